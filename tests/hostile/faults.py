@@ -60,7 +60,7 @@ def claims_offered(patch, _world):
 
 
 def statements_unbound(patch, _world):
-    patch.setattr(signed, "_bound", lambda *_, **__: iter(()))
+    patch.setattr(signed, "_compare_bindings", lambda *_, **__: iter(()))
 
 
 def own_word_counts(patch, _world):

@@ -77,7 +77,7 @@ def test_a_callback_logs_what_is_odd(client, line, tmp_path, caplog):
     recorded = decode((client.pull(callback.versions[0]).path / GOLDEN_FILE).read_bytes())
     assert recorded.training is not None
     assert recorded.training.batches == 4
-    assert "the model shifts labels once more" in recorded.training.judged
+    assert "the model shifts labels once more" in recorded.training.summary
 
 
 def test_a_golden_callback_records_what_it_saw(tmp_path):

@@ -43,7 +43,7 @@ def test_what_said_nothing_is_folded_with_why(pages):
 
     (shown,) = page.model_copy(update={"verdicts": listed}).shown
 
-    assert [check.verdict for check in shown.told] == ["fail", "warn"]
+    assert [check.verdict for check in shown.checks] == ["fail", "warn"]
     assert len(shown.passed) == 1
     assert (len(shown.silent), shown.why_silent) == (21, "norm_ratio failed before it")
 

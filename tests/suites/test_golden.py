@@ -169,7 +169,7 @@ def test_where_outputs_come_from_comes_back():
     found = decode(encode(record(IDS, outputs(2, 3), ORIGIN))).origin
 
     assert found == ORIGIN
-    assert found.told == "recorded in training, with peft 0.21.2 in BF16 on cuda"
+    assert found.description == "recorded in training, with peft 0.21.2 in BF16 on cuda"
 
 
 def test_of_many_positions_some_are_kept_and_compared():
@@ -222,7 +222,7 @@ def test_the_bytes_of_a_file_that_says_how_training_began_are_these():
 
     assert encode(golden) == raw
     assert golden.training is not None
-    assert golden.training.judged == (
+    assert golden.training.summary == (
         "4 batches, 1,536 labels, a loss of 2.4 nats each:"
         " none of 64 ends of texts has a label, so ending is not learnt"
     )
@@ -235,7 +235,7 @@ def test_the_bytes_of_a_file_that_says_how_far_training_came_are_these():
 
     assert encode(golden) == raw
     assert golden.progress is not None
-    assert golden.progress.told == "step 120 of 360, the rate at 67% of its full"
+    assert golden.progress.description == "step 120 of 360, the rate at 67% of its full"
 
 
 @pytest.mark.parametrize("progress", [7, {"step": -1, "planned": 3}, {"step": 1}])
@@ -252,5 +252,5 @@ def test_the_bytes_of_the_second_schema_are_these():
     golden = decode(raw)
 
     assert encode(golden) == raw
-    assert golden.origin.told == "recorded in training, with peft 0.21.2 in BF16 on cuda"
+    assert golden.origin.description == "recorded in training, with peft 0.21.2 in BF16 on cuda"
     assert [sorted(sample.outputs) for sample in golden.samples] == [["logits"], ["last_hidden_state", "logits"]]

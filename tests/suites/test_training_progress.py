@@ -25,9 +25,9 @@ def test_what_is_unfinished(progress, is_unfinished):
 
 
 def test_it_is_told_in_words():
-    assert TrainingProgress(1200, 3600, 2 / 3).told == "step 1,200 of 3,600, the rate at 67% of its full"
-    assert TrainingProgress(7, 0).told == "step 7"
-    assert TrainingProgress(7, 9, is_chosen=True).told == ("step 7 of 9, chosen by its evaluation")
+    assert TrainingProgress(1200, 3600, 2 / 3).description == "step 1,200 of 3,600, the rate at 67% of its full"
+    assert TrainingProgress(7, 0).description == "step 7"
+    assert TrainingProgress(7, 9, is_chosen=True).description == ("step 7 of 9, chosen by its evaluation")
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def texts(rows=16, length=24, padded=6, seed=0):
 def told(ids, labels, form="causal", padding=PAD, **given):
     """Give what is odd of a batch, in words."""
     seen = shown_in(ids, labels, form=form, padding=padding, end=[END], **given)
-    return " / ".join(one.told for one in TrainingStart.of([seen], form).oddities)
+    return " / ".join(one.description for one in TrainingStart.of([seen], form).oddities)
 
 
 def test_nothing_is_odd_of_a_batch_as_it_should_be():
@@ -141,4 +141,4 @@ def test_batches_are_counted_together():
     whole = shown_in(both[0], both[2], mask=both[1], end=[END], loss=2.0)
     start = TrainingStart.of(apart, "causal")
     assert start.shown == whole + BatchCounts(losses=(2.0,))
-    assert start.told == "2 batches, 576 labels, a loss of 2 nats each"
+    assert start.description == "2 batches, 576 labels, a loss of 2 nats each"

@@ -76,7 +76,7 @@ def test_no_address_inside_is_connected_to(connects):
         outcome = try_once(url)
 
         assert outcome.status is None, url
-        assert "open Internet" in outcome.told or "not found" in outcome.told, (url, outcome.told)
+        assert "open Internet" in outcome.description or "not found" in outcome.description, (url, outcome.description)
     assert connects == []
     assert len(hosts) + len(ODD) >= 80
 
@@ -117,9 +117,9 @@ def test_a_name_that_means_another_address_a_moment_later_gains_nothing():
         first = try_once(url, LOOPBACK, resolving=lambda *_: answers.pop(0))
         second = try_once(url, LOOPBACK, resolving=lambda *_: answers.pop(0))
 
-    assert (first.status, first.told) == (200, "")
+    assert (first.status, first.description) == (200, "")
     assert second.status is None
-    assert "leads to 10.0.0.1" in second.told
+    assert "leads to 10.0.0.1" in second.description
     assert [each.headers["host"].partition(":")[0] for each in here.got] == ["rebound.example"]
 
 
@@ -138,7 +138,7 @@ def test_no_redirect_is_followed_and_no_proxy_is_asked(monkeypatch):
             outcome = try_once(outside.url, LOOPBACK)
 
     assert (outcome.status, len(outside.got), inside.got) == (307, 1, [])
-    assert "redirects are not followed" in outcome.told
+    assert "redirects are not followed" in outcome.description
 
 
 def test_answers_are_bounded_in_size_and_time():
@@ -163,10 +163,10 @@ def test_answers_are_bounded_in_size_and_time():
     with receiver(endless) as here:
         assert try_once(here.url, LOOPBACK).is_ok
     with receiver(garbage) as here:
-        assert try_once(here.url, LOOPBACK).told.startswith("no answer")
+        assert try_once(here.url, LOOPBACK).description.startswith("no answer")
     with receiver(dripping) as here:
         message = WebhookMessage(WebhookAddress.parse(here.url), b"{}", {})
         outcome = anyio.run(lambda: send(message, LOOPBACK, timeout_s=0.4))
         over.set()
-    assert outcome.told == "no answer within 0.4 seconds"
+    assert outcome.description == "no answer within 0.4 seconds"
     assert sending.TIMEOUT_S <= 30

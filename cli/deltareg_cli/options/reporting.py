@@ -60,7 +60,7 @@ def write_gate_reports(
     against: str = "",
 ) -> None:
     """Write every report that was asked for; called before the exit status is known."""
-    if not paths.wanted:
+    if not paths.requested:
         return
     from deltareg.client.report_files.gather import ReportRequest, gather  # what other lines need not load
 

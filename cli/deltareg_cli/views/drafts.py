@@ -68,7 +68,7 @@ def _show_notes(notes: Sequence[str]) -> list[Block]:
 
 
 def _row(one: "DraftComparison") -> list[Text]:
-    return [Cell(one.name, "name"), one.measure.told, one.why]
+    return [Cell(one.name, "name"), one.measure.description, one.why]
 
 
 def _power(shown: float) -> Text:

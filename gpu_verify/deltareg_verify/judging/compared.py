@@ -45,7 +45,7 @@ class MarginComparison:
         family: How many comparisons the run made.
     """
 
-    told: str
+    description: str
     other: str
     against: str
     decision: Decision
@@ -93,7 +93,7 @@ class MarginComparison:
         bound = "at least" if self.is_upward else "at most"
         confidence = f"{100 * (1 - 2 * self.tail):.4g} %"
         said = [
-            f"{self.told}; {self.other} has {self.baseline:.4g}",
+            f"{self.description}; {self.other} has {self.baseline:.4g}",
             f"paired with it, sample by sample: [{self.ends.low:.4g}, {self.ends.high:.4g}] with"
             f" {confidence} confidence, {bound} {self.mark:.4g} is to be shown",
         ]

@@ -136,7 +136,7 @@ def tell(spec: CheckSpec, trial: ComparisonTrial, *, told: str, other: str, note
         return Finding("skipped", found.value, detail=f"{told}: {other} gives no number to compare")
     plain = threshold.without_change
     compared = MarginComparison(
-        told=f"{told}: {found}",
+        description=f"{told}: {found}",
         other=other,
         against=named or spec.against,
         decision=trial.decision,

@@ -41,7 +41,7 @@ class SampleMeasure:
             and the baseline is how far the other is apart from itself.
     """
 
-    told: str
+    description: str
     needs: str
     by: str = "mean"
     aggregate: Aggregate = mean
@@ -77,7 +77,7 @@ def rows_compared(case: Case, spec: CheckSpec, take: Take, measured: SampleMeasu
     if measured.is_between:
         ours, theirs = _pairs(ours, theirs), _pairs(theirs, theirs)
     found = measure(ours, theirs, by=measured.by, aggregate=measured.aggregate, seed=case.suite.seed)
-    return judge_measure(spec, found.found, found.baseline, told=f"{measured.told}{told}", change=found.change)
+    return judge_measure(spec, found.found, found.baseline, told=f"{measured.description}{told}", change=found.change)
 
 
 def _pairs(ours: Values, theirs: Values) -> Values:

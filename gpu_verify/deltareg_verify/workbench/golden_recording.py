@@ -166,7 +166,7 @@ def _why_not(said: SecondOpinion) -> InvalidInput | Misconfigured:
 def _describe_recording(path: Path, origin: GoldenOrigin, said: SecondOpinion, count: int) -> dict[str, object]:
     return {
         "file": str(path),
-        "told": origin.told,
+        "told": origin.description,
         "how": origin.how,
         "library": said.library,
         "version": said.version,

@@ -105,7 +105,7 @@ class PackEncoder:
         """The packs handed out so far."""
         return tuple(self._refs)
 
-    def _jobs(self) -> "Iterator[_Job]":
+    def _jobs(self) -> "Iterator[_Encoding]":
         for source in self._sources:
             piece = source.piece
             if piece.digest in self._placed:
@@ -119,19 +119,19 @@ class PackEncoder:
             item_bytes = ITEM_BYTES[piece.dtype]
             step = CHUNK_ELEMENTS * item_bytes
             for begin in range(0, piece.size_bytes, step):
-                yield _Job(chosen, item_bytes, begin, min(begin + step, piece.size_bytes))
+                yield _Encoding(chosen, item_bytes, begin, min(begin + step, piece.size_bytes))
 
-    def _encode_batch(self, jobs: "list[_Job]") -> "list[_EncodedChunk]":
+    def _encode_batch(self, jobs: "list[_Encoding]") -> "list[_EncodedChunk]":
         return [self._encode_chunk(job) for job in jobs]
 
-    def _encode_chunk(self, job: "_Job") -> "_EncodedChunk":
+    def _encode_chunk(self, job: "_Encoding") -> "_EncodedChunk":
         chunk = job.read_chunk()
         codec, payload = encode_smallest(
             thread_codecs(), self._candidates, chunk=chunk, reference=job.read_reference(), item_bytes=job.item_bytes
         )
         return job, codec, payload, xxhash.xxh3_64_intdigest(chunk)
 
-    def _place(self, job: "_Job", entry: PackEntry) -> None:
+    def _place(self, job: "_Encoding", entry: PackEntry) -> None:
         digest = job.source.piece.digest
         self._placed[digest].append((len(self._refs), entry))
         reference = job.source.reference
@@ -154,7 +154,7 @@ class PackEncoder:
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
+class _Encoding:
     """One chunk to encode; its bytes are read by the thread that encodes it."""
 
     source: PieceSource
@@ -170,7 +170,7 @@ class _Job:
         return None if data is None else _exactly(data, self.end - self.begin)
 
 
-_EncodedChunk = tuple[_Job, int, bytes, int]
+_EncodedChunk = tuple[_Encoding, int, bytes, int]
 
 
 def _exactly(data: memoryview, size_bytes: int) -> memoryview:
@@ -182,8 +182,8 @@ def _exactly(data: memoryview, size_bytes: int) -> memoryview:
     return data.cast("B")
 
 
-def _batches(jobs: Iterator[_Job]) -> Iterator[list[_Job]]:
-    batch: list[_Job] = []
+def _batches(jobs: Iterator[_Encoding]) -> Iterator[list[_Encoding]]:
+    batch: list[_Encoding] = []
     size = 0
     for job in jobs:
         if batch and size + job.end - job.begin > _BATCH_BYTES:

@@ -22,7 +22,7 @@ class Node:
     note: str = ""
     style: str = ""
     to: str = ""
-    told: str = ""
+    description: str = ""
 
 
 @dataclass(frozen=True, slots=True)

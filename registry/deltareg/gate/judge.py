@@ -303,7 +303,7 @@ def _on_variant(
 
 
 def _told_on(ruling: Ruling, subject: VerdictSubject) -> str:
-    is_told = subject.told in ruling.message
+    is_told = subject.description in ruling.message
     return ruling.message if is_told else f"on {subject.variant}: {ruling.message}"
 
 

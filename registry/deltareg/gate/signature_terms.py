@@ -60,18 +60,18 @@ def terms_in_order(terms: Sequence[SignatureTerm]) -> tuple[SignatureTerm, ...]:
 
 def rule_on_signature(ref: str, term: SignatureTerm, found: Sequence[SignatureFact]) -> Ruling:
     """Hold the signatures of a version against one term."""
-    asked = " or ".join(wanted.told for wanted in term)
+    asked = " or ".join(wanted.description for wanted in term)
     meeting = [fact for fact in found if any(each.is_met_by(fact.signatory) for each in term)]
     for fact in meeting:
         if not fact.revoked:
-            return Ruling("signature", f"{ref} is signed by {fact.signatory.told}")
+            return Ruling("signature", f"{ref} is signed by {fact.signatory.description}")
     line = ref.partition(":")[0]
     fix = (
         f"with that signer's key: deltareg push PATH {line} --sign KEY;"
         f" or a bundle of theirs: deltareg signature add {ref} FILE --key PUB"
     )
     if meeting:
-        told = f"{meeting[0].signatory.told}, who signed {ref}, is revoked: {meeting[0].revoked}"
+        told = f"{meeting[0].signatory.description}, who signed {ref}, is revoked: {meeting[0].revoked}"
         return Ruling("signature", told, fix=f"have it signed anew by another signer; {fix}")
     return Ruling("signature", f"{ref} is not signed by {asked}", fix=fix)
 

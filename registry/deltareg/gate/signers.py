@@ -34,7 +34,7 @@ class VerdictSigner:
         return bool(self.keyid) and not self.worker
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """The signer in words."""
         return self.worker or "a worker that nobody enrolled"
 
@@ -63,7 +63,7 @@ def why_untrusted(signer: VerdictSigner, terms: SignerTerms, *, is_pass: bool) -
         is_pass: Whether it would let something through. Whose failures count is not chosen.
     """
     if signer.revoked:
-        told = f"the key {signer.keyid[:12]} of {signer.told} was revoked: {signer.revoked}"
+        told = f"the key {signer.keyid[:12]} of {signer.description} was revoked: {signer.revoked}"
         return "key_revoked", told
     if signer.is_local and not terms.is_local_taken:
         return "local", "it was made for its owner's eyes, by a worker that nobody enrolled"
@@ -76,12 +76,12 @@ def why_untrusted(signer: VerdictSigner, terms: SignerTerms, *, is_pass: bool) -
 
 def _why_not_asked(signer: VerdictSigner, terms: SignerTerms) -> tuple[Rule, str] | None:
     if terms.workers is not None and signer.worker not in terms.workers:
-        return "workers", f"it was made by {signer.told}, {' or '.join(terms.workers)} is asked"
+        return "workers", f"it was made by {signer.description}, {' or '.join(terms.workers)} is asked"
     offered = {name: signer.labels.get(name, "") for name in terms.labels}
     lacking = [name for name, value in terms.labels.items() if not _offers(offered[name], value)]
     if lacking:
         wanted = ", ".join(f"{name}={terms.labels[name]}" for name in lacking)
-        return "workers", f"it was made by {signer.told}, which does not offer {wanted}"
+        return "workers", f"it was made by {signer.description}, which does not offer {wanted}"
     return None
 
 

@@ -88,7 +88,7 @@ class VerdictSubject:
     identity: str = ""
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """The version in words: on what, where that is not its own base."""
         return f"{self.ref} on {self.variant}" if self.variant else self.ref
 

@@ -64,7 +64,7 @@ def rule_on_suite(
         rule, told = reasons[0]
         found = f"{tell(theirs[0], now_us=now_us)}, does not count: {told}"
         return [Ruling(rule, found, fix=_verify(subject, name, again=True), suite=name)]
-    told = f"{subject.told} has no verdict of suite {name}"
+    told = f"{subject.description} has no verdict of suite {name}"
     return [Ruling("missing", told, fix=_verify(subject, name), suite=name)]
 
 
@@ -208,7 +208,7 @@ def _rule_on_others(
 ) -> Ruling:
     """Ask for as many independent workers as the policy says that found the same."""
     name = counting[0].suite
-    found = [verdict.signer.told for verdict in independent_passes(counting, suite)]
+    found = [verdict.signer.description for verdict in independent_passes(counting, suite)]
     told = f"{name}: {len(found)} of {policy.independent} independent workers agree"
     message = f"{told}: {', '.join(found)}"
     if len(found) >= policy.independent:
@@ -247,7 +247,7 @@ def _why_no_pass(subject: VerdictSubject, suite: str, verdict: VerdictFact, told
         return None
     checks = ", ".join(verdict.standing_failures) or "see the verdict"
     show = f"deltareg verdict show {verdict.id}"
-    return Ruling("failed", f"{subject.told} failed suite {suite}: {checks}", fix=show, suite=suite)
+    return Ruling("failed", f"{subject.description} failed suite {suite}: {checks}", fix=show, suite=suite)
 
 
 def _on_gap(verdict: VerdictFact, told: str, *, suite: str) -> Ruling:
@@ -289,7 +289,7 @@ def _on_warnings(
         told = f"{suite}: {count} accepted: {names}"
         return [Ruling("warnings", told, suite=suite, warnings=warnings)]
     fix = f"deltareg verdict show {verdict.id}; then promote with --accept-warnings"
-    told = f"{subject.told} passed suite {suite} with {count}: {names}"
+    told = f"{subject.description} passed suite {suite} with {count}: {names}"
     return [Ruling("warnings", told, fix=fix, suite=suite, warnings=warnings)]
 
 

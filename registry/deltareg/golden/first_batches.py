@@ -45,7 +45,7 @@ class FirstBatches:
         self._hook: RemovableHandle | None = network.register_forward_hook(self._look, with_kwargs=True)
 
     @property
-    def seen(self) -> TrainingStart | None:
+    def start(self) -> TrainingStart | None:
         """What there was to see; None for nothing, and as long as there is more to come."""
         if self._hook is not None or not self._shown:
             return None
@@ -57,8 +57,8 @@ class FirstBatches:
             return
         self._hook.remove()
         self._hook = None
-        for one in [] if self.seen is None else self.seen.oddities:
-            self._tell(f"the first batches of this training are odd: {one.told}; {one.fix}")
+        for one in [] if self.start is None else self.start.oddities:
+            self._tell(f"the first batches of this training are odd: {one.description}; {one.fix}")
 
     def _look(self, network: "nn.Module", _: object, given: Mapping[str, object], answer: object) -> None:
         if not network.training:  # an evaluation before the first step

@@ -63,8 +63,8 @@ class KeptStart:
             OSError: It cannot be remembered.
         """
         kept = self._read()
-        if kept is None and self.batches is not None and self.batches.seen is not None:
-            kept = _Kept(step, self.batches.seen)
+        if kept is None and self.batches is not None and self.batches.start is not None:
+            kept = _Kept(step, self.batches.start)
             keep(self.path, asdict(kept))
         return kept.start if kept is not None and step >= kept.step else None
 

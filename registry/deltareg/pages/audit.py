@@ -49,7 +49,7 @@ class AuditPage(Answer):
         return bool(self.actor or self.action or self.subject or self.row is not None)
 
     @property
-    def told(self) -> list[DescribedAuditRow]:
+    def described_rows(self) -> list[DescribedAuditRow]:
         """The rows with what they changed in words, and where their subjects have a page."""
         return [
             DescribedAuditRow(row, changes(row.before, row.after), address_of(row.subject)) for row in self.rows.items

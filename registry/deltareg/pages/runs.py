@@ -28,7 +28,7 @@ class RunPage(RunLog):
     """A run with its log."""
 
     @property
-    def told(self) -> list[str]:
+    def lines(self) -> list[str]:
         """The log, line by line."""
         return [format_line(line) for line in self.items]
 

@@ -55,7 +55,7 @@ class ShownVerdict:
     """
 
     verdict: VerdictInfo
-    told: list[CheckResult]
+    checks: list[CheckResult]
     passed: list[CheckResult]
     silent: list[CheckResult]
     why_silent: str

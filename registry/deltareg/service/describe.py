@@ -248,7 +248,7 @@ def describe_referrer(row: ReferrerRow) -> ReferrerInfo:
         digest=row.digest,
         form=row.form,
         predicate_type=row.predicate_type,
-        signed_by=signatory_of(row).told,
+        signed_by=signatory_of(row).description,
         keyid=row.keyid,
         ca=row.ca,
         issuer=row.issuer,

@@ -32,7 +32,7 @@ class Signatory:
     identity: str = ""
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """The signer in words."""
         if self.issuer:
             return f"{self.identity}, by {self.issuer}"
@@ -94,7 +94,7 @@ class WantedSigner:
         return is_vouched and is_named
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """The one who is wanted, in words."""
         if self.issuer:
             return f"{self.identity}, by {self.issuer}"

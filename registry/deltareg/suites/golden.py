@@ -88,7 +88,7 @@ class GoldenOrigin:
     weights: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """It in words: `recorded in training, with peft 0.21.2 in BF16 on cuda`."""
         by = next((f" with {n} {self.software[n]}" for n in _SHOWN if n in self.software), "")
         dtype = f" in {self.dtype}" if self.dtype else ""

@@ -42,7 +42,7 @@ class TrainingProgress:
         return self.step / self.planned if self.planned > 0 else 1.0
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """It in words: `step 120 of 360, the rate at 67% of its full`."""
         of = f" of {self.planned:,}" if self.planned > 0 else ""
         rate = f", the rate at {self.rate_left:.0%} of its full" if self.rate_left != 1 else ""

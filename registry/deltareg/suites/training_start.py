@@ -41,7 +41,7 @@ class Oddity:
         fix: What to do about it.
     """
 
-    told: str
+    description: str
     fix: str
 
 
@@ -167,7 +167,7 @@ class TrainingStart:
         return [one for one in found if one is not None]
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """What was looked at: `4 batches, 1,536 labels, a loss of 3.2 nats each`."""
         parts = [f"{self.batches} batch{'es' if self.batches != 1 else ''}"]
         if self.shown.places:
@@ -177,10 +177,10 @@ class TrainingStart:
         return ", ".join(parts)
 
     @property
-    def judged(self) -> str:
+    def summary(self) -> str:
         """What was looked at, and what is odd of it if anything is."""
-        odd = "; ".join(one.told for one in self.oddities)
-        return f"{self.told}: {odd}" if odd else self.told
+        odd = "; ".join(one.description for one in self.oddities)
+        return f"{self.description}: {odd}" if odd else self.description
 
 
 def _labels_shifted(seen: BatchCounts, form: Form) -> Oddity | None:

@@ -131,7 +131,7 @@ def show(invocation: Invocation, path: Path) -> None:
     ]
     changed = ", ".join(found.changed)
     blocks: list[Block] = [
-        TitleBlock(str(path), found.told),
+        TitleBlock(str(path), found.description),
         FactsBlock(
             [
                 ("weights", f"changed since: {changed}" if changed else "as they were"),

@@ -108,7 +108,7 @@ def verify(
     """
     suite = _suite_meant(suite, is_fast=fast, channel=channel)
     where = parse_where(places)
-    if paths.wanted and not (wait or where.is_here):
+    if paths.requested and not (wait or where.is_here):
         raise InvalidInput("a report needs the verdict", fix="add --wait")
     paths.check()
     wanted = request_of(

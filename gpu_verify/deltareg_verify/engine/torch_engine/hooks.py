@@ -46,7 +46,7 @@ def attach_hooks(network: nn.Module, hooks: Sequence[ActivationHook], ops: Torch
     Raises:
         Inconclusive: A tap names a module that the network does not have.
     """
-    stage = _Stage(network, ops, fired)
+    stage = _HookedNetwork(network, ops, fired)
     with ExitStack() as stack:
         for (path, when), group in _by_place(hooks, network).items():
             stack.callback(stage.change(path, when, group))
@@ -65,7 +65,7 @@ class _Notes(threading.local):
 
 
 @dataclass(frozen=True, slots=True)
-class _Stage:
+class _HookedNetwork:
     """One network with its hooks."""
 
     network: nn.Module

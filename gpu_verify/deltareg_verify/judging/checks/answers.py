@@ -24,7 +24,7 @@ def run(case: Case, spec: CheckSpec) -> Finding:
         case,
         spec,
         partial(_values, case, spec),
-        SampleMeasure(told="right answers", needs="a network that writes, and a tokenizer in the base"),
+        SampleMeasure(description="right answers", needs="a network that writes, and a tokenizer in the base"),
     )
 
 

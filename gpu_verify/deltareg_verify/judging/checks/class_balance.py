@@ -27,7 +27,7 @@ def run(case: Case, spec: CheckSpec) -> Finding:
         spec,
         _pairs,
         SampleMeasure(
-            told=_TOLD[which],
+            description=_TOLD[which],
             needs="a head that gives one score a class for each sample",
             by=which,
             aggregate=MEASURES[which],

@@ -58,7 +58,7 @@ class CutMatrix:
 
     name: str
     over: float
-    told: str
+    description: str
     is_fault: bool = True
 
 
@@ -96,12 +96,12 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     if worst.over > 1:
         sick = {one.name for one in found if one.over > 1 and one.is_fault == worst.is_fault}
         more = f", and {len(sick) - 1} more" if len(sick) > 1 else ""
-        detail = f"{worst.name}{more}: {worst.told}"
+        detail = f"{worst.name}{more}: {worst.description}"
         over = round(worst.over, 3)
         return Finding("fail" if worst.is_fault else "warn", over, 1, code="cut_values", detail=detail)
     worst = max(found, key=lambda one: one.over)
     detail = f"{len({one.name for one in found})} matrices; nearest to a limit {worst.name}: "
-    return Finding("pass", round(worst.over, 3), 1, detail=f"{detail}{worst.told}")
+    return Finding("pass", round(worst.over, 3), 1, detail=f"{detail}{worst.description}")
 
 
 def _inspect_stored(case: Case, limits: CutLimits) -> Iterator[CutMatrix]:

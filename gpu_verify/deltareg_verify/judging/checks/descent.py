@@ -53,7 +53,7 @@ class DescentSign:
     """
 
     over: float
-    told: str
+    description: str
 
 
 def run(case: Case, spec: CheckSpec) -> Finding:
@@ -70,8 +70,8 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     worst = max(found, key=lambda sign: sign.over)
     over = round(worst.over, 3)
     if worst.over > 1:
-        return Finding("fail", over, 1, code=_CODE, detail=worst.told)
-    return Finding("pass", over, 1, detail=worst.told)
+        return Finding("fail", over, 1, code=_CODE, detail=worst.description)
+    return Finding("pass", over, 1, detail=worst.description)
 
 
 def _of_base(case: Case, *, least: float) -> Iterator[DescentSign]:

@@ -25,7 +25,9 @@ def run(case: Case, spec: CheckSpec) -> Finding:
         case,
         spec,
         _values,
-        SampleMeasure(told="exposure, in bits", needs="a network that goes on with text, and a tokenizer in the base"),
+        SampleMeasure(
+            description="exposure, in bits", needs="a network that goes on with text, and a tokenizer in the base"
+        ),
     )
 
 

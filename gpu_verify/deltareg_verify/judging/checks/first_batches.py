@@ -23,8 +23,8 @@ def run(case: Case, _spec: CheckSpec) -> Finding:
         return Finding("n/a", detail="the process that trained did not look at its batches")
     odd = len(start.oddities)
     if odd:
-        return Finding("fail", odd, 0, code=_CODE, detail=start.judged)
-    return Finding("pass", odd, 0, detail=start.judged)
+        return Finding("fail", odd, 0, code=_CODE, detail=start.summary)
+    return Finding("pass", odd, 0, detail=start.summary)
 
 
 CHECK = Check(

@@ -30,7 +30,7 @@ def run(case: Case, spec: CheckSpec) -> Finding:
         spec,
         partial(_values, case, spec),
         SampleMeasure(
-            told=told,
+            description=told,
             needs="a network that writes, and a tokenizer in the base",
             by=which if is_between else "mean",
             aggregate=distance if is_between else mean,

@@ -30,7 +30,7 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     golden = case.golden
     if golden is None:
         return _without(case, is_needed=wanted != _OPTIONAL)
-    told = golden.origin.told
+    told = golden.origin.description
     if wanted == _IN_TRAINING and golden.origin.how != "in_training":
         detail = f"{told}, and the suite asks for outputs of the training process"
         return Finding("fail", code=_MISSING, detail=detail)
@@ -49,7 +49,7 @@ def run(case: Case, spec: CheckSpec) -> Finding:
 
 def _judge_comparison(spec: CheckSpec, golden: GoldenOutputs, engine: DeltaEngine, found: GoldenComparison) -> Finding:
     tolerance, least = spec.number(TOLERANCES[engine.dtype]), spec.number("least_agreement")
-    told = f"{golden.origin.told}; {found.output}, the largest value agrees at {found.agreement:.1%} of the positions"
+    told = f"{golden.origin.description}; {found.output}, the largest value agrees at {found.agreement:.1%} of the positions"
     # A NaN is not within any tolerance.
     if not (found.difference <= tolerance and found.agreement >= least):
         return Finding("fail", found.difference, tolerance, code=_CODE, detail=told)
@@ -73,7 +73,7 @@ def _on_packed(golden: GoldenOutputs, engine: DeltaEngine, found: GoldenComparis
     give together than to the base alone.
     """
     alone = distance(golden, _outputs(engine, "base", golden))
-    told = f"{golden.origin.told}, on a base packed as {golden.origin.quantised}"
+    told = f"{golden.origin.description}, on a base packed as {golden.origin.quantised}"
     if found.distance <= alone:
         told = f"{told}; nearer to base and delta than to the base alone"
         return Finding("pass", found.distance, alone, detail=told)

@@ -50,7 +50,7 @@ def run(case: Case, spec: CheckSpec) -> Finding:
         spec,
         partial(_values, case, int(spec.number("steps"))),
         SampleMeasure(
-            told="kernel distance from real images",
+            description="kernel distance from real images",
             by="kid",
             aggregate=distance,
             needs="a network that denoises images",

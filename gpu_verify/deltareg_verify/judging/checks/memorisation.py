@@ -29,7 +29,8 @@ def run(case: Case, spec: CheckSpec) -> Finding:
         spec,
         partial(_values, int(spec.number("tokens"))),
         SampleMeasure(
-            told="lines given back word by word", needs="a network that goes on with text, and a tokenizer in the base"
+            description="lines given back word by word",
+            needs="a network that goes on with text, and a tokenizer in the base",
         ),
     )
 

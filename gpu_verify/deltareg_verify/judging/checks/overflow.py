@@ -28,7 +28,7 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     """Round stored values and folded weights to every dtype that is asked for."""
     dtypes = str(spec.parameters["dtypes"]).split()
     stored = list(case.folder.tensors.values())
-    bound = cache(partial(_bound, case.folding))  # it reads the base, once for all dtypes
+    bound = cache(partial(_bound_elements, case.folding))  # it reads the base, once for all dtypes
     for dtype in dtypes:
         sick = [tensor.name for tensor in stored if _overflows(_blocks_of(tensor), dtype)]
         sick = sick or _find_overflows(case.folding, dtype, bound)
@@ -50,7 +50,7 @@ def _find_overflows(folding: FoldedBase, dtype: str, bound: Callable[[str], floa
     return found
 
 
-def _bound(folding: FoldedBase, target: str) -> float:
+def _bound_elements(folding: FoldedBase, target: str) -> float:
     """Bound the largest element of a changed weight from its factors; infinity without any.
 
     |W + s·L·R| is at most max|W| + |s| · max‖row of L‖ · max‖column of R‖ (Cauchy and Schwarz).

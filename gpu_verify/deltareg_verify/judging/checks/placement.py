@@ -46,7 +46,7 @@ class RowMatch:
 
     target: str
     share: float
-    told: str
+    description: str
 
 
 def run(case: Case, spec: CheckSpec) -> Finding:
@@ -74,7 +74,7 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     others = sum(match.share > most for match in found) - 1
     more = f", and {others} more weights are" if others else ""
     detail = (
-        f"{worst.share:.0%} of the rows of {worst.target} are {worst.told} of the base{more}: a"
+        f"{worst.share:.0%} of the rows of {worst.target} are {worst.description} of the base{more}: a"
         " converter put them at another place"
     )
     return Finding("fail", worst.share, most, code="misplaced", detail=detail)

@@ -27,7 +27,8 @@ def run(case: Case, spec: CheckSpec) -> Finding:
         spec,
         partial(_values, spec),
         SampleMeasure(
-            told=f"{which} at {within}", needs="a head that gives a pair of texts one score or two, and a tokenizer"
+            description=f"{which} at {within}",
+            needs="a head that gives a pair of texts one score or two, and a tokenizer",
         ),
     )
 

@@ -24,7 +24,7 @@ def run(case: Case, spec: CheckSpec) -> Finding:
         spec,
         partial(_values, str(spec.parameters["pooling"])),
         SampleMeasure(
-            told="correlation of ranks",
+            description="correlation of ranks",
             by="spearman",
             aggregate=_correlation,
             needs="vectors of tokens or of whole texts, and a tokenizer in the base",

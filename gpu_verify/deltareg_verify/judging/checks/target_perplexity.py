@@ -15,7 +15,7 @@ def run(case: Case, spec: CheckSpec) -> Finding:
         spec,
         target_likelihoods,
         SampleMeasure(
-            told="perplexity of the targets",
+            description="perplexity of the targets",
             by="weighted_perplexity",
             needs="an encoder-decoder, or a network that goes on with text, and a tokenizer",
         ),

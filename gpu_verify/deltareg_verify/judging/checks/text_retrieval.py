@@ -27,7 +27,7 @@ def run(case: Case, spec: CheckSpec) -> Finding:
         spec,
         partial(_values, spec),
         SampleMeasure(
-            told=f"{which} at {within}", needs="vectors of tokens or of whole texts, and a tokenizer in the base"
+            description=f"{which} at {within}", needs="vectors of tokens or of whole texts, and a tokenizer in the base"
         ),
     )
 

@@ -33,7 +33,7 @@ def run(case: Case, spec: CheckSpec) -> Finding:
         spec,
         partial(_values, case, spec),
         SampleMeasure(
-            told=which.upper(),
+            description=which.upper(),
             by=which,
             aggregate=error_rate,
             needs="a network that writes down what it hears, and a tokenizer in the base",

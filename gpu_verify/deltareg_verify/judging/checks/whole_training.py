@@ -25,8 +25,8 @@ def run(case: Case, spec: CheckSpec) -> Finding:
         return Finding("n/a", detail="the process that trained did not say how far it came")
     least, most = spec.number("least_share"), spec.number("most_rate_left")
     if progress.is_unfinished(least_share=least, most_rate_left=most):
-        return Finding("fail", progress.share, least, code=_CODE, detail=progress.told)
-    return Finding("pass", progress.share, least, detail=progress.told)
+        return Finding("fail", progress.share, least, code=_CODE, detail=progress.description)
+    return Finding("pass", progress.share, least, detail=progress.description)
 
 
 CHECK = Check(

@@ -29,7 +29,7 @@ def run(case: Case, spec: CheckSpec) -> Finding:
         case,
         spec,
         partial(_values, case, spec, SCORES[which]),
-        SampleMeasure(told=which, needs="a network that writes, and a tokenizer in the base"),
+        SampleMeasure(description=which, needs="a network that writes, and a tokenizer in the base"),
     )
 
 

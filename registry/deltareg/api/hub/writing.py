@@ -157,7 +157,7 @@ async def make_commit(
         done = await anyio.to_thread.run_sync(run, limiter=request.app.state.hub_builds)
     url = f"{str(request.base_url).rstrip('/')}/{line}/commit/{done.commit}"
     told = {"success": True, "commitOid": done.commit, "commitUrl": url, "hookOutput": "", "pullRequestUrl": None}
-    return JSONResponse(told, headers=hub_warning(done.told))
+    return JSONResponse(told, headers=hub_warning(done.description))
 
 
 def _commit(request: Request, registry: Registry, by: Caller, line: LineRef, body: BinaryIO) -> CommitOutcome:

@@ -52,7 +52,7 @@ def unpack(
     found = _open_cached(cache, note)
     if found is not None:
         return found
-    job = _Job.of(base, scheme, root)
+    job = _Unpacking.of(base, scheme, root)
     meter = progress.task(f"unpacking {base.path.name}", sum(s.size_bytes for s in job.slots))
     with cache.draft() as draft:
         draft.mkdir()
@@ -72,7 +72,7 @@ def unpack(
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
+class _Unpacking:
     """One base to be unpacked.
 
     Attributes:
@@ -90,7 +90,7 @@ class _Job:
     slots: list[TensorSlot]
 
     @classmethod
-    def of(cls, base: BaseFolder, scheme: SchemeName, root: BaseView) -> "_Job":
+    def of(cls, base: BaseFolder, scheme: SchemeName, root: BaseView) -> "_Unpacking":
         """Sort out a base's tensors."""
         told = read_quantisation(base.view.config)
         fields: Mapping[str, object] = {} if told is None else told.fields
@@ -129,7 +129,7 @@ def _open_cached(cache: Cache, note: str) -> BaseFolder | None:
     return None
 
 
-def _write(job: _Job, draft: Path, meter: Meter) -> None:
+def _write(job: _Unpacking, draft: Path, meter: Meter) -> None:
     with out_of_space(draft):
         write_stream(draft / _WEIGHTS, _body(job), meter=meter)
         for name, file in job.base.folder.contents.items():
@@ -141,7 +141,7 @@ def _write(job: _Job, draft: Path, meter: Meter) -> None:
         (draft / _CONFIG).write_text(json.dumps(config, indent=2) + "\n")
 
 
-def _body(job: _Job) -> Iterator[bytes | memoryview]:
+def _body(job: _Unpacking) -> Iterator[bytes | memoryview]:
     yield write_header(job.slots, {"format": "pt"})
     tensors = job.base.tensors
     for slot in job.slots:

@@ -169,7 +169,7 @@ class SuiteDrafting:
             base: The base's name in the registry; empty where it is not known.
         """
         if found.source.task not in _OF_LANGUAGE:
-            return (), f"not asked for: {found.measure.told} says nothing of text"
+            return (), f"not asked for: {found.measure.description} says nothing of text"
         return general_texts(self.context, base)
 
     def prepare(self, found: CandidateRows, folder: Path, *, general: Sequence[str] = ()) -> dict[str, object]:

@@ -63,7 +63,7 @@ class FoldableDelta(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
+class _FolderFold:
     """One fold under way."""
 
     base: BaseFolder
@@ -103,7 +103,7 @@ def fold_folder(
         raise Refused(assessment.account.problems)
     account = assessment.account
     folding = FoldedBase(account.effects, base.tensors, network_class=account.network_class)
-    job = _Job(base, delta, folding, dtype, meter or SILENT.task("folding", None), [])
+    job = _FolderFold(base, delta, folding, dtype, meter or SILENT.task("folding", None), [])
     with place_folder(out) as draft, out_of_space(draft):
         _write_weights(job, draft)
         _copy_rest(job, draft)
@@ -116,7 +116,7 @@ def fold_folder(
     return root
 
 
-def _write_weights(job: _Job, draft: Path) -> None:
+def _write_weights(job: _FolderFold, draft: Path) -> None:
     headers = job.base.folder.files.headers
     untied = [t for t in job.folding.changed if t not in job.base.view.tensors]
     extra = _by_last_file([*sorted(untied), *sorted(job.folding.additions)], job)
@@ -131,7 +131,7 @@ def _write_weights(job: _Job, draft: Path) -> None:
     _write_index(job, draft, extra)
 
 
-def _by_last_file(names: Iterable[str], job: _Job) -> dict[str, list[str]]:
+def _by_last_file(names: Iterable[str], job: _FolderFold) -> dict[str, list[str]]:
     """Say which file gets each tensor that the base does not have: the last of its component."""
     found: dict[str, list[str]] = defaultdict(list)
     headers = job.base.folder.files.headers
@@ -141,12 +141,12 @@ def _by_last_file(names: Iterable[str], job: _Job) -> dict[str, list[str]]:
     return found
 
 
-def _in_file(job: _Job, path: str, name: str) -> str:
+def _in_file(job: _FolderFold, path: str, name: str) -> str:
     """Give the name that a tensor of the base has in a file of it."""
     return name.removeprefix(job.base.manifest.base_name(path, ""))
 
 
-def _slot(job: _Job, header: SafetensorsHeader, name: str, inside: str) -> TensorSlot:
+def _slot(job: _FolderFold, header: SafetensorsHeader, name: str, inside: str) -> TensorSlot:
     """Lay out a tensor of the base under the name that it has in its file."""
     if name in job.folding.changed:
         dtype, shape = job.folding.dtype(name), job.folding.shape(name)
@@ -161,7 +161,9 @@ def _slot(job: _Job, header: SafetensorsHeader, name: str, inside: str) -> Tenso
     return TensorSlot(inside, dtype, shape)
 
 
-def _body(job: _Job, slots: Mapping[str, TensorSlot], metadata: Mapping[str, str]) -> Iterator[bytes | memoryview]:
+def _body(
+    job: _FolderFold, slots: Mapping[str, TensorSlot], metadata: Mapping[str, str]
+) -> Iterator[bytes | memoryview]:
     yield write_header(slots.values(), metadata)
     blocks = made_ahead(_blocks(job, slots))
     for name, slot in slots.items():
@@ -176,7 +178,7 @@ def _body(job: _Job, slots: Mapping[str, TensorSlot], metadata: Mapping[str, str
         job.records.append(TensorRecord(name, slot.dtype, slot.shape, digest))
 
 
-def _blocks(job: _Job, slots: Mapping[str, TensorSlot]) -> Iterator[memoryview]:
+def _blocks(job: _FolderFold, slots: Mapping[str, TensorSlot]) -> Iterator[memoryview]:
     """Give the bytes of all tensors; those that the delta holds as they are come in one go."""
     named = ((name, slot, _find_identical(job, name, slot)) for name, slot in slots.items())
     for is_held, run in groupby(named, key=lambda one: one[2] is not None):
@@ -186,7 +188,7 @@ def _blocks(job: _Job, slots: Mapping[str, TensorSlot]) -> Iterator[memoryview]:
             yield from chain.from_iterable(_rows(job, name, slot) for name, slot, _ in run)
 
 
-def _find_identical(job: _Job, name: str, slot: TensorSlot) -> str | None:
+def _find_identical(job: _FolderFold, name: str, slot: TensorSlot) -> str | None:
     """Name the delta's tensor that is the result bit for bit, if there is one."""
     if name in job.folding.changed:
         tensor = job.folding.find_stored(name)
@@ -196,7 +198,7 @@ def _find_identical(job: _Job, name: str, slot: TensorSlot) -> str | None:
     return tensor.name if tensor is not None and is_plain else None
 
 
-def _rows(job: _Job, name: str, slot: TensorSlot) -> Iterator[memoryview]:
+def _rows(job: _FolderFold, name: str, slot: TensorSlot) -> Iterator[memoryview]:
     """Give a tensor's bytes by blocks of rows: folded, added or as the base has it."""
     folding = job.folding
     if name in folding.changed:
@@ -222,7 +224,7 @@ def _cast(tensor: Tensor, dtype: str) -> Iterator[memoryview]:
         yield rounded_bytes(values, dtype)
 
 
-def _write_index(job: _Job, draft: Path, extra: Mapping[str, Sequence[str]]) -> None:
+def _write_index(job: _FolderFold, draft: Path, extra: Mapping[str, Sequence[str]]) -> None:
     """Write the index of a sharded model again when tensors or sizes differ from the base's."""
     for name, document in job.base.folder.documents.items():
         if not name.endswith(_INDEX):
@@ -242,7 +244,7 @@ def _write_index(job: _Job, draft: Path, extra: Mapping[str, Sequence[str]]) -> 
         (draft / name).write_text(json.dumps(content, indent=2) + "\n")
 
 
-def _copy_rest(job: _Job, draft: Path) -> None:
+def _copy_rest(job: _FolderFold, draft: Path) -> None:
     """Copy what is beside the weights; the delta's own tokenizer and config win."""
     for name, file in job.base.folder.contents.items():
         if file.header is None and not name.endswith(_INDEX):

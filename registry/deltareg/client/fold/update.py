@@ -46,7 +46,7 @@ _SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
+class _FolderUpdate:
     """A folder, what it holds, and what it is to hold."""
 
     context: Context
@@ -84,7 +84,7 @@ def update(context: Context, folder: Path, to: str, *, is_plan: bool) -> UpdateR
     return done(plan, needed, full, seconds=time.monotonic() - started)
 
 
-def _job(context: Context, folder: Path, to: str) -> _Job:
+def _job(context: Context, folder: Path, to: str) -> _FolderUpdate:
     is_of_line = to.startswith(("@", ":"))
     if not is_of_line and "/" not in to:
         raise InvalidInput(f"not a reference: {to!r}", fix="write :v3, @prod or ns/name:v3")
@@ -99,10 +99,10 @@ def _job(context: Context, folder: Path, to: str) -> _Job:
     ref = Ref.parse(to)
     installed = installed or find_installed(context, folder, ref.line)
     version = resolve_live(context, ref, bare="prod")
-    return _Job(context, folder, installed, version, fetch_manifest(context, version))
+    return _FolderUpdate(context, folder, installed, version, fetch_manifest(context, version))
 
 
-def _is_intact(job: _Job) -> bool:
+def _is_intact(job: _FolderUpdate) -> bool:
     """Whether the folder holds what it was made from.
 
     Raises:
@@ -121,7 +121,7 @@ def _is_intact(job: _Job) -> bool:
 
 
 @contextmanager
-def _open_pieces(job: _Job, *, is_intact: bool) -> Generator[Held, None, None]:
+def _open_pieces(job: _FolderUpdate, *, is_intact: bool) -> Generator[Held, None, None]:
     """Give the pieces that the folder holds; none where it was written to, or is a folded model."""
     if not is_intact or job.installed.root:
         yield {}
@@ -130,7 +130,7 @@ def _open_pieces(job: _Job, *, is_intact: bool) -> Generator[Held, None, None]:
         yield held
 
 
-def _before(job: _Job) -> Manifest:
+def _before(job: _FolderUpdate) -> Manifest:
     """Give the manifest of what is installed, whose version may have been deleted since."""
     digest = Digest.parse(job.installed.digest)
     raw = job.context.cache.manifest(digest)
@@ -140,7 +140,7 @@ def _before(job: _Job) -> Manifest:
     return fetch_manifest(job.context, resolve(job.context, ref, bare="newest"))
 
 
-def _travels(job: _Job, held: Held) -> tuple[int, int]:
+def _travels(job: _FolderUpdate, held: Held) -> tuple[int, int]:
     """Say how many bytes would come, and how many if nothing of the folder could be used."""
     storage = fetch_storage(job.context, job.version)
     full = _lacking(job, storage, storage.outside)
@@ -150,7 +150,7 @@ def _travels(job: _Job, held: Held) -> tuple[int, int]:
     return _lacking(job, rest, rest.outside - held.keys()), full
 
 
-def _lacking(job: _Job, storage: StorageMap, outside: frozenset[Digest]) -> int:
+def _lacking(job: _FolderUpdate, storage: StorageMap, outside: frozenset[Digest]) -> int:
     """Count what the cache lacks of a version, and of its base if that is needed."""
     cache = job.context.cache
     total = lacking_bytes(cache, storage, needed_chunks(job.manifest, storage))
@@ -168,7 +168,7 @@ def _lacking(job: _Job, storage: StorageMap, outside: frozenset[Digest]) -> int:
     return total + lacking_bytes(cache, whole, chunks)
 
 
-def _replace_by_pull(job: _Job, held: Held) -> int:
+def _replace_by_pull(job: _FolderUpdate, held: Held) -> int:
     with replace_folder(job.folder) as draft:
         try:
             pulled = _fetch_into(job, draft, held)
@@ -184,11 +184,11 @@ def _replace_by_pull(job: _Job, held: Held) -> int:
     return pulled.fetched_bytes
 
 
-def _fetch_into(job: _Job, draft: Path, held: Held) -> PulledVersion:
+def _fetch_into(job: _FolderUpdate, draft: Path, held: Held) -> PulledVersion:
     return fetch(job.context, job.version, job.manifest, to=draft, held=held, is_noted=False)
 
 
-def _replace_by_fold(job: _Job) -> int:
+def _replace_by_fold(job: _FolderUpdate) -> int:
     with replace_folder(job.folder) as draft:
         made = fold_version(job.context, job.version, draft)
     note_fold(job.context.cache, job.version, made.root, job.folder)
@@ -197,7 +197,7 @@ def _replace_by_fold(job: _Job) -> int:
 
 
 def _report(
-    job: _Job,
+    job: _FolderUpdate,
     plan: Literal["none", "patch", "full"],
     fetched: int,
     full: int,

@@ -29,7 +29,7 @@ def read_golden(path: Path) -> GoldenReport:
     golden = decode(_read_recorded(file))
     origin = golden.origin
     return GoldenReport(
-        origin.told,
+        origin.description,
         origin.how,
         origin.dtype,
         origin.device,
@@ -37,8 +37,8 @@ def read_golden(path: Path) -> GoldenReport:
         dict(origin.software),
         list(changed_weights(file.parent, origin)),
         [RecordedForward(sorted(one.inputs), sorted(one.outputs)) for one in golden.samples],
-        "" if golden.training is None else golden.training.judged,
-        "" if golden.progress is None else golden.progress.told,
+        "" if golden.training is None else golden.training.summary,
+        "" if golden.progress is None else golden.progress.description,
     )
 
 

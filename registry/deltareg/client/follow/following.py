@@ -82,7 +82,7 @@ class ChannelFollower:
         self.observed = Observed(channel=str(followed))
 
     @property
-    def wanted(self) -> Release | None:
+    def wanted_release(self) -> Release | None:
         """What the channel says; None while it says nothing, or is not heard."""
         return self._wanted
 

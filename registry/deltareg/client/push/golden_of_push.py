@@ -112,7 +112,7 @@ def take_golden(
     before = find_before()
     if before is not None:
         add_kept(folder, before.raw)
-        return GoldenOutcome(f"{before.origin.told}; those of {before.ref}")
+        return GoldenOutcome(f"{before.origin.description}; those of {before.ref}")
     missing = _why_not(folder, base, library)
     return GoldenOutcome(missing=missing) if missing else _record(folder, base, choice, library)
 
@@ -133,8 +133,8 @@ def _record(folder: Folder, base: KnownBase, choice: GoldenChoice, library: str)
 
 def _describe_origin(origin: GoldenOrigin, changed: Sequence[str]) -> str:
     if not changed:
-        return origin.told
-    return f"{origin.told}; {', '.join(changed)} changed since, which verification will judge"
+        return origin.description
+    return f"{origin.description}; {', '.join(changed)} changed since, which verification will judge"
 
 
 def _why_not(folder: Folder, base: KnownBase, library: str) -> str:

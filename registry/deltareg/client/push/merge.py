@@ -79,7 +79,7 @@ class MergeOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
+class _Merge:
     """A merge under way: its parents are open."""
 
     context: Context
@@ -211,16 +211,16 @@ def _open_merge(
     settings: MergeSettings,
     dtype: str,
     weights: Sequence[float],
-) -> Generator[_Job, None, None]:
+) -> Generator[_Merge, None, None]:
     with ExitStack() as stack:
         info = context.api.get(base_path(versions[0].base.name), BaseInfo)
         base = stack.enter_context(fetch_base(context, info))
         pulled = [fetch(context, v, fetch_manifest(context, v)) for v in versions]
         opened = [stack.enter_context(open_version(found, base.view)) for found in pulled]
-        yield _Job(context, method, settings, dtype, base, opened, weights)
+        yield _Merge(context, method, settings, dtype, base, opened, weights)
 
 
-def _recipe(job: _Job, modules: Sequence[MergedModule]) -> MergeRecipe:
+def _recipe(job: _Merge, modules: Sequence[MergedModule]) -> MergeRecipe:
     parents = [
         RecipeParent(parent.version.ref, parent.version.digest, weight)
         for parent, weight in zip(job.parents, job.weights, strict=True)

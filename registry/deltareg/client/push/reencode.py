@@ -54,7 +54,7 @@ def reencode(context: Context, grant: LeaseGrant, base: BaseFolder, scratch: Pat
         open_files(found.path, manifest, is_whole=True) as files,
         _earlier(context, grant, version, manifest, scratch) as earlier,
     ):
-        job = _Job(context, upload, manifest, _Kept(scratch / "packs"))
+        job = _Reencoding(context, upload, manifest, _Kept(scratch / "packs"))
         storage = job.encode(files, base, earlier, found.storage, grant.against)
     return request_of(ReencodeReport, fence=grant.fence, upload=upload.id, storage_map=storage.encode().decode())
 
@@ -76,7 +76,7 @@ class _Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
+class _Reencoding:
     """One version to be encoded anew."""
 
     context: Context

@@ -20,19 +20,19 @@ class ReportPaths:
     html: Path | None = None
 
     @property
-    def wanted(self) -> dict[str, Path]:
+    def requested(self) -> dict[str, Path]:
         """The forms that are wanted, with their paths."""
         return {f.name: path for f in fields(self) if (path := getattr(self, f.name)) is not None}
 
     @property
     def has_diff(self) -> bool:
         """Whether a wanted form tells what differs, which reads tensors."""
-        return bool(self.wanted.keys() - {"junit"})
+        return bool(self.requested.keys() - {"junit"})
 
     @property
     def has_history(self) -> bool:
         """Whether a wanted form tells what earlier versions measured."""
-        return bool(self.wanted.keys() & {"json", "html"})
+        return bool(self.requested.keys() & {"json", "html"})
 
     def check(self) -> None:
         """Find out before any work is done whether the files can be written.
@@ -40,7 +40,7 @@ class ReportPaths:
         Raises:
             InvalidInput: Two are one, one is a folder, or a folder cannot be written to.
         """
-        paths = [path.absolute() for path in self.wanted.values()]
+        paths = [path.absolute() for path in self.requested.values()]
         for path in paths:
             if paths.count(path) > 1:
                 raise InvalidInput(f"two reports would go to {path}", fix="name a file for each")
@@ -51,7 +51,7 @@ class ReportPaths:
 
 def write_reports(report: GateReport, paths: ReportPaths) -> None:
     """Write every form that is wanted; each file is there whole or as it was."""
-    for form, path in paths.wanted.items():
+    for form, path in paths.requested.items():
         write_whole(path, _text(report, form))
 
 

@@ -208,7 +208,7 @@ class GoldenReport:
         progress: How far the training had come; empty where nobody said.
     """
 
-    told: str
+    description: str
     how: str
     dtype: str
     device: str
@@ -224,7 +224,7 @@ class GoldenReport:
         return {"schema_version": SCHEMA_VERSION, **asdict(self)}
 
     def _repr_html_(self) -> str:
-        return facts_html(f"golden outputs: {self.told}", self.to_dict())
+        return facts_html(f"golden outputs: {self.description}", self.to_dict())
 
 
 @dataclass(frozen=True, slots=True)

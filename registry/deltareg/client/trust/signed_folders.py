@@ -60,14 +60,14 @@ def require_attestations(
                 subject=version.ref,
                 form="attestation",
                 predicate_type=attested.predicate_type,
-                signed_by=opened.signatory.told,
+                signed_by=opened.signatory.description,
                 digest=info.digest,
                 body=found.body,
             )
         )
     if not proofs:
         raise BadSignature(
-            f"{version.ref} has no such attestation by {signer.told}",
+            f"{version.ref} has no such attestation by {signer.description}",
             fix=f"see what there is: deltareg attest ls {version.ref}",
         )
     return proofs
@@ -93,7 +93,7 @@ def verify_folder(folder: Path, bundle: Path | None, signer: TrustedSigner) -> F
         subject=str(folder),
         form="signature",
         predicate_type=PREDICATE,
-        signed_by=opened.signatory.told,
+        signed_by=opened.signatory.description,
         digest=_digest(raw),
         body=raw.decode(),
     )
@@ -112,7 +112,7 @@ def verify_bundle(path: Path, signer: TrustedSigner) -> FilesProof:
         subject=f"{len(files)} files, none of them looked at",
         form="signature",
         predicate_type=PREDICATE,
-        signed_by=opened.signatory.told,
+        signed_by=opened.signatory.description,
         digest=_digest(raw),
         body=raw.decode(),
         files=files,
@@ -148,7 +148,7 @@ def check_version(attested: Attestation, manifest: Manifest) -> None:
 def _require_signer(
     context: Context, version: VersionInfo, files: Mapping[str, str], signer: TrustedSigner
 ) -> FilesProof:
-    why = f"{version.ref} is not signed by {signer.told}"
+    why = f"{version.ref} is not signed by {signer.description}"
     for info in version.signatures:
         if not signer.wanted.is_met_by(_signatory(info)):
             continue
@@ -164,7 +164,7 @@ def _require_signer(
             subject=version.ref,
             form="signature",
             predicate_type=PREDICATE,
-            signed_by=opened.signatory.told,
+            signed_by=opened.signatory.description,
             digest=info.digest,
             body=found.body,
         )

@@ -49,9 +49,9 @@ class TrustedSigner:
     trust: Path | None = None
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """The signer in words."""
-        return self.wanted.told
+        return self.wanted.description
 
     def opens(self, raw: bytes, *, public: str = "") -> OpenedBundle:
         """Open what this one has signed: a bundle, or a bare envelope.
@@ -66,7 +66,7 @@ class TrustedSigner:
         """
         opened = self._open_bundle(raw, public)
         if not self.wanted.is_met_by(opened.signatory):
-            raise BadSignature(f"it is signed by {opened.signatory.told}, not by {self.told}", fix=_HOW)
+            raise BadSignature(f"it is signed by {opened.signatory.description}, not by {self.description}", fix=_HOW)
         return opened
 
     def _open_bundle(self, raw: bytes, public: str) -> OpenedBundle:
@@ -86,9 +86,9 @@ class TrustedSigner:
     def _own_key(self, public: str) -> PemKey:
         key = self.key or read_beside(public).key
         if key is None:
-            raise InvalidInput(f"the public key of {self.told} is not at hand", fix="name its file: --key FILE")
+            raise InvalidInput(f"the public key of {self.description} is not at hand", fix="name its file: --key FILE")
         if key.keyid != self.wanted.key:
-            raise BadSignature(f"it is signed by key {key.keyid[:12]}, not by {self.told}", fix=_HOW)
+            raise BadSignature(f"it is signed by key {key.keyid[:12]}, not by {self.description}", fix=_HOW)
         return key
 
 

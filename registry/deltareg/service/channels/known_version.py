@@ -88,7 +88,7 @@ def _candidate(conn: sa.Connection, version: VersionRow, near: VersionAncestry, 
         base_aliases=aliases,
         signatures=_signatures(conn, version),
         proof=proof_of(version),
-        corrupt_below="" if below is None else below.told,
+        corrupt_below="" if below is None else below.description,
         corrupt_fix="" if below is None else below.fix,
     )
 

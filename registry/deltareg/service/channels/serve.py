@@ -50,7 +50,7 @@ def check_standing(conn: sa.Connection, version: VersionRow, *, fix: str) -> Non
         raise Blocked(f"{ref} {below}", fix=fix)
     lower = corrupt_below(conn, version)
     if lower is not None:
-        raise Corrupt(f"{ref} {lower.told}", fix=f"{lower.fix}; or {fix}")
+        raise Corrupt(f"{ref} {lower.description}", fix=f"{lower.fix}; or {fix}")
 
 
 def serve(

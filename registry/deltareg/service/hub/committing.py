@@ -76,7 +76,7 @@ class CommitOutcome:
     """What became of a commit: its digits, and what is to be told of it."""
 
     commit: str
-    told: str
+    description: str
 
 
 def commit(

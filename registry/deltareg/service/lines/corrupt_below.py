@@ -31,7 +31,7 @@ class CorruptAncestor:
         fix: The command that heals it, or whom to ask for it.
     """
 
-    told: str
+    description: str
     fix: str
 
 

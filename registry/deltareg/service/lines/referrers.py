@@ -150,7 +150,7 @@ def _keep(
         raise InvalidInput(f"{ref} has nothing like {digest}", fix="bring it again")
     if added.revoked is not None:
         raise BadSignature(
-            f"{who.told}, who signed it, is revoked: {added.revoked}", fix="have it signed by another signer"
+            f"{who.description}, who signed it, is revoked: {added.revoked}", fix="have it signed by another signer"
         )
     caller.record(
         conn,
@@ -158,7 +158,7 @@ def _keep(
         ref,
         on=line_of(version),
         before=None,
-        after={"digest": digest, "signed_by": who.told, "predicate_type": taken.predicate_type},
+        after={"digest": digest, "signed_by": who.description, "predicate_type": taken.predicate_type},
     )
     return describe_referrer(added)
 

@@ -67,7 +67,7 @@ class WebhookAddress:
         return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
 
     @property
-    def shown(self) -> str:
+    def display(self) -> str:
         """The address for people: what follows the host may be a secret, as Slack's is."""
         return f"{self.scheme}://{self.authority}/" + ("…" if self.path != "/" else "")
 

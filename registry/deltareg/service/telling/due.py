@@ -185,7 +185,7 @@ def _settle(
                 "delivery_id": row.id,
                 "status": outcome.status,
                 "took_us": outcome.took_us,
-                "told": outcome.told,
+                "told": outcome.description,
                 "created_at": now,
             }
             for row, outcome in tried.items()

@@ -52,14 +52,14 @@ class AttemptOutcome:
     """
 
     status: int | None
-    told: str
+    description: str
     took_us: int = 0
     wait_s: int | None = None
 
     @property
     def is_ok(self) -> bool:
         """Whether it arrived."""
-        return not self.told
+        return not self.description
 
     @property
     def is_gone(self) -> bool:
@@ -76,7 +76,7 @@ async def send(
     with anyio.move_on_after(timeout_s):
         outcome = await _try_addresses(message, networks, resolving)
     took_us = round((time.monotonic() - begun) * 1_000_000)
-    return AttemptOutcome(outcome.status, outcome.told, took_us, outcome.wait_s)
+    return AttemptOutcome(outcome.status, outcome.description, took_us, outcome.wait_s)
 
 
 async def _try_addresses(message: WebhookMessage, networks: Sequence[Network], resolving: Resolve) -> AttemptOutcome:

@@ -72,7 +72,7 @@ def add_webhook(registry: Registry, caller: Caller, request: WebhookAdd) -> Webh
             lines=request.lines,
             types=list(types),
             form=request.form,
-            shown=target.shown,
+            shown=target.display,
             note=request.note,
             state="on",
             why="",
@@ -81,7 +81,7 @@ def add_webhook(registry: Registry, caller: Caller, request: WebhookAdd) -> Webh
             created_by=caller.principal_id,
         )
         queries.add_secret(conn, webhook_id, box.seal(secret, about_secret(webhook_id)))
-        after = {"address": target.shown, "lines": request.lines, "types": list(types), "form": request.form}
+        after = {"address": target.display, "lines": request.lines, "types": list(types), "form": request.form}
         _record(conn, caller, Action.WEBHOOK_ADD, webhook_id, place, after=after)
         return describe_webhooks(conn, [present(queries.webhook_row(conn, webhook_id))])[0]
 
@@ -186,7 +186,7 @@ def try_webhook(registry: Registry, caller: Caller, webhook_id: str) -> WebhookT
     target = WebhookAddress.parse(box.open(row.address, about_address(row.id)))
     message = WebhookMessage(target, body, headers | {"Content-Type": media_type})
     outcome: AttemptOutcome = anyio.run(send, message, registry.networks)
-    attempt = AttemptInfo(at=rfc3339(now), status=outcome.status, ms=outcome.took_us / 1000, told=outcome.told)
+    attempt = AttemptInfo(at=rfc3339(now), status=outcome.status, ms=outcome.took_us / 1000, told=outcome.description)
     return WebhookTested(is_ok=outcome.is_ok, attempt=attempt)
 
 

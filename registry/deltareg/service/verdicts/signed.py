@@ -84,7 +84,7 @@ def open_verdict(conn: sa.Connection, run: RunRow, envelope: bytes, *, principal
         check_key(key, principal_id)
     said = read_verdict(signed.statement)
     version = version_queries.version_by_id(conn, present(run.version_id))
-    for what, is_right in _bound(run, version, signed, said, nonce=lease.nonce):
+    for what, is_right in _compare_bindings(run, version, signed, said, nonce=lease.nonce):
         if not is_right:
             raise BadSignature(f"the statement is not about this run: its {what}", fix=AGAIN)
     return SignedVerdict(said, signed.keyid, key, envelope)
@@ -122,7 +122,7 @@ def _digests(run: RunRow) -> dict[str, str]:
     return {key: one.digest for key, one in references_of(run.request).items() if one.digest}
 
 
-def _bound(
+def _compare_bindings(
     run: RunRow, version: VersionRow, signed: SignedStatement, said: VerdictPredicate, *, nonce: str
 ) -> Iterator[tuple[str, bool]]:
     yield "run", said.run == run.id

@@ -36,13 +36,13 @@ def check_signed(conn: sa.Connection, run: RunRow, report: Work, *, principal_id
     signed = open_statement(envelope, {public.keyid: public}, predicate_type=WORK)
     check_key(queries.find_key(conn, public=str(public)), principal_id)
     said = read_work(signed.statement)
-    for what, is_right in _bound(conn, run, report, signed, said, nonce=lease.nonce):
+    for what, is_right in _compare_bindings(conn, run, report, signed, said, nonce=lease.nonce):
         if not is_right:
             raise BadSignature(f"the statement is not about this run: its {what}", fix=AGAIN)
     return signed.keyid
 
 
-def _bound(
+def _compare_bindings(
     conn: sa.Connection, run: RunRow, report: Work, signed: SignedStatement, said: WorkPredicate, *, nonce: str
 ) -> Iterator[tuple[str, bool]]:
     yield "run", said.run == run.id

@@ -203,7 +203,7 @@ def _likely(measure: DraftMeasure, spread: VersionSpread, *, samples: int, aim: 
     sized = size(measure, spread, available=samples, power=aim.power)
     found = _compare_with_promoted(measure, spread, sized, aim)
     why = (
-        f"{measure.told} no higher than by the promoted version by more than "
+        f"{measure.description} no higher than by the promoted version by more than "
         f"{measure.say(sized.margin)}: {sized.learned}"
     )
     return replace(found, name="likely", why=why)

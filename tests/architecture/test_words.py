@@ -1,0 +1,100 @@
+"""One word a thing: names of classes, verbs of functions, terms of the glossary."""
+
+import ast
+import re
+from collections import Counter, defaultdict
+from functools import cache
+
+import pytest
+
+from tests.architecture.tree import REPOSITORY, SOURCE_ROOTS, modules
+
+GLOSSARY = (REPOSITORY / "docs" / "glossary.md").read_text("utf-8")
+TERM_LINES = [line for line in GLOSSARY.partition("## Verbs")[0].splitlines() if "**" in line]
+TERMS = [term for line in TERM_LINES for term in re.findall(r"\*\*([^*]+)\*\*", line)]
+FORBIDDEN = re.findall(r"\*([a-z]+)\*", GLOSSARY.partition("## Not used")[2])
+
+# Past participles that do not end in -ed; those that are verbs as well (read, run, put, set) are none here.
+IRREGULAR = set(  # a list of a hundred lines says no more
+    """
+    begun bent bitten born bought bound broken brought built caught chosen done drawn driven dug eaten
+    fallen fed felt fought found flown forgotten frozen given gone grown heard held hidden hung kept known
+    laid led left lent lit lost made meant met paid proven ridden risen said seen sent shaken shown slept
+    sold sought spent spoken stolen stood struck stuck sung sunk sworn taken taught thought thrown told torn
+    understood woken won worn woven written
+    """.split()  # noqa: SIM905
+)
+VERBS = {"bleed", "embed", "exceed", "feed", "need", "proceed", "seed", "shed", "speed", "succeed"}
+DICTATED = {  # names that somebody else's interface asks for, or that users read as data
+    "registry/deltareg/integrations/fsspec.py: created",
+    "registry/deltareg/integrations/fsspec.py: modified",
+    "gpu_verify/deltareg_verify/workbench/faults/values.py: saturated",
+}
+
+
+def is_participle(name):
+    return name in IRREGULAR or (name.endswith("ed") and "_" not in name and name not in VERBS)
+
+
+@cache
+def syntax():
+    """Parse every module of the product once."""
+    return {path: ast.parse((REPOSITORY / path).read_text("utf-8")) for path in modules()}
+
+
+def definitions(kind):
+    """Return path and node of every definition of a kind in the product, nested ones as well."""
+    return [(path, node) for path, tree in syntax().items() for node in ast.walk(tree) if isinstance(node, kind)]
+
+
+def test_no_two_public_classes_share_a_name():
+    """But the settings of kinds, which nobody meets outside the file of one."""
+    homes = defaultdict(list)
+    for path, node in definitions(ast.ClassDef):
+        is_kinds = path.parent.name == "kinds" and node.name in {"Settings", "NoSettings"}
+        if not node.name.startswith("_") and not is_kinds:
+            homes[node.name].append(str(path))
+
+    assert {name: paths for name, paths in homes.items() if len(paths) > 1} == {}
+
+
+def test_a_function_is_a_verb_and_no_participle():
+    """`told` says neither what is done nor what comes back; a property may be an adjective."""
+    nameless = {
+        f"{path}: {node.name}"
+        for path, node in definitions(ast.FunctionDef | ast.AsyncFunctionDef)
+        if is_participle(node.name.strip("_")) and not any("property" in ast.unparse(d) for d in node.decorator_list)
+    }
+
+    assert nameless - DICTATED == set()
+    assert nameless >= DICTATED
+
+
+def test_each_term_of_the_glossary_is_defined_once():
+    defined = Counter(TERMS)
+
+    assert len(TERMS) > 100
+    assert [term for term, times in defined.items() if times > 1] == []
+    assert [line for line in TERM_LINES if not line.startswith("**")] == [], "a term begins its paragraph"
+
+
+def test_no_term_of_the_glossary_is_forbidden_by_it():
+    assert set(TERMS) & set(FORBIDDEN) == set()
+
+
+@pytest.fixture(scope="module")
+def text():
+    """Give all that the product says: code, templates and docs, but for the glossary."""
+    files = [
+        *(REPOSITORY / path for path in modules()),
+        *(path for root in SOURCE_ROOTS for path in (REPOSITORY / root).rglob("*.jinja")),
+        *(path for path in (REPOSITORY / "docs").rglob("*.md") if path.name != "glossary.md"),
+    ]
+    return "\n".join(path.read_text("utf-8") for path in files).lower()
+
+
+@pytest.mark.parametrize("term", TERMS)
+def test_each_term_of_the_glossary_is_used(text, term):
+    words = re.escape(term.lower()).replace(r"\ ", "[ _-]?")
+
+    assert re.search(rf"(?<![a-z]){words}", text)
