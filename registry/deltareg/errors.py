@@ -325,79 +325,25 @@ class DifferenceFound(DeltaregError):
 
 
 # The codes that a Problem may carry (product surface: `deltareg explain CODE`).
-FILE_CODES = frozenset(
-    {
-        "header",
-        "truncated",
-        "trailing_bytes",
-        "overlap",
-        "hole",
-        "duplicate_key",
-        "empty",
-        "not_safetensors",
-        "pickle",
-        "ambiguous",
-        "code_file",
-        "foreign_file",
-        "link",
-        "limits",
-        "digest",
-    }
-)
-KIND_CODES = frozenset(
-    {
-        "missing_config",
-        "bad_config",
-        "custom_code",
-        "unknown_kind",
-        "kind_mismatch",
-        "not_self_contained",
-        "convention_needed",
-        "shape",
-        "rank",
-        "missing_tensors",
-        "unexpected_tensors",
-        "no_tensor_applied",
-        "partial_application",
-        "undeclared_base_override",
-        "non_finite",
-        "base_mismatch",
-        "indices",
-        "not_selected",
-        "wrapped_names",
-        "not_a_variant",
-        "quantised_base",
-    }
-)
-CHECK_CODES = frozenset(
-    {
-        "no_effect",
-        "norm_ratio",
-        "overflow_after_cast",
-        "attached_differs",
-        "golden_differs",
-        "golden_missing",
-        "worse_than_base",
-        "regression",
-        "undecided",
-        "worse_incumbent",
-        "non_deterministic",
-        "below_threshold",
-        "missing_measure",
-        "not_reloadable",
-        "library_differs",
-        "library_absent",
-        "collapsed",
-        "special_tokens",
-        "batching_differs",
-        "trigger_suspected",
-        "misplaced",
-        "cut_values",
-        "unrelated",
-        "odd_batches",
-        "unfinished",
-    }
-)
+FILE_CODES = frozenset({
+    "header", "truncated", "trailing_bytes", "overlap", "hole", "duplicate_key", "empty",
+    "not_safetensors", "pickle", "ambiguous", "code_file", "foreign_file", "link", "limits",
+    "digest",
+})  # fmt: skip
+KIND_CODES = frozenset({
+    "missing_config", "bad_config", "custom_code", "unknown_kind", "kind_mismatch",
+    "not_self_contained", "convention_needed", "shape", "rank", "missing_tensors",
+    "unexpected_tensors", "no_tensor_applied", "partial_application", "undeclared_base_override",
+    "non_finite", "base_mismatch", "indices", "not_selected", "wrapped_names", "not_a_variant",
+    "quantised_base",
+})  # fmt: skip
+CHECK_CODES = frozenset({
+    "no_effect", "norm_ratio", "overflow_after_cast", "attached_differs", "golden_differs",
+    "golden_missing", "worse_than_base", "regression", "undecided", "worse_incumbent",
+    "non_deterministic", "below_threshold", "missing_measure", "not_reloadable",
+    "library_differs", "library_absent", "collapsed", "special_tokens", "batching_differs",
+    "trigger_suspected", "misplaced", "cut_values", "unrelated", "odd_batches", "unfinished",
+})  # fmt: skip
 NOTE_CODES = frozenset({"config_changed", "base_evidence", "trainer_state_left_out"})
 PROBLEM_CODES = FILE_CODES | KIND_CODES | CHECK_CODES | NOTE_CODES
 

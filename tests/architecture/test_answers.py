@@ -26,7 +26,7 @@ def validations(tree):
     calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
     for call in calls:
         name = ast.unparse(call.func)
-        if name.endswith(".model_validate") and name != "Settings.model_validate":
+        if name.endswith(".model_validate") and name != "ServerSettings.model_validate":
             yield call
 
 

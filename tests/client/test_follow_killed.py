@@ -17,11 +17,11 @@ import json, os, signal, sys, time
 from pathlib import Path
 from deltareg.client import Client, ClientConfig
 from deltareg.client.use_cases import merge  # all that a pull needs is loaded before the clock runs
-from deltareg.client.follow import Followed, FollowOptions
+from deltareg.client.follow import FollowedChannel, FollowOptions
 from deltareg.client.follow.opening import open_engine
 server, token, mover, folder, engine, url = sys.argv[1:]
 folder = Path(folder)
-channel = Followed.parse("team/lora@prod")
+channel = FollowedChannel.parse("team/lora@prod")
 def start(cache):
     pid = os.fork()
     if pid:

@@ -45,7 +45,7 @@ def test_the_base_is_the_one_that_its_model_info_names(sglang, host, tmp_path):
 
 
 def list_and_load(server):
-    server.listed()
+    server.list_adapters()
     server.load("mine", DELTAS / "lora")
 
 

@@ -172,7 +172,7 @@ def test_folders_are_held_against_what_the_channel_serves(two, tmp_path, monkeyp
     two.pull(V2, tmp_path / "two")
 
     def found(*paths, **more):
-        report = two.folders.outdated(*paths, **more)
+        report = two.folders.list_outdated(*paths, **more)
         return [(each.folder.name, each.standing) for each in report.folders]
 
     assert found(tmp_path) == [("one", "behind"), ("two", "current")]

@@ -17,8 +17,8 @@ DAY_S = 86_400
 MAKER = """
 import os, signal, sys
 from pathlib import Path
-from deltareg.client.disk.whole_folder import placed
-with placed(Path(sys.argv[1])) as draft:
+from deltareg.client.disk.whole_folder import place_folder
+with place_folder(Path(sys.argv[1])) as draft:
     (draft / "half").write_bytes(b"1" * 1000)
     print(draft, flush=True)
     if sys.argv[2] == "die":

@@ -13,10 +13,10 @@ from deltareg.host.interrupts import ask_on_signals
 _STORM = """
 import random, signal, sys, threading, time
 from deltareg.host.interrupts import ask_on_signals
-from deltareg_verify.supervisor.stop import Stop
+from deltareg_verify.supervisor.stop import StopSignal
 
 woken = threading.Event()
-stop = Stop(600.0)
+stop = StopSignal(600.0)
 if sys.argv[1] == "agent":
     ask_on_signals(woken.set, signal.SIGALRM)
     wait = lambda: (woken.clear(), woken.wait(0.0001))

@@ -134,4 +134,4 @@ def test_what_overflows_is_without_bound():
     ],
 )
 def test_a_threshold_in_words(threshold, told):
-    assert threshold.told("base") == told
+    assert threshold.describe("base") == told

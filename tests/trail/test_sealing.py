@@ -125,7 +125,7 @@ def test_checkpoints_are_kept_in_a_file_and_in_the_store(registry, tmp_path):
     lines = file.read_text().splitlines(keepends=True)
     assert len(lines) == 3
     origin = check(registry).origin.rpartition("/")[2]
-    assert [each.decode() for each in registry.store.kept(origin)] == lines
+    assert [each.decode() for each in registry.store.read_log(origin)] == lines
     assert check(registry, kept=file.read_text()).findings == []
     assert list(registry.store.keys()) == []
 

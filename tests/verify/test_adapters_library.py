@@ -51,7 +51,7 @@ def test_a_foldable_adapter_computes_the_same_when_folded(attach, sample):
 def test_every_effect_takes_part(attach, sample):
     _, engine, _, _ = attach(sample)
 
-    assert engine.fired().silent == ()
+    assert engine.find_fired().silent == ()
 
 
 def test_an_intervention_needs_the_whole_row(attach):

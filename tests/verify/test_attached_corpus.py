@@ -65,6 +65,6 @@ def test_logits_with_the_delta_attached_are_the_librarys(open_delta, delta_id):
 def test_every_effect_takes_part(open_delta, delta_id):
     bench = open_delta(DELTAS[delta_id])
 
-    fired = bench.engine().fired()
+    fired = bench.engine().find_fired()
 
     assert fired.silent == ()

@@ -82,7 +82,7 @@ def test_the_base_is_the_same_afterwards_bit_for_bit(bench):
 
 @pytest.mark.parametrize("bench", ONE_OF_EACH, indirect=True)
 def test_every_effect_takes_part(bench):
-    fired = bench.engine().fired()
+    fired = bench.engine().find_fired()
 
     assert fired.effects == bench.assessment.account.modules
     assert (fired.silent, fired.not_exercised) == ((), ())
@@ -167,7 +167,7 @@ def test_an_addition_without_a_place_is_told(bench):
     tensor = next(iter(bench.folder.tensors.values()))
     head = Addition("classifier.weight", tensor, {tensor.name: "head"})
 
-    fired = bench.engine([*bench.assessment.account.effects, head]).fired()
+    fired = bench.engine([*bench.assessment.account.effects, head]).find_fired()
 
     assert fired.not_exercised == ("classifier.weight",)
 
@@ -178,7 +178,7 @@ def test_an_effect_on_a_module_that_no_forward_calls_is_silent(bench):
     module = engine._network.module.model.layers
     module[1].forward = lambda hidden_states, **_: hidden_states
 
-    fired = engine.fired()
+    fired = engine.find_fired()
 
     assert {name.split(".")[2] for name in fired.silent} == {"1"}
 
@@ -188,7 +188,7 @@ def test_a_replaced_weight_that_no_forward_reads_is_silent(bench):
     engine = bench.engine()
     engine._network.module.model.norm.forward = lambda hidden: hidden
 
-    assert engine.fired().silent == ("model.norm.weight",)
+    assert engine.find_fired().silent == ("model.norm.weight",)
 
 
 @pytest.mark.parametrize("bench", ["tinyllama_bf16/lora"], indirect=True)
@@ -196,7 +196,7 @@ def test_a_weight_that_overflows_when_rounded_is_named(bench, monkeypatch):
     honest = fold.fold
     monkeypatch.setattr(fold, "fold", lambda *given: honest(*given) * 1e39)
 
-    assert len(bench.engine().overflowed()) == 4
+    assert len(bench.engine().find_overflowed()) == 4
 
 
 @pytest.mark.parametrize("bench", ["tinygpt2/lora"], indirect=True)

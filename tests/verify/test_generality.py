@@ -61,7 +61,7 @@ def test_losses_by_text_add_up_to_those_by_class(cache_dir):
     case = Bench(DELTAS / "lora", BASE, cache_dir).case()
     figures = case.figures("attached")
 
-    rows = case.engine.judged("attached", case.probes, text_losses)
+    rows = case.engine.run_judge("attached", case.probes, text_losses)
 
     assert len(rows) == len(case.probes.texts)
     for name, loss in figures.losses.items():
@@ -127,7 +127,7 @@ def test_versions_that_bring_heads_are_compared_and_say_why_nothing_is_general(c
 def test_an_interval_is_over_texts_and_not_over_tokens(cache_dir):
     case = Bench(DELTAS / "lora", BASE, cache_dir).case()
 
-    found = _Found(case.figures("base"), case.engine.judged("base", case.probes, text_losses))
+    found = _Found(case.figures("base"), case.engine.run_judge("base", case.probes, text_losses))
     rows = found.rows(tuple(found.figures.losses))
 
     told = _perplexity(ALL, rows, rows, rows)

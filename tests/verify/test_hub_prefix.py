@@ -59,7 +59,7 @@ def test_logits_are_the_librarys(bench, name):
     found = attached(opened, delta["base"])
 
     assert np.max(np.abs(found - expected_logits(delta))) <= 2e-6
-    assert opened.engine().fired().silent == ()
+    assert opened.engine().find_fired().silent == ()
 
 
 @pytest.mark.parametrize("name", CONFLICTS or NONE)

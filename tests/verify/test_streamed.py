@@ -77,8 +77,8 @@ def told(engine):
     tokens = engine.generate(3)
     return {
         **{state: bits(engine.outputs(state)) for state in states},
-        "fired": engine.fired(),
-        "overflowed": engine.overflowed() if engine.is_foldable else (),
+        "fired": engine.find_fired(),
+        "overflowed": engine.find_overflowed() if engine.is_foldable else (),
         "tokens": None if tokens is None else tokens.tolist(),
         "dtype": engine.dtype,
     }
