@@ -6,7 +6,7 @@ from enum import IntEnum
 
 from deltareg.errors import DeltaregError
 from deltareg.gate.ruling import RULE_ERRORS
-from deltareg.wire.messages import Outcome
+from deltareg.words import Outcome
 
 
 class ExitStatus(IntEnum):

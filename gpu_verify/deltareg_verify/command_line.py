@@ -13,11 +13,10 @@ import click
 
 from deltareg.client import Client, WorkerClient
 from deltareg.client.config import ClientConfig, load_config
-from deltareg.delta.quantised.scheme import SCHEMES
 from deltareg.errors import Inconclusive, InvalidInput, Misconfigured, Unavailable
 from deltareg.gate.verifier import VERIFIER
 from deltareg.host.process import explain_errors
-from deltareg.wire import RUN_KIND_NAMES
+from deltareg.words import RUN_KIND_NAMES, SCHEMES
 from deltareg_verify.messages.report import CheckSurroundings, listen
 from deltareg_verify.sandbox import layers
 from deltareg_verify.sandbox.escape_trial import stand_trial

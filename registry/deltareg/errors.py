@@ -48,9 +48,9 @@ The HTTP status is mapped in `deltareg.wire.problems`. Both are checked against 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
-Severity = Literal["error", "warning"]
+from deltareg.words import Severity
 
 # A refused upload ends with 2, but for the two problems that have a status of their own.
 REFUSAL_EXIT_CODES = {"digest": 6, "base_mismatch": 7}

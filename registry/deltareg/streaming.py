@@ -14,9 +14,9 @@ import anyio.to_thread
 from starlette.requests import Request
 
 from deltareg.errors import DeltaregError, Unavailable
+from deltareg.shared_state import StreamReaders, shared_state_of
 
 LOOK_S, HEARTBEAT_S, TOKEN_S = 0.5, 15.0, 5.0
-MOST = 500
 MEDIA_TYPE = "text/event-stream"
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 _RETRY_MS = 2_000
@@ -57,22 +57,6 @@ class StreamSource(Protocol[Part]):
 
 
 @dataclass(slots=True)
-class StreamReaders:
-    """The readers of a process: how many there are."""
-
-    number: int = 0
-
-    def check_room(self) -> None:
-        """Refuse one more reader than there may be.
-
-        Raises:
-            Unavailable: There are as many.
-        """
-        if self.number >= MOST:
-            raise Unavailable(f"{MOST} streams are open on this server", fix="ask for pages, or come later")
-
-
-@dataclass(slots=True)
 class SharedLook(Generic[Seen]):
     """One look for all who want to know within the same moment.
 
@@ -100,7 +84,7 @@ class SharedLook(Generic[Seen]):
 
 async def is_in_vain(request: Request) -> bool:
     """Whether a wait is over whatever comes: its client has gone, or the server is to end."""
-    return request.app.state.is_closing or await request.is_disconnected()
+    return shared_state_of(request).is_closing or await request.is_disconnected()
 
 
 async def server_sent(

@@ -50,7 +50,7 @@ def test_it_is_looked_at_now_and_then(tmp_path):
 
 @pytest.mark.usefixtures("nearly_full")
 def test_a_server_without_room_is_not_ready(local_registry, tmp_path):
-    local_registry.app.state.room = DiskRoom({"store": tmp_path}, least_bytes=1 << 62)
+    local_registry.app.state.server.room = DiskRoom({"store": tmp_path}, least_bytes=1 << 62)
 
     answered = httpx.get(local_registry.url + "/readyz", verify=False)
 

@@ -36,7 +36,7 @@ def test_a_wait_ends_with_an_answer_when_the_server_ends(local_registry, method,
     time.sleep(0.5)  # by then it waits; and if not, it is sent home all the same
     assert not answers
 
-    local_registry.app.state.is_closing = True
+    local_registry.app.state.server.is_closing = True
     waiting.join(30)
 
     assert [answer.status_code for answer in answers] == [200]

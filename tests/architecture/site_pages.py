@@ -58,6 +58,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
             "Background": [
                 "design.md",
                 "glossary.md",
+                "words.md",
                 "planted.md",
                 "planted-more.md",
                 "fresh.md",

@@ -1,6 +1,7 @@
-"""What the server says is built by keyword, where a type checker sees each field."""
+"""What the server says and holds is built and asked for where a type checker sees each field."""
 
 import ast
+import re
 
 from tests.architecture.tree import PACKAGES, REPOSITORY, modules
 
@@ -19,6 +20,20 @@ def test_no_answer_is_built_of_a_dict():
     ]
 
     assert built == []
+
+
+def test_what_an_app_holds_is_asked_for_by_its_type():
+    """Starlette's state takes any name and says of none what it is; ours is one value on it."""
+    holders = {"registry/deltareg/shared_state.py", "registry/deltareg/api/app_state.py"}
+    untyped = [
+        f"{path}:{number}"
+        for path in modules()
+        if str(path) not in {*holders, "registry/deltareg/api/app.py"}
+        for number, line in enumerate((REPOSITORY / path).read_text().splitlines(), 1)
+        if re.search(r"\bapp\.state\.", line)
+    ]
+
+    assert untyped == []
 
 
 def validations(tree):

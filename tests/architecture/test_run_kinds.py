@@ -4,7 +4,7 @@ import sqlalchemy as sa
 
 from deltareg.db.tables import runs
 from deltareg.service.runs.kinds import RUN_KINDS as QUEUED
-from deltareg.wire import RUN_KIND_NAMES
+from deltareg.words import RUN_KIND_NAMES
 from deltareg_verify.supervisor.runs import RUN_KINDS as CARRIED_OUT
 from tests.architecture.tree import REPOSITORY
 

@@ -1,7 +1,6 @@
 """Packed weights: what a config says, which weights the tensors are, and their numbers."""
 
 import json
-from typing import get_args
 
 import numpy as np
 import pytest
@@ -15,12 +14,11 @@ from deltareg.delta.kind import BaseView  # noqa: E402
 from deltareg.delta.names import name_map_for  # noqa: E402
 from deltareg.delta.quantised.fit import packed_problems, variant_problems  # noqa: E402
 from deltareg.delta.quantised.packed import contents  # noqa: E402
-from deltareg.delta.quantised.scheme import SCHEMES, read_quantisation  # noqa: E402
+from deltareg.delta.quantised.scheme import read_quantisation  # noqa: E402
 from deltareg.delta.quantised.values import values  # noqa: E402
 from deltareg.digest import Digest  # noqa: E402
 from deltareg.errors import InvalidInput  # noqa: E402
 from deltareg.identity.fingerprint import TensorRecord  # noqa: E402
-from deltareg.wire import Scheme  # noqa: E402
 from tests import packing, tiny  # noqa: E402
 from tests.fixtures.registries import SAMPLES  # noqa: E402
 
@@ -53,10 +51,6 @@ def view(folder):
     with open_folder(folder, purpose="base") as opened:
         records = {n: TensorRecord(n, tensor.dtype, tensor.shape, DIGEST) for n, tensor in opened.tensors.items()}
     return BaseView(DIGEST, records, config, name_map_for(config, records))
-
-
-def test_the_wire_has_the_schemes_of_the_engine():
-    assert set(SCHEMES) == set(get_args(Scheme))
 
 
 @pytest.mark.parametrize("scheme", sorted(packing.PACKERS))

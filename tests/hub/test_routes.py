@@ -187,10 +187,13 @@ def test_a_path_that_is_no_text_is_refused(shelf, ask):
 @contextmanager
 def with_state(server, **values):
     """Let a server be made otherwise for a while."""
-    before = {name: getattr(server.app.state, name) for name in values}
-    server.app.state._state.update(values)
+    state = server.app.state.server
+    before = {name: getattr(state, name) for name in values}
+    for name, value in values.items():
+        setattr(state, name, value)
     yield
-    server.app.state._state.update(before)
+    for name, value in before.items():
+        setattr(state, name, value)
 
 
 def test_main_may_be_the_newest_for_all(shelf, get):

@@ -1,5 +1,6 @@
 """The schema on both databases: one line of revisions, no drift, nothing lost on the way."""
 
+import re
 import shutil
 from itertools import pairwise
 from pathlib import Path
@@ -47,6 +48,7 @@ APPEND_ONLY = [
     "verdicts",
     "waiver_channels",
 ]
+WORDS = re.compile(r"(IN \(|ARRAY\[)('[^)\]]*)([)\]])")
 # What 0022 makes of tokens and namespaces that were there, on every way up, and 0025 of the trail.
 MADE = {"grants", "stand_ins", "unsealed", "visibility_epochs"}
 
@@ -309,12 +311,17 @@ def described(url):
     )
 
 
+def sorted_words(found):
+    """Write the words of a check in the order of the alphabet."""
+    return f"{found[1]}{', '.join(sorted(found[2].split(', ')))}{found[3]}"
+
+
 def ordered(definition):
-    """Drop what has no meaning: the order of constraints in a table, white space, quotes.
+    """Drop what has no meaning: the order of constraints, and of words in one, and quotes.
 
     SQLite writes a column that was added into the line of the last one.
     """
-    plain = (definition or "").replace('"', "")
+    plain = WORDS.sub(sorted_words, (definition or "").replace('"', ""))
     lines = (line.strip().rstrip(",") for line in plain.splitlines())
     parts = (part for line in lines for part in ([line] if "(" in line else line.split(", ")))
     return sorted(part for part in parts if part)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from deltareg import streaming
+from deltareg import shared_state, streaming
 from deltareg.pages import live
 from deltareg.wire import LeaseRequest, LineSent, LogAppend
 from tests.fixtures.registries import report
@@ -111,7 +111,7 @@ def test_it_ends_with_the_session(desk, worked, quick, monkeypatch):
     worked.end()
 
     assert "data: unauthenticated" in rest
-    assert desk.app.state.streams.number == 0
+    assert desk.app.state.server.streams.number == 0
 
 
 def test_it_is_for_who_may_read_the_run_and_for_no_other_site(desk, pages, worked):
@@ -137,7 +137,7 @@ def test_so_many_and_no_more_and_then_the_page_asks_as_before(pages, worked, mon
     monkeypatch.setattr(live, "MOST_OF_ONE", 0)
     of_one = pages.get(f"{worked.path}/stream")
     monkeypatch.setattr(live, "MOST_OF_ONE", 8)
-    monkeypatch.setattr(streaming, "MOST", 0)
+    monkeypatch.setattr(shared_state, "READERS_MOST", 0)
     of_all = pages.get(f"{worked.path}/stream")
     shown = pages.get(worked.path).text
     worked.end()

@@ -10,9 +10,7 @@ from typing import get_args
 import pytest
 
 from deltareg.drawing.rendering import render
-from deltareg.wire import RevisionKind, RunState, fleet, requests, runs
-from deltareg.wire.bases import ProofState
-from deltareg.wire.messages import Outcome
+from deltareg.words import CheckOutcome, Drift, Light, Outcome, ProofState, RequestState, RevisionKind, RunState
 
 ROOM = Path(str(files("deltareg.pages")))
 TEMPLATES = sorted((ROOM / "templates").glob("*.jinja"))
@@ -28,13 +26,13 @@ FORBIDDEN = {
 }
 STATES = {
     "verdict": get_args(Outcome),
-    "check": get_args(runs.CheckOutcome),
+    "check": get_args(CheckOutcome),
     "run": get_args(RunState),
     "revision": get_args(RevisionKind),
-    "request": get_args(requests.RequestState),
-    "light": get_args(requests.Light),
+    "request": get_args(RequestState),
+    "light": get_args(Light),
     "proof": get_args(ProofState),
-    "drift": set(get_args(fleet.Drift)) - {"none"},
+    "drift": set(get_args(Drift)) - {"none"},
 }
 
 

@@ -7,7 +7,7 @@ from itertools import islice
 import httpx
 import pytest
 
-from deltareg import streaming
+from deltareg import shared_state, streaming
 from deltareg.api.routes import events as routes
 from deltareg.api.telling import Pace, telling
 from deltareg.errors import InvalidInput, NotFound
@@ -151,16 +151,16 @@ def test_what_is_said_first_lets_a_reader_go_on_from_there(lab, quick, monkeypat
 
 
 def test_so_many_streams_and_no_more(lab, monkeypatch):
-    monkeypatch.setattr(streaming, "MOST", 0)
+    monkeypatch.setattr(shared_state, "READERS_MOST", 0)
 
     answer = lab.http(lab.token("read")).get("/events/stream")
 
     assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
-    assert lab.app.state.streams.number == 0
+    assert lab.app.state.server.streams.number == 0
 
 
 def test_nobody_without_a_token_hears_anything(lab):
-    lab.app.state.anonymous_reading = True
+    lab.app.state.server.anonymous_reading = True
     for path in ("/events", "/events/stream"):
         assert lab.http().get(path).status_code == 401
     client = lab.client()

@@ -12,8 +12,8 @@ import numpy as np
 
 from deltareg.documents.json_values import is_list, is_object
 from deltareg.errors import InvalidInput
-from deltareg.wire.findings import GIVEN_MOST, TemplateOf, plain_text
-from deltareg.wire.runs import PromptForm
+from deltareg.wire.findings import GIVEN_MOST, plain_text
+from deltareg.words import PromptForm, TemplateOf
 from deltareg_verify.engine.continuing import Inputs
 from deltareg_verify.engine.torch_engine import BaseTokenizer, load_tokenizer, template_in, write_chat
 

@@ -12,7 +12,8 @@ from deltareg.delta.kind import Effect, WeightUpdate
 from deltareg.documents.json_values import is_count, is_object
 from deltareg.wire.findings import AnswersFound
 from deltareg.wire.findings import WrittenAnswer as Answered
-from deltareg.wire.runs import Question, SideName
+from deltareg.wire.runs import Question
+from deltareg.words import SideName
 from deltareg_verify.child.prompting import ends_of, words_of
 from deltareg_verify.child.saying import PromptedSide, say, silent
 from deltareg_verify.child.served_sides import Make, VersionNetwork, find_on_networks, plain_engine, serve_sides

@@ -13,7 +13,8 @@ import numpy as np
 from deltareg.errors import InvalidInput
 from deltareg.wire.findings import ClassShare, plain_text
 from deltareg.wire.findings import WrittenAnswer as Answered
-from deltareg.wire.runs import PromptForm, Question, SideName
+from deltareg.wire.runs import Question
+from deltareg.words import PromptForm, SideName
 from deltareg_verify.child.naming import classes_named, why_nothing
 from deltareg_verify.child.prompting import EncodedPrompt, PromptTokenizer, give
 from deltareg_verify.engine.continuing import GeneratedText, Inputs, strip_end

@@ -7,10 +7,11 @@ from functools import partial
 import numpy as np
 
 from deltareg.statistics.looks import growing, look_tails
-from deltareg.statistics.trial import Decision, Look, decide, p_missed, samples_to_decide
+from deltareg.statistics.trial import Look, decide, p_missed, samples_to_decide
 from deltareg.suites.probe_set import Samples
 from deltareg.suites.suite import CheckSpec
 from deltareg.suites.threshold import Threshold
+from deltareg.words import Decision
 from deltareg_verify.engine.changes import EngineSide, Measure, MeasureChange, RowMeasure
 from deltareg_verify.engine.engine import F64
 

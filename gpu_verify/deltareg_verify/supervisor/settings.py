@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from deltareg.errors import InvalidInput
-from deltareg.wire import RUN_KIND_NAMES
+from deltareg.words import RUN_KIND_NAMES
 from deltareg_verify.sandbox.escape_trial import accepted_layers
 from deltareg_verify.supervisor.options import WorkerOptions, default_name, most_memory
 

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from deltareg.client.folders.base_folder import BaseFolder
 from deltareg.errors import DeltaregError, IntegrityFailure, InvalidInput, LeaseLost, NotFound, Unavailable
-from deltareg.wire import RUN_KIND_NAMES, LeaseGrant, LeaseRequest, ReencodeReport, RunFailure
+from deltareg.wire import LeaseGrant, LeaseRequest, ReencodeReport, RunFailure
+from deltareg.words import RUN_KIND_NAMES
 from deltareg_verify.child.sides import SideMaterials
 from deltareg_verify.supervisor.base_cache import BaseCache
 from deltareg_verify.supervisor.heartbeat import Heartbeat

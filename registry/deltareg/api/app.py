@@ -3,18 +3,16 @@
 from collections.abc import Sequence
 from functools import partial
 
-import anyio
 from fastapi import FastAPI
 
 from deltareg import __version__
 from deltareg.api import problems
+from deltareg.api.app_state import AppState
 from deltareg.api.hub import elsewhere as hub_elsewhere
 from deltareg.api.hub import routes as hub_routes
 from deltareg.api.hub import writing as hub_writing
 from deltareg.api.hub import xet as hub_xet
-from deltareg.api.hub.sending import SendPool
-from deltareg.api.hub.turns import CommitLocks
-from deltareg.api.metrics import Metrics
+from deltareg.api.hub.hub_state import HubState
 from deltareg.api.middleware import RequestContext
 from deltareg.api.room import DiskRoom
 from deltareg.api.routes import (
@@ -42,19 +40,23 @@ from deltareg.api.routes import (
     webhooks,
 )
 from deltareg.api.streams import newest_event
-from deltareg.codec import cores
 from deltareg.pages.app import page_routes
 from deltareg.service.access.tokens import is_live
 from deltareg.service.hub.line_revisions import Main
 from deltareg.service.push.revert import KEEP_FORMS_S
 from deltareg.service.registry import Registry
 from deltareg.service.runs.log_retention import DEFAULT_KEEP_S
-from deltareg.streaming import StreamReaders
 from deltareg.wire import API
 
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
-_PARALLEL_BODIES = 32
-_BUILDS = 2
+_OF_HUB = (
+    hub_xet.areas,
+    hub_xet.router,
+    hub_writing.tickets,
+    hub_writing.router,
+    hub_elsewhere.router,
+    hub_routes.router,
+)
 
 
 def create_app(
@@ -121,41 +123,24 @@ def create_app(
         redoc_url=None,
         summary="Artifact registry and versioning service for fine-tuning deltas.",
     )
+    hold = partial(HubState, hub_main=hub_main, hub_address=hub_address) if hub_main else AppState
+    state = hold(
+        registry=registry,
+        store_kind=store_kind,
+        lease_s=lease_s,
+        upload_grace_s=upload_grace_s,
+        keep_logs_s=keep_logs_s,
+        keep_forms_s=keep_forms_s,
+        room=room,
+        anonymous_reading=anonymous_reading,
+        newest_event=newest_event(registry),
+    )
+    app.state.server = state
     app.router.routes.extend(page_routes(registry, app.state))
-    app.state.registry = registry
-    app.state.store_kind = store_kind
-    app.state.lease_s = lease_s
-    app.state.upload_grace_s = upload_grace_s
-    app.state.keep_logs_s = keep_logs_s
-    app.state.keep_forms_s = keep_forms_s
-    app.state.room = room
-    app.state.anonymous_reading = anonymous_reading
-    app.state.streams = StreamReaders()
-    app.state.newest_event = newest_event(registry)
-    if hub_main is not None:
-        for router in (
-            hub_xet.areas,
-            hub_xet.router,
-            hub_writing.tickets,
-            hub_writing.router,
-            hub_elsewhere.router,
-            hub_routes.router,
-        ):
-            app.router.routes.extend(router.routes)
-        app.state.hub_address = hub_address
-        app.state.hub_builds = anyio.CapacityLimiter(_BUILDS)
-        app.state.hub_joins = anyio.CapacityLimiter(_BUILDS)
-        app.state.hub_turns = CommitLocks()
-        app.state.hub_main = hub_main
-        app.state.hub_places = SendPool(cores())
-    app.state.is_closing = False  # once true, those who wait for something are sent home
-    app.state.metrics = Metrics()
-    app.state.body_limiter = anyio.CapacityLimiter(_PARALLEL_BODIES)
+    for router in _OF_HUB if hub_main else ():
+        app.router.routes.extend(router.routes)
     problems.install(app)
     app.add_middleware(
-        RequestContext,
-        metrics=app.state.metrics,
-        allowed_hosts=tuple(allowed_hosts),
-        is_live=partial(is_live, registry),
+        RequestContext, metrics=state.metrics, allowed_hosts=tuple(allowed_hosts), is_live=partial(is_live, registry)
     )
     return app

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from deltareg.api.app_state import state_of
 from deltareg.api.problems import request_id_of
 from deltareg.db.access.rows import LiveTokenRow
 from deltareg.service.access.tokens import answer_anybody, answer_to
@@ -56,10 +57,7 @@ class ReadRequest:
 
 async def registry_of(request: Request) -> Registry:
     """Give the registry that the app was made for."""
-    registry: object = request.app.state.registry
-    if not isinstance(registry, Registry):
-        raise TypeError("the app has no registry")
-    return registry
+    return state_of(request).registry
 
 
 def authenticate(
@@ -101,7 +99,7 @@ def is_open_to_anybody(request: Request) -> bool:
 
     One that says who asks in another way than by a token is refused, as it is everywhere else.
     """
-    is_allowed: bool = request.app.state.anonymous_reading
+    is_allowed = state_of(request).anonymous_reading
     return is_allowed and request.method == "GET" and "Authorization" not in request.headers
 
 

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from deltareg.service.runs.queue import QueueDepth, Workforce
-from deltareg.wire import RUN_KIND_NAMES, BaseState, Drift
+from deltareg.wire import BaseState, Drift
+from deltareg.words import RUN_KIND_NAMES
 
 _DEVICE_CHARACTERS = 40
 

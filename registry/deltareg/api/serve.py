@@ -14,11 +14,11 @@ from typing import NoReturn
 
 import click
 import uvicorn
-from fastapi import FastAPI
 from pydantic import ValidationError
 from sqlalchemy import make_url
 
 from deltareg.api.app import LOOPBACK_HOSTS, create_app
+from deltareg.api.app_state import AppState, state_of_app
 from deltareg.api.first_start import (
     ADMIN,
     ADMIN_SCOPES,
@@ -348,7 +348,7 @@ def _serve(registry: Registry, settings: ServerSettings, listener: socket.socket
         _asked_to_end(),
     ):
         collect_in_small_steps()
-        _Server(config, app).run(sockets=[listener])
+        _Server(config, state_of_app(app)).run(sockets=[listener])
 
 
 def _report_legacy(registry: Registry) -> None:
@@ -364,13 +364,13 @@ def _report_legacy(registry: Registry) -> None:
 class _Server(uvicorn.Server):
     """Does not let those who wait for something hold up its end."""
 
-    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+    def __init__(self, config: uvicorn.Config, state: AppState) -> None:
         super().__init__(config)
-        self._app = app
+        self._state = state
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to end, by a signal."""
-        self._app.state.is_closing = True
+        self._state.is_closing = True
         super().handle_exit(sig, frame)
 
 

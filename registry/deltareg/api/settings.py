@@ -2,13 +2,14 @@
 
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from deltareg.store import S3Options
+from deltareg.words import BareName
 
 
 class ServerSettings(BaseSettings):
@@ -36,7 +37,7 @@ class ServerSettings(BaseSettings):
     hub: bool = Field(
         default=False, description="Whether clients of the Hugging Face Hub are answered, at the server's root."
     )
-    hub_main: Literal["prod", "newest"] = Field(
+    hub_main: BareName = Field(
         default="prod",
         description="What `main` is for such a client whose token only reads: what `prod` serves,"
         " or the newest version.",

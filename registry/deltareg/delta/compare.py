@@ -19,6 +19,8 @@ from deltareg.delta.merge.sides import read_f64
 from deltareg.identity.manifest import Manifest
 from deltareg.tensors.header import FLOAT_DTYPES
 
+Change = Literal["added", "removed", "changed"]
+
 OTHER_PLACES = "the two act in different places of the network, so nothing of theirs coincides"
 _SLICE_ROWS = 64  # widened to float64 together
 _TINY = 1e-6  # of the largest singular value: below it a direction is rounding of the factors
@@ -305,7 +307,7 @@ class FileChange:
     """
 
     path: str
-    change: Literal["added", "removed", "changed"]
+    change: Change
 
 
 def tensor_changes(a: Manifest, b: Manifest) -> TensorChanges:
@@ -343,7 +345,7 @@ def file_changes(a: Manifest, b: Manifest) -> list[FileChange]:
     ]
 
 
-def _change(one: object, two: object) -> Literal["added", "removed", "changed"]:
+def _change(one: object, two: object) -> Change:
     if one is None:
         return "added"
     return "removed" if two is None else "changed"

@@ -6,10 +6,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from deltareg.delta.layouts.conventions import Convention
 from deltareg.delta.maths.formula import Array, Integers, Ops, Tensor
 from deltareg.errors import Problem
 from deltareg.tensors.header import ITEM_BYTES
+from deltareg.words import Convention
 
 _BLOCK = 1 << 20  # indices that are looked at together
 

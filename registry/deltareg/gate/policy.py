@@ -26,10 +26,11 @@ from deltareg.gate.freeze_window import FreezeWindow, parse_window, with_zone, w
 from deltareg.gate.serving_terms import ServingTerm, parse_serving
 from deltareg.gate.signature_terms import SignatureTerm, parse_terms, terms_fields, terms_in_order
 from deltareg.identity.manifest import canonical_json
+from deltareg.words import BASE_EVIDENCE, BaseEvidence
 
 T = TypeVar("T")
 Environment = Literal["any", "strict"]
-EVIDENCE = ("declared", "shapes", "golden", "exact")
+EVIDENCE: tuple[BaseEvidence, ...] = BASE_EVIDENCE[::-1]
 SANDBOX_LAYERS = ("session", "limits", "no_new_privs", "network", "files", "calls", "pid", "mount", "cgroup")
 KEYS = (
     "suites",

@@ -6,9 +6,9 @@ the time, light by light: what is fine, what to keep an eye on, what would refus
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-Light = Literal["ok", "warn", "no"]
+from deltareg.words import Light
+
 _RANK: dict[Light, int] = {"ok": 0, "warn": 1, "no": 2}
 
 

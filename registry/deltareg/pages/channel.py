@@ -20,9 +20,9 @@ from deltareg.service.overview.line import LineOverview, show_line
 from deltareg.service.overview.moves import RollbackPreview, show_promotion, show_way_back
 from deltareg.wire import Answer, ChannelInfo, ChannelMove, FollowerInfo, GateAnswer, RevisionInfo
 from deltareg.wire.messages import request_of
+from deltareg.words import REVISION_KINDS
 
 _LISTED = 30
-_KINDS = {"promote", "rollback", "freeze", "unfreeze"}
 
 
 class StandingPage(Answer):
@@ -173,7 +173,7 @@ def _freeze(ask: ViewRequest) -> FreezePage:
 def _move(ask: ViewRequest) -> str:
     """Do what a form says, seen from the revision that it was shown with."""
     kind = ask.form_text("kind")
-    if kind not in _KINDS:
+    if kind not in REVISION_KINDS:
         raise InvalidInput(f"a channel is not moved by {kind[:40]!r}")
     move = request_of(
         ChannelMove,

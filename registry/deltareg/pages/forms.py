@@ -6,6 +6,7 @@ from deltareg.pages.routing import FormAction, View
 from deltareg.pages.version import ref_of
 from deltareg.service.authority.grants import Right
 from deltareg.service.push.revert import revert_form, show_forms
+from deltareg.shared_state import shared_state_of
 from deltareg.wire import Answer, FormHistory, FormRevert
 
 
@@ -20,7 +21,7 @@ class FormsPage(Answer):
 
 def _show(ask: ViewRequest) -> FormsPage:
     ref = ref_of(ask)
-    history = show_forms(ask.registry, ask.caller, ref, keep_s=ask.request.app.state.keep_forms_s)
+    history = show_forms(ask.registry, ask.caller, ref, keep_s=shared_state_of(ask.request).keep_forms_s)
     return FormsPage(
         line=str(ask.line), number=ref.version or 0, history=history, may_revert=ask.caller.may(Right.PUSH, on=ask.line)
     )
@@ -32,7 +33,7 @@ def _revert(ask: ViewRequest) -> str:
         ask.caller,
         ref_of(ask),
         FormRevert(form=ask.form_number("form")),
-        keep_s=ask.request.app.state.keep_forms_s,
+        keep_s=shared_state_of(ask.request).keep_forms_s,
     )
     path = f"{ROOT}/deltas/{ask.line}/{ask.part('version')}/storage"
     return path if found.run is None else f"{ROOT}/runs/{found.run.id}"

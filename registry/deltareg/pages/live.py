@@ -25,6 +25,7 @@ from deltareg.pages.routing import OwnRoutes
 from deltareg.refs import parse_id
 from deltareg.service.registry import Registry
 from deltareg.service.runs import log
+from deltareg.shared_state import StreamReaders, shared_state_of
 from deltareg.wire import LogLine, RunLog
 
 LASTS_S: Final = 600.0
@@ -105,7 +106,7 @@ def routes(registry: Registry) -> list[Route]:
 
     async def follow(request: Request) -> Response:
         check_reading(request)
-        readers: streaming.StreamReaders = request.app.state.streams
+        readers = shared_state_of(request).streams
         readers.check_room()
         _check_room_of(watched, request)
         source = LogStream(watched, request, parse_id(str(request.path_params["run"]), "run"))
@@ -119,7 +120,7 @@ def routes(registry: Registry) -> list[Route]:
     return [Route("/runs/{run}/stream", guard_endpoint(follow), methods=["GET"])]
 
 
-async def _stream_log(source: LogStream, readers: streaming.StreamReaders, first: RunLog) -> AsyncGenerator[str, None]:
+async def _stream_log(source: LogStream, readers: StreamReaders, first: RunLog) -> AsyncGenerator[str, None]:
     watched, secret = source.watched, secret_of(source.request)
     watched.runs[source.run_id] += 1
     watched.sessions[secret] += 1

@@ -1,7 +1,6 @@
 """Requests: what waits for approvals, and what somebody decides on, with the diff beside it."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import get_args
 
 from deltareg.errors import InvalidInput
 from deltareg.pages.asking import ViewRequest
@@ -14,9 +13,10 @@ from deltareg.service.authority.resources import Channel
 from deltareg.service.channels import requests as service
 from deltareg.service.overview.request import RequestOverview, show_request_around
 from deltareg.wire import Answer, Page, RequestInfo, RequestState
+from deltareg.words import REQUEST_STATES
 
 _LISTED = 50
-_STATES: Mapping[str, RequestState] = {state: state for state in get_args(RequestState)}
+_STATES: Mapping[str, RequestState] = {state: state for state in REQUEST_STATES}
 
 
 class RequestsPage(Answer):

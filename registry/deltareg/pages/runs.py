@@ -1,7 +1,6 @@
 """Runs: the queue, what ended, and the log of each as it comes."""
 
 from collections.abc import Iterator, Sequence
-from typing import get_args
 
 from deltareg.errors import InvalidInput
 from deltareg.pages.asking import ViewRequest
@@ -12,7 +11,8 @@ from deltareg.pages.tables import Cell, PageTable, pairs
 from deltareg.refs import parse_id
 from deltareg.service.runs import log, queue
 from deltareg.service.runs import runs as service
-from deltareg.wire import Answer, LogLine, Page, RunInfo, RunLog, RunState, WorkerInfo
+from deltareg.wire import Answer, LogLine, Page, RunInfo, RunLog, WorkerInfo
+from deltareg.words import RUN_STATES
 
 _LISTED = 50
 
@@ -41,8 +41,7 @@ class WorkersPage(Answer):
 
 def _list(ask: ViewRequest) -> RunsPage:
     text, cursor = ask.text("state") or "queue", ask.cursor
-    states: tuple[RunState, ...] = get_args(RunState)
-    state = next((each for each in states if each == text), None)
+    state = next((each for each in RUN_STATES if each == text), None)
     limit = ask.most(_LISTED)
     if text == "queue":
         found = queue.list_queue(ask.registry, ask.caller, ref=None, cursor=cursor, limit=limit)

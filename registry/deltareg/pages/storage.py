@@ -12,6 +12,7 @@ from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
 from deltareg.service.upkeep.outlook import Outlook, show_outlook
 from deltareg.service.upkeep.stats import recall_storage
+from deltareg.shared_state import shared_state_of
 from deltareg.wire import Answer, StorageReport
 
 _LISTED = 100
@@ -57,7 +58,7 @@ def _storage(ask: ViewRequest) -> StoragePage:
 
 
 def _plan(ask: ViewRequest) -> Outlook:
-    state = ask.request.app.state
+    state = shared_state_of(ask.request)
     return show_outlook(
         ask.registry,
         ask.caller,

@@ -4,7 +4,6 @@ What a caller has no right on is not found, in the words for what is not there: 
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
 import sqlalchemy as sa
 
@@ -28,8 +27,9 @@ from deltareg.service.authority.resources import Base
 from deltareg.service.describe import ref_of
 from deltareg.service.registry import Caller
 from deltareg.suites.suite import DEFAULT_SUITE, built_in
+from deltareg.words import BareName
 
-Bare = Literal["newest", "prod"]
+Bare = BareName
 
 
 def find_line(conn: sa.Connection, caller: Caller, line: LineRef, *, lock: bool = False) -> LineRow:

@@ -9,14 +9,13 @@ held against all of them by Holm's procedure, on the p-values that `p_missed` gi
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from deltareg.statistics.intervals import Interval
 from deltareg.statistics.looks import look_tails
 from deltareg.statistics.power import POWER
 from deltareg.statistics.quantiles import TAIL, normal_quantile
+from deltareg.words import Decision
 
-Decision = Literal["met", "missed", "undecided"]
 _LEAST_P, _MOST_P, _HALVINGS = 1e-9, 0.5, 24
 
 

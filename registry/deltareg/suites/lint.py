@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from deltareg.statistics.intervals import paired_interval
 from deltareg.statistics.power import POWER, chance_to_pass, samples_needed
@@ -12,6 +11,7 @@ from deltareg.suites.drafting.measures import LITTLE, DraftMeasure, measures
 from deltareg.suites.drafting.seen import words_of
 from deltareg.suites.probe_set import Samples
 from deltareg.suites.suite import DEFAULT_SUITE, CheckSpec, Suite, built_in
+from deltareg.words import Severity
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class LintFinding:
         fix: What to do.
     """
 
-    severity: Literal["error", "warning"]
+    severity: Severity
     where: str
     message: str
     fix: str = ""

@@ -1,17 +1,12 @@
 """Principals, tokens and what the server says of itself."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
 from deltareg.wire.messages import API, Answer, Request, Text
+from deltareg.words import Role, Scope, TokenKind, Visibility
 
-Scope = Literal["read", "push", "promote", "approve", "verify", "serve", "break-glass", "admin"]
-TokenKind = Literal["pat", "ci", "wrk"]
-Role = Literal[
-    "reader", "pusher", "promoter", "approver", "server", "maintainer", "owner", "break-glass", "verifier", "admin"
-]
-Visibility = Literal["private", "internal", "public"]
 Name = Annotated[str, Field(max_length=64)]
 
 

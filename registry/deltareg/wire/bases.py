@@ -1,16 +1,17 @@
 """Bases on the wire."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
 from deltareg.wire.messages import Answer, Request, Text
+from deltareg.words import Fit, Proof, ProofState, Relation, Scheme
 
 
 class BaseRelation(Answer):
     """A recorded fact about two bases."""
 
-    relation: Literal["same_parameters", "cast_of", "resaved_as", "finetuned_from"]
+    relation: Relation
     root: str
     name: str | None = None
 
@@ -21,15 +22,6 @@ class BaseName(Answer):
     name: str
     root: str
     identity: str = ""
-
-
-ProofState = Literal["proven", "claimed", "corrupt"]
-"""What is known of stored bytes.
-
-They are `claimed` by who sent them until somebody else has decoded and hashed them; then they are
-`proven`, or `corrupt` when they are not what the manifest says.
-"""
-Scheme = Literal["fp8", "int8", "awq", "gptq", "bnb4", "mxfp4"]
 
 
 class BaseForm(Request):
@@ -140,9 +132,6 @@ class BaseDiff(Answer):
     without_effect: list[str] = []
 
 
-Fit = Literal["verify", "merge", "retrain"]
-
-
 class FitInfo(Answer):
     """What becomes of a version on another base.
 
@@ -163,9 +152,6 @@ class BaseRename(Request):
     """Call a base something else, within its namespace."""
 
     name: Annotated[str, Field(min_length=1, max_length=140)]
-
-
-Proof = Literal["proven", "failed", "inconclusive", "not run"]
 
 
 class CompatRow(Answer):

@@ -1,13 +1,12 @@
 """Channels, their ledgers and the gate on the wire."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
 from deltareg.wire.messages import Answer, Reason, Request, Text
 from deltareg.wire.runs import Waiver
-
-RevisionKind = Literal["promote", "rollback", "freeze", "unfreeze"]
+from deltareg.words import RevisionKind
 
 
 class GlassBroken(Answer):

@@ -5,9 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from deltareg.wire.messages import Answer, Request, Text
-
-WebhookForm = Literal["cloudevents", "slack"]
-DeliveryState = Literal["pending", "delivered", "dead"]
+from deltareg.words import DeliveryState, WebhookForm, WebhookState
 
 
 class Event(Answer):
@@ -102,7 +100,7 @@ class WebhookInfo(Answer):
     form: WebhookForm
     address: str
     note: str
-    state: Literal["on", "off"]
+    state: WebhookState
     why: str
     answers: str
     made_by: str

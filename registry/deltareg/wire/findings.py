@@ -5,12 +5,13 @@ report, which it signs by its digest (`deltareg.wire.work`).
 """
 
 import re
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Final, Self
 
 from pydantic import Field, field_validator
 
 from deltareg.wire.messages import Answer, Request, Text
-from deltareg.wire.runs import PromptForm, RunInfo, SideName
+from deltareg.wire.runs import RunInfo
+from deltareg.words import PromptForm, SideName, TemplateOf
 
 MODULES_MOST: Final = 4_000
 """Modules that a comparison tells of: 128 layers of 30."""
@@ -25,7 +26,6 @@ CLASSES_MOST: Final = 20
 _TEXT_MOST = 16_000
 _CONTROL = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f]")
 _Number = Annotated[float, Field(allow_inf_nan=False)] | None
-TemplateOf = Literal["", "version", "base"]
 Name = Annotated[str, Field(max_length=300)]
 Prompt = Annotated[str, Field(max_length=PROMPT_MOST)]
 Tokens = Annotated[int, Field(ge=1, le=TOKENS_MOST)]

@@ -1,16 +1,11 @@
 """Followers on the wire: what an agent says of itself, and what that is beside its channels."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
 from deltareg.wire.messages import Answer, Request, Text
-
-EngineName = Literal["dir", "vllm", "sglang", "llamacpp", "exec"]
-FollowState = Literal["ok", "pulling", "failed"]
-BaseState = Literal["checked", "unchecked", "wrong"]
-"""Whether the base that an engine serves was found to be the one that a version is for."""
-Drift = Literal["none", "behind", "failed", "silent"]
+from deltareg.words import BaseState, Drift, EngineName, FollowState
 
 
 class Observed(Request):

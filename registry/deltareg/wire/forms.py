@@ -1,8 +1,8 @@
 """Stored forms of versions on the wire: how one is, was and may come to be stored."""
 
-from deltareg.wire.bases import ProofState
 from deltareg.wire.messages import Answer, Request
 from deltareg.wire.runs import RunInfo
+from deltareg.words import ProofState
 
 
 class StoredFormInfo(Answer):

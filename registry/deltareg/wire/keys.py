@@ -1,13 +1,11 @@
 """Keys on the wire: who is enrolled, and what they signed."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
 from deltareg.wire.messages import Answer, Reason, Request
-
-KeyRoleName = Literal["worker", "server"]
-KeyState = Literal["live", "retired", "revoked"]
+from deltareg.words import KeyRole, KeyState
 
 
 class KeyEnrol(Request):
@@ -35,7 +33,7 @@ class KeyInfo(Answer):
     """
 
     keyid: str
-    role: KeyRoleName
+    role: KeyRole
     name: str
     key: str
     host: str = ""

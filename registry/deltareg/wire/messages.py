@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
-from typing import Annotated, Generic, Literal, Self, TypeVar
+from typing import Annotated, Generic, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -15,7 +15,6 @@ from deltareg.wire.tables import facts_html
 SCHEMA_VERSION = 1
 API = "/api/v1"
 
-Outcome = Literal["pass", "fail", "inconclusive"]
 Text = Annotated[str, Field(max_length=2_000)]
 Reason = Annotated[str, Field(min_length=1, max_length=2_000)]
 Item = TypeVar("Item")

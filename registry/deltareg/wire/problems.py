@@ -1,10 +1,9 @@
 """Errors on the wire: RFC 9457 problem documents, and the one table to HTTP statuses."""
 
-from typing import Literal
-
 from deltareg import errors
 from deltareg.errors import ApprovalDue, DeltaregError, Problem, Refused
 from deltareg.wire.messages import Answer
+from deltareg.words import Severity
 
 # The nearest class of an error's own line of ancestors decides.
 STATUS: dict[type[DeltaregError], int] = {
@@ -54,7 +53,7 @@ class ProblemItem(Answer):
     """One problem of a refused upload, or one unmet rule of a refused move."""
 
     code: str
-    severity: Literal["error", "warning"] = "error"
+    severity: Severity = "error"
     tensor: str = ""
     message: str
     fix: str = ""

@@ -1,10 +1,11 @@
 """What others signed about versions on the wire: signatures of their files, and attestations."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
 from deltareg.wire.messages import Answer, Reason, Request
+from deltareg.words import ReferrerForm
 
 MOST_CHARACTERS = 1 << 20
 
@@ -18,7 +19,7 @@ class ReferrerInfo(Answer):
     """
 
     digest: str
-    form: Literal["signature", "attestation"]
+    form: ReferrerForm
     predicate_type: str
     signed_by: str
     keyid: str = ""
@@ -46,7 +47,7 @@ class ReferrerAdd(Request):
     a bundle brings the signer's certificate and not that one.
     """
 
-    form: Literal["signature", "attestation"]
+    form: ReferrerForm
     body: Annotated[str, Field(min_length=2, max_length=MOST_CHARACTERS)]
     public: Annotated[str, Field(max_length=10_000)] = ""
 

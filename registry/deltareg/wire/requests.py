@@ -1,12 +1,8 @@
 """Requests for a move that others have to approve, reviews, and the readiness of a rollback."""
 
-from typing import Literal
-
 from deltareg.wire.channels import UnmetRule
 from deltareg.wire.messages import Answer, Reason, Request, Text
-
-RequestState = Literal["open", "promoted", "rejected", "withdrawn", "stale"]
-Light = Literal["ok", "warn", "no"]
+from deltareg.words import Light, RequestState
 
 
 class ApprovalInfo(Answer):

@@ -1,22 +1,24 @@
 """Runs, leases and verdicts on the wire."""
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from deltareg.wire.bases import BaseInfo, ProofState
-from deltareg.wire.messages import Answer, Outcome, Reason, Request, Text
+from deltareg.wire.bases import BaseInfo
+from deltareg.wire.messages import Answer, Reason, Request, Text
+from deltareg.words import (
+    BaseEvidence,
+    CheckOutcome,
+    Decision,
+    Outcome,
+    Priority,
+    PromptForm,
+    ProofState,
+    RunKindName,
+    RunState,
+    SideName,
+)
 
-CheckOutcome = Literal["pass", "fail", "warn", "skipped", "n/a"]
-RunKindName = Literal["verify", "reencode", "prove", "compare", "answer"]
-RUN_KIND_NAMES: tuple[RunKindName, ...] = get_args(RunKindName)
-"""The kinds of run that there are; the server and the worker have a file for each."""
-BaseEvidence = Literal["exact", "golden", "shapes", "declared"]
-SideName = Literal["base", "a", "b"]
-PromptForm = Literal["auto", "chat", "plain"]
-"""Who answers a prompt: a base, and one or two versions of it."""
-RunState = Literal["queued", "running", "done", "dead", "cancelled"]
-Priority = Literal["high", "normal", "low", "background"]
 Labels = Annotated[
     dict[Annotated[str, Field(max_length=60)], Annotated[str, Field(max_length=120)]], Field(max_length=16)
 ]
@@ -36,7 +38,7 @@ class Comparison(Answer):
 
     against: str
     other: str = ""
-    decision: Literal["met", "missed", "undecided"]
+    decision: Decision
     low: float | None
     high: float | None
     confidence: float

@@ -3,6 +3,7 @@
 from typing import Literal
 
 from deltareg.wire.messages import Answer
+from deltareg.words import StorageView
 
 
 class StorageFigures(Answer):
@@ -57,7 +58,7 @@ class StorageReport(Answer):
     are the same bytes by kind. `store` is there for the registry and for a namespace.
     """
 
-    of: Literal["registry", "namespace", "line", "version"]
+    of: StorageView
     name: str
     total: StorageFigures
     store: StoreBytes | None

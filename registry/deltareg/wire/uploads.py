@@ -1,12 +1,13 @@
 """A push in progress on the wire."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
 from deltareg.wire.bases import BaseForm, BaseInfo
 from deltareg.wire.messages import Answer, Request, Text
 from deltareg.wire.versions import VersionInfo
+from deltareg.words import UploadState, UploadSubject
 
 
 class UploadOpen(Request):
@@ -19,7 +20,7 @@ class UploadOpen(Request):
     digests of the manifest's parents. `form` is what is said of a base beside its bytes.
     """
 
-    subject: Literal["delta", "base"]
+    subject: UploadSubject
     target: Annotated[str, Field(max_length=140)]
     manifest: str
     message: Text = ""
@@ -49,7 +50,7 @@ class UploadInfo(Answer):
     """
 
     id: str
-    state: Literal["open", "complete", "aborted", "expired"]
+    state: UploadState
     manifest_digest: str
     received: list[ReceivedPack] = []
     known: dict[str, str] = {}

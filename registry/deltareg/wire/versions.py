@@ -1,12 +1,13 @@
 """Delta lines, versions and their lineage on the wire."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
-from deltareg.wire.bases import BaseName, ProofState
-from deltareg.wire.messages import Answer, Outcome, Reason, Request
+from deltareg.wire.bases import BaseName
+from deltareg.wire.messages import Answer, Reason, Request
 from deltareg.wire.referrers import ReferrerInfo
+from deltareg.words import EventKind, Outcome, ProofState
 
 
 class Revocation(Answer):
@@ -101,7 +102,7 @@ class LogEntry(Answer):
     """One event in the life of a line: a push, a verdict, a channel move, a revocation."""
 
     at: str
-    event: Literal["push", "verdict", "promote", "rollback", "freeze", "unfreeze", "delete", "revoke", "unrevoke"]
+    event: EventKind
     ref: str
     actor: str
     channel: str | None = None

@@ -9,6 +9,7 @@ import click
 
 from deltareg.errors import InvalidInput
 from deltareg.wire import BaseInfo, CompatRow, Proof, Scheme
+from deltareg.words import SCHEMES
 from deltareg_cli.commands.bases.base_changes import diff, rename, rm
 from deltareg_cli.commands.promotion.prove import finish_proof
 from deltareg_cli.invocation import Invocation
@@ -35,7 +36,6 @@ from deltareg_cli.views.versions import proof_cell
 ORDER = 10
 
 FIRST = ("name", "root", "identity", "is_stored")
-SCHEMES = ("fp8", "int8", "awq", "gptq", "bnb4", "mxfp4")
 _TONES: dict[Proof, Tone] = {"proven": "good", "failed": "bad", "inconclusive": "warn", "not run": "dim"}
 path_argument = click.argument("path", type=click.Path(path_type=Path), help="The folder with its config and weights.")
 variant_option = partial(

@@ -9,6 +9,7 @@ import click
 
 from deltareg.errors import InvalidInput
 from deltareg.host.interrupts import ask_on_signals
+from deltareg.words import ENGINE_NAMES
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import DurationParam, option
 from deltareg_cli.terminal.blocks import CommandResult
@@ -62,7 +63,7 @@ def agent() -> None:
 )
 @option(
     "--engine",
-    type=click.Choice(["dir", "vllm", "sglang", "llamacpp", "exec"]),
+    type=click.Choice(ENGINE_NAMES),
     default="dir",
     show_default=True,
     help="What serves: dir is a folder with a link, vllm, sglang and llamacpp are their servers,"

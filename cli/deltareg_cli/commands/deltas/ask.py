@@ -6,7 +6,7 @@ import click
 
 from deltareg.errors import InvalidInput
 from deltareg.wire.findings import PROMPT_MOST, SIDES_MOST, TOKENS_MOST
-from deltareg.wire.runs import PromptForm
+from deltareg.words import PromptForm
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option, timeout_option
 from deltareg_cli.runs.by_worker import require_done

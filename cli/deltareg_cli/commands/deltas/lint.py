@@ -9,6 +9,7 @@ import click
 from deltareg.delta.injection import describe_points
 from deltareg.delta.serving import engine_names
 from deltareg.errors import Problem, Refused
+from deltareg.words import CONVENTIONS
 from deltareg_cli.exits import ExitStatus
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
@@ -43,7 +44,7 @@ BASE_MATCHES = {
 @option("--base", metavar="NAME|PATH|REF", help="The base that it was made against; ns/name:v3 is one.")
 @option(
     "--convention",
-    type=click.Choice(["absolute", "additive"]),
+    type=click.Choice(CONVENTIONS),
     help="What bias-only and sparse values are: new values, or differences.",
 )
 @option(

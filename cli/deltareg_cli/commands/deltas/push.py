@@ -9,6 +9,7 @@ import click
 
 from deltareg.errors import InvalidInput, NotFound, Unavailable, WaitTimeout
 from deltareg.wire import ProofState, RunInfo, VersionInfo
+from deltareg.words import CONVENTIONS
 from deltareg_cli.commands.deltas.lint import lint_answer
 from deltareg_cli.exits import ExitStatus
 from deltareg_cli.invocation import Invocation
@@ -67,7 +68,7 @@ RECORD, VERIFICATION, SIGNATURE = "For the record", "Verification", "Signature"
 @option("--kind", default="auto", show_default=True, help="Its kind, if it must be this one.")
 @option(
     "--convention",
-    type=click.Choice(["absolute", "additive"]),
+    type=click.Choice(CONVENTIONS),
     help="What bias-only and sparse values are: new values, or differences.",
 )
 @dry_run("Look at the folder as lint does and send nothing.")

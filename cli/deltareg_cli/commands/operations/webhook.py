@@ -1,10 +1,9 @@
 """`deltareg webhook`: events sent to others."""
 
-from typing import get_args
-
 import click
 
 from deltareg.wire import WebhookForm
+from deltareg.words import DELIVERY_STATES, WEBHOOK_FORMS
 from deltareg_cli.exits import ExitStatus
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import DurationParam, cursor_option, limit_option, option
@@ -17,8 +16,6 @@ from deltareg_cli.tree.help_page import Example
 from deltareg_cli.views.events import delivery_table, secret_blocks, tested_blocks, webhook_blocks, webhook_table
 
 ORDER = 64
-FORMS: tuple[WebhookForm, ...] = get_args(WebhookForm)
-STATES = ("pending", "delivered", "dead")
 
 
 @group(
@@ -73,7 +70,7 @@ everywhere_option = option("--everywhere", is_flag=True, help="Of all namespaces
 )
 @option(
     "--form",
-    type=click.Choice(FORMS),
+    type=click.Choice(WEBHOOK_FORMS),
     default="cloudevents",
     show_default=True,
     help="cloudevents for programs, slack for a channel that people read.",
@@ -209,7 +206,7 @@ def rm(invocation: Invocation, webhook_id: str) -> None:
     see_also=("webhook redeliver", "webhook test"),
 )
 @webhook_argument
-@option("--state", type=click.Choice(STATES), help="Only those in this state.")
+@option("--state", type=click.Choice(DELIVERY_STATES), help="Only those in this state.")
 @limit_option()
 @cursor_option()
 @click.pass_obj

@@ -2,7 +2,7 @@
 
 import click
 
-from deltareg.wire import RUN_KIND_NAMES
+from deltareg.words import RUN_KIND_NAMES
 from deltareg_cli.commands.operations.worker_keys import enrol, keys, revoke, rotate
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option

@@ -1,10 +1,9 @@
 """`deltareg request`: moves that others have to approve."""
 
-from typing import get_args
-
 import click
 
 from deltareg.wire import RequestState
+from deltareg.words import REQUEST_STATES
 from deltareg_cli.exits import ExitStatus
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import (
@@ -25,7 +24,6 @@ from deltareg_cli.views.requests import request_table
 
 ORDER = 80
 
-STATES: tuple[RequestState, ...] = get_args(RequestState)
 id_argument = click.argument("number", metavar="ID", type=click.IntRange(1), help="As request ls names it.")
 
 
@@ -54,7 +52,7 @@ def request() -> None:
     see_also=("request show", "request approve"),
 )
 @click.argument("line", metavar="[NS/NAME]", required=False, help="Only of this line.")
-@option("--state", type=click.Choice(STATES), help="Only in this state.")
+@option("--state", type=click.Choice(REQUEST_STATES), help="Only in this state.")
 @option("--channel", type=ChannelParam(), help="Only for this channel.")
 @limit_option()
 @cursor_option()

@@ -1,11 +1,10 @@
 """`deltareg member`: who holds which role in a namespace, or everywhere."""
 
-from typing import get_args
-
 import click
 
 from deltareg.errors import NotFound
 from deltareg.wire import MemberInfo, Role
+from deltareg.words import ROLES
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import cursor_option, limit_option, option
 from deltareg_cli.terminal.blocks import CommandResult
@@ -17,7 +16,6 @@ from deltareg_cli.views.access import member_blocks, member_table
 
 ORDER = 22
 
-ROLES: tuple[Role, ...] = get_args(Role)
 _ROLES = f"Which role: {', '.join(ROLES)}."
 _PATTERN = "Only these lines, 'bert-*', or channels, 'bert-*@prod'."
 

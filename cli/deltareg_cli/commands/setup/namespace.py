@@ -1,10 +1,9 @@
 """`deltareg namespace`: whose a namespace is, and who sees it."""
 
-from typing import get_args
-
 import click
 
 from deltareg.wire import NamespaceInfo, Visibility
+from deltareg.words import VISIBILITIES
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import cursor_option, limit_option, option
 from deltareg_cli.terminal.blocks import CommandResult
@@ -15,8 +14,6 @@ from deltareg_cli.tree.help_page import Example
 from deltareg_cli.views.access import namespace_blocks, namespace_table
 
 ORDER = 21
-
-VISIBILITIES: tuple[Visibility, ...] = get_args(Visibility)
 
 
 @group(

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import get_args
 
 import click
 
 from deltareg.wire import Scope, TokenCreate, TokenInfo, TokenKind, request_of
+from deltareg.words import SCOPES, TOKEN_KINDS
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import DurationParam, option
 from deltareg_cli.terminal.blocks import (
@@ -26,9 +26,6 @@ from deltareg_cli.tree.command_tree import command, group
 from deltareg_cli.tree.help_page import Example
 
 ORDER = 20
-
-SCOPES: tuple[Scope, ...] = get_args(Scope)
-KINDS: tuple[TokenKind, ...] = get_args(TokenKind)
 
 
 @group(
@@ -68,7 +65,7 @@ def token() -> None:
 )
 @option(
     "--kind",
-    type=click.Choice(KINDS),
+    type=click.Choice(TOKEN_KINDS),
     default="pat",
     show_default=True,
     help="pat for a person, ci for a script, wrk for a worker.",

@@ -15,6 +15,7 @@ from fastapi.responses import JSONResponse
 from deltareg.api.auth import InRegistry
 from deltareg.api.byte_ranges import asked_range
 from deltareg.api.hub import answers
+from deltareg.api.hub.hub_state import hub_state_of
 from deltareg.api.hub.refusals import HubRoute, hub_warning, missing
 from deltareg.api.hub.sending import FileAnswer
 from deltareg.api.hub.who import By, caller_of
@@ -39,8 +40,7 @@ def repository_of(name: str, ns: str = "") -> str:
 
 def main_of(request: Request) -> Main:
     """Give what `main` is for those who only read."""
-    main: Main = request.app.state.hub_main
-    return main
+    return hub_state_of(request).hub_main
 
 
 Repository = Annotated[str, Depends(repository_of)]
@@ -216,7 +216,8 @@ async def read_file(
     if span is not None:
         headers["Content-Range"] = f"bytes {begin}-{end - 1}/{size}"
     status = 200 if span is None else 206
-    return FileAnswer(request, found, (begin, end), status=status, headers=headers)
+    places = hub_state_of(request).hub_places
+    return FileAnswer(request, found, (begin, end), status=status, headers=headers, places=places)
 
 
 def _tree(registry: Registry, by: Caller, repository: str, revision: str, *, main: Main) -> CommitTree | MissingContent:

@@ -66,6 +66,7 @@ class FileAnswer(Response):
         *,
         status: int,
         headers: dict[str, str],
+        places: SendPool,
     ) -> None:
         """Read nothing yet.
 
@@ -75,11 +76,12 @@ class FileAnswer(Response):
             span: The first byte that is sent, and the one after the last.
             status: 200 or 206.
             headers: All of them.
+            places: Where it is sent from.
         """
         super().__init__(status_code=status, headers=headers)
         self._request, self._content, self._span = request, content, span
         self._sent = headers
-        self._places: SendPool = request.app.state.hub_places
+        self._places = places
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from deltareg.api.app_state import state_of
 from deltareg.api.auth import InRegistry
 from deltareg.api.problems import request_id_of
 from deltareg.errors import Unauthenticated
@@ -31,7 +32,7 @@ def caller_of(request: Request, registry: InRegistry) -> Caller:
             return authenticate(registry, token, request_id=request_id_of(request))
         except Unauthenticated as error:
             raise Unauthenticated(error.message, fix=_FIX) from error
-    if scheme or not request.app.state.anonymous_reading:
+    if scheme or not state_of(request).anonymous_reading:
         raise Unauthenticated("this registry is read with a token, and none came", fix=_FIX)
     return answer_anybody(registry, lambda _conn, caller: caller, request_id=request_id_of(request))
 

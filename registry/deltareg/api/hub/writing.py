@@ -15,14 +15,15 @@ import anyio.to_thread
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 
+from deltareg.api.app_state import state_of
 from deltareg.api.auth import InRegistry
 from deltareg.api.hub.building import PushProgram
 from deltareg.api.hub.commit_body import COMMIT_BYTES, read_commit
+from deltareg.api.hub.hub_state import hub_state_of
 from deltareg.api.hub.large_files import announced_files, batch_answer, line_of, objects_of
 from deltareg.api.hub.preupload import modes
 from deltareg.api.hub.refusals import HubRoute, hub_warning
 from deltareg.api.hub.routes import Repository
-from deltareg.api.hub.turns import CommitLocks
 from deltareg.api.hub.who import By, caller_of
 from deltareg.api.problems import request_id_of
 from deltareg.api.sent_bodies import chunks_of, spool_body
@@ -134,7 +135,7 @@ async def receive_large(request: Request, registry: InRegistry, ticket: str) -> 
             body=chunks_of(request, "file"),
         )
 
-    await anyio.to_thread.run_sync(receive, limiter=request.app.state.body_limiter)
+    await anyio.to_thread.run_sync(receive, limiter=state_of(request).body_limiter)
     return Response(status_code=200)
 
 
@@ -154,7 +155,7 @@ async def make_commit(
         await spool_body(request, "commit", spool, most_bytes=COMMIT_BYTES)
         spool.seek(0)
         run = partial(_commit, request, registry, by, line, cast("BinaryIO", spool))
-        done = await anyio.to_thread.run_sync(run, limiter=request.app.state.hub_builds)
+        done = await anyio.to_thread.run_sync(run, limiter=hub_state_of(request).hub_builds)
     url = f"{str(request.base_url).rstrip('/')}/{line}/commit/{done.commit}"
     told = {"success": True, "commitOid": done.commit, "commitUrl": url, "hookOutput": "", "pullRequestUrl": None}
     return JSONResponse(told, headers=hub_warning(done.description))
@@ -166,8 +167,10 @@ def _commit(request: Request, registry: Registry, by: Caller, line: LineRef, bod
 
     look_at_standing(registry, by, line)  # before anything of it is kept
     asked = read_commit(body, stage=keep)
-    turns: CommitLocks = request.app.state.hub_turns
-    with turns.of(str(line), by.principal_id), tempfile.TemporaryDirectory(prefix="deltareg-commit-") as folder:
+    with (
+        hub_state_of(request).hub_turns.of(str(line), by.principal_id),
+        tempfile.TemporaryDirectory(prefix="deltareg-commit-") as folder,
+    ):
         files, home = Path(folder, "files"), Path(folder, "home")
         files.mkdir()
         home.mkdir()
@@ -177,11 +180,11 @@ def _commit(request: Request, registry: Registry, by: Caller, line: LineRef, bod
 
 def _own_address(request: Request) -> str:
     """Give the address that the server reaches itself by; never one that the request names."""
-    told: str | None = request.app.state.hub_address
-    if told:
-        return told
+    said = hub_state_of(request).hub_address
+    if said:
+        return said
     server = request.scope.get("server")
-    if told is not None or server is None or server[1] is None:
+    if said is not None or server is None or server[1] is None:
         raise Unavailable(
             "the server does not know an address by which it reaches itself",
             fix="whoever runs it sets DELTAREG_HUB_ADDRESS; until then: deltareg push",

@@ -15,7 +15,9 @@ import anyio.to_thread
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 
+from deltareg.api.app_state import state_of
 from deltareg.api.auth import InRegistry
+from deltareg.api.hub.hub_state import hub_state_of
 from deltareg.api.hub.large_files import line_of
 from deltareg.api.hub.refusals import HubRoute
 from deltareg.api.hub.routes import Repository
@@ -66,7 +68,7 @@ async def receive_xorb(request: Request, registry: InRegistry, name: str, to: Ar
     if not length.isascii() or not length.isdecimal():
         raise InvalidInput("a xorb is sent with its length")
     receive = partial(take_xorb, registry, to, name, size_bytes=int(length[:12]), body=chunks_of(request, "xorb"))
-    await anyio.to_thread.run_sync(receive, limiter=request.app.state.body_limiter)
+    await anyio.to_thread.run_sync(receive, limiter=state_of(request).body_limiter)
     return JSONResponse({"was_inserted": True})
 
 
@@ -77,5 +79,5 @@ async def receive_shard(request: Request, registry: InRegistry, to: AreaRow = In
         await spool_body(request, "shard", spool, most_bytes=SHARD_BYTES)
         spool.seek(0)
         join = partial(take_shard, registry, to, cast("BinaryIO", spool))
-        await anyio.to_thread.run_sync(join, limiter=request.app.state.hub_joins)
+        await anyio.to_thread.run_sync(join, limiter=hub_state_of(request).hub_joins)
     return JSONResponse({"result": 1})

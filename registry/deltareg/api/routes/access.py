@@ -3,6 +3,7 @@
 from fastapi import Request, Response
 
 from deltareg import __version__
+from deltareg.api.app_state import state_of
 from deltareg.api.auth import By, InRegistry
 from deltareg.api.closed import closed_router
 from deltareg.api.conditions import json_answer
@@ -48,7 +49,7 @@ def meta(request: Request, registry: InRegistry, by: By) -> Meta:
     return Meta(
         version=__version__,
         database=registry.engine.dialect.name,
-        store=request.app.state.store_kind,
+        store=state_of(request).store_kind,
         pack_bytes_max=PACK_BYTES_MAX,
         suites=list(built_in_names()),
         disputes=count_disputes(registry),

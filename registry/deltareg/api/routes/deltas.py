@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from fastapi import Depends, Query, Request, Response
 from pydantic import BaseModel
 
+from deltareg.api.app_state import state_of
 from deltareg.api.auth import SECURITY, By, ByReading, InRegistry
 from deltareg.api.closed import closed_router, reading_router
 from deltareg.api.conditions import answer
@@ -207,14 +208,14 @@ def flatten(registry: InRegistry, by: By, version: Version) -> RunInfo:
 @router.get("/deltas/{ns}/{name}/versions/{version}/forms")
 def forms(request: Request, registry: InRegistry, by: By, version: Version) -> FormHistory:
     """List how the version is stored, was stored and may come to be stored."""
-    keep = request.app.state.keep_forms_s
+    keep = state_of(request).keep_forms_s
     return revert_service.show_forms(registry, by, version, keep_s=keep)
 
 
 @router.post("/deltas/{ns}/{name}/versions/{version}:revert")
 def revert(request: Request, registry: InRegistry, by: By, version: Version, body: FormRevert) -> FormHistory:
     """Serve the version in a former stored form again."""
-    keep = request.app.state.keep_forms_s
+    keep = state_of(request).keep_forms_s
     return revert_service.revert_form(registry, by, version, body, keep_s=keep)
 
 

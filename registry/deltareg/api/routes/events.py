@@ -6,6 +6,7 @@ import anyio.to_thread
 from fastapi import Header, Query, Request
 from fastapi.responses import StreamingResponse
 
+from deltareg.api.app_state import state_of
 from deltareg.api.auth import By, InRegistry
 from deltareg.api.closed import closed_router
 from deltareg.api.parameters import Seconds
@@ -14,7 +15,7 @@ from deltareg.api.streams import EventStream
 from deltareg.service.access.tokens import authenticate
 from deltareg.service.registry import needs_token
 from deltareg.service.telling import read as service
-from deltareg.streaming import HEADERS, MEDIA_TYPE, StreamReaders, server_sent
+from deltareg.streaming import HEADERS, MEDIA_TYPE, server_sent
 from deltareg.wire import EventPage
 
 router = closed_router("events", prefix="/events")
@@ -68,7 +69,7 @@ async def stream_events(
     """
     if by.is_anonymous:
         raise needs_token()
-    readers: StreamReaders = request.app.state.streams
+    readers = state_of(request).streams
     readers.check_room()
     wanted, start = service.EventFilter.of(of, type_), last_event_id or after
     token = request.headers["Authorization"].partition(" ")[2].strip()
@@ -82,6 +83,6 @@ async def stream_events(
         page = await anyio.to_thread.run_sync(lambda: service.begin_now(registry, by, wanted))
     else:
         page = await anyio.to_thread.run_sync(lambda: look(start))
-    source = EventStream(request.app.state.newest_event, look)
+    source = EventStream(state_of(request).newest_event, look)
     sent = server_sent(request, readers, source, page, hello="events of Delta Registry", lasts_s=seconds)
     return StreamingResponse(sent, media_type=MEDIA_TYPE, headers=HEADERS)

@@ -3,9 +3,8 @@
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 
+from deltareg.api.app_state import state_of
 from deltareg.api.auth import InRegistry
-from deltareg.api.metrics import Metrics
-from deltareg.api.room import DiskRoom
 from deltareg.db.session import check_schema
 from deltareg.errors import DiskFull, Unavailable
 from deltareg.service.channels.fleet import count_followers
@@ -25,8 +24,8 @@ async def livez() -> str:
 def readyz(request: Request, registry: InRegistry) -> str:
     """The database answers and has the right schema, and the server's own disks have room."""
     check_schema(registry.engine)
-    room: object = request.app.state.room
-    if isinstance(room, DiskRoom):
+    room = state_of(request).room
+    if room is not None:
         try:
             room.check()
         except DiskFull as error:
@@ -37,9 +36,7 @@ def readyz(request: Request, registry: InRegistry) -> str:
 @router.get("/metrics", response_class=PlainTextResponse)
 def metrics(request: Request, registry: InRegistry) -> Response:
     """Counters in the Prometheus text format."""
-    found: object = request.app.state.metrics
-    if not isinstance(found, Metrics):
-        raise TypeError("the app has no metrics")
+    found = state_of(request).metrics
     found.set_queue(queue_depth(registry))
     found.set_workers(workforce(registry))
     found.set_followers(count_followers(registry))

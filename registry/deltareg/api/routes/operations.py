@@ -2,6 +2,7 @@
 
 from fastapi import Request
 
+from deltareg.api.app_state import state_of
 from deltareg.api.auth import By, InRegistry
 from deltareg.api.closed import closed_router
 from deltareg.api.parameters import Seconds
@@ -16,9 +17,10 @@ def plan_collection(
     request: Request, registry: InRegistry, by: By, grace_s: Seconds = None, keep_forms_s: Seconds = None
 ) -> CollectReport:
     """Say what a collection would free."""
-    grace = request.app.state.upload_grace_s if grace_s is None else grace_s
-    keep = request.app.state.keep_logs_s
-    forms = request.app.state.keep_forms_s if keep_forms_s is None else keep_forms_s
+    state = state_of(request)
+    grace = state.upload_grace_s if grace_s is None else grace_s
+    keep = state.keep_logs_s
+    forms = state.keep_forms_s if keep_forms_s is None else keep_forms_s
     return plan.plan_collection(registry, by, grace_s=grace, keep_logs_s=keep, keep_forms_s=forms)
 
 
@@ -27,9 +29,10 @@ def run_collection(
     request: Request, registry: InRegistry, by: By, grace_s: Seconds = None, keep_forms_s: Seconds = None
 ) -> CollectReport:
     """Free what nothing needs, and drop the logs of runs that ended long ago."""
-    grace = request.app.state.upload_grace_s if grace_s is None else grace_s
-    keep = request.app.state.keep_logs_s
-    forms = request.app.state.keep_forms_s if keep_forms_s is None else keep_forms_s
+    state = state_of(request)
+    grace = state.upload_grace_s if grace_s is None else grace_s
+    keep = state.keep_logs_s
+    forms = state.keep_forms_s if keep_forms_s is None else keep_forms_s
     return collect.run_collection(registry, by, grace_s=grace, keep_logs_s=keep, keep_forms_s=forms)
 
 

@@ -7,6 +7,7 @@ import anyio
 import anyio.to_thread
 from fastapi import Query, Request, Response
 
+from deltareg.api.app_state import state_of
 from deltareg.api.auth import By, InRegistry
 from deltareg.api.closed import closed_router
 from deltareg.api.idempotency import once
@@ -147,14 +148,14 @@ async def claim_lease(request: Request, registry: InRegistry, by: By, body: Leas
     """
 
     def claim() -> LeaseGrant | None:
-        return leases.claim_lease(registry, by, body, lease_s=request.app.state.lease_s)
+        return leases.claim_lease(registry, by, body, lease_s=state_of(request).lease_s)
 
     grant = await anyio.to_thread.run_sync(claim)
     deadline = anyio.current_time() + body.wait_s
     pause_s = FIRST_PAUSE_S
     while grant is None and anyio.current_time() < deadline:
         if await is_in_vain(request):  # nobody would hear of the lease, or not for long
-            if not request.app.state.is_closing:
+            if not state_of(request).is_closing:
                 await anyio.to_thread.run_sync(leases.lose_worker, registry, by, body.worker)
             return None
         left_s = deadline - anyio.current_time()
@@ -168,7 +169,7 @@ async def claim_lease(request: Request, registry: InRegistry, by: By, body: Leas
 @router.patch("/leases", status_code=204)
 def hold_lease(request: Request, registry: InRegistry, by: By, body: LeaseHold) -> None:
     """Say that the work goes on."""
-    leases.hold_lease(registry, by, body, lease_s=request.app.state.lease_s)
+    leases.hold_lease(registry, by, body, lease_s=state_of(request).lease_s)
 
 
 @router.get("/verdicts")

@@ -5,6 +5,7 @@ from typing import Annotated
 import anyio.to_thread
 from fastapi import Header, Request, Response
 
+from deltareg.api.app_state import state_of
 from deltareg.api.auth import By, InRegistry
 from deltareg.api.closed import closed_router
 from deltareg.api.idempotency import once
@@ -56,7 +57,7 @@ async def receive_pack(
             registry, by, upload_id, number=number, digest=expected, body=chunks_of(request, "pack")
         )
 
-    return await anyio.to_thread.run_sync(receive, limiter=request.app.state.body_limiter)
+    return await anyio.to_thread.run_sync(receive, limiter=state_of(request).body_limiter)
 
 
 @router.post("/{upload_id}:complete", response_model=UploadInfo)

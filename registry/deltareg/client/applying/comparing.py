@@ -17,6 +17,8 @@ from deltareg.errors import Forbidden, InvalidInput, NotFound
 from deltareg.gate.policy_file import read_policy_file
 from deltareg.tensors.header import strict_json_object
 
+Subject = Literal["suite", "policy"]
+
 _PAGE = 200
 _TRIED = "tried by apply"  # stands where a reason is due; a trial is kept nowhere
 
@@ -36,7 +38,7 @@ class ApplyChange:
         place: Whose policy it is, of a policy.
     """
 
-    kind: Literal["suite", "policy"]
+    kind: Subject
     of: str
     action: Literal["create", "replace", "reset"]
     before: Mapping[str, object]
@@ -54,7 +56,7 @@ class ApplyChange:
 class UndeclaredItem:
     """What is on the server, not in the folder, and stays."""
 
-    kind: Literal["suite", "policy"]
+    kind: Subject
     of: str
     command: str
 

@@ -9,7 +9,7 @@ from deltareg.client.results.listing import Listing
 from deltareg.errors import NotFound
 from deltareg.refs import Ref, is_id, parse_id
 from deltareg.wire import LogLine, Page, Priority, RunCreate, RunInfo, RunLog, VerdictInfo, WorkerInfo, request_of
-from deltareg.wire.runs import PromptForm
+from deltareg.words import PromptForm
 
 
 class Runs(Resource):

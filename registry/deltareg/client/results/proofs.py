@@ -1,9 +1,9 @@
 """What a signature has shown."""
 
 from collections.abc import Mapping
-from typing import Literal
 
 from deltareg.wire import Answer
+from deltareg.words import ReferrerForm
 
 
 class SignedProof(Answer):
@@ -47,7 +47,7 @@ class FilesProof(Answer):
     """
 
     subject: str
-    form: Literal["signature", "attestation"]
+    form: ReferrerForm
     predicate_type: str
     signed_by: str
     digest: str

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from deltareg.wire import SCHEMA_VERSION, Revocation
 from deltareg.wire.tables import facts_html
+from deltareg.words import UpdatePlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class UpdateReport:
     from_ref: str
     path: Path
     digest: str
-    plan: Literal["none", "patch", "full"]
+    plan: UpdatePlan
     fetched_bytes: int
     full_bytes: int
     seconds: float

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from deltareg.db.words import Role, Scope, TokenKind, Visibility
+from deltareg.words import Role, Scope, TokenKind, Visibility
 
 
 @dataclass(frozen=True, slots=True)

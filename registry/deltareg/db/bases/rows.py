@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from deltareg.db.words import BaseRelation
+from deltareg.words import Relation
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class OwnRelationRow:
     """A relation of the base `base_id`, as `RelationRow`."""
 
     base_id: int
-    relation: BaseRelation
+    relation: Relation
     other_root: str
     name: str | None
 
@@ -127,7 +127,7 @@ class BaseManifestRow:
 class RelationRow:
     """What is recorded of a base and another, with the other's name where it is here."""
 
-    relation: BaseRelation
+    relation: Relation
     other_root: str
     name: str | None
 

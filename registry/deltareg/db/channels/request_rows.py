@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from deltareg.db.words import RequestState
+from deltareg.words import RequestState
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from deltareg.db.words import RevisionKind
+from deltareg.words import RevisionKind
 
 
 @dataclass(frozen=True, slots=True)

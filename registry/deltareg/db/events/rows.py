@@ -2,11 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-WebhookForm = Literal["cloudevents", "slack"]
-WebhookState = Literal["on", "off"]
-DeliveryState = Literal["pending", "delivered", "dead"]
+from deltareg.words import DeliveryState, WebhookForm, WebhookState
 
 
 @dataclass(frozen=True, slots=True)

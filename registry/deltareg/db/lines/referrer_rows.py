@@ -1,9 +1,8 @@
 """Rows of what others signed about versions."""
 
 from dataclasses import dataclass
-from typing import Literal
 
-ReferrerForm = Literal["signature", "attestation"]
+from deltareg.words import ReferrerForm
 
 
 @dataclass(frozen=True, slots=True)

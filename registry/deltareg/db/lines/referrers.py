@@ -4,11 +4,12 @@ from collections.abc import Iterable, Sequence
 
 import sqlalchemy as sa
 
-from deltareg.db.lines.referrer_rows import ReferrerBodyRow, ReferrerForm, ReferrerRow, RevokedSignerRow
+from deltareg.db.lines.referrer_rows import ReferrerBodyRow, ReferrerRow, RevokedSignerRow
 from deltareg.db.sql.clock import now_us
 from deltareg.db.sql.fetch import fetch_all, fetch_each, fetch_one
 from deltareg.db.sql.upsert import batches, insert
 from deltareg.db.tables import principals, referrers, revoked_signers
+from deltareg.words import ReferrerForm
 
 _LEFT_OUT = {"body", "public", "created_by"}
 

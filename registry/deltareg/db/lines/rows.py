@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from deltareg.db.words import EventKind
+from deltareg.words import EventKind
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from deltareg.db.verdicts.rows import Outcome
+from deltareg.words import Outcome
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import fields
 from functools import cache
 from typing import Any
 
@@ -26,8 +27,7 @@ from deltareg.db.tables import (
 )
 
 _STREAM_ROWS = 200
-_LEFT_OUT = {"manifest", "storage_map", "revoke_reason"}
-_SHOWN = [column for column in versions.c if column.name not in _LEFT_OUT]
+_SHOWN = [versions.c[field.name] for field in fields(VersionRow) if field.name in versions.c]
 
 
 @cache

@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from deltareg.db.verdicts.rows import Outcome
-from deltareg.db.words import RevisionKind
+from deltareg.words import Outcome, RevisionKind
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from deltareg.db.words import RunState
+from deltareg.words import RunState
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from deltareg.db.words import UploadState
+from deltareg.words import UploadState
 
 
 @dataclass(frozen=True, slots=True)

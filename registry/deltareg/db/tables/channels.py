@@ -14,6 +14,7 @@ from deltareg.db.tables.metadata import (
     text,
     time,
 )
+from deltareg.words import REVISION_KINDS
 
 channels = sa.Table(
     "channels",
@@ -45,7 +46,7 @@ revisions = sa.Table(
     sa.Column("break_glass", sa.Boolean, nullable=False),
     created_at(),
     sa.UniqueConstraint("channel_id", "number"),
-    one_of("kind", "promote", "rollback", "freeze", "unfreeze"),
+    one_of("kind", *REVISION_KINDS),
     sa.CheckConstraint(
         "kind IN ('freeze', 'unfreeze') OR (version_id IS NOT NULL AND digest IS NOT NULL AND base_root IS NOT NULL)",
         name="moved_version",

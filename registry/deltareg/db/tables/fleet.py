@@ -3,6 +3,7 @@
 import sqlalchemy as sa
 
 from deltareg.db.tables.metadata import count, metadata, one_of, required_row, row_id, text
+from deltareg.words import FOLLOW_STATES
 
 agents = sa.Table(
     "agents",
@@ -31,7 +32,7 @@ followers = sa.Table(
     sa.Column("base", sa.Text, nullable=False, server_default="unchecked"),
     sa.Column("trouble", sa.Text, nullable=False, server_default=""),
     sa.Column("told", sa.Text),  # the drift that an event has told of
-    one_of("state", "ok", "pulling", "failed"),
+    one_of("state", *FOLLOW_STATES),
     sa.UniqueConstraint("agent_id", "channel_id"),
     sa.Index(None, "channel_id"),
 )

@@ -16,6 +16,7 @@ from deltareg.db.tables.metadata import (
     text,
     time,
 )
+from deltareg.words import ROLES
 
 _LIVE_EVERYWHERE = sa.text("ended_at IS NULL AND namespace_id IS NULL")
 _LIVE_WITHIN = sa.text("ended_at IS NULL AND namespace_id IS NOT NULL")
@@ -35,19 +36,7 @@ grants = sa.Table(
     time("ended_at"),
     optional_row("ended_by", "principals.id"),
     sa.CheckConstraint("pattern = '' OR namespace_id IS NOT NULL", name="pattern"),
-    one_of(
-        "role",
-        "owner",
-        "maintainer",
-        "promoter",
-        "approver",
-        "pusher",
-        "reader",
-        "server",
-        "verifier",
-        "break-glass",
-        "admin",
-    ),
+    one_of("role", *ROLES),
     sa.Index(
         "uq_grants_everywhere",
         "principal_id",

@@ -3,6 +3,7 @@
 import sqlalchemy as sa
 
 from deltareg.db.tables.metadata import count, metadata, one_of, required_row, row_id, text
+from deltareg.words import STAGED_STATES
 
 
 def _area() -> sa.Column[str]:
@@ -39,7 +40,7 @@ hub_staged = sa.Table(
     count("touched_at"),
     _area(),
     sa.UniqueConstraint("physical_key"),
-    one_of("state", "receiving", "here", "gone"),
+    one_of("state", *STAGED_STATES),
     sa.Index("ix_hub_staged_line_principal_id", "line", "principal_id"),
     sa.Index("ix_hub_staged_touched_at", "touched_at"),
 )

@@ -72,6 +72,6 @@ def created_by() -> sa.Column[int | None]:
 
 
 def one_of(name: str, *values: str) -> sa.CheckConstraint:
-    """The check that a text column holds one of a few words."""
+    """The check that a text column holds one of a few words, a list of `deltareg.words`."""
     listed = ", ".join(f"'{value}'" for value in values)
     return sa.CheckConstraint(f"{name} IN ({listed})", name=name)

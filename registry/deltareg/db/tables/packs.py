@@ -22,6 +22,7 @@ from deltareg.db.tables.metadata import (
     time,
     uuid_id,
 )
+from deltareg.words import PACK_STATES, UPLOAD_PACK_STATES, UPLOAD_STATES, UPLOAD_SUBJECTS
 
 packs = sa.Table(
     "packs",
@@ -39,7 +40,7 @@ packs = sa.Table(
     sa.Column("bad_why", sa.Text),
     sa.UniqueConstraint("scope", "digest"),
     sa.UniqueConstraint("physical_key"),
-    one_of("state", "live", "deleting"),
+    one_of("state", *PACK_STATES),
     sa.Index(None, "state", "id"),
 )
 
@@ -142,8 +143,8 @@ uploads = sa.Table(
     count("touched_at"),
     optional_row("version_id", "versions.id"),
     optional_row("base_id", "bases.id"),
-    one_of("subject", "delta", "base"),
-    one_of("state", "open", "complete", "aborted", "expired"),
+    one_of("subject", *UPLOAD_SUBJECTS),
+    one_of("state", *UPLOAD_STATES),
     sa.Index(None, "state", "touched_at"),
     sa.Index(None, "principal_id"),
 )
@@ -160,7 +161,7 @@ upload_packs = sa.Table(
     sa.Column("state", sa.Text, nullable=False, server_default="writing"),
     created_at(),
     sa.UniqueConstraint("physical_key"),
-    one_of("state", "writing", "received", "adopted", "dropped"),
+    one_of("state", *UPLOAD_PACK_STATES),
     sa.Index(None, "upload_id", "number"),
 )
 # Written into the SQL, not bound, so that the planner sees that the partial index is enough.

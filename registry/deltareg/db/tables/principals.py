@@ -15,6 +15,7 @@ from deltareg.db.tables.metadata import (
     text,
     time,
 )
+from deltareg.words import PRINCIPAL_KINDS, TOKEN_KINDS
 
 principals = sa.Table(
     "principals",
@@ -25,7 +26,7 @@ principals = sa.Table(
     created_at(),
     time("disabled_at"),
     sa.UniqueConstraint("name"),
-    one_of("kind", "user", "service", "worker"),
+    one_of("kind", *PRINCIPAL_KINDS),
 )
 
 tokens = sa.Table(
@@ -45,7 +46,7 @@ tokens = sa.Table(
     time("last_used_at"),
     sa.Column("namespaces", Json),  # NULL: not limited to any
     sa.UniqueConstraint("token_hash"),
-    one_of("kind", "pat", "ci", "wrk"),
+    one_of("kind", *TOKEN_KINDS),
     sa.Index(None, "principal_id"),
 )
 

@@ -3,6 +3,7 @@
 import sqlalchemy as sa
 
 from deltareg.db.tables.metadata import created_at, created_by, metadata, one_of, required_row, row_id, text
+from deltareg.words import REFERRER_FORMS
 
 # As it came, with who made it as it was found out then. Append-only, as is the table below.
 referrers = sa.Table(
@@ -22,7 +23,7 @@ referrers = sa.Table(
     created_at(),
     created_by(),
     sa.UniqueConstraint("version_id", "digest"),
-    one_of("form", "signature", "attestation"),
+    one_of("form", *REFERRER_FORMS),
 )
 
 # A key or an authority whose signatures count no more, whenever they were made.

@@ -19,6 +19,7 @@ from deltareg.db.tables.metadata import (
     text,
     time,
 )
+from deltareg.words import REQUEST_STATES
 
 requests = sa.Table(
     "requests",
@@ -37,7 +38,7 @@ requests = sa.Table(
     optional_row("decided_by", "principals.id"),
     sa.Column("decision", sa.Text, nullable=False, server_default=""),
     optional_row("revision_id", "revisions.id"),
-    one_of("state", "open", "promoted", "rejected", "withdrawn", "stale"),
+    one_of("state", *REQUEST_STATES),
     sa.CheckConstraint("(state = 'promoted') = (revision_id IS NOT NULL)", name="promoted"),
     sa.Index(None, "revision_id"),
 )

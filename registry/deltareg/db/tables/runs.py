@@ -17,6 +17,7 @@ from deltareg.db.tables.metadata import (
     time,
     uuid_id,
 )
+from deltareg.words import OUTCOMES, RUN_KIND_NAMES, RUN_STATES
 
 runs = sa.Table(
     "runs",
@@ -44,9 +45,8 @@ runs = sa.Table(
     optional_row("namespace_id", "namespaces.id"),
     count("turn", default=0),
     optional_row("base_id", "bases.id"),
-    # The kinds that there are stand in `deltareg.wire`.
-    one_of("what", "verify", "reencode", "prove", "compare", "answer"),
-    one_of("state", "queued", "running", "done", "dead", "cancelled"),
+    one_of("what", *RUN_KIND_NAMES),
+    one_of("state", *RUN_STATES),
     sa.CheckConstraint("state <> 'running' OR lease_expires_at IS NOT NULL", name="leased"),
     sa.CheckConstraint("what <> 'verify' OR version_id IS NOT NULL", name="verified_version"),
     sa.CheckConstraint("what <> 'prove' OR (version_id IS NULL) <> (base_id IS NULL)", name="proven_subject"),
@@ -142,7 +142,7 @@ verdicts = sa.Table(
     text("sandbox"),
     created_at(),
     created_by(),
-    one_of("verdict", "pass", "fail", "inconclusive"),
+    one_of("verdict", *OUTCOMES),
     sa.UniqueConstraint("run_id"),  # a run has one outcome, whoever reports it
     sa.Index(None, "version_id", "suite", "created_at"),
     # The lists of them, newest first: of a version, of a suite, of all.

@@ -14,6 +14,7 @@ from deltareg.db.tables.metadata import (
     text,
     time,
 )
+from deltareg.words import KEY_ROLES
 
 # Whose a key is never changes, an end is written once, and none is deleted: the migration adds the
 # triggers. A key of the server has no principal.
@@ -35,7 +36,7 @@ signing_keys = sa.Table(
     sa.Column("reason", sa.Text, nullable=False, server_default=""),
     sa.UniqueConstraint("keyid"),
     sa.UniqueConstraint("public"),
-    one_of("role", "worker", "server"),
+    one_of("role", *KEY_ROLES),
     sa.CheckConstraint("role <> 'worker' OR principal_id IS NOT NULL", name="owned"),
 )
 _LIVE_WORKER = sa.and_(

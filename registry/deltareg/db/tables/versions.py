@@ -21,6 +21,7 @@ from deltareg.db.tables.metadata import (
     text,
     time,
 )
+from deltareg.words import FORM_ORIGINS, FORM_STATES, RELATIONS
 
 
 def proof_columns() -> tuple[sa.Column[int] | sa.Column[int | None], ...]:
@@ -71,7 +72,7 @@ base_relations = sa.Table(
     text("rule_version"),
     created_at(),
     sa.UniqueConstraint("base_id", "other_root", "relation"),
-    one_of("relation", "same_parameters", "cast_of", "resaved_as", "finetuned_from"),
+    one_of("relation", *RELATIONS),
     sa.Index(None, "other_root"),
 )
 
@@ -239,8 +240,8 @@ forms = sa.Table(
     time("ended_at"),
     # When it was decoded by somebody else than who sent it; of a former one, while it was served.
     time("proven_at"),
-    one_of("why", "push", "reencode", "revert"),
-    one_of("state", "proposed", "taken", "refused", "dropped", "former", "released"),
+    one_of("why", *FORM_ORIGINS),
+    one_of("state", *FORM_STATES),
     sa.Index(None, "version_id", "state"),
     sa.Index(None, "run_id"),
 )

@@ -20,6 +20,7 @@ from deltareg.db.tables.metadata import (
     time,
     uuid_id,
 )
+from deltareg.words import DELIVERY_STATES, WEBHOOK_FORMS, WEBHOOK_STATES
 
 # `namespace_id` is NULL for all namespaces. Events go out in the name of `answers_id`, who has to
 # own the namespace at that moment.
@@ -39,8 +40,8 @@ webhooks = sa.Table(
     required_row("answers_id", "principals.id"),
     created_at(),
     created_by(),
-    one_of("form", "cloudevents", "slack"),
-    one_of("state", "on", "off"),
+    one_of("form", *WEBHOOK_FORMS),
+    one_of("state", *WEBHOOK_STATES),
     sa.Index(None, "namespace_id"),
 )
 
@@ -70,7 +71,7 @@ deliveries = sa.Table(
     count("since"),
     count("next_at"),
     time("ended_at"),
-    one_of("state", "pending", "delivered", "dead"),
+    one_of("state", *DELIVERY_STATES),
     sa.UniqueConstraint("webhook_id", "event_id"),
     sa.Index("ix_deliveries_event_id", "event_id"),
     sa.Index("ix_deliveries_webhook_id_id", "webhook_id", "id"),

@@ -2,9 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-Outcome = Literal["pass", "fail", "inconclusive"]
+from deltareg.words import Outcome
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
-KeyRole = Literal["worker", "server"]
+from deltareg.words import KeyRole
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from deltareg.delta.kind import Addition, BaseView, DeltaFiles, Effect, Match, Tensors, WeightUpdate
-from deltareg.delta.layouts.conventions import Convention, match_declared, told_convention
+from deltareg.delta.layouts.conventions import match_declared, told_convention
 from deltareg.delta.layouts.peft.config import CONFIG_FILE as PEFT_CONFIG
 from deltareg.delta.maths.updates import Replacement, ScaledAddition
 from deltareg.errors import Problem
 from deltareg.identity.manifest import Source
 from deltareg.tensors.header import FLOAT_DTYPES
+from deltareg.words import Convention
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,12 @@ is a factor on the bias too.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
 
 from deltareg.delta.kind import Effect, WeightUpdate
 from deltareg.delta.layouts.peft.config import Fields
 from deltareg.delta.layouts.peft.peft_kind import PeftKind, Site
 from deltareg.delta.maths.formula import Array, Ops, Tensor
+from deltareg.delta.maths.updates import Axis
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class AxisScaling:
     """
 
     factors: Tensor
-    along: Literal["rows", "columns"]
+    along: Axis
     needs_whole = False
     replaces = False
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from deltareg.delta.kind import BaseView, DeltaFiles, Effect, Match, Tensors, WeightUpdate
-from deltareg.delta.layouts.conventions import Convention, declared_kind, match_declared, told_convention
+from deltareg.delta.layouts.conventions import declared_kind, match_declared, told_convention
 from deltareg.delta.layouts.peft.config import CONFIG_FILE as PEFT_CONFIG
 from deltareg.delta.layouts.plain_weights import followers, report_unapplied, taken_twice, target_of
 from deltareg.delta.maths.formula import Tensor, Update
@@ -20,6 +20,7 @@ from deltareg.delta.updates_sparse import SparseElements
 from deltareg.errors import Problem
 from deltareg.identity.manifest import Source
 from deltareg.tensors.header import FLOAT_DTYPES
+from deltareg.words import Convention
 
 INDICES, VALUES = ".indices", ".values"
 _WHOLE_NUMBERS = frozenset({"I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8"})

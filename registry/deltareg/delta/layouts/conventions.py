@@ -9,9 +9,9 @@ from typing import Literal, cast
 
 from deltareg.delta.kind import DeltaFiles, Match
 from deltareg.errors import Problem, Refused
+from deltareg.words import Convention
 
-Convention = Literal["absolute", "additive"]
-Told = Literal["absolute", "additive", ""]
+Told = Convention | Literal[""]
 FORMAT = "1"
 _METADATA = "convention"
 _KIND = "delta_kind"

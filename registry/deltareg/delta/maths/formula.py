@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deltareg.errors import Problem
+from deltareg.words import Convention
 
 Integers = NDArray[np.int64]
 Function = Literal[
@@ -274,7 +275,7 @@ class Examined(Protocol):
 class AmbiguousUpdate(Protocol):
     """An update whose numbers could be new values as well as differences."""
 
-    def read_as(self, convention: Literal["absolute", "additive"]) -> Update:
+    def read_as(self, convention: Convention) -> Update:
         """Give the update that they would be under one of the two."""
         ...
 

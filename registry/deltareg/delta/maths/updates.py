@@ -10,6 +10,9 @@ from typing import Literal, Protocol
 
 from deltareg.delta.maths.formula import Array, Ops, Tensor
 
+Axis = Literal["rows", "columns"]
+"""Which of the two of a matrix something is about."""
+
 
 class LowRankSide(Protocol):
     """One side of a low-rank product, stored or computed."""
@@ -87,7 +90,7 @@ class WeightDecomposed:
 
     direction: LowRank
     magnitude: Tensor
-    outputs: Literal["rows", "columns"]
+    outputs: Axis
     replaces = False
 
     @property

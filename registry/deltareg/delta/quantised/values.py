@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 
 from deltareg.delta.maths.formula import Tensor
 from deltareg.delta.quantised.packed import PackedWeight, bits_of
-from deltareg.delta.quantised.scheme import SchemeName
 from deltareg.documents.json_values import is_count, is_list
 from deltareg.errors import DeltaregError, InvalidInput
 from deltareg.tensors.array import to_f32, view
 from deltareg.tensors.header import strict_json_object
+from deltareg.words import Scheme
 
 F32 = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
@@ -35,7 +35,7 @@ _E8M0_BIAS = 127
 
 
 def values(
-    packed: PackedWeight, tensors: Mapping[str, Tensor], scheme: SchemeName, fields: Mapping[str, object]
+    packed: PackedWeight, tensors: Mapping[str, Tensor], scheme: Scheme, fields: Mapping[str, object]
 ) -> Iterator[F32]:
     """Give a weight's numbers, a block of its first dimension after another.
 
@@ -230,7 +230,7 @@ def _shape(state: Mapping[str, object]) -> tuple[int, ...]:
     return tuple(sizes)
 
 
-_FORMULAS: dict[SchemeName, Callable[..., Iterator[F32]]] = {
+_FORMULAS: dict[Scheme, Callable[..., Iterator[F32]]] = {
     "fp8": _fp8,
     "int8": _int8,
     "gptq": _gptq,

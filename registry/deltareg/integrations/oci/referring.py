@@ -10,6 +10,7 @@ from deltareg.integrations.oci.content import EMPTY, Descriptor, OciBlob, OciBun
 from deltareg.integrations.oci.packing import OURS
 from deltareg.wire import VersionDetail
 from deltareg.wire.statements import VERDICT
+from deltareg.words import REFERRER_FORMS
 
 BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 STATEMENT = "application/vnd.in-toto+json"
@@ -20,7 +21,7 @@ _CREATED = "org.opencontainers.image.created"
 
 def referrers_of(client: Client, version: VersionDetail, subject: Descriptor) -> Iterator[OciBundle]:
     """Give what was signed about a version, oldest first: signatures, attestations, verdicts."""
-    for form in ("signature", "attestation"):
+    for form in REFERRER_FORMS:
         for info in client.signatures.list(version.ref, form=form):
             if info.revoked:
                 continue

@@ -20,7 +20,7 @@ from deltareg.service.events import Action, record_event
 from deltareg.service.registry import Caller, Registry
 from deltareg.signing.keys import KeyText, PublicKey, parse_host
 from deltareg.wire import KeyEnrol, KeyInfo, KeyRevoke, Page
-from deltareg.wire.keys import KeyState
+from deltareg.words import KeyState
 
 SERVER = "server"
 _NEW_KEY = "make a new one: deltareg-worker key --file NEW"

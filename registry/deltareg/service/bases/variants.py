@@ -14,7 +14,6 @@ from deltareg.db.bases.rows import BaseRow
 from deltareg.delta.base_manifest import base_view
 from deltareg.delta.kind import BaseView
 from deltareg.delta.quantised.fit import CODE, variant_problems
-from deltareg.delta.quantised.scheme import SchemeName
 from deltareg.errors import InvalidInput, Problem, Refused
 from deltareg.identity.manifest import Manifest
 from deltareg.service.authority.resources import Base
@@ -23,6 +22,7 @@ from deltareg.service.kept import view_of_base
 from deltareg.service.registry import Caller
 from deltareg.service.resolve import find_base
 from deltareg.wire import BaseForm
+from deltareg.words import Scheme
 
 _PART = r"[A-Za-z0-9][\w.-]{0,95}"
 _HUB_ID = re.compile(rf"({_PART}(?:/{_PART})?)(?:@([\w./-]{{1,120}}))?", re.ASCII)
@@ -103,7 +103,7 @@ def packed_base(base: BaseRow) -> Problem:
     )
 
 
-def _make_variant(conn: sa.Connection, caller: Caller, base: BaseRow, form: BaseForm, scheme: SchemeName) -> None:
+def _make_variant(conn: sa.Connection, caller: Caller, base: BaseRow, form: BaseForm, scheme: Scheme) -> None:
     root = _root_of(conn, caller, form)
     if base.scheme is not None:
         if (base.full_id, base.scheme) == (root.id, scheme):

@@ -10,7 +10,6 @@
 
 import re
 from dataclasses import dataclass
-from typing import Literal
 
 import sqlalchemy as sa
 
@@ -21,9 +20,10 @@ from deltareg.refs import LineRef, Ref
 from deltareg.service.authority.grants import Right
 from deltareg.service.registry import Caller
 from deltareg.service.resolve import find_version
+from deltareg.words import BareName
 
 MAIN = "main"
-Main = Literal["prod", "newest"]
+Main = BareName
 """What `main` is for those who only read."""
 
 _DIGITS = re.compile(r"[0-9a-f]{7,64}")

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
 
 from deltareg.errors import BadSignature, InvalidInput
 from deltareg.identity.manifest import Manifest
@@ -26,6 +25,7 @@ from deltareg.signing.opening import (
 )
 from deltareg.signing.signatories import Signatory
 from deltareg.signing.signed_files import PREDICATE, check_files, read_signed_files
+from deltareg.words import ReferrerForm
 
 _NO_SIGSTORE = (
     "set DELTAREG_SIGSTORE_TRUST to the trust configuration of the Sigstore that you trust, or"
@@ -49,13 +49,7 @@ class VerifiedReferrer:
 
 
 def take_signed(
-    form: Literal["signature", "attestation"],
-    raw: bytes,
-    public: str,
-    manifest: Manifest,
-    *,
-    at: datetime,
-    trust: Path | None,
+    form: ReferrerForm, raw: bytes, public: str, manifest: Manifest, *, at: datetime, trust: Path | None
 ) -> VerifiedReferrer:
     """Verify a signature of a version's files, or an attestation about it.
 

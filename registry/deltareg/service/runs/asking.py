@@ -29,7 +29,8 @@ from deltareg.service.runs.limits import RunLimit, check_limit_of
 from deltareg.service.runs.runs import describe_run, require_queueing
 from deltareg.wire import RunInfo
 from deltareg.wire.findings import AnswerCreate, AnswersFound, AnswersInfo, SideAnswer
-from deltareg.wire.runs import Question, SideName
+from deltareg.wire.runs import Question
+from deltareg.words import SideName
 
 LIMIT: Final = RunLimit(open=3, hourly=60)
 _SIDES: tuple[SideName, ...] = ("a", "b")

@@ -30,8 +30,8 @@ from deltareg.service.remembered import AgedAnswer
 from deltareg.service.resolve import find_line, find_version
 from deltareg.store import BlobStore
 from deltareg.wire import StorageFigures, StorageReport, StorageRow, StoreBytes
+from deltareg.words import StorageView
 
-View = Literal["registry", "namespace", "line", "version"]
 PartOf = Literal["namespace", "bases", "line", "version", "base", "kind"]
 Key = tuple[PartOf, str]
 CountName = Literal[
@@ -54,7 +54,7 @@ Name = TypeVar("Name", bound=str | Key)
 _ATTEMPTS = 4
 _KEPT_LEAST, _KEPT_EACH, _KEPT_MOST_S = 2_000, 200, 300.0
 """Below how many versions nothing is remembered, for how many it is a second, and how many most."""
-_GRAINS: Mapping[View, Grain] = {"registry": "namespace", "namespace": "line"}
+_GRAINS: Mapping[StorageView, Grain] = {"registry": "namespace", "namespace": "line"}
 
 
 def show_storage(registry: Registry, caller: Caller, of: str | LineRef | Ref | None, *, limit: int) -> StorageReport:
@@ -113,7 +113,7 @@ class _Found:
         loose: Keys that may hold an object which is no live pack.
     """
 
-    view: View
+    view: StorageView
     name: str
     loose: Sequence[LooseKeyRow] = ()
     parts: dict[Key, Counts] = field(default_factory=dict)
@@ -153,7 +153,7 @@ def _resource(of: str | LineRef | Ref | None) -> Resource:
     return of if isinstance(of, LineRef) else of.line
 
 
-def _part(conn: sa.Connection, caller: Caller, of: str | LineRef | Ref | None) -> tuple[View, str, StatsScope]:
+def _part(conn: sa.Connection, caller: Caller, of: str | LineRef | Ref | None) -> tuple[StorageView, str, StatsScope]:
     if of is None:
         return "registry", "", StatsScope()
     if isinstance(of, str):
@@ -168,7 +168,7 @@ def _part(conn: sa.Connection, caller: Caller, of: str | LineRef | Ref | None) -
     return "version", ref_of(row), StatsScope(scope, row.delta_id, row.id)
 
 
-def _key(view: View, row: HolderRow) -> Key:
+def _key(view: StorageView, row: HolderRow) -> Key:
     if row.namespace is None:
         return "bases", BASES
     if view == "registry":

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 import sqlalchemy as sa
 
-from deltareg.db.verdicts.rows import Outcome, VerdictFactRow, VerdictRow
+from deltareg.db.verdicts.rows import VerdictFactRow, VerdictRow
 from deltareg.digest import Digest
 from deltareg.documents.json_values import is_object
 from deltareg.errors import NotFound
@@ -16,6 +16,7 @@ from deltareg.service.clock import rfc3339_seconds
 from deltareg.service.verdicts.suites import find_suite
 from deltareg.suites.reference import BASE
 from deltareg.suites.suite import FAST_SUITE, Suite, built_in, built_in_names
+from deltareg.words import Outcome
 
 _DTYPES = {"f32": "F32", "bf16": "BF16", "f16": "F16"}  # `keep` leaves it to the base
 

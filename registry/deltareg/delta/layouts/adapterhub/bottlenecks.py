@@ -6,9 +6,10 @@ residual to it (and normalises the sum, where it does), so the network goes on a
 """
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 from deltareg.delta.kind import HookInputs
+from deltareg.delta.layouts.adapterhub.bottleneck_config import Residual
 from deltareg.delta.maths.formula import Array, Function, Ops, Tensor
 
 RESIDUAL = "residual"
@@ -130,7 +131,7 @@ class SequentialBottleneck:
 
     body: BottleneckBody
     adds_before: bool
-    around: Literal["hidden", "sum", "input"]
+    around: Residual
 
     def apply(self, value: Array, seen: HookInputs, ops: Ops) -> Array:
         """Give the sublayer's new output."""

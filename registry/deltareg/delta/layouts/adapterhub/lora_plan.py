@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from deltareg.delta.kind import ActivationHook, BaseView, Tap, WeightUpdate
 from deltareg.delta.layouts.adapterhub.bottlenecks import SequenceGate
@@ -13,7 +12,7 @@ from deltareg.delta.layouts.adapterhub.loras import INPUT, AddLowRank, FusedLowR
 from deltareg.delta.layouts.adapterhub.parameters import ModuleParameters
 from deltareg.delta.layouts.peft.saved import EffectPlan
 from deltareg.delta.maths.formula import Tensor, Update
-from deltareg.delta.maths.updates import Factor, LowRank
+from deltareg.delta.maths.updates import Axis, Factor, LowRank
 from deltareg.delta.sites import Layer
 from deltareg.errors import Problem
 
@@ -177,7 +176,7 @@ class _Planner:
         factors = parameters.take("lora_B", (n_out, 1))
         if not parameters.finish():
             return
-        along: Literal["rows", "columns"] = "columns" if site.is_transposed else "rows"
+        along: Axis = "columns" if site.is_transposed else "rows"
         update = FusedScaled(factors, blocks, scale, along)
         self.plan.effects.append(WeightUpdate(site.target, update, parameters.roles))
         if site.bias:

@@ -7,11 +7,11 @@ some of these parts are adapted, each by its own rows of A and of B.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from deltareg.delta.kind import HookInputs
 from deltareg.delta.layouts.adapterhub.bottlenecks import SequenceGate
 from deltareg.delta.maths.formula import Array, Ops, Tensor
+from deltareg.delta.maths.updates import Axis
 
 INPUT = "input"
 
@@ -97,7 +97,7 @@ class FusedScaled:
     vector: Tensor
     blocks: FusedParts
     scale: float
-    along: Literal["rows", "columns"]
+    along: Axis
     needs_whole = False
     replaces = False
 

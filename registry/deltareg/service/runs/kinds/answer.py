@@ -22,7 +22,8 @@ from deltareg.service.priority import NORMAL
 from deltareg.service.registry import Caller
 from deltareg.service.runs.kinds.kind import RunKind
 from deltareg.wire.findings import AnswersFound, WrittenAnswer, plain_text
-from deltareg.wire.runs import Question, SideName
+from deltareg.wire.runs import Question
+from deltareg.words import SideName
 
 WHAT: Final = "answer"
 KEPT_S: Final = 86_400

@@ -1,0 +1,52 @@
+"""What the API and the pages of one server process have in common while it runs."""
+
+from dataclasses import dataclass, field
+
+from starlette.requests import Request
+
+from deltareg.errors import Unavailable
+
+READERS_MOST = 500
+
+
+@dataclass(slots=True)
+class StreamReaders:
+    """The readers of a process: how many there are."""
+
+    number: int = 0
+
+    def check_room(self) -> None:
+        """Refuse one more reader than there may be.
+
+        Raises:
+            Unavailable: There are as many.
+        """
+        if self.number >= READERS_MOST:
+            raise Unavailable(f"{READERS_MOST} streams are open on this server", fix="ask for pages, or come later")
+
+
+@dataclass(slots=True, kw_only=True)
+class SharedState:
+    """What a server process was told at its start, and what changes while it serves.
+
+    Attributes:
+        upload_grace_s: How long an idle upload is kept by default, seconds.
+        keep_logs_s: How long the log of a run is kept after its end, seconds; None for ever.
+        keep_forms_s: How long a stored form is kept after another took its place, seconds.
+        streams: Who reads what is sent as it comes.
+        is_closing: Once true, those who wait for something are sent home.
+    """
+
+    upload_grace_s: float
+    keep_logs_s: float | None
+    keep_forms_s: float
+    streams: StreamReaders = field(default_factory=StreamReaders)
+    is_closing: bool = False
+
+
+def shared_state_of(request: Request) -> SharedState:
+    """Give the state of the process that answers a request."""
+    state: object = request.app.state.server
+    if not isinstance(state, SharedState):
+        raise TypeError("the app has no state")
+    return state
