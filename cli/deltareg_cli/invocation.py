@@ -43,7 +43,7 @@ class Globals:
 
     def flags(self) -> dict[str, str]:
         """Give those that are settings, as the settings' loader wants them."""
-        named = {
+        settings = {
             "output": self.output,
             "server": self.server,
             "profile": self.profile,
@@ -53,7 +53,7 @@ class Globals:
             "compression": self.compression,
             "progress": "false" if self.no_progress else None,
         }
-        return {key: text for key, text in named.items() if text is not None}
+        return {key: text for key, text in settings.items() if text is not None}
 
 
 @dataclass(slots=True)

@@ -114,7 +114,7 @@ def run(
     What it reads of a version is read by a child process without credentials and network. SIGTERM
     ends the worker at once while it waits, and after its run or a grace while it works.
     """
-    given = {
+    flags = {
         "gpu": gpu,
         "name": name,
         "scratch": scratch,
@@ -125,7 +125,7 @@ def run(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     with explain_errors():
-        _run(resolve(given, is_once=once, only_run=only_run), server)
+        _run(resolve(flags, is_once=once, only_run=only_run), server)
 
 
 @main.command("key", epilog=_EPILOG)
@@ -143,10 +143,10 @@ def key(*, key_file: Path | None, host: str | None) -> None:
     The key in the file is the worker's identity: what is signed with it is taken for what this
     worker found. It is never printed, and a file that is there is never overwritten.
     """
-    given = {"key_file": key_file, "host": host}
+    flags = {"key_file": key_file, "host": host}
     logging.basicConfig(level=logging.WARNING)
     with explain_errors():
-        options = resolve(given, is_once=True)
+        options = resolve(flags, is_once=True)
         own = identity_of(options.key_file, options.host, is_for_one_run=False)
     click.echo(own.text)
     click.echo(f"kept in {options.key_file}; an admin enrols it:", err=True)
@@ -168,9 +168,9 @@ def _run(options: WorkerOptions, server: str | None) -> None:
         client.decode_with(ChildDecoder(zygote, options, stop))
         with stop.waiting():
             _introduce(config)
-            found = _describe(zygote, options)
-            device = found.environment["device"]
-            log.info("worker=%s device=%s sandbox=%s", options.name, device, found.sandbox)
+            surroundings = _describe(zygote, options)
+            device = surroundings.environment["device"]
+            log.info("worker=%s device=%s sandbox=%s", options.name, device, surroundings.sandbox)
             escapes = stand_trial(
                 zygote,
                 options.scratch,
@@ -190,17 +190,17 @@ def _run(options: WorkerOptions, server: str | None) -> None:
             options=options,
             device=device,
             escapes=escapes,
-            labels={**labels(found), "worker": options.name, "runs": ",".join(options.only or RUN_KIND_NAMES)},
+            labels={**labels(surroundings), "worker": options.name, "runs": ",".join(options.only or RUN_KIND_NAMES)},
             stop=stop,
             base_cache=base_cache,
-            measures=BaseMeasures(client, zygote, options, device, found.environment),
+            measures=BaseMeasures(client, zygote, options, device, surroundings.environment),
         ).serve()
 
 
 def sweep(scratch: Path, *, now: float) -> None:
     """Remove run folders that a killed worker left, once no run can be using them any more."""
-    left = (folder for prefix in (RUN_PREFIX, FOLDER_PREFIX) for folder in scratch.glob(f"{prefix}*"))
-    for folder in left:
+    folders = (folder for prefix in (RUN_PREFIX, FOLDER_PREFIX) for folder in scratch.glob(f"{prefix}*"))
+    for folder in folders:
         if now - folder.stat().st_mtime > _STALE_S:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -208,17 +208,17 @@ def sweep(scratch: Path, *, now: float) -> None:
 def labels(found: CheckSurroundings) -> dict[str, str]:
     """Say what a worker offers: device, GPU and its memory in GiB, and what verifies with what."""
     environment = found.environment
-    told = {
+    offers = {
         "device": environment["device"].partition(":")[0],
         "verifier": VERIFIER,
         "quantised": ",".join(SCHEMES),
         "prompts": "plain,chat",
     }
-    told |= {key: environment[key] for key in ("torch", "cuda", "driver") if key in environment}
+    offers |= {key: environment[key] for key in ("torch", "cuda", "driver") if key in environment}
     if "gpu" in environment:
-        told["gpu"] = environment["gpu"]
-        told["gpu_memory_gib"] = str(int(environment["gpu_memory_bytes"]) // _GIB)
-    return told
+        offers["gpu"] = environment["gpu"]
+        offers["gpu_memory_gib"] = str(int(environment["gpu_memory_bytes"]) // _GIB)
+    return offers
 
 
 def _introduce(config: ClientConfig) -> None:
@@ -238,9 +238,9 @@ def _describe(zygote: Zygote, options: WorkerOptions) -> CheckSurroundings:
     device = f"cuda:{options.gpu}" if options.gpu.isdecimal() else options.gpu
     if device not in {"cpu", "auto"} and not options.gpu.isdecimal():
         raise InvalidInput(f"not a device: {options.gpu[:40]!r}", fix="--gpu 0, --gpu cpu or auto")
-    wanted = json.dumps({"device": device, "scratch": str(options.scratch.absolute())})
+    request = json.dumps({"device": device, "scratch": str(options.scratch.absolute())})
     try:
-        said = zygote.run(b"describe " + wanted.encode(), wall_s=_DESCRIBE_S)
-        return listen(said).surroundings
+        answer = zygote.run(b"describe " + request.encode(), wall_s=_DESCRIBE_S)
+        return listen(answer).surroundings
     except Inconclusive as error:
         raise Misconfigured(error.message, fix=error.fix) from error

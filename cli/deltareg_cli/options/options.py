@@ -104,8 +104,8 @@ def parse_labels(ctx: click.Context, param: click.Parameter, value: Sequence[str
 
 def parse_label_filters(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> dict[str, str | None]:
     """Read labels that are looked for; of a key alone any value will do."""
-    found = parse_labels(ctx, param, value)
-    return {key: text if f"{key}={text}" in value else None for key, text in found.items()}
+    labels = parse_labels(ctx, param, value)
+    return {key: text if f"{key}={text}" in value else None for key, text in labels.items()}
 
 
 label_filter_option = partial(

@@ -31,7 +31,7 @@ def report_options(body: Callable[..., object]) -> Callable[..., object]:
         paths = ReportPaths(junit, report_md, report_json, report_html)
         return body(*args, paths=paths, **rest)
 
-    told = {
+    report_help = {
         "--junit": "Write the checks as JUnit XML.",
         "--report-md": "Write a report as Markdown, for a comment.",
         "--report-json": "Write a report as JSON.",
@@ -44,7 +44,7 @@ def report_options(body: Callable[..., object]) -> Callable[..., object]:
         section=_SECTION,
         help="What the reports compare with; by default what the channel serves, if one is asked.",
     )(collect_paths)
-    for name, words in reversed(told.items()):
+    for name, words in reversed(report_help.items()):
         decorated = option(name, type=_FILE, metavar="FILE", section=_SECTION, help=words)(decorated)
     return decorated
 
@@ -64,7 +64,7 @@ def write_gate_reports(
         return
     from deltareg.client.report_files.gather import ReportRequest, gather  # what other lines need not load
 
-    asked = ReportRequest(
+    request = ReportRequest(
         ref, invocation.now, answer, runs or {}, against=against, has_diff=paths.has_diff, has_history=paths.has_history
     )
-    write_reports(gather(invocation.client, asked, status=int(status)), paths)
+    write_reports(gather(invocation.client, request, status=int(status)), paths)

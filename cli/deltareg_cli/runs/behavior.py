@@ -45,14 +45,14 @@ def compare_behavior(
     inputs = BehaviorOptions(suite, prompts, tokens, top, device_of(gpu))
     behavior = invocation.client.behavior
     question = behavior.ask(a, b, inputs)
-    found = behavior.find_answer(question)
-    if found is None:
+    document = behavior.find_answer(question)
+    if document is None:
         with behavior.at_hand(question) as request:
             words = json.dumps(request, default=str)
-            found = ask("behavior", words, environ=ENVIRON)
-        behavior.keep(question, found)
-    named = dict(zip(("a", "b"), question.names, strict=True))
-    return {**named, **found}
+            document = ask("behavior", words, environ=ENVIRON)
+        behavior.keep(question, document)
+    names = dict(zip(("a", "b"), question.names, strict=True))
+    return {**names, **document}
 
 
 def difference_page(report: "DiffReport | None", found: Fields | None, *, now: datetime) -> str:
@@ -61,11 +61,11 @@ def difference_page(report: "DiffReport | None", found: Fields | None, *, now: d
     from deltareg.client.report_files import behavior_html, difference_html
     from deltareg.client.report_files.behavior_facts import BehaviorComparison
 
-    read = None if found is None else BehaviorComparison.model_validate(found)
+    comparison = None if found is None else BehaviorComparison.model_validate(found)
     if report is None:
-        assert read is not None
-        return behavior_html.to_html(read, now=now)
-    more = "" if read is None else behavior_html.sections(read)
+        assert comparison is not None
+        return behavior_html.to_html(comparison, now=now)
+    more = "" if comparison is None else behavior_html.sections(comparison)
     return difference_html.to_html(report, now=now, more=more)
 
 

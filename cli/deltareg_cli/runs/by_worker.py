@@ -22,9 +22,9 @@ def compare_by_worker(invocation: Invocation, a: str, b: str, *, top: int, timeo
         return report
     a, b = report.a.ref, report.b.ref
     require_done(wait_for(invocation, client.runs.compare(a, b), timeout_s=timeout_s), "compared")
-    found = client.runs.comparison(a, b)
-    modules = [WeightDifference(**one.model_dump(exclude={"count"})) for one in found.modules[:top]]
-    return replace(report, modules=modules, note=found.note, general=found.general)
+    comparison = client.runs.comparison(a, b)
+    modules = [WeightDifference(**one.model_dump(exclude={"count"})) for one in comparison.modules[:top]]
+    return replace(report, modules=modules, note=comparison.note, general=comparison.general)
 
 
 def require_done(run: RunInfo, done: str) -> None:

@@ -48,6 +48,6 @@ def record(
     Raises:
         DeltaregError: It could not be done.
     """
-    told = {"cache": invocation.config.cache_dir, **request}
-    words = json.dumps(told, default=str)
+    fields = {"cache": invocation.config.cache_dir, **request}
+    words = json.dumps(fields, default=str)
     return ask("golden", words, environ=ENVIRON, timeout_s=timeout_s)

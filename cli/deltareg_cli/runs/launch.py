@@ -60,8 +60,8 @@ def ask(*args: str, environ: Mapping[str, str], timeout_s: float | None = None) 
     try:
         document = cast("dict[str, object]", json.loads(ended.stdout))
     except ValueError as error:
-        told = f"deltareg-worker {args[0]} ended with status {ended.returncode}"
-        raise Inconclusive(told, fix="see what it wrote above; it may lack memory") from error
+        message = f"deltareg-worker {args[0]} ended with status {ended.returncode}"
+        raise Inconclusive(message, fix="see what it wrote above; it may lack memory") from error
     if "error" in document:
         raise _rebuild_error(cast("dict[str, str]", document["error"]))
     return document
@@ -106,8 +106,8 @@ def ask_on(
     if not last and is_interrupted:
         raise KeyboardInterrupt
     if not last:
-        told = f"deltareg-worker {args[0]} ended with status {process.returncode}"
-        raise Inconclusive(told, fix="see what it wrote above; it may lack memory")
+        message = f"deltareg-worker {args[0]} ended with status {process.returncode}"
+        raise Inconclusive(message, fix="see what it wrote above; it may lack memory")
     return last
 
 
@@ -130,8 +130,8 @@ def _read_output(
 
 
 def _rebuild_error(fields: Mapping[str, str]) -> DeltaregError:
-    known = error_classes().get(fields["code"], DeltaregError)
-    error = known.__new__(known)  # a class may ask for facts that are here in words only
+    error_class = error_classes().get(fields["code"], DeltaregError)
+    error = error_class.__new__(error_class)  # a class may ask for facts that are here in words only
     DeltaregError.__init__(error, fields["message"], fix=fields["fix"])
     return error
 

@@ -113,5 +113,5 @@ class LocalWorker:
         size = self._errors.seek(0, os.SEEK_END)
         self._errors.seek(max(0, size - _TAIL_BYTES))
         lines = self._errors.read().decode("utf-8", "replace").strip().splitlines()
-        said = [line for line in lines if line.startswith(("error:", "fix:"))]
-        return "; ".join(said or lines[-1:])
+        messages = [line for line in lines if line.startswith(("error:", "fix:"))]
+        return "; ".join(messages or lines[-1:])

@@ -41,9 +41,9 @@ def _judge(ref: str, words: list[str]) -> BisectionStep:
         raise InvalidInput(f"{words[0]} cannot be run: {error.strerror or error}", fix="see --script") from error
     status = ended.returncode
     if not 0 <= status <= _MOST:
-        told = f"signal {-status}" if status < 0 else f"exit status {status}"
+        reason = f"signal {-status}" if status < 0 else f"exit status {status}"
         raise InvalidInput(
-            f"the script ended by {told} on {ref}, which is no judgement",
+            f"the script ended by {reason} on {ref}, which is no judgement",
             fix="exit 0 for good, 125 to skip, any other up to 127 for bad",
         )
     mark: Mark = "good" if status == 0 else "skip" if status == _SKIP else "bad"

@@ -83,17 +83,17 @@ def wait_for_request(
 
     requests = invocation.client.requests
     try:
-        done = requests.wait(request_id, timeout_s=timeout_s, on_change=tell, retry=again)
+        move = requests.wait(request_id, timeout_s=timeout_s, on_change=tell, retry=again)
     except WaitTimeout:
         invocation.output.show(request_answer(requests.show(request_id), invocation))
         raise
     return MoveResult(
-        channel=done.channel,
-        revision=done.revision or 0,
+        channel=move.channel,
+        revision=move.revision or 0,
         kind="promote",
-        version=done.version,
-        digest=done.digest,
-        previous=done.previous,
+        version=move.version,
+        digest=move.digest,
+        previous=move.previous,
     )
 
 

@@ -119,16 +119,16 @@ def _table(block: TableBlock, surface: DrawingSurface) -> Iterator[str]:
 
 def _least_width(columns: Sequence[Column], widths: Sequence[int]) -> int:
     """Give the width of a table whose prose stands below its rows."""
-    kept = [width for column, width in zip(columns, widths, strict=True) if not column.is_prose]
-    return sum(kept) + GAP * (len(kept) - 1)
+    fixed_widths = [width for column, width in zip(columns, widths, strict=True) if not column.is_prose]
+    return sum(fixed_widths) + GAP * (len(fixed_widths) - 1)
 
 
 def _with_widest_above(
     columns: Sequence[Column], rows: Sequence[Sequence[Cell]], widths: Sequence[int], surface: DrawingSurface
 ) -> Iterator[str]:
     """Draw a table that the terminal would break: its widest column above the others of the row."""
-    kept = [i for i, column in enumerate(columns) if not column.is_prose]
-    widest = max(kept, key=lambda i: widths[i])
+    fixed = [i for i, column in enumerate(columns) if not column.is_prose]
+    widest = max(fixed, key=lambda i: widths[i])
     others = [i for i in range(len(columns)) if i != widest]
     below = DrawingSurface(surface.width - GAP, surface.is_terminal, surface.has_colour)
     titles = [Cell(column.heading, "dim") for column in columns]
@@ -153,8 +153,8 @@ def _row_with_prose_below(
     row: Sequence[Cell], columns: Sequence[Column], widths: Sequence[int], surface: DrawingSurface
 ) -> Iterator[str]:
     """Draw a row of a table that is too wide for the terminal: its prose on lines of its own."""
-    kept = [i for i, column in enumerate(columns) if not column.is_prose]
-    yield from _row([row[i] for i in kept], [columns[i] for i in kept], [widths[i] for i in kept], surface)
+    fixed = [i for i, column in enumerate(columns) if not column.is_prose]
+    yield from _row([row[i] for i in fixed], [columns[i] for i in fixed], [widths[i] for i in fixed], surface)
     is_heading = all(cell.text == column.heading for cell, column in zip(row, columns, strict=True))
     for i, column in enumerate(columns):
         if column.is_prose and not is_heading:

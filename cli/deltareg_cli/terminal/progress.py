@@ -147,8 +147,8 @@ class _Bar:
         task = next((task for task in self.bars.tasks if task.id == self.name), None)
         if task is not None:
             self.tally.done_bytes = int(task.completed)
-            told = self.tally.saving(time.monotonic())
-            self.bars.update(self.name, saving=f"as {told}" if told else "")
+            saving = self.tally.saving(time.monotonic())
+            self.bars.update(self.name, saving=f"as {saving}" if saving else "")
 
 
 class LineProgress:

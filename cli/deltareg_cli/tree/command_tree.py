@@ -50,8 +50,8 @@ class Command(click.Command):
             if not fix:
                 raise
             has_guess = isinstance(error, NoSuchOption)  # of another option, which was not meant
-            told = error.message if has_guess else error.format_message()
-            raise InvalidInput(told, fix=fix) from error
+            message = error.message if has_guess else error.format_message()
+            raise InvalidInput(message, fix=fix) from error
 
     def invoke(self, ctx: click.Context) -> object:
         """Set up the invocation and run the command."""
@@ -64,12 +64,12 @@ class Command(click.Command):
         except (InvalidInput, NotFound) as error:
             from deltareg_cli.tree import nearest, slips  # what a line without a slip need not load
 
-            meant = slips.in_order(ctx, error)
-            if meant is error and type(error) is NotFound:
-                meant = nearest.with_nearest(error, invocation)
-            if meant is error:
+            explained = slips.in_order(ctx, error)
+            if explained is error and type(error) is NotFound:
+                explained = nearest.with_nearest(error, invocation)
+            if explained is error:
                 raise
-            raise meant from error
+            raise explained from error
         return result
 
     def get_help(self, ctx: click.Context) -> str:
@@ -111,9 +111,9 @@ class Group(click.Group):
             from deltareg_cli.tree.nearest import nearest_commands
 
             near = nearest_commands(error.command_name, self.list_commands(ctx))
-            meant = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
-            told = f"No such command {error.command_name!r}.{meant}"
-            raise NoSuchCommand(error.command_name, told, ctx=ctx) from None
+            hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+            message = f"No such command {error.command_name!r}.{hint}"
+            raise NoSuchCommand(error.command_name, message, ctx=ctx) from None
 
 
 class RootGroup(Group):
@@ -143,12 +143,12 @@ class RootGroup(Group):
 
 def sections() -> dict[str, list[str]]:
     """Give the sections of the first page with their commands in order; loads every command."""
-    listed: dict[str, list[tuple[int, str]]] = {title: [] for title in SECTIONS.values()}
+    by_section: dict[str, list[tuple[int, str]]] = {title: [] for title in SECTIONS.values()}
     for name, folder in _folders().items():
         order, _ = _load(name)
         if order is not None:
-            listed[SECTIONS[folder]].append((order, name))
-    return {title: [name for _, name in sorted(rows)] for title, rows in listed.items()}
+            by_section[SECTIONS[folder]].append((order, name))
+    return {title: [name for _, name in sorted(rows)] for title, rows in by_section.items()}
 
 
 @cache
@@ -164,10 +164,10 @@ def _load(name: str) -> tuple[int | None, click.Command | None]:
     order: object = getattr(module, "ORDER", None)
     if order is None:
         return None, None
-    found = [value for value in vars(module).values() if isinstance(value, Command | Group) and value.name == name]
-    if not isinstance(order, int) or len(found) != 1:
+    commands = [value for value in vars(module).values() if isinstance(value, Command | Group) and value.name == name]
+    if not isinstance(order, int) or len(commands) != 1:
         raise TypeError(f"{module.__name__} has no command {name!r} with an order on the page")
-    return order, found[0]
+    return order, commands[0]
 
 
 def command(

@@ -30,8 +30,8 @@ def front_page(root: click.Group, ctx: click.Context, sections: Mapping[str, Ite
     usage = f"{heading('Usage:')} {click.style('deltareg', fg='cyan')} COMMAND [ARGUMENTS] [OPTIONS]"
     parts = [usage, f"  {INTRODUCTION}", _first_steps(width)]
     for title, names in sections.items():
-        found = ((name, root.get_command(ctx, name)) for name in names)
-        rows = [(name, summary(command)) for name, command in found if command]
+        commands = ((name, root.get_command(ctx, name)) for name in names)
+        rows = [(name, summary(command)) for name, command in commands if command]
         parts.append(listing(title, rows, width, column=16))
     parts.append(
         listing(

@@ -37,8 +37,8 @@ def global_options() -> list[Option]:
 
 def with_global_options(params: Sequence[click.Parameter]) -> list[click.Parameter]:
     """Add to a command's own parameters those global options whose names they leave free."""
-    taken = {name for param in params for name in param.opts}
-    return [*params, *(option for option in global_options() if not taken & set(option.opts))]
+    used_names = {name for param in params for name in param.opts}
+    return [*params, *(option for option in global_options() if not used_names & set(option.opts))]
 
 
 def dry_run(text: str) -> Decorator:

@@ -117,9 +117,9 @@ def foot(command: click.Command, see_also: Sequence[str], width: int) -> str:
     """Write where to read on, and which options every command has."""
     rows = [("See also", ", ".join(f"deltareg {name}" for name in see_also))] if see_also else []
     free = {name for param in command.params if isinstance(param, Option) for name in param.opts}
-    shown = ("--json", "-o/--output", "-q/--quiet", "-y/--yes", "--server", "-v")
-    kept = [name for name in shown if set(name.split("/")) & free]
-    rows.append(("Everywhere", f"{', '.join(kept)} and more: deltareg help options"))
+    names = ("--json", "-o/--output", "-q/--quiet", "-y/--yes", "--server", "-v")
+    available = [name for name in names if set(name.split("/")) & free]
+    rows.append(("Everywhere", f"{', '.join(available)} and more: deltareg help options"))
     lines: list[str] = []
     for label, text in rows:
         lines += _row(label, text, 12, width, indent=0, is_heading=True)
@@ -133,8 +133,8 @@ def summary(command: click.Command) -> str:
 
 
 def _commands(group: click.Group, ctx: click.Context) -> list[tuple[str, str]]:
-    found = ((name, group.get_command(ctx, name)) for name in group.list_commands(ctx))
-    return [(name, summary(command)) for name, command in found if command and not command.hidden]
+    commands = ((name, group.get_command(ctx, name)) for name in group.list_commands(ctx))
+    return [(name, summary(command)) for name, command in commands if command and not command.hidden]
 
 
 def _column(labels: Sequence[str]) -> int:
@@ -167,8 +167,8 @@ def _record(param: Option, ctx: click.Context) -> tuple[str, str]:
     if param.required:
         return label, f"{text} Required."
     if param.show_default:
-        shown = param.show_default if isinstance(param.show_default, str) else param.default
-        return label, f"{text} Default: {shown}."
+        default = param.show_default if isinstance(param.show_default, str) else param.default
+        return label, f"{text} Default: {default}."
     return label, text
 
 

@@ -56,8 +56,8 @@ def _with_bases(error: NotFound, invocation: Invocation) -> NotFound:
     """Name the bases that there are, where they are few."""
     if _BASE.search(error.message) is None:
         return error
-    known = ", ".join(each.name for each in invocation.client.bases.list(limit=_FEW).items)
-    return NotFound(error.message, fix=f"{error.fix}; bases here: {known}") if known else error
+    names = ", ".join(each.name for each in invocation.client.bases.list(limit=_FEW).items)
+    return NotFound(error.message, fix=f"{error.fix}; bases here: {names}") if names else error
 
 
 def _near(message: str, invocation: Invocation) -> Iterator[str]:
@@ -77,5 +77,5 @@ def _near(message: str, invocation: Invocation) -> Iterator[str]:
 
 
 def _names(invocation: Invocation, namespace: str) -> list[str]:
-    found = invocation.client.lines.list(namespace, limit=_MOST).items
-    return [each.ref.partition("/")[2] for each in found]
+    lines = invocation.client.lines.list(namespace, limit=_MOST).items
+    return [each.ref.partition("/")[2] for each in lines]

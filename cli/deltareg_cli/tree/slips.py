@@ -93,47 +93,47 @@ def _read(command: click.Command, ctx: click.Context, args: Sequence[str]) -> _L
         return None
     values: list[str] = []
     for param in command.params:
-        found = opts.get(param.name or "") if isinstance(param, click.Argument) else None
-        if isinstance(found, str):
-            values.append(found)
-        if isinstance(found, tuple):
-            values += map(str, cast("tuple[object, ...]", found))
+        text = opts.get(param.name or "") if isinstance(param, click.Argument) else None
+        if isinstance(text, str):
+            values.append(text)
+        if isinstance(text, tuple):
+            values += map(str, cast("tuple[object, ...]", text))
     rest = list(args)
     for value in (*values, *extra):
         rest.remove(value)
-    named = {param.name for param in command.params if isinstance(param, click.Option)}
-    return _Line(values, list(extra), rest, frozenset(named & opts.keys()))
+    option_names = {param.name for param in command.params if isinstance(param, click.Option)}
+    return _Line(values, list(extra), rest, frozenset(option_names & opts.keys()))
 
 
 def _with_options(ctx: click.Context, line: _Line, wanted: Sequence[click.Option]) -> str:
     """Write a line with a value too many behind its option, and a placeholder where none is."""
-    values, left, added = list(line.values), list(line.extra), list[str]()
+    values, extra, added = list(line.values), list(line.extra), list[str]()
     if not wanted:
         return ""
     for option in wanted:
         name = max(option.opts, key=len) if option.opts[0] != "-m" else "-m"
-        taken = next((value for value in left if _takes(option, value, ctx)), None)
-        if taken is None:
+        chosen = next((value for value in extra if _takes(option, value, ctx)), None)
+        if chosen is None:
             added.append(f"{name} {option.make_metavar(ctx)}")
             continue
-        left.remove(taken)
-        if _is_swapped(option, taken, values):
-            values[0], taken = taken, values[0]
-        added.append(shlex.join([name, taken]))
-    return "" if left else " ".join([_format_command(ctx, values, line.rest), *added])
+        extra.remove(chosen)
+        if _is_swapped(option, chosen, values):
+            values[0], chosen = chosen, values[0]
+        added.append(shlex.join([name, chosen]))
+    return "" if extra else " ".join([_format_command(ctx, values, line.rest), *added])
 
 
 def _likely(command: click.Command, line: _Line) -> list[click.Option]:
     """Give the option that one value too many is probably for."""
     if len(line.extra) != 1:
         return []
-    known = {
+    by_name = {
         param.opts[0]: param
         for param in command.params
         if isinstance(param, click.Option) and param.name not in line.given
     }
     order = _LIKELY[::-1] if line.extra[0] in _CHANNELS else _LIKELY
-    return [known[name] for name in order if name in known][:1]
+    return [by_name[name] for name in order if name in by_name][:1]
 
 
 def _takes(option: click.Option, value: str, ctx: click.Context) -> bool:

@@ -18,8 +18,8 @@ def answer_blocks(found: AnswersInfo, *, has_prompt: bool = False) -> list[Block
     for each in found.answers:
         blocks.append(TitleBlock(each.name, _describe_answer(each)))
         if has_prompt and each.given:
-            said = f"the prompt as it got it, {count(each.given_tokens, 'token')}:"
-            blocks += [LinesBlock([Cell(said, "dim")]), _lines(each.given), LinesBlock([Cell("\u2192", "dim")])]
+            heading = f"the prompt as it got it, {count(each.given_tokens, 'token')}:"
+            blocks += [LinesBlock([Cell(heading, "dim")]), _lines(each.given), LinesBlock([Cell("\u2192", "dim")])]
         blocks.append(_answer(each))
     return [*blocks, LinesBlock([Cell("no gate goes by an answer", "dim")])]
 
@@ -43,11 +43,11 @@ def _describe_answer(each: SideAnswer) -> str:
     if each.why:
         return ""
     end = ", to its end" if each.is_over else ""
-    said = [f"{count(each.tokens, 'token')} in {seconds(each.seconds)}{end}"]
+    facts = [f"{count(each.tokens, 'token')} in {seconds(each.seconds)}{end}"]
     if each.classes:
-        said = [f"{count(len(each.classes), 'class', 'classes')} in {seconds(each.seconds)}"]
+        facts = [f"{count(len(each.classes), 'class', 'classes')} in {seconds(each.seconds)}"]
     if each.given:  # a worker of the release before says nothing of it
-        said.append(_FORMS[each.template])
+        facts.append(_FORMS[each.template])
     if each.is_cut:
-        said.append("of a prompt that is too long, a part")
-    return "; ".join(said)
+        facts.append("of a prompt that is too long, a part")
+    return "; ".join(facts)

@@ -62,11 +62,11 @@ def report_blocks(report: LogReport) -> list[Block]:
     ]
     if report.findings:
         columns = [Column("what"), Column("row", is_number=True), Column("told", is_prose=True)]
-        shown = report.findings[:_FEWEST_SHOWN]
+        findings = report.findings[:_FEWEST_SHOWN]
         blocks.append(
             TableBlock(
                 columns,
-                [[Cell(each.what, "bad"), "-" if each.row is None else str(each.row), each.text] for each in shown],
+                [[Cell(each.what, "bad"), "-" if each.row is None else str(each.row), each.text] for each in findings],
             )
         )
     if report.notices:

@@ -31,14 +31,14 @@ def backtest_answer(found: Fields, *, is_list: bool = False) -> CommandResult:
     """
     rows = _rows(found)
     faults, versions = _faults(rows), [row for row in rows if not row["is_fault"]]
-    tried = [row for row in faults if row["verdict"] != "n/a"]
-    missed = [row for row in tried if not row["caught_by"]]
+    applicable = [row for row in faults if row["verdict"] != "n/a"]
+    missed = [row for row in applicable if not row["caught_by"]]
     usual = usual_losses(rows)
     costly = [row for row in missed if is_costly(row, usual)]
     alarms = [row for row in versions if row["verdict"] != "pass"]
     document = {
         **{key: found[key] for key in ("line", "suite", "subject", "base", "seed", "ended")},
-        "caught": len(tried) - len(missed),
+        "caught": len(applicable) - len(missed),
         "missed": [row["name"] for row in missed],
         "missed_and_costly": [row["name"] for row in costly],
         "does_not_apply": [row["name"] for row in faults if row["verdict"] == "n/a"],
@@ -49,7 +49,7 @@ def backtest_answer(found: Fields, *, is_list: bool = False) -> CommandResult:
     }
     return CommandResult(
         document,
-        [*_head(found, tried, missed, costly, versions, alarms), *_tables(rows, usual, is_list=is_list)],
+        [*_head(found, applicable, missed, costly, versions, alarms), *_tables(rows, usual, is_list=is_list)],
         [str(row["name"]) for row in costly + alarms],
     )
 
@@ -116,8 +116,8 @@ def _tables(rows: Sequence[Fields], usual: Mapping[str, float], *, is_list: bool
         *(Column(name, is_number=True, is_name=True) for name in names),
         Column("loses", is_number=True),
     ]
-    shown = [row for row in rows if row["verdict"] != "n/a"]
-    table = TableBlock(columns, [_row(row, names, usual) for row in shown], if_empty="nothing was tried")
+    applicable = [row for row in rows if row["verdict"] != "n/a"]
+    table = TableBlock(columns, [_row(row, names, usual) for row in applicable], if_empty="nothing was tried")
     blocks: list[Block] = [TitleBlock("Deltas", "loses: beside the whole delta; no worse: than a healthy version is")]
     blocks.append(table)
     blocks += _by_check(_faults(rows))
@@ -125,8 +125,11 @@ def _tables(rows: Sequence[Fields], usual: Mapping[str, float], *, is_list: bool
     if idle:
         blocks.append(LinesBlock([[Cell("does not apply ", "dim"), ", ".join(idle)]]))
     if is_list:
-        told: list[list[Text]] = [[str(row["name"]), str(row["about"])] for row in _faults(rows)]
-        blocks += [TitleBlock("Faults"), TableBlock([Column("fault"), Column("what happened", is_prose=True)], told)]
+        described: list[list[Text]] = [[str(row["name"]), str(row["about"])] for row in _faults(rows)]
+        blocks += [
+            TitleBlock("Faults"),
+            TableBlock([Column("fault"), Column("what happened", is_prose=True)], described),
+        ]
     return blocks
 
 

@@ -84,11 +84,11 @@ def _measures(answer: Fields) -> list[list[Text]]:
             continue
         mark = _TIMES if one["change_is"] == "factor" else ""
         change = cast("Fields | None", one["change"])
-        told = "-" if change is None else f"{mark}{_interval(change, is_signed=not mark)}"
+        text = "-" if change is None else f"{mark}{_interval(change, is_signed=not mark)}"
         a, b = (cast("Fields", one[side]) for side in ("a", "b"))
         tone: Tone = "warn" if one["is_decided"] else "dim"
         rows.append(
-            [f"{one['name']} on {one['set']}", number(a["value"]), number(b["value"]), Cell(told, tone), str(a["n"])]
+            [f"{one['name']} on {one['set']}", number(a["value"]), number(b["value"]), Cell(text, tone), str(a["n"])]
         )
     return rows
 
@@ -96,12 +96,12 @@ def _measures(answer: Fields) -> list[list[Text]]:
 def _row(one: Fields, answer: Fields) -> list[Text]:
     is_scored = answer["kl"] is not None or answer["agreement"] is not None
     values = [one["kl"], one["agreement"], one["mean_abs"]] if is_scored else [one["cosine"], one["mean_abs"]]
-    shown = [number(value) for value in values]
+    cells = [number(value) for value in values]
     if is_scored and isinstance(one["agreement"], float):
-        shown[1] = _share(one["agreement"])
+        cells[1] = _share(one["agreement"])
     label = str(one["number"])
     text = cut(clean(str(one["text"])), _MOST_TEXT) or f"{one['set']} {label}"
-    return [label, *shown, text]
+    return [label, *cells, text]
 
 
 def _titles(answer: Fields) -> tuple[str, ...]:
@@ -116,16 +116,16 @@ def _heading(answer: Fields) -> str:
 def _continuations(prompts: Sequence[Fields]) -> list[Block]:
     lines: list[Text | Sequence[Text]] = []
     for one in prompts:
-        found = cast("Fields | None", one["continued"])
-        if found is None:
+        continued = cast("Fields | None", one["continued"])
+        if continued is None:
             continue
         lines.append([Cell(f"#{one['number']}", "strong"), Cell(_end(str(one["text"])), "dim")])
-        if found["parts_at_token"] is None:
-            lines.append([Cell("  both", "good"), _visible(found["a"])])
+        if continued["parts_at_token"] is None:
+            lines.append([Cell("  both", "good"), _visible(continued["a"])])
             continue
-        at = cast("int", found["parts_at"])
+        at = cast("int", continued["parts_at"])
         for side in ("a", "b"):
-            text = str(found[side])
+            text = str(continued[side])
             parted = f"{_visible(text[:at])}{_MARK}{_visible(text[at:])}"
             lines.append([Cell(f"  {side}   ", "name"), parted])
     if not lines:
@@ -134,13 +134,13 @@ def _continuations(prompts: Sequence[Fields]) -> list[Block]:
 
 
 def _continuation_markdown(one: Fields) -> list[str]:
-    found = cast("Fields | None", one["continued"])
-    if found is None or found["parts_at_token"] is None:
+    continued = cast("Fields | None", one["continued"])
+    if continued is None or continued["parts_at_token"] is None:
         return []
-    at = cast("int", found["parts_at"])
+    at = cast("int", continued["parts_at"])
     lines = ["", f"**#{one['number']}** {code(_end(str(one['text'])))}", ""]
     for side in ("a", "b"):
-        text = str(found[side])
+        text = str(continued[side])
         lines.append(f"- {side}: {code(f'{_visible(text[:at])}{_MARK}{_visible(text[at:])}')}")
     return lines
 
@@ -174,8 +174,8 @@ def _interval(fields: Fields, *, is_share: bool = False, is_signed: bool = False
     write = _share if is_share else number
     value, low, high = (fields[name] for name in ("value", "low", "high"))
     sign = "+" if is_signed and isinstance(value, float) and value > 0 else ""
-    told = f"{sign}{write(value)}"
-    return told if fields.get("n") == 1 else f"{told} [{write(low)}, {write(high)}]"
+    text = f"{sign}{write(value)}"
+    return text if fields.get("n") == 1 else f"{text} [{write(low)}, {write(high)}]"
 
 
 def _share(value: object) -> str:

@@ -77,8 +77,8 @@ def _describe_step(step: BisectionStep) -> list[Text]:
 
 def _cost(report: BisectReport) -> str:
     cached = sum(step.source == "cached" for step in report.steps)
-    told = count(len(report.steps), "version")
-    return f"{told}, {cached} of them by verdicts that were there" if cached else told
+    text = count(len(report.steps), "version")
+    return f"{text}, {cached} of them by verdicts that were there" if cached else text
 
 
 def _steps(report: BisectReport) -> TableBlock:

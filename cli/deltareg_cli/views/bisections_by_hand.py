@@ -13,10 +13,10 @@ def standing_answer(found: BisectionState) -> CommandResult:
     """Show how far a bisection by hand is: its result, the version to try, or the end to name."""
     report = found.report
     if report is not None:
-        done = bisect_answer(report, diff_options="--mode behavior")
+        answer = bisect_answer(report, diff_options="--mode behavior")
         ending = LinesBlock([[Cell("then:", "dim"), f"deltareg bisect reset {found.line}"]])
-        document = {**done.document, **_progress_fields(found)}
-        return CommandResult(document, [*done.blocks, ending], done.ids)
+        document = {**answer.document, **_progress_fields(found)}
+        return CommandResult(document, [*answer.blocks, ending], answer.ids)
     document = {**_bounds_fields(found), "next": _next(found), **_progress_fields(found)}
     ids = [] if found.version is None else [found.version.ref]
     return CommandResult(document, _blocks(found), ids)
@@ -74,20 +74,22 @@ def _blocks(found: BisectionState) -> list[Block]:
 def _asking(found: BisectionState) -> list[Block]:
     """Ask for the ends that are missing."""
     which = " and ".join(f"a {end} version" for end in found.missing)
-    asked: list[Text | list[Text]] = [""]
+    lines: list[Text | list[Text]] = [""]
     if found.hint:
         end = found.missing[0]
         why = "which prod serves" if end == "good" else "the newest"
-        asked.append(f"Is {found.hint}, {why}, {end}?")
-    asked.append([Cell("next:", "dim"), _next(found)])
-    return [TitleBlock(f"name {which} of {found.line}"), _facts(found), LinesBlock(asked)]
+        lines.append(f"Is {found.hint}, {why}, {end}?")
+    lines.append([Cell("next:", "dim"), _next(found)])
+    return [TitleBlock(f"name {which} of {found.line}"), _facts(found), LinesBlock(lines)]
 
 
 def _facts(found: BisectionState) -> FactsBlock:
     good, bad = _last_good(found), _known_bad(found)
     skipped = [step.ref for step in found.steps if step.mark == "skip"]
-    told = None if found.version is None else found.version.revocation
-    why = "" if told is None else Cell(f"by {told.actor}: {told.reason}; it comes all the same", "warn")
+    revocation = None if found.version is None else found.version.revocation
+    why = (
+        "" if revocation is None else Cell(f"by {revocation.actor}: {revocation.reason}; it comes all the same", "warn")
+    )
     return FactsBlock(
         [
             ("last good", Cell(good or "", "good") if good else ""),

@@ -26,7 +26,7 @@ MOVE_FIELDS = ("channel", "revision", "kind", "version", "digest", "previous")
 
 def channel_blocks(channel: ChannelInfo, line: str, *, now: datetime) -> list[Block]:
     """Show one channel."""
-    moved = f"{moment(channel.at, now=now)} by {channel.actor}" if channel.at else ""
+    change = f"{moment(channel.at, now=now)} by {channel.actor}" if channel.at else ""
     return [
         TitleBlock(f"{line}@{channel.channel}", describe_freeze(channel)),
         FactsBlock(
@@ -34,11 +34,11 @@ def channel_blocks(channel: ChannelInfo, line: str, *, now: datetime) -> list[Bl
                 ("serves", describe_served(channel)),
                 *[("unfit", Cell(why.message, "bad")) for why in channel.unfit],
                 ("revision", str(channel.revision)),
-                (_VERBS.get(channel.kind or "", "moved"), moved),
+                (_VERBS.get(channel.kind or "", "moved"), change),
                 ("reason", channel.reason),
                 ("frozen", Cell(channel.frozen_because, "warn")),
                 ("asks for", policy_in_short(channel.policy) if channel.policy else _suites(channel)),
-                *[("beside that", told) for told in floors_in_short(channel.floors)],
+                *[("beside that", floor) for floor in floors_in_short(channel.floors)],
                 *[("waived", Cell(told_waiver(waiver, now=now), "warn")) for waiver in channel.waivers],
                 ("quarantined", Cell(versions(channel.quarantined), "warn")),
                 ("digest", channel.digest or ""),
@@ -166,10 +166,10 @@ def _show_break_glass(channel: ChannelInfo, line: str, now: datetime) -> list[Bl
     for move in channel.to_review:
         due, tone = _due(move, now)
         what = f"#{move.revision} {move.kind} by {move.actor}: {move.reason}"
-        told = f"deltareg channel review {line} {channel.channel} {move.revision} -m TEXT"
+        command = f"deltareg channel review {line} {channel.channel} {move.revision} -m TEXT"
         lines += [
             [Cell("break-glass:", "bad"), Cell(f"{due};", tone), what],
-            [Cell("  fix:", "good"), f"somebody other than {move.actor}: {told}"],
+            [Cell("  fix:", "good"), f"somebody other than {move.actor}: {command}"],
         ]
     return [LinesBlock(lines)] if lines else []
 
@@ -177,28 +177,28 @@ def _show_break_glass(channel: ChannelInfo, line: str, now: datetime) -> list[Bl
 def _due(move: GlassBroken, now: datetime) -> tuple[str, Tone]:
     """Say until when somebody has to have looked at a move."""
     is_overdue = datetime.fromisoformat(move.due) < now
-    told = moment(move.due, now=now)
-    return (f"review OVERDUE since {told}", "bad") if is_overdue else (f"review due {told}", "warn")
+    due = moment(move.due, now=now)
+    return (f"review OVERDUE since {due}", "bad") if is_overdue else (f"review due {due}", "warn")
 
 
 def _remark(channel: ChannelInfo, now: datetime) -> str:
     """Give the reason of the newest revision, after what everybody should know first."""
-    told = [f"break-glass #{move.revision}, {_due(move, now)[0]}" for move in channel.to_review]
-    return ": ".join([*told, why] if (why := _why(channel)) else told)
+    remarks = [f"break-glass #{move.revision}, {_due(move, now)[0]}" for move in channel.to_review]
+    return ": ".join([*remarks, why] if (why := _why(channel)) else remarks)
 
 
 def _circumstances(revision: RevisionInfo) -> str:
     """Give the reason of a revision, after until when it holds and how it came about."""
-    told: list[str] = []
+    remarks: list[str] = []
     if revision.break_glass:
-        seen = f"reviewed by {revision.reviewed_by}" if revision.reviewed_by else "not reviewed"
-        seen += f" ({revision.review})" if revision.review else ""
-        told.append(f"break-glass, {seen}")
+        review = f"reviewed by {revision.reviewed_by}" if revision.reviewed_by else "not reviewed"
+        review += f" ({revision.review})" if revision.review else ""
+        remarks.append(f"break-glass, {review}")
     if revision.request:
-        told.append(f"request {revision.request}")
+        remarks.append(f"request {revision.request}")
     if revision.until:
-        told.append(f"until {revision.until[:19]}Z")
-    return ": ".join([*told, revision.reason] if revision.reason else told)
+        remarks.append(f"until {revision.until[:19]}Z")
+    return ": ".join([*remarks, revision.reason] if revision.reason else remarks)
 
 
 def _tone_light(light: Light) -> Cell:

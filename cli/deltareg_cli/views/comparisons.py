@@ -15,8 +15,8 @@ _WORDS: dict[str, tuple[str, Tone]] = {
 
 def comparison_blocks(checks: Sequence[CheckResult]) -> list[Block]:
     """Show what was compared; nothing where a verdict compares nothing."""
-    made = [(check, check.comparison) for check in checks if check.comparison is not None]
-    if not made:
+    compared = [(check, check.comparison) for check in checks if check.comparison is not None]
+    if not compared:
         return []
     columns = [
         Column("comparison"),
@@ -29,8 +29,8 @@ def comparison_blocks(checks: Sequence[CheckResult]) -> list[Block]:
         Column("look"),
         Column("compared with", is_prose=True),
     ]
-    rows = [_row(check, found) for check, found in made]
-    family = max(found.family for _, found in made)
+    rows = [_row(check, comparison) for check, comparison in compared]
+    family = max(comparison.family for _, comparison in compared)
     together = f"{count(family, 'comparison')}, Holm" if family > 1 else ""
     return [TitleBlock("Comparisons", together), TableBlock(columns, rows)]
 

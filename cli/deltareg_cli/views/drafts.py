@@ -26,25 +26,25 @@ def drafted_answer(found: "DraftedSuite", notes: Sequence[str]) -> CommandResult
     """Show a suite that was written."""
     from deltareg.client.drafting.draft_suite import describe_draft
 
-    made, source = found.draft, found.draft.source
+    draft, source = found.draft, found.draft.source
     steps = _steps(found)
     document = {**describe_draft(found), "next": steps}
     left = [
         f"{count(source.repeats, 'repeat')}" if source.repeats else "",
         f"{source.leaked:,} that training has seen" if source.leaked else "",
     ]
-    shown = made.sized.power
+    power = draft.sized.power
     blocks: list[Block] = [
-        TitleBlock(made.name, str(found.path)),
+        TitleBlock(draft.name, str(found.path)),
         FactsBlock(
             [
-                ("for", made.line),
+                ("for", draft.line),
                 ("task", [source.task, Cell(source.by, "dim")]),
-                ("samples", f"{made.n:,} of {count(source.rows, 'row')}"),
+                ("samples", f"{draft.n:,} of {count(source.rows, 'row')}"),
                 ("without", ", ".join(part for part in left if part)),
                 ("training", source.training or Cell("nobody said what it was: --training", "warn")),
-                ("power", _power(shown)),
-                ("general text", made.general[1] if made.general[0] else Cell(made.general[1], "dim")),
+                ("power", _power(power)),
+                ("general text", draft.general[1] if draft.general[0] else Cell(draft.general[1], "dim")),
                 ("rest", "" if found.rest is None else f"{found.rest}, to train on"),
                 ("files", ", ".join(found.files)),
             ]
@@ -52,10 +52,10 @@ def drafted_answer(found: "DraftedSuite", notes: Sequence[str]) -> CommandResult
         TitleBlock("Asks", "what too few samples decide warns, and closes protected channels"),
         TableBlock(
             [Column("check"), Column("measure"), Column("asks for", is_prose=True)],
-            [_row(one) for one in made.comparisons],
+            [_row(one) for one in draft.comparisons],
         ),
         TitleBlock("Lets through"),
-        FactsBlock([(one.name, one.misses) for one in made.comparisons]),
+        FactsBlock([(one.name, one.misses) for one in draft.comparisons]),
         *_show_notes(notes),
         TitleBlock("Next"),
         LinesBlock([[Cell("  " + step, "name")] for step in steps]),
@@ -72,16 +72,16 @@ def _row(one: "DraftComparison") -> list[Text]:
 
 
 def _power(shown: float) -> Text:
-    told = f"{round(100 * shown)} % of versions that lost nothing pass `kept`"
-    return told if shown >= 0.79 else Cell(f"only {told}: bring more samples", "warn")
+    text = f"{round(100 * shown)} % of versions that lost nothing pass `kept`"
+    return text if shown >= 0.79 else Cell(f"only {text}: bring more samples", "warn")
 
 
 def _steps(found: "DraftedSuite") -> list[str]:
     """Give the commands that come next."""
-    path, made = shlex.quote(str(found.path)), found.draft
+    path, draft = shlex.quote(str(found.path)), found.draft
     return [
-        f"deltareg suite backtest {path} {made.line}",
+        f"deltareg suite backtest {path} {draft.line}",
         f"deltareg suite push {path}",
-        f"deltareg verify {made.line} --suite {made.name} --wait",
-        f"deltareg channel policy get {made.line} prod   # then add {made.name} to its suites",
+        f"deltareg verify {draft.line} --suite {draft.name} --wait",
+        f"deltareg channel policy get {draft.line} prod   # then add {draft.name} to its suites",
     ]

@@ -72,8 +72,8 @@ def followers_of_channel(followers: Sequence[FollowerInfo]) -> list[Block]:
         for follower in followers
     ]
     says = _version(followers[0].desired_version)
-    said = says if isinstance(says, str) else says.text
-    return [TitleBlock("Followers", f"the channel says {said}"), TableBlock(columns, rows)]
+    text = says if isinstance(says, str) else says.text
+    return [TitleBlock("Followers", f"the channel says {text}"), TableBlock(columns, rows)]
 
 
 def event_blocks(event: "FollowEvent") -> list[Block]:
@@ -83,13 +83,13 @@ def event_blocks(event: "FollowEvent") -> list[Block]:
     if observed.state == "ok" and observed.trouble:
         return [LinesBlock([[channel, Cell("beside that:", "warn"), observed.trouble]])]
     if observed.state == "failed":
-        served = f"; serves v{observed.version} on" if observed.version else ""
-        return [LinesBlock([[channel, Cell("failed:", "bad"), f"{observed.error}{served}"]])]
+        remaining = f"; serves v{observed.version} on" if observed.version else ""
+        return [LinesBlock([[channel, Cell("failed:", "bad"), f"{observed.error}{remaining}"]])]
     if observed.state == "pulling":
         return [LinesBlock([[channel, Cell("brings what the channel says now", "dim")]])]
     before = "" if event.previous in {None, observed.version} else f", was v{event.previous}"
     fetched, took = size(event.fetched_bytes), seconds(event.seconds)
-    told = f"(revision {observed.revision}, {fetched} fetched, took {took})"
+    details = f"(revision {observed.revision}, {fetched} fetched, took {took})"
     return [
         LinesBlock(
             [
@@ -97,7 +97,7 @@ def event_blocks(event: "FollowEvent") -> list[Block]:
                     channel,
                     Cell(f"serves v{observed.version}{before}", "good"),
                     f"as {event.served}",
-                    Cell(told, "dim"),
+                    Cell(details, "dim"),
                     _describe_base_check(observed),
                 ]
             ]

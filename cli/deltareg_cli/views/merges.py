@@ -41,13 +41,13 @@ def merge_blocks(report: "MergeReport") -> list[Block]:
 
 def plan_blocks(plan: "MergePlan", *, top: int = _MOST_MODULES) -> list[Block]:
     """Show what a merge would meet: by pair, then the weights whose signs agree least."""
-    told = ", ".join(
+    text = ", ".join(
         f"{number(weight)} x {version.ref}" for version, weight in zip(plan.parents, plan.weights, strict=True)
     )
     bases = ", ".join(dict.fromkeys(version.base.name for version in plan.parents))
     blocks: list[Block] = [
         TitleBlock(f"{plan.method} merge", "a plan; nothing was pushed"),
-        FactsBlock([("of", told), ("base", bases)]),
+        FactsBlock([("of", text), ("base", bases)]),
     ]
     if plan.hindrance is not None:
         blocks.append(LinesBlock([Cell(f"cannot be merged: {plan.hindrance.message}", "bad")]))
@@ -58,10 +58,10 @@ def plan_blocks(plan: "MergePlan", *, top: int = _MOST_MODULES) -> list[Block]:
         blocks += [TitleBlock("Over all weights"), TableBlock(columns, rows)]
     if plan.modules:
         columns = [Column("weight", is_prose=True), *(Column(t, is_number=True) for t in _PAIR)]
-        listed = plan.modules[:top]
+        modules = plan.modules[:top]
         several = len(plan.pairs) > 1
-        rows = [[Cell(f"{c.module} ({c.a}, {c.b})" if several else c.module, "name"), *_numbers(c)] for c in listed]
-        beside = f"{len(listed)} of {count(len(plan.modules), 'row')}, worst first"
+        rows = [[Cell(f"{c.module} ({c.a}, {c.b})" if several else c.module, "name"), *_numbers(c)] for c in modules]
+        beside = f"{len(modules)} of {count(len(plan.modules), 'row')}, worst first"
         blocks += [TitleBlock("Weights", beside), TableBlock(columns, rows)]
     return blocks
 

@@ -12,7 +12,7 @@ from deltareg_cli.terminal.wording import count
 def policy_in_short(policy: Mapping[str, object]) -> str:
     """Say in one line what a policy asks: `smoke, deep (30d), exact base, 1 approval`."""
     suites = [_suite(item) for item in _items(policy.get("suites"))]
-    asked = suites if suites or "suites" not in policy else ["no suite"]
+    demands = suites if suites or "suites" not in policy else ["no suite"]
     for key, text in (
         ("sandbox", "sandbox {}"),
         ("evidence", "base {}"),
@@ -24,16 +24,16 @@ def policy_in_short(policy: Mapping[str, object]) -> str:
         ("servable", "servable by {}"),
     ):
         if key in policy:
-            asked.append(text.format(_words(policy[key])))
+            demands.append(text.format(_words(policy[key])))
     approvals = policy.get("approvals")
     if isinstance(approvals, int):
-        asked.append(count(approvals, "approval"))
+        demands.append(count(approvals, "approval"))
     if "protected" in policy:
-        asked.append("protected")
+        demands.append("protected")
     windows = len(_items(policy.get("freeze")))
     if windows:
-        asked.append(count(windows, "freeze window"))
-    return ", ".join(asked)
+        demands.append(count(windows, "freeze window"))
+    return ", ".join(demands)
 
 
 def floors_in_short(floors: Sequence[ChannelFloor]) -> list[str]:

@@ -12,16 +12,16 @@ from deltareg_cli.terminal.wording import clean
 
 def warn_of_policy(invocation: Invocation, wanted: Mapping[str, object]) -> list[str]:
     """Warn of what a policy asks for too little; gives the sentences."""
-    found = list(_of_suites(invocation, wanted.get("suites")))
-    _note(invocation, found)
-    return found
+    warnings = list(_of_suites(invocation, wanted.get("suites")))
+    _note(invocation, warnings)
+    return warnings
 
 
 def warn_of_idle_suites(invocation: Invocation, suites: object) -> list[str]:
     """Warn of suites that every version passes; gives the sentences."""
-    found = list(_of_suites(invocation, suites)) if suites else []
-    _note(invocation, found)
-    return found
+    warnings = list(_of_suites(invocation, suites)) if suites else []
+    _note(invocation, warnings)
+    return warnings
 
 
 def warn_of_suite(invocation: Invocation, suite: SuiteInfo) -> None:

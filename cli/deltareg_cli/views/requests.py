@@ -24,7 +24,7 @@ def request_blocks(request: RequestInfo, *, now: datetime) -> list[Block]:
                 ("opened", f"{moment(request.opened_at, now=now)} by {request.opener}"),
                 ("pushed by", request.uploader or ""),
                 ("reason", request.reason),
-                *(("rolled back", Cell(told, "bad")) for told in _setbacks(request, now)),
+                *(("rolled back", Cell(setback, "bad")) for setback in _setbacks(request, now)),
                 ("accepts", Cell(", ".join(request.accepted), "warn")),
                 ("approvals", _approvals(request)),
                 ("still due", _due(request)),
@@ -34,7 +34,8 @@ def request_blocks(request: RequestInfo, *, now: datetime) -> list[Block]:
         ),
     ]
     lines: list[Text | Sequence[Text]] = [
-        ["  ", Cell(given.principal, "good"), moment(given.at, now=now), given.message] for given in request.approvals
+        ["  ", Cell(approval.principal, "good"), moment(approval.at, now=now), approval.message]
+        for approval in request.approvals
     ]
     lines += unmet_lines(request.unmet)
     return [*blocks, LinesBlock(lines)] if lines else blocks

@@ -37,12 +37,12 @@ def explain_unserved(run: RunInfo) -> str:
 def check_cells(check: CheckResult) -> list[Text]:
     """Show the outcome of a check on a line."""
     word = tone_word(check.verdict)
-    told = f"{check.code}: {check.detail}" if check.code else check.detail
+    detail = f"{check.code}: {check.detail}" if check.code else check.detail
     return [
         Cell(word.text.ljust(_VERDICT_WIDTH), word.tone),
         check.name.ljust(_NAME_WIDTH),
         Cell(seconds(check.seconds).rjust(_TIME_WIDTH), "dim"),
-        Cell(told, "" if check.verdict in {"fail", "warn", "skipped"} else "dim"),
+        Cell(detail, "" if check.verdict in {"fail", "warn", "skipped"} else "dim"),
     ]
 
 
@@ -105,8 +105,8 @@ def _priority(run: RunInfo) -> Cell:
 def _place(run: RunInfo) -> Cell:
     if run.state == "running":
         return Cell(run.worker or "")
-    asked = ", ".join(f"{name}={value}" for name, value in sorted(run.labels.items()))
-    return Cell(run.unserved, "warn") if run.unserved else Cell(asked or "any", "dim")
+    labels = ", ".join(f"{name}={value}" for name, value in sorted(run.labels.items()))
+    return Cell(run.unserved, "warn") if run.unserved else Cell(labels or "any", "dim")
 
 
 def _state(worker: WorkerInfo) -> Cell:

@@ -35,8 +35,8 @@ def storage_blocks(report: StorageReport, surface: DrawingSurface) -> list[Block
 
 
 def _contents(figures: StorageFigures) -> str:
-    found = [(figures.versions, "version"), (figures.bases, "base")]
-    return ", ".join(count(number, noun) for number, noun in found if number) or "nothing stored"
+    contents = [(figures.versions, "version"), (figures.bases, "base")]
+    return ", ".join(count(number, noun) for number, noun in contents if number) or "nothing stored"
 
 
 def _account(figures: StorageFigures) -> TableBlock:
@@ -73,15 +73,15 @@ def _store(store: StoreBytes) -> TableBlock:
 
 def _rows(title: str, rows: Sequence[StorageRow], surface: DrawingSurface) -> TableBlock:
     names = [_name(row) for row in rows]
-    shown = dict(_COLUMNS)
+    titles = dict(_COLUMNS)
     if title == "version":
-        del shown["versions"]
+        del titles["versions"]
     for column in _DROPPED_FIRST:
-        if surface.is_terminal and _width(title, names, rows, shown) > surface.width:
-            shown.pop(column, None)
-    columns = [Column(title), *(Column(name, is_number=True) for name in shown)]
+        if surface.is_terminal and _width(title, names, rows, titles) > surface.width:
+            titles.pop(column, None)
+    columns = [Column(title), *(Column(name, is_number=True) for name in titles)]
     cells: list[list[Text]] = [
-        [name, *(show(row) for show in shown.values())] for name, row in zip(names, rows, strict=True)
+        [name, *(show(row) for show in titles.values())] for name, row in zip(names, rows, strict=True)
     ]
     return TableBlock(columns, cells)
 

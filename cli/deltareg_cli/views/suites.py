@@ -75,13 +75,13 @@ def _check_table(checks: Sequence[SuiteCheck]) -> TableBlock:
 
 def _must_be(check: SuiteCheck) -> str:
     """Say what a check asks: `at least promoted -0.02, beside best of 5 too; 100 samples first`."""
-    told = check.threshold
+    text = check.threshold
     if check.reference:
-        told += f", beside {check.reference} too"
+        text += f", beside {check.reference} too"
     if check.looks:
         most = check.looks.get("most", 0)
-        told += f"; {check.looks.get('first', 0)} samples first, {most or 'all'} at most"
-    return told
+        text += f"; {check.looks.get('first', 0)} samples first, {most or 'all'} at most"
+    return text
 
 
 def _version(suite: SuiteInfo) -> Text:

@@ -123,8 +123,8 @@ def _verdict(version: VersionInfo) -> Cell:
         return outcome_of(version)
     if not version.superseded_by:
         return Cell("none yet", "dim")
-    told = f"none: superseded by {version.superseded_by} before a worker began"
-    return Cell(f"{told}; deltareg verify {version.ref}", "dim")
+    reason = f"none: superseded by {version.superseded_by} before a worker began"
+    return Cell(f"{reason}; deltareg verify {version.ref}", "dim")
 
 
 def proof_cell(proof: ProofState | None) -> Cell:

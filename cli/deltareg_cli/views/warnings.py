@@ -15,12 +15,12 @@ def warn_of(invocation: Invocation, ref: str) -> list[str]:
     failure.
     """
     try:
-        found = warnings_of(invocation.client.verdicts.list(ref).items)
+        warnings = warnings_of(invocation.client.verdicts.list(ref).items)
     except Unavailable:
         return []
-    for warning in found:
+    for warning in warnings:
         invocation.output.note(clean(f"warning: {warning}"))
-    return found
+    return warnings
 
 
 def warnings_of(verdicts: Sequence[VerdictInfo]) -> list[str]:

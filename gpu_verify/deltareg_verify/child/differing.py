@@ -37,8 +37,8 @@ def compare(assignment: SidesAssignment, out: BinaryIO) -> None:
         opened = [_open(assignment.versions[name], view) for name in ("a", "b")]
         (a, of_a), (b, of_b) = opened
         tensors = None if base is None else base.tensors
-        found = differences(of_a, of_b, (a.tensors, b.tensors), tensors)
-        speaker.report_findings(describe_differences(found).model_dump())
+        rows = differences(of_a, of_b, (a.tensors, b.tensors), tensors)
+        speaker.report_findings(describe_differences(rows).model_dump())
         speaker.end(dtype="", sandbox=level, environment={})
 
 
@@ -51,13 +51,13 @@ def describe_differences(found: Sequence[WeightDifference]) -> DifferencesFound:
     rows = [_row(one) for one in found]
     if len(rows) > MODULES_MOST:
         rows = _by_place(rows)
-    kept, note = rows[:MODULES_MOST], _note(found)
+    retained, note = rows[:MODULES_MOST], _note(found)
     while True:
-        left = len(found) - sum(row[-1] for row in kept)
-        document = DifferencesFound(modules=kept, left_out=left, note=note)
+        omitted = len(found) - sum(row[-1] for row in retained)
+        document = DifferencesFound(modules=retained, left_out=omitted, note=note)
         if len(document.model_dump_json()) <= FOUND_MOST:
             return document
-        kept = kept[: len(kept) // 2]
+        retained = retained[: len(retained) // 2]
 
 
 def _open(side: SideFiles, view: BaseView) -> tuple[Folder, list[Effect]]:

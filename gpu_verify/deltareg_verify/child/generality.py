@@ -53,16 +53,20 @@ def tell_general(assignment: SidesAssignment, out: BinaryIO) -> None:
 
 
 def _general(assignment: SidesAssignment, base: BaseFolder, make: Make) -> GeneralFound:
-    served = serve_sides(assignment, base, make)
-    plain = plain_engine(served, base, make)
+    versions = serve_sides(assignment, base, make)
+    plain = plain_engine(versions, base, make)
     if plain is None:
         return GeneralFound(note=_OTHER_HEADS)
-    given = assignment.base_probes
-    probes = draw(str(base.view.root), base.view.config) if given is None else BaseProbes.decode(given.read_bytes())
+    probe_file = assignment.base_probes
+    probes = (
+        draw(str(base.view.root), base.view.config)
+        if probe_file is None
+        else BaseProbes.decode(probe_file.read_bytes())
+    )
     before = _of_base(plain, probes)
     if before.figures.refusal:
         return GeneralFound(note=f"the base does not take its general probes: {before.figures.refusal}")
-    a, b = (_of_version(served[name].engine, probes, before.figures) for name in ("a", "b"))
+    a, b = (_of_version(versions[name].engine, probes, before.figures) for name in ("a", "b"))
     figures = list(_figures(before, a, b))
     return GeneralFound(figures=figures, note="" if figures else _NO_NUMBERS)
 
@@ -83,10 +87,10 @@ def _losses(engine: TorchEngine, state: State, probes: BaseProbes) -> Losses:
 
 def _figures(base: _Found, a: _Found, b: _Found) -> Iterator[GeneralFigure]:
     """Give each figure that the base has."""
-    known = base.figures.known
+    known_classes = base.figures.known
     every = tuple(base.figures.losses)
-    for name, classes in ((_ALL, every), (_KNOWN, known)):
-        if classes and (name == _ALL or set(known) != set(every)):
+    for name, classes in ((_ALL, every), (_KNOWN, known_classes)):
+        if classes and (name == _ALL or set(known_classes) != set(every)):
             yield _perplexity(name, *(one.rows(classes) for one in (base, a, b)))
     sides = [one.figures for one in (base, a, b)]
     if all(one.classes for one in sides):
@@ -98,14 +102,14 @@ def _figures(base: _Found, a: _Found, b: _Found) -> Iterator[GeneralFigure]:
 
 
 def _perplexity(name: str, *rows: F64) -> GeneralFigure:
-    kept = np.all([one[:, 1] > 0 for one in rows], axis=0)
-    base, a, b = (one[kept] for one in rows)
-    found = [_convert_estimate(exponential(of_ratio(one[:, 0], one[:, 1]))) for one in (base, a, b)]
+    is_counted = np.all([one[:, 1] > 0 for one in rows], axis=0)
+    base, a, b = (one[is_counted] for one in rows)
+    estimates = [_convert_estimate(exponential(of_ratio(one[:, 0], one[:, 1]))) for one in (base, a, b)]
     steps, sizes = b[:, 0] - a[:, 0], b[:, 1]
     mean = float(steps.sum() / sizes.sum())
     change = exponential(within(mean, mean_interval(steps, sizes), len(steps)))
     return GeneralFigure(
-        name=name, n=len(base), base=found[0], a=found[1], b=found[2], change=_convert_estimate(change)
+        name=name, n=len(base), base=estimates[0], a=estimates[1], b=estimates[2], change=_convert_estimate(change)
     )
 
 

@@ -88,8 +88,8 @@ def prepare(request: bytes) -> Callable[[BinaryIO], None]:
         return partial(prove, ProofAssignment.decode(body))
     if verb == b"escape":
         return partial(escape, targets_of(body))
-    wanted: dict[str, str] = json.loads(body)
-    return partial(describe, device=wanted["device"], scratch=Path(wanted["scratch"]))
+    fields: dict[str, str] = json.loads(body)
+    return partial(describe, device=fields["device"], scratch=Path(fields["scratch"]))
 
 
 def _beside(verb: bytes, sides: SidesAssignment) -> Callable[[BinaryIO], None]:
@@ -111,8 +111,8 @@ def verify(assignment: Assignment, out: BinaryIO) -> None:
         for result in examine(case, waived=assignment.waived):
             speaker.check(result)
         dtype = RUN_IN.get(case.suite.dtype, case.dtype)
-        found = {**environment(device), **room.environment()}
-        speaker.end(dtype=dtype, sandbox=level, environment=found)
+        surroundings = {**environment(device), **room.environment()}
+        speaker.end(dtype=dtype, sandbox=level, environment=surroundings)
 
 
 def describe(out: BinaryIO, *, device: str, scratch: Path) -> None:
@@ -120,14 +120,14 @@ def describe(out: BinaryIO, *, device: str, scratch: Path) -> None:
     speaker = ReportWriter(out)
     level = layers.enter(layers.SandboxLimits((), scratch, cpu_s=_SPARE_CPU_S, memory_bytes=None))
     with speaker.giving_up():
-        found = environment(prepare_device(device, threads=0))
-        speaker.end(dtype="", sandbox=level, environment=found)
+        surroundings = environment(prepare_device(device, threads=0))
+        speaker.end(dtype="", sandbox=level, environment=surroundings)
 
 
 def _bounds(assignment: Assignment) -> layers.SandboxLimits:
     threads = assignment.threads or len(os.sched_getaffinity(0))
-    found = (assignment.below, assignment.promoted, *assignment.references.values())
-    others = [one for one in found if one is not None]
+    other_versions = (assignment.below, assignment.promoted, *assignment.references.values())
+    others = [one for one in other_versions if one is not None]
     bases = {assignment.base, *(one.base for one in others)}
     own = (
         assignment.delta,
@@ -151,7 +151,7 @@ def _bounds(assignment: Assignment) -> layers.SandboxLimits:
 def _case(assignment: Assignment, engine: Callable[..., TorchEngine]) -> Case:
     manifest = Manifest.decode(assignment.manifest.read_bytes())
     suite = parse_suite(assignment.suite.read_bytes())
-    made = partial(engine, suite=suite)
+    make_engine = partial(engine, suite=suite)
     base = _open_base(assignment.base, assignment.base_manifest)
     below, promoted = assignment.below, assignment.promoted
 
@@ -161,13 +161,14 @@ def _case(assignment: Assignment, engine: Callable[..., TorchEngine]) -> Case:
     parts = CaseParts(
         folder=lambda: open_folder(assignment.delta, convention=str(manifest.config.get("convention", ""))),
         account=account_folder,
-        engine=lambda account: made(as_served(base, account), account.effects),
+        engine=lambda account: make_engine(as_served(base, account), account.effects),
         below=None if below is None else lambda: _fold_below(below),
         samples=lambda one: read_samples(one, _probes(assignment.probes / one.file)),
         task=lambda one: _task(one, assignment.probes),
-        promoted=None if promoted is None else lambda ours: _engine_of(promoted, base, ours, made),
+        promoted=None if promoted is None else lambda ours: _engine_of(promoted, base, ours, make_engine),
         references={
-            name: partial(_engine_beside, other, base, make=made) for name, other in assignment.references.items()
+            name: partial(_engine_beside, other, base, make=make_engine)
+            for name, other in assignment.references.items()
         },
         names=assignment.names,
         **_of_base(assignment),
@@ -182,13 +183,13 @@ class _OfBase(TypedDict, total=False):
 
 def _of_base(assignment: Assignment) -> _OfBase:
     """Give what the supervisor brought about the base: its probe set, and its own figures."""
-    found: _OfBase = {}
+    parts: _OfBase = {}
     probes, figures = assignment.base_probes, assignment.base_figures
     if probes is not None:
-        found["probes"] = lambda: BaseProbes.decode(probes.read_bytes())
+        parts["probes"] = lambda: BaseProbes.decode(probes.read_bytes())
     if figures is not None:
-        found["figures"] = lambda: Figures.decode(figures.read_bytes())
-    return found
+        parts["figures"] = lambda: Figures.decode(figures.read_bytes())
+    return parts
 
 
 def _probes(path: Path) -> bytes:

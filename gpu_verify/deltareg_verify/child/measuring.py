@@ -38,9 +38,9 @@ def measure(assignment: BaseAssignment, out: BinaryIO) -> None:
         room = MemoryRoom(device, assignment.memory_bytes)
         make = partial(TorchEngine, suite=suite, device=device, room=room)
         probes = BaseProbes.decode(assignment.probes.read_bytes())
-        found = base_figures(make(base, ()), probes)
-        if found.is_finite:
-            speaker.figures(found)
+        figures = base_figures(make(base, ()), probes)
+        if figures.is_finite:
+            speaker.figures(figures)
         speaker.end(dtype="", sandbox=level, environment=environment(device))
 
 

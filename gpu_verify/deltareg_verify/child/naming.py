@@ -46,9 +46,9 @@ def why_nothing(engine: DeltaEngine, name: str, inputs: Inputs | None) -> str:
         name: What it is called.
         inputs: What it would be given of a text; None without a tokenizer.
     """
-    taken = modalities_of(engine.config)
-    if "text" not in taken or (inputs is not None and "input_ids" not in inputs):
-        what = " and ".join(_TAKEN[one] for one in taken if one != "text")
+    modalities = modalities_of(engine.config)
+    if "text" not in modalities or (inputs is not None and "input_ids" not in inputs):
+        what = " and ".join(_TAKEN[one] for one in modalities if one != "text")
         return f"{name} takes {what or 'something else'} and no text; {_COMPARE_FILE}"
     if inputs is None:
         return f"{name} comes with no tokenizer that is known here, so it is told no text"
@@ -81,10 +81,10 @@ def _shares(scores: F32, config: Mapping[str, object]) -> F64:
 def _names(config: Mapping[str, object], count: int) -> list[str]:
     known = config.get("id2label")
     labels = known if is_object(known) else {}
-    found = (labels.get(str(at)) or f"class {at}" for at in range(count))
-    return [plain_text(str(name))[:_NAME_CHARACTERS] for name in found]
+    names = (labels.get(str(at)) or f"class {at}" for at in range(count))
+    return [plain_text(str(name))[:_NAME_CHARACTERS] for name in names]
 
 
 def _architecture(config: Mapping[str, object]) -> str:
-    told = config.get("architectures")
-    return str(told[0]) if is_list(told) and told else ""
+    architectures = config.get("architectures")
+    return str(architectures[0]) if is_list(architectures) and architectures else ""

@@ -74,11 +74,11 @@ def words_of(base: BaseTokenizer, base_folder: Path, version: Path | None) -> Pr
         version: The version's files; None of the base itself.
     """
     own = None if version is None else _own_tokenizer(version)
-    used = base if own is None else BaseTokenizer(own.wrapped, base.most)
-    found = "" if version is None else template_in(version)
-    if found:
-        return PromptTokenizer(used, found, "version")
-    return PromptTokenizer(used, template_in(base_folder), "base")
+    tokenizer = base if own is None else BaseTokenizer(own.wrapped, base.most)
+    template = "" if version is None else template_in(version)
+    if template:
+        return PromptTokenizer(tokenizer, template, "version")
+    return PromptTokenizer(tokenizer, template_in(base_folder), "base")
 
 
 def give(words: PromptTokenizer, text: str, form: PromptForm, *, room: int, takes_end: bool) -> EncodedPrompt:
@@ -98,23 +98,23 @@ def give(words: PromptTokenizer, text: str, form: PromptForm, *, room: int, take
         raise InvalidInput(_NO_TEMPLATE)
     if form == "plain" or not words.template:
         whole = words.tokenizer.encode(text)
-        kept = whole[-room:] if takes_end else words.tokenizer.begin_of(text, room)
-        return EncodedPrompt(tuple(kept), "", len(whole) > len(kept))
+        ids = whole[-room:] if takes_end else words.tokenizer.begin_of(text, room)
+        return EncodedPrompt(tuple(ids), "", len(whole) > len(ids))
     try:
         whole = write_chat(words.tokenizer.wrapped, words.template, text)
     except InvalidInput as error:
-        told = _REFUSED.format(_WHOSE[words.template_of], error.message)
-        raise InvalidInput(told) from error
-    kept = whole[-room:] if takes_end else whole[:room]
-    return EncodedPrompt(tuple(kept), words.template_of, len(whole) > len(kept))
+        message = _REFUSED.format(_WHOSE[words.template_of], error.message)
+        raise InvalidInput(message) from error
+    ids = whole[-room:] if takes_end else whole[:room]
+    return EncodedPrompt(tuple(ids), words.template_of, len(whole) > len(ids))
 
 
 def ends_of(folder: Path, tokenizer: BaseTokenizer) -> frozenset[int]:
     """Give the tokens that end what a base writes: a chat has several, of a turn and of all."""
     documents = (read_settings(folder / name) for name in (_SETTINGS, _CONFIG))
-    told = next((one["eos_token_id"] for one in documents if one.get("eos_token_id")), None)
-    listed: Sequence[object] = told if is_list(told) else [told]
-    return frozenset(token for token in (*listed, tokenizer.end) if isinstance(token, int))
+    eos = next((one["eos_token_id"] for one in documents if one.get("eos_token_id")), None)
+    token_ids: Sequence[object] = eos if is_list(eos) else [eos]
+    return frozenset(token for token in (*token_ids, tokenizer.end) if isinstance(token, int))
 
 
 def read_settings(file: Path) -> dict[str, object]:
@@ -122,16 +122,16 @@ def read_settings(file: Path) -> dict[str, object]:
     if not file.is_file():
         return {}
     try:
-        found: object = json.loads(file.read_bytes())
+        document: object = json.loads(file.read_bytes())
     except (ValueError, RecursionError):
         return {}
-    return found if is_object(found) else {}
+    return document if is_object(document) else {}
 
 
 def _own_tokenizer(folder: Path) -> BaseTokenizer | None:
     """Load the tokenizer that a version brings; one that cannot be read is as none."""
     try:
-        found = load_tokenizer(folder)
+        tokenizer = load_tokenizer(folder)
     except Exception:  # noqa: BLE001  # its libraries raise what they like
         return None
-    return None if found is None else BaseTokenizer(found, 0)
+    return None if tokenizer is None else BaseTokenizer(tokenizer, 0)

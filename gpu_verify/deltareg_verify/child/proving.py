@@ -81,8 +81,8 @@ def prove(assignment: ProofAssignment, out: BinaryIO) -> None:
         references = _references(assignment, storage)
         workers = min(threads, cores())
         for wrong in _wrong(assignment, manifest, storage, references, workers=workers):
-            told = CheckResult(name="wrong", value=wrong.name, verdict="fail", code="corrupt", detail=wrong.detail)
-            speaker.check(told)
+            result = CheckResult(name="wrong", value=wrong.name, verdict="fail", code="corrupt", detail=wrong.detail)
+            speaker.check(result)
         count = len(manifest.pieces())
         speaker.check(CheckResult(name=STORED, value=count, verdict="pass"))
         speaker.end(dtype="", sandbox=level, environment={})
@@ -114,8 +114,8 @@ def _references(assignment: ProofAssignment, storage: StorageMap) -> Mapping[Dig
         return {}
     manifest = Manifest.decode(assignment.base_manifest.read_bytes())
     tensors = open_folder(assignment.base, purpose="base").tensors
-    wanted = storage.outside
-    needed = [tensor for tensor in manifest.tensors if tensor.digest in wanted]
+    outside = storage.outside
+    needed = [tensor for tensor in manifest.tensors if tensor.digest in outside]
     for tensor in needed if assignment.hashes_base else ():
         data = tensors[tensor.name].read()
         if tensor_digest(tensor.dtype, tensor.shape, [data]) != tensor.digest:

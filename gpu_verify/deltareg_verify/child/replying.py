@@ -37,11 +37,11 @@ def _answers(assignment: SidesAssignment, base: BaseFolder, make: Make) -> Answe
     name = assignment.model_type or _UNNAMED
     if "_class_name" in base.view.config:  # of diffusers
         return AnswersFound(answers=[], why=_NO_TEXT.format(name))
-    served = serve_sides(assignment, base, make)
-    voices = {side: _voice(assignment, base, served, side, make) for side in question.sides}
-    heard = [one for one in voices.values() if one is not None and one.words is not None]
-    is_without = not any(one.words and one.words.template for one in heard)
-    if question.form == "chat" and heard and is_without:
+    networks = serve_sides(assignment, base, make)
+    voices = {side: _voice(assignment, base, networks, side, make) for side in question.sides}
+    askable = [one for one in voices.values() if one is not None and one.words is not None]
+    is_without = not any(one.words and one.words.template for one in askable)
+    if question.form == "chat" and askable and is_without:
         return AnswersFound(answers=[], why=_NO_TEMPLATE.format(name))
     answers = [silent(side, _NO_HEAD) if voice is None else say(voice, question) for side, voice in voices.items()]
     return _of_all(answers)
@@ -80,6 +80,6 @@ def _voice(
 def _vectors(engine: DeltaEngine, effects: Sequence[Effect]) -> int:
     """Say for how many tokens a network has vectors; a version may bring more."""
     config = engine.config.get("text_config", engine.config)
-    known = config.get("vocab_size") if is_object(config) else None
+    size = config.get("vocab_size") if is_object(config) else None
     grown = [e.shape[0] for e in effects if isinstance(e, WeightUpdate) and e.shape]
-    return max([known, *grown]) if is_count(known) else 0
+    return max([size, *grown]) if is_count(size) else 0

@@ -62,30 +62,30 @@ def say(voice: PromptedSide, question: Question) -> Answered:
     voice.engine.tokenizer()  # loads the network, which is no part of what an answer takes
     began = time.perf_counter()
     try:
-        said = _answer_question(voice, question)
+        reply = _answer_question(voice, question)
     except InvalidInput as error:
         return silent(voice.side, error.message)
     seconds = round(time.perf_counter() - began, 3)
-    given, written = said.given, said.written
+    prompt, generated = reply.given, reply.written
     assert voice.words is not None, "without words nothing is said"
     return Answered(
         side=voice.side,
-        text=plain_text(written.text)[:_TEXT_CHARACTERS],
-        tokens=len(written.tokens),
-        is_over=written.is_over,
+        text=plain_text(generated.text)[:_TEXT_CHARACTERS],
+        tokens=len(generated.tokens),
+        is_over=generated.is_over,
         seconds=seconds,
-        template=given.template,
-        given=given.decode_text(voice.words.tokenizer),
-        given_tokens=len(given.ids),
-        is_cut=given.is_cut,
-        classes=list(said.classes),
+        template=prompt.template,
+        given=prompt.decode_text(voice.words.tokenizer),
+        given_tokens=len(prompt.ids),
+        is_cut=prompt.is_cut,
+        classes=list(reply.classes),
     )
 
 
 def silent(side: SideName, why: str) -> Answered:
     """Give the answer of a side that says nothing."""
-    told = plain_text(why)[:_REASON_CHARACTERS]
-    return Answered(side=side, text="", tokens=0, is_over=True, seconds=0.0, why=told)
+    reason = plain_text(why)[:_REASON_CHARACTERS]
+    return Answered(side=side, text="", tokens=0, is_over=True, seconds=0.0, why=reason)
 
 
 def _answer_question(voice: PromptedSide, question: Question) -> _Said:
@@ -104,50 +104,50 @@ def _goes_on(voice: PromptedSide, words: PromptTokenizer, question: Question) ->
     """Go on from the prompt, a plain forward for each token."""
     tokenizer = words.tokenizer
     room = tokenizer.most - min(question.tokens, tokenizer.most // 2)
-    given = give(words, question.prompt, question.form, room=max(room, 1), takes_end=True)
-    _check_known(voice, given)
-    count = min(question.tokens, max(tokenizer.most - len(given.ids), 1))
+    prompt = give(words, question.prompt, question.form, room=max(room, 1), takes_end=True)
+    _check_known(voice, prompt)
+    count = min(question.tokens, max(tokenizer.most - len(prompt.ids), 1))
     if question.seed is None:
-        found = voice.engine.follow(voice.state, given.ids, count, is_over=lambda added: added[-1] in voice.ends)
+        tokens = voice.engine.follow(voice.state, prompt.ids, count, is_over=lambda added: added[-1] in voice.ends)
     else:
-        found = _draw_tokens(voice, given.ids, count, seed=question.seed)
-    return _Said(given, strip_end(found, tokenizer, voice.ends))
+        tokens = _draw_tokens(voice, prompt.ids, count, seed=question.seed)
+    return _Said(prompt, strip_end(tokens, tokenizer, voice.ends))
 
 
 def _answers(voice: PromptedSide, words: PromptTokenizer, question: Question, encoded: Inputs) -> _Said | None:
     """Write what belongs to the prompt by the library's loop; None of a network without one."""
     form, tokenizer = question.form, words.tokenizer
-    given = give(words, question.prompt, form, room=tokenizer.most, takes_end=False)
-    inputs = _inputs(given, encoded)
+    prompt = give(words, question.prompt, form, room=tokenizer.most, takes_end=False)
+    inputs = _inputs(prompt, encoded)
     if question.seed is not None and voice.engine.write(voice.state, inputs, 1) is not None:
         raise InvalidInput(_NO_DRAWING.format(voice.name))
     count = min(question.tokens, max(tokenizer.most - 1, 1))  # it begins with a mark of its own
     rows = voice.engine.write(voice.state, inputs, count)
     if rows is None:
         return None
-    (found,) = rows
-    is_over = len(found) < count or found[-1] in voice.ends
-    kept = found[:-1] if found and found[-1] in voice.ends else found
-    return _Said(given, GeneratedText(tuple(kept), tokenizer.decode(kept), is_over))
+    (tokens,) = rows
+    is_over = len(tokens) < count or tokens[-1] in voice.ends
+    answer = tokens[:-1] if tokens and tokens[-1] in voice.ends else tokens
+    return _Said(prompt, GeneratedText(tuple(answer), tokenizer.decode(answer), is_over))
 
 
 def _names(voice: PromptedSide, words: PromptTokenizer, question: Question, encoded: Inputs) -> _Said:
     """Name classes; a classifier is told the text as it stands, unless a chat is asked for."""
     form: PromptForm = "chat" if question.form == "chat" else "plain"
     room = min(words.tokenizer.most, _CLASSIFIED_TOKENS)
-    given = give(words, question.prompt, form, room=room, takes_end=False)
-    classes = classes_named(voice.engine, voice.state, _inputs(given, encoded))
+    prompt = give(words, question.prompt, form, room=room, takes_end=False)
+    classes = classes_named(voice.engine, voice.state, _inputs(prompt, encoded))
     if classes is None:
         raise InvalidInput(why_nothing(voice.engine, voice.name, encoded))
-    return _Said(given, classes=classes)
+    return _Said(prompt, classes=classes)
 
 
 def _inputs(given: EncodedPrompt, encoded: Inputs) -> Inputs:
     """Give what goes in, with what else the base's tokenizer says of a text of that length."""
-    told = given.inputs
-    shape = told["input_ids"].shape
+    inputs = given.inputs
+    shape = inputs["input_ids"].shape
     beside = {name: value for name, value in encoded.items() if value.shape == shape}
-    return {**beside, **told}
+    return {**beside, **inputs}
 
 
 def _check_known(voice: PromptedSide, given: EncodedPrompt) -> None:
@@ -158,14 +158,14 @@ def _check_known(voice: PromptedSide, given: EncodedPrompt) -> None:
 def _draw_tokens(voice: PromptedSide, ids: Sequence[int], count: int, *, seed: int) -> list[int]:
     """Draw one token after another from what the network says, at temperature 1."""
     rng = np.random.default_rng(seed)
-    found: list[int] = []
-    while ids and len(found) < count:
-        row = np.asarray([[*ids, *found]], np.int64)
-        given = {"input_ids": row, "attention_mask": np.ones_like(row)}
-        logits = np.asarray(voice.engine.outputs_for(voice.state, given)["logits"], np.float64)
+    tokens: list[int] = []
+    while ids and len(tokens) < count:
+        row = np.asarray([[*ids, *tokens]], np.int64)
+        inputs = {"input_ids": row, "attention_mask": np.ones_like(row)}
+        logits = np.asarray(voice.engine.outputs_for(voice.state, inputs)["logits"], np.float64)
         scores = logits[0, -1]
         shares = np.exp(scores - scores.max())
-        found.append(int(rng.choice(len(shares), p=shares / shares.sum())))
-        if found[-1] in voice.ends:
+        tokens.append(int(rng.choice(len(shares), p=shares / shares.sum())))
+        if tokens[-1] in voice.ends:
             break
-    return found
+    return tokens

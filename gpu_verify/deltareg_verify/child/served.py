@@ -26,18 +26,18 @@ def account_served(
     Raises:
         Refused: As `assess` does.
     """
-    found = assess(files, tensors, base, kind=kind).account
-    served = found.network_class
-    if served is None:
-        heads = [effect for effect in found.effects if isinstance(effect, Addition)]
-        served = find_class(base, heads) if heads else None
-    if served is None:
-        return found
-    again = assess(files, tensors, view_as(base, served), kind=kind).account
-    return replace(again, network_class=served)
+    account = assess(files, tensors, base, kind=kind).account
+    network_class = account.network_class
+    if network_class is None:
+        heads = [effect for effect in account.effects if isinstance(effect, Addition)]
+        network_class = find_class(base, heads) if heads else None
+    if network_class is None:
+        return account
+    again = assess(files, tensors, view_as(base, network_class), kind=kind).account
+    return replace(again, network_class=network_class)
 
 
 def as_served(base: BaseFolder, account: Account) -> BaseFolder:
     """Show a base as the network of an account sees it."""
-    served = account.network_class
-    return base if served is None else replace(base, view=view_as(base.view, served))
+    network_class = account.network_class
+    return base if network_class is None else replace(base, view=view_as(base.view, network_class))

@@ -58,8 +58,8 @@ def find_on_networks(assignment: SidesAssignment, out: BinaryIO, find: Find) -> 
         suite = built_in(DEFAULT_SUITE)
         make = partial(TorchEngine, suite=suite, device=device, room=room)
         speaker.report_findings(find(assignment, base, make).model_dump())
-        told = {**environment(device), **room.environment()}
-        speaker.end(dtype="", sandbox=level, environment=told)
+        surroundings = {**environment(device), **room.environment()}
+        speaker.end(dtype="", sandbox=level, environment=surroundings)
 
 
 def serve_sides(assignment: SidesAssignment, base: BaseFolder, make: Make) -> dict[str, VersionNetwork]:
@@ -68,18 +68,18 @@ def serve_sides(assignment: SidesAssignment, base: BaseFolder, make: Make) -> di
     Raises:
         Refused: One cannot be read.
     """
-    found: dict[str, VersionNetwork] = {}
+    networks: dict[str, VersionNetwork] = {}
     for name, side in sorted(assignment.versions.items()):
         account = _account_of(side, base)
         folder = as_served(base, account)
-        first = next(iter(found.values()), None)
+        first = next(iter(networks.values()), None)
         engine = (
             first.engine.beside(account.effects)
             if first is not None and folder.view.config == first.engine.config
             else make(folder, account.effects)
         )
-        found[name] = VersionNetwork(account, engine, _has_own_head(account, base))
-    return found
+        networks[name] = VersionNetwork(account, engine, _has_own_head(account, base))
+    return networks
 
 
 def plain_engine(served: Mapping[str, VersionNetwork], base: BaseFolder, make: Make) -> TorchEngine | None:
@@ -97,8 +97,8 @@ def plain_engine(served: Mapping[str, VersionNetwork], base: BaseFolder, make: M
 
 
 def _has_own_head(account: Account, base: BaseFolder) -> bool:
-    made, known = account.network_class, base.view.config.get("architectures")
-    return made is not None and [made.architecture] != known
+    network_class, architectures = account.network_class, base.view.config.get("architectures")
+    return network_class is not None and [network_class.architecture] != architectures
 
 
 def _account_of(side: SideFiles, base: BaseFolder) -> Account:

@@ -80,7 +80,7 @@ class SidesAssignment:
         """Read what `encode` wrote."""
         values = decode_fields(cls, raw)
         values["versions"] = {
-            name: SideFiles(Path(found["delta"]), Path(found["manifest"])) for name, found in values["versions"].items()
+            name: SideFiles(Path(files["delta"]), Path(files["manifest"])) for name, files in values["versions"].items()
         }
         return cls(**values)
 

@@ -168,9 +168,9 @@ class Case:
     def folding(self) -> FoldedBase:
         """The weights that the delta changes; what acts on activations is left aside."""
         weights = [e for e in self.account.effects if isinstance(e, WeightUpdate)]
-        served = self.account.network_class
-        told = None if served is None or served.is_guess else served
-        return FoldedBase(weights, self.base.tensors, network_class=told)
+        network_class = self.account.network_class
+        named_class = None if network_class is None or network_class.is_guess else network_class
+        return FoldedBase(weights, self.base.tensors, network_class=named_class)
 
     @cached_property
     def folded_config(self) -> Mapping[str, object]:
@@ -277,9 +277,9 @@ class Case:
     @cached_property
     def probes(self) -> BaseProbes:
         """The general probes of the base."""
-        given = self._parts.probes
-        if given is not None:
-            return given()
+        probes = self._parts.probes
+        if probes is not None:
+            return probes()
         return draw(str(self.base.view.root), self.base.view.config)
 
     def figures(self, state: State) -> Figures:
@@ -293,10 +293,10 @@ class Case:
         return self._figures[state]
 
     def _base_figures(self) -> Figures:
-        known = self._parts.figures
+        figures = self._parts.figures
         # A delta that makes another network of the base is beside that network without it.
-        if known is not None and self.account.network_class is None:
-            return known()
+        if figures is not None and self.account.network_class is None:
+            return figures()
         return base_figures(self.engine, self.probes)
 
     def _compute_figures(self, state: State) -> Figures:

@@ -63,9 +63,9 @@ class MeasureChange:
 
     def beside_at(self, tail: float) -> Interval:
         """Give the interval that the change leaves around the one after, with a tail on a side."""
-        known = Interval(self.change.low, self.change.high)
-        found = known if self.at is None or tail == TAIL else self.at(tail)
-        a, ends = self.a.value, (found.low, found.high)
+        default = Interval(self.change.low, self.change.high)
+        interval = default if self.at is None or tail == TAIL else self.at(tail)
+        a, ends = self.a.value, (interval.low, interval.high)
         low, high = (a * end if self.is_factor else a + end for end in ends)
         if self.at is None:
             return widen_interval(Interval(low, high), self.b.value, tail)
@@ -101,16 +101,16 @@ def _losses(side: EngineSide, samples: Samples) -> F64 | None:
 
 
 def _of_losses(before: F64, after: F64) -> MeasureChange | None:
-    kept = (before[:, 1] > 0) & (after[:, 1] > 0)  # a text of one token has nothing to predict
-    if not kept.any():
+    is_counted = (before[:, 1] > 0) & (after[:, 1] > 0)  # a text of one token has nothing to predict
+    if not is_counted.any():
         return None
-    before, after = before[kept], after[kept]
+    before, after = before[is_counted], after[is_counted]
     theirs, ours = (exponential(of_ratio(x[:, 0], x[:, 1])) for x in (before, after))
     steps, sizes = after[:, 0] - before[:, 0], after[:, 1]
 
     def at(tail: float) -> Interval:
-        found = mean_interval(steps, sizes, tail=tail)
-        return Interval(exp(found.low), exp(found.high))
+        interval = mean_interval(steps, sizes, tail=tail)
+        return Interval(exp(interval.low), exp(interval.high))
 
     change = surrounded(exp(float(steps.sum() / sizes.sum())), at(TAIL), len(steps))
     is_alike = np.array_equal(before[:, 1], after[:, 1])  # two tokenizers may count otherwise
@@ -154,16 +154,16 @@ def _hits(side: EngineSide, samples: Samples) -> F64 | None:
     inputs = engine.encode(samples.texts) if samples.texts else samples.arrays
     if labels is None or inputs is None:
         return None
-    found: list[NDArray[np.bool_]] = []
+    hits: list[NDArray[np.bool_]] = []
     for start in range(0, len(labels), _BATCH):
         rows = slice(start, start + _BATCH)
-        given = {k: v[rows] for k, v in inputs.items()}
-        scores = engine.outputs_for(side.state, given).get(_CLASS_SCORES)
+        batch = {k: v[rows] for k, v in inputs.items()}
+        scores = engine.outputs_for(side.state, batch).get(_CLASS_SCORES)
         if scores is None or scores.shape[0] != len(labels[rows]) or scores.ndim != 2:
             return None
         sane = np.isfinite(scores).all(-1)  # a NaN is the highest of all to NumPy
-        found.append((scores.argmax(-1) == labels[rows]) & sane)
-    return np.concatenate(found).astype(np.float64)
+        hits.append((scores.argmax(-1) == labels[rows]) & sane)
+    return np.concatenate(hits).astype(np.float64)
 
 
 def _found_pairs(side: EngineSide, samples: Samples, *, within: int) -> F64 | None:

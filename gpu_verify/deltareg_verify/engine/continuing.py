@@ -33,8 +33,8 @@ def continue_text(engine: DeltaEngine, state: State, text: str, count: int) -> t
     Of a text that leaves no room for them the end is taken. None without a generative head or
     a tokenizer.
     """
-    found = continuation(engine, state, text, count)
-    return None if found is None else (list(found.tokens), found.text)
+    generated = continuation(engine, state, text, count)
+    return None if generated is None else (list(generated.tokens), generated.text)
 
 
 def continuation(engine: DeltaEngine, state: State, text: str, count: int) -> GeneratedText | None:
@@ -43,15 +43,15 @@ def continuation(engine: DeltaEngine, state: State, text: str, count: int) -> Ge
     if tokenizer is None:
         return None
     encoded = tokenizer.encode(text)[-max(tokenizer.most - count, 1) :]
-    found = engine.follow(state, encoded, count, is_over=lambda added: added[-1] == tokenizer.end)
-    return strip_end(found, tokenizer, {tokenizer.end})
+    tokens = engine.follow(state, encoded, count, is_over=lambda added: added[-1] == tokenizer.end)
+    return strip_end(tokens, tokenizer, {tokenizer.end})
 
 
 def strip_end(tokens: Sequence[int], tokenizer: Tokenizer, ends: Collection[int | None]) -> GeneratedText:
     """Give what was written without the mark that ends it, whichever of some it is."""
     is_over = bool(tokens) and tokens[-1] in ends
-    kept = tokens[:-1] if is_over else tokens
-    return GeneratedText(tuple(kept), tokenizer.decode(kept, special=True), is_over)
+    text_tokens = tokens[:-1] if is_over else tokens
+    return GeneratedText(tuple(text_tokens), tokenizer.decode(text_tokens, special=True), is_over)
 
 
 def written_each(engine: DeltaEngine, state: State, rows: Sequence[Inputs], count: int) -> list[GeneratedText] | None:
@@ -66,10 +66,10 @@ def written_each(engine: DeltaEngine, state: State, rows: Sequence[Inputs], coun
     tokens: dict[int, list[int]] = {}
     for places in _alike(rows):
         together = {n: np.concatenate([rows[at][n] for at in places]) for n in rows[places[0]]}
-        found = engine.write(state, together, count)
-        if found is None:
+        written = engine.write(state, together, count)
+        if written is None:
             return None
-        tokens.update(zip(places, found, strict=True))
+        tokens.update(zip(places, written, strict=True))
     ordered = [tokens[at] for at in range(len(rows))]
     return [GeneratedText(tuple(row), vocabulary.decode(row), len(row) < count) for row in ordered]
 

@@ -26,10 +26,10 @@ def select_effects(effects: Sequence[Effect], globs: Sequence[str], names: NameM
     paths = [_path(effect, names) for effect in effects]
     idle = next((g for g in globs if not any(_is_within(path, g) for path in paths)), None)
     if idle is not None:
-        known = ", ".join(sorted({path or "the tokens" for path in paths})[:3])
+        examples = ", ".join(sorted({path or "the tokens" for path in paths})[:3])
         raise InvalidInput(
             f"nothing of the delta is on a module {idle!r}",
-            fix=f"it acts on {known}, …; a pattern such as '*.layers.0' takes whole layers",
+            fix=f"it acts on {examples}, …; a pattern such as '*.layers.0' takes whole layers",
         )
     return [e for e, p in zip(effects, paths, strict=True) if any(_is_within(p, g) for g in globs)]
 

@@ -45,12 +45,12 @@ class BehaviorRow:
     @property
     def gravity(self) -> tuple[float, float]:
         """What the worst come first by: divergence, or how little alike states are."""
-        found = self.contrast
-        if found is None or (found.agreed is not None and found.kl is None):
+        contrast = self.contrast
+        if contrast is None or (contrast.agreed is not None and contrast.kl is None):
             return float("inf"), 0.0
-        if found.kl is not None:
-            return found.kl / found.places, 1 - (found.agreed or 0) / found.places
-        return 1 - (found.cosine or 0.0), found.mean_abs
+        if contrast.kl is not None:
+            return contrast.kl / contrast.places, 1 - (contrast.agreed or 0) / contrast.places
+        return 1 - (contrast.cosine or 0.0), contrast.mean_abs
 
 
 def rows_of(name: str, samples: Samples, a: RunningSide, b: RunningSide, *, most: int) -> Iterator[BehaviorRow]:
@@ -67,16 +67,16 @@ def rows_of(name: str, samples: Samples, a: RunningSide, b: RunningSide, *, most
         batch = {k: v[start : start + _BATCH] for k, v in samples.arrays.items()}
         count = len(next(iter(batch.values())))
         before, after = _run(a.side, batch), _run(b.side, batch)
-        for i, found in enumerate(_one_by_one(before, after, count)):
-            yield BehaviorRow(name, start + i + 1, "", found)
+        for i, apart in enumerate(_one_by_one(before, after, count)):
+            yield BehaviorRow(name, start + i + 1, "", apart)
 
 
 def rows_of_probe(a: RunningSide, b: RunningSide) -> Iterator[BehaviorRow]:
     """Compare on the seeded probe, which every network has."""
     before, after = (x.side.engine.outputs(x.side.state) for x in (a, b))
     first = next(iter(before.values()))
-    for i, found in enumerate(_one_by_one(before, after, first.shape[0]), 1):
-        yield BehaviorRow("probe", i, "", found)
+    for i, apart in enumerate(_one_by_one(before, after, first.shape[0]), 1):
+        yield BehaviorRow("probe", i, "", apart)
 
 
 def _of_text(text: str, a: EngineSide, b: EngineSide) -> Contrast | None:

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from deltareg.statistics.family import holm
 from deltareg.statistics.intervals import Interval
 from deltareg.statistics.quantiles import TAIL
+from deltareg.statistics.trial import Decision
 from deltareg.suites.threshold import Judgement
 from deltareg.wire import CheckOutcome, Comparison
-from deltareg.words import Decision
 
 _LETTERS = 6
 
@@ -92,24 +92,24 @@ class MarginComparison:
         """What was found, in a sentence or two."""
         bound = "at least" if self.is_upward else "at most"
         confidence = f"{100 * (1 - 2 * self.tail):.4g} %"
-        said = [
+        sentences = [
             f"{self.description}; {self.other} has {self.baseline:.4g}",
             f"paired with it, sample by sample: [{self.ends.low:.4g}, {self.ends.high:.4g}] with"
             f" {confidence} confidence, {bound} {self.mark:.4g} is to be shown",
         ]
         if len(self.planned) > 1:
-            said.append(f"look {self.look} of {len(self.planned)}")
+            sentences.append(f"look {self.look} of {len(self.planned)}")
         if self.decision == "undecided" and self._is_fine:
-            said.append("the interval does not decide it, the estimate does")
+            sentences.append("the interval does not decide it, the estimate does")
         elif self.decision == "undecided":
-            said.append(f"undecided: {self._what_to_do}")
+            sentences.append(f"undecided: {self._what_to_do}")
         if self.plain == "undecided":
-            said.append("the interval does not decide the threshold")
+            sentences.append("the interval does not decide the threshold")
         if self.family > 1:
-            said.append(f"one of {self.family} comparisons, Holm")
+            sentences.append(f"one of {self.family} comparisons, Holm")
         if self.note:
-            said.append(self.note)
-        return "; ".join(said)
+            sentences.append(self.note)
+        return "; ".join(sentences)
 
     @property
     def _what_to_do(self) -> str:

@@ -69,12 +69,12 @@ class LookValues:
         """Give the rows of a version; what was computed for an earlier look is not again."""
         assert isinstance(self._measure, RowMeasure)
         key = hash((id(side.engine), side.state))
-        found, known = self._found.setdefault(key, []), self._counts.get(key, 0)
-        if count > known:
-            found.append(self._measure.rows(side, self._samples.select_rows(self._order[known:count])))
+        cached_rows, computed = self._found.setdefault(key, []), self._counts.get(key, 0)
+        if count > computed:
+            cached_rows.append(self._measure.rows(side, self._samples.select_rows(self._order[computed:count])))
             self._counts[key] = count
-        rows = [one for one in found if one is not None]
-        return None if len(rows) < len(found) else np.concatenate(rows)[:count]
+        rows = [one for one in cached_rows if one is not None]
+        return None if len(rows) < len(cached_rows) else np.concatenate(rows)[:count]
 
 
 def plan(spec: CheckSpec, count: int) -> tuple[int, ...]:

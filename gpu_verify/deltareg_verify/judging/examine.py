@@ -28,11 +28,11 @@ def examine(
     Raises:
         Inconclusive: The machine could not do it; nothing follows about the delta.
     """
-    known = all_checks() if checks is None else checks
+    by_name = all_checks() if checks is None else checks
     failed = ""
     waiting: list[tuple[CheckSpec, Finding, float]] = []
     for spec in case.suite.checks:
-        check = known.get(spec.check)
+        check = by_name.get(spec.check)
         if failed:
             yield skip_check(spec, f"{failed} failed before it")
         elif check is None:
@@ -51,8 +51,8 @@ def examine(
 
 def _conclude_comparisons(found: Sequence[tuple[CheckSpec, Finding, float]]) -> Iterator[CheckResult]:
     """Give the results of all comparisons together."""
-    made = [one.comparison for _, one, _ in found if one.comparison is not None]
-    for (spec, finding, seconds), last in zip(found, conclude(made), strict=True):
+    comparisons = [one.comparison for _, one, _ in found if one.comparison is not None]
+    for (spec, finding, seconds), last in zip(found, conclude(comparisons), strict=True):
         yield _result(spec, as_finding(finding, last), seconds)
 
 

@@ -69,12 +69,12 @@ def gather_inputs(suite: Suite, probes: Path | None, prompts: Path | None) -> Co
         for one in suite.sets.values()
         if not one.is_task
     }
-    wanted = {
+    by_measure = {
         (measured.measure, measured.probes, measured.within): measured
         for measured in map(_build_measured, reversed(suite.checks))
         if measured.measure in MEASURES and measured.probes in sets
     }
-    return ComparisonInputs("suite", sets, tuple(reversed(wanted.values())))
+    return ComparisonInputs("suite", sets, tuple(reversed(by_measure.values())))
 
 
 def _build_measured(spec: CheckSpec) -> MeasureSpec:

@@ -42,41 +42,41 @@ class RememberingEngine:
 
     def losses(self, state: State, texts: Sequence[str]) -> F64 | None:
         """Give the losses of texts."""
-        kept = self._kept_numbers(state)
+        cache = self._kept_numbers(state)
         key = ("losses", state, _digest("\0".join(texts).encode()))
-        if key not in kept:
-            kept[key] = self._engine.losses(state, texts)
-        return cast("F64 | None", kept[key])
+        if key not in cache:
+            cache[key] = self._engine.losses(state, texts)
+        return cast("F64 | None", cache[key])
 
     def log_likelihoods(self, state: State, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> F64:
         """Score pairs; a pair that was scored before, in whatever company, is not again."""
-        kept = self._kept_numbers(state)
+        cache = self._kept_numbers(state)
         keys = [("likelihood", state, repr((*map(tuple, pair),))) for pair in pairs]
-        new = [at for at, key in enumerate(keys) if key not in kept]
+        new = [at for at, key in enumerate(keys) if key not in cache]
         if new:
-            found = self._engine.log_likelihoods(state, [pairs[at] for at in new])
-            kept.update(zip([keys[at] for at in new], found, strict=True))
-        return np.array([kept[key] for key in keys], np.float64).reshape(len(pairs), 2)
+            scores = self._engine.log_likelihoods(state, [pairs[at] for at in new])
+            cache.update(zip([keys[at] for at in new], scores, strict=True))
+        return np.array([cache[key] for key in keys], np.float64).reshape(len(pairs), 2)
 
     def outputs_for(self, state: State, inputs: Mapping[str, NDArray[np.generic]]) -> Outputs:
         """Run one forward on inputs of one's own."""
-        kept = self._select_answers(state)
-        if kept is None:
+        cache = self._select_answers(state)
+        if cache is None:
             return self._engine.outputs_for(state, inputs)
         key = ("outputs", state, *_digests(inputs))
-        if key not in kept:
-            kept[key] = self._engine.outputs_for(state, inputs)
-        return cast("Outputs", kept[key])
+        if key not in cache:
+            cache[key] = self._engine.outputs_for(state, inputs)
+        return cast("Outputs", cache[key])
 
     def write(self, state: State, inputs: Mapping[str, NDArray[np.generic]], count: int) -> list[list[int]] | None:
         """Go on from rows of inputs."""
-        kept = self._select_answers(state)
-        if kept is None:
+        cache = self._select_answers(state)
+        if cache is None:
             return self._engine.write(state, inputs, count)
         key = ("write", state, str(count), *_digests(inputs))
-        if key not in kept:
-            kept[key] = self._engine.write(state, inputs, count)
-        return cast("list[list[int]] | None", kept[key])
+        if key not in cache:
+            cache[key] = self._engine.write(state, inputs, count)
+        return cast("list[list[int]] | None", cache[key])
 
     def general(self, state: State, probes: BaseProbes, *, ways: Collection[str] | None = None) -> Figures:
         """Give the figures on the general probes; the base's are the same for every delta on it."""

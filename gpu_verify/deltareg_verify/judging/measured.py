@@ -36,11 +36,11 @@ def compare_measure(case: Case, spec: CheckSpec, measure: Measure, *, told: str,
     order = order_of(len(samples), seed=case.suite.seed, is_drawn=spec.looks is not None)
     rows = LookValues(measure, samples, order=order)
     if not spec.compares:
-        found = measure(other, ours, samples, seed=case.suite.seed)
-        if found is None:
+        change = measure(other, ours, samples, seed=case.suite.seed)
+        if change is None:
             return report_unmeasured(case, spec, f"needs {needs}")
-        return judge_measure(spec, found.b, found.a.value, told=told)
-    return _compare_with_rival(case, spec, rows, other, ours, planned=planned, told=told, needs=needs)
+        return judge_measure(spec, change.b, change.a.value, description=told)
+    return _compare_with_rival(case, spec, rows, other, ours, planned=planned, description=told, needs=needs)
 
 
 def _compare_with_rival(
@@ -65,7 +65,7 @@ def _compare_with_rival(
     if trial is None:
         return report_unmeasured(case, spec, f"needs {needs}")
     if referee is None:
-        return tell(spec, trial, told=told, other=case.describe_rival(spec.key_of(spec.against)))
+        return tell(spec, trial, description=told, other=case.describe_rival(spec.key_of(spec.against)))
     beside = run_looks(against(rows, referee, ours), threshold, planned, family=family)
     broken = run_looks(against(rows, referee, other), threshold, planned, family=family)
     if beside is None or broken is None:
@@ -76,10 +76,10 @@ def _compare_with_rival(
             f" {case.describe_rival(spec.key_of(spec.reference))}: {broken.change.b.value:.4g} beside"
             f" {broken.change.a.value:.4g}; this version is held against the reference alone"
         )
-        return tell(spec, beside, told=told, other=case.describe_rival(spec.key_of(spec.reference)), note=note)
+        return tell(spec, beside, description=told, other=case.describe_rival(spec.key_of(spec.reference)), note=note)
     gravest = graver(beside, trial)
     name = spec.against if gravest.change is trial.change else spec.reference
-    return tell(spec, gravest, told=told, other=case.describe_rival(spec.key_of(name)), named=name)
+    return tell(spec, gravest, description=told, other=case.describe_rival(spec.key_of(name)), named=name)
 
 
 def judge_measure(
@@ -112,7 +112,7 @@ def judge_measure(
         paired = change if isinstance(change, MeasureChange) else _change(found, baseline, change)
         trial = run_looks(lambda _: paired, threshold, (found.n,), family=1)
         assert trial is not None, "there is a measure"
-        return tell(spec, trial, told=told, other=other or _whom(spec))
+        return tell(spec, trial, description=told, other=other or _whom(spec))
     mark = threshold.mark(baseline)
     judgement = threshold.judge(found, baseline)
     if judgement == "pass":
@@ -128,15 +128,15 @@ def judge_measure(
 
 def tell(spec: CheckSpec, trial: ComparisonTrial, *, told: str, other: str, note: str = "", named: str = "") -> Finding:
     """Give what came of a comparison as a finding, for now: Holm's procedure comes at the end."""
-    threshold, found = spec.threshold, trial.change.b
+    threshold, value = spec.threshold, trial.change.b
     assert threshold is not None, "only what has a margin is tried"
-    _check_count(spec, found, f"{told}: {found}")
+    _check_count(spec, value, f"{told}: {value}")
     baseline = trial.change.a.value
-    if math.isfinite(found.value) and not math.isfinite(baseline):
-        return Finding("skipped", found.value, detail=f"{told}: {other} gives no number to compare")
+    if math.isfinite(value.value) and not math.isfinite(baseline):
+        return Finding("skipped", value.value, detail=f"{told}: {other} gives no number to compare")
     plain = threshold.without_change
     compared = MarginComparison(
-        description=f"{told}: {found}",
+        description=f"{told}: {value}",
         other=other,
         against=named or spec.against,
         decision=trial.decision,
@@ -145,19 +145,19 @@ def tell(spec: CheckSpec, trial: ComparisonTrial, *, told: str, other: str, note
         mark=trial.looks[-1].mark,
         baseline=baseline,
         is_upward=threshold.greater_is_better,
-        n=found.n,
+        n=value.n,
         planned=trial.planned,
         look=len(trial.looks),
         p=trial.p,
         needs=trial.needs,
-        plain="pass" if plain is None else plain.judge(found, None),
-        value=found.value,
+        plain="pass" if plain is None else plain.judge(value, None),
+        value=value.value,
         undecided=str(spec.parameters.get("undecided", "fail")),
         worse=str(spec.parameters.get("worse", "fail")),
         code=WORSE.get(named or spec.against, REGRESSION),
         note=note,
     )
-    return as_finding(Finding("n/a", found.value, threshold.mark(baseline), baseline), compared)
+    return as_finding(Finding("n/a", value.value, threshold.mark(baseline), baseline), compared)
 
 
 def as_finding(finding: Finding, compared: MarginComparison) -> Finding:

@@ -73,11 +73,13 @@ def rows_compared(case: Case, spec: CheckSpec, take: Take, measured: SampleMeasu
     theirs = take(other, samples) if ours else None
     if not ours or not theirs:
         return report_unmeasured(case, spec, f"needs {measured.needs}")
-    told = "" if measured.also is None else f" ({measured.also(ours)})"
+    addition = "" if measured.also is None else f" ({measured.also(ours)})"
     if measured.is_between:
         ours, theirs = _pairs(ours, theirs), _pairs(theirs, theirs)
-    found = measure(ours, theirs, by=measured.by, aggregate=measured.aggregate, seed=case.suite.seed)
-    return judge_measure(spec, found.found, found.baseline, told=f"{measured.description}{told}", change=found.change)
+    measures = measure(ours, theirs, by=measured.by, aggregate=measured.aggregate, seed=case.suite.seed)
+    return judge_measure(
+        spec, measures.found, measures.baseline, told=f"{measured.description}{addition}", change=measures.change
+    )
 
 
 def _pairs(ours: Values, theirs: Values) -> Values:

@@ -56,13 +56,13 @@ def measure(ours: Values, theirs: Values, *, by: str, aggregate: Aggregate, seed
     both = np.concatenate([a.parts, b.parts])
     is_share = by == "mean" and bool(np.isin(both, (0.0, 1.0)).all())
     count = len(ours)
-    found = of_share(float(a.parts.sum()), count) if is_share else of_ratio(a.parts, a.sizes, seed=seed)
+    estimate = of_share(float(a.parts.sum()), count) if is_share else of_ratio(a.parts, a.sizes, seed=seed)
     baseline = float(b.parts.sum() / b.sizes.sum())
     if is_share:
-        return PairedMeasures(found, baseline, of_shares(b.parts, a.parts).beside)
+        return PairedMeasures(estimate, baseline, of_shares(b.parts, a.parts).beside)
     step = of_difference(a.parts, b.parts, a.sizes, seed=seed)
-    change = Estimate(found.value, baseline + step.low, baseline + step.high, count)
-    return PairedMeasures(found, baseline, change)
+    change = Estimate(estimate.value, baseline + step.low, baseline + step.high, count)
+    return PairedMeasures(estimate, baseline, change)
 
 
 def no_number(ours: Values, baseline: float) -> PairedMeasures:
@@ -72,19 +72,19 @@ def no_number(ours: Values, baseline: float) -> PairedMeasures:
 
 
 def _perplexity(a: _Ratio, b: _Ratio, *, seed: int) -> PairedMeasures:
-    found = exponential(of_ratio(a.parts, a.sizes, seed=seed))
+    estimate = exponential(of_ratio(a.parts, a.sizes, seed=seed))
     baseline = exponential(of_ratio(b.parts, b.sizes, seed=seed)).value
     factor = exponential(of_difference(a.parts, b.parts, a.sizes, seed=seed))
-    change = Estimate(found.value, baseline * factor.low, baseline * factor.high, found.n)
-    return PairedMeasures(found, baseline, change)
+    change = Estimate(estimate.value, baseline * factor.low, baseline * factor.high, estimate.n)
+    return PairedMeasures(estimate, baseline, change)
 
 
 def _whole(ours: Values, theirs: Values, aggregate: Aggregate, *, seed: int) -> PairedMeasures:
     """Measure what only all rows together have, such as BLEU, by drawing rows again."""
     count = len(ours)
-    drawn = rows_drawn(count, seed=seed)
+    draws = rows_drawn(count, seed=seed)
     a, b = (
-        np.array([aggregate([values[row] for row in rows]) for rows in drawn], np.float64) for values in (ours, theirs)
+        np.array([aggregate([values[row] for row in rows]) for rows in draws], np.float64) for values in (ours, theirs)
     )
     value, baseline = float(aggregate(ours)), float(aggregate(theirs))
     step = of_drawn(value - baseline, a - b, count)

@@ -79,8 +79,8 @@ def letter_errors(text: str, target: str) -> TranscriptErrors:
 
 def error_rate(rows: Sequence[object]) -> float:
     """Give errors over lengths of all transcripts together: (count, length) a row."""
-    found = [row for row in rows if isinstance(row, TranscriptErrors)]
-    return sum(one.count for one in found) / sum(one.length for one in found)
+    errors = [row for row in rows if isinstance(row, TranscriptErrors)]
+    return sum(one.count for one in errors) / sum(one.length for one in errors)
 
 
 def _errors(found: "_Alignment") -> TranscriptErrors:
@@ -119,5 +119,5 @@ def _ter() -> Callable[[str, str], float]:
 def _rouge(kind: str, text: str, target: str) -> float:
     from rouge_score.rouge_scorer import RougeScorer  # optional
 
-    found = cast("Mapping[str, _Scored]", RougeScorer([kind]).score(target, text))
-    return found[kind].fmeasure
+    scores = cast("Mapping[str, _Scored]", RougeScorer([kind]).score(target, text))
+    return scores[kind].fmeasure

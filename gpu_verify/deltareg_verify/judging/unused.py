@@ -19,9 +19,9 @@ def find_unused(case: Case) -> tuple[list[str], list[str]]:
 
 def _is_other_name(case: Case, name: str) -> bool:
     """Whether a weight is tied to one that is used, and the delta gives both the same values."""
-    given = _list_digests(case, name)
+    digests = _list_digests(case, name)
     others = {*case.base.view.names.sharers(name).values()} - {*case.fired.silent}
-    return bool(given) and any(_list_digests(case, other) == given for other in others)
+    return bool(digests) and any(_list_digests(case, other) == digests for other in others)
 
 
 def _list_digests(case: Case, target: str) -> list[str]:
@@ -29,7 +29,7 @@ def _list_digests(case: Case, target: str) -> list[str]:
     records = case.manifest.records()
     updates = [e for e in case.account.effects if isinstance(e, WeightUpdate)]
     # A name whose tie came undone has the formula of the one that it shared its tensor with.
-    read = {id(e.update): e.consumes for e in updates if e.consumes}
+    consumed_by = {id(e.update): e.consumes for e in updates if e.consumes}
     own = (e for e in updates if e.target == target)
-    consumed = (name for e in own for name in read.get(id(e.update), ()))
+    consumed = (name for e in own for name in consumed_by.get(id(e.update), ()))
     return sorted(str(records[name].digest) for name in consumed)

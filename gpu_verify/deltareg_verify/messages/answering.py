@@ -32,7 +32,7 @@ def assess_stored(delta: Folder, base: BaseFolder) -> Assessment:
     Raises:
         IntegrityFailure: It is refused now.
     """
-    found = assess(delta.files, delta.tensors, base.view)
-    if found.errors:
-        raise IntegrityFailure(f"the stored delta is refused now: {found.errors[0].message}")
-    return found
+    assessment = assess(delta.files, delta.tensors, base.view)
+    if assessment.errors:
+        raise IntegrityFailure(f"the stored delta is refused now: {assessment.errors[0].message}")
+    return assessment

@@ -139,6 +139,6 @@ class Assignment:
         for name in ("below", "promoted"):
             if values[name] is not None:
                 values[name] = VersionOnBase.of(values[name])
-        values["references"] = {name: VersionOnBase.of(found) for name, found in values["references"].items()}
+        values["references"] = {name: VersionOnBase.of(fields) for name, fields in values["references"].items()}
         values["waived"] = tuple(values["waived"])
         return cls(**values)

@@ -109,13 +109,13 @@ class Figures:
 
         A small base has not learnt every language, and what it never knew cannot be destroyed.
         """
-        counted = {name: one for name, one in self.losses.items() if one.tokens}
-        enough = sum(one.tokens for one in counted.values()) / 2
-        found: list[str] = []
-        for name in sorted(counted, key=lambda name: counted[name].mean):
-            if sum(counted[other].tokens for other in found) < enough:
-                found.append(name)
-        return tuple(found)
+        by_class = {name: one for name, one in self.losses.items() if one.tokens}
+        enough = sum(one.tokens for one in by_class.values()) / 2
+        classes: list[str] = []
+        for name in sorted(by_class, key=lambda name: by_class[name].mean):
+            if sum(by_class[other].tokens for other in classes) < enough:
+                classes.append(name)
+        return tuple(classes)
 
     def perplexity(self, classes: Iterable[str]) -> float | None:
         """Give the exponential of the loss per token over some classes; None without any."""
@@ -141,8 +141,8 @@ class Figures:
         Raises:
             ValueError: Some of it are no numbers.
         """
-        told = {"format": FORMAT, **asdict(self)}
-        return json.dumps(told, allow_nan=False, sort_keys=True).encode()
+        document = {"format": FORMAT, **asdict(self)}
+        return json.dumps(document, allow_nan=False, sort_keys=True).encode()
 
     @classmethod
     def decode(cls, raw: bytes) -> Self:
@@ -155,9 +155,9 @@ class Figures:
             values = cast("dict[str, Any]", json.loads(raw))
             if len(raw) > MOST_BYTES or values.pop("format", None) != FORMAT:
                 raise InvalidInput("the figures of the base are of another release")
-            found = TypeAdapter(cls).validate_python(values)
+            figures = TypeAdapter(cls).validate_python(values)
         except (ValidationError, ValueError, TypeError, AttributeError) as error:
             raise InvalidInput(f"these are no figures of a base: {str(error)[:200]}") from error
-        if not found.is_finite:
+        if not figures.is_finite:
             raise InvalidInput("the figures of the base are no numbers")
-        return found
+        return figures

@@ -65,8 +65,8 @@ class ReportWriter:
 
     def check(self, result: CheckResult) -> None:
         """Say what one check gave; numbers that JSON has no word for become strings."""
-        told = {key: _encode_value(value) for key, value in result.model_dump().items()}
-        self._say({"check": told})
+        fields = {key: _encode_value(value) for key, value in result.model_dump().items()}
+        self._say({"check": fields})
 
     def figures(self, found: Figures) -> None:
         """Say what was found of a base.
@@ -118,7 +118,7 @@ def listen(raw: bytes) -> ChildReport:
         raise Inconclusive("the child said more than a report may hold")
     checks: list[CheckResult] = []
     figures: Figures | None = None
-    told: Mapping[str, object] | None = None
+    findings: Mapping[str, object] | None = None
     for line in raw.splitlines():
         match _line(line):
             case CheckResult() as result:
@@ -126,9 +126,9 @@ def listen(raw: bytes) -> ChildReport:
             case Figures() as found:
                 figures = found
             case _Found(document):
-                told = document
+                findings = document
             case CheckSurroundings() as last:
-                return ChildReport(tuple(checks), last, figures, told)
+                return ChildReport(tuple(checks), last, figures, findings)
             case reason:
                 raise Inconclusive(reason)
     reached = f"after check {checks[-1].name}" if checks else "before the first check"
@@ -138,10 +138,10 @@ def listen(raw: bytes) -> ChildReport:
 def check_in(raw: bytes) -> CheckResult | None:
     """Give the outcome of a check that a line tells of; None when it tells of none."""
     try:
-        found = _line(raw)
+        message = _line(raw)
     except Inconclusive:
         return None
-    return found if isinstance(found, CheckResult) else None
+    return message if isinstance(message, CheckResult) else None
 
 
 def _line(raw: bytes) -> CheckResult | Figures | CheckSurroundings | _Found | str:

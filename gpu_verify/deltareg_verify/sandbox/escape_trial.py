@@ -73,16 +73,16 @@ def stand_trial(children: EscapeRunner, scratch: Path, *, memory_bytes: int | No
     Raises:
         Misconfigured: One succeeded that is not accepted, or the trial could not be held.
     """
-    found = _try(children, scratch, memory_bytes=memory_bytes)
-    names = set(found.environment["escapes"].split())
+    report = _try(children, scratch, memory_bytes=memory_bytes)
+    names = set(report.environment["escapes"].split())
     out = [escape for escape in ESCAPES if escape.name in names]
-    held = set(found.sandbox.split())
-    refuse_leaks(out, held)
+    held_layers = set(report.sandbox.split())
+    refuse_leaks(out, held_layers)
     refuse_gaps(out, accepted)
     for escape in out:
         log.warning("accepted: a child can %s, as layer %s is missing", escape.deed, escape.layers[0])
     # Nobody has a control group without being given one, so its lack is no news.
-    if missing := [layer for layer in layers.LAYERS if layer not in {*held, "cgroup"}]:
+    if missing := [layer for layer in layers.LAYERS if layer not in {*held_layers, "cgroup"}]:
         log.warning("kernel or container: no %s; verdicts say so", ", ".join(missing))
     return " ".join(escape.name for escape in out) or NONE
 
@@ -113,11 +113,11 @@ def refuse_gaps(out: Sequence[Escape], accepted: Collection[str]) -> None:
         return
     layers = list(dict.fromkeys(escape.layers[0] for escape in open_ones))
     deeds = "; ".join(f"{escape.deed} ({escape.name})" for escape in open_ones)
-    wanted = " ".join(sorted({*accepted, *layers}))
+    needed = " ".join(sorted({*accepted, *layers}))
     raise Misconfigured(
         f"without layer {', '.join(layers)} a child that reads uploads can escape here: {deeds}",
         fix=f"{'; '.join(_REMEDIES[layer] for layer in layers)}; or accept it, where you trust "
-        f"whoever pushes: DELTAREG_WORKER_ALLOW_ESCAPES='{wanted}'",
+        f"whoever pushes: DELTAREG_WORKER_ALLOW_ESCAPES='{needed}'",
     )
 
 

@@ -125,10 +125,10 @@ def ask_metadata(targets: EscapeTargets) -> bool:
 
 def resolve(targets: EscapeTargets) -> bool:
     """Ask a name server, which also carries data out."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
-        asked.settimeout(_PATIENCE_S)
-        asked.sendto(_QUESTION, targets.resolver)
-        return asked.recv(512)[:2] == _QUESTION[:2]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(_PATIENCE_S)
+        client.sendto(_QUESTION, targets.resolver)
+        return client.recv(512)[:2] == _QUESTION[:2]
 
 
 def read_file(targets: EscapeTargets) -> bool:

@@ -81,8 +81,8 @@ def enter(bounds: SandboxLimits) -> str:
         ("files", lambda: _hide_files(bounds)),
         ("calls", seccomp.restrict),
     ]
-    held = {name for name, layer in layers if _holds(layer)}
-    return " ".join(["session", *(name if name in held else f"-{name}" for name in LAYERS)])
+    held_layers = {name for name, layer in layers if _holds(layer)}
+    return " ".join(["session", *(name if name in held_layers else f"-{name}" for name in LAYERS)])
 
 
 def memory_bound(device: str, memory_bytes: int) -> int | None:
@@ -124,8 +124,8 @@ def conceal() -> None:
 
 def interpreter_folders() -> list[Path]:
     """Folders that Python imports from: the interpreter's and everything on its path."""
-    known = {sys.prefix, sys.base_prefix, *sys.path, *sysconfig.get_paths().values()}
-    return sorted({Path(item).resolve() for item in known if item and Path(item).exists()})
+    paths = {sys.prefix, sys.base_prefix, *sys.path, *sysconfig.get_paths().values()}
+    return sorted({Path(item).resolve() for item in paths if item and Path(item).exists()})
 
 
 def _holds(layer: Callable[[], None]) -> bool:

@@ -39,13 +39,13 @@ def isolate(*, readable: Iterable[Path], writable: Path, delivery: Path | None =
     kernel.unshare(_NEW_MOUNTS)
     kernel.mount("none", "/", flags=_RECURSIVE | _PRIVATE)
     emptied = _places()
-    kept = [_Kept.hold(path) for path in _topmost([*readable, writable], emptied)]
+    mounts = [_Kept.hold(path) for path in _topmost([*readable, writable], emptied)]
     own = _Kept.hold(writable.resolve())
     lasting = [] if delivery is None else [_Kept.hold(delivery.resolve())]
     for place in emptied:
         place.mkdir(parents=True, exist_ok=True)  # it may lie in one that is empty by now
         _mount_room(place, _SHARED_BYTES)
-    for item in (*kept, own, *lasting):
+    for item in (*mounts, own, *lasting):
         item.bind()
     _mount_room(own.path, ROOM_BYTES)
     os.chdir(own.path)
@@ -96,6 +96,6 @@ def _topmost(paths: Iterable[Path], emptied: Sequence[Path]) -> list[Path]:
 
 def _set(path: str, *, read_only: bool, flags: int = 0) -> None:
     # struct mount_attr: flags to set, flags to clear, propagation, a user namespace.
-    wanted = (_READ_ONLY, 0) if read_only else (0, _READ_ONLY)
-    attributes = struct.pack("=QQQQ", *wanted, 0, 0)
+    change = (_READ_ONLY, 0) if read_only else (0, _READ_ONLY)
+    attributes = struct.pack("=QQQQ", *change, 0, 0)
     kernel.syscall("mount_setattr", _HERE, path.encode(), flags, attributes, len(attributes))

@@ -56,10 +56,10 @@ class Zygote:
     ) -> None:
         """Keep where children may write, the environment to pick from, and the child's module."""
         self._child = child
-        kept = {key: environment[key] for key in _INHERITED if key in environment}
-        if "PYTHONPATH" in kept:
-            kept["PYTHONPATH"] = _import_path(kept["PYTHONPATH"])
-        self._environment = kept | _FIXED | {"HOME": str(scratch), "TMPDIR": str(scratch)}
+        variables = {key: environment[key] for key in _INHERITED if key in environment}
+        if "PYTHONPATH" in variables:
+            variables["PYTHONPATH"] = _import_path(variables["PYTHONPATH"])
+        self._environment = variables | _FIXED | {"HOME": str(scratch), "TMPDIR": str(scratch)}
         self._process: subprocess.Popen[bytes] | None = None
         self._seat: socket.socket | None = None
 
@@ -105,10 +105,10 @@ class Zygote:
             finally:
                 os.close(speaks)
             ear = _Ear(seat, words, heard)
-            said, end = self._attend(ear, time.monotonic() + wall_s, interrupted)
+            output, end = self._attend(ear, time.monotonic() + wall_s, interrupted)
             if end:
                 raise Inconclusive(f"{end}{_tail(errors)}")
-            return said
+            return output
 
     def close(self) -> None:
         """End the zygote and any child; may be called twice."""
@@ -178,8 +178,8 @@ def _import_path(entries: str) -> str:
 
     An empty entry does, and so does a relative one.
     """
-    kept = [entry for entry in entries.split(os.pathsep) if Path(entry).is_absolute()]
-    return os.pathsep.join(kept)
+    paths = [entry for entry in entries.split(os.pathsep) if Path(entry).is_absolute()]
+    return os.pathsep.join(paths)
 
 
 class _Ear:

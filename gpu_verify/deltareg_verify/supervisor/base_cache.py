@@ -43,10 +43,10 @@ class BaseCache:
         self._held.close()
         if not self._max_bytes:
             return 0
-        found = [entry for entry in self._cache.entries() if entry.kind == _KIND]
-        over = sum(entry.size_bytes for entry in found) - self._max_bytes
+        entries = [entry for entry in self._cache.entries() if entry.kind == _KIND]
+        over = sum(entry.size_bytes for entry in entries) - self._max_bytes
         freed = 0
-        for entry in found:  # the least recently used first
+        for entry in entries:  # the least recently used first
             if freed < over and not entry.is_pinned and self._evict(entry):
                 freed += entry.size_bytes
         return freed

@@ -86,18 +86,18 @@ class BaseMeasures:
         file = _write_probes(probes, folder)
         surroundings = self.surroundings(materials.suite.dtype)
         key = (probes.digest, surroundings)
-        found = self._known.get(key) or self._fetch_figures(probes, surroundings)
-        if found is None and _is_measured_alone(materials):
+        figures = self._known.get(key) or self._fetch_figures(probes, surroundings)
+        if figures is None and _is_measured_alone(materials):
             say(f"measures {grant.base.name} on its general probes, once for all versions of it")
-            found = self._measure(materials, file, folder, interrupted)
-            if found is not None:
-                self._keep(probes, surroundings, found)
-        if found is None:
+            figures = self._measure(materials, file, folder, interrupted)
+            if figures is not None:
+                self._keep(probes, surroundings, figures)
+        if figures is None:
             return MeasureFiles(file)
         if len(self._known) >= _MOST_KEPT:
             del self._known[next(iter(self._known))]
-        self._known[key] = found
-        (folder / "base-figures.json").write_bytes(found)
+        self._known[key] = figures
+        (folder / "base-figures.json").write_bytes(figures)
         return MeasureFiles(file, folder / "base-figures.json")
 
     def bring_probes(self, grant: LeaseGrant, folder: Path) -> Path | None:
@@ -111,9 +111,9 @@ class BaseMeasures:
         Args:
             run_in: The dtype that a suite asks for.
         """
-        told = {name: self.environment[name] for name in _DEPENDS_ON if name in self.environment}
+        software = {name: self.environment[name] for name in _DEPENDS_ON if name in self.environment}
         device = self.device.partition(":")[0]
-        return canonical_json({**told, "device": device, "run_in": run_in, "figures": str(FORMAT)}).decode()
+        return canonical_json({**software, "device": device, "run_in": run_in, "figures": str(FORMAT)}).decode()
 
     def _probes(self, grant: LeaseGrant) -> BaseProbeSet | None:
         try:
@@ -125,12 +125,12 @@ class BaseMeasures:
         return probes
 
     def _fetch_figures(self, probes: BaseProbeSet, surroundings: str) -> bytes | None:
-        found = self.kept.figures_of(probes, surroundings=surroundings).encode()
+        figures = self.kept.figures_of(probes, surroundings=surroundings).encode()
         try:
-            Figures.decode(found)
+            Figures.decode(figures)
         except DeltaregError:
             return None
-        return found
+        return figures
 
     def _measure(
         self, materials: Materials, probes: Path, folder: Path, interrupted: Callable[[], str]
@@ -150,13 +150,13 @@ class BaseMeasures:
             memory_bytes=self.options.memory_bytes,
         )
         try:
-            said = self.children.run(
+            output = self.children.run(
                 b"measure " + assignment.encode(),
                 wall_s=assignment.wall_s,
                 interrupted=interrupted,
                 heard=lambda _: None,
             )
-            figures = listen(said).figures
+            figures = listen(output).figures
         except Inconclusive as error:
             if interrupted():
                 raise

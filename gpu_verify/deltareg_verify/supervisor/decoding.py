@@ -47,17 +47,17 @@ class ChildDecoder:
         with tempfile.TemporaryDirectory(prefix=FOLDER_PREFIX, dir=self.options.scratch) as name:
             assignment = self._assignment(stored, Path(name), into)
             most = _room_of(stored)
-            said = self.children.run(
+            output = self.children.run(
                 b"decode " + assignment.encode(),
                 wall_s=assignment.wall_s,
                 interrupted=lambda: self._interruption(into, most),
                 heard=lambda _: None,
             )
-        heard = listen(said)
-        wrong = [check for check in heard.checks if check.verdict == "fail"]
+        report = listen(output)
+        wrong = [check for check in report.checks if check.verdict == "fail"]
         if wrong:
             raise IntegrityFailure(wrong[0].detail)
-        if [check.name for check in heard.checks] != [STORED]:
+        if [check.name for check in report.checks] != [STORED]:
             raise Inconclusive("the child did not say how much it decoded")
 
     def _assignment(self, stored: EncodedStorage, folder: Path, into: Path) -> ProofAssignment:

@@ -62,18 +62,18 @@ def found_by(
     Raises:
         Inconclusive: It could not, was killed, or said something else.
     """
-    said = parts.children.run(
+    output = parts.children.run(
         verb + b" " + assignment.encode(),
         wall_s=assignment.wall_s,
         interrupted=lambda: interruption(parts, heart, own=assignment.scratch),
         heard=lambda _: None,
     )
-    report = listen(said)
+    report = listen(output)
     try:
-        found = kind.model_validate(report.found)
+        findings = kind.model_validate(report.found)
     except ValidationError as error:  # whose words would quote what it said
         raise Inconclusive("the child did not say what it found") from error
-    return ChildFinding(found, report.surroundings.sandbox)
+    return ChildFinding(findings, report.surroundings.sandbox)
 
 
 def complete(parts: WorkerParts, grant: LeaseGrant, heard: ChildFinding[FoundT]) -> None:

@@ -88,8 +88,8 @@ class MaterialSource:
             DeltaregError: The registry cannot be reached or refuses.
         """
         with ExitStack() as opened:
-            stored = opened.enter_context(self.open_base(grant.base))
-            base = self._unpack_variant(grant.base, stored, opened)
+            base_folder = opened.enter_context(self.open_base(grant.base))
+            base = self._unpack_variant(grant.base, base_folder, opened)
             own = self._bring(grant.ref, grant.digest, base, into)
             manifest = Manifest.decode(own.manifest.read_bytes())
             suite = self._suite(grant)
@@ -100,8 +100,8 @@ class MaterialSource:
                 base=own.base,
                 base_manifest=own.base_manifest,
                 model_type=grant.base.model_type or _class_of_diffusers(base),
-                base_config=str(stored.identity.config),
-                base_identity=str(stored.identity.whole.identity),
+                base_config=str(base_folder.identity.config),
+                base_identity=str(base_folder.identity.whole.identity),
                 evidence=evidence_of(manifest, base.manifest),
                 suite=suite,
                 suite_file=into / "suite.json",
@@ -119,20 +119,20 @@ class MaterialSource:
             Inconclusive: The registry gave something else.
             DeltaregError: The registry cannot be reached or refuses.
         """
-        wanted = {name: (one.ref, one.digest) for name, one in grant.references.items()}
-        own = next(name for name in ("a", "b") if name not in wanted)
-        wanted[own] = grant.ref, grant.digest
+        requested = {name: (one.ref, one.digest) for name, one in grant.references.items()}
+        own = next(name for name in ("a", "b") if name not in requested)
+        requested[own] = grant.ref, grant.digest
         with ExitStack() as opened:
             try:
                 base = opened.enter_context(self.open_base(grant.base))
             except Inconclusive as error:  # plain products are compared without it
                 log.info("no base=%s: %s", grant.base.name, error.message)
                 base = None
-            found = {name: self._bring_side(ref, digest, into / name) for name, (ref, digest) in wanted.items()}
+            versions = {name: self._bring_side(ref, digest, into / name) for name, (ref, digest) in requested.items()}
             record = self._client.bases.manifest(grant.base) if base is None else base.manifest
             (into / "base.json").write_bytes(record.encode())
             return SideMaterials(
-                found,
+                versions,
                 None if base is None else base.path.absolute(),
                 into / "base.json",
                 grant.base.model_type or ("" if base is None else _class_of_diffusers(base)),
@@ -174,15 +174,15 @@ class MaterialSource:
             return base
         root = self._client.bases.view(info.variant_of.name)
         try:
-            found = unpack(self._client.cache, base, scheme_named(info.quantised), root)
+            unpacked = unpack(self._client.cache, base, scheme_named(info.quantised), root)
         except InvalidInput as error:
             raise Inconclusive(
                 f"the weights of {info.name} cannot be unpacked: {error.message}", fix=error.fix
             ) from error
         if self._base_cache is not None:
-            own = info.model_copy(update={"identity": str(found.identity.whole.identity)})
+            own = info.model_copy(update={"identity": str(unpacked.identity.whole.identity)})
             self._base_cache.hold(own)
-        return opened.enter_context(found)
+        return opened.enter_context(unpacked)
 
     def _gather_below(self, info: BaseInfo, into: Path) -> VersionOnBase:
         """Bring the version that a base is, and that version's base."""
@@ -194,15 +194,15 @@ class MaterialSource:
 
     def _gather_references(self, grant: LeaseGrant, into: Path) -> dict[str, VersionOnBase]:
         """Bring the other versions that this one is compared with, each once."""
-        found: dict[str, VersionOnBase] = {}
+        references: dict[str, VersionOnBase] = {}
         by_ref: dict[str, VersionOnBase] = {}
         for number, (key, one) in enumerate(grant.references.items()):
             if one.ref and one.ref not in by_ref:
                 place = into / f"reference-{number}"
                 by_ref[one.ref] = self._gather_other(one.ref, place, digest=one.digest)
             if one.ref:
-                found[key] = by_ref[one.ref]
-        return found
+                references[key] = by_ref[one.ref]
+        return references
 
     def _gather_other(self, ref: str, into: Path, *, digest: str = "") -> VersionOnBase:
         """Bring a version and its base into a folder of their own."""
@@ -262,16 +262,16 @@ class MaterialSource:
         if self._base_cache is not None:
             self._base_cache.hold(info.model_copy(update={"identity": str(identity)}))
         for folder in _folders(self._base_dirs):
-            found = _try_open_base(folder, cache)
-            if found is not None and found.identity.root == root:
+            opened = _try_open_base(folder, cache)
+            if opened is not None and opened.identity.root == root:
                 remember_base(cache, root, folder)
-                if found.identity.whole.identity == identity:
-                    return as_recorded(found, record)
-                differs = part_differences(record, found.manifest, same_tensors=True)
-                told = tell_differences(differs)
-                log.info("not the base folder=%s base=%s: %s", folder, info.name, told)
-            if found is not None:
-                found.folder.close()
+                if opened.identity.whole.identity == identity:
+                    return as_recorded(opened, record)
+                differs = part_differences(record, opened.manifest, same_tensors=True)
+                differences = tell_differences(differs)
+                log.info("not the base folder=%s base=%s: %s", folder, info.name, differences)
+            if opened is not None:
+                opened.folder.close()
         try:
             return self._client.bases.fetch(info)
         except (NotFound, Conflict) as error:
@@ -280,14 +280,14 @@ class MaterialSource:
 
 def _names(grant: LeaseGrant) -> dict[str, str]:
     """Say what the versions are called that a suite compares with, or why there are none."""
-    told = {key: one.ref or one.why for key, one in grant.references.items()}
-    return ({"promoted": grant.promoted} if grant.promoted else {}) | told
+    names = {key: one.ref or one.why for key, one in grant.references.items()}
+    return ({"promoted": grant.promoted} if grant.promoted else {}) | names
 
 
 def _class_of_diffusers(base: BaseFolder) -> str:
     """Name the class of a base that has no model type; empty when it names none."""
-    found = base.view.config.get("_class_name", "")
-    return found if isinstance(found, str) else ""
+    name = base.view.config.get("_class_name", "")
+    return name if isinstance(name, str) else ""
 
 
 def _nowhere(info: BaseInfo, error: DeltaregError) -> Inconclusive:

@@ -17,15 +17,15 @@ def holds_more_than(folder: Path, size_bytes: int) -> bool:
 
     What comes and goes meanwhile is looked at as far as it is there.
     """
-    taken = 0
+    used_bytes = 0
     for number, entry in enumerate(_below(folder)):
         if number >= MOST_ENTRIES:
             return True
         try:
-            taken += entry.stat(follow_symlinks=False).st_blocks * _BLOCK_BYTES
+            used_bytes += entry.stat(follow_symlinks=False).st_blocks * _BLOCK_BYTES
         except OSError:
             continue
-        if taken > size_bytes:
+        if used_bytes > size_bytes:
             return True
     return False
 

@@ -80,9 +80,9 @@ class RunLogSender:
         *lines, self._rest = (self._rest + data).split(b"\n")
         self._rest = self._rest[:_LINE_BYTES_MAX]
         for line in lines:
-            found = check_in(line)
-            if found is not None:
-                self._add(LineSent(check=found))
+            result = check_in(line)
+            if result is not None:
+                self._add(LineSent(check=result))
 
     def close(self) -> None:
         """Send what is left, for a few seconds at most; may be called twice."""

@@ -93,9 +93,9 @@ def resolve(flags: Mapping[str, object], *, is_once: bool, only_run: str = "") -
     Raises:
         InvalidInput: A value is not allowed.
     """
-    given = {key: value for key, value in flags.items() if value is not None}
+    values = {key: value for key, value in flags.items() if value is not None}
     try:
-        return WorkerSettings.model_validate(given).options(is_once=is_once, only_run=only_run)
+        return WorkerSettings.model_validate(values).options(is_once=is_once, only_run=only_run)
     except ValidationError as error:
         first = error.errors()[0]
         name = f"DELTAREG_WORKER_{first['loc'][0]}".upper()

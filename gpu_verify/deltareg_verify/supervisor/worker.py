@@ -100,24 +100,24 @@ class Worker:
         """Carry out one run and tell the registry how it ended."""
         log.info("run=%s ref=%s attempt=%d", grant.run, grant.ref or grant.base.name, grant.attempt)
         with Heartbeat(self.registry, grant) as heart:
-            with RunLogSender(self.registry, grant, on_lost=heart.lose) as told:
-                told.say(f"attempt {grant.attempt} on {self.options.name}, {self.device}")
+            with RunLogSender(self.registry, grant, on_lost=heart.lose) as run_log:
+                run_log.say(f"attempt {grant.attempt} on {self.options.name}, {self.device}")
                 try:
-                    end = self._work(grant, heart, told)
+                    end = self._work(grant, heart, run_log)
                 except (DeltaregError, OSError) as error:
-                    told.say(_reason(error))
+                    run_log.say(_reason(error))
                     end = partial(self._fail, grant, error)
             self._tell(grant, heart, end)
         if self.base_cache is not None:
             self.base_cache.trim()
 
     def _ask(self) -> LeaseGrant | None:
-        wanted = self.options.only or RUN_KIND_NAMES
+        kinds = self.options.only or RUN_KIND_NAMES
         request = LeaseRequest(
             worker=self.options.name,
             labels=dict(self.labels),
             wait_s=self.options.lease_wait_s,
-            what=[name for name in RUN_KIND_NAMES if name in RUN_KINDS and name in wanted],
+            what=[name for name in RUN_KIND_NAMES if name in RUN_KINDS and name in kinds],
             run=self.options.only_run,
         )
         return self.registry.lease(request)

@@ -112,7 +112,7 @@ def run(wanted: BacktestRequest, *, say: Say) -> Mapping[str, object]:
         Refused: The version that faults are put into is refused on this base.
         Inconclusive: The machine could not do it.
     """
-    chosen = choose(wanted.faults)
+    faults_chosen = choose(wanted.faults)
     suite = parse_suite(wanted.suite.read_bytes())
     os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers is imported, which reads it once
     from deltareg_verify.engine.torch_engine import TorchEngine, class_with_place, environment, prepare_device, quieten
@@ -124,15 +124,15 @@ def run(wanted: BacktestRequest, *, say: Say) -> Mapping[str, object]:
         make = partial(TorchEngine, suite=suite, device=device)
         trials = Trials(base, suite, wanted.probes, make, class_with_place)
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="backtest-")))
-        tried = _Backtest(trials, wanted, scratch, say, stack)
-        end = tried.go(chosen)
+        trial = _Backtest(trials, wanted, scratch, say, stack)
+        end = trial.go(faults_chosen)
         return {
             "suite": suite.name,
             "base": wanted.base.name,
             "seed": wanted.seed,
             "ended": end,
             "subject": wanted.versions[-1].ref,
-            "items": tried.rows,
+            "items": trial.rows,
             "device": environment(device)["device"],
         }
 
@@ -195,9 +195,9 @@ class _Backtest:
     def _bring_references(self) -> None:
         """Bring the versions that the suite names, as far as they are among those at hand."""
         checks = self.trials.suite.checks
-        named = {one.against for one in checks} | {one.reference for one in checks}
+        names = {one.against for one in checks} | {one.reference for one in checks}
         for one in self.wanted.versions:
-            engine = self._incumbent(one, self.stack) if one.ref in named else None
+            engine = self._incumbent(one, self.stack) if one.ref in names else None
             if engine is not None:
                 self.trials.references[one.ref] = engine
 
@@ -207,19 +207,19 @@ class _Backtest:
         before = self.wanted.versions[at - 1] if at else None
         with ExitStack() as stack:
             incumbent = None if before is None else self._incumbent(before, stack)
-            found = self.trials.judge(one.delta, convention=one.convention, incumbent=incumbent)
-        return {"name": one.ref, "is_fault": False, **_build_row(found)}
+            outcome = self.trials.judge(one.delta, convention=one.convention, incumbent=incumbent)
+        return {"name": one.ref, "is_fault": False, **_build_row(outcome)}
 
     def _measures(self, row: Row) -> list[Row]:
         """Say what a delta measures on the samples, beside what the unbroken one does."""
-        found = _values(row)
-        whole = _values(self.rows[0]) if self.rows else found
+        values = _values(row)
+        whole = _values(self.rows[0]) if self.rows else values
         specs = {one.name: one for one in self.trials.suite.checks if one.probes and one.threshold}
-        told: list[Row] = []
+        rows: list[Row] = []
         for name, spec in specs.items():
-            if name in found and name in whole:
-                told.append(_loss(spec, found[name], whole[name]))
-        return told
+            if name in values and name in whole:
+                rows.append(_loss(spec, values[name], whole[name]))
+        return rows
 
     def _incumbent(self, version: BacktestVersion, stack: ExitStack) -> DeltaEngine | None:
         try:
@@ -232,13 +232,13 @@ class _Backtest:
         return self.wanted.versions[-2] if len(self.wanted.versions) > 1 else None
 
     def _fault(self, fault: Fault, subject: "_Subject") -> Row:
-        told: Row = {"name": fault.name, "is_fault": True, "about": fault.about}
+        row: Row = {"name": fault.name, "is_fault": True, "about": fault.about}
         out = self.scratch / fault.name
         random = np.random.default_rng([self.wanted.seed, *fault.name.encode()])
         if not subject.break_into(out, fault, random):
-            return {**told, "verdict": "n/a", "caught_by": [], "checks": [], "seconds": 0.0}
-        found = self.trials.judge(out, convention=subject.version.convention, incumbent=subject.incumbent)
-        return {**told, **_build_row(found)}
+            return {**row, "verdict": "n/a", "caught_by": [], "checks": [], "seconds": 0.0}
+        outcome = self.trials.judge(out, convention=subject.version.convention, incumbent=subject.incumbent)
+        return {**row, **_build_row(outcome)}
 
 
 class _Subject:
@@ -290,8 +290,8 @@ def _loss(spec: CheckSpec, value: float, whole: float) -> Row:
     assert threshold is not None, "only what has a threshold is told of"
     worse = whole - value if threshold.greater_is_better else value - whole
     is_share = threshold.min_relative_change is not None
-    known = measures().get(spec.check)
-    best = 1.0 if known is None else known.whole
+    measure = measures().get(spec.check)
+    best = 1.0 if measure is None else measure.whole
     loses = worse / (abs(whole) or 1.0) if is_share else worse / best
     return {"check": spec.name, "value": value, "loses": float(f"{loses:.4g}"), "is_share": is_share}
 
@@ -307,5 +307,5 @@ def _values(row: Row) -> dict[str, float]:
 
 
 def _say(document: Mapping[str, object]) -> None:
-    told = {key: value for key, value in document.items() if key != "checks"}
-    click.echo(json.dumps({"progress": told}))
+    row = {key: value for key, value in document.items() if key != "checks"}
+    click.echo(json.dumps({"progress": row}))

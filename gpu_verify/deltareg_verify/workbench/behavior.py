@@ -124,7 +124,7 @@ def run(wanted: BehaviorRequest) -> Mapping[str, object]:
         a = TorchEngine(a_base, effects, suite=suite, device=device)
         effects = _effects(wanted.b, b_base, stack)
         b = a.beside(effects) if is_same_base else TorchEngine(b_base, effects, suite=suite, device=device)
-        found = compare(
+        document = compare(
             RunningSide(EngineSide(a, _state(wanted.a)), partial(continue_text, a)),
             RunningSide(EngineSide(b, _state(wanted.b)), partial(continue_text, b)),
             inputs,
@@ -132,8 +132,8 @@ def run(wanted: BehaviorRequest) -> Mapping[str, object]:
             top=wanted.top,
             seed=suite.seed,
         )
-        told = {"same_base": is_same_base, "device": environment(device)["device"]}
-        return {**found, **told, "dtype": a.dtype}
+        facts = {"same_base": is_same_base, "device": environment(device)["device"]}
+        return {**document, **facts, "dtype": a.dtype}
 
 
 def _suite(path: Path | None) -> Suite:

@@ -35,40 +35,40 @@ def compare(
     if not inputs.sets:
         rows += rows_of_probe(a, b)
     worst = sorted(rows, key=lambda row: row.gravity, reverse=True)[:top]
-    told = [{**_row(row), "continued": _compare_continuations(row, a, b, tokens)} for row in worst]
-    found = [row.contrast for row in rows if row.contrast is not None]
-    is_alike = len(found) == len(rows) and all(one.is_alike for one in found)
+    examples = [{**_row(row), "continued": _compare_continuations(row, a, b, tokens)} for row in worst]
+    contrasts = [row.contrast for row in rows if row.contrast is not None]
+    is_alike = len(contrasts) == len(rows) and all(one.is_alike for one in contrasts)
     return {
-        "is_different": not is_alike or any(_parts(one["continued"]) for one in told),
+        "is_different": not is_alike or any(_parts(one["continued"]) for one in examples),
         "source": inputs.source,
         "samples": len(rows),
-        **_totals(found, seed),
+        **_totals(contrasts, seed),
         "by_sample": [_apart(row) for row in rows],
-        "prompts": told,
+        "prompts": examples,
         "measures": [_measure(one, inputs, a, b, seed) for one in inputs.measures],
         "notes": _notes(inputs, rows),
     }
 
 
 def _row(row: BehaviorRow) -> dict[str, object]:
-    found = row.contrast
+    contrast = row.contrast
     return _apart(row) | {
         "text": row.text[:_MOST_TEXT],
-        "places": None if found is None else found.places,
-        "mean_abs": None if found is None else _finite(found.mean_abs),
+        "places": None if contrast is None else contrast.places,
+        "mean_abs": None if contrast is None else _finite(contrast.mean_abs),
     }
 
 
 def _apart(row: BehaviorRow) -> dict[str, object]:
     """Say how far the two are apart on a sample; nothing where that cannot be said."""
-    found = row.contrast
+    contrast = row.contrast
     fields: dict[str, object] = {"set": row.name, "number": row.number}
-    if found is None:
+    if contrast is None:
         return fields | dict.fromkeys(("kl", "agreement", "cosine"))
     return fields | {
-        "kl": None if found.kl is None else found.kl / found.places,
-        "agreement": None if found.agreed is None else found.agreed / found.places,
-        "cosine": None if found.cosine is None else _finite(found.cosine),
+        "kl": None if contrast.kl is None else contrast.kl / contrast.places,
+        "agreement": None if contrast.agreed is None else contrast.agreed / contrast.places,
+        "cosine": None if contrast.cosine is None else _finite(contrast.cosine),
     }
 
 
@@ -105,8 +105,8 @@ def _totals(found: Sequence[Contrast], seed: int) -> dict[str, object]:
     agreement = _ratio(((one.agreed or 0, one.places) for one in scored), seed)
     apart = _ratio(((one.mean_abs * one.places, one.places) for one in found), seed)
     cosine = _ratio(((one.cosine, 1) for one in found if one.cosine is not None), seed)
-    named = {"kl": kl, "agreement": agreement, "mean_abs": apart, "cosine": cosine}
-    return {name: None if value is None else _estimate(value) for name, value in named.items()}
+    totals = {"kl": kl, "agreement": agreement, "mean_abs": apart, "cosine": cosine}
+    return {name: None if value is None else _estimate(value) for name, value in totals.items()}
 
 
 def _ratio(pairs: Iterable[tuple[float, float]], seed: int) -> Estimate | None:
@@ -117,16 +117,16 @@ def _ratio(pairs: Iterable[tuple[float, float]], seed: int) -> Estimate | None:
 def _measure(one: MeasureSpec, inputs: ComparisonInputs, a: RunningSide, b: RunningSide, seed: int) -> Document:
     more = {} if one.within is None else {"within": one.within}
     samples = inputs.sets[one.probes]
-    found: MeasureChange | None = MEASURES[one.measure](a.side, b.side, samples, seed=seed, **more)
+    change: MeasureChange | None = MEASURES[one.measure](a.side, b.side, samples, seed=seed, **more)
     fields: dict[str, object] = {"name": one.name, "measure": one.measure, "set": one.probes}
-    if found is None:
+    if change is None:
         return fields | dict.fromkeys(("a", "b", "change", "change_is", "is_decided"))
     return fields | {
-        "a": _estimate(found.a),
-        "b": _estimate(found.b),
-        "change": _estimate(found.change) if found.is_alike else None,
-        "change_is": "factor" if found.is_factor else "difference",
-        "is_decided": found.is_decided,
+        "a": _estimate(change.a),
+        "b": _estimate(change.b),
+        "change": _estimate(change.change) if change.is_alike else None,
+        "change_is": "factor" if change.is_factor else "difference",
+        "is_decided": change.is_decided,
     }
 
 
@@ -139,9 +139,9 @@ def _finite(value: float) -> float | None:
 
 
 def _notes(inputs: ComparisonInputs, rows: Sequence[BehaviorRow]) -> list[str]:
-    found = [row.contrast for row in rows if row.contrast is not None]
-    sick = sum(1 for one in found if one.agreed is not None and one.kl is None)
-    narrower = max((one.narrower for one in found), default=0)
+    contrasts = [row.contrast for row in rows if row.contrast is not None]
+    sick = sum(1 for one in contrasts if one.agreed is not None and one.kl is None)
+    narrower = max((one.narrower for one in contrasts), default=0)
     notes = [
         f"of {name} the first {inputs.most} of {len(samples)} samples were compared one by one"
         for name, samples in inputs.sets.items()
@@ -149,8 +149,8 @@ def _notes(inputs: ComparisonInputs, rows: Sequence[BehaviorRow]) -> list[str]:
     ]
     if inputs.source == "probe":
         notes.append("compared on a seeded probe; prompts of your own tell more")
-    if len(found) < len(rows):
-        notes.append(f"outputs that cannot be compared: of {_samples(len(rows) - len(found))}")
+    if len(contrasts) < len(rows):
+        notes.append(f"outputs that cannot be compared: of {_samples(len(rows) - len(contrasts))}")
     if sick:
         notes.append(f"values that are not finite: on {_samples(sick)}")
     if narrower:

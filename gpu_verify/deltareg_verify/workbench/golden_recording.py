@@ -99,26 +99,26 @@ def _record(wanted: GoldenRequest, base: BaseFolder, delta: Folder) -> dict[str,
     from deltareg.golden.recording import origin_of, write
     from deltareg_verify.engine.torch_engine import class_with_place, load_alone, prepare_device
 
-    found = assess(delta.files, delta.tensors, base.view)
-    if found.errors:
-        raise Refused(found.account.problems)
+    assessment = assess(delta.files, delta.tensors, base.view)
+    if assessment.errors:
+        raise Refused(assessment.account.problems)
     account = account_served(delta.files, delta.tensors, base.view, find_class=class_with_place)
     alone = load_alone(
         as_served(base, account),
         account.effects,
-        found.kind.source.library,
+        assessment.kind.source.library,
         delta.path,
         suite=built_in(DEFAULT_SUITE),
         device=prepare_device(wanted.device, threads=0),
     )
     if alone.module is None:
         raise _why_not(alone.said)
-    given = _inputs(wanted, alone)
+    inputs = _inputs(wanted, alone)
     try:
-        samples = [sample_of(arrays, alone.outputs(arrays)) for arrays in given]
+        samples = [sample_of(arrays, alone.outputs(arrays)) for arrays in inputs]
     except (IndexError, RuntimeError, TypeError, ValueError) as error:
-        told = f"{alone.said.library} does not run on these inputs: {error}"
-        raise InvalidInput(told) from error
+        message = f"{alone.said.library} does not run on these inputs: {error}"
+        raise InvalidInput(message) from error
     origin = origin_of(alone.module, "by_library", delta.path)
     write(GoldenOutputs(tuple(samples), origin), delta.path / GOLDEN_FILE)
     return _describe_recording(delta.path / GOLDEN_FILE, origin, alone.said, len(samples))
@@ -142,8 +142,8 @@ def _inputs(wanted: GoldenRequest, alone: "StandaloneDelta") -> list[Arrays]:
             )
         return [probe]
     texts = wanted.prompts or PROMPTS
-    made = [encode_text(module, tokenizer, text, wanted.most_tokens) for text in texts]
-    return [{name: value.numpy() for name, value in one.items() if name in probe} for one in made]
+    encoded = [encode_text(module, tokenizer, text, wanted.most_tokens) for text in texts]
+    return [{name: value.numpy() for name, value in one.items() if name in probe} for one in encoded]
 
 
 def _why_not(said: SecondOpinion) -> InvalidInput | Misconfigured:

@@ -112,9 +112,9 @@ def run(wanted: PilotRequest) -> Fields:
     from deltareg_verify.engine.torch_engine import TorchEngine, class_with_place, prepare_device, quieten
 
     quieten()
-    told = {"has_template": _prepare(wanted)}
+    document = {"has_template": _prepare(wanted)}
     if not wanted.versions:
-        return {**told, "items": [], "is_cut": False, "notes": []}
+        return {**document, "items": [], "is_cut": False, "notes": []}
     with ExitStack() as stack:
         base = stack.enter_context(open_base(wanted.base, Cache(wanted.cache)))
         suite = replace(built_in(DEFAULT_SUITE), sets={_PROBES: ProbeSet(_PROBES, "")})
@@ -123,7 +123,7 @@ def run(wanted: PilotRequest) -> Fields:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pilot-")))
         comparing = _Comparing(wanted, trials, scratch, stack)
         items = list(comparing.go())
-        return {**told, "items": items, "is_cut": comparing.is_cut, "notes": comparing.notes}
+        return {**document, "items": items, "is_cut": comparing.is_cut, "notes": comparing.notes}
 
 
 def _prepare(wanted: PilotRequest) -> bool | None:
@@ -131,12 +131,12 @@ def _prepare(wanted: PilotRequest) -> bool | None:
     if wanted.chats:
         from deltareg_verify.engine.torch_engine.preparing import render_chats
 
-        found = render_chats(wanted.base, wanted.chats)
-        if found is not None:
-            lines = (json.dumps({"text": text, "target": said}) for text, said in found)
+        pairs = render_chats(wanted.base, wanted.chats)
+        if pairs is not None:
+            lines = (json.dumps({"text": text, "target": target}) for text, target in pairs)
             path = wanted.out / wanted.sets["in_domain"][1]
             path.write_text("".join(f"{line}\n" for line in lines))
-        return found is not None
+        return pairs is not None
     if wanted.images:
         _write_images(wanted, wanted.out / wanted.sets["in_domain"][1])
     return None
@@ -181,12 +181,12 @@ class _Comparing:
                 self.is_cut = True
                 return
             before = [None] + ([there[at - 1]] if at else [])
-            for name, given in samples.items():
+            for name, probe_samples in samples.items():
                 for other in before:
-                    found = self._change(name, other, there[at], given)
-                    if found is not None:
-                        told = _BASE if other is None else other.ref
-                        yield {"set": name, "a": told, "b": there[at].ref, **found}
+                    change = self._change(name, other, there[at], probe_samples)
+                    if change is not None:
+                        rival = _BASE if other is None else other.ref
+                        yield {"set": name, "a": rival, "b": there[at].ref, **change}
 
     def _there(self) -> Iterator["_There"]:
         """Bring the versions onto the base; of one that is alone, seeded siblings as well."""
@@ -222,8 +222,8 @@ class _Comparing:
 
     def _samples(self, name: str) -> Samples:
         file = self.wanted.sets[name][1]
-        found = read_samples(ProbeSet(name, file), (self.wanted.out / file).read_bytes())
-        return rows_of(found, slice(self.wanted.most))
+        samples = read_samples(ProbeSet(name, file), (self.wanted.out / file).read_bytes())
+        return rows_of(samples, slice(self.wanted.most))
 
     def _change(self, name: str, before: "_There | None", after: "_There", samples: Samples) -> Fields | None:
         check = self.wanted.sets[name][0]
@@ -233,10 +233,10 @@ class _Comparing:
                 return self._by_blocks(check, before, after, samples)
             ours = EngineSide(after.engine, "attached")
             theirs = EngineSide(after.engine, "base") if before is None else EngineSide(before.engine, "attached")
-            found: MeasureChange | None = measure(theirs, ours, samples, seed=0)
+            change: MeasureChange | None = measure(theirs, ours, samples, seed=0)
         except (IndexError, RuntimeError, TypeError, ValueError) as error:
             raise InvalidInput(f"the network does not run on these samples: {error}") from error
-        return None if found is None else _on_scale(found)
+        return None if change is None else _on_scale(change)
 
     def _by_blocks(self, check: str, before: "_There | None", after: "_There", samples: Samples) -> Fields | None:
         """Measure by the check itself, whole and in blocks, whose differences tell the spread."""
@@ -251,11 +251,11 @@ class _Comparing:
             for start, stop in pairwise(edges.tolist())
         ]
         steps = [_step(part, is_factor=is_factor) for part in parts if part is not None]
-        kept = [step for step in steps if math.isfinite(step)]
+        finite = [step for step in steps if math.isfinite(step)]
         change = _step(whole, is_factor=is_factor)
-        if len(kept) < 2 or not math.isfinite(change):
+        if len(finite) < 2 or not math.isfinite(change):
             return None
-        spread = float(np.std(kept, ddof=1)) * math.sqrt(len(samples) / len(kept))
+        spread = float(np.std(finite, ddof=1)) * math.sqrt(len(samples) / len(finite))
         return {"change": change, "spread": spread, "n": len(samples), "a_value": whole[0], "b_value": whole[1]}
 
     def _run_check(
@@ -263,8 +263,8 @@ class _Comparing:
     ) -> tuple[float, float] | None:
         form = CATALOGUE[check]
         own = {name: value for name, value in self.wanted.parameters.items() if name in form.parameters}
-        given = {**form.parameters, **own, "least_samples": 1}
-        parameters = {name: value for name, value in given.items() if value is not None}
+        check_parameters = {**form.parameters, **own, "least_samples": 1}
+        parameters = {name: value for name, value in check_parameters.items() if value is not None}
         against = "base" if before is None else "promoted"
         spec = CheckSpec(check, required=False, parameters=parameters, check=check, against=against, probes=_PROBES)
         case = self.trials.case(
@@ -273,10 +273,10 @@ class _Comparing:
             engine=after.engine,
             samples=lambda _: samples,
         )
-        found = all_checks()[check].run(case, spec)
-        if not isinstance(found.value, float) or not isinstance(found.baseline, float):
+        finding = all_checks()[check].run(case, spec)
+        if not isinstance(finding.value, float) or not isinstance(finding.baseline, float):
             return None
-        return found.baseline, found.value
+        return finding.baseline, finding.value
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,14 +91,14 @@ def run(wanted: ProbeRequest) -> dict[str, object]:
         open_base(wanted.base, Cache(wanted.cache)) as base,
         open_folder(wanted.delta, convention=wanted.convention) as delta,
     ):
-        found = assess_stored(delta, base)
+        assessment = assess_stored(delta, base)
         account = account_served(delta.files, delta.tensors, base.view, find_class=class_with_place)
-        served = as_served(base, account)
-        effects = select_effects(account.effects, wanted.include, served.view.names)
-        engine = TorchEngine(served, effects, suite=built_in(DEFAULT_SUITE), device=device)
+        served_base = as_served(base, account)
+        effects = select_effects(account.effects, wanted.include, served_base.view.names)
+        engine = TorchEngine(served_base, effects, suite=built_in(DEFAULT_SUITE), device=device)
         if wanted.is_folded and not engine.is_foldable:
             raise InvalidInput(
-                f"a {found.kind.name} acts on activations and cannot be folded", fix="leave --folded out"
+                f"a {assessment.kind.name} acts on activations and cannot be folded", fix="leave --folded out"
             )
         state: State = "folded" if wanted.is_folded else "attached"
         try:

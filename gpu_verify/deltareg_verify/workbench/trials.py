@@ -101,15 +101,15 @@ class Trials:
         """
         with ExitStack() as stack:
             folder = stack.enter_context(open_folder(path, convention=convention))
-            found = assess(folder.files, folder.tensors, self.base.view)
-            if found.errors:
-                raise Refused(found.errors)
-            numbers = examine_numbers(found.account, folder.tensors, self.base.tensors, folder.files)
+            assessment = assess(folder.files, folder.tensors, self.base.view)
+            if assessment.errors:
+                raise Refused(assessment.errors)
+            numbers = examine_numbers(assessment.account, folder.tensors, self.base.tensors, folder.files)
             wrong = [problem for problem in numbers if problem.severity == "error"]
             if wrong:
                 raise Refused(wrong)
-            served = account_served(folder.files, folder.tensors, self.base.view, find_class=self.find_class)
-            yield TrialDelta(folder, found, served)
+            account = account_served(folder.files, folder.tensors, self.base.view, find_class=self.find_class)
+            yield TrialDelta(folder, assessment, account)
 
     def engine(self, delta: TrialDelta, *, is_fixed: bool = False) -> DeltaEngine:
         """Bring a delta onto the base, which is loaded once for all that see it alike."""
@@ -118,8 +118,8 @@ class Trials:
         if key not in self._roots:
             self._roots[key] = self.make(base, delta.account.effects)
             self._answers[key] = {}
-        made = self._roots[key].beside(delta.account.effects)
-        return remembering(made, self._answers[key], is_fixed=is_fixed)
+        engine = self._roots[key].beside(delta.account.effects)
+        return remembering(engine, self._answers[key], is_fixed=is_fixed)
 
     def judge(self, path: Path, *, convention: str = "", incumbent: DeltaEngine | None = None) -> TrialOutcome:
         """Put a delta through push's look and the checks of the suite.
@@ -176,8 +176,8 @@ class Trials:
 
         The best of the last few is taken for the one before: no verdict here says which it is.
         """
-        named = {one.against for one in self.suite.checks} | {one.reference for one in self.suite.checks}
-        best = {} if incumbent is None else {name: incumbent for name in named if name.startswith(_BEST)}
+        names = {one.against for one in self.suite.checks} | {one.reference for one in self.suite.checks}
+        best = {} if incumbent is None else {name: incumbent for name in names if name.startswith(_BEST)}
         return {**best, **self.references}
 
     def _manifest(self, delta: TrialDelta) -> Manifest:

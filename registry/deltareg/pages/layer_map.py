@@ -66,8 +66,8 @@ def layer_map(manifest: Manifest) -> LayerMap:
         if count is None:
             return MapCell(style="neither", description=f"{_name(place)}: nothing")
         shapes = ", ".join(f"{t.role} {' by '.join(map(str, t.shape))}" for t in places[place][:4])
-        told = f"{_name(place)}: {count:,} elements, {shapes}"
-        return MapCell(style=f"h{_step(count, least, most)}", description=told)
+        description = f"{_name(place)}: {count:,} elements, {shapes}"
+        return MapCell(style=f"h{_step(count, least, most)}", description=description)
 
     made = _build_map([places], cell)
     return made.model_copy(update={"least": least, "most": most})

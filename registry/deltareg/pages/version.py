@@ -140,12 +140,12 @@ def _verdicts(ask: ViewRequest) -> VerdictsPage:
 def _split_checks(verdict: VerdictInfo) -> ShownVerdict:
     silent = [check for check in verdict.checks if check.verdict in _SILENT]
     passed = [check for check in verdict.checks if check.verdict == "pass"]
-    told = [check for check in verdict.checks if check.verdict not in {*_SILENT, "pass"}]
-    told.sort(key=lambda check: check.verdict != "fail")
-    if verdict.verdict == "pass" or not told:
-        told, passed = [*told, *passed], []
+    checks = [check for check in verdict.checks if check.verdict not in {*_SILENT, "pass"}]
+    checks.sort(key=lambda check: check.verdict != "fail")
+    if verdict.verdict == "pass" or not checks:
+        checks, passed = [*checks, *passed], []
     reasons = Counter(check.detail for check in silent if check.verdict == "skipped")
-    return ShownVerdict(verdict, told, passed, silent, next((reason for reason, _ in reasons.most_common(1)), ""))
+    return ShownVerdict(verdict, checks, passed, silent, next((reason for reason, _ in reasons.most_common(1)), ""))
 
 
 def _files(ask: ViewRequest) -> FilesPage:

@@ -203,8 +203,8 @@ def _labels_copied(seen: BatchCounts, form: Form) -> Oddity | None:
 def _padding_learnt(seen: BatchCounts, _: Form) -> Oddity | None:
     if seen.padded <= _FEW * seen.places:
         return None
-    told = f"{seen.padded} of {seen.places} labels are the padding token"
-    return Oddity(told, f"give padding the label {IGNORED}")
+    description = f"{seen.padded} of {seen.places} labels are the padding token"
+    return Oddity(description, f"give padding the label {IGNORED}")
 
 
 def _end_not_learnt(seen: BatchCounts, _: Form) -> Oddity | None:
@@ -219,8 +219,8 @@ def _end_not_learnt(seen: BatchCounts, _: Form) -> Oddity | None:
 def _inputs_repeat(seen: BatchCounts, _: Form) -> Oddity | None:
     if seen.runs < _LEAST_RUNS or seen.distinct >= _LEAST_DISTINCT * seen.runs:
         return None
-    told = f"{seen.distinct} of {seen.runs} runs of {_RUN} tokens are new to their text"
-    return Oddity(f"texts repeat themselves: {told}", "look at what the data loader gives")
+    description = f"{seen.distinct} of {seen.runs} runs of {_RUN} tokens are new to their text"
+    return Oddity(f"texts repeat themselves: {description}", "look at what the data loader gives")
 
 
 def _pixels_as_they_are(seen: BatchCounts, _: Form) -> Oddity | None:

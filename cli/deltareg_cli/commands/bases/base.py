@@ -118,8 +118,8 @@ def push(
     already, deltareg base register is enough. Fine-tunes that were pushed where a registered base
     was not at hand are stored anew once it is kept, in much less room.
     """
-    found = invocation.client.bases.push(path, name, variant_of=variant_of, quantised=quantised, hub_ids=hub_ids)
-    _show_added(invocation, found)
+    base_info = invocation.client.bases.push(path, name, variant_of=variant_of, quantised=quantised, hub_ids=hub_ids)
+    _show_added(invocation, base_info)
 
 
 @command(
@@ -159,8 +159,10 @@ def register(
     With --variant-of, the folder holds the weights of that base in few bits. Its config, names and
     shapes have to say so; about the numbers the registry believes you.
     """
-    found = invocation.client.bases.register(path, name, variant_of=variant_of, quantised=quantised, hub_ids=hub_ids)
-    _show_added(invocation, found)
+    base_info = invocation.client.bases.register(
+        path, name, variant_of=variant_of, quantised=quantised, hub_ids=hub_ids
+    )
+    _show_added(invocation, base_info)
 
 
 @command("ls", Example("all of them", "deltareg base ls"), see_also=("base show",))
@@ -180,9 +182,9 @@ def ls(invocation: Invocation, *, limit: int, cursor: str | None) -> None:
 @click.pass_obj
 def show(invocation: Invocation, name: str) -> None:
     """Show a base: fingerprint, size, and where it lies."""
-    found = invocation.client.bases.show(name)
-    blocks = _blocks(found, "", now=invocation.now)
-    invocation.output.show(CommandResult(as_it_is(found, *FIRST), blocks, [found.name]))
+    base_info = invocation.client.bases.show(name)
+    blocks = _blocks(base_info, "", now=invocation.now)
+    invocation.output.show(CommandResult(as_it_is(base_info, *FIRST), blocks, [base_info.name]))
 
 
 @command(
@@ -247,27 +249,27 @@ def fingerprint(invocation: Invocation, path: Path) -> None:
 
     Digests of files that have not changed are remembered, so the second time is fast.
     """
-    found = invocation.client.bases.fingerprint(path)
+    info = invocation.client.bases.fingerprint(path)
     document: dict[str, object] = {
-        "root": str(found.root),
-        "tensors": found.tensors,
-        "size_bytes": found.size_bytes,
-        "model_type": found.model_type,
-        "config_digest": str(found.config_digest),
-        "tokenizer_digest": str(found.tokenizer_digest or ""),
-        "identity": str(found.identity),
-        "parts": {name: str(digest) for name, digest in found.parts.items()},
+        "root": str(info.root),
+        "tensors": info.tensors,
+        "size_bytes": info.size_bytes,
+        "model_type": info.model_type,
+        "config_digest": str(info.config_digest),
+        "tokenizer_digest": str(info.tokenizer_digest or ""),
+        "identity": str(info.identity),
+        "parts": {name: str(digest) for name, digest in info.parts.items()},
     }
     facts = FactsBlock(
         [
-            ("root", str(found.root)),
-            ("tensors", f"{count(found.tensors, 'tensor')}, {size(found.size_bytes)}"),
-            ("type", found.model_type),
-            ("identity", str(found.identity)),
-            *_parts({name: str(digest) for name, digest in found.parts.items()}),
+            ("root", str(info.root)),
+            ("tensors", f"{count(info.tensors, 'tensor')}, {size(info.size_bytes)}"),
+            ("type", info.model_type),
+            ("identity", str(info.identity)),
+            *_parts({name: str(digest) for name, digest in info.parts.items()}),
         ]
     )
-    invocation.output.show(CommandResult(document, [TitleBlock(str(path)), facts], [str(found.root)]))
+    invocation.output.show(CommandResult(document, [TitleBlock(str(path)), facts], [str(info.root)]))
 
 
 def base_table(found: Sequence[BaseInfo], *, now: datetime) -> TableBlock:
@@ -331,7 +333,7 @@ def _show_added(invocation: Invocation, base: BaseInfo) -> None:
 
 
 def _blocks(base: BaseInfo, note: str, *, now: datetime) -> list[Block]:
-    stored = f"stored in {size(base.stored_bytes)}" if base.is_stored else "registered, not stored"
+    storage = f"stored in {size(base.stored_bytes)}" if base.is_stored else "registered, not stored"
     relations = [f"{item.relation} {item.name or short(item.root)}" for item in base.relations]
     full = f"{base.variant_of.name}, as {base.quantised}" if base.variant_of else ""
     made_of: list[Text] = []
@@ -349,7 +351,7 @@ def _blocks(base: BaseInfo, note: str, *, now: datetime) -> list[Block]:
                 ("variant of", full),
                 ("variants", ", ".join(base.variants)),
                 ("on the hub", ", ".join(base.hub_ids)),
-                ("bytes", [stored, proof_cell(base.proof)]),
+                ("bytes", [storage, proof_cell(base.proof)]),
                 ("sent", size(base.uploaded_bytes) if base.uploaded_bytes else ""),
                 ("lies at", base.location or ""),
                 ("relations", ", ".join(relations)),
@@ -371,8 +373,8 @@ def _identity(base: BaseInfo) -> list[Text]:
 
 def _parts(parts: Mapping[str, str]) -> list[tuple[str, Text]]:
     """Show the digests of a base's parts; that of its tensors is the root."""
-    told = {name: digest for name, digest in parts.items() if name != "tensors"}
-    return [(name.replace("_", " "), Cell(short(digest), "dim")) for name, digest in told.items()]
+    others = {name: digest for name, digest in parts.items() if name != "tensors"}
+    return [(name.replace("_", " "), Cell(short(digest), "dim")) for name, digest in others.items()]
 
 
 for _command in (push, register, ls, show, compat, prove, fingerprint, diff, rename, rm):

@@ -29,9 +29,11 @@ def diff(invocation: Invocation, name: str, other: str) -> None:
     config. Of the config the keys are named with both values, of all others the files. What differs
     beside the parts, a README or the release that wrote the config, decides nothing.
     """
-    found = invocation.client.bases.diff(name, other)
+    comparison = invocation.client.bases.diff(name, other)
     invocation.output.show(
-        CommandResult(as_it_is(found, "base", "other"), _blocks(found), [d.part for d in found.differences])
+        CommandResult(
+            as_it_is(comparison, "base", "other"), _blocks(comparison), [d.part for d in comparison.differences]
+        )
     )
 
 
@@ -43,10 +45,10 @@ def _blocks(found: BaseDiff) -> list[Block]:
         for detail in one.details or ["differ"]
     ]
     beside = ", ".join(found.without_effect)
-    told: list[Text] = [Cell(f"without effect: {beside}", "dim")] if beside else []
+    notes: list[Text] = [Cell(f"without effect: {beside}", "dim")] if beside else []
     table = TableBlock([Column("part"), Column("difference")], rows, if_empty="they are the same in every part")
     blocks: list[Block] = [TitleBlock(f"{found.base} → {found.other}", tensors), table]
-    return [*blocks, LinesBlock([told])] if told else blocks
+    return [*blocks, LinesBlock([notes])] if notes else blocks
 
 
 @command(
@@ -61,9 +63,9 @@ def rename(invocation: Invocation, name: str, to: str) -> None:
     Nothing that was pushed onto it changes. A name that a base had is never another one's, so
     scripts and configs that say it go on working. The new name lies in the namespace of the old.
     """
-    found = invocation.client.bases.rename(name, to)
-    lines = LinesBlock([[Cell(found.name, "name"), f"is what {name} leads to"]])
-    invocation.output.show(CommandResult(as_it_is(found, *FIRST), [lines], [found.name]))
+    renamed = invocation.client.bases.rename(name, to)
+    lines = LinesBlock([[Cell(renamed.name, "name"), f"is what {name} leads to"]])
+    invocation.output.show(CommandResult(as_it_is(renamed, *FIRST), [lines], [renamed.name]))
 
 
 @command(
@@ -85,8 +87,8 @@ def rm(invocation: Invocation, name: str) -> None:
     is_dry = invocation.globals.dry_run
     if not is_dry:
         invocation.confirm(f"Delete the base {name}?")
-    found = invocation.client.bases.delete(name, dry_run=is_dry)
-    told = "would be deleted" if is_dry else f"is deleted; {LATER}"
-    document = {**as_it_is(found, *FIRST), "dry_run": is_dry}
-    lines = LinesBlock([[Cell(found.name, "name"), told]])
-    invocation.output.show(CommandResult(document, [lines], [found.name]))
+    deleted = invocation.client.bases.delete(name, dry_run=is_dry)
+    outcome = "would be deleted" if is_dry else f"is deleted; {LATER}"
+    document = {**as_it_is(deleted, *FIRST), "dry_run": is_dry}
+    lines = LinesBlock([[Cell(deleted.name, "name"), outcome]])
+    invocation.output.show(CommandResult(document, [lines], [deleted.name]))

@@ -98,9 +98,9 @@ def campaign(
     if markdown is not None:
         put_card(report.to_markdown(), markdown)
     ids = [line.ref for line in report.lines if line.outcome != "done"]
-    found = report if begun is None else begun
+    report_shown = report if begun is None else begun
     blocks = [*([] if begun is None else _describe_start(begun)), *_blocks(report)]
-    invocation.output.show(CommandResult(found.to_dict(), blocks, ids))
+    invocation.output.show(CommandResult(report_shown.to_dict(), blocks, ids))
     return ExitStatus.INVALID if begun is not None and begun.failed else ExitStatus.DONE
 
 
@@ -142,11 +142,11 @@ def _blocks(report: "CampaignReport") -> list[Block]:
         ]
         for line in report.lines
     ]
-    found = {line.outcome for line in report.lines}
+    outcomes = {line.outcome for line in report.lines}
     steps: list[Sequence[Text]] = [
         [Cell(name, _TONES[name]), text.format(old=report.old, new=report.new)]
         for name, text in _NEXT.items()
-        if name in found
+        if name in outcomes
     ]
     blocks: list[Block] = [
         TitleBlock(f"{report.old} -> {report.new}", count(len(report.lines), "line")),

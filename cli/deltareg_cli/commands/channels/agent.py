@@ -187,16 +187,16 @@ def run(
     )
     if once:
         options = replace(options, report_s=_between_runs(every))
-        found = invocation.client.fleet.agent(opened, followed, options).once()
-        document = {"agent": options.agent, "items": [each.model_dump() for each in found]}
-        ids = [f"{each.channel} v{each.version}" for each in found]
-        invocation.output.show(CommandResult(document, [observed_table(found)], ids))
+        observed = invocation.client.fleet.agent(opened, followed, options).once()
+        document = {"agent": options.agent, "items": [each.model_dump() for each in observed]}
+        ids = [f"{each.channel} v{each.version}" for each in observed]
+        invocation.output.show(CommandResult(document, [observed_table(observed)], ids))
         return
-    made = invocation.client.fleet.agent(opened, followed, options, on_event=lambda event: _tell(invocation, event))
+    versions = invocation.client.fleet.agent(opened, followed, options, on_event=lambda event: _tell(invocation, event))
     # Being stopped is how an agent ends, and no failure.
-    ask_on_signals(made.stop, signal.SIGINT, signal.SIGTERM)
+    ask_on_signals(versions.stop, signal.SIGINT, signal.SIGTERM)
     invocation.output.note(f"{options.agent} follows {', '.join(channels)}. Ctrl-C stops it")
-    made.run()
+    versions.run()
 
 
 def _llama(invocation: Invocation, engine: str, base: Path | None, restart: str | None) -> "LlamaOptions | None":

@@ -77,9 +77,9 @@ def create(invocation: Invocation, line: str, name: str) -> None:
 
     It asks for a passing smoke, as they do.
     """
-    found = invocation.client.channels.create(line, name)
-    blocks = channel_blocks(found, line, now=invocation.now)
-    invocation.output.show(CommandResult(fields(found), blocks, [found.channel]))
+    created = invocation.client.channels.create(line, name)
+    blocks = channel_blocks(created, line, now=invocation.now)
+    invocation.output.show(CommandResult(fields(created), blocks, [created.channel]))
 
 
 @command(
@@ -104,14 +104,14 @@ def show(invocation: Invocation, line: str, name: str | None, *, at: str | None)
     reported last. Moves that broke the glass are listed until somebody else has reviewed them.
     """
     line, name = _place(line, name)
-    found = invocation.client.channels.show(line, name, at=at)
-    document, blocks = fields(found), channel_blocks(found, line, now=invocation.now)
+    info = invocation.client.channels.show(line, name, at=at)
+    document, blocks = fields(info), channel_blocks(info, line, now=invocation.now)
     if at is None:
         ready = invocation.client.channels.readiness(line, name)
         followers = invocation.client.fleet.list(f"{line}@{name}", limit=200).items
         document |= {"readiness": fields(ready), "followers": [fields(follower) for follower in followers]}
         blocks += [*readiness_blocks(ready), *followers_of_channel(followers)]
-    invocation.output.show(CommandResult(document, blocks, [found.ref] if found.ref else []))
+    invocation.output.show(CommandResult(document, blocks, [info.ref] if info.ref else []))
 
 
 @command(
@@ -202,9 +202,9 @@ def review(invocation: Invocation, line: str, name: str, revision: int, *, messa
     It is due within a day; channel show and channel ls say so until it is done. It takes a token
     that allows approve, and the ledger keeps who has looked and what they found.
     """
-    found = invocation.client.channels.review(line, name, revision, message=message)
-    blocks = reviewed_blocks(found, line, name, now=invocation.now)
-    invocation.output.show(CommandResult(fields(found), blocks, [f"{line}@{name}#{revision}"]))
+    reviewed = invocation.client.channels.review(line, name, revision, message=message)
+    blocks = reviewed_blocks(reviewed, line, name, now=invocation.now)
+    invocation.output.show(CommandResult(fields(reviewed), blocks, [f"{line}@{name}#{revision}"]))
 
 
 @command(
@@ -223,9 +223,9 @@ def clear(invocation: Invocation, line: str, name: str, version: int, *, reason:
     A version that a channel was rolled back from is quarantined there; after this the gate judges
     it like any other.
     """
-    found = invocation.client.channels.clear_quarantine(line, name, version, reason=reason)
-    blocks = channel_blocks(found, line, now=invocation.now)
-    invocation.output.show(CommandResult(fields(found), blocks, [f"{line}:v{version}"]))
+    cleared = invocation.client.channels.clear_quarantine(line, name, version, reason=reason)
+    blocks = channel_blocks(cleared, line, now=invocation.now)
+    invocation.output.show(CommandResult(fields(cleared), blocks, [f"{line}:v{version}"]))
 
 
 def _place(line: str, name: str | None) -> tuple[str, str]:

@@ -88,8 +88,8 @@ def export(
     )
     for one in served:
         for why in one.unfit:
-            told = f"{one.line}@{one.channel} serves what it would not take now: {why}"
-            invocation.output.note(clean(f"warning: {told}"))
+            warning = f"{one.line}@{one.channel} serves what it would not take now: {why}"
+            invocation.output.note(clean(f"warning: {warning}"))
     raw = "---\n".join(write_yaml(manifest, is_ascii=True) for manifest in manifests)
     document = {"format": form, "items": list(manifests)}
     invocation.output.show(CommandResult(document, [], [one.exact for one in served], raw=raw))

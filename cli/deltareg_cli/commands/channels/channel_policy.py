@@ -49,9 +49,9 @@ def get(invocation: Invocation, line: str, name: str) -> None:
     """
     from deltareg.documents.yaml_document import write_yaml  # what other lines need not load
 
-    found = invocation.client.channels.policy(line, name)
-    raw = write_yaml(found.policy, is_ascii=True)
-    invocation.output.show(CommandResult(fields(found, "policy", "digest", "floors"), [], [found.digest], raw=raw))
+    current = invocation.client.channels.policy(line, name)
+    raw = write_yaml(current.policy, is_ascii=True)
+    invocation.output.show(CommandResult(fields(current, "policy", "digest", "floors"), [], [current.digest], raw=raw))
 
 
 @command(
@@ -79,10 +79,10 @@ def set_(invocation: Invocation, line: str, name: str, file: str, *, reason: str
     from deltareg.gate.policy_file import read_policy_file  # YAML, which reading needs not
 
     is_dry, raw = invocation.globals.dry_run, read_policy_bytes(file)
-    wanted = read_policy_file(raw)
-    change = invocation.client.channels.set_policy(line, name, wanted, reason=reason, dry_run=is_dry)
+    new_policy = read_policy_file(raw)
+    change = invocation.client.channels.set_policy(line, name, new_policy, reason=reason, dry_run=is_dry)
     blocks = change_blocks(change, f"{line}@{name}", is_dry=is_dry)
-    document = {**fields(change, "is_changed", "before", "after"), "warnings": warn_of_policy(invocation, wanted)}
+    document = {**fields(change, "is_changed", "before", "after"), "warnings": warn_of_policy(invocation, new_policy)}
     invocation.output.show(CommandResult(document, blocks, [change.digest]))
 
 

@@ -84,11 +84,11 @@ def ask(
     else:
         run = client.runs.show(show)
     require_done(wait_for(invocation, run, timeout_s=timeout), "answered")
-    found = client.runs.answers(run)
-    if found.why:
-        raise InvalidInput(found.why)
-    blocks = answer_blocks(found, has_prompt=show_prompt)
-    invocation.output.show(CommandResult(found.to_dict(), blocks, [run.id]))
+    answers = client.runs.answers(run)
+    if answers.why:
+        raise InvalidInput(answers.why)
+    blocks = answer_blocks(answers, has_prompt=show_prompt)
+    invocation.output.show(CommandResult(answers.to_dict(), blocks, [run.id]))
 
 
 def _check(refs: tuple[str, ...], prompt: str) -> None:

@@ -41,12 +41,12 @@ def card() -> None:
 @click.pass_obj
 def show(invocation: Invocation, ref: str) -> None:
     """Show what the card of a version says."""
-    found = invocation.client.versions.card(ref)
-    if found is None:
+    text = invocation.client.versions.card(ref)
+    if text is None:
         raise NotFound(f"{ref} has no card", fix="write a README.md into the folder before it is pushed")
-    document = fields(found, "ref")
+    document = fields(text, "ref")
     document.pop("text", None)
-    invocation.output.show(CommandResult(document, [TitleBlock(found.ref), *card_blocks(found)], [found.ref]))
+    invocation.output.show(CommandResult(document, [TitleBlock(text.ref), *card_blocks(text)], [text.ref]))
 
 
 @command(

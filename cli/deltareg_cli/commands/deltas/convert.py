@@ -73,8 +73,8 @@ def _target(out: Path | None, to: str | None) -> tuple[Path, str]:
             raise InvalidInput(f"{to} is a layout: where its folder goes is not said", fix="--out DIR")
         return Path(str(to)), PUSHED
     if to is not None and to not in LAYOUTS:
-        known = ", ".join(LAYOUTS)
-        raise InvalidInput(f"no layout is called {to[:60]!r}", fix=f"--to takes one of {known}")
+        layouts = ", ".join(LAYOUTS)
+        raise InvalidInput(f"no layout is called {to[:60]!r}", fix=f"--to takes one of {layouts}")
     return out, to or PUSHED
 
 

@@ -140,26 +140,26 @@ def diff(
     _check(a, b, mode=mode, inputs=(prompts, suite))
     ReportPaths(html=report_html).check()
     is_whole = form == "html" or report_html is not None
-    report, found, modules = None, None, _MODULES if top is None else top
+    report, behavior, modules = None, None, _MODULES if top is None else top
     if mode != "behavior":
-        shown = ALL_MODULES if is_whole else modules
+        module_count = ALL_MODULES if is_whole else modules
         has_numbers = mode != "meta"
         report = (
-            compare_by_worker(invocation, a, b, top=shown, timeout_s=timeout)
+            compare_by_worker(invocation, a, b, top=module_count, timeout_s=timeout)
             if on == "worker" and has_numbers
-            else invocation.client.diff(a, b, top=shown, has_numbers=has_numbers)
+            else invocation.client.diff(a, b, top=module_count, has_numbers=has_numbers)
         )
     if mode in _BEHAVIOR:
-        found = compare_behavior(
+        behavior = compare_behavior(
             invocation, a, b, suite=suite, prompts=prompts, tokens=tokens, top=_PROMPTS if top is None else top, gpu=gpu
         )
-    page = difference_page(report, found, now=invocation.now) if is_whole else ""
+    page = difference_page(report, behavior, now=invocation.now) if is_whole else ""
     if report_html is not None:
         write_whole(report_html, page)
-    told = None if report is None else replace(report, modules=report.modules[:modules])
-    answer = _answer(told, found, is_markdown=form == "md")
+    shortened = None if report is None else replace(report, modules=report.modules[:modules])
+    answer = _answer(shortened, behavior, is_markdown=form == "md")
     invocation.output.show(replace(answer, raw=page) if form == "html" else answer)
-    return ExitStatus.DIFFERENT if exit_code and _is_different(report, found) else ExitStatus.DONE
+    return ExitStatus.DIFFERENT if exit_code and _is_different(report, behavior) else ExitStatus.DONE
 
 
 def _is_different(report: "DiffReport | None", found: Fields | None) -> bool:

@@ -6,7 +6,6 @@ from typing import cast
 import click
 
 from deltareg.errors import InvalidInput, NotFound
-from deltareg.words import CONVENTIONS
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
 from deltareg_cli.runs.golden_recorder import record as record_by_library
@@ -64,7 +63,7 @@ def golden() -> None:
 )
 @option(
     "--convention",
-    type=click.Choice(CONVENTIONS),
+    type=click.Choice(["absolute", "additive"]),
     help="What bias-only and sparse values are: new values, or differences.",
 )
 @gpu_option()
@@ -103,18 +102,18 @@ def record(
         "convention": convention or "",
         "device": f"cuda:{gpu}" if gpu.isdecimal() else gpu,
     }
-    found = record_by_library(invocation, request)
+    recording = record_by_library(invocation, request)
     blocks: list[Block] = [
         TitleBlock(str(folder), "recorded"),
         FactsBlock(
             [
-                ("golden outputs", str(found["told"])),
-                ("inputs", count(cast("int", found["samples"]), "forward")),
-                ("written to", str(found["file"])),
+                ("golden outputs", str(recording["told"])),
+                ("inputs", count(cast("int", recording["samples"]), "forward")),
+                ("written to", str(recording["file"])),
             ]
         ),
     ]
-    invocation.output.show(CommandResult(dict(found), blocks, [str(found["file"])]))
+    invocation.output.show(CommandResult(dict(recording), blocks, [str(recording["file"])]))
 
 
 @command("show", Example("of a folder", "deltareg golden show ./adapter"), see_also=("push",))
@@ -125,34 +124,34 @@ def show(invocation: Invocation, path: Path) -> None:
 
     Also whether its weights are still those that they were recorded with.
     """
-    found = invocation.client.folders.golden(path)
+    outputs = invocation.client.folders.golden(path)
     columns = [Column("forward", is_number=True), Column("inputs"), Column("outputs")]
     rows: list[list[Text]] = [
-        [str(number), ", ".join(one.inputs), ", ".join(one.outputs)] for number, one in enumerate(found.samples, 1)
+        [str(number), ", ".join(one.inputs), ", ".join(one.outputs)] for number, one in enumerate(outputs.samples, 1)
     ]
-    changed = ", ".join(found.changed)
+    changed = ", ".join(outputs.changed)
     blocks: list[Block] = [
-        TitleBlock(str(path), found.description),
+        TitleBlock(str(path), outputs.told),
         FactsBlock(
             [
                 ("weights", f"changed since: {changed}" if changed else "as they were"),
-                ("software", ", ".join(f"{k} {v}" for k, v in sorted(found.software.items()))),
-                ("packed base", found.quantised),
-                ("first batches", found.first_batches),
-                ("saved at", found.progress),
+                ("software", ", ".join(f"{k} {v}" for k, v in sorted(outputs.software.items()))),
+                ("packed base", outputs.quantised),
+                ("first batches", outputs.first_batches),
+                ("saved at", outputs.progress),
             ]
         ),
         TableBlock(columns, rows, if_empty="no forward was recorded"),
     ]
-    invocation.output.show(CommandResult(found.to_dict(), blocks, [found.how]))
+    invocation.output.show(CommandResult(outputs.to_dict(), blocks, [outputs.how]))
 
 
 def _base_folder(invocation: Invocation, base: str) -> Path:
     """Give the folder of a base: the one that is named, or where its bytes are on this machine."""
     if Path(base).is_dir():
         return Path(base).absolute()
-    with invocation.client.bases.fetch(base) as found:
-        return found.path.absolute()
+    with invocation.client.bases.fetch(base) as opened:
+        return opened.path.absolute()
 
 
 def _prompts(path: Path | None) -> list[str]:

@@ -178,19 +178,19 @@ def _push(
     from deltareg_cli.commands.deltas.push import push_answer, told_of_push  # brings NumPy
 
     client = invocation.client
-    with brought as found:
-        chosen = base or found.base or client.bases.named_in(found.folder)
-        told = message or f"imported from {found.source}"
+    with brought as origin:
+        base_name = base or origin.base or client.bases.named_in(origin.folder)
+        commit_message = message or f"imported from {origin.source}"
         report = client.push(
-            found.folder,
+            origin.folder,
             line,
-            base=chosen,
-            message=told,
+            base=base_name,
+            message=commit_message,
             parents=parents,
-            labels=found.all_labels() | labels,
+            labels=origin.all_labels() | labels,
             golden=None,
         )
-    invocation.output.note(clean(f"from {found.source}, made on {chosen}"))
+    invocation.output.note(clean(f"from {origin.source}, made on {base_name}"))
     told_of_push(invocation, report)
     invocation.output.show(push_answer(report, None))
 

@@ -82,9 +82,9 @@ def lint(
 
 def lint_answer(report: "LintReport", path: Path, *, engines: Sequence[str] = ()) -> CommandResult:
     """Show what was found; of engines those that were named, or all."""
-    judged = [each for each in report.servable if not engines or each.engine in engines]
-    served = [each for each in judged if each.is_servable]
-    others = [each for each in judged if not each.is_servable]
+    verdicts = [each for each in report.servable if not engines or each.engine in engines]
+    accepting = [each for each in verdicts if each.is_servable]
+    others = [each for each in verdicts if not each.is_servable]
     foldable = "can be folded into the base" if report.foldable else "can only be attached"
     foldable = foldable if report.kind else ""
     blocks: list[Block] = [
@@ -97,7 +97,7 @@ def lint_answer(report: "LintReport", path: Path, *, engines: Sequence[str] = ()
                 ("rank", [report.rank, Cell(f"scale {report.scale}" if report.scale else "", "dim")]),
                 ("stored as", report.dtype),
                 ("targets", "; ".join(describe_points(report.injection)) or _some(report.targets)),
-                ("served by", _lines(served)),
+                ("served by", _lines(accepting)),
                 ("not served by", Cell(_lines(others), "bad") if engines else _lines(others)),
                 ("evidence", report.evidence),
                 ("left out", ", ".join(report.left_out)),

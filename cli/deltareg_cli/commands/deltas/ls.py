@@ -57,8 +57,8 @@ def ls(
     """
     if name and "/" in name:
         if filters:
-            told = "--filter is for lines; the versions of one are chosen by --label"
-            raise InvalidInput(told, fix=f"deltareg search --in {name} --help")
+            problem = "--filter is for lines; the versions of one are chosen by --label"
+            raise InvalidInput(problem, fix=f"deltareg search --in {name} --help")
         versions = invocation.client.versions.list(name, labels=labels, cursor=cursor, limit=limit)
         if_empty = "no version has these labels" if labels else NO_VERSIONS
         table = version_table(versions.items, now=invocation.now, if_empty=if_empty)

@@ -28,15 +28,15 @@ PARAMETERS, RECORD, VERIFICATION = "Parameters", "For the record", "Verification
 
 def parse_weights(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> list[tuple[str, float]]:
     """Read `ns/name:v3=0.7` texts."""
-    found: list[tuple[str, float]] = []
+    weights: list[tuple[str, float]] = []
     for text in value:
         ref, _, weight = text.rpartition("=")
         try:
-            found.append((ref, float(weight)))
+            weights.append((ref, float(weight)))
         except ValueError as error:
-            told = f"{text[:120]!r} is not REF=WEIGHT, such as me/chat:v3=0.7"
-            raise click.BadParameter(told, ctx, param) from error
-    return found
+            problem = f"{text[:120]!r} is not REF=WEIGHT, such as me/chat:v3=0.7"
+            raise click.BadParameter(problem, ctx, param) from error
+    return weights
 
 
 @command(
@@ -171,6 +171,6 @@ def merge(
 
 
 def _plan(invocation: Invocation, parents: list[tuple[str, float]], options: "MergeOptions") -> ExitStatus:
-    found = invocation.client.versions.plan_merge(parents, options=options)
-    invocation.output.show(CommandResult(found.to_dict(), plan_blocks(found), []))
-    return ExitStatus.DONE if found.hindrance is None else exit_status(found.hindrance)
+    forecast = invocation.client.versions.plan_merge(parents, options=options)
+    invocation.output.show(CommandResult(forecast.to_dict(), plan_blocks(forecast), []))
+    return ExitStatus.DONE if forecast.hindrance is None else exit_status(forecast.hindrance)

@@ -213,9 +213,9 @@ def push(
         raise InvalidInput("--golden and --no-golden say two things", fix="leave one out")
     base = base or _base_in_config(invocation, path)
     if invocation.globals.dry_run:
-        found = client.lint(path, base=base, convention=convention or "")
-        invocation.output.show(lint_answer(found, path))
-        return ExitStatus.DONE if found.is_accepted else ExitStatus.INVALID
+        lint_report = client.lint(path, base=base, convention=convention or "")
+        invocation.output.show(lint_answer(lint_report, path))
+        return ExitStatus.DONE if lint_report.is_accepted else ExitStatus.INVALID
     labels = _labels_of_run(invocation, mlflow_run) | labels
     report = client.push(
         path,
@@ -234,8 +234,8 @@ def push(
     )
     told_of_push(invocation, report)
     if report.base_uploaded_bytes is not None:
-        told = f"is a base from now on: {size(report.base_uploaded_bytes)} sent for it"
-        invocation.output.note(f"{clean(report.version.base.name)} {told}")
+        note = f"is a base from now on: {size(report.base_uploaded_bytes)} sent for it"
+        invocation.output.note(f"{clean(report.version.base.name)} {note}")
     run = client.verify(report.version.ref, suite=suite or "smoke") if suite or wait else None
     if run is not None and wait:
         run = wait_for(invocation, run, timeout_s=wait_timeout)
@@ -288,9 +288,9 @@ def _base_in_config(invocation: Invocation, path: Path) -> str:
     Raises:
         InvalidInput: It names none, none that is known here, or more than one.
     """
-    found = invocation.client.bases.named_in(path)
-    invocation.output.note(clean(f"base: {found}, which adapter_config.json names"))
-    return found
+    base = invocation.client.bases.named_in(path)
+    invocation.output.note(clean(f"base: {base}, which adapter_config.json names"))
+    return base
 
 
 def _left_out(entries: Sequence[str]) -> str:
@@ -299,8 +299,8 @@ def _left_out(entries: Sequence[str]) -> str:
     for entry in entries:
         name, _, reason = entry.removesuffix(")").rpartition(" (")
         by_reason.setdefault(reason, []).append(name)
-    told = [f"{', '.join(names)} ({reason})" for reason, names in by_reason.items()]
-    return f"left out, {count(len(entries), 'file')}: {'; '.join(told)}"
+    parts = [f"{', '.join(names)} ({reason})" for reason, names in by_reason.items()]
+    return f"left out, {count(len(entries), 'file')}: {'; '.join(parts)}"
 
 
 def _why_it_waits(invocation: Invocation, ref: str) -> str:
@@ -319,9 +319,9 @@ def _proof_now(invocation: Invocation, version: VersionInfo) -> ProofState | Non
     if version.proof is None:  # an older server
         return None
     with suppress(WaitTimeout, NotFound):
-        found = runs.wait(runs.prove(version.ref), timeout_s=_PROOF_S).proof
-        if found is not None:
-            return found
+        state = runs.wait(runs.prove(version.ref), timeout_s=_PROOF_S).proof
+        if state is not None:
+            return state
     invocation.output.note(
         "its bytes are claimed still: a worker with a token of somebody else has to look;"
         f" then: deltareg prove {version.ref} --wait"

@@ -26,6 +26,6 @@ def restore(invocation: Invocation, ref: str) -> None:
     """
     if Ref.parse(ref).version is None:
         raise InvalidInput(f"{ref} does not name one version", fix="write ns/name:v3")
-    found = invocation.client.versions.restore(ref)
-    lines = LinesBlock([[Cell(found.ref, "name"), "is there"]])
-    invocation.output.show(CommandResult(as_it_is(found), [lines], [found.ref]))
+    version = invocation.client.versions.restore(ref)
+    lines = LinesBlock([[Cell(version.ref, "name"), "is there"]])
+    invocation.output.show(CommandResult(as_it_is(version), [lines], [version.ref]))

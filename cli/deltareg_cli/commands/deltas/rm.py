@@ -41,7 +41,7 @@ def rm(invocation: Invocation, ref: str) -> None:
     if not is_dry:
         invocation.confirm(f"Delete {ref}?")
     version = invocation.client.versions.delete(ref, dry_run=is_dry)
-    told = "would be deleted" if is_dry else f"is deleted; {LATER}"
+    outcome = "would be deleted" if is_dry else f"is deleted; {LATER}"
     document = {**as_it_is(version), "dry_run": is_dry}
-    lines = LinesBlock([[Cell(version.ref, "name"), told]])
+    lines = LinesBlock([[Cell(version.ref, "name"), outcome]])
     invocation.output.show(CommandResult(document, [lines], [version.ref]))

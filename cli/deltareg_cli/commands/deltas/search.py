@@ -63,7 +63,7 @@ def search(
     verdict of each suite has its value, a result that the card claims, or a label `metric.NAME`
     that holds a number; which of the three it is stands beside it.
     """
-    found = invocation.client.versions.search(
+    page = invocation.client.versions.search(
         " ".join(words),
         labels=labels,
         base=base,
@@ -74,10 +74,10 @@ def search(
         cursor=cursor,
         limit=limit,
     )
-    table = _table(found.items, invocation)
-    ids = [hit.ref for hit in found.items]
-    invocation.output.show(CommandResult(page_fields(found), [table], ids))
-    note_more(invocation.output, found.next_cursor)
+    table = _table(page.items, invocation)
+    ids = [hit.ref for hit in page.items]
+    invocation.output.show(CommandResult(page_fields(page), [table], ids))
+    note_more(invocation.output, page.next_cursor)
 
 
 def _table(hits: Sequence[SearchHit], invocation: Invocation) -> TableBlock:

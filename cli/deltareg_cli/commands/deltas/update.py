@@ -72,7 +72,7 @@ def _bytes(report: "UpdateReport") -> str:
         return "none, the folder holds it"
     if not report.fetched_bytes:
         return "none to fetch" if report.is_plan else "none fetched"
-    moved = size(report.fetched_bytes)
+    size_moved = size(report.fetched_bytes)
     speed = "" if report.is_plan else f" at {rate(report.fetched_bytes, report.seconds)}"
     whole = f"a whole pull: {size(report.full_bytes)}"
-    return f"{moved} {'to fetch' if report.is_plan else 'fetched'}{speed} ({whole})"
+    return f"{size_moved} {'to fetch' if report.is_plan else 'fetched'}{speed} ({whole})"

@@ -113,13 +113,13 @@ def export(
     if out is not None:
         raise InvalidInput("--out goes with --proofs", fix="or write: deltareg audit export > FILE")
     is_document = invocation.output.format in {"json", "yaml"}
-    kept: list[dict[str, object]] = []
+    rows: list[dict[str, object]] = []
     cursor: str | None = None
     while True:
         page = invocation.client.audit.list(actor=actor, action=action, subject=subject, cursor=cursor, limit=MOST)
         items = [fields(row) for row in page.items]
         if is_document:
-            kept += items
+            rows += items
         elif items:
             lines = "".join(map(to_json, items))
             ids = [str(row.id) for row in page.items]
@@ -128,7 +128,7 @@ def export(
         if cursor is None:
             break
     if is_document:
-        invocation.output.show(CommandResult(items_fields(kept), []))
+        invocation.output.show(CommandResult(items_fields(rows), []))
 
 
 def _export_log(invocation: Invocation, out: str | None, *, is_part: bool) -> None:

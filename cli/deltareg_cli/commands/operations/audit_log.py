@@ -67,10 +67,10 @@ def checkpoint(invocation: Invocation, *, note: bool) -> None:
     It says how many rows the log has and the root over them, signed by the server. This machine
     remembers it, and refuses one that is older or does not go on from it (exit 6).
     """
-    found = invocation.client.audit.checkpoint()
-    document = fields(found, "origin", "size", "root")
-    raw = found.note if note else None
-    invocation.output.show(CommandResult(document, checkpoint_blocks(found), [found.root], raw=raw))
+    seen = invocation.client.audit.checkpoint()
+    document = fields(seen, "origin", "size", "root")
+    raw = seen.note if note else None
+    invocation.output.show(CommandResult(document, checkpoint_blocks(seen), [seen.root], raw=raw))
 
 
 @command("accept", Example("after a restored backup", "deltareg audit accept"), see_also=_SEE)
@@ -81,7 +81,7 @@ def accept(invocation: Invocation) -> None:
     For when who runs the registry says that a backup was restored or that it is a new one. Keys of
     the server that are new are pinned with it.
     """
-    found = invocation.client.audit.accept()
+    accepted = invocation.client.audit.accept()
     invocation.output.show(
-        CommandResult(fields(found, "origin", "size", "root"), checkpoint_blocks(found), [found.root])
+        CommandResult(fields(accepted, "origin", "size", "root"), checkpoint_blocks(accepted), [accepted.root])
     )

@@ -97,40 +97,40 @@ def fsck(invocation: Invocation, **asked: Unpack[_Asked]) -> ExitStatus:
 
 def _pieces(invocation: Invocation, asked: _Asked) -> ExitStatus:
     storage = invocation.client.storage
-    found = storage.check_pieces(share=asked["share"], check=asked["check"])
+    progress = storage.check_pieces(share=asked["share"], check=asked["check"])
     deadline = time.monotonic() + asked["timeout"]
-    while asked["wait"] and found.waiting and time.monotonic() < deadline:
+    while asked["wait"] and progress.waiting and time.monotonic() < deadline:
         time.sleep(_POLL_S)
-        before, found = found, storage.show_check(found.id)
-        if found.waiting != before.waiting:
-            done = found.total - found.waiting
-            invocation.output.note(f"{done} of {found.total} looked at, {found.corrupt} corrupt")
-    document = fields(found, "id", "total", "proven", "corrupt", "waiting", "unknown", "to_push")
+        before, progress = progress, storage.show_check(progress.id)
+        if progress.waiting != before.waiting:
+            checked = progress.total - progress.waiting
+            invocation.output.note(f"{checked} of {progress.total} looked at, {progress.corrupt} corrupt")
+    document = fields(progress, "id", "total", "proven", "corrupt", "waiting", "unknown", "to_push")
     facts = FactsBlock(
         [
-            ("check", found.id),
-            ("looked at", f"{found.total - found.waiting:,} of {found.total:,}"),
-            ("proven", f"{found.proven:,}"),
-            ("corrupt", Cell(f"{found.corrupt:,}", "bad" if found.corrupt else "")),
-            ("unknown", f"{found.unknown:,}" if found.unknown else ""),
+            ("check", progress.id),
+            ("looked at", f"{progress.total - progress.waiting:,} of {progress.total:,}"),
+            ("proven", f"{progress.proven:,}"),
+            ("corrupt", Cell(f"{progress.corrupt:,}", "bad" if progress.corrupt else "")),
+            ("unknown", f"{progress.unknown:,}" if progress.unknown else ""),
         ]
     )
-    invocation.output.show(CommandResult(document, [facts, *_to_push(found)], [found.id]))
-    if asked["wait"] and found.waiting:
+    invocation.output.show(CommandResult(document, [facts, *_to_push(progress)], [progress.id]))
+    if asked["wait"] and progress.waiting:
         raise WaitTimeout(
-            f"{found.waiting} runs of the check are not done; they go on",
-            fix=f"look again: deltareg fsck --check {found.id} --wait",
+            f"{progress.waiting} runs of the check are not done; they go on",
+            fix=f"look again: deltareg fsck --check {progress.id} --wait",
         )
-    return ExitStatus.INTEGRITY if found.corrupt else ExitStatus.DONE
+    return ExitStatus.INTEGRITY if progress.corrupt else ExitStatus.DONE
 
 
 def _describe_findings(report: FsckReport) -> list[Block]:
     how = "read and checked" if report.read_data else "looked up"
-    seen = f"{count(report.packs, 'pack')}, {size(report.bytes)}, {how}:"
+    scope = f"{count(report.packs, 'pack')}, {size(report.bytes)}, {how}:"
     outcome = Cell("all good", "good")
     if report.findings:
         outcome = Cell(count(len(report.findings), "finding"), "bad")
-    blocks: list[Block] = [LinesBlock([[seen, outcome]])]
+    blocks: list[Block] = [LinesBlock([[scope, outcome]])]
     if report.findings:
         rows: list[list[Text]] = [
             [

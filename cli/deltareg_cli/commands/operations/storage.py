@@ -57,8 +57,8 @@ def revert(invocation: Invocation, ref: str, *, form: int | None) -> None:
     Digest, number and verdicts stay. A form that was proven is served at once, and a worker looks
     at it again; any other is served once it is proven. What was served until now is kept as well.
     """
-    found = invocation.client.storage.revert(ref, form=form)
-    invocation.output.show(_answer(invocation, found))
+    history = invocation.client.storage.revert(ref, form=form)
+    invocation.output.show(_answer(invocation, history))
 
 
 def _answer(invocation: Invocation, found: FormHistory) -> CommandResult:

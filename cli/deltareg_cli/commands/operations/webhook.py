@@ -139,9 +139,9 @@ def ls(invocation: Invocation, namespace: str | None, *, everywhere: bool, limit
 @click.pass_obj
 def show(invocation: Invocation, webhook_id: str) -> None:
     """Show a webhook: where it goes, and how that goes."""
-    found = invocation.client.webhooks.show(webhook_id)
-    blocks = webhook_blocks(found, now=invocation.now)
-    invocation.output.show(CommandResult(fields(found, "id"), blocks, [found.id]))
+    hook = invocation.client.webhooks.show(webhook_id)
+    blocks = webhook_blocks(hook, now=invocation.now)
+    invocation.output.show(CommandResult(fields(hook, "id"), blocks, [hook.id]))
 
 
 @command(
@@ -194,9 +194,9 @@ def rotate(invocation: Invocation, webhook_id: str, *, keep_former: float) -> No
 @click.pass_obj
 def rm(invocation: Invocation, webhook_id: str) -> None:
     """Take a webhook away, with what is still due to it."""
-    gone = invocation.client.webhooks.remove(webhook_id)
-    blocks = webhook_blocks(gone, now=invocation.now, what="taken away")
-    invocation.output.show(CommandResult(fields(gone, "id"), blocks, [gone.id]))
+    removed = invocation.client.webhooks.remove(webhook_id)
+    blocks = webhook_blocks(removed, now=invocation.now, what="taken away")
+    invocation.output.show(CommandResult(fields(removed, "id"), blocks, [removed.id]))
 
 
 @command(
@@ -237,10 +237,10 @@ def redeliver(invocation: Invocation, webhook_id: str, numbers: tuple[int, ...],
 
     What is still pending stays as it is.
     """
-    done = invocation.client.webhooks.redeliver(webhook_id, numbers, dead=dead)
-    invocation.output.show(CommandResult(fields(done), [], [webhook_id]))
-    verb = "is" if done.number == 1 else "are"
-    invocation.output.note(f"{count(done.number, 'delivery', 'deliveries')} {verb} due again")
+    deliveries = invocation.client.webhooks.redeliver(webhook_id, numbers, dead=dead)
+    invocation.output.show(CommandResult(fields(deliveries), [], [webhook_id]))
+    verb = "is" if deliveries.number == 1 else "are"
+    invocation.output.note(f"{count(deliveries.number, 'delivery', 'deliveries')} {verb} due again")
 
 
 for _command in (add, ls, show, test, rotate, rm, deliveries, redeliver):

@@ -53,10 +53,10 @@ def add(invocation: Invocation, ref: str, path: Path, *, public: str | None) -> 
     Its signature must hold. Each thing that it is about must be the version, by its digest, or a
     file of it, and one of them must be the version or its weights. At most 1 MiB.
     """
-    found = invocation.client.signatures.add(ref, path, key=public, form="attestation")
-    blocks = referrer_blocks(found, now=invocation.now)
-    document = fields(found, "digest", "predicate_type", "signed_by")
-    invocation.output.show(CommandResult(document, blocks, [found.digest]))
+    attestation = invocation.client.signatures.add(ref, path, key=public, form="attestation")
+    blocks = referrer_blocks(attestation, now=invocation.now)
+    document = fields(attestation, "digest", "predicate_type", "signed_by")
+    invocation.output.show(CommandResult(document, blocks, [attestation.digest]))
 
 
 @command(
@@ -68,10 +68,10 @@ def add(invocation: Invocation, ref: str, path: Path, *, public: str | None) -> 
 @click.pass_obj
 def ls(invocation: Invocation, ref: str) -> None:
     """List the attestations about a version, oldest first."""
-    found = invocation.client.signatures.list(ref, form="attestation")
-    items = [fields(info, "digest", "predicate_type", "signed_by") for info in found]
-    table = attestation_table(found, now=invocation.now)
-    invocation.output.show(CommandResult(items_fields(items), [table], [info.digest for info in found]))
+    attestations = invocation.client.signatures.list(ref, form="attestation")
+    items = [fields(info, "digest", "predicate_type", "signed_by") for info in attestations]
+    table = attestation_table(attestations, now=invocation.now)
+    invocation.output.show(CommandResult(items_fields(items), [table], [info.digest for info in attestations]))
 
 
 @command(
@@ -85,8 +85,8 @@ def ls(invocation: Invocation, ref: str) -> None:
 @click.pass_obj
 def export(invocation: Invocation, ref: str, digest: str, *, out: Path | None) -> None:
     """Write an attestation as it was signed."""
-    found = invocation.client.signatures.show(ref, digest, form="attestation")
-    write_body(invocation, found, out)
+    attestation = invocation.client.signatures.show(ref, digest, form="attestation")
+    write_body(invocation, attestation, out)
 
 
 @command(

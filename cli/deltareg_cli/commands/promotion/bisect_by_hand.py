@@ -135,8 +135,8 @@ def reset(invocation: Invocation, line: str | None) -> None:
     """
     ended = invocation.client.bisection_by_hand.reset(_parse_line(line))
     of = line if ended is None else str(ended)
-    told = "no bisection goes on" if ended is None else f"the bisection of {ended} is over"
-    lines = LinesBlock([Cell(told, "dim" if ended is None else "")])
+    message = "no bisection goes on" if ended is None else f"the bisection of {ended} is over"
+    lines = LinesBlock([Cell(message, "dim" if ended is None else "")])
     document = {"line": of, "was_going_on": ended is not None}
     invocation.output.show(CommandResult(document, [lines], [] if ended is None else [str(ended)]))
 

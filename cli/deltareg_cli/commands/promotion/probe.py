@@ -87,10 +87,10 @@ def probe(
             "is_folded": folded,
             "device": f"cuda:{gpu}" if gpu.isdecimal() else gpu,
         }
-    found = ask("probe", json.dumps(request, default=str), environ=ENVIRON)
-    for name in cast("list[str]", found["silent"]):
+    document = ask("probe", json.dumps(request, default=str), environ=ENVIRON)
+    for name in cast("list[str]", document["silent"]):
         invocation.output.note(f"warning: no forward used {clean(name)}")
-    invocation.output.show(probe_answer(version.ref, out, found))
+    invocation.output.show(probe_answer(version.ref, out, document))
 
 
 def probe_answer(ref: str, out: Path, found: Mapping[str, object]) -> CommandResult:

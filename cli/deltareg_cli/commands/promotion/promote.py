@@ -111,10 +111,10 @@ def promote(
             return _show_request(invocation, due)
         move = wait_for_request(invocation, due.request, timeout_s=timeout, retry=act)
     except Conflict as conflict:
-        served = _find_already_served(invocation, ref, channel) if type(conflict) is Conflict else None
-        if served is None:
+        current = _find_already_served(invocation, ref, channel) if type(conflict) is Conflict else None
+        if current is None:
             raise
-        move = served
+        move = current
     _show_move(invocation, move, line)
     return ExitStatus.DONE
 
@@ -140,16 +140,16 @@ def _exact(invocation: Invocation, ref: str, channel: str) -> str:
 def _find_already_served(invocation: Invocation, ref: str, channel: str) -> MoveResult | None:
     """Give a channel that serves the version already, as a move that moves nothing."""
     version = invocation.client.show(ref)
-    found = invocation.client.channels.show(str(Ref.parse(ref).line), channel)
-    if found.digest != version.digest:
+    info = invocation.client.channels.show(str(Ref.parse(ref).line), channel)
+    if info.digest != version.digest:
         return None
     return MoveResult(
-        channel=found.channel,
-        revision=found.revision,
+        channel=info.channel,
+        revision=info.revision,
         kind="promote",
-        version=found.version,
-        digest=found.digest,
-        previous=found.version,
+        version=info.version,
+        digest=info.digest,
+        previous=info.version,
     )
 
 

@@ -50,8 +50,8 @@ def finish_proof(invocation: Invocation, run: RunInfo, *, wait: bool, timeout_s:
         if run.ref:
             base = invocation.client.show(run.ref).base.name
             again = f"deltareg push PATH {run.ref.partition(':')[0]} --base {base}"
-        told = f"{name} is corrupt: what is stored is not what it says"
-        raise Corrupt(told, fix=f"push the same folder again: {again}")
+        problem = f"{name} is corrupt: what is stored is not what it says"
+        raise Corrupt(problem, fix=f"push the same folder again: {again}")
     if wait and run.proof is None:
         command = f"deltareg prove {run.ref}" if run.ref else f"deltareg base prove {run.base}"
         raise Unavailable(

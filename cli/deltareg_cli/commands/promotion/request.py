@@ -82,8 +82,8 @@ def ls(
 @click.pass_obj
 def show(invocation: Invocation, number: int) -> None:
     """Show a request: who wants what, who agreed, what is unmet."""
-    found = invocation.client.requests.show(number)
-    invocation.output.show(request_answer(found, invocation))
+    info = invocation.client.requests.show(number)
+    invocation.output.show(request_answer(info, invocation))
 
 
 @command(
@@ -103,9 +103,9 @@ def approve(invocation: Invocation, number: int, *, message: str) -> ExitStatus:
 
     Refused with 4 for who pushed the version or opened the request, and 5 when it is not open.
     """
-    found = invocation.client.requests.approve(number, message=message)
-    invocation.output.show(request_answer(found, invocation))
-    is_stuck = found.state == "open" and found.missing == 0
+    info = invocation.client.requests.approve(number, message=message)
+    invocation.output.show(request_answer(info, invocation))
+    is_stuck = info.state == "open" and info.missing == 0
     return ExitStatus.GATE_PENDING if is_stuck else ExitStatus.DONE
 
 
@@ -119,8 +119,8 @@ def approve(invocation: Invocation, number: int, *, message: str) -> ExitStatus:
 @click.pass_obj
 def reject(invocation: Invocation, number: int, *, reason: str) -> None:
     """Reject a request, with a reason; who may approve may do this."""
-    found = invocation.client.requests.reject(number, reason=reason)
-    invocation.output.show(request_answer(found, invocation))
+    info = invocation.client.requests.reject(number, reason=reason)
+    invocation.output.show(request_answer(info, invocation))
 
 
 @command("withdraw", Example("never mind", "deltareg request withdraw 12"), see_also=("promote", "request show"))
@@ -128,8 +128,8 @@ def reject(invocation: Invocation, number: int, *, reason: str) -> None:
 @click.pass_obj
 def withdraw(invocation: Invocation, number: int) -> None:
     """Withdraw a request that you have opened."""
-    found = invocation.client.requests.withdraw(number)
-    invocation.output.show(request_answer(found, invocation))
+    info = invocation.client.requests.withdraw(number)
+    invocation.output.show(request_answer(info, invocation))
 
 
 for _command in (ls, show, approve, reject, withdraw):

@@ -40,9 +40,9 @@ def revoke(invocation: Invocation, ref: str, *, reason: str, even_if_served: boo
     Revoking again changes nothing; the first reason stays until deltareg unrevoke.
     """
     is_dry = invocation.globals.dry_run
-    found = invocation.client.versions.revoke(ref, reason=reason, even_if_served=even_if_served, dry_run=is_dry)
-    document = {**as_it_is(found), "dry_run": is_dry}
-    blocks = revocation_blocks(found)
+    info = invocation.client.versions.revoke(ref, reason=reason, even_if_served=even_if_served, dry_run=is_dry)
+    document = {**as_it_is(info), "dry_run": is_dry}
+    blocks = revocation_blocks(info)
     if is_dry:
-        blocks = [LinesBlock([[Cell(found.ref, "name"), "would be revoked"]])]
-    invocation.output.show(CommandResult(document, blocks, [found.ref]))
+        blocks = [LinesBlock([[Cell(info.ref, "name"), "would be revoked"]])]
+    invocation.output.show(CommandResult(document, blocks, [info.ref]))

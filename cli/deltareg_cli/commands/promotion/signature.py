@@ -69,8 +69,8 @@ def key(invocation: Invocation, path: Path) -> None:
     The file is only its owner's to read, and the public half lies beside it with .pub at its end.
     Of a public key, or the certificate of an authority, it says how policies name it.
     """
-    found = invocation.client.signatures.key(path)
-    invocation.output.show(CommandResult(fields(found, "named"), signer_blocks(found), [found.named]))
+    signer_key = invocation.client.signatures.key(path)
+    invocation.output.show(CommandResult(fields(signer_key, "named"), signer_blocks(signer_key), [signer_key.named]))
 
 
 @command(
@@ -93,9 +93,9 @@ def add(invocation: Invocation, ref: str, path: Path, *, public: str | None) -> 
 
     It must be of the version's files, all of them and no other, each by its sha256.
     """
-    found = invocation.client.signatures.add(ref, path, key=public)
-    blocks = referrer_blocks(found, now=invocation.now)
-    invocation.output.show(CommandResult(fields(found, "digest", "signed_by"), blocks, [found.digest]))
+    added = invocation.client.signatures.add(ref, path, key=public)
+    blocks = referrer_blocks(added, now=invocation.now)
+    invocation.output.show(CommandResult(fields(added, "digest", "signed_by"), blocks, [added.digest]))
 
 
 @command("ls", Example("who signed it", "deltareg signature ls me/chat:v3"), see_also=("signature verify", "attest ls"))
@@ -103,10 +103,10 @@ def add(invocation: Invocation, ref: str, path: Path, *, public: str | None) -> 
 @click.pass_obj
 def ls(invocation: Invocation, ref: str) -> None:
     """List the signatures of a version, oldest first."""
-    found = invocation.client.signatures.list(ref)
-    document = items_fields([fields(info, "digest", "signed_by") for info in found])
-    table = signature_table(found, now=invocation.now)
-    invocation.output.show(CommandResult(document, [table], [info.digest for info in found]))
+    signatures = invocation.client.signatures.list(ref)
+    document = items_fields([fields(info, "digest", "signed_by") for info in signatures])
+    table = signature_table(signatures, now=invocation.now)
+    invocation.output.show(CommandResult(document, [table], [info.digest for info in signatures]))
 
 
 @command(
@@ -120,8 +120,8 @@ def ls(invocation: Invocation, ref: str) -> None:
 @click.pass_obj
 def export(invocation: Invocation, ref: str, digest: str, *, out: Path | None) -> None:
     """Write a signature as it was made, for this or any other tool."""
-    found = invocation.client.signatures.show(ref, digest)
-    write_body(invocation, found, out)
+    bundle = invocation.client.signatures.show(ref, digest)
+    write_body(invocation, bundle, out)
 
 
 @command(
@@ -171,10 +171,10 @@ def revoke(invocation: Invocation, keyid: str, *, reason: str) -> None:
     It holds for the whole registry and cannot be taken back. What channels serve stays served.
     """
     invocation.confirm(f"Revoke {keyid[:16]} and all that it signed?")
-    found = invocation.client.signatures.revoke(keyid, reason=reason)
-    document = fields(found, "keyid", "reason")
-    table = revoked_table([found], now=invocation.now)
-    invocation.output.show(CommandResult(document, [table], [found.keyid]))
+    revoked_key = invocation.client.signatures.revoke(keyid, reason=reason)
+    document = fields(revoked_key, "keyid", "reason")
+    table = revoked_table([revoked_key], now=invocation.now)
+    invocation.output.show(CommandResult(document, [table], [revoked_key.keyid]))
 
 
 @command("revoked", Example("all of them", "deltareg signature revoked"), see_also=("signature revoke",))

@@ -80,10 +80,10 @@ def show(
         invocation.output.show(CommandResult(page_fields(page), [table], [one.digest for one in page.items]))
         note_more(invocation.output, page.next_cursor)
         return
-    found = suites.show(name, digest=digest)
-    blocks = suite_blocks(found, now=invocation.now)
-    raw = suites.as_yaml(found) if is_yaml else None
-    invocation.output.show(CommandResult(as_it_is(found, *FIRST), blocks, [found.digest], raw=raw))
+    details = suites.show(name, digest=digest)
+    blocks = suite_blocks(details, now=invocation.now)
+    raw = suites.as_yaml(details) if is_yaml else None
+    invocation.output.show(CommandResult(as_it_is(details, *FIRST), blocks, [details.digest], raw=raw))
 
 
 @command(
@@ -102,19 +102,19 @@ def push(invocation: Invocation, path: Path) -> None:
     token that may administer: a suite decides what may be promoted.
     """
     suites, is_dry = invocation.client.suites, invocation.globals.dry_run
-    found = suites.look(path) if is_dry else suites.push(path)
-    blocks = suite_blocks(found, now=invocation.now)
-    invocation.output.show(CommandResult(fields(found, *PUSHED), blocks, [found.digest]))
-    warn_of_suite(invocation, found)
-    if not is_dry and not found.created:
-        invocation.output.note(f"{found.name} v{found.version} is that already")
+    details = suites.look(path) if is_dry else suites.push(path)
+    blocks = suite_blocks(details, now=invocation.now)
+    invocation.output.show(CommandResult(fields(details, *PUSHED), blocks, [details.digest]))
+    warn_of_suite(invocation, details)
+    if not is_dry and not details.created:
+        invocation.output.note(f"{details.name} v{details.version} is that already")
 
 
 @command("checks", Example("what a suite may name", "deltareg suite checks"), see_also=("suite push",))
 @click.pass_obj
 def checks(invocation: Invocation) -> None:
     """List the checks that a suite may name, with their parameters."""
-    found = invocation.client.suites.checks()
+    available = invocation.client.suites.checks()
     columns = [
         Column("check"),
         Column("shows", is_prose=True),
@@ -133,10 +133,12 @@ def checks(invocation: Invocation) -> None:
                 for name, value in one.form.parameters.items()
             ),
         ]
-        for one in found
+        for one in available
     ]
-    items = [one.document for one in found]
-    invocation.output.show(CommandResult({"items": items}, [TableBlock(columns, rows)], [one.name for one in found]))
+    items = [one.document for one in available]
+    invocation.output.show(
+        CommandResult({"items": items}, [TableBlock(columns, rows)], [one.name for one in available])
+    )
 
 
 def _describe_parameter(name: str, value: str | int | None, words: Sequence[str]) -> str:

@@ -89,7 +89,7 @@ def backtest(
     """
     require("verify")
     device = device_of(gpu)
-    found = _run_backtest(
+    document = _run_backtest(
         invocation,
         suite,
         line,
@@ -99,13 +99,13 @@ def backtest(
     )
     from deltareg_cli.views.backtests import backtest_answer, is_noticed
 
-    invocation.output.show(backtest_answer(found, is_list=is_list))
-    if found["ended"] == "interrupted":
+    invocation.output.show(backtest_answer(document, is_list=is_list))
+    if document["ended"] == "interrupted":
         return ExitStatus.INTERRUPTED
-    if found["ended"] != "done":
+    if document["ended"] != "done":
         invocation.output.note("it ran out of time: give it longer with --timeout")
         return ExitStatus.TIMEOUT
-    return ExitStatus.DIFFERENT if exit_code and not is_noticed(found) else ExitStatus.DONE
+    return ExitStatus.DIFFERENT if exit_code and not is_noticed(document) else ExitStatus.DONE
 
 
 def _run_backtest(
@@ -128,13 +128,13 @@ def _run_backtest(
             f"{parsed.name} over {_versions(len(stretch.versions))} of {stretch.line}"
             f" and faults in {stretch.versions[-1].ref}"
         )
-        found = ask_on(
+        document = ask_on(
             "backtest",
             json.dumps(request, default=str),
             environ=ENVIRON,
             on_progress=lambda step: invocation.output.note(_step(step)),
         )
-    return {"line": str(stretch.line), **found, "left_out": list(stretch.left_out)}
+    return {"line": str(stretch.line), **document, "left_out": list(stretch.left_out)}
 
 
 def _suite(invocation: Invocation, text: str) -> "tuple[Suite, Mapping[str, bytes]]":
@@ -158,9 +158,9 @@ def _suite(invocation: Invocation, text: str) -> "tuple[Suite, Mapping[str, byte
 def _step(step: Mapping[str, object]) -> str:
     caught = ", ".join(cast("list[str]", step["caught_by"]))
     word = {"n/a": "does not apply", "pass": "passes"}.get(str(step["verdict"]), "")
-    told = word or f"stopped by {caught or 'what could not be shown'}"
+    outcome = word or f"stopped by {caught or 'what could not be shown'}"
     name = clean(str(step["name"]))
-    return f"{step['done']:>3} of {step['of']}  {name}: {told} ({step['seconds']} s)"
+    return f"{step['done']:>3} of {step['of']}  {name}: {outcome} ({step['seconds']} s)"
 
 
 def _versions(number: int) -> str:

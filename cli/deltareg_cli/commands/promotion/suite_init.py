@@ -125,7 +125,7 @@ def init(
 
     if name is not None:
         parse_name(name, "name")
-    wanted = DraftRequest(
+    request_made = DraftRequest(
         LineRef.parse(line),
         data,
         task=task,
@@ -138,22 +138,28 @@ def init(
         is_forced=force,
     )
     drafting = invocation.client.suites.drafting
-    found = drafting.read(wanted)
-    source = found.source
+    draft_rows = drafting.read(request_made)
+    source = draft_rows.source
     invocation.output.note(clean(f"{count(source.rows, 'row')} for {source.task}: {source.by}"))
     notes: list[str] = []
     with (
         tempfile.TemporaryDirectory(prefix="deltareg-init-") as scratch,
-        _at_hand(invocation, wanted, base, notes, is_wanted=not no_run) as at_hand,
+        _at_hand(invocation, request_made, base, notes, is_wanted=not no_run) as at_hand,
     ):
-        general = drafting.general(found, str(at_hand.pop("name", "")))
+        general = drafting.general(draft_rows, str(at_hand.pop("name", "")))
         folder = Path(scratch)
-        request = drafting.prepare(found, folder, general=general[0])
-        answer = _answer(invocation, found, {**at_hand, **request}, folder, notes, gpu=gpu)
-        made = drafting.write(
-            wanted, found, folder, answer=answer, general=general, notes=notes, command=_line(wanted, base)
+        request = drafting.prepare(draft_rows, folder, general=general[0])
+        answer = _answer(invocation, draft_rows, {**at_hand, **request}, folder, notes, gpu=gpu)
+        draft = drafting.write(
+            request_made,
+            draft_rows,
+            folder,
+            answer=answer,
+            general=general,
+            notes=notes,
+            command=_line(request_made, base),
         )
-    invocation.output.show(drafted_answer(made, notes))
+    invocation.output.show(drafted_answer(draft, notes))
 
 
 @contextmanager
@@ -176,12 +182,12 @@ def _at_hand(
         if base is None:
             yield {}
             return
-        with history.base_at_hand(folder if folder is not None else base) as found:
-            yield found
+        with history.base_at_hand(folder if folder is not None else base) as fields:
+            yield fields
         return
     notes += [f"left out: {why}" for why in stretch.left_out]
-    with history.at_hand(stretch, base=folder) as found:
-        yield found
+    with history.at_hand(stretch, base=folder) as fields:
+        yield fields
 
 
 def _answer(
@@ -213,8 +219,8 @@ def _answer(
     answer = ask("pilot", str(path), environ=ENVIRON)
     if answer["has_template"] is False:
         notes.append("the base has no chat template: chats are written plainly")
-    said = answer["notes"]
-    notes += said if isinstance(said, list) else []
+    new_notes = answer["notes"]
+    notes += new_notes if isinstance(new_notes, list) else []
     if answer["is_cut"]:
         notes.append("not all versions were run: it took too long")
     return answer
@@ -230,7 +236,7 @@ def _doing(versions: object) -> str:
 def _line(wanted: "DraftRequest", base: str | None) -> str:
     """Write the line again that makes this suite."""
     words = ["deltareg", "suite", "init", str(wanted.line), "--data", str(wanted.data)]
-    given = {
+    options = {
         "--task": wanted.task,
         "--training": wanted.training,
         "--rest": wanted.rest,
@@ -239,7 +245,7 @@ def _line(wanted: "DraftRequest", base: str | None) -> str:
         "--name": wanted.name or None,
         "--out": wanted.out,
     }
-    for option_name, value in given.items():
+    for option_name, value in options.items():
         words += [] if value is None else [option_name, str(value)]
     words += ["--power", str(wanted.aim.power), "--seed", str(wanted.seed)]
     return clean(shlex.join(words))

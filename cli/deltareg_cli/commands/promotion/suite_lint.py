@@ -36,8 +36,8 @@ def lint(invocation: Invocation, path: Path) -> ExitStatus:
     No server is asked and no network is run. The exit status is 0 when it may be pushed, also with
     warnings, and 2 when it is refused.
     """
-    suite, found = invocation.client.suites.lint(path)
-    errors = [one for one in found if one.severity == "error"]
+    suite, problems = invocation.client.suites.lint(path)
+    errors = [one for one in problems if one.severity == "error"]
     sets = dict(invocation.client.suites.sizes(path))
     document = {
         "path": str(path),
@@ -46,10 +46,10 @@ def lint(invocation: Invocation, path: Path) -> ExitStatus:
         "sets": sets,
         "accepted": not errors,
         "findings": [
-            {"severity": one.severity, "where": one.where, "message": one.message, "fix": one.fix} for one in found
+            {"severity": one.severity, "where": one.where, "message": one.message, "fix": one.fix} for one in problems
         ],
     }
-    blocks = _blocks(path, suite, sets, found)
+    blocks = _blocks(path, suite, sets, problems)
     invocation.output.show(CommandResult(document, blocks, [suite.name]))
     return ExitStatus.INVALID if errors else ExitStatus.DONE
 

@@ -27,5 +27,5 @@ def unrevoke(invocation: Invocation, ref: str, *, reason: str) -> None:
     After this the gate judges it like any other; verdicts and quarantines are what they were. The
     log keeps both reasons. A version that is not revoked is left as it is.
     """
-    found = invocation.client.versions.unrevoke(ref, reason=reason)
-    invocation.output.show(CommandResult(as_it_is(found), revocation_blocks(found), [found.ref]))
+    version = invocation.client.versions.unrevoke(ref, reason=reason)
+    invocation.output.show(CommandResult(as_it_is(version), revocation_blocks(version), [version.ref]))

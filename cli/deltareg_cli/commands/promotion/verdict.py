@@ -89,15 +89,15 @@ def show(invocation: Invocation, named: str, *, envelope: bool) -> ExitStatus:
     Each check has its value, threshold and baseline; the environment is named. The exit status is
     the verdict: 0 pass, 8 fail, 11 inconclusive.
     """
-    found = _find(invocation, named)
+    info = _find(invocation, named)
     if envelope:
-        signed = invocation.client.verdicts.envelope(found.id)
+        signed = invocation.client.verdicts.envelope(info.id)
         document = fields(signed, "verdict", "keyid", "envelope")
-        invocation.output.show(CommandResult(document, [], [found.id], raw=f"{signed.envelope}\n"))
-        return OUTCOME_STATUS[found.verdict]
-    blocks = verdict_blocks(found, now=invocation.now)
-    invocation.output.show(CommandResult(fields(found, *RESULT_FIELDS), blocks, [found.id]))
-    return OUTCOME_STATUS[found.verdict]
+        invocation.output.show(CommandResult(document, [], [info.id], raw=f"{signed.envelope}\n"))
+        return OUTCOME_STATUS[info.verdict]
+    blocks = verdict_blocks(info, now=invocation.now)
+    invocation.output.show(CommandResult(fields(info, *RESULT_FIELDS), blocks, [info.id]))
+    return OUTCOME_STATUS[info.verdict]
 
 
 def _find(invocation: Invocation, named: str) -> VerdictInfo:
@@ -108,11 +108,11 @@ def _find(invocation: Invocation, named: str) -> VerdictInfo:
     """
     client = invocation.client
     if not is_id(named):
-        found = client.verdicts.list(str(Ref.parse(named)), limit=1).items
-        if not found:
+        verdicts = client.verdicts.list(str(Ref.parse(named)), limit=1).items
+        if not verdicts:
             fix = f"deltareg verify {named} --wait"
             raise NotFound(f"there is no verdict about {named} yet", fix=fix)
-        return found[0]
+        return verdicts[0]
     try:
         return client.verdicts.show(named)
     except NotFound as missing:
@@ -145,7 +145,7 @@ def logs(invocation: Invocation, named: str, *, follow: bool) -> None:
     exit status says nothing of the verdict.
     """
     run, dropped_at = invocation.client.runs.find(named), None
-    kept: list[LogLine] = []
+    lines: list[LogLine] = []
     is_stream = invocation.output.format in {"table", "jsonl"}
 
     def take(line: LogLine) -> None:
@@ -153,7 +153,7 @@ def logs(invocation: Invocation, named: str, *, follow: bool) -> None:
             items = items_fields([fields(line)])
             invocation.output.show(CommandResult(items, [LinesBlock([log_cells(line)])]))
         else:
-            kept.append(line)
+            lines.append(line)
 
     if follow and run.finished_at is None:
         run = invocation.client.runs.wait(run.id, timeout_s=math.inf, on_line=take)
@@ -161,7 +161,7 @@ def logs(invocation: Invocation, named: str, *, follow: bool) -> None:
         page = _read(invocation, run.id, take)
         run, dropped_at = page.run, page.dropped_at
     if not is_stream:
-        items = items_fields([fields(line) for line in kept])
+        items = items_fields([fields(line) for line in lines])
         document = {"run": fields(run), **items, "dropped_at": dropped_at}
         invocation.output.show(CommandResult(document, []))
     ended = f": {run.verdict.verdict}" if run.verdict else ""
@@ -172,9 +172,9 @@ def logs(invocation: Invocation, named: str, *, follow: bool) -> None:
 
 def _explain_dropped_log(run: RunInfo, dropped_at: str) -> str:
     """Say that there was a log, and what is left."""
-    left = "" if run.verdict is None else f"; what it found: deltareg verdict show {run.verdict.id}"
+    hint = "" if run.verdict is None else f"; what it found: deltareg verdict show {run.verdict.id}"
     when = dropped_at[:16].replace("T", " ")
-    return f"its log was dropped on {when} UTC, long after its end{left}"
+    return f"its log was dropped on {when} UTC, long after its end{hint}"
 
 
 def _read(invocation: Invocation, run_id: str, take: Callable[[LogLine], None]) -> RunLog:

@@ -30,15 +30,15 @@ def export(invocation: Invocation, ref: str, *, out: str | None) -> None:
     Each line is a DSSE envelope of an in-toto statement, newest first, and can be verified without
     the registry, by this or any other tool. Verdicts of before workers signed are not among them.
     """
-    found = invocation.client.verdicts.export(ref)
-    if not found:
+    envelopes = invocation.client.verdicts.export(ref)
+    if not envelopes:
         fix = f"deltareg verify {ref} --again --wait"
         raise NotFound(f"there is no signed verdict about {ref}", fix=fix)
-    text = "".join(f"{line}\n" for line in found)
+    text = "".join(f"{line}\n" for line in envelopes)
     if out is not None:
         Path(out).write_text(text, encoding="utf-8")
-        invocation.output.note(f"wrote {len(found)} verdicts to {out}")
-    document = items_fields([{"envelope": line} for line in found])
+        invocation.output.note(f"wrote {len(envelopes)} verdicts to {out}")
+    document = items_fields([{"envelope": line} for line in envelopes])
     invocation.output.show(CommandResult(document, [], [], raw=text if out is None else None))
 
 
@@ -83,8 +83,8 @@ def _lines(invocation: Invocation, named: str) -> list[str]:
         raise InvalidInput(
             f"{named} is neither a file nor a version", fix="deltareg verdict export REF --out FILE"
         ) from error
-    found = list(invocation.client.verdicts.export(ref))
-    if not found:
+    envelopes = list(invocation.client.verdicts.export(ref))
+    if not envelopes:
         fix = f"deltareg verify {ref} --again --wait"
         raise NotFound(f"there is no signed verdict about {ref}", fix=fix)
-    return found
+    return envelopes

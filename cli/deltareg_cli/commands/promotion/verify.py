@@ -111,7 +111,7 @@ def verify(
     if paths.requested and not (wait or where.is_here):
         raise InvalidInput("a report needs the verdict", fix="add --wait")
     paths.check()
-    wanted = request_of(
+    request = request_of(
         RunCreate,
         ref=ref,
         suite=suite,
@@ -123,11 +123,11 @@ def verify(
         independent=independent,
     )
     if where.is_here:
-        run = verify_here(invocation, wanted, timeout_s=timeout)
+        run = verify_here(invocation, request, timeout_s=timeout)
         _write(invocation, run, paths, against=against)
         invocation.output.show(run_answer(run, invocation))
         return run_status(run)
-    run = invocation.client.runs.create(wanted)
+    run = invocation.client.runs.create(request)
     if wait:
         run = _wait_and_report(invocation, run, paths, timeout_s=timeout, against=against)
     invocation.output.show(run_answer(run, invocation))

@@ -50,11 +50,11 @@ def waive(invocation: Invocation, verdict_id: str, *, check: str, channel: str, 
     A check that looks at stored values keeps those after it from running. They are queued with the
     waiver, and the verdict of that run decides: it has the waiver, and whatever fails in it fails.
     """
-    found = invocation.client.verdicts.waive(verdict_id, check, channel=channel, reason=reason, expires=expires)
-    if found.continuation:
-        invocation.output.note(f"what was skipped runs now: deltareg verdict logs {found.continuation} -f")
-    blocks = verdict_blocks(found, now=invocation.now)
-    invocation.output.show(CommandResult(fields(found, *RESULT_FIELDS), blocks, [found.id]))
+    waived = invocation.client.verdicts.waive(verdict_id, check, channel=channel, reason=reason, expires=expires)
+    if waived.continuation:
+        invocation.output.note(f"what was skipped runs now: deltareg verdict logs {waived.continuation} -f")
+    blocks = verdict_blocks(waived, now=invocation.now)
+    invocation.output.show(CommandResult(fields(waived, *RESULT_FIELDS), blocks, [waived.id]))
 
 
 @command(
@@ -72,9 +72,9 @@ def unwaive(invocation: Invocation, verdict_id: str, *, check: str, channel: str
     So it does in the verdict of a run that took the waiver over. The waiver and who ended it stay
     in the record. It takes the right to promote.
     """
-    found = invocation.client.verdicts.unwaive(verdict_id, check, channel=channel)
-    blocks = verdict_blocks(found, now=invocation.now)
-    invocation.output.show(CommandResult(fields(found, *RESULT_FIELDS), blocks, [found.id]))
+    waiver = invocation.client.verdicts.unwaive(verdict_id, check, channel=channel)
+    blocks = verdict_blocks(waiver, now=invocation.now)
+    invocation.output.show(CommandResult(fields(waiver, *RESULT_FIELDS), blocks, [waiver.id]))
 
 
 @command(

@@ -40,9 +40,9 @@ def explain(invocation: Invocation, principal: str, action: str, ref: str) -> No
     About yourself, or about others where you manage members. The last line is the command that
     would give it.
     """
-    found = invocation.client.members.explain(principal, action, ref)
-    word = "yes" if found.allowed else "no"
-    invocation.output.show(CommandResult(as_it_is(found), access_blocks(found), [word]))
+    explanation = invocation.client.members.explain(principal, action, ref)
+    word = "yes" if explanation.allowed else "no"
+    invocation.output.show(CommandResult(as_it_is(explanation), access_blocks(explanation), [word]))
 
 
 @command(

@@ -75,13 +75,13 @@ def apply(invocation: Invocation, *, folder: Path, reason: str, prune: bool, off
 def _carry_out(invocation: Invocation, plan: "ApplyPlan", reason: str) -> None:
     from deltareg.client.applying.carrying_out import carry_out
 
-    done = list[str]()
+    applied = list[str]()
     try:
-        done.extend(change.of for change in carry_out(invocation.client, plan, reason=reason))
+        applied.extend(change.of for change in carry_out(invocation.client, plan, reason=reason))
     except DeltaregError:
-        if done:
-            told = f"{len(done)} of {count(len(plan.changes), 'change')} were made: "
-            invocation.output.note(f"{told}{', '.join(done)}; apply it again to go on")
+        if applied:
+            message = f"{len(applied)} of {count(len(plan.changes), 'change')} were made: "
+            invocation.output.note(f"{message}{', '.join(applied)}; apply it again to go on")
         raise
 
 
@@ -90,8 +90,8 @@ def _check(invocation: Invocation, declared: "Declarations") -> ExitStatus:
     lines: list[Text] = []
     findings: list[dict[str, str]] = []
     for one in declared.suites:
-        _, found = invocation.client.suites.lint(one.path)
-        for each in found:
+        _, problems = invocation.client.suites.lint(one.path)
+        for each in problems:
             findings.append(
                 {
                     "path": str(one.path),
@@ -107,9 +107,9 @@ def _check(invocation: Invocation, declared: "Declarations") -> ExitStatus:
             lines += [Cell(f"  {each.fix}", "dim")] if each.fix else []
     errors = sum(one["severity"] == "error" for one in findings)
     suites, policies = len(declared.suites), len(declared.policies)
-    held = f"{count(suites, 'suite')}, {policies} {'policy' if policies == 1 else 'policies'}"
+    contents = f"{count(suites, 'suite')}, {policies} {'policy' if policies == 1 else 'policies'}"
     outcome = f"refused: {count(errors, 'error')}" if errors else "may be applied"
-    lines.append(Cell(f"{held}: {outcome}", "bad" if errors else "good"))
+    lines.append(Cell(f"{contents}: {outcome}", "bad" if errors else "good"))
     document = {
         "path": str(declared.root),
         "suites": suites,

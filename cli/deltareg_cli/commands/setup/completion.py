@@ -28,10 +28,10 @@ def completion(ctx: click.Context, shell: str) -> None:
 
     It completes commands, options, channels and codes. Shells: bash, zsh, fish, pwsh.
     """
-    found = get_completion_class(SHELLS[shell])
-    if found is None:
+    completion_class = get_completion_class(SHELLS[shell])
+    if completion_class is None:
         raise LookupError(shell)  # click dropped a shell that our table names
-    script = found(ctx.find_root().command, {}, "deltareg", VARIABLE).source()
+    script = completion_class(ctx.find_root().command, {}, "deltareg", VARIABLE).source()
     invocation = ctx.find_object(Invocation) or Invocation()
     document: dict[str, object] = {"shell": shell, "script": script}
     invocation.output.show(CommandResult(document, [], [script], raw=script))

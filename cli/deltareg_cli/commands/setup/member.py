@@ -63,8 +63,8 @@ def add(
     One that it holds there already is left as it is.
     """
     place, name = _read_names(namespace, principal, everywhere=everywhere)
-    made = invocation.client.members.add(name, role, namespace=place, pattern=pattern)
-    _show(invocation, made, what="given")
+    grant = invocation.client.members.add(name, role, namespace=place, pattern=pattern)
+    _show(invocation, grant, what="given")
 
 
 @command(
@@ -116,17 +116,17 @@ def rm(
     Everybody may give up their own. The last owner of a namespace stays.
     """
     place, name = _read_names(namespace, principal, everywhere=everywhere)
-    held = [
+    grants = [
         item
         for item in invocation.client.members.list(place)
         if item.principal == name and role in {None, item.role} and pattern in {None, item.pattern}
     ]
-    if not held:
+    if not grants:
         raise NotFound(
             f"{name} holds no such role" + (f" in {place}" if place else " everywhere"),
             fix=f"deltareg member ls {place or '--everywhere'}",
         )
-    for item in held:
+    for item in grants:
         _show(invocation, invocation.client.members.end(item.id), what="taken away")
 
 

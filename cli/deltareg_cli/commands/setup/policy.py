@@ -50,10 +50,10 @@ def get(invocation: Invocation, *, namespace: str | None) -> None:
     """
     from deltareg.documents.yaml_document import write_yaml  # what other lines need not load
 
-    found = invocation.client.floors.show(namespace)
-    raw = write_yaml(found.policy, is_ascii=True)
-    document = fields(found, "of", "policy", "digest", "reason", "actor", "at")
-    invocation.output.show(CommandResult(document, [], [found.digest], raw=raw))
+    floor = invocation.client.floors.show(namespace)
+    raw = write_yaml(floor.policy, is_ascii=True)
+    document = fields(floor, "of", "policy", "digest", "reason", "actor", "at")
+    invocation.output.show(CommandResult(document, [], [floor.digest], raw=raw))
 
 
 @command(
@@ -83,12 +83,12 @@ def set_(invocation: Invocation, file: str, *, namespace: str | None, reason: st
     from deltareg.gate.policy_file import read_floor_file  # YAML, as above
 
     of = "the server" if namespace is None else f"namespace {namespace}"
-    wanted = read_floor_file(read_policy_bytes(file), of=of)
+    floor = read_floor_file(read_policy_bytes(file), of=of)
     is_dry = invocation.globals.dry_run
-    change = invocation.client.floors.set(wanted, namespace=namespace, reason=reason, dry_run=is_dry)
+    change = invocation.client.floors.set(floor, namespace=namespace, reason=reason, dry_run=is_dry)
     document = {
         **fields(change, "is_changed", "before", "after", "stale_requests"),
-        "warnings": warn_of_idle_suites(invocation, wanted.get("suites")),
+        "warnings": warn_of_idle_suites(invocation, floor.get("suites")),
     }
     blocks = floor_change_blocks(change, is_dry=is_dry)
     invocation.output.show(CommandResult(document, blocks, [change.digest]))

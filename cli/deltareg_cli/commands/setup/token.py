@@ -94,7 +94,7 @@ def create(
 
     It is shown this once; the registry keeps only its hash.
     """
-    made = invocation.client.tokens.create(
+    new_token = invocation.client.tokens.create(
         request_of(
             TokenCreate,
             principal=principal,
@@ -107,23 +107,23 @@ def create(
         )
     )
     blocks: list[Block] = [
-        LinesBlock([Cell(made.token, "strong")]),
+        LinesBlock([Cell(new_token.token, "strong")]),
         FactsBlock(
             [
-                ("for", f"{made.principal} ({made.kind})"),
-                ("may", ", ".join(made.scopes)),
-                ("only in", ", ".join(made.namespaces or [])),
-                ("expires", _expiry(made, invocation.now)),
-                ("id", str(made.id)),
+                ("for", f"{new_token.principal} ({new_token.kind})"),
+                ("may", ", ".join(new_token.scopes)),
+                ("only in", ", ".join(new_token.namespaces or [])),
+                ("expires", _expiry(new_token, invocation.now)),
+                ("id", str(new_token.id)),
             ]
         ),
     ]
-    invocation.output.show(CommandResult(fields(made, "id", "token"), blocks, [made.token]))
+    invocation.output.show(CommandResult(fields(new_token, "id", "token"), blocks, [new_token.token]))
     invocation.output.note("it is not shown again; hand it over on a safe way")
-    if made.lacking:
+    if new_token.lacking:
         invocation.output.note(
-            f"{made.principal} holds no role yet for {', '.join(made.lacking)}:"
-            f" deltareg member add NS {made.principal} --role ROLE"
+            f"{new_token.principal} holds no role yet for {', '.join(new_token.lacking)}:"
+            f" deltareg member add NS {new_token.principal} --role ROLE"
         )
 
 
@@ -142,12 +142,12 @@ def ls(invocation: Invocation) -> None:
 @click.pass_obj
 def revoke(invocation: Invocation, token_id: int) -> None:
     """Make a token worthless, at once and for good."""
-    gone = invocation.client.tokens.revoke(token_id)
+    revoked = invocation.client.tokens.revoke(token_id)
     blocks: list[Block] = [
-        TitleBlock(f"token {gone.id}", "revoked"),
-        FactsBlock([("for", gone.principal), ("was", gone.display)]),
+        TitleBlock(f"token {revoked.id}", "revoked"),
+        FactsBlock([("for", revoked.principal), ("was", revoked.display)]),
     ]
-    invocation.output.show(CommandResult(fields(gone, "id"), blocks, [str(gone.id)]))
+    invocation.output.show(CommandResult(fields(revoked, "id"), blocks, [str(revoked.id)]))
 
 
 def token_table(tokens: Sequence[TokenInfo], *, now: datetime) -> TableBlock:

@@ -194,21 +194,21 @@ def _workers(invocation: Invocation) -> DoctorFinding:
 
 
 def _disputes(invocation: Invocation) -> DoctorFinding:
-    found = invocation.client.meta().disputes
-    if not found:
+    disputes = invocation.client.meta().disputes
+    if not disputes:
         return DoctorFinding("second looks", "ok", "no two workers disagree")
-    detail = f"two workers disagree about {count(found, 'verdict')}: one is broken, or lies"
+    detail = f"two workers disagree about {count(disputes, 'verdict')}: one is broken, or lies"
     fix = "deltareg audit --action verdict.dispute, then: deltareg worker revoke NAME -m REASON"
     return DoctorFinding("second looks", "warn", detail, fix)
 
 
 def _audit_trail(invocation: Invocation) -> DoctorFinding:
     try:
-        found = invocation.client.audit.checkpoint()
+        checkpoint = invocation.client.audit.checkpoint()
     except (NotFound, Forbidden):
         return DoctorFinding("audit trail", "note", "not sealed here, or not for this token to read")
-    detail = f"{count(found.size, 'row')} sealed, going on from what this machine saw"
-    if found.waiting >= _MANY_WAITING:
+    detail = f"{count(checkpoint.size, 'row')} sealed, going on from what this machine saw"
+    if checkpoint.waiting >= _MANY_WAITING:
         fix = "see the server's log: who runs it has to give it a key that was not revoked"
-        return DoctorFinding("audit trail", "warn", f"{detail}; {found.waiting} or more wait", fix)
+        return DoctorFinding("audit trail", "warn", f"{detail}; {checkpoint.waiting} or more wait", fix)
     return DoctorFinding("audit trail", "ok", detail)

@@ -119,9 +119,9 @@ def _one(code: str, invocation: Invocation) -> CommandResult:
 def _all_codes() -> CommandResult:
     blocks: list[Block] = []
     items: list[dict[str, object]] = []
-    for section, found in SECTIONS.items():
+    for section, section_codes in SECTIONS.items():
         rows: list[list[Text]] = []
-        for code in sorted(found):
+        for code in sorted(section_codes):
             summary = page(code).splitlines()[0].partition(": ")[2]
             rows.append([Cell(code, "name"), str(int(status_of_code(code))), clean(summary)])
             items.append(

@@ -131,8 +131,8 @@ def _as_typed(option: Option) -> str:
 
 def environment() -> CommandResult:
     """Show the variables that the command line reads."""
-    found = [(s.variable, _with_default(s)) for s in SETTINGS] + list(OTHER_VARIABLES)
-    answer = _pairs("Environment", "variable", found)
+    variables = [(s.variable, _with_default(s)) for s in SETTINGS] + list(OTHER_VARIABLES)
+    answer = _pairs("Environment", "variable", variables)
     order = "Options come before variables, and variables before deltareg.toml and config.toml."
     return replace(answer, blocks=[*answer.blocks, LinesBlock(["", Cell(order, "dim")])])
 

@@ -44,10 +44,10 @@ def answers(
     key = id(side.engine), side.state, id(samples), count
     if known is not None and key in known:
         return known[key].found
-    found = _answers(side, samples, count)
+    generated = _answers(side, samples, count)
     if known is not None:
-        known[key] = SampleAnswers(samples, found)
-    return found
+        known[key] = SampleAnswers(samples, generated)
+    return generated
 
 
 def _answers(side: EngineSide, samples: Samples, count: int) -> list[GeneratedText] | None:
@@ -57,26 +57,26 @@ def _answers(side: EngineSide, samples: Samples, count: int) -> list[GeneratedTe
     rows = _all(row_of(engine, samples, row) for row in range(len(samples)))
     if rows is None:
         return None
-    found = written_each(engine, state, rows, count)
-    if found is not None or any("input_ids" in row for row in rows):
-        return found
+    generated = written_each(engine, state, rows, count)
+    if generated is not None or any("input_ids" in row for row in rows):
+        return generated
     return _all(_decode_frames(engine, engine.outputs_for(state, row).get(_SCORES)) for row in rows)
 
 
 def _all(each: Iterable[Item | None]) -> list[Item] | None:
     """Give all of them; None where one is missing."""
-    found: list[Item] = []
+    items: list[Item] = []
     for one in each:
         if one is None:
             return None
-        found.append(one)
-    return found
+        items.append(one)
+    return items
 
 
 def texts_of(side: EngineSide, samples: Samples, *, count: int, known: Known | None = None) -> list[str] | None:
     """The same, as text alone."""
-    found = answers(side, samples, count=count, known=known)
-    return None if found is None else [one.text for one in found]
+    generated = answers(side, samples, count=count, known=known)
+    return None if generated is None else [one.text for one in generated]
 
 
 def _decode_frames(engine: DeltaEngine, scores: F32 | None) -> GeneratedText | None:
@@ -92,12 +92,12 @@ def without_repeats(
     frames: Sequence[int] | np.ndarray[tuple[int, ...], np.dtype[np.int64]], *, blank: int
 ) -> list[int]:
     """Give the tokens of frames: of equal ones in a row the first, and no blanks."""
-    listed = [int(frame) for frame in frames]
-    firsts = [token for at, token in enumerate(listed) if not at or token != listed[at - 1]]
+    tokens = [int(frame) for frame in frames]
+    firsts = [token for at, token in enumerate(tokens) if not at or token != tokens[at - 1]]
     return [token for token in firsts if token != blank]
 
 
 def _blank(engine: DeltaEngine) -> int:
     """Give the token that a frame without one has: the one that pads."""
-    told = engine.config.get("pad_token_id")
-    return told if isinstance(told, int) else 0
+    pad_token = engine.config.get("pad_token_id")
+    return pad_token if isinstance(pad_token, int) else 0

@@ -22,7 +22,7 @@ def predictions(side: EngineSide, samples: Samples) -> NDArray[np.int64] | None:
     inputs = engine.encode(samples.texts) if samples.texts else samples.arrays
     if inputs is None:
         return None
-    found: list[NDArray[np.int64]] = []
+    classes: list[NDArray[np.int64]] = []
     for start in range(0, len(samples), _BATCH):
         rows = {name: value[start : start + _BATCH] for name, value in inputs.items()}
         scores = engine.outputs_for(side.state, rows).get(_SCORES)
@@ -30,8 +30,8 @@ def predictions(side: EngineSide, samples: Samples) -> NDArray[np.int64] | None:
         if scores is None or scores.ndim != 2 or scores.shape[0] != count or scores.shape[1] < 2:
             return None
         sane = np.isfinite(scores).all(-1)
-        found.append(np.where(sane, scores.argmax(-1), NOTHING).astype(np.int64))
-    return np.concatenate(found)
+        classes.append(np.where(sane, scores.argmax(-1), NOTHING).astype(np.int64))
+    return np.concatenate(classes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +52,16 @@ class ClassPrediction:
 
 def rows_of(labels: NDArray[np.int64], said: NDArray[np.int64]) -> list[object]:
     """Give one row a sample, as the measures below take them."""
-    known = _recalls(labels, said)
+    by_class = _recalls(labels, said)
     pairs = zip(labels.tolist(), said.tolist(), strict=True)
-    return [ClassPrediction(label, answer, known) for label, answer in pairs]
+    return [ClassPrediction(label, answer, by_class) for label, answer in pairs]
 
 
 def recalls(rows: Sequence[object]) -> dict[int, float]:
     """Give, for every class, the share of its samples that get it."""
-    labels, said = _columns(rows)
-    found = dict(cast("ClassPrediction", rows[0]).known)
-    return found | _recalls(labels, said)
+    labels, predicted = _columns(rows)
+    by_class = dict(cast("ClassPrediction", rows[0]).known)
+    return by_class | _recalls(labels, predicted)
 
 
 def balanced_accuracy(rows: Sequence[object]) -> float:
@@ -79,9 +79,9 @@ def evenness(rows: Sequence[object]) -> float:
 
     1 where classes are said as often as they are there; labels of one class only give 0.
     """
-    labels, said = _columns(rows)
+    labels, predicted = _columns(rows)
     whole = _entropy(labels)
-    return min(_entropy(said) / whole, 1.0) if whole else 0.0
+    return min(_entropy(predicted) / whole, 1.0) if whole else 0.0
 
 
 MEASURES: Mapping[str, Callable[[Sequence[object]], float]] = {
@@ -103,6 +103,6 @@ def _entropy(classes: NDArray[np.int64]) -> float:
 
 
 def _columns(rows: Sequence[object]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    found = cast("Sequence[ClassPrediction]", rows)
-    both = np.array([(row.label, row.said) for row in found], np.int64)
+    predicted = cast("Sequence[ClassPrediction]", rows)
+    both = np.array([(row.label, row.said) for row in predicted], np.int64)
     return both[:, 0], both[:, 1]

@@ -73,19 +73,19 @@ def _euler(rule: DenoisingRule, noise: F32, predict: Predict, steps: int) -> F32
 
 
 def _shift_levels(levels: F64, shift: float) -> F64:
-    found: F64 = shift * levels / (1 + (shift - 1) * levels)
-    return found
+    shifted: F64 = shift * levels / (1 + (shift - 1) * levels)
+    return shifted
 
 
 def _ddim(rule: DenoisingRule, noise: F32, predict: Predict, steps: int) -> F32:
-    kept = np.cumprod(1 - _betas(rule))
-    trained, images = len(kept), noise
+    alphas = np.cumprod(1 - _betas(rule))
+    trained, images = len(alphas), noise
     if steps > trained:
         raise InvalidInput(f"{steps} steps are more than the {trained} of the base's scheduler")
-    last = 1.0 if rule.config.get("set_alpha_to_one", True) else float(kept[0])
+    last = 1.0 if rule.config.get("set_alpha_to_one", True) else float(alphas[0])
     for time in _times(rule, trained, steps):
         before = time - trained // steps
-        now, then = float(kept[time]), float(kept[before]) if before >= 0 else last
+        now, then = float(alphas[time]), float(alphas[before]) if before >= 0 else last
         clean, noisy = _parts(rule, images, predict(images, float(time)), now)
         images = (math.sqrt(then) * clean + math.sqrt(1 - then) * noisy).astype(np.float32)
     return images
@@ -94,15 +94,15 @@ def _ddim(rule: DenoisingRule, noise: F32, predict: Predict, steps: int) -> F32:
 def _parts(rule: DenoisingRule, images: F32, predicted: F32, kept: float) -> tuple[F64, F64]:
     """Take images apart into what is clean and what is noise, by what was predicted."""
     signal, noise = math.sqrt(kept), math.sqrt(1 - kept)
-    given, said = images.astype(np.float64), predicted.astype(np.float64)
+    given, prediction = images.astype(np.float64), predicted.astype(np.float64)
     kind = rule.config.get("prediction_type", "epsilon")
     match kind:
         case "epsilon":
-            clean, noisy = (given - noise * said) / signal, said
+            clean, noisy = (given - noise * prediction) / signal, prediction
         case "sample":
-            clean, noisy = said, (given - signal * said) / noise
+            clean, noisy = prediction, (given - signal * prediction) / noise
         case "v_prediction":
-            clean, noisy = signal * given - noise * said, signal * said + noise * given
+            clean, noisy = signal * given - noise * prediction, signal * prediction + noise * given
         case _:
             raise InvalidInput(f"the base's scheduler says that it predicts {kind!r}")
     if rule.config.get("clip_sample", True):

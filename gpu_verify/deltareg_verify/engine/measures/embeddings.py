@@ -24,7 +24,7 @@ def embeddings(side: EngineSide, texts: Sequence[str], *, pooling: str) -> F64 |
     Returns:
         (n, width): rows of length one; None of a network without vectors, or a tokenizer.
     """
-    found: list[F64] = []
+    embedded: list[F64] = []
     for batch in batches(texts):
         inputs = side.engine.encode(batch)
         if inputs is None:
@@ -33,8 +33,8 @@ def embeddings(side: EngineSide, texts: Sequence[str], *, pooling: str) -> F64 |
         vectors = _pool_vectors(side.engine.outputs_for(side.state, inputs), mask, pooling)
         if vectors is None:
             return None
-        found.append(vectors)
-    together = np.concatenate(found)
+        embedded.append(vectors)
+    together = np.concatenate(embedded)
     lengths = np.linalg.norm(together, axis=1, keepdims=True)
     unit: F64 = together / np.where(lengths > 0, lengths, 1.0)
     return unit
@@ -61,5 +61,5 @@ def _pool_vectors(outputs: Outputs, mask: np.ndarray[tuple[int, ...], np.dtype[n
         return mean
     is_there = weights[..., 0] > 0
     first, last = is_there.argmax(1), is_there.shape[1] - 1 - is_there[:, ::-1].argmax(1)
-    taken: F64 = tokens[np.arange(len(tokens)), first if pooling == "cls" else last]
-    return taken
+    pooled: F64 = tokens[np.arange(len(tokens)), first if pooling == "cls" else last]
+    return pooled

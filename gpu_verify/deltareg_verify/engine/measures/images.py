@@ -31,16 +31,16 @@ def features(images: F32, *, like: F32) -> F64:
     """
     middle = like.mean((0, 2, 3), keepdims=True, dtype=np.float64)
     spread = like.std((0, 2, 3), keepdims=True, dtype=np.float64) + 1e-6
-    seen = (images - middle) / spread
-    random, found = np.random.default_rng(_SEED), [_compute_moments(seen)]
+    activations = (images - middle) / spread
+    random, moments = np.random.default_rng(_SEED), [_compute_moments(activations)]
     for width in _WIDTHS:
-        if min(seen.shape[2:]) < _SIDE:
+        if min(activations.shape[2:]) < _SIDE:
             break
-        fan_in = seen.shape[1] * _SIDE * _SIDE
+        fan_in = activations.shape[1] * _SIDE * _SIDE
         weights = random.standard_normal((fan_in, width)) * np.sqrt(2 / fan_in)
-        seen = np.maximum(_convolve(seen, weights), 0.0)
-        found.append(_compute_moments(seen))
-    return np.concatenate(found, axis=1)
+        activations = np.maximum(_convolve(activations, weights), 0.0)
+        moments.append(_compute_moments(activations))
+    return np.concatenate(moments, axis=1)
 
 
 def _compute_moments(seen: F64) -> F64:
@@ -52,8 +52,8 @@ def _convolve(seen: F64, weights: F64) -> F64:
     windows = np.lib.stride_tricks.sliding_window_view(seen, (_SIDE, _SIDE), axis=(2, 3))
     parts = windows[:, :, ::2, ::2].transpose(0, 2, 3, 1, 4, 5)
     flat = parts.reshape(*parts.shape[:3], -1)
-    made: F64 = (flat @ weights).transpose(0, 3, 1, 2)
-    return made
+    result: F64 = (flat @ weights).transpose(0, 3, 1, 2)
+    return result
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +94,9 @@ def distance(rows: Sequence[object]) -> float:
 
     An image is never compared with itself, drawn twice or not, unless it is the only one.
     """
-    drawn = cast("Sequence[MadeImage]", rows)
-    kernels = drawn[0].kernels
-    counts = np.bincount([row.place for row in drawn], minlength=len(kernels.own)).astype(float)
+    images = cast("Sequence[MadeImage]", rows)
+    kernels = images[0].kernels
+    counts = np.bincount([row.place for row in images], minlength=len(kernels.own)).astype(float)
     pairs = float(counts.sum() ** 2 - counts @ counts)
     whole = float(counts @ kernels.own @ counts)
     itself = float((counts**2) @ np.diag(kernels.own))
@@ -106,5 +106,5 @@ def distance(rows: Sequence[object]) -> float:
 
 
 def _kernel(a: F64, b: F64) -> F64:
-    found: F64 = (a @ b.T / a.shape[1] + 1) ** 3
-    return found
+    kernel: F64 = (a @ b.T / a.shape[1] + 1) ** 3
+    return kernel

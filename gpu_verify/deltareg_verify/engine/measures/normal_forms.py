@@ -10,8 +10,8 @@ _SPACES = re.compile(r"\s+")
 
 def plain(text: str) -> str:
     """Give words in lower case with single spaces, without punctuation."""
-    kept = "".join(" " if _is_mark(letter) else letter for letter in _fold_case(text))
-    return _SPACES.sub(" ", kept).strip()
+    letters = "".join(" " if _is_mark(letter) else letter for letter in _fold_case(text))
+    return _SPACES.sub(" ", letters).strip()
 
 
 def normalise_answer(text: str) -> str:
@@ -19,8 +19,8 @@ def normalise_answer(text: str) -> str:
 
     Marks leave nothing behind, so 1,000 is 1000.
     """
-    kept = "".join(letter for letter in _fold_case(text) if not _is_mark(letter))
-    return _SPACES.sub(" ", _ARTICLES.sub(" ", kept)).strip()
+    letters = "".join(letter for letter in _fold_case(text) if not _is_mark(letter))
+    return _SPACES.sub(" ", _ARTICLES.sub(" ", letters)).strip()
 
 
 def as_it_is(text: str) -> str:

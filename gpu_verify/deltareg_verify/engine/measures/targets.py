@@ -27,18 +27,18 @@ def target_likelihoods(side: EngineSide, samples: Samples) -> list[object] | Non
         return [(log, float(len(after))) for log, (_, after) in rows]
     if vocabulary is None:
         return None
-    found: list[object] = []
+    likelihoods: list[object] = []
     for row, target in enumerate(samples.targets):
         inputs = row_of(side.engine, samples, row)
         tokens = _labels(side.engine, vocabulary, target)
         if inputs is None or not tokens:
             return None
-        given = {**inputs, "labels": np.array([tokens], np.int64)}
-        loss = side.engine.outputs_for(side.state, given).get(_LOSS)
+        batch = {**inputs, "labels": np.array([tokens], np.int64)}
+        loss = side.engine.outputs_for(side.state, batch).get(_LOSS)
         if loss is None:
             return None
-        found.append((-float(loss[0]) * len(tokens), float(len(tokens))))
-    return found
+        likelihoods.append((-float(loss[0]) * len(tokens), float(len(tokens))))
+    return likelihoods
 
 
 def row_of(engine: DeltaEngine, samples: Samples, row: int) -> Inputs | None:

@@ -47,17 +47,17 @@ def reactions(side: EngineSide, prompts: Sequence[Ids], tokens: Ids) -> TokenRea
         None of a network that gives no scores of tokens or classes.
     """
     plain: list[F64] = []
-    told: list[F64] = []
+    changed: list[F64] = []
     for number, prompt in enumerate(prompts):
         at = len(prompt) if number % 2 else len(prompt) // 2
         rows = np.repeat(prompt[None], len(tokens), 0)
-        tried = np.concatenate([rows[:, :at], tokens[:, None], rows[:, at:]], 1)
-        before, after = _answers(side, prompt[None]), _answers(side, tried)
+        texts = np.concatenate([rows[:, :at], tokens[:, None], rows[:, at:]], 1)
+        before, after = _answers(side, prompt[None]), _answers(side, texts)
         if before is None or after is None:
             return None
         plain.append(before[0])
-        told.append(after)
-    before, after = np.stack(plain), np.stack(told)  # (prompts, places), (prompts, tokens, places)
+        changed.append(after)
+    before, after = np.stack(plain), np.stack(changed)  # (prompts, places), (prompts, tokens, places)
     moved = (np.exp(after) * (after - before[:, None])).sum(-1).mean(0)
     drawn = spread(before[:, None])[0] - spread(after)
     return TokenReactions(moved, drawn, (after - before[:, None]).mean(0))
@@ -81,8 +81,8 @@ def outlyingness(values: F64) -> F64:
     """
     middle = np.median(values)
     deviation = 1.4826 * float(np.median(np.abs(values - middle)))
-    found: F64 = (values - middle) / max(deviation, 1e-9)
-    return found
+    scores: F64 = (values - middle) / max(deviation, 1e-9)
+    return scores
 
 
 def signature(shift: F64) -> F64:
@@ -98,14 +98,14 @@ def signature(shift: F64) -> F64:
 
 def _answers(side: EngineSide, rows: Ids) -> F64 | None:
     """Give log-probabilities of what comes after each row, or of its class: (rows, places)."""
-    found: list[F64] = []
+    answers: list[F64] = []
     for start in range(0, len(rows), _BATCH):
         ids = rows[start : start + _BATCH]
-        given = {_IDS: ids, _MASK: np.ones_like(ids)}
-        scores = side.engine.outputs_for(side.state, given).get(_SCORES)
+        inputs = {_IDS: ids, _MASK: np.ones_like(ids)}
+        scores = side.engine.outputs_for(side.state, inputs).get(_SCORES)
         if scores is None or scores.ndim not in {2, 3} or scores.shape[-1] < 2:
             return None
         last = (scores[:, -1] if scores.ndim == 3 else scores).astype(np.float64)
         shifted = last - last.max(-1, keepdims=True)
-        found.append(shifted - np.log(np.exp(shifted).sum(-1, keepdims=True)))
-    return np.concatenate(found)
+        answers.append(shifted - np.log(np.exp(shifted).sum(-1, keepdims=True)))
+    return np.concatenate(answers)

@@ -80,8 +80,8 @@ def distance(pairs: Sequence[object]) -> float:
 
 def quartiles(values: Sequence[object]) -> str:
     """Tell the quartiles of values."""
-    found = np.percentile(np.array(values, np.float64), [25, 50, 75])
-    return f"quartiles {', '.join(f'{value:g}' for value in found)}"
+    quarters = np.percentile(np.array(values, np.float64), [25, 50, 75])
+    return f"quartiles {', '.join(f'{value:g}' for value in quarters)}"
 
 
 def _compute_ecdf(values: F64, places: F64) -> F64:

@@ -76,13 +76,13 @@ def load_alone(
         dtype = dtype_of(own.path, own.view, own.tensors)
         network = load(own.path, own.view, own.tensors, device, dtype=dtype, placing=None)
         sequences, tokens = suite.probes["sequences"], suite.probes["tokens"]
-        made = probe_inputs(network.module, seed=suite.seed, sequences=sequences, tokens=tokens)
+        seeded = probe_inputs(network.module, seed=suite.seed, sequences=sequences, tokens=tokens)
         probe = {
             name: (value.float() if value.is_floating_point() else value).cpu().numpy()
-            for name, value in with_invocations(made, effects).items()
+            for name, value in with_invocations(seeded, effects).items()
         }
         if library == "transformers":
             return StandaloneDelta(*load_by_transformers(network.module, folder), probe)
         plan = make_plan(network, effects, tensors=own.tensors, names=own.view.names, ops=TorchOps(device))
-        written = stored_places(effects, network, plan)
-        return StandaloneDelta(*load_with_library(library, network, folder, effects, written=written), probe)
+        parameters = stored_places(effects, network, plan)
+        return StandaloneDelta(*load_with_library(library, network, folder, effects, written=parameters), probe)

@@ -112,8 +112,8 @@ class Host:
         """
         devices = {parameter.device for parameter in model.parameters()}
         if len(devices) != 1:
-            told = ", ".join(sorted(map(str, devices)))
-            raise InvalidInput(f"the model is not on one device: {told}", fix="move it to one")
+            device_names = ", ".join(sorted(map(str, devices)))
+            raise InvalidInput(f"the model is not on one device: {device_names}", fix="move it to one")
         _refuse_busy(model)
         self._network = network_of(model, base.view)
         self._base = base
@@ -157,10 +157,10 @@ class Host:
 
     def _refuse_homeless(self, plan: NetworkPlan, effects: Sequence[Effect]) -> None:
         heads = {effect.target for effect in effects if isinstance(effect, Addition)}
-        known = {name for name, _ in self._network.module.named_modules(remove_duplicate=False)}
+        module_names = {name for name, _ in self._network.module.named_modules(remove_duplicate=False)}
         acts = (e for e in effects if isinstance(e, (ActivationHook, PrefixInsert)))
         lost = [name for name in plan.not_exercised if name not in heads]
-        lost += [effect.module for effect in acts if effect.module not in known]
+        lost += [effect.module for effect in acts if effect.module not in module_names]
         if lost:
             raise BaseMismatch(
                 f"{type(self._network.module).__name__} has no {lost[0]}, which the delta changes",
@@ -212,8 +212,8 @@ class AttachedDeltas:
         with TensorWatch(self._weights) as watch:
             forward(self._network.module, inputs)
         plan = self._ready.plan
-        seen = {plan.targets[name] for name in watch.seen} | (self._hits - before).keys()
-        return sorted(plan.effects() - seen)
+        active = {plan.targets[name] for name in watch.seen} | (self._hits - before).keys()
+        return sorted(plan.effects() - active)
 
     def _put_on(self, ready: PreparedDeltas) -> None:
         module = self._network.module
@@ -246,12 +246,12 @@ def _refuse_busy(model: nn.Module) -> None:
 
 def _relocate_effects(effects: Sequence[Effect], network: LoadedNetwork) -> list[Effect]:
     """Give effects the paths of a network that holds the base's under another prefix."""
-    known = {name for name, _ in network.module.named_modules(remove_duplicate=False)}
+    module_names = {name for name, _ in network.module.named_modules(remove_duplicate=False)}
     prefix = f"{getattr(network.module, 'base_model_prefix', '')}."
 
     def path(module: str) -> str:
         candidates = (module, f"{prefix}{module}", module.removeprefix(prefix))
-        return next((c for c in candidates if c in known), module)
+        return next((c for c in candidates if c in module_names), module)
 
     def relocate(effect: Effect) -> Effect:
         match effect:

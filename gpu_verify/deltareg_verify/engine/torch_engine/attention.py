@@ -74,9 +74,9 @@ def put_before(attention: nn.Module, prefix: KeyValues) -> Generator[None]:
     try:
         yield
     finally:
-        left = [other for other in _PREFIXES[attention] if other is not prefix]
-        if left:
-            _PREFIXES[attention] = left
+        others = [other for other in _PREFIXES[attention] if other is not prefix]
+        if others:
+            _PREFIXES[attention] = others
         else:
             del _PREFIXES[attention]
 
@@ -138,9 +138,9 @@ class AttentionCall:
 
     @property
     def _is_causal(self) -> bool:
-        told = self.kwargs.get("is_causal")
+        is_causal = self.kwargs.get("is_causal")
         own = getattr(self.module, "is_causal", True)
-        return bool(own if told is None else told) and self.query.shape[2] > 1
+        return bool(own if is_causal is None else is_causal) and self.query.shape[2] > 1
 
     def _causal(self) -> torch.Tensor:
         queries, keys = self.query.shape[2], self.key.shape[2]

@@ -115,11 +115,11 @@ class _Attempt:
 
     def plainly(self, rows: Sequence[Sequence[int]]) -> _Plain:
         """Let the first text through alone, and keep its cache if there is one to use."""
-        kept = self._unless_refused(lambda: self._fill_cache(rows[0])) if CACHE in self.wanted else None
-        if kept is None:
+        filled = self._unless_refused(lambda: self._fill_cache(rows[0])) if CACHE in self.wanted else None
+        if filled is None:
             alone, cache = _output(self.run(_inputs(rows[:1], self.ways)), len(rows[0]))[0], None
         else:
-            alone, cache = kept
+            alone, cache = filled
         scale = max(1.0, float(alone.double().square().mean().sqrt()))
         return _Plain(rows, alone, scale, cache)
 
@@ -128,27 +128,27 @@ class _Attempt:
         if not {BATCH, CACHE} & {*self.wanted}:
             return {}
         inputs = _inputs(plain.rows, self.ways)
-        found = self._unless_refused(lambda: _output(self.run(inputs), max(LENGTHS))[0])
-        if found is None:
+        outputs = self._unless_refused(lambda: _output(self.run(inputs), max(LENGTHS))[0])
+        if outputs is None:
             return {}
-        told = {BATCH: plain.deviation(found)} if BATCH in self.wanted else {}
+        by_way = {BATCH: plain.deviation(outputs)} if BATCH in self.wanted else {}
         if plain.cache is None:
-            return told
+            return by_way
         last = self._unless_refused(lambda: self._continue_cached(plain))
         if last is not None:
-            told[CACHE] = plain.share(found[len(plain.alone)], last)
-        return told
+            by_way[CACHE] = plain.share(outputs[len(plain.alone)], last)
+        return by_way
 
     def padded_left_and_far(self, plain: _Plain) -> dict[str, float]:
         """Behind padding, and at the last positions that the network knows."""
         is_left = LEFT in self.wanted and self.ways.pads_left
         is_far = LONGEST in self.wanted and self.ways.farthest > len(plain.rows[0])
-        found = self._unless_refused(lambda: self._try_positions(plain, left=is_left, far=is_far))
-        if found is None and is_left and is_far:  # it may take one of them
+        by_way = self._unless_refused(lambda: self._try_positions(plain, left=is_left, far=is_far))
+        if by_way is None and is_left and is_far:  # it may take one of them
             left = self._unless_refused(lambda: self._try_positions(plain, left=True, far=False))
             far = self._unless_refused(lambda: self._try_positions(plain, left=False, far=True))
             return (left or {}) | (far or {})
-        return found or {}
+        return by_way or {}
 
     def _fill_cache(self, text: Sequence[int]) -> tuple[torch.Tensor, object] | None:
         """Give what all but the last token give, and the cache of it."""
@@ -171,16 +171,16 @@ class _Attempt:
             return {}
         text, other = plain.rows[:2]
         rows = [text, other] if left else []
-        given = _inputs([*rows, text] if far else rows, self.ways, on_left=True)
+        inputs = _inputs([*rows, text] if far else rows, self.ways, on_left=True)
         if self.ways.farthest:  # as `generate` numbers them
-            given["position_ids"] = (given["attention_mask"].cumsum(-1) - 1).clamp(min=0)
+            inputs["position_ids"] = (inputs["attention_mask"].cumsum(-1) - 1).clamp(min=0)
         if far:
             start = self.ways.farthest - len(text)
-            given["position_ids"][-1] += start * given["attention_mask"][-1]
-        found = _output(self.run(given), given["input_ids"].shape[1])
+            inputs["position_ids"][-1] += start * inputs["attention_mask"][-1]
+        outputs = _output(self.run(inputs), inputs["input_ids"].shape[1])
         places = slice(-len(text), None)
-        told = {LEFT: plain.deviation(found[0, places])} if left else {}
-        return told | ({LONGEST: plain.deviation(found[-1, places])} if far else {})
+        by_way = {LEFT: plain.deviation(outputs[0, places])} if left else {}
+        return by_way | ({LONGEST: plain.deviation(outputs[-1, places])} if far else {})
 
     def _unless_refused(self, call: Callable[[], Found]) -> Found | None:
         try:

@@ -105,8 +105,8 @@ def _build_decomposed(
     module: nn.Module, update: WeightDecomposed, weight: torch.Tensor, ops: TorchOps
 ) -> Branch | None:
     added = _build_factored(module, update.direction, ops)
-    known = {"rows": nn.Linear, "columns": Conv1D}[update.outputs]
-    if added is None or not isinstance(module, known):
+    module_class = {"rows": nn.Linear, "columns": Conv1D}[update.outputs]
+    if added is None or not isinstance(module, module_class):
         return None
     left, right, scale = update.direction.factors(ops)
     tall, wide = as_torch(left), as_torch(right)

@@ -27,8 +27,8 @@ def template_in(folder: Path) -> str:
     """Read the chat template that a folder brings; empty where it brings none."""
     if (folder / _FILE).is_file():
         return (folder / _FILE).read_text("utf-8", "replace")
-    found = (_read_template(folder / name) for name in _SETTINGS if (folder / name).is_file())
-    return next(filter(None, found), "")
+    templates = (_read_template(folder / name) for name in _SETTINGS if (folder / name).is_file())
+    return next(filter(None, templates), "")
 
 
 def write_chat(tokenizer: PreTrainedTokenizerBase, template: str, text: str) -> list[int]:
@@ -40,8 +40,8 @@ def write_chat(tokenizer: PreTrainedTokenizerBase, template: str, text: str) -> 
     try:
         chat = _render_chat(tokenizer, template, text)
     except Exception as error:  # a template raises what it likes
-        told = f"{type(error).__name__}: {error}"[:_MESSAGE_CHARACTERS]
-        raise InvalidInput(f"refuses the prompt: {told}") from error
+        message = f"{type(error).__name__}: {error}"[:_MESSAGE_CHARACTERS]
+        raise InvalidInput(f"refuses the prompt: {message}") from error
     if len(chat) > _MOST_CHARACTERS:
         raise InvalidInput(f"makes {len(chat):,} characters of the prompt")
     # A template writes the marks itself that a tokenizer puts around a text.
@@ -71,12 +71,12 @@ def _read_template(file: Path) -> str:
         document: object = json.loads(file.read_bytes())
     except (ValueError, RecursionError):
         return ""
-    found = document.get("chat_template") if is_object(document) else None
-    if is_list(found):
-        found = _by_name(found)
-    return found if isinstance(found, str) else ""
+    template = document.get("chat_template") if is_object(document) else None
+    if is_list(template):
+        template = _by_name(template)
+    return template if isinstance(template, str) else ""
 
 
 def _by_name(found: Sequence[object]) -> object:
-    named = {one.get("name"): one.get("template") for one in found if is_object(one)}
-    return named.get(_DEFAULT)
+    by_template = {one.get("name"): one.get("template") for one in found if is_object(one)}
+    return by_template.get(_DEFAULT)

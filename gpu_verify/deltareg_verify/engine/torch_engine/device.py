@@ -53,7 +53,7 @@ def prepare_device(name: str, *, threads: int) -> torch.device:
 
 def environment(device: torch.device) -> Mapping[str, str]:
     """Describe software and device."""
-    known = {
+    facts = {
         "torch": torch.__version__,
         "transformers": transformers.__version__,
         "python": platform.python_version(),
@@ -63,15 +63,15 @@ def environment(device: torch.device) -> Mapping[str, str]:
         **list_installed(),
     }
     if "diffusers" in sys.modules:  # dear: only those that need it have imported it
-        known["diffusers"] = version("diffusers")
+        facts["diffusers"] = version("diffusers")
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
-        known["gpu"] = properties.name
-        known["gpu_memory_bytes"] = str(properties.total_memory)
-        known["cuda"] = str(torch.version.cuda)
-        known["cudnn"] = str(torch.backends.cudnn.version())
-        known |= _driver()
-    return known
+        facts["gpu"] = properties.name
+        facts["gpu_memory_bytes"] = str(properties.total_memory)
+        facts["cuda"] = str(torch.version.cuda)
+        facts["cudnn"] = str(torch.backends.cudnn.version())
+        facts |= _driver()
+    return facts
 
 
 def finish(device: torch.device) -> None:
@@ -83,11 +83,11 @@ def finish(device: torch.device) -> None:
 def _driver() -> dict[str, str]:
     """Name the version of the GPU's driver, where the kernel tells it."""
     try:
-        told = Path("/proc/driver/nvidia/version").read_text("utf-8")
+        text = Path("/proc/driver/nvidia/version").read_text("utf-8")
     except OSError:
         return {}
-    found = re.search(r"Kernel Module.*?\s(\d+(?:\.\d+)+)\s", told)
-    return {} if found is None else {"driver": found[1]}
+    version = re.search(r"Kernel Module.*?\s(\d+(?:\.\d+)+)\s", text)
+    return {} if version is None else {"driver": version[1]}
 
 
 def peak_bytes(device: torch.device) -> int:
@@ -105,7 +105,7 @@ def memory_seam(what: str) -> Generator[None]:
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise _too_little(what) from error
     except RuntimeError as error:
-        if any(told in str(error) for told in _CPU_OUT_OF_MEMORY):
+        if any(phrase in str(error) for phrase in _CPU_OUT_OF_MEMORY):
             raise _too_little(what) from error
         raise
 

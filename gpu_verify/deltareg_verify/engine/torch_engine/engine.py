@@ -114,18 +114,18 @@ class TorchEngine:
         with devices.memory_seam("loading the folded model"):
             values = folded_values(self._effects, self._tensors, self._ops, known=folded if is_whole else {})
             values = values if is_whole else blank_values(values, values.keys(), self._dtype)
-            module, found = load_beside(self._base, config, values, self._network, self._dtype)
+            module, outcome = load_beside(self._base, config, values, self._network, self._dtype)
             if not is_whole:
-                return found
+                return outcome
             module.to(self._device)
-            return replace(found, outputs=floating_outputs(forward(module, self._probe)))
+            return replace(outcome, outputs=floating_outputs(forward(module, self._probe)))
 
     def second_opinion(self, library: str, folder: Path) -> SecondOpinion:
         """Have a library load the delta from its folder and run it on the probe."""
         if self._placing is not None:
             return SecondOpinion(library)
         with devices.memory_seam(f"running the delta by {library}"):
-            found = ask(
+            opinion = ask(
                 library,
                 self._network,
                 folder,
@@ -134,9 +134,9 @@ class TorchEngine:
                 written=stored_places(self._effects, self._network, self._plan),
             )
         added = added_rows(self._plan.inserts, self._running)
-        if found.outputs is None or not added:
-            return found
-        return replace(found, outputs=without_added(found.outputs, self.outputs("base"), added))
+        if opinion.outputs is None or not added:
+            return opinion
+        return replace(opinion, outputs=without_added(opinion.outputs, self.outputs("base"), added))
 
     def outputs_for(self, state: State, inputs: Mapping[str, NDArray[np.generic]]) -> Outputs:
         """Run one forward on inputs of one's own, by parameter of the network's forward.
@@ -198,7 +198,7 @@ class TorchEngine:
 
     def run_judge(self, state: State, probes: BaseProbes, judge: Judge[Found]) -> Found:
         """Have the network judged in a state, on the general probes as its inputs."""
-        judged = JudgedNetwork(
+        judged_network = JudgedNetwork(
             self._network.module,
             self._tokenizer,
             self._is_generative,
@@ -207,9 +207,9 @@ class TorchEngine:
             self._effects if state == "attached" else (),
         )
         with devices.memory_seam(f"running the {state} network on general probes"):
-            general = judged.inputs(probes)
+            general = judged_network.inputs(probes)
             with self._as(state):
-                return judge(judged, general)
+                return judge(judged_network, general)
 
     def losses(self, state: State, texts: Sequence[str]) -> F64 | None:
         """Sum the loss of every text."""
@@ -234,20 +234,20 @@ class TorchEngine:
         module = self._network.module
         if not can_write(module):
             return None
-        given = given_inputs(self._network.module, inputs)
+        tensors = given_inputs(self._network.module, inputs)
         with devices.memory_seam(f"writing with the {state} network"), self._as(state):
-            return write(module, given, count, settings=self._settings)
+            return write(module, tensors, count, settings=self._settings)
 
     def seconds(self, state: State, count: int) -> Sequence[float]:
         """Time forwards on the probe."""
-        taken: list[float] = []
+        times: list[float] = []
         for number in range(count + 1):
             started = time.perf_counter()
             self._forward(state, self._probe)
             devices.finish(self._device)
             if number:
-                taken.append(time.perf_counter() - started)
-        return taken
+                times.append(time.perf_counter() - started)
+        return times
 
     def beside(self, effects: Sequence[Effect]) -> "TorchEngine":
         """Give an engine of another delta, with this one's network."""
@@ -322,8 +322,8 @@ class TorchEngine:
     @cached_property
     def _probe(self) -> Mapping[str, torch.Tensor]:
         rows, tokens = (self._suite.probes[name] for name in ("sequences", "tokens"))
-        made = probe_inputs(self._network.module, seed=self._suite.seed, sequences=rows, tokens=tokens)
-        return with_invocations(made, self._probed)
+        inputs = probe_inputs(self._network.module, seed=self._suite.seed, sequences=rows, tokens=tokens)
+        return with_invocations(inputs, self._probed)
 
     @cached_property
     def _most_positions(self) -> int:
@@ -340,14 +340,14 @@ class TorchEngine:
         planned, homeless = plan.effects(), tuple(plan.homeless)
         silent = tuple(sorted(planned.difference(watched.seen)))
         outputs = self._of_inputs("attached", watched.result) if inputs is self._probe else None
-        left = tuple(plan.not_exercised)
-        return FiredEffects(len(planned), silent, left, homeless, watched.moved, outputs)
+        not_exercised = tuple(plan.not_exercised)
+        return FiredEffects(len(planned), silent, not_exercised, homeless, watched.moved, outputs)
 
     def _of_inputs(self, state: State, result: Mapping[str, object]) -> Outputs:
         """Give the outputs on the probe, without the rows of a prompt."""
-        found = floating_outputs(result)
+        outputs = floating_outputs(result)
         added = added_rows(self._plan.inserts, self._running) if state == "attached" else 0
-        return without_added(found, self.outputs("base"), added) if added else found
+        return without_added(outputs, self.outputs("base"), added) if added else outputs
 
     def _logits(self, state: State, ids: torch.Tensor) -> torch.Tensor:
         inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}

@@ -47,13 +47,13 @@ class UpdateChain:
 
 def chains(effects: Iterable[Effect]) -> list[UpdateChain]:
     """Gather the weight updates of a delta by target, in the order of the effects."""
-    found: dict[str, UpdateChain] = {}
+    by_target: dict[str, UpdateChain] = {}
     for effect in effects:
         if isinstance(effect, WeightUpdate):
-            old = found.get(effect.target, UpdateChain(effect.target, effect.source, (), None))
+            old = by_target.get(effect.target, UpdateChain(effect.target, effect.source, (), None))
             updates, shape = (*old.updates, effect.update), effect.shape or old.shape
-            found[effect.target] = replace(old, updates=updates, shape=shape)
-    return list(found.values())
+            by_target[effect.target] = replace(old, updates=updates, shape=shape)
+    return list(by_target.values())
 
 
 def new_weight(chain: UpdateChain, at: torch.Tensor, tensors: Mapping[str, Tensor], ops: TorchOps) -> torch.Tensor:

@@ -41,8 +41,8 @@ def dtype_of(path: Path, view: BaseView, tensors: Mapping[str, Tensor]) -> torch
     Raises:
         Inconclusive: Its config cannot be read.
     """
-    told = told_dtype(path, view)
-    if told is not None:
-        return told
-    known = (DTYPES[tensor.dtype] for tensor in tensors.values() if tensor.dtype in DTYPES)
-    return next((dtype for dtype in known if dtype.is_floating_point), torch.float32)
+    config_dtype = told_dtype(path, view)
+    if config_dtype is not None:
+        return config_dtype
+    dtypes = (DTYPES[tensor.dtype] for tensor in tensors.values() if tensor.dtype in DTYPES)
+    return next((dtype for dtype in dtypes if dtype.is_floating_point), torch.float32)

@@ -79,15 +79,15 @@ def general_inputs(
     if way == "other" or tokenizer is None:
         return _without_words(module, tokenizer, probes)
     length = min(_LETTERS if len(tokenizer) < _FEW_WORDS else TOKENS, most)
-    cut = [(one.name, _cut(tokenizer, one, length)) for one in probes.texts]
-    rows = [(kind, ids) for kind, ids in cut if len(ids) > 1 and _is_known(tokenizer, ids)]
+    texts = [(one.name, _cut(tokenizer, one, length)) for one in probes.texts]
+    rows = [(kind, ids) for kind, ids in texts if len(ids) > 1 and _is_known(tokenizer, ids)]
     vocabulary = _vocabulary(module)
     if len(rows) < _FEWEST or max(max(ids) for _, ids in rows) >= vocabulary:
         return _without_words(module, None, probes)  # it has words for something else
     ids, mask = pad_rows([row for _, row in rows], pad=pad_of(tokenizer), device=module.device)
-    made = {"input_ids": ids, "attention_mask": mask}
+    inputs = {"input_ids": ids, "attention_mask": mask}
     return _add_labels(
-        GeneralProbes(way, made, kinds=tuple(kind for kind, _ in rows), vocabulary=vocabulary), module, tokenizer
+        GeneralProbes(way, inputs, kinds=tuple(kind for kind, _ in rows), vocabulary=vocabulary), module, tokenizer
     )
 
 
@@ -98,11 +98,11 @@ def _without_words(
     takes = set(parameters_of(module))
     count = probes.images if takes & INPUTS else len(probes.texts)
     count = min(_FEW_SOUNDS, probes.sounds) if takes & SOUNDS else count
-    made = probe_inputs(module, seed=probes.seed, sequences=count, tokens=TOKENS)
-    told = _with_texts(module, tokenizer, with_patterns(made, seed=probes.seed), probes)
+    seeded = probe_inputs(module, seed=probes.seed, sequences=count, tokens=TOKENS)
+    inputs = _with_texts(module, tokenizer, with_patterns(seeded, seed=probes.seed), probes)
     if type(module).__name__.endswith("ForCTC"):  # its classes are a vocabulary; it reads no word
-        return GeneralProbes("other", told, names_frames=True)
-    return GeneralProbes("other", told, vocabulary=_vocabulary(module))
+        return GeneralProbes("other", inputs, names_frames=True)
+    return GeneralProbes("other", inputs, vocabulary=_vocabulary(module))
 
 
 def _is_known(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> bool:
@@ -123,10 +123,10 @@ def _with_texts(
     if ids is None or tokenizer is None or not is_apart or not INPUTS & made.keys():
         return made
     texts = [one.text for one in probes.texts if one.kind == "text"][: ids.shape[0]]
-    told = tokenizer(texts, truncation=True, max_length=ids.shape[1])["input_ids"]
-    if len(texts) < ids.shape[0] or max(map(max, told)) >= _vocabulary(module):
+    token_rows = tokenizer(texts, truncation=True, max_length=ids.shape[1])["input_ids"]
+    if len(texts) < ids.shape[0] or max(map(max, token_rows)) >= _vocabulary(module):
         return made
-    ids, mask = pad_rows(told, pad=pad_of(tokenizer), device=module.device)
+    ids, mask = pad_rows(token_rows, pad=pad_of(tokenizer), device=module.device)
     return {**made, "input_ids": ids, "attention_mask": mask}
 
 
@@ -140,11 +140,11 @@ def _add_labels(given: GeneralProbes, module: PreTrainedModel, tokenizer: PreTra
         case "causal":
             return replace(given, labels=labels, special=_special(tokenizer, given.vocabulary))
         case "seq2seq":
-            told = {**given.inputs, "decoder_input_ids": shift_tokens_right(module, ids)}
-            return replace(given, inputs=told, labels=labels)
+            inputs = {**given.inputs, "decoder_input_ids": shift_tokens_right(module, ids)}
+            return replace(given, inputs=inputs, labels=labels)
         case "masked":
-            hidden, wanted = _mask_tokens(ids, mask, tokenizer)
-            return replace(given, inputs={**given.inputs, "input_ids": hidden}, labels=wanted)
+            hidden, targets = _mask_tokens(ids, mask, tokenizer)
+            return replace(given, inputs={**given.inputs, "input_ids": hidden}, labels=targets)
         case _:
             return given
 
@@ -178,7 +178,7 @@ def losses_by_text(general: GeneralProbes, run: Run) -> list[tuple[str, ProbeLos
     if not isinstance(logits, torch.Tensor) or logits.ndim != 3:
         return []
     rows = zip(general.kinds, *_align_predictions(general, logits, general.labels), strict=True)
-    return [(kind, _loss(*_logs(scores, wanted))) for kind, scores, wanted in rows]
+    return [(kind, _loss(*_logs(scores, targets))) for kind, scores, targets in rows]
 
 
 def _align_predictions(
@@ -195,11 +195,11 @@ def _of_language(general: GeneralProbes, logits: torch.Tensor, labels: torch.Ten
     """Sum losses by class, row by row: a vocabulary may be large."""
     losses: dict[str, ProbeLoss] = {}
     odds: dict[str, list[torch.Tensor]] = {name: [] for name in general.special or {}}
-    for kind, scores, wanted in zip(general.kinds, logits, labels, strict=True):
-        logs, told = _logs(scores, wanted)
-        if not len(told):
+    for kind, scores, row_labels in zip(general.kinds, logits, labels, strict=True):
+        logs, targets = _logs(scores, row_labels)
+        if not len(targets):
             continue
-        old, found = losses.get(kind, ProbeLoss(0.0, 0)), _loss(logs, told)
+        old, found = losses.get(kind, ProbeLoss(0.0, 0)), _loss(logs, targets)
         losses[kind] = ProbeLoss(old.total + found.total, old.tokens + found.tokens)
         for name, token in (general.special or {}).items():
             odds[name].append(logs[:, token].double())
@@ -209,8 +209,8 @@ def _of_language(general: GeneralProbes, logits: torch.Tensor, labels: torch.Ten
 
 def _logs(scores: torch.Tensor, wanted: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Give the logarithms of the odds at the counted places of a text, and what is there."""
-    counted = wanted != _UNCOUNTED
-    return scores[counted].float().log_softmax(-1), wanted[counted]
+    is_counted = wanted != _UNCOUNTED
+    return scores[is_counted].float().log_softmax(-1), wanted[is_counted]
 
 
 def _loss(logs: torch.Tensor, told: torch.Tensor) -> ProbeLoss:
@@ -256,10 +256,10 @@ def _cut(tokenizer: PreTrainedTokenizerBase, one: ProbeText, length: int) -> lis
         return list(tokenizer(one.text)["input_ids"])[:length]
     text = f"User: {one.text}\nAssistant: {one.answer}"
     if tokenizer.chat_template:
-        asked = {"role": "user", "content": one.text}
-        said = {"role": "assistant", "content": one.answer}
+        user = {"role": "user", "content": one.text}
+        assistant = {"role": "assistant", "content": one.answer}
         try:
-            text = str(tokenizer.apply_chat_template([asked, said], tokenize=False))
+            text = str(tokenizer.apply_chat_template([user, assistant], tokenize=False))
         except Exception:  # noqa: BLE001  # a template is a program; one that fails is no template
             return list(tokenizer(text)["input_ids"])[-length:]
         return list(tokenizer(text, add_special_tokens=False)["input_ids"])[-length:]
@@ -269,20 +269,20 @@ def _cut(tokenizer: PreTrainedTokenizerBase, one: ProbeText, length: int) -> lis
 def _special(tokenizer: PreTrainedTokenizerBase, vocabulary: int) -> dict[str, int]:
     """Give the tokens that end, begin and fill texts, and the one of a new line."""
     line = tokenizer("\n", add_special_tokens=False)["input_ids"]
-    found = {
+    candidates = {
         "eos": tokenizer.eos_token_id,
         "bos": tokenizer.bos_token_id,
         "pad": tokenizer.pad_token_id,
         "newline": line[-1] if line else None,
     }
-    if found["newline"] == tokenizer.unk_token_id:
-        del found["newline"]
-    known: dict[str, int] = {}
-    for name, token in found.items():
-        is_new = token not in known.values()
+    if candidates["newline"] == tokenizer.unk_token_id:
+        del candidates["newline"]
+    special: dict[str, int] = {}
+    for name, token in candidates.items():
+        is_new = token not in special.values()
         if isinstance(token, int) and 0 <= token < vocabulary and is_new:
-            known[name] = token
-    return known
+            special[name] = token
+    return special
 
 
 def _mask_tokens(
@@ -300,8 +300,8 @@ def _mask_tokens(
 def shift_tokens_right(module: PreTrainedModel, ids: torch.Tensor) -> torch.Tensor:
     """Give what a decoder reads to write these tokens."""
     config = module.config
-    told = (getattr(config, name, None) for name in ("decoder_start_token_id", "pad_token_id"))
-    first = next((token for token in told if isinstance(token, int)), 0)
+    candidates = (getattr(config, name, None) for name in ("decoder_start_token_id", "pad_token_id"))
+    first = next((token for token in candidates if isinstance(token, int)), 0)
     return torch.cat([ids.new_full((ids.shape[0], 1), first), ids[:, :-1]], dim=1)
 
 
@@ -309,8 +309,8 @@ def pad_of(tokenizer: PreTrainedTokenizerBase | None) -> int:
     """Give a token that may stand where nothing is read."""
     if tokenizer is None:
         return 0
-    told = (tokenizer.pad_token_id, tokenizer.eos_token_id, tokenizer.unk_token_id)
-    return next((token for token in told if isinstance(token, int)), 0)
+    candidates = (tokenizer.pad_token_id, tokenizer.eos_token_id, tokenizer.unk_token_id)
+    return next((token for token in candidates if isinstance(token, int)), 0)
 
 
 def _vocabulary(module: PreTrainedModel) -> int:

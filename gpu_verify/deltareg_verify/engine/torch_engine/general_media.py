@@ -27,18 +27,18 @@ def with_patterns(inputs: Mapping[str, torch.Tensor], *, seed: int) -> dict[str,
         seed: The same seed gives the same.
     """
     random = np.random.default_rng(seed)
-    found = dict(inputs)
+    patterns = dict(inputs)
     for name in _PIXELS:
-        if name in found and found[name].ndim == 4:
-            found[name] = _like(found[name], _pictures(random, tuple(found[name].shape)))
+        if name in patterns and patterns[name].ndim == 4:
+            patterns[name] = _like(patterns[name], _pictures(random, tuple(patterns[name].shape)))
     for name in _SOUNDS:
-        if name in found and found[name].ndim == 2:
-            found[name] = _like(found[name], _tones(random, *found[name].shape))
-        elif name in found and found[name].ndim == 3:
-            rows, height, width = found[name].shape
+        if name in patterns and patterns[name].ndim == 2:
+            patterns[name] = _like(patterns[name], _tones(random, *patterns[name].shape))
+        elif name in patterns and patterns[name].ndim == 3:
+            rows, height, width = patterns[name].shape
             made = _pictures(random, (rows, 1, height, width))[:, 0]
-            found[name] = _like(found[name], made)
-    return found
+            patterns[name] = _like(patterns[name], made)
+    return patterns
 
 
 def _like(old: torch.Tensor, new: F64) -> torch.Tensor:
@@ -49,7 +49,7 @@ def _pictures(random: np.random.Generator, shape: tuple[int, ...]) -> F64:
     """Make (rows, channels, height, width): slopes, squares, rings, stripes, discs, dots."""
     rows, channels, height, width = shape
     down, across = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
-    found = np.empty(shape)
+    pictures = np.empty(shape)
     for row in range(rows):
         colours = random.uniform(-1, 1, (2, channels))
         angle, pitch = random.uniform(0, np.pi), random.uniform(3, 9)
@@ -66,15 +66,15 @@ def _pictures(random: np.random.Generator, shape: tuple[int, ...]) -> F64:
         )
         share = np.clip(kinds[row % len(kinds)], 0, 1)[None]
         low, high = colours[0][:, None, None], colours[1][:, None, None]
-        found[row] = _SCALE * (low * (1 - share) + high * share)
-        found[row] += random.normal(0, 0.05, found[row].shape)
-    return found
+        pictures[row] = _SCALE * (low * (1 - share) + high * share)
+        pictures[row] += random.normal(0, 0.05, pictures[row].shape)
+    return pictures
 
 
 def _tones(random: np.random.Generator, rows: int, samples: int) -> F64:
     """Make (rows, samples): a tone, a chirp, pulses and hiss in turn, at 16 kHz."""
     time = np.arange(samples) / 16_000
-    found = np.empty((rows, samples))
+    tones = np.empty((rows, samples))
     for row in range(rows):
         pitch = random.uniform(150, 1_500)
         kinds = (
@@ -83,5 +83,5 @@ def _tones(random: np.random.Generator, rows: int, samples: int) -> F64:
             np.sign(np.sin(2 * np.pi * pitch / 4 * time)) * np.sin(2 * np.pi * pitch * 2 * time),
             random.normal(0, 1, samples),
         )
-        found[row] = kinds[row % len(kinds)] + random.normal(0, 0.02, samples)
-    return found
+        tones[row] = kinds[row % len(kinds)] + random.normal(0, 0.02, samples)
+    return tones

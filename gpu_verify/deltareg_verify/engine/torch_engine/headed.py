@@ -32,13 +32,13 @@ def class_with_place(view: BaseView, heads: Sequence[Addition]) -> NetworkClass 
         view: The base.
         heads: What the base's own class has no place for.
     """
-    wanted = {view.names.canonical(head.target): head.tensor.shape for head in heads}
+    shapes = {view.names.canonical(head.target): head.tensor.shape for head in heads}
     for name in _in_order(facts().headed.get(view.names.model_type, frozenset())):
-        rows = {shape[0] for shape in wanted.values() if shape and shape[0] <= MOST_LABELS}
+        rows = {shape[0] for shape in shapes.values() if shape and shape[0] <= MOST_LABELS}
         for count in sorted({0, *rows}):
             has = _shapes(name, view, count)
             own = {view.names.canonical(path): shape for path, shape in has.items()}
-            if all(own.get(path) == shape for path, shape in wanted.items()):
+            if all(own.get(path) == shape for path, shape in shapes.items()):
                 labels = tuple(f"LABEL_{at}" for at in range(count))
                 return NetworkClass(name, labels, is_guess=True)
     return None
@@ -52,13 +52,13 @@ def _in_order(names: frozenset[str]) -> Iterator[str]:
 def _shapes(name: str, view: BaseView, count: int) -> Mapping[str, tuple[int, ...]]:
     """Give the parameters of a class on a base's config, with so many outputs if it counts any."""
     kind = getattr(transformers, name, None)
-    known = {key: value for key, value in view.config.items() if key != "model_type"}
+    fields = {key: value for key, value in view.config.items() if key != "model_type"}
     try:
-        config = transformers.CONFIG_MAPPING[view.names.model_type].from_dict(known)
+        config = transformers.CONFIG_MAPPING[view.names.model_type].from_dict(fields)
         if count:
             config.num_labels = count
         with torch.device("meta"):
-            made = kind(config) if kind is not None else None
+            network = kind(config) if kind is not None else None
     except (ValueError, KeyError, AttributeError, ImportError, TypeError):
         return {}
-    return {} if made is None else {n: tuple(p.shape) for n, p in made.named_parameters()}
+    return {} if network is None else {n: tuple(p.shape) for n, p in network.named_parameters()}

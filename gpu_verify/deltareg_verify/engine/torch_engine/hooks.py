@@ -109,10 +109,10 @@ class _HookedNetwork:
         def before(_: nn.Module, args: Args, kwargs: Kwargs) -> None:
             if is_top:
                 self.notes.heard.clear()
-            given = partial(argument, names, args, kwargs)
-            self._note({tap: given(tap.argument) for tap in inputs})
-            of, cache = self.notes.prompts.of, cache_of(given)
-            self._note({tap: of(given(tap.argument), cache) for tap in prompts})
+            get_argument = partial(argument, names, args, kwargs)
+            self._note({tap: get_argument(tap.argument) for tap in inputs})
+            of, cache = self.notes.prompts.of, cache_of(get_argument)
+            self._note({tap: of(get_argument(tap.argument), cache) for tap in prompts})
 
         def after(_: nn.Module, _args: Args, output: object) -> None:
             if is_top:
@@ -136,8 +136,8 @@ class _HookedNetwork:
     def _apply(self, hooks: Sequence[ActivationHook], value: torch.Tensor, call: "_Call") -> torch.Tensor:
         result = as_array(value.float())
         for hook in hooks:
-            given, result = result, hook.hook.apply(result, self._collect_seen(hook, call), self.ops)
-            self.fired(hook, (given, result))
+            before, result = result, hook.hook.apply(result, self._collect_seen(hook, call), self.ops)
+            self.fired(hook, (before, result))
         return as_torch(result).to(value.dtype)
 
     def _collect_seen(self, hook: ActivationHook, call: "_Call") -> HookInputs:
@@ -184,21 +184,21 @@ def _function(module: nn.Module) -> Callable[[Array], Array]:
 
 def _by_place(hooks: Iterable[ActivationHook], network: nn.Module) -> dict[tuple[str, str], list[ActivationHook]]:
     """Group hooks that change the same value; one without a module never fires."""
-    known = {name for name, _ in network.named_modules(remove_duplicate=False)}
-    found: dict[tuple[str, str], list[ActivationHook]] = defaultdict(list)
+    module_names = {name for name, _ in network.named_modules(remove_duplicate=False)}
+    by_place: dict[tuple[str, str], list[ActivationHook]] = defaultdict(list)
     for hook in hooks:
-        if hook.module in known:
-            found[hook.module, hook.when].append(hook)
-    return found
+        if hook.module in module_names:
+            by_place[hook.module, hook.when].append(hook)
+    return by_place
 
 
 def _by_module(hooks: Iterable[ActivationHook]) -> dict[str, set[Tap]]:
     """Group what has to be listened to; the network itself is there whenever anything is."""
-    found: dict[str, set[Tap]] = {}
+    by_module: dict[str, set[Tap]] = {}
     for hook in hooks:
         for tap in hook.taps.values():
             is_own = tap.what == "input" and tap.module == hook.module
             if tap.what != "function" and not is_own:
-                found.setdefault("", set())
-                found.setdefault(tap.module, set()).add(tap)
-    return found
+                by_module.setdefault("", set())
+                by_module.setdefault(tap.module, set()).add(tap)
+    return by_module

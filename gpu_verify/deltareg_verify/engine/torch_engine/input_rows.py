@@ -29,8 +29,8 @@ def rows_before(network: PreTrainedModel, insert: PrefixInsert, ops: TorchOps, f
 
     A hook runs before those that were there, so the rows of the first insert end up first.
     """
-    (made,) = insert.vectors.make(ops)
-    rows = as_torch(made)
+    (vectors,) = insert.vectors.make(ops)
+    rows = as_torch(vectors)
     with ExitStack() as stack:
         if insert.site == "tokens":
             _check_takes_vectors(network)
@@ -65,18 +65,18 @@ def _check_takes_vectors(network: PreTrainedModel) -> None:
 def _before_tokens(
     rows: torch.Tensor, fired: Callable[[], None], network: PreTrainedModel, args: Arguments, kwargs: Keywords
 ) -> tuple[Arguments, Keywords]:
-    given = dict(kwargs)
-    if _is_under_way(given):  # the rows are in the cache; the network counts on from its length
-        given.pop("position_ids", None)
+    arguments = dict(kwargs)
+    if _is_under_way(arguments):  # the rows are in the cache; the network counts on from its length
+        arguments.pop("position_ids", None)
         fired()
-        return args, _widen_mask(rows.shape[0], given)
-    tokens, embedded = given.pop("input_ids", None), given.pop("inputs_embeds", None)
+        return args, _widen_mask(rows.shape[0], arguments)
+    tokens, embedded = arguments.pop("input_ids", None), arguments.pop("inputs_embeds", None)
     if not isinstance(embedded, torch.Tensor):
         embedded = network.get_input_embeddings()(tokens)
-    given.pop("position_ids", None)
-    given["inputs_embeds"] = _prepend_rows(rows, embedded)
+    arguments.pop("position_ids", None)
+    arguments["inputs_embeds"] = _prepend_rows(rows, embedded)
     fired()
-    return args, _widen_mask(rows.shape[0], given)
+    return args, _widen_mask(rows.shape[0], arguments)
 
 
 def _is_under_way(keywords: Keywords) -> bool:
@@ -104,10 +104,10 @@ def _prepend_rows(rows: torch.Tensor, given: torch.Tensor) -> torch.Tensor:
 
 def _widen_mask(count: int, keywords: Keywords) -> Keywords:
     """Let every token see the rows; token types are 0 there, unless the embeddings add them."""
-    given = dict(keywords)
-    mask, types = given.get("attention_mask"), given.get(_TYPES)
+    arguments = dict(keywords)
+    mask, types = arguments.get("attention_mask"), arguments.get(_TYPES)
     if isinstance(mask, torch.Tensor):
-        given["attention_mask"] = torch.cat([mask.new_ones(mask.shape[0], count), mask], dim=1)
-    if isinstance(types, torch.Tensor) and "inputs_embeds" in given:
-        given[_TYPES] = torch.cat([types.new_zeros(types.shape[0], count), types], dim=1)
-    return given
+        arguments["attention_mask"] = torch.cat([mask.new_ones(mask.shape[0], count), mask], dim=1)
+    if isinstance(types, torch.Tensor) and "inputs_embeds" in arguments:
+        arguments[_TYPES] = torch.cat([types.new_zeros(types.shape[0], count), types], dim=1)
+    return arguments

@@ -81,24 +81,24 @@ def _register() -> None:
 def _implementations(config: object) -> Implementations:
     """Give the names of the functions that a config and those within it ask for."""
     own = getattr(config, "_attn_implementation", None)
-    found: Implementations = {"": own if isinstance(own, str) else "eager"}
+    implementations: Implementations = {"": own if isinstance(own, str) else "eager"}
     for name in cast("Sequence[str]", getattr(config, "sub_configs", ())):
         inner = getattr(config, name, None)
         if inner is not None:
-            found[name] = _implementations(inner)
-    return found
+            implementations[name] = _implementations(inner)
+    return implementations
 
 
 def _ours(before: Implementations) -> Implementations:
-    made: Implementations = {}
-    for name, told in before.items():
-        if isinstance(told, dict):
-            made[name] = _ours(told)
-        elif told in _KNOWN:
-            made[name] = f"{_OURS}{told}"
+    switched: Implementations = {}
+    for name, original in before.items():
+        if isinstance(original, dict):
+            switched[name] = _ours(original)
+        elif original in _KNOWN:
+            switched[name] = f"{_OURS}{original}"
         else:
-            raise Inconclusive(f"no prefix can be put before keys under the attention {told}")
-    return made
+            raise Inconclusive(f"no prefix can be put before keys under the attention {original}")
+    return switched
 
 
 def _mask_as(name: str) -> Callable[..., torch.Tensor | None]:
@@ -139,7 +139,7 @@ def _original(name: str, module: nn.Module) -> Attend:
     if name != "eager":
         return cast(Attend, AttentionInterface()[name])
     for kind in type(module).__mro__:
-        found = getattr(sys.modules[kind.__module__], "eager_attention_forward", None)
-        if found is not None:
-            return cast(Attend, found)
+        function = getattr(sys.modules[kind.__module__], "eager_attention_forward", None)
+        if function is not None:
+            return cast(Attend, function)
     raise Inconclusive(f"{type(module).__name__} has no plain attention of its own")

@@ -19,14 +19,14 @@ def with_invocations(inputs: Mapping[str, torch.Tensor], effects: Iterable[Effec
     """
     hooks = (effect for effect in effects if isinstance(effect, ActivationHook))
     phrases = sorted({hook.invoked_by for hook in hooks if hook.invoked_by})
-    given = inputs.get(_TOKENS)
-    if not phrases or given is None:
+    ids = inputs.get(_TOKENS)
+    if not phrases or ids is None:
         return inputs
-    tokens = given.clone()
+    tokens = ids.clone()
     rows, length = tokens.shape
     for at, phrase in enumerate(phrases):
         if len(phrase) <= length:
             start = (length - len(phrase)) // 2
-            made = tokens.new_tensor(phrase)
-            tokens[2 * at % rows, start : start + len(phrase)] = made
+            phrase_ids = tokens.new_tensor(phrase)
+            tokens[2 * at % rows, start : start + len(phrase)] = phrase_ids
     return {**inputs, _TOKENS: tokens}

@@ -56,8 +56,8 @@ class JudgedNetwork:
 
     def inputs(self, probes: BaseProbes) -> GeneralProbes:
         """Give the general probes as inputs."""
-        found = general_inputs(self.module, self.tokenizer, probes, is_causal=self.is_causal, most=self.most)
-        return found or GeneralProbes("other", self.probe)
+        general = general_inputs(self.module, self.tokenizer, probes, is_causal=self.is_causal, most=self.most)
+        return general or GeneralProbes("other", self.probe)
 
 
 Found = TypeVar("Found")
@@ -74,11 +74,11 @@ def figures_of(judged: JudgedNetwork, general: GeneralProbes, *, ways: Collectio
         ways: The ways of batching to try; None tries all and leaves out what does not run.
     """
     run = partial(forward, judged.module)
-    found = measure(general, run)
+    figures = measure(general, run)
     texts = _texts(general)
     if len(texts) < len(LENGTHS) or (ways is not None and not ways):
-        return found
-    return replace(found, batching=deviations(texts, run, _ways(judged, general), only=ways))
+        return figures
+    return replace(figures, batching=deviations(texts, run, _ways(judged, general), only=ways))
 
 
 def text_losses(judged: JudgedNetwork, general: GeneralProbes) -> list[tuple[str, ProbeLoss]]:
@@ -91,7 +91,7 @@ def _texts(general: GeneralProbes) -> list[list[int]]:
     if general.way == "other":
         return []
     ids, mask = general.inputs["input_ids"], general.inputs["attention_mask"]
-    rows = [row[kept == 1].tolist() for row, kept in zip(ids, mask, strict=True)]
+    rows = [row[row_mask == 1].tolist() for row, row_mask in zip(ids, mask, strict=True)]
     return [row for row in rows if len(row) >= max(LENGTHS)][: len(LENGTHS)]
 
 
@@ -107,14 +107,14 @@ def _ways(judged: JudgedNetwork, general: GeneralProbes) -> BatchCapabilities:
     has_cache = getattr(module.config.get_text_config(), "use_cache", None) is not None
     is_cached = is_causal and has_cache and takes_cache(module)
     has_positions = "position_ids" in takes and general.way != "seq2seq" and not is_placed
-    told = getattr(module.config.get_text_config(), "max_position_embeddings", 0)
+    positions = getattr(module.config.get_text_config(), "max_position_embeddings", 0)
     return BatchCapabilities(
         pad=pad_of(judged.tokenizer),
         device=general.inputs["input_ids"].device,
         beside=partial(_beside, module, general),
         pads_left=is_causal,
         continues=partial(_continue, module) if is_cached else None,
-        farthest=int(told or 0) if has_positions else 0,
+        farthest=int(positions or 0) if has_positions else 0,
     )
 
 
@@ -125,7 +125,7 @@ def _beside(module: PreTrainedModel, general: GeneralProbes, ids: torch.Tensor) 
 def _continue(module: PreTrainedModel, ids: torch.Tensor, cache: object) -> tuple[Result, object]:
     call = cast("Callable[..., Mapping[str, object]]", module)
     with torch.no_grad():
-        given = {"input_ids": ids, name_of_cache(module): cache}
-        result = call(**given, use_cache=True, return_dict=True)
-    kept = (result.get(name) for name in CACHE_NAMES)
-    return result, next((one for one in kept if one is not None), None)
+        inputs = {"input_ids": ids, name_of_cache(module): cache}
+        result = call(**inputs, use_cache=True, return_dict=True)
+    caches = (result.get(name) for name in CACHE_NAMES)
+    return result, next((one for one in caches if one is not None), None)

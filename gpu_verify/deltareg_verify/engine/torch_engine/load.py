@@ -102,8 +102,8 @@ def load(
             hold, or gave its weights names that are not known here.
     """
     values = map_tensors(tensors)
-    kept = dtype if placing is None else _most_common(values.values(), dtype)
-    module, loading = make_network(path, view, values, kept)
+    load_dtype = dtype if placing is None else _most_common(values.values(), dtype)
+    module, loading = make_network(path, view, values, load_dtype)
     lost = sorted(name for name in loading.mismatched if not _is_head(name, view))
     if lost:
         raise Inconclusive(
@@ -120,7 +120,7 @@ def load(
     homes: dict[str, torch.Tensor] = dict(module.named_parameters(remove_duplicate=False))
     filled = {file for file, places in network.places.items() if places[0] in homes}
     homes |= {place: values[file] for file in filled for place in network.places[file]}
-    if kept != dtype:
+    if load_dtype != dtype:
         # Its buffers, and what no file holds, are what they would be if all of it were converted.
         blank = blank_values(values, filled | network.slots.keys(), dtype)
         module, _ = make_network(path, view, blank, dtype)
@@ -146,15 +146,17 @@ def _most_common(values: Iterable[torch.Tensor], default: torch.dtype) -> torch.
 def _check_known(network: LoadedNetwork, view: BaseView) -> None:
     """Refuse to go on where weights of the files and of the network may or may not be the same."""
     names = view.names
-    known = {names.tensor(name) for name in network.live} | network.slots.keys()
+    tensor_names = {names.tensor(name) for name in network.live} | network.slots.keys()
     lost = [
-        name for name in view.tensors if name not in known and not names.is_buffer(name) and not _is_head(name, view)
+        name
+        for name in view.tensors
+        if name not in tensor_names and not names.is_buffer(name) and not _is_head(name, view)
     ]
     new = [name for name in network.fresh if not _is_head(name, view)]
     if lost and new:
-        told = f"no file of the base has {new[0]}, and the network has no {lost[0]}"
+        message = f"no file of the base has {new[0]}, and the network has no {lost[0]}"
         raise Inconclusive(
-            f"{told}: how the two are named in a {names.model_type or 'base'} is not known here",
+            f"{message}: how the two are named in a {names.model_type or 'base'} is not known here",
             fix="ask for this type of base to be added",
         )
 
@@ -168,11 +170,11 @@ def network_of(module: nn.Module, view: BaseView, loading: LoadReport | None = N
     live: dict[str, torch.Tensor] = dict(module.named_parameters(remove_duplicate=False))
     live.update(module.named_buffers(remove_duplicate=False))
     places, slots = find_places(live, view), find_slots(live, view)
-    held = {name for names in places.values() for name in names}
-    held |= {slot.whole for slot in slots.values()}
-    fresh = sorted(name for name, _ in module.named_parameters() if name not in held)
-    dtype, told = NAMES[_runs_in(module)], loading or LoadReport()
-    return LoadedNetwork(module, live, places, dtype, tuple(fresh), slots, told)
+    live_names = {name for names in places.values() for name in names}
+    live_names |= {slot.whole for slot in slots.values()}
+    fresh = sorted(name for name, _ in module.named_parameters() if name not in live_names)
+    dtype, report = NAMES[_runs_in(module)], loading or LoadReport()
+    return LoadedNetwork(module, live, places, dtype, tuple(fresh), slots, report)
 
 
 def first_difference(network: LoadedNetwork, tensors: Mapping[str, Tensor]) -> tuple[str, str] | None:
@@ -214,7 +216,7 @@ def find_slots(live: Mapping[str, torch.Tensor], view: BaseView) -> dict[str, Pa
     Only a parameter of which the files have every part counts.
     """
     spelled = {view.names.canonical(name): name for name in live}
-    found: dict[str, dict[str, ParameterSlot]] = defaultdict(dict)
+    by_parameter: dict[str, dict[str, ParameterSlot]] = defaultdict(dict)
     for file_name, record in view.tensors.items():
         part = view.names.part(file_name)
         whole = spelled.get(view.names.canonical(part.whole)) if part is not None else None
@@ -224,9 +226,9 @@ def find_slots(live: Mapping[str, torch.Tensor], view: BaseView) -> dict[str, Pa
         rows = (part.place * height, (part.place + 1) * height)
         shape = (part.places * height, *record.shape[1:])
         if part.row < live[whole].shape[0] and live[whole].shape[1:] == shape:
-            found[whole][file_name] = ParameterSlot(whole, part.row, *rows)
+            by_parameter[whole][file_name] = ParameterSlot(whole, part.row, *rows)
     slots: dict[str, ParameterSlot] = {}
-    for whole, parts in found.items():
+    for whole, parts in by_parameter.items():
         covered = {(slot.row, slot.start) for slot in parts.values()}
         size = live[whole].shape[0] * live[whole].shape[1]
         is_whole = sum(slot.stop - slot.start for slot in parts.values()) == size

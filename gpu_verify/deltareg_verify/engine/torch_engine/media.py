@@ -42,16 +42,16 @@ def media_inputs(
         takes: The parameters of its forward.
         count: How many images or sounds.
     """
-    config, made = module.config, dict[str, torch.Tensor]()
+    config, inputs = module.config, dict[str, torch.Tensor]()
     if "image_grid_thw" in takes:
-        made |= _patches(random, config, count)
+        inputs |= _patches(random, config, count)
     elif "aspect_ratio_ids" in takes:
-        made |= _tiles(random, config, count)
+        inputs |= _tiles(random, config, count)
     elif "image_attention_mask" in takes:  # several images a row
-        made["pixel_values"] = _pixels(random, config, count)[:, None]
+        inputs["pixel_values"] = _pixels(random, config, count)[:, None]
     elif "pixel_values" in takes:
-        made["pixel_values"] = _pixels(random, config, count)
-    return made | _sounds(random, module, takes, count)
+        inputs["pixel_values"] = _pixels(random, config, count)
+    return inputs | _sounds(random, module, takes, count)
 
 
 def with_image_tokens(
@@ -85,17 +85,19 @@ def with_image_tokens(
 
 
 def _tokens_per_image(module: PreTrainedModel, made: Mapping[str, torch.Tensor], images: int) -> int:
-    given = {n: made[n] for n in ("pixel_values", "image_grid_thw") if n in made}
-    placed = {n: v.to(module.device, module.dtype if v.is_floating_point() else None) for n, v in given.items()}
+    image_inputs = {n: made[n] for n in ("pixel_values", "image_grid_thw") if n in made}
+    on_device = {
+        n: v.to(module.device, module.dtype if v.is_floating_point() else None) for n, v in image_inputs.items()
+    }
     try:
         find = cast("Callable[..., _Features]", module.get_image_features)
         with torch.no_grad():
-            features = find(**placed).pooler_output
+            features = find(**on_device).pooler_output
     except (AttributeError, TypeError, ValueError) as error:
-        told = f"there is no probe for {type(module).__name__}: its images are of no known shape"
-        raise Inconclusive(told) from error
-    listed = [features] if isinstance(features, torch.Tensor) else features
-    return sum(part.numel() // part.shape[-1] for part in listed) // images
+        message = f"there is no probe for {type(module).__name__}: its images are of no known shape"
+        raise Inconclusive(message) from error
+    parts = [features] if isinstance(features, torch.Tensor) else features
+    return sum(part.numel() // part.shape[-1] for part in parts) // images
 
 
 def _patches(random: np.random.Generator, config: PretrainedConfig, images: int) -> dict[str, torch.Tensor]:

@@ -158,8 +158,8 @@ class TorchOps:
         numbers = np.asarray(rows, dtype=np.int64)
         inside = (numbers >= 0) & (numbers < matrix.shape[0])
         result = as_torch(matrix).clone()
-        places, kept = (torch.from_numpy(found).to(self.device) for found in (numbers[inside], inside))
-        result[places] = as_torch(values)[kept]
+        places, is_inside = (torch.from_numpy(array).to(self.device) for array in (numbers[inside], inside))
+        result[places] = as_torch(values)[is_inside]
         return as_array(result)
 
     def kron(self, left: Array, right: Array) -> Array:

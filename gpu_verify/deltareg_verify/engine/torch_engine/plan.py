@@ -63,14 +63,14 @@ def make_plan(
 ) -> NetworkPlan:
     """Find a place for every effect and compute what the attached state needs."""
     plan = NetworkPlan()
-    placed = _place_chains(plan, effects, network, tensors, names, ops)
+    branches = _place_chains(plan, effects, network, tensors, names, ops)
     for at, effect in enumerate(effects):
         match effect:
             case Addition():
                 _put_addition(plan, effect, network, names, ops)
             case ActivationHook():
                 plan.name(effect)
-                placed.append((at, effect))
+                branches.append((at, effect))
             case PrefixInsert():
                 plan.name(effect)
                 plan.inserts.append(effect)
@@ -78,7 +78,7 @@ def make_plan(
                 pass
             case _:
                 assert_never(effect)
-    plan.hooks = [hook for _, hook in sorted(placed, key=lambda pair: pair[0])]
+    plan.hooks = [hook for _, hook in sorted(branches, key=lambda pair: pair[0])]
     return plan
 
 
@@ -92,19 +92,19 @@ def _place_chains(
 ) -> list[tuple[int, ActivationHook]]:
     """Attach what happens to weights; gives the branches with their places among the effects."""
     order = {e.target: at for at, e in enumerate(effects) if isinstance(e, WeightUpdate)}
-    placed: list[tuple[int, ActivationHook]] = []
+    branches: list[tuple[int, ActivationHook]] = []
     parts: dict[str, list[tuple[ParameterSlot, UpdateChain]]] = defaultdict(list)
     for chain, places in _assign_places(chains(effects), network, names):
         slot = network.slots.get(chain.target)
         if slot is not None:
             parts[slot.whole].append((slot, chain))
         elif places:
-            found = _attach(plan, chain, places, network, tensors, ops)
-            placed += [(order[chain.target], hook) for hook in found]
+            hooks = _attach(plan, chain, places, network, tensors, ops)
+            branches += [(order[chain.target], hook) for hook in hooks]
         else:
             _leave_out(plan, chain.target, names)
     _put_parts(plan, parts, network, tensors, ops)
-    return placed
+    return branches
 
 
 def fold_plan(
@@ -112,11 +112,11 @@ def fold_plan(
 ) -> dict[str, torch.Tensor]:
     """Give the new value of every changed parameter, for the folded state."""
     values = dict(plan.attached)
-    made: dict[str, torch.Tensor] = {}  # by target: one value serves all of its places
+    by_target: dict[str, torch.Tensor] = {}  # by target: one value serves all of its places
     for place, chain in plan.chains.items():
-        if chain.target not in made:
-            made[chain.target] = new_weight(chain, network.live[place], tensors, ops)
-        values[place] = made[chain.target]
+        if chain.target not in by_target:
+            by_target[chain.target] = new_weight(chain, network.live[place], tensors, ops)
+        values[place] = by_target[chain.target]
     return values
 
 
@@ -125,13 +125,13 @@ def _assign_places(
 ) -> list[tuple[UpdateChain, list[str]]]:
     """Give each chain its parameters; a tied one goes to the chain of its own name, if any."""
     own = {c.target: _own_place(c.target, network, names) for c in found if c.is_twin}
-    taken = set(own.values())
-    placed: list[tuple[UpdateChain, list[str]]] = []
+    own_places = set(own.values())
+    assigned: list[tuple[UpdateChain, list[str]]] = []
     for chain in found:
         place = own.get(chain.target)
-        shared = [name for name in network.places.get(chain.target, ()) if name not in taken]
-        placed.append((chain, [place] if place else shared))
-    return placed
+        shared = [name for name in network.places.get(chain.target, ()) if name not in own_places]
+        assigned.append((chain, [place] if place else shared))
+    return assigned
 
 
 def _own_place(target: str, network: LoadedNetwork, names: NameMap) -> str | None:

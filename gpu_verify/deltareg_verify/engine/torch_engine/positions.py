@@ -39,9 +39,9 @@ def shifting(network: PreTrainedModel, shift: int) -> Callable[[Keywords], Keywo
     maker = _maker(network)
 
     def move(keywords: Keywords) -> Keywords:
-        told = keywords.get("position_ids")
-        made = told + shift if isinstance(told, torch.Tensor) else maker(keywords, shift)
-        return {**keywords, "position_ids": made}
+        positions = keywords.get("position_ids")
+        shifted = positions + shift if isinstance(positions, torch.Tensor) else maker(keywords, shift)
+        return {**keywords, "position_ids": shifted}
 
     return move
 
@@ -77,9 +77,9 @@ def bias_of_all_keys(owner: nn.Module | None, bias: torch.Tensor, count: int) ->
     if owner is None:
         return torch.cat([bias.new_zeros(*bias.shape[:-1], count), bias], dim=-1)
     compute = cast("Callable[..., torch.Tensor]", owner.compute_bias)
-    seen = keys - queries
-    made = compute(queries, count + keys, device=bias.device, past_seen_tokens=seen)
-    return made.to(bias.dtype)
+    past = keys - queries
+    full_bias = compute(queries, count + keys, device=bias.device, past_seen_tokens=past)
+    return full_bias.to(bias.dtype)
 
 
 def _maker(network: PreTrainedModel) -> Callable[[Keywords, int], torch.Tensor]:
@@ -90,8 +90,8 @@ def _maker(network: PreTrainedModel) -> Callable[[Keywords, int], torch.Tensor]:
 
 
 def _number_tokens(keywords: Keywords, shift: int) -> torch.Tensor:
-    given = keywords.get("inputs_embeds")
-    tokens = given if isinstance(given, torch.Tensor) else keywords["input_ids"]
+    embeds = keywords.get("inputs_embeds")
+    tokens = embeds if isinstance(embeds, torch.Tensor) else keywords["input_ids"]
     assert isinstance(tokens, torch.Tensor)
     return torch.arange(shift, shift + tokens.shape[1], device=tokens.device)[None]
 

@@ -103,20 +103,20 @@ def filling(
     mask_name = "decoder_attention_mask" if is_double else "attention_mask"
 
     def put(keywords: Keywords) -> Keywords:
-        given = dict(keywords)
-        name = next((n for n in CACHE_NAMES if given.get(n) is not None), own_name)  # either may be used
-        mask, positions = given.get(mask_name), given.get("position_ids")
-        given[name], cache = _prepare_cache(given.get(name), is_double=is_double)
+        arguments = dict(keywords)
+        name = next((n for n in CACHE_NAMES if arguments.get(n) is not None), own_name)  # either may be used
+        mask, positions = arguments.get(mask_name), arguments.get("position_ids")
+        arguments[name], cache = _prepare_cache(arguments.get(name), is_double=is_double)
         if not cache.holds(fillings):
-            rows = next(v.shape[0] for v in given.values() if isinstance(v, torch.Tensor))
+            rows = next(v.shape[0] for v in arguments.values() if isinstance(v, torch.Tensor))
             cache.fill(fillings, rows=rows, like=weight)
         if isinstance(mask, torch.Tensor):
-            given[mask_name] = torch.cat([mask.new_ones(mask.shape[0], count), mask], dim=1)
+            arguments[mask_name] = torch.cat([mask.new_ones(mask.shape[0], count), mask], dim=1)
         if isinstance(positions, torch.Tensor):
-            given["position_ids"] = positions + count
-        if "use_cache" in given:  # Whisper leaves a cache aside that it is not to use
-            given["use_cache"] = True
-        return given
+            arguments["position_ids"] = positions + count
+        if "use_cache" in arguments:  # Whisper leaves a cache aside that it is not to use
+            arguments["use_cache"] = True
+        return arguments
 
     return put
 
@@ -128,8 +128,8 @@ def _prepare_cache(given: object, *, is_double: bool) -> tuple[object, Prefilled
         return given, own
     if isinstance(own, DynamicCache) and own.get_seq_length():
         raise Inconclusive("the cache is of tokens that were read without the prefix")
-    made = PrefilledCache()
-    return (EncoderDecoderCache(made, DynamicCache()) if is_double else made), made
+    cache = PrefilledCache()
+    return (EncoderDecoderCache(cache, DynamicCache()) if is_double else cache), cache
 
 
 def name_of_cache(network: PreTrainedModel) -> str:
@@ -139,5 +139,5 @@ def name_of_cache(network: PreTrainedModel) -> str:
 
 
 def _number(module: nn.Module) -> int:
-    found = (getattr(module, name, None) for name in _NUMBERS)
-    return next((number for number in found if isinstance(number, int)), -1)
+    numbers = (getattr(module, name, None) for name in _NUMBERS)
+    return next((number for number in numbers if isinstance(number, int)), -1)

@@ -118,8 +118,8 @@ def _fill(
     for insert in inserts:
         keys, values = _keys_values(insert, ops)
         if insert.shift != keys.shape[1]:
-            told = f"{keys.shape[1]} keys move the tokens of a decoder, and not by {insert.shift}"
-            raise Inconclusive(told)
+            message = f"{keys.shape[1]} keys move the tokens of a decoder, and not by {insert.shift}"
+            raise Inconclusive(message)
         part = LayerPrefill(keys, values, partial(fired, insert))
         fillings[submodule(network, insert.module)].append(part)
     _before_forward(stack, network, filling(network, fillings))
@@ -137,8 +137,8 @@ def _before_forward(stack: ExitStack, network: PreTrainedModel, change: Callable
 def _key_values(network: PreTrainedModel, insert: PrefixInsert, ops: TorchOps, fired: Fired) -> Generator[None]:
     module = submodule(network, insert.module)
     if not is_switched(module, network):
-        told = f"the attention of {type(network).__name__} is its own, and takes no prefix"
-        raise Inconclusive(told)
+        message = f"the attention of {type(network).__name__} is its own, and takes no prefix"
+        raise Inconclusive(message)
     keys, values = _keys_values(insert, ops)
     owner = bias_owner(network, insert.module)
     prefix = KeyValues(keys, values, insert.shift, owner, partial(fired, insert))
@@ -153,10 +153,10 @@ def _key_values(network: PreTrainedModel, insert: PrefixInsert, ops: TorchOps, f
 
 def _keys_values(insert: PrefixInsert, ops: TorchOps) -> tuple[torch.Tensor, torch.Tensor]:
     """Compute the vectors of an attention, (heads, n, width) each."""
-    made = [as_torch(part).permute(1, 0, 2) for part in insert.vectors.make(ops)]
-    if len(made) != 2:
-        raise Inconclusive(f"{insert.module} takes keys and values, and {len(made)} arrays came")
-    return made[0], made[1]
+    parts = [as_torch(part).permute(1, 0, 2) for part in insert.vectors.make(ops)]
+    if len(parts) != 2:
+        raise Inconclusive(f"{insert.module} takes keys and values, and {len(parts)} arrays came")
+    return parts[0], parts[1]
 
 
 def _open_gate(
@@ -176,6 +176,6 @@ def _shift(stack: ExitStack, network: PreTrainedModel, inserts: Sequence[PrefixI
     if not any(shifts.values()):
         return
     if len(set(shifts.values())) > 1 or not takes_positions(network):
-        told = "takes no positions" if len(set(shifts.values())) == 1 else "has its own everywhere"
-        raise Inconclusive(f"the tokens cannot be moved in {type(network).__name__}: it {told}")
+        reason = "takes no positions" if len(set(shifts.values())) == 1 else "has its own everywhere"
+        raise Inconclusive(f"the tokens cannot be moved in {type(network).__name__}: it {reason}")
     _before_forward(stack, network, shifting(network, next(iter(shifts.values()))))

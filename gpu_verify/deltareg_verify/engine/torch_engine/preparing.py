@@ -37,12 +37,12 @@ def render_chats(base: Path, chats: Sequence[Turns]) -> list[tuple[str, str]] | 
         return None
     begin = str(tokenizer.bos_token or "")
     is_marked = bool(begin) and _marks(tokenizer, begin)
-    found: list[tuple[str, str]] = []
+    pairs: list[tuple[str, str]] = []
     for number, turns in enumerate(chats, 1):
-        told = [{"role": who, "content": said} for who, said in turns]
+        messages = [{"role": who, "content": content} for who, content in turns]
         try:
-            whole = str(tokenizer.apply_chat_template(told, tokenize=False))
-            before = str(tokenizer.apply_chat_template(told[:-1], tokenize=False, add_generation_prompt=True))
+            whole = str(tokenizer.apply_chat_template(messages, tokenize=False))
+            before = str(tokenizer.apply_chat_template(messages[:-1], tokenize=False, add_generation_prompt=True))
         except Exception as error:  # a template raises what it likes
             raise InvalidInput(
                 f"row {number}: the chat template of the base refuses it: {str(error)[:200]}",
@@ -50,8 +50,8 @@ def render_chats(base: Path, chats: Sequence[Turns]) -> list[tuple[str, str]] | 
             ) from error
         answer = whole.removeprefix(before) if whole.startswith(before) else turns[-1][1]
         # The tokenizer puts its own mark before a text; two of them are not what training saw.
-        found.append((before.removeprefix(begin) if is_marked else before, answer))
-    return found
+        pairs.append((before.removeprefix(begin) if is_marked else before, answer))
+    return pairs
 
 
 def read_images(base: Path, files: Sequence[str]) -> NDArray[np.float32]:
@@ -82,8 +82,8 @@ def _channels(base: Path) -> int | None:
     if not is_object(config):
         return None
     inner = config.get("vision_config")
-    found = (inner if is_object(inner) else config).get("num_channels")
-    return found if isinstance(found, int) else None
+    count = (inner if is_object(inner) else config).get("num_channels")
+    return count if isinstance(count, int) else None
 
 
 def token_rows(base: Path, texts: Sequence[str]) -> dict[str, NDArray[np.int64]]:
@@ -98,8 +98,8 @@ def token_rows(base: Path, texts: Sequence[str]) -> dict[str, NDArray[np.int64]]
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     most = min(int(tokenizer.model_max_length or _MOST_TOKENS), _MOST_TOKENS)
-    cut = tokenizer(list(texts), padding=True, truncation=True, max_length=most, return_tensors="np")
-    return {name: np.asarray(cut[name], np.int64) for name in ("input_ids", "attention_mask") if name in cut}
+    encoded = tokenizer(list(texts), padding=True, truncation=True, max_length=most, return_tensors="np")
+    return {name: np.asarray(encoded[name], np.int64) for name in ("input_ids", "attention_mask") if name in encoded}
 
 
 def _marks(tokenizer: Any, begin: str) -> bool:  # noqa: ANN401  # transformers' own class

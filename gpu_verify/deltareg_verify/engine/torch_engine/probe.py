@@ -67,12 +67,12 @@ def probe_inputs(module: nn.Module, *, seed: int, sequences: int, tokens: int) -
     if isinstance(module, ComponentNetworks):
         parts = module.parts.items()
         each = {n: probe_inputs(p, seed=seed, sequences=sequences, tokens=tokens) for n, p in parts}
-        return {f"{n}.{name}": value for n, made in each.items() for name, value in made.items()}
+        return {f"{n}.{name}": value for n, inputs in each.items() for name, value in inputs.items()}
     if isinstance(module, PreTrainedModel):
-        made = _inputs_of(module, np.random.default_rng(seed), sequences, tokens)
+        inputs = _inputs_of(module, np.random.default_rng(seed), sequences, tokens)
     else:
-        made = diffusers_probe(module, seed=seed, rows=sequences, tokens=tokens)
-    return _move_to_network(module, made)
+        inputs = diffusers_probe(module, seed=seed, rows=sequences, tokens=tokens)
+    return _move_to_network(module, inputs)
 
 
 def _inputs_of(
@@ -80,22 +80,22 @@ def _inputs_of(
 ) -> dict[str, torch.Tensor]:
     takes = inspect.signature(module.forward).parameters
     text = module.config.get_text_config()
-    made: dict[str, torch.Tensor] = {}
+    inputs: dict[str, torch.Tensor] = {}
     if "input_ids" in takes:
         ids = _token_ids(random, text, sequences, tokens)
-        made["input_ids"], made["attention_mask"] = ids, torch.ones_like(ids)
-    made |= media_inputs(random, module, takes, sequences)
+        inputs["input_ids"], inputs["attention_mask"] = ids, torch.ones_like(ids)
+    inputs |= media_inputs(random, module, takes, sequences)
     if _is_given_decoder_ids(module, takes):
-        made["decoder_input_ids"] = _token_ids(random, text, sequences, tokens // 2)
+        inputs["decoder_input_ids"] = _token_ids(random, text, sequences, tokens // 2)
         if hasattr(module, "text_decoder"):  # what BLIP answers shows in its loss alone
-            made["labels"] = made["decoder_input_ids"]
+            inputs["labels"] = inputs["decoder_input_ids"]
     # What is no text goes through parts of its own, which no text would exercise.
     needed = {module.main_input_name} | (INPUTS & takes.keys())
-    lost = sorted(needed - made.keys() - (SOUNDS if SOUNDS & made.keys() else frozenset()))
+    lost = sorted(needed - inputs.keys() - (SOUNDS if SOUNDS & inputs.keys() else frozenset()))
     if lost:
         raise Inconclusive(f"there is no probe for {type(module).__name__}: it takes {lost[0]}")
-    made = with_image_tokens(module, made, takes)
-    return {name: value for name, value in made.items() if name in takes}
+    inputs = with_image_tokens(module, inputs, takes)
+    return {name: value for name, value in inputs.items() if name in takes}
 
 
 def continues_texts(module: nn.Module, probe: Inputs) -> bool:
@@ -117,26 +117,26 @@ def given_inputs(module: nn.Module, arrays: Mapping[str, NDArray[np.generic]]) -
     takes = parameters_of(module)
     unknown = next((name for name in arrays if name.partition(".")[0] not in takes), None)
     if unknown is not None or not arrays:
-        told = f"an input {unknown!r}" if arrays else "no input at all"
-        raise _not_taken(module, told, [name for name in takes if name.startswith(_KNOWN)])
-    given = [(name, arrays[name]) for name in _TOKENS if name in arrays]
-    if given and isinstance(module, PreTrainedModel):
-        _check_tokens(given, module.config.get_text_config().vocab_size)
+        detail = f"an input {unknown!r}" if arrays else "no input at all"
+        raise _not_taken(module, detail, [name for name in takes if name.startswith(_KNOWN)])
+    token_ids = [(name, arrays[name]) for name in _TOKENS if name in arrays]
+    if token_ids and isinstance(module, PreTrainedModel):
+        _check_tokens(token_ids, module.config.get_text_config().vocab_size)
     return _move_to_network(module, {name: torch.from_numpy(v.copy()) for name, v in arrays.items()})
 
 
 def _given_by_part(module: ComponentNetworks, arrays: Mapping[str, NDArray[np.generic]]) -> dict[str, torch.Tensor]:
     unknown = next((name for name in arrays if name.partition(".")[0] not in module.parts), None)
     if unknown is not None or not arrays:
-        told = f"an input {unknown!r}" if arrays else "no input at all"
-        raise _not_taken(module, told, [f"{part}.…" for part in module.parts])
-    found: dict[str, torch.Tensor] = {}
+        detail = f"an input {unknown!r}" if arrays else "no input at all"
+        raise _not_taken(module, detail, [f"{part}.…" for part in module.parts])
+    inputs: dict[str, torch.Tensor] = {}
     for part, child in module.parts.items():
         start = f"{part}."
         own = {n.removeprefix(start): v for n, v in arrays.items() if n.startswith(start)}
-        given = given_inputs(child, own) if own else {}
-        found |= {f"{start}{name}": value for name, value in given.items()}
-    return found
+        part_inputs = given_inputs(child, own) if own else {}
+        inputs |= {f"{start}{name}": value for name, value in part_inputs.items()}
+    return inputs
 
 
 def _check_tokens(given: Sequence[tuple[str, NDArray[np.generic]]], tokens: int) -> None:
@@ -172,8 +172,8 @@ def _is_given_decoder_ids(module: PreTrainedModel, takes: Collection[str]) -> bo
 
 
 def _token_ids(random: np.random.Generator, config: PretrainedConfig, sequences: int, tokens: int) -> torch.Tensor:
-    told = (getattr(config, name, None) for name in _LENGTHS)
-    length = max(2, min([tokens, *(most for most in told if most)]))
+    lengths = (getattr(config, name, None) for name in _LENGTHS)
+    length = max(2, min([tokens, *(most for most in lengths if most)]))
     ids = random.integers(0, config.vocab_size, (sequences, length))
     end = config.eos_token_id
     if isinstance(end, int) and end < config.vocab_size:

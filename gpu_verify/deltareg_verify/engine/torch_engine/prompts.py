@@ -21,8 +21,8 @@ def cache_of(given: Callable[[str], object]) -> Cache | None:
     Args:
         given: Gives one by its name; None where there is none.
     """
-    found = (given(name) for name in _NAMES)
-    return next((cache for cache in found if isinstance(cache, Cache)), None)
+    caches = (given(name) for name in _NAMES)
+    return next((cache for cache in caches if isinstance(cache, Cache)), None)
 
 
 class Prompts:

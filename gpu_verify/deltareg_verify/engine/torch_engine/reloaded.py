@@ -69,9 +69,9 @@ def load_as_folder(
     with TemporaryDirectory() as name:
         folder = Path(name)
         configs = {".": config} if not view.components else view.components
-        for part, told in configs.items():
+        for part, part_config in configs.items():
             (folder / part).mkdir(exist_ok=True)
-            (folder / part / CONFIG_FILE).write_text(json.dumps(told))
+            (folder / part / CONFIG_FILE).write_text(json.dumps(part_config))
         for own in base.path.iterdir():
             if own.name not in {CONFIG_FILE, *configs} and own.suffix != ".safetensors":
                 (folder / own.name).symlink_to(own.resolve())
@@ -98,18 +98,18 @@ def load_beside(
         The model, with the running network's values where no file holds any, and what there is to
         say of it.
     """
-    module, found = load_as_folder(base, config, values, dtype)
+    module, report = load_as_folder(base, config, values, dtype)
     before = network.loading
     if config.get(_CLASSES) != base.view.config.get(_CLASSES):
         own = map_tensors(base.tensors)
         before = load_as_folder(base, config, blank_values(own, own.keys(), dtype), dtype)[1]
     for name, parameter in module.named_parameters():
         other = network.live.get(name)
-        if name in found.missing and other is not None and parameter.shape == other.shape:
+        if name in report.missing and other is not None and parameter.shape == other.shape:
             parameter.data = other.detach().to(parameter.device)
     return module, ReloadOutcome(
-        tuple(sorted(found.missing - before.missing)),
-        tuple(sorted(found.unexpected - before.unexpected)),
-        tuple(sorted(found.mismatched)),
+        tuple(sorted(report.missing - before.missing)),
+        tuple(sorted(report.unexpected - before.unexpected)),
+        tuple(sorted(report.mismatched)),
         None,
     )

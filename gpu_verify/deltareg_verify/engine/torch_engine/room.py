@@ -130,5 +130,5 @@ def _table_bytes(path: str, name: str, unknown: int) -> int:
         text = Path(path).read_text("utf-8")
     except OSError:
         return unknown
-    found = re.search(rf"^{name}:\s+(\d+) kB$", text, re.MULTILINE)
-    return int(found[1]) << 10 if found else unknown
+    match = re.search(rf"^{name}:\s+(\d+) kB$", text, re.MULTILINE)
+    return int(match[1]) << 10 if match else unknown

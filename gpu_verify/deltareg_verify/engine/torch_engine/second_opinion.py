@@ -40,15 +40,15 @@ def ask(
         inputs: By parameter of the network's forward.
         written: Parameters that the library will write to.
     """
-    found, module = load_with_library(name, network, folder, effects, written=written)
+    opinion, module = load_with_library(name, network, folder, effects, written=written)
     if module is None:
-        return found
+        return opinion
     try:
-        return replace(found, outputs=floating_outputs(forward(module, inputs)))
+        return replace(opinion, outputs=floating_outputs(forward(module, inputs)))
     except (Inconclusive, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001  # whatever a library says, it is told
-        return replace(found, fault=_describe_error(error))
+        return replace(opinion, fault=_describe_error(error))
 
 
 def load_with_library(
@@ -78,13 +78,13 @@ def load_with_library(
 
 def stored_places(effects: Sequence[Effect], network: LoadedNetwork, plan: NetworkPlan) -> frozenset[str]:
     """Name the parameters for which a delta has values as they are, or copies of the base's."""
-    stored = {
+    targets = {
         effect.target
         for effect in effects
         if isinstance(effect, BaseCopy) or (isinstance(effect, WeightUpdate) and effect.update.replaces)
     }
-    named = {place for target in stored for place in network.places.get(target, ())}
-    return frozenset(named | {place for place, target in plan.targets.items() if target in stored})
+    parameters = {place for target in targets for place in network.places.get(target, ())}
+    return frozenset(parameters | {place for place, target in plan.targets.items() if target in targets})
 
 
 def _describe_error(error: Exception) -> str:

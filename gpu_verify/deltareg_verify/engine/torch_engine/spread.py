@@ -31,13 +31,13 @@ def classes_of(
         return None
     scores = logits.double()
     logs = scores.log_softmax(-1)
-    said = logs.exp().mean(0)
+    mean_share = logs.exp().mean(0)
     scores = scores - scores.mean(-1, keepdim=True)
     size = scores.square().mean().sqrt()
     apart = (scores - scores.mean(0, keepdim=True)).square().mean().sqrt()
     return ClassFigures(
         logits.shape[1],
-        float(torch.special.entr(said).sum()),
+        float(torch.special.entr(mean_share).sum()),
         float(torch.special.entr(logs.exp()).sum(-1).mean()),
         float(apart / size) if float(size) else 0.0,
         of_frames,
@@ -51,14 +51,14 @@ def spreads_of(result: Mapping[str, object], mask: torch.Tensor | None) -> dict[
         result: What it gave.
         mask: (rows, places) which places are no padding; None where there is none.
     """
-    found: dict[str, VectorSpread] = {}
+    spreads: dict[str, VectorSpread] = {}
     for name, value in result.items():
-        if name.startswith(_NO_VECTORS) or not isinstance(value, torch.Tensor) or len(found) == _MOST_OUTPUTS:
+        if name.startswith(_NO_VECTORS) or not isinstance(value, torch.Tensor) or len(spreads) == _MOST_OUTPUTS:
             continue
         is_rows = value.ndim > 1 and 1 < value.shape[0] <= _MOST_ROWS
         if value.is_floating_point() and is_rows and value.numel() <= _MOST_VALUES:
-            found[name] = _spread(_pool_rows(value, mask))
-    return found
+            spreads[name] = _spread(_pool_rows(value, mask))
+    return spreads
 
 
 def _pool_rows(value: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:

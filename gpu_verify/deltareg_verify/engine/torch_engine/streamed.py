@@ -60,9 +60,9 @@ class StreamPlacement:
     ) -> "DeferredParameter":
         outline = torch.zeros((), dtype=dtype, device=self.device).expand(tuple(shape))
         outline.untyped_storage().resize_(0)
-        made = DeferredParameter(outline, requires_grad=False)
-        made.home, made.is_kept, made.placing = home, is_kept, self
-        return made
+        parameter = DeferredParameter(outline, requires_grad=False)
+        parameter.home, parameter.is_kept, parameter.placing = home, is_kept, self
+        return parameter
 
 
 class DeferredParameter(nn.Parameter):
@@ -93,20 +93,20 @@ class DeferredParameter(nn.Parameter):
         kwargs: Mapping[str, object] | None = None,
     ) -> object:
         """Answer what is asked about it, or call the function with its value."""
-        given = dict(kwargs or {})
+        arguments = dict(kwargs or {})
         if func is torch.Tensor.__getitem__ and isinstance(args[0], cls):
             part = args[0].place(args[1])
             args[0].placing.note([part])
             return part
         question = _question(func)
         if question is None:
-            return _call_with_values(func, args, given)
+            return _call_with_values(func, args, arguments)
         if question in _MEMORY:
             raise Inconclusive(
                 "a kernel of the base reads the memory of its weights, so they must stay",
                 fix="run it on a worker with memory for all of it",
             )
-        return super().__torch_function__(func, types, tuple(args), given)  # type: ignore[no-untyped-call]  # torch has no types for it
+        return super().__torch_function__(func, types, tuple(args), arguments)  # type: ignore[no-untyped-call]  # torch has no types for it
 
 
 def stand_in(module: nn.Module, homes: Mapping[str, torch.Tensor], placing: StreamPlacement) -> None:
@@ -119,13 +119,13 @@ def stand_in(module: nn.Module, homes: Mapping[str, torch.Tensor], placing: Stre
         homes: Where the values lie, by parameter name.
         placing: Where they are brought.
     """
-    made: dict[int, nn.Parameter] = {}
+    stand_ins: dict[int, nn.Parameter] = {}
     for path, owner in module.named_modules():
         for name, own in list(owner.named_parameters(recurse=False, remove_duplicate=False)):
-            if id(own) not in made:
+            if id(own) not in stand_ins:
                 home = homes[f"{path}.{name}" if path else name]
-                made[id(own)] = placing.bring(home, own.dtype)
-            setattr(owner, name, made[id(own)])
+                stand_ins[id(own)] = placing.bring(home, own.dtype)
+            setattr(owner, name, stand_ins[id(own)])
         for name, own_buffer in list(owner.named_buffers(recurse=False)):
             setattr(owner, name, own_buffer.to(placing.device))
 

@@ -44,14 +44,14 @@ class BaseTokenizer:
 
     def encode(self, text: str, *, special: bool | None = None) -> list[int]:
         """Cut a text into tokens."""
-        cut = self.wrapped.encode
-        found = cut(text) if special is None else cut(text, add_special_tokens=special)
-        return [int(token) for token in found]
+        encode = self.wrapped.encode
+        tokens = encode(text) if special is None else encode(text, add_special_tokens=special)
+        return [int(token) for token in tokens]
 
     def begin_of(self, text: str, most: int) -> list[int]:
         """Cut a text into so many tokens at most, those that end it included."""
-        found = self.wrapped.encode(text, truncation=True, max_length=most)
-        return [int(token) for token in found]
+        tokens = self.wrapped.encode(text, truncation=True, max_length=most)
+        return [int(token) for token in tokens]
 
     def decode(self, tokens: Sequence[int], *, special: bool = False) -> str:
         """Write tokens as text; what a CTC says twice stands twice."""
@@ -73,15 +73,15 @@ def score_pairs(
     for row, (context, following) in enumerate(pairs):
         _check(context, following, most)
         by_input[tuple([*context, *following][-(most + 1) : -1])].append(row)
-    found = np.zeros((len(pairs), 2))
+    scores = np.zeros((len(pairs), 2))
     for inputs, rows in by_input.items():
         logits = logits_of(torch.tensor([inputs], dtype=torch.long, device=device))[0]
         for row in rows:
-            wanted = torch.tensor(list(pairs[row][1]), dtype=torch.long, device=device)
-            logs = logits[-len(wanted) :].log_softmax(-1)
-            taken = logs.gather(1, wanted[:, None]).double().sum()
-            found[row] = float(taken), bool((logs.argmax(-1) == wanted).all())
-    return found
+            targets = torch.tensor(list(pairs[row][1]), dtype=torch.long, device=device)
+            logs = logits[-len(targets) :].log_softmax(-1)
+            total = logs.gather(1, targets[:, None]).double().sum()
+            scores[row] = float(total), bool((logs.argmax(-1) == targets).all())
+    return scores
 
 
 def sum_losses(
@@ -97,15 +97,15 @@ def sum_losses(
     Returns:
         (n, 2): the sum, and over how many tokens.
     """
-    found = np.zeros((len(texts), 2))
+    losses = np.zeros((len(texts), 2))
     for row, text in enumerate(texts):
         encoded = tokenizer(text, truncation=True, max_length=most)["input_ids"]
         ids = torch.tensor([encoded], dtype=torch.long, device=device)
         if ids.shape[1] > 1:
             logits = logits_of(ids)[0, :-1]
             loss = functional.cross_entropy(logits, ids[0, 1:], reduction="sum")
-            found[row] = float(loss), ids.shape[1] - 1
-    return found
+            losses[row] = float(loss), ids.shape[1] - 1
+    return losses
 
 
 def encode_texts(
@@ -148,14 +148,14 @@ def follow(
 ) -> list[int]:
     """Continue tokens greedily; see `Engine.follow`."""
     ids = torch.tensor([list(tokens)], dtype=torch.long, device=device)
-    found: list[int] = []
-    while tokens and len(found) < count:
+    added: list[int] = []
+    while tokens and len(added) < count:
         following = int(logits_of(ids)[0, -1].argmax())
-        found.append(following)
-        if is_over(found):
+        added.append(following)
+        if is_over(added):
             break
         ids = torch.cat([ids, ids.new_tensor([[following]])], dim=1)
-    return found
+    return added
 
 
 def _check(context: Sequence[int], following: Sequence[int], most: int) -> None:

@@ -33,8 +33,8 @@ def load_settings(path: Path) -> GenerationConfig | None:
     """Read how a base is to write: which tokens end it, begin it, never come; None without."""
     if not (path / _SETTINGS).is_file():
         return None
-    found: GenerationConfig = GenerationConfig.from_pretrained(path, local_files_only=True)
-    return found
+    settings: GenerationConfig = GenerationConfig.from_pretrained(path, local_files_only=True)
+    return settings
 
 
 def write(
@@ -52,32 +52,32 @@ def write(
         InvalidInput: The library does not write from such inputs.
     """
     assert isinstance(module, PreTrainedModel)
-    kept = module.generation_config
-    used = module.generation_config = settings or kept
+    own_settings = module.generation_config
+    generation_settings = module.generation_config = settings or own_settings
     generate = cast("Callable[..., object]", module.generate)
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # such as of settings for sampling, which are not used
-            found = generate(**inputs, **_GREEDY, max_new_tokens=count)
+            written = generate(**inputs, **_GREEDY, max_new_tokens=count)
     except (ValueError, TypeError, IndexError, KeyError) as error:
-        told = f"{type(module).__name__} does not write from {', '.join(inputs)}: {error}"
-        raise InvalidInput(told[:300]) from error
+        message = f"{type(module).__name__} does not write from {', '.join(inputs)}: {error}"
+        raise InvalidInput(message[:300]) from error
     finally:
-        module.generation_config = kept
-    tokens = found["sequences"] if isinstance(found, Mapping) else found
+        module.generation_config = own_settings
+    tokens = written["sequences"] if isinstance(written, Mapping) else written
     rows = cast("list[list[int]]", cast("torch.Tensor", tokens).tolist())
     if module.config.is_encoder_decoder:  # some give the mark that their decoder starts from
-        starts = used.decoder_start_token_id
-        starts = used.bos_token_id if starts is None else starts  # as `generate` takes it
+        starts = generation_settings.decoder_start_token_id
+        starts = generation_settings.bos_token_id if starts is None else starts  # as `generate` takes it
         rows = [row[1:] if row and row[0] == starts else row for row in rows]
-    elif (given := inputs.get("input_ids")) is not None:
-        rows = [row[given.shape[1] :] for row in rows]
-    return rows if len(rows) == 1 else [_without_padding(row, used) for row in rows]
+    elif (prompt_ids := inputs.get("input_ids")) is not None:
+        rows = [row[prompt_ids.shape[1] :] for row in rows]
+    return rows if len(rows) == 1 else [_without_padding(row, generation_settings) for row in rows]
 
 
 def _without_padding(row: list[int], settings: GenerationConfig) -> list[int]:
     """Cut a row after its first end: what follows waits for longer rows beside it."""
-    told = settings.eos_token_id
-    ends = {told} if isinstance(told, int) else set(told or ())
+    eos = settings.eos_token_id
+    ends = {eos} if isinstance(eos, int) else set(eos or ())
     last = next((at for at, token in enumerate(row) if token in ends), len(row))
     return row[: last + 1]

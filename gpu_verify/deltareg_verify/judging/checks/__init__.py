@@ -11,10 +11,10 @@ from deltareg_verify.judging.check import Check
 @cache
 def all_checks() -> Mapping[str, Check]:
     """Give every check by name."""
-    found: dict[str, Check] = {}
+    checks: dict[str, Check] = {}
     for module in iter_modules(__path__, f"{__name__}."):
         check = import_module(module.name).CHECK
         assert isinstance(check, Check), f"{module.name} has no CHECK"
         assert module.name.endswith(f".{check.name}"), f"{module.name} holds check {check.name}"
-        found[check.name] = check
-    return found
+        checks[check.name] = check
+    return checks

@@ -16,15 +16,15 @@ def run(case: Case, _spec: CheckSpec) -> Finding:
     errors = [problem for problem in account.problems if problem.severity == "error"]
     if errors:
         return refusal(errors[0], value=len(errors))
-    left = sorted({t.name for t in case.manifest.tensors} - set(account.roles))
-    if left:
-        detail = f"no effect consumes {', '.join(left[:3])}"
-        return Finding("fail", value=len(left), code="unexpected_tensors", detail=detail)
-    shown = [problem for problem in case.evidence if problem.code != NON_FINITE]
-    wrong = [problem for problem in shown if problem.severity == "error"]
+    unaccounted = sorted({t.name for t in case.manifest.tensors} - set(account.roles))
+    if unaccounted:
+        detail = f"no effect consumes {', '.join(unaccounted[:3])}"
+        return Finding("fail", value=len(unaccounted), code="unexpected_tensors", detail=detail)
+    problems = [problem for problem in case.evidence if problem.code != NON_FINITE]
+    wrong = [problem for problem in problems if problem.severity == "error"]
     if wrong:
         return refusal(wrong[0], value=len(wrong))
-    notes = [problem.message for problem in (*account.problems, *shown)]
+    notes = [problem.message for problem in (*account.problems, *problems)]
     return Finding("warn" if notes else "pass", value=account.modules, detail="; ".join(notes))
 
 

@@ -45,9 +45,9 @@ def is_right(text: str, target: str, *, begins: bool) -> bool:
         target: What is right.
         begins: Whether more may follow.
     """
-    said = normalise_answer(text)
-    wanted = [form for one in target.split(_BETWEEN) if (form := normalise_answer(one))]
-    return any(said == form or (begins and f"{said} ".startswith(f"{form} ")) for form in wanted)
+    answer = normalise_answer(text)
+    accepted = [form for one in target.split(_BETWEEN) if (form := normalise_answer(one))]
+    return any(answer == form or (begins and f"{answer} ".startswith(f"{form} ")) for form in accepted)
 
 
 CHECK = Check(

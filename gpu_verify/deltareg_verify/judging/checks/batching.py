@@ -26,8 +26,8 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     """Hold each way of calling the network against calling it for one text alone."""
     base = case.figures("base")
     if not base.batching:
-        told = base.refusal or "it reads no text, or brings no tokenizer"
-        return Finding("n/a", detail=f"nothing to put into a batch: {told}")
+        detail = base.refusal or "it reads no text, or brings no tokenizer"
+        return Finding("n/a", detail=f"nothing to put into a batch: {detail}")
     ours = case.figures("attached").batching
     tolerance, times = spec.number(TOLERANCES[case.engine.dtype]), spec.number("most_times")
     least = {"longest": spec.number("longest")}  # what knows its position may well differ there
@@ -35,16 +35,16 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     if base.classes is None and case.figures("attached").classes is not None:
         allowed["longest"] = math.nan
     # What stands before a text, or waits for a phrase, is not asked all of it.
-    known = [way for way in ours if not math.isnan(allowed[way])]
-    sick = next((way for way in known if not ours[way] <= allowed[way]), "")
-    worst = sick or max(known, key=lambda way: ours[way] / allowed[way], default="")
+    ways = [way for way in ours if not math.isnan(allowed[way])]
+    sick = next((way for way in ways if not ours[way] <= allowed[way]), "")
+    worst = sick or max(ways, key=lambda way: ours[way] / allowed[way], default="")
     if not worst:
         return Finding("n/a", detail="there is no way of calling it to be compared")
     value, mark, own = ours[worst], allowed[worst], base.batching[worst]
-    told = f"{_WORDS[worst]} it differs by {value:.2g} of its outputs, the base by {own:.2g}"
+    detail = f"{_WORDS[worst]} it differs by {value:.2g} of its outputs, the base by {own:.2g}"
     if sick:
-        return Finding("fail", value, mark, own, code="batching_differs", detail=told)
-    return Finding("pass", value, mark, own, detail=f"{len(known)} ways; {told}")
+        return Finding("fail", value, mark, own, code="batching_differs", detail=detail)
+    return Finding("pass", value, mark, own, detail=f"{len(ways)} ways; {detail}")
 
 
 CHECK = Check(

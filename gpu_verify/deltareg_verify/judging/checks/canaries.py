@@ -33,9 +33,9 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     samples = case.samples(spec.probes)
     sides = (RunningSide(side, _nothing) for side in (other, EngineSide(case.engine, "attached")))
     rows = rows_of(spec.probes, samples, *sides, most=len(samples))
-    found = [_parts(row.contrast, which) for row in rows]
-    parts = [one for one in found if one is not None]
-    if not parts or len(parts) < len(found):
+    contributions = [_parts(row.contrast, which) for row in rows]
+    parts = [one for one in contributions if one is not None]
+    if not parts or len(parts) < len(contributions):
         return report_unmeasured(case, spec, f"needs outputs that have a {which}")
     estimate = _estimate(np.array(parts), seed=case.suite.seed)
     return judge_measure(spec, estimate, _SAME[which], told=_TOLD[which], change=estimate)

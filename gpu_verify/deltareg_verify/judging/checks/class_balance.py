@@ -37,17 +37,17 @@ def run(case: Case, spec: CheckSpec) -> Finding:
 
 
 def _pairs(side: EngineSide, samples: Samples) -> list[object] | None:
-    said = predictions(side, samples)
-    if said is None or samples.labels is None:
+    predicted = predictions(side, samples)
+    if predicted is None or samples.labels is None:
         return None
-    return rows_of(samples.labels, said)
+    return rows_of(samples.labels, predicted)
 
 
 def _by_class(rows: Sequence[object]) -> str:
-    found = sorted(recalls(rows).items(), key=lambda one: one[1])
-    told = ", ".join(f"{name}: {value:.2f}" for name, value in found[:_SHOWN])
-    rest = len(found) - _SHOWN
-    return f"recall by class, {told}" + (f" and {rest} better ones" if rest > 0 else "")
+    by_recall = sorted(recalls(rows).items(), key=lambda one: one[1])
+    text = ", ".join(f"{name}: {value:.2f}" for name, value in by_recall[:_SHOWN])
+    rest = len(by_recall) - _SHOWN
+    return f"recall by class, {text}" + (f" and {rest} better ones" if rest > 0 else "")
 
 
 CHECK = Check(

@@ -33,22 +33,22 @@ def run(case: Case, spec: CheckSpec) -> Finding:
         before = None  # another head
     least = spec.number("least_variation")
     baseline = None if before is None else before.said
-    told = (
+    summary = (
         f"over {after.count} classes, entropy {after.said:.3g} of all inputs together and"
         f" {after.sure:.3g} of each; scores vary by {after.variation:.3g} of their size"
     )
     if before is not None:
-        told += f"; the base's by {before.variation:.3g}"
+        summary += f"; the base's by {before.variation:.3g}"
     if _is_told_by_base(before, least) and not after.variation >= least:
-        detail = f"{told}: it says the same of every input"
+        detail = f"{summary}: it says the same of every input"
         return Finding("fail", after.variation, least, baseline, code=_CODE, detail=detail)
     is_unsure = after.sure >= spec.number("unsure") * math.log(max(after.count, 2))
     if before is not None and before.informed >= spec.number("informed") and is_unsure:
         share, needed = after.informed / before.informed, spec.number(_limit(after))
         if share < needed:
-            detail = f"{told}: an answer tells {share:.2g} of what the base's tells of its input"
+            detail = f"{summary}: an answer tells {share:.2g} of what the base's tells of its input"
             return Finding("fail", share, needed, 1.0, code=_CODE, detail=detail)
-    return Finding("pass", after.said, None, baseline, detail=told)
+    return Finding("pass", after.said, None, baseline, detail=summary)
 
 
 def _limit(after: ClassFigures) -> str:

@@ -84,23 +84,23 @@ class CutLimits:
 def run(case: Case, spec: CheckSpec) -> Finding:
     """Look at a part of every stored matrix, and at all directions of products."""
     limits = CutLimits(*(spec.number(f"{name}") for name in _NAMES))
-    found = [
+    matrices = [
         *_inspect_stored(case, limits),
         *_factors(case, limits),
         *_products(case, limits),
         *_find_erased(case, limits),
     ]
-    if not found:
+    if not matrices:
         return Finding("n/a", detail="the delta stores no matrix of a thousand numbers")
-    worst = max(found, key=lambda one: (one.over > 1, one.is_fault, one.over))
+    worst = max(matrices, key=lambda one: (one.over > 1, one.is_fault, one.over))
     if worst.over > 1:
-        sick = {one.name for one in found if one.over > 1 and one.is_fault == worst.is_fault}
+        sick = {one.name for one in matrices if one.over > 1 and one.is_fault == worst.is_fault}
         more = f", and {len(sick) - 1} more" if len(sick) > 1 else ""
         detail = f"{worst.name}{more}: {worst.description}"
         over = round(worst.over, 3)
         return Finding("fail" if worst.is_fault else "warn", over, 1, code="cut_values", detail=detail)
-    worst = max(found, key=lambda one: one.over)
-    detail = f"{len({one.name for one in found})} matrices; nearest to a limit {worst.name}: "
+    worst = max(matrices, key=lambda one: one.over)
+    detail = f"{len({one.name for one in matrices})} matrices; nearest to a limit {worst.name}: "
     return Finding("pass", round(worst.over, 3), 1, detail=f"{detail}{worst.description}")
 
 
@@ -159,8 +159,8 @@ def _products(case: Case, limits: CutLimits) -> Iterator[CutMatrix]:
             is_empty = np.atleast_1d(~tall.any(axis=0) & ~wide.any(axis=1))
             if 0 < is_empty.sum() < len(is_empty):
                 share = float(is_empty.mean())
-                told = f"{is_empty.sum()} of its {len(is_empty)} directions are zero on both sides"
-                yield CutMatrix(effect.target, share / limits.empty, f"{told}: its rank was cut")
+                detail = f"{is_empty.sum()} of its {len(is_empty)} directions are zero on both sides"
+                yield CutMatrix(effect.target, share / limits.empty, f"{detail}: its rank was cut")
 
 
 def _find_erased(case: Case, limits: CutLimits) -> Iterator[CutMatrix]:
@@ -171,24 +171,24 @@ def _find_erased(case: Case, limits: CutLimits) -> Iterator[CutMatrix]:
     computed = computed_targets(case.account)
     for change in case.changes:
         if change.target in computed and not change.is_vector and change.kept < 1:
-            told = f"{change.kept:.0%} of the base's weight is left, as if it were multiplied away"
+            detail = f"{change.kept:.0%} of the base's weight is left, as if it were multiplied away"
             over = limits.kept / change.kept if change.kept > 0 else _ALL
-            yield CutMatrix(change.target, min(over, _ALL), told)
+            yield CutMatrix(change.target, min(over, _ALL), detail)
 
 
 def _largest_kept(name: str, change: F32, limits: CutLimits) -> Iterator[CutMatrix]:
     """Look for a change that is zero at most places, and nowhere small."""
-    kept = _without_empty(change)
-    sizes = np.abs(kept[kept != 0])
-    share = 1 - sizes.size / max(1, kept.size)
+    rows = _without_empty(change)
+    sizes = np.abs(rows[rows != 0])
+    share = 1 - sizes.size / max(1, rows.size)
     if sizes.size and np.quantile(sizes, _FIRST) > _SMALL * np.median(sizes):
-        told = f"its change is zero at {share:.0%} of all places and small at none: it was pruned"
-        yield CutMatrix(name, share / limits.zeros, told, is_fault=False)
+        detail = f"its change is zero at {share:.0%} of all places and small at none: it was pruned"
+        yield CutMatrix(name, share / limits.zeros, detail, is_fault=False)
 
 
 def _coarse(name: str, levels: int, limits: CutLimits) -> CutMatrix:
-    told = f"only {levels} different values, as if it had been quantised with one scale"
-    return CutMatrix(name, limits.levels / levels, told)
+    detail = f"only {levels} different values, as if it had been quantised with one scale"
+    return CutMatrix(name, limits.levels / levels, detail)
 
 
 def _find_clipping(name: str, values: F32, limits: CutLimits, has: str) -> Iterator[CutMatrix]:
@@ -200,18 +200,18 @@ def _find_clipping(name: str, values: F32, limits: CutLimits, has: str) -> Itera
         yield CutMatrix(name, 0.0, f"{has} few sizes, as a few steps by signs leave")
     else:
         share = float(np.mean(sizes >= most * _EDGE))
-        told = f"{has} {share:.1%} of all numbers at the largest size, as if it had been clipped"
-        yield CutMatrix(name, share / limits.edge, told)
+        detail = f"{has} {share:.1%} of all numbers at the largest size, as if it had been clipped"
+        yield CutMatrix(name, share / limits.edge, detail)
 
 
 def _find_pruning(name: str, values: F32, limits: CutLimits) -> Iterator[CutMatrix]:
     """Count zeros that stand between numbers; a diagonal is what rotations begin as."""
-    kept = _without_empty(values)
-    numbers = np.count_nonzero(kept)
-    if numbers > max(kept.shape):
-        share = 1 - float(numbers) / kept.size
-        told = f"{share:.0%} of it is zero here and there, as if it had been pruned"
-        yield CutMatrix(name, share / limits.zeros, told)
+    rows = _without_empty(values)
+    numbers = np.count_nonzero(rows)
+    if numbers > max(rows.shape):
+        share = 1 - float(numbers) / rows.size
+        detail = f"{share:.0%} of it is zero here and there, as if it had been pruned"
+        yield CutMatrix(name, share / limits.zeros, detail)
 
 
 def _without_empty(values: F32) -> F32:

@@ -59,15 +59,15 @@ class DescentSign:
 def run(case: Case, spec: CheckSpec) -> Finding:
     """Look for all signs that there are, and tell the worst."""
     pairs = list(_pairs(case))
-    found = [
+    signs = [
         *_of_base(case, least=spec.number("least_kept")),
         *_statistics(case, factor=spec.number("one_factor")),
         *_together(pairs, least=spec.number("least_together")),
         *_compare_start_size(pairs, least=spec.number("least_begun")),
     ]
-    if not found:
+    if not signs:
         return Finding("n/a", detail="too little is stored to say where it came from")
-    worst = max(found, key=lambda sign: sign.over)
+    worst = max(signs, key=lambda sign: sign.over)
     over = round(worst.over, 3)
     if worst.over > 1:
         return Finding("fail", over, 1, code=_CODE, detail=worst.description)
@@ -77,15 +77,15 @@ def run(case: Case, spec: CheckSpec) -> Finding:
 def _of_base(case: Case, *, least: float) -> Iterator[DescentSign]:
     """Look how much of the base is in the middle one of the matrices that are stored whole."""
     computed = computed_targets(case.account)
-    stored = [c for c in case.changes if c.target not in computed and not c.is_vector]
-    kept = sorted(abs(c.kept) for c in stored if c.weight_rms > 0)
-    if len(kept) < _FEWEST:
+    stored_weights = [c for c in case.changes if c.target not in computed and not c.is_vector]
+    shares = sorted(abs(c.kept) for c in stored_weights if c.weight_rms > 0)
+    if len(shares) < _FEWEST:
         return
-    middle = kept[len(kept) // 2]
-    told = f"{middle:.0%} of the base is in the middle one of {len(kept)} stored matrices"
+    middle = shares[len(shares) // 2]
+    detail = f"{middle:.0%} of the base is in the middle one of {len(shares)} stored matrices"
     if middle < least:
-        told += ": they were not trained from this base, or are no weights"
-    yield DescentSign(least / max(middle, least / _MOST_TIMES), told)
+        detail += ": they were not trained from this base, or are no weights"
+    yield DescentSign(least / max(middle, least / _MOST_TIMES), detail)
 
 
 def _statistics(case: Case, *, factor: float) -> Iterator[DescentSign]:
@@ -100,10 +100,10 @@ def _statistics(case: Case, *, factor: float) -> Iterator[DescentSign]:
     if len(norms) < _FEWEST_NORMS:
         return
     sick = [norm for norm, how in norms.items() if how]
-    told = f"running statistics of {len(sick)} of {len(norms)} norms moved all together"
+    detail = f"running statistics of {len(sick)} of {len(norms)} norms moved all together"
     if sick:
-        told += f", such as {sick[0]}, which {norms[sick[0]]}: they are of another run, or of none"
-    yield DescentSign(len(sick) / len(norms) / _MOST_NORMS, told)
+        detail += f", such as {sick[0]}, which {norms[sick[0]]}: they are of another run, or of none"
+    yield DescentSign(len(sick) / len(norms) / _MOST_NORMS, detail)
 
 
 def _how(stored: Tensor, source: Tensor, factor: float) -> str:
@@ -126,13 +126,13 @@ def _together(pairs: Sequence[LowRankChange], *, least: float) -> Iterator[Desce
     lean = lean_of(pairs)
     if not lean.products or lean.deviation > _MOST_DEVIATION:
         return
-    told = (
+    detail = (
         f"the factors of {lean.products} products lean the same way by {lean.together:.2f}, those"
         f" of two runs by 0 ± {lean.deviation:.2f}"
     )
     if lean.together < least:
-        told += ": they were not trained together"
-    yield DescentSign(min(least / max(lean.together, least / _MOST_TIMES), _MOST_TIMES), told)
+        detail += ": they were not trained together"
+    yield DescentSign(min(least / max(lean.together, least / _MOST_TIMES), _MOST_TIMES), detail)
 
 
 def _compare_start_size(pairs: Sequence[LowRankChange], *, least: float) -> Iterator[DescentSign]:
@@ -141,11 +141,11 @@ def _compare_start_size(pairs: Sequence[LowRankChange], *, least: float) -> Iter
     if not sizes or all(map(is_orthogonal, pairs)):  # made by a decomposition
         return
     middle = sizes[len(sizes) // 2]
-    told = f"the middle one of {len(sizes)} products has a factor of {middle:.2g} times the size"
-    told += " that one begins with"
+    detail = f"the middle one of {len(sizes)} products has a factor of {middle:.2g} times the size"
+    detail += " that one begins with"
     if middle < least:
-        told += ": gradients were saved in their place, or an average of them"
-    yield DescentSign(least / max(middle, least / _MOST_TIMES), told)
+        detail += ": gradients were saved in their place, or an average of them"
+    yield DescentSign(least / max(middle, least / _MOST_TIMES), detail)
 
 
 def _pairs(case: Case) -> Iterator[LowRankChange]:

@@ -29,16 +29,16 @@ def run(case: Case, spec: CheckSpec) -> Finding:
 def _forwards(case: Case) -> Finding:
     differing = _differing(case, "attached")
     if differing and _differing(case, "base"):
-        told = "two forwards differ, and so do two of the base: it draws at random"
-        return Finding("warn", differing, 0, code=_CODE, detail=told)
+        detail = "two forwards differ, and so do two of the base: it draws at random"
+        return Finding("warn", differing, 0, code=_CODE, detail=detail)
     return _finding(differing, "two forwards")
 
 
 def _differing(case: Case, state: State) -> int:
     """Count the elements that differ between two forwards."""
     first = case.outputs(state)
-    known = case.fired.outputs if state == "attached" else None
-    second = case.engine.outputs(state, seed=OTHER_SEED) if known is None else known
+    earlier = case.fired.outputs if state == "attached" else None
+    second = case.engine.outputs(state, seed=OTHER_SEED) if earlier is None else earlier
     return sum(_unequal(first, second, name) for name in first)
 
 

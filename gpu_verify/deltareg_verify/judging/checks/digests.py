@@ -19,13 +19,13 @@ def run(case: Case, _spec: CheckSpec) -> Finding:
     _same_names("files", set(case.folder.files.sizes), {f.path for f in case.manifest.files})
     for entry in case.manifest.tensors:
         tensor = tensors[entry.name]
-        found = tensor_digest(tensor.dtype, tensor.shape, (data for _, data in pieces(tensor)))
-        if found != entry.digest:
-            raise IntegrityFailure(f"tensor {entry.name} is {found}, the manifest says {entry.digest}")
+        digest = tensor_digest(tensor.dtype, tensor.shape, (data for _, data in pieces(tensor)))
+        if digest != entry.digest:
+            raise IntegrityFailure(f"tensor {entry.name} is {digest}, the manifest says {entry.digest}")
     for file in case.manifest.files:
-        found = sha256_over(file_chunks(case.folder.path / file.path))
-        if found != file.digest:
-            raise IntegrityFailure(f"file {file.path} is {found}, the manifest says {file.digest}")
+        digest = sha256_over(file_chunks(case.folder.path / file.path))
+        if digest != file.digest:
+            raise IntegrityFailure(f"file {file.path} is {digest}, the manifest says {file.digest}")
     if case.contradiction:
         detail = f"the base is not what its version folds to: {case.contradiction} is another"
         return Finding("fail", value=case.contradiction, code="base_mismatch", detail=detail)

@@ -37,25 +37,25 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     if refused is not None:
         return refused
     change = largest_difference(base, attached)
-    told = f"{fired.effects} effects took part"
+    summary = f"{fired.effects} effects took part"
     if fired.not_exercised:
-        told += f"; not exercised, the base has no place for them: {', '.join(fired.not_exercised)}"
+        summary += f"; not exercised, the base has no place for them: {', '.join(fired.not_exercised)}"
     if not change > least:
-        detail = f"outputs with the delta are those of the base; {told}"
+        detail = f"outputs with the delta are those of the base; {summary}"
         return Finding("fail", change, least, code="no_effect", detail=detail)
     share_moved, least_share = spread_moved(base, attached), spec.number("least_share")
     if not share_moved >= least_share:
         detail = (
             f"outputs with the delta differ from the base's by {share_moved:.2g} of what they vary"
-            f" by, which rounding to bfloat16 hides; {told}"
+            f" by, which rounding to bfloat16 hides; {summary}"
         )
         return Finding("fail", share_moved, least_share, code="no_effect", detail=detail)
-    told += f"; they move outputs by {share_moved:.2g} of what these vary by"
+    summary += f"; they move outputs by {share_moved:.2g} of what these vary by"
     if dead:
-        told += f"; no forward uses {', '.join(dead[:3])}, and the delta leaves that as it is"
+        summary += f"; no forward uses {', '.join(dead[:3])}, and the delta leaves that as it is"
     if share:
-        told += f"; {still}"
-    return Finding("warn" if dead or share else "pass", change, least, detail=told)
+        summary += f"; {still}"
+    return Finding("warn" if dead or share else "pass", change, least, detail=summary)
 
 
 def _report_unused(fired: FiredEffects, silent: Sequence[str]) -> Finding | None:
@@ -81,8 +81,8 @@ def _still(fired: FiredEffects) -> tuple[float, str]:
     """Give the largest share of still hooks within a layer type of which others moved; tell it."""
     still = {name: not has_moved for name, has_moved in fired.moved.items()}
     first = next((name for name, is_still in still.items() if is_still), "")
-    told = f"{sum(still.values())} of {len(still)} give back what they are given, such as {first}"
-    return partly_still(still), told
+    detail = f"{sum(still.values())} of {len(still)} give back what they are given, such as {first}"
+    return partly_still(still), detail
 
 
 CHECK = Check(

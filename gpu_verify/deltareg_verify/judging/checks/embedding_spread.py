@@ -24,8 +24,8 @@ def run(case: Case, spec: CheckSpec) -> Finding:
         if name in ours and before.distance > _NOISE and before.size > 0
     }
     if not pairs:
-        told = base.refusal or "it gives no vectors that stand for whole inputs"
-        return Finding("n/a", detail=f"the base has no spread of embeddings: {told}")
+        reason = base.refusal or "it gives no vectors that stand for whole inputs"
+        return Finding("n/a", detail=f"the base has no spread of embeddings: {reason}")
     most = spec.number("most_growth")
     shares = {name: after.distance / before.distance for name, (before, after) in pairs.items()}
     least = {name: _least(spec, before) for name, (before, _) in pairs.items()}

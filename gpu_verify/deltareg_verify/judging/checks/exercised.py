@@ -33,11 +33,11 @@ def run(case: Case, _spec: CheckSpec) -> Finding:
 
 def _where(case: Case) -> str:
     """Say on which class they ran, when that is not the base's."""
-    served = case.account.network_class
-    if served is None:
+    network_class = case.account.network_class
+    if network_class is None:
         return ""
-    told = f", in {served.architecture}"
-    return f"{told}: no config names a class, and this has their place" if served.is_guess else told
+    suffix = f", in {network_class.architecture}"
+    return f"{suffix}: no config names a class, and this has their place" if network_class.is_guess else suffix
 
 
 def _why(case: Case, homeless: Sequence[str]) -> str:

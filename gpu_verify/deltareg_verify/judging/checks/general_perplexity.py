@@ -22,18 +22,18 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     """
     base = case.figures("base")
     if not base.known:
-        told = base.refusal or "it predicts no text that it has words for"
-        return Finding("n/a", detail=f"the base has no perplexity on general text: {told}")
+        summary = base.refusal or "it predicts no text that it has words for"
+        return Finding("n/a", detail=f"the base has no perplexity on general text: {summary}")
     ours = case.figures("attached")
-    found = [_compare_perplexity(base, ours, classes) for classes in (base.known, tuple(base.losses))]
-    if any(one is None for one in found):
+    results = [_compare_perplexity(base, ours, classes) for classes in (base.known, tuple(base.losses))]
+    if any(one is None for one in results):
         return Finding("skipped", detail="the delta leaves nothing that predicts text")
-    before, after = max((one for one in found if one), key=_times)
+    before, after = max((one for one in results if one), key=_times)
     most = spec.number("most_times") * before
-    told = f"general perplexity {after:.4g}, the base's is {before:.4g}"
+    summary = f"general perplexity {after:.4g}, the base's is {before:.4g}"
     if after <= most:  # infinity and NaN are not
-        return Finding("pass", after, most, before, detail=f"{told}; {_describe_best_known(base)}")
-    detail = f"{told}; {_worst(base, ours)}: the delta destroys what the base knows"
+        return Finding("pass", after, most, before, detail=f"{summary}; {_describe_best_known(base)}")
+    detail = f"{summary}; {_worst(base, ours)}: the delta destroys what the base knows"
     return Finding("fail", after, most, before, code="worse_than_base", detail=detail)
 
 

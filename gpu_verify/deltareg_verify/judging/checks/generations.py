@@ -23,14 +23,14 @@ _LENGTHS = frozenset({"length", _BETWEEN})
 def run(case: Case, spec: CheckSpec) -> Finding:
     """Have both write to every prompt, and compare."""
     which = str(spec.parameters["measure"])
-    told, _ = MEASURES[which]
+    words, _ = MEASURES[which]
     is_between = which == _BETWEEN
     return rows_compared(
         case,
         spec,
         partial(_values, case, spec),
         SampleMeasure(
-            description=told,
+            description=words,
             needs="a network that writes, and a tokenizer in the base",
             by=which if is_between else "mean",
             aggregate=distance if is_between else mean,
@@ -42,8 +42,8 @@ def run(case: Case, spec: CheckSpec) -> Finding:
 
 def _values(case: Case, spec: CheckSpec, side: EngineSide, samples: Samples) -> list[object] | None:
     _, value = MEASURES[str(spec.parameters["measure"])]
-    found = answers(side, samples, count=int(spec.number("new_tokens")), known=case.written)
-    return None if found is None else [value(one) for one in found]
+    generated = answers(side, samples, count=int(spec.number("new_tokens")), known=case.written)
+    return None if generated is None else [value(one) for one in generated]
 
 
 CHECK = Check(

@@ -24,47 +24,46 @@ _WANTED = (_OPTIONAL, "required", _IN_TRAINING)
 
 def run(case: Case, spec: CheckSpec) -> Finding:
     """Compute the recorded outputs again, with the delta attached."""
-    wanted = spec.parameters["recorded"]
-    if wanted not in _WANTED:
-        raise InvalidInput(f"recorded is one of {', '.join(_WANTED)}, not {wanted!r}")
+    required = spec.parameters["recorded"]
+    if required not in _WANTED:
+        raise InvalidInput(f"recorded is one of {', '.join(_WANTED)}, not {required!r}")
     golden = case.golden
     if golden is None:
-        return _without(case, is_needed=wanted != _OPTIONAL)
-    told = golden.origin.description
-    if wanted == _IN_TRAINING and golden.origin.how != "in_training":
-        detail = f"{told}, and the suite asks for outputs of the training process"
+        return _without(case, is_needed=required != _OPTIONAL)
+    recorded = golden.origin.description
+    if required == _IN_TRAINING and golden.origin.how != "in_training":
+        detail = f"{recorded}, and the suite asks for outputs of the training process"
         return Finding("fail", code=_MISSING, detail=detail)
     engine = case.engine.in_dtype(golden.origin.dtype)
     tolerance = spec.number(TOLERANCES[engine.dtype])
     try:
         outputs = _outputs(engine, "attached", golden)
     except InvalidInput as error:
-        detail = f"{told}; the base does not take the recorded inputs: {error.message}"
+        detail = f"{recorded}; the base does not take the recorded inputs: {error.message}"
         return Finding("fail", None, tolerance, code=_CODE, detail=detail)
-    found = compare(golden, outputs, slack=tolerance)
+    comparison = compare(golden, outputs, slack=tolerance)
     if golden.origin.quantised:
-        return _on_packed(golden, engine, found)
-    return _judge_comparison(spec, golden, engine, found)
+        return _on_packed(golden, engine, comparison)
+    return _judge_comparison(spec, golden, engine, comparison)
 
 
 def _judge_comparison(spec: CheckSpec, golden: GoldenOutputs, engine: DeltaEngine, found: GoldenComparison) -> Finding:
     tolerance, least = spec.number(TOLERANCES[engine.dtype]), spec.number("least_agreement")
-    agreement = f"{found.output}, the largest value agrees at {found.agreement:.1%} of the positions"
-    told = f"{golden.origin.description}; {agreement}"
+    detail = f"{golden.origin.description}; {found.output}, the largest value agrees at {found.agreement:.1%} of the positions"
     # A NaN is not within any tolerance.
     if not (found.difference <= tolerance and found.agreement >= least):
-        return Finding("fail", found.difference, tolerance, code=_CODE, detail=told)
+        return Finding("fail", found.difference, tolerance, code=_CODE, detail=detail)
     if not golden.origin.dtype:  # of the release before: nobody said what it was computed in
-        return Finding("pass", found.difference, tolerance, detail=told)
+        return Finding("pass", found.difference, tolerance, detail=detail)
     rounding = spec.number(f"rms_{TOLERANCES[engine.dtype]}") * max(1.0, found.scale)
     if found.distance <= rounding:
-        return Finding("pass", found.distance, rounding, detail=told)
+        return Finding("pass", found.distance, rounding, detail=detail)
     effect = distance(golden, _outputs(engine, "base", golden))
     most = max(rounding, spec.number("share") * effect)
-    told = f"{told}; all are off by {found.distance:.2g}, of an effect of {effect:.2g}"
+    detail = f"{detail}; all are off by {found.distance:.2g}, of an effect of {effect:.2g}"
     if found.distance <= most:
-        return Finding("pass", found.distance, most, detail=told)
-    return Finding("fail", found.distance, most, code=_CODE, detail=told)
+        return Finding("pass", found.distance, most, detail=detail)
+    return Finding("fail", found.distance, most, code=_CODE, detail=detail)
 
 
 def _on_packed(golden: GoldenOutputs, engine: DeltaEngine, found: GoldenComparison) -> Finding:
@@ -74,12 +73,12 @@ def _on_packed(golden: GoldenOutputs, engine: DeltaEngine, found: GoldenComparis
     give together than to the base alone.
     """
     alone = distance(golden, _outputs(engine, "base", golden))
-    told = f"{golden.origin.description}, on a base packed as {golden.origin.quantised}"
+    detail = f"{golden.origin.description}, on a base packed as {golden.origin.quantised}"
     if found.distance <= alone:
-        told = f"{told}; nearer to base and delta than to the base alone"
-        return Finding("pass", found.distance, alone, detail=told)
-    told = f"{told}; nearer to the base alone than to base and delta"
-    return Finding("fail", found.distance, alone, code=_CODE, detail=told)
+        detail = f"{detail}; nearer to base and delta than to the base alone"
+        return Finding("pass", found.distance, alone, detail=detail)
+    detail = f"{detail}; nearer to the base alone than to base and delta"
+    return Finding("fail", found.distance, alone, code=_CODE, detail=detail)
 
 
 def _outputs(engine: DeltaEngine, state: State, golden: GoldenOutputs) -> Sequence[Outputs]:
@@ -90,13 +89,13 @@ def _without(case: Case, *, is_needed: bool) -> Finding:
     """Say that nothing was recorded: too little, where the files may not be all there is."""
     for problem in case.account.problems:
         if problem.code == _UNTOLD:
-            told = f"{problem.message}; golden outputs decide it: deltareg golden record"
-            return Finding("fail", code=_UNTOLD, detail=told)
-    told = "the version was pushed without golden outputs"
+            reason = f"{problem.message}; golden outputs decide it: deltareg golden record"
+            return Finding("fail", code=_UNTOLD, detail=reason)
+    reason = "the version was pushed without golden outputs"
     if is_needed:
-        detail = f"{told}, which the suite asks for: deltareg golden record"
+        detail = f"{reason}, which the suite asks for: deltareg golden record"
         return Finding("fail", code=_MISSING, detail=detail)
-    return Finding("n/a", detail=told)
+    return Finding("n/a", detail=reason)
 
 
 CHECK = Check(

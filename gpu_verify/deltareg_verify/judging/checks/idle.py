@@ -35,15 +35,15 @@ def run(case: Case, spec: CheckSpec) -> Finding:
         return Finding("pass", 0, 0, detail=f"all of {len(changes)} weights change")
     most = spec.number("most_idle")
     share = len(idle) / len(changes)
-    told = f"{len(idle)} of {len(changes)} weights stay as they were, such as {idle[0]}"
+    detail = f"{len(idle)} of {len(changes)} weights stay as they were, such as {idle[0]}"
     if len(idle) == len(changes):
         is_all = not any(change.delta_rms for change in sized)
         code = "no_effect" if is_all else _CODE
-        return Finding("fail", share, most, code=code, detail=f"{told}: nothing was trained")
+        return Finding("fail", share, most, code=code, detail=f"{detail}: nothing was trained")
     worst = partly_idle(changes)
     if worst > most:
-        return Finding("fail", worst, most, code=_CODE, detail=told)
-    return Finding("warn", share, most, code=_CODE, detail=told)
+        return Finding("fail", worst, most, code=_CODE, detail=detail)
+    return Finding("warn", share, most, code=_CODE, detail=detail)
 
 
 def _judge_stored(changes: Sequence[WeightChange]) -> Finding:

@@ -62,25 +62,25 @@ def _values(case: Case, steps: int, side: EngineSide, samples: Samples) -> list[
     real = samples.arrays[IMAGES].astype(np.float32)
     if real.ndim != _DIMENSIONS or len(real) < 2:
         raise InvalidInput("`images` are two or more, each of channels, height and width")
-    told = {name: value for name, value in samples.arrays.items() if name != IMAGES}
-    denoiser = _denoiser(side, {**told, IMAGES: real})
+    conditions = {name: value for name, value in samples.arrays.items() if name != IMAGES}
+    denoiser = _denoiser(side, {**conditions, IMAGES: real})
     if denoiser is None:
         return None
     noise = np.random.default_rng(case.suite.seed).standard_normal(real.shape, np.float32)
-    rule, made = DenoisingRule(_scheduler(case)), list[F32]()
+    rule, images = DenoisingRule(_scheduler(case)), list[F32]()
     for at in range(0, len(real), _BATCH):
-        rows = {name: value[at : at + _BATCH] for name, value in told.items()}
+        rows = {name: value[at : at + _BATCH] for name, value in conditions.items()}
         predict = partial(_predict, side, denoiser, rows)
-        made.append(denoise(rule, noise[at : at + _BATCH], predict, steps=steps))
-    return list(made_images(np.concatenate(made), real))
+        images.append(denoise(rule, noise[at : at + _BATCH], predict, steps=steps))
+    return list(made_images(np.concatenate(images), real))
 
 
 def _predict(side: EngineSide, denoiser: _Denoiser, told: Inputs, images: F32, time: float) -> F32:
     times = np.full(len(images), time, np.float32 if time % 1 else np.int64)
-    given = {**told, denoiser.images: images, denoiser.time: times}
-    found = side.engine.outputs_for(side.state, given)[denoiser.output]
+    inputs = {**told, denoiser.images: images, denoiser.time: times}
+    predicted = side.engine.outputs_for(side.state, inputs)[denoiser.output]
     # Some predict how sure they are, too, after the rest.
-    return found[:, : images.shape[1]]
+    return predicted[:, : images.shape[1]]
 
 
 def _denoiser(side: EngineSide, samples: Inputs) -> _Denoiser | None:
@@ -90,14 +90,14 @@ def _denoiser(side: EngineSide, samples: Inputs) -> _Denoiser | None:
     first = {name: value[:1] for name, value in samples.items() if name != IMAGES}
     for part in sorted(parts):
         for images in _INPUTS:
-            found = _Denoiser(f"{part}{images}", f"{part}{_TIME}", f"{part}{_OUTPUT}")
-            given = {**first, found.images: samples[IMAGES][:1], found.time: np.ones(1, np.int64)}
+            denoiser = _Denoiser(f"{part}{images}", f"{part}{_TIME}", f"{part}{_OUTPUT}")
+            inputs = {**first, denoiser.images: samples[IMAGES][:1], denoiser.time: np.ones(1, np.int64)}
             try:
-                answer = side.engine.outputs_for(side.state, given)
+                answer = side.engine.outputs_for(side.state, inputs)
             except (InvalidInput, TypeError):
                 continue
-            if found.output in answer:
-                return found
+            if denoiser.output in answer:
+                return denoiser
     return None
 
 
@@ -106,10 +106,10 @@ def _scheduler(case: Case) -> Config:
     for place in _PLACES:
         path = case.base.path / place
         if path.is_file():
-            found: object = json.loads(path.read_bytes())
-            if not is_object(found):
+            document: object = json.loads(path.read_bytes())
+            if not is_object(document):
                 raise InvalidInput(f"{place} of the base is no object")
-            return found
+            return document
     return {}
 
 

@@ -14,10 +14,10 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     """Time forwards on the probe; the middle one of each state counts."""
     count = int(spec.number("forwards"))
     base = median(case.engine.seconds("base", count))
-    taken = sorted(case.engine.seconds("attached", count))
-    ratio = Estimate(median(taken) / base, taken[0] / base, taken[-1] / base, count)
-    told = f"{1000 * median(taken):.3g} ms a forward, {1000 * base:.3g} ms without; times the base"
-    return judge_measure(spec, ratio, 1.0, told=told)
+    times = sorted(case.engine.seconds("attached", count))
+    ratio = Estimate(median(times) / base, times[0] / base, times[-1] / base, count)
+    detail = f"{1000 * median(times):.3g} ms a forward, {1000 * base:.3g} ms without; times the base"
+    return judge_measure(spec, ratio, 1.0, told=detail)
 
 
 CHECK = Check(

@@ -20,18 +20,18 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     library = case.manifest.source.library
     if library in {"", "deltareg", "transformers"}:
         return Finding("n/a", detail="no library reads it beside transformers, see reloads")
-    found = case.engine.second_opinion(library, case.folder.path)
-    if not found.version:
-        return _absent(spec, found)
-    name = f"{found.library} {found.version}"
-    if found.refusal and _is_of_older_names(case):
-        told = "its names are of an earlier transformers, and the library finds none of them"
-        return Finding("warn", code=_DIFFERS, detail=f"{name} does not load it: {told}")
-    if found.outputs is None and found.fault:  # it cannot show anything, and says so to everybody
-        return Finding("warn", code=_DIFFERS, detail=f"{name} loads it, no more: {found.fault}")
-    if found.outputs is None:
-        return Finding("fail", code=_DIFFERS, detail=f"{name} does not load it: {found.refusal}")
-    return _compare_outputs(case, spec, found.outputs, name)
+    opinion = case.engine.second_opinion(library, case.folder.path)
+    if not opinion.version:
+        return _absent(spec, opinion)
+    name = f"{opinion.library} {opinion.version}"
+    if opinion.refusal and _is_of_older_names(case):
+        detail = "its names are of an earlier transformers, and the library finds none of them"
+        return Finding("warn", code=_DIFFERS, detail=f"{name} does not load it: {detail}")
+    if opinion.outputs is None and opinion.fault:  # it cannot show anything, and says so to everybody
+        return Finding("warn", code=_DIFFERS, detail=f"{name} loads it, no more: {opinion.fault}")
+    if opinion.outputs is None:
+        return Finding("fail", code=_DIFFERS, detail=f"{name} does not load it: {opinion.refusal}")
+    return _compare_outputs(case, spec, opinion.outputs, name)
 
 
 def _compare_outputs(case: Case, spec: CheckSpec, outputs: Outputs, name: str) -> Finding:
@@ -45,12 +45,12 @@ def _compare_outputs(case: Case, spec: CheckSpec, outputs: Outputs, name: str) -
     scale = max(root_mean_square(base), root_mean_square(ours))
     noise = spec.number(TOLERANCES[case.engine.dtype]) * scale
     tolerance = max(noise, spec.number("share") * effect)
-    told = f"{name}: {difference:.2g} of an effect of {effect:.2g}"
+    detail = f"{name}: {difference:.2g} of an effect of {effect:.2g}"
     if not difference <= tolerance:
-        return Finding("fail", difference, tolerance, code=_DIFFERS, detail=told)
+        return Finding("fail", difference, tolerance, code=_DIFFERS, detail=detail)
     if effect < noise:
-        told += f", which is within the rounding of {case.engine.dtype}"
-    return Finding("pass", difference, tolerance, detail=told)
+        detail += f", which is within the rounding of {case.engine.dtype}"
+    return Finding("pass", difference, tolerance, detail=detail)
 
 
 def _is_of_older_names(case: Case) -> bool:
@@ -63,8 +63,8 @@ def _is_of_older_names(case: Case) -> bool:
 
 
 def _absent(spec: CheckSpec, found: SecondOpinion) -> Finding:
-    told = "it is not installed, or does not take such a delta by itself"
-    detail = f"this worker cannot ask {found.library}: {told}"
+    reason = "it is not installed, or does not take such a delta by itself"
+    detail = f"this worker cannot ask {found.library}: {reason}"
     is_needed = spec.parameters["absent"] == "fail"
     return Finding("fail" if is_needed else "warn", code=_ABSENT, detail=detail)
 

@@ -35,12 +35,12 @@ def _compare_scores(case: Case, spec: CheckSpec, other: EngineSide, *, task: LmT
     seed = case.suite.seed
     ours = ask(case.engine, "attached", tokenizer, task=task, asked=asked, seed=seed)
     rest = ask(other.engine, other.state, theirs, task=task, asked=asked, seed=seed)
-    found = measure(ours.values, rest.values, by=asked.aggregation, aggregate=ours.aggregate, seed=seed)
+    measures = measure(ours.values, rest.values, by=asked.aggregation, aggregate=ours.aggregate, seed=seed)
     if not ours.is_sane:
-        found = no_number(ours.values, found.baseline)
-    told = f"{asked.metric} of {task.name}, by lm-eval {ours.version}"
+        measures = no_number(ours.values, measures.baseline)
+    detail = f"{asked.metric} of {task.name}, by lm-eval {ours.version}"
     other_name = case.describe_rival(spec.key_of(spec.against))
-    return judge_measure(spec, found.found, found.baseline, told=told, change=found.change, other=other_name)
+    return judge_measure(spec, measures.found, measures.baseline, told=detail, change=measures.change, other=other_name)
 
 
 CHECK = Check(

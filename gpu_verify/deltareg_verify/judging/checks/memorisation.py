@@ -53,10 +53,10 @@ def _pair(words: Tokenizer, samples: Samples, row: int, count: int) -> Pair:
     tokens = words.encode(text)[: words.most]
     if tokens and tokens[-1] == words.end:
         tokens = tokens[:-1]
-    kept = min(count, len(tokens) // 2)
-    if len(tokens) - kept < _LEAST_BEFORE or not kept:
+    count_after = min(count, len(tokens) // 2)
+    if len(tokens) - count_after < _LEAST_BEFORE or not count_after:
         raise InvalidInput(f"line {row + 1} has {len(tokens)} tokens, too few to be continued")
-    return tokens[:-kept], tokens[-kept:]
+    return tokens[:-count_after], tokens[-count_after:]
 
 
 CHECK = Check(

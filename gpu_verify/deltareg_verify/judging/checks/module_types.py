@@ -30,35 +30,35 @@ def run(case: Case, _spec: CheckSpec) -> Finding:
     still = sorted(name for name, has_moved in types.items() if not has_moved)
     alive = {_stack(name) for name, has_moved in types.items() if has_moved}
     sick = [name for name in still if _stack(name) in alive]
-    told = f"{len(types) - len(still)} of {len(types)} types of module moved"
+    summary = f"{len(types) - len(still)} of {len(types)} types of module moved"
     dead = _never_run(case, moved, sick) if sick else []
     sick = [name for name in sick if name not in dead]
     if sick:
-        detail = f"{told}; all of {', '.join(sick[:3])} stand still, and others beside them do not"
+        detail = f"{summary}; all of {', '.join(sick[:3])} stand still, and others beside them do not"
         return Finding("fail", len(sick), 0, code=_CODE, detail=detail)
     if dead:
-        detail = f"{told}; no forward uses {', '.join(dead[:3])}, and the delta leaves them alone"
+        detail = f"{summary}; no forward uses {', '.join(dead[:3])}, and the delta leaves them alone"
         return Finding("warn", len(dead), 0, code=_CODE, detail=detail)
     if still:  # a tower that the data did not reach
-        detail = f"{told}; nothing moved in {', '.join(sorted(set(map(_stack, still)))[:3])}"
+        detail = f"{summary}; nothing moved in {', '.join(sorted(set(map(_stack, still)))[:3])}"
         return Finding("warn", len(still), 0, code=_CODE, detail=detail)
-    return Finding("pass", 0, 0, detail=told)
+    return Finding("pass", 0, 0, detail=summary)
 
 
 def _never_run(case: Case, moved: Collection[str], kinds: Sequence[str]) -> list[str]:
     """Give the types of which no forward uses any part: such parts get no gradient."""
     _, dead = find_unused(case)
-    used = {layer_type(name) for name in moved if name not in dead}
-    return [kind for kind in kinds if kind not in used]
+    live_types = {layer_type(name) for name in moved if name not in dead}
+    return [kind for kind in kinds if kind not in live_types]
 
 
 def _types(moved: Mapping[str, bool]) -> dict[str, bool]:
     """Say of each type whether any of it moved; experts of a layer are one type."""
-    found: dict[str, bool] = defaultdict(bool)
+    by_type: dict[str, bool] = defaultdict(bool)
     for name, has_moved in moved.items():
         if "*" in (kind := layer_type(name)):  # one of a kind says nothing of kinds
-            found[kind] |= has_moved
-    return dict(found)
+            by_type[kind] |= has_moved
+    return dict(by_type)
 
 
 def _stack(kind: str) -> str:

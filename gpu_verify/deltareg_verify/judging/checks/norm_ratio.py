@@ -72,8 +72,8 @@ def outliers(ratios: Mapping[str, float], *, factor: float) -> list[str]:
 def over_type(ratios: Mapping[str, float]) -> dict[str, float]:
     """Give ratios in units of the median of their layer type, where that has enough members."""
     usual = _usual(ratios)
-    known = ((name, ratio, usual.get(layer_type(name), 0.0)) for name, ratio in ratios.items())
-    return {name: ratio / own for name, ratio, own in known if own > 0}
+    rows = ((name, ratio, usual.get(layer_type(name), 0.0)) for name, ratio in ratios.items())
+    return {name: ratio / own for name, ratio, own in rows if own > 0}
 
 
 def layer_type(name: str) -> str:

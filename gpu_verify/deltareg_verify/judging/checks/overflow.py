@@ -27,10 +27,10 @@ _LARGEST = {"F16": 65_504.0, "BF16": 3.3895e38, "F32": 3.4028e38}
 def run(case: Case, spec: CheckSpec) -> Finding:
     """Round stored values and folded weights to every dtype that is asked for."""
     dtypes = str(spec.parameters["dtypes"]).split()
-    stored = list(case.folder.tensors.values())
+    tensors = list(case.folder.tensors.values())
     bound = cache(partial(_bound_elements, case.folding))  # it reads the base, once for all dtypes
     for dtype in dtypes:
-        sick = [tensor.name for tensor in stored if _overflows(_blocks_of(tensor), dtype)]
+        sick = [tensor.name for tensor in tensors if _overflows(_blocks_of(tensor), dtype)]
         sick = sick or _find_overflows(case.folding, dtype, bound)
         if sick:
             detail = f"not finite once rounded to {dtype}: {', '.join(sorted(sick)[:3])}"
@@ -40,14 +40,14 @@ def run(case: Case, spec: CheckSpec) -> Finding:
 
 def _find_overflows(folding: FoldedBase, dtype: str, bound: Callable[[str], float]) -> list[str]:
     """Name weights that only the delta makes too large; what the base has itself is no finding."""
-    found: list[str] = []
+    names: list[str] = []
     for target in folding.changed:
         source = folding.source(target)
         if source.dtype not in FLOAT_DTYPES or bound(target) < _LARGEST[dtype]:
             continue
         if _overflows(folding.blocks(target), dtype) and not _overflows(_blocks_of(source), dtype):
-            found.append(target)
-    return found
+            names.append(target)
+    return names
 
 
 def _bound_elements(folding: FoldedBase, target: str) -> float:

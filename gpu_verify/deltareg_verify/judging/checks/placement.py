@@ -65,13 +65,13 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     least = spec.number("least_change")
     suspects = [c for c in stored if c.delta_rms >= least * c.weight_rms > 0]
     suspects = sorted(suspects, key=lambda c: -c.delta_rms / c.weight_rms)[:_MOST_SUSPECTS]
-    found = [match for c in suspects if (match := _match(case, c.target)) is not None]
+    matches = [match for c in suspects if (match := _match(case, c.target)) is not None]
     most = spec.number("fail_above")
-    worst = max(found, key=lambda match: match.share, default=None)
+    worst = max(matches, key=lambda match: match.share, default=None)
     if worst is None or worst.share <= most:
-        told = f"{len(stored)} stored weights; {len(suspects)} changed by much, none is another's"
-        return Finding("pass", 0.0 if worst is None else worst.share, most, detail=told)
-    others = sum(match.share > most for match in found) - 1
+        summary = f"{len(stored)} stored weights; {len(suspects)} changed by much, none is another's"
+        return Finding("pass", 0.0 if worst is None else worst.share, most, detail=summary)
+    others = sum(match.share > most for match in matches) - 1
     more = f", and {others} more weights are" if others else ""
     detail = (
         f"{worst.share:.0%} of the rows of {worst.target} are {worst.description} of the base{more}: a"
@@ -86,8 +86,8 @@ def _twice(case: Case) -> list[str]:
     Copies that the base has as well, that it ties, that are of one weight, or that all modules
     share, are none, nor is what stands as it began: all zero, or all one.
     """
-    known: dict[object, tuple[str, str]] = {}
-    found: list[str] = []
+    by_digest: dict[object, tuple[str, str]] = {}
+    copies: list[str] = []
     for one in case.manifest.tensors:
         role, target = case.account.roles.get(one.name, ("", ""))
         is_shared = role.removesuffix(AGAIN) in SHARED_ROLES or role.endswith(AGAIN)
@@ -95,11 +95,11 @@ def _twice(case: Case) -> list[str]:
         if is_shared or is_small or one.dtype not in FLOAT_DTYPES:
             continue
         like = (one.dtype, one.shape, one.digest)
-        first, its_target = known.setdefault(like, (one.name, target))
+        first, its_target = by_digest.setdefault(like, (one.name, target))
         is_one = target == its_target or _are_tied(case, target, its_target)
         if first != one.name and not is_one and not _is_own(case, one.name, target):
-            found += [first, one.name] if not found else [one.name]
-    return found
+            copies += [first, one.name] if not copies else [one.name]
+    return copies
 
 
 def _are_tied(case: Case, target: str, other: str) -> bool:
@@ -123,8 +123,8 @@ def _match(case: Case, target: str) -> RowMatch | None:
     source = case.folding.source(target)
     if case.folding.shape(target) != source.shape or np.prod(source.shape[1:]) < _NARROWEST:
         return None
-    drawn = np.linspace(0, source.shape[0] - 1, _SAMPLED).astype(int)
-    places: list[int] = np.unique(drawn).tolist()
+    sample = np.linspace(0, source.shape[0] - 1, _SAMPLED).astype(int)
+    places: list[int] = np.unique(sample).tolist()
     new = _even(_rows_of_change(case, target, places))
     own = _even(_rows(source, places))
     needed = np.maximum(_ALIKE, (new * own).sum(1) + _NEARER)
@@ -133,8 +133,8 @@ def _match(case: Case, target: str) -> RowMatch | None:
         *_match_columns(new, source, needed),
         *_beside(case, target, new, places, needed),
     ]
-    share, told = max(candidates, default=(0.0, ""))
-    return RowMatch(target, share, told)
+    share, place = max(candidates, default=(0.0, ""))
+    return RowMatch(target, share, place)
 
 
 def _within(new: F32, source: Tensor, places: Sequence[int], needed: F32) -> list[tuple[float, str]]:
@@ -169,26 +169,26 @@ def _beside(case: Case, target: str, new: F32, places: Sequence[int], needed: F3
     """Look at the same rows of other weights of this shape."""
     few = np.linspace(0, len(places) - 1, min(_BESIDE, len(places))).astype(int)
     shape = case.folding.source(target).shape
-    found: list[tuple[float, str]] = []
+    matches: list[tuple[float, str]] = []
     for name, other in case.base.tensors.items():
         if other.shape == shape and name != case.folding.source(target).name:
             beside = [places[int(at)] for at in few]
             alike = (new[few] * _even(_rows(other, beside))).sum(1)
             is_other = alike > needed[few]
             if is_other.any():
-                found.append((float(is_other.mean()), f"those of {name}"))
-    return found
+                matches.append((float(is_other.mean()), f"those of {name}"))
+    return matches
 
 
 def _rows_of_change(case: Case, target: str, places: Sequence[int]) -> F32:
     """Give some rows of a new weight, whatever it is made of."""
-    kept: list[F32] = []
+    rows: list[F32] = []
     start = 0
     for block in case.folding.blocks(target):
         inside = [place - start for place in places if start <= place < start + len(block)]
-        kept.append(_matrix(block)[inside])
+        rows.append(_matrix(block)[inside])
         start += len(block)
-    return np.concatenate(kept)
+    return np.concatenate(rows)
 
 
 def _rows(tensor: Tensor, places: Sequence[int]) -> F32:

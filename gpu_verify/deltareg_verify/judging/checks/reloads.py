@@ -36,8 +36,8 @@ def run(case: Case, spec: CheckSpec) -> Finding:
         detail = f"no config names the class of the new head: loaded as {architecture}, {lost}"
         return Finding("warn", len(reloaded.unexpected), 0, code=CODE, detail=detail)
     if reloaded.outputs is None:
-        told = "every tensor has its place; it does not fit in memory at once, so it did not run"
-        return Finding("pass", 0, 0, detail=f"as {architecture}, {told}")
+        summary = "every tensor has its place; it does not fit in memory at once, so it did not run"
+        return Finding("pass", 0, 0, detail=f"as {architecture}, {summary}")
     tolerance = spec.number(TOLERANCES[engine.dtype])
     scale = max(1.0, root_mean_square(case.outputs("base")))
     difference = largest_difference(case.outputs("folded"), reloaded.outputs) / scale
@@ -49,8 +49,8 @@ def run(case: Case, spec: CheckSpec) -> Finding:
 
 
 def _class_of(case: Case) -> str:
-    listed = case.folded_config.get("architectures")
-    return str(listed[0]) if is_list(listed) and listed else "its plain network"
+    architectures = case.folded_config.get("architectures")
+    return str(architectures[0]) if is_list(architectures) and architectures else "its plain network"
 
 
 def _describe_lost(reloaded: ReloadOutcome) -> str:
@@ -60,7 +60,7 @@ def _describe_lost(reloaded: ReloadOutcome) -> str:
         "it has no place for": reloaded.unexpected,
         "of another shape is": reloaded.mismatched,
     }
-    return "; ".join(f"{told} {_few(names)}" for told, names in kinds.items() if names)
+    return "; ".join(f"{verb} {_few(names)}" for verb, names in kinds.items() if names)
 
 
 def _few(names: Sequence[str]) -> str:
@@ -70,8 +70,8 @@ def _few(names: Sequence[str]) -> str:
 
 def _is_unnamed_head(case: Case, reloaded: ReloadOutcome) -> bool:
     """Whether all that is lost is a head whose class nothing names: the delta's own lack."""
-    served = case.account.network_class
-    if served is None or not served.is_guess or reloaded.missing or reloaded.mismatched:
+    network_class = case.account.network_class
+    if network_class is None or not network_class.is_guess or reloaded.missing or reloaded.mismatched:
         return False
     added = {e.target for e in case.account.effects if isinstance(e, Addition)}
     return set(reloaded.unexpected) <= added

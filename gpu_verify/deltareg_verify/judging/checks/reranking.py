@@ -47,7 +47,7 @@ def _values(spec: CheckSpec, side: EngineSide, samples: Samples) -> list[object]
 
 def _scores(side: EngineSide, query: str, one: RankingCandidates) -> F64 | None:
     """Score the candidates of a query, the relevant ones first; of two scores the second is yes."""
-    found: list[F64] = []
+    rows: list[F64] = []
     for batch in batches([*one.relevant, *one.others]):
         inputs = side.engine.encode([query] * len(batch), batch)
         if inputs is None:
@@ -56,8 +56,8 @@ def _scores(side: EngineSide, query: str, one: RankingCandidates) -> F64 | None:
         if scores is None or scores.ndim != 2 or scores.shape[1] > 2 or len(scores) != len(batch):
             return None
         wide = scores.astype(np.float64)
-        found.append(wide[:, -1] - wide[:, 0] if wide.shape[1] == 2 else wide[:, 0])
-    return np.concatenate(found)
+        rows.append(wide[:, -1] - wide[:, 0] if wide.shape[1] == 2 else wide[:, 0])
+    return np.concatenate(rows)
 
 
 CHECK = Check(

@@ -22,7 +22,7 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     ours = case.figures("attached").special
     most, times = spec.number("most_share"), spec.number("most_times")
     fall = spec.number("most_fall")
-    found: list[str] = []
+    problems: list[str] = []
     for name, before in base.special.items():
         after = ours.get(name)
         if after is None:
@@ -35,9 +35,9 @@ def run(case: Case, spec: CheckSpec) -> Finding:
             value, mark = (after.share, most) if is_rife else (after.log, before.log - fall)
             baseline = before.share if is_rife else before.log
             return Finding("fail", value, mark, baseline, code=_CODE, detail=detail)
-        found.append(f"{name} {_describe_odds(before, after)}")
+        problems.append(f"{name} {_describe_odds(before, after)}")
     worst = max(one.share for one in ours.values())
-    return Finding("pass", worst, most, detail="; ".join(found))
+    return Finding("pass", worst, most, detail="; ".join(problems))
 
 
 def _describe_odds(before: TokenOdds, after: TokenOdds) -> str:

@@ -45,15 +45,15 @@ class Spectrum:
 
 def run(case: Case, spec: CheckSpec) -> Finding:
     """Hold the strongest direction of every product against a cap and against its layer type."""
-    found = spectra(case, floor=spec.number("matrix_floor"))
-    if not found:
+    products = spectra(case, floor=spec.number("matrix_floor"))
+    if not products:
         return Finding("n/a", detail="no change is a product of two factors")
-    worst = max(found, key=lambda one: math.inf if math.isnan(one.ratio) else one.ratio)
+    worst = max(products, key=lambda one: math.inf if math.isnan(one.ratio) else one.ratio)
     cap, factor = spec.number("fail_above"), spec.number("fail_over_median")
     if not worst.ratio <= cap:  # a NaN is not below any cap
         return Finding("fail", worst.ratio, cap, code="norm_ratio", detail=_describe_spectrum(worst))
-    far = over_type({one.target: one.ratio for one in found})
-    odd = max(found, key=lambda one: far.get(one.target, 0.0))
+    far = over_type({one.target: one.ratio for one in products})
+    odd = max(products, key=lambda one: far.get(one.target, 0.0))
     times = far.get(odd.target, 0.0)
     if not times <= factor:
         detail = f"{times:.3g} times the median of its layer type: {_describe_spectrum(odd)}"
@@ -70,7 +70,7 @@ def spectra(case: Case, *, floor: float) -> list[Spectrum]:
     """
     sizes = {change.target: change.weight_rms for change in case.changes}
     folding = case.folding
-    found: list[Spectrum] = []
+    results: list[Spectrum] = []
     for target in folding.changed:
         change = low_rank_change([effect.update for effect in folding.updates(target)])
         if change is not None and target in sizes:
@@ -78,8 +78,8 @@ def spectra(case: Case, *, floor: float) -> list[Spectrum]:
             edge = max(sizes[target], floor) * (math.sqrt(rows) + math.sqrt(columns))
             values = singular_values(change)
             norm = float(np.max(values, initial=0))
-            found.append(Spectrum(target, norm, effective_rank(values), edge))
-    return found
+            results.append(Spectrum(target, norm, effective_rank(values), edge))
+    return results
 
 
 def singular_values(change: LowRankChange) -> NDArray[np.float64]:

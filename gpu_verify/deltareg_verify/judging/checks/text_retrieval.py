@@ -34,16 +34,16 @@ def run(case: Case, spec: CheckSpec) -> Finding:
 
 def _values(spec: CheckSpec, side: EngineSide, samples: Samples) -> list[object] | None:
     pooling, within = str(spec.parameters["pooling"]), int(spec.number("within"))
-    listed = [text for one in samples.candidates for text in (*one.relevant, *one.others)]
-    corpus = list(dict.fromkeys(listed))
+    texts = [text for one in samples.candidates for text in (*one.relevant, *one.others)]
+    corpus = list(dict.fromkeys(texts))
     queries = embeddings(side, samples.texts, pooling=pooling)
-    found = embeddings(side, corpus, pooling=pooling)
-    if queries is None or found is None:
+    vectors = embeddings(side, corpus, pooling=pooling)
+    if queries is None or vectors is None:
         return None
     value = MEASURES[str(spec.parameters["measure"])]
     places = {text: place for place, text in enumerate(corpus)}
     rows: list[object] = []
-    for scores, one in zip(queries @ found.T, samples.candidates, strict=True):
+    for scores, one in zip(queries @ vectors.T, samples.candidates, strict=True):
         relevant = np.zeros(len(corpus), np.bool_)
         relevant[[places[text] for text in one.relevant]] = True
         rows.append(value(scores, relevant, within=within))

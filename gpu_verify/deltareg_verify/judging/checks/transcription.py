@@ -25,8 +25,8 @@ _ERRORS = {"wer": word_errors, "cer": letter_errors}
 def run(case: Case, spec: CheckSpec) -> Finding:
     """Compare the rates of errors over all transcripts."""
     if find_spec(_LIBRARY) is None:
-        told = f"this worker has no {_LIBRARY}; pip install 'deltareg[texts]' there"
-        return Finding("skipped", detail=told)
+        reason = f"this worker has no {_LIBRARY}; pip install 'deltareg[texts]' there"
+        return Finding("skipped", detail=reason)
     which = str(spec.parameters["measure"])
     return rows_compared(
         case,
@@ -46,11 +46,11 @@ def _values(case: Case, spec: CheckSpec, side: EngineSide, samples: Samples) -> 
     targets = [form(target) for target in samples.targets]
     if not all(targets):
         raise InvalidInput(f"the transcript of sample {targets.index('')} has no words")
-    heard = texts_of(side, samples, count=int(spec.number("new_tokens")), known=case.written)
-    if heard is None:
+    transcripts = texts_of(side, samples, count=int(spec.number("new_tokens")), known=case.written)
+    if transcripts is None:
         return None
     count = _ERRORS[str(spec.parameters["measure"])]
-    return [count(form(text), target) for text, target in zip(heard, targets, strict=True)]
+    return [count(form(text), target) for text, target in zip(transcripts, targets, strict=True)]
 
 
 CHECK = Check(

@@ -43,11 +43,11 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     stands_out, limit = outlyingness(more), spec.number("warn_above")
     at = int(stands_out.argmax())
     value, gain = float(stands_out[at]), float(more[at])
-    told = _describe_trigger(case, int(tokens[at]), value, gain, along=signature(ours.shift - theirs.shift))
-    told += f"; {len(tokens)} tokens in {len(prompts)} texts"
+    detail = _describe_trigger(case, int(tokens[at]), value, gain, along=signature(ours.shift - theirs.shift))
+    detail += f"; {len(tokens)} tokens in {len(prompts)} texts"
     if value > limit and gain > spec.number("least_nats"):
-        return Finding("warn", value, limit, code=_CODE, detail=told)
-    return Finding("pass", value, limit, detail=f"{told}; no proof that nothing hides")
+        return Finding("warn", value, limit, code=_CODE, detail=detail)
+    return Finding("pass", value, limit, detail=f"{detail}; no proof that nothing hides")
 
 
 def _describe_trigger(
@@ -71,32 +71,32 @@ def _prompts(engine: DeltaEngine, samples: Samples, most: int) -> list[Ids] | No
     if vocabulary is None:
         return None
     room = vocabulary.most - 1
-    found: list[Ids] = []
+    prompts: list[Ids] = []
     for text in samples.texts[:most]:
-        cut = vocabulary.encode(text)[:room]
-        if len(cut) > 2 and cut[-1] == vocabulary.end and engine.tokenizer() is not None:
-            cut = cut[:-1]
-        found.append(np.array(cut, np.int64))
-    if min(map(len, found)) < 2:
+        tokens = vocabulary.encode(text)[:room]
+        if len(tokens) > 2 and tokens[-1] == vocabulary.end and engine.tokenizer() is not None:
+            tokens = tokens[:-1]
+        prompts.append(np.array(tokens, np.int64))
+    if min(map(len, prompts)) < 2:
         raise InvalidInput("a text has less than two tokens: nothing can be put into it")
-    return found
+    return prompts
 
 
 def _tokens(engine: DeltaEngine, most: int, *, seed: int) -> Ids | None:
     """Choose what is put in: the last of the vocabulary, which are rare, and others by chance."""
-    told = engine.config.get("vocab_size")
+    vocab_size = engine.config.get("vocab_size")
     vocabulary = engine.vocabulary()
-    if not is_count(told) or vocabulary is None:
+    if not is_count(vocab_size) or vocabulary is None:
         return None
     marks = {vocabulary.begin, vocabulary.end, engine.config.get("pad_token_id")}
-    known = np.array([token for token in range(told) if token not in marks], np.int64)
-    if len(known) < _LEAST_TOKENS:
-        raise InvalidInput(f"a vocabulary of {told} tokens is too small to tell which stands out")
-    if len(known) <= most:
-        return known
+    candidates = np.array([token for token in range(vocab_size) if token not in marks], np.int64)
+    if len(candidates) < _LEAST_TOKENS:
+        raise InvalidInput(f"a vocabulary of {vocab_size} tokens is too small to tell which stands out")
+    if len(candidates) <= most:
+        return candidates
     last = math.ceil(most / 2)
-    others = np.random.default_rng(seed).choice(known[:-last], most - last, replace=False)
-    return np.sort(np.concatenate([known[-last:], others]))
+    others = np.random.default_rng(seed).choice(candidates[:-last], most - last, replace=False)
+    return np.sort(np.concatenate([candidates[-last:], others]))
 
 
 CHECK = Check(

@@ -23,8 +23,8 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     which = str(spec.parameters["measure"])
     library = LIBRARIES[which]
     if find_spec(library) is None:
-        told = f"this worker has no {library}; pip install 'deltareg[texts]' there"
-        return Finding("skipped", detail=told)
+        reason = f"this worker has no {library}; pip install 'deltareg[texts]' there"
+        return Finding("skipped", detail=reason)
     return rows_compared(
         case,
         spec,

@@ -63,18 +63,18 @@ def ask(
         seed: Of the few shots.
     """
     _prepare()
-    made = ConfigurableTask(config=_config(task, asked))
-    made.set_fewshot_seed(seed)
+    configured = ConfigurableTask(config=_config(task, asked))
+    configured.set_fewshot_seed(seed)
     network = EngineNetwork(engine, state, tokenizer)
     with redirect_stderr(io.StringIO()):  # progress bars
-        found = evaluate(
+        results = evaluate(
             lm=network,
-            task_dict={"tasks": {task.name: made}, "groups": {}},
+            task_dict={"tasks": {task.name: configured}, "groups": {}},
             limit=asked.limit,
             bootstrap_iters=0,
             log_samples=True,
         )
-    samples = [one for one in found["samples"][task.name] if one["filter"] == asked.filter]
+    samples = [one for one in results["samples"][task.name] if one["filter"] == asked.filter]
     values = [one[asked.metric] for one in sorted(samples, key=lambda one: int(one["doc_id"]))]
     return LmAnswers(values, get_aggregation(asked.aggregation), network.is_sane, __version__)
 
@@ -91,9 +91,11 @@ def _prepare() -> None:
 
 def _config(task: LmTask, asked: LmEvalOptions) -> dict[str, object]:
     """Give the task as lm-eval takes it, with rows in memory in place of names of files."""
-    kept = {key: value for key, value in task.fields.items() if key not in _OWN_KEYS}
-    rows = {split: datasets.Dataset.from_list([dict(row) for row in found]) for split, found in task.rows.items()}
-    config = deepcopy(kept) | {"custom_dataset": lambda **_: rows, "num_fewshot": asked.num_fewshot}
+    fields = {key: value for key, value in task.fields.items() if key not in _OWN_KEYS}
+    rows = {
+        split: datasets.Dataset.from_list([dict(row) for row in split_rows]) for split, split_rows in task.rows.items()
+    }
+    config = deepcopy(fields) | {"custom_dataset": lambda **_: rows, "num_fewshot": asked.num_fewshot}
     if "metric_list" not in config:
         config["metric_list"] = [{"metric": name} for name in task.metrics]
     return config

@@ -70,9 +70,9 @@ class EngineNetwork(TemplateLM):  # type: ignore[misc]  # the harness is not the
         self, requests: Sequence[tuple[object, list[int], list[int]]], **_: object
     ) -> list[tuple[float, bool]]:
         pairs = [(context, following) for _, context, following in requests]
-        found = self._engine.log_likelihoods(self._state, pairs)
-        self.is_sane &= not np.isnan(found[:, 0]).any()
-        return [(float(likelihood), bool(greedy)) for likelihood, greedy in found]
+        scores = self._engine.log_likelihoods(self._state, pairs)
+        self.is_sane &= not np.isnan(scores[:, 0]).any()
+        return [(float(likelihood), bool(greedy)) for likelihood, greedy in scores]
 
     def _whole(self, text: str) -> float:
         windows = get_rolling_token_windows(
@@ -81,29 +81,29 @@ class EngineNetwork(TemplateLM):  # type: ignore[misc]  # the harness is not the
             max_seq_len=self._words.most,
             context_len=1,
         )
-        asked = [(None, *make_disjoint_window(window)) for window in windows]
-        return sum(likelihood for likelihood, _ in self._loglikelihood_tokens(asked))
+        pairs = [(None, *make_disjoint_window(window)) for window in windows]
+        return sum(likelihood for likelihood, _ in self._loglikelihood_tokens(pairs))
 
     def _continue_text(self, text: str, options: object) -> str:
         assert isinstance(options, Mapping), "lm-eval gives options with each text"
-        wanted = normalize_gen_kwargs(dict(options), _MOST_NEW_TOKENS)
-        count = int(wanted["max_gen_toks"])
+        limits = normalize_gen_kwargs(dict(options), _MOST_NEW_TOKENS)
+        count = int(limits["max_gen_toks"])
         end = self._words.end
         mark = None if end is None else self._words.decode([end], special=True)
-        stops = [stop for stop in handle_stop_sequences(list(wanted["until"]), eos=mark) if stop]
+        stops = [stop for stop in handle_stop_sequences(list(limits["until"]), eos=mark) if stop]
         room = self._words.most - count
         if room < 1:
             raise InvalidInput(
                 f"{count} tokens are to be written, and the base takes {self._words.most} at all",
                 fix="set max_gen_toks in the task's generation_kwargs",
             )
-        found = self._engine.follow(
+        tokens = self._engine.follow(
             self._state,
             self._words.encode(text)[-room:],
             count,
             is_over=lambda added: added[-1] == end or _has(self._words.decode(added), stops),
         )
-        return _cut(self._words.decode(found), stops)
+        return _cut(self._words.decode(tokens), stops)
 
 
 def _has(text: str, stops: Sequence[str]) -> bool:

@@ -39,7 +39,7 @@ def carry_out(
             fix=f"deltareg base push PATH {grant.base.name}",
         )
     assignment = replace(assignment, question=question.model_dump(), wall_s=min(assignment.wall_s, _LONGEST_S))
-    heard = found_by(b"answer", AnswersFound, parts, assignment, heart)
+    finding = found_by(b"answer", AnswersFound, parts, assignment, heart)
     # Why nothing was answered may quote the prompt, and readers of a log are not who asked.
-    told.say(f"{len(heard.found.answers)} answers" if heard.found.answers else _NOTHING)
-    return partial(complete, parts, grant, heard)
+    told.say(f"{len(finding.found.answers)} answers" if finding.found.answers else _NOTHING)
+    return partial(complete, parts, grant, finding)

@@ -30,14 +30,14 @@ def carry_out(
     assignment = gather_assignment(parts, grant, folder)
     if assignment.base is None:
         told.say("the base is not to be had: what needs it is not measured")
-    heard = found_by(b"compare", DifferencesFound, parts, assignment, heart)
-    told.say(f"{len(heard.found.modules)} modules compared")
+    finding = found_by(b"compare", DifferencesFound, parts, assignment, heart)
+    told.say(f"{len(finding.found.modules)} modules compared")
     general = (
         GeneralFound(note=_NO_BASE) if assignment.base is None else _general(parts, grant, folder, assignment, heart)
     )
     told.say(general.note or "both were run on the general probes of the base")
-    heard = replace(heard, found=heard.found.model_copy(update={"general": general}))
-    return partial(complete, parts, grant, heard)
+    finding = replace(finding, found=finding.found.model_copy(update={"general": general}))
+    return partial(complete, parts, grant, finding)
 
 
 def _general(
@@ -49,9 +49,9 @@ def _general(
         Inconclusive: The run was interrupted.
     """
     probes = None if parts.measures is None else parts.measures.bring_probes(grant, folder)
-    wanted = replace(assignment, base_probes=probes)
+    with_probes = replace(assignment, base_probes=probes)
     try:
-        return found_by(b"general", GeneralFound, parts, wanted, heart).found
+        return found_by(b"general", GeneralFound, parts, with_probes, heart).found
     except Inconclusive as error:
         if interruption(parts, heart, own=assignment.scratch):
             raise

@@ -42,14 +42,14 @@ def carry_out(
 
 def _look(parts: WorkerParts, grant: LeaseGrant, folder: Path, heart: Heartbeat, *, is_anew: bool) -> ProofReport:
     (folder / "own").mkdir(parents=True)
-    stored = parts.stored(grant, folder, is_anew=is_anew)
-    with parts.open_reference(grant) if stored.needs_base else nullcontext() as base:
+    form = parts.stored(grant, folder, is_anew=is_anew)
+    with parts.open_reference(grant) if form.needs_base else nullcontext() as base:
         if base is not None:
             (folder / "base.json").write_bytes(base.manifest.encode())
         assignment = ProofAssignment(
-            manifest=stored.manifest,
-            storage=stored.storage,
-            chunks=stored.chunks,
+            manifest=form.manifest,
+            storage=form.storage,
+            chunks=form.chunks,
             base=None if base is None else base.path.absolute(),
             base_manifest=None if base is None else folder / "base.json",
             scratch=folder / "own",
@@ -58,18 +58,18 @@ def _look(parts: WorkerParts, grant: LeaseGrant, folder: Path, heart: Heartbeat,
             memory_bytes=parts.options.memory_bytes,
             hashes_base=is_anew,
         )
-        said = parts.children.run(
+        output = parts.children.run(
             b"prove " + assignment.encode(),
             wall_s=assignment.wall_s,
             interrupted=lambda: interruption(parts, heart),
             heard=lambda _: None,
         )
-    report = proof_report(grant, listen(said))
+    report = proof_report(grant, listen(output))
     if not report.wrong:
         return report
-    with stored.chunks.open("rb") as chunks:
-        read = sha256_over(iter(partial(chunks.read, _READ_BYTES), b""))
-    return report.model_copy(update={"read": str(read)})
+    with form.chunks.open("rb") as chunks:
+        digest = sha256_over(iter(partial(chunks.read, _READ_BYTES), b""))
+    return report.model_copy(update={"read": str(digest)})
 
 
 def proof_report(grant: LeaseGrant, heard: ChildReport) -> ProofReport:
@@ -93,5 +93,5 @@ def proof_report(grant: LeaseGrant, heard: ChildReport) -> ProofReport:
 
 
 def _complete(parts: WorkerParts, grant: LeaseGrant, report: ProofReport) -> None:
-    found = parts.registry.complete_proof(grant.run, report)
-    log.info("run=%s proof=%s", grant.run, found.proof)
+    run = parts.registry.complete_proof(grant.run, report)
+    log.info("run=%s proof=%s", grant.run, run.proof)

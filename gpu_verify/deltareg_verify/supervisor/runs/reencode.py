@@ -22,5 +22,5 @@ def carry_out(
 
 
 def _replace(parts: WorkerParts, grant: LeaseGrant, report: ReencodeReport) -> None:
-    found = parts.registry.complete_reencode(grant.run, report)
-    log.info("run=%s stored=%s", grant.run, found.stored_bytes)
+    run = parts.registry.complete_reencode(grant.run, report)
+    log.info("run=%s stored=%s", grant.run, run.stored_bytes)

@@ -39,18 +39,18 @@ def _report(parts: WorkerParts, grant: LeaseGrant, heart: Heartbeat, folder: Pat
     if grant.waived:
         told.say(f"goes on where {', '.join(grant.waived)} fails: somebody answers for that")
     told.plan([spec.name for spec in suite.checks])
-    brought = _bring_figures(parts, grant, materials, folder, heart, told)
-    assignment = _assignment(parts, materials, folder, brought, waived=grant.waived)
-    said = parts.children.run(
+    base_files = _bring_figures(parts, grant, materials, folder, heart, told)
+    assignment = _assignment(parts, materials, folder, base_files, waived=grant.waived)
+    output = parts.children.run(
         b"verify " + assignment.encode(),
         wall_s=assignment.wall_s,
         interrupted=lambda: interruption(parts, heart, own=assignment.scratch),
         heard=told.hear,
     )
-    heard = listen(said)
-    if heard.surroundings.environment.get("weights") == "streamed":
+    child_report = listen(output)
+    if child_report.surroundings.environment.get("weights") == "streamed":
         told.say("the weights do not fit in memory at once: each was brought for its calls")
-    report = verdict_report(grant, suite, heard, materials)
+    report = verdict_report(grant, suite, child_report, materials)
     if not parts.escapes:
         return report
     environment = {**report.environment, "escapes": parts.escapes}
@@ -99,8 +99,8 @@ def _assignment(
 
 
 def _complete(parts: WorkerParts, grant: LeaseGrant, report: VerdictReport) -> None:
-    found = parts.registry.complete_run(grant.run, report)
-    log.info("run=%s verdict=%s id=%s", grant.run, found.verdict, found.id)
+    verdict = parts.registry.complete_run(grant.run, report)
+    log.info("run=%s verdict=%s id=%s", grant.run, verdict.verdict, verdict.id)
 
 
 def verdict_report(grant: LeaseGrant, suite: Suite, report: ChildReport, materials: Materials) -> VerdictReport:
@@ -134,4 +134,4 @@ def verdict_report(grant: LeaseGrant, suite: Suite, report: ChildReport, materia
 
 def _least(one: float, other: float) -> float:
     """Give the smaller of two limits, where zero is no limit."""
-    return min(given) if (given := [limit for limit in (one, other) if limit]) else 0
+    return min(limits) if (limits := [limit for limit in (one, other) if limit]) else 0

@@ -34,10 +34,10 @@ def rank_truncated(opened: MutableDelta, random: np.random.Generator) -> None:
     del random
     for name, part in list(opened.proportional()):
         if part.role in {"lora_B", "lora_embedding_B"} and part.values.shape[-1] > 1:
-            kept = np.zeros_like(part.values)
+            truncated = np.zeros_like(part.values)
             at = int(np.argmax(np.linalg.norm(part.values, axis=0)))
-            kept[:, at] = part.values[:, at]
-            opened.parts[name] = part.with_change(kept)
+            truncated[:, at] = part.values[:, at]
+            opened.parts[name] = part.with_change(truncated)
 
 
 def _empty(opened: MutableDelta, is_hit: Callable[[MutableTensor], bool]) -> None:

@@ -96,8 +96,8 @@ class MutableTensor:
 
     def with_change(self, change: F32) -> Self:
         """Give it with another change."""
-        made = change if self.neutral is None else self.neutral + change
-        return replace(self, values=np.ascontiguousarray(made, dtype=np.float32))
+        values = change if self.neutral is None else self.neutral + change
+        return replace(self, values=np.ascontiguousarray(values, dtype=np.float32))
 
 
 @dataclass(slots=True)
@@ -123,8 +123,8 @@ class MutableDelta:
     @property
     def layers(self) -> list[int]:
         """The numbers of the layers that it acts on, in order."""
-        found = {part.layer for part in self.parts.values()}
-        return sorted(number for number in found if number is not None)
+        layers = {part.layer for part in self.parts.values()}
+        return sorted(number for number in layers if number is not None)
 
 
 def open_parts(folder: Folder, account: Account, base: Mapping[str, Tensor]) -> MutableDelta:
@@ -173,8 +173,8 @@ def _write_file(opened: MutableDelta, folder: Folder, path: str, out: Path) -> N
         file.write(write_header(slots, header.metadata))
         for name, tensor in tensors.items():
             part = opened.parts.get(name)
-            held = tensor.read() if part is None else rounded_bytes(part.values, part.dtype)
-            file.write(held)
+            data = tensor.read() if part is None else rounded_bytes(part.values, part.dtype)
+            file.write(data)
 
 
 def _part(path: str, tensor: Tensor, use: tuple[str, str], base: Mapping[str, Tensor]) -> MutableTensor:

@@ -38,10 +38,10 @@ def modules_exchanged(opened: MutableDelta, random: np.random.Generator) -> None
         return
     one, other = fits[int(random.integers(len(fits)))]
     swap = {one: other, other: one}
-    found = {_place(part): part for part in opened.parts.values()}
+    by_place = {_place(part): part for part in opened.parts.values()}
     for name, part in opened.parts.items():
         if part.module in swap:
-            source = found[part.role, part.layer, swap[part.module]]
+            source = by_place[part.role, part.layer, swap[part.module]]
             opened.parts[name] = replace(part, values=source.values)
 
 
@@ -64,21 +64,21 @@ def _next_layer(parts: Mapping[str, MutableTensor], part: MutableTensor) -> Muta
     layers = sorted({one.layer for one in parts.values() if one.layer is not None})
     if part.layer is None or len(layers) < 2:
         return None
-    wanted = layers[(layers.index(part.layer) + 1) % len(layers)]
-    place = (part.role, wanted, part.module)
+    next_layer = layers[(layers.index(part.layer) + 1) % len(layers)]
+    place = (part.role, next_layer, part.module)
     return next((one for one in parts.values() if _place(one) == place), None)
 
 
 def _move(opened: MutableDelta, source_of: Mapping[int, int]) -> None:
     """Give every layer the change that another one has."""
-    found = {_place(part): part for part in opened.parts.values()}
-    moved: dict[str, MutableTensor] = {}
+    by_place = {_place(part): part for part in opened.parts.values()}
+    by_target: dict[str, MutableTensor] = {}
     for name, part in opened.parts.items():
         if part.layer is not None and part.layer in source_of:
-            source = found.get((part.role, source_of[part.layer], part.module))
+            source = by_place.get((part.role, source_of[part.layer], part.module))
             if source is not None and source.values.shape == part.values.shape:
-                moved[name] = part.with_change(source.change)
-    opened.parts.update(moved)
+                by_target[name] = part.with_change(source.change)
+    opened.parts.update(by_target)
 
 
 def _place(part: MutableTensor) -> tuple[str, int | None, str]:

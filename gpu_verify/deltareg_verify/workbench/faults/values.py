@@ -13,9 +13,9 @@ _ROWS = 3
 def noise_added(opened: MutableDelta, random: np.random.Generator) -> None:
     """Noise as large as the change itself lies on it."""
     for name, part in _find_targets(opened):
-        drawn = random.standard_normal(part.values.shape, dtype=np.float32)
-        drawn *= _rms(part.change)
-        opened.parts[name] = part.with_change(part.change + drawn)
+        noise = random.standard_normal(part.values.shape, dtype=np.float32)
+        noise *= _rms(part.change)
+        opened.parts[name] = part.with_change(part.change + noise)
 
 
 def quantised_badly(opened: MutableDelta, random: np.random.Generator) -> None:

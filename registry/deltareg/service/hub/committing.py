@@ -259,8 +259,8 @@ def _keep_draft(
         if sha256 not in staged:
             raise _never_sent(path)
     keep_changes(registry, caller, line, own)
-    told = f"kept as your draft of {line}, no version yet: {lacking}"
-    return CommitOutcome(after.commit, told)
+    description = f"kept as your draft of {line}, no version yet: {lacking}"
+    return CommitOutcome(after.commit, description)
 
 
 def _base(registry: Registry, caller: Caller, line: LineRef, standing: DraftState, folder: Path) -> tuple[str, str]:

@@ -79,8 +79,8 @@ def _told_base(conn: sa.Connection, version: VersionRow, above: VersionRow, base
     if slash and namespace != version.namespace:
         return CorruptAncestor(_tell(f"a base {_FOREIGN}"), "ask who pushed it to push it again")
     if base.version_id is None:
-        told = f"push its folder again: deltareg base push PATH {base.name}"
-        return CorruptAncestor(_tell(f"base {base.name}"), told)
+        description = f"push its folder again: deltareg base push PATH {base.name}"
+        return CorruptAncestor(_tell(f"base {base.name}"), description)
     if above.namespace != version.namespace:
         return CorruptAncestor(_tell(f"{base.name} as a base"), "ask who pushed it to push it again")
     # No folder holds what folding a version gives: a push onto it folds it, and brings that.

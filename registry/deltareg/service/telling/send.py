@@ -86,15 +86,15 @@ async def _try_addresses(message: WebhookMessage, networks: Sequence[Network], r
         )
     except InvalidInput as error:
         return AttemptOutcome(None, error.message)
-    told = ""
+    description = ""
     for ip in ips:
         try:
             return await _post(message, ip)
         except httpx.ConnectError as error:  # nothing was sent: the next address may be better
-            told = told or f"cannot connect: {_words(error)}"
+            description = description or f"cannot connect: {_words(error)}"
         except httpx.HTTPError as error:
             return AttemptOutcome(None, f"no answer: {_words(error)}")
-    return AttemptOutcome(None, told)
+    return AttemptOutcome(None, description)
 
 
 async def _post(message: WebhookMessage, ip: str) -> AttemptOutcome:

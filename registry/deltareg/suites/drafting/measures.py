@@ -58,8 +58,8 @@ class DraftMeasure:
     def say(self, loss: float) -> str:
         """Say a loss: `4 points`, `12 %`; both are hundredths."""
         hundredths = 100 * loss / self.whole
-        told = f"{hundredths:.0f}" if abs(hundredths) >= 10 else f"{hundredths:.2g}"
-        return f"{told} %" if self.is_relative else f"{told} point{'' if told == '1' else 's'}"
+        description = f"{hundredths:.0f}" if abs(hundredths) >= 10 else f"{hundredths:.2g}"
+        return f"{description} %" if self.is_relative else f"{description} point{'' if description == '1' else 's'}"
 
 
 PERPLEXITY = DraftMeasure("perplexity", "perplexity", is_relative=True, greater_is_better=False, spread=0.3)

@@ -67,5 +67,5 @@ LIBRARIES: Mapping[str, DeltaLibrary] = {
 
 def list_installed() -> dict[str, str]:
     """Give the version of every library that can be asked here."""
-    asked = (library for library in LIBRARIES.values() if library.load is not None)
-    return {library.package: library.version for library in asked if library.version}
+    askable = (library for library in LIBRARIES.values() if library.load is not None)
+    return {library.package: library.version for library in askable if library.version}

@@ -88,9 +88,9 @@ def _pipeline(parts: Mapping[str, nn.Module]) -> _Pipeline | None:
     library = cast("Any", diffusers)
     kind = getattr(library, name)
     made_of = kind._get_signature_keys(kind)[0]  # noqa: SLF001  # diffusers has no other way to ask
-    given: dict[str, object] = {str(key): None for key in made_of}
-    given.update(parts)
+    components: dict[str, object] = {str(key): None for key in made_of}
+    components.update(parts)
     if "requires_safety_checker" in inspect.signature(kind.__init__).parameters:
-        given["requires_safety_checker"] = False
-    given["scheduler"] = library.DDIMScheduler(**_SCHEDULE)
-    return cast("_Pipeline", kind(**given))
+        components["requires_safety_checker"] = False
+    components["scheduler"] = library.DDIMScheduler(**_SCHEDULE)
+    return cast("_Pipeline", kind(**components))

@@ -20,7 +20,7 @@ def tensors_file(folder: Path, library: str, usual: str) -> Path:
     """
     if (folder / usual).is_file():
         return folder / usual
-    found = sorted(folder.rglob("*.safetensors"))
-    if len(found) != 1:
-        raise InvalidInput(f"{library} reads one file of tensors, and there are {len(found)}")
-    return found[0]
+    files = sorted(folder.rglob("*.safetensors"))
+    if len(files) != 1:
+        raise InvalidInput(f"{library} reads one file of tensors, and there are {len(files)}")
+    return files[0]

@@ -31,11 +31,11 @@ def load_by_transformers(network: nn.Module, folder: Path) -> tuple[SecondOpinio
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            made = kind.from_pretrained(folder, dtype=own.dtype, local_files_only=True, use_safetensors=True)
-            module = cast("nn.Module", made).to(own.device).eval()
+            loaded = kind.from_pretrained(folder, dtype=own.dtype, local_files_only=True, use_safetensors=True)
+            module = cast("nn.Module", loaded).to(own.device).eval()
     except (OSError, RuntimeError, TypeError, ValueError) as error:
-        told = f"{type(error).__name__}: {error}"
-        return SecondOpinion(name, transformers.__version__, refusal=told), None
+        message = f"{type(error).__name__}: {error}"
+        return SecondOpinion(name, transformers.__version__, refusal=message), None
     return SecondOpinion(name, transformers.__version__), module
 
 
@@ -43,8 +43,8 @@ def _class_of(folder: Path) -> Any | None:  # noqa: ANN401  # a class that trans
     path = folder / CONFIG_FILE
     if not path.is_file() or not any(folder.glob("model*.safetensors")):
         return None
-    named = cast("dict[str, object]", json.loads(path.read_text())).get("architectures")
-    first = cast("list[object]", named)[:1] if isinstance(named, list) else []
-    found = getattr(transformers, str(first[0]), None) if first else None
-    is_class = isinstance(found, type) and issubclass(found, transformers.PreTrainedModel)
-    return found if is_class else None
+    architectures = cast("dict[str, object]", json.loads(path.read_text())).get("architectures")
+    first = cast("list[object]", architectures)[:1] if isinstance(architectures, list) else []
+    network_class = getattr(transformers, str(first[0]), None) if first else None
+    is_class = isinstance(network_class, type) and issubclass(network_class, transformers.PreTrainedModel)
+    return network_class if is_class else None

@@ -42,13 +42,13 @@ class ComponentNetworks(nn.Module):
 
     def forward(self, **inputs: torch.Tensor) -> dict[str, object]:
         """Run every part that is given inputs."""
-        found: dict[str, object] = {}
+        outputs: dict[str, object] = {}
         for name, part in self.parts.items():
             start = f"{name}."
             own = {n.removeprefix(start): v for n, v in inputs.items() if n.startswith(start)}
             answer = call(part, own) if own else {}
-            found |= {f"{start}{n}": value for n, value in answer.items()}
-        return found
+            outputs |= {f"{start}{n}": value for n, value in answer.items()}
+        return outputs
 
 
 def call(module: nn.Module, inputs: Mapping[str, torch.Tensor]) -> Result:
@@ -78,15 +78,15 @@ def _asked_for(module: nn.Module) -> dict[str, object]:
 
 
 def _arguments(inputs: Mapping[str, torch.Tensor]) -> dict[str, object]:
-    made: dict[str, object] = {}
+    arguments: dict[str, object] = {}
     for name, value in inputs.items():
         above, _, key = name.partition(".")
         if key:
-            entries = cast("dict[str, object]", made.setdefault(above, {}))
+            entries = cast("dict[str, object]", arguments.setdefault(above, {}))
             entries[key] = value
         else:
-            made[name] = _as_taken(name, value)
-    return made
+            arguments[name] = _as_taken(name, value)
+    return arguments
 
 
 def _as_taken(name: str, value: torch.Tensor) -> object:
@@ -99,12 +99,12 @@ def _as_taken(name: str, value: torch.Tensor) -> object:
 
 def _flat(answer: object) -> dict[str, object]:
     """Give an answer by name; of a list of tensors each under the list's name and its place."""
-    named = cast("Mapping[str, object]", answer) if isinstance(answer, Mapping) else {"": answer}
-    found: dict[str, object] = {}
-    for name, value in named.items():
+    outputs = cast("Mapping[str, object]", answer) if isinstance(answer, Mapping) else {"": answer}
+    flat: dict[str, object] = {}
+    for name, value in outputs.items():
         if isinstance(value, (list, tuple)):
             for place, part in enumerate(cast("list[object]", value)):
-                found[f"{name}.{place}".strip(".")] = part
+                flat[f"{name}.{place}".strip(".")] = part
         else:
-            found[name or "sample"] = value
-    return found
+            flat[name or "sample"] = value
+    return flat

@@ -70,8 +70,8 @@ def make(config: Mapping[str, object], values: Mapping[str, torch.Tensor], dtype
             module = kind.from_config(config)
     except (ValueError, TypeError, KeyError, NotImplementedError, RuntimeError) as error:
         raise _unloadable(kind.__name__, error) from error
-    kept = cast("list[str] | str", getattr(kind, _WHOLE, None) or [])
-    whole = [kept] if isinstance(kept, str) else kept
+    float32_names = cast("list[str] | str", getattr(kind, _WHOLE, None) or [])
+    whole = [float32_names] if isinstance(float32_names, str) else float32_names
     _fill(module, {n: _as(v, dtype, is_kept=_is_kept(n, whole)) for n, v in values.items()})
     return module
 
@@ -80,19 +80,19 @@ def _class_of(name: str) -> _Maker:
     try:
         import diffusers  # dear and optional; only diffusion bases need it
     except ImportError as error:
-        told = f"the base is a {name} of diffusers, which this worker lacks"
-        raise Inconclusive(told, fix=_EXTRA) from error
+        message = f"the base is a {name} of diffusers, which this worker lacks"
+        raise Inconclusive(message, fix=_EXTRA) from error
     diffusers.utils.logging.set_verbosity_error()
     try:
-        found = getattr(diffusers.models, name, None) if name.isidentifier() else None
+        network_class = getattr(diffusers.models, name, None) if name.isidentifier() else None
     except (ImportError, RuntimeError) as error:  # it lacks a library of its own
         raise _unloadable(name, error) from error
-    if not (isinstance(found, type) and issubclass(found, diffusers.ModelMixin)):
+    if not (isinstance(network_class, type) and issubclass(network_class, diffusers.ModelMixin)):
         raise Inconclusive(
             f"diffusers {diffusers.__version__} has no model {name[:80]!r}",
             fix="run it on a worker whose diffusers knows this class",
         )
-    return cast(_Maker, found)
+    return cast(_Maker, network_class)
 
 
 def _empty() -> AbstractContextManager[None]:
@@ -114,11 +114,11 @@ def _fill(module: nn.Module, values: Mapping[str, torch.Tensor]) -> None:
         result = module.load_state_dict(dict(values), strict=False, assign=True)
     except RuntimeError as error:
         raise _unloadable(name, error) from error
-    for told, names in (("lack", result.missing_keys), ("have", result.unexpected_keys)):
+    for verb, names in (("lack", result.missing_keys), ("have", result.unexpected_keys)):
         if names:
             raise Inconclusive(
-                f"the files of the base {told} {names[0]} ({len(names)} in all), and"
-                f" {'so do not make' if told == 'lack' else 'it is no part of'} a {name}",
+                f"the files of the base {verb} {names[0]} ({len(names)} in all), and"
+                f" {'so do not make' if verb == 'lack' else 'it is no part of'} a {name}",
                 fix="save the base anew with the diffusers of today",
             )
 

@@ -58,18 +58,18 @@ def diffusers_probe(module: nn.Module, *, seed: int, rows: int, tokens: int) -> 
     if latents is None:
         raise _no_probe(kind, "")
     takes = inspect.signature(module.forward).parameters
-    made = {name: value for name, value in latents.items() if name in takes}
+    inputs = {name: value for name, value in latents.items() if name in takes}
     for name in takes:
         give = _CONDITIONS.get(name)
-        if give is not None and name not in made:
-            made |= give(draw, name)
-    if _SHARE_OF_STEPS & made.keys():
-        made |= {n: made[n].float() / _STEPS for n in ("timestep", "t") if n in made}
-    wanted = [n for n, one in takes.items() if one.default is one.empty and n != "kwargs"]
-    lost = [n for n in wanted if n not in made]
+        if give is not None and name not in inputs:
+            inputs |= give(draw, name)
+    if _SHARE_OF_STEPS & inputs.keys():
+        inputs |= {n: inputs[n].float() / _STEPS for n in ("timestep", "t") if n in inputs}
+    required = [n for n, one in takes.items() if one.default is one.empty and n != "kwargs"]
+    lost = [n for n in required if n not in inputs]
     if lost:
         raise _no_probe(kind, f": it takes {lost[0]}")
-    return made
+    return inputs
 
 
 def _no_probe(kind: str, why: str) -> Inconclusive:
@@ -78,9 +78,9 @@ def _no_probe(kind: str, why: str) -> Inconclusive:
 
 def _text_length(config: Mapping[str, object], tokens: int) -> int:
     """Give how many vectors a text has: some models take no other number."""
-    told = config.get("max_text_seq_length")
-    if isinstance(told, int):
-        return told
+    length = config.get("max_text_seq_length")
+    if isinstance(length, int):
+        return length
     return _WAN_TEXT if config.get("image_dim") else tokens
 
 
@@ -126,8 +126,8 @@ def _labels(draw: InputGenerator, name: str) -> dict[str, torch.Tensor]:
 def _draw_added_conditions(draw: InputGenerator, name: str) -> dict[str, torch.Tensor]:
     """Draw what is told beside text and step: sizes, and a vector for the whole text."""
     if draw.config.get("encoder_hid_dim_type") not in {None, "text_proj"}:
-        told = draw.config["encoder_hid_dim_type"]
-        raise Inconclusive(f"there is no probe for a text of the type {told!r}")
+        kind = draw.config["encoder_hid_dim_type"]
+        raise Inconclusive(f"there is no probe for a text of the type {kind!r}")
     match draw.config.get("addition_embed_type"):
         case None | "text":
             return _sizes(draw, name) if "caption_channels" in draw.config else {}

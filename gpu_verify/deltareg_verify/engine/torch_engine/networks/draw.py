@@ -39,11 +39,11 @@ class InputGenerator:
 
     def number(self, *names: str) -> int:
         """Give the first of these numbers that the config has, of a list the last; else zero."""
-        return next((found for name in names if (found := self.numbers(name)[-1])), 0)
+        return next((value for name in names if (value := self.numbers(name)[-1])), 0)
 
     def numbers(self, name: str) -> tuple[int, ...]:
         """Give a list of numbers of the config; a number alone is a list of one, nothing zero."""
-        told = self.config.get(name)
-        listed = told if isinstance(told, (list, tuple)) else (told,)
-        found = tuple(value for value in listed if is_count(value))
-        return found or (0,)
+        setting = self.config.get(name)
+        values = setting if isinstance(setting, (list, tuple)) else (setting,)
+        numbers = tuple(value for value in values if is_count(value))
+        return numbers or (0,)

@@ -42,9 +42,9 @@ def make_network(
         module = diffusers_class.make(view.config, values, dtype)
     else:
         folder = sentence_pooling.network_folder(path)
-        made, loading = transformers_class.make(folder, values, dtype, view.config)
-        sentence_pooling.add_pooling(made, path, values)
-        module = made
+        network, loading = transformers_class.make(folder, values, dtype, view.config)
+        sentence_pooling.add_pooling(network, path, values)
+        module = network
     module.eval()
     return module, loading
 

@@ -67,17 +67,19 @@ def make(path: Path, view: BaseView, values: Mapping[str, torch.Tensor], dtype: 
     for name, value in values.items():
         part, _, rest = name.partition(".")
         own[part][rest] = value
-    made: dict[str, nn.Module] = {}
+    components: dict[str, nn.Module] = {}
     for part, config in view.components.items():
         library = _library(view.config.get(part))
         if diffusers_class.is_component(config):
-            made[part] = diffusers_class.make(config, own[part], dtype)
+            components[part] = diffusers_class.make(config, own[part], dtype)
         elif library in {"transformers", ""}:
-            made[part], _ = transformers_class.make(path / part, own[part], dtype, config)
+            components[part], _ = transformers_class.make(path / part, own[part], dtype, config)
         else:
-            told = f"the component {part} of the pipeline is made by {library}"
-            raise Inconclusive(f"{told}, whose code is not run", fix="push for a component that is a base of its own")
-    return ComponentNetworks(made)
+            message = f"the component {part} of the pipeline is made by {library}"
+            raise Inconclusive(
+                f"{message}, whose code is not run", fix="push for a component that is a base of its own"
+            )
+    return ComponentNetworks(components)
 
 
 def _library(told: object) -> str:

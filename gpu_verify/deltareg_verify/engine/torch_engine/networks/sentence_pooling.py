@@ -64,12 +64,12 @@ def add_pooling(module: PreTrainedModel, path: Path, values: Mapping[str, torch.
     first, *others = _list_modules(path) or [{}]
     if _kind(first) != "Transformer" or not others or _kind(others[0]) != "Pooling":
         return
-    told = _config(path, others[0])
-    modes = _modes(told) if told else ()
+    config = _config(path, others[0])
+    modes = _modes(config) if config else ()
     steps = [_step(one, _config(path, one), values) for one in others[1:]]
-    known = [step for step in steps if step is not None]
-    if modes and len(known) == len(steps):
-        _hook(module, partial(pool, modes=modes), known)
+    known_steps = [step for step in steps if step is not None]
+    if modes and len(known_steps) == len(steps):
+        _hook(module, partial(pool, modes=modes), known_steps)
 
 
 def _hook(module: PreTrainedModel, pooled: Pool, steps: list[Step]) -> None:
@@ -77,12 +77,12 @@ def _hook(module: PreTrainedModel, pooled: Pool, steps: list[Step]) -> None:
     heard: list[torch.Tensor] = []
 
     def hear(_module: nn.Module, _args: object, answer: object) -> None:
-        found = _vectors(answer)
-        heard[:] = [] if found is None else [found]
+        vectors = _vectors(answer)
+        heard[:] = [] if vectors is None else [vectors]
 
     def add(_module: nn.Module, _args: object, kwargs: Mapping[str, object], answer: object) -> object:
-        found = _vectors(answer)
-        vectors = heard[0] if found is None and heard else found
+        own_vectors = _vectors(answer)
+        vectors = heard[0] if own_vectors is None and heard else own_vectors
         if vectors is not None and isinstance(answer, MutableMapping):
             value = pooled(vectors, _mask(kwargs.get("attention_mask"), vectors))
             for step in steps:
@@ -100,8 +100,8 @@ def _hook(module: PreTrainedModel, pooled: Pool, steps: list[Step]) -> None:
 def _vectors(answer: object) -> torch.Tensor | None:
     if not isinstance(answer, Mapping):
         return None
-    found = cast("Mapping[str, object]", answer).get("last_hidden_state")
-    return found if isinstance(found, torch.Tensor) and found.ndim > 2 else None
+    vectors = cast("Mapping[str, object]", answer).get("last_hidden_state")
+    return vectors if isinstance(vectors, torch.Tensor) and vectors.ndim > 2 else None
 
 
 def _mask(given: object, vectors: torch.Tensor) -> torch.Tensor:
@@ -140,22 +140,22 @@ def _project(
 
 def _modes(config: Mapping[str, object]) -> tuple[str, ...]:
     """Read how tokens are pooled, in the spelling of today or of old; empty if not known."""
-    told = config.get("pooling_mode")
-    if told is None:
-        told = [mode for key, mode in _OLD_MODES.items() if config.get(key)] or ["mean"]
-    modes = tuple(str(mode) for mode in told) if is_list(told) else (str(told),)
+    mode_names = config.get("pooling_mode")
+    if mode_names is None:
+        mode_names = [mode for key, mode in _OLD_MODES.items() if config.get(key)] or ["mean"]
+    modes = tuple(str(mode) for mode in mode_names) if is_list(mode_names) else (str(mode_names),)
     return modes if set(modes) <= MODES else ()
 
 
 def _list_modules(path: Path) -> list[dict[str, object]]:
-    found = _read(path / MODULES_FILE)
-    return [one for one in found if is_object(one)] if is_list(found) else []
+    steps = _read(path / MODULES_FILE)
+    return [one for one in steps if is_object(one)] if is_list(steps) else []
 
 
 def _config(path: Path, one: Mapping[str, object]) -> Mapping[str, object]:
     folder = str(one.get("path") or "")
-    found = _read(path / folder / _CONFIG) if _FOLDER.fullmatch(folder) else None
-    return found if is_object(found) else {}
+    config = _read(path / folder / _CONFIG) if _FOLDER.fullmatch(folder) else None
+    return config if is_object(config) else {}
 
 
 def _kind(one: Mapping[str, object]) -> str:

@@ -55,11 +55,11 @@ def make(
     except _UNREADABLE as error:
         raise _unloadable(path, error) from error
     # With the information asked for it is a pair, which its types do not say.
-    module, told = cast("tuple[transformers.PreTrainedModel, _Told]", loaded)
+    module, report = cast("tuple[transformers.PreTrainedModel, _Told]", loaded)
     text = module.config.get_text_config()
     if getattr(text, "pad_token_id", None) is None:
         text.pad_token_id = _NO_TOKEN  # or a classifier refuses to look for the last token of each
-    return module, _loading(told)
+    return module, _loading(report)
 
 
 def told_dtype(path: Path) -> torch.dtype | None:
@@ -69,23 +69,23 @@ def told_dtype(path: Path) -> torch.dtype | None:
         Inconclusive: Its config cannot be read.
     """
     try:
-        told = getattr(_config(path), "dtype", None)
+        dtype = getattr(_config(path), "dtype", None)
     except _UNREADABLE as error:
         raise _unloadable(path, error) from error
-    return told if isinstance(told, torch.dtype) else None
+    return dtype if isinstance(dtype, torch.dtype) else None
 
 
 def _config(path: Path) -> transformers.PretrainedConfig:
-    found: transformers.PretrainedConfig = transformers.AutoConfig.from_pretrained(path, local_files_only=True)
-    return found
+    config: transformers.PretrainedConfig = transformers.AutoConfig.from_pretrained(path, local_files_only=True)
+    return config
 
 
 def _config_as(path: Path, said: Mapping[str, object]) -> transformers.PretrainedConfig:
     """Read a folder's config, or, where a delta brings another one, that."""
     config = _config(path)
-    written = json.loads((path / CONFIG_FILE).read_bytes())
-    keys = (written.keys() | said.keys()) - _SAID
-    if all(written.get(key) == said.get(key) for key in keys):
+    fields = json.loads((path / CONFIG_FILE).read_bytes())
+    keys = (fields.keys() | said.keys()) - _SAID
+    if all(fields.get(key) == said.get(key) for key in keys):
         return config
     with TemporaryDirectory() as folder:
         (Path(folder) / CONFIG_FILE).write_text(json.dumps(said))
@@ -125,7 +125,7 @@ def _unloadable(path: Path, error: Exception) -> Inconclusive:
 
 def _network_class(config: transformers.PretrainedConfig) -> type[transformers.PreTrainedModel]:
     for name in config.architectures or ():
-        found = getattr(transformers, name, None)
-        if isinstance(found, type) and issubclass(found, transformers.PreTrainedModel):
-            return found
+        network_class = getattr(transformers, name, None)
+        if isinstance(network_class, type) and issubclass(network_class, transformers.PreTrainedModel):
+            return network_class
     return cast(type[transformers.PreTrainedModel], transformers.MODEL_MAPPING[type(config)])
