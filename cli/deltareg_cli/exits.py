@@ -1,4 +1,4 @@
-"""Exit statuses: one table, shown by `deltareg help exit-codes`, and what leads to them."""
+"""Exit statuses: the table that `deltareg help exit-codes` shows, and the errors that lead to them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from deltareg.words import Outcome
 
 
 class ExitStatus(IntEnum):
-    """Every status that a command ends with."""
+    """Every status that a command may end with."""
 
     DONE = 0
     INTERNAL = 1
@@ -33,7 +33,7 @@ class ExitStatus(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class ExitMeaning:
-    """A row of the table: what a status says, and whether to try again."""
+    """A row of the table: what a status means, and whether to try again."""
 
     status: ExitStatus
     text: str
@@ -73,12 +73,12 @@ RULE_STATUS: dict[str, ExitStatus] = {rule: ExitStatus(error.exit_code) for rule
 
 
 def exit_status(error: DeltaregError) -> ExitStatus:
-    """Give the status that an error ends the command with."""
+    """Return the exit status of an error."""
     return ExitStatus(error.exit_code)
 
 
 def gate_status(rules: Sequence[str]) -> ExitStatus:
-    """Give the status of a gate's answer from the names of its unmet rules."""
+    """Return the exit status of a gate's answer, by the names of its unmet rules."""
     if not rules:
         return ExitStatus.DONE
     gravest = (status for rule, status in RULE_STATUS.items() if rule in rules)

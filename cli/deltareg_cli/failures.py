@@ -1,4 +1,4 @@
-"""Says why there is no result: in sentences for people, as a problem document for scripts."""
+"""Explains why there is no result: in sentences for people, as a problem document for scripts."""
 
 from deltareg.errors import DeltaregError, Refused, Unavailable
 from deltareg.wire import describe_problem
@@ -12,7 +12,7 @@ NO_SERVER_FIX = "start one here with `deltareg up`, or name another with --serve
 
 
 def for_people(error: DeltaregError, surface: DrawingSurface) -> str:
-    """Write an error: what is wrong, what to do, where to read on."""
+    """Format an error for people: what is wrong, what to do, where to read on."""
     head = surface.paint("error:", "bad")
     lines = [f"{head} {clean(error.message)}"]
     if len(error.problems) > 1:
@@ -29,13 +29,13 @@ def for_people(error: DeltaregError, surface: DrawingSurface) -> str:
 
 
 def for_scripts(error: DeltaregError, *, request_id: str = "") -> dict[str, object]:
-    """Give the RFC 9457 document of an error, with the exit status beside HTTP's."""
+    """Return the RFC 9457 document of an error, with the exit status beside HTTP's."""
     document = describe_problem(error, request_id=request_id)
     return {**document.model_dump(), "fix": fix_of(error), "exit_status": int(exit_status(error))}
 
 
 def fix_of(error: DeltaregError) -> str:
-    """Give what to do; where no server answers and nothing is said, how to start one."""
+    """Return what to do about an error; where no server answers and nothing is said, how to start one."""
     if not error.fix and type(error) is Unavailable:
         return NO_SERVER_FIX
     return error.fix

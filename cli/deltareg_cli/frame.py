@@ -1,4 +1,4 @@
-"""`deltareg`: lists the commands, runs one, and ends with the status that its result has."""
+"""The frame of `deltareg`: lists the commands, runs one, and ends with the status of its result."""
 
 import errno
 import os
@@ -50,7 +50,7 @@ def main() -> NoReturn:
 
 
 def run(args: Sequence[str]) -> int:
-    """Run one command line; gives the exit status and raises nothing."""
+    """Run one command line and return its exit status; raises nothing."""
     invocation = Invocation()
     try:
         return _call(args, invocation)
@@ -82,7 +82,7 @@ def _report_interrupt(invocation: Invocation) -> ExitStatus:
 
 
 def _hung_up() -> ExitStatus:
-    """End in peace: the reader of our output has seen enough."""
+    """End quietly: the reader of the output has closed it."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the last flush must not fail
     return ExitStatus.DONE
 
@@ -101,7 +101,7 @@ def _report_failure(error: Exception, args: Sequence[str], invocation: Invocatio
 
 
 def as_ours(error: Exception) -> DeltaregError:
-    """Give an error of the tree for any exception; what nobody foresaw is a bug."""
+    """Turn any exception into an error of the tree; an unforeseen one is reported as a bug."""
     match error:
         case DeltaregError():
             return error
@@ -122,7 +122,7 @@ def as_ours(error: Exception) -> DeltaregError:
 
 
 def asks_for_json(args: Sequence[str]) -> bool:
-    """Tell whether a line that could not be parsed asks for results that a program reads."""
+    """Return whether a line that could not be parsed asks for results that a program reads."""
     joined = " ".join(args)
     has_option = re.search(r"(?:^| )(?:--json|(?:-o ?|--output[ =])(?:jsonl?|yaml))(?: |$)", joined)
     return has_option is not None or os.environ.get("DELTAREG_OUTPUT", "table") != "table"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Globals:
-    """What the global options say, filled while the line is parsed; the last mention wins."""
+    """The values of the global options, filled while the line is parsed; the last mention wins."""
 
     output: str | None = None
     quiet: bool = False
@@ -42,7 +42,7 @@ class Globals:
     log_format: str = "text"
 
     def flags(self) -> dict[str, str]:
-        """Give those that are settings, as the settings' loader wants them."""
+        """Return the global options that are settings, as the settings' loader takes them."""
         settings = {
             "output": self.output,
             "server": self.server,
@@ -58,13 +58,13 @@ class Globals:
 
 @dataclass(slots=True)
 class Invocation:
-    """What a command is given; commands read it, the frame fills it.
+    """What every command receives: commands read it, the frame fills it.
 
     Attributes:
-        globals: What the global options say.
+        globals: The values of the global options.
         environ: The environment.
         output: Where results go.
-        is_resumable: Whether the command, given again, goes on where it stopped.
+        is_resumable: Whether the same command line, run again, goes on where it stopped.
     """
 
     globals: Globals = field(default_factory=Globals)
@@ -110,7 +110,7 @@ class Invocation:
 
     @property
     def client(self) -> "Client":
-        """The client, opened when it is first asked for and closed by `end`."""
+        """The client, opened on first use and closed by `end`."""
         if self._client is None:
             from deltareg.client import Client  # what `--help` need not load
             from deltareg_cli.terminal.progress import open_progress
@@ -120,7 +120,7 @@ class Invocation:
         return self._client
 
     def client_with(self, token: str) -> "Client":
-        """Give a client that shows another token, from here on."""
+        """Return a client that uses another token, from here on."""
         self.end()
         config = replace(self.config, token=token)
         self._loaded = replace(self.loaded, config=config)
@@ -138,11 +138,10 @@ class Invocation:
         return not is_automatic and not self.environ.get("CI") and is_terminal(sys.stdin)
 
     def confirm(self, question: str) -> None:
-        """Go on only if the user says yes, or said so on the line.
+        """Go on only if the user confirms, at the prompt or with `--yes`.
 
         Raises:
-            InvalidInput: Nobody can be asked.
-            click.Abort: The user says no.
+            InvalidInput: There is nobody to ask. click.Abort: The user says no.
         """
         if self.globals.yes:
             return
@@ -151,7 +150,7 @@ class Invocation:
         click.confirm(question, abort=True, err=True)
 
     def end(self) -> None:
-        """Close what was opened; may be called twice."""
+        """Close everything that is open; may be called twice."""
         if self._progress is not None:
             from deltareg_cli.terminal.progress import close_progress
 

@@ -1,4 +1,4 @@
-"""`deltareg`, the program: the imports of a start, and then the frame of every command."""
+"""`deltareg`, the program: what is imported at start, and then the frame of every command."""
 
 from deltareg.host.interrupts import ending_at_once
 

@@ -13,7 +13,7 @@ from deltareg.errors import InvalidInput
 class Option(click.Option):
     """An option that stands in a section of the help page; a global one stands at its foot.
 
-    With `bare`, `--verify` alone means `--verify=BARE`, and what follows it is never its value.
+    With `bare`, `--verify` alone means `--verify=BARE`, and the next word is never its value.
     """
 
     def __init__(
@@ -25,7 +25,7 @@ class Option(click.Option):
         bare: str | None = None,
         **attributes: object,
     ) -> None:
-        """Take its place on the page, and what click's option takes."""
+        """Take the option's place on the page, and everything that click's option takes."""
         super().__init__(param_decls, **attributes)  # type: ignore[arg-type]  # handed through
         self.section = section
         self.is_global = is_global
@@ -36,7 +36,7 @@ option = partial(click.option, cls=Option)
 
 
 class DurationParam(click.ParamType[float]):
-    """A stretch of time, in seconds once it is read."""
+    """A duration; its value is in seconds."""
 
     name = "duration"
 
@@ -56,7 +56,7 @@ class SizeParam(click.ParamType[int]):
 
 
 class VersionNumber(click.ParamType[int]):
-    """A version of a line that is known already: `v3` or `3`."""
+    """A version of a line that the command knows already: `v3` or `3`."""
 
     name = "version"
 
@@ -69,7 +69,7 @@ class VersionNumber(click.ParamType[int]):
 
 
 class RevisionNumber(click.ParamType[int]):
-    """A revision of a channel that is known already: `#16` or `16`."""
+    """A revision of a channel that the command knows already: `#16` or `16`."""
 
     name = "revision"
 
@@ -92,7 +92,7 @@ class ChannelParam(click.ParamType[str]):
 
 
 def parse_labels(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> dict[str, str]:
-    """Read labels, each `key=value`, or a word alone, whose value is empty."""
+    """Read labels: each `key=value`, or a word alone, whose value is empty."""
     labels: dict[str, str] = {}
     for text in value:
         key, _, rest = text.partition("=")
@@ -103,7 +103,7 @@ def parse_labels(ctx: click.Context, param: click.Parameter, value: Sequence[str
 
 
 def parse_label_filters(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> dict[str, str | None]:
-    """Read labels that are looked for; of a key alone any value will do."""
+    """Read labels to filter by; a key alone matches any value."""
     labels = parse_labels(ctx, param, value)
     return {key: text if f"{key}={text}" in value else None for key, text in labels.items()}
 

@@ -1,4 +1,4 @@
-"""The file of a policy, as it is named on the command line."""
+"""Reading the policy file that a command line names."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Options that have reports written as files, and the writing of them before a command ends."""
+"""The options that write reports as files, and writing them before a command ends."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ _SECTION = "Reports"
 
 
 def report_options(body: Callable[..., object]) -> Callable[..., object]:
-    """Add the report options to a command, which is given `paths` and `against`."""
+    """Add the report options to a command, which receives `paths` and `against`."""
 
     @functools.wraps(body)
     def collect_paths(
@@ -59,7 +59,7 @@ def write_gate_reports(
     runs: Mapping[str, RunInfo] | None = None,
     against: str = "",
 ) -> None:
-    """Write every report that was asked for; called before the exit status is known."""
+    """Write every requested report; called before the exit status is known."""
     if not paths.requested:
         return
     from deltareg.client.report_files.gather import ReportRequest, gather  # what other lines need not load

@@ -1,4 +1,4 @@
-"""`--on`: where a verification is to be made, as the labels that its worker must offer."""
+"""`--on`: where a verification runs, as the labels that its worker must offer."""
 
 import re
 from collections.abc import Sequence
@@ -12,11 +12,11 @@ _GPU = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,59}")
 
 @dataclass(frozen=True, slots=True)
 class WorkerChoice:
-    """Where a verification is to be made.
+    """Where a verification runs.
 
     Attributes:
-        labels: What its worker must offer; nothing where any will do.
-        is_here: Whether it is a worker of this command's own.
+        labels: What its worker must offer; empty where any worker will do.
+        is_here: Whether this command starts a worker of its own.
     """
 
     labels: dict[str, str] = field(default_factory=dict)
@@ -24,7 +24,7 @@ class WorkerChoice:
 
 
 def parse_where(words: Sequence[str]) -> WorkerChoice:
-    """Read the words of `--on`: any, local, cpu, cuda, a class of GPU, or LABEL=VALUE.
+    """Parse the words of `--on`: any, local, cpu, cuda, a class of GPU, or LABEL=VALUE.
 
     Raises:
         InvalidInput: A word is none of these, or two of them exclude each other.

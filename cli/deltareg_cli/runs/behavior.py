@@ -1,4 +1,4 @@
-"""Has a process with torch compare what two versions do, or takes an answer of before."""
+"""Has a process with torch compare what two versions do, or returns a stored answer."""
 
 import json
 from datetime import datetime
@@ -20,7 +20,7 @@ ENVIRON = {"HF_HUB_OFFLINE": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 
 
 def device_of(gpu: str) -> str:
-    """Read the option `--gpu`.
+    """Return the device that `--gpu` names.
 
     Raises:
         InvalidInput: It names no device.
@@ -33,11 +33,11 @@ def device_of(gpu: str) -> str:
 def compare_behavior(
     invocation: Invocation, a: str, b: str, *, suite: str | None, prompts: Path | None, tokens: int, top: int, gpu: str
 ) -> Fields:
-    """Compare two versions, or a version and its base; gives the document.
+    """Compare the behavior of two versions, or of a version and its base; returns the document.
 
     Raises:
         Misconfigured: The part with torch is not installed.
-        DeltaregError: The one that the process tells of.
+        DeltaregError: The error that the process reports.
     """
     require("verify")
     from deltareg.client.compare.behavior import BehaviorOptions

@@ -1,4 +1,4 @@
-"""What a worker finds out, waited for: how far two versions are apart, what they answer."""
+"""Waits for what a worker finds out: how far two versions are apart, what they answer."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def compare_by_worker(invocation: Invocation, a: str, b: str, *, top: int, timeout_s: float) -> "DiffReport":
-    """Compare two versions by their manifests here, and by their tensors on a worker."""
+    """Compare two versions: their manifests here, their tensors on a worker."""
     from deltareg.delta.compare import WeightDifference  # brings NumPy
 
     client = invocation.client
@@ -28,10 +28,10 @@ def compare_by_worker(invocation: Invocation, a: str, b: str, *, top: int, timeo
 
 
 def require_done(run: RunInfo, done: str) -> None:
-    """Go on only with a run that came to something.
+    """Require that a run has a result.
 
     Raises:
-        Unavailable: It did not.
+        Unavailable: It has none.
     """
     if run.state != "done":
         raise Unavailable(

@@ -1,4 +1,4 @@
-"""Recording golden outputs by the library that wrote a delta, in a process of its own."""
+"""Records golden outputs by the library that wrote a delta, in a process of its own."""
 
 import importlib.util
 import json
@@ -16,7 +16,7 @@ _ON_THE_WAY_S = 180.0
 
 
 class LibraryRecorder:
-    """Records while a push is under way: where all that it takes is there, and not for long."""
+    """Records golden outputs during a push, where everything for it is at hand and time allows."""
 
     def __init__(self, invocation: Invocation) -> None:
         self._invocation = invocation
@@ -38,15 +38,15 @@ class LibraryRecorder:
 def record(
     invocation: Invocation, request: Mapping[str, object], *, timeout_s: float | None = None
 ) -> Mapping[str, object]:
-    """Have outputs recorded and give what there is to say of them.
+    """Record outputs in a process, and return its report.
 
     Args:
-        invocation: Of the command.
+        invocation: The command's invocation.
         request: The fields of `deltareg_verify.workbench.golden_recording.GoldenRequest`.
         timeout_s: How long it may take.
 
     Raises:
-        DeltaregError: It could not be done.
+        DeltaregError: The recording failed.
     """
     fields = {"cache": invocation.config.cache_dir, **request}
     words = json.dumps(fields, default=str)

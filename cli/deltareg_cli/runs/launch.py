@@ -1,4 +1,4 @@
-"""Starts the processes of the other packages, in place of this one or beside it; imports none."""
+"""Starts processes of the other packages, in place of this one or beside it, without importing them."""
 
 import json
 import os
@@ -19,7 +19,7 @@ def become(module: str, *args: str, extras: Sequence[str], environ: Mapping[str,
     Args:
         module: A package of this project with a `__main__`.
         args: Its arguments.
-        extras: What must be installed for it.
+        extras: The extras that it needs.
         environ: Variables beside those of this process.
 
     Raises:
@@ -32,14 +32,14 @@ def become(module: str, *args: str, extras: Sequence[str], environ: Mapping[str,
 
 
 def worker_line() -> list[str]:
-    """Give the beginning of a worker's command line, of one that ends when this process does."""
+    """Return the start of a worker's command line; that worker ends when this process does."""
     return [sys.executable, "-m", "deltareg_verify", "--with-parent", str(os.getpid())]
 
 
 def ask(*args: str, environ: Mapping[str, str], timeout_s: float | None = None) -> Mapping[str, object]:
-    """Have a process of the worker's package do something, and give the document that it writes.
+    """Run a command of the worker's package in a process, and return the document that it writes.
 
-    It ends when this process does, however that ends.
+    The process ends when this one does, however that ends.
 
     Args:
         args: The words of its command line.
@@ -47,8 +47,8 @@ def ask(*args: str, environ: Mapping[str, str], timeout_s: float | None = None) 
         timeout_s: How long it may take; None for as long as it likes.
 
     Raises:
-        DeltaregError: The one that the process tells of.
-        Inconclusive: It ended without a word, or took too long.
+        DeltaregError: The error that the process reports.
+        Inconclusive: It ended without a document, or took too long.
     """
     line = [*worker_line(), *args]
     try:
@@ -70,20 +70,20 @@ def ask(*args: str, environ: Mapping[str, str], timeout_s: float | None = None) 
 def ask_on(
     *args: str, environ: Mapping[str, str], on_progress: Callable[[Mapping[str, object]], None]
 ) -> Mapping[str, object]:
-    """Do as `ask` does, and hear of it while it goes on.
+    """Run a command as `ask` does, and report its progress meanwhile.
 
-    It writes a line of JSON `{"progress": …}` now and then, and one document at its end. Ctrl-C
-    reaches it as well: it ends with what it has, which is given, for a person waited for that.
+    The process writes a line of JSON `{"progress": …}` now and then, and one document at its end.
+    Ctrl-C reaches it as well: it then writes the results so far, and these are returned.
 
     Args:
         args: The words of its command line.
         environ: Variables beside those of this process.
-        on_progress: Told of each step.
+        on_progress: Called with each step.
 
     Raises:
-        DeltaregError: The one that the process tells of.
+        DeltaregError: The error that the process reports.
         Inconclusive: It ended without a document.
-        KeyboardInterrupt: It was interrupted and said nothing more.
+        KeyboardInterrupt: It was interrupted and wrote no document.
     """
     line = [*worker_line(), *args]
     last: Mapping[str, object] = {}
@@ -114,7 +114,7 @@ def ask_on(
 def _read_output(
     process: "subprocess.Popen[bytes]", on_progress: Callable[[Mapping[str, object]], None]
 ) -> Mapping[str, object]:
-    """Read what a process writes up to its end; gives the last document that is no progress."""
+    """Read a process's output to its end, and return the last document that is not progress."""
     assert process.stdout is not None
     last: Mapping[str, object] = {}
     for raw in process.stdout:
@@ -137,7 +137,7 @@ def _rebuild_error(fields: Mapping[str, str]) -> DeltaregError:
 
 
 def build_flags(**options: object) -> list[str]:
-    """Write options that were given as words of a command line: `data_dir` as `--data-dir`."""
+    """Format options as words of a command line: `data_dir` as `--data-dir`."""
     words: list[str] = []
     for name, value in options.items():
         flag = f"--{name.replace('_', '-')}"

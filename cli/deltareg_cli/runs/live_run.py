@@ -21,27 +21,27 @@ _LIVE_S = 10.0  # of checks without a word, so that whoever waits sees that it g
 
 
 class LiveRun(Protocol):
-    """What hears of a run and shows it."""
+    """A display of a run, updated as the run goes on."""
 
     def change(self, run: RunInfo) -> None:
-        """Show that the run stands otherwise than before."""
+        """Show the run's new state."""
         ...
 
     def line(self, line: LogLine) -> None:
-        """Show a line of its log."""
+        """Show a line of the run's log."""
         ...
 
 
 @contextmanager
 def open_live_run(output: Output, *, has_progress: bool, is_listed: bool) -> Generator[LiveRun]:
-    """Give what fits the one who looks: a bar for a person, lines for a log, nothing for a script.
+    """Open the display that fits: a bar for a person, lines for a log, nothing for a script.
 
-    No terminal stays without cursor, however the block ends.
+    The terminal gets its cursor back, however the block ends.
 
     Args:
-        output: Where it is shown.
-        has_progress: Whether progress is wanted.
-        is_listed: Whether the result lists every check, so that they are only counted before.
+        output: Where to draw it.
+        has_progress: Whether to show progress.
+        is_listed: Whether the result will list every check, so that the display only counts them.
     """
     if has_progress and output.has_notes and is_terminal(sys.stderr):
         bars = _make_bars(has_colour=output.has_colour)
@@ -54,7 +54,7 @@ def open_live_run(output: Output, *, has_progress: bool, is_listed: bool) -> Gen
 
 
 class _Notes:
-    """A line for each change; for each check as well, or where they take long for how many."""
+    """Shows a line for each change, and either a line for each check or a count of them."""
 
     def __init__(self, output: Output, *, has_checks: bool = False, count_every_s: float = math.inf) -> None:
         self._output = output
@@ -85,7 +85,7 @@ class _Notes:
 
 
 class _Bar:
-    """A bar that counts checks, below the outcomes that have come and are not listed later."""
+    """A bar that counts checks, below the outcomes that the result will not list."""
 
     def __init__(self, output: Output, bars: "Bars", *, is_listed: bool) -> None:
         self._output = output

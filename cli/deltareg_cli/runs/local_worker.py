@@ -21,10 +21,10 @@ _TAIL_BYTES = 1_500
 
 
 def verify_here(invocation: Invocation, wanted: RunCreate, *, timeout_s: float) -> RunInfo:
-    """Have a version verified by a worker that is started for it, and wait for the end.
+    """Have a version verified by a worker that this command starts, and wait for the end.
 
     Raises:
-        Misconfigured: What a worker needs is not installed.
+        Misconfigured: The packages that a worker needs are not installed.
         Forbidden: The token may not verify.
         Inconclusive: The worker ended without a verdict.
         WaitTimeout: It took too long; the run is cancelled.
@@ -60,7 +60,7 @@ class LocalWorker:
     """The process of a worker for one run; the run does not outlive it."""
 
     def __init__(self, invocation: Invocation, run_id: str, *, name: str) -> None:
-        """Prepare; the block starts it."""
+        """Prepare; entering the block starts the process."""
         self.last_words = ""
         self._invocation = invocation
         self._client = invocation.client
@@ -98,7 +98,7 @@ class LocalWorker:
         self._errors.close()
 
     def _wait(self) -> None:
-        """When the process has ended and the run has not, nobody else could take it: cancel it."""
+        """Wait for the process; if it ends before its run, cancel the run, as no other worker may take it."""
         if self._process is not None:
             self._process.wait()
         with suppress(DeltaregError):

@@ -1,4 +1,4 @@
-"""Judges a version by a command of the user's, with the exit statuses that `git bisect run` has."""
+"""Judges a version by a command of the user's, by the exit statuses of `git bisect run`."""
 
 import shlex
 import subprocess
@@ -14,10 +14,10 @@ _MOST = 127
 
 
 def script_judge(line: str) -> Judge:
-    """Make a judge of a command line; what it prints goes to stderr.
+    """Build a judge from a command line; the command's output goes to stderr.
 
     Args:
-        line: Words as a shell has them, `{ref}` where the version goes; no shell is run.
+        line: Words quoted as in a shell, `{ref}` where the version goes; no shell is run.
 
     Raises:
         InvalidInput: It names no version, or its quotes are not closed.

@@ -1,4 +1,4 @@
-"""Waits for a run or a request, says how it goes, and shows what came of it."""
+"""Waits for a run or a request, shows its progress, and shows its result."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,10 +16,10 @@ from deltareg_cli.views.verdicts import RESULT_FIELDS, run_blocks, verdict_block
 
 
 def wait_for(invocation: Invocation, run: RunInfo, *, timeout_s: float) -> RunInfo:
-    """Wait until a run is over, and show how it goes; the caller's result lists its checks.
+    """Wait until a run is over, and show its progress; the caller's result lists the checks.
 
     Raises:
-        WaitTimeout: It was not over in time; it goes on, and its id has been shown.
+        WaitTimeout: It was not over in time; it goes on, and its id was shown.
     """
     try:
         is_listed = not invocation.output.is_for_scripts
@@ -37,9 +37,9 @@ def follow(
     is_listed: bool = False,
     is_needless: Callable[[], bool] | None = None,
 ) -> RunInfo:
-    """Wait until a run is over, and show how it goes, check by check where none is listed later.
+    """Wait until a run is over, and show its progress, check by check where no list follows.
 
-    It ends as well once the run has become needless, where somebody can say that.
+    The wait also ends once `is_needless` says that nobody needs the run any more.
 
     Raises:
         WaitTimeout: It was not over in time; it goes on.
@@ -51,7 +51,7 @@ def follow(
 
 
 def run_answer(run: RunInfo, invocation: Invocation) -> CommandResult:
-    """Show a run: its verdict once it has one, else how it stands."""
+    """Show a run: its verdict once it has one, else its state."""
     if run.verdict is not None:
         blocks = verdict_blocks(run.verdict, now=invocation.now)
         return CommandResult(fields(run.verdict, *RESULT_FIELDS), blocks, [run.verdict.id])
@@ -64,12 +64,12 @@ def run_answer(run: RunInfo, invocation: Invocation) -> CommandResult:
 def wait_for_request(
     invocation: Invocation, request_id: int, *, timeout_s: float, retry: Callable[[str], MoveResult]
 ) -> MoveResult:
-    """Wait until a request was promoted, with a note at each change; give the move.
+    """Wait until a request is promoted, with a note at each change, and return the move.
 
     Where the gate was met after the approvals, `retry` promotes the version that was approved.
 
     Raises:
-        WaitTimeout: It is open still, and has been shown.
+        WaitTimeout: It is still open, and was shown.
     """
 
     def tell(changed: RequestInfo) -> None:
@@ -117,5 +117,5 @@ def _no_verdict(run: RunInfo) -> dict[str, object]:
 
 
 def run_status(run: RunInfo) -> ExitStatus:
-    """Give the exit status of a run that is over."""
+    """Return the exit status of a run that is over."""
     return OUTCOME_STATUS[run.verdict.verdict if run.verdict else "inconclusive"]

@@ -1,1 +1,1 @@
-"""What people see: values to show, their drawing, progress, and the one place that prints."""
+"""What people see: blocks to show, their drawing, progress, and the one place that prints."""

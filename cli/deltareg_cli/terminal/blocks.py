@@ -1,6 +1,6 @@
-"""What a result looks like to people, as values: facts, tables and lines, drawn by `drawing`.
+"""What a result looks like to people, as values: facts, tables and lines, which `drawing` draws.
 
-Text in a block may come from others; drawing makes it safe, so commands pass it as it is.
+Text in a block may come from other people; drawing makes it safe, so commands pass it unchanged.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,9 +37,9 @@ class Column:
 
     Attributes:
         title: Its heading, in lower case.
-        is_name: Whether the heading is a name, which is shown as it is written.
+        is_name: Whether the heading is a name, shown exactly as written.
         is_number: Whether it is aligned to the right.
-        is_prose: Whether it may wrap; all other columns are shown whole.
+        is_prose: Whether it may wrap; other columns never do.
     """
 
     title: str
@@ -49,7 +49,7 @@ class Column:
 
     @property
     def heading(self) -> str:
-        """What stands above the column."""
+        """The text of the heading."""
         return self.title if self.is_name else self.title.upper()
 
 
@@ -64,14 +64,14 @@ class TableBlock:
 
 @dataclass(frozen=True, slots=True)
 class LinesBlock:
-    """Lines as they are; each is a text, or several cells side by side."""
+    """Lines to print unchanged; each is a text, or several cells side by side."""
 
     lines: Sequence[Text | Sequence[Text]]
 
 
 @dataclass(frozen=True, slots=True)
 class TitleBlock:
-    """A heading with what stands beside it, dimmed."""
+    """A heading, with dimmed text beside it."""
 
     text: str
     beside: str = ""
@@ -82,13 +82,13 @@ Block = FactsBlock | TableBlock | LinesBlock | TitleBlock
 
 @dataclass(frozen=True, slots=True)
 class CommandResult:
-    """A result in all its forms.
+    """A result in all its forms: for scripts, for people and for `--quiet`.
 
     Attributes:
-        document: The fields that scripts read, in the order of their importance.
+        document: The fields that scripts read, the most important first.
         blocks: The same for people.
         ids: What `--quiet` prints, a line each.
-        raw: Text that replaces the blocks where a format of its own was asked for.
+        raw: Text that replaces the blocks where the user asked for a format of its own.
     """
 
     document: Mapping[str, object]
@@ -123,5 +123,5 @@ TONES: dict[str, Tone] = {
 
 
 def tone_word(word: str | None) -> Cell:
-    """Give a word of the glossary in its tone; a dash where there is none."""
+    """Return a word of the glossary in its tone; a dash where there is none."""
     return Cell(word, TONES.get(word, "")) if word else Cell("-", "dim")

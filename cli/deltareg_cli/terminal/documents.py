@@ -1,4 +1,4 @@
-"""Answers of the server as JSON documents, with the fields first that scripts rely on."""
+"""The server's answers as JSON documents, with the fields that scripts rely on first."""
 
 from collections.abc import Sequence
 from typing import TypeVar
@@ -10,15 +10,15 @@ Item = TypeVar("Item", bound=Answer)
 
 
 def fields(message: Answer, *first: str) -> dict[str, object]:
-    """Give the fields of a message, those named before all others."""
+    """Return the fields of a message, the named ones first."""
     everything: dict[str, object] = message.model_dump(mode="json")
     return {**{name: everything[name] for name in first}, **everything}
 
 
 def as_it_is(message: Answer, *first: str) -> dict[str, object]:
-    """Give the fields of a thing that is only looked at: whether a push has made it says nothing.
+    """Return the fields of a message without `created`.
 
-    Only the answer to a push can say that, so that elsewhere `created` would be false throughout.
+    Only the answer to a push knows that field; elsewhere it would always be false.
     """
     document = fields(message, *first)
     document.pop("created", None)
@@ -26,10 +26,10 @@ def as_it_is(message: Answer, *first: str) -> dict[str, object]:
 
 
 def page_fields(page: Listing[Item]) -> dict[str, object]:
-    """Give a page of a list as its items and where to go on."""
+    """Return a page of a list as its items and the next cursor."""
     return items_fields([as_it_is(item) for item in page.items], next_cursor=page.next_cursor)
 
 
 def items_fields(items: Sequence[dict[str, object]], *, next_cursor: str | None = None) -> dict[str, object]:
-    """Give a list as its items and where to go on; on its last page nowhere."""
+    """Return a list as its items and the next cursor; the last page has none."""
     return {"items": list(items), "next_cursor": next_cursor}

@@ -25,11 +25,11 @@ _STYLES: dict[Tone, dict[str, str | bool]] = {
 
 @dataclass(frozen=True, slots=True)
 class DrawingSurface:
-    """Where blocks are drawn.
+    """The place where blocks are drawn.
 
     Attributes:
         width: Columns of the terminal.
-        is_terminal: Whether a person looks at it; prose wraps there and nowhere else.
+        is_terminal: Whether it is a terminal; prose wraps only there.
         has_colour: Whether tones become colours.
     """
 
@@ -38,7 +38,7 @@ class DrawingSurface:
     has_colour: bool
 
     def paint(self, text: str, tone: Tone) -> str:
-        """Put a tone on text that is already safe."""
+        """Apply a tone to text that is already safe."""
         style = _STYLES[tone] if self.has_colour else {}
         return click.style(text, **style) if style and text else text  # type: ignore[arg-type]  # keyword types are lost in the table
 
@@ -118,7 +118,7 @@ def _table(block: TableBlock, surface: DrawingSurface) -> Iterator[str]:
 
 
 def _least_width(columns: Sequence[Column], widths: Sequence[int]) -> int:
-    """Give the width of a table whose prose stands below its rows."""
+    """Return the width of a table whose prose stands below its rows."""
     fixed_widths = [width for column, width in zip(columns, widths, strict=True) if not column.is_prose]
     return sum(fixed_widths) + GAP * (len(fixed_widths) - 1)
 
@@ -126,7 +126,7 @@ def _least_width(columns: Sequence[Column], widths: Sequence[int]) -> int:
 def _with_widest_above(
     columns: Sequence[Column], rows: Sequence[Sequence[Cell]], widths: Sequence[int], surface: DrawingSurface
 ) -> Iterator[str]:
-    """Draw a table that the terminal would break: its widest column above the others of the row."""
+    """Draw a table that is too wide: the widest column stands above the others of each row."""
     fixed = [i for i, column in enumerate(columns) if not column.is_prose]
     widest = max(fixed, key=lambda i: widths[i])
     others = [i for i in range(len(columns)) if i != widest]
@@ -145,7 +145,7 @@ def _one(text: Text) -> Cell:
 
 
 def _widths(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> list[int]:
-    """Give each column the width of its widest cell."""
+    """Return the width of the widest cell of each column."""
     return [max(len(column.title), *(len(row[i].text) for row in rows)) for i, column in enumerate(columns)]
 
 
@@ -165,7 +165,7 @@ def _row_with_prose_below(
 def _row(
     row: Sequence[Cell], columns: Sequence[Column], widths: Sequence[int], surface: DrawingSurface
 ) -> Iterator[str]:
-    """Draw a row on as many lines as its longest cell of prose needs."""
+    """Draw a row on as many lines as its longest prose cell needs."""
     wrapped = [
         textwrap.wrap(cell.text, width) or [""] if column.is_prose else [cell.text]
         for cell, column, width in zip(row, columns, widths, strict=True)

@@ -30,7 +30,8 @@ def start_log(*, verbose: int, form: str) -> None:
     """Send the log to stderr.
 
     Args:
-        verbose: 0 for warnings, 1 for what is done, 2 or more for everything but what bodies hold.
+        verbose: 0 for warnings, 1 for actions, 2 or more for everything except the content of
+            bodies.
         form: `text` or `json`.
     """
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]

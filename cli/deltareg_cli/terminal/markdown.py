@@ -1,4 +1,4 @@
-"""Text of others in Markdown, which it can neither end nor mark up."""
+"""Makes other people's text safe in Markdown: it can neither end nor mark up what surrounds it."""
 
 from deltareg_cli.terminal.wording import clean
 
@@ -6,10 +6,10 @@ _MARKS = "|`*_<>[]\\"
 
 
 def prose(text: str) -> str:
-    """Keep text of others from being read as Markdown or HTML."""
+    """Escape text, so that it is not read as Markdown or HTML."""
     return "".join(f"\\{c}" if c in _MARKS else c for c in clean(text))
 
 
 def code(text: str) -> str:
-    """Write text of others as code, without what would end it or a table's cell."""
+    """Format text as code, without characters that would end the code or a table's cell."""
     return f"`{clean(text).replace('`', '').replace('|', '')}`"

@@ -1,4 +1,4 @@
-"""The one place that prints: results on stdout and nothing else there, all the rest on stderr."""
+"""The one place that prints: results to stdout, all the rest to stderr."""
 
 import json
 import re
@@ -33,12 +33,12 @@ class Output:
 
     @property
     def is_for_scripts(self) -> bool:
-        """Whether results are read by a program."""
+        """Whether a program reads the results."""
         return self.format != "table"
 
     @property
     def has_notes(self) -> bool:
-        """Whether stderr may carry more than an error: a script reads one document from it."""
+        """Whether stderr may carry more than an error: a script expects one document there."""
         return not self.is_quiet and (not self.is_for_scripts or is_terminal(sys.stderr))
 
     def show(self, answer: CommandResult) -> None:
@@ -49,25 +49,25 @@ class Output:
         _print(self._text(answer), sys.stdout)
 
     def line(self, text: str) -> None:
-        """Print one of many results that a program reads as they come, a line each."""
+        """Print one of many results that a program reads one by one, a line each."""
         _print(text, sys.stdout)
 
     def note(self, text: str) -> None:
-        """Say something beside the result."""
+        """Print a note beside the result."""
         if self.has_notes:
             _print(f"{text}\n", sys.stderr)
 
     def complain(self, text: str) -> None:
-        """Say why there is no result; no option silences this."""
+        """Print why there is no result; no option silences this."""
         _print(text, sys.stderr)
 
     @property
     def result_surface(self) -> DrawingSurface:
-        """Give stdout as a place to draw on."""
+        """Return stdout as a surface to draw on."""
         return self.surface(sys.stdout)
 
     def surface(self, stream: TextIO) -> DrawingSurface:
-        """Give what is known of a stream as a place to draw on."""
+        """Return a stream as a surface to draw on."""
         on_terminal = is_terminal(stream)
         width = shutil.get_terminal_size((100, 24)).columns
         return DrawingSurface(width, on_terminal, on_terminal and self.has_colour)
@@ -92,18 +92,18 @@ class Output:
 
 
 def with_schema(document: Mapping[str, object]) -> dict[str, object]:
-    """Put the version of the fields before them."""
+    """Put the schema version before the other fields."""
     return {"schema_version": SCHEMA_VERSION, **document}
 
 
 def to_json(value: object, *, indent: int | None = None) -> str:
-    """Write one JSON document and a line end, safe to print on a terminal."""
+    """Format one JSON document and a line end, safe to print on a terminal."""
     text = json.dumps(value, indent=indent, ensure_ascii=False)
     return _UNSAFE_IN_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n"
 
 
 def is_terminal(stream: TextIO) -> bool:
-    """Tell whether a person looks at a stream."""
+    """Return whether a stream is a terminal."""
     return stream.isatty()
 
 

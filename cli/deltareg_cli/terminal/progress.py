@@ -21,9 +21,9 @@ WORTH_A_LINE_S = 1.0
 
 
 def open_progress(output: Output, config: ClientConfig) -> Progress:
-    """Give the progress that fits: bars for a person, lines for a log, nothing for a script.
+    """Return the progress that fits: bars for a person, lines for a log, nothing for a script.
 
-    The one who opens it closes it with `close_progress`, so that no terminal stays without cursor.
+    The caller closes it with `close_progress`, so that the terminal gets its cursor back.
     """
     if not config.progress or not output.has_notes:
         return SILENT
@@ -31,14 +31,14 @@ def open_progress(output: Output, config: ClientConfig) -> Progress:
 
 
 def close_progress(progress: Progress) -> None:
-    """Take away what is still shown, as after an interruption."""
+    """Remove bars that are still shown, for example after an interruption."""
     if isinstance(progress, BarProgress):
         progress.stop()
 
 
 @dataclass(slots=True)
 class ProgressTally:
-    """What one piece of work has come to."""
+    """The totals of one piece of work."""
 
     label: str
     total_bytes: int | None
@@ -47,7 +47,7 @@ class ProgressTally:
     moved_bytes: int = 0
 
     def sentence(self, now: float) -> str:
-        """Say how far it is: `uploading packs: 12.0 MB of 40.0 MB, 3 s, 4.0 MB/s`."""
+        """Format the state: `uploading packs: 12.0 MB of 40.0 MB, 3 s, 4.0 MB/s`."""
         spent = now - self.began
         parts = [seconds(spent)]
         if self.done_bytes or self.total_bytes:
@@ -59,9 +59,10 @@ class ProgressTally:
         return f"{clean(self.label)}: {', '.join(parts)}"
 
     def saving(self, now: float) -> str:
-        """Say how fast encoded bytes travel, and how many bytes each stands for.
+        """Format the rate of encoded bytes, and how many decoded bytes each stands for.
 
-        A pull may have more of them than it has decoded so far; that says nothing of a ratio.
+        A pull may have fetched more bytes than it has decoded so far; then there is no ratio to
+        show.
         """
         if self.moved_bytes <= 0:
             return ""
@@ -72,10 +73,10 @@ class ProgressTally:
 
 
 class BarProgress:
-    """Bars on a terminal; a finished one leaves its sentence if it took a while."""
+    """Bars on a terminal; a finished one leaves its summary if it took a while."""
 
     def __init__(self, output: Output) -> None:
-        """Draw on stderr, from the first piece of work on."""
+        """Prepare to draw on stderr, from the first piece of work on."""
         self._output = output
         self._bars: Bars | None = None
         self._open = 0
@@ -92,7 +93,7 @@ class BarProgress:
             return _Bar(self._bars, name, ProgressTally(label, total_bytes), self._close_bar)
 
     def stop(self) -> None:
-        """Take all bars away and give the cursor back; may be called twice."""
+        """Remove all bars and restore the cursor; may be called twice."""
         with self._lock:
             if self._bars is not None:
                 self._bars.stop()
@@ -118,13 +119,13 @@ class _Bar:
     is_open: bool = True
 
     def add(self, size_bytes: int) -> None:
-        """Move the bar on."""
+        """Advance the bar."""
         self.bars.advance(self.name, size_bytes)
         if self.tally.moved_bytes > 0:
             self._tell()
 
     def count_moved(self, size_bytes: int) -> None:
-        """Count, and show rate and ratio of what travels."""
+        """Count transferred bytes, and show their rate and ratio."""
         self.tally.moved_bytes += size_bytes
         self._tell()
 
@@ -133,7 +134,7 @@ class _Bar:
         self.bars.console.print(clean(text), markup=False, highlight=False)
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if not self.is_open:
             return
         self.is_open = False
@@ -152,15 +153,15 @@ class _Bar:
 
 
 class LineProgress:
-    """A line every quarter of a minute and one at the end of what took a while."""
+    """Prints a line every quarter of a minute, and one at the end of work that took a while."""
 
     def __init__(self, output: Output, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """Write through `output`, on the clock given."""
+        """Write through `output`, by the given clock."""
         self._output = output
         self._clock = clock
 
     def task(self, label: str, total_bytes: int | None) -> Meter:
-        """Begin without a word."""
+        """Begin silently."""
         tally = ProgressTally(label, total_bytes, self._clock())
         return _Line(self._output, tally, self._clock, tally.began)
 
@@ -186,7 +187,7 @@ class _Line:
             self.output.note(sentence)
 
     def count_moved(self, size_bytes: int) -> None:
-        """Count."""
+        """Count transferred bytes."""
         with self.lock:
             self.tally.moved_bytes += size_bytes
 
@@ -218,7 +219,7 @@ def _make_bars(*, has_colour: bool) -> "Bars":
     from rich.text import Text
 
     class LabelColumn(TextColumn):
-        """What is being done; where the terminal is narrow, this and the bar give way."""
+        """The label of the work; on a narrow terminal it shrinks first, with the bar."""
 
         def render(self, task: Task) -> Text:
             text = super().render(task)

@@ -1,4 +1,4 @@
-"""Words and numbers for people: sizes, times, counts, and text of others made safe to print."""
+"""Words and numbers for people: sizes, times, counts, and untrusted text made safe to print."""
 
 from datetime import UTC, datetime
 
@@ -10,12 +10,12 @@ _SPANS = ((60, "s"), (60, "min"), (24, "h"), (30, "day"), (12, "month"), (10**9,
 
 
 def rate(size_bytes: int, seconds: float) -> str:
-    """Write bytes a second: `42.0 MB/s`."""
+    """Format bytes per second: `42.0 MB/s`."""
     return f"{size(int(size_bytes / max(seconds, 1e-3)))}/s"
 
 
 def moment(at: str, *, now: datetime) -> str:
-    """Write a time of the wire relative to now: `3 min ago`, `in 80 days`."""
+    """Format a time of the wire relative to now: `3 min ago`, `in 80 days`."""
     try:
         then = datetime.fromisoformat(at)
     except ValueError:
@@ -39,5 +39,5 @@ def _span(distance: float) -> str:
 
 
 def count(number: int, noun: str, plural: str = "") -> str:
-    """Write a number with its noun: `1 tensor`, `4,096 tensors`, `2 entries`."""
+    """Format a number with its noun: `1 tensor`, `4,096 tensors`, `2 entries`."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

@@ -1,1 +1,1 @@
-"""The command tree: commands and groups, their help pages, and what a slip was meant to be."""
+"""The command tree: commands and groups, their help pages, and suggestions for mistyped lines."""

@@ -21,19 +21,19 @@ _COMMANDS = "deltareg_cli.commands"
 
 
 class Command(click.Command):
-    """A command: its own options, the global ones, examples and where to read on."""
+    """A command: its own options, the global ones, examples and further reading."""
 
     teaching: CommandHelp = CommandHelp()
     is_resumable: bool = False
     is_tolerant: bool = False
 
     def __init__(self, name: str | None, **attributes: object) -> None:
-        """Take what click's command takes; add the global options that its own leave free."""
+        """Take the arguments of click's command; add the global options whose names are free."""
         super().__init__(name, **attributes)  # type: ignore[arg-type]  # handed through
         self.params = with_global_options(self.params)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read the line; an option with a `bare` value takes it where none is joined to it."""
+        """Parse the line; an option with a `bare` value takes that where no value is joined to it."""
         bare = {
             name: param.bare
             for param in self.params
@@ -77,7 +77,7 @@ class Command(click.Command):
         return write_page(self, ctx, self.teaching)
 
     def _has_dry_run(self) -> bool:
-        """Tell whether the command heeds the option, which every line may hold."""
+        """Return whether the command honours `--dry-run`, which every line accepts."""
         own = (p for p in self.params if isinstance(p, Option) and not p.is_global)
         return any("--dry-run" in option.opts for option in own)
 
@@ -89,12 +89,12 @@ class Group(click.Group):
     teaching: CommandHelp = CommandHelp()
 
     def __init__(self, name: str | None, **attributes: object) -> None:
-        """Take what click's group takes; add the global options."""
+        """Take the arguments of click's group; add the global options."""
         super().__init__(name, **attributes)  # type: ignore[arg-type]  # handed through
         self.params = with_global_options(self.params)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Give the names in the order that they were added in."""
+        """Return the names in the order in which they were added."""
         return list(self.commands)
 
     def get_help(self, ctx: click.Context) -> str:
@@ -104,7 +104,7 @@ class Group(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command that the line names; where there is none, say which may be meant."""
+        """Find the command that the line names; where there is none, suggest which one is meant."""
         try:
             return super().resolve_command(ctx, args)
         except NoSuchCommand as error:
@@ -117,13 +117,13 @@ class Group(click.Group):
 
 
 class RootGroup(Group):
-    """The root: each command is a file of its name, loaded when it is asked for.
+    """The root: each command lives in a file of its name, loaded on demand.
 
     A file that has no `PLACE` holds no command of its own.
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read the line; `--help TOPIC` is `help TOPIC`."""
+        """Parse the line; `--help TOPIC` is `help TOPIC`."""
         if len(args) > 1 and args[0] in ctx.help_option_names and not args[1].startswith("-"):
             args = ["help", *args[1:]]
         return super().parse_args(ctx, args)
@@ -133,7 +133,7 @@ class RootGroup(Group):
         return front_page(self, ctx, sections())
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Give the names in the order of the page."""
+        """Return the names in the order of the page."""
         return [name for names in sections().values() for name in names]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -142,7 +142,7 @@ class RootGroup(Group):
 
 
 def sections() -> dict[str, list[str]]:
-    """Give the sections of the first page with their commands in order; loads every command."""
+    """Return the sections of the first page with their commands in order; loads every command."""
     by_section: dict[str, list[tuple[int, str]]] = {title: [] for title in SECTIONS.values()}
     for name, folder in _folders().items():
         order, _ = _load(name)
@@ -159,7 +159,7 @@ def _folders() -> dict[str, str]:
 
 
 def _load(name: str) -> tuple[int | None, click.Command | None]:
-    """Load the file of a command; gives nothing where it holds parts of another one."""
+    """Load the file of a command; returns None where the file holds parts of another one."""
     module = importlib.import_module(f"{_COMMANDS}.{_folders()[name]}.{name}")
     order: object = getattr(module, "ORDER", None)
     if order is None:
@@ -173,11 +173,11 @@ def _load(name: str) -> tuple[int | None, click.Command | None]:
 def command(
     name: str, *examples: Example, see_also: Sequence[str] = (), is_resumable: bool = False, is_tolerant: bool = False
 ) -> Callable[[Body], Command]:
-    """Make a command of a function that returns nothing, or the exit status.
+    """Turn a function that returns nothing, or the exit status, into a command.
 
     Args:
-        name: As typed.
-        examples: For its page, easiest first.
+        name: The name as typed.
+        examples: Examples for its page, easiest first.
         see_also: Names of commands and topics to read next.
         is_resumable: Whether the same line goes on after an interruption.
         is_tolerant: Whether it runs although the settings cannot be read.
@@ -193,7 +193,7 @@ def command(
 
 
 def group(name: str, *examples: Example, see_also: Sequence[str] = ()) -> Callable[[Body], Group]:
-    """Make a group of a function whose docstring is its page; the function does nothing."""
+    """Turn a function whose docstring is its page into a group; the function does nothing."""
 
     def decorate(body: Body) -> Group:
         made = click.group(name, cls=Group)(body)

@@ -1,4 +1,4 @@
-"""The page of `deltareg --help`: first steps, then every command under what it is for."""
+"""The page of `deltareg --help`: first steps, then every command by its purpose."""
 
 from collections.abc import Iterable, Mapping
 
@@ -49,7 +49,7 @@ def front_page(root: click.Group, ctx: click.Context, sections: Mapping[str, Ite
 
 
 def _first_steps(width: int) -> str:
-    """Write the steps, with what each is for beside it where the page has room."""
+    """Write the first steps, each with its purpose beside it where the page has room."""
     column = max(len(step.line) for step in FIRST_STEPS) + 2
     has_room = column + 4 + max(len(step.text) for step in FIRST_STEPS) <= width
     lines = [heading("First steps")]

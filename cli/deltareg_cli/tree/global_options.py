@@ -1,4 +1,4 @@
-"""The options that every command has, wherever on the line they stand: before or after its name."""
+"""The options that every command has, before or after its name."""
 
 from collections.abc import Callable, Sequence
 
@@ -14,7 +14,7 @@ Decorator = Callable[[Callable[..., object]], Callable[..., object]]
 
 
 def global_options() -> list[Option]:
-    """Make the options anew, for one command."""
+    """Create the global options anew, for one command."""
     return [
         _option(["-o", "--output"], "The form of the result.", choices=OUTPUT_FORMATS),
         _flag(["--json", "as_json"], "The same as -o json.", _set("output", "json")),
@@ -36,24 +36,24 @@ def global_options() -> list[Option]:
 
 
 def with_global_options(params: Sequence[click.Parameter]) -> list[click.Parameter]:
-    """Add to a command's own parameters those global options whose names they leave free."""
+    """Add to a command's own parameters the global options whose names are free."""
     used_names = {name for param in params for name in param.opts}
     return [*params, *(option for option in global_options() if not used_names & set(option.opts))]
 
 
 def dry_run(text: str) -> Decorator:
-    """Give a command a `--dry-run` of its own; it finds the answer in the invocation's globals."""
+    """Give a command a `--dry-run` of its own; its value stands in the invocation's globals."""
     return option("--dry-run", is_flag=True, expose_value=False, callback=_record, help=text)
 
 
 def concurrency_option() -> Decorator:
-    """Give a command `--concurrency`, which is a setting like the global ones."""
+    """Give a command `--concurrency`, a setting like the global ones."""
     text = "Requests that carry bytes at once, at most."
     return option("--concurrency", metavar="N", expose_value=False, callback=_record, help=text)
 
 
 def gpu_option(section: str = "Options") -> Decorator:
-    """Give a command that runs networks here `--gpu`."""
+    """Give a command `--gpu`, for commands that run networks here."""
     return option(
         "--gpu",
         metavar="N|cpu|auto",
@@ -65,7 +65,7 @@ def gpu_option(section: str = "Options") -> Decorator:
 
 
 def compression_option() -> Decorator:
-    """Give a command `--compression`, a setting as well."""
+    """Give a command `--compression`, a setting like the global ones."""
     return option(
         "--compression",
         type=click.Choice(COMPRESSIONS),
@@ -106,7 +106,7 @@ def _record(ctx: click.Context, param: click.Parameter, value: object) -> object
 
 
 def _store(ctx: click.Context, param: click.Parameter, name: str, value: object) -> object:
-    """Keep a value that the line mentions; a default must not undo an earlier mention."""
+    """Store a value from the line; a default never replaces an earlier mention."""
     invocation = ctx.find_object(Invocation)
     source = ctx.get_parameter_source(str(param.name))
     if invocation is not None and source is ParameterSource.COMMANDLINE:

@@ -1,4 +1,4 @@
-"""The help page of a command or group: what it does, how it is called, examples, where to go on."""
+"""The help page of a command or group: what it does, how to call it, examples, further reading."""
 
 import inspect
 import shutil
@@ -18,7 +18,7 @@ WIDEST_LABEL = 26
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A line to type, with a sentence on what it is for."""
+    """A command line to type, with a sentence on its purpose."""
 
     text: str
     line: str
@@ -26,14 +26,14 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class CommandHelp:
-    """What a page says beyond the docstring and the options."""
+    """What a page contains beyond the docstring and the options."""
 
     examples: Sequence[Example] = ()
     see_also: Sequence[str] = ()
 
 
 def write_page(command: click.Command, ctx: click.Context, teaching: CommandHelp) -> str:
-    """Write a page, in colour; printing takes the colours out where none are wanted."""
+    """Write a page, in colour; printing removes the colours where nobody wants them."""
     width = page_width(ctx)
     parts = [usage(command, ctx, width), prose(command.help or "", width)]
     if isinstance(command, click.Group):
@@ -47,18 +47,18 @@ def write_page(command: click.Command, ctx: click.Context, teaching: CommandHelp
 
 
 def page_width(ctx: click.Context) -> int:
-    """Give the columns of a page: those of the terminal, within what reads well."""
+    """Return the page's width in columns: the terminal's, within readable limits."""
     columns = ctx.terminal_width or shutil.get_terminal_size((80, 24)).columns
     return max(NARROWEST, min(columns, WIDEST))
 
 
 def heading(text: str) -> str:
-    """Write a heading."""
+    """Format a heading."""
     return click.style(text, bold=True)
 
 
 def usage(command: click.Command, ctx: click.Context, width: int) -> str:
-    """Write how a command is called: its arguments, then the options that it needs."""
+    """Format how to call a command: its arguments, then the options that it needs."""
     words = [p.make_metavar(ctx) for p in command.params if isinstance(p, click.Argument)]
     words += [
         f"{param.opts[-1]} {_metavar(param, ctx)}"
@@ -80,7 +80,7 @@ def usage(command: click.Command, ctx: click.Context, width: int) -> str:
 
 
 def prose(text: str, width: int) -> str:
-    """Write paragraphs, indented; a line that begins with two spaces stays as it is."""
+    """Format paragraphs, indented; a line that begins with two spaces stays as it is."""
     paragraphs: list[str] = []
     for paragraph in inspect.cleandoc(text).split("\n\n"):
         if paragraph.startswith("  "):
@@ -91,7 +91,7 @@ def prose(text: str, width: int) -> str:
 
 
 def listing(title: str, rows: Sequence[tuple[str, str]], width: int, *, column: int = 0) -> str:
-    """Write labels with sentences beside them, from `column` on, under a title."""
+    """Format labels under a title, with sentences beside them from `column` on."""
     if not rows:
         return ""
     column = column or _column([label for label, _ in rows])
@@ -102,7 +102,7 @@ def listing(title: str, rows: Sequence[tuple[str, str]], width: int, *, column: 
 
 
 def examples(found: Sequence[Example], width: int) -> str:
-    """Write the examples, each below the sentence that says what it is for."""
+    """Format the examples, each below the sentence about its purpose."""
     if not found:
         return ""
     lines = [heading("Examples")]
@@ -114,7 +114,7 @@ def examples(found: Sequence[Example], width: int) -> str:
 
 
 def foot(command: click.Command, see_also: Sequence[str], width: int) -> str:
-    """Write where to read on, and which options every command has."""
+    """Format the further reading, and which global options the command has."""
     rows = [("See also", ", ".join(f"deltareg {name}" for name in see_also))] if see_also else []
     free = {name for param in command.params if isinstance(param, Option) for name in param.opts}
     names = ("--json", "-o/--output", "-q/--quiet", "-y/--yes", "--server", "-v")
@@ -127,7 +127,7 @@ def foot(command: click.Command, see_also: Sequence[str], width: int) -> str:
 
 
 def summary(command: click.Command) -> str:
-    """Give the first sentence of a command's page, without its full stop."""
+    """Return the first sentence of a command's page, without its full stop."""
     text = inspect.cleandoc(command.help or "").split("\n\n")[0]
     return " ".join(text.split()).rstrip(".")
 
@@ -138,12 +138,12 @@ def _commands(group: click.Group, ctx: click.Context) -> list[tuple[str, str]]:
 
 
 def _column(labels: Sequence[str]) -> int:
-    """Give the column where sentences begin: behind the widest label that is not too wide."""
+    """Return the column where sentences begin: behind the widest label that is not too wide."""
     return max((n for n in map(len, labels) if n <= WIDEST_LABEL), default=8) + INDENT + 2
 
 
 def _parameters(command: click.Command, ctx: click.Context) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    """Give the sections of a page: the arguments, then the options in the order they were made."""
+    """Return the sections of a page: the arguments, then the options in the order of their definition."""
     arguments = [p for p in command.params if isinstance(p, click.Argument) and p.help]
     yield "Arguments", [(_bare(p.make_metavar(ctx)), str(p.help)) for p in arguments]
     sections: dict[str, list[tuple[str, str]]] = {}
@@ -154,12 +154,12 @@ def _parameters(command: click.Command, ctx: click.Context) -> Iterator[tuple[st
 
 
 def _bare(metavar: str) -> str:
-    """Take the marks of what is optional out of a metavar."""
+    """Remove the marks of optional parts from a metavar."""
     return metavar.replace("[", "").replace("]", "")
 
 
 def _record(param: Option, ctx: click.Context) -> tuple[str, str]:
-    """Give an option as it is typed, and its sentence."""
+    """Return an option as the user types it, and its sentence."""
     value = "" if param.is_flag or param.count else _metavar(param, ctx)
     joint = "" if value.startswith("[=") else " "
     label = ", ".join(param.opts) + (f"{joint}{value}" if value else "")
@@ -173,7 +173,7 @@ def _record(param: Option, ctx: click.Context) -> tuple[str, str]:
 
 
 def _metavar(param: Option, ctx: click.Context) -> str:
-    """Name the value of an option: its choices, N for a number, else what it was declared as."""
+    """Name the value of an option: its choices, N for a number, else its declared metavar."""
     if param.metavar:
         return param.metavar
     if isinstance(param.type, click.Choice):
@@ -186,7 +186,7 @@ def _metavar(param: Option, ctx: click.Context) -> str:
 def _row(
     label: str, text: str, column: int, width: int, *, indent: int = INDENT, is_heading: bool = False
 ) -> Iterator[str]:
-    """Write a label and its sentence; a label too long for the column has a line of its own."""
+    """Format a label and its sentence; a label too long for the column gets a line of its own."""
     painted = heading(label) if is_heading else click.style(label, fg="cyan")
     lines = textwrap.wrap(text, width - column, break_on_hyphens=False) or [""]
     if indent + len(label) + 2 > column:

@@ -1,4 +1,4 @@
-"""What a name that is not there may have meant: the nearest one that is."""
+"""Suggestions for a name that does not exist: the nearest one that does."""
 
 import re
 from collections.abc import Iterator
@@ -33,15 +33,15 @@ _MOST = 200  # of a longer list those beyond are not looked at
 
 
 def nearest_commands(word: str, known: list[str]) -> list[str]:
-    """Give the commands that a word may have meant, nearest first."""
+    """Return the commands that a word may mean, nearest first."""
     elsewhere = _ELSEWHERE.get(word.lower())
     return [elsewhere] if elsewhere else get_close_matches(word.lower(), known)
 
 
 def with_nearest(error: NotFound, invocation: Invocation) -> NotFound:
-    """Give the error with the nearest name in it; as it is where nothing is near.
+    """Return the error with the nearest name in it; unchanged where nothing is near.
 
-    The registry is asked for its names once more, so it is no list of what one may not see.
+    The names come from the registry itself, so they include none that the caller may not see.
     """
     try:
         near = next(_near(error.message, invocation), None)
@@ -53,7 +53,7 @@ def with_nearest(error: NotFound, invocation: Invocation) -> NotFound:
 
 
 def _with_bases(error: NotFound, invocation: Invocation) -> NotFound:
-    """Name the bases that there are, where they are few."""
+    """Add the names of the existing bases, where they are few."""
     if _BASE.search(error.message) is None:
         return error
     names = ", ".join(each.name for each in invocation.client.bases.list(limit=_FEW).items)

@@ -1,7 +1,7 @@
-"""A line that cannot be read, as it was probably meant: the command to give instead.
+"""Guesses what a line that cannot be parsed was meant to be, and suggests that command.
 
-Only what stands on the line is looked at: a value without its option, an option where the value
-stands alone, two values that changed places.
+It considers the line alone: a value without its option, an option where the value stands alone, two
+values that changed places.
 """
 
 import shlex
@@ -27,10 +27,10 @@ class _Line:
     """The words after a command.
 
     Attributes:
-        values: What stands where the arguments do, in its order.
-        extra: What stands beyond the last argument.
-        rest: The options with their values, as they were written.
-        given: The names of the options that are there.
+        values: The words in the places of the arguments, in order.
+        extra: The words beyond the last argument.
+        rest: The options with their values, as written.
+        given: The names of the options on the line.
     """
 
     values: list[str]
@@ -40,13 +40,13 @@ class _Line:
 
 
 def suggest_line(command: click.Command, ctx: click.Context, args: Sequence[str], slip: Exception) -> str:
-    """Give the line that was probably meant, or nothing.
+    """Return the line that was probably meant, or an empty text.
 
     Args:
         command: The command.
-        ctx: Where it stands.
+        ctx: Its context.
         args: The words after it.
-        slip: Why they cannot be read.
+        slip: Why they cannot be parsed.
     """
     if "--" in args:
         return ""
@@ -64,7 +64,7 @@ def suggest_line(command: click.Command, ctx: click.Context, args: Sequence[str]
 
 
 def in_order(ctx: click.Context, error: DeltaregError) -> DeltaregError:
-    """Give the error that says which comes first, where a path and a name changed places."""
+    """Return the error that says which comes first, where a path and a name changed places."""
     path = ctx.params.get("path")
     key = next((key for key in ("name", "line") if isinstance(ctx.params.get(key), str)), "")
     if not key or not isinstance(path, Path) or path.exists():
@@ -86,7 +86,7 @@ def _is_name(path: Path, key: str, second: str) -> bool:
 
 
 def _read(command: click.Command, ctx: click.Context, args: Sequence[str]) -> _Line | None:
-    """Tell arguments from options; gives nothing where an option is not known."""
+    """Separate arguments from options; returns None where an option is unknown."""
     try:
         opts, extra, _ = command.make_parser(ctx).parse_args(list(args))
     except click.UsageError:
@@ -106,7 +106,7 @@ def _read(command: click.Command, ctx: click.Context, args: Sequence[str]) -> _L
 
 
 def _with_options(ctx: click.Context, line: _Line, wanted: Sequence[click.Option]) -> str:
-    """Write a line with a value too many behind its option, and a placeholder where none is."""
+    """Write the line with an extra value behind its option, and a placeholder where there is none."""
     values, extra, added = list(line.values), list(line.extra), list[str]()
     if not wanted:
         return ""
@@ -124,7 +124,7 @@ def _with_options(ctx: click.Context, line: _Line, wanted: Sequence[click.Option
 
 
 def _likely(command: click.Command, line: _Line) -> list[click.Option]:
-    """Give the option that one value too many is probably for."""
+    """Return the option that one extra value is probably for."""
     if len(line.extra) != 1:
         return []
     by_name = {
@@ -146,7 +146,7 @@ def _takes(option: click.Option, value: str, ctx: click.Context) -> bool:
 
 
 def _is_swapped(option: click.Option, value: str, values: Sequence[str]) -> bool:
-    """Whether the channel was named before what goes there."""
+    """Whether the user named the channel before the value that belongs there."""
     return (
         isinstance(option.type, ChannelParam)
         and len(values) == 1
@@ -156,7 +156,7 @@ def _is_swapped(option: click.Option, value: str, values: Sequence[str]) -> bool
 
 
 def _without_option(command: click.Command, ctx: click.Context, args: Sequence[str], name: str) -> str:
-    """Write a line whose argument was given as an option with the argument's own name."""
+    """Write the line without an option that has an argument's name, its value as the argument."""
     arguments = [param for param in command.params if isinstance(param, click.Argument)]
     place = next((n for n, one in enumerate(arguments) if name[2:] in _names(one, ctx)), None)
     split = _split(args, name)
@@ -170,12 +170,12 @@ def _without_option(command: click.Command, ctx: click.Context, args: Sequence[s
 
 
 def _names(argument: click.Argument, ctx: click.Context) -> set[str]:
-    """Give the words that an argument goes by."""
+    """Return the words that an argument goes by."""
     return {argument.name or "", argument.make_metavar(ctx).strip("[]").lower()}
 
 
 def _split(args: Sequence[str], name: str) -> tuple[str, list[str]] | None:
-    """Take an option and its value out of the words."""
+    """Remove an option and its value from the words."""
     for at, word in enumerate(args):
         if word.startswith(f"{name}="):
             return word.removeprefix(f"{name}="), [*args[:at], *args[at + 1 :]]

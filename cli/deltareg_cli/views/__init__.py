@@ -1,1 +1,1 @@
-"""How the things of the registry look to people, as blocks; shared by several commands."""
+"""How the registry's objects look to people, as blocks that several commands share."""

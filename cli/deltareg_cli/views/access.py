@@ -1,4 +1,4 @@
-"""Roles, namespaces, and why somebody may do something."""
+"""Roles, namespaces, and the reasons for or against an action."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -12,7 +12,7 @@ _TONES: dict[str, Tone] = {"private": "warn", "internal": "", "public": "good"}
 
 
 def member_table(members: Sequence[MemberInfo], *, now: datetime) -> TableBlock:
-    """Show roles as rows."""
+    """Build the table of roles."""
     columns = [
         Column("id", is_number=True),
         Column("who"),
@@ -53,7 +53,7 @@ def member_blocks(member: MemberInfo, *, what: str) -> list[Block]:
 
 
 def namespace_table(namespaces: Sequence[NamespaceInfo]) -> TableBlock:
-    """Show namespaces as rows."""
+    """Build the table of namespaces."""
     columns = [Column("namespace"), Column("visibility"), Column("deltas", is_number=True), Column("owners")]
     rows: list[list[Text]] = [
         [
@@ -83,7 +83,7 @@ def namespace_blocks(item: NamespaceInfo, *, now: datetime) -> list[Block]:
 
 
 def access_blocks(found: AccessAnswer) -> list[Block]:
-    """Show whether somebody may do something, and why."""
+    """Show whether a principal may do something, and why."""
     answer = Cell("yes", "good") if found.allowed else Cell("no", "bad")
     lines: list[Text | Sequence[Text]] = [
         ["  ", Cell("+", "good") if each.is_met else Cell("-", "dim"), each.what] for each in found.because
@@ -95,7 +95,7 @@ def access_blocks(found: AccessAnswer) -> list[Block]:
 
 
 def review_table(found: Sequence[AccessFinding]) -> TableBlock:
-    """Show roles under review as rows, with what to do about them."""
+    """Build the table of roles under review, with what to do about them."""
     columns = [
         Column("who"),
         Column("role"),
@@ -117,5 +117,5 @@ def review_table(found: Sequence[AccessFinding]) -> TableBlock:
 
 
 def who(member: MemberInfo) -> str:
-    """Name a member, and for whom it acts."""
+    """Name a member, and the principal that it acts for."""
     return member.principal + (f" (for {member.person})" if member.person else "")

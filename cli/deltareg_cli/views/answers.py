@@ -1,4 +1,4 @@
-"""What a base and its versions answered, one below the other."""
+"""The answers of a base and its versions, one below the other."""
 
 from deltareg.wire.findings import AnswersInfo, SideAnswer
 from deltareg_cli.terminal.blocks import Block, Cell, Column, LinesBlock, TableBlock, Text, TitleBlock
@@ -13,7 +13,7 @@ _FORMS = {
 
 
 def answer_blocks(found: AnswersInfo, *, has_prompt: bool = False) -> list[Block]:
-    """Show each answer under who gave it, below the prompt as they got it if that is asked for."""
+    """Show each answer under its author, below the prompt as that network got it if requested."""
     blocks: list[Block] = []
     for each in found.answers:
         blocks.append(TitleBlock(each.name, _describe_answer(each)))

@@ -1,4 +1,4 @@
-"""What applying a folder changes, or would: one thing after the other, each with its difference."""
+"""What applying a folder changes, or would change, each with its difference."""
 
 from collections.abc import Mapping, Sequence
 from difflib import unified_diff
@@ -14,7 +14,7 @@ _WORDS = {"create": "made", "replace": "replaced", "reset": "reset: it is not in
 
 
 def plan_document(plan: "ApplyPlan", *, is_dry: bool) -> dict[str, object]:
-    """Give a plan as plain values."""
+    """Return a plan as plain values."""
     return {
         "is_changed": bool(plan.changes),
         "changes": [
@@ -36,7 +36,7 @@ def plan_document(plan: "ApplyPlan", *, is_dry: bool) -> dict[str, object]:
 
 
 def plan_blocks(plan: "ApplyPlan", *, is_dry: bool) -> list[Block]:
-    """Show a plan as differences, and then what stays."""
+    """Show a plan as differences, then what stays."""
     lines: list[Text | Sequence[Text]] = []
     for one in plan.changes:
         lines += _change_lines(one, is_dry=is_dry)
@@ -49,7 +49,7 @@ def plan_blocks(plan: "ApplyPlan", *, is_dry: bool) -> list[Block]:
 
 
 def difference(before: Mapping[str, object], after: Mapping[str, object]) -> list[str]:
-    """Give two documents as lines of YAML that begin with a space, a minus or a plus."""
+    """Return two documents as lines of YAML that begin with a space, a minus or a plus."""
     lines = unified_diff(_yaml(before), _yaml(after), n=1, lineterm="")
     return [line for line in lines if not line.startswith(("---", "+++", "@@"))]
 

@@ -1,4 +1,4 @@
-"""The audit trail as a log: checkpoints, proofs, what a verification has shown."""
+"""The audit trail as a log: checkpoints, proofs, the result of a verification."""
 
 from deltareg.client.results.log_report import LogReport, RowProof
 from deltareg.wire import CheckpointInfo
@@ -23,7 +23,7 @@ def checkpoint_blocks(found: CheckpointInfo) -> list[Block]:
 
 
 def proof_blocks(proof: RowProof) -> list[Block]:
-    """Show a row that was proven."""
+    """Show a proven row."""
     return [
         TitleBlock(f"row {proof.row}", f"position {proof.position} of {proof.size}"),
         FactsBlock(
@@ -42,7 +42,7 @@ def proof_blocks(proof: RowProof) -> list[Block]:
 
 
 def report_blocks(report: LogReport) -> list[Block]:
-    """Show what a verification has shown, what is wrong first."""
+    """Show the result of a verification, problems first."""
     unsigned = report.size - report.signed
     blocks: list[Block] = [
         TitleBlock(report.origin or "no log", "audit trail"),

@@ -1,4 +1,4 @@
-"""What a suite caught and what it missed, fault by fault and check by check."""
+"""What a suite caught and missed, fault by fault and check by check."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ def backtest_answer(found: Fields, *, is_list: bool = False) -> CommandResult:
 
     Args:
         found: The document.
-        is_list: Whether to tell in a sentence what each fault is.
+        is_list: Whether to describe each fault in a sentence.
     """
     rows = _rows(found)
     faults, versions = _faults(rows), [row for row in rows if not row["is_fault"]]
@@ -55,7 +55,7 @@ def backtest_answer(found: Fields, *, is_list: bool = False) -> CommandResult:
 
 
 def is_noticed(found: Fields) -> bool:
-    """Whether every fault that costs something was stopped, and every version passed."""
+    """Return whether every costly fault was stopped, and every version passed."""
     rows = _rows(found)
     usual = usual_losses(rows)
     return not any(
@@ -66,7 +66,7 @@ def is_noticed(found: Fields) -> bool:
 
 
 def usual_losses(rows: Sequence[Fields]) -> dict[str, float]:
-    """Give, by check, what a healthy version loses beside the one that faults were put into."""
+    """Return, by check, how much a healthy version loses compared with the unbroken one."""
     usual: dict[str, float] = {}
     for row in rows:
         for one in _measures(row) if not row["is_fault"] and row["verdict"] == "pass" else ():
@@ -76,7 +76,7 @@ def usual_losses(rows: Sequence[Fields]) -> dict[str, float]:
 
 
 def is_costly(row: Fields, usual: Mapping[str, float]) -> bool:
-    """Whether a broken delta is worse than healthy ones are; where nothing is measured, it may."""
+    """Return whether a broken delta is worse than healthy ones; without a measure, it may be."""
     measures = _measures(row)
     return not measures or any(_loses(one) > usual.get(str(one["check"]), HARMLESS) for one in measures)
 
@@ -147,7 +147,7 @@ def _row(row: Fields, names: Sequence[str], usual: Mapping[str, float]) -> list[
 
 
 def _worst(row: Fields) -> str:
-    """Say what a delta loses most of beside the whole one: points, or percent of perplexity."""
+    """Describe the largest loss of a delta beside the whole one: points, or percent of perplexity."""
     worst = max(_measures(row), key=_loses, default=None)
     if worst is None:
         return ""
@@ -164,7 +164,7 @@ def _outcome(row: Fields, usual: Mapping[str, float]) -> Cell:
 
 
 def _by_check(faults: Sequence[Fields]) -> list[Block]:
-    """Count what each check stops, and what no other one does."""
+    """Count the faults that each check stops, and those that no other check does."""
     stops = [cast("list[str]", row["caught_by"]) for row in faults]
     every = Counter(name for names in stops for name in names)
     alone = Counter(names[0] for names in stops if len(names) == 1)

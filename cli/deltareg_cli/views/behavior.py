@@ -17,7 +17,7 @@ _TIMES = "\u00d7"
 
 
 def behavior_blocks(answer: Fields) -> list[Block]:
-    """Show a comparison: totals, measures, the prompts that differ most and how they go on."""
+    """Show a comparison: totals, measures, and how the prompts that differ most continue."""
     blocks: list[Block] = [TitleBlock(f"{answer['a']} → {answer['b']}", "behavior"), FactsBlock(_facts(answer))]
     measures = _measures(answer)
     if measures:
@@ -146,7 +146,7 @@ def _continuation_markdown(one: Fields) -> list[str]:
 
 
 def _visible(text: object) -> str:
-    """Keep a text on one line, its line ends to be seen."""
+    """Put a text on one line, its line ends visible."""
     return clean(str(text).replace("\r\n", "\n").replace("\n", "⏎"))
 
 

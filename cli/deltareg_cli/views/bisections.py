@@ -1,4 +1,4 @@
-"""What a bisection found, as a document and as blocks."""
+"""The result of a bisection, as a document and as blocks."""
 
 from dataclasses import asdict
 
@@ -21,7 +21,7 @@ _TONES: dict[str, Tone] = {"good": "good", "bad": "bad", "skip": "warn"}
 
 
 def step_line(step: BisectionStep) -> str:
-    """Write a step on one line, for the note that is shown when it is taken."""
+    """Format a step on one line, for the note that appears when it is taken."""
     value = "" if step.value is None else f"  {number(step.value)}"
     where = f"  verdict {step.verdict}" if step.verdict else ""
     detail = f"  {step.detail}" if step.detail else ""
@@ -32,8 +32,8 @@ def bisect_answer(report: BisectReport, *, diff_options: str) -> CommandResult:
     """Show a bisection.
 
     Args:
-        report: What was found.
-        diff_options: What goes behind the two versions in the command that is to be run next.
+        report: The result.
+        diff_options: The options after the two versions in the command to run next.
     """
     bounds = report.bounds
     good, bad = report.step(bounds.good), report.step(bounds.bad)

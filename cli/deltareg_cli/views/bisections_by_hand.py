@@ -1,4 +1,4 @@
-"""How far a bisection by hand is, as a document and as blocks."""
+"""The state of a bisection by hand, as a document and as blocks."""
 
 from dataclasses import asdict
 
@@ -10,7 +10,7 @@ from deltareg_cli.views.bisections import bisect_answer
 
 
 def standing_answer(found: BisectionState) -> CommandResult:
-    """Show how far a bisection by hand is: its result, the version to try, or the end to name."""
+    """Show the state of a bisection by hand: its result, the version to try, or the missing end."""
     report = found.report
     if report is not None:
         answer = bisect_answer(report, diff_options="--mode behavior")
@@ -23,7 +23,7 @@ def standing_answer(found: BisectionState) -> CommandResult:
 
 
 def _bounds_fields(found: BisectionState) -> dict[str, object]:
-    """Give the fields that `bisect run` has, of a search that is not over."""
+    """Return the fields that `bisect run` has, for a search that is not over."""
     bounds = found.bounds
     return {
         "line": str(found.line),
@@ -50,7 +50,7 @@ def _progress_fields(found: BisectionState) -> dict[str, object]:
 
 
 def _next(found: BisectionState) -> str:
-    """Give the command to run next, of a search that is not over."""
+    """Return the command to run next, for a search that is not over."""
     if found.version is not None:
         to = f"./{found.line.name}-v{found.version.version}"
         return f"deltareg pull {found.version.ref} --to {to}"

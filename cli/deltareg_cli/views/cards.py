@@ -9,7 +9,7 @@ _SHOWN = 12
 
 
 def card_blocks(card: CardInfo) -> list[Block]:
-    """Show what a card says, and what of it could not be read."""
+    """Show what a card says, and which parts could not be read."""
     rows: list[tuple[str, Text | Sequence[Text]]] = [
         ("title", Cell(card.title, "strong")),
         ("about", card.summary),
@@ -28,7 +28,7 @@ def card_blocks(card: CardInfo) -> list[Block]:
 
 
 def card_facts(card: CardInfo) -> list[tuple[str, Text | Sequence[Text]]]:
-    """Show the card of a version in few rows, among its other facts."""
+    """Show the card of a version in a few rows, among its other facts."""
     return [
         ("card", [Cell(card.title, "strong"), Cell(card.summary, "dim")]),
         ("license", card.license),

@@ -49,7 +49,7 @@ def channel_blocks(channel: ChannelInfo, line: str, *, now: datetime) -> list[Bl
 
 
 def readiness_blocks(ready: ReadinessInfo) -> list[Block]:
-    """Show where a rollback would go, and whether it would get there."""
+    """Show where a rollback would go, and whether it would succeed."""
     where = f"goes to {ready.ref}" if ready.ref else "goes nowhere"
     rows: list[tuple[str, Text | Sequence[Text]]] = [("rollback", [_tone_light(ready.ready), where])]
     rows += [(f"  {light.name}", [_tone_light(light.light), light.message]) for light in ready.lights]
@@ -57,7 +57,7 @@ def readiness_blocks(ready: ReadinessInfo) -> list[Block]:
 
 
 def reviewed_blocks(move: GlassBroken, line: str, channel: str, *, now: datetime) -> list[Block]:
-    """Show a move that somebody has looked at."""
+    """Show a break-glass move after its review."""
     return [
         LinesBlock([[Cell(f"{line}@{channel}#{move.revision}", "name"), "reviewed"]]),
         FactsBlock([("glass broken", f"{moment(move.at, now=now)} by {move.actor}"), ("reason", move.reason)]),
@@ -65,7 +65,7 @@ def reviewed_blocks(move: GlassBroken, line: str, channel: str, *, now: datetime
 
 
 def channel_table(channels: Sequence[ChannelInfo], *, now: datetime) -> TableBlock:
-    """Show the channels of a line as rows."""
+    """Build the table of a line's channels."""
     columns = [
         Column("channel"),
         Column("serves"),
@@ -93,7 +93,7 @@ def channel_table(channels: Sequence[ChannelInfo], *, now: datetime) -> TableBlo
 
 
 def ledger_table(revisions: Sequence[RevisionInfo], *, now: datetime) -> TableBlock:
-    """Show a ledger as rows, newest first."""
+    """Build the table of a ledger, newest first."""
     columns = [
         Column("revision", is_number=True),
         Column("kind"),
@@ -119,7 +119,7 @@ def ledger_table(revisions: Sequence[RevisionInfo], *, now: datetime) -> TableBl
 
 
 def move_blocks(move: MoveResult, line: str, *, is_dry: bool = False) -> list[Block]:
-    """Show what a move has done, or would do."""
+    """Show what a move did, or would do."""
     now = f"v{move.version}" if move.version else "nothing"
     before = f"v{move.previous}" if move.previous else "nothing"
     verb = _VERBS.get(move.kind, move.kind)
@@ -147,7 +147,7 @@ def gate_blocks(answer: GateAnswer) -> list[Block]:
 
 
 def _why(channel: ChannelInfo) -> str:
-    """Give the reason of the newest revision, after what freezes the channel."""
+    """Return why the channel is frozen, or else the reason of the newest revision."""
     if not channel.is_frozen:
         return channel.reason
     if channel.kind == "freeze":
@@ -156,12 +156,12 @@ def _why(channel: ChannelInfo) -> str:
 
 
 def _suites(channel: ChannelInfo) -> str:
-    """Name the suites, as a server tells them that has no policies yet."""
+    """Name the suites of a server that has no policies yet."""
     return ", ".join(channel.suites)
 
 
 def _show_break_glass(channel: ChannelInfo, line: str, now: datetime) -> list[Block]:
-    """Show the moves that broke the glass and wait for somebody else to look at them."""
+    """Show the break-glass moves that wait for a review."""
     lines: list[Text | Sequence[Text]] = []
     for move in channel.to_review:
         due, tone = _due(move, now)
@@ -175,20 +175,20 @@ def _show_break_glass(channel: ChannelInfo, line: str, now: datetime) -> list[Bl
 
 
 def _due(move: GlassBroken, now: datetime) -> tuple[str, Tone]:
-    """Say until when somebody has to have looked at a move."""
+    """Format the time by which somebody must have reviewed a move."""
     is_overdue = datetime.fromisoformat(move.due) < now
     due = moment(move.due, now=now)
     return (f"review OVERDUE since {due}", "bad") if is_overdue else (f"review due {due}", "warn")
 
 
 def _remark(channel: ChannelInfo, now: datetime) -> str:
-    """Give the reason of the newest revision, after what everybody should know first."""
+    """Return the reason of the newest revision, after the most important warnings."""
     remarks = [f"break-glass #{move.revision}, {_due(move, now)[0]}" for move in channel.to_review]
     return ": ".join([*remarks, why] if (why := _why(channel)) else remarks)
 
 
 def _circumstances(revision: RevisionInfo) -> str:
-    """Give the reason of a revision, after until when it holds and how it came about."""
+    """Return the reason of a revision, after its end and its circumstances."""
     remarks: list[str] = []
     if revision.break_glass:
         review = f"reviewed by {revision.reviewed_by}" if revision.reviewed_by else "not reviewed"
@@ -207,7 +207,7 @@ def _tone_light(light: Light) -> Cell:
 
 
 def describe_freeze(channel: ChannelInfo) -> str:
-    """Say that a channel is frozen, and until when; empty when it is not."""
+    """Describe a channel's freeze and its end; empty when it is not frozen."""
     until = f" until {channel.frozen_until[:19]}Z" if channel.frozen_until else ""
     return f"frozen{until}" if channel.is_frozen else ""
 
@@ -222,5 +222,5 @@ def describe_served(channel: ChannelInfo) -> Cell:
 
 
 def versions(numbers: Sequence[int]) -> str:
-    """Name versions of a line by their numbers."""
+    """Format the numbers of versions of a line."""
     return ", ".join(f"v{number}" for number in numbers)

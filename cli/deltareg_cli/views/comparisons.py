@@ -1,4 +1,4 @@
-"""Comparisons of a verdict: what was shown of a margin, on how many samples."""
+"""The comparisons of a verdict: what they showed of a margin, on how many samples."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ _WORDS: dict[str, tuple[str, Tone]] = {
 
 
 def comparison_blocks(checks: Sequence[CheckResult]) -> list[Block]:
-    """Show what was compared; nothing where a verdict compares nothing."""
+    """Show the comparisons; empty where a verdict compares nothing."""
     compared = [(check, check.comparison) for check in checks if check.comparison is not None]
     if not compared:
         return []

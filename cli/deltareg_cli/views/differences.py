@@ -1,4 +1,4 @@
-"""What differs between two versions, as blocks and as Markdown."""
+"""The differences between two versions, as blocks and as Markdown."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ COLUMNS = ("apart", "cosine", "rank a", "rank b", "overlap")
 
 
 def difference_blocks(report: "DiffReport") -> list[Block]:
-    """Show a comparison; what does not differ is left out."""
+    """Show a comparison, without what does not differ."""
     blocks: list[Block] = [TitleBlock(f"{report.a.ref} → {report.b.ref}")]
     if not report.is_different:
         return [*blocks, LinesBlock([Cell("no difference", "good")])]
@@ -54,7 +54,7 @@ def to_markdown(report: "DiffReport") -> str:
 
 
 def _general_blocks(general: "GeneralFound") -> list[Block]:
-    """Show what both do on the general probes of their base."""
+    """Show what both versions do on the general probes of their base."""
     columns = [Column("figure", is_prose=True)]
     columns += [Column(title, is_number=True) for title in GENERAL_COLUMNS]
     rows: list[list[Text]] = [[name, *cells] for name, cells in general_rows(general)]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def drafted_answer(found: "DraftedSuite", notes: Sequence[str]) -> CommandResult:
-    """Show a suite that was written."""
+    """Show the suite that was written."""
     from deltareg.client.drafting.draft_suite import describe_draft
 
     draft, source = found.draft, found.draft.source
@@ -77,7 +77,7 @@ def _power(shown: float) -> Text:
 
 
 def _steps(found: "DraftedSuite") -> list[str]:
-    """Give the commands that come next."""
+    """Return the commands that come next."""
     path, draft = shlex.quote(str(found.path)), found.draft
     return [
         f"deltareg suite backtest {path} {draft.line}",

@@ -14,7 +14,7 @@ _EVERYWHERE = "everywhere"
 
 
 def event_table(events: Sequence[Event], *, now: datetime) -> TableBlock:
-    """Show events as rows, in their order."""
+    """Build the table of events, in their order."""
     columns = [
         Column("id"),
         Column("when"),
@@ -38,7 +38,7 @@ def event_table(events: Sequence[Event], *, now: datetime) -> TableBlock:
 
 
 def event_line(event: Event) -> LinesBlock:
-    """Show an event as a line, as it comes."""
+    """Show an event on a line, as it arrives."""
     at = event.time.partition(".")[0].rstrip("Z").replace("T", " ")
     by = f"by {event.data['actor']}" if "actor" in event.data else ""
     cells: list[Text] = [
@@ -52,7 +52,7 @@ def event_line(event: Event) -> LinesBlock:
 
 
 def webhook_table(hooks: Sequence[WebhookInfo]) -> TableBlock:
-    """Show webhooks as rows."""
+    """Build the table of webhooks."""
     columns = [
         Column("id"),
         Column("of"),
@@ -105,12 +105,12 @@ def webhook_blocks(hook: WebhookInfo, *, now: datetime, what: str = "webhook") -
 
 
 def secret_blocks(made: WebhookSecret, *, now: datetime, what: str) -> list[Block]:
-    """Show a secret, once, and the webhook that it is of."""
+    """Show a secret, once, and its webhook."""
     return [LinesBlock([Cell(made.secret, "strong")]), *webhook_blocks(made.webhook, now=now, what=what)]
 
 
 def tested_blocks(webhook_id: str, tested: WebhookTested) -> list[Block]:
-    """Show what became of a test."""
+    """Show the result of a test."""
     answer = Cell("arrived", "good") if tested.is_ok else Cell("did not arrive", "bad")
     return [
         TitleBlock(webhook_id, "test"),
@@ -126,7 +126,7 @@ def tested_blocks(webhook_id: str, tested: WebhookTested) -> list[Block]:
 
 
 def delivery_table(deliveries: Sequence[DeliveryInfo], *, now: datetime) -> TableBlock:
-    """Show deliveries as rows, each with what was tried last."""
+    """Build the table of deliveries, each with its last attempt."""
     columns = [
         Column("number", is_number=True),
         Column("type"),
@@ -152,7 +152,7 @@ def delivery_table(deliveries: Sequence[DeliveryInfo], *, now: datetime) -> Tabl
 
 
 def kind(name: str) -> str:
-    """Give a type as people write it."""
+    """Return an event type as people write it."""
     return clean(name.removeprefix(_PREFIX))
 
 

@@ -17,7 +17,7 @@ _BASE_TONES: dict[str, Tone] = {"checked": "good", "unchecked": "warn", "wrong":
 def fleet_table(
     followers: Sequence[FollowerInfo], *, if_empty: str = "nobody follows: deltareg agent run --help"
 ) -> TableBlock:
-    """Show followers of several channels as rows."""
+    """Build the table of the followers of several channels."""
     columns = [
         Column("agent"),
         Column("channel"),
@@ -47,7 +47,7 @@ def fleet_table(
 
 
 def followers_of_channel(followers: Sequence[FollowerInfo]) -> list[Block]:
-    """Show who follows one channel; nothing where nobody does."""
+    """Show who follows one channel; empty where nobody does."""
     if not followers:
         return []
     columns = [
@@ -77,7 +77,7 @@ def followers_of_channel(followers: Sequence[FollowerInfo]) -> list[Block]:
 
 
 def event_blocks(event: "FollowEvent") -> list[Block]:
-    """Show in one line what has changed on this host."""
+    """Show in one line what changed on this host."""
     observed = event.observed
     channel = Cell(observed.channel, "name")
     if observed.state == "ok" and observed.trouble:
@@ -106,7 +106,7 @@ def event_blocks(event: "FollowEvent") -> list[Block]:
 
 
 def observed_table(observed: Sequence[Observed]) -> TableBlock:
-    """Show what an agent has brought its channels to."""
+    """Build the table of an agent's channels and what it serves of each."""
     columns = [
         Column("channel"),
         Column("revision", is_number=True),

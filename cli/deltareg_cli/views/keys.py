@@ -1,4 +1,4 @@
-"""Keys and what was signed with them."""
+"""Keys and what they signed."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -12,7 +12,7 @@ _TONES: dict[str, Tone] = {"live": "good", "retired": "dim", "revoked": "bad"}
 
 
 def key_table(keys: Sequence[KeyInfo], *, now: datetime) -> TableBlock:
-    """Show keys, whose they are and what became of them."""
+    """Build the table of keys, with their owners and states."""
     columns = [
         Column("keyid"),
         Column("name"),
@@ -55,7 +55,7 @@ def key_blocks(key: KeyInfo, *, now: datetime) -> list[Block]:
 
 
 def proof_blocks(proofs: Sequence[SignedProof], *, now: datetime) -> list[Block]:
-    """Show what signatures have shown, each with whose key it was."""
+    """Show the results of verified signatures, each with the owner of its key."""
     blocks: list[Block] = []
     for proof in proofs:
         state = "" if proof.key_state == "live" else proof.key_state

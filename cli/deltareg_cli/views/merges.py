@@ -1,4 +1,4 @@
-"""A merge that was made, and the forecast of one, as blocks."""
+"""A finished merge, and the forecast of one, as blocks."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ _PAIR = ("signs agree", "cosine", "overlap", "‖ΔW a‖/‖W‖", "‖ΔW b‖
 
 
 def merge_blocks(report: "MergeReport") -> list[Block]:
-    """Show the version, what it was made from, and what a LoRA of limited rank lost."""
+    """Show the version, its parents, and what a LoRA of limited rank lost."""
     version, recipe = report.pushed.version, report.recipe
     settings = ", ".join(f"{name} {number(value)}" for name, value in recipe.parameters.items())
     parents = ", ".join(f"{number(p.weight)} x {p.ref}" for p in recipe.parents)
@@ -40,7 +40,7 @@ def merge_blocks(report: "MergeReport") -> list[Block]:
 
 
 def plan_blocks(plan: "MergePlan", *, top: int = _MOST_MODULES) -> list[Block]:
-    """Show what a merge would meet: by pair, then the weights whose signs agree least."""
+    """Show the forecast of a merge: by pair, then the weights whose signs agree least."""
     text = ", ".join(
         f"{number(weight)} x {version.ref}" for version, weight in zip(plan.parents, plan.weights, strict=True)
     )

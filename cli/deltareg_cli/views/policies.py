@@ -1,4 +1,4 @@
-"""Policies of channels: in short, as a difference, and rule by rule."""
+"""Policies of channels: summarised, as a difference, and rule by rule."""
 
 from collections.abc import Mapping, Sequence
 from typing import cast
@@ -10,7 +10,7 @@ from deltareg_cli.terminal.wording import count
 
 
 def policy_in_short(policy: Mapping[str, object]) -> str:
-    """Say in one line what a policy asks: `smoke, deep (30d), exact base, 1 approval`."""
+    """Summarise a policy in one line: `smoke, deep (30d), exact base, 1 approval`."""
     suites = [_suite(item) for item in _items(policy.get("suites"))]
     demands = suites if suites or "suites" not in policy else ["no suite"]
     for key, text in (
@@ -37,12 +37,12 @@ def policy_in_short(policy: Mapping[str, object]) -> str:
 
 
 def floors_in_short(floors: Sequence[ChannelFloor]) -> list[str]:
-    """Say in a line each what floors ask of a channel: `the server: 1 approval`."""
+    """Summarise each floor of a channel in a line: `the server: 1 approval`."""
     return [f"{floor.of}: {policy_in_short(floor.policy)}" for floor in floors]
 
 
 def change_blocks(change: PolicyChange, where: str, *, is_dry: bool) -> list[Block]:
-    """Show what a change of a policy changes, key by key."""
+    """Show a change of a policy, key by key."""
     if not change.is_changed:
         return [LinesBlock([[Cell(where, "name"), "has this policy already; nothing to do"]])]
     verb = "would be replaced" if is_dry else "was replaced"
@@ -50,7 +50,7 @@ def change_blocks(change: PolicyChange, where: str, *, is_dry: bool) -> list[Blo
 
 
 def floor_change_blocks(change: FloorChange, *, is_dry: bool) -> list[Block]:
-    """Show what a change of a floor changes, and which requests are stale by it."""
+    """Show a change of a floor, and which requests it makes stale."""
     if not change.is_changed:
         return [LinesBlock([[Cell(change.of, "name"), "asks this already; nothing to do"]])]
     verb = "would ask of every channel" if is_dry else "asks of every channel"
@@ -73,7 +73,7 @@ def _differences(before: Mapping[str, object], after: Mapping[str, object]) -> l
 
 
 def ruling_blocks(answer: GateAnswer) -> list[Block]:
-    """Show every rule of a channel for a version, met or unmet, with what was found."""
+    """Show every rule of a channel for a version, met or unmet, with the finding."""
     word = Cell("allowed", "good") if answer.allowed else Cell("not allowed", "bad")
     rows: list[tuple[str, Text | Sequence[Text]]] = []
     for rule in answer.rules:
@@ -89,7 +89,7 @@ def ruling_blocks(answer: GateAnswer) -> list[Block]:
 
 
 def unmet_lines(rules: Sequence[UnmetRule]) -> list[Sequence[Text]]:
-    """Show unmet rules, each with the command that would change it, a line below."""
+    """Show unmet rules, each with the command that would change it on the next line."""
     lines: list[Sequence[Text]] = []
     for rule in rules:
         lines.append([Cell(f"  {rule.rule}:", "bad"), rule.message])

@@ -1,4 +1,4 @@
-"""What a policy, a suite or a freeze lets through, or takes for granted, said to who wrote it."""
+"""Warns the author of a policy, suite or freeze of what it lets through or assumes."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -11,14 +11,14 @@ from deltareg_cli.terminal.wording import clean
 
 
 def warn_of_policy(invocation: Invocation, wanted: Mapping[str, object]) -> list[str]:
-    """Warn of what a policy asks for too little; gives the sentences."""
+    """Warn of what a policy asks too little of; returns the sentences."""
     warnings = list(_of_suites(invocation, wanted.get("suites")))
     _note(invocation, warnings)
     return warnings
 
 
 def warn_of_idle_suites(invocation: Invocation, suites: object) -> list[str]:
-    """Warn of suites that every version passes; gives the sentences."""
+    """Warn of suites that every version passes; returns the sentences."""
     warnings = list(_of_suites(invocation, suites)) if suites else []
     _note(invocation, warnings)
     return warnings
@@ -31,13 +31,13 @@ def warn_of_suite(invocation: Invocation, suite: SuiteInfo) -> None:
 
 
 def warn_of_time(invocation: Invocation, text: str | None) -> None:
-    """Say how a time without a zone was taken."""
+    """Warn how a time without a zone was read."""
     if text is not None and (taken := _as_utc(text)):
         _note(invocation, [f"{text} names no zone and is taken as UTC: {taken}"])
 
 
 def is_judging(suite: SuiteInfo) -> bool:
-    """Whether a suite has a check that a version can fail."""
+    """Return whether a suite has a check that a version can fail."""
     return any(judges(one.check, has_threshold=bool(one.threshold)) for one in suite.checks)
 
 
@@ -58,7 +58,7 @@ def _of_suites(invocation: Invocation, suites: object) -> Iterator[str]:
 
 
 def _as_utc(text: str) -> str:
-    """Give a time that names no zone as it is taken; nothing where it names one, or is no time."""
+    """Return a time without a zone as UTC; empty where it names a zone, or is no time."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

@@ -7,7 +7,7 @@ from deltareg_cli.terminal.blocks import Cell, LinesBlock, Text, tone_word
 
 
 def problem_lines(problems: Sequence[Problem]) -> LinesBlock:
-    """Show each problem with its tensor, and once below those that share it, what to do."""
+    """Show each problem with its tensor; the fix appears once, below the problems that share it."""
     lines: list[Text | Sequence[Text]] = []
     for n, problem in enumerate(problems):
         where = Cell(f"[{problem.tensor}]" if problem.tensor else "", "dim")

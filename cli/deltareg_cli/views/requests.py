@@ -1,4 +1,4 @@
-"""Requests: who wants what, who agreed, what is still missing."""
+"""Requests: who opened them, who agreed, what is still missing."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -42,7 +42,7 @@ def request_blocks(request: RequestInfo, *, now: datetime) -> list[Block]:
 
 
 def request_table(requests: Sequence[RequestInfo], *, now: datetime) -> TableBlock:
-    """Show requests as rows."""
+    """Build the table of requests."""
     columns = [
         Column("id", is_number=True),
         Column("state"),
@@ -70,7 +70,7 @@ def request_table(requests: Sequence[RequestInfo], *, now: datetime) -> TableBlo
 
 
 def progress_of(request: RequestInfo) -> str:
-    """Say in a line how far a request is."""
+    """Describe in one line how far a request is."""
     if request.state != "open":
         return f"{request.state} by {request.decided_by}" if request.decided_by else request.state
     if request.missing:
@@ -86,7 +86,7 @@ def _setbacks(request: RequestInfo, now: datetime) -> list[str]:
 
 
 def _other(line: str, request: RequestInfo) -> str:
-    """Name a line where it is another one; servers of before leave it out."""
+    """Name the request's line where it is another one; older servers leave it out."""
     return "" if line == request.line else line
 
 

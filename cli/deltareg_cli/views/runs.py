@@ -1,4 +1,4 @@
-"""Runs that wait or are under way, their logs, and who works."""
+"""Runs that wait or are under way, their logs, and the workers."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ START_ONE = "deltareg worker run"
 
 
 def standing(run: RunInfo) -> str:
-    """Say in a few words how a run stands: `queued, 3 before it`, `running on gpu-7`."""
+    """Describe the state of a run: `queued, 3 before it`, `running on gpu-7`."""
     if run.state == "running" and run.worker:
         return f"running on {run.worker}"
     if run.state != "queued":
@@ -29,13 +29,13 @@ def standing(run: RunInfo) -> str:
 
 
 def explain_unserved(run: RunInfo) -> str:
-    """Say why a run goes on waiting, and what to do; nothing where a worker can take it."""
+    """Explain why a run keeps waiting, and what to do; empty where a worker can take it."""
     is_own = run.labels.get("worker", "").startswith(OWN)
     return f"{run.unserved}; start one: {START_ONE}" if run.unserved and not is_own else ""
 
 
 def check_cells(check: CheckResult) -> list[Text]:
-    """Show the outcome of a check on a line."""
+    """Format the outcome of a check on a line."""
     word = tone_word(check.verdict)
     detail = f"{check.code}: {check.detail}" if check.code else check.detail
     return [
@@ -47,7 +47,7 @@ def check_cells(check: CheckResult) -> list[Text]:
 
 
 def log_cells(line: LogLine) -> list[Text]:
-    """Show a line of a log, with the time of day in UTC."""
+    """Format a line of a log, with the time of day in UTC."""
     at = Cell(_time_of_day(line.at), "dim")
     if line.check is not None:
         return [at, *check_cells(line.check)]
@@ -57,7 +57,7 @@ def log_cells(line: LogLine) -> list[Text]:
 
 
 def queue_table(runs: Sequence[RunInfo], *, now: datetime) -> TableBlock:
-    """Show the runs under way and those that wait, the next one first."""
+    """Build the table of the runs under way and waiting, the next one first."""
     columns = [
         Column("place", is_number=True),
         Column("id"),
@@ -83,7 +83,7 @@ def queue_table(runs: Sequence[RunInfo], *, now: datetime) -> TableBlock:
 
 
 def worker_table(workers: Sequence[WorkerInfo], *, now: datetime) -> TableBlock:
-    """Show workers, their labels, and what each of them runs."""
+    """Build the table of workers, their labels, and what each of them runs."""
     columns = [Column("worker"), Column("state"), Column("runs"), Column("asked"), Column("offers", is_prose=True)]
     rows: list[list[Text]] = [
         [

@@ -13,7 +13,7 @@ from deltareg_cli.terminal.wording import moment, short
 
 
 def signature_table(found: Sequence[ReferrerInfo], *, now: datetime) -> TableBlock:
-    """Show who signed a version."""
+    """Build the table of a version's signers."""
     columns = [
         Column("digest"),
         Column("signed by"),
@@ -36,7 +36,7 @@ def signature_table(found: Sequence[ReferrerInfo], *, now: datetime) -> TableBlo
 
 
 def attestation_table(found: Sequence[ReferrerInfo], *, now: datetime) -> TableBlock:
-    """Show what others attest about a version."""
+    """Build the table of attestations about a version."""
     columns = [
         Column("digest"),
         Column("says"),
@@ -58,7 +58,7 @@ def attestation_table(found: Sequence[ReferrerInfo], *, now: datetime) -> TableB
 
 
 def referrer_blocks(info: ReferrerInfo, *, now: datetime) -> list[Block]:
-    """Show one of them."""
+    """Show one signature or attestation."""
     return [
         TitleBlock(info.signed_by, info.form),
         FactsBlock(
@@ -75,7 +75,7 @@ def referrer_blocks(info: ReferrerInfo, *, now: datetime) -> list[Block]:
 
 
 def files_proof_blocks(proofs: Sequence[FilesProof]) -> list[Block]:
-    """Show what signatures have shown."""
+    """Show the results of verified signatures."""
     blocks: list[Block] = []
     for proof in proofs:
         blocks += [
@@ -94,7 +94,7 @@ def files_proof_blocks(proofs: Sequence[FilesProof]) -> list[Block]:
 
 
 def signer_blocks(key: SignerKey) -> list[Block]:
-    """Show how a key is named."""
+    """Show the name of a key."""
     return [
         TitleBlock(key.path, "made" if key.is_new else ""),
         FactsBlock([("named", Cell(key.named, "name")), ("public", key.public)]),
@@ -102,7 +102,7 @@ def signer_blocks(key: SignerKey) -> list[Block]:
 
 
 def revoked_table(found: Sequence[RevokedSigner], *, now: datetime) -> TableBlock:
-    """Show whose signatures count no more."""
+    """Build the table of the revoked signers."""
     columns = [Column("key"), Column("revoked"), Column("because", is_prose=True)]
     rows: list[list[Text]] = [
         [Cell(one.keyid, "name"), f"{moment(one.revoked_at, now=now)} by {one.revoked_by}", one.reason] for one in found
@@ -111,7 +111,7 @@ def revoked_table(found: Sequence[RevokedSigner], *, now: datetime) -> TableBloc
 
 
 def show_proofs(invocation: Invocation, proofs: Sequence[FilesProof]) -> None:
-    """Print what signatures have shown."""
+    """Print the results of verified signatures."""
     items = [fields(proof, "subject", "signed_by", "digest") for proof in proofs]
     document = items_fields(items)
     digests = [proof.digest for proof in proofs]
@@ -119,7 +119,7 @@ def show_proofs(invocation: Invocation, proofs: Sequence[FilesProof]) -> None:
 
 
 def write_body(invocation: Invocation, found: ReferrerBody, out: Path | None) -> None:
-    """Write what was signed into a file, or print it."""
+    """Write a signed body into a file, or print it."""
     if out is not None:
         out.write_bytes(found.body.encode())
         invocation.output.note(f"wrote {found.digest} to {out}")

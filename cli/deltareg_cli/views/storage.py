@@ -1,4 +1,4 @@
-"""What is stored and what was saved, as an account and as rows that fit the terminal."""
+"""What is stored and what was saved, as a balance and as rows that fit the terminal."""
 
 from collections.abc import Callable, Sequence
 
@@ -23,7 +23,7 @@ _DROPPED_FIRST = ("versions", "ratio", "entropy", "dedup", "reference")
 
 
 def storage_blocks(report: StorageReport, surface: DrawingSurface) -> list[Block]:
-    """Show a report: the account, what lies in the store, then the parts and the kinds."""
+    """Show a report: the balance, the content of the store, then the parts and the kinds."""
     blocks: list[Block] = [TitleBlock(report.name or report.of, _contents(report.total))]
     blocks.append(_account(report.total))
     if report.store is not None:
@@ -40,7 +40,7 @@ def _contents(figures: StorageFigures) -> str:
 
 
 def _account(figures: StorageFigures) -> TableBlock:
-    """Show how the logical bytes became those that are stored."""
+    """Show how the logical bytes became the stored ones."""
     lines: list[tuple[str, Cell, int]] = [
         ("", Cell("logical", "strong"), figures.logical_bytes),
         ("-", Cell("saved by references"), figures.saved_by_references),

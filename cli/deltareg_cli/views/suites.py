@@ -9,7 +9,7 @@ from deltareg_cli.terminal.wording import moment, short
 
 
 def suite_table(suites: Sequence[SuiteInfo], *, now: datetime) -> TableBlock:
-    """Show suites as rows."""
+    """Build the table of suites."""
     columns = [
         Column("suite"),
         Column("version"),
@@ -74,7 +74,7 @@ def _check_table(checks: Sequence[SuiteCheck]) -> TableBlock:
 
 
 def _must_be(check: SuiteCheck) -> str:
-    """Say what a check asks: `at least promoted -0.02, beside best of 5 too; 100 samples first`."""
+    """Describe what a check asks: `at least promoted -0.02, beside best of 5 too; 100 samples first`."""
     text = check.threshold
     if check.reference:
         text += f", beside {check.reference} too"

@@ -45,7 +45,7 @@ def verdict_blocks(verdict: VerdictInfo, *, now: datetime) -> list[Block]:
 
 
 def check_table(checks: list[CheckResult]) -> TableBlock:
-    """Show checks as rows."""
+    """Build the table of checks."""
     columns = [
         Column("check"),
         Column("verdict"),
@@ -71,7 +71,7 @@ def check_table(checks: list[CheckResult]) -> TableBlock:
 
 
 def verdict_table(verdicts: list[VerdictInfo], *, now: datetime) -> TableBlock:
-    """Show verdicts as rows, newest first."""
+    """Build the table of verdicts, newest first."""
     columns = [
         Column("id"),
         Column("ref"),
@@ -97,7 +97,7 @@ def verdict_table(verdicts: list[VerdictInfo], *, now: datetime) -> TableBlock:
 
 
 def outcome_of_verdict(verdict: VerdictInfo) -> Cell:
-    """Show what was found; a pass that warns says so."""
+    """Return the outcome; a pass with warnings says so."""
     warnings = [check for check in verdict.checks if check.verdict == "warn"]
     if verdict.verdict != "pass" or not warnings:
         return tone_word(verdict.verdict)
@@ -105,7 +105,7 @@ def outcome_of_verdict(verdict: VerdictInfo) -> Cell:
 
 
 def _continuation(verdict: VerdictInfo) -> Text:
-    """Say what makes up for what was skipped, where a waiver of what failed is worth nothing."""
+    """Describe the run that makes up for the skipped checks, or how to queue one."""
     if verdict.continuation:
         return f"run {verdict.continuation}"
     is_waived = any(waiver.stands for waiver in verdict.waivers)
@@ -115,7 +115,7 @@ def _continuation(verdict: VerdictInfo) -> Text:
 
 
 def told_waiver(waiver: Waiver, *, now: datetime) -> str:
-    """Say a waiver: `perplexity for prod, ends in 30 days, by ada: known`."""
+    """Describe a waiver: `perplexity for prod, ends in 30 days, by ada: known`."""
     where = f" for {waiver.channel}" if waiver.channel else ""
     what = f"{waiver.check}{where}, ends {moment(waiver.expires_at, now=now)}"
     if not waiver.stands:
@@ -151,7 +151,7 @@ def _list_failed(verdict: VerdictInfo) -> list[str]:
 
 
 def run_blocks(run: RunInfo, *, now: datetime) -> list[Block]:
-    """Show a run that has no verdict: not yet, or because it is of another kind."""
+    """Show a run without a verdict: not yet, or because it is of another kind."""
     return [
         TitleBlock(run.ref or run.base, _task(run)),
         FactsBlock(

@@ -18,7 +18,7 @@ _PROOFS: dict[ProofState | None, Cell] = {
 
 
 def version_blocks(version: VersionInfo, *, now: datetime, card: CardInfo | None = None) -> list[Block]:
-    """Show one version whole."""
+    """Show one version in full."""
     rows: list[tuple[str, Text | Sequence[Text]]] = [
         ("kind", kind_of(version)),
         ("base", [Cell(version.base.name, "name"), Cell(short(version.base.root), "dim")]),
@@ -43,7 +43,7 @@ def version_blocks(version: VersionInfo, *, now: datetime, card: CardInfo | None
 
 
 def revocation_blocks(version: VersionInfo) -> list[Block]:
-    """Show whether a version is revoked, and which channels serve it all the same."""
+    """Show whether a version is revoked, and which channels serve it nevertheless."""
     state = "revoked" if version.is_revoked else "not revoked"
     return [
         TitleBlock(version.ref, state),
@@ -57,7 +57,7 @@ def revocation_blocks(version: VersionInfo) -> list[Block]:
 
 
 def version_table(versions: Sequence[VersionInfo], *, now: datetime, if_empty: str = NO_VERSIONS) -> TableBlock:
-    """Show versions as rows."""
+    """Build the table of versions."""
     columns = [
         Column("version"),
         Column("kind"),
@@ -93,12 +93,12 @@ def version_table(versions: Sequence[VersionInfo], *, now: datetime, if_empty: s
 
 
 def label_words(labels: Mapping[str, str]) -> str:
-    """Write labels on a line, as the command line takes them."""
+    """Format labels on a line, as the command line takes them."""
     return " ".join(f"{key}={text}" if text else key for key, text in sorted(labels.items()))
 
 
 def verdict_of(version: VersionInfo) -> Cell:
-    """Name a version's verdict, or what makes it count no more."""
+    """Name a version's verdict, or the reason why it counts no more."""
     if version.is_deleted:
         return tone_word("deleted")
     if version.is_revoked or version.proof == "corrupt":
@@ -111,14 +111,14 @@ def verdict_of(version: VersionInfo) -> Cell:
 
 
 def outcome_of(version: VersionInfo) -> Cell:
-    """Name a verdict; a pass that warns says so."""
+    """Name a verdict; a pass with warnings says so."""
     if version.verdict == "pass" and version.has_warnings:
         return Cell("pass, warns", "warn")
     return tone_word(version.verdict)
 
 
 def _verdict(version: VersionInfo) -> Cell:
-    """Say what a version's verdict is, or why there is none and what would bring it."""
+    """Describe a version's verdict, or why there is none and how to get one."""
     if version.verdict:
         return outcome_of(version)
     if not version.superseded_by:
@@ -128,12 +128,12 @@ def _verdict(version: VersionInfo) -> Cell:
 
 
 def proof_cell(proof: ProofState | None) -> Cell:
-    """Say what is known of stored bytes; nothing where an older server does not tell."""
+    """Describe the proof of stored bytes; empty where an older server does not report it."""
     return _PROOFS.get(proof, Cell(""))
 
 
 def signers_of(version: VersionInfo) -> list[Text]:
-    """Name who signed a version's files; what a revoked signer signed counts for nothing."""
+    """Name the signers of a version's files; a revoked signer counts for nothing."""
     return [
         Cell(f"{info.signed_by} (revoked)", "bad") if info.revoked else info.signed_by for info in version.signatures
     ]
@@ -146,7 +146,7 @@ def kind_of(version: VersionInfo) -> str:
 
 
 def sizes_of(version: VersionInfo) -> str:
-    """Say what a version takes, as files and as stored."""
+    """Describe the sizes of a version, as files and as stored."""
     return f"{size(version.logical_bytes)}, stored in {size(version.stored_bytes)}"
 
 

@@ -1,4 +1,4 @@
-"""What passed with a warning, said to whoever lets a version on."""
+"""Warns whoever promotes or deploys a version that passed with warnings."""
 
 from collections.abc import Sequence
 
@@ -9,10 +9,9 @@ from deltareg_cli.terminal.wording import clean, number
 
 
 def warn_of(invocation: Invocation, ref: str) -> list[str]:
-    """Warn of what the verdicts about a version warn of; gives the sentences.
+    """Print the warnings of a version's verdicts, and return the sentences.
 
-    It stands beside an answer that is there already, so a server that has gone away since is no
-    failure.
+    The main answer is there already, so a server that has gone away since is no failure.
     """
     try:
         warnings = warnings_of(invocation.client.verdicts.list(ref).items)
@@ -24,7 +23,7 @@ def warn_of(invocation: Invocation, ref: str) -> list[str]:
 
 
 def warnings_of(verdicts: Sequence[VerdictInfo]) -> list[str]:
-    """Say what the newest verdict that counts of each suite warns of; they come newest first."""
+    """Return the warnings of the newest counting verdict of each suite; `verdicts` come newest first."""
     newest = {verdict.suite: verdict for verdict in reversed(verdicts) if verdict.counts}
     return [
         f"suite {suite}: {_describe_check(check)}"

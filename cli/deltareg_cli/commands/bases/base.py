@@ -273,7 +273,7 @@ def fingerprint(invocation: Invocation, path: Path) -> None:
 
 
 def base_table(found: Sequence[BaseInfo], *, now: datetime) -> TableBlock:
-    """Show bases as rows."""
+    """Build the table of bases."""
     columns = [
         Column("base"),
         Column("type"),
@@ -372,7 +372,7 @@ def _identity(base: BaseInfo) -> list[Text]:
 
 
 def _parts(parts: Mapping[str, str]) -> list[tuple[str, Text]]:
-    """Show the digests of a base's parts; that of its tensors is the root."""
+    """Describe the digests of a base's parts; the digest of its tensors is the root."""
     others = {name: digest for name, digest in parts.items() if name != "tensors"}
     return [(name.replace("_", " "), Cell(short(digest), "dim")) for name, digest in others.items()]
 

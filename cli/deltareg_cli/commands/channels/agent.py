@@ -200,7 +200,7 @@ def run(
 
 
 def _llama(invocation: Invocation, engine: str, base: Path | None, restart: str | None) -> "LlamaOptions | None":
-    """Take what llama.cpp needs: how a version is converted for it, by the base's own names."""
+    """Read the options of llama.cpp: how to convert a version for it, by the base's own tensor names."""
     from deltareg.client.follow.llamacpp_engine import LlamaOptions, token_of_llama
 
     if engine != "llamacpp":
@@ -217,7 +217,7 @@ def _llama(invocation: Invocation, engine: str, base: Path | None, restart: str 
 
 
 def _commands(list_: str | None, load: str | None, unload: str | None) -> "ExecCommands | None":
-    """Take all three commands, or none."""
+    """Return all three commands, or None where none is given."""
     from deltareg.client.follow.exec_server import ExecCommands
 
     if list_ is None or load is None or unload is None:
@@ -228,10 +228,10 @@ def _commands(list_: str | None, load: str | None, unload: str | None) -> "ExecC
 
 
 def _between_runs(every_s: float) -> float:
-    """Check how often somebody starts an agent that ends by itself.
+    """Check the interval at which somebody starts an agent that ends by itself.
 
     Raises:
-        InvalidInput: More seldom than the registry waits for a report, or never.
+        InvalidInput: It is not positive, or longer than the registry waits for a report.
     """
     if not 0 < every_s <= MOST_BETWEEN_S:
         raise InvalidInput("an agent reports once an hour at least", fix="--every 1h, and have it run so often")

@@ -229,7 +229,7 @@ def clear(invocation: Invocation, line: str, name: str, version: int, *, reason:
 
 
 def _place(line: str, name: str | None) -> tuple[str, str]:
-    """Take `ns/name channel` or `ns/name@channel`."""
+    """Parse `ns/name channel` or `ns/name@channel`."""
     ref = Ref.parse(line)
     if (ref.channel is None) == (name is None):
         raise InvalidInput("name one channel", fix="write `me/chat prod` or `me/chat@prod`; see channel ls")

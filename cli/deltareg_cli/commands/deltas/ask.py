@@ -92,10 +92,10 @@ def ask(
 
 
 def _check(refs: tuple[str, ...], prompt: str) -> None:
-    """Refuse what a hurried hand forgot: the version, the quotes.
+    """Refuse a call that lacks the version or the quotes around the prompt.
 
     Raises:
-        InvalidInput: It says what is missing.
+        InvalidInput: Something is missing; the message says what.
     """
     if not refs:
         raise InvalidInput(

@@ -65,7 +65,7 @@ def convert(invocation: Invocation, path: Path, *, out: Path | None, to: str | N
 
 
 def _target(out: Path | None, to: str | None) -> tuple[Path, str]:
-    """Tell the new folder from the layout; `--to` alone is the folder, unless it is a layout."""
+    """Return the new folder and the layout; `--to` alone is the folder, unless it is a layout."""
     if out is None and to is None:
         raise InvalidInput("where the new folder goes is not said", fix="--out DIR")
     if out is None:
@@ -79,7 +79,7 @@ def _target(out: Path | None, to: str | None) -> tuple[Path, str]:
 
 
 def convert_answer(report: "ConvertReport") -> CommandResult:
-    """Show what became of what."""
+    """Show what the conversion did to each part of the delta."""
     sizes = f"{size(report.size_bytes)}, from {size(report.source_bytes)}"
     blocks: list[Block] = [
         TitleBlock(str(report.path)),

@@ -177,7 +177,7 @@ def _check(a: str, b: str, *, mode: str, inputs: tuple[Path | None, str | None])
 
 
 def _answer(report: "DiffReport | None", found: Fields | None, *, is_markdown: bool) -> CommandResult:
-    """Show what they are, and below it what they do."""
+    """Show what the two versions are, and below it what they do."""
     behavior = None if found is None else behavior_answer(found, is_markdown=is_markdown)
     if report is None:
         assert behavior is not None  # every mode is one of the two, or both

@@ -147,7 +147,7 @@ def show(invocation: Invocation, path: Path) -> None:
 
 
 def _base_folder(invocation: Invocation, base: str) -> Path:
-    """Give the folder of a base: the one that is named, or where its bytes are on this machine."""
+    """Return the folder of a base: the one that `base` names, or where its bytes are on this machine."""
     if Path(base).is_dir():
         return Path(base).absolute()
     with invocation.client.bases.fetch(base) as opened:

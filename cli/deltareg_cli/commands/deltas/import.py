@@ -34,7 +34,7 @@ def import_() -> None:
 
 
 def _add_push_options(body: Body) -> Body:
-    """Give a command what each of them says of the version."""
+    """Add the options that describe the version, which all import commands share."""
     for decorate in (
         option(
             "--label",
@@ -174,7 +174,7 @@ def _push(
     parents: tuple[str, ...],
     labels: dict[str, str],
 ) -> None:
-    """Push what was brought, and show the version."""
+    """Push the imported folder, and show the version."""
     from deltareg_cli.commands.deltas.push import push_answer, told_of_push  # brings NumPy
 
     client = invocation.client

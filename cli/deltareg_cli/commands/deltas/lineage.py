@@ -64,7 +64,7 @@ def lineage(invocation: Invocation, ref: str, *, up: bool, down: bool, depth: in
 
 
 def _graph(answer: LineageAnswer) -> Graph:
-    """Give every version and base once, and every edge, those above first."""
+    """Return every version and base once, and every edge, those above first."""
     edges = {(e.parent, e.child, e.relation): e for e in (*answer.up, *answer.down)}.values()
     names = dict.fromkeys([answer.ref, *(name for e in edges for name in (e.parent, e.child))])
     return Graph(

@@ -81,7 +81,7 @@ def lint(
 
 
 def lint_answer(report: "LintReport", path: Path, *, engines: Sequence[str] = ()) -> CommandResult:
-    """Show what was found; of engines those that were named, or all."""
+    """Show the report; of engines the requested ones, or all."""
     verdicts = [each for each in report.servable if not engines or each.engine in engines]
     accepting = [each for each in verdicts if each.is_servable]
     others = [each for each in verdicts if not each.is_servable]
@@ -121,7 +121,7 @@ def _unreadable(path: Path, error: Refused) -> CommandResult:
 
 
 def _lines(judged: "Sequence[Servability]") -> str:
-    """Name engines in one line, each with what it takes or what is in the way."""
+    """Name engines in one line, each with what it accepts or what is in the way."""
     return "; ".join(
         f"{each.engine} ({', '.join(each.obstacles) or f'with {each.needs}'})"
         if each.obstacles or each.needs

@@ -80,17 +80,17 @@ def ls(
 
 
 def _check_namespace(invocation: Invocation, name: str, *, is_whole: bool) -> None:
-    """Make sure that a namespace of which nothing is listed is there.
+    """Check that a namespace with an empty list exists.
 
     Raises:
-        NotFound: It is not.
+        NotFound: It does not exist.
     """
     if is_whole or not invocation.client.lines.list(name, limit=1).items:
         raise NotFound(f"there is no namespace {name}", fix="deltareg ls")
 
 
 def line_table(lines: Sequence[LineInfo], *, if_empty: str = NO_LINES) -> TableBlock:
-    """Show lines as rows, with what their newest version is and what their channels serve."""
+    """Build the table of lines: what their newest version is, and what their channels serve."""
     columns = [
         Column("line"),
         Column("versions", is_number=True),

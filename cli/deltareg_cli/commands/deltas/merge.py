@@ -27,7 +27,7 @@ PARAMETERS, RECORD, VERIFICATION = "Parameters", "For the record", "Verification
 
 
 def parse_weights(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> list[tuple[str, float]]:
-    """Read `ns/name:v3=0.7` texts."""
+    """Parse texts of the form `ns/name:v3=0.7`."""
     weights: list[tuple[str, float]] = []
     for text in value:
         ref, _, weight = text.rpartition("=")

@@ -86,7 +86,7 @@ def pull(
 
 
 def _check_card(card: Path | None, to: Path | None) -> None:
-    """Keep the card out of the folder, which would be another delta with it."""
+    """Refuse a card inside the folder: with it, the folder would be another delta."""
     if card is not None and to is not None and to.resolve() in card.resolve().parents:
         raise InvalidInput(
             f"{card} lies in {to}, which would then be another delta", fix=f"write it beside: --card {to.name}-card.md"
@@ -103,7 +103,7 @@ def _told_trained(ref: str, variant: str) -> str:
 def show_pulled(
     invocation: Invocation, report: "PullReport | MaterializeReport", *, signed_by: Sequence[str] = ()
 ) -> None:
-    """Show where the bytes are now and where they came from, and warn of a revoked version."""
+    """Show where the bytes are now and where they came from; warn of a revoked version."""
     warn(invocation, report.ref, report.revocation)
     document = report.to_dict()
     if document.get("trained_on"):

@@ -246,7 +246,7 @@ def push(
 
 
 def _labels_of_run(invocation: Invocation, run_id: str | None) -> dict[str, str]:
-    """Give what a run of MLflow says of the version; nothing where none is named."""
+    """Return the labels that a run of MLflow brings; empty without a run."""
     if run_id is None:
         return {}
     from deltareg.integrations.mlflow_runs import read_run  # few name one
@@ -259,7 +259,7 @@ def _labels_of_run(invocation: Invocation, run_id: str | None) -> dict[str, str]
 
 
 def told_of_push(invocation: Invocation, report: "PushReport") -> None:
-    """Say what was left out of a push, and what is odd about it."""
+    """Note the files that a push left out, and what is odd about it."""
     if report.left_out:
         invocation.output.note(clean(_left_out(report.left_out)))
     for problem in report.warnings:
@@ -269,7 +269,7 @@ def told_of_push(invocation: Invocation, report: "PushReport") -> None:
 def _signing(
     sign: str | None, certificate: Path | None, chain: Sequence[Path], trust: Path | None
 ) -> "SigningCredentials | None":
-    """Give what the files are to be signed with; None where they are not."""
+    """Return what the files are to be signed with; None where they are not signed."""
     if sign is None and certificate is None and not chain:
         return None
     from deltareg.client.use_cases import signers  # brings what signs
@@ -278,12 +278,12 @@ def _signing(
 
 
 def _recorder(invocation: Invocation) -> LibraryRecorder | None:
-    """Give what records golden outputs on the way; None where the settings say never."""
+    """Return the recorder of golden outputs for this push; None where the settings forbid it."""
     return None if invocation.config.golden == "never" else LibraryRecorder(invocation)
 
 
 def _base_in_config(invocation: Invocation, path: Path) -> str:
-    """Give the base that the adapter's config names.
+    """Return the name of the base that the adapter's config names.
 
     Raises:
         InvalidInput: It names none, none that is known here, or more than one.
@@ -294,7 +294,7 @@ def _base_in_config(invocation: Invocation, path: Path) -> str:
 
 
 def _left_out(entries: Sequence[str]) -> str:
-    """Say in a line which files were left out, each reason once."""
+    """Format in one line which files were left out, each reason once."""
     by_reason: dict[str, list[str]] = {}
     for entry in entries:
         name, _, reason = entry.removesuffix(")").rpartition(" (")
@@ -304,7 +304,7 @@ def _left_out(entries: Sequence[str]) -> str:
 
 
 def _why_it_waits(invocation: Invocation, ref: str) -> str:
-    """Say why no worker takes the verification that the push queued; a script is not told."""
+    """Explain why no worker takes the queued verification; for scripts, return nothing."""
     if invocation.output.is_for_scripts or invocation.output.is_quiet:
         return ""
     try:
@@ -332,7 +332,7 @@ def _proof_now(invocation: Invocation, version: VersionInfo) -> ProofState | Non
 def push_answer(
     report: "PushReport", run: RunInfo | None, *, waits: str = "", proof: ProofState | None = None
 ) -> CommandResult:
-    """Show the version, what was sent, and its run if one was asked for."""
+    """Show the version, how much was sent, and the run if there is one."""
     version = report.version
     document = dict(report.to_dict())
     if proof is not None:
@@ -363,14 +363,14 @@ def push_answer(
 
 
 def _before(report: "PushReport") -> str:
-    """Say whether the version was there: with damaged bytes, it is healed by those that came."""
+    """Describe whether the version existed before, or had damaged bytes that this push has healed."""
     if report.created:
         return ""
     return "was there, its bytes were sent again" if report.uploaded_bytes else "was there already"
 
 
 def _golden(report: "PushReport") -> Cell:
-    """Say where the golden outputs come from, or why there are none."""
+    """Describe where the golden outputs come from, or why there are none."""
     if report.golden or not report.golden_missing:
         return Cell(report.golden)
     fix = "record them where it was trained, see: deltareg golden --help"

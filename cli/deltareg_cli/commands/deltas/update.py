@@ -51,7 +51,7 @@ def update(invocation: Invocation, folder: Path, *, to: str, plan: bool) -> None
 
 
 def update_answer(report: "UpdateReport") -> CommandResult:
-    """Show what travels, beside what a whole pull would take."""
+    """Show how much the update transfers, beside a whole pull."""
     needs_bytes = report.plan == "none" or report.fetched_bytes > 0
     facts = FactsBlock(
         [

@@ -34,7 +34,7 @@ _TONES: Mapping[str, Tone] = {"healed": "good", "push": "bad", "": "dim"}
 
 
 class _Asked(TypedDict):
-    """What was asked for."""
+    """The options of one call."""
 
     read_data: bool
     repair: bool

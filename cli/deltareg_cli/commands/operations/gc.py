@@ -85,7 +85,7 @@ def _show(invocation: Invocation, report: CollectReport, grace: float | None) ->
 
 
 def _waiting(invocation: Invocation, report: CollectReport) -> int:
-    """Count the bytes that the server's grace keeps yet."""
+    """Count the bytes that the server keeps until its grace is over."""
     whole = invocation.client.storage.collect(dry_run=True, grace_s=0.0)
     return max(0, whole.bytes - (report.bytes if report.dry_run else 0))
 

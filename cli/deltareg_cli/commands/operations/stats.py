@@ -66,7 +66,7 @@ def storage(invocation: Invocation, of: str | None, *, limit: int) -> None:
 
 
 def _document(report: StorageReport) -> dict[str, object]:
-    """Give the totals as fields of the document itself, then the store and the rows."""
+    """Return the totals as fields of the document itself, then the store and the rows."""
     return {
         "of": report.of,
         "name": report.name,

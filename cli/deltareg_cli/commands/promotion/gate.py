@@ -39,7 +39,7 @@ def gate() -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Waited:
-    """The runs that were waited for, by suite, and the error of the first that is not over."""
+    """The runs that the gate waited for, by suite, and the error of the first that is not over."""
 
     runs: dict[str, RunInfo]
     late: WaitTimeout | None = None
@@ -47,9 +47,9 @@ class _Waited:
 
 @dataclass(slots=True)
 class _Needless:
-    """Says, by asking every few seconds, whether a verdict that is waited for has come otherwise.
+    """Asks every few seconds whether the gate still needs the verdict of a suite.
 
-    Another run may have brought it: one that was queued for no channel, or by somebody else.
+    Another run may have brought it: one without a channel, or one that somebody else queued.
     """
 
     invocation: Invocation
@@ -58,7 +58,7 @@ class _Needless:
     asked_at: float = field(default_factory=time.monotonic)
 
     def __call__(self) -> bool:
-        """Whether the gate asks for no verdict of the suite any more."""
+        """Return whether the gate asks for no verdict of the suite any more."""
         if time.monotonic() < self.asked_at + _LOOK_S:
             return False
         answer = self.invocation.client.gate(self.before.ref, self.before.channel)
@@ -126,10 +126,10 @@ def check(
 
 
 def _write_summary(answer: GateAnswer, file: str) -> None:
-    """Write what the server signed.
+    """Write the summary that the server signed.
 
     Raises:
-        Misconfigured: It has no key, so it signs nothing.
+        Misconfigured: The server has no key, so it signs nothing.
     """
     if not answer.vsa:
         raise Misconfigured("the server does not sign its answers", fix="give it a key: DELTAREG_SIGNING_KEY")
@@ -137,7 +137,7 @@ def _write_summary(answer: GateAnswer, file: str) -> None:
 
 
 def _wait(invocation: Invocation, answer: GateAnswer, *, timeout_s: float) -> _Waited:
-    """Queue every missing verification, then wait for all of them within one time."""
+    """Queue every missing verification, then wait for all of them within one timeout."""
     deadline = time.monotonic() + timeout_s
     runs = {
         missing.suite: invocation.client.verify(
@@ -164,14 +164,14 @@ def _wait(invocation: Invocation, answer: GateAnswer, *, timeout_s: float) -> _W
 
 
 def _wait_for_proof(invocation: Invocation, answer: GateAnswer, *, timeout_s: float) -> None:
-    """Have the bytes proven, before which no verdict is made; the next answer tells of it."""
+    """Have the bytes proven, without which no verdict is made; the next answer reports the result."""
     client = invocation.client
     with suppress(WaitTimeout):
         client.runs.wait(client.runs.prove(answer.ref), timeout_s=min(timeout_s, _PROOF_S))
 
 
 def _status(answer: GateAnswer, waited: _Waited) -> ExitStatus:
-    """Give the status; a run that ended without a verdict could not judge, which is no pass."""
+    """Return the exit status; a run that ended without a verdict is inconclusive, never a pass."""
     if answer.allowed:
         return ExitStatus.DONE
     rules = [rule.rule for rule in answer.unmet]

@@ -94,7 +94,7 @@ def probe(
 
 
 def probe_answer(ref: str, out: Path, found: Mapping[str, object]) -> CommandResult:
-    """Show what was computed."""
+    """Show the computed outputs."""
     outputs = cast("dict[str, list[int]]", found["outputs"])
     effects = count(cast("int", found["effects"]), "effect")
     silent = len(cast("list[str]", found["silent"]))

@@ -120,10 +120,10 @@ def promote(
 
 
 def _exact(invocation: Invocation, ref: str, channel: str) -> str:
-    """Give the reference; for a bare line its newest version, if somebody says that it is meant.
+    """Return the exact reference; for a bare line its newest version, if the user confirms it.
 
     Raises:
-        InvalidInput: Nobody is there to say so.
+        InvalidInput: Nobody is there to confirm it.
     """
     if not Ref.parse(ref).is_bare:
         return ref
@@ -138,7 +138,7 @@ def _exact(invocation: Invocation, ref: str, channel: str) -> str:
 
 
 def _find_already_served(invocation: Invocation, ref: str, channel: str) -> MoveResult | None:
-    """Give a channel that serves the version already, as a move that moves nothing."""
+    """Return the move of a channel that serves the version already: it moves nothing."""
     version = invocation.client.show(ref)
     info = invocation.client.channels.show(str(Ref.parse(ref).line), channel)
     if info.digest != version.digest:
@@ -161,7 +161,7 @@ def _show_move(invocation: Invocation, move: MoveResult, line: str) -> None:
 
 
 def _show_request(invocation: Invocation, due: ApprovalDue) -> ExitStatus:
-    """Show the request that was opened instead: nothing has moved."""
+    """Show the request that the promotion opened instead: nothing has moved."""
     request = invocation.client.requests.show(due.request)
     invocation.output.show(request_answer(request, invocation))
     invocation.output.note(f"nothing has moved yet: {due.message}")

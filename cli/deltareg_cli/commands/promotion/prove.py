@@ -40,7 +40,7 @@ def prove(invocation: Invocation, ref: str, *, again: bool, wait: bool, timeout:
 
 
 def finish_proof(invocation: Invocation, run: RunInfo, *, wait: bool, timeout_s: float) -> None:
-    """Wait for a proof if that is wanted, show it, and end as it ended."""
+    """Wait for a proof if that is wanted, show it, and end with its status."""
     if wait:
         run = wait_for(invocation, run, timeout_s=timeout_s)
     invocation.output.show(run_answer(run, invocation))

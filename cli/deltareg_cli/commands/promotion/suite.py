@@ -142,7 +142,7 @@ def checks(invocation: Invocation) -> None:
 
 
 def _describe_parameter(name: str, value: str | int | None, words: Sequence[str]) -> str:
-    """Tell a parameter: what holds without it first, and the words that it may be instead."""
+    """Describe a parameter: its default first, then the words that it may be instead."""
     first = "(needed)" if value is None else str(value)
     others = [word for word in words if word != value]
     return f"{name} {'|'.join([first, *others])}"

@@ -166,7 +166,7 @@ def init(
 def _at_hand(
     invocation: Invocation, wanted: "DraftRequest", base: str | None, notes: list[str], *, is_wanted: bool
 ) -> Generator[dict[str, object], None, None]:
-    """Bring the line's versions and its base here, as far as they are there."""
+    """Bring the line's versions and its base to this machine, as far as they are available."""
     missing = missing_of("verify")
     if not is_wanted or missing:
         why = f"{', '.join(missing)} is not installed" if missing else "--no-run"
@@ -199,7 +199,7 @@ def _answer(
     *,
     gpu: str,
 ) -> Mapping[str, object]:
-    """Have a process prepare the samples and run the versions; nothing where that is not needed."""
+    """Have a process prepare the samples and run the versions; empty where neither is needed."""
     needs_base = bool(found.rows[0].image)
     if "base" not in request:
         if needs_base:
@@ -234,7 +234,7 @@ def _doing(versions: object) -> str:
 
 
 def _line(wanted: "DraftRequest", base: str | None) -> str:
-    """Write the line again that makes this suite."""
+    """Write the command line that makes this suite again."""
     words = ["deltareg", "suite", "init", str(wanted.line), "--data", str(wanted.data)]
     options = {
         "--task": wanted.task,

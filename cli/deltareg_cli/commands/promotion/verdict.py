@@ -101,7 +101,7 @@ def show(invocation: Invocation, named: str, *, envelope: bool) -> ExitStatus:
 
 
 def _find(invocation: Invocation, named: str) -> VerdictInfo:
-    """Find a verdict by its id, by that of its run, or as the newest about a version.
+    """Find a verdict by its id, by the id of its run, or as the newest about a version.
 
     Raises:
         NotFound: There is none.
@@ -171,14 +171,14 @@ def logs(invocation: Invocation, named: str, *, follow: bool) -> None:
 
 
 def _explain_dropped_log(run: RunInfo, dropped_at: str) -> str:
-    """Say that there was a log, and what is left."""
+    """Explain that the log was dropped, and what is left."""
     hint = "" if run.verdict is None else f"; what it found: deltareg verdict show {run.verdict.id}"
     when = dropped_at[:16].replace("T", " ")
     return f"its log was dropped on {when} UTC, long after its end{hint}"
 
 
 def _read(invocation: Invocation, run_id: str, take: Callable[[LogLine], None]) -> RunLog:
-    """Read a log to its end; gives the last page."""
+    """Read a log to its end, and return the last page."""
     page = invocation.client.runs.log(run_id)
     while page.items:
         for line in page.items:

@@ -68,7 +68,7 @@ def verify(invocation: Invocation, named: str, *, keys_file: str | None) -> Exit
 
 
 def _lines(invocation: Invocation, named: str) -> list[str]:
-    """Give the envelopes in a file, or those of a version."""
+    """Return the envelopes in a file, or those of a version."""
     path = Path(named)
     if path.is_file():
         text = path.read_text(encoding="utf-8", errors="replace").strip()

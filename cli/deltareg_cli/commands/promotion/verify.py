@@ -135,10 +135,10 @@ def verify(
 
 
 def _suite_meant(suite: str, *, is_fast: bool, channel: str | None) -> str:
-    """Give the suite that is asked for.
+    """Return the suite that the options mean.
 
     Raises:
-        InvalidInput: `--fast` is given beside what it excludes.
+        InvalidInput: `--fast` stands beside an option that it excludes.
     """
     if not is_fast:
         return suite
@@ -154,7 +154,7 @@ def _suite_meant(suite: str, *, is_fast: bool, channel: str | None) -> str:
 def _wait_and_report(
     invocation: Invocation, run: RunInfo, paths: ReportPaths, *, timeout_s: float, against: str
 ) -> RunInfo:
-    """Wait, and write the reports also when the time was over first."""
+    """Wait, and write the reports even when the time runs out first."""
     try:
         run = wait_for(invocation, run, timeout_s=timeout_s)
     except WaitTimeout:

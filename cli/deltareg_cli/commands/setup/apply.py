@@ -86,7 +86,7 @@ def _carry_out(invocation: Invocation, plan: "ApplyPlan", reason: str) -> None:
 
 
 def _check(invocation: Invocation, declared: "Declarations") -> ExitStatus:
-    """Look at suites as `suite lint` does; policies have been read already."""
+    """Check suites as `suite lint` does; the policies have been read already."""
     lines: list[Text] = []
     findings: list[dict[str, str]] = []
     for one in declared.suites:

@@ -131,7 +131,7 @@ def rm(
 
 
 def _read_names(namespace: str, principal: str | None, *, everywhere: bool) -> tuple[str | None, str]:
-    """Read the names of a line: two, or with --everywhere the principal alone."""
+    """Parse the arguments: namespace and principal, or with --everywhere the principal alone."""
     if everywhere and principal is not None:
         raise click.UsageError("with --everywhere only the principal is named")
     if everywhere:

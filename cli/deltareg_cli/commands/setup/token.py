@@ -151,7 +151,7 @@ def revoke(invocation: Invocation, token_id: int) -> None:
 
 
 def token_table(tokens: Sequence[TokenInfo], *, now: datetime) -> TableBlock:
-    """Show tokens as rows."""
+    """Build the table of tokens."""
     columns = [
         Column("id", is_number=True),
         Column("token"),

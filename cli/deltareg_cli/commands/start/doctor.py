@@ -43,7 +43,7 @@ LOOPBACK = ("http://127.", "http://localhost", "http://[::1]")
 
 @dataclass(frozen=True, slots=True)
 class DoctorFinding:
-    """What one look found."""
+    """The result of one check."""
 
     what: str
     state: Literal["ok", "note", "warn", "fail"]
@@ -88,7 +88,7 @@ def doctor(invocation: Invocation) -> ExitStatus:
 
 
 def _look(invocation: Invocation) -> Iterator[DoctorFinding]:
-    """Look at one thing after the other; what needs a thing that failed is not looked at."""
+    """Check one thing after the other; skip whatever needs a thing that failed."""
     yield DoctorFinding("deltareg", "ok", f"{__version__} on Python {platform.python_version()}")
     yield _kernel()
     for extra, what in (("server", "API"), ("verify", "worker")):

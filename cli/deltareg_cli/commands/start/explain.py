@@ -33,7 +33,7 @@ _INLINE = re.compile(r"`([^`]+)`")
 
 
 class CodeParam(click.ParamType[str]):
-    """A code; the shell is offered all of them."""
+    """A code; the shell completes it."""
 
     name = "code"
 
@@ -66,12 +66,12 @@ def explain(invocation: Invocation, code: str | None) -> None:
 
 
 def codes() -> list[str]:
-    """Give every code that has a page, sorted."""
+    """Return every code that has a page, sorted."""
     return sorted(errors.PROBLEM_CODES | set(errors.error_classes()))
 
 
 def page(code: str) -> str:
-    """Give the page of a code, in Markdown.
+    """Return the page of a code, in Markdown.
 
     Raises:
         NotFound: There is no such code.
@@ -84,7 +84,7 @@ def page(code: str) -> str:
 
 
 def status_of_code(code: str) -> ExitStatus:
-    """Give the exit status that a code leads to."""
+    """Return the exit status that a code leads to."""
     if code in errors.CHECK_CODES:
         return ExitStatus.GATE_FAILED
     if code in errors.NOTE_CODES:
@@ -95,7 +95,7 @@ def status_of_code(code: str) -> ExitStatus:
 
 
 def paint_page(text: str, surface: DrawingSurface) -> str:
-    """Write a page for a terminal: headings, code and names in tones instead of marks."""
+    """Render a page for a terminal: headings, code and names in tones instead of marks."""
     if not surface.is_terminal:
         return text
     lines: list[str] = []

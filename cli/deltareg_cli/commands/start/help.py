@@ -63,7 +63,7 @@ OUTPUT = (
 
 
 class TopicParam(click.ParamType[str]):
-    """A topic or a command; the shell is offered both."""
+    """A topic or a command; the shell completes both."""
 
     name = "topic"
 
@@ -100,7 +100,7 @@ def topics(ctx: click.Context, topic: Sequence[str]) -> None:
 
 
 def exit_codes(*, only: str | None = None) -> CommandResult:
-    """Show what each exit status says, or what one of them does.
+    """Show what each exit status means, or one of them.
 
     Raises:
         NotFound: There is no such status.
@@ -170,7 +170,7 @@ def _pairs(title: str, what: str, found: Sequence[tuple[str, str]]) -> CommandRe
 
 
 def _page_of(root: click.Context, words: Sequence[str]) -> str:
-    """Walk down the tree to a command and write its page."""
+    """Find a command in the tree and write its page."""
     ctx, node = root, root.command
     for word in words:
         child = node.get_command(ctx, word) if isinstance(node, click.Group) else None
