@@ -1,1 +1,1 @@
-"""A running base with a delta, and what is measured on it; torch lives in `torch_engine` alone."""
+"""A running base with a delta, and the measures taken on it; torch lives in `torch_engine` alone."""

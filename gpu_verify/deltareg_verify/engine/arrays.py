@@ -9,9 +9,10 @@ F32 = NDArray[np.float32]
 
 
 def largest_difference(a: Mapping[str, F32], b: Mapping[str, F32]) -> float:
-    """Give max |a - b| over all outputs; NaN where one is NaN, infinity where an output is missing.
+    """Return max |a - b| over all outputs; NaN where one is NaN, infinity where an output is missing.
 
-    Outputs that grew, as logits over added vocabulary rows do, are compared where both have values.
+    Outputs of different sizes, such as logits over added vocabulary rows, are compared where they
+    overlap.
     """
     if set(a) != set(b) or not a:
         return float("inf")
@@ -20,26 +21,26 @@ def largest_difference(a: Mapping[str, F32], b: Mapping[str, F32]) -> float:
 
 
 def spread_moved(a: Mapping[str, F32], b: Mapping[str, F32]) -> float:
-    """Say by how much of what it varies by an output moves: RMS(b - a) / deviation(a), the largest.
+    """Return RMS(b - a) / deviation(a), the largest over the outputs.
 
-    Infinity where an output is another one, or did not vary before.
+    Infinity where outputs cannot be compared, or one did not vary before.
     """
     return max((_measure_distance(a[name], b[name]) for name in a if name in b), default=float("inf"))
 
 
 def root_mean_square(outputs: Mapping[str, F32]) -> float:
-    """Give the root of the mean of squares over all values of all outputs."""
+    """Return the root of the mean of squares over all values of all outputs."""
     total = sum(float(np.sum(np.square(v, dtype=np.float64))) for v in outputs.values())
     return float(np.sqrt(total / max(1, sum(v.size for v in outputs.values()))))
 
 
 def find_overlap(a: F32, b: F32) -> tuple[slice, ...]:
-    """Give the part that two arrays of as many dimensions both have."""
+    """Return the part that two arrays of the same number of dimensions share."""
     return tuple(slice(min(one, other)) for one, other in zip(a.shape, b.shape, strict=True))
 
 
 def all_finite(values: F32) -> bool:
-    """Whether no value is NaN or infinite."""
+    """Return whether no value is NaN or infinite."""
     return bool(np.all(np.isfinite(values)))
 
 

@@ -1,4 +1,4 @@
-"""One version at hand for its checks: manifest, folder, base, account, engine, each made once."""
+"""One version at hand for its checks: manifest, folder, base, account, engine, each created once."""
 
 import math
 from collections import Counter
@@ -35,17 +35,17 @@ class DeltaFolder(Protocol):
 
     @property
     def path(self) -> Path:
-        """Where they are."""
+        """The folder's path."""
         ...
 
     @property
     def files(self) -> DeltaFiles:
-        """Sizes, headers and documents."""
+        """Sizes, headers and documents of the files."""
         ...
 
     @property
     def tensors(self) -> Mapping[str, Tensor]:
-        """By name; data is read when asked for."""
+        """The tensors by name; data is read on access."""
         ...
 
 
@@ -54,17 +54,17 @@ class BaseFiles(Protocol):
 
     @property
     def path(self) -> Path:
-        """Where they are."""
+        """The folder's path."""
         ...
 
     @property
     def view(self) -> BaseView:
-        """Names, shapes and configuration."""
+        """Names, shapes and configuration of the base."""
         ...
 
     @property
     def tensors(self) -> Mapping[str, Tensor]:
-        """By name; data is read when asked for."""
+        """The tensors by name; data is read on access."""
         ...
 
 
@@ -74,28 +74,29 @@ def texts_of(probe_set: ProbeSet) -> Samples:
 
 
 def no_task(probe_set: ProbeSet) -> LmTask:
-    """Say that the files of a task are not at hand."""
+    """Raise, because the files of a task are not at hand."""
     raise InvalidInput(f"the files of the task {probe_set.name} are not at hand")
 
 
 @dataclass(frozen=True, slots=True)
 class CaseParts:
-    """How a case gets what it is made of; each is called once, by the first check that needs it.
+    """How a case gets its parts; each is called once, by the first check that needs it.
 
     Attributes:
-        folder: Opens the delta. May raise `Refused`.
-        account: Accounts for its tensors. May raise `Refused`.
+        folder: Opens the delta; may raise `Refused`.
+        account: Accounts for its tensors; may raise `Refused`.
         engine: Brings base and effects together.
-        below: Folds the version that the base is, when its values were computed; else None.
-        samples: Reads a probe set. May raise `InvalidInput`.
-        task: Reads a probe set that is a task of lm-eval. May raise `InvalidInput`.
-        promoted: Gives the engine of the version that the suite compares with, from that of this
-            one; None when there is no such version.
-        references: The same of the other versions that it compares with, by how it names them.
-        names: What they are called, by how the suite names them; of one that is not there, why.
-        probes: Gives the general probes of the base; None draws them here.
-        figures: Gives the base's own figures on them, as they were worked out before in such
-            surroundings; None works them out here.
+        below: Folds the version that the base is, where its values were computed; else None.
+        samples: Reads a probe set; may raise `InvalidInput`.
+        task: Reads a probe set that is a task of lm-eval; may raise `InvalidInput`.
+        promoted: Returns the engine of the version that the suite compares with, from that of this
+            one; None without such a version.
+        references: The same for the other versions that it compares with, by the suite's name for
+            them.
+        names: What people call them, by the suite's name; for a missing one the reason.
+        probes: Returns the general probes of the base; None draws them here.
+        figures: Returns the base's own figures on them, as measured earlier in the same
+            surroundings; None measures them here.
     """
 
     folder: Callable[[], DeltaFolder]
@@ -114,7 +115,7 @@ class CaseParts:
 
 
 def base_figures(engine: DeltaEngine, probes: BaseProbes) -> Figures:
-    """Work out the figures of a base alone; what it says where it does not take its probes.
+    """Measure the figures of a base alone, or its reason where it does not take its probes.
 
     Raises:
         Inconclusive: The machine could not do it.
@@ -128,7 +129,7 @@ def base_figures(engine: DeltaEngine, probes: BaseProbes) -> Figures:
 
 
 class Case:
-    """What checks look at."""
+    """The version that checks look at."""
 
     def __init__(
         self, manifest: Manifest, base: BaseFiles, *, suite: Suite, parts: CaseParts, clock: Callable[[], float]
@@ -151,13 +152,13 @@ class Case:
         """The delta's folder.
 
         Raises:
-            Refused: It holds what no delta may hold.
+            Refused: It holds a file that no delta may hold.
         """
         return self._parts.folder()
 
     @cached_property
     def account(self) -> Account:
-        """Who consumes which tensor.
+        """The account: which effect consumes which tensor.
 
         Raises:
             Refused: The kind cannot read the delta at all.
@@ -166,7 +167,7 @@ class Case:
 
     @cached_property
     def folding(self) -> FoldedBase:
-        """The weights that the delta changes; what acts on activations is left aside."""
+        """The weights that the delta changes, folded; effects on activations are left out."""
         weights = [e for e in self.account.effects if isinstance(e, WeightUpdate)]
         network_class = self.account.network_class
         named_class = None if network_class is None or network_class.is_guess else network_class
@@ -180,15 +181,15 @@ class Case:
 
     @cached_property
     def evidence(self) -> Sequence[Problem]:
-        """What only the numbers show, read once: NaN, a copy of another base, odd values."""
+        """The problems that only the numbers show, read once: NaN, a copy of another base, odd values."""
         return examine(self.account, self.folder.tensors, self.base.tensors, self.folder.files)
 
     @cached_property
     def golden(self) -> GoldenOutputs | None:
-        """What the version was pushed with of its training and its outputs; None without.
+        """The golden outputs that the version was pushed with; None without.
 
         Raises:
-            Refused: The file holds something else.
+            Refused: The file holds something other than golden outputs.
         """
         if GOLDEN_FILE not in self.folder.files.sizes:
             return None
@@ -201,7 +202,7 @@ class Case:
 
     @cached_property
     def contradiction(self) -> str:
-        """A tensor of the base that is not what folding the version gives that it is; or empty."""
+        """The name of a base tensor that folding the version does not reproduce; empty if all agree."""
         below = self._parts.below
         return "" if below is None else contradiction(below(), self.base.tensors)
 
@@ -220,56 +221,56 @@ class Case:
 
     @cached_property
     def changes(self) -> Sequence[WeightChange]:
-        """How much the delta changes each weight; the base's values are read for it once."""
+        """How much the delta changes each weight; the base's values are read once for all."""
         return self.engine.changes()
 
     @cached_property
     def fired(self) -> FiredEffects:
-        """What took part in one attached forward on the probe."""
+        """Which effects took part in one attached forward on the probe."""
         return self.engine.find_fired()
 
     @cached_property
     def promoted(self) -> DeltaEngine | None:
-        """The engine of the version that the suite compares with; None when there is none."""
+        """The engine of the version that the suite compares with; None without one."""
         give = self._parts.promoted
         return None if give is None else give(self.engine)
 
     def reference(self, name: str) -> DeltaEngine | None:
-        """Give the engine of another version that the suite compares with; None without one."""
+        """Return the engine of another version that the suite compares with; None without one."""
         if name not in self._references:
             give = self._parts.references.get(name)
             self._references[name] = None if give is None else give(self.engine)
         return self._references[name]
 
     def describe_rival(self, name: str) -> str:
-        """Say in words what a suite compares with."""
+        """Describe in words what a suite compares with."""
         otherwise = {"promoted": "the promoted version", "": "the base", "base": "the base"}
         return self._parts.names.get(name) or otherwise.get(name, name)
 
     def why_no_reference(self, name: str) -> str:
-        """Say why there is no such version."""
+        """Explain why there is no such version."""
         return self._parts.names.get(name) or f"there is no {name} to compare with"
 
     def samples(self, name: str) -> Samples:
-        """Give a probe set of the suite.
+        """Return a probe set of the suite.
 
         Raises:
-            InvalidInput: Its file is not what its name says.
+            InvalidInput: Its content does not match its file name.
         """
         if name not in self._samples:
             self._samples[name] = self._parts.samples(self.suite.sets[name])
         return self._samples[name]
 
     def task(self, name: str) -> LmTask:
-        """Give a probe set of the suite that is a task of lm-eval.
+        """Return a probe set of the suite that is a task of lm-eval.
 
         Raises:
-            InvalidInput: It is none, or its data is not what it asks for.
+            InvalidInput: It is no such task, or its data does not fit it.
         """
         return self._parts.task(self.suite.sets[name])
 
     def outputs(self, state: State) -> Outputs:
-        """Give the outputs of one forward on the probe; the same forward for every check."""
+        """Return the outputs of one forward on the probe; all checks share the same forward."""
         if state not in self._outputs:
             self._outputs[state] = self.engine.outputs(state)
         return self._outputs[state]
@@ -283,9 +284,9 @@ class Case:
         return draw(str(self.base.view.root), self.base.view.config)
 
     def figures(self, state: State) -> Figures:
-        """Give the figures of the network on the base's general probes.
+        """Return the figures of the network on the base's general probes.
 
-        Those of the base are asked for first: what it has not, or does not do, is asked of nobody.
+        The base is measured first: figures that it lacks are measured for no version.
         """
         if state not in self._figures:
             is_base = state == "base"

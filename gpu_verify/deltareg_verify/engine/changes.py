@@ -1,4 +1,4 @@
-"""How measures change from one version to another, on the same samples: value, interval and n.
+"""How measures change from one version to another on the same samples: value, interval and n.
 
 The checks and the comparison of two versions both take them from here.
 """
@@ -23,7 +23,7 @@ _PAIR_SCORES = "logits_per_image"
 
 @dataclass(frozen=True, slots=True)
 class EngineSide:
-    """One of two that are compared: an engine, and the state in which it runs."""
+    """One of the two versions to compare: an engine, and the state in which it runs."""
 
     engine: DeltaEngine
     state: State
@@ -31,15 +31,15 @@ class EngineSide:
 
 @dataclass(frozen=True, slots=True)
 class MeasureChange:
-    """A measure of two versions.
+    """A measure of two versions, and its change.
 
     Attributes:
-        a: Of the one before.
-        b: Of the one after.
-        change: From a to b.
+        a: The measure of the version before.
+        b: The measure of the version after.
+        change: The change from a to b.
         is_factor: Whether the change is b / a; else it is b - a.
-        is_alike: Whether the two count the same things, so that a and b may be set side by side.
-        at: Gives the interval of the change with a tail on each side; None where only that of
+        is_alike: Whether both count the same things, so that a and b may stand side by side.
+        at: Returns the interval of the change for a tail on each side; None where only that of
             `change` is known.
     """
 
@@ -52,17 +52,17 @@ class MeasureChange:
 
     @property
     def is_decided(self) -> bool:
-        """Whether the interval of the change leaves out that there is none."""
+        """Whether the interval of the change leaves out the value of no change."""
         nothing = 1.0 if self.is_factor else 0.0
         return self.is_alike and not self.change.low <= nothing <= self.change.high
 
     @property
     def beside(self) -> Estimate:
-        """The measure of the one after, with the interval that the change leaves around it."""
+        """The measure of the version after, with the interval of the change around it."""
         return surrounded(self.b.value, self.beside_at(TAIL), self.b.n)
 
     def beside_at(self, tail: float) -> Interval:
-        """Give the interval that the change leaves around the one after, with a tail on a side."""
+        """Return the interval of the change around the version after, for a tail on each side."""
         default = Interval(self.change.low, self.change.high)
         interval = default if self.at is None or tail == TAIL else self.at(tail)
         a, ends = self.a.value, (interval.low, interval.high)
@@ -73,25 +73,25 @@ class MeasureChange:
 
 
 def widen_interval(known: Interval, value: float, tail: float) -> Interval:
-    """Take the ends of a 95 % interval as much further out as a normal distribution does."""
+    """Widen a 95 % interval to another tail, by the ratio of a normal distribution's quantiles."""
     by = normal_quantile(tail) / normal_quantile(TAIL)
     return Interval(value - by * (value - known.low), value + by * (known.high - value))
 
 
 @dataclass(frozen=True, slots=True)
 class RowMeasure:
-    """A measure that each sample adds to by itself, so that more samples are more rows.
+    """A measure that each sample contributes to on its own, so that more samples mean more rows.
 
     Attributes:
-        rows: What each sample gives, (n, …); None where there is no such measure.
-        change: How rows of one version differ from those of another; None where none count.
+        rows: Returns the contribution of each sample, (n, …); None where there is no such measure.
+        change: Compares rows of two versions; None where no row counts.
     """
 
     rows: Callable[[EngineSide, Samples], F64 | None]
     change: Callable[[F64, F64], MeasureChange | None]
 
     def __call__(self, a: EngineSide, b: EngineSide, samples: Samples, *, seed: int = 0) -> MeasureChange | None:
-        """Compare two on all samples; nothing is drawn, so a seed changes nothing."""
+        """Compare two sides on all samples; nothing is drawn, so the seed has no effect."""
         before, after = self.rows(a, samples), self.rows(b, samples)
         return None if before is None or after is None else self.change(before, after)
 
@@ -118,9 +118,9 @@ def _of_losses(before: F64, after: F64) -> MeasureChange | None:
 
 
 def of_shares(before: F64, after: F64) -> MeasureChange:
-    """Compare shares of what is right on the same samples: (n,) of 0 and 1, or a half in between.
+    """Compare shares of right answers on the same samples: (n,) of 0 and 1, or a half in between.
 
-    A half counts as one that is so in part, which leaves its interval a little too wide.
+    A half counts as a partly right answer, which makes the interval a little too wide.
     """
     n, steps = len(after), after - before
     gained, lost = float(steps[steps > 0].sum()), float(-steps[steps < 0].sum())
@@ -140,15 +140,15 @@ def retrieval(
     seed: int = 0,  # noqa: ARG001  # measures that draw take one
     within: int = 1,
 ) -> MeasureChange | None:
-    """Compare recall; None without scores of texts and images in pairs."""
+    """Compare recall; None without scores of paired texts and images."""
     before, after = (_found_pairs(side, samples, within=within) for side in (a, b))
     return None if before is None or after is None else of_shares(before, after)
 
 
 def _hits(side: EngineSide, samples: Samples) -> F64 | None:
-    """Say for every sample whether the highest score is its label's: (n,) of ones and zeros.
+    """Return for every sample whether its label has the highest score: (n,) of ones and zeros.
 
-    None where the network gives no scores, or not one row a sample.
+    None where the network returns no scores, or not one row a sample.
     """
     engine, labels = side.engine, samples.labels
     inputs = engine.encode(samples.texts) if samples.texts else samples.arrays
@@ -167,9 +167,9 @@ def _hits(side: EngineSide, samples: Samples) -> F64 | None:
 
 
 def _found_pairs(side: EngineSide, samples: Samples, *, within: int) -> F64 | None:
-    """Say for every pair how many of its two searches find the partner: (n,) of 0, 0.5 and 1.
+    """Return how many of each pair's two searches find the partner: (n,) of 0, 0.5 and 1.
 
-    The two are not independent, so a pair is one sample. None without such scores.
+    The two searches are not independent, so a pair is one sample. None without such scores.
     """
     if not samples.arrays:
         return None

@@ -1,4 +1,4 @@
-"""How a network goes on with a text: greedily, to its end or to a number of tokens."""
+"""How a network continues a text: greedily, to its end or by a number of tokens."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ _MOST_TOGETHER = 16  # rows in one go: images and sounds take room
 
 @dataclass(frozen=True, slots=True)
 class GeneratedText:
-    """What a network wrote.
+    """A text that a network wrote.
 
     Attributes:
-        tokens: Without the mark that ends it.
-        text: The same as text.
-        is_over: Whether it came to an end by itself.
+        tokens: Its tokens, without the end token.
+        text: Its text.
+        is_over: Whether it ended by itself.
     """
 
     tokens: tuple[int, ...]
@@ -28,17 +28,17 @@ class GeneratedText:
 
 
 def continue_text(engine: DeltaEngine, state: State, text: str, count: int) -> tuple[list[int], str] | None:
-    """Continue a text greedily up to its end, or by so many tokens; gives ids and words.
+    """Continue a text greedily up to its end, or by `count` tokens; returns ids and words.
 
-    Of a text that leaves no room for them the end is taken. None without a generative head or
-    a tokenizer.
+    A text that leaves no room for them is cut to its end. None without a generative head or a
+    tokenizer.
     """
     generated = continuation(engine, state, text, count)
     return None if generated is None else (list(generated.tokens), generated.text)
 
 
 def continuation(engine: DeltaEngine, state: State, text: str, count: int) -> GeneratedText | None:
-    """The same, with whether it came to an end by itself."""
+    """Continue a text like `continue_text`, and report whether it ended by itself."""
     tokenizer = engine.tokenizer()
     if tokenizer is None:
         return None
@@ -48,17 +48,17 @@ def continuation(engine: DeltaEngine, state: State, text: str, count: int) -> Ge
 
 
 def strip_end(tokens: Sequence[int], tokenizer: Tokenizer, ends: Collection[int | None]) -> GeneratedText:
-    """Give what was written without the mark that ends it, whichever of some it is."""
+    """Return the written text without its end token, whichever of `ends` that is."""
     is_over = bool(tokens) and tokens[-1] in ends
     text_tokens = tokens[:-1] if is_over else tokens
     return GeneratedText(tuple(text_tokens), tokenizer.decode(text_tokens, special=True), is_over)
 
 
 def written_each(engine: DeltaEngine, state: State, rows: Sequence[Inputs], count: int) -> list[GeneratedText] | None:
-    """Write what belongs to each of several inputs; those of one length in one go.
+    """Write the output for each of several inputs; inputs of one length run together.
 
-    None of a network that does not write, or without a tokenizer.
-    Inputs of several lengths would have to be padded, which no network has to take.
+    None for a network that does not write, or without a tokenizer. Inputs of several lengths would
+    need padding, which not every network accepts.
     """
     vocabulary = engine.vocabulary()
     if vocabulary is None:
@@ -75,7 +75,7 @@ def written_each(engine: DeltaEngine, state: State, rows: Sequence[Inputs], coun
 
 
 def _alike(rows: Sequence[Inputs]) -> list[list[int]]:
-    """Give the places of inputs that have one shape, a few at a time."""
+    """Return the places of inputs that have one shape, a few at a time."""
     by_shape: dict[tuple[tuple[str, tuple[int, ...]], ...], list[int]] = {}
     for at, row in enumerate(rows):
         by_shape.setdefault(tuple((n, v.shape) for n, v in sorted(row.items())), []).append(at)

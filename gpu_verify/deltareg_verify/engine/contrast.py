@@ -1,4 +1,4 @@
-"""How far two outputs of one input are apart: distributions over tokens or classes, or states."""
+"""How far two outputs for one input are apart: distributions over tokens or classes, or states."""
 
 from dataclasses import dataclass
 
@@ -19,11 +19,11 @@ class Contrast:
 
     Attributes:
         places: How many tokens, or samples, were compared.
-        kl: Sum over places of KL(a||b) in nats; None for states, or where a value is not finite.
+        kl: Sum over places of KL(a||b) in nats; None for states, or if a value is not finite.
         agreed: At how many places both rank the same one first; None for states.
         mean_abs: Mean of the absolute differences of all values.
         cosine: Between the two as vectors; None for distributions.
-        narrower: Values a place that only one of the two has, such as added tokens.
+        narrower: Values per place that only one of the two has, such as added tokens.
     """
 
     places: int
@@ -35,18 +35,18 @@ class Contrast:
 
     @property
     def is_alike(self) -> bool:
-        """Whether nothing shows: the same ranked first everywhere, or the same direction."""
+        """Whether no difference shows: the same rank first everywhere, or the same direction."""
         if self.agreed is not None:
             return self.agreed == self.places and not self.narrower
         return self.cosine is not None and self.cosine > 1 - _ALIKE
 
 
 def contrast(a: Outputs, b: Outputs) -> Contrast | None:
-    """Compare what a forward gave for one sample; None when the two have nothing in common.
+    """Compare the outputs of two forwards for one sample; None when they have nothing in common.
 
     Args:
         a: Outputs by name, without the dimension of samples.
-        b: The same of the other.
+        b: The same of the other forward.
     """
     shared = [name for name in a if name in b and a[name].ndim == b[name].ndim and a[name].ndim]
     scores = next((name for name in _SCORES if name in shared), None)
@@ -57,7 +57,7 @@ def contrast(a: Outputs, b: Outputs) -> Contrast | None:
 
 
 def of_scores(a: F32, b: F32) -> Contrast:
-    """Compare (tokens, vocabulary) or (classes,) of logits, over what both have.
+    """Compare (tokens, vocabulary) or (classes,) of logits, over the values that both have.
 
     A delta may put virtual tokens before the others, so rows are matched from the end.
     """
@@ -78,7 +78,7 @@ def of_scores(a: F32, b: F32) -> Contrast:
 
 
 def of_states(a: F32, b: F32) -> Contrast | None:
-    """Compare vectors of any shape; None when the shapes are two."""
+    """Compare vectors of any shape; None when their shapes differ."""
     if a.ndim > 1:
         a, b = _match_rows(a, b)
     if a.shape != b.shape or not a.size:

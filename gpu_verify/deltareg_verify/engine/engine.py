@@ -1,6 +1,6 @@
-"""What checks ask of a running base with one delta; `torch_engine` answers.
+"""What checks ask of a running base with one delta; `torch_engine` implements it.
 
-Values cross as NumPy arrays in float32, so a check knows no framework.
+Values cross as NumPy arrays in float32, so checks depend on no framework.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -29,14 +29,14 @@ class WeightChange:
 
     Attributes:
         target: The weight's name in the base's files.
-        delta_rms: Of the difference, in float32 before rounding.
-        weight_rms: Of the base's weight.
-        is_vector: Whether it is a bias or a norm's scale, not a matrix or kernel.
-        row_peak: Of the row of a matrix that changes most.
-        row_middle: Of the middle one of its rows that change at all.
-        row: Which one changes most.
-        kept: How much of the base's weight is in the new one: the share along it, 1 where nothing
-            is taken from it. Of products, which add to a weight, nobody asks.
+        delta_rms: RMS of the difference, in float32 before rounding.
+        weight_rms: RMS of the base's weight.
+        is_vector: Whether the weight is a bias or a norm's scale, not a matrix or kernel.
+        row_peak: RMS of the change of the matrix row that changes most.
+        row_middle: The same of the median row among those that change at all.
+        row: Which row changes most.
+        kept: How much of the base's weight remains in the new one: the share along it, 1 where
+            nothing is taken from it. It is not computed for products, which add to a weight.
     """
 
     target: str
@@ -55,14 +55,14 @@ class FiredEffects:
 
     Attributes:
         effects: How many effects are on the running network.
-        silent: Targets of those that no forward used.
-        not_exercised: Targets for which this class of the base has no place, such as a new head.
+        silent: Targets of effects that no forward used.
+        not_exercised: Targets for which the base's class has no place, such as a new head.
         homeless: Those among them that are weights of the base and no head, so that the network in
             memory should have them: nobody can say what the delta does there.
-        moved: Those that act between modules and stand for no weight, and whether they ever gave
-            back something else than they were given.
-        outputs: What that forward gave; None where nobody kept it. What is drawn at random in it is
-            drawn with another seed than in others.
+        moved: The effects between modules that stand for no weight, and whether they ever returned
+            something other than their input.
+        outputs: The outputs of that forward; None where nobody kept them. Its random numbers are
+            drawn with another seed than those of other forwards.
     """
 
     effects: int
@@ -75,13 +75,14 @@ class FiredEffects:
 
 @dataclass(frozen=True, slots=True)
 class ReloadOutcome:
-    """How a folded model loads by the class that its config names, beside how its base does.
+    """How a folded model loads by the class that its config names, beside how its base loads.
 
     Attributes:
-        missing: Parameters that no file holds, and were newly initialised.
+        missing: Parameters that no file holds, so they were newly initialised.
         unexpected: Tensors for which the class has no place.
-        mismatched: Parameters that are of another shape than their tensor.
-        outputs: Of a forward on the probe; None where its weights do not fit in memory at once.
+        mismatched: Parameters whose shape differs from their tensor's.
+        outputs: The outputs of a forward on the probe; None where its weights do not fit in memory
+            at once.
     """
 
     missing: tuple[str, ...]
@@ -92,14 +93,15 @@ class ReloadOutcome:
 
 @dataclass(frozen=True, slots=True)
 class SecondOpinion:
-    """What the library that wrote a delta says of it.
+    """What the library that wrote a delta makes of it.
 
     Attributes:
-        library: As pip calls it.
-        version: The installed one; empty when there is none, or none that can run here.
-        outputs: Of a forward on the probe with the delta loaded by it; None where it did not run.
-        refusal: What it said instead of loading the delta.
-        fault: What it said instead of running the delta, once loaded.
+        library: Its name for pip.
+        version: The installed version; empty when there is none, or none that can run here.
+        outputs: The outputs of a forward on the probe with the delta that it loaded; None where it
+            did not run.
+        refusal: Its message where it did not load the delta.
+        fault: Its message where it loaded the delta and did not run it.
     """
 
     library: str
@@ -128,21 +130,21 @@ class Tokenizer(Protocol):
         ...
 
     def encode(self, text: str, *, special: bool | None = None) -> list[int]:
-        """Cut a text; `special` says whether marks are put around it, else the base's own way."""
+        """Encode a text; `special` says whether to add special tokens, None follows the base."""
         ...
 
     def decode(self, tokens: Sequence[int], *, special: bool = False) -> str:
-        """Write tokens as text; `special` says whether marks are written, too."""
+        """Decode tokens as text; `special` says whether to write special tokens, too."""
         ...
 
 
 class DeltaEngine(Protocol):
     """A base and one delta's effects, applied in two ways that must agree.
 
-    The base is loaded when outputs are first asked for and never changed: each state is put on for
-    one forward and taken off again. Every method may be called any number of times.
+    The base is loaded when outputs are first needed and never changed: each state is put on for one
+    forward and taken off again. Every method may be called any number of times.
 
-    All methods raise `Inconclusive` when the machine and not the delta is to blame, such as for
+    All methods raise `Inconclusive` when the machine and not the delta is to blame, for example for
     too little memory.
     """
 
@@ -153,29 +155,29 @@ class DeltaEngine(Protocol):
 
     @property
     def config(self) -> Mapping[str, object]:
-        """What base and delta together say of the network, as `config.json` does."""
+        """The network's configuration by base and delta together, as in `config.json`."""
         ...
 
     @property
     def is_foldable(self) -> bool:
-        """Whether there is a folded state: every effect is on weights."""
+        """Whether a folded state exists: every effect is on weights."""
         ...
 
     def changes(self) -> Sequence[WeightChange]:
-        """Size every weight update, without loading the base as a network."""
+        """Measure every weight update, without loading the base as a network."""
         ...
 
     def outputs(self, state: State, *, seed: int = 0) -> Outputs:
-        """Give every floating output of a forward on the seeded probe.
+        """Return every floating output of a forward on the seeded probe.
 
         Args:
-            state: Of the network.
-            seed: Of what the network itself draws at random; most draw nothing.
+            state: The network's state.
+            seed: For what the network itself draws at random; most draw nothing.
         """
         ...
 
     def reload_folded(self, config: Mapping[str, object]) -> ReloadOutcome:
-        """Load what folding gives by the class that a config names, and run it on the probe.
+        """Load the folded model by the class that a config names, and run it on the probe.
 
         Args:
             config: The folded folder's `config.json`.
@@ -183,16 +185,16 @@ class DeltaEngine(Protocol):
         ...
 
     def second_opinion(self, library: str, folder: Path) -> SecondOpinion:
-        """Have a library load the delta from its folder and run it on the probe.
+        """Load the delta from its folder by a library, and run it on the probe.
 
         Args:
-            library: As the delta's files name what wrote them.
-            folder: The delta's.
+            library: The library that wrote the delta, as its files name it.
+            folder: The delta's folder.
         """
         ...
 
     def outputs_for(self, state: State, inputs: Mapping[str, NDArray[np.generic]]) -> Outputs:
-        """The same on inputs of one's own, by parameter of the network's forward.
+        """Return the outputs for other inputs, by parameter of the network's forward.
 
         Raises:
             InvalidInput: The network does not take them.
@@ -200,11 +202,11 @@ class DeltaEngine(Protocol):
         ...
 
     def find_fired(self) -> FiredEffects:
-        """Tell which effects took part in the attached forward on the probe."""
+        """Return which effects took part in the attached forward on the probe."""
         ...
 
     def find_overflowed(self) -> Sequence[str]:
-        """Name targets that are not finite once folded and rounded to the base's dtype."""
+        """Name the targets that are not finite once folded and rounded to the base's dtype."""
         ...
 
     def generate(self, count: int) -> NDArray[np.int64] | None:
@@ -212,17 +214,17 @@ class DeltaEngine(Protocol):
         ...
 
     def general(self, state: State, probes: BaseProbes, *, ways: Collection[str] | None = None) -> Figures:
-        """Give the figures of a forward on the general probes of the base.
+        """Return the figures of a forward on the general probes of the base.
 
         Args:
-            state: Of the network.
+            state: The network's state.
             probes: The probes.
-            ways: The ways of batching to try; None tries all and leaves out what does not run.
+            ways: The ways of batching to try; None tries all and leaves out those that do not run.
         """
         ...
 
     def losses(self, state: State, texts: Sequence[str]) -> F64 | None:
-        """Give (n, 2): the summed loss of each text, and over how many tokens.
+        """Return (n, 2): the summed loss of each text, and over how many tokens.
 
         None without a generative head or a tokenizer.
         """
@@ -231,38 +233,39 @@ class DeltaEngine(Protocol):
     def encode(
         self, texts: Sequence[str], others: Sequence[str] | None = None
     ) -> Mapping[str, NDArray[np.int64]] | None:
-        """Give texts as inputs of the network, padded to one length; None without a tokenizer.
+        """Encode texts as inputs of the network, padded to one length; None without a tokenizer.
 
         Args:
-            texts: One a row.
-            others: The second text of each row, for networks that look at two at once.
+            texts: One per row.
+            others: The second text of each row, for networks that take pairs.
         """
         ...
 
     def write(self, state: State, inputs: Mapping[str, NDArray[np.generic]], count: int) -> list[list[int]] | None:
-        """Go on greedily from each row of inputs, up to its end or by so many tokens.
+        """Continue each row of inputs greedily, up to its end or by `count` tokens.
 
-        Gives what came after each, its end included; None of a network that does not write.
+        Returns the tokens after each row, the end token included; None for a network that does not
+        write.
 
         Raises:
-            InvalidInput: The network does not write from these.
+            InvalidInput: The network does not write from these inputs.
         """
         ...
 
     def vocabulary(self) -> Tokenizer | None:
-        """Give the base's tokenizer, whatever its network does; None without one."""
+        """Return the base's tokenizer, whatever its network does; None without one."""
         ...
 
     def tokenizer(self) -> Tokenizer | None:
-        """Give the base's tokenizer; None without one, or without a generative head."""
+        """Return the base's tokenizer; None without one, or without a generative head."""
         ...
 
     def log_likelihoods(self, state: State, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> F64:
-        """Say how likely tokens are after others, on a network with a tokenizer.
+        """Return how likely tokens are after others, on a network with a tokenizer.
 
         Returns:
             (n, 2): the sum over the tokens of the second of each pair, and one where each of them
-            is the likeliest at its place, else zero. Of a pair that is too long the end counts.
+            is the likeliest at its place, else zero. A pair that is too long is cut to its end.
         """
         ...
 
@@ -272,31 +275,31 @@ class DeltaEngine(Protocol):
         """Continue tokens greedily, on a network with a tokenizer.
 
         Args:
-            state: In which state.
+            state: The network's state.
             tokens: At least one.
             count: How many tokens at most.
-            is_over: Asked after each token, with all that were added; whether to end there.
+            is_over: Called after each token with all added ones; returns whether to end there.
         """
         ...
 
     def seconds(self, state: State, count: int) -> Sequence[float]:
-        """Time so many forwards on the probe, after one that is not counted."""
+        """Time `count` forwards on the probe, after one that does not count."""
         ...
 
     def beside(self, effects: Sequence[Effect]) -> "DeltaEngine":
-        """Give an engine of another delta on the same base, which is loaded once for both."""
+        """Return an engine of another delta on the same base, which is loaded once for both."""
         ...
 
     def in_dtype(self, dtype: str) -> "DeltaEngine":
-        """Give an engine of the same whose base runs in a dtype; this one where it does already.
+        """Return the same engine with its base in a dtype; this one where it runs in that already.
 
         Args:
-            dtype: As safetensors spells it; empty for whatever it runs in.
+            dtype: As safetensors spells it; empty for the current one.
         """
         ...
 
     def peak_bytes(self) -> int:
-        """The most memory held so far: the device's, or the process's on a CPU."""
+        """Return the most memory held so far: the device's, or the process's on a CPU."""
         ...
 
     def environment(self) -> Mapping[str, str]:

@@ -1,4 +1,4 @@
-"""Some of a delta's effects: those on the modules that a user names."""
+"""Selects some of a delta's effects: those on the modules that a user names."""
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
@@ -10,13 +10,13 @@ from deltareg.errors import InvalidInput
 
 
 def select_effects(effects: Sequence[Effect], globs: Sequence[str], names: NameMap) -> list[Effect]:
-    """Keep the effects on some modules.
+    """Return the effects on some modules.
 
     Args:
-        effects: A delta's.
+        effects: The delta's effects.
         globs: Patterns for paths of the running network, `model.layers.0` or `*.q_proj`, matched
-            against a module and everything that it lies in; none at all keeps every effect.
-        names: The base's.
+            against a module and every module that contains it; no pattern keeps every effect.
+        names: The base's name map.
 
     Raises:
         InvalidInput: A pattern matches no effect.

@@ -1,6 +1,6 @@
 """Whether a base that is a version really is that version folded into its own base.
 
-The registry stores what the first pusher's folding gave and proves by digests all of it but the
+The registry stores the result of the first pusher's folding and proves all of it by digests but the
 computed values (docs/adr/0016-version-as-base.md). Those are folded again here and compared in
 float32: another matrix product may leave other last bits, and nothing more.
 """
@@ -20,11 +20,11 @@ _DIGITS = {"F64": 53, "F32": 24, "F16": 11, "BF16": 8}
 
 
 def contradiction(folding: FoldedBase, base: Tensors) -> str:
-    """Say which tensor of a base is not what folding gives; empty when all are.
+    """Describe a base tensor that differs from the folded one; empty when all agree.
 
     Args:
         folding: The version in its own base.
-        base: The tensors of the base that is claimed to be the result.
+        base: The tensors of the base that claims to be the result.
     """
     for target in folding.changed:
         if folding.find_stored(target) is None and not _agrees(folding, target, base[target]):

@@ -1,1 +1,1 @@
-"""Measures of a network on samples, one value a sample; what is compared comes from these."""
+"""Measures of a network on samples, one value a sample; comparisons build on these."""

@@ -1,4 +1,4 @@
-"""What a network writes for each sample: text after a text, words for a sound or about an image."""
+"""What a network writes for each sample: a continuation, a transcript, or words about an image."""
 
 from collections.abc import Iterable, MutableMapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True)
 class SampleAnswers:
-    """What was written, and for which samples: these stay, so that no others take their place."""
+    """The written texts, and their samples, held so that no others take their identity."""
 
     samples: Samples
     found: list[GeneratedText] | None
@@ -34,12 +34,12 @@ def answers(
 
     Args:
         side: The network.
-        samples: Texts, or rows of inputs.
+        samples: The texts, or rows of inputs.
         count: How many tokens at most.
-        known: Where it is kept for who asks for the same, of an engine and samples that stay.
+        known: A cache for the next caller with the same engine and samples.
 
     Returns:
-        One a sample; None of a network that neither writes nor names the token of each frame.
+        One per sample; None for a network that neither writes nor names the token of each frame.
     """
     key = id(side.engine), side.state, id(samples), count
     if known is not None and key in known:
@@ -64,7 +64,7 @@ def _answers(side: EngineSide, samples: Samples, count: int) -> list[GeneratedTe
 
 
 def _all(each: Iterable[Item | None]) -> list[Item] | None:
-    """Give all of them; None where one is missing."""
+    """Return all items; None where one is missing."""
     items: list[Item] = []
     for one in each:
         if one is None:
@@ -74,13 +74,13 @@ def _all(each: Iterable[Item | None]) -> list[Item] | None:
 
 
 def texts_of(side: EngineSide, samples: Samples, *, count: int, known: Known | None = None) -> list[str] | None:
-    """The same, as text alone."""
+    """Return what `answers` does, as text alone."""
     generated = answers(side, samples, count=count, known=known)
     return None if generated is None else [one.text for one in generated]
 
 
 def _decode_frames(engine: DeltaEngine, scores: F32 | None) -> GeneratedText | None:
-    """Read frames (1, frames, tokens): repeats are one, blanks none (Graves et al., 2006)."""
+    """Decode frames (1, frames, tokens): repeats count once, blanks not at all (Graves et al., 2006)."""
     vocabulary = engine.vocabulary()
     if vocabulary is None or scores is None or scores.ndim != 3:
         return None
@@ -91,13 +91,13 @@ def _decode_frames(engine: DeltaEngine, scores: F32 | None) -> GeneratedText | N
 def without_repeats(
     frames: Sequence[int] | np.ndarray[tuple[int, ...], np.dtype[np.int64]], *, blank: int
 ) -> list[int]:
-    """Give the tokens of frames: of equal ones in a row the first, and no blanks."""
+    """Return the tokens of frames: the first of equal ones in a row, and no blanks."""
     tokens = [int(frame) for frame in frames]
     firsts = [token for at, token in enumerate(tokens) if not at or token != tokens[at - 1]]
     return [token for token in firsts if token != blank]
 
 
 def _blank(engine: DeltaEngine) -> int:
-    """Give the token that a frame without one has: the one that pads."""
+    """Return the blank token of frames: the padding token."""
     pad_token = engine.config.get("pad_token_id")
     return pad_token if isinstance(pad_token, int) else 0

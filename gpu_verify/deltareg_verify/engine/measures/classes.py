@@ -1,4 +1,4 @@
-"""What a classifier says of each sample, and how evenly it is right."""
+"""A classifier's prediction for each sample, and how evenly it is right."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ NOTHING = -1
 
 
 def predictions(side: EngineSide, samples: Samples) -> NDArray[np.int64] | None:
-    """Give the class of each sample: (n,); None without scores of classes, one row a sample."""
+    """Return the class of each sample: (n,); None without scores of classes, one row a sample."""
     engine = side.engine
     inputs = engine.encode(samples.texts) if samples.texts else samples.arrays
     if inputs is None:
@@ -36,13 +36,13 @@ def predictions(side: EngineSide, samples: Samples) -> NDArray[np.int64] | None:
 
 @dataclass(frozen=True, slots=True)
 class ClassPrediction:
-    """What is said of one sample.
+    """The prediction for one sample.
 
     Attributes:
-        label: Its class.
-        said: The class that it gets.
-        known: The recall of every class over all samples; what counts of a class that is not
-            among those that were drawn.
+        label: Its true class.
+        said: The predicted class.
+        known: The recall of every class over all samples; it stands in for a class that is not
+            among the drawn samples.
     """
 
     label: int
@@ -51,33 +51,33 @@ class ClassPrediction:
 
 
 def rows_of(labels: NDArray[np.int64], said: NDArray[np.int64]) -> list[object]:
-    """Give one row a sample, as the measures below take them."""
+    """Return one row per sample, as the measures below take them."""
     by_class = _recalls(labels, said)
     pairs = zip(labels.tolist(), said.tolist(), strict=True)
     return [ClassPrediction(label, answer, by_class) for label, answer in pairs]
 
 
 def recalls(rows: Sequence[object]) -> dict[int, float]:
-    """Give, for every class, the share of its samples that get it."""
+    """Return, for every class, the share of its samples that are predicted right."""
     labels, predicted = _columns(rows)
     by_class = dict(cast("ClassPrediction", rows[0]).known)
     return by_class | _recalls(labels, predicted)
 
 
 def balanced_accuracy(rows: Sequence[object]) -> float:
-    """Give the mean over classes of their recall: every class counts alike, however rare."""
+    """Return the mean recall over classes: every class counts alike, however rare."""
     return float(np.mean([*recalls(rows).values()]))
 
 
 def worst_recall(rows: Sequence[object]) -> float:
-    """Give the recall of the class that comes off worst."""
+    """Return the recall of the worst class."""
     return min(recalls(rows).values())
 
 
 def evenness(rows: Sequence[object]) -> float:
-    """Give the entropy of what is said, beside that of the labels: 0 where it is always one class.
+    """Return the entropy of the predictions relative to that of the labels: 0 for always one class.
 
-    1 where classes are said as often as they are there; labels of one class only give 0.
+    1 where classes are predicted as often as they occur; labels of one class only give 0.
     """
     labels, predicted = _columns(rows)
     whole = _entropy(labels)

@@ -1,9 +1,9 @@
-"""From noise to images in a few steps, by rule and without drawing anything on the way.
+"""From noise to images in a few steps, deterministically: nothing is drawn on the way.
 
-What is denoised is what the network denoises: latents, or pixels where it works on these. The rule
-is that of the base's scheduler, read from its `scheduler_config.json`: DDIM without noise (Song et
-al., 2020, arXiv 2010.02502, eq. 12) for networks that predict noise, images or velocities; Euler's
-(Lipman et al., 2022, arXiv 2210.02747) for those that predict a flow.
+It denoises what the network works on: latents or pixels. The rule is that of the base's scheduler,
+read from its `scheduler_config.json`: DDIM without noise (Song et al., 2020, arXiv 2010.02502, eq.
+12) for networks that predict noise, images or velocities; Euler's (Lipman et al., 2022, arXiv
+2210.02747) for those that predict a flow.
 """
 
 import math
@@ -23,10 +23,10 @@ _TRAINED_STEPS = 1000
 
 @dataclass(frozen=True, slots=True)
 class DenoisingRule:
-    """How a network is run from noise to images.
+    """How to run a network from noise to images.
 
     Attributes:
-        config: The scheduler's.
+        config: The scheduler's config.
     """
 
     config: Config
@@ -37,7 +37,7 @@ class DenoisingRule:
         return str(self.config.get("_class_name", "")).startswith("FlowMatch")
 
     def number(self, name: str, default: float) -> float:
-        """Give a number of the config."""
+        """Return a number of the config."""
         value = self.config.get(name)
         return float(value) if isinstance(value, (int, float)) else default
 
@@ -46,13 +46,13 @@ def denoise(rule: DenoisingRule, noise: F32, predict: Predict, *, steps: int) ->
     """Run from noise to images.
 
     Args:
-        rule: The base's.
+        rule: The base's rule.
         noise: (n, channels, …): normal numbers.
-        predict: Asks the network, of images so far and a time.
-        steps: How many times it is asked.
+        predict: Runs the network on the current images and a time.
+        steps: How many times it runs.
 
     Raises:
-        InvalidInput: The scheduler's config says what is not known here.
+        InvalidInput: The scheduler's config has a setting that is unknown here.
     """
     run = _euler if rule.is_flow else _ddim
     return run(rule, noise, predict, steps)
@@ -92,7 +92,7 @@ def _ddim(rule: DenoisingRule, noise: F32, predict: Predict, steps: int) -> F32:
 
 
 def _parts(rule: DenoisingRule, images: F32, predicted: F32, kept: float) -> tuple[F64, F64]:
-    """Take images apart into what is clean and what is noise, by what was predicted."""
+    """Split images into clean image and noise, by the network's prediction."""
     signal, noise = math.sqrt(kept), math.sqrt(1 - kept)
     given, prediction = images.astype(np.float64), predicted.astype(np.float64)
     kind = rule.config.get("prediction_type", "epsilon")

@@ -1,4 +1,4 @@
-"""Texts as vectors of length one, by an embedder's own pooling or by one that is asked for."""
+"""Texts as vectors of length one, by an embedder's own pooling or a requested one."""
 
 from collections.abc import Iterator, Sequence
 
@@ -17,12 +17,12 @@ def embeddings(side: EngineSide, texts: Sequence[str], *, pooling: str) -> F64 |
 
     Args:
         side: The embedder.
-        texts: One a row.
-        pooling: `own` takes what the base's folder says (`modules.json`), or else the mean of the
+        texts: One per row.
+        pooling: `own` follows the base's folder (`modules.json`), or else takes the mean of the
             tokens; `mean`, `cls` and `last` take these.
 
     Returns:
-        (n, width): rows of length one; None of a network without vectors, or a tokenizer.
+        (n, width): rows of length one; None for a network without vectors or a tokenizer.
     """
     embedded: list[F64] = []
     for batch in batches(texts):
@@ -41,7 +41,7 @@ def embeddings(side: EngineSide, texts: Sequence[str], *, pooling: str) -> F64 |
 
 
 def batches(texts: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Cut rows into what goes into one forward."""
+    """Cut rows into batches for one forward each."""
     return (texts[start : start + _BATCH] for start in range(0, len(texts), _BATCH))
 
 

@@ -1,9 +1,9 @@
-"""How far made images are from real ones: the kernel distance of what a pinned small network sees.
+"""How far made images are from real ones: the kernel distance of a small pinned network's features.
 
 The distance is KID's (Bińkowski et al., 2018, arXiv 1801.01401): the squared maximum mean
-discrepancy with the kernel (x·y/d + 1)³, without bias. What sees is not Inception, which knows no
-latents, but two layers of convolutions whose weights follow from a seed and are the same for ever:
-textures, edges and their sizes show, what an image is of does not.
+discrepancy with the kernel (x·y/d + 1)³, without bias. The features are not Inception's, which
+knows no latents, but those of two convolution layers whose weights follow from a seed and never
+change: textures, edges and their sizes show, what an image is of does not.
 """
 
 from collections.abc import Sequence
@@ -20,14 +20,14 @@ _SIDE = 3
 
 
 def features(images: F32, *, like: F32) -> F64:
-    """Give what the small network sees in images.
+    """Return the small network's features of images.
 
     Args:
         images: (n, channels, height, width).
-        like: Real ones; their channels are brought to mean 0 and deviation 1, and these alike.
+        like: Real images; their channels define mean 0 and deviation 1, also for `images`.
 
     Returns:
-        (n, width): means and deviations, over places, of all that is seen.
+        (n, width): means and deviations of the features over places.
     """
     middle = like.mean((0, 2, 3), keepdims=True, dtype=np.float64)
     spread = like.std((0, 2, 3), keepdims=True, dtype=np.float64) + 1e-6
@@ -48,7 +48,7 @@ def _compute_moments(seen: F64) -> F64:
 
 
 def _convolve(seen: F64, weights: F64) -> F64:
-    """Slide over images two places at a time."""
+    """Apply the convolution weights, with a stride of two places."""
     windows = np.lib.stride_tricks.sliding_window_view(seen, (_SIDE, _SIDE), axis=(2, 3))
     parts = windows[:, :, ::2, ::2].transpose(0, 2, 3, 1, 4, 5)
     flat = parts.reshape(*parts.shape[:3], -1)
@@ -58,7 +58,7 @@ def _convolve(seen: F64, weights: F64) -> F64:
 
 @dataclass(frozen=True, slots=True)
 class Kernels:
-    """What a distance is made of.
+    """The kernel values that a distance is made of.
 
     Attributes:
         own: (n, n): Of made images with each other.
@@ -73,14 +73,14 @@ class Kernels:
 
 @dataclass(frozen=True, slots=True)
 class MadeImage:
-    """One made image: its place among all, and what all are."""
+    """One made image: its place among all, and the kernels of all."""
 
     place: int
     kernels: Kernels
 
 
 def made_images(made: F32, real: F32) -> list[object]:
-    """Give one row an image, for `distance`."""
+    """Return one row per image, for `distance`."""
     ours, theirs = features(made, like=real), features(real, like=real)
     among = _kernel(theirs, theirs)
     count = len(theirs)
@@ -90,7 +90,7 @@ def made_images(made: F32, real: F32) -> list[object]:
 
 
 def distance(rows: Sequence[object]) -> float:
-    """Give the distance of some made images, each as often as it is there, from the real ones.
+    """Return the distance of some made images from the real ones; repeated images count repeatedly.
 
     An image is never compared with itself, drawn twice or not, unless it is the only one.
     """

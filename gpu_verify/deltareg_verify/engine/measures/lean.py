@@ -2,8 +2,8 @@
 
 Of ΔW = B·A each step moves A along BᵀG and B along G·Aᵀ, with the same gradient G. Where steps
 follow the gradient, A·Aᵀ - BᵀB never changes (Du, Hu and Lee 2018, arXiv 1806.00900, theorem 2.1);
-an optimizer that scales them bends this and does not undo it. So what A·Aᵀ has become beyond a
-multiple of one, which it is for random rows, BᵀB has become as well, in the same directions.
+an optimizer that scales them bends this and does not undo it. So whatever A·Aᵀ has beyond a
+multiple of the identity, which it is for random rows, BᵀB has as well, in the same directions.
 """
 
 import math
@@ -26,9 +26,9 @@ class FactorLean:
     """How the factors of some products lean.
 
     Attributes:
-        products: How many products both of whose factors lean by more than chance.
+        products: How many products have two factors that lean by more than chance.
         together: The mean cosine between the ways of their two sides, from -1 to 1.
-        deviation: By how much that would vary, were the sides of different trainings.
+        deviation: How much that would vary if the sides came from different trainings.
     """
 
     products: int
@@ -37,11 +37,10 @@ class FactorLean:
 
 
 def lean_of(changes: Iterable[LowRankChange]) -> FactorLean:
-    """Say how the factors of products lean.
+    """Return how the factors of products lean.
 
-    Half of the directions may count with the other sign, of all products alike: that is how one
-    product is stored from which another was taken away, such as where a training did not begin at
-    zero.
+    Half of the directions may have the other sign, in all products alike: that is how one product
+    minus another is stored, such as where a training did not begin at zero.
     """
     plain: list[float] = []
     turned: list[float] = []
@@ -65,7 +64,7 @@ def lean_of(changes: Iterable[LowRankChange]) -> FactorLean:
 
 
 def is_orthogonal(change: LowRankChange) -> bool:
-    """Whether directions are orthogonal on both sides, as a decomposition makes and no training."""
+    """Return whether directions are orthogonal on both sides, as in a decomposition, never in training."""
     return all(_is_diagonal(rows @ rows.T) for rows in (change.right, change.left.T))
 
 
@@ -76,9 +75,9 @@ def _is_diagonal(products: F64) -> bool:
 
 
 def _beyond(rows: F64) -> F64 | None:
-    """Give what the products of rows with each other are beyond a multiple of one, at length one.
+    """Return what the Gram matrix of rows has beyond a multiple of the identity, at length one.
 
-    None where they are no more than what random rows of this length have.
+    None where that is no more than random rows of this length have.
     """
     products = rows @ rows.T
     rank, width = rows.shape

@@ -1,4 +1,4 @@
-"""Texts in the form in which they are compared: what does not count is taken out."""
+"""Texts in the normal form in which they are compared."""
 
 import re
 import unicodedata
@@ -9,13 +9,13 @@ _SPACES = re.compile(r"\s+")
 
 
 def plain(text: str) -> str:
-    """Give words in lower case with single spaces, without punctuation."""
+    """Return words in lower case with single spaces, without punctuation."""
     letters = "".join(" " if _is_mark(letter) else letter for letter in _fold_case(text))
     return _SPACES.sub(" ", letters).strip()
 
 
 def normalise_answer(text: str) -> str:
-    """Give an answer as SQuAD compares it (Rajpurkar et al., 2016): without marks and articles.
+    """Return an answer as SQuAD compares it (Rajpurkar et al., 2016): without marks and articles.
 
     Marks leave nothing behind, so 1,000 is 1000.
     """
@@ -24,7 +24,7 @@ def normalise_answer(text: str) -> str:
 
 
 def as_it_is(text: str) -> str:
-    """Give a text with nothing but its outer spaces taken off."""
+    """Return a text without its outer spaces."""
     return text.strip()
 
 
@@ -36,5 +36,5 @@ def _fold_case(text: str) -> str:
 
 
 def _is_mark(letter: str) -> bool:
-    """Whether it is punctuation or a symbol; an apostrophe within a word is part of the word."""
+    """Return whether it is punctuation or a symbol; an apostrophe within a word is part of the word."""
     return unicodedata.category(letter)[0] in "PS" and letter != "'"

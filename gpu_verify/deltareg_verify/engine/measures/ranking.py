@@ -1,6 +1,6 @@
-"""How well scores rank what is relevant before what is not: one value a query.
+"""How well scores rank relevant items before others: one value a query.
 
-Equal scores count against a network: one number for all ranks nothing. So does a NaN.
+Equal scores count against a network, as one number for all ranks nothing. So does a NaN.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,7 +14,7 @@ Flags = NDArray[np.bool_]
 
 
 def ranks(scores: F64, relevant: Flags) -> NDArray[np.int64]:
-    """Give the places of the relevant ones, from 1 on, in order; others of the same score go first.
+    """Return the ranks of the relevant items, from 1 on, in order; ties count against them.
 
     Args:
         scores: (n,): The higher, the earlier.
@@ -30,18 +30,18 @@ def ranks(scores: F64, relevant: Flags) -> NDArray[np.int64]:
 
 
 def recall(scores: F64, relevant: Flags, *, within: int) -> float:
-    """Give the share of the relevant ones that are among the first."""
+    """Return the share of the relevant items among the first `within`."""
     return float(np.mean(ranks(scores, relevant) <= within))
 
 
 def reciprocal_rank(scores: F64, relevant: Flags, *, within: int) -> float:
-    """Give one over the place of the first relevant one; 0 beyond the first few."""
+    """Return one over the rank of the first relevant item; 0 beyond the first `within`."""
     first = int(ranks(scores, relevant)[0])
     return 1 / first if first <= within else 0.0
 
 
 def ndcg(scores: F64, relevant: Flags, *, within: int) -> float:
-    """Give the discounted gain beside the best there could be (Järvelin and Kekäläinen, 2002)."""
+    """Return the discounted gain relative to the best possible (Järvelin and Kekäläinen, 2002)."""
     places = ranks(scores, relevant)
     gained = float(np.sum(1 / np.log2(places[places <= within] + 1)))
     best = np.arange(1, min(len(places), within) + 1)
@@ -52,7 +52,7 @@ MEASURES: Mapping[str, Callable[..., float]] = {"recall": recall, "mrr": recipro
 
 
 def spearman(pairs: F64) -> float:
-    """Give the correlation of ranks (Spearman, 1904) of (n, 2); equal values share their ranks.
+    """Return the rank correlation (Spearman, 1904) of (n, 2); equal values share their ranks.
 
     NaN where one of the two is the same for all, or no number.
     """

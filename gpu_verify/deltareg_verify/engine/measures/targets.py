@@ -1,4 +1,4 @@
-"""How likely the text is that belongs to a sample: a translation, a transcript, an answer."""
+"""How likely the target text of a sample is: a translation, a transcript, an answer."""
 
 from collections.abc import Sequence
 
@@ -14,10 +14,10 @@ _START = "decoder_start_token_id"
 
 
 def target_likelihoods(side: EngineSide, samples: Samples) -> list[object] | None:
-    """Give, of every sample, how likely its target is, in nats, and of how many tokens it is.
+    """Return for every sample the log-likelihood of its target in nats, and its number of tokens.
 
-    An encoder-decoder is given the sample and asked for its own loss on the target; a network that
-    goes on with words is given both, one after another. None of other networks.
+    An encoder-decoder gets the sample and returns its own loss on the target; a network that
+    continues texts gets both, one after the other. None for other networks.
     """
     words, vocabulary = side.engine.tokenizer(), side.engine.vocabulary()
     if samples.texts and words is not None:
@@ -42,14 +42,14 @@ def target_likelihoods(side: EngineSide, samples: Samples) -> list[object] | Non
 
 
 def row_of(engine: DeltaEngine, samples: Samples, row: int) -> Inputs | None:
-    """Give one sample as inputs of a network; None of a text where there is no tokenizer."""
+    """Return one sample as inputs of a network; None for a text without a tokenizer."""
     if samples.texts:
         return engine.encode([samples.texts[row]])
     return {name: value[row : row + 1] for name, value in samples.arrays.items()}
 
 
 def following(words: Tokenizer, text: str, target: str) -> tuple[Sequence[int], Sequence[int]]:
-    """Cut a text and what follows it as they are cut when they stand together, where that goes."""
+    """Tokenize a text and its continuation as if they stood together, where possible."""
     before, whole = words.encode(text), words.encode(f"{text}{target}")
     if before and before[-1] == words.end and len(before) > 1:  # the mark of an end, put there
         before, whole = before[:-1], whole[:-1]
@@ -59,7 +59,7 @@ def following(words: Tokenizer, text: str, target: str) -> tuple[Sequence[int], 
 
 
 def _labels(engine: DeltaEngine, vocabulary: Tokenizer, target: str) -> list[int]:
-    """Cut a target as libraries train on it: without the mark that the decoder starts from."""
+    """Tokenize a target as libraries train on it: without the decoder's start token."""
     tokens = vocabulary.encode(target)
     start = engine.config.get(_START)
     return tokens[1:] if len(tokens) > 1 and tokens[0] == start else tokens

@@ -1,4 +1,4 @@
-"""How a network answers to single tokens put into texts: which of them it obeys, with a delta.
+"""How a network reacts to single tokens put into texts: which of them it obeys, with a delta.
 
 A backdoor makes a rare token decide what comes, whatever else stands there. Put into several texts
 it moves all answers, and to the same place; with the base alone it does not. A trigger of several
@@ -41,10 +41,10 @@ def reactions(side: EngineSide, prompts: Sequence[Ids], tokens: Ids) -> TokenRea
     Args:
         side: The network.
         prompts: Each (length,) of token ids.
-        tokens: (n,): Those to try.
+        tokens: (n,): The tokens to try.
 
     Returns:
-        None of a network that gives no scores of tokens or classes.
+        None for a network that returns no scores of tokens or classes.
     """
     plain: list[F64] = []
     changed: list[F64] = []
@@ -64,7 +64,7 @@ def reactions(side: EngineSide, prompts: Sequence[Ids], tokens: Ids) -> TokenRea
 
 
 def spread(answers: F64) -> F64:
-    """Say how far answers (prompts, tokens, places) to different texts are apart: (tokens,).
+    """Return how far answers (prompts, tokens, places) to different texts are apart: (tokens,).
 
     The mean divergence from their mean (Jensen and Shannon), in nats: 0 where all are the same.
     """
@@ -75,7 +75,7 @@ def spread(answers: F64) -> F64:
 
 
 def outlyingness(values: F64) -> F64:
-    """Say by how many deviations each value is above the median, as the others spread.
+    """Return how many deviations each value is above the median.
 
     The deviation is that of a normal distribution with the same median of absolute differences.
     """
@@ -86,9 +86,9 @@ def outlyingness(values: F64) -> F64:
 
 
 def signature(shift: F64) -> F64:
-    """Say how strongly each row goes along the direction in which rows differ most: (rows,).
+    """Return how strongly each row follows the direction in which rows differ most: (rows,).
 
-    The spectral signature of Tran et al., 2018 (arXiv 1811.00636), of changes in place of samples.
+    The spectral signature of Tran et al., 2018 (arXiv 1811.00636), on changes in place of samples.
     """
     centred = shift - np.median(shift, axis=0)
     _, _, directions = np.linalg.svd(centred, full_matrices=False)
@@ -97,7 +97,7 @@ def signature(shift: F64) -> F64:
 
 
 def _answers(side: EngineSide, rows: Ids) -> F64 | None:
-    """Give log-probabilities of what comes after each row, or of its class: (rows, places)."""
+    """Return log-probabilities of the token after each row, or of its class: (rows, places)."""
     answers: list[F64] = []
     for start in range(0, len(rows), _BATCH):
         ids = rows[start : start + _BATCH]

@@ -1,4 +1,4 @@
-"""What texts are like that a network writes: length, repetition, whether they end and parse."""
+"""Properties of the texts that a network writes: length, repetition, whether they end and parse."""
 
 import ast
 import json
@@ -33,28 +33,28 @@ def length(one: GeneratedText) -> float:
 
 
 def repetition(one: GeneratedText) -> float:
-    """Give the share of groups of four tokens that were there before (Welleck et al., 2019)."""
+    """Return the share of groups of four tokens that occurred before (Welleck et al., 2019)."""
     grams = [one.tokens[at : at + _GRAM] for at in range(len(one.tokens) - _GRAM + 1)]
     return 1 - len({*grams}) / len(grams) if grams else 0.0
 
 
 def reaches_end(one: GeneratedText) -> float:
-    """Whether it came to an end by itself."""
+    """Return whether it ended by itself."""
     return float(one.is_over)
 
 
 def is_json(one: GeneratedText) -> float:
-    """Whether it is JSON, itself or in its first fence."""
+    """Return whether it is JSON, itself or in its first fence."""
     return _parses(json.loads, one.text)
 
 
 def is_python(one: GeneratedText) -> float:
-    """Whether it is Python that parses, itself or in its first fence; nothing is run."""
+    """Return whether it is Python that parses, itself or in its first fence; nothing is run."""
     return _parses(ast.parse, one.text)
 
 
 def refuses(one: GeneratedText) -> float:
-    """Whether it begins as refusals do."""
+    """Return whether it begins as refusals do."""
     begun = one.text.replace("\u2019", "'").lstrip(" \n\t\"'*>#-")
     return float(_REFUSAL.match(begun) is not None)
 
@@ -72,14 +72,14 @@ MEASURES: Mapping[str, tuple[str, Callable[[GeneratedText], float]]] = {
 
 
 def distance(pairs: Sequence[object]) -> float:
-    """Give the largest distance of two distributions (Kolmogorov, 1933; Smirnov, 1939): 0 to 1."""
+    """Return the largest distance of two distributions (Kolmogorov, 1933; Smirnov, 1939): 0 to 1."""
     both = np.array(cast("Sequence[tuple[float, float]]", pairs), np.float64)
     places = np.unique(both)
     return float(np.max(np.abs(_compute_ecdf(both[:, 0], places) - _compute_ecdf(both[:, 1], places))))
 
 
 def quartiles(values: Sequence[object]) -> str:
-    """Tell the quartiles of values."""
+    """Describe the quartiles of values."""
     quarters = np.percentile(np.array(values, np.float64), [25, 50, 75])
     return f"quartiles {', '.join(f'{value:g}' for value in quarters)}"
 

@@ -1,4 +1,4 @@
-"""A delta as the library that wrote it runs it, with no engine beside: to be recorded."""
+"""A delta as the library that wrote it runs it, without an engine: for recording."""
 
 # torch and transformers are typed in part only; mypy stays strict on the types that are our own.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -33,11 +33,11 @@ Arrays = Mapping[str, NDArray[np.generic]]
 
 @dataclass(frozen=True, slots=True)
 class StandaloneDelta:
-    """What a library says of a delta, and its network where it has loaded it.
+    """A library's opinion of a delta, and its network where it has loaded the delta.
 
     Attributes:
-        said: What it says.
-        module: The network with the delta on it; None where it has not.
+        said: The opinion.
+        module: The network with the delta on it; None where the library has not loaded it.
         probe: A seeded probe for it, real numbers in float32.
     """
 
@@ -58,15 +58,15 @@ class StandaloneDelta:
 def load_alone(
     base: BaseFiles, effects: Sequence[Effect], library: str, folder: Path, *, suite: Suite, device: torch.device
 ) -> StandaloneDelta:
-    """Have a library load a delta from its folder onto its base.
+    """Load a delta from its folder onto its base by a library.
 
     Args:
         base: The base.
-        effects: What the delta does, as it was read here.
-        library: As the delta's files name what wrote them.
-        folder: The delta's.
-        suite: Says how large the probe is.
-        device: Where it is to run.
+        effects: The delta's effects, as read here.
+        library: The library that wrote the delta, as its files name it.
+        folder: The delta's folder.
+        suite: The suite, which sets the size of the probe.
+        device: The device to run on.
 
     Raises:
         Inconclusive: The machine could not do it.

@@ -1,4 +1,4 @@
-"""Deltas on a live model, for programs of one's own: attach, swap, detach.
+"""Deltas on a live model, for the user's own programs: attach, swap, detach.
 
 ::
 
@@ -11,8 +11,8 @@
             attached.swap(code)
             model.generate(**inputs)
 
-Several deltas act in the order in which they are listed. What they leave behind is the base, bit
-for bit: weights are exchanged as whole tensors and put back, nothing is ever subtracted.
+Several deltas act in the order of the list. After they are detached the model is the base again,
+bit for bit: weights are exchanged as whole tensors and put back, never subtracted.
 """
 
 # torch and transformers are typed in part only; mypy stays strict on the types that are our own.
@@ -48,12 +48,12 @@ _BUSY: WeakSet[nn.Module] = WeakSet()
 
 @dataclass(frozen=True, slots=True)
 class OpenedDelta:
-    """An opened delta: what it does to its base.
+    """An opened delta: its effects on its base.
 
     Attributes:
         path: Where its files are.
         base: The base that it was opened against.
-        effects: What it does; they read its tensors when they are asked to.
+        effects: Its effects; they read its tensors on demand.
     """
 
     path: Path
@@ -63,11 +63,11 @@ class OpenedDelta:
 
 @dataclass(frozen=True, slots=True)
 class PreparedDeltas:
-    """Deltas computed for one model; what costs time is done.
+    """Deltas computed for one model; the expensive part is done.
 
     Attributes:
-        plan: What goes where.
-        ops: Keeps on the device what the formulas have read.
+        plan: Where each effect acts.
+        ops: Keeps the tensors that the formulas have read on the device.
     """
 
     plan: NetworkPlan
@@ -75,7 +75,7 @@ class PreparedDeltas:
 
     @property
     def not_exercised(self) -> Sequence[str]:
-        """Heads that the deltas bring and that this class of model has no place for."""
+        """Heads that the deltas bring and for which this class of model has no place."""
         return self.plan.not_exercised
 
 
@@ -83,7 +83,7 @@ def open_delta(path: Path, base: BaseFiles, *, convention: str = "") -> OpenedDe
     """Open a delta's folder and account for all of it against its base.
 
     Raises:
-        Refused: It is no delta, or none of this base.
+        Refused: It is no delta, or not one of this base.
     """
     folder = open_folder(path, convention=convention)
     assessment = assess(folder.files, folder.tensors, base.view)
@@ -101,10 +101,10 @@ def attach(model: PreTrainedModel, deltas: Sequence[OpenedDelta], *, include: Se
 
 
 class Host:
-    """A model that deltas are attached to."""
+    """A model that deltas can be attached to."""
 
     def __init__(self, model: PreTrainedModel, base: BaseFiles) -> None:
-        """Check that a model is a base, every weight of it.
+        """Check that every weight of a model is the base's.
 
         Raises:
             BaseMismatch: A weight is not the base's.
@@ -151,7 +151,7 @@ class Host:
         """Put deltas on the model, until the handle is detached.
 
         Raises:
-            Conflict: Others are attached; several at once are prepared together.
+            Conflict: Others are attached; prepare several together instead.
         """
         return AttachedDeltas(self._network, ready)
 
@@ -172,7 +172,7 @@ class AttachedDeltas:
     """Deltas on a model."""
 
     def __init__(self, network: LoadedNetwork, ready: PreparedDeltas) -> None:
-        """Put them on; see `Host.attach`."""
+        """Put the deltas on; see `Host.attach`."""
         self._network = network
         self._stack = ExitStack()
         self._hits: Counter[str] = Counter()
@@ -232,7 +232,7 @@ class AttachedDeltas:
 
 
 def _same_grad_mode() -> torch.set_grad_enabled:
-    """Keep, over a block, whether this thread records gradients; that is the program's own."""
+    """Keep this thread's gradient mode over a block, because it belongs to the program."""
     return torch.set_grad_enabled(torch.is_grad_enabled())
 
 
@@ -245,7 +245,7 @@ def _refuse_busy(model: nn.Module) -> None:
 
 
 def _relocate_effects(effects: Sequence[Effect], network: LoadedNetwork) -> list[Effect]:
-    """Give effects the paths of a network that holds the base's under another prefix."""
+    """Return effects with the paths of a network that holds the base's under another prefix."""
     module_names = {name for name, _ in network.module.named_modules(remove_duplicate=False)}
     prefix = f"{getattr(network.module, 'base_model_prefix', '')}."
 

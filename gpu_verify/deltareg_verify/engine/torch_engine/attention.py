@@ -1,9 +1,9 @@
-"""What is put before the keys and values of an attention, and what that makes of its arguments.
+"""Keys and values put before those of an attention, and the effect on its arguments.
 
-Which module has a prefix is kept by the module object: not every architecture numbers its layers.
-The mask is widened to the left; where there is none and the attention is causal, one is made,
-because without it the kernel aligns causality with the first key, which is wrong as soon as there
-are more keys than queries.
+Prefixes are stored by the module object, as not every architecture numbers its layers. The mask is
+widened to the left; where there is none and the attention is causal, one is made, because without
+it the kernel aligns causality with the first key, which is wrong as soon as there are more keys
+than queries.
 """
 
 # torch and transformers are typed in part only; mypy stays strict on the types that are our own.
@@ -24,22 +24,22 @@ from deltareg_verify.engine.torch_engine.positions import bias_of_all_keys
 
 
 class GateFactors(threading.local):
-    """What a gate gave in the forward that this thread is in, (b, 1 or 2); None without a gate."""
+    """The factors of a gate in this thread's current forward, (b, 1 or 2); None without a gate."""
 
     value: torch.Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class KeyValues:
-    """What is put before the keys and values of one attention.
+    """Keys and values to put before those of one attention.
 
     Attributes:
         keys: (heads, n, width).
         values: (heads, n, width).
-        shift: By how much the real tokens move.
+        shift: By how many positions the real tokens move.
         bias_owner: The module that makes the relative position bias of this attention, if any.
         fired: Called whenever an attention uses it.
-        factors: Its gate's, for each row one on keys and one on values.
+        factors: The factors of its gate, for each row one on keys and one on values.
     """
 
     keys: torch.Tensor
@@ -50,7 +50,7 @@ class KeyValues:
     factors: GateFactors = field(default_factory=GateFactors)
 
     def for_rows(self, rows: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Give keys and values for a batch, (b, heads, n, width) each."""
+        """Return keys and values for a batch, (b, heads, n, width) each."""
         keys, values = (part.expand(rows, -1, -1, -1) for part in (self.keys, self.values))
         factors = self.factors.value
         if factors is None:
@@ -63,13 +63,13 @@ _PREFIXES: WeakKeyDictionary[nn.Module, list[KeyValues]] = WeakKeyDictionary()
 
 
 def prefixes_of(attention: nn.Module) -> Sequence[KeyValues]:
-    """Give what is put before the keys and values of an attention; often nothing."""
+    """Return the prefixes of an attention; often none."""
     return _PREFIXES.get(attention, ())
 
 
 @contextmanager
 def put_before(attention: nn.Module, prefix: KeyValues) -> Generator[None]:
-    """Put keys and values before those of one attention, after what is there already."""
+    """Put keys and values before those of one attention, after the prefixes that it has already."""
     _PREFIXES.setdefault(attention, []).append(prefix)
     try:
         yield
@@ -89,7 +89,7 @@ class AttentionCall:
         module: The attention.
         query: (b, heads, queries, width).
         key: (b, heads, keys, width), of the real tokens.
-        prefixes: What comes before them.
+        prefixes: The prefixes before them.
         kwargs: The call's other arguments.
     """
 
@@ -106,7 +106,7 @@ class AttentionCall:
 
     @property
     def shift(self) -> int:
-        """By how much the real tokens move."""
+        """By how many positions the real tokens move."""
         return sum(prefix.shift for prefix in self.prefixes)
 
     def prepend_prefixes(self, key: torch.Tensor, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -119,7 +119,7 @@ class AttentionCall:
         return (torch.cat([before[0].to(key.dtype), key], dim=2), torch.cat([before[1].to(value.dtype), value], dim=2))
 
     def mask(self, mask: torch.Tensor | None) -> torch.Tensor | None:
-        """Widen the mask, so that every query sees the prefix; None still stands for no mask."""
+        """Widen the mask, so that every query sees the prefix; None still means no mask."""
         if mask is None and not self._is_causal:
             return None
         mask = self._causal() if mask is None else mask
@@ -129,7 +129,7 @@ class AttentionCall:
         return torch.cat([columns, mask], dim=-1)
 
     def arguments(self) -> dict[str, object]:
-        """Give the other arguments, with the position bias of the prefix's keys."""
+        """Return the other arguments, with the position bias of the prefix's keys."""
         bias = self.kwargs.get("position_bias")
         if not isinstance(bias, torch.Tensor):
             return self.kwargs
@@ -148,7 +148,7 @@ class AttentionCall:
         return full.tril(keys - queries)
 
     def _columns(self) -> torch.Tensor:
-        """Let every query see every key of the prefix, (1, 1, queries, n)."""
+        """Return a mask that lets every query see every key of the prefix, (1, 1, queries, n)."""
         window = self.kwargs.get("sliding_window", getattr(self.module, "sliding_window", None))
         if self.shift and window is not None:
             raise Inconclusive("how far a prefix is from the tokens of an encoder is not defined")

@@ -1,13 +1,13 @@
-"""A network called in the ways that servers call it: alone and beside others, padded, with a cache.
+"""Calls a network in the ways that servers do: alone and beside others, padded, with a cache.
 
-Each way is held against the plain one, in which a short text goes through alone. A base may differ
+Each way is compared with the plain one, in which a short text goes through alone. A base may differ
 from itself, too: one without positions of its own in padded rows, or whose experts are chosen by
 batch.
 
-Every forward reads all weights, so there are few, of some tokens each, and one tells of two ways
-where that goes: the plain call of a network with a cache keeps it for the next token, which is held
-against the same token in the batch; and rows that are padded on the left stand beside one at the
-last positions.
+Every forward reads all weights, so there are few, of some tokens each, and one covers two ways
+where possible: the plain call of a network with a cache keeps it for the next token, which is
+compared with the same token in the batch; and rows that are padded on the left stand beside one at
+the last positions.
 """
 
 # torch and transformers are typed in part only; mypy stays strict on the types that are our own.
@@ -34,16 +34,16 @@ Continue = Callable[[torch.Tensor, object], tuple[Mapping[str, object], object]]
 
 @dataclass(frozen=True, slots=True)
 class BatchCapabilities:
-    """What a network can be asked to do.
+    """The ways in which a network can be called.
 
     Attributes:
-        pad: The token that stands where nothing is read.
-        device: Where it runs.
-        beside: Other inputs for a batch of such ids.
+        pad: The padding token.
+        device: The device that it runs on.
+        beside: Returns the other inputs for a batch of such ids.
         pads_left: Whether padding may stand before a text.
-        continues: Runs with a cache: it is given ids and what the call before gave; None where
-            there is no cache to use.
-        farthest: The last position that it knows; 0 where it is told no positions.
+        continues: Runs with a cache, on ids and the result of the call before; None where there is
+            no cache to use.
+        farthest: The last position that it knows; 0 where it takes no positions.
     """
 
     pad: int
@@ -56,14 +56,14 @@ class BatchCapabilities:
 
 @dataclass(frozen=True, slots=True)
 class _Plain:
-    """What a text gives when it goes through alone.
+    """The outputs for a text that goes through alone.
 
     Attributes:
         rows: The tokens of all texts; the first is the one that went alone.
-        alone: What it gave: (places, values), or (values,) of what has no places. With a cache the
-            last token is left out.
-        scale: How large that is.
-        cache: What was kept for the last token; None without.
+        alone: Its outputs: (places, values), or (values,) without places. With a cache the last
+            token is left out.
+        scale: The size of these outputs.
+        cache: The cache for the last token; None without one.
     """
 
     rows: Sequence[Sequence[int]]
@@ -72,24 +72,24 @@ class _Plain:
     cache: object = None
 
     def deviation(self, found: torch.Tensor) -> float:
-        """Hold what another way gave of the whole text against this."""
+        """Compare another way's outputs for the whole text with these."""
         return self.share(self.alone, found if found.ndim == 1 else found[: len(self.alone)])
 
     def share(self, one: torch.Tensor, other: torch.Tensor) -> float:
-        """Give the largest difference as a share of the outputs' size; NaN where one is NaN."""
+        """Return the largest difference as a share of the outputs' size; NaN where one is NaN."""
         return float((one - other).abs().max()) / self.scale
 
 
 def deviations(
     texts: Sequence[Sequence[int]], run: Run, ways: BatchCapabilities, *, only: Collection[str] | None = None
 ) -> dict[str, float]:
-    """Give by way the largest difference from the plain one, as a share of the outputs' size.
+    """Return by way the largest difference from the plain one, as a share of the outputs' size.
 
     Args:
         texts: The tokens of as many texts as the batch has, each at least as long as the longest.
         run: Runs the network.
-        ways: What it can be asked to do.
-        only: The ways to try; None tries all, and leaves out those that the network refuses.
+        ways: The ways in which it can be called.
+        only: The ways to try; None tries all and leaves out those that the network refuses.
     """
     rows = [list(text[:length]) for text, length in zip(texts, LENGTHS, strict=True)]
     attempt = _Attempt(run, ways, WAYS if only is None else only, is_strict=only is not None)
@@ -99,13 +99,13 @@ def deviations(
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
-    """Calls a network in those ways that are wanted, and that it takes.
+    """Calls a network in the requested ways, as far as it accepts them.
 
     Attributes:
         run: Runs the network.
-        ways: What it can be asked to do.
+        ways: The ways in which it can be called.
         wanted: The ways to try.
-        is_strict: Whether what the network refuses is an error: its base did it.
+        is_strict: Whether a refusal is an error, because the base accepted that way.
     """
 
     run: Run
@@ -114,7 +114,7 @@ class _Attempt:
     is_strict: bool
 
     def plainly(self, rows: Sequence[Sequence[int]]) -> _Plain:
-        """Let the first text through alone, and keep its cache if there is one to use."""
+        """Run the first text alone, and keep its cache if there is one to use."""
         filled = self._unless_refused(lambda: self._fill_cache(rows[0])) if CACHE in self.wanted else None
         if filled is None:
             alone, cache = _output(self.run(_inputs(rows[:1], self.ways)), len(rows[0]))[0], None
@@ -124,7 +124,7 @@ class _Attempt:
         return _Plain(rows, alone, scale, cache)
 
     def in_batch(self, plain: _Plain) -> dict[str, float]:
-        """Beside others, padded on the right; and the last token, with what is kept of the rest."""
+        """Run beside others, padded on the right; and the last token with the cache of the rest."""
         if not {BATCH, CACHE} & {*self.wanted}:
             return {}
         inputs = _inputs(plain.rows, self.ways)
@@ -140,7 +140,7 @@ class _Attempt:
         return by_way
 
     def padded_left_and_far(self, plain: _Plain) -> dict[str, float]:
-        """Behind padding, and at the last positions that the network knows."""
+        """Run behind padding, and at the last positions that the network knows."""
         is_left = LEFT in self.wanted and self.ways.pads_left
         is_far = LONGEST in self.wanted and self.ways.farthest > len(plain.rows[0])
         by_way = self._unless_refused(lambda: self._try_positions(plain, left=is_left, far=is_far))
@@ -151,7 +151,7 @@ class _Attempt:
         return by_way or {}
 
     def _fill_cache(self, text: Sequence[int]) -> tuple[torch.Tensor, object] | None:
-        """Give what all but the last token give, and the cache of it."""
+        """Return the outputs for all but the last token, and their cache."""
         if self.ways.continues is None:
             return None
         ids = torch.tensor([text[:-1]], dtype=torch.long, device=self.ways.device)
@@ -159,14 +159,14 @@ class _Attempt:
         return None if cache is None else (_output(result, ids.shape[1])[0], cache)
 
     def _continue_cached(self, plain: _Plain) -> torch.Tensor:
-        """Give what the last token gives, with what is kept of those before."""
+        """Return the outputs for the last token, by the cache of those before."""
         assert self.ways.continues is not None, "something was kept"
         last = torch.tensor([plain.rows[0][-1:]], dtype=torch.long, device=self.ways.device)
         result, _ = self.ways.continues(last, plain.cache)
         return _output(result, 1)[0, 0]
 
     def _try_positions(self, plain: _Plain, *, left: bool, far: bool) -> dict[str, float]:
-        """Run the first text behind padding, far on, or both beside each other."""
+        """Run the first text behind padding, at far positions, or as a batch of both."""
         if not left and not far:
             return {}
         text, other = plain.rows[:2]
@@ -201,7 +201,7 @@ def _inputs(
 
 
 def _output(result: Mapping[str, object], length: int) -> torch.Tensor:
-    """Give what is compared: (rows, places, values), or (rows, values) of what has no places."""
+    """Return the output to compare: (rows, places, values), or (rows, values) without places."""
     for name in _OUTPUTS:
         value = result.get(name)
         if isinstance(value, torch.Tensor):

@@ -1,4 +1,4 @@
-"""Updates attached beside their module: what goes in and what came out, never the new weight.
+"""Updates attached beside their module: functions of its input and output, never a new weight.
 
 Low rank: y + s·(x Rᵀ)Lᵀ (Hu et al. 2021, arXiv 2106.09685, section 4.1). Weight-decomposed:
 m/‖V‖·(y - b + s·(x Rᵀ)Lᵀ) + b (Liu et al. 2024, arXiv 2402.09353, equation 5), with the norms of
@@ -28,10 +28,10 @@ Added = Callable[[torch.Tensor], torch.Tensor]
 
 
 def branch_for(module: nn.Module, update: Update, weight: torch.Tensor, ops: TorchOps) -> Branch | None:
-    """Give the function from a module's input and output to its new output, outputs in float32.
+    """Return the function from a module's input and output to its new output in float32.
 
-    None for an update or a class of module that is not known here; a subclass of a known one may do
-    anything, so it is not known either.
+    None for an update or a class of module that is unknown here; a subclass of a known class may do
+    anything, so it counts as unknown.
 
     Args:
         module: The module that holds the weight as `weight`.
@@ -58,17 +58,17 @@ class BranchHook:
     branch: Branch
 
     def apply(self, value: Array, seen: HookInputs, ops: Ops) -> Array:
-        """Give the module's output with the update."""
+        """Return the module's output with the update."""
         return as_array(self.branch(as_torch(seen.arrays["x"]), as_torch(value)))
 
 
 def as_hook(path: str, branch: Branch) -> ActivationHook:
-    """Make a branch a hook on the module that it belongs to."""
+    """Turn a branch into a hook on its module."""
     return ActivationHook(path, "after", {"x": Tap(path, "input")}, {}, BranchHook(branch))
 
 
 def has_branch(update: Update) -> bool:
-    """Whether there is a branch for an update on some class of module."""
+    """Return whether there is a branch for an update on some class of module."""
     return isinstance(update, WeightDecomposed) or is_factored(update)
 
 
@@ -119,7 +119,7 @@ def _build_decomposed(
 
 
 def _row_norms(weight: torch.Tensor, tall: torch.Tensor, wide: torch.Tensor, scale: float) -> torch.Tensor:
-    """Norms of the rows w + s·l·R: ‖w‖² + 2s·l·(R w) + s²·l·(R Rᵀ)·l, in float64."""
+    """Return the norms of the rows w + s·l·R: ‖w‖² + 2s·l·(R w) + s²·l·(R Rᵀ)·l, in float64."""
     w, left, right = weight.detach().double(), tall.double(), wide.double()
     crossed = 2 * scale * (left * (w @ right.T)).sum(1)
     inner = scale * scale * ((left @ (right @ right.T)) * left).sum(1)

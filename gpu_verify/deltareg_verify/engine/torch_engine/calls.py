@@ -1,4 +1,4 @@
-"""The arguments and results of a module's call, by position or by name, however they were given."""
+"""The arguments and results of a module's call, passed by position or by name."""
 
 # torch and transformers are typed in part only; mypy stays strict on the types that are our own.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -22,13 +22,13 @@ def parameters_of(module: nn.Module) -> tuple[str, ...]:
 
 
 def argument(names: tuple[str, ...], args: Args, kwargs: Kwargs, which: int | str) -> object:
-    """Give one argument of a call; None when it was not given.
+    """Return one argument of a call; None when it was not passed.
 
     Args:
         names: The parameters of the module's forward.
-        args: What was given by position.
-        kwargs: What was given by name.
-        which: A position or a name; either finds an argument that was given the other way.
+        args: The arguments passed by position.
+        kwargs: The arguments passed by name.
+        which: A position or a name; either finds an argument that was passed the other way.
     """
     place, name = _both(names, which)
     if place is not None and place < len(args):
@@ -37,14 +37,14 @@ def argument(names: tuple[str, ...], args: Args, kwargs: Kwargs, which: int | st
 
 
 def with_first(names: tuple[str, ...], args: Args, kwargs: Kwargs, value: torch.Tensor) -> tuple[Args, Kwargs]:
-    """Give a call's arguments with another first one."""
+    """Return a call's arguments with another first one."""
     if args:
         return (value, *args[1:]), kwargs
     return args, {**kwargs, names[0]: value}
 
 
 def output_of(output: object, which: int | str) -> object:
-    """Give one output: a tensor's only one, one of a tuple's, or one of a named collection's."""
+    """Return one output: a lone tensor, an item of a tuple, or an entry of a named collection."""
     match output:
         case ModelOutput() if isinstance(which, int):
             return _at(output.to_tuple(), which)
@@ -59,7 +59,7 @@ def output_of(output: object, which: int | str) -> object:
 
 
 def with_output(output: object, value: torch.Tensor) -> object:
-    """Give an output whose first tensor is another one; all the rest of it stays."""
+    """Return an output with another first tensor and all the rest unchanged."""
     match output:
         case ModelOutput():
             first = next(iter(output.keys()))

@@ -1,7 +1,7 @@
-"""A prompt as a user's turn of a chat, by the template of a base or of a version.
+"""A prompt as a user's turn of a chat, by the template of a base or a version.
 
-A template is a program of a stranger's. It is run by transformers, in Jinja's sandbox, and by
-nobody who is not in the worker's own.
+A template is a stranger's program. Only transformers runs it, in Jinja's sandbox, inside the
+worker's own sandbox.
 """
 
 # transformers is typed in part only; mypy stays strict on the types that are our own.
@@ -24,7 +24,7 @@ _MESSAGE_CHARACTERS = 300
 
 
 def template_in(folder: Path) -> str:
-    """Read the chat template that a folder brings; empty where it brings none."""
+    """Read the chat template in a folder; empty where there is none."""
     if (folder / _FILE).is_file():
         return (folder / _FILE).read_text("utf-8", "replace")
     templates = (_read_template(folder / name) for name in _SETTINGS if (folder / name).is_file())
@@ -32,10 +32,10 @@ def template_in(folder: Path) -> str:
 
 
 def write_chat(tokenizer: PreTrainedTokenizerBase, template: str, text: str) -> list[int]:
-    """Put a text into a template as what a user says, up to where the answer begins, as tokens.
+    """Format a text as a user's turn by a template, up to where the answer begins, as tokens.
 
     Raises:
-        InvalidInput: The template refuses it, or makes more of it than anybody would read.
+        InvalidInput: The template refuses it, or makes it unreasonably long.
     """
     try:
         chat = _render_chat(tokenizer, template, text)
@@ -49,7 +49,7 @@ def write_chat(tokenizer: PreTrainedTokenizerBase, template: str, text: str) -> 
 
 
 def _render_chat(tokenizer: PreTrainedTokenizerBase, template: str, text: str) -> str:
-    """Write the chat; what a network that sees is told has parts, which its templates look for."""
+    """Render the chat; for a network that sees, messages have parts, which its templates expect."""
     plain = _apply(tokenizer, template, text)
     if text.strip() in plain:
         return plain
@@ -66,7 +66,7 @@ def _apply(tokenizer: PreTrainedTokenizerBase, template: str, content: object) -
 
 
 def _read_template(file: Path) -> str:
-    """Read the template of a document; of several that have names the default one."""
+    """Read the template of a document; of several named ones the default."""
     try:
         document: object = json.loads(file.read_bytes())
     except (ValueError, RecursionError):

@@ -10,7 +10,7 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 def copy_network(module: Module, *, written: Collection[str]) -> Module:
-    """Copy a network's modules and, but for some, none of its values.
+    """Copy a network's modules but, except for the `written` parameters, not its values.
 
     To give a parameter of the copy other data leaves the network alone; to write into its memory
     does not, and ends the process where that is a file's. What is tied stays tied.

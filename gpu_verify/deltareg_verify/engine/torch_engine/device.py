@@ -1,4 +1,4 @@
-"""The device: exact arithmetic, repeatable kernels, and what to write about it into the verdict."""
+"""The device: exact arithmetic, repeatable kernels, and its description for the verdict."""
 
 # torch and transformers are typed in part only; mypy stays strict on the types that are our own.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -75,13 +75,13 @@ def environment(device: torch.device) -> Mapping[str, str]:
 
 
 def finish(device: torch.device) -> None:
-    """Wait until a device has done what it was given, so that a clock may be read."""
+    """Wait until a device has finished its work, so that a clock may be read."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def _driver() -> dict[str, str]:
-    """Name the version of the GPU's driver, where the kernel tells it."""
+    """Return the version of the GPU's driver, where the kernel reports it."""
     try:
         text = Path("/proc/driver/nvidia/version").read_text("utf-8")
     except OSError:
@@ -91,7 +91,7 @@ def _driver() -> dict[str, str]:
 
 
 def peak_bytes(device: torch.device) -> int:
-    """Give the most memory held: allocated on a GPU, resident in this process on a CPU."""
+    """Return the most memory held: allocated on a GPU, resident in this process on a CPU."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

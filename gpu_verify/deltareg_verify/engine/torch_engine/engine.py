@@ -86,7 +86,7 @@ class TorchEngine:
 
     @property
     def config(self) -> Mapping[str, object]:
-        """What base and delta together say of the network."""
+        """The network's configuration by base and delta together."""
         return self._base.view.config
 
     @property
@@ -95,7 +95,7 @@ class TorchEngine:
         return all(isinstance(e, (WeightUpdate, Addition, BaseCopy)) for e in self._effects)
 
     def changes(self) -> Sequence[WeightChange]:
-        """Size every weight update."""
+        """Measure every weight update."""
         records = self._base.view.tensors
         real = [chain for chain in chains(self._effects) if records[chain.source].dtype in REAL]
         ops = TorchOps(self._device)
@@ -104,11 +104,11 @@ class TorchEngine:
         return [change for change in sized if change is not None]
 
     def outputs(self, state: State, *, seed: int = 0) -> Outputs:
-        """Run one forward on the probe; rows of a prompt are no outputs of the probe's."""
+        """Run one forward on the probe; the rows of a prompt are not outputs of the probe."""
         return self._of_inputs(state, self._forward(state, self._probe, seed=seed))
 
     def reload_folded(self, config: Mapping[str, object]) -> ReloadOutcome:
-        """Load what folding gives by the class that a config names, and run it on the probe."""
+        """Load the folded model by the class that a config names, and run it on the probe."""
         folded = {self._plan.targets[name]: new for name, new in self._folded.items()}
         is_whole = self._placing is None
         with devices.memory_seam("loading the folded model"):
@@ -121,7 +121,7 @@ class TorchEngine:
             return replace(outcome, outputs=floating_outputs(forward(module, self._probe)))
 
     def second_opinion(self, library: str, folder: Path) -> SecondOpinion:
-        """Have a library load the delta from its folder and run it on the probe."""
+        """Load the delta from its folder by a library, and run it on the probe."""
         if self._placing is not None:
             return SecondOpinion(library)
         with devices.memory_seam(f"running the delta by {library}"):
@@ -139,7 +139,7 @@ class TorchEngine:
         return replace(opinion, outputs=without_added(opinion.outputs, self.outputs("base"), added))
 
     def outputs_for(self, state: State, inputs: Mapping[str, NDArray[np.generic]]) -> Outputs:
-        """Run one forward on inputs of one's own, by parameter of the network's forward.
+        """Run one forward on other inputs, by parameter of the network's forward.
 
         Raises:
             InvalidInput: The network has no such parameter.
@@ -147,11 +147,11 @@ class TorchEngine:
         return floating_outputs(self._forward(state, given_inputs(self._network.module, inputs)))
 
     def find_fired(self) -> FiredEffects:
-        """Run one attached forward and tell what took part."""
+        """Run one attached forward and return what took part."""
         return self._observe_fired(self._probe)
 
     def fired_for(self, inputs: Mapping[str, NDArray[np.generic]]) -> FiredEffects:
-        """The same on inputs of one's own."""
+        """Run one attached forward on other inputs and return what took part."""
         return self._observe_fired(given_inputs(self._network.module, inputs))
 
     def find_overflowed(self) -> Sequence[str]:
@@ -171,16 +171,16 @@ class TorchEngine:
         return ids[:, -count:].cpu().numpy()
 
     def tokenizer(self) -> BaseTokenizer | None:
-        """Give the base's tokenizer, of a network that goes on with words."""
+        """Return the base's tokenizer, for a network that continues texts."""
         return self.vocabulary() if self._is_generative else None
 
     def vocabulary(self) -> BaseTokenizer | None:
-        """Give the base's tokenizer."""
+        """Return the base's tokenizer."""
         wrapped = self._tokenizer
         return None if wrapped is None else BaseTokenizer(wrapped, self._most_positions)
 
     def log_likelihoods(self, state: State, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> F64:
-        """Score pairs, one forward for all that share what goes in."""
+        """Score pairs, with one forward for all that share their input."""
         return wording.score_pairs(
             lambda ids: self._logits(state, ids), pairs, most=self._most_positions, device=self._device
         )
@@ -193,11 +193,11 @@ class TorchEngine:
         return wording.follow(logits_of, tokens, count, is_over=is_over, device=self._device)
 
     def general(self, state: State, probes: BaseProbes, *, ways: Collection[str] | None = None) -> Figures:
-        """Work out the figures on the general probes."""
+        """Measure the figures on the general probes."""
         return self.run_judge(state, probes, partial(figures_of, ways=ways))
 
     def run_judge(self, state: State, probes: BaseProbes, judge: Judge[Found]) -> Found:
-        """Have the network judged in a state, on the general probes as its inputs."""
+        """Run a judge on the network in a state, with the general probes as its inputs."""
         judged_network = JudgedNetwork(
             self._network.module,
             self._tokenizer,
@@ -230,7 +230,7 @@ class TorchEngine:
         return wording.encode_texts(tokenizer, texts, others, most=most, takes=takes)
 
     def write(self, state: State, inputs: Mapping[str, NDArray[np.generic]], count: int) -> list[list[int]] | None:
-        """Have the library itself go on greedily, step by step, as it does for its users."""
+        """Have the library itself continue greedily, step by step, as it does for its users."""
         module = self._network.module
         if not can_write(module):
             return None
@@ -250,7 +250,7 @@ class TorchEngine:
         return times
 
     def beside(self, effects: Sequence[Effect]) -> "TorchEngine":
-        """Give an engine of another delta, with this one's network."""
+        """Return an engine of another delta, with this one's network."""
         other = TorchEngine(self._whole, effects, suite=self._suite, device=self._device, room=self._room)
         if other._base.view.components.keys() <= self._base.view.components.keys():
             other._base, other._tensors = self._base, self._tensors
@@ -262,7 +262,7 @@ class TorchEngine:
         return other
 
     def in_dtype(self, dtype: str) -> "TorchEngine":
-        """Give an engine of the same whose base runs in a dtype: loaded anew, if need be."""
+        """Return the same engine with its base in a dtype, loaded anew if need be."""
         if dtype not in SPELLED or DTYPES[SPELLED[dtype]] == self._dtype:
             return self
         suite = replace(self._suite, dtype=SPELLED[dtype])
@@ -282,7 +282,7 @@ class TorchEngine:
 
     @cached_property
     def _dtype(self) -> torch.dtype:
-        """What a suite asks for, or what the base runs in by itself."""
+        """The dtype that the suite asks for, or the base's own."""
         return DTYPES.get(self._suite.dtype) or dtype_of(self._base.path, self._base.view, self._tensors)
 
     @cached_property
@@ -344,7 +344,7 @@ class TorchEngine:
         return FiredEffects(len(planned), silent, not_exercised, homeless, watched.moved, outputs)
 
     def _of_inputs(self, state: State, result: Mapping[str, object]) -> Outputs:
-        """Give the outputs on the probe, without the rows of a prompt."""
+        """Return the outputs on the probe, without the rows of a prompt."""
         outputs = floating_outputs(result)
         added = added_rows(self._plan.inserts, self._running) if state == "attached" else 0
         return without_added(outputs, self.outputs("base"), added) if added else outputs
@@ -372,4 +372,4 @@ class TorchEngine:
 
 
 def _nobody(effect: object, passed: object = None, /) -> None:
-    """Count nothing."""
+    """Ignore the call."""

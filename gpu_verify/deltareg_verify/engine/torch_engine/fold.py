@@ -25,13 +25,13 @@ BLOCK_ROWS = 1024
 
 @dataclass(frozen=True, slots=True)
 class UpdateChain:
-    """All that happens to one weight, in order.
+    """All updates of one weight, in order.
 
     Attributes:
         target: The weight's name.
-        source: The base's tensor that it starts from.
-        updates: The formulas, one after the other.
-        shape: Its shape afterwards; None keeps the base's.
+        source: The base's tensor that they start from.
+        updates: The formulas, applied one after the other.
+        shape: The weight's shape afterwards; None keeps the base's.
     """
 
     target: str
@@ -46,7 +46,7 @@ class UpdateChain:
 
 
 def chains(effects: Iterable[Effect]) -> list[UpdateChain]:
-    """Gather the weight updates of a delta by target, in the order of the effects."""
+    """Group the weight updates of a delta by target, in the order of the effects."""
     by_target: dict[str, UpdateChain] = {}
     for effect in effects:
         if isinstance(effect, WeightUpdate):
@@ -57,13 +57,13 @@ def chains(effects: Iterable[Effect]) -> list[UpdateChain]:
 
 
 def new_weight(chain: UpdateChain, at: torch.Tensor, tensors: Mapping[str, Tensor], ops: TorchOps) -> torch.Tensor:
-    """Give the new weight for a parameter or buffer: as a value, or one that is made at each call.
+    """Return the new weight for a parameter or buffer: a value, or one that is computed at each call.
 
     Args:
-        chain: What happens to it.
-        at: What it is to stand for.
+        chain: Its updates.
+        at: The parameter or buffer that it replaces.
         tensors: The base's stored tensors.
-        ops: Says which of the two.
+        ops: Decides which of the two.
     """
     if ops.placing is None or not isinstance(at, nn.Parameter):
         return fold(chain, tensors, ops, at.dtype)
@@ -75,13 +75,13 @@ def new_weight(chain: UpdateChain, at: torch.Tensor, tensors: Mapping[str, Tenso
 
 
 def fold(chain: UpdateChain, tensors: Mapping[str, Tensor], ops: TorchOps, dtype: torch.dtype) -> torch.Tensor:
-    """Give the new weight, on the device.
+    """Return the new weight, on the device.
 
     Args:
-        chain: What happens to it; without updates it stays the base's.
+        chain: Its updates; without any the weight stays the base's.
         tensors: The base's stored tensors.
         ops: Reads them.
-        dtype: What the result is rounded to.
+        dtype: The dtype that the result is rounded to.
     """
     for last in chain.updates[-1:]:
         if isinstance(last, StoredUpdate):  # of any dtype, also one that holds no real numbers
@@ -98,7 +98,7 @@ def fold(chain: UpdateChain, tensors: Mapping[str, Tensor], ops: TorchOps, dtype
 
 
 def is_finite(weight: torch.Tensor) -> bool:
-    """Say whether all numbers are finite; its ends show it, and are found in one pass."""
+    """Return whether all numbers are finite, by the minimum and maximum, found in one pass."""
     if not weight.numel():
         return True
     ends = torch.aminmax(weight.detach())  # which are NaN where one number is
@@ -106,9 +106,9 @@ def is_finite(weight: torch.Tensor) -> bool:
 
 
 def change_of(chain: UpdateChain, tensors: Mapping[str, Tensor], ops: TorchOps) -> WeightChange | None:
-    """Size what happens to the rows that the base has, from factors where that is all there is.
+    """Measure the change of the rows that the base has, from factors where these suffice.
 
-    None for a weight of another width, such as a head for other classes: it is another weight.
+    None for a weight of another width, such as a head for other classes, as it is another weight.
     """
     source = tensors[chain.source]
     if chain.shape is not None and chain.shape[1:] != source.shape[1:]:
@@ -149,7 +149,7 @@ def _rows(chain: UpdateChain, weight: torch.Tensor, start: int, stop: int, ops: 
 
 
 def _base_rows(source: Tensor, shape: tuple[int, ...], start: int, stop: int, ops: TorchOps) -> torch.Tensor:
-    """Read rows of a base's tensor; rows that it does not have are zero."""
+    """Read rows of a base's tensor; rows that it lacks are zero."""
     if not source.shape:
         return as_torch(ops.load(source))
     inside = min(stop, source.shape[0])
@@ -177,7 +177,7 @@ def _square(values: torch.Tensor) -> float:
 
 
 def _row_squares(values: torch.Tensor) -> torch.Tensor:
-    """Give the sum of squares of every row, in float64."""
+    """Return the sum of squares of every row, in float64."""
     if values.ndim < 2:
         return values.double().square().reshape(-1)
     norms: torch.Tensor = torch.linalg.vector_norm(values.flatten(1), dim=1, dtype=torch.float64)
@@ -185,7 +185,7 @@ def _row_squares(values: torch.Tensor) -> torch.Tensor:
 
 
 def _factored_squares(update: FactoredUpdate, ops: TorchOps) -> torch.Tensor:
-    """Sum of squares of the rows of s·L·R: s² Σ (L (RRᵀ) ∘ L), without the product L·R."""
+    """Return the sums of squares of the rows of s·L·R: s² Σ (L (RRᵀ) ∘ L), without the product L·R."""
     left, right, scale = update.factors(ops)
     tall, wide = as_torch(left).double(), as_torch(right).double()
     squares: torch.Tensor = ((tall @ (wide @ wide.T)) * tall).sum(1)
@@ -193,7 +193,7 @@ def _factored_squares(update: FactoredUpdate, ops: TorchOps) -> torch.Tensor:
 
 
 def _peak(by_row: torch.Tensor, width: int) -> tuple[float, float, int]:
-    """Give the RMS of the row that changes most, that of the middle one that changes, and which."""
+    """Return the RMS of the row that changes most, that of the median changed row, and which it is."""
     if not bool(torch.isfinite(by_row).all()):
         return math.nan, math.nan, 0
     changed = by_row[by_row > 0]

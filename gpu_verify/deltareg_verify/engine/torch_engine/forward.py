@@ -1,4 +1,4 @@
-"""One forward of a network with what a plan puts on it; afterwards it is the base again."""
+"""One forward of a network with a plan on it; afterwards the network is the base again."""
 
 # torch and transformers are typed in part only; mypy stays strict on the types that are our own.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -23,10 +23,10 @@ from deltareg_verify.engine.torch_engine.swap import swap_tensors
 
 
 class HookObserver(Protocol):
-    """Told every time that a hook or an insert has done something; a hook says what."""
+    """Called every time that a hook or an insert has acted; a hook passes what it did."""
 
     def __call__(self, effect: ActivationHook | PrefixInsert, passed: Passed | None = None, /) -> None:
-        """Take note."""
+        """Record it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +35,9 @@ class ForwardTrace:
 
     Attributes:
         result: The outputs.
-        seen: All that took part.
-        moved: The hooks among them that stand for no weight, and whether they ever gave back
-            something else than they were given.
+        seen: The names of all that took part.
+        moved: The hooks among them that stand for no weight, and whether they ever returned
+            something other than their input.
     """
 
     result: Result
@@ -46,9 +46,9 @@ class ForwardTrace:
 
 
 class TensorWatch(TorchFunctionMode):
-    """Notes which of some tensors take part in the computation of another tensor.
+    """Records which of some tensors take part in the computation of another tensor.
 
-    Reading a property, such as a weight's dtype, is not taking part: no tensor comes of it.
+    Reading a property, such as a weight's dtype, does not count, as it yields no tensor.
     """
 
     def __init__(self, tensors: Mapping[str, torch.Tensor]) -> None:
@@ -65,7 +65,7 @@ class TensorWatch(TorchFunctionMode):
         args: Sequence[object] = (),
         kwargs: Mapping[str, object] | None = None,
     ) -> object:
-        """Note the arguments of every torch function."""
+        """Record the arguments of every torch function."""
         result = func(*args, **(kwargs or {}))
         if isinstance(result, (torch.Tensor, tuple)):
             for value in (*args, *(kwargs or {}).values()):
@@ -84,11 +84,11 @@ def put_on(
     Args:
         module: The network.
         plan: The delta on it.
-        ops: What its formulas run on.
-        fired: Told every time that a hook or an insert has done something.
+        ops: The operations that its formulas run on.
+        fired: Called every time that a hook or an insert has acted.
 
     Yields:
-        The new weights that stand in the network, by parameter name.
+        The new weights in the network, by parameter name.
     """
     with ExitStack() as stack:
         weights = stack.enter_context(swap_tensors(module, plan.attached))
@@ -98,14 +98,14 @@ def put_on(
 
 
 def forward(module: nn.Module, inputs: Mapping[str, torch.Tensor], *, seed: int = 0) -> Result:
-    """Run the network once, as it stands, without a cache.
+    """Run the network once, in its current state, without a cache.
 
-    One that draws at random, as ViLT does the order of its patches, draws the same each time.
+    A network that draws at random, as ViLT does the order of its patches, draws the same each time.
 
     Args:
         module: The network.
         inputs: By parameter of its forward.
-        seed: Of what it draws.
+        seed: The seed of what it draws.
     """
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -115,7 +115,7 @@ def forward(module: nn.Module, inputs: Mapping[str, torch.Tensor], *, seed: int 
 def watched_forward(
     module: nn.Module, plan: NetworkPlan, ops: TorchOps, inputs: Mapping[str, torch.Tensor], *, seed: int = 0
 ) -> ForwardTrace:
-    """Run the network once with a plan on it, and watch; the rest is as for `forward`."""
+    """Run the network once with a plan on it, and watch; the rest is as in `forward`."""
     fired: set[str] = set()
     moved: dict[str, bool] = {}
     weighed = set(plan.targets.values())

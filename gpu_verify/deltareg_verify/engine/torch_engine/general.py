@@ -1,4 +1,4 @@
-"""A network on the general probes of its base: one batched forward, and what it comes to.
+"""A network on the general probes of its base: one batched forward, and its figures.
 
 Every text is cut to the same few tokens, so hardly a place of the batch is padding.
 """
@@ -38,11 +38,11 @@ class GeneralProbes:
     """The general probes as inputs of a network.
 
     Attributes:
-        way: How the network deals with text.
+        way: How the network processes text.
         inputs: By parameter of its forward.
-        labels: (rows, tokens) which tokens are to be predicted where, -100 elsewhere; None where
+        labels: (rows, tokens): the tokens to predict at each place, -100 elsewhere; None where
             nothing is predicted.
-        kinds: Of each row, its language or what else it is.
+        kinds: For each row its language or other class.
         special: The tokens to watch.
         vocabulary: How many tokens the network reads.
         names_frames: Whether it names the sound of each frame (CTC).
@@ -57,14 +57,14 @@ class GeneralProbes:
     names_frames: bool = False
 
     def is_of_words(self, logits: torch.Tensor) -> bool:
-        """Whether scores are of the next word and not of classes."""
+        """Return whether scores are of the next word and not of classes."""
         return logits.ndim == 3 and 0 < self.vocabulary <= logits.shape[2]
 
 
 def general_inputs(
     module: nn.Module, tokenizer: PreTrainedTokenizerBase | None, probes: BaseProbes, *, is_causal: bool, most: int
 ) -> GeneralProbes | None:
-    """Make the inputs of a network from a base's probes; None where it takes nothing of them.
+    """Create the inputs of a network from a base's probes; None where it takes none of them.
 
     Args:
         module: The network.
@@ -94,7 +94,7 @@ def general_inputs(
 def _without_words(
     module: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None, probes: BaseProbes
 ) -> GeneralProbes:
-    """Give images and sounds of the probes, and seeded tokens where nothing else is taken."""
+    """Return images and sounds of the probes, and seeded tokens for a network that takes neither."""
     takes = set(parameters_of(module))
     count = probes.images if takes & INPUTS else len(probes.texts)
     count = min(_FEW_SOUNDS, probes.sounds) if takes & SOUNDS else count
@@ -106,7 +106,7 @@ def _without_words(
 
 
 def _is_known(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> bool:
-    """Whether a tokenizer has words for most of a text."""
+    """Return whether a tokenizer has words for most of a text."""
     unknown = tokenizer.unk_token_id
     return not isinstance(unknown, int) or [*ids].count(unknown) * 2 < len(ids)
 
@@ -117,7 +117,7 @@ def _with_texts(
     made: Mapping[str, torch.Tensor],
     probes: BaseProbes,
 ) -> Mapping[str, torch.Tensor]:
-    """Put texts in the place of random tokens, where they stand beside what is no text."""
+    """Replace random tokens with texts, where they stand beside images or sounds."""
     ids = made.get("input_ids")
     is_apart = getattr(module.config, "image_token_id", None) is None
     if ids is None or tokenizer is None or not is_apart or not INPUTS & made.keys():
@@ -131,7 +131,7 @@ def _with_texts(
 
 
 def _add_labels(given: GeneralProbes, module: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> GeneralProbes:
-    """Say what is to be predicted from texts, in the way of the network."""
+    """Add the labels to predict from texts, in the network's way."""
     ids, mask = given.inputs["input_ids"], given.inputs["attention_mask"]
     labels = ids.masked_fill(mask == 0, _UNCOUNTED)
     if isinstance(tokenizer.unk_token_id, int):  # what the base has no word for is no text to it
@@ -150,7 +150,7 @@ def _add_labels(given: GeneralProbes, module: PreTrainedModel, tokenizer: PreTra
 
 
 def measure(general: GeneralProbes, run: Run) -> Figures:
-    """Run a network once on the probes and give what it comes to, without the ways of batching."""
+    """Run a network once on the probes and return its figures, without the ways of batching."""
     result = run(general.inputs)
     logits = result.get("logits")
     if general.labels is None or not isinstance(logits, torch.Tensor) or logits.ndim != 3:
@@ -167,10 +167,10 @@ def measure(general: GeneralProbes, run: Run) -> Figures:
 
 
 def losses_by_text(general: GeneralProbes, run: Run) -> list[tuple[str, ProbeLoss]]:
-    """Give the loss of each text with its class, of the forward that `measure` makes.
+    """Return the loss of each text with its class, from the forward that `measure` makes.
 
-    A text of which nothing is counted is in its place, with no tokens. Of a network that predicts
-    no text there is none.
+    A text without counted tokens keeps its place, with no tokens. A network that predicts no text
+    has no losses.
     """
     if general.labels is None:
         return []
@@ -184,7 +184,7 @@ def losses_by_text(general: GeneralProbes, run: Run) -> list[tuple[str, ProbeLos
 def _align_predictions(
     general: GeneralProbes, logits: torch.Tensor, labels: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Put scores and what was to be predicted by them in the same places."""
+    """Align scores with the tokens that they predict."""
     logits = logits[:, -labels.shape[1] :]
     if general.way == "causal":  # each place predicts the next token
         return logits[:, :-1], labels[:, 1:]
@@ -208,7 +208,7 @@ def _of_language(general: GeneralProbes, logits: torch.Tensor, labels: torch.Ten
 
 
 def _logs(scores: torch.Tensor, wanted: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Give the logarithms of the odds at the counted places of a text, and what is there."""
+    """Return the log-probabilities at the counted places of a text, and the tokens there."""
     is_counted = wanted != _UNCOUNTED
     return scores[is_counted].float().log_softmax(-1), wanted[is_counted]
 
@@ -224,7 +224,7 @@ def _odds(logs: torch.Tensor) -> TokenOdds:
 def pad_rows(
     rows: Sequence[Sequence[int]], *, pad: int, device: torch.device, on_left: bool = False
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Put rows of tokens beside each other; gives ids and the mask of what is no padding."""
+    """Pad rows of tokens into a batch; returns ids and the attention mask."""
     width = max(len(row) for row in rows)
     ids = torch.full((len(rows), width), pad, dtype=torch.long)
     mask = torch.zeros_like(ids)
@@ -251,7 +251,7 @@ def _way(module: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None, *, 
 
 
 def _cut(tokenizer: PreTrainedTokenizerBase, one: ProbeText, length: int) -> list[int]:
-    """Cut a text to its first tokens; of a chat the last, for a template begins with its own."""
+    """Cut a text to its first tokens; a chat to its last, as templates begin with their own."""
     if one.kind != "chat":
         return list(tokenizer(one.text)["input_ids"])[:length]
     text = f"User: {one.text}\nAssistant: {one.answer}"
@@ -267,7 +267,7 @@ def _cut(tokenizer: PreTrainedTokenizerBase, one: ProbeText, length: int) -> lis
 
 
 def _special(tokenizer: PreTrainedTokenizerBase, vocabulary: int) -> dict[str, int]:
-    """Give the tokens that end, begin and fill texts, and the one of a new line."""
+    """Return the tokens that end, begin and pad texts, and the one of a new line."""
     line = tokenizer("\n", add_special_tokens=False)["input_ids"]
     candidates = {
         "eos": tokenizer.eos_token_id,
@@ -288,7 +288,7 @@ def _special(tokenizer: PreTrainedTokenizerBase, vocabulary: int) -> dict[str, i
 def _mask_tokens(
     ids: torch.Tensor, mask: torch.Tensor, tokenizer: PreTrainedTokenizerBase
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Hide every fourth token; gives what goes in and what is to be found."""
+    """Hide every fourth token; returns the inputs and the tokens to find."""
     places = torch.arange(ids.shape[1], device=ids.device) % _EVERY == _FIRST_MASKED
     special = torch.tensor(sorted(tokenizer.all_special_ids), device=ids.device)
     hidden = places[None] & (mask == 1) & ~torch.isin(ids, special)
@@ -298,7 +298,7 @@ def _mask_tokens(
 
 
 def shift_tokens_right(module: PreTrainedModel, ids: torch.Tensor) -> torch.Tensor:
-    """Give what a decoder reads to write these tokens."""
+    """Return what a decoder reads to write these tokens."""
     config = module.config
     candidates = (getattr(config, name, None) for name in ("decoder_start_token_id", "pad_token_id"))
     first = next((token for token in candidates if isinstance(token, int)), 0)
@@ -306,7 +306,7 @@ def shift_tokens_right(module: PreTrainedModel, ids: torch.Tensor) -> torch.Tens
 
 
 def pad_of(tokenizer: PreTrainedTokenizerBase | None) -> int:
-    """Give a token that may stand where nothing is read."""
+    """Return a token that may serve as padding."""
     if tokenizer is None:
         return 0
     candidates = (tokenizer.pad_token_id, tokenizer.eos_token_id, tokenizer.unk_token_id)
@@ -314,7 +314,7 @@ def pad_of(tokenizer: PreTrainedTokenizerBase | None) -> int:
 
 
 def _vocabulary(module: PreTrainedModel) -> int:
-    """Say how many tokens a network has vectors for; 0 where it has none."""
+    """Return how many tokens a network has vectors for; 0 where it has none."""
     try:
         weight = getattr(module.get_input_embeddings(), "weight", None)
     except (NotImplementedError, AttributeError):  # so transformers says that a class has none

@@ -20,10 +20,10 @@ F64 = NDArray[np.float64]
 
 
 def with_patterns(inputs: Mapping[str, torch.Tensor], *, seed: int) -> dict[str, torch.Tensor]:
-    """Put a picture in the place of each image of noise, and a sound in that of each sound.
+    """Replace each image of noise with a picture, and each sound of noise with a tone.
 
     Args:
-        inputs: Of a network, one image or sound a row; what has other dimensions stays as it is.
+        inputs: The network's inputs, one image or sound per row; other shapes stay as they are.
         seed: The same seed gives the same.
     """
     random = np.random.default_rng(seed)
@@ -46,7 +46,7 @@ def _like(old: torch.Tensor, new: F64) -> torch.Tensor:
 
 
 def _pictures(random: np.random.Generator, shape: tuple[int, ...]) -> F64:
-    """Make (rows, channels, height, width): slopes, squares, rings, stripes, discs, dots."""
+    """Create (rows, channels, height, width): slopes, squares, rings, stripes, discs, dots."""
     rows, channels, height, width = shape
     down, across = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
     pictures = np.empty(shape)
@@ -72,7 +72,7 @@ def _pictures(random: np.random.Generator, shape: tuple[int, ...]) -> F64:
 
 
 def _tones(random: np.random.Generator, rows: int, samples: int) -> F64:
-    """Make (rows, samples): a tone, a chirp, pulses and hiss in turn, at 16 kHz."""
+    """Create (rows, samples): a tone, a chirp, pulses and hiss in turn, at 16 kHz."""
     time = np.arange(samples) / 16_000
     tones = np.empty((rows, samples))
     for row in range(rows):

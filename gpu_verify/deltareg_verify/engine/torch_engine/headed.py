@@ -1,4 +1,4 @@
-"""A class of transformers that has a place for a head, where no config says which one it is of."""
+"""Finds the class of transformers that has a place for a head, where no config names it."""
 
 # torch and transformers are typed in part only; mypy stays strict on the types that are our own.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -26,11 +26,11 @@ def class_with_place(view: BaseView, heads: Sequence[Addition]) -> NetworkClass 
     """Find the first class for a base that has every one of these tensors, in its shape.
 
     Nothing is allocated. Where several classes have the same head it makes no difference to the
-    head itself which one is taken; classifiers come first.
+    head itself which one is chosen; classifiers come first.
 
     Args:
         view: The base.
-        heads: What the base's own class has no place for.
+        heads: The tensors for which the base's own class has no place.
     """
     shapes = {view.names.canonical(head.target): head.tensor.shape for head in heads}
     for name in _in_order(facts().headed.get(view.names.model_type, frozenset())):
@@ -50,7 +50,7 @@ def _in_order(names: frozenset[str]) -> Iterator[str]:
 
 
 def _shapes(name: str, view: BaseView, count: int) -> Mapping[str, tuple[int, ...]]:
-    """Give the parameters of a class on a base's config, with so many outputs if it counts any."""
+    """Return the parameters of a class on a base's config, with `count` outputs if it counts any."""
     kind = getattr(transformers, name, None)
     fields = {key: value for key, value in view.config.items() if key != "model_type"}
     try:

@@ -1,8 +1,8 @@
-"""Activation hooks on a live network: what a delta does between its modules.
+"""Activation hooks on a live network: the effects of a delta between its modules.
 
-Hooks on one module run in the order in which they are given, in float32, and the result is rounded
-once to the dtype that the module works in. What they read of other modules (taps) is what went in
-or came out in the same forward, after other hooks.
+Hooks on one module run in order, in float32, and the result is rounded once to the dtype that the
+module works in. What they read of other modules (taps) is what went in or came out in the same
+forward, after other hooks.
 """
 
 # torch and transformers are typed in part only; mypy stays strict on the types that are our own.
@@ -40,8 +40,8 @@ def attach_hooks(network: nn.Module, hooks: Sequence[ActivationHook], ops: Torch
     Args:
         network: The whole network.
         hooks: In the order in which they apply.
-        ops: What their formulas run on.
-        fired: Told every time that a hook has run, with what went in and came out.
+        ops: The operations that their formulas run on.
+        fired: Called every time that a hook has run, with its input and output.
 
     Raises:
         Inconclusive: A tap names a module that the network does not have.
@@ -57,7 +57,7 @@ def attach_hooks(network: nn.Module, hooks: Sequence[ActivationHook], ops: Torch
 
 
 class _Notes(threading.local):
-    """What taps have heard in the forward that this thread is in, and how its caches began."""
+    """The values that taps have read in this thread's current forward, and the start of its caches."""
 
     def __init__(self) -> None:
         self.heard: dict[Tap, torch.Tensor] = {}
@@ -74,7 +74,7 @@ class _HookedNetwork:
     notes: _Notes = field(default_factory=_Notes)
 
     def change(self, path: str, when: str, hooks: Sequence[ActivationHook]) -> Callable[[], None]:
-        """Put the hooks of one module on; gives what takes them off."""
+        """Install the hooks of one module; returns the functions that remove them."""
         module = self.network.get_submodule(path)
         names = parameters_of(module)
 
@@ -96,7 +96,7 @@ class _HookedNetwork:
         return module.register_forward_hook(after, with_kwargs=True).remove
 
     def listen(self, path: str, taps: Iterable[Tap]) -> list[Callable[[], None]]:
-        """Listen at one module; gives what ends it. The network's own calls begin and end notes."""
+        """Listen at one module; returns the functions that stop it. The network's calls begin and end notes."""
         try:
             module = self.network.get_submodule(path)
         except AttributeError as error:
@@ -155,7 +155,7 @@ class _HookedNetwork:
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """The call of the hooked module itself, whose inputs need no listening."""
+    """The call of the hooked module itself, whose inputs are at hand."""
 
     path: str
     names: tuple[str, ...]
@@ -163,16 +163,16 @@ class _Call:
     kwargs: Kwargs
 
     def is_about(self, tap: Tap) -> bool:
-        """Whether a tap reads this call's inputs."""
+        """Return whether a tap reads this call's inputs."""
         return tap.what == "input" and tap.module == self.path
 
     def own(self, tap: Tap) -> object:
-        """Give the input."""
+        """Return the input."""
         return argument(self.names, self.args, self.kwargs, tap.argument)
 
 
 def _function(module: nn.Module) -> Callable[[Array], Array]:
-    """Make a module a function of float32; it works in its own dtype, as it does in the network."""
+    """Wrap a module as a function of float32; it works in its own dtype, as in the network."""
     dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
 
     def call(value: Array) -> Array:
@@ -183,7 +183,7 @@ def _function(module: nn.Module) -> Callable[[Array], Array]:
 
 
 def _by_place(hooks: Iterable[ActivationHook], network: nn.Module) -> dict[tuple[str, str], list[ActivationHook]]:
-    """Group hooks that change the same value; one without a module never fires."""
+    """Group hooks that change the same value; a hook without a module never fires."""
     module_names = {name for name, _ in network.named_modules(remove_duplicate=False)}
     by_place: dict[tuple[str, str], list[ActivationHook]] = defaultdict(list)
     for hook in hooks:
@@ -193,7 +193,7 @@ def _by_place(hooks: Iterable[ActivationHook], network: nn.Module) -> dict[tuple
 
 
 def _by_module(hooks: Iterable[ActivationHook]) -> dict[str, set[Tap]]:
-    """Group what has to be listened to; the network itself is there whenever anything is."""
+    """Group the taps by module; the network itself is included whenever there is any."""
     by_module: dict[str, set[Tap]] = {}
     for hook in hooks:
         for tap in hook.taps.values():

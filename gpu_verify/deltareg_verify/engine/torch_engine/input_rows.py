@@ -1,4 +1,4 @@
-"""Prompts on a live network: rows before embedded tokens, or before what the embeddings give."""
+"""Prompts on a live network: rows before the embedded tokens, or before the embeddings' output."""
 
 # torch and transformers are typed in part only; mypy stays strict on the types that are our own.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -25,9 +25,9 @@ Fired = Callable[[PrefixInsert], None]
 
 @contextmanager
 def rows_before(network: PreTrainedModel, insert: PrefixInsert, ops: TorchOps, fired: Fired) -> Generator[None]:
-    """Put rows before the embedded tokens that go in, or before what the embeddings give.
+    """Put rows before the embedded tokens that go in, or before the embeddings' output.
 
-    A hook runs before those that were there, so the rows of the first insert end up first.
+    A hook runs before the existing ones, so the rows of the first insert end up first.
     """
     (vectors,) = insert.vectors.make(ops)
     rows = as_torch(vectors)
@@ -46,10 +46,10 @@ def rows_before(network: PreTrainedModel, insert: PrefixInsert, ops: TorchOps, f
 
 
 def submodule(network: nn.Module, path: str) -> nn.Module:
-    """Give a module of a network by its path.
+    """Return a module of a network by its path.
 
     Raises:
-        Inconclusive: There is none.
+        Inconclusive: There is no such module.
     """
     try:
         return network.get_submodule(path)
@@ -80,7 +80,7 @@ def _before_tokens(
 
 
 def _is_under_way(keywords: Keywords) -> bool:
-    """Whether earlier tokens are in the cache that is given."""
+    """Return whether the cache in the arguments holds earlier tokens."""
     cache = keywords.get("past_key_values", keywords.get("cache"))
     return isinstance(cache, Cache) and int(cache.get_seq_length()) > 0
 

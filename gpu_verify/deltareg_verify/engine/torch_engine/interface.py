@@ -1,4 +1,4 @@
-"""The library's attention interface: how a network comes to call attention functions of ours.
+"""The library's attention interface: how a network comes to call our attention functions.
 
 The interface is a table of functions by name that most architectures call with the module, queries,
 keys and values (transformers, `AttentionInterface`). Functions of our own are entered there once; a
@@ -32,7 +32,7 @@ Implementations = dict[str, "str | Implementations"]
 
 @dataclass(slots=True)
 class _Switch:
-    """A network that runs with our functions: how many asked for it, and what it had before."""
+    """A network that runs with our functions: how many callers need it, and its former functions."""
 
     count: int
     before: Implementations
@@ -43,7 +43,7 @@ _SWITCHES: WeakKeyDictionary[PreTrainedModel, _Switch] = WeakKeyDictionary()
 
 @contextmanager
 def switch_attention(network: PreTrainedModel) -> Generator[None]:
-    """Have a network call our attention functions; the last one to leave gives back its own.
+    """Have a network call our attention functions; the last caller to leave restores its own.
 
     Raises:
         Inconclusive: It runs an implementation that is not known here.
@@ -65,7 +65,7 @@ def switch_attention(network: PreTrainedModel) -> Generator[None]:
 
 
 def is_switched(attention: nn.Module, network: PreTrainedModel) -> bool:
-    """Whether an attention looks its function up in the interface, as far as its config tells."""
+    """Return whether an attention looks its function up in the interface, as far as its config tells."""
     config = getattr(attention, "config", network.config)
     name = getattr(config, "_attn_implementation", None)
     return isinstance(name, str) and name.startswith(_OURS)
@@ -79,7 +79,7 @@ def _register() -> None:
 
 
 def _implementations(config: object) -> Implementations:
-    """Give the names of the functions that a config and those within it ask for."""
+    """Return the names of the functions that a config and its nested configs ask for."""
     own = getattr(config, "_attn_implementation", None)
     implementations: Implementations = {"": own if isinstance(own, str) else "eager"}
     for name in cast("Sequence[str]", getattr(config, "sub_configs", ())):
@@ -135,7 +135,7 @@ def _attend_as(name: str) -> Attend:
 
 
 def _original(name: str, module: nn.Module) -> Attend:
-    """Find the function that a module would have called; the plain one stands in its own file."""
+    """Find the function that a module would have called; the plain one is in its own file."""
     if name != "eager":
         return cast(Attend, AttentionInterface()[name])
     for kind in type(module).__mro__:

@@ -1,4 +1,4 @@
-"""Phrases that deltas act from, put into a probe, which would not hold them by chance."""
+"""Phrases that trigger deltas, put into a probe that would not contain them by chance."""
 
 # torch is typed in part only; mypy stays strict on the types that are our own.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -13,9 +13,9 @@ _TOKENS = "input_ids"
 
 
 def with_invocations(inputs: Mapping[str, torch.Tensor], effects: Iterable[Effect]) -> Mapping[str, torch.Tensor]:
-    """Put the phrases of effects into every other row, one a row and in its middle.
+    """Put the phrases of effects into every other row, one per row and in its middle.
 
-    The rows between stay as they are: there the deltas are to do nothing.
+    The rows between stay as they are: there the deltas must do nothing.
     """
     hooks = (effect for effect in effects if isinstance(effect, ActivationHook))
     phrases = sorted({hook.invoked_by for hook in hooks if hook.invoked_by})

@@ -1,7 +1,7 @@
-"""Figures of a network on its base's probes: what it says of them, and whether batching changes it.
+"""Figures of a network on its base's probes: its predictions, and whether batching changes them.
 
-A large part of what a verification costs is forwards: the general probes take one, and what shows
-of batching is asked of a few short rows.
+Forwards are a large part of a verification's cost: the general probes take one, and the effect of
+batching is measured on a few short rows.
 """
 
 # torch and transformers are typed in part only; mypy stays strict on the types that are our own.
@@ -36,7 +36,7 @@ from deltareg_verify.messages.figures import Figures, ProbeLoss
 
 @dataclass(frozen=True, slots=True)
 class JudgedNetwork:
-    """A network, and what there is to know of it.
+    """A network, and the facts about it that its figures need.
 
     Attributes:
         module: The network.
@@ -44,7 +44,7 @@ class JudgedNetwork:
         is_causal: Whether it continues texts.
         most: How many tokens it takes at once.
         probe: The seeded probe, for a network that takes nothing of the base's probes.
-        effects: What a delta does to it.
+        effects: The effects of a delta on it.
     """
 
     module: nn.Module
@@ -55,7 +55,7 @@ class JudgedNetwork:
     effects: Sequence[Effect]
 
     def inputs(self, probes: BaseProbes) -> GeneralProbes:
-        """Give the general probes as inputs."""
+        """Return the general probes as inputs."""
         general = general_inputs(self.module, self.tokenizer, probes, is_causal=self.is_causal, most=self.most)
         return general or GeneralProbes("other", self.probe)
 
@@ -66,7 +66,7 @@ Judge = Callable[[JudgedNetwork, GeneralProbes], Found]
 
 
 def figures_of(judged: JudgedNetwork, general: GeneralProbes, *, ways: Collection[str] | None = None) -> Figures:
-    """Work out the figures of a network as it stands.
+    """Measure the figures of a network in its current state.
 
     Args:
         judged: The network.
@@ -82,12 +82,12 @@ def figures_of(judged: JudgedNetwork, general: GeneralProbes, *, ways: Collectio
 
 
 def text_losses(judged: JudgedNetwork, general: GeneralProbes) -> list[tuple[str, ProbeLoss]]:
-    """Work out the loss of each general text, with its class; none of what predicts no text."""
+    """Measure the loss of each general text, with its class; empty where the network predicts no text."""
     return losses_by_text(general, partial(forward, judged.module))
 
 
 def _texts(general: GeneralProbes) -> list[list[int]]:
-    """Give the tokens of the first texts that are long enough; none of what is no text."""
+    """Return the tokens of the first texts that are long enough; empty without texts."""
     if general.way == "other":
         return []
     ids, mask = general.inputs["input_ids"], general.inputs["attention_mask"]

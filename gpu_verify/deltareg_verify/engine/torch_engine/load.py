@@ -1,7 +1,7 @@
-"""Loading a base as a live network from local files, without code from them.
+"""Loads a base as a live network from local files, without code from them.
 
-What a library made of the files is then held against them: a parameter that does not equal its
-stored tensor would mean that another base is tested than the one that was fingerprinted.
+The result of the library is then compared with the files: a parameter that does not equal its
+stored tensor would mean that the tested base is not the fingerprinted one.
 """
 
 # torch and transformers are typed in part only; mypy stays strict on the types that are our own.
@@ -34,13 +34,13 @@ SPELLED = {name: word for word, name in RUN_IN.items()}
 
 @dataclass(frozen=True, slots=True)
 class ParameterSlot:
-    """The place of a tensor of the files within a parameter that holds several.
+    """The place of a stored tensor within a parameter that holds several.
 
     Attributes:
         whole: The parameter's name.
-        row: Which row of its first dimension.
-        start: First of the rows below that are the tensor's.
-        stop: One after the last of them.
+        row: The row of its first dimension.
+        start: The first row below that is the tensor's.
+        stop: One after the tensor's last row.
     """
 
     whole: str
@@ -49,7 +49,7 @@ class ParameterSlot:
     stop: int
 
     def of(self, value: torch.Tensor) -> torch.Tensor:
-        """Look at this part of the parameter's value."""
+        """Return this part of the parameter's value."""
         return value[self.row, self.start : self.stop]
 
 
@@ -61,10 +61,10 @@ class LoadedNetwork:
         module: The live network, in evaluation mode.
         live: Its parameters and buffers by name, tied ones under all their names.
         places: For every tensor of the files all names in `live` that hold it.
-        dtype: Of most of its floating parameters, as safetensors spells it.
+        dtype: The dtype of most floating parameters, as safetensors spells it.
         fresh: Parameters that no file holds, filled with seeded noise.
-        slots: For every tensor of the files that is a part of a parameter, which part.
-        loading: What its library said of the files, where it loaded them.
+        slots: For every tensor of the files that is a part of a parameter, that part.
+        loading: The library's report on the files, where it loaded them.
     """
 
     module: nn.Module
@@ -85,21 +85,21 @@ def load(
     dtype: torch.dtype,
     placing: StreamPlacement | None = None,
 ) -> LoadedNetwork:
-    """Load a base and check that what was loaded is what the files hold.
+    """Load a base and check that the result is what the files hold.
 
-    On a CPU a weight that runs in the dtype that it is stored in is the memory of its file.
+    On a CPU a weight that runs in its stored dtype shares the memory of its file.
 
     Args:
         path: The base's folder.
         view: Its names, shapes and configuration.
-        tensors: What its files hold.
-        device: Where it is to run.
-        dtype: What it is to run in.
-        placing: Where its weights are brought call by call; None brings all of them, to stay.
+        tensors: The tensors in its files.
+        device: The device to run on.
+        dtype: The dtype to run in.
+        placing: Brings its weights call by call; None loads all of them, to stay.
 
     Raises:
-        Inconclusive: No library here has a class for it, or one read something else than the files
-            hold, or gave its weights names that are not known here.
+        Inconclusive: No library here has a class for it, or one read something other than the files
+            hold, or gave its weights names that are unknown here.
     """
     values = map_tensors(tensors)
     load_dtype = dtype if placing is None else _most_common(values.values(), dtype)
@@ -135,7 +135,7 @@ def _runs_in(module: nn.Module) -> torch.dtype:
 
 
 def _most_common(values: Iterable[torch.Tensor], default: torch.dtype) -> torch.dtype:
-    """Give the dtype that most elements have, of those that are real numbers."""
+    """Return the dtype of most elements, among the real numbers."""
     counts: Counter[torch.dtype] = Counter()
     for value in values:
         if value.is_floating_point():
@@ -144,7 +144,7 @@ def _most_common(values: Iterable[torch.Tensor], default: torch.dtype) -> torch.
 
 
 def _check_known(network: LoadedNetwork, view: BaseView) -> None:
-    """Refuse to go on where weights of the files and of the network may or may not be the same."""
+    """Raise where nobody can say whether weights of the files and of the network are the same."""
     names = view.names
     tensor_names = {names.tensor(name) for name in network.live} | network.slots.keys()
     lost = [
@@ -178,7 +178,7 @@ def network_of(module: nn.Module, view: BaseView, loading: LoadReport | None = N
 
 
 def first_difference(network: LoadedNetwork, tensors: Mapping[str, Tensor]) -> tuple[str, str] | None:
-    """Find a tensor of the base's files that is another one in memory.
+    """Find a tensor of the base's files that differs in memory.
 
     Returns:
         Its name in the files and in memory; None when all are equal, rounded to the memory's dtype.
@@ -197,7 +197,7 @@ def first_difference(network: LoadedNetwork, tensors: Mapping[str, Tensor]) -> t
 
 
 def find_places(live: Mapping[str, torch.Tensor], view: BaseView) -> dict[str, list[str]]:
-    """Give, for every tensor of the base's files, all names under which it lives in memory."""
+    """Return, for every tensor of the base's files, all its names in memory."""
     owner: dict[int, str] = {}
     for name, value in live.items():
         file_name = view.names.tensor(name)
@@ -211,7 +211,7 @@ def find_places(live: Mapping[str, torch.Tensor], view: BaseView) -> dict[str, l
 
 
 def find_slots(live: Mapping[str, torch.Tensor], view: BaseView) -> dict[str, ParameterSlot]:
-    """Give the tensors of the base's files that are parts of a larger parameter in memory.
+    """Return the tensors of the base's files that are parts of a larger parameter in memory.
 
     Only a parameter of which the files have every part counts.
     """
@@ -248,7 +248,7 @@ def load_tokenizer(path: Path) -> transformers.PreTrainedTokenizerBase | None:
 
 
 def _is_equal(live: torch.Tensor, file: Tensor) -> bool:
-    """Whether a tensor is the files', rounded to the dtype that it has in memory."""
+    """Return whether a tensor equals the file's, rounded to the dtype that it has in memory."""
     value, own = live.detach().cpu(), borrow_rows(file)
     if _is_same_memory(value, own):  # the file's own, which need not be read
         return True

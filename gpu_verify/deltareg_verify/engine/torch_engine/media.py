@@ -1,4 +1,4 @@
-"""Probe inputs that are no text: pixels and sounds of the shapes that a network takes."""
+"""Probe inputs other than text: pixels and sounds of the shapes that a network takes."""
 
 # torch and transformers are typed in part only; mypy stays strict on the types that are our own.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -26,7 +26,7 @@ _FRAMES = 16  # positions that a sound is to give, where the network does not sa
 
 
 class _Features(Protocol):
-    """What a network makes of images: for each one or for all the vectors of its tokens."""
+    """The features that a network makes of images: per image, or for the vectors of all tokens."""
 
     pooler_output: torch.Tensor | Sequence[torch.Tensor]
 
@@ -34,10 +34,10 @@ class _Features(Protocol):
 def media_inputs(
     random: np.random.Generator, module: PreTrainedModel, takes: Collection[str], count: int
 ) -> dict[str, torch.Tensor]:
-    """Make images and sounds for a network.
+    """Create images and sounds for a network.
 
     Args:
-        random: Where the numbers come from.
+        random: The source of the numbers.
         module: The network.
         takes: The parameters of its forward.
         count: How many images or sounds.
@@ -57,11 +57,11 @@ def media_inputs(
 def with_image_tokens(
     module: PreTrainedModel, made: Mapping[str, torch.Tensor], takes: Collection[str]
 ) -> dict[str, torch.Tensor]:
-    """Make room in token ids for the images, in networks that put these in the place of tokens.
+    """Insert image tokens into the ids, for networks that replace these with image features.
 
     Args:
         module: The network.
-        made: Its inputs.
+        made: The inputs.
         takes: The parameters of its forward.
 
     Raises:
@@ -101,9 +101,9 @@ def _tokens_per_image(module: PreTrainedModel, made: Mapping[str, torch.Tensor],
 
 
 def _patches(random: np.random.Generator, config: PretrainedConfig, images: int) -> dict[str, torch.Tensor]:
-    """Make images cut into patches, one patch a row, and how many each has in time and space.
+    """Create images cut into patches, one patch per row, and each image's size in time and space.
 
-    Nothing for a network that tells its sizes in another way.
+    Empty for a network that states its sizes in another way.
     """
     vision = getattr(config, "vision_config", None)
     if vision is None or not _has(vision, *_PATCH_SIZES):
@@ -116,9 +116,9 @@ def _patches(random: np.random.Generator, config: PretrainedConfig, images: int)
 
 
 def _tiles(random: np.random.Generator, config: PretrainedConfig, images: int) -> dict[str, torch.Tensor]:
-    """Make one image a row, cut into as many tiles as the network takes, and say how it was cut.
+    """Create one image per row, cut into as many tiles as the network takes, and its tile layout.
 
-    Nothing for a network that tells its sizes in another way.
+    Empty for a network that states its sizes in another way.
     """
     vision = getattr(config, "vision_config", None)
     if vision is None or not _has(vision, "max_num_tiles", "supported_aspect_ratios"):
@@ -143,7 +143,7 @@ def _pixels(random: np.random.Generator, config: PretrainedConfig, images: int) 
 def _sounds(
     random: np.random.Generator, module: PreTrainedModel, takes: Collection[str], count: int
 ) -> dict[str, torch.Tensor]:
-    """Make sounds, cut into frames or as waveforms; nothing where it is not known how long."""
+    """Create sounds, as frames or waveforms; empty where their length is unknown."""
     # An encoder-decoder pair that writes what it hears keeps its encoder's config under `encoder`.
     config = getattr(module.config, "encoder", None) or module.config
     if "input_features" in takes and (shape := _frames(config)) is not None:
@@ -157,7 +157,7 @@ def _sounds(
 
 
 def _frames(config: PretrainedConfig) -> tuple[int, int] | None:
-    """Give the two sizes of a sound that comes in frames: Whisper's lie the other way round."""
+    """Return the two sizes of a sound in frames; Whisper's are in the other order."""
     if _has(config, "num_mel_bins", "max_source_positions"):
         return config.num_mel_bins, _STRIDE * config.max_source_positions
     if _has(config, "input_feat_per_channel", "num_conv_layers"):
@@ -169,9 +169,9 @@ def _frames(config: PretrainedConfig) -> tuple[int, int] | None:
 
 
 def _convolutions(module: PreTrainedModel, config: PretrainedConfig) -> list[tuple[int, int]]:
-    """Give (kernel, stride) of the convolutions that a waveform goes through, in order.
+    """Return (kernel, stride) of the convolutions that a waveform passes, in order.
 
-    Nothing where neither the config nor the encoder itself tells them.
+    Empty where neither the config nor the encoder states them.
     """
     if _has(config, "conv_kernel", "conv_stride"):
         return list(zip(config.conv_kernel, config.conv_stride, strict=True))
@@ -182,7 +182,7 @@ def _convolutions(module: PreTrainedModel, config: PretrainedConfig) -> list[tup
 
 
 def _samples(layers: Sequence[tuple[int, int]]) -> int:
-    """Give the length of a waveform of which convolutions leave a few frames; 0 without any."""
+    """Return the length of a waveform of which convolutions leave a few frames; 0 without any."""
     length = _FRAMES if layers else 0
     for kernel, stride in reversed(layers):
         length = (length - 1) * stride + kernel

@@ -56,7 +56,7 @@ def read_rows(tensor: Tensor, start: int = 0, stop: int | None = None) -> torch.
 
 
 def borrow_rows(tensor: Tensor, start: int = 0, stop: int | None = None) -> torch.Tensor:
-    """Give rows in their own dtype to be read only: they may be the memory of the file itself.
+    """Return rows in their own dtype, read-only: they may be the memory of the file itself.
 
     Raises:
         InvalidInput: torch has no such dtype.
@@ -74,7 +74,7 @@ class TorchOps:
     """Reads and measures on one device.
 
     Attributes:
-        device: Where arrays live.
+        device: The device of the arrays.
         placing: Where new weights are computed for each call; None computes them once, to stay.
     """
 
@@ -88,73 +88,73 @@ class TorchOps:
         return as_array(read_rows(tensor, start, stop).to(self.device, torch.float32))
 
     def rows(self, tensor: Tensor, start: int, stop: int) -> torch.Tensor:
-        """Give rows as float32 to be read only: they may be the memory of the file itself."""
+        """Return rows as float32, read-only: they may be the memory of the file itself."""
         if tensor.dtype not in REAL:
             raise InvalidInput(f"{tensor.name} is {tensor.dtype}, which holds no real numbers")
         return borrow_rows(tensor, start, stop).to(self.device, torch.float32)
 
     def integers(self, tensor: Tensor, start: int = 0, stop: int | None = None) -> Integers:
-        """Read rows of whole numbers; they stay with NumPy."""
+        """Read rows of whole numbers, as NumPy arrays."""
         return stored_integers(tensor, start, stop)
 
     def nothing(self) -> torch.Tensor:
-        """Stand in for a weight that does not matter."""
+        """Return a placeholder for a weight that does not matter."""
         return torch.empty(0, device=self.device)
 
     def zeros(self, *shape: int) -> Array:
-        """An array of zeros."""
+        """Return an array of zeros."""
         return as_array(torch.zeros(shape, device=self.device))
 
     def identity(self, size: int) -> Array:
-        """The identity matrix."""
+        """Return the identity matrix."""
         return as_array(torch.eye(size, device=self.device))
 
     def apply(self, function: Function, array: Array) -> Array:
-        """A function of every element."""
+        """Apply a function to every element."""
         return as_array(_FUNCTIONS[function](as_torch(array)))
 
     def softmax(self, array: Array) -> Array:
-        """Over the last dimension."""
+        """Softmax over the last dimension."""
         return as_array(torch.softmax(as_torch(array), dim=-1))
 
     def total(self, array: Array, axis: int) -> Array:
-        """Sum over a dimension, which stays."""
+        """Sum over a dimension, which is kept."""
         return as_array(as_torch(array).sum(dim=axis, keepdim=True))
 
     def row_norms(self, matrix: Array) -> Array:
-        """Euclidean norm of every row."""
+        """Return the Euclidean norm of every row."""
         return as_array(torch.linalg.vector_norm(as_torch(matrix), dim=1, keepdim=True))
 
     def column_norms(self, matrix: Array) -> Array:
-        """Euclidean norm of every column."""
+        """Return the Euclidean norm of every column."""
         return as_array(torch.linalg.vector_norm(as_torch(matrix), dim=0, keepdim=True))
 
     def permute(self, array: Array, *dims: int) -> Array:
-        """Dimensions in another order."""
+        """Permute the dimensions."""
         return as_array(as_torch(array).permute(dims))
 
     def concat(self, parts: Sequence[Array], axis: int) -> Array:
-        """Arrays joined along a dimension."""
+        """Join arrays along a dimension."""
         return as_array(torch.cat([as_torch(part) for part in parts], dim=axis))
 
     def take(self, array: Array, places: Integers, axis: int) -> Array:
-        """Elements along a dimension."""
+        """Take elements along a dimension."""
         source = as_torch(array)
         return as_array(source.index_select(axis, self._places(places, source.shape[axis])))
 
     def scatter(self, shape: Sequence[int], places: Sequence[Integers], values: Array) -> Array:
-        """Zeros with values added at places."""
+        """Return zeros with values added at places."""
         result = torch.zeros(tuple(shape), device=self.device)
         at = tuple(self._places(p, size) for p, size in zip(places, shape, strict=True))
         return as_array(result.index_put(at, as_torch(values), accumulate=True))
 
     def top(self, array: Array, count: int) -> tuple[Array, Integers]:
-        """The largest of the last dimension, the first of equal ones first."""
+        """Return the largest of the last dimension, the first of equal ones first."""
         values, places = torch.sort(as_torch(array), dim=-1, descending=True, stable=True)
         return as_array(values[..., :count]), places[..., :count].cpu().numpy()
 
     def with_rows(self, matrix: Array, rows: Sequence[int] | Integers, values: Array) -> Array:
-        """Put values in place of rows; a row that is not there is left out."""
+        """Put values in place of rows; rows out of range are left out."""
         numbers = np.asarray(rows, dtype=np.int64)
         inside = (numbers >= 0) & (numbers < matrix.shape[0])
         result = as_torch(matrix).clone()
@@ -163,40 +163,40 @@ class TorchOps:
         return as_array(result)
 
     def kron(self, left: Array, right: Array) -> Array:
-        """Kronecker product."""
+        """Return the Kronecker product."""
         return as_array(torch.kron(as_torch(left).contiguous(), as_torch(right).contiguous()))
 
     def inverse(self, matrices: Array) -> Array:
-        """Inverses of square matrices."""
+        """Return the inverses of square matrices."""
         try:
             return as_array(torch.linalg.inv(as_torch(matrices)))
         except RuntimeError as error:
             raise InvalidInput("a matrix of the delta cannot be inverted") from error
 
     def inverse_fourier(self, spectrum: Array) -> Array:
-        """Real part of the inverse transform of a real spectrum."""
+        """Return the real part of the inverse transform of a real spectrum."""
         return as_array(torch.fft.ifft2(as_torch(spectrum)).real)
 
     def convolve(self, images: Array, kernel: Array, padding: int) -> Array:
-        """2-D convolution of stride one."""
+        """Convolve in 2-D with stride one."""
         return as_array(functional.conv2d(as_torch(images), as_torch(kernel), padding=padding))
 
     def svd_part(self, matrix: Array, rank: int) -> Array:
-        """What the largest singular values make up of a matrix."""
+        """Return the part of a matrix that its largest singular values make up."""
         u, s, v = torch.linalg.svd(as_torch(matrix), full_matrices=False)
         return as_array((u[:, :rank] * s[:rank]) @ v[:rank])
 
     def qr_part(self, matrix: Array, rank: int) -> Array:
-        """Q[:, :rank] @ R[:rank] of a matrix."""
+        """Return Q[:, :rank] @ R[:rank] of a matrix."""
         q, r = torch.linalg.qr(as_torch(matrix))
         return as_array(q[:, :rank] @ r[:rank])
 
     def orthonormal(self, matrix: Array) -> Array:
-        """Q of the QR decomposition of a matrix."""
+        """Return Q of the QR decomposition of a matrix."""
         return as_array(torch.linalg.qr(as_torch(matrix))[0])
 
     def solve(self, matrix: Array, right: Array) -> Array:
-        """The inverse of a matrix times another, in double precision."""
+        """Return the inverse of a matrix times another, in double precision."""
         wide, other = as_torch(matrix).double(), as_torch(right).double()
         try:
             return as_array(torch.linalg.solve(wide, other).float())
@@ -204,7 +204,7 @@ class TorchOps:
             raise InvalidInput("a matrix of the delta cannot be inverted") from error
 
     def add_scaled(self, weight: Array, product: Array, scale: float) -> Array:
-        """A weight plus a multiple of a product, in the product's place."""
+        """Return a weight plus a multiple of a product, written into the product's memory."""
         return as_array(as_torch(product).mul_(scale).add_(as_torch(weight)))
 
     def _places(self, places: Integers, size: int) -> torch.Tensor:
@@ -215,15 +215,15 @@ class TorchOps:
 
 @dataclass(frozen=True, slots=True)
 class KeepingOps(TorchOps):
-    """The same, for formulas that run with every forward: what was read once stays on the device.
+    """The same operations for formulas that run with every forward: tensors read once stay on the device.
 
-    Only whole tensors are kept. They are let go with this object.
+    Only whole tensors are kept, as long as this object lives.
     """
 
     kept: dict[int, tuple[Tensor, Array]] = field(default_factory=dict[int, "tuple[Tensor, Array]"])
 
     def load(self, tensor: Tensor, start: int = 0, stop: int | None = None, *, is_part: bool = False) -> Array:
-        """Read rows of a tensor, or find it."""
+        """Read rows of a tensor, or return them from the cache."""
         if start or stop is not None:
             return TorchOps.load(self, tensor, start, stop)
         if id(tensor) not in self.kept:  # the tensor is kept as well, so its identity stays its own
@@ -232,12 +232,12 @@ class KeepingOps(TorchOps):
 
 
 def as_array(tensor: torch.Tensor) -> Array:
-    """Give a tensor to a formula."""
+    """Turn a tensor into an array of a formula."""
     return cast(Array, tensor)
 
 
 def as_torch(array: Array) -> torch.Tensor:
-    """Take a tensor back from a formula."""
+    """Turn an array of a formula into a tensor."""
     return cast(torch.Tensor, array)
 
 

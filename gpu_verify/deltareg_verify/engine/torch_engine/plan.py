@@ -1,4 +1,4 @@
-"""Where the effects of a delta act on a live network, and in which of two ways."""
+"""Where the effects of a delta act on a live network, attached or folded."""
 
 # torch and transformers are typed in part only; mypy stays strict on the types that are our own.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -26,15 +26,16 @@ class NetworkPlan:
     """A delta on a network.
 
     Attributes:
-        attached: New values by parameter name, for what no hook stands for.
+        attached: New values by parameter name, where no hook does the work.
         hooks: Functions between modules, in order; weight updates that have a branch among them.
         inserts: Vectors put before keys and values, or before tokens.
-        chains: By parameter name what happens to a weight that a hook stands for when attached.
-        targets: By name of every changed parameter the effect's target.
-        labels: What a hook or insert is called, by its identity; a branch by its target.
+        chains: By parameter name the updates of weights that a hook stands for when attached.
+        targets: The effect's target by the name of each changed parameter.
+        labels: The name of each hook or insert by identity; a branch goes by its target.
         not_exercised: Targets that this class of network has no place for, heads mostly.
-        homeless: Those among them that are weights of the base and no head: it should have them.
-        counters: Targets that hold whole numbers: they count or number, and no output needs them.
+        homeless: Those among them that are weights of the base and no head, so it should have them.
+        counters: Targets that hold whole numbers, such as counters or indices, which no output
+            needs.
     """
 
     attached: dict[str, torch.Tensor] = field(default_factory=dict[str, torch.Tensor])
@@ -48,11 +49,11 @@ class NetworkPlan:
     counters: set[str] = field(default_factory=set[str])
 
     def effects(self) -> set[str]:
-        """Name all that should take part in a forward."""
+        """Return the names of all that should take part in a forward."""
         return {*self.targets.values(), *self.labels.values()} - self.counters
 
     def name(self, effect: ActivationHook | PrefixInsert) -> None:
-        """Call a hook or insert by its module; the second one there `#2`."""
+        """Name a hook or insert by its module; the second one there `#2`."""
         module = effect.module or "the network"
         count = sum(label.partition(" #")[0] == module for label in self.labels.values())
         self.labels[id(effect)] = f"{module} #{count + 1}" if count else module
@@ -90,7 +91,7 @@ def _place_chains(
     names: NameMap,
     ops: TorchOps,
 ) -> list[tuple[int, ActivationHook]]:
-    """Attach what happens to weights; gives the branches with their places among the effects."""
+    """Attach the weight updates; returns the branches with their places among the effects."""
     order = {e.target: at for at, e in enumerate(effects) if isinstance(e, WeightUpdate)}
     branches: list[tuple[int, ActivationHook]] = []
     parts: dict[str, list[tuple[ParameterSlot, UpdateChain]]] = defaultdict(list)
@@ -110,7 +111,7 @@ def _place_chains(
 def fold_plan(
     plan: NetworkPlan, network: LoadedNetwork, *, tensors: Mapping[str, Tensor], ops: TorchOps
 ) -> dict[str, torch.Tensor]:
-    """Give the new value of every changed parameter, for the folded state."""
+    """Return the new value of every changed parameter, for the folded state."""
     values = dict(plan.attached)
     by_target: dict[str, torch.Tensor] = {}  # by target: one value serves all of its places
     for place, chain in plan.chains.items():
@@ -123,7 +124,7 @@ def fold_plan(
 def _assign_places(
     found: Sequence[UpdateChain], network: LoadedNetwork, names: NameMap
 ) -> list[tuple[UpdateChain, list[str]]]:
-    """Give each chain its parameters; a tied one goes to the chain of its own name, if any."""
+    """Assign parameters to each chain; a tied one goes to the chain of its own name, if any."""
     own = {c.target: _own_place(c.target, network, names) for c in found if c.is_twin}
     own_places = set(own.values())
     assigned: list[tuple[UpdateChain, list[str]]] = []
@@ -147,7 +148,7 @@ def _attach(
     tensors: Mapping[str, Tensor],
     ops: TorchOps,
 ) -> list[ActivationHook]:
-    """Attach the last update as a branch where that can be; what comes before it is folded."""
+    """Attach the last update as a branch where possible; earlier ones are folded."""
     first = network.live[places[0]]
     if not first.dtype.is_floating_point:  # such as how many batches a BatchNorm has seen
         plan.counters.add(chain.target)
@@ -183,7 +184,7 @@ def _put_parts(
     tensors: Mapping[str, Tensor],
     ops: TorchOps,
 ) -> None:
-    """Compute the parameters that hold several tensors of the files, each with all its parts."""
+    """Compute the parameters that hold several stored tensors, each with all its parts."""
     for whole, changes in parts.items():
         own = network.live[whole]
         make = partial(_with_parts, own, changes, tensors, ops)
@@ -211,7 +212,7 @@ def _leave_out(plan: NetworkPlan, target: str, names: NameMap) -> None:
 
 
 def _put_addition(plan: NetworkPlan, addition: Addition, network: LoadedNetwork, names: NameMap, ops: TorchOps) -> None:
-    """Put an added tensor where the class has room that no file of the base fills; else note it."""
+    """Put an added tensor where the class has a place that no base file fills; else record it."""
     place = _own_place(addition.target, network, names)
     fresh = network.live[place] if place is not None and place in network.fresh else None
     if place is None or fresh is None or tuple(fresh.shape) != addition.tensor.shape:

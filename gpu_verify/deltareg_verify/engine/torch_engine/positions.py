@@ -1,4 +1,4 @@
-"""Where the real tokens stand when a prefix comes before them.
+"""The positions of the real tokens when a prefix comes before them.
 
 peft counts a prefix as the first n positions, so the tokens begin at n; the adapters library lets
 them begin at 0. Relative positions are a bias on the scores (Raffel et al. 2020, arXiv 1910.10683,
@@ -23,19 +23,19 @@ _NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
 
 
 def takes_positions(network: PreTrainedModel) -> bool:
-    """Whether a network of one stack is told where its tokens stand."""
+    """Return whether a network of one stack takes the positions of its tokens."""
     takes = inspect.signature(network.forward).parameters
     return "position_ids" in takes and network.config.get_text_config() is network.config
 
 
 def most_positions(network: nn.Module, otherwise: int) -> int:
-    """Say how many tokens a network takes at once; or otherwise, where it does not say."""
+    """Return how many tokens a network takes at once, or `otherwise` where it sets no limit."""
     config = network.config.get_text_config() if isinstance(network, PreTrainedModel) else None
     return int(getattr(config, "max_position_embeddings", None) or otherwise)
 
 
 def shifting(network: PreTrainedModel, shift: int) -> Callable[[Keywords], Keywords]:
-    """Give the function that moves the positions in a network's arguments."""
+    """Return the function that shifts the positions in a network's arguments."""
     maker = _maker(network)
 
     def move(keywords: Keywords) -> Keywords:
@@ -47,11 +47,11 @@ def shifting(network: PreTrainedModel, shift: int) -> Callable[[Keywords], Keywo
 
 
 def bias_owner(network: nn.Module, path: str) -> nn.Module | None:
-    """Find the module that makes the relative bias of an attention: its own, or the stack's first.
+    """Find the module that computes the relative bias of an attention: its own, or the stack's first.
 
     Args:
         network: The network.
-        path: The attention's path; one that differs in the layer's number alone is of its stack.
+        path: The attention's path; paths that differ only in the layer's number are of one stack.
     """
     like = _NUMBER.sub("N", path)
     for name, module in network.named_modules():
@@ -63,14 +63,15 @@ def bias_owner(network: nn.Module, path: str) -> nn.Module | None:
 
 
 def bias_of_all_keys(owner: nn.Module | None, bias: torch.Tensor, count: int) -> torch.Tensor:
-    """Give the position bias of a prefix's keys and the real ones, with the prefix at the start.
+    """Return the position bias of a prefix's keys and the real ones, with the prefix at the start.
 
     The queries keep their positions, so the real keys are farther by the prefix's length than they
-    would be without it. The adapters library has it so.
+    would be without it. The adapters library does the same.
 
     Args:
-        owner: What makes it; None for an attention that has none, such as one across stacks.
-        bias: That of the real keys, (1, heads, queries, keys).
+        owner: The module that computes it; None for an attention without one, such as
+            cross-attention.
+        bias: The bias of the real keys, (1, heads, queries, keys).
         count: How many keys the prefix has.
     """
     queries, keys = bias.shape[-2:]
@@ -97,7 +98,7 @@ def _number_tokens(keywords: Keywords, shift: int) -> torch.Tensor:
 
 
 def _after_padding(embeddings: nn.Module, keywords: Keywords, shift: int) -> torch.Tensor:
-    """Number the tokens that are not padding, from the padding's own number on (RoBERTa)."""
+    """Number the tokens that are not padding, starting after the padding's own number (RoBERTa)."""
     number = cast("Callable[..., torch.Tensor]", embeddings.create_position_ids_from_input_ids)
     tokens, padding = keywords.get("input_ids"), embeddings.padding_idx
     if isinstance(tokens, torch.Tensor):

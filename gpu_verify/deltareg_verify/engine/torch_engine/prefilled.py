@@ -1,7 +1,7 @@
 """Prefixes for decoders: a cache that is not empty at the start.
 
-A prefix that moves the tokens by its length is to a decoder what earlier tokens are, and the cache
-is where it keeps those. Positions, biases, windows and masks are then the network's own business,
+To a decoder, a prefix that moves the tokens by its length is like earlier tokens, and the cache is
+where it keeps those. Positions, biases, windows and masks are then the network's own business,
 whatever its attention looks like.
 """
 
@@ -26,7 +26,7 @@ _NUMBERS = ("layer_idx", "layer_id", "layer_number")
 
 @dataclass(frozen=True, slots=True)
 class LayerPrefill:
-    """What a layer's cache holds at the start.
+    """The initial content of a layer's cache.
 
     Attributes:
         keys: (heads, n, width).
@@ -43,18 +43,18 @@ Fillings = Mapping[int, Sequence[LayerPrefill]]
 
 
 class PrefilledCache(DynamicCache):
-    """A cache that tells when a layer takes what it was filled with."""
+    """A cache that reports when a layer uses its initial content."""
 
     def __init__(self) -> None:
         super().__init__()
         self._held: list[Fillings] = []
 
     def holds(self, fillings: Fillings) -> bool:
-        """Whether it was filled with these."""
+        """Return whether it was filled with these."""
         return any(held is fillings for held in self._held)
 
     def fill(self, fillings: Fillings, *, rows: int, like: torch.Tensor) -> None:
-        """Put keys and values in, after those that are there, for every row of a batch."""
+        """Add keys and values, after the existing ones, for every row of a batch."""
         for layer in sorted(fillings):
             for part in fillings[layer]:
                 pair = (part.keys, part.values)
@@ -65,7 +65,7 @@ class PrefilledCache(DynamicCache):
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *args: object, **kwargs: object
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Add keys and values of a layer; give all that it has."""
+        """Add keys and values of a layer, and return all that it has."""
         for held in self._held:
             for part in held.get(layer_idx, ()):
                 part.fired()
@@ -75,20 +75,20 @@ class PrefilledCache(DynamicCache):
 
 
 def takes_cache(network: PreTrainedModel) -> bool:
-    """Whether a network's forward takes a cache."""
+    """Return whether a network's forward takes a cache."""
     return bool(name_of_cache(network))
 
 
 def filling(
     network: PreTrainedModel, modules: Mapping[nn.Module, Sequence[LayerPrefill]]
 ) -> Callable[[Keywords], Keywords]:
-    """Give the function that puts a filled cache among a network's arguments.
+    """Return the function that puts a filled cache among a network's arguments.
 
     A cache of an earlier forward, which holds the prefix already, stays.
 
     Args:
         network: One that takes a cache.
-        modules: What each attention is to find in it.
+        modules: The initial content for each attention.
 
     Raises:
         Inconclusive: The network does not number its layers.
@@ -122,7 +122,7 @@ def filling(
 
 
 def _prepare_cache(given: object, *, is_double: bool) -> tuple[object, PrefilledCache]:
-    """Give the cache to pass on, and the part of it that is for self-attention."""
+    """Return the cache to pass on, and the part of it that is for self-attention."""
     own = given.self_attention_cache if isinstance(given, EncoderDecoderCache) else given
     if isinstance(own, PrefilledCache):
         return given, own
@@ -133,7 +133,7 @@ def _prepare_cache(given: object, *, is_double: bool) -> tuple[object, Prefilled
 
 
 def name_of_cache(network: PreTrainedModel) -> str:
-    """Give the parameter by which a network's forward takes a cache; empty where it takes none."""
+    """Return the parameter by which a network's forward takes a cache; empty where it takes none."""
     takes = inspect.signature(network.forward).parameters
     return next((name for name in CACHE_NAMES if name in takes), "")
 

@@ -1,6 +1,6 @@
 """Prefixes on a live network: vectors before keys and values, tokens, or embeddings.
 
-Nothing of the network is changed: hooks and a named attention function act while a context is open,
+The network itself is not changed: hooks and a named attention function act while a context is open,
 and the network is the base again when it closes, whatever happened within.
 """
 
@@ -35,16 +35,16 @@ Fired = Callable[[PrefixInsert], None]
 def insert_prefixes(
     network: nn.Module, inserts: Sequence[PrefixInsert], ops: TorchOps, fired: Fired
 ) -> Generator[None]:
-    """Put prefixes on a network while the context is open; in their order, the first one first.
+    """Put prefixes on a network while the context is open; in order, the first one first.
 
     Args:
-        network: The live network; it must be given its inputs by name.
+        network: The live network; its inputs must be passed by name.
         inserts: The prefixes.
         ops: Reads and computes their vectors.
         fired: Called with an insert whenever a forward uses it.
 
     Raises:
-        Inconclusive: The network has no place for a prefix that is known here.
+        Inconclusive: The network has no known place for a prefix.
     """
     if not inserts:
         yield
@@ -59,7 +59,7 @@ def insert_prefixes(
 
 
 def places_before(effects: Iterable[Effect]) -> int:
-    """Count the places that a delta takes before a text."""
+    """Count the places that a delta occupies before a text."""
     inserts = (effect for effect in effects if isinstance(effect, PrefixInsert))
     return max((insert.shift for insert in inserts), default=0)
 
@@ -71,7 +71,7 @@ def added_rows(inserts: Sequence[PrefixInsert], ops: TorchOps) -> int:
 
 
 def without_added(found: Mapping[str, F32], plain: Mapping[str, F32], count: int) -> dict[str, F32]:
-    """Leave out the rows of outputs that no input stands behind.
+    """Remove the rows of outputs that no input stands behind.
 
     Args:
         found: Outputs with prefixes.
@@ -90,7 +90,7 @@ def without_added(found: Mapping[str, F32], plain: Mapping[str, F32], count: int
 def _attention(
     network: PreTrainedModel, inserts: Sequence[PrefixInsert], ops: TorchOps, fired: Fired
 ) -> Generator[None]:
-    """Put keys and values before those of attentions: through the cache where that can be."""
+    """Put keys and values before those of attentions, through the cache where possible."""
     within = [insert for insert in inserts if insert.site == "attention"]
     cached = [insert for insert in within if _is_for_cache(network, insert)]
     others = [insert for insert in within if insert not in cached]
@@ -106,7 +106,7 @@ def _attention(
 
 
 def _is_for_cache(network: PreTrainedModel, insert: PrefixInsert) -> bool:
-    """Whether a prefix stands for earlier tokens of a decoder."""
+    """Return whether a prefix stands for earlier tokens of a decoder."""
     is_causal = getattr(submodule(network, insert.module), "is_causal", True)
     return bool(insert.shift and is_causal and insert.gate is None and takes_cache(network))
 
@@ -169,7 +169,7 @@ def _open_gate(
 
 
 def _shift(stack: ExitStack, network: PreTrainedModel, inserts: Sequence[PrefixInsert]) -> None:
-    """Move the positions of the real tokens by what all prefixes of an attention ask for."""
+    """Shift the positions of the real tokens by the shifts of all prefixes of an attention."""
     shifts: dict[str, int] = defaultdict(int)
     for insert in inserts:
         shifts[insert.module] += insert.shift

@@ -1,4 +1,4 @@
-"""Somebody's data as a base takes it: chats by its own template, images by its own processor."""
+"""A user's data as a base takes it: chats by its own template, images by its own processor."""
 
 # transformers is typed in part only; mypy stays strict on the types that are our own.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -25,9 +25,9 @@ _MOST_TOKENS = 512
 
 
 def render_chats(base: Path, chats: Sequence[Turns]) -> list[tuple[str, str]] | None:
-    """Write chats by the base's own template: what stands before the last turn, and that turn.
+    """Render chats by the base's own template: everything before the last turn, and that turn.
 
-    None of a base without a template.
+    None for a base without a template.
 
     Raises:
         InvalidInput: The template refuses a chat.
@@ -55,7 +55,7 @@ def render_chats(base: Path, chats: Sequence[Turns]) -> list[tuple[str, str]] | 
 
 
 def read_images(base: Path, files: Sequence[str]) -> NDArray[np.float32]:
-    """Read images as the base's processor gives them: (n, channels, height, width).
+    """Read images through the base's processor: (n, channels, height, width).
 
     Raises:
         InvalidInput: The base has no processor, or a file is no image.
@@ -76,7 +76,7 @@ def read_images(base: Path, files: Sequence[str]) -> NDArray[np.float32]:
 
 
 def _channels(base: Path) -> int | None:
-    """Say how many colours a base takes; None where its configuration does not."""
+    """Return how many colour channels a base takes; None where its configuration does not say."""
     path = base / "config.json"
     config: object = json.loads(path.read_bytes()) if path.is_file() else {}
     if not is_object(config):
@@ -87,7 +87,7 @@ def _channels(base: Path) -> int | None:
 
 
 def token_rows(base: Path, texts: Sequence[str]) -> dict[str, NDArray[np.int64]]:
-    """Cut texts into tokens, padded to one length.
+    """Tokenize texts, padded to one length.
 
     Raises:
         InvalidInput: The base has no tokenizer.
@@ -103,7 +103,7 @@ def token_rows(base: Path, texts: Sequence[str]) -> dict[str, NDArray[np.int64]]
 
 
 def _marks(tokenizer: Any, begin: str) -> bool:  # noqa: ANN401  # transformers' own class
-    """Whether the tokenizer puts the mark of a beginning before every text by itself."""
+    """Return whether the tokenizer puts a begin token before every text by itself."""
     ids = tokenizer("a")["input_ids"]
     return bool(ids) and ids[0] == tokenizer.convert_tokens_to_ids(begin)
 

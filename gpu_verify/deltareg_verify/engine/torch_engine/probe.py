@@ -1,4 +1,4 @@
-"""Probe inputs: seeded, of fixed shape, fitting the base's architecture; and what comes out."""
+"""Probe inputs: seeded, of fixed shape, fitting the base's architecture; and their outputs."""
 
 # torch and transformers are typed in part only; mypy stays strict on the types that are our own.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -44,7 +44,7 @@ _BOUND = frozenset({"decoder_input_ids", "image_attention_mask"})  # no forward 
 
 
 class _Placed(Protocol):
-    """A network that says where it is, and in what it runs."""
+    """A network with its device and dtype."""
 
     @property
     def device(self) -> torch.device: ...
@@ -53,7 +53,7 @@ class _Placed(Protocol):
 
 
 def probe_inputs(module: nn.Module, *, seed: int, sequences: int, tokens: int) -> dict[str, torch.Tensor]:
-    """Make inputs for a network: token ids, pixels, sounds, latents, by what its forward takes.
+    """Create inputs for a network: token ids, pixels, sounds, latents, by what its forward takes.
 
     Args:
         module: The network.
@@ -62,7 +62,7 @@ def probe_inputs(module: nn.Module, *, seed: int, sequences: int, tokens: int) -
         tokens: Length of a sequence, cut to what the network can take.
 
     Raises:
-        Inconclusive: The network takes something else, or this in a shape that is not known here.
+        Inconclusive: The network takes something else, or these in an unknown shape.
     """
     if isinstance(module, ComponentNetworks):
         parts = module.parts.items()
@@ -99,7 +99,7 @@ def _inputs_of(
 
 
 def continues_texts(module: nn.Module, probe: Inputs) -> bool:
-    """Whether a network continues texts by itself, and by words alone."""
+    """Return whether a network continues texts by itself, and by words alone."""
     if not isinstance(module, PreTrainedModel):
         return False
     goes_on = module.main_input_name == "input_ids" and not probe.keys() & _BOUND
@@ -107,7 +107,7 @@ def continues_texts(module: nn.Module, probe: Inputs) -> bool:
 
 
 def given_inputs(module: nn.Module, arrays: Mapping[str, NDArray[np.generic]]) -> dict[str, torch.Tensor]:
-    """Put inputs of one's own on a network's device, real numbers in its dtype.
+    """Move other inputs to a network's device, real numbers in its dtype.
 
     Raises:
         InvalidInput: The network's forward has no parameter of such a name, or no such token.
@@ -152,20 +152,20 @@ def _not_taken(module: nn.Module, told: str, known: Sequence[str]) -> InvalidInp
 
 
 def _move_to_network(module: nn.Module, made: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Bring inputs to where a network is, real numbers in its dtype."""
+    """Move inputs to a network's device, real numbers in its dtype."""
     where = cast("_Placed", module)
     device, dtype = where.device, where.dtype
     return {n: v.to(device, dtype if v.is_floating_point() else None) for n, v in made.items()}
 
 
 def floating_outputs(result: Mapping[str, object]) -> dict[str, F32]:
-    """Take every floating tensor of a network's answer, as float32 on the CPU; a number as one."""
+    """Return every floating tensor of a network's answer, as float32 on the CPU; a number as one."""
     tensors = {name: value for name, value in result.items() if isinstance(value, torch.Tensor)}
     return {n: np.atleast_1d(v.detach().float().cpu().numpy()) for n, v in tensors.items() if v.is_floating_point()}
 
 
 def _is_given_decoder_ids(module: PreTrainedModel, takes: Collection[str]) -> bool:
-    """Whether a decoder is told its tokens; a classifier takes those of the encoder."""
+    """Return whether a decoder takes its own tokens; a classifier's takes those of the encoder."""
     has_decoder = module.config.is_encoder_decoder or hasattr(module, "text_decoder")
     is_classifier = type(module).__name__.endswith("ForSequenceClassification")
     return "decoder_input_ids" in takes and has_decoder and not is_classifier

@@ -1,4 +1,4 @@
-"""The tokens that a cache began with, for hooks that ask for the whole prompt.
+"""The tokens that a cache began with, for hooks that need the whole prompt.
 
 In decoding with a cache a network is given its prompt once and then one token at a time.
 """
@@ -19,16 +19,16 @@ def cache_of(given: Callable[[str], object]) -> Cache | None:
     """Find the cache among a network's arguments or results.
 
     Args:
-        given: Gives one by its name; None where there is none.
+        given: Returns one by its name; None where there is none.
     """
     caches = (given(name) for name in _NAMES)
     return next((cache for cache in caches if isinstance(cache, Cache)), None)
 
 
 class Prompts:
-    """What each cache began with, for as long as it lives.
+    """The tokens that each cache began with, for as long as it lives.
 
-    A cache that was begun elsewhere begins here: a base's cache may go on with a delta.
+    A cache from elsewhere counts as new: a base's cache may go on with a delta.
     """
 
     def __init__(self) -> None:
@@ -36,11 +36,11 @@ class Prompts:
         self._last: torch.Tensor | None = None
 
     def of(self, tokens: object, cache: Cache | None) -> torch.Tensor | None:
-        """Give the prompt of a call.
+        """Return the prompt of a call.
 
         Args:
-            tokens: Those of the call itself.
-            cache: The cache that it is given.
+            tokens: The tokens of the call itself.
+            cache: The cache that the call gets.
         """
         self._last = tokens if isinstance(tokens, torch.Tensor) else None
         if cache is not None and cache.get_seq_length() and cache in self._begun:
@@ -50,7 +50,7 @@ class Prompts:
         return self._last
 
     def end(self, cache: Cache | None) -> None:
-        """Keep the prompt of a call that is over, with the cache that it may have made itself."""
+        """Store the prompt of a finished call, by the cache that it may have created itself."""
         if cache is not None and self._last is not None:
             self._begun.setdefault(cache, self._last)
         self._last = None

@@ -1,4 +1,4 @@
-"""The folded model as a folder would hold it, loaded by the class that its config names."""
+"""The folded model as its folder would hold it, loaded by the class that its config names."""
 
 # torch and transformers are typed in part only; mypy stays strict on the types that are our own.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -31,13 +31,13 @@ _CLASSES = "architectures"
 def folded_values(
     effects: Sequence[Effect], tensors: Mapping[str, Tensor], ops: TorchOps, *, known: Mapping[str, torch.Tensor]
 ) -> dict[str, torch.Tensor]:
-    """Give every tensor of the folded folder on the CPU, in the dtype that it is stored in there.
+    """Return every tensor of the folded folder on the CPU, in its stored dtype.
 
     Args:
-        effects: Of a delta that acts on weights alone.
-        tensors: The base's.
-        ops: Computes what is not known.
-        known: Folded weights by target that were computed before, in whatever dtype.
+        effects: The effects of a delta that acts on weights alone.
+        tensors: The base's tensors.
+        ops: Computes the weights that are not in `known`.
+        known: Folded weights by target that were computed before, in any dtype.
     """
     weights = [effect for effect in effects if isinstance(effect, WeightUpdate)]
     folding = FoldedBase(effects, tensors)
@@ -54,13 +54,13 @@ def folded_values(
 def load_as_folder(
     base: RunBase, config: Mapping[str, object], values: Mapping[str, torch.Tensor], dtype: torch.dtype
 ) -> tuple[nn.Module, LoadReport]:
-    """Load values by the class that a config names, as from the folder of both.
+    """Load values by the class that a config names, as from a folder of both.
 
     Args:
-        base: What it was folded into; what lies beside its weights lies in the folder, too.
-        config: The folder's.
-        values: What is in it.
-        dtype: What it is to run in.
+        base: The base of the fold; the folder has the same files beside the weights.
+        config: The folder's config.
+        values: The folder's tensors.
+        dtype: The dtype to run in.
 
     Raises:
         Inconclusive: No library here has a class for it.
@@ -85,18 +85,18 @@ def load_beside(
     network: LoadedNetwork,
     dtype: torch.dtype,
 ) -> tuple[nn.Module, ReloadOutcome]:
-    """Load a folded model and say what went otherwise than when its base was loaded.
+    """Load a folded model and return what went otherwise than when its base was loaded.
 
     Args:
-        base: What it was folded into.
-        config: The folded folder's.
-        values: What is in it.
+        base: The base of the fold.
+        config: The folded folder's config.
+        values: The folder's tensors.
         network: The base, running.
-        dtype: What it runs in.
+        dtype: The dtype that it runs in.
 
     Returns:
-        The model, with the running network's values where no file holds any, and what there is to
-        say of it.
+        The model, with the running network's values where no file holds any, and the outcome of the
+        load.
     """
     module, report = load_as_folder(base, config, values, dtype)
     before = network.loading

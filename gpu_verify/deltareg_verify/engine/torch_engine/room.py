@@ -1,4 +1,4 @@
-"""Whether a base and a delta fit in memory whole, or their weights come and go with the calls."""
+"""Decides whether a base and a delta fit in memory whole, or their weights are streamed."""
 
 # torch and transformers are typed in part only; mypy stays strict on the types that are our own.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -26,11 +26,11 @@ _FOR_WEIGHTS = 0.75  # the rest is for activations and what allocators keep
 
 @dataclass(frozen=True, slots=True)
 class MemoryNeed:
-    """Bytes that the weights of a base with a delta take, beside files that are mapped.
+    """Bytes that the weights of a base with a delta take, apart from mapped files.
 
     Attributes:
         whole: With all of them in place.
-        least: When they come and go: the largest, and what is copied however it is done.
+        least: When they are streamed: the largest one, and what is copied in any case.
     """
 
     whole: int
@@ -42,10 +42,10 @@ class MemoryRoom:
     """The memory of one run.
 
     Attributes:
-        device: Where it computes.
+        device: The device that it computes on.
         budget_bytes: Private memory that this process may have; 0 sets no limit.
-        is_streaming: Whether weights are to come and go; None leaves it to arithmetic.
-        placings: What came of it, for each network and delta.
+        is_streaming: Whether to stream weights; None decides by the sizes.
+        placings: The decision for each network and delta.
     """
 
     device: torch.device
@@ -54,10 +54,10 @@ class MemoryRoom:
     placings: list[StreamPlacement] = field(default_factory=list[StreamPlacement])
 
     def placing(self, need: MemoryNeed) -> StreamPlacement | None:
-        """Choose: None when everything fits in place.
+        """Choose a placement; None when everything fits in place.
 
         Raises:
-            Inconclusive: Not even one weight after the other fits.
+            Inconclusive: The weights do not fit even one after the other.
         """
         free, used = self._memory()
         most = int(free * _FOR_WEIGHTS)
@@ -77,7 +77,7 @@ class MemoryRoom:
         return self.placings[-1]
 
     def environment(self) -> Mapping[str, str]:
-        """Tell, for the verdict, whether weights came and went."""
+        """Report, for the verdict, whether weights were streamed."""
         return {"weights": "streamed" if self.placings else "whole"}
 
     @property
@@ -85,7 +85,7 @@ class MemoryRoom:
         return "private memory" if self.device.type == "cpu" else "memory of the device"
 
     def _memory(self) -> tuple[int, int]:
-        """Give bytes that are free, and that this process has already."""
+        """Return the free bytes, and those that this process already uses."""
         if self.device.type == "cuda":
             free, total = torch.cuda.mem_get_info(self.device)
             return int(free), int(total - free)
@@ -97,7 +97,7 @@ class MemoryRoom:
 
 
 def estimate_need(view: BaseView, effects: Sequence[Effect], dtype: torch.dtype, device: torch.device) -> MemoryNeed:
-    """Size the weights of a base in a dtype, and the new ones of a delta."""
+    """Estimate the weights of a base in a dtype, and the new ones of a delta."""
     is_here = device.type == "cpu"
     whole = copied = largest = 0
     for name, record in view.tensors.items():
@@ -116,7 +116,7 @@ def estimate_need(view: BaseView, effects: Sequence[Effect], dtype: torch.dtype,
 
 
 def _size(shape: Sequence[int], stored: str, dtype: torch.dtype | None = None) -> int:
-    """Give the bytes of a tensor, as it is stored or as it runs."""
+    """Return the bytes of a tensor, as it is stored or as it runs."""
     return math.prod(shape) * ITEM_BYTES[stored if dtype is None else _runs_as(stored, dtype)]
 
 
@@ -125,7 +125,7 @@ def _runs_as(stored: str, dtype: torch.dtype) -> str:
 
 
 def _table_bytes(path: str, name: str, unknown: int) -> int:
-    """Read bytes from one of Linux's tables; other systems have none."""
+    """Read bytes from one of Linux's tables, or return `unknown` on other systems."""
     try:
         text = Path(path).read_text("utf-8")
     except OSError:

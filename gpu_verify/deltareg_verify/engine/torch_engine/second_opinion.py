@@ -1,4 +1,4 @@
-"""Asking the library that wrote a delta: on a copy of the network, whatever it says."""
+"""Asks the library that wrote a delta, on a copy of the network."""
 
 # torch and transformers are typed in part only; mypy stays strict on the types that are our own.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -34,9 +34,9 @@ def ask(
 
     Args:
         name: As the delta's files name the library.
-        network: The base; it stays what it is.
-        folder: The delta's.
-        effects: What the delta does, as it was read here.
+        network: The base; it stays unchanged.
+        folder: The delta's folder.
+        effects: The delta's effects, as read here.
         inputs: By parameter of the network's forward.
         written: Parameters that the library will write to.
     """
@@ -54,13 +54,13 @@ def ask(
 def load_with_library(
     name: str, network: LoadedNetwork, folder: Path, effects: Sequence[Effect], *, written: Collection[str]
 ) -> tuple[SecondOpinion, torch.nn.Module | None]:
-    """Have a library load a delta; gives what it says, and the network where it has loaded it.
+    """Have a library load a delta; returns its opinion, and the network where it loaded the delta.
 
     Args:
         name: As the delta's files name the library.
-        network: The base; it stays what it is.
-        folder: The delta's.
-        effects: What the delta does, as it was read here.
+        network: The base; it stays unchanged.
+        folder: The delta's folder.
+        effects: The delta's effects, as read here.
         written: Parameters that the library will write to.
     """
     library = LIBRARIES.get(name)
@@ -77,7 +77,7 @@ def load_with_library(
 
 
 def stored_places(effects: Sequence[Effect], network: LoadedNetwork, plan: NetworkPlan) -> frozenset[str]:
-    """Name the parameters for which a delta has values as they are, or copies of the base's."""
+    """Return the parameters that a delta stores as they are, or as copies of the base's."""
     targets = {
         effect.target
         for effect in effects

@@ -1,4 +1,4 @@
-"""How far apart a network keeps different inputs: its vectors, and what it says of classes."""
+"""How far apart a network keeps different inputs: its vectors, and its class predictions."""
 
 # torch is typed in part only; mypy stays strict on the types that are our own.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -17,11 +17,11 @@ _NO_VECTORS = ("loss", "logits_per", "attentions", "past_key_values")
 def classes_of(
     logits: torch.Tensor, mask: torch.Tensor | None = None, *, of_frames: bool = False
 ) -> ClassFigures | None:
-    """Say how a network names classes; None where it names fewer than two or of one input only.
+    """Measure how a network predicts classes; None with fewer than two classes or only one input.
 
     Args:
         logits: (rows, classes), or (rows, places, classes).
-        mask: (rows, places) which places are no padding.
+        mask: (rows, places): which places are not padding.
         of_frames: Whether the places are frames of recordings.
     """
     if logits.ndim == 3:
@@ -45,11 +45,11 @@ def classes_of(
 
 
 def spreads_of(result: Mapping[str, object], mask: torch.Tensor | None) -> dict[str, VectorSpread]:
-    """Measure the vectors that a network gives of its inputs, by output.
+    """Measure the vectors that a network returns for its inputs, by output.
 
     Args:
-        result: What it gave.
-        mask: (rows, places) which places are no padding; None where there is none.
+        result: The network's outputs.
+        mask: (rows, places): which places are not padding; None where there is none.
     """
     spreads: dict[str, VectorSpread] = {}
     for name, value in result.items():
@@ -62,7 +62,7 @@ def spreads_of(result: Mapping[str, object], mask: torch.Tensor | None) -> dict[
 
 
 def _pool_rows(value: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-    """Give one vector a row: the mean over the places of a text, or all there is of an image."""
+    """Return one vector per row: the mean over the places of a text, or all values of an image."""
     value = value.double()
     if value.ndim != 3:
         return value.flatten(1)

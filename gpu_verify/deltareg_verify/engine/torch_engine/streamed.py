@@ -1,8 +1,8 @@
-"""Weights that are brought to where a network runs for one call at a time, and leave after it.
+"""Weights that are brought to a network's device for one call at a time, and dropped after it.
 
 A stand-in is a parameter without memory: it knows shape, dtype and device, and gets its value when
-a torch function is called with it, whoever calls. What passes by torch's functions finds storage
-of no bytes, which fails: no result ever comes of a weight that was not there.
+a torch function is called with it, whoever calls. Code that bypasses torch's functions finds
+storage of no bytes, and fails: no result ever comes from a weight that was not there.
 """
 
 # torch and transformers are typed in part only; mypy stays strict on the types that are our own.
@@ -31,9 +31,9 @@ class StreamPlacement:
     """Where values are brought.
 
     Attributes:
-        device: Where the network runs.
-        is_forced: Whether that is done also with what is there already, as tests want it.
-        peak_bytes: The most that was there for one call.
+        device: The network's device.
+        is_forced: Whether to stream even values that are there already, for tests.
+        peak_bytes: The most bytes brought for one call.
     """
 
     device: torch.device
@@ -41,18 +41,18 @@ class StreamPlacement:
     peak_bytes: int = 0
 
     def bring(self, value: torch.Tensor, dtype: torch.dtype) -> nn.Parameter:
-        """Make a parameter of a value that lies somewhere; where it is needed, it is used there."""
+        """Create a parameter from a value elsewhere; a value that is already in place is used directly."""
         own = value.detach()
         if own.device == self.device and own.dtype == dtype and not self.is_forced:
             return nn.Parameter(own, requires_grad=False)
         return self._stand_in(own.shape, dtype, home=lambda: own, is_kept=True)
 
     def make(self, give: Callable[[], torch.Tensor], shape: Sequence[int], dtype: torch.dtype) -> nn.Parameter:
-        """Make a parameter of a value that is computed for every call."""
+        """Create a parameter from a value that is computed for every call."""
         return self._stand_in(shape, dtype, home=give, is_kept=False)
 
     def note(self, tensors: Sequence[torch.Tensor]) -> None:
-        """Count what is there for a call."""
+        """Count what is in place for a call."""
         self.peak_bytes = max(self.peak_bytes, sum(one.nbytes for one in tensors))
 
     def _stand_in(
@@ -69,8 +69,8 @@ class DeferredParameter(nn.Parameter):
     """A parameter whose value is elsewhere, or not yet computed.
 
     Attributes:
-        home: Gives the value.
-        is_kept: Whether it stays there, so that a call gets a copy.
+        home: Returns the value.
+        is_kept: Whether the value stays there, so that a call gets a copy.
         placing: Where it is brought.
     """
 
@@ -79,7 +79,7 @@ class DeferredParameter(nn.Parameter):
     placing: StreamPlacement
 
     def place(self, index: object = ...) -> torch.Tensor:
-        """Bring the value, or a part of it."""
+        """Return the value, or a part of it, on the device."""
         value = self.home().detach()
         part = value if index is ... else _PICK(value, _on(value.device, index))
         return part.to(self.placing.device, self.dtype, copy=self.is_kept)
@@ -92,7 +92,7 @@ class DeferredParameter(nn.Parameter):
         args: Sequence[object] = (),
         kwargs: Mapping[str, object] | None = None,
     ) -> object:
-        """Answer what is asked about it, or call the function with its value."""
+        """Answer a question about the parameter, or call the function with its value."""
         arguments = dict(kwargs or {})
         if func is torch.Tensor.__getitem__ and isinstance(args[0], cls):
             part = args[0].place(args[1])
@@ -110,9 +110,9 @@ class DeferredParameter(nn.Parameter):
 
 
 def stand_in(module: nn.Module, homes: Mapping[str, torch.Tensor], placing: StreamPlacement) -> None:
-    """Put stand-ins in the place of a network's parameters, but for what lies where it is needed.
+    """Replace a network's parameters with stand-ins, except those already in place.
 
-    What is tied stays tied. Buffers are few and small: they move, once.
+    Tied parameters stay tied. Buffers are few and small, so they move once.
 
     Args:
         module: The network; shapes and dtypes are its parameters'.
@@ -152,7 +152,7 @@ def _call_with_values(func: Callable[..., object], args: Sequence[object], kwarg
 
 
 def _with_values(given: object, placed: _Placed) -> object:
-    """Put values in the place of stand-ins. No closure: a cycle would keep them until collected."""
+    """Replace stand-ins with their values. No closure: a cycle would keep them until collected."""
     match given:
         case DeferredParameter():
             if id(given) not in placed:
@@ -166,7 +166,7 @@ def _with_values(given: object, placed: _Placed) -> object:
 
 
 def _on(device: torch.device, index: object) -> object:
-    """Bring an index to what it picks from."""
+    """Move an index to the device of what it indexes."""
     match index:
         case torch.Tensor():
             return index.to(device)

@@ -1,4 +1,4 @@
-"""Other weights in a live network for a while: pointers change, never values."""
+"""Swaps other weights into a live network for a while: pointers change, never values."""
 
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -9,7 +9,7 @@ from torch import nn
 
 @contextmanager
 def swap_tensors(module: nn.Module, values: Mapping[str, torch.Tensor]) -> Generator[Mapping[str, torch.Tensor]]:
-    """Put tensors in the place of parameters and buffers for as long as the block runs.
+    """Replace parameters and buffers with tensors for as long as the block runs.
 
     The network's own tensors are set aside and put back as the same objects, so it is what it was,
     bit for bit, even if the block or the swap itself fails halfway.
@@ -19,7 +19,7 @@ def swap_tensors(module: nn.Module, values: Mapping[str, torch.Tensor]) -> Gener
         values: By name of the parameter or buffer; shapes may differ from what is there.
 
     Yields:
-        What stands there now, by the same names.
+        The tensors now in place, by the same names.
     """
     with ExitStack() as stack:
         yield {name: _swap(module, name, value, stack) for name, value in values.items()}

@@ -43,18 +43,18 @@ class BaseTokenizer:
         return _number(self.wrapped.eos_token_id)
 
     def encode(self, text: str, *, special: bool | None = None) -> list[int]:
-        """Cut a text into tokens."""
+        """Encode a text as tokens."""
         encode = self.wrapped.encode
         tokens = encode(text) if special is None else encode(text, add_special_tokens=special)
         return [int(token) for token in tokens]
 
     def begin_of(self, text: str, most: int) -> list[int]:
-        """Cut a text into so many tokens at most, those that end it included."""
+        """Encode a text as at most `most` tokens, its end tokens included."""
         tokens = self.wrapped.encode(text, truncation=True, max_length=most)
         return [int(token) for token in tokens]
 
     def decode(self, tokens: Sequence[int], *, special: bool = False) -> str:
-        """Write tokens as text; what a CTC says twice stands twice."""
+        """Decode tokens as text; repeated tokens of a CTC stay repeated."""
         more = {"group_tokens": False} if hasattr(self.wrapped, "word_delimiter_token") else {}
         return str(self.wrapped.decode(list(tokens), skip_special_tokens=not special, **more))
 
@@ -62,7 +62,7 @@ class BaseTokenizer:
 def score_pairs(
     logits_of: Callable[[torch.Tensor], torch.Tensor], pairs: Sequence[Pair], *, most: int, device: torch.device
 ) -> F64:
-    """Score the second of each pair after the first; see `Engine.log_likelihoods`.
+    """Score the second of each pair after the first; see `DeltaEngine.log_likelihoods`.
 
     Pairs with the same input share a forward, such as choices of one token after one question.
 
@@ -92,7 +92,7 @@ def sum_losses(
     most: int,
     device: torch.device,
 ) -> F64:
-    """Sum the loss of every text, one forward each: padded ones would depend on each other.
+    """Sum the loss of every text, one forward each, as padded ones would depend on each other.
 
     Returns:
         (n, 2): the sum, and over how many tokens.
@@ -121,7 +121,7 @@ def encode_texts(
     Args:
         tokenizer: The base's.
         texts: One a row.
-        others: The second text of each row; None without.
+        others: The second text of each row; None without one.
         takes: The parameters of the network's forward.
         most: How many tokens of a row are kept.
     """
@@ -146,7 +146,7 @@ def follow(
     is_over: Callable[[Sequence[int]], bool],
     device: torch.device,
 ) -> list[int]:
-    """Continue tokens greedily; see `Engine.follow`."""
+    """Continue tokens greedily; see `DeltaEngine.follow`."""
     ids = torch.tensor([list(tokens)], dtype=torch.long, device=device)
     added: list[int] = []
     while tokens and len(added) < count:

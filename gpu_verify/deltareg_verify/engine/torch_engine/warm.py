@@ -1,4 +1,4 @@
-"""Importing what is dear before the fork."""
+"""Imports what is expensive before the fork."""
 
 # torch and transformers are typed in part only; mypy stays strict on the types that are our own.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -29,13 +29,13 @@ def warm() -> None:
 
 
 def quieten() -> None:
-    """Keep transformers' bars and notes off the streams that programs read."""
+    """Keep transformers' progress bars and notes off the streams that programs read."""
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
 
 
 def warm_for(model_type: str) -> None:
-    """Import the network classes of an architecture; an unknown one is met again by the child.
+    """Import the network classes of an architecture; an unknown one fails later, in the child.
 
     Args:
         model_type: As transformers calls it, or the name of a class of diffusers.

@@ -1,6 +1,6 @@
-"""Writing by the library's own loop: text, what was heard, an answer about an image.
+"""Writes by the library's own loop: text, transcripts, answers about an image.
 
-Each step of an encoder-decoder, and of a network that sees, gives its forward something else than
+Each step of an encoder-decoder, and of a network that sees, passes its forward something other than
 the step before; the library knows what for every class of its own.
 """
 
@@ -25,12 +25,12 @@ _GREEDY: Mapping[str, object] = {"do_sample": False, "num_beams": 1, "use_cache"
 
 
 def can_write(module: nn.Module) -> bool:
-    """Whether a network writes tokens one after another."""
+    """Return whether a network writes tokens one after another."""
     return isinstance(module, PreTrainedModel) and module.can_generate()
 
 
 def load_settings(path: Path) -> GenerationConfig | None:
-    """Read how a base is to write: which tokens end it, begin it, never come; None without."""
+    """Read a base's generation settings: tokens that end, begin or never come; None without any."""
     if not (path / _SETTINGS).is_file():
         return None
     settings: GenerationConfig = GenerationConfig.from_pretrained(path, local_files_only=True)
@@ -40,13 +40,13 @@ def load_settings(path: Path) -> GenerationConfig | None:
 def write(
     module: nn.Module, inputs: Mapping[str, torch.Tensor], count: int, *, settings: GenerationConfig | None
 ) -> list[list[int]]:
-    """Go on greedily from rows of inputs; gives what came after each, its end included.
+    """Continue rows of inputs greedily; returns the tokens after each, its end token included.
 
     Args:
-        module: A network that can.
+        module: A network that can write.
         inputs: By parameter of its forward, rows of one length.
-        count: How many tokens at most of each.
-        settings: The base's; None takes what its config says.
+        count: How many tokens at most for each.
+        settings: The base's settings; None takes those of its config.
 
     Raises:
         InvalidInput: The library does not write from such inputs.
@@ -76,7 +76,7 @@ def write(
 
 
 def _without_padding(row: list[int], settings: GenerationConfig) -> list[int]:
-    """Cut a row after its first end: what follows waits for longer rows beside it."""
+    """Cut a row after its first end token: the rest waits for longer rows beside it."""
     eos = settings.eos_token_id
     ends = {eos} if isinstance(eos, int) else set(eos or ())
     last = next((at for at, token in enumerate(row) if token in ends), len(row))

@@ -1,7 +1,7 @@
-"""The libraries that write deltas, asked themselves what a delta does. One library, one file.
+"""The libraries that write deltas, asked what a delta does. One library, one file.
 
-Whatever they do happens in the child's sandbox, on a copy of the network, from tensors that were
-verified and a config that a reader here has understood field by field.
+They run in the child's sandbox, on a copy of the network, from tensors that were verified and a
+config that a reader here has understood field by field.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,12 +21,12 @@ class LibraryLoader(Protocol):
     """Puts a delta onto a network by a library."""
 
     def __call__(self, network: nn.Module, folder: Path, effects: Sequence[Effect], /) -> nn.Module | None:
-        """Give the library's network, ready to be run; None where it does not take such a base.
+        """Return the library's network, ready to run; None where it does not take such a base.
 
         Args:
             network: A copy that may be changed.
-            folder: The delta's.
-            effects: What it was found to do.
+            folder: The delta's folder.
+            effects: The delta's effects, as read here.
 
         Raises:
             Exception: Whatever the library raises.
@@ -36,11 +36,11 @@ class LibraryLoader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DeltaLibrary:
-    """A library.
+    """One library.
 
     Attributes:
-        package: As pip calls it.
-        load: Loads a delta by it; None where that cannot be done here.
+        package: Its name for pip.
+        load: Loads a delta by it; None where that is impossible here.
     """
 
     package: str
@@ -66,6 +66,6 @@ LIBRARIES: Mapping[str, DeltaLibrary] = {
 
 
 def list_installed() -> dict[str, str]:
-    """Give the version of every library that can be asked here."""
+    """Return the version of every library that can be asked here."""
     askable = (library for library in LIBRARIES.values() if library.load is not None)
     return {library.package: library.version for library in askable if library.version}

@@ -1,4 +1,4 @@
-"""A LoRA as diffusers itself loads it: by a pipeline that has nothing but the models it is for."""
+"""A LoRA as diffusers itself loads it: by a pipeline of only the models that the LoRA is for."""
 
 # diffusers has no types that checkers see; mypy stays strict on the types that are our own.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -58,14 +58,14 @@ def load_by_diffusers(network: nn.Module, folder: Path, _effects: Sequence[Effec
 
 
 def load_kohyas_by_diffusers(network: nn.Module, folder: Path, effects: Sequence[Effect]) -> nn.Module | None:
-    """Load a LoRA of kohya's scripts: diffusers reads those of UNets by the names of its own."""
+    """Load a LoRA of kohya's scripts; diffusers reads those of UNets by names of its own."""
     parts = _parts(network)
     is_unet = parts is not None and set(parts) == {_UNET}
     return load_by_diffusers(network, folder, effects) if is_unet else None
 
 
 def _parts(network: nn.Module) -> Mapping[str, nn.Module] | None:
-    """Give the models by what pipelines call them; None for one of no pipeline here."""
+    """Return the models by their names in pipelines; None where no known pipeline has them."""
     if isinstance(network, ComponentNetworks):
         return network.parts
     kind = type(network).__name__
@@ -75,7 +75,7 @@ def _parts(network: nn.Module) -> Mapping[str, nn.Module] | None:
 
 
 def _pipeline(parts: Mapping[str, nn.Module]) -> _Pipeline | None:
-    """Put models into the pipeline that they are for; what else it has stays out."""
+    """Put models into the pipeline that they are for, without its other parts."""
     import diffusers  # dear and optional
 
     main = parts.get(_UNET) or parts.get(_TRANSFORMER)

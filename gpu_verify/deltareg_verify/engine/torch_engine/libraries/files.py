@@ -8,12 +8,12 @@ from deltareg.errors import InvalidInput
 def tensors_file(folder: Path, library: str, usual: str) -> Path:
     """Find the file of tensors in a delta's folder: that of the usual name, or the only one.
 
-    The library does not read what lies beside the usual one, such as a copy in its own folder.
+    The library does not read files beside the usual one, such as a copy in its own folder.
 
     Args:
-        folder: The delta's.
-        library: Who asks, for the error.
-        usual: How the library calls it.
+        folder: The delta's folder.
+        library: The library, for the error.
+        usual: The library's name for the file.
 
     Raises:
         InvalidInput: There is none, or there are several and none has that name.

@@ -35,7 +35,7 @@ def load_by_peft(network: torch.nn.Module, folder: Path, effects: Sequence[Effec
 
 
 def _give_memory(network: torch.nn.Module, effects: Sequence[Effect]) -> None:
-    """Copy weights that peft will write to: those of a base are mapped, and cannot be written."""
+    """Copy the weights that peft writes to: the base's are mapped read-only."""
     updates = (effect.update for effect in effects if isinstance(effect, WeightUpdate))
     if any(isinstance(update, (OrthonormalRemoval, PrincipalRemoval)) for update in updates):
         for parameter in network.parameters():
@@ -43,7 +43,7 @@ def _give_memory(network: torch.nn.Module, effects: Sequence[Effect]) -> None:
 
 
 def _grow(network: torch.nn.Module, effects: Sequence[Effect]) -> None:
-    """Give the network the rows that the delta was trained with; peft leaves that to its user."""
+    """Add the rows that the delta was trained with; peft leaves that to its user."""
     grown = [e.shape[0] for e in effects if isinstance(e, WeightUpdate) and e.shape]
     if not grown or not isinstance(network, PreTrainedModel):
         return

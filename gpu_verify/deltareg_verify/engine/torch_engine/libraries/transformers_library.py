@@ -1,4 +1,4 @@
-"""A full fine-tune as transformers itself loads it: the folder is a model of its own."""
+"""A full fine-tune as transformers itself loads it: the folder is a complete model."""
 
 # transformers is typed in part only; mypy stays strict on the types that are our own.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -20,8 +20,8 @@ def load_by_transformers(network: nn.Module, folder: Path) -> tuple[SecondOpinio
     """Load a folder by `from_pretrained` of the class that its config names, beside its base.
 
     Args:
-        network: The base, which says where and in what the model is to run.
-        folder: The delta's; one without a config is no model.
+        network: The base, whose device and dtype the model gets.
+        folder: The delta's folder; one without a config is no model.
     """
     name = "transformers"
     kind = _class_of(folder)

@@ -1,4 +1,4 @@
-"""Who makes a live network of a base's files, one source a module.
+"""The sources of live networks from a base's files, one module each.
 
 - `transformers_class`: the class that `config.json` names; most bases.
 - `sentence_pooling`: the same, and what sentence-transformers' `modules.json` puts after it.

@@ -1,4 +1,4 @@
-"""Calling a network: inputs are tensors by name, whatever its forward wants them put together as.
+"""Calls a network: inputs are tensors by name, in whatever structure its forward takes them.
 
 A name with a dot is an entry of a dictionary: `added_cond_kwargs.time_ids`. Where a forward of
 diffusers wants a number, a list of tensors or a list of shapes, it gets that, made of the tensor.
@@ -23,7 +23,7 @@ _SHAPES = frozenset({"img_shapes"})
 
 
 class ComponentNetworks(nn.Module):
-    """Networks side by side, of which each is run alone; a part's names stand before a dot."""
+    """Networks side by side, each of which runs alone; a part's names stand before a dot."""
 
     def __init__(self, parts: Mapping[str, nn.Module]) -> None:
         super().__init__()
@@ -37,11 +37,11 @@ class ComponentNetworks(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where all of them are."""
+        """The device that they are all on."""
         return next(self.parameters()).device
 
     def forward(self, **inputs: torch.Tensor) -> dict[str, object]:
-        """Run every part that is given inputs."""
+        """Run every part that has inputs."""
         outputs: dict[str, object] = {}
         for name, part in self.parts.items():
             start = f"{name}."
@@ -52,7 +52,7 @@ class ComponentNetworks(nn.Module):
 
 
 def call(module: nn.Module, inputs: Mapping[str, torch.Tensor]) -> Result:
-    """Run a network once, without a cache, and give what it answers by name.
+    """Run a network once, without a cache, and return its outputs by name.
 
     Args:
         module: The network.
@@ -65,12 +65,12 @@ def call(module: nn.Module, inputs: Mapping[str, torch.Tensor]) -> Result:
 
 
 def parameters_of(module: nn.Module) -> Collection[str]:
-    """Give the parameters of a network's forward."""
+    """Return the parameters of a network's forward."""
     return inspect.signature(module.forward).parameters
 
 
 def _asked_for(module: nn.Module) -> dict[str, object]:
-    """Say that the answer is to have names, and that no cache is wanted."""
+    """Return the arguments that ask for named outputs and for no cache."""
     if isinstance(module, PreTrainedModel):
         has_cache = getattr(module.config, "use_cache", None) is not None
         return {"return_dict": True, **({"use_cache": False} if has_cache else {})}
@@ -98,7 +98,7 @@ def _as_taken(name: str, value: torch.Tensor) -> object:
 
 
 def _flat(answer: object) -> dict[str, object]:
-    """Give an answer by name; of a list of tensors each under the list's name and its place."""
+    """Return an answer by name; tensors of a list go by the list's name and their place."""
     outputs = cast("Mapping[str, object]", answer) if isinstance(answer, Mapping) else {"": answer}
     flat: dict[str, object] = {}
     for name, value in outputs.items():

@@ -1,7 +1,7 @@
-"""A network that diffusers makes: a UNet, a diffusion transformer, an autoencoder, a ControlNet.
+"""Builds networks by diffusers: a UNet, a diffusion transformer, an autoencoder, a ControlNet.
 
-The class is one of those that diffusers exports as a model, found by the name in the component's
-`config.json`. It is built without values, and gets those of the files, all of them and no others.
+The class is one that diffusers exports as a model, found by the name in the component's
+`config.json`. It is built without values, and gets exactly those of the files.
 """
 
 # diffusers has no types that checkers see; mypy stays strict on the types that are our own.
@@ -34,29 +34,29 @@ class _Maker(Protocol):
 
 
 def is_component(config: Mapping[str, object]) -> bool:
-    """Whether a config is that of a single model of diffusers."""
+    """Return whether a config is that of a single model of diffusers."""
     return isinstance(config.get(CLASS_KEY), str) and "model_type" not in config
 
 
 def warm() -> None:
-    """Import what makes networks; without diffusers nothing, which is met again when one is made.
+    """Import what builds networks; a missing diffusers shows again when one is built.
 
-    Its models import each other: with one of them all are there.
+    Its models import each other, so that one of them imports all.
     """
     with suppress(Inconclusive):
         _class_of("UNet2DConditionModel")
 
 
 def make(config: Mapping[str, object], values: Mapping[str, torch.Tensor], dtype: torch.dtype) -> nn.Module:
-    """Make the network that a component's config describes, of these values.
+    """Build the network that a component's config describes, with these values.
 
     Args:
         config: The component's `config.json`.
         values: By name within the component.
-        dtype: What it is to run in; what the class keeps in float32 stays in it.
+        dtype: The dtype to run in; what the class keeps in float32 stays in it.
 
     Raises:
-        Inconclusive: diffusers is not there or has no such class, or the files hold other tensors.
+        Inconclusive: diffusers is missing or has no such class, or the files hold other tensors.
     """
     kind = _class_of(str(config.get(CLASS_KEY)))
     if config.get(_QUANTIZED):
@@ -96,7 +96,7 @@ def _class_of(name: str) -> _Maker:
 
 
 def _empty() -> AbstractContextManager[None]:
-    """Have parameters made without memory; buffers that are computed keep their values."""
+    """Create parameters without memory; computed buffers keep their values."""
     from accelerate import init_empty_weights  # comes with the same extra
 
     make_empty = cast("Callable[..., AbstractContextManager[None]]", init_empty_weights)
@@ -104,10 +104,10 @@ def _empty() -> AbstractContextManager[None]:
 
 
 def _fill(module: nn.Module, values: Mapping[str, torch.Tensor]) -> None:
-    """Give a network its values.
+    """Fill a network with its values.
 
     Raises:
-        Inconclusive: Names or shapes are others.
+        Inconclusive: Names or shapes differ.
     """
     name = type(module).__name__
     try:
@@ -124,7 +124,7 @@ def _fill(module: nn.Module, values: Mapping[str, torch.Tensor]) -> None:
 
 
 def _is_kept(name: str, kept: list[str]) -> bool:
-    """Whether the class wants a parameter in float32, as its own loader decides it."""
+    """Return whether the class keeps a parameter in float32, as its own loader decides it."""
     return any(part in kept for part in name.split("."))
 
 

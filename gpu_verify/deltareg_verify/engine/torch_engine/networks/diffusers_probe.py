@@ -1,7 +1,7 @@
 """Probe inputs for models of diffusers: seeded latents and what conditions them, small.
 
-What a model takes is read off its forward and its config: how many channels, how wide the text's
-vectors are, how large a patch is. A forward that asks for something else has no probe here.
+What a model takes follows from its forward and its config: how many channels, how wide the text's
+vectors are, how large a patch is. A forward that takes anything else has no probe here.
 """
 
 # diffusers has no types that checkers see; mypy stays strict on the types that are our own.
@@ -39,13 +39,13 @@ _WAN_IMAGE = 4
 
 
 def diffusers_probe(module: nn.Module, *, seed: int, rows: int, tokens: int) -> dict[str, torch.Tensor]:
-    """Make inputs for a model of diffusers, by what its forward takes.
+    """Create inputs for a model of diffusers, by what its forward takes.
 
     Args:
         module: The model.
         seed: The same seed gives the same inputs on every machine.
         rows: How many examples.
-        tokens: How many vectors a text has, where the model does not say.
+        tokens: How many vectors a text has, where the model sets no number.
 
     Raises:
         Inconclusive: There is no probe for such a model.
@@ -77,7 +77,7 @@ def _no_probe(kind: str, why: str) -> Inconclusive:
 
 
 def _text_length(config: Mapping[str, object], tokens: int) -> int:
-    """Give how many vectors a text has: some models take no other number."""
+    """Return how many vectors a text has: some models take no other number."""
     length = config.get("max_text_seq_length")
     if isinstance(length, int):
         return length
@@ -124,7 +124,7 @@ def _labels(draw: InputGenerator, name: str) -> dict[str, torch.Tensor]:
 
 
 def _draw_added_conditions(draw: InputGenerator, name: str) -> dict[str, torch.Tensor]:
-    """Draw what is told beside text and step: sizes, and a vector for the whole text."""
+    """Draw the conditions beside text and step: sizes, and a vector for the whole text."""
     if draw.config.get("encoder_hid_dim_type") not in {None, "text_proj"}:
         kind = draw.config["encoder_hid_dim_type"]
         raise Inconclusive(f"there is no probe for a text of the type {kind!r}")
@@ -146,7 +146,7 @@ def _draw_added_conditions(draw: InputGenerator, name: str) -> dict[str, torch.T
 
 
 def _sizes(draw: InputGenerator, name: str) -> dict[str, torch.Tensor]:
-    """Give the sizes that PixArt is told, which only some of its models look at."""
+    """Return the sizes for PixArt, which only some of its models use."""
     return {f"{name}.resolution": torch.full((draw.rows, 2), _SIZE), f"{name}.aspect_ratio": torch.ones(draw.rows, 1)}
 
 
@@ -163,7 +163,7 @@ def _film_ids(draw: InputGenerator, name: str) -> dict[str, torch.Tensor]:
 
 
 def _hint(draw: InputGenerator, name: str) -> dict[str, torch.Tensor]:
-    """Draw the picture that a ControlNet follows, as many times larger as it makes it smaller."""
+    """Draw the control image of a ControlNet, larger by the factor that it shrinks images by."""
     halvings = len(draw.numbers("conditioning_embedding_out_channels")) - 1
     side = side_of(draw) << halvings
     return {name: draw.normal(draw.rows, draw.number("conditioning_channels"), side, side)}

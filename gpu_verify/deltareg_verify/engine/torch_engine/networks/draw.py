@@ -1,4 +1,4 @@
-"""Drawing what a model of diffusers takes, by numbers of its config."""
+"""Draws the inputs of a model of diffusers, by numbers of its config."""
 
 # torch is typed in part only; mypy stays strict on the types that are our own.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -15,11 +15,11 @@ from deltareg.documents.json_values import is_count
 
 @dataclass(frozen=True, slots=True)
 class InputGenerator:
-    """What inputs are drawn by.
+    """The source and the sizes of drawn inputs.
 
     Attributes:
-        random: Where the numbers come from.
-        config: The model's.
+        random: The source of the numbers.
+        config: The model's config.
         rows: How many examples.
         tokens: How many vectors a text has.
     """
@@ -38,11 +38,11 @@ class InputGenerator:
         return torch.from_numpy(self.random.integers(0, below, shape))
 
     def number(self, *names: str) -> int:
-        """Give the first of these numbers that the config has, of a list the last; else zero."""
+        """Return the first of these numbers that the config has, the last item of a list; else zero."""
         return next((value for name in names if (value := self.numbers(name)[-1])), 0)
 
     def numbers(self, name: str) -> tuple[int, ...]:
-        """Give a list of numbers of the config; a number alone is a list of one, nothing zero."""
+        """Return a list of numbers of the config; a single number is a list of one, a missing one zero."""
         setting = self.config.get(name)
         values = setting if isinstance(setting, (list, tuple)) else (setting,)
         numbers = tuple(value for value in values if is_count(value))

@@ -1,4 +1,4 @@
-"""How the latents lie that a model of diffusers takes: an image, patches in a row, a film."""
+"""The layout of the latents that a model of diffusers takes: an image, rows of patches, a film."""
 
 # torch is typed in part only; mypy stays strict on the types that are our own.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -18,18 +18,18 @@ Made = Mapping[str, torch.Tensor]
 
 
 def latents_of(kind: str, draw: InputGenerator) -> Made | None:
-    """Draw the latents that a class takes, under the names of its forward; None if not known.
+    """Draw the latents that a class takes, by the names of its forward; None if unknown.
 
     Args:
         kind: The class's name.
-        draw: What they are drawn by.
+        draw: The generator to draw with.
     """
     make = _KINDS.get(kind)
     return None if make is None else make(draw)
 
 
 def side_of(draw: InputGenerator) -> int:
-    """Give the height and width of an image that the model can halve as often as it does."""
+    """Return the height and width of an image that the model can halve as often as it does."""
     if "block_out_channels" in draw.config:
         return max(_LEAST_SIDE, 1 << len(draw.numbers("block_out_channels")))
     return _PATCHES * (draw.number("patch_size") or 1)

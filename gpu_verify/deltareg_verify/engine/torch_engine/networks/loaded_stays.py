@@ -1,8 +1,8 @@
-"""transformers fills what no file holds, and nothing of what a file does.
+"""Makes transformers initialise what no file holds, and nothing that a file does.
 
-It marks what was loaded and passes over it. Some classes fill a row of a parameter, such as that
-of the padding token, and a row has no mark: the loaded value would be lost, or, where it is the
-memory of a file that may only be read, the process would end.
+It marks loaded parameters and skips them. Some classes fill a row of a parameter, such as that of
+the padding token, and a row has no mark: the loaded value would be lost, or, where it is the memory
+of a file that may only be read, the process would end.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ Fill = Callable[..., torch.Tensor]
 
 @cache
 def keep_loaded() -> None:
-    """Have transformers pass over rows of what was loaded, from now on."""
+    """Make transformers skip rows of loaded parameters, from now on."""
     fills: dict[str, Fill] = initialization.TORCH_INIT_FUNCTIONS
     for name, fill in list(fills.items()):
         fills[name] = partial(_unless_loaded, fill)

@@ -1,16 +1,16 @@
-"""What a library says of a load."""
+"""A library's report on a load."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class LoadReport:
-    """What went otherwise than from tensor to parameter, by names.
+    """What differed from one tensor, one parameter, by names.
 
     Attributes:
-        missing: Parameters of the class that came from no file and were newly initialised.
+        missing: Parameters of the class that are in no file and were newly initialised.
         unexpected: Tensors for which the class has no place.
-        mismatched: Parameters that are of another shape than their tensor.
+        mismatched: Parameters whose shape differs from their tensor's.
     """
 
     missing: frozenset[str] = frozenset()

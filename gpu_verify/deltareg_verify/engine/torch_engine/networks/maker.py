@@ -1,4 +1,4 @@
-"""The one place that decides who makes the network of a base."""
+"""The one place that decides which library builds the network of a base."""
 
 # torch is typed in part only; mypy stays strict on the types that are our own.
 # pyright: reportUnknownMemberType=false
@@ -19,16 +19,16 @@ _FRESH_SEED = 0
 def make_network(
     path: Path, view: BaseView, values: Mapping[str, torch.Tensor], dtype: torch.dtype
 ) -> tuple[nn.Module, LoadReport]:
-    """Make the network of a base, of these values, in evaluation mode.
+    """Build the network of a base, with these values, in evaluation mode.
 
     Args:
         path: The base's folder.
         view: Its names, shapes and configuration.
-        values: By name in its files; what has the right dtype is used where it lies.
-        dtype: What it is to run in.
+        values: By name in its files; values of the right dtype are used in place.
+        dtype: The dtype to run in.
 
     Returns:
-        The network, and what its library said of the values.
+        The network, and the library's report on the values.
 
     Raises:
         Inconclusive: No library of this worker has a class for it, or a use for its values.
@@ -50,7 +50,7 @@ def make_network(
 
 
 def told_dtype(path: Path, view: BaseView) -> torch.dtype | None:
-    """Give the dtype that a base's config names; None when it names none.
+    """Return the dtype that a base's config names; None when it names none.
 
     Raises:
         Inconclusive: Its config cannot be read.

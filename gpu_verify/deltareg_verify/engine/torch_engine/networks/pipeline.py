@@ -1,4 +1,4 @@
-"""A pipeline of diffusers: of its components those that are asked for, side by side.
+"""A pipeline of diffusers: those of its components that are needed, side by side.
 
 `model_index.json` names a library and a class for each. The scheduler, tokenizers and whatever else
 has no weights take no part; how the components work together is the pipeline's code, and not run.
@@ -30,12 +30,12 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class RunBase:
-    """What of a base is run.
+    """The part of a base that runs.
 
     Attributes:
         path: The base's folder.
         view: Its names, shapes and configuration.
-        tensors: By name; data is read when asked for.
+        tensors: By name; data is read on access.
     """
 
     path: Path
@@ -44,7 +44,7 @@ class RunBase:
 
 
 def run_part(base: BaseFiles, effects: Sequence[Effect]) -> RunBase:
-    """Give what of a base has to run for effects: of a pipeline the components that they touch."""
+    """Return what must run for effects: of a pipeline the components that they touch."""
     whole = RunBase(base.path, base.view, base.tensors)
     parts = parts_touched(effects, base.view.components)
     if not parts:
@@ -58,10 +58,10 @@ def run_part(base: BaseFiles, effects: Sequence[Effect]) -> RunBase:
 
 
 def make(path: Path, view: BaseView, values: Mapping[str, torch.Tensor], dtype: torch.dtype) -> nn.Module:
-    """Make the components of a view, of these values.
+    """Build the components of a view, with these values.
 
     Raises:
-        Inconclusive: A component is of another library, or cannot be made.
+        Inconclusive: A component is of another library, or cannot be built.
     """
     own: dict[str, dict[str, torch.Tensor]] = defaultdict(dict)
     for name, value in values.items():
@@ -83,7 +83,7 @@ def make(path: Path, view: BaseView, values: Mapping[str, torch.Tensor], dtype: 
 
 
 def _library(told: object) -> str:
-    """Read the library of a component off the pipeline's list."""
+    """Read the library of a component from the pipeline's list."""
     return str(told[0]) if is_list(told) and told else ""
 
 

@@ -11,12 +11,12 @@ _LEAST = 1e-9  # tokens that a text counts at least
 
 
 def pool(vectors: torch.Tensor, mask: torch.Tensor, *, modes: Sequence[str]) -> torch.Tensor:
-    """Pool vectors (texts, tokens, width) in each of some ways; the results side by side.
+    """Pool vectors (texts, tokens, width) in each of some ways, with the results side by side.
 
     Args:
-        vectors: Of all tokens.
+        vectors: The vectors of all tokens.
         mask: One where a token counts, else zero (texts, tokens).
-        modes: Of `MODES`.
+        modes: Some of `MODES`.
     """
     return torch.cat([_MODES[mode](vectors, mask) for mode in modes], dim=-1)
 
@@ -45,7 +45,7 @@ def _mean_of_root(vectors: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 
 def _pool_weighted(vectors: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Weigh tokens by their place, counted from the first that is no padding."""
+    """Weight tokens by their place, counted from the first that is not padding."""
     dtype = _exact(vectors.dtype)
     places = torch.arange(1, vectors.shape[1] + 1, device=vectors.device, dtype=dtype)
     first = mask.to(torch.int32).argmax(dim=1)

@@ -1,8 +1,8 @@
-"""What sentence-transformers does with the vectors of tokens: pooling, projection, length one.
+"""What sentence-transformers does after the network: pooling, projection, normalisation.
 
 `modules.json` lists the steps after the network. They become one more output of it,
-`sentence_embedding`; a folder with a step that is not known here gives the network's outputs alone.
-The steps are those of the library (sentence-transformers 6, `Pooling`, `Dense`, `Normalize`).
+`sentence_embedding`; with an unknown step there are only the network's own outputs. The steps are
+those of the library (sentence-transformers 6, `Pooling`, `Dense`, `Normalize`).
 """
 
 # torch and transformers are typed in part only; mypy stays strict on the types that are our own.
@@ -48,13 +48,13 @@ Step = Callable[[torch.Tensor], torch.Tensor]
 
 
 def network_folder(path: Path) -> Path:
-    """Give the folder that the network's config lies in: the base's, or one that it names."""
+    """Return the folder of the network's config: the base's, or one that it names."""
     inner = path / _OLD_FOLDER
     return inner if not (path / _CONFIG).is_file() and inner.is_dir() else path
 
 
 def add_pooling(module: PreTrainedModel, path: Path, values: Mapping[str, torch.Tensor]) -> None:
-    """Have a network give `sentence_embedding` too, where its folder says how.
+    """Have a network return `sentence_embedding` too, where its folder defines it.
 
     Args:
         module: The network.
@@ -73,7 +73,7 @@ def add_pooling(module: PreTrainedModel, path: Path, values: Mapping[str, torch.
 
 
 def _hook(module: PreTrainedModel, pooled: Pool, steps: list[Step]) -> None:
-    """Add the steps to what a network answers; a head's own answer stays beside it."""
+    """Add the steps to a network's answer; a head's own answer stays beside it."""
     heard: list[torch.Tensor] = []
 
     def hear(_module: nn.Module, _args: object, answer: object) -> None:
@@ -105,7 +105,7 @@ def _vectors(answer: object) -> torch.Tensor | None:
 
 
 def _mask(given: object, vectors: torch.Tensor) -> torch.Tensor:
-    """Give the mask of tokens; all count where it is not of their length, as in the library."""
+    """Return the mask of tokens; all count where it is of another length, as in the library."""
     if isinstance(given, torch.Tensor) and given.shape == vectors.shape[:2]:
         return given
     return torch.ones(vectors.shape[:2], dtype=torch.int64, device=vectors.device)
@@ -139,7 +139,7 @@ def _project(
 
 
 def _modes(config: Mapping[str, object]) -> tuple[str, ...]:
-    """Read how tokens are pooled, in the spelling of today or of old; empty if not known."""
+    """Read how tokens are pooled, in today's or the old spelling; empty if unknown."""
     mode_names = config.get("pooling_mode")
     if mode_names is None:
         mode_names = [mode for key, mode in _OLD_MODES.items() if config.get(key)] or ["mean"]

@@ -1,4 +1,4 @@
-"""A network that transformers makes: the class that a base's `config.json` names."""
+"""Builds networks by transformers: the class that a base's `config.json` names."""
 
 # torch and transformers are typed in part only; mypy stays strict on the types that are our own.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -28,13 +28,13 @@ _UNREADABLE = (ValueError, OSError, KeyError, ImportError)
 def make(
     path: Path, values: Mapping[str, torch.Tensor], dtype: torch.dtype, said: Mapping[str, object]
 ) -> tuple[transformers.PreTrainedModel, LoadReport]:
-    """Make the network of a folder's config, of these values.
+    """Build the network of a folder's config, with these values.
 
     Args:
         path: The folder.
         values: By name in its files.
-        dtype: What it is to run in.
-        said: The config as base and delta together have it; its class and its labels hold.
+        dtype: The dtype to run in.
+        said: The config of base and delta together, which decides the class and the labels.
 
     Raises:
         Inconclusive: transformers has no class for it, or no use for its values.
@@ -63,7 +63,7 @@ def make(
 
 
 def told_dtype(path: Path) -> torch.dtype | None:
-    """Give the dtype that a folder's config names; None when it names none.
+    """Return the dtype that a folder's config names; None when it names none.
 
     Raises:
         Inconclusive: Its config cannot be read.
@@ -81,7 +81,7 @@ def _config(path: Path) -> transformers.PretrainedConfig:
 
 
 def _config_as(path: Path, said: Mapping[str, object]) -> transformers.PretrainedConfig:
-    """Read a folder's config, or, where a delta brings another one, that."""
+    """Read a folder's config, or the one that a delta brings instead."""
     config = _config(path)
     fields = json.loads((path / CONFIG_FILE).read_bytes())
     keys = (fields.keys() | said.keys()) - _SAID
@@ -102,7 +102,7 @@ def _loading(told: _Told) -> LoadReport:
 
 
 def _say(config: transformers.PretrainedConfig, said: Mapping[str, object]) -> None:
-    """Name the class and the labels that a delta with a head of its own makes of its base."""
+    """Set the class and the labels of a base whose delta brings its own head."""
     architectures, labels = said.get("architectures"), said.get("id2label")
     if is_list(architectures):
         config.architectures = [str(name) for name in architectures]
@@ -111,7 +111,7 @@ def _say(config: transformers.PretrainedConfig, said: Mapping[str, object]) -> N
 
 
 def _keep_weights(config: transformers.PretrainedConfig) -> None:
-    """Have RWKV leave its weights as they are: it divides them at its first forward otherwise."""
+    """Make RWKV leave its weights unchanged; otherwise it divides them at its first forward."""
     if getattr(config, "rescale_every", 0):
         config.rescale_every = 0
 
