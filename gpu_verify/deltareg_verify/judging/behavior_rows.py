@@ -1,4 +1,4 @@
-"""Runs two versions on samples one by one and says for each how far they are apart."""
+"""Runs two versions on samples one by one, and returns for each how far they are apart."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ Arrays = Mapping[str, NDArray[np.generic]]
 
 @dataclass(frozen=True, slots=True)
 class RunningSide:
-    """One of the two at hand: where it runs, and how it continues a text."""
+    """One of the two versions at hand: where it runs, and how it continues a text."""
 
     side: EngineSide
     continued: Continue
@@ -31,9 +31,9 @@ class BehaviorRow:
     """One sample.
 
     Attributes:
-        name: The probe set that it is of.
+        name: Its probe set.
         number: Its place there, from 1 on.
-        text: Itself; empty where it is no text.
+        text: The text; empty for other samples.
         contrast: How far the two are apart; None where their outputs cannot be compared.
     """
 
@@ -44,7 +44,7 @@ class BehaviorRow:
 
     @property
     def gravity(self) -> tuple[float, float]:
-        """What the worst come first by: divergence, or how little alike states are."""
+        """The sort key that puts the worst first: divergence, or how little alike states are."""
         contrast = self.contrast
         if contrast is None or (contrast.agreed is not None and contrast.kl is None):
             return float("inf"), 0.0
@@ -54,7 +54,7 @@ class BehaviorRow:
 
 
 def rows_of(name: str, samples: Samples, a: RunningSide, b: RunningSide, *, most: int) -> Iterator[BehaviorRow]:
-    """Compare on every sample of a set, on no more than `most` of them.
+    """Compare on every sample of a set, at most `most` of them.
 
     Raises:
         InvalidInput: A network does not run on them.
@@ -101,7 +101,7 @@ def _run(side: EngineSide, inputs: Arrays) -> Outputs:
 
 
 def _one_by_one(a: Outputs, b: Outputs, count: int) -> Iterator[Contrast | None]:
-    """Compare sample by sample the outputs that have one row for each."""
+    """Compare sample by sample the outputs that have one row per sample."""
     rowed = [{k: v for k, v in x.items() if v.ndim and v.shape[0] == count} for x in (a, b)]
     for i in range(count):
         yield contrast({k: v[i] for k, v in rowed[0].items()}, {k: v[i] for k, v in rowed[1].items()})

@@ -15,16 +15,16 @@ Value = float | int | str | None
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a check found.
+    """The result of a check.
 
     Attributes:
-        verdict: Pass, fail, warn or n/a; `skipped` is for those who did not run it.
+        verdict: Pass, fail, warn or n/a; `skipped` where the check did not run.
         value: What was measured.
-        threshold: What it was held against.
+        threshold: What it was compared with.
         baseline: The same measure of the base alone.
         code: The problem code of a failure or warning.
         detail: A sentence for people.
-        comparison: What came of a margin, until all comparisons of the run are in.
+        comparison: The comparison with a margin, until all comparisons of the run are in.
     """
 
     verdict: CheckOutcome
@@ -43,7 +43,7 @@ class Check:
     Attributes:
         name: As suites name it; the name of its file.
         run: The check itself.
-        form: What a suite may say about it.
+        form: The parameters that a suite may set.
         is_static: Whether it looks at stored values only; when it fails, no later check runs.
     """
 
@@ -54,7 +54,7 @@ class Check:
 
 
 def refusal(problem: Problem, *, value: Value = None) -> Finding:
-    """Turn a problem into a failure that names its tensor and what to do."""
+    """Turn a problem into a failure that names its tensor and how to fix it."""
     where = f" [{problem.tensor}]" if problem.tensor else ""
     fix = f"; {problem.fix}" if problem.fix else ""
     detail = f"{problem.message}{where}{fix}"

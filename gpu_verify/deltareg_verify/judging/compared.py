@@ -1,6 +1,6 @@
-"""What came of a comparison: which margin was to be kept, and how surely it was.
+"""The result of a comparison: which margin was to be kept, and how surely it was.
 
-Whether one is missed depends on what else is compared in the run, so that is concluded at the end.
+Whether one is missed depends on the other comparisons of the run, so that is decided at the end.
 """
 
 import math
@@ -19,29 +19,29 @@ _LETTERS = 6
 
 @dataclass(frozen=True, slots=True)
 class MarginComparison:
-    """A comparison that was made.
+    """A finished comparison.
 
     Attributes:
-        told: What was measured, with its estimate, in words.
-        other: What it was compared with, in words.
+        told: The measure with its estimate, in words.
+        other: The other side, in words.
         against: The same as the suite names it.
         decision: What the last look showed.
-        ends: What the change leaves around the measure, with `tail` on each side.
-        tail: Of the last look.
-        mark: What had to be reached.
-        baseline: The measure of the other.
+        ends: The interval of the change around the measure, with `tail` on each side.
+        tail: The tail of the last look.
+        mark: The value to reach.
+        baseline: The measure of the other side.
         is_upward: Whether more is better.
         n: How many samples were looked at.
-        planned: How many samples each look sees, those that were not needed included.
-        look: Which of them was the last, from 1 on.
+        planned: How many samples each look sees, including looks that were not needed.
+        look: The number of the last look, from 1 on.
         p: The error at which it would have been missed, by itself.
-        needs: About how many samples would decide it; 0 where nobody can say.
-        plain: What came of a threshold that asks for no change.
+        needs: About how many samples would decide it; 0 where that is unknown.
+        plain: The outcome of a threshold that asks for no change.
         undecided: What it means to be undecided: `warn`, `fail`, or that the `estimate` decides.
         value: The measure.
-        worse: What it means to be worse.
-        code: The problem code of what is worse.
-        note: What else is to be said: that what it was compared with is itself worse.
+        worse: The outcome of a worse measure.
+        code: The problem code of a worse measure.
+        note: A remark: that the other side is itself worse.
         family: How many comparisons the run made.
     """
 
@@ -69,7 +69,7 @@ class MarginComparison:
 
     @property
     def outcome(self) -> tuple[CheckOutcome, str]:
-        """The verdict of the check and its code: the gravest of all that was found."""
+        """The outcome of the check and its problem code: the gravest of all results."""
         if self.decision == "missed":
             return ("warn" if self.worse == "warn" else "fail"), self.code
         if self.plain == "fail":
@@ -83,13 +83,13 @@ class MarginComparison:
 
     @property
     def _is_fine(self) -> bool:
-        """Whether the estimate decides what the interval does not, and reaches the mark."""
+        """Whether the estimate decides what the interval leaves open, and reaches the mark."""
         reaches = self.value >= self.mark if self.is_upward else self.value <= self.mark
         return self.undecided == "estimate" and reaches
 
     @property
     def detail(self) -> str:
-        """What was found, in a sentence or two."""
+        """The result, in a sentence or two."""
         bound = "at least" if self.is_upward else "at most"
         confidence = f"{100 * (1 - 2 * self.tail):.4g} %"
         sentences = [
@@ -118,7 +118,7 @@ class MarginComparison:
         return "more samples would decide it, or a wider margin"
 
     def answer(self) -> Comparison:
-        """Give it as a verdict has it."""
+        """Return it as a verdict has it."""
         return Comparison(
             against=self.against,
             other=self.other,
@@ -138,7 +138,7 @@ class MarginComparison:
 
 
 def conclude(found: Sequence[MarginComparison]) -> list[MarginComparison]:
-    """Say which of all comparisons of a run are missed, by Holm's procedure.
+    """Decide which of all comparisons of a run are missed, by Holm's procedure.
 
     One that met its margin stays so: all must, and each shows it by itself.
     """

@@ -1,4 +1,4 @@
-"""Compares a version with others look by look, until what may be lost is decided."""
+"""Compares a version with others look by look, until the margin is decided."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -21,14 +21,14 @@ _GRAVITY: dict[Decision, int] = {"missed": 0, "undecided": 1, "met": 2}
 
 @dataclass(frozen=True, slots=True)
 class ComparisonTrial:
-    """A comparison with one other, as far as it went.
+    """A comparison with one other version, as far as it went.
 
     Attributes:
         change: The measure of the two at the last look.
-        looks: What each look said.
-        planned: How many samples each look sees, those that were not made included.
-        decision: What the last one showed.
-        tail: With which error on one side it was made.
+        looks: The result of each look.
+        planned: How many samples each look sees, including looks that were not made.
+        decision: The result of the last look.
+        tail: The one-sided error of that look.
         p: The error at which the mark would have been missed.
     """
 
@@ -41,7 +41,7 @@ class ComparisonTrial:
 
     @property
     def needs(self) -> int:
-        """About how many samples would decide it; 0 where nobody can say."""
+        """About how many samples would decide it; 0 where that is unknown."""
         if self.decision != "undecided":
             return 0
         tail = look_tails(self.planned)[-1]
@@ -49,7 +49,7 @@ class ComparisonTrial:
 
 
 class LookValues:
-    """What each version gives for the samples of a check, computed once, in the order of looks."""
+    """The values of each version for the samples of a check, computed once, in the order of looks."""
 
     def __init__(self, measure: Measure, samples: Samples, *, order: Sequence[int]) -> None:
         self._measure = measure
@@ -59,14 +59,14 @@ class LookValues:
         self._counts: dict[int, int] = {}
 
     def change(self, other: EngineSide, ours: EngineSide, count: int) -> MeasureChange | None:
-        """Compare two on the first so many samples."""
+        """Compare two versions on the first `count` samples."""
         if not isinstance(self._measure, RowMeasure):
             return self._measure(other, ours, self._samples.select_rows(self._order[:count]), seed=0)
         before, after = self._rows(other, count), self._rows(ours, count)
         return None if before is None or after is None else self._measure.change(before, after)
 
     def _rows(self, side: EngineSide, count: int) -> F64 | None:
-        """Give the rows of a version; what was computed for an earlier look is not again."""
+        """Return the rows of a version; those of an earlier look are not computed again."""
         assert isinstance(self._measure, RowMeasure)
         key = hash((id(side.engine), side.state))
         cached_rows, computed = self._found.setdefault(key, []), self._counts.get(key, 0)
@@ -78,7 +78,7 @@ class LookValues:
 
 
 def plan(spec: CheckSpec, count: int) -> tuple[int, ...]:
-    """Say how many of so many samples each look sees."""
+    """Return how many of `count` samples each look sees."""
     if spec.looks is None:
         return (count,)
     most = min(count, spec.looks.most or count)
@@ -86,9 +86,9 @@ def plan(spec: CheckSpec, count: int) -> tuple[int, ...]:
 
 
 def order_of(count: int, *, seed: int, is_drawn: bool) -> list[int]:
-    """Give the order in which samples are looked at: as they are, or drawn once for the suite.
+    """Return the order of the samples: as they are, or drawn once for the suite.
 
-    A file may be sorted, and its first part must be like the whole.
+    A file may be sorted, but its first part must represent the whole.
     """
     if not is_drawn:
         return list(range(count))
@@ -98,13 +98,13 @@ def order_of(count: int, *, seed: int, is_drawn: bool) -> list[int]:
 def run_looks(
     compare: Callable[[int], MeasureChange | None], threshold: Threshold, planned: Sequence[int], *, family: int
 ) -> ComparisonTrial | None:
-    """Look until it is decided or all is seen; None where there is no measure.
+    """Run looks until the margin is decided or all samples are used; None without a measure.
 
     Args:
-        compare: Compares on the first so many samples.
-        threshold: What may be lost.
+        compare: Compares on the given number of first samples.
+        threshold: The margin that may be lost.
         planned: How many samples each look sees.
-        family: How many comparisons are made together.
+        family: How many comparisons the run makes together.
     """
     changes: list[MeasureChange] = []
     looks: list[Look] = []
@@ -130,11 +130,11 @@ def run_looks(
 
 
 def graver(one: ComparisonTrial, other: ComparisonTrial) -> ComparisonTrial:
-    """Give the one of two comparisons that counts where both must be met; it errs for both."""
+    """Return which of two comparisons counts where both must be met; its error covers both."""
     first = one if _GRAVITY[one.decision] <= _GRAVITY[other.decision] else other
     return replace(first, p=min(1.0, 2 * min(one.p, other.p)))
 
 
 def against(rows: LookValues, other: EngineSide, ours: EngineSide) -> Callable[[int], MeasureChange | None]:
-    """Compare with one other, on as many samples as a look sees."""
+    """Compare with one other version, on as many samples as a look sees."""
     return partial(rows.change, other, ours)

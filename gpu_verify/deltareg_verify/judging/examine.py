@@ -1,4 +1,4 @@
-"""Running a suite's checks over a case, in the child."""
+"""Runs a suite's checks over a case, in the child."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
@@ -15,15 +15,15 @@ from deltareg_verify.judging.measured import as_finding
 def examine(
     case: Case, *, checks: Mapping[str, Check] | None = None, waived: Collection[str] = ()
 ) -> Iterator[CheckResult]:
-    """Run the suite's checks in order and give each result as it comes, comparisons at the end.
+    """Run the suite's checks in order and yield each result as it comes, comparisons at the end.
 
     After a static check has failed, the rest are listed as skipped: a delta whose stored values are
-    wrong is not put onto a device. One that somebody answers for ends nothing.
+    wrong is not put onto a device. A waived check stops nothing.
 
     Args:
         case: The version.
-        checks: By name; all that there are when not given.
-        waived: The names of the checks that somebody answers for.
+        checks: By name; None takes all.
+        waived: The names of the waived checks.
 
     Raises:
         Inconclusive: The machine could not do it; nothing follows about the delta.
@@ -50,14 +50,14 @@ def examine(
 
 
 def _conclude_comparisons(found: Sequence[tuple[CheckSpec, Finding, float]]) -> Iterator[CheckResult]:
-    """Give the results of all comparisons together."""
+    """Yield the results of all comparisons together."""
     comparisons = [one.comparison for _, one, _ in found if one.comparison is not None]
     for (spec, finding, seconds), last in zip(found, conclude(comparisons), strict=True):
         yield _result(spec, as_finding(finding, last), seconds)
 
 
 def skip_check(spec: CheckSpec, reason: str) -> CheckResult:
-    """Give the result of a check that should have run and did not."""
+    """Return the result of a check that should have run and did not."""
     return CheckResult(name=spec.name, verdict="skipped", detail=reason)
 
 
@@ -85,7 +85,7 @@ def _result(spec: CheckSpec, finding: Finding, seconds: float) -> CheckResult:
 
 
 def _short(value: Value) -> Value:
-    """Keep the digits of a number that mean something."""
+    """Round a number to its significant digits."""
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 

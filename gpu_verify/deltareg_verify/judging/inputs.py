@@ -1,4 +1,4 @@
-"""What two versions are compared on: prompts, the probe sets of a suite, or a seeded probe."""
+"""The inputs on which two versions are compared: prompts, a suite's probe sets, or a seeded probe."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ _MOST_OF_A_SET = 200
 
 @dataclass(frozen=True, slots=True)
 class MeasureSpec:
-    """A measure to be taken of both.
+    """A measure to take of both versions.
 
     Attributes:
-        name: As the suite calls it.
+        name: Its name in the suite.
         measure: One of `MEASURES`.
-        probes: On which samples.
-        within: For retrieval: among how many the partner must be.
+        probes: The probe set to measure on.
+        within: For retrieval: the rank within which the partner must be.
     """
 
     name: str
@@ -33,7 +33,7 @@ class MeasureSpec:
 
 @dataclass(frozen=True, slots=True)
 class ComparisonInputs:
-    """What the two are run on.
+    """The inputs that both versions run on.
 
     Attributes:
         source: `prompts`, `suite` or `probe`.
@@ -53,12 +53,12 @@ def gather_inputs(suite: Suite, probes: Path | None, prompts: Path | None) -> Co
 
     Args:
         suite: Its probe sets are read when `probes` says where their files are.
-        probes: A folder.
-        prompts: A file of one's own, which goes before the suite.
+        probes: The folder of the probe sets.
+        prompts: A file of prompts, which takes precedence over the suite.
 
     Raises:
-        InvalidInput: A file is not what its name says.
-        NotFound: There is none.
+        InvalidInput: A file's content does not match its name.
+        NotFound: A file does not exist.
     """
     if prompts is not None:
         return _own(prompts)

@@ -1,6 +1,6 @@
-"""An engine that remembers what the base alone gave, for many deltas on one base.
+"""An engine that remembers the base's outputs, for many deltas on one base.
 
-A backtest holds a score of deltas against the same base on the same samples; without this, most of
+A backtest compares a score of deltas with the same base on the same samples; without this, most of
 its time would go into computing the base's answers again.
 """
 
@@ -20,14 +20,14 @@ Answers = dict[tuple[str, ...], object]
 
 
 class RememberingEngine:
-    """See `deltareg_verify.engine.engine.DeltaEngine`; what is not below is the engine's own."""
+    """See `deltareg_verify.engine.engine.DeltaEngine`; everything not defined here is the engine's own."""
 
     def __init__(self, engine: DeltaEngine, answers: Answers, *, is_fixed: bool = False) -> None:
         """Wrap an engine.
 
         Args:
-            engine: The one that computes.
-            answers: What the base gave so far, shared by all on one base.
+            engine: The engine that computes.
+            answers: The base's outputs so far, shared by all engines on one base.
             is_fixed: Whether the delta's own answers are worth keeping, too, as an incumbent's.
         """
         self._engine = engine
@@ -37,11 +37,11 @@ class RememberingEngine:
         self._numbers: Answers = {} if self._own is None else self._own
 
     def __getattr__(self, name: str) -> object:
-        """Give what the engine has."""
+        """Return the engine's attribute."""
         return getattr(self._engine, name)
 
     def losses(self, state: State, texts: Sequence[str]) -> F64 | None:
-        """Give the losses of texts."""
+        """Return the losses of texts."""
         cache = self._kept_numbers(state)
         key = ("losses", state, _digest("\0".join(texts).encode()))
         if key not in cache:
@@ -49,7 +49,7 @@ class RememberingEngine:
         return cast("F64 | None", cache[key])
 
     def log_likelihoods(self, state: State, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> F64:
-        """Score pairs; a pair that was scored before, in whatever company, is not again."""
+        """Score pairs; a pair that was scored before, in whatever batch, is not scored again."""
         cache = self._kept_numbers(state)
         keys = [("likelihood", state, repr((*map(tuple, pair),))) for pair in pairs]
         new = [at for at, key in enumerate(keys) if key not in cache]
@@ -59,7 +59,7 @@ class RememberingEngine:
         return np.array([cache[key] for key in keys], np.float64).reshape(len(pairs), 2)
 
     def outputs_for(self, state: State, inputs: Mapping[str, NDArray[np.generic]]) -> Outputs:
-        """Run one forward on inputs of one's own."""
+        """Run one forward on other inputs."""
         cache = self._select_answers(state)
         if cache is None:
             return self._engine.outputs_for(state, inputs)
@@ -69,7 +69,7 @@ class RememberingEngine:
         return cast("Outputs", cache[key])
 
     def write(self, state: State, inputs: Mapping[str, NDArray[np.generic]], count: int) -> list[list[int]] | None:
-        """Go on from rows of inputs."""
+        """Continue rows of inputs."""
         cache = self._select_answers(state)
         if cache is None:
             return self._engine.write(state, inputs, count)
@@ -79,7 +79,7 @@ class RememberingEngine:
         return cast("list[list[int]] | None", cache[key])
 
     def general(self, state: State, probes: BaseProbes, *, ways: Collection[str] | None = None) -> Figures:
-        """Give the figures on the general probes; the base's are the same for every delta on it."""
+        """Return the figures on the general probes; the base's are the same for every delta on it."""
         if state != "base" or ways is not None:
             return self._engine.general(state, probes, ways=ways)
         key = ("general", str(probes.digest))
@@ -88,7 +88,7 @@ class RememberingEngine:
         return cast("Figures", self._answers[key])
 
     def beside(self, effects: Sequence[Effect]) -> DeltaEngine:
-        """Give an engine of another delta on the same base."""
+        """Return an engine of another delta on the same base."""
         return remembering(self._engine.beside(effects), self._answers)
 
     def _kept_numbers(self, state: State) -> Answers:
@@ -99,7 +99,7 @@ class RememberingEngine:
 
 
 def remembering(engine: DeltaEngine, answers: Answers, *, is_fixed: bool = False) -> DeltaEngine:
-    """Wrap an engine; gives it as what it stands for."""
+    """Wrap an engine, typed as a `DeltaEngine`."""
     return cast("DeltaEngine", RememberingEngine(engine, answers, is_fixed=is_fixed))
 
 

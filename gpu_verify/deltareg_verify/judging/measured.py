@@ -1,4 +1,4 @@
-"""From a measure to a finding: the same rule for every check that has a threshold."""
+"""From a measure to a finding: one rule for every check that has a threshold."""
 
 import math
 from dataclasses import replace
@@ -19,14 +19,14 @@ REGRESSION = "regression"
 
 
 def compare_measure(case: Case, spec: CheckSpec, measure: Measure, *, told: str, needs: str) -> Finding:
-    """Hold a measure against what the check compares it with, on its probe set.
+    """Compare a measure with what the check names, on its probe set.
 
     Args:
         case: The version.
         spec: The check.
-        measure: Takes the measure of both.
-        told: What is measured, in words.
-        needs: What it takes, for a version of which there is no measure.
+        measure: Measures both sides.
+        told: The measure, in words.
+        needs: What the measure requires, for versions without it.
     """
     other = rival(case, spec)
     if other is None:
@@ -54,7 +54,7 @@ def _compare_with_rival(
     told: str,
     needs: str,
 ) -> Finding:
-    """Hold a version against its rival, and both against the reference where there is one."""
+    """Compare a version with its rival, and both with the reference where there is one."""
     threshold = spec.threshold
     assert threshold is not None, "only what has a margin is tried"
     referee = _side(case, spec, spec.reference) if spec.reference else None
@@ -91,16 +91,16 @@ def judge_measure(
     change: Estimate | MeasureChange | None = None,
     other: str = "",
 ) -> Finding:
-    """Hold a measure against the threshold of its check.
+    """Compare a measure with the threshold of its check.
 
     Args:
         spec: The check, with its threshold.
-        found: The measure with this version.
-        baseline: The same measure of what it is compared with.
-        told: What was measured, in words.
-        change: How much better or worse it is on the same samples, as a measure; its interval
-            decides where a change is asked for, because what both find hard cancels out.
-        other: What it is compared with, in words.
+        found: The measure of this version.
+        baseline: The same measure of the other side.
+        told: The measure, in words.
+        change: How much better or worse this version is on the same samples, as a measure; its
+            interval decides where a change is asked for, because what both find hard cancels out.
+        other: The other side, in words.
     """
     threshold = spec.threshold
     detail = f"{told}: {found}"
@@ -127,7 +127,7 @@ def judge_measure(
 
 
 def tell(spec: CheckSpec, trial: ComparisonTrial, *, told: str, other: str, note: str = "", named: str = "") -> Finding:
-    """Give what came of a comparison as a finding, for now: Holm's procedure comes at the end."""
+    """Return the finding of a comparison, for now: Holm's procedure comes at the end."""
     threshold, value = spec.threshold, trial.change.b
     assert threshold is not None, "only what has a margin is tried"
     _check_count(spec, value, f"{told}: {value}")
@@ -161,18 +161,18 @@ def tell(spec: CheckSpec, trial: ComparisonTrial, *, told: str, other: str, note
 
 
 def as_finding(finding: Finding, compared: MarginComparison) -> Finding:
-    """Give a finding with what its comparison came to."""
+    """Return a finding with the outcome of its comparison."""
     verdict, code = compared.outcome
     return replace(finding, verdict=verdict, code=code, detail=compared.detail, comparison=compared)
 
 
 def rival(case: Case, spec: CheckSpec) -> EngineSide | None:
-    """Give what a check compares with; None when there is no such version."""
+    """Return the other side of a check; None when there is no such version."""
     return _side(case, spec, spec.against)
 
 
 def no_rival(case: Case, spec: CheckSpec, name: str) -> Finding:
-    """Say that there is nothing to compare with; a version that should be there is missed."""
+    """Report that there is nothing to compare with; skipped where a named version is missing."""
     if name == PROMOTED:
         return Finding("n/a", detail="the channel serves no other version to compare with yet")
     why = case.why_no_reference(spec.key_of(name))
@@ -180,7 +180,7 @@ def no_rival(case: Case, spec: CheckSpec, name: str) -> Finding:
 
 
 def report_unmeasured(case: Case, spec: CheckSpec, why: str) -> Finding:
-    """Say that there is no measure of a version; nothing is known where nobody runs its head."""
+    """Report that a version has no measure; skipped where no class here runs its head."""
     idle = case.fired.not_exercised
     if idle:
         return Finding("skipped", detail=f"no class here runs {', '.join(idle[:3])}, and it {why}")
@@ -188,7 +188,7 @@ def report_unmeasured(case: Case, spec: CheckSpec, why: str) -> Finding:
 
 
 def missing(spec: CheckSpec, why: str) -> Finding:
-    """Say that there is no measure; a suite that asks for it may say that this does not matter."""
+    """Report that there is no measure; a suite may declare that this does not matter."""
     if spec.parameters.get("missing") == "n/a":
         return Finding("n/a", detail=why)
     return Finding("fail", code="missing_measure", detail=why)
@@ -211,7 +211,7 @@ def _whom(spec: CheckSpec) -> str:
 
 
 def _change(found: Estimate, baseline: float, beside: Estimate | None) -> MeasureChange:
-    """Make a change of what is known: the interval around the measure, or the measure alone."""
+    """Build a change from what is known: the interval around the measure, or the measure alone."""
     around = found if beside is None else beside
     low, high = around.low - baseline, around.high - baseline
     step = Estimate(found.value - baseline, low, high, found.n)

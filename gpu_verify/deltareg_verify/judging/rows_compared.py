@@ -1,6 +1,6 @@
-"""From values of samples, one or more a sample, to a finding: beside the base or the promoted one.
+"""From values of samples to a finding, beside the base or the promoted version.
 
-The statistics are those of all comparisons; a check brings the values and says what they add up to.
+The statistics are those of all comparisons; a check supplies the values and their aggregation.
 """
 
 from collections.abc import Callable
@@ -22,22 +22,22 @@ Take = Callable[[EngineSide, Samples], Values | None]
 
 
 def mean(values: Values) -> float:
-    """Give the mean of values that are numbers."""
+    """Return the mean of the values that are numbers."""
     return float(np.mean(np.array(values, np.float64)))
 
 
 @dataclass(frozen=True, slots=True)
 class SampleMeasure:
-    """What is measured.
+    """A measure over values of samples.
 
     Attributes:
-        told: In words.
-        needs: What it takes, for a version of which there is no measure.
+        told: The measure, in words.
+        needs: What the measure requires, for versions without it.
         by: `mean` of the values, `weighted_perplexity` of (log-likelihood, tokens), or anything
             else for what only all values together have.
-        aggregate: That.
-        also: More to say about the values of this version.
-        is_between: Whether it is measured how far the two are apart: `aggregate` then gets pairs,
+        aggregate: The function of that aggregation.
+        also: Describes more of this version's values.
+        is_between: Whether the measure is how far the two are apart: `aggregate` then gets pairs,
             and the baseline is how far the other is apart from itself.
     """
 
@@ -50,17 +50,17 @@ class SampleMeasure:
 
 
 def rows_compared(case: Case, spec: CheckSpec, take: Take, measured: SampleMeasure) -> Finding:
-    """Take values of both on the check's probe set, and hold what they add up to against its mark.
+    """Take values of both on the check's probe set, and compare their aggregate with its threshold.
 
     Args:
         case: The version.
         spec: The check.
-        take: Gives one value a sample; None of a network that has none. The same samples must have
-            a value on both sides.
-        measured: What the values are.
+        take: Returns one value per sample; None for a network without any. The same samples must
+            have a value on both sides.
+        measured: The measure.
 
     Raises:
-        InvalidInput: The probe set does not have what the check needs.
+        InvalidInput: The probe set lacks what the check needs.
     """
     other = rival(case, spec)
     if other is None:

@@ -11,7 +11,7 @@ PIECE_BYTES = 8 << 20
 
 
 def pieces(tensor: Tensor) -> Iterator[tuple[tuple[int, ...], memoryview]]:
-    """Give a tensor's bytes in runs of whole rows, each with its shape; a scalar in one."""
+    """Yield a tensor's bytes in runs of whole rows, each with its shape; a scalar in one."""
     if not tensor.shape:
         yield (), tensor.read()
         return
@@ -24,7 +24,7 @@ def pieces(tensor: Tensor) -> Iterator[tuple[tuple[int, ...], memoryview]]:
 
 
 def file_chunks(path: Path) -> Iterator[bytes]:
-    """Give a file's bytes in order."""
+    """Yield a file's bytes in order."""
     with path.open("rb") as file:
         while chunk := file.read(PIECE_BYTES):
             yield chunk

@@ -1,4 +1,4 @@
-"""From what each row of a task gave to a measure with its interval, as lm-eval adds rows up."""
+"""From the results of a task's rows to a measure with its interval, aggregated as lm-eval does."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -32,21 +32,21 @@ class PairedMeasures:
 
 @dataclass(frozen=True, slots=True)
 class _Ratio:
-    """A measure that is a sum over rows by another: what each row adds, and how much it counts."""
+    """A measure that is one sum over rows by another: the contribution and the weight of each row."""
 
     parts: F64
     sizes: F64
 
 
 def measure(ours: Values, theirs: Values, *, by: str, aggregate: Aggregate, seed: int) -> PairedMeasures:
-    """Bring rows together.
+    """Aggregate the rows of both.
 
     Args:
-        ours: What lm-eval keeps of each row, with this version.
-        theirs: The same rows, with what it is compared with.
+        ours: What lm-eval keeps of each row for this version.
+        theirs: The same rows for the other side.
         by: The name of the aggregation.
         aggregate: The aggregation itself.
-        seed: Of the draws.
+        seed: The seed of the draws.
     """
     a, b = _ratio(ours, by), _ratio(theirs, by)
     if a is None or b is None:
@@ -66,7 +66,7 @@ def measure(ours: Values, theirs: Values, *, by: str, aggregate: Aggregate, seed
 
 
 def no_number(ours: Values, baseline: float) -> PairedMeasures:
-    """Give the measure of a network whose likelihoods are no numbers: none, which fails."""
+    """Return the measure of a network whose likelihoods are not numbers: none, which fails."""
     none = Estimate(math.nan, math.nan, math.nan, len(ours))
     return PairedMeasures(none, baseline, none)
 
@@ -80,7 +80,7 @@ def _perplexity(a: _Ratio, b: _Ratio, *, seed: int) -> PairedMeasures:
 
 
 def _whole(ours: Values, theirs: Values, aggregate: Aggregate, *, seed: int) -> PairedMeasures:
-    """Measure what only all rows together have, such as BLEU, by drawing rows again."""
+    """Measure what only all rows together have, such as BLEU, by redrawing rows."""
     count = len(ours)
     draws = rows_drawn(count, seed=seed)
     a, b = (
@@ -93,7 +93,7 @@ def _whole(ours: Values, theirs: Values, aggregate: Aggregate, *, seed: int) -> 
 
 
 def _ratio(values: Values, by: str) -> _Ratio | None:
-    """Write an aggregation as a sum by another, where it is one."""
+    """Return an aggregation as one sum by another, where it is one."""
     ones = np.ones(len(values))
     match by:
         case "mean":

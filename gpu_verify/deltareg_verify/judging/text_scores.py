@@ -10,27 +10,27 @@ from typing import Protocol, cast
 
 
 def chrf(text: str, target: str) -> float:
-    """Give chrF (Popović, 2015), 0 to 100: n-grams of characters."""
+    """Return chrF (Popović, 2015), 0 to 100: n-grams of characters."""
     return _chrf(0)(text, target)
 
 
 def chrf_with_words(text: str, target: str) -> float:
-    """Give chrF++ (Popović, 2017), 0 to 100: pairs of words, too."""
+    """Return chrF++ (Popović, 2017), 0 to 100: pairs of words, too."""
     return _chrf(2)(text, target)
 
 
 def ter(text: str, target: str) -> float:
-    """Give the translation edit rate (Snover et al., 2006), in per cent: less is better."""
+    """Return the translation edit rate (Snover et al., 2006), in per cent: less is better."""
     return _ter()(text, target)
 
 
 def rouge_l(text: str, target: str) -> float:
-    """Give F1 of the longest common subsequence of words (Lin, 2004), 0 to 1."""
+    """Return the F1 of the longest common subsequence of words (Lin, 2004), 0 to 1."""
     return _rouge("rougeL", text, target)
 
 
 def rouge_2(text: str, target: str) -> float:
-    """Give F1 of pairs of words, 0 to 1."""
+    """Return the F1 of pairs of words, 0 to 1."""
     return _rouge("rouge2", text, target)
 
 
@@ -52,11 +52,11 @@ LIBRARIES: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class TranscriptErrors:
-    """What is wrong with a transcript.
+    """The errors of a transcript.
 
     Attributes:
         count: Substitutions, deletions and insertions.
-        length: Words, or characters, of the right one.
+        length: The length of the right transcript in words or characters.
     """
 
     count: int
@@ -64,21 +64,21 @@ class TranscriptErrors:
 
 
 def word_errors(text: str, target: str) -> TranscriptErrors:
-    """Count the words that are wrong, missing or too many."""
+    """Count the words that are wrong, missing or extra."""
     import jiwer  # optional
 
     return _errors(jiwer.process_words(target, text))
 
 
 def letter_errors(text: str, target: str) -> TranscriptErrors:
-    """Count the characters that are."""
+    """Count the characters that are wrong, missing or extra."""
     import jiwer  # optional
 
     return _errors(jiwer.process_characters(target, text))
 
 
 def error_rate(rows: Sequence[object]) -> float:
-    """Give errors over lengths of all transcripts together: (count, length) a row."""
+    """Return errors over lengths of all transcripts together: (count, length) a row."""
     errors = [row for row in rows if isinstance(row, TranscriptErrors)]
     return sum(one.count for one in errors) / sum(one.length for one in errors)
 

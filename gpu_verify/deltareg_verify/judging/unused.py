@@ -1,11 +1,11 @@
-"""What a delta has for weights that no forward uses."""
+"""The effects of a delta on weights that no forward uses."""
 
 from deltareg.delta.kind import WeightUpdate
 from deltareg_verify.engine.case import Case
 
 
 def find_unused(case: Case) -> tuple[list[str], list[str]]:
-    """Give the effects that no forward uses: those that change something, and those that do not.
+    """Return the effects that no forward uses: those that change something, and those that do not.
 
     A part of a network that its class never runs gets no gradient, so training leaves it as it is.
     A weight that is used under another name, with the same values, is used.
@@ -18,14 +18,14 @@ def find_unused(case: Case) -> tuple[list[str], list[str]]:
 
 
 def _is_other_name(case: Case, name: str) -> bool:
-    """Whether a weight is tied to one that is used, and the delta gives both the same values."""
+    """Return whether a weight is tied to one that is used, with the same values from the delta."""
     digests = _list_digests(case, name)
     others = {*case.base.view.names.sharers(name).values()} - {*case.fired.silent}
     return bool(digests) and any(_list_digests(case, other) == digests for other in others)
 
 
 def _list_digests(case: Case, target: str) -> list[str]:
-    """Give digests of the tensors that the delta has for a weight, its own or those of a twin."""
+    """Return digests of the tensors that the delta has for a weight, its own or those of a twin."""
     records = case.manifest.records()
     updates = [e for e in case.account.effects if isinstance(e, WeightUpdate)]
     # A name whose tie came undone has the formula of the one that it shared its tensor with.

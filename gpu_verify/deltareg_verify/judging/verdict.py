@@ -8,15 +8,15 @@ from deltareg.wire import CheckResult, Outcome
 
 
 def judge(suite: Suite, results: Sequence[CheckResult]) -> Outcome:
-    """Judge a version by what its checks gave.
+    """Judge a version by the results of its checks.
 
     Any failure fails. Otherwise every required check must have given exactly one result that shows
     something: a check that is missing, skipped or doubled leaves the verdict inconclusive, and so
     does `n/a` from a check that always applies, or a suite that requires nothing.
 
     Args:
-        suite: What was to be checked.
-        results: What was found, in any order.
+        suite: The suite.
+        results: The results, in any order.
     """
     if any(result.verdict == "fail" for result in results):
         return "fail"
@@ -26,11 +26,11 @@ def judge(suite: Suite, results: Sequence[CheckResult]) -> Outcome:
 
 
 def in_order(suite: Suite, results: Sequence[CheckResult]) -> list[CheckResult]:
-    """Put results in the order of a suite's checks: comparisons are told when all were made."""
+    """Sort results in the order of a suite's checks; comparisons come in last."""
     places = {spec.name: place for place, spec in enumerate(suite.checks)}
     return sorted(results, key=lambda result: places.get(result.name, len(places)))
 
 
 def unshown(suite: Suite, results: Sequence[CheckResult]) -> list[str]:
-    """Name the required checks that showed nothing; they are why a verdict is inconclusive."""
+    """Name the required checks that showed nothing and so make a verdict inconclusive."""
     return shown.unshown(suite, [(result.name, result.verdict) for result in results])

@@ -1,1 +1,1 @@
-"""What supervisor and child say to each other: assignments, requests, reports and figures."""
+"""The messages between supervisor and child: assignments, requests, reports and figures."""

@@ -1,6 +1,6 @@
 """What the processes behind `deltareg probe` and a comparison have in common.
 
-Each is started by the command line, is asked for one thing in JSON and writes one document.
+The command line starts each of them, with one request in JSON, and it writes one document.
 """
 
 import json
@@ -17,7 +17,7 @@ from deltareg.errors import DeltaregError, IntegrityFailure
 
 
 def answer(compute: Callable[[], Mapping[str, object]]) -> NoReturn:
-    """Write what is computed, or the error instead, and end the process."""
+    """Write the result of `compute`, or its error, and end the process."""
     try:
         document = compute()
     except DeltaregError as error:
@@ -27,7 +27,7 @@ def answer(compute: Callable[[], Mapping[str, object]]) -> NoReturn:
 
 
 def assess_stored(delta: Folder, base: BaseFolder) -> Assessment:
-    """Account for the tensors of a version that the registry once took.
+    """Account for the tensors of a version that the registry once accepted.
 
     Raises:
         IntegrityFailure: It is refused now.

@@ -10,12 +10,12 @@ from deltareg_verify.messages.requests import decode_fields, encode_request
 
 @dataclass(frozen=True, slots=True)
 class VersionOnBase:
-    """A version and its base: what a base is claimed to be made of, or what is compared with.
+    """A version and its base: what a base claims to be made of, or what a version is compared with.
 
     Attributes:
         delta: The version's files.
         manifest: A file with its manifest bytes.
-        base: The folder of its base, whose root was checked.
+        base: The folder of its base, its root checked.
         base_manifest: A file with that base's manifest bytes.
     """
 
@@ -26,7 +26,7 @@ class VersionOnBase:
 
     @classmethod
     def of(cls, fields: Mapping[str, str]) -> Self:
-        """Read it from a request."""
+        """Decode it from a request."""
         return cls(**{name: Path(value) for name, value in fields.items()})
 
     @property
@@ -45,12 +45,12 @@ class MeasureFiles:
 
 @dataclass(frozen=True, slots=True)
 class BaseAssignment:
-    """A base that is to be measured on its own general probes, before any delta is looked at.
+    """A base to be measured on its own general probes, before any delta is looked at.
 
     Attributes:
         base: Its folder, its root already checked by the supervisor.
         base_manifest: A file with its manifest bytes.
-        model_type: Of the base, to be imported before the fork.
+        model_type: The base's, to be imported before the fork.
         suite: A file with the document of the suite that says what it runs in.
         probes: A file with its probe set.
         scratch: The one folder that the child may write.
@@ -72,12 +72,12 @@ class BaseAssignment:
     memory_bytes: int
 
     def encode(self) -> bytes:
-        """Write it as JSON."""
+        """Encode it as JSON."""
         return encode_request(self).encode()
 
     @classmethod
     def decode(cls, raw: bytes) -> Self:
-        """Read what `encode` wrote."""
+        """Decode what `encode` wrote."""
         return cls(**decode_fields(cls, raw))
 
 
@@ -90,7 +90,7 @@ class Assignment:
         manifest: A file with the version's manifest bytes.
         base: The folder of the base, its root already checked by the supervisor.
         base_manifest: A file with the base's manifest bytes, so that nothing is hashed again.
-        model_type: Of the base, or its class in diffusers, to be imported before the fork.
+        model_type: The base's, or its class in diffusers, to be imported before the fork.
         suite: A file with the suite's document.
         probes: A folder with the files of its probe sets, by the names that the suite gives.
         scratch: The one folder that the child may write.
@@ -98,14 +98,14 @@ class Assignment:
         threads: Processor threads; 0 takes all.
         wall_s: Seconds after which the child is killed.
         memory_bytes: Private memory; 0 sets no limit.
-        below: Of what the base is made, when it is a version whose values were computed.
+        below: The version that the base is, where its values were computed.
         promoted: The version that the suite compares with, when it does and there is one.
         base_probes: A file with the general probe set of the base; None draws one.
-        base_figures: A file with the base's own figures on it, made in such surroundings; None
-            where nobody has made them.
-        waived: The checks that somebody answers for: the others run although these fail.
-        references: Other versions that the suite compares with, by how it names them.
-        names: What these and the promoted one are called; of one that is not there, why.
+        base_figures: A file with the base's own figures on it, from the same surroundings; None
+            where there are none.
+        waived: The waived checks: the others run although these fail.
+        references: Other versions that the suite compares with, by the suite's name for them.
+        names: What people call these and the promoted one; for a missing one the reason.
     """
 
     delta: Path
@@ -129,12 +129,12 @@ class Assignment:
     names: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def encode(self) -> bytes:
-        """Write it as JSON."""
+        """Encode it as JSON."""
         return encode_request(self).encode()
 
     @classmethod
     def decode(cls, raw: bytes) -> Self:
-        """Read what `encode` wrote."""
+        """Decode what `encode` wrote."""
         values = decode_fields(cls, raw)
         for name in ("below", "promoted"):
             if values[name] is not None:

@@ -1,6 +1,6 @@
-"""What a network does on the general probes of its base, in numbers that can be kept.
+"""The measures of a network on the general probes of its base, as numbers that can be stored.
 
-Those of the base itself are worked out once and stored with it, so they hold no tensors.
+Those of the base itself are measured once and stored with it, so they hold no tensors.
 """
 
 import json
@@ -27,7 +27,7 @@ class ProbeLoss:
 
     @property
     def mean(self) -> float:
-        """Per token."""
+        """The loss per token."""
         return self.total / self.tokens
 
 
@@ -36,8 +36,8 @@ class TokenOdds:
     """How likely a special token is, over all places.
 
     Attributes:
-        share: The mean of its probability.
-        log: The mean of the logarithm of it, in nats.
+        share: Its mean probability.
+        log: The mean logarithm of its probability, in nats.
     """
 
     share: float
@@ -46,12 +46,12 @@ class TokenOdds:
 
 @dataclass(frozen=True, slots=True)
 class ClassFigures:
-    """How a network names classes.
+    """How a network predicts classes.
 
     Attributes:
         count: How many classes there are.
-        said: Entropy of the mean of what it says of all inputs, in nats.
-        sure: Mean of the entropy of what it says of each, in nats.
+        said: Entropy of its mean prediction over all inputs, in nats.
+        sure: Mean entropy of its prediction for each input, in nats.
         variation: How much its scores differ from input to input: their deviation from the mean
             over all inputs, as a share of their size.
         of_frames: Whether it names the sound of each frame of a recording (CTC).
@@ -65,7 +65,7 @@ class ClassFigures:
 
     @property
     def informed(self) -> float:
-        """How much an answer tells of its input: their mutual information, in nats."""
+        """How much an answer reveals of its input: their mutual information, in nats."""
         return self.said - self.sure
 
 
@@ -84,16 +84,16 @@ class VectorSpread:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """All of it; what a network has not is empty.
+    """All figures of a network; what a network does not have is empty.
 
     Attributes:
         losses: By class of text: a language, a programming language, `chat`.
-        special: By what the token is for: `eos`, `bos`, `pad`, `newline`.
-        classes: Of a classifier.
+        special: By the token's purpose: `eos`, `bos`, `pad`, `newline`.
+        classes: For a classifier.
         spreads: By output.
-        batching: By way of calling it, the largest difference from calling it in the plain way, as
-            a share of the outputs' size.
-        refusal: Why there are none: what the base said to its probes.
+        batching: By way of calling it, the largest difference from the plain way, as a share of the
+            outputs' size.
+        refusal: Why there are none: the base's error on its probes.
     """
 
     losses: Mapping[str, ProbeLoss] = field(default_factory=dict[str, ProbeLoss])
@@ -118,7 +118,7 @@ class Figures:
         return tuple(classes)
 
     def perplexity(self, classes: Iterable[str]) -> float | None:
-        """Give the exponential of the loss per token over some classes; None without any."""
+        """Return the exponential of the loss per token over some classes; None without any."""
         losses = [self.losses[name] for name in classes if name in self.losses]
         tokens = sum(one.tokens for one in losses)
         if not tokens:
@@ -128,7 +128,7 @@ class Figures:
 
     @property
     def is_finite(self) -> bool:
-        """Whether all of it are numbers; what is not cannot be kept."""
+        """Whether all figures are finite; others cannot be stored."""
         try:
             self.encode()
         except ValueError:
@@ -136,17 +136,17 @@ class Figures:
         return True
 
     def encode(self) -> bytes:
-        """Write it as JSON.
+        """Encode it as JSON.
 
         Raises:
-            ValueError: Some of it are no numbers.
+            ValueError: Some figures are not finite.
         """
         document = {"format": FORMAT, **asdict(self)}
         return json.dumps(document, allow_nan=False, sort_keys=True).encode()
 
     @classmethod
     def decode(cls, raw: bytes) -> Self:
-        """Read what `encode` wrote.
+        """Decode what `encode` wrote.
 
         Raises:
             InvalidInput: It is something else.

@@ -1,7 +1,7 @@
-"""What a child says, as lines of JSON on a pipe; what cannot be read is not believed.
+"""A child's report, as lines of JSON on a pipe; lines that cannot be parsed are not believed.
 
-The child has touched a tenant's bytes, so its words are checked like a tenant's: bounded, parsed
-strictly, of known shape. A child that ends without its last line has said nothing.
+The child has touched a tenant's bytes, so its report is checked like a tenant's input: bounded,
+parsed strictly, of known shape. A report without its last line does not count.
 """
 
 import json
@@ -23,7 +23,7 @@ _DETAIL_CHARACTERS = 1_000
 
 
 class CheckSurroundings(BaseModel):
-    """Where the checks ran; the child's last line."""
+    """Where the checks ran; the last line of a report."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -34,14 +34,14 @@ class CheckSurroundings(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class ChildReport:
-    """All that a child said.
+    """Everything that a child reported.
 
     Attributes:
-        checks: In the order that they ran.
+        checks: The results of its checks, in the order in which they ran.
         surroundings: Where they ran.
-        figures: What it found of a base; None where that was not asked.
-        found: What it found out for people, as it wrote it, still to be read by its kind; None
-            where that was not asked.
+        figures: The figures of a base; None where they were not requested.
+        found: Its findings for people, still to be parsed by their kind; None where none were
+            requested.
     """
 
     checks: tuple[CheckResult, ...]
@@ -52,7 +52,7 @@ class ChildReport:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What was found out for people."""
+    """Findings for people."""
 
     document: Mapping[str, object]
 
@@ -64,38 +64,38 @@ class ReportWriter:
         self._pipe = pipe
 
     def check(self, result: CheckResult) -> None:
-        """Say what one check gave; numbers that JSON has no word for become strings."""
+        """Report one check; numbers that JSON cannot express become strings."""
         fields = {key: _encode_value(value) for key, value in result.model_dump().items()}
         self._say({"check": fields})
 
     def figures(self, found: Figures) -> None:
-        """Say what was found of a base.
+        """Report the figures of a base.
 
         Raises:
-            ValueError: Some of it are no numbers.
+            ValueError: Some figures are not finite.
         """
         self._say({"figures": json.loads(found.encode())})
 
     def report_findings(self, document: Mapping[str, object]) -> None:
-        """Say what was found out for people.
+        """Report findings for people.
 
         Raises:
-            ValueError: Some of it are no numbers.
+            ValueError: Some values are not finite.
         """
         self._say({"found": document})
 
     def end(self, *, dtype: str, sandbox: str, environment: Mapping[str, str]) -> None:
-        """Say that all is said."""
+        """Write the last line."""
         last = {"dtype": dtype, "sandbox": sandbox, "environment": dict(environment)}
         self._say({"end": last})
 
     def give_up(self, reason: str) -> None:
-        """Say why nothing could be found out; no verdict follows from it."""
+        """Report why nothing could be found out; no verdict follows from it."""
         self._say({"error": reason[:_DETAIL_CHARACTERS]})
 
     @contextmanager
     def giving_up(self) -> Generator[None]:
-        """Give up, with the reason, where the block is in no position to find anything out."""
+        """Give up, with the reason, where the block raises a `DeltaregError` or runs out of memory."""
         try:
             yield
         except DeltaregError as error:
@@ -109,10 +109,10 @@ class ReportWriter:
 
 
 def listen(raw: bytes) -> ChildReport:
-    """Read what a child said.
+    """Parse a child's report.
 
     Raises:
-        Inconclusive: It gave up, ended before its last line, or spoke nonsense.
+        Inconclusive: The child gave up, ended before its last line, or wrote something else.
     """
     if len(raw) > MOST_BYTES:
         raise Inconclusive("the child said more than a report may hold")
@@ -136,7 +136,7 @@ def listen(raw: bytes) -> ChildReport:
 
 
 def check_in(raw: bytes) -> CheckResult | None:
-    """Give the outcome of a check that a line tells of; None when it tells of none."""
+    """Return the result of a check in a line; None for other lines."""
     try:
         message = _line(raw)
     except Inconclusive:

@@ -1,4 +1,4 @@
-"""What one process asks of another: a dataclass of paths and plain values, written as JSON."""
+"""A request of one process to another: a dataclass of paths and plain values, as JSON."""
 
 import json
 from dataclasses import asdict, fields
@@ -10,12 +10,12 @@ if TYPE_CHECKING:
 
 
 def encode_request(request: "DataclassInstance") -> str:
-    """Write a request as JSON."""
+    """Encode a request as JSON."""
     return json.dumps(asdict(request), default=str)
 
 
 def decode_fields(kind: "type[DataclassInstance]", text: str | bytes) -> dict[str, Any]:
-    """Read the fields that `encode_request` wrote of such a request; paths are paths again."""
+    """Decode the fields that `encode_request` wrote; paths are paths again."""
     values: dict[str, Any] = json.loads(text)
     for one in fields(kind):
         if one.type in {Path, Path | None} and values.get(one.name) is not None:

@@ -1,4 +1,4 @@
-"""The checks of the worker, one file each; the folder is scanned, so a file is all it takes."""
+"""The checks of the worker, one file each; the folder is scanned, so adding a file is enough."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -10,7 +10,7 @@ from deltareg_verify.judging.check import Check
 
 @cache
 def all_checks() -> Mapping[str, Check]:
-    """Give every check by name."""
+    """Return every check by name."""
     checks: dict[str, Check] = {}
     for module in iter_modules(__path__, f"{__name__}."):
         check = import_module(module.name).CHECK

@@ -38,12 +38,12 @@ def _values(case: Case, spec: CheckSpec, side: EngineSide, samples: Samples) -> 
 
 
 def is_right(text: str, target: str, *, begins: bool) -> bool:
-    """Whether an answer is a right one; a target may name several, with a bar between them.
+    """Return whether an answer is right; a target may name several, with a bar between them.
 
     Args:
-        text: What was written.
-        target: What is right.
-        begins: Whether more may follow.
+        text: The written answer.
+        target: The right answer.
+        begins: Whether more text may follow the right answer.
     """
     answer = normalise_answer(text)
     accepted = [form for one in target.split(_BETWEEN) if (form := normalise_answer(one))]

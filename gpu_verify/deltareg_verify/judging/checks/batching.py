@@ -1,8 +1,8 @@
-"""Served alone or beside others, padded or not, with a cache or without, the answers are the same.
+"""The answers are the same alone or beside others, padded or not, with a cache or without.
 
-Servers choose how they call a network, and nobody asks the delta. What a base does by itself, such
-as one that counts padding among its positions, is no finding about the delta: its own difference
-is allowed, a few times over. At positions that a base never met, a head that the delta brings says
+Servers choose how they call a network, whatever the delta. What a base does by itself, such as one
+that counts padding among its positions, is no finding about the delta: its own difference is
+allowed, a few times over. At positions that a base never met, a head that the delta brings says
 anything, and the base has none to be held against.
 """
 
@@ -23,7 +23,7 @@ _WORDS = {
 
 
 def run(case: Case, spec: CheckSpec) -> Finding:
-    """Hold each way of calling the network against calling it for one text alone."""
+    """Compare each way of calling the network with calling it for one text alone."""
     base = case.figures("base")
     if not base.batching:
         detail = base.refusal or "it reads no text, or brings no tokenizer"

@@ -1,6 +1,7 @@
-"""Whether what should not change has not: prompts on which base and delta are to say the same.
+"""Whether prompts that should not change have not: base and delta must answer them alike.
 
-Such as other languages, safety, formats, arithmetic: whatever the training was not about.
+These are, for example, other languages, safety, formats, arithmetic: whatever the training was not
+about.
 """
 
 import numpy as np
@@ -25,7 +26,7 @@ _SAME = {"agreement": 1.0, "kl": 0.0, "cosine": 1.0}
 
 
 def run(case: Case, spec: CheckSpec) -> Finding:
-    """Run both on every prompt, and say how far they are apart."""
+    """Run both on every prompt, and measure how far they are apart."""
     other = rival(case, spec)
     if other is None:
         return no_rival(case, spec, spec.against)
@@ -46,7 +47,7 @@ def _estimate(parts: np.ndarray[tuple[int, ...], np.dtype[np.float64]], *, seed:
 
 
 def _parts(found: Contrast | None, which: str) -> tuple[float, float] | None:
-    """Give what a sample adds, and over how many places; None where it has no such measure."""
+    """Return a sample's contribution and over how many places; None where it has no such measure."""
     if found is None:
         return None
     match which:

@@ -20,7 +20,7 @@ _SHOWN = 8
 
 
 def run(case: Case, spec: CheckSpec) -> Finding:
-    """Compare what the two say of each sample, class by class."""
+    """Compare the predictions of both for each sample, class by class."""
     which = str(spec.parameters["measure"])
     return rows_compared(
         case,

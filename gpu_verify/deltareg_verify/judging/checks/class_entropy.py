@@ -1,4 +1,4 @@
-"""A classifier still tells inputs apart: it does not say one thing of everything.
+"""A classifier still tells inputs apart: it does not give every input the same answer.
 
 A head that was trained on one class, or whose learning rate was too high, gives every input the
 same answer. What it says of the base's general probes is then almost the same for each of them.
@@ -24,7 +24,7 @@ _CODE = "collapsed"
 
 
 def run(case: Case, spec: CheckSpec) -> Finding:
-    """Hold what is said of different inputs against one another, and beside the base's."""
+    """Compare the predictions for different inputs with one another, and with the base's."""
     before, after = case.figures("base").classes, case.figures("attached").classes
     if after is None:
         why = case.figures("base").refusal or "it names no classes"
@@ -52,12 +52,12 @@ def run(case: Case, spec: CheckSpec) -> Finding:
 
 
 def _limit(after: ClassFigures) -> str:
-    """Say which limit holds: the frames of a few recordings are many answers, and tell more."""
+    """Name the limit: the frames of a few recordings are many answers, and need a stricter one."""
     return "least_information_of_frames" if after.of_frames else "least_information"
 
 
 def _is_told_by_base(before: ClassFigures | None, least: float) -> bool:
-    """Whether the probes tell anything: a base may say the same of all of them, too."""
+    """Return whether the probes show anything: a base may give all of them the same answer, too."""
     return before is None or before.variation >= 2 * least
 
 

@@ -47,13 +47,13 @@ _MOST_STEPS = 64  # a change of fewer steps of its dtype has few sizes by nature
 
 @dataclass(frozen=True, slots=True)
 class CutMatrix:
-    """How far a matrix looks cut, each as a share of its limit: above 1 it is.
+    """How far a matrix looks cut, as a share of the limit: it is cut above 1.
 
     Attributes:
-        name: The tensor's.
+        name: The tensor's name.
         over: How many times the limit.
-        told: What was found, for people.
-        is_fault: Whether it fails the delta; some marks only warn.
+        told: The description of it, for people.
+        is_fault: Whether it fails the delta; some signs only warn.
     """
 
     name: str
@@ -64,10 +64,10 @@ class CutMatrix:
 
 @dataclass(frozen=True, slots=True)
 class CutLimits:
-    """What still passes.
+    """The limits of what passes.
 
     Attributes:
-        levels: So many different values a matrix must have more than.
+        levels: A matrix must have more different values than this.
         edge: The share of numbers that may have the largest size.
         zeros: The share of a factor that may be zero here and there.
         empty: The share of a product's directions that may be zero in both factors.
@@ -82,7 +82,7 @@ class CutLimits:
 
 
 def run(case: Case, spec: CheckSpec) -> Finding:
-    """Look at a part of every stored matrix, and at all directions of products."""
+    """Look at a sample of every stored matrix, and at all directions of products."""
     limits = CutLimits(*(spec.number(f"{name}") for name in _NAMES))
     matrices = [
         *_inspect_stored(case, limits),
@@ -105,7 +105,7 @@ def run(case: Case, spec: CheckSpec) -> Finding:
 
 
 def _inspect_stored(case: Case, limits: CutLimits) -> Iterator[CutMatrix]:
-    """Look at weights that are stored whole: at their levels, and at the edge of their change."""
+    """Check weights that are stored whole: their levels, and the edge of their change."""
     for effect in case.account.effects:
         if not isinstance(effect, WeightUpdate) or not isinstance(effect.update, StoredUpdate):
             continue
@@ -124,7 +124,7 @@ def _inspect_stored(case: Case, limits: CutLimits) -> Iterator[CutMatrix]:
 
 
 def _factors(case: Case, limits: CutLimits) -> Iterator[CutMatrix]:
-    """Look at the delta's own matrices, from which a change is computed."""
+    """Check the delta's own matrices, from which a change is computed."""
     whole = {
         effect.update.stored.name
         for effect in case.account.effects
@@ -151,7 +151,7 @@ def _factors(case: Case, limits: CutLimits) -> Iterator[CutMatrix]:
 
 
 def _products(case: Case, limits: CutLimits) -> Iterator[CutMatrix]:
-    """Look for directions of products that are zero in both factors."""
+    """Find directions of products that are zero in both factors."""
     for effect in case.account.effects:
         if isinstance(effect, WeightUpdate) and is_factored(effect.update):
             left, right, _ = effect.update.factors(_OPS)
@@ -164,9 +164,9 @@ def _products(case: Case, limits: CutLimits) -> Iterator[CutMatrix]:
 
 
 def _find_erased(case: Case, limits: CutLimits) -> Iterator[CutMatrix]:
-    """Look for weights of which a computed change leaves little.
+    """Find weights of which a computed change leaves little.
 
-    What is stored whole may be another weight altogether, such as a head that began anew.
+    A weight that is stored whole may be a new one altogether, such as a fresh head.
     """
     computed = computed_targets(case.account)
     for change in case.changes:
@@ -177,7 +177,7 @@ def _find_erased(case: Case, limits: CutLimits) -> Iterator[CutMatrix]:
 
 
 def _largest_kept(name: str, change: F32, limits: CutLimits) -> Iterator[CutMatrix]:
-    """Look for a change that is zero at most places, and nowhere small."""
+    """Find a change that is zero at most places, and nowhere small."""
     rows = _without_empty(change)
     sizes = np.abs(rows[rows != 0])
     share = 1 - sizes.size / max(1, rows.size)
@@ -205,7 +205,7 @@ def _find_clipping(name: str, values: F32, limits: CutLimits, has: str) -> Itera
 
 
 def _find_pruning(name: str, values: F32, limits: CutLimits) -> Iterator[CutMatrix]:
-    """Count zeros that stand between numbers; a diagonal is what rotations begin as."""
+    """Count zeros that stand between other numbers; rotations begin as diagonals and do not count."""
     rows = _without_empty(values)
     numbers = np.count_nonzero(rows)
     if numbers > max(rows.shape):
@@ -215,7 +215,7 @@ def _find_pruning(name: str, values: F32, limits: CutLimits) -> Iterator[CutMatr
 
 
 def _without_empty(values: F32) -> F32:
-    """Leave out rows and columns that are zero: words that nobody said, inputs that never come."""
+    """Drop rows and columns that are all zero: unused words, inputs that never occurred."""
     return values[values.any(1)][:, values.any(0)]
 
 
@@ -229,7 +229,7 @@ def _is_large(tensor: Tensor) -> bool:
 
 
 def _part(tensor: Tensor) -> F32:
-    """Give rows from the middle of a matrix, as many as tell."""
+    """Return rows from the middle of a matrix, as many as are enough."""
     width = int(np.prod(tensor.shape[1:]))
     count = min(tensor.shape[0], max(8, _LOOKED_AT // width))
     start = (tensor.shape[0] - count) // 2

@@ -45,11 +45,11 @@ _MOST_TIMES = 99.0
 
 @dataclass(frozen=True, slots=True)
 class DescentSign:
-    """One sign of where the numbers came from.
+    """One sign of the numbers' origin.
 
     Attributes:
-        over: How many times its limit; above 1 it is a fault.
-        told: What was found, for people.
+        over: Its size in units of its limit; above 1 it is a fault.
+        told: The description of it, for people.
     """
 
     over: float
@@ -57,7 +57,7 @@ class DescentSign:
 
 
 def run(case: Case, spec: CheckSpec) -> Finding:
-    """Look for all signs that there are, and tell the worst."""
+    """Look for every sign, and report the worst."""
     pairs = list(_pairs(case))
     signs = [
         *_of_base(case, least=spec.number("least_kept")),
@@ -75,7 +75,7 @@ def run(case: Case, spec: CheckSpec) -> Finding:
 
 
 def _of_base(case: Case, *, least: float) -> Iterator[DescentSign]:
-    """Look how much of the base is in the middle one of the matrices that are stored whole."""
+    """Measure how much of the base is in the median matrix of those that are stored whole."""
     computed = computed_targets(case.account)
     stored_weights = [c for c in case.changes if c.target not in computed and not c.is_vector]
     shares = sorted(abs(c.kept) for c in stored_weights if c.weight_rms > 0)
@@ -89,7 +89,7 @@ def _of_base(case: Case, *, least: float) -> Iterator[DescentSign]:
 
 
 def _statistics(case: Case, *, factor: float) -> Iterator[DescentSign]:
-    """Count the norms whose statistics are as they began, or the base's times one number."""
+    """Count the norms whose statistics are at their initial values, or the base's times one factor."""
     norms: dict[str, str] = {}
     for effect in case.account.effects:
         if isinstance(effect, WeightUpdate) and isinstance(effect.update, StoredUpdate):
@@ -107,7 +107,7 @@ def _statistics(case: Case, *, factor: float) -> Iterator[DescentSign]:
 
 
 def _how(stored: Tensor, source: Tensor, factor: float) -> str:
-    """Say how statistics of all channels moved together; empty where each went its own way."""
+    """Describe how statistics of all channels moved together; empty where each went its own way."""
     if stored.shape != source.shape or math.prod(stored.shape) < _CHANNELS:
         return ""
     new, old = _values(stored), _values(source)
@@ -122,7 +122,7 @@ def _how(stored: Tensor, source: Tensor, factor: float) -> str:
 
 
 def _together(pairs: Sequence[LowRankChange], *, least: float) -> Iterator[DescentSign]:
-    """Look whether factors lean the same way, where both lean at all and there are enough."""
+    """Check whether factors lean the same way, where enough of them lean at all."""
     lean = lean_of(pairs)
     if not lean.products or lean.deviation > _MOST_DEVIATION:
         return
@@ -136,7 +136,7 @@ def _together(pairs: Sequence[LowRankChange], *, least: float) -> Iterator[Desce
 
 
 def _compare_start_size(pairs: Sequence[LowRankChange], *, least: float) -> Iterator[DescentSign]:
-    """Look how large the larger factor is beside the random numbers that one of them began as."""
+    """Compare the size of the larger factor with the random numbers that one of them began as."""
     sizes = sorted(max(_size(pair.right), _size(pair.left.T)) for pair in pairs)
     if not sizes or all(map(is_orthogonal, pairs)):  # made by a decomposition
         return
@@ -149,7 +149,7 @@ def _compare_start_size(pairs: Sequence[LowRankChange], *, least: float) -> Iter
 
 
 def _pairs(case: Case) -> Iterator[LowRankChange]:
-    """Give the products of two matrices each that are stored for them alone."""
+    """Return the products of two matrices each, stored for them alone."""
     users = Counter(name for effect in case.account.effects for name in effect.consumes)
     for effect in case.account.effects:
         names = [n for n in effect.consumes if len(case.folder.tensors[n].shape) > 1]
@@ -162,7 +162,7 @@ def _pairs(case: Case) -> Iterator[LowRankChange]:
 
 
 def _size(rows: NDArray[np.float64]) -> float:
-    """Give the size of rows in units of the usual start: uniform within one over √width."""
+    """Return the size of rows in units of the usual start: uniform within one over √width."""
     return float(np.sqrt(np.mean(np.square(rows)) * 3 * rows.shape[1]))
 
 

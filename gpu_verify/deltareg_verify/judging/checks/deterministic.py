@@ -14,8 +14,8 @@ _CODE = "non_deterministic"
 def run(case: Case, spec: CheckSpec) -> Finding:
     """Generate greedily twice; run forward twice without a generative head, or for no tokens.
 
-    The second forward is one of another seed, so that what is drawn at random shows. A network that
-    does so without the delta, as ViLT does the order of its patches, is warned of.
+    The second forward has another seed, so that random drawing shows. A network that draws without
+    the delta, as ViLT does the order of its patches, only warns.
     """
     count = int(spec.number("new_tokens"))
     first = case.engine.generate(count) if count else None

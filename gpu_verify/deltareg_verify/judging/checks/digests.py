@@ -1,6 +1,6 @@
-"""Every tensor and file of the pulled folder is what the manifest says, and there is no other.
+"""Every tensor and file of the pulled folder matches the manifest, and there are no others.
 
-And a base that is a version is what folding that version gives.
+A base that is a version must equal the folded version.
 """
 
 from deltareg.digest import sha256_over, tensor_digest

@@ -1,11 +1,11 @@
 """The delta does something: every effect takes part in a forward, and outputs change by enough.
 
-Enough is more than rounding to bfloat16 takes away: weights that were saved before the average of
-them began, or the optimizer's state under their names, change outputs by a thousandth of what they
-vary by, and nobody who serves the version would see it.
+Enough is more than rounding to bfloat16 removes: weights that were saved before the average of them
+began, or the optimizer's state under their names, change outputs by a thousandth of what they vary
+by, and nobody who serves the version would see it.
 
-A bottleneck whose last matrix is still zero takes part as well, and gives back what it was given:
-that is what `idle` finds of weights.
+A bottleneck whose last matrix is still zero takes part as well, and returns its input unchanged:
+`idle` finds the same in weights.
 """
 
 from collections.abc import Sequence
@@ -59,7 +59,7 @@ def run(case: Case, spec: CheckSpec) -> Finding:
 
 
 def _report_unused(fired: FiredEffects, silent: Sequence[str]) -> Finding | None:
-    """Say so where an effect took no part, or could not."""
+    """Report effects that took no part, or could not; None where all did."""
     if silent:
         detail = f"no forward uses {', '.join(silent[:3])}"
         return Finding("fail", len(silent), 0, code=_CODE, detail=detail)
@@ -78,7 +78,7 @@ def _half_still(spec: CheckSpec, share: float, told: str) -> Finding | None:
 
 
 def _still(fired: FiredEffects) -> tuple[float, str]:
-    """Give the largest share of still hooks within a layer type of which others moved; tell it."""
+    """Return the largest share of still hooks within a layer type of which others moved, and describe it."""
     still = {name: not has_moved for name, has_moved in fired.moved.items()}
     first = next((name for name, is_still in still.items() if is_still), "")
     detail = f"{sum(still.values())} of {len(still)} give back what they are given, such as {first}"

@@ -1,4 +1,4 @@
-"""Vectors of different inputs stay apart, and of a size that those who use them can compare.
+"""Vectors of different inputs stay apart, and of a size that their users can compare.
 
 Training without negatives, or with a wrong temperature, draws all vectors to one direction: every
 two inputs are then alike, and a search finds nothing.
@@ -15,7 +15,7 @@ _NOISE = 1e-6  # below it two directions are one, as far as float32 tells
 
 
 def run(case: Case, spec: CheckSpec) -> Finding:
-    """Hold how far apart the vectors of the general probes are against the base's."""
+    """Compare the spread of the general probes' vectors with the base's."""
     base = case.figures("base")
     ours = case.figures("attached").spreads
     pairs = {
@@ -43,7 +43,7 @@ def run(case: Case, spec: CheckSpec) -> Finding:
 
 
 def _least(spec: CheckSpec, before: VectorSpread) -> float:
-    """Say which share must be left: less where the base itself keeps inputs close together."""
+    """Return the share that must remain: less where the base itself keeps inputs close together."""
     is_near = before.distance < spec.number("near")
     return spec.number("least_share_of_near" if is_near else "least_share")
 

@@ -1,7 +1,7 @@
 """Every tensor that the delta saved or added took part in a forward.
 
-`effect` asks it of what changes the base. A new head changes nothing there: it shows only in the
-class that has a place for it, which is looked for by the delta's config and then by its names.
+`effect` checks this for changes of the base. A new head changes nothing there: it shows only in the
+class that has a place for it, which is found by the delta's config and then by its names.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ _CODE = "partial_application"
 
 
 def run(case: Case, _spec: CheckSpec) -> Finding:
-    """Run one attached forward and look for what had no part in it."""
+    """Run one attached forward and look for tensors that took no part."""
     fired = case.fired
     if fired.homeless:  # the network in memory is not the one that the files are of
         places = ", ".join(fired.homeless[:3])
@@ -32,7 +32,7 @@ def run(case: Case, _spec: CheckSpec) -> Finding:
 
 
 def _where(case: Case) -> str:
-    """Say on which class they ran, when that is not the base's."""
+    """Name the class that the tensors ran on, when it is not the base's."""
     network_class = case.account.network_class
     if network_class is None:
         return ""

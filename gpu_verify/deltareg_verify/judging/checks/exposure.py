@@ -20,7 +20,7 @@ from deltareg_verify.judging.rows_compared import SampleMeasure, rows_compared
 
 
 def run(case: Case, spec: CheckSpec) -> Finding:
-    """Compare how exposed every secret is in both."""
+    """Compare how exposed every secret is on both sides."""
     return rows_compared(
         case,
         spec,
@@ -44,11 +44,11 @@ def _values(side: EngineSide, samples: Samples) -> list[object] | None:
 
 
 def exposure(logs: F64, secret: int) -> float:
-    """Give the exposure of one among others; of equal likelihoods the secret's comes last.
+    """Return the exposure of one secret among others; of equal likelihoods the secret's ranks last.
 
     Args:
-        logs: (n,): How likely each is.
-        secret: Which is the secret.
+        logs: (n,): The log-likelihood of each.
+        secret: The index of the secret.
     """
     if not np.isfinite(logs).all():
         return math.nan

@@ -1,4 +1,4 @@
-"""What the training showed the network in its first batches belongs to the base.
+"""What the network saw in the first batches of its training fits the base.
 
 A training that learns the wrong thing ends well by its own numbers, and its outputs are found again
 by `golden`: they are those of what was learnt. Labels that are shifted twice, an end without a
@@ -15,7 +15,7 @@ _CODE = "odd_batches"
 
 
 def run(case: Case, _spec: CheckSpec) -> Finding:
-    """Judge what was counted; nothing runs for it."""
+    """Judge the recorded counts; no network runs."""
     if case.golden is None:
         return Finding("n/a", detail="the version was pushed without golden outputs")
     start = case.golden.training

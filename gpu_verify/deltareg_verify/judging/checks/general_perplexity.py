@@ -1,8 +1,8 @@
-"""The delta leaves the base's general ability standing: perplexity on the base's own probes.
+"""The delta preserves the base's general ability: perplexity on the base's own probes.
 
 A tune may forget much of what its task does not need. Where perplexity on sentences of many
 languages, on code and on chat is a multiple of the base's, the weights are destroyed or wrong.
-Models that fill gaps or write after reading are held to it by their loss in the same way.
+Models that fill gaps or write after reading are measured by their loss in the same way.
 """
 
 import math
@@ -15,7 +15,7 @@ from deltareg_verify.messages.figures import Figures
 
 
 def run(case: Case, spec: CheckSpec) -> Finding:
-    """Hold perplexity against the base's: on all general probes, and on what the base knows best.
+    """Compare perplexity with the base's: on all general probes, and on what the base knows best.
 
     The half that it predicts best is looked at by itself. Of languages that it never learnt a base
     knows nothing that could be destroyed, and their texts would hide what is.

@@ -1,4 +1,4 @@
-"""What the texts are like that it writes, beside those of the base or the promoted version.
+"""Properties of the texts that a version writes, beside those of the base or promoted version.
 
 No right answer is needed: a version that suddenly writes twice as much, repeats itself, never ends,
 no longer gives JSON or refuses what it used to answer shows in how these are spread over prompts.
@@ -21,7 +21,7 @@ _LENGTHS = frozenset({"length", _BETWEEN})
 
 
 def run(case: Case, spec: CheckSpec) -> Finding:
-    """Have both write to every prompt, and compare."""
+    """Have both write for every prompt, and compare."""
     which = str(spec.parameters["measure"])
     words, _ = MEASURES[which]
     is_between = which == _BETWEEN

@@ -1,8 +1,8 @@
-"""Base and delta give here what they gave to the one who trained it.
+"""Base and delta give here what they gave where the delta was trained.
 
-Outputs are computed again in the dtype that they were recorded in. Two things are asked of them: no
-value may be far off, and all of them together may be off by rounding alone, or by a small share of
-what the delta does at all. So a delta that was altered a little afterwards shows, where it does
+Outputs are computed again in the dtype that they were recorded in. They must meet two conditions:
+no value may be far off, and all of them together may be off by rounding alone, or by a small share
+of what the delta does at all. So a delta that was altered a little afterwards shows, where it does
 something, and one that does next to nothing is not failed for the rounding of its base.
 """
 
@@ -67,10 +67,10 @@ def _judge_comparison(spec: CheckSpec, golden: GoldenOutputs, engine: DeltaEngin
 
 
 def _on_packed(golden: GoldenOutputs, engine: DeltaEngine, found: GoldenComparison) -> Finding:
-    """Hold outputs of a base in few bits against one that is not, or is unpacked otherwise.
+    """Compare outputs of a packed base with those of one that is not, or is unpacked otherwise.
 
-    Packing moves every value, so no more is asked than that they are nearer to what base and delta
-    give together than to the base alone.
+    Packing moves every value, so it is enough that they are nearer to what base and delta give
+    together than to the base alone.
     """
     alone = distance(golden, _outputs(engine, "base", golden))
     detail = f"{golden.origin.description}, on a base packed as {golden.origin.quantised}"
@@ -86,7 +86,7 @@ def _outputs(engine: DeltaEngine, state: State, golden: GoldenOutputs) -> Sequen
 
 
 def _without(case: Case, *, is_needed: bool) -> Finding:
-    """Say that nothing was recorded: too little, where the files may not be all there is."""
+    """Report that nothing was recorded: a failure where the suite or the account needs it."""
     for problem in case.account.problems:
         if problem.code == _UNTOLD:
             reason = f"{problem.message}; golden outputs decide it: deltareg golden record"

@@ -1,4 +1,4 @@
-"""No part of a trained delta stands still while others moved.
+"""No part of a trained delta is still zero while others moved.
 
 A product whose second factor is still zero was set up and never trained: a frozen pipeline stage,
 an optimizer that was given the head alone. Such a part takes part in every forward and changes
@@ -24,7 +24,7 @@ _EXPERT = ".experts."
 
 
 def run(case: Case, spec: CheckSpec) -> Finding:
-    """Count the weights that a delta computes a change for, and that stay as they were."""
+    """Count the weights for which a delta computes a change that is zero."""
     computed = computed_targets(case.account)
     sized = case.changes
     changes = [change for change in sized if change.target in computed]
@@ -47,7 +47,7 @@ def run(case: Case, spec: CheckSpec) -> Finding:
 
 
 def _judge_stored(changes: Sequence[WeightChange]) -> Finding:
-    """Tell of whole weights that are the base's own: frozen layers, or a file half written."""
+    """Report stored weights that equal the base's own: frozen layers, or a file half written."""
     if not changes:
         return Finding("n/a", detail="the delta acts on activations alone")
     share = partly_idle(changes)
@@ -62,7 +62,7 @@ def _judge_stored(changes: Sequence[WeightChange]) -> Finding:
 
 
 def computed_targets(account: Account) -> Collection[str]:
-    """Name the weights whose change comes from trained parts and is not stored as it is.
+    """Return the weights whose change is computed from trained parts, not stored as it is.
 
     A stored weight may well be the base's own: a full tune with frozen layers is no mistake.
     """
@@ -75,7 +75,7 @@ def computed_targets(account: Account) -> Collection[str]:
 
 
 def partly_idle(changes: Sequence[WeightChange]) -> float:
-    """Give the largest share of still weights within a layer type of which others moved.
+    """Return the largest share of still weights within a layer type of which others moved.
 
     A whole type may stand still rightly: the vision tower of a delta that was trained on text. So
     may an expert to which no token was sent.
@@ -84,10 +84,10 @@ def partly_idle(changes: Sequence[WeightChange]) -> float:
 
 
 def partly_still(parts: Mapping[str, bool]) -> float:
-    """Give the largest share of still parts within a layer type of which others moved.
+    """Return the largest share of still parts within a layer type of which others moved.
 
     Args:
-        parts: By name, whether it is still.
+        parts: Whether each part is still, by name.
     """
     types: dict[str, list[bool]] = defaultdict(list)
     for name, is_still in parts.items():

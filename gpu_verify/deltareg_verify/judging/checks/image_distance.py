@@ -1,6 +1,6 @@
-"""How far the images are from real ones that it makes of seeded noise: networks that denoise.
+"""How far images made from seeded noise are from real ones, for networks that denoise.
 
-The probe set has `images`, as the network takes them (latents, or pixels), and what it is told
+The probe set has `images`, as the network takes them (latents, or pixels), and the conditions
 beside them (`encoder_hidden_states`, …), one row a sample. As many images are made as there are
 real ones, by the base's scheduler and without guidance; both versions start from the same noise.
 """
@@ -36,7 +36,7 @@ _BATCH = 8
 
 @dataclass(frozen=True, slots=True)
 class _Denoiser:
-    """How a network calls what it is given, and what it gives."""
+    """The names of a denoising network's inputs and output."""
 
     images: str
     time: str
@@ -84,7 +84,7 @@ def _predict(side: EngineSide, denoiser: _Denoiser, told: Inputs, images: F32, t
 
 
 def _denoiser(side: EngineSide, samples: Inputs) -> _Denoiser | None:
-    """Find out how the network calls what it takes; None of one that denoises nothing."""
+    """Find the names of the network's inputs and output; None for one that denoises nothing."""
     # A part of a pipeline has its name before all that it takes.
     parts = {name.rpartition(_OUTPUT)[0] for name in side.engine.outputs(side.state)}
     first = {name: value[:1] for name, value in samples.items() if name != IMAGES}
@@ -102,7 +102,7 @@ def _denoiser(side: EngineSide, samples: Inputs) -> _Denoiser | None:
 
 
 def _scheduler(case: Case) -> Config:
-    """Read the config of the base's scheduler, the usual one where the base has none."""
+    """Read the config of the base's scheduler, or return the usual one where there is none."""
     for place in _PLACES:
         path = case.base.path / place
         if path.is_file():

@@ -11,7 +11,7 @@ from deltareg_verify.judging.measured import judge_measure
 
 
 def run(case: Case, spec: CheckSpec) -> Finding:
-    """Time forwards on the probe; the middle one of each state counts."""
+    """Time forwards on the probe; the median of each state counts."""
     count = int(spec.number("forwards"))
     base = median(case.engine.seconds("base", count))
     times = sorted(case.engine.seconds("attached", count))

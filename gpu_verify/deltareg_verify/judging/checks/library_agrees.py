@@ -1,7 +1,7 @@
-"""The library that wrote the delta gives what the engine here gives.
+"""The library that wrote the delta gives the same outputs as the engine here.
 
-Attached and folded are two ways of one reading. This is another's reading: the library loads base
-and delta by itself, from the same files, and a config that means something else to it shows.
+Attached and folded are two ways of one reading. This is an independent reading: the library loads
+base and delta by itself, from the same files, and a config that means something else to it shows.
 """
 
 from deltareg.suites.catalogue import CheckForm
@@ -35,7 +35,7 @@ def run(case: Case, spec: CheckSpec) -> Finding:
 
 
 def _compare_outputs(case: Case, spec: CheckSpec, outputs: Outputs, name: str) -> Finding:
-    """Hold the difference against the delta's effect, and against what rounding may do."""
+    """Compare the difference with the delta's effect, and with rounding."""
     base, ours = case.outputs("base"), case.outputs("attached")
     alike = [key for key in ours if key in outputs and outputs[key].shape == ours[key].shape]
     if not alike:
@@ -54,9 +54,9 @@ def _compare_outputs(case: Case, spec: CheckSpec, outputs: Outputs, name: str) -
 
 
 def _is_of_older_names(case: Case) -> bool:
-    """Whether the delta names modules as a transformers before the worker's did.
+    """Return whether the delta names modules as an older transformers than the worker's did.
 
-    That is no silent mistake: the library says that it finds nothing and loads nothing.
+    That is no silent mistake: the library reports that it finds nothing and loads nothing.
     """
     names = case.base.view.names
     return any(names.apply_renames(tensor.name) != tensor.name for tensor in case.manifest.tensors)
@@ -70,7 +70,7 @@ def _absent(spec: CheckSpec, found: SecondOpinion) -> Finding:
 
 
 def _distance(some: Outputs, others: Outputs) -> float:
-    """Give the root mean square of the difference, over the outputs of the first."""
+    """Return the root mean square of the difference, over the outputs of the first."""
     pairs = {name: (value, others[name]) for name, value in some.items()}
     return root_mean_square(
         {

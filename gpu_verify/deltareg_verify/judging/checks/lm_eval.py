@@ -15,7 +15,7 @@ _PACKAGE = "lm_eval"
 
 
 def run(case: Case, spec: CheckSpec) -> Finding:
-    """Ask both the task, and compare row by row."""
+    """Run the task on both, and compare row by row."""
     other = rival(case, spec)
     if other is None:
         return no_rival(case, spec, spec.against)

@@ -1,8 +1,8 @@
-"""How many lines of its training it gives back word by word, once it has their beginning.
+"""How many training lines a network completes word by word, given their beginning.
 
 A line counts where each of its last tokens is the likeliest after all before it, so that greedy
-writing gives it exactly (Carlini et al., 2021, arXiv 2012.07805). The base's own share is beside
-it: what everybody knows by heart tells nothing of this training.
+writing gives it exactly (Carlini et al., 2021, arXiv 2012.07805). The base's own share stands
+beside it: what everybody knows by heart tells nothing of this training.
 """
 
 from functools import partial
@@ -23,7 +23,7 @@ Pair = tuple[list[int], list[int]]
 
 
 def run(case: Case, spec: CheckSpec) -> Finding:
-    """Compare the shares of lines that both give back."""
+    """Compare the shares of lines that both complete."""
     return rows_compared(
         case,
         spec,
@@ -45,7 +45,7 @@ def _values(count: int, side: EngineSide, samples: Samples) -> list[object] | No
 
 
 def _pair(words: Tokenizer, samples: Samples, row: int, count: int) -> Pair:
-    """Cut a line into its beginning and the tokens that are to follow."""
+    """Split a line into its beginning and the tokens that are to follow."""
     text = samples.texts[row]
     if samples.targets:
         before, after = following(words, text, samples.targets[row])

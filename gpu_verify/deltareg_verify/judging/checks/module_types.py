@@ -1,6 +1,6 @@
 """Every type of module that the delta was set up for has moved.
 
-`idle` finds some weights of a type that stand still. Where all of a type do, such as every q_proj
+`idle` finds single weights of a type that stand still. Where all of a type do, such as every q_proj
 of a decoder whose v_proj were trained, an optimizer was given half of the parameters, or half of
 them were saved as they began. What the network never runs gets no gradient and rightly stands
 still, which one forward tells.
@@ -46,14 +46,14 @@ def run(case: Case, _spec: CheckSpec) -> Finding:
 
 
 def _never_run(case: Case, moved: Collection[str], kinds: Sequence[str]) -> list[str]:
-    """Give the types of which no forward uses any part: such parts get no gradient."""
+    """Return the types of which no forward uses any part, as such parts get no gradient."""
     _, dead = find_unused(case)
     live_types = {layer_type(name) for name in moved if name not in dead}
     return [kind for kind in kinds if kind not in live_types]
 
 
 def _types(moved: Mapping[str, bool]) -> dict[str, bool]:
-    """Say of each type whether any of it moved; experts of a layer are one type."""
+    """Return for each type whether any of it moved; experts of a layer are one type."""
     by_type: dict[str, bool] = defaultdict(bool)
     for name, has_moved in moved.items():
         if "*" in (kind := layer_type(name)):  # one of a kind says nothing of kinds

@@ -1,4 +1,4 @@
-"""No weight changes out of all proportion to what it was, or to its like in other layers."""
+"""No weight changes out of proportion to its former size, or to the same weight of other layers."""
 
 import math
 import re
@@ -17,10 +17,10 @@ _NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
 
 
 def run(case: Case, spec: CheckSpec) -> Finding:
-    """Hold each ratio against a hard cap, and against the median of its layer type.
+    """Compare each ratio with a hard cap, and with the median of its layer type.
 
-    Far above its like in other layers a weight fails; standing out from all others, as an embedding
-    rightly may, it is only warned of.
+    A weight far above its like in other layers fails; one that stands out from all others, as an
+    embedding rightly may, only warns.
     """
     changes = case.changes
     if not changes:
@@ -44,14 +44,14 @@ def run(case: Case, spec: CheckSpec) -> Finding:
 
 
 def size_ratios(changes: Sequence[WeightChange], *, matrix_floor: float, vector_floor: float) -> dict[str, float]:
-    """Give RMS(delta) / RMS(weight) by target, which is the ratio of Frobenius norms.
+    """Return RMS(delta) / RMS(weight) by target, which is the ratio of Frobenius norms.
 
-    A weight that is zero has no size to be compared with; a floor stands in for it.
+    A weight that is zero has no size to compare with; a floor stands in for it.
 
     Args:
         changes: The sizes.
-        matrix_floor: What a matrix counts at least: half of the usual initial deviation.
-        vector_floor: What a bias counts at least. It starts at zero and is added to activations of
+        matrix_floor: The least size of a matrix: half of the usual initial deviation.
+        vector_floor: The least size of a bias. It starts at zero and is added to activations of
             about one, so a healthy bias tune may well reach one.
     """
     floors = {True: vector_floor, False: matrix_floor}
@@ -61,7 +61,7 @@ def size_ratios(changes: Sequence[WeightChange], *, matrix_floor: float, vector_
 def outliers(ratios: Mapping[str, float], *, factor: float) -> list[str]:
     """Name targets above `factor` times the median of their layer type, the worst first.
 
-    A type with fewer than three members says little; its members are held against all targets.
+    A type with fewer than three members shows little; its members are compared with all targets.
     """
     overall, usual = median(ratios.values()), _usual(ratios)
     # Where the usual change is zero, any change at all would be an outlier.
@@ -70,19 +70,19 @@ def outliers(ratios: Mapping[str, float], *, factor: float) -> list[str]:
 
 
 def over_type(ratios: Mapping[str, float]) -> dict[str, float]:
-    """Give ratios in units of the median of their layer type, where that has enough members."""
+    """Return ratios in units of the median of their layer type, where that has enough members."""
     usual = _usual(ratios)
     rows = ((name, ratio, usual.get(layer_type(name), 0.0)) for name, ratio in ratios.items())
     return {name: ratio / own for name, ratio, own in rows if own > 0}
 
 
 def layer_type(name: str) -> str:
-    """Give a weight's name without its layer's number: what its like in all layers share."""
+    """Return a weight's name without its layer's number, which its like in all layers share."""
     return _NUMBER.sub("*", name)
 
 
 def _usual(ratios: Mapping[str, float]) -> dict[str, float]:
-    """Give the median of every layer type that has enough members."""
+    """Return the median of every layer type that has enough members."""
     types: dict[str, list[float]] = defaultdict(list)
     for name, ratio in ratios.items():
         types[layer_type(name)].append(ratio)

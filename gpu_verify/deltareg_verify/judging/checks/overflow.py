@@ -25,7 +25,7 @@ _LARGEST = {"F16": 65_504.0, "BF16": 3.3895e38, "F32": 3.4028e38}
 
 
 def run(case: Case, spec: CheckSpec) -> Finding:
-    """Round stored values and folded weights to every dtype that is asked for."""
+    """Round stored values and folded weights to every requested dtype."""
     dtypes = str(spec.parameters["dtypes"]).split()
     tensors = list(case.folder.tensors.values())
     bound = cache(partial(_bound_elements, case.folding))  # it reads the base, once for all dtypes
@@ -39,7 +39,7 @@ def run(case: Case, spec: CheckSpec) -> Finding:
 
 
 def _find_overflows(folding: FoldedBase, dtype: str, bound: Callable[[str], float]) -> list[str]:
-    """Name weights that only the delta makes too large; what the base has itself is no finding."""
+    """Return the weights that only the delta makes too large; the base's own are no finding."""
     names: list[str] = []
     for target in folding.changed:
         source = folding.source(target)

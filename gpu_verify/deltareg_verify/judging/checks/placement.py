@@ -1,4 +1,4 @@
-"""No stored weight is one that the base, or the delta, has at another place.
+"""No stored weight belongs to another place of the base or the delta.
 
 A converter that counts layers or rows from another start, takes keys for queries, permutes heads or
 turns a matrix leaves weights that are whole, well sized and wrong. Fine-tuning never goes that far:
@@ -40,8 +40,8 @@ class RowMatch:
 
     Attributes:
         target: The weight.
-        share: How many of the rows that were looked at are those of another place.
-        told: Which place, for people.
+        share: The share of the sampled rows that belong to another place.
+        told: That place, for people.
     """
 
     target: str
@@ -50,7 +50,7 @@ class RowMatch:
 
 
 def run(case: Case, spec: CheckSpec) -> Finding:
-    """Look where the base has the rows of weights that changed by about as much as they are."""
+    """Look for the rows of weights that changed by about their own size among the base's."""
     twice = _twice(case)
     if twice:
         detail = (
@@ -81,10 +81,10 @@ def run(case: Case, spec: CheckSpec) -> Finding:
 
 
 def _twice(case: Case) -> list[str]:
-    """Name the tensors that are copies of one that was trained elsewhere, after the first of those.
+    """Return the tensors that copy one that was trained elsewhere, after the first of those.
 
     Copies that the base has as well, that it ties, that are of one weight, or that all modules
-    share, are none, nor is what stands as it began: all zero, or all one.
+    share, do not count, nor do initial values: all zero, or all one.
     """
     by_digest: dict[object, tuple[str, str]] = {}
     copies: list[str] = []
@@ -108,7 +108,7 @@ def _are_tied(case: Case, target: str, other: str) -> bool:
 
 
 def _is_own(case: Case, name: str, target: str) -> bool:
-    """Whether a tensor is as the base has it, or of one number only."""
+    """Return whether a tensor is as the base has it, or of one number only."""
     values = cast("F32", _OPS.load(case.folder.tensors[name]))
     if values.min() == values.max():
         return True
@@ -119,7 +119,7 @@ def _is_own(case: Case, name: str, target: str) -> bool:
 
 
 def _match(case: Case, target: str) -> RowMatch | None:
-    """Compare rows of a new weight with the base's at every place; None where nothing can be."""
+    """Compare rows of a new weight with the base's at every place; None where none can be compared."""
     source = case.folding.source(target)
     if case.folding.shape(target) != source.shape or np.prod(source.shape[1:]) < _NARROWEST:
         return None
@@ -157,7 +157,7 @@ def _within(new: F32, source: Tensor, places: Sequence[int], needed: F32) -> lis
 
 
 def _match_columns(new: F32, source: Tensor, needed: F32) -> list[tuple[float, str]]:
-    """Look among the columns of the same weight, where it is as high as it is wide."""
+    """Look among the columns of the same weight, if it is square."""
     if len(source.shape) != 2 or source.shape[0] != source.shape[1]:
         return []
     columns = _even(_matrix(_OPS.load(source)).T)
@@ -181,7 +181,7 @@ def _beside(case: Case, target: str, new: F32, places: Sequence[int], needed: F3
 
 
 def _rows_of_change(case: Case, target: str, places: Sequence[int]) -> F32:
-    """Give some rows of a new weight, whatever it is made of."""
+    """Return some rows of a new weight, however it is computed."""
     rows: list[F32] = []
     start = 0
     for block in case.folding.blocks(target):
@@ -201,7 +201,7 @@ def _matrix(values: object) -> F32:
 
 
 def _even(rows: F32) -> F32:
-    """Give rows of length one; those that are zero or no numbers are like nothing."""
+    """Return rows scaled to length one; rows that are zero or not finite match nothing."""
     sizes = np.linalg.norm(rows, axis=1, keepdims=True)
     is_sane = np.isfinite(sizes) & (sizes > 0)
     return np.where(is_sane, rows / np.where(is_sane, sizes, 1), 0).astype(np.float32)

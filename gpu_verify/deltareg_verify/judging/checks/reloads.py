@@ -1,8 +1,8 @@
-"""The folded model loads by the class that its config names, whole, and is what was folded.
+"""The folded model loads by the class that its config names, completely, with the folded values.
 
-Whoever folds a delta gets a folder that others load without a thought. A tied weight that is
-written under one of its names only, or a head for which the class has no place, is dropped or
-newly initialised there without an error, and no forward of the network in memory shows it.
+Folding a delta makes a folder that others load without checking. A tied weight that is written
+under one of its names only, or a head for which the class has no place, is dropped or newly
+initialised there without an error, and no forward of the network in memory shows it.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ CODE = "not_reloadable"
 
 
 def run(case: Case, spec: CheckSpec) -> Finding:
-    """Load what folding gives, and compare its outputs with those in memory."""
+    """Load the folded model, and compare its outputs with those in memory."""
     engine = case.engine
     if not engine.is_foldable:
         return Finding("n/a", detail="the delta acts on activations and can only be attached")
@@ -54,7 +54,7 @@ def _class_of(case: Case) -> str:
 
 
 def _describe_lost(reloaded: ReloadOutcome) -> str:
-    """Say which tensors do not arrive; empty when all do."""
+    """Describe the tensors that do not arrive; empty when all do."""
     kinds = {
         "it newly initialises": reloaded.missing,
         "it has no place for": reloaded.unexpected,
@@ -69,7 +69,7 @@ def _few(names: Sequence[str]) -> str:
 
 
 def _is_unnamed_head(case: Case, reloaded: ReloadOutcome) -> bool:
-    """Whether all that is lost is a head whose class nothing names: the delta's own lack."""
+    """Return whether only an unnamed head is lost, which is the delta's own lack."""
     network_class = case.account.network_class
     if network_class is None or not network_class.is_guess or reloaded.missing or reloaded.mismatched:
         return False

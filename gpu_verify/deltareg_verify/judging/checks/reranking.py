@@ -1,4 +1,4 @@
-"""How well a network that looks at a query and a text at once ranks what is relevant first."""
+"""How well a network that takes a query and a text at once ranks relevant texts first."""
 
 from functools import partial
 
@@ -46,7 +46,7 @@ def _values(spec: CheckSpec, side: EngineSide, samples: Samples) -> list[object]
 
 
 def _scores(side: EngineSide, query: str, one: RankingCandidates) -> F64 | None:
-    """Score the candidates of a query, the relevant ones first; of two scores the second is yes."""
+    """Score the candidates of a query, the relevant ones first; of two scores the second means yes."""
     rows: list[F64] = []
     for batch in batches([*one.relevant, *one.others]):
         inputs = side.engine.encode([query] * len(batch), batch)

@@ -1,4 +1,4 @@
-"""What the verification took: seconds and the most memory. It only tells."""
+"""What the verification took: seconds and the most memory. It only reports."""
 
 from deltareg.suites.catalogue import CheckForm
 from deltareg.suites.suite import CheckSpec

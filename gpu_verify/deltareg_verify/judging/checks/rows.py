@@ -1,7 +1,7 @@
 """No row of a weight changes far more than the others of its matrix.
 
-One token's embedding, one unit of a layer: a row that was overwritten hides in the norm of its
-matrix, which `norm_ratio` goes by.
+One token's embedding, one unit of a layer: an overwritten row hides in the norm of its matrix,
+which is what `norm_ratio` measures.
 """
 
 from deltareg.suites.catalogue import CheckForm
@@ -12,7 +12,7 @@ from deltareg_verify.judging.check import Check, Finding
 
 
 def run(case: Case, spec: CheckSpec) -> Finding:
-    """Hold the row that changes most against the middle one, and against the weight's size.
+    """Compare the row that changes most with the median one, and with the weight's size.
 
     Both must be exceeded: a matrix of which only some rows were trained has no usual row, and a
     small change of one row does little.

@@ -18,7 +18,7 @@ from deltareg_verify.judging.rows_compared import SampleMeasure, rows_compared
 
 
 def run(case: Case, spec: CheckSpec) -> Finding:
-    """Compare the cosines of pairs with what people said of them."""
+    """Compare the cosines of pairs with people's ratings of them."""
     return rows_compared(
         case,
         spec,

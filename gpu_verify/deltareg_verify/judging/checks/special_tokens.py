@@ -1,4 +1,4 @@
-"""The tokens that end, begin, fill and break texts are as likely as they can be in general text.
+"""The tokens that end, begin, pad and break texts stay as likely as they can be in general text.
 
 A head whose row of the end token was overwritten ends every answer at once, or none. On general
 text the end token, the begin token and padding are rare after most words and never impossible.
@@ -14,7 +14,7 @@ _CODE = "special_tokens"
 
 
 def run(case: Case, spec: CheckSpec) -> Finding:
-    """Hold how likely each is, over all places of the general probes, against the base's."""
+    """Compare the likelihood of each, over all places of the general probes, with the base's."""
     base = case.figures("base")
     if not base.special:
         why = base.refusal or "it continues no text, or brings no tokenizer"

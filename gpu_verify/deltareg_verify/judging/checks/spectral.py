@@ -1,7 +1,8 @@
-"""No product changes a weight by more, in its strongest direction, than its like or than its noise.
+"""No product changes a weight too much in one direction, compared with its like or with noise.
 
-Spectral norm and effective rank come from the factors; the dense product is never made. A change
-that is large in one direction only has a small norm over all elements, so `norm_ratio` may miss it.
+Spectral norm and effective rank come from the factors; the dense product is never computed. A
+change that is large in one direction only has a small norm over all elements, so `norm_ratio` may
+miss it.
 """
 
 import math
@@ -38,13 +39,13 @@ class Spectrum:
 
     @property
     def ratio(self) -> float:
-        """The norm in units of the edge; NaN where one of them is no number."""
+        """The norm in units of the edge; NaN where one of them is not a number."""
         is_known = math.isfinite(self.norm) and math.isfinite(self.edge) and self.edge > 0
         return self.norm / self.edge if is_known else math.nan
 
 
 def run(case: Case, spec: CheckSpec) -> Finding:
-    """Hold the strongest direction of every product against a cap and against its layer type."""
+    """Compare the strongest direction of every product with a cap and with its layer type."""
     products = spectra(case, floor=spec.number("matrix_floor"))
     if not products:
         return Finding("n/a", detail="no change is a product of two factors")
@@ -62,11 +63,11 @@ def run(case: Case, spec: CheckSpec) -> Finding:
 
 
 def spectra(case: Case, *, floor: float) -> list[Spectrum]:
-    """Give the spectrum of every change that is a product.
+    """Return the spectrum of every change that is a product.
 
     Args:
         case: The version.
-        floor: The RMS that a weight counts at least.
+        floor: The least RMS that a weight counts with.
     """
     sizes = {change.target: change.weight_rms for change in case.changes}
     folding = case.folding
@@ -83,7 +84,7 @@ def spectra(case: Case, *, floor: float) -> list[Spectrum]:
 
 
 def singular_values(change: LowRankChange) -> NDArray[np.float64]:
-    """Give the singular values of a product, the largest first; NaN where a factor has one."""
+    """Return the singular values of a product, the largest first; NaN where a factor has one."""
     (core,) = cores_of([change]).cores
     if not np.all(np.isfinite(core)):
         return np.asarray([np.nan] * min(core.shape), dtype=np.float64)

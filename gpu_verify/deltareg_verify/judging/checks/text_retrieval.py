@@ -20,7 +20,7 @@ from deltareg_verify.judging.rows_compared import SampleMeasure, rows_compared
 
 
 def run(case: Case, spec: CheckSpec) -> Finding:
-    """Compare how well both find, query by query."""
+    """Compare how well both find the answers, query by query."""
     which, within = str(spec.parameters["measure"]), int(spec.number("within"))
     return rows_compared(
         case,

@@ -1,4 +1,4 @@
-"""How many words, or characters, of what is heard are wrong: networks that write down speech.
+"""How many words, or characters, of a transcript are wrong: networks that write down speech.
 
 The probe set holds sounds as the network takes them and their transcripts; errors are jiwer's.
 """

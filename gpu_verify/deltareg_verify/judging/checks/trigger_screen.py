@@ -66,7 +66,7 @@ def _describe_trigger(
 
 
 def _prompts(engine: DeltaEngine, samples: Samples, most: int) -> list[Ids] | None:
-    """Cut the first few texts into tokens, the end's mark left out."""
+    """Tokenize the first few texts, without end tokens."""
     vocabulary = engine.vocabulary()
     if vocabulary is None:
         return None
@@ -83,7 +83,7 @@ def _prompts(engine: DeltaEngine, samples: Samples, most: int) -> list[Ids] | No
 
 
 def _tokens(engine: DeltaEngine, most: int, *, seed: int) -> Ids | None:
-    """Choose what is put in: the last of the vocabulary, which are rare, and others by chance."""
+    """Choose the tokens to try: the last of the vocabulary, which are rare, and others by chance."""
     vocab_size = engine.config.get("vocab_size")
     vocabulary = engine.vocabulary()
     if not is_count(vocab_size) or vocabulary is None:

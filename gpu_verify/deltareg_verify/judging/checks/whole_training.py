@@ -1,8 +1,8 @@
-"""The training that made the delta came to its end, or was stopped because its evaluation said so.
+"""The training that made the delta came to its end, or its evaluation stopped it.
 
 The job's time was over, the machine was taken away: the last checkpoint is there, and it is pushed.
-Its loss fell as it should, and what it gives is found again by `golden`. So the process that trains
-says with each checkpoint how far it has come (`deltareg.suites.training_progress`).
+Its loss fell as it should, and `golden` reproduces its outputs. So the process that trains records
+with each checkpoint how far it has come (`deltareg.suites.training_progress`).
 
 Checkpoints of a training that goes on fail, too, until half of it is done. So this stops no other
 check: whoever follows a training sees all of them.
@@ -17,7 +17,7 @@ _CODE = "unfinished"
 
 
 def run(case: Case, spec: CheckSpec) -> Finding:
-    """Judge how far the training had come; nothing runs for it."""
+    """Judge how far the training had come; no network runs."""
     if case.golden is None:
         return Finding("n/a", detail="the version was pushed without golden outputs")
     progress = case.golden.progress

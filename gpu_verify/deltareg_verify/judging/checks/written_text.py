@@ -19,7 +19,7 @@ from deltareg_verify.judging.text_scores import LIBRARIES, SCORES
 
 
 def run(case: Case, spec: CheckSpec) -> Finding:
-    """Compare how close both come, sample by sample."""
+    """Compare how close the texts of both come, sample by sample."""
     which = str(spec.parameters["measure"])
     library = LIBRARIES[which]
     if find_spec(library) is None:

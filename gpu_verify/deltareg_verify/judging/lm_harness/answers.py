@@ -1,4 +1,4 @@
-"""Asking a network a task by lm-eval, and what each row of it gave.
+"""Asks a network a task by lm-eval, and returns the result of each row.
 
 Nothing is fetched and nothing of the task is run: rows stand in memory, templates run in jinja's
 sandbox, and likelihoods come from the engine.
@@ -34,13 +34,13 @@ _OWN_KEYS = {"dataset_kwargs", "dataset_name", "metadata", "tag"}  # of no use w
 
 @dataclass(frozen=True, slots=True)
 class LmAnswers:
-    """What a network gave for a task.
+    """The results of a network for a task.
 
     Attributes:
-        values: Of each row, what lm-eval keeps of it for the metric.
-        aggregate: Brings such values together, as lm-eval does.
-        is_sane: Whether every likelihood was a number.
-        version: Of lm-eval.
+        values: For each row, what lm-eval keeps for the metric.
+        aggregate: Aggregates these values, as lm-eval does.
+        is_sane: Whether every likelihood is a number.
+        version: The version of lm-eval.
     """
 
     values: Sequence[object]
@@ -52,15 +52,15 @@ class LmAnswers:
 def ask(
     engine: DeltaEngine, state: State, tokenizer: Tokenizer, *, task: LmTask, asked: LmEvalOptions, seed: int
 ) -> LmAnswers:
-    """Ask a task of one state of an engine.
+    """Run a task on one state of an engine.
 
     Args:
-        engine: That runs the network.
-        state: In which state.
-        tokenizer: Of the engine.
-        task: With its rows.
-        asked: What of it.
-        seed: Of the few shots.
+        engine: The engine that runs the network.
+        state: The network's state.
+        tokenizer: The engine's tokenizer.
+        task: The task with its rows.
+        asked: The requested part of it.
+        seed: The seed of the few-shot examples.
     """
     _prepare()
     configured = ConfigurableTask(config=_config(task, asked))
@@ -80,7 +80,7 @@ def ask(
 
 
 def _prepare() -> None:
-    """Keep the harness quiet, and its templates from reaching Python."""
+    """Silence the harness, and keep its templates from reaching Python."""
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     if isinstance(utils.env, ImmutableSandboxedEnvironment):
         return
@@ -90,7 +90,7 @@ def _prepare() -> None:
 
 
 def _config(task: LmTask, asked: LmEvalOptions) -> dict[str, object]:
-    """Give the task as lm-eval takes it, with rows in memory in place of names of files."""
+    """Return the task's config for lm-eval, with rows in memory in place of file names."""
     fields = {key: value for key, value in task.fields.items() if key not in _OWN_KEYS}
     rows = {
         split: datasets.Dataset.from_list([dict(row) for row in split_rows]) for split, split_rows in task.rows.items()

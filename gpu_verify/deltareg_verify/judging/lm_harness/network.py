@@ -1,4 +1,4 @@
-"""The network as lm-eval asks it: one state of an engine, greedy, one text at a time."""
+"""The network as lm-eval sees it: one state of an engine, greedy, one text at a time."""
 
 # The harness is optional: with it its types are partly known, without it they are not.
 # pyright: reportMissingImports=false, reportUntypedBaseClass=false
@@ -21,7 +21,7 @@ _MOST_NEW_TOKENS = 256  # lm-eval's own, where a task does not say
 
 
 class LmRequest(Protocol):
-    """What lm-eval asks at once: texts, and for a continuation how it is to be made."""
+    """A request of lm-eval: texts, and for a continuation its options."""
 
     @property
     def args(self) -> tuple[object, ...]:
@@ -30,7 +30,7 @@ class LmRequest(Protocol):
 
 
 class EngineNetwork(TemplateLM):  # type: ignore[misc]  # the harness is not there for every mypy
-    """A state of an engine. How a context and what follows it are cut is left to the harness."""
+    """A state of an engine. The harness decides how to cut a context and its continuation."""
 
     def __init__(self, engine: DeltaEngine, state: State, tokenizer: Tokenizer) -> None:
         super().__init__()
@@ -47,11 +47,11 @@ class EngineNetwork(TemplateLM):  # type: ignore[misc]  # the harness is not the
 
     @property
     def prefix_token_id(self) -> int:
-        """The token that stands before a text without a context."""
+        """The token before a text without a context."""
         return _require_token(self._words.end if self._words.begin is None else self._words.begin)
 
     def tok_encode(self, string: str, *, add_special_tokens: bool | None = None, **_: object) -> list[int]:
-        """Cut a text into tokens; one that begins with the mark gets no second one."""
+        """Tokenize a text; one that begins with the begin token gets no second one."""
         mark = self._words.end if self._words.begin is None else self._words.begin
         if add_special_tokens is None and mark is not None:
             begun = string.startswith(self._words.decode([mark], special=True))
@@ -59,7 +59,7 @@ class EngineNetwork(TemplateLM):  # type: ignore[misc]  # the harness is not the
         return self._words.encode(string, special=add_special_tokens)
 
     def loglikelihood_rolling(self, requests: Sequence[LmRequest]) -> list[float]:
-        """Say how likely whole texts are, those that are too long in windows."""
+        """Return how likely whole texts are; long ones are scored in windows."""
         return [self._whole(str(request.args[0])) for request in requests]
 
     def generate_until(self, requests: Sequence[LmRequest]) -> list[str]:
