@@ -4,7 +4,7 @@ from deltareg.host.interrupts import ending_at_once
 
 
 def main() -> None:
-    """Run the process's command line. `deltareg worker run` and `deltareg up` call this."""
+    """Run the process's command line, as `deltareg worker run` and `deltareg up` do."""
     with ending_at_once():
         from deltareg.host.process import need
 

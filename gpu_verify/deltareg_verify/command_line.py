@@ -1,4 +1,4 @@
-"""The commands of `deltareg-worker`: take runs, or carry out one thing and say what came of it."""
+"""The commands of `deltareg-worker`: take runs, or do one thing and report the result."""
 
 import json
 import logging
@@ -198,7 +198,7 @@ def _run(options: WorkerOptions, server: str | None) -> None:
 
 
 def sweep(scratch: Path, *, now: float) -> None:
-    """Remove run folders that a killed worker left, once no run can be using them any more."""
+    """Remove run folders that a killed worker left, once no run can still be using them."""
     folders = (folder for prefix in (RUN_PREFIX, FOLDER_PREFIX) for folder in scratch.glob(f"{prefix}*"))
     for folder in folders:
         if now - folder.stat().st_mtime > _STALE_S:
@@ -206,7 +206,7 @@ def sweep(scratch: Path, *, now: float) -> None:
 
 
 def labels(found: CheckSurroundings) -> dict[str, str]:
-    """Say what a worker offers: device, GPU and its memory in GiB, and what verifies with what."""
+    """Return the labels that a worker offers: device, GPU and its memory in GiB, and library versions."""
     environment = found.environment
     offers = {
         "device": environment["device"].partition(":")[0],
@@ -222,10 +222,10 @@ def labels(found: CheckSurroundings) -> dict[str, str]:
 
 
 def _introduce(config: ClientConfig) -> None:
-    """Learn at once whether the token is good; a server that is not up yet may come later.
+    """Check the token at once; a server that is not up yet may come later.
 
     Raises:
-        Unauthenticated: It is not.
+        Unauthenticated: The token is not valid.
     """
     try:
         with Client(replace(config, patience_s=0.0)) as client:

@@ -1,4 +1,4 @@
-"""The child that compares two versions of one base, tensor by tensor, and says how far they are.
+"""The child that compares two versions of one base, tensor by tensor.
 
 It computes what `deltareg diff` does, by the same code. No network is run.
 """
@@ -27,7 +27,7 @@ _PARAMETERS = (".weight", ".bias")
 
 
 def compare(assignment: SidesAssignment, out: BinaryIO) -> None:
-    """Compare the two and say what was found."""
+    """Compare the two versions and report the differences."""
     speaker = ReportWriter(out)
     level = layers.enter(assignment.bounds())
     with speaker.giving_up():
@@ -43,10 +43,10 @@ def compare(assignment: SidesAssignment, out: BinaryIO) -> None:
 
 
 def describe_differences(found: Sequence[WeightDifference]) -> DifferencesFound:
-    """Write what was found, those that differ most first, in no more than a report may hold.
+    """Report the rows, those that differ most first, in no more than a report may hold.
 
-    Where there are too many, what differs least in the place of another is counted with it: a layer
-    of experts has thousands of weights in one place.
+    Where there are too many rows, the smaller of two in one place is merged into the larger: a
+    layer of experts has thousands of weights in one place.
     """
     rows = [_row(one) for one in found]
     if len(rows) > MODULES_MOST:
@@ -86,14 +86,14 @@ def _row(one: WeightDifference) -> Row:
 
 
 def _round_number(value: float | None) -> float | None:
-    """Keep so many digits; of what is no number, nothing."""
+    """Round a number to a few digits; return None for what is no number."""
     if value is None or not math.isfinite(value):
         return None
     return float(f"{value:.{_DIGITS}g}")
 
 
 def _by_place(rows: Sequence[Row]) -> list[Row]:
-    """Keep of the weights in one place of a layer the one that differs most, and count them."""
+    """Keep of the weights in one place of a layer the one that differs most, and count the others."""
     first: dict[tuple[str, int | None, str], Row] = {}
     for row in rows:
         path = row[0]

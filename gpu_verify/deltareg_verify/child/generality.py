@@ -1,7 +1,7 @@
-"""The child that says what two versions do on the general probes of their base, beside it.
+"""The child that reports what two versions do on the general probes of their base, beside it.
 
-The figures are those that a verification holds a version to (`checks/general_perplexity.py` and
-its neighbours), with the interval that the texts leave, which a verdict has no use for.
+The figures are those that a verification holds a version to (`checks/general_perplexity.py` and its
+neighbours), with the interval over the texts, which a verdict does not use.
 """
 
 import math
@@ -36,19 +36,19 @@ Losses = Sequence[tuple[str, ProbeLoss]]
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What one network does: its figures, and the loss of each text."""
+    """The measures of one network: its figures, and the loss of each text."""
 
     figures: Figures
     losses: Losses
 
     def rows(self, classes: Sequence[str]) -> F64:
-        """Give (n, 2): loss and tokens of the texts of some classes."""
+        """Return (n, 2): the loss and tokens of each text of some classes."""
         rows = [(one.total, one.tokens) for name, one in self.losses if name in classes]
         return np.array(rows, np.float64).reshape(-1, 2)
 
 
 def tell_general(assignment: SidesAssignment, out: BinaryIO) -> None:
-    """Work out the figures of the base and of both versions, and say them."""
+    """Compute the figures of the base and of both versions, and report them."""
     find_on_networks(assignment, out, _general)
 
 
@@ -86,7 +86,7 @@ def _losses(engine: TorchEngine, state: State, probes: BaseProbes) -> Losses:
 
 
 def _figures(base: _Found, a: _Found, b: _Found) -> Iterator[GeneralFigure]:
-    """Give each figure that the base has."""
+    """Yield each figure that the base has."""
     known_classes = base.figures.known
     every = tuple(base.figures.losses)
     for name, classes in ((_ALL, every), (_KNOWN, known_classes)):

@@ -1,6 +1,6 @@
-"""The child of one run: it enters the sandbox, opens the tenant's files, runs checks, and tells.
+"""The child of one run: it enters the sandbox, opens the tenant's files, runs checks, and reports.
 
-It runs in a process forked by the zygote, holds no credentials, and says everything over one pipe.
+It runs in a process forked by the zygote, holds no credentials, and reports over one pipe.
 """
 
 import json
@@ -63,15 +63,13 @@ def warm() -> None:
 
 
 def prepare(request: bytes) -> Callable[[BinaryIO], None]:
-    """Read a request, in the zygote, and give what the child is to do.
+    """Parse a request, in the zygote, and return the function that the child runs.
 
-    `verify ASSIGNMENT` runs a suite; `measure ASSIGNMENT` measures a base alone;
-    `compare ASSIGNMENT` compares two versions, `general ASSIGNMENT` says what both do on the
-    general probes of their base, `answer ASSIGNMENT` has them answer a prompt;
-    `prove ASSIGNMENT` decodes what is stored, and
-    `decode ASSIGNMENT` writes the files of it;
-    `describe {"device": …, "scratch": …}` tells about the device;
-    `escape TARGETS` tries to get out of the sandbox.
+    `verify ASSIGNMENT` runs a suite; `measure ASSIGNMENT` measures a base alone; `compare
+    ASSIGNMENT` compares two versions, `general ASSIGNMENT` reports what both do on the general
+    probes of their base, `answer ASSIGNMENT` has them answer a prompt; `prove ASSIGNMENT` decodes
+    what is stored, and `decode ASSIGNMENT` writes the files of it; `describe {"device": …,
+    "scratch": …}` describes the device; `escape TARGETS` tries to get out of the sandbox.
     """
     verb, _, body = request.partition(b" ")
     if verb == b"verify":
@@ -100,7 +98,7 @@ def _beside(verb: bytes, sides: SidesAssignment) -> Callable[[BinaryIO], None]:
 
 
 def verify(assignment: Assignment, out: BinaryIO) -> None:
-    """Run the suite over one version and say what it gave."""
+    """Run the suite over one version and report the results."""
     speaker = ReportWriter(out)
     os.environ["HOME"] = os.environ["TMPDIR"] = tempfile.tempdir = str(assignment.scratch)
     level = layers.enter(_bounds(assignment))
@@ -116,7 +114,7 @@ def verify(assignment: Assignment, out: BinaryIO) -> None:
 
 
 def describe(out: BinaryIO, *, device: str, scratch: Path) -> None:
-    """Say what the device is and which layers of the sandbox hold here."""
+    """Report the device, and which layers of the sandbox hold here."""
     speaker = ReportWriter(out)
     level = layers.enter(layers.SandboxLimits((), scratch, cpu_s=_SPARE_CPU_S, memory_bytes=None))
     with speaker.giving_up():
@@ -182,7 +180,7 @@ class _OfBase(TypedDict, total=False):
 
 
 def _of_base(assignment: Assignment) -> _OfBase:
-    """Give what the supervisor brought about the base: its probe set, and its own figures."""
+    """Return what the supervisor brought about the base: its probe set, and its own figures."""
     parts: _OfBase = {}
     probes, figures = assignment.base_probes, assignment.base_figures
     if probes is not None:
@@ -215,7 +213,7 @@ def _engine_beside(
 def _engine_of(
     other: VersionOnBase, base: BaseFolder, ours: DeltaEngine, make: Callable[..., TorchEngine]
 ) -> DeltaEngine:
-    """Give the engine of another version; on the same base, that is loaded once for both."""
+    """Return the engine of another version; on the same base, that base is loaded once for both."""
     other_base = _open_base(other.base, other.base_manifest)
     account = _account_of(other, other_base)
     other_base = as_served(other_base, account)

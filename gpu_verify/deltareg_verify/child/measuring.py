@@ -1,7 +1,7 @@
 """The child that measures a base on its own general probes, for all verifications that follow.
 
-It sees no delta: what it finds is believed of the base by runs about many versions, and none of
-them has a say in it.
+It sees no delta: runs about many versions rely on its figures of the base, and none of them can
+influence these.
 """
 
 import os
@@ -25,7 +25,7 @@ _SPARE_CPU_S = 60
 
 
 def measure(assignment: BaseAssignment, out: BinaryIO) -> None:
-    """Work out the figures of a base and say them."""
+    """Compute the figures of a base and report them."""
     speaker = ReportWriter(out)
     os.environ["HOME"] = os.environ["TMPDIR"] = tempfile.tempdir = str(assignment.scratch)
     level = layers.enter(_bounds(assignment))

@@ -1,4 +1,4 @@
-"""What a network that writes no text has to say to one: its classes, or why nothing."""
+"""The answer of a network that writes no text: its classes, or why there is no answer."""
 
 from collections.abc import Mapping
 
@@ -26,9 +26,9 @@ _DIGITS = 6
 
 
 def classes_named(engine: DeltaEngine, state: State, inputs: Inputs) -> list[ClassShare] | None:
-    """Give the classes that a network names for a text, likeliest first; None of one without any.
+    """Return the classes that a network predicts for a text, likeliest first; None without classes.
 
-    Of a network with one output the value is given.
+    A network with one output gives its value.
     """
     scores = _scores(engine, state, inputs)
     if scores is None or scores.ndim != 2 or not np.isfinite(scores).all():
@@ -39,12 +39,12 @@ def classes_named(engine: DeltaEngine, state: State, inputs: Inputs) -> list[Cla
 
 
 def why_nothing(engine: DeltaEngine, name: str, inputs: Inputs | None) -> str:
-    """Say why a network cannot be asked, and what compares versions of it instead.
+    """Explain why a network cannot be asked, and how to compare versions of it instead.
 
     Args:
         engine: The network.
         name: What it is called.
-        inputs: What it would be given of a text; None without a tokenizer.
+        inputs: The inputs for a text; None without a tokenizer.
     """
     modalities = modalities_of(engine.config)
     if "text" not in modalities or (inputs is not None and "input_ids" not in inputs):
@@ -58,7 +58,7 @@ def why_nothing(engine: DeltaEngine, name: str, inputs: Inputs | None) -> str:
 
 
 def _scores(engine: DeltaEngine, state: State, inputs: Inputs) -> F32 | None:
-    """Give the scores of a forward; None of a network that is not content with a text."""
+    """Return the scores of a forward; None for a network that needs more than a text."""
     try:
         return engine.outputs_for(state, inputs).get("logits")
     except (Inconclusive, MemoryError):

@@ -1,6 +1,7 @@
-"""What a base or a version is given of a prompt: the text as it stands, or a user's turn of a chat.
+"""How a prompt reaches a base or a version: as plain text, or as a user's turn in a chat.
 
-A version's own tokenizer and template go before its base's, as with whoever serves its folder.
+A version's own tokenizer and template take precedence over its base's, as when its folder is
+served.
 """
 
 import json
@@ -26,12 +27,12 @@ _WHOSE = {"version": "that this version brings", "base": "of the base"}
 
 @dataclass(frozen=True, slots=True)
 class PromptTokenizer:
-    """How texts become tokens on one side, and what makes chats of them.
+    """How one side encodes texts, and how it formats chats.
 
     Attributes:
         tokenizer: The version's own, or the base's.
         template: The chat template; empty without one.
-        template_of: Whose it is.
+        template_of: Which side the template is from.
     """
 
     tokenizer: BaseTokenizer
@@ -41,12 +42,12 @@ class PromptTokenizer:
 
 @dataclass(frozen=True, slots=True)
 class EncodedPrompt:
-    """A prompt as a network is given it.
+    """A prompt as the network receives it.
 
     Attributes:
         ids: Its tokens.
-        template: Whose chat template it was put into; empty where it is the text as it stands.
-        is_cut: Whether the network takes no more of it.
+        template: Whose chat template formatted it; empty for plain text.
+        is_cut: Whether it was cut because the network takes no more.
     """
 
     ids: tuple[int, ...]
@@ -55,23 +56,23 @@ class EncodedPrompt:
 
     @property
     def inputs(self) -> Inputs:
-        """The same as inputs of a network that does not go on with them."""
+        """The same as inputs of a network that does not continue them."""
         row = np.asarray([self.ids], np.int64)
         return {"input_ids": row, "attention_mask": np.ones_like(row)}
 
     def decode_text(self, tokenizer: BaseTokenizer) -> str:
-        """Write it as text with all its marks, or the end of it."""
+        """Decode it as text with all its special tokens, or the end of it."""
         whole = plain_text(tokenizer.decode(self.ids, special=True))
         return whole if len(whole) <= GIVEN_MOST else _CUT + whole[1 - GIVEN_MOST :]
 
 
 def words_of(base: BaseTokenizer, base_folder: Path, version: Path | None) -> PromptTokenizer:
-    """Give how the base is told texts, or a version of it.
+    """Return how the base, or a version of it, encodes texts.
 
     Args:
         base: The base's tokenizer.
         base_folder: The base's files.
-        version: The version's files; None of the base itself.
+        version: The version's files; None for the base itself.
     """
     own = None if version is None else _own_tokenizer(version)
     tokenizer = base if own is None else BaseTokenizer(own.wrapped, base.most)
@@ -82,17 +83,17 @@ def words_of(base: BaseTokenizer, base_folder: Path, version: Path | None) -> Pr
 
 
 def give(words: PromptTokenizer, text: str, form: PromptForm, *, room: int, takes_end: bool) -> EncodedPrompt:
-    """Make of a prompt what a network is given.
+    """Encode a prompt for a network.
 
     Args:
-        words: How it is told texts.
+        words: How its side encodes texts.
         text: The prompt.
-        form: As it was asked for.
+        form: The requested form.
         room: How many tokens the network takes.
-        takes_end: Whether the end counts of what is too long, and not the beginning.
+        takes_end: Whether to keep the end of a prompt that is too long, not the beginning.
 
     Raises:
-        InvalidInput: There is no template, or it refuses.
+        InvalidInput: There is no template, or it refuses the prompt.
     """
     if form == "chat" and not words.template:
         raise InvalidInput(_NO_TEMPLATE)
@@ -110,7 +111,7 @@ def give(words: PromptTokenizer, text: str, form: PromptForm, *, room: int, take
 
 
 def ends_of(folder: Path, tokenizer: BaseTokenizer) -> frozenset[int]:
-    """Give the tokens that end what a base writes: a chat has several, of a turn and of all."""
+    """Return the tokens that end what a base writes: a chat has several, of a turn and of all."""
     documents = (read_settings(folder / name) for name in (_SETTINGS, _CONFIG))
     eos = next((one["eos_token_id"] for one in documents if one.get("eos_token_id")), None)
     token_ids: Sequence[object] = eos if is_list(eos) else [eos]
@@ -118,7 +119,7 @@ def ends_of(folder: Path, tokenizer: BaseTokenizer) -> frozenset[int]:
 
 
 def read_settings(file: Path) -> dict[str, object]:
-    """Read a document of a base's; empty where there is none."""
+    """Read a JSON document of a base; empty where there is none."""
     if not file.is_file():
         return {}
     try:
@@ -129,7 +130,7 @@ def read_settings(file: Path) -> dict[str, object]:
 
 
 def _own_tokenizer(folder: Path) -> BaseTokenizer | None:
-    """Load the tokenizer that a version brings; one that cannot be read is as none."""
+    """Load the tokenizer that a version brings; None where it cannot be read."""
     try:
         tokenizer = load_tokenizer(folder)
     except Exception:  # noqa: BLE001  # its libraries raise what they like

@@ -1,4 +1,4 @@
-"""The child that decodes what somebody sent, in the sandbox, and tells what is wrong.
+"""The child that decodes uploaded bytes in the sandbox, and reports what is wrong.
 
 For a proof it keeps nothing; for a verification it writes the files into a folder.
 """
@@ -37,15 +37,15 @@ class ProofAssignment:
         manifest: A file with the manifest bytes.
         storage: A file with the storage map.
         chunks: A file with the encoded chunks, in the order of need.
-        base: The folder of the base that they are decoded against, its root checked; or None.
+        base: The folder of the base that they are decoded against, its root checked; None without
+            one.
         base_manifest: A file with the base's manifest bytes.
         scratch: The one folder that the child may write.
         threads: Processor threads; 0 takes all.
         wall_s: Seconds after which the child is killed.
         memory_bytes: Private memory; 0 sets no limit.
-        hashes_base: Whether to make sure of the base's tensors, before somebody is accused.
-        delivery: The folder that the files are to be written into; None for a proof, which keeps
-            nothing.
+        hashes_base: Whether to hash the base's tensors again, before blaming the uploader.
+        delivery: The folder to write the files into; None for a proof, which keeps nothing.
     """
 
     manifest: Path
@@ -61,17 +61,17 @@ class ProofAssignment:
     delivery: Path | None = None
 
     def encode(self) -> bytes:
-        """Write it as JSON."""
+        """Encode it as JSON."""
         return encode_request(self).encode()
 
     @classmethod
     def decode(cls, raw: bytes) -> Self:
-        """Read what `encode` wrote."""
+        """Decode what `encode` wrote."""
         return cls(**decode_fields(cls, raw))
 
 
 def prove(assignment: ProofAssignment, out: BinaryIO) -> None:
-    """Decode what is stored and say what is wrong with it."""
+    """Decode the stored bytes and report what is wrong with them."""
     speaker = ReportWriter(out)
     threads = assignment.threads or len(os.sched_getaffinity(0))
     manifest = Manifest.decode(assignment.manifest.read_bytes())
@@ -96,7 +96,7 @@ def _wrong(
     *,
     workers: int,
 ) -> Iterator[ProofMismatch]:
-    """Tell what is wrong; where files are to be delivered they are written, up to what is wrong."""
+    """Yield what is wrong; with a delivery folder, write the files until something is wrong."""
     chunks, delivery = assignment.chunks, assignment.delivery
     if delivery is None:
         yield from wrong_parts(manifest, storage, chunks, references, workers=workers)
@@ -109,7 +109,7 @@ def _wrong(
 
 
 def _references(assignment: ProofAssignment, storage: StorageMap) -> Mapping[Digest, ReadRange]:
-    """Give the base's tensors that something is decoded against."""
+    """Return the base's tensors that something is decoded against."""
     if assignment.base is None or assignment.base_manifest is None:
         return {}
     manifest = Manifest.decode(assignment.base_manifest.read_bytes())

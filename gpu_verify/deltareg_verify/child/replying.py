@@ -1,7 +1,7 @@
-"""The child that answers a prompt: by a base alone and by its versions, one after another.
+"""The child that answers a prompt, by a base alone and by its versions, one after another.
 
-Neither the prompt nor what a template says of it leaves the child but in what it found out. What
-it says is data to the supervisor, like all that a child says.
+Neither the prompt nor what a template makes of it leaves the child except in its answers. What it
+reports is data to the supervisor, like every child's report.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ _NO_TEMPLATE: Final = "no chat template comes with {} or with what is asked of i
 
 
 def reply(assignment: SidesAssignment, out: BinaryIO) -> None:
-    """Answer on every side and say what was written."""
+    """Answer on every side and report the answers."""
     find_on_networks(assignment, out, _answers)
 
 
@@ -48,7 +48,7 @@ def _answers(assignment: SidesAssignment, base: BaseFolder, make: Make) -> Answe
 
 
 def _of_all(answers: list[Answered]) -> AnswersFound:
-    """Say once why nothing can be said, where no side says anything."""
+    """Give one common reason, where no side can answer."""
     reasons = dict.fromkeys(one.why for one in answers if one.why != _NO_HEAD)
     if all(reasons) and reasons:
         return AnswersFound(answers=[], why="; ".join(reasons)[:_REASONS_CHARACTERS])
@@ -58,7 +58,7 @@ def _of_all(answers: list[Answered]) -> AnswersFound:
 def _voice(
     assignment: SidesAssignment, base: BaseFolder, served: Mapping[str, VersionNetwork], side: SideName, make: Make
 ) -> PromptedSide | None:
-    """Give a side that can be asked; None of a base that has not the head that versions have."""
+    """Return a side that can be asked; None for a base without the head that its versions have."""
     is_base = side == "base"
     engine = plain_engine(served, base, make) if is_base else served[side].engine
     if engine is None:
@@ -78,7 +78,7 @@ def _voice(
 
 
 def _vectors(engine: DeltaEngine, effects: Sequence[Effect]) -> int:
-    """Say for how many tokens a network has vectors; a version may bring more."""
+    """Return for how many tokens a network has vectors; a version may add more."""
     config = engine.config.get("text_config", engine.config)
     size = config.get("vocab_size") if is_object(config) else None
     grown = [e.shape[0] for e in effects if isinstance(e, WeightUpdate) and e.shape]

@@ -1,6 +1,6 @@
-"""What one side says to a prompt: a text that goes on from it or answers it, or classes.
+"""How one side answers a prompt: a continuation, an answer, or classes.
 
-It says why not where it cannot, such as where a template refuses or a network makes vectors.
+Where it cannot, it gives the reason: a template refuses, say, or the network makes vectors.
 """
 
 import time
@@ -29,16 +29,16 @@ _FOREIGN: Final = "the tokenizer makes of it tokens that the network has no vect
 
 @dataclass(frozen=True, slots=True)
 class PromptedSide:
-    """A side that is asked.
+    """A side that answers.
 
     Attributes:
         side: Which.
-        name: What its base is called, in words.
+        name: The name of its base, for people.
         engine: Its network.
-        state: In which state.
-        words: How it is told texts; None without a tokenizer.
+        state: The state that it runs in.
+        words: How it encodes texts; None without a tokenizer.
         ends: The tokens that end what it writes.
-        vectors: For how many tokens it has some; 0 where nobody knows.
+        vectors: For how many tokens it has vectors; 0 where that is unknown.
     """
 
     side: SideName
@@ -58,7 +58,7 @@ class _Said:
 
 
 def say(voice: PromptedSide, question: Question) -> Answered:
-    """Have a side answer; what keeps it from it is its `why`."""
+    """Have a side answer; what prevents it becomes the answer's `why`."""
     voice.engine.tokenizer()  # loads the network, which is no part of what an answer takes
     began = time.perf_counter()
     try:
@@ -83,7 +83,7 @@ def say(voice: PromptedSide, question: Question) -> Answered:
 
 
 def silent(side: SideName, why: str) -> Answered:
-    """Give the answer of a side that says nothing."""
+    """Return the answer of a side that cannot answer."""
     reason = plain_text(why)[:_REASON_CHARACTERS]
     return Answered(side=side, text="", tokens=0, is_over=True, seconds=0.0, why=reason)
 
@@ -101,7 +101,7 @@ def _answer_question(voice: PromptedSide, question: Question) -> _Said:
 
 
 def _goes_on(voice: PromptedSide, words: PromptTokenizer, question: Question) -> _Said:
-    """Go on from the prompt, a plain forward for each token."""
+    """Continue the prompt, with a plain forward for each token."""
     tokenizer = words.tokenizer
     room = tokenizer.most - min(question.tokens, tokenizer.most // 2)
     prompt = give(words, question.prompt, question.form, room=max(room, 1), takes_end=True)
@@ -115,7 +115,7 @@ def _goes_on(voice: PromptedSide, words: PromptTokenizer, question: Question) ->
 
 
 def _answers(voice: PromptedSide, words: PromptTokenizer, question: Question, encoded: Inputs) -> _Said | None:
-    """Write what belongs to the prompt by the library's loop; None of a network without one."""
+    """Answer the prompt by the library's loop; None for a network without one."""
     form, tokenizer = question.form, words.tokenizer
     prompt = give(words, question.prompt, form, room=tokenizer.most, takes_end=False)
     inputs = _inputs(prompt, encoded)
@@ -132,7 +132,7 @@ def _answers(voice: PromptedSide, words: PromptTokenizer, question: Question, en
 
 
 def _names(voice: PromptedSide, words: PromptTokenizer, question: Question, encoded: Inputs) -> _Said:
-    """Name classes; a classifier is told the text as it stands, unless a chat is asked for."""
+    """Predict classes; a classifier gets the plain text, unless a chat is requested."""
     form: PromptForm = "chat" if question.form == "chat" else "plain"
     room = min(words.tokenizer.most, _CLASSIFIED_TOKENS)
     prompt = give(words, question.prompt, form, room=room, takes_end=False)
@@ -143,7 +143,7 @@ def _names(voice: PromptedSide, words: PromptTokenizer, question: Question, enco
 
 
 def _inputs(given: EncodedPrompt, encoded: Inputs) -> Inputs:
-    """Give what goes in, with what else the base's tokenizer says of a text of that length."""
+    """Return the inputs, with whatever else the base's tokenizer adds to a text of that length."""
     inputs = given.inputs
     shape = inputs["input_ids"].shape
     beside = {name: value for name, value in encoded.items() if value.shape == shape}
@@ -156,7 +156,7 @@ def _check_known(voice: PromptedSide, given: EncodedPrompt) -> None:
 
 
 def _draw_tokens(voice: PromptedSide, ids: Sequence[int], count: int, *, seed: int) -> list[int]:
-    """Draw one token after another from what the network says, at temperature 1."""
+    """Draw one token after another from the network's distribution, at temperature 1."""
     rng = np.random.default_rng(seed)
     tokens: list[int] = []
     while ids and len(tokens) < count:

@@ -1,4 +1,4 @@
-"""A delta on the network that it is for: one with a new head needs the class that has its place."""
+"""A delta on the network that it is for: a new head needs the class that has a place for it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -14,14 +14,14 @@ FindClass = Callable[[BaseView, Sequence[Addition]], NetworkClass | None]
 def account_served(
     files: DeltaFiles, tensors: Tensors, base: BaseView, *, find_class: FindClass, kind: str = "auto"
 ) -> Account:
-    """Account for a delta by the names of the network that it makes of its base.
+    """Account for a delta by the tensor names of the network that it makes of its base.
 
     Args:
         files: Headers and documents of the delta.
         tensors: Its tensors by name.
         base: The base.
         find_class: Finds a class with a place for a head where no config tells its class.
-        kind: A kind's name to insist on, or `auto`.
+        kind: The kind that the delta must have, or `auto`.
 
     Raises:
         Refused: As `assess` does.
@@ -38,6 +38,6 @@ def account_served(
 
 
 def as_served(base: BaseFolder, account: Account) -> BaseFolder:
-    """Show a base as the network of an account sees it."""
+    """Return a base as the network of an account sees it."""
     network_class = account.network_class
     return base if network_class is None else replace(base, view=view_as(base.view, network_class))

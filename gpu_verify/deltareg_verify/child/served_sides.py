@@ -1,4 +1,4 @@
-"""Versions of one base, each on the network that it makes of it; the base is loaded once."""
+"""Versions of one base, each on its own network; the base is loaded once."""
 
 import os
 import tempfile
@@ -32,8 +32,8 @@ class VersionNetwork:
     """A version on its network.
 
     Attributes:
-        account: What it does.
-        engine: The network with it at hand.
+        account: The account of its tensors.
+        engine: The network with the version at hand.
         has_own_head: Whether the network is of another class than the base's, for a head that the
             version brings.
     """
@@ -44,7 +44,7 @@ class VersionNetwork:
 
 
 def find_on_networks(assignment: SidesAssignment, out: BinaryIO, find: Find) -> None:
-    """Enter the sandbox, open the base, find something out on networks of it, and say it."""
+    """Enter the sandbox, open the base, run `find` on networks of it, and report its findings."""
     speaker = ReportWriter(out)
     os.environ["HOME"] = os.environ["TMPDIR"] = tempfile.tempdir = str(assignment.scratch)
     level = layers.enter(assignment.bounds())
@@ -63,10 +63,10 @@ def find_on_networks(assignment: SidesAssignment, out: BinaryIO, find: Find) -> 
 
 
 def serve_sides(assignment: SidesAssignment, base: BaseFolder, make: Make) -> dict[str, VersionNetwork]:
-    """Give each version of an assignment on its network.
+    """Return each version of an assignment on its network.
 
     Raises:
-        Refused: One cannot be read.
+        Refused: A version cannot be read.
     """
     networks: dict[str, VersionNetwork] = {}
     for name, side in sorted(assignment.versions.items()):
@@ -83,12 +83,12 @@ def serve_sides(assignment: SidesAssignment, base: BaseFolder, make: Make) -> di
 
 
 def plain_engine(served: Mapping[str, VersionNetwork], base: BaseFolder, make: Make) -> TorchEngine | None:
-    """Give an engine whose base is the base itself; None where versions bring heads that it lacks.
+    """Return an engine of the base itself; None where versions bring heads that it lacks.
 
     Args:
         served: The versions.
         base: Their base.
-        make: Makes an engine where all versions make other networks of the base.
+        make: Creates an engine where all versions make other networks of the base.
     """
     for one in served.values():
         if one.account.network_class is None:

@@ -1,4 +1,4 @@
-"""Versions of one base side by side, as a child is given them: to be compared, or to be asked."""
+"""Versions of one base side by side, as a child gets them, to compare or to ask."""
 
 import os
 from collections.abc import Mapping
@@ -29,10 +29,10 @@ class SideMaterials:
     """Files on this machine, checked against the digests that a run names.
 
     Attributes:
-        versions: By the side that they are on, `a` and `b`.
-        base: The base's folder; None where it is not to be had.
+        versions: By side, `a` and `b`.
+        base: The base's folder; None where it is not available.
         base_manifest: The base's manifest, in a file.
-        model_type: The base's; of one of diffusers the class.
+        model_type: The base's; for one of diffusers its class.
     """
 
     versions: Mapping[str, SideFiles]
@@ -46,17 +46,17 @@ class SidesAssignment:
     """One run as the child sees it: paths and limits, no credentials, no addresses.
 
     Attributes:
-        versions: By the side that they are on.
+        versions: By side.
         base: The folder of their base, its root checked; None where it is not at hand.
         base_manifest: A file with the base's manifest bytes.
-        model_type: Of the base, to be imported before the fork; empty for what runs no network.
+        model_type: The base's, to be imported before the fork; empty where no network runs.
         scratch: The one folder that the child may write.
         device: `cpu` or `cuda:N`.
         threads: Processor threads; 0 takes all.
         wall_s: Seconds after which the child is killed.
         memory_bytes: Private memory; 0 sets no limit.
-        question: What is asked, as the wire has it; nothing where the two are compared.
-        base_probes: A file with the general probe set of the base; None draws it.
+        question: The question, as the wire has it; empty for a comparison.
+        base_probes: A file with the general probe set of the base; None draws one.
     """
 
     versions: Mapping[str, SideFiles]
@@ -72,12 +72,12 @@ class SidesAssignment:
     base_probes: Path | None = None
 
     def encode(self) -> bytes:
-        """Write it as JSON."""
+        """Encode it as JSON."""
         return encode_request(self).encode()
 
     @classmethod
     def decode(cls, raw: bytes) -> Self:
-        """Read what `encode` wrote."""
+        """Decode what `encode` wrote."""
         values = decode_fields(cls, raw)
         values["versions"] = {
             name: SideFiles(Path(files["delta"]), Path(files["manifest"])) for name, files in values["versions"].items()
@@ -85,7 +85,7 @@ class SidesAssignment:
         return cls(**values)
 
     def bounds(self) -> layers.SandboxLimits:
-        """Say what the child may read, write and take."""
+        """Return what the child may read, write and take."""
         threads = self.threads or len(os.sched_getaffinity(0))
         own = [path for one in self.versions.values() for path in (one.delta, one.manifest)]
         own += [self.base_manifest, *filter(None, (self.base, self.base_probes))]

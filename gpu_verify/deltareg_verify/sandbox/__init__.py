@@ -1,1 +1,1 @@
-"""What holds a child: namespaces, seccomp, Landlock, cgroup, and the zygote that forks it."""
+"""What confines a child: namespaces, seccomp, Landlock, cgroup, and the zygote that forks it."""

@@ -1,8 +1,8 @@
-"""A control group of the child's own: the kernel counts the memory and processes of all in it.
+"""A control group of the child's own, by which the kernel limits its memory and processes.
 
-It takes cgroup v2 and a group that was delegated to the worker, as systemd's `Delegate=` does. A
-group with processes hands nothing down to groups below it, so the worker first moves into one of
-them (Documentation/admin-guide/cgroup-v2.rst, "No Internal Process Constraint").
+It needs cgroup v2 and a group that is delegated to the worker, as by systemd's `Delegate=`. A group
+with processes hands nothing down to groups below it, so the worker first moves into one of them
+(Documentation/admin-guide/cgroup-v2.rst, "No Internal Process Constraint").
 """
 
 import os
@@ -33,7 +33,7 @@ def own_group(root: Path = ROOT) -> Path:
 
 
 def claim(group: Path) -> None:
-    """Make a group ready to hold children, if it is the worker's alone; may be called twice.
+    """Prepare a group to hold children, if it is the worker's alone; may be called twice.
 
     Raises:
         OSError: It is not delegated, lacks a controller, or holds processes of others.
@@ -51,12 +51,12 @@ def claim(group: Path) -> None:
 
 
 def join(supervisor: Path, *, number: int, memory_bytes: int | None) -> None:
-    """Put this process, and all that it starts, into a group with limits beside the supervisor's.
+    """Move this process, and all that it starts, into a limited group beside the supervisor's.
 
     Args:
         supervisor: The group of the process that forked this one.
         number: Tells the children of several workers apart.
-        memory_bytes: Memory that all of them together may use; None for as much as there is.
+        memory_bytes: Memory that all of them together may use; None sets no limit.
 
     Raises:
         OSError: The kernel refuses; the process is where it was.
@@ -74,7 +74,7 @@ def join(supervisor: Path, *, number: int, memory_bytes: int | None) -> None:
 
 
 def end(supervisor: Path, *, number: int) -> None:
-    """End all that is in a child's group and remove it, where there is one."""
+    """Kill everything in a child's group and remove the group, where there is one."""
     group = supervisor.with_name(f"{_CHILD_PREFIX}{number}")
     if supervisor.name != _SUPERVISOR or not group.exists():
         return
@@ -88,7 +88,7 @@ def end(supervisor: Path, *, number: int) -> None:
 
 
 def memory_limit(group: Path, root: Path = ROOT) -> int | None:
-    """Give the least memory that a group or one above it may use; None without a limit."""
+    """Return the lowest memory limit of a group and those above it; None without a limit."""
     limits: list[int] = []
     for place in (group, *group.parents):
         with suppress(OSError, ValueError):  # "max" is no number, and the root has no such file

@@ -36,18 +36,18 @@ _REMEDIES = {
 
 
 class EscapeRunner(Protocol):
-    """What starts children; `deltareg_verify.sandbox.zygote.Zygote` does."""
+    """Starts children; `deltareg_verify.sandbox.zygote.Zygote` does."""
 
     def run(self, request: bytes, *, wall_s: float) -> bytes:
-        """Have a child do something and give what it said."""
+        """Run a request in a child and return its output."""
         ...
 
 
 def accepted_layers(text: str) -> frozenset[str]:
-    """Read the layers whose escapes an operator accepts, separated by spaces or commas.
+    """Parse the layers whose escapes an operator accepts, separated by spaces or commas.
 
     Raises:
-        InvalidInput: There is no such layer.
+        InvalidInput: A layer does not exist.
     """
     names = frozenset(text.replace(",", " ").split())
     if unknown := sorted(names - set(_ACCEPTABLE)):
@@ -59,11 +59,11 @@ def accepted_layers(text: str) -> frozenset[str]:
 
 
 def stand_trial(children: EscapeRunner, scratch: Path, *, memory_bytes: int | None, accepted: Collection[str]) -> str:
-    """Have a child try all escapes under the bounds of a run.
+    """Have a child try all escapes under the limits of a run.
 
     Args:
-        children: Starts it.
-        scratch: Where folders of runs are made.
+        children: Starts the child.
+        scratch: The folder of the runs' folders.
         memory_bytes: What a run may take, as `Bounds` says it.
         accepted: Layers whose escapes are accepted where the layer is missing.
 
@@ -88,10 +88,10 @@ def stand_trial(children: EscapeRunner, scratch: Path, *, memory_bytes: int | No
 
 
 def refuse_leaks(out: Sequence[Escape], held: Collection[str]) -> None:
-    """Refuse a sandbox of which a layer is said to hold and does not.
+    """Refuse a sandbox with a layer that claims to hold and does not.
 
     Raises:
-        Misconfigured: There is one.
+        Misconfigured: There is such a layer.
     """
     for escape in out:
         if leaking := [layer for layer in escape.layers if layer in held]:
@@ -103,10 +103,10 @@ def refuse_leaks(out: Sequence[Escape], held: Collection[str]) -> None:
 
 
 def refuse_gaps(out: Sequence[Escape], accepted: Collection[str]) -> None:
-    """Refuse a machine without a layer that it takes to close an escape, unless it is accepted.
+    """Refuse a machine that lacks a layer needed against an escape, unless that is accepted.
 
     Raises:
-        Misconfigured: There is one.
+        Misconfigured: A layer is missing.
     """
     open_ones = [escape for escape in out if escape.layers[0] not in accepted]
     if not open_ones:
@@ -149,7 +149,7 @@ def _try(children: EscapeRunner, scratch: Path, *, memory_bytes: int | None) -> 
 
 @contextmanager
 def bystanders() -> Generator[tuple[Address, Address]]:
-    """Be a host that takes connections and a name server, on addresses of this machine alone."""
+    """Run a host that takes connections and a name server, on addresses of this machine alone."""
     with socket.create_server(("127.0.0.1", 0)) as host, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as resolver:
         resolver.bind(("127.0.0.1", 0))
         is_over = threading.Event()

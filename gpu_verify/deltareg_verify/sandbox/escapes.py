@@ -1,7 +1,7 @@
 """Twelve ways out of the sandbox. Each is tried inside it at start-up, and none may succeed.
 
 Every function tries one thing that a run never needs and that works outside, against a target made
-for the purpose, and tells whether it succeeded. None does harm where it does: what is written is
+for the purpose, and returns whether it succeeded. None does harm where it does: what is written is
 removed, what is started is ended, and no address leaves the machine but that of cloud metadata.
 """
 
@@ -35,12 +35,12 @@ Address = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class EscapeTargets:
-    """What the escapes are tried on.
+    """The targets of the escapes.
 
     Attributes:
-        host: Somebody who takes TCP connections.
-        metadata: Where clouds hand out credentials, or who stands for it.
-        resolver: Somebody who answers DNS questions.
+        host: A host that takes TCP connections.
+        metadata: Where clouds hand out credentials, or a stand-in for it.
+        resolver: A server that answers DNS queries.
         own: The folder that the child may write.
         outside: A folder that it may not, with a file `secret` in it.
         memory_bytes: The bound on memory; None where there is none to break.
@@ -58,12 +58,12 @@ class EscapeTargets:
     parent: int = 0
 
     def encode(self) -> bytes:
-        """Write it as JSON."""
+        """Encode it as JSON."""
         return json.dumps(asdict(self), default=str).encode()
 
     @classmethod
     def decode(cls, raw: bytes, *, parent: int) -> Self:
-        """Read what `encode` wrote, and name the parent to be."""
+        """Decode what `encode` wrote, and set the future parent."""
         values = json.loads(raw) | {"parent": parent}
         for name in ("host", "metadata", "resolver"):
             host, port = values[name]
@@ -73,11 +73,11 @@ class EscapeTargets:
 
 @dataclass(frozen=True, slots=True)
 class Escape:
-    """A way out.
+    """One way out.
 
     Attributes:
         name: As verdicts and settings call it.
-        deed: What a child does that takes it, in words that follow "can".
+        deed: What a child that takes it can do, in words that follow "can".
         layers: Those of the sandbox that each close it; the first is the one made for it.
         attempt: Tries it.
     """
@@ -89,12 +89,12 @@ class Escape:
 
 
 def targets_of(request: bytes) -> EscapeTargets:
-    """Read a request in the process that is about to fork, the parent to be."""
+    """Decode a request in the process that is about to fork, the future parent."""
     return EscapeTargets.decode(request, parent=os.getpid())
 
 
 def escape(targets: EscapeTargets, out: BinaryIO) -> None:
-    """Enter the sandbox as for a run and say which escapes succeed there all the same."""
+    """Enter the sandbox as for a run and report which escapes still succeed there."""
     memory_bytes = targets.memory_bytes
     level = enter(SandboxLimits((), targets.own, _CPU_S, memory_bytes, used_bytes=memory_bytes))
     names = " ".join(try_escapes(targets))
@@ -102,7 +102,7 @@ def escape(targets: EscapeTargets, out: BinaryIO) -> None:
 
 
 def try_escapes(targets: EscapeTargets) -> list[str]:
-    """Try all and name those that succeed."""
+    """Try all escapes and return the names of those that succeed."""
     return [way.name for way in ESCAPES if _succeeds(way, targets)]
 
 
@@ -132,7 +132,7 @@ def resolve(targets: EscapeTargets) -> bool:
 
 
 def read_file(targets: EscapeTargets) -> bool:
-    """Read a file of somebody else, also of the system."""
+    """Read a file of another user, or of the system."""
     return any(map(_is_readable, _foreign(targets)))
 
 
@@ -145,7 +145,7 @@ def write_file(targets: EscapeTargets) -> bool:
 
 
 def follow_link(targets: EscapeTargets) -> bool:
-    """Read a file of somebody else through a link in the own folder."""
+    """Read another user's file through a link in the own folder."""
     return any(_is_readable_by_link(targets.own / "link", path) for path in _foreign(targets))
 
 
@@ -168,7 +168,7 @@ def read_environment(targets: EscapeTargets) -> bool:
 
 
 def take_memory(targets: EscapeTargets) -> bool:
-    """Take twice the memory that is allowed; it is not touched, so that nobody goes without."""
+    """Take twice the allowed memory; it is not touched, so that nobody else runs short."""
     if targets.memory_bytes is None:
         return False
     kind = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NO_RESERVE
@@ -177,7 +177,7 @@ def take_memory(targets: EscapeTargets) -> bool:
 
 
 def multiply(targets: EscapeTargets) -> bool:
-    """Start processes that stay, as a fork bomb does, but for a few of them only."""
+    """Start processes that stay, as a fork bomb does, but only a few."""
     del targets
     started: list[int] = []
     with suppress(OSError):

@@ -27,17 +27,17 @@ _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
 def is_linux() -> bool:
-    """Whether these calls exist here at all."""
+    """Return whether these calls exist here at all."""
     return _libc is not None
 
 
 def machine() -> str:
-    """The processor's name, `x86_64`, `aarch64`, …."""
+    """Return the processor's name, `x86_64`, `aarch64`, …."""
     return platform.machine()
 
 
 def prctl(option: int, *values: int | ctypes.Array[ctypes.c_char]) -> None:
-    """Set something about this process or thread.
+    """Set an attribute of this process or thread.
 
     Raises:
         OSError: The kernel refused it.
@@ -47,7 +47,7 @@ def prctl(option: int, *values: int | ctypes.Array[ctypes.c_char]) -> None:
 
 
 def return_freed_memory() -> None:
-    """Have the C library give blocks back as soon as they are freed, where it is glibc.
+    """Have the C library return blocks as soon as they are freed, where it is glibc.
 
     It would keep those of up to 32 MiB for later (mallopt(3), M_MMAP_THRESHOLD), which counts as
     private memory.
@@ -78,7 +78,7 @@ def mount(source: str, target: str, *, kind: str = "", flags: int = 0, options: 
 
 
 def drop_capabilities() -> None:
-    """Give up every capability for good, those over namespaces of one's own included.
+    """Give up every capability for good, including those over its own namespaces.
 
     Raises:
         OSError: The kernel refused it.

@@ -1,4 +1,4 @@
-"""Landlock: the child reads the folders that it needs, writes its own one, and sees no other.
+"""Landlock: the child reads the folders that it needs, writes its own, and sees no other.
 
 Where the kernel knows how, it also forbids TCP, and signals to processes outside. Rights and
 structures as in the kernel's Documentation/userspace-api/landlock.rst, ABI 1 to 6.
@@ -45,7 +45,7 @@ def restrict(*, readable: Iterable[Path], writable: Iterable[Path]) -> None:
 
 
 def _pack_ruleset(abi: int, files: int) -> bytes:
-    """Pack what the rules are about: files, TCP from ABI 4, what reaches outside from ABI 6."""
+    """Pack what the rules cover: files, TCP from ABI 4, signals and sockets outside from ABI 6."""
     if abi >= 6:
         return struct.pack("=QQQ", files, _BIND_TCP | _CONNECT_TCP, _ABSTRACT_SOCKETS | _SIGNALS)
     if abi >= 4:

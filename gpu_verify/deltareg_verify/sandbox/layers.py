@@ -1,4 +1,4 @@
-"""What a child may do: nothing that it does not need. Each layer is tried and what held is told.
+"""Limits a child to what it needs. Each layer is tried, and the result says which hold.
 
 The layers are independent. A kernel without one of them weakens the sandbox and never stops the
 run; the verdict records which held, so that a policy can ask for them.
@@ -36,16 +36,16 @@ _DEVICES = ("/dev/null", "/dev/shm", "/dev/dri")  # noqa: S108  # CUDA shares me
 
 @dataclass(frozen=True, slots=True)
 class SandboxLimits:
-    """Limits of one child.
+    """The limits of one child.
 
     Attributes:
-        readable: Folders that it may read, beside the system's and the interpreter's.
+        readable: Folders that it may read, in addition to the system's and the interpreter's.
         writable: The folder that it may write.
         cpu_s: Seconds of processor time, over all threads.
         memory_bytes: Private memory; None with a GPU, whose driver reserves far more than it uses.
-        used_bytes: Memory in use, shared memory too; it takes a control group.
+        used_bytes: Memory in use, shared memory too; it needs a control group.
         delivery: A folder that it may write as well, and that others find filled when it is gone.
-        file_bytes: How large a file may be that it writes.
+        file_bytes: The largest file that it may write.
     """
 
     readable: Sequence[Path]
@@ -63,13 +63,13 @@ class SandboxLimits:
 
 
 def enter(bounds: SandboxLimits) -> str:
-    """Restrict this process for good, and tell which layers held.
+    """Restrict this process for good, and return which layers hold.
 
     Where the kernel allows a pid namespace it returns in a new process, the first one there.
 
     Returns:
-        Such as `session limits no_new_privs network files calls pid mount -cgroup`, where a `-`
-        is before what is missing.
+        Text such as `session limits no_new_privs network files calls pid mount -cgroup`, where a
+        `-` is before what is missing.
     """
     layers: list[tuple[str, Callable[[], None]]] = [
         ("cgroup", lambda: _join_group(bounds)),
@@ -86,18 +86,18 @@ def enter(bounds: SandboxLimits) -> str:
 
 
 def memory_bound(device: str, memory_bytes: int) -> int | None:
-    """Say what `Bounds` bounds memory by, for a device and what is allowed, where 0 is no bound."""
+    """Return the memory limit of a child on a device; 0 in `memory_bytes` means no limit."""
     return memory_bytes if device == "cpu" and memory_bytes > 0 else None
 
 
 def linked_from(folders: Iterable[Path]) -> list[Path]:
-    """Name the folders into which files of these are links, as those of a hub's cache are."""
+    """Return the folders into which files of these are links, as those of a hub's cache are."""
     files = (path for folder in folders for path in folder.rglob("*"))
     return sorted({path.resolve().parent for path in files if path.is_symlink()})
 
 
 def detach(supervisor: int) -> None:
-    """Lead a session of one's own, and die when the parent does; call it right after the fork."""
+    """Lead a session of its own, and die when the parent does; call it right after the fork."""
     os.setsid()
     end_with(supervisor, signal.SIGKILL)
 
@@ -111,7 +111,7 @@ def end_with(parent: int, number: signal.Signals) -> None:
 
 
 def adopt() -> None:
-    """Become the parent of all that one's children leave behind, so that it can be ended."""
+    """Become the parent of all orphans of one's children, so that they can be ended."""
     if kernel.is_linux():
         kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
 
@@ -123,7 +123,7 @@ def conceal() -> None:
 
 
 def interpreter_folders() -> list[Path]:
-    """Folders that Python imports from: the interpreter's and everything on its path."""
+    """Return the folders that Python imports from: the interpreter's and everything on its path."""
     paths = {sys.prefix, sys.base_prefix, *sys.path, *sysconfig.get_paths().values()}
     return sorted({Path(item).resolve() for item in paths if item and Path(item).exists()})
 

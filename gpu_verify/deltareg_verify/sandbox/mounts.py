@@ -1,4 +1,4 @@
-"""A mount namespace: the child's own view of the files, read-only but for its folder.
+"""A mount namespace: the child's own view of the files, read-only except for its folder.
 
 That folder is memory of a bounded size, so that no child can fill the disk with what it writes.
 Places where other programs leave files and sockets are empty there, `/proc` shows its own processes
@@ -29,7 +29,7 @@ def isolate(*, readable: Iterable[Path], writable: Path, delivery: Path | None =
     """Leave the mounts of the machine for a view that is this process's alone.
 
     Args:
-        readable: Paths that stay visible where the places that are emptied hold them.
+        readable: Paths that stay visible although they lie in emptied places.
         writable: The one folder that is not read-only; what lies in it is hidden meanwhile.
         delivery: A folder on the disk that is not read-only either.
 
@@ -58,7 +58,7 @@ def isolate(*, readable: Iterable[Path], writable: Path, delivery: Path | None =
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """A path that is held open while something else is mounted over it."""
+    """A path held open while something else is mounted over it."""
 
     path: Path
     descriptor: int
@@ -83,12 +83,12 @@ def _mount_room(place: Path, size_bytes: int) -> None:
 
 
 def _places() -> list[Path]:
-    """Folders that are emptied, each once: `/var/tmp` may be a link to `/tmp`."""
+    """Return the folders to empty, each once: `/var/tmp` may be a link to `/tmp`."""
     return sorted({Path(item).resolve() for item in _EMPTIED if Path(item).is_dir()})
 
 
 def _topmost(paths: Iterable[Path], emptied: Sequence[Path]) -> list[Path]:
-    """Paths below the emptied places, as given and as links lead, but none below another."""
+    """Return the paths below the emptied places, as given and as links lead, but none below another."""
     every = {way for path in paths if path.exists() for way in (path.absolute(), path.resolve())}
     hidden = [path for path in sorted(every) if any(map(path.is_relative_to, emptied))]
     return [path for path in hidden if not any(other in path.parents for other in hidden)]

@@ -1,4 +1,4 @@
-"""Namespaces of its own: the child has no network, and sees no process but itself."""
+"""Namespaces of its own: the child has no network, and sees no process but its own."""
 
 import os
 import resource
@@ -16,7 +16,7 @@ _FAILED = 70
 
 
 def leave_network() -> None:
-    """Go where there is no network and no shared memory of others, as a user without rights there.
+    """Enter namespaces without network and others' shared memory, as a user without rights there.
 
     Raises:
         OSError: The kernel refuses.

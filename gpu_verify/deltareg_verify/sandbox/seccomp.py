@@ -1,4 +1,4 @@
-"""A seccomp filter: the child starts no program and no process, traces none, and calls nobody.
+"""A seccomp filter: the child starts no program and no process, traces none, and connects nowhere.
 
 Classic BPF over `struct seccomp_data` (seccomp(2)): a refused call returns EPERM. `clone3` answers
 ENOSYS, because a filter cannot see its flags; the C library then uses `clone`, which is allowed for
@@ -84,7 +84,7 @@ _FILTER_MODE = 2
 
 
 def restrict() -> None:
-    """Put the filter on this thread and all that it starts; it needs `no_new_privs`.
+    """Put the filter on this thread and all that it starts; needs `no_new_privs`.
 
     Raises:
         OSError: The kernel refuses, or there is no list of calls for this processor.

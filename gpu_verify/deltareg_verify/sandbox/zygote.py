@@ -49,12 +49,12 @@ _FIXED = {
 
 
 class Zygote:
-    """A zygote process, started when first needed and again when it has died."""
+    """A zygote process, started on first use and again after it has died."""
 
     def __init__(
         self, scratch: Path, *, environment: Mapping[str, str], child: str = "deltareg_verify.child.main"
     ) -> None:
-        """Keep where children may write, the environment to pick from, and the child's module."""
+        """Store where children may write, the environment to select from, and the child's module."""
         self._child = child
         variables = {key: environment[key] for key in _INHERITED if key in environment}
         if "PYTHONPATH" in variables:
@@ -71,7 +71,7 @@ class Zygote:
 
     @property
     def pid(self) -> int | None:
-        """The zygote's process; None before it was started."""
+        """The zygote's process id; None before it has started."""
         return self._process.pid if self._process else None
 
     def run(
@@ -82,17 +82,17 @@ class Zygote:
         interrupted: Callable[[], str] = lambda: "",
         heard: Callable[[bytes], None] = lambda _: None,
     ) -> bytes:
-        """Have a child do something and give what it said.
+        """Run a request in a child and return its output.
 
         Args:
             request: For `deltareg_verify.child.main.prepare`.
             wall_s: Seconds after which the child is killed.
-            interrupted: Asked ten times a second; a reason in its answer kills the child.
-            heard: Told each piece of what the child says as it comes.
+            interrupted: Called ten times a second; a reason in its answer kills the child.
+            heard: Called with each piece of the child's output as it comes.
 
         Raises:
-            Inconclusive: The child was killed, crashed or could not be started; its words do not
-                count, and the message says what its standard error ended with.
+            Inconclusive: The child was killed, crashed or could not be started; its output does not
+                count, and the message holds the end of its standard error.
         """
         seat = self._ensure_started()
         hears, speaks = os.pipe()
@@ -151,7 +151,7 @@ class Zygote:
         return ours
 
     def _attend(self, ear: "_Ear", deadline: float, interrupted: Callable[[], str]) -> tuple[bytes, str]:
-        """Listen until the child has ended; gives what it said and why that does not count."""
+        """Listen until the child has ended; returns its output and why that does not count."""
         reason = ""
         while not (message := ear.next()).startswith("ended"):
             if message not in {"", "started"}:
@@ -174,7 +174,7 @@ class Zygote:
 
 
 def _import_path(entries: str) -> str:
-    """Leave out entries that mean the folder that the worker was started in, whatever lies there.
+    """Drop entries that mean the folder in which the worker was started, whatever lies there.
 
     An empty entry does, and so does a relative one.
     """
@@ -183,7 +183,7 @@ def _import_path(entries: str) -> str:
 
 
 class _Ear:
-    """Hears the zygote and its child at once, without waiting for either for long."""
+    """Reads from the zygote and its child at once, without waiting for either for long."""
 
     def __init__(self, seat: socket.socket, words: IO[bytes], heard: Callable[[bytes], None]) -> None:
         self.said = bytearray()
@@ -194,7 +194,7 @@ class _Ear:
         self._is_silent = False
 
     def next(self) -> str:
-        """Give the zygote's next message, or nothing after a moment; keep what the child says."""
+        """Return the zygote's next message, or an empty one after a moment; store the child's output."""
         seat, words = self._seat.fileno(), self._words.fileno()
         ready, _, _ = select.select([seat] if self._is_silent else [seat, words], [], [], _POLL_S)
         if words in ready:
@@ -208,7 +208,7 @@ class _Ear:
             self._seat.send(b"kill")
 
     def drain(self) -> None:
-        """Take what the child said last."""
+        """Read the last of the child's output."""
         while not self._is_silent and self._take():
             pass
 

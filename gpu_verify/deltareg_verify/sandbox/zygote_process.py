@@ -1,7 +1,7 @@
 """The zygote: a process with torch imported and no device touched, which forks one child per run.
 
-Started as `python -m deltareg_verify.sandbox.zygote_process FD MODULE` with a bare environment.
-The module says what children do: its `warm` imports what is dear, its `prepare` turns a request
+Started as `python -m deltareg_verify.sandbox.zygote_process FD MODULE` with a bare environment. The
+module says what children do: its `warm` imports what is expensive, its `prepare` turns a request
 into what a child does, in the zygote, so that what it imports is there for all later runs.
 
 The supervisor sends one request at a time over a socket, with the child's two pipes; the zygote
@@ -34,7 +34,7 @@ _ROUNDS = 10_000
 
 
 def main() -> None:
-    """Import what is dear, say so, and serve until the supervisor is gone."""
+    """Import what is expensive, report that it is ready, and serve until the supervisor is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the supervisor
     collect_rarely()
     layers.adopt()
@@ -109,7 +109,7 @@ def _wait(seat: socket.socket, pid: int) -> int:
 
 
 def _end_strays() -> None:
-    """Kill what the child started in sessions of its own, and what that started."""
+    """Kill what the child started in its own sessions, and their children in turn."""
     for _ in range(_ROUNDS):
         try:
             strays = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()

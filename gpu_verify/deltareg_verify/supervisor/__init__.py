@@ -1,1 +1,1 @@
-"""The worker itself: it leases runs, gets materials ready and reports what children found."""
+"""The worker itself: it leases runs, prepares materials and sends the children's reports."""

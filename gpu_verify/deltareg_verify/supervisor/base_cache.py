@@ -1,6 +1,6 @@
-"""Bases that were fetched for runs: kept under a size, the one unused for longest goes first.
+"""Bases that were fetched for runs, kept under a size: the least recently used goes first.
 
-Several workers may share a cache. Each holds the bases of its run, and what is held stays.
+Several workers may share a cache. Each holds the bases of its run, and held bases stay.
 """
 
 import logging
@@ -21,7 +21,7 @@ class BaseCache:
     """The fetched bases in a client's cache."""
 
     def __init__(self, cache: Cache, *, max_bytes: int) -> None:
-        """Keep at most so many bytes of them between runs; 0 sets no limit."""
+        """Keep at most `max_bytes` of bases between runs; 0 sets no limit."""
         self._cache = cache
         self._max_bytes = max_bytes
         self._held = ExitStack()
@@ -36,9 +36,9 @@ class BaseCache:
                 self._held.enter_context(in_use(self._cache.path, Digest.parse(root).hex))
 
     def trim(self) -> int:
-        """Let go of what was held, and evict bases that no worker uses until the rest fits.
+        """Release the held bases, and evict those that no worker uses until the rest fits.
 
-        What is pinned stays, and counts. Gives the bytes that are free now.
+        Pinned bases stay, and count. Returns the freed bytes.
         """
         self._held.close()
         if not self._max_bytes:

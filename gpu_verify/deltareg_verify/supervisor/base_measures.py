@@ -1,6 +1,6 @@
-"""The base's own figures for a run: what this worker signed of it before, or measures now, once.
+"""The base's own figures for a run: this worker's earlier, signed ones, or new ones measured once.
 
-Fifty versions that wait on one base are held against figures that were worked out for the first of
+Fifty versions that wait on one base are compared with figures that were measured for the first of
 them. They are bound to all that they depend on: the base and its probe set, the dtype that the
 suite asks for, the device and the software.
 """
@@ -30,31 +30,31 @@ _MOST_KEPT = 64
 
 
 class FiguresStore(Protocol):
-    """Where figures are kept; `deltareg.client.WorkerClient` is one."""
+    """Where figures are stored; `deltareg.client.WorkerClient` is one."""
 
     def base_probes(self, name: str) -> BaseProbeSet:
-        """Give the probe set of a base."""
+        """Return the probe set of a base."""
         ...
 
     def figures_of(self, probes: BaseProbeSet, *, surroundings: str) -> str:
-        """Give the figures that this worker signed in such surroundings."""
+        """Return the figures that this worker signed in these surroundings."""
         ...
 
     def keep_figures(self, probes: BaseProbeSet, *, surroundings: str, figures: str) -> None:
-        """Sign what was found, and have it kept."""
+        """Sign figures, and have them stored."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class BaseMeasures:
-    """Brings a base's figures, and has a child measure it where nobody has.
+    """Brings a base's figures, and has a child measure them where there are none.
 
     Attributes:
-        kept: Where figures are kept.
-        children: Who measures.
-        options: Its limits.
-        device: Where runs are carried out.
-        environment: What the start found of software and device.
+        kept: Where figures are stored.
+        children: Runs the measuring children.
+        options: The limits of the children.
+        device: The device of the runs.
+        environment: Software and device, as found at the start.
     """
 
     kept: FiguresStore
@@ -106,7 +106,7 @@ class BaseMeasures:
         return None if probes is None else _write_probes(probes, folder)
 
     def surroundings(self, run_in: str) -> str:
-        """Name all that figures depend on beside the base, as canonical JSON.
+        """Return everything that figures depend on beside the base, as canonical JSON.
 
         Args:
             run_in: The dtype that a suite asks for.
@@ -165,7 +165,7 @@ class BaseMeasures:
         return None if figures is None else figures.encode()
 
     def _keep(self, probes: BaseProbeSet, surroundings: str, found: bytes) -> None:
-        """Have them kept; a worker that is not enrolled measures again the next time."""
+        """Have figures stored; a worker that is not enrolled measures again the next time."""
         try:
             self.kept.keep_figures(probes, surroundings=surroundings, figures=found.decode())
         except DeltaregError as error:
@@ -179,6 +179,6 @@ def _write_probes(probes: BaseProbeSet, folder: Path) -> Path:
 
 
 def _is_measured_alone(materials: Materials) -> bool:
-    """Whether a base is one network, and not the parts of a pipeline that a delta chooses from."""
+    """Return whether a base is one network, not a pipeline from which a delta picks parts."""
     manifest = Manifest.decode(materials.base_manifest.read_bytes())
     return not json.loads(str(manifest.config["config_json"])).get("_class_name")

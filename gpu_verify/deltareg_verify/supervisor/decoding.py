@@ -1,7 +1,7 @@
-"""Having a child decode what others sent, where the supervisor needs the files of it.
+"""Has a child decode uploaded bytes, where the supervisor needs their files.
 
-The supervisor brings chunks as they lie and hashes what comes back; between the two nothing of a
-stranger's bytes is decoded in the process that holds the token.
+The supervisor brings chunks undecoded and hashes the resulting files; nothing of a stranger's bytes
+is decoded in the process that holds the token.
 """
 
 import os
@@ -27,9 +27,9 @@ class ChildDecoder:
     """Decodes in children; a `deltareg.client.context.Decode`.
 
     Attributes:
-        children: Who carries it out.
-        options: Its limits.
-        stop: Whether the worker is to end.
+        children: Runs the children.
+        options: The limits of the children.
+        stop: The worker's stop signal.
     """
 
     children: ChildRunner
@@ -37,10 +37,10 @@ class ChildDecoder:
     stop: StopSignal
 
     def __call__(self, stored: EncodedStorage, into: Path) -> None:
-        """Write the files of something stored into an empty folder.
+        """Write the files of a stored version or base into an empty folder.
 
         Raises:
-            IntegrityFailure: It is not what its manifest says.
+            IntegrityFailure: The bytes are not what the manifest says.
             Inconclusive: The child was killed, or could not do it.
         """
         self.options.scratch.mkdir(parents=True, exist_ok=True)
@@ -88,6 +88,6 @@ class ChildDecoder:
 
 
 def _room_of(stored: EncodedStorage) -> int:
-    """Say how much of the disk the files may take."""
+    """Return how much disk space the files may take."""
     files = stored.manifest.files
     return sum(file.size_bytes + _SPARE_FILE_BYTES for file in files) + _SPARE_BYTES

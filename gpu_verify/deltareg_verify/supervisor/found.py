@@ -1,4 +1,4 @@
-"""What runs that find something out have in common: their materials, their child, their report."""
+"""What runs with findings for people have in common: their materials, their child, their report."""
 
 import logging
 from dataclasses import dataclass
@@ -23,17 +23,17 @@ FoundT = TypeVar("FoundT", bound=BaseModel)
 
 @dataclass(frozen=True, slots=True)
 class ChildFinding(Generic[FoundT]):
-    """What a child found, and the layers of the sandbox that held meanwhile."""
+    """A child's findings, and the layers of the sandbox that held meanwhile."""
 
     found: FoundT
     sandbox: str
 
 
 def gather_assignment(parts: WorkerParts, grant: LeaseGrant, folder: Path) -> SidesAssignment:
-    """Bring the versions of a run and their base, and say what a child is to do with them.
+    """Bring the versions of a run and their base, and build the child's assignment.
 
     Raises:
-        Inconclusive: The registry gave something else, or this worker does no such runs.
+        Inconclusive: The registry sent something else, or this worker does no such runs.
     """
     if parts.gather_sides is None:
         raise Inconclusive(f"this worker does no runs of kind {grant.what}")
@@ -57,10 +57,10 @@ def gather_assignment(parts: WorkerParts, grant: LeaseGrant, folder: Path) -> Si
 def found_by(
     verb: bytes, kind: type[FoundT], parts: WorkerParts, assignment: SidesAssignment, heart: Heartbeat
 ) -> ChildFinding[FoundT]:
-    """Have a child find something out, and read what it says as strictly as a tenant's words.
+    """Have a child find something out, and parse its report as strictly as a tenant's input.
 
     Raises:
-        Inconclusive: It could not, was killed, or said something else.
+        Inconclusive: It could not, was killed, or reported something else.
     """
     output = parts.children.run(
         verb + b" " + assignment.encode(),
@@ -77,7 +77,7 @@ def found_by(
 
 
 def complete(parts: WorkerParts, grant: LeaseGrant, heard: ChildFinding[FoundT]) -> None:
-    """Tell the registry what was found."""
+    """Send the findings to the registry."""
     report = request_of(FoundReport, fence=grant.fence, found=heard.found.model_dump_json(), sandbox=heard.sandbox)
     run = parts.registry.complete_found(grant.run, report)
     log.info("run=%s %s", grant.run, run.state)

@@ -15,7 +15,7 @@ _AGAIN_S = 1.0
 
 
 class LeaseHolder(Protocol):
-    """Who can prolong a lease; `deltareg.client.WorkerClient` can."""
+    """Prolongs leases; `deltareg.client.WorkerClient` does."""
 
     def heartbeat(self, hold: LeaseHold) -> None:
         """Prolong a lease.
@@ -27,7 +27,7 @@ class LeaseHolder(Protocol):
 
 
 class Heartbeat:
-    """Keeps one lease while a `with` block runs.
+    """Keeps one lease alive while a `with` block runs.
 
     A server that cannot be reached is no loss: the run may still be ours when it comes back, and
     its fence decides. Every other answer than success is one.
@@ -56,7 +56,7 @@ class Heartbeat:
         return self._lost.is_set()
 
     def lose(self) -> None:
-        """Note that the run is not ours any more, as somebody else was told."""
+        """Mark the run as not ours any more, as another part of the worker learned."""
         self._lost.set()
 
     def _beat(self) -> None:

@@ -9,11 +9,11 @@ from deltareg_verify.supervisor.room_taken import holds_more_than
 
 
 def interruption(parts: WorkerParts, heart: Heartbeat, *, own: Path | None = None) -> str:
-    """Say why a run is to end before its time; empty while it is not.
+    """Return why a run must end early; empty while it need not.
 
     Args:
-        parts: What the worker has.
-        heart: Whether the lease holds.
+        parts: The worker's parts.
+        heart: The heartbeat, which knows whether the lease holds.
         own: The folder that the child may write, where it has one.
     """
     if heart.is_lost:

@@ -1,4 +1,4 @@
-"""The worker's own key: made in its home at the first start, and enrolled by an admin."""
+"""The worker's own key: created in its home at the first start, and enrolled by an admin."""
 
 import logging
 from dataclasses import dataclass
@@ -13,31 +13,31 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class WorkerIdentity:
-    """What a worker signs with, and the machine that it says it is on."""
+    """A worker's signing key, and the machine that it claims to run on."""
 
     key: SigningKey
     host: str
 
     @property
     def text(self) -> str:
-        """The public half, as it is written to whoever enrols it."""
+        """The public half, as text for whoever enrols it."""
         return str(KeyText(self.key.public, self.host))
 
 
 def identity_of(key_file: Path, host: str, *, is_for_one_run: bool) -> WorkerIdentity:
-    """Give what a worker signs with; a key that is not there is made.
+    """Return a worker's identity; a missing key is created.
 
-    A worker that somebody starts for one run of theirs has a key for that, which is kept nowhere
+    A worker that somebody starts for a single run has a key for that run, which is stored nowhere
     unless they name a file.
 
     Args:
-        key_file: Where the key is kept.
-        host: What the machine is called; empty to ask it.
+        key_file: The file of the key.
+        host: The machine's name; empty to ask the machine.
         is_for_one_run: Whether it takes one run and no other.
 
     Raises:
         Misconfigured: The file holds no key, others can read it, or it cannot be written.
-        InvalidInput: That is no name of a host.
+        InvalidInput: The host's name is not valid.
     """
     where = parse_host(host) if host else this_host()
     if is_for_one_run and not key_file.exists():

@@ -1,4 +1,4 @@
-"""Getting ready what a child needs: the version's files, its base, and both manifests."""
+"""Prepares what a child needs: the version's files, its base, and both manifests."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,16 +39,16 @@ class Materials:
         manifest: Its manifest, in a file.
         base: The base's folder.
         base_manifest: The base's manifest as fingerprinted here, in a file.
-        model_type: The base's; of one of diffusers the class.
+        model_type: The base's; for one of diffusers its class.
         base_config: Digest of the base's configuration, for the verdict.
-        base_identity: The whole of the base that is at hand, for the verdict.
+        base_identity: The identity of the base at hand, for the verdict.
         evidence: What ties the delta to this base: `exact` when it carries tensors of the base,
             `shapes` when no more can be said than that it fits.
-        below: Of what the base is made, when it is a version whose values were computed: the
-            registry proves all other values by their digests.
+        below: The version that the base is, where its values were computed: the registry proves all
+            other values by their digests.
         promoted: The version that the suite compares with, when it does and there is one.
-        references: Other versions that it compares with, by how it names them.
-        names: What these are called; of one that is not there, why.
+        references: Other versions that it compares with, by the suite's name for them.
+        names: What people call these; for a missing one the reason.
     """
 
     delta: Path
@@ -69,12 +69,12 @@ class Materials:
 
 
 class MaterialSource:
-    """Where materials come from: the registry, and folders of this machine."""
+    """The source of materials: the registry, and folders of this machine."""
 
     def __init__(self, client: WorkerClient, *, base_dirs: Sequence[Path], base_cache: BaseCache | None = None) -> None:
         """Use a client's settings and cache; look for bases in `base_dirs` first.
 
-        What is opened is held in `base_cache`, where others may evict.
+        Opened bases are held in `base_cache`, so that no other worker evicts them.
         """
         self._client = client
         self._base_dirs = base_dirs
@@ -84,7 +84,7 @@ class MaterialSource:
         """Bring a run's materials into a folder of its own.
 
         Raises:
-            Inconclusive: The base is not to be had, or the registry gave something else.
+            Inconclusive: The base is not available, or the registry sent something else.
             DeltaregError: The registry cannot be reached or refuses.
         """
         with ExitStack() as opened:
@@ -113,10 +113,10 @@ class MaterialSource:
             )
 
     def gather_sides(self, grant: LeaseGrant, into: Path) -> SideMaterials:
-        """Bring the versions that a run is about, and their base where it is to be had.
+        """Bring the versions of a run, and their base where it is available.
 
         Raises:
-            Inconclusive: The registry gave something else.
+            Inconclusive: The registry sent something else.
             DeltaregError: The registry cannot be reached or refuses.
         """
         requested = {name: (one.ref, one.digest) for name, one in grant.references.items()}
@@ -143,20 +143,20 @@ class MaterialSource:
         return SideFiles(into / "delta", self._pull(ref, digest, into))
 
     def reencode(self, grant: LeaseGrant, into: Path) -> ReencodeReport:
-        """Make and send the new form of a version; the report ends its run.
+        """Create and send the new form of a version; the report ends its run.
 
         Raises:
-            Inconclusive: The base is not to be had.
+            Inconclusive: The base is not available.
             DeltaregError: The registry cannot be reached or refuses, or a byte is wrong.
         """
         with self.open_base(grant.base) as base:
             return self._client.reencode(grant, base, into)
 
     def open_reference(self, grant: LeaseGrant) -> BaseFolder:
-        """Open the base that what a run proves is encoded against.
+        """Open the base that a proof's bytes are encoded against.
 
         Raises:
-            Inconclusive: It is not to be had.
+            Inconclusive: It is not available.
         """
         if grant.ref:
             return self.open_base(grant.base)
@@ -165,10 +165,10 @@ class MaterialSource:
         return self.open_base(self._client.bases.show(grant.base.bottom.name))
 
     def _unpack_variant(self, info: BaseInfo, base: BaseFolder, opened: ExitStack) -> BaseFolder:
-        """Give the folder that a network is made of: of a variant, its weights as they unpack.
+        """Return the folder that a network is built from: for a variant, with its weights unpacked.
 
         Raises:
-            Inconclusive: They are packed in a form that is not known here.
+            Inconclusive: They are packed in an unknown form.
         """
         if info.variant_of is None:
             return base
@@ -222,7 +222,7 @@ class MaterialSource:
         return VersionOnBase(into / "delta", manifest, base.path, into / "base.json")
 
     def _pull(self, ref: str, digest: str, into: Path) -> Path:
-        """Pull a version, and write its manifest beside it; gives the file of that."""
+        """Pull a version, and write its manifest beside it; returns the manifest's file."""
         pulled = self._client.pull(ref, into / "delta", is_temporary=True)
         manifest = self._client.cache.manifest(Digest.parse(digest))
         if pulled.digest != digest or manifest is None:
@@ -233,7 +233,7 @@ class MaterialSource:
         return into / "manifest.json"
 
     def _suite(self, grant: LeaseGrant) -> Suite:
-        """Give the suite that the run names, as it was when the run was queued."""
+        """Return the suite of the run, as it was when the run was queued."""
         name, digest = grant.suite, grant.suite_digest
         if name in built_in_names() and str(built_in(name).digest) == digest:
             return built_in(name)
@@ -248,7 +248,7 @@ class MaterialSource:
         return into
 
     def open_base(self, info: BaseInfo) -> BaseFolder:
-        """Find a base by the whole of it: in the given folders, where clients left it, or fetch it.
+        """Find a base by its identity: in the given folders, where clients left it, or fetch it.
 
         Raises:
             Inconclusive: It is nowhere; the message says what would help.
@@ -279,13 +279,13 @@ class MaterialSource:
 
 
 def _names(grant: LeaseGrant) -> dict[str, str]:
-    """Say what the versions are called that a suite compares with, or why there are none."""
+    """Return the names of the versions that a suite compares with, or why there are none."""
     names = {key: one.ref or one.why for key, one in grant.references.items()}
     return ({"promoted": grant.promoted} if grant.promoted else {}) | names
 
 
 def _class_of_diffusers(base: BaseFolder) -> str:
-    """Name the class of a base that has no model type; empty when it names none."""
+    """Return the class of a base without a model type; empty when it names none."""
     name = base.view.config.get("_class_name", "")
     return name if isinstance(name, str) else ""
 
@@ -301,10 +301,10 @@ def _nowhere(info: BaseInfo, error: DeltaregError) -> Inconclusive:
 
 
 def evidence_of(delta: Manifest, base: Manifest) -> Evidence:
-    """Say what ties a delta to its base, beyond the declaration that it was made for it.
+    """Return what ties a delta to its base, beyond the declaration that it was made for it.
 
-    Copies of base weights are held against the base by the accounting check, and a full fine-tune
-    usually has tensors that training did not change. Nothing in plain LoRA factors tells the base.
+    The accounting check compares copies of base weights with the base, and a full fine-tune usually
+    has tensors that training did not change. Nothing in plain LoRA factors reveals the base.
     """
     own = {tensor.digest for tensor in base.tensors}
     if any(t.role in _COPIES or t.digest in own for t in delta.tensors):
@@ -313,7 +313,7 @@ def evidence_of(delta: Manifest, base: Manifest) -> Evidence:
 
 
 def _folders(roots: Sequence[Path]) -> Iterator[Path]:
-    """Give each folder and the folders in it, as far as they look like bases."""
+    """Yield each folder and the folders in it, as far as they look like bases."""
     for root in roots:
         inside = sorted(root.iterdir()) if root.is_dir() else []
         for folder in (root, *inside):

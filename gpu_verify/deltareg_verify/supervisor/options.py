@@ -1,4 +1,4 @@
-"""What a worker was told: plain values, resolved by the entry point."""
+"""A worker's options: plain values, resolved by the entry point."""
 
 import os
 import socket
@@ -13,9 +13,9 @@ class WorkerOptions:
     """A worker's options.
 
     Attributes:
-        name: How it calls itself to the server.
+        name: Its name on the server.
         gpu: A GPU's number, `cpu`, or `auto`.
-        base_dirs: Folders with bases, or of such folders.
+        base_dirs: Folders of bases, or folders that contain such folders.
         scratch: Where runs are unpacked.
         lease_wait_s: Seconds that one request for work waits on the server.
         run_timeout_s: Seconds after which a child is killed.
@@ -25,10 +25,10 @@ class WorkerOptions:
         accepted_layers: Layers of the sandbox whose escapes are accepted where they are missing.
         base_cache_bytes: Bytes of fetched bases that stay between runs; 0 sets no limit.
         key_file: The key that it signs with; made where there is none.
-        host: What its machine is called; empty to ask it.
+        host: Its machine's name; empty to ask the machine.
         is_once: Whether to end after one run, or when there is none.
         only_run: The one run to take, and nothing else.
-        only: The kinds of runs to take; all that it knows, where none is named.
+        only: The kinds of runs to take; empty takes all that it knows.
     """
 
     name: str
@@ -50,12 +50,12 @@ class WorkerOptions:
 
 
 def default_name() -> str:
-    """Name this process as a worker: host and process id."""
+    """Return the default name of this process as a worker: host and process id."""
     return f"{socket.gethostname()}-{os.getpid()}"[:120]
 
 
 def most_memory() -> int:
-    """Nine tenths of the memory that is the worker's: the rest is for system and supervisor."""
+    """Return nine tenths of the worker's memory: the rest is for system and supervisor."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:
         limit = cgroup.memory_limit(cgroup.own_group())

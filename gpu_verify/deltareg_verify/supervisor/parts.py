@@ -1,4 +1,4 @@
-"""What a worker is made of, as those who carry out its runs see it."""
+"""The parts of a worker, as the code that carries out its runs sees them."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -28,10 +28,10 @@ from deltareg_verify.supervisor.stop import StopSignal
 
 
 class WorkerRegistry(Protocol):
-    """What a worker asks of the registry; `deltareg.Client` has it."""
+    """The registry, as a worker uses it; `deltareg.Client` has it."""
 
     def lease(self, request: LeaseRequest) -> LeaseGrant | None:
-        """Ask for work."""
+        """Lease a run, if there is one."""
         ...
 
     def heartbeat(self, hold: LeaseHold) -> None:
@@ -39,23 +39,23 @@ class WorkerRegistry(Protocol):
         ...
 
     def append_log(self, run_id: str, lines: LogAppend) -> None:
-        """Say how a run goes."""
+        """Append lines to a run's log."""
         ...
 
     def complete_run(self, run_id: str, report: VerdictReport) -> VerdictInfo:
-        """End a run with what was found."""
+        """Complete a verification with its verdict."""
         ...
 
     def complete_reencode(self, run_id: str, report: ReencodeReport) -> RunInfo:
-        """End a re-encode run with the new form of its version."""
+        """Complete a re-encode run with the new form of its version."""
         ...
 
     def complete_proof(self, run_id: str, report: ProofReport) -> RunInfo:
-        """End a run that proves with what is wrong, or nothing."""
+        """Complete a proof with what is wrong, or nothing."""
         ...
 
     def complete_found(self, run_id: str, report: FoundReport) -> RunInfo:
-        """End a run that finds something out for people."""
+        """Complete a run with findings for people."""
         ...
 
     def fail_run(self, run_id: str, failure: RunFailure) -> None:
@@ -64,12 +64,12 @@ class WorkerRegistry(Protocol):
 
 
 class ChildRunner(Protocol):
-    """What carries out runs; `deltareg_verify.sandbox.zygote.Zygote` does."""
+    """Carries out runs in children; `deltareg_verify.sandbox.zygote.Zygote` does."""
 
     def run(
         self, request: bytes, *, wall_s: float, interrupted: Callable[[], str], heard: Callable[[bytes], None]
     ) -> bytes:
-        """Have a child do something and give what it said.
+        """Run a request in a child and return its output.
 
         Raises:
             Inconclusive: It could not.
@@ -78,10 +78,10 @@ class ChildRunner(Protocol):
 
 
 class StoredBytesSource(Protocol):
-    """Brings what a run is to prove into a folder, as it lies in the packs."""
+    """Brings the bytes that a run is to prove into a folder, undecoded."""
 
     def __call__(self, grant: LeaseGrant, into: Path, *, is_anew: bool) -> StoredForm:
-        """Bring it; with `is_anew`, fetch all of it whatever the cache has."""
+        """Bring them; with `is_anew`, fetch everything, whatever the cache has."""
         ...
 
 
@@ -106,11 +106,11 @@ class BaseMeasureSource(Protocol):
 
 
 class WorkerParts(Protocol):
-    """The parts of a worker; `supervisor.worker.Worker` has them and says what they are."""
+    """The parts of a worker; `supervisor.worker.Worker` has and describes them."""
 
     @property
     def registry(self) -> WorkerRegistry:
-        """Where runs come from."""
+        """The registry, where runs come from."""
         ...
 
     @property
@@ -120,12 +120,12 @@ class WorkerParts(Protocol):
 
     @property
     def reencode(self) -> Callable[[LeaseGrant, Path], ReencodeReport]:
-        """Makes and sends the new form of a version, in a folder."""
+        """Creates and sends the new form of a version, in a folder."""
         ...
 
     @property
     def gather_sides(self) -> Callable[[LeaseGrant, Path], SideMaterials] | None:
-        """Brings versions side by side into a folder; None where no run is about that."""
+        """Brings versions side by side into a folder; None where no run needs that."""
         ...
 
     @property
@@ -135,35 +135,35 @@ class WorkerParts(Protocol):
 
     @property
     def open_reference(self) -> Callable[[LeaseGrant], AbstractContextManager[BaseFolder]]:
-        """Opens the base that what a run proves is encoded against."""
+        """Opens the base that a proof's bytes are encoded against."""
         ...
 
     @property
     def children(self) -> ChildRunner:
-        """Carries out what reads a version's bytes."""
+        """Carries out everything that reads a version's bytes."""
         ...
 
     @property
     def options(self) -> WorkerOptions:
-        """What the operator said."""
+        """The operator's options."""
         ...
 
     @property
     def device(self) -> str:
-        """Where runs are carried out."""
+        """The device of the runs."""
         ...
 
     @property
     def escapes(self) -> str:
-        """What the trial at the start found and the operator accepts."""
+        """The escapes that the trial at the start found and the operator accepts."""
         ...
 
     @property
     def measures(self) -> BaseMeasureSource | None:
-        """Brings the base's own figures; None has every child work them out."""
+        """Brings the base's own figures; None has every child measure them."""
         ...
 
     @property
     def stop(self) -> StopSignal:
-        """Whether the worker is to end."""
+        """The worker's stop signal."""
         ...

@@ -1,4 +1,4 @@
-"""How much a child has written, where the kernel lets it have no room of its own.
+"""Measures how much a child has written, where the kernel gives it no disk space of its own.
 
 With the sandbox's layer `mount` the child's folder is memory of a bounded size, and nothing of it
 is seen here. Without, what it writes lies on the disk that all runs share.
@@ -13,9 +13,9 @@ _BLOCK_BYTES = 512  # what st_blocks counts in, whatever the file system's own b
 
 
 def holds_more_than(folder: Path, size_bytes: int) -> bool:
-    """Whether a folder takes more of the disk than that, or has too many entries to tell.
+    """Return whether a folder takes more disk space than that, or has too many entries to tell.
 
-    What comes and goes meanwhile is looked at as far as it is there.
+    Entries that come and go meanwhile count as far as they are there.
     """
     used_bytes = 0
     for number, entry in enumerate(_below(folder)):

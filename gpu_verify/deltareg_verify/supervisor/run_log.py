@@ -1,7 +1,7 @@
-"""What a worker says about its run while it goes on: a thread that sends lines, some at a time.
+"""The log of a run in progress: a thread that sends its lines in batches.
 
-Saying something never waits for the registry and never fails: a log is for people, the verdict does
-not hang on it. Lines that cannot be sent now are kept, up to a bound.
+Logging never waits for the registry and never fails: a log is for people, the verdict does not
+depend on it. Lines that cannot be sent now are kept, up to a limit.
 """
 
 import logging
@@ -26,7 +26,7 @@ _TEXT_CHARACTERS = 1_000
 
 
 class LogWriter(Protocol):
-    """Who can append to the log of a run; `deltareg.client.WorkerClient` can."""
+    """Appends to the log of a run; `deltareg.client.WorkerClient` does."""
 
     def append_log(self, run_id: str, lines: LogAppend) -> None:
         """Append lines.
@@ -38,7 +38,7 @@ class LogWriter(Protocol):
 
 
 class RunLogSender:
-    """The log of one run while a `with` block runs; what is left is sent at its end."""
+    """The log of one run while a `with` block runs; the remaining lines are sent at its end."""
 
     def __init__(self, writer: LogWriter, grant: LeaseGrant, *, on_lost: Callable[[], None] = lambda: None) -> None:
         """Prepare.
@@ -68,15 +68,15 @@ class RunLogSender:
         self.close()
 
     def say(self, text: str) -> None:
-        """Say a sentence."""
+        """Log a sentence."""
         self._add(LineSent(text=_plain(text)))
 
     def plan(self, checks: Sequence[str]) -> None:
-        """Say which checks are going to be made, in their order."""
+        """Log which checks will run, in their order."""
         self._add(LineSent(plan=list(checks)))
 
     def hear(self, data: bytes) -> None:
-        """Take what a child says, in pieces; of its words only outcomes of checks are passed on."""
+        """Read a child's output in pieces; only outcomes of checks are passed on."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         self._rest = self._rest[:_LINE_BYTES_MAX]
         for line in lines:
@@ -85,7 +85,7 @@ class RunLogSender:
                 self._add(LineSent(check=result))
 
     def close(self) -> None:
-        """Send what is left, for a few seconds at most; may be called twice."""
+        """Send the remaining lines, for a few seconds at most; may be called twice."""
         with self._news:
             self._is_open = False
             self._news.notify()
@@ -132,5 +132,5 @@ class RunLogSender:
 
 
 def _plain(text: str) -> str:
-    """Cut a text and take out what the registry does not keep."""
+    """Cut a text and remove what the registry does not accept."""
     return "".join(c if c.isprintable() else " " for c in text[:_TEXT_CHARACTERS])

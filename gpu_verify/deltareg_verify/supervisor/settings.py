@@ -15,7 +15,7 @@ from deltareg_verify.supervisor.options import WorkerOptions, default_name, most
 
 
 class WorkerSettings(BaseSettings):
-    """What an operator may set; the server's address and the token are the client's settings."""
+    """The settings of an operator; the server's address and the token are the client's settings."""
 
     model_config = SettingsConfigDict(env_prefix="DELTAREG_WORKER_", extra="ignore")
 
@@ -66,7 +66,7 @@ class WorkerSettings(BaseSettings):
     host: Annotated[str, Field(description="What its machine is called. Default: host name and machine id.")] = ""
 
     def options(self, *, is_once: bool, only_run: str = "") -> WorkerOptions:
-        """Hand the settings down as plain values."""
+        """Return the settings as plain values."""
         return WorkerOptions(
             name=self.name,
             gpu=self.gpu,
@@ -88,7 +88,7 @@ class WorkerSettings(BaseSettings):
 
 
 def resolve(flags: Mapping[str, object], *, is_once: bool, only_run: str = "") -> WorkerOptions:
-    """Resolve the settings: a flag that is given wins over the environment.
+    """Resolve the settings: a flag takes precedence over the environment.
 
     Raises:
         InvalidInput: A value is not allowed.

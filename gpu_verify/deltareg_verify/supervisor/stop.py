@@ -1,4 +1,4 @@
-"""Asking a worker to stop: at once while it waits for work, after a grace while it works."""
+"""Asks a worker to stop: at once while it waits for work, after a grace while it works."""
 
 import signal
 import time
@@ -22,7 +22,7 @@ class StopSignal:
 
     @property
     def is_asked(self) -> bool:
-        """Whether somebody asked."""
+        """Whether somebody asked it to stop."""
         return self._is_asked
 
     @property
@@ -36,7 +36,7 @@ class StopSignal:
         self._is_asked = True
 
     def pause(self, seconds: float) -> None:
-        """Wait, but not when asked to stop."""
+        """Wait, but return at once when asked to stop."""
         until = time.monotonic() + seconds
         while not self._is_asked and (left_s := until - time.monotonic()) > 0:
             time.sleep(min(left_s, _LOOK_S))
@@ -53,7 +53,7 @@ class StopSignal:
             self._is_waiting = False
 
     def listen(self) -> None:
-        """Let SIGTERM and SIGINT ask; only the main thread may call this."""
+        """Have SIGTERM and SIGINT ask to stop; only the main thread may call this."""
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
 

@@ -1,6 +1,6 @@
 """The supervisor: it takes runs from the registry, has children carry them out, and sends verdicts.
 
-It holds the token and touches no tenant bytes but to place them; what a child says is data to it.
+It holds the token and touches no tenant bytes except to place them; a child's report is data to it.
 A run ends in one of three ways: a verdict, a failure with its reason (the registry gives the run to
 somebody else or buries it as inconclusive), or silence, when the lease is lost.
 """
@@ -43,18 +43,18 @@ class Worker:
     Attributes:
         registry: Where runs come from.
         gather: Brings a run's materials into a folder.
-        reencode: Makes and sends the new form of a version, in a folder.
+        reencode: Creates and sends the new form of a version, in a folder.
         stored: Brings what is stored of a version or a base into a folder, undecoded.
-        open_reference: Opens the base that what a run proves is encoded against.
+        open_reference: Opens the base that a proof's bytes are encoded against.
         children: Carries runs out.
-        options: What the operator said.
+        options: The operator's options.
         device: `cpu` or `cuda:N`, as the start found it.
-        labels: What the worker offers, for runs that ask for something.
-        stop: Whether it is to end.
-        escapes: What the trial at the start found and the operator accepts; empty without a trial.
-        measures: Brings the base's own figures; None has every child work them out.
+        labels: What the worker offers, for runs that ask for labels.
+        stop: The stop signal.
+        escapes: The escapes that the trial found and the operator accepts; empty without a trial.
+        measures: Brings the base's own figures; None has every child measure them.
         gather_sides: Brings versions side by side into a folder.
-        base_cache: What lets go of the bases of a run when it is over; None keeps all.
+        base_cache: Releases the bases of a run when it is over; None keeps all.
     """
 
     registry: WorkerRegistry
@@ -123,7 +123,7 @@ class Worker:
         return self.registry.lease(request)
 
     def _work(self, grant: LeaseGrant, heart: Heartbeat, told: RunLogSender) -> Callable[[], None]:
-        """Carry a run out and give what tells the registry of it."""
+        """Carry a run out and return the function that tells the registry."""
         self.options.scratch.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=RUN_PREFIX, dir=self.options.scratch))
         try:
@@ -150,7 +150,7 @@ class Worker:
         self.registry.fail_run(grant.run, failure)
 
     def _tell(self, grant: LeaseGrant, heart: Heartbeat, tell: Callable[[], None]) -> None:
-        """Tell the registry, again while it cannot be reached and the run is still ours."""
+        """Tell the registry, repeatedly while it cannot be reached and the run is still ours."""
         while not heart.is_lost:
             try:
                 tell()

@@ -1,1 +1,1 @@
-"""What people run by hand beside a training: pilot, backtest, probe, compare, record outputs."""
+"""Commands that people run beside a training: pilot, backtest, probe, compare, record outputs."""

@@ -1,8 +1,8 @@
 """`python -m deltareg_verify backtest`: a suite over a line's versions, and over faults in one.
 
-The command line of the registry starts this as a process of its own. It writes a line of JSON for
-every delta that is done, so that a person sees how it goes on, and a last one with all of it;
-interrupted, or out of time, it writes what it has.
+The registry's command line starts this as a process. It writes a line of JSON for every finished
+delta, to show the progress, and a last one with all results; interrupted, or out of time, it writes
+the results so far.
 """
 
 import json
@@ -40,9 +40,9 @@ class BacktestVersion:
     """A version of the line.
 
     Attributes:
-        ref: What people call it.
+        ref: Its reference.
         delta: Its files.
-        convention: What it says of its values.
+        convention: The convention of its values.
     """
 
     ref: str
@@ -52,16 +52,16 @@ class BacktestVersion:
 
 @dataclass(frozen=True, slots=True)
 class BacktestRequest:
-    """What is to be tried.
+    """What to try.
 
     Attributes:
         base: The base's folder.
         suite: The suite's document.
         probes: The folder with the files of its probe sets.
-        versions: Oldest first; the last one is what faults are put into.
+        versions: Oldest first; faults are put into the last one.
         cache: The client's cache, which knows the base's fingerprint.
-        faults: Which; empty for all.
-        seed: Of the faults.
+        faults: The faults to try; empty for all.
+        seed: The seed of the faults.
         seconds: When to stop, whatever is left.
         device: `cpu`, `cuda:N` or `auto`.
     """
@@ -77,12 +77,12 @@ class BacktestRequest:
     device: str = "auto"
 
     def encode(self) -> str:
-        """Write it as JSON."""
+        """Encode it as JSON."""
         return encode_request(self)
 
     @classmethod
     def decode(cls, text: str) -> Self:
-        """Read what `encode` wrote, or the command line."""
+        """Decode what `encode` wrote, or the command line."""
         values = decode_fields(cls, text)
         values["versions"] = tuple(
             BacktestVersion(one["ref"], Path(one["delta"]), one["convention"]) for one in values["versions"]
@@ -105,7 +105,7 @@ def faults() -> None:
 
 
 def run(wanted: BacktestRequest, *, say: Say) -> Mapping[str, object]:
-    """Try everything, as far as time goes; gives the document.
+    """Try everything, as far as time allows, and return the document.
 
     Raises:
         InvalidInput: There is no such fault.
@@ -138,7 +138,7 @@ def run(wanted: BacktestRequest, *, say: Say) -> Mapping[str, object]:
 
 
 def choose(names: Sequence[str]) -> list[Fault]:
-    """Give the faults of these names; all of them where none is named.
+    """Return the faults of these names; all of them where none is named.
 
     Raises:
         InvalidInput: There is no such fault.
@@ -151,7 +151,7 @@ def choose(names: Sequence[str]) -> list[Fault]:
 
 @dataclass(slots=True)
 class _Backtest:
-    """One backtest under way."""
+    """One backtest in progress."""
 
     trials: Trials
     wanted: BacktestRequest
@@ -167,10 +167,10 @@ class _Backtest:
         self.rows, self.started = [], time.monotonic()
 
     def go(self, chosen: Sequence[Fault]) -> str:
-        """Try everything; gives how it ended: `done`, `out of time` or `interrupted`.
+        """Try everything; returns how it ended: `done`, `out of time` or `interrupted`.
 
-        Of the versions the one that faults are put into comes first: what a fault costs is told
-        beside it.
+        The version that faults are put into comes first, as the cost of a fault is reported
+        relative to it.
         """
         total = len(self.wanted.versions) + len(chosen)
         try:
@@ -193,7 +193,7 @@ class _Backtest:
         return [own[-1], *broken, *reversed(own[:-1])]
 
     def _bring_references(self) -> None:
-        """Bring the versions that the suite names, as far as they are among those at hand."""
+        """Bring the versions that the suite names, as far as they are available."""
         checks = self.trials.suite.checks
         names = {one.against for one in checks} | {one.reference for one in checks}
         for one in self.wanted.versions:
@@ -202,7 +202,7 @@ class _Backtest:
                 self.trials.references[one.ref] = engine
 
     def _version(self, at: int) -> Row:
-        """Judge a version as the one before it was judged: beside its predecessor."""
+        """Judge a version beside its predecessor, as a worker would have."""
         one = self.wanted.versions[at]
         before = self.wanted.versions[at - 1] if at else None
         with ExitStack() as stack:
@@ -211,7 +211,7 @@ class _Backtest:
         return {"name": one.ref, "is_fault": False, **_build_row(outcome)}
 
     def _measures(self, row: Row) -> list[Row]:
-        """Say what a delta measures on the samples, beside what the unbroken one does."""
+        """Return a delta's measures on the samples, beside those of the unbroken one."""
         values = _values(row)
         whole = _values(self.rows[0]) if self.rows else values
         specs = {one.name: one for one in self.trials.suite.checks if one.probes and one.threshold}
@@ -256,7 +256,7 @@ class _Subject:
         self.incumbent = trials.engine(self._delta, is_fixed=True)
 
     def break_into(self, out: Path, fault: Fault, random: np.random.Generator) -> bool:
-        """Write a broken delta; gives whether the fault had anything to work on."""
+        """Write a broken delta; returns whether the fault had anything to work on."""
         before = self._opened
         broken = MutableDelta(dict(before.parts), dict(before.config), before.config_file, before.other)
         fault.inject(broken, random)
@@ -285,7 +285,7 @@ def _build_row(found: TrialOutcome) -> Row:
 
 
 def _loss(spec: CheckSpec, value: float, whole: float) -> Row:
-    """Say how much worse a value is, as the check's threshold thinks of losses."""
+    """Return how much worse a value is, by the direction of the check's threshold."""
     threshold = spec.threshold
     assert threshold is not None, "only what has a threshold is told of"
     worse = whole - value if threshold.greater_is_better else value - whole
@@ -297,7 +297,7 @@ def _loss(spec: CheckSpec, value: float, whole: float) -> Row:
 
 
 def _values(row: Row) -> dict[str, float]:
-    """Give what was measured, by check; an infinite perplexity is told as a word and left out."""
+    """Return the measured values, by check; an infinite perplexity is a word there and left out."""
     checks = cast("list[dict[str, object]]", row["checks"])
     return {
         str(one["name"]): float(one["value"])

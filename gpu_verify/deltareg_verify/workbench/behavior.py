@@ -1,7 +1,7 @@
 """`python -m deltareg_verify behavior`: two versions on the same inputs, for people to compare.
 
-The command line of the registry starts this as a process of its own and reads one JSON document
-from it: how far the two are apart on every prompt, what each goes on to say, how measures change.
+The registry's command line starts this as a process and reads one JSON document from it: how far
+the two are apart on every prompt, how each continues, how measures change.
 """
 
 import os
@@ -32,12 +32,12 @@ from deltareg_verify.workbench.behavior_report import compare
 
 @dataclass(frozen=True, slots=True)
 class BehaviorSide:
-    """One of the two.
+    """One of the two versions.
 
     Attributes:
         base: The base's folder.
         delta: The version's files; None for the base alone.
-        convention: What the version says of its values.
+        convention: The convention of the version's values.
     """
 
     base: Path
@@ -46,24 +46,24 @@ class BehaviorSide:
 
     @classmethod
     def of(cls, fields: Mapping[str, str | None]) -> Self:
-        """Read it from a request."""
+        """Decode it from a request."""
         delta = fields["delta"]
         return cls(Path(str(fields["base"])), Path(delta) if delta else None, fields["convention"] or "")
 
 
 @dataclass(frozen=True, slots=True)
 class BehaviorRequest:
-    """What is to be compared.
+    """What to compare.
 
     Attributes:
-        a: The one before.
-        b: The one after.
+        a: The version before.
+        b: The version after.
         cache: The client's cache, which knows the fingerprints of bases.
         suite: The document of the suite whose probe sets are the inputs; None without.
         probes: The folder with the files of its probe sets.
         prompts: A file of prompts; None without. With neither, a seeded probe is the input.
         tokens: How far the prompts that differ most are continued.
-        top: How many prompts to tell of, and to continue.
+        top: How many prompts to report and to continue.
         device: `cpu`, `cuda:N` or `auto`.
     """
 
@@ -78,12 +78,12 @@ class BehaviorRequest:
     device: str = "auto"
 
     def encode(self) -> str:
-        """Write it as JSON."""
+        """Encode it as JSON."""
         return encode_request(self)
 
     @classmethod
     def decode(cls, text: str) -> Self:
-        """Read what `encode` wrote, or the command line."""
+        """Decode what `encode` wrote, or the command line."""
         values = decode_fields(cls, text)
         values["a"], values["b"] = BehaviorSide.of(values["a"]), BehaviorSide.of(values["b"])
         return cls(**values)
@@ -97,10 +97,10 @@ def behavior(request: str) -> None:
 
 
 def run(wanted: BehaviorRequest) -> Mapping[str, object]:
-    """Compare the two; gives the document.
+    """Compare the two versions and return the document.
 
     Raises:
-        InvalidInput: The inputs are not what the network takes.
+        InvalidInput: The network does not take the inputs.
         IntegrityFailure: A stored delta is refused now.
         Inconclusive: The machine could not do it.
     """

@@ -19,15 +19,15 @@ _MOST_TEXT = 2_000
 def compare(
     a: RunningSide, b: RunningSide, inputs: ComparisonInputs, *, tokens: int, top: int, seed: int
 ) -> dict[str, object]:
-    """Run both on all inputs and say how they differ.
+    """Run both on all inputs and return how they differ.
 
     Args:
-        a: The one before.
-        b: The one after.
-        inputs: What to run them on.
+        a: The version before.
+        b: The version after.
+        inputs: The inputs to run them on.
         tokens: How far the texts that differ most are continued.
-        top: How many samples to tell of, worst first.
-        seed: Of the intervals.
+        top: How many samples to report, worst first.
+        seed: The seed of the intervals.
     """
     rows: list[BehaviorRow] = []
     for name, samples in inputs.sets.items():
@@ -60,7 +60,7 @@ def _row(row: BehaviorRow) -> dict[str, object]:
 
 
 def _apart(row: BehaviorRow) -> dict[str, object]:
-    """Say how far the two are apart on a sample; nothing where that cannot be said."""
+    """Return how far the two are apart on a sample; empty where that is unknown."""
     contrast = row.contrast
     fields: dict[str, object] = {"set": row.name, "number": row.number}
     if contrast is None:
@@ -89,7 +89,7 @@ def _compare_continuations(row: BehaviorRow, a: RunningSide, b: RunningSide, tok
 
 
 def _common(a: Sequence[object], b: Sequence[object]) -> int:
-    """Count what is the same from the beginning on."""
+    """Count the equal tokens from the beginning on."""
     pairs = enumerate(zip(a, b, strict=False))
     return next((i for i, (x, y) in pairs if x != y), min(len(a), len(b)))
 

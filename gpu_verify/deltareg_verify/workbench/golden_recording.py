@@ -1,7 +1,7 @@
-"""`python -m deltareg_verify golden`: outputs of a delta, as the library that wrote it gives them.
+"""`python -m deltareg_verify golden`: outputs of a delta, computed by the library that wrote it.
 
-The command line of the registry starts this as a process of its own and reads one JSON document
-from it. It is for a folder of one's own, on one's own machine.
+The registry's command line starts this as a process and reads one JSON document from it. It is for
+the user's own folder, on the user's own machine.
 """
 
 import os
@@ -35,14 +35,14 @@ Arrays = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class GoldenRequest:
-    """What is to be recorded.
+    """What to record.
 
     Attributes:
-        delta: The folder; the file is written into it.
+        delta: The delta's folder; the file is written into it.
         base: The base's folder.
         cache: The client's cache, which knows the base's fingerprint.
-        convention: What the user says of its values.
-        prompts: Texts; none takes those that come with the package.
+        convention: The convention of its values, as the user states it.
+        prompts: Texts; empty takes those that come with the package.
         inputs: A safetensors file with inputs in place of texts; None without one.
         most_tokens: How many tokens of a text are taken.
         device: `cpu`, `cuda:N` or `auto`.
@@ -58,12 +58,12 @@ class GoldenRequest:
     device: str = "auto"
 
     def encode(self) -> str:
-        """Write it as JSON."""
+        """Encode it as JSON."""
         return encode_request(self)
 
     @classmethod
     def decode(cls, text: str) -> Self:
-        """Read what `encode` wrote."""
+        """Decode what `encode` wrote."""
         return cls(**decode_fields(cls, text))
 
 
@@ -75,7 +75,7 @@ def golden(request: str) -> None:
 
 
 def run(wanted: GoldenRequest) -> dict[str, object]:
-    """Record into the folder; gives what there is to say of it.
+    """Record into the folder, and return a summary.
 
     Raises:
         Misconfigured: The library is not installed here.
@@ -125,7 +125,7 @@ def _record(wanted: GoldenRequest, base: BaseFolder, delta: Folder) -> dict[str,
 
 
 def _inputs(wanted: GoldenRequest, alone: "StandaloneDelta") -> list[Arrays]:
-    """Give the inputs of each forward: those that were named, texts, or the seeded probe."""
+    """Return the inputs of each forward: the requested ones, texts, or the seeded probe."""
     from deltareg.golden.recording import encode_text
     from deltareg_verify.engine.torch_engine import load_tokenizer
 
@@ -147,7 +147,7 @@ def _inputs(wanted: GoldenRequest, alone: "StandaloneDelta") -> list[Arrays]:
 
 
 def _why_not(said: SecondOpinion) -> InvalidInput | Misconfigured:
-    """Say why a library has loaded nothing."""
+    """Return the error that explains why a library loaded nothing."""
     if said.refusal:
         return InvalidInput(
             f"{said.library} {said.version} does not load it: {said.refusal}", fix="deltareg lint FOLDER"

@@ -1,9 +1,8 @@
-"""`python -m deltareg_verify pilot`: somebody's data as a base takes it, and how versions differ.
+"""`python -m deltareg_verify pilot`: a user's data as a base takes it, and how versions differ.
 
-A suite that is drafted needs to know how far healthy versions are apart on its samples, or its
-margins are guesses. The command line of the registry starts this as a process of its own, with the
-versions that the line has; what they measure beside the base, and each beside the one before it,
-comes back as one JSON document.
+A drafted suite needs to know how far healthy versions are apart on its samples, or its margins are
+guesses. The registry's command line starts this as a process, with the versions of the line; their
+measures beside the base, and each beside the one before it, come back as one JSON document.
 """
 
 import json
@@ -48,19 +47,19 @@ _FACTORS = frozenset({"target_perplexity"})
 
 @dataclass(frozen=True, slots=True)
 class PilotRequest:
-    """What is wanted.
+    """What to prepare and measure.
 
     Attributes:
         base: The base's folder.
         cache: The client's cache, which knows the base's fingerprint.
-        versions: Of the line, oldest first; none where it has none.
-        out: A folder: probe files are written there, and read from it.
-        chats: Chats, each a list of who says what; none for other tasks.
-        images: Files of images, one a sample; none for other tasks.
-        captions: What belongs to each image; none where images have classes.
-        labels: The class of each image; none where they have captions.
+        versions: The line's versions, oldest first; empty where it has none.
+        out: The folder of probe files, both written and read.
+        chats: Chats, each a list of who says what; empty for other tasks.
+        images: Image files, one per sample; empty for other tasks.
+        captions: The caption of each image; empty where images have classes.
+        labels: The class of each image; empty where they have captions.
         sets: The measure and the file of each probe set: `{"in_domain": ["accuracy", "x.jsonl"]}`.
-        parameters: What the check of the task is told beside its defaults.
+        parameters: The parameters of the task's check beside its defaults.
         most: How many samples are measured.
         seconds: When to stop measuring, whatever is left.
         device: `cpu`, `cuda:N` or `auto`.
@@ -84,7 +83,7 @@ class PilotRequest:
 
     @classmethod
     def decode(cls, text: str) -> Self:
-        """Read a file with the request, which holds more than a command line can."""
+        """Decode a file with the request, which may exceed a command line's length."""
         values = json.loads(Path(text).read_bytes())
         for name in ("base", "cache", "out"):
             values[name] = Path(values[name])
@@ -102,7 +101,7 @@ def pilot(request: str) -> None:
 
 
 def run(wanted: PilotRequest) -> Fields:
-    """Prepare and measure; gives the document.
+    """Prepare and measure; returns the document.
 
     Raises:
         InvalidInput: The base does not take such data.
@@ -127,7 +126,7 @@ def run(wanted: PilotRequest) -> Fields:
 
 
 def _prepare(wanted: PilotRequest) -> bool | None:
-    """Write what only the base can say the form of; says whether it has a template for chats."""
+    """Write the files whose form only the base knows; returns whether it has a chat template."""
     if wanted.chats:
         from deltareg_verify.engine.torch_engine.preparing import render_chats
 
@@ -162,7 +161,7 @@ def _write_images(wanted: PilotRequest, path: Path) -> None:
 
 @dataclass(slots=True)
 class _Comparing:
-    """Measures versions beside the base and beside each other, as far as time goes."""
+    """Measures versions beside the base and beside each other, as far as time allows."""
 
     wanted: PilotRequest
     trials: Trials
@@ -172,7 +171,7 @@ class _Comparing:
     notes: list[str] = field(default_factory=list[str])
 
     def go(self) -> Iterator[Fields]:
-        """Give what was measured, newest version first."""
+        """Yield the measures, newest version first."""
         started = time.monotonic()
         samples = {name: self._samples(name) for name in self.wanted.sets}
         there = list(self._there())
@@ -189,7 +188,7 @@ class _Comparing:
                         yield {"set": name, "a": rival, "b": there[at].ref, **change}
 
     def _there(self) -> Iterator["_There"]:
-        """Bring the versions onto the base; of one that is alone, seeded siblings as well."""
+        """Yield the versions on the base; for a single version, seeded siblings as well."""
         opened: list[tuple[BacktestVersion, TrialDelta]] = []
         for one in self.wanted.versions:
             try:
@@ -204,7 +203,7 @@ class _Comparing:
             yield _There(one.ref, delta, self.trials.engine(delta, is_fixed=True))
 
     def _siblings(self, version: BacktestVersion, delta: TrialDelta) -> Iterator["_There"]:
-        """Give the version with a tenth of noise on it: about what another seed would leave."""
+        """Yield the version with a tenth of noise on it, about the difference of another seed."""
         base = self.trials.base.tensors
         whole = open_parts(delta.folder, delta.account, base)
         for number in range(_SIBLINGS):
@@ -239,7 +238,7 @@ class _Comparing:
         return None if change is None else _on_scale(change)
 
     def _by_blocks(self, check: str, before: "_There | None", after: "_There", samples: Samples) -> Fields | None:
-        """Measure by the check itself, whole and in blocks, whose differences tell the spread."""
+        """Measure by the check itself, whole and in blocks, whose differences show the spread."""
         is_factor = check in _FACTORS
         whole = self._run_check(check, before, after, samples)
         if whole is None:
@@ -296,7 +295,7 @@ def _step(pair: tuple[float, float], *, is_factor: bool) -> float:
 
 
 def _on_scale(found: MeasureChange) -> Fields | None:
-    """Give a change and the spread of single samples, of a factor by logarithms."""
+    """Return a change and the spread of single samples; of a factor, by logarithms."""
     one = found.change
     ends = (one.value, one.low, one.high)
     if found.is_factor:
@@ -311,7 +310,7 @@ def _on_scale(found: MeasureChange) -> Fields | None:
 
 
 def rows_of(samples: Samples, rows: slice) -> Samples:
-    """Give some samples of a set."""
+    """Return some samples of a set."""
     return replace(
         samples,
         texts=samples.texts[rows],

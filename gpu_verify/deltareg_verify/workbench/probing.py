@@ -1,7 +1,7 @@
 """`python -m deltareg_verify probe`: one forward of a base with a delta, for people to compare.
 
-The command line of the registry starts this as a process of its own and reads one JSON document
-from it: what was computed, or why not.
+The registry's command line starts this as a process and reads one JSON document from it: a summary
+of the outputs, or the error.
 """
 
 import os
@@ -30,15 +30,15 @@ from deltareg_verify.messages.requests import decode_fields, encode_request
 
 @dataclass(frozen=True, slots=True)
 class ProbeRequest:
-    """What is to be computed.
+    """What to compute.
 
     Attributes:
         delta: The version's files.
         base: The base's folder.
         inputs: A safetensors file with tensors by parameter of the network's forward.
-        out: Where the outputs go.
+        out: The file for the outputs.
         cache: The client's cache, which knows the base's fingerprint.
-        convention: What the version says of its values.
+        convention: The convention of the version's values.
         include: Patterns of the modules to take; none takes all.
         is_folded: Whether the delta is folded into the weights, not attached.
         device: `cpu`, `cuda:N` or `auto`.
@@ -55,12 +55,12 @@ class ProbeRequest:
     device: str = "auto"
 
     def encode(self) -> str:
-        """Write it as JSON."""
+        """Encode it as JSON."""
         return encode_request(self)
 
     @classmethod
     def decode(cls, text: str) -> Self:
-        """Read what `encode` wrote, or the command line."""
+        """Decode what `encode` wrote, or the command line."""
         values = decode_fields(cls, text)
         values["include"] = tuple(values["include"])
         return cls(**values)
@@ -74,10 +74,10 @@ def probe(request: str) -> None:
 
 
 def run(wanted: ProbeRequest) -> dict[str, object]:
-    """Compute and write the outputs; gives what there is to say about them.
+    """Compute and write the outputs, and return a summary.
 
     Raises:
-        InvalidInput: The inputs are not what the network takes, or the delta has no folded state.
+        InvalidInput: The network does not take the inputs, or the delta has no folded state.
         IntegrityFailure: The stored delta is refused now.
         Inconclusive: The machine could not do it.
     """

@@ -1,7 +1,7 @@
-"""Deltas beside one base in this process: each is opened, put through push's look, and judged.
+"""Deltas on one base in this process: each is opened, checked as a push would, and judged.
 
-It is what a worker does for one version, for many of them and without a registry: no verdict comes
-of it.
+A worker does the same for one version; this does it for many and without a registry, and no verdict
+comes of it.
 """
 
 import json
@@ -37,13 +37,13 @@ _BEST = "best of "
 
 @dataclass(frozen=True, slots=True)
 class TrialOutcome:
-    """What came of one delta.
+    """The result of one delta.
 
     Attributes:
-        verdict: Of the suite; `refused` where push would not take the delta.
+        verdict: The suite's verdict; `refused` where push would not take the delta.
         code: The problem code with which push refuses it.
-        checks: What the checks gave, in their order.
-        seconds: What it took.
+        checks: The results of the checks, in order.
+        seconds: How long it took.
     """
 
     verdict: str
@@ -58,9 +58,9 @@ class TrialDelta:
 
     Attributes:
         folder: Its files.
-        assessment: What they are.
-        account: By the network that it makes of the base.
-        manifest: What it is; None until somebody asked.
+        assessment: The assessment of these files.
+        account: The account by the network that it makes of the base.
+        manifest: Its manifest; None until it is needed.
     """
 
     folder: Folder
@@ -71,15 +71,15 @@ class TrialDelta:
 
 @dataclass(slots=True)
 class Trials:
-    """A base with a suite, before which deltas are put one after another.
+    """A base with a suite, on which deltas are tried one after another.
 
     Attributes:
         base: The base.
-        suite: What they are judged by.
+        suite: The suite that judges them.
         probes: The folder with the files of its probe sets.
-        make: Makes an engine of a base and effects.
+        make: Creates an engine from a base and effects.
         find_class: Finds the class of network that has a place for a new head.
-        references: Other versions that the suite compares with, by how it names them.
+        references: Other versions that the suite compares with, by the suite's name for them.
     """
 
     base: BaseFolder
@@ -97,7 +97,7 @@ class Trials:
         """Open a delta.
 
         Raises:
-            Refused: It is none of this base.
+            Refused: It is not a delta of this base.
         """
         with ExitStack() as stack:
             folder = stack.enter_context(open_folder(path, convention=convention))
@@ -112,7 +112,7 @@ class Trials:
             yield TrialDelta(folder, assessment, account)
 
     def engine(self, delta: TrialDelta, *, is_fixed: bool = False) -> DeltaEngine:
-        """Bring a delta onto the base, which is loaded once for all that see it alike."""
+        """Put a delta onto the base, which is loaded once for all deltas that see it alike."""
         base = as_served(self.base, delta.account)
         key = json.dumps(base.view.config, sort_keys=True, default=str)
         if key not in self._roots:
@@ -122,11 +122,11 @@ class Trials:
         return remembering(engine, self._answers[key], is_fixed=is_fixed)
 
     def judge(self, path: Path, *, convention: str = "", incumbent: DeltaEngine | None = None) -> TrialOutcome:
-        """Put a delta through push's look and the checks of the suite.
+        """Check a delta as a push would, and run the checks of the suite.
 
         Args:
-            path: Its folder.
-            convention: What it says of its values.
+            path: The delta's folder.
+            convention: The convention of its values.
             incumbent: What `against: promoted` means; None where nothing is promoted.
         """
         started = time.perf_counter()
@@ -152,12 +152,12 @@ class Trials:
         engine: DeltaEngine | None = None,
         samples: Callable[[ProbeSet], Samples] | None = None,
     ) -> Case:
-        """Make the case of a delta.
+        """Build the case of a delta.
 
         Args:
             delta: The delta.
             incumbent: What `against: promoted` means; None where nothing is promoted.
-            engine: The delta on the base, where it is there already.
+            engine: The delta on the base, where it is loaded already.
             samples: Reads a probe set, where that is not one of the suite's.
         """
         parts = CaseParts(
@@ -172,9 +172,9 @@ class Trials:
         return Case(self._manifest(delta), self.base, suite=self.suite, parts=parts, clock=time.perf_counter)
 
     def _referees(self, incumbent: DeltaEngine | None) -> dict[str, DeltaEngine]:
-        """Give what the suite compares with beside the promoted version.
+        """Return the versions that the suite compares with beside the promoted one.
 
-        The best of the last few is taken for the one before: no verdict here says which it is.
+        The one before stands for the best of the last few, as no verdict here says which that is.
         """
         names = {one.against for one in self.suite.checks} | {one.reference for one in self.suite.checks}
         best = {} if incumbent is None else {name: incumbent for name in names if name.startswith(_BEST)}
@@ -201,7 +201,7 @@ class Trials:
 
 
 def caught_by(judged: TrialOutcome) -> Sequence[str]:
-    """Name all that stops a delta: `push`, checks that fail, required ones that showed nothing."""
+    """Return all that stops a delta: `push`, failed checks, required ones that showed nothing."""
     if judged.verdict == "refused":
         return ["push"]
     failed = [one.name for one in judged.checks if one.verdict == "fail"]

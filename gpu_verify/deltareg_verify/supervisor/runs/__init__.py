@@ -1,4 +1,4 @@
-"""The kinds of run that a worker carries out. One file a kind, one table of them here.
+"""The kinds of run that a worker carries out. One file a kind, and their table here.
 
 The server has a file a kind as well (`deltareg.service.runs.kinds`), and the wire their names.
 """

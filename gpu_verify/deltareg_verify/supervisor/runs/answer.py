@@ -1,6 +1,6 @@
-"""Answering: a child goes on from a prompt, by a base and by its versions.
+"""Answering: a child continues a prompt, by a base and by its versions.
 
-Neither the prompt nor what is answered is in a log, of the run or of this process.
+Neither the prompt nor the answers are in a log, of the run or of this process.
 """
 
 from collections.abc import Callable
@@ -23,10 +23,10 @@ _NOTHING = "nothing is answered; who asked is told why"
 def carry_out(
     parts: WorkerParts, grant: LeaseGrant, folder: Path, heart: Heartbeat, told: RunLogSender
 ) -> Callable[[], None]:
-    """Answer a prompt; give what tells the registry.
+    """Answer a prompt; returns the function that tells the registry.
 
     Raises:
-        Inconclusive: The question is not kept any more, or the base is not to be had.
+        Inconclusive: The question is not stored any more, or the base is not available.
     """
     question = grant.question
     if question is None:

@@ -1,4 +1,4 @@
-"""Comparing: a child holds two versions of one base beside each other, tensor by tensor.
+"""Comparing: a child compares two versions of one base, tensor by tensor.
 
 Another one runs both on the general probes of the base, where the base is at hand.
 """
@@ -25,7 +25,7 @@ _NO_BASE = "the base is not to be had by the worker, so neither was run on gener
 def carry_out(
     parts: WorkerParts, grant: LeaseGrant, folder: Path, heart: Heartbeat, told: RunLogSender
 ) -> Callable[[], None]:
-    """Compare two versions; give what tells the registry."""
+    """Compare two versions; returns the function that tells the registry."""
     told.say("gets both versions and their base")
     assignment = gather_assignment(parts, grant, folder)
     if assignment.base is None:
@@ -43,7 +43,7 @@ def carry_out(
 def _general(
     parts: WorkerParts, grant: LeaseGrant, folder: Path, assignment: SidesAssignment, heart: Heartbeat
 ) -> GeneralFound:
-    """Have another child run both on the general probes; a base too large for it costs no more.
+    """Have another child run both on the general probes; a failure there costs no other findings.
 
     Raises:
         Inconclusive: The run was interrupted.

@@ -1,6 +1,6 @@
-"""Proving: a child decodes what is stored and compares every digest; the registry takes its word.
+"""Proving: a child decodes what is stored and compares every digest; the registry relies on it.
 
-The worker brings the chunks as they lie and decodes nothing of them: what goes wrong with somebody
+The worker brings the chunks undecoded and decodes none of them: what goes wrong with somebody
 else's bytes goes wrong in the child.
 """
 
@@ -28,7 +28,7 @@ _READ_BYTES = 1 << 20
 def carry_out(
     parts: WorkerParts, grant: LeaseGrant, folder: Path, heart: Heartbeat, told: RunLogSender
 ) -> Callable[[], None]:
-    """Decode what is stored of a version or a base; give what tells the registry."""
+    """Decode the stored bytes of a version or a base; returns the function that tells the registry."""
     name = grant.ref or grant.base.name
     told.say(f"gets what is stored of {name}")
     report = _look(parts, grant, folder / "first", heart, is_anew=grant.is_anew)
@@ -73,10 +73,10 @@ def _look(parts: WorkerParts, grant: LeaseGrant, folder: Path, heart: Heartbeat,
 
 
 def proof_report(grant: LeaseGrant, heard: ChildReport) -> ProofReport:
-    """Write what a child said as the registry takes it.
+    """Build the registry's report from a child's report.
 
     Raises:
-        Inconclusive: It said something else than what it was asked.
+        Inconclusive: The child reported something other than a proof.
     """
     wrong = [check for check in heard.checks if check.verdict == "fail"]
     last = heard.checks[-1] if heard.checks else None

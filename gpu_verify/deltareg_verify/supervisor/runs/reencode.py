@@ -1,4 +1,4 @@
-"""Re-encoding: the worker makes the new form of a version, and the registry takes it or not."""
+"""Re-encoding: the worker creates the new form of a version, and the registry accepts it or not."""
 
 import logging
 from collections.abc import Callable
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 def carry_out(
     parts: WorkerParts, grant: LeaseGrant, folder: Path, _heart: Heartbeat, told: RunLogSender
 ) -> Callable[[], None]:
-    """Store a version anew; give what ends the run."""
+    """Store a version anew; returns the function that ends the run."""
     told.say(f"stores {grant.ref} anew")
     return partial(_replace, parts, grant, parts.reencode(grant, folder))
 

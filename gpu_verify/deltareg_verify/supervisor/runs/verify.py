@@ -1,4 +1,4 @@
-"""Verifying: a child holds the version against its suite, and what it says becomes a verdict."""
+"""Verifying: a child checks the version against its suite, and its report becomes a verdict."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 def carry_out(
     parts: WorkerParts, grant: LeaseGrant, folder: Path, heart: Heartbeat, told: RunLogSender
 ) -> Callable[[], None]:
-    """Verify a version; give what sends the verdict."""
+    """Verify a version; returns the function that sends the verdict."""
     return partial(_complete, parts, grant, _report(parts, grant, heart, folder, told))
 
 
@@ -60,7 +60,7 @@ def _report(parts: WorkerParts, grant: LeaseGrant, heart: Heartbeat, folder: Pat
 def _bring_figures(
     parts: WorkerParts, grant: LeaseGrant, materials: Materials, folder: Path, heart: Heartbeat, told: RunLogSender
 ) -> MeasureFiles:
-    """Bring the base's probe set and figures, where a check of the suite goes by them."""
+    """Bring the base's probe set and figures, where a check of the suite needs them."""
     names = {spec.check for spec in materials.suite.checks}
     if parts.measures is None or not names & OF_GENERAL_PROBES:
         return MeasureFiles()
@@ -104,7 +104,7 @@ def _complete(parts: WorkerParts, grant: LeaseGrant, report: VerdictReport) -> N
 
 
 def verdict_report(grant: LeaseGrant, suite: Suite, report: ChildReport, materials: Materials) -> VerdictReport:
-    """Judge what a child reported; the child itself has no say in the verdict."""
+    """Judge a child's report; the child itself has no say in the verdict."""
     outcome = verdicts.judge(suite, report.checks)
     if outcome == "inconclusive":
         unshown = verdicts.unshown(suite, report.checks)
@@ -133,5 +133,5 @@ def verdict_report(grant: LeaseGrant, suite: Suite, report: ChildReport, materia
 
 
 def _least(one: float, other: float) -> float:
-    """Give the smaller of two limits, where zero is no limit."""
+    """Return the smaller of two limits, where zero is no limit."""
     return min(limits) if (limits := [limit for limit in (one, other) if limit]) else 0

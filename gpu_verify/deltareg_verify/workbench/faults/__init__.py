@@ -1,8 +1,8 @@
 """Faults that are put into a delta on purpose, to see whether a suite notices them.
 
-A fault is what goes wrong with deltas in real life and shows in no error message: a converter that
-counts layers otherwise, a config of an earlier run, a save in the wrong dtype. Each works on the
-files of a healthy version and gives the files of a broken one; all randomness is seeded.
+A fault is something that goes wrong with deltas in practice and raises no error: a converter that
+counts layers otherwise, a config of an earlier run, a save in the wrong dtype. Each takes the files
+of a healthy version and returns those of a broken one; all randomness is seeded.
 """
 
 from deltareg_verify.workbench.faults import amounts, gaps, places, settings, values, vocabulary

@@ -17,9 +17,9 @@ class Fault:
     A delta that has nothing for a fault to work on is left as it is, and the fault does not apply.
 
     Attributes:
-        name: As people choose it.
+        name: The name that people choose it by.
         about: What happened to the delta, in a sentence.
-        inject: Does it.
+        inject: Breaks the delta.
     """
 
     name: str
@@ -28,6 +28,6 @@ class Fault:
 
 
 def fault(inject: Inject) -> Fault:
-    """Make a fault of a function: its name, and the sentence of its docstring."""
+    """Build a fault from a function: its name, and the sentence of its docstring."""
     about = (inject.__doc__ or "").strip().splitlines()[0]
     return Fault(inject.__name__.replace("_", "-"), about, inject)

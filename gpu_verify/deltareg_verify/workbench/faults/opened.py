@@ -1,4 +1,4 @@
-"""A delta's files, open for faults: tensors with what they stand for, and the config.
+"""A delta's files, opened for faults: tensors with their meaning, and the config.
 
 What a tensor does is known from the account of the delta, so that a fault is written once for all
 kinds and layouts. Of tensors that a change of the weights is proportional to, the *neutral* value
@@ -65,7 +65,7 @@ class MutableTensor:
         dtype: Its dtype there.
         role: What it is in its kind: `lora_A`, `ia3_l`, ….
         target: The base weight or module that it acts on; empty where there is none.
-        values: Itself, in float32.
+        values: Its values, in float32.
         neutral: The values with which it changes nothing; None where it has none, or is another
             factor of a product.
     """
@@ -91,11 +91,11 @@ class MutableTensor:
 
     @property
     def change(self) -> F32:
-        """How far it is from its neutral value; of another factor, all of it."""
+        """Its distance from the neutral value; for another factor, all of it."""
         return self.values if self.neutral is None else self.values - self.neutral
 
     def with_change(self, change: F32) -> Self:
-        """Give it with another change."""
+        """Return it with another change."""
         values = change if self.neutral is None else self.neutral + change
         return replace(self, values=np.ascontiguousarray(values, dtype=np.float32))
 
@@ -107,7 +107,7 @@ class MutableDelta:
     Attributes:
         parts: Its tensors of real numbers by name.
         config: The library's config; empty where there is none.
-        config_file: Which file that is.
+        config_file: The config's file.
         other: Another version of the line, where there is one with the same tensors.
     """
 
@@ -117,7 +117,7 @@ class MutableDelta:
     other: Mapping[str, MutableTensor] = field(default_factory=dict[str, MutableTensor])
 
     def proportional(self) -> Iterator[tuple[str, MutableTensor]]:
-        """Give the tensors that the change of the weights is proportional to."""
+        """Yield the tensors that the change of the weights is proportional to."""
         return ((name, part) for name, part in self.parts.items() if part.neutral is not None)
 
     @property
@@ -131,8 +131,8 @@ def open_parts(folder: Folder, account: Account, base: Mapping[str, Tensor]) -> 
     """Open a delta.
 
     Args:
-        folder: Its files.
-        account: What its tensors are.
+        folder: The delta's files.
+        account: The account of its tensors.
         base: The base's tensors by name.
     """
     parts = {
@@ -146,7 +146,7 @@ def open_parts(folder: Folder, account: Account, base: Mapping[str, Tensor]) -> 
 
 
 def write_parts(opened: MutableDelta, folder: Folder, out: Path) -> None:
-    """Write a changed delta into a new folder; what no fault can change is copied."""
+    """Write a changed delta into a new folder; files that no fault can change are copied."""
     shutil.copytree(folder.path, out, copy_function=shutil.copyfile)
     for path, file in folder.contents.items():
         if file.header is not None:
@@ -156,7 +156,7 @@ def write_parts(opened: MutableDelta, folder: Folder, out: Path) -> None:
 
 
 def is_changed(before: MutableDelta, after: MutableDelta) -> bool:
-    """Whether a fault has changed anything that is stored."""
+    """Return whether a fault has changed anything that is stored."""
     if before.config != after.config or before.parts.keys() != after.parts.keys():
         return True
     return any(

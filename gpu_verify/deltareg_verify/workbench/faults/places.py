@@ -60,7 +60,7 @@ def factors_of_two_runs(opened: MutableDelta, random: np.random.Generator) -> No
 
 
 def _next_layer(parts: Mapping[str, MutableTensor], part: MutableTensor) -> MutableTensor | None:
-    """Give what stands in the next layer; after the last one comes the first."""
+    """Return the same part of the next layer; the first follows the last."""
     layers = sorted({one.layer for one in parts.values() if one.layer is not None})
     if part.layer is None or len(layers) < 2:
         return None
@@ -70,7 +70,7 @@ def _next_layer(parts: Mapping[str, MutableTensor], part: MutableTensor) -> Muta
 
 
 def _move(opened: MutableDelta, source_of: Mapping[int, int]) -> None:
-    """Give every layer the change that another one has."""
+    """Give every layer the change of another one."""
     by_place = {_place(part): part for part in opened.parts.values()}
     by_target: dict[str, MutableTensor] = {}
     for name, part in opened.parts.items():

@@ -58,7 +58,7 @@ def wrong_dtype(opened: MutableDelta, random: np.random.Generator) -> None:
 
 
 def _find_targets(opened: MutableDelta) -> list[tuple[str, MutableTensor]]:
-    """Give what a fault of value hits: whatever the change is proportional to."""
+    """Return the tensors that a fault of value affects: those that the change is proportional to."""
     return list(opened.proportional())
 
 
