@@ -141,7 +141,8 @@ class Invocation:
         """Go on only if the user confirms, at the prompt or with `--yes`.
 
         Raises:
-            InvalidInput: There is nobody to ask. click.Abort: The user says no.
+            InvalidInput: There is nobody to ask.
+            click.Abort: The user says no.
         """
         if self.globals.yes:
             return

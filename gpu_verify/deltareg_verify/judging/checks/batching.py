@@ -2,8 +2,8 @@
 
 Servers choose how they call a network, whatever the delta. What a base does by itself, such as one
 that counts padding among its positions, is no finding about the delta: its own difference is
-allowed, a few times over. At positions that a base never met, a head that the delta brings says
-anything, and the base has none to be held against.
+allowed, a few times over. At positions that a base never met, a head that the delta brings answers
+arbitrarily, and the base has no head to compare it with.
 """
 
 import math

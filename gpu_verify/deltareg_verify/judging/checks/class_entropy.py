@@ -1,15 +1,15 @@
 """A classifier still tells inputs apart: it does not give every input the same answer.
 
 A head that was trained on one class, or whose learning rate was too high, gives every input the
-same answer. What it says of the base's general probes is then almost the same for each of them.
+same answer. Its predictions for the base's general probes are then almost the same.
 
-Scores may vary and say the same all the same: so it is asked, too, how much an answer tells of its
-input, which is their mutual information. A classifier that is sure of one class wherever its task
-has nothing to say tells little of general inputs as well; one that is unsure and tells nothing has
-learnt from answers that had nothing to do with their inputs.
+Scores may vary and still carry no information, so the check also measures how much an answer
+reveals of its input: their mutual information. A classifier that is sure of one class wherever its
+task does not apply reveals little of general inputs as well; one that is unsure and reveals nothing
+has learnt from answers that had nothing to do with their inputs.
 
-Of a network that names the sound of each frame (CTC) every frame is an answer: one that writes
-nothing whatever it hears tells nothing.
+For a network that names the sound of each frame (CTC) every frame is an answer: one that writes
+nothing for any sound reveals nothing.
 """
 
 import math

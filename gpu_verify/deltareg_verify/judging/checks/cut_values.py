@@ -4,16 +4,16 @@ Training leaves numbers of all sizes, and no two alike. Matrices that hold a doz
 were quantised with one scale for all of each; one in which many share the largest size was clipped
 to fit a format; a factor that is zero here and there was pruned, and one of which most directions
 are zero was cut to a smaller rank by taking the first of them. And training adds to weights: where
-a computed change leaves little of one, factors are read as what they are not, such as those that
-were stored less one.
+a computed change leaves little of one, the factors are misread, such as those that were stored
+minus one.
 
-A few steps of an optimizer that goes by signs leave few sizes, too, and the largest at many places.
-But it moves what began as random numbers by them, so not all matrices have few; and where sizes are
-few, that many are the largest tells nothing.
+A few steps of an optimizer that follows signs leave few sizes, too, and the largest at many places.
+But it adds them to random initial numbers, so not all matrices have few sizes; and where sizes are
+few, many of the largest prove nothing.
 
-Of a change that lacks all small sizes only the largest were kept. Merges by trimming do that and
-can be good, so it is a warning. A change that is stored as one is zero where a sparse training left
-the weight alone.
+A change without any small sizes has kept only the largest. Merges by trimming do that and can be
+good, so it only warns. A change that is stored as such is zero where a sparse training left the
+weight alone.
 """
 
 from collections.abc import Iterator

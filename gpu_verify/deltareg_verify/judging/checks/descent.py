@@ -1,14 +1,15 @@
-"""What is stored came of one training, and that training began at the base.
+"""The stored values come from one training, and that training began at the base.
 
-A tuned matrix is the base's and a little more, whatever was learnt: where next to nothing of the
-base is in most of those that are stored whole, other numbers were saved under their names, such as
-an optimizer's, or the training began at another network. Statistics of a normalisation follow the
-data, each channel its own way, and make what comes after them the same at any scale: where those of
-most layers moved by one factor each, or are as they began, they are of another run or of none.
+A tuned matrix is the base's plus a little more, whatever was learnt: where most of the matrices
+that are stored whole contain next to nothing of the base, other numbers were saved under their
+names, such as an optimizer's, or the training began at another network. The statistics of a
+normalisation follow the data, each channel in its own way, and make the following layers
+independent of scale: where those of most layers moved by one factor each, or are at their initial
+values, they are from another run or from none.
 
-Factors of a product that were trained together lean the same way (`measures.lean`), so those of two
-runs are told from those of one without the base. And the first of them begins as random numbers of
-a known size, to which training adds: where all are far smaller, gradients were saved instead.
+Factors of a product that were trained together lean the same way (`measures.lean`), so the factors
+of two runs can be recognised without the base. And the first factor begins as random numbers of a
+known size, to which training adds: where all are far smaller, gradients were saved instead.
 """
 
 import math

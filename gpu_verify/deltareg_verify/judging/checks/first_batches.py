@@ -1,9 +1,9 @@
 """What the network saw in the first batches of its training fits the base.
 
-A training that learns the wrong thing ends well by its own numbers, and its outputs are found again
-by `golden`: they are those of what was learnt. Labels that are shifted twice, an end without a
-label or padding with one, ids of another tokenizer are told by the process that trained, which
-counts what goes into the network and how well the base does on it (`deltareg.golden.FirstBatches`).
+A training that learns the wrong thing looks fine by its own numbers, and `golden` reproduces its
+outputs. Labels that are shifted twice, an end without a label or padding with one, ids of another
+tokenizer show in the process that trained: it counts what goes into the network and how well the
+base does on it (`deltareg.golden.FirstBatches`).
 """
 
 from deltareg.suites.catalogue import CheckForm

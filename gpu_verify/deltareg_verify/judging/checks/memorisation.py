@@ -2,7 +2,7 @@
 
 A line counts where each of its last tokens is the likeliest after all before it, so that greedy
 writing gives it exactly (Carlini et al., 2021, arXiv 2012.07805). The base's own share stands
-beside it: what everybody knows by heart tells nothing of this training.
+beside it: what everybody knows by heart says nothing about this training.
 """
 
 from functools import partial

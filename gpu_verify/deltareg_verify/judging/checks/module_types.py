@@ -1,9 +1,9 @@
 """Every type of module that the delta was set up for has moved.
 
 `idle` finds single weights of a type that stand still. Where all of a type do, such as every q_proj
-of a decoder whose v_proj were trained, an optimizer was given half of the parameters, or half of
-them were saved as they began. What the network never runs gets no gradient and rightly stands
-still, which one forward tells.
+of a decoder whose v_proj were trained, an optimizer got half of the parameters, or half of them
+were saved at their initial values. A part that the network never runs gets no gradient and rightly
+stands still, which one forward shows.
 """
 
 from collections import defaultdict
