@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from deltareg.statistics.family import holm
 from deltareg.statistics.intervals import Interval
 from deltareg.statistics.quantiles import TAIL
-from deltareg.statistics.trial import Decision
 from deltareg.suites.threshold import Judgement
 from deltareg.wire import CheckOutcome, Comparison
+from deltareg.words import Decision
 
 _LETTERS = 6
 

@@ -39,8 +39,8 @@ def compare_measure(case: Case, spec: CheckSpec, measure: Measure, *, told: str,
         change = measure(other, ours, samples, seed=case.suite.seed)
         if change is None:
             return report_unmeasured(case, spec, f"needs {needs}")
-        return judge_measure(spec, change.b, change.a.value, description=told)
-    return _compare_with_rival(case, spec, rows, other, ours, planned=planned, description=told, needs=needs)
+        return judge_measure(spec, change.b, change.a.value, told=told)
+    return _compare_with_rival(case, spec, rows, other, ours, planned=planned, told=told, needs=needs)
 
 
 def _compare_with_rival(
@@ -65,7 +65,7 @@ def _compare_with_rival(
     if trial is None:
         return report_unmeasured(case, spec, f"needs {needs}")
     if referee is None:
-        return tell(spec, trial, description=told, other=case.describe_rival(spec.key_of(spec.against)))
+        return tell(spec, trial, told=told, other=case.describe_rival(spec.key_of(spec.against)))
     beside = run_looks(against(rows, referee, ours), threshold, planned, family=family)
     broken = run_looks(against(rows, referee, other), threshold, planned, family=family)
     if beside is None or broken is None:
@@ -76,10 +76,10 @@ def _compare_with_rival(
             f" {case.describe_rival(spec.key_of(spec.reference))}: {broken.change.b.value:.4g} beside"
             f" {broken.change.a.value:.4g}; this version is held against the reference alone"
         )
-        return tell(spec, beside, description=told, other=case.describe_rival(spec.key_of(spec.reference)), note=note)
+        return tell(spec, beside, told=told, other=case.describe_rival(spec.key_of(spec.reference)), note=note)
     gravest = graver(beside, trial)
     name = spec.against if gravest.change is trial.change else spec.reference
-    return tell(spec, gravest, description=told, other=case.describe_rival(spec.key_of(name)), named=name)
+    return tell(spec, gravest, told=told, other=case.describe_rival(spec.key_of(name)), named=name)
 
 
 def judge_measure(
@@ -112,7 +112,7 @@ def judge_measure(
         paired = change if isinstance(change, MeasureChange) else _change(found, baseline, change)
         trial = run_looks(lambda _: paired, threshold, (found.n,), family=1)
         assert trial is not None, "there is a measure"
-        return tell(spec, trial, description=told, other=other or _whom(spec))
+        return tell(spec, trial, told=told, other=other or _whom(spec))
     mark = threshold.mark(baseline)
     judgement = threshold.judge(found, baseline)
     if judgement == "pass":

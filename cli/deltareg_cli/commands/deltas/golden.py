@@ -131,7 +131,7 @@ def show(invocation: Invocation, path: Path) -> None:
     ]
     changed = ", ".join(outputs.changed)
     blocks: list[Block] = [
-        TitleBlock(str(path), outputs.told),
+        TitleBlock(str(path), outputs.description),
         FactsBlock(
             [
                 ("weights", f"changed since: {changed}" if changed else "as they were"),

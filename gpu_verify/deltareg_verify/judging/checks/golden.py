@@ -49,7 +49,8 @@ def run(case: Case, spec: CheckSpec) -> Finding:
 
 def _judge_comparison(spec: CheckSpec, golden: GoldenOutputs, engine: DeltaEngine, found: GoldenComparison) -> Finding:
     tolerance, least = spec.number(TOLERANCES[engine.dtype]), spec.number("least_agreement")
-    detail = f"{golden.origin.description}; {found.output}, the largest value agrees at {found.agreement:.1%} of the positions"
+    agreement = f"{found.output}, the largest value agrees at {found.agreement:.1%} of the positions"
+    detail = f"{golden.origin.description}; {agreement}"
     # A NaN is not within any tolerance.
     if not (found.difference <= tolerance and found.agreement >= least):
         return Finding("fail", found.difference, tolerance, code=_CODE, detail=detail)
