@@ -350,11 +350,11 @@ PROBLEM_CODES = FILE_CODES | KIND_CODES | CHECK_CODES | NOTE_CODES
 
 def error_classes() -> dict[str, type[DeltaregError]]:
     """Give every class of the tree by its wire code; two classes never share one."""
-    found: dict[str, type[DeltaregError]] = {}
+    classes: dict[str, type[DeltaregError]] = {}
     todo: list[type[DeltaregError]] = [DeltaregError]
     while todo:
         cls = todo.pop()
-        if found.setdefault(cls.code, cls) is not cls:
-            raise AssertionError(f"{cls.__name__} and {found[cls.code].__name__} share a code")
+        if classes.setdefault(cls.code, cls) is not cls:
+            raise AssertionError(f"{cls.__name__} and {classes[cls.code].__name__} share a code")
         todo.extend(cls.__subclasses__())
-    return found
+    return classes

@@ -115,8 +115,8 @@ async def server_sent(
         begin = "" if source.write_part(part) else f"id: {source.place(part)}\n"
         yield f"retry: {_RETRY_MS}\n{begin}: {hello}\n\n"
         while True:
-            if said := reader.say(part):
-                yield said
+            if message := reader.say(part):
+                yield message
             if source.is_last(part):
                 return
             if not source.is_more(part):
@@ -148,12 +148,12 @@ class _Reader(Generic[Part]):
         An id alone moves a reader on, past what it does not want to hear of.
         """
         now, place = anyio.current_time(), self.source.place(part)
-        said = self.source.write_part(part)
-        if not said and now - self._spoken_at >= HEARTBEAT_S:
-            said = ": still here\n\n" if place == self._told else f"id: {place}\n\n"
-        if said:
+        message = self.source.write_part(part)
+        if not message and now - self._spoken_at >= HEARTBEAT_S:
+            message = ": still here\n\n" if place == self._told else f"id: {place}\n\n"
+        if message:
             self._spoken_at, self._told = now, place
-        return said
+        return message
 
     async def next_part(self, part: Part) -> Part:
         """Give what comes after a part: a look where there is news, or the token's turn comes."""

@@ -55,9 +55,9 @@ class BlocksCodec:
         if len(frame) * 2 >= bits.size + _FRAME:  # what changed lies all over
             return None
         body = b""
-        kept = self._join_changed("kept", words, changed)
-        if kept.size:
-            body = self._contexts.pack(kept, self._join_changed("kept reference", against, changed))
+        changed_words = self._join_changed("kept", words, changed)
+        if changed_words.size:
+            body = self._contexts.pack(changed_words, self._join_changed("kept reference", against, changed))
         payload = b"".join((struct.pack("<H", len(frame)), frame, body))
         return payload if len(payload) < chunk.nbytes else None
 
@@ -69,16 +69,16 @@ class BlocksCodec:
             raise build_integrity_failure("a chunk of single bytes is never stored in blocks")
         changed, body = self._split(memoryview(payload), against.size // _BLOCK)
         kept_reference = self._join_changed("kept reference", against, changed)
-        kept = self._scratch.words("kept", count=kept_reference.size, item_bytes=item_bytes)
-        if kept.size:
-            self._contexts.unpack_into(kept, kept_reference, body)
+        changed_words = self._scratch.words("kept", count=kept_reference.size, item_bytes=item_bytes)
+        if changed_words.size:
+            self._contexts.unpack_into(changed_words, kept_reference, body)
         elif body:
             raise build_integrity_failure(f"{len(body)} bytes follow the map of a chunk that did not change")
         words = self._scratch.lend(against.size, item_bytes)
         words[:] = against
         marked = int(np.count_nonzero(changed))
-        _rows(words, changed.size)[changed] = _rows(kept, marked)
-        words[changed.size * _BLOCK :] = kept[marked * _BLOCK :]
+        _rows(words, changed.size)[changed] = _rows(changed_words, marked)
+        words[changed.size * _BLOCK :] = changed_words[marked * _BLOCK :]
         return octets(words)
 
     def _split(self, payload: memoryview, count: int) -> tuple[Flags, memoryview]:
@@ -98,10 +98,10 @@ class BlocksCodec:
         marked = int(np.count_nonzero(changed))
         rest = words[changed.size * _BLOCK :]
         count = marked * _BLOCK + rest.size
-        kept = self._scratch.words(name, count=count, item_bytes=words.itemsize)
-        np.compress(changed, _rows(words, changed.size), out=_rows(kept, marked))
-        kept[marked * _BLOCK :] = rest
-        return kept
+        joined = self._scratch.words(name, count=count, item_bytes=words.itemsize)
+        np.compress(changed, _rows(words, changed.size), out=_rows(joined, marked))
+        joined[marked * _BLOCK :] = rest
+        return joined
 
 
 def _find_changed(words: Words, against: Words, count: int, *, every: int = 1) -> Flags:

@@ -69,10 +69,10 @@ class ClassedWords:
                 self._planes.unpack_into(own, next(bodies))
             else:
                 packed = self._unpack_body(next(bodies), _packed_size(count, width))
-                found = kernel().unpack(packed, width, own)
-                if found:
-                    narrow.append((own, width, found))
-                escaped += found
+                escape_count = kernel().unpack(packed, width, own)
+                if escape_count:
+                    narrow.append((own, width, escape_count))
+                escaped += escape_count
             begin += count
         self._fill(narrow, escaped, rest, zigzag.itemsize)
 
@@ -84,9 +84,9 @@ class ClassedWords:
         escapes = self._scratch.words("escapes", count=escaped, item_bytes=item_bytes)
         self._planes.unpack_into(escapes, rest)
         begin = 0
-        for own, width, found in narrow:
-            kernel().fill(own, (1 << width) - 1, escapes[begin : begin + found])
-            begin += found
+        for own, width, escape_count in narrow:
+            kernel().fill(own, (1 << width) - 1, escapes[begin : begin + escape_count])
+            begin += escape_count
 
     def _allocate_packed(self, count: int, width: int) -> Octets:
         size = _packed_size(count, width)
@@ -124,12 +124,12 @@ def _split(payload: memoryview, count: int) -> tuple[bytes, Iterator[memoryview]
     widths = bytes(payload[:count])
     if len(widths) != count or not _NARROW.union((_ZERO, _WHOLE)).issuperset(widths):
         raise build_integrity_failure("a chunk of classes has no valid widths")
-    stored = sum(width != _ZERO for width in widths)
-    table = payload[count : count + 4 * stored]
-    if len(table) != 4 * stored:
+    body_count = sum(width != _ZERO for width in widths)
+    table = payload[count : count + 4 * body_count]
+    if len(table) != 4 * body_count:
         raise build_integrity_failure("a chunk of classes ends in its table")
-    begin, bodies = count + 4 * stored, list[memoryview]()
-    for length in struct.unpack(f"<{stored}I", table):
+    begin, bodies = count + 4 * body_count, list[memoryview]()
+    for length in struct.unpack(f"<{body_count}I", table):
         bodies.append(payload[begin : begin + length])
         begin += length
     if begin > len(payload):

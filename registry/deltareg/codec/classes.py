@@ -48,17 +48,17 @@ def divide(histogram: Sequence[int]) -> ChunkClasses:
     least = max(sum(histogram) // 64, _LEAST)
     of_key = np.zeros(_KEYS, dtype=np.uint8)
     counts: list[int] = []
-    begin = held = 0
+    begin = in_class = 0
     for key, count in enumerate(histogram):
-        held += count
-        if held >= least and len(counts) < MAX_CLASSES - 1:
+        in_class += count
+        if in_class >= least and len(counts) < MAX_CLASSES - 1:
             of_key[begin : key + 1] = len(counts)
-            counts.append(held)
-            begin, held = key + 1, 0
-    if held and (not counts or held >= least):
+            counts.append(in_class)
+            begin, in_class = key + 1, 0
+    if in_class and (not counts or in_class >= least):
         of_key[begin:] = len(counts)
-        counts.append(held)
+        counts.append(in_class)
     elif counts:
         of_key[begin:] = len(counts) - 1
-        counts[-1] += held
+        counts[-1] += in_class
     return ChunkClasses(of_key, tuple(counts))

@@ -127,8 +127,8 @@ class _Range:
     end: int
 
     def reference(self) -> memoryview | None:
-        read = self.request.read_reference
-        return None if read is None else read(self.begin, self.end).cast("B")
+        read_reference = self.request.read_reference
+        return None if read_reference is None else read_reference(self.begin, self.end).cast("B")
 
 
 def _decode_range(item: _Range, *, fetch: Fetch) -> tuple[_Range, memoryview]:

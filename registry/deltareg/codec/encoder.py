@@ -115,11 +115,11 @@ class PackEncoder:
             if source.is_unchanged:
                 self._references[piece.digest] = piece.digest
                 continue
-            chosen = choose_reference(thread_codecs(), self._candidates, source)
+            reference = choose_reference(thread_codecs(), self._candidates, source)
             item_bytes = ITEM_BYTES[piece.dtype]
             step = CHUNK_ELEMENTS * item_bytes
             for begin in range(0, piece.size_bytes, step):
-                yield _Encoding(chosen, item_bytes, begin, min(begin + step, piece.size_bytes))
+                yield _Encoding(reference, item_bytes, begin, min(begin + step, piece.size_bytes))
 
     def _encode_batch(self, jobs: "list[_Encoding]") -> "list[_EncodedChunk]":
         return [self._encode_chunk(job) for job in jobs]

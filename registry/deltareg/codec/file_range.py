@@ -63,10 +63,10 @@ def _laid_out(manifest: Manifest, file: ManifestFile, rebuild: PieceRebuilder) -
 
 def _held_back(chunks: Iterable[memoryview]) -> Iterator[memoryview]:
     """Give chunks one late: that the next one comes says that the piece before it was right."""
-    held: memoryview | None = None
+    pending: memoryview | None = None
     for chunk in chunks:
-        if held is not None:
-            yield held
-        held = chunk
-    if held is not None:
-        yield held
+        if pending is not None:
+            yield pending
+        pending = chunk
+    if pending is not None:
+        yield pending

@@ -76,9 +76,9 @@ def read_frame(decompressor: zstandard.ZstdDecompressor, frame: bytes | memoryvi
             raise build_integrity_failure(f"a zstd frame declares {header.content_size} bytes, not {size_bytes}")
         if header.window_size > MAX_WINDOW_BYTES or header.dict_id:
             raise build_integrity_failure("a zstd frame asks for a larger window or for a dictionary")
-        found = decompressor.decompress(frame, allow_extra_data=False)
+        decoded = decompressor.decompress(frame, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise build_integrity_failure(f"a zstd frame cannot be read: {error}") from error
-    if len(found) != size_bytes:
-        raise build_integrity_failure(f"a zstd frame holds {len(found)} bytes, not {size_bytes}")
-    return found
+    if len(decoded) != size_bytes:
+        raise build_integrity_failure(f"a zstd frame holds {len(decoded)} bytes, not {size_bytes}")
+    return decoded

@@ -63,12 +63,12 @@ class LengthsCodec:
 
 
 def _bit_lengths(words: Words) -> Numbers:
-    found = np.zeros(words.size, dtype=np.int64)
+    lengths = np.zeros(words.size, dtype=np.int64)
     left = words.copy()
     while left.any():
-        found += left > 0
+        lengths += left > 0
         left >>= 1
-    return found
+    return lengths
 
 
 def _looked_up(table: list[int], letters: Numbers) -> Numbers:

@@ -42,9 +42,9 @@ class NativeKernel:
                 self._calls[name, item_bytes] = call
 
     def histogram(self, against: Words) -> list[int]:
-        against, found = _align_words(against), np.empty(256, dtype=np.uint32)
-        self._calls["histogram", against.itemsize](_at(against), against.size, _at(found))
-        return found.tolist()
+        against, counts = _align_words(against), np.empty(256, dtype=np.uint32)
+        self._calls["histogram", against.itemsize](_at(against), against.size, _at(counts))
+        return counts.tolist()
 
     def divide(self, words: Words, against: Words, classes: ChunkClasses, out: Words) -> None:
         self._move("divide", _align_words(words), against, classes, out)
@@ -53,9 +53,9 @@ class NativeKernel:
         self._move("restore", zigzag, against, classes, out)
 
     def tally(self, zigzag: Words) -> ClassTally:
-        found = np.empty(4, dtype=np.uint64)
-        self._calls["tally", zigzag.itemsize](_at(zigzag), zigzag.size, _at(found))
-        return ClassTally(*(int(number) for number in found))
+        counts = np.empty(4, dtype=np.uint64)
+        self._calls["tally", zigzag.itemsize](_at(zigzag), zigzag.size, _at(counts))
+        return ClassTally(*(int(number) for number in counts))
 
     def pack(self, zigzag: Words, width: int, out: Octets, escapes: Words) -> int:
         call = self._calls["pack", zigzag.itemsize]

@@ -22,12 +22,12 @@ class NumPyKernel:
     name = "numpy"
 
     def histogram(self, against: Words) -> list[int]:
-        found = _magnitudes(against)
-        even = found.size // 2 * 2
+        magnitudes = _magnitudes(against)
+        even = magnitudes.size // 2 * 2
         # Two at once: counting widens every number first, which is most of the work.
-        pairs = np.bincount(found[:even].view("<u2"), minlength=1 << 16).reshape(256, 256)
+        pairs = np.bincount(magnitudes[:even].view("<u2"), minlength=1 << 16).reshape(256, 256)
         counts = pairs.sum(axis=0) + pairs.sum(axis=1)
-        counts[found[even:]] += 1
+        counts[magnitudes[even:]] += 1
         return [int(count) for count in counts]
 
     def divide(self, words: Words, against: Words, classes: ChunkClasses, out: Words) -> None:

@@ -15,10 +15,10 @@ _Result = TypeVar("_Result")
 def cores() -> int:
     """Give how many threads are worth starting here: a worker for each core that is ours."""
     try:
-        found = len(os.sched_getaffinity(0))
+        count = len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS
-        found = os.cpu_count() or 1
-    return min(found, MOST_WORKERS)
+        count = os.cpu_count() or 1
+    return min(count, MOST_WORKERS)
 
 
 class OrderedPool:

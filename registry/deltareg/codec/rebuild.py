@@ -57,10 +57,10 @@ class PieceRebuilder:
             IntegrityFailure: A chunk is damaged, or the piece ends before `end`.
             Unavailable: A tensor of the base is needed and not at hand.
         """
-        read = self.reader(piece)
+        read_range = self.reader(piece)
         step = CHUNK_ELEMENTS * ITEM_BYTES[piece.dtype]
         for start in range(begin, end, step):
-            yield read(start, min(start + step, end))
+            yield read_range(start, min(start + step, end))
 
     def reader(self, piece: Piece) -> ReadRange:
         """Give what reads any bytes of a piece, as `part` does; it keeps one chunk.
@@ -70,10 +70,10 @@ class PieceRebuilder:
             Unavailable: A tensor of the base is needed and not at hand.
         """
         self._request(piece)
-        read = self._read(piece.digest, piece.dtype)
-        if read is None:
+        read_range = self._read(piece.digest, piece.dtype)
+        if read_range is None:
             raise IntegrityFailure(f"the storage map has no place for {piece.digest}")
-        return read
+        return read_range
 
     def fetch_encoded(self, chunk: Chunk) -> bytes | memoryview:
         """Give a chunk as it is stored."""
@@ -92,11 +92,11 @@ class PieceRebuilder:
         at_hand = self._references.get(digest)
         if at_hand is not None:
             return at_hand
-        stored = self._storage.find(digest)
-        if stored is None:
+        below_piece = self._storage.find(digest)
+        if below_piece is None:
             raise Unavailable(f"the base tensor {digest.short} is needed and not at hand")
-        below = self._read(stored.reference, dtype)
-        return _StoredRange(stored.chunks, self._fetch, below, ITEM_BYTES[dtype])
+        below = self._read(below_piece.reference, dtype)
+        return _StoredRange(below_piece.chunks, self._fetch, below, ITEM_BYTES[dtype])
 
 
 class _StoredRange:
@@ -123,8 +123,8 @@ class _StoredRange:
         return parts[0] if len(parts) == 1 else memoryview(b"".join(parts))
 
     def _decode_chunk(self, number: int) -> memoryview:
-        kept, data = self._last
-        if kept == number:
+        cached, data = self._last
+        if cached == number:
             return data
         chunk = self._chunks[number]
         begin, end = self._begins[number], self._begins[number + 1]

@@ -44,17 +44,17 @@ def recognise(
     Raises:
         Refused: `unknown_kind` when none claims it, `kind_mismatch` when two do equally.
     """
-    asked = all_kinds().values() if kinds is None else kinds
-    claims = [(kind, match) for kind in asked if (match := kind.recognise(files, base))]
+    candidates = all_kinds().values() if kinds is None else kinds
+    claims = [(kind, match) for kind in candidates if (match := kind.recognise(files, base))]
     if not claims:
-        names = ", ".join(sorted({kind.name for kind in asked}))
+        names = ", ".join(sorted({kind.name for kind in candidates}))
         message = f"this looks like {describe(files)}; the kinds known here are {names}"
         raise Refused([Problem("unknown_kind", message, fix=fix_of_unknown(files))])
     best = max(match.strength for _, match in claims)
     strongest = [(kind, match) for kind, match in claims if match.strength == best]
     if len(strongest) > 1:
-        told = " and ".join(f"{match.kind} ({match.evidence})" for _, match in strongest)
-        message = f"the files are as much of one kind as of another: {told}"
+        detail = " and ".join(f"{match.kind} ({match.evidence})" for _, match in strongest)
+        message = f"the files are as much of one kind as of another: {detail}"
         raise Refused([Problem("kind_mismatch", message, fix="push one delta at a time")])
     return strongest[0]
 
@@ -81,10 +81,10 @@ def account(delta: DeltaKind, files: DeltaFiles, tensors: Tensors, base: BaseVie
     problems += _narrow(effects, tensors)
     hits = {_hit(effect) for effect in effects if not isinstance(effect, (Addition, BaseCopy))}
     if not hits and all(problem.code != "no_tensor_applied" for problem in problems):
-        told = "no tensor changes anything in the base"
-        problems.append(Problem("no_tensor_applied", told, fix="check the base and the names"))
-    found = network_class_of(effects, files, base)
-    return Account([*effects, *loosen_ties(effects, base)], roles, problems, len(hits), delta, found)
+        message = "no tensor changes anything in the base"
+        problems.append(Problem("no_tensor_applied", message, fix="check the base and the names"))
+    network_class = network_class_of(effects, files, base)
+    return Account([*effects, *loosen_ties(effects, base)], roles, problems, len(hits), delta, network_class)
 
 
 def _find_duplicates(files: DeltaFiles) -> list[Problem]:
@@ -96,11 +96,11 @@ def _find_duplicates(files: DeltaFiles) -> list[Problem]:
     for header in files.headers.values():
         for name, info in header.tensors.items():
             looks[name].add((info.dtype, info.shape))
-    told = "two files hold tensors of this name, of different types or shapes"
+    message = "two files hold tensors of this name, of different types or shapes"
     return [
-        Problem("unexpected_tensors", told, tensor=name, fix="keep one of them")
-        for name, found in looks.items()
-        if len(found) > 1
+        Problem("unexpected_tensors", message, tensor=name, fix="keep one of them")
+        for name, infos in looks.items()
+        if len(infos) > 1
     ]
 
 
@@ -111,13 +111,13 @@ def _ledger(effects: Sequence[Effect], names: frozenset[str]) -> tuple[Mapping[s
     for effect in effects:
         for name, role in effect.consumes.items():
             if name in roles:
-                told = f"two effects use it: on {roles[name][1]} and on {_hit(effect)}"
-                problems.append(Problem("unexpected_tensors", told, tensor=name))
+                message = f"two effects use it: on {roles[name][1]} and on {_hit(effect)}"
+                problems.append(Problem("unexpected_tensors", message, tensor=name))
             roles[name] = (role, _hit(effect))
     left = sorted(names - roles.keys())
     if left and not roles:
-        told = f"none of the {len(left)} tensors has anything to do with the base"
-        problems.append(Problem("no_tensor_applied", told, tensor=left[0]))
+        message = f"none of the {len(left)} tensors has anything to do with the base"
+        problems.append(Problem("no_tensor_applied", message, tensor=left[0]))
     else:
         problems += [Problem("unexpected_tensors", "nothing uses it", tensor=name, fix="take it out") for name in left]
     invented = sorted(roles.keys() - names)
@@ -139,8 +139,8 @@ def _problems_of(effect: Effect, base: BaseView) -> list[Problem]:
         case WeightUpdate():
             return _update_problems(effect, name, base)
         case Addition() if effect.target in base.tensors:
-            told = f"it would overwrite {effect.target} of the base"
-            return [Problem("undeclared_base_override", told, tensor=name)]
+            message = f"it would overwrite {effect.target} of the base"
+            return [Problem("undeclared_base_override", message, tensor=name)]
         case BaseCopy():
             return _copy_problems(effect, name, base)
         case _:
@@ -154,9 +154,9 @@ def _narrow(effects: Sequence[Effect], tensors: Tensors) -> list[Problem]:
     """
     computed = (e for e in effects if not isinstance(e, WeightUpdate) or not e.update.replaces)
     names = (name for e in computed if not isinstance(e, (Addition, BaseCopy)) for name in e.consumes)
-    told = "eight bits hold a digit of what was trained, and no library gets the rest back"
+    message = "eight bits hold a digit of what was trained, and no library gets the rest back"
     return [
-        Problem("shape", f"{tensors[name].dtype}: {told}", tensor=name, fix="save it in BF16 or F16")
+        Problem("shape", f"{tensors[name].dtype}: {message}", tensor=name, fix="save it in BF16 or F16")
         for name in names
         if name in tensors and tensors[name].dtype.startswith("F8")
     ]
@@ -165,8 +165,8 @@ def _narrow(effects: Sequence[Effect], tensors: Tensors) -> list[Problem]:
 def _update_problems(effect: WeightUpdate, name: str, base: BaseView) -> list[Problem]:
     record = base.tensors.get(effect.source)
     if record is None:
-        told = f"the base has no {effect.source}"
-        return [Problem("no_tensor_applied", told, tensor=name)]
+        message = f"the base has no {effect.source}"
+        return [Problem("no_tensor_applied", message, tensor=name)]
     if not effect.update.replaces and record.dtype not in FLOAT_DTYPES:
         return [
             Problem(
@@ -180,8 +180,8 @@ def _update_problems(effect: WeightUpdate, name: str, base: BaseView) -> list[Pr
     grows = len(shape) > 0 and shape[1:] == record.shape[1:] and shape[0] >= record.shape[0]
     is_head = base.names.is_head(base.names.canonical(effect.target))
     if shape != record.shape and not grows and not (effect.update.replaces and is_head):
-        told = f"{list(shape)} does not grow {effect.target} {list(record.shape)} by rows"
-        return [Problem("shape", told, tensor=name)]
+        message = f"{list(shape)} does not grow {effect.target} {list(record.shape)} by rows"
+        return [Problem("shape", message, tensor=name)]
     why = misfit(effect.update, shape)
     fix = "check the base, and how the delta was saved"
     return [Problem("shape", f"{effect.target}: {why}", tensor=name, fix=fix)] if why else []
@@ -195,5 +195,5 @@ def _copy_problems(effect: BaseCopy, name: str, base: BaseView) -> list[Problem]
     own = effect.tensor.shape
     if own[1:] == record.shape[1:] and (not rows or rows[0] <= min(own[0], record.shape[0])):
         return []
-    told = f"{list(own)} is no copy of {effect.target} {list(record.shape)}"
-    return [Problem("shape", told, tensor=name)]
+    message = f"{list(own)} is no copy of {effect.target} {list(record.shape)}"
+    return [Problem("shape", message, tensor=name)]

@@ -94,18 +94,18 @@ def build_base_manifest(
 
 def components_of(manifest: Manifest) -> dict[str, str]:
     """Give the text of every component's `config.json`; nothing where a base is no pipeline."""
-    found = manifest.config.get(COMPONENTS)
-    return {part: str(text) for part, text in found.items()} if is_object(found) else {}
+    texts = manifest.config.get(COMPONENTS)
+    return {part: str(text) for part, text in texts.items()} if is_object(texts) else {}
 
 
 def _refuse_twice(manifest: Manifest) -> None:
-    seen: dict[str, str] = {}
+    holders: dict[str, str] = {}
     for tensor in manifest.tensors:
         name = manifest.base_name(tensor.file, tensor.name)
-        if name in seen:
-            both = f"{seen[name]} and {tensor.file} both hold it"
+        if name in holders:
+            both = f"{holders[name]} and {tensor.file} both hold it"
             raise Refused([Problem("ambiguous", both, tensor=name, fix="keep one of them")])
-        seen[name] = tensor.file
+        holders[name] = tensor.file
 
 
 def base_view(manifest: Manifest) -> BaseView:
@@ -152,8 +152,8 @@ def base_identity(manifest: Manifest) -> BaseIdentity:
 
 
 def _model_type(config_text: str) -> str:
-    found = strict_json_object(config_text.encode()).get("model_type", "")
-    return found if isinstance(found, str) else ""
+    model_type = strict_json_object(config_text.encode()).get("model_type", "")
+    return model_type if isinstance(model_type, str) else ""
 
 
 def _floats_as_text(value: object) -> object:

@@ -66,8 +66,8 @@ def differences(
         tensors: All tensors of both, by name.
         base: The base's tensors; None where they are not at hand.
     """
-    found = [*weight_differences(a, b, base), *tensor_differences(a, b, tensors)]
-    return sorted(found, key=lambda one: (-(one.relative_norm or 0.0), one.module))
+    unordered = [*weight_differences(a, b, base), *tensor_differences(a, b, tensors)]
+    return sorted(unordered, key=lambda one: (-(one.relative_norm or 0.0), one.module))
 
 
 def are_apart(found: Sequence[WeightDifference]) -> bool:
@@ -115,8 +115,8 @@ def tensor_differences(
     """
     one, two = (_not_on_weights(e, t) for e, t in zip((a, b), tensors, strict=True))
     for name in sorted(one.keys() | two.keys()):
-        given = [tensor for tensor in (one.get(name), two.get(name)) if tensor is not None]
-        if all(tensor.dtype in FLOAT_DTYPES for tensor in given):
+        sides = [tensor for tensor in (one.get(name), two.get(name)) if tensor is not None]
+        if all(tensor.dtype in FLOAT_DTYPES for tensor in sides):
             yield _measure_difference(name, _tensor_rows(one.get(name)), _tensor_rows(two.get(name)))
 
 
@@ -125,13 +125,13 @@ def _on_weights(effects: Sequence[Effect]) -> list[Effect]:
 
 
 def _not_on_weights(effects: Sequence[Effect], tensors: Tensors) -> dict[str, Tensor]:
-    found: dict[str, Tensor] = {}
+    acting: dict[str, Tensor] = {}
     for effect in effects:
         if isinstance(effect, Addition):
-            found[effect.target] = effect.tensor
+            acting[effect.target] = effect.tensor
         elif isinstance(effect, (ActivationHook, PrefixInsert)):
-            found |= {name: tensors[name] for name in effect.consumes}
-    return found
+            acting |= {name: tensors[name] for name in effect.consumes}
+    return acting
 
 
 def _tensor_rows(tensor: Tensor | None) -> Iterator[F64]:
@@ -143,16 +143,16 @@ def _tensor_rows(tensor: Tensor | None) -> Iterator[F64]:
 
 
 def _by_target(effects: Sequence[Effect]) -> dict[str, list[Update]]:
-    found: dict[str, list[Update]] = {}
+    updates: dict[str, list[Update]] = {}
     for effect in effects:
         if isinstance(effect, WeightUpdate):
-            found.setdefault(effect.target, []).append(effect.update)
-    return found
+            updates.setdefault(effect.target, []).append(effect.update)
+    return updates
 
 
 def _are_alike(changes: Sequence[LowRankChange | None]) -> bool:
-    given = [change for change in changes if change is not None]
-    return len({c.shape for c in given}) == 1
+    present = [change for change in changes if change is not None]
+    return len({c.shape for c in present}) == 1
 
 
 def _rank(change: LowRankChange | None) -> int | None:
@@ -240,9 +240,9 @@ def _changes(target: str, side: FoldedBase) -> Iterator[F64]:
     for rows in side.blocks(target):
         height = rows.shape[0] if rows.ndim else 1
         for at in range(0, height, _SLICE_ROWS):
-            told = rows[at : at + _SLICE_ROWS] if rows.ndim else rows
+            block = rows[at : at + _SLICE_ROWS] if rows.ndim else rows
             own = side.base_rows(target, start + at, min(start + at + _SLICE_ROWS, start + height))
-            yield told.astype(np.float64) - own
+            yield block.astype(np.float64) - own
         start += height
 
 
@@ -253,9 +253,9 @@ def _pad_to_match(one: F64, two: F64) -> tuple[F64, F64]:
 
 
 def _into(shape: tuple[int, ...], values: F64) -> F64:
-    found = np.zeros(shape)
-    found[tuple(slice(n) for n in values.shape)] = values
-    return found
+    padded = np.zeros(shape)
+    padded[tuple(slice(n) for n in values.shape)] = values
+    return padded
 
 
 def _ratio(value: float, by: float, other: float) -> float:

@@ -58,11 +58,11 @@ def assess(files: DeltaFiles, tensors: Tensors, base: BaseView, *, kind: str = "
     wrapped = wrapped_names(files.names, base.tensors)
     if wrapped:
         raise Refused(wrapped)
-    found, match = recognise(files, base)
+    reader, match = recognise(files, base)
     if kind not in {"auto", match.kind}:
         message = f"the files are of kind {match.kind} ({match.evidence}), not {kind}"
         raise Refused([Problem("kind_mismatch", message, fix="leave --kind out")])
-    parsed = found.parse(files, base)
+    parsed = reader.parse(files, base)
     return Assessment(match, parsed, account(parsed, files, tensors, base))
 
 
@@ -112,9 +112,9 @@ def build_delta_manifest(
 
 def _check_copies(digests: Mapping[tuple[str, str], Digest]) -> None:
     """Refuse two tensors of one name, unless one is a copy of the other."""
-    found: dict[str, tuple[str, Digest]] = {}
+    first_seen: dict[str, tuple[str, Digest]] = {}
     for (path, name), digest in sorted(digests.items()):
-        first, own = found.setdefault(name, (path, digest))
+        first, own = first_seen.setdefault(name, (path, digest))
         if own != digest:
-            told = f"{first} and {path} hold it, and they differ"
-            raise Refused([Problem("ambiguous", told, tensor=name, fix="keep one of them")])
+            message = f"{first} and {path} hold it, and they differ"
+            raise Refused([Problem("ambiguous", message, tensor=name, fix="keep one of them")])

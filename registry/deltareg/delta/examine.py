@@ -75,15 +75,15 @@ def _is_finite(tensor: Tensor) -> bool:
 
 
 def _non_finite(tensor: Tensor) -> Problem:
-    told = f"it holds NaN or infinity ({tensor.dtype} {list(tensor.shape)})"
+    message = f"it holds NaN or infinity ({tensor.dtype} {list(tensor.shape)})"
     fix = "the training run diverged: push a checkpoint from before it did"
-    return Problem("non_finite", told, tensor=tensor.name, fix=fix)
+    return Problem("non_finite", message, tensor=tensor.name, fix=fix)
 
 
 def _faults(account: Account) -> list[Problem]:
     updates = (effect.update for effect in account.effects if isinstance(effect, WeightUpdate))
-    found = (update.fault(_OPS) for update in updates if isinstance(update, Examined))
-    return [problem for problem in found if problem is not None]
+    problems = (update.fault(_OPS) for update in updates if isinstance(update, Examined))
+    return [problem for problem in problems if problem is not None]
 
 
 def _unequal_copies(account: Account, tensors: Tensors) -> list[Problem]:
@@ -94,8 +94,8 @@ def _unequal_copies(account: Account, tensors: Tensors) -> list[Problem]:
         for name in names[1:]:
             first, other = tensors[names[0]], tensors[name]
             if first.shape != other.shape or not _equal(other, first, None):
-                told = f"it is not equal to {names[0]}, and both say what the weight becomes"
-                problems.append(Problem("ambiguous", told, tensor=name, fix="keep one of them"))
+                message = f"it is not equal to {names[0]}, and both say what the weight becomes"
+                problems.append(Problem("ambiguous", message, tensor=name, fix="keep one of them"))
     return problems
 
 
@@ -104,8 +104,8 @@ def _repetitions(account: Account) -> list[list[str]]:
     roles = {name: role for name, (role, _) in account.roles.items()}
     shared = {role.removesuffix(AGAIN) for role in roles.values() if role.endswith(AGAIN)}
     return [
-        [name for name, role in roles.items() if role.removesuffix(AGAIN) == wanted]
-        for wanted in sorted(shared | SHARED_ROLES)
+        [name for name, role in roles.items() if role.removesuffix(AGAIN) == role_name]
+        for role_name in sorted(shared | SHARED_ROLES)
     ]
 
 
@@ -113,20 +113,20 @@ def _base_problems(copy: BaseCopy, base: Tensors) -> list[Problem]:
     own = base[copy.target]
     if _equal(copy.tensor, own, copy.rows):
         return []
-    told = (
+    message = (
         f"it should be a copy of {copy.target} of the base, and it is not: the delta was made for"
         " another base, or it changes a weight that its config does not declare"
     )
     fix = "push it with the base that it was trained on"
-    return [Problem("base_mismatch", told, tensor=copy.tensor.name, fix=fix)]
+    return [Problem("base_mismatch", message, tensor=copy.tensor.name, fix=fix)]
 
 
 def _equal(copy: Tensor, own: Tensor, rows: int | None) -> bool:
     """Whether rows of a copy are those of a tensor, once that is rounded to the copy's dtype."""
     for start, stop in row_blocks(copy, rows):
         if copy.dtype == own.dtype:
-            told, kept = (np.frombuffer(t.read(start, stop), np.uint8) for t in (copy, own))
-            if not np.array_equal(told, kept):
+            copied, expected = (np.frombuffer(t.read(start, stop), np.uint8) for t in (copy, own))
+            if not np.array_equal(copied, expected):
                 return False
         elif {copy.dtype, own.dtype} <= FLOAT_DTYPES:
             rounded = from_f32(_values(own, start, stop), copy.dtype)
@@ -139,15 +139,15 @@ def _equal(copy: Tensor, own: Tensor, rows: int | None) -> bool:
 
 def _convention_problems(account: Account, base: Tensors) -> list[Problem]:
     """Hold the convention against sizes: read rightly, the change is the smaller one."""
-    told = None if account.delta is None else account.delta.config().get("convention")
-    if told not in {"additive", "absolute"}:
+    convention = None if account.delta is None else account.delta.config().get("convention")
+    if convention not in {"additive", "absolute"}:
         return []
     as_values, as_difference, own = _sizes(account, base)
     if own == 0:
         return []
-    if told == "additive" and as_difference > _PLAINLY * as_values:
+    if convention == "additive" and as_difference > _PLAINLY * as_values:
         return [needed_problem("the tensors are meant as differences, and look like new values")]
-    if told == "absolute" and as_values > _PLAINLY * as_difference:
+    if convention == "absolute" and as_values > _PLAINLY * as_difference:
         return [needed_problem("the tensors are meant as new values, and look like differences")]
     return []
 
@@ -188,8 +188,8 @@ def _changes(update: Update, own: Tensor) -> tuple[F32, F32, F32] | None:
     if not is_alike or tensor.dtype not in FLOAT_DTYPES:
         return None
     rows = min(_SAMPLED_ROWS, tensor.shape[0], own.shape[0])
-    told, before = _values(tensor, 0, rows), _values(own, 0, rows)
-    return told - before, told, before
+    own_rows, before = _values(tensor, 0, rows), _values(own, 0, rows)
+    return own_rows - before, own_rows, before
 
 
 def _square(values: F32) -> float:

@@ -107,8 +107,8 @@ class FoldedBase:
 
     def dtype(self, target: str) -> str:
         """Give the dtype of the result: the base's, unless an effect says otherwise."""
-        told = [update.dtype for update in self._updates[target] if update.dtype]
-        return told[-1] if told else self.source(target).dtype
+        dtypes = [update.dtype for update in self._updates[target] if update.dtype]
+        return dtypes[-1] if dtypes else self.source(target).dtype
 
     def find_stored(self, target: str) -> Tensor | None:
         """Give the delta's tensor that the result is bit for bit; None when it is computed.
@@ -127,9 +127,9 @@ class FoldedBase:
         Args:
             target: One of `changed`.
         """
-        stored = self.find_stored(target)
-        if stored is not None:
-            yield from _raw_rows(stored)
+        replacement = self.find_stored(target)
+        if replacement is not None:
+            yield from _raw_rows(replacement)
             return
         # `map` lets go of a block before it asks for the next one; a loop would hold both.
         yield from map(partial(rounded_bytes, dtype=self.dtype(target)), self.blocks(target))

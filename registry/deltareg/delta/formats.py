@@ -19,10 +19,10 @@ def describe(files: DeltaFiles) -> str:
     """Say in words what a folder seems to hold, and by what that was seen."""
     if is_adapterhub(files):
         return f"an adapter of the adapters library ({_architecture(files)}), by its {CONFIG_FILE}"
-    named = peft_type(files)
-    if named:
-        why = reason(named)
-        return f"a peft delta of peft_type {named[:80]!r}" + (f" ({why})" if why else "")
+    declared = peft_type(files)
+    if declared:
+        why = reason(declared)
+        return f"a peft delta of peft_type {declared[:80]!r}" + (f" ({why})" if why else "")
     layout = _gguf(files) or _convertible(files)
     if layout:
         return layout
@@ -42,7 +42,7 @@ def fix_of_unknown(files: DeltaFiles) -> str:
 
 def _convertible(files: DeltaFiles) -> str:
     """Name the layout of another program that `convert` reads; empty when it is none."""
-    return next((told for told, test in _LAYOUTS.items() if any(map(test, files.names))), "")
+    return next((program for program, test in _LAYOUTS.items() if any(map(test, files.names))), "")
 
 
 def _gguf(files: DeltaFiles) -> str:

@@ -23,16 +23,18 @@ class InjectionPoint:
 
 def injection_points(effects: Iterable[Effect]) -> list[InjectionPoint]:
     """Gather the modules that effects hit, by list of layers and path, layers together."""
-    found: dict[tuple[str, str], set[int]] = {}
+    points: dict[tuple[str, str], set[int]] = {}
     for effect in effects:
         path = _module_of(effect)
         if not path:
             continue
         within, layer, module = split_path(path)
-        layers = found.setdefault((within, module), set())
+        layers = points.setdefault((within, module), set())
         if layer is not None:
             layers.add(layer)
-    return [InjectionPoint(within, module, tuple(sorted(layers))) for (within, module), layers in sorted(found.items())]
+    return [
+        InjectionPoint(within, module, tuple(sorted(layers))) for (within, module), layers in sorted(points.items())
+    ]
 
 
 def describe_points(points: Sequence[InjectionPoint]) -> list[str]:

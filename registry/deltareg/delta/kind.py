@@ -317,14 +317,14 @@ class NetworkClass:
 
     def changes(self, config: Mapping[str, object]) -> dict[str, object]:
         """Give the fields of a `config.json` that must say so, where it says something else."""
-        found: dict[str, object] = {}
+        fields: dict[str, object] = {}
         if config.get("architectures") != [self.architecture]:
-            found["architectures"] = [self.architecture]
-        known = config.get("id2label", (0, 1))  # a config without it means two
-        if self.labels and isinstance(known, Sized) and len(known) != len(self.labels):
-            found["id2label"] = {str(at): label for at, label in enumerate(self.labels)}
-            found["label2id"] = {label: at for at, label in enumerate(self.labels)}
-        return found
+            fields["architectures"] = [self.architecture]
+        labels = config.get("id2label", (0, 1))  # a config without it means two
+        if self.labels and isinstance(labels, Sized) and len(labels) != len(self.labels):
+            fields["id2label"] = {str(at): label for at, label in enumerate(self.labels)}
+            fields["label2id"] = {label: at for at, label in enumerate(self.labels)}
+        return fields
 
 
 @dataclass(frozen=True, slots=True)

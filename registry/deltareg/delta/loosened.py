@@ -24,12 +24,12 @@ def loosen_ties(effects: Sequence[Effect], base: BaseView) -> list[WeightUpdate]
     changed: dict[str, list[WeightUpdate]] = {}
     for update in updates:
         changed.setdefault(update.target, []).append(update)
-    found: list[WeightUpdate] = []
-    for twin, stored in base.names.absent_twins().items():
+    loosened: list[WeightUpdate] = []
+    for twin, shared in base.names.absent_twins().items():
         if twin in changed:
             continue
-        if stored in changed:
-            found += [replace(u, target=twin, reads=stored, consumes={}) for u in changed[stored]]
+        if shared in changed:
+            loosened += [replace(u, target=twin, reads=shared, consumes={}) for u in changed[shared]]
         else:
-            found.append(WeightUpdate(twin, IdentityUpdate(), {}, stored))
-    return found
+            loosened.append(WeightUpdate(twin, IdentityUpdate(), {}, shared))
+    return loosened

@@ -66,19 +66,19 @@ def view_as(base: BaseView, found: NetworkClass) -> BaseView:
 
 def _find_declared_class(files: DeltaFiles, base: BaseView) -> str:
     """Give the class that a config of the delta names, if transformers has it for such a base."""
-    known = facts().headed.get(base.names.model_type, frozenset())
+    classes = facts().headed.get(base.names.model_type, frozenset())
     adapter = files.documents.get("adapter_config.json", {})
     mapping = adapter.get("auto_mapping")
     task = adapter.get("task_type")
-    asked = [
+    requested = [
         files.documents.get("head_config.json", {}).get("model_class"),
         mapping.get("base_model_class") if is_object(mapping) else None,
         *_classes(files.documents.get(CONFIG, {})),
     ]
     if isinstance(task, str) and task in _ENDINGS:
-        asked += sorted(name for name in known if name.endswith(_ENDINGS[task]))
-        asked += [facts().causal_lm.get(base.names.model_type)] if task == "CAUSAL_LM" else []
-    return next((name for name in asked if isinstance(name, str) and name in known), "")
+        requested += sorted(name for name in classes if name.endswith(_ENDINGS[task]))
+        requested += [facts().causal_lm.get(base.names.model_type)] if task == "CAUSAL_LM" else []
+    return next((name for name in requested if isinstance(name, str) and name in classes), "")
 
 
 def _own_config(files: DeltaFiles, base: BaseView, sizes: Mapping[int, int]) -> Mapping[str, object] | None:
@@ -97,8 +97,8 @@ def _own_config(files: DeltaFiles, base: BaseView, sizes: Mapping[int, int]) -> 
 def _sizes(effects: Sequence[Effect], base: BaseView) -> Mapping[int, int]:
     """Give what was resized: rows that a weight has now -> rows that it has in the base."""
     resized = [e for e in effects if isinstance(e, WeightUpdate) and e.shape]
-    known = base.tensors
-    return {e.shape[0]: known[e.source].shape[0] for e in resized if e.shape and e.source in known}
+    records = base.tensors
+    return {e.shape[0]: records[e.source].shape[0] for e in resized if e.shape and e.source in records}
 
 
 def _before_growth(
@@ -120,18 +120,18 @@ def _vocabularies(config: Mapping[str, object]) -> Iterator[int]:
 def _shrunk(
     own: Mapping[str, object], base: Mapping[str, object], sizes: Mapping[int, int], tokens: int
 ) -> dict[str, object]:
-    found: dict[str, object] = {}
+    shrunk: dict[str, object] = {}
     for name, value in own.items():
-        known = base.get(name)
+        own_value = base.get(name)
         if is_object(value):
-            found[name] = _shrunk(value, known if is_object(known) else {}, sizes, tokens)
+            shrunk[name] = _shrunk(value, own_value if is_object(own_value) else {}, sizes, tokens)
         elif name == _VOCABULARY and isinstance(value, int):
-            found[name] = sizes.get(value, value)
+            shrunk[name] = sizes.get(value, value)
         elif not name.endswith(_TOKENS) or not _has_beyond(value, tokens):
-            found[name] = value
+            shrunk[name] = value
         elif name in base:
-            found[name] = known
-    return found
+            shrunk[name] = own_value
+    return shrunk
 
 
 def _has_beyond(value: object, tokens: int) -> bool:
@@ -167,7 +167,7 @@ def _labels(count: int, files: DeltaFiles) -> tuple[str, ...]:
         return ()
     numbers = files.documents.get("head_config.json", {}).get("label2id")
     if is_object(numbers):
-        named = {at: label for label, at in numbers.items() if isinstance(at, int)}
-        if sorted(named) == list(range(count)):
-            return tuple(named[at] for at in range(count))
+        labels = {at: label for label, at in numbers.items() if isinstance(at, int)}
+        if sorted(labels) == list(range(count)):
+            return tuple(labels[at] for at in range(count))
     return tuple(f"LABEL_{at}" for at in range(count))

@@ -43,18 +43,18 @@ def in_pipeline(effect: Effect, part: str) -> Effect:
 
 def parts_touched(effects: Collection[Effect], components: Collection[str]) -> set[str]:
     """Name the components that effects act on."""
-    named = {name for effect in effects for name in _names_of(effect)}
-    return {name.partition(".")[0] for name in named} & {*components}
+    names = {name for effect in effects for name in _names_of(effect)}
+    return {name.partition(".")[0] for name in names} & {*components}
 
 
 def component_texts(documents: Mapping[str, str]) -> dict[str, str]:
     """Give the text of every component's `config.json`, of the JSON files of a pipeline by path."""
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for path, text in documents.items():
         part, _, name = path.partition("/")
         if name == "config.json" and "." not in part:
-            found[part] = text
-    return found
+            texts[part] = text
+    return texts
 
 
 def _names_of(effect: Effect) -> tuple[str, ...]:

@@ -107,17 +107,17 @@ class Stacking:
         return [Problem("base_mismatch", f"the folded version: {w}", fix=_FIX) for w in wrong]
 
     def _folding(self) -> FoldedBase:
-        known = {name: _Known(record) for name, record in self.view.tensors.items()}
-        return FoldedBase(self.account.effects, known, network_class=self.account.network_class)
+        records = {name: _Known(record) for name, record in self.view.tensors.items()}
+        return FoldedBase(self.account.effects, records, network_class=self.account.network_class)
 
     def _tensors(self, folding: FoldedBase, result: Manifest) -> Iterator[str]:
-        found, own = result.records(), self._own_digests()
+        records, own = result.records(), self._own_digests()
         expected = {*self.view.tensors, *folding.changed, *folding.additions}
-        for name in sorted(expected ^ found.keys()):
+        for name in sorted(expected ^ records.keys()):
             yield f"tensor {name[:120]} is {'missing' if name in expected else 'not of it'}"
-        for name in sorted(expected & found.keys()):
+        for name in sorted(expected & records.keys()):
             dtype, shape = self._form(folding, name)
-            record, digest = found[name], self._digest(folding, name, own)
+            record, digest = records[name], self._digest(folding, name, own)
             if (record.dtype, record.shape) != (dtype, shape):
                 yield f"tensor {name[:120]} is {record.dtype} {record.shape}, not {dtype} {shape}"
             elif digest is not None and record.digest != digest:
@@ -126,8 +126,8 @@ class Stacking:
     def _form(self, folding: FoldedBase, name: str) -> tuple[str, tuple[int, ...]]:
         if name in folding.changed:
             return folding.dtype(name), folding.shape(name)
-        known = folding.additions.get(name) or self.view.tensors[name]
-        return known.dtype, known.shape
+        tensor = folding.additions.get(name) or self.view.tensors[name]
+        return tensor.dtype, tensor.shape
 
     def _own_digests(self) -> dict[_Form, Digest]:
         return {(t.name, t.dtype, t.shape): t.digest for t in self.delta.tensors}
@@ -144,20 +144,20 @@ class Stacking:
             return self.view.tensors[name].digest
         form = tensor.name, tensor.dtype, tensor.shape
         if form not in own:
-            told = f"{tensor.name} would be put in place, and the delta has no such tensor"
-            raise InvalidInput(told)
+            message = f"{tensor.name} would be put in place, and the delta has no such tensor"
+            raise InvalidInput(message)
         return own[form]
 
     def _files(self, result: Manifest) -> Iterator[str]:
-        known, own, found = (
+        expected, own, actual = (
             {file.path: file.digest for file in manifest.files if file.path in BESIDE_WEIGHTS}
             for manifest in (self.below, self.delta, result)
         )
-        known |= own
-        for path in sorted({*known, *found}):
-            if path not in known or path not in found:
-                yield f"{path} is {'missing' if path in known else 'not of it'}"
-            elif path != CONFIG_FILE and found[path] != known[path]:
+        expected |= own
+        for path in sorted({*expected, *actual}):
+            if path not in expected or path not in actual:
+                yield f"{path} is {'missing' if path in expected else 'not of it'}"
+            elif path != CONFIG_FILE and actual[path] != expected[path]:
                 yield f"{path} is neither the base's nor the delta's"
 
 

@@ -114,8 +114,8 @@ def read_front(front: str) -> dict[str, object]:
         return {}
     raw = front.encode()
     if len(raw) > MOST_FRONT_BYTES:
-        told = f"the front matter has {len(raw):,} bytes, at most {MOST_FRONT_BYTES:,} are read"
-        raise InvalidInput(told, fix=f"shorten what stands between the dashes of {CARD_FILE}")
+        message = f"the front matter has {len(raw):,} bytes, at most {MOST_FRONT_BYTES:,} are read"
+        raise InvalidInput(message, fix=f"shorten what stands between the dashes of {CARD_FILE}")
     return read_yaml(raw, what="front matter")
 
 
@@ -145,8 +145,8 @@ def _read_body(body: str) -> tuple[str, str]:
             continue
         if prose:
             break
-    told = _LINK.sub(r"\1", " ".join(prose)[: 4 * _MOST_SUMMARY]).translate(_MARKS)
-    return title, plain(told, _MOST_SUMMARY)
+    summary = _LINK.sub(r"\1", " ".join(prose)[: 4 * _MOST_SUMMARY]).translate(_MARKS)
+    return title, plain(summary, _MOST_SUMMARY)
 
 
 def _without_comments(body: str) -> str:
@@ -163,8 +163,8 @@ def _without_comments(body: str) -> str:
 
 
 def _one(fields: Mapping[str, object], key: str, problems: list[str]) -> str:
-    found = _several(fields, key, problems)
-    return ", ".join(found)[:_MOST_CHARACTERS]
+    texts = _several(fields, key, problems)
+    return ", ".join(texts)[:_MOST_CHARACTERS]
 
 
 def _several(fields: Mapping[str, object], key: str, problems: list[str]) -> tuple[str, ...]:
@@ -198,12 +198,12 @@ def _metrics(index: object, problems: list[str]) -> Iterator[CardMetric]:
     if not is_list(index):
         problems.append("model-index is a list of models with results")
         return
-    found = [metric for result in _results(index) for metric in _of_result(result)]
-    if not found:
+    metrics = [metric for result in _results(index) for metric in _of_result(result)]
+    if not metrics:
         problems.append("model-index has no metric with a name and a number")
-    if len(found) > _MOST_METRICS:
+    if len(metrics) > _MOST_METRICS:
         problems.append(f"of its metrics the first {_MOST_METRICS} count")
-    yield from found[:_MOST_METRICS]
+    yield from metrics[:_MOST_METRICS]
 
 
 def _results(index: Iterable[object]) -> Iterator[Mapping[str, object]]:
@@ -242,6 +242,6 @@ def _number(value: object) -> float | None:
 
 def plain(text: str, most: int = _MOST_CHARACTERS) -> str:
     """Give a text of others on one line, without what a terminal or a database would trip over."""
-    shown = "".join(character if character.isprintable() else " " for character in text[: 4 * most])
-    words = " ".join(shown.split())
+    printable = "".join(character if character.isprintable() else " " for character in text[: 4 * most])
+    words = " ".join(printable.split())
     return words if len(words) <= most else f"{words[: most - 1].rstrip()}…"

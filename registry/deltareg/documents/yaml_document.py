@@ -32,15 +32,15 @@ class _StrictLoader(yaml.SafeLoader):
 
 
 def _mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict[object, object]:
-    found: dict[object, object] = {}
+    mapping: dict[object, object] = {}
     for key_node, value_node in node.value:
         key = loader.construct_object(key_node, deep=True)
         if not isinstance(key, str):
             raise yaml.MarkedYAMLError(None, None, f"the key {key!r} is no text: put it in quotes", key_node.start_mark)
-        if key in found:
+        if key in mapping:
             raise yaml.MarkedYAMLError(None, None, f"{key!r} is given twice", key_node.start_mark)
-        found[key] = loader.construct_object(value_node, deep=True)
-    return found
+        mapping[key] = loader.construct_object(value_node, deep=True)
+    return mapping
 
 
 def _text(loader: _StrictLoader, node: yaml.ScalarNode) -> str:
@@ -108,8 +108,8 @@ def write_yaml(value: object, *, is_ascii: bool = False) -> str:
         value: The value.
         is_ascii: Whether to escape what is beyond ASCII, for a terminal that it could deceive.
     """
-    told: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=not is_ascii, width=100)
-    return told.removesuffix("...\n")
+    text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=not is_ascii, width=100)
+    return text.removesuffix("...\n")
 
 
 def _depth(value: object) -> int:

@@ -76,14 +76,14 @@ def _curve(start: Point, end: Point) -> str:
 def _points(pair: tuple[str, str], layout: GraphLayout) -> Sequence[Point]:
     start, end = (layout.places[key] for key in pair)
     is_back = start[0] > end[0]
-    found: list[Point] = []
+    points: list[Point] = []
     for n, place in enumerate([start, *layout.bends[pair], end]):
         x, y = _corner(place)
         sides = (x + _WIDTH, x) if is_back else (x, x + _WIDTH)
         middle = y + _HEIGHT / 2
         passed = [(side, middle) for side in sides]
-        found += passed[1:] if n == 0 else passed
-    return found[:-1]
+        points += passed[1:] if n == 0 else passed
+    return points[:-1]
 
 
 def _tip(pair: tuple[str, str], layout: GraphLayout) -> str:

@@ -40,8 +40,8 @@ def _dot(text: str) -> str:
 
 def _mermaid(text: str) -> str:
     """Write a name as Mermaid reads it: `#` begins its own escapes, and `<` would be markup."""
-    kept = clean(text).replace("#", "#35;").replace('"', "#quot;")
-    return kept.replace("<", "#lt;").replace(">", "#gt;")
+    escaped = clean(text).replace("#", "#35;").replace('"', "#quot;")
+    return escaped.replace("<", "#lt;").replace(">", "#gt;")
 
 
 def _whole(node: Node) -> str:

@@ -38,8 +38,8 @@ def lay_out(keys: Sequence[str], arrows: Iterable[_Pair]) -> GraphLayout:
         keys: The nodes; those that come first are on top where nothing speaks against it.
         arrows: Pairs of nodes; one from a node to itself takes no place.
     """
-    wanted = list(dict.fromkeys(pair for pair in arrows if pair[0] != pair[1]))
-    turned = _break_cycles(keys, wanted)
+    pairs = list(dict.fromkeys(pair for pair in arrows if pair[0] != pair[1]))
+    turned = _break_cycles(keys, pairs)
     level = _levels(keys, turned.values())
     rows: list[list[str]] = [[] for _ in range(max(level.values(), default=-1) + 1)]
     for key in keys:
@@ -109,10 +109,10 @@ def _levels(keys: Sequence[str], arrows: Iterable[_Pair]) -> dict[str, int]:
 
 def _chain(pair: _Pair, between: range, rows: list[list[str]]) -> list[str]:
     """Make a bend in every layer that an arrow passes."""
-    found = [f"\0{pair[0]}\0{pair[1]}\0{n}" for n in between]
-    for n, bend in zip(between, found, strict=True):
+    bends = [f"\0{pair[0]}\0{pair[1]}\0{n}" for n in between]
+    for n, bend in zip(between, bends, strict=True):
         rows[n].append(bend)
-    return found
+    return bends
 
 
 def _order(rows: list[list[str]], before: Mapping[str, list[str]], after: Mapping[str, list[str]]) -> None:
@@ -137,8 +137,8 @@ def _heights(
     for sweep in range(_SWEEPS):
         neighbours, order = (before, rows) if sweep % 2 == 0 else (after, rows[::-1])
         for row in order:
-            wanted = [_middle(neighbours.get(key, ()), height, height[key]) for key in row]
-            height.update(zip(row, _apart(wanted), strict=True))
+            heights = [_middle(neighbours.get(key, ()), height, height[key]) for key in row]
+            height.update(zip(row, _apart(heights), strict=True))
     least = min(height.values(), default=0.0)
     return {key: value - least for key, value in height.items()}
 

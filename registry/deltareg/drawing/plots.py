@@ -184,8 +184,8 @@ def scale_of(values: Sequence[float], threshold: float | None) -> tuple[float, f
     It begins at zero where the values reach far down to it anyway; else it is no finer than a fifth
     of the largest value, unless a mark that is near asks for more.
     """
-    shown = [*values, *([] if threshold is None else [threshold])]
-    low, high = min(shown), max(shown)
+    drawn = [*values, *([] if threshold is None else [threshold])]
+    low, high = min(drawn), max(drawn)
     size = max(abs(low), abs(high)) or 1.0
     if low >= 0 and high - low > _COARSE * size:
         return 0.0, high

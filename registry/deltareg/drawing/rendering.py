@@ -39,7 +39,7 @@ def render(template: str, *, room: str = _OWN, **values: object) -> Markup:
 
 @cache
 def _environment(room: str) -> Environment:
-    made = Environment(
+    environment = Environment(
         loader=ChoiceLoader([PackageLoader(name) for name in dict.fromkeys((room, _OWN))]),
         autoescape=True,
         auto_reload=False,  # looks at a file for each include; what is installed stays as it is
@@ -49,9 +49,9 @@ def _environment(room: str) -> Environment:
         lstrip_blocks=True,
     )
     for name in _LETS_THROUGH:
-        del made.filters[name]
-    made.filters |= _filters()
-    return made
+        del environment.filters[name]
+    environment.filters |= _filters()
+    return environment
 
 
 @cache
@@ -61,10 +61,10 @@ def _style() -> Markup:
 
 def _filters() -> dict[str, Callable[..., object]]:
     words = (clean, cut, number, seconds, short, size, tone)
-    made: dict[str, Callable[..., object]] = {one.__name__: one for one in words}
-    made |= {"breaks": _breaks, "lines": _lines, "options": _options, "place": _place, "places": _places}
-    made["prose"] = _prose
-    return made
+    filters: dict[str, Callable[..., object]] = {one.__name__: one for one in words}
+    filters |= {"breaks": _breaks, "lines": _lines, "options": _options, "place": _place, "places": _places}
+    filters["prose"] = _prose
+    return filters
 
 
 def _finalize_value(value: object) -> object:
@@ -87,8 +87,8 @@ def _breaks(text: str, behind: str) -> Markup:
 def _options(line: str) -> Markup:
     """Keep a narrow screen from breaking the options of a command line, which begin with signs."""
     parts = cut(clean(line), MOST).split(" ")
-    held = [Markup("<span>{}</span>").format(one) if one.startswith("-") else escape(one) for one in parts]
-    return Markup(" ").join(held)
+    pieces = [Markup("<span>{}</span>").format(one) if one.startswith("-") else escape(one) for one in parts]
+    return Markup(" ").join(pieces)
 
 
 def _lines(text: str) -> Markup:

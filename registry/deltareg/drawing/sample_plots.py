@@ -20,8 +20,8 @@ def draw_ranked_bars(values: Sequence[tuple[str, float]], *, label: str) -> str:
     right = width - 12
     order = sorted(values, key=lambda pair: -pair[1])
     count = min(len(order), _MOST_BARS)
-    shown = [(n := i * len(order) // count, *order[n]) for i in range(count)]
-    ticks = round_ticks(max((value for _, _, value in shown), default=0.0))
+    bars = [(n := i * len(order) // count, *order[n]) for i in range(count)]
+    ticks = round_ticks(max((value for _, _, value in bars), default=0.0))
     high = ticks[-1] or 1.0
     step = min(48.0, (right - left) / max(1, count))
 
@@ -29,7 +29,7 @@ def draw_ranked_bars(values: Sequence[tuple[str, float]], *, label: str) -> str:
         return bottom - (bottom - top) * (value / high)
 
     marks = axis(ticks, left=left, right=right, heights=[at_y(tick) for tick in ticks])
-    for i, (rank, name, value) in enumerate(shown):
+    for i, (rank, name, value) in enumerate(bars):
         x, y = left + (i + _GAP / 2) * step, min(at_y(value), bottom - 1)
         title = f"{rank + 1} of {len(order)}: {name}, {value:.4g}"
         wide = step * (1 - _GAP)

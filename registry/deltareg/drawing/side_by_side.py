@@ -16,12 +16,12 @@ Piece = tuple[str, str]  # the side whose mark it has, or nothing, and its text
 
 def mark_differences(a: str, b: str) -> tuple[list[Piece], list[Piece]]:
     """Give both texts, the words that the other has not marked; equal ones have no mark."""
-    ours, theirs = (_words(text) for text in (a, b))
-    told: tuple[list[Piece], list[Piece]] = ([], [])
-    for change, i, j, k, end in _changes(ours, theirs):
-        for side, words, style in zip(told, (ours[i:j], theirs[k:end]), "ab", strict=True):
+    own_words, other_words = (_words(text) for text in (a, b))
+    marked: tuple[list[Piece], list[Piece]] = ([], [])
+    for change, i, j, k, end in _changes(own_words, other_words):
+        for side, words, style in zip(marked, (own_words[i:j], other_words[k:end]), "ab", strict=True):
             side.extend(_pieces("".join(words), style if change != "equal" else ""))
-    return told
+    return marked
 
 
 def plain(text: str) -> list[Piece]:
@@ -30,8 +30,8 @@ def plain(text: str) -> list[Piece]:
 
 
 def _words(text: str) -> list[str]:
-    shown = clean_lines(text.replace("\r\n", "\n"))
-    short = _BLANK.sub(lambda run: f"⏎×{len(run[0])}\n", shown)  # noqa: RUF001  # so many times
+    cleaned = clean_lines(text.replace("\r\n", "\n"))
+    short = _BLANK.sub(lambda run: f"⏎×{len(run[0])}\n", cleaned)  # noqa: RUF001  # so many times
     cut = short if len(short) <= MOST_CHARS else f"{short[: MOST_CHARS - 1]}…"
     return _WORD.findall(cut)
 
@@ -42,8 +42,8 @@ def _changes(a: Sequence[str], b: Sequence[str]) -> list[tuple[str, int, int, in
     head = [("equal", 0, same, 0, same)]
     if max(len(a), len(b)) - same > _MOST_WORDS:
         return [*head, ("replace", same, len(a), same, len(b))]
-    found = SequenceMatcher(None, a[same:], b[same:]).get_opcodes()
-    return head + [(tag, i + same, j + same, k + same, end + same) for tag, i, j, k, end in found]
+    operations = SequenceMatcher(None, a[same:], b[same:]).get_opcodes()
+    return head + [(tag, i + same, j + same, k + same, end + same) for tag, i, j, k, end in operations]
 
 
 def _pieces(text: str, style: str) -> list[Piece]:

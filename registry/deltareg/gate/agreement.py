@@ -45,8 +45,8 @@ def disagreement(
         if may_not_apply and any(fact and fact.outcome == "n/a" for fact in (first, second)):
             continue
         if first is None or second is None or first.outcome != second.outcome:
-            told = [fact.outcome if fact else "nothing" for fact in (first, second)]
-            return f"{name} is {told[0]} for one and {told[1]} for the other"
+            outcomes = [fact.outcome if fact else "nothing" for fact in (first, second)]
+            return f"{name} is {outcomes[0]} for one and {outcomes[1]} for the other"
         if not _are_near(first, second, tolerance):
             return f"{name} is {first.value} for one and {second.value} for the other"
     return ""

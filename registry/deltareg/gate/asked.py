@@ -45,11 +45,11 @@ def judge_with_floors(
 
 
 def _index_met(rulings: Sequence[Ruling]) -> dict[_Key, bool]:
-    found: dict[_Key, bool] = {}
+    is_met: dict[_Key, bool] = {}
     for ruling in rulings:
         key = (ruling.rule, ruling.suite)
-        found[key] = found.get(key, True) and ruling.is_met
-    return found
+        is_met[key] = is_met.get(key, True) and ruling.is_met
+    return is_met
 
 
 def _askers(
@@ -63,8 +63,8 @@ def _askers(
         return []  # the channel asks for it itself
     needed = [
         floor
-        for floor, met in zip(floors, without, strict=True)
-        if met.get(key, True) and (key not in met or not ruling.is_met)
+        for floor, met_without in zip(floors, without, strict=True)
+        if met_without.get(key, True) and (key not in met_without or not ruling.is_met)
     ]
     return needed or list(floors)
 

@@ -152,9 +152,9 @@ def bisect(numbers: Sequence[int], judge: Callable[[int], Mark]) -> BisectionBou
     if len(numbers) < 2:
         raise InvalidInput("good and bad are the same version", fix="name a good one and a later")
     marks: dict[int, Mark] = {}
-    for end, wanted in zip((numbers[0], numbers[-1]), ENDS, strict=True):
+    for end, expected in zip((numbers[0], numbers[-1]), ENDS, strict=True):
         marks[end] = judge(end)
-        _check_end(end, marks[end], wanted=wanted)
+        _check_end(end, marks[end], wanted=expected)
     while True:
         bounds = bounds_of(numbers, marks)
         middle = bounds.middle

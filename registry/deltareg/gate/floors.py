@@ -79,20 +79,20 @@ def parse_floor(fields: object, *, of: str, lines: Mapping[str, int] | None = No
         InvalidInput: An unknown key, one that is for channels, or a value that the key takes not.
     """
     place = DocumentPlace("", lines or {})
-    given = read_object(fields, place, known=KEYS)
-    for key in OF_CHANNELS & given.keys():
+    document = read_object(fields, place, known=KEYS)
+    for key in OF_CHANNELS & document.keys():
         keys = ", ".join(FLOOR_KEYS)
         raise place.at(key).wrong("is for a channel to say, and not for a floor", fix=keys)
-    if given.get("local") is True:
+    if document.get("local") is True:
         raise place.at("local").wrong("asks for less, and a floor asks for more", fix="leave it out, or write false")
-    read = parse_policy(given, lines=lines)
-    named = {_name_of(item) for item in _as_list(given.get("suites"))}
-    suites = tuple(suite for suite in read.suites if suite.name in named)
+    policy = parse_policy(document, lines=lines)
+    names = {_name_of(item) for item in _as_list(document.get("suites"))}
+    suites = tuple(suite for suite in policy.suites if suite.name in names)
     return Floor(
         of,
-        replace(read, suites=suites, rollback=RollbackWindow()),
-        read.rollback if "rollback" in given else None,
-        given.get("local") is False,
+        replace(policy, suites=suites, rollback=RollbackWindow()),
+        policy.rollback if "rollback" in document else None,
+        document.get("local") is False,
     )
 
 
@@ -102,10 +102,10 @@ def over(own: Policy, floors: Sequence[Floor]) -> Policy:
     The bases that floors take are judged one floor at a time (`floor_bases`), as one base has many
     names.
     """
-    asked = own
+    policy = own
     for floor in floors:
-        asked = _stricter(asked, floor)
-    return asked
+        policy = _stricter(policy, floor)
+    return policy
 
 
 def _stricter(own: Policy, floor: Floor) -> Policy:
@@ -131,12 +131,12 @@ def _stricter(own: Policy, floor: Floor) -> Policy:
 
 
 def _suites(own: Sequence[RequiredSuite], least: Sequence[RequiredSuite]) -> tuple[RequiredSuite, ...]:
-    found = {suite.name: suite for suite in own}
+    by_name = {suite.name: suite for suite in own}
     for suite in least:
-        both = (suite.max_age_s, found.get(suite.name, suite).max_age_s)
+        both = (suite.max_age_s, by_name.get(suite.name, suite).max_age_s)
         ages = [age for age in both if age is not None]
-        found[suite.name] = RequiredSuite(suite.name, min(ages, default=None))
-    return tuple(found.values())
+        by_name[suite.name] = RequiredSuite(suite.name, min(ages, default=None))
+    return tuple(by_name.values())
 
 
 def _both(own: tuple[str, ...] | None, least: tuple[str, ...] | None) -> tuple[str, ...] | None:

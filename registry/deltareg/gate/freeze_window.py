@@ -99,8 +99,8 @@ class StandingWindow:
 def standing_window(windows: Iterable[FreezeWindow], at: datetime) -> StandingWindow | None:
     """Give the window that stands at a time, of several the one that ends last."""
     ends = [(window, window.end_at(at)) for window in windows]
-    found = [StandingWindow(window, end) for window, end in ends if end is not None]
-    return max(found, key=lambda standing: standing.ends, default=None)
+    standings = [StandingWindow(window, end) for window, end in ends if end is not None]
+    return max(standings, key=lambda standing: standing.ends, default=None)
 
 
 def parse_window(value: object, place: DocumentPlace) -> FreezeWindow:

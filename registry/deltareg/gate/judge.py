@@ -128,8 +128,8 @@ def judge(candidate: Candidate, policy: Policy, verdicts: Sequence[VerdictFact],
     rulings += [rule_on_signature(candidate.ref, term, candidate.signatures) for term in policy.signatures]
     rulings.append(_on_proof(candidate))
     if candidate.corrupt_below:
-        told = f"{candidate.ref} {candidate.corrupt_below}"
-        rulings.append(Ruling("corrupt", told, fix=candidate.corrupt_fix))
+        message = f"{candidate.ref} {candidate.corrupt_below}"
+        rulings.append(Ruling("corrupt", message, fix=candidate.corrupt_fix))
     if policy.approvals:
         rulings.append(_on_approvals(candidate, policy.approvals, now))
     return rulings
@@ -144,7 +144,7 @@ def deciding(
     contradicts a failure, and nobody has settled that, the failure stands in its place.
     """
     subject = candidate.subject
-    found: list[VerdictFact] = []
+    decisive: list[VerdictFact] = []
     for required in policy.suites:
         suite = now.suites.get(required.name)
         if suite is not None:
@@ -153,10 +153,10 @@ def deciding(
             counting = [v for v in of if why_not(v, subject, suite, bound=bound) is None]
             failed = find_contradicted(counting)
             if failed is not None:
-                found.append(failed)
+                decisive.append(failed)
                 continue
-            found += independent_passes(counting, suite)[: max(1, policy.independent)]
-    return found
+            decisive += independent_passes(counting, suite)[: max(1, policy.independent)]
+    return decisive
 
 
 def refusal(unmet: Sequence[Ruling]) -> DeltaregError | None:
@@ -186,14 +186,14 @@ def is_in_window(*, behind: int, age_s: float, window: RollbackWindow) -> bool:
 
 def rule_on_base(candidate: Candidate, bases: Sequence[str], now: Circumstances) -> Ruling:
     """Hold a version's base against those that are taken."""
-    known = ", ".join(bases)
+    base_names = ", ".join(bases)
     name = _told_base(candidate)
     known_as = {candidate.base_name, str(candidate.base), *candidate.base_aliases}
     if ({*known_as, candidate.identity} - {""}) & set(bases):
-        return Ruling("base", f"base {name} is among {known}")
+        return Ruling("base", f"base {name} is among {base_names}")
     return Ruling(
         "base",
-        f"{candidate.ref} is for base {name}, {now.channel} takes {known}",
+        f"{candidate.ref} is for base {name}, {now.channel} takes {base_names}",
         fix=f"promote another version, or: {_set_policy(candidate, now)}",
     )
 
@@ -213,27 +213,27 @@ def _bounds(policy: Policy, now: Circumstances) -> VerdictConditions:
 def _on_standing(candidate: Candidate, now: Circumstances) -> list[Ruling]:
     ref = candidate.ref
     line, _, version = ref.partition(":")
-    told: dict[Rule, tuple[str, str]] = {}
+    rules: dict[Rule, tuple[str, str]] = {}
     if candidate.is_deleted:
-        told["deleted"] = (f"{ref} is deleted", f"deltareg restore {ref}; or push it again")
+        rules["deleted"] = (f"{ref} is deleted", f"deltareg restore {ref}; or push it again")
     if candidate.is_quarantined:
-        told["quarantined"] = (
+        rules["quarantined"] = (
             f"{ref} was rolled back from {now.channel} and is quarantined there",
             f"deltareg channel clear {line} {now.channel} {version} -m REASON",
         )
     if candidate.revoked_below:
         fix = "push one that is made without it: on another base, or of other versions"
-        told["revoked"] = (f"{ref} {candidate.revoked_below}", fix)
+        rules["revoked"] = (f"{ref} {candidate.revoked_below}", fix)
     if candidate.revoked:
         fix = f"choose another version, or: deltareg unrevoke {ref} -m REASON"
-        told["revoked"] = (f"{ref} was {candidate.revoked}", fix)
+        rules["revoked"] = (f"{ref} was {candidate.revoked}", fix)
     fine: dict[Rule, str] = {
         "deleted": f"{ref} is there",
         "revoked": f"{ref} is not revoked",
         "quarantined": f"{ref} is not quarantined on {now.channel}",
     }
     return [
-        Ruling(rule, told[rule][0], fix=told[rule][1]) if rule in told else Ruling(rule, message)
+        Ruling(rule, rules[rule][0], fix=rules[rule][1]) if rule in rules else Ruling(rule, message)
         for rule, message in fine.items()
     ]
 
@@ -245,12 +245,12 @@ def _on_proof(candidate: Candidate) -> Ruling:
         case "proven":
             return Ruling("proven", f"the bytes of {ref} are proven")
         case "corrupt":
-            told = f"{ref} is corrupt: what is stored is not what it says"
+            message = f"{ref} is corrupt: what is stored is not what it says"
             fix = f"push the same folder again: deltareg push PATH {ref.partition(':')[0]}"
-            return Ruling("corrupt", told, fix=fix)
+            return Ruling("corrupt", message, fix=fix)
         case _:
-            told = f"the bytes of {ref} are claimed by who sent them, and not proven yet"
-            return Ruling("proven", told, fix=f"deltareg prove {ref} --wait")
+            message = f"the bytes of {ref} are claimed by who sent them, and not proven yet"
+            return Ruling("proven", message, fix=f"deltareg prove {ref} --wait")
 
 
 def _on_freeze(candidate: Candidate, policy: Policy, now: Circumstances) -> Ruling:
@@ -266,12 +266,12 @@ def _on_freeze(candidate: Candidate, policy: Policy, now: Circumstances) -> Ruli
 
 
 def _on_kind(candidate: Candidate, kinds: Sequence[str], now: Circumstances) -> Ruling:
-    known = ", ".join(kinds) or "none: no kind is left that all take"
+    kind_names = ", ".join(kinds) or "none: no kind is left that all take"
     if candidate.kind in kinds:
-        return Ruling("kind", f"kind {candidate.kind} is among {known}")
+        return Ruling("kind", f"kind {candidate.kind} is among {kind_names}")
     return Ruling(
         "kind",
-        f"{candidate.ref} is of kind {candidate.kind}, {now.channel} takes {known}",
+        f"{candidate.ref} is of kind {candidate.kind}, {now.channel} takes {kind_names}",
         fix=f"promote another version, or: {_set_policy(candidate, now)}",
     )
 
@@ -282,24 +282,24 @@ def _on_variant(
     """Ask of a variant of the base what is asked of the base; nothing is compared there."""
     root = now.variants.get(name)
     if root is None:
-        told = f"the base {_told_base(candidate)} has no variant {name}"
+        message = f"the base {_told_base(candidate)} has no variant {name}"
         fix = f"promote a version of another base, or: {_set_policy(candidate, now)}"
-        return [Ruling("base", told, fix=fix)]
+        return [Ruling("base", message, fix=fix)]
     subject = VerdictSubject(candidate.ref, candidate.manifest, Digest.parse(root), variant=name)
     subject = replace(subject, identity=now.identities.get(name, ""))
-    theirs = [verdict for verdict in verdicts if verdict.base == root]
-    found: list[Ruling] = []
+    of_root = [verdict for verdict in verdicts if verdict.base == root]
+    rulings: list[Ruling] = []
     for suite in policy.suites:
-        found += rule_on_suite(
+        rulings += rule_on_suite(
             subject,
             suite,
             policy,
-            theirs,
+            of_root,
             suite=now.suites.get(suite.name),
             bound=replace(_bounds(policy, now), incumbent=None),
             now_us=now.now_us,
         )
-    return [replace(one, message=_told_on(one, subject)) for one in found]
+    return [replace(one, message=_told_on(one, subject)) for one in rulings]
 
 
 def _told_on(ruling: Ruling, subject: VerdictSubject) -> str:

@@ -144,10 +144,10 @@ def parse_policy(fields: object, *, lines: Mapping[str, int] | None = None) -> P
         InvalidInput: An unknown key, or a value that the key does not take.
     """
     root, default = DocumentPlace("", lines or {}), Policy()
-    given = read_object(fields, root, known=KEYS)
+    document = read_object(fields, root, known=KEYS)
 
     def read(key: str, how: Callable[[object, DocumentPlace], T], otherwise: T) -> T:
-        return how(given[key], root.at(key)) if key in given else otherwise
+        return how(document[key], root.at(key)) if key in document else otherwise
 
     return Policy(
         suites=_beside_smoke(
@@ -178,12 +178,12 @@ def read_stored(fields: Mapping[str, object]) -> Policy:
     That is how policies always were written down, so what a channel asks for stays what it was.
     """
     suites, windows = fields.get("suites"), fields.get("freeze")
-    given = dict(fields)
+    document = dict(fields)
     if is_list(suites) and DEFAULT_SUITE not in {_name_of(suite) for suite in suites}:
-        given["smoke"] = False
+        document["smoke"] = False
     if is_list(windows):
-        given["freeze"] = [with_zone(one) if is_object(one) else one for one in windows]
-    return parse_policy(given)
+        document["freeze"] = [with_zone(one) if is_object(one) else one for one in windows]
+    return parse_policy(document)
 
 
 def stored_fields(policy: Policy) -> dict[str, object]:
@@ -320,10 +320,10 @@ def _approvals(value: object, place: DocumentPlace) -> int:
 
 
 def _independent(value: object, place: DocumentPlace) -> int:
-    found = read_count(value, place, most=MOST_WORKERS)
-    if found < 1:
+    count = read_count(value, place, most=MOST_WORKERS)
+    if count < 1:
         raise place.wrong("is no number of workers", fix="write 2, or leave the key out")
-    return found
+    return count
 
 
 def _labels(value: object, place: DocumentPlace) -> dict[str, str]:

@@ -93,19 +93,19 @@ def _on_standing(facts: TargetFacts) -> ReadyLight:
 def _on_bytes(facts: TargetFacts) -> ReadyLight:
     packs = f"{facts.packs} pack" + ("" if facts.packs == 1 else "s")
     if facts.packs_lost:
-        told = f"{facts.packs_lost} of {packs} are on their way out; ask for deltareg fsck --repair"
-        return ReadyLight("bytes", "no", told)
+        message = f"{facts.packs_lost} of {packs} are on their way out; ask for deltareg fsck --repair"
+        return ReadyLight("bytes", "no", message)
     if facts.objects_lost:
-        told = f"the store lacks {facts.objects_lost} of {packs}; ask for deltareg fsck --repair"
-        return ReadyLight("bytes", "no", told)
-    seen = "" if facts.objects_lost is None else ", and the store has them"
-    return ReadyLight("bytes", "ok", f"{packs} on record{seen}")
+        message = f"the store lacks {facts.objects_lost} of {packs}; ask for deltareg fsck --repair"
+        return ReadyLight("bytes", "no", message)
+    in_store = "" if facts.objects_lost is None else ", and the store has them"
+    return ReadyLight("bytes", "ok", f"{packs} on record{in_store}")
 
 
 def _on_base(facts: TargetFacts) -> ReadyLight:
     if not facts.base:
-        told = "its base is not registered: whoever serves it brings the base along"
-        return ReadyLight("base", "warn", told)
+        message = "its base is not registered: whoever serves it brings the base along"
+        return ReadyLight("base", "warn", message)
     if not facts.is_base_stored:
         return ReadyLight("base", "ok", f"{facts.base} is known; its bytes are kept elsewhere")
     return ReadyLight("base", "ok", f"{facts.base} is stored")
@@ -113,17 +113,17 @@ def _on_base(facts: TargetFacts) -> ReadyLight:
 
 def _on_verdict(facts: TargetFacts) -> ReadyLight:
     if facts.failed:
-        told = f"{'; '.join(facts.failed)}; break-glass goes back to it all the same"
-        return ReadyLight("verdict", "no", told)
+        message = f"{'; '.join(facts.failed)}; break-glass goes back to it all the same"
+        return ReadyLight("verdict", "no", message)
     if not facts.verdict:
         light: Light = "warn" if facts.is_in_window else "no"
         return ReadyLight("verdict", light, "it has none of what the channel asks for now")
-    told = f"{facts.verdict}, {_age(facts.verdict_age_s)} old"
+    message = f"{facts.verdict}, {_age(facts.verdict_age_s)} old"
     if facts.is_verdict_counting:
-        return ReadyLight("verdict", "ok", told)
+        return ReadyLight("verdict", "ok", message)
     if facts.is_in_window:
-        return ReadyLight("verdict", "warn", f"{told}; it would not pass the gate today")
-    return ReadyLight("verdict", "no", f"{told}; it does not count any more")
+        return ReadyLight("verdict", "warn", f"{message}; it would not pass the gate today")
+    return ReadyLight("verdict", "no", f"{message}; it does not count any more")
 
 
 def _on_window(facts: TargetFacts) -> ReadyLight:

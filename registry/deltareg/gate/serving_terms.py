@@ -53,20 +53,20 @@ def parse_serving(value: object, place: DocumentPlace) -> tuple[ServingTerm, ...
     items = read_list(value, place, example=_EXAMPLE)
     if len(items) > _MOST_TERMS:
         raise place.wrong(f"has {len(items)} items", fix=f"name at most {_MOST_TERMS}")
-    found = tuple(_term(item, place.at(number)) for number, item in enumerate(items))
-    if len({term.engine for term in found}) != len(found):
+    terms = tuple(_term(item, place.at(number)) for number, item in enumerate(items))
+    if len({term.engine for term in terms}) != len(terms):
         raise place.wrong("names an engine twice", fix="take one of them out")
-    return found
+    return terms
 
 
 def stricter_serving(own: Sequence[ServingTerm], least: Sequence[ServingTerm]) -> tuple[ServingTerm, ...]:
     """Give the terms of both; of an engine that both name, the smaller rank."""
-    found = {term.engine: term for term in own}
+    by_engine = {term.engine: term for term in own}
     for term in least:
-        both = (term.max_rank, found.get(term.engine, term).max_rank)
+        both = (term.max_rank, by_engine.get(term.engine, term).max_rank)
         ranks = [rank for rank in both if rank is not None]
-        found[term.engine] = ServingTerm(term.engine, min(ranks, default=None))
-    return tuple(found.values())
+        by_engine[term.engine] = ServingTerm(term.engine, min(ranks, default=None))
+    return tuple(by_engine.values())
 
 
 def rule_on_serving(ref: str, term: ServingTerm, facts: Mapping[str, ServingFact]) -> Ruling:
@@ -80,13 +80,13 @@ def rule_on_serving(ref: str, term: ServingTerm, facts: Mapping[str, ServingFact
         )
     most = fact.default_rank if term.max_rank is None else term.max_rank
     if fact.obstacles:
-        told = "; ".join(fact.obstacles)
+        message = "; ".join(fact.obstacles)
         fix = "promote another version, or serve the merged model: deltareg materialize"
-        return Ruling("servable", f"{term.engine} cannot serve {ref}: {told}", fix=fix)
+        return Ruling("servable", f"{term.engine} cannot serve {ref}: {message}", fix=fix)
     if most is not None and fact.rank > most:
-        told = f"{ref} has rank {fact.rank}, and {term.engine} is set up for {most}"
+        message = f"{ref} has rank {fact.rank}, and {term.engine} is set up for {most}"
         fix = f"promote another version, or set {term.engine} up for {fact.rank} and max_rank, too"
-        return Ruling("servable", told, fix=fix)
+        return Ruling("servable", message, fix=fix)
     return Ruling("servable", f"{term.engine} can serve {ref}")
 
 

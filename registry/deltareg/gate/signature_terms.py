@@ -49,18 +49,18 @@ def parse_terms(value: object, place: DocumentPlace) -> tuple[SignatureTerm, ...
 
 def terms_fields(terms: Sequence[SignatureTerm]) -> list[object]:
     """Write who must have signed as `parse_terms` reads it."""
-    return [term[0].fields() if len(term) == 1 else {"any": [wanted.fields() for wanted in term]} for term in terms]
+    return [term[0].fields() if len(term) == 1 else {"any": [signer.fields() for signer in term]} for term in terms]
 
 
 def terms_in_order(terms: Sequence[SignatureTerm]) -> tuple[SignatureTerm, ...]:
     """Give the same terms in the one order that digests are taken over."""
     ordered = [tuple(sorted(term, key=_make_sort_key)) for term in terms]
-    return tuple(sorted(ordered, key=lambda term: [_make_sort_key(wanted) for wanted in term]))
+    return tuple(sorted(ordered, key=lambda term: [_make_sort_key(signer) for signer in term]))
 
 
 def rule_on_signature(ref: str, term: SignatureTerm, found: Sequence[SignatureFact]) -> Ruling:
     """Hold the signatures of a version against one term."""
-    asked = " or ".join(wanted.description for wanted in term)
+    expected = " or ".join(signer.told for signer in term)
     meeting = [fact for fact in found if any(each.is_met_by(fact.signatory) for each in term)]
     for fact in meeting:
         if not fact.revoked:
@@ -71,9 +71,9 @@ def rule_on_signature(ref: str, term: SignatureTerm, found: Sequence[SignatureFa
         f" or a bundle of theirs: deltareg signature add {ref} FILE --key PUB"
     )
     if meeting:
-        told = f"{meeting[0].signatory.description}, who signed {ref}, is revoked: {meeting[0].revoked}"
-        return Ruling("signature", told, fix=f"have it signed anew by another signer; {fix}")
-    return Ruling("signature", f"{ref} is not signed by {asked}", fix=fix)
+        message = f"{meeting[0].signatory.description}, who signed {ref}, is revoked: {meeting[0].revoked}"
+        return Ruling("signature", message, fix=f"have it signed anew by another signer; {fix}")
+    return Ruling("signature", f"{ref} is not signed by {expected}", fix=fix)
 
 
 def _term(value: object, place: DocumentPlace) -> SignatureTerm:
@@ -84,13 +84,13 @@ def _term(value: object, place: DocumentPlace) -> SignatureTerm:
         raise place.wrong("names one signer and any of several", fix=f"write {_EXAMPLE}")
     inner = place.at("any")
     items = _items(fields["any"], inner)
-    found = tuple(
+    signers = tuple(
         _read_wanted(read_object(item, inner.at(number), known=_FIELDS), inner.at(number))
         for number, item in enumerate(items)
     )
-    if len(set(found)) != len(found):
+    if len(set(signers)) != len(signers):
         raise inner.wrong("names a signer twice", fix="name each once")
-    return found
+    return signers
 
 
 def _read_wanted(fields: dict[str, object], place: DocumentPlace) -> WantedSigner:

@@ -63,8 +63,8 @@ def why_untrusted(signer: VerdictSigner, terms: SignerTerms, *, is_pass: bool) -
         is_pass: Whether it would let something through. Whose failures count is not chosen.
     """
     if signer.revoked:
-        told = f"the key {signer.keyid[:12]} of {signer.description} was revoked: {signer.revoked}"
-        return "key_revoked", told
+        message = f"the key {signer.keyid[:12]} of {signer.description} was revoked: {signer.revoked}"
+        return "key_revoked", message
     if signer.is_local and not terms.is_local_taken:
         return "local", "it was made for its owner's eyes, by a worker that nobody enrolled"
     if not is_pass:
@@ -80,8 +80,8 @@ def _why_not_asked(signer: VerdictSigner, terms: SignerTerms) -> tuple[Rule, str
     offered = {name: signer.labels.get(name, "") for name in terms.labels}
     lacking = [name for name, value in terms.labels.items() if not _offers(offered[name], value)]
     if lacking:
-        wanted = ", ".join(f"{name}={terms.labels[name]}" for name in lacking)
-        return "workers", f"it was made by {signer.description}, which does not offer {wanted}"
+        labels = ", ".join(f"{name}={terms.labels[name]}" for name in lacking)
+        return "workers", f"it was made by {signer.description}, which does not offer {labels}"
     return None
 
 

@@ -41,17 +41,17 @@ def rule_on_suite(
     """
     name = required.name
     if suite is None:
-        told = f"there is no suite {name}, which the policy asks for"
-        return [Ruling("missing", told, fix="deltareg suite ls; then change the policy", suite=name)]
+        message = f"there is no suite {name}, which the policy asks for"
+        return [Ruling("missing", message, fix="deltareg suite ls; then change the policy", suite=name)]
     if not suite.is_for_gates:
-        told = f"{_never(name)}, and the policy asks for it"
+        message = f"{_never(name)}, and the policy asks for it"
         fix = "change the policy: deltareg channel policy set NS/NAME CHANNEL FILE"
-        return [Ruling("missing", told, fix=fix, suite=name)]
-    theirs = [verdict for verdict in verdicts if verdict.suite == name]
+        return [Ruling("missing", message, fix=fix, suite=name)]
+    of_suite = [verdict for verdict in verdicts if verdict.suite == name]
     if not bound.signers.is_local_taken:  # they say nothing here, unless there is nothing else
-        theirs = [verdict for verdict in theirs if not verdict.signer.is_local] or theirs
-    reasons = [why_not(verdict, subject, suite, bound=bound) for verdict in theirs]
-    counting = [verdict for verdict, reason in zip(theirs, reasons, strict=True) if reason is None]
+        of_suite = [verdict for verdict in of_suite if not verdict.signer.is_local] or of_suite
+    reasons = [why_not(verdict, subject, suite, bound=bound) for verdict in of_suite]
+    counting = [verdict for verdict, reason in zip(of_suite, reasons, strict=True) if reason is None]
     if counting:
         newest, failed = counting[0], find_contradicted(counting)
         if failed is not None:
@@ -61,11 +61,11 @@ def rule_on_suite(
             rulings.append(_rule_on_others(subject, policy, counting, suite))
         return rulings
     if reasons and reasons[0] is not None:
-        rule, told = reasons[0]
-        found = f"{tell(theirs[0], now_us=now_us)}, does not count: {told}"
-        return [Ruling(rule, found, fix=_verify(subject, name, again=True), suite=name)]
-    told = f"{subject.description} has no verdict of suite {name}"
-    return [Ruling("missing", told, fix=_verify(subject, name), suite=name)]
+        rule, message = reasons[0]
+        message = f"{tell(of_suite[0], now_us=now_us)}, does not count: {message}"
+        return [Ruling(rule, message, fix=_verify(subject, name, again=True), suite=name)]
+    message = f"{subject.description} has no verdict of suite {name}"
+    return [Ruling("missing", message, fix=_verify(subject, name), suite=name)]
 
 
 def why_not(
@@ -88,8 +88,8 @@ def why_not(
     if untrusted is not None:
         return untrusted
     if not is_current_verifier(verdict.verifier):
-        told = verdict.verifier.partition(" ")[0] or "nobody"
-        return "verifier", f"it was made by {told}, which {VERIFIER} has replaced"
+        maker = verdict.verifier.partition(" ")[0] or "nobody"
+        return "verifier", f"it was made by {maker}, which {VERIFIER} has replaced"
     # A failure is about the bytes, whatever policy it was asked for: it is never forgotten.
     is_of_policy = verdict.policy_digest in {"", bound.policy_digest} or verdict.outcome != "pass"
     if bound.policy_digest is not None and not is_of_policy:
@@ -142,7 +142,7 @@ def _why_foreign(verdict: VerdictFact, subject: VerdictSubject, suite: SuiteFact
             f"it was made in {verdict.dtype}, the suite says {suite.dtype}",
         ),
     ]
-    return next(((rule, told) for differs, rule, told in differences if differs), None)
+    return next(((rule, reason) for differs, rule, reason in differences if differs), None)
 
 
 def _rule_on_verdict(
@@ -154,31 +154,31 @@ def _rule_on_verdict(
     bound: VerdictConditions,
     now_us: int,
 ) -> list[Ruling]:
-    told = tell(verdict, now_us=now_us)
-    unmet = _why_no_pass(subject, required.name, verdict, told)
+    detail = tell(verdict, now_us=now_us)
+    unmet = _why_no_pass(subject, required.name, verdict, detail)
     if unmet is not None:
         return [unmet]
     name = required.name
     again = _verify(subject, name, again=True)
     waived = "".join(f"; {check} waived {until}" for check, until in sorted(verdict.waived.items()))
-    rulings = [Ruling("verdict", f"{told}{waived}", suite=name)]
+    rulings = [Ruling("verdict", f"{detail}{waived}", suite=name)]
     if bound.accepted is not None:
         rulings += _on_undecided(subject, verdict, suite=name)
         rulings += _on_warnings(subject, verdict, bound.accepted, suite=name)
     age_s = (now_us - verdict.created_us) / _US_PER_S
-    shown: list[tuple[Rule, bool, str]] = []
+    conditions: list[tuple[Rule, bool, str]] = []
     if required.max_age_s is not None:
         most = write_age(required.max_age_s)
-        shown.append(("stale", age_s <= required.max_age_s, f"{told}, may be {most} old"))
+        conditions.append(("stale", age_s <= required.max_age_s, f"{detail}, may be {most} old"))
     if policy.sandbox:
         lacking = [layer for layer in policy.sandbox if layer not in verdict.sandbox.split()]
-        found = f"lacking {', '.join(lacking)}" if lacking else f"with {', '.join(policy.sandbox)}"
-        shown.append(("sandbox", not lacking, f"{name}: made in a sandbox {found}"))
+        layers = f"lacking {', '.join(lacking)}" if lacking else f"with {', '.join(policy.sandbox)}"
+        conditions.append(("sandbox", not lacking, f"{name}: made in a sandbox {layers}"))
     if policy.evidence:
         is_enough = _rank(verdict.evidence) >= _rank(policy.evidence)
         least = f"{name}: base evidence {verdict.evidence or 'none'}, at least {policy.evidence}"
-        shown.append(("evidence", is_enough, f"{least} is asked"))
-    for rule, is_met, message in shown:
+        conditions.append(("evidence", is_enough, f"{least} is asked"))
+    for rule, is_met, message in conditions:
         fix = "" if is_met else _FIXES.get(rule, "{again}").format(again=again)
         rulings.append(Ruling(rule, message, fix=fix, suite=name))
     return rulings
@@ -191,16 +191,16 @@ def independent_passes(verdicts: Sequence[VerdictFact], suite: SuiteFact) -> lis
         verdicts: Those that count for a suite, newest first.
         suite: The suite.
     """
-    found = list(verdicts[:1])
+    passes = list(verdicts[:1])
     for verdict in verdicts[1:]:
         agrees = (
             verdict.is_pass
             and not verdict.disputed
-            and not disagreement(found[0].checks, verdict.checks, required=suite.required, tolerance=suite.tolerance)
+            and not disagreement(passes[0].checks, verdict.checks, required=suite.required, tolerance=suite.tolerance)
         )
-        if agrees and independent_of(verdict.signer, [one.signer for one in found]):
-            found.append(verdict)
-    return found
+        if agrees and independent_of(verdict.signer, [one.signer for one in passes]):
+            passes.append(verdict)
+    return passes
 
 
 def _rule_on_others(
@@ -208,10 +208,10 @@ def _rule_on_others(
 ) -> Ruling:
     """Ask for as many independent workers as the policy says that found the same."""
     name = counting[0].suite
-    found = [verdict.signer.description for verdict in independent_passes(counting, suite)]
-    told = f"{name}: {len(found)} of {policy.independent} independent workers agree"
-    message = f"{told}: {', '.join(found)}"
-    if len(found) >= policy.independent:
+    signers = [verdict.signer.description for verdict in independent_passes(counting, suite)]
+    detail = f"{name}: {len(signers)} of {policy.independent} independent workers agree"
+    message = f"{detail}: {', '.join(signers)}"
+    if len(signers) >= policy.independent:
         return Ruling("independent", message, suite=name)
     return Ruling("independent", message, fix=_elsewhere(subject, name), suite=name)
 
@@ -219,25 +219,25 @@ def _rule_on_others(
 def _on_contradiction(subject: VerdictSubject, newest: VerdictFact, failed: VerdictFact, *, now_us: int) -> Ruling:
     """Say that a pass came after a failure of the same thing, and what settles it."""
     checks = ", ".join(failed.standing_failures) or "it"
-    found = (
+    message = (
         f"{tell(newest, now_us=now_us)}, and {checks} failed"
         f" {tell_age(now_us - failed.created_us)} ago ({failed.id[:8]}) under the same bindings:"
         " a third run on another worker decides"
     )
     fix = _elsewhere(subject, newest.suite)
-    return Ruling("inconclusive", found, fix=fix, suite=newest.suite)
+    return Ruling("inconclusive", message, fix=fix, suite=newest.suite)
 
 
 def _why_no_pass(subject: VerdictSubject, suite: str, verdict: VerdictFact, told: str) -> Ruling | None:
     """Say what keeps a verdict that counts from being a pass; None where it is one."""
     again = _verify(subject, suite, again=True)
     if verdict.disputed:
-        found = f"{told}: two workers disagree, {verdict.disputed}"
-        return Ruling("inconclusive", found, fix=again, suite=suite)
+        message = f"{told}: two workers disagree, {verdict.disputed}"
+        return Ruling("inconclusive", message, fix=again, suite=suite)
     if verdict.outcome == "inconclusive" and verdict.waits_for[0]:
-        what, fix = verdict.waits_for
-        found = f"{told}: it waits for {what}, which is corrupt"
-        return Ruling("inconclusive", found, fix=fix, suite=suite)
+        subject_of_wait, fix = verdict.waits_for
+        message = f"{told}: it waits for {subject_of_wait}, which is corrupt"
+        return Ruling("inconclusive", message, fix=fix, suite=suite)
     if verdict.outcome == "inconclusive":
         fix = _continue(verdict.continues) if verdict.continues else again
         return Ruling("inconclusive", f"{told}: it could not be judged", fix=fix, suite=suite)
@@ -254,12 +254,12 @@ def _on_gap(verdict: VerdictFact, told: str, *, suite: str) -> Ruling:
     """Say that what failed is waived, and what came after it has not been looked at."""
     waived = ", ".join(verdict.failed_checks)
     skipped = ", ".join(verdict.skipped_checks) or "what else the suite asks for"
-    found = f"{told}: {waived} waived, and {skipped} not run"
+    message = f"{told}: {waived} waived, and {skipped} not run"
     if verdict.continuation:
         fix = f"wait for run {verdict.continuation}: deltareg verdict ls --pending"
     else:
         fix = _continue(verdict.id)
-    return Ruling("inconclusive", found, fix=fix, suite=suite)
+    return Ruling("inconclusive", message, fix=fix, suite=suite)
 
 
 def _on_undecided(subject: VerdictSubject, verdict: VerdictFact, *, suite: str) -> list[Ruling]:
@@ -269,8 +269,8 @@ def _on_undecided(subject: VerdictSubject, verdict: VerdictFact, *, suite: str) 
         f" then {_verify(subject, suite)}"
     )
     return [
-        Ruling("undecided", f"suite {suite}: {check} is undecided: {told}", fix=fix, suite=suite)
-        for check, told in verdict.undecided.items()
+        Ruling("undecided", f"suite {suite}: {check} is undecided: {reason}", fix=fix, suite=suite)
+        for check, reason in verdict.undecided.items()
     ]
 
 
@@ -286,11 +286,11 @@ def _on_warnings(
     on = f" on {subject.variant}" if subject.variant else ""
     warnings = tuple(f"{suite}/{check}{on}" for check in warned)
     if accepted.issuperset(warnings):
-        told = f"{suite}: {count} accepted: {names}"
-        return [Ruling("warnings", told, suite=suite, warnings=warnings)]
+        message = f"{suite}: {count} accepted: {names}"
+        return [Ruling("warnings", message, suite=suite, warnings=warnings)]
     fix = f"deltareg verdict show {verdict.id}; then promote with --accept-warnings"
-    told = f"{subject.description} passed suite {suite} with {count}: {names}"
-    return [Ruling("warnings", told, fix=fix, suite=suite, warnings=warnings)]
+    message = f"{subject.description} passed suite {suite} with {count}: {names}"
+    return [Ruling("warnings", message, fix=fix, suite=suite, warnings=warnings)]
 
 
 def _why_other(verdict: VerdictFact, suite: SuiteFact, bound: VerdictConditions) -> tuple[Rule, str] | None:

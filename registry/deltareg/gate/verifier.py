@@ -27,7 +27,7 @@ def environment_key(told: Mapping[str, str]) -> str:
         told: What a verdict recorded, or the labels of a worker; which of several like devices it
             was (`cuda:1`) makes no difference.
     """
-    kept = {key: told[key] for key in ENVIRONMENT if told.get(key)}
-    if "device" in kept:
-        kept["device"] = kept["device"].partition(":")[0]
-    return ", ".join(f"{key} {value}" for key, value in kept.items())
+    entries = {key: told[key] for key in ENVIRONMENT if told.get(key)}
+    if "device" in entries:
+        entries["device"] = entries["device"].partition(":")[0]
+    return ", ".join(f"{key} {value}" for key, value in entries.items())

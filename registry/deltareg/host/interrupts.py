@@ -37,13 +37,13 @@ def ask_on_signals(ask: Callable[[], None], *numbers: signal.Signals) -> None:
     import threading
     from queue import SimpleQueue
 
-    heard: SimpleQueue[int] = SimpleQueue()
+    signals: SimpleQueue[int] = SimpleQueue()
 
     def listen() -> None:
         while True:
-            heard.get()
+            signals.get()
             ask()
 
     threading.Thread(target=listen, name="signals", daemon=True).start()
     for number in numbers:
-        signal.signal(number, lambda number, _frame: heard.put(number))
+        signal.signal(number, lambda number, _frame: signals.put(number))

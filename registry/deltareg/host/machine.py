@@ -18,10 +18,10 @@ def this_host() -> str:
     plain = re.sub(r"[^a-z0-9._-]+", "-", socket.gethostname().lower()).strip("-._") or "host"
     for path in _MACHINE_IDS:
         try:
-            found = path.read_text().strip()
+            machine_id = path.read_text().strip()
         except OSError:
             continue
-        if found:
-            digest = hashlib.sha256(f"this host: {found}".encode()).hexdigest()
+        if machine_id:
+            digest = hashlib.sha256(f"this host: {machine_id}".encode()).hexdigest()
             return f"{plain[:48]}-{digest[:_CHARACTERS]}"
     return plain[:48]

@@ -55,10 +55,10 @@ _LEFT_OUT = "left out"
 
 def config_form(config: Mapping[str, object]) -> dict[str, object]:
     """Give a config without what is inert, with numbers and rotary positions in one spelling."""
-    kept = {key: value for key, value in config.items() if key not in INERT}
+    effective = {key: value for key, value in config.items() if key not in INERT}
     return {
         key: config_form(value) if is_object(value) and _is_config(key) else _plain(value)
-        for key, value in _with_one_rope(kept).items()
+        for key, value in _with_one_rope(effective).items()
     }
 
 
@@ -93,8 +93,8 @@ def _with_one_rope(config: dict[str, object]) -> dict[str, object]:
     if is_object(new) and is_whole and _agrees(config, "rope_theta", new) and old is None:
         rest = {key: value for key, value in new.items() if key != "rope_theta"}
         scaling = None if rest == {"rope_type": "default"} else rest
-        kept = {key: value for key, value in config.items() if key != _ROPE}
-        return {**kept, "rope_theta": new["rope_theta"], "rope_scaling": scaling}
+        without_rope = {key: value for key, value in config.items() if key != _ROPE}
+        return {**without_rope, "rope_theta": new["rope_theta"], "rope_scaling": scaling}
     if is_object(old) and "type" in old and old.get("rope_type", old["type"]) == old["type"]:
         rest = {key: value for key, value in old.items() if key != "type"}
         return {**config, "rope_scaling": {**rest, "rope_type": old["type"]}}

@@ -28,17 +28,17 @@ def walk(start: str, neighbours: Callable[[str], Iterable[Edge]], *, up: bool, d
         up: Whether to walk to parents; otherwise to children.
         depth: How many steps to take at most.
     """
-    found: dict[Edge, None] = {}
-    seen = {start}
+    collected: dict[Edge, None] = {}
+    visited = {start}
     frontier = [start]
     for _ in range(depth):
         reached: list[str] = []
         for node in frontier:
             for edge in neighbours(node):
-                found.setdefault(edge)
+                collected.setdefault(edge)
                 other = edge.parent if up else edge.child
-                if other not in seen:
-                    seen.add(other)
+                if other not in visited:
+                    visited.add(other)
                     reached.append(other)
         frontier = reached
-    return list(found)
+    return list(collected)

@@ -158,9 +158,9 @@ class Manifest:
 
     def pieces(self) -> dict[Digest, Piece]:
         """Every run of bytes that must be stored, each once."""
-        found = {file.part.digest: file.part for file in self.files}
-        found.update({tensor.digest: tensor.piece for tensor in self.tensors})
-        return found
+        pieces = {file.part.digest: file.part for file in self.files}
+        pieces.update({tensor.digest: tensor.piece for tensor in self.tensors})
+        return pieces
 
     @property
     def logical_bytes(self) -> int:
@@ -169,8 +169,8 @@ class Manifest:
 
     def records(self) -> dict[str, TensorRecord]:
         """The tensors by name, for a base (whose names are unique over its files)."""
-        named = ((self.base_name(t.file, t.name), t) for t in self.tensors)
-        return {name: TensorRecord(name, t.dtype, t.shape, t.digest) for name, t in named}
+        named_tensors = ((self.base_name(t.file, t.name), t) for t in self.tensors)
+        return {name: TensorRecord(name, t.dtype, t.shape, t.digest) for name, t in named_tensors}
 
     def base_name(self, file: str, name: str) -> str:
         """Give the name that a tensor has in the base: in a pipeline behind its folder."""
@@ -214,12 +214,12 @@ def check_paths(paths: Iterable[str]) -> None:
     Raises:
         InvalidInput: A path is not portable, or two collide.
     """
-    seen: dict[str, str] = {}
+    by_folded: dict[str, str] = {}
     for path in paths:
         key = unicodedata.normalize("NFC", check_path(path)).casefold()
-        if key in seen:
-            raise InvalidInput(f"{path!r} and {seen[key]!r} differ in case only: rename one")
-        seen[key] = path
+        if key in by_folded:
+            raise InvalidInput(f"{path!r} and {by_folded[key]!r} differ in case only: rename one")
+        by_folded[key] = path
 
 
 def _no_floats(value: object) -> None:
@@ -273,20 +273,20 @@ def _to_json(manifest: Manifest) -> dict[str, object]:
 
 
 def _from_json(raw: bytes) -> Manifest:
-    read = _Reader(strict_json_object(raw, code="header"))
-    if read.text("schema") != SCHEMA:
-        raise _build_refusal(f"schema {read.text('schema')!r} is not {SCHEMA!r}")
-    base = read.get("base")
-    source = _Reader(read.mapping("source"))
+    reader = _Reader(strict_json_object(raw, code="header"))
+    if reader.text("schema") != SCHEMA:
+        raise _build_refusal(f"schema {reader.text('schema')!r} is not {SCHEMA!r}")
+    base = reader.get("base")
+    source = _Reader(reader.mapping("source"))
     return Manifest(
-        kind=read.text("kind"),
-        variant=read.text("variant"),
-        foldable=read.flag("foldable"),
-        base=None if base is None else Digest.parse(read.text("base")),
-        config=read.mapping("config"),
-        tensors=tuple(_tensor(_Reader(item)) for item in read.items("tensors")),
-        files=tuple(_file(_Reader(item)) for item in read.items("files")),
-        parents=tuple(Digest.parse(str(item)) for item in read.list("parents")),
+        kind=reader.text("kind"),
+        variant=reader.text("variant"),
+        foldable=reader.flag("foldable"),
+        base=None if base is None else Digest.parse(reader.text("base")),
+        config=reader.mapping("config"),
+        tensors=tuple(_tensor(_Reader(item)) for item in reader.items("tensors")),
+        files=tuple(_file(_Reader(item)) for item in reader.items("files")),
+        parents=tuple(Digest.parse(str(item)) for item in reader.list("parents")),
         source=Source(source.text("library"), source.text("version")),
     )
 

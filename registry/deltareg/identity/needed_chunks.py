@@ -12,11 +12,11 @@ def needed_chunks(manifest: Manifest, storage: StorageMap) -> Iterator[Chunk]:
 
     A piece may be encoded against another one of the map, whose chunks come before its own.
     """
-    seen: set[Digest] = set()
+    visited: set[Digest] = set()
     for digest in _in_order(manifest):
         for needed in _with_references(digest, storage):
-            if needed not in seen:
-                seen.add(needed)
+            if needed not in visited:
+                visited.add(needed)
                 yield from storage.pieces[needed].chunks
 
 

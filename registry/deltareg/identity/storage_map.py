@@ -170,19 +170,19 @@ class StorageMap:
             raise _build_refusal("pieces is not an object")
         refs = tuple(_pack(item) for item in packs)
         sizes = {pack.digest: pack.size_bytes for pack in refs}
-        found = (_piece(_digest(d), item, refs) for d, item in pieces.items())
-        stored = {piece.digest: piece for piece in found}
-        for piece in stored.values():
+        parsed = (_piece(_digest(d), item, refs) for d, item in pieces.items())
+        by_digest = {piece.digest: piece for piece in parsed}
+        for piece in by_digest.values():
             for chunk in piece.chunks:
                 if chunk.offset + chunk.length > sizes[chunk.pack]:
                     raise _build_refusal(f"a chunk of {piece.digest} lies outside its pack")
-        return cls(refs, stored)
+        return cls(refs, by_digest)
 
     @property
     def outside(self) -> frozenset[Digest]:
         """The base tensors that some piece refers to."""
-        named = {p.reference for p in self.pieces.values() if p.reference is not None}
-        return frozenset(digest for digest in named if self.find(digest) is None)
+        references = {p.reference for p in self.pieces.values() if p.reference is not None}
+        return frozenset(digest for digest in references if self.find(digest) is None)
 
     def find(self, digest: Digest) -> StoredPiece | None:
         """Give a piece that is stored here; None when it is the base's, or unknown."""
@@ -198,14 +198,14 @@ class StorageMap:
         piece = self.pieces.get(digest)
         if piece is None:
             raise _build_refusal(f"piece {digest} is not stored")
-        found: list[StoredPiece] = []
+        links: list[StoredPiece] = []
         while piece is not None:
-            found.append(piece)
-            chain = Chain(tuple(found))
+            links.append(piece)
+            chain = Chain(tuple(links))
             if chain.depth > DEPTH_MAX:
                 raise _build_refusal(f"piece {digest} has more than {DEPTH_MAX} references below it")
             piece = None if chain.outside is None else self.find(chain.outside)
-        return Chain(tuple(found))
+        return Chain(tuple(links))
 
     def stored_bytes(self, digests: Iterable[Digest]) -> int:
         """Sum the encoded bytes of some pieces, each place in a pack counted once.
@@ -230,15 +230,15 @@ class StorageMap:
             Refused: A piece is missing, has the wrong length, needs something else or too many
                 others, or nothing needs it.
         """
-        known = frozenset(base)
+        base_digests = frozenset(base)
         needed: set[Digest] = set()
-        for digest, wanted in manifest.pieces().items():
+        for digest, expected in manifest.pieces().items():
             chain = self.chain(digest)
-            if chain.outside is not None and chain.outside not in known:
+            if chain.outside is not None and chain.outside not in base_digests:
                 raise _build_refusal(f"piece {digest} refers to {chain.outside}, not of the base")
             for piece in chain.pieces:
-                if not piece.is_unchanged and piece.size_bytes != wanted.size_bytes:
-                    sizes = f"{piece.size_bytes} bytes, not {wanted.size_bytes}"
+                if not piece.is_unchanged and piece.size_bytes != expected.size_bytes:
+                    sizes = f"{piece.size_bytes} bytes, not {expected.size_bytes}"
                     raise _build_refusal(f"piece {piece.digest} has {sizes}")
                 needed.add(piece.digest)
         extra = self.pieces.keys() - needed

@@ -126,22 +126,22 @@ def part_differences(before: Manifest, after: Manifest, *, same_tensors: bool = 
     root = _ANY_ROOT if same_tensors else None
     parts = whole_base(before, root=root).differing(whole_base(after, root=root))
     one, two = _files(before), _files(after)
-    found: list[PartDifference] = []
+    differences: list[PartDifference] = []
     for part in parts:
         if part == CONFIG:
             details = config_changes(_config(before), _config(after))
         else:
             details = list(_file_changes(one.get(part, {}), two.get(part, {})))
-        found.append(PartDifference(part, tuple(details)))
-    return found
+        differences.append(PartDifference(part, tuple(details)))
+    return differences
 
 
 def tell_differences(found: list[PartDifference]) -> str:
     """Say in one sentence what `part_differences` gave, tensors first."""
-    told = [str(one) for one in found]
+    parts = [str(one) for one in found]
     if not any(one.part == TENSORS for one in found):
-        told = ["the same tensors", *told]
-    return "; ".join(told) if found else "the same in every part"
+        parts = ["the same tensors", *parts]
+    return "; ".join(parts) if found else "the same in every part"
 
 
 def inert_differences(before: Manifest, after: Manifest) -> list[str]:
@@ -187,17 +187,17 @@ def _config(manifest: Manifest) -> dict[str, object]:
 def _files(manifest: Manifest) -> dict[str, dict[str, Digest]]:
     """Sort the files of a base into its parts."""
     inner = manifest.config.get(COMPONENTS)
-    told = {_CONFIG_FILE, _INDEX_FILE}
-    told |= {f"{name}/{_CONFIG_FILE}" for name in inner} if is_object(inner) else set[str]()
-    found: dict[str, dict[str, Digest]] = {}
+    described_elsewhere = {_CONFIG_FILE, _INDEX_FILE}
+    described_elsewhere |= {f"{name}/{_CONFIG_FILE}" for name in inner} if is_object(inner) else set[str]()
+    files: dict[str, dict[str, Digest]] = {}
     for file in manifest.files:
-        if file.is_tensors or file.path in told:
+        if file.is_tensors or file.path in described_elsewhere:
             continue
         is_inner = file.path.rpartition("/")[2] == _CONFIG_FILE  # of a pooling module, say
         part = "modules" if is_inner else part_of(file.path)
         if part is not None:
-            found.setdefault(part, {})[file.path] = file.digest
-    return found
+            files.setdefault(part, {})[file.path] = file.digest
+    return files
 
 
 def _file_changes(before: Mapping[str, Digest], after: Mapping[str, Digest]) -> Iterator[str]:

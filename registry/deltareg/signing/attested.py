@@ -87,10 +87,10 @@ def _digest(value: object) -> str:
     if not is_object(value) or set(value) - _SUBJECT_FIELDS:
         _refuse("a thing that it is about has other fields than one has")
     digests = value.get("digest")
-    found = digests.get("sha256") if is_object(digests) else None
-    if not isinstance(found, str) or not _HEX.fullmatch(found):
+    digest = digests.get("sha256") if is_object(digests) else None
+    if not isinstance(digest, str) or not _HEX.fullmatch(digest):
         _refuse("a thing that it is about has no sha256")
-    return found
+    return digest
 
 
 def _refuse(message: str) -> Never:

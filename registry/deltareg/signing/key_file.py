@@ -55,10 +55,10 @@ def read_or_make_key(path: Path) -> tuple[SigningKey, bool]:
         return read_key(path), False
     except FileNotFoundError:
         pass
-    made = SigningKey.generate()
+    key = SigningKey.generate()
     try:
-        is_kept = write_key(path, made)
-        return (made, True) if is_kept else (read_key(path), False)
+        is_kept = write_key(path, key)
+        return (key, True) if is_kept else (read_key(path), False)
     except OSError as error:
         raise Misconfigured(
             f"cannot keep a key in {path}: {error.strerror}", fix="name a file that can be written"

@@ -53,15 +53,15 @@ def open_note(note: str, keys: Iterable[PublicKey], *, name: str) -> OpenedNote:
         BadSignature: None did, the signature does not hold, or it is no note.
     """
     text, lines = _parts(note)
-    known = {key_hash(name, key): key for key in keys}
+    keys_by_hash = {key_hash(name, key): key for key in keys}
     for line in lines:
         match = _LINE.fullmatch(line)
         if match is None:
             raise BadSignature("it is no signed note: a line below it is no signature", fix=_FIX)
-        found = _decode_base64(match[2])
-        key = known.get(found[:_HASH_BYTES]) if match[1] == name else None
+        signature = _decode_base64(match[2])
+        key = keys_by_hash.get(signature[:_HASH_BYTES]) if match[1] == name else None
         if key is not None:
-            if not key.verifies(found[_HASH_BYTES:], text.encode()):
+            if not key.verifies(signature[_HASH_BYTES:], text.encode()):
                 raise BadSignature(f"the signature below the note of {name} is wrong", fix=_FIX)
             return OpenedNote(text, key)
     raise BadSignature(

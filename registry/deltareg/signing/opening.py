@@ -86,10 +86,10 @@ def read_beside(pem: str) -> VerificationMaterial:
     if "PRIVATE KEY" in pem or "CERTIFICATE" not in pem:
         key = PemKey.parse(pem)
         return VerificationMaterial(key.pem, key)
-    found = load_authorities(pem.encode())
-    if len(found) != 1:
-        raise InvalidInput(f"there are {len(found)} certificates", fix="name one authority")
-    return VerificationMaterial(found[0].public_bytes(Encoding.PEM).decode(), authorities=tuple(found))
+    authorities = load_authorities(pem.encode())
+    if len(authorities) != 1:
+        raise InvalidInput(f"there are {len(authorities)} certificates", fix="name one authority")
+    return VerificationMaterial(authorities[0].public_bytes(Encoding.PEM).decode(), authorities=tuple(authorities))
 
 
 def open_sealed(sealed: SealedEnvelope, key: PemKey) -> bytes:
@@ -116,8 +116,8 @@ def open_by_key(bundle: Bundle, key: PemKey) -> OpenedBundle:
         BadSignature: It names another key, or this one did not sign it.
     """
     if bundle.hint != key.keyid:
-        named = f"key {bundle.hint[:12]}" if bundle.hint else "the holder of a certificate"
-        raise BadSignature(f"{named} is said to have signed it, not {key.keyid[:12]}", fix=_OTHER)
+        signer = f"key {bundle.hint[:12]}" if bundle.hint else "the holder of a certificate"
+        raise BadSignature(f"{signer} is said to have signed it, not {key.keyid[:12]}", fix=_OTHER)
     if not key.is_elliptic:
         raise BadSignature("a bundle is signed with a key on a curve of NIST", fix=_OTHER)
     return OpenedBundle(open_sealed(bundle.sealed, key), Signatory(keyid=key.keyid))
@@ -194,8 +194,8 @@ def identity_of(certificate: x509.Certificate) -> str:
         extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
         names = [str(name.value) for name in extension.value]
     except x509.ExtensionNotFound:
-        found = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-        names = [str(name.value) for name in found]
+        attributes = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        names = [str(name.value) for name in attributes]
     except _UNREADABLE as error:
         raise _unreadable() from error
     if len(names) != 1 or not names[0].isprintable() or not 0 < len(names[0]) <= 256:
@@ -223,14 +223,14 @@ def _held_up(
 
 def _load(chain: Sequence[bytes]) -> list[x509.Certificate]:
     try:
-        found = [x509.load_der_x509_certificate(raw) for raw in chain]
-        for raw, each in zip(chain, found, strict=True):
+        certificates = [x509.load_der_x509_certificate(raw) for raw in chain]
+        for raw, each in zip(chain, certificates, strict=True):
             # Its end is the signature, in whole bytes: else a certificate had two spellings.
             if each.serial_number <= 0 or not raw.endswith(b"\0" + each.signature):
                 raise _unreadable()
     except _UNREADABLE as error:
         raise _unreadable() from error
-    return found
+    return certificates
 
 
 def _own_root(chain: Sequence[x509.Certificate]) -> x509.Certificate:

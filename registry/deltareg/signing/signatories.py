@@ -64,26 +64,26 @@ class WantedSigner:
         Raises:
             InvalidInput: It names none of the three, or more than one.
         """
-        given = {name: value for name, value in fields.items() if isinstance(value, str) and value}
-        if len(given) != len(fields) or set(given) - {"key", "ca", "issuer", "identity"}:
+        texts = {name: value for name, value in fields.items() if isinstance(value, str) and value}
+        if len(texts) != len(fields) or set(texts) - {"key", "ca", "issuer", "identity"}:
             raise InvalidInput("it has other fields than a signer has", fix=_EXAMPLE)
-        found = cls(**given)
-        if [bool(found.key), bool(found.ca), bool(found.issuer)].count(True) != 1:
+        signer = cls(**texts)
+        if [bool(signer.key), bool(signer.ca), bool(signer.issuer)].count(True) != 1:
             raise InvalidInput("it names no signer, or more than one", fix=_EXAMPLE)
-        if bool(found.issuer) > bool(found.identity) or (found.key and found.identity):
+        if bool(signer.issuer) > bool(signer.identity) or (signer.key and signer.identity):
             raise InvalidInput("an issuer goes with an identity, and a key with none", fix=_EXAMPLE)
-        for digest in (found.key, found.ca):
+        for digest in (signer.key, signer.ca):
             if digest and not _HEX.fullmatch(digest):
                 raise InvalidInput(
                     f"no key or fingerprint: {digest[:70]!r}",
                     fix="write 64 hex digits, as `deltareg signature key FILE` prints them",
                 )
-        return found
+        return signer
 
     def fields(self) -> dict[str, str]:
         """Write it as `of_fields` reads it."""
-        named = {"key": self.key, "ca": self.ca, "issuer": self.issuer, "identity": self.identity}
-        return {name: value for name, value in named.items() if value}
+        values = {"key": self.key, "ca": self.ca, "issuer": self.issuer, "identity": self.identity}
+        return {name: value for name, value in values.items() if value}
 
     def is_met_by(self, signatory: Signatory) -> bool:
         """Whether that is the one, or one of those, who are wanted."""

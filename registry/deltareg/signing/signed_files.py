@@ -67,15 +67,15 @@ def check_files(signed: Mapping[str, str], own: Mapping[str, str], *, what: str)
     more = sorted(own.keys() - signed.keys())
     fewer = sorted(signed.keys() - own.keys())
     other = sorted(path for path in own.keys() & signed.keys() if own[path] != signed[path])
-    for paths, told in (
+    for paths, problem in (
         (other, f"is signed as another than {what} has it"),
         (more, f"is in {what} and not signed"),
         (fewer, f"is signed and not in {what}"),
     ):
         if paths:
-            shown = ", ".join(ascii(path)[1:-1] for path in paths[:_MOST_TOLD])
+            listing = ", ".join(ascii(path)[1:-1] for path in paths[:_MOST_TOLD])
             rest = f" and {len(paths) - _MOST_TOLD} more" if len(paths) > _MOST_TOLD else ""
-            raise BadSignature(f"{shown}{rest} {told}", fix=_FIX)
+            raise BadSignature(f"{listing}{rest} {problem}", fix=_FIX)
 
 
 def _check_method(value: object) -> None:

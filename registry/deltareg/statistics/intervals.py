@@ -58,9 +58,9 @@ def paired_interval(gained: float, lost: float, n: int, *, tail: float = TAIL) -
         n: Of how many; more than zero.
         tail: The error on each side.
     """
-    z, found = normal_quantile(tail), (gained - lost) / n
-    low = _crossing(lambda at: _score(gained, lost, n, at) > z, -1.0, found)
-    high = _crossing(lambda at: _score(gained, lost, n, at) >= -z, found, 1.0)
+    z, difference = normal_quantile(tail), (gained - lost) / n
+    low = _crossing(lambda at: _score(gained, lost, n, at) > z, -1.0, difference)
+    high = _crossing(lambda at: _score(gained, lost, n, at) >= -z, difference, 1.0)
     return Interval(low, high)
 
 

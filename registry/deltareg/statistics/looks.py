@@ -18,14 +18,14 @@ def look_tails(samples: Sequence[int], *, tail: float = TAIL) -> tuple[float, ..
         samples: How many samples each look sees, growing.
         tail: The error on one side of all of them together.
     """
-    seen = (0, *samples[:-1])
-    return tuple(tail * (count - before) / samples[-1] for before, count in zip(seen, samples, strict=True))
+    counts_before = (0, *samples[:-1])
+    return tuple(tail * (count - before) / samples[-1] for before, count in zip(counts_before, samples, strict=True))
 
 
 def growing(first: int, most: int) -> tuple[int, ...]:
     """Plan looks: each at twice as many samples as the one before, the last at all."""
-    found: list[int] = []
+    counts: list[int] = []
     while first * 1.5 < most:
-        found.append(first)
+        counts.append(first)
         first *= 2
-    return (*found, most)
+    return (*counts, most)

@@ -53,17 +53,17 @@ def _beta_share(a: float, b: float, x: float) -> float:
     ends = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b)
     front = math.exp(ends + a * math.log(x) + b * math.log1p(-x)) / a
     c, d = 1.0, 1 / _off_zero(1 - (a + b) * x / (a + 1))
-    found = d
+    fraction = d
     for m in range(1, _FRACTIONS):
         even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
         odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
         for step in (even, odd):
             d = 1 / _off_zero(1 + step * d)
             c = _off_zero(1 + step / c)
-            found *= c * d
+            fraction *= c * d
         if abs(c * d - 1) < 1e-15:
             break
-    return front * found
+    return front * fraction
 
 
 def _off_zero(value: float) -> float:

@@ -35,13 +35,13 @@ class Look:
 
     def is_met(self, tail: float) -> bool:
         """Whether even the worse end reaches the mark."""
-        found = self.at(tail)
-        return found.low >= self.mark if self.is_upward else found.high <= self.mark
+        interval = self.at(tail)
+        return interval.low >= self.mark if self.is_upward else interval.high <= self.mark
 
     def is_missed(self, tail: float) -> bool:
         """Whether even the better end does not; what is no number misses it."""
-        found = self.at(tail)
-        return not (found.high >= self.mark if self.is_upward else found.low <= self.mark)
+        interval = self.at(tail)
+        return not (interval.high >= self.mark if self.is_upward else interval.low <= self.mark)
 
 
 def decide(looks: Sequence[Look], planned: Sequence[int], *, family: int = 1, tail: float = TAIL) -> Decision:
@@ -90,9 +90,9 @@ def samples_to_decide(look: Look, n: int, *, power: float = POWER, tail: float =
         power: How often they should.
         tail: The error on one side.
     """
-    found, quantile = look.at(tail), normal_quantile(tail)
-    middle = (found.low + found.high) / 2
-    error = (found.high - found.low) / (2 * quantile)
+    interval, quantile = look.at(tail), normal_quantile(tail)
+    middle = (interval.low + interval.high) / 2
+    error = (interval.high - interval.low) / (2 * quantile)
     room = abs(middle - look.mark)
     if not (math.isfinite(error) and room > error / 100):
         return 0

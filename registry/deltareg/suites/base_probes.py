@@ -70,8 +70,8 @@ class BaseProbes:
 
     def encode(self) -> bytes:
         """Write it as canonical JSON."""
-        told = TypeAdapter(BaseProbes).dump_python(self, mode="json")
-        return canonical_json({"format": FORMAT, **told})
+        fields = TypeAdapter(BaseProbes).dump_python(self, mode="json")
+        return canonical_json({"format": FORMAT, **fields})
 
     @property
     def digest(self) -> Digest:
@@ -106,37 +106,37 @@ def draw(identity: str, config: Mapping[str, object]) -> BaseProbes:
     """
     raw = _corpus_bytes()
     number = int.from_bytes(bytes.fromhex(sha256_of(identity.encode()).hex)[:8], "big")
-    chosen = random.Random(number)  # noqa: S311  # repeatable, and nothing is kept secret by it
-    return BaseProbes(str(sha256_of(raw)), modalities_of(config), tuple(_texts(chosen)), number % 2**31)
+    generator = random.Random(number)  # noqa: S311  # repeatable, and nothing is kept secret by it
+    return BaseProbes(str(sha256_of(raw)), modalities_of(config), tuple(_texts(generator)), number % 2**31)
 
 
 def modalities_of(config: Mapping[str, object]) -> tuple[Modality, ...]:
     """Tell by a config what a network takes; text where nothing tells otherwise."""
     parts = [config, *(part for part in config.values() if is_object(part))]
     keys = {key for part in parts for key in part}
-    found: tuple[Modality, ...] = tuple(name for name, marks in _CONFIG_MARKS.items() if keys.intersection(marks))
-    return found or ("text",)
+    modalities: tuple[Modality, ...] = tuple(name for name, marks in _CONFIG_MARKS.items() if keys.intersection(marks))
+    return modalities or ("text",)
 
 
 def _texts(chosen: random.Random) -> list[ProbeText]:
     corpus = _corpus()
     languages = _by_class(corpus["text"])
     english = chosen.sample(languages.pop("en"), _ENGLISH)
-    found = [ProbeText("text", "en", text) for text in english]
-    others = sorted(chosen.sample(sorted(languages), _OTHERS))
-    found += [ProbeText("text", name, chosen.choice(languages[name])) for name in others]
+    texts = [ProbeText("text", "en", text) for text in english]
+    language_names = sorted(chosen.sample(sorted(languages), _OTHERS))
+    texts += [ProbeText("text", name, chosen.choice(languages[name])) for name in language_names]
     programs = _by_class(corpus["code"])
-    known = sorted(chosen.sample(sorted(programs), _PROGRAMS))
-    found += [ProbeText("code", name, chosen.choice(programs[name])) for name in known]
+    program_names = sorted(chosen.sample(sorted(programs), _PROGRAMS))
+    texts += [ProbeText("code", name, chosen.choice(programs[name])) for name in program_names]
     chats = chosen.sample(corpus["chat"], _CHATS)
-    return [*found, *(ProbeText("chat", "chat", one["user"], one["assistant"]) for one in chats)]
+    return [*texts, *(ProbeText("chat", "chat", one["user"], one["assistant"]) for one in chats)]
 
 
 def _by_class(entries: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+    texts: dict[str, list[str]] = {}
     for entry in entries:
-        found.setdefault(entry["class"], []).append(entry["text"])
-    return found
+        texts.setdefault(entry["class"], []).append(entry["text"])
+    return texts
 
 
 @cache

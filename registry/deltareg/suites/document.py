@@ -75,45 +75,45 @@ def _check(item: object, sets: Mapping[str, Fields], number: int) -> dict[str, o
     if form is None or not isinstance(check, str):
         _refuse(where, f"{check!r} is no check{_near(str(check), CATALOGUE)}; see deltareg suite checks")
     where = f"check {number} ({check})"
-    made: dict[str, object] = {
+    entry: dict[str, object] = {
         "check": check,
         "name": _name(fields.get("name", check), f"{where}: name"),
         "required": _flag(fields.get("required", True), f"{where}: required"),
         "parameters": _parameters(fields.get("parameters", {}), form, where),
     }
     if "threshold" in fields:
-        made["threshold"] = _threshold(fields["threshold"], form, where)
-    made |= _baseline(fields, form, where)
-    made |= _looks(fields, form, where)
-    return made | _probes(fields, form, sets, where)
+        entry["threshold"] = _threshold(fields["threshold"], form, where)
+    entry |= _baseline(fields, form, where)
+    entry |= _looks(fields, form, where)
+    return entry | _probes(fields, form, sets, where)
 
 
 def _parameters(value: object, form: CheckForm, where: str) -> dict[str, str | int]:
-    given = _mapping(value, f"{where}: parameters")
-    _check_keys(given, form.parameters, f"{where}: parameters")
-    made: dict[str, str | int] = {}
+    parameters = _mapping(value, f"{where}: parameters")
+    _check_keys(parameters, form.parameters, f"{where}: parameters")
+    parsed: dict[str, str | int] = {}
     for name, default in form.parameters.items():
-        found = _plain(given[name], f"{where}: {name}") if name in given else default
-        if found is None:
+        parameter = _plain(parameters[name], f"{where}: {name}") if name in parameters else default
+        if parameter is None:
             _refuse(where, f"needs the parameter {name}")
-        if name in form.choices and found not in form.choices[name]:
-            known = ", ".join(form.choices[name])
-            _refuse(f"{where}: {name}", f"is one of {known}, not {found!r}")
+        if name in form.choices and parameter not in form.choices[name]:
+            choices = ", ".join(form.choices[name])
+            _refuse(f"{where}: {name}", f"is one of {choices}, not {parameter!r}")
         if name in form.counts:
-            found = _count(found, f"{where}: {name}")
-        elif isinstance(default, int) and not isinstance(found, int):
-            found = _number(found, f"{where}: {name}")
-        made[name] = found
-    return made
+            parameter = _count(parameter, f"{where}: {name}")
+        elif isinstance(default, int) and not isinstance(parameter, int):
+            parameter = _number(parameter, f"{where}: {name}")
+        parsed[name] = parameter
+    return parsed
 
 
 def _threshold(value: object, form: CheckForm, where: str) -> dict[str, object]:
     if not form.takes_threshold:
         _refuse(where, "measures nothing that a threshold is for; see its parameters")
-    given = _mapping(value, f"{where}: threshold")
-    _check_keys(given, _THRESHOLD, f"{where}: threshold")
-    better = _flag(given.get("greater_is_better", True), f"{where}: greater_is_better")
-    numbers = {key: _number(found, f"{where}: {key}") for key, found in given.items() if key != "greater_is_better"}
+    fields = _mapping(value, f"{where}: threshold")
+    _check_keys(fields, _THRESHOLD, f"{where}: threshold")
+    better = _flag(fields.get("greater_is_better", True), f"{where}: greater_is_better")
+    numbers = {key: _number(bound, f"{where}: {key}") for key, bound in fields.items() if key != "greater_is_better"}
     if not numbers:
         _refuse(f"{where}: threshold", "has threshold, min_absolute_change or min_relative_change")
     changes = numbers.keys() - {"threshold"}
@@ -153,8 +153,8 @@ def _comparable(value: object, form: CheckForm, where: str) -> None:
     takes_versions = PROMOTED in form.against
     if takes_versions and isinstance(value, str) and read_reference(value) is not None:
         return
-    known = [*form.against, *([f"NS/NAME:vN, best of 2 to {MOST_BACK}"] if takes_versions else [])]
-    _refuse(where, f"is compared with {', '.join(known) or 'nothing'}, not with {value!r}")
+    allowed = [*form.against, *([f"NS/NAME:vN, best of 2 to {MOST_BACK}"] if takes_versions else [])]
+    _refuse(where, f"is compared with {', '.join(allowed) or 'nothing'}, not with {value!r}")
 
 
 def _looks(fields: Fields, form: CheckForm, where: str) -> dict[str, dict[str, int]]:
@@ -166,12 +166,12 @@ def _looks(fields: Fields, form: CheckForm, where: str) -> dict[str, dict[str, i
         _refuse(where, "measures all samples at once")
     if not _asks_for_change(fields):
         _refuse(where, f"needs a threshold with {_CHANGE_KEYS}, which looks decide")
-    found = _counts(fields["looks"], _LOOKS, where, least=0)
-    if found["first"] < _LEAST_LOOK:
+    looks = _counts(fields["looks"], _LOOKS, where, least=0)
+    if looks["first"] < _LEAST_LOOK:
         _refuse(where, f"has `first`, how many samples to look at first, at least {_LEAST_LOOK}")
-    if found["most"] and found["most"] <= found["first"]:
+    if looks["most"] and looks["most"] <= looks["first"]:
         _refuse(where, "has `most`, the samples to look at in the end, more than at first")
-    return {"looks": found}
+    return {"looks": looks}
 
 
 def _probes(fields: Fields, form: CheckForm, sets: Mapping[str, Fields], where: str) -> dict[str, str]:
@@ -181,13 +181,13 @@ def _probes(fields: Fields, form: CheckForm, sets: Mapping[str, Fields], where: 
             _refuse(where, "takes no probe set")
         return {}
     if not isinstance(name, str) or name not in sets:
-        known = ", ".join(sets) or "none: add `sets`"
-        _refuse(where, f"needs `probes`, one of the suite's sets: {known}")
+        set_names = ", ".join(sets) or "none: add `sets`"
+        _refuse(where, f"needs `probes`, one of the suite's sets: {set_names}")
     file = str(sets[name].get("file", ""))
     is_task = file.endswith(_TASK)
     if is_task != ("task" in form.probes):
-        given = file or name
-        _refuse(where, f"{given} is a task of lm-eval" if is_task else f"{given} is no task: .yaml")
+        probes = file or name
+        _refuse(where, f"{probes} is a task of lm-eval" if is_task else f"{probes} is no task: .yaml")
     if _OF_TEXTS & {*form.probes} and file.endswith(_TENSORS):
         _refuse(where, f"reads texts, and {file} holds tensors")
     if "images" in form.probes and not file.endswith(_TENSORS):
@@ -196,29 +196,29 @@ def _probes(fields: Fields, form: CheckForm, sets: Mapping[str, Fields], where: 
 
 
 def _sets(value: object) -> dict[str, Fields]:
-    given = _mapping(value, "sets")
-    if len(given) > _MOST_SETS:
+    items = _mapping(value, "sets")
+    if len(items) > _MOST_SETS:
         _refuse("sets", f"has at most {_MOST_SETS}")
-    return {_name(name, "sets"): _set(item, f"set {name}") for name, item in given.items()}
+    return {_name(name, "sets"): _set(item, f"set {name}") for name, item in items.items()}
 
 
 def _set(value: object, where: str) -> Fields:
-    given = _mapping(value, where)
-    _check_keys(given, _SET, where)
-    if ("text" in given) == ("file" in given):
+    fields = _mapping(value, where)
+    _check_keys(fields, _SET, where)
+    if ("text" in fields) == ("file" in fields):
         _refuse(where, "has either `text`, a list of texts, or `file`")
-    if "text" in given:
-        texts = given["text"]
+    if "text" in fields:
+        texts = fields["text"]
         if not is_list(texts) or not texts or len(texts) > _MOST_TEXTS:
             _refuse(where, f"text is a list of 1 to {_MOST_TEXTS} texts")
         return {"text": [_text(item, where) for item in texts]}
-    name = given["file"]
+    name = fields["file"]
     if not isinstance(name, str) or not _FILE.fullmatch(name) or not name.endswith(_SUFFIXES):
-        known = ", ".join(_SUFFIXES)
-        _refuse(where, f"file is a name beside the suite, ending in {known}, not {name!r}")
-    if "data" in given and not name.endswith(_TASK):
+        suffixes = ", ".join(_SUFFIXES)
+        _refuse(where, f"file is a name beside the suite, ending in {suffixes}, not {name!r}")
+    if "data" in fields and not name.endswith(_TASK):
         _refuse(where, "has `data`, which only a task of lm-eval has")
-    return {"file": name} | _digest(given.get("digest"), where) | _data(given, where)
+    return {"file": name} | _digest(fields.get("digest"), where) | _data(fields, where)
 
 
 def _data(given: Fields, where: str) -> dict[str, object]:
@@ -228,7 +228,7 @@ def _data(given: Fields, where: str) -> dict[str, object]:
     odd = next((name for name in files if not _FILE.fullmatch(name)), None)
     if odd is not None:
         _refuse(f"{where}: data", f"names files beside the suite, not {odd!r}")
-    return {"data": {name: _digest(str(found), where)["digest"] for name, found in files.items()}}
+    return {"data": {name: _digest(str(digest), where)["digest"] for name, digest in files.items()}}
 
 
 def _digest(value: object, where: str) -> dict[str, str]:
@@ -241,13 +241,13 @@ def _digest(value: object, where: str) -> dict[str, str]:
 
 
 def _counts(value: object, known: Mapping[str, int], where: str, *, least: int) -> dict[str, int]:
-    given = _mapping(value, where)
-    _check_keys(given, known, where)
-    made = {key: _count(given.get(key, default), f"{where}.{key}") for key, default in known.items()}
-    small = next((key for key, number in made.items() if number < least), None)
+    fields = _mapping(value, where)
+    _check_keys(fields, known, where)
+    counts = {key: _count(fields.get(key, default), f"{where}.{key}") for key, default in known.items()}
+    small = next((key for key, number in counts.items() if number < least), None)
     if small is not None:
         _refuse(f"{where}.{small}", f"is at least {least}")
-    return made
+    return counts
 
 
 def _check_keys(given: Fields, known: Collection[str], where: str) -> None:
@@ -304,14 +304,14 @@ def _number(value: object, where: str) -> str | int:
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         _refuse(where, f"is a number, not {value!r}")
     try:
-        found = float(value)
+        number = float(value)
     except ValueError:
         _refuse(where, f"is a number, not {value!r}")
     except OverflowError:  # of a whole number; others become infinite
-        found = float("inf")
-    if found != found or abs(found) == float("inf"):
+        number = float("inf")
+    if number != number or abs(number) == float("inf"):
         _refuse(where, "is a finite number")
-    return value if isinstance(value, int) else repr(found)
+    return value if isinstance(value, int) else repr(number)
 
 
 def _share(value: object) -> str | int:

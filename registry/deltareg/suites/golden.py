@@ -135,8 +135,8 @@ class GoldenComparison:
 
 def sample_of(inputs: Mapping[str, Raw], outputs: Mapping[str, F32]) -> GoldenSample:
     """Keep the largest values of every output that has a dimension."""
-    kept = {name: _largest(values) for name, values in outputs.items() if values.size}
-    return GoldenSample(inputs, {name: found for name, found in kept.items() if found.shape})
+    recorded = {name: _largest(values) for name, values in outputs.items() if values.size}
+    return GoldenSample(inputs, {name: output for name, output in recorded.items() if output.shape})
 
 
 def compare(golden: GoldenOutputs, outputs: Sequence[Mapping[str, F32]], *, slack: float = 0.0) -> GoldenComparison:
@@ -148,12 +148,12 @@ def compare(golden: GoldenOutputs, outputs: Sequence[Mapping[str, F32]], *, slac
         slack: By how much of max(1, RMS) the largest value may be below another and agree still.
     """
     names = sorted({name for sample in golden.samples for name in sample.outputs})
-    found = [_compare(name, golden, outputs, slack) for name in names]
+    comparisons = [_compare(name, golden, outputs, slack) for name in names]
     # A NaN is the farthest of all; max() alone would pass over it.
-    worst = max(found, key=lambda one: np.inf if np.isnan(one.difference) else one.difference)
-    farthest = max(found, key=lambda one: np.inf if np.isnan(one.distance) else one.distance)
+    worst = max(comparisons, key=lambda one: np.inf if np.isnan(one.difference) else one.difference)
+    farthest = max(comparisons, key=lambda one: np.inf if np.isnan(one.distance) else one.distance)
     return GoldenComparison(
-        worst.output, worst.difference, farthest.distance, farthest.scale, min(one.agreement for one in found)
+        worst.output, worst.difference, farthest.distance, farthest.scale, min(one.agreement for one in comparisons)
     )
 
 
@@ -163,12 +163,12 @@ def distance(golden: GoldenOutputs, outputs: Sequence[Mapping[str, F32]]) -> flo
     For outputs that need not be those of the delta: of the base's own it is the delta's effect.
     """
     squares: list[NDArray[np.float64]] = []
-    for sample, given in zip(golden.samples, outputs, strict=True):
-        for name, kept in sample.outputs.items():
-            values = given.get(name)
-            if values is not None and values.shape == kept.shape:
-                there = np.take_along_axis(kept.select_positions(values), kept.places, axis=-1)
-                squares.append(np.square(there.astype(np.float64) - kept.values).reshape(-1))
+    for sample, computed in zip(golden.samples, outputs, strict=True):
+        for name, recorded in sample.outputs.items():
+            values = computed.get(name)
+            if values is not None and values.shape == recorded.shape:
+                there = np.take_along_axis(recorded.select_positions(values), recorded.places, axis=-1)
+                squares.append(np.square(there.astype(np.float64) - recorded.values).reshape(-1))
     return float(np.sqrt(np.mean(np.concatenate(squares)))) if squares else 0.0
 
 
@@ -176,32 +176,32 @@ def _largest(values: F32) -> RecordedOutput:
     if not values.shape:
         return RecordedOutput((), np.zeros((1, 1), "<i4"), values.reshape(1, 1).astype("<f4"))
     flat = values.reshape(-1, values.shape[-1])
-    chosen = None
+    row_numbers = None
     if len(flat) > MOST_ROWS:
-        chosen = np.linspace(0, len(flat) - 1, MOST_ROWS).astype("<i4")
-        flat = flat[chosen]
+        row_numbers = np.linspace(0, len(flat) - 1, MOST_ROWS).astype("<i4")
+        flat = flat[row_numbers]
     places = np.argsort(-flat, axis=-1, kind="stable")[:, :KEPT].astype("<i4")
-    kept = np.take_along_axis(flat, places, axis=-1).astype("<f4")
-    return RecordedOutput(values.shape, places, kept, chosen)
+    largest = np.take_along_axis(flat, places, axis=-1).astype("<f4")
+    return RecordedOutput(values.shape, places, largest, row_numbers)
 
 
 def _compare(name: str, golden: GoldenOutputs, outputs: Sequence[Mapping[str, F32]], slack: float) -> GoldenComparison:
     """Compare one output over all samples that have it."""
     pairs = [
-        (sample.outputs[name], given.get(name))
-        for sample, given in zip(golden.samples, outputs, strict=True)
+        (sample.outputs[name], sample_outputs.get(name))
+        for sample, sample_outputs in zip(golden.samples, outputs, strict=True)
         if name in sample.outputs
     ]
-    values = np.concatenate([kept.values.reshape(-1) for kept, _ in pairs]).astype(np.float64)
+    values = np.concatenate([recorded.values.reshape(-1) for recorded, _ in pairs]).astype(np.float64)
     scale = float(np.sqrt(np.mean(np.square(values))))
     differences: list[NDArray[np.float64]] = []
     agreed = positions = 0
-    for kept, found in pairs:
-        if found is None or found.shape != kept.shape:
+    for recorded, computed in pairs:
+        if computed is None or computed.shape != recorded.shape:
             return GoldenComparison(name, float("inf"), float("inf"), scale, 0.0)
-        rows = kept.select_positions(found)
-        there = np.take_along_axis(rows, kept.places, axis=-1)
-        differences.append(np.subtract(there, kept.values, dtype=np.float64).reshape(-1))
+        rows = recorded.select_positions(computed)
+        there = np.take_along_axis(rows, recorded.places, axis=-1)
+        differences.append(np.subtract(there, recorded.values, dtype=np.float64).reshape(-1))
         below = rows.max(axis=-1) - there[:, 0]
         agreed += int(np.count_nonzero(below <= slack * max(1.0, scale)))
         positions += len(rows)

@@ -51,9 +51,9 @@ def encode(golden: GoldenOutputs) -> bytes:
         "weights": dict(sorted(origin.weights.items())),
     }
     samples = [_sample_fields(sample) for sample in golden.samples]
-    known = {"training": golden.training, "progress": golden.progress}
-    told = {name: asdict(one) for name, one in known.items() if one is not None}
-    document = {"schema": SCHEMA, "recorded": recorded, **told, "samples": samples}
+    optional = {"training": golden.training, "progress": golden.progress}
+    optional_fields = {name: asdict(one) for name, one in optional.items() if one is not None}
+    document = {"schema": SCHEMA, "recorded": recorded, **optional_fields, "samples": samples}
     raw = json.dumps(document, allow_nan=False).encode()
     if len(raw) > MOST_BYTES:
         raise InvalidInput(
@@ -94,12 +94,12 @@ def _sample_fields(sample: GoldenSample) -> dict[str, object]:
     }
     outputs = {
         name: {
-            "shape": list(kept.shape),
-            **({} if kept.rows is None else {"rows": _text(kept.rows)}),
-            "places": _text(kept.places),
-            "values": _text(kept.values),
+            "shape": list(output.shape),
+            **({} if output.rows is None else {"rows": _text(output.rows)}),
+            "places": _text(output.places),
+            "values": _text(output.values),
         }
-        for name, kept in sorted(sample.outputs.items())
+        for name, output in sorted(sample.outputs.items())
     }
     return {"inputs": inputs, "outputs": outputs}
 

@@ -38,14 +38,14 @@ def lint(suite: Suite, samples: Mapping[str, Samples]) -> list[LintFinding]:
         suite: The suite, read and complete.
         samples: The samples of its probe sets by name; those of tasks are left out.
     """
-    found = [
+    findings = [
         *_of_checks(suite),
         *_find_dropped_checks(suite),
         *_find_unused_sets(suite),
         *_repeats(samples),
         *_margins(suite, samples),
     ]
-    return sorted(found, key=lambda one: one.severity != "error")
+    return sorted(findings, key=lambda one: one.severity != "error")
 
 
 def _of_checks(suite: Suite) -> Iterator[LintFinding]:
@@ -75,9 +75,9 @@ def _of_checks(suite: Suite) -> Iterator[LintFinding]:
 
 
 def _find_dropped_checks(suite: Suite) -> Iterator[LintFinding]:
-    named = {one.check for one in suite.checks if one.required}
-    asked = [one.check for one in built_in(DEFAULT_SUITE).checks if one.required]
-    missing = [name for name in dict.fromkeys(asked) if name not in named]
+    present = {one.check for one in suite.checks if one.required}
+    expected = [one.check for one in built_in(DEFAULT_SUITE).checks if one.required]
+    missing = [name for name in dict.fromkeys(expected) if name not in present]
     if missing:
         yield LintFinding(
             "warning",
@@ -95,9 +95,9 @@ def _find_unused_sets(suite: Suite) -> Iterator[LintFinding]:
 
 
 def _repeats(samples: Mapping[str, Samples]) -> Iterator[LintFinding]:
-    seen: dict[str, str] = {}
-    for name, given in samples.items():
-        keys = _keys(given)
+    owners: dict[str, str] = {}
+    for name, own_samples in samples.items():
+        keys = _keys(own_samples)
         twice = [key for key, times in Counter(keys).items() if times > 1]
         if twice:
             more = sum(Counter(keys)[key] - 1 for key in twice)
@@ -107,10 +107,10 @@ def _repeats(samples: Mapping[str, Samples]) -> Iterator[LintFinding]:
                 f"{more} of {len(keys)} samples are there twice, and count for more than they tell",
                 "keep one of each; `deltareg suite init` leaves repeats out",
             )
-        shared = {seen[key] for key in keys if key in seen and seen[key] != name}
+        shared = {owners[key] for key in keys if key in owners and owners[key] != name}
         for other in sorted(shared):
             yield LintFinding("warning", name, f"shares samples with {other}", "keep them apart")
-        seen.update(dict.fromkeys(keys, name))
+        owners.update(dict.fromkeys(keys, name))
 
 
 def _keys(samples: Samples) -> list[str]:
@@ -126,20 +126,20 @@ def _keys(samples: Samples) -> list[str]:
 def _margins(suite: Suite, samples: Mapping[str, Samples]) -> Iterator[LintFinding]:
     for one in suite.checks:
         measure = measures().get(one.check)
-        given = samples.get(one.probes)
+        probes = samples.get(one.probes)
         margin = None if measure is None else _margin(one, measure)
-        if measure is not None and given is not None and margin is not None:
-            yield from _too_few(one, measure, margin, len(given))
+        if measure is not None and probes is not None and margin is not None:
+            yield from _too_few(one, measure, margin, len(probes))
 
 
 def _too_few(spec: CheckSpec, measure: DraftMeasure, margin: float, n: int) -> Iterator[LintFinding]:
-    told = f"a margin of {measure.say(margin)} on {n} samples"
+    described = f"a margin of {measure.say(margin)} on {n} samples"
     # Two versions that answer every sample alike differ by as much as this leaves open.
     if not measure.is_relative and paired_interval(0, 0, n).low < -margin:
         yield LintFinding(
             "error",
             spec.name,
-            f"{told} can never be shown, not even of two versions that agree",
+            f"{described} can never be shown, not even of two versions that agree",
             f"bring {_least(margin):,} samples or more, or allow a larger margin",
         )
         return
@@ -151,7 +151,7 @@ def _too_few(spec: CheckSpec, measure: DraftMeasure, margin: float, n: int) -> I
         yield LintFinding(
             "warning",
             spec.name,
-            f"{told} is shown of {round(100 * chance)} in 100 versions that lost nothing, even if "
+            f"{described} is shown of {round(100 * chance)} in 100 versions that lost nothing, even if "
             "they differ little: the others do not pass",
             f"bring about {needed:,} samples, or allow a larger margin",
         )
@@ -161,8 +161,8 @@ def _margin(spec: CheckSpec, measure: DraftMeasure) -> float | None:
     """Give what may be lost; None where a gain is asked for, or no change at all."""
     if spec.threshold is None:
         return None
-    asked = spec.threshold.min_relative_change if measure.is_relative else spec.threshold.min_absolute_change
-    return -asked if asked is not None and asked < 0 else None
+    change = spec.threshold.min_relative_change if measure.is_relative else spec.threshold.min_absolute_change
+    return -change if change is not None and change < 0 else None
 
 
 def _least(margin: float) -> int:

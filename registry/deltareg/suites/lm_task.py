@@ -151,11 +151,11 @@ def _source_of_shots(task: LmTask) -> tuple[object, ...] | None:
     """Give the rows that few shots are drawn from; None where that would tell the answer."""
     fields, config = task.fields, task.fields.get("fewshot_config")
     own: Fields = config if is_object(config) else {}
-    named, samples = own.get("split", fields.get("fewshot_split")), own.get("samples")
-    if named is None and is_list(samples):
+    split_name, samples = own.get("split", fields.get("fewshot_split")), own.get("samples")
+    if split_name is None and is_list(samples):
         return tuple(samples)
-    split = named or fields.get("training_split") or fields.get("validation_split")
-    is_left_out = named == fields.get("test_split")  # lm-eval's rule, where both may be missing
+    split = split_name or fields.get("training_split") or fields.get("validation_split")
+    is_left_out = split_name == fields.get("test_split")  # lm-eval's rule, where both may be missing
     if split is None or (split == task.tested and not is_left_out):
         return None
     return task.rows.get(str(split))
@@ -166,15 +166,15 @@ def _rows(raw: bytes, name: str) -> list[Row]:
         lines = raw.decode("utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise InvalidInput(f"{name} is not UTF-8: {error}", fix="save it as UTF-8") from error
-    found = [_row(line, f"{name}, line {n}") for n, line in enumerate(lines, 1) if line.strip()]
-    if not 0 < len(found) <= _MOST_ROWS:
-        refuse(name, f"has {len(found)} rows, not 1 to {_MOST_ROWS}")
-    keys = found[0].keys()
-    odd = next((n for n, row in enumerate(found, 1) if row.keys() != keys), None)
+    rows = [_row(line, f"{name}, line {n}") for n, line in enumerate(lines, 1) if line.strip()]
+    if not 0 < len(rows) <= _MOST_ROWS:
+        refuse(name, f"has {len(rows)} rows, not 1 to {_MOST_ROWS}")
+    keys = rows[0].keys()
+    odd = next((n for n, row in enumerate(rows, 1) if row.keys() != keys), None)
     if odd is not None:
-        key = min(found[odd - 1].keys() ^ keys)
+        key = min(rows[odd - 1].keys() ^ keys)
         refuse(name, f"row {odd} and the first differ in the field {key!r}")
-    return found
+    return rows
 
 
 def _row(line: str, where: str) -> Row:
@@ -191,18 +191,18 @@ def _check_fields(template: object, row: Row, where: str) -> None:
     """Refuse a field that no row has: lm-eval would take its name for the text itself."""
     if not isinstance(template, str):
         return
-    named = _TEMPLATE_FIELD.findall(template) if "{%" not in template else []
-    asked = [template] if _FIELD.fullmatch(template) else named
-    lost = next((name for name in asked if name not in row and name not in _NO_FIELDS), None)
+    names = _TEMPLATE_FIELD.findall(template) if "{%" not in template else []
+    fields = [template] if _FIELD.fullmatch(template) else names
+    lost = next((name for name in fields if name not in row and name not in _NO_FIELDS), None)
     if lost is not None:
         refuse(where, f"no row has the field {lost!r}; there are {', '.join(row)}")
 
 
 def _count(value: object, where: str) -> int:
     try:
-        found = int(str(value))
+        count = int(str(value))
     except ValueError:
-        found = -1
-    if found < 0:
+        count = -1
+    if count < 0:
         refuse(where, f"is a whole number from 0 on, not {value!r}")
-    return found
+    return count

@@ -152,11 +152,11 @@ def data_files(fields: Fields, what: str) -> dict[str, tuple[str, ...]]:
     Raises:
         InvalidInput: It names none, or what is no file beside it.
     """
-    given = _object(fields.get("dataset_kwargs", {}), f"{what}: dataset_kwargs")
-    for key in given:
+    kwargs = _object(fields.get("dataset_kwargs", {}), f"{what}: dataset_kwargs")
+    for key in kwargs:
         _check_key(key, {"data_files"}, f"{what}: dataset_kwargs")
-    named = given.get("data_files")
-    by_split = named if is_object(named) else {"train": named}
+    files = kwargs.get("data_files")
+    by_split = files if is_object(files) else {"train": files}
     return {split: _names(value, what) for split, value in by_split.items()}
 
 
@@ -167,13 +167,13 @@ def metrics_of(fields: Fields, what: str) -> dict[str, tuple[str, bool]]:
         InvalidInput: A metric is not lm-eval's own, or is set up in a way that is not known here.
     """
     output = output_type(fields)
-    known = METRICS[output]
-    listed = fields.get("metric_list")
-    if listed is None:
-        return {name: known[name] for name in _OWN_METRICS[output]}
-    if not is_list(listed) or not listed:
+    aggregations = METRICS[output]
+    entries = fields.get("metric_list")
+    if entries is None:
+        return {name: aggregations[name] for name in _OWN_METRICS[output]}
+    if not is_list(entries) or not entries:
         refuse(what, "metric_list is a list of metrics")
-    return dict(_metric(_object(item, f"{what}: metric_list"), output, what) for item in listed)
+    return dict(_metric(_object(item, f"{what}: metric_list"), output, what) for item in entries)
 
 
 def filters_of(fields: Fields, what: str) -> tuple[str, ...]:
@@ -182,12 +182,12 @@ def filters_of(fields: Fields, what: str) -> tuple[str, ...]:
     Raises:
         InvalidInput: One of them is no plain step.
     """
-    listed = fields.get("filter_list")
-    if listed is None:
+    entries = fields.get("filter_list")
+    if entries is None:
         return ("none",)
-    if not is_list(listed) or not listed:
+    if not is_list(entries) or not entries:
         refuse(what, "filter_list is a list of filters")
-    return tuple(_filter(_object(item, f"{what}: filter_list"), what) for item in listed)
+    return tuple(_filter(_object(item, f"{what}: filter_list"), what) for item in entries)
 
 
 def refuse(where: str, what: str) -> NoReturn:
@@ -196,14 +196,14 @@ def refuse(where: str, what: str) -> NoReturn:
 
 
 def _metric(item: Fields, output: str, what: str) -> tuple[str, tuple[str, bool]]:
-    name, known = item.get("metric"), METRICS[output]
+    name, aggregations = item.get("metric"), METRICS[output]
     if item.get("hf_evaluate"):
-        refuse(what, f"{name} with hf_evaluate would be fetched from a hub; known: {_list(known)}")
-    if not isinstance(name, str) or name not in known:
-        refuse(what, f"{name!r} is no metric of {output} that runs offline; known: {_list(known)}")
+        refuse(what, f"{name} with hf_evaluate would be fetched from a hub; known: {_list(aggregations)}")
+    if not isinstance(name, str) or name not in aggregations:
+        refuse(what, f"{name!r} is no metric of {output} that runs offline; known: {_list(aggregations)}")
     for key in item:
         _check_key(key, _METRIC_KEYS | (_EXACT_KEYS if name == "exact_match" else set()), what)
-    aggregation, greater = known[name]
+    aggregation, greater = aggregations[name]
     if item.get("aggregation", aggregation) != aggregation:
         refuse(what, f"{name} is brought together by {aggregation}, not {item['aggregation']!r}")
     if item.get("higher_is_better", greater) != greater:

@@ -84,24 +84,24 @@ def _texts(rows: _Rows, key: str) -> tuple[str, ...]:
 
 
 def _labels(rows: _Rows) -> NDArray[np.int64]:
-    found: list[int] = []
+    labels: list[int] = []
     for where, row in rows:
         label = row["label"]
         if not is_count(label, below=1 << 31):
             raise InvalidInput(f'{where}: "label" is the number of a class, from 0 on', fix=FIX)
-        found.append(label)
-    return np.array(found, np.int64)
+        labels.append(label)
+    return np.array(labels, np.int64)
 
 
 def _scores(rows: _Rows) -> NDArray[np.float64]:
-    found: list[float] = []
+    scores: list[float] = []
     for where, row in rows:
         score = row["score"]
         is_number = isinstance(score, (int, float)) and not isinstance(score, bool)
         if not is_number or not isinstance(score, (int, float)) or not math.isfinite(score):
             raise InvalidInput(f'{where}: "score" is a number: how alike the two are', fix=FIX)
-        found.append(float(score))
-    return np.array(found, np.float64)
+        scores.append(float(score))
+    return np.array(scores, np.float64)
 
 
 def _all_candidates(rows: _Rows) -> tuple[RankingCandidates, ...]:
@@ -110,15 +110,15 @@ def _all_candidates(rows: _Rows) -> tuple[RankingCandidates, ...]:
 
 def _candidates(row: Mapping[str, object], where: str) -> RankingCandidates:
     relevant = _read_texts(row["relevant"], where, "relevant")
-    others = _read_texts(row.get("others", []), where, "others")
+    negatives = _read_texts(row.get("others", []), where, "others")
     if not relevant:
         raise InvalidInput(f'{where}: "relevant" is a list of one text or more', fix=FIX)
-    both = {*relevant} & {*others}
+    both = {*relevant} & {*negatives}
     if both:
         raise InvalidInput(f"{where}: {min(both)[:40]!r} is relevant, and is not", fix=FIX)
-    return RankingCandidates(relevant, others)
+    return RankingCandidates(relevant, negatives)
 
 
 def _read_texts(value: object, where: str, key: str) -> tuple[str, ...]:
-    listed: Iterable[object] = value if is_list(value) else (value,)
-    return tuple(_text(item, where, key) for item in listed)
+    items: Iterable[object] = value if is_list(value) else (value,)
+    return tuple(_text(item, where, key) for item in items)

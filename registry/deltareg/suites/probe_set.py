@@ -47,10 +47,10 @@ def _lines(raw: bytes, name: str) -> Iterator[tuple[int, str]]:
     except UnicodeDecodeError as error:
         raise InvalidInput(f"{name} is not UTF-8: {error}", fix=FIX) from error
     numbered = enumerate((line.rstrip("\r") for line in text.split("\n")), 1)
-    found = [(n, line) for n, line in numbered if line.strip()]
-    if not 0 < len(found) <= _MOST_SAMPLES:
-        raise InvalidInput(f"{name} has {len(found)} samples, not 1 to {_MOST_SAMPLES}", fix=FIX)
-    return iter(found)
+    lines = [(n, line) for n, line in numbered if line.strip()]
+    if not 0 < len(lines) <= _MOST_SAMPLES:
+        raise InvalidInput(f"{name} has {len(lines)} samples, not 1 to {_MOST_SAMPLES}", fix=FIX)
+    return iter(lines)
 
 
 def _tensors(raw: bytes, name: str) -> Samples:
@@ -77,12 +77,12 @@ def _targets(written: NDArray[np.generic], count: int, name: str) -> tuple[str, 
             f"{name}: targets are {count} rows of U8, the UTF-8 of each text filled up with zeros", fix=FIX
         )
     try:
-        found = tuple(row.tobytes().rstrip(b"\0").decode() for row in written)
+        targets = tuple(row.tobytes().rstrip(b"\0").decode() for row in written)
     except UnicodeDecodeError as error:
         raise InvalidInput(f"{name}: targets are not UTF-8: {error}", fix=FIX) from error
-    if not all(found):
-        raise InvalidInput(f"{name}: the target of row {found.index('')} is empty", fix=FIX)
-    return found
+    if not all(targets):
+        raise InvalidInput(f"{name}: the target of row {targets.index('')} is empty", fix=FIX)
+    return targets
 
 
 def _array(data: bytes, tensor: TensorInfo) -> NDArray[np.generic]:

@@ -31,9 +31,9 @@ Reference = BestOf | Ref
 
 def read_reference(text: str) -> Reference | None:
     """Read `best of 5` or `ns/name:v3`; None for anything else."""
-    found = _BEST.fullmatch(text)
-    if found is not None:
-        count = int(found[1])
+    match = _BEST.fullmatch(text)
+    if match is not None:
+        count = int(match[1])
         return BestOf(count) if 2 <= count <= MOST_BACK else None
     try:
         ref = Ref.parse(text)

@@ -57,16 +57,16 @@ class Samples:
 
     def select_rows(self, rows: Sequence[int] | NDArray[np.int64]) -> "Samples":
         """Give the samples with these numbers, in their order."""
-        chosen = np.asarray(rows, np.int64)
+        indices = np.asarray(rows, np.int64)
 
         return Samples(
-            _some(self.texts, chosen),
-            {name: value[chosen] for name, value in self.arrays.items()},
-            None if self.labels is None else self.labels[chosen],
-            _some(self.targets, chosen),
-            _some(self.partners, chosen),
-            None if self.scores is None else self.scores[chosen],
-            _some(self.candidates, chosen),
+            _some(self.texts, indices),
+            {name: value[indices] for name, value in self.arrays.items()},
+            None if self.labels is None else self.labels[indices],
+            _some(self.targets, indices),
+            _some(self.partners, indices),
+            None if self.scores is None else self.scores[indices],
+            _some(self.candidates, indices),
         )
 
 
@@ -97,4 +97,4 @@ def lacking(form: CheckForm, samples: Samples) -> tuple[str, str] | None:
         "images": IMAGES in samples.arrays,
     }
     needs = (_NEEDS[kind] for kind in form.probes if kind in _NEEDS)
-    return next(((what, fix) for what, fix in needs if not has[what]), None)
+    return next(((lack, fix) for lack, fix in needs if not has[lack]), None)

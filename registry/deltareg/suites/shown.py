@@ -19,8 +19,8 @@ def unshown(suite: Suite, outcomes: Iterable[tuple[str, str]]) -> list[str]:
         suite: What was to be checked.
         outcomes: The name and the outcome of each result, in any order.
     """
-    found = list(outcomes)
-    return [spec.name for spec in suite.checks if spec.required and not _is_shown(spec, found)]
+    results = list(outcomes)
+    return [spec.name for spec in suite.checks if spec.required and not _is_shown(spec, results)]
 
 
 def _is_shown(spec: CheckSpec, outcomes: Sequence[tuple[str, str]]) -> bool:

@@ -190,8 +190,8 @@ def built_in(name: str) -> Suite:
         NotFound: There is no suite of that name.
     """
     if name not in built_in_names():
-        known = ", ".join(built_in_names())
-        raise NotFound(f"there is no suite {name!r}", fix=f"suites: {known}")
+        names = ", ".join(built_in_names())
+        raise NotFound(f"there is no suite {name!r}", fix=f"suites: {names}")
     return read_suite((files("deltareg") / "suites" / f"{name}.yaml").read_bytes())
 
 
@@ -199,8 +199,8 @@ def built_in(name: str) -> Suite:
 def built_in_names() -> tuple[str, ...]:
     """Names of the built-in suites, sorted."""
     folder = files("deltareg") / "suites"
-    found = (item.name for item in folder.iterdir())
-    return tuple(sorted(name.removesuffix(".yaml") for name in found if name.endswith(".yaml")))
+    names = (item.name for item in folder.iterdir())
+    return tuple(sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml")))
 
 
 def read_suite(raw: bytes) -> Suite:
@@ -268,5 +268,5 @@ def _set(name: str, item: Fields) -> ProbeSet:
         name,
         str(item["file"]),
         None if digest is None else Digest.parse(str(digest)),
-        data={name: Digest.parse(found) for name, found in data.items()},
+        data={name: Digest.parse(text) for name, text in data.items()},
     )

@@ -63,8 +63,8 @@ class Threshold:
             absolute, relative = self.min_absolute_change, self.min_relative_change
             marks.append(None if absolute is None else baseline + sign * absolute)
             marks.append(None if relative is None else baseline + sign * relative * abs(baseline))
-        given = [mark for mark in marks if mark is not None]
-        return max(given) if self.greater_is_better else min(given)
+        bounds = [mark for mark in marks if mark is not None]
+        return max(bounds) if self.greater_is_better else min(bounds)
 
     def judge(self, found: Estimate, baseline: float | None) -> Judgement:
         """Hold an estimate against what is asked; a NaN fails."""
@@ -78,12 +78,12 @@ class Threshold:
         """Say what a measure must reach: `at most 1.5 x base`."""
         bound = "at least" if self.greater_is_better else "at most"
         sign = 1 if self.greater_is_better else -1
-        told = [] if self.threshold is None else [f"{bound} {self.threshold:g}"]
+        bounds = [] if self.threshold is None else [f"{bound} {self.threshold:g}"]
         if self.min_absolute_change is not None:
-            told.append(f"{bound} {against} {sign * self.min_absolute_change:+g}")
+            bounds.append(f"{bound} {against} {sign * self.min_absolute_change:+g}")
         if self.min_relative_change is not None:
-            told.append(f"{bound} {1 + sign * self.min_relative_change:g} x {against}")
-        return ", ".join(told)
+            bounds.append(f"{bound} {1 + sign * self.min_relative_change:g} x {against}")
+        return ", ".join(bounds)
 
     def _reaches(self, value: float, mark: float) -> bool:
         return value >= mark if self.greater_is_better else value <= mark

@@ -46,8 +46,8 @@ class TrainingProgress:
         """It in words: `step 120 of 360, the rate at 67% of its full`."""
         of = f" of {self.planned:,}" if self.planned > 0 else ""
         rate = f", the rate at {self.rate_left:.0%} of its full" if self.rate_left != 1 else ""
-        chosen = ", chosen by its evaluation" if self.is_chosen else ""
-        return f"step {self.step:,}{of}{rate}{chosen}"
+        choice = ", chosen by its evaluation" if self.is_chosen else ""
+        return f"step {self.step:,}{of}{rate}{choice}"
 
     def is_unfinished(self, *, least_share: float, most_rate_left: float) -> bool:
         """Whether it is of long before the plan's end, where the rate had hardly begun to fall.

@@ -41,7 +41,7 @@ class Oddity:
         fix: What to do about it.
     """
 
-    description: str
+    told: str
     fix: str
 
 
@@ -117,28 +117,28 @@ def shown_in(
         choices: Among how many tokens a label is one.
         farthest_pixel: The largest pixel, without its sign.
     """
-    seen = BatchCounts(
+    counted = BatchCounts(
         losses=(loss,) if loss is not None and math.isfinite(loss) else (),
         choices=choices,
         farthest_pixel=farthest_pixel if math.isfinite(farthest_pixel) else 0.0,
     )
     if ids is not None:
-        seen += _repetition(ids, mask)
+        counted += _repetition(ids, mask)
     if labels is None or form == "other":
-        return seen
+        return counted
     counts = labels != IGNORED
-    seen += BatchCounts(places=int(counts.sum()), padded=0 if padding is None else int((labels == padding).sum()))
+    counted += BatchCounts(places=int(counts.sum()), padded=0 if padding is None else int((labels == padding).sum()))
     if ids is not None and ids.shape == labels.shape:
         next_to = counts[:, :-1] & (labels[:, :-1] == ids[:, 1:])
-        seen += BatchCounts(aligned=int((counts & (labels == ids)).sum()), ahead=int(next_to.sum()))
+        counted += BatchCounts(aligned=int((counts & (labels == ids)).sum()), ahead=int(next_to.sum()))
     if not end or form == "gaps":
-        return seen
+        return counted
     if form == "paired":
-        return seen + _ends_of_rows(labels, counts, end)
+        return counted + _ends_of_rows(labels, counts, end)
     if ids is None or ids.shape != labels.shape:
-        return seen
+        return counted
     is_end = np.isin(ids, list(end)) & (np.ones_like(ids) if mask is None else mask).astype(bool)
-    return seen + BatchCounts(ends=int(is_end.sum()), ends_labelled=int((is_end & counts).sum()))
+    return counted + BatchCounts(ends=int(is_end.sum()), ends_labelled=int((is_end & counts).sum()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +163,8 @@ class TrainingStart:
     @property
     def oddities(self) -> list[Oddity]:
         """What is odd of them, and what to do about it."""
-        found = (look(self.shown, self.form) for look in _LOOKS)
-        return [one for one in found if one is not None]
+        oddities = (look(self.shown, self.form) for look in _LOOKS)
+        return [one for one in oddities if one is not None]
 
     @property
     def description(self) -> str:
@@ -203,8 +203,8 @@ def _labels_copied(seen: BatchCounts, form: Form) -> Oddity | None:
 def _padding_learnt(seen: BatchCounts, _: Form) -> Oddity | None:
     if seen.padded <= _FEW * seen.places:
         return None
-    description = f"{seen.padded} of {seen.places} labels are the padding token"
-    return Oddity(description, f"give padding the label {IGNORED}")
+    message = f"{seen.padded} of {seen.places} labels are the padding token"
+    return Oddity(message, f"give padding the label {IGNORED}")
 
 
 def _end_not_learnt(seen: BatchCounts, _: Form) -> Oddity | None:
@@ -219,8 +219,8 @@ def _end_not_learnt(seen: BatchCounts, _: Form) -> Oddity | None:
 def _inputs_repeat(seen: BatchCounts, _: Form) -> Oddity | None:
     if seen.runs < _LEAST_RUNS or seen.distinct >= _LEAST_DISTINCT * seen.runs:
         return None
-    description = f"{seen.distinct} of {seen.runs} runs of {_RUN} tokens are new to their text"
-    return Oddity(f"texts repeat themselves: {description}", "look at what the data loader gives")
+    message = f"{seen.distinct} of {seen.runs} runs of {_RUN} tokens are new to their text"
+    return Oddity(f"texts repeat themselves: {message}", "look at what the data loader gives")
 
 
 def _pixels_as_they_are(seen: BatchCounts, _: Form) -> Oddity | None:
@@ -262,21 +262,21 @@ def _has_places(seen: BatchCounts) -> bool:
 def _repetition(ids: Ids, mask: Ids | None) -> BatchCounts:
     runs = distinct = 0
     for at, row in enumerate(ids):
-        read = row if mask is None else row[mask[at].astype(bool)]
-        if len(read) >= _RUN:
-            found = np.lib.stride_tricks.sliding_window_view(read, _RUN)
+        tokens = row if mask is None else row[mask[at].astype(bool)]
+        if len(tokens) >= _RUN:
+            windows = np.lib.stride_tricks.sliding_window_view(tokens, _RUN)
             # One token again and again is padding, or holds the place of an image.
-            found = found[(found != found[:, :1]).any(axis=1)]
-            runs += len(found)
-            distinct += len(np.unique(found, axis=0))
+            windows = windows[(windows != windows[:, :1]).any(axis=1)]
+            runs += len(windows)
+            distinct += len(np.unique(windows, axis=0))
     return BatchCounts(runs=runs, distinct=distinct)
 
 
 def _ends_of_rows(labels: Ids, counts: NDArray[np.bool_], end: Sequence[int]) -> BatchCounts:
     """Count rows that have room behind their last label, and those whose last label is an end."""
     ended = [
-        int(row[np.flatnonzero(kept)[-1]]) in end
-        for row, kept in zip(labels, counts, strict=True)
-        if kept.any() and not kept[-1]
+        int(row[np.flatnonzero(row_counts)[-1]]) in end
+        for row, row_counts in zip(labels, counts, strict=True)
+        if row_counts.any() and not row_counts[-1]
     ]
     return BatchCounts(ends=len(ended), ends_labelled=sum(ended))

@@ -122,9 +122,9 @@ def _eight_bit_floats(dtype: str) -> F32:
     sign = np.where(codes & 0x80, np.float32(-1), np.float32(1))
     exponent, fraction = (codes >> 3) & 15, (codes & 7).astype(np.float32)
     normal = np.ldexp(1 + fraction / 8, exponent.astype(np.int32) - 7)
-    found = sign * np.where(exponent == 0, np.ldexp(fraction / 8, -6), normal)
-    found[[0x7F, 0xFF]] = np.nan
-    return found.astype(np.float32)
+    numbers = sign * np.where(exponent == 0, np.ldexp(fraction / 8, -6), normal)
+    numbers[[0x7F, 0xFF]] = np.nan
+    return numbers.astype(np.float32)
 
 
 def _to_bf16(values: F32) -> Raw:

@@ -225,12 +225,12 @@ def _refuse(code: str, message: str, fix: str, tensor: str = "") -> Never:
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found: dict[str, object] = {}
+    fields: dict[str, object] = {}
     for key, value in pairs:
-        if key in found:
+        if key in fields:
             _refuse("duplicate_key", f"the JSON key {key[:80]!r} occurs twice", SAVE_FIX)
-        found[key] = value
-    return found
+        fields[key] = value
+    return fields
 
 
 def _no_constant(text: str) -> Never:
@@ -260,15 +260,15 @@ def _metadata(value: object, limits: FileLimits) -> dict[str, str]:
         return {}
     if not is_object(value):
         _refuse("header", "__metadata__ is not an object", SAVE_FIX)
-    found: dict[str, str] = {}
+    metadata: dict[str, str] = {}
     for key, text in value.items():
         if not isinstance(text, str):
             _refuse("header", f"__metadata__[{key!r}] is not a string", SAVE_FIX)
-        found[key] = text
-    size = sum(len(key.encode()) + len(text.encode()) for key, text in found.items())
+        metadata[key] = text
+    size = sum(len(key.encode()) + len(text.encode()) for key, text in metadata.items())
     if size > limits.metadata_bytes:
         _refuse("limits", f"__metadata__ has {size} bytes, at most {limits.metadata_bytes}", "")
-    return found
+    return metadata
 
 
 def _tensor(name: str, entry: object) -> TensorInfo:
@@ -289,20 +289,20 @@ def _tensor(name: str, entry: object) -> TensorInfo:
     if size == 0:
         _refuse("header", f"shape {list(shape)} holds nothing", "take it out", name)
     if size != offsets[1] - offsets[0]:
-        told = offsets[1] - offsets[0]
-        _refuse("header", f"{dtype} {list(shape)} is {size} bytes, offsets say {told}", SAVE_FIX, name)
+        span = offsets[1] - offsets[0]
+        _refuse("header", f"{dtype} {list(shape)} is {size} bytes, offsets say {span}", SAVE_FIX, name)
     return TensorInfo(name, dtype, shape, offsets[0], offsets[1])
 
 
 def _integers(value: object, name: str, what: str) -> tuple[int, ...]:
     if not is_list(value):
         _refuse("header", f"{what} is not a list", SAVE_FIX, name)
-    found: list[int] = []
+    integers: list[int] = []
     for item in value:
         if not is_count(item):
             _refuse("header", f"{what} holds {str(item)[:40]!r}", SAVE_FIX, name)
-        found.append(item)
-    return tuple(found)
+        integers.append(item)
+    return tuple(integers)
 
 
 def _by_offset(info: TensorInfo) -> tuple[int, int]:

@@ -120,15 +120,18 @@ class LogCheck:
         """Read the next row."""
         position = self.size
         if entry.position != position:
-            what = "deleted" if entry.position > position else "inserted"
+            finding = "deleted" if entry.position > position else "inserted"
             self._find(
-                what, position, entry.row, f"position {position} of the log is missing, {entry.position} stands there"
+                finding,
+                position,
+                entry.row,
+                f"position {position} of the log is missing, {entry.position} stands there",
             )
         if entry.row in self._seen:
             self._find("inserted", position, entry.row, f"row {entry.row} is in the log twice")
         self._seen.add(entry.row)
-        found = self._leaf(entry, position)
-        for level, number, node in self._frontier.add(found):
+        leaf_hash = self._leaf(entry, position)
+        for level, number, node in self._frontier.add(leaf_hash):
             self._nodes[level, number] = node
         if self.size in self._wanted:
             self._roots[self.size] = self._frontier.root()
@@ -174,9 +177,9 @@ class LogCheck:
         elif size == begin:
             self._find("damaged", None, None, f"two checkpoints sign {size} rows")
         elif size != self.size:
-            what = "truncated" if size > self.size else "damaged"
+            finding = "truncated" if size > self.size else "damaged"
             text = f"a checkpoint signs {size} rows, of which {self.size} are there"
-            self._find(what, min(size, self.size), None, text)
+            self._find(finding, min(size, self.size), None, text)
         elif signed.checkpoint.root != self._frontier.root():
             self._name(begin, size)
         else:
@@ -190,8 +193,8 @@ class LogCheck:
         if not is_waiting:
             row = leaf.get("id")
             number = row if isinstance(row, int) else None
-            told = f"row {row} ({leaf.get('action')} of {leaf.get('subject')})"
-            self._find("inserted", None, number, f"{told} is in the audit trail, not in the log")
+            description = f"row {row} ({leaf.get('action')} of {leaf.get('subject')})"
+            self._find("inserted", None, number, f"{description} is in the audit trail, not in the log")
 
     def state(self, subject: str, says: Mapping[str, object]) -> None:
         """Read what the tables say about a thing that the log has rows of."""
@@ -236,14 +239,14 @@ class LogCheck:
         self._batch.clear()
 
     def _leaf(self, entry: LogLeaf, position: int) -> bytes:
-        known = self._known.leaves.get(position)
+        expected = self._known.leaves.get(position)
         if entry.leaf is None:
             self._find("deleted", position, entry.row, f"row {entry.row} was deleted after it was sealed")
             return entry.hash
         if entry.leaf.get("id") != entry.row:
             self._find("reordered", position, entry.row, f"row {entry.row} says that it is another")
-        found = hash_of(entry.leaf)
-        if found != entry.hash or (known is not None and known != found):
+        actual = hash_of(entry.leaf)
+        if actual != entry.hash or (expected is not None and expected != actual):
             self._find("edited", position, entry.row, _describe_entry(entry) + " is not what was sealed")
         else:
             self._statement(entry, position)
@@ -251,7 +254,7 @@ class LogCheck:
         if entry.leaf.get("action") == BEGINS:
             self.from_before = position
         self._time(entry)
-        return found
+        return actual
 
     def _statement(self, entry: LogLeaf, position: int) -> None:
         leaf = entry.leaf or {}

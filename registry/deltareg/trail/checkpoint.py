@@ -43,13 +43,13 @@ class Checkpoint:
         """
         origin, size, root, *_ = [*text.split("\n"), "", "", ""]
         try:
-            found = base64.b64decode(root, validate=True)
+            decoded = base64.b64decode(root, validate=True)
         except (binascii.Error, ValueError) as error:
             raise BadSignature("a checkpoint has no root", fix=_FIX) from error
-        is_spelled = base64.b64encode(found).decode() == root and len(found) == HASH_BYTES
+        is_spelled = base64.b64encode(decoded).decode() == root and len(decoded) == HASH_BYTES
         if not origin or _SIZE.fullmatch(size) is None or not is_spelled:
             raise BadSignature("what is signed is no checkpoint of a log", fix=_FIX)
-        return cls(origin, int(size), found)
+        return cls(origin, int(size), decoded)
 
     @classmethod
     def said_in(cls, note: str) -> Self:
@@ -98,7 +98,7 @@ def open_checkpoint(note: str, keys: Iterable[PublicKey], *, origin: str | None 
     """
     name = note.partition("\n")[0]
     opened: OpenedNote = open_note(note, keys, name=name)
-    found = Checkpoint.parse(opened.text)
-    if origin is not None and found.origin != origin:
-        raise BadSignature(f"the checkpoint is of the log {found.origin[:80]}, not of {origin[:80]}", fix=_FIX)
-    return SignedCheckpoint(found, note, opened.key)
+    checkpoint = Checkpoint.parse(opened.text)
+    if origin is not None and checkpoint.origin != origin:
+        raise BadSignature(f"the checkpoint is of the log {checkpoint.origin[:80]}, not of {origin[:80]}", fix=_FIX)
+    return SignedCheckpoint(checkpoint, note, opened.key)

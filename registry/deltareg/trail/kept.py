@@ -42,14 +42,14 @@ class KeptLog:
                 that it signs.
             InvalidInput: It is neither.
         """
-        found = cls(keys, where=where)
+        checkpoints = cls(keys, where=where)
         if not text.startswith("{"):
-            found.add(text, b"")
-            return found
+            checkpoints.add(text, b"")
+            return checkpoints
         lines = [line for line in text.split("\n")[:-1] if line.strip()]
         for line in lines:
-            found.add_line(line)
-        return found
+            checkpoints.add_line(line)
+        return checkpoints
 
     @staticmethod
     def head_of(line: str) -> Checkpoint:

@@ -34,10 +34,10 @@ def read_lines(text: Iterable[str]) -> Iterator[Line]:
         if not line.strip():
             continue
         try:
-            found = strict_json_object(line.strip().encode(), max_depth=_DEEPEST)
+            fields = strict_json_object(line.strip().encode(), max_depth=_DEEPEST)
         except (Refused, UnicodeEncodeError) as error:
             raise InvalidInput(f"line {number} is none of a log: {error}", fix=_FIX) from error
-        yield found
+        yield fields
 
 
 def write_line(line: Line) -> str:

@@ -43,14 +43,14 @@ class Frontier:
     @classmethod
     def of(cls, read: Read, size: int) -> Self:
         """Find the edge of a tree that is kept."""
-        found = cls()
-        found.size = size
+        frontier = cls()
+        frontier.size = size
         begin = 0
         for level in reversed(range(size.bit_length())):
             if size >> level & 1:
-                found._peaks.append(_complete(read, level, begin >> level))
+                frontier._peaks.append(_complete(read, level, begin >> level))
                 begin += 1 << level
-        return found
+        return frontier
 
     def add(self, leaf: bytes) -> list[Node]:
         """Put a leaf's hash at the end; give the nodes that are complete now and are to be kept."""
@@ -115,18 +115,18 @@ def check_inclusion(leaf: bytes, position: int, size: int, proof: Sequence[bytes
     Raises:
         IntegrityFailure: The leaf is not at that position of that tree.
     """
-    number, last, found = position, size - 1, leaf
+    number, last, computed = position, size - 1, leaf
     is_right = 0 <= position < size
     for each in proof:
         is_right = is_right and last > 0
         if number & 1 or number == last:
-            found = node_hash(each, found)
+            computed = node_hash(each, computed)
             while not number & 1 and number:
                 number, last = number >> 1, last >> 1
         else:
-            found = node_hash(found, each)
+            computed = node_hash(computed, each)
         number, last = number >> 1, last >> 1
-    if not is_right or last or found != root:
+    if not is_right or last or computed != root:
         raise IntegrityFailure("the row is not in the log that the checkpoint signs")
 
 
@@ -188,8 +188,8 @@ def _range(read: Read, start: int, stop: int) -> bytes:
 
 def _complete(read: Read, level: int, number: int) -> bytes:
     """Hash a complete subtree of 2^level leaves, of the kept hashes nearest below it."""
-    kept, bits = divmod(level, _BITS)
-    hashes = list(read(kept, number << bits, (number + 1) << bits))
+    kept_level, bits = divmod(level, _BITS)
+    hashes = list(read(kept_level, number << bits, (number + 1) << bits))
     if len(hashes) != 1 << bits:
         raise IntegrityFailure("hashes of the log are missing in the database", fix="deltareg audit verify")
     while len(hashes) > 1:

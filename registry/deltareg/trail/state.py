@@ -25,15 +25,15 @@ class StateCheck:
     def row(self, leaf: Mapping[str, object]) -> None:
         """Read a row of the audit trail, in its order."""
         action, subject, after = leaf.get("action"), str(leaf.get("subject")), leaf.get("after")
-        said = after if is_object(after) else {}
+        state = after if is_object(after) else {}
         if not isinstance(action, str):  # somebody wrote the export by hand
             return
         if action in _MOVES:
-            self._said[subject] = _only(said, "revision", "version", "digest")
+            self._said[subject] = _only(state, "revision", "version", "digest")
         elif action in _REVOCATIONS:
-            self._said[subject] = {"revoked": _REVOCATIONS[action], **_only(said, "digest")}
+            self._said[subject] = {"revoked": _REVOCATIONS[action], **_only(state, "digest")}
         elif action in _ENROLMENTS:
-            self._said[subject] = {"revoked": False, **_only(said, "key", "role")}
+            self._said[subject] = {"revoked": False, **_only(state, "key", "role")}
         elif action == "key.revoke":
             self._said.setdefault(subject, {})["revoked"] = True
 
@@ -44,11 +44,11 @@ class StateCheck:
     def differences(self) -> Iterator[str]:
         """Say where the two differ."""
         for subject, now in self._is.items():
-            said = self._said.get(subject)
-            if said is None:
+            recorded = self._said.get(subject)
+            if recorded is None:
                 yield f"{subject} is {_describe_fields(now)}, and no row of the log says so"
-            elif wrong := {name for name, value in said.items() if now.get(name) != value}:
-                was, now_is = _only(said, *sorted(wrong)), _only(now, *sorted(wrong))
+            elif wrong := {name for name, value in recorded.items() if now.get(name) != value}:
+                was, now_is = _only(recorded, *sorted(wrong)), _only(now, *sorted(wrong))
                 yield f"{subject} is {_describe_fields(now_is)}; the log says {_describe_fields(was)}"
         for subject in sorted(self._said.keys() - self._is.keys()):
             if self._said[subject].get("revoked") is not False or subject.startswith("key/"):

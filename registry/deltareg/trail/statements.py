@@ -50,9 +50,9 @@ def check_change(envelope: bytes, leaf: Mapping[str, object], keys: Iterable[Pub
         BadSignature: No server that is trusted signed it, or it says another thing.
     """
     trusted = {key.keyid: key for key in keys}
-    said = open_statement(envelope, trusted, predicate_type=CHANGE).statement
+    statement = open_statement(envelope, trusted, predicate_type=CHANGE).statement
     row = {name: value for name, value in leaf.items() if name != STATEMENT}
-    if said != _statement(row):
+    if statement != _statement(row):
         raise BadSignature("what is signed about the row is not what the row says")
 
 

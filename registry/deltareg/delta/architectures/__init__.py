@@ -76,11 +76,11 @@ def facts() -> ArchitectureFacts:
     document: _Document = json.loads(FACTS.read_text(encoding="utf-8"))
     return ArchitectureFacts(
         ties={name: group["tied"] for group in document["ties"] for name in group["classes"]},
-        conv1d={name: frozenset(found) for name, found in document["conv1d"].items()},
+        conv1d={name: frozenset(names) for name, names in document["conv1d"].items()},
         experts_in_out=frozenset(document["experts_in_out"]),
         scaled_by_ties=frozenset(document["scaled_by_ties"]),
         causal_lm=document["causal_lm"],
-        headed={name: frozenset(found) for name, found in document["headed"].items()},
+        headed={name: frozenset(names) for name, names in document["headed"].items()},
         prefixes=document["prefixes"],
         types=frozenset(document["types"]),
         unpooled=frozenset(document["unpooled"]),

@@ -27,10 +27,10 @@ def all_kinds() -> dict[str, KindReader]:
         Misconfigured: Two read the same layout, or an entry point is no kind.
     """
     modules = sorted(module.name for module in iter_modules(__path__))
-    found = [kind for name in modules for kind in _kinds_of(import_module(f"{__name__}.{name}"))]
-    found += [_require_kind(point.value, point.load()) for point in entry_points(group=GROUP)]
+    readers = [kind for name in modules for kind in _kinds_of(import_module(f"{__name__}.{name}"))]
+    readers += [_require_kind(point.value, point.load()) for point in entry_points(group=GROUP)]
     kinds: dict[str, KindReader] = {}
-    for kind in found:
+    for kind in readers:
         if kinds.setdefault(kind.layout, kind) is not kind:
             raise Misconfigured(f"two kinds read {kind.layout}", fix="uninstall one of them")
     return kinds

@@ -91,9 +91,9 @@ def effects(site: Site, settings: Settings) -> Iterable[Effect]:
 def _ranks(fields: Fields) -> ModuleNumbers:
     entries: list[Suffix] = []
     values: list[float] = []
-    for text, kept in fields.table("rank_pattern").items():
+    for text, mask in fields.table("rank_pattern").items():
         entry = suffix(text.partition(".lora_E")[0])
-        flags = cast("list[object]", kept) if isinstance(kept, list) else [None]
+        flags = cast("list[object]", mask) if isinstance(mask, list) else [None]
         if entry is None or not all(isinstance(flag, bool) for flag in flags):
             fields.refuse("rank_pattern", f"has no list of true and false for {text[:80]}")
             return ModuleNumbers()

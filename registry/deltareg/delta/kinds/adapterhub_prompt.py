@@ -19,19 +19,19 @@ _TYPES = frozenset({"bert", "roberta", "vit", "xlm-roberta"})
 
 def plan_prompt(plan: EffectPlan, adapter: Adapter, settings: PromptLength) -> None:
     """Add to a plan what the prompt does."""
-    found, sites = adapter.within(_CONTAINER), adapter.places.sites
+    holders, sites = adapter.within(_CONTAINER), adapter.places.sites
     if sites.model_type not in _TYPES or len(sites.embeddings) != 1:
-        told = f"the library gives no prompt to networks of type {sites.model_type!r}"
-        plan.refuse("unknown_kind", told, "", "push it with the base that it was trained on")
+        message = f"the library gives no prompt to networks of type {sites.model_type!r}"
+        plan.refuse("unknown_kind", message, "", "push it with the base that it was trained on")
         return
-    if len(found) != 1:
-        told = f"{len(found)} modules hold a prompt, and one can"
-        plan.refuse("unexpected_tensors", told, next(iter(next(iter(found.values())).values())))
+    if len(holders) != 1:
+        message = f"{len(holders)} modules hold a prompt, and one can"
+        plan.refuse("unexpected_tensors", message, next(iter(next(iter(holders.values())).values())))
         return
-    (names,) = found.values()
+    (names,) = holders.values()
     parameters = ModuleParameters("the prompt", names, adapter.tensors, plan)
-    given = (*parameters.shape("prompt_embedding.weight"), 0, 0)[1]
-    width = adapter.places.width(adapter.places.layers[0].parts["ffn"]) or given
+    prompt_width = (*parameters.shape("prompt_embedding.weight"), 0, 0)[1]
+    width = adapter.places.width(adapter.places.layers[0].parts["ffn"]) or prompt_width
     vectors = parameters.take("prompt_embedding.weight", (settings.length, width))
     if parameters.finish():
         (module,) = sites.embeddings.values()

@@ -76,10 +76,10 @@ class AdaptionPrompt:
 
     def recognise(self, files: DeltaFiles, base: BaseView) -> Match | None:
         """By `peft_type`, else by tensor names of its own."""
-        named = peft_type(files)
-        if named == _TYPE:
+        declared = peft_type(files)
+        if declared == _TYPE:
             return Match(self.name, f'peft_type "{_TYPE}" in {CONFIG_FILE}', 3)
-        if named or _TYPE not in marks(files.names):
+        if declared or _TYPE not in marks(files.names):
             return None
         return Match(self.name, f"tensor names {_GATE}, {_PROMPT}", 2)
 
@@ -90,15 +90,15 @@ class AdaptionPrompt:
             raise missing_config()
         fields = Fields(config)
         if peft_type(files) != _TYPE:
-            told = f"does not say {_TYPE}, and the tensors are those of one"
-            fields.refuse("peft_type", told)
+            message = f"does not say {_TYPE}, and the tensors are those of one"
+            fields.refuse("peft_type", message)
         family = _FAMILIES.get(base.names.model_type, _SEPARATE)
         fields.choice("target_modules", family.attention, frozenset({family.attention}))
-        found = Adaption(
+        delta = Adaption(
             self, fields.integer("adapter_len", 0), fields.integer("adapter_layers", 0), peft_source(config)
         )
         fields.finish()
-        return found
+        return delta
 
 
 @dataclass(frozen=True)
@@ -128,19 +128,19 @@ class Adaption(DeltaOfValue[AdaptionPrompt]):
             return plan
         family, shape = _FAMILIES.get(base.names.model_type), key_shape(base)
         if family is None or shape is None:
-            told = f"where a second attention goes in a {base.names.model_type or 'base'}"
+            message = f"where a second attention goes in a {base.names.model_type or 'base'}"
             fix = "ask for this type of base to be added"
-            plan.refuse("unknown_kind", f"{told} is not known here", min(keys.read), fix)
+            plan.refuse("unknown_kind", f"{message} is not known here", min(keys.read), fix)
             return plan
-        hit = {m: path for m in modules if (path := _path(m, family, base))}
-        for module, path in hit.items():
+        placed = {m: path for m in modules if (path := _path(m, family, base))}
+        for module, path in placed.items():
             self._adapt(plan, path, modules[module], tensors, family, shape, base)
         odd += [key.name for key in keys.read.values() if key.marker not in _MARKERS]
-        refuse_unapplied(plan, modules, hit, [*keys.unread, *odd], kind=_TYPE, base=base)
-        last = self_attentions(base)[-(self.layers or len(hit)) :]
-        if hit and set(hit.values()) != set(last):
-            told = f"prompts came for {len(hit)} layers, and the last {len(last)} should have one"
-            plan.refuse("missing_tensors", told, min(keys.read), "save the delta again")
+        refuse_unapplied(plan, modules, placed, [*keys.unread, *odd], kind=_TYPE, base=base)
+        last = self_attentions(base)[-(self.layers or len(placed)) :]
+        if placed and set(placed.values()) != set(last):
+            message = f"prompts came for {len(placed)} layers, and the last {len(last)} should have one"
+            plan.refuse("missing_tensors", message, min(keys.read), "save the delta again")
         return plan
 
     def _adapt(
@@ -162,12 +162,12 @@ class Adaption(DeltaOfValue[AdaptionPrompt]):
         tokens = self.tokens or (prompt.shape[1] if len(prompt.shape) == 3 else 0)
         for tensor, of in ((prompt, (1, tokens, features)), (gate, (1,))):
             if tensor.shape != of or tensor.dtype not in FLOAT_DTYPES:
-                told = f"{tensor.dtype} {list(tensor.shape)} is not {list(of)}"
-                plan.refuse("shape", told, tensor.name)
+                message = f"{tensor.dtype} {list(tensor.shape)} is not {list(of)}"
+                plan.refuse("shape", message, tensor.name)
                 return
         if heads * shape.width != features or heads % shape.heads:
-            told = f"{heads} heads of {shape.width} numbers are not the {features} of the base"
-            plan.refuse("shape", told, prompt.name, "the library takes no such base")
+            message = f"{heads} heads of {shape.width} numbers are not the {features} of the base"
+            plan.refuse("shape", message, prompt.name, "the library takes no such base")
             return
         second = SecondAttention(prompt, gate, shape, heads)
         own = {prompt.name: _PROMPT, gate.name: _GATE}

@@ -53,8 +53,8 @@ class Alora:
         fields = Fields(config)
         phrase = _phrase(fields)
         if config.get("task_type") != _TASK:
-            told = f"is not {_TASK}: the library activates a LoRA for that alone"
-            fields.refuse("task_type", told, fix="load it for its task, and save it again")
+            message = f"is not {_TASK}: the library activates a LoRA for that alone"
+            fields.refuse("task_type", message, fix="load it for its task, and save it again")
         factoring = lora.factoring
         for name, is_set in (
             ("use_dora", factoring.is_decomposed),
@@ -82,11 +82,11 @@ class Alora:
         return {**self.lora.config(), FIELD: list(self.phrase)}
 
     def problems(self, files: DeltaFiles, base: BaseView) -> list[Problem]:
-        found = self.lora.problems(files, base)
-        if any(problem.severity == "error" for problem in found):
-            return found
+        problems = self.lora.problems(files, base)
+        if any(problem.severity == "error" for problem in problems):
+            return problems
         changes = _changes(self.lora.effects(header_tensors(files), base))
-        return [*found, *(p for e in changes if (p := _find_misplaced(e, base)) is not None)]
+        return [*problems, *(p for e in changes if (p := _find_misplaced(e, base)) is not None)]
 
     def effects(self, tensors: Tensors, base: BaseView) -> list[Effect]:
         effects = self.lora.effects(tensors, base)
@@ -96,8 +96,8 @@ class Alora:
         replaced = {effect.target for effect in rest if isinstance(effect, WeightUpdate)}
         adapted = {effect.source for effect in changes} - replaced
         # A layer that is adapted beside its weight leaves that to those who share it.
-        kept = [effect for effect in rest if _kept_copy(effect) not in adapted]
-        return [*kept, *(self._build_hook(effect, base) for effect in changes)]
+        unadapted = [effect for effect in rest if _kept_copy(effect) not in adapted]
+        return [*unadapted, *(self._build_hook(effect, base) for effect in changes)]
 
     def _build_hook(self, effect: WeightUpdate, base: BaseView) -> ActivationHook:
         weight = base.names.memory(effect.target) or effect.target
@@ -127,15 +127,15 @@ def _find_misplaced(effect: WeightUpdate, base: BaseView) -> Problem | None:
     is_linear = {*effect.consumes.values()} >= _LINEAR and isinstance(effect.update, LowRank)
     if is_linear and len(base.tensors[effect.source].shape) == 2:
         return None
-    told = f"{effect.target} is no linear layer, and {FIELD} is for these alone"
-    return Problem("bad_config", told, tensor=next(iter(effect.consumes)))
+    message = f"{effect.target} is no linear layer, and {FIELD} is for these alone"
+    return Problem("bad_config", message, tensor=next(iter(effect.consumes)))
 
 
 def _phrase(fields: Fields) -> tuple[int, ...]:
     value = fields.value(FIELD)
-    listed = cast("list[object]", value) if isinstance(value, list) else []
-    phrase = tuple(n for n in listed if isinstance(n, int) and not isinstance(n, bool) and n >= 0)
-    if not 0 < len(phrase) == len(listed) <= _LONGEST:
+    entries = cast("list[object]", value) if isinstance(value, list) else []
+    phrase = tuple(n for n in entries if isinstance(n, int) and not isinstance(n, bool) and n >= 0)
+    if not 0 < len(phrase) == len(entries) <= _LONGEST:
         fields.refuse(FIELD, "is not a list of numbers of tokens")
     if max(phrase, default=0) >= _MOST_TOKENS:
         fields.refuse(FIELD, "has a number that no vocabulary has")

@@ -36,8 +36,8 @@ class BitFit:
     def recognise(cls, files: DeltaFiles, base: BaseView) -> Match | None:
         if PEFT_CONFIG in files.documents or not files.headers:
             return None
-        if (told := match_declared(files, cls.name)) is not None:
-            return told
+        if (match := match_declared(files, cls.name)) is not None:
+            return match
         if all(name.endswith(".bias") for name in files.names):
             return Match(cls.name, "every tensor is a bias", 2)
         return None
@@ -51,25 +51,25 @@ class BitFit:
 
     def problems(self, files: DeltaFiles, base: BaseView) -> list[Problem]:
         problems: list[Problem] = []
-        given: dict[str, str] = {}
+        claimed: dict[str, str] = {}
         lost: list[str] = []
         for name, info in sorted((n, i) for h in files.headers.values() for n, i in h.tensors.items()):
             target = base.names.tensor(name)
             if not name.endswith(".bias") or base.names.is_buffer(name):
-                told = "it is no bias, and only biases change in BitFit"
-                problems.append(Problem("unexpected_tensors", told, tensor=name))
+                message = "it is no bias, and only biases change in BitFit"
+                problems.append(Problem("unexpected_tensors", message, tensor=name))
             elif target is None:
                 lost += [] if base.names.is_head(name) else [name]
-            elif target in given:
-                told = f"it and {given[target]} are both {target} of the base"
-                problems.append(Problem("unexpected_tensors", told, tensor=name))
+            elif target in claimed:
+                message = f"it and {claimed[target]} are both {target} of the base"
+                problems.append(Problem("unexpected_tensors", message, tensor=name))
             elif info.shape != base.tensors[target].shape or info.dtype not in FLOAT_DTYPES:
                 shape = list(base.tensors[target].shape)
-                told = f"{info.dtype} {list(info.shape)} does not fit {target} {shape}"
-                problems.append(Problem("shape", told, tensor=name))
+                message = f"{info.dtype} {list(info.shape)} does not fit {target} {shape}"
+                problems.append(Problem("shape", message, tensor=name))
             if target is not None:
-                given.setdefault(target, name)
-        return [*problems, *_report_unapplied(lost, given)]
+                claimed.setdefault(target, name)
+        return [*problems, *_report_unapplied(lost, claimed)]
 
     def effects(self, tensors: Tensors, base: BaseView) -> list[Effect]:
         effects: list[Effect] = []
@@ -87,6 +87,6 @@ class BitFit:
 def _report_unapplied(lost: list[str], given: dict[str, str]) -> list[Problem]:
     if not lost:
         return []
-    told = f"the base has no such bias, nor {len(lost) - 1} others of the delta"
+    message = f"the base has no such bias, nor {len(lost) - 1} others of the delta"
     code = "partial_application" if given else "no_tensor_applied"
-    return [Problem(code, told, tensor=lost[0], fix="check the base and the names")]
+    return [Problem(code, message, tensor=lost[0], fix="check the base and the names")]

@@ -98,14 +98,14 @@ def effects(site: Site, settings: Boft) -> Iterable[Effect]:
     size = settings.boft_block_size or n_in // settings.boft_block_num
     factors = blocks.shape[0] if blocks.shape else 0
     if blocks.shape != (factors, count, size, size) or count * size != n_in:
-        told = f"{list(blocks.shape)} are not {count} rotations of {size} for {n_in} inputs"
-        raise site.refuse("shape", told, "boft_R")
+        message = f"{list(blocks.shape)} are not {count} rotations of {size} for {n_in} inputs"
+        raise site.refuse("shape", message, "boft_R")
     if factors not in {1, settings.boft_n_butterfly_factor}:
-        told = f"it has {factors} sparse rotations, and the config says"
-        raise site.refuse("shape", f"{told} {settings.boft_n_butterfly_factor}", "boft_R")
+        message = f"it has {factors} sparse rotations, and the config says"
+        raise site.refuse("shape", f"{message} {settings.boft_n_butterfly_factor}", "boft_R")
     if factors > 1 and (size % 2 or count % (1 << (factors - 1))):
-        told = f"{count} blocks of {size} make no butterfly of {factors} sparse rotations"
-        raise site.refuse("shape", told, "boft_R")
+        message = f"{count} blocks of {size} make no butterfly of {factors} sparse rotations"
+        raise site.refuse("shape", message, "boft_R")
     n_out = site.shape[0]
     if scale.shape not in {(n_out, 1), (1, n_out)}:
         raise site.refuse("shape", f"{list(scale.shape)} is no factor for {n_out} outputs", "boft_s")

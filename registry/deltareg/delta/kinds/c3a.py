@@ -49,8 +49,8 @@ class Circulant:
         columns = np.arange(across * size)[None]
         block = rows // size * across + columns // size
         places = block * size + (columns - rows) % size
-        taken = ops.take(ops.load(self.kernels).reshape(-1), places.reshape(-1), 0)
-        return weight + taken.reshape(stop - start, across * size) / float(across * size)
+        blocks = ops.take(ops.load(self.kernels).reshape(-1), places.reshape(-1), 0)
+        return weight + blocks.reshape(stop - start, across * size) / float(across * size)
 
 
 def read(fields: Fields) -> Settings:

@@ -49,9 +49,9 @@ class MethodUnion:
 def read_union(fields: Fields) -> MethodUnion:
     """Read the config of every method; what is refused is noted in `fields`."""
     value = fields.value("configs")
-    listed = cast("list[object]", value) if isinstance(value, list) else []
+    entries = cast("list[object]", value) if isinstance(value, list) else []
     methods: dict[str, Fields] = {}
-    for entry in listed:
+    for entry in entries:
         if not isinstance(entry, dict):
             fields.refuse("configs", "holds something that is no config")
             continue

@@ -81,11 +81,11 @@ def effects(site: Site, settings: Deft) -> Iterable[Effect]:
     n_out, rank = sizes(site, "deft_P")
     injected = site.tensors.get("deft_R")
     if rank != min(settings.r, n_out):
-        told = f"it is of rank {rank}, and the config says {settings.r}"
-        raise site.refuse("rank", told, "deft_P")
+        message = f"it is of rank {rank}, and the config says {settings.r}"
+        raise site.refuse("rank", message, "deft_P")
     if settings.para != (injected is None):
-        told = f"para is {str(settings.para).lower()}, and deft_R came or did not"
-        raise site.refuse("missing_tensors" if injected is None else "unexpected_tensors", told)
+        message = f"para is {str(settings.para).lower()}, and deft_R came or did not"
+        raise site.refuse("missing_tensors" if injected is None else "unexpected_tensors", message)
     n_in = math.prod(site.shape) // max(n_out, 1)
     flipped = is_flipped(site, n_out, n_in)
     if injected is not None and injected.shape != (rank, n_in):

@@ -24,8 +24,8 @@ def finder(base: BaseView) -> Finder:
         spellings = [module, *(module.removeprefix(p) for p in _PARTS if module.startswith(p))]
         # A file without parts is of the one that makes the image.
         spellings += [f"{part}{module}" for part in _MAIN if base.components]
-        found = (base.names.tensor(f"{spelling}.weight") for spelling in spellings)
-        return next(((tensor,) for tensor in found if tensor is not None), ())
+        tensors = (base.names.tensor(f"{spelling}.weight") for spelling in spellings)
+        return next(((tensor,) for tensor in tensors if tensor is not None), ())
 
     return find
 

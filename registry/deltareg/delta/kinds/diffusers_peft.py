@@ -45,10 +45,10 @@ class DiffusersLora:
     def parse(cls, files: DeltaFiles, base: BaseView) -> "PartsOfPipeline":
         parts = sorted({match[1] for name in files.names if (match := _NAME.fullmatch(name))})
         if len(parts) > 1 and not base.components:
-            told = f"the file holds a LoRA for each of {', '.join(parts)}, which are bases apart"
+            message = f"the file holds a LoRA for each of {', '.join(parts)}, which are bases apart"
             fix = "register the pipeline as the base, or save each alone: "
             fix += "save_lora_weights(DIR, unet_lora_layers=…)"
-            raise Refused([Problem("ambiguous", told, fix=fix)])
+            raise Refused([Problem("ambiguous", message, fix=fix)])
         return PartsOfPipeline(tuple(_part(part, files, base) for part in parts))
 
 
@@ -66,15 +66,15 @@ class PartOfPipeline:
 
     def problems(self, files: DeltaFiles, base: BaseView) -> list[Problem]:
         """Give what is wrong with it, under the names of the file."""
-        found = self.lora.problems(_rename_to_peft(files, self.part), component_of(base, self.part))
-        return [replace(problem, tensor=self._own(problem.tensor)) for problem in found]
+        problems = self.lora.problems(_rename_to_peft(files, self.part), component_of(base, self.part))
+        return [replace(problem, tensor=self._own(problem.tensor)) for problem in problems]
 
     def effects(self, tensors: Tensors, base: BaseView) -> list[Effect]:
         """Give what it does, under the names of the base."""
         own = {_plain(name, self.part): tensor for name, tensor in tensors.items() if name.startswith(f"{self.part}.")}
-        found = map(self._under_own_names, self.lora.effects(own, component_of(base, self.part)))
+        effects = map(self._under_own_names, self.lora.effects(own, component_of(base, self.part)))
         is_inside = self.part in base.components
-        return [in_pipeline(effect, self.part) if is_inside else effect for effect in found]
+        return [in_pipeline(effect, self.part) if is_inside else effect for effect in effects]
 
     def _under_own_names(self, effect: Effect) -> Effect:
         consumes = {self._own(name): role for name, role in effect.consumes.items()}
@@ -102,8 +102,8 @@ class PartsOfPipeline:
 
     @property
     def variant(self) -> str:
-        found = {part.lora.variant for part in self.parts}
-        return found.pop() if len(found) == 1 else ""
+        variants = {part.lora.variant for part in self.parts}
+        return variants.pop() if len(variants) == 1 else ""
 
     @property
     def foldable(self) -> bool:
@@ -127,11 +127,11 @@ class PartsOfPipeline:
 
 def _part(part: str, files: DeltaFiles, base: BaseView) -> PartOfPipeline:
     own = _rename_to_peft(files, part)
-    told = _read_config(part, files.headers.values())
+    declared = _read_config(part, files.headers.values())
     try:
-        lora = read_lora(told or _read_off(own), own, component_of(base, part))
+        lora = read_lora(declared or _read_off(own), own, component_of(base, part))
     except Refused as error:
-        if told is None:
+        if declared is None:
             raise
         raise Refused([_of_metadata(problem) for problem in error.problems]) from error
     return PartOfPipeline(part, lora)
@@ -139,8 +139,8 @@ def _part(part: str, files: DeltaFiles, base: BaseView) -> PartOfPipeline:
 
 def _of_metadata(problem: Problem) -> Problem:
     """Name the place of a config that lies in no file of its own."""
-    told = problem.message.removeprefix(f"{CONFIG_FILE}: ")
-    return replace(problem, message=f"{_METADATA}: {told}")
+    detail = problem.message.removeprefix(f"{CONFIG_FILE}: ")
+    return replace(problem, message=f"{_METADATA}: {detail}")
 
 
 def _plain(name: str, part: str) -> str:
@@ -159,8 +159,8 @@ def _rename_to_peft(files: DeltaFiles, part: str) -> DeltaFiles:
 
 
 def _belongs(name: str, part: str) -> bool:
-    found = _NAME.fullmatch(name)
-    return found is None or found[1] == part
+    match = _NAME.fullmatch(name)
+    return match is None or match[1] == part
 
 
 def _read_config(part: str, headers: Iterable[SafetensorsHeader]) -> Mapping[str, object] | None:
@@ -173,9 +173,11 @@ def _read_config(part: str, headers: Iterable[SafetensorsHeader]) -> Mapping[str
         text = header.metadata.get(_METADATA)
         if text is not None:
             document = _document(text)
-            told = {key.partition(".")[::2]: value for key, value in document.items()}
+            fields = {key.partition(".")[::2]: value for key, value in document.items()}
             config = {
-                key: value for (above, key), value in told.items() if above == part and key not in _LEFT_TO_THE_TENSORS
+                key: value
+                for (above, key), value in fields.items()
+                if above == part and key not in _LEFT_TO_THE_TENSORS
             }
             return {"peft_type": "LORA", **config}
     return None
@@ -201,9 +203,9 @@ def _read_off(files: DeltaFiles) -> Mapping[str, object]:
                 ranks[info.shape[1]].append(name)
     if len(ranks) > 1:
         first = min(ranks)
-        told = f"the ranks are {', '.join(map(str, sorted(ranks)))}, and no alpha is told"
+        message = f"the ranks are {', '.join(map(str, sorted(ranks)))}, and no alpha is told"
         fix = "save it with the library of today, which tells it"
-        raise Refused([Problem("missing_config", told, tensor=ranks[first][0], fix=fix)])
+        raise Refused([Problem("missing_config", message, tensor=ranks[first][0], fix=fix)])
     rank = next(iter(ranks), 1)
     has_bias = any(name.endswith(".lora_B.bias") for name in files.names)
     has_dora = any(".lora_magnitude_vector" in name for name in files.names)

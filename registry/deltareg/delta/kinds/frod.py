@@ -48,8 +48,8 @@ class BasisRewrite:
         basis, size = ops.load(self.basis), self.basis.shape[0]
         columns = ops.solve(basis, weight if self.is_flipped else weight.T).T
         units = columns / (ops.column_norms(columns) + _NOTHING)
-        rows, others = ops.integers(self.places)
-        sparse = ops.scatter((size, size), (rows, others), ops.load(self.values))
+        rows, column_places = ops.integers(self.places)
+        sparse = ops.scatter((size, size), (rows, column_places), ops.load(self.values))
         scaled = units * ops.load(self.lengths).reshape(1, size)
         result = (units @ sparse + scaled) @ basis.T
         return result.T if self.is_flipped else result
@@ -85,21 +85,21 @@ def effects(site: Site, settings: NoSettings) -> Iterable[Effect]:
     n_out = site.shape[1] if site.shape[0] == n_in != site.shape[-1] else site.shape[0]
     flipped = is_flipped(site, n_out, n_in)
     if basis.shape != (n_in, n_in) or places.shape != (2, count):
-        told = f"{list(basis.shape)} and {list(places.shape)} are no basis of {n_in} inputs"
-        raise site.refuse("shape", f"{told} and no places of {count} values", "lengths")
+        message = f"{list(basis.shape)} and {list(places.shape)} are no basis of {n_in} inputs"
+        raise site.refuse("shape", f"{message} and no places of {count} values", "lengths")
     tensors = site.tensors
     yield site.changes(BasisRewrite(basis, places, tensors["values"], tensors["lengths"], flipped))
 
 
 def _check_tables(site: Site) -> None:
     """See that just the roles that modules have came with all their tables."""
-    wanted = {table + role_of(module) for module in site.modules for table in _TABLES}
-    given = {role for role in site.tensors if role.startswith(_TABLES)}
-    if given - wanted:
-        told = f"no module that is adapted uses {min(given - wanted)}"
-        raise site.refuse("unexpected_tensors", told, min(given - wanted))
-    if wanted - given:
-        raise site.refuse("missing_tensors", f"{min(wanted - given)} is missing")
+    expected = {table + role_of(module) for module in site.modules for table in _TABLES}
+    present = {role for role in site.tensors if role.startswith(_TABLES)}
+    if present - expected:
+        message = f"no module that is adapted uses {min(present - expected)}"
+        raise site.refuse("unexpected_tensors", message, min(present - expected))
+    if expected - present:
+        raise site.refuse("missing_tensors", f"{min(expected - present)} is missing")
 
 
 def role_of(module: str) -> str:

@@ -61,8 +61,8 @@ class Full:
             return Match(cls.name, "weight files beside a config.json", 1) if is_whole else None
         if not is_most_of(files, base):
             return None
-        told = f"{known_names(files, base)} of the base's {len(base.tensors)} tensors"
-        return Match(cls.name, f"{told}, in {', '.join(sorted(files.headers))}"[:300], 1)
+        share = f"{known_names(files, base)} of the base's {len(base.tensors)} tensors"
+        return Match(cls.name, f"{share}, in {', '.join(sorted(files.headers))}"[:300], 1)
 
     @classmethod
     def parse(cls, files: DeltaFiles, base: BaseView) -> Self:
@@ -75,19 +75,19 @@ class Full:
 
     def problems(self, files: DeltaFiles, base: BaseView) -> list[Problem]:
         problems = _index_problems(files)
-        given: dict[str, str] = {}
+        claimed: dict[str, str] = {}
         for info in all_infos(files):
             name = info.name
             target, _ = target_of(name, base)
             if not target:
                 problems += _unknown(name, base)
-            elif target in given:
-                problems.append(taken_twice(name, given[target], target))
+            elif target in claimed:
+                problems.append(taken_twice(name, claimed[target], target))
             else:
-                given[target] = name
+                claimed[target] = name
                 problems += misfits(info, target, base)
-        problems += _check_ties(given.keys(), files.documents.get("config.json", {}), base)
-        return [*problems, *_missing(given.keys(), files, base)]
+        problems += _check_ties(claimed.keys(), files.documents.get("config.json", {}), base)
+        return [*problems, *_missing(claimed.keys(), files, base)]
 
     def effects(self, tensors: Tensors, base: BaseView) -> list[Effect]:
         effects: list[Effect] = []
@@ -108,8 +108,8 @@ class Full:
 def _unknown(name: str, base: BaseView) -> list[Problem]:
     if base.names.is_buffer(name) or base.names.is_head(base.names.canonical(name)):
         return []
-    told = "the base has no such tensor, and it is part of no head"
-    return [Problem("unexpected_tensors", told, tensor=name, fix="take it out, or check the base")]
+    message = "the base has no such tensor, and it is part of no head"
+    return [Problem("unexpected_tensors", message, tensor=name, fix="take it out, or check the base")]
 
 
 def _check_ties(given: Collection[str], config: Mapping[str, object], base: BaseView) -> list[Problem]:
@@ -119,12 +119,14 @@ def _check_ties(given: Collection[str], config: Mapping[str, object], base: Base
     if _SCALE in config:  # the newest T5 and its like: these tie whatever the switch says
         return _check_scaling(config, base)
     ties = ties_of(base.names.architecture, config, base.names.rules)
-    kept = {base.names.canonical(name) for group in ties.groups for name in group}
-    lost = sorted(twin for twin in base.names.absent_twins().keys() - given if base.names.canonical(twin) not in kept)
-    told = "its config unties it, and it did not come: the class would start it at random"
+    still_tied = {base.names.canonical(name) for group in ties.groups for name in group}
+    lost = sorted(
+        twin for twin in base.names.absent_twins().keys() - given if base.names.canonical(twin) not in still_tied
+    )
+    message = "its config unties it, and it did not come: the class would start it at random"
     fix = f"save it again, or leave {_TIES} as it was"
-    listed = [Problem("missing_tensors", told, tensor=n, fix=fix) for n in lost[:_MOST_LISTED]]
-    return [*listed, *_check_scaling(config, base)]
+    problems = [Problem("missing_tensors", message, tensor=n, fix=fix) for n in lost[:_MOST_LISTED]]
+    return [*problems, *_check_scaling(config, base)]
 
 
 def _check_scaling(config: Mapping[str, object], base: BaseView) -> list[Problem]:
@@ -133,9 +135,9 @@ def _check_scaling(config: Mapping[str, object], base: BaseView) -> list[Problem
         return []
     if _is_scaled(config) == _is_scaled(base.config):
         return []
-    told = f"config.json: {_TIES} is another than the base's, and scales the outputs"
+    message = f"config.json: {_TIES} is another than the base's, and scales the outputs"
     fix = f"leave {_TIES} as it was: every name that came unties by being there"
-    return [Problem("bad_config", told, fix=fix)]
+    return [Problem("bad_config", message, fix=fix)]
 
 
 def _is_scaled(config: Mapping[str, object]) -> bool:
@@ -157,9 +159,9 @@ def _missing(given: Collection[str], files: DeltaFiles, base: BaseView) -> list[
         and not (has_other_head and base.names.is_head(base.names.canonical(name)))
         and not (is_unpooled and base.names.canonical(name).startswith(_POOLER))
     ]
-    told = f"{len(lost)} of the base's {len(base.tensors)} tensors did not come"
+    message = f"{len(lost)} of the base's {len(base.tensors)} tensors did not come"
     fix = 'push all shards; of a part of the weights, say so: metadata delta_kind "full_subset"'
-    return [Problem("missing_tensors", told, tensor=name, fix=fix) for name in lost[:_MOST_LISTED]]
+    return [Problem("missing_tensors", message, tensor=name, fix=fix) for name in lost[:_MOST_LISTED]]
 
 
 def _is_unpooled(config: Mapping[str, object], base: BaseView) -> bool:
@@ -168,8 +170,8 @@ def _is_unpooled(config: Mapping[str, object], base: BaseView) -> bool:
     A classifier that was trained on an encoder with one is saved without it.
     """
     classes = config.get("architectures")
-    known = facts().headed.get(base.names.model_type, frozenset()) & facts().unpooled
-    return is_list(classes) and len(classes) == 1 and classes[0] in known
+    unpooled = facts().headed.get(base.names.model_type, frozenset()) & facts().unpooled
+    return is_list(classes) and len(classes) == 1 and classes[0] in unpooled
 
 
 def _index_problems(files: DeltaFiles) -> list[Problem]:
@@ -177,15 +179,15 @@ def _index_problems(files: DeltaFiles) -> list[Problem]:
     if index is None:
         if len(files.headers) == 1:
             return []
-        told = f"there are {len(files.headers)} weight files and no {_INDEX}"
-        return [Problem("bad_config", told, fix="save it again, or push the index too")]
+        message = f"there are {len(files.headers)} weight files and no {_INDEX}"
+        return [Problem("bad_config", message, fix="save it again, or push the index too")]
     table = index.get("weight_map")
     if not isinstance(table, dict):
         return [Problem("bad_config", f"{_INDEX} has no weight_map")]
-    listed = {(name, str(path)) for name, path in cast("dict[str, object]", table).items()}
-    held = {(name, path) for path, header in files.headers.items() for name in header.tensors}
-    lost = sorted(f"{name} in {path}" for name, path in listed - held)
-    more = sorted(f"{name} in {path}" for name, path in held - listed)
+    indexed = {(name, str(path)) for name, path in cast("dict[str, object]", table).items()}
+    actual = {(name, path) for path, header in files.headers.items() for name in header.tensors}
+    lost = sorted(f"{name} in {path}" for name, path in indexed - actual)
+    more = sorted(f"{name} in {path}" for name, path in actual - indexed)
     problems = [Problem("missing_tensors", f"{_INDEX} lists {text}, not there") for text in lost]
     problems += [Problem("unexpected_tensors", f"{_INDEX} lacks {text}") for text in more]
     return problems[:_MOST_LISTED]

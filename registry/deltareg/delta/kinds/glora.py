@@ -50,11 +50,11 @@ class GloraTerm:
         ones = ops.zeros(*weight.shape) + 1.0
         if len(self.tensors) == 2:
             return ops.load(self.tensors[0], start, stop) @ ops.load(self.tensors[1])
-        (stored,) = self.tensors
+        (tensor,) = self.tensors
         single = [1] * (len(weight.shape) - 1)
-        if stored.shape == (1,):
-            return ones * ops.load(stored).reshape(1, *single)
-        values = ops.load(stored, start, stop)
+        if tensor.shape == (1,):
+            return ones * ops.load(tensor).reshape(1, *single)
+        values = ops.load(tensor, start, stop)
         return values if values.shape == weight.shape else ones * values.reshape(-1, *single)
 
 
@@ -112,12 +112,12 @@ def effects(site: Site, settings: Glora) -> Iterable[Effect]:
 
 def _path(site: Site, letter: str, told: str, r: int, shape: tuple[int, ...]) -> GloraTerm:
     """Find the tensors of one of A to E, and hold them against what the config says it is."""
-    given = {part for part in _PARTS if f"{letter}.{part}" in site.tensors}
-    if given != _STORED[told]:
-        listed = ", ".join(sorted(given)) or "nothing"
-        message = f"{letter} should be {told!r} by the config, and {listed} came"
+    present = {part for part in _PARTS if f"{letter}.{part}" in site.tensors}
+    if present != _STORED[told]:
+        parts = ", ".join(sorted(present)) or "nothing"
+        message = f"{letter} should be {told!r} by the config, and {parts} came"
         raise site.refuse("missing_tensors", message)
-    tensors = tuple(site.tensors[f"{letter}.{part}"] for part in _PARTS if part in given)
+    tensors = tuple(site.tensors[f"{letter}.{part}"] for part in _PARTS if part in present)
     shapes: dict[str, list[tuple[int, ...]]] = {
         "lora": [(shape[0], r), (r, shape[-1])],
         "vector": [(shape[0], 1) if len(shape) > 1 else shape],

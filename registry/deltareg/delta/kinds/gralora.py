@@ -59,8 +59,8 @@ class BlockFactors:
 
     def load(self, ops: Ops) -> Array:
         """Give them as (k, r, width)."""
-        stored = ops.load(self.tensor)
-        return ops.permute(stored, 0, 2, 1) if self.flipped else stored
+        values = ops.load(self.tensor)
+        return ops.permute(values, 0, 2, 1) if self.flipped else values
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +109,8 @@ def effects(site: Site, settings: Settings) -> Iterable[Effect]:
     k, (a, b) = settings.gralora_k, (sizes(site, role, 3) for role in ("gralora_A", "gralora_B"))
     check_rank(site, (a[2], b[1]), settings.r)
     if not a[0] == b[0] == k:
-        told = f"it has {a[0]} and {b[0]} blocks, and gralora_k is {k}"
-        raise site.refuse("shape", told)
+        message = f"it has {a[0]} and {b[0]} blocks, and gralora_k is {k}"
+        raise site.refuse("shape", message)
     tensors, out_in = site.tensors, (k * b[2], k * a[1])
     inputs, outputs = (
         BlockFactors(tensors["gralora_A"], flipped=True),
@@ -139,8 +139,8 @@ def _plain(site: Site, settings: Settings, out_in: tuple[int, int], consumes: di
 
 
 def _part(factors: Array, block: int, number: int, size: int) -> Array:
-    taken = factors[block : block + 1, number * size : (number + 1) * size]
-    return taken.reshape(size, taken.shape[2])
+    part = factors[block : block + 1, number * size : (number + 1) * size]
+    return part.reshape(size, part.shape[2])
 
 
 GRALORA = PeftKind(

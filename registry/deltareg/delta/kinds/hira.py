@@ -80,8 +80,8 @@ def effects(site: Site, settings: Settings) -> Iterable[Effect]:
 
 def _check_table(site: Site, height: int, width: int) -> None:
     if site.shape != (height, width):
-        told = f"its tensors are for {height} rows of {width}, and {site.target} is"
-        raise site.refuse("shape", f"{told} {list(site.shape)}")
+        message = f"its tensors are for {height} rows of {width}, and {site.target} is"
+        raise site.refuse("shape", f"{message} {list(site.shape)}")
 
 
 HIRA = PeftKind(

@@ -73,8 +73,8 @@ def effects(site: Site, settings: Hra) -> Iterable[Effect]:
     """Mirror the inputs of a layer."""
     n_in, directions = inputs_of(site), site.tensors["hra_u"]
     if directions.shape[1:] != (settings.r,):
-        told = f"{list(directions.shape)} are not the {settings.r} reflections that the config says"
-        raise site.refuse("rank", told)
+        message = f"{list(directions.shape)} are not the {settings.r} reflections that the config says"
+        raise site.refuse("rank", message)
     if directions.shape[0] != n_in:
         raise site.refuse("shape", f"{list(directions.shape)} does not fit {n_in} inputs")
     yield site.changes(HouseholderChain(directions, settings.apply_GS))

@@ -81,36 +81,36 @@ def plan(found: EffectPlan, adapter: Adapter, settings: Reft) -> None:
     """Add an intervention at the output of every layer that has one."""
     stacks = {layer.stack for layer in adapter.places.layers}
     if len(stacks) > 1:
-        told = f"interventions in a network of {' and '.join(sorted(stacks))} are not known here"
-        found.refuse("unknown_kind", told, "", "it has not been held against the library")
+        message = f"interventions in a network of {' and '.join(sorted(stacks))} are not known here"
+        found.refuse("unknown_kind", message, "", "it has not been held against the library")
         return
-    given: dict[int, Mapping[str, str]] = {}
+    named_parts: dict[int, Mapping[str, str]] = {}
     for holder, names in adapter.within(CONTAINER).items():
         place = adapter.places.layer(holder)
         first = next(iter(names.values()))
         if place is None or place[2] != "reft_layer":
-            told = f"the base has no layer for {holder}"
+            message = f"the base has no layer for {holder}"
             code = "partial_application" if len(adapter.keys) > len(names) else "no_tensor_applied"
-            found.refuse(code, told, first, "check the base")
+            found.refuse(code, message, first, "check the base")
         else:
-            given[place[0]] = names
+            named_parts[place[0]] = names
     for number, layer in enumerate(adapter.places.layers):
         is_wanted = settings.layers is None or number in settings.layers
-        if is_wanted and number not in given:
-            told = f"the config asks for an intervention at {layer.path}, and none came"
-            found.refuse("missing_tensors", told, layer.path, "save the adapter again")
-        elif number in given and not is_wanted:
-            told = f"the config asks for no intervention at {layer.path}"
-            found.refuse("unexpected_tensors", told, next(iter(given[number].values())))
+        if is_wanted and number not in named_parts:
+            message = f"the config asks for an intervention at {layer.path}, and none came"
+            found.refuse("missing_tensors", message, layer.path, "save the adapter again")
+        elif number in named_parts and not is_wanted:
+            message = f"the config asks for no intervention at {layer.path}"
+            found.refuse("unexpected_tensors", message, next(iter(named_parts[number].values())))
         elif is_wanted:
-            _plan_layer(found, adapter, settings, number, given[number])
+            _plan_layer(found, adapter, settings, number, named_parts[number])
 
 
 def _plan_layer(found: EffectPlan, adapter: Adapter, settings: Reft, number: int, names: Mapping[str, str]) -> None:
     layer = adapter.places.layers[number]
     parameters = ModuleParameters(f"the intervention at {layer.path}", names, adapter.tensors, found)
-    told = (*parameters.shape("units.0.learned_source.weight"), 0, 0)[1]
-    width = adapter.places.width(layer.parts["ffn"]) or told
+    features = (*parameters.shape("units.0.learned_source.weight"), 0, 0)[1]
+    width = adapter.places.width(layer.parts["ffn"]) or features
     if settings.rank >= width and settings.is_orthonormal:
         message = f"r = {settings.rank} of {width} features is parametrised in another way"
         found.refuse("bad_config", message, next(iter(names.values())))

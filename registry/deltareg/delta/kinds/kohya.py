@@ -40,13 +40,13 @@ def read(name: str) -> PairTensorName | None:
 
 def index_spellings(base: BaseView) -> Mapping[str, set[str]]:
     """Index the base's weights by every spelling of their modules, dots as underscores."""
-    found: dict[str, set[str]] = defaultdict(set)
+    index: dict[str, set[str]] = defaultdict(set)
     names = base.names
     for tensor, record in base.tensors.items():
         if len(record.shape) > 1 and tensor.endswith(".weight"):
             for path in {tensor, names.canonical(tensor), names.memory(tensor) or tensor}:
-                found[path.removesuffix(".weight").replace(".", "_")].add(tensor)
-    return found
+                index[path.removesuffix(".weight").replace(".", "_")].add(tensor)
+    return index
 
 
 def finder(base: BaseView) -> Finder:
@@ -55,7 +55,7 @@ def finder(base: BaseView) -> Finder:
 
     def at(path: str, parts: Sequence[str]) -> Where:
         spellings = [f"{part}_{path}" for part in parts] if base.components else [path]
-        return tuple(sorted({one for spelled in spellings for one in table.get(spelled, ())}))
+        return tuple(sorted({one for spelling in spellings for one in table.get(spelling, ())}))
 
     def find(module: str) -> Where:
         prefix = next(prefix for prefix in PREFIXES if module.startswith(prefix))
@@ -71,23 +71,23 @@ def find_lost_alphas(files: DeltaFiles) -> list[Problem]:
     """Find that an alpha was told in metadata, and no tensor holds one."""
     if any(name.endswith(".alpha") for name in files.names):
         return []
-    told = (header.metadata.get(_ALPHA_TOLD) for header in files.headers.values())
-    return [_lost_alpha(alpha) for alpha in told if alpha is not None and alpha != "None"]
+    alphas = (header.metadata.get(_ALPHA_TOLD) for header in files.headers.values())
+    return [_lost_alpha(alpha) for alpha in alphas if alpha is not None and alpha != "None"]
 
 
 def find_unreadable(files: DeltaFiles, base: BaseView) -> list[Problem]:
     """Find DoRA, which is read in the layout of peft alone, and names that `convert` knows."""
-    found = sorted(name for name in files.names if name.endswith(_DORA))
-    if found:
-        told = f"{len(found)} modules come with a dora_scale, and DoRA is not read in this layout"
-        return [Problem("unknown_kind", told, tensor=found[0], fix=CONVERT_FIX)]
+    names = sorted(name for name in files.names if name.endswith(_DORA))
+    if names:
+        message = f"{len(names)} modules come with a dora_scale, and DoRA is not read in this layout"
+        return [Problem("unknown_kind", message, tensor=names[0], fix=CONVERT_FIX)]
     return _original(files, base)
 
 
 def _original(files: DeltaFiles, base: BaseView) -> list[Problem]:
     """Find modules that the base has under other names than its model's original code."""
     table, find = by_spelling(base), finder(base)
-    modules = {found.module: name for name in files.names if (found := read(name)) is not None}
+    modules = {parsed.module: name for name in files.names if (parsed := read(name)) is not None}
     lost = sorted(
         (name, table[module.removeprefix(_MAIN)].modules)
         for module, name in modules.items()
@@ -96,11 +96,11 @@ def _original(files: DeltaFiles, base: BaseView) -> list[Problem]:
     if not lost:
         return []
     name, places = lost[0]
-    told = (
+    message = (
         f"{len(lost)} modules are named as in the model's original code, and the base has the names"
         f" of diffusers: this one is {' and '.join(places)}"
     )
-    return [Problem("no_tensor_applied", told, tensor=name, fix=CONVERT_FIX)]
+    return [Problem("no_tensor_applied", message, tensor=name, fix=CONVERT_FIX)]
 
 
 def _lost_alpha(told: str) -> Problem:

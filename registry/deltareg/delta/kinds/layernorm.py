@@ -36,16 +36,16 @@ def effects(site: Site, settings: NoSettings) -> Iterable[Effect]:
         target = site.target if part == "weight" else names.tensor(f"{site.module}.{part}")
         tensor = site.tensors.get(part)
         if tensor is None and target is not None:
-            told = f"{target} of the base has no new value, and its layer is replaced whole"
-            raise site.refuse("missing_tensors", told, fix="save the delta again")
+            message = f"{target} of the base has no new value, and its layer is replaced whole"
+            raise site.refuse("missing_tensors", message, fix="save the delta again")
         if tensor is None:
             continue
         if target is None:
             raise _refuse(tensor, "unexpected_tensors", f"the base has no {part} there")
         reads = site.reads if part == "weight" else ""
         if not _is_like(tensor, site, reads or target):
-            told = f"{tensor.dtype} {list(tensor.shape)} does not fit {target}"
-            raise _refuse(tensor, "shape", told)
+            message = f"{tensor.dtype} {list(tensor.shape)} does not fit {target}"
+            raise _refuse(tensor, "shape", message)
         yield WeightUpdate(target, Replacement(tensor), {tensor.name: f"norm_{part}"}, reads)
 
 

@@ -79,8 +79,8 @@ def effects(site: Site, settings: Lily) -> Iterable[Effect]:
     plain_layer(site, n_out, n_in)
     check_rank(site, (rank,), settings.r)
     if height != settings.num_B * rank:
-        told = f"{height} rows are not {settings.num_B} factors of rank {rank}"
-        raise site.refuse("shape", told, "lily_B")
+        message = f"{height} rows are not {settings.num_B} factors of rank {rank}"
+        raise site.refuse("shape", message, "lily_B")
     if sizes(site, "lily_router") != (settings.num_B, rank):
         raise site.refuse("shape", "it does not fit the factors", "lily_router")
     tensors = site.tensors

@@ -57,12 +57,12 @@ class Hadamard:
 
 def effects(site: Site, settings: LycorisSettings) -> Iterable[Effect]:
     """Add the product of products."""
-    told = settings.rank(site.module)
+    rank = settings.rank(site.module)
     has_cores = has_core(site, *_CORES, is_told=settings.use_effective_conv2d)
     if has_cores:
-        _check_cores(site, told)
+        _check_cores(site, rank)
     else:
-        _check_flat(site, told)
+        _check_flat(site, rank)
     first, second = (_half(site, number, has_core=has_cores) for number in ("1", "2"))
     yield site.changes(Hadamard(first, second, settings.scale(site.module)))
 

@@ -104,9 +104,9 @@ def effects(site: Site, settings: LycorisSettings) -> Iterable[Effect]:
     second, height, width = _second(site, settings, rank)
     plain_layer(site, n_out * height, n_in * width)
     scale = settings.scale(site.module)
-    stored = site.tensors.get("lokr_w2")
-    if stored is not None and len(stored.shape) == 3:
-        yield site.changes(KroneckerOfLines(first, stored, scale))
+    factor = site.tensors.get("lokr_w2")
+    if factor is not None and len(factor.shape) == 3:
+        yield site.changes(KroneckerOfLines(first, factor, scale))
     else:
         yield site.changes(Kronecker(first, second, scale))
 
@@ -119,8 +119,8 @@ def _first(site: Site, rank: float) -> tuple[LokrFactor, int, int]:
 
 
 def _second(site: Site, settings: LycorisSettings, rank: float) -> tuple[LokrFactor, int, int]:
-    is_whole, told = _is_whole(site, "lokr_w2"), settings.use_effective_conv2d
-    if has_core(site, "lokr_t2", is_told=told, is_needed=not is_whole):
+    is_whole, is_declared = _is_whole(site, "lokr_w2"), settings.use_effective_conv2d
+    if has_core(site, "lokr_t2", is_told=is_declared, is_needed=not is_whole):
         if is_whole:
             raise site.refuse("unexpected_tensors", "lokr_w2 is there whole as well", "lokr_t2")
         return _through_core(site, rank)

@@ -23,12 +23,12 @@ class LoraReader:
 
     @classmethod
     def recognise(cls, files: DeltaFiles, base: BaseView) -> Match | None:
-        named = peft_type(files)
+        declared = peft_type(files)
         if invocation(adapter_config(files)):
             return None
-        if named:
-            told = f'peft_type "LORA" in {CONFIG_FILE}'
-            return Match(cls.name, told, 3) if named == "LORA" else None
+        if declared:
+            evidence = f'peft_type "LORA" in {CONFIG_FILE}'
+            return Match(cls.name, evidence, 3) if declared == "LORA" else None
         if is_adapterhub(files) or "LORA" not in marks(files.names):
             return None
         has_prefix = any(name.startswith(PREFIX) for name in files.names)

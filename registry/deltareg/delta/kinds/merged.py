@@ -32,8 +32,8 @@ class MergedWeights:
 
     @classmethod
     def recognise(cls, files: DeltaFiles, base: BaseView) -> Match | None:
-        told = {header.metadata.get(_METADATA) for header in files.headers.values()}
-        return Match(cls.name, f'metadata {_METADATA} "{LAYOUT}"', 3) if told == {LAYOUT} else None
+        layouts = {header.metadata.get(_METADATA) for header in files.headers.values()}
+        return Match(cls.name, f'metadata {_METADATA} "{LAYOUT}"', 3) if layouts == {LAYOUT} else None
 
     @classmethod
     def parse(cls, files: DeltaFiles, base: BaseView) -> Self:

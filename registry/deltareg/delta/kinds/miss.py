@@ -89,10 +89,10 @@ class BlockTransform:
 def read(fields: Fields) -> Settings:
     """Read sizes and formula; `init_weights` says which one it is, not how training began."""
     fields.ignore("miss_dropout")
-    told = fields.value("init_weights")
-    if told is not None and not isinstance(told, bool) and told not in ("bat", "mini"):
+    init = fields.value("init_weights")
+    if init is not None and not isinstance(init, bool) and init not in ("bat", "mini"):
         fields.refuse("init_weights", "is not a formula that is known here")
-    formula = told if isinstance(told, str) else ""
+    formula = init if isinstance(init, str) else ""
     return Settings(fields.integer("r", 64), fields.integer("mini_r", 1), formula)
 
 

@@ -45,12 +45,12 @@ class Oft:
 
         What does not divide the inputs becomes the nearest number that does, the smaller of two.
         """
-        wanted = self.oft_block_size or self.r
-        if wanted >= n_in:
+        requested = self.oft_block_size or self.r
+        if requested >= n_in:
             nearest = n_in
         else:
             divisors = (d for d in range(1, n_in + 1) if n_in % d == 0)
-            nearest = min(divisors, key=lambda d: (abs(d - wanted), d))
+            nearest = min(divisors, key=lambda d: (abs(d - requested), d))
         return nearest if self.oft_block_size else n_in // nearest
 
 
@@ -136,8 +136,8 @@ def effects(site: Site, settings: Oft) -> Iterable[Effect]:
             fix="turn only linear layers and convolutions of width one",
         )
     if upper.shape != (count, size * (size - 1) // 2):
-        told = f"{list(upper.shape)} are not {count} rotations of {size} for {n_in} inputs"
-        raise site.refuse("shape", told)
+        message = f"{list(upper.shape)} are not {count} rotations of {size} for {n_in} inputs"
+        raise site.refuse("shape", message)
     yield site.changes(TurnedInputs(upper, size, settings, is_embedding))
 
 

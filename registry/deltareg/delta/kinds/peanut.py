@@ -101,8 +101,8 @@ def effects(site: Site, settings: Peanut) -> Iterable[Effect]:
     used = (_ENCODERS[: settings.depth], _DECODERS[: settings.depth])
     require(site, *used[0], *used[1])
     if len(site.own) != 2 + 2 * settings.depth:
-        told = f"{len(site.own)} tensors came for a network of depth {settings.depth}"
-        raise site.refuse("unexpected_tensors", told)
+        message = f"{len(site.own)} tensors came for a network of depth {settings.depth}"
+        raise site.refuse("unexpected_tensors", message)
     encoders, decoders = (tuple(site.tensors[role] for role in roles) for roles in used)
     first, final = site.tensors["peanut_A"], site.tensors["peanut_B"]
     function = _FUNCTIONS[settings.act_fn]

@@ -44,10 +44,10 @@ class LayerKeyValues:
 def inserts(sizes: PromptSizes, vectors: Tensor, base: BaseView) -> Sequence[PrefixInsert]:
     """Put each layer's vectors before its keys and values."""
     paths, shape = _places(sizes, base)
-    wanted = (sizes.tokens, 2 * len(paths) * shape.heads * shape.width)
-    if vectors.shape != wanted:
-        told = f"{len(paths)} layers have keys and values of {shape.heads}·{shape.width} numbers"
-        raise refuse_shape(vectors, wanted, told)
+    expected = (sizes.tokens, 2 * len(paths) * shape.heads * shape.width)
+    if vectors.shape != expected:
+        message = f"{len(paths)} layers have keys and values of {shape.heads}·{shape.width} numbers"
+        raise refuse_shape(vectors, expected, message)
     step = sizes.stacks  # two stacks: every second layer's vectors, from the start again
     return [
         PrefixInsert(
@@ -65,14 +65,14 @@ def _places(sizes: PromptSizes, base: BaseView) -> tuple[list[str], KeyShape]:
     """Find the base's attentions, and hold the config against them."""
     paths, shape = self_attentions(base), key_shape(base)
     if not paths or shape is None:
-        told = f"where keys and values of a {base.names.model_type or 'base'} go is not known here"
-        raise refuse_base("unknown_kind", told, "ask for this type of base to be added")
+        message = f"where keys and values of a {base.names.model_type or 'base'} go is not known here"
+        raise refuse_base("unknown_kind", message, "ask for this type of base to be added")
     whole = shape.heads * shape.width
     layers, heads = sizes.layers or len(paths), sizes.heads or shape.heads
     if (layers, heads, sizes.width or whole) != (len(paths), shape.heads, whole):
         own = f"{len(paths)} layers with {shape.heads} heads of {shape.width}"
-        asked = f"{layers} layers with {heads} heads, {sizes.width or whole} numbers in all"
-        raise refuse_base("shape", f"the base has {own}, the config says {asked}", "check the base")
+        declared = f"{layers} layers with {heads} heads, {sizes.width or whole} numbers in all"
+        raise refuse_base("shape", f"the base has {own}, the config says {declared}", "check the base")
     if sizes.stacks == 2 and text_config(base).get("num_decoder_layers") not in {None, len(paths)}:
         raise refuse_base("unknown_kind", "encoder and decoder have different numbers of layers")
     return paths, shape

@@ -35,12 +35,12 @@ class LeadingRows:
 
 def inserts(sizes: PromptSizes, vectors: Tensor, base: BaseView) -> Sequence[PrefixInsert]:
     """Put the vectors before the tokens that the network is given."""
-    wanted = (sizes.tokens * sizes.stacks, sizes.width or vectors.shape[-1])
-    if vectors.shape != wanted:
-        raise refuse_shape(vectors, wanted, "the config asks for that many tokens and numbers")
-    if wanted[1] not in _widths(base):
-        told = f"no embedding of the base has vectors of {wanted[1]} numbers"
-        raise refuse_base("shape", told, "check the base")
+    expected = (sizes.tokens * sizes.stacks, sizes.width or vectors.shape[-1])
+    if vectors.shape != expected:
+        raise refuse_shape(vectors, expected, "the config asks for that many tokens and numbers")
+    if expected[1] not in _widths(base):
+        message = f"no embedding of the base has vectors of {expected[1]} numbers"
+        raise refuse_base("shape", message, "check the base")
     consumes = {vectors.name: "prompt"}
     return [PrefixInsert("tokens", "", 0, LeadingRows(vectors, sizes.tokens), consumes)]
 

@@ -47,8 +47,8 @@ class LargeFactor:
         return self.rows(0, self.height, ops)
 
     def rows(self, start: int, stop: int, ops: Ops) -> Array:
-        taken = ops.load(self.bases, start, stop, is_part=True)[:, : self.count]
-        return taken.reshape(stop - start, self.count * self.bases.shape[2])
+        bases = ops.load(self.bases, start, stop, is_part=True)[:, : self.count]
+        return bases.reshape(stop - start, self.count * self.bases.shape[2])
 
 
 @dataclass(frozen=True, slots=True)

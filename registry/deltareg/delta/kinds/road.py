@@ -81,11 +81,11 @@ def effects(site: Site, settings: Road) -> Iterable[Effect]:
     n_out, angles, sizes = site.shape[0], site.tensors["road_theta"], site.tensors["road_alpha"]
     count = n_out * _SHARES[settings.variant] // 2
     if len(site.shape) != 2 or n_out % settings.group_size:
-        told = f"{site.target} {list(site.shape)} has no groups of {settings.group_size} outputs"
-        raise site.refuse("shape", told)
+        message = f"{site.target} {list(site.shape)} has no groups of {settings.group_size} outputs"
+        raise site.refuse("shape", message)
     if not angles.shape == sizes.shape == (count,):
-        told = f"{list(angles.shape)} and {list(sizes.shape)} are not the {count} numbers of"
-        raise site.refuse("shape", f"{told} {settings.variant} for {n_out} outputs")
+        message = f"{list(angles.shape)} and {list(sizes.shape)} are not the {count} numbers of"
+        raise site.refuse("shape", f"{message} {settings.variant} for {n_out} outputs")
     update = TurnedOutputs(angles, sizes, settings)
     yield site.changes(update)
     if site.bias:

@@ -46,8 +46,8 @@ def effects(site: Site, settings: Shira) -> Iterable[Effect]:
     height, width = site.shape
     count = settings.r * (height + width)
     if values.shape != (count,) or places.shape != (2, count):
-        told = f"{list(values.shape)} and {list(places.shape)} are not the {count} weights"
-        raise site.refuse("rank", f"{told} that r = {settings.r} means here", "shira_weight")
+        message = f"{list(values.shape)} and {list(places.shape)} are not the {count} weights"
+        raise site.refuse("rank", f"{message} that r = {settings.r} means here", "shira_weight")
     yield site.changes(ScatterAdd(values, places, (height, width)))
 
 

@@ -60,21 +60,21 @@ class Sparse:
 
     def problems(self, files: DeltaFiles, base: BaseView) -> list[Problem]:
         problems: list[Problem] = []
-        given: dict[str, str] = {}
+        claimed: dict[str, str] = {}
         lost: list[str] = []
         for part in _parts(header_tensors(files)):
             target, reads = target_of(part.weight, base)
             if part.missing:
-                told = f"its {part.missing} are missing"
-                problems.append(Problem("missing_tensors", told, tensor=part.name))
+                message = f"its {part.missing} are missing"
+                problems.append(Problem("missing_tensors", message, tensor=part.name))
             elif not target:
                 lost.append(part.name)
-            elif target in given:
-                problems.append(taken_twice(part.name, given[target], target))
+            elif target in claimed:
+                problems.append(taken_twice(part.name, claimed[target], target))
             else:
-                given[target] = part.name
+                claimed[target] = part.name
                 problems += part.misfit(base.tensors[reads or target].shape)
-        return [*problems, *report_unapplied(lost, is_some_applied=bool(given))]
+        return [*problems, *report_unapplied(lost, is_some_applied=bool(claimed))]
 
     def effects(self, tensors: Tensors, base: BaseView) -> list[Effect]:
         effects: list[Effect] = []
@@ -128,14 +128,14 @@ class _Part:
             fits = whole.shape == shape and whole.dtype in FLOAT_DTYPES
             return [] if fits else [_shape(whole, f"no real numbers for {list(shape)}")]
         indices, values = self.tensors["indices"], self.tensors["values"]
-        counted = values.shape
-        if values.dtype not in FLOAT_DTYPES or len(counted) != 1:
+        count_shape = values.shape
+        if values.dtype not in FLOAT_DTYPES or len(count_shape) != 1:
             return [_shape(values, "values are one row of real numbers")]
         if indices.dtype not in _WHOLE_NUMBERS:
             return [_shape(indices, "indices are whole numbers")]
-        if indices.shape not in {counted, (len(shape), *counted)}:
-            told = f"indices are {list(counted)} or {[len(shape), *counted]} for {list(shape)}"
-            return [_shape(indices, told)]
+        if indices.shape not in {count_shape, (len(shape), *count_shape)}:
+            message = f"indices are {list(count_shape)} or {[len(shape), *count_shape]} for {list(shape)}"
+            return [_shape(indices, message)]
         return []
 
 
@@ -148,9 +148,9 @@ def _parts(tensors: Tensors) -> Iterator[_Part]:
             pairs.setdefault(weight, {})[role] = tensors[name]
         else:
             yield _Part(name, {"whole": tensors[name]})
-    yield from (_Part(weight, found) for weight, found in pairs.items())
+    yield from (_Part(weight, parts) for weight, parts in pairs.items())
 
 
 def _shape(tensor: Tensor, why: str) -> Problem:
-    told = f"{tensor.dtype} {list(tensor.shape)}: {why}"
-    return Problem("shape", told, tensor=tensor.name, fix="see docs/format-deltas.md")
+    message = f"{tensor.dtype} {list(tensor.shape)}: {why}"
+    return Problem("shape", message, tensor=tensor.name, fix="see docs/format-deltas.md")

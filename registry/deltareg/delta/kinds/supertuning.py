@@ -56,9 +56,9 @@ def effects(site: Site, settings: Supertuning) -> Iterable[Effect]:
     count = int(height * width * (1 - settings.sparsity))
     places = site.tensors["supertuning_indices"]
     if values.shape != (count,) or places.shape != (count,):
-        told = f"{list(values.shape)} and {list(places.shape)} are not the {count} weights"
-        told = f"{told} that sparsity {settings.sparsity} means here"
-        raise site.refuse("shape", told, "supertuning_values")
+        message = f"{list(values.shape)} and {list(places.shape)} are not the {count} weights"
+        message = f"{message} that sparsity {settings.sparsity} means here"
+        raise site.refuse("shape", message, "supertuning_values")
     sparse = ScatterAdd(values, places, (height, width))
     own = {name: role for name, role in site.own.items() if role not in _FACTORS}
     yield WeightUpdate(site.target, sparse, own, site.reads)
@@ -66,16 +66,16 @@ def effects(site: Site, settings: Supertuning) -> Iterable[Effect]:
 
 
 def _factors(site: Site, settings: Supertuning) -> Iterable[Effect]:
-    given = [site.tensors[role] for role in _FACTORS if role in site.tensors]
-    if len(given) != (2 if settings.r else 0):
-        told = f"{len(given)} of the factors came, and r is {settings.r or 'not set'}"
-        raise site.refuse("unexpected_tensors" if given else "missing_tensors", told)
-    if not given:
+    factors = [site.tensors[role] for role in _FACTORS if role in site.tensors]
+    if len(factors) != (2 if settings.r else 0):
+        message = f"{len(factors)} of the factors came, and r is {settings.r or 'not set'}"
+        raise site.refuse("unexpected_tensors" if factors else "missing_tensors", message)
+    if not factors:
         return
-    a, b = given
+    a, b = factors
     if a.shape[:1] != (settings.r,) or b.shape[1:] != (settings.r,):
-        told = f"A {list(a.shape)} and B {list(b.shape)} are not of rank {settings.r}"
-        raise site.refuse("rank", told, _FACTORS[0])
+        message = f"A {list(a.shape)} and B {list(b.shape)} are not of rank {settings.r}"
+        raise site.refuse("rank", message, _FACTORS[0])
     update = LowRank(Factor(b), Factor(a), settings.lora_alpha / settings.r)
     consumes = {name: role for name, role in site.own.items() if role in _FACTORS}
     yield WeightUpdate(site.target, update, consumes, site.reads)

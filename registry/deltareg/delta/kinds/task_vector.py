@@ -48,8 +48,8 @@ class TaskVector:
         here = with_target(files, base)
         if base.tensors and not here:
             return None
-        told = f"{here} weights of the base" if here else "weights of some base"
-        return Match(cls.name, f"differences are announced, for {told}", 1)
+        target = f"{here} weights of the base" if here else "weights of some base"
+        return Match(cls.name, f"differences are announced, for {target}", 1)
 
     @classmethod
     def parse(cls, files: DeltaFiles, base: BaseView) -> Self:
@@ -77,5 +77,5 @@ def _misfit(info: TensorInfo, target: str, base: BaseView) -> list[Problem]:
     shape = base.tensors[weight].shape
     if info.shape == shape and info.dtype in FLOAT_DTYPES:
         return []
-    told = f"{info.dtype} {list(info.shape)} is no difference for {weight} {list(shape)}"
-    return [Problem("shape", told, tensor=info.name, fix="check the base")]
+    message = f"{info.dtype} {list(info.shape)} is no difference for {weight} {list(shape)}"
+    return [Problem("shape", message, tensor=info.name, fix="check the base")]

@@ -103,8 +103,8 @@ def effects(site: Site, settings: Tinylora) -> Iterable[Effect]:
     check_rank(site, (rank, other), min(settings.r, n_out, n_in))
     matrices, vector = site.tensors["tinylora_P"], _vector(site, settings)
     if matrices.shape != (settings.u, rank, rank) or vector.shape != (settings.u,):
-        told = f"{list(matrices.shape)} and {list(vector.shape)} are not {settings.u} matrices"
-        raise site.refuse("shape", f"{told} of rank {rank} and as many numbers", "tinylora_P")
+        message = f"{list(matrices.shape)} and {list(vector.shape)} are not {settings.u} matrices"
+        raise site.refuse("shape", f"{message} of rank {rank} and as many numbers", "tinylora_P")
     left = MatrixMixture(Factor(site.tensors["tinylora_B"]), matrices, vector)
     right = Factor(site.tensors["tinylora_A"])
     yield site.changes(low_rank(site, left, right, out_in=(n_out, n_in), scale=1.0))
@@ -113,13 +113,13 @@ def effects(site: Site, settings: Tinylora) -> Iterable[Effect]:
 def _vector(site: Site, settings: Tinylora) -> Tensor:
     """Find the vector that a module uses, and see that just the vectors of the config came."""
     count = len(site.modules)
-    wanted = {settings.group(place, count) for place in range(count)}
-    given = {role for role in site.tensors if role.startswith(_VECTOR)}
-    if given != {f"{_VECTOR}{number}" for number in wanted}:
-        told = f"{len(given)} vectors came, and the config means {len(wanted)}"
-        raise site.refuse("missing_tensors", f"{told} for {count} modules")
-    if len(wanted) == 1:
-        return site.tensors[f"{_VECTOR}{wanted.pop()}"]
+    expected = {settings.group(place, count) for place in range(count)}
+    present = {role for role in site.tensors if role.startswith(_VECTOR)}
+    if present != {f"{_VECTOR}{number}" for number in expected}:
+        message = f"{len(present)} vectors came, and the config means {len(expected)}"
+        raise site.refuse("missing_tensors", f"{message} for {count} modules")
+    if len(expected) == 1:
+        return site.tensors[f"{_VECTOR}{expected.pop()}"]
     places = _places(site.modules, site.base)
     if places is None:
         raise site.refuse(
@@ -134,15 +134,15 @@ def _vector(site: Site, settings: Tinylora) -> Tensor:
 def _places(modules: Iterable[str], base: BaseView) -> dict[str, int] | None:
     """Number modules as the network holds them; None when that is not known of one of them."""
     order = IN_MEMORY.get(base.names.model_type, ())
-    found: list[tuple[int, int, str]] = []
+    ranks: list[tuple[int, int, str]] = []
     for module in modules:
         above, _, leaf = module.rpartition(".")
         above, _, part = above.rpartition(".")
         number = above.rpartition(".")[2]
         if f"{part}.{leaf}" not in order or not number.isdecimal():
             return None
-        found.append((int(number), order.index(f"{part}.{leaf}"), module))
-    return {module: place for place, (_, _, module) in enumerate(sorted(found))}
+        ranks.append((int(number), order.index(f"{part}.{leaf}"), module))
+    return {module: place for place, (_, _, module) in enumerate(sorted(ranks))}
 
 
 _OWN = ("tinylora_A", "tinylora_B", "tinylora_P")

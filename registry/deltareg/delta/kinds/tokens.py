@@ -34,9 +34,9 @@ def read(fields: Fields) -> TrainableTokens:
     """Read the row numbers."""
     fields.ignore("init_weights")
     value = fields.value("token_indices")
-    listed = cast("list[object]", value) if isinstance(value, list) else []
-    rows = tuple(n for n in listed if isinstance(n, int) and not isinstance(n, bool) and n >= 0)
-    if not rows or len(set(rows)) != len(listed):
+    entries = cast("list[object]", value) if isinstance(value, list) else []
+    rows = tuple(n for n in entries if isinstance(n, int) and not isinstance(n, bool) and n >= 0)
+    if not rows or len(set(rows)) != len(entries):
         fields.refuse("token_indices", "is not a list of distinct row numbers")
     return TrainableTokens(rows)
 
@@ -45,11 +45,11 @@ def effects(site: Site, settings: TrainableTokens) -> Iterable[Effect]:
     """Replace the rows, of a stored twin too."""
     tensor, rows, shape = site.tensors[_ROWS], settings.token_indices, site.shape
     if tensor.shape != (len(rows), *shape[1:]) or tensor.dtype not in FLOAT_DTYPES:
-        told = f"{tensor.dtype} {list(tensor.shape)} are not {len(rows)} rows of {list(shape)}"
-        raise site.refuse("shape", f"{told}, {site.target}", _ROWS)
+        message = f"{tensor.dtype} {list(tensor.shape)} are not {len(rows)} rows of {list(shape)}"
+        raise site.refuse("shape", f"{message}, {site.target}", _ROWS)
     if max(rows) >= shape[0]:
-        told = f"token_indices names row {max(rows)}, and {site.target} has {shape[0]}"
-        raise site.refuse("shape", told, _ROWS, "check the base, and whether it was resized")
+        message = f"token_indices names row {max(rows)}, and {site.target} has {shape[0]}"
+        raise site.refuse("shape", message, _ROWS, "check the base, and whether it was resized")
     update = RowReplacement(rows, tensor)
     yield site.changes(update)
     for twin in _stored_twins(site.target, site.base):

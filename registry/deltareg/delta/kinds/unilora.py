@@ -71,8 +71,8 @@ def effects(site: Site, settings: Unilora) -> Iterable[Effect]:
     check_rank(site, (rank, other), settings.r)
     vector, tensors = site.tensors["theta"], site.tensors
     if vector.shape != (settings.theta_d_length,):
-        told = f"{list(vector.shape)} is not the {settings.theta_d_length} numbers of the config"
-        raise site.refuse("shape", told, "theta")
+        message = f"{list(vector.shape)} is not the {settings.theta_d_length} numbers of the config"
+        raise site.refuse("shape", message, "theta")
     left = GatheredFactor(vector, tensors["indices_B"], tensors["scales_B"])
     right = GatheredFactor(vector, tensors["indices_A"], tensors["scales_A"])
     yield site.changes(low_rank(site, left, right, out_in=(n_out, n_in), scale=1.0))

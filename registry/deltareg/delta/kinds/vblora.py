@@ -63,13 +63,13 @@ class VectorMixtures:
         return ops.total(parts, 1).reshape(n, m, width)
 
     def _weights(self, start: int, stop: int, ops: Ops) -> tuple[Array, Integers]:
-        stored = ops.load(self.mixed, start, stop)
+        mixtures = ops.load(self.mixed, start, stop)
         if self.numbers is None:
-            logits, numbers = ops.top(stored, self.topk)
+            logits, numbers = ops.top(mixtures, self.topk)
             return ops.softmax(logits), numbers
-        ones = ops.zeros(*stored.shape[:2], 1) + 1.0
-        last = ones - ops.total(stored, 2) if self.topk > 1 else ones
-        return ops.concat([stored, last], 2), ops.integers(self.numbers)[start:stop]
+        ones = ops.zeros(*mixtures.shape[:2], 1) + 1.0
+        last = ones - ops.total(mixtures, 2) if self.topk > 1 else ones
+        return ops.concat([mixtures, last], 2), ops.integers(self.numbers)[start:stop]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +101,8 @@ class OuterFactor:
         return tiles[start - first * width : stop - first * width]
 
     def _tiles(self, first: int, last: int, ops: Ops) -> Array:
-        made = self.pieces.rows(first, last, ops)
-        return ops.permute(made, 0, 2, 1).reshape(-1, made.shape[1])
+        tiles = self.pieces.rows(first, last, ops)
+        return ops.permute(tiles, 0, 2, 1).reshape(-1, tiles.shape[1])
 
 
 def read(fields: Fields) -> Settings:
@@ -121,20 +121,20 @@ def effects(site: Site, settings: Settings) -> Iterable[Effect]:
     """Add the product of the two factors."""
     bank = sizes(site, "bank")
     if bank != (settings.num_vectors, settings.vector_length):
-        told = f"{list(bank)} is not the bank of {settings.num_vectors} x {settings.vector_length}"
-        raise site.refuse("shape", told, "bank")
+        message = f"{list(bank)} is not the bank of {settings.num_vectors} x {settings.vector_length}"
+        raise site.refuse("shape", message, "bank")
     inner, outer = (_pieces(site, name, settings) for name in _LOGITS)
     (rank, tiles_in), (tiles_out, other) = inner.mixed.shape[:2], outer.mixed.shape[:2]
     if not rank == other == settings.r:
-        told = f"its pieces are {rank} and {other} high, and the config says r is {settings.r}"
-        raise site.refuse("rank", told, fix="the config must be the one that was trained with")
+        message = f"its pieces are {rank} and {other} high, and the config says r is {settings.r}"
+        raise site.refuse("rank", message, fix="the config must be the one that was trained with")
     out_in = (tiles_out * settings.vector_length, tiles_in * settings.vector_length)
     yield site.changes(low_rank(site, OuterFactor(outer), InnerFactor(inner), out_in=out_in, scale=1.0))
 
 
 def _pieces(site: Site, name: str, settings: Settings) -> VectorMixtures:
-    stored = (f"{name}_topk_indices", f"{name}_topk_weights")
-    needed, other = (stored, (name,)) if settings.save_only_topk_weights else ((name,), stored)
+    topk_names = (f"{name}_topk_indices", f"{name}_topk_weights")
+    needed, other = (topk_names, (name,)) if settings.save_only_topk_weights else ((name,), topk_names)
     require(site, *needed)
     extra = [role for role in other if role in site.tensors]
     if extra:
@@ -144,10 +144,10 @@ def _pieces(site: Site, name: str, settings: Settings) -> VectorMixtures:
         if sizes(site, name, 3)[2] != settings.num_vectors or topk > settings.num_vectors:
             raise site.refuse("shape", f"it is not for {settings.num_vectors} vectors", name)
         return VectorMixtures(bank, site.tensors[name], None, topk)
-    numbers, weights = sizes(site, stored[0], 3), sizes(site, stored[1], 3)
+    numbers, weights = sizes(site, topk_names[0], 3), sizes(site, topk_names[1], 3)
     if weights != (*numbers[:2], topk - 1) or numbers[2] != topk:
-        raise site.refuse("shape", f"it is not for the {topk} largest", stored[1])
-    return VectorMixtures(bank, site.tensors[stored[1]], site.tensors[stored[0]], topk)
+        raise site.refuse("shape", f"it is not for the {topk} largest", topk_names[1])
+    return VectorMixtures(bank, site.tensors[topk_names[1]], site.tensors[topk_names[0]], topk)
 
 
 VBLORA = PeftKind(

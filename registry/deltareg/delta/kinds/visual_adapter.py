@@ -62,22 +62,22 @@ class Convolution:
     def over(self, array: Array, ops: Ops) -> Array:
         """Give (rows, positions, r) for the same."""
         rows, length, size = array.shape
-        others = length - self.height * self.width
-        if others < 0:
+        prefix = length - self.height * self.width
+        if prefix < 0:
             raise InvalidInput(f"{length} positions are no grid {self.height} x {self.width}")
-        found = self._images(array[:, others:], self.height, self.width, ops)
-        if not others:
-            return found
-        points = array[:, :others].reshape(rows * others, 1, size)
-        points = self._images(points, 1, 1, ops).reshape(rows, others, size)
-        return ops.concat([points, found], 1)
+        images = self._images(array[:, prefix:], self.height, self.width, ops)
+        if not prefix:
+            return images
+        points = array[:, :prefix].reshape(rows * prefix, 1, size)
+        points = self._images(points, 1, 1, ops).reshape(rows, prefix, size)
+        return ops.concat([points, images], 1)
 
     def _images(self, array: Array, height: int, width: int, ops: Ops) -> Array:
         rows, _, size = array.shape
         kernel = ops.load(self.kernel)
         images = ops.permute(array.reshape(rows, height, width, size), 0, 3, 1, 2)
-        made = ops.convolve(images, kernel, kernel.shape[-1] // 2)
-        flat = ops.permute(made, 0, 2, 3, 1).reshape(rows, height * width, size)
+        convolved = ops.convolve(images, kernel, kernel.shape[-1] // 2)
+        flat = ops.permute(convolved, 0, 2, 3, 1).reshape(rows, height * width, size)
         return flat + ops.load(self.bias)
 
 
@@ -150,7 +150,7 @@ class VisualAdapter:
         fields.ignore("kind")
         variant = fields.choice("variant", "", _VARIANTS)
         has_layers = fields.value("layers") is not None
-        found = cls(
+        delta = cls(
             variant=variant,
             insert=fields.choice("insert", "", frozenset(_INSERTS)),
             rank=fields.integer("rank", 0),
@@ -160,12 +160,12 @@ class VisualAdapter:
             layers=layer_numbers(fields, "layers") if has_layers else None,
         )
         for name in ("variant", "insert", "rank"):
-            if not getattr(found, name):
+            if not getattr(delta, name):
                 fields.refuse(name, "is not said")
-        if found.grid and _INSERTS.get(found.insert) == "cross":
+        if delta.grid and _INSERTS.get(delta.insert) == "cross":
             fields.refuse("insert", "is no place for a convolution: the words are no grid")
         fields.finish()
-        return found
+        return delta
 
     def config(self) -> dict[str, object]:
         return {
@@ -189,26 +189,26 @@ class VisualAdapter:
 
     def _plan(self, tensors: Tensors, base: BaseView) -> EffectPlan:
         plan, places = EffectPlan(), BaseLayers.of(base)
-        given: dict[str, dict[str, str]] = {}
+        claimed: dict[str, dict[str, str]] = {}
         for name in sorted(tensors):
             holder, mark, parameter = name.partition(f".{self.variant}.")
-            found = places.layer(holder) if mark else None
-            if found is not None and not found[2]:
-                given.setdefault(found[1].path, {})[parameter] = name
-        stacks = {layer.stack for layer in places.layers if layer.path in given}
+            place = places.layer(holder) if mark else None
+            if place is not None and not place[2]:
+                claimed.setdefault(place[1].path, {})[parameter] = name
+        stacks = {layer.stack for layer in places.layers if layer.path in claimed}
         part = _INSERTS[self.insert]
         for layer in places.layers:
             is_asked = self.layers is None or layer.number in self.layers
             if part not in layer.parts:
-                if layer.path in given:
-                    first = next(iter(given[layer.path].values()))
-                    told = f"{layer.path} has no sublayer for {self.insert}"
-                    plan.refuse("unexpected_tensors", told, first, "take it out")
-            elif layer.path in given and is_asked:
-                self._plan_layer(plan, layer, given[layer.path], tensors, places)
+                if layer.path in claimed:
+                    first = next(iter(claimed[layer.path].values()))
+                    message = f"{layer.path} has no sublayer for {self.insert}"
+                    plan.refuse("unexpected_tensors", message, first, "take it out")
+            elif layer.path in claimed and is_asked:
+                self._plan_layer(plan, layer, claimed[layer.path], tensors, places)
             elif layer.stack in stacks and is_asked:
-                told = f"the config asks for a {self.variant} at {layer.path}, and none came"
-                plan.refuse("missing_tensors", told, layer.path, "save it again")
+                message = f"the config asks for a {self.variant} at {layer.path}, and none came"
+                plan.refuse("missing_tensors", message, layer.path, "save it again")
         return plan
 
     def _plan_layer(
@@ -216,8 +216,8 @@ class VisualAdapter:
     ) -> None:
         parameters = ModuleParameters(f"the {self.variant} at {layer.path}", names, tensors, plan)
         sublayer = layer.parts[_INSERTS[self.insert]]
-        told, rank = (*parameters.shape("up.bias"), 0)[0], self.rank
-        width = places.width(sublayer) or told
+        features, rank = (*parameters.shape("up.bias"), 0)[0], self.rank
+        width = places.width(sublayer) or features
         down, up = _linear(parameters, "down", width, rank), _linear(parameters, "up", rank, width)
         convolution = self._convolution(parameters) if self.grid else None
         if not parameters.finish():

@@ -93,8 +93,8 @@ class WaveletCoefficients:
         first, last = start // 2, -(-stop // 2) + self.wavelet.reach
         upper = self._rows(0, (first, last), ops)
         lower = self._rows(1, (first, last), ops)
-        made = rebuilt(upper, lower, self.wavelet, ops)[start - 2 * first : stop - 2 * first]
-        return weight + made * self.scaling
+        change = rebuilt(upper, lower, self.wavelet, ops)[start - 2 * first : stop - 2 * first]
+        return weight + change * self.scaling
 
     def _rows(self, is_high: int, run: tuple[int, int], ops: Ops) -> Array:
         """Give a run of rows of a band over rows, with its columns put together."""
@@ -105,9 +105,9 @@ class WaveletCoefficients:
         (rows, half_height), (columns, half_width) = (self._spread(axis) for axis in (0, 1))
         first, last = run
         inside = (rows // half_height == down) & (columns // half_width == right)
-        kept = np.flatnonzero(inside)
-        values = ops.take(ops.load(self.values), kept, 0)
-        at = rows[kept] - down * half_height - first, columns[kept] - right * half_width
+        positions = np.flatnonzero(inside)
+        values = ops.take(ops.load(self.values), positions, 0)
+        at = rows[positions] - down * half_height - first, columns[positions] - right * half_width
         return _scatter_values(values, *at, (last - first, half_width), ops)
 
     def _spread(self, axis: int) -> tuple[Integers, int]:
@@ -146,8 +146,8 @@ def effects(site: Site, settings: Settings) -> Iterable[Effect]:
 
 def _scatter_values(values: Array, rows: Integers, columns: Integers, shape: tuple[int, int], ops: Ops) -> Array:
     """Give zeros of a shape with those values whose row is inside."""
-    kept = np.flatnonzero((rows >= 0) & (rows < shape[0]))
-    return ops.scatter(shape, (rows[kept], columns[kept]), ops.take(values, kept, 0))
+    positions = np.flatnonzero((rows >= 0) & (rows < shape[0]))
+    return ops.scatter(shape, (rows[positions], columns[positions]), ops.take(values, positions, 0))
 
 
 WAVEFT = PeftKind("lora", "waveft", "WAVEFT", {("waveft_spectrum", ""): "spectrum"}, read, effects)

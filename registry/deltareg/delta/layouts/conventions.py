@@ -27,20 +27,20 @@ def convention(files: DeltaFiles) -> Told:
         Refused: `convention_needed` when the evidence contradicts itself or the user.
     """
     words = [files.convention, *(h.metadata.get(_METADATA, "") for h in files.headers.values())]
-    told = _reconcile_words(map(_word, words), "metadata and --convention")
-    return told or _reconcile_words(map(_by_name, files.headers), "file names")
+    declared = _reconcile_words(map(_word, words), "metadata and --convention")
+    return declared or _reconcile_words(map(_by_name, files.headers), "file names")
 
 
 def declared_kind(files: DeltaFiles) -> str:
     """Give the kind that the metadata of our own formats names; empty when none does."""
-    told = {header.metadata.get(_KIND, "") for header in files.headers.values()} - {""}
-    return told.pop() if len(told) == 1 else ""
+    kinds = {header.metadata.get(_KIND, "") for header in files.headers.values()} - {""}
+    return kinds.pop() if len(kinds) == 1 else ""
 
 
 def match_declared(files: DeltaFiles, kind: str) -> Match | None:
     """Give the match of a kind that the metadata names; None when it names none or another."""
-    told = declared_kind(files)
-    return Match(kind, f'metadata {_KIND} "{told}"', 3) if told == kind else None
+    declared = declared_kind(files)
+    return Match(kind, f'metadata {_KIND} "{declared}"', 3) if declared == kind else None
 
 
 def own_metadata(kind: str, convention: Convention) -> dict[str, str]:
@@ -55,9 +55,9 @@ def check_format(files: DeltaFiles) -> None:
         Refused: `bad_config`.
     """
     for path, header in files.headers.items():
-        told = header.metadata.get(_FORMAT, FORMAT)
-        if told != FORMAT:
-            message = f"{path}: {_FORMAT} {told[:40]!r} is not known here, {FORMAT} is"
+        version = header.metadata.get(_FORMAT, FORMAT)
+        if version != FORMAT:
+            message = f"{path}: {_FORMAT} {version[:40]!r} is not known here, {FORMAT} is"
             raise Refused([Problem("bad_config", message, fix="use a newer deltareg")])
 
 
@@ -72,10 +72,10 @@ def told_convention(files: DeltaFiles, what: str) -> Convention:
         Refused: `convention_needed`, `bad_config`.
     """
     check_format(files)
-    told = convention(files)
-    if not told:
+    declared = convention(files)
+    if not declared:
         raise build_convention_refusal(f"neither file names nor metadata say whether {what} are new or added")
-    return told
+    return declared
 
 
 def build_convention_refusal(why: str) -> Refused:

@@ -15,8 +15,8 @@ from deltareg.tensors.header import FLOAT_DTYPES, TensorInfo
 
 def all_infos(files: DeltaFiles) -> list[TensorInfo]:
     """Give the tensors of all files in the order of their names."""
-    found = (info for header in files.headers.values() for info in header.tensors.values())
-    return sorted(found, key=lambda info: info.name)
+    infos = (info for header in files.headers.values() for info in header.tensors.values())
+    return sorted(infos, key=lambda info: info.name)
 
 
 def target_of(name: str, base: BaseView) -> tuple[str, str]:
@@ -39,8 +39,8 @@ def with_target(files: DeltaFiles, base: BaseView) -> int:
 
 def known_names(files: DeltaFiles, base: BaseView) -> int:
     """Count how many of the base's weights the files have; buffers do not count."""
-    found = {base.names.tensor(name) for name in files.names}
-    return sum(name in found for name in base.tensors if not base.names.is_buffer(name))
+    names = {base.names.tensor(name) for name in files.names}
+    return sum(name in names for name in base.tensors if not base.names.is_buffer(name))
 
 
 def is_most_of(files: DeltaFiles, base: BaseView) -> bool:
@@ -58,25 +58,25 @@ def is_weight_file(path: str) -> bool:
 
 def stored_twice(base: BaseView) -> list[list[str]]:
     """Give groups of tied names that the base stores several times, with the same values."""
-    found: list[list[str]] = []
+    groups: list[list[str]] = []
     for group in base.names.ties.groups:
-        stored = base.names.stored_sharers(group[0])
+        sharers = base.names.stored_sharers(group[0])
         # Where the values differ, the network that is loaded does not share them.
-        if len(stored) > 1 and len({base.tensors[name].digest for name in stored}) == 1:
-            found.append(stored)
-    return found
+        if len(sharers) > 1 and len({base.tensors[name].digest for name in sharers}) == 1:
+            groups.append(sharers)
+    return groups
 
 
 def followers(effects: Sequence[Effect], base: BaseView) -> list[Effect]:
     """Let names that the base stores again follow the one of them that the delta stores."""
-    given = {e.target: e for e in effects if isinstance(e, WeightUpdate)}
-    found: list[Effect] = []
+    updates = {e.target: e for e in effects if isinstance(e, WeightUpdate)}
+    following: list[Effect] = []
     for group in stored_twice(base):
-        leader = next((given[name] for name in group if name in given), None)
+        leader = next((updates[name] for name in group if name in updates), None)
         if leader is not None:
-            others = (name for name in group if name not in given)
-            found += [replace(leader, target=name, consumes={}) for name in others]
-    return found
+            unset = (name for name in group if name not in updates)
+            following += [replace(leader, target=name, consumes={}) for name in unset]
+    return following
 
 
 def misfits(info: TensorInfo, target: str, base: BaseView) -> list[Problem]:
@@ -87,16 +87,16 @@ def misfits(info: TensorInfo, target: str, base: BaseView) -> list[Problem]:
     record = base.tensors.get(target) or base.tensors[base.names.stored_twin(target) or ""]
     is_number = info.dtype in FLOAT_DTYPES and record.dtype in FLOAT_DTYPES
     if not is_number and info.dtype != record.dtype:
-        told = f"it is {info.dtype}, and {target} of the base is {record.dtype}"
-        return [Problem("shape", told, tensor=info.name)]
+        message = f"it is {info.dtype}, and {target} of the base is {record.dtype}"
+        return [Problem("shape", message, tensor=info.name)]
     own, shape = info.shape, record.shape
     if own == shape or (base.names.is_head(base.names.canonical(target)) and len(own) == len(shape)):
         return []
     more_tokens = bool(own and shape) and own[1:] == shape[1:] and own[0] > shape[0]
     if more_tokens and shape[0] == vocabulary(base.config):
         return []
-    told = f"{list(own)} does not fit {target} {list(shape)}"
-    return [Problem("shape", told, tensor=info.name, fix="check the base")]
+    message = f"{list(own)} does not fit {target} {list(shape)}"
+    return [Problem("shape", message, tensor=info.name, fix="check the base")]
 
 
 def place_problems(
@@ -115,18 +115,18 @@ def place_problems(
         is_new: Whether a name may be one that the base lacks.
     """
     problems: list[Problem] = []
-    given: dict[str, str] = {}
+    claimed: dict[str, str] = {}
     lost: list[str] = []
     for info in all_infos(files):
         target, _ = target_of(info.name, base)
         if not target:
             lost += [] if is_new(info.name, base) else [info.name]
-        elif target in given:
-            problems.append(taken_twice(info.name, given[target], target))
+        elif target in claimed:
+            problems.append(taken_twice(info.name, claimed[target], target))
         else:
-            given[target] = info.name
+            claimed[target] = info.name
             problems += misfit(info, target, base)
-    return [*problems, *report_unapplied(lost, is_some_applied=bool(given))]
+    return [*problems, *report_unapplied(lost, is_some_applied=bool(claimed))]
 
 
 def is_head(name: str, base: BaseView) -> bool:
@@ -136,15 +136,15 @@ def is_head(name: str, base: BaseView) -> bool:
 
 def taken_twice(name: str, other: str, target: str) -> Problem:
     """Give the problem of two tensors that stand for one weight."""
-    told = f"it and {other} are both {target} of the base"
-    return Problem("unexpected_tensors", told, tensor=name, fix="keep one of them")
+    message = f"it and {other} are both {target} of the base"
+    return Problem("unexpected_tensors", message, tensor=name, fix="keep one of them")
 
 
 def report_unapplied(lost: Sequence[str], *, is_some_applied: bool) -> list[Problem]:
     """Give the problem of tensors that the base has no place for; none when there are none."""
     if not lost:
         return []
-    others = f", nor {len(lost) - 1} others of the delta" if len(lost) > 1 else ""
+    more = f", nor {len(lost) - 1} others of the delta" if len(lost) > 1 else ""
     code = "partial_application" if is_some_applied else "no_tensor_applied"
     fix = "check the base and the names"
-    return [Problem(code, f"the base has no such tensor{others}", tensor=lost[0], fix=fix)]
+    return [Problem(code, f"the base has no such tensor{more}", tensor=lost[0], fix=fix)]

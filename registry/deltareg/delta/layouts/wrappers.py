@@ -20,14 +20,14 @@ _PEFT = "base_model.model."
 
 def plain_names(names: Iterable[str]) -> dict[str, str]:
     """Give names without the parts that wrappers add, by name."""
-    found = {name: _plain(name) for name in names}
+    plain_by_name = {name: _plain(name) for name in names}
     # `module` is a plain word; it is the wrapper's before the root that peft writes, or where all
     # begin with it.
     for root in ("", _PEFT):
         first = f"{root}module."
-        if found and all(plain.startswith(first) for plain in found.values()):
-            return {name: root + plain.removeprefix(first) for name, plain in found.items()}
-    return found
+        if plain_by_name and all(plain.startswith(first) for plain in plain_by_name.values()):
+            return {name: root + plain.removeprefix(first) for name, plain in plain_by_name.items()}
+    return plain_by_name
 
 
 def wrapped_names(names: Iterable[str], own: Iterable[str] = ()) -> list[Problem]:
@@ -37,14 +37,14 @@ def wrapped_names(names: Iterable[str], own: Iterable[str] = ()) -> list[Problem
         names: The delta's.
         own: The base's; where these have the same parts, nothing was wrapped.
     """
-    found = sorted(name for name, plain in plain_names(names).items() if plain != name)
-    if not found or any(plain != name for name, plain in plain_names(own).items()):
+    wrapped = sorted(name for name, plain in plain_names(names).items() if plain != name)
+    if not wrapped or any(plain != name for name, plain in plain_names(own).items()):
         return []
-    parts = found[0].removeprefix(_PEFT).split(".")
-    who = next((_ANYWHERE[part] for part in parts if part in _ANYWHERE), _FIRST.get(parts[0], ""))
-    told = f"{len(found)} names hold a wrapper of {who}, and no library looks for them there"
+    parts = wrapped[0].removeprefix(_PEFT).split(".")
+    wrapper = next((_ANYWHERE[part] for part in parts if part in _ANYWHERE), _FIRST.get(parts[0], ""))
+    message = f"{len(wrapped)} names hold a wrapper of {wrapper}, and no library looks for them there"
     fix = "take it out of the names: deltareg convert PATH --out DIR"
-    return [Problem("wrapped_names", told, tensor=found[0], fix=fix)]
+    return [Problem("wrapped_names", message, tensor=wrapped[0], fix=fix)]
 
 
 def _plain(name: str) -> str:

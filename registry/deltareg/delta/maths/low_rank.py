@@ -70,9 +70,9 @@ def low_rank_change(updates: Sequence[Update]) -> LowRankChange | None:
 
 def cores_of(changes: Sequence[LowRankChange | None]) -> Cores:
     """Bring changes of one weight, of which one at least is given, into a shared basis."""
-    given = [change for change in changes if change is not None]
-    tall = np.linalg.qr(np.concatenate([c.left for c in given], axis=1))
-    wide = np.linalg.qr(np.concatenate([c.right for c in given], axis=0).T)
+    present = [change for change in changes if change is not None]
+    tall = np.linalg.qr(np.concatenate([c.left for c in present], axis=1))
+    wide = np.linalg.qr(np.concatenate([c.right for c in present], axis=0).T)
     cores: list[F64] = []
     at = 0
     for change in changes:

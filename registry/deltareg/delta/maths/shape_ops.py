@@ -49,12 +49,12 @@ class ShapeArray:
         slices = key if isinstance(key, tuple) else (key,)
         if len(slices) > len(self.shape):
             raise InvalidInput(f"{format_shape(self.shape)} has fewer dimensions than the formula needs")
-        taken = [len(range(*s.indices(n))) for s, n in zip(slices, self.shape, strict=False)]
-        return ShapeArray((*taken, *self.shape[len(taken) :]))
+        sizes = [len(range(*s.indices(n))) for s, n in zip(slices, self.shape, strict=False)]
+        return ShapeArray((*sizes, *self.shape[len(sizes) :]))
 
     def reshape(self, *shape: int) -> "ShapeArray":
-        size, known = math.prod(self.shape), math.prod(n for n in shape if n != -1)
-        filled = tuple(size // known if n == -1 and known else n for n in shape)
+        size, fixed = math.prod(self.shape), math.prod(n for n in shape if n != -1)
+        filled = tuple(size // fixed if n == -1 and fixed else n for n in shape)
         if math.prod(filled) != size:
             raise InvalidInput(f"{format_shape(self.shape)} does not have the elements of {format_shape(shape)}")
         return ShapeArray(filled)
@@ -172,8 +172,8 @@ class ShapeOps:
         if len(images.shape) != 4 or len(kernel.shape) != 4 or images.shape[1] != kernel.shape[1]:
             raise InvalidInput(f"kernel {format_shape(kernel.shape)} does not fit {format_shape(images.shape)}")
         sizes = zip(images.shape[2:], kernel.shape[2:], strict=True)
-        made = [size + 2 * padding - width + 1 for size, width in sizes]
-        return ShapeArray((images.shape[0], kernel.shape[0], *made))
+        spatial = [size + 2 * padding - width + 1 for size, width in sizes]
+        return ShapeArray((images.shape[0], kernel.shape[0], *spatial))
 
     def svd_part(self, matrix: Array, rank: int) -> Array:
         return matrix

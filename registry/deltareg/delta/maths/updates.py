@@ -197,11 +197,11 @@ class RowExtension:
     def fold(self, weight: Array, start: int, stop: int, ops: Ops) -> Array:
         if stop <= self.kept:
             return weight
-        stored = ops.load(self.tensor, start, stop)
+        values = ops.load(self.tensor, start, stop)
         if start >= self.kept:
-            return stored
+            return values
         own = self.kept - start
-        return ops.with_rows(stored, range(own), weight[:own])
+        return ops.with_rows(values, range(own), weight[:own])
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,13 +76,13 @@ class FactorMerging:
         parts = [self._part(side, target) for side in sides]
         factors = self._method.merge(parts, self._settings)
         update = sides[0].folding.updates(target)[0]
-        made = self._build_lora_module(target, update, factors)
-        return MergedModule(target, made, factors.norm, factors.lost)
+        lora = self._build_lora_module(target, update, factors)
+        return MergedModule(target, lora, factors.norm, factors.lost)
 
     def _is_changed(self, target: str) -> bool:
         sides = [side for side in self._sides if target in side.folding.changed]
-        found = [e.update for side in sides for e in side.folding.updates(target)]
-        return not found or not all(isinstance(update, IdentityUpdate) for update in found)
+        updates = [e.update for side in sides for e in side.folding.updates(target)]
+        return not updates or not all(isinstance(update, IdentityUpdate) for update in updates)
 
     def _check(self, side: ParentSide, target: str) -> None:
         name, method = side.parent.name, self._method.name
@@ -109,14 +109,14 @@ class FactorMerging:
         Raises:
             InvalidInput: They do not.
         """
-        kept: set[bool] = set()
+        answers: set[bool] = set()
         for twin, stored in self._view.names.absent_twins().items():
-            kept |= {twin not in s.targets for s in self._sides if stored in s.targets}
-        if len(kept) > 1:
+            answers |= {twin not in s.targets for s in self._sides if stored in s.targets}
+        if len(answers) > 1:
             raise InvalidInput(
                 "one version changes a tied weight for both of its modules, another for one", fix="use linear"
             )
-        return kept == {True}
+        return answers == {True}
 
     def _part(self, side: ParentSide, target: str) -> ParentChange:
         product = _product(side.folding.updates(target))
@@ -132,10 +132,10 @@ class FactorMerging:
         shape = self._base[effect.source].shape
         module = _module_of(effect) or self._in_memory(target)
         is_embedding = _is_embedding(effect, module)
-        made = (shape[0], prod(shape[1:]))
+        product = (shape[0], prod(shape[1:]))
         is_flipped = _told_flipped(effect)
         if is_flipped is None:
-            is_flipped = is_embedding or is_stored_transposed(effect.source, shape, made, self._view, told=False)
+            is_flipped = is_embedding or is_stored_transposed(effect.source, shape, product, self._view, told=False)
         return LoraModule(
             module,
             factors.left,

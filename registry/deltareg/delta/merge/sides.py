@@ -87,13 +87,13 @@ class ParentSide:
 
     def values(self, name: str) -> Iterator[F64]:
         """Give a tensor's values after the change and before rounding, by blocks of rows."""
-        stored = self._find_stored(name)
-        if stored is None:
+        tensor = self._find_stored(name)
+        if tensor is None:
             yield from (block.astype(np.float64) for block in self.folding.blocks(name))
             return
-        height = stored.shape[0] if stored.shape else 1
+        height = tensor.shape[0] if tensor.shape else 1
         for start in range(0, height, BLOCK_ROWS):
-            yield read_f64(stored, start, min(start + BLOCK_ROWS, height))
+            yield read_f64(tensor, start, min(start + BLOCK_ROWS, height))
 
     def _find_stored(self, name: str) -> Tensor | None:
         addition = self.folding.additions.get(name)
@@ -136,8 +136,8 @@ class MergeSides:
     def changing(self, target: str) -> list[tuple[ParentSide, str]]:
         """Give the parents that change a weight, with the name under which each does."""
         source = self.source(target)
-        named = [(s, s.name_of(target, "" if source is None else source.name)) for s in self._sides]
-        return [(side, name) for side, name in named if name]
+        pairs = [(s, s.name_of(target, "" if source is None else source.name)) for s in self._sides]
+        return [(side, name) for side, name in pairs if name]
 
     def shape(self, target: str) -> tuple[int, ...]:
         """Give the shape after the change: that of the parents; of a vocabulary, the largest.
@@ -145,15 +145,15 @@ class MergeSides:
         Raises:
             InvalidInput: Two parents make it of shapes that do not go together.
         """
-        found = {side.shape(name): side for side, name in self.changing(target)}
+        shapes = {side.shape(name): side for side, name in self.changing(target)}
         source = self.source(target)
-        if len(found) == 1:
-            return next(iter(found))
-        tails = {shape[1:] for shape in found}
-        if source is None or tails != {source.shape[1:]} or min(found)[0] < source.shape[0]:
-            told = ", ".join(f"{s.parent.name} {list(shape)}" for shape, s in found.items())
-            raise InvalidInput(f"{target} has shapes that do not go together: {told}")
-        return max(found)
+        if len(shapes) == 1:
+            return next(iter(shapes))
+        tails = {shape[1:] for shape in shapes}
+        if source is None or tails != {source.shape[1:]} or min(shapes)[0] < source.shape[0]:
+            message = ", ".join(f"{s.parent.name} {list(shape)}" for shape, s in shapes.items())
+            raise InvalidInput(f"{target} has shapes that do not go together: {message}")
+        return max(shapes)
 
     def dtypes(self, target: str) -> set[str]:
         """Give the dtypes that the parents that change a weight give it."""
@@ -169,8 +169,8 @@ class MergeSides:
         """Give a weight as the base and every parent have it, a run of rows at a time."""
         shape, source = self.shape(target), self.source(target)
         height = shape[0] if shape else 1
-        named = dict(self.changing(target))
-        streams = [side.values(named[side]) if side in named else iter(()) for side in self._sides]
+        names = dict(self.changing(target))
+        streams = [side.values(names[side]) if side in names else iter(()) for side in self._sides]
         for start in range(0, height, BLOCK_ROWS):
             base = base_rows(source, shape, start, min(start + BLOCK_ROWS, height))
             row = int(base[0].size) if shape else 1
@@ -188,21 +188,21 @@ def read_f64(tensor: Tensor, start: int, stop: int) -> F64:
 
 def base_rows(source: Tensor | None, shape: tuple[int, ...], start: int, stop: int) -> F64:
     """Give rows of W under the shape that a weight is to have; rows that W lacks are zero."""
-    found = np.zeros((stop - start, *shape[1:]) if shape else ())
+    rows = np.zeros((stop - start, *shape[1:]) if shape else ())
     if source is None or source.shape[1:] != shape[1:]:
-        return found
+        return rows
     if not shape:
         return read_f64(source, 0, 1)
     inside = min(stop, source.shape[0])
     if start < inside:
-        found[: inside - start] = read_f64(source, start, inside)
-    return found
+        rows[: inside - start] = read_f64(source, start, inside)
+    return rows
 
 
 def _over(base: F64, block: F64 | None) -> F64:
     """Put a parent's rows over W's; those that the parent lacks are W's."""
     if block is None or block.shape == base.shape:
         return base if block is None else block
-    found = base.copy()
-    found[: block.shape[0]] = block
-    return found
+    rows = base.copy()
+    rows[: block.shape[0]] = block
+    return rows

@@ -49,10 +49,10 @@ def largest(change: F64, density: float) -> Mask:
     if count >= sizes.size:
         return np.ones(change.shape, dtype=np.bool_)
     edge = np.partition(sizes, sizes.size - count)[sizes.size - count]
-    kept: Mask = sizes > edge
+    mask: Mask = sizes > edge
     at_edge = np.flatnonzero(sizes == edge)
-    kept[at_edge[: count - int(kept.sum())]] = True
-    return np.reshape(kept, change.shape)
+    mask[at_edge[: count - int(mask.sum())]] = True
+    return np.reshape(mask, change.shape)
 
 
 def trim_changes(rows: MergeRows, settings: MergeSettings) -> list[F64]:
@@ -70,8 +70,8 @@ def dropped_at_random(rows: MergeRows, settings: MergeSettings) -> list[F64]:
     if settings.density == 1:
         return list(rows.changes)
     pairs = zip(rows.changes, rows.keys, strict=True)
-    kept = [(change, _draw_mask(rows, key, settings)) for change, key in pairs]
-    return [np.where(mask, change / settings.density, 0.0) for change, mask in kept]
+    masked = [(change, _draw_mask(rows, key, settings)) for change, key in pairs]
+    return [np.where(mask, change / settings.density, 0.0) for change, mask in masked]
 
 
 def with_one_sign(weighted: Sequence[F64]) -> list[Mask]:
@@ -94,8 +94,8 @@ def disjoint_merge(changes: Sequence[F64], weights: Sequence[float], *, is_mean:
     masks = with_one_sign(weighted)
     total = sum((np.where(m, w, 0.0) for m, w in zip(masks, weighted, strict=True)), start=0.0)
     if is_mean:
-        counted = sum(m * abs(w) for m, w in zip(masks, weights, strict=True))
-        total = total / np.where(counted == 0, 1.0, counted)
+        divisor = sum(m * abs(w) for m, w in zip(masks, weights, strict=True))
+        total = total / np.where(divisor == 0, 1.0, divisor)
     return np.asarray(total, dtype=np.float64)
 
 
@@ -105,8 +105,8 @@ def _draw_mask(rows: MergeRows, key: str, settings: MergeSettings) -> Mask:
     The numbers are the raw output of Philox 4x64-10 (Salmon et al. 2011), whose stream NumPy keeps
     for good; its key is taken from seed, parent and weight, its counter from the position.
     """
-    told = f"{settings.seed}\0{key}\0{rows.target}".encode()
-    seed = int.from_bytes(hashlib.sha256(told).digest()[:16], "little")
+    key_bytes = f"{settings.seed}\0{key}\0{rows.target}".encode()
+    seed = int.from_bytes(hashlib.sha256(key_bytes).digest()[:16], "little")
     generator = np.random.Philox(key=seed)
     generator.advance(rows.first // _DRAWS)
     skipped = rows.first % _DRAWS

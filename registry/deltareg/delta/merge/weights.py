@@ -69,12 +69,12 @@ class ValueMerging:
 
     def dtype(self, target: str) -> str:
         """Give the dtype of the result: that of the parents, of several the widest."""
-        found = self._sides.dtypes(target)
-        if self._dtype and found <= FLOAT_DTYPES:
+        dtypes = self._sides.dtypes(target)
+        if self._dtype and dtypes <= FLOAT_DTYPES:
             return self._dtype
-        if len(found) == 1:
-            return found.pop()
-        return next((dtype for dtype in _WIDEST if dtype in found), "F32")
+        if len(dtypes) == 1:
+            return dtypes.pop()
+        return next((dtype for dtype in _WIDEST if dtype in dtypes), "F32")
 
     def is_zero(self, target: str) -> bool:
         """Whether all of a result is zero: a new tensor that is nothing."""
@@ -91,9 +91,9 @@ class ValueMerging:
             return
         dtype, left = self.dtype(target), (self.shape(target) or (1,))[0]
         for block in self._blocks(target):
-            kept = block[:left] if block.ndim else block
-            left -= kept.shape[0] if kept.ndim else 1
-            yield _encode_values(kept, dtype)
+            rows = block[:left] if block.ndim else block
+            left -= rows.shape[0] if rows.ndim else 1
+            yield _encode_values(rows, dtype)
 
     def _settled_shape(self, target: str) -> tuple[int, ...]:
         shape, source = self._sides.shape(target), self._sides.source(target)
@@ -131,11 +131,11 @@ class ValueMerging:
     def _common(self, target: str) -> bytes:
         """Give what all parents say of a tensor that cannot be added up, such as an index."""
         source = self._sides.source(target)
-        found = {side.raw(name) for side, name in self._sides.changing(target)}
+        contents = {side.raw(name) for side, name in self._sides.changing(target)}
         own = None if source is None else bytes(source.read())
         is_kept = sum(parent.weight for parent in self._sides.parents) == 1
-        if len(found) == 1 and (found == {own} or is_kept):
-            return found.pop()
+        if len(contents) == 1 and (contents == {own} or is_kept):
+            return contents.pop()
         raise InvalidInput(f"{target} holds no real numbers, and the parents differ in it")
 
 

@@ -68,9 +68,9 @@ class NameMap:
     def tensor(self, module_path: str) -> str | None:
         """Give the base's tensor name for a parameter path such as `bert.encoder….weight`."""
         path = self.canonical(module_path)
-        found = self.files.get(module_path) or self.files.get(path)
-        if found is not None or self.rules.is_known:
-            return found
+        file_name = self.files.get(module_path) or self.files.get(path)
+        if file_name is not None or self.rules.is_known:
+            return file_name
         tops = {name.partition(".")[0] for name in self.files}
         below = {self.files[f"{top}.{path}"] for top in tops if f"{top}.{path}" in self.files}
         return below.pop() if len(below) == 1 else None
@@ -112,11 +112,11 @@ class NameMap:
         Returns:
             Canonical spelling -> the name in the running network; empty when it shares none.
         """
-        wanted = self.canonical(path)
+        canonical = self.canonical(path)
         for group in self.ties.groups:
-            found = {self.canonical(name): name for name in group}
-            if wanted in found:
-                return found
+            sharers = {self.canonical(name): name for name in group}
+            if canonical in sharers:
+                return sharers
         return {}
 
     def stored_twin(self, module_path: str) -> str | None:
@@ -124,14 +124,14 @@ class NameMap:
         path = self.canonical(module_path)
         if path in self.files:
             return None
-        found = {self._find_file_name(other) for other in self.sharers(path) if other != path}
-        found.discard(None)
-        return found.pop() if len(found) == 1 else None
+        names = {self._find_file_name(other) for other in self.sharers(path) if other != path}
+        names.discard(None)
+        return names.pop() if len(names) == 1 else None
 
     def stored_sharers(self, module_path: str) -> list[str]:
         """Give every tensor of the files that is one with a parameter in memory."""
-        found = {self._find_file_name(name) for name in self.sharers(module_path)}
-        return sorted(name for name in found if name is not None)
+        names = {self._find_file_name(name) for name in self.sharers(module_path)}
+        return sorted(name for name in names if name is not None)
 
     def absent_twins(self) -> dict[str, str]:
         """Give every name that shares a stored tensor in memory and has none of its own in files.
@@ -140,13 +140,13 @@ class NameMap:
             Twin -> the stored tensor's name.
         """
         tops = {name.partition(".")[0] for name in self.files}
-        found: dict[str, str] = {}
+        twins: dict[str, str] = {}
         for twin in (self.canonical(name) for group in self.ties.groups for name in group):
             stored = self.stored_twin(twin)
             is_there = self.ties.is_of_class or (self._has_language_head if self.is_head(twin) else _top(twin) in tops)
             if stored is not None and is_there:
-                found[self.spelled_like(twin, stored)] = stored
-        return found
+                twins[self.spelled_like(twin, stored)] = stored
+        return twins
 
     def spelled_like(self, path: str, stored: str) -> str:
         """Give a name the prefix, if any, that one of the base's own names carries."""
@@ -212,8 +212,8 @@ class NameMap:
     def _find_file_name(self, stored: str) -> str | None:
         if stored in self.files:
             return self.files[stored]
-        found = {name for path, name in self.files.items() if path.endswith(f".{stored}")}
-        return found.pop() if len(found) == 1 else None
+        names = {name for path, name in self.files.items() if path.endswith(f".{stored}")}
+        return names.pop() if len(names) == 1 else None
 
 
 def _top(path: str) -> str:
@@ -222,38 +222,38 @@ def _top(path: str) -> str:
 
 def _types(config: Mapping[str, object]) -> frozenset[str]:
     """Give the model types of a config and of all configs in it."""
-    found: set[str] = set()
+    types: set[str] = set()
     todo: list[object] = [config]
     while todo:
         value = todo.pop()
         if isinstance(value, dict):
             inner = cast("dict[str, object]", value)
             name = inner.get("model_type")
-            found |= {name} if isinstance(name, str) and name else set()
+            types |= {name} if isinstance(name, str) and name else set()
             todo.extend(inner.values())
-    return frozenset(found)
+    return frozenset(types)
 
 
 def name_map_for(config: Mapping[str, object], names: Iterable[str]) -> NameMap:
     """Build the map of a base from its `config.json` and the tensor names of its files."""
     model_type = config.get("model_type")
-    known = model_type if isinstance(model_type, str) else ""
+    model_name = model_type if isinstance(model_type, str) else ""
     classes = config.get("architectures")
-    listed = cast("list[object]", classes) if isinstance(classes, list) else []
-    architecture = str(listed[0]) if listed else ""
+    class_names = cast("list[object]", classes) if isinstance(classes, list) else []
+    architecture = str(class_names[0]) if class_names else ""
     own = list(names)
-    rules = _with_prefix(rules_for(known, architecture), known, own)
+    rules = _with_prefix(rules_for(model_name, architecture), model_name, own)
     ties = ties_of(architecture, config, rules)
     parts = {
         name: rules_for(str(cast("dict[str, object]", part).get("model_type")))
-        for name, told_in in PARTS_OF.get(known, {}).items()
+        for name, told_in in PARTS_OF.get(model_name, {}).items()
         if isinstance(part := config.get(told_in), dict)
     }
-    empty = NameMap(known, {}, rules, architecture, ties, _types(config), parts)
-    spelled: dict[str, list[str]] = defaultdict(list)
+    empty = NameMap(model_name, {}, rules, architecture, ties, _types(config), parts)
+    by_spelling: dict[str, list[str]] = defaultdict(list)
     for name in own:
-        spelled[empty.canonical(name)].append(name)
-    files = {path: found[0] for path, found in spelled.items() if len(found) == 1}
+        by_spelling[empty.canonical(name)].append(name)
+    files = {path: file_names[0] for path, file_names in by_spelling.items() if len(file_names) == 1}
     files.update({name: name for name in own})
     return replace(empty, files=files)
 

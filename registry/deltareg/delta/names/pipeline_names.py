@@ -40,15 +40,15 @@ class PipelineNames(NameMap):
 
     def part(self, file_name: str) -> ParameterPart | None:
         part, names, rest = self._at(file_name)
-        found = None if names is None else names.part(rest)
-        if found is None:
+        parameter = None if names is None else names.part(rest)
+        if parameter is None:
             return None
-        return ParameterPart(f"{part}.{found.whole}", found.row, found.place, found.places)
+        return ParameterPart(f"{part}.{parameter.whole}", parameter.row, parameter.place, parameter.places)
 
     def sharers(self, path: str) -> dict[str, str]:
         part, names, rest = self._at(path)
-        found = {} if names is None else names.sharers(rest)
-        return {f"{part}.{spelled}": f"{part}.{name}" for spelled, name in found.items()}
+        sharers = {} if names is None else names.sharers(rest)
+        return {f"{part}.{spelling}": f"{part}.{name}" for spelling, name in sharers.items()}
 
     def stored_twin(self, module_path: str) -> str | None:
         part, names, rest = self._at(module_path)
@@ -100,13 +100,13 @@ def pipeline_names(configs: Mapping[str, Mapping[str, object]], names: Iterable[
         names: Of all its tensors, each behind its component.
     """
     own: dict[str, list[str]] = {part: [] for part in configs}
-    listed = list(names)
-    for name in listed:
+    ordered = list(names)
+    for name in ordered:
         part, _, rest = name.partition(".")
         if part in own:
             own[part].append(rest)
     components = {part: name_map_for(config, own[part]) for part, config in configs.items()}
-    return PipelineNames("", {name: name for name in listed}, components=components)
+    return PipelineNames("", {name: name for name in ordered}, components=components)
 
 
 def _below(part: str, name: str | None) -> str | None:

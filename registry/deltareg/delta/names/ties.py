@@ -37,8 +37,8 @@ class Ties:
 
     def with_undone(self, before: Self) -> Self:
         """Add what was tied before: a config may untie it, the files have it once all the same."""
-        kept = [{*group} for group in self.groups]
-        undone = tuple(x for x in before.groups if not any({*x} <= group for group in kept))
+        groups = [{*group} for group in self.groups]
+        undone = tuple(x for x in before.groups if not any({*x} <= group for group in groups))
         if not undone:
             return self
         return replace(self, groups=self.groups + undone, is_of_class=self.is_of_class or before.is_of_class)
@@ -52,17 +52,17 @@ def ties_of(architecture: str, config: Mapping[str, object], rules: NameRules) -
         config: Its `config.json`.
         rules: What is known of its model type.
     """
-    told = facts().ties.get(architecture)
+    declared = facts().ties.get(architecture)
     pairs: list[tuple[str, str]] = []
     model_type = str(config.get("model_type"))
-    if config.get(_TIES) is not False and (told is not None or model_type not in _READERS):
-        pairs += rules.tied if told is None else told.items()
+    if config.get(_TIES) is not False and (declared is not None or model_type not in _READERS):
+        pairs += rules.tied if declared is None else declared.items()
     attribute, told_in = _language_model(model_type)
     inner = config.get(told_in) if attribute else None
     if isinstance(inner, dict):
         pairs += _inside(attribute, cast("dict[str, object]", inner))
-    is_of_part = told is None and bool(attribute)
-    return Ties(tuple(_groups(pairs)), told is not None or is_of_part, is_of_part)
+    is_of_part = declared is None and bool(attribute)
+    return Ties(tuple(_groups(pairs)), declared is not None or is_of_part, is_of_part)
 
 
 def _language_model(model_type: str) -> tuple[str, str]:

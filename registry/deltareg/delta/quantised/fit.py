@@ -10,16 +10,15 @@ from math import prod
 
 from deltareg.delta.kind import BaseView
 from deltareg.delta.quantised.packed import PackedContents, contents
-from deltareg.delta.quantised.scheme import read_quantisation
+from deltareg.delta.quantised.scheme import SCHEMES, SchemeName, read_quantisation
 from deltareg.errors import Problem
-from deltareg.words import SCHEMES, Scheme
 
 CODE = "not_a_variant"
 _MOST = 20
 _Shapes = dict[str, tuple[tuple[int, ...] | None, int]]
 
 
-def variant_problems(variant: BaseView, scheme: Scheme, root: BaseView) -> list[Problem]:
+def variant_problems(variant: BaseView, scheme: SchemeName, root: BaseView) -> list[Problem]:
     """Say why a base is not `root` packed by a scheme; an empty list when it may be.
 
     Args:
@@ -30,55 +29,55 @@ def variant_problems(variant: BaseView, scheme: Scheme, root: BaseView) -> list[
     problems = [*_by_config(variant, scheme), *_by_root(variant, root)]
     if problems:
         return problems
-    found = _contents(variant, scheme)
-    if not found.packed:
+    packed = _contents(variant, scheme)
+    if not packed.packed:
         fix = f"register it without --variant-of, or name its scheme: {', '.join(SCHEMES)}"
         return [Problem(CODE, f"none of its tensors is packed as {scheme}", fix=fix)]
-    return list(islice(_by_names(variant, found, root), _MOST))
+    return list(islice(_by_names(variant, packed, root), _MOST))
 
 
 def packed_problems(base: BaseView, name: str) -> list[Problem]:
     """Say of a base with packed weights why a delta does not fit it; nothing of any other."""
-    told = read_quantisation(base.config)
-    if told is None:
+    quantisation = read_quantisation(base.config)
+    if quantisation is None:
         return []
-    how = told.scheme or told.method
+    how = quantisation.scheme or quantisation.method
     fix = "push for the base in full precision that it was packed from"
-    if told.scheme is not None:
+    if quantisation.scheme is not None:
         fix = (
             f"register it as a variant: deltareg base register PATH {name or 'NAME'}"
-            f" --variant-of ROOT --quantised {told.scheme}"
+            f" --variant-of ROOT --quantised {quantisation.scheme}"
         )
     wrong = f"the base {name or 'named'} holds packed weights ({how})"
     return [Problem("quantised_base", wrong, fix=fix)]
 
 
-def _contents(variant: BaseView, scheme: Scheme) -> PackedContents:
-    told = read_quantisation(variant.config)
-    return contents(variant.tensors, scheme, {} if told is None else told.fields)
+def _contents(variant: BaseView, scheme: SchemeName) -> PackedContents:
+    quantisation = read_quantisation(variant.config)
+    return contents(variant.tensors, scheme, {} if quantisation is None else quantisation.fields)
 
 
-def _by_config(variant: BaseView, scheme: Scheme) -> Iterator[Problem]:
-    told = read_quantisation(variant.config)
-    if told is None or told.scheme == scheme:
+def _by_config(variant: BaseView, scheme: SchemeName) -> Iterator[Problem]:
+    quantisation = read_quantisation(variant.config)
+    if quantisation is None or quantisation.scheme == scheme:
         return
-    if told.scheme is None:
-        known = ", ".join(SCHEMES)
-        wrong = f"its config says {told.method}, which is none of {known}"
+    if quantisation.scheme is None:
+        schemes = ", ".join(SCHEMES)
+        wrong = f"its config says {quantisation.method}, which is none of {schemes}"
         yield Problem(CODE, wrong, fix="register it as a base of its own, without --variant-of")
         return
-    wrong = f"its config says {told.method}, which is {told.scheme} here, not {scheme}"
-    yield Problem(CODE, wrong, fix=f"say --quantised {told.scheme}")
+    wrong = f"its config says {quantisation.method}, which is {quantisation.scheme} here, not {scheme}"
+    yield Problem(CODE, wrong, fix=f"say --quantised {quantisation.scheme}")
 
 
 def _by_root(variant: BaseView, root: BaseView) -> Iterator[Problem]:
-    told = read_quantisation(root.config)
-    if told is not None:
-        wrong = f"the base named is packed itself ({told.scheme or told.method})"
+    quantisation = read_quantisation(root.config)
+    if quantisation is not None:
+        wrong = f"the base named is packed itself ({quantisation.scheme or quantisation.method})"
         yield Problem(CODE, wrong, fix="name the base in full precision with --variant-of")
-    theirs, own = root.config.get("model_type"), variant.config.get("model_type")
-    if theirs != own:
-        yield Problem(CODE, f"it is a {own}, the base named is a {theirs}", fix="name its own base")
+    root_type, own = root.config.get("model_type"), variant.config.get("model_type")
+    if root_type != own:
+        yield Problem(CODE, f"it is a {own}, the base named is a {root_type}", fix="name its own base")
 
 
 def _by_names(variant: BaseView, found: PackedContents, root: BaseView) -> Iterator[Problem]:
@@ -86,17 +85,17 @@ def _by_names(variant: BaseView, found: PackedContents, root: BaseView) -> Itera
         root.names.canonical(name): (packed.shape, packed.elements) for name, packed in found.packed.items()
     }
     plain = {root.names.canonical(name): variant.tensors[name].shape for name in found.plain}
-    seen: set[str] = set()
+    paths: set[str] = set()
     for name, record in root.tensors.items():
         path = root.names.canonical(name)
-        seen.add(path)
+        paths.add(path)
         if path in plain or path in own:
             shape, most = (plain[path], 0) if path in plain else own[path]
             yield from _by_shape(name, record.shape, shape, most)
         elif not root.names.is_buffer(name) and not _is_shared(path, root, own.keys() | plain):
             yield Problem(CODE, f"it has no {name}", tensor=name, fix="name its own base")
-    for path in sorted((own.keys() | plain) - seen):
-        if not root.names.is_buffer(path) and not _is_shared(path, root, seen):
+    for path in sorted((own.keys() | plain) - paths):
+        if not root.names.is_buffer(path) and not _is_shared(path, root, paths):
             wrong = f"the base named has no {path}"
             yield Problem(CODE, wrong, tensor=path, fix="name its own base")
 
@@ -111,6 +110,6 @@ def _by_shape(name: str, wanted: tuple[int, ...], shape: tuple[int, ...] | None,
         return
     if shape == wanted:
         return
-    told = f"{most} numbers" if shape is None else str(list(shape))
-    wrong = f"its {name} has {told}, the base named has {list(wanted)}"
+    actual = f"{most} numbers" if shape is None else str(list(shape))
+    wrong = f"its {name} has {actual}, the base named has {list(wanted)}"
     yield Problem(CODE, wrong, tensor=name, fix="name its own base")

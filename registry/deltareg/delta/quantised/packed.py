@@ -86,21 +86,21 @@ def contents(headers: Headers, scheme: Scheme, fields: Mapping[str, object]) -> 
         scheme: How it is packed.
         fields: What its config says of that; may be empty.
     """
-    found = PackedContents()
+    result = PackedContents()
     used: set[str] = set()
     for packed in _READERS[scheme](headers, fields):
-        found.packed[packed.name] = packed
+        result.packed[packed.name] = packed
         used |= set(packed.parts.values())
     for name in headers:
         if name not in used:
-            (found.aside if name.endswith(_ASIDE) else found.plain).append(name)
-    return found
+            (result.aside if name.endswith(_ASIDE) else result.plain).append(name)
+    return result
 
 
 def bits_of(fields: Mapping[str, object]) -> int:
     """Give how many bits a number has; four when the config does not say."""
-    told = fields.get("bits", fields.get("w_bit", 4))
-    return told if isinstance(told, int) and told in {2, 4, 8} else 4
+    bits = fields.get("bits", fields.get("w_bit", 4))
+    return bits if isinstance(bits, int) and bits in {2, 4, 8} else 4
 
 
 def _eight_bits(dtypes: frozenset[str]) -> Callable[..., Iterator[PackedWeight]]:

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from deltareg.documents.json_values import is_list, is_object
 from deltareg.errors import InvalidInput
-from deltareg.words import SCHEMES, Scheme
 
-_BY_METHOD: dict[str, Scheme] = {"fp8": "fp8", "fbgemm_fp8": "fp8", "gptq": "gptq", "awq": "awq", "mxfp4": "mxfp4"}
+SchemeName = Literal["fp8", "int8", "awq", "gptq", "bnb4", "mxfp4"]
+SCHEMES: tuple[SchemeName, ...] = get_args(SchemeName)
+_BY_METHOD: dict[str, SchemeName] = {"fp8": "fp8", "fbgemm_fp8": "fp8", "gptq": "gptq", "awq": "awq", "mxfp4": "mxfp4"}
 _PLACES = ("quantization_config", "compression_config")
 
 
@@ -22,11 +24,11 @@ class QuantisationConfig:
     """
 
     method: str
-    scheme: Scheme | None
+    scheme: SchemeName | None
     fields: Mapping[str, object]
 
 
-def scheme_named(name: str) -> Scheme:
+def scheme_named(name: str) -> SchemeName:
     """Give a scheme by its name.
 
     Raises:
@@ -49,7 +51,7 @@ def read_quantisation(config: Mapping[str, object]) -> QuantisationConfig | None
     return read_quantisation(inner) if is_object(inner) else None
 
 
-def _scheme(method: str, fields: Mapping[str, object]) -> Scheme | None:
+def _scheme(method: str, fields: Mapping[str, object]) -> SchemeName | None:
     if method in {"", "bitsandbytes"}:
         if fields.get("load_in_4bit") or fields.get("_load_in_4bit"):
             return "bnb4"
@@ -61,14 +63,14 @@ def _scheme(method: str, fields: Mapping[str, object]) -> Scheme | None:
     return _BY_METHOD.get(method)
 
 
-def _of_groups(groups: object) -> Scheme | None:
+def _of_groups(groups: object) -> SchemeName | None:
     """Give the one scheme of all groups of compressed-tensors; None when there is none."""
-    known: dict[tuple[object, object], Scheme] = {("float", 8): "fp8", ("int", 8): "int8"}
-    found: set[Scheme | None] = set()
+    by_sort: dict[tuple[object, object], SchemeName] = {("float", 8): "fp8", ("int", 8): "int8"}
+    schemes: set[SchemeName | None] = set()
     for group in groups.values() if is_object(groups) else ():
         weights = group.get("weights") if is_object(group) else None
         weights = weights[0] if is_list(weights) and weights else weights
-        told = weights if is_object(weights) else {}
-        bits, sort = told.get("num_bits"), told.get("type")
-        found.add(known.get((sort, bits)) if isinstance(bits, int | str) else None)
-    return found.pop() if len(found) == 1 else None
+        settings = weights if is_object(weights) else {}
+        bits, sort = settings.get("num_bits"), settings.get("type")
+        schemes.add(by_sort.get((sort, bits)) if isinstance(bits, int | str) else None)
+    return schemes.pop() if len(schemes) == 1 else None

@@ -149,17 +149,17 @@ def _spread(scale: F32, shape: tuple[int, ...], start: int, rows: int, block: tu
         part = grid[start : start + rows]
         spread = np.repeat(np.repeat(part, high, -2), wide, -1)
         return spread[..., : shape[-2], : shape[-1]]
-    chosen = grid[np.arange(start, start + rows) // high]
-    return np.repeat(chosen, wide, -1)[:, : shape[-1]]
+    factors = grid[np.arange(start, start + rows) // high]
+    return np.repeat(factors, wide, -1)[:, : shape[-1]]
 
 
 def _steps(grid: tuple[int, ...], shape: tuple[int, ...], block: tuple[int, int] | None) -> tuple[int, int]:
     """Give how many rows and columns one factor is for."""
     steps: list[int] = []
     for place, (cells, size) in enumerate(zip(grid[-2:], shape, strict=True)):
-        told = None if block is None else block[place]
-        if told is not None and -(-size // told) == cells:  # the last block may be cut
-            steps.append(told)
+        declared = None if block is None else block[place]
+        if declared is not None and -(-size // declared) == cells:  # the last block may be cut
+            steps.append(declared)
         elif size % cells == 0:
             steps.append(size // cells)
         else:
@@ -168,18 +168,18 @@ def _steps(grid: tuple[int, ...], shape: tuple[int, ...], block: tuple[int, int]
 
 
 def _block_size(fields: Mapping[str, object]) -> tuple[int, int] | None:
-    told = fields.get("weight_block_size")
-    if is_list(told) and len(told) == 2:
-        high, wide = told
+    declared = fields.get("weight_block_size")
+    if is_list(declared) and len(declared) == 2:
+        high, wide = declared
         if is_count(high) and is_count(wide) and high and wide:
             return high, wide
     return None
 
 
 def _whole_bits(fields: Mapping[str, object]) -> int:
-    told = fields.get("bits", fields.get("w_bit", 4))
-    if told != bits_of(fields):
-        raise ValueError(f"{told} bits a number are not known")
+    declared = fields.get("bits", fields.get("w_bit", 4))
+    if declared != bits_of(fields):
+        raise ValueError(f"{declared} bits a number are not known")
     return bits_of(fields)
 
 
@@ -214,18 +214,18 @@ def _repeat_factors(factors: F32, step: int, size: int) -> F32:
 
 
 def _count(state: Mapping[str, object], key: str) -> int:
-    found = state[key]
-    if not is_count(found, below=1 << 20) or not found:
-        raise ValueError(f"{key} is {str(found)[:40]}")
-    return found
+    number = state[key]
+    if not is_count(number, below=1 << 20) or not number:
+        raise ValueError(f"{key} is {str(number)[:40]}")
+    return number
 
 
 def _shape(state: Mapping[str, object]) -> tuple[int, ...]:
-    found = state["shape"]
-    if not is_list(found) or len(found) > 8:
+    declared = state["shape"]
+    if not is_list(declared) or len(declared) > 8:
         raise ValueError("it has no shape")
-    sizes = [size for size in found if is_count(size, below=1 << 40)]
-    if len(sizes) < len(found):
+    sizes = [size for size in declared if is_count(size, below=1 << 40)]
+    if len(sizes) < len(declared):
         raise ValueError("its shape is none")
     return tuple(sizes)
 

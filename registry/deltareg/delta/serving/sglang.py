@@ -20,9 +20,9 @@ class Sglang:
 
     def judge(self, delta: ServableDelta) -> Servability:
         """Say whether SGLang can serve a delta, and with which rank: it has to be told one."""
-        found = tuple(_obstacles(delta))
-        needs = "" if found else f"--max-lora-rank {delta.rank} or more"
-        return Servability(self.name, found, delta.rank, needs)
+        obstacles = tuple(_obstacles(delta))
+        needs = "" if obstacles else f"--max-lora-rank {delta.rank} or more"
+        return Servability(self.name, obstacles, delta.rank, needs)
 
 
 def _obstacles(delta: ServableDelta) -> Iterator[str]:

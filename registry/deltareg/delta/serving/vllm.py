@@ -23,12 +23,12 @@ class Vllm:
 
     def judge(self, delta: ServableDelta) -> Servability:
         """Say whether vLLM can serve a delta, and with which `--max-lora-rank`."""
-        found = tuple(_obstacles(delta))
+        obstacles = tuple(_obstacles(delta))
         rank = next((each for each in _RANKS if each >= delta.rank), 0)
-        if not found and not rank:
-            found = (f"rank {delta.rank}; it serves {_RANKS[-1]} at most",)
-        needs = f"--max-lora-rank {rank}" if rank > _DEFAULT and not found else ""
-        return Servability(self.name, found, delta.rank, needs)
+        if not obstacles and not rank:
+            obstacles = (f"rank {delta.rank}; it serves {_RANKS[-1]} at most",)
+        needs = f"--max-lora-rank {rank}" if rank > _DEFAULT and not obstacles else ""
+        return Servability(self.name, obstacles, delta.rank, needs)
 
 
 def _obstacles(delta: ServableDelta) -> Iterator[str]:

@@ -100,8 +100,8 @@ def _by_names(base: BaseView) -> list[str]:
             lists[template][int(number or -1)] = attention
     if len(lists) != 1:
         return []
-    found = next(iter(lists.values()))
-    return [found[n] for n in range(len(found))] if found.keys() == set(range(len(found))) else []
+    by_number = next(iter(lists.values()))
+    return [by_number[n] for n in range(len(by_number))] if by_number.keys() == set(range(len(by_number))) else []
 
 
 def _is_asked(attention: str, base: BaseView) -> bool:

@@ -83,10 +83,10 @@ def sites_of(base: BaseView) -> Sites | None:
     layers: list[Layer] = []
     embeddings: dict[str, str] = {}
     for stack in document["stacks"]:
-        found = _layer_paths(names, stack["layers"])
-        layers += _layers(stack, found, modules)
-        if found and "embeddings" in stack:
-            root = next(iter(found.values())).removesuffix(f"{stack['layers']}.{min(found)}")
+        paths = _layer_paths(names, stack["layers"])
+        layers += _layers(stack, paths, modules)
+        if paths and "embeddings" in stack:
+            root = next(iter(paths.values())).removesuffix(f"{stack['layers']}.{min(paths)}")
             embeddings[stack["name"]] = f"{root}{stack['embeddings']}"
     return Sites(base.names.model_type, tuple(layers), embeddings)
 
@@ -122,23 +122,23 @@ def _documents() -> dict[str, _Document]:
 def _layer_paths(names: list[str], layers: str) -> dict[int, str]:
     """Find `<root>.<layers>.<number>` in names of weights: number -> path."""
     pattern = re.compile(rf"((?:.*\.)?{re.escape(layers)})\.(\d+)\.")
-    found: dict[int, set[str]] = defaultdict(set)
+    candidates: dict[int, set[str]] = defaultdict(set)
     for name in names:
         match = pattern.match(name)
         if match:
-            found[int(match[2])].add(f"{match[1]}.{match[2]}")
-    return {number: paths.pop() for number, paths in found.items() if len(paths) == 1}
+            candidates[int(match[2])].add(f"{match[1]}.{match[2]}")
+    return {number: paths.pop() for number, paths in candidates.items() if len(paths) == 1}
 
 
 def _modules(names: Iterable[str]) -> frozenset[str]:
     """Give every module that has a weight, itself or within."""
-    found: set[str] = set()
+    modules: set[str] = set()
     for name in names:
         path = name.rpartition(".")[0]
-        while path and path not in found:
-            found.add(path)
+        while path and path not in modules:
+            modules.add(path)
             path = path.rpartition(".")[0]
-    return frozenset(found)
+    return frozenset(modules)
 
 
 def _layers(stack: _Stack, paths: Mapping[int, str], modules: frozenset[str]) -> list[Layer]:
@@ -160,11 +160,11 @@ def _layers(stack: _Stack, paths: Mapping[int, str], modules: frozenset[str]) ->
 
 
 def _sublayer(path: str, part: _Part) -> Sublayer:
-    module, what, argument = part["residual"]
+    module, point, argument = part["residual"]
     norm, attention = part.get("norm", ""), part.get("attention", "")
     return Sublayer(
         hook=f"{path}.{part['hook']}",
-        residual=Tap(f"{path}.{module}", what, argument),
+        residual=Tap(f"{path}.{module}", point, argument),
         norm=f"{path}.{norm}" if norm else "",
         attention=f"{path}.{attention}" if attention else "",
     )

@@ -145,19 +145,19 @@ def draft(
         notes: What else there is to say.
     """
     sized = size(measure, in_domain, available=source.available, power=aim.power, margin=aim.margin)
-    found = [_in_domain(measure, in_domain, sized, aim)]
+    comparisons = [_in_domain(measure, in_domain, sized, aim)]
     if general[0]:
-        found.append(_general(elsewhere))
-    found.append(_compare_with_promoted(measure, in_domain, sized, aim))
+        comparisons.append(_general(elsewhere))
+    comparisons.append(_compare_with_promoted(measure, in_domain, sized, aim))
     if closer is not None:
-        found.append(_likely(*closer, samples=sized.n, aim=aim))
-    return Draft(name, line, source, sized.n, file, general, found, sized, notes)
+        comparisons.append(_likely(*closer, samples=sized.n, aim=aim))
+    return Draft(name, line, source, sized.n, file, general, comparisons, sized, notes)
 
 
 def _in_domain(measure: DraftMeasure, spread: VersionSpread, sized: SizedComparison, aim: SuiteAim) -> DraftComparison:
-    asked = gain_asked(spread, sized.n, power=aim.power)
+    requested = gain_asked(spread, sized.n, power=aim.power)
     # A gain of perplexity is a fall, by a share of what the base has.
-    gain = math.floor(_fall(measure, asked) * 1000) / 1000
+    gain = math.floor(_fall(measure, requested) * 1000) / 1000
     least = measure.say(max(0.0, _fall(measure, min(spread.gains, default=0.0))))
     if not spread.gains:
         why = "better than the base; there is no version yet to say by how much"
@@ -178,9 +178,9 @@ def _fall(measure: DraftMeasure, gain: float) -> float:
 
 def _general(spread: VersionSpread) -> DraftComparison:
     loss, why = loss_allowed(PERPLEXITY, spread, usual=GENERAL_LOSS)
-    told = f"general texts may become less likely by {PERPLEXITY.say(loss)}: {why}"
+    reason = f"general texts may become less likely by {PERPLEXITY.say(loss)}: {why}"
     misses = f"a version that loses less than {PERPLEXITY.say(loss)} of general text"
-    return DraftComparison("general", PERPLEXITY, "general", "base", -loss, told, misses)
+    return DraftComparison("general", PERPLEXITY, "general", "base", -loss, reason, misses)
 
 
 def _compare_with_promoted(
@@ -201,12 +201,12 @@ def _compare_with_promoted(
 def _likely(measure: DraftMeasure, spread: VersionSpread, *, samples: int, aim: SuiteAim) -> DraftComparison:
     """Ask for the right texts to stay as likely, on the samples that there are already."""
     sized = size(measure, spread, available=samples, power=aim.power)
-    found = _compare_with_promoted(measure, spread, sized, aim)
+    comparison = _compare_with_promoted(measure, spread, sized, aim)
     why = (
         f"{measure.description} no higher than by the promoted version by more than "
         f"{measure.say(sized.margin)}: {sized.learned}"
     )
-    return replace(found, name="likely", why=why)
+    return replace(comparison, name="likely", why=why)
 
 
 def describe_missed(measure: DraftMeasure, spread: VersionSpread, sized: SizedComparison, aim: SuiteAim) -> str:

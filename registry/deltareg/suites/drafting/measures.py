@@ -32,7 +32,7 @@ class DraftMeasure:
     """
 
     check: str
-    description: str
+    told: str
     is_relative: bool = False
     greater_is_better: bool = True
     spread: float = 0.4
@@ -58,8 +58,8 @@ class DraftMeasure:
     def say(self, loss: float) -> str:
         """Say a loss: `4 points`, `12 %`; both are hundredths."""
         hundredths = 100 * loss / self.whole
-        description = f"{hundredths:.0f}" if abs(hundredths) >= 10 else f"{hundredths:.2g}"
-        return f"{description} %" if self.is_relative else f"{description} point{'' if description == '1' else 's'}"
+        number = f"{hundredths:.0f}" if abs(hundredths) >= 10 else f"{hundredths:.2g}"
+        return f"{number} %" if self.is_relative else f"{number} point{'' if number == '1' else 's'}"
 
 
 PERPLEXITY = DraftMeasure("perplexity", "perplexity", is_relative=True, greater_is_better=False, spread=0.3)
@@ -89,7 +89,7 @@ _BY_TASK: dict[Task, tuple[DraftMeasure, DraftMeasure | None]] = {
 
 def measures() -> dict[str, DraftMeasure]:
     """Give all measures by the name of their check."""
-    return {one.check: one for found in _BY_TASK.values() for one in found if one is not None}
+    return {one.check: one for task_measures in _BY_TASK.values() for one in task_measures if one is not None}
 
 
 def measures_of(task: Task) -> tuple[DraftMeasure, DraftMeasure | None]:

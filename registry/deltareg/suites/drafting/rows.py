@@ -118,11 +118,11 @@ def guess_task(records: Sequence[Record]) -> tuple[Task, str]:
         InvalidInput: Their columns fit no task, or do not tell which.
     """
     first = records[0]
-    found = next((sign for sign in _signs(first, records) if sign[1]), None)
-    if found is None:
+    strongest = next((sign for sign in _signs(first, records) if sign[1]), None)
+    if strongest is None:
         names = ", ".join(map(repr, list(first)[:8]))
         raise InvalidInput(f"the columns {names} do not tell what the data is for", fix=_FIX)
-    return found
+    return strongest
 
 
 def rows_of(records: Iterable[Record], task: Task) -> list[DataRow]:
@@ -131,9 +131,9 @@ def rows_of(records: Iterable[Record], task: Task) -> list[DataRow]:
     Raises:
         InvalidInput: A column that the task needs is not there.
     """
-    read = _READERS[task]
-    found = [read(record, f"row {number}") for number, record in enumerate(records, 1)]
-    return [row for row in found if row.text.strip() or row.image]
+    read_row = _READERS[task]
+    rows = [read_row(record, f"row {number}") for number, record in enumerate(records, 1)]
+    return [row for row in rows if row.text.strip() or row.image]
 
 
 def classes_of(rows: Sequence[DataRow]) -> list[str]:
@@ -142,14 +142,14 @@ def classes_of(rows: Sequence[DataRow]) -> list[str]:
     Raises:
         InvalidInput: They are too many for classes, or there is only one.
     """
-    found = {row.label for row in rows}
-    if len(found) < 2:
-        raise InvalidInput(f"all rows have the label {next(iter(found), '')!r}", fix="bring rows of every class")
-    if len(found) > min(_MOST_CLASSES, max(2, len(rows) // _PER_CLASS)):
-        raise InvalidInput(f"{len(found)} labels on {len(rows)} rows are no classes", fix="name another --task")
-    if all(label.isdecimal() for label in found):
-        return [str(number) for number in range(max(map(int, found)) + 1)]
-    return sorted(found)
+    labels = {row.label for row in rows}
+    if len(labels) < 2:
+        raise InvalidInput(f"all rows have the label {next(iter(labels), '')!r}", fix="bring rows of every class")
+    if len(labels) > min(_MOST_CLASSES, max(2, len(rows) // _PER_CLASS)):
+        raise InvalidInput(f"{len(labels)} labels on {len(rows)} rows are no classes", fix="name another --task")
+    if all(label.isdecimal() for label in labels):
+        return [str(number) for number in range(max(map(int, labels)) + 1)]
+    return sorted(labels)
 
 
 def _signs(first: Record, records: Sequence[Record]) -> list[tuple[Task, str]]:
@@ -159,7 +159,7 @@ def _signs(first: Record, records: Sequence[Record]) -> list[tuple[Task, str]]:
         (_name(first, one), _name(first, other))
         for one, other in ((_QUERIES, _FOUND), (_SOURCES, _TARGETS), (_PROMPTS, _ANSWERS))
     ]
-    (query, found), (source, target), (prompt, answer) = pairs
+    (query, passage), (source, target), (prompt, answer) = pairs
     languages = _languages(first)
     chat = next((key for key in _CHATS if is_list(first.get(key))), "")
     is_few = bool(label) and _is_few(records, label)
@@ -169,7 +169,7 @@ def _signs(first: Record, records: Sequence[Record]) -> list[tuple[Task, str]]:
         ("classify", f"{label!r} names a class for each image" if image and is_few else ""),
         ("caption", f"{caption!r} belongs to the image in {image!r}" if image and caption else ""),
         ("translate", " and ".join(languages) if languages else ""),
-        ("retrieve", f"{found!r} belongs to {query!r}" if query and found and not is_few else ""),
+        ("retrieve", f"{passage!r} belongs to {query!r}" if query and passage and not is_few else ""),
         ("classify", f"{label!r} names a class for each text" if is_few else ""),
         ("translate", f"{target!r} is {source!r} in other words" if source and target else ""),
         ("chat", f"{answer!r} answers {prompt!r}" if prompt and answer and prompt != answer else ""),
@@ -187,23 +187,23 @@ def _chat(record: Record, where: str) -> DataRow:
     if turns[-1][0] != "assistant" or len(turns) < 2:
         # There is no answer to look at: such a row is left out, as an empty one is.
         return DataRow()
-    return DataRow("\n".join(said for _, said in turns[:-1]), turns[-1][1], turns=turns)
+    return DataRow("\n".join(text for _, text in turns[:-1]), turns[-1][1], turns=turns)
 
 
 def _turns(value: object, where: str) -> tuple[tuple[str, str], ...]:
-    known = {"human": "user", "gpt": "assistant", "bot": "assistant"}
-    found: list[tuple[str, str]] = []
+    roles = {"human": "user", "gpt": "assistant", "bot": "assistant"}
+    turns: list[tuple[str, str]] = []
     for item in value if is_list(value) else []:
         if not is_object(item):
             raise InvalidInput(f"{where}: a turn is an object with role and content")
-        who = str(item.get("role", item.get("from", "")))
-        said = item.get("content", item.get("value"))
-        if not who or not isinstance(said, str):
+        role = str(item.get("role", item.get("from", "")))
+        text = item.get("content", item.get("value"))
+        if not role or not isinstance(text, str):
             raise InvalidInput(f"{where}: a turn has no role, or no content that is a text")
-        found.append((known.get(who, who), said))
-    if not found:
+        turns.append((roles.get(role, role), text))
+    if not turns:
         raise InvalidInput(f"{where}: there is no turn")
-    return tuple(found)
+    return tuple(turns)
 
 
 def _lm(record: Record, where: str) -> DataRow:
@@ -221,10 +221,10 @@ def _classify(record: Record, where: str) -> DataRow:
 
 
 def _retrieve(record: Record, where: str) -> DataRow:
-    found = _as_texts(_value(record, _FOUND))
-    if not found:
+    passages = _as_texts(_value(record, _FOUND))
+    if not passages:
         raise InvalidInput(f"{where} has nothing to be found", fix="call the column `positive`")
-    return DataRow(_need(record, _QUERIES, where), found[0], others=tuple(_as_texts(_value(record, _OTHERS))))
+    return DataRow(_need(record, _QUERIES, where), passages[0], others=tuple(_as_texts(_value(record, _OTHERS))))
 
 
 def _translate(record: Record, where: str) -> DataRow:
@@ -251,8 +251,8 @@ _READERS = {
 
 def _name(record: Record, names: Sequence[str]) -> str:
     """Give the column that has one of the names, whatever its case."""
-    known = {key.lower(): key for key in record}
-    return next((known[name] for name in names if name in known), "")
+    columns = {key.lower(): key for key in record}
+    return next((columns[name] for name in names if name in columns), "")
 
 
 def _value(record: Record, names: Sequence[str]) -> object:
@@ -271,9 +271,9 @@ def _need(record: Record, names: Sequence[str], where: str) -> str:
         return value
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return str(value)
-    listed = _as_texts(value)
-    if listed:
-        return listed[0]
+    texts = _as_texts(value)
+    if texts:
+        return texts[0]
     raise InvalidInput(f"{where} has no text called {' or '.join(names[:4])}", fix=_FIX)
 
 
@@ -292,15 +292,15 @@ def _is_few(records: Sequence[Record], column: str) -> bool:
 def _languages(record: Record) -> list[str]:
     pair = record.get("translation")
     keys = pair if is_object(pair) else record
-    found = [key for key in keys if key.lower().partition("_")[0] in _LANGUAGES]
-    return [f"{key!r}" for key in found] if len(found) == 2 else []
+    columns = [key for key in keys if key.lower().partition("_")[0] in _LANGUAGES]
+    return [f"{key!r}" for key in columns] if len(columns) == 2 else []
 
 
 def _language_pair(record: Record) -> tuple[str, str] | None:
     nested = record.get("translation")
-    held: Record = nested if is_object(nested) else record
-    keys = [key for key in held if key.lower().partition("_")[0] in _LANGUAGES]
-    texts = [held[key] for key in keys]
+    fields: Record = nested if is_object(nested) else record
+    keys = [key for key in fields if key.lower().partition("_")[0] in _LANGUAGES]
+    texts = [fields[key] for key in keys]
     if len(texts) != 2 or not all(isinstance(text, str) for text in texts):
         return None
     return str(texts[0]), str(texts[1])

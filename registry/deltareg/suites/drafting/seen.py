@@ -22,12 +22,12 @@ _WORD = re.compile(r"\w+")
 def without_repeats(texts: Sequence[str]) -> list[int]:
     """Give the numbers of the texts that no earlier one holds."""
     index = TextIndex(())
-    kept: list[int] = []
+    numbers: list[int] = []
     for number, text in enumerate(texts):
         if not index.holding(text):
             index.add(number, text)
-            kept.append(number)
-    return kept
+            numbers.append(number)
+    return numbers
 
 
 def seen_in(texts: Sequence[str], training: Iterable[str]) -> set[int]:
@@ -38,10 +38,10 @@ def seen_in(texts: Sequence[str], training: Iterable[str]) -> set[int]:
         training: What was trained on, text by text; gone through once and not kept.
     """
     index = TextIndex(texts)
-    found: set[int] = set()
+    numbers: set[int] = set()
     for text in training:
-        found |= index.held_by(text)
-    return found
+        numbers |= index.held_by(text)
+    return numbers
 
 
 class TextIndex:
@@ -70,16 +70,16 @@ class TextIndex:
         if _digest(words) in self._whole:
             return True
         stretches = _stretches(words)
-        found = Counter(n for stretch in stretches for n in self._stretches.get(stretch, ()))
-        return any(hits >= CONTAINED * len(stretches) for hits in found.values())
+        hits_by_number = Counter(n for stretch in stretches for n in self._stretches.get(stretch, ()))
+        return any(hits >= CONTAINED * len(stretches) for hits in hits_by_number.values())
 
     def held_by(self, text: str) -> set[int]:
         """Give the numbers of those that this text holds."""
         words = words_of(text)
         same = set(self._whole.get(_digest(words), ()))
         stretches = _stretches(words)
-        found = Counter(n for stretch in stretches for n in self._stretches.get(stretch, ()))
-        return same | {n for n, hits in found.items() if hits >= CONTAINED * self._counts[n]}
+        hits_by_number = Counter(n for stretch in stretches for n in self._stretches.get(stretch, ()))
+        return same | {n for n, hits in hits_by_number.items() if hits >= CONTAINED * self._counts[n]}
 
 
 def words_of(text: str) -> list[str]:

@@ -78,18 +78,18 @@ def size(
         margin: What may be lost, as people write it; None to choose it.
         tail: The error on one side.
     """
-    chosen, learned = _margin(measure, spread) if margin is None else (margin, "as asked for")
-    needed = samples_needed(spread.single, measure.to_scale(chosen), power=power, tail=tail)
+    chosen_margin, learned = _margin(measure, spread) if margin is None else (margin, "as asked for")
+    needed = samples_needed(spread.single, measure.to_scale(chosen_margin), power=power, tail=tail)
     most = max(needed, USUAL_LEAST, samples_for_gain(spread, power=power, tail=tail))
     n = min(most, available)
     if needed > available and margin is None:
         # A margin that these samples cannot show would stop healthy versions as well.
-        chosen = _round_up(measure.from_scale(_find_shown_margin(spread.single, n, power=power, tail=tail)))
+        chosen_margin = _round_up(measure.from_scale(_find_shown_margin(spread.single, n, power=power, tail=tail)))
         learned = f"the smallest that {n} samples show"
-    room = measure.to_scale(chosen)
+    room = measure.to_scale(chosen_margin)
     reached = chance_to_pass(spread.single, room, n, tail=tail) if n > 1 else 0.0
     return SizedComparison(
-        chosen,
+        chosen_margin,
         n,
         reached,
         measure.from_scale(_find_stopped_loss(spread.single, room, n, power=power, tail=tail)),
@@ -145,8 +145,8 @@ def _margin(measure: DraftMeasure, spread: VersionSpread) -> tuple[float, str]:
     worst = max((-drift for drift in spread.drifts), default=0.0)
     learned = _round_up(measure.from_scale(worst * _ROOM))
     if learned > measure.margin:
-        told = measure.say(measure.from_scale(worst))
-        return learned, f"half as much again as a healthy version once lost, {told}"
+        loss = measure.say(measure.from_scale(worst))
+        return learned, f"half as much again as a healthy version once lost, {loss}"
     if spread.drifts:
         return measure.margin, "what is usual; healthy versions of the line lost less"
     return measure.margin, "what is usual; the line has no two versions to learn from"
@@ -178,5 +178,5 @@ def _round_up(value: float) -> float:
 
 def pool_spreads(values: Sequence[float], usual: float) -> float:
     """Give the middle of some spreads; what is usual where there is none."""
-    found = sorted(value for value in values if math.isfinite(value) and value > 0)
-    return found[len(found) // 2] if found else usual
+    finite = sorted(value for value in values if math.isfinite(value) and value > 0)
+    return finite[len(finite) // 2] if finite else usual

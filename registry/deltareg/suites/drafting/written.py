@@ -40,14 +40,14 @@ def _head(draft: Draft, command: str) -> Iterator[str]:
 
 def _describe_source(draft: Draft) -> str:
     source = draft.source
-    told = f"{draft.n} of {source.rows} rows are samples"
+    text = f"{draft.n} of {source.rows} rows are samples"
     if source.repeats:
-        told += f"; {source.repeats} that another row holds were left out"
+        text += f"; {source.repeats} that another row holds were left out"
     if source.training:
-        told += f"; {source.leaked} that {source.training} holds were left out"
+        text += f"; {source.leaked} that {source.training} holds were left out"
     else:
-        told += "; nobody said what was trained on, so a row may have been: --training FILE"
-    return f"{told}."
+        text += "; nobody said what was trained on, so a row may have been: --training FILE"
+    return f"{text}."
 
 
 def _sets(draft: Draft) -> Iterator[str]:
@@ -55,8 +55,8 @@ def _sets(draft: Draft) -> Iterator[str]:
     yield f"  # What the line is for. {_row_form(draft)}"
     yield f"  in_domain: {{file: {draft.file}}}"
     if draft.source.classes and not all(map(str.isdecimal, draft.source.classes)):
-        named = (f"{at} {label}" for at, label in enumerate(draft.source.classes))
-        yield from _comment(f"Labels: {', '.join(named)}.", indent="  ")
+        labels = (f"{at} {label}" for at, label in enumerate(draft.source.classes))
+        yield from _comment(f"Labels: {', '.join(labels)}.", indent="  ")
     if draft.general[0]:
         yield from _comment(f"What must not be forgotten: {draft.general[1]}.", indent="  ")
         yield f"  general: {{file: {general_file(draft.name)}}}"
@@ -93,20 +93,20 @@ def _flow(spec: CheckSpec) -> str:
     """Write a check on one line: its name alone where it has nothing but defaults."""
     form = CATALOGUE.get(spec.check)
     usual: Mapping[str, object] = {} if form is None else form.parameters
-    given = {key: value for key, value in spec.parameters.items() if usual.get(key) != value}
-    told: dict[str, object] = {"check": spec.check}
+    parameters = {key: value for key, value in spec.parameters.items() if usual.get(key) != value}
+    fields: dict[str, object] = {"check": spec.check}
     if spec.name != spec.check:
-        told["name"] = spec.name
-    if given:
-        told["parameters"] = given
+        fields["name"] = spec.name
+    if parameters:
+        fields["parameters"] = parameters
     document = strict_json_object(built_in(DEFAULT_SUITE).document)
     checks = cast("list[Mapping[str, object]]", document["checks"])
     own = next(one for one in checks if one["name"] == spec.name)
     if "threshold" in own:
-        told["threshold"] = own["threshold"]
-    if len(told) == 1:
+        fields["threshold"] = own["threshold"]
+    if len(fields) == 1:
         return spec.check
-    return json.dumps(told)
+    return json.dumps(fields)
 
 
 def _comparisons(draft: Draft) -> Iterator[str]:
@@ -125,9 +125,9 @@ def _write_comparison(one: DraftComparison) -> Iterator[str]:
     yield f"    name: {one.name}"
     yield f"    probes: {one.probes}"
     yield f"    against: {one.against}"
-    given = {"undecided": one.undecided, **measure.parameters}
-    told = ", ".join(f"{name}: {value}" for name, value in given.items())
-    yield f"    parameters: {{{told}}}"
+    parameters = {"undecided": one.undecided, **measure.parameters}
+    text = ", ".join(f"{name}: {value}" for name, value in parameters.items())
+    yield f"    parameters: {{{text}}}"
     yield f"    threshold: {{{measure.term}: {one.change:g}{better}}}"
 
 

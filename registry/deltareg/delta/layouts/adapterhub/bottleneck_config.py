@@ -162,7 +162,7 @@ def _hypercomplex(fields: Fields) -> Hypercomplex | None:
     is_used = fields.flag("phm_layer")
     # How it was trained and where training began.
     fields.ignore("hypercomplex_nonlinearity", "learn_phm", "phm_c_init", "phm_init_range")
-    found = Hypercomplex(
+    layer = Hypercomplex(
         size=fields.integer("phm_dim", 4),
         rank=fields.integer("phm_rank", 1),
         shares_rule=fields.flag("shared_phm_rule", default=True),
@@ -179,4 +179,4 @@ def _hypercomplex(fields: Fields) -> Hypercomplex | None:
         fields.refuse("shared_W_phm", "is on, which is not supported")
     if is_rule_factored:
         fields.refuse("factorized_phm_rule", "is on, which is not supported")
-    return found
+    return layer

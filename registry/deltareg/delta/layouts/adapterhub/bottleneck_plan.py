@@ -72,19 +72,19 @@ def plan_bottleneck(plan: EffectPlan, adapter: Adapter, settings: Bottleneck) ->
         sites = adapter.interface.places(adapter.places.sites, adapter.base)
         adapter = replace(adapter, places=BaseLayers(adapter.base, sites))
     elif model_type not in _PATCHED:
-        told = f"the library puts bottleneck adapters elsewhere in networks of type {model_type!r}"
-        plan.refuse("unknown_kind", told, "", "push its adapter_interface.json, which says where")
+        message = f"the library puts bottleneck adapters elsewhere in networks of type {model_type!r}"
+        plan.refuse("unknown_kind", message, "", "push its adapter_interface.json, which says where")
         return
     rule = _shared_rule(plan, adapter, settings.hypercomplex)
-    found, lost = _find_sublayers(plan, adapter)
+    sublayers, lost = _find_sublayers(plan, adapter)
     if lost:
-        code = "partial_application" if found else "no_tensor_applied"
-        told = f"{len(lost)} of {len(lost) + len(found)} adapters belong to layers that the base"
-        plan.refuse(code, f"{told} does not have: {lost[0]}", lost[0], "check the base")
-    _check_declared(plan, adapter, settings, found)
+        code = "partial_application" if sublayers else "no_tensor_applied"
+        message = f"{len(lost)} of {len(lost) + len(sublayers)} adapters belong to layers that the base"
+        plan.refuse(code, f"{message} does not have: {lost[0]}", lost[0], "check the base")
+    _check_declared(plan, adapter, settings, sublayers)
     if rule is None and settings.hypercomplex is not None and settings.hypercomplex.shares_rule:
         return
-    for place, names in found.values():
+    for place, names in sublayers.values():
         _Planner(plan, adapter, settings, rule).run(place, names)
     if settings.invertible:
         _plan_invertible(plan, adapter, settings)
@@ -92,18 +92,18 @@ def plan_bottleneck(plan: EffectPlan, adapter: Adapter, settings: Bottleneck) ->
 
 def _find_sublayers(plan: EffectPlan, adapter: Adapter) -> tuple[_Found, list[str]]:
     """Find the sublayer of every adapter; give those found, and a tensor of each that is not."""
-    found: _Found = {}
+    sublayers: _Found = {}
     lost: list[str] = []
     for holder, names in adapter.within(CONTAINER).items():
         place, first = adapter.places.part(holder), next(iter(names.values()))
         if place is None:
             lost.append(first)
-        elif (place.number, place.part) in found:
-            told = f"two adapters are for the {place.part} of {place.layer.path}"
-            plan.refuse("unexpected_tensors", told, first, "take one out")
+        elif (place.number, place.part) in sublayers:
+            message = f"two adapters are for the {place.part} of {place.layer.path}"
+            plan.refuse("unexpected_tensors", message, first, "take one out")
         else:
-            found[place.number, place.part] = (place, names)
-    return found, lost
+            sublayers[place.number, place.part] = (place, names)
+    return sublayers, lost
 
 
 def _check_declared(plan: EffectPlan, adapter: Adapter, settings: Bottleneck, found: "_Found") -> None:
@@ -114,11 +114,11 @@ def _check_declared(plan: EffectPlan, adapter: Adapter, settings: Bottleneck, fo
             is_wanted = flags[part] and number not in settings.leaves_out
             _, names = found.get((number, part), (None, None))
             if is_wanted and names is None:
-                told = f"the config asks for an adapter at the {part} of {layer.path}, none came"
-                plan.refuse("missing_tensors", told, layer.path, "save the adapter again")
+                message = f"the config asks for an adapter at the {part} of {layer.path}, none came"
+                plan.refuse("missing_tensors", message, layer.path, "save the adapter again")
             elif names is not None and not is_wanted:
-                told = f"the config asks for no adapter at the {part} of {layer.path}"
-                plan.refuse("unexpected_tensors", told, next(iter(names.values())), "take it out")
+                message = f"the config asks for no adapter at the {part} of {layer.path}"
+                plan.refuse("unexpected_tensors", message, next(iter(names.values())), "take it out")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +133,8 @@ class _Planner:
     def run(self, place: SublayerPlace, names: Mapping[str, str]) -> None:
         sublayer, settings = place.sublayer, self.settings
         if settings.residual == "sum" and not sublayer.norm:
-            told = 'residual_before_ln "post_add" has no meaning where the norm comes first'
-            self.plan.refuse("bad_config", told, next(iter(names.values())))
+            message = 'residual_before_ln "post_add" has no meaning where the norm comes first'
+            self.plan.refuse("bad_config", message, next(iter(names.values())))
             return
         module = f"the adapter at the {place.part} of {place.layer.path}"
         parameters = ModuleParameters(module, names, self.adapter.tensors, self.plan)
@@ -203,9 +203,9 @@ def _shared_rule(plan: EffectPlan, adapter: Adapter, numbers: Hypercomplex | Non
     modules = adapter.within(_SHARED)
     names = [names["phm_rule"] for names in modules.values() if "phm_rule" in names]
     if len(names) != 1:
-        told = "the layers share a phm_rule, and it did not come" if not names else "two rules came"
+        message = "the layers share a phm_rule, and it did not come" if not names else "two rules came"
         code = "unexpected_tensors" if names else "not_self_contained"
-        plan.refuse(code, told, next(iter(names), "phm_rule"), "save it with the adapter")
+        plan.refuse(code, message, next(iter(names), "phm_rule"), "save it with the adapter")
         return None
     parameters = ModuleParameters("the shared rule", {"phm_rule": names[0]}, adapter.tensors, plan)
     size = numbers.size
@@ -213,15 +213,15 @@ def _shared_rule(plan: EffectPlan, adapter: Adapter, numbers: Hypercomplex | Non
 
 
 def _plan_invertible(plan: EffectPlan, adapter: Adapter, settings: Bottleneck) -> None:
-    found, sites = adapter.within(_INVERTIBLE), adapter.places.sites
-    if len(found) != 1 or len(sites.embeddings) != 1:
-        code = "missing_tensors" if not found else "unknown_kind"
-        told = "the config asks for an invertible adapter, and none came"
-        if found:
-            told = f"where {sites.model_type!r} takes an invertible adapter is not known here"
-        plan.refuse(code, told, _INVERTIBLE, "save the adapter again")
+    holders, sites = adapter.within(_INVERTIBLE), adapter.places.sites
+    if len(holders) != 1 or len(sites.embeddings) != 1:
+        code = "missing_tensors" if not holders else "unknown_kind"
+        message = "the config asks for an invertible adapter, and none came"
+        if holders:
+            message = f"where {sites.model_type!r} takes an invertible adapter is not known here"
+        plan.refuse(code, message, _INVERTIBLE, "save the adapter again")
         return
-    (names,) = found.values()
+    (names,) = holders.values()
     parameters = ModuleParameters("the invertible adapter", names, adapter.tensors, plan)
     width = (*parameters.shape("G.2.bias"), 0)[0] + (*parameters.shape("F.2.bias"), 0)[0]
     half = width // 2
@@ -230,8 +230,8 @@ def _plan_invertible(plan: EffectPlan, adapter: Adapter, settings: Bottleneck) -
     ]
     whole = adapter.places.width(adapter.places.layers[0].parts["ffn"])
     if whole is not None and whole != width and parameters.is_sound:
-        told = f"an invertible adapter of {width} features does not fit embeddings of {whole}"
-        plan.refuse("shape", told, next(iter(names.values())), "check the base")
+        message = f"an invertible adapter of {width} features does not fit embeddings of {whole}"
+        plan.refuse("shape", message, next(iter(names.values())), "check the base")
     if parameters.finish():
         (module,) = sites.embeddings.values()
         hook = InvertibleCoupling(*blocks)

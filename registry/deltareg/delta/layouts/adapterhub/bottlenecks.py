@@ -38,8 +38,8 @@ class LinearProjection:
 
     def project(self, array: Array, ops: Ops) -> Array:
         """Give (…, n_out) for (…, n_in)."""
-        made = array @ ops.load(self.weight).T
-        return made if self.bias is None else made + ops.load(self.bias)
+        projected = array @ ops.load(self.weight).T
+        return projected if self.bias is None else projected + ops.load(self.bias)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +66,8 @@ class KroneckerSum:
         for at in range(size):
             block = parts[at : at + 1].reshape(rows, columns)
             matrix = matrix + ops.kron(rule[at : at + 1].reshape(size, size), block)
-        made = array @ matrix
-        return made if self.bias is None else made + ops.load(self.bias)
+        projected = array @ matrix
+        return projected if self.bias is None else projected + ops.load(self.bias)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +114,8 @@ class BottleneckBody:
         if self.function is not None:
             narrow = ops.apply(self.function, narrow)
         scale = self.scale if isinstance(self.scale, (int, float)) else ops.load(self.scale)
-        made = self.up.project(narrow, ops) * scale
-        return made if self.gate is None else made * self.gate.of(array, ops)
+        added = self.up.project(narrow, ops) * scale
+        return added if self.gate is None else added * self.gate.of(array, ops)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,13 +135,13 @@ class SequentialBottleneck:
 
     def apply(self, value: Array, seen: HookInputs, ops: Ops) -> Array:
         """Give the sublayer's new output."""
-        read = total = value
+        body_input = total = value
         if self.adds_before:
-            read = total = value + seen.arrays[RESIDUAL]
+            body_input = total = value + seen.arrays[RESIDUAL]
             if NORM in seen.functions:
-                read = seen.functions[NORM](total)
-        around = {"hidden": value, "sum": total, "input": read}[self.around]
-        return self.body.compute_added(read, ops) + around
+                body_input = seen.functions[NORM](total)
+        around = {"hidden": value, "sum": total, "input": body_input}[self.around]
+        return self.body.compute_added(body_input, ops) + around
 
 
 @dataclass(frozen=True, slots=True)

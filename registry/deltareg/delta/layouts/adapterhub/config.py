@@ -76,9 +76,9 @@ def read_frame(files: DeltaFiles) -> AdapterFrame:
 
 def missing_config() -> Refused:
     """Give the refusal of tensors that came without their config."""
-    told = f"the tensors are those of the adapters library, and its {CONFIG_FILE} is missing"
+    message = f"the tensors are those of the adapters library, and its {CONFIG_FILE} is missing"
     fix = f"put {CONFIG_FILE} beside the tensors; save_adapter() writes it"
-    return Refused([Problem("missing_config", told, fix=fix)])
+    return Refused([Problem("missing_config", message, fix=fix)])
 
 
 def method_fields(method: Mapping[str, object]) -> Fields:
@@ -99,9 +99,9 @@ def layer_numbers(fields: Fields, name: str) -> tuple[int, ...]:
     value = fields.value(name)
     if value is None:
         return ()
-    listed = cast("list[object]", value) if isinstance(value, list) else [None]
-    numbers = [n for n in listed if isinstance(n, int) and not isinstance(n, bool) and n >= 0]
-    if len(set(numbers)) != len(listed):
+    entries = cast("list[object]", value) if isinstance(value, list) else [None]
+    numbers = [n for n in entries if isinstance(n, int) and not isinstance(n, bool) and n >= 0]
+    if len(set(numbers)) != len(entries):
         fields.refuse(name, "is not a list of distinct layer numbers")
     return tuple(sorted(numbers))
 

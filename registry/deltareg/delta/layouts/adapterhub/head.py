@@ -29,19 +29,19 @@ def head_problems(names: list[str], files: DeltaFiles) -> list[Problem]:
     """Hold a head's tensors against its config."""
     config = files.documents.get(HEAD_CONFIG)
     if config is None:
-        told = f"it is no tensor of the adapter, and no {HEAD_CONFIG} declares a head"
-        return [Problem("unexpected_tensors", told, tensor=n, fix="take it out") for n in names]
+        message = f"it is no tensor of the adapter, and no {HEAD_CONFIG} declares a head"
+        return [Problem("unexpected_tensors", message, tensor=n, fix="take it out") for n in names]
     problems = [
         Problem("bad_config", f"{HEAD_CONFIG}: {field[:80]} is not known here")
         for field in sorted(config.keys() - _FRAME)
     ]
     if config.get("config") is not None or config.get("name") is not None:
-        told = f"{HEAD_CONFIG} describes a head that the library builds, which no class here has"
+        message = f"{HEAD_CONFIG} describes a head that the library builds, which no class here has"
         fix = "train with the head of a transformers class, or save the adapter with_head=False"
-        problems.append(Problem("bad_config", told, fix=fix))
+        problems.append(Problem("bad_config", message, fix=fix))
     elif not names:
-        told = f"{HEAD_CONFIG} declares a head, and none of its tensors came"
-        problems.append(Problem("missing_tensors", told, fix="push the head's file, too"))
+        message = f"{HEAD_CONFIG} declares a head, and none of its tensors came"
+        problems.append(Problem("missing_tensors", message, fix="push the head's file, too"))
     return problems
 
 
@@ -59,13 +59,13 @@ def plan_head(plan: EffectPlan, names: list[str], *, tensors: Tensors, base: Bas
     """
     own = {tensor: _head(tensor, base) for tensor in base.tensors}
     heads = {_head(name, base) for name in names} - {""}
-    given = {base.names.tensor(name) for name in names}
-    for lost in (t for t, head in own.items() if head in heads and t not in given):
-        told = f"other tensors of the head came, and none for {lost}"
-        plan.refuse("missing_tensors", told, lost, "push the whole head")
-    held = set(own.values())
+    claimed = {base.names.tensor(name) for name in names}
+    for lost in (t for t, head in own.items() if head in heads and t not in claimed):
+        message = f"other tensors of the head came, and none for {lost}"
+        plan.refuse("missing_tensors", message, lost, "push the whole head")
+    head_tensors = set(own.values())
     for name in names:
-        _plan_tensor(plan, name, tensors=tensors, base=base, held=held)
+        _plan_tensor(plan, name, tensors=tensors, base=base, held=head_tensors)
 
 
 def _plan_tensor(plan: EffectPlan, name: str, *, tensors: Tensors, base: BaseView, held: Container[str]) -> None:
@@ -75,15 +75,15 @@ def _plan_tensor(plan: EffectPlan, name: str, *, tensors: Tensors, base: BaseVie
         shape = tensor.shape if tensor.shape != base.tensors[own].shape else None
         plan.effects.append(WeightUpdate(own, Replacement(tensor), consumes, shape=shape))
     elif own is not None:
-        told = f"it would overwrite {own} of the base, which is part of no head"
-        plan.refuse("undeclared_base_override", told, name, "take it out")
+        message = f"it would overwrite {own} of the base, which is part of no head"
+        plan.refuse("undeclared_base_override", message, name, "take it out")
     elif twin is not None:
         plan.effects.append(BaseCopy(twin, tensor, {name: "base_copy"}))
     elif head and head not in held:
         plan.effects.append(Addition(name, tensor, consumes))
     else:
-        told = "neither the base nor the adapter has it, and it is part of no new head"
-        plan.refuse("unexpected_tensors", told, name, "take it out")
+        message = "neither the base nor the adapter has it, and it is part of no new head"
+        plan.refuse("unexpected_tensors", message, name, "take it out")
 
 
 def _head(name: str, base: BaseView) -> str:

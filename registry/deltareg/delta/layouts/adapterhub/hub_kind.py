@@ -56,11 +56,11 @@ class Adapter:
 
     def within(self, container: str) -> dict[str, dict[str, str]]:
         """Give holder -> parameter -> tensor name for one container."""
-        found: dict[str, dict[str, str]] = {}
+        holders: dict[str, dict[str, str]] = {}
         for key in self.keys:
             if key.container == container:
-                found.setdefault(key.holder, {})[key.parameter] = key.name
-        return found
+                holders.setdefault(key.holder, {})[key.parameter] = key.name
+        return holders
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,8 @@ class HubKind(Generic[S]):
         """By the method in the config, else by tensor names that only this library writes."""
         method = method_config(files)
         if method is not None:
-            told = f'architecture "{architecture(method)}" of the adapters library in {CONFIG_FILE}'
-            return Match(self.name, told, 3) if self.is_method(method) else None
+            evidence = f'architecture "{architecture(method)}" of the adapters library in {CONFIG_FILE}'
+            return Match(self.name, evidence, 3) if self.is_method(method) else None
         is_told = adapter_config(files) is not None or not self.is_named_by_tensors
         if is_told or self.container not in containers(files.names):
             return None
@@ -153,18 +153,18 @@ class HubDelta(Generic[S]):
     def config(self) -> dict[str, object]:
         """Every field of the settings, and where the library went in if it says so."""
         interface = self.frame.interface
-        told = {} if interface is None else {"interface": dict(interface.paths)}
-        return {**plain_settings(self.settings), **told}
+        declared = {} if interface is None else {"interface": dict(interface.paths)}
+        return {**plain_settings(self.settings), **declared}
 
     def problems(self, files: DeltaFiles, base: BaseView) -> list[Problem]:
         """See `deltareg.delta.kind.DeltaKind`."""
         tensors = header_tensors(files)
         names = head_names(tensors, read_keys(tensors, self.frame.name))
         try:
-            found = self._plan(tensors, base).problems
+            problems = self._plan(tensors, base).problems
         except Refused as refused:
             return list(refused.problems)
-        return [*found, *head_problems(names, files)] if names or _has_head(files) else found
+        return [*problems, *head_problems(names, files)] if names or _has_head(files) else problems
 
     def effects(self, tensors: Tensors, base: BaseView) -> list[Effect]:
         """See `deltareg.delta.kind.DeltaKind`."""
@@ -174,8 +174,8 @@ class HubDelta(Generic[S]):
         plan, keys = EffectPlan(), read_keys(tensors, self.frame.name)
         own, trained = base.names.model_type, self.frame.model_type
         if trained and own and trained != own:
-            told = f"the adapter was trained in a network of type {trained!r}, the base is {own!r}"
-            plan.refuse("base_mismatch", told, "", "push it with the base that it was trained on")
+            message = f"the adapter was trained in a network of type {trained!r}, the base is {own!r}"
+            plan.refuse("base_mismatch", message, "", "push it with the base that it was trained on")
             return plan
         if not any(self.kind.container in {"", key.container} for key in keys):
             self._refuse_empty(plan, tensors)
@@ -185,14 +185,14 @@ class HubDelta(Generic[S]):
         return plan
 
     def _refuse_empty(self, plan: EffectPlan, tensors: Tensors) -> None:
-        others, name = containers(tensors) - {self.kind.container}, self.frame.name
-        if others:
-            told = f"the config says {self.kind.method}, and the tensors are {', '.join(others)}"
-            plan.refuse("kind_mismatch", told, "", "push each adapter with its own config")
+        other_containers, name = containers(tensors) - {self.kind.container}, self.frame.name
+        if other_containers:
+            message = f"the config says {self.kind.method}, and the tensors are {', '.join(other_containers)}"
+            plan.refuse("kind_mismatch", message, "", "push each adapter with its own config")
             return
-        told = f"no tensor is one of {self.kind.container}.{name}, as the config says"
+        message = f"no tensor is one of {self.kind.container}.{name}, as the config says"
         fix = f"the adapter's name in {CONFIG_FILE} must be the one in its tensor names"
-        plan.refuse("no_tensor_applied", told, next(iter(sorted(tensors)), ""), fix)
+        plan.refuse("no_tensor_applied", message, next(iter(sorted(tensors)), ""), fix)
 
 
 def plain_settings(settings: object) -> dict[str, object]:

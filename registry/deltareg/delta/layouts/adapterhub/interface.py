@@ -41,8 +41,8 @@ class AdapterInterface:
         lost = [word for word in _PATHS if word not in self.paths]
         if self.unsupported or lost:
             words = ", ".join([*self.unsupported, *lost])
-            told = f"{INTERFACE_FILE}: {words} says something that is not supported"
-            raise Refused([Problem("bad_config", told, fix="only plain decoder layers are")])
+            message = f"{INTERFACE_FILE}: {words} says something that is not supported"
+            raise Refused([Problem("bad_config", message, fix="only plain decoder layers are")])
         layers = tuple(self._layer(layer, base) for layer in sites.layers)
         return replace(sites, layers=layers, embeddings={})
 
@@ -58,8 +58,8 @@ class AdapterInterface:
         modules = [f"{layer.path}.{path}" for path in (hook, self.paths[norm])]
         for module in modules:
             if base.names.tensor(f"{module}.weight") is None:
-                told = f"{INTERFACE_FILE} names {module}, which the base does not have"
-                raise Refused([Problem("no_tensor_applied", told, fix="check the base")])
+                message = f"{INTERFACE_FILE} names {module}, which the base does not have"
+                raise Refused([Problem("no_tensor_applied", message, fix="check the base")])
         return Sublayer(modules[0], Tap(modules[1], "input"), "", "")
 
 
@@ -72,14 +72,14 @@ def read_interface(files: DeltaFiles) -> AdapterInterface | None:
     document = files.documents.get(INTERFACE_FILE)
     if document is None:
         return None
-    found = document.get("interface")
-    entries = cast("dict[str, object]", found) if isinstance(found, dict) else {}
+    declared = document.get("interface")
+    entries = cast("dict[str, object]", declared) if isinstance(declared, dict) else {}
     paths: dict[str, str] = {}
     for word in _PATHS:
         value = entries.get(word)
         if isinstance(value, str) and LITERAL.fullmatch(value):
             paths[word] = value
         elif value is not None:
-            told = f"{INTERFACE_FILE}: {word} is no name of a module"
-            raise Refused([Problem("bad_config", told, fix="save the adapter again")])
+            message = f"{INTERFACE_FILE}: {word} is no name of a module"
+            raise Refused([Problem("bad_config", message, fix="save the adapter again")])
     return AdapterInterface(paths, tuple(word for word in _UNSUPPORTED if entries.get(word) is not None))

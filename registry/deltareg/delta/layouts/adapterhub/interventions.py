@@ -48,18 +48,18 @@ class OrthonormalProjection:
 
     def rows(self, ops: Ops) -> Array:
         """Give R, (r, d)."""
-        stored = ops.load(self.original).T
-        width, rank = stored.shape
-        made = ops.concat([ops.identity(rank), ops.zeros(width - rank, rank)], 0)
+        original = ops.load(self.original).T
+        width, rank = original.shape
+        basis = ops.concat([ops.identity(rank), ops.zeros(width - rank, rank)], 0)
         signs: list[Array] = []
         for at in reversed(range(rank)):
-            below = stored[at + 1 :, at : at + 1]
+            below = original[at + 1 :, at : at + 1]
             one = ops.zeros(1, 1) + 1.0
             vector = ops.concat([ops.zeros(at, 1), one, below], 0)
             size = ops.total(vector * vector, 0)  # 1 + ‖Vᵢ‖²: the one on the diagonal is in it
-            made = made - (vector @ (vector.T @ made)) * ((one + 1.0) / size)
-            signs.insert(0, ops.apply("trunc", stored[at : at + 1, at : at + 1]))
-        return (ops.load(self.start) @ (made * ops.concat(signs, 1))).T
+            basis = basis - (vector @ (vector.T @ basis)) * ((one + 1.0) / size)
+            signs.insert(0, ops.apply("trunc", original[at : at + 1, at : at + 1]))
+        return (ops.load(self.start) @ (basis * ops.concat(signs, 1))).T
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +124,11 @@ class Intervention:
         begins = _first_of(mask, order, self.leading, ops)
         ends = _first_of(mask, order[::-1].copy(), self.trailing, ops)
         begins = begins * (-ends + 1.0)
-        made = value
+        output = value
         for unit, marks, count in ((self.first, begins, self.leading), (self.last, ends, self.trailing)):
             if count:
-                made = made + unit.compute_added(value, ops) * marks.reshape(rows, length, 1)
-        return made
+                output = output + unit.compute_added(value, ops) * marks.reshape(rows, length, 1)
+        return output
 
 
 def _first_of(mask: Array, order: Integers, count: int, ops: Ops) -> Array:

@@ -47,19 +47,19 @@ def read_keys(names: Iterable[str], adapter: str) -> list[AdapterTensorName]:
         names: As in the files.
         adapter: The adapter's name.
     """
-    found = [_read_key(name, adapter) for name in sorted(names)]
-    return [key for key in found if key is not None]
+    keys = [_read_key(name, adapter) for name in sorted(names)]
+    return [key for key in keys if key is not None]
 
 
 def containers(names: Iterable[str]) -> frozenset[str]:
     """Give the containers whose tensors occur, under whatever adapter's name."""
-    found: set[str] = set()
+    occurring: set[str] = set()
     for name in names:
         parts = name.split(".")
         for at, part in enumerate(parts[:-2]):
             if part in _OWN and ".".join(parts[at + 2 :]).startswith(_OWN[part]):
-                found.add(part)
-    return frozenset(found)
+                occurring.add(part)
+    return frozenset(occurring)
 
 
 def _read_key(name: str, adapter: str) -> AdapterTensorName | None:

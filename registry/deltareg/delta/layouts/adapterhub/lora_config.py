@@ -68,7 +68,7 @@ def read_lora(fields: Fields) -> AdapterLoraConfig:
 
 
 def _matrices(fields: Fields) -> tuple[str, ...]:
-    given = fields.texts("attn_matrices")
-    if not set(given) <= set(MATRICES) or len(set(given)) != len(given):
+    matrices = fields.texts("attn_matrices")
+    if not set(matrices) <= set(MATRICES) or len(set(matrices)) != len(matrices):
         fields.refuse("attn_matrices", f"is not a list of {', '.join(MATRICES)}")
-    return tuple(name for name in MATRICES if name in given)
+    return tuple(name for name in MATRICES if name in matrices)

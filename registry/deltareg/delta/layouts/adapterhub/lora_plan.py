@@ -68,8 +68,8 @@ def plan_lora(plan: EffectPlan, adapter: Adapter, settings: AdapterLoraConfig) -
     sites, lost = _sites(plan, adapter)
     if lost:
         code = "partial_application" if sites else "no_tensor_applied"
-        told = f"{len(lost)} of {len(lost) + len(sites)} adapted projections are not in the base"
-        plan.refuse(code, f"{told}: {lost[0]}", lost[0], "check the base")
+        message = f"{len(lost)} of {len(lost) + len(sites)} adapted projections are not in the base"
+        plan.refuse(code, f"{message}: {lost[0]}", lost[0], "check the base")
     _check_declared(plan, adapter, settings, sites)
     shared = _shared_factors(plan, adapter, settings)
     if settings.is_vector_based and not shared:
@@ -82,7 +82,7 @@ def plan_lora(plan: EffectPlan, adapter: Adapter, settings: AdapterLoraConfig) -
 
 def _sites(plan: EffectPlan, adapter: Adapter) -> tuple[list[_Site], list[str]]:
     """Find the projection of every adapter; give those found, and a tensor of each that is not."""
-    found: dict[str, _Site] = {}
+    sites: dict[str, _Site] = {}
     lost: list[str] = []
     base = adapter.base
     for holder, names in adapter.within(CONTAINER).items():
@@ -90,31 +90,31 @@ def _sites(plan: EffectPlan, adapter: Adapter) -> tuple[list[_Site], list[str]]:
         first = next(iter(names.values()))
         if target is None or place is None or len(base.tensors[target].shape) != 2:
             lost.append(first)
-        elif target in found:
+        elif target in sites:
             plan.refuse("unexpected_tensors", f"two adapters are for {target}", first)
         else:
-            found[target] = _Site(place[0], place[1], target, names, base)
-    return list(found.values()), lost
+            sites[target] = _Site(place[0], place[1], target, names, base)
+    return list(sites.values()), lost
 
 
 def _check_declared(plan: EffectPlan, adapter: Adapter, settings: AdapterLoraConfig, sites: list[_Site]) -> None:
     """Hold how many projections the config asks for, layer by layer, against those that came."""
-    given: dict[int, Counter[str]] = {}
+    counts_by_layer: dict[int, Counter[str]] = {}
     fused = {site.number for site in sites if site.is_fused}
     for site in sites:
-        given.setdefault(site.number, Counter())[_part(site)] += 1
+        counts_by_layer.setdefault(site.number, Counter())[_part(site)] += 1
     for number, layer in enumerate(adapter.places.layers):
         is_adapted = number not in settings.leaves_out
-        counts = given.get(number, Counter())
+        counts = counts_by_layer.get(number, Counter())
         for part, sublayer in layer.parts.items():
-            wanted = {settings.first + settings.second}
+            expected = {settings.first + settings.second}
             if sublayer.attention:
                 own = 1 if number in fused else len(settings.fused)
-                wanted = {own, len(settings.matrices)} if settings.attention else {0}
-            if counts[part] not in (wanted if is_adapted else {0}):
-                told = f"the config asks for {max(wanted) if is_adapted else 0} adapted projections"
-                code = "missing_tensors" if counts[part] < max(wanted) else "unexpected_tensors"
-                message = f"{told} at the {part} of {layer.path}, {counts[part]} came"
+                expected = {own, len(settings.matrices)} if settings.attention else {0}
+            if counts[part] not in (expected if is_adapted else {0}):
+                detail = f"the config asks for {max(expected) if is_adapted else 0} adapted projections"
+                code = "missing_tensors" if counts[part] < max(expected) else "unexpected_tensors"
+                message = f"{detail} at the {part} of {layer.path}, {counts[part]} came"
                 plan.refuse(code, message, layer.path, "save the adapter again with the library")
 
 
@@ -133,8 +133,8 @@ def _shared_factors(plan: EffectPlan, adapter: Adapter, settings: AdapterLoraCon
     modules = adapter.within(_SHARED)
     names = next(iter(modules.values()), dict[str, str]())
     if len(modules) != 1 or not names.keys() >= set(_SHARED_FACTORS):
-        told = "the layers share lora_A and lora_B, and these did not come"
-        plan.refuse("not_self_contained", told, _SHARED, "save them with the adapter")
+        message = "the layers share lora_A and lora_B, and these did not come"
+        plan.refuse("not_self_contained", message, _SHARED, "save them with the adapter")
         return {}
     return {name: adapter.tensors[names[name]] for name in _SHARED_FACTORS}
 
@@ -155,8 +155,8 @@ class _Planner:
         parameters = ModuleParameters(f"the adapter of {site.module}", site.names, tensors, self.plan)
         blocks = self._blocks()
         if not blocks.adapted:
-            told = "the config names none of q, k and v, and this makes all of them"
-            self.plan.refuse("unexpected_tensors", told, next(iter(site.names.values())))
+            message = "the config names none of q, k and v, and this makes all of them"
+            self.plan.refuse("unexpected_tensors", message, next(iter(site.names.values())))
         elif self.settings.is_scaling:
             self._scale(parameters, blocks)
         elif self.settings.is_vector_based:
@@ -207,8 +207,8 @@ class _Planner:
         (n_out, n_in), rank = self.site.out_in, self.settings.rank
         left, right = self.shared["lora_B"], self.shared["lora_A"]
         if (left.shape, right.shape) != ((n_out, rank), (rank, n_in)) or self.site.is_fused:
-            told = f"shared factors {list(left.shape)}, {list(right.shape)} do not fit"
-            self.plan.refuse("shape", f"{told} {self.site.module}", left.name)
+            message = f"shared factors {list(left.shape)}, {list(right.shape)} do not fit"
+            self.plan.refuse("shape", f"{message} {self.site.module}", left.name)
             return
         outer = parameters.take("vera_B", (n_out, n_out))
         inner = parameters.take("vera_D", (rank, rank))
@@ -237,5 +237,5 @@ class _Planner:
     def _warn_of_rank(self, a: Tensor) -> None:
         rank, shape = self.settings.rank, self.site.out_in
         if rank > min(shape):
-            told = f"rank {rank} is more than {self.site.target} {list(shape)} can have"
-            self.plan.problems.append(Problem("rank", told, "warning", a.name))
+            message = f"rank {rank} is more than {self.site.target} {list(shape)} can have"
+            self.plan.problems.append(Problem("rank", message, "warning", a.name))

@@ -103,9 +103,9 @@ class FusedScaled:
 
     def fold(self, weight: Array, start: int, stop: int, ops: Ops) -> Array:
         """Give the new rows; see `deltareg.delta.maths.formula.Update`."""
-        given = ops.load(self.vector).reshape(1, -1)
-        size = given.shape[1] // self.blocks.adapted
-        factors = self.blocks.fill_with_ones(given, ops, size=size) * self.scale
+        vector = ops.load(self.vector).reshape(1, -1)
+        size = vector.shape[1] // self.blocks.adapted
+        factors = self.blocks.fill_with_ones(vector, ops, size=size) * self.scale
         if self.along == "rows":
             flat = factors.reshape(-1, *[1] * (len(weight.shape) - 1))
             return weight * flat[start:stop]
@@ -134,15 +134,15 @@ class AddLowRank:
         matrices = [ops.load(factor) for factor in self.factors]
         if self.blocks is not None:
             matrices[0] = self.blocks.spread(matrices[0], ops)
-        made = source
+        output = source
         for matrix in reversed(matrices):
-            made = made @ matrix.T
+            output = output @ matrix.T
         if self.gate is None:
-            return value + made * self.scale
+            return value + output * self.scale
         gates = self.gate.of(source, ops)
         if self.blocks is None:
-            return value + made * gates
-        return value + made * _wide(gates, self.blocks, ops, size=value.shape[-1])
+            return value + output * gates
+        return value + output * _wide(gates, self.blocks, ops, size=value.shape[-1])
 
 
 def _wide(gates: Array, blocks: FusedParts, ops: Ops, *, size: int) -> Array:

@@ -46,8 +46,8 @@ class ModuleParameters:
         tensor = self.tensors[name]
         self.roles[name] = parameter
         if tensor.shape not in shapes:
-            told = " or ".join(str(list(shape)) for shape in shapes)
-            message = f"{list(tensor.shape)} is not {told}, which {self.module} needs"
+            expected = " or ".join(str(list(shape)) for shape in shapes)
+            message = f"{list(tensor.shape)} is not {expected}, which {self.module} needs"
             self._refuse("shape", message, name)
         return tensor
 
@@ -59,8 +59,8 @@ class ModuleParameters:
         """
         for parameter, name in self.names.items():
             if name not in self.roles:
-                told = f"the config knows no {parameter} in {self.module}"
-                self._refuse("unexpected_tensors", told, name)
+                message = f"the config knows no {parameter} in {self.module}"
+                self._refuse("unexpected_tensors", message, name)
         return self.is_sound
 
     def _refuse(self, code: str, message: str, tensor: str) -> None:

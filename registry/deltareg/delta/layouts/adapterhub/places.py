@@ -61,9 +61,9 @@ class BaseLayers:
         """
         sites = sites_of(base)
         if sites is None or not sites.layers:
-            told = f"the layers of model type {base.names.model_type[:80]!r} are not known here"
+            message = f"the layers of model type {base.names.model_type[:80]!r} are not known here"
             fix = "add registry/deltareg/delta/sites/<model_type>.json, which says where adapters go in"
-            raise Refused([Problem("unknown_kind", told, fix=fix)])
+            raise Refused([Problem("unknown_kind", message, fix=fix)])
         return cls(base, sites)
 
     @property
@@ -84,17 +84,17 @@ class BaseLayers:
         """
         parts = self.base.names.canonical(holder).split(".")
         for at in range(len(parts), 0, -1):
-            found = self._by_path.get(".".join(parts[:at]))
-            if found is not None:
-                return (*found, ".".join(parts[at:]))
+            place = self._by_path.get(".".join(parts[:at]))
+            if place is not None:
+                return (*place, ".".join(parts[at:]))
         return None
 
     def part(self, holder: str) -> SublayerPlace | None:
         """Give the sublayer whose adapters a module of the library's network holds."""
-        found = self.layer(holder)
-        if found is None:
+        place = self.layer(holder)
+        if place is None:
             return None
-        number, layer, rest = found
+        number, layer, rest = place
         word = _WORDS.get(rest.rpartition(".")[2])
         if word in layer.parts:
             return SublayerPlace(number, layer, word)

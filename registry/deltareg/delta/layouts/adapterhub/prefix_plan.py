@@ -59,13 +59,13 @@ def plan_prefix(plan: EffectPlan, adapter: Adapter, settings: AdapterPrefixConfi
     """
     model_type, shape = adapter.base.names.model_type, key_shape(adapter.base)
     if model_type not in _PATCHED or shape is None:
-        told = f"the library puts no prefix that is known here into networks of type {model_type!r}"
-        plan.refuse("unknown_kind", told, "", "ask for it")
+        message = f"the library puts no prefix that is known here into networks of type {model_type!r}"
+        plan.refuse("unknown_kind", message, "", "ask for it")
         return
     sites = _sites(adapter, settings)
     if model_type in _BIASED and _is_partial(adapter, settings):
-        told = "leave_out names a part of a stack: the library then loses position biases of others"
-        plan.refuse("bad_config", told, "", "train it with a prefix in every layer, or in none")
+        message = "leave_out names a part of a stack: the library then loses position biases of others"
+        plan.refuse("bad_config", message, "", "train it with a prefix in every layer, or in none")
         return
     pool, copies = _pool(plan, adapter)
     gates = _gates(plan, adapter, sites)
@@ -77,31 +77,31 @@ def plan_prefix(plan: EffectPlan, adapter: Adapter, settings: AdapterPrefixConfi
     vectors = {key: _Maker(plan, adapter, settings, shape, key, count, pool) for key, count in counts.items()}
     for site in sites:
         maker = vectors[site.key]
-        made, consumes = maker.make(site.row)
-        if made is None:
+        inserted, consumes = maker.make(site.row)
+        if inserted is None:
             return
         gate, roles = _gate(plan, adapter, settings, site, gates)
         again = {n: f"{consumes[o]}{AGAIN}" for n, o in copies.items() if o in consumes}
         consumes = {**consumes, **again, **roles}
-        plan.effects.append(PrefixInsert("attention", site.path, 0, made, consumes, gate))
+        plan.effects.append(PrefixInsert("attention", site.path, 0, inserted, consumes, gate))
 
 
 def _sites(adapter: Adapter, settings: AdapterPrefixConfig) -> list[_Site]:
     """List the attentions that have a prefix, in the library's order."""
     stacks = {layer.stack for layer in adapter.places.layers}
     is_double = {"encoder", "decoder"} <= stacks
-    found: list[_Site] = []
+    sites: list[_Site] = []
     counts: dict[str, int] = {}
     for number, layer in enumerate(adapter.places.layers):
         inner = "encoder" if is_double and layer.stack == "encoder" else "self"
-        wanted: dict[Part, str] = {"attention": inner, "cross": "cross"}
+        words: dict[Part, str] = {"attention": inner, "cross": "cross"}
         flags = {"self": True, "encoder": settings.encoder, "cross": settings.cross}
-        for part, word in wanted.items():
+        for part, word in words.items():
             if part in layer.parts and flags[word] and number not in settings.leaves_out:
                 key = f"{word}_prefix"
-                found.append(_Site(layer, part, key, counts.get(key, 0)))
-                counts[key] = found[-1].row + 1
-    return found
+                sites.append(_Site(layer, part, key, counts.get(key, 0)))
+                counts[key] = sites[-1].row + 1
+    return sites
 
 
 def _is_partial(adapter: Adapter, settings: AdapterPrefixConfig) -> bool:
@@ -122,8 +122,8 @@ def _pool(plan: EffectPlan, adapter: Adapter) -> tuple[Mapping[str, str], dict[s
         for parameter, name in names.items():
             original = pools[first].get(parameter)
             if not is_own or original is None:
-                told = "it belongs to no attention of the base, and to no prefix of the network"
-                plan.refuse("unexpected_tensors", told, name, "check the base")
+                message = "it belongs to no attention of the base, and to no prefix of the network"
+                plan.refuse("unexpected_tensors", message, name, "check the base")
             elif name == original:
                 continue
             elif adapter.tensors[name].shape != adapter.tensors[original].shape:
@@ -135,14 +135,14 @@ def _pool(plan: EffectPlan, adapter: Adapter) -> tuple[Mapping[str, str], dict[s
 
 def _has_keys(plan: EffectPlan, pool: Mapping[str, str], counts: Mapping[str, int]) -> bool:
     """Hold the sorts of attention that the config asks for against those in the pool."""
-    given = {parameter.partition(".")[0]: name for parameter, name in pool.items()}
+    present = {parameter.partition(".")[0]: name for parameter, name in pool.items()}
     first = next(iter(pool.values()))
-    for key in sorted(counts.keys() - given.keys()):
+    for key in sorted(counts.keys() - present.keys()):
         plan.refuse("missing_tensors", f"the config asks for a {key}, and none came", first)
-    for key in sorted(given.keys() - counts.keys()):
-        told = f"the config asks for no {key[:80]}, or the base has no place for it"
-        plan.refuse("unexpected_tensors", told, given[key], "take it out")
-    return counts.keys() == given.keys()
+    for key in sorted(present.keys() - counts.keys()):
+        message = f"the config asks for no {key[:80]}, or the base has no place for it"
+        plan.refuse("unexpected_tensors", message, present[key], "take it out")
+    return counts.keys() == present.keys()
 
 
 class _Maker:
@@ -198,16 +198,16 @@ class _Maker:
 
 def _gates(plan: EffectPlan, adapter: Adapter, sites: list[_Site]) -> dict[str, Mapping[str, str]]:
     """Give attention -> parameter -> tensor name, for every gate."""
-    found: dict[str, Mapping[str, str]] = {}
+    gates: dict[str, Mapping[str, str]] = {}
     paths = {site.path for site in sites}
     for holder, names in adapter.within(_GATES).items():
         path = _attention(adapter, holder)
-        if path not in paths or path in found:
-            told = "it is on no attention of the base that has a prefix"
-            plan.refuse("unexpected_tensors", told, next(iter(names.values())), "check the base")
+        if path not in paths or path in gates:
+            message = "it is on no attention of the base that has a prefix"
+            plan.refuse("unexpected_tensors", message, next(iter(names.values())), "check the base")
         else:
-            found[path] = names
-    return found
+            gates[path] = names
+    return gates
 
 
 def _attention(adapter: Adapter, holder: str) -> str:

@@ -39,9 +39,9 @@ class ComputedKeyValues:
         inner = ops.load(self.vectors) @ ops.load(self.first[0]).T + ops.load(self.first[1])
         if self.function is not None:
             inner = ops.apply(self.function, inner)
-        made = inner @ ops.load(self.second[0], start, stop).T
-        made = made + ops.load(self.second[1], start, stop)
-        keys, values = made[:, :size], made[:, size:]
+        output = inner @ ops.load(self.second[0], start, stop).T
+        output = output + ops.load(self.second[1], start, stop)
+        keys, values = output[:, :size], output[:, size:]
         return keys.reshape(count, heads, width), values.reshape(count, heads, width)
 
 

@@ -55,8 +55,8 @@ class PairUpdate:
         alpha = self.alpha
         if alpha is None or np.any(to_f32(view(alpha.read(), alpha.dtype, alpha.shape), alpha.dtype)):
             return None
-        told = "alpha is zero: some programs read that as no change, others as a scale of one"
-        return Problem("bad_config", told, tensor=alpha.name, fix="write the alpha you mean")
+        message = "alpha is zero: some programs read that as no change, others as a scale of one"
+        return Problem("bad_config", message, tensor=alpha.name, fix="write the alpha you mean")
 
     def misfit(self, shape: tuple[int, ...]) -> str:
         """Say why the tensors are no pair for a weight of a shape; empty when they are one."""
@@ -65,13 +65,13 @@ class PairUpdate:
             return f"up {list(up)} and down {list(down)} are no pair"
         if self.alpha is not None and math.prod(self.alpha.shape) != 1:
             return f"alpha {list(self.alpha.shape)} is more than one number"
-        made = down[1:] if core is None else (down[1], *core.shape[2:])
+        product = down[1:] if core is None else (down[1], *core.shape[2:])
         if core is not None and (
             core.shape[:2] != (self.rank, self.rank) or math.prod(down[2:]) != 1 or self.is_flipped
         ):
             return f"core {list(core.shape)} does not fit between up and down"
-        wanted = (shape[1], shape[0]) if self.is_flipped else shape
-        if (up[0], *_trim_ones(made)) == (wanted[0], *_trim_ones(wanted[1:])):
+        expected = (shape[1], shape[0]) if self.is_flipped else shape
+        if (up[0], *_trim_ones(product)) == (expected[0], *_trim_ones(expected[1:])):
             return ""
         return f"up {list(up)} and down {list(down)} do not fit {list(shape)}"
 

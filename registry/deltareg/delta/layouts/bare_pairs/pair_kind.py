@@ -48,8 +48,8 @@ class PairKind:
         if PEFT_CONFIG in files.documents:
             return None
         for name in sorted(files.names):
-            found = self.read(name)
-            if found is not None and found.role != "alpha":
+            parsed = self.read(name)
+            if parsed is not None and parsed.role != "alpha":
                 return Match(self.name, f"tensor names such as {name[:80]}", 2)
         return None
 

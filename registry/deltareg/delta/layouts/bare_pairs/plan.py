@@ -51,21 +51,21 @@ def plan_pairs(
     plan, lost = PairPlan(), list[str]()
     modules = _by_module(tensors, read, plan)
     has_alphas = any("alpha" in roles for roles in modules.values())
-    taken: dict[str, str] = {}
+    claimed: dict[str, str] = {}
     for module, roles in modules.items():
         name = next(iter(roles.values())).name
         match find(module):
             case ():
                 lost += [tensor.name for tensor in roles.values()]
-            case (target,) if target in taken:
-                plan.problems.append(taken_twice(name, taken[target], target))
+            case (target,) if target in claimed:
+                plan.problems.append(taken_twice(name, claimed[target], target))
             case (target,):
-                taken[target] = name
+                claimed[target] = name
                 if _is_whole(roles, plan, has_alphas=has_alphas):
                     _add(plan, roles, target, base)
             case where:
                 plan.problems.append(_unclear(name, where))
-    plan.problems += report_unapplied(lost, is_some_applied=bool(taken))
+    plan.problems += report_unapplied(lost, is_some_applied=bool(claimed))
     return plan
 
 
@@ -76,8 +76,8 @@ def ranks_of(shapes: Mapping[str, tuple[int, ...]], read: Callable[[str], PairTe
         shapes: Of the delta's tensors, by name.
         read: Takes a tensor's name apart.
     """
-    names = {name: found for name in shapes if (found := read(name)) is not None}
-    return {shapes[n][0] for n, found in names.items() if found.role == "down" and shapes[n]}
+    names = {name: parsed for name in shapes if (parsed := read(name)) is not None}
+    return {shapes[n][0] for n, parsed in names.items() if parsed.role == "down" and shapes[n]}
 
 
 def _by_module(
@@ -85,20 +85,20 @@ def _by_module(
 ) -> dict[str, dict[str, Tensor]]:
     modules: dict[str, dict[str, Tensor]] = defaultdict(dict)
     for name in sorted(tensors):
-        found = read(name)
-        if found is None or found.role in modules[found.module]:
-            told = "its name says nothing to a LoRA in this layout"
-            problem = Problem("unexpected_tensors", told, tensor=name, fix="take it out")
+        parsed = read(name)
+        if parsed is None or parsed.role in modules[parsed.module]:
+            message = "its name says nothing to a LoRA in this layout"
+            problem = Problem("unexpected_tensors", message, tensor=name, fix="take it out")
             plan.problems.append(problem)
         else:
-            modules[found.module][found.role] = tensors[name]
+            modules[parsed.module][parsed.role] = tensors[name]
     return {module: roles for module, roles in modules.items() if roles}
 
 
 def _unclear(name: str, where: Where) -> Problem:
-    told = f"its name fits {' and '.join(where[:3])} of the base"
+    message = f"its name fits {' and '.join(where[:3])} of the base"
     fix = "convert it where the modules are known, to the layout of peft"
-    return Problem("ambiguous", told, tensor=name, fix=fix)
+    return Problem("ambiguous", message, tensor=name, fix=fix)
 
 
 def _is_whole(roles: Mapping[str, Tensor], plan: PairPlan, *, has_alphas: bool) -> bool:
@@ -106,9 +106,9 @@ def _is_whole(roles: Mapping[str, Tensor], plan: PairPlan, *, has_alphas: bool) 
     missing = [role for role in needed if role not in roles]
     if missing:
         name = next(iter(roles.values())).name
-        others = ", and other modules have one" if missing == ["alpha"] else ""
-        told = f"its {' and '.join(missing)} did not come{others}"
-        plan.problems.append(Problem("missing_tensors", told, tensor=name, fix="save it again"))
+        elsewhere = ", and other modules have one" if missing == ["alpha"] else ""
+        message = f"its {' and '.join(missing)} did not come{elsewhere}"
+        plan.problems.append(Problem("missing_tensors", message, tensor=name, fix="save it again"))
     return not missing
 
 
@@ -119,9 +119,9 @@ def _add(plan: PairPlan, roles: Mapping[str, Tensor], target: str, base: BaseVie
     odd = next((tensor for tensor in roles.values() if tensor.dtype not in FLOAT_DTYPES), None)
     why = pair.misfit(base.tensors[target].shape)
     if odd is not None or why:
-        told = why or "it holds no real numbers"
+        message = why or "it holds no real numbers"
         name = (odd or pair.up).name
-        problem = Problem("shape", f"{told} ({target})", tensor=name, fix="check the base")
+        problem = Problem("shape", f"{message} ({target})", tensor=name, fix="check the base")
         plan.problems.append(problem)
         return
     consumes = {tensor.name: f"lora_{role}" for role, tensor in roles.items()}

@@ -51,7 +51,7 @@ def originals(modules: Collection[str], _: Mapping[str, object]) -> Iterator[tup
     yield from ((path, OriginalModule((module,))) for path, module in _OUTSIDE.items())
     yield _LAST_MODULATION[0], OriginalModule((_LAST_MODULATION[1],), is_turned=True)
     for above, number in {m.groups() for module in modules if (m := _BLOCK.fullmatch(module))}:
-        named, parts = _BLOCKS[above]
-        for path, found in parts.items():
-            whole = tuple(f"{above}.{number}.{module}" for module in found)
-            yield f"{named}.{number}.{path}", OriginalModule(whole)
+        block_name, parts = _BLOCKS[above]
+        for path, members in parts.items():
+            whole = tuple(f"{above}.{number}.{module}" for module in members)
+            yield f"{block_name}.{number}.{path}", OriginalModule(whole)

@@ -17,7 +17,7 @@ _WEIGHT = ".weight"
 
 def by_path(base: BaseView) -> dict[str, OriginalModule]:
     """Give modules of a base by their path in the original code, without the base's own paths."""
-    found: dict[str, OriginalModule] = {}
+    originals: dict[str, OriginalModule] = {}
     for component, config in _models(base):
         table = _CLASSES.get(str(config.get("_class_name", "")))
         if table is None:
@@ -30,19 +30,19 @@ def by_path(base: BaseView) -> dict[str, OriginalModule]:
         }
         for path, original in table(modules, config):
             if path not in modules and set(original.modules) <= modules:
-                found[path] = original.below(component) if component else original
-    return found
+                originals[path] = original.below(component) if component else original
+    return originals
 
 
 def by_spelling(base: BaseView) -> dict[str, OriginalModule]:
     """Give the same by paths with dots as underscores, without what two modules are spelled as."""
-    found: dict[str, OriginalModule] = {}
+    originals: dict[str, OriginalModule] = {}
     twice: set[str] = set()
     for path, original in by_path(base).items():
-        spelled = path.replace(".", "_")
-        if found.setdefault(spelled, original) is not original:
-            twice.add(spelled)
-    return {spelled: original for spelled, original in found.items() if spelled not in twice}
+        spelling = path.replace(".", "_")
+        if originals.setdefault(spelling, original) is not original:
+            twice.add(spelling)
+    return {spelling: original for spelling, original in originals.items() if spelling not in twice}
 
 
 def _models(base: BaseView) -> Iterator[tuple[str, Mapping[str, object]]]:

@@ -54,41 +54,41 @@ def originals(modules: Collection[str], config: Mapping[str, object]) -> Iterato
 
 def _sizes(config: Mapping[str, object]) -> list[int]:
     """Give how many layers each resolution has on the way down; nothing where that is not told."""
-    told, kinds = config.get("layers_per_block"), config.get("down_block_types")
+    declared, kinds = config.get("layers_per_block"), config.get("down_block_types")
     blocks = len(kinds) if is_list(kinds) else 0
-    sizes = told if is_list(told) else [told] * blocks
-    found = [size for size in sizes if is_count(size, below=_MOST) and size]
-    return found if len(found) == len(sizes) == blocks else []
+    sizes = declared if is_list(declared) else [declared] * blocks
+    counts = [size for size in sizes if is_count(size, below=_MOST) and size]
+    return counts if len(counts) == len(sizes) == blocks else []
 
 
 def _middle(module: str) -> str:
-    found = _MIDDLE.fullmatch(module)
-    if found is None:
+    match = _MIDDLE.fullmatch(module)
+    if match is None:
         return ""
-    is_resnet, at = found["sort"] == "resnets", int(found["at"])
-    inner = _IN_RESNET.get(found["rest"], "") if is_resnet else found["rest"]
+    is_resnet, at = match["sort"] == "resnets", int(match["at"])
+    inner = _IN_RESNET.get(match["rest"], "") if is_resnet else match["rest"]
     return f"middle_block.{2 * at + (not is_resnet)}.{inner}" if inner else ""
 
 
 def _in_block(module: str, sizes: list[int], attending: Collection[str]) -> str:
-    found = _BLOCK.fullmatch(module)
-    if found is None or int(found["block"]) >= len(sizes):
+    match = _BLOCK.fullmatch(module)
+    if match is None or int(match["block"]) >= len(sizes):
         return ""
-    is_down, block, at, rest = found["way"] == "down", int(found["block"]), int(found["at"]), ""
+    is_down, block, at, rest = match["way"] == "down", int(match["block"]), int(match["at"]), ""
     # Up there is one layer more in each; down, the step to the next resolution counts as one.
     counts = [size + 1 for size in (sizes if is_down else reversed(sizes))]
     first = [0, *accumulate(counts)][block]
-    has_attention = f"{found['way']}_blocks.{block}.attentions" in attending
-    number = first + (at if found["sort"] in {"resnets", "attentions"} else counts[block] - 1)
-    match found["sort"]:
+    has_attention = f"{match['way']}_blocks.{block}.attentions" in attending
+    number = first + (at if match["sort"] in {"resnets", "attentions"} else counts[block] - 1)
+    match match["sort"]:
         case "resnets":
-            rest = f"0.{_IN_RESNET[found['rest']]}" if found["rest"] in _IN_RESNET else ""
+            rest = f"0.{_IN_RESNET[match['rest']]}" if match["rest"] in _IN_RESNET else ""
         case "attentions":
-            rest = f"1.{found['rest']}"
+            rest = f"1.{match['rest']}"
         case "downsamplers":
-            rest = "0.op" if found["rest"] == "conv" else ""
+            rest = "0.op" if match["rest"] == "conv" else ""
         case _:
-            rest = f"{1 + has_attention}.conv" if found["rest"] == "conv" else ""
+            rest = f"{1 + has_attention}.conv" if match["rest"] == "conv" else ""
     if not rest:
         return ""
     return f"input_blocks.{1 + number}.{rest}" if is_down else f"output_blocks.{number}.{rest}"

@@ -36,9 +36,9 @@ def originals(modules: Collection[str], _: Mapping[str, object]) -> Iterator[tup
         modules: Paths of all modules with a matrix or a kernel.
     """
     for module in modules:
-        found = _BLOCK.fullmatch(module)
+        match = _BLOCK.fullmatch(module)
         path = _OUTSIDE.get(module, "")
-        if found is not None and found[2] in _IN_BLOCK:
-            path = f"blocks.{found[1]}.{_IN_BLOCK[found[2]]}"
+        if match is not None and match[2] in _IN_BLOCK:
+            path = f"blocks.{match[1]}.{_IN_BLOCK[match[2]]}"
         if path:
             yield path, OriginalModule((module,))

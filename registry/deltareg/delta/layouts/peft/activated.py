@@ -52,9 +52,9 @@ class ActivatedLowRank:
         left, right, scale = self.change.factors(ops)
         if self.is_in_out:
             left, right = right.T, left.T
-        made = seen.arrays[INPUTS] @ right.T @ left.T * scale
+        change = seen.arrays[INPUTS] @ right.T @ left.T * scale
         rows, length = value.shape[0], value.shape[1]
-        return value + made * _last(self._marks(prompt, ops), length, ops).reshape(rows, length, 1)
+        return value + change * _last(self._marks(prompt, ops), length, ops).reshape(rows, length, 1)
 
     def _marks(self, prompt: Array, ops: Ops) -> Array:
         """Mark the positions of a prompt that are not before the phrase's last occurrence."""
@@ -62,11 +62,11 @@ class ActivatedLowRank:
         starts = length - size + 1
         if starts < 1:
             return ops.zeros(rows, length)
-        found = ops.zeros(rows, starts) + 1.0
+        marks = ops.zeros(rows, starts) + 1.0
         for at, token in enumerate(self.phrase):
             distance = ops.apply("abs", prompt[:, at : at + starts] - float(token))
-            found = found * ops.apply("relu", -distance + 1.0)
-        ahead = _any_ahead(found, ops)
+            marks = marks * ops.apply("relu", -distance + 1.0)
+        ahead = _any_ahead(marks, ops)
         later = ops.concat([ahead[:, 1:], ops.zeros(rows, size)], 1)
         return (-later + 1.0) * ahead[:, :1]
 

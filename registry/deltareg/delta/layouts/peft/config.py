@@ -157,8 +157,8 @@ class Fields:
 
     def refuse(self, name: str, why: str, *, code: str = "bad_config", fix: str = "") -> None:
         """Note that a field cannot be accepted."""
-        shown = str(self._config.get(name))[:80]
-        self._problems.append(Problem(code, f"{CONFIG_FILE}: {name} {why} (it is {shown})", fix=fix or _FIX))
+        value = str(self._config.get(name))[:80]
+        self._problems.append(Problem(code, f"{CONFIG_FILE}: {name} {why} (it is {value})", fix=fix or _FIX))
 
     def finish(self) -> None:
         """Refuse the config when a problem was found or a field was never read.

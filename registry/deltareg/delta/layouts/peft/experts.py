@@ -60,8 +60,8 @@ class ExpertOut:
         return self.rows(0, self.height, ops)
 
     def rows(self, start: int, stop: int, ops: Ops) -> Array:
-        taken = ops.load(self.stacked, self.first + start, self.first + stop, is_part=True)
-        by_expert = taken.reshape(stop - start, self.rank, -1)[:, :, self.expert : self.expert + 1]
+        factors = ops.load(self.stacked, self.first + start, self.first + stop, is_part=True)
+        by_expert = factors.reshape(stop - start, self.rank, -1)[:, :, self.expert : self.expert + 1]
         return by_expert.reshape(stop - start, self.rank)
 
 
@@ -114,7 +114,7 @@ def plan_experts(
     Returns:
         The modules that were taken, rightly or not.
     """
-    containers, wanted = _containers(base), factoring.parameters
+    containers, targets = _containers(base), factoring.parameters
     levels: dict[str, dict[int, str]] = {}
     for module in modules:
         outer = module
@@ -123,20 +123,20 @@ def plan_experts(
         if base.names.canonical(outer) in containers:
             depth = (len(module) - len(outer)) // len(_NESTED)
             levels.setdefault(outer, {})[depth] = module
-    for outer, found in levels.items():
-        names = [name for name in _PARAMETERS if wanted.first(f"{outer}.{name}") is not None]
-        if sorted(found) != list(range(len(names))):
-            told = f"{outer} has factors of {len(found)} parameters, and the config targets"
-            first = next(iter(modules[found[min(found)]].values()))
-            plan.refuse("unexpected_tensors", f"{told} {len(names)}", first)
+    for outer, parameters in levels.items():
+        names = [name for name in _PARAMETERS if targets.first(f"{outer}.{name}") is not None]
+        if sorted(parameters) != list(range(len(names))):
+            message = f"{outer} has factors of {len(parameters)} parameters, and the config targets"
+            first = next(iter(modules[parameters[min(parameters)]].values()))
+            plan.refuse("unexpected_tensors", f"{message} {len(names)}", first)
             continue
         for depth, name in enumerate(reversed(names)):
-            roles = modules[found[depth]]
+            roles = modules[parameters[depth]]
             _plan_parameter(plan, f"{outer}.{name}", roles, factoring, tensors, base)
     lost = containers - {base.names.canonical(outer) for outer in levels}
-    plan.problems += [p for name in sorted(lost) for p in _find_unadapted(name, wanted, base)]
-    plan.problems += _unknown(wanted, containers, base)
-    return {module for found in levels.values() for module in found.values()}
+    plan.problems += [p for name in sorted(lost) for p in _find_unadapted(name, targets, base)]
+    plan.problems += _unknown(targets, containers, base)
+    return {module for parameters in levels.values() for module in parameters.values()}
 
 
 def _plan_parameter(
@@ -191,9 +191,9 @@ class _Experts:
             is_flipped = self.base.names.are_experts_in_out
             is_plain = not is_flipped
         if len(shape) != 3 or is_plain == is_flipped:
-            told = f"its factors are for {n_in} -> {n_out}, and {target} is {list(shape)}"
+            message = f"its factors are for {n_in} -> {n_out}, and {target} is {list(shape)}"
             why = ", either way round" if is_plain else ""
-            raise self._refuse("shape", told + why)
+            raise self._refuse("shape", message + why)
         self._check_rank(shape[0])
         return ExpertStack(self.a, self.b, self.rank, self.scale, flipped=is_flipped)
 
@@ -202,8 +202,8 @@ class _Experts:
         container, _, name = self.path.rpartition(".")
         for spelling in _PARAMETERS[name]:
             experts: list[list[str]] = []
-            while found := self._of_expert(container, len(experts), spelling):
-                experts.append(found)
+            while matrices := self._of_expert(container, len(experts), spelling):
+                experts.append(matrices)
             if experts:
                 self._check_rank(len(experts))
                 self._check_shapes(experts)
@@ -216,16 +216,16 @@ class _Experts:
 
     def _check_rank(self, experts: int) -> None:
         if not self.a.shape[0] == self.rank * experts == self.b.shape[1]:
-            told = f"A {list(self.a.shape)} and B {list(self.b.shape)} are not of rank {self.rank}"
-            raise self._refuse("rank", f"{told} for {experts} experts")
+            message = f"A {list(self.a.shape)} and B {list(self.b.shape)} are not of rank {self.rank}"
+            raise self._refuse("rank", f"{message} for {experts} experts")
 
     def _check_shapes(self, experts: list[list[str]]) -> None:
         for projections in experts:
             shapes = [self.base.tensors[name].shape for name in projections]
             heights = sum(shape[0] for shape in shapes)
             if heights != self.b.shape[0] or any(s[1:] != self.a.shape[1:] for s in shapes):
-                told = f"its factors are for {self.a.shape[1]} -> {self.b.shape[0]}"
-                raise self._refuse("shape", f"{told}, and {projections[0]} is {list(shapes[0])}")
+                message = f"its factors are for {self.a.shape[1]} -> {self.b.shape[0]}"
+                raise self._refuse("shape", f"{message}, and {projections[0]} is {list(shapes[0])}")
 
     def _refuse(self, code: str, message: str) -> Refused:
         return Refused([Problem(code, f"{self.path}: {message}", tensor=self.a.name)])
@@ -233,17 +233,17 @@ class _Experts:
 
 def _containers(base: BaseView) -> set[str]:
     """Give the modules of experts of a base, by their newest spelling."""
-    found = {_EXPERT.fullmatch(base.names.canonical(name)) for name in base.tensors}
-    return {match[1] for match in found if match is not None}
+    matches = {_EXPERT.fullmatch(base.names.canonical(name)) for name in base.tensors}
+    return {match[1] for match in matches if match is not None}
 
 
 def _find_unadapted(container: str, wanted: Suffixes, base: BaseView) -> list[Problem]:
     """Find the parameters that the config asks for in a module without factors."""
-    spelled = [container, *(f"{prefix}.{container}" for prefix in base.names.rules.strip)]
-    lost = [name for name in _PARAMETERS if any(wanted.first(f"{module}.{name}") is not None for module in spelled)]
+    spellings = [container, *(f"{prefix}.{container}" for prefix in base.names.rules.strip)]
+    lost = [name for name in _PARAMETERS if any(wanted.first(f"{module}.{name}") is not None for module in spellings)]
     fix = "save the delta again from the training process; part of it was lost"
-    told = f"has no tensors for {container}.{{}}, and the config targets it"
-    return [Problem("missing_tensors", f"it {told.format(name)}", fix=fix) for name in lost]
+    message = f"has no tensors for {container}.{{}}, and the config targets it"
+    return [Problem("missing_tensors", f"it {message.format(name)}", fix=fix) for name in lost]
 
 
 def _unknown(wanted: Suffixes, containers: Iterable[str], base: BaseView) -> list[Problem]:

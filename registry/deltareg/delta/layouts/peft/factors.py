@@ -130,14 +130,14 @@ def plan_factors(
         tensors: The tensors; only their shapes are looked at.
         base: The base.
     """
-    taken: dict[str, str] = {}
+    claimed: dict[str, str] = {}
     for module, roles in modules.items():
         target, reads = weight_of(module, base)
-        if target in taken:
-            told = f"{module} and {taken[target]} are both {target} of the base"
-            plan.refuse("unexpected_tensors", told, next(iter(roles.values())))
+        if target in claimed:
+            message = f"{module} and {claimed[target]} are both {target} of the base"
+            plan.refuse("unexpected_tensors", message, next(iter(roles.values())))
             continue
-        taken[target] = module
+        claimed[target] = module
         grown = plan.grown.get(target)
         shape = grown or base.tensors[reads or target].shape
         site = FactorSite(module, roles, target, reads, shape, grown)
@@ -175,17 +175,17 @@ class _Planner:
 
     def _pair(self) -> tuple[Tensor, Tensor] | None:
         roles = self.site.roles
-        given = [pair for pair in _PAIRS if pair[0] in roles or pair[1] in roles]
-        if len(given) != 1:
+        pairs = [pair for pair in _PAIRS if pair[0] in roles or pair[1] in roles]
+        if len(pairs) != 1:
             message = f"{self.site.module} has both kinds of factors, or none"
             self._refuse("unexpected_tensors", message, next(iter(roles.values())))
             return None
-        lost = [role for role in given[0] if role not in roles]
+        lost = [role for role in pairs[0] if role not in roles]
         if lost:
-            other = next(roles[role] for role in given[0] if role in roles)
+            other = next(roles[role] for role in pairs[0] if role in roles)
             self._refuse("missing_tensors", f"its {lost[0]} is missing", other)
             return None
-        a, b = (self.tensors[roles[role]] for role in given[0])
+        a, b = (self.tensors[roles[role]] for role in pairs[0])
         if min(len(a.shape), len(b.shape)) < 2:
             self._refuse("shape", f"{list(a.shape)}, {list(b.shape)}: no matrices", a.name)
             return None
@@ -196,8 +196,8 @@ class _Planner:
         if a.shape[0] == rank == b.shape[1]:
             return True
         if len(b.shape) > 2 and a.shape[1] > self.site.shape[1] and rank % b.shape[1] == 0:
-            told = f"{self.site.target} is a convolution in groups, which no LoRA here is for"
-            self._refuse("unknown_kind", told, b.name, "leave it out of target_modules")
+            detail = f"{self.site.target} is a convolution in groups, which no LoRA here is for"
+            self._refuse("unknown_kind", detail, b.name, "leave it out of target_modules")
             return False
         message = f"A {list(a.shape)} and B {list(b.shape)} are not of rank {rank}, as the config says"
         self._refuse("rank", message, a.name, "the config must be the one that was trained with")
@@ -220,24 +220,24 @@ class _Planner:
 
     def _is_stored_transposed(self, a: Tensor, b: Tensor) -> bool:
         """Whether W is stored (in, out): by the type, else by the shapes, else by the config."""
-        made = (b.shape[0], math.prod(a.shape[1:]))
-        told = self.factoring.is_transposed
+        product = (b.shape[0], math.prod(a.shape[1:]))
+        declared = self.factoring.is_transposed
         weight = self.site.reads or self.site.target
-        return is_stored_transposed(weight, self.site.shape, made, self.base, told=told)
+        return is_stored_transposed(weight, self.site.shape, product, self.base, told=declared)
 
     def _fits(self, a: Tensor, b: Tensor, *, is_flipped: bool) -> bool:
-        made = (a.shape[1], b.shape[0]) if is_flipped else (b.shape[0], *a.shape[1:])
-        if made == self.site.shape and all(n == 1 for n in b.shape[2:]):
+        product = (a.shape[1], b.shape[0]) if is_flipped else (b.shape[0], *a.shape[1:])
+        if product == self.site.shape and all(n == 1 for n in b.shape[2:]):
             return True
-        told = f"A {list(a.shape)} and B {list(b.shape)} do not fit {self.site.target}"
-        self._refuse("shape", f"{told} {list(self.site.shape)}", b.name)
+        message = f"A {list(a.shape)} and B {list(b.shape)} do not fit {self.site.target}"
+        self._refuse("shape", f"{message} {list(self.site.shape)}", b.name)
         return False
 
     def _warn_of_rank(self, a: Tensor) -> None:
         shape = self.site.shape
         if a.shape[0] > min(shape[0], math.prod(shape[1:])):
-            told = f"rank {a.shape[0]} is more than {self.site.target} {list(shape)} can have"
-            self.plan.problems.append(Problem("rank", told, "warning", a.name))
+            message = f"rank {a.shape[0]} is more than {self.site.target} {list(shape)} can have"
+            self.plan.problems.append(Problem("rank", message, "warning", a.name))
 
     def _start(self, a: Tensor, scale: float, *, is_flipped: bool) -> bool:
         site, rank = self.site, a.shape[0]

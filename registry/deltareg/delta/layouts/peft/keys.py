@@ -63,19 +63,19 @@ def read_keys(names: Iterable[str], markers: frozenset[str], *, parameters: Iter
         parameters: What may follow them, which is then no adapter's name; `weight` and `bias`
             never are one.
     """
-    listed = sorted(names)
+    ordered = sorted(names)
     first = {parameter.partition(".")[0] for parameter in parameters}
-    adapters = _adapter_names(listed, markers, {"weight", "bias", *first})
+    adapters = _adapter_names(ordered, markers, {"weight", "bias", *first})
     adapter = adapters[0] if adapters else ""
-    read: dict[str, PeftTensorName] = {}
+    parsed: dict[str, PeftTensorName] = {}
     unread: list[str] = []
-    for name in listed:
+    for name in ordered:
         key = _read_key(name, markers, adapter)
         if key is None:
             unread.append(name)
         else:
-            read[name] = key
-    return PeftTensorNames(read, tuple(unread), adapters)
+            parsed[name] = key
+    return PeftTensorNames(parsed, tuple(unread), adapters)
 
 
 def _read_key(name: str, markers: frozenset[str], adapter: str) -> PeftTensorName | None:
@@ -102,11 +102,11 @@ def _is_nested(rest: list[str], markers: frozenset[str]) -> bool:
 
 def _adapter_names(names: Iterable[str], markers: frozenset[str], parameters: set[str]) -> tuple[str, ...]:
     """Give the adapter names that follow the kind's markers, the commonest first."""
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     reserved = {*parameters, *markers, *_WRAPPERS}
     for name in names:
         parts = name.split(".")
         at = next((n for n, part in enumerate(parts) if part in markers), None)
         after = parts[at + 1 : at + 2] if at is not None else []
-        found.update(part for part in after if part not in reserved)
-    return tuple(name for name, _ in found.most_common())
+        counts.update(part for part in after if part not in reserved)
+    return tuple(name for name, _ in counts.most_common())

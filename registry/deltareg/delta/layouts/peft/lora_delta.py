@@ -127,18 +127,18 @@ class LoraDelta:
             refuse_without_modules(plan, tensors, "LORA")
             return plan
         rest = [key for key in keys.read.values() if key.marker not in MARKERS]
-        hit = {m: target for m in modules if (target := weight_of(m, base)[0])}
-        adapted = frozenset(hit)
+        weights = {m: target for m in modules if (target := weight_of(m, base)[0])}
+        adapted = frozenset(weights)
         plan_saved(plan, rest, self.declared, tensors=tensors, base=base, adapted=adapted)
-        found = {module: modules[module] for module in hit}
-        plan_factors(plan, found, self.factoring, tensors=tensors, base=base)
-        others = {module: roles for module, roles in modules.items() if module not in hit}
-        experts = plan_experts(plan, others, self.factoring, tensors=tensors, base=base)
-        applied = {**hit, **dict.fromkeys(experts, "")}
+        adapted_modules = {module: modules[module] for module in weights}
+        plan_factors(plan, adapted_modules, self.factoring, tensors=tensors, base=base)
+        unplaced = {module: roles for module, roles in modules.items() if module not in weights}
+        experts = plan_experts(plan, unplaced, self.factoring, tensors=tensors, base=base)
+        applied = {**weights, **dict.fromkeys(experts, "")}
         refuse_unapplied(plan, modules, applied, [*keys.unread, *odd], kind="LoRA", base=base)
-        if hit:
+        if weights:
             plan.problems += hold_against_config(
-                hit, modules, self.targets, self.trained, base, with_twins=self.declared.with_twins, converts=True
+                weights, modules, self.targets, self.trained, base, with_twins=self.declared.with_twins, converts=True
             )
         plan.problems += two_readings(plan.effects, self.trained, base)
         if not self.declared.with_twins:
@@ -234,8 +234,8 @@ def _names_an_end(saved: tuple[str, ...], targets: TargetModules) -> bool:
         return True
     if any(targets.listed.first(end) is not None for end in _TIED_ENDS):
         return True
-    named = {format_entry(entry).rpartition(".")[2] for entry in targets.listed.entries}
-    return not named.isdisjoint(_TIED_ENDS)
+    names = {format_entry(entry).rpartition(".")[2] for entry in targets.listed.entries}
+    return not names.isdisjoint(_TIED_ENDS)
 
 
 def _token_rows(fields: Fields) -> tuple[tuple[Suffix | None, tuple[int, ...]], ...]:
@@ -243,14 +243,14 @@ def _token_rows(fields: Fields) -> tuple[tuple[Suffix | None, tuple[int, ...]], 
     if value is None:
         return ()
     tables: dict[str, object] = cast("dict[str, object]", value) if isinstance(value, dict) else {"": value}
-    found: list[tuple[Suffix | None, tuple[int, ...]]] = []
+    row_groups: list[tuple[Suffix | None, tuple[int, ...]]] = []
     for name, rows in tables.items():
         module, numbers = suffix(name) if name else None, _row_numbers(rows)
         if numbers is None or (name and module is None):
             fields.refuse("trainable_token_indices", "is not a list of distinct row numbers")
             return ()
-        found.append((module, numbers))
-    return tuple(found)
+        row_groups.append((module, numbers))
+    return tuple(row_groups)
 
 
 def _row_numbers(value: object) -> tuple[int, ...] | None:

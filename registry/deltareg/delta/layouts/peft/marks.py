@@ -57,13 +57,13 @@ _PEFT_MARKS = {
 
 def marks(names: Iterable[str]) -> frozenset[str]:
     """Give the peft types whose own tensor names occur."""
-    found: set[str] = set()
+    types: set[str] = set()
     for name in names:
         for part in name.split("."):
-            found |= _types_of(part)
-    if "ADALORA" in found:
-        found.discard("LORA")
-    return frozenset(found)
+            types |= _types_of(part)
+    if "ADALORA" in types:
+        types.discard("LORA")
+    return frozenset(types)
 
 
 @lru_cache(maxsize=1024)

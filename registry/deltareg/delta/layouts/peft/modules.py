@@ -34,7 +34,7 @@ def by_module(keys: Iterable[PeftTensorName], roles: Roles) -> tuple[dict[str, d
                 odd.append(key.name)
             else:
                 modules[key.module][role] = key.name
-    return {module: found for module, found in modules.items() if found}, odd
+    return {module: by_role for module, by_role in modules.items() if by_role}, odd
 
 
 def weight_of(module: str, base: BaseView) -> tuple[str, str]:
@@ -73,25 +73,25 @@ def is_stored_transposed(
 
 def refuse_without_modules(plan: EffectPlan, names: Iterable[str], peft_type: str) -> None:
     """Note that a config came without a single tensor of its kind."""
-    listed = sorted(names)
-    others = marks(listed) - {peft_type}
-    first = listed[0] if listed else ""
-    if others:
-        told = f"the config says {peft_type}, and the tensors are those of"
-        told = f"{told} {', '.join(sorted(others))}"
-        plan.refuse("kind_mismatch", told, first, "push each delta with its own config")
+    ordered = sorted(names)
+    other_types = marks(ordered) - {peft_type}
+    first = ordered[0] if ordered else ""
+    if other_types:
+        message = f"the config says {peft_type}, and the tensors are those of"
+        message = f"{message} {', '.join(sorted(other_types))}"
+        plan.refuse("kind_mismatch", message, first, "push each delta with its own config")
     else:
-        told = f"the config says {peft_type}, and no tensors of it came under {PREFIX}…"
-        plan.refuse("no_tensor_applied", told, first, "save the delta again with the library")
+        message = f"the config says {peft_type}, and no tensors of it came under {PREFIX}…"
+        plan.refuse("no_tensor_applied", message, first, "save the delta again with the library")
 
 
 def has_one_adapter(plan: EffectPlan, keys: PeftTensorNames) -> bool:
     """Whether the names speak of one adapter; where they speak of several, that is refused."""
     if len(keys.adapters) < _SEVERAL:
         return True
-    told = f"the file holds several adapters: {', '.join(sorted(keys.adapters)[:4])}"
+    message = f"the file holds several adapters: {', '.join(sorted(keys.adapters)[:4])}"
     fix = "save each alone: save_pretrained(DIR, selected_adapters=[NAME]), and push it"
-    plan.refuse("ambiguous", told, "", fix)
+    plan.refuse("ambiguous", message, "", fix)
     return False
 
 
@@ -108,14 +108,14 @@ def refuse_unapplied(
     lost = [name for m, roles in modules.items() if m not in hit for name in roles.values()]
     if lost:
         total = sum(len(roles) for roles in modules.values())
-        told = f"{len(lost)} of {total} factors belong to modules that the base does not have"
+        message = f"{len(lost)} of {total} factors belong to modules that the base does not have"
         fix = "check the base, and the part of the name before the layers"
         elsewhere = SuffixFinder(base).paths(module for module in modules if module not in hit)
         if elsewhere:
             module, path = next(iter(elsewhere.items()))
-            told, fix = f"{told} under these names: {module} is {path} there", RENAME
+            message, fix = f"{message} under these names: {module} is {path} there", RENAME
         code = "partial_application" if hit else "no_tensor_applied"
-        plan.refuse(code, told, lost[0], fix)
+        plan.refuse(code, message, lost[0], fix)
     for name in odd:
         plan.refuse("unexpected_tensors", f"its name says nothing to a {kind}", name, "take it out")
 
@@ -127,29 +127,29 @@ def untie(plan: EffectPlan, base: BaseView) -> None:
     """
     changed = {e.target: e for e in plan.effects if isinstance(e, WeightUpdate)}
     rows = [e for e in changed.values() if isinstance(e.update, RowReplacement)]
-    for twin, stored in base.names.absent_twins().items():
-        effect = changed.get(stored)
+    for twin, original_name in base.names.absent_twins().items():
+        effect = changed.get(original_name)
         if twin in changed:
             continue
-        if any(e.source == stored for e in rows):
+        if any(e.source == original_name for e in rows):
             if len({e.source for e in rows}) > 1 or effect not in rows:
-                _refuse_to_follow(plan, twin, stored)
+                _refuse_to_follow(plan, twin, original_name)
             continue
         if effect is None or isinstance(effect.update, RowExtension):
             continue
-        grown = plan.grown.get(stored)
-        original = plan.originals.get(stored)
+        grown = plan.grown.get(original_name)
+        original = plan.originals.get(original_name)
         if grown is None:
-            plan.effects.append(WeightUpdate(twin, IdentityUpdate(), {}, stored))
+            plan.effects.append(WeightUpdate(twin, IdentityUpdate(), {}, original_name))
         elif original is not None:
-            kept = base.tensors[stored].shape[0]
-            plan.effects.append(WeightUpdate(twin, RowExtension(original, kept), {}, stored, grown))
+            height = base.tensors[original_name].shape[0]
+            plan.effects.append(WeightUpdate(twin, RowExtension(original, height), {}, original_name, grown))
 
 
 def _refuse_to_follow(plan: EffectPlan, twin: str, stored: str) -> None:
-    told = f"{twin} shares {stored}, and the library lets it follow the rows of the input embedding"
+    message = f"{twin} shares {stored}, and the library lets it follow the rows of the input embedding"
     fix = "name the shared embedding, and no other, in trainable_token_indices"
-    plan.refuse("ambiguous", f"{told} only: which of those that came is that is not said", "", fix)
+    plan.refuse("ambiguous", f"{message} only: which of those that came is that is not said", "", fix)
 
 
 def refuse_half_grown(plan: EffectPlan, base: BaseView) -> None:
@@ -161,6 +161,6 @@ def refuse_half_grown(plan: EffectPlan, base: BaseView) -> None:
     for name, record in base.tensors.items():
         embedding = grown.get(record.shape[0]) if len(record.shape) > 1 else None
         if embedding and name not in plan.grown and base.names.is_head(base.names.canonical(name)):
-            told = f"{embedding} has new rows, and those of {name} did not come along"
+            message = f"{embedding} has new rows, and those of {name} did not come along"
             fix = f"name {name.removesuffix('.weight')} in modules_to_save, and train again"
-            plan.refuse("not_self_contained", told, "", fix)
+            plan.refuse("not_self_contained", message, "", fix)

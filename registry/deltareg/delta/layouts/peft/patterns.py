@@ -57,17 +57,17 @@ class Pattern:
         Raises:
             Refused: It takes too long to say, or those before it did.
         """
-        known = self._known.get(name)
-        if known is not None:
-            return known
+        cached = self._known.get(name)
+        if cached is not None:
+            return cached
         began = time.monotonic()
         try:
-            found = self._match(name, timeout=max(self._budget.seconds, 0.001)) is not None
+            is_match = self._match(name, timeout=max(self._budget.seconds, 0.001)) is not None
         except TimeoutError as error:
             raise Refused([_too_slow(self.text)]) from error
         self._budget.seconds -= time.monotonic() - began
-        self._known[name] = found
-        return found
+        self._known[name] = is_match
+        return is_match
 
 
 def whole_pattern(text: str, budget: PatternBudget) -> Pattern | str:

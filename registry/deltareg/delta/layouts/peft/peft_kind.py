@@ -92,8 +92,8 @@ class Site:
     def is_transposed(self, n_out: int, n_in: int) -> bool:
         """Whether the weight of a layer n_in -> n_out is stored (in, out)."""
         weight = self.reads or self.target
-        made, told = (n_out, n_in), self.told_transposed
-        return is_stored_transposed(weight, self.shape, made, self.base, told=told)
+        product, declared = (n_out, n_in), self.told_transposed
+        return is_stored_transposed(weight, self.shape, product, self.base, told=declared)
 
     def out_in(self) -> tuple[int, int]:
         """Give n_out and n_in of the layer; a kernel (out, in, h, w) has in·h·w inputs.
@@ -166,14 +166,14 @@ class PeftKind(Generic[S]):
 
     def recognise(self, files: DeltaFiles, base: BaseView) -> Match | None:
         """By `peft_type`, else by tensor names of its own."""
-        named = peft_type(files)
-        if named:
-            told = f'peft_type "{self.peft_type}" in {CONFIG_FILE}'
-            return Match(self.name, told, 3) if named == self.peft_type else None
+        declared = peft_type(files)
+        if declared:
+            evidence = f'peft_type "{self.peft_type}" in {CONFIG_FILE}'
+            return Match(self.name, evidence, 3) if declared == self.peft_type else None
         if is_adapterhub(files) or self.peft_type not in marks(files.names):
             return None
-        told = f"tensor names {', '.join(sorted(self.markers)[:3])}"
-        return Match(self.name, told, 2) if _has_prefix(files.names) else None
+        evidence = f"tensor names {', '.join(sorted(self.markers)[:3])}"
+        return Match(self.name, evidence, 2) if _has_prefix(files.names) else None
 
     def parse(self, files: DeltaFiles, base: BaseView) -> "PeftDelta[S]":
         """Read the config; see `deltareg.delta.kind.KindReader`."""
@@ -182,8 +182,8 @@ class PeftKind(Generic[S]):
             raise missing_config()
         fields_ = Fields(config)
         if peft_type(files) != self.peft_type:
-            told = f"does not say {self.peft_type}, and the tensors are those of one"
-            fields_.refuse("peft_type", told)
+            message = f"does not say {self.peft_type}, and the tensors are those of one"
+            fields_.refuse("peft_type", message)
         saved = read_saved(fields_, task_type=config.get("task_type"))
         required = fields_.texts("modules_to_save")
         bias = fields_.choice("bias", "none", self._bias_words)
@@ -240,23 +240,23 @@ class PeftDelta(DeltaOfValue[PeftKind[S]], Generic[S]):
         if not modules:
             refuse_without_modules(plan, tensors, kind.peft_type)
             return plan
-        hit = {m: target for m in modules if (target := weight_of(m, base)[0])}
+        weights = {m: target for m in modules if (target := weight_of(m, base)[0])}
         rest = [key for key in keys.read.values() if key.marker not in kind.markers]
-        plan_saved(plan, rest, self.declared, tensors=tensors, base=base, adapted=frozenset(hit))
+        plan_saved(plan, rest, self.declared, tensors=tensors, base=base, adapted=frozenset(weights))
         consumed: Mapping[str, str] = shared  # by the first site, on behalf of all
-        for module in hit:
+        for module in weights:
             site = self._site(plan, module, modules[module], shared, consumed, tensors, base)
-            site = replace(site, modules=frozenset(hit))
+            site = replace(site, modules=frozenset(weights))
             if _has_roles(plan, site, kind):
                 try:
                     plan.effects += kind.effects(site, self.settings)
                 except Refused as refused:
                     plan.problems += refused.problems
             consumed = {}
-        refuse_unapplied(plan, modules, hit, [*keys.unread, *odd], kind=kind.peft_type, base=base)
-        if hit:
+        refuse_unapplied(plan, modules, weights, [*keys.unread, *odd], kind=kind.peft_type, base=base)
+        if weights:
             plan.problems += hold_against_config(
-                hit,
+                weights,
                 modules,
                 self.targets,
                 self.trained,
@@ -304,8 +304,8 @@ def _has_roles(plan: EffectPlan, site: Site, kind: PeftKind[S]) -> bool:
     for role, tensor in site.tensors.items():
         first = site.tensors.get(role.removesuffix(AGAIN))
         if first is not None and first.shape != tensor.shape:
-            told = f"{list(tensor.shape)} does not repeat {first.name} {list(first.shape)}"
-            plan.refuse("shape", told, tensor.name)
+            message = f"{list(tensor.shape)} does not repeat {first.name} {list(first.shape)}"
+            plan.refuse("shape", message, tensor.name)
     lost = sorted(needed - site.tensors.keys())
     if lost:
         plan.refuse("missing_tensors", f"its {lost[0]} is missing", next(iter(site.own)))
@@ -317,14 +317,14 @@ def _find_shared(names: Iterable[str], markers: Mapping[str, str]) -> dict[str, 
 
     A marker that ends in a dot, `tinylora_v.`, is of several: what follows it is in the role too.
     """
-    found: dict[str, str] = {}
+    shared: dict[str, str] = {}
     for name in names:
         marker, dot, rest = name.removeprefix(_ROOT).partition(".")
         if name.startswith(_ROOT) and marker in markers:
-            found[name] = markers[marker]
+            shared[name] = markers[marker]
         elif name.startswith(_ROOT) and marker + dot in markers:
-            found[name] = markers[marker + dot] + rest
-    return found
+            shared[name] = markers[marker + dot] + rest
+    return shared
 
 
 def _has_prefix(names: Iterable[str]) -> bool:

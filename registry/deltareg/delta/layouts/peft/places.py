@@ -56,6 +56,6 @@ def places(site: Site, role: str, seed: int) -> SeededPlaces:
         most = f"and at most {_MOST} are supported"
         raise site.refuse("shape", f"{count} values for {site.target} {list(site.shape)}, {most}", role)
     if size >= TOO_MANY:
-        told = f"the places in {site.target} {list(site.shape)} cannot be drawn again without torch"
-        raise site.refuse("not_self_contained", told, role)
+        message = f"the places in {site.target} {list(site.shape)} cannot be drawn again without torch"
+        raise site.refuse("not_self_contained", message, role)
     return SeededPlaces(site.shape, count, seed, flipped)

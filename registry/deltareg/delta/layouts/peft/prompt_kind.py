@@ -100,8 +100,8 @@ class PromptKind:
             stacks=fields.integer("num_transformer_submodules", two),
         )
         if sizes.stacks != (2 if base.config.get("is_encoder_decoder") is True else 1):
-            told = "does not say what the base is, an encoder with a decoder or one stack"
-            fields.refuse("num_transformer_submodules", told)
+            message = "does not say what the base is, an encoder with a decoder or one stack"
+            fields.refuse("num_transformer_submodules", message)
         saved = read_saved(fields, task_type=config.get("task_type"))
         required = fields.texts("modules_to_save")
         fields.ignore(*self.training)
@@ -151,15 +151,15 @@ class PromptDelta(DeltaOfValue[PromptKind]):
         keys, odd = _saved_keys(name for name in tensors if name != VECTORS)
         plan_saved(plan, keys, self.declared, tensors=tensors, base=base, adapted=frozenset())
         for name in odd:
-            told = f"its name says nothing to a {self.kind.peft_type}"
-            plan.refuse("unexpected_tensors", told, name, "take it out")
+            message = f"its name says nothing to a {self.kind.peft_type}"
+            plan.refuse("unexpected_tensors", message, name, "take it out")
         return plan
 
 
 def refuse_shape(vectors: Tensor, wanted: Sequence[int], why: str) -> Refused:
     """Give the refusal of vectors that do not have the shape that config and base ask for."""
-    told = f"{list(vectors.shape)} is not {list(wanted)}: {why}"
-    return Refused([Problem("shape", told, tensor=vectors.name)])
+    message = f"{list(vectors.shape)} is not {list(wanted)}: {why}"
+    return Refused([Problem("shape", message, tensor=vectors.name)])
 
 
 def refuse_base(code: str, message: str, fix: str = "") -> Refused:
@@ -173,5 +173,5 @@ def _saved_keys(names: Iterable[str]) -> tuple[list[PeftTensorName], list[str]]:
     odd = [name for name in longer.values() if not name.startswith(_ROOT)]
     keys = read_keys(longer, frozenset())
     odd += [longer[name] for name in keys.unread if longer[name] not in odd]
-    read = [replace(key, name=longer[key.name]) for key in keys.read.values()]
-    return [key for key in read if key.name not in odd], odd
+    parsed = [replace(key, name=longer[key.name]) for key in keys.read.values()]
+    return [key for key in parsed if key.name not in odd], odd

@@ -95,8 +95,8 @@ def plan_saved(
     present = _present(declared.modules, base)
     for path, group in groups.items():
         _Parameter(path, group, declared, tensors, base, plan, present).run(adapted)
-    given = {base.names.tensor(path) for path in groups}
-    _require_modules(plan, declared, given, present, groups, base)
+    provided = {base.names.tensor(path) for path in groups}
+    _require_modules(plan, declared, provided, present, groups, base)
     if declared.tokens and not any(TOKENS in group for group in groups.values()):
         plan.refuse("missing_tensors", "trainable_token_indices is set, and no rows came with it", "")
 
@@ -186,16 +186,16 @@ class _Parameter:
         if not weight:
             self._refuse_unknown(key)
         elif self._fits(key, weight):
-            kept = self.base.tensors[weight].shape[0] if tensor.shape else 1
+            height = self.base.tensors[weight].shape[0] if tensor.shape else 1
             target = self._target(weight, reads)
             self.plan.originals[target] = tensor
             if tensor.shape == self.base.tensors[weight].shape or key.marker == ORIGINAL:
-                copy = BaseCopy(weight, tensor, {key.name: "base_copy"}, kept)
+                copy = BaseCopy(weight, tensor, {key.name: "base_copy"}, height)
                 self.plan.effects.append(copy)
                 return
-            consumes, extend = {key.name: "new_rows"}, RowExtension(tensor, kept)
+            consumes, extend = {key.name: "new_rows"}, RowExtension(tensor, height)
             self.plan.effects += [
-                BaseCopy(weight, tensor, {}, kept),
+                BaseCopy(weight, tensor, {}, height),
                 WeightUpdate(target, extend, consumes, reads, tensor.shape),
             ]
             self.plan.grown[target] = tensor.shape
@@ -210,8 +210,8 @@ class _Parameter:
         target, shape = self._target(weight, reads), self.base.tensors[weight].shape
         grown = self.plan.grown.get(target)
         if tensor.shape != (len(rows), *shape[1:]) or max(rows) >= (grown or shape)[0]:
-            told = f"{list(tensor.shape)} are not {len(rows)} rows of {weight} {list(shape)}"
-            self.plan.refuse("shape", told, key.name)
+            message = f"{list(tensor.shape)} are not {len(rows)} rows of {weight} {list(shape)}"
+            self.plan.refuse("shape", message, key.name)
             return
         update, consumes = RowReplacement(rows, tensor), {key.name: "token_rows"}
         self.plan.effects.append(WeightUpdate(target, update, consumes, reads, grown))
@@ -269,15 +269,15 @@ class _Parameter:
 
 def _present(modules: Iterable[str], base: BaseView) -> dict[str, list[str]]:
     """Give the base's parameters within each of these modules."""
-    found: dict[str, list[str]] = {name: [] for name in modules}
-    for tensor in base.tensors if found else ():
+    parameters: dict[str, list[str]] = {name: [] for name in modules}
+    for tensor in base.tensors if parameters else ():
         spellings = {_module(tensor), _module(base.names.canonical(tensor))}
-        if base.names.is_buffer(tensor) or not any(is_of(s, *found) for s in spellings):
+        if base.names.is_buffer(tensor) or not any(is_of(s, *parameters) for s in spellings):
             continue
-        for name, inside in found.items():
+        for name, inside in parameters.items():
             if any(is_of(spelling, name) for spelling in spellings):
                 inside.append(tensor)
-    return found
+    return parameters
 
 
 def _require_modules(

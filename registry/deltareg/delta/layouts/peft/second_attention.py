@@ -41,10 +41,10 @@ class SecondAttention:
         queries = queries.reshape(rows, groups, each * tokens, width)
         scores = queries @ ops.permute(keys.reshape(-1, groups, width), 1, 2, 0)
         shares = ops.softmax(scores / math.sqrt(width)) * ops.load(self.gate)
-        found = shares @ ops.permute(values.reshape(-1, groups, width), 1, 0, 2)
-        found = ops.permute(found.reshape(rows, groups, each, tokens, width), 0, 3, 1, 2, 4)
-        found = found.reshape(rows, tokens, size)
-        return value + (seen.functions[OUT](found) if OUT in seen.functions else found)
+        attended = shares @ ops.permute(values.reshape(-1, groups, width), 1, 0, 2)
+        attended = ops.permute(attended.reshape(rows, groups, each, tokens, width), 0, 3, 1, 2, 4)
+        attended = attended.reshape(rows, tokens, size)
+        return value + (seen.functions[OUT](attended) if OUT in seen.functions else attended)
 
     def _project_prompt(self, seen: HookInputs, ops: Ops, size: int) -> tuple[Array, Array, Array]:
         """Give the layer's queries (rows, tokens, …), and the prompt's keys and values (n, …)."""

@@ -45,8 +45,8 @@ def hold_against_config(
     is_same, own = trained.is_base_class, {module: modules[module] for module in hit}
     dropped = [module for module in own if not _is_selected(module, targets, base)]
     if dropped and with_twins:
-        kept = {base.names.canonical(f"{module}.weight") for module in own.keys() - {*dropped}}
-        dropped = [module for module in dropped if not base.names.sharers(f"{module}.weight").keys() & kept]
+        retained = {base.names.canonical(f"{module}.weight") for module in own.keys() - {*dropped}}
+        dropped = [module for module in dropped if not base.names.sharers(f"{module}.weight").keys() & retained]
     if len(dropped) == len(own) and all(targets.listed.first(m) is None for m in dropped):
         return [_fits_nothing(own, targets)]
     return [
@@ -57,10 +57,10 @@ def hold_against_config(
 
 
 def _fits_nothing(modules: _Modules, targets: TargetModules) -> Problem:
-    shown = ", ".join(entry.text for entry in targets.listed.entries)[:80] or ALL_LINEAR
-    told = f"target_modules ({shown}) fits none of the modules that tensors came for"
+    targeted = ", ".join(entry.text for entry in targets.listed.entries)[:80] or ALL_LINEAR
+    message = f"target_modules ({targeted}) fits none of the modules that tensors came for"
     first = next(name for roles in modules.values() for name in roles.values())
-    return Problem("bad_config", f"{CONFIG_FILE}: {told}", tensor=first, fix=_FIX)
+    return Problem("bad_config", f"{CONFIG_FILE}: {message}", tensor=first, fix=_FIX)
 
 
 def _report_unselected(dropped: list[str], modules: _Modules) -> list[Problem]:
@@ -70,12 +70,12 @@ def _report_unselected(dropped: list[str], modules: _Modules) -> list[Problem]:
     return [
         Problem(
             "not_selected",
-            f"the config does not ask for {len(found)} of the modules that tensors came for"
+            f"the config does not ask for {len(group)} of the modules that tensors came for"
             f" ({template}): the library would drop them without an error",
-            tensor=next(iter(modules[found[0]].values())),
+            tensor=next(iter(modules[group[0]].values())),
             fix=_FIX,
         )
-        for template, found in groups.items()
+        for template, group in groups.items()
     ]
 
 
@@ -92,22 +92,22 @@ def _unreachable(
     find = served_path if trained.is_base_class else headed_path
     lost: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for module, target in hit.items():
-        served = find(target, base)
-        if path_in_library(module, base, converts=converts) == served or not served:
+        path = find(target, base)
+        if path_in_library(module, base, converts=converts) == path or not path:
             continue
-        prefix = served.removesuffix(f".{base.names.apply_renames(module)}")
+        prefix = path.removesuffix(f".{base.names.apply_renames(module)}")
         # An old name that the config asks for by its own last part fails in the library, aloud.
-        if prefix != served or _is_selected(served, targets, base):
-            lost[f"{prefix}." if prefix != served else ""].append((module, served))
+        if prefix != path or _is_selected(path, targets, base):
+            lost[f"{prefix}." if prefix != path else ""].append((module, path))
     return [
         Problem(
             "not_selected",
-            f"{len(found)} modules {_describe_mismatch(prefix, *found[0])} under which {trained.on} has"
+            f"{len(paths)} modules {_describe_mismatch(prefix, *paths[0])} under which {trained.on} has"
             " them: the library would apply none of their tensors, without an error",
-            tensor=next(iter(modules[found[0][0]].values())),
-            fix=f"rename {found[0][0]} to {found[0][1]}, and so on: deltareg convert PATH --out DIR --base BASE",
+            tensor=next(iter(modules[paths[0][0]].values())),
+            fix=f"rename {paths[0][0]} to {paths[0][1]}, and so on: deltareg convert PATH --out DIR --base BASE",
         )
-        for prefix, found in lost.items()
+        for prefix, paths in lost.items()
     ]
 
 

@@ -69,10 +69,10 @@ def is_flipped(site: Site, n_out: int, n_in: int) -> bool:
         Refused: `shape` when the weight is of another layer.
     """
     flipped = site.is_transposed(n_out, n_in)
-    made = (n_in, n_out) if flipped else (n_out, n_in)
-    if made != (site.shape[0], math.prod(site.shape[1:])):
-        told = f"its tensors are for {n_in} -> {n_out}, and {site.target} is {list(site.shape)}"
-        raise site.refuse("shape", told)
+    layer_shape = (n_in, n_out) if flipped else (n_out, n_in)
+    if layer_shape != (site.shape[0], math.prod(site.shape[1:])):
+        message = f"its tensors are for {n_in} -> {n_out}, and {site.target} is {list(site.shape)}"
+        raise site.refuse("shape", message)
     return flipped
 
 
@@ -84,8 +84,8 @@ def plain_layer(site: Site, n_out: int, n_in: int) -> None:
             library has no such update.
     """
     if is_flipped(site, n_out, n_in):
-        told = f"{site.target} is stored (in, out), and the library writes no such delta for that"
-        raise site.refuse("shape", told, fix="check the base")
+        message = f"{site.target} is stored (in, out), and the library writes no such delta for that"
+        raise site.refuse("shape", message, fix="check the base")
 
 
 def low_rank(site: Site, left: LowRankSide, right: LowRankSide, *, out_in: tuple[int, int], scale: float) -> LowRank:
@@ -149,11 +149,11 @@ def check_size(site: Site, found: int, default: int, some: ModuleNumbers) -> Non
     Raises:
         Refused: `rank` when the config does not know the size.
     """
-    known = {float(default), *some.values}
-    if found not in known:
-        listed = ", ".join(str(int(size)) for size in sorted(known))
+    sizes = {float(default), *some.values}
+    if found not in sizes:
+        declared = ", ".join(str(int(size)) for size in sorted(sizes))
         fix = "the config must be the one that was trained with"
-        raise site.refuse("rank", f"its size is {found}, and the config says {listed}", fix=fix)
+        raise site.refuse("rank", f"its size is {found}, and the config says {declared}", fix=fix)
 
 
 def _flip(side: LowRankSide) -> LowRankSide:

@@ -29,11 +29,11 @@ def headed_path(target: str, base: BaseView) -> str:
     Where the base's own class is the plain network, a task puts a head on it, and the network below
     an attribute. Empty where it is not known which.
     """
-    served, names = served_path(target, base), base.names
-    if not served or names.parts or not names.is_plain_class:
-        return served
+    path, names = served_path(target, base), base.names
+    if not path or names.parts or not names.is_plain_class:
+        return path
     prefix = names.rules.prefix or facts().prefixes.get(names.model_type, "")
-    return f"{prefix}.{served}" if prefix else ""
+    return f"{prefix}.{path}" if prefix else ""
 
 
 def path_in_library(module: str, base: BaseView, *, converts: bool) -> str:
@@ -67,22 +67,22 @@ class SuffixFinder:
         Of several the one in the language model counts.
         """
         for end in _ends(module):
-            found = self._paths.get(end, [])
-            texts = [path for path in found if _TEXT & {*path.split(".")}]
-            chosen = texts or found
-            if chosen:
-                return chosen[0] if len(chosen) == 1 else ""
+            matches = self._paths.get(end, [])
+            texts = [path for path in matches if _TEXT & {*path.split(".")}]
+            candidates = texts or matches
+            if candidates:
+                return candidates[0] if len(candidates) == 1 else ""
         return ""
 
     def paths(self, modules: Iterable[str]) -> dict[str, str]:
         """Give the paths of all modules; empty when one has none, or two have the same."""
-        found: dict[str, str] = {}
+        paths: dict[str, str] = {}
         for module in modules:
             path = self.path(module)
             if not path:
                 return {}
-            found[module] = path
-        return found if len({*found.values()}) == len(found) else {}
+            paths[module] = path
+        return paths if len({*paths.values()}) == len(paths) else {}
 
 
 def _ends(path: str) -> Iterator[str]:

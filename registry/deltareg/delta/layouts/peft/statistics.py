@@ -18,14 +18,14 @@ def unmoved_statistics(effects: Iterable[Effect], base: BaseView) -> list[Proble
     """Warn of averages that are the base's, where a training process has had its own."""
     changed = {effect.target for effect in effects if isinstance(effect, WeightUpdate)}
     modules = [name.removesuffix(_COUNT) for name in base.tensors if name.endswith(_COUNT)]
-    kept = sorted(m for m in modules if f"{m}{_MEAN}" not in changed)
-    if not kept:
+    unmoved = sorted(m for m in modules if f"{m}{_MEAN}" not in changed)
+    if not unmoved:
         return []
-    told = (
-        f"training moves the running statistics of {len(kept)} modules ({kept[0]}), and they did"
+    message = (
+        f"training moves the running statistics of {len(unmoved)} modules ({unmoved[0]}), and they did"
         " not come along: unless these were frozen, the training process had other outputs than"
         " any library that loads the delta"
     )
-    module = kept[0].rpartition(".")[2]
+    module = unmoved[0].rpartition(".")[2]
     fix = f"name {module} in modules_to_save as well, and save the delta again"
-    return [Problem("not_self_contained", told, "warning", fix=fix)]
+    return [Problem("not_self_contained", message, "warning", fix=fix)]

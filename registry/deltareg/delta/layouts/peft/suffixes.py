@@ -57,13 +57,13 @@ class Suffixes:
     @classmethod
     def of(cls, entries: Iterable[Suffix | Pattern]) -> Self:
         """Take entries in order."""
-        listed = tuple(entries)
-        places = list(enumerate(listed))[::-1]  # the first of two equal ones is written last
+        ordered = tuple(entries)
+        places = list(enumerate(ordered))[::-1]  # the first of two equal ones is written last
         plain = [(at, entry) for at, entry in places if isinstance(entry, Suffix)]
         ends = {entry.text: at for at, entry in plain if not entry.anchored}
         wholes = {entry.text: at for at, entry in plain if entry.anchored}
-        patterns = [(at, entry) for at, entry in enumerate(listed) if isinstance(entry, Pattern)]
-        return cls(listed, ends, wholes, tuple(patterns))
+        patterns = [(at, entry) for at, entry in enumerate(ordered) if isinstance(entry, Pattern)]
+        return cls(ordered, ends, wholes, tuple(patterns))
 
     def first(self, module: str) -> int | None:
         """Give the position of the first entry that matches a module.
@@ -73,9 +73,9 @@ class Suffixes:
         """
         if not self.entries:
             return None
-        found = [self.wholes.get(module)]
-        found += [self.ends.get(end) for end in _ends(module)]
-        least = min((at for at in found if at is not None), default=None)
+        positions = [self.wholes.get(module)]
+        positions += [self.ends.get(end) for end in _ends(module)]
+        least = min((at for at in positions if at is not None), default=None)
         for at, pattern in self.patterns:
             if least is not None and least < at:
                 break

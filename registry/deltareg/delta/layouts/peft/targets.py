@@ -42,12 +42,12 @@ class TargetModules:
 
     def entry(self, module: str) -> int | None:
         """Give the position of the entry by which the config asks for a module."""
-        found = self.listed.first(module)
-        if found is None or self.leaves_out(module):
+        position = self.listed.first(module)
+        if position is None or self.leaves_out(module):
             return None
         # The library asks for the layer only where the end of the name is what fits.
-        is_named = self.listed.entries[found].text == module
-        return found if is_named or self._is_in_layers(module) else None
+        is_named = self.listed.entries[position].text == module
+        return position if is_named or self._is_in_layers(module) else None
 
     def leaves_out(self, module: str) -> bool:
         """Whether the config says that a module is not adapted."""
@@ -59,8 +59,8 @@ class TargetModules:
         parts = module.split(".")
         for at in range(1, len(parts) - 1):
             above = ".".join(parts[:at])
-            counted = at >= 2 if not self.layer_lists else self._is_list(above)
-            if parts[at].isdecimal() and counted:
+            is_layer = at >= 2 if not self.layer_lists else self._is_list(above)
+            if parts[at].isdecimal() and is_layer:
                 return int(parts[at]) in self.layers
         return False
 
@@ -76,9 +76,9 @@ def read_targets(fields: Fields, *, saved: tuple[str, ...]) -> TargetModules:
     value = fields.value("target_modules")
     if isinstance(value, str):
         return _one_text(fields, value, excluded, saved)
-    listed = _plain_list(fields, "target_modules")
+    targets = _plain_list(fields, "target_modules")
     names = tuple(entry.text for entry in lists.entries)
-    return TargetModules(listed, excluded=excluded, saved=saved, layers=layers, layer_lists=names)
+    return TargetModules(targets, excluded=excluded, saved=saved, layers=layers, layer_lists=names)
 
 
 def read_parameters(fields: Fields) -> Suffixes:
@@ -89,8 +89,8 @@ def read_parameters(fields: Fields) -> Suffixes:
 def with_weights(targets: TargetModules, parameters: Suffixes) -> TargetModules:
     """Add to the modules that are asked for those whose weight is asked for as a parameter."""
     ends = [e.text.removesuffix(".weight") for e in parameters.entries if e.text.endswith(".weight")]
-    listed = Suffixes.of([*targets.listed.entries, *(Suffix(end) for end in ends)])
-    return replace(targets, listed=listed)
+    suffixes = Suffixes.of([*targets.listed.entries, *(Suffix(end) for end in ends)])
+    return replace(targets, listed=suffixes)
 
 
 def read_numbers(fields: Fields, name: str, *, whole: bool = False) -> ModuleNumbers:
@@ -113,11 +113,11 @@ def read_numbers(fields: Fields, name: str, *, whole: bool = False) -> ModuleNum
 
 def read_saved(fields: Fields, *, task_type: object) -> tuple[str, ...]:
     """Read `modules_to_save`, with the heads that the library saves for some tasks unasked."""
-    named = [entry.text for entry in _plain_list(fields, "modules_to_save").entries]
-    if len(named) > _MOST_SAVED:
+    names = [entry.text for entry in _plain_list(fields, "modules_to_save").entries]
+    if len(names) > _MOST_SAVED:
         fields.refuse("modules_to_save", f"names more than {_MOST_SAVED} modules")
     heads = _TASK_HEADS.get(task_type, ()) if isinstance(task_type, str) else ()
-    return tuple(dict.fromkeys([*named, *heads]))
+    return tuple(dict.fromkeys([*names, *heads]))
 
 
 _TASK_HEADS: dict[str, tuple[str, ...]] = {
@@ -205,8 +205,8 @@ def template_of(module: str) -> str:
 def _one_text(fields: Fields, text: str, excluded: Suffixes, saved: tuple[str, ...]) -> TargetModules:
     if text.lower() == ALL_LINEAR:
         return TargetModules(is_all_linear=True, excluded=excluded, saved=saved)
-    listed = _whole_text(fields, "target_modules", text)
-    return TargetModules(listed, excluded=excluded, saved=saved)
+    targets = _whole_text(fields, "target_modules", text)
+    return TargetModules(targets, excluded=excluded, saved=saved)
 
 
 def _read_excluded(fields: Fields) -> Suffixes:
@@ -242,9 +242,9 @@ def _layers(fields: Fields) -> frozenset[int] | None:
     value = fields.value("layers_to_transform")
     if value is None or value == []:
         return None
-    listed = cast("list[object]", value) if isinstance(value, list) else [value]
-    numbers = [n for n in listed if isinstance(n, int) and not isinstance(n, bool) and n >= 0]
-    if len(numbers) == len(listed):
+    entries = cast("list[object]", value) if isinstance(value, list) else [value]
+    numbers = [n for n in entries if isinstance(n, int) and not isinstance(n, bool) and n >= 0]
+    if len(numbers) == len(entries):
         return frozenset(numbers)
     fields.refuse("layers_to_transform", "is not a list of layer numbers")
     return None

@@ -29,10 +29,10 @@ def two_readings(effects: Sequence[Effect], trained: TrainedNetwork, base: BaseV
     for effect in rows:
         twin, without = _served_later(effect.target, base)
         if twin:
-            told = f"{twin} shares these rows, and the library computes it without {without} until"
+            message = f"{twin} shares these rows, and the library computes it without {without} until"
             fix = "merge them with the library and push that, or train the embedding as a whole"
             name = next(iter(effect.consumes), "")
-            return [Problem("ambiguous", f"{told} they are merged", tensor=name, fix=fix)]
+            return [Problem("ambiguous", f"{message} they are merged", tensor=name, fix=fix)]
     return []
 
 
@@ -40,9 +40,9 @@ def _served_later(path: str, base: BaseView) -> tuple[str, str]:
     """Give a name that shares a weight, and what it has only after merging; empty when all is."""
     names = base.names
     own = names.canonical(path)
-    others = [twin for spelled, twin in names.sharers(path).items() if spelled != own]
-    if others and names.ties.is_of_part:
-        return others[0], "them"
+    twins = [twin for spelling, twin in names.sharers(path).items() if spelling != own]
+    if twins and names.ties.is_of_part:
+        return twins[0], "them"
     return _find_biased_twin(path, base)
 
 

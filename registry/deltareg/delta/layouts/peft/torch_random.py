@@ -28,10 +28,10 @@ def start_of_permutation(size: int, count: int, seed: int) -> Integers:
     twister = np.random.RandomState(seed & 0xFFFFFFFF)
     draws = twister.randint(0, 1 << 32, size=count, dtype=np.uint32)
     moved: dict[int, int] = {}
-    taken = np.empty(count, dtype=np.int64)
+    drawn = np.empty(count, dtype=np.int64)
     for at in range(count):
         other = at + int(draws[at]) % (size - at)
         here, there = moved.get(at, at), moved.get(other, other)
-        moved[other], taken[at] = here, there
-    taken.flags.writeable = False
-    return taken
+        moved[other], drawn[at] = here, there
+    drawn.flags.writeable = False
+    return drawn

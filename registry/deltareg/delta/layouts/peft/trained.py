@@ -28,10 +28,10 @@ class TrainedNetwork:
 
 def read_trained(config: Mapping[str, object], base: BaseView) -> TrainedNetwork:
     """Read `auto_mapping` and `task_type`."""
-    architecture, named = base.names.architecture, auto_class(config)
-    if named:
-        is_same = named == architecture
-        return TrainedNetwork(named, is_same, is_headed=is_same)
+    architecture, declared = base.names.architecture, auto_class(config)
+    if declared:
+        is_same = declared == architecture
+        return TrainedNetwork(declared, is_same, is_headed=is_same)
     task = config.get("task_type")
     if not isinstance(task, str):
         return TrainedNetwork()

@@ -40,14 +40,14 @@ def has_core(site: Site, *roles: str, is_told: bool, is_needed: bool = True) -> 
     Raises:
         Refused: `missing_tensors` or `unexpected_tensors` when config and tensors disagree.
     """
-    given = [role for role in roles if role in site.tensors]
+    cores = [role for role in roles if role in site.tensors]
     is_wide = len(site.shape) > 2 and math.prod(site.shape[2:]) > 1
-    if given and not (is_told and is_wide):
+    if cores and not (is_told and is_wide):
         why = "use_effective_conv2d is not set" if is_wide else "the layer has no wide kernel"
-        raise site.refuse("unexpected_tensors", f"it is a core, and {why}", given[0])
-    if given or (is_told and is_wide and is_needed):
+        raise site.refuse("unexpected_tensors", f"it is a core, and {why}", cores[0])
+    if cores or (is_told and is_wide and is_needed):
         require(site, *roles)
-    return bool(given)
+    return bool(cores)
 
 
 def check_core(site: Site, core: str, a: str, b: str, rank: float) -> None:

@@ -24,13 +24,13 @@ def method_named(name: str) -> MergeMethod:
     Raises:
         InvalidInput: There is none of this name.
     """
-    found = all_methods().get(name)
-    if found is None:
+    method = all_methods().get(name)
+    if method is None:
         raise InvalidInput(f"no merge method {name!r}", fix=f"use {', '.join(all_methods())}")
-    return found
+    return method
 
 
 def _method_of(module: ModuleType, name: str) -> MergeMethod:
-    found = [v for v in vars(module).values() if isinstance(v, ValueMethod | FactorMethod)]
-    assert [method.name for method in found] == [name], f"{name}.py holds one method, {name!r}"
-    return found[0]
+    methods = [v for v in vars(module).values() if isinstance(v, ValueMethod | FactorMethod)]
+    assert [method.name for method in methods] == [name], f"{name}.py holds one method, {name!r}"
+    return methods[0]

@@ -28,11 +28,11 @@ def _decompose(parts: Sequence[ParentChange]) -> tuple[F64, F64, F64]:
     weights = [part.weight for part in parts]
     products = [part.low_rank for part in parts if part.low_rank is not None]
     if len(products) < len(parts):
-        found = np.linalg.svd(weighted_sum([part.dense() for part in parts], weights), full_matrices=False)
-        return found.U, found.S, found.Vh
+        svd = np.linalg.svd(weighted_sum([part.dense() for part in parts], weights), full_matrices=False)
+        return svd.U, svd.S, svd.Vh
     shared = cores_of(products)
-    found = np.linalg.svd(weighted_sum(shared.cores, weights), full_matrices=False)
-    return shared.left_basis @ found.U, found.S, found.Vh @ shared.right_basis.T
+    svd = np.linalg.svd(weighted_sum(shared.cores, weights), full_matrices=False)
+    return shared.left_basis @ svd.U, svd.S, svd.Vh @ shared.right_basis.T
 
 
 def _signs(left: F64) -> F64:
