@@ -1,7 +1,7 @@
 """The engine: what a delta is, what it does to a base, and how it is folded, compared, merged.
 
-What a kind of another distribution is written on can be had from here by name; docs/howto/
-add-a-kind.md shows one whole, and `deltareg.testing` has the tests that it must pass.
+The names that a kind in another distribution needs can be imported from here.
+docs/howto/add-a-kind.md shows a whole one, and `deltareg.testing` has the tests that it must pass.
 """
 
 from typing import TYPE_CHECKING
@@ -75,10 +75,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """Load a name's module on first use: most who import a part of the engine need no kinds."""
+    """Load the module of a name on first use: most importers of the engine need no kinds."""
     return load_name(__name__, _HOMES, name)
 
 
 def __dir__() -> list[str]:
-    """Name what there is."""
+    """Return the public names."""
     return [*__all__]

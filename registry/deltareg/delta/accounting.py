@@ -1,7 +1,7 @@
 """The registry's core check: every tensor is used exactly once, and nothing undeclared changes.
 
 Libraries load a delta of which no tensor fits and serve the base without an error; here such a
-delta is refused. All of it comes from headers and JSON; no tensor is read.
+delta is refused. Only headers and JSON are read, no tensor data.
 """
 
 from collections import defaultdict
@@ -34,7 +34,7 @@ from deltareg.tensors.header import FLOAT_DTYPES
 def recognise(
     files: DeltaFiles, base: BaseView, *, kinds: Iterable[KindReader] | None = None
 ) -> tuple[KindReader, Match]:
-    """Find the kind of a delta by the strongest evidence.
+    """Return the kind of a delta that has the strongest evidence, with that evidence.
 
     Args:
         files: Headers and documents.
@@ -60,7 +60,7 @@ def recognise(
 
 
 def account(delta: DeltaKind, files: DeltaFiles, tensors: Tensors, base: BaseView) -> Account:
-    """Hold a delta's config, tensors and effects against each other and against the base.
+    """Check a delta's config, tensors and effects against each other and against the base.
 
     Args:
         delta: The kind with its configuration, from `parse`.
@@ -88,9 +88,9 @@ def account(delta: DeltaKind, files: DeltaFiles, tensors: Tensors, base: BaseVie
 
 
 def _find_duplicates(files: DeltaFiles) -> list[Problem]:
-    """Find names that files hold of different tensors; copies are told apart by their bytes later.
+    """Find names that files use for different tensors; copies are compared by bytes later.
 
-    `deltareg.delta.delta_manifest` holds the digests of those that look alike against each other.
+    `deltareg.delta.delta_manifest` compares the digests of those that look alike.
     """
     looks: dict[str, set[tuple[str, tuple[int, ...]]]] = defaultdict(set)
     for header in files.headers.values():
@@ -105,7 +105,7 @@ def _find_duplicates(files: DeltaFiles) -> list[Problem]:
 
 
 def _ledger(effects: Sequence[Effect], names: frozenset[str]) -> tuple[Mapping[str, tuple[str, str]], list[Problem]]:
-    """Write down who consumes what; find what nobody does, and what two do."""
+    """Record which effect consumes each tensor; report tensors that none or two consume."""
     roles: dict[str, tuple[str, str]] = {}
     problems: list[Problem] = []
     for effect in effects:
@@ -148,9 +148,9 @@ def _problems_of(effect: Effect, base: BaseView) -> list[Problem]:
 
 
 def _narrow(effects: Sequence[Effect], tensors: Tensors) -> list[Problem]:
-    """Refuse factors of eight bits: what was trained is not in them any more.
+    """Refuse factors in eight-bit formats, which have lost the trained values.
 
-    Weights that are put in place as they are may be of eight bits, as their base's are.
+    Weights that replace the base's as they are may have eight bits, as the base's may.
     """
     computed = (e for e in effects if not isinstance(e, WeightUpdate) or not e.update.replaces)
     names = (name for e in computed if not isinstance(e, (Addition, BaseCopy)) for name in e.consumes)

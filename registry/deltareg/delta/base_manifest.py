@@ -1,4 +1,4 @@
-"""The manifest of a base, and what a kind may see of the base through it.
+"""The manifest of a base, and the view of the base that kinds get from it.
 
 A base's manifest lists its files and tensors like a delta's; its `config` holds the text of
 `config.json` verbatim, so that a base which is only registered can still be reasoned about.
@@ -44,7 +44,7 @@ class BaseIdentity:
         config: Over `config.json`, canonical; equal whatever the order of its keys. Of a pipeline
             over those of its components too.
         tokenizer: Over the tokenizer's files; None when there are none.
-        whole: All parts that decide what it does; what tells it from another with the same tensors.
+        whole: Over all parts that decide what it does; differs between bases with the same tensors.
     """
 
     root: Digest
@@ -93,7 +93,7 @@ def build_base_manifest(
 
 
 def components_of(manifest: Manifest) -> dict[str, str]:
-    """Give the text of every component's `config.json`; nothing where a base is no pipeline."""
+    """Return the text of every component's `config.json`; empty for a base that is no pipeline."""
     texts = manifest.config.get(COMPONENTS)
     return {part: str(text) for part, text in texts.items()} if is_object(texts) else {}
 
@@ -109,7 +109,7 @@ def _refuse_twice(manifest: Manifest) -> None:
 
 
 def base_view(manifest: Manifest) -> BaseView:
-    """Show a base to a kind: records, config and name map."""
+    """Return a base as kinds see it: records, config and name map."""
     records = manifest.records()
     config = strict_json_object(str(manifest.config["config_json"]).encode())
     texts = components_of(manifest)
@@ -123,7 +123,7 @@ SAME_PARAMETERS_RULE = "2"
 
 
 def parameters_root(view: BaseView) -> Digest:
-    """Give the root over parameters alone: canonical names, known buffers left out.
+    """Return the root over parameters alone: canonical names, known buffers left out.
 
     A base that another release of its library saved again, under other names or without a buffer,
     has another fingerprint and the same parameters.
@@ -135,7 +135,7 @@ def parameters_root(view: BaseView) -> Digest:
 
 
 def base_identity(manifest: Manifest) -> BaseIdentity:
-    """Give the digests that name a base."""
+    """Return the digests that name a base."""
     config = strict_json_object(str(manifest.config["config_json"]).encode())
     inner = {n: strict_json_object(t.encode()) for n, t in components_of(manifest).items()}
     whole = {**config, COMPONENTS: inner} if inner else config

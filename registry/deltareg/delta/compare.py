@@ -1,7 +1,7 @@
 """What differs between two deltas: their files, settings and tensors, and what they do to weights.
 
-Low-rank changes are compared through their factors (`deltareg.delta.maths.low_rank`), other changes
-of weights by streaming both results, and what acts on activations tensor by tensor.
+Low-rank changes are compared by their factors (`deltareg.delta.maths.low_rank`), other changes of
+weights by streaming both results, and what acts on activations tensor by tensor.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -58,20 +58,20 @@ class WeightDifference:
 def differences(
     a: Sequence[Effect], b: Sequence[Effect], tensors: tuple[Tensors, Tensors], base: Tensors | None
 ) -> list[WeightDifference]:
-    """Compare all that two deltas of one base do to it; what differs most comes first.
+    """Compare everything that two deltas of one base do to it; the largest differences come first.
 
     Args:
         a: Effects of the first.
         b: Effects of the second.
         tensors: All tensors of both, by name.
-        base: The base's tensors; None where they are not at hand.
+        base: The base's tensors; None if they are not available.
     """
     unordered = [*weight_differences(a, b, base), *tensor_differences(a, b, tensors)]
     return sorted(unordered, key=lambda one: (-(one.relative_norm or 0.0), one.module))
 
 
 def are_apart(found: Sequence[WeightDifference]) -> bool:
-    """Whether two deltas act in different places of the network alone."""
+    """Whether two deltas act only in different places of the network."""
     return bool(found) and not any(one.norm_a and one.norm_b for one in found)
 
 
@@ -81,8 +81,8 @@ def weight_differences(a: Sequence[Effect], b: Sequence[Effect], base: Tensors |
     Args:
         a: Effects of the first.
         b: Effects of the second.
-        base: The base's tensors; without them, changes that are no plain products are listed
-            with nothing measured.
+        base: The base's tensors; without them, changes that are not plain products are listed
+            without measures.
 
     Effects that are not on weights are left out; see `tensor_differences`.
     """
@@ -103,10 +103,10 @@ def weight_differences(a: Sequence[Effect], b: Sequence[Effect], base: Tensors |
 def tensor_differences(
     a: Sequence[Effect], b: Sequence[Effect], tensors: tuple[Tensors, Tensors]
 ) -> Iterator[WeightDifference]:
-    """Compare, tensor by tensor, what two deltas bring that does not change a stored weight.
+    """Compare, tensor by tensor, the parts of two deltas that do not change a stored weight.
 
-    These are the vectors of prefixes, the weights of adapters and new heads. Tensors of one name
-    and other sizes are compared as if what the smaller one lacks were zero.
+    These are the vectors of prefixes, the weights of adapters and new heads. Tensors of the same
+    name but different sizes are compared as if the smaller one were padded with zeros.
 
     Args:
         a: Effects of the first.
@@ -160,7 +160,7 @@ def _rank(change: LowRankChange | None) -> int | None:
 
 
 def _from_factors(target: str, a: LowRankChange | None, b: LowRankChange | None) -> WeightDifference:
-    """Compare on cores: ΔW = Q · core · Pᵀ, with orthonormal Q and P shared by both."""
+    """Compare in a shared basis: ΔW = Q · core · Pᵀ, with orthonormal Q and P."""
     core_a, core_b = cores_of((a, b)).cores
     norm_a, norm_b = float(np.linalg.norm(core_a)), float(np.linalg.norm(core_b))
     u_a, sizes_a, _ = np.linalg.svd(core_a)
@@ -180,7 +180,7 @@ def _from_factors(target: str, a: LowRankChange | None, b: LowRankChange | None)
 
 
 def effective_rank(sizes: F64) -> float:
-    """Give exp of the entropy of singular values, each as a share of their sum; 0 for none."""
+    """Return exp of the entropy of the singular values' shares in their sum; 0 if there are none."""
     total = float(sizes.sum())
     if not total > 0:
         return 0.0
@@ -189,7 +189,7 @@ def effective_rank(sizes: F64) -> float:
 
 
 def numeric_rank(sizes: F64) -> int:
-    """Count singular values that are more than rounding."""
+    """Count the singular values that are more than rounding noise."""
     return int(np.sum(sizes > _TINY * sizes.max(initial=0.0)))
 
 
@@ -212,7 +212,7 @@ def _from_rows(target: str, a: FoldedBase, b: FoldedBase, rank_a: int | None, ra
 def _measure_difference(
     module: str, a: Iterator[F64], b: Iterator[F64], rank_a: int | None = None, rank_b: int | None = None
 ) -> WeightDifference:
-    """Add up squares of ΔW_a, of ΔW_b and of their difference, and the inner product."""
+    """Sum the squares of ΔW_a, ΔW_b and their difference, and their inner product."""
     squares = np.zeros(4)
     for of_a, of_b in zip_longest(a, b):
         one = np.zeros(()) if of_a is None else of_a
@@ -233,7 +233,7 @@ def _measure_difference(
 
 
 def _changes(target: str, side: FoldedBase) -> Iterator[F64]:
-    """Give ΔW a block of rows at a time; nothing when this delta leaves the weight alone."""
+    """Yield ΔW a block of rows at a time; nothing if this delta leaves the weight alone."""
     if target not in side.changed:
         return
     start = 0
@@ -247,7 +247,7 @@ def _changes(target: str, side: FoldedBase) -> Iterator[F64]:
 
 
 def _pad_to_match(one: F64, two: F64) -> tuple[F64, F64]:
-    """Bring blocks of two heights or widths to one shape; what one of them lacks is zero."""
+    """Pad two blocks with zeros to a common height and width."""
     shape = tuple(map(max, zip_longest(one.shape, two.shape, fillvalue=1)))
     return _into(shape, one), _into(shape, two)
 
@@ -259,7 +259,7 @@ def _into(shape: tuple[int, ...], values: F64) -> F64:
 
 
 def _ratio(value: float, by: float, other: float) -> float:
-    """Divide; nothing by nothing is 0, and something by nothing counts as 1 when `other` is it."""
+    """Divide; 0 / 0 is 0, and any other number over 0 is 1 if it equals `other`."""
     if by > 0:
         return value / by
     return 1.0 if other > 0 else 0.0
@@ -311,7 +311,7 @@ class FileChange:
 
 
 def tensor_changes(a: Manifest, b: Manifest) -> TensorChanges:
-    """Compare tensors by digest, which covers dtype, shape and values; nothing is read."""
+    """Compare tensors by digest, which covers dtype, shape and values; no data is read."""
     one = {tensor.name: tensor.digest for tensor in a.tensors}
     two = {tensor.name: tensor.digest for tensor in b.tensors}
     both = one.keys() & two.keys()

@@ -1,7 +1,7 @@
-"""The manifest of a delta, built in the one way that client and server share.
+"""The manifest of a delta, built by the same code on client and server.
 
-The client builds it to push; the server builds it again from the headers and documents that really
-arrived and refuses a push whose claim differs. So nothing that a manifest says is taken on trust.
+The client builds it to push; the server builds it again from the headers and documents that arrived
+and refuses a push whose manifest differs. So nothing in a manifest is taken on trust.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,10 +24,10 @@ def is_document(path: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """What a folder is, as far as headers and documents say.
+    """What kind of delta a folder holds, as far as its headers and documents show.
 
     Attributes:
-        match: By what the kind was recognised.
+        match: The evidence by which the kind was recognised.
         kind: The kind with its configuration; None when it could not be read.
         account: Effects, roles and problems.
     """
@@ -38,7 +38,7 @@ class Assessment:
 
     @property
     def errors(self) -> list[Problem]:
-        """The problems that refuse it."""
+        """The problems because of which the delta is refused."""
         return [p for p in self.account.problems if p.severity == "error"]
 
 
@@ -49,10 +49,10 @@ def assess(files: DeltaFiles, tensors: Tensors, base: BaseView, *, kind: str = "
         files: Headers and documents.
         tensors: The tensors by name; they need not be readable.
         base: The base that it is for.
-        kind: A kind's name to insist on, or `auto`.
+        kind: The name of the required kind, or `auto`.
 
     Raises:
-        Refused: Names hold wrappers, no kind fits, the kind is not the one insisted on, or its
+        Refused: Names contain wrappers, no kind fits, the kind is not the requested one, or its
             config is refused.
     """
     wrapped = wrapped_names(files.names, base.tensors)
@@ -79,7 +79,7 @@ def build_delta_manifest(
 
     Args:
         assessment: From `assess`, without errors.
-        delta: What `assess` saw.
+        delta: The files that `assess` was given.
         files: All carried files.
         digests: Tensor digest by (file, tensor name).
         base: The base.

@@ -1,6 +1,6 @@
-"""What only the numbers show: NaN, a copy of another base, a difference where values were meant.
+"""Checks that need tensor values: NaN, copies of another base, differences mistaken for values.
 
-Read in blocks, so memory does not grow with the tensors.
+Tensors are read in blocks, so memory does not grow with their size.
 """
 
 from collections.abc import Iterator
@@ -30,12 +30,12 @@ _OPS = NumPyOps()
 
 
 def examine(account: Account, tensors: Tensors, base_tensors: Tensors | None, files: DeltaFiles) -> list[Problem]:
-    """Check a delta's numbers.
+    """Check the values of a delta's tensors.
 
     Args:
         account: The delta, accounted for without an error.
         tensors: Its tensors, readable.
-        base_tensors: The base's, readable; None when its data is not at hand.
+        base_tensors: The base's, readable; None if its data is not available.
         files: What the push carries.
     """
     problems = [_non_finite(tensor) for tensor in tensors.values() if not _is_finite(tensor)]
@@ -52,7 +52,7 @@ def examine(account: Account, tensors: Tensors, base_tensors: Tensors | None, fi
 
 
 def row_blocks(tensor: Tensor, rows: int | None = None) -> Iterator[tuple[int, int]]:
-    """Give (start, stop) of runs of rows that are a few megabytes each.
+    """Yield (start, stop) of runs of rows of a few megabytes each.
 
     Args:
         tensor: The tensor.
@@ -100,7 +100,7 @@ def _unequal_copies(account: Account, tensors: Tensors) -> list[Problem]:
 
 
 def _repetitions(account: Account) -> list[list[str]]:
-    """Group tensors that modules bring along of what all of them share."""
+    """Group the tensors that modules repeat although all modules share them."""
     roles = {name: role for name, (role, _) in account.roles.items()}
     shared = {role.removesuffix(AGAIN) for role in roles.values() if role.endswith(AGAIN)}
     return [
@@ -122,7 +122,7 @@ def _base_problems(copy: BaseCopy, base: Tensors) -> list[Problem]:
 
 
 def _equal(copy: Tensor, own: Tensor, rows: int | None) -> bool:
-    """Whether rows of a copy are those of a tensor, once that is rounded to the copy's dtype."""
+    """Whether rows of a copy equal those of a tensor that is rounded to the copy's dtype."""
     for start, stop in row_blocks(copy, rows):
         if copy.dtype == own.dtype:
             copied, expected = (np.frombuffer(t.read(start, stop), np.uint8) for t in (copy, own))
@@ -138,7 +138,7 @@ def _equal(copy: Tensor, own: Tensor, rows: int | None) -> bool:
 
 
 def _convention_problems(account: Account, base: Tensors) -> list[Problem]:
-    """Hold the convention against sizes: read rightly, the change is the smaller one."""
+    """Check the convention against sizes: under the right reading the change is the smaller one."""
     convention = None if account.delta is None else account.delta.config().get("convention")
     if convention not in {"additive", "absolute"}:
         return []
@@ -153,7 +153,7 @@ def _convention_problems(account: Account, base: Tensors) -> list[Problem]:
 
 
 def _sizes(account: Account, base: Tensors) -> tuple[float, float, float]:
-    """Give sizes: of the change if tensors are values, if they are differences, and of W."""
+    """Return norms: of the change under both readings, values and differences, and of W."""
     as_values = as_difference = weights = 0.0
     plain = (
         (effect.source, effect.update)
@@ -174,7 +174,7 @@ def _sizes(account: Account, base: Tensors) -> tuple[float, float, float]:
 
 
 def _changes(update: Update, own: Tensor) -> tuple[F32, F32, F32] | None:
-    """Give the change of leading rows under both readings, and the rows; None if nobody can say."""
+    """Return the change of leading rows under both readings, and the base's rows; None if unknown."""
     if isinstance(update, AmbiguousUpdate):
         rows = min(_SAMPLED_ROWS, own.shape[0])
         before = _values(own, 0, rows)

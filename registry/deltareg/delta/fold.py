@@ -1,4 +1,4 @@
-"""Folding: a base's weights with a delta in them, by NumPy, a block of rows at a time.
+"""Folding: computing a base's weights with a delta in them, with NumPy, by blocks of rows.
 
 Everything is float32 and rounded once, in blocks of fixed height and in the declared order, so the
 result is a function of delta, base and recipe. Memory is a few blocks, whatever the weight's size,
@@ -26,15 +26,15 @@ _TIES = "tie_word_embeddings"
 
 @dataclass(frozen=True, slots=True)
 class FoldRecipe:
-    """What a folded digest depends on beside delta and base.
+    """Settings that the digest of a folded result depends on, besides delta and base.
 
-    B·A has other last bits under other BLAS kernels, so across machines folds are compared in
-    units in the last place; replaced tensors are the same everywhere.
+    BLAS kernels differ in the last bits of B·A, so folds of different machines are compared in
+    units in the last place. Replaced tensors are the same everywhere.
 
     Attributes:
-        library: Whose matrix product it is.
+        library: The library that multiplies matrices.
         block_rows: Rows computed together.
-        dtype: In which all sums are taken.
+        dtype: The dtype of all sums.
     """
 
     library: str
@@ -46,7 +46,7 @@ RECIPE = FoldRecipe("numpy", BLOCK_ROWS, "F32")
 
 
 class FoldedBase:
-    """The base as it is with a delta folded in, target by target.
+    """A base with a delta folded into it, weight by weight.
 
     Attributes:
         changed: Every weight that differs from the base's or is not in its files, in a fixed order.
@@ -66,7 +66,7 @@ class FoldedBase:
         Args:
             effects: All effects of a delta.
             base: The base's tensors by their names in its files.
-            network_class: What base and delta are together, where that is not the base's class.
+            network_class: The class of base and delta together, if it is not the base's.
             ops: The operations; NumPy's by default.
 
         Raises:
@@ -93,25 +93,25 @@ class FoldedBase:
         self.changed = tuple(sorted(self._updates))
 
     def source(self, target: str) -> Tensor:
-        """Give the base's tensor that a changed weight starts from."""
+        """Return the base's tensor that a changed weight starts from."""
         return self._base[self._updates[target][0].source]
 
     def updates(self, target: str) -> list[WeightUpdate]:
-        """Give what happens to a changed weight, in order."""
+        """Return the updates of a changed weight, in order."""
         return list(self._updates[target])
 
     def shape(self, target: str) -> tuple[int, ...]:
-        """Give the shape of the result."""
+        """Return the shape of the result."""
         grown = [update.shape for update in self._updates[target] if update.shape is not None]
         return grown[-1] if grown else self.source(target).shape
 
     def dtype(self, target: str) -> str:
-        """Give the dtype of the result: the base's, unless an effect says otherwise."""
+        """Return the dtype of the result: the base's, unless an effect says otherwise."""
         dtypes = [update.dtype for update in self._updates[target] if update.dtype]
         return dtypes[-1] if dtypes else self.source(target).dtype
 
     def find_stored(self, target: str) -> Tensor | None:
-        """Give the delta's tensor that the result is bit for bit; None when it is computed.
+        """Return the delta's tensor that is the result bit for bit; None if the result is computed.
 
         Args:
             target: One of `changed`.
@@ -122,7 +122,7 @@ class FoldedBase:
         return None
 
     def rows(self, target: str) -> Iterator[memoryview]:
-        """Give the raw bytes of a changed weight, a block of rows at a time.
+        """Yield the raw bytes of a changed weight, a block of rows at a time.
 
         Args:
             target: One of `changed`.
@@ -135,7 +135,7 @@ class FoldedBase:
         yield from map(partial(rounded_bytes, dtype=self.dtype(target)), self.blocks(target))
 
     def blocks(self, target: str) -> Iterator[F32]:
-        """Give the values of a changed weight before rounding, a block of rows at a time."""
+        """Yield the values of a changed weight before rounding, a block of rows at a time."""
         updates, shape = self._updates[target], self.shape(target)
         height = shape[0] if shape else 1
         whole = any(update.update.needs_whole for update in updates)
@@ -148,9 +148,9 @@ class FoldedBase:
             del values  # or it would be held while the next block is computed
 
     def base_rows(self, target: str, start: int, stop: int) -> F32:
-        """Give rows of the weight that a target starts from.
+        """Return rows of the base weight that a target starts from.
 
-        Rows that were added are zero, and so are all of a weight that has another width now.
+        Added rows are zero, and so are all rows of a weight whose width has changed.
         """
         source, shape = self.source(target), self.shape(target)
         if not shape:
@@ -164,13 +164,13 @@ class FoldedBase:
         return rows
 
     def config_changes(self, config: Mapping[str, object]) -> dict[str, object]:
-        """Give what the base's `config.json` must say differently of the result.
+        """Return the fields of the base's `config.json` that differ for the result.
 
         Args:
             config: The base's.
 
         Returns:
-            Only fields that change; a nested object comes whole.
+            Only fields that change; nested objects are complete.
         """
         changes: dict[str, object] = {}
         untied = {t for t, updates in self._updates.items() if any(u.reads for u in updates)}
@@ -200,10 +200,10 @@ class FoldedBase:
 
 
 def _turn_off_ties(config: Mapping[str, object], targets: set[str]) -> dict[str, object]:
-    """Turn the ties off, at the top or in the part that the names are of.
+    """Turn tying off, at the top of a config or in the part that the names belong to.
 
-    T5 and its like read from the same switch whether to scale their outputs: there it stays, and
-    the tensors of every name untie by being there.
+    In T5 and its relatives the same switch also decides whether outputs are scaled. There it stays
+    on, and the names come untied because each has a tensor of its own.
     """
     if config.get("model_type") in facts().scaled_by_ties:
         return {}
@@ -214,7 +214,7 @@ def _turn_off_ties(config: Mapping[str, object], targets: set[str]) -> dict[str,
 
 
 def _resize_vocabulary(config: Mapping[str, object], sizes: Mapping[int, int]) -> dict[str, object]:
-    """Find the vocabulary's size in a config, at the top or in the text part, and change it."""
+    """Change the vocabulary size of a config, at the top or in its text part."""
     size = config.get("vocab_size")
     if isinstance(size, int):
         return {"vocab_size": sizes[size]} if size in sizes else {}

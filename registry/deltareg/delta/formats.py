@@ -1,6 +1,6 @@
-"""Layouts of fine-tuning deltas, by the evidence in names: for telling users what they have.
+"""Layouts of fine-tuning deltas by the evidence in their names, to tell users what they have.
 
-Kinds recognise themselves; this only finds words for what none of them does.
+Kinds recognise themselves; this module only describes folders that none of them recognises.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ _TASK_VECTOR_FILES = ("task_vector", "delta", "diff")
 
 
 def describe(files: DeltaFiles) -> str:
-    """Say in words what a folder seems to hold, and by what that was seen."""
+    """Describe what a folder seems to hold, with the evidence."""
     if is_adapterhub(files):
         return f"an adapter of the adapters library ({_architecture(files)}), by its {CONFIG_FILE}"
     declared = peft_type(files)
@@ -35,13 +35,13 @@ def describe(files: DeltaFiles) -> str:
 
 
 def fix_of_unknown(files: DeltaFiles) -> str:
-    """Say what to do with a folder that no kind recognises."""
+    """Return the advice for a folder that no kind recognises."""
     is_read = _convertible(files) and not _gguf(files)
     return CONVERT_FIX if is_read else "convert it to one of these kinds"
 
 
 def _convertible(files: DeltaFiles) -> str:
-    """Name the layout of another program that `convert` reads; empty when it is none."""
+    """Return the name of a layout that `convert` reads; empty if it is none of these."""
     return next((program for program, test in _LAYOUTS.items() if any(map(test, files.names))), "")
 
 

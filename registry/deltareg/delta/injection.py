@@ -1,4 +1,4 @@
-"""Where a delta acts: the modules that its effects hit, and in which layers."""
+"""Where a delta acts: the modules that its effects change, and in which layers."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from deltareg.delta.kind import ActivationHook, Addition, BaseCopy, Effect, Pref
 
 @dataclass(frozen=True, slots=True)
 class InjectionPoint:
-    """A module that is hit in some layers, or one that is in none.
+    """A module that is changed in some layers, or one outside of any layer.
 
     Attributes:
         within: The path of the list of layers, `model.layers`; empty outside of any.
@@ -22,7 +22,7 @@ class InjectionPoint:
 
 
 def injection_points(effects: Iterable[Effect]) -> list[InjectionPoint]:
-    """Gather the modules that effects hit, by list of layers and path, layers together."""
+    """Collect the modules that effects change, by list of layers and path."""
     points: dict[tuple[str, str], set[int]] = {}
     for effect in effects:
         path = _module_of(effect)
@@ -38,7 +38,7 @@ def injection_points(effects: Iterable[Effect]) -> list[InjectionPoint]:
 
 
 def describe_points(points: Sequence[InjectionPoint]) -> list[str]:
-    """Word injection points for people: `layers 0-1: q_proj, v_proj`."""
+    """Describe injection points for people: `layers 0-1: q_proj, v_proj`."""
     is_one = len({point.within for point in points if point.within}) == 1
     groups: dict[tuple[str, tuple[int, ...]], list[str]] = {}
     for point in points:
@@ -48,7 +48,7 @@ def describe_points(points: Sequence[InjectionPoint]) -> list[str]:
 
 
 def split_path(path: str) -> tuple[str, int | None, str]:
-    """Split a path into its list of layers, the layer's number, and the rest; none outside."""
+    """Split a path into its list of layers, the layer's number (None outside of any) and the rest."""
     parts = path.split(".")
     at = next((n for n, part in enumerate(parts) if part.isdecimal()), None)
     if at is None:

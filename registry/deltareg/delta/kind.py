@@ -1,4 +1,4 @@
-"""What a kind of delta is: it recognises files and declares effects; the engine applies them.
+"""What a kind of delta is: it recognises files and declares effects, which the engine applies.
 
 Three effects serve every kind. `WeightUpdate` changes a stored weight and can be folded;
 `ActivationHook` and `PrefixInsert` act on a running model and can only be attached. Effects are
@@ -82,7 +82,7 @@ class BaseCopy:
 
 @dataclass(frozen=True, slots=True)
 class Tap:
-    """Something that a hook reads beside the value that it changes.
+    """A value that a hook reads besides the one that it changes.
 
     Attributes:
         module: By in-memory path; empty for the whole network.
@@ -99,7 +99,7 @@ class Tap:
 
 @dataclass(frozen=True, slots=True)
 class HookInputs:
-    """What a hook is given of the forward that it runs in.
+    """The inputs of a hook in one forward.
 
     Attributes:
         arrays: By the name of its tap; a tap whose argument is absent or None is left out.
@@ -114,7 +114,7 @@ class Hook(Protocol):
     """The function of an activation hook."""
 
     def apply(self, value: Array, seen: HookInputs, ops: Ops) -> Array:
-        """Give what goes on in place of `value` (…, features), float32, not rounded."""
+        """Return the replacement of `value` (…, features), float32, not rounded."""
         ...
 
 
@@ -142,10 +142,10 @@ class ActivationHook:
 
 
 class PrefixVectors(Protocol):
-    """Where the vectors of a prefix come from."""
+    """The source of a prefix's vectors."""
 
     def make(self, ops: Ops) -> tuple[Array, ...]:
-        """Give keys and values, (n, heads, width) each, or for tokens and embeddings one (n, d)."""
+        """Return keys and values, (n, heads, width) each; for tokens and embeddings one (n, d)."""
         ...
 
 
@@ -157,7 +157,7 @@ class PrefixInsert:
         site: An attention, the tokens that the network is given, or an embedding module's output.
         module: The module, by in-memory path; empty for the whole network (site `tokens`).
         shift: By how much the positions of the real tokens move.
-        vectors: What is put in.
+        vectors: The vectors to insert.
         consumes: Names of the delta's tensors that it uses, with their roles.
         gate: A factor per row on keys and on values (b, 2, 1), or one for both (b, 1, 1), from the
             module's hidden states.
@@ -177,7 +177,7 @@ Tensors = Mapping[str, Tensor]
 
 @dataclass(frozen=True, slots=True)
 class BaseView:
-    """What a kind may know of the base.
+    """What a kind may know about the base.
 
     Attributes:
         root: Its exact fingerprint.
@@ -197,7 +197,7 @@ class BaseView:
 
 @dataclass(frozen=True, slots=True)
 class DeltaFiles:
-    """What a push carries, as far as headers and JSON files say; no tensor data.
+    """The files of a push as a kind sees them: headers and JSON documents, no tensor data.
 
     Attributes:
         sizes: Every carried file with its size in bytes.
@@ -219,11 +219,11 @@ class DeltaFiles:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A kind recognised files, and why.
+    """A kind that recognised files, with the evidence.
 
     Attributes:
         kind: The kind's name.
-        evidence: What it was recognised by, for people.
+        evidence: The evidence, in words for people.
         strength: 3 a config names the kind; 2 tensor names are the kind's own; 1 by elimination.
     """
 
@@ -260,7 +260,7 @@ class DeltaKind(Protocol):
         ...
 
     def problems(self, files: DeltaFiles, base: BaseView) -> list[Problem]:
-        """Hold config and tensors against each other; headers only, nothing is read."""
+        """Check config and tensors against each other, from headers alone."""
         ...
 
     def effects(self, tensors: Tensors, base: BaseView) -> list[Effect]:
@@ -283,11 +283,11 @@ class KindReader(Protocol):
 
     @property
     def layout(self) -> str:
-        """What it reads, `peft LOHA`, unlike any other reader's."""
+        """The layout that it reads, such as `peft LOHA`; no two readers share one."""
         ...
 
     def recognise(self, files: DeltaFiles, base: BaseView) -> Match | None:
-        """Say whether these files are of this kind, by evidence; never a guess."""
+        """Return the match if the files are of this kind, by evidence; else None, never a guess."""
         ...
 
     def parse(self, files: DeltaFiles, base: BaseView) -> DeltaKind:
@@ -301,13 +301,14 @@ class KindReader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NetworkClass:
-    """The class of network that a delta makes of its base when it brings a head of its own.
+    """The class of network that base and delta form when the delta brings its own head.
 
     Attributes:
         architecture: The class, as transformers calls it.
-        labels: The classes that its head tells apart, in order; empty where it tells none.
-        is_guess: Whether no config names the class, and it is one that has the head's place.
-        config: The delta's own `config.json`, where it says something else than the base's.
+        labels: The classes that its head tells apart, in order; empty if it tells none apart.
+        is_guess: Whether no config names the class, and it was chosen because it has a place for
+            the head.
+        config: The delta's own `config.json`, if it differs from the base's.
     """
 
     architecture: str
@@ -316,7 +317,7 @@ class NetworkClass:
     config: Mapping[str, object] | None = None
 
     def changes(self, config: Mapping[str, object]) -> dict[str, object]:
-        """Give the fields of a `config.json` that must say so, where it says something else."""
+        """Return the fields of a `config.json` that must change for this class."""
         fields: dict[str, object] = {}
         if config.get("architectures") != [self.architecture]:
             fields["architectures"] = [self.architecture]
@@ -329,15 +330,15 @@ class NetworkClass:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The engine's account of a delta: who consumes what, and what is wrong.
+    """The engine's account of a delta: which effect consumes each tensor, and what is wrong.
 
     Attributes:
         effects: The kind's effects.
         roles: For every consumed tensor its role and target.
-        problems: What is wrong; an error refuses the delta.
+        problems: What is wrong; with an error the delta is refused.
         modules: How many base tensors or modules are hit.
         delta: The kind as its configuration was read; None when that was refused.
-        network_class: The class of base and delta together; None where it is the base's.
+        network_class: The class of base and delta together; None if it is the base's.
     """
 
     effects: Sequence[Effect]

@@ -1,8 +1,7 @@
-"""Deltas of a kind that is a value: what they say of themselves is what their kind says.
+"""Deltas whose kind is a value: they take name, variant and foldability from it.
 
-Many kinds are one way of reading names, told apart by a value: a library's layout, a `peft_type`.
-What a delta of one does is a single plan, which headers make for its problems and tensors for its
-effects.
+Many kinds read names in one way and differ by a value: a library's layout, a `peft_type`. A delta
+of such a kind makes a single plan: from headers for its problems, from tensors for its effects.
 """
 
 from abc import ABC, abstractmethod
@@ -15,7 +14,7 @@ from deltareg.errors import Problem
 
 
 class KindValue(Protocol):
-    """A kind as a value; see `deltareg.delta.kind.KindReader` for what else it does."""
+    """A kind as a value; `deltareg.delta.kind.KindReader` has the rest of what it does."""
 
     @property
     def name(self) -> str:
@@ -52,7 +51,7 @@ K = TypeVar("K", bound=KindValue)
 
 @dataclass(frozen=True)
 class DeltaOfValue(ABC, Generic[K]):
-    """A delta of such a kind.
+    """A delta whose kind is a value.
 
     Attributes:
         kind: The kind.
@@ -85,4 +84,4 @@ class DeltaOfValue(ABC, Generic[K]):
 
     @abstractmethod
     def plan(self, tensors: Tensors, base: BaseView) -> PlannedEffects:
-        """Work out what the delta does, from tensors with data or from headers alone."""
+        """Plan the delta's effects, from tensors with data or from headers alone."""

@@ -1,7 +1,7 @@
-"""Ties that come undone: where one name gets a tensor of its own, all others need theirs.
+"""Names that are no longer tied: once one of them has its own tensor, all of them need one.
 
-Whether names share tensors is one switch of a config. A delta that gives a tied head its own values
-turns it off, and a name that has no tensor in the files then would start at random.
+One switch of a config ties names to shared tensors. A delta that gives a tied head its own values
+turns it off, and a name without a tensor in the files would then start at random.
 """
 
 from collections.abc import Sequence
@@ -12,10 +12,10 @@ from deltareg.delta.maths.updates import IdentityUpdate
 
 
 def loosen_ties(effects: Sequence[Effect], base: BaseView) -> list[WeightUpdate]:
-    """Give every name that loses its tie what it shared: the stored tensor, as the delta leaves it.
+    """Give every untied name the tensor that it shared, as the delta leaves that.
 
     Args:
-        effects: All that the delta does.
+        effects: All effects of the delta.
         base: The base.
     """
     updates = [effect for effect in effects if isinstance(effect, WeightUpdate)]

@@ -1,7 +1,7 @@
-"""The class of network that a delta makes of its base when it brings a head of its own.
+"""The class of network that base and delta form when the delta brings its own head.
 
 A classifier that was trained on a plain encoder has no place in the class that the base's config
-names. Its own config says for what it is: by class, or by task.
+names. The delta's own config names the right one, by class or by task.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -32,13 +32,13 @@ MOST_LABELS = 1 << 20
 
 
 def network_class_of(effects: Sequence[Effect], files: DeltaFiles, base: BaseView) -> NetworkClass | None:
-    """Say of which class base and delta are together; None where that is the base's, unchanged.
+    """Return the class of base and delta together; None if it is the base's, unchanged.
 
-    None, too, where a new head came and nothing says of which class it is.
+    Also None if the delta has a new head and nothing names its class.
 
     Args:
-        effects: What the delta does.
-        files: Its documents are read.
+        effects: The effects of the delta.
+        files: The files of the delta; the documents are read.
         base: The base.
     """
     added = {e.target: e.tensor.shape for e in effects if isinstance(e, Addition)}
@@ -56,7 +56,7 @@ def network_class_of(effects: Sequence[Effect], files: DeltaFiles, base: BaseVie
 
 
 def view_as(base: BaseView, found: NetworkClass) -> BaseView:
-    """Show a base as a network of another class sees it: with its config and its names."""
+    """Return a base as a network of another class sees it: with that config and those names."""
     own = base.config if found.config is None else found.config
     config = {**own, **found.changes(own)}
     names = name_map_for(config, base.tensors)
@@ -65,7 +65,7 @@ def view_as(base: BaseView, found: NetworkClass) -> BaseView:
 
 
 def _find_declared_class(files: DeltaFiles, base: BaseView) -> str:
-    """Give the class that a config of the delta names, if transformers has it for such a base."""
+    """Return the class that a config of the delta names, if transformers has it for this base."""
     classes = facts().headed.get(base.names.model_type, frozenset())
     adapter = files.documents.get("adapter_config.json", {})
     mapping = adapter.get("auto_mapping")
@@ -82,9 +82,9 @@ def _find_declared_class(files: DeltaFiles, base: BaseView) -> str:
 
 
 def _own_config(files: DeltaFiles, base: BaseView, sizes: Mapping[int, int]) -> Mapping[str, object] | None:
-    """Give the delta's own config where it says something else of the network than the base's.
+    """Return the delta's own config if it describes another network than the base's.
 
-    The base's tensors are loaded by it, so it tells their sizes.
+    Networks load the base's tensors with it, so it must have their sizes.
     """
     own = files.documents.get(CONFIG)
     if own is None or own.get("model_type") != base.config.get("model_type"):
@@ -95,7 +95,7 @@ def _own_config(files: DeltaFiles, base: BaseView, sizes: Mapping[int, int]) -> 
 
 
 def _sizes(effects: Sequence[Effect], base: BaseView) -> Mapping[int, int]:
-    """Give what was resized: rows that a weight has now -> rows that it has in the base."""
+    """Return resized dimensions: the rows of a weight now -> its rows in the base."""
     resized = [e for e in effects if isinstance(e, WeightUpdate) and e.shape]
     records = base.tensors
     return {e.shape[0]: records[e.source].shape[0] for e in resized if e.shape and e.source in records}
@@ -104,7 +104,7 @@ def _sizes(effects: Sequence[Effect], base: BaseView) -> Mapping[int, int]:
 def _before_growth(
     own: Mapping[str, object], base: Mapping[str, object], sizes: Mapping[int, int]
 ) -> Mapping[str, object]:
-    """Take back in a config what follows from a vocabulary that grew: its size, and new tokens."""
+    """Undo in a config the consequences of a grown vocabulary: its size, and new tokens."""
     before = [sizes[size] for size in _vocabularies(own) if sizes.get(size, size) < size]
     return _shrunk(own, base, sizes, min(before)) if before else own
 
@@ -135,7 +135,7 @@ def _shrunk(
 
 
 def _has_beyond(value: object, tokens: int) -> bool:
-    """Whether a token, or one of several, is not among so many."""
+    """Whether a token, or one of several, is beyond this number of tokens."""
     return any(isinstance(t, int) and t >= tokens for t in (*_as_list(value), value))
 
 
@@ -152,7 +152,7 @@ def _is_head(target: str, base: BaseView) -> bool:
 
 
 def _outputs(shapes: Mapping[str, tuple[int, ...]]) -> int:
-    """Count the rows of the one matrix that gives a head's outputs; 0 when there is no such one."""
+    """Count the rows of the one matrix that computes a head's outputs; 0 if there is no such one."""
     rows = {
         shape[0]
         for name, shape in shapes.items()
@@ -162,7 +162,7 @@ def _outputs(shapes: Mapping[str, tuple[int, ...]]) -> int:
 
 
 def _labels(count: int, files: DeltaFiles) -> tuple[str, ...]:
-    """Name the classes as the head's config does, or by their numbers; too many have no names."""
+    """Return the class names in the head's config, else their numbers; empty for too many classes."""
     if count > MOST_LABELS:
         return ()
     numbers = files.documents.get("head_config.json", {}).get("label2id")

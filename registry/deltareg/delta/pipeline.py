@@ -1,4 +1,4 @@
-"""A pipeline of diffusers as one base: components in folders, each a base to its readers."""
+"""A pipeline of diffusers as one base: components in folders, each of them a base to readers."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -10,9 +10,9 @@ INDEX_FILE = "model_index.json"
 
 
 def component_of(base: BaseView, part: str) -> BaseView:
-    """Give a component of a pipeline as a base of its own, under names without it.
+    """Return a component of a pipeline as a base of its own, with names relative to it.
 
-    A base that is no pipeline is given back: it is that component.
+    A base that is no pipeline is returned as it is.
     """
     if part not in base.components:
         return base
@@ -27,7 +27,7 @@ def component_of(base: BaseView, part: str) -> BaseView:
 
 
 def in_pipeline(effect: Effect, part: str) -> Effect:
-    """Give an effect on a component the names that it has in the pipeline."""
+    """Give an effect on a component the names of the pipeline."""
     match effect:
         case WeightUpdate():
             reads = f"{part}.{effect.reads}" if effect.reads else ""
@@ -42,13 +42,13 @@ def in_pipeline(effect: Effect, part: str) -> Effect:
 
 
 def parts_touched(effects: Collection[Effect], components: Collection[str]) -> set[str]:
-    """Name the components that effects act on."""
+    """Return the components that effects act on."""
     names = {name for effect in effects for name in _names_of(effect)}
     return {name.partition(".")[0] for name in names} & {*components}
 
 
 def component_texts(documents: Mapping[str, str]) -> dict[str, str]:
-    """Give the text of every component's `config.json`, of the JSON files of a pipeline by path."""
+    """Return the text of every component's `config.json`, from a pipeline's JSON files by path."""
     texts: dict[str, str] = {}
     for path, text in documents.items():
         part, _, name = path.partition("/")

@@ -1,4 +1,4 @@
-"""Formulas run on shapes alone: whether an update fits its weight, without reading a byte.
+"""Formulas run on shapes alone, to check that an update fits its weight without reading data.
 
 Every kind gets this check from the engine, so a formula that would stretch, repeat or cut a tensor
 to make it fit is refused before any data is touched.
@@ -15,7 +15,7 @@ from deltareg.tensors.header import TensorInfo
 
 @dataclass(frozen=True, slots=True)
 class HeaderTensor:
-    """A tensor of which only the header is at hand."""
+    """A tensor of which only the header is available."""
 
     info: TensorInfo
 
@@ -36,14 +36,14 @@ class HeaderTensor:
 
 
 def header_tensors(files: DeltaFiles) -> dict[str, Tensor]:
-    """Give the tensors of all headers, without data."""
+    """Return the tensors of all headers, without data."""
     return {name: HeaderTensor(info) for header in files.headers.values() for name, info in header.tensors.items()}
 
 
 def misfit(update: Update, shape: tuple[int, ...]) -> str:
-    """Say why an update does not fit a weight of this shape; empty when it does.
+    """Return why an update does not fit a weight of this shape; empty if it does.
 
-    What it computes with has to hold real numbers; what it puts in place as it is, need not.
+    Tensors that it computes with must hold real numbers; a replacement need not.
     """
     try:
         rows = shape[0] if shape else 1

@@ -1,9 +1,9 @@
-"""Versions as bases: what folding a version gives, as far as headers and digests can tell.
+"""Versions as bases: checking a claimed fold of a version, as far as headers and digests allow.
 
-A base that is a version is stored as the tensors that folding gave, so it is the same bits on every
-machine (docs/adr/0016-version-as-base.md). Here its claim is held against the version and the base
-below: names, shapes and dtypes of every tensor, and the digest of every tensor whose bytes are
-those of the base or of the delta. Only the values of computed tensors are left to be believed.
+A base that is a version is stored as the tensors that folding produced, so it has the same bits on
+every machine (docs/adr/0016-version-as-base.md). Here it is checked against the version and the
+base below: names, shapes and dtypes of every tensor, and the digest of every tensor whose bytes are
+those of the base or of the delta. Only the values of computed tensors cannot be checked.
 """
 
 from collections.abc import Iterator, Mapping
@@ -35,11 +35,11 @@ def check_stackable(ref: str, *, foldable: bool, depth: int, is_revoked: bool = 
         ref: The version, as shown.
         foldable: Whether all of its effects are on weights.
         depth: How many versions are folded to make it, itself included.
-        is_revoked: Whether it was withdrawn.
+        is_revoked: Whether it is revoked.
 
     Raises:
         InvalidInput: It can only be attached, or the stack would be too high.
-        Blocked: It was withdrawn.
+        Blocked: It is revoked.
     """
     if is_revoked:
         raise Blocked(f"{ref} is revoked and can be the base of nothing", fix="use another version")
@@ -58,12 +58,12 @@ def check_stackable(ref: str, *, foldable: bool, depth: int, is_revoked: bool = 
 def stacked_config(
     folding: FoldedBase, below: Mapping[str, object], own: Mapping[str, object] | None
 ) -> dict[str, object]:
-    """Give the `config.json` of the result.
+    """Return the `config.json` of the result.
 
     Args:
-        folding: The delta in its base.
+        folding: The delta folded into its base.
         below: The base's.
-        own: The delta's own, which takes the place of the base's; None when it has none.
+        own: The delta's own, which replaces the base's; None if it has none.
     """
     config = below if own is None else own
     return {**config, **folding.config_changes(config)}
@@ -71,7 +71,7 @@ def stacked_config(
 
 @dataclass(frozen=True, slots=True)
 class Stacking:
-    """A version and what it is folded into.
+    """A version and the base that it is folded into.
 
     Attributes:
         account: Of the version's delta; its tensors need not be readable.
@@ -88,16 +88,16 @@ class Stacking:
     own_config: Mapping[str, object] | None
 
     def recipe(self) -> str:
-        """Say by what the result was computed; empty when all of it is stored values."""
+        """The recipe by which the result was computed; empty if all of it is stored values."""
         folding, own = self._folding(), self._own_digests()
         computed = [t for t in folding.changed if self._digest(folding, t, own) is None]
         return f"{RECIPE.library}, {RECIPE.block_rows} rows, {RECIPE.dtype}" if computed else ""
 
     def problems(self, result: Manifest) -> list[Problem]:
-        """Say in what a claimed result cannot be what folding gives.
+        """Describe why a claimed result cannot be that of folding.
 
         Args:
-            result: The manifest of the base that is claimed.
+            result: The manifest of the claimed base.
         """
         folding = self._folding()
         wrong = [*self._tensors(folding, result), *self._files(result)]
@@ -133,7 +133,7 @@ class Stacking:
         return {(t.name, t.dtype, t.shape): t.digest for t in self.delta.tensors}
 
     def _digest(self, folding: FoldedBase, name: str, own: Mapping[_Form, Digest]) -> Digest | None:
-        """Give the digest that a tensor must have; None when its values are computed."""
+        """Return the digest that a tensor must have; None if its values are computed."""
         if name in folding.changed:
             tensor = folding.find_stored(name)
             if tensor is None:
@@ -163,7 +163,7 @@ class Stacking:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """A base's tensor of which only the record is at hand."""
+    """A base's tensor of which only the record is available."""
 
     record: TensorRecord
 

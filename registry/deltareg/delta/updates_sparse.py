@@ -1,4 +1,4 @@
-"""The formula by which single elements of a weight change, found by their places."""
+"""The formula by which single elements of a weight change, given by their places."""
 
 import math
 from dataclasses import dataclass, replace
@@ -43,8 +43,8 @@ class IndexAxis:
 class SparseElements:
     """W with a few elements replaced, or with something added to them.
 
-    The places ascend, so the elements of a run of rows are found by halving and all others of W
-    keep their bits.
+    The places ascend, so the elements of a run of rows are found by bisection, and all other
+    elements of W keep their bits.
 
     Attributes:
         indices: (count,), places in W as it is stored row by row; or (dimensions, count).
@@ -74,11 +74,11 @@ class SparseElements:
         return ops.with_rows(cells, places, values).reshape(*weight.shape)
 
     def read_as(self, convention: Convention) -> "SparseElements":
-        """Give the same elements under one of the two conventions."""
+        """Return the same elements under one of the two conventions."""
         return replace(self, is_absolute=convention == "absolute")
 
     def fault(self, ops: Ops) -> Problem | None:
-        """Say what is wrong with the places: outside of W, out of order, or twice the same."""
+        """Return the problem of the places: outside of W, out of order, or repeated."""
         count, last = self.values.shape[0], -1
         for begin, end in pairwise([*range(0, count, _BLOCK), count]):
             outside = self._outside(begin, end, ops)
@@ -111,7 +111,7 @@ class SparseElements:
         return [IndexAxis(self.indices, row) for row in range(self.indices.shape[0])]
 
     def _places(self, begin: int, end: int, ops: Ops) -> Integers:
-        """Give places as if W was one row."""
+        """Return places as positions in W flattened by rows."""
         axes, size = self._axes(), self.shape
         steps = [1] if self._is_flat else [math.prod(size[n + 1 :]) for n in range(len(axes))]
         along = [ops.integers(axis, begin, end) * n for axis, n in zip(axes, steps, strict=True)]
@@ -123,7 +123,7 @@ class SparseElements:
 
 
 def _place(axis: Tensor, bound: int, ops: Ops) -> int:
-    """Find the first element at or after a bound, by halving; few numbers are read."""
+    """Find the first element at or after a bound by bisection, reading few values."""
     low, high = 0, axis.shape[0]
     while low < high:
         middle = (low + high) // 2

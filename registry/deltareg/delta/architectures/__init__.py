@@ -1,7 +1,7 @@
-"""What transformers' own classes say of themselves, as data: deltas are read without transformers.
+"""Facts about the model classes of transformers, as data: deltas are read without transformers.
 
-`facts.json` is written from the installed transformers by a generator of the tests, and one of them
-holds it against that.
+A generator in the tests writes `facts.json` from the installed transformers, and a test compares
+the two.
 """
 
 import json
@@ -16,7 +16,7 @@ FACTS = Path(__file__).with_name("facts.json")
 
 @dataclass(frozen=True, slots=True)
 class ArchitectureFacts:
-    """The facts.
+    """What is known of the model classes of transformers.
 
     Attributes:
         ties: Class -> parameter -> the parameter whose tensor it shares, while the config ties.
@@ -29,7 +29,7 @@ class ArchitectureFacts:
         types: Every model type.
         unpooled: Classes with a head that have the plain network without its pooler.
         renames: Class -> runs of components that its files spell in an older way, and the new run,
-            in order. Only of classes all of whose names are told by these.
+            in order. Only for classes whose names are all covered by these.
         loras_renamed: Model types for which peft takes old names of a LoRA to new ones.
     """
 
@@ -72,7 +72,7 @@ class _Document(TypedDict):
 
 @cache
 def facts() -> ArchitectureFacts:
-    """Read the file, once."""
+    """Read `facts.json`, once."""
     document: _Document = json.loads(FACTS.read_text(encoding="utf-8"))
     return ArchitectureFacts(
         ties={name: group["tied"] for group in document["ties"] for name in group["classes"]},

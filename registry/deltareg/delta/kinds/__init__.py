@@ -1,4 +1,4 @@
-"""The kinds of delta: a file for each layout of one, found by looking into this folder.
+"""The kinds of delta: one file per layout; all files of this folder are loaded.
 
 A file holds readers (`deltareg.delta.kind.KindReader`): classes, or values at module level. Another
 distribution adds one under the entry-point group `deltareg.kinds`.
@@ -21,7 +21,7 @@ _WORDS = ("name", "layout")
 
 @cache
 def all_kinds() -> dict[str, KindReader]:
-    """Give every reader by its layout.
+    """Return all readers by layout.
 
     Raises:
         Misconfigured: Two read the same layout, or an entry point is no kind.
@@ -37,21 +37,21 @@ def all_kinds() -> dict[str, KindReader]:
 
 
 def kind_names() -> list[str]:
-    """Give the words for kinds, in order."""
+    """Return the names of all kinds, sorted."""
     return sorted({kind.name for kind in all_kinds().values()})
 
 
 def holds_results(kind: str) -> bool:
-    """Tell whether the tensors of a kind are what weights become, bit for bit, with no formula.
+    """Return whether a kind's tensors are the new weights themselves, bit for bit.
 
-    Readers of such a kind say so: `holds_results = True`.
+    Readers of such a kind declare `holds_results = True`.
     """
     readers = [reader for reader in all_kinds().values() if reader.name == kind]
     return bool(readers) and all(getattr(reader, "holds_results", False) for reader in readers)
 
 
 def _kinds_of(module: ModuleType) -> list[KindReader]:
-    """Give a module's own readers; what it imports is somebody else's."""
+    """Return the readers that a module defines itself, without those that it imports."""
     classes = [v for v in vars(module).values() if isinstance(v, type)]
     own = [value for value in classes if value.__module__ == module.__name__]
     values = [v for v in vars(module).values() if not isinstance(v, (type, ModuleType))]

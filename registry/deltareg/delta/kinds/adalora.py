@@ -56,7 +56,7 @@ _GUARD = 1e-5
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the config says.
+    """Settings of the config.
 
     Attributes:
         init_r: The rank that training began with.
@@ -70,14 +70,14 @@ class Settings:
 
 
 def read(fields: Fields) -> Settings:
-    """Read the ranks, which the config gives as the directions that were kept."""
+    """Read the ranks, which the config gives as masks of the directions that were kept."""
     fields.refuse_unsupported(*_UNSUPPORTED)
     fields.ignore(*_TRAINING_ONLY)
     return Settings(fields.integer("init_r", 12), fields.number("lora_alpha", 8), _ranks(fields))
 
 
 def effects(site: Site, settings: Settings) -> Iterable[Effect]:
-    """Add the product."""
+    """Add the product of the factors to the weight."""
     (rank, n_in), (n_out, other) = sizes(site, "lora_A"), sizes(site, "lora_B")
     check_rank(site, (rank, other), settings.ranks.of(site.module, settings.init_r))
     if site.tensors["lora_E"].shape != (rank, 1):

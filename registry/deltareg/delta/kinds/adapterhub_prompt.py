@@ -18,7 +18,7 @@ _TYPES = frozenset({"bert", "roberta", "vit", "xlm-roberta"})
 
 
 def plan_prompt(plan: EffectPlan, adapter: Adapter, settings: PromptLength) -> None:
-    """Add to a plan what the prompt does."""
+    """Add the prompt's effect to a plan."""
     holders, sites = adapter.within(_CONTAINER), adapter.places.sites
     if sites.model_type not in _TYPES or len(sites.embeddings) != 1:
         message = f"the library gives no prompt to networks of type {sites.model_type!r}"

@@ -75,7 +75,7 @@ class AdaptionPrompt:
         return f"peft {_TYPE}"
 
     def recognise(self, files: DeltaFiles, base: BaseView) -> Match | None:
-        """By `peft_type`, else by tensor names of its own."""
+        """Recognise a folder by `peft_type`, else by tensor names that only this type has."""
         declared = peft_type(files)
         if declared == _TYPE:
             return Match(self.name, f'peft_type "{_TYPE}" in {CONFIG_FILE}', 3)
@@ -116,11 +116,11 @@ class Adaption(DeltaOfValue[AdaptionPrompt]):
     source: Source
 
     def config(self) -> dict[str, object]:
-        """Both sizes."""
+        """The numbers of tokens and of layers."""
         return {"adapter_len": self.tokens, "adapter_layers": self.layers}
 
     def plan(self, tensors: Tensors, base: BaseView) -> EffectPlan:
-        """Put a second attention beside that of every layer that has a prompt."""
+        """Plan a second attention beside that of every layer that has a prompt."""
         plan, keys = EffectPlan(), read_keys(tensors, _MARKERS)
         modules, odd = by_module(keys.read.values(), _ROLES)
         if not modules:
@@ -175,7 +175,7 @@ class Adaption(DeltaOfValue[AdaptionPrompt]):
 
 
 def _path(module: str, family: AttentionLayout, base: BaseView) -> str:
-    """Give an attention's path in the running network; empty when the base has none there."""
+    """Return an attention's path in the running network; empty if the base has no attention there."""
     projection = family.projections[0]
     weight = base.names.tensor(f"{module}.{projection}.weight")
     if weight is None:
@@ -184,7 +184,7 @@ def _path(module: str, family: AttentionLayout, base: BaseView) -> str:
 
 
 def _sizes(base: BaseView) -> tuple[int, int]:
-    """Give how many heads queries have, and how many numbers a token has."""
+    """Return the number of query heads and of features per token."""
     config = text_config(base)
     heads = config.get("num_attention_heads", config.get("n_head"))
     features = config.get("hidden_size", config.get("n_embd"))

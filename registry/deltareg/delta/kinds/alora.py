@@ -30,8 +30,8 @@ class Alora:
     """An activated LoRA, as its config describes it.
 
     Attributes:
-        lora: What it is but for the phrase.
-        phrase: The tokens that it acts from.
+        lora: The LoRA without the phrase.
+        phrase: The tokens from which on it acts.
     """
 
     lora: LoraDelta
@@ -70,7 +70,7 @@ class Alora:
 
     @property
     def variant(self) -> str:
-        """Rslora; empty for a plain one."""
+        """`rslora`, or empty for a plain one."""
         return self.lora.variant
 
     @property
@@ -110,20 +110,20 @@ class Alora:
 
 
 def _changes(effects: Iterable[Effect]) -> list[WeightUpdate]:
-    """Give what the factors change."""
+    """Return the weight updates that the factors make."""
     updates = (effect for effect in effects if isinstance(effect, WeightUpdate))
     return [update for update in updates if _FACTORS & {*update.consumes.values()}]
 
 
 def _kept_copy(effect: Effect) -> str:
-    """Give the weight of which an effect only keeps a copy under another name; else empty."""
+    """Return the weight that an effect copies to another name; empty if it copies none."""
     if isinstance(effect, WeightUpdate) and isinstance(effect.update, IdentityUpdate):
         return effect.source
     return ""
 
 
 def _find_misplaced(effect: WeightUpdate, base: BaseView) -> Problem | None:
-    """Refuse factors of anything but a linear layer; the library has none."""
+    """Return the problem of factors on anything but a linear layer, where the library has none."""
     is_linear = {*effect.consumes.values()} >= _LINEAR and isinstance(effect.update, LowRank)
     if is_linear and len(base.tensors[effect.source].shape) == 2:
         return None

@@ -19,7 +19,7 @@ from deltareg.words import Convention
 
 @dataclass(frozen=True, slots=True)
 class BitFit:
-    """New biases.
+    """A BitFit delta.
 
     Attributes:
         convention: Whether the tensors are the new biases or the differences.

@@ -18,13 +18,13 @@ from deltareg.delta.maths.formula import Array, Integers, Ops, Tensor
 
 @dataclass(frozen=True, slots=True)
 class Boft:
-    """What the config says.
+    """Settings of the config.
 
     Attributes:
         boft_block_size: Rows of a block; 0 where the number is given.
         boft_block_num: Number of blocks; 0 where the size is given.
-        boft_n_butterfly_factor: How many sparse rotations were asked for. Where its extension
-            cannot be built the library makes one, so the tensors have the last word.
+        boft_n_butterfly_factor: How many sparse rotations the config asks for. The library makes
+            just one if its extension cannot be built, so the tensors decide.
     """
 
     boft_block_size: int
@@ -61,7 +61,7 @@ class Butterfly:
 
 
 def compute_input_order(at: int, factors: int, count: int, size: int) -> Integers:
-    """Give the place in its block from which every input of a sparse rotation comes.
+    """Return, for every input of a sparse rotation, its source position within the block.
 
     Within runs of 2ⁱ blocks, half-blocks with even numbers come first, those with odd ones after.
 
@@ -92,7 +92,7 @@ def read(fields: Fields) -> Boft:
 
 
 def effects(site: Site, settings: Boft) -> Iterable[Effect]:
-    """Turn the inputs of a layer and scale its outputs; its bias stays."""
+    """Rotate the inputs of a layer and scale its outputs; the bias stays as it is."""
     n_in, blocks, scale = inputs_of(site), site.tensors["boft_R"], site.tensors["boft_s"]
     count = settings.boft_block_num or n_in // settings.boft_block_size
     size = settings.boft_block_size or n_in // settings.boft_block_num

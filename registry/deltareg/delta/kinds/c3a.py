@@ -20,10 +20,10 @@ from deltareg.delta.maths.formula import Array, Ops, Tensor
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the config says.
+    """Settings of the config.
 
     Attributes:
-        block_size: The size of blocks where `sizes` says nothing else.
+        block_size: The size of blocks unless `sizes` has another.
         sizes: The sizes of some modules' blocks.
     """
 
@@ -61,7 +61,7 @@ def read(fields: Fields) -> Settings:
 
 
 def effects(site: Site, settings: Settings) -> Iterable[Effect]:
-    """Add the blocks."""
+    """Add the circulant blocks to the weight."""
     down, across, size = sizes(site, "kernel", 3)
     check_size(site, size, settings.block_size, settings.sizes)
     plain_layer(site, down * size, across * size)

@@ -37,7 +37,7 @@ class MethodUnion:
 
     @property
     def variant(self) -> str:
-        """The word for a union that has one."""
+        """The name of the union if it has one."""
         prefix, bottleneck, lora = self.prefix, self.bottleneck, self.lora
         if prefix is None or bottleneck is None:
             return ""
@@ -47,7 +47,7 @@ class MethodUnion:
 
 
 def read_union(fields: Fields) -> MethodUnion:
-    """Read the config of every method; what is refused is noted in `fields`."""
+    """Read the config of every method; refusals are recorded in `fields`."""
     value = fields.value("configs")
     entries = cast("list[object]", value) if isinstance(value, list) else []
     methods: dict[str, Fields] = {}
@@ -78,7 +78,7 @@ def read_union(fields: Fields) -> MethodUnion:
 
 
 def plan_union(plan: EffectPlan, adapter: Adapter, settings: MethodUnion) -> None:
-    """Add to a plan what each method does."""
+    """Add the effects of each method to a plan."""
     if settings.lora is not None:
         plan_lora(plan, adapter, settings.lora)
     if settings.prefix is not None:

@@ -18,12 +18,12 @@ from deltareg.delta.maths.formula import Array, Ops, Tensor
 
 @dataclass(frozen=True, slots=True)
 class Deft:
-    """What the config says.
+    """Settings of the config.
 
     Attributes:
         r: The rank; a layer of fewer outputs has as much as it can.
         decomposition_method: `relu` or `qr`.
-        para: Whether nothing is put in.
+        para: Whether nothing is put in place of what is removed.
         alpha: The numerator of the scale on what is put in; 0 for a scale of one.
     """
 
@@ -39,7 +39,7 @@ class SubspaceExchange:
 
     Attributes:
         directions: (n_out, r).
-        injected: R (r, n_in); None for nought.
+        injected: R (r, n_in); None for zero.
         scale: s.
         is_orthonormal: Whether Q is made orthonormal, and P = Q; otherwise P = relu(Q).
         is_flipped: Whether W is stored (in, out).
@@ -77,7 +77,7 @@ def read(fields: Fields) -> Deft:
 
 
 def effects(site: Site, settings: Deft) -> Iterable[Effect]:
-    """Exchange a part of a linear layer's weight."""
+    """Remove a subspace of a linear layer's outputs and put another part in its place."""
     n_out, rank = sizes(site, "deft_P")
     injected = site.tensors.get("deft_R")
     if rank != min(settings.r, n_out):

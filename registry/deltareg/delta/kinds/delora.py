@@ -21,7 +21,7 @@ _LEAST_NORM = 1e-4
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the config says; λ was trained and comes as a tensor.
+    """Settings of the config; λ was trained and is a tensor.
 
     Attributes:
         r: The rank of modules that `ranks` does not name.
@@ -65,7 +65,7 @@ def read(fields: Fields) -> Settings:
 
 
 def effects(site: Site, settings: Settings) -> Iterable[Effect]:
-    """Add the normalised product."""
+    """Add the normalised product to the weight."""
     (rank, n_in), (n_out, other) = sizes(site, "delora_A"), sizes(site, "delora_B")
     check_rank(site, (rank, other), settings.ranks.of(site.module, settings.r))
     plain_layer(site, n_out, n_in)

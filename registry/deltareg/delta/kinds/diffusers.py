@@ -18,7 +18,7 @@ _ALPHA = ".alpha"
 
 
 def finder(base: BaseView) -> Finder:
-    """Find modules by their dotted names, with or without the part of the pipeline before them."""
+    """Return a finder of modules by dotted name, with or without the pipeline component before it."""
 
     def find(module: str) -> Where:
         spellings = [module, *(module.removeprefix(p) for p in _PARTS if module.startswith(p))]
@@ -31,7 +31,7 @@ def finder(base: BaseView) -> Finder:
 
 
 def read(name: str) -> PairTensorName | None:
-    """Take a name apart, by its end and by the layer that holds the factors."""
+    """Parse a name by its ending and by the layer that holds the factors."""
     if name.endswith(_ALPHA):
         return PairTensorName(_module(name.removesuffix(_ALPHA)), "alpha")
     side = next((side for side in _SIDES if name.endswith(side)), "")
@@ -41,7 +41,7 @@ def read(name: str) -> PairTensorName | None:
 
 
 def _module(layer: str) -> str:
-    """Give the module that a layer of factors is on; the layer's own name when it is none."""
+    """Return the module to which a layer of factors belongs; the layer's own name if it is none."""
     above, is_processed, last = layer.rpartition(_PROCESSOR)
     if is_processed and last in _PROCESSED:
         return f"{above}.{_PROCESSED[last]}"

@@ -65,12 +65,12 @@ class PartOfPipeline:
     lora: LoraDelta
 
     def problems(self, files: DeltaFiles, base: BaseView) -> list[Problem]:
-        """Give what is wrong with it, under the names of the file."""
+        """Return the delta's problems, under the names of the file."""
         problems = self.lora.problems(_rename_to_peft(files, self.part), component_of(base, self.part))
         return [replace(problem, tensor=self._own(problem.tensor)) for problem in problems]
 
     def effects(self, tensors: Tensors, base: BaseView) -> list[Effect]:
-        """Give what it does, under the names of the base."""
+        """Return the delta's effects, under the names of the base."""
         own = {_plain(name, self.part): tensor for name, tensor in tensors.items() if name.startswith(f"{self.part}.")}
         effects = map(self._under_own_names, self.lora.effects(own, component_of(base, self.part)))
         is_inside = self.part in base.components
@@ -94,7 +94,7 @@ class PartsOfPipeline:
     """LoRAs on one part of a pipeline or on several.
 
     Attributes:
-        parts: One for each.
+        parts: The LoRA of each part.
     """
 
     name: ClassVar[str] = "lora"
@@ -138,7 +138,7 @@ def _part(part: str, files: DeltaFiles, base: BaseView) -> PartOfPipeline:
 
 
 def _of_metadata(problem: Problem) -> Problem:
-    """Name the place of a config that lies in no file of its own."""
+    """Rephrase a problem of a config that stands in metadata instead of a file."""
     detail = problem.message.removeprefix(f"{CONFIG_FILE}: ")
     return replace(problem, message=f"{_METADATA}: {detail}")
 
@@ -148,7 +148,7 @@ def _plain(name: str, part: str) -> str:
 
 
 def _rename_to_peft(files: DeltaFiles, part: str) -> DeltaFiles:
-    """Give the files as peft would have written them for a part; others' tensors are left out."""
+    """Return the files as peft would have written them for one part, without the tensors of others."""
     headers = {
         path: replace(
             header, tensors={_plain(name, part): info for name, info in header.tensors.items() if _belongs(name, part)}
@@ -164,7 +164,7 @@ def _belongs(name: str, part: str) -> bool:
 
 
 def _read_config(part: str, headers: Iterable[SafetensorsHeader]) -> Mapping[str, object] | None:
-    """Read the part's config from the metadata; None where there is none.
+    """Read the part's config from the metadata; None if there is none.
 
     Raises:
         Refused: It is no config.
@@ -191,7 +191,7 @@ def _document(text: str) -> Mapping[str, object]:
 
 
 def _read_off(files: DeltaFiles) -> Mapping[str, object]:
-    """Make the config that the library makes of the shapes where none is told.
+    """Build the config that the library derives from the shapes if there is none.
 
     Raises:
         Refused: The ranks differ: the scale would depend on the order of the tensors.

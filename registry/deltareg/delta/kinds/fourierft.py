@@ -19,10 +19,10 @@ from deltareg.delta.maths.formula import Array, Ops, Tensor
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the config says.
+    """Settings of the config.
 
     Attributes:
-        n_frequency: How many coefficients there are where `counts` says nothing else.
+        n_frequency: How many coefficients there are unless `counts` has another.
         scaling: The factor on the result.
         random_loc_seed: The seed of the places.
         counts: How many coefficients some modules have.
@@ -67,7 +67,7 @@ def read(fields: Fields) -> Settings:
 
 
 def effects(site: Site, settings: Settings) -> Iterable[Effect]:
-    """Add the transform."""
+    """Add the transformed coefficients to the weight."""
     at = places(site, "spectrum", settings.random_loc_seed)
     check_size(site, at.count, settings.n_frequency, settings.counts)
     yield site.changes(SpectralUpdate(site.tensors["spectrum"], at, settings.scaling))

@@ -21,7 +21,7 @@ _NOTHING = 1e-30
 
 @dataclass(frozen=True, slots=True)
 class NoSettings:
-    """FRoD has none: sizes and places are in the tensors."""
+    """FRoD has no settings: sizes and places are in the tensors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class BasisRewrite:
 
 
 def read(fields: Fields) -> NoSettings:
-    """See that the basis was saved."""
+    """Check that the basis was saved."""
     fields.ignore(
         "frod_dropout",
         "init_weights",
@@ -77,7 +77,7 @@ def read(fields: Fields) -> NoSettings:
 
 
 def effects(site: Site, settings: NoSettings) -> Iterable[Effect]:
-    """Make a linear layer's weight anew."""
+    """Rewrite a linear layer's weight over the shared basis."""
     _check_tables(site)
     role = role_of(site.module)
     basis, places, _ = (site.tensors[table + role] for table in _TABLES)
@@ -92,7 +92,7 @@ def effects(site: Site, settings: NoSettings) -> Iterable[Effect]:
 
 
 def _check_tables(site: Site) -> None:
-    """See that just the roles that modules have came with all their tables."""
+    """Check that exactly the roles of the adapted modules came, with all their tables."""
     expected = {table + role_of(module) for module in site.modules for table in _TABLES}
     present = {role for role in site.tensors if role.startswith(_TABLES)}
     if present - expected:
@@ -103,7 +103,7 @@ def _check_tables(site: Site) -> None:
 
 
 def role_of(module: str) -> str:
-    """Give the library's name for what a module is to its layer: `self_attn_q_proj`."""
+    """Return the library's name for the role of a module in its layer: `self_attn_q_proj`."""
     parts = module.split(".")
     if len(parts) == 1 or parts[-2].isdecimal():
         return parts[-1]

@@ -34,7 +34,7 @@ _SCALE = "scale_decoder_outputs"
 
 @dataclass(frozen=True, slots=True)
 class Full:
-    """All weights anew.
+    """A new value for every weight.
 
     Attributes:
         source: The library that wrote the config.
@@ -113,7 +113,7 @@ def _unknown(name: str, base: BaseView) -> list[Problem]:
 
 
 def _check_ties(given: Collection[str], config: Mapping[str, object], base: BaseView) -> list[Problem]:
-    """Find names that the delta's own config unties, and that have no tensor then."""
+    """Find names that the delta's own config unties and that then have no tensor."""
     if config.get("model_type") != base.names.model_type:
         return []
     if _SCALE in config:  # the newest T5 and its like: these tie whatever the switch says
@@ -130,7 +130,7 @@ def _check_ties(given: Collection[str], config: Mapping[str, object], base: Base
 
 
 def _check_scaling(config: Mapping[str, object], base: BaseView) -> list[Problem]:
-    """Find a config that unties where the class reads from the same switch whether to scale."""
+    """Find a config that unties although the class scales outputs by the same switch."""
     if base.names.model_type not in facts().scaled_by_ties:
         return []
     if _is_scaled(config) == _is_scaled(base.config):

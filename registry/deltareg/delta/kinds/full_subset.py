@@ -32,7 +32,7 @@ from deltareg.identity.manifest import Source
 
 @dataclass(frozen=True, slots=True)
 class FullSubset:
-    """Some weights anew; each keeps the dtype that it has in the base."""
+    """New values for some weights; each keeps the dtype of the base's."""
 
     name: ClassVar[str] = "full_subset"
     layout: ClassVar[str] = "some weights"

@@ -20,13 +20,13 @@ _ROLES = {(f"glora_{letter}", part): f"{letter}.{part}" for letter in "ABCDE" fo
 
 @dataclass(frozen=True, slots=True)
 class Glora:
-    """What the config says.
+    """Settings of the config.
 
     Attributes:
         r: The rank of low-rank products.
-        config_A_B: What A and B are.
-        config_C: What C is, on a layer with a bias.
-        config_D_E: What D and E are, on a layer with a bias.
+        config_A_B: The form of A and B.
+        config_C: The form of C, on a layer with a bias.
+        config_D_E: The form of D and E, on a layer with a bias.
     """
 
     r: int
@@ -46,7 +46,7 @@ class GloraTerm:
     tensors: tuple[Tensor, ...]
 
     def rows(self, weight: Array, start: int, stop: int, ops: Ops) -> Array:
-        """Give rows `start:stop` in the shape of the weight's, (n, m) or (n,)."""
+        """Return rows `start:stop` in the shape of the weight's rows, (n, m) or (n,)."""
         ones = ops.zeros(*weight.shape) + 1.0
         if len(self.tensors) == 2:
             return ops.load(self.tensors[0], start, stop) @ ops.load(self.tensors[1])
@@ -78,7 +78,7 @@ class GloraUpdate:
 
 
 def read(fields: Fields) -> Glora:
-    """Read what each of A to E is."""
+    """Read the form of each of A to E."""
     fields.ignore("init_weights")
     return Glora(
         fields.integer("r", 8),
@@ -111,7 +111,7 @@ def effects(site: Site, settings: Glora) -> Iterable[Effect]:
 
 
 def _path(site: Site, letter: str, told: str, r: int, shape: tuple[int, ...]) -> GloraTerm:
-    """Find the tensors of one of A to E, and hold them against what the config says it is."""
+    """Find the tensors of one of A to E, and check them against the form in the config."""
     present = {part for part in _PARTS if f"{letter}.{part}" in site.tensors}
     if present != _STORED[told]:
         parts = ", ".join(sorted(present)) or "nothing"

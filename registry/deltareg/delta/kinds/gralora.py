@@ -20,7 +20,7 @@ _GENERAL = ("general_A", "general_B")
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the config says.
+    """Settings of the config.
 
     Attributes:
         r: The rank of a row of blocks.
@@ -42,11 +42,11 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class BlockFactors:
-    """For each block of columns or rows its factors, (k, r, width); r is k parts, one a block.
+    """The factors of each block of columns or rows, (k, r, width); r has k parts, one per block.
 
     Attributes:
         tensor: As stored.
-        flipped: Whether the last two dimensions are the other way round there.
+        flipped: Whether its last two dimensions are swapped.
     """
 
     tensor: Tensor
@@ -58,7 +58,7 @@ class BlockFactors:
         return self.tensor.shape[1] if self.flipped else self.tensor.shape[2]
 
     def load(self, ops: Ops) -> Array:
-        """Give them as (k, r, width)."""
+        """Return the factors as (k, r, width)."""
         values = ops.load(self.tensor)
         return ops.permute(values, 0, 2, 1) if self.flipped else values
 

@@ -22,7 +22,7 @@ _ROLES = ("hira_A", "hira_B", "hira_embedding_A", "hira_embedding_B")
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the config says; there is no scale, so ranks are held against shapes only.
+    """Settings of the config; there is no scale, so ranks only serve to check shapes.
 
     Attributes:
         r: The rank.
@@ -59,7 +59,7 @@ def read(fields: Fields) -> Settings:
 
 
 def effects(site: Site, settings: Settings) -> Iterable[Effect]:
-    """Multiply by the product."""
+    """Multiply the weight by one plus the product, element by element."""
     is_embedding = "hira_embedding_A" in site.tensors or "hira_embedding_B" in site.tensors
     roles = _ROLES[2:] if is_embedding else _ROLES[:2]
     require(site, *roles)

@@ -16,7 +16,7 @@ from deltareg.delta.maths.formula import Array, Ops, Tensor
 
 @dataclass(frozen=True, slots=True)
 class Hra:
-    """What the config says.
+    """Settings of the config.
 
     Attributes:
         r: Number of reflections.
@@ -70,7 +70,7 @@ def read(fields: Fields) -> Hra:
 
 
 def effects(site: Site, settings: Hra) -> Iterable[Effect]:
-    """Mirror the inputs of a layer."""
+    """Reflect the inputs of a layer."""
     n_in, directions = inputs_of(site), site.tensors["hra_u"]
     if directions.shape[1:] != (settings.r,):
         message = f"{list(directions.shape)} are not the {settings.r} reflections that the config says"

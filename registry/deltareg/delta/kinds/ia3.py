@@ -37,17 +37,17 @@ class AxisScaling:
 
 @dataclass(frozen=True, slots=True)
 class NoSettings:
-    """IA3 has none: which side a factor is on shows in its shape."""
+    """IA3 has no settings: the shape shows which side a factor is on."""
 
 
 def read(fields: Fields) -> NoSettings:
-    """Pass over what the shapes say again."""
+    """Ignore the fields that repeat what the shapes say."""
     fields.ignore("feedforward_modules", "init_ia3_weights")
     return NoSettings()
 
 
 def effects(site: Site, settings: NoSettings) -> Iterable[Effect]:
-    """Scale the weight, and the bias with its outputs."""
+    """Scale the weight, and its bias along with the outputs."""
     factors = site.tensors["ia3_l"]
     n_out, n_in = site.out_in()
     is_output = factors.shape[0] == n_out and factors.shape[1:] in {(1,), (1, 1, 1)}

@@ -30,7 +30,7 @@ _PROJECTION = "projection.parametrizations.weight"
 
 @dataclass(frozen=True, slots=True)
 class Reft:
-    """What a config says of interventions.
+    """Settings of the config.
 
     Attributes:
         rank: r.
@@ -54,14 +54,14 @@ class Reft:
 
     @property
     def variant(self) -> str:
-        """The word for it."""
+        """The name of the variant."""
         if self.is_orthonormal:
             return "loreft"
         return "noreft" if self.subtracts else "direft"
 
 
 def read(fields: Fields) -> Reft:
-    """Read the method's fields; what is refused is noted in `fields`."""
+    """Read the method's fields; refusals are recorded in `fields`."""
     if not fields.flag("output_reft", default=True):
         fields.refuse("output_reft", "is off, and nothing else can be adapted")
     is_orthonormal = fields.flag("orthogonality", default=True)
@@ -78,7 +78,7 @@ def read(fields: Fields) -> Reft:
 
 
 def plan(found: EffectPlan, adapter: Adapter, settings: Reft) -> None:
-    """Add an intervention at the output of every layer that has one."""
+    """Plan an intervention at the output of every layer that has one."""
     stacks = {layer.stack for layer in adapter.places.layers}
     if len(stacks) > 1:
         message = f"interventions in a network of {' and '.join(sorted(stacks))} are not known here"

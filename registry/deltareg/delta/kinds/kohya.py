@@ -32,7 +32,7 @@ _LEVEL = "text_model_"
 
 
 def read(name: str) -> PairTensorName | None:
-    """Take a name apart, by its beginning and its end."""
+    """Parse a name by its prefix and its ending."""
     ending = next((ending for ending in _ENDINGS if name.endswith(ending)), "")
     is_ours = ending and name.startswith(tuple(PREFIXES))
     return PairTensorName(name.removesuffix(ending), _ENDINGS[ending]) if is_ours else None
@@ -50,7 +50,7 @@ def index_spellings(base: BaseView) -> Mapping[str, set[str]]:
 
 
 def finder(base: BaseView) -> Finder:
-    """Give what finds the weights that a module's name fits."""
+    """Return a finder of the weights that a module's name fits."""
     table = index_spellings(base)
 
     def at(path: str, parts: Sequence[str]) -> Where:
@@ -68,7 +68,7 @@ def finder(base: BaseView) -> Finder:
 
 
 def find_lost_alphas(files: DeltaFiles) -> list[Problem]:
-    """Find that an alpha was told in metadata, and no tensor holds one."""
+    """Find an alpha that metadata gives and no tensor holds."""
     if any(name.endswith(".alpha") for name in files.names):
         return []
     alphas = (header.metadata.get(_ALPHA_TOLD) for header in files.headers.values())
@@ -76,7 +76,7 @@ def find_lost_alphas(files: DeltaFiles) -> list[Problem]:
 
 
 def find_unreadable(files: DeltaFiles, base: BaseView) -> list[Problem]:
-    """Find DoRA, which is read in the layout of peft alone, and names that `convert` knows."""
+    """Find what is not read in this layout: DoRA, and names that `convert` knows."""
     names = sorted(name for name in files.names if name.endswith(_DORA))
     if names:
         message = f"{len(names)} modules come with a dora_scale, and DoRA is not read in this layout"
@@ -85,7 +85,7 @@ def find_unreadable(files: DeltaFiles, base: BaseView) -> list[Problem]:
 
 
 def _original(files: DeltaFiles, base: BaseView) -> list[Problem]:
-    """Find modules that the base has under other names than its model's original code."""
+    """Find modules that the base has under other names than the model's original code."""
     table, find = by_spelling(base), finder(base)
     modules = {parsed.module: name for name in files.names if (parsed := read(name)) is not None}
     lost = sorted(

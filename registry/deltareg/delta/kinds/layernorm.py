@@ -21,16 +21,16 @@ _PARTS = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"
 
 @dataclass(frozen=True, slots=True)
 class NoSettings:
-    """There are none: a layer is replaced as it is."""
+    """LayerNorm tuning has no settings: a layer is replaced as a whole."""
 
 
 def read(fields: Fields) -> NoSettings:
-    """Find nothing to read."""
+    """Return no settings: the config has none."""
     return NoSettings()
 
 
 def effects(site: Site, settings: NoSettings) -> Iterable[Effect]:
-    """Replace every tensor of the layer; one that came short of any is refused."""
+    """Replace every tensor of the layer; refuse a layer of which one is missing."""
     names = site.base.names
     for part in _PARTS:
         target = site.target if part == "weight" else names.tensor(f"{site.module}.{part}")

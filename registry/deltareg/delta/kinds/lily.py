@@ -18,7 +18,7 @@ from deltareg.delta.maths.formula import Array, Ops, Tensor
 
 @dataclass(frozen=True, slots=True)
 class Lily:
-    """What the config says.
+    """Settings of the config.
 
     Attributes:
         r: The rank.
@@ -50,7 +50,7 @@ class RoutedLowRank:
     scale: float
 
     def apply(self, value: Array, seen: HookInputs, ops: Ops) -> Array:
-        """Give the layer's output with the routed change on it."""
+        """Return the layer's output plus the routed change."""
         inputs, router = seen.arrays["inputs"], ops.load(self.router)
         tokens = math.prod(inputs.shape[:-1])
         hidden = inputs.reshape(tokens, inputs.shape[-1]) @ ops.load(self.first).T
@@ -74,7 +74,7 @@ def read(fields: Fields) -> Lily:
 
 
 def effects(site: Site, settings: Lily) -> Iterable[Effect]:
-    """Change what a linear layer puts out."""
+    """Change the outputs of a linear layer."""
     (rank, n_in), (height, n_out) = sizes(site, "lily_A"), sizes(site, "lily_B")
     plain_layer(site, n_out, n_in)
     check_rank(site, (rank,), settings.r)

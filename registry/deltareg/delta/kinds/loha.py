@@ -34,7 +34,7 @@ class HadamardFactor:
     core: Tensor | None
 
     def rows(self, start: int, stop: int, ops: Ops) -> Array:
-        """Give rows `start:stop` (n, n_in·h·w)."""
+        """Return rows `start:stop` (n, n_in·h·w)."""
         if self.core is None:
             return ops.load(self.a, start, stop) @ ops.load(self.b)
         return tucker_rows(self.core, self.a, self.b, start, stop, ops)
@@ -56,7 +56,7 @@ class Hadamard:
 
 
 def effects(site: Site, settings: LycorisSettings) -> Iterable[Effect]:
-    """Add the product of products."""
+    """Add the elementwise product of the two products to the weight."""
     rank = settings.rank(site.module)
     has_cores = has_core(site, *_CORES, is_told=settings.use_effective_conv2d)
     if has_cores:

@@ -34,7 +34,7 @@ class LokrFactor:
     height: int
 
     def whole(self, ops: Ops) -> Array:
-        """Give the matrix (height, …); a kernel's trailing dimensions are flat."""
+        """Return the matrix (height, …); a kernel's trailing dimensions are flat."""
         match self.tensors:
             case (stored,):
                 return ops.load(stored).reshape(self.height, -1)
@@ -74,8 +74,8 @@ class Kronecker:
 class KroneckerOfLines:
     """W + scale · first ⊗ second for kernels of one dimension, as the library multiplies them.
 
-    It lines up the dimensions of a matrix (a, c) and a kernel (b, d, k) from the last one on, so
-    the product is (b, a·d, c·k), which then is read as (out, in, k).
+    It aligns the dimensions of a matrix (a, c) and a kernel (b, d, k) from the last one on, so the
+    product is (b, a·d, c·k), which is then read as (out, in, k).
     """
 
     first: LokrFactor
@@ -92,13 +92,13 @@ class KroneckerOfLines:
 
 
 def read(fields: Fields) -> LycorisSettings:
-    """Read the settings; how matrices are cut shows in their shapes."""
+    """Read the settings; the shapes show how matrices are divided."""
     fields.ignore("decompose_both", "decompose_factor", "rank_dropout_scale")
     return read_settings(fields)
 
 
 def effects(site: Site, settings: LycorisSettings) -> Iterable[Effect]:
-    """Add the Kronecker product."""
+    """Add the Kronecker product to the weight."""
     rank = settings.rank(site.module)
     first, n_out, n_in = _first(site, rank)
     second, height, width = _second(site, settings, rank)
@@ -146,7 +146,7 @@ def _product(site: Site, name: str, rank: float) -> tuple[LokrFactor, int, int]:
 
 
 def _is_whole(site: Site, name: str) -> bool:
-    """Whether a matrix is there whole and not as factors; one of both must be."""
+    """Return whether a matrix is stored whole and not as factors; one of the two must be."""
     factors = (f"{name}_a", f"{name}_b")
     if name not in site.tensors:
         require(site, *factors)

@@ -21,7 +21,7 @@ _METADATA = "layout"
 
 @dataclass(frozen=True, slots=True)
 class MergedWeights:
-    """Some weights anew."""
+    """New values for some weights."""
 
     name: ClassVar[str] = "full_subset"
     layout: ClassVar[str] = "merged weights"

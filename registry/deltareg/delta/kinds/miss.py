@@ -20,12 +20,12 @@ from deltareg.delta.maths.updates import LowRank
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the config says.
+    """Settings of the config.
 
     Attributes:
         r: The size of a block of inputs.
         mini_r: The size of a block of outputs, for `mini`.
-        init_weights: `mini`, `bat` or empty: which formula it is.
+        init_weights: `mini`, `bat` or empty: selects the formula.
     """
 
     r: int
@@ -87,7 +87,7 @@ class BlockTransform:
 
 
 def read(fields: Fields) -> Settings:
-    """Read sizes and formula; `init_weights` says which one it is, not how training began."""
+    """Read sizes and formula; here `init_weights` selects the formula, not how training began."""
     fields.ignore("miss_dropout")
     init = fields.value("init_weights")
     if init is not None and not isinstance(init, bool) and init not in ("bat", "mini"):
@@ -97,7 +97,7 @@ def read(fields: Fields) -> Settings:
 
 
 def effects(site: Site, settings: Settings) -> Iterable[Effect]:
-    """Add what the formula makes of the block."""
+    """Add the block, expanded by the formula, to the weight."""
     n_out, n_in = site.out_in()
     plain_layer(site, n_out, n_in)
     if len(site.shape) != 2:

@@ -20,7 +20,7 @@ _NEUMANN_SINCE = (0, 18)
 
 @dataclass(frozen=True, slots=True)
 class Oft:
-    """What the config says.
+    """Settings of the config.
 
     Attributes:
         r: Number of blocks; 0 where the size is given.
@@ -41,9 +41,10 @@ class Oft:
     block_share: bool
 
     def block_size(self, n_in: int) -> int:
-        """Give the rows of a block, or their number where that is given, as the library adjusts it.
+        """Return the rows of a block, or the number of blocks if set, as the library adjusts it.
 
-        What does not divide the inputs becomes the nearest number that does, the smaller of two.
+        A number that does not divide the inputs is replaced by the nearest that does; the smaller
+        one wins a tie.
         """
         requested = self.oft_block_size or self.r
         if requested >= n_in:
@@ -59,10 +60,10 @@ class TurnedInputs:
     """W Rᵀ or, for an embedding, E R.
 
     Attributes:
-        upper: What is right of the diagonal of each Q.
+        upper: The entries right of the diagonal of each Q.
         size: Rows of a block.
         settings: How R is made of Q.
-        is_embedding: Whether the rows are vectors that come out, not weights on what goes in.
+        is_embedding: Whether the rows are output vectors and not weights of inputs.
     """
 
     upper: Tensor
@@ -88,7 +89,7 @@ class TurnedInputs:
 
 
 def _shorten_blocks(skew: Array, eps: float, ops: Ops) -> Array:
-    """Scale every block that is longer than the limit down to it; the others stay as they are."""
+    """Scale every block that is longer than the limit down to it; leave the others alone."""
     count, size, _ = skew.shape
     limit = eps / math.sqrt(count)
     lengths = ops.row_norms(skew.reshape(count, size * size))
@@ -120,7 +121,7 @@ def read(fields: Fields) -> Oft:
 
 
 def effects(site: Site, settings: Oft) -> Iterable[Effect]:
-    """Turn the inputs of a layer, or the rows of an embedding."""
+    """Rotate the inputs of a layer, or the rows of an embedding."""
     n_in = inputs_of(site)
     is_embedding = "oft_embedding_R" in site.tensors
     upper = site.tensors["oft_embedding_R" if is_embedding else "oft_R"]
@@ -142,7 +143,7 @@ def effects(site: Site, settings: Oft) -> Iterable[Effect]:
 
 
 def _is_older(version: object) -> bool:
-    """Whether a release is known not to have the present series; one without a number is old."""
+    """Whether a release may lack the present series; one without a number counts as old."""
     parts = str(version or "0.0").partition("@")[0].split(".")[:2]
     numbers = tuple(int(part) if part.isdecimal() else 0 for part in parts)
     return numbers < _NEUMANN_SINCE

@@ -31,7 +31,7 @@ _DECODERS = tuple(f"peanut_decoders.{at}" for at in range(_DEEPEST))
 
 @dataclass(frozen=True, slots=True)
 class Peanut:
-    """What the config says.
+    """Settings of the config.
 
     Attributes:
         r: The width of the network.
@@ -94,7 +94,7 @@ def read(fields: Fields) -> Peanut:
 
 
 def effects(site: Site, settings: Peanut) -> Iterable[Effect]:
-    """Add to a linear layer's weight what the network makes of it."""
+    """Add to a linear layer's weight the output of the network on it."""
     (rank, n_out), last = sizes(site, "peanut_A"), sizes(site, "peanut_B")
     plain_layer(site, n_out, site.shape[-1])
     check_rank(site, (rank, last[1]), settings.r)

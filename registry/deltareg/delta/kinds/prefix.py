@@ -32,7 +32,7 @@ class LayerKeyValues:
     shape: KeyShape
 
     def make(self, ops: Ops) -> tuple[Array, ...]:
-        """Give keys and values, (n, heads, width) each."""
+        """Return keys and values, (n, heads, width) each."""
         count, heads, width = self.tensor.shape[0], self.shape.heads, self.shape.width
         size = heads * width
         flat, start = ops.load(self.tensor), 2 * self.row * size
@@ -42,7 +42,7 @@ class LayerKeyValues:
 
 
 def inserts(sizes: PromptSizes, vectors: Tensor, base: BaseView) -> Sequence[PrefixInsert]:
-    """Put each layer's vectors before its keys and values."""
+    """Insert each layer's vectors before its keys and values."""
     paths, shape = _places(sizes, base)
     expected = (sizes.tokens, 2 * len(paths) * shape.heads * shape.width)
     if vectors.shape != expected:
@@ -62,7 +62,7 @@ def inserts(sizes: PromptSizes, vectors: Tensor, base: BaseView) -> Sequence[Pre
 
 
 def _places(sizes: PromptSizes, base: BaseView) -> tuple[list[str], KeyShape]:
-    """Find the base's attentions, and hold the config against them."""
+    """Find the base's attentions, and check the config against them."""
     paths, shape = self_attentions(base), key_shape(base)
     if not paths or shape is None:
         message = f"where keys and values of a {base.names.model_type or 'base'} go is not known here"

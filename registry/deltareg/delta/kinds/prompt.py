@@ -29,12 +29,12 @@ class LeadingRows:
     count: int
 
     def make(self, ops: Ops) -> tuple[Array, ...]:
-        """Give them, (count, width)."""
+        """Return the leading rows, (count, width)."""
         return (ops.load(self.tensor, 0, self.count),)
 
 
 def inserts(sizes: PromptSizes, vectors: Tensor, base: BaseView) -> Sequence[PrefixInsert]:
-    """Put the vectors before the tokens that the network is given."""
+    """Insert the vectors before the tokens of the network's input."""
     expected = (sizes.tokens * sizes.stacks, sizes.width or vectors.shape[-1])
     if vectors.shape != expected:
         raise refuse_shape(vectors, expected, "the config asks for that many tokens and numbers")
@@ -46,7 +46,7 @@ def inserts(sizes: PromptSizes, vectors: Tensor, base: BaseView) -> Sequence[Pre
 
 
 def _widths(base: BaseView) -> set[int]:
-    """Give the widths of the base's token embeddings: what has a row for every token."""
+    """Return the widths of the base's token embeddings: weights with a row for every token."""
     rows = text_config(base).get("vocab_size")
     shapes = (record.shape for record in base.tensors.values())
     return {shape[1] for shape in shapes if len(shape) == 2 and shape[0] == rows}

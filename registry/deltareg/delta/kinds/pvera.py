@@ -16,7 +16,7 @@ from deltareg.delta.maths.formula import Array, Ops, Tensor
 
 @dataclass(frozen=True, slots=True)
 class Pvera:
-    """What the config says.
+    """Settings of the config.
 
     Attributes:
         r: The rank; half of the rows of A.
@@ -27,7 +27,7 @@ class Pvera:
 
 @dataclass(frozen=True, slots=True)
 class ScaledCorner:
-    """The leading rows and columns of a matrix, with a number on each row.
+    """The leading rows and columns of a matrix, each row scaled by a factor.
 
     Attributes:
         matrix: At least as large.
@@ -50,7 +50,7 @@ class ScaledCorner:
 
 
 def read(fields: Fields) -> Pvera:
-    """Read the rank; a delta without its projections, or one that draws lots, is refused."""
+    """Read the rank; refuse a delta without its projections, or one that samples at random."""
     fields.ignore("d_initial", "generator_seed", "init_weights", "projection_prng_key", "pvera_dropout")
     if not fields.flag("save_projection", default=True):
         fields.refuse(
@@ -69,7 +69,7 @@ def read(fields: Fields) -> Pvera:
 
 
 def effects(site: Site, settings: Pvera) -> Iterable[Effect]:
-    """Add the product of the two scaled corners."""
+    """Add the product of the two scaled corners to the weight."""
     (n_out,), (height,) = sizes(site, "lambda_b", 1), sizes(site, "lambda_d", 1)
     a, b = sizes(site, "projection_A"), sizes(site, "projection_B")
     check_rank(site, (b[1],), settings.r)

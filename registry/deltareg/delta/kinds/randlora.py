@@ -18,7 +18,7 @@ from deltareg.delta.maths.formula import Array, Ops, Tensor
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the config says.
+    """Settings of the config.
 
     Attributes:
         r: The rank of each product.
@@ -35,8 +35,8 @@ class LargeFactor:
 
     Attributes:
         bases: (at least the height, at least `count`, r).
-        height: How many rows are wanted.
-        count: How many bases are wanted.
+        height: How many rows the factor has.
+        count: How many bases it uses.
     """
 
     bases: Tensor
@@ -55,7 +55,7 @@ class LargeFactor:
 class SmallFactor:
     """All Λ_i A Γ_i below each other: (r · bases, min(n_out, n_in)), the base running fastest.
 
-    That order is not the one of `Large`; the library pairs them so.
+    The order differs from that of `LargeFactor`; the library pairs them so.
 
     Attributes:
         shared: A (r, 1, at least the width).
@@ -81,7 +81,7 @@ class SmallFactor:
 
 
 def read(fields: Fields) -> Settings:
-    """Read rank and scale; a delta without its projections is refused."""
+    """Read rank and scale; refuse a delta without its projections."""
     fields.ignore("init_weights", "projection_prng_key", "randlora_dropout", "sparse", "very_sparse")
     if not fields.flag("save_projection", default=True):
         fields.refuse(
@@ -94,7 +94,7 @@ def read(fields: Fields) -> Settings:
 
 
 def effects(site: Site, settings: Settings) -> Iterable[Effect]:
-    """Add the sum of products, with A on the smaller side."""
+    """Add the sum of products to the weight, with A on the smaller side."""
     (rank, count), (other, small) = sizes(site, "lambda"), sizes(site, "gamma")
     a, b = sizes(site, "projection_A", 3), sizes(site, "projection_B", 3)
     check_rank(site, (rank, a[0], b[2]), settings.r)

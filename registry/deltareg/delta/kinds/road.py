@@ -20,7 +20,7 @@ _SHARES = {"road_1": 1, "road_2": 2, "road_4": 4}  # halves of θ that a group h
 
 @dataclass(frozen=True, slots=True)
 class Road:
-    """What the config says.
+    """Settings of the config.
 
     Attributes:
         variant: Which of `road_1`, `road_2`, `road_4`.
@@ -56,7 +56,7 @@ class TurnedOutputs:
         return (rows * cosines + turned * sines).reshape(*weight.shape)
 
     def _factors(self, half: int, ops: Ops) -> tuple[Array, Array]:
-        """Give c and s, (groups, 2, half, 1) each."""
+        """Return c and s, (groups, 2, half, 1) each."""
         share = _SHARES[self.settings.variant]
         angles, sizes = (ops.load(tensor).reshape(-1, share, half, 1) for tensor in (self.angles, self.sizes))
         if share == 1:
@@ -76,7 +76,7 @@ def read(fields: Fields) -> Road:
 
 
 def effects(site: Site, settings: Road) -> Iterable[Effect]:
-    """Turn the outputs of a linear layer, its bias among them."""
+    """Rotate and scale the outputs of a linear layer, its bias included."""
     inputs_of(site)
     n_out, angles, sizes = site.shape[0], site.tensors["road_theta"], site.tensors["road_alpha"]
     count = n_out * _SHARES[settings.variant] // 2

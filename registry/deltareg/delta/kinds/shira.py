@@ -15,23 +15,23 @@ from deltareg.delta.layouts.peft.scatter import ScatterAdd
 
 @dataclass(frozen=True, slots=True)
 class Shira:
-    """What the config says.
+    """Settings of the config.
 
     Attributes:
-        r: The rank of a LoRA of as many numbers: r · (n_out + n_in) weights of a layer change.
+        r: The rank of a LoRA with as many parameters: r · (n_out + n_in) weights of a layer change.
     """
 
     r: int
 
 
 def read(fields: Fields) -> Shira:
-    """Read the count; how the places were chosen does not matter, as they are stored."""
+    """Read the count; how the places were chosen does not matter, since they are stored."""
     fields.ignore("mask_type", "random_seed", "init_weights")
     return Shira(fields.integer("r", 32))
 
 
 def effects(site: Site, settings: Shira) -> Iterable[Effect]:
-    """Add the stored numbers at their places."""
+    """Add the stored values at their places."""
     inputs_of(site)
     values, places = site.tensors["shira_weight"], site.tensors["shira_indices"]
     if len(site.shape) != 2:

@@ -28,7 +28,7 @@ _WHOLE_NUMBERS = frozenset({"I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8"
 
 @dataclass(frozen=True, slots=True)
 class Sparse:
-    """Some elements of some weights.
+    """New or added values for some elements of some weights.
 
     Attributes:
         convention: Whether values are new or added.
@@ -88,7 +88,7 @@ class Sparse:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """What comes for one weight.
+    """The tensors of one weight.
 
     Attributes:
         weight: Its name, as the delta spells it.
@@ -100,12 +100,12 @@ class _Part:
 
     @property
     def name(self) -> str:
-        """One of the tensors, for people."""
+        """The name of one of the tensors, for messages."""
         return next(iter(self.tensors.values())).name
 
     @property
     def missing(self) -> str:
-        """The role that did not come; empty when all did."""
+        """The role whose tensor is missing; empty if none is."""
         lone = len(self.tensors) == 1 and "whole" not in self.tensors
         return ("values" if "indices" in self.tensors else "indices") if lone else ""
 
@@ -115,14 +115,14 @@ class _Part:
         return {tensor.name: role for role, tensor in self.tensors.items()}
 
     def update(self, shape: tuple[int, ...], *, is_absolute: bool) -> Update:
-        """Give the formula for a weight of a shape."""
+        """Return the formula for a weight of this shape."""
         whole = self.tensors.get("whole")
         if whole is not None:
             return Replacement(whole) if is_absolute else ScaledAddition(whole)
         return SparseElements(self.tensors["indices"], self.tensors["values"], is_absolute, shape)
 
     def misfit(self, shape: tuple[int, ...]) -> list[Problem]:
-        """Say why the tensors do not fit a weight of this shape, as far as headers tell."""
+        """Return the problems of the tensors for a weight of this shape, by headers."""
         whole = self.tensors.get("whole")
         if whole is not None:
             fits = whole.shape == shape and whole.dtype in FLOAT_DTYPES
@@ -140,7 +140,7 @@ class _Part:
 
 
 def _parts(tensors: Tensors) -> Iterator[_Part]:
-    """Put tensors that speak of one weight together, in the order of names."""
+    """Group tensors by the weight that they belong to, in the order of names."""
     pairs: dict[str, dict[str, Tensor]] = {}
     for name in sorted(tensors):
         if name.endswith((INDICES, VALUES)):

@@ -18,10 +18,10 @@ _FACTORS = ("supertuning_lora_A", "supertuning_lora_B")
 
 @dataclass(frozen=True, slots=True)
 class Supertuning:
-    """What the config says.
+    """Settings of the config.
 
     Attributes:
-        sparsity: The part of a layer's weights that stays.
+        sparsity: The share of a layer's weights that does not change.
         r: The rank of the hybrid form; 0 for the plain one.
         lora_alpha: The numerator of its scale.
     """
@@ -32,7 +32,7 @@ class Supertuning:
 
 
 def read(fields: Fields) -> Supertuning:
-    """Read the counts; which weights they are must have been saved."""
+    """Read the counts; the places of the weights must have been saved."""
     fields.ignore("select_top", "lora_dropout", "init_weights")
     if not fields.flag("save_precomputed_indices", default=True):
         fields.refuse(
@@ -47,7 +47,7 @@ def read(fields: Fields) -> Supertuning:
 
 
 def effects(site: Site, settings: Supertuning) -> Iterable[Effect]:
-    """Add the stored numbers at their places, and the factors if it is a hybrid."""
+    """Add the stored values at their places, and the factors of a hybrid."""
     inputs_of(site)
     values = site.tensors["supertuning_values"]
     if len(site.shape) != 2:

@@ -27,7 +27,7 @@ from deltareg.tensors.header import FLOAT_DTYPES, TensorInfo
 
 @dataclass(frozen=True, slots=True)
 class TaskVector:
-    """Differences of weights."""
+    """Differences to add to weights."""
 
     name: ClassVar[str] = "task_vector"
     layout: ClassVar[str] = "differences of weights"

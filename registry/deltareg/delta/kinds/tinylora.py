@@ -37,12 +37,12 @@ IN_MEMORY: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Tinylora:
-    """What the config says.
+    """Settings of the config.
 
     Attributes:
         r: The rank; a layer that is smaller has as much as it can.
         u: The length of a vector.
-        weight_tying: Which part of the vectors modules share; 1 is a single one for all.
+        weight_tying: The share of modules that use one vector; at 1 all use a single one.
     """
 
     r: int
@@ -50,7 +50,7 @@ class Tinylora:
     weight_tying: float
 
     def group(self, place: int, modules: int) -> int:
-        """Give the number of the vector of the module at a place, among so many."""
+        """Return the number of the vector that the module at a place uses, out of so many modules."""
         groups = max(1, round(modules * (1.0 - self.weight_tying)))
         return min(place // max(1, modules // groups), groups - 1)
 
@@ -82,7 +82,7 @@ class MatrixMixture:
 
 
 def read(fields: Fields) -> Tinylora:
-    """Read the sizes; a delta without its random matrices is refused."""
+    """Read the sizes; refuse a delta without its random matrices."""
     fields.ignore("init_v_bound", "init_weights", "projection_seed", "tinylora_dropout")
     if not fields.flag("save_projection", default=True):
         fields.refuse(
@@ -98,7 +98,7 @@ def read(fields: Fields) -> Tinylora:
 
 
 def effects(site: Site, settings: Tinylora) -> Iterable[Effect]:
-    """Add the mixture between the layer's own two factors."""
+    """Add the mixture, between the layer's own two factors, to the weight."""
     (rank, n_in), (n_out, other) = sizes(site, "tinylora_A"), sizes(site, "tinylora_B")
     check_rank(site, (rank, other), min(settings.r, n_out, n_in))
     matrices, vector = site.tensors["tinylora_P"], _vector(site, settings)
@@ -111,7 +111,7 @@ def effects(site: Site, settings: Tinylora) -> Iterable[Effect]:
 
 
 def _vector(site: Site, settings: Tinylora) -> Tensor:
-    """Find the vector that a module uses, and see that just the vectors of the config came."""
+    """Find the vector of a module, and check that exactly the vectors of the config came."""
     count = len(site.modules)
     expected = {settings.group(place, count) for place in range(count)}
     present = {role for role in site.tensors if role.startswith(_VECTOR)}
@@ -132,7 +132,7 @@ def _vector(site: Site, settings: Tinylora) -> Tensor:
 
 
 def _places(modules: Iterable[str], base: BaseView) -> dict[str, int] | None:
-    """Number modules as the network holds them; None when that is not known of one of them."""
+    """Number modules in the network's order; None if the place of one of them is not known."""
     order = IN_MEMORY.get(base.names.model_type, ())
     ranks: list[tuple[int, int, str]] = []
     for module in modules:

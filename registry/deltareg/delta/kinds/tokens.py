@@ -42,7 +42,7 @@ def read(fields: Fields) -> TrainableTokens:
 
 
 def effects(site: Site, settings: TrainableTokens) -> Iterable[Effect]:
-    """Replace the rows, of a stored twin too."""
+    """Replace the rows, in a stored twin as well."""
     tensor, rows, shape = site.tensors[_ROWS], settings.token_indices, site.shape
     if tensor.shape != (len(rows), *shape[1:]) or tensor.dtype not in FLOAT_DTYPES:
         message = f"{tensor.dtype} {list(tensor.shape)} are not {len(rows)} rows of {list(shape)}"
@@ -57,7 +57,7 @@ def effects(site: Site, settings: TrainableTokens) -> Iterable[Effect]:
 
 
 def _stored_twins(target: str, base: BaseView) -> list[str]:
-    """Give names that files store again although they share this tensor in the network."""
+    """Return the names under which files store this tensor again although the network shares it."""
     return [name for group in stored_twice(base) if target in group for name in group if name != target]
 
 

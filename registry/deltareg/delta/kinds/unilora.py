@@ -17,11 +17,11 @@ from deltareg.delta.maths.formula import Array, Ops, Tensor
 
 @dataclass(frozen=True, slots=True)
 class Unilora:
-    """What the config says.
+    """Settings of the config.
 
     Attributes:
         r: The rank.
-        theta_d_length: How many numbers there are for everything.
+        theta_d_length: The length of the vector that all modules share.
     """
 
     r: int
@@ -52,7 +52,7 @@ class GatheredFactor:
 
 
 def read(fields: Fields) -> Unilora:
-    """Read the sizes; a delta without its places is refused."""
+    """Read the sizes; refuse a delta without its places."""
     fields.ignore("init_theta_d_bound", "init_weights", "proj_seed", "unilora_dropout")
     if not fields.flag("save_indices"):
         fields.refuse(
@@ -66,7 +66,7 @@ def read(fields: Fields) -> Unilora:
 
 
 def effects(site: Site, settings: Unilora) -> Iterable[Effect]:
-    """Add the product of the two factors."""
+    """Add the product of the two factors to the weight."""
     (rank, n_in), (n_out, other) = sizes(site, "indices_A"), sizes(site, "indices_B")
     check_rank(site, (rank, other), settings.r)
     vector, tensors = site.tensors["theta"], site.tensors

@@ -20,12 +20,12 @@ _ROLES = (*_LOGITS, *(f"{name}_topk_{what}" for name in _LOGITS for what in ("in
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the config says.
+    """Settings of the config.
 
     Attributes:
         r: The rank.
         topk: How many vectors are mixed.
-        num_vectors: How many there are.
+        num_vectors: How many vectors the bank has.
         vector_length: How long they are.
         save_only_topk_weights: Whether logits are left out.
     """
@@ -54,7 +54,7 @@ class VectorMixtures:
     topk: int
 
     def rows(self, start: int, stop: int, ops: Ops) -> Array:
-        """Give the mixtures of rows `start:stop` of the grid."""
+        """Return the mixtures of rows `start:stop` of the grid."""
         weights, numbers = self._weights(start, stop, ops)
         n, m, _ = weights.shape
         width = self.bank.shape[1]
@@ -74,7 +74,7 @@ class VectorMixtures:
 
 @dataclass(frozen=True, slots=True)
 class InnerFactor:
-    """A (r, n_in): pieces (r, tiles) next to each other."""
+    """A (r, n_in): pieces (r, tiles) side by side."""
 
     pieces: VectorMixtures
 
@@ -118,7 +118,7 @@ def read(fields: Fields) -> Settings:
 
 
 def effects(site: Site, settings: Settings) -> Iterable[Effect]:
-    """Add the product of the two factors."""
+    """Add the product of the two factors to the weight."""
     bank = sizes(site, "bank")
     if bank != (settings.num_vectors, settings.vector_length):
         message = f"{list(bank)} is not the bank of {settings.num_vectors} x {settings.vector_length}"

@@ -17,7 +17,7 @@ from deltareg.delta.maths.formula import Array, Ops, Tensor
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the config says.
+    """Settings of the config.
 
     Attributes:
         r: The rank.
@@ -42,7 +42,7 @@ class MatrixCorner:
 
 
 def read(fields: Fields) -> Settings:
-    """Read the rank; a delta without its projections is refused."""
+    """Read the rank; refuse a delta without its projections."""
     fields.ignore("d_initial", "init_weights", "projection_prng_key", "vera_dropout")
     if not fields.flag("save_projection", default=True):
         fields.refuse(
@@ -55,7 +55,7 @@ def read(fields: Fields) -> Settings:
 
 
 def effects(site: Site, settings: Settings) -> Iterable[Effect]:
-    """Add the product of the two scaled corners."""
+    """Add the product of the two scaled corners to the weight."""
     (n_out,), (rank,) = sizes(site, "lambda_b", 1), sizes(site, "lambda_d", 1)
     a, b = sizes(site, "projection_A"), sizes(site, "projection_B")
     check_rank(site, (rank, a[0], b[1]), settings.r)

@@ -60,7 +60,7 @@ class Convolution:
     width: int
 
     def over(self, array: Array, ops: Ops) -> Array:
-        """Give (rows, positions, r) for the same."""
+        """Return the convolved values (rows, positions, r) for an array of the same shape."""
         rows, length, size = array.shape
         prefix = length - self.height * self.width
         if prefix < 0:
@@ -111,7 +111,7 @@ class Bypass:
 
 @dataclass(frozen=True, slots=True)
 class VisualAdapter:
-    """What a config says of visual adapters.
+    """Settings of the config.
 
     Attributes:
         variant: Which formula.

@@ -23,10 +23,10 @@ from deltareg.delta.maths.formula import Array, Integers, Ops, Tensor
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the config says.
+    """Settings of the config.
 
     Attributes:
-        n_frequency: How many coefficients there are where `counts` says nothing else.
+        n_frequency: How many coefficients there are unless `counts` has another.
         scaling: The factor on the result.
         random_loc_seed: The seed of the places.
         wavelet_family: The name of the filters.
@@ -71,9 +71,9 @@ class SeededScatter:
 class WaveletCoefficients:
     """W + scaling · one step of the inverse transform of the coefficients.
 
-    The plane of coefficients is as much larger than W as the filters are long, and even both ways;
-    places lie in its middle. Its four quarters are the bands: the library takes the upper right
-    one as high over rows and low over columns, and the lower left one the other way round.
+    The plane of coefficients is larger than W by the length of the filters, with even sides; places
+    lie in its middle. Its four quarters are the bands: the library takes the upper right one as
+    high over rows and low over columns, and the lower left one the other way round.
 
     Attributes:
         values: The coefficients (n,).
@@ -97,7 +97,7 @@ class WaveletCoefficients:
         return weight + change * self.scaling
 
     def _rows(self, is_high: int, run: tuple[int, int], ops: Ops) -> Array:
-        """Give a run of rows of a band over rows, with its columns put together."""
+        """Return a run of rows of a band over rows, its columns already transformed."""
         low, high = self._quarter(0, is_high, run, ops), self._quarter(1, is_high, run, ops)
         return rebuilt(low.T, high.T, self.wavelet, ops).T[:, : self.places.shape[1]]
 
@@ -111,7 +111,7 @@ class WaveletCoefficients:
         return _scatter_values(values, *at, (last - first, half_width), ops)
 
     def _spread(self, axis: int) -> tuple[Integers, int]:
-        """Give the places along an axis of the plane, and half of its size."""
+        """Return the places along an axis of the plane, and half of its size."""
         size = self.places.shape[axis]
         padded = size + 2 * self.wavelet.reach
         padded += padded % 2
@@ -133,7 +133,7 @@ def read(fields: Fields) -> Settings:
 
 
 def effects(site: Site, settings: Settings) -> Iterable[Effect]:
-    """Add the coefficients, transformed or not."""
+    """Add the coefficients, transformed or not, to the weight."""
     at, values = places(site, "spectrum", settings.random_loc_seed), site.tensors["spectrum"]
     if not settings.proportional_parameters:
         check_size(site, at.count, settings.n_frequency, settings.counts)
@@ -145,7 +145,7 @@ def effects(site: Site, settings: Settings) -> Iterable[Effect]:
 
 
 def _scatter_values(values: Array, rows: Integers, columns: Integers, shape: tuple[int, int], ops: Ops) -> Array:
-    """Give zeros of a shape with those values whose row is inside."""
+    """Return zeros of a shape with the values whose row lies inside."""
     positions = np.flatnonzero((rows >= 0) & (rows < shape[0]))
     return ops.scatter(shape, (rows[positions], columns[positions]), ops.take(values, positions, 0))
 

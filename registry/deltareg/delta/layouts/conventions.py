@@ -1,7 +1,7 @@
 """What plain weight files mean: W' itself (absolute) or W' - W (additive).
 
-No format says it, so names and metadata are evidence, the user may state it, and where the base's
-data is at hand the size of the numbers must agree (docs/design.md, Kinds and effects).
+No format records it. Names and metadata are evidence, the user may state it, and if the base's data
+is available the size of the values must agree (docs/design.md, Kinds and effects).
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,7 +21,7 @@ _ADDITIVE_PART = "delta"
 
 
 def convention(files: DeltaFiles) -> Told:
-    """Give the convention: what the user says, else metadata, else file names; empty if unknown.
+    """Return the convention by the user, else metadata, else file names; empty if unknown.
 
     Raises:
         Refused: `convention_needed` when the evidence contradicts itself or the user.
@@ -32,19 +32,19 @@ def convention(files: DeltaFiles) -> Told:
 
 
 def declared_kind(files: DeltaFiles) -> str:
-    """Give the kind that the metadata of our own formats names; empty when none does."""
+    """Return the kind named in the metadata of our own formats; empty if none is."""
     kinds = {header.metadata.get(_KIND, "") for header in files.headers.values()} - {""}
     return kinds.pop() if len(kinds) == 1 else ""
 
 
 def match_declared(files: DeltaFiles, kind: str) -> Match | None:
-    """Give the match of a kind that the metadata names; None when it names none or another."""
+    """Return the match of a kind named in metadata; None if metadata names none or another."""
     declared = declared_kind(files)
     return Match(kind, f'metadata {_KIND} "{declared}"', 3) if declared == kind else None
 
 
 def own_metadata(kind: str, convention: Convention) -> dict[str, str]:
-    """Give the metadata of a file in one of our own formats (docs/format-deltas.md)."""
+    """Return the metadata of a file in one of our own formats (docs/format-deltas.md)."""
     return {_KIND: kind, _FORMAT: FORMAT, _METADATA: convention, "format": "pt"}
 
 
@@ -62,7 +62,7 @@ def check_format(files: DeltaFiles) -> None:
 
 
 def told_convention(files: DeltaFiles, what: str) -> Convention:
-    """Give the convention of a file in one of our own formats, which must say it.
+    """Return the convention of a file in one of our own formats, which must state it.
 
     Args:
         files: The files.
@@ -79,12 +79,12 @@ def told_convention(files: DeltaFiles, what: str) -> Convention:
 
 
 def build_convention_refusal(why: str) -> Refused:
-    """Give the refusal that asks the user to state the convention."""
+    """Build the refusal that asks the user to state the convention."""
     return Refused([needed_problem(why)])
 
 
 def needed_problem(why: str, tensor: str = "") -> Problem:
-    """Give the problem that asks the user to state the convention."""
+    """Build the problem that asks the user to state the convention."""
     return Problem(
         "convention_needed",
         why,
@@ -94,7 +94,7 @@ def needed_problem(why: str, tensor: str = "") -> Problem:
 
 
 def vocabulary(config: Mapping[str, object]) -> int:
-    """Give the vocabulary's size, from the top of a config or its text part; 0 if it has none."""
+    """Return the vocabulary's size, from the top of a config or its text part; 0 if it has none."""
     for part in (config, config.get("text_config")):
         if isinstance(part, dict):
             size = cast("dict[str, object]", part).get("vocab_size")

@@ -1,7 +1,7 @@
-"""Weights under the base's own names, without a config: found in the base and held against it.
+"""Weights under the base's own names, without a config: located in the base and checked.
 
-Full fine-tunes, parts of one and task vectors are all laid out so. Names may carry a prefix or be
-of another version of the library; a name that shares a tensor with another stands for it.
+Full fine-tunes, parts of one and task vectors all have this layout. Names may have a prefix or come
+from another version of the library; a name that shares a tensor with another stands for it.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,13 +14,13 @@ from deltareg.tensors.header import FLOAT_DTYPES, TensorInfo
 
 
 def all_infos(files: DeltaFiles) -> list[TensorInfo]:
-    """Give the tensors of all files in the order of their names."""
+    """Return the tensors of all files, sorted by name."""
     infos = (info for header in files.headers.values() for info in header.tensors.values())
     return sorted(infos, key=lambda info: info.name)
 
 
 def target_of(name: str, base: BaseView) -> tuple[str, str]:
-    """Give the weight that a tensor stands for, and the base's that it shares if it has none.
+    """Return the weight that a tensor replaces, and the base's tensor that it shares if any.
 
     Returns:
         (target, reads); both empty when the base has no such weight.
@@ -33,18 +33,18 @@ def target_of(name: str, base: BaseView) -> tuple[str, str]:
 
 
 def with_target(files: DeltaFiles, base: BaseView) -> int:
-    """Count the tensors of the files that stand for a weight of the base."""
+    """Count the tensors of the files that replace a weight of the base."""
     return sum(bool(target_of(name, base)[0]) for name in files.names)
 
 
 def known_names(files: DeltaFiles, base: BaseView) -> int:
-    """Count how many of the base's weights the files have; buffers do not count."""
+    """Count the base's weights that the files have; buffers do not count."""
     names = {base.names.tensor(name) for name in files.names}
     return sum(name in names for name in base.tensors if not base.names.is_buffer(name))
 
 
 def is_most_of(files: DeltaFiles, base: BaseView) -> bool:
-    """Whether these are the files of a whole network: named so, with most of the base's weights."""
+    """Whether the files hold a whole network: named so, with most of the base's weights."""
     if not files.headers or not all(map(is_weight_file, files.headers)):
         return False
     weights = sum(not base.names.is_buffer(name) for name in base.tensors)
@@ -52,12 +52,12 @@ def is_most_of(files: DeltaFiles, base: BaseView) -> bool:
 
 
 def is_weight_file(path: str) -> bool:
-    """Whether a file has the name that a whole network's weights are saved under."""
+    """Whether a file is named as a whole network's weights are."""
     return path.startswith(("model.", "model-")) and path.endswith(".safetensors")
 
 
 def stored_twice(base: BaseView) -> list[list[str]]:
-    """Give groups of tied names that the base stores several times, with the same values."""
+    """Return groups of tied names that the base stores more than once, with the same values."""
     groups: list[list[str]] = []
     for group in base.names.ties.groups:
         sharers = base.names.stored_sharers(group[0])
@@ -68,7 +68,7 @@ def stored_twice(base: BaseView) -> list[list[str]]:
 
 
 def followers(effects: Sequence[Effect], base: BaseView) -> list[Effect]:
-    """Let names that the base stores again follow the one of them that the delta stores."""
+    """Let tied names that the base stores again follow the one that the delta stores."""
     updates = {e.target: e for e in effects if isinstance(e, WeightUpdate)}
     following: list[Effect] = []
     for group in stored_twice(base):
@@ -80,7 +80,7 @@ def followers(effects: Sequence[Effect], base: BaseView) -> list[Effect]:
 
 
 def misfits(info: TensorInfo, target: str, base: BaseView) -> list[Problem]:
-    """Say what keeps a tensor from taking a weight's place: its dtype or its shape.
+    """Return the problems that keep a tensor from replacing a weight: its dtype or its shape.
 
     A head may have another size, and an embedding more tokens.
     """
@@ -106,12 +106,12 @@ def place_problems(
     misfit: Callable[[TensorInfo, str, BaseView], list[Problem]],
     is_new: Callable[[str, BaseView], bool],
 ) -> list[Problem]:
-    """Find tensors that stand for no weight, or for one that another stands for, or do not fit.
+    """Find tensors that replace no weight, or the same one as another tensor, or that do not fit.
 
     Args:
         files: The delta's.
         base: The base.
-        misfit: Says what keeps a tensor from the weight that it stands for.
+        misfit: Returns the problems that keep a tensor from replacing a weight.
         is_new: Whether a name may be one that the base lacks.
     """
     problems: list[Problem] = []
@@ -130,18 +130,18 @@ def place_problems(
 
 
 def is_head(name: str, base: BaseView) -> bool:
-    """Whether a name is that of a head, which a base may lack."""
+    """Whether a name belongs to a head, which a base may lack."""
     return base.names.is_head(base.names.canonical(name))
 
 
 def taken_twice(name: str, other: str, target: str) -> Problem:
-    """Give the problem of two tensors that stand for one weight."""
+    """Build the problem of two tensors that replace one weight."""
     message = f"it and {other} are both {target} of the base"
     return Problem("unexpected_tensors", message, tensor=name, fix="keep one of them")
 
 
 def report_unapplied(lost: Sequence[str], *, is_some_applied: bool) -> list[Problem]:
-    """Give the problem of tensors that the base has no place for; none when there are none."""
+    """Return the problem of tensors that the base has no place for; empty without such tensors."""
     if not lost:
         return []
     more = f", nor {len(lost) - 1} others of the delta" if len(lost) > 1 else ""

@@ -1,7 +1,7 @@
-"""Names that wrappers of a training process have left their mark in; no library finds them again.
+"""Tensor names that contain wrappers of a training process; no library finds them again.
 
 FSDP, torch.compile, activation checkpointing and DistributedDataParallel put a module around the
-one that they wrap. Where a state dict was taken below them, the wrapper is a part of every name.
+one that they wrap. If the state dict was taken with them in place, every name contains the wrapper.
 """
 
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ _PEFT = "base_model.model."
 
 
 def plain_names(names: Iterable[str]) -> dict[str, str]:
-    """Give names without the parts that wrappers add, by name."""
+    """Return names without the parts that wrappers add, by original name."""
     plain_by_name = {name: _plain(name) for name in names}
     # `module` is a plain word; it is the wrapper's before the root that peft writes, or where all
     # begin with it.
@@ -31,11 +31,11 @@ def plain_names(names: Iterable[str]) -> dict[str, str]:
 
 
 def wrapped_names(names: Iterable[str], own: Iterable[str] = ()) -> list[Problem]:
-    """Find names that no library would find, by the wrappers in them.
+    """Find names that no library would find because of wrappers in them.
 
     Args:
         names: The delta's.
-        own: The base's; where these have the same parts, nothing was wrapped.
+        own: The base's; if they have the same parts, nothing was wrapped.
     """
     wrapped = sorted(name for name, plain in plain_names(names).items() if plain != name)
     if not wrapped or any(plain != name for name, plain in plain_names(own).items()):

@@ -1,1 +1,1 @@
-"""Formulas over weights, and what they run on: NumPy and bare shapes; torch is the worker's."""
+"""Formulas over weights, and their arrays: NumPy and bare shapes here, torch in the worker."""

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deltareg.errors import Problem
-from deltareg.words import Convention
 
 Integers = NDArray[np.int64]
 Function = Literal[
@@ -34,7 +33,7 @@ Function = Literal[
 
 
 class Array(Protocol):
-    """What formulas may use of an array; NumPy and torch arrays both have it. Always float32."""
+    """The array operators that formulas may use; NumPy and torch arrays have them. Always float32."""
 
     @property
     def T(self) -> "Array":  # noqa: N802  # the name that NumPy and torch share
@@ -75,7 +74,7 @@ class Array(Protocol):
         ...
 
     def reshape(self, *shape: int) -> "Array":
-        """View it under another shape."""
+        """Return a view with another shape."""
         ...
 
 
@@ -98,59 +97,59 @@ class Tensor(Protocol):
         ...
 
     def read(self, start: int = 0, stop: int | None = None) -> memoryview:
-        """Give the bytes of rows `start:stop` of the first dimension (all, for a scalar)."""
+        """Return the bytes of rows `start:stop` of the first dimension (all, for a scalar)."""
         ...
 
 
 class Ops(Protocol):
     """The operations that NumPy and torch spell differently.
 
-    An operation that is given shapes or indices which do not fit raises `InvalidInput`, on bare
-    shapes at the latest; so does reading a tensor that holds no numbers of the right sort.
+    Operations raise `InvalidInput` for shapes or indices that do not fit, on bare shapes at the
+    latest. So does reading a tensor that does not hold numbers of the right sort.
     """
 
     def load(self, tensor: Tensor, start: int = 0, stop: int | None = None, *, is_part: bool = False) -> Array:
-        """Read rows `start:stop` of a tensor as float32: exact but for F64, which is rounded.
+        """Read rows `start:stop` of a tensor as float32: exact except for F64, which is rounded.
 
         A tensor with more rows than the weight has is refused, unless `is_part` says that the
-        formula means to leave the others.
+        formula leaves the others out on purpose.
         """
         ...
 
     def integers(self, tensor: Tensor, start: int = 0, stop: int | None = None) -> Integers:
-        """Read rows `start:stop` of whole numbers; on bare shapes they are all zero."""
+        """Read rows `start:stop` of an integer tensor; on bare shapes all values are zero."""
         ...
 
     def zeros(self, *shape: int) -> Array:
-        """Make an array of zeros."""
+        """Build an array of zeros."""
         ...
 
     def identity(self, size: int) -> Array:
-        """Make the identity matrix (size, size)."""
+        """Build the identity matrix (size, size)."""
         ...
 
     def apply(self, function: Function, array: Array) -> Array:
-        """Apply a function to every element; `gelu_new` is the one with tanh, leaks are 0.01."""
+        """Apply a function to every element; `gelu_new` uses tanh, leaky slopes are 0.01."""
         ...
 
     def softmax(self, array: Array) -> Array:
-        """Give exp(x) / Σ exp(x) over the last dimension."""
+        """Return exp(x) / Σ exp(x) over the last dimension."""
         ...
 
     def total(self, array: Array, axis: int) -> Array:
-        """Sum over one dimension, which stays with size one."""
+        """Sum over one dimension, which is kept with size one."""
         ...
 
     def row_norms(self, matrix: Array) -> Array:
-        """Euclidean norm of every row: (n, m) -> (n, 1)."""
+        """Return the Euclidean norm of every row: (n, m) -> (n, 1)."""
         ...
 
     def column_norms(self, matrix: Array) -> Array:
-        """Euclidean norm of every column: (n, m) -> (1, m)."""
+        """Return the Euclidean norm of every column: (n, m) -> (1, m)."""
         ...
 
     def permute(self, array: Array, *dims: int) -> Array:
-        """Put dimensions into another order."""
+        """Reorder dimensions."""
         ...
 
     def concat(self, parts: Sequence[Array], axis: int) -> Array:
@@ -162,19 +161,19 @@ class Ops(Protocol):
         ...
 
     def scatter(self, shape: Sequence[int], places: Sequence[Integers], values: Array) -> Array:
-        """Make zeros of a shape with `values` (k,) added at `places`, one (k,) per dimension."""
+        """Build zeros of a shape with `values` (k,) added at `places`, one (k,) per dimension."""
         ...
 
     def top(self, array: Array, count: int) -> tuple[Array, Integers]:
-        """Give the largest of the last dimension, in falling order, and their places."""
+        """Return the `count` largest of the last dimension, in falling order, and their places."""
         ...
 
     def with_rows(self, matrix: Array, rows: "Sequence[int] | Integers", values: Array) -> Array:
-        """Put `values` (len(rows), …) in place of rows; a row that is not there is left out."""
+        """Replace rows by `values` (len(rows), …); a row that does not exist is skipped."""
         ...
 
     def kron(self, left: Array, right: Array) -> Array:
-        """Kronecker product of matrices: (a, b), (c, d) -> (a·c, b·d)."""
+        """Return the Kronecker product of matrices: (a, b), (c, d) -> (a·c, b·d)."""
         ...
 
     def inverse(self, matrices: Array) -> Array:
@@ -182,7 +181,7 @@ class Ops(Protocol):
         ...
 
     def inverse_fourier(self, spectrum: Array) -> Array:
-        """Give the real part of the inverse 2-D Fourier transform of a real spectrum (n, m)."""
+        """Return the real part of the inverse 2-D Fourier transform of a real spectrum (n, m)."""
         ...
 
     def convolve(self, images: Array, kernel: Array, padding: int) -> Array:
@@ -190,28 +189,28 @@ class Ops(Protocol):
         ...
 
     def svd_part(self, matrix: Array, rank: int) -> Array:
-        """Give what the `rank` largest singular values make up of a matrix: (n, m) -> (n, m)."""
+        """Return the part of a matrix from its `rank` largest singular values: (n, m) -> (n, m)."""
         ...
 
     def qr_part(self, matrix: Array, rank: int) -> Array:
-        """Give Q[:, :rank] @ R[:rank] of the matrix's QR decomposition: (n, m) -> (n, m)."""
+        """Return Q[:, :rank] @ R[:rank] of the matrix's QR decomposition: (n, m) -> (n, m)."""
         ...
 
     def orthonormal(self, matrix: Array) -> Array:
-        """Give Q of the matrix's QR decomposition by Householder reflections: (n, m) -> (n, m).
+        """Return Q of the matrix's QR decomposition by Householder reflections: (n, m) -> (n, m).
 
-        A column may have either sign by mathematics; it has LAPACK's.
+        The sign of a column is not determined mathematically; it is LAPACK's.
         """
         ...
 
     def solve(self, matrix: Array, right: Array) -> Array:
-        """Give matrix⁻¹ @ right, (n, n) and (n, m), in double precision and rounded once."""
+        """Return matrix⁻¹ @ right, (n, n) and (n, m), in double precision and rounded once."""
         ...
 
     def add_scaled(self, weight: Array, product: Array, scale: float) -> Array:
-        """Give weight + scale · product, the product rounded before the sum.
+        """Return weight + scale · product, the product rounded before the sum.
 
-        The sum may take the place of `product`, which must be the caller's own.
+        The sum may overwrite `product`, which must belong to the caller.
         """
         ...
 
@@ -221,16 +220,16 @@ class Update(Protocol):
 
     @property
     def needs_whole(self) -> bool:
-        """Whether `fold` must see all rows at once (most need only their own rows)."""
+        """Whether `fold` must see all rows at once (most formulas need only their own rows)."""
         ...
 
     @property
     def replaces(self) -> bool:
-        """Whether the result does not depend on the weight that was there."""
+        """Whether the result does not depend on the weight before it."""
         ...
 
     def fold(self, weight: Array, start: int, stop: int, ops: Ops) -> Array:
-        """Give the new rows.
+        """Return the new rows.
 
         Args:
             weight: Rows `start:stop` of the base weight, float32.
@@ -246,7 +245,7 @@ class Update(Protocol):
 
 @runtime_checkable
 class StoredUpdate(Protocol):
-    """An update whose result is a tensor of the delta, bit for bit, whatever its dtype."""
+    """An update whose result is a tensor of the delta, bit for bit, in any dtype."""
 
     @property
     def stored(self) -> Tensor:
@@ -255,28 +254,28 @@ class StoredUpdate(Protocol):
 
 
 class FactoredUpdate(Protocol):
-    """An update that is `scale · left @ right`: norms and angles come without the dense product."""
+    """An update that is `scale · left @ right`: norms and angles need no dense product."""
 
     def factors(self, ops: Ops) -> tuple[Array, Array, float]:
-        """Give left (n_out, r), right (r, n_in) and the scale, in the orientation of the weight."""
+        """Return left (n_out, r), right (r, n_in) and the scale, in the orientation of the weight."""
         ...
 
 
 @runtime_checkable
 class Examined(Protocol):
-    """An update with numbers of which only some make sense; they are held to it before any use."""
+    """An update that checks its values before they are used, since only some make sense."""
 
     def fault(self, ops: Ops) -> Problem | None:
-        """Say what is wrong with the numbers; None when nothing is."""
+        """Return the problem of its values; None if there is none."""
         ...
 
 
 @runtime_checkable
 class AmbiguousUpdate(Protocol):
-    """An update whose numbers could be new values as well as differences."""
+    """An update whose values could be new weights as well as differences."""
 
-    def read_as(self, convention: Convention) -> Update:
-        """Give the update that they would be under one of the two."""
+    def read_as(self, convention: Literal["absolute", "additive"]) -> Update:
+        """Return the update under one of the two conventions."""
         ...
 
 

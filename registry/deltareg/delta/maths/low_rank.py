@@ -1,4 +1,4 @@
-"""Changes that are products of two thin matrices, taken together without the dense product.
+"""Changes that are products of two thin matrices, handled without the dense product.
 
 With QR of all left sides and of all right sides, each change becomes a matrix of a few rows and
 columns in one shared basis. Every norm, angle and singular value of a change, and of a sum of
@@ -51,7 +51,7 @@ class Cores:
     Attributes:
         left_basis: (n_out, k), orthonormal columns.
         right_basis: (n_in, k'), orthonormal columns.
-        cores: A matrix (k, k') for each change; zero where there was none.
+        cores: A matrix (k, k') for each change; zero if there is no change.
     """
 
     left_basis: F64
@@ -60,7 +60,7 @@ class Cores:
 
 
 def low_rank_change(updates: Sequence[Update]) -> LowRankChange | None:
-    """Give what the updates of one weight are as a product; None when they are something else."""
+    """Return the updates of one weight as a product; None if they are not one."""
     first = updates[0] if len(updates) == 1 else None
     if first is None or not is_factored(first):
         return None
@@ -69,7 +69,7 @@ def low_rank_change(updates: Sequence[Update]) -> LowRankChange | None:
 
 
 def cores_of(changes: Sequence[LowRankChange | None]) -> Cores:
-    """Bring changes of one weight, of which one at least is given, into a shared basis."""
+    """Express changes of one weight in a shared basis; at least one of them is not None."""
     present = [change for change in changes if change is not None]
     tall = np.linalg.qr(np.concatenate([c.left for c in present], axis=1))
     wide = np.linalg.qr(np.concatenate([c.right for c in present], axis=0).T)

@@ -120,10 +120,10 @@ class NumPyOps:
 
 
 def stored_integers(tensor: Tensor, start: int = 0, stop: int | None = None) -> Integers:
-    """Read rows `start:stop` of a tensor of whole numbers.
+    """Read rows `start:stop` of an integer tensor.
 
     Raises:
-        InvalidInput: It holds others, or one that does not fit 64 bits with a sign.
+        InvalidInput: It is not an integer tensor, or a value does not fit 64 bits with a sign.
     """
     height = _height(tensor.shape, start, stop)
     shape = (height, *tensor.shape[1:]) if tensor.shape else ()
@@ -143,7 +143,7 @@ def _height(shape: tuple[int, ...], start: int, stop: int | None) -> int:
 
 
 def _check_places(places: Integers, size: int) -> None:
-    """Refuse places outside: a negative one would count from the end without a word."""
+    """Refuse places out of range: a negative one would silently count from the end."""
     if places.size and not 0 <= int(places.min()) <= int(places.max()) < size:
         raise InvalidInput(f"an index of the delta is not within the {size} that there are")
 

@@ -1,4 +1,4 @@
-"""The operations of `formula.Ops` on bare shapes: what fits, without a byte read."""
+"""The operations of `formula.Ops` on bare shapes: checks that shapes fit without reading data."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from deltareg.tensors.header import FLOAT_DTYPES
 
 @dataclass(frozen=True, slots=True)
 class ShapeArray:
-    """An array that is nothing but its shape."""
+    """An array that has only a shape."""
 
     shape: tuple[int, ...]
 
@@ -60,13 +60,13 @@ class ShapeArray:
         return ShapeArray(filled)
 
     def _equal(self, other: Array | float) -> "ShapeArray":
-        """Give the shape of a sum, in which nothing may repeat."""
+        """Return the shape of a sum, in which no dimension may be broadcast."""
         if isinstance(other, (int, float)) or other.shape == self.shape:
             return self
         raise InvalidInput(f"{format_shape(other.shape)} cannot be added to {format_shape(self.shape)}")
 
     def _like(self, other: Array | float) -> "ShapeArray":
-        """Give the shape of a product; a factor of a whole row or column may repeat."""
+        """Return the shape of a product; a factor for a whole row or column may be broadcast."""
         if isinstance(other, (int, float)) or other.shape == self.shape:
             return self
         pairs = zip(other.shape, self.shape, strict=False)
@@ -77,12 +77,12 @@ class ShapeArray:
 
 @dataclass(frozen=True, slots=True)
 class ShapeOps:
-    """`deltareg.delta.maths.formula.Ops` on `Shape`.
+    """`deltareg.delta.maths.formula.Ops` on `ShapeArray`.
 
     Attributes:
         rows: Rows of the weight that is folded. A tensor that is read row by row along with it and
-            has more would be cut without a word; negative to let that be.
-        are_real: Whether what is read must hold real numbers, as whoever computes with it needs.
+            has more rows would be cut silently; negative to allow that.
+        are_real: Whether tensors that are read must hold real numbers, as computing requires.
     """
 
     rows: int = -1
@@ -195,7 +195,7 @@ class ShapeOps:
 
 
 def format_shape(shape: Sequence[int]) -> str:
-    """Write a shape for people."""
+    """Format a shape for people."""
     return f"[{', '.join(map(str, shape))}]"
 
 

@@ -1,7 +1,7 @@
 """The formulas by which stored weights change, shared by the kinds.
 
-Every formula is written on operators and `Ops`, so it runs on NumPy and on torch alike, in float32,
-on any run of rows unless it says that it needs them all. `W` is a weight as its file stores it.
+Every formula uses operators and `Ops` only, so it runs on NumPy and on torch alike, in float32, on
+any run of rows unless it declares that it needs all of them. `W` is a weight as its file stores it.
 """
 
 from collections.abc import Sequence
@@ -18,11 +18,11 @@ class LowRankSide(Protocol):
     """One side of a low-rank product, stored or computed."""
 
     def whole(self, ops: Ops) -> Array:
-        """Give the matrix."""
+        """Return the matrix."""
         ...
 
     def rows(self, start: int, stop: int, ops: Ops) -> Array:
-        """Give rows `start:stop` of the matrix."""
+        """Return rows `start:stop` of the matrix."""
         ...
 
 
@@ -72,7 +72,7 @@ class LowRank:
         return ops.add_scaled(weight, product.reshape(*weight.shape), self.scale)
 
     def factors(self, ops: Ops) -> tuple[Array, Array, float]:
-        """Give left (n_out, r), right (r, n_in) and the scale."""
+        """Return left (n_out, r), right (r, n_in) and the scale."""
         return self.left.whole(ops), self.right.whole(ops), self.scale
 
 
@@ -112,8 +112,8 @@ class WeightDecomposed:
 class PrincipalRemoval:
     """W less its `rank` largest singular components (PiSSA, Meng et al. 2024, arXiv 2404.02948).
 
-    PiSSA trains these components as A and B, so a delta that was saved unconverted adds them to
-    what is left of W, which is derived from W again on every load.
+    PiSSA trains these components as A and B, so a delta that was saved unconverted adds them to the
+    rest of W, which is computed from W again on every load.
     """
 
     rank: int
@@ -182,7 +182,7 @@ class RowReplacement:
 
 @dataclass(frozen=True, slots=True)
 class RowExtension:
-    """W with rows put on at its end: those of the stored tensor that W does not have.
+    """W with rows appended: those of the stored tensor that W does not have.
 
     Attributes:
         tensor: All rows, of which the first `kept` are W's own.
@@ -206,7 +206,7 @@ class RowExtension:
 
 @dataclass(frozen=True, slots=True)
 class IdentityUpdate:
-    """W as it is: a name that shared W's tensor and now needs its own."""
+    """W unchanged: for a name that shared W's tensor and now needs its own."""
 
     needs_whole = False
     replaces = False

@@ -5,5 +5,5 @@ from pkgutil import iter_modules
 
 
 def method_names() -> list[str]:
-    """Give the names of all methods, in order, and load none: a file has its method's name."""
+    """Return the names of all methods, sorted, without loading any: a file has its method's name."""
     return sorted(module.name for module in iter_modules([str(Path(__file__).parent / "methods")]))

@@ -1,4 +1,4 @@
-"""Where changes that are to be merged pull in different directions, weight by weight.
+"""Where changes to be merged pull in different directions, weight by weight.
 
 Everything comes from one pass over the rows, in float64.
 """
@@ -16,14 +16,14 @@ from deltareg.delta.merge.sides import MergeSides, Parent
 
 @dataclass(frozen=True, slots=True)
 class WeightConflict:
-    """How two changes of one weight go together.
+    """How two changes of one weight agree.
 
     Attributes:
         module: The weight's name in the base's files; empty for the sum over all weights.
         a: The first parent, by name.
         b: The second.
-        sign_agreement: Of the elements that both change, the share that both move the same way;
-            None when there are none.
+        sign_agreement: The share of elements that move the same way in both, among those that both
+            change; None if there are none.
         cosine: Of the angle between ΔW_a and ΔW_b; 0 when one of them is zero.
         overlap: Elements that both change over elements that either changes.
         relative_a: ‖ΔW_a‖ / ‖W‖; None when W is zero or new.
@@ -42,7 +42,7 @@ class WeightConflict:
 
 @dataclass(slots=True)
 class _Sums:
-    """What is added up over the elements of a pair of changes."""
+    """Sums over the elements of a pair of changes."""
 
     same: int = 0
     both: int = 0
@@ -92,7 +92,7 @@ def conflicts(parents: Sequence[Parent], base: Tensors) -> Iterator[WeightConfli
         A row for each weight and pair; at the end one for each pair, without a module.
 
     Raises:
-        InvalidInput: A parent acts on activations, or two make a weight of different shapes.
+        InvalidInput: A parent acts on activations, or two parents give a weight different shapes.
     """
     sides = MergeSides(parents, base)
     pairs = list(combinations(range(len(parents)), 2))

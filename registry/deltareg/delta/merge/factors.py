@@ -1,7 +1,7 @@
-"""Merging into a LoRA: which modules get factors, and what they lose.
+"""Merging into a LoRA: which modules get factors, and what is lost.
 
-Only weights that a LoRA can change are merged this way; anything else is refused by name, because a
-part that is left out would be a change that nobody asked for.
+Only weights that a LoRA can change are merged this way; anything else is refused by name, because
+leaving a part out would be a change that nobody asked for.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ _EMBEDDINGS = frozenset({"wte", "wpe", "shared"})
 
 @dataclass(frozen=True, slots=True)
 class MergedModule:
-    """A module of the result.
+    """One merged module.
 
     Attributes:
         target: The base weight that changes.
@@ -41,7 +41,7 @@ class MergedModule:
 
     @property
     def relative_error(self) -> float:
-        """What is lost, as a share of ‖ΔW‖."""
+        """The loss as a share of ‖ΔW‖."""
         return self.lost / self.norm if self.norm else 0.0
 
 
@@ -56,10 +56,10 @@ class FactorMerging:
     def __init__(
         self, parents: Sequence[Parent], base: Tensors, view: BaseView, *, method: FactorMethod, settings: MergeSettings
     ) -> None:
-        """Take the parents and look whether a LoRA can say what they do; no weight is read.
+        """Take the parents and check that a LoRA can represent their changes; no weight is read.
 
         Raises:
-            InvalidInput: A parent does something that a LoRA cannot, or not exactly.
+            InvalidInput: A parent makes a change that a LoRA cannot represent, or not exactly.
         """
         self._sides = MergeSides(parents, base)
         self._base, self._view = base, view
@@ -107,7 +107,7 @@ class FactorMerging:
         """Whether tied weights stay tied, which all parents must agree on.
 
         Raises:
-            InvalidInput: They do not.
+            InvalidInput: They do not agree.
         """
         answers: set[bool] = set()
         for twin, stored in self._view.names.absent_twins().items():
@@ -151,7 +151,7 @@ class FactorMerging:
 
 
 def error_of(modules: Sequence[MergedModule]) -> float:
-    """Give what is lost over all modules, as a share of the whole change."""
+    """Return the loss over all modules, as a share of the whole change."""
     norm = float(np.linalg.norm([m.norm for m in modules])) if modules else 0.0
     lost = float(np.linalg.norm([m.lost for m in modules])) if modules else 0.0
     return lost / norm if norm else 0.0
@@ -162,7 +162,7 @@ def _product(updates: Sequence[WeightUpdate]) -> LowRankChange | None:
 
 
 def _module_of(effect: WeightUpdate) -> str:
-    """Give the module's name as the parent spells it; empty when its layout is another one."""
+    """Return the module's name as the parent spells it; empty for another layout."""
     for name, role in effect.consumes.items():
         if role in {"lora_A", "lora_embedding_A"} and name.startswith(_PREFIX):
             return name.removeprefix(_PREFIX).partition(f".{role}")[0]
@@ -170,7 +170,7 @@ def _module_of(effect: WeightUpdate) -> str:
 
 
 def _told_flipped(effect: WeightUpdate) -> bool | None:
-    """Say whether a parent's factors are those of a transposed weight; None when it has none."""
+    """Return whether a parent's factors belong to a transposed weight; None if it has no factors."""
     update = effect.update
     left: object = update.left if isinstance(update, LowRank) else None
     return left.flipped if isinstance(left, Factor) else None

@@ -1,8 +1,8 @@
-"""What a merge method is: it makes one change to a weight out of several.
+"""Merge methods: how several changes to a weight become one.
 
 A method sees changes ΔW = W' - W and never the factors of one parent by themselves: products of
-summed factors have cross terms that no parent has. There are two sorts. A `ValueMethod` gives the
-merged change itself, rows at a time; a `FactorMethod` gives two thin matrices, for a LoRA.
+summed factors have cross terms that no parent has. There are two sorts. A `ValueMethod` returns the
+merged change itself, rows at a time; a `FactorMethod` returns two thin matrices, for a LoRA.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,11 +19,11 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class MergeSettings:
-    """The parameters of a merge; a method takes those that it names.
+    """The parameters of a merge; a method uses those that it names.
 
     Attributes:
-        density: The share of elements that a method which drops some keeps.
-        seed: Where random choices start from.
+        density: The share of elements that are kept, by methods that drop some.
+        seed: The seed of random choices.
         scale: A factor on the merged change (λ of task arithmetic).
         normalize: Whether weights are made to sum up to one; None leaves it to the method.
         rank: Of the factors that a method makes.
@@ -36,7 +36,7 @@ class MergeSettings:
     rank: int = 0
 
     def check(self) -> None:
-        """Refuse values that mean nothing.
+        """Refuse values without meaning.
 
         Raises:
             InvalidInput: A value is out of its range.
@@ -77,12 +77,12 @@ class ValueMethod:
     """A method that merges values.
 
     Attributes:
-        name: As typed.
+        name: As users type it.
         summary: What it does, in a line.
-        merge: Gives the merged ΔW of some rows, float64.
-        takes: The parameters that it heeds, of `MergeSettings`.
+        merge: Returns the merged ΔW of some rows, float64.
+        takes: The fields of `MergeSettings` that it uses.
         needs_whole: Whether it must see all rows of a weight at once.
-        parents: How many it merges; None for any number.
+        parents: How many parents it merges; None for any number.
         allows_negative: Whether weights may be negative.
     """
 
@@ -97,12 +97,12 @@ class ValueMethod:
 
 @dataclass(frozen=True, slots=True)
 class ParentChange:
-    """What one parent does to one weight, seen as a matrix (n_out, n_in).
+    """The change that one parent makes to one weight, as a matrix (n_out, n_in).
 
     Attributes:
-        weight: The parent's.
-        low_rank: The change as a product; None when it is no such thing.
-        dense: Gives the change itself, float64.
+        weight: The parent's weight.
+        low_rank: The change as a product; None if it is not a product.
+        dense: Returns the change itself, float64.
     """
 
     weight: float
@@ -131,13 +131,13 @@ class LowRankFactors:
 
 @dataclass(frozen=True, slots=True)
 class FactorMethod:
-    """A method that gives a LoRA.
+    """A method that produces a LoRA.
 
     Attributes:
-        name: As typed.
+        name: As users type it.
         summary: What it does, in a line.
-        merge: Gives the factors of one weight from what each parent that changes it does.
-        takes: The parameters that it heeds, of `MergeSettings`.
+        merge: Returns the factors of one weight from the changes that parents make to it.
+        takes: The fields of `MergeSettings` that it uses.
         needs_factors: Whether every part must be a product already.
     """
 

@@ -1,4 +1,4 @@
-"""The recipe of a merge, `merge.json`: what was merged, how and with which weights.
+"""The recipe of a merge, `merge.json`: the parents, their weights and the method.
 
 It is a file of the version like any other, so it is part of the version's identity: the same
 parents merged in another way are another version, and the same merge again is the same one.
@@ -17,7 +17,7 @@ _DIGITS = 6
 
 @dataclass(frozen=True, slots=True)
 class RecipeParent:
-    """A version that was merged.
+    """A version that is a parent of a merge.
 
     Attributes:
         ref: With its number.
@@ -32,16 +32,16 @@ class RecipeParent:
 
 @dataclass(frozen=True, slots=True)
 class MergeRecipe:
-    """A merge as it is recorded.
+    """The record of a merge.
 
     Attributes:
         method: The method's name.
         base: The root of the base that all parents have.
-        parents: In order, one that was named twice twice.
-        parameters: Those that the method heeds.
-        dtype: `keep`, or what the result was written as.
-        relative_error: Module -> what a LoRA of limited rank lost of the change, as a share of it;
-            under the empty name over all modules. Empty for methods that lose nothing.
+        parents: In order; a parent that was named twice occurs twice.
+        parameters: The parameters that the method uses.
+        dtype: `keep`, or the dtype of the result.
+        relative_error: Module -> the share of the change that a LoRA of limited rank lost; the
+            empty name has it over all modules. Empty for methods that lose nothing.
     """
 
     method: str
@@ -52,7 +52,7 @@ class MergeRecipe:
     relative_error: Mapping[str, float] = field(default_factory=dict[str, float])
 
     def encode(self) -> bytes:
-        """Write the file: the same recipe gives the same bytes."""
+        """Encode the file; equal recipes give equal bytes."""
         document: dict[str, object] = {
             "schema": SCHEMA,
             "method": self.method,
@@ -71,7 +71,7 @@ class MergeRecipe:
 
 
 def parameters_of(method: MergeMethod, settings: MergeSettings) -> dict[str, object]:
-    """Give the parameters that a method heeds, with the values that they have."""
+    """Return the parameters that a method uses, with their values."""
     values: dict[str, object] = {
         "density": settings.density,
         "seed": settings.seed,
@@ -83,5 +83,5 @@ def parameters_of(method: MergeMethod, settings: MergeSettings) -> dict[str, obj
 
 
 def _short(value: float) -> float:
-    """Round to a few digits, so that other kernels of linear algebra write the same."""
+    """Round to a few digits, so that the result does not depend on the linear algebra kernels."""
     return float(f"{value:.{_DIGITS}g}")

@@ -1,4 +1,4 @@
-"""The parents of a merge side by side: which weights each changes, and to what."""
+"""The parents of a merge side by side: the weights that each changes, and their new values."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -38,7 +38,8 @@ class ParentRows:
     Attributes:
         first: The position of the first element in the whole weight.
         base: W, float64; zero where it has no such rows.
-        values: W' of each parent, before rounding; the very array of `base` where it is left alone.
+        values: W' of each parent, before rounding; the array of `base` itself if the parent leaves
+            the weight alone.
     """
 
     first: int
@@ -47,10 +48,10 @@ class ParentRows:
 
 
 class ParentSide:
-    """One parent over the base."""
+    """One parent applied to the base."""
 
     def __init__(self, parent: Parent, base: Tensors) -> None:
-        """Sort its effects; nothing is read.
+        """Sort the parent's effects; no data is read.
 
         Raises:
             InvalidInput: It acts on activations.
@@ -61,9 +62,9 @@ class ParentSide:
         self._base = base
 
     def name_of(self, target: str, source: str) -> str:
-        """Give the name under which it changes a weight, or the tensor that the weight shares.
+        """Return the name under which the parent changes a weight, or the tensor that it shares.
 
-        Empty when it leaves the weight as it is.
+        Empty if it leaves the weight alone.
         """
         if target in self.targets:
             return target
@@ -71,22 +72,22 @@ class ParentSide:
         return source if is_shared else ""
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Give the shape of a tensor after the change."""
+        """Return the shape of a tensor after the change."""
         addition = self.folding.additions.get(name)
         return self.folding.shape(name) if addition is None else addition.shape
 
     def dtype(self, name: str) -> str:
-        """Give the dtype of a tensor after the change."""
+        """Return the dtype of a tensor after the change."""
         addition = self.folding.additions.get(name)
         return self.folding.dtype(name) if addition is None else addition.dtype
 
     def raw(self, name: str) -> bytes:
-        """Give a tensor's bytes after the change."""
+        """Return a tensor's bytes after the change."""
         addition = self.folding.additions.get(name)
         return b"".join(self.folding.rows(name)) if addition is None else bytes(addition.read())
 
     def values(self, name: str) -> Iterator[F64]:
-        """Give a tensor's values after the change and before rounding, by blocks of rows."""
+        """Yield a tensor's values after the change and before rounding, by blocks of rows."""
         tensor = self._find_stored(name)
         if tensor is None:
             yield from (block.astype(np.float64) for block in self.folding.blocks(name))
@@ -104,15 +105,15 @@ class ParentSide:
 
 
 class MergeSides:
-    """All parents over the base.
+    """All parents applied to the base.
 
     Attributes:
         parents: In order.
-        targets: Every weight that one of them changes or brings along, in a fixed order.
+        targets: Every weight that one of them changes or adds, in a fixed order.
     """
 
     def __init__(self, parents: Sequence[Parent], base: Tensors) -> None:
-        """Sort the effects of every parent; nothing is read.
+        """Sort the effects of every parent; no data is read.
 
         Raises:
             InvalidInput: One of them acts on activations.
@@ -123,27 +124,27 @@ class MergeSides:
         self.targets = tuple(sorted({t for side in self._sides for t in side.targets}))
 
     def __iter__(self) -> Iterator[ParentSide]:
-        """Go through the parents in order."""
+        """Iterate over the parents in order."""
         return iter(self._sides)
 
     def source(self, target: str) -> Tensor | None:
-        """Give the base's tensor that a weight starts from; None when the base has none."""
+        """Return the base's tensor that a weight starts from; None if the base has none."""
         for side in self._sides:
             if target in side.folding.changed:
                 return side.folding.source(target)
         return self._base.get(target)
 
     def changing(self, target: str) -> list[tuple[ParentSide, str]]:
-        """Give the parents that change a weight, with the name under which each does."""
+        """Return the parents that change a weight, with its name in each."""
         source = self.source(target)
         pairs = [(s, s.name_of(target, "" if source is None else source.name)) for s in self._sides]
         return [(side, name) for side, name in pairs if name]
 
     def shape(self, target: str) -> tuple[int, ...]:
-        """Give the shape after the change: that of the parents; of a vocabulary, the largest.
+        """Return the shape after the change: the parents' shape, or the largest for a vocabulary.
 
         Raises:
-            InvalidInput: Two parents make it of shapes that do not go together.
+            InvalidInput: The shapes of two parents do not fit together.
         """
         shapes = {side.shape(name): side for side, name in self.changing(target)}
         source = self.source(target)
@@ -156,17 +157,17 @@ class MergeSides:
         return max(shapes)
 
     def dtypes(self, target: str) -> set[str]:
-        """Give the dtypes that the parents that change a weight give it."""
+        """Return the dtypes that a weight has in the parents that change it."""
         return {side.dtype(name) for side, name in self.changing(target)}
 
     def is_number(self, target: str) -> bool:
-        """Whether a weight holds real numbers, in the base and with every parent."""
+        """Whether a weight holds real numbers, in the base and in every parent."""
         source = self.source(target)
         own = set[str]() if source is None else {source.dtype}
         return self.dtypes(target) | own <= FLOAT_DTYPES
 
     def runs(self, target: str) -> Iterator[ParentRows]:
-        """Give a weight as the base and every parent have it, a run of rows at a time."""
+        """Yield a weight in the base and in every parent, a run of rows at a time."""
         shape, source = self.shape(target), self.source(target)
         height = shape[0] if shape else 1
         names = dict(self.changing(target))
@@ -187,7 +188,7 @@ def read_f64(tensor: Tensor, start: int, stop: int) -> F64:
 
 
 def base_rows(source: Tensor | None, shape: tuple[int, ...], start: int, stop: int) -> F64:
-    """Give rows of W under the shape that a weight is to have; rows that W lacks are zero."""
+    """Return rows of W in the shape of the result; rows that W lacks are zero."""
     rows = np.zeros((stop - start, *shape[1:]) if shape else ())
     if source is None or source.shape[1:] != shape[1:]:
         return rows
@@ -200,7 +201,7 @@ def base_rows(source: Tensor | None, shape: tuple[int, ...], start: int, stop: i
 
 
 def _over(base: F64, block: F64 | None) -> F64:
-    """Put a parent's rows over W's; those that the parent lacks are W's."""
+    """Put a parent's rows over W's; rows that the parent lacks stay W's."""
     if block is None or block.shape == base.shape:
         return base if block is None else block
     rows = base.copy()

@@ -1,6 +1,6 @@
-"""Steps that several merge methods are made of: sums, trimming, random dropping, one sign for all.
+"""Steps that merge methods share: sums, trimming, random dropping, electing a sign.
 
-All of it is float64 and elementwise, but for `largest`, which must see the whole of a tensor.
+All of it is float64 and elementwise, except for `largest`, which must see a whole tensor.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ _DRAWS = 4  # 64-bit numbers that Philox makes of one value of its counter
 
 
 def shares(weights: Sequence[float]) -> list[float]:
-    """Give weights divided by their sum.
+    """Return weights divided by their sum.
 
     Raises:
         InvalidInput: They sum up to zero.
@@ -31,7 +31,7 @@ def shares(weights: Sequence[float]) -> list[float]:
 
 
 def weighted_sum(changes: Sequence[F64], weights: Sequence[float]) -> F64:
-    """Give Σ wᵢ·ΔWᵢ, in the order of the parents."""
+    """Return Σ wᵢ·ΔWᵢ, in the order of the parents."""
     total = changes[0] * weights[0]
     for change, weight in zip(changes[1:], weights[1:], strict=True):
         total += change * weight
@@ -41,8 +41,8 @@ def weighted_sum(changes: Sequence[F64], weights: Sequence[float]) -> F64:
 def largest(change: F64, density: float) -> Mask:
     """Mark the `density` share of elements that are largest in size; at least one.
 
-    Of elements of equal size at the edge, those that come first row by row are kept, so the choice
-    is the same everywhere.
+    Among elements of equal size at the limit, the first ones by rows are kept, so the choice is the
+    same everywhere.
     """
     sizes = np.abs(change).reshape(-1)
     count = max(1, int(density * sizes.size))
@@ -61,7 +61,7 @@ def trim_changes(rows: MergeRows, settings: MergeSettings) -> list[F64]:
 
 
 def dropped_at_random(rows: MergeRows, settings: MergeSettings) -> list[F64]:
-    """Drop elements at random and scale up the rest, so that a change is the same on average.
+    """Drop elements at random and scale up the others, so that the change is the same on average.
 
     ΔW becomes m ⊙ ΔW / d with m ~ Bernoulli(d) (DARE, Yu et al. 2023, arXiv 2311.03099, eq. 2).
     Which elements stay is a function of seed, parent, weight and position alone: whether an element
@@ -75,7 +75,7 @@ def dropped_at_random(rows: MergeRows, settings: MergeSettings) -> list[F64]:
 
 
 def with_one_sign(weighted: Sequence[F64]) -> list[Mask]:
-    """Mark, for every change, the elements whose sign is that of the sum over all.
+    """Mark the elements of every change whose sign is that of the sum over all changes.
 
     The elected sign is that of Σ wᵢ·ΔWᵢ, plus where it is zero (TIES, Yadav et al. 2023, arXiv
     2306.01708, section 3, step 2). Elements that are zero are never marked.
@@ -86,7 +86,7 @@ def with_one_sign(weighted: Sequence[F64]) -> list[Mask]:
 
 
 def disjoint_merge(changes: Sequence[F64], weights: Sequence[float], *, is_mean: bool) -> F64:
-    """Sum up what agrees with the elected sign, or take its mean, element by element.
+    """Sum the elements that have the elected sign, or take their mean.
 
     The mean is over |wᵢ| of the parents that agree (TIES, step 3, with weights).
     """
@@ -102,8 +102,8 @@ def disjoint_merge(changes: Sequence[F64], weights: Sequence[float], *, is_mean:
 def _draw_mask(rows: MergeRows, key: str, settings: MergeSettings) -> Mask:
     """Draw a number for every element and mark those below the density.
 
-    The numbers are the raw output of Philox 4x64-10 (Salmon et al. 2011), whose stream NumPy keeps
-    for good; its key is taken from seed, parent and weight, its counter from the position.
+    The numbers are the raw output of Philox 4x64-10 (Salmon et al. 2011), a stream that NumPy
+    guarantees; its key is taken from seed, parent and weight, its counter from the position.
     """
     key_bytes = f"{settings.seed}\0{key}\0{rows.target}".encode()
     seed = int.from_bytes(hashlib.sha256(key_bytes).digest()[:16], "little")

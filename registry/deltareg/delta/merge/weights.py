@@ -1,12 +1,11 @@
-"""Merging: several deltas of one base as new values of its weights, a block of rows at a time.
+"""Merging deltas of one base into new values of its weights, a block of rows at a time.
 
 Every parent is folded in float32, as it would be by itself, and ΔW = W' - W is taken in float64,
 where the difference of two float32 numbers is exact unless they are 2²⁹ apart. The method merges
 the changes, the sum W + ΔW is taken in float64 and rounded to float32, and that is rounded once to
-the stored dtype. An element that comes out as one parent has it gets that parent's value itself,
-and one that does not change keeps W's: so a merge of one delta with weight 1 folds to the very bits
-that the delta folds to, and a delta less itself leaves the base as it was
-(docs/adr/0015-merges.md).
+the stored dtype. An element whose result equals a parent's gets that parent's value itself, and one
+that does not change keeps W's. So a merge of one delta with weight 1 folds to the same bits as the
+delta, and a delta minus itself leaves the base as it was (docs/adr/0015-merges.md).
 """
 
 from collections.abc import Iterator, Sequence
@@ -34,14 +33,14 @@ class ValueMerging:
     def __init__(
         self, parents: Sequence[Parent], base: Tensors, *, method: ValueMethod, settings: MergeSettings, dtype: str = ""
     ) -> None:
-        """Take the parents; nothing is read.
+        """Take the parents; no data is read.
 
         Args:
             parents: In order.
             base: The base's tensors by their names in its files.
-            method: How changes become one.
+            method: The merge method.
             settings: Its parameters.
-            dtype: Of the result's numbers; empty keeps what the parents and the base have.
+            dtype: The dtype of the result; empty keeps that of the parents and the base.
 
         Raises:
             InvalidInput: The method cannot merge these parents.
@@ -55,20 +54,20 @@ class ValueMerging:
         self.targets = self._sides.targets
 
     def is_new(self, target: str) -> bool:
-        """Whether the base has no such weight, under this name or another."""
+        """Whether the base lacks this weight, under any name."""
         return self._sides.source(target) is None
 
     def shape(self, target: str) -> tuple[int, ...]:
-        """Give the shape of the result: without added rows if these cancel out (see `Sides.shape`).
+        """Return the shape of the result, without added rows that cancel (see `MergeSides.shape`).
 
-        Rows that a parent adds to a vocabulary are computed to know that.
+        Rows that a parent adds to a vocabulary are computed to find out.
         """
         if target not in self._shapes:
             self._shapes[target] = self._settled_shape(target)
         return self._shapes[target]
 
     def dtype(self, target: str) -> str:
-        """Give the dtype of the result: that of the parents, of several the widest."""
+        """Return the dtype of the result: the parents', or the widest of several."""
         dtypes = self._sides.dtypes(target)
         if self._dtype and dtypes <= FLOAT_DTYPES:
             return self._dtype
@@ -77,14 +76,14 @@ class ValueMerging:
         return next((dtype for dtype in _WIDEST if dtype in dtypes), "F32")
 
     def is_zero(self, target: str) -> bool:
-        """Whether all of a result is zero: a new tensor that is nothing."""
+        """Whether all values of a result are zero, so that a new tensor is not needed."""
         return self._sides.is_number(target) and not any(map(np.any, self._blocks(target)))
 
     def rows(self, target: str) -> Iterator[bytes]:
-        """Give the raw bytes of a result, a block of rows at a time.
+        """Yield the raw bytes of a result, a block of rows at a time.
 
         Raises:
-            InvalidInput: The weight holds no real numbers, and the parents differ in it.
+            InvalidInput: The weight does not hold real numbers, and the parents differ in it.
         """
         if not self._sides.is_number(target):
             yield self._common(target)
@@ -129,7 +128,7 @@ class ValueMerging:
         return result
 
     def _common(self, target: str) -> bytes:
-        """Give what all parents say of a tensor that cannot be added up, such as an index."""
+        """Return the parents' common bytes for a tensor that cannot be added, such as an index."""
         source = self._sides.source(target)
         contents = {side.raw(name) for side, name in self._sides.changing(target)}
         own = None if source is None else bytes(source.read())
@@ -155,7 +154,7 @@ def _join_runs(runs: Sequence[ParentRows]) -> ParentRows:
 
 
 def _encode_values(values: F64, dtype: str) -> bytes:
-    """Write float64 values in a stored dtype: to float32 first, then once."""
+    """Encode float64 values in a stored dtype: converted to float32, then rounded once."""
     with np.errstate(over="ignore"):
         if dtype == "F64":
             return values.astype("<f8").tobytes()

@@ -1,8 +1,8 @@
 """Name maps: tensor names in a base's files ↔ module names in memory, as data per model type.
 
 A delta speaks of modules (`bert.encoder.layer.0…`), a base's file of tensors (`encoder.layer.0…`);
-the two differ by a prefix, by the library's version, or both. What a model type needs is one JSON
-file beside this module; `default.json` serves every other type.
+the two differ by a prefix, by the library's version, or both. Each model type that needs it has a
+JSON file beside this module; `default.json` serves all others.
 """
 
 from deltareg.delta.names.name_map import NameMap, ParameterPart, name_map_for

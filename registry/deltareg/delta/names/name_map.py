@@ -19,13 +19,13 @@ _LANGUAGE_HEADS = ("LM", "ConditionalGeneration", "PreTraining", "DoubleHeads")
 
 @dataclass(frozen=True, slots=True)
 class ParameterPart:
-    """Where a tensor of the files lies in a parameter that is made of several.
+    """The position of a file's tensor in a parameter that consists of several.
 
     Attributes:
         whole: The parameter's name in the running network.
         row: Which of its rows along the first dimension: an expert.
-        place: Which of the equal parts that the row has along its own first dimension.
-        places: How many these are.
+        place: Which of the equal parts of the row, along the row's own first dimension.
+        places: How many such parts there are.
     """
 
     whole: str
@@ -36,17 +36,17 @@ class ParameterPart:
 
 @dataclass(frozen=True, slots=True)
 class NameMap:
-    """Finds a base's tensor for a module name, whatever prefix or library version it is under.
+    """Finds a base's tensor for a module name, whatever its prefix or library version.
 
     Attributes:
         model_type: As in the base's config; empty when unknown.
         files: Every tensor's own name and its canonical spelling -> its name in the base's files.
-            A spelling that would mean two tensors means none.
-        rules: What is known of the type.
+            An ambiguous spelling is left out.
+        rules: The rules of the model type.
         architecture: The class named in the base's config; empty when none is.
         ties: Names that share one tensor in the running network.
-        types: Model types of the network and of those that it is put together from.
-        parts: What is known of these, by the attribute that holds each.
+        types: Model types of the network and of the networks that it is composed of.
+        parts: The rules of these, by the attribute that holds each.
     """
 
     model_type: str
@@ -58,15 +58,15 @@ class NameMap:
     parts: Mapping[str, NameRules] = field(default_factory=dict[str, NameRules])
 
     def canonical(self, path: str) -> str:
-        """Give the newest spelling of a name, without the prefix of the plain network."""
+        """Return the newest spelling of a name, without the prefix of the plain network."""
         return self._strip_prefix(self.apply_renames(path))
 
     def old_style(self, path: str) -> str:
-        """Give the spelling as it stands, only without the prefix of the plain network."""
+        """Return a name in its own spelling, without the prefix of the plain network."""
         return self._strip_prefix(path)
 
     def tensor(self, module_path: str) -> str | None:
-        """Give the base's tensor name for a parameter path such as `bert.encoder….weight`."""
+        """Return the base's tensor name for a parameter path such as `bert.encoder….weight`."""
         path = self.canonical(module_path)
         file_name = self.files.get(module_path) or self.files.get(path)
         if file_name is not None or self.rules.is_known:
@@ -76,10 +76,10 @@ class NameMap:
         return below.pop() if len(below) == 1 else None
 
     def memory(self, file_name: str) -> str | None:
-        """Give the parameter's name in the running network; None for what is no parameter.
+        """Return the parameter's name in the running network; None if it is no parameter.
 
-        The running network is an instance of the class that the base's config names. What is only
-        a part of a parameter there (`part`) keeps a name of its own, in the newest spelling.
+        The running network is an instance of the class that the base's config names. A tensor that
+        is only part of a parameter there (`part`) keeps a name of its own, in the newest spelling.
         """
         if self.is_buffer(file_name):
             return None
@@ -94,7 +94,7 @@ class NameMap:
         return f"{prefix}.{name}"
 
     def part(self, file_name: str) -> ParameterPart | None:
-        """Say where a tensor lies that newer networks keep within a larger one; else None."""
+        """Return the position of a tensor that newer networks keep inside a larger one; else None."""
         match = _EXPERT.fullmatch(self.memory(file_name) or "")
         if match is None:
             return None
@@ -107,10 +107,10 @@ class NameMap:
         return None
 
     def sharers(self, path: str) -> dict[str, str]:
-        """Give the names that share a parameter's tensor in memory, itself among them.
+        """Return the names that share a parameter's tensor in memory, including its own.
 
         Returns:
-            Canonical spelling -> the name in the running network; empty when it shares none.
+            Canonical spelling -> the name in the running network; empty if it shares none.
         """
         canonical = self.canonical(path)
         for group in self.ties.groups:
@@ -120,7 +120,7 @@ class NameMap:
         return {}
 
     def stored_twin(self, module_path: str) -> str | None:
-        """Give the base's tensor that a tied name shares; None when it has its own, or none."""
+        """Return the base's tensor that a tied name shares; None if it has its own or shares none."""
         path = self.canonical(module_path)
         if path in self.files:
             return None
@@ -129,12 +129,12 @@ class NameMap:
         return names.pop() if len(names) == 1 else None
 
     def stored_sharers(self, module_path: str) -> list[str]:
-        """Give every tensor of the files that is one with a parameter in memory."""
+        """Return all tensors of the files that are one tensor with a parameter in memory."""
         names = {self._find_file_name(name) for name in self.sharers(module_path)}
         return sorted(name for name in names if name is not None)
 
     def absent_twins(self) -> dict[str, str]:
-        """Give every name that shares a stored tensor in memory and has none of its own in files.
+        """Return the names that share a stored tensor in memory and have no own one in files.
 
         Returns:
             Twin -> the stored tensor's name.
@@ -149,7 +149,7 @@ class NameMap:
         return twins
 
     def spelled_like(self, path: str, stored: str) -> str:
-        """Give a name the prefix, if any, that one of the base's own names carries."""
+        """Return a name with the prefix, if any, of one of the base's own names."""
         names = self.sharers(path)
         if names.get(self.canonical(stored)) == stored:
             return names[self.canonical(path)]
@@ -158,12 +158,12 @@ class NameMap:
         return f"{top}{dot}{path}" if is_inside else path
 
     def is_buffer(self, name: str) -> bool:
-        """Whether a name is one of those that files carry and training does not change."""
+        """Whether a name belongs to a buffer, which files carry and training does not change."""
         rules = self.parts.get(_top(name), self.rules)
         return any(name == end or name.endswith(f".{end}") for end in rules.buffers)
 
     def is_head(self, name: str) -> bool:
-        """Whether a name belongs to a head that a class puts on the plain network."""
+        """Whether a name belongs to a head that a class adds to the plain network."""
         return name.partition(".")[0] in self.rules.heads
 
     def is_transposed(self, file_name: str) -> bool:
@@ -175,17 +175,17 @@ class NameMap:
         return any(last in facts().conv1d.get(name, ()) for name in self.types)
 
     def within(self, part: str) -> "NameMap":
-        """Give the map of a component of a pipeline, over names without it; else this one."""
+        """Return the map of a component of a pipeline, over names without it; otherwise this map."""
         return self
 
     @property
     def are_experts_in_out(self) -> bool:
-        """Whether stacks of experts are stored (experts, in, out), as far as the types say."""
+        """Whether stacks of experts are stored (experts, in, out), as far as the types show."""
         return bool(self.types & facts().experts_in_out)
 
     @property
     def is_type_known(self) -> bool:
-        """Whether the orientation of every weight is known by the types."""
+        """Whether the model types determine the orientation of every weight."""
         return self.rules.is_known or (bool(self.types) and self.types <= facts().types)
 
     @property
@@ -199,7 +199,7 @@ class NameMap:
         return any(word in self.architecture for word in _LANGUAGE_HEADS)
 
     def apply_renames(self, path: str) -> str:
-        """Give the newest spelling of a name, with whatever prefix it has."""
+        """Return a name in its newest spelling, keeping its prefix."""
         top, dot, rest = path.partition(".")
         if top in self.parts:
             return f"{top}{dot}{respell(rest, self.parts[top].renames)}"
@@ -221,7 +221,7 @@ def _top(path: str) -> str:
 
 
 def _types(config: Mapping[str, object]) -> frozenset[str]:
-    """Give the model types of a config and of all configs in it."""
+    """Return the model types of a config and of all nested configs."""
     types: set[str] = set()
     todo: list[object] = [config]
     while todo:
@@ -259,9 +259,9 @@ def name_map_for(config: Mapping[str, object], names: Iterable[str]) -> NameMap:
 
 
 def _with_prefix(rules: NameRules, model_type: str, names: Iterable[str]) -> NameRules:
-    """Note under which attribute a class with a head has what these files of a plain network have.
+    """Add the attribute under which a class with a head holds the plain network of these files.
 
-    Files that carry it already tell heads from the rest by themselves.
+    Files whose names already contain it distinguish heads by themselves.
     """
     prefix = facts().prefixes.get(model_type, "")
     if rules.is_known or any(name.startswith(f"{prefix}.") for name in names):

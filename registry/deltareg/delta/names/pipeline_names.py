@@ -1,4 +1,4 @@
-"""The name map of a pipeline: each component has its own, behind the component's name and a dot."""
+"""The name map of a pipeline: each component has its own, under the component's name and a dot."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from deltareg.delta.names.name_map import NameMap, ParameterPart, name_map_for
 
 @dataclass(frozen=True, slots=True)
 class PipelineNames(NameMap):
-    """Finds tensors of a pipeline; what no component has goes by its own name.
+    """Finds tensors of a pipeline; tensors outside of components keep their own names.
 
     Attributes:
         components: The map of each component, over names without the component.
@@ -97,7 +97,7 @@ def pipeline_names(configs: Mapping[str, Mapping[str, object]], names: Iterable[
 
     Args:
         configs: The `config.json` of every component.
-        names: Of all its tensors, each behind its component.
+        names: The names of all its tensors, each prefixed by its component.
     """
     own: dict[str, list[str]] = {part: [] for part in configs}
     ordered = list(names)

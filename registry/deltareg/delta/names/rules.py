@@ -1,4 +1,4 @@
-"""What is known of a model type's names: one JSON file a type, read once."""
+"""Rules for the names of a model type: one JSON file per type, read once."""
 
 import json
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ _DEFAULT = "default"
 
 @dataclass(frozen=True, slots=True)
 class NameRules:
-    """How the names of one model type relate.
+    """The rules by which names of one model type correspond.
 
     Attributes:
         model_type: The type, or `default` for one that has no file of its own.
@@ -48,9 +48,9 @@ class NameRules:
 
 
 def rules_for(model_type: str, architecture: str = "") -> NameRules:
-    """Give the rules of a model type.
+    """Return the rules of a model type.
 
-    One that has no file of its own gets the default, and what the library renames in the class.
+    A type without a file of its own gets the default and the library's renames for the class.
     """
     documents = _documents()
     if model_type in documents:

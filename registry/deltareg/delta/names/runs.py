@@ -1,8 +1,8 @@
-"""Runs of components of a name that another release of a library spells in another way.
+"""Runs of name components that different releases of a library spell differently.
 
 A rename is two runs, old and new: `encoder.block.{n}` and `stages.{n}.blocks`. Each `{n}` is one
-number, and stands in the new run in the same order. A run that begins with `^` is only meant where
-the name begins.
+number and occurs in the new run in the same order. A run that begins with `^` only matches at the
+beginning of a name.
 """
 
 import re
@@ -15,7 +15,7 @@ Rename = tuple[str, str]
 
 
 def respell(path: str, renames: Iterable[Rename]) -> str:
-    """Give a name with every old run in it replaced by its new one, in order."""
+    """Replace every old run in a name by its new one, in order."""
     bounded = f".{path}."
     for old, new in renames:
         if NUMBER in old:

@@ -1,7 +1,7 @@
-"""Which parameters of a network share one tensor, by the class that the base's config names.
+"""Which parameters of a network share a tensor, by the class that the base's config names.
 
-Files mostly keep such a tensor once, under any of its names. A class that is not known goes by the
-rules of its model type.
+Most files keep such a tensor once, under any of its names. An unknown class follows the rules of
+its model type.
 """
 
 from collections.abc import Iterable, Mapping
@@ -27,8 +27,9 @@ class Ties:
 
     Attributes:
         groups: Names that share one tensor, as the running network has them.
-        is_of_class: Whether the class itself says so, so that all of them are there.
-        is_of_part: Whether only a network inside it does: who asks the class does not hear of them.
+        is_of_class: Whether the class itself declares them, so that the list is complete.
+        is_of_part: Whether only an inner network declares them, so that the class itself does not
+            report them.
     """
 
     groups: tuple[tuple[str, ...], ...] = ()
@@ -36,7 +37,7 @@ class Ties:
     is_of_part: bool = False
 
     def with_undone(self, before: Self) -> Self:
-        """Add what was tied before: a config may untie it, the files have it once all the same."""
+        """Add the ties from before a config untied them: files may still keep such a tensor once."""
         groups = [{*group} for group in self.groups]
         undone = tuple(x for x in before.groups if not any({*x} <= group for group in groups))
         if not undone:
@@ -45,12 +46,12 @@ class Ties:
 
 
 def ties_of(architecture: str, config: Mapping[str, object], rules: NameRules) -> Ties:
-    """Give the ties that hold for a base.
+    """Return the ties that hold for a base.
 
     Args:
         architecture: The class that its config names; may be empty.
         config: Its `config.json`.
-        rules: What is known of its model type.
+        rules: The rules of its model type.
     """
     declared = facts().ties.get(architecture)
     pairs: list[tuple[str, str]] = []
@@ -66,7 +67,7 @@ def ties_of(architecture: str, config: Mapping[str, object], rules: NameRules) -
 
 
 def _language_model(model_type: str) -> tuple[str, str]:
-    """Give the attribute that holds a language model with its head, and its config's; or empty."""
+    """Return the attribute of the language model with its head, and that of its config; or empty."""
     if model_type in _READERS:
         return "language_model", "text_config"
     return ("decoder", "decoder") if model_type in _WRITERS else ("", "")

@@ -1,5 +1,5 @@
-"""Bases with packed weights: which scheme, which weights they stand for, and their numbers.
+"""Bases with packed weights: their scheme, the weights that they stand for, and the values.
 
-A file each for what a config says (`scheme`), what the headers say (`packed`), whether the one is a
-form of another base (`fit`), and the numbers (`values`).
+One file each for the config (`scheme`), the headers (`packed`), whether one base is a packed form
+of another (`fit`), and the values (`values`).
 """

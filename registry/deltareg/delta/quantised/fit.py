@@ -1,7 +1,7 @@
-"""Whether a base with packed weights is a form of another base: the same modules and shapes.
+"""Whether a base with packed weights is a packed form of another: same modules and shapes.
 
-Numbers are not compared: changing them is what packing does. So a variant is what somebody says it
-is, within what the headers allow.
+Values are not compared, since packing changes them. So a variant is what its owner declares, within
+what the headers allow.
 """
 
 from collections.abc import Iterator
@@ -19,12 +19,12 @@ _Shapes = dict[str, tuple[tuple[int, ...] | None, int]]
 
 
 def variant_problems(variant: BaseView, scheme: SchemeName, root: BaseView) -> list[Problem]:
-    """Say why a base is not `root` packed by a scheme; an empty list when it may be.
+    """Return the problems of taking a base for `root` packed by a scheme; empty if it may be.
 
     Args:
         variant: The base with packed weights.
-        scheme: How it is said to be packed.
-        root: The base that it is said to be made of, in full precision.
+        scheme: The declared scheme.
+        root: The declared base in full precision.
     """
     problems = [*_by_config(variant, scheme), *_by_root(variant, root)]
     if problems:
@@ -37,7 +37,7 @@ def variant_problems(variant: BaseView, scheme: SchemeName, root: BaseView) -> l
 
 
 def packed_problems(base: BaseView, name: str) -> list[Problem]:
-    """Say of a base with packed weights why a delta does not fit it; nothing of any other."""
+    """Return the problem of a delta on a base with packed weights; empty for any other base."""
     quantisation = read_quantisation(base.config)
     if quantisation is None:
         return []
@@ -101,7 +101,7 @@ def _by_names(variant: BaseView, found: PackedContents, root: BaseView) -> Itera
 
 
 def _is_shared(path: str, root: BaseView, others: "set[str]") -> bool:
-    """Whether a name is tied to one that is there: which of them is stored is nobody's business."""
+    """Whether a name is tied to one that is present: either of the two may be stored."""
     return any(other in others for other in root.names.sharers(path) if other != path)
 
 

@@ -1,7 +1,7 @@
-"""Which weights the tensors of a packed base stand for, as far as headers say.
+"""The weights that the tensors of a packed base stand for, as far as headers show.
 
-A scheme keeps a weight as several tensors: its numbers in few bits, scales, zero points. Here they
-are gathered under the name that the weight has in the base that was packed, with its shape there.
+A scheme stores a weight as several tensors: values in few bits, scales, zero points. Here they are
+grouped under the weight's name in the base that was packed, with its shape there.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Protocol
 
-from deltareg.words import Scheme
+from deltareg.delta.quantised.scheme import SchemeName
 
 _F8 = frozenset({"F8_E4M3", "F8_E5M2"})
 _WORD_BITS = 32
@@ -30,7 +30,7 @@ _ASIDE = (
 
 
 class TensorHeader(Protocol):
-    """A tensor of a base as its header or its manifest has it."""
+    """The header of a tensor, from its file or from a manifest."""
 
     @property
     def dtype(self) -> str:
@@ -48,13 +48,13 @@ Headers = Mapping[str, TensorHeader]
 
 @dataclass(frozen=True, slots=True)
 class PackedWeight:
-    """A weight that is kept in few bits.
+    """A weight that is stored in few bits.
 
     Attributes:
         name: Its name in the base that was packed.
-        parts: Names of its tensors, by what each is: `weight`, `scale`, `zeros`, and so on.
-        shape: Its shape there; None when only the numbers say.
-        elements: How many numbers it has at most.
+        parts: Names of its tensors, by role: `weight`, `scale`, `zeros`, and so on.
+        shape: Its shape there; None if only the values show it.
+        elements: The largest number of elements that it may have.
     """
 
     name: str
@@ -65,12 +65,12 @@ class PackedWeight:
 
 @dataclass(frozen=True, slots=True)
 class PackedContents:
-    """The tensors of a packed base, sorted out.
+    """The tensors of a packed base, by what they are.
 
     Attributes:
-        packed: Weights that are packed, by the name that they stand for.
-        plain: Tensors that are kept as they were.
-        aside: Tensors that are no part of any weight.
+        packed: Packed weights, by the name of the weight that they stand for.
+        plain: Tensors that are stored unpacked.
+        aside: Tensors that belong to no weight.
     """
 
     packed: dict[str, PackedWeight] = field(default_factory=dict[str, PackedWeight])
@@ -78,13 +78,13 @@ class PackedContents:
     aside: list[str] = field(default_factory=list[str])
 
 
-def contents(headers: Headers, scheme: Scheme, fields: Mapping[str, object]) -> PackedContents:
-    """Sort out the tensors of a base.
+def contents(headers: Headers, scheme: SchemeName, fields: Mapping[str, object]) -> PackedContents:
+    """Group the tensors of a base.
 
     Args:
         headers: All of its tensors by name.
-        scheme: How it is packed.
-        fields: What its config says of that; may be empty.
+        scheme: The scheme of its packing.
+        fields: The config's fields about it; may be empty.
     """
     result = PackedContents()
     used: set[str] = set()
@@ -98,13 +98,13 @@ def contents(headers: Headers, scheme: Scheme, fields: Mapping[str, object]) -> 
 
 
 def bits_of(fields: Mapping[str, object]) -> int:
-    """Give how many bits a number has; four when the config does not say."""
+    """Return the bits per value; four if the config does not say."""
     bits = fields.get("bits", fields.get("w_bit", 4))
     return bits if isinstance(bits, int) and bits in {2, 4, 8} else 4
 
 
 def _eight_bits(dtypes: frozenset[str]) -> Callable[..., Iterator[PackedWeight]]:
-    """Give the reader of a scheme that keeps the shape: a byte a number, and scales beside it."""
+    """Return a reader for schemes that keep the shape: one byte a value, and scales beside it."""
 
     def read(headers: Headers, _fields: Mapping[str, object]) -> Iterator[PackedWeight]:
         for name, header in headers.items():
@@ -148,7 +148,7 @@ def _awq(headers: Headers, fields: Mapping[str, object]) -> Iterator[PackedWeigh
 
 
 def _bnb4(headers: Headers, _fields: Mapping[str, object]) -> Iterator[PackedWeight]:
-    """Read bitsandbytes: two numbers a byte in one column; the shape is among the numbers."""
+    """Read bitsandbytes: two values a byte in one column; the shape is in the data."""
     for name, header in headers.items():
         states = [name + end for end in (_NF4, _FP4) if name + end in headers]
         if header.dtype != "U8" or not states:
@@ -178,7 +178,7 @@ def _ending(headers: Headers, end: str) -> Iterable[tuple[str, TensorHeader]]:
     return [(n.removesuffix(end), header) for n, header in headers.items() if n.endswith(end)]
 
 
-_READERS: dict[Scheme, Callable[..., Iterator[PackedWeight]]] = {
+_READERS: dict[SchemeName, Callable[..., Iterator[PackedWeight]]] = {
     "fp8": _eight_bits(_F8),
     "int8": _eight_bits(frozenset({"I8"})),
     "gptq": _gptq,

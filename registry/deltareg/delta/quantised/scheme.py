@@ -1,4 +1,4 @@
-"""What a base's config says of how its weights are packed."""
+"""How a base's weights are packed, according to its config."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ _PLACES = ("quantization_config", "compression_config")
 
 @dataclass(frozen=True, slots=True)
 class QuantisationConfig:
-    """What a config says of its weights.
+    """The config's declaration of packed weights.
 
     Attributes:
-        method: What wrote them, by the config's word; empty when it says nothing.
-        scheme: The scheme that this is here; None when it is none of those that are known.
-        fields: The object that says so.
+        method: The method, in the config's words; empty if it names none.
+        scheme: The corresponding scheme; None if it is not a known one.
+        fields: The config's object about it.
     """
 
     method: str
@@ -29,10 +29,10 @@ class QuantisationConfig:
 
 
 def scheme_named(name: str) -> SchemeName:
-    """Give a scheme by its name.
+    """Return a scheme by name.
 
     Raises:
-        InvalidInput: There is none of that name here.
+        InvalidInput: There is no scheme of this name.
     """
     for scheme in SCHEMES:
         if scheme == name:
@@ -41,7 +41,7 @@ def scheme_named(name: str) -> SchemeName:
 
 
 def read_quantisation(config: Mapping[str, object]) -> QuantisationConfig | None:
-    """Read what a base's `config.json` says of packed weights; None when it says nothing."""
+    """Read the declaration of packed weights in a base's `config.json`; None if there is none."""
     for place in _PLACES:
         fields = config.get(place)
         if is_object(fields) and fields:
@@ -64,7 +64,7 @@ def _scheme(method: str, fields: Mapping[str, object]) -> SchemeName | None:
 
 
 def _of_groups(groups: object) -> SchemeName | None:
-    """Give the one scheme of all groups of compressed-tensors; None when there is none."""
+    """Return the one scheme of all groups of compressed-tensors; None if they have no common one."""
     by_sort: dict[tuple[object, object], SchemeName] = {("float", 8): "fp8", ("int", 8): "int8"}
     schemes: set[SchemeName | None] = set()
     for group in groups.values() if is_object(groups) else ():

@@ -1,4 +1,4 @@
-"""The numbers that packed weights stand for, in float32, by the formulas of each scheme.
+"""The values that packed weights stand for, in float32, by the formulas of each scheme.
 
 - fp8: w · scale, with one scale for a block, a row or all (DeepSeek-AI 2024, arXiv 2412.19437,
   section 3.3; `weight_scale_inv` is the factor, whatever its name says).
@@ -37,16 +37,16 @@ _E8M0_BIAS = 127
 def values(
     packed: PackedWeight, tensors: Mapping[str, Tensor], scheme: Scheme, fields: Mapping[str, object]
 ) -> Iterator[F32]:
-    """Give a weight's numbers, a block of its first dimension after another.
+    """Yield a weight's values, a block of its first dimension after another.
 
     Args:
         packed: The weight.
         tensors: All tensors of the base by name.
-        scheme: How it is packed.
-        fields: What the base's config says of that.
+        scheme: The scheme of its packing.
+        fields: The fields of the base's config about it.
 
     Raises:
-        InvalidInput: Its parts do not fit each other, or are kept in a form that is not known.
+        InvalidInput: Its parts do not fit each other, or have an unknown form.
     """
     parts = {role: tensors[name] for role, name in packed.parts.items()}
     try:
@@ -139,7 +139,7 @@ def _blocks(tensor: Tensor) -> Iterator[tuple[int, NDArray[np.generic]]]:
 
 
 def _spread(scale: F32, shape: tuple[int, ...], start: int, rows: int, block: tuple[int, int] | None) -> F32:
-    """Give each number of some rows its factor; `scale` has one for all, a row, or a block."""
+    """Return the factor of each value of some rows; `scale` has one for all, a row, or a block."""
     if scale.size == 1:
         return scale.reshape(())
     grid = scale.reshape(-1, 1) if scale.ndim == 1 else scale
@@ -154,7 +154,7 @@ def _spread(scale: F32, shape: tuple[int, ...], start: int, rows: int, block: tu
 
 
 def _steps(grid: tuple[int, ...], shape: tuple[int, ...], block: tuple[int, int] | None) -> tuple[int, int]:
-    """Give how many rows and columns one factor is for."""
+    """Return how many rows and columns share one factor."""
     steps: list[int] = []
     for place, (cells, size) in enumerate(zip(grid[-2:], shape, strict=True)):
         declared = None if block is None else block[place]
@@ -184,7 +184,7 @@ def _whole_bits(fields: Mapping[str, object]) -> int:
 
 
 def _unpack_words(words: NDArray[np.generic], bits: int, *, axis: int) -> NDArray[np.int32]:
-    """Take the numbers out of words of 32 bits, the lowest bits first, along an axis."""
+    """Unpack the values from 32-bit words, lowest bits first, along an axis."""
     shifts = np.arange(0, 32, bits, dtype=np.uint32)
     spread = (words.view(np.uint32)[..., None] >> shifts) & np.uint32((1 << bits) - 1)
     height, width = words.shape
@@ -207,7 +207,7 @@ def _floats(tensor: Tensor) -> F32:
 
 
 def _repeat_factors(factors: F32, step: int, size: int) -> F32:
-    """Give every number its factor, one for `step` of them."""
+    """Return a factor for every value; each factor applies to `step` values in a row."""
     if factors.size != -(-size // step):
         raise ValueError(f"{factors.size} factors for {size} numbers, {step} each")
     return np.repeat(factors, step)[:size]

@@ -1,7 +1,7 @@
-"""Which engines can serve a delta as it is, beside the base: one file an engine.
+"""Which engines can serve a delta as it is, beside the base: one file per engine.
 
-An engine refuses what it cannot serve when it is asked to load it, on a serving host, after a
-promotion. What it goes by is in the delta's own config and files, so it is said before.
+An engine refuses a delta only when it loads it, on a serving host, after a promotion. Its reasons
+are in the delta's config and files, so they can be reported earlier.
 """
 
 from collections.abc import Sequence
@@ -17,15 +17,15 @@ _ENGINES: Sequence[EngineLimits] = (Vllm(), Sglang(), LlamaCpp())
 
 
 def engine_names() -> tuple[str, ...]:
-    """Name the engines that are known."""
+    """Return the names of the known engines."""
     return tuple(engine.name for engine in _ENGINES)
 
 
 def engine_limits(name: str) -> EngineLimits:
-    """Give what an engine goes by; the name is one of `engine_names`."""
+    """Return the limits of an engine; the name is one of `engine_names`."""
     return next(engine for engine in _ENGINES if engine.name == name)
 
 
 def servability(delta: ServableDelta) -> list[Servability]:
-    """Say of every engine whether it can serve a delta."""
+    """Return, for every engine, whether it can serve a delta."""
     return [engine.judge(delta) for engine in _ENGINES]

@@ -1,9 +1,9 @@
-"""llama.cpp: factors and one scale, after they were written as GGUF.
+"""llama.cpp: factors and one scale, once converted to GGUF.
 
-What a `llama-server` loads is what `deltareg convert --to gguf` writes, as an agent does before it
-starts one. That brings ranks and scales of modules to one where it rounds nothing, and refuses it
-elsewhere. Which of the two it is shows in the numbers, and what llama.cpp calls a weight in the
-base: neither is looked at here.
+A `llama-server` loads the output of `deltareg convert --to gguf`, which an agent runs before it
+starts one. The conversion brings the ranks and scales of modules to a common value if that rounds
+nothing, and refuses the delta otherwise. Which of the two applies depends on the values and on
+llama.cpp's names of the base's weights; neither is checked here.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ class LlamaCpp:
     default_rank: ClassVar[int | None] = None
 
     def judge(self, delta: ServableDelta) -> Servability:
-        """Say whether llama.cpp can serve a delta; it takes any rank."""
+        """Return whether llama.cpp can serve a delta; it takes any rank."""
         return Servability(self.name, tuple(_obstacles(delta)), delta.rank)
 
 

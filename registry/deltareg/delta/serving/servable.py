@@ -1,4 +1,4 @@
-"""What an engine is asked of a delta, and what it answers."""
+"""What an engine needs to know about a delta, and its answer."""
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ _OF_PEFT = ("adapter_config.json", "adapter_model.safetensors")
 
 @dataclass(frozen=True, slots=True)
 class ServableDelta:
-    """A delta, as far as engines look.
+    """The facts about a delta that engines depend on.
 
     Attributes:
         kind: Its kind.
-        variant: Its variant; empty when it has none.
+        variant: Its variant; empty if it has none.
         config: Its kind's configuration, as its manifest holds it.
         files: The paths of its files.
     """
@@ -38,7 +38,7 @@ class ServableDelta:
 
     @property
     def rank(self) -> int:
-        """The largest rank that any of its modules has; 0 where it has none."""
+        """The largest rank among its modules; 0 if it has none."""
         own = self.config.get("r")
         pattern = self.config.get("rank_pattern")
         more = [pair[1] for pair in pattern if is_list(pair)] if is_list(pattern) else []
@@ -51,7 +51,7 @@ class Servability:
 
     Attributes:
         engine: Its name.
-        obstacles: What it has that the engine does not serve, whatever its settings.
+        obstacles: Features of the delta that the engine does not serve, whatever its settings.
         rank: The rank that the engine's settings have to allow.
         needs: The setting that allows it.
     """
@@ -63,18 +63,18 @@ class Servability:
 
     @property
     def is_servable(self) -> bool:
-        """Whether there are settings with which the engine serves it."""
+        """Whether the engine can serve it with some settings."""
         return not self.obstacles
 
     def __str__(self) -> str:
-        """Say it in a line: `vllm, with --max-lora-rank 32`."""
+        """Format it on one line: `vllm, with --max-lora-rank 32`."""
         if self.obstacles:
             return f"not by {self.engine}: {'; '.join(self.obstacles)}"
         return f"{self.engine}, with {self.needs}" if self.needs else self.engine
 
 
 def beside_factors(delta: ServableDelta, *, but: Collection[str] = ()) -> Iterator[str]:
-    """Name what a LoRA has beside its factors, in words; `but` are modules that do not matter."""
+    """Describe what a LoRA has besides its factors; `but` are modules that do not matter."""
     if delta.config.get("lora_bias") or delta.config.get("bias", "none") != "none":
         yield "trained biases"
     saved = [name for name in delta.saved if name not in but]
@@ -85,14 +85,14 @@ def beside_factors(delta: ServableDelta, *, but: Collection[str] = ()) -> Iterat
 
 
 def not_as_peft_writes(delta: ServableDelta) -> Iterator[str]:
-    """Name what is missing where an engine looks for the files of peft."""
+    """Describe what is missing where an engine expects the files of peft."""
     missing = [name for name in _OF_PEFT if name not in delta.files]
     if missing:
         yield f"not as peft writes it: {missing[0]} is missing"
 
 
 class EngineLimits(Protocol):
-    """What one engine can serve."""
+    """The limits of one engine."""
 
     name: ClassVar[str]
     """What it is called."""
@@ -101,5 +101,5 @@ class EngineLimits(Protocol):
     """The largest rank that it serves unless it is set up for more; None where there is none."""
 
     def judge(self, delta: ServableDelta) -> Servability:
-        """Say whether it can serve a delta."""
+        """Return whether the engine can serve a delta."""
         ...

@@ -1,7 +1,8 @@
 """SGLang: plain LoRA as peft writes it, of one rank and one alpha.
 
-By the source of 0.5.23 (`tests/sglang`). Much it does not refuse but passes over: a weight that is
-saved whole, a pattern, rank stabilisation. Then it answers, and otherwise than what was trained.
+By the source of 0.5.23 (`tests/sglang`). Many features it does not refuse but ignores: a weight
+that is saved whole, a pattern, rank stabilisation. It then gives other answers than the trained
+model.
 """
 
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ class Sglang:
     default_rank: ClassVar[int | None] = None
 
     def judge(self, delta: ServableDelta) -> Servability:
-        """Say whether SGLang can serve a delta, and with which rank: it has to be told one."""
+        """Return whether SGLang can serve a delta, and the rank that it has to be started with."""
         obstacles = tuple(_obstacles(delta))
         needs = "" if obstacles else f"--max-lora-rank {delta.rank} or more"
         return Servability(self.name, obstacles, delta.rank, needs)

@@ -1,7 +1,7 @@
 """vLLM: plain LoRA as peft writes it, up to a rank that the server is started with.
 
-What it refuses was asked of 0.32.0 (`tests/vllm`): every check here has an answer of it beside it.
-The ranks are those that `--max-lora-rank` takes.
+The refusals were recorded from 0.32.0 (`tests/vllm`): every check here has a recorded answer. The
+ranks are those that `--max-lora-rank` accepts.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ class Vllm:
     default_rank: ClassVar[int | None] = _DEFAULT
 
     def judge(self, delta: ServableDelta) -> Servability:
-        """Say whether vLLM can serve a delta, and with which `--max-lora-rank`."""
+        """Return whether vLLM can serve a delta, and with which `--max-lora-rank`."""
         obstacles = tuple(_obstacles(delta))
         rank = next((each for each in _RANKS if each >= delta.rank), 0)
         if not obstacles and not rank:

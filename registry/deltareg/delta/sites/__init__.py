@@ -1,4 +1,4 @@
-"""Where adapters and prefixes go in: the sublayers of transformer layers, as data by model type."""
+"""Where adapters and prefixes are inserted: sublayers of transformer layers, as data by model type."""
 
 from deltareg.delta.sites.sites import Layer, Sites, Sublayer, sites_of
 

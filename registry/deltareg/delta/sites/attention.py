@@ -1,8 +1,8 @@
-"""The self-attentions of a base that a prefix of keys and values goes to, one for each layer.
+"""The self-attentions of a base that get a prefix of keys and values, one for each layer.
 
-Where the base's type has a file here, they are in it. For any other the names of its weights tell:
-an attention is what holds the projection of the keys, alone or fused with others. That works only
-where every layer has exactly one; what has none, or two, is not guessed at.
+If the base's type has a file here, they are in it. For any other type the names of its weights show
+them: an attention is a module that holds the projection of the keys, alone or fused with others.
+That works only if every layer has exactly one; nothing is guessed otherwise.
 """
 
 from collections import defaultdict
@@ -58,13 +58,13 @@ class KeyShape:
 
 
 def text_config(base: BaseView) -> dict[str, object]:
-    """Give the part of a base's config that describes its language model."""
+    """Return the part of a base's config that describes its language model."""
     inner = base.config.get("text_config")
     return dict(cast("dict[str, object]", inner) if isinstance(inner, dict) else base.config)
 
 
 def key_shape(base: BaseView) -> KeyShape | None:
-    """Give the shape of a base's keys by its config; None where it is not the same everywhere."""
+    """Return the shape of a base's keys by its config; None if it differs between layers."""
     config = text_config(base)
     if any(config.get(name) for name in _UNEVEN):
         return None
@@ -75,9 +75,9 @@ def key_shape(base: BaseView) -> KeyShape | None:
 
 
 def self_attentions(base: BaseView) -> list[str]:
-    """Give the self-attention of every layer that makes text, by in-memory path, in order.
+    """Return the self-attention of every layer that generates text, by in-memory path, in order.
 
-    Of an encoder and a decoder the decoder's. Empty where that cannot be told.
+    With an encoder and a decoder, the decoder's. Empty if they cannot be determined.
     """
     sites = sites_of(base)
     if sites is None:
@@ -105,13 +105,13 @@ def _by_names(base: BaseView) -> list[str]:
 
 
 def _is_asked(attention: str, base: BaseView) -> bool:
-    """Whether an attention is within one stack, and of two stacks within the decoder."""
+    """Whether an attention lies in the one stack, or in the decoder if there are two."""
     parts = frozenset(attention.split("."))
     is_double = base.config.get("is_encoder_decoder") is True
     return not parts & _ACROSS_STACKS and (not is_double or "decoder" in parts)
 
 
 def _first(config: dict[str, object], names: tuple[str, ...]) -> int:
-    """Give the first of some fields that is a count; zero when none is."""
+    """Return the first of some fields that is a count; zero if none is."""
     values = (config.get(name) for name in names)
     return next((v for v in values if isinstance(v, int) and v > 0), 0)

@@ -1,8 +1,8 @@
 """The attention and feedforward sublayers of one base, by the paths of its running network.
 
-All that is known of an architecture is one JSON file a model type. Everything is relative to the
-list of layers, whose place is found by the names of the base's weights, so a class with a head and
-one without it need no rows of their own.
+The knowledge of an architecture is one JSON file per model type. Everything is relative to the list
+of layers, which is located by the names of the base's weights, so classes with and without a head
+share their rows.
 """
 
 import json
@@ -24,8 +24,8 @@ class Sublayer:
     """One attention or feedforward part of a layer.
 
     Attributes:
-        hook: Its last module before the residual is added: its output is what adapters change.
-        residual: What is added to that output, before any normalisation of the sublayer.
+        hook: Its last module before the residual is added; adapters change its output.
+        residual: The value that is added to that output, before any normalisation of the sublayer.
         norm: The normalisation after the addition; empty where it comes before the sublayer.
         attention: The module that holds the attention; empty for a feedforward part.
     """
@@ -69,12 +69,12 @@ class Sites:
     embeddings: dict[str, str]
 
     def stack(self, name: str) -> list[Layer]:
-        """Give the layers of one stack, in order."""
+        """Return the layers of one stack, in order."""
         return [layer for layer in self.layers if layer.stack == name]
 
 
 def sites_of(base: BaseView) -> Sites | None:
-    """Find the sublayers of a base; None for a model type without a file here."""
+    """Return the sublayers of a base; None for a model type without a file here."""
     document = _documents().get(base.names.model_type)
     if document is None:
         return None
@@ -120,7 +120,7 @@ def _documents() -> dict[str, _Document]:
 
 
 def _layer_paths(names: list[str], layers: str) -> dict[int, str]:
-    """Find `<root>.<layers>.<number>` in names of weights: number -> path."""
+    """Find `<root>.<layers>.<number>` in names of weights; return number -> path."""
     pattern = re.compile(rf"((?:.*\.)?{re.escape(layers)})\.(\d+)\.")
     candidates: dict[int, set[str]] = defaultdict(set)
     for name in names:
@@ -131,7 +131,7 @@ def _layer_paths(names: list[str], layers: str) -> dict[int, str]:
 
 
 def _modules(names: Iterable[str]) -> frozenset[str]:
-    """Give every module that has a weight, itself or within."""
+    """Return every module that has a weight, directly or below it."""
     modules: set[str] = set()
     for name in names:
         path = name.rpartition(".")[0]
@@ -142,7 +142,7 @@ def _modules(names: Iterable[str]) -> frozenset[str]:
 
 
 def _layers(stack: _Stack, paths: Mapping[int, str], modules: frozenset[str]) -> list[Layer]:
-    """Make the layers of a stack; where some have a part and others not, each has its own."""
+    """Build the layers of a stack; layers may differ in their parts."""
     layers = [
         Layer(stack["name"], number, path, {name: _sublayer(path, part) for name, part in stack["parts"].items()})
         for number, path in sorted(paths.items())

@@ -1,6 +1,6 @@
 """The config of bottleneck adapters, and of the layers that several of them share (PHM).
 
-What this product has not held against the library is refused: layer norms of the adapter's own,
+What has not been compared with the library is refused: layer norms of the adapter's own,
 `original_ln_after` off, and hypercomplex weights that are shared or not factorised.
 """
 
@@ -46,17 +46,17 @@ class Hypercomplex:
 
 @dataclass(frozen=True, slots=True)
 class Bottleneck:
-    """What a config says of bottleneck adapters.
+    """Settings of the config.
 
     Attributes:
         attention: Whether there is one after each attention.
         ffn: Whether there is one after each feedforward part.
         cross: Whether there is one after each attention to the encoder.
-        is_parallel: Whether it reads what the sublayer reads, instead of what it gives.
+        is_parallel: Whether it reads the sublayer's input instead of its output.
         adds_before: Whether it reads the sublayer's output with the residual added, and normalised
             where the network does that after the addition.
-        residual: What goes round the adapter: the sublayer's output, that with the residual, or
-            what the adapter reads.
+        residual: What bypasses the adapter: the sublayer's output, that plus the residual, or the
+            adapter's own input.
         function: The activation; None for none.
         scaling: The factor on the adapter's output, or `learned`.
         has_gate: Whether a gate is on it.
@@ -80,7 +80,7 @@ class Bottleneck:
 
     @property
     def variant(self) -> str:
-        """The word for it: what is most particular about it."""
+        """The name of the variant, by its most particular trait."""
         if self.hypercomplex is not None:
             return "compacter"
         if self.invertible:
@@ -91,7 +91,7 @@ class Bottleneck:
 
 
 def read_bottleneck(fields: Fields) -> Bottleneck:
-    """Read the method's fields; what is refused is noted in `fields`."""
+    """Read the method's fields; refusals are recorded in `fields`."""
     # How far it is narrowed shows in the shapes; by layer, too.
     fields.ignore("reduction_factor", "inv_adapter_reduction_factor")
     fields.refuse_unsupported("ln_before", "ln_after", "adapter_residual_before_ln")
@@ -116,7 +116,7 @@ def read_bottleneck(fields: Fields) -> Bottleneck:
 
 
 def read_activation(fields: Fields, name: str, *, optional: bool = False) -> Function | None:
-    """Read the name of an activation; null is none at all where it may be left out."""
+    """Read the name of an activation; null means none where it is optional."""
     value = fields.value(name)
     if value is None and optional:
         return None

@@ -1,4 +1,4 @@
-"""Bottleneck adapters held against config and base, and made into activation hooks."""
+"""Bottleneck adapters checked against config and base, and turned into activation hooks."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -60,12 +60,12 @@ _Found = dict[tuple[int, str], tuple[SublayerPlace, Mapping[str, str]]]
 
 
 def plan_bottleneck(plan: EffectPlan, adapter: Adapter, settings: Bottleneck) -> None:
-    """Add to a plan what the bottleneck adapters do.
+    """Add the effects of the bottleneck adapters to a plan.
 
     Args:
-        plan: Gets effects and problems.
+        plan: Receives effects and problems.
         adapter: The tensors and the base.
-        settings: What the config says.
+        settings: The settings of the config.
     """
     model_type = adapter.base.names.model_type
     if adapter.interface is not None:
@@ -91,7 +91,7 @@ def plan_bottleneck(plan: EffectPlan, adapter: Adapter, settings: Bottleneck) ->
 
 
 def _find_sublayers(plan: EffectPlan, adapter: Adapter) -> tuple[_Found, list[str]]:
-    """Find the sublayer of every adapter; give those found, and a tensor of each that is not."""
+    """Find the sublayer of every adapter; also return a tensor of each adapter without one."""
     sublayers: _Found = {}
     lost: list[str] = []
     for holder, names in adapter.within(CONTAINER).items():
@@ -107,7 +107,7 @@ def _find_sublayers(plan: EffectPlan, adapter: Adapter) -> tuple[_Found, list[st
 
 
 def _check_declared(plan: EffectPlan, adapter: Adapter, settings: Bottleneck, found: "_Found") -> None:
-    """Hold the places that the config asks for against those that came."""
+    """Check the places that the config asks for against those that have tensors."""
     flags = {"attention": settings.attention, "ffn": settings.ffn, "cross": settings.cross}
     for number, layer in enumerate(adapter.places.layers):
         for part in layer.parts:
@@ -123,7 +123,7 @@ def _check_declared(plan: EffectPlan, adapter: Adapter, settings: Bottleneck, fo
 
 @dataclass(frozen=True, slots=True)
 class _Planner:
-    """Makes the hook of one sublayer."""
+    """Builds the hook of one sublayer."""
 
     plan: EffectPlan
     adapter: Adapter
@@ -165,7 +165,7 @@ class _Planner:
         return BottleneckBody(down, up, settings.function, learned or float(scale), gate)
 
     def _narrow(self, parameters: ModuleParameters) -> int:
-        """Give the size of the narrow side, from the first tensor that tells."""
+        """Return the size of the narrow side, from the first tensor that shows it."""
         if self.settings.hypercomplex is None:
             return (*parameters.shape("adapter_down.0.weight"), 0)[0]
         right = (*parameters.shape("adapter_down.0.W_right"), 0, 0, 0)

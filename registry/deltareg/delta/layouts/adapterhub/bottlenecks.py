@@ -1,8 +1,8 @@
 """Bottleneck adapters as functions of a running network: narrow, activate, widen, add.
 
 Houlsby et al. 2019, arXiv 1902.00751; Pfeiffer et al. 2020, arXiv 2005.00247; in parallel, He et
-al. 2021, arXiv 2110.04366. A hook changes what a sublayer gives before the network adds the
-residual to it (and normalises the sum, where it does), so the network goes on as it always does.
+al. 2021, arXiv 2110.04366. A hook changes a sublayer's output before the network adds the residual
+to it (and perhaps normalises the sum), so the rest of the network runs unchanged.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Projection(Protocol):
     """A map of the last dimension."""
 
     def project(self, array: Array, ops: Ops) -> Array:
-        """Give (…, n_out) for (…, n_in)."""
+        """Map (…, n_in) to (…, n_out)."""
         ...
 
 
@@ -37,7 +37,7 @@ class LinearProjection:
     bias: Tensor | None
 
     def project(self, array: Array, ops: Ops) -> Array:
-        """Give (…, n_out) for (…, n_in)."""
+        """Map (…, n_in) to (…, n_out)."""
         projected = array @ ops.load(self.weight).T
         return projected if self.bias is None else projected + ops.load(self.bias)
 
@@ -59,7 +59,7 @@ class KroneckerSum:
     bias: Tensor | None
 
     def project(self, array: Array, ops: Ops) -> Array:
-        """Give (…, n_out) for (…, n_in)."""
+        """Map (…, n_in) to (…, n_out)."""
         rule, parts = ops.load(self.rule), ops.load(self.left) @ ops.load(self.right)
         size, rows, columns = parts.shape
         matrix = ops.zeros(size * rows, size * columns)
@@ -85,14 +85,14 @@ class SequenceGate:
     bias: Tensor
 
     def of(self, array: Array, ops: Ops) -> Array:
-        """Give (rows, 1, gates) for (rows, positions, features)."""
+        """Map (rows, positions, features) to gates (rows, 1, gates)."""
         gates = ops.apply("sigmoid", LinearProjection(self.weight, self.bias).project(array, ops))
         return ops.total(gates, 1) / gates.shape[1]
 
 
 @dataclass(frozen=True, slots=True)
 class BottleneckBody:
-    """up(f(down(x))) · scale · gate, without what goes round it.
+    """up(f(down(x))) · scale · gate, without the bypass.
 
     Attributes:
         down: To the narrow side.
@@ -109,7 +109,7 @@ class BottleneckBody:
     gate: SequenceGate | None
 
     def compute_added(self, array: Array, ops: Ops) -> Array:
-        """Give what is added, (rows, positions, features)."""
+        """Return the term to add, (rows, positions, features)."""
         narrow = self.down.project(array, ops)
         if self.function is not None:
             narrow = ops.apply(self.function, narrow)
@@ -120,13 +120,13 @@ class BottleneckBody:
 
 @dataclass(frozen=True, slots=True)
 class SequentialBottleneck:
-    """What the sublayer gives goes through the adapter.
+    """A sublayer's output passes through the adapter.
 
     Attributes:
         body: The adapter.
         adds_before: Whether the adapter reads h + r (normalised, where a norm is tapped) instead
             of h; r is the residual.
-        around: What goes round it: h, h + r, or what it reads.
+        around: The bypass: h, h + r, or the adapter's own input.
     """
 
     body: BottleneckBody
@@ -134,7 +134,7 @@ class SequentialBottleneck:
     around: Residual
 
     def apply(self, value: Array, seen: HookInputs, ops: Ops) -> Array:
-        """Give the sublayer's new output."""
+        """Return the sublayer's new output."""
         body_input = total = value
         if self.adds_before:
             body_input = total = value + seen.arrays[RESIDUAL]
@@ -146,7 +146,7 @@ class SequentialBottleneck:
 
 @dataclass(frozen=True, slots=True)
 class ParallelBottleneck:
-    """The adapter reads what the sublayer reads, before any norm of it, and adds to what it gives.
+    """The adapter reads the sublayer's input, before any norm, and adds to the sublayer's output.
 
     Attributes:
         body: The adapter.
@@ -155,7 +155,7 @@ class ParallelBottleneck:
     body: BottleneckBody
 
     def apply(self, value: Array, seen: HookInputs, ops: Ops) -> Array:
-        """Give the sublayer's new output."""
+        """Return the sublayer's new output."""
         return value + self.body.compute_added(seen.arrays[RESIDUAL], ops)
 
 
@@ -175,7 +175,7 @@ class InvertibleCoupling:
     second: BottleneckBody
 
     def apply(self, value: Array, seen: HookInputs, ops: Ops) -> Array:
-        """Give the new embeddings."""
+        """Return the new embeddings."""
         half = value.shape[-1] // 2
         rest = (slice(None),) * (len(value.shape) - 1)
         left, right = value[(*rest, slice(half))], value[(*rest, slice(half, None))]

@@ -19,13 +19,13 @@ _LONGEST = 256
 
 @dataclass(frozen=True, slots=True)
 class AdapterFrame:
-    """What the config says around the method.
+    """The config without its method.
 
     Attributes:
         name: The adapter's name, a component of all its tensor names.
-        model_type: The type of network that it was trained in; empty when it does not say.
+        model_type: The type of network that it was trained in; empty if the config does not say.
         source: The library and its version.
-        interface: Where it went in, in a network that the library has no patch for; else None.
+        interface: Where it was inserted, in a network that the library has no patch for; else None.
     """
 
     name: str
@@ -35,7 +35,7 @@ class AdapterFrame:
 
 
 def method_config(files: DeltaFiles) -> Mapping[str, object] | None:
-    """Give the config of the method; None when the folder is not of this library."""
+    """Return the config of the method; None if the folder is not of this library."""
     if not is_adapterhub(files):
         return None
     inner = (adapter_config(files) or {}).get("config")
@@ -43,16 +43,16 @@ def method_config(files: DeltaFiles) -> Mapping[str, object] | None:
 
 
 def architecture(method: Mapping[str, object]) -> str:
-    """Give the library's word for a method: `lora`, `reft`, …, or `bottleneck`, which it omits."""
+    """Return the library's name of a method: `lora`, `reft`, …, or `bottleneck`, which it omits."""
     value = method.get("architecture")
     return "bottleneck" if value is None else str(value)
 
 
 def read_frame(files: DeltaFiles) -> AdapterFrame:
-    """Read what the config says around the method.
+    """Read the config's fields outside the method.
 
     Raises:
-        Refused: `missing_config`, or `bad_config` for fields that nobody knows.
+        Refused: `missing_config`, or `bad_config` for unknown fields.
     """
     config = adapter_config(files)
     if config is None or not is_adapterhub(files):
@@ -75,16 +75,16 @@ def read_frame(files: DeltaFiles) -> AdapterFrame:
 
 
 def missing_config() -> Refused:
-    """Give the refusal of tensors that came without their config."""
+    """Build the refusal of tensors without their config."""
     message = f"the tensors are those of the adapters library, and its {CONFIG_FILE} is missing"
     fix = f"put {CONFIG_FILE} beside the tensors; save_adapter() writes it"
     return Refused([Problem("missing_config", message, fix=fix)])
 
 
 def method_fields(method: Mapping[str, object]) -> Fields:
-    """Give a reader of the method's fields, which refuses what nobody reads.
+    """Return a reader of the method's fields that refuses fields nobody reads.
 
-    The word for the method, its dropout and how training began are read already.
+    The method's name, its dropout and its initialisation count as read.
     """
     fields = Fields(method)
     fields.ignore("architecture", "dropout", "init_weights", "init_weights_seed", "stochastic_depth")

@@ -1,7 +1,7 @@
 """The prediction head that the library saves beside an adapter: trained with it, so it counts.
 
 A head's tensors stand under the names of the network itself (`classifier.weight`), in a file of
-their own, and `head_config.json` says of which class. Heads that the library builds itself (flex
+their own, and `head_config.json` names their class. Heads that the library builds itself (flex
 heads) are part of no class of transformers and are refused.
 """
 
@@ -20,13 +20,13 @@ _FRAME = frozenset(
 
 
 def head_names(tensors: Tensors, keys: list[AdapterTensorName]) -> list[str]:
-    """Give the tensors that are no adapter's, by name."""
+    """Return the names of tensors that belong to no adapter."""
     own = {key.name for key in keys}
     return sorted(name for name in tensors if name not in own)
 
 
 def head_problems(names: list[str], files: DeltaFiles) -> list[Problem]:
-    """Hold a head's tensors against its config."""
+    """Check a head's tensors against its config."""
     config = files.documents.get(HEAD_CONFIG)
     if config is None:
         message = f"it is no tensor of the adapter, and no {HEAD_CONFIG} declares a head"
@@ -46,13 +46,13 @@ def head_problems(names: list[str], files: DeltaFiles) -> list[Problem]:
 
 
 def plan_head(plan: EffectPlan, names: list[str], *, tensors: Tensors, base: BaseView) -> None:
-    """Add to a plan what a head's tensors do.
+    """Add the effects of a head's tensors to a plan.
 
     A tensor that the network shares with its embeddings is no head's own: training leaves it as it
     was, so it must be a copy of the base's.
 
     Args:
-        plan: Gets effects and problems.
+        plan: Receives effects and problems.
         names: The head's tensors.
         tensors: All tensors.
         base: The base.
@@ -87,6 +87,6 @@ def _plan_tensor(plan: EffectPlan, name: str, *, tensors: Tensors, base: BaseVie
 
 
 def _head(name: str, base: BaseView) -> str:
-    """Give the head that a tensor is of; empty when it is of none."""
+    """Return the head that a tensor belongs to; empty if none."""
     path = base.names.canonical(name)
     return path.partition(".")[0] if base.names.is_head(path) else ""

@@ -1,7 +1,7 @@
 """A kind that the adapters library writes, as a value: its method, its config and its effects.
 
-Everything that such kinds share is here: the frame of the config, names taken apart, layers found,
-the head. A kind's file adds what is its own.
+Everything that such kinds share is here: the frame of the config, parsing names, finding layers,
+the head. A kind's file adds the rest.
 """
 
 from collections.abc import Callable, Mapping
@@ -38,10 +38,10 @@ class Adapter:
     """One adapter's tensors, with the base that they go into.
 
     Attributes:
-        keys: The adapter's tensor names, taken apart.
+        keys: The adapter's tensor names, parsed.
         tensors: All tensors, by name.
         places: The base's layers.
-        interface: Where the library went in, where it says so.
+        interface: The modules that the library was plugged into, if it says so.
     """
 
     keys: list[AdapterTensorName]
@@ -55,7 +55,7 @@ class Adapter:
         return self.places.base
 
     def within(self, container: str) -> dict[str, dict[str, str]]:
-        """Give holder -> parameter -> tensor name for one container."""
+        """Return, for one container, holder -> parameter -> tensor name."""
         holders: dict[str, dict[str, str]] = {}
         for key in self.keys:
             if key.container == container:
@@ -72,8 +72,9 @@ class HubKind(Generic[S]):
         method: What the method is called in messages and layouts.
         is_method: Whether a method's config is one of this kind.
         container: The container whose tensors are the kind's own; empty where several are.
-        read: Reads the method's fields; all that change the maths are in the dataclass it gives.
-        plan: Adds the effects of an adapter to a plan, or the problems.
+        read: Reads the method's fields; those that change the maths are in the dataclass it
+            returns.
+        plan: Adds the effects or the problems of an adapter to a plan.
         variant: The variant within the kind; may be empty.
         is_foldable: Whether every effect is on weights.
         is_named_by_tensors: Whether tensor names alone tell that a delta is of this kind.
@@ -95,7 +96,7 @@ class HubKind(Generic[S]):
         return f"adapters {self.method}"
 
     def recognise(self, files: DeltaFiles, base: BaseView) -> Match | None:
-        """By the method in the config, else by tensor names that only this library writes."""
+        """Recognise a folder by its config's method, else by names that only this library uses."""
         method = method_config(files)
         if method is not None:
             evidence = f'architecture "{architecture(method)}" of the adapters library in {CONFIG_FILE}'
@@ -122,8 +123,8 @@ class HubDelta(Generic[S]):
 
     Attributes:
         kind: The kind.
-        frame: What the config says around the method.
-        settings: What it says of the method.
+        frame: The config without its method.
+        settings: The settings of the method.
     """
 
     kind: HubKind[S]
@@ -151,7 +152,7 @@ class HubDelta(Generic[S]):
         return self.frame.source
 
     def config(self) -> dict[str, object]:
-        """Every field of the settings, and where the library went in if it says so."""
+        """All fields of the settings, and the library's places if it names them."""
         interface = self.frame.interface
         declared = {} if interface is None else {"interface": dict(interface.paths)}
         return {**plain_settings(self.settings), **declared}
@@ -196,7 +197,7 @@ class HubDelta(Generic[S]):
 
 
 def plain_settings(settings: object) -> dict[str, object]:
-    """Write settings for the manifest, which holds no floats and no types of ours."""
+    """Convert settings for the manifest, which holds no floats and no types of ours."""
     return {f.name: _plain(getattr(settings, f.name)) for f in fields(cast("DataclassInstance", settings))}
 
 

@@ -1,4 +1,4 @@
-"""`adapter_interface.json`: where the library went in, in a network that it has no patch for.
+"""`adapter_interface.json`: where the library plugged into a network that it has no patch for.
 
 Its plug-in interface (adapters 1.1 and later) names modules below each layer. Bottlenecks then sit
 at the projections that it names, and their residual is what goes into the norm that it names.
@@ -26,17 +26,17 @@ class AdapterInterface:
 
     Attributes:
         paths: The interface's word -> the module.
-        unsupported: Words that say something that is not supported.
+        unsupported: Words with a value that is not supported.
     """
 
     paths: Mapping[str, str]
     unsupported: tuple[str, ...]
 
     def places(self, sites: Sites, base: BaseView) -> Sites:
-        """Give the layers with their sublayers where the interface says.
+        """Return the layers, with their sublayers at the interface's modules.
 
         Raises:
-            Refused: It says something that is not supported, or names what the base lacks.
+            Refused: It has a value that is not supported, or names a module that the base lacks.
         """
         lost = [word for word in _PATHS if word not in self.paths]
         if self.unsupported or lost:
@@ -64,7 +64,7 @@ class AdapterInterface:
 
 
 def read_interface(files: DeltaFiles) -> AdapterInterface | None:
-    """Read the interface; None when the folder has none.
+    """Read the interface; None if the folder has none.
 
     Raises:
         Refused: `bad_config` for what is no name of a module.

@@ -25,7 +25,7 @@ class StoredProjection:
     matrix: Tensor
 
     def rows(self, ops: Ops) -> Array:
-        """Give R."""
+        """Return R."""
         return ops.load(self.matrix)
 
 
@@ -35,7 +35,7 @@ class OrthonormalProjection:
 
     With X = originalᵀ and V its part below the diagonal, Q is the first r columns of the product of
     I - τᵢ vᵢ vᵢᵀ, where vᵢ is column i of V with a one on the diagonal and τᵢ = 2 / (1 + ‖Vᵢ‖²).
-    Columns are then signed by the diagonal of X, cut to whole numbers: one that training moved
+    Columns are then signed by the diagonal of X, cut to whole numbers: an entry that training moved
     below one becomes zero, and its direction is lost. R = (base Q)ᵀ.
 
     Attributes:
@@ -47,7 +47,7 @@ class OrthonormalProjection:
     start: Tensor
 
     def rows(self, ops: Ops) -> Array:
-        """Give R, (r, d)."""
+        """Return R, (r, d)."""
         original = ops.load(self.original).T
         width, rank = original.shape
         basis = ops.concat([ops.identity(rank), ops.zeros(width - rank, rank)], 0)
@@ -64,7 +64,7 @@ class OrthonormalProjection:
 
 @dataclass(frozen=True, slots=True)
 class InterventionUnit:
-    """What is added to a state x: (f(W x + b) - R x) R, without - R x where nothing is subtracted.
+    """The change of a state x: (f(W x + b) - R x) R, without - R x if nothing is subtracted.
 
     Attributes:
         weight: W, (r, d).
@@ -81,7 +81,7 @@ class InterventionUnit:
     subtracts: bool
 
     def compute_added(self, states: Array, ops: Ops) -> Array:
-        """Give what is added, in the shape of the states."""
+        """Return the term to add, in the shape of the states."""
         rows = self.projection.rows(ops)
         source = states @ ops.load(self.weight).T + ops.load(self.bias)
         if self.function is not None:
@@ -93,7 +93,7 @@ class InterventionUnit:
 
 @dataclass(frozen=True, slots=True)
 class Intervention:
-    """Edits the first and the last positions of each row that are no padding.
+    """Edits the first and the last positions of each row that are not padding.
 
     Both read the states before either writes; where they meet, the last positions' edit counts.
 
@@ -110,7 +110,7 @@ class Intervention:
     trailing: int
 
     def apply(self, value: Array, seen: HookInputs, ops: Ops) -> Array:
-        """Give the layer's new output.
+        """Return the layer's new output.
 
         Raises:
             InvalidInput: The mask is not that of these positions, as in decoding with a cache.
@@ -132,7 +132,7 @@ class Intervention:
 
 
 def _first_of(mask: Array, order: Integers, count: int, ops: Ops) -> Array:
-    """Mark the first `count` ones of each row with ones, counted in an order of the positions."""
+    """Mark the first `count` ones of each row, counted in a given order of the positions."""
     size = len(order)
     earlier, later = np.triu_indices(size)
     ones = (ops.zeros(1, len(earlier)) + 1.0).reshape(-1)

@@ -25,7 +25,7 @@ _OWN = {"adapters": ("adapter_down.", "adapter_up."), "loras": ("lora_A", "lora_
 
 @dataclass(frozen=True, slots=True)
 class AdapterTensorName:
-    """One tensor name, taken apart.
+    """A parsed tensor name.
 
     Attributes:
         name: As in the file.
@@ -41,7 +41,7 @@ class AdapterTensorName:
 
 
 def read_keys(names: Iterable[str], adapter: str) -> list[AdapterTensorName]:
-    """Take apart the names that belong to one adapter; others are left out.
+    """Parse the names that belong to one adapter and leave out the others.
 
     Args:
         names: As in the files.
@@ -52,7 +52,7 @@ def read_keys(names: Iterable[str], adapter: str) -> list[AdapterTensorName]:
 
 
 def containers(names: Iterable[str]) -> frozenset[str]:
-    """Give the containers whose tensors occur, under whatever adapter's name."""
+    """Return the containers whose tensors occur, whatever the adapter's name."""
     occurring: set[str] = set()
     for name in names:
         parts = name.split(".")

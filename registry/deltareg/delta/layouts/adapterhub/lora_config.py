@@ -1,4 +1,4 @@
-"""The config of the library's LoRA, which is that of its IA3 and its VeRA, too."""
+"""The config of the library's LoRA, and of its IA3 and VeRA."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ MATRICES = ("q", "k", "v", "o")
 
 @dataclass(frozen=True, slots=True)
 class AdapterLoraConfig:
-    """What a config says of LoRA.
+    """Settings of the config.
 
     Attributes:
         rank: r.
@@ -43,7 +43,7 @@ class AdapterLoraConfig:
 
 
 def read_lora(fields: Fields) -> AdapterLoraConfig:
-    """Read the method's fields; what is refused is noted in `fields`."""
+    """Read the method's fields; refusals are recorded in `fields`."""
     if fields.flag("use_dora"):
         fields.refuse("use_dora", "is not supported in an adapter of this library")
     mode = fields.choice("composition_mode", "add", frozenset({"add", "scale"}))

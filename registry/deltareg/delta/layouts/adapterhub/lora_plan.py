@@ -1,4 +1,4 @@
-"""LoRA, VeRA and IA3 of the library, held against config and base and made into effects."""
+"""The library's LoRA, VeRA and IA3, checked against config and base and turned into effects."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ _WHOLE = FusedParts((0,))
 
 @dataclass(frozen=True, slots=True)
 class _Site:
-    """A projection that is adapted."""
+    """An adapted projection."""
 
     number: int
     layer: Layer
@@ -58,12 +58,12 @@ class _Site:
 
 
 def plan_lora(plan: EffectPlan, adapter: Adapter, settings: AdapterLoraConfig) -> None:
-    """Add to a plan what the projections' adapters do.
+    """Add the effects of the projections' adapters to a plan.
 
     Args:
-        plan: Gets effects and problems.
+        plan: Receives effects and problems.
         adapter: The tensors and the base.
-        settings: What the config says.
+        settings: The settings of the config.
     """
     sites, lost = _sites(plan, adapter)
     if lost:
@@ -81,7 +81,7 @@ def plan_lora(plan: EffectPlan, adapter: Adapter, settings: AdapterLoraConfig) -
 
 
 def _sites(plan: EffectPlan, adapter: Adapter) -> tuple[list[_Site], list[str]]:
-    """Find the projection of every adapter; give those found, and a tensor of each that is not."""
+    """Find the projection of every adapter; also return a tensor of each adapter without one."""
     sites: dict[str, _Site] = {}
     lost: list[str] = []
     base = adapter.base
@@ -98,7 +98,7 @@ def _sites(plan: EffectPlan, adapter: Adapter) -> tuple[list[_Site], list[str]]:
 
 
 def _check_declared(plan: EffectPlan, adapter: Adapter, settings: AdapterLoraConfig, sites: list[_Site]) -> None:
-    """Hold how many projections the config asks for, layer by layer, against those that came."""
+    """Check each layer's number of projections in the config against the number present."""
     counts_by_layer: dict[int, Counter[str]] = {}
     fused = {site.number for site in sites if site.is_fused}
     for site in sites:
@@ -119,7 +119,7 @@ def _check_declared(plan: EffectPlan, adapter: Adapter, settings: AdapterLoraCon
 
 
 def _part(site: _Site) -> str:
-    """Give the sublayer that a projection is of."""
+    """Return the sublayer of a projection."""
     for part, sublayer in site.layer.parts.items():
         if sublayer.attention and f"{site.module}.".startswith(f"{sublayer.attention}."):
             return part
@@ -127,7 +127,7 @@ def _part(site: _Site) -> str:
 
 
 def _shared_factors(plan: EffectPlan, adapter: Adapter, settings: AdapterLoraConfig) -> dict[str, Tensor]:
-    """Give A and B of VeRA, which all layers share; empty when they did not come."""
+    """Return A and B of VeRA, which all layers share; empty if they are missing."""
     if not settings.is_vector_based:
         return {}
     modules = adapter.within(_SHARED)
@@ -141,7 +141,7 @@ def _shared_factors(plan: EffectPlan, adapter: Adapter, settings: AdapterLoraCon
 
 @dataclass(frozen=True, slots=True)
 class _Planner:
-    """Makes the effects of one projection."""
+    """Builds the effects of one projection."""
 
     plan: EffectPlan
     adapter: Adapter

@@ -1,4 +1,4 @@
-"""What the library's LoRA, VeRA and IA3 do: to weights where they can, else between modules.
+"""The formulas of the library's LoRA, VeRA and IA3: on weights where possible, else on activations.
 
 LoRA: Hu et al. 2021, arXiv 2106.09685. VeRA: Kopiczko et al. 2023, arXiv 2310.11454. IA3: Liu et
 al. 2022, arXiv 2205.05638. A fused projection has the outputs of q, k and v one after the other;
@@ -28,11 +28,11 @@ class FusedParts:
 
     @property
     def adapted(self) -> int:
-        """How many are."""
+        """How many parts are adapted."""
         return sum(part is not None for part in self.parts)
 
     def spread(self, factor: Array, ops: Ops) -> Array:
-        """Give B (n_out, adapted · r), each part's rows beside its own columns, for B (…, r)."""
+        """Spread B (…, r) to (n_out, adapted · r): each part's rows beside its own columns."""
         rows, rank = factor.shape[0] // self.adapted, factor.shape[1]
         bands: list[Array] = []
         for part in self.parts:
@@ -43,7 +43,7 @@ class FusedParts:
         return ops.concat(bands, 0)
 
     def fill_with_ones(self, values: Array, ops: Ops, *, size: int) -> Array:
-        """Give (…, parts · size) with ones where nothing is adapted, for (…, adapted · size)."""
+        """Expand (…, adapted · size) to (…, parts · size), with ones for unadapted parts."""
         rest = (slice(None),) * (len(values.shape) - 1)
         ones = ops.zeros(*values.shape[:-1], size) + 1.0
         cells = [
@@ -73,12 +73,12 @@ class FusedLowRank:
     replaces = False
 
     def fold(self, weight: Array, start: int, stop: int, ops: Ops) -> Array:
-        """Give the new rows; see `deltareg.delta.maths.formula.Update`."""
+        """Return the new rows; see `deltareg.delta.maths.formula.Update`."""
         left, right, scale = self.factors(ops)
         return weight + (left[start:stop] @ right) * scale
 
     def factors(self, ops: Ops) -> tuple[Array, Array, float]:
-        """Give left (n_out, r), right (r, n_in) and the scale, as W is stored."""
+        """Return left (n_out, r), right (r, n_in) and the scale, as W is stored."""
         left, right = self.blocks.spread(ops.load(self.b), ops), ops.load(self.a)
         return (right.T, left.T, self.scale) if self.is_transposed else (left, right, self.scale)
 
@@ -102,7 +102,7 @@ class FusedScaled:
     replaces = False
 
     def fold(self, weight: Array, start: int, stop: int, ops: Ops) -> Array:
-        """Give the new rows; see `deltareg.delta.maths.formula.Update`."""
+        """Return the new rows; see `deltareg.delta.maths.formula.Update`."""
         vector = ops.load(self.vector).reshape(1, -1)
         size = vector.shape[1] // self.blocks.adapted
         factors = self.blocks.fill_with_ones(vector, ops, size=size) * self.scale
@@ -118,7 +118,7 @@ class AddLowRank:
 
     Attributes:
         factors: Matrices whose product is B'·A, from left to right; the last ones first meet x.
-        blocks: How the first of them is spread over the outputs; None where it is whole.
+        blocks: How the first of them is spread over the outputs; None if it is whole.
         scale: The factor without a gate.
         gate: A gate for each adapted part.
     """
@@ -129,7 +129,7 @@ class AddLowRank:
     gate: SequenceGate | None
 
     def apply(self, value: Array, seen: HookInputs, ops: Ops) -> Array:
-        """Give the module's new output."""
+        """Return the module's new output."""
         source = seen.arrays[INPUT]
         matrices = [ops.load(factor) for factor in self.factors]
         if self.blocks is not None:
@@ -146,7 +146,7 @@ class AddLowRank:
 
 
 def _wide(gates: Array, blocks: FusedParts, ops: Ops, *, size: int) -> Array:
-    """Repeat (rows, 1, adapted) gates over the outputs that they are for."""
+    """Repeat gates (rows, 1, adapted) over the outputs that they apply to."""
     width = size // len(blocks.parts)
     ones = ops.zeros(*gates.shape[:-1], width) + 1.0
     cells = [gates[:, :, at : at + 1] * ones for at in range(blocks.adapted)]

@@ -10,15 +10,15 @@ from deltareg.delta.maths.formula import Tensor
 
 @dataclass(slots=True)
 class ModuleParameters:
-    """One module's tensors; what is missing or does not fit is noted in the plan.
+    """One module's tensors; missing or misfitting ones are recorded in the plan.
 
     Attributes:
         module: The module, for messages.
         names: Parameter -> tensor name.
         tensors: All tensors.
-        plan: Gets problems.
+        plan: Receives problems.
         roles: Tensor name -> role, of those taken.
-        is_sound: Whether everything asked for was there and fitted.
+        is_sound: Whether every tensor so far was there and fitted.
     """
 
     module: str
@@ -29,7 +29,7 @@ class ModuleParameters:
     is_sound: bool = True
 
     def shape(self, parameter: str) -> tuple[int, ...]:
-        """Give a tensor's shape; empty when it is not there."""
+        """Return a tensor's shape; empty if it is missing."""
         name = self.names.get(parameter)
         return () if name is None else self.tensors[name].shape
 
@@ -37,7 +37,7 @@ class ModuleParameters:
         """Take a tensor that must have one of these shapes.
 
         Returns:
-            The tensor, or any other one when the plan has got a problem: it is of no use then.
+            The tensor; an arbitrary one if a problem was recorded, since the plan is void then.
         """
         name = self.names.get(parameter)
         if name is None:
@@ -52,7 +52,7 @@ class ModuleParameters:
         return tensor
 
     def finish(self) -> bool:
-        """Refuse tensors that nobody took.
+        """Refuse tensors that were not taken.
 
         Returns:
             Whether the module is sound.

@@ -1,7 +1,7 @@
 """Where in the base a module of the library's network lies: its layer, and the sublayer within.
 
 Containers of older networks (`attention.attention`, `output`) have no counterpart in newer ones, so
-only the layer is found by name; the rest is told by the library's own words and the site table.
+only the layer is found by name; the library's own words and the site table give the rest.
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ class SublayerPlace:
     """A sublayer of a layer.
 
     Attributes:
-        number: The layer's number in the library: stacks are counted through.
+        number: The layer's number in the library, which counts across stacks.
         layer: The layer.
         part: Which sublayer.
     """
@@ -36,7 +36,7 @@ class SublayerPlace:
 
     @property
     def sublayer(self) -> Sublayer:
-        """Where things are hooked."""
+        """The modules to hook."""
         return self.layer.parts[self.part]
 
 
@@ -77,10 +77,11 @@ class BaseLayers:
         return {names.canonical(x.path): (n, x) for n, x in enumerate(self.layers)}
 
     def layer(self, holder: str) -> tuple[int, Layer, str] | None:
-        """Give the layer in which a module of the library's network lies.
+        """Return the layer that contains a module of the library's network.
 
         Returns:
-            The layer's number, the layer, and the rest of the path; None for no layer of the base.
+            The layer's number, the layer, and the rest of the path; None if it lies in no layer of
+            the base.
         """
         parts = self.base.names.canonical(holder).split(".")
         for at in range(len(parts), 0, -1):
@@ -90,7 +91,7 @@ class BaseLayers:
         return None
 
     def part(self, holder: str) -> SublayerPlace | None:
-        """Give the sublayer whose adapters a module of the library's network holds."""
+        """Return the sublayer whose adapters a module of the library's network holds."""
         place = self.layer(holder)
         if place is None:
             return None
@@ -105,7 +106,7 @@ class BaseLayers:
         return None
 
     def width(self, sublayer: Sublayer) -> int | None:
-        """Give how many features go through a sublayer; None when the base does not tell."""
+        """Return how many features pass through a sublayer; None if the base does not show it."""
         module = sublayer.norm or sublayer.residual.module
         name = self.base.names.tensor(f"{module}.weight")
         return None if name is None else self.base.tensors[name].shape[-1]

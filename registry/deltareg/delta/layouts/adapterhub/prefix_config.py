@@ -10,10 +10,10 @@ from deltareg.delta.maths.formula import Function
 
 @dataclass(frozen=True, slots=True)
 class AdapterPrefixConfig:
-    """What a config says of prefixes.
+    """Settings of a prefix config.
 
     Attributes:
-        length: How many keys and values are put in.
+        length: How many keys and values are inserted.
         narrow: The narrow side of the network that makes them.
         function: Its activation.
         is_flat: Whether they are stored as they are, without such a network.
@@ -35,7 +35,7 @@ class AdapterPrefixConfig:
 
 @dataclass(frozen=True, slots=True)
 class PromptLength:
-    """What a config says of a prompt.
+    """Settings of a prompt config.
 
     Attributes:
         length: How many vectors it has.
@@ -45,7 +45,7 @@ class PromptLength:
 
 
 def read_prefix(fields: Fields) -> AdapterPrefixConfig:
-    """Read the method's fields; what is refused is noted in `fields`."""
+    """Read the method's fields; refusals are recorded in `fields`."""
     has_gate = fields.flag("use_gating")
     is_shared = fields.flag("shared_gating", default=True)
     return AdapterPrefixConfig(
@@ -61,7 +61,7 @@ def read_prefix(fields: Fields) -> AdapterPrefixConfig:
 
 
 def read_prompt(fields: Fields) -> PromptLength:
-    """Read the method's fields; what is refused is noted in `fields`."""
+    """Read the method's fields; refusals are recorded in `fields`."""
     fields.ignore("prompt_init", "prompt_init_text", "random_uniform_scale")
     if fields.value("combine") not in {None, "prefix"}:
         fields.refuse("combine", "is not prefix: a prompt after the first token is not supported")

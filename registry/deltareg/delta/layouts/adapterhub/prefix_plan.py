@@ -1,4 +1,4 @@
-"""Prefixes of the library, held against config and base and made into inserts.
+"""The library's prefixes, checked against config and base and turned into inserts.
 
 One pool has the prefixes of all layers. It hangs on the network and again on every attention, so a
 file may hold it many times over; the copies are accounted for, and must be equal.
@@ -30,12 +30,12 @@ _BIASED = frozenset({"mt5", "t5"})
 
 @dataclass(frozen=True, slots=True)
 class _Site:
-    """An attention that has a prefix.
+    """An attention with a prefix.
 
     Attributes:
         layer: Its layer.
         part: Which attention of it.
-        key: What the pool calls all attentions of the sort.
+        key: The pool's name for all attentions of this sort.
         row: Its number among them.
     """
 
@@ -50,12 +50,12 @@ class _Site:
 
 
 def plan_prefix(plan: EffectPlan, adapter: Adapter, settings: AdapterPrefixConfig) -> None:
-    """Add to a plan what the prefixes do.
+    """Add the effects of the prefixes to a plan.
 
     Args:
-        plan: Gets effects and problems.
+        plan: Receives effects and problems.
         adapter: The tensors and the base.
-        settings: What the config says.
+        settings: The settings of the config.
     """
     model_type, shape = adapter.base.names.model_type, key_shape(adapter.base)
     if model_type not in _PATCHED or shape is None:
@@ -87,7 +87,7 @@ def plan_prefix(plan: EffectPlan, adapter: Adapter, settings: AdapterPrefixConfi
 
 
 def _sites(adapter: Adapter, settings: AdapterPrefixConfig) -> list[_Site]:
-    """List the attentions that have a prefix, in the library's order."""
+    """List the attentions with a prefix, in the library's order."""
     stacks = {layer.stack for layer in adapter.places.layers}
     is_double = {"encoder", "decoder"} <= stacks
     sites: list[_Site] = []
@@ -105,7 +105,7 @@ def _sites(adapter: Adapter, settings: AdapterPrefixConfig) -> list[_Site]:
 
 
 def _is_partial(adapter: Adapter, settings: AdapterPrefixConfig) -> bool:
-    """Whether some layers of a stack have a prefix, and others have none."""
+    """Whether some layers of a stack have a prefix and others do not."""
     has: dict[str, set[bool]] = {}
     for number, layer in enumerate(adapter.places.layers):
         has.setdefault(layer.stack, set()).add(number in settings.leaves_out)
@@ -113,7 +113,7 @@ def _is_partial(adapter: Adapter, settings: AdapterPrefixConfig) -> bool:
 
 
 def _pool(plan: EffectPlan, adapter: Adapter) -> tuple[Mapping[str, str], dict[str, str]]:
-    """Take one of the pools as the one; give its tensors by parameter, and copy -> original."""
+    """Choose one of the pools; return its tensors by parameter, and copy -> original."""
     pools = adapter.within(POOLS)
     first = min(pools, key=len)  # the network's own, where it came
     copies: dict[str, str] = {}
@@ -134,7 +134,7 @@ def _pool(plan: EffectPlan, adapter: Adapter) -> tuple[Mapping[str, str], dict[s
 
 
 def _has_keys(plan: EffectPlan, pool: Mapping[str, str], counts: Mapping[str, int]) -> bool:
-    """Hold the sorts of attention that the config asks for against those in the pool."""
+    """Check the sorts of attention that the config asks for against those in the pool."""
     present = {parameter.partition(".")[0]: name for parameter, name in pool.items()}
     first = next(iter(pool.values()))
     for key in sorted(counts.keys() - present.keys()):
@@ -146,7 +146,7 @@ def _has_keys(plan: EffectPlan, pool: Mapping[str, str], counts: Mapping[str, in
 
 
 class _Maker:
-    """The vectors of all attentions of one sort; its tensors are consumed with the first."""
+    """Builds the vectors of all attentions of one sort; the first one consumes the tensors."""
 
     def __init__(
         self,
@@ -183,7 +183,7 @@ class _Maker:
         )
 
     def make(self, row: int) -> tuple[PrefixVectors | None, Mapping[str, str]]:
-        """Give the vectors of one attention, and the tensors that it consumes on behalf of all."""
+        """Return the vectors of one attention, and the tensors that it consumes on behalf of all."""
         roles = {name: f"{self._key}.{role}" for name, role in self._parameters.roles.items()}
         consumes = {} if row else roles
         if not self._is_sound:
@@ -197,7 +197,7 @@ class _Maker:
 
 
 def _gates(plan: EffectPlan, adapter: Adapter, sites: list[_Site]) -> dict[str, Mapping[str, str]]:
-    """Give attention -> parameter -> tensor name, for every gate."""
+    """Return, for every gate, attention -> parameter -> tensor name."""
     gates: dict[str, Mapping[str, str]] = {}
     paths = {site.path for site in sites}
     for holder, names in adapter.within(_GATES).items():
@@ -211,7 +211,7 @@ def _gates(plan: EffectPlan, adapter: Adapter, sites: list[_Site]) -> dict[str, 
 
 
 def _attention(adapter: Adapter, holder: str) -> str:
-    """Give the attention of the base that a module of the library's network hangs on."""
+    """Return the base's attention to which a module of the library's network belongs."""
     place = adapter.places.layer(holder)
     if place is None:
         return ""

@@ -1,4 +1,4 @@
-"""Prefixes of the adapters library: keys and values for each layer, made by a small network or not.
+"""Prefixes of the adapters library: keys and values per layer, stored or computed by a network.
 
 Li and Liang 2021, arXiv 2101.00190, section 4.3: P = MLP(P'), of which P' and the MLP are stored.
 """
@@ -32,7 +32,7 @@ class ComputedKeyValues:
     shape: KeyShape
 
     def make(self, ops: Ops) -> tuple[Array, ...]:
-        """Give keys and values, (n, heads, width) each."""
+        """Return keys and values, (n, heads, width) each."""
         heads, width = self.shape.heads, self.shape.width
         count, size = self.vectors.shape[0], heads * width
         start, stop = 2 * self.row * size, 2 * (self.row + 1) * size
@@ -62,7 +62,7 @@ class FlatKeyValues:
     shape: KeyShape
 
     def make(self, ops: Ops) -> tuple[Array, ...]:
-        """Give keys and values, (n, heads, width) each."""
+        """Return keys and values, (n, heads, width) each."""
         heads, width = self.shape.heads, self.shape.width
         size, start = heads * width, 2 * self.row * heads * width
         flat = ops.load(self.vector).reshape(self.count, -1)
@@ -82,7 +82,7 @@ class PrefixGate:
     gate: SequenceGate
 
     def apply(self, value: Array, seen: HookInputs, ops: Ops) -> Array:
-        """Give factors (rows, gates, 1) for the attention's hidden states."""
+        """Return factors (rows, gates, 1) for the attention's hidden states."""
         factors = self.gate.of(value, ops)
         return factors.reshape(factors.shape[0], -1, 1)
 
@@ -98,5 +98,5 @@ class PromptVectors:
     tensor: Tensor
 
     def make(self, ops: Ops) -> tuple[Array, ...]:
-        """Give them."""
+        """Return the prompt's vectors."""
         return (ops.load(self.tensor),)

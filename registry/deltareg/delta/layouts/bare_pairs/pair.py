@@ -1,4 +1,4 @@
-"""The formula of a pair of factors whose scale is in a tensor, with a core between them or not."""
+"""The formula of a pair of factors with its scale in a tensor, with or without a core."""
 
 import math
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from deltareg.tensors.array import to_f32, view
 
 @dataclass(frozen=True, slots=True)
 class PairUpdate:
-    """W + (alpha / r) · up @ down (Hu et al. 2021, arXiv 2106.09685); alpha is r where none came.
+    """W + (alpha / r) · up @ down (Hu et al. 2021, arXiv 2106.09685); alpha is r if missing.
 
     A convolution has (n_out, r, 1, 1) and (r, n_in, h, w). With a core of (r, r, h, w) between two
     1x1 factors, the kernel is Σ up[o, p] core[p, q, h, w] down[q, i] (the Tucker form of LyCORIS,
@@ -46,12 +46,12 @@ class PairUpdate:
         return weight + self._scale_by_alpha(product, ops).reshape(*weight.shape)
 
     def factors(self, ops: Ops) -> tuple[Array, Array, float]:
-        """Give left (n_out, r) with the scale in it, right (r, n_in) and one."""
+        """Return left (n_out, r) with the scale in it, right (r, n_in) and one."""
         left = Factor(self.down, flipped=True) if self.is_flipped else Factor(self.up)
         return self._scale_by_alpha(left.whole(ops), ops), self._right(ops), 1.0
 
     def fault(self, ops: Ops) -> Problem | None:
-        """Refuse an alpha of zero, which some programs take for the rank and others for zero."""
+        """Return the problem of a zero alpha, which some programs read as the rank, others as zero."""
         alpha = self.alpha
         if alpha is None or np.any(to_f32(view(alpha.read(), alpha.dtype, alpha.shape), alpha.dtype)):
             return None
@@ -59,7 +59,7 @@ class PairUpdate:
         return Problem("bad_config", message, tensor=alpha.name, fix="write the alpha you mean")
 
     def misfit(self, shape: tuple[int, ...]) -> str:
-        """Say why the tensors are no pair for a weight of a shape; empty when they are one."""
+        """Return why the tensors are no pair for a weight of this shape; empty if they are."""
         up, down, core = self.up.shape, self.down.shape, self.core
         if min(len(up), len(down)) < 2 or math.prod(up[2:]) != 1 or up[1] != down[0]:
             return f"up {list(up)} and down {list(down)} are no pair"
@@ -93,7 +93,7 @@ class PairUpdate:
 
 
 def _trim_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Take dimensions of one off the end: a 1x1 convolution is a linear layer."""
+    """Remove trailing dimensions of one: a 1x1 convolution is a linear layer."""
     while len(shape) > 1 and shape[-1] == 1:
         shape = shape[:-1]
     return shape

@@ -1,4 +1,4 @@
-"""A LoRA whose file says everything in names, as a value: how they are read and where they lead."""
+"""A LoRA described by tensor names alone, as a value: how names are read and where they lead."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -28,10 +28,10 @@ class PairKind:
 
     Attributes:
         layout: Its name, which is also that of the library.
-        read: Takes a tensor's name apart; None for one that says nothing.
-        finder: Gives, for a base, what finds the weights that a module's name fits.
-        lost: Finds what is missing by other evidence than names.
-        refused: Finds what is not read for a base, so that each of its tensors need not be told of.
+        read: Parses a tensor's name; None for a name without meaning here.
+        finder: Returns, for a base, a finder of the weights that a module's name fits.
+        lost: Finds missing tensors by other evidence than names.
+        refused: Finds what is not read for a base, so that not every tensor of it is reported.
     """
 
     layout: str
@@ -44,7 +44,7 @@ class PairKind:
     foldable: bool = field(default=True, init=False)
 
     def recognise(self, files: DeltaFiles, base: BaseView) -> Match | None:
-        """By the names of factors; an alpha alone says nothing."""
+        """Recognise a file by the names of factors; an alpha alone is no evidence."""
         if PEFT_CONFIG in files.documents:
             return None
         for name in sorted(files.names):
@@ -54,10 +54,10 @@ class PairKind:
         return None
 
     def parse(self, files: DeltaFiles, base: BaseView) -> "PairDelta":
-        """Read the ranks off the shapes.
+        """Read the ranks from the shapes.
 
         Raises:
-            Refused: It is of a variant that is not read, or its names are not.
+            Refused: Its variant or its names are not supported.
         """
         unread = self.refused(files, base)
         if unread:
@@ -78,7 +78,7 @@ class PairDelta(DeltaOfValue[PairKind]):
 
     @property
     def source(self) -> Source:
-        """The library, whose version no file tells."""
+        """The library; no file tells its version."""
         return Source(self.kind.layout)
 
     def config(self) -> dict[str, object]:
@@ -91,5 +91,5 @@ class PairDelta(DeltaOfValue[PairKind]):
         return [*super().problems(files, base), *self.kind.lost(files)]
 
     def plan(self, tensors: Tensors, base: BaseView) -> PairPlan:
-        """Pair the factors, and find where each pair leads."""
+        """Pair the factors, and find the weight of each pair."""
         return plan_pairs(tensors, base, read=self.kind.read, find=self.kind.finder(base))

@@ -1,4 +1,4 @@
-"""Pairs of factors found in the base: every tensor has a module, every module its pair."""
+"""Pairs of factors, found in the base: every tensor has a module, every module its pair."""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ Where = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class PairTensorName:
-    """A tensor's name, taken apart.
+    """A parsed tensor name.
 
     Attributes:
         module: The module, as the layout spells it.
@@ -40,13 +40,13 @@ class PairPlan:
 def plan_pairs(
     tensors: Tensors, base: BaseView, *, read: Callable[[str], PairTensorName | None], find: Callable[[str], Where]
 ) -> PairPlan:
-    """Say what pairs do, or what is wrong with them.
+    """Plan the effects of pairs, and record their problems.
 
     Args:
-        tensors: The delta's tensors; only their shapes are looked at.
+        tensors: The delta's tensors; only their shapes are used.
         base: The base.
-        read: Takes a tensor's name apart; None for one that says nothing.
-        find: Gives the weights that a module's name fits.
+        read: Parses a tensor's name; None for a name without meaning here.
+        find: Returns the weights that a module's name fits.
     """
     plan, lost = PairPlan(), list[str]()
     modules = _by_module(tensors, read, plan)
@@ -70,11 +70,11 @@ def plan_pairs(
 
 
 def ranks_of(shapes: Mapping[str, tuple[int, ...]], read: Callable[[str], PairTensorName | None]) -> set[int]:
-    """Give the ranks that occur.
+    """Return the ranks that occur.
 
     Args:
-        shapes: Of the delta's tensors, by name.
-        read: Takes a tensor's name apart.
+        shapes: The shapes of the delta's tensors, by name.
+        read: Parses a tensor's name.
     """
     names = {name: parsed for name in shapes if (parsed := read(name)) is not None}
     return {shapes[n][0] for n, parsed in names.items() if parsed.role == "down" and shapes[n]}

@@ -43,7 +43,7 @@ _BLOCK = re.compile(r"(transformer_blocks|single_transformer_blocks)\.(\d{1,4})\
 
 
 def originals(modules: Collection[str], _: Mapping[str, object]) -> Iterator[tuple[str, OriginalModule]]:
-    """Give original paths of the modules of a Flux.
+    """Yield the original path of each module of a Flux, with the module.
 
     Args:
         modules: Paths of all modules with a matrix or a kernel.

@@ -1,4 +1,4 @@
-"""One module of a model's original code, as the base has it."""
+"""One module of a model's original code, in terms of the base's modules."""
 
 from dataclasses import dataclass
 
@@ -8,8 +8,8 @@ class OriginalModule:
     """A module of the original code.
 
     Attributes:
-        modules: Modules of the base whose weights, one below the other, are the original's weight.
-        is_turned: Whether the original has the two halves of its outputs the other way round.
+        modules: Modules of the base whose weights, stacked by rows, form the original's weight.
+        is_turned: Whether the original has the two halves of its outputs swapped.
     """
 
     modules: tuple[str, ...]
@@ -21,5 +21,5 @@ class OriginalModule:
         return len(self.modules) == 1 and not self.is_turned
 
     def below(self, component: str) -> "OriginalModule":
-        """Give the same in a component of a pipeline."""
+        """Return this module within a component of a pipeline."""
         return OriginalModule(tuple(f"{component}.{module}" for module in self.modules), self.is_turned)

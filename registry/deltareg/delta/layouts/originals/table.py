@@ -1,4 +1,4 @@
-"""Which modules of a base have an original name: one table for each class that is known."""
+"""The base's modules by original name: one table per known class."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 
@@ -16,7 +16,7 @@ _WEIGHT = ".weight"
 
 
 def by_path(base: BaseView) -> dict[str, OriginalModule]:
-    """Give modules of a base by their path in the original code, without the base's own paths."""
+    """Return the base's modules by their path in the original code, where that differs."""
     originals: dict[str, OriginalModule] = {}
     for component, config in _models(base):
         table = _CLASSES.get(str(config.get("_class_name", "")))
@@ -35,7 +35,7 @@ def by_path(base: BaseView) -> dict[str, OriginalModule]:
 
 
 def by_spelling(base: BaseView) -> dict[str, OriginalModule]:
-    """Give the same by paths with dots as underscores, without what two modules are spelled as."""
+    """Return the modules by path with underscores for dots, without ambiguous spellings."""
     originals: dict[str, OriginalModule] = {}
     twice: set[str] = set()
     for path, original in by_path(base).items():

@@ -1,9 +1,9 @@
-"""The UNet of Stable Diffusion: CompVis counts blocks through, diffusers by resolution.
+"""The UNet of Stable Diffusion: CompVis numbers blocks through, diffusers by resolution.
 
 `input_blocks.4.1` is the attention of the fourth block of the way down, which diffusers calls
-`down_blocks.1.attentions.0` where two blocks and a step down make a resolution. Which blocks there
-are and which of them attend is read off the base's own modules; how many make a resolution, off
-its config.
+`down_blocks.1.attentions.0` where two blocks and a step down make a resolution. The base's own
+modules show which blocks there are and which of them attend; its config says how many make a
+resolution.
 """
 
 import re
@@ -36,7 +36,7 @@ _MIDDLE = re.compile(r"mid_block\.(?P<sort>resnets|attentions)\.(?P<at>\d{1,3})\
 
 
 def originals(modules: Collection[str], config: Mapping[str, object]) -> Iterator[tuple[str, OriginalModule]]:
-    """Give original paths of a UNet's modules.
+    """Yield the original path of each module of a UNet, with the module.
 
     Args:
         modules: Paths of all modules with a matrix or a kernel.
@@ -53,7 +53,7 @@ def originals(modules: Collection[str], config: Mapping[str, object]) -> Iterato
 
 
 def _sizes(config: Mapping[str, object]) -> list[int]:
-    """Give how many layers each resolution has on the way down; nothing where that is not told."""
+    """Return the number of layers of each resolution on the way down; empty if unknown."""
     declared, kinds = config.get("layers_per_block"), config.get("down_block_types")
     blocks = len(kinds) if is_list(kinds) else 0
     sizes = declared if is_list(declared) else [declared] * blocks

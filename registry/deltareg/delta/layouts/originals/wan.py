@@ -30,7 +30,7 @@ _BLOCK = re.compile(r"blocks\.(\d{1,4})\.(.+)")
 
 
 def originals(modules: Collection[str], _: Mapping[str, object]) -> Iterator[tuple[str, OriginalModule]]:
-    """Give original paths of the modules of a Wan.
+    """Yield the original path of each module of a Wan, with the module.
 
     Args:
         modules: Paths of all modules with a matrix or a kernel.

@@ -1,7 +1,7 @@
 """Low-rank changes that begin where a phrase begins: from its last occurrence on, in each row.
 
-Greenewald et al. 2025, arXiv 2504.12397. What stands before the phrase is as in the base, so its
-keys and values can be shared with it.
+Greenewald et al. 2025, arXiv 2504.12397. Everything before the phrase is as in the base, so its
+keys and values can be shared with the base.
 """
 
 from collections.abc import Mapping
@@ -17,16 +17,16 @@ INPUTS, PROMPT = "inputs", "prompt"
 
 
 def invocation(config: Mapping[str, object] | None) -> object:
-    """Give what a config names as the phrase; anything false when it names none."""
+    """Return the value that a config has for the phrase; falsy if it names none."""
     return (config or {}).get(FIELD)
 
 
 @dataclass(frozen=True, slots=True)
 class ActivatedLowRank:
-    """y + m · s·(x Rᵀ)Lᵀ, with m one from the last occurrence of the phrase on, and else zero.
+    """y + m · s·(x Rᵀ)Lᵀ, where m is one from the phrase's last occurrence on, and zero before.
 
-    Where the prompt is longer than what passes here, as in decoding with a cache, the ends of the
-    two belong together; the library counts from the end as well.
+    If the prompt is longer than the input, as in decoding with a cache, the two are aligned at
+    their ends; the library counts from the end as well.
 
     Attributes:
         change: s·L·R, in the orientation of the stored weight.
@@ -39,7 +39,7 @@ class ActivatedLowRank:
     phrase: tuple[int, ...]
 
     def apply(self, value: Array, seen: HookInputs, ops: Ops) -> Array:
-        """Give the layer's output with the change from the phrase on.
+        """Return the layer's output, with the change from the phrase on.
 
         Raises:
             InvalidInput: The layer does not see rows of tokens, as an expert among others does not.
@@ -57,7 +57,7 @@ class ActivatedLowRank:
         return value + change * _last(self._marks(prompt, ops), length, ops).reshape(rows, length, 1)
 
     def _marks(self, prompt: Array, ops: Ops) -> Array:
-        """Mark the positions of a prompt that are not before the phrase's last occurrence."""
+        """Mark the positions of a prompt from the phrase's last occurrence on."""
         (rows, length), size = prompt.shape, len(self.phrase)
         starts = length - size + 1
         if starts < 1:
@@ -72,7 +72,7 @@ class ActivatedLowRank:
 
 
 def _any_ahead(found: Array, ops: Ops) -> Array:
-    """Mark each place from which on there is a one, itself included."""
+    """Mark each place that is a one or has a one after it."""
     rows, length = found.shape
     step = 1
     while step < length:
@@ -83,7 +83,7 @@ def _any_ahead(found: Array, ops: Ops) -> Array:
 
 
 def _last(marks: Array, length: int, ops: Ops) -> Array:
-    """Give the last so many columns; what is more than there are is zero, and comes first."""
+    """Return the last columns; if there are too few, zeros come first."""
     rows, have = marks.shape
     if length > have:
         return ops.concat([ops.zeros(rows, length - have), marks], 1)

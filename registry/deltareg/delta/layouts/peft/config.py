@@ -1,4 +1,4 @@
-"""`adapter_config.json`, read field by field: what is not understood is refused, never ignored."""
+"""`adapter_config.json`, read field by field: unknown fields are refused, never ignored."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -31,18 +31,18 @@ _LARGEST = 1e6
 
 
 def adapter_config(files: DeltaFiles) -> Mapping[str, object] | None:
-    """Give the parsed config; None when the folder has none."""
+    """Return the parsed config; None if the folder has none."""
     return files.documents.get(CONFIG_FILE)
 
 
 def peft_type(files: DeltaFiles) -> str:
-    """Give the `peft_type` that the config names; empty when there is none."""
+    """Return the `peft_type` that the config names; empty if it names none."""
     value = (adapter_config(files) or {}).get("peft_type")
     return value if isinstance(value, str) else ""
 
 
 def missing_config() -> Refused:
-    """Give the refusal of tensors that came without their config."""
+    """Build the refusal of tensors without their config."""
     return Refused(
         [
             Problem(
@@ -55,7 +55,7 @@ def missing_config() -> Refused:
 
 
 def canonical_number(value: float) -> int | str:
-    """Write a number for the manifest: whole ones as integers, others as plain decimals."""
+    """Write a number for the manifest: integers as such, others as plain decimals."""
     if float(value).is_integer():
         return int(value)
     return format(Decimal(repr(float(value))).normalize(), "f")
@@ -64,11 +64,11 @@ def canonical_number(value: float) -> int | str:
 class Fields:
     """The fields of one config, each read once by name and type; `finish` refuses the rest.
 
-    A kind reads what it supports and names what it does not; problems are collected and raised
-    together, so a user sees all of them.
+    A kind reads the fields that it supports and names those that it does not; problems are
+    collected and raised together, so a user sees all of them.
 
     Attributes:
-        budget: What the config's regular expressions may still cost.
+        budget: The time that the config's regular expressions may still take.
     """
 
     def __init__(self, config: Mapping[str, object]) -> None:
@@ -145,23 +145,23 @@ class Fields:
         return self._take(name)
 
     def refuse_unsupported(self, *names: str) -> None:
-        """Refuse fields that change what the delta does and that this kind cannot apply."""
+        """Refuse fields that change the delta in a way that this kind cannot apply."""
         for name in names:
             if _says_something(self._take(name)):
                 self.refuse(name, "is not supported: it changes what the delta does")
 
     def ignore(self, *names: str) -> None:
-        """Pass over fields that matter in training only."""
+        """Ignore fields that matter in training only."""
         for name in names:
             self._take(name)
 
     def refuse(self, name: str, why: str, *, code: str = "bad_config", fix: str = "") -> None:
-        """Note that a field cannot be accepted."""
+        """Record that a field is refused."""
         value = str(self._config.get(name))[:80]
         self._problems.append(Problem(code, f"{CONFIG_FILE}: {name} {why} (it is {value})", fix=fix or _FIX))
 
     def finish(self) -> None:
-        """Refuse the config when a problem was found or a field was never read.
+        """Refuse the config if a problem was recorded or a field was never read.
 
         Raises:
             Refused: With every problem.
@@ -188,13 +188,13 @@ class Fields:
 
 
 def peft_source(config: Mapping[str, object]) -> Source:
-    """Name the library's version, as far as the config says."""
+    """Return the library with its version, if the config names it."""
     version = config.get("peft_version")
     return Source("peft", version if isinstance(version, str) else "")
 
 
 def auto_class(config: Mapping[str, object]) -> str:
-    """Give the class that the delta was trained on, where `auto_mapping` names one; else empty."""
+    """Return the class that `auto_mapping` says the delta was trained on; empty if it names none."""
     mapping = config.get("auto_mapping")
     if not isinstance(mapping, dict):
         return ""
@@ -217,7 +217,7 @@ def _says_something(value: object) -> bool:
 
 
 def _is_plain_mapping(value: object) -> bool:
-    """Whether `auto_mapping` only names a class of a library that is known by name."""
+    """Whether `auto_mapping` only names a class of a known library."""
     if not isinstance(value, dict):
         return False
     mapping = {k: v for k, v in cast("dict[str, object]", value).items() if k != _UNSLOTH}

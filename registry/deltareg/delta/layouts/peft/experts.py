@@ -1,4 +1,4 @@
-"""LoRA on the fused experts of a mixture (`target_parameters`), held against the base.
+"""LoRA on the fused experts of a mixture (`target_parameters`), checked against the base.
 
 In memory all experts of a layer are one parameter (experts, out, in), and gate and up projections
 another; files mostly hold a matrix for each expert and projection. The factors of all experts are
@@ -32,7 +32,7 @@ _ROLES = ("lora_A", "lora_B")
 
 @dataclass(frozen=True, slots=True)
 class ExpertIn:
-    """The rows of A that are one expert's, (r, n_in)."""
+    """The rows of A that belong to one expert, (r, n_in)."""
 
     stacked: Tensor
     expert: int
@@ -48,7 +48,7 @@ class ExpertIn:
 
 @dataclass(frozen=True, slots=True)
 class ExpertOut:
-    """The columns of B that are one expert's, cut to the rows of one projection, (height, r)."""
+    """The columns of B that belong to one expert, cut to the rows of one projection, (height, r)."""
 
     stacked: Tensor
     expert: int
@@ -102,17 +102,17 @@ def plan_experts(
     tensors: Tensors,
     base: BaseView,
 ) -> set[str]:
-    """Add to a plan what the factors of fused experts do.
+    """Add the effects of the factors of fused experts to a plan.
 
     Args:
-        plan: Gets effects and problems.
-        modules: Module -> role -> tensor name; those that are no experts are passed over.
-        factoring: What the config says, with the parameters that it targets.
-        tensors: The tensors; only their shapes are looked at.
+        plan: Receives effects and problems.
+        modules: Module -> role -> tensor name; those that are no experts are skipped.
+        factoring: The settings of the config, with the parameters that it targets.
+        tensors: The tensors; only their shapes are used.
         base: The base.
 
     Returns:
-        The modules that were taken, rightly or not.
+        The modules that were handled, with or without problems.
     """
     containers, targets = _containers(base), factoring.parameters
     levels: dict[str, dict[int, str]] = {}
@@ -198,7 +198,7 @@ class _Experts:
         return ExpertStack(self.a, self.b, self.rank, self.scale, flipped=is_flipped)
 
     def _projections(self) -> list[list[str]]:
-        """Give the base's matrices, expert by expert and from the first row of B to the last."""
+        """Return the base's matrices, by expert and in the order of the rows of B."""
         container, _, name = self.path.rpartition(".")
         for spelling in _PARAMETERS[name]:
             experts: list[list[str]] = []
@@ -232,7 +232,7 @@ class _Experts:
 
 
 def _containers(base: BaseView) -> set[str]:
-    """Give the modules of experts of a base, by their newest spelling."""
+    """Return the base's modules of experts, by their newest spelling."""
     matches = {_EXPERT.fullmatch(base.names.canonical(name)) for name in base.tensors}
     return {match[1] for match in matches if match is not None}
 

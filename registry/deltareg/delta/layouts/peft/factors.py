@@ -1,4 +1,4 @@
-"""Pairs of low-rank factors, module by module: held against the base and made into effects."""
+"""Pairs of low-rank factors, module by module: checked against the base and turned into effects."""
 
 import math
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ _PAIRS = (("lora_A", "lora_B"), ("lora_embedding_A", "lora_embedding_B"))
 
 @dataclass(frozen=True, slots=True)
 class FactorSettings:
-    """What a config says of the factors.
+    """Settings of the config for the factors.
 
     Attributes:
         r: Rank of modules that `ranks` does not name.
@@ -44,9 +44,9 @@ class FactorSettings:
         is_rank_stabilised: Whether the scale is alpha / sqrt(r).
         is_decomposed: Whether it is DoRA.
         has_bias: Whether B has a bias.
-        start: `pissa` or `olora` where the base is changed before the factors apply.
-        is_transposed: Whether weights are stored (in, out), where shape and type do not tell.
-        parameters: Parameters that are adapted themselves, and not their modules.
+        start: `pissa` or `olora` if the base is changed before the factors apply.
+        is_transposed: Whether weights are stored (in, out), if shape and type do not tell.
+        parameters: Parameters that are adapted themselves instead of their modules.
     """
 
     r: int
@@ -61,16 +61,16 @@ class FactorSettings:
     parameters: Suffixes = field(default_factory=Suffixes)
 
     def rank(self, module: str) -> int:
-        """Give the rank that the config says a module (or parameter) has."""
+        """Return the rank that the config gives a module (or parameter)."""
         return int(self.ranks.of(self._find_pattern_name(module), self.r))
 
     def scale(self, module: str, rank: int) -> float:
-        """Give the factor on B·A for a module (or parameter)."""
+        """Return the factor on B·A for a module (or parameter)."""
         alpha = self.alphas.of(self._find_pattern_name(module), self.alpha)
         return alpha / math.sqrt(rank) if self.is_rank_stabilised else alpha / rank
 
     def _find_pattern_name(self, module: str) -> str:
-        """Give the name that patterns mean: the weight's own, where that is what was targeted."""
+        """Return the name to match with patterns: the weight's own if the weight was targeted."""
         weight = f"{module}.weight"
         return module if self.parameters.first(weight) is None else weight
 
@@ -88,21 +88,21 @@ class AddVector:
     scale: float
 
     def apply(self, value: Array, seen: HookInputs, ops: Ops) -> Array:
-        """Give the layer's output with the bias on it."""
+        """Return the layer's output plus the bias."""
         return value + ops.load(self.vector) * self.scale
 
 
 @dataclass(frozen=True, slots=True)
 class FactorSite:
-    """A module that is adapted.
+    """An adapted module.
 
     Attributes:
         module: By the path that the training process used.
         roles: Role -> tensor name.
         target: The weight that changes.
         reads: The base's weight, when the module only shares it; else empty.
-        shape: The weight's, after any rows that were added.
-        grown: The same when rows were added; else None.
+        shape: The weight's shape, including any added rows.
+        grown: The same if rows were added; else None.
     """
 
     module: str
@@ -121,13 +121,13 @@ def plan_factors(
     tensors: Tensors,
     base: BaseView,
 ) -> None:
-    """Add to a plan what the factors of each module do.
+    """Add the effects of each module's factors to a plan.
 
     Args:
-        plan: Gets effects and problems.
+        plan: Receives effects and problems.
         modules: Module -> role -> tensor name, for modules that the base has.
-        factoring: What the config says.
-        tensors: The tensors; only their shapes are looked at.
+        factoring: The settings of the config.
+        tensors: The tensors; only their shapes are used.
         base: The base.
     """
     claimed: dict[str, str] = {}
@@ -146,7 +146,7 @@ def plan_factors(
 
 @dataclass(frozen=True, slots=True)
 class _Planner:
-    """Makes the effects of one site, or says why it cannot."""
+    """Builds the effects of one site, or records why it cannot."""
 
     site: FactorSite
     factoring: FactorSettings
@@ -204,7 +204,7 @@ class _Planner:
         return False
 
     def _is_as_told(self, a: Tensor) -> bool:
-        """Whether the tensors that come and go with a flag are there exactly when it is set."""
+        """Whether the tensors that belong to a flag are there exactly if it is set."""
         for role, flag, is_set in (
             ("lora_magnitude", "use_dora", self.factoring.is_decomposed),
             ("lora_bias", "lora_bias", self.factoring.has_bias),

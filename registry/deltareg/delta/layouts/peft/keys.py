@@ -1,7 +1,7 @@
 """The tensor names that peft writes: `base_model.model.` module `.` marker `.` parameter.
 
-Some training scripts leave the adapter's name in (`lora_A.default.weight`); it is taken out here,
-so both spellings mean the same.
+Some training scripts leave the adapter's name in (`lora_A.default.weight`); it is removed here, so
+both spellings mean the same.
 """
 
 from collections import Counter
@@ -18,12 +18,12 @@ _WRAPPERS = frozenset({SAVED, ORIGINAL, BASE_LAYER, TOKENS})
 
 @dataclass(frozen=True, slots=True)
 class PeftTensorName:
-    """One tensor name, taken apart.
+    """A parsed tensor name.
 
     Attributes:
         name: As in the file.
         module: The module it belongs to, by the path that the training process used.
-        marker: What it is to the kind (`lora_A`) or to peft (`modules_to_save`); empty for a
+        marker: Its role for the kind (`lora_A`) or for peft (`modules_to_save`); empty for a
             parameter under its own name.
         parameter: `weight`, `bias`, or a path below the module; empty for a bare parameter.
     """
@@ -35,18 +35,18 @@ class PeftTensorName:
 
     @property
     def path(self) -> str:
-        """The base's parameter that this stands for, when the marker is one of peft's own."""
+        """The base's parameter that this tensor replaces, if the marker is one of peft's own."""
         return f"{self.module}.{self.parameter}"
 
 
 @dataclass(frozen=True, slots=True)
 class PeftTensorNames:
-    """All tensor names of a delta.
+    """All tensor names of a delta, parsed.
 
     Attributes:
         read: Those that were understood, by name.
-        unread: Those that were not: no `base_model.model.`, or nothing known in them.
-        adapters: Names of adapters that were left in them; of two, nothing can be said.
+        unread: The others: without `base_model.model.`, or without a known part.
+        adapters: Names of adapters that were left in them; with two it is ambiguous.
     """
 
     read: dict[str, PeftTensorName]
@@ -55,13 +55,13 @@ class PeftTensorNames:
 
 
 def read_keys(names: Iterable[str], markers: frozenset[str], *, parameters: Iterable[str] = ()) -> PeftTensorNames:
-    """Take tensor names apart.
+    """Parse tensor names.
 
     Args:
         names: As in the files.
         markers: The kind's own markers.
-        parameters: What may follow them, which is then no adapter's name; `weight` and `bias`
-            never are one.
+        parameters: Parameters that may follow them and so are not adapter names; `weight` and
+            `bias` never are.
     """
     ordered = sorted(names)
     first = {parameter.partition(".")[0] for parameter in parameters}
@@ -101,7 +101,7 @@ def _is_nested(rest: list[str], markers: frozenset[str]) -> bool:
 
 
 def _adapter_names(names: Iterable[str], markers: frozenset[str], parameters: set[str]) -> tuple[str, ...]:
-    """Give the adapter names that follow the kind's markers, the commonest first."""
+    """Return the adapter names that follow the kind's markers, the most frequent first."""
     counts: Counter[str] = Counter()
     reserved = {*parameters, *markers, *_WRAPPERS}
     for name in names:

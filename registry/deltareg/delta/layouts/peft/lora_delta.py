@@ -1,4 +1,4 @@
-"""A LoRA by its config, peft's own or one that says the same: read, planned, made into effects.
+"""A LoRA by its config, peft's own or an equivalent one: read, planned, turned into effects.
 
 W + s·B·A over linear layers, GPT-2's Conv1D, convolutions and embeddings; s = alpha / r, or
 alpha / sqrt(r) when rank-stabilised. The formulas and their sources are in
@@ -65,7 +65,7 @@ class LoraDelta:
     Attributes:
         factoring: Ranks, scales and variant.
         targets: The modules that the config asks for.
-        declared: What is saved whole.
+        declared: The modules that are saved whole.
         trained: The network that was trained.
         foldable: Whether every effect is on weights.
         source: The library and its version.
@@ -81,13 +81,13 @@ class LoraDelta:
 
     @property
     def variant(self) -> str:
-        """dora, pissa, olora or rslora; empty for a plain one."""
+        """`dora`, `pissa`, `olora` or `rslora`; empty for a plain one."""
         if self.factoring.is_decomposed:
             return "dora"
         return self.factoring.start or ("rslora" if self.factoring.is_rank_stabilised else "")
 
     def config(self) -> dict[str, object]:
-        """Every field that changes the maths, and what is saved whole."""
+        """All fields that change the maths, and the modules that are saved whole."""
         factoring = self.factoring
         parameters = sorted(entry.text for entry in factoring.parameters.entries)
         return {
@@ -198,7 +198,7 @@ def _factoring(fields: Fields) -> FactorSettings:
 
 
 def _start(fields: Fields) -> str:
-    """Read `init_lora_weights`: most only say how training began, some changed the base."""
+    """Read `init_lora_weights`: most values only say how training began, some changed the base."""
     value = fields.value("init_lora_weights")
     if value is None or isinstance(value, bool) or value in _PLAIN_STARTS:
         return ""
@@ -226,9 +226,10 @@ def _read_declared(fields: Fields, saved: tuple[str, ...], targets: TargetModule
 
 
 def _names_an_end(saved: tuple[str, ...], targets: TargetModules) -> bool:
-    """Whether the config names an embedding or a head as the library knows them.
+    """Whether the config names an embedding or a head by a name that the library knows.
 
-    It ties nothing where a network calls them otherwise (`word_embeddings`, `wte`), and only warns.
+    If a network calls them otherwise (`word_embeddings`, `wte`), the library ties nothing and only
+    warns.
     """
     if any(name.rpartition(".")[2] in _TIED_ENDS for name in saved):
         return True

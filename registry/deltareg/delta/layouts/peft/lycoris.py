@@ -1,4 +1,4 @@
-"""What the configs of LoHa and LoKr say alike (Yeh et al. 2023, LyCORIS, arXiv 2309.14859)."""
+"""Settings that the configs of LoHa and LoKr share (Yeh et al. 2023, LyCORIS, arXiv 2309.14859)."""
 
 from dataclasses import dataclass, field
 
@@ -26,16 +26,16 @@ class LycorisSettings:
     alphas: ModuleNumbers = field(default_factory=ModuleNumbers)
 
     def rank(self, module: str) -> float:
-        """Give the rank that the config says a module has."""
+        """Return the rank that the config gives a module."""
         return self.ranks.of(module, self.r)
 
     def scale(self, module: str) -> float:
-        """Give the factor on a module's product."""
+        """Return the factor on a module's product."""
         return self.alphas.of(module, self.alpha) / self.rank(module)
 
 
 def read_settings(fields: Fields) -> LycorisSettings:
-    """Read rank, scale and what is done to kernels."""
+    """Read rank, scale and the treatment of kernels."""
     fields.ignore("init_weights", "module_dropout", "rank_dropout")
     return LycorisSettings(
         r=fields.integer("r", 8),

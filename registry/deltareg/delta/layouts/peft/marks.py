@@ -56,7 +56,7 @@ _PEFT_MARKS = {
 
 
 def marks(names: Iterable[str]) -> frozenset[str]:
-    """Give the peft types whose own tensor names occur."""
+    """Return the peft types that have tensor names of their own among these."""
     types: set[str] = set()
     for name in names:
         for part in name.split("."):
@@ -68,7 +68,7 @@ def marks(names: Iterable[str]) -> frozenset[str]:
 
 @lru_cache(maxsize=1024)
 def _types_of(part: str) -> frozenset[str]:
-    """Give the types that a part of a name is a mark of: every kind asks, of the same few parts."""
+    """Return the types that a part of a name indicates; cached, as every kind asks for the same."""
     exact = _PEFT_MARKS.get(part)
     if exact is not None:
         return frozenset([exact])

@@ -1,4 +1,4 @@
-"""Tensors sorted by the module they belong to, and what is wrong when the base lacks a module."""
+"""Tensors grouped by module, and the problems of modules that the base lacks."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -15,14 +15,14 @@ _SEVERAL = 2
 
 
 def by_module(keys: Iterable[PeftTensorName], roles: Roles) -> tuple[dict[str, dict[str, str]], list[str]]:
-    """Sort tensors by module and role.
+    """Group tensors by module and role.
 
     Args:
-        keys: Taken apart with the kind's markers.
+        keys: Names parsed with the kind's markers.
         roles: (marker, parameter) -> role.
 
     Returns:
-        Module -> role -> tensor name, and names that have no role or one that is taken.
+        Module -> role -> tensor name, and names that have no role or a role that another name has.
     """
     markers = {marker for marker, _ in roles}
     modules: dict[str, dict[str, str]] = defaultdict(dict)
@@ -38,7 +38,7 @@ def by_module(keys: Iterable[PeftTensorName], roles: Roles) -> tuple[dict[str, d
 
 
 def weight_of(module: str, base: BaseView) -> tuple[str, str]:
-    """Give the weight that a module's tensors act on, and the base's tensor it shares if any.
+    """Return the weight that a module's tensors change, and the base's tensor it shares if any.
 
     Returns:
         (target, reads); both empty when the base has no such module.
@@ -58,7 +58,7 @@ def is_stored_transposed(
 
     Args:
         weight: The base's tensor.
-        shape: Its own, or what it has grown to.
+        shape: Its shape, including any added rows.
         made: (out, in) of the layer, as the delta's tensors have it.
         base: The base.
         told: `fan_in_fan_out`.
@@ -72,7 +72,7 @@ def is_stored_transposed(
 
 
 def refuse_without_modules(plan: EffectPlan, names: Iterable[str], peft_type: str) -> None:
-    """Note that a config came without a single tensor of its kind."""
+    """Record the problem of a config without a single tensor of its kind."""
     ordered = sorted(names)
     other_types = marks(ordered) - {peft_type}
     first = ordered[0] if ordered else ""
@@ -86,7 +86,7 @@ def refuse_without_modules(plan: EffectPlan, names: Iterable[str], peft_type: st
 
 
 def has_one_adapter(plan: EffectPlan, keys: PeftTensorNames) -> bool:
-    """Whether the names speak of one adapter; where they speak of several, that is refused."""
+    """Whether the names belong to one adapter; several are refused."""
     if len(keys.adapters) < _SEVERAL:
         return True
     message = f"the file holds several adapters: {', '.join(sorted(keys.adapters)[:4])}"
@@ -104,7 +104,7 @@ def refuse_unapplied(
     kind: str,
     base: BaseView,
 ) -> None:
-    """Note tensors of modules that the base does not have, and names that mean nothing."""
+    """Record the problems of modules that the base lacks, and of names without meaning."""
     lost = [name for m, roles in modules.items() if m not in hit for name in roles.values()]
     if lost:
         total = sum(len(roles) for roles in modules.values())
@@ -121,9 +121,9 @@ def refuse_unapplied(
 
 
 def untie(plan: EffectPlan, base: BaseView) -> None:
-    """Give a name its own copy of a shared weight, when the weight changes under another name only.
+    """Untie a name from a shared weight that changes under another name only.
 
-    The library adapts modules and not weights, so the twin goes on with the weight as it was.
+    The library adapts modules and not weights, so the twin keeps the weight as it was.
     """
     changed = {e.target: e for e in plan.effects if isinstance(e, WeightUpdate)}
     rows = [e for e in changed.values() if isinstance(e.update, RowReplacement)]
@@ -153,9 +153,9 @@ def _refuse_to_follow(plan: EffectPlan, twin: str, stored: str) -> None:
 
 
 def refuse_half_grown(plan: EffectPlan, base: BaseView) -> None:
-    """Refuse new tokens that the embedding has and the base's own head does not.
+    """Refuse new tokens that the embedding has and the base's own head lacks.
 
-    The library leaves a resized head out of some deltas; whoever loads one gets random rows.
+    The library leaves a resized head out of some deltas; loading them gives random rows.
     """
     grown = {base.tensors[t].shape[0]: t for t in plan.grown if t in base.tensors}
     for name, record in base.tensors.items():

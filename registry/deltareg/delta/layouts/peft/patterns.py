@@ -1,8 +1,8 @@
-"""Regular expressions of a config, matched as the library matches them and for a bounded time.
+"""Regular expressions of a config, matched as the library matches them and in bounded time.
 
 The library gives some fields to `re`, over every module name, and one of thirty characters can run
 for minutes. `regex` reads the same expressions and gives up when its time is over. The few that the
-two read differently are refused, so a name that matches here is one that matches there.
+two read differently are refused, so a name matches here only if it matches there.
 """
 
 import re
@@ -27,7 +27,7 @@ _FUZZY = re.compile(r"\{[^}\d,]")
 
 @dataclass(slots=True)
 class PatternBudget:
-    """What the expressions of one config may cost together.
+    """The limits for all expressions of one config together.
 
     Attributes:
         seconds: How long matching may still take.
@@ -40,7 +40,7 @@ class PatternBudget:
 
 @dataclass(slots=True)
 class Pattern:
-    """One expression; what was asked before is remembered.
+    """One expression; earlier answers are cached.
 
     Attributes:
         text: As in the config.
@@ -52,10 +52,10 @@ class Pattern:
     _known: dict[str, bool] = field(default_factory=dict[str, bool], repr=False)
 
     def matches(self, name: str) -> bool:
-        """Whether the expression is one of a whole name.
+        """Whether the expression matches the whole name.
 
         Raises:
-            Refused: It takes too long to say, or those before it did.
+            Refused: It takes too long, or the expressions before it did.
         """
         cached = self._known.get(name)
         if cached is not None:
@@ -71,12 +71,12 @@ class Pattern:
 
 
 def whole_pattern(text: str, budget: PatternBudget) -> Pattern | str:
-    """Read an expression that has to be all of a name; gives why not where it cannot be used."""
+    """Compile an expression that must match a whole name; return the reason if it cannot be used."""
     return _compile_pattern(text, text, budget)
 
 
 def ending_pattern(text: str, budget: PatternBudget) -> Pattern | str:
-    """Read an expression that has to be a name, or the end of one after a dot."""
+    """Compile an expression that must match a name, or its end after a dot."""
     return _compile_pattern(text, rf"(?:.*\.)?(?:{text})", budget)
 
 

@@ -1,7 +1,7 @@
 """A kind that peft writes, as a value: its names, its configuration and its formula.
 
-Everything that such kinds share is here: names taken apart, modules found in the base, modules
-saved whole, targets held against what came, tied weights. A kind's file adds what is its own.
+Everything that such kinds share is here: parsing names, finding modules in the base, modules saved
+whole, checking targets against the tensors, tied weights. A kind's file adds the rest.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -52,19 +52,19 @@ _ROOT = "base_model."
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A module that is adapted, with all that a formula may ask about it.
+    """An adapted module, with everything that a formula may need to know about it.
 
     Attributes:
         module: By the path that the training process used.
         tensors: The module's own tensors by role, and the delta's shared ones by theirs.
         target: The weight that changes, by its name in the base's files.
         reads: The base's weight, when the module only shares it; else empty.
-        shape: The weight's, after any rows that were added.
+        shape: The weight's shape, including any added rows.
         own: Names of the tensors that this site consumes -> their roles.
         base: The base.
         told_transposed: `fan_in_fan_out` of the config.
         modules: Every module that the delta adapts.
-        grown: The weight's shape when rows were added to it; else None.
+        grown: The weight's shape if rows were added to it; else None.
     """
 
     module: str
@@ -80,7 +80,7 @@ class Site:
 
     @property
     def bias(self) -> str:
-        """The module's bias in the base's files; empty when it has none."""
+        """The module's bias in the base's files; empty if it has none."""
         return self.base.names.tensor(f"{self.module}.bias") or ""
 
     @property
@@ -96,9 +96,9 @@ class Site:
         return is_stored_transposed(weight, self.shape, product, self.base, told=declared)
 
     def out_in(self) -> tuple[int, int]:
-        """Give n_out and n_in of the layer; a kernel (out, in, h, w) has in·h·w inputs.
+        """Return n_out and n_in of the layer; a kernel (out, in, h, w) has in·h·w inputs.
 
-        By the base's type alone: formulas whose tensors tell more use `is_transposed`.
+        Uses the base's type alone; formulas whose tensors show more use `is_transposed`.
         """
         height, width = self.shape[0], 1
         for size in self.shape[1:]:
@@ -107,11 +107,11 @@ class Site:
         return (width, height) if is_flipped else (height, width)
 
     def changes(self, update: Update) -> WeightUpdate:
-        """Give a formula's effect on this site's weight, which consumes all that is its own."""
+        """Build a formula's effect on this site's weight, which consumes the site's own tensors."""
         return WeightUpdate(self.target, update, self.own, self.reads, self.grown)
 
     def refuse(self, code: str, message: str, role: str = "", fix: str = "") -> Refused:
-        """Give the refusal of this site, by one of its tensors."""
+        """Build the refusal of this site, with one of its tensors."""
         tensor = self.tensors[role].name if role else next(iter(self.own), "")
         return Refused([Problem(code, message, tensor=tensor, fix=fix)])
 
@@ -125,14 +125,15 @@ class PeftKind(Generic[S]):
         variant: The variant within the kind; may be empty.
         peft_type: As in the config.
         roles: (marker, parameter) in tensor names -> role: `("hada_w1_a", "")`.
-        read: Reads the kind's own fields; all that change the maths are in the dataclass it gives.
-        effects: Declares what one site does. May raise `Refused`, which refuses the delta.
+        read: Reads the kind's own fields; those that change the maths are in the dataclass it
+            returns.
+        effects: Declares the effects of one site. May raise `Refused`, which refuses the delta.
         shared: Markers of tensors of the whole delta (`base_model.<marker>`) -> role.
         optional: Roles that a module may lack.
         foldable: Whether every effect is on weights.
-        bias_words: What its documentation calls itself in `bias`, when that is something else.
+        bias_words: The kind's name in `bias`, if its documentation uses another.
         has_vectors: Whether weights of one dimension are adapted, so that one may be missing.
-        with_twins: Whether the library also adapts what shares its weight with a target.
+        with_twins: Whether the library also adapts modules that share their weight with a target.
     """
 
     name: str
@@ -155,17 +156,17 @@ class PeftKind(Generic[S]):
 
     @property
     def _bias_words(self) -> frozenset[str]:
-        """What `bias` may say: any word that ends in `_only` means the same to the library."""
+        """The values that `bias` may have; the library treats any word that ends in `_only` alike."""
         own = {f"{word}_only" for word in (self.variant, self.peft_type.lower(), *self.bias_words)}
         return frozenset({"none", "all", *own})
 
     @property
     def markers(self) -> frozenset[str]:
-        """The kind's own parts of tensor names."""
+        """The parts of tensor names that only this kind has."""
         return frozenset(marker for marker, _ in self.roles)
 
     def recognise(self, files: DeltaFiles, base: BaseView) -> Match | None:
-        """By `peft_type`, else by tensor names of its own."""
+        """Recognise a folder by `peft_type`, else by tensor names that only this type has."""
         declared = peft_type(files)
         if declared:
             evidence = f'peft_type "{self.peft_type}" in {CONFIG_FILE}'
@@ -206,9 +207,9 @@ class PeftDelta(DeltaOfValue[PeftKind[S]], Generic[S]):
     """A delta of such a kind.
 
     Attributes:
-        settings: What its config says of the formula.
+        settings: The settings of the formula.
         targets: The modules that the config asks for.
-        declared: What is saved whole.
+        declared: The modules that are saved whole.
         trained: The network that was trained.
         told_transposed: `fan_in_fan_out`.
         source: The library and its version.
@@ -222,13 +223,13 @@ class PeftDelta(DeltaOfValue[PeftKind[S]], Generic[S]):
     source: Source
 
     def config(self) -> dict[str, object]:
-        """Every field of the settings, and what is saved whole."""
+        """All fields of the settings, and the modules that are saved whole."""
         own = {f.name: _plain(getattr(self.settings, f.name)) for f in fields(cast("DataclassInstance", self.settings))}
         saved = {"bias": self.declared.bias, "modules_to_save": sorted(self.declared.required)}
         return {**own, **saved, "fan_in_fan_out": self.told_transposed}
 
     def plan(self, tensors: Tensors, base: BaseView) -> EffectPlan:
-        """Find the module of every tensor, and what the formula makes of it."""
+        """Find the module of every tensor, and plan the formula's effects."""
         plan, kind = EffectPlan(), self.kind
         shared = _find_shared(tensors, kind.shared)
         parameters = {parameter for _, parameter in kind.roles}
@@ -299,7 +300,7 @@ class PeftDelta(DeltaOfValue[PeftKind[S]], Generic[S]):
 
 
 def _has_roles(plan: EffectPlan, site: Site, kind: PeftKind[S]) -> bool:
-    """Whether every role that the kind must have is there; a delta without one is refused."""
+    """Whether every required role is there; the delta is refused if one is missing."""
     needed = {*kind.roles.values(), *kind.shared.values()} - kind.optional
     for role, tensor in site.tensors.items():
         first = site.tensors.get(role.removesuffix(AGAIN))
@@ -313,9 +314,10 @@ def _has_roles(plan: EffectPlan, site: Site, kind: PeftKind[S]) -> bool:
 
 
 def _find_shared(names: Iterable[str], markers: Mapping[str, str]) -> dict[str, str]:
-    """Find tensors of the whole delta, `base_model.<marker>` with the adapter's name or without.
+    """Find tensors of the whole delta, `base_model.<marker>`, with or without the adapter's name.
 
-    A marker that ends in a dot, `tinylora_v.`, is of several: what follows it is in the role too.
+    A marker that ends in a dot, `tinylora_v.`, stands for several tensors: the rest of the name is
+    part of the role.
     """
     shared: dict[str, str] = {}
     for name in names:
@@ -332,7 +334,7 @@ def _has_prefix(names: Iterable[str]) -> bool:
 
 
 def _plain(value: object) -> object:
-    """Write a setting for the manifest, which holds no floats and no types of ours."""
+    """Convert a setting for the manifest, which holds no floats and no types of ours."""
     match value:
         case bool() | int() | str() | None:
             return value

@@ -1,4 +1,4 @@
-"""Places in a weight that were drawn at random, of which a config holds only the seed."""
+"""Places in a weight that were drawn at random and of which a config holds only the seed."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ class SeededPlaces:
     Attributes:
         shape: The weight's, as it is stored.
         count: How many places.
-        seed: What they were drawn with.
+        seed: The seed that they were drawn with.
         flipped: Whether the weight is stored (in, out); places are drawn in (out, in).
     """
 
@@ -28,7 +28,7 @@ class SeededPlaces:
     flipped: bool
 
     def draw(self) -> tuple[Integers, Integers]:
-        """Give rows and columns in the weight as it is stored."""
+        """Return rows and columns in the weight as it is stored."""
         n_in = self.shape[0] if self.flipped else self.shape[1]
         flat = start_of_permutation(self.shape[0] * self.shape[1], self.count, self.seed)
         rows, columns = flat // n_in, flat % n_in
@@ -36,12 +36,12 @@ class SeededPlaces:
 
 
 def places(site: Site, role: str, seed: int) -> SeededPlaces:
-    """Find where the values of a tensor are in a site's weight.
+    """Return the places of a tensor's values in a site's weight.
 
     Args:
-        site: Where it is.
+        site: The adapted module.
         role: The tensor of values, one for each place.
-        seed: What the places were drawn with.
+        seed: The seed that the places were drawn with.
 
     Raises:
         Refused: `shape` when there are more values than places or than are supported,

@@ -34,7 +34,7 @@ _TWO_STACKS = "SEQ_2_SEQ_LM"
 
 @dataclass(frozen=True, slots=True)
 class PromptSizes:
-    """What a config says of the vectors; zero where it is silent.
+    """Sizes of the vectors in a config; zero where it is silent.
 
     Attributes:
         tokens: How many virtual tokens there are.
@@ -62,8 +62,8 @@ class PromptKind:
         name: The kind.
         variant: The variant within the kind; may be empty.
         peft_type: As in the config.
-        training: Fields that say how the vectors came about, and nothing of what they do.
-        inserts: Declares what the vectors do. Raises `Refused`.
+        training: Fields that only say how the vectors were trained.
+        inserts: Declares the effects of the vectors. Raises `Refused`.
         foldable: Never: vectors change no weight.
     """
 
@@ -80,7 +80,7 @@ class PromptKind:
         return f"peft {self.peft_type}"
 
     def recognise(self, files: DeltaFiles, base: BaseView) -> Match | None:
-        """By `peft_type` alone."""
+        """Recognise a folder by `peft_type` alone."""
         if peft_type(files) != self.peft_type:
             return None
         return Match(self.name, f'peft_type "{self.peft_type}" in {CONFIG_FILE}', 3)
@@ -114,8 +114,8 @@ class PromptDelta(DeltaOfValue[PromptKind]):
     """A delta of such a kind.
 
     Attributes:
-        sizes: What its config says.
-        declared: What is saved whole.
+        sizes: The sizes in its config.
+        declared: The modules that are saved whole.
         source: The library and its version.
     """
 
@@ -124,7 +124,7 @@ class PromptDelta(DeltaOfValue[PromptKind]):
     source: Source
 
     def config(self) -> dict[str, object]:
-        """The sizes, and what is saved whole."""
+        """The sizes, and the modules that are saved whole."""
         sizes = self.sizes
         return {
             "num_virtual_tokens": sizes.tokens,
@@ -136,7 +136,7 @@ class PromptDelta(DeltaOfValue[PromptKind]):
         }
 
     def plan(self, tensors: Tensors, base: BaseView) -> EffectPlan:
-        """Place the vectors, and what is saved whole."""
+        """Plan the vectors and the modules that are saved whole."""
         plan, vectors = EffectPlan(), tensors.get(VECTORS)
         if vectors is None:
             refuse_without_modules(plan, tensors, self.kind.peft_type)
@@ -157,18 +157,18 @@ class PromptDelta(DeltaOfValue[PromptKind]):
 
 
 def refuse_shape(vectors: Tensor, wanted: Sequence[int], why: str) -> Refused:
-    """Give the refusal of vectors that do not have the shape that config and base ask for."""
+    """Build the refusal of vectors whose shape is not the one that config and base require."""
     message = f"{list(vectors.shape)} is not {list(wanted)}: {why}"
     return Refused([Problem("shape", message, tensor=vectors.name)])
 
 
 def refuse_base(code: str, message: str, fix: str = "") -> Refused:
-    """Give the refusal of a base on which the vectors have no place."""
+    """Build the refusal of a base that has no place for the vectors."""
     return Refused([Problem(code, message, tensor=VECTORS, fix=fix)])
 
 
 def _saved_keys(names: Iterable[str]) -> tuple[list[PeftTensorName], list[str]]:
-    """Take the names of saved modules apart, and give those that mean nothing."""
+    """Parse the names of saved modules; return them, and the names without meaning."""
     longer = {f"{PREFIX}{name.removeprefix(_ROOT)}": name for name in names}
     odd = [name for name in longer.values() if not name.startswith(_ROOT)]
     keys = read_keys(longer, frozenset())

@@ -1,4 +1,4 @@
-"""Types of the peft library that no kind reads, and why: users are told, never served the base."""
+"""Types of the peft library that no kind reads, and why: users learn it before they serve the base."""
 
 REASONS = {
     "ADAMSS": (
@@ -21,5 +21,5 @@ REASONS = {
 
 
 def reason(peft_type: str) -> str:
-    """Say why a type is not read; empty for one that is, or that the library does not have."""
+    """Return why a type is not read; empty for one that is read or that the library does not have."""
     return REASONS.get(peft_type, "")

@@ -1,4 +1,4 @@
-"""Rotations made of small blocks, and layers whose inputs they turn: OFT, BOFT and their kin.
+"""Rotations made of small blocks, and the layers whose inputs they rotate: OFT, BOFT and relatives.
 
 A skew-symmetric Q gives the rotation (I - Q)(I + Q)⁻¹ (Cayley 1846), which is what orthogonal
 fine-tuning trains (Qiu et al. 2023, arXiv 2306.07280). Blocks are (b, s, s), side by side on the
@@ -12,7 +12,7 @@ from deltareg.delta.maths.formula import Array, Ops
 
 
 def inputs_of(site: Site) -> int:
-    """Give the inputs of a layer that is stored (out, in, …).
+    """Return the number of inputs of a layer that is stored (out, in, …).
 
     Raises:
         Refused: `shape`: it is stored (in, out), and the library adapts no such layer in this way.
@@ -28,7 +28,7 @@ def as_matrix(weight: Array) -> Array:
 
 
 def skew_blocks(upper: Array, size: int, ops: Ops) -> Array:
-    """Make skew-symmetric blocks of what is right of their diagonals.
+    """Build skew-symmetric blocks from the entries right of their diagonals.
 
     Args:
         upper: (b, size·(size - 1)/2), row by row.
@@ -47,13 +47,13 @@ def skew_blocks(upper: Array, size: int, ops: Ops) -> Array:
 
 
 def identity_blocks(blocks: Array, ops: Ops) -> Array:
-    """Give as many identities as there are blocks, of their size."""
+    """Return identities of the size and number of the blocks."""
     count, size, _ = blocks.shape
     return (ops.zeros(count, size, size) + 1.0) * ops.identity(size).reshape(1, size, size)
 
 
 def cayley(skew: Array, ops: Ops) -> Array:
-    """Give (I - Q)(I + Q)⁻¹ of every block."""
+    """Return (I - Q)(I + Q)⁻¹ of every block."""
     identity = identity_blocks(skew, ops)
     return (identity - skew) @ ops.inverse(identity + skew)
 
@@ -61,8 +61,8 @@ def cayley(skew: Array, ops: Ops) -> Array:
 def neumann(skew: Array, terms: int, ops: Ops) -> Array:
     """Approximate a rotation by I + 2Q + 2Q² + … + Qⁿ, with `terms` terms in all.
 
-    The last one counts once, and three terms are as many as four (Qiu et al. 2025, arXiv
-    2506.19847, and the library). The sign of Q is the other one than in `cayley`.
+    The last term has no factor of two, and three terms give the same as four (Qiu et al. 2025,
+    arXiv 2506.19847, and the library). The sign of Q is the opposite of that in `cayley`.
     """
     total = identity_blocks(skew, ops)
     if terms > 1:
@@ -78,7 +78,7 @@ def neumann(skew: Array, terms: int, ops: Ops) -> Array:
 
 
 def multiply_blocks(matrix: Array, blocks: Array, ops: Ops) -> Array:
-    """Multiply a matrix (n, b·s) from the right with blocks; a single one serves all places."""
+    """Multiply a matrix (n, b·s) from the right by blocks; a single block serves all places."""
     count, size, _ = blocks.shape
     rows, width = matrix.shape
     if count == 1:

@@ -26,7 +26,7 @@ _HEADED = ("ForSequenceClassification", "ForTokenClassification", "ForQuestionAn
 
 @dataclass(frozen=True, slots=True)
 class SavedModules:
-    """What a config says is saved whole.
+    """The config's declarations of what is saved whole.
 
     Attributes:
         modules: Names of modules (or their ends) whose parameters are all replaced.
@@ -34,8 +34,8 @@ class SavedModules:
         bias: Which biases were trained.
         tokens: (module, row numbers) for embeddings of which some rows are replaced; no module
             means the input embedding.
-        with_twins: Whether what shares its weight with a saved module follows it.
-        are_twins_saved: Whether that may come along under its own name, and is then no copy.
+        with_twins: Whether modules that share their weight with a saved one follow it.
+        are_twins_saved: Whether these may be saved under their own name, and are then no copies.
     """
 
     modules: tuple[str, ...] = ()
@@ -54,7 +54,7 @@ class EffectPlan:
         effects: In the order in which they apply.
         problems: What is wrong.
         grown: Weights that got more rows -> their new shape.
-        originals: The same -> a tensor of what they were before training, where one came.
+        originals: The same -> a tensor with their values before training, if there is one.
     """
 
     effects: list[Effect] = field(default_factory=list[Effect])
@@ -63,7 +63,7 @@ class EffectPlan:
     originals: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
 
     def refuse(self, code: str, message: str, tensor: str, fix: str = "") -> None:
-        """Note an error about a tensor."""
+        """Record an error about a tensor."""
         self.problems.append(Problem(code, message, tensor=tensor, fix=fix))
 
 
@@ -76,13 +76,13 @@ def plan_saved(
     base: BaseView,
     adapted: frozenset[str],
 ) -> None:
-    """Add to a plan what the tensors that are no factors do.
+    """Add the effects of tensors that are no factors to a plan.
 
     Args:
-        plan: Gets effects and problems.
+        plan: Receives effects and problems.
         keys: The names, without those of the kind's own markers.
-        declared: What the config says.
-        tensors: The tensors; only their shapes are looked at.
+        declared: The declarations of the config.
+        tensors: The tensors; only their shapes are used.
         base: The base.
         adapted: Modules that have factors.
     """
@@ -103,7 +103,7 @@ def plan_saved(
 
 @dataclass(frozen=True, slots=True)
 class _Parameter:
-    """One parameter and all tensors that speak of it."""
+    """One parameter and all tensors that belong to it."""
 
     path: str
     group: Mapping[str, PeftTensorName]
@@ -114,7 +114,7 @@ class _Parameter:
     present: Mapping[str, list[str]]
 
     def run(self, adapted: frozenset[str]) -> None:
-        """Add this parameter's effects, or say what is wrong."""
+        """Add this parameter's effects, or record what is wrong."""
         own, saved = self.group.get(""), self.group.get(SAVED)
         if saved is not None or (own is not None and self._is_declared(own)):
             self._take_saved([key for key in (saved, own) if key is not None])
@@ -154,7 +154,7 @@ class _Parameter:
             self.plan.grown[target] = tensor.shape
 
     def _add(self, key: PeftTensorName, consumes: dict[str, str]) -> None:
-        """Take a parameter that the base lacks: a new head, unless the base has it elsewhere."""
+        """Add a parameter that the base lacks: a new head, unless the base has it elsewhere."""
         names = self.base.names
         own = _module(names.canonical(self.path))
         like = [t for n in self.declared.modules if is_of(key.module, n) for t in self.present[n]]
@@ -180,7 +180,7 @@ class _Parameter:
             self._refuse_override(key)
 
     def _copy(self, key: PeftTensorName) -> None:
-        """Take a copy of a base weight as evidence; its further rows, if any, are new tokens."""
+        """Record a copy of a base weight as evidence; further rows, if any, are new tokens."""
         tensor = self.tensors[key.name]
         weight, reads = self._weight()
         if not weight:
@@ -217,7 +217,7 @@ class _Parameter:
         self.plan.effects.append(WeightUpdate(target, update, consumes, reads, grown))
 
     def _weight(self) -> tuple[str, str]:
-        """Give the base's tensor (empty when it has none), and again if it is only shared."""
+        """Return the base's tensor (empty if it has none), and again if it is only shared."""
         names = self.base.names
         own = names.tensor(self.path)
         if own is not None:
@@ -229,7 +229,7 @@ class _Parameter:
         return self.base.names.spelled_like(self.path, reads) if reads else weight
 
     def _fits(self, key: PeftTensorName, weight: str) -> bool:
-        """Whether a tensor has the base's shape, more rows of it, or is a head of another size."""
+        """Whether a tensor has the base's shape, more rows, or is a head of another size."""
         shape, own = self.tensors[key.name].shape, self.base.tensors[weight].shape
         if shape == own or (len(own) > 1 and shape[1:] == own[1:] and shape[0] > own[0]):
             return True
@@ -268,7 +268,7 @@ class _Parameter:
 
 
 def _present(modules: Iterable[str], base: BaseView) -> dict[str, list[str]]:
-    """Give the base's parameters within each of these modules."""
+    """Return the base's parameters within each of these modules."""
     parameters: dict[str, list[str]] = {name: [] for name in modules}
     for tensor in base.tensors if parameters else ():
         spellings = {_module(tensor), _module(base.names.canonical(tensor))}
@@ -303,9 +303,10 @@ def _require_modules(
 
 
 def is_of(module: str, *names: str) -> bool:
-    """Whether a module is one that `modules_to_save` means by these names, or lies below one.
+    """Whether `modules_to_save` means a module by these names, or a module above it.
 
-    The library takes every module whose path ends in these letters: `norm` means `input_layernorm`.
+    The library takes every module whose path ends in these letters: `norm` also means
+    `input_layernorm`.
     """
     while module:
         if module.endswith(names):

@@ -1,4 +1,4 @@
-"""Single numbers of a weight that change, by their places."""
+"""Single elements of a weight that change, given by their places."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from deltareg.errors import InvalidInput
 
 @dataclass(frozen=True, slots=True)
 class ScatterAdd:
-    """W with `values` added at their places; a place that comes twice gets both.
+    """W with `values` added at their places; a place that occurs twice gets both.
 
     Attributes:
         values: (k,).
@@ -25,7 +25,7 @@ class ScatterAdd:
     replaces = False
 
     def fold(self, weight: Array, start: int, stop: int, ops: Ops) -> Array:
-        """Give rows `start:stop` with those values added that belong there."""
+        """Return rows `start:stop` with the values that belong there added."""
         rows, columns = self._places(ops)
         values = ops.load(self.values)
         if values.shape != rows.shape:
@@ -35,7 +35,7 @@ class ScatterAdd:
         return weight + ops.scatter(weight.shape, places, ops.take(values, inside, 0))
 
     def _places(self, ops: Ops) -> tuple[Integers, Integers]:
-        """Give rows and columns, all of them within W: negative ones would count from the end."""
+        """Return rows and columns, all within W: negative ones would count from the end."""
         height, width = self.shape
         places = ops.integers(self.places)
         flat = places if len(places.shape) == 1 else places[0] * width + places[1]

@@ -1,4 +1,4 @@
-"""An attention beside the layer's own, over learned tokens, that a gate lets in."""
+"""A gated attention over learned tokens, beside the layer's own."""
 
 import math
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class SecondAttention:
     heads: int
 
     def apply(self, value: Array, seen: HookInputs, ops: Ops) -> Array:
-        """Give y (rows, tokens, features) with the gated attention on it."""
+        """Return y (rows, tokens, features) plus the gated attention."""
         rows, tokens = value.shape[0], value.shape[1]
         groups, width = self.shape.heads, self.shape.width
         each = self.heads // groups  # so many heads share keys and values, one after the other
@@ -47,7 +47,7 @@ class SecondAttention:
         return value + (seen.functions[OUT](attended) if OUT in seen.functions else attended)
 
     def _project_prompt(self, seen: HookInputs, ops: Ops, size: int) -> tuple[Array, Array, Array]:
-        """Give the layer's queries (rows, tokens, …), and the prompt's keys and values (n, …)."""
+        """Return the layer's queries (rows, tokens, …), and the prompt's keys and values (n, …)."""
         _, count, features = self.prompt.shape
         prompt, queries = ops.load(self.prompt).reshape(count, features), seen.arrays[QUERIES]
         if VALUES in seen.functions:

@@ -1,7 +1,7 @@
-"""Whether the library that serves a delta applies what its files hold.
+"""Whether the library that serves a delta applies everything that its files hold.
 
-It makes a place for each module that the config asks for, by the paths of the running network, and
-fills these from the files. What the files hold beside that it drops without an error.
+The library creates an adapter for each module that the config asks for, by the paths of the running
+network, and fills it from the files. It drops other tensors without an error.
 """
 
 from collections import defaultdict
@@ -30,16 +30,16 @@ def hold_against_config(
     with_twins: bool = False,
     converts: bool = False,
 ) -> list[Problem]:
-    """Find what the config asks for and did not come, and what came and would not be applied.
+    """Find modules that the config asks for without tensors, and tensors that would not be applied.
 
     Args:
         hit: Path in the network that was trained -> the base's weight.
-        modules: The same paths -> role -> name of a tensor that came.
+        modules: The same paths -> role -> name of a tensor.
         targets: The modules that the config asks for.
         trained: The network that was trained.
         base: The base.
-        rank: How many dimensions the weight of an adaptable module has at least.
-        with_twins: Whether who asks for a module also gets those that share its weight.
+        rank: The least number of dimensions of an adaptable module's weight.
+        with_twins: Whether asking for a module also adapts those that share its weight.
         converts: Whether the library converts names of this type of delta to those of its classes.
     """
     is_same, own = trained.is_base_class, {module: modules[module] for module in hit}
@@ -88,7 +88,7 @@ def _unreachable(
     *,
     converts: bool,
 ) -> list[Problem]:
-    """Find paths under which the class does not have what they name, so that nobody fills it."""
+    """Find paths that the class does not have, so that their tensors are never loaded."""
     find = served_path if trained.is_base_class else headed_path
     lost: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for module, target in hit.items():

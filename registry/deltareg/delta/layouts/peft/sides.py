@@ -1,7 +1,7 @@
-"""How formulas of the LoRA family lie in a weight: sides that are computed, and which way round.
+"""How formulas of the LoRA family fit a weight: computed sides, and their orientation.
 
 A formula is written for a layer n_in -> n_out as a matrix (n_out, n_in). Where the weight is stored
-(in, out), as GPT-2's Conv1D is, both sides are flipped and change places.
+(in, out), as GPT-2's Conv1D is, both sides are transposed and swapped.
 """
 
 import math
@@ -29,7 +29,7 @@ class TransposedSide:
 
 @dataclass(frozen=True, slots=True)
 class ScaledRows:
-    """A matrix with a number on each row.
+    """A matrix with a factor for each row.
 
     Attributes:
         matrix: (n, m).
@@ -48,9 +48,9 @@ class ScaledRows:
 
 
 def layer(site: Site) -> tuple[int, int]:
-    """Give n_out and n_in of a layer where the delta's tensors do not tell.
+    """Return n_out and n_in of a layer if the delta's tensors do not show them.
 
-    A base of a type that is not known is believed to be stored as `fan_in_fan_out` says.
+    For a base of an unknown type, `fan_in_fan_out` decides how it is stored.
     """
     n_out, n_in = site.out_in()
     is_flipped_by_word = site.told_transposed and not site.base.names.is_type_known
@@ -58,15 +58,15 @@ def layer(site: Site) -> tuple[int, int]:
 
 
 def is_flipped(site: Site, n_out: int, n_in: int) -> bool:
-    """Hold a layer n_in -> n_out against the weight and say which way round that is stored.
+    """Check a layer n_in -> n_out against the weight; return whether it is stored (in, out).
 
     Args:
-        site: Where it is.
+        site: The adapted module.
         n_out: Outputs, by the delta's tensors.
         n_in: Inputs; a kernel (out, in, h, w) has in·h·w.
 
     Raises:
-        Refused: `shape` when the weight is of another layer.
+        Refused: `shape` if the weight does not fit the layer.
     """
     flipped = site.is_transposed(n_out, n_in)
     layer_shape = (n_in, n_out) if flipped else (n_out, n_in)
@@ -77,11 +77,11 @@ def is_flipped(site: Site, n_out: int, n_in: int) -> bool:
 
 
 def plain_layer(site: Site, n_out: int, n_in: int) -> None:
-    """Hold a layer against a weight that can only be stored (out, in).
+    """Check a layer against a weight that can only be stored (out, in).
 
     Raises:
-        Refused: `shape` when it does not fit, or when it is stored (in, out), for which the
-            library has no such update.
+        Refused: `shape` if it does not fit, or if it is stored (in, out), for which the library has
+            no such update.
     """
     if is_flipped(site, n_out, n_in):
         message = f"{site.target} is stored (in, out), and the library writes no such delta for that"
@@ -89,17 +89,17 @@ def plain_layer(site: Site, n_out: int, n_in: int) -> None:
 
 
 def low_rank(site: Site, left: LowRankSide, right: LowRankSide, *, out_in: tuple[int, int], scale: float) -> LowRank:
-    """Give W + scale · left @ right, the right way round.
+    """Build W + scale · left @ right, oriented as the weight is stored.
 
     Args:
-        site: Where it is.
+        site: The adapted module.
         left: (n_out, r).
         right: (r, n_in).
         out_in: n_out and n_in, by the delta's tensors.
         scale: The factor on the product.
 
     Raises:
-        Refused: `shape` when the weight is of another layer.
+        Refused: `shape` if the weight does not fit the layer.
     """
     if is_flipped(site, *out_in):
         return LowRank(_flip(right), _flip(left), scale)
@@ -107,7 +107,7 @@ def low_rank(site: Site, left: LowRankSide, right: LowRankSide, *, out_in: tuple
 
 
 def sizes(site: Site, role: str, dims: int = 2) -> tuple[int, ...]:
-    """Give the shape of a site's tensor, which must have so many dimensions.
+    """Return the shape of a site's tensor, which must have this number of dimensions.
 
     Raises:
         Refused: `shape` when it has more or fewer.
@@ -119,10 +119,10 @@ def sizes(site: Site, role: str, dims: int = 2) -> tuple[int, ...]:
 
 
 def require(site: Site, *roles: str) -> None:
-    """Ask for tensors that come together.
+    """Require tensors that belong together.
 
     Raises:
-        Refused: `missing_tensors` when one is not there.
+        Refused: `missing_tensors` if one is missing.
     """
     for role in roles:
         if role not in site.tensors:
@@ -130,7 +130,7 @@ def require(site: Site, *roles: str) -> None:
 
 
 def check_rank(site: Site, found: Iterable[int], told: float) -> None:
-    """Hold the rank that tensors have against the config's.
+    """Check the rank of the tensors against the config's.
 
     Raises:
         Refused: `rank` when they differ.
@@ -142,12 +142,12 @@ def check_rank(site: Site, found: Iterable[int], told: float) -> None:
 
 
 def check_size(site: Site, found: int, default: int, some: ModuleNumbers) -> None:
-    """Hold a size that some modules have differently against all that the config says.
+    """Check a size that differs between modules against all sizes in the config.
 
-    Which module a pattern means differs between the kinds, and the tensors have the size anyway.
+    Kinds match patterns to modules differently, and the tensors have the size anyway.
 
     Raises:
-        Refused: `rank` when the config does not know the size.
+        Refused: `rank` if the config does not have the size.
     """
     sizes = {float(default), *some.values}
     if found not in sizes:

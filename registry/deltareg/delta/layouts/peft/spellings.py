@@ -1,8 +1,8 @@
-"""Where a running network has a module that a delta names otherwise, and whether peft finds it.
+"""Where a running network has the modules that a delta names, and whether peft finds them.
 
-Transformers 5 put the language model of a network that sees one level deeper, and moved others.
-peft takes old names of a LoRA there to new ones for some types, and for others not; what it does
-not find stays as it was made, which is nothing, and no error is raised.
+Transformers 5 moved the language model of vision-language networks one level deeper, and moved
+others. For some types peft converts a LoRA's old names to new ones, for others not. What it does
+not find stays at its initial value, which changes nothing, and no error is raised.
 """
 
 from collections import defaultdict
@@ -19,15 +19,15 @@ _LEAST = 3
 
 
 def served_path(target: str, base: BaseView) -> str:
-    """Give the path of the module that holds a weight of the base, in the running network."""
+    """Return the path of the module that holds a weight of the base, in the running network."""
     return (base.names.memory(target) or "").removesuffix(_WEIGHT)
 
 
 def headed_path(target: str, base: BaseView) -> str:
-    """Give the path of the module that holds a weight of the base, in a class with a head.
+    """Return the path of the module that holds a weight of the base, in a class with a head.
 
-    Where the base's own class is the plain network, a task puts a head on it, and the network below
-    an attribute. Empty where it is not known which.
+    If the base's own class is the plain network, a task adds a head to it and moves the network
+    below an attribute. Empty if that attribute is not known.
     """
     path, names = served_path(target, base), base.names
     if not path or names.parts or not names.is_plain_class:
@@ -37,7 +37,7 @@ def headed_path(target: str, base: BaseView) -> str:
 
 
 def path_in_library(module: str, base: BaseView, *, converts: bool) -> str:
-    """Give the path under which peft looks for a module that a delta names.
+    """Return the path under which peft looks for a module that a delta names.
 
     Args:
         module: As the delta spells it.
@@ -52,7 +52,7 @@ def path_in_library(module: str, base: BaseView, *, converts: bool) -> str:
 
 
 class SuffixFinder:
-    """Finds modules of a base by the end of their paths, where all before it is another's."""
+    """Finds modules of a base by the end of their paths, where the beginning differs."""
 
     def __init__(self, base: BaseView) -> None:
         weights = (name for name in base.tensors if name.endswith(_WEIGHT))
@@ -62,9 +62,9 @@ class SuffixFinder:
                 self._paths[end].append(path)
 
     def path(self, module: str) -> str:
-        """Give the only path that ends as a module's does, from a numbered layer on; else empty.
+        """Return the only path that ends as a module's, from a numbered layer on; else empty.
 
-        Of several the one in the language model counts.
+        Among several, the one in the language model counts.
         """
         for end in _ends(module):
             matches = self._paths.get(end, [])
@@ -75,7 +75,7 @@ class SuffixFinder:
         return ""
 
     def paths(self, modules: Iterable[str]) -> dict[str, str]:
-        """Give the paths of all modules; empty when one has none, or two have the same."""
+        """Return the paths of all modules; empty if one has none or two have the same."""
         paths: dict[str, str] = {}
         for module in modules:
             path = self.path(module)
@@ -86,7 +86,7 @@ class SuffixFinder:
 
 
 def _ends(path: str) -> Iterator[str]:
-    """Give the ends of a path that hold the number of a layer, the longest first."""
+    """Yield the ends of a path that include the number of a layer, the longest first."""
     parts = path.split(".")
     for at in range(len(parts) - _LEAST + 1):
         if not any(part.isdecimal() for part in parts[at:]):

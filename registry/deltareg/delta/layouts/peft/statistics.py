@@ -1,8 +1,8 @@
-"""Running statistics of a network that training moves, and a delta mostly does not bring.
+"""Running statistics that training updates and that most deltas do not save.
 
 A BatchNorm averages what passes through it while it is trained, whether its weights are frozen or
-not. The library saves these averages only with modules that are saved whole, so whoever loads the
-delta has the base's, and gets other outputs than the training process had.
+not. The library saves these averages only with modules that are saved whole. Loading the delta then
+uses the base's averages and gives other outputs than training had.
 """
 
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ _MEAN = ".running_mean"
 
 
 def unmoved_statistics(effects: Iterable[Effect], base: BaseView) -> list[Problem]:
-    """Warn of averages that are the base's, where a training process has had its own."""
+    """Warn of running averages that training has changed and the delta does not bring."""
     changed = {effect.target for effect in effects if isinstance(effect, WeightUpdate)}
     modules = [name.removesuffix(_COUNT) for name in base.tensors if name.endswith(_COUNT)]
     unmoved = sorted(m for m in modules if f"{m}{_MEAN}" not in changed)

@@ -1,4 +1,4 @@
-"""Names of modules and ends of names, as configs give them: letter by letter, or by a pattern."""
+"""Names of modules and ends of names, as configs give them: literally, or by a pattern."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -30,7 +30,7 @@ class Suffix:
 
 
 def suffix(text: str) -> Suffix | None:
-    """Read a literal `rank_pattern` key, an anchor allowed; None when it is a real pattern.
+    """Parse a literal `rank_pattern` key, perhaps anchored; None for a real pattern.
 
     The library itself writes "anything, then a dot" before some names, which means the same.
     """
@@ -40,7 +40,7 @@ def suffix(text: str) -> Suffix | None:
 
 @dataclass(frozen=True, slots=True)
 class Suffixes:
-    """Names and ends of names in the order of a config; finding one takes no time per entry.
+    """Names and ends of names in the order of a config, indexed for lookup.
 
     Attributes:
         entries: In order.
@@ -56,7 +56,7 @@ class Suffixes:
 
     @classmethod
     def of(cls, entries: Iterable[Suffix | Pattern]) -> Self:
-        """Take entries in order."""
+        """Index entries, in order."""
         ordered = tuple(entries)
         places = list(enumerate(ordered))[::-1]  # the first of two equal ones is written last
         plain = [(at, entry) for at, entry in places if isinstance(entry, Suffix)]
@@ -66,10 +66,10 @@ class Suffixes:
         return cls(ordered, ends, wholes, tuple(patterns))
 
     def first(self, module: str) -> int | None:
-        """Give the position of the first entry that matches a module.
+        """Return the position of the first entry that matches a module.
 
         Raises:
-            Refused: An expression takes too long.
+            Refused: An expression takes too long to match.
         """
         if not self.entries:
             return None
@@ -97,7 +97,7 @@ class ModuleNumbers:
     values: tuple[float, ...] = ()
 
     def of(self, module: str, default: float) -> float:
-        """Give a module's number."""
+        """Return a module's number."""
         at = self.modules.first(module)
         return default if at is None else self.values[at]
 

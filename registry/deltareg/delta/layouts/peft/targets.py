@@ -1,6 +1,6 @@
-"""Which modules a peft config asks for, held against those that tensors came for.
+"""The modules that a peft config asks for, checked against those that have tensors.
 
-The library gives a config's strings to `re`; `patterns` does that in a bounded time.
+The library gives a config's strings to `re`; `patterns` does that in bounded time.
 """
 
 from collections import Counter, defaultdict
@@ -22,7 +22,7 @@ _MOST_SAVED = 32
 
 @dataclass(frozen=True, slots=True)
 class TargetModules:
-    """What a config says of the modules it adapts.
+    """The config's choice of modules to adapt.
 
     Attributes:
         listed: Names of modules, or their ends; empty when the config does not list them.
@@ -41,7 +41,7 @@ class TargetModules:
     layer_lists: tuple[str, ...] = ()
 
     def entry(self, module: str) -> int | None:
-        """Give the position of the entry by which the config asks for a module."""
+        """Return the position of the entry by which the config selects a module."""
         position = self.listed.first(module)
         if position is None or self.leaves_out(module):
             return None
@@ -87,14 +87,14 @@ def read_parameters(fields: Fields) -> Suffixes:
 
 
 def with_weights(targets: TargetModules, parameters: Suffixes) -> TargetModules:
-    """Add to the modules that are asked for those whose weight is asked for as a parameter."""
+    """Add modules whose weight is targeted as a parameter to the targeted modules."""
     ends = [e.text.removesuffix(".weight") for e in parameters.entries if e.text.endswith(".weight")]
     suffixes = Suffixes.of([*targets.listed.entries, *(Suffix(end) for end in ends)])
     return replace(targets, listed=suffixes)
 
 
 def read_numbers(fields: Fields, name: str, *, whole: bool = False) -> ModuleNumbers:
-    """Read `rank_pattern` (whole numbers) or `alpha_pattern`: ends of names, a number each."""
+    """Read `rank_pattern` (whole numbers) or `alpha_pattern`: ends of names, with a number each."""
     entries: list[Suffix | Pattern] = []
     values: list[float] = []
     for text, value in fields.table(name).items():
@@ -112,7 +112,7 @@ def read_numbers(fields: Fields, name: str, *, whole: bool = False) -> ModuleNum
 
 
 def read_saved(fields: Fields, *, task_type: object) -> tuple[str, ...]:
-    """Read `modules_to_save`, with the heads that the library saves for some tasks unasked."""
+    """Read `modules_to_save`, with the heads that the library adds by itself for some tasks."""
     names = [entry.text for entry in _plain_list(fields, "modules_to_save").entries]
     if len(names) > _MOST_SAVED:
         fields.refuse("modules_to_save", f"names more than {_MOST_SAVED} modules")
@@ -130,15 +130,15 @@ _TASK_HEADS: dict[str, tuple[str, ...]] = {
 def find_unadapted(
     hit: Mapping[str, str], targets: TargetModules, base: BaseView, *, same_class: bool, rank: int = 2
 ) -> list[Problem]:
-    """Find the modules that the config asks for and that have no tensors.
+    """Find modules that the config selects and that have no tensors.
 
     Args:
         hit: Module path -> the base's weight, for every module with tensors.
-        targets: What the config says.
+        targets: The modules that the config selects.
         base: The base.
         same_class: Whether the delta was trained on the class that the base's config names; only
             then must every module of the base have been there.
-        rank: How many dimensions the weight of an adaptable module has at least.
+        rank: The least number of dimensions of an adaptable module's weight.
     """
     spell = _speller(hit, base.names)
     hits: Counter[str] = Counter(template_of(spell(name)) for name in hit.values())
@@ -198,7 +198,7 @@ def _entry(targets: TargetModules, module: str, names: NameMap) -> int | None:
 
 
 def template_of(module: str) -> str:
-    """Give a path with an N for every number, which is the same for all layers."""
+    """Return a path with N for every number, so that it is the same for all layers."""
     return ".".join("N" if part.isdecimal() else part for part in module.split("."))
 
 
@@ -217,7 +217,7 @@ def _read_excluded(fields: Fields) -> Suffixes:
 
 
 def _whole_text(fields: Fields, name: str, text: str) -> Suffixes:
-    """Read a text instead of a list: the library wants it to be all of a module's name."""
+    """Read a text instead of a list: for the library it must match a module's whole name."""
     plain = suffix(text)
     if plain is not None and not text.startswith(ANYWHERE):
         return Suffixes.of([Suffix(plain.text, anchored=True)])

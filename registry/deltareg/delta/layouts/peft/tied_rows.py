@@ -1,8 +1,8 @@
-"""Rows of an embedding that a head shares: what the library serves is not always one function.
+"""Rows of an embedding that a head shares, which the library does not always serve in one way.
 
 A head that shares the embedding gets the same rows. Until they are merged the library computes it
-without its bias; after merging, with it. Where a network inside another has the head, the library
-does not ask it what it shares: until the rows are merged such a head has the base's.
+without its bias, afterwards with it. If an inner network has the head, the library does not ask
+that network which weights it ties: until the rows are merged, such a head has the base's rows.
 """
 
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ _WEIGHT = ".weight"
 
 
 def two_readings(effects: Sequence[Effect], trained: TrainedNetwork, base: BaseView) -> list[Problem]:
-    """Find a head, or its bias, that the library serves otherwise once the rows are merged.
+    """Find a head, or its bias, that the library serves differently once the rows are merged.
 
     Args:
-        effects: What the delta does.
+        effects: The effects of the delta.
         trained: The network that was trained; one of another class has no such head.
         base: The base.
     """
@@ -37,7 +37,7 @@ def two_readings(effects: Sequence[Effect], trained: TrainedNetwork, base: BaseV
 
 
 def _served_later(path: str, base: BaseView) -> tuple[str, str]:
-    """Give a name that shares a weight, and what it has only after merging; empty when all is."""
+    """Return a name that shares a weight, and what it gains only by merging; empty if nothing."""
     names = base.names
     own = names.canonical(path)
     twins = [twin for spelling, twin in names.sharers(path).items() if spelling != own]
@@ -47,7 +47,7 @@ def _served_later(path: str, base: BaseView) -> tuple[str, str]:
 
 
 def _find_biased_twin(path: str, base: BaseView) -> tuple[str, str]:
-    """Give a name that shares a weight, and the bias beside it; empty when there is none."""
+    """Return a name that shares a weight, and the bias beside it; empty if there is none."""
     for twin in base.names.sharers(path).values():
         bias = f"{twin.removesuffix(_WEIGHT)}.bias"
         if twin.endswith(_WEIGHT) and (base.names.tensor(bias) or base.names.stored_twin(bias)):

@@ -1,4 +1,4 @@
-"""What torch's generator on the CPU draws, drawn again without torch, bit for bit.
+"""The random draws of torch's CPU generator, reproduced without torch, bit for bit.
 
 It is the Mersenne Twister MT19937 (Matsumoto & Nishimura 1998) seeded with the lowest 32 bits of
 the seed, which NumPy has too. A permutation is a Fisher-Yates shuffle from the front.
@@ -16,13 +16,13 @@ TOO_MANY = (2**32 - 1) // 20
 
 @lru_cache(maxsize=64)
 def start_of_permutation(size: int, count: int, seed: int) -> Integers:
-    """Give the first `count` of `torch.randperm(size)` with a generator of this seed.
+    """Return the first `count` of `torch.randperm(size)` for a generator with this seed.
 
-    Only these are drawn, so neither time nor memory grows with `size`.
+    Only these are computed, so neither time nor memory grows with `size`.
 
     Args:
         size: How many numbers are permuted; less than `TOO_MANY`.
-        count: How many are wanted; at most `size`.
+        count: How many to return; at most `size`.
         seed: Not negative.
     """
     twister = np.random.RandomState(seed & 0xFFFFFFFF)

@@ -1,4 +1,4 @@
-"""What a config says of the network that was trained, as against the class of the base."""
+"""The network that was trained, by the config, compared with the class of the base."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -11,7 +11,7 @@ from deltareg.delta.maths.formula import Array, Ops, Tensor
 
 
 def tucker_rows(core: Tensor, a: Tensor, b: Tensor, start: int, stop: int, ops: Ops) -> Array:
-    """Give rows `start:stop` of the kernel, (n, n_in·h·w).
+    """Return rows `start:stop` of the kernel, (n, n_in·h·w).
 
     Args:
         core: T (r, r, h, w).
@@ -29,13 +29,13 @@ def tucker_rows(core: Tensor, a: Tensor, b: Tensor, start: int, stop: int, ops: 
 
 
 def has_core(site: Site, *roles: str, is_told: bool, is_needed: bool = True) -> bool:
-    """Say whether a site has cores, which it must where the config says so of a wide kernel.
+    """Whether a site has cores, which it must if the config says so for a wide kernel.
 
     Args:
-        site: Where it is.
+        site: The adapted module.
         *roles: The cores.
         is_told: `use_effective_conv2d`.
-        is_needed: Whether there is something that needs them.
+        is_needed: Whether other tensors of the site need them.
 
     Raises:
         Refused: `missing_tensors` or `unexpected_tensors` when config and tensors disagree.
@@ -51,7 +51,7 @@ def has_core(site: Site, *roles: str, is_told: bool, is_needed: bool = True) -> 
 
 
 def check_core(site: Site, core: str, a: str, b: str, rank: float) -> None:
-    """Hold the shapes of a core and its factors against rank and kernel.
+    """Check the shapes of a core and its factors against rank and kernel.
 
     Raises:
         Refused: `rank` or `shape`.

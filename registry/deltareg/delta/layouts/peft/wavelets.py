@@ -2,7 +2,7 @@
 
 Filters are those of Daubechies (1992, "Ten Lectures on Wavelets": `db`, `sym`, `coif`), lowpass for
 reconstruction, in wavelets.json; the highpass is the same reversed with every second sign changed.
-They are the numbers that the peft library has, since deltas were trained with them: its `coif4` is
+They are the peft library's own numbers, since deltas were trained with them: its `coif4` is
 slightly off, and its `coif5` does not fit its own padding, so no delta has that.
 """
 
@@ -29,20 +29,20 @@ class Wavelet:
 
     @property
     def reach(self) -> int:
-        """How many coefficients more than half the rows go into a run of rows."""
+        """How many coefficients beyond half the rows contribute to a run of rows."""
         return len(self.low) // 2 - 1
 
 
 @cache
 def wavelets() -> dict[str, Wavelet]:
-    """Give all filters by their names."""
+    """Return all filters by their names."""
     file = resources.files("deltareg.delta.layouts.peft") / "wavelets.json"
     table: dict[str, list[float]] = json.loads(file.read_text(encoding="utf-8"))
     return {name: _wavelet(low) for name, low in table.items()}
 
 
 def rebuilt(low: Array, high: Array, wavelet: Wavelet, ops: Ops) -> Array:
-    """Put two bands of rows together.
+    """Combine two bands of rows.
 
     Args:
         low: The lowpass band (n, m).
@@ -61,7 +61,7 @@ def rebuilt(low: Array, high: Array, wavelet: Wavelet, ops: Ops) -> Array:
 
 
 def _filter_band(band: Array, taps: Sequence[float], ops: Ops) -> Array:
-    """Give Σ taps[s] · band[j + reach - s] for every row j that has all of them."""
+    """Return Σ taps[s] · band[j + reach - s] for every row j for which all terms exist."""
     height = band.shape[0] - len(taps) + 1
     total = ops.zeros(height, *band.shape[1:])
     for at, tap in enumerate(taps):

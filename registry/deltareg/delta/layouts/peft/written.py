@@ -1,4 +1,4 @@
-"""A LoRA in peft's layout, as the registry writes one: names, shapes and the config beside them."""
+"""A LoRA in peft's layout, as the registry writes it: names, shapes and the config."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -44,7 +44,7 @@ class LoraModule:
         return alpha_for(self.scale, self.rank)
 
     def tensors(self) -> Iterator[tuple[str, F32]]:
-        """Give the two tensors with their names."""
+        """Yield the two tensors with their names."""
         a, b = (self.left.T, self.right.T) if self.is_flipped else (self.right, self.left)
         if self.kernel:
             a, b = a.reshape(self.rank, *self.kernel), b.reshape(*b.shape, 1, 1)
@@ -55,18 +55,18 @@ class LoraModule:
 
 
 def alpha_for(scale: float, rank: int) -> float:
-    """Give an alpha of which alpha / rank is the scale, to the last bit where there is one."""
+    """Return an alpha for which alpha / rank is the scale, to the last bit if such an alpha exists."""
     alpha = scale * rank
     candidates = (alpha, np.nextafter(alpha, np.inf), np.nextafter(alpha, -np.inf))
     return float(next((c for c in candidates if c / rank == scale), alpha))
 
 
 def lora_config(modules: Sequence[LoraModule], *, trained: Mapping[str, object], keeps_ties: bool) -> dict[str, object]:
-    """Write `adapter_config.json`.
+    """Build the content of `adapter_config.json`.
 
     Args:
         modules: All modules.
-        trained: What the config says of the training run: `task_type`, `auto_mapping`, ….
+        trained: The config's fields about the training run: `task_type`, `auto_mapping`, ….
         keeps_ties: Whether tied weights stay tied.
     """
     ranks, alphas = ([m.rank for m in modules], [m.alpha for m in modules])

@@ -14,15 +14,15 @@ from deltareg.errors import InvalidInput
 
 @cache
 def all_methods() -> dict[str, MergeMethod]:
-    """Give every method by its name, in order."""
+    """Return all methods by name, sorted."""
     return {name: _method_of(import_module(f"{__name__}.{name}"), name) for name in method_names()}
 
 
 def method_named(name: str) -> MergeMethod:
-    """Find a method.
+    """Return a method by name.
 
     Raises:
-        InvalidInput: There is none of this name.
+        InvalidInput: There is no method of this name.
     """
     method = all_methods().get(name)
     if method is None:

@@ -1,8 +1,8 @@
 """Factors side by side: Σ wᵢ·sᵢ·Bᵢ·Aᵢ = [w₁s₁B₁ | w₂s₂B₂ | …] · [A₁; A₂; …], exactly.
 
-The one way in which LoRAs make a LoRA without loss; ranks add up. Scales, of whatever convention,
-are put into B, except where all of them are equal and positive: then the factors stay as they are,
-bit for bit, and the scale is kept beside them.
+The only lossless way to merge LoRAs into a LoRA; ranks add up. Scales, of whatever convention, are
+put into B, except where all of them are equal and positive: then the factors stay as they are, bit
+for bit, and the scale is kept beside them.
 """
 
 from collections.abc import Sequence

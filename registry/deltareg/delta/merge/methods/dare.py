@@ -1,7 +1,7 @@
 """DARE: drop elements of every change at random, scale up the rest, then take the weighted sum.
 
 Yu et al. 2023, arXiv 2311.03099: ΔW = Σ wᵢ · mᵢ ⊙ ΔWᵢ / d with mᵢ ~ Bernoulli(d); the paper's drop
-rate p is 1 - d. What is drawn follows from the seed (`deltareg.delta.merge.steps`).
+rate p is 1 - d. The draws follow from the seed (`deltareg.delta.merge.steps`).
 """
 
 from deltareg.delta.maths.low_rank import F64

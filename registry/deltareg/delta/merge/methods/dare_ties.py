@@ -1,4 +1,4 @@
-"""DARE's random dropping in place of TIES' trimming, then one sign and what agrees with it.
+"""DARE's random dropping instead of TIES' trimming, then one sign and the elements that have it.
 
 Yu et al. 2023, arXiv 2311.03099, section 4.3, over Yadav et al. 2023, arXiv 2306.01708. The
 elements that agree are summed up, or averaged with `normalize`.

@@ -1,4 +1,4 @@
-"""Magnitude pruning: of every change only the largest elements stay, then the weighted sum.
+"""Magnitude pruning: the weighted sum of the largest elements of every change.
 
 ΔW = Σ wᵢ · top_d(ΔWᵢ), without scaling up (Han et al. 2015, arXiv 1506.02626, on task vectors).
 """

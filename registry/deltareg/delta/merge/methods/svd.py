@@ -24,7 +24,7 @@ def _merge(parts: Sequence[ParentChange], settings: MergeSettings) -> LowRankFac
 
 
 def _decompose(parts: Sequence[ParentChange]) -> tuple[F64, F64, F64]:
-    """Give U (n_out, k), the singular values in falling order, and Vᵀ (k, n_in)."""
+    """Return U (n_out, k), the singular values in falling order, and Vᵀ (k, n_in)."""
     weights = [part.weight for part in parts]
     products = [part.low_rank for part in parts if part.low_rank is not None]
     if len(products) < len(parts):
@@ -36,7 +36,7 @@ def _decompose(parts: Sequence[ParentChange]) -> tuple[F64, F64, F64]:
 
 
 def _signs(left: F64) -> F64:
-    """Choose the sign of every pair of vectors: the largest entry of the left one is positive."""
+    """Choose the sign of every pair of vectors so that the left one's largest entry is positive."""
     tops = left[np.argmax(np.abs(left), axis=0), np.arange(left.shape[1])]
     return np.where(tops < 0, -1.0, 1.0)
 
