@@ -1,6 +1,6 @@
 """Encoding tensors into packs and back, losslessly (docs/format.md).
 
-Encode: `PackEncoder(sources, workers=…)` gives packs in order, then `pieces`.
+Encode: `PackEncoder(sources, workers=…)` yields packs in order, then has `pieces`.
 Decode: `decode_pieces`, `decode_piece`, or `decode_chunk` for one chunk, with the threads of an
 `OrderedPool`.
 Read a pack without a storage map: `read_pack`, or `index_range` and `read_index` over a range read.

@@ -1,9 +1,9 @@
-"""Codec 8: which blocks of 64 words changed at all, and codec 4 for the words of those.
+"""Codec 8: marks which blocks of 64 words changed at all, and codec 4 for the words of those.
 
-Fine-tuning leaves whole rows of an embedding as they were: the words that the data had. In classes
-such a row is torn into as many stretches as there are magnitudes, each of which costs something. A
-bit a block says it at once, and what it leaves out need not be divided. Chunks whose unchanged
-words lie here and there, not in rows, are left to codec 4. Layout: docs/format.md, Blocks.
+Fine-tuning leaves whole rows of an embedding unchanged. Classes split such a row into as many
+stretches as there are magnitudes, each with a cost of its own. One bit a block records it at once,
+and the block need not be divided. Chunks whose unchanged words are scattered and not in rows are
+left to codec 4. Layout: docs/format.md, Blocks.
 """
 
 import struct
@@ -94,7 +94,7 @@ class BlocksCodec:
         return flags[:count].astype(np.bool_), payload[begin + length :]
 
     def _join_changed(self, name: str, words: Words, changed: Flags) -> Words:
-        """Join the changed blocks, and what follows the last whole one."""
+        """Join the changed blocks and the words after the last whole block."""
         marked = int(np.count_nonzero(changed))
         rest = words[changed.size * _BLOCK :]
         count = marked * _BLOCK + rest.size
@@ -105,7 +105,7 @@ class BlocksCodec:
 
 
 def _find_changed(words: Words, against: Words, count: int, *, every: int = 1) -> Flags:
-    """Compare eight bytes at a time; of all blocks, or of one of so many."""
+    """Find changed blocks, comparing eight bytes at a time; of all blocks, or of one in `every`."""
     size = count * _BLOCK
     own, other = (w[:size].view("<u8").reshape(count, -1)[::every] for w in (words, against))
     flags: Flags = (own != other).any(axis=1)
@@ -117,5 +117,5 @@ def _count_unchanged(changed: Flags) -> int:
 
 
 def _rows(words: Words, count: int) -> npt.NDArray[np.void]:
-    """View whole blocks as things that are copied in one go."""
+    """View whole blocks as items that are copied at once."""
     return words[: count * _BLOCK].view(f"V{_BLOCK * words.itemsize}")

@@ -1,7 +1,8 @@
 """Byte planes: the first bytes of all words together, then the second bytes, and so on.
 
-In words of weights or differences the high bytes are skewed and the low ones are noise. Apart, each
-plane gets its own Huffman tables and noise is stored as it is. Layout: docs/format.md, Byte planes.
+In words of weights or differences the high bytes are skewed and the low ones are noise. Separated,
+each plane gets its own Huffman tables and noise is stored as it is. Layout: docs/format.md, Byte
+planes.
 """
 
 import struct
@@ -28,7 +29,7 @@ class BytePlanes:
         self._decompressor = open_decompressor()
 
     def pack(self, words: Words) -> bytes:
-        """Write words; they are left as they are."""
+        """Encode words, which are not modified."""
         used = (int(words.max()).bit_length() + 7) // 8
         bodies = [self._body(words, index) for index in range(used)]
         modes = bytes(mode for mode, _ in bodies) + bytes(words.itemsize - used)
@@ -36,7 +37,7 @@ class BytePlanes:
         return b"".join((modes, *lengths, *(body for _, body in bodies)))
 
     def unpack_into(self, words: Words, payload: memoryview) -> None:
-        """Read a payload into all of `words`.
+        """Decode a payload into all of `words`.
 
         Raises:
             IntegrityFailure: The payload is not exactly `words.size` words.

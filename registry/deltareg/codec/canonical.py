@@ -1,8 +1,8 @@
 """Canonical Huffman codes of few letters, for streams that are too short for tables of bytes.
 
-A code is told by the lengths of its words alone (Schwartz and Kallick, 1964): words of one length
-are consecutive numbers in the order of their letters, and shorter ones come first. Bits are written
-from the highest one down.
+A code is determined by the lengths of its words alone (Schwartz and Kallick, 1964): words of one
+length are consecutive numbers in the order of their letters, and shorter ones come first. Bits are
+written from the highest one down.
 """
 
 import heapq
@@ -20,10 +20,9 @@ Numbers = npt.NDArray[np.int64]
 
 
 def lengths_of(counts: Sequence[int]) -> list[int] | None:
-    """Give the length of each letter's word, 0 where it never comes; None when one is too long.
+    """Return the length of each letter's word, 0 for absent letters; None if one is too long.
 
-    Two trees of equal cost are told apart by the letters, so that the same counts give the same
-    lengths everywhere.
+    The letters decide between trees of equal cost, so equal counts give equal lengths everywhere.
     """
     heap: list[tuple[int, int, tuple[int, ...]]] = [
         (count, letter, (letter,)) for letter, count in enumerate(counts) if count
@@ -42,7 +41,7 @@ def lengths_of(counts: Sequence[int]) -> list[int] | None:
 
 
 def words_of(lengths: Sequence[int]) -> list[int]:
-    """Give the word of each letter as a number.
+    """Return the word of each letter as a number.
 
     Raises:
         IntegrityFailure: No code has words of these lengths.
@@ -59,7 +58,7 @@ def words_of(lengths: Sequence[int]) -> list[int]:
 
 
 def write_bits(values: Numbers, sizes: Numbers) -> Octets:
-    """Write numbers one after another, each in as many bits as it is told."""
+    """Write numbers one after another, each in its given number of bits."""
     ends = np.cumsum(sizes)
     bits = np.zeros(int(ends[-1]) if ends.size else 0, dtype=np.uint8)
     for place in range(int(sizes.max(initial=0))):
@@ -69,10 +68,10 @@ def write_bits(values: Numbers, sizes: Numbers) -> Octets:
 
 
 def read_letters(data: memoryview, lengths: Sequence[int], count: int) -> tuple[Numbers, int]:
-    """Read letters; gives them and how many bytes they took.
+    """Read letters; return them and the number of bytes read.
 
     Raises:
-        IntegrityFailure: The bytes end too early, or hold what is no word.
+        IntegrityFailure: The bytes end too early, or are not a word of the code.
     """
     letter_at, size_at = _table(lengths)
     bits = np.unpackbits(np.frombuffer(data, dtype=np.uint8))
@@ -94,10 +93,10 @@ def read_letters(data: memoryview, lengths: Sequence[int], count: int) -> tuple[
 
 
 def read_bits(data: memoryview, sizes: Numbers) -> Numbers:
-    """Read what `write_bits` wrote.
+    """Read numbers that `write_bits` wrote.
 
     Raises:
-        IntegrityFailure: The bytes are not exactly so many.
+        IntegrityFailure: The number of bytes is not exactly the expected one.
     """
     ends = np.cumsum(sizes)
     total = int(ends[-1]) if ends.size else 0
@@ -118,7 +117,7 @@ def _sort_by_length(lengths: Sequence[int]) -> list[int]:
 
 
 def _table(lengths: Sequence[int]) -> tuple[Numbers, Numbers]:
-    """Say for every window of `LONGEST` bits which letter begins it, and how long its word is."""
+    """Return, for every window of `LONGEST` bits, its first letter and the length of that word."""
     letters = np.zeros(1 << LONGEST, dtype=np.int64)
     sizes = np.zeros(1 << LONGEST, dtype=np.int64)
     for letter, word in enumerate(words_of(lengths)):

@@ -1,11 +1,11 @@
-"""Picking the smallest encoding of a chunk, and the best reference, without trying all on all.
+"""Choosing the smallest encoding of a chunk, and the best reference, without trying everything.
 
-Against a reference the first candidate that takes the chunk is tried at once, and when it leaves
-less than a third, that is it: no codec without a reference gets there on weights. Else each of the
-others encodes a sample (the whole chunk, when that is small). The one with the smallest sample goes
-first; another is tried only when its sample says that it could still win. The choice depends on the
-chunk and its reference alone, so encoding stays deterministic. A piece that has several references
-to choose from takes the one against which its own sample is smallest.
+With a reference, the first candidate that accepts the chunk is tried at once. If it leaves less
+than a third, it is chosen: no codec without a reference achieves that on weights. Otherwise each of
+the others encodes a sample (the whole chunk, if that is small). The codec with the smallest sample
+is tried first; another is tried only if its sample suggests that it could still win. The choice
+depends on the chunk and its reference alone, so encoding stays deterministic. A piece that has
+several references to choose from takes the one against which its own sample is smallest.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,11 +31,11 @@ def encode_smallest(
     reference: memoryview | None,
     item_bytes: int,
 ) -> tuple[int, bytes]:
-    """Give the codec id and the payload of the shortest encoding found; raw when none is shorter.
+    """Return the codec id and the payload of the shortest encoding found; raw when none is shorter.
 
     Args:
         codecs: The codecs of this thread.
-        candidates: Ids to try; those that need a reference are passed over when there is none.
+        candidates: Ids to try; those that need a reference are skipped if there is none.
         chunk: What to encode.
         reference: The same bytes of the reference, if any.
         item_bytes: Bytes of an element.
@@ -66,10 +66,10 @@ def encode_smallest(
 
 
 def choose_reference(codecs: Mapping[int, ChunkCodec], candidates: Sequence[int], source: PieceSource) -> PieceSource:
-    """Give the source with the one reference that it is best encoded against.
+    """Return the source with only the reference that encodes it best.
 
-    A piece that is equal to its own reference keeps it. Of references that promise the same the
-    first one wins, which is the base's.
+    A piece that equals its own reference keeps it. Among equally good references the first one
+    wins, which is the base's.
 
     Args:
         codecs: The codecs of this thread.
@@ -93,7 +93,7 @@ def choose_reference(codecs: Mapping[int, ChunkCodec], candidates: Sequence[int]
 
 
 def _stretches(read: ReadRange, size_bytes: int) -> memoryview:
-    """Read a sample of a piece, spread over the whole of it."""
+    """Read a sample of a piece, spread over all of it."""
     if size_bytes <= _PIECE_STRETCHES * _STRETCH_BYTES:
         return memoryview(bytes(read(0, size_bytes)))
     last = (size_bytes - _STRETCH_BYTES) // _STRETCH_BYTES

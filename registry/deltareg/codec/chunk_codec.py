@@ -1,4 +1,4 @@
-"""The seam that every chunk codec fills, and the limits that hold for all of them.
+"""The protocol of chunk codecs, and the limits that hold for all of them.
 
 A piece is cut into chunks of `CHUNK_ELEMENTS` elements (the last one may be shorter). Each chunk is
 encoded by itself, so chunks can be fetched, checked and decoded alone and in parallel. Codec ids
@@ -26,16 +26,16 @@ LENGTHS: Final = 10
 
 
 class ChunkCodec(Protocol):
-    """One way of writing a chunk. An instance keeps buffers: one thread uses it at a time."""
+    """One encoding of a chunk. An instance keeps buffers: only one thread at a time may use it."""
 
     @property
     def id(self) -> int:
-        """The number that stands for this codec in packs and storage maps."""
+        """The number of this codec in packs and storage maps."""
         ...
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """Its name, for people."""
         ...
 
     @property
@@ -44,7 +44,7 @@ class ChunkCodec(Protocol):
         ...
 
     def encode(self, chunk: memoryview, reference: memoryview | None, *, item_bytes: int) -> bytes | None:
-        """Write a chunk; equal arguments give equal bytes on every machine and in every thread.
+        """Encode a chunk; equal arguments give equal bytes on every machine and in every thread.
 
         Args:
             chunk: Contiguous bytes, 1 to `CHUNK_ELEMENTS` elements, little-endian.
@@ -52,14 +52,14 @@ class ChunkCodec(Protocol):
             item_bytes: Bytes of an element: 1, 2, 4 or 8.
 
         Returns:
-            The payload, shorter than the chunk; None when this codec cannot make it shorter.
+            The payload, shorter than the chunk; None if this codec cannot make it shorter.
         """
         ...
 
     def decode(
         self, payload: bytes | memoryview, reference: memoryview | None, *, size_bytes: int, item_bytes: int
     ) -> memoryview:
-        """Read what `encode` wrote, holding no more than a few times `size_bytes`.
+        """Decode the output of `encode`, using at most a few times `size_bytes` of memory.
 
         Args:
             payload: Untrusted bytes.
@@ -78,15 +78,15 @@ class ChunkCodec(Protocol):
 
 
 def build_integrity_failure(what: str) -> IntegrityFailure:
-    """Make the error for stored bytes that cannot be what was pushed."""
+    """Build the error for stored bytes that cannot be what was pushed."""
     return IntegrityFailure(what, fix="pull again; when it stays, push the same folder again")
 
 
 def same_size(reference: memoryview | None, size_bytes: int) -> memoryview:
-    """Give the reference's bytes when they are as many as the chunk's.
+    """Return the reference's bytes if their number is that of the chunk's.
 
     Raises:
-        BaseMismatch: They are not there, or more, or fewer.
+        BaseMismatch: The reference is missing or has another size.
     """
     if reference is None:
         raise BaseMismatch(

@@ -1,8 +1,8 @@
-"""Zigzag differences in classes, each packed as narrow as it allows: the body of codecs 3 and 4.
+"""Zigzag differences by class, packed into as few bits as possible: the body of codecs 3 and 4.
 
 Most differences of a fine-tune are 0, 1 or 2 in zigzag. Huffman codes spend at least a bit on a
-symbol, so small ones are packed first, four or two to a byte, and the few that do not fit go by
-themselves. Layout: docs/format.md, Packed classes.
+symbol, so small ones are packed first, four or two to a byte, and the few that do not fit are
+stored separately. Layout: docs/format.md, Packed classes.
 """
 
 import struct
@@ -25,7 +25,7 @@ _NARROW: Final = frozenset({2, 4, 8})
 
 
 class ClassedWords:
-    """Writes and reads words that lie class by class; one thread uses it at a time."""
+    """Encodes and decodes words sorted by class; only one thread at a time may use it."""
 
     def __init__(self, scratch: Scratch) -> None:
         self._scratch = scratch
@@ -34,7 +34,7 @@ class ClassedWords:
         self._decompressor = open_decompressor()
 
     def pack(self, zigzag: Words, classes: ChunkClasses) -> bytes:
-        """Write words; they are left as they are."""
+        """Encode words, which are not modified."""
         escapes = self._scratch.words("escapes", count=zigzag.size, item_bytes=zigzag.itemsize)
         widths, bodies, begin, escaped = bytearray(), list[bytes](), 0, 0
         for count in classes.counts:
@@ -53,7 +53,7 @@ class ClassedWords:
         return b"".join((widths, lengths, *bodies, rest))
 
     def unpack_into(self, zigzag: Words, classes: ChunkClasses, payload: memoryview) -> None:
-        """Read a payload into all of `zigzag`.
+        """Decode a payload into all of `zigzag`.
 
         Raises:
             IntegrityFailure: The payload is not exactly these words.
@@ -97,14 +97,14 @@ class ClassedWords:
         return frame if is_worth_it(frame, packed.size) else packed.tobytes()
 
     def _unpack_body(self, body: memoryview, size: int) -> Octets:
-        """Give packed numbers; a body of exactly their size is not compressed."""
+        """Return packed numbers; a body of exactly their size is not compressed."""
         if len(body) == size:
             return np.frombuffer(body, dtype=np.uint8)
         return np.frombuffer(read_frame(self._decompressor, body, size_bytes=size), dtype=np.uint8)
 
 
 def _width(tally: ClassTally, count: int) -> int:
-    """Choose by integers alone: few escapes make a narrow width worth it."""
+    """Choose a width, with integer arithmetic only: few escapes make a narrow width worthwhile."""
     if tally.largest == 0:
         return _ZERO
     if tally.up_to_2 * 100 >= count * 95:
@@ -120,7 +120,7 @@ def _packed_size(count: int, width: int) -> int:
 
 
 def _split(payload: memoryview, count: int) -> tuple[bytes, Iterator[memoryview], memoryview]:
-    """Take a payload apart: widths, the body of every class that has one, and what follows."""
+    """Split a payload into widths, the bodies of the classes that have one, and the rest."""
     widths = bytes(payload[:count])
     if len(widths) != count or not _NARROW.union((_ZERO, _WHOLE)).issuperset(widths):
         raise build_integrity_failure("a chunk of classes has no valid widths")

@@ -1,8 +1,8 @@
-"""Classes of a chunk's elements by the size of the reference, which needs no bytes to be told.
+"""Classes of a chunk's elements by the magnitude of the reference, at no cost in bytes.
 
 A step of training is about as large for a small weight as for a large one, but a unit in the last
-place is not: in words, a small weight moves by thousands and a large one by nothing. Elements whose
-reference has the same magnitude are therefore coded together. The eight bits below the sign are the
+place is not: in words, a small weight moves by thousands and a large one by nothing. So elements
+whose reference has the same magnitude are coded together. The eight bits below the sign are the
 magnitude: the exponent of bf16 and fp32, and of fp16 the exponent with three bits of the fraction.
 """
 
@@ -20,7 +20,7 @@ _LEAST: Final = 2048  # elements of a class; a Huffman table costs about 100 byt
 
 @dataclass(frozen=True, slots=True)
 class ChunkClasses:
-    """How a chunk is divided.
+    """The division of a chunk into classes.
 
     Attributes:
         of_key: The class of each magnitude, (256,) uint8.
@@ -32,15 +32,15 @@ class ChunkClasses:
 
 
 def one_class(count: int) -> ChunkClasses:
-    """Leave a chunk whole."""
+    """Build a single class for the whole chunk."""
     return ChunkClasses(np.zeros(_KEYS, dtype=np.uint8), (count,))
 
 
 def divide(histogram: Sequence[int]) -> ChunkClasses:
-    """Join magnitudes, from the smallest up, until a class is large enough; integers alone decide.
+    """Merge magnitudes, from the smallest up, into large enough classes, in integer arithmetic.
 
-    A class is closed as soon as it has a 64th of the chunk and 2048 elements, until only the last
-    one is left to open: that takes all the rest. A rest that is too small joins the class before.
+    A class is complete as soon as it has a 64th of the chunk and 2048 elements. The last class that
+    may be opened takes all the rest. A rest that is too small joins the class before it.
 
     Args:
         histogram: How many elements have each of the 256 magnitudes.

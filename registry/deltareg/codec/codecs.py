@@ -1,4 +1,4 @@
-"""The table of chunk codecs by id, one set of instances for each thread."""
+"""The table of chunk codecs by id, with one set of instances per thread."""
 
 import threading
 from collections.abc import Mapping
@@ -42,7 +42,7 @@ PROFILES: Final[Mapping[str, tuple[int, ...]]] = MappingProxyType(
 
 
 def open_codecs() -> Mapping[int, ChunkCodec]:
-    """Make every codec, with buffers shared among them, for one thread."""
+    """Create all codecs, with shared buffers, for one thread."""
     scratch = Scratch()
     codecs: tuple[ChunkCodec, ...] = (
         RawCodec(),
@@ -60,7 +60,7 @@ def open_codecs() -> Mapping[int, ChunkCodec]:
 
 
 def thread_codecs() -> Mapping[int, ChunkCodec]:
-    """Give the codecs of the calling thread; they live as long as the thread."""
+    """Return the codecs of the calling thread; they live as long as the thread."""
     return _OWN.codecs
 
 

@@ -1,7 +1,7 @@
-"""Codec 4: as codec 3, in classes by the reference's magnitude. The small one.
+"""Codec 4: as codec 3, in classes by the reference's magnitude. The one with the smallest output.
 
-What it gains over codec 3 is what a reader of the base knows already: how large a unit in the last
-place is, and so how large a difference is likely to be.
+Its gain over codec 3 comes from what the base already shows: how large a unit in the last place is,
+and so how large a difference is likely to be.
 """
 
 from deltareg.codec.chunk_codec import CONTEXTS
@@ -12,7 +12,7 @@ from deltareg.codec.scratch import Words
 
 
 class ContextsCodec(DifferenceCodec):
-    """Stores the difference to the reference, those of like weights together."""
+    """Stores the difference to the reference, grouped by weights of like magnitude."""
 
     id = CONTEXTS
     name = "contexts"

@@ -1,4 +1,4 @@
-"""Decoding chunks and pieces, each checked before it is believed.
+"""Decoding chunks and pieces, with every result checked.
 
 ::
 
@@ -32,11 +32,11 @@ Fetch = Callable[[Chunk], bytes | memoryview]
 def decode_chunk(
     payload: bytes | memoryview, chunk: Chunk, *, item_bytes: int, reference: memoryview | None = None
 ) -> memoryview:
-    """Decode one chunk and check it.
+    """Decode and check one chunk.
 
     Args:
         payload: The chunk's bytes in its pack.
-        chunk: What the storage map says of it.
+        chunk: Its entry in the storage map.
         item_bytes: Bytes of an element of the piece.
         reference: The same bytes of the reference, for a chunk that was encoded against one.
 
@@ -60,12 +60,12 @@ def decode_chunk(
 
 @dataclass(frozen=True, slots=True)
 class PieceRequest:
-    """A piece to decode.
+    """A request to decode a piece.
 
     Attributes:
         stored: Where it is stored.
-        want: What the manifest says it is.
-        read_reference: Bytes of the piece named by `stored.reference`, when it names one.
+        want: Its entry in the manifest.
+        read_reference: Reads the piece named by `stored.reference`, if it names one.
     """
 
     stored: StoredPiece
@@ -81,22 +81,22 @@ def decode_piece(
     read_reference: ReadRange | None = None,
     pool: OrderedPool | None = None,
 ) -> Iterator[memoryview]:
-    """Give a piece's bytes in order, a chunk at a time; see `decode_pieces`."""
+    """Yield a piece's bytes in order, a chunk at a time; see `decode_pieces`."""
     return decode_pieces([PieceRequest(stored, want, read_reference)], fetch=fetch, pool=pool)
 
 
 def decode_pieces(
     requests: Iterable[PieceRequest], *, fetch: Fetch, pool: OrderedPool | None = None
 ) -> Iterator[memoryview]:
-    """Give the bytes of several pieces, one after another, a chunk at a time.
+    """Yield the bytes of several pieces, one after another, a chunk at a time.
 
     A piece's digest is known only at its end: bytes must not be used before the iterator has
     ended without an error. Write them to a temporary name, as for any download.
 
     Args:
         requests: In the order of the bytes, such as the tensors of one file.
-        fetch: Gives a chunk's payload; called from the pool's threads, ahead of need.
-        pool: Threads to decode with; at most two chunks a worker are held.
+        fetch: Returns a chunk's payload; called from the pool's threads, ahead of time.
+        pool: Threads to decode with; at most two chunks a worker are in memory.
 
     Raises:
         IntegrityFailure: A chunk or a whole piece is not what was pushed.
@@ -119,7 +119,7 @@ def decode_pieces(
 
 @dataclass(frozen=True, slots=True)
 class _Range:
-    """Bytes of a piece: one chunk, or a stretch of the reference that the piece is equal to."""
+    """Bytes of a piece: one chunk, or a stretch of the reference that the piece equals."""
 
     request: PieceRequest
     chunk: Chunk | None

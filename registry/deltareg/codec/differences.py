@@ -1,4 +1,4 @@
-"""What codecs 3 and 4 share: zigzag differences to the reference, class by class.
+"""What codecs 3 and 4 share: zigzag differences to the reference, by class.
 
 Integer subtraction, so that a carry does not make a long number of a small step: FM-Delta (Ning et
 al., NeurIPS 2024). Packing and classes by the reference's exponent are our own.
@@ -14,7 +14,7 @@ from deltareg.codec.scratch import Scratch, Words, octets, words_of
 
 
 class DifferenceCodec(ABC):
-    """A codec of words of at least two bytes; single bytes are left to others."""
+    """A codec of words of at least two bytes; single bytes are left to other codecs."""
 
     uses_reference = True
 
@@ -24,7 +24,7 @@ class DifferenceCodec(ABC):
 
     @abstractmethod
     def classes(self, against: Words) -> ChunkClasses:
-        """Divide a chunk by its reference alone."""
+        """Divide a chunk into classes by its reference alone."""
 
     def encode(self, chunk: memoryview, reference: memoryview | None, *, item_bytes: int) -> bytes | None:
         against = words_of(same_size(reference, chunk.nbytes), item_bytes)
@@ -44,14 +44,14 @@ class DifferenceCodec(ABC):
         return octets(words)
 
     def pack(self, words: Words, against: Words) -> bytes:
-        """Write words that have as many of the reference."""
+        """Encode words against as many words of the reference."""
         classes = self.classes(against)
         zigzag = self._zigzag(against)
         kernel().divide(words, against, classes, zigzag)
         return self._classed.pack(zigzag, classes)
 
     def unpack_into(self, words: Words, against: Words, payload: memoryview) -> None:
-        """Read a payload into all of `words`.
+        """Decode a payload into all of `words`.
 
         Raises:
             IntegrityFailure: The payload is not exactly these words.

@@ -9,8 +9,8 @@
     encoder.pack_refs                     # (PackRef, …) in order
 
 The same sources in the same order with the same references give the same packs, whatever the number
-of workers: an interrupted push encodes again and skips what the server has. Memory: a few chunks a
-worker, the pack being filled and the one handed out.
+of workers: an interrupted push encodes again and skips packs that the server has. Memory: a few
+chunks a worker, the pack being filled and the last one yielded.
 """
 
 from collections.abc import Generator, Iterable, Iterator, Mapping
@@ -55,15 +55,15 @@ class EncodedPack:
 
 
 class PackEncoder:
-    """Encodes pieces once; `packs` may be run through one time."""
+    """Encodes pieces once; `packs` can be iterated only once."""
 
     def __init__(self, sources: Iterable[PieceSource], *, workers: int = 2, profile: str = "default") -> None:
-        """Prepare; nothing is read before the first pack is asked for.
+        """Prepare; nothing is read before the first pack is requested.
 
         Args:
-            sources: In the order of the packs. A piece that comes twice is encoded once, with
-                the reference that came first.
-            workers: Threads; one means none beside the caller's.
+            sources: In the order of the packs. A piece that occurs twice is encoded once, with its
+                first reference.
+            workers: Threads; with one, only the caller's is used.
             profile: A name of `PROFILES`.
 
         Raises:
@@ -81,7 +81,7 @@ class PackEncoder:
         self._pieces: dict[Digest, StoredPiece] = {}
 
     def packs(self) -> Generator[EncodedPack, None, None]:
-        """Give the packs as they fill; closing it early stops the threads."""
+        """Yield the packs as they fill; closing the generator early stops the threads."""
         with OrderedPool(self._workers) as pool:
             for chunks in pool.map(self._encode_batch, _batches(self._jobs())):
                 for job, codec, payload, check in chunks:
@@ -97,12 +97,12 @@ class PackEncoder:
 
     @property
     def pieces(self) -> Mapping[Digest, StoredPiece]:
-        """Where every piece is found; empty until `packs` has ended."""
+        """The location of every piece; empty until `packs` has ended."""
         return self._pieces
 
     @property
     def pack_refs(self) -> tuple[PackRef, ...]:
-        """The packs handed out so far."""
+        """The packs yielded so far."""
         return tuple(self._refs)
 
     def _jobs(self) -> "Iterator[_Encoding]":
@@ -155,7 +155,7 @@ class PackEncoder:
 
 @dataclass(frozen=True, slots=True)
 class _Encoding:
-    """One chunk to encode; its bytes are read by the thread that encodes it."""
+    """One chunk to encode; the thread that encodes it reads its bytes."""
 
     source: PieceSource
     item_bytes: int

@@ -1,7 +1,7 @@
-"""Bytes of a file, from anywhere to anywhere, put together from its pieces and checked on the way.
+"""Any range of bytes of a file, assembled from its pieces and checked on the way.
 
-For somebody who checks nothing himself: the last bytes of a piece are held back until its digest is
-known, so what does not match never arrives whole.
+For readers that check nothing themselves: the last bytes of a piece are held back until its digest
+is known, so a piece that does not match never arrives complete.
 """
 
 from collections import deque
@@ -15,22 +15,22 @@ from deltareg.tensors.header import parse_header
 def read_range(
     manifest: Manifest, file: ManifestFile, rebuild: PieceRebuilder, *, begin: int, end: int, is_proven: bool
 ) -> Iterator[memoryview]:
-    """Give bytes `begin` to `end` (exclusive) of a file of a manifest.
+    """Yield bytes `begin` to `end` (exclusive) of a file of a manifest.
 
-    A piece of which only a part is wanted is decoded there alone if what is stored was proven;
-    else all of it is decoded first, to compare its digest.
+    If only a part of a piece is requested, only that part is decoded if the stored bytes are
+    proven; otherwise the whole piece is decoded first, to compare its digest.
 
     Args:
-        manifest: What the file is in.
+        manifest: The manifest that lists the file.
         file: The file.
-        rebuild: Gives its pieces.
+        rebuild: Rebuilds its pieces.
         begin: The first byte.
-        end: The byte after the last; not behind the end of the file.
-        is_proven: Whether somebody has decoded all that is stored, and compared every digest.
+        end: The byte after the last; at most the size of the file.
+        is_proven: Whether all stored bytes were decoded before and every digest compared.
 
     Raises:
         IntegrityFailure: A piece is not what was pushed.
-        Unavailable: A tensor of the base is needed and not at hand.
+        Unavailable: A tensor of the base is needed and not available.
     """
     whole: list[Piece] = []
     for piece, start in _laid_out(manifest, file, rebuild):
@@ -49,7 +49,7 @@ def read_range(
 
 
 def _laid_out(manifest: Manifest, file: ManifestFile, rebuild: PieceRebuilder) -> Iterator[tuple[Piece, int]]:
-    """Give the pieces of a file in order, each with the byte that it begins with."""
+    """Yield the pieces of a file in order, each with the offset of its first byte."""
     yield file.part, 0
     if not file.is_tensors:
         return
@@ -62,7 +62,7 @@ def _laid_out(manifest: Manifest, file: ManifestFile, rebuild: PieceRebuilder) -
 
 
 def _held_back(chunks: Iterable[memoryview]) -> Iterator[memoryview]:
-    """Give chunks one late: that the next one comes says that the piece before it was right."""
+    """Yield chunks one late: once the next chunk arrives, the piece before it has been checked."""
     pending: memoryview | None = None
     for chunk in chunks:
         if pending is not None:

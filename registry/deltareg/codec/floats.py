@@ -1,10 +1,11 @@
-"""Codec 9: the exponent together with the first bits of the fraction. For weights by themselves.
+"""Codec 9: codes the exponent with the first bits of the fraction, for weights by themselves.
 
 Weights get rarer as they get larger, within one exponent as well as from one to the next, so the
 highest bits of the fraction are not quite noise. A word is counted down from the largest exponent
-that is common in the chunk: twelve exponents, in eight steps each, are Huffman-coded, what does not
-fit goes by itself, and the lowest bits, with the sign, are stored as they are. ZipNN (Hershcovitch
-et al., 2024, arXiv 2411.05239) codes the exponent alone. Layout: docs/format.md, Floats.
+that is common in the chunk: twelve exponents, in eight steps each, are Huffman-coded, words that do
+not fit are stored separately, and the lowest bits, with the sign, are stored as they are. ZipNN
+(Hershcovitch et al., 2024, arXiv 2411.05239) codes the exponent alone. Layout: docs/format.md,
+Floats.
 """
 
 import struct
@@ -114,7 +115,7 @@ class FloatsCodec:
 
 
 def _common_top(histogram: list[int], count: int) -> int:
-    """Find the largest magnitude that few words lie above."""
+    """Find the largest magnitude that only few words exceed."""
     above = 0
     for top in reversed(range(256)):
         above += histogram[top]
@@ -124,13 +125,13 @@ def _common_top(histogram: list[int], count: int) -> int:
 
 
 def _highest(top: int, item_bytes: int) -> Words:
-    """Give the largest word, its sign in the lowest bit, of a magnitude."""
+    """Return the largest word of a magnitude, with its sign in the lowest bit."""
     below = 8 * item_bytes - 8
     return np.array((top << below) | ((1 << below) - 1), dtype=f"<u{item_bytes}")
 
 
 def _lows(down: Words, spare: Words) -> tuple[bytes, bytes, bytes]:
-    """Write the bits below the highest eleven: four by four, the fifth ones, then whole bytes."""
+    """Encode the bits below the highest eleven: four by four, the fifth ones, then whole bytes."""
     below = down.itemsize - 2
     np.right_shift(down, 8 * below, out=spare)
     each = np.zeros(down.size + down.size % 2, dtype=np.uint8)
@@ -143,7 +144,7 @@ def _lows(down: Words, spare: Words) -> tuple[bytes, bytes, bytes]:
 
 
 def _split(payload: memoryview, count: int, item_bytes: int) -> tuple[int, memoryview, memoryview, memoryview]:
-    """Take a payload apart: the top, the frame, the low bits and what follows."""
+    """Split a payload into the top, the frame, the low bits and the rest."""
     if len(payload) < _HEAD.size:
         raise build_integrity_failure("a chunk of floats ends in its head")
     top, length = _HEAD.unpack_from(payload)

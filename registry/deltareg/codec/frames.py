@@ -1,4 +1,4 @@
-"""Zstandard frames: fixed parameters for writing, and a reader that trusts nothing.
+"""Zstandard frames: fixed parameters for writing, and a strict reader.
 
 The obvious call, `decompress(data, max_output_size=n)`, ignores its limit when the frame declares a
 size, and a streaming reader ends a truncated frame without an error. So a frame is read only after
@@ -47,17 +47,17 @@ GENERAL: Final = zstandard.ZstdCompressionParameters(
 
 
 def is_worth_it(frame: bytes, size_bytes: int) -> bool:
-    """Whether a frame is stored at all: less than 1/32 saved does not pay for decoding."""
+    """Whether a frame is stored at all: saving less than 1/32 is not worth decoding."""
     return len(frame) * 32 < size_bytes * 31
 
 
 def open_compressor(parameters: zstandard.ZstdCompressionParameters) -> zstandard.ZstdCompressor:
-    """Make a compressor for one thread."""
+    """Build a compressor for one thread."""
     return zstandard.ZstdCompressor(compression_params=parameters)
 
 
 def open_decompressor() -> zstandard.ZstdDecompressor:
-    """Make a decompressor for one thread."""
+    """Build a decompressor for one thread."""
     return zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW_BYTES)
 
 

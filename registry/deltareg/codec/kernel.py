@@ -1,8 +1,8 @@
-"""The inner loops of codecs 3 and 4: one seam, a native side and a NumPy side with equal results.
+"""The inner loops of codecs 3 and 4: one protocol, with native and NumPy versions of equal results.
 
 Words are unsigned integers of 2, 4 or 8 bytes. Zigzag differences `z` are `d = x - r` modulo 2^w,
-as `(d << 1) ^ (d >> (w - 1))`. The native side is there when a compiler was, at installation
-(`kernel.c`); the bytes that come out are the same, so packs say nothing of it.
+as `(d << 1) ^ (d >> (w - 1))`. The native version exists if a compiler was available at
+installation (`kernel.c`); its output is the same, so packs do not record it.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from deltareg.codec.scratch import Octets, Words
 
 @dataclass(frozen=True, slots=True)
 class ClassTally:
-    """How large the numbers of a class are.
+    """Counts of the sizes of the numbers of a class.
 
     Attributes:
         largest: The largest one.
@@ -30,11 +30,11 @@ class ClassTally:
 
 
 class Kernel(Protocol):
-    """One side. All arrays are contiguous; those given to be filled have exactly the room."""
+    """One version of the inner loops. Arrays are contiguous; output arrays have the exact size."""
 
     @property
     def name(self) -> str:
-        """What people call it: `native` or `numpy`."""
+        """Its name, for people: `native` or `numpy`."""
         ...
 
     def histogram(self, against: Words) -> list[int]:
@@ -42,7 +42,7 @@ class Kernel(Protocol):
         ...
 
     def divide(self, words: Words, against: Words, classes: ChunkClasses, out: Words) -> None:
-        """Write the zigzag differences class by class, within each in their order."""
+        """Write the zigzag differences class by class, keeping their order within each."""
         ...
 
     def restore(self, zigzag: Words, against: Words, classes: ChunkClasses, out: Words) -> None:
@@ -50,27 +50,27 @@ class Kernel(Protocol):
         ...
 
     def tally(self, zigzag: Words) -> ClassTally:
-        """Count how many numbers fit which width."""
+        """Count the numbers that fit each width."""
         ...
 
     def pack(self, zigzag: Words, width: int, out: Octets, escapes: Words) -> int:
         """Pack numbers into 2, 4 or 8 bits each, the first one in the lowest bits.
 
-        What is not below `2**width - 1` gets that code and goes to `escapes` as it is.
+        Numbers that are not below `2**width - 1` get that code and are written to `escapes`.
 
         Returns:
-            How many escapes there are.
+            The number of escapes.
         """
         ...
 
     def unpack(self, packed: Octets, width: int, out: Words) -> int:
-        """Undo `pack` but for the escapes, whose places hold the code.
+        """Undo `pack` except for the escapes, whose places hold the code.
 
         Returns:
-            How many escapes there are.
+            The number of escapes.
         """
         ...
 
     def fill(self, out: Words, code: int, escapes: Words) -> None:
-        """Put the escapes, as many as there are, where the code is."""
+        """Put the escapes, in order, where the code is."""
         ...

@@ -1,4 +1,4 @@
-"""Which side of the inner loops runs here."""
+"""Chooses which version of the inner loops runs."""
 
 import os
 from functools import cache
@@ -10,6 +10,6 @@ from deltareg.codec.numpy_kernel import NumPyKernel
 
 @cache
 def kernel() -> Kernel:
-    """Give the native side where it was built, unless `DELTAREG_KERNEL=numpy` asks otherwise."""
+    """Return the native version if it was built, unless `DELTAREG_KERNEL=numpy` is set."""
     native = None if os.environ.get("DELTAREG_KERNEL") == "numpy" else load()
     return NumPyKernel() if native is None else native

@@ -1,8 +1,8 @@
-"""Codec 10: the number of bits of each difference as a Huffman code, and the bits below the first.
+"""Codec 10: the bit length of each difference as a Huffman code, and the bits below the first.
 
-For biases and norms, which are short: a table of bytes, as zstd has one, costs as much there as a
-tenth of what it codes. This table has one letter for each number of bits (Elias gamma codes, 1975,
-with lengths that fit the data). Layout: docs/format.md, Lengths.
+For biases and norms, which are short: a table of bytes, as in zstd, costs a tenth of the data
+there. This table has one letter for each bit length (Elias gamma codes, 1975, with lengths that fit
+the data). Layout: docs/format.md, Lengths.
 """
 
 from typing import Final

@@ -1,4 +1,4 @@
-"""The native side of the inner loops: `kernel.c`, called without holding the interpreter's lock."""
+"""The native version of the inner loops: `kernel.c`, called without the interpreter's lock."""
 
 import ctypes
 import sys
@@ -77,7 +77,7 @@ class NativeKernel:
 
 
 def load() -> NativeKernel | None:
-    """Open the library; None where it was not built, or for another machine or release."""
+    """Load the library; None if it was not built, or for another machine or release."""
     if sys.byteorder != "little":  # NumPy reads little-endian words everywhere; C does not
         return None
     try:
@@ -88,7 +88,7 @@ def load() -> NativeKernel | None:
 
 
 def _align_words(words: Words) -> Words:
-    """Copy words that do not lie on their own boundaries, which C may not read."""
+    """Copy words that are not aligned, which C may not read."""
     return words if words.flags.aligned else words.copy()
 
 

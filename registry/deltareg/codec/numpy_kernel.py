@@ -1,4 +1,4 @@
-"""The inner loops in NumPy: what the native side must equal, and what runs without a compiler."""
+"""The inner loops in NumPy: the reference for the native version, and for use without a compiler."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -92,10 +92,10 @@ def _magnitudes(against: Words) -> npt.NDArray[np.uint8]:
 def _blocks(
     against: Words, classes: ChunkClasses
 ) -> Iterator[tuple[slice, npt.NDArray[np.intp], list[tuple[slice, slice]]]]:
-    """Order a chunk by class in blocks, whose indices stay in the processor's cache.
+    """Sort a chunk by class in blocks whose indices fit the processor's cache.
 
-    Gives for each block its place, the order, and where each class's stretch of the ordered block
-    goes in the whole chunk.
+    Yields, for each block, its place, the order, and where each class's stretch of the ordered
+    block goes in the whole chunk.
     """
     numbers = _class_numbers(against, classes)
     each = np.arange(len(classes.counts) + 1)

@@ -1,4 +1,4 @@
-"""Threads that give their results in order and never run far ahead."""
+"""Threads that yield their results in order and never run far ahead."""
 
 import os
 from collections import deque
@@ -13,7 +13,7 @@ _Result = TypeVar("_Result")
 
 
 def cores() -> int:
-    """Give how many threads are worth starting here: a worker for each core that is ours."""
+    """Return how many threads are worth starting: one worker per core available to this process."""
     try:
         count = len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS
@@ -24,8 +24,8 @@ def cores() -> int:
 class OrderedPool:
     """A pool whose `map` keeps the order and holds at most two items a worker.
 
-    Use it as a context manager; leaving it waits for what runs and drops what waits. One worker
-    means no thread at all.
+    Use it as a context manager; leaving it waits for running calls and drops waiting ones. One
+    worker means no threads at all.
     """
 
     def __init__(self, workers: int) -> None:
@@ -42,7 +42,7 @@ class OrderedPool:
             self._threads.shutdown(wait=True, cancel_futures=True)
 
     def map(self, function: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
-        """Apply a function to each item; the first error comes out at its place and ends it."""
+        """Apply a function to each item; the first error is raised at its place and ends it."""
         if self._threads is None:
             yield from map(function, items)
             return

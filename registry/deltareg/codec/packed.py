@@ -1,4 +1,4 @@
-"""Codec 3: subtract the reference, zigzag, pack. The fast one: every difference is in one class."""
+"""Codec 3: subtract the reference, zigzag, pack. The fast one: all differences are in one class."""
 
 from deltareg.codec.chunk_codec import PACKED
 from deltareg.codec.classes import ChunkClasses, one_class

@@ -52,7 +52,7 @@ class PackEntry:
 
 
 class PackWriter:
-    """Collects chunks up to the target size. Not for use by two threads at once."""
+    """Collects chunks up to the target size. Not safe for use by two threads at once."""
 
     def __init__(self) -> None:
         self._data = bytearray()
@@ -61,7 +61,7 @@ class PackWriter:
         self._append(MAGIC)
 
     def has_room_for(self, length: int) -> bool:
-        """Whether one more payload keeps the finished pack within `PACK_TARGET_BYTES`."""
+        """Whether a further payload keeps the finished pack within `PACK_TARGET_BYTES`."""
         index_bytes = _ENTRY.size * (len(self._entries) + 1)
         size = len(self._data) + length + index_bytes + TRAILER_BYTES
         return not self._entries or size <= PACK_TARGET_BYTES
@@ -75,11 +75,11 @@ class PackWriter:
 
     @property
     def entries(self) -> Sequence[PackEntry]:
-        """What has been added, in order."""
+        """The entries added so far, in order."""
         return tuple(self._entries)
 
     def finish(self) -> tuple[Digest, memoryview]:
-        """Append index and trailer and give the whole pack; nothing may be added after it."""
+        """Append index and trailer and return the whole pack; nothing may be added afterwards."""
         index = b"".join(
             _ENTRY.pack(e.offset, e.length, e.size_bytes, e.codec, e.item_bytes, 0, e.check) for e in self._entries
         )
@@ -137,7 +137,7 @@ def read_index(index: bytes, trailer: bytes, *, pack_bytes: int) -> tuple[PackEn
 
 
 def read_pack(pack: bytes | memoryview) -> tuple[PackEntry, ...]:
-    """Read the index of a pack that is at hand; the payloads stay where they are.
+    """Read the index of a pack in memory; payloads are not copied.
 
     Raises:
         IntegrityFailure: It is not a pack, or a damaged one.

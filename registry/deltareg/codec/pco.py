@@ -1,8 +1,8 @@
-"""Codec 6: zigzag differences by pcodec, for fp32 at its smallest; an extra brings the library.
+"""Codec 6: zigzag differences by pcodec, for the smallest fp32; the library is an extra.
 
 Pcodec (Loncaric et al. 2025, arXiv 2502.06112) bins numbers by their size and codes the bin with
 tANS and the rest as plain bits, which suits differences whose low bits are noise. Only the profile
-`max` writes it: whoever reads such a pack needs the library as well.
+`max` writes it: reading such a pack needs the library as well.
 """
 
 from functools import cache
@@ -83,7 +83,7 @@ class Pcodec:
 
 @cache
 def _library() -> tuple[_Standalone, object] | None:
-    """Give pcodec's standalone form and how to write it; None where the extra is not installed."""
+    """Return pcodec's standalone module and its write settings; None if the extra is not installed."""
     try:
         library = import_module("pcodec")
     except ImportError:

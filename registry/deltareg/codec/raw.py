@@ -4,7 +4,7 @@ from deltareg.codec.chunk_codec import RAW, build_integrity_failure
 
 
 class RawCodec:
-    """Stores a chunk unchanged: what is left when nothing makes it shorter."""
+    """Stores a chunk unchanged, for chunks that no other codec makes shorter."""
 
     id = RAW
     name = "raw"

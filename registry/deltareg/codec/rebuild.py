@@ -1,7 +1,8 @@
-"""The bytes of pieces, put together from a storage map, its packs and the base.
+"""Rebuilding the bytes of pieces from a storage map, its packs and the base.
 
-A piece whose reference is a stored piece itself has that one decoded beside it, chunk by chunk and
-never as a whole, down to the base or to what stands alone. So memory is a few chunks a thread.
+If a piece's reference is itself a stored piece, that is decoded along with it, chunk by chunk and
+never as a whole, down to the base or to a piece that stands alone. So memory is a few chunks a
+thread.
 """
 
 from bisect import bisect_right
@@ -21,41 +22,41 @@ from deltareg.tensors.header import ITEM_BYTES
 
 
 class PieceRebuilder:
-    """Gives the bytes of pieces, one after another."""
+    """Rebuilds the bytes of pieces, one after another."""
 
     def __init__(
         self, storage: StorageMap, fetch: Fetch, references: Mapping[Digest, ReadRange], pool: OrderedPool
     ) -> None:
-        """Read nothing yet.
+        """Prepare; nothing is read yet.
 
         Args:
-            storage: Where everything is.
-            fetch: Gives a chunk's encoded bytes.
-            references: Tensors whose bytes are at hand; they are used before what is stored.
+            storage: Where the pieces are stored.
+            fetch: Returns a chunk's encoded bytes.
+            references: Tensors whose bytes are available; they take precedence over stored pieces.
             pool: Threads to decode with.
         """
         self._storage, self._fetch = storage, fetch
         self._references, self._pool = references, pool
 
     def __call__(self, pieces: Iterable[Piece]) -> Iterator[memoryview]:
-        """Give the bytes of pieces in order, each checked at its end.
+        """Yield the bytes of pieces in order, each checked at its end.
 
         Raises:
             IntegrityFailure: A piece is not what was pushed.
-            Unavailable: A tensor of the base is needed and not at hand.
+            Unavailable: A tensor of the base is needed and not available.
         """
         requests = map(self._request, pieces)
         return decode_pieces(requests, fetch=self._fetch, pool=self._pool)
 
     def part(self, piece: Piece, begin: int, end: int) -> Iterator[memoryview]:
-        """Give bytes `begin` to `end` (exclusive) of a piece; only the chunks there are decoded.
+        """Yield bytes `begin` to `end` (exclusive) of a piece; only the chunks there are decoded.
 
-        Each chunk has its check value, which whoever encoded it made: that the bytes are the
-        piece's own is known of what was decoded whole before.
+        Each chunk is checked against its check value, which the encoder made. Only decoding the
+        whole piece proves that the bytes are the piece's own.
 
         Raises:
             IntegrityFailure: A chunk is damaged, or the piece ends before `end`.
-            Unavailable: A tensor of the base is needed and not at hand.
+            Unavailable: A tensor of the base is needed and not available.
         """
         read_range = self.reader(piece)
         step = CHUNK_ELEMENTS * ITEM_BYTES[piece.dtype]
@@ -63,11 +64,11 @@ class PieceRebuilder:
             yield read_range(start, min(start + step, end))
 
     def reader(self, piece: Piece) -> ReadRange:
-        """Give what reads any bytes of a piece, as `part` does; it keeps one chunk.
+        """Return a function that reads any range of a piece, as `part` does; it caches one chunk.
 
         Raises:
             IntegrityFailure: The storage map has no place for it.
-            Unavailable: A tensor of the base is needed and not at hand.
+            Unavailable: A tensor of the base is needed and not available.
         """
         self._request(piece)
         read_range = self._read(piece.digest, piece.dtype)
@@ -76,7 +77,7 @@ class PieceRebuilder:
         return read_range
 
     def fetch_encoded(self, chunk: Chunk) -> bytes | memoryview:
-        """Give a chunk as it is stored."""
+        """Return the stored bytes of a chunk."""
         return self._fetch(chunk)
 
     def _request(self, piece: Piece) -> PieceRequest:
@@ -86,7 +87,7 @@ class PieceRebuilder:
         return PieceRequest(chain.piece, piece, self._read(chain.piece.reference, piece.dtype))
 
     def _read(self, digest: Digest | None, dtype: str) -> ReadRange | None:
-        """Give a reader of a reference, which has the dtype of what refers to it."""
+        """Return a reader of a reference, which has the dtype of the piece that refers to it."""
         if digest is None:
             return None
         at_hand = self._references.get(digest)
@@ -100,9 +101,10 @@ class PieceRebuilder:
 
 
 class _StoredRange:
-    """Reads ranges of a stored piece: a reference, of which no whole is ever made.
+    """Reads ranges of a stored piece that serves as a reference and is never decoded whole.
 
-    The last chunk is kept, for ranges that are shorter than chunks. Threads may read at once.
+    The last chunk is cached, for ranges that are shorter than chunks. Several threads may read at
+    once.
     """
 
     def __init__(self, chunks: Sequence[Chunk], fetch: Fetch, below: ReadRange | None, item_bytes: int) -> None:

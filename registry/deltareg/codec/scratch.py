@@ -1,7 +1,7 @@
-"""Words over bytes, and buffers that one thread uses again for every chunk.
+"""Words over bytes, and buffers that one thread reuses for every chunk.
 
-Fresh memory is dear: the kernel clears each page when it is first touched, which for a chunk takes
-as long as a third of its decoding.
+Fresh memory is expensive: the kernel clears each page on first access, which for a chunk takes a
+third of its decoding time.
 """
 
 import sys
@@ -28,9 +28,9 @@ _NOT_LENT: Final = 3  # references to a buffer: the list, the loop and the quest
 
 
 class Scratch:
-    """Buffers of one thread: named ones, and some that are lent to whoever asked for a chunk.
+    """Buffers of one thread: named ones, and ones lent to callers.
 
-    A named one is as large as the largest chunk seen; a second taking overwrites.
+    A named buffer is as large as the largest chunk so far; taking it again overwrites it.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class Scratch:
         self._lent: list[Octets] = []
 
     def words(self, name: str, *, count: int, item_bytes: int) -> Words:
-        """Give a buffer of `count` words; its content is whatever was there."""
+        """Return a buffer of `count` words with arbitrary content."""
         size = count * item_bytes
         buffer = self._buffers.get(name)
         if buffer is None or buffer.size < size:
@@ -47,9 +47,9 @@ class Scratch:
         return buffer[:size].view(_UNSIGNED[item_bytes])
 
     def lend(self, count: int, item_bytes: int) -> Words:
-        """Give words, not cleared, that are the caller's for as long as anything looks at them.
+        """Return uncleared words that belong to the caller as long as anything refers to them.
 
-        A buffer whose earlier words nobody looks at any more is given again.
+        A buffer whose earlier words are no longer referenced is reused.
         """
         size = count * item_bytes
         for buffer in self._lent:

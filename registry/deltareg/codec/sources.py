@@ -1,4 +1,4 @@
-"""Where the bytes of a piece come from, for encoding it and as a reference."""
+"""Sources of the bytes of a piece, to encode it or to use it as a reference."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ ReadRange = Callable[[int, int], memoryview]
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A piece that another may be encoded against, and where its bytes are."""
+    """A piece that another may be encoded against, and how to read it."""
 
     piece: Piece
     read: ReadRange
@@ -21,14 +21,15 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class PieceSource:
-    """A piece to encode and where its bytes are.
+    """A piece to encode and how to read it.
 
     Attributes:
-        piece: What it is.
-        read: Its bytes.
-        reference: The piece to encode against; used when dtype and shape are the same.
-        read_reference: The reference's bytes; without them it only tells whether nothing changed.
-        others: More pieces to encode against; the encoder takes the reference that stores smallest.
+        piece: The piece.
+        read: Reads its bytes.
+        reference: The piece to encode against; used if dtype and shape are the same.
+        read_reference: Reads the reference's bytes; without it the reference only shows whether the
+            piece is unchanged.
+        others: More pieces to encode against; the encoder uses the one with the smallest result.
     """
 
     piece: Piece
@@ -39,12 +40,12 @@ class PieceSource:
 
     @property
     def is_unchanged(self) -> bool:
-        """Whether the piece is its reference, so that nothing need be stored."""
+        """Whether the piece equals its reference, so that nothing need be stored."""
         return self.reference is not None and self.reference.digest == self.piece.digest
 
     @property
     def candidates(self) -> tuple[Reference, ...]:
-        """What can serve as reference: at hand, of the same dtype and shape; the own one first."""
+        """The usable references: readable and of the same dtype and shape, its own first."""
         own: tuple[Reference, ...] = ()
         if self.reference is not None and self.read_reference is not None:
             own = (Reference(self.reference, self.read_reference),)
@@ -52,11 +53,11 @@ class PieceSource:
         return tuple(r for r in own + self.others if (r.piece.dtype, r.piece.shape) == like)
 
     def against(self, reference: Reference) -> Self:
-        """Give the source with one reference, which was chosen."""
+        """Return the source with only the chosen reference."""
         return replace(self, reference=reference.piece, read_reference=reference.read, others=())
 
     def reference_bytes(self, begin: int, end: int) -> memoryview | None:
-        """Give a range of the reference, or None when it cannot serve as one."""
+        """Return a range of the reference; None if it cannot serve as one."""
         if self.reference is None or self.read_reference is None:
             return None
         if (self.reference.dtype, self.reference.shape) != (self.piece.dtype, self.piece.shape):

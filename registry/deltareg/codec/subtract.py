@@ -2,7 +2,7 @@
 
 Fine-tuning moves a weight by a few units in the last place, so the difference of the raw bits is a
 small number, where XOR turns every carry into a long run of ones. Words wrap around, so each bit
-pattern (NaN, -0, infinity, integers) comes back exactly. Integer subtraction: FM-Delta (Ning et
+pattern (NaN, -0, infinity, integers) is restored exactly. Integer subtraction: FM-Delta (Ning et
 al., NeurIPS 2024); zigzag, 0 -1 1 -2 2 -> 0 1 2 3 4: Protocol Buffers encoding, sint types.
 """
 

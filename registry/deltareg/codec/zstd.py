@@ -1,4 +1,4 @@
-"""Codec 1: one zstd frame over the bytes, for text and whatever repeats itself."""
+"""Codec 1: one zstd frame over the bytes, for text and other repetitive data."""
 
 from deltareg.codec.chunk_codec import ZSTD
 from deltareg.codec.frames import GENERAL, open_compressor, open_decompressor, read_frame
