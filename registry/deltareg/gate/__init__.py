@@ -1,1 +1,1 @@
-"""The gate: what a channel asks of a version, as pure functions over facts."""
+"""The gate: a channel's requirements for a version, as pure functions over facts."""

@@ -1,8 +1,8 @@
-"""Whether verdicts of several workers say the same, and how many independent ones there are.
+"""Whether the verdicts of several workers agree, and which workers are independent.
 
-Two agree when every check that the suite requires came out the same for both, and what was
-measured differs by no more than the suite's tolerance. They are independent when worker, key and
-host differ; a host that nobody named is independent of none.
+Two verdicts agree if every check that the suite requires has the same outcome in both, and measures
+differ by no more than the suite's tolerance. Workers are independent if worker, key and host
+differ; an unnamed host is independent of none.
 """
 
 import math
@@ -18,7 +18,7 @@ _LEAST = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class CheckFact:
-    """The outcome of a check, what was measured and against what; None for what is no number."""
+    """The outcome of a check, its measure and its threshold; None for values that are no numbers."""
 
     outcome: str
     value: float | None = None
@@ -32,13 +32,13 @@ def disagreement(
     required: Mapping[str, bool],
     tolerance: float = TOLERANCE,
 ) -> str:
-    """Say where two sets of checks differ; empty when they agree.
+    """Describe where two sets of checks differ; empty if they agree.
 
     Args:
         one: The checks of a verdict, by name.
-        other: Those of another.
-        required: The checks that count, and of each whether it may not apply somewhere.
-        tolerance: How far apart measures may be, as a share of the larger.
+        other: The checks of another verdict.
+        required: The checks that count; for each, whether `n/a` is allowed.
+        tolerance: How much measures may differ, as a share of the larger.
     """
     for name, may_not_apply in required.items():
         first, second = one.get(name), other.get(name)
@@ -53,7 +53,7 @@ def disagreement(
 
 
 def independent_of(signer: VerdictSigner, others: Sequence[VerdictSigner]) -> bool:
-    """Whether a signer is another worker than all others, with another key, on another host."""
+    """Whether a signer differs from all others in worker, key and host."""
     return bool(signer.host and signer.worker) and all(
         signer.host != other.host and signer.worker != other.worker and signer.keyid != other.keyid and bool(other.host)
         for other in others

@@ -1,4 +1,4 @@
-"""Judging a version by a channel's policy and by its floors, with who asks for what is found."""
+"""Judging a version by a channel's policy and its floors, and which of them asks for a rule."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,17 +16,17 @@ _Key = tuple[Rule, str]
 def judge_with_floors(
     candidate: Candidate, own: Policy, floors: Sequence[Floor], verdicts: Sequence[VerdictFact], *, now: Circumstances
 ) -> list[Ruling]:
-    """Hold a version against every rule of a channel and of its floors.
+    """Check a version against every rule of a channel and of its floors.
 
-    Of each rule that the channel's own policy would not ask for, or would have met, the rulings say
-    which floors ask for it.
+    For each rule that the channel's own policy lacks, or by which it would be met, the ruling names
+    the floors that ask for it.
 
     Args:
         candidate: The version.
         own: The channel's own policy.
-        floors: Those that it stands on.
+        floors: The floors below it.
         verdicts: Newest first.
-        now: What else there is to go by.
+        now: Further facts.
     """
 
     def collect_rulings(by: Sequence[Floor]) -> list[Ruling]:
@@ -55,7 +55,7 @@ def _index_met(rulings: Sequence[Ruling]) -> dict[_Key, bool]:
 def _askers(
     ruling: Ruling, floors: Sequence[Floor], alone: dict[_Key, bool], without: Sequence[dict[_Key, bool]]
 ) -> list[Floor]:
-    """Give the floors without which a rule would not be there, or would be met."""
+    """Return the floors without which a rule would be missing or would be met."""
     key = (ruling.rule, ruling.suite)
     if not (ruling.suite or ruling.rule in _OF_POLICIES):
         return []

@@ -1,7 +1,7 @@
-"""Bisection of a line: which version is the first bad one, with as few judgements as can be.
+"""Bisection of a line: finds the first bad version with as few judgements as possible.
 
-It holds what `git bisect` holds: the line was good at one version, is bad at a later one, and
-changed once in between. A version that nobody can judge is skipped for its nearest neighbour.
+The assumptions are those of `git bisect`: the line was good at one version, is bad at a later one,
+and changed once in between. A version that cannot be judged is skipped for its nearest neighbour.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,13 +16,13 @@ ENDS: Sequence[Mark] = ("good", "bad")
 
 @dataclass(frozen=True, slots=True)
 class BisectionBounds:
-    """Where the first bad version is.
+    """The bounds of the first bad version.
 
     Attributes:
-        good: The last version that is known to be good.
-        bad: The first one that is known to be bad.
-        skipped: What lies between them, which nobody could judge.
-        untried: What lies between them and was not judged yet.
+        good: The last version known to be good.
+        bad: The first version known to be bad.
+        skipped: Versions between them that could not be judged.
+        untried: Versions between them that were not judged yet.
     """
 
     good: int
@@ -32,12 +32,12 @@ class BisectionBounds:
 
     @property
     def is_found(self) -> bool:
-        """Whether there is one first bad version."""
+        """Whether the first bad version is determined."""
         return not self.skipped and not self.untried
 
     @property
     def middle(self) -> int | None:
-        """The version to judge next, nearest to the middle; None when there is none."""
+        """The version to judge next, nearest to the middle; None if there is none."""
         between = sorted((*self.skipped, *self.untried))
         centre = (len(between) - 1) / 2
         places = [i for i, number in enumerate(between) if number in self.untried]
@@ -46,16 +46,16 @@ class BisectionBounds:
 
     @property
     def steps_most(self) -> int:
-        """How many judgements are needed at most if none of them is a skip."""
+        """The most judgements that are still needed if none of them is a skip."""
         return len(self.untried).bit_length()
 
 
 def bounds_of(numbers: Sequence[int], marks: Mapping[int, Mark]) -> BisectionBounds:
-    """Say where the first bad version is, as far as versions were judged.
+    """Return the bounds of the first bad version, as far as versions were judged.
 
     Args:
         numbers: Versions of the line in order.
-        marks: What was judged, at least one version as good and one as bad.
+        marks: The judgements, at least one version good and one bad.
 
     Raises:
         InvalidInput: A good version is not older than a bad one.
@@ -70,13 +70,13 @@ def bounds_of(numbers: Sequence[int], marks: Mapping[int, Mark]) -> BisectionBou
 
 @dataclass(frozen=True, slots=True)
 class BisectionProgress:
-    """How far a search is in which somebody judges one version after the other.
+    """The progress of a search by hand, in which somebody judges one version after the other.
 
     Attributes:
         missing: The ends that nobody has named yet.
         bounds: Between which versions the change is; None while an end is missing.
-        deleted: Versions between the two that are no more.
-        next: The version to try next; None when there is none.
+        deleted: Versions between the two that were deleted.
+        next: The version to try next; None if there is none.
     """
 
     missing: tuple[Mark, ...] = ()
@@ -86,7 +86,7 @@ class BisectionProgress:
 
 
 def ends_of(line: str, marks: Mapping[int, Mark]) -> tuple[int | None, int | None]:
-    """Give the last version that was judged good and the first that was judged bad.
+    """Return the last version that was judged good and the first that was judged bad.
 
     Raises:
         InvalidInput: The good one is not the older one.
@@ -102,12 +102,12 @@ def ends_of(line: str, marks: Mapping[int, Mark]) -> tuple[int | None, int | Non
 
 
 def missing_ends(marks: Mapping[int, Mark]) -> tuple[Mark, ...]:
-    """Name the ends that nobody has named yet."""
+    """Return the ends that nobody has named yet."""
     return tuple(end for end in ENDS if end not in marks.values())
 
 
 def may_be_end(number: int, marks: Mapping[int, Mark]) -> bool:
-    """Whether a version may well be the end that is missing: nothing that was judged is against."""
+    """Whether a version may be the missing end: no judgement contradicts it."""
     good = (n for n, mark in marks.items() if mark == "good")
     bad = (n for n, mark in marks.items() if mark == "bad")
     is_between = max(good, default=0) < number < min(bad, default=number + 1)
@@ -117,13 +117,13 @@ def may_be_end(number: int, marks: Mapping[int, Mark]) -> bool:
 def progress_of(
     line: str, numbers: Sequence[int], marks: Mapping[int, Mark], *, proposed: int | None = None
 ) -> BisectionProgress:
-    """Say how far a search by hand is.
+    """Return the progress of a search by hand.
 
     Args:
-        line: Whose versions these are, for what is said of them.
-        numbers: The versions that there are in order, those between the two ends at least.
-        marks: What was judged.
-        proposed: What was named last as the one to try, which stays so while it can be.
+        line: The name of the line, for messages.
+        numbers: The existing versions in order, at least those between the two ends.
+        marks: The judgements.
+        proposed: The version proposed last, which stays the proposal as long as possible.
 
     Raises:
         InvalidInput: A good version is not older than a bad one.
@@ -141,12 +141,12 @@ def bisect(numbers: Sequence[int], judge: Callable[[int], Mark]) -> BisectionBou
     """Find the first bad version.
 
     Args:
-        numbers: Versions of the line in order; the first is held to be good, the last bad, and
-            both are judged before anything else.
+        numbers: Versions of the line in order; the first is assumed good, the last bad, and both
+            are judged before anything else.
         judge: Judges one version; called once for each.
 
     Raises:
-        InvalidInput: There are less than two, the first is bad, or the last is good.
+        InvalidInput: There are fewer than two, the first is bad, or the last is good.
         Inconclusive: One of the two ends cannot be judged.
     """
     if len(numbers) < 2:
@@ -164,7 +164,7 @@ def bisect(numbers: Sequence[int], judge: Callable[[int], Mark]) -> BisectionBou
 
 
 def check_order(good: int, bad: int) -> None:
-    """Refuse ends that are the wrong way round.
+    """Refuse ends in the wrong order.
 
     Raises:
         InvalidInput: The good version is not the older one.

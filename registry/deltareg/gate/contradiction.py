@@ -1,9 +1,8 @@
-"""A pass after a failure of the very same thing: nobody knows which of the two to believe.
+"""A pass after a failure with the same bindings: it is unknown which of the two is right.
 
-Verdicts that count have the same bindings: bytes, base, suite, seed, dtype, verifier. So one of two
-that differ is wrong, or what they measure is decided by chance. Neither is taken until a third run,
-on another worker than the one that passed it, has said which: it is settled once two workers have
-passed what was failed before.
+Verdicts that count have the same bindings: bytes, base, suite, seed, dtype, verifier. So if two
+differ, one of them is wrong, or their measure depends on chance. Neither counts until a third run,
+on another worker than the one that passed it, decides: two passing workers settle it.
 """
 
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from deltareg.gate.verdict_facts import VerdictFact
 
 
 def find_contradicted(counting: Sequence[VerdictFact]) -> VerdictFact | None:
-    """Give the failure that a pass contradicts; None where there is none, or it is settled.
+    """Return the failure that a pass contradicts; None if there is none or it is settled.
 
     Args:
         counting: The verdicts of a suite that count, newest first.
@@ -29,7 +28,7 @@ def find_contradicted(counting: Sequence[VerdictFact]) -> VerdictFact | None:
 
 
 def _are_of_two(passes: Sequence[VerdictFact]) -> bool:
-    """Whether two workers signed some passes, each with a key of its own."""
+    """Whether two workers, each with its own key, signed some of the passes."""
     signers = [verdict.signer for verdict in passes if verdict.signer.worker]
     return any(
         one.worker != other.worker and one.keyid != other.keyid

@@ -1,8 +1,8 @@
 """Floors: policies of the server and of namespaces, below which no channel's policy goes.
 
-A floor is written like a policy and asks nothing that it does not say. What a channel asks is the
-stricter of its own policy and of its floors, key by key; so a floor can only add. Of what is unmet
-it is told which floor asks for it, for whoever owns the channel cannot change that.
+A floor is written like a policy and asks only for what it states. A channel asks, key by key, for
+the stricter of its own policy and its floors; so a floor can only add. An unmet rule names the
+floor that asks for it, since the channel's owner cannot change that.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,12 +32,12 @@ THE_SERVER = "the server"
 
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """What is asked of every channel of a namespace, or of the server.
+    """Requirements for every channel of a namespace, or of the server.
 
     Attributes:
-        of: Whose it is: `the server`, or `namespace team`.
-        policy: What it asks.
-        rollback: The widest window of rollbacks that it lets be; None where it says nothing.
+        of: Its owner: `the server`, or `namespace team`.
+        policy: Its requirements.
+        rollback: The widest window of rollbacks that it allows; None if it does not limit it.
         is_local_refused: Whether verdicts of `verify --on local` count on no channel.
     """
 
@@ -53,7 +53,7 @@ class Floor:
         return f"deltareg policy get{of}"
 
     def fields(self) -> dict[str, object]:
-        """Write it as `parse_floor` reads it: only what it asks."""
+        """Write it as `parse_floor` reads it: only its requirements."""
         fields = {key: v for key, v in policy_fields(self.policy).items() if key in FLOOR_KEYS}
         if not self.policy.suites:
             del fields["suites"]
@@ -63,20 +63,21 @@ class Floor:
 
     @property
     def digest(self) -> Digest:
-        """The digest of what it asks."""
+        """The digest of its requirements."""
         return sha256_of(canonical_json(self.fields()))
 
 
 def parse_floor(fields: object, *, of: str, lines: Mapping[str, int] | None = None) -> Floor:
-    """Read a floor; an empty document asks nothing.
+    """Parse a floor; an empty document asks for nothing.
 
     Args:
         fields: The document.
-        of: Whose it is.
-        lines: The line of each path in it, where it came as text.
+        of: Its owner.
+        lines: The line of each path in it, if it was a text.
 
     Raises:
-        InvalidInput: An unknown key, one that is for channels, or a value that the key takes not.
+        InvalidInput: An unknown key, a key for channels only, or a value that the key does not
+            take.
     """
     place = DocumentPlace("", lines or {})
     document = read_object(fields, place, known=KEYS)
@@ -97,10 +98,10 @@ def parse_floor(fields: object, *, of: str, lines: Mapping[str, int] | None = No
 
 
 def over(own: Policy, floors: Sequence[Floor]) -> Policy:
-    """Give what a channel asks with its floors: of each key the stricter.
+    """Combine a channel's policy with its floors: the stricter of each key.
 
-    The bases that floors take are judged one floor at a time (`floor_bases`), as one base has many
-    names.
+    The bases that floors accept are judged one floor at a time (`floor_bases`), since one base has
+    many names.
     """
     policy = own
     for floor in floors:
@@ -140,7 +141,7 @@ def _suites(own: Sequence[RequiredSuite], least: Sequence[RequiredSuite]) -> tup
 
 
 def _both(own: tuple[str, ...] | None, least: tuple[str, ...] | None) -> tuple[str, ...] | None:
-    """Give what both take; None takes everything."""
+    """Return the names that both accept; None accepts everything."""
     if own is None or least is None:
         return least if own is None else own
     return tuple(name for name in own if name in least)

@@ -1,8 +1,8 @@
-"""Freeze windows of a policy: times at which a channel accepts no move, without anybody's doing.
+"""Freeze windows of a policy: times at which a channel accepts no move.
 
-A window comes back every week, by the wall clock of a zone, or stands between two times. Whether it
-stands is asked with the database's time; nothing here reads a clock. Whoever writes a window says
-of which zone its times are: nobody's holidays begin by a clock that was guessed.
+A window recurs every week, by the wall clock of a zone, or lies between two times. Whether it is
+active is judged by the database's time; nothing here reads a clock. A window must name the zone of
+its times: a guessed zone would begin somebody's holidays at the wrong time.
 """
 
 import re
@@ -25,11 +25,11 @@ _A_ZONE = "add zone: Europe/Berlin, or whichever it is; zone: UTC is one as well
 
 @dataclass(frozen=True, slots=True)
 class WeeklyFreeze:
-    """A window that comes back every week.
+    """A window that recurs every week.
 
     Attributes:
         starts: Minutes since Monday 00:00 on the wall clock of the zone.
-        ends: The same; earlier than `starts` when the window goes over Sunday night.
+        ends: The same; earlier than `starts` if the window spans Sunday night.
         zone: A name of the time zone database, such as `Europe/Berlin`.
         reason: Why.
     """
@@ -40,10 +40,10 @@ class WeeklyFreeze:
     reason: str = ""
 
     def end_at(self, at: datetime) -> datetime | None:
-        """Give when the window ends that stands at a time; None while none stands.
+        """Return when the window that is active at a time ends; None if it is not active.
 
-        A window is one stretch of time: an hour that the clocks show twice neither opens it again
-        nor closes it for a while, and one that they leave out moves its end to where they jump.
+        A window is one stretch of time: an hour that clocks show twice neither reopens nor
+        interrupts it, and an end within an hour that clocks skip moves to the jump.
         """
         zone = ZoneInfo(self.zone)
         today = at.astimezone(zone).date()
@@ -58,25 +58,25 @@ class WeeklyFreeze:
         return max(stands, default=None)
 
     def fields(self) -> dict[str, object]:
-        """Give the window as the document has it."""
+        """Return the window as a document."""
         ends = {"from": _day_time(self.starts), "to": _day_time(self.ends)}
         return {**ends, "zone": self.zone} | _why(self)
 
 
 @dataclass(frozen=True, slots=True)
 class FreezePeriod:
-    """A window between two times: from the first on, to the second without it."""
+    """A window between two times: the first inclusive, the second exclusive."""
 
     starts: datetime
     ends: datetime
     reason: str = ""
 
     def end_at(self, at: datetime) -> datetime | None:
-        """Give when the window ends that stands at a time; None while none stands."""
+        """Return when the window that is active at a time ends; None if it is not active."""
         return self.ends if self.starts <= at < self.ends else None
 
     def fields(self) -> dict[str, object]:
-        """Give the window as the document has it."""
+        """Return the window as a document."""
         return {"from": _rfc3339(self.starts), "to": _rfc3339(self.ends)} | _why(self)
 
 
@@ -85,19 +85,19 @@ FreezeWindow = WeeklyFreeze | FreezePeriod
 
 @dataclass(frozen=True, slots=True)
 class StandingWindow:
-    """A window that stands now, and when it ends."""
+    """A window that is active now, with its end."""
 
     window: FreezeWindow
     ends: datetime
 
     def __str__(self) -> str:
-        """Say it: `a freeze window until 2026-11-30T07:00:00Z: weekend`."""
+        """Describe it: `a freeze window until 2026-11-30T07:00:00Z: weekend`."""
         reason = f": {self.window.reason}" if self.window.reason else ""
         return f"a freeze window until {_rfc3339(self.ends)}{reason}"
 
 
 def standing_window(windows: Iterable[FreezeWindow], at: datetime) -> StandingWindow | None:
-    """Give the window that stands at a time, of several the one that ends last."""
+    """Return the window that is active at a time; among several, the one that ends last."""
     ends = [(window, window.end_at(at)) for window in windows]
     standings = [StandingWindow(window, end) for window, end in ends if end is not None]
     return max(standings, key=lambda standing: standing.ends, default=None)
@@ -107,7 +107,7 @@ def parse_window(value: object, place: DocumentPlace) -> FreezeWindow:
     """Read one window of a policy.
 
     Raises:
-        InvalidInput: Its times are not both of one form, or leave no time between them.
+        InvalidInput: Its times have different forms, or leave no time between them.
     """
     fields = read_object(value, place, known=_KEYS)
     reason = ""
@@ -132,13 +132,13 @@ def parse_window(value: object, place: DocumentPlace) -> FreezeWindow:
 
 
 def with_zone(fields: Mapping[str, object]) -> dict[str, object]:
-    """Give a window as it was always written down: by the clock of UTC where it says no zone."""
+    """Return a stored window with its zone: UTC if it has none."""
     is_weekly = _DAY_TIME.fullmatch(str(fields.get("from", ""))) is not None
     return {**fields, "zone": "UTC"} if is_weekly and "zone" not in fields else dict(fields)
 
 
 def without_utc(fields: Mapping[str, object]) -> dict[str, object]:
-    """Give a window as it is written down: UTC is left out, as it always was."""
+    """Return a window as it is stored: UTC is left out, for compatibility."""
     return {key: value for key, value in fields.items() if (key, value) != ("zone", "UTC")}
 
 
@@ -161,7 +161,7 @@ def _zone(fields: Mapping[str, object], place: DocumentPlace) -> ZoneInfo | None
 
 
 def _moment(text: str, place: DocumentPlace, zone: ZoneInfo | None) -> datetime:
-    """Read a time, which names its offset, or is by the clock of the window's zone."""
+    """Parse a time with its own offset, or by the clock of the window's zone."""
     try:
         moment = datetime.fromisoformat(text).replace(microsecond=0)
         if moment.tzinfo is not None:
@@ -174,7 +174,7 @@ def _moment(text: str, place: DocumentPlace, zone: ZoneInfo | None) -> datetime:
 
 
 def _instant(wall: datetime, zone: ZoneInfo) -> datetime:
-    """Give when a clock on the wall shows a time: the first of two, or when it jumps over it."""
+    """Return when a wall clock shows a time: the first of two, or the jump if it skips it."""
     at = wall.replace(tzinfo=zone, fold=0).astimezone(UTC)
     if at.astimezone(zone).replace(tzinfo=None) == wall:
         return at

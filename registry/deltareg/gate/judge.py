@@ -1,8 +1,8 @@
 """The life of a version on a channel, and the gate, as pure functions over facts.
 
 A version is pushed, verified (pass, fail or inconclusive), promoted to a channel, perhaps rolled
-back from it and then quarantined there. Nothing here reads a clock or a database: the caller brings
-the facts, and gets back every rule with what was found, and which command repairs what is unmet.
+back from it and then quarantined there. Nothing here reads a clock or a database: the caller
+provides the facts and gets a ruling on every rule, with the command that repairs an unmet one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,25 +26,27 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A version that somebody wants on a channel.
+    """A version proposed for a channel.
 
     Attributes:
         ref: As shown, `ns/name:v3`.
         manifest: Its identity.
         base: Its base's root.
-        base_name: What its base is called; empty when it is not registered.
+        base_name: Its base's name; empty if the base is not registered.
         kind: Its kind.
         is_quarantined: Rolled back from this channel and not cleared.
         is_deleted: Deleted.
-        revoked: By whom, when and why it was withdrawn; empty when it was not.
-        revoked_below: Which revoked version is in it, and how: `stands on ns/x:v1, which was …`.
-        identity: The whole of its base; empty where that is not known.
-        base_aliases: What its base was called before.
+        revoked: Who revoked it, when and why; empty if nobody did.
+        revoked_below: The revoked version that it contains, and how: `stands on ns/x:v1, which was
+            …`.
+        identity: The identity of its base; empty if unknown.
+        base_aliases: Former names of its base.
         signatures: Who signed its files.
-        serving: Whether engines can serve it, by engine; only where somebody asks.
-        corrupt_below: What it stands on and is corrupt: `stands on base x, which is …`.
-        corrupt_fix: The command that heals that.
-        proof: What is known of its bytes as they are stored: `proven`, `claimed` or `corrupt`.
+        serving: Whether engines can serve it, by engine; only if the policy asks.
+        corrupt_below: The corrupt version or base that it stands on: `stands on base x, which is
+            …`.
+        corrupt_fix: The command that repairs that.
+        proof: The state of its stored bytes: `proven`, `claimed` or `corrupt`.
     """
 
     ref: str
@@ -66,27 +68,27 @@ class Candidate:
 
     @property
     def subject(self) -> VerdictSubject:
-        """What verdicts are wanted about."""
+        """The subject for which verdicts are required."""
         return VerdictSubject(self.ref, self.manifest, self.base, identity=self.identity)
 
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """What else the gate goes by, as of now.
+    """The current facts besides the version that the gate depends on.
 
     Attributes:
         channel: The channel's name, for the commands in the answer.
         now_us: The database's time, in microseconds since the epoch.
-        policy_digest: Of the channel's policy as it is.
-        suites: The suites as they are, by name; a name that is not here names no suite.
+        policy_digest: Digest of the channel's current policy.
+        suites: The current suites by name; any other name is no suite.
         environments: The environments of today's workers.
-        frozen: Says that somebody froze the channel, until when and why; empty when nobody did.
-        approvals: Who approves of the move, the uploader left out.
+        frozen: Who froze the channel, until when and why; empty if it is not frozen.
+        approvals: Who approved the move, without the uploader.
         variants: The roots of all variants of the version's base, by name.
-        identities: The identities of the same, as far as they are known.
-        incumbent: The manifest of what the channel serves, empty when that is nothing; None when it
-            serves this very version, which is compared with nothing.
-        accepted: The warnings that somebody accepts with the move, as `suite/check`.
+        identities: The identities of these, as far as known.
+        incumbent: The manifest of the version that the channel serves, empty if it serves none;
+            None if it serves this version, which needs no comparison.
+        accepted: The warnings accepted with the move, as `suite/check`.
     """
 
     channel: str
@@ -103,13 +105,13 @@ class Circumstances:
 
 
 def judge(candidate: Candidate, policy: Policy, verdicts: Sequence[VerdictFact], *, now: Circumstances) -> list[Ruling]:
-    """Hold a version against every rule of a channel; give them all, met and unmet.
+    """Check a version against every rule of a channel; return all rulings, met and unmet.
 
     Args:
         candidate: The version.
         policy: The channel's policy.
         verdicts: Newest first.
-        now: What else there is to go by.
+        now: Further facts.
     """
     rulings = [*_on_standing(candidate, now), _on_freeze(candidate, policy, now)]
     if policy.kinds is not None:
@@ -138,10 +140,10 @@ def judge(candidate: Candidate, policy: Policy, verdicts: Sequence[VerdictFact],
 def deciding(
     candidate: Candidate, policy: Policy, verdicts: Sequence[VerdictFact], *, now: Circumstances
 ) -> list[VerdictFact]:
-    """Give the newest verdict that counts for each suite of a policy that has one.
+    """Return the newest verdict that counts for each suite of a policy, if there is one.
 
-    Where independent workers must agree, those that agree with it stand beside it. Where it
-    contradicts a failure, and nobody has settled that, the failure stands in its place.
+    If independent workers must agree, the agreeing verdicts are included. If it contradicts a
+    failure, and that is not settled, the failure replaces it.
     """
     subject = candidate.subject
     decisive: list[VerdictFact] = []
@@ -160,9 +162,9 @@ def deciding(
 
 
 def refusal(unmet: Sequence[Ruling]) -> DeltaregError | None:
-    """Give the one error that stands for a list of unmet rules, the gravest first.
+    """Return the one error for a list of unmet rules, by the most serious rule.
 
-    It names the gravest rule and holds all of them.
+    It names the most serious rule and holds all of them.
     """
     ranks = {rule: rank for rank, rule in enumerate(RULE_ERRORS)}
     ordered = sorted(unmet, key=lambda ruling: ranks[ruling.rule])
@@ -174,18 +176,18 @@ def refusal(unmet: Sequence[Ruling]) -> DeltaregError | None:
 
 
 def is_in_window(*, behind: int, age_s: float, window: RollbackWindow) -> bool:
-    """Whether a rollback may rest on an old verdict: the wider of the two bounds holds.
+    """Whether a rollback may rely on an old verdict: the wider of the two bounds holds.
 
     Args:
         behind: How many revisions before the current one the target was served.
         age_s: Seconds since it stopped being the channel's version.
-        window: The channel's.
+        window: The channel's window.
     """
     return behind <= window.revisions or age_s <= window.days * 86_400
 
 
 def rule_on_base(candidate: Candidate, bases: Sequence[str], now: Circumstances) -> Ruling:
-    """Hold a version's base against those that are taken."""
+    """Check a version's base against those that the channel accepts."""
     base_names = ", ".join(bases)
     name = _told_base(candidate)
     known_as = {candidate.base_name, str(candidate.base), *candidate.base_aliases}
@@ -239,7 +241,7 @@ def _on_standing(candidate: Candidate, now: Circumstances) -> list[Ruling]:
 
 
 def _on_proof(candidate: Candidate) -> Ruling:
-    """Ask that somebody else than the sender has decoded what is stored, whatever the policy."""
+    """Require that somebody besides the sender has decoded the stored bytes, whatever the policy."""
     ref = candidate.ref
     match candidate.proof:
         case "proven":
@@ -279,7 +281,7 @@ def _on_kind(candidate: Candidate, kinds: Sequence[str], now: Circumstances) -> 
 def _on_variant(
     candidate: Candidate, name: str, policy: Policy, verdicts: Sequence[VerdictFact], now: Circumstances
 ) -> list[Ruling]:
-    """Ask of a variant of the base what is asked of the base; nothing is compared there."""
+    """Require for a variant what is required for the base; comparisons are left out."""
     root = now.variants.get(name)
     if root is None:
         message = f"the base {_told_base(candidate)} has no variant {name}"
@@ -326,7 +328,7 @@ def _set_policy(candidate: Candidate, now: Circumstances) -> str:
 
 
 def _told_base(candidate: Candidate) -> str:
-    """Name a base for whoever reads the version: one of another namespace by its root alone."""
+    """Name a base for readers of the version; a base of another namespace by its root alone."""
     namespace, slash, _ = candidate.base_name.partition("/")
     is_foreign = slash and namespace != candidate.ref.partition("/")[0]
     return str(candidate.base) if is_foreign else candidate.base_name or str(candidate.base)

@@ -1,9 +1,9 @@
-"""A channel's policy: what it asks of a version, of its verdicts and of whoever moves it.
+"""A channel's policy: its requirements for a version, its verdicts and whoever moves it.
 
-People write it as YAML, the wire and the database hold it as JSON, and both are read by the one
-strict reader below. Its digest is taken over what is asked, so a key with its default value, or a
-list in another order, is the same policy. Verdicts asked for a channel and approvals are bound to
-this digest: when the policy changes, they do not count any more.
+People write it as YAML, the wire and the database hold it as JSON, and the strict reader below
+reads both. Its digest covers the requirements, so a key with its default value, or a list in
+another order, gives the same policy. Verdicts for a channel and approvals are bound to this digest:
+after a change of the policy they no longer count.
 """
 
 import re
@@ -77,7 +77,7 @@ class RequiredSuite:
 
 @dataclass(frozen=True, slots=True)
 class RollbackWindow:
-    """How far back a rollback rests on the old verdict: the wider of the two holds."""
+    """How far back a rollback may rely on an old verdict: the wider of the two holds."""
 
     revisions: int = 5
     days: int = 30
@@ -85,23 +85,23 @@ class RollbackWindow:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What a channel asks.
+    """The requirements of a channel.
 
     Attributes:
         suites: The suites that must have passed.
-        sandbox: The least layers of the sandbox that their verdicts were made in.
-        evidence: The least evidence that the base was the right one; empty when any will do.
-        kinds: The kinds that it takes; None for all.
-        bases: The bases that it takes, by name or exact root; None for all.
-        is_protected: Every move needs a reason.
-        approvals: How many people other than the uploader must approve.
-        freeze: When it accepts no move.
-        rollback: The window of rollbacks on the old verdict.
+        sandbox: The layers that the sandbox of their verdicts must have had.
+        evidence: The least evidence that the base was the right one; empty for any.
+        kinds: The accepted kinds; None for all.
+        bases: The accepted bases, by name or exact root; None for all.
+        is_protected: Whether every move needs a reason.
+        approvals: How many people besides the uploader must approve.
+        freeze: The freeze windows.
+        rollback: The window of rollbacks that rely on an old verdict.
         variants: The variants of the base on which the suites must have passed as well, by name.
-        environment: `strict` when a verdict counts only in the environment of today's workers.
-        workers: The workers whose verdicts it takes, by name; None for all that are enrolled.
-        worker_labels: What these must have offered.
-        independent: How many of them, on different hosts, must have found the same.
+        environment: `strict` if a verdict counts only in the environment of today's workers.
+        workers: The workers whose verdicts count, by name; None for all enrolled ones.
+        worker_labels: The labels that these must have offered.
+        independent: How many of them, on different hosts, must agree.
         is_local_taken: Whether verdicts of `verify --on local` count.
         signatures: Who must have signed the version's files.
         servable: The engines that must be able to serve it.
@@ -132,13 +132,13 @@ class Policy:
 
 
 def parse_policy(fields: object, *, lines: Mapping[str, int] | None = None) -> Policy:
-    """Read a policy as people write it.
+    """Parse a policy as people write it.
 
-    Its suites are asked for beside `smoke`, unless it says `smoke: false`.
+    `smoke` is required besides its suites, unless it says `smoke: false`.
 
     Args:
         fields: The document.
-        lines: The line of each path in it, where it came as text.
+        lines: The line of each path in it, if it was a text.
 
     Raises:
         InvalidInput: An unknown key, or a value that the key does not take.
@@ -173,9 +173,9 @@ def parse_policy(fields: object, *, lines: Mapping[str, int] | None = None) -> P
 
 
 def read_stored(fields: Mapping[str, object]) -> Policy:
-    """Read a policy as it was written down: its suites are all there are.
+    """Parse a stored policy: its suites are complete.
 
-    That is how policies always were written down, so what a channel asks for stays what it was.
+    Policies were always stored this way, so a channel's requirements do not change.
     """
     suites, windows = fields.get("suites"), fields.get("freeze")
     document = dict(fields)
@@ -187,7 +187,7 @@ def read_stored(fields: Mapping[str, object]) -> Policy:
 
 
 def stored_fields(policy: Policy) -> dict[str, object]:
-    """Write a policy down as `read_stored` reads it; its digest is taken over this."""
+    """Write a policy as `read_stored` reads it; its digest is taken over this form."""
     fields = {key: value for key, value in policy_fields(policy).items() if key != "smoke"}
     if policy.freeze:
         fields["freeze"] = [without_utc(window.fields()) for window in policy.freeze]
@@ -195,7 +195,7 @@ def stored_fields(policy: Policy) -> dict[str, object]:
 
 
 def policy_fields(policy: Policy) -> dict[str, object]:
-    """Write a policy as people read it; apart from the suites, only what is not the default."""
+    """Write a policy for people: the suites, and otherwise only values that are not the default."""
     fields: dict[str, object] = {"suites": [_suite_field(suite) for suite in policy.suites]}
     optional: dict[str, object] = {
         "sandbox": list(policy.sandbox) or None,
@@ -220,7 +220,7 @@ def policy_fields(policy: Policy) -> dict[str, object]:
 
 
 def policy_digest(policy: Policy) -> Digest:
-    """Give the digest of what a policy asks, whatever the order in which it was written."""
+    """Return the digest of a policy's requirements, independent of the order of writing."""
     ordered = replace(
         policy,
         suites=tuple(sorted(policy.suites, key=lambda suite: suite.name)),
@@ -236,7 +236,7 @@ def policy_digest(policy: Policy) -> Digest:
 
 
 def write_age(seconds: int) -> str:
-    """Write an age in the largest unit that holds it: `30d`, `36h`."""
+    """Format an age in the largest unit that is exact: `30d`, `36h`."""
     unit = next(unit for unit, size in _SECONDS.items() if seconds % size == 0 and unit != "w")
     return f"{seconds // _SECONDS[unit]}{unit}"
 
@@ -251,7 +251,7 @@ def _suites(value: object, place: DocumentPlace) -> tuple[RequiredSuite, ...]:
 def _beside_smoke(
     suites: tuple[RequiredSuite, ...], *, asks_smoke: bool, place: DocumentPlace
 ) -> tuple[RequiredSuite, ...]:
-    """Ask for `smoke` before all others, unless it is among them, or is not to be asked for."""
+    """Add `smoke` before all other suites, unless it is among them or not required."""
     is_named = any(suite.name == DEFAULT_SUITE for suite in suites)
     if is_named and not asks_smoke:
         raise place.at("smoke").wrong("is false, and `suites` names smoke", fix="take one of the two out")

@@ -1,4 +1,4 @@
-"""A policy as people write it, in a file."""
+"""Policies as people write them, in files."""
 
 from deltareg.documents.yaml_document import key_lines, read_yaml
 from deltareg.gate.floors import parse_floor
@@ -6,7 +6,7 @@ from deltareg.gate.policy import parse_policy, policy_fields
 
 
 def read_policy_file(raw: bytes) -> dict[str, object]:
-    """Read a policy from YAML or JSON; give it in its one written form.
+    """Read a policy from YAML or JSON and return it in its canonical form.
 
     Raises:
         InvalidInput: It is malformed; the message names the line.
@@ -16,7 +16,7 @@ def read_policy_file(raw: bytes) -> dict[str, object]:
 
 
 def read_floor_file(raw: bytes, *, of: str) -> dict[str, object]:
-    """Read what the server, or a namespace, asks, as `read_policy_file` reads a channel's.
+    """Read a floor of the server or a namespace as `read_policy_file` reads a policy.
 
     Raises:
         InvalidInput: It is malformed; the message names the line.

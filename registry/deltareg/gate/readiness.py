@@ -1,7 +1,7 @@
-"""Whether a rollback would get where it would go, as a pure function over facts.
+"""Whether a rollback would succeed, as a pure function over facts.
 
-Nobody wants to learn in an incident that the version to go back to is gone. So it is looked at all
-the time, light by light: what is fine, what to keep an eye on, what would refuse the rollback.
+Nobody wants to learn in an incident that the rollback's target is gone. So it is checked all the
+time, light by light: what is fine, what to watch, what would prevent the rollback.
 """
 
 from collections.abc import Sequence
@@ -14,25 +14,25 @@ _RANK: dict[Light, int] = {"ok": 0, "warn": 1, "no": 2}
 
 @dataclass(frozen=True, slots=True)
 class TargetFacts:
-    """What is known of the version that a rollback would go to.
+    """The facts about the target of a rollback.
 
     Attributes:
         ref: As shown, `ns/name:v3`.
         is_deleted: Deleted.
-        revoked: By whom, when and why it or what it stands on was revoked; empty when it was not.
+        revoked: Who revoked it or a version below it, when and why; empty if nobody did.
         packs: How many packs it needs.
-        packs_lost: How many of them the database does not have any more.
-        objects_lost: How many of them the store does not have; None where it was not asked.
-        base: Its base's name; empty when the base is not registered.
+        packs_lost: How many of them are missing in the database.
+        objects_lost: How many of them are missing in the store; None if it was not asked.
+        base: Its base's name; empty if the base is not registered.
         is_base_stored: Whether the registry keeps the base's bytes.
-        verdict: Its newest verdict of what the channel asks for; empty when it has none.
-        verdict_age_s: How old that is.
-        is_verdict_counting: Whether it counts today, as for a promotion.
+        verdict: Its newest verdict of a required suite; empty if it has none.
+        verdict_age_s: The age of that verdict, in seconds.
+        is_verdict_counting: Whether that verdict would count for a promotion today.
         behind: How many moves ago it was served.
         age_s: Seconds since it was served last.
-        is_in_window: Whether the old verdict is enough.
-        unmet: Outside the window: what the gate would ask for.
-        failed: Which suites that the channel asks for it fails now, in words.
+        is_in_window: Whether the old verdict suffices.
+        unmet: Outside the window: what the gate would require.
+        failed: The required suites that it fails now, in words.
     """
 
     ref: str
@@ -55,7 +55,7 @@ class TargetFacts:
 
 @dataclass(frozen=True, slots=True)
 class ReadyLight:
-    """One thing that a rollback needs: whether it is there, in words."""
+    """One requirement of a rollback: whether it is met, in words."""
 
     name: str
     light: Light
@@ -63,11 +63,11 @@ class ReadyLight:
 
 
 def judge_readiness(facts: TargetFacts, *, frozen: str = "") -> list[ReadyLight]:
-    """Judge each thing that a rollback needs.
+    """Judge each requirement of a rollback.
 
     Args:
-        facts: What is known of its target.
-        frozen: Says that the channel accepts no move; empty when it does.
+        facts: The facts about its target.
+        frozen: Why the channel accepts no move; empty if it does.
     """
     lights = [_on_standing(facts), _on_bytes(facts), _on_base(facts), _on_verdict(facts)]
     lights.append(_on_window(facts))
@@ -77,7 +77,7 @@ def judge_readiness(facts: TargetFacts, *, frozen: str = "") -> list[ReadyLight]
 
 
 def gravest(lights: Sequence[ReadyLight]) -> Light:
-    """Give the gravest of some lights."""
+    """Return the most serious of some lights."""
     ranked: list[Light] = sorted((light.light for light in lights), key=lambda light: _RANK[light])
     return ranked[-1] if ranked else "no"
 

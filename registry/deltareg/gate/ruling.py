@@ -1,4 +1,4 @@
-"""What the gate found about one rule of a channel, and what an unmet one is to whoever asks."""
+"""Rulings of the gate on the rules of a channel, and the error class of an unmet rule."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -76,16 +76,16 @@ RULE_ERRORS: dict[Rule, type[DeltaregError]] = {
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """One rule, met or unmet, with the facts in words.
+    """A ruling on one rule, met or unmet, with the facts in words.
 
     Attributes:
-        rule: Which rule; `verdict` is one that counts and passed, what else could be wrong with one
-            has a rule of its own.
-        message: What was found.
-        fix: The command that would change it; empty when the rule is met.
-        suite: The suite that it is about; empty for other rules.
-        warnings: The warnings that it asks about, or that were accepted, as `suite/check`.
-        asked_by: The floors that ask for it; empty where the channel does itself.
+        rule: The rule; `verdict` requires one that counts and passed, other faults of verdicts have
+            rules of their own.
+        message: The finding.
+        fix: The command that would repair it; empty if the rule is met.
+        suite: The suite concerned; empty for other rules.
+        warnings: The warnings to accept, or that were accepted, as `suite/check`.
+        asked_by: The floors that ask for it; empty if the channel itself does.
     """
 
     rule: Rule
@@ -97,5 +97,5 @@ class Ruling:
 
     @property
     def is_met(self) -> bool:
-        """Whether the rule is met: there is nothing to do about it."""
+        """Whether the rule is met, so that there is no fix."""
         return not self.fix

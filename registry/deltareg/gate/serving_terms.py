@@ -1,4 +1,4 @@
-"""What a channel asks of a version for the engines that will serve it."""
+"""A channel's requirements on a version for the engines that will serve it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,18 +12,18 @@ _EXAMPLE = "[{engine: vllm, max_rank: 64}]"
 
 @dataclass(frozen=True, slots=True)
 class ServingTerm:
-    """An engine that has to be able to serve the version.
+    """An engine that must be able to serve the version.
 
     Attributes:
         engine: Its name.
-        max_rank: The rank that it is set up for; None for what it serves unless told.
+        max_rank: The rank that it is configured for; None for its default.
     """
 
     engine: str
     max_rank: int | None = None
 
     def field(self) -> object:
-        """Write it as people do."""
+        """Write it as in a policy."""
         if self.max_rank is None:
             return self.engine
         return {"engine": self.engine, "max_rank": self.max_rank}
@@ -34,9 +34,9 @@ class ServingFact:
     """Whether an engine can serve a version.
 
     Attributes:
-        obstacles: What it does not serve, whatever its settings.
-        rank: The rank that its settings have to allow.
-        default_rank: The rank that they allow unless told; None where that says nothing.
+        obstacles: Features that it does not serve, whatever its settings.
+        rank: The rank that its settings must allow.
+        default_rank: The rank that they allow by default; None if they do not limit it.
     """
 
     obstacles: Sequence[str]
@@ -45,10 +45,10 @@ class ServingFact:
 
 
 def parse_serving(value: object, place: DocumentPlace) -> tuple[ServingTerm, ...]:
-    """Read the terms; each engine is named once.
+    """Parse the terms; each engine is named once.
 
     Raises:
-        InvalidInput: They are not of this form.
+        InvalidInput: They do not have this form.
     """
     items = read_list(value, place, example=_EXAMPLE)
     if len(items) > _MOST_TERMS:
@@ -60,7 +60,7 @@ def parse_serving(value: object, place: DocumentPlace) -> tuple[ServingTerm, ...
 
 
 def stricter_serving(own: Sequence[ServingTerm], least: Sequence[ServingTerm]) -> tuple[ServingTerm, ...]:
-    """Give the terms of both; of an engine that both name, the smaller rank."""
+    """Combine two lists of terms; an engine in both gets the smaller rank."""
     by_engine = {term.engine: term for term in own}
     for term in least:
         both = (term.max_rank, by_engine.get(term.engine, term).max_rank)
@@ -70,7 +70,7 @@ def stricter_serving(own: Sequence[ServingTerm], least: Sequence[ServingTerm]) -
 
 
 def rule_on_serving(ref: str, term: ServingTerm, facts: Mapping[str, ServingFact]) -> Ruling:
-    """Hold a version against what one engine can serve."""
+    """Check a version against the limits of one engine."""
     fact = facts.get(term.engine)
     if fact is None:
         return Ruling(

@@ -1,8 +1,8 @@
-"""Who must have signed a version's files, as a policy says it, and whether they have.
+"""Who must have signed a version's files by a policy, and whether they have.
 
-Each term of a policy must be met; one with several signers is met by any of them. That a signature
-holds was found out when it came in. What counts now is who made it, and whether their key was
-revoked since: that takes everything with it, for nobody knows who used it when.
+Each term of a policy must be met; a term with several signers is met by any of them. A signature
+was verified when it arrived. What counts now is who made it, and whether their key was revoked
+since: a revoked key invalidates all its signatures, since nobody knows who used it when.
 """
 
 from collections.abc import Sequence
@@ -22,11 +22,11 @@ _FIELDS = ("key", "ca", "issuer", "identity")
 
 @dataclass(frozen=True, slots=True)
 class SignatureFact:
-    """A signature of a version that holds.
+    """A valid signature of a version.
 
     Attributes:
-        signatory: Who made it.
-        revoked: Why the signer's key or authority was revoked, in words; empty while it was not.
+        signatory: The signer.
+        revoked: Why the signer's key or authority was revoked, in words; empty if it was not.
     """
 
     signatory: Signatory
@@ -34,10 +34,10 @@ class SignatureFact:
 
 
 def parse_terms(value: object, place: DocumentPlace) -> tuple[SignatureTerm, ...]:
-    """Read who must have signed.
+    """Parse the required signers.
 
     Raises:
-        InvalidInput: One of them is nobody, or named twice.
+        InvalidInput: One of them is empty, or named twice.
     """
     items = _items(value, place)
     terms = tuple(_term(item, place.at(number)) for number, item in enumerate(items))
@@ -48,18 +48,18 @@ def parse_terms(value: object, place: DocumentPlace) -> tuple[SignatureTerm, ...
 
 
 def terms_fields(terms: Sequence[SignatureTerm]) -> list[object]:
-    """Write who must have signed as `parse_terms` reads it."""
+    """Write the required signers as `parse_terms` reads them."""
     return [term[0].fields() if len(term) == 1 else {"any": [signer.fields() for signer in term]} for term in terms]
 
 
 def terms_in_order(terms: Sequence[SignatureTerm]) -> tuple[SignatureTerm, ...]:
-    """Give the same terms in the one order that digests are taken over."""
+    """Return the terms in the canonical order that digests are taken over."""
     ordered = [tuple(sorted(term, key=_make_sort_key)) for term in terms]
     return tuple(sorted(ordered, key=lambda term: [_make_sort_key(signer) for signer in term]))
 
 
 def rule_on_signature(ref: str, term: SignatureTerm, found: Sequence[SignatureFact]) -> Ruling:
-    """Hold the signatures of a version against one term."""
+    """Check the signatures of a version against one term."""
     expected = " or ".join(signer.told for signer in term)
     meeting = [fact for fact in found if any(each.is_met_by(fact.signatory) for each in term)]
     for fact in meeting:

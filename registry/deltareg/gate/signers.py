@@ -1,7 +1,7 @@
-"""Whose verdicts count: those that enrolled workers signed, or those of the policy's workers.
+"""Whose verdicts count: those signed by enrolled workers, or by the policy's workers.
 
-What is not signed may be anybody's; so it does not count as a pass, though a failure stays one. A
-key that was revoked takes all with it that it signed, for nobody knows who used it when.
+An unsigned verdict may be anybody's, so it does not count as a pass, though a failure stays one. A
+revoked key invalidates everything that it signed, since nobody knows who used it when.
 """
 
 from collections.abc import Mapping
@@ -12,14 +12,14 @@ from deltareg.gate.ruling import Rule
 
 @dataclass(frozen=True, slots=True)
 class VerdictSigner:
-    """Who signed a verdict.
+    """The signer of a verdict.
 
     Attributes:
-        keyid: The key; empty when nobody signed.
-        worker: The worker that is enrolled with it; empty when none is.
-        host: The machine, as enrolled; empty when nobody says.
-        labels: What the worker offered.
-        revoked: Why the key was revoked, in words; empty while it was not.
+        keyid: The key; empty if the verdict is not signed.
+        worker: The worker enrolled with it; empty if there is none.
+        host: The machine, as enrolled; empty if unknown.
+        labels: The labels that the worker offered.
+        revoked: Why the key was revoked, in words; empty if it was not.
     """
 
     keyid: str = ""
@@ -30,7 +30,7 @@ class VerdictSigner:
 
     @property
     def is_local(self) -> bool:
-        """Whether it is a worker that nobody enrolled."""
+        """Whether it is a worker that was not enrolled."""
         return bool(self.keyid) and not self.worker
 
     @property
@@ -41,12 +41,12 @@ class VerdictSigner:
 
 @dataclass(frozen=True, slots=True)
 class SignerTerms:
-    """Whose verdicts a channel takes.
+    """A channel's requirements for the signers of verdicts.
 
     Attributes:
-        workers: The workers, by name; None for all that are enrolled.
-        labels: What the worker must have offered.
-        is_local_taken: Whether verdicts of workers that nobody enrolled count.
+        workers: The workers, by name; None for all enrolled ones.
+        labels: The labels that the worker must have offered.
+        is_local_taken: Whether verdicts of workers that are not enrolled count.
     """
 
     workers: tuple[str, ...] | None = None
@@ -55,12 +55,12 @@ class SignerTerms:
 
 
 def why_untrusted(signer: VerdictSigner, terms: SignerTerms, *, is_pass: bool) -> tuple[Rule, str] | None:
-    """Say by which rule and why nobody goes by what somebody signed; None when one does.
+    """Return the rule and the reason why a signer's verdict does not count; None if it does.
 
     Args:
         signer: Who signed it.
-        terms: Whose verdicts are taken.
-        is_pass: Whether it would let something through. Whose failures count is not chosen.
+        terms: The requirements for signers.
+        is_pass: Whether the verdict is a pass. Failures count whoever signed them.
     """
     if signer.revoked:
         message = f"the key {signer.keyid[:12]} of {signer.description} was revoked: {signer.revoked}"

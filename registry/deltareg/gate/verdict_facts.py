@@ -1,12 +1,12 @@
-"""What the gate goes by about suites and verdicts: facts, with nothing decided about them yet."""
+"""The facts about suites and verdicts that the gate judges by, with nothing decided yet."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from deltareg.digest import Digest
 from deltareg.gate.agreement import TOLERANCE, CheckFact
 from deltareg.gate.signers import SignerTerms, VerdictSigner
-from deltareg.words import Outcome
 
 # A waiver says that somebody answers for a finding. For these nobody can: what they find is that
 # the bytes, the base or the computation are not what they claim to be, that the delta does nothing
@@ -31,15 +31,15 @@ NEVER_WAIVED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class SuiteFact:
-    """A suite as it is now.
+    """The current state of a suite.
 
     Attributes:
-        digest: Of all that it says.
-        seed: The seed that its verdicts were made with.
-        dtype: The dtype that they must have been made in; empty when the base decides.
+        digest: Digest of the suite.
+        seed: The seed that its verdicts must have.
+        dtype: The dtype that they must have; empty if the base decides.
         needs_promoted: Whether it compares with the version that a channel serves.
-        required: The checks that it requires, and of each whether it may not apply.
-        tolerance: How far apart two workers' measures may be, as a share of the larger.
+        required: The required checks; for each, whether `n/a` is allowed.
+        tolerance: How much two workers' measures may differ, as a share of the larger.
         is_for_gates: Whether its verdicts count for channels at all.
     """
 
@@ -54,16 +54,16 @@ class SuiteFact:
 
 @dataclass(frozen=True, slots=True)
 class VerdictConditions:
-    """What else a verdict must have been made under to count.
+    """Further conditions for a verdict to count.
 
     Attributes:
-        policy_digest: The channel's policy; None when no channel asks.
-        environments: Those that it may have been made in; None for any.
-        incumbent: The manifest of what the channel serves, for suites that compare with it, empty
-            for nothing; None when it does not matter.
-        accepted: The warnings that a move accepts, as `suite/check`; None where none are asked
-            about.
-        signers: Whose verdicts are taken.
+        policy_digest: The channel's policy; None if no channel asks.
+        environments: The accepted environments; None for any.
+        incumbent: The manifest of the version that the channel serves, for suites that compare with
+            it, empty if it serves none; None if it does not matter.
+        accepted: The warnings that a move accepts, as `suite/check`; None if warnings are not
+            considered.
+        signers: The requirements for signers.
     """
 
     policy_digest: str | None = None
@@ -75,10 +75,10 @@ class VerdictConditions:
 
 @dataclass(frozen=True, slots=True)
 class VerdictSubject:
-    """The version that verdicts are wanted about: its name, its manifest and its base's root.
+    """The version that verdicts must be about: its name, its manifest and its base's root.
 
-    On a variant of its base it is the variant's root, and `variant` is the variant's name. The
-    identity tells the base from others with the same tensors; it is empty where that is not known.
+    For a variant of its base it is the variant's root, and `variant` is the variant's name. The
+    identity distinguishes the base from others with the same tensors; it is empty if unknown.
     """
 
     ref: str
@@ -89,44 +89,45 @@ class VerdictSubject:
 
     @property
     def description(self) -> str:
-        """The version in words: on what, where that is not its own base."""
+        """The version in words, with the base if that is not its own."""
         return f"{self.ref} on {self.variant}" if self.variant else self.ref
 
 
 @dataclass(frozen=True, slots=True)
 class VerdictFact:
-    """A verdict as the gate sees it; its digests are as recorded, whatever that is.
+    """A verdict as the gate sees it, with its digests as recorded.
 
     Attributes:
         id: Its name.
-        manifest: The manifest that was verified.
-        base: The root of the base that it was verified on.
+        manifest: The verified manifest.
+        base: The root of the base of the verification.
         suite: The suite's name.
-        suite_digest: What the suite was.
-        outcome: What was found.
+        suite_digest: The digest of the suite at the time.
+        outcome: The outcome.
         created_us: When, in microseconds since the epoch, by the database's clock.
-        verifier: Who found it, with its version.
-        seed: Of everything random.
-        dtype: What the base ran in.
-        policy_digest: The policy that it was asked for; empty when it was asked for no channel.
-        evidence: How sure it was that the base is the right one.
-        sandbox: The layers that the verifier's child ran in, as it tells them.
+        verifier: The verifier, with its version.
+        seed: The seed of everything random.
+        dtype: The dtype that the base ran in.
+        policy_digest: The policy that it was made for; empty if it was made for no channel.
+        evidence: The evidence that the base is the right one.
+        sandbox: The sandbox layers of the verifier's child, as it reported them.
         environment: Software and device.
         failed_checks: The checks that failed.
         warned_checks: The checks that warned.
         skipped_checks: The checks that should have run and did not.
         is_complete: Whether each check that the suite requires has shown something.
-        waived: Until when a failed check is waived on this channel, in words, by check.
+        waived: By failed check, until when it is waived on this channel, in words.
         compared_with: The manifest of the version that the suite compared with; may be empty.
-        continues: The verdict that it makes up for, after a waiver; mostly empty.
-        continuation: The run that makes up for what it left out, while that is under way.
-        identity: The whole of the base that it was made on; empty where nobody said.
-        signer: Who signed it.
+        continues: The verdict that it continues after a waiver; usually empty.
+        continuation: The run that performs its skipped checks, while that is in progress.
+        identity: The identity of its base; empty if unknown.
+        signer: The signer.
         checks: The checks, by name, to compare with those of another.
-        disputed: What another worker found otherwise, in words; empty when none did.
-        undecided: The comparisons with other versions that its samples did not decide, in words,
-            by check.
-        waits_for: Of one that came to nothing: what is corrupt that it reads, and what heals that.
+        disputed: Another worker's differing finding, in words; empty if there is none.
+        undecided: The comparisons with other versions that its samples left undecided, in words, by
+            check.
+        waits_for: For an inconclusive one: the corrupt object that it reads, and the command that
+            repairs it.
     """
 
     id: str
@@ -134,7 +135,7 @@ class VerdictFact:
     base: str
     suite: str
     suite_digest: str
-    outcome: Outcome
+    outcome: Literal["pass", "fail", "inconclusive"]
     created_us: int
     verifier: str
     seed: int
@@ -160,16 +161,16 @@ class VerdictFact:
 
     @property
     def standing_failures(self) -> tuple[str, ...]:
-        """The failed checks that nobody waived, or nobody may."""
+        """The failed checks that are not waived, or must not be."""
         waived = self.waived.keys() - NEVER_WAIVED
         return tuple(name for name in self.failed_checks if name not in waived)
 
     @property
     def is_waived(self) -> bool:
-        """Whether it failed, and somebody answers for every check that did."""
+        """Whether it failed and every failed check is waived."""
         return self.outcome == "fail" and bool(self.failed_checks) and not self.standing_failures
 
     @property
     def is_pass(self) -> bool:
-        """Whether it passed, or all that failed is waived and all else has been shown."""
+        """Whether it passed, or all failures are waived and everything else has been shown."""
         return self.outcome == "pass" or (self.is_waived and self.is_complete)

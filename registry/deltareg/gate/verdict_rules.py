@@ -1,8 +1,8 @@
-"""Which verdicts count for a version on a channel, and what the one that decides has to show.
+"""Which verdicts count for a version on a channel, and the conditions for the deciding one.
 
-A verdict is bound to the manifest, the base, the suite, the seed and dtype that the suite says, the
-verifier's version and, when it was asked for a channel, that channel's policy. When any of it is
-another one now, the verdict does not count. Of those that count the newest decides (ADR 26).
+A verdict is bound to the manifest, the base, the suite, the suite's seed and dtype, the verifier's
+version and, if it was made for a channel, that channel's policy. If any of these has changed, the
+verdict does not count. Among those that count the newest decides (ADR 26).
 """
 
 from collections.abc import Sequence
@@ -28,15 +28,15 @@ def rule_on_suite(
     bound: VerdictConditions,
     now_us: int,
 ) -> list[Ruling]:
-    """Judge whether a version has the verdict of a suite that a policy asks for.
+    """Judge whether a version has the verdict of a suite that a policy requires.
 
     Args:
         subject: The version.
         required: The suite.
-        policy: All that is asked.
+        policy: The whole policy.
         verdicts: Of the version, newest first.
-        suite: The suite as it is now; None when there is none of that name.
-        bound: What else they must have been made under.
+        suite: The current suite; None if there is no suite of that name.
+        bound: Further conditions for a verdict to count.
         now_us: The database's time.
     """
     name = required.name
@@ -71,13 +71,13 @@ def rule_on_suite(
 def why_not(
     verdict: VerdictFact, subject: VerdictSubject, suite: SuiteFact, *, bound: VerdictConditions
 ) -> tuple[Rule, str] | None:
-    """Say by which rule and why a verdict does not count; None when it does.
+    """Return the rule and the reason why a verdict does not count; None if it does.
 
     Args:
         verdict: The verdict, of this suite by name.
         subject: The version.
-        suite: The suite as it is now.
-        bound: What else it must have been made under.
+        suite: The current suite.
+        bound: Further conditions for it to count.
     """
     about = _why_foreign(verdict, subject, suite)
     if about is not None:
@@ -98,7 +98,7 @@ def why_not(
 
 
 def tell(verdict: VerdictFact, *, now_us: int) -> str:
-    """Say a verdict in words: `smoke: pass with 2 warnings, 3 h ago (1f3c…)`."""
+    """Describe a verdict: `smoke: pass with 2 warnings, 3 h ago (1f3c…)`."""
     outcome: str = verdict.outcome
     if outcome == "fail" and verdict.is_pass:
         outcome = "pass with waivers"
@@ -110,12 +110,12 @@ def tell(verdict: VerdictFact, *, now_us: int) -> str:
 
 
 def tell_warnings(count: int) -> str:
-    """Write a number of warnings."""
+    """Format a number of warnings."""
     return f"{count} warning" + ("" if count == 1 else "s")
 
 
 def tell_age(microseconds: int) -> str:
-    """Say how long ago something was, in its largest unit: `3 h`."""
+    """Format a duration in its largest unit: `3 h`."""
     seconds = max(0, microseconds // _US_PER_S)
     for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
         if seconds >= size:
@@ -185,10 +185,10 @@ def _rule_on_verdict(
 
 
 def independent_passes(verdicts: Sequence[VerdictFact], suite: SuiteFact) -> list[VerdictFact]:
-    """Give the newest of some verdicts that count, with those that independent workers agree to.
+    """Return the newest verdict, with the verdicts of independent workers that agree with it.
 
     Args:
-        verdicts: Those that count for a suite, newest first.
+        verdicts: The verdicts that count for a suite, newest first.
         suite: The suite.
     """
     passes = list(verdicts[:1])
@@ -206,7 +206,7 @@ def independent_passes(verdicts: Sequence[VerdictFact], suite: SuiteFact) -> lis
 def _rule_on_others(
     subject: VerdictSubject, policy: Policy, counting: Sequence[VerdictFact], suite: SuiteFact
 ) -> Ruling:
-    """Ask for as many independent workers as the policy says that found the same."""
+    """Require as many agreeing independent workers as the policy says."""
     name = counting[0].suite
     signers = [verdict.signer.description for verdict in independent_passes(counting, suite)]
     detail = f"{name}: {len(signers)} of {policy.independent} independent workers agree"
@@ -217,7 +217,7 @@ def _rule_on_others(
 
 
 def _on_contradiction(subject: VerdictSubject, newest: VerdictFact, failed: VerdictFact, *, now_us: int) -> Ruling:
-    """Say that a pass came after a failure of the same thing, and what settles it."""
+    """Report a pass that contradicts an earlier failure, and what settles it."""
     checks = ", ".join(failed.standing_failures) or "it"
     message = (
         f"{tell(newest, now_us=now_us)}, and {checks} failed"
@@ -229,7 +229,7 @@ def _on_contradiction(subject: VerdictSubject, newest: VerdictFact, failed: Verd
 
 
 def _why_no_pass(subject: VerdictSubject, suite: str, verdict: VerdictFact, told: str) -> Ruling | None:
-    """Say what keeps a verdict that counts from being a pass; None where it is one."""
+    """Return what keeps a verdict that counts from being a pass; None if it is one."""
     again = _verify(subject, suite, again=True)
     if verdict.disputed:
         message = f"{told}: two workers disagree, {verdict.disputed}"
@@ -251,7 +251,7 @@ def _why_no_pass(subject: VerdictSubject, suite: str, verdict: VerdictFact, told
 
 
 def _on_gap(verdict: VerdictFact, told: str, *, suite: str) -> Ruling:
-    """Say that what failed is waived, and what came after it has not been looked at."""
+    """Report that failed checks are waived and later checks have not been run."""
     waived = ", ".join(verdict.failed_checks)
     skipped = ", ".join(verdict.skipped_checks) or "what else the suite asks for"
     message = f"{told}: {waived} waived, and {skipped} not run"
@@ -263,7 +263,7 @@ def _on_gap(verdict: VerdictFact, told: str, *, suite: str) -> Ruling:
 
 
 def _on_undecided(subject: VerdictSubject, verdict: VerdictFact, *, suite: str) -> list[Ruling]:
-    """Ask that comparisons with other versions are decided: accepting a warning decides nothing."""
+    """Require that comparisons with versions are decided: accepting a warning decides nothing."""
     fix = (
         "deltareg suite push FILE, with more samples in its probe set or a wider margin;"
         f" then {_verify(subject, suite)}"
@@ -277,7 +277,7 @@ def _on_undecided(subject: VerdictSubject, verdict: VerdictFact, *, suite: str) 
 def _on_warnings(
     subject: VerdictSubject, verdict: VerdictFact, accepted: frozenset[str], *, suite: str
 ) -> list[Ruling]:
-    """Ask for a word on each check that warned."""
+    """Require that each check that warned is accepted."""
     warned = [check for check in verdict.warned_checks if check not in verdict.undecided]
     if not warned:
         return []

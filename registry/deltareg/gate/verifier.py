@@ -1,6 +1,6 @@
-"""The verifier's version, and the environment that it ran in, as verdicts record them.
+"""The verifier's version and its environment, as verdicts record them.
 
-The version is raised by whoever changes what a check finds. From then on verdicts of an older
+A change to the findings of a check must raise the version. From then on verdicts of an older
 verifier do not count, and the server asks for new ones.
 """
 
@@ -12,7 +12,7 @@ ENVIRONMENT = ("torch", "cuda", "driver", "device", "gpu")
 
 
 def is_current_verifier(told: str) -> bool:
-    """Whether a verdict says that it was made by this version of the verifier.
+    """Whether a verdict was made by this version of the verifier.
 
     Args:
         told: The verifier as recorded: `deltareg-verify/3 deltareg/0.4.0`.
@@ -21,11 +21,11 @@ def is_current_verifier(told: str) -> bool:
 
 
 def environment_key(told: Mapping[str, str]) -> str:
-    """Name what of an environment may change a result: `torch 2.10.0, device cpu`.
+    """Return the part of an environment that may change a result: `torch 2.10.0, device cpu`.
 
     Args:
-        told: What a verdict recorded, or the labels of a worker; which of several like devices it
-            was (`cuda:1`) makes no difference.
+        told: The environment that a verdict recorded, or the labels of a worker; the index of a
+            device (`cuda:1`) makes no difference.
     """
     entries = {key: told[key] for key in ENVIRONMENT if told.get(key)}
     if "device" in entries:

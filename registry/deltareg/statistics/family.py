@@ -1,4 +1,4 @@
-"""Several comparisons together: what their errors come to when any of them may reject."""
+"""Several comparisons together: controlling the error when any of them may reject."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     (Holm, 1979, Scand. J. Stat. 6:65; it asks for no independence.)
 
     Args:
-        p_values: One a comparison, in any order.
+        p_values: One per comparison, in any order.
     """
     adjusted = [1.0] * len(p_values)
     least = 0.0

@@ -1,4 +1,4 @@
-"""Intervals around a share, a mean or ratio, and a difference of shares on the same samples.
+"""Intervals of a share, of a mean or ratio, and of a difference of shares on the same samples.
 
 Each takes its tail, so one sample gives the interval of any confidence.
 """
@@ -18,13 +18,13 @@ _HALVINGS = 60
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """What surrounds a measure; `contains` takes its ends along."""
+    """An interval of a measure; `contains` includes its ends."""
 
     low: float
     high: float
 
     def contains(self, value: float) -> bool:
-        """Whether a value lies in it."""
+        """Whether a value lies in the interval."""
         return self.low <= value <= self.high
 
 
@@ -33,11 +33,11 @@ ANYWHERE = Interval(-math.inf, math.inf)
 
 
 def share_interval(hits: float, n: int, *, tail: float = TAIL) -> Interval:
-    """Surround a share by the score interval (Wilson, 1927, J. Am. Stat. Assoc. 22:209).
+    """Return the score interval of a share (Wilson, 1927, J. Am. Stat. Assoc. 22:209).
 
     Args:
-        hits: How often it was so; a half where a sample was so in part.
-        n: Of how many; more than zero.
+        hits: The number of hits; a half for a partial one.
+        n: The number of samples; more than zero.
         tail: The error on each side.
     """
     share, z = hits / n, normal_quantile(tail)
@@ -48,14 +48,14 @@ def share_interval(hits: float, n: int, *, tail: float = TAIL) -> Interval:
 
 
 def paired_interval(gained: float, lost: float, n: int, *, tail: float = TAIL) -> Interval:
-    """Surround the difference of two shares of the same samples: Tango's score interval.
+    """Return Tango's score interval of the difference of two shares on the same samples.
 
-    (Tango, 1998, Stat. Med. 17:891.) It holds where hardly a sample changed, also where none did.
+    (Tango, 1998, Stat. Med. 17:891.) It also holds if hardly a sample changed, or none did.
 
     Args:
-        gained: How many samples are right that were wrong; a half where one is right in part.
+        gained: How many samples are right that were wrong; a half for one that is partly right.
         lost: How many are wrong that were right.
-        n: Of how many; more than zero.
+        n: The number of samples; more than zero.
         tail: The error on each side.
     """
     z, difference = normal_quantile(tail), (gained - lost) / n
@@ -65,19 +65,19 @@ def paired_interval(gained: float, lost: float, n: int, *, tail: float = TAIL) -
 
 
 def mean_interval(parts: F64, sizes: F64 | None = None, *, tail: float = TAIL) -> Interval:
-    """Surround a mean, or the ratio sum(parts) / sum(sizes), whatever the distribution is.
+    """Return the interval of a mean, or of the ratio sum(parts) / sum(sizes), for any distribution.
 
-    It is what Student's interval and the one for skewed distributions (Hall, 1992, J. R. Stat. Soc.
-    B 54:221, with Student's quantiles) have together: the first is right where tails are heavy, the
-    second where one is longer. A ratio is taken for the mean of its residuals (Cochran, 1977, 6.3).
+    It is the union of Student's interval and the one for skewed distributions (Hall, 1992, J. R.
+    Stat. Soc. B 54:221, with Student's quantiles): the first is right for heavy tails, the second
+    if one tail is longer. A ratio is treated as the mean of its residuals (Cochran, 1977, 6.3).
 
     Args:
-        parts: (n,): What each sample adds.
-        sizes: (n,): How much of it there is in each sample; ones when not given.
+        parts: (n,): The contribution of each sample.
+        sizes: (n,): The size of each sample; ones by default.
         tail: The error on each side.
 
     Returns:
-        Ends that are not numbers where a part is none, infinite ones for less than two samples.
+        The interval; its ends are NaN if a part is NaN, and infinite for fewer than two samples.
     """
     n = len(parts)
     weights = np.ones(n) if sizes is None else sizes
@@ -99,11 +99,11 @@ def mean_interval(parts: F64, sizes: F64 | None = None, *, tail: float = TAIL) -
 
 
 def pseudo_values(statistic: Callable[[NDArray[np.int64]], float], n: int) -> F64:
-    """Write a statistic of all samples as a mean of values, one a sample (Tukey, 1958; jackknife).
+    """Return the jackknife pseudo-values of a statistic, one per sample (Tukey, 1958).
 
     Args:
-        statistic: Of the samples with these numbers, such as BLEU; called n + 1 times.
-        n: How many there are; at least two.
+        statistic: Computes the statistic, such as BLEU, of samples by number; called n + 1 times.
+        n: The number of samples; at least two.
     """
     rows = np.arange(n)
     whole = statistic(rows)
@@ -111,7 +111,7 @@ def pseudo_values(statistic: Callable[[NDArray[np.int64]], float], n: int) -> F6
 
 
 def _remove_skew(point: float, skewness: float, n: int) -> float:
-    """Take a quantile through the inverse of Hall's cubic transformation."""
+    """Apply the inverse of Hall's cubic transformation to a quantile."""
     root = math.sqrt(n)
     slope, moved = skewness / (3 * root), point - skewness / (6 * root)
     if abs(slope) < 1e-9:
@@ -120,7 +120,7 @@ def _remove_skew(point: float, skewness: float, n: int) -> float:
 
 
 def _score(gained: float, lost: float, n: int, at: float) -> float:
-    """Give the score statistic of a difference that might be the true one."""
+    """Return the score statistic for a hypothetical true difference."""
     a = 2 * n
     b = -gained - lost + (2 * n - gained + lost) * at
     c = -lost * at * (1 - at)

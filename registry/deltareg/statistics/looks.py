@@ -1,9 +1,9 @@
-"""Looks before all samples are in, which together err no more often than one look at all of them.
+"""Looks before all samples are in, which together err no more often than one look at all.
 
-Each look spends a share of the error, as large as the share of the samples that are new to it. The
-sum bounds how often any of them errs, however they depend on each other. An end that follows from
-their being normal (Kim and DeMets, 1987, Biometrika 74:149) gains two of a hundred in power, and
-errs up to a quarter too often where a tail is long: docs/statistics.md.
+Each look spends a share of the error that equals the share of samples new to it. The sum bounds how
+often any of them errs, however they depend on each other. Bounds that assume normality (Kim and
+DeMets, 1987, Biometrika 74:149) gain two points of power and err up to a quarter too often for a
+long tail: docs/statistics.md.
 """
 
 from collections.abc import Sequence
@@ -12,10 +12,10 @@ from deltareg.statistics.quantiles import TAIL
 
 
 def look_tails(samples: Sequence[int], *, tail: float = TAIL) -> tuple[float, ...]:
-    """Give the error on one side with which each look is to be made.
+    """Return the one-sided error of each look.
 
     Args:
-        samples: How many samples each look sees, growing.
+        samples: How many samples each look sees, in rising order.
         tail: The error on one side of all of them together.
     """
     counts_before = (0, *samples[:-1])
@@ -23,7 +23,7 @@ def look_tails(samples: Sequence[int], *, tail: float = TAIL) -> tuple[float, ..
 
 
 def growing(first: int, most: int) -> tuple[int, ...]:
-    """Plan looks: each at twice as many samples as the one before, the last at all."""
+    """Plan looks: each has twice as many samples as the one before, the last one all."""
     counts: list[int] = []
     while first * 1.5 < most:
         counts.append(first)

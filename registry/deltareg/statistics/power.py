@@ -1,7 +1,7 @@
-"""How many samples it takes to show that nothing was lost, and what loss they would show.
+"""How many samples it takes to show that nothing was lost, and which losses they would show.
 
-All of it goes by how far the differences of single samples are spread: `spread_of_shares` for right
-and wrong answers, their standard deviation for everything else. A margin is what may be lost.
+Everything depends on the spread of the differences of single samples: `spread_of_shares` for right
+and wrong answers, their standard deviation otherwise. A margin is the allowed loss.
 """
 
 import math
@@ -13,7 +13,7 @@ POWER = 0.8
 
 
 def spread_of_shares(changed: float, difference: float = 0.0) -> float:
-    """Give the spread of the differences of right (1) and wrong (0) answers on the same samples.
+    """Return the spread of the differences of right (1) and wrong (0) answers on the same samples.
 
     Args:
         changed: The share of samples that are right for one and wrong for the other.
@@ -23,14 +23,14 @@ def spread_of_shares(changed: float, difference: float = 0.0) -> float:
 
 
 def samples_needed(spread: float, margin: float, *, gain: float = 0.0, power: float = POWER, tail: float = TAIL) -> int:
-    """Say how many samples show that no more than a margin is lost.
+    """Return how many samples show that no more than a margin is lost.
 
     Args:
-        spread: Of the differences of single samples.
-        margin: What may be lost; more than zero.
-        gain: What is truly gained; negative for a loss, which must be smaller than the margin.
+        spread: The spread of the differences of single samples.
+        margin: The allowed loss; more than zero.
+        gain: The true gain; negative for a loss, which must be smaller than the margin.
         power: How often it should be shown.
-        tail: The error on one side: of the smallest tail of `look_tails` where there are looks.
+        tail: The one-sided error; with looks, the smallest of `look_tails`.
     """
     room = margin + gain
     if room <= 0:
@@ -42,13 +42,13 @@ def samples_needed(spread: float, margin: float, *, gain: float = 0.0, power: fl
 
 
 def chance_to_pass(spread: float, margin: float, n: int, *, gain: float = 0.0, tail: float = TAIL) -> float:
-    """Say how often n samples show that no more than a margin is lost.
+    """Return how often n samples show that no more than a margin is lost.
 
     Args:
-        spread: Of the differences of single samples.
-        margin: What may be lost.
+        spread: The spread of the differences of single samples.
+        margin: The allowed loss.
         n: How many samples; at least two.
-        gain: What is truly gained; negative for a loss.
+        gain: The true gain; negative for a loss.
         tail: The error on one side.
     """
     error = max(spread, 1e-12) / math.sqrt(n)
@@ -56,14 +56,14 @@ def chance_to_pass(spread: float, margin: float, n: int, *, gain: float = 0.0, t
 
 
 def loss_found(spread: float, margin: float, n: int, *, power: float = POWER, tail: float = TAIL) -> float:
-    """Say which true loss n samples show to be more than the margin, so that it fails.
+    """Return the true loss that n samples show to exceed the margin, so that it fails.
 
     Args:
-        spread: Of the differences of single samples.
-        margin: What may be lost.
+        spread: The spread of the differences of single samples.
+        margin: The allowed loss.
         n: How many samples; at least two.
         power: How often it is shown.
-        tail: The error on one side: a part of it for several comparisons.
+        tail: The one-sided error; a part of it for several comparisons.
     """
     reach = t_quantile(tail, n - 1) + normal_quantile(1 - power)
     return margin + reach * spread / math.sqrt(n)

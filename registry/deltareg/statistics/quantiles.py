@@ -1,4 +1,4 @@
-"""Quantiles of the normal and of Student's distribution, without a library for them."""
+"""Quantiles of the normal and of Student's distribution, without a statistics library."""
 
 import math
 from functools import lru_cache
@@ -13,18 +13,18 @@ _TINY = 1e-300
 
 
 def normal_quantile(tail: float) -> float:
-    """Give the point above which a standard normal lies with a probability between 0 and 1."""
+    """Return the point that a standard normal exceeds with a probability between 0 and 1."""
     return -_STANDARD.inv_cdf(tail)
 
 
 def normal_tail(point: float) -> float:
-    """Give the probability that a standard normal lies above a point."""
+    """Return the probability that a standard normal exceeds a point."""
     return 0.5 * math.erfc(point / math.sqrt(2))
 
 
 @lru_cache(maxsize=4096)
 def t_quantile(tail: float, freedom: int) -> float:
-    """Give the point above which Student's t lies with a probability of at most a half.
+    """Return the point that Student's t exceeds with a probability of at most a half.
 
     Args:
         tail: The probability.
@@ -40,12 +40,12 @@ def t_quantile(tail: float, freedom: int) -> float:
 
 
 def t_tail(point: float, freedom: int) -> float:
-    """Give the probability that Student's t lies above a point that is not negative."""
+    """Return the probability that Student's t exceeds a non-negative point."""
     return 0.5 * _beta_share(freedom / 2, 0.5, freedom / (freedom + point * point))
 
 
 def _beta_share(a: float, b: float, x: float) -> float:
-    """Give the regularised incomplete beta function (NIST DLMF 8.17.22, by Lentz's method)."""
+    """Return the regularised incomplete beta function (NIST DLMF 8.17.22, by Lentz's method)."""
     if x <= 0 or x >= 1:
         return float(x >= 1)
     if x > (a + 1) / (a + b + 2):

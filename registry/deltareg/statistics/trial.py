@@ -1,9 +1,9 @@
-"""What follows from a margin: shown to be met, shown to be missed, or undecided, look by look.
+"""Decisions by a margin: met, missed or undecided, look by look.
 
-That a mark is met is shown by the worse end of an interval, that it is missed by the better one.
-Where several comparisons must all be met, each is shown at its own tail: that all are met is then
-never wrong more often than that (Berger, 1982, Technometrics 24:295). That one of them is missed is
-held against all of them by Holm's procedure, on the p-values that `p_missed` gives.
+The worse end of an interval shows that a mark is met, the better end that it is missed. If several
+comparisons must all be met, each is decided at its own tail; the claim that all are met is then
+wrong no more often than that (Berger, 1982, Technometrics 24:295). The claim that one of them is
+missed is adjusted by Holm's procedure, on the p-values of `p_missed`.
 """
 
 import math
@@ -21,11 +21,11 @@ _LEAST_P, _MOST_P, _HALVINGS = 1e-9, 0.5, 24
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a number of samples say of a measure, and what it must reach.
+    """The interval of a measure on a number of samples, and the mark to reach.
 
     Attributes:
-        at: Gives the interval of the measure with a tail on each side.
-        mark: What it must reach.
+        at: Returns the interval of the measure for a tail on each side.
+        mark: The value to reach.
         is_upward: Whether more is better.
     """
 
@@ -39,17 +39,17 @@ class Look:
         return interval.low >= self.mark if self.is_upward else interval.high <= self.mark
 
     def is_missed(self, tail: float) -> bool:
-        """Whether even the better end does not; what is no number misses it."""
+        """Whether even the better end misses the mark; NaN does."""
         interval = self.at(tail)
         return not (interval.high >= self.mark if self.is_upward else interval.low <= self.mark)
 
 
 def decide(looks: Sequence[Look], planned: Sequence[int], *, family: int = 1, tail: float = TAIL) -> Decision:
-    """Say what the newest look decides.
+    """Return the decision at the newest look.
 
     Args:
-        looks: Those that were made, in order, the newest last.
-        planned: How many samples each look sees, those included that are still to be made.
+        looks: The looks so far, in order.
+        planned: How many samples each look sees, future looks included.
         family: How many comparisons are made together.
         tail: The error on one side.
     """
@@ -62,10 +62,10 @@ def decide(looks: Sequence[Look], planned: Sequence[int], *, family: int = 1, ta
 
 
 def p_missed(looks: Sequence[Look], planned: Sequence[int]) -> float:
-    """Give the least tail at which some look shows that the mark is missed, at most a half.
+    """Return the least tail at which some look shows that the mark is missed, at most a half.
 
-    It errs as a p-value does, whenever the looks ended (Jennison and Turnbull, 1989, J. R. Stat.
-    Soc. B 51:305).
+    It is a valid p-value, whenever the looks ended (Jennison and Turnbull, 1989, J. R. Stat. Soc. B
+    51:305).
     """
 
     def is_shown(tail: float) -> bool:
@@ -82,12 +82,12 @@ def p_missed(looks: Sequence[Look], planned: Sequence[int]) -> float:
 
 
 def samples_to_decide(look: Look, n: int, *, power: float = POWER, tail: float = TAIL) -> int:
-    """Say about how many samples would decide it if the measure is what it seems to be; 0 for none.
+    """Return about how many samples would decide it if the measure is as estimated; 0 for none.
 
     Args:
-        look: What n samples say.
-        n: How many.
-        power: How often they should.
+        look: The look at n samples.
+        n: The number of samples.
+        power: How often they should decide it.
         tail: The error on one side.
     """
     interval, quantile = look.at(tail), normal_quantile(tail)

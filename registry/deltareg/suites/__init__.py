@@ -1,1 +1,1 @@
-"""Suites: which checks a verification runs, on what, and what counts as enough."""
+"""Suites: which checks a verification runs, on which samples, and what counts as enough."""

@@ -1,8 +1,8 @@
-"""The general probe set of a base: what every delta on it is held against, drawn once.
+"""The general probe set of a base, drawn once, on which every delta on it is compared.
 
-It is drawn from the corpus in `general/` by the base's own identity, so two bases have different
-texts, nobody chooses them, and whoever draws them for a base draws the same. The document holds the
-texts themselves: it stays what it is when a later release brings another corpus.
+It is drawn from the corpus in `general/`, seeded by the base's own identity. So two bases have
+different texts, nobody chooses them, and every draw for a base gives the same. The document holds
+the texts themselves and does not change when a later release brings another corpus.
 """
 
 import json
@@ -38,8 +38,8 @@ class ProbeText:
     Attributes:
         kind: `text`, `code` or `chat`.
         name: Its language, natural or of programming; `chat` for a chat.
-        text: The text, or of a chat what the user says.
-        answer: Of a chat, what the assistant says; it is put together by the base's own template.
+        text: The text, or the user's message in a chat.
+        answer: In a chat, the assistant's message; the base's own template joins the two.
     """
 
     kind: Literal["text", "code", "chat"]
@@ -53,10 +53,10 @@ class BaseProbes:
     """The general probe set of a base.
 
     Attributes:
-        corpus: Digest of what it was drawn from.
-        modalities: What kinds of input the base takes, as far as its config tells.
+        corpus: Digest of the corpus that it was drawn from.
+        modalities: The kinds of input that the base takes, as far as its config shows.
         texts: Its texts.
-        seed: Of images and sounds, which are computed where they are needed.
+        seed: The seed of images and sounds, which are computed when they are needed.
         images: How many images.
         sounds: How many sounds.
     """
@@ -69,7 +69,7 @@ class BaseProbes:
     sounds: int = _SOUNDS
 
     def encode(self) -> bytes:
-        """Write it as canonical JSON."""
+        """Encode it as canonical JSON."""
         fields = TypeAdapter(BaseProbes).dump_python(self, mode="json")
         return canonical_json({"format": FORMAT, **fields})
 
@@ -80,10 +80,10 @@ class BaseProbes:
 
     @classmethod
     def decode(cls, raw: bytes) -> "BaseProbes":
-        """Read what `encode` wrote.
+        """Read the output of `encode`.
 
         Raises:
-            InvalidInput: It is no probe set, or one of a later release.
+            InvalidInput: It is not a probe set, or is one of a later release.
         """
         try:
             fields = cast("dict[str, object]", json.loads(raw))
@@ -101,7 +101,7 @@ def draw(identity: str, config: Mapping[str, object]) -> BaseProbes:
     """Draw the probe set of a base.
 
     Args:
-        identity: What the base is as a whole; what it is drawn by.
+        identity: The identity of the base, which seeds the draw.
         config: Its `config.json`.
     """
     raw = _corpus_bytes()
@@ -111,7 +111,7 @@ def draw(identity: str, config: Mapping[str, object]) -> BaseProbes:
 
 
 def modalities_of(config: Mapping[str, object]) -> tuple[Modality, ...]:
-    """Tell by a config what a network takes; text where nothing tells otherwise."""
+    """Return the kinds of input of a network by its config; text if nothing shows otherwise."""
     parts = [config, *(part for part in config.values() if is_object(part))]
     keys = {key for part in parts for key in part}
     modalities: tuple[Modality, ...] = tuple(name for name, marks in _CONFIG_MARKS.items() if keys.intersection(marks))

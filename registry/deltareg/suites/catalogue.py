@@ -1,8 +1,8 @@
-"""What checks there are and what a suite may say about each, as the worker's files declare it.
+"""The checks that exist and the settings that a suite may give them, as the worker declares them.
 
 The server has no check's code. `catalogue.json`, which `make docs` writes from the worker's folder
-of checks, lets it refuse a suite that names a check wrongly, and a verdict that says "does not
-apply" of a check that always does.
+of checks, lets it refuse a suite with a wrong check name, and a verdict with "does not apply" for a
+check that always applies.
 """
 
 import json
@@ -19,20 +19,21 @@ Against = Literal["base", "promoted"]
 
 @dataclass(frozen=True, slots=True)
 class CheckForm:
-    """What a suite may say about a check.
+    """The settings that a suite may give a check.
 
     Attributes:
         about: What it shows, in a line.
-        parameters: What may be set, with what holds when it is not; None for what must be set.
-        counts: Those parameters that count something; every other number may be a fraction.
-        choices: Those parameters that are one of a few words, with the words.
-        probes: What kinds of probe set it can run on; empty when it takes none.
-        takes_threshold: Whether it measures something that a threshold is for.
-        against: What its measure may be compared with, the default first.
-        may_not_apply: Whether it may say that it does not apply to a version, and count as shown.
-        only_reports: Whether it says something and never fails.
-        takes_looks: Whether it may look at a part of its samples first, and at more where these do
-            not decide it.
+        parameters: Parameters with their defaults; None for those that must be set.
+        counts: The parameters that are counts; every other number may be a fraction.
+        choices: The parameters with a choice of words, with the words.
+        probes: The kinds of probe set that it can run on; empty if it takes none.
+        takes_threshold: Whether it has a measure that a threshold applies to.
+        against: The references that its measure may be compared with, the default first.
+        may_not_apply: Whether it may answer that it does not apply to a version, which counts as
+            shown.
+        only_reports: Whether it only reports and never fails.
+        takes_looks: Whether it may look at a part of its samples first, and at more if these do not
+            decide it.
     """
 
     about: str
@@ -52,12 +53,12 @@ UNDECIDED: Mapping[str, str | int | None] = {"undecided": "warn", "missing": "fa
 
 
 def read_catalogue(document: bytes) -> Mapping[str, CheckForm]:
-    """Read `catalogue.json`: the form of every check, in the order in which they are shown."""
+    """Read `catalogue.json`: the form of every check, in display order."""
     return TypeAdapter(dict[str, CheckForm]).validate_json(document)
 
 
 def write_catalogue(forms: Mapping[str, CheckForm]) -> str:
-    """Write what `read_catalogue` reads."""
+    """Write the document that `read_catalogue` reads."""
     return json.dumps({name: asdict(form) for name, form in forms.items()}, indent=2) + "\n"
 
 
@@ -65,12 +66,12 @@ CATALOGUE = read_catalogue((files("deltareg") / "suites" / "catalogue.json").rea
 
 
 def about(checks: Iterable[str]) -> dict[str, str]:
-    """Say in a line what each check shows, by its name; what is not known here is left out."""
+    """Return a line about each check, by name; unknown checks are left out."""
     return {check: CATALOGUE[check].about for check in checks if check in CATALOGUE}
 
 
 def judges(check: str, *, has_threshold: bool) -> bool:
-    """Whether a version can fail a check; one that is not known here may."""
+    """Whether a version can fail a check; an unknown check counts as one that can."""
     form = CATALOGUE.get(check)
     if form is None:
         return True

@@ -1,4 +1,4 @@
-"""From a suite as people write it to the one document of it: strict, complete, without floats."""
+"""From a suite as people write it to its canonical document: strict, complete, without floats."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -34,7 +34,7 @@ _MOST_CHECKS, _MOST_SETS, _MOST_TEXTS, _MOST_LETTERS = 100, 50, 10_000, 100_000
 
 
 def normalise(fields: Fields) -> dict[str, object]:
-    """Check a suite and give its document; what this gave comes back unchanged.
+    """Check a suite and return its document; a document of this function is returned unchanged.
 
     Raises:
         InvalidInput: A key, check, set or value is not allowed; the message names it.
@@ -123,7 +123,7 @@ def _threshold(value: object, form: CheckForm, where: str) -> dict[str, object]:
 
 
 def _baseline(fields: Fields, form: CheckForm, where: str) -> dict[str, str]:
-    """Read what a measure is compared with, and what that itself is held against."""
+    """Read the reference that a measure is compared with, and the reference of that one."""
     against = fields.get("against", form.against[0] if form.against else None)
     if against is None and "reference" not in fields:
         return {}
@@ -147,7 +147,7 @@ def _asks_for_change(fields: Fields) -> bool:
 
 
 def _comparable(value: object, form: CheckForm, where: str) -> None:
-    """Refuse what a check is not compared with; versions are, where the promoted one is."""
+    """Refuse an unsuitable reference; versions suit all checks that compare with the promoted one."""
     if value in form.against:
         return
     takes_versions = PROMOTED in form.against
@@ -158,7 +158,7 @@ def _comparable(value: object, form: CheckForm, where: str) -> None:
 
 
 def _looks(fields: Fields, form: CheckForm, where: str) -> dict[str, dict[str, int]]:
-    """Read at how many samples a check looks first, and at how many at most."""
+    """Read how many samples a check looks at first, and how many at most."""
     if "looks" not in fields:
         return {}
     where = f"{where}: looks"
@@ -300,7 +300,7 @@ def _plain(value: object, where: str) -> str | int:
 
 
 def _number(value: object, where: str) -> str | int:
-    """Write a number: whole ones as they are, others as the shortest text that gives them again."""
+    """Write a number: integers as they are, others as the shortest text that gives the value."""
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         _refuse(where, f"is a number, not {value!r}")
     try:

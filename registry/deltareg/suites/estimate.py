@@ -1,8 +1,8 @@
-"""Measures of a sample with what is not known about them: an interval and the sample's size.
+"""Measures of a sample with their uncertainty: an interval and the sample's size.
 
-A number from forty texts is no fact about all texts. Every measure of a probe set is therefore an
-estimate, and what it is held against is held against its interval. How the intervals are made, and
-how well they cover, is said in `deltareg.statistics`.
+A number from forty texts is no fact about all texts. So every measure of a probe set is an
+estimate, and thresholds are compared with its interval. `deltareg.statistics` describes how the
+intervals are made and how well they cover.
 """
 
 import math
@@ -24,9 +24,9 @@ class Estimate:
 
     Attributes:
         value: On the sample.
-        low: Lower end of its interval, a 95 % one where nothing else is said.
+        low: Lower end of its interval, a 95 % one unless stated otherwise.
         high: Upper end.
-        n: Independent samples that it rests on.
+        n: Number of independent samples.
     """
 
     value: float
@@ -35,21 +35,21 @@ class Estimate:
     n: int
 
     def __str__(self) -> str:
-        """Write it as people read it: `0.82 [0.71, 0.90], n = 60`."""
+        """Format it: `0.82 [0.71, 0.90], n = 60`."""
         return f"{self.value:.4g} [{self.low:.4g}, {self.high:.4g}], n = {self.n}"
 
 
 def within(value: float, interval: Interval, n: int) -> Estimate:
-    """Give a value with the interval around it."""
+    """Build an estimate from a value and the interval around it."""
     return Estimate(value, interval.low, interval.high, n)
 
 
 def of_share(hits: float, n: int) -> Estimate:
-    """Estimate a share by the score interval; it holds for few samples, too.
+    """Estimate a share by the score interval, which also holds for few samples.
 
     Args:
-        hits: How often it was so; a half where a sample was so in part.
-        n: Of how many; more than zero.
+        hits: The number of hits; a half for a partial one.
+        n: The number of samples; more than zero.
     """
     return within(hits / n, share_interval(hits, n), n)
 
@@ -60,9 +60,9 @@ def of_ratio(parts: F64, sizes: F64, *, seed: int = 0) -> Estimate:  # noqa: ARG
     Tokens of one text are not independent of each other, texts are.
 
     Args:
-        parts: (n,): What each sample adds.
-        sizes: (n,): How much of it there is in each sample.
-        seed: Of nothing any more; those who call it have one.
+        parts: (n,): The contribution of each sample.
+        sizes: (n,): The size of each sample.
+        seed: Unused; kept for callers that pass one.
     """
     return within(float(parts.sum() / sizes.sum()), mean_interval(parts, sizes), len(parts))
 
@@ -70,27 +70,27 @@ def of_ratio(parts: F64, sizes: F64, *, seed: int = 0) -> Estimate:  # noqa: ARG
 def of_difference(ours: F64, theirs: F64, sizes: F64, *, seed: int = 0) -> Estimate:  # noqa: ARG001  # as above
     """Estimate sum(ours - theirs) / sum(sizes) on the same samples.
 
-    What both find hard cancels out, so a small change shows on few samples.
+    Samples that are hard for both cancel out, so a small change shows on few samples.
 
     Args:
-        ours: (n,): Of each sample, with this version.
-        theirs: (n,): The same samples, with what it is compared with.
-        sizes: (n,): How much of it there is in each sample; ones for a mean.
-        seed: Of nothing any more.
+        ours: (n,): The values of the samples with this version.
+        theirs: (n,): The values of the same samples with the reference.
+        sizes: (n,): The size of each sample; ones for a mean.
+        seed: Unused.
     """
     return of_ratio(ours - theirs, sizes)
 
 
 def rows_drawn(n: int, *, seed: int) -> NDArray[np.int64]:
-    """Draw samples again for what only a whole sample has, such as BLEU: (draws, n) of numbers."""
+    """Draw bootstrap samples, (draws, n) row numbers, for whole-sample statistics such as BLEU."""
     return np.random.default_rng(seed).integers(0, n, (_DEAR_DRAWS, n))
 
 
 def of_drawn(value: float, drawn: F64, n: int) -> Estimate:
     """Estimate a statistic from its values on `rows_drawn`.
 
-    The percentiles are taken so much further out as Student's interval is wider than the one that a
-    normal distribution and the sample's own spread would give (Hesterberg, 2015, Am. Stat. 69:371).
+    The percentiles are widened by the ratio of Student's interval to the one from a normal
+    distribution and the sample's own spread (Hesterberg, 2015, Am. Stat. 69:371).
     """
     if n < 2:
         return Estimate(value, -math.inf, math.inf, n)
@@ -100,13 +100,13 @@ def of_drawn(value: float, drawn: F64, n: int) -> Estimate:
 
 
 def exponential(estimate: Estimate) -> Estimate:
-    """Give exp of an estimate, such as perplexity of loss; what overflows is infinite."""
+    """Return exp of an estimate, such as perplexity of a loss; overflow gives infinity."""
     value, low, high = (exp(x) for x in (estimate.value, estimate.low, estimate.high))
     return Estimate(value, low, high, estimate.n)
 
 
 def exp(x: float) -> float:
-    """Give exp, infinite where it overflows."""
+    """Return e to the power of x, or infinity on overflow."""
     try:
         return math.exp(x)
     except OverflowError:

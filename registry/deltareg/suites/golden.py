@@ -1,9 +1,9 @@
-"""Golden outputs: what another process computed with a delta, to be computed again.
+"""Golden outputs: outputs of a delta that another process computed, to be reproduced.
 
-Of every position the largest values and their places are kept, not all of them: they show a wrong
-base, a wrong scale or a wrong head as well as all would, and stay small. They are compared by
-value: other kernels round otherwise, so no digest of outputs could be demanded. How they travel is
-`deltareg.suites.golden_file`'s.
+For every position only the largest values and their places are kept: they reveal a wrong base, a
+wrong scale or a wrong head as well as all values would, and stay small. They are compared by value,
+since kernels round differently and a digest of outputs could not match.
+`deltareg.suites.golden_file` stores them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,9 +36,8 @@ class RecordedOutput:
     Attributes:
         shape: The output's.
         places: (rows, k): along the last dimension, the largest first.
-        values: (rows, k): what is there.
-        rows: (rows,): which positions they are of, counted along all other dimensions; None for
-            all of them.
+        values: (rows, k): the values there.
+        rows: (rows,): their positions, counted along all other dimensions; None for all positions.
     """
 
     shape: tuple[int, ...]
@@ -47,14 +46,14 @@ class RecordedOutput:
     rows: NDArray[np.int32] | None = None
 
     def select_positions(self, values: F32) -> F32:
-        """Give (rows, n): those positions of an output of the same shape."""
+        """Return those positions of an output of the same shape, (rows, n)."""
         flat = values.reshape(-1, values.shape[-1])
         return flat if self.rows is None else flat[self.rows]
 
 
 @dataclass(frozen=True, slots=True)
 class GoldenSample:
-    """Inputs of one forward of a network and what came out.
+    """The inputs of one forward of a network, with the outputs.
 
     Attributes:
         inputs: By parameter of the network's forward.
@@ -67,17 +66,17 @@ class GoldenSample:
 
 @dataclass(frozen=True, slots=True)
 class GoldenOrigin:
-    """Where outputs come from.
+    """The origin of outputs.
 
     Attributes:
-        how: Computed by the process that trained, by the library that wrote the delta once it was
-            saved, or by whatever the publisher ran.
-        dtype: What the network ran in, as safetensors spells it; empty where nobody said.
+        how: Computed by the training process, by the library after the delta was saved, or by the
+            publisher's own program.
+        dtype: The network's dtype, as safetensors spells it; empty if unknown.
         device: `cpu`, `cuda`, ….
-        quantised: How the base's weights were packed, as the library calls it; empty for a base
-            that was not.
+        quantised: The packing of the base's weights, in the library's words; empty if they were not
+            packed.
         software: Versions by package.
-        weights: Digests of the files of tensors that lay beside, by path.
+        weights: Digests of the tensor files beside it, by path.
     """
 
     how: How = "by_publisher"
@@ -89,7 +88,7 @@ class GoldenOrigin:
 
     @property
     def description(self) -> str:
-        """It in words: `recorded in training, with peft 0.21.2 in BF16 on cuda`."""
+        """Describe it: `recorded in training, with peft 0.21.2 in BF16 on cuda`."""
         by = next((f" with {n} {self.software[n]}" for n in _SHOWN if n in self.software), "")
         dtype = f" in {self.dtype}" if self.dtype else ""
         where = f" on {self.device}" if self.device else ""
@@ -98,13 +97,13 @@ class GoldenOrigin:
 
 @dataclass(frozen=True, slots=True)
 class GoldenOutputs:
-    """Outputs that a delta has to give again.
+    """Outputs that a delta has to reproduce.
 
     Attributes:
-        samples: Forwards, each on inputs of its own.
-        origin: Where they come from.
-        training: How the training began that the delta is of; None where nobody looked.
-        progress: How far it had come; None where nobody said.
+        samples: Forwards, each with its own inputs.
+        origin: Their origin.
+        training: The start of the delta's training; None if it was not recorded.
+        progress: The progress of the training; None if unknown.
     """
 
     samples: tuple[GoldenSample, ...]
@@ -115,13 +114,13 @@ class GoldenOutputs:
 
 @dataclass(frozen=True, slots=True)
 class GoldenComparison:
-    """How far outputs are from recorded ones.
+    """The deviation of outputs from recorded ones.
 
     Attributes:
-        output: The one that is farthest off.
-        difference: max |recorded - found| over max(1, RMS of what is recorded); NaN stays NaN.
-        distance: The root mean square of the difference, over all that is recorded; NaN stays NaN.
-        scale: The root mean square of what is recorded.
+        output: The output that deviates most.
+        difference: max |recorded - found| / max(1, RMS of the recorded values); NaN stays NaN.
+        distance: The root mean square of the difference over all recorded values; NaN stays NaN.
+        scale: The root mean square of the recorded values.
         agreement: The share of positions whose largest value is at the same place, or within
             `slack` of the largest.
     """
@@ -140,12 +139,13 @@ def sample_of(inputs: Mapping[str, Raw], outputs: Mapping[str, F32]) -> GoldenSa
 
 
 def compare(golden: GoldenOutputs, outputs: Sequence[Mapping[str, F32]], *, slack: float = 0.0) -> GoldenComparison:
-    """Hold outputs against recorded ones; one that is missing or of another shape is all wrong.
+    """Compare outputs with recorded ones; a missing one or one of another shape is entirely wrong.
 
     Args:
-        golden: What was recorded.
-        outputs: Of each of its samples.
-        slack: By how much of max(1, RMS) the largest value may be below another and agree still.
+        golden: The recorded outputs.
+        outputs: The outputs for each of its samples.
+        slack: How far the largest value may be below another and still agree, as a share of max(1,
+            RMS).
     """
     names = sorted({name for sample in golden.samples for name in sample.outputs})
     comparisons = [_compare(name, golden, outputs, slack) for name in names]
@@ -158,9 +158,10 @@ def compare(golden: GoldenOutputs, outputs: Sequence[Mapping[str, F32]], *, slac
 
 
 def distance(golden: GoldenOutputs, outputs: Sequence[Mapping[str, F32]]) -> float:
-    """Give the root mean square of the difference to recorded values, of what is there to compare.
+    """Return the root mean square of the difference to recorded values, as far as outputs exist.
 
-    For outputs that need not be those of the delta: of the base's own it is the delta's effect.
+    The outputs need not be the delta's: for the base's own outputs it is the size of the delta's
+    effect.
     """
     squares: list[NDArray[np.float64]] = []
     for sample, computed in zip(golden.samples, outputs, strict=True):

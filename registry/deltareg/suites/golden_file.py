@@ -1,8 +1,8 @@
-"""Golden outputs as they travel with a version: one JSON file, `deltareg-golden.json`.
+"""The file of golden outputs that is stored with a version: `deltareg-golden.json`.
 
-docs/format.md has its two schemas; the first, which says nothing of where outputs come from, is
-read only. It is no safetensors file: several libraries take whichever file of that kind they find
-in a folder for the delta (ADR 50).
+docs/format.md has its two schemas; the first, without the origin of outputs, is only read. It is
+not a safetensors file, since several libraries take any such file in a folder for the delta (ADR
+50).
 """
 
 import base64
@@ -36,7 +36,7 @@ _FIX = "record them again: deltareg golden record FOLDER --base BASE; or push wi
 
 
 def encode(golden: GoldenOutputs) -> bytes:
-    """Write the file.
+    """Encode the file.
 
     Raises:
         InvalidInput: It would be too large.
@@ -63,10 +63,10 @@ def encode(golden: GoldenOutputs) -> bytes:
 
 
 def decode(raw: bytes) -> GoldenOutputs:
-    """Read what `encode` wrote, or that of the release before did.
+    """Read the output of `encode`, or of the previous release's.
 
     Raises:
-        Refused: `bad_config`: it is something else.
+        Refused: `bad_config`: it is not such a file.
     """
     if len(raw) > MOST_BYTES:
         raise _bad(f"{len(raw)} bytes, at most {MOST_BYTES}")
@@ -142,7 +142,7 @@ def _origin(value: object) -> GoldenOrigin:
 
 
 def _parse_section(form: TypeAdapter[_Told], value: object, what: str) -> _Told | None:
-    """Read what a process says of its training; releases before pass over what they do not know."""
+    """Parse a section about training; fields that this release does not know are ignored."""
     if value is None:
         return None
     try:

@@ -1,7 +1,7 @@
-"""Texts that outputs are recorded on where nobody names others: short, of several kinds.
+"""Default texts for recording outputs: short, of several kinds.
 
-Written for this purpose. They are no measure of anything: a text is enough that goes through every
-part of a network, and several kinds reach rows of the embedding that one would not.
+Written for this purpose. They measure nothing: any text that passes through every part of a network
+is enough, and several kinds reach more rows of the embedding than one.
 """
 
 PROMPTS = (

@@ -1,4 +1,4 @@
-"""What is wrong with a suite that reads well: it judges nothing, or cannot show what it asks."""
+"""Faults of a well-formed suite: it judges nothing, or cannot show what it requires."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -16,12 +16,12 @@ from deltareg.words import Severity
 
 @dataclass(frozen=True, slots=True)
 class LintFinding:
-    """Something about a suite that is not as it should be.
+    """A fault of a suite.
 
     Attributes:
-        severity: An error is refused, a warning is told.
+        severity: An error is refused, a warning is reported.
         where: The check or the set; empty for the suite.
-        message: What it is.
+        message: The fault, in words.
         fix: What to do.
     """
 
@@ -32,7 +32,7 @@ class LintFinding:
 
 
 def lint(suite: Suite, samples: Mapping[str, Samples]) -> list[LintFinding]:
-    """Look at a suite with its probe sets; errors first.
+    """Check a suite with its probe sets; errors come first.
 
     Args:
         suite: The suite, read and complete.
@@ -114,7 +114,7 @@ def _repeats(samples: Mapping[str, Samples]) -> Iterator[LintFinding]:
 
 
 def _keys(samples: Samples) -> list[str]:
-    """Give what tells samples apart: a text's words, or a tensor's bytes."""
+    """Return keys that identify samples: a text's words, or a tensor's bytes."""
     if samples.texts:
         # What belongs to a text is a part of the sample: one query may have two answers.
         beside = getattr(samples, "targets", ()) or ("",) * len(samples.texts)
@@ -158,7 +158,7 @@ def _too_few(spec: CheckSpec, measure: DraftMeasure, margin: float, n: int) -> I
 
 
 def _margin(spec: CheckSpec, measure: DraftMeasure) -> float | None:
-    """Give what may be lost; None where a gain is asked for, or no change at all."""
+    """Return the allowed loss; None if a gain is required, or no change at all."""
     if spec.threshold is None:
         return None
     change = spec.threshold.min_relative_change if measure.is_relative else spec.threshold.min_absolute_change
@@ -166,7 +166,7 @@ def _margin(spec: CheckSpec, measure: DraftMeasure) -> float | None:
 
 
 def _least(margin: float) -> int:
-    """Give how many samples show a margin of two versions that agree on all of them."""
+    """Return how many samples show a margin for two versions that agree on all of them."""
     n = 2
     while paired_interval(0, 0, n).low < -margin:
         n += max(1, n // 20)

@@ -1,4 +1,4 @@
-"""A task of lm-eval with its data, as a suite brings it, and what a check asks of it."""
+"""A task of lm-eval with its data, as a suite contains it, and a check's options for it."""
 
 import json
 import re
@@ -26,12 +26,12 @@ class LmTask:
     """A task.
 
     Attributes:
-        name: As it calls itself.
-        fields: What its file says.
-        files: Names of its files by split.
-        metrics: What it reports: by name how samples come together, and whether more is better.
-        filters: The ways in which answers are read before they count.
-        rows: By split; empty before they were read.
+        name: Its own name.
+        fields: The fields of its file.
+        files: Names of its data files by split.
+        metrics: Its metrics: by name, their aggregation and whether more is better.
+        filters: The filters that answers pass before they count.
+        rows: Its rows by split; empty before they are read.
     """
 
     name: str
@@ -48,20 +48,20 @@ class LmTask:
 
     @property
     def tested(self) -> str:
-        """The split that is asked."""
+        """The split that is evaluated."""
         return str(self.fields.get("test_split") or self.fields.get("validation_split"))
 
 
 @dataclass(frozen=True, slots=True)
 class LmEvalOptions:
-    """What a check asks of a task.
+    """A check's options for a task.
 
     Attributes:
-        metric: What it measures.
-        aggregation: How lm-eval brings its samples together.
-        filter: How answers are read before they count.
-        limit: How many rows are asked, from the first on.
-        num_fewshot: How many rows with their answers stand before each.
+        metric: The metric.
+        aggregation: How lm-eval aggregates its samples.
+        filter: The filter that answers pass before they count.
+        limit: How many rows are evaluated, from the first on.
+        num_fewshot: How many solved rows precede each.
     """
 
     metric: str
@@ -79,7 +79,7 @@ def read_task(raw: bytes, what: str) -> LmTask:
         what: Its name, for messages.
 
     Raises:
-        InvalidInput: It is no task that a suite may bring; the message names the key.
+        InvalidInput: It is not a task that a suite may contain; the message names the key.
     """
     fields = read_yaml(raw, what=f"task {what}")
     check_task(fields, what)
@@ -97,10 +97,10 @@ def fill_task(task: LmTask, read: Callable[[str], bytes]) -> LmTask:
 
     Args:
         task: As `read_task` gave it.
-        read: Gives the content of a file beside the task.
+        read: Reads a file beside the task.
 
     Raises:
-        InvalidInput: A file is not rows of JSON, or has not what the task's templates ask for.
+        InvalidInput: A file is not rows of JSON, or lacks a field of the task's templates.
     """
     rows: dict[str, tuple[Row, ...]] = {
         split: tuple(row for name in names for row in _rows(read(name), name)) for split, names in task.files.items()
@@ -112,7 +112,7 @@ def fill_task(task: LmTask, read: Callable[[str], bytes]) -> LmTask:
 
 
 def asked_of(spec: CheckSpec, task: LmTask) -> LmEvalOptions:
-    """Say what a check asks of a task with its data.
+    """Return a check's options for a task with its data.
 
     Raises:
         InvalidInput: A parameter does not fit the task; the message names it.
@@ -148,7 +148,7 @@ def _shots(given: str | int, task: LmTask, where: str) -> int:
 
 
 def _source_of_shots(task: LmTask) -> tuple[object, ...] | None:
-    """Give the rows that few shots are drawn from; None where that would tell the answer."""
+    """Return the rows that few-shot examples are drawn from; None if that would reveal the answer."""
     fields, config = task.fields, task.fields.get("fewshot_config")
     own: Fields = config if is_object(config) else {}
     split_name, samples = own.get("split", fields.get("fewshot_split")), own.get("samples")

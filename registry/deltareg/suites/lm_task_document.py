@@ -1,7 +1,7 @@
-"""What a task of lm-eval may say in a suite: plain values; what runs or fetches is refused.
+"""The fields that a task of lm-eval may have in a suite: nothing that runs or fetches.
 
-The harness lets a task name Python, download its data and metrics, and run what a network wrote. A
-task of a suite is data beside it, templates, and measures that need nothing from anywhere.
+The harness lets a task name Python code, download its data and metrics, and run a network's output.
+A task of a suite consists of data beside it, templates, and metrics without dependencies.
 """
 
 import re
@@ -118,10 +118,10 @@ _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\.jsonl")
 
 
 def check_task(fields: Fields, what: str) -> None:
-    """Refuse a task that says something which a suite's task may not say, or says it wrongly.
+    """Refuse a task with a field or value that a suite's task may not have.
 
     Raises:
-        InvalidInput: The message names the key and what would be right.
+        InvalidInput: The message names the key and the right value.
     """
     for key in fields:
         if key in _REFUSED:
@@ -142,15 +142,15 @@ def check_task(fields: Fields, what: str) -> None:
 
 
 def output_type(fields: Fields) -> str:
-    """Give the output type of a task; lm-eval's own default when it names none."""
+    """Return the output type of a task; lm-eval's own default when it names none."""
     return str(fields.get("output_type", "generate_until"))
 
 
 def data_files(fields: Fields, what: str) -> dict[str, tuple[str, ...]]:
-    """Give the names of a task's files by split.
+    """Return the names of a task's files by split.
 
     Raises:
-        InvalidInput: It names none, or what is no file beside it.
+        InvalidInput: It names none, or a name that is not a file beside it.
     """
     kwargs = _object(fields.get("dataset_kwargs", {}), f"{what}: dataset_kwargs")
     for key in kwargs:
@@ -161,10 +161,10 @@ def data_files(fields: Fields, what: str) -> dict[str, tuple[str, ...]]:
 
 
 def metrics_of(fields: Fields, what: str) -> dict[str, tuple[str, bool]]:
-    """Give what a task reports: by metric its aggregation, and whether more is better.
+    """Return a task's metrics: by name, the aggregation and whether more is better.
 
     Raises:
-        InvalidInput: A metric is not lm-eval's own, or is set up in a way that is not known here.
+        InvalidInput: A metric is not lm-eval's own, or is set up in an unknown way.
     """
     output = output_type(fields)
     aggregations = METRICS[output]
@@ -177,10 +177,10 @@ def metrics_of(fields: Fields, what: str) -> dict[str, tuple[str, bool]]:
 
 
 def filters_of(fields: Fields, what: str) -> tuple[str, ...]:
-    """Name the ways in which answers are read before they count; `none` for as they are.
+    """Return the names of the filters that answers pass before they count; `none` for no filter.
 
     Raises:
-        InvalidInput: One of them is no plain step.
+        InvalidInput: One of them is not a plain step.
     """
     entries = fields.get("filter_list")
     if entries is None:

@@ -1,4 +1,4 @@
-"""Probe sets of JSON lines: what stands in a line beside its text, the same keys in every line.
+"""Probe sets in JSON lines: the fields beside each line's text, the same keys in every line.
 
 | beside `text` | is |
 |---|---|
@@ -26,7 +26,7 @@ def read_lines(lines: Sequence[tuple[int, str]], name: str) -> Samples:
     """Read numbered lines of JSON.
 
     Raises:
-        InvalidInput: One is no such object, or has not what the others have.
+        InvalidInput: A line is not such an object, or has other keys than the others.
     """
     rows = [(f"{name}, line {number}", _json(line, name, number)) for number, line in lines]
     for key, needed in _GROUPS.items():

@@ -24,11 +24,11 @@ def read_samples(probe_set: ProbeSet, raw: bytes) -> Samples:
 
     Args:
         probe_set: As the suite has it.
-        raw: The content of its file; not looked at when the texts stand in the suite.
+        raw: The content of its file; ignored if the texts are in the suite.
 
     Raises:
-        InvalidInput: The file is not what its name says.
-        Refused: It ends in .safetensors and is none.
+        InvalidInput: The file is not of the type that its name says.
+        Refused: It ends in .safetensors and is not such a file.
     """
     if probe_set.texts:
         return Samples(probe_set.texts)
@@ -71,7 +71,7 @@ def _tensors(raw: bytes, name: str) -> Samples:
 
 
 def _targets(written: NDArray[np.generic], count: int, name: str) -> tuple[str, ...]:
-    """Read a text a row: the bytes of its UTF-8, and zeros up to the longest."""
+    """Read one text per row: UTF-8 bytes, padded with zeros."""
     if written.ndim != 2 or len(written) != count or written.dtype != np.uint8:
         raise InvalidInput(
             f"{name}: targets are {count} rows of U8, the UTF-8 of each text filled up with zeros", fix=FIX

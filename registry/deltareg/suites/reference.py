@@ -1,4 +1,4 @@
-"""What a measure may be compared with, beside the base and the version that a channel serves.
+"""References of a comparison besides the base and the version that a channel serves.
 
 A reference does not move with every promotion, so small losses that each stay within their margin
 do not add up unseen, and an incumbent that is broken is noticed.
@@ -22,7 +22,7 @@ class BestOf:
     count: int
 
     def __str__(self) -> str:
-        """Write it as suites do."""
+        """Format it as suites write it."""
         return f"best of {self.count}"
 
 

@@ -1,4 +1,4 @@
-"""Samples of a probe set, as checks see them, and what a check needs of them."""
+"""Samples of a probe set, as checks see them, and a check's requirements for them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,11 +17,11 @@ FIX = "see docs/howto/suites.md"
 
 @dataclass(frozen=True, slots=True)
 class RankingCandidates:
-    """What is to be ranked for a text.
+    """Candidates to rank for a text.
 
     Attributes:
         relevant: Texts that answer it; at least one.
-        others: Texts that do not.
+        others: Texts that do not answer it.
     """
 
     relevant: tuple[str, ...]
@@ -30,16 +30,16 @@ class RankingCandidates:
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """What a check runs on.
+    """The samples that a check runs on.
 
     Attributes:
-        texts: One a sample; empty where samples are tensors.
-        arrays: By parameter of the network's forward, the first dimension counts samples.
-        labels: (n,): The right class of each sample; None where there are none.
+        texts: One per sample; empty if samples are tensors.
+        arrays: By parameter of the network's forward; the first dimension is the sample.
+        labels: (n,): The right class of each sample; None without labels.
         targets: The text that belongs to each sample: a translation, a transcript, an answer.
-        partners: A second text for each.
+        partners: A second text for each sample.
         scores: (n,): How alike the two texts are.
-        candidates: Texts that are to be ranked for each.
+        candidates: Texts to rank for each sample.
     """
 
     texts: tuple[str, ...] = ()
@@ -51,12 +51,12 @@ class Samples:
     candidates: tuple[RankingCandidates, ...] = ()
 
     def __len__(self) -> int:
-        """How many there are."""
+        """The number of samples."""
         first = next(iter(self.arrays.values()), None)
         return len(self.texts) if first is None else int(first.shape[0])
 
     def select_rows(self, rows: Sequence[int] | NDArray[np.int64]) -> "Samples":
-        """Give the samples with these numbers, in their order."""
+        """Return the samples with these numbers, in their order."""
         indices = np.asarray(rows, np.int64)
 
         return Samples(
@@ -88,7 +88,7 @@ _NEEDS: Mapping[Probes, tuple[str, str]] = {
 
 
 def lacking(form: CheckForm, samples: Samples) -> tuple[str, str] | None:
-    """Say what a check needs and samples do not have, and what to do; None where all is there."""
+    """Return what a check needs and samples lack, and the remedy; None if nothing is missing."""
     has = {
         "labels": samples.labels is not None,
         "targets": bool(samples.targets),

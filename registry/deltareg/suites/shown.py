@@ -1,4 +1,4 @@
-"""Whether what a suite requires has been shown, whatever came of it."""
+"""Whether all required checks of a suite have shown something, whatever their outcome."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -10,13 +10,13 @@ _SHOWS = frozenset({"pass", "warn", "fail"})
 
 
 def unshown(suite: Suite, outcomes: Iterable[tuple[str, str]]) -> list[str]:
-    """Name the required checks of a suite that showed nothing.
+    """Return the names of a suite's required checks that showed nothing.
 
-    A check shows something with exactly one result, which is not `skipped`, and not `n/a` where the
-    check always applies.
+    A check shows something if it has exactly one result that is not `skipped`, and not `n/a` for a
+    check that always applies.
 
     Args:
-        suite: What was to be checked.
+        suite: The suite.
         outcomes: The name and the outcome of each result, in any order.
     """
     results = list(outcomes)

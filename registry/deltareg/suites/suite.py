@@ -1,8 +1,8 @@
 """A suite: which checks a verification runs, with thresholds and probe sets.
 
-People write it as YAML. What is kept, and what the digest is taken over, is one canonical JSON
-document with everything in it that may change an outcome: defaults filled in, probe sets by the
-digests of their files. A verdict counts only while the suite's digest is what it was.
+People write it as YAML. It is stored as one canonical JSON document, over which the digest is
+taken, with everything that may change an outcome: defaults filled in, probe sets by the digests of
+their files. A verdict counts only as long as the suite's digest does not change.
 """
 
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ _MOST_PARSED = 64  # a server reads the same few again and again; people may pus
 
 @dataclass(frozen=True, slots=True)
 class LookSizes:
-    """How many samples a check looks at first, and at most; zero is all that there are.
+    """How many samples a check looks at first, and at most; zero means all.
 
     Each look is at twice as many as the one before, until the measure is decided.
     """
@@ -43,16 +43,16 @@ class CheckSpec:
     """One check of a suite.
 
     Attributes:
-        name: What its result is called; a suite may run one check on two probe sets.
-        check: Which check it is, a file in `deltareg_verify.judging.checks`.
-        required: Whether a check that should have run and did not makes the verdict inconclusive.
-        parameters: Counts and tolerances; numbers that are not whole are strings.
-        threshold: What its measure must reach; None when it only tells.
-        against: What its measure is compared with: `base`, `promoted`, a version, the best of the
-            last few, or nothing.
+        name: The name of its result; a suite may run one check on two probe sets.
+        check: The check, a file in `deltareg_verify.judging.checks`.
+        required: Whether the verdict is inconclusive if the check should have run and did not.
+        parameters: Counts and tolerances; fractions are strings.
+        threshold: The bound for its measure; None if it only reports.
+        against: The reference of its measure: `base`, `promoted`, a version, the best of the last
+            few, or none.
         probes: The probe set that it runs on; empty for the seeded probe.
-        reference: What the promoted version itself is held against, and this one too.
-        looks: How it looks at its samples; None for all at once.
+        reference: A fixed reference for the promoted version and for this one.
+        looks: The sizes of its looks; None for all samples at once.
     """
 
     name: str
@@ -67,12 +67,12 @@ class CheckSpec:
 
     @property
     def form(self) -> CheckForm | None:
-        """What there is to say about the check; None for one that is not known here."""
+        """The form of the check; None for an unknown check."""
         return CATALOGUE.get(self.check)
 
     @property
     def may_not_apply(self) -> bool:
-        """Whether `n/a` is an answer to it; for all others, unknown ones too, it shows nothing."""
+        """Whether `n/a` counts as shown; for other checks, unknown ones included, it shows nothing."""
         return self.form is not None and self.form.may_not_apply
 
     @property
@@ -81,11 +81,11 @@ class CheckSpec:
         return self.threshold is not None and self.threshold.needs_baseline
 
     def key_of(self, name: str) -> str:
-        """Give the key of a version that it compares with: the best one differs by check."""
+        """Return the key of a reference version; that of `best of` depends on the check."""
         return f"{name} by {self.name}" if name.startswith("best of ") else name
 
     def number(self, key: str) -> float:
-        """Give a numeric parameter."""
+        """Return a numeric parameter."""
         return float(self.parameters[key])
 
 
@@ -94,10 +94,10 @@ class ProbeSet:
     """Samples that checks run on.
 
     Attributes:
-        name: As checks call it.
-        file: The file's name; empty when the texts stand in the suite itself.
+        name: The name that checks use.
+        file: The file's name; empty if the texts are in the suite itself.
         digest: sha256 of the file; None without one.
-        texts: The texts that stand in the suite itself.
+        texts: The texts in the suite itself.
         data: Digests of the files that a task of lm-eval names, by name.
     """
 
@@ -109,18 +109,18 @@ class ProbeSet:
 
     @property
     def is_task(self) -> bool:
-        """Whether it is a task of lm-eval, which samples cannot be read from."""
+        """Whether it is a task of lm-eval instead of samples."""
         return self.file.endswith(".yaml")
 
     @property
     def files(self) -> Mapping[str, Digest]:
-        """All its files by name, as far as their digests are known."""
+        """All its files by name, with their digests as far as known."""
         return self.data if self.digest is None else {self.file: self.digest, **self.data}
 
 
 @dataclass(frozen=True, slots=True)
 class SuiteBudget:
-    """What a run may take; zero leaves it to the worker.
+    """The limits of a run; zero leaves them to the worker.
 
     Attributes:
         seconds: Wall-clock time.
@@ -137,16 +137,17 @@ class Suite:
 
     Attributes:
         name: `smoke`, ….
-        checks: In the order that they run, cheap to dear.
+        checks: In the order in which they run, from cheap to expensive.
         seed: Seed of everything random.
-        probes: How many sequences of how many tokens the seeded probe has.
+        probes: The number and length of the token sequences in the seeded probe.
         digest: sha256 over the document.
-        document: The canonical JSON of all of it.
-        about: What it is for.
-        dtype: What the base runs in: `keep`, `f32`, `bf16` or `f16`.
+        document: The canonical JSON of the whole suite.
+        about: Its purpose.
+        dtype: The base's dtype: `keep`, `f32`, `bf16` or `f16`.
         sets: Probe sets by name.
-        budget: What a run may take.
-        tolerance: How far apart the measures of two workers may be, as a share; None for the usual.
+        budget: The limits of a run.
+        tolerance: How much the measures of two workers may differ, as a share; None for the
+            default.
     """
 
     name: str
@@ -168,7 +169,7 @@ class Suite:
 
     @property
     def references(self) -> Mapping[str, "tuple[CheckSpec, str]"]:
-        """The versions that checks compare with beside the promoted one: check and name, by key."""
+        """The reference versions of checks besides the promoted one: check and name, by key."""
         return {
             spec.key_of(name): (spec, name)
             for spec in self.checks
@@ -184,7 +185,7 @@ class Suite:
 
 @cache
 def built_in(name: str) -> Suite:
-    """Give a built-in suite.
+    """Return a built-in suite.
 
     Raises:
         NotFound: There is no suite of that name.
@@ -197,7 +198,7 @@ def built_in(name: str) -> Suite:
 
 @cache
 def built_in_names() -> tuple[str, ...]:
-    """Names of the built-in suites, sorted."""
+    """Return the names of the built-in suites, sorted."""
     folder = files("deltareg") / "suites"
     names = (item.name for item in folder.iterdir())
     return tuple(sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml")))
@@ -207,17 +208,17 @@ def read_suite(raw: bytes) -> Suite:
     """Read a suite as people write it.
 
     Raises:
-        InvalidInput: It is no suite; the message names the place.
+        InvalidInput: It is not a suite; the message names the place.
     """
     return _suite(canonical_json(normalise(read_yaml(raw, what="suite"))))
 
 
 @lru_cache(maxsize=_MOST_PARSED)
 def parse_suite(document: bytes) -> Suite:
-    """Read the document of a suite, as it is kept.
+    """Read the stored document of a suite.
 
     Raises:
-        InvalidInput: It is no suite.
+        InvalidInput: It is not a suite.
     """
     return _suite(canonical_json(normalise(strict_json_object(document))))
 

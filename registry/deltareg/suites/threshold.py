@@ -1,8 +1,7 @@
-"""What a measure must reach, in the four terms of MLflow's MetricThreshold, held against intervals.
+"""Bounds for measures, in the four terms of MLflow's MetricThreshold, compared with intervals.
 
-A measure on few samples neither passes nor fails by a hair: it fails where even the better end of
-its interval misses the mark, passes where the measure itself reaches it, and is told as undecided
-in between.
+A measure on few samples does not fail by a hair: it fails if even the better end of its interval
+misses the mark, passes if the measure itself reaches it, and is reported as undecided in between.
 """
 
 import math
@@ -17,15 +16,15 @@ Judgement = Literal["pass", "fail", "undecided"]
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """What is asked; at least one of the first three is given.
+    """A bound; at least one of the first three attributes is set.
 
-    A negative change says how much may be lost: -0.2 of a relative change allows a fifth.
+    A negative change is the allowed loss: -0.2 of a relative change allows a fifth.
 
     Attributes:
         threshold: The measure itself must reach it.
         min_absolute_change: It must be better than the baseline by this much.
         min_relative_change: It must be better by this share of the baseline.
-        greater_is_better: Whether more is better, as of accuracy; less is, as of perplexity.
+        greater_is_better: Whether more is better, as for accuracy; false as for perplexity.
     """
 
     threshold: float | None = None
@@ -35,26 +34,26 @@ class Threshold:
 
     @property
     def needs_baseline(self) -> bool:
-        """Whether it says something about a change."""
+        """Whether it requires a change."""
         return self.min_absolute_change is not None or self.min_relative_change is not None
 
     @property
     def only_change(self) -> "Threshold":
-        """What it asks of the change alone."""
+        """The part of it about the change alone."""
         return replace(self, threshold=None)
 
     @property
     def without_change(self) -> "Threshold | None":
-        """What it asks of the measure itself; None where it asks for a change alone."""
+        """The part of it about the measure itself; None if it only requires a change."""
         if self.threshold is None:
             return None
         return replace(self, min_absolute_change=None, min_relative_change=None)
 
     def mark(self, baseline: float | None) -> float:
-        """Give the one number that must be reached: the hardest of what is asked.
+        """Return the one value to reach: the strictest of the conditions.
 
         Args:
-            baseline: The same measure of what it is compared with; needed where a change is asked.
+            baseline: The measure of the reference; needed if a change is required.
         """
         sign = 1.0 if self.greater_is_better else -1.0
         marks = [self.threshold]
@@ -67,7 +66,7 @@ class Threshold:
         return max(bounds) if self.greater_is_better else min(bounds)
 
     def judge(self, found: Estimate, baseline: float | None) -> Judgement:
-        """Hold an estimate against what is asked; a NaN fails."""
+        """Judge an estimate by this bound; a NaN fails."""
         mark = self.mark(baseline)
         best = found.high if self.greater_is_better else found.low
         if self._reaches(found.value, mark):
@@ -75,7 +74,7 @@ class Threshold:
         return "undecided" if self._reaches(best, mark) and math.isfinite(found.value) else "fail"
 
     def describe(self, against: str) -> str:
-        """Say what a measure must reach: `at most 1.5 x base`."""
+        """Describe the bound: `at most 1.5 x base`."""
         bound = "at least" if self.greater_is_better else "at most"
         sign = 1 if self.greater_is_better else -1
         bounds = [] if self.threshold is None else [f"{bound} {self.threshold:g}"]
@@ -90,6 +89,6 @@ class Threshold:
 
 
 def threshold_of(fields: Mapping[str, str | int | bool]) -> Threshold:
-    """Read a threshold of a suite's document, whose keys were checked."""
+    """Build a threshold from a suite's document, whose keys were checked."""
     numbers = {k: float(v) for k, v in fields.items() if k != "greater_is_better"}
     return Threshold(**numbers, greater_is_better=bool(fields.get("greater_is_better", True)))

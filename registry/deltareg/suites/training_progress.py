@@ -1,8 +1,8 @@
-"""How far a training had come when its delta was saved, and whether it was done.
+"""How far a training had progressed when its delta was saved, and whether it was complete.
 
-A job whose time is over leaves its last checkpoint. The loss of that fell as it should, all of its
-weights are whole, and what it gives is found again; only whoever trained knows that the rate was
-still high, and that two thirds of what it was to learn from were never seen.
+A job that runs out of time leaves its last checkpoint. Its loss fell as it should, its weights are
+intact and its outputs can be reproduced. Only the training process knows that the learning rate was
+still high and that two thirds of the data were never seen.
 """
 
 import math
@@ -13,15 +13,15 @@ _MOST_STEPS = 1 << 53
 
 @dataclass(frozen=True, slots=True)
 class TrainingProgress:
-    """How far a training had come.
+    """The progress of a training.
 
     Attributes:
-        step: Steps of the optimizer that were made.
-        planned: Steps that were planned; 0 where nobody knows.
-        rate_left: The learning rate, as a share of what its schedule is a share of: 1 where it has
-            not fallen, or there is no schedule.
-        is_chosen: Whether it is what was wanted: the best by the training's own evaluation, or of a
-            training that was stopped by it.
+        step: Optimizer steps done.
+        planned: Planned steps; 0 if unknown.
+        rate_left: The learning rate as a share of its full value in the schedule: 1 if it has not
+            fallen, or without a schedule.
+        is_chosen: Whether it was selected: as the best by the training's own evaluation, or by
+            early stopping.
     """
 
     step: int
@@ -30,7 +30,7 @@ class TrainingProgress:
     is_chosen: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what is no count and no rate; whoever pushes may have written it."""
+        """Refuse values that are no counts or rates; anybody who pushes may have written them."""
         if not (0 <= self.step <= _MOST_STEPS and 0 <= self.planned <= _MOST_STEPS):
             raise ValueError("a number of steps is none")
         if not (math.isfinite(self.rate_left) and self.rate_left >= 0):
@@ -38,21 +38,21 @@ class TrainingProgress:
 
     @property
     def share(self) -> float:
-        """How much of what was planned was done; 1 where nobody knows."""
+        """The share of the planned steps that were done; 1 if unknown."""
         return self.step / self.planned if self.planned > 0 else 1.0
 
     @property
     def description(self) -> str:
-        """It in words: `step 120 of 360, the rate at 67% of its full`."""
+        """Describe it: `step 120 of 360, the rate at 67% of its full`."""
         of = f" of {self.planned:,}" if self.planned > 0 else ""
         rate = f", the rate at {self.rate_left:.0%} of its full" if self.rate_left != 1 else ""
         choice = ", chosen by its evaluation" if self.is_chosen else ""
         return f"step {self.step:,}{of}{rate}{choice}"
 
     def is_unfinished(self, *, least_share: float, most_rate_left: float) -> bool:
-        """Whether it is of long before the plan's end, where the rate had hardly begun to fall.
+        """Whether it was saved long before the plan's end, when the rate had hardly begun to fall.
 
-        A rate that is constant has no end that it falls to: any step may be the last.
+        A constant rate does not fall towards an end, so any step may be the last.
         """
         is_early = self.share <= least_share and most_rate_left < self.rate_left < 1
         return is_early and not self.is_chosen

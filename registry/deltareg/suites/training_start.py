@@ -1,8 +1,8 @@
-"""What a network was shown in the first batches of its training, in numbers, and what is odd of it.
+"""Statistics of the first batches of a training, and the oddities in them.
 
-A training that learns the wrong thing ends well by its own numbers: labels that are shifted twice,
-an end that has no label, padding that has one, ids of another tokenizer. All of it can be told from
-a batch beside the network that is about to learn from it. Nothing of the data itself is kept.
+A training that learns the wrong thing ends well by its own numbers: with labels that are shifted
+twice, an end token without a label, padding with one, ids of another tokenizer. A batch and the
+network about to learn from it are enough to detect all of these. None of the data itself is stored.
 """
 
 import math
@@ -34,10 +34,10 @@ filled; the labels of `other` ones are no tokens.
 
 @dataclass(frozen=True, slots=True)
 class Oddity:
-    """Something odd of a training, in words.
+    """An oddity of a training, in words.
 
     Attributes:
-        told: What it is, with the facts.
+        told: The oddity, with the facts.
         fix: What to do about it.
     """
 
@@ -47,20 +47,20 @@ class Oddity:
 
 @dataclass(frozen=True, slots=True)
 class BatchCounts:
-    """One batch, or several: how often what was seen in it.
+    """Counts over one batch or several.
 
     Attributes:
         places: Labels that count.
         aligned: Of these, those that are the input at their own place.
         ahead: Of these, those that are the input at the next place.
         padded: Of these, those that are the padding token.
-        ends: Ends of texts in what is to be learnt, each once.
+        ends: Ends of texts in the data to learn, each once.
         ends_labelled: Of these, those that have a label.
         runs: Runs of four tokens in the inputs that are not one token four times.
-        distinct: Of these, those that are another than those before them in their row.
+        distinct: Of these, those that differ from all before them in their row.
         losses: The loss of each batch, in nats a label.
-        choices: Among how many tokens a label is one; 0 where nobody knows.
-        farthest_pixel: The largest pixel, without its sign.
+        choices: The number of tokens that a label may be; 0 if unknown.
+        farthest_pixel: The largest absolute value of a pixel.
     """
 
     places: int = 0
@@ -76,7 +76,7 @@ class BatchCounts:
     farthest_pixel: float = 0.0
 
     def __add__(self, other: Self) -> Self:
-        """Count both together."""
+        """Add the counts of both."""
         return type(self)(
             self.places + other.places,
             self.aligned + other.aligned,
@@ -104,18 +104,18 @@ def shown_in(
     choices: int = 0,
     farthest_pixel: float = 0.0,
 ) -> BatchCounts:
-    """Count what is in a batch.
+    """Count the contents of a batch.
 
     Args:
-        ids: (rows, n): the tokens that are read; None where something else is.
-        labels: (rows, m): what is to be said, -100 for nothing; None without.
-        mask: (rows, n): 1 where `ids` count; None where all of them do.
+        ids: (rows, n): the input tokens; None for other inputs.
+        labels: (rows, m): the expected tokens, -100 for none; None without labels.
+        mask: (rows, n): 1 where `ids` count; None if all of them do.
         form: How the network learns from labels.
-        padding: The token that fills rows; None where there is none, or it ends texts as well.
+        padding: The padding token; None if there is none, or if it also ends texts.
         end: The tokens that end a text.
-        loss: Of the batch, in nats a label.
-        choices: Among how many tokens a label is one.
-        farthest_pixel: The largest pixel, without its sign.
+        loss: The loss of the batch, in nats per label.
+        choices: The number of tokens that a label may be.
+        farthest_pixel: The largest absolute value of a pixel.
     """
     counted = BatchCounts(
         losses=(loss,) if loss is not None and math.isfinite(loss) else (),
@@ -146,9 +146,9 @@ class TrainingStart:
     """The first batches of a training.
 
     Attributes:
-        batches: How many there were.
+        batches: The number of batches.
         form: How the network learns from labels.
-        shown: What was in them.
+        shown: The counts of their contents.
     """
 
     batches: int
@@ -157,18 +157,18 @@ class TrainingStart:
 
     @classmethod
     def of(cls, batches: Sequence[BatchCounts], form: Form) -> Self:
-        """Count batches together."""
+        """Sum the counts of batches."""
         return cls(len(batches), form, reduce(add, batches, BatchCounts()))
 
     @property
     def oddities(self) -> list[Oddity]:
-        """What is odd of them, and what to do about it."""
+        """Return the oddities, with advice for each."""
         oddities = (look(self.shown, self.form) for look in _LOOKS)
         return [one for one in oddities if one is not None]
 
     @property
     def description(self) -> str:
-        """What was looked at: `4 batches, 1,536 labels, a loss of 3.2 nats each`."""
+        """Describe the batches: `4 batches, 1,536 labels, a loss of 3.2 nats each`."""
         parts = [f"{self.batches} batch{'es' if self.batches != 1 else ''}"]
         if self.shown.places:
             parts.append(f"{self.shown.places:,} labels")
@@ -178,7 +178,7 @@ class TrainingStart:
 
     @property
     def summary(self) -> str:
-        """What was looked at, and what is odd of it if anything is."""
+        """Describe the batches, with their oddities if there are any."""
         odd = "; ".join(one.description for one in self.oddities)
         return f"{self.description}: {odd}" if odd else self.description
 
@@ -273,7 +273,7 @@ def _repetition(ids: Ids, mask: Ids | None) -> BatchCounts:
 
 
 def _ends_of_rows(labels: Ids, counts: NDArray[np.bool_], end: Sequence[int]) -> BatchCounts:
-    """Count rows that have room behind their last label, and those whose last label is an end."""
+    """Count rows with room after their last label, and those whose last label is an end token."""
     ended = [
         int(row[np.flatnonzero(row_counts)[-1]]) in end
         for row, row_counts in zip(labels, counts, strict=True)

@@ -1,4 +1,4 @@
-"""A draft: what a suite is to hold, with what is known about each of its comparisons."""
+"""A draft: the content of a future suite, with the facts about each of its comparisons."""
 
 import math
 from collections.abc import Sequence
@@ -23,10 +23,10 @@ GENERAL_LOSS = 0.33
 
 @dataclass(frozen=True, slots=True)
 class SuiteAim:
-    """What somebody asks of a suite.
+    """The user's requirements for a suite.
 
     Attributes:
-        power: How often what is so should be shown.
+        power: How often a true result should be shown.
         margin: What may be lost, as people write it; None to have it chosen.
     """
 
@@ -36,16 +36,16 @@ class SuiteAim:
 
 @dataclass(frozen=True, slots=True)
 class SampleSource:
-    """Where the samples of a draft come from.
+    """The source of a draft's samples.
 
     Attributes:
-        named: The file or folder, as it was named.
-        task: What it is for.
-        by: By what that shows.
+        named: The file or folder, as the user named it.
+        task: The task of its rows.
+        by: The evidence for the task.
         rows: How many rows there are.
-        repeats: How many of them another one holds.
+        repeats: How many rows are contained in another one.
         leaked: How many are in the training data.
-        training: What was looked at for that; empty where nothing was.
+        training: The training data that was searched for them; empty if none was.
         classes: The classes in the order of their numbers.
         available: How many a suite may take.
     """
@@ -63,18 +63,18 @@ class SampleSource:
 
 @dataclass(frozen=True, slots=True)
 class DraftComparison:
-    """A check that compares.
+    """A comparing check of a draft.
 
     Attributes:
         name: `in_domain`, `general`, `kept` or `likely`.
-        measure: What is measured.
-        probes: On which set.
-        against: Beside what.
-        change: What the threshold asks for, as its term says it.
-        why: For people: what it asks, and where the number is from.
-        misses: For people: what it lets through; empty where that is not known.
-        undecided: What it means where the samples decide nothing: a warning, which closes the gate
-            of a protected channel. As a failure it would stop every fifth healthy version.
+        measure: The measure.
+        probes: The probe set.
+        against: The reference.
+        change: The change that the threshold asks for, in its own unit.
+        why: For people: the requirement, and the source of the number.
+        misses: For people: the losses that it does not catch; empty if unknown.
+        undecided: The outcome if the samples decide nothing: a warning, which closes the gate of a
+            protected channel. A failure would stop every fifth healthy version.
     """
 
     name: str
@@ -89,7 +89,7 @@ class DraftComparison:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A suite that is to be written.
+    """The draft of a suite.
 
     Attributes:
         name: The suite's.
@@ -97,10 +97,10 @@ class Draft:
         source: Where its samples come from.
         n: How many samples of the domain it takes.
         file: The file with them.
-        general: General texts, and where they are from; none where there are none.
-        comparisons: In the order that they run.
+        general: General texts, with their source; empty if there are none.
+        comparisons: In the order in which they run.
         sized: The comparison with the promoted version.
-        notes: What is left to say.
+        notes: Further remarks.
     """
 
     name: str
@@ -128,21 +128,21 @@ def draft(
     closer: tuple[DraftMeasure, VersionSpread] | None = None,
     notes: Sequence[str] = (),
 ) -> Draft:
-    """Choose margins and sizes.
+    """Choose margins and sizes, and return the draft.
 
     Args:
         name: The suite's.
         line: The line that it is for.
         source: Where its samples come from.
-        measure: What its task is measured by.
+        measure: The measure of its task.
         file: The file with its samples.
         in_domain: How healthy versions differ on them.
-        general: General texts, and where they are from.
+        general: General texts, with their source.
         elsewhere: How healthy versions differ on general texts.
-        aim: What is asked for.
-        closer: What else its samples are measured by, which shows smaller losses, and how healthy
-            versions differ by that.
-        notes: What else there is to say.
+        aim: The user's requirements.
+        closer: A second measure of the same samples that shows smaller losses, and how healthy
+            versions differ by it.
+        notes: Further remarks.
     """
     sized = size(measure, in_domain, available=source.available, power=aim.power, margin=aim.margin)
     comparisons = [_in_domain(measure, in_domain, sized, aim)]
@@ -199,7 +199,7 @@ def _compare_with_promoted(
 
 
 def _likely(measure: DraftMeasure, spread: VersionSpread, *, samples: int, aim: SuiteAim) -> DraftComparison:
-    """Ask for the right texts to stay as likely, on the samples that there are already."""
+    """Draft a comparison of how likely the right texts are, on the same samples."""
     sized = size(measure, spread, available=samples, power=aim.power)
     comparison = _compare_with_promoted(measure, spread, sized, aim)
     why = (
@@ -210,7 +210,7 @@ def _likely(measure: DraftMeasure, spread: VersionSpread, *, samples: int, aim: 
 
 
 def describe_missed(measure: DraftMeasure, spread: VersionSpread, sized: SizedComparison, aim: SuiteAim) -> str:
-    """Say what a comparison with the promoted version lets through, and what would change that."""
+    """Describe the losses that a comparison with the promoted version misses, and the remedy."""
     if sized.stopped <= 0:
         needed = size(measure, spread, available=10**9, power=aim.power, margin=sized.margin)
         return (
@@ -227,5 +227,5 @@ def describe_missed(measure: DraftMeasure, spread: VersionSpread, sized: SizedCo
 
 
 def is_powerless(draft: Draft, aim: SuiteAim) -> bool:
-    """Whether the samples are too few for what was asked."""
+    """Whether there are too few samples for the requirements."""
     return draft.n < LEAST or draft.sized.power < aim.power - 0.01

@@ -1,7 +1,8 @@
-"""What a task is measured by, and on what scale losses of that measure are thought of.
+"""The measures of each task, and the scale on which people think of losses in them.
 
-Shares are thought of in points, and 5 of them are 0.05. Perplexity is thought of in percent of
-what it was, and compared by its logarithm, so a rise by a tenth is log(1.1) wherever it begins.
+People state losses of shares in points: 5 points are 0.05. They state losses of perplexity in
+percent of its former value; it is compared by its logarithm, so a rise by a tenth is log(1.1)
+wherever it begins.
 """
 
 import math
@@ -16,19 +17,19 @@ LITTLE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class DraftMeasure:
-    """A check that compares, as far as a margin for it has to be known.
+    """The facts about a comparing check that a margin depends on.
 
     Attributes:
         check: Its name.
-        told: What it measures, in words.
-        is_relative: Whether losses are a share of what was there, as of perplexity.
+        told: Its measure, in words.
+        is_relative: Whether losses are relative to the former value, as for perplexity.
         greater_is_better: Whether more is better.
-        spread: How far the differences of single samples usually are apart, on its scale.
-        margin: What may usually be lost, as people write it.
-        whole: The best that there is, of which a point is a hundredth.
-        parameters: What the check is told beside its defaults.
-        form: In what form samples come: `texts`, `labelled`, `targets`, `ranked`, `pairs`.
-        most: How many samples a suite takes at most, for the time that each takes.
+        spread: The usual standard deviation of the differences of single samples, on its scale.
+        margin: The usual margin, as people write it.
+        whole: The best value; a point is a hundredth of it.
+        parameters: Parameters of the check that differ from its defaults.
+        form: The form of samples: `texts`, `labelled`, `targets`, `ranked`, `pairs`.
+        most: The most samples that a suite takes, given the time of each.
     """
 
     check: str
@@ -44,19 +45,19 @@ class DraftMeasure:
 
     @property
     def term(self) -> str:
-        """The term of a threshold in which a margin is written."""
+        """The term of a threshold that a margin is written in."""
         return "min_relative_change" if self.is_relative else "min_absolute_change"
 
     def to_scale(self, loss: float) -> float:
-        """Give a loss, as people write it, on the scale of comparisons."""
+        """Convert a loss from people's unit to the scale of comparisons."""
         return math.log1p(loss) if self.is_relative else loss
 
     def from_scale(self, loss: float) -> float:
-        """Give a loss on the scale of comparisons as people write it."""
+        """Convert a loss from the scale of comparisons to people's unit."""
         return math.expm1(loss) if self.is_relative else loss
 
     def say(self, loss: float) -> str:
-        """Say a loss: `4 points`, `12 %`; both are hundredths."""
+        """Format a loss: `4 points`, `12 %`; both are hundredths."""
         hundredths = 100 * loss / self.whole
         number = f"{hundredths:.0f}" if abs(hundredths) >= 10 else f"{hundredths:.2g}"
         return f"{number} %" if self.is_relative else f"{number} point{'' if number == '1' else 's'}"
@@ -88,14 +89,14 @@ _BY_TASK: dict[Task, tuple[DraftMeasure, DraftMeasure | None]] = {
 
 
 def measures() -> dict[str, DraftMeasure]:
-    """Give all measures by the name of their check."""
+    """Return all measures by the name of their check."""
     return {one.check: one for task_measures in _BY_TASK.values() for one in task_measures if one is not None}
 
 
 def measures_of(task: Task) -> tuple[DraftMeasure, DraftMeasure | None]:
-    """Give what a task is measured by, and what shows smaller losses on the same samples.
+    """Return the measure of a task, and one that shows smaller losses on the same samples.
 
-    The first says in the words of people how good a version is. What is written changes late and
-    by leaps; how likely the right text is tells before that what a version has lost.
+    The first one is the quality of a version as people see it. Generated text changes late and in
+    leaps; the likelihood of the right text shows earlier what a version has lost.
     """
     return _BY_TASK[task]

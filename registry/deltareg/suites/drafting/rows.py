@@ -1,7 +1,7 @@
-"""Rows of somebody's data: which columns hold what, and what task that is for.
+"""Rows of a user's data: the meaning of their columns, and the task that they suit.
 
-People call columns by many names. A name that is known says what a column holds; where the names
-fit several tasks, or none, nothing is guessed.
+Columns have many names. A known name tells the content of a column; if the names fit several tasks,
+or none, nothing is guessed.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -87,14 +87,14 @@ _FIX = f"say what it is for: --task {'|'.join(TASKS)}"
 
 @dataclass(frozen=True, slots=True)
 class DataRow:
-    """One row, as its task reads it.
+    """One row, as read for its task.
 
     Attributes:
-        text: What goes in: a text, a query, a source; of a chat, all but its last turn.
-        target: What belongs to it: an answer, a translation, a caption, a relevant text.
-        label: The class, as people call it.
+        text: The input: a text, a query, a source; for a chat, all but its last turn.
+        target: The expected output: an answer, a translation, a caption, a relevant text.
+        label: The name of the class.
         image: The file of an image.
-        turns: Of a chat: who says what.
+        turns: For a chat: the speaker and text of each turn.
         others: Texts that are not relevant to a query.
     """
 
@@ -107,15 +107,15 @@ class DataRow:
 
     @property
     def whole(self) -> str:
-        """All of it as one text."""
+        """The whole row as one text."""
         return " ".join(part for part in (self.text, self.target, self.image) if part)
 
 
 def guess_task(records: Sequence[Record]) -> tuple[Task, str]:
-    """Say what rows are for, and by what that shows.
+    """Return the task of rows, and the evidence for it.
 
     Raises:
-        InvalidInput: Their columns fit no task, or do not tell which.
+        InvalidInput: Their columns fit no task, or several.
     """
     first = records[0]
     strongest = next((sign for sign in _signs(first, records) if sign[1]), None)
@@ -126,10 +126,10 @@ def guess_task(records: Sequence[Record]) -> tuple[Task, str]:
 
 
 def rows_of(records: Iterable[Record], task: Task) -> list[DataRow]:
-    """Read records for a task; those with nothing in them are left out.
+    """Read records for a task; empty ones are left out.
 
     Raises:
-        InvalidInput: A column that the task needs is not there.
+        InvalidInput: A column that the task needs is missing.
     """
     read_row = _READERS[task]
     rows = [read_row(record, f"row {number}") for number, record in enumerate(records, 1)]
@@ -137,10 +137,10 @@ def rows_of(records: Iterable[Record], task: Task) -> list[DataRow]:
 
 
 def classes_of(rows: Sequence[DataRow]) -> list[str]:
-    """Give the classes of labelled rows in the order of their numbers: numbers stay numbers.
+    """Return the classes of labelled rows by number; labels that are numbers keep them.
 
     Raises:
-        InvalidInput: They are too many for classes, or there is only one.
+        InvalidInput: There are too many labels for classes, or only one.
     """
     labels = {row.label for row in rows}
     if len(labels) < 2:
@@ -153,7 +153,7 @@ def classes_of(rows: Sequence[DataRow]) -> list[str]:
 
 
 def _signs(first: Record, records: Sequence[Record]) -> list[tuple[Task, str]]:
-    """Give each task with what speaks for it; nothing where nothing does. The first one counts."""
+    """Return each task with its evidence, empty if there is none. The first with evidence wins."""
     label, image = _name(first, _LABELS), _name(first, _IMAGES)
     pairs = [
         (_name(first, one), _name(first, other))
@@ -250,7 +250,7 @@ _READERS = {
 
 
 def _name(record: Record, names: Sequence[str]) -> str:
-    """Give the column that has one of the names, whatever its case."""
+    """Return the column that has one of the names, ignoring case."""
     columns = {key.lower(): key for key in record}
     return next((columns[name] for name in names if name in columns), "")
 
@@ -261,10 +261,10 @@ def _value(record: Record, names: Sequence[str]) -> object:
 
 
 def _need(record: Record, names: Sequence[str], where: str) -> str:
-    """Give a text that has to be there.
+    """Return a text that is required.
 
     Raises:
-        InvalidInput: There is no column of one of the names.
+        InvalidInput: There is no column with one of the names.
     """
     value = _value(record, names)
     if isinstance(value, str):
@@ -284,7 +284,7 @@ def _as_texts(value: object) -> list[str]:
 
 
 def _is_few(records: Sequence[Record], column: str) -> bool:
-    """Whether a column holds classes: few values, most of them more than once."""
+    """Whether a column holds classes: few values, most of them repeated."""
     values = {str(record.get(column)) for record in records}
     return 1 < len(values) <= min(_MOST_CLASSES, max(2, len(records) // _PER_CLASS))
 

@@ -1,8 +1,8 @@
-"""Finding rows again: among themselves, and in what a delta was trained on.
+"""Finding repeated rows: among themselves, and in the training data of a delta.
 
-A probe that training has seen says nothing, and one that is there twice counts twice. Two texts are
-the same here when their words are, whatever their case, marks and spaces; and a text is in another
-when most of its stretches of words are (its shingles; Broder, 1997, "On the resemblance and
+A probe that was trained on shows nothing, and one that occurs twice counts twice. Two texts are the
+same here if their words are, ignoring case, punctuation and spaces. A text is contained in another
+if most of its stretches of words are (its shingles; Broder, 1997, "On the resemblance and
 containment of documents").
 """
 
@@ -20,7 +20,7 @@ _WORD = re.compile(r"\w+")
 
 
 def without_repeats(texts: Sequence[str]) -> list[int]:
-    """Give the numbers of the texts that no earlier one holds."""
+    """Return the numbers of the texts that are contained in no earlier one."""
     index = TextIndex(())
     numbers: list[int] = []
     for number, text in enumerate(texts):
@@ -31,11 +31,11 @@ def without_repeats(texts: Sequence[str]) -> list[int]:
 
 
 def seen_in(texts: Sequence[str], training: Iterable[str]) -> set[int]:
-    """Give the numbers of the texts that something in the training data holds.
+    """Return the numbers of the texts that are contained in some text of the training data.
 
     Args:
         texts: The probes.
-        training: What was trained on, text by text; gone through once and not kept.
+        training: The training data, text by text; iterated once and not kept.
     """
     index = TextIndex(texts)
     numbers: set[int] = set()
@@ -45,10 +45,10 @@ def seen_in(texts: Sequence[str], training: Iterable[str]) -> set[int]:
 
 
 class TextIndex:
-    """Texts by their words and stretches of words."""
+    """An index of texts by their words and stretches of words."""
 
     def __init__(self, texts: Iterable[str]) -> None:
-        """Take texts in, numbered from 0 on."""
+        """Index texts, numbered from 0."""
         self._whole: dict[bytes, list[int]] = {}
         self._stretches: dict[bytes, list[int]] = {}
         self._counts: dict[int, int] = {}
@@ -56,7 +56,7 @@ class TextIndex:
             self.add(number, text)
 
     def add(self, number: int, text: str) -> None:
-        """Take in another one."""
+        """Add a text."""
         words = words_of(text)
         self._whole.setdefault(_digest(words), []).append(number)
         stretches = _stretches(words)
@@ -65,7 +65,7 @@ class TextIndex:
             self._stretches.setdefault(stretch, []).append(number)
 
     def holding(self, text: str) -> bool:
-        """Whether one that was taken in holds this text."""
+        """Whether an indexed text contains this text."""
         words = words_of(text)
         if _digest(words) in self._whole:
             return True
@@ -74,7 +74,7 @@ class TextIndex:
         return any(hits >= CONTAINED * len(stretches) for hits in hits_by_number.values())
 
     def held_by(self, text: str) -> set[int]:
-        """Give the numbers of those that this text holds."""
+        """Return the numbers of the indexed texts that this text contains."""
         words = words_of(text)
         same = set(self._whole.get(_digest(words), ()))
         stretches = _stretches(words)
@@ -83,7 +83,7 @@ class TextIndex:
 
 
 def words_of(text: str) -> list[str]:
-    """Give the words of a text, whatever their case and form; of one without words, itself."""
+    """Return the words of a text, normalised in case and form; a text without words gives itself."""
     even = unicodedata.normalize("NFKC", text).casefold()
     return _WORD.findall(even) or [even.strip()]
 

@@ -1,4 +1,4 @@
-"""How many samples a margin takes, what margin healthy versions need, and what is missed then."""
+"""How many samples a margin takes, what margin healthy versions need, and which losses it misses."""
 
 import math
 from collections.abc import Sequence
@@ -20,14 +20,14 @@ _STEPS = 40
 
 @dataclass(frozen=True, slots=True)
 class VersionSpread:
-    """What healthy versions differ by, on the scale of comparisons.
+    """How much healthy versions differ, on the scale of comparisons.
 
     Attributes:
-        single: Of the differences of single samples, between two versions.
-        single_base: Of the same between a version and the base.
+        single: Standard deviation of the differences of single samples, between two versions.
+        single_base: The same between a version and the base.
         gains: How much better than the base each version is.
         drifts: How much better each version is than the one before it.
-        is_measured: Whether networks were run; else single is what is usual.
+        is_measured: Whether networks were run; otherwise `single` is the usual value.
     """
 
     single: float
@@ -39,14 +39,14 @@ class VersionSpread:
 
 @dataclass(frozen=True, slots=True)
 class SizedComparison:
-    """A comparison with its samples.
+    """A comparison with its number of samples.
 
     Attributes:
-        margin: What may be lost, as people write it.
+        margin: The margin, as people write it.
         n: How many samples.
         power: How often a version that lost nothing is shown to have lost no more than the margin.
         stopped: A loss of this size, as people write it, is stopped as often as asked for.
-        learned: Where the margin is from, for people.
+        learned: The source of the margin, for people.
     """
 
     margin: float
@@ -65,17 +65,17 @@ def size(
     margin: float | None = None,
     tail: float = TAIL,
 ) -> SizedComparison:
-    """Choose margin and number of samples for a comparison with the version that is promoted.
+    """Choose margin and number of samples for a comparison with the promoted version.
 
-    A margin that nobody asked for is what is usual, or more where healthy versions of the line
-    have lost more than that without being worse for it.
+    Without a requested margin the usual one is taken, or a larger one if healthy versions of the
+    line have lost more than that without being worse for it.
 
     Args:
-        measure: What is compared.
-        spread: What healthy versions differ by.
+        measure: The measure to compare.
+        spread: How much healthy versions differ.
         available: How many samples there are.
-        power: How often what is so should be shown.
-        margin: What may be lost, as people write it; None to choose it.
+        power: How often a true result should be shown.
+        margin: The margin, as people write it; None to choose it.
         tail: The error on one side.
     """
     chosen_margin, learned = _margin(measure, spread) if margin is None else (margin, "as asked for")
@@ -100,7 +100,7 @@ def size(
 def size_for_half(
     measure: DraftMeasure, spread: VersionSpread, sized: SizedComparison, *, power: float
 ) -> SizedComparison:
-    """Say what it takes to stop losses half as large: the margin and the number of samples."""
+    """Return the margin and the number of samples that would stop losses half as large."""
     half = measure.to_scale(sized.stopped) / 2
     low, high = half, measure.to_scale(sized.margin)
     for _ in range(_STEPS):  # the largest margin with which a version that lost half is stopped
@@ -113,10 +113,10 @@ def size_for_half(
 
 
 def gain_asked(spread: VersionSpread, n: int, *, power: float, tail: float = TAIL) -> float:
-    """Say how much better than the base a version has to be, on the scale of comparisons.
+    """Return the gain over the base that a version must have, on the scale of comparisons.
 
-    It is half of what the least of the healthy ones gained, or less where so few samples would not
-    show that as often as asked for; then it may be less than nothing.
+    It is half of the least gain of the healthy versions, or less if so few samples would not show
+    that with the given power; then it may be negative.
     """
     if not spread.gains:
         return 0.0
@@ -125,7 +125,7 @@ def gain_asked(spread: VersionSpread, n: int, *, power: float, tail: float = TAI
 
 
 def samples_for_gain(spread: VersionSpread, *, power: float, tail: float = TAIL) -> int:
-    """Say how many samples show half of what the least of the healthy versions gained."""
+    """Return how many samples show half of the least gain of the healthy versions."""
     least = min(spread.gains, default=0.0)
     if least <= 0:
         return 0
@@ -133,7 +133,7 @@ def samples_for_gain(spread: VersionSpread, *, power: float, tail: float = TAIL)
 
 
 def loss_allowed(measure: DraftMeasure, spread: VersionSpread, *, usual: float) -> tuple[float, str]:
-    """Say what a version may lose elsewhere beside the base, as people write it, and why that."""
+    """Return the loss allowed on other data against the base, as people write it, and the reason."""
     worst = max((-gain for gain in spread.gains), default=0.0)
     learned = measure.from_scale(worst * _ROOM)
     if learned > usual:
@@ -153,7 +153,7 @@ def _margin(measure: DraftMeasure, spread: VersionSpread) -> tuple[float, str]:
 
 
 def _find_stopped_loss(single: float, room: float, n: int, *, power: float, tail: float = TAIL) -> float:
-    """Give the loss with which a version passes no more often than one minus the power."""
+    """Return the loss with which a version passes no more often than one minus the power."""
     if n < 2:
         return math.inf
     error = max(single, 1e-12) / math.sqrt(n)
@@ -161,7 +161,7 @@ def _find_stopped_loss(single: float, room: float, n: int, *, power: float, tail
 
 
 def _find_shown_margin(single: float, n: int, *, power: float, tail: float) -> float:
-    """Give the margin that a version which lost nothing is shown to keep, as often as asked for."""
+    """Return the smallest margin that a version without a loss is shown to keep, with this power."""
     if n < 2:
         return math.inf
     reach = t_quantile(tail, n - 1) + normal_quantile(1 - power)
@@ -177,6 +177,6 @@ def _round_up(value: float) -> float:
 
 
 def pool_spreads(values: Sequence[float], usual: float) -> float:
-    """Give the middle of some spreads; what is usual where there is none."""
+    """Return the median of the spreads; the usual spread if there are none."""
     finite = sorted(value for value in values if math.isfinite(value) and value > 0)
     return finite[len(finite) // 2] if finite else usual

@@ -18,8 +18,8 @@ def write_draft(draft: Draft, *, command: str) -> str:
     """Write the file of a suite.
 
     Args:
-        draft: What it holds.
-        command: The line that made it, for whoever reads the file later.
+        draft: The content.
+        command: The command line that made it, for later readers of the file.
     """
     return "".join(
         f"{line}\n" for line in [*_head(draft, command), *_sets(draft), "checks:", *_defaults(), *_comparisons(draft)]
@@ -69,12 +69,12 @@ def _row_form(draft: Draft) -> str:
 
 
 def general_file(name: str) -> str:
-    """Give the name of the file with general texts."""
+    """Return the name of the file with general texts."""
     return f"{name}-general.jsonl"
 
 
 def _defaults() -> Iterator[str]:
-    """Write what smoke asks of every version and needs no probe set."""
+    """Write the checks of `smoke`, which every version must pass and which need no probe set."""
     yield from _comment(
         f"What {DEFAULT_SUITE} asks of every version: it is whole, fits its base and does "
         "something. Leave these in; `deltareg suite lint` tells which are missing.",
@@ -85,12 +85,12 @@ def _defaults() -> Iterator[str]:
 
 
 def default_checks() -> list[CheckSpec]:
-    """Give the checks of the default suite that are required and bring no probe set of theirs."""
+    """Return the checks of the default suite that are required and have no probe set of their own."""
     return [spec for spec in built_in(DEFAULT_SUITE).checks if spec.required and not spec.probes]
 
 
 def _flow(spec: CheckSpec) -> str:
-    """Write a check on one line: its name alone where it has nothing but defaults."""
+    """Write a check on one line: only its name if all settings are defaults."""
     form = CATALOGUE.get(spec.check)
     usual: Mapping[str, object] = {} if form is None else form.parameters
     parameters = {key: value for key, value in spec.parameters.items() if usual.get(key) != value}
