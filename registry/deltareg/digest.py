@@ -1,6 +1,6 @@
 """Content digests: `sha256:` over files, packs and manifests, `blake3:` over tensors.
 
-A tensor digest covers dtype and shape as well as the bytes, so equal bytes under another shape are
+A tensor digest covers dtype and shape as well as the bytes, so equal bytes with another shape are
 another tensor (docs/design.md, Identity).
 """
 
@@ -27,7 +27,7 @@ class Digest:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `algorithm:hex`.
+        """Parse `algorithm:hex`.
 
         Raises:
             InvalidInput: The text is not exactly that, in lower case.
@@ -40,7 +40,7 @@ class Digest:
         return cls("sha256" if match[1] == "sha256" else "blake3", match[2])
 
     def __str__(self) -> str:
-        """Write it as on the wire."""
+        """Format it as on the wire."""
         return f"{self.algorithm}:{self.hex}"
 
     @property
@@ -50,7 +50,7 @@ class Digest:
 
 
 class Hasher(Protocol):
-    """What the hash objects of hashlib and blake3 have in common."""
+    """The interface that the hash objects of hashlib and blake3 share."""
 
     def update(self, data: bytes | memoryview, /) -> object:
         """Add bytes."""
@@ -62,12 +62,12 @@ class Hasher(Protocol):
 
 
 def sha256_of(data: bytes | memoryview) -> Digest:
-    """Digest bytes that are at hand."""
+    """Return the digest of bytes in memory."""
     return Digest("sha256", hashlib.sha256(data).hexdigest())
 
 
 def sha256_over(chunks: Iterable[bytes | memoryview]) -> Digest:
-    """Digest a stream, holding one chunk at a time."""
+    """Return the digest of a stream, holding one chunk at a time."""
     hasher = hashlib.sha256()
     for chunk in chunks:
         hasher.update(chunk)
@@ -75,7 +75,7 @@ def sha256_over(chunks: Iterable[bytes | memoryview]) -> Digest:
 
 
 def tensor_digest(dtype: str, shape: Iterable[int], chunks: Iterable[bytes | memoryview]) -> Digest:
-    r"""Digest a tensor: blake3 over `tensor\0 dtype \0 rank dims bytes`.
+    r"""Return the digest of a tensor: blake3 over `tensor\0 dtype \0 rank dims bytes`.
 
     Args:
         dtype: The safetensors name, `F32`, `BF16`, ….
@@ -97,10 +97,10 @@ def open_tensor_hasher(dtype: str, shape: Iterable[int]) -> Hasher:
 
 
 def merkle_root(leaves: Iterable[tuple[str, Digest]]) -> Digest:
-    r"""Give the root of a binary Merkle tree over (name, digest) pairs sorted by name.
+    r"""Return the root of a binary Merkle tree over (name, digest) pairs sorted by name.
 
-    A leaf is blake3(`leaf\0` name `\0` digest); a node is blake3(`node\0` left right); an odd
-    node is carried up unchanged. The root of no leaves is blake3(`empty\0`).
+    A leaf is blake3(`leaf\0` name `\0` digest); a node is blake3(`node\0` left right); an odd node
+    moves up unchanged. The root of no leaves is blake3(`empty\0`).
     """
     level = [
         blake3(b"leaf\0" + name.encode() + b"\0" + bytes.fromhex(digest.hex)).digest()

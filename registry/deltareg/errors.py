@@ -58,7 +58,7 @@ REFUSAL_EXIT_CODES = {"digest": 6, "base_mismatch": 7}
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong (or odd) about an upload, in words that say what to do.
+    """One thing that is wrong (or odd) about an upload, with advice.
 
     Attributes:
         code: A problem code with a page under `deltareg explain`.
@@ -79,12 +79,12 @@ class DeltaregError(Exception):
     """Root of all errors that the registry raises on purpose.
 
     Attributes:
-        code: What it is called on the wire; `deltareg explain CODE` tells more.
-        exit_code: What the command line ends with.
-        retryable: Whether the same may work later.
+        code: Its name on the wire; `deltareg explain CODE` tells more.
+        exit_code: The exit status of the command line.
+        retryable: Whether a retry may work later.
         message: What is wrong.
-        fix: What to do about it; empty where nobody can tell.
-        problems: Everything that is wrong, where it is several things.
+        fix: What to do about it; empty if unknown.
+        problems: All problems, if there are several.
     """
 
     code: ClassVar[str] = "internal"
@@ -92,9 +92,9 @@ class DeltaregError(Exception):
     retryable: ClassVar[bool] = False
 
     def __init__(self, message: str, *, fix: str = "", problems: Sequence[Problem] = ()) -> None:
-        """Keep the message and, apart from it, the step that would repair things.
+        """Store the message and, apart from it, the step that would repair things.
 
-        Where several things are wrong, the message is the gravest and `problems` has all of them.
+        With several problems, the message is the most serious and `problems` has all of them.
         """
         super().__init__(message)
         self.message = message
@@ -115,7 +115,7 @@ class Refused(InvalidInput):
     code = "refused"
 
     def __init__(self, problems: Sequence[Problem]) -> None:
-        """Take the problems; the first error among them names the refusal."""
+        """Store the problems; the first error among them names the refusal."""
         first = next((p for p in problems if p.severity == "error"), problems[0])
         self.problem_code = first.code
         self.exit_code = REFUSAL_EXIT_CODES.get(first.code, type(self).exit_code)
@@ -139,7 +139,7 @@ class BlobMissing(NotFound):
     exit_code = 6
 
     def __init__(self, key: str) -> None:
-        """Name the key that was asked for."""
+        """Store the missing key."""
         super().__init__(
             f"the store has no object {key}", fix="push the same folder again, or run `deltareg fsck --repair`"
         )
@@ -200,7 +200,7 @@ class IntegrityFailure(DeltaregError):
 
 
 class BadSignature(IntegrityFailure):
-    """What is signed is not signed by who should have, or is not what was signed."""
+    """A signature is invalid, or not by the expected signer, or over other content."""
 
     code = "bad_signature"
 
@@ -212,7 +212,7 @@ class LogRewritten(IntegrityFailure):
 
 
 class Corrupt(IntegrityFailure):
-    """What is stored of a version or a base is not what its manifest says; it has to come again."""
+    """The stored bytes of a version or a base differ from its manifest; they must be sent again."""
 
     code = "corrupt"
 
@@ -232,19 +232,19 @@ class GateFailed(DeltaregError):
 
 
 class GatePending(DeltaregError):
-    """Something that the gate asks for is not there yet."""
+    """A requirement of the gate is not met yet."""
 
     code = "gate_pending"
     exit_code = 9
 
 
 class ApprovalDue(GatePending):
-    """The channel wants approvals: a request for the move is open, nothing has moved."""
+    """The channel requires approvals: a request for the move is open, nothing has moved."""
 
     code = "approval_due"
 
     def __init__(self, message: str, *, fix: str = "", request: int = 0) -> None:
-        """Name the request; 0 for none yet."""
+        """Store the request's number; 0 if there is none yet."""
         super().__init__(message, fix=fix, problems=[Problem("approvals", message, fix=fix)])
         self.request = request
 
@@ -281,7 +281,7 @@ class Unavailable(DeltaregError):
     """The server or the network cannot answer now.
 
     Attributes:
-        retry_after_s: How long who answered asks to wait before the next try; 0 where nobody said.
+        retry_after_s: Seconds to wait before the next try, as the server asked; 0 if it did not.
     """
 
     code = "unavailable"
@@ -349,7 +349,7 @@ PROBLEM_CODES = FILE_CODES | KIND_CODES | CHECK_CODES | NOTE_CODES
 
 
 def error_classes() -> dict[str, type[DeltaregError]]:
-    """Give every class of the tree by its wire code; two classes never share one."""
+    """Return every class of the tree by its wire code; two classes never share one."""
     classes: dict[str, type[DeltaregError]] = {}
     todo: list[type[DeltaregError]] = [DeltaregError]
     while todo:

@@ -1,7 +1,7 @@
-"""Names of a package whose modules are loaded when one of them is first asked for (PEP 562).
+"""Names of a package whose modules are loaded on first access (PEP 562).
 
-What a package offers may be much more than what one program needs of it, and loading is most of the
-time of a short command.
+A package may offer much more than one program needs, and loading takes most of the time of a short
+command.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,11 +9,11 @@ from importlib import import_module
 
 
 def load_name(package: str, homes: Mapping[str, Sequence[str]], name: str) -> object:
-    """Give a name of a package out of the module that defines it.
+    """Return a name of a package from the module that defines it.
 
     Args:
         package: The package.
-        homes: By module within it, the names that it defines.
+        homes: The names that each module of the package defines, by module.
         name: The name.
 
     Raises:

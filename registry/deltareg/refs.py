@@ -19,17 +19,17 @@ _CHANNEL = re.compile(rf"({_NAME})(?:#(\d{{1,9}})|~(\d{{1,9}}))?")
 
 @dataclass(frozen=True, slots=True)
 class LineRef:
-    """The name of a delta line: `ns/name`."""
+    """The name of a line: `ns/name`."""
 
     namespace: str
     name: str
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `ns/name`.
+        """Parse `ns/name`.
 
         Raises:
-            InvalidInput: Not two names, or a part that names may not contain.
+            InvalidInput: It is not two names, or a name is invalid.
         """
         parts = text.split("/")
         if len(parts) != 2:
@@ -43,7 +43,7 @@ class LineRef:
         return cls(parse_name(parts[0], "namespace"), parse_name(parts[1], "name"))
 
     def __str__(self) -> str:
-        """Write `ns/name`."""
+        """Format it as `ns/name`."""
         return f"{self.namespace}/{self.name}"
 
 
@@ -51,8 +51,8 @@ class LineRef:
 class Ref:
     """A reference to one version of a line.
 
-    At most one of `version`, `label`, `digest` and `channel` is set; none means that the context
-    decides (newest where one looks, `@prod` where one takes). `revision` and `back` go with
+    At most one of `version`, `label`, `digest` and `channel` is set; without any of them the
+    context decides (the newest for reading, `@prod` for using). `revision` and `back` go with
     `channel`: `@prod#17` is ledger revision 17, `@prod~1` the revision before the current one.
     """
 
@@ -67,10 +67,10 @@ class Ref:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read any of the forms in the module docstring; a `deltareg://` prefix is allowed.
+        """Parse any of the forms in the module docstring; a `deltareg://` prefix is allowed.
 
         Raises:
-            InvalidInput: The text is none of them.
+            InvalidInput: The text has none of these forms.
         """
         body = text.removeprefix("deltareg://")
         path, at, selector = body.partition("@")
@@ -112,17 +112,17 @@ class Ref:
 
     @property
     def is_bare(self) -> bool:
-        """Whether nothing but the line is named."""
+        """Whether only the line is named."""
         return not (self.version or self.label or self.digest or self.channel)
 
     def __str__(self) -> str:
-        """Write it in its shortest form."""
+        """Format it in its shortest form."""
         host = f"{self.host}/" if self.host else ""
         return f"{host}{self.line}{self.selector}"
 
     @property
     def selector(self) -> str:
-        """What stands behind the line: `:v3`, `@prod#17`, … or nothing."""
+        """The part after the line: `:v3`, `@prod#17`, … or nothing."""
         if self.version is not None:
             return f":v{self.version}"
         if self.label is not None:
@@ -155,15 +155,15 @@ def _is_name(text: str) -> bool:
 
 
 def plain_base(text: str) -> str:
-    """Give a base's name as it is kept: what is shared goes without its namespace."""
+    """Return a base's name as it is stored: a shared base has no namespace in it."""
     return text if ":" in text else text.removeprefix(f"{SHARED}/")
 
 
 def parse_base(text: str) -> str:
-    """Read the name of a base: `NAME` or `NAMESPACE/NAME`; `shared/NAME` is `NAME`.
+    """Parse the name of a base: `NAME` or `NAMESPACE/NAME`; `shared/NAME` is `NAME`.
 
     Raises:
-        InvalidInput: It is no such name.
+        InvalidInput: It is not such a name.
     """
     namespace, slash, name = plain_base(text).rpartition("/")
     if not slash:
@@ -172,7 +172,7 @@ def parse_base(text: str) -> str:
 
 
 def parse_channel(text: str) -> str:
-    """Check a channel name; names that read as a version or a digest are refused.
+    """Check a channel name; names that could be a version or a digest are refused.
 
     Raises:
         InvalidInput: The name is malformed or reserved.
@@ -184,10 +184,10 @@ def parse_channel(text: str) -> str:
 
 
 def parse_id(text: str, what: str) -> str:
-    """Check the id of a run or a verdict, which becomes part of an address.
+    """Check the id of a run or a verdict, which becomes part of a URL.
 
     Raises:
-        InvalidInput: It is no UUID in its usual form.
+        InvalidInput: It is not a UUID in its usual form.
     """
     if not is_id(text):
         raise InvalidInput(f"not the id of a {what}: {text[:80]!r}", fix="find it: deltareg verdict ls NS/NAME:vN")
@@ -195,7 +195,7 @@ def parse_id(text: str, what: str) -> str:
 
 
 def is_id(text: str) -> bool:
-    """Whether a text has the form of an id of a run or a verdict."""
+    """Whether a text has the form of a run's or verdict's id."""
     return _ID_PATTERN.fullmatch(text) is not None
 
 

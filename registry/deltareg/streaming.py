@@ -1,7 +1,7 @@
-"""Server-sent events: each reader is looked after by a coroutine, and costs nothing while it waits.
+"""Server-sent events: each reader has a coroutine, which costs nothing while it waits.
 
-One query for all readers of a process tells whether there is anything new; only then is each of
-them looked at, with its own rights.
+One query for all readers of a process shows whether there is anything new; only then is each of
+them served, with its own rights.
 """
 
 import math
@@ -14,9 +14,9 @@ import anyio.to_thread
 from starlette.requests import Request
 
 from deltareg.errors import DeltaregError, Unavailable
-from deltareg.shared_state import StreamReaders, shared_state_of
 
 LOOK_S, HEARTBEAT_S, TOKEN_S = 0.5, 15.0, 5.0
+MOST = 500
 MEDIA_TYPE = "text/event-stream"
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 _RETRY_MS = 2_000
@@ -25,44 +25,60 @@ Seen = TypeVar("Seen")
 
 
 class StreamSource(Protocol[Part]):
-    """What is streamed, in parts."""
+    """A source of a stream, in parts."""
 
     def write_part(self, part: Part, /) -> str:
-        """Write what there is to say, each event with its id; empty for nothing."""
+        """Format the events of a part, each with its id; empty if there are none."""
         ...
 
     def place(self, part: Part, /) -> str:
-        """Give the id behind a part, from which a reader goes on."""
+        """Return the id after a part, from which a reader continues."""
         ...
 
     def is_more(self, part: Part, /) -> bool:
-        """Whether there is more already."""
+        """Whether more is available already."""
         ...
 
     def is_last(self, part: Part, /) -> bool:
-        """Whether nothing comes after it, ever."""
+        """Whether nothing will ever come after a part."""
         ...
 
     def empty_after(self, part: Part, /) -> Part:
-        """Give the part behind one while nothing is new."""
+        """Return the part after this one while there is nothing new."""
         ...
 
     def look(self, part: Part, /) -> Part:
-        """Give what comes after a part, with the reader's rights at that moment; may block."""
+        """Return the part after this one, with the reader's current rights; may block."""
         ...
 
     async def has_news(self, part: Part, /) -> bool:
-        """Whether a look is worth its while."""
+        """Whether a look after a part is worthwhile."""
         ...
 
 
 @dataclass(slots=True)
+class StreamReaders:
+    """The readers of a process and their number."""
+
+    number: int = 0
+
+    def check_room(self) -> None:
+        """Refuse a reader beyond the limit.
+
+        Raises:
+            Unavailable: The limit is reached.
+        """
+        if self.number >= MOST:
+            raise Unavailable(f"{MOST} streams are open on this server", fix="ask for pages, or come later")
+
+
+@dataclass(slots=True)
 class SharedLook(Generic[Seen]):
-    """One look for all who want to know within the same moment.
+    """One look shared by everybody who asks at about the same time.
 
     Attributes:
-        look: Looks; may block.
-        seen: What was seen last.
+        look: Performs the look; may block.
+        seen: The last result.
     """
 
     look: Callable[[], Seen]
@@ -71,7 +87,7 @@ class SharedLook(Generic[Seen]):
     _looking: anyio.Lock = field(default_factory=anyio.Lock)
 
     async def take(self) -> Seen:
-        """Give what is to be seen; where the database does not answer, what was seen last."""
+        """Return the current result; the last one if the database does not answer."""
         async with self._looking:
             if anyio.current_time() - self._at >= LOOK_S:
                 try:
@@ -83,8 +99,8 @@ class SharedLook(Generic[Seen]):
 
 
 async def is_in_vain(request: Request) -> bool:
-    """Whether a wait is over whatever comes: its client has gone, or the server is to end."""
-    return shared_state_of(request).is_closing or await request.is_disconnected()
+    """Whether waiting is pointless: the client has gone, or the server is stopping."""
+    return request.app.state.is_closing or await request.is_disconnected()
 
 
 async def server_sent(
@@ -96,17 +112,17 @@ async def server_sent(
     hello: str,
     lasts_s: float | None = None,
 ) -> AsyncGenerator[str, None]:
-    """Give what is sent to a reader until it has gone, the server ends, or it may not read on.
+    """Yield the messages to a reader until it leaves, the server stops, or it may no longer read.
 
-    Nothing is read ahead: the next part is asked for when the last one has gone out.
+    Nothing is read ahead: the next part is requested when the last one has been sent.
 
     Args:
-        request: The reader's.
+        request: The reader's request.
         readers: All readers of the process.
-        source: What is streamed.
-        part: What the reader gets first.
-        hello: What stands in the first comment.
-        lasts_s: After how long it ends where nothing waits, seconds; None for never.
+        source: The source of the stream.
+        part: The first part for the reader.
+        hello: The text of the first comment.
+        lasts_s: Seconds after which it ends if nothing is pending; None for never.
     """
     ends_at = anyio.current_time() + (math.inf if lasts_s is None else lasts_s)
     reader = _Reader(source)
@@ -135,7 +151,7 @@ async def server_sent(
 
 @dataclass(slots=True)
 class _Reader(Generic[Part]):
-    """What is known of a reader: where it is, when it was spoken to and its rights looked at."""
+    """The state of a reader: its place, and when it was last sent to and its rights checked."""
 
     source: StreamSource[Part]
     _told: str = ""
@@ -143,9 +159,9 @@ class _Reader(Generic[Part]):
     _looked_at: float = field(default_factory=anyio.current_time)
 
     def say(self, part: Part) -> str:
-        """Write a part; or now and then that the stream still is there, with where it is.
+        """Format a part; without events, now and then a keep-alive or the reader's new place.
 
-        An id alone moves a reader on, past what it does not want to hear of.
+        An id alone moves a reader past events that it does not want.
         """
         now, place = anyio.current_time(), self.source.place(part)
         message = self.source.write_part(part)
@@ -156,7 +172,7 @@ class _Reader(Generic[Part]):
         return message
 
     async def next_part(self, part: Part) -> Part:
-        """Give what comes after a part: a look where there is news, or the token's turn comes."""
+        """Return the next part: by a look if there is news or the token must be checked again."""
         is_due = self.source.is_more(part) or anyio.current_time() - self._looked_at >= TOKEN_S
         if not is_due and not await self.source.has_news(part):
             return self.source.empty_after(part)
@@ -165,7 +181,7 @@ class _Reader(Generic[Part]):
 
 
 def _patient(source: StreamSource[Part], part: Part) -> Part:
-    """Look; while the database restarts, the reader waits for it as the server does."""
+    """Look; wait while the database restarts, as the server does."""
     try:
         return source.look(part)
     except Unavailable:

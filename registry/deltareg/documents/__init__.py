@@ -1,1 +1,1 @@
-"""Reading documents strictly: what people write, and what programs send."""
+"""Strict reading of documents from people and programs."""

@@ -1,4 +1,4 @@
-"""Narrowing what JSON holds, so that the type checker follows."""
+"""Type guards for JSON values, so that the type checker follows."""
 
 from typing import TypeGuard
 
@@ -14,5 +14,5 @@ def is_list(value: object) -> TypeGuard[list[object]]:
 
 
 def is_count(value: object, *, below: int = 1 << 62) -> TypeGuard[int]:
-    """Whether a JSON value is a whole number from zero on; true and false are none."""
+    """Whether a JSON value is a non-negative integer; true and false are not."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < below

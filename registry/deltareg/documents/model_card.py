@@ -1,8 +1,8 @@
-"""Model cards: what a README.md says of a model, as far as programs can read it.
+"""Model cards: the content of a model's README.md, as far as programs can read it.
 
 A card is a Markdown file that begins with front matter, YAML between two lines of dashes, with the
-keys that the Hugging Face Hub documents. Whoever trained wrote it, or a trainer did; nothing here
-is believed, and nothing refuses a push: what cannot be read is left out, and said in `problems`.
+keys that the Hugging Face Hub documents. A person or a trainer wrote it; its claims are not trusted
+and never cause a push to be refused. Unreadable parts are left out and reported in `problems`.
 """
 
 import math
@@ -28,7 +28,7 @@ _MARKS = str.maketrans("", "", "*`")
 
 @dataclass(frozen=True, slots=True)
 class CardMetric:
-    """A result that a card claims: its name, its value, and on what."""
+    """A result that a card claims: its name, its value, and the data."""
 
     name: str
     value: float
@@ -38,20 +38,20 @@ class CardMetric:
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """What a card says.
+    """The content of a card.
 
     Attributes:
         title: Its first heading.
-        summary: Its first words that are no heading, at most 400 characters.
-        license: As it names it.
-        task: What the model is for, `pipeline_tag` on the hub.
-        library: What loads it.
-        languages: As it names them.
+        summary: Its first words outside of headings, at most 400 characters.
+        license: As named in the card.
+        task: The model's task, `pipeline_tag` on the hub.
+        library: The library that loads it.
+        languages: As named in the card.
         tags: Words.
-        datasets: What it was trained on.
-        base_models: What it calls its base, which is not what the registry knows of it.
+        datasets: The training data.
+        base_models: Its base by the card, which may differ from the registry's record.
         metrics: The results that it claims.
-        problems: What could not be read, in words.
+        problems: The parts that could not be read, in words.
     """
 
     title: str = ""
@@ -68,7 +68,7 @@ class ModelCard:
 
 
 def read_card(raw: bytes) -> ModelCard:
-    """Read a card; whatever it is, this ends soon and gives something small."""
+    """Read a card; for any input this ends quickly and returns a small result."""
     problems: list[str] = []
     if len(raw) > MOST_CARD_BYTES:
         problems.append(f"it has {len(raw):,} bytes, of which the first {MOST_CARD_BYTES:,} count")
@@ -94,7 +94,7 @@ def read_card(raw: bytes) -> ModelCard:
 
 
 def split_card(text: str) -> tuple[str, str]:
-    """Cut a card into its front matter, empty where it has none, and the rest."""
+    """Split a card into its front matter, empty if it has none, and the rest."""
     lines = text.splitlines(keepends=True)
     if not lines or lines[0].strip() != "---":
         return "", text
@@ -108,7 +108,7 @@ def read_front(front: str) -> dict[str, object]:
     """Read front matter.
 
     Raises:
-        InvalidInput: It is no YAML that is taken here; the message says where.
+        InvalidInput: It is not accepted YAML; the message names the place.
     """
     if not front.strip():
         return {}
@@ -128,7 +128,7 @@ def _read_front(front: str, problems: list[str]) -> Mapping[str, object]:
 
 
 def _read_body(body: str) -> tuple[str, str]:
-    """Give the first heading, and the first lines of prose after which something else comes."""
+    """Return the first heading, and the first paragraph of prose."""
     title, prose, is_code = "", list[str](), False
     for line in _without_comments(body).splitlines():
         stripped = line.strip()
@@ -150,7 +150,7 @@ def _read_body(body: str) -> tuple[str, str]:
 
 
 def _without_comments(body: str) -> str:
-    """Leave comments of HTML out, as trainers write them for people; one without an end stays."""
+    """Remove HTML comments, which trainers write for people; an unclosed one stays."""
     parts: list[str] = []
     begin = 0
     while (opening := body.find("<!--", begin)) >= 0:
@@ -179,9 +179,9 @@ def _several(fields: Mapping[str, object], key: str, problems: list[str]) -> tup
 
 
 def _text(item: object) -> str | None:
-    """Give a text as a card shows it; None for what is none.
+    """Return a value as a card shows it; None if it is not a text.
 
-    To YAML the code of Norwegian is the word for false.
+    YAML reads the code of Norwegian, `no`, as false.
     """
     if item is False:
         return "no"
@@ -241,7 +241,7 @@ def _number(value: object) -> float | None:
 
 
 def plain(text: str, most: int = _MOST_CHARACTERS) -> str:
-    """Give a text of others on one line, without what a terminal or a database would trip over."""
+    """Put a foreign text on one line, without characters that harm a terminal or a database."""
     printable = "".join(character if character.isprintable() else " " for character in text[: 4 * most])
     words = " ".join(printable.split())
     return words if len(words) <= most else f"{words[: most - 1].rstrip()}…"

@@ -1,4 +1,4 @@
-"""Reading documents that people write: every mistake is named with its place and its repair."""
+"""Reading documents that people write: every mistake is reported with its place and its repair."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -12,24 +12,24 @@ _MOST_LETTERS = 200
 
 @dataclass(frozen=True, slots=True)
 class DocumentPlace:
-    """Where in a document a value stands.
+    """The position of a value in a document.
 
     Attributes:
         path: Such as `freeze[0].zone`; empty for the document itself.
-        lines: The line of each path, where the document came as text.
+        lines: The line of each path, if the document was a text.
     """
 
     path: str = ""
     lines: Mapping[str, int] = field(default_factory=dict[str, int])
 
     def at(self, key: str | int) -> "DocumentPlace":
-        """Give the place of a key of an object, or of an item of a list."""
+        """Return the place of a key of an object, or of an item of a list."""
         if isinstance(key, int):
             return DocumentPlace(f"{self.path}[{key}]", self.lines)
         return DocumentPlace(f"{self.path}.{key}" if self.path else key, self.lines)
 
     def wrong(self, message: str, *, fix: str) -> InvalidInput:
-        """Make the error for a value that stands here."""
+        """Build the error for a value at this place."""
         line = self.lines.get(self.path)
         where = "" if line is None else f"line {line}: "
         name = f"{self.path}: " if self.path else ""
@@ -37,10 +37,10 @@ class DocumentPlace:
 
 
 def read_object(value: object, place: DocumentPlace, *, known: Collection[str]) -> dict[str, object]:
-    """Read an object that has no other keys than these.
+    """Read an object that has only known keys.
 
     Raises:
-        InvalidInput: It is something else, or has a key that is not known.
+        InvalidInput: It is not an object, or has an unknown key.
     """
     keys = ", ".join(known)
     if not is_object(value):
@@ -57,7 +57,7 @@ def read_list(value: object, place: DocumentPlace, *, example: str) -> list[obje
     """Read a list.
 
     Raises:
-        InvalidInput: It is something else.
+        InvalidInput: It is not a list.
     """
     if not is_list(value):
         raise place.wrong(f"takes a list, not {describe_value(value)}", fix=f"write {example}")
@@ -65,10 +65,10 @@ def read_list(value: object, place: DocumentPlace, *, example: str) -> list[obje
 
 
 def read_text(value: object, place: DocumentPlace, *, example: str) -> str:
-    """Read a text of one line.
+    """Read a one-line text.
 
     Raises:
-        InvalidInput: It is something else, empty, too long, or has control characters.
+        InvalidInput: It is not a text, empty, too long, or has control characters.
     """
     if not isinstance(value, str) or not value.strip():
         raise place.wrong(f"takes a text, not {describe_value(value)}", fix=f"write {example}")
@@ -78,10 +78,10 @@ def read_text(value: object, place: DocumentPlace, *, example: str) -> str:
 
 
 def read_count(value: object, place: DocumentPlace, *, most: int) -> int:
-    """Read a whole number from zero on.
+    """Read a non-negative integer.
 
     Raises:
-        InvalidInput: It is something else, or more than `most`.
+        InvalidInput: It is not a non-negative integer, or more than `most`.
     """
     if not is_count(value, below=most + 1):
         raise place.wrong(f"takes a whole number, not {describe_value(value)}", fix=f"write a number from 0 to {most}")
@@ -89,7 +89,7 @@ def read_count(value: object, place: DocumentPlace, *, most: int) -> int:
 
 
 def read_word(value: object, place: DocumentPlace, *, words: Collection[str]) -> str:
-    """Read one word of a few.
+    """Read one of a few words.
 
     Raises:
         InvalidInput: It is none of them.
@@ -103,7 +103,7 @@ def read_word(value: object, place: DocumentPlace, *, words: Collection[str]) ->
 
 
 def describe_value(value: object) -> str:
-    """Name a value in a message, without its whole contents."""
+    """Describe a value for a message, without its whole contents."""
     if is_object(value):
         return "keys and values"
     if is_list(value):

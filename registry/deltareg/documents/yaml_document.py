@@ -1,7 +1,7 @@
-"""YAML as people write it, read strictly: plain values only, no key twice, no hidden types.
+"""YAML as people write it, read strictly: plain values only, no duplicate key, no hidden types.
 
-Suites and policies are written in it. JSON is YAML as well, so a document that a program made is
-read in the same way.
+Suites and policies are written in it. JSON is YAML as well, so documents made by programs are read
+in the same way.
 """
 
 # PyYAML is typed in part only; mypy stays strict on the types that are our own.
@@ -21,10 +21,10 @@ _MOST_DEPTH = 16
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """Refuses what a reader of the file could not see: a key given twice, an alias, a date."""
+    """Refuses what readers of a file could miss: a duplicate key, an alias, a date."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """Compose one node; an alias is refused, a few of them can stand for gigabytes."""
+        """Compose one node; refuse aliases, a few of which can expand to gigabytes."""
         if self.check_event(yaml.AliasEvent):
             mark = cast(yaml.Mark, self.peek_event().start_mark)  # type: ignore[no-untyped-call]  # its stubs
             raise yaml.MarkedYAMLError(None, None, "an alias: write the value out", mark)
@@ -62,10 +62,10 @@ def read_yaml(raw: bytes, *, what: str) -> dict[str, object]:
 
     Args:
         raw: The file's bytes, UTF-8.
-        what: How messages call it: `suite`, `policy`.
+        what: Its name in messages: `suite`, `policy`.
 
     Raises:
-        InvalidInput: It is something else; the message names line and column.
+        InvalidInput: It is not such a document; the message names line and column.
     """
     if len(raw) > MOST_BYTES:
         raise InvalidInput(f"a {what} has at most {MOST_BYTES >> 20} MiB, not {len(raw)} bytes")
@@ -87,14 +87,14 @@ def read_yaml(raw: bytes, *, what: str) -> dict[str, object]:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes everything where it belongs: no aliases, items further in than what holds them."""
+    """Writes every value where it belongs, without aliases, and indents items."""
 
     def ignore_aliases(self, data: object) -> bool:
-        """Write again what is there twice."""
+        """Write repeated values again instead of using aliases."""
         return True
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: FBT001, FBT002  # its signature
-        """Indent items of a list too."""
+        """Indent the items of a list as well."""
         super().increase_indent(flow, indentless=False)
 
 
@@ -102,11 +102,12 @@ _Dumper.add_multi_representer(str, lambda dumper, word: dumper.represent_str(str
 
 
 def write_yaml(value: object, *, is_ascii: bool = False) -> str:
-    """Write a JSON value as YAML that reads well, keys in their order.
+    """Write a JSON value as readable YAML, keys in their order.
 
     Args:
         value: The value.
-        is_ascii: Whether to escape what is beyond ASCII, for a terminal that it could deceive.
+        is_ascii: Whether to escape characters beyond ASCII, which could deceive readers of a
+            terminal.
     """
     text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=not is_ascii, width=100)
     return text.removesuffix("...\n")
@@ -121,7 +122,7 @@ def _depth(value: object) -> int:
 
 
 def key_lines(raw: bytes) -> dict[str, int]:
-    """Give the line of every key and item of a document that `read_yaml` reads, by path.
+    """Return the line of every key and item of a document that `read_yaml` reads, by path.
 
     A path is written `freeze[0].zone`; a key's line is where the key stands.
     """

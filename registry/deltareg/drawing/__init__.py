@@ -1,4 +1,4 @@
-"""What is drawn for people: numbers in words, plots, and pages of HTML.
+"""Drawing for people: numbers in words, plots, and pages of HTML.
 
-Templates lie in `templates/`; `rendering` fills them, and escapes what is written into them.
+Templates lie in `templates/`; `rendering` fills them and escapes the values.
 """

@@ -1,4 +1,4 @@
-"""A graph as people see it: nodes with words, arrows between them. It is drawn, or written out."""
+"""A graph for people: nodes with words, and arrows between them. It can be drawn or written out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """Something that arrows lead from and to.
+    """A node of a graph.
 
     Attributes:
-        key: What arrows call it.
-        words: What is written in it.
-        note: What stands below that, smaller; empty for nothing.
-        style: What it looks like, a class of the page's style sheet.
-        to: Where it leads; empty for nowhere.
-        told: What it says to those who come there, where that is more than its words.
+        key: Its name in arrows.
+        words: The text in it.
+        note: A smaller text below that; empty for none.
+        style: A class of the page's style sheet.
+        to: The target of its link; empty for none.
+        told: Its tooltip, if that is more than its words.
     """
 
     key: str
@@ -27,7 +27,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Arrow:
-    """An arrow from what was there before to what was made of it, and how."""
+    """An arrow from an origin to what was made of it, and how."""
 
     start: str
     end: str
@@ -36,7 +36,7 @@ class Arrow:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """Nodes, and arrows between them; what an arrow names is among the nodes."""
+    """Nodes, and arrows between them; arrows only name existing nodes."""
 
     nodes: Sequence[Node]
     arrows: Sequence[Arrow]

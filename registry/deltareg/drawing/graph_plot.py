@@ -18,7 +18,7 @@ _ROUND = {"base": 0, "channel": 21}
 
 @dataclass(frozen=True, slots=True)
 class NodeBox:
-    """A node at its place: the upper left corner, and how round its corners are."""
+    """A placed node: its upper left corner, and the radius of its corners."""
 
     node: Node
     x: float
@@ -29,7 +29,7 @@ class NodeBox:
 
 
 def graph_svg(graph: Graph, label: str) -> str:
-    """Draw a graph, with a label for those who cannot see it."""
+    """Draw a graph, with a label for people who cannot see it."""
     from deltareg.drawing.rendering import render  # what a graph is made of needs no templates
 
     pairs = [(arrow.start, arrow.end) for arrow in graph.arrows]
@@ -60,7 +60,7 @@ def _spots(layout: GraphLayout) -> list[Point]:
 
 
 def _strokes(pair: tuple[str, str], layout: GraphLayout) -> list[str]:
-    """Give an arrow as curves from layer to layer, straight through the layers that it passes."""
+    """Return an arrow as curves from layer to layer, straight through the layers in between."""
     points = _points(pair, layout)
     return [_curve(*ends) for ends in pairwise(points)]
 

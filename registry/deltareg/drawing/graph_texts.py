@@ -1,4 +1,4 @@
-"""A graph written for programs that draw graphs: Graphviz and Mermaid."""
+"""A graph in the languages of Graphviz and Mermaid."""
 
 from deltareg.drawing.graph import Graph, Node
 from deltareg.drawing.wording import clean
@@ -7,7 +7,7 @@ _MAIN = "this"
 
 
 def to_dot(graph: Graph) -> str:
-    """Write a graph for Graphviz; a name is a quoted string, in which it knows one escape."""
+    """Write a graph for Graphviz; names are quoted strings, which have a single escape."""
     nodes = [f"  {_dot(node.key)}{_dot_looks(node)};" for node in graph.nodes]
     arrows = [
         f"  {_dot(arrow.start)} -> {_dot(arrow.end)}" + (f" [label={_dot(arrow.words)}];" if arrow.words else ";")
@@ -17,7 +17,7 @@ def to_dot(graph: Graph) -> str:
 
 
 def to_mermaid(graph: Graph) -> str:
-    """Write a graph for Mermaid, whose ids are numbers here and whose names stand in quotes."""
+    """Write a graph for Mermaid, with numbers as ids and quoted names."""
     ids = {node.key: f"n{number}" for number, node in enumerate(graph.nodes)}
     nodes = [f'  {ids[node.key]}["{_mermaid(_whole(node))}"]' for node in graph.nodes]
     arrows = [
@@ -39,7 +39,7 @@ def _dot(text: str) -> str:
 
 
 def _mermaid(text: str) -> str:
-    """Write a name as Mermaid reads it: `#` begins its own escapes, and `<` would be markup."""
+    """Escape a name for Mermaid: `#` begins its own escapes, and `<` would be markup."""
     escaped = clean(text).replace("#", "#35;").replace('"', "#quot;")
     return escaped.replace("<", "#lt;").replace(">", "#gt;")
 

@@ -1,9 +1,9 @@
-"""A graph laid out in layers: what was there before stands left of what was made of it.
+"""The layered layout of a graph: origins stand left of what was made of them.
 
-After Sugiyama, Tagawa and Toda 1981: arrows that close a circle are turned round, each node comes
-one layer behind the last that leads to it, an arrow over several layers gets a bend in each, and
-the order within layers follows the middle of the neighbours. The same graph is always laid out
-alike.
+After Sugiyama, Tagawa and Toda 1981: arrows that close a cycle are reversed, each node comes one
+layer after the last node that leads to it, an arrow over several layers gets a bend in each, and
+the order within layers follows the mean of the neighbours. The same graph always has the same
+layout.
 """
 
 from collections import defaultdict
@@ -17,10 +17,10 @@ _Pair = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class GraphLayout:
-    """Where nodes are.
+    """The positions of a graph's nodes and arrows.
 
     Attributes:
-        layers: How many there are.
+        layers: The number of layers.
         places: By node its layer, and its height in steps of one node.
         bends: By arrow the heights at which it passes the layers between its ends, in the order
             from its start.
@@ -35,8 +35,8 @@ def lay_out(keys: Sequence[str], arrows: Iterable[_Pair]) -> GraphLayout:
     """Lay out a graph.
 
     Args:
-        keys: The nodes; those that come first are on top where nothing speaks against it.
-        arrows: Pairs of nodes; one from a node to itself takes no place.
+        keys: The nodes; earlier ones are on top if nothing else decides.
+        arrows: Pairs of nodes; an arrow from a node to itself is ignored.
     """
     pairs = list(dict.fromkeys(pair for pair in arrows if pair[0] != pair[1]))
     turned = _break_cycles(keys, pairs)
@@ -64,7 +64,7 @@ def lay_out(keys: Sequence[str], arrows: Iterable[_Pair]) -> GraphLayout:
 
 
 def _break_cycles(keys: Sequence[str], arrows: Sequence[_Pair]) -> dict[_Pair, _Pair]:
-    """Give each arrow as it counts for the layers: turned round where it closes a circle."""
+    """Return each arrow as used for layering: reversed if it closes a cycle."""
     following: dict[str, list[str]] = defaultdict(list)
     for start, end in arrows:
         following[start].append(end)
@@ -90,7 +90,7 @@ def _break_cycles(keys: Sequence[str], arrows: Sequence[_Pair]) -> dict[_Pair, _
 
 
 def _levels(keys: Sequence[str], arrows: Iterable[_Pair]) -> dict[str, int]:
-    """Put each node one layer behind the last that leads to it."""
+    """Put each node one layer after the last node that leads to it."""
     following: dict[str, list[str]] = defaultdict(list)
     waits = dict.fromkeys(keys, 0)
     for start, end in set(arrows):
@@ -108,7 +108,7 @@ def _levels(keys: Sequence[str], arrows: Iterable[_Pair]) -> dict[str, int]:
 
 
 def _chain(pair: _Pair, between: range, rows: list[list[str]]) -> list[str]:
-    """Make a bend in every layer that an arrow passes."""
+    """Add a bend in every layer that an arrow passes."""
     bends = [f"\0{pair[0]}\0{pair[1]}\0{n}" for n in between]
     for n, bend in zip(between, bends, strict=True):
         rows[n].append(bend)
@@ -116,7 +116,7 @@ def _chain(pair: _Pair, between: range, rows: list[list[str]]) -> list[str]:
 
 
 def _order(rows: list[list[str]], before: Mapping[str, list[str]], after: Mapping[str, list[str]]) -> None:
-    """Order each layer by the middle of the neighbours, to and fro."""
+    """Order each layer by the mean of the neighbours, in alternating directions."""
     place = {key: n for row in rows for n, key in enumerate(row)}
     for sweep in range(_SWEEPS):
         neighbours, order = (before, rows[1:]) if sweep % 2 == 0 else (after, rows[-2::-1])
@@ -132,7 +132,7 @@ def _middle(keys: Sequence[str], place: Mapping[str, float], otherwise: float) -
 def _heights(
     rows: Sequence[Sequence[str]], before: Mapping[str, list[str]], after: Mapping[str, list[str]]
 ) -> dict[str, float]:
-    """Bring each node as near to its neighbours as the order in its layer allows."""
+    """Move each node as near to its neighbours as the order in its layer allows."""
     height = {key: float(n) for row in rows for n, key in enumerate(row)}
     for sweep in range(_SWEEPS):
         neighbours, order = (before, rows) if sweep % 2 == 0 else (after, rows[::-1])
@@ -144,9 +144,9 @@ def _heights(
 
 
 def _apart(wanted: Sequence[float]) -> list[float]:
-    """Give heights in the same order, a step apart at least, with the least squares of change.
+    """Return heights in the same order, at least one step apart, with the least squared change.
 
-    Pool adjacent violators, on heights less their own number.
+    Pool adjacent violators, on heights minus their own index.
     """
     pools: list[tuple[float, int]] = []  # the sum of a pool, and how many are in it
     for n, value in enumerate(wanted):

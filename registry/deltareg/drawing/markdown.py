@@ -1,7 +1,7 @@
-"""Markdown of others as HTML that holds nothing but text: what a card says, to be read.
+"""Foreign Markdown as HTML that contains only text, such as a card's.
 
-No HTML of the author's, no image (it would tell another host who reads), no link but to the web, to
-somebody's mail and to a place on the page. Headings begin below those of the page.
+It drops the author's HTML and images (which would tell another host who reads), and keeps links
+only to the web, to mail addresses and within the page. Headings begin below those of the page.
 """
 
 import re
@@ -21,7 +21,7 @@ _TOP: Final = 3
 
 
 def html_of(text: str) -> str:
-    """Write Markdown as HTML; front matter is left out, and what is too long is cut."""
+    """Convert Markdown to HTML; front matter is left out, and long texts are cut."""
     plain = _FRONT.sub("", text, count=1)
     # What scrolls by itself is reached by keys; text of others has its signs escaped by now.
     return str(_parser().render(plain[:MOST])).replace("<pre>", '<pre tabindex="0">')

@@ -1,7 +1,7 @@
 """Plots: heat map, lines over layers, small histories, bars.
 
-Colours are classes of the page's style sheet, so that a plot follows dark and light; every mark has
-a title to hover over, and every plot a label for those who cannot see it.
+Colours are classes of the page's style sheet, so that a plot follows dark and light mode; every
+mark has a tooltip, and every plot a label for people who cannot see it.
 """
 
 import math
@@ -38,7 +38,7 @@ class PlotLine:
 
 @dataclass(frozen=True, slots=True)
 class HeatMap:
-    """A heat map: rows of cells, None where there is nothing."""
+    """A heat map: rows of cells, None for empty ones."""
 
     rows: Sequence[str]
     columns: Sequence[str]
@@ -49,7 +49,7 @@ class HeatMap:
 
 @dataclass(frozen=True, slots=True)
 class PlotBar:
-    """A bar: what it is, its length beside the longest, from 0 to 1, and its value in words."""
+    """A bar: its name, its length relative to the longest, from 0 to 1, and its value in words."""
 
     name: str
     share: float
@@ -57,9 +57,9 @@ class PlotBar:
 
 
 def shares(rows: Sequence[tuple[str, float, str]]) -> list[PlotBar]:
-    """Make bars of values from zero up: what each is, the value, and words for it.
+    """Build bars from non-negative values, each with a name and words for the value.
 
-    What is not finite is as long as the longest.
+    Values that are not finite are as long as the longest.
     """
     most = max((value for _, value, _ in rows if math.isfinite(value)), default=0.0) or 1.0
     return [
@@ -120,7 +120,7 @@ def _scale(x: float, y: float, words: str) -> list[Mark]:
 
 
 def line_plot(lines: Sequence[PlotLine], columns: Sequence[str], *, label: str) -> str:
-    """Draw lines over a common x, from zero up."""
+    """Draw lines over a common x axis, from zero up."""
     width, height, left, bottom = 460.0, 220.0, 52.0, 190.0
     top, right = 12.0, width - 14
     most = max((v for line in lines for v in line.values if math.isfinite(v)), default=0.0)
@@ -153,10 +153,10 @@ def _draw_line(
 
 
 def history(values: Sequence[tuple[str, float]], *, threshold: float | None, label: str) -> str:
-    """Draw a small line of values by version; the last is the one that matters.
+    """Draw a small line of values by version; the last one is emphasised.
 
-    The scale holds the threshold, so that what is far from it looks far, and else what changes
-    little looks as if it did.
+    The scale includes the threshold, so that values far from it look far; otherwise small changes
+    look small.
     """
     width, height, left, right, top, bottom = 308.0, 112.0, 58.0, 298.0, 14.0, 86.0
     numbers = [value for _, value in values]
@@ -179,10 +179,10 @@ def history(values: Sequence[tuple[str, float]], *, threshold: float | None, lab
 
 
 def scale_of(values: Sequence[float], threshold: float | None) -> tuple[float, float]:
-    """Give the least and the most of an axis of values and the mark that they have to keep.
+    """Return the lower and upper end of an axis of values that shows their threshold.
 
-    It begins at zero where the values reach far down to it anyway; else it is no finer than a fifth
-    of the largest value, unless a mark that is near asks for more.
+    It begins at zero if the values come near it; otherwise it spans at least a fifth of the largest
+    value, unless a near threshold asks for a finer scale.
     """
     drawn = [*values, *([] if threshold is None else [threshold])]
     low, high = min(drawn), max(drawn)

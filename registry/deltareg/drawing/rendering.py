@@ -1,8 +1,8 @@
-"""Fills templates with values; whatever they hold, it stays text.
+"""Fills templates with values, which always stay text.
 
-Each value that a template writes is cleaned of what turns or hides text, cut, and escaped, here and
-not where it is written, so nobody can forget it. Markup comes from templates alone: no filter lets
-text of others through as it is, and what is no text is refused.
+Each value that a template writes is cleaned of characters that reverse or hide text, cut, and
+escaped; since that happens here, no template can forget it. Markup comes from templates alone: no
+filter passes foreign text through unchanged, and values that are not text are refused.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,11 +27,11 @@ def render(template: str, *, room: str = _OWN, **values: object) -> Markup:
     Args:
         template: Its file in `templates/` of the room, or in that of this package.
         room: The package that the template belongs to.
-        values: What it writes, under the names that it uses; each is needed.
+        values: The values by the names that the template uses; all are required.
 
     Raises:
-        jinja2.UndefinedError: The template uses a name that is not there.
-        TypeError: It would write what is neither text nor a whole number.
+        jinja2.UndefinedError: The template uses an unknown name.
+        TypeError: It would write a value that is neither text nor an integer.
     """
     filled = _environment(room).get_template(template).render(values, style=_style())
     return Markup(clean_lines(filled))  # noqa: S704  # filled with autoescape
@@ -68,7 +68,7 @@ def _filters() -> dict[str, Callable[..., object]]:
 
 
 def _finalize_value(value: object) -> object:
-    """Give what is written for a value: markup of ours as it is, text cleaned and cut."""
+    """Prepare a value for output: our own markup as it is, text cleaned and cut."""
     if isinstance(value, Markup) or (isinstance(value, int) and not isinstance(value, bool)):
         return value
     if isinstance(value, str):
@@ -79,35 +79,35 @@ def _finalize_value(value: object) -> object:
 
 
 def _breaks(text: str, behind: str) -> Markup:
-    """Let a narrow screen break a name behind a character."""
+    """Let a narrow screen break a name after a character."""
     parts = cut(clean(text), MOST).split(behind)
     return (escape(behind) + Markup("<wbr>")).join(parts)
 
 
 def _options(line: str) -> Markup:
-    """Keep a narrow screen from breaking the options of a command line, which begin with signs."""
+    """Keep a narrow screen from breaking within the options of a command line."""
     parts = cut(clean(line), MOST).split(" ")
     pieces = [Markup("<span>{}</span>").format(one) if one.startswith("-") else escape(one) for one in parts]
     return Markup(" ").join(pieces)
 
 
 def _lines(text: str) -> Markup:
-    """Keep the line ends of a text, and its length, which somebody has seen to before."""
+    """Keep the line ends of a text, and its length, which the caller has limited."""
     return escape(clean_lines(text))
 
 
 def _prose(text: str) -> Markup:
-    """Show Markdown of others, of which nothing but text and links becomes markup."""
+    """Show foreign Markdown, of which only text and links become markup."""
     from deltareg.drawing.markdown import html_of  # reports show none, and need no parser of it
 
     return Markup(clean_lines(html_of(text)))  # noqa: S704  # written by a parser that takes no HTML
 
 
 def _place(value: float) -> str:
-    """Write a place in a plot."""
+    """Format a coordinate of a plot."""
     return f"{value:.1f}"
 
 
 def _places(points: Sequence[tuple[float, float]]) -> str:
-    """Write the points of a line."""
+    """Format the points of a line."""
     return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)

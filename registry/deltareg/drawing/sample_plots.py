@@ -1,4 +1,4 @@
-"""Plots of single samples: how many of them differ how much, and intervals beside no change."""
+"""Plots of single samples: how many differ how much, and intervals around no change."""
 
 import math
 from collections.abc import Sequence
@@ -10,11 +10,11 @@ _GAP = 0.22
 
 
 def draw_ranked_bars(values: Sequence[tuple[str, float]], *, label: str) -> str:
-    """Draw a bar for each sample, the largest first; of very many every so-manyth one.
+    """Draw a bar per sample, the largest first; with very many samples only every k-th.
 
     Args:
-        values: What each sample is called, and its value from zero up.
-        label: What the values are.
+        values: Each sample's name and its non-negative value.
+        label: The meaning of the values.
     """
     width, height, left, top, bottom = 400.0, 190.0, 46.0, 12.0, 160.0
     right = width - 12
@@ -48,9 +48,9 @@ def interval(value: float, low: float, high: float, *, none: float, label: str) 
         value: The change.
         low: Lower end of its interval.
         high: Upper end.
-        none: What no change is: 0 for a difference, 1 for a factor, which is drawn by its
+        none: The value for no change: 0 for a difference, 1 for a factor, which is drawn by its
             logarithm.
-        label: What it says.
+        label: The label for people who cannot see it.
     """
     width, height, middle = 132.0, 22.0, 11.0
     ends = [_shift(x, none) for x in (low, value, high)]

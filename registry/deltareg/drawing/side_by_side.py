@@ -1,4 +1,4 @@
-"""Two texts side by side, with what differs marked: pieces of text, for a template to write."""
+"""Two texts side by side, with differences marked: pieces of text for a template."""
 
 import re
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ Piece = tuple[str, str]  # the side whose mark it has, or nothing, and its text
 
 
 def mark_differences(a: str, b: str) -> tuple[list[Piece], list[Piece]]:
-    """Give both texts, the words that the other has not marked; equal ones have no mark."""
+    """Return both texts, marking words that the other lacks; equal texts have no marks."""
     own_words, other_words = (_words(text) for text in (a, b))
     marked: tuple[list[Piece], list[Piece]] = ([], [])
     for change, i, j, k, end in _changes(own_words, other_words):
@@ -25,7 +25,7 @@ def mark_differences(a: str, b: str) -> tuple[list[Piece], list[Piece]]:
 
 
 def plain(text: str) -> list[Piece]:
-    """Give a text without marks."""
+    """Return a text without marks."""
     return _pieces("".join(_words(text)), "")
 
 
@@ -37,7 +37,7 @@ def _words(text: str) -> list[str]:
 
 
 def _changes(a: Sequence[str], b: Sequence[str]) -> list[tuple[str, int, int, int, int]]:
-    """Say which words are the same; what is too long to compare word by word differs as a whole."""
+    """Return the changes between two lists of words; too long ones differ as a whole."""
     same = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
     head = [("equal", 0, same, 0, same)]
     if max(len(a), len(b)) - same > _MOST_WORDS:
@@ -47,7 +47,7 @@ def _changes(a: Sequence[str], b: Sequence[str]) -> list[tuple[str, int, int, in
 
 
 def _pieces(text: str, style: str) -> list[Piece]:
-    """Split a text; marks are put on words, and on line ends where nothing else differs."""
+    """Split a text into pieces; marks are on words, and on line ends if only these differ."""
     if not style:
         return [("", text)] if text else []
     if not text.strip():

@@ -1,4 +1,4 @@
-"""What plots are drawn with: marks at places, SVG around them, round numbers along an axis."""
+"""Elements of plots: marks, the SVG around them, round numbers along an axis."""
 
 import math
 from collections.abc import Sequence
@@ -11,11 +11,11 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Something that is drawn.
+    """A mark in a plot.
 
     Attributes:
         style: Classes of the page's style sheet.
-        title: What is shown to whoever hovers over it; empty for nothing.
+        title: Its tooltip; empty for none.
     """
 
     shape: ClassVar[str]
@@ -25,7 +25,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextMark(Mark):
-    """Words at a place."""
+    """A text at a position."""
 
     shape: ClassVar[str] = "text"
     x: float
@@ -75,26 +75,26 @@ class StrokeMark(Mark):
 
 
 def svg(size: Point, label: str, marks: Sequence[Mark], *, is_fixed: bool = False) -> str:
-    """Give a plot of a width and height as markup, with a label for those who cannot see it."""
+    """Return a plot of a width and height as markup, with a label for people who cannot see it."""
     from deltareg.drawing.rendering import render  # what a plot is made of needs no templates
 
     return render("plot.svg.jinja", size=size, label=label, marks=marks, is_fixed=is_fixed)
 
 
 def as_file(plot: str) -> str:
-    """Make a file of a plot, which has its colours in it and needs no page around it."""
+    """Return a plot as a file that contains its colours and needs no page around it."""
     style = (files("deltareg.drawing") / "templates" / "plot.css").read_text("utf-8")
     head, _, marks = plot.partition(">")  # a sign within the label is escaped
     return f'<?xml version="1.0" encoding="utf-8"?>\n{head}><style>{style}</style>{marks}\n'
 
 
 def draw_text(x: float, y: float, text: str, style: str) -> Mark:
-    """Write words at a place."""
+    """Build a text mark at a position."""
     return TextMark(style, x=x, y=y, words=text)
 
 
 def axis(ticks: Sequence[float], *, left: float, right: float, heights: Sequence[float]) -> list[Mark]:
-    """Draw a rule for each tick, at its height, with its number beside it."""
+    """Draw a rule with a number for each tick, at its height."""
     return [
         mark
         for tick, y in zip(ticks, heights, strict=True)
@@ -103,12 +103,12 @@ def axis(ticks: Sequence[float], *, left: float, right: float, heights: Sequence
 
 
 def brief(value: float) -> str:
-    """Write a number for an axis."""
+    """Format a number for an axis."""
     return f"{value:.3g}" if math.isfinite(value) else "not finite"
 
 
 def round_ticks(most: float) -> list[float]:
-    """Give round numbers from zero to about the largest."""
+    """Return round numbers from zero to about the largest value."""
     if not most > 0:
         return [0.0]
     raw = most / 4

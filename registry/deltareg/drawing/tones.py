@@ -1,4 +1,4 @@
-"""Which words of the glossary are good news, which are bad, and which want a look."""
+"""Which words of the glossary are good news, bad news, or need attention."""
 
 from deltareg.errors import Blocked, GateFailed
 from deltareg.gate.ruling import RULE_ERRORS
@@ -21,5 +21,5 @@ TONES: dict[str, str] = {
 
 
 def tone(word: str) -> str:
-    """Give the class that colours a word: `good`, `bad`, `warn`, or nothing."""
+    """Return the style class of a word: `good`, `bad`, `warn`, or nothing."""
     return TONES.get(word, "")

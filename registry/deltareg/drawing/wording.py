@@ -1,4 +1,4 @@
-"""Numbers for people, and text of others made safe to show: in a terminal, and in a report."""
+"""Numbers for people, and foreign text made safe to show, in a terminal or a report."""
 
 import re
 
@@ -10,22 +10,22 @@ _UNSAFE = re.compile(
 
 
 def clean(text: str) -> str:
-    """Make text of others safe to print on one line."""
+    """Make foreign text safe to print on one line."""
     return _UNSAFE.sub("", re.sub(r"[\t\r\n]+", " ", text))
 
 
 def clean_lines(text: str) -> str:
-    """Make text of others safe to print, its line ends kept."""
+    """Make foreign text safe to print, keeping its line ends."""
     return _UNSAFE.sub("", text.replace("\t", "    "))
 
 
 def cut(text: str, most: int) -> str:
-    """Shorten a text, and show that it was."""
+    """Shorten a text, with a mark if it was cut."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def size(size_bytes: int) -> str:
-    """Write a number of bytes in three digits: `13.6 MB`."""
+    """Format a number of bytes with three digits: `13.6 MB`."""
     value, unit = float(size_bytes), "B"
     for larger in ("kB", "MB", "GB", "TB"):
         if value < 999.5:
@@ -36,7 +36,7 @@ def size(size_bytes: int) -> str:
 
 
 def seconds(value: float) -> str:
-    """Write a stretch of time: `35 ms`, `1.4 s`, `3 min 20 s`, `2 h 5 min`."""
+    """Format a duration: `35 ms`, `1.4 s`, `3 min 20 s`, `2 h 5 min`."""
     if value < 0.0995:
         return f"{value * 1000:.0f} ms"
     if value < 59.5:
@@ -54,7 +54,7 @@ def short(text: str) -> str:
 
 
 def number(value: object) -> str:
-    """Write a measured value: a few digits of a float, anything else as it is."""
+    """Format a measured value: a few digits of a float, anything else as it is."""
     if value is None:
         return "-"
     if isinstance(value, bool):

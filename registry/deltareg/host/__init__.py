@@ -1,1 +1,1 @@
-"""What a process does with its machine, whatever it is for."""
+"""How a process uses its machine, whatever its purpose."""

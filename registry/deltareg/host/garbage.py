@@ -1,7 +1,8 @@
-"""How often a process of ours looks for garbage: seldom, for it makes little and imports much.
+"""How often our processes collect garbage: seldom, since they make little and import much.
 
-Looking through what imports have made takes a quarter of the start of a server or of torch, at the
-start and again at the end (Python 3.11). What reference counts free is freed at once all the same.
+Scanning the objects that imports create takes a quarter of the start time of a server or of torch,
+at the start and again at the end (Python 3.11). Reference counting still frees most objects at
+once.
 """
 
 import atexit
@@ -12,16 +13,16 @@ _SMALL_STEPS = (2_000, 20, 20)
 
 
 def collect_rarely() -> None:
-    """Look for cycles more seldom, and not at all at the end; call it before what is dear."""
+    """Collect cycles more seldom, and not at all at exit; call it before expensive imports."""
     gc.set_threshold(*_THRESHOLDS)
     atexit.register(gc.freeze)
 
 
 def collect_in_small_steps() -> None:
-    """Leave alone what is there, and look through what comes so often that nobody waits for it.
+    """Exempt existing objects, and collect new ones in steps too small to be noticed.
 
-    For who serves requests, once it is up: a look at 20,000 objects holds up a page for 9 ms and at
-    times for 25, one at 2,000 for half of one.
+    For servers, once they are up: scanning 20,000 objects delays a page by 9 ms and sometimes by
+    25, scanning 2,000 by half a millisecond.
     """
     gc.freeze()
     gc.set_threshold(*_SMALL_STEPS)

@@ -1,7 +1,7 @@
-"""httpx without its own command line, which it loads where rich and click are installed.
+"""httpx without its own command line, which it loads if rich and click are installed.
 
-That takes longer than all the rest of httpx, and every command here would wait for it. Whatever
-needs httpx takes it from here.
+That takes longer than the rest of httpx, and every command here would wait for it. Import httpx
+from this module.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""This machine, told from others: two processes of it share a name, two machines do not."""
+"""A name for this machine: its processes share it, other machines have another."""
 
 import hashlib
 import re
@@ -10,10 +10,10 @@ _CHARACTERS = 12
 
 
 def this_host() -> str:
-    """Name this machine: its host name, and a part of a hash of its machine id where it has one.
+    """Return this machine's name: its host name, and part of a hash of its machine id if any.
 
-    A container mostly has no id of its own, and a name that is chosen anew at each start: whoever
-    starts it says on which machine it is (`DELTAREG_WORKER_HOST`).
+    Most containers have no id of their own and a new name at each start: `DELTAREG_WORKER_HOST`
+    then names the machine.
     """
     plain = re.sub(r"[^a-z0-9._-]+", "-", socket.gethostname().lower()).strip("-._") or "host"
     for path in _MACHINE_IDS:

@@ -1,4 +1,4 @@
-"""What a process needs beyond the base install, looked for before any of it is loaded."""
+"""Requirements of a process beyond the base install, checked before they are loaded."""
 
 import importlib.util
 
@@ -26,5 +26,5 @@ def require(extra: str) -> None:
 
 
 def missing_of(extra: str) -> list[str]:
-    """Name what an extra would bring and is not there, without importing any of it."""
+    """Return the missing packages of an extra, without importing any of it."""
     return [name for name in NEEDS[extra] if importlib.util.find_spec(name) is None]

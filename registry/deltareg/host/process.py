@@ -1,7 +1,7 @@
-"""How a process of ours ends: on an error in two lines, when it is interrupted in one.
+"""How our processes end: with two lines on an error, with one when interrupted.
 
 The command line has a table of exit statuses (`deltareg help exit-codes`); servers, workers and
-migrations end by the same one, of which this is the part that concerns them.
+migrations use the same one, of which this is their part.
 """
 
 import sys
@@ -29,7 +29,7 @@ STATUS: dict[type[DeltaregError], int] = {
 
 
 def need(*extras: str) -> None:
-    """End here, saying how to install them, where extras are not installed."""
+    """Exit with installation instructions if extras are not installed."""
     with explain_errors():
         for extra in extras:
             require(extra)
@@ -37,7 +37,7 @@ def need(*extras: str) -> None:
 
 @contextmanager
 def explain_errors() -> Generator[None, None, None]:
-    """End with what is wrong and what to do, in place of a stack trace, and by the table."""
+    """Exit with the error and its fix instead of a stack trace, and with the error's status."""
     try:
         yield
     except DeltaregError as error:
@@ -50,5 +50,5 @@ def explain_errors() -> Generator[None, None, None]:
 
 
 def status_of(error: DeltaregError) -> int:
-    """Give the exit status of an error; the nearest class above it decides."""
+    """Return the exit status of an error, by the nearest class above it."""
     return next(STATUS[cls] for cls in type(error).__mro__ if cls in STATUS)

@@ -1,8 +1,8 @@
-"""Tokens on this machine: one file a server, 0600, found by the server's URL.
+"""Tokens on this machine: one file per server, mode 0600, found by the server's URL.
 
 The files lie under `tokens/` beside `config.toml` and are named `<host>_<port>`. The folder does
-not depend on any setting, so a registry that is started on this machine can leave its token where
-every client of the same user finds it. `localhost` and the loopback addresses are one server.
+not depend on any setting, so a registry started on this machine can store its token where all
+clients of the same user find it. `localhost` and the loopback addresses are one server.
 """
 
 import os
@@ -20,12 +20,12 @@ _PORTS = {"http": 80, "https": 443}
 
 
 def config_dir() -> Path:
-    """Give the folder of the client's settings and tokens (`$XDG_CONFIG_HOME/deltareg`)."""
+    """Return the folder of the client's settings and tokens (`$XDG_CONFIG_HOME/deltareg`)."""
     return platformdirs.user_config_path("deltareg")
 
 
 def token_path(server: str) -> Path:
-    """Give the file that holds the token for a server, whether it exists or not.
+    """Return the path of a server's token file, whether it exists or not.
 
     Raises:
         InvalidInput: The URL is not `http://…` or `https://…` with a host.
@@ -42,7 +42,7 @@ def token_path(server: str) -> Path:
 
 
 def is_confidential(server: str) -> bool:
-    """Whether what is sent to a server is read by nobody on the way: by TLS, or on this machine.
+    """Whether nobody can read the traffic to a server: by TLS, or on this machine.
 
     Raises:
         InvalidInput: The URL is not `http://…` or `https://…` with a host.
@@ -53,7 +53,7 @@ def is_confidential(server: str) -> bool:
 
 
 def read_token(server: str) -> str | None:
-    """Give the token kept for a server, or None when there is none.
+    """Return the stored token for a server; None if there is none.
 
     Raises:
         Misconfigured: Other users can read the file.
@@ -73,7 +73,7 @@ def read_token(server: str) -> str | None:
 
 
 def write_token(server: str, token: str) -> Path:
-    """Keep a token for a server in place of the one before; gives the file."""
+    """Store a token for a server, replacing the old one; return the file."""
     path = token_path(server)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
@@ -87,7 +87,7 @@ def write_token(server: str, token: str) -> Path:
 
 
 def forget_token(server: str) -> bool:
-    """Delete the token kept for a server; tells whether there was one."""
+    """Delete the stored token for a server; return whether there was one."""
     path = token_path(server)
     existed = path.exists()
     path.unlink(missing_ok=True)

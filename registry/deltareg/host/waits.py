@@ -1,4 +1,4 @@
-"""Waits for threads that Ctrl-C always ends."""
+"""Waiting for threads so that Ctrl-C always works."""
 
 from concurrent.futures import Future, wait
 from typing import Final, TypeVar
@@ -8,13 +8,13 @@ _Result = TypeVar("_Result")
 
 
 def interruptible(future: Future[_Result]) -> _Result:
-    """Give what a thread makes, which may take long.
+    """Return the result of a thread, which may take long.
 
-    A signal that comes in the moment before `future.result()` begins to wait is only noted, and
-    the wait goes on as if it had not come. So this one looks up now and then.
+    A signal that arrives just before `future.result()` begins to wait is only recorded, and the
+    wait continues. So this function wakes up now and then.
 
     Raises:
-        Exception: What the thread raised.
+        Exception: The exception of the thread.
     """
     while not future.done():
         wait((future,), _LOOK_S)

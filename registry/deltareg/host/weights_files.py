@@ -1,4 +1,4 @@
-"""Telling whether files of weights are what they were, by a digest over each of them."""
+"""Detecting changed weight files, by a digest of each of them."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ _THREADS = blake3.AUTO
 
 
 def weights_digests(folder: Path) -> dict[str, str]:
-    """Digest the safetensors files that lie in a folder itself, by name: `blake3:<64 hex>`."""
+    """Digest the safetensors files directly in a folder, by name: `blake3:<64 hex>`."""
     digests: dict[str, str] = {}
     for path in sorted(folder.glob("*.safetensors")):
         if path.is_file():

@@ -1,7 +1,7 @@
-"""Which files a version may carry: a closed list, asked by who sends them and by who keeps them.
+"""Which files a version may contain: one closed list for senders and receivers.
 
-Weights in one format that holds nothing else, and documents that nobody executes: a server that
-believed its clients would hand code of one of them to all the others.
+Weights in one format that holds nothing else, and documents that nobody executes. A server that
+trusted its clients would hand the code of one of them to all the others.
 """
 
 from collections.abc import Iterable
@@ -18,16 +18,16 @@ PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".npz")
 
 
 def is_carried(path: str) -> bool:
-    """Whether a file of that name is one that a version or a base may have."""
+    """Whether a version or a base may contain a file of this name."""
     name = path.rpartition("/")[2]
     return name.endswith((WEIGHTS, *DOCUMENTS)) or name in DOCUMENT_NAMES
 
 
 def check_carried(files: Iterable[ManifestFile]) -> None:
-    """Refuse a manifest with files that no version may have.
+    """Refuse a manifest with files that no version may contain.
 
     Raises:
-        Refused: Each of them, with what to do.
+        Refused: With every such file and a remedy for each.
     """
     problems = [_problem(file) for file in files if _is_wrong(file)]
     if problems:

@@ -1,10 +1,10 @@
-"""The config of a base in the form that is compared: what decides what it computes, and no more.
+"""A base's config in comparable form: everything that affects what it computes, and nothing else.
 
-What is left out is a list of names, written here: everything else counts, known or not. Nothing is
-filled in: a default depends on the class and the release that reads it, so a key that is left out
-and the same key written with its default are two configs. Equal are: any order of keys, any
-spelling of a number (`1e-5`, `0.00001`; `10000`, `10000.0`), and the two places where transformers
-has written rotary positions (`rope_theta` with `rope_scaling`; `rope_parameters` since release 5).
+A list of names here is left out; every other key counts, known or not. No defaults are filled in: a
+default depends on the class and the release that reads it, so a missing key and the same key with
+its default are different configs. These are equal: any order of keys, any spelling of a number
+(`1e-5`, `0.00001`; `10000`, `10000.0`), and the two places where transformers has written rotary
+positions (`rope_theta` with `rope_scaling`; `rope_parameters` since release 5).
 """
 
 from collections.abc import Iterator, Mapping
@@ -54,7 +54,7 @@ _LEFT_OUT = "left out"
 
 
 def config_form(config: Mapping[str, object]) -> dict[str, object]:
-    """Give a config without what is inert, with numbers and rotary positions in one spelling."""
+    """Return a config without inert keys, with numbers and rotary positions in one spelling."""
     effective = {key: value for key, value in config.items() if key not in INERT}
     return {
         key: config_form(value) if is_object(value) and _is_config(key) else _plain(value)
@@ -63,15 +63,15 @@ def config_form(config: Mapping[str, object]) -> dict[str, object]:
 
 
 def form_digest(form: object) -> Digest:
-    """Digest what `config_form` gave; a number is never taken for the text that spells it."""
+    """Digest the output of `config_form`; a number never equals the text that spells it."""
     return sha256_of(canonical_json(_without_floats(form)))
 
 
 def config_changes(before: Mapping[str, object], after: Mapping[str, object]) -> list[str]:
-    """Say in which keys two configs differ, as `rms_norm_eps 1e-05 → 1e-06`, by name.
+    """Describe how two configs differ, key by key, as `rms_norm_eps 1e-05 → 1e-06`, sorted by name.
 
     Args:
-        before: A config in the form that is compared.
+        before: A config in comparable form.
         after: Another one.
     """
     one, two = dict(_leaves(before)), dict(_leaves(after))
@@ -87,7 +87,7 @@ def _is_config(key: str) -> bool:
 
 
 def _with_one_rope(config: dict[str, object]) -> dict[str, object]:
-    """Write rotary positions as releases of transformers before 5 do, where that says all of it."""
+    """Write rotary positions as transformers before 5 does, if that loses nothing."""
     new, old = config.get(_ROPE), config.get("rope_scaling")
     is_whole = is_object(new) and "rope_theta" in new and "rope_type" in new
     if is_object(new) and is_whole and _agrees(config, "rope_theta", new) and old is None:
@@ -102,7 +102,7 @@ def _with_one_rope(config: dict[str, object]) -> dict[str, object]:
 
 
 def _agrees(config: Mapping[str, object], key: str, inner: Mapping[str, object]) -> bool:
-    """Whether a key is written in one of two places alone, or alike in both."""
+    """Whether a key is in only one of two places, or has the same value in both."""
     return key not in config or config[key] == inner[key]
 
 

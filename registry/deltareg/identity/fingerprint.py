@@ -1,4 +1,4 @@
-"""A base's fingerprint: what its tensors are, whatever files, shards and metadata hold them."""
+"""A base's fingerprint: a digest of its tensors, independent of files, shards and metadata."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -24,9 +24,9 @@ class TensorRecord:
 
 
 def fingerprint(tensors: Iterable[TensorRecord]) -> Digest:
-    """Give the exact root: the Merkle root over every (name, tensor digest).
+    """Return the exact root: the Merkle root over every (name, tensor digest).
 
-    One file or six shards, any order, any metadata: the same root. Another value in one element,
-    another dtype or another name: another root.
+    The root does not depend on shards, order or metadata. It changes with the value of any element,
+    with a dtype or with a name.
     """
     return merkle_root((record.name, record.digest) for record in tensors)

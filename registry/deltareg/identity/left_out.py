@@ -1,6 +1,6 @@
-"""Which files of a folder are left out of a delta, by their names: hidden ones, a trainer's state.
+"""Which files of a folder a delta leaves out, by name: hidden files and a trainer's state.
 
-One list for who pushes a folder and for who is asked what of it to send.
+One list for pushing a folder and for answering which of its files to send.
 """
 
 from deltareg.identity.carried import ARCHIVES, CODE, PICKLES, is_carried
@@ -25,15 +25,15 @@ _CHECKPOINT = "last-checkpoint"
 
 
 def is_trainer_state(name: str) -> bool:
-    """Whether a file of that name, without folders, is what a trainer goes on from."""
+    """Whether a file of this name, without folders, is a trainer's state for resuming."""
     return name in _TRAINER_FILES or name.startswith(_TRAINER_PREFIXES)
 
 
 def is_sent(path: str) -> bool:
-    """Whether a file of a repository is to be sent: what is left out is not, what is refused is.
+    """Whether to send a file of a repository: files left out are not sent, refused ones are.
 
-    Code, archives and pickles are sent to be refused by name, for leaving them out would change
-    what the delta is.
+    Code, archives and pickles are sent and then refused by name, since leaving them out would
+    change the delta.
     """
     *folders, name = path.split("/")
     if any(f.startswith((".", *LEFT_FOLDERS)) or f == _CHECKPOINT for f in folders):

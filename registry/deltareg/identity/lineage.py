@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """One parent edge: `child` was made from `parent`.
+    """A parent edge: `child` was made from `parent`.
 
     Attributes:
         child: The newer thing, as shown (`ns/name:v3`).
-        parent: What it was made from: a version, or a base.
+        parent: Its origin: a version, or a base.
         relation: `base`, `parent` or `merged from`.
     """
 
@@ -23,10 +23,10 @@ def walk(start: str, neighbours: Callable[[str], Iterable[Edge]], *, up: bool, d
     """Collect the edges reachable from `start`, nearest first, each once.
 
     Args:
-        start: Where to begin.
-        neighbours: Gives the edges that touch a node in the wanted direction.
+        start: The node to begin at.
+        neighbours: Returns the edges of a node in the given direction.
         up: Whether to walk to parents; otherwise to children.
-        depth: How many steps to take at most.
+        depth: The most steps to take.
     """
     collected: dict[Edge, None] = {}
     visited = {start}

@@ -28,7 +28,7 @@ _WINDOWS_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORE
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A run of bytes that is stored under one digest: a tensor, a header or a whole small file.
+    """A run of bytes stored under one digest: a tensor, a header or a whole small file.
 
     Attributes:
         digest: `blake3:` over dtype, shape and bytes.
@@ -50,8 +50,8 @@ class ManifestTensor:
     Attributes:
         file: The file it came in.
         name: Its name in that file.
-        role: What it is to its kind: `lora_A`, `bias`, `weight`, ….
-        target: The base tensor or module that it acts on.
+        role: Its role in its kind: `lora_A`, `bias`, `weight`, ….
+        target: The base tensor or module that it changes.
         dtype: The safetensors dtype.
         shape: Dimensions.
         digest: `blake3:` over dtype, shape and bytes.
@@ -76,7 +76,7 @@ class ManifestTensor:
 
 @dataclass(frozen=True, slots=True)
 class ManifestFile:
-    """One file that a pull hands back byte for byte.
+    """One file that a pull restores byte for byte.
 
     Attributes:
         path: Relative, with `/`, checked by `check_path`.
@@ -95,7 +95,7 @@ class ManifestFile:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The library that wrote the delta, as far as its files say."""
+    """The library that wrote the delta, as far as its files show."""
 
     library: str = ""
     version: str = ""
@@ -142,7 +142,7 @@ class Manifest:
 
     @staticmethod
     def digest_of(raw: bytes) -> Digest:
-        """Take the identity from manifest bytes as they were received."""
+        """Return the identity of manifest bytes as received."""
         return sha256_of(raw)
 
     @staticmethod
@@ -150,7 +150,7 @@ class Manifest:
         """Read manifest bytes; unknown fields are allowed and stay in the bytes.
 
         Raises:
-            Refused: Not a manifest, or one that contradicts itself.
+            Refused: Not a manifest, or an inconsistent one.
         """
         manifest = _from_json(raw)
         _check(manifest)
@@ -173,7 +173,7 @@ class Manifest:
         return {name: TensorRecord(name, t.dtype, t.shape, t.digest) for name, t in named_tensors}
 
     def base_name(self, file: str, name: str) -> str:
-        """Give the name that a tensor has in the base: in a pipeline behind its folder."""
+        """Return a tensor's name in the base: in a pipeline with its folder in front."""
         folder, slash, _ = file.partition("/")
         components = self.config.get(COMPONENTS)
         is_part = self.kind == BASE_KIND and slash and is_object(components) and folder in components
@@ -181,10 +181,10 @@ class Manifest:
 
 
 def canonical_json(value: object) -> bytes:
-    """Write JSON in the one way that digests are taken over.
+    """Encode JSON in the canonical form that digests are taken over.
 
     Raises:
-        InvalidInput: A float is in it; write numbers that are not whole as strings.
+        InvalidInput: It contains a float; write fractions as strings.
     """
     _no_floats(value)
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -195,7 +195,7 @@ def check_path(path: str) -> str:
     """Check a file path of a manifest: relative, portable, nothing hidden, at most 4 deep.
 
     Raises:
-        InvalidInput: A path that some file system would read in another way.
+        InvalidInput: Some file system would interpret the path differently.
     """
     segments = path.split("/")
     plain = all(_SEGMENT.fullmatch(s) and not s.endswith(".") for s in segments)
@@ -209,7 +209,7 @@ def check_path(path: str) -> str:
 
 
 def check_paths(paths: Iterable[str]) -> None:
-    """Check paths, and that no two are one on a file system that folds case.
+    """Check paths, and that no two of them are equal on a file system that ignores case.
 
     Raises:
         InvalidInput: A path is not portable, or two collide.
@@ -339,7 +339,7 @@ def _build_refusal(message: str) -> Refused:
 
 
 class _Reader:
-    """Typed access to a JSON object; every miss is the same clear refusal."""
+    """Typed access to a JSON object; every mismatch raises the same refusal."""
 
     def __init__(self, fields: Mapping[str, object]) -> None:
         self._fields = fields

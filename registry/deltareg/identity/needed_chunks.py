@@ -1,4 +1,4 @@
-"""The chunks that a manifest is decoded from, in one order that client, worker and server share."""
+"""The chunks needed to decode a manifest, in one order for client, worker and server."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from deltareg.identity.storage_map import Chunk, StorageMap
 
 
 def needed_chunks(manifest: Manifest, storage: StorageMap) -> Iterator[Chunk]:
-    """Give the chunks that a manifest's files are rebuilt from, in the order of need.
+    """Yield the chunks that a manifest's files are rebuilt from, in the order of need.
 
     A piece may be encoded against another one of the map, whose chunks come before its own.
     """
@@ -21,13 +21,13 @@ def needed_chunks(manifest: Manifest, storage: StorageMap) -> Iterator[Chunk]:
 
 
 def chunks_in_order(manifest: Manifest, storage: StorageMap) -> list[Chunk]:
-    """Give the chunks that a manifest is decoded from, each place in a pack once."""
+    """Return the chunks needed to decode a manifest, each place in a pack once."""
     places = {(c.pack, c.offset, c.length): c for c in needed_chunks(manifest, storage)}
     return list(places.values())
 
 
 def _in_order(manifest: Manifest) -> Iterator[Digest]:
-    """Give the digests of a manifest's pieces, file by file."""
+    """Yield the digests of a manifest's pieces, file by file."""
     tensors: dict[str, list[Digest]] = {}
     for tensor in manifest.tensors:
         tensors.setdefault(tensor.file, []).append(tensor.digest)
@@ -37,7 +37,7 @@ def _in_order(manifest: Manifest) -> Iterator[Digest]:
 
 
 def _with_references(digest: Digest, storage: StorageMap) -> list[Digest]:
-    """Give a piece and those of the map that it stands on, the foot first."""
+    """Return a piece and its references within the map, the last reference first."""
     chain: list[Digest] = []
     piece = storage.pieces.get(digest)
     while piece is not None and piece.digest not in chain:

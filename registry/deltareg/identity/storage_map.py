@@ -1,4 +1,4 @@
-"""The storage map: how a version's bytes are stored now. It is replaceable and never identity."""
+"""The storage map: how a version's bytes are stored now. Replaceable, never part of the identity."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ DEPTH_MAX = 4
 
 @dataclass(frozen=True, slots=True)
 class PackRef:
-    """One stored object: its content digest and size; where it lies is the server's affair."""
+    """A stored object: its content digest and size; its location is up to the server."""
 
     digest: Digest
     size_bytes: int
@@ -46,12 +46,12 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class StoredPiece:
-    """Where a piece is found.
+    """The location of a piece.
 
     Attributes:
         digest: The piece's own digest.
-        reference: The piece that its chunks are encoded against; None when they stand alone.
-            A piece that is equal to its reference has no chunks.
+        reference: The piece that its chunks are encoded against; None if they stand alone. A piece
+            that equals its reference has no chunks.
         chunks: In order of the decoded bytes.
     """
 
@@ -61,12 +61,12 @@ class StoredPiece:
 
     @property
     def is_unchanged(self) -> bool:
-        """Whether the piece is the reference itself and nothing is stored for it."""
+        """Whether the piece equals its reference, so that nothing is stored for it."""
         return self.reference == self.digest and not self.chunks
 
     @property
     def packs(self) -> frozenset[Digest]:
-        """The packs that its chunks lie in."""
+        """The packs that contain its chunks."""
         return frozenset(chunk.pack for chunk in self.chunks)
 
     @property
@@ -77,7 +77,7 @@ class StoredPiece:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """A piece with the stored pieces that decoding it needs.
+    """A piece with all stored pieces needed to decode it.
 
     Attributes:
         pieces: The piece, its reference, the reference of that one, …, until one stands alone or
@@ -88,26 +88,26 @@ class Chain:
 
     @property
     def piece(self) -> StoredPiece:
-        """The piece that it is about."""
+        """The piece at its beginning."""
         return self.pieces[0]
 
     @property
     def outside(self) -> Digest | None:
-        """The base tensor at its end; None when the last piece stands alone."""
+        """The base tensor at its end; None if the last piece stands alone."""
         return self.pieces[-1].reference
 
     @property
     def depth(self) -> int:
-        """How many references lead to its end: 0 alone, 1 against the base."""
+        """How many references lead to its end: 0 for none, 1 against the base."""
         return len(self.pieces) - (self.outside is None)
 
     @property
     def packs(self) -> frozenset[Digest]:
-        """The packs that all of its chunks lie in."""
+        """The packs that contain any of its chunks."""
         return frozenset[Digest]().union(*(piece.packs for piece in self.pieces))
 
     def encode(self) -> bytes:
-        """Write it alone, as kept for finding the piece again in another push."""
+        """Encode the chain alone, to find the piece again in another push."""
         first, *below = self.pieces
         entry = _piece_json(first, None)
         if below:
@@ -116,10 +116,10 @@ class Chain:
 
     @classmethod
     def decode(cls, digest: Digest, raw: bytes) -> Self:
-        """Read what `encode` wrote.
+        """Read the output of `encode`.
 
         Raises:
-            Refused: It is something else.
+            Refused: It is not an encoded chain.
         """
         entry = strict_json_object(raw, code="header")
         below = entry.get("below", [])
@@ -135,17 +135,17 @@ class Chain:
 
 @dataclass(frozen=True, slots=True)
 class StorageMap:
-    """All pieces of a manifest, what decoding them needs, and the packs that hold all of it.
+    """All pieces of a manifest, the pieces needed to decode them, and the packs that contain them.
 
-    A map needs no other one: a piece that is encoded against the tensor of an earlier version comes
-    with that tensor as it was stored, and so on down to the base or to a piece that stands alone.
+    A map is complete: a piece encoded against a tensor of an earlier version comes with that tensor
+    as stored, and so on down to the base or to a piece that stands alone.
     """
 
     packs: tuple[PackRef, ...]
     pieces: Mapping[Digest, StoredPiece]
 
     def encode(self) -> bytes:
-        """Write compact JSON; chunks name their pack by its index."""
+        """Encode compact JSON; chunks name their pack by its index."""
         index = {pack.digest: number for number, pack in enumerate(self.packs)}
         return canonical_json(
             {
@@ -185,15 +185,15 @@ class StorageMap:
         return frozenset(digest for digest in references if self.find(digest) is None)
 
     def find(self, digest: Digest) -> StoredPiece | None:
-        """Give a piece that is stored here; None when it is the base's, or unknown."""
+        """Return a piece that is stored here; None if it is the base's or unknown."""
         piece = self.pieces.get(digest)
         return None if piece is None or piece.is_unchanged else piece
 
     def chain(self, digest: Digest) -> Chain:
-        """Give a piece of the map with what decoding it needs.
+        """Return a piece of the map with everything needed to decode it.
 
         Raises:
-            Refused: The piece is not here, or its references are too many, or go round.
+            Refused: The piece is not in the map, its references are too many, or they form a cycle.
         """
         piece = self.pieces.get(digest)
         if piece is None:
@@ -208,9 +208,9 @@ class StorageMap:
         return Chain(tuple(links))
 
     def stored_bytes(self, digests: Iterable[Digest]) -> int:
-        """Sum the encoded bytes of some pieces, each place in a pack counted once.
+        """Return the sum of the encoded bytes of pieces, each place in a pack counted once.
 
-        What only serves them as a reference belongs to the version that brought it.
+        Pieces that only serve as references belong to the version that brought them.
         """
         pieces = (self.pieces[digest] for digest in digests)
         places = {(c.pack, c.offset): c.length for piece in pieces for c in piece.chunks}
@@ -219,16 +219,16 @@ class StorageMap:
     def check_covers(self, manifest: Manifest, base: Iterable[Digest]) -> None:
         """Check that every piece of the manifest can be rebuilt from this map and the base.
 
-        Of a piece that only serves as a reference the map tells no dtype and no shape: its size is
-        what can be held against the piece that needs it. The rest is proved by decoding.
+        For a piece that only serves as a reference the map has no dtype or shape: only its size is
+        compared with the piece that needs it. Decoding proves the rest.
 
         Args:
-            manifest: What must be rebuilt.
+            manifest: The manifest that must be rebuilt.
             base: Digests of the base's tensors, allowed as references.
 
         Raises:
-            Refused: A piece is missing, has the wrong length, needs something else or too many
-                others, or nothing needs it.
+            Refused: A piece is missing, has the wrong length, needs another piece or too many, or
+                is not needed.
         """
         base_digests = frozenset(base)
         needed: set[Digest] = set()

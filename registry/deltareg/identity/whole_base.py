@@ -1,9 +1,9 @@
-"""The whole of a base: its tensors, and what lies beside them and decides what it does, by name.
+"""The whole of a base: its tensors, and the other parts that decide what it does, by name.
 
-Two bases with the same tensors may have another epsilon, another tokenizer, another chat template:
-they are two bases. The *identity* is the Merkle root over the digests of the parts; a part that a
-base does not have is left out of it. Files that no part names (a README, a licence) say nothing of
-what a base does and are not in it; custom code is never carried.
+Two bases with the same tensors but a different epsilon, tokenizer or chat template are two bases.
+The *identity* is the Merkle root over the digests of the parts; missing parts are left out. Files
+that belong to no part (a README, a licence) do not affect what a base does and are not included;
+custom code is never carried.
 """
 
 from collections.abc import Iterator, Mapping
@@ -62,19 +62,19 @@ class WholeBase:
     """The parts of a base.
 
     Attributes:
-        parts: The digest of each part that it has, by name.
+        parts: The digest of each existing part, by name.
     """
 
     parts: Mapping[str, Digest]
 
     @property
     def identity(self) -> Digest:
-        """The one digest over all of them."""
+        """The digest over all parts."""
         leaves = ((f"{_RULE}/{name}", digest) for name, digest in self.parts.items())
         return merkle_root(leaves)
 
     def differing(self, other: "WholeBase") -> list[str]:
-        """Name the parts that differ from another base's, in the order in which they are told."""
+        """Return the parts that differ from another base's, in display order."""
         return [part for part in PARTS if self.parts.get(part) != other.parts.get(part)]
 
 
@@ -84,28 +84,28 @@ class PartDifference:
 
     Attributes:
         part: Its name.
-        details: In which keys or files.
+        details: The differing keys or files.
     """
 
     part: str
     details: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """Say it: `config differs: rms_norm_eps 1e-05 → 1e-06`."""
+        """Format it: `config differs: rms_norm_eps 1e-05 → 1e-06`."""
         verb = "differ" if self.part in {TENSORS, "modules"} else "differs"
         words = f"{self.part.replace('_', ' ')} {verb}"
         return f"{words}: {', '.join(self.details)}" if self.details else words
 
 
 def whole_base(manifest: Manifest, *, root: Digest | None = None) -> WholeBase:
-    """Take the parts of a base from its manifest, which lists its files and holds its config.
+    """Build the parts of a base from its manifest, which lists its files and contains its config.
 
     Args:
         manifest: The manifest of a base.
-        root: The root of its tensors, where that is known already.
+        root: The root of its tensors, if already known.
 
     Raises:
-        InvalidInput: It does not say what the base's config is.
+        InvalidInput: It does not contain the base's config.
         Refused: The config is no JSON object.
     """
     tensors = fingerprint(manifest.records().values()) if root is None else root
@@ -118,10 +118,10 @@ def whole_base(manifest: Manifest, *, root: Digest | None = None) -> WholeBase:
 
 
 def part_differences(before: Manifest, after: Manifest, *, same_tensors: bool = False) -> list[PartDifference]:
-    """Say in which parts two bases differ, and in what of each; empty where one is the other.
+    """Return the parts in which two bases differ, with details; empty if they are the same base.
 
-    Whether tensors differ is said without which: `deltareg.delta.compare` goes into that. Where it
-    is known that they do not, with `same_tensors`, their digests are not gone through.
+    It says whether tensors differ but not which: `deltareg.delta.compare` does that. With
+    `same_tensors`, if they are known to be equal, their digests are not compared.
     """
     root = _ANY_ROOT if same_tensors else None
     parts = whole_base(before, root=root).differing(whole_base(after, root=root))
@@ -137,7 +137,7 @@ def part_differences(before: Manifest, after: Manifest, *, same_tensors: bool = 
 
 
 def tell_differences(found: list[PartDifference]) -> str:
-    """Say in one sentence what `part_differences` gave, tensors first."""
+    """Describe the result of `part_differences` in one sentence, tensors first."""
     parts = [str(one) for one in found]
     if not any(one.part == TENSORS for one in found):
         parts = ["the same tensors", *parts]
@@ -145,7 +145,7 @@ def tell_differences(found: list[PartDifference]) -> str:
 
 
 def inert_differences(before: Manifest, after: Manifest) -> list[str]:
-    """Name what differs between two bases and is in no part: keys without effect, other files."""
+    """Return what differs between two bases outside of all parts: inert keys, other files."""
     one, two = (strict_json_object(str(m.config["config_json"]).encode()) for m in (before, after))
     keys = sorted(key for key in INERT if one.get(key) != two.get(key))
     files = [
@@ -161,9 +161,10 @@ def _is_other(path: str) -> bool:
 
 
 def part_of(path: str) -> str | None:
-    """Name the part that a file of a base belongs to; None for one that says nothing of it.
+    """Return the part that a file of a base belongs to; None if it belongs to none.
 
-    `config.json` itself, and that of a pipeline's component, is the part `config`, by its content.
+    `config.json`, and that of a pipeline's component, is the part `config`, which is compared by
+    content.
     """
     name = path.rpartition("/")[2]
     for part, names in _FILES.items():
@@ -185,7 +186,7 @@ def _config(manifest: Manifest) -> dict[str, object]:
 
 
 def _files(manifest: Manifest) -> dict[str, dict[str, Digest]]:
-    """Sort the files of a base into its parts."""
+    """Group the files of a base by part."""
     inner = manifest.config.get(COMPONENTS)
     described_elsewhere = {_CONFIG_FILE, _INDEX_FILE}
     described_elsewhere |= {f"{name}/{_CONFIG_FILE}" for name in inner} if is_object(inner) else set[str]()

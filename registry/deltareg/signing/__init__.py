@@ -1,1 +1,1 @@
-"""Signatures: keys, DSSE envelopes, in-toto statements; who is trusted is said by others."""
+"""Signatures: keys, DSSE envelopes, in-toto statements. The callers decide whom to trust."""

@@ -1,7 +1,7 @@
-"""In-toto statements of others: provenance, test results, whatever they say about bytes.
+"""In-toto statements of others about a version: provenance, test results and the like.
 
-What is said is kept as it is and understood by whoever asks for it; here it is only read what it is
-about. Versions 0.1 and 1 of the form are taken, as SLSA's older provenance has the first.
+Predicates are stored as they are and left to their readers; only the subject is read here. Versions
+0.1 and 1 of the format are accepted, since SLSA's older provenance uses the first.
 """
 
 import re
@@ -26,11 +26,11 @@ _FIX = "attach it to the version that it is about: deltareg attest add REF FILE 
 
 @dataclass(frozen=True, slots=True)
 class Attestation:
-    """What a statement is about, and what kind of thing it says.
+    """The subject and the predicate type of a statement.
 
     Attributes:
-        predicate_type: The kind, a URI.
-        digests: The sha256 of each thing, 64 hex digits.
+        predicate_type: The type of the predicate, a URI.
+        digests: The sha256 of each subject, 64 hex digits.
     """
 
     predicate_type: str
@@ -38,10 +38,10 @@ class Attestation:
 
 
 def read_attested(payload: bytes) -> Attestation:
-    """Read what a statement is about.
+    """Read the subject of a statement.
 
     Raises:
-        BadSignature: It is no in-toto statement, or about something that has no sha256.
+        BadSignature: It is not an in-toto statement, or a subject has no sha256.
     """
     try:
         fields = strict_json_object(payload.strip())
@@ -63,17 +63,17 @@ def read_attested(payload: bytes) -> Attestation:
 
 
 def check_about(attested: Attestation, manifest: str, files: Mapping[str, str], *, weights: Collection[str]) -> None:
-    """Refuse a statement that is about something else than a version.
+    """Refuse a statement whose subject is not a version.
 
     Args:
-        attested: What it is about.
+        attested: Its subject.
         manifest: The sha256 of the version's manifest.
         files: The sha256 of each of its files, by path.
-        weights: The paths of those that hold tensors; what is about others alone, such as a
-            licence, may be about any version.
+        weights: The paths of tensor files; a statement about other files only, such as a licence,
+            could be about any version.
 
     Raises:
-        BadSignature: It is about something else besides, or about nothing that tells it apart.
+        BadSignature: It has other subjects, or none that identifies the version.
     """
     whole = {manifest, folder_root(files), *(files[path] for path in weights)}
     foreign = attested.digests - whole - set(files.values())

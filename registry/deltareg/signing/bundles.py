@@ -1,8 +1,8 @@
-"""Signature bundles of Sigstore's form, as OpenSSF model-signing writes them, read strictly.
+"""Signature bundles in Sigstore's format, as OpenSSF model-signing writes them, read strictly.
 
-A bundle is a DSSE envelope with what is needed to verify it: the name of a key, a chain of
-certificates, or what a Sigstore witnessed. The form is
-https://docs.sigstore.dev/about/bundle/, version 0.3. What can be read in two ways is no bundle.
+A bundle is a DSSE envelope with verification material: the name of a key, a chain of certificates,
+or the entries of a Sigstore. The format is https://docs.sigstore.dev/about/bundle/, version 0.3.
+Anything ambiguous is refused.
 """
 
 from dataclasses import dataclass
@@ -25,11 +25,11 @@ _FIX = "sign it again: deltareg push PATH NS/NAME --sign KEY"
 
 @dataclass(frozen=True, slots=True)
 class SealedEnvelope:
-    """A DSSE envelope with one signature, that nobody has verified yet.
+    """An unverified DSSE envelope with one signature.
 
     Attributes:
-        payload: What is said to be signed.
-        payload_type: As what.
+        payload: The bytes claimed to be signed.
+        payload_type: Their claimed type.
         signature: The signature.
     """
 
@@ -40,13 +40,14 @@ class SealedEnvelope:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A bundle that nobody has verified yet.
+    """An unverified bundle.
 
     Attributes:
         sealed: The envelope.
-        hint: The keyid of the key that is said to have signed; empty for the other ways.
+        hint: The keyid of the claimed signing key; empty for other kinds of signature.
         chain: Certificates in DER, the signer's first; empty for a key.
-        is_keyless: Whether a Sigstore witnessed it, so that only its library can tell.
+        is_keyless: Whether a Sigstore witnessed it, so that only the library `sigstore` can verify
+            it.
     """
 
     sealed: SealedEnvelope
@@ -56,10 +57,10 @@ class Bundle:
 
 
 def read_bundle(raw: bytes) -> Bundle:
-    """Read a bundle; nothing is verified by that.
+    """Read a bundle without verifying it.
 
     Raises:
-        BadSignature: It is none, or one that could be read in two ways.
+        BadSignature: It is not a bundle, or an ambiguous one.
     """
     fields = _object(raw)
     if set(fields) != _FIELDS or fields["mediaType"] != MEDIA_TYPE:
@@ -78,16 +79,16 @@ def read_bundle(raw: bytes) -> Bundle:
 
 
 def read_sealed(raw: bytes) -> SealedEnvelope:
-    """Read a DSSE envelope that is in no bundle; nothing is verified by that.
+    """Read a bare DSSE envelope without verifying it.
 
     Raises:
-        BadSignature: It is none with one signature.
+        BadSignature: It is not an envelope with one signature.
     """
     return _read_envelope(_object(raw))
 
 
 def is_bundle(raw: bytes) -> bool:
-    """Whether a signed thing is in a bundle, and not in a bare envelope."""
+    """Whether a signed document is a bundle and not a bare envelope."""
     return "mediaType" in _object(raw)
 
 

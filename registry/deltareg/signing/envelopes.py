@@ -1,8 +1,7 @@
-"""DSSE envelopes: bytes with their type and one signature, sealed and opened by securesystemslib.
+"""DSSE envelopes: typed bytes with one signature, sealed and opened with securesystemslib.
 
-Whoever opens one gets the bytes that were signed and nothing else: no field of an envelope is
-believed, and an envelope that could be read in two ways is refused. The form is
-https://github.com/secure-systems-lab/dsse.
+Opening one returns the signed bytes and nothing else: no field of an envelope is trusted, and
+ambiguous envelopes are refused. The format is https://github.com/secure-systems-lab/dsse.
 """
 
 import base64
@@ -27,7 +26,7 @@ _KEYID_CHARACTERS = 64
 
 @dataclass(frozen=True, slots=True)
 class OpenedEnvelope:
-    """What was in an envelope whose signature holds.
+    """The content of an envelope with a valid signature.
 
     Attributes:
         payload: The bytes that were signed.
@@ -39,7 +38,7 @@ class OpenedEnvelope:
 
 
 def seal(payload: bytes, key: SigningKey, *, payload_type: str) -> bytes:
-    """Sign bytes as something of a type; gives the envelope as JSON, on one line."""
+    """Sign bytes as a payload type; return the envelope as JSON on one line."""
     envelope = Envelope(payload, payload_type, {})
     signature = envelope.sign(key.signer)
     document = {
@@ -53,24 +52,25 @@ def seal(payload: bytes, key: SigningKey, *, payload_type: str) -> bytes:
 
 
 def signer_of(raw: bytes) -> str:
-    """Say which key an envelope names; nothing is shown by that but which key to ask.
+    """Return the key that an envelope names, unverified: it only shows which key to try.
 
     Raises:
-        BadSignature: It is no envelope with one signature.
+        BadSignature: It is not an envelope with one signature.
     """
     return _read(raw)[1].keyid
 
 
 def open_envelope(raw: bytes, keys: Mapping[str, PublicKey], *, payload_type: str) -> OpenedEnvelope:
-    """Give the bytes that one of the keys signed as something of a type.
+    """Return the bytes that one of the keys signed as a payload type.
 
     Args:
         raw: The envelope.
-        keys: The keys that are trusted, by keyid.
-        payload_type: What it must have been signed as.
+        keys: The trusted keys, by keyid.
+        payload_type: The type that it must have been signed as.
 
     Raises:
-        BadSignature: It is malformed, of another type, by another key, or the signature is wrong.
+        BadSignature: It is malformed, of another type, signed by another key, or the signature is
+            invalid.
     """
     envelope, signature = _read(raw)
     if envelope.payload_type != payload_type:
@@ -122,10 +122,10 @@ def _signature(value: object) -> Signature:
 
 
 def decode_base64(text: str) -> bytes:
-    """Decode base64 that has one spelling: standard letters, padded, nothing around it.
+    """Decode base64 in its canonical spelling: standard letters, padded, nothing around it.
 
     Raises:
-        BadSignature: It is none, or has another spelling.
+        BadSignature: It is not base64, or has another spelling.
     """
     try:
         decoded = base64.b64decode(text, validate=True)

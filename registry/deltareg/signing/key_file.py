@@ -1,4 +1,4 @@
-"""A key pair in a file of its owner's, mode 0600; one that is there is never overwritten."""
+"""A key pair in a file of its owner, mode 0600; an existing file is never overwritten."""
 
 import os
 import stat
@@ -13,11 +13,11 @@ _MOST_BYTES = 10_000
 
 
 def read_key(path: Path) -> SigningKey:
-    """Read a pair.
+    """Read a key pair.
 
     Raises:
         FileNotFoundError: There is no such file.
-        Misconfigured: Others can read it, or it holds no key.
+        Misconfigured: Other users can read it, or it is not a key.
     """
     pem = read_private(path)
     try:
@@ -27,11 +27,11 @@ def read_key(path: Path) -> SigningKey:
 
 
 def read_private(path: Path) -> bytes:
-    """Read a secret of this user's.
+    """Read a secret of this user.
 
     Raises:
         FileNotFoundError: There is no such file.
-        Misconfigured: Others can read it.
+        Misconfigured: Other users can read it.
     """
     with path.open("rb") as file:
         mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
@@ -44,12 +44,12 @@ def read_private(path: Path) -> bytes:
 
 
 def read_or_make_key(path: Path) -> tuple[SigningKey, bool]:
-    """Read a pair, or make one where there is none; say which it was.
+    """Read a key pair, or create it if there is none; return whether it was created.
 
-    Of several that make one at a time, one is kept and all get that.
+    If several processes create one at the same time, all get the one that was stored.
 
     Raises:
-        Misconfigured: Others can read it, it holds no key, or it cannot be written.
+        Misconfigured: Other users can read it, it is not a key, or it cannot be written.
     """
     try:
         return read_key(path), False
@@ -66,12 +66,12 @@ def read_or_make_key(path: Path) -> tuple[SigningKey, bool]:
 
 
 def write_key(path: Path, key: SigningKey) -> bool:
-    """Keep a pair in a new file; False when there is a file, which is left as it is."""
+    """Write a key pair to a new file; return False and leave the file alone if it exists."""
     return write_new(path, key.pem())
 
 
 def write_new(path: Path, pem: bytes) -> bool:
-    """Keep a secret in a new file, mode 0600; False when there is a file, which is left."""
+    """Write a secret to a new file, mode 0600; return False and leave the file alone if it exists."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

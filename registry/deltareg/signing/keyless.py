@@ -1,7 +1,7 @@
-"""The door to the library `sigstore`: bundles that were signed without a key of one's own.
+"""The wrapper of the library `sigstore`, for bundles signed without a long-lived key.
 
-Only these need it, so it is an extra. Nothing is asked of a network where the trust configuration
-of the Sigstore is a file.
+Only these need it, so it is an extra. No network is used if the trust configuration of the Sigstore
+is a file.
 """
 
 from pathlib import Path
@@ -18,11 +18,11 @@ _ISSUER = ObjectIdentifier("1.3.6.1.4.1.57264.1.1")
 
 
 def open_keyless(raw: bytes, leaf: x509.Certificate, *, identity: str, trust: Path) -> tuple[str, bytes]:
-    """Give the issuer that vouched for an identity, and what that one signed.
+    """Return the issuer that vouched for an identity, and the signed payload.
 
     Raises:
-        BadSignature: It does not hold.
-        Misconfigured: The library is not installed, or the configuration is none.
+        BadSignature: The signature is invalid.
+        Misconfigured: The library is not installed, or the configuration is invalid.
     """
     try:
         from sigstore.errors import Error

@@ -1,7 +1,7 @@
-"""Ed25519 keys: pairs that sign, and public keys as people write them and statements name them.
+"""Ed25519 keys: signing pairs, and public keys as people write them and statements name them.
 
-A key is named by its `keyid`, which securesystemslib takes over the public key. What is signed is
-signed by that library and `cryptography`; nothing here computes.
+A key is named by its `keyid`, which securesystemslib computes over the public key. That library and
+`cryptography` sign; there is no cryptography of our own.
 """
 
 import re
@@ -36,10 +36,10 @@ class PublicKey:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read a key as it is written: `ed25519:` and 64 hex digits.
+        """Parse a key as it is written: `ed25519:` and 64 hex digits.
 
         Raises:
-            InvalidInput: It is none.
+            InvalidInput: It is not such a key.
         """
         match = _TEXT.fullmatch(text.strip())
         if match is None:
@@ -47,7 +47,7 @@ class PublicKey:
         return cls(bytes.fromhex(match[1]))
 
     def __str__(self) -> str:
-        """Write it as `parse` reads it."""
+        """Format it as `parse` reads it."""
         return f"ed25519:{self.raw.hex()}"
 
     @cached_property
@@ -61,7 +61,7 @@ class PublicKey:
         return self.verifier.keyid
 
     def verifies(self, signature: bytes, data: bytes) -> bool:
-        """Whether its other half made a signature over bytes."""
+        """Whether a signature over bytes was made by the corresponding private key."""
         try:
             Ed25519PublicKey.from_public_bytes(self.raw).verify(signature, data)
         except InvalidSignature:
@@ -70,7 +70,7 @@ class PublicKey:
 
 
 class SigningKey:
-    """A key pair that signs; what prints it prints the public half."""
+    """A key pair that signs; its representation shows only the public half."""
 
     def __init__(self, private: Ed25519PrivateKey) -> None:
         self._private = private
@@ -78,12 +78,12 @@ class SigningKey:
 
     @classmethod
     def generate(cls) -> Self:
-        """Make a new pair."""
+        """Generate a new pair."""
         return cls(Ed25519PrivateKey.generate())
 
     @classmethod
     def of_seed(cls, seed: bytes) -> Self:
-        """Give the pair of 32 bytes, always the same; for tests and for keys kept elsewhere."""
+        """Derive the pair from 32 bytes, always the same; for tests and for keys stored elsewhere."""
         return cls(Ed25519PrivateKey.from_private_bytes(seed))
 
     @classmethod
@@ -91,7 +91,7 @@ class SigningKey:
         """Read a pair from PKCS#8 in PEM, without a passphrase.
 
         Raises:
-            InvalidInput: It is none, or of another algorithm.
+            InvalidInput: It is not a key, or one of another algorithm.
         """
         try:
             private = load_pem_private_key(pem, password=None)
@@ -102,7 +102,7 @@ class SigningKey:
         return cls(private)
 
     def __repr__(self) -> str:
-        """Name it by its public half."""
+        """Show the public half."""
         return f"SigningKey({self.public})"
 
     @property
@@ -111,7 +111,7 @@ class SigningKey:
         return self.public.keyid
 
     def sign(self, data: bytes) -> bytes:
-        """Sign bytes; gives the 64 bytes of the signature."""
+        """Sign bytes; return the 64 bytes of the signature."""
         return self._private.sign(data)
 
     @cached_property
@@ -120,17 +120,17 @@ class SigningKey:
         return CryptoSigner(self._private)
 
     def pem(self) -> bytes:
-        """Write the pair as PKCS#8 in PEM; this is the secret."""
+        """Encode the pair as PKCS#8 in PEM; this is the secret."""
         return self.signer.private_bytes
 
 
 @dataclass(frozen=True)
 class KeyText:
-    """A public key with the host that it is for, as one writes it to whoever enrols it.
+    """A public key with its host, as people write it to enrol it.
 
     Attributes:
         key: The key.
-        host: The machine that holds its other half; empty when nobody says.
+        host: The machine that holds the private key; empty if unknown.
     """
 
     key: PublicKey
@@ -138,16 +138,16 @@ class KeyText:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `ed25519:…`, or `ed25519:…@host`.
+        """Parse `ed25519:…`, or `ed25519:…@host`.
 
         Raises:
-            InvalidInput: It is neither.
+            InvalidInput: It has neither form.
         """
         key, _, host = text.strip().partition("@")
         return cls(PublicKey.parse(key), parse_host(host) if host else "")
 
     def __str__(self) -> str:
-        """Write it as `parse` reads it."""
+        """Format it as `parse` reads it."""
         return f"{self.key}@{self.host}" if self.host else str(self.key)
 
 
@@ -155,7 +155,7 @@ def parse_host(text: str) -> str:
     """Check the name of a host.
 
     Raises:
-        InvalidInput: It is none.
+        InvalidInput: It is not a host name.
     """
     if not _HOST.fullmatch(text):
         raise InvalidInput(

@@ -1,8 +1,8 @@
-"""Making signature bundles with OpenSSF model-signing, which is an extra and loaded when asked.
+"""Creating signature bundles with OpenSSF model-signing, an optional extra loaded on demand.
 
-What is signed is the list of files with their digests as a version's manifest has it: byte for byte
-what a pull writes, so the folder need not be read once more. The library makes the statement, the
-signature and the bundle.
+The signed content is the list of files with their digests from a version's manifest: exactly the
+files that a pull writes, so the folder need not be read again. The library creates the statement,
+the signature and the bundle.
 """
 
 # model-signing says of its paths that they are PathLike of anything.
@@ -41,12 +41,12 @@ _MAKE = "make one: deltareg signature key FILE"
 
 @dataclass(frozen=True, slots=True)
 class SigningCredentials:
-    """What a delta is signed with.
+    """The credentials that sign a delta.
 
     Attributes:
         key: A private key on a curve of NIST, PEM; None for a Sigstore.
-        certificate: The certificate of that key; None where the key stands for itself.
-        chain: The certificates above it, up to the authority's own.
+        certificate: The certificate of that key; None if only the key is used.
+        chain: Its issuers' certificates, up to the authority's own.
         trust: The configuration of the Sigstore; None for the public one.
     """
 
@@ -56,11 +56,11 @@ class SigningCredentials:
     trust: Path | None = None
 
     def check(self) -> None:
-        """Find out at once whether there is all that it takes.
+        """Check early that everything needed for signing is there.
 
         Raises:
-            InvalidInput: There is no key in the file, or options contradict each other.
-            Misconfigured: Others can read the key, or the library is not installed.
+            InvalidInput: The file contains no key, or options contradict each other.
+            Misconfigured: Other users can read the key, or the library is not installed.
         """
         if self.key is None and (self.certificate is not None or self.chain):
             raise InvalidInput("a certificate goes with a key", fix="--sign KEY --certificate FILE")
@@ -73,11 +73,11 @@ class SigningCredentials:
         self.public()
 
     def public(self) -> str:
-        """Give the public key, in PEM, that others verify with; empty where the bundle brings it.
+        """Return the public key, in PEM, for verification; empty if the bundle contains it.
 
         Raises:
-            InvalidInput: The file holds no key that deltas are signed with.
-            Misconfigured: Others can read it.
+            InvalidInput: The file contains no key that can sign deltas.
+            Misconfigured: Other users can read it.
         """
         if self.key is None:
             return ""
@@ -86,17 +86,17 @@ class SigningCredentials:
 
 
 def sign_files(name: str, files: Mapping[str, str], how: SigningCredentials) -> bytes:
-    """Sign files, given by path with their sha256; gives the bundle.
+    """Sign files, given by path with their sha256; return the bundle.
 
     Args:
-        name: What the folder is called, for people.
+        name: The folder's name, for people.
         files: The sha256 of each file, by path.
-        how: What to sign with.
+        how: The credentials.
 
     Raises:
-        InvalidInput: Key and certificate do not go together.
+        InvalidInput: Key and certificate do not match.
         Misconfigured: The library is not installed.
-        Unavailable: No Sigstore can be reached, or it did not take the identity.
+        Unavailable: No Sigstore can be reached, or it rejected the identity.
     """
     config = _library().set_hashing_config(_wrap_digests(files))
     with TemporaryDirectory() as folder:
@@ -112,11 +112,11 @@ def sign_files(name: str, files: Mapping[str, str], how: SigningCredentials) -> 
 
 
 def read_private(path: Path) -> PemKey:
-    """Give the public half of a private key in a file of its owner's.
+    """Return the public half of a private key in a file of its owner.
 
     Raises:
-        InvalidInput: There is no such file, or no key in it that deltas are signed with.
-        Misconfigured: Others can read it.
+        InvalidInput: There is no such file, or it contains no key that can sign deltas.
+        Misconfigured: Other users can read it.
     """
     try:
         with path.open("rb") as file:
@@ -141,7 +141,7 @@ def read_private(path: Path) -> PemKey:
 
 
 def make_private() -> bytes:
-    """Make a private key that deltas are signed with: PKCS#8 in PEM, on the curve P-256."""
+    """Create a private key for signing deltas: PKCS#8 in PEM, on the curve P-256."""
     key = ec.generate_private_key(ec.SECP256R1())
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
@@ -170,7 +170,7 @@ def _sign_keyless(config: "signing.Config", name: Path, bundle: Path, how: Signi
 
 
 def _wrap_digests(files: Mapping[str, str]) -> "hashing.Config":
-    """Give model-signing digests that are known already, in the place of what hashes a folder."""
+    """Return a model-signing config that takes known digests instead of hashing a folder."""
     from model_signing import hashing, manifest
     from model_signing._hashing.hashing import Digest
 
@@ -180,14 +180,14 @@ def _wrap_digests(files: Mapping[str, str]) -> "hashing.Config":
     items = [serialization.new_item(path, Digest("sha256", bytes.fromhex(digest))) for path, digest in files.items()]
 
     class KnownDigests(hashing.Config):
-        """Digests that were taken before."""
+        """Digests that are known already, for model-signing."""
 
         def __init__(self) -> None:
-            """Take none of a folder."""
+            """Start without any digests of a folder."""
             super().__init__()  # type: ignore[no-untyped-call]  # the library has no types there
 
         def hash(self, model_path: hashing.PathLike, *, files_to_hash: object = None) -> manifest.Manifest:
-            """Give them."""
+            """Return the known digests."""
             return manifest.Manifest(Path(os.fsdecode(model_path)).name, items, serialization)
 
     return KnownDigests()

@@ -1,7 +1,7 @@
-"""Signed notes: a text with signatures below it, as checkpoints of logs are written.
+"""Signed notes: a text with signatures below it, the format of log checkpoints.
 
-The form is https://github.com/C2SP/C2SP/blob/main/signed-note.md, with Ed25519. Signatures by
-keys that nobody here knows are left alone, as the form asks: they may be of witnesses.
+The format is https://github.com/C2SP/C2SP/blob/main/signed-note.md, with Ed25519. Signatures by
+unknown keys are ignored, as the format requires: they may belong to witnesses.
 """
 
 import base64
@@ -23,10 +23,10 @@ _FIX = "get it again from where it was made; what it signs is not to be relied o
 
 @dataclass(frozen=True, slots=True)
 class OpenedNote:
-    """A note whose signature holds.
+    """A note with a valid signature.
 
     Attributes:
-        text: What was signed, with its last newline.
+        text: The signed text, with its last newline.
         key: The key that signed it.
     """
 
@@ -35,22 +35,22 @@ class OpenedNote:
 
 
 def sign_note(text: str, key: SigningKey, *, name: str) -> str:
-    """Sign a text of whole lines under a name; gives the note.
+    """Sign a text of whole lines under a name; return the note.
 
     Args:
-        text: What is signed; it ends with a newline.
+        text: The text to sign; it ends with a newline.
         key: The key.
-        name: Whose signature it is: no space and no plus sign.
+        name: The name of the signer: no space and no plus sign.
     """
     signature = key_hash(name, key.public) + key.sign(text.encode())
     return f"{text}\n\u2014 {name} {base64.b64encode(signature).decode()}\n"
 
 
 def open_note(note: str, keys: Iterable[PublicKey], *, name: str) -> OpenedNote:
-    """Give the text that one of the keys signed under a name.
+    """Return the text that one of the keys signed under a name.
 
     Raises:
-        BadSignature: None did, the signature does not hold, or it is no note.
+        BadSignature: None did, the signature is invalid, or it is not a note.
     """
     text, lines = _parts(note)
     keys_by_hash = {key_hash(name, key): key for key in keys}
@@ -71,12 +71,12 @@ def open_note(note: str, keys: Iterable[PublicKey], *, name: str) -> OpenedNote:
 
 
 def key_hash(name: str, key: PublicKey) -> bytes:
-    """Give the four bytes by which a note names a key."""
+    """Return the four bytes by which a note names a key."""
     return sha256(name.encode() + b"\n" + _ED25519 + key.raw).digest()[:_HASH_BYTES]
 
 
 def verifier_key(name: str, key: PublicKey) -> str:
-    """Write a key as verifiers of notes take it: `name+hash+base64`."""
+    """Format a key as verifiers of notes expect it: `name+hash+base64`."""
     public = base64.b64encode(_ED25519 + key.raw).decode()
     return f"{name}+{key_hash(name, key).hex()}+{public}"
 
@@ -92,7 +92,7 @@ def _parts(note: str) -> tuple[str, list[str]]:
 
 
 def _decode_base64(text: str) -> bytes:
-    """Decode base64 that has one spelling."""
+    """Decode base64 in its canonical spelling."""
     try:
         decoded = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:

@@ -1,8 +1,8 @@
-"""Opening what others signed: by a key, by a chain of certificates, or through a Sigstore.
+"""Opening documents that others signed: by a key, a certificate chain, or through a Sigstore.
 
-Whoever opens a bundle gets the bytes that were signed and who signed them, and nothing else of it
-is believed. Signatures are checked by securesystemslib, chains by `cryptography`, what a Sigstore
-witnessed by the library `sigstore`, which only that needs.
+Opening a bundle returns the signed bytes and their signer; nothing else in it is trusted.
+securesystemslib verifies signatures, `cryptography` verifies chains, and the library `sigstore`,
+needed only for this, verifies bundles of a Sigstore.
 """
 
 from collections.abc import Sequence
@@ -49,11 +49,11 @@ _CHAIN = (
 
 @dataclass(frozen=True, slots=True)
 class OpenedBundle:
-    """What was signed, and by whom.
+    """The signed bytes and their signer.
 
     Attributes:
         payload: The bytes that were signed, an in-toto statement as JSON.
-        signatory: Who signed them.
+        signatory: The signer.
     """
 
     payload: bytes
@@ -62,10 +62,10 @@ class OpenedBundle:
 
 @dataclass(frozen=True, slots=True)
 class VerificationMaterial:
-    """What came beside something that was signed, to verify it with; nobody trusts it by that.
+    """Material that came with a signed document, to verify it with; it is not trusted by itself.
 
     Attributes:
-        pem: It, as it is kept.
+        pem: The material, as stored.
         key: A public key.
         authorities: The certificate of an authority.
     """
@@ -76,10 +76,10 @@ class VerificationMaterial:
 
 
 def read_beside(pem: str) -> VerificationMaterial:
-    """Read a public key, or the certificate of an authority, in PEM; nothing is in an empty text.
+    """Read a public key or an authority's certificate in PEM; an empty text has neither.
 
     Raises:
-        InvalidInput: It is neither, or a private key.
+        InvalidInput: It is neither, or it is a private key.
     """
     if not pem:
         return VerificationMaterial()
@@ -93,10 +93,10 @@ def read_beside(pem: str) -> VerificationMaterial:
 
 
 def open_sealed(sealed: SealedEnvelope, key: PemKey) -> bytes:
-    """Give the statement in an envelope that a key signed.
+    """Return the statement in an envelope that a key signed.
 
     Raises:
-        BadSignature: The key did not sign it, or it is no in-toto statement.
+        BadSignature: The key did not sign it, or it is not an in-toto statement.
     """
     if sealed.payload_type != PAYLOAD_TYPE:
         raise BadSignature(f"it was signed as {sealed.payload_type[:80]!r}", fix=_AGAIN)
@@ -124,17 +124,17 @@ def open_by_key(bundle: Bundle, key: PemKey) -> OpenedBundle:
 
 
 def open_by_chain(bundle: Bundle, *, at: datetime | None, roots: Sequence[x509.Certificate] = ()) -> OpenedBundle:
-    """Open a bundle whose signer has a certificate, held up to an authority.
+    """Open a bundle whose signer's certificate leads up to an authority.
 
     Args:
         bundle: The bundle.
-        at: When the certificates must hold; None for when the signer's was given, as nothing in
-            such a bundle says when it was made.
-        roots: The authorities that are trusted; where there are none it is the last of the chain,
-            whoever that is, and `signatory.ca` says who.
+        at: When the certificates must be valid; None for the issue of the signer's, since such a
+            bundle does not record when it was made.
+        roots: The trusted authorities; without any the last of the chain is taken, and
+            `signatory.ca` names it.
 
     Raises:
-        BadSignature: The chain does not hold, or its first did not sign.
+        BadSignature: The chain is invalid, or its first certificate did not sign.
     """
     try:
         key, signatory = _held_up(_load(bundle.chain), at=at, roots=roots)
@@ -151,13 +151,13 @@ def open_by_sigstore(raw: bytes, bundle: Bundle, trust: Path) -> OpenedBundle:
     """Open a bundle that a Sigstore witnessed.
 
     Args:
-        raw: The bundle as it came.
-        bundle: The same, read.
+        raw: The bundle as received.
+        bundle: The same, parsed.
         trust: The trust configuration of that Sigstore.
 
     Raises:
-        BadSignature: It does not hold.
-        Misconfigured: The library is not installed, or the configuration is none.
+        BadSignature: The signature is invalid.
+        Misconfigured: The library is not installed, or the configuration is invalid.
     """
     (leaf,) = _load(bundle.chain)
     identity = identity_of(leaf)
@@ -171,7 +171,7 @@ def load_authorities(pem: bytes) -> list[x509.Certificate]:
     """Read certificates in PEM.
 
     Raises:
-        InvalidInput: There are none.
+        InvalidInput: There are no certificates.
     """
     try:
         return x509.load_pem_x509_certificates(pem)
@@ -180,15 +180,15 @@ def load_authorities(pem: bytes) -> list[x509.Certificate]:
 
 
 def fingerprint(certificate: x509.Certificate) -> str:
-    """Give the sha256 of a certificate: 64 hex digits."""
+    """Return the sha256 of a certificate: 64 hex digits."""
     return certificate.fingerprint(SHA256()).hex()
 
 
 def identity_of(certificate: x509.Certificate) -> str:
-    """Say whom a certificate names: by its one alternative name, else by its common name.
+    """Return the name in a certificate: its one alternative name, else its common name.
 
     Raises:
-        BadSignature: It names nobody, or several.
+        BadSignature: It has no name, or several.
     """
     try:
         extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
@@ -246,7 +246,7 @@ def _unreadable() -> BadSignature:
 
 
 def _check_signs(leaf: x509.Certificate) -> None:
-    """Refuse a certificate that is not for signing, as model-signing does."""
+    """Refuse a certificate that is not meant for signing, as model-signing does."""
     try:
         usage = leaf.extensions.get_extension_for_class(x509.KeyUsage)
         if usage.value.digital_signature:

@@ -1,7 +1,7 @@
 """Public keys of people and pipelines, in PEM, as OpenSSF model-signing names them.
 
-A key is named by the sha256 of its PEM (`keyid`), which is the hint that a signature bundle has of
-it. What is signed is checked by securesystemslib and `cryptography`; nothing here computes.
+A key is named by the sha256 of its PEM (`keyid`), which is the hint in a signature bundle.
+securesystemslib and `cryptography` verify; there is no cryptography of our own.
 """
 
 from dataclasses import dataclass
@@ -35,10 +35,10 @@ class PemKey:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read a public key in PEM: of a curve of NIST, Ed25519, or RSA from 2048 bits on.
+        """Parse a public key in PEM: on a NIST curve, Ed25519, or RSA of at least 2048 bits.
 
         Raises:
-            InvalidInput: It is none.
+            InvalidInput: It is not such a key.
         """
         if "PRIVATE KEY" in text:
             raise InvalidInput("that is a private key, which stays where it is", fix=_FIX)
@@ -50,10 +50,10 @@ class PemKey:
 
     @classmethod
     def of_certificate(cls, certificate: x509.Certificate) -> Self:
-        """Give the key that a certificate is about.
+        """Return the key in a certificate.
 
         Raises:
-            InvalidInput: It is of no kind that is known here.
+            InvalidInput: It is of an unknown kind.
         """
         try:
             return cls._of(certificate.public_key())
@@ -88,5 +88,5 @@ class PemKey:
 
     @property
     def is_elliptic(self) -> bool:
-        """Whether model-signing knows keys of this kind."""
+        """Whether model-signing supports keys of this kind."""
         return self.verifier.keytype == "ecdsa"

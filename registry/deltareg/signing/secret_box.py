@@ -1,7 +1,7 @@
-"""Secrets that have to be read again, sealed under a key that is kept apart from them.
+"""Secrets that have to be read again, sealed under a key that is stored apart from them.
 
-AES-256-GCM (NIST SP 800-38D) with a nonce of 96 random bits; what a secret is for is authenticated
-with it, so that one cannot be put in the place of another.
+AES-256-GCM (NIST SP 800-38D) with a nonce of 96 random bits; the purpose of a secret is
+authenticated with it, so that one cannot replace another.
 """
 
 import base64
@@ -21,7 +21,7 @@ _KEY_BYTES, _NONCE_BYTES, _NAME_BYTES = 32, 12, 4
 
 
 class SecretBox:
-    """Seals and opens; what prints it prints the name of its key."""
+    """Seals and opens secrets; its representation shows only the name of its key."""
 
     def __init__(self, key: bytes) -> None:
         """Use a key of 32 bytes."""
@@ -30,16 +30,16 @@ class SecretBox:
 
     @classmethod
     def generate(cls) -> tuple[Self, bytes]:
-        """Make one with a new key; gives what a file keeps of it."""
+        """Create a box with a new key; return it and the text that stores the key."""
         key = AESGCM.generate_key(8 * _KEY_BYTES)
         return cls(key), base64.b64encode(key) + b"\n"
 
     @classmethod
     def of_text(cls, text: bytes) -> Self:
-        """Read what a file keeps.
+        """Read the text that stores a key.
 
         Raises:
-            ValueError: It is no key.
+            ValueError: It is not a key.
         """
         try:
             key = base64.b64decode(text.strip(), validate=True)
@@ -50,7 +50,7 @@ class SecretBox:
         return cls(key)
 
     def __repr__(self) -> str:
-        """Name the key."""
+        """Show the name of the key."""
         return f"SecretBox({self.name})"
 
     @property
@@ -59,15 +59,15 @@ class SecretBox:
         return self._name.hex()
 
     def seal(self, secret: str, about: str) -> bytes:
-        """Seal a secret that is about something."""
+        """Seal a secret for a purpose."""
         nonce = os.urandom(_NONCE_BYTES)
         return self._name + nonce + self._cipher.encrypt(nonce, secret.encode(), about.encode())
 
     def open(self, sealed: bytes, about: str) -> str:
-        """Open what was sealed about the same.
+        """Open a secret that was sealed for the same purpose.
 
         Raises:
-            Misconfigured: It was sealed under another key, or is another thing.
+            Misconfigured: It was sealed under another key, or for another purpose.
         """
         name, rest = sealed[:_NAME_BYTES], sealed[_NAME_BYTES:]
         try:
@@ -81,10 +81,10 @@ class SecretBox:
 
 
 def read_or_make_box(path: Path) -> SecretBox:
-    """Read the key of a file, or make it where there is none; of several that do, all get one.
+    """Read the key in a file, or create it if there is none; concurrent callers get the same key.
 
     Raises:
-        Misconfigured: Others can read it, it holds no key, or it cannot be written.
+        Misconfigured: Other users can read it, it is not a key, or it cannot be written.
     """
     try:
         return _read(path)

@@ -1,7 +1,7 @@
-"""Who signed a delta, as the signature shows it, and whom somebody wants to have signed.
+"""Who signed a delta, by its signature, and whose signatures are required.
 
-A signature is by a key, by the holder of a certificate that an authority gave, or, keyless, by an
-identity that an issuer of OpenID Connect vouched for. What is wanted names one of the three.
+A signature is by a key, by the holder of an authority's certificate, or, keyless, by an identity
+that an OpenID Connect issuer vouched for. A requirement names one of the three.
 """
 
 import re
@@ -17,13 +17,13 @@ _EXAMPLE = "write {key: KEYID}, {ca: FINGERPRINT, identity: NAME} or {issuer: UR
 
 @dataclass(frozen=True, slots=True)
 class Signatory:
-    """Who signed.
+    """The signer of a document.
 
     Attributes:
-        keyid: The key; empty where it was made for one signature.
-        ca: The sha256 of the certificate that the signer's leads up to; empty without one.
-        issuer: Who vouched for the identity; empty where nobody did.
-        identity: Whom the certificate names; empty without one.
+        keyid: The key; empty if it was made for one signature.
+        ca: The sha256 of the authority's certificate above the signer's; empty without one.
+        issuer: The issuer that vouched for the identity; empty if none did.
+        identity: The name in the certificate; empty without one.
     """
 
     keyid: str = ""
@@ -43,13 +43,13 @@ class Signatory:
 
 @dataclass(frozen=True, slots=True)
 class WantedSigner:
-    """One who is wanted to have signed: a key, or an identity of an authority or an issuer.
+    """A required signer: a key, or an identity of an authority or an issuer.
 
     Attributes:
         key: A keyid.
-        ca: The sha256 of an authority's certificate; any identity will do where none is named.
+        ca: The sha256 of an authority's certificate; any identity will do if none is named.
         issuer: An issuer of identities.
-        identity: Whom the certificate must name.
+        identity: The name that the certificate must have.
     """
 
     key: str = ""
@@ -59,7 +59,7 @@ class WantedSigner:
 
     @classmethod
     def of_fields(cls, fields: Mapping[str, object]) -> "WantedSigner":
-        """Read what a policy, or a command line, says.
+        """Parse a required signer from a policy or a command line.
 
         Raises:
             InvalidInput: It names none of the three, or more than one.
@@ -86,7 +86,7 @@ class WantedSigner:
         return {name: value for name, value in values.items() if value}
 
     def is_met_by(self, signatory: Signatory) -> bool:
-        """Whether that is the one, or one of those, who are wanted."""
+        """Whether a signer meets this requirement."""
         if self.key:
             return signatory.keyid == self.key
         is_named = signatory.identity == self.identity or not (self.identity or self.issuer)
@@ -95,7 +95,7 @@ class WantedSigner:
 
     @property
     def description(self) -> str:
-        """The one who is wanted, in words."""
+        """The required signer in words."""
         if self.issuer:
             return f"{self.identity}, by {self.issuer}"
         if self.ca:

@@ -1,4 +1,4 @@
-"""Signed statements: an in-toto statement in a DSSE envelope, and the other way round."""
+"""Signed statements: in-toto statements in DSSE envelopes, written and read."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,17 +18,17 @@ class SignedStatement:
 
 
 def sign_statement(statement: Statement, key: SigningKey) -> bytes:
-    """Write and sign a statement; gives the envelope."""
+    """Encode and sign a statement; return the envelope."""
     return seal(encode_statement(statement), key, payload_type=PAYLOAD_TYPE)
 
 
 def open_statement(raw: bytes, keys: Mapping[str, PublicKey], *, predicate_type: str) -> SignedStatement:
-    """Give the statement in an envelope that one of the keys signed.
+    """Return the statement in an envelope that one of the keys signed.
 
     Only the bytes that the signature covers are read.
 
     Raises:
-        BadSignature: The signature does not hold, or what was signed is no statement of that type.
+        BadSignature: The signature is invalid, or the payload is not a statement of that type.
     """
     opened = open_envelope(raw, keys, payload_type=PAYLOAD_TYPE)
     statement = decode_statement(opened.payload)

@@ -1,7 +1,7 @@
-"""The statement of OpenSSF model-signing: which files a folder has, each with its sha256.
+"""The statement of OpenSSF model-signing: the files of a folder, each with its sha256.
 
-Its subject is the sha256 over the digests of all files, in their order. No name in it is ever
-opened: names are compared with those of a folder or a manifest, and nothing else.
+Its subject is the sha256 over the digests of all files, in their order. Its names are never opened
+as files: they are only compared with those of a folder or a manifest.
 """
 
 import re
@@ -25,10 +25,10 @@ _FIX = "sign the folder as a pull writes it: deltareg push PATH NS/NAME --sign K
 
 
 def read_signed_files(payload: bytes) -> dict[str, str]:
-    """Give the sha256 of each file that a statement is about, by path.
+    """Return the sha256 of each file of a statement, by path.
 
     Raises:
-        BadSignature: It is no such statement, or contradicts itself.
+        BadSignature: It is not such a statement, or contradicts itself.
     """
     try:
         fields = strict_json_object(payload.strip())
@@ -49,20 +49,20 @@ def read_signed_files(payload: bytes) -> dict[str, str]:
 
 
 def root_of(files: Mapping[str, str]) -> str:
-    """Give the sha256 over the digests of files, in the order that they have."""
+    """Return the sha256 over the digests of files, in their given order."""
     return sha256(b"".join(bytes.fromhex(digest) for digest in files.values())).hexdigest()
 
 
 def folder_root(files: Mapping[str, str]) -> str:
-    """Give what model-signing takes for the subject of a folder with these files."""
+    """Return model-signing's subject digest of a folder with these files."""
     return root_of({path: files[path] for path in sorted(files, key=PurePosixPath)})
 
 
 def check_files(signed: Mapping[str, str], own: Mapping[str, str], *, what: str) -> None:
-    """Refuse a statement that is about other files than something has.
+    """Refuse a statement whose files are not exactly the given ones.
 
     Raises:
-        BadSignature: A file is missing, is there besides, or is another.
+        BadSignature: A file is missing, unexpected, or different.
     """
     more = sorted(own.keys() - signed.keys())
     fewer = sorted(signed.keys() - own.keys())

@@ -1,7 +1,7 @@
-"""An in-toto statement, version 1: what is said (the predicate) about which bytes (the subject).
+"""An in-toto statement, version 1: a claim (the predicate) about bytes (the subject).
 
-The form is https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md, as JSON; what a
-predicate holds is read by whoever knows its type.
+The format is https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md, as JSON;
+predicates are left to readers that know their type.
 """
 
 import json
@@ -23,13 +23,13 @@ _FIX = "get the statement again from where it was made"
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """What is said about one thing.
+    """A claim about one thing.
 
     Attributes:
-        name: What the thing is called.
-        sha256: The sha256 of its bytes, 64 hex digits: what the thing is.
-        predicate_type: What kind of thing is said, a URI.
-        predicate: What is said.
+        name: The name of the thing.
+        sha256: The sha256 of its bytes, 64 hex digits, which identifies the thing.
+        predicate_type: The type of the claim, a URI.
+        predicate: The claim.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Statement:
 
 
 def encode_statement(statement: Statement) -> bytes:
-    """Write a statement as JSON."""
+    """Encode a statement as JSON."""
     document = {
         "_type": TYPE,
         "subject": [{"name": statement.name, "digest": {"sha256": statement.sha256}}],
@@ -50,7 +50,7 @@ def encode_statement(statement: Statement) -> bytes:
 
 
 def decode_statement(payload: bytes) -> Statement:
-    """Read a statement about one thing that has a sha256.
+    """Decode a statement about one thing that has a sha256.
 
     Raises:
         BadSignature: It is malformed, has a key twice, or is about several things.

@@ -1,1 +1,1 @@
-"""Tensors as bytes: the strict safetensors header, and NumPy views of what follows it."""
+"""Tensors as bytes: the strict safetensors header, and NumPy views of the data after it."""

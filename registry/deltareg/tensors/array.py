@@ -1,4 +1,4 @@
-"""NumPy views of stored tensors: bfloat16 widened exactly, one rounding on the way back."""
+"""NumPy views of stored tensors: bfloat16 is widened exactly and rounded once on the way back."""
 
 import math
 from functools import cache
@@ -36,7 +36,7 @@ _INFINITE = 0x7F80  # the exponent of infinity and NaN in bf16
 
 
 def view(data: bytes | bytearray | memoryview, dtype: str, shape: tuple[int, ...]) -> Raw:
-    """Look at bytes as an array without copying; BF16 shows as its 16-bit patterns.
+    """View bytes as an array without copying; BF16 appears as its 16-bit patterns.
 
     Raises:
         InvalidInput: The bytes are not exactly `shape` elements of `dtype`.
@@ -47,7 +47,7 @@ def view(data: bytes | bytearray | memoryview, dtype: str, shape: tuple[int, ...
 
 
 def to_f32(raw: Raw, dtype: str) -> F32:
-    """Widen to float32: exact for F32, BF16, F16 and eight bits, rounded to nearest for F64.
+    """Convert to float32: exact for F32, BF16, F16 and eight bits, rounded to nearest for F64.
 
     Raises:
         InvalidInput: The dtype is not one of these.
@@ -65,7 +65,7 @@ def to_f32(raw: Raw, dtype: str) -> F32:
 
 
 def from_f32(values: F32, dtype: str) -> Raw:
-    """Round to the stored dtype once, to nearest even; BF16 comes back as 16-bit patterns.
+    """Round to the stored dtype once, to nearest even; BF16 is returned as 16-bit patterns.
 
     Raises:
         InvalidInput: The dtype is not F32, BF16, F16 or F64.
@@ -81,7 +81,7 @@ def from_f32(values: F32, dtype: str) -> Raw:
 
 
 def rounded_bytes(values: F32, dtype: str) -> memoryview:
-    """Round as `from_f32` does and look at the bytes, row by row.
+    """Round as `from_f32` does and view the bytes, row by row.
 
     Raises:
         InvalidInput: The dtype is not F32, BF16, F16 or F64.
@@ -90,10 +90,10 @@ def rounded_bytes(values: F32, dtype: str) -> memoryview:
 
 
 def integers(raw: Raw, dtype: str) -> NDArray[np.int64]:
-    """Widen whole numbers.
+    """Convert integers to int64.
 
     Raises:
-        InvalidInput: The dtype holds real numbers, or one does not fit 64 bits with a sign.
+        InvalidInput: The dtype holds real numbers, or a value does not fit 64 bits with a sign.
     """
     if not dtype.startswith(("I", "U")):
         raise InvalidInput(f"{dtype} does not hold whole numbers")
@@ -103,7 +103,7 @@ def integers(raw: Raw, dtype: str) -> NDArray[np.int64]:
 
 
 def is_finite(raw: Raw, dtype: str) -> bool:
-    """Whether no element is NaN or infinite; integers always are finite."""
+    """Whether no element is NaN or infinite; integers are always finite."""
     if dtype == "BF16":
         patterns = np.ascontiguousarray(raw).view(np.uint16).reshape(-1)
         runs = (patterns[start : start + _RUN] for start in range(0, patterns.size, _RUN))
@@ -115,7 +115,7 @@ def is_finite(raw: Raw, dtype: str) -> bool:
 
 @cache
 def _eight_bit_floats(dtype: str) -> F32:
-    """Give the 256 numbers of a format (Micikevicius et al. 2022, arXiv 2209.05433, table 1)."""
+    """Return the 256 values of a format (Micikevicius et al. 2022, arXiv 2209.05433, table 1)."""
     codes = np.arange(256, dtype=np.uint16)
     if dtype == "F8_E5M2":
         return (codes << 8).view(np.float16).astype(np.float32)
@@ -128,7 +128,7 @@ def _eight_bit_floats(dtype: str) -> F32:
 
 
 def _to_bf16(values: F32) -> Raw:
-    """Round a run of elements at a time, so that what is in between stays in the cache."""
+    """Round a run of elements at a time, so that intermediate values stay in the cache."""
     patterns = np.ascontiguousarray(values, dtype="<f4").reshape(-1).view("<u4")
     rounded = np.empty(patterns.size, "<u2")
     scratch = np.empty(min(_RUN, patterns.size), "<u4")

@@ -1,8 +1,8 @@
-"""The strict safetensors header parser, in front of everything that reads a tensor.
+"""The strict safetensors header parser, used before any tensor is read.
 
 The safetensors library accepts duplicate keys, unknown fields, zero-size floods and names with any
-content; the format's own README forbids most of that. Here a header either says one thing or is
-refused, before a byte of data is touched and in memory bounded by the header's own size.
+content; the format's own README forbids most of that. Here an ambiguous header is refused, before a
+byte of data is read and in memory bounded by the header's own size.
 """
 
 import json
@@ -47,7 +47,7 @@ _OPENING = ord("(")
 
 @dataclass(frozen=True, slots=True)
 class FileLimits:
-    """How large a file of one profile may be.
+    """The size limits for files of one profile.
 
     Attributes:
         header_bytes: Largest header.
@@ -70,12 +70,12 @@ FULL_LIMITS = FileLimits(100 << 20, 500_000, 16 << 10, 2_000, None)
 
 
 def limits_for(paths: Iterable[str]) -> FileLimits:
-    """Choose the profile of a delta by its files: an adapter's config makes it an adapter."""
+    """Return the limits for a delta by its files: an adapter's config makes it an adapter."""
     return ADAPTER_LIMITS if ADAPTER_CONFIG in set(paths) else FULL_LIMITS
 
 
 def check_size(files: int, total_bytes: int, limits: FileLimits) -> None:
-    """Hold the whole of an upload to a profile.
+    """Check the whole of an upload against a profile.
 
     Raises:
         Refused: `limits`.
@@ -89,7 +89,7 @@ def check_size(files: int, total_bytes: int, limits: FileLimits) -> None:
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
-    """One tensor of a file: where it lies and what it is, without its data.
+    """One tensor of a file: its position and type, without its data.
 
     Attributes:
         name: Its name in the file.
@@ -190,7 +190,7 @@ def parse_header(raw: bytes, file_bytes: int, limits: FileLimits = FULL_LIMITS) 
 
 
 def strict_json_object(raw: bytes, *, max_depth: int = 32, code: str = "bad_config") -> dict[str, object]:
-    """Read one JSON object: UTF-8, no duplicate key, no NaN, bounded depth, nothing around it.
+    """Parse one JSON object: UTF-8, no duplicate key, no NaN, bounded depth, nothing around it.
 
     Raises:
         Refused: With `code`, or `duplicate_key`.
@@ -238,10 +238,10 @@ def _no_constant(text: str) -> Never:
 
 
 def _is_deeper(raw: bytes, most: int) -> bool:
-    """Whether brackets outside of strings are nested deeper than so much, or match nowhere.
+    """Whether brackets outside of strings are nested deeper than `most`, or do not match.
 
-    Linear in the bytes, whatever they are: taking away the innermost pairs takes one level off, and
-    what is left after all is looked at once. Where brackets do not match, the parser refuses.
+    Takes linear time on any bytes: removing the innermost pairs removes one level, and the rest is
+    inspected once. The parser refuses brackets that do not match.
     """
     brackets = _STRING.sub(b"", raw).translate(_BRACKETS, _NO_BRACKETS)
     for _ in range(most):

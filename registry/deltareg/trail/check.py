@@ -1,9 +1,9 @@
-"""Holding a log against itself, and against what was seen of it before.
+"""Checking a log against itself and against earlier evidence of it.
 
-What is read is a log in its order: rows with their hashes, nodes, checkpoints. The tree is built
-anew over the rows. Nothing that a database says is believed beside what servers signed and what
-somebody kept of earlier checkpoints: with that, a row that was changed, deleted, put in or moved,
-an end that was cut off, and a log that was written anew are all found.
+A log is read in order: rows with their hashes, nodes, checkpoints. The tree is rebuilt over the
+rows. The database is not trusted, only signatures of servers and earlier checkpoints that somebody
+kept. These reveal rows that were changed, deleted, inserted or moved, an end that was cut off, and
+a log that was rewritten.
 """
 
 from collections.abc import Iterable, Mapping
@@ -25,14 +25,14 @@ _LATE_US = 600_000_000
 
 @dataclass(frozen=True, slots=True)
 class LogDefect:
-    """Something that is wrong with a log.
+    """A defect of a log.
 
     Attributes:
-        what: What kind of thing: edited, deleted, inserted, reordered, truncated, forked,
-            unsigned, statement, damaged, state.
-        position: The first position that is concerned, counted from 0; None where it is no row.
-        row: The number of that row in the audit trail; None where nobody knows.
-        text: What is wrong, in words.
+        what: The kind of defect: edited, deleted, inserted, reordered, truncated, forked, unsigned,
+            statement, damaged, state.
+        position: The first position concerned, counted from 0; None if it is not about a row.
+        row: The number of that row in the audit trail; None if unknown.
+        text: The defect, in words.
     """
 
     what: str
@@ -43,15 +43,15 @@ class LogDefect:
 
 @dataclass(frozen=True, slots=True)
 class LogLeaf:
-    """A row as a log has it.
+    """A row in a log.
 
     Attributes:
-        position: Where it is, counted from 0.
+        position: Its position, counted from 0.
         row: Its number in the audit trail.
-        hash: The hash that was kept for it.
+        hash: The stored hash.
         sealed_by: The size of the checkpoint that it was sealed under.
-        leaf: What it is now; None where it is gone.
-        statement: What was signed about it; empty for most.
+        leaf: The row's current content; None if it is gone.
+        statement: The signed statement about it; empty for most.
     """
 
     position: int
@@ -64,14 +64,14 @@ class LogLeaf:
 
 @dataclass(slots=True)
 class LogEvidence:
-    """What somebody kept of a log: checkpoints by where they are from, and hashes by position."""
+    """Evidence that somebody kept of a log: checkpoints by source, and hashes by position."""
 
     checkpoints: list[tuple[str, Checkpoint]] = field(default_factory=list[tuple[str, Checkpoint]])
     leaves: dict[int, bytes] = field(default_factory=dict[int, bytes])
 
 
 class LogCheck:
-    """Reads a log from its beginning; `findings` has what is wrong with it, the first first."""
+    """Reads a log from its beginning; `findings` has its defects in order."""
 
     def __init__(
         self,
@@ -81,14 +81,14 @@ class LogCheck:
         *,
         revoked: Iterable[PublicKey] = (),
     ) -> None:
-        """Begin.
+        """Start a check.
 
         Args:
-            origin: Which log it says it is.
-            keys: Of servers that are trusted.
-            known: What was kept of it.
-            revoked: Of servers that were trusted. Their checkpoints show nothing by themselves: a
-                later one of a trusted key has to stand over the same rows.
+            origin: The origin that the log claims.
+            keys: Keys of trusted servers.
+            known: The evidence that was kept of it.
+            revoked: Keys of servers that are no longer trusted. Their checkpoints prove nothing by
+                themselves: a later one of a trusted key must cover the same rows.
         """
         self.origin = origin
         self.findings: list[LogDefect] = []
@@ -113,7 +113,7 @@ class LogCheck:
 
     @property
     def size(self) -> int:
-        """How many rows were read."""
+        """The number of rows read so far."""
         return self._frontier.size
 
     def entry(self, entry: LogLeaf) -> None:
@@ -139,7 +139,7 @@ class LogCheck:
         self._row_at[position] = entry.row
 
     def node(self, level: int, number: int, kept: bytes) -> None:
-        """Read a hash over a part of the log that was read."""
+        """Read a hash over a part of the log that was already read."""
         if self._nodes.pop((level, number), None) != kept:
             first = number << 8 * level
             self._find(
@@ -153,8 +153,8 @@ class LogCheck:
         """Read a checkpoint; rows and checkpoints come in the order of the log.
 
         Args:
-            note: As it was signed.
-            kept_as: Over how many rows it is kept.
+            note: The signed note.
+            kept_as: The number of rows that it is stored under.
         """
         begin = self._checked
         try:
@@ -197,11 +197,11 @@ class LogCheck:
             self._find("inserted", None, number, f"{description} is in the audit trail, not in the log")
 
     def state(self, subject: str, says: Mapping[str, object]) -> None:
-        """Read what the tables say about a thing that the log has rows of."""
+        """Read the current state in the tables of a thing that the log has rows of."""
         self._state.state(subject, says)
 
     def hold_state(self, *, size: int | None) -> None:
-        """Hold what the tables say against the rows, if no more were sealed when they said it."""
+        """Compare the state in the tables with the rows, unless more rows were sealed meanwhile."""
         if size is None:
             return
         if size != self.size:
@@ -211,11 +211,11 @@ class LogCheck:
             self._find("state", None, None, text)
 
     def cut_off(self) -> None:
-        """Read that there is no end: part of an export is missing."""
+        """Record that the end is missing: part of an export was cut off."""
         self._find("truncated", self.size, None, "the export is cut off: its last line is missing")
 
     def finish(self) -> None:
-        """Read the end: what should have come, and what was kept of the log elsewhere."""
+        """Finish: report missing rows, and compare with the evidence kept elsewhere."""
         if self._nodes:
             self._find("damaged", None, None, "a hash of which proofs are made is missing")
         self._nodes.clear()
@@ -279,7 +279,7 @@ class LogCheck:
         self._newest_at = max(self._newest_at, at)
 
     def _name(self, begin: int, size: int) -> None:
-        """Say which rows are not those that a checkpoint signs, as narrowly as can be said."""
+        """Report which rows differ from those that a checkpoint signs, as narrowly as possible."""
         if any(each.position is not None and each.position >= begin for each in self.findings):
             return  # named by itself
         rows = self._row_at

@@ -1,7 +1,7 @@
-"""Checkpoints: the size and the root of the log at a moment, signed by the server.
+"""Checkpoints: the size and root of the log at a time, signed by the server.
 
-The form is https://github.com/C2SP/C2SP/blob/main/tlog-checkpoint.md: a signed note of which log
-it is (its origin), how many rows it has and the root over them.
+The format is https://github.com/C2SP/C2SP/blob/main/tlog-checkpoint.md: a signed note with the
+log's origin, its number of rows and the root over them.
 """
 
 import base64
@@ -25,8 +25,8 @@ class Checkpoint:
     """The head of a log.
 
     Attributes:
-        origin: Which log it is; made once for a registry, and never of another.
-        size: How many rows it has.
+        origin: The log's name, created once for a registry and unique.
+        size: The number of rows.
         root: The root over them.
     """
 
@@ -36,10 +36,10 @@ class Checkpoint:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read what a note says; lines after the root are of others and left alone.
+        """Parse the text of a note; lines after the root belong to others and are ignored.
 
         Raises:
-            BadSignature: It says no such thing.
+            BadSignature: It is not the text of a checkpoint.
         """
         origin, size, root, *_ = [*text.split("\n"), "", "", ""]
         try:
@@ -53,30 +53,30 @@ class Checkpoint:
 
     @classmethod
     def said_in(cls, note: str) -> Self:
-        """Read what a note says, whoever signed it.
+        """Read the checkpoint in a note, whoever signed it.
 
         Raises:
-            BadSignature: It says no such thing.
+            BadSignature: It is not a checkpoint.
         """
         text, _, _ = note.rpartition("\n\n")
         return cls.parse(f"{text}\n")
 
     def text(self) -> str:
-        """Write what is signed."""
+        """Return the text to sign."""
         return f"{self.origin}\n{self.size}\n{base64.b64encode(self.root).decode()}\n"
 
     def sign(self, key: SigningKey) -> str:
-        """Write it as a note, signed under the log's name."""
+        """Sign it as a note, under the log's name."""
         return sign_note(self.text(), key, name=self.origin)
 
 
 @dataclass(frozen=True, slots=True)
 class SignedCheckpoint:
-    """A checkpoint whose signature holds.
+    """A checkpoint with a valid signature.
 
     Attributes:
-        checkpoint: What it says.
-        note: As it was signed.
+        checkpoint: The checkpoint.
+        note: The signed note.
         key: The key that signed it.
     """
 
@@ -86,15 +86,15 @@ class SignedCheckpoint:
 
 
 def open_checkpoint(note: str, keys: Iterable[PublicKey], *, origin: str | None = None) -> SignedCheckpoint:
-    """Give the checkpoint that one of the keys signed.
+    """Return the checkpoint that one of the keys signed.
 
     Args:
         note: The note.
-        keys: Of servers that are trusted.
-        origin: The log that it must be of; any when None.
+        keys: Keys of trusted servers.
+        origin: The log that it must belong to; None for any.
 
     Raises:
-        BadSignature: None of them did, or it is no checkpoint, or of another log.
+        BadSignature: None of them signed it, it is not a checkpoint, or it belongs to another log.
     """
     name = note.partition("\n")[0]
     opened: OpenedNote = open_note(note, keys, name=name)

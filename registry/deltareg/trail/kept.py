@@ -1,7 +1,6 @@
-"""What is kept of the log outside the database: a line a batch, its checkpoint and its hashes.
+"""The copy of the log outside the database: a line per batch with its checkpoint and hashes.
 
-With the hashes it can be said which row is another one now, also where whoever rewrote the
-database made all of its hashes anew.
+The hashes show which row has changed, even if somebody rewrote the database with all of its hashes.
 """
 
 import base64
@@ -19,14 +18,14 @@ from deltareg.trail.merkle import HASH_BYTES, Frontier
 
 
 class KeptLog:
-    """Reads what was kept; `known` is what came of it, `cut_off` counts lines that are no whole."""
+    """Reads a kept log; `known` is the evidence, `cut_off` counts incomplete lines."""
 
     def __init__(self, keys: Iterable[PublicKey], *, where: str) -> None:
-        """Begin.
+        """Start with nothing read.
 
         Args:
-            keys: Of servers that are trusted.
-            where: What it is, for whoever reads of it.
+            keys: Keys of trusted servers.
+            where: The name of the source, for messages.
         """
         self.known = LogEvidence()
         self.cut_off = 0
@@ -35,12 +34,12 @@ class KeptLog:
 
     @classmethod
     def read(cls, text: str, keys: Iterable[PublicKey], *, where: str) -> Self:
-        """Read a note, or the lines of a file; a last line that was cut off is left out.
+        """Read a note, or the lines of a file; a last line that was cut off is skipped.
 
         Raises:
-            BadSignature: A checkpoint is signed by nobody who is trusted, or hashes are not those
-                that it signs.
-            InvalidInput: It is neither.
+            BadSignature: A checkpoint has no trusted signature, or hashes are not those that it
+                signs.
+            InvalidInput: It is neither a note nor such a file.
         """
         checkpoints = cls(keys, where=where)
         if not text.startswith("{"):
@@ -56,15 +55,15 @@ class KeptLog:
         """Read the checkpoint in a line, whoever signed it.
 
         Raises:
-            BadSignature: There is none.
-            ValueError: The line is not whole.
+            BadSignature: There is no checkpoint.
+            ValueError: The line is incomplete.
         """
         value: object = json.loads(line)
         note = value.get("checkpoint") if is_object(value) else None
         return Checkpoint.said_in(note if isinstance(note, str) else "")
 
     def add_line(self, line: str) -> None:
-        """Read a line, as `kept_line` writes it."""
+        """Add a line that `kept_line` wrote."""
         try:
             value: object = json.loads(line)
         except ValueError:  # a server was killed while it wrote it
@@ -80,7 +79,7 @@ class KeptLog:
             raise InvalidInput(f"{self._where} holds hashes that are none") from error
 
     def add(self, note: str, hashes: bytes) -> None:
-        """Read a checkpoint, and the hashes of the rows that are new with it."""
+        """Add a checkpoint, and the hashes of the rows that are new in it."""
         checkpoint = open_checkpoint(note, self._keys).checkpoint
         self.known.checkpoints.append((self._where, checkpoint))
         frontier = self._frontier
@@ -99,6 +98,6 @@ class KeptLog:
 
 
 def kept_line(note: str, leaves: Sequence[bytes]) -> str:
-    """Write what is kept of a batch, with its newline."""
+    """Format a batch as a line of the kept log, with its newline."""
     hashes = base64.b64encode(b"".join(leaves)).decode()
     return json.dumps({"checkpoint": note, "leaves": hashes}, ensure_ascii=False) + "\n"

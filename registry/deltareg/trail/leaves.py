@@ -1,8 +1,8 @@
-"""A row of the audit trail as a leaf: its fields in the one spelling of RFC 8785.
+"""A row of the audit trail as a leaf: its fields in the canonical form of RFC 8785.
 
-What JSON may hold and RFC 8785 does not spell is written as text first: whole numbers that a
-double does not tell apart, what is no number, halves of surrogate pairs. So every row can be
-sealed, and a row that was read from an export gives the same leaf as the one in the database.
+Values that JSON allows and RFC 8785 cannot write are converted to text first: integers that a
+double cannot represent, NaN, lone surrogates. So every row can be sealed, and a row from an export
+gives the same leaf as the one in the database.
 """
 
 import math
@@ -20,11 +20,11 @@ _MOST = (1 << 53) - 1
 
 
 def leaf_of(row: Mapping[str, object], *, statement: bytes = b"") -> dict[str, object]:
-    """Make the leaf of a row, as values that JSON has.
+    """Build the leaf of a row, in JSON values.
 
     Args:
-        row: Its fields.
-        statement: What was signed about it; nothing for most.
+        row: The row's fields.
+        statement: The signed statement about it; empty for most.
     """
     leaf = {name: _plain(value) for name, value in row.items()}
     if statement:
@@ -33,7 +33,7 @@ def leaf_of(row: Mapping[str, object], *, statement: bytes = b"") -> dict[str, o
 
 
 def encode_leaf(leaf: Mapping[str, object]) -> bytes:
-    """Write a leaf in the one way that there is."""
+    """Encode a leaf in canonical form."""
     try:
         return rfc8785.dumps(dict(leaf))  # type: ignore[arg-type]  # JSON, which it checks
     except rfc8785.CanonicalizationError:  # a leaf that `leaf_of` did not make
@@ -41,7 +41,7 @@ def encode_leaf(leaf: Mapping[str, object]) -> bytes:
 
 
 def hash_of(leaf: Mapping[str, object]) -> bytes:
-    """Hash a leaf as the tree has it."""
+    """Hash a leaf as the tree does."""
     return leaf_hash(encode_leaf(leaf))
 
 

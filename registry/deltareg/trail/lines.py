@@ -1,9 +1,8 @@
-"""A log as lines of JSON, as it is exported and verified without the registry.
+"""A log as lines of JSON, for export and for verification without the registry.
 
-The first line says which log it is. Then come its rows in their order, each with the hash that was
-kept for it; behind a row what is complete with it: hashes that proofs are made of, and the
-checkpoint that signs all rows so far. Rows of the audit trail that are not sealed yet come after
-them, and the last line says that it is the last.
+The first line names the log. Its rows follow in order, each with its stored hash. After a row come
+the items that it completes: hashes that proofs consist of, and the checkpoint that signs all rows
+so far. Rows of the audit trail that are not sealed yet come next, and the last line marks the end.
 """
 
 import json
@@ -28,7 +27,7 @@ def read_lines(text: Iterable[str]) -> Iterator[Line]:
     """Read the lines of an export.
 
     Raises:
-        InvalidInput: It is none.
+        InvalidInput: It is not an export.
     """
     for number, line in enumerate(text, start=1):
         if not line.strip():
@@ -41,17 +40,17 @@ def read_lines(text: Iterable[str]) -> Iterator[Line]:
 
 
 def write_line(line: Line) -> str:
-    """Write a line, with its newline."""
+    """Format a line, with its newline."""
     return json.dumps(line, separators=(",", ":"), ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def check_lines(
     lines: Iterable[Line], keys: Iterable[PublicKey], known: LogEvidence, *, revoked: Iterable[PublicKey] = ()
 ) -> LogCheck:
-    """Verify a log that is read line by line; the rest is as `LogCheck` takes it.
+    """Verify a log line by line; the other arguments are those of `LogCheck`.
 
     Raises:
-        InvalidInput: The lines are none of a log.
+        InvalidInput: The lines are not those of a log.
     """
     rest = iter(lines)
     nothing: Line = {}
@@ -70,7 +69,7 @@ def check_lines(
 
 
 def _feed(check: LogCheck, line: Line) -> bool:
-    """Give one line to the check; says whether it is the last of a log."""
+    """Pass one line to the check; return whether it is the last line of a log."""
     match line:
         case {"position": _, "row": _, "hash": _, "leaf": _}:
             check.entry(_entry(line))

@@ -1,9 +1,9 @@
 """The Merkle tree of RFC 6962: hashes, roots, proofs of inclusion and of consistency.
 
 A leaf is hashed with a zero byte before it, a node with a one, so that neither passes for the
-other. Of a tree that is kept, the hashes of its leaves (level 0) and of every complete subtree of
-256 leaves (level 1), 65,536 (level 2) and so on are at hand: any node is made of 128 of them at
-most, whatever the size of the tree.
+other. A stored tree keeps the hashes of its leaves (level 0) and of every complete subtree of 256
+leaves (level 1), 65,536 (level 2) and so on: any node is computed from at most 128 of them,
+whatever the size of the tree.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,16 +33,16 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 
 class Frontier:
-    """The right edge of a tree that grows: enough to know its root and to go on."""
+    """The right edge of a growing tree: enough to compute its root and to append."""
 
     def __init__(self) -> None:
-        """Begin with the empty tree."""
+        """Start with the empty tree."""
         self.size = 0
         self._peaks: list[bytes] = []  # of the complete subtrees from the left, the largest first
 
     @classmethod
     def of(cls, read: Read, size: int) -> Self:
-        """Find the edge of a tree that is kept."""
+        """Build the right edge of a stored tree."""
         frontier = cls()
         frontier.size = size
         begin = 0
@@ -53,7 +53,7 @@ class Frontier:
         return frontier
 
     def add(self, leaf: bytes) -> list[Node]:
-        """Put a leaf's hash at the end; give the nodes that are complete now and are to be kept."""
+        """Append a leaf's hash; return the newly completed nodes, which must be stored."""
         done: list[Node] = []
         level, number, node = 0, self.size, leaf
         while number & 1:
@@ -66,7 +66,7 @@ class Frontier:
         return done
 
     def root(self) -> bytes:
-        """Give the root of the tree as it is now."""
+        """Return the root of the current tree."""
         if not self._peaks:
             return EMPTY
         *rest, root = self._peaks
@@ -76,7 +76,7 @@ class Frontier:
 
 
 def inclusion_proof(read: Read, position: int, size: int) -> list[bytes]:
-    """Prove that a leaf is in a tree of a size (RFC 6962, 2.1.1)."""
+    """Build the proof that a leaf is in a tree of a size (RFC 6962, 2.1.1)."""
     proof: list[bytes] = []
     start, stop = 0, size
     while stop - start > 1:
@@ -91,7 +91,7 @@ def inclusion_proof(read: Read, position: int, size: int) -> list[bytes]:
 
 
 def consistency_proof(read: Read, old: int, new: int) -> list[bytes]:
-    """Prove that a tree of a size is the beginning of a larger one (RFC 6962, 2.1.2)."""
+    """Build the proof that a tree of a size is the beginning of a larger one (RFC 6962, 2.1.2)."""
     if not 0 < old < new:
         return []
     proof: list[bytes] = []
@@ -110,7 +110,7 @@ def consistency_proof(read: Read, old: int, new: int) -> list[bytes]:
 
 
 def check_inclusion(leaf: bytes, position: int, size: int, proof: Sequence[bytes], *, root: bytes) -> None:
-    """Hold a proof of inclusion against a root (RFC 9162, 2.1.3.2).
+    """Check a proof of inclusion against a root (RFC 9162, 2.1.3.2).
 
     Raises:
         IntegrityFailure: The leaf is not at that position of that tree.
@@ -131,7 +131,7 @@ def check_inclusion(leaf: bytes, position: int, size: int, proof: Sequence[bytes
 
 
 def check_consistency(old: int, new: int, proof: Sequence[bytes], *, old_root: bytes, new_root: bytes) -> None:
-    """Hold a proof of consistency against two roots (RFC 9162, 2.1.4.2).
+    """Check a proof of consistency against two roots (RFC 9162, 2.1.4.2).
 
     Raises:
         IntegrityFailure: The smaller tree is not the beginning of the larger one.
@@ -148,7 +148,7 @@ def check_consistency(old: int, new: int, proof: Sequence[bytes], *, old_root: b
 
 
 def _compute_roots(steps: Sequence[bytes], number: int, last: int) -> tuple[bytes, bytes]:
-    """Give the roots of the older and the newer tree that the steps of a proof lead to."""
+    """Compute the roots of the older and the newer tree from the steps of a proof."""
     while number & 1:
         number, last = number >> 1, last >> 1
     before = after = steps[0]
@@ -172,12 +172,12 @@ def _inconsistent() -> IntegrityFailure:
 
 
 def _split(size: int) -> int:
-    """Give the largest power of two below a size of at least 2."""
+    """Return the largest power of two below a size of at least 2."""
     return 1 << (size - 1).bit_length() - 1
 
 
 def _range(read: Read, start: int, stop: int) -> bytes:
-    """Hash the leaves of a part that a tree was split into: its start fits its size."""
+    """Hash the leaves of a part that a tree was split into; its start fits its size."""
     size = stop - start
     if size & (size - 1) == 0:
         level = size.bit_length() - 1
@@ -187,7 +187,7 @@ def _range(read: Read, start: int, stop: int) -> bytes:
 
 
 def _complete(read: Read, level: int, number: int) -> bytes:
-    """Hash a complete subtree of 2^level leaves, of the kept hashes nearest below it."""
+    """Hash a complete subtree of 2^level leaves from the nearest stored hashes below it."""
     kept_level, bits = divmod(level, _BITS)
     hashes = list(read(kept_level, number << bits, (number + 1) << bits))
     if len(hashes) != 1 << bits:

@@ -1,7 +1,7 @@
-"""Holding what a registry does now against what its log says that was done.
+"""Comparing a registry's current state with the last rows about it in the log.
 
-A channel that was moved in the tables, a revocation that was taken back there, a key that was put
-in: none has a row in the log. So what the tables say has to be what the last row about it says.
+A channel moved directly in the tables, a revocation removed there, a key inserted there: none of
+these has a row in the log. So the tables must agree with the last row about each thing.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,10 +15,10 @@ _ENROLMENTS: Final = frozenset({"key.enrol", "key.rotate"})
 
 
 class StateCheck:
-    """Remembers the last row about each thing, and holds what there is of it against that."""
+    """Remembers the last row about each thing and compares it with the thing's current state."""
 
     def __init__(self) -> None:
-        """Begin before the first row."""
+        """Start before the first row."""
         self._said: dict[str, dict[str, object]] = {}
         self._is: dict[str, Mapping[str, object]] = {}
 
@@ -38,11 +38,11 @@ class StateCheck:
             self._said.setdefault(subject, {})["revoked"] = True
 
     def state(self, subject: str, says: Mapping[str, object]) -> None:
-        """Read what the tables say about a thing."""
+        """Read the current state of a thing in the tables."""
         self._is[subject] = says
 
     def differences(self) -> Iterator[str]:
-        """Say where the two differ."""
+        """Describe the differences between the two."""
         for subject, now in self._is.items():
             recorded = self._said.get(subject)
             if recorded is None:

@@ -1,7 +1,7 @@
-"""What the server signs about a row when it is sealed: moves of channels and revocations.
+"""The server's signed statements about sealed rows: moves of channels and revocations.
 
 A statement is an in-toto statement in a DSSE envelope. Its subject is the version that was moved
-to, or revoked, by its manifest's digest; of a row that is about no version, the row itself.
+to, or revoked, by its manifest's digest; for a row about no version, the row itself.
 """
 
 import re
@@ -34,20 +34,20 @@ _SHA256 = re.compile(r"sha256:([0-9a-f]{64})")
 
 
 def sign_change(row: Mapping[str, object], key: SigningKey) -> bytes:
-    """Sign what a row says; gives the envelope.
+    """Sign the content of a row; return the envelope.
 
     Args:
-        row: The leaf of the row without a statement.
+        row: The row's leaf, without a statement.
         key: The server's key.
     """
     return sign_statement(_statement(row), key)
 
 
 def check_change(envelope: bytes, leaf: Mapping[str, object], keys: Iterable[PublicKey]) -> None:
-    """Hold a statement against the leaf that names it.
+    """Check a statement against the leaf that names it.
 
     Raises:
-        BadSignature: No server that is trusted signed it, or it says another thing.
+        BadSignature: No trusted server signed it, or it has other content.
     """
     trusted = {key.keyid: key for key in keys}
     statement = open_statement(envelope, trusted, predicate_type=CHANGE).statement
