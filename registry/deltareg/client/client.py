@@ -155,16 +155,16 @@ class Client:
         if isinstance(server, ClientConfig):
             config, server = _only(config, server), None
         flags = {"server": server, "profile": profile, "cache_dir": cache_dir}
-        given = {key: str(value) for key, value in flags.items() if value is not None}
+        settings = {key: str(value) for key, value in flags.items() if value is not None}
         if config is None:
-            config = load_config(flags=given).config
-        elif given:
-            raise InvalidInput(f"both config and {next(iter(given))} are given", fix="leave one out")
+            config = load_config(flags=settings).config
+        elif settings:
+            raise InvalidInput(f"both config and {next(iter(settings))} are given", fix="leave one out")
         self.config = config if token is None else replace(config, token=token)
         self.cache = Cache(self.config.cache_dir)
-        told = SILENT if progress is None else progress
-        self._api = Api(self.config, transport=transport, progress=told)
-        self._context = Context(self._api, self.cache, self.config, told)
+        reporter = SILENT if progress is None else progress
+        self._api = Api(self.config, transport=transport, progress=reporter)
+        self._context = Context(self._api, self.cache, self.config, reporter)
 
     def __enter__(self) -> Self:
         """Use it in a `with` block."""

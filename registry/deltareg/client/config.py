@@ -182,8 +182,8 @@ def load_config(
 
 def config_path(environ: Mapping[str, str] | None = None) -> Path:
     """Give the user's settings file: `DELTAREG_CONFIG`, or `config.toml` in the config folder."""
-    named = (os.environ if environ is None else environ).get("DELTAREG_CONFIG")
-    return Path(named) if named else config_dir() / "config.toml"
+    path = (os.environ if environ is None else environ).get("DELTAREG_CONFIG")
+    return Path(path) if path else config_dir() / "config.toml"
 
 
 def check_value(key: str, text: str, *, origin: str = "") -> None:
@@ -236,10 +236,10 @@ def _profile(profiles: object, wanted: ConfigValue, path: str) -> dict[str, str]
     tables = _table(profiles) or {}
     table = _table(tables.get(wanted.text, {} if wanted.text == DEFAULT_PROFILE else None))
     if table is None:
-        known = ", ".join(sorted(tables)) or "none"
+        names = ", ".join(sorted(tables)) or "none"
         raise InvalidInput(
             f"{path} has no profile {wanted.text[:60]!r} (asked for by {wanted.origin})",
-            fix=f"profiles there: {known}; add [profiles.{wanted.text[:60]}]",
+            fix=f"profiles there: {names}; add [profiles.{wanted.text[:60]}]",
         )
     return _texts(table, f"{path} [profiles.{wanted.text}]")
 
@@ -275,8 +275,8 @@ def _token(server: str, environ: Mapping[str, str]) -> tuple[str, str]:
             raise InvalidInput(
                 f"cannot read the token file {file}: {error.strerror}", fix="see DELTAREG_TOKEN_FILE"
             ) from error
-    kept = read_token(server)
-    return (kept, str(token_path(server))) if kept else ("", "none")
+    stored_token = read_token(server)
+    return (stored_token, str(token_path(server))) if stored_token else ("", "none")
 
 
 def _why_withheld(server: ConfigValue, token_origin: str) -> tuple[str, str]:
@@ -287,8 +287,8 @@ def _why_withheld(server: ConfigValue, token_origin: str) -> tuple[str, str]:
     is_ambient = "DELTAREG_TOKEN" in token_origin
     if not (is_ambient and server.origin == f"./{PROJECT_FILE}"):
         return "", ""
-    told = f"./{PROJECT_FILE} names the server {server.text}, and does not get {token_origin} for it"
-    return (told, f"if that server is meant: set DELTAREG_SERVER beside it, or --server {server.text}")
+    message = f"./{PROJECT_FILE} names the server {server.text}, and does not get {token_origin} for it"
+    return (message, f"if that server is meant: set DELTAREG_SERVER beside it, or --server {server.text}")
 
 
 def _build(texts: Mapping[str, str], *, token: str = "", request_id: str = "") -> ClientConfig:
@@ -335,9 +335,9 @@ def _whole(text: str, *, least: int) -> int:
 
 
 def _texts(table: Mapping[str, object], origin: str) -> dict[str, str]:
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for key, value in table.items():
         text = str(value).lower() if isinstance(value, bool) else str(value)
         check_value(key, text, origin=origin)
-        found[key] = text
-    return found
+        texts[key] = text
+    return texts

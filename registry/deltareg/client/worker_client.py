@@ -76,8 +76,8 @@ class WorkerClient(Client):
     def lease(self, request: LeaseRequest) -> LeaseGrant | None:
         """Ask for work; None when there was none within the time to wait."""
         if self._key is not None:
-            told = {"key": str(self._key.public), "host": self._host}
-            request = request.model_copy(update=told)
+            fields = {"key": str(self._key.public), "host": self._host}
+            request = request.model_copy(update=fields)
         # A worker asks for as long as it lives, and says so when nobody answers.
         response = self._api.send("POST", "/leases", body=request, is_patient=False)
         grant = _GRANT.validate_json(response.content)
@@ -145,17 +145,19 @@ class WorkerClient(Client):
         if self._key is None:
             return ""
         public = self._key.public
-        for kept in probes.figures:
-            if kept.keyid != public.keyid or kept.surroundings != surroundings:
+        for signed_figures in probes.figures:
+            if signed_figures.keyid != public.keyid or signed_figures.surroundings != surroundings:
                 continue
             try:
-                signed = open_statement(kept.envelope.encode(), {public.keyid: public}, predicate_type=FIGURES)
-                said = read_figures(signed.statement)
+                signed = open_statement(
+                    signed_figures.envelope.encode(), {public.keyid: public}, predicate_type=FIGURES
+                )
+                figures = read_figures(signed.statement)
             except (BadSignature, InvalidInput):
                 continue
             is_same = f"sha256:{signed.statement.sha256}" == probes.digest
-            if is_same and said.surroundings == surroundings:
-                return said.figures
+            if is_same and figures.surroundings == surroundings:
+                return figures.figures
         return ""
 
     def reencode(self, grant: LeaseGrant, base: "BaseFolder", scratch: Path) -> ReencodeReport:

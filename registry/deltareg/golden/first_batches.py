@@ -77,9 +77,9 @@ def form_of(network: "nn.Module") -> Form:
     inner = _innermost(network)
     name = type(inner).__name__
     ends = (form for end, form in _FORMS.items() if name.endswith(end))
-    found: Form = next(ends, "other")
+    own_form: Form = next(ends, "other")
     is_paired = bool(getattr(getattr(inner, "config", None), "is_encoder_decoder", False))
-    return "paired" if is_paired and found == "causal" else found
+    return "paired" if is_paired and own_form == "causal" else own_form
 
 
 def shown_to(network: "nn.Module", given: Mapping[str, object], answer: object) -> BatchCounts:
@@ -121,15 +121,15 @@ def _ids(value: object) -> Ids | None:
 
     if not isinstance(value, torch.Tensor) or value.is_floating_point() or value.dim() != 2:
         return None
-    kept = value.detach()[:_MOST_ROWS].to("cpu", torch.int64)
-    return cast("Ids", kept.numpy())
+    ids = value.detach()[:_MOST_ROWS].to("cpu", torch.int64)
+    return cast("Ids", ids.numpy())
 
 
 def _ends(config: object) -> Sequence[int]:
-    found = getattr(config, "eos_token_id", None)
-    if isinstance(found, int):
-        return (found,)
-    return tuple(one for one in found if isinstance(one, int)) if isinstance(found, list) else ()
+    ends = getattr(config, "eos_token_id", None)
+    if isinstance(ends, int):
+        return (ends,)
+    return tuple(one for one in ends if isinstance(one, int)) if isinstance(ends, list) else ()
 
 
 def _choices(answer: object) -> int:

@@ -36,10 +36,10 @@ class KeptProgress:
     def of(cls, folder: Path, *, since: int) -> Self:
         """Read what a training's folder remembers up to the step that it goes on from."""
         path = folder / _PLACE
-        known: dict[int, TrainingProgress] = {}
+        by_step: dict[int, TrainingProgress] = {}
         with suppress(OSError, ValidationError):  # one that begins has none
-            known = _FORM.validate_json(path.read_bytes())
-        return cls(path, {step: one for step, one in known.items() if step <= since})
+            by_step = _FORM.validate_json(path.read_bytes())
+        return cls(path, {step: one for step, one in by_step.items() if step <= since})
 
     def at(self, now: TrainingProgress) -> TrainingProgress:
         """Give what was said of a step when it was made, and remember what is said now.

@@ -62,11 +62,11 @@ class KeptStart:
         Raises:
             OSError: It cannot be remembered.
         """
-        kept = self._read()
-        if kept is None and self.batches is not None and self.batches.start is not None:
-            kept = _Kept(step, self.batches.start)
-            keep(self.path, asdict(kept))
-        return kept.start if kept is not None and step >= kept.step else None
+        record = self._read()
+        if record is None and self.batches is not None and self.batches.start is not None:
+            record = _Kept(step, self.batches.start)
+            keep(self.path, asdict(record))
+        return record.start if record is not None and step >= record.step else None
 
     def _read(self) -> _Kept | None:
         try:

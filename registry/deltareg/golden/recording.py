@@ -77,12 +77,12 @@ def record(
     place = _place(network)
     samples: list[GoldenSample] = []
     with _as_evaluated(network, place):
-        for given in _inputs_of(network, processor, inputs, most_tokens):
-            tensors = _place_inputs(network, given, place)
+        for arrays in _inputs_of(network, processor, inputs, most_tokens):
+            tensors = _place_inputs(network, arrays, place)
             torch.manual_seed(0)
-            found = _floating(network(**tensors))
-            kept = {name: _array(value) for name, value in tensors.items() if _is_kept(value)}
-            samples.append(sample_of(kept, found))
+            outputs = _floating(network(**tensors))
+            recorded = {name: _array(value) for name, value in tensors.items() if _is_kept(value)}
+            samples.append(sample_of(recorded, outputs))
     if not samples or not all(sample.outputs for sample in samples):
         raise InvalidInput(
             f"{type(network).__name__} gives no output of real numbers",
@@ -153,12 +153,12 @@ def _inputs_of(
 
 def encode_text(network: "nn.Module", processor: Processor, text: str, most: int) -> Arrays:
     """Make inputs of a text, unpadded; a decoder beside gets the first of the tokens."""
-    made = dict(processor(text=text, return_tensors="pt"))
-    made = {name: value[..., :most] if name in _OF_TOKENS else value for name, value in made.items()}
+    arrays = dict(processor(text=text, return_tensors="pt"))
+    arrays = {name: value[..., :most] if name in _OF_TOKENS else value for name, value in arrays.items()}
     config = getattr(network, "config", None)
-    if getattr(config, "is_encoder_decoder", False) and "decoder_input_ids" not in made:
-        made["decoder_input_ids"] = made["input_ids"][..., :_DECODER_IDS]
-    return made
+    if getattr(config, "is_encoder_decoder", False) and "decoder_input_ids" not in arrays:
+        arrays["decoder_input_ids"] = arrays["input_ids"][..., :_DECODER_IDS]
+    return arrays
 
 
 def _place_inputs(network: "nn.Module", given: Arrays, place: "torch.device") -> dict[str, "torch.Tensor | bool"]:
@@ -169,16 +169,16 @@ def _place_inputs(network: "nn.Module", given: Arrays, place: "torch.device") ->
 
     takes = inspect.signature(_innermost(network).forward).parameters
     dtype = next((p.dtype for p in network.parameters() if p.is_floating_point()), torch.float32)
-    made: dict[str, torch.Tensor | bool] = {}
+    tensors: dict[str, torch.Tensor | bool] = {}
     for name, value in given.items():
         if name not in takes and "kwargs" not in takes and name == "token_type_ids":
             continue  # a tokenizer gives them to networks that have none
         tensor = torch.as_tensor(value)
         is_real = tensor.is_floating_point()
-        made[name] = tensor.to(place, dtype if is_real else None)
+        tensors[name] = tensor.to(place, dtype if is_real else None)
     if "use_cache" in takes:
-        made["use_cache"] = False
-    return made
+        tensors["use_cache"] = False
+    return tensors
 
 
 def _innermost(network: "nn.Module") -> "nn.Module":
@@ -225,10 +225,10 @@ def _full_precision() -> Generator[None]:
 def _place(network: "nn.Module") -> "torch.device":
     import torch
 
-    found = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
-    if found.type == "meta":
+    device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
+    if device.type == "meta":
         raise InvalidInput("the model's weights are on no device", fix="record before it is taken apart")
-    return found
+    return device
 
 
 def _floating(answer: object) -> dict[str, NDArray[np.float32]]:
@@ -269,28 +269,28 @@ def _dtype(network: "nn.Module") -> str:
     for parameter in network.parameters():
         if parameter.is_floating_point():
             counts[parameter.dtype] = counts.get(parameter.dtype, 0) + parameter.numel()
-    spelled = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
-    return spelled.get(max(counts, key=lambda one: counts[one]), "") if counts else ""
+    names = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
+    return names.get(max(counts, key=lambda one: counts[one]), "") if counts else ""
 
 
 def _packing(network: "nn.Module") -> str:
     """Say by which library a network's weights are packed in few bits; empty for none."""
     config = getattr(_innermost(network), "config", None)
-    told = getattr(config, "quantization_config", None)
-    if told is None:
+    quantisation = getattr(config, "quantization_config", None)
+    if quantisation is None:
         return ""
-    fields = cast("Mapping[str, object]", told if isinstance(told, Mapping) else vars(told))
+    fields = cast("Mapping[str, object]", quantisation if isinstance(quantisation, Mapping) else vars(quantisation))
     method = fields.get("quant_method", "packed")
     return str(getattr(method, "value", method))
 
 
 def _software() -> dict[str, str]:
     """Give the versions of what this process has imported."""
-    found: dict[str, str] = {}
+    versions: dict[str, str] = {}
     for package in _PACKAGES:
         if package in sys.modules:
             try:
-                found[package] = version(package)
+                versions[package] = version(package)
             except PackageNotFoundError:
                 continue
-    return found
+    return versions

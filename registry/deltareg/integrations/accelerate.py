@@ -92,16 +92,16 @@ def push(
     Raises:
         DeltaregError, OSError: It could not be pushed; with `strict` only.
     """
-    found = find_run_url() if run_url is None else run_url
-    made = labels_of(step=step, epoch=None, metrics=metrics or {}, run_url=found, own=dict(labels or {}))
-    wanted = _Wanted(line, base, tokenizer, golden, parent, message or f"step {step}", made)
+    url = find_run_url() if run_url is None else run_url
+    all_labels = labels_of(step=step, epoch=None, metrics=metrics or {}, run_url=url, own=dict(labels or {}))
+    request = _Wanted(line, base, tokenizer, golden, parent, message or f"step {step}", all_labels)
     accelerator.wait_for_everyone()
     is_sharded = accelerator.distributed_type.name in _SHARDED
     weights = accelerator.get_state_dict(model) if is_sharded else None  # all take part in it
     ref, failure = "", None
     if accelerator.is_main_process:
         try:
-            ref = _push(accelerator.unwrap_model(model), weights, wanted, client)
+            ref = _push(accelerator.unwrap_model(model), weights, request, client)
         except (DeltaregError, OSError) as error:
             failure = error
     return _share_outcome(ref, failure, line=line, strict=strict)
@@ -113,9 +113,9 @@ def _push(model: "nn.Module", weights: dict[str, Any] | None, wanted: _Wanted, c
         save_pretrained(folder, model, wanted.processor, fix=_FIX, state_dict=weights)
         if weights is None and (wanted.processor is not None or wanted.golden is not True):
             record_if_wanted(model, wanted.processor, wanted.golden, folder)
-        opened = Client() if client is None else client
+        registry = Client() if client is None else client
         try:
-            report = opened.push(
+            report = registry.push(
                 folder,
                 wanted.line,
                 base=wanted.base,
@@ -125,15 +125,15 @@ def _push(model: "nn.Module", weights: dict[str, Any] | None, wanted: _Wanted, c
             )
         finally:
             if client is None:
-                opened.close()
+                registry.close()
     return report.version.ref
 
 
 def _share_outcome(ref: str, failure: DeltaregError | OSError | None, *, line: str, strict: bool) -> str | None:
     """Tell every process what became of it; the error itself is raised where it happened."""
     fix = failure.fix if isinstance(failure, DeltaregError) else ""
-    told = [ref, "" if failure is None else str(failure) or type(failure).__name__, fix]
-    shared: list[str] = broadcast_object_list(told)
+    outcome = [ref, "" if failure is None else str(failure) or type(failure).__name__, fix]
+    shared: list[str] = broadcast_object_list(outcome)
     ref, wrong, fix = shared
     if not wrong:
         return ref

@@ -78,8 +78,8 @@ def open_client(
         profile: The profile of `config.toml`.
         cache_dir: Where pulled bytes are kept.
     """
-    given = {"profile": profile, "cache_dir": cache_dir}
-    flags = {key: text for key, text in given.items() if text is not None}
+    options = {"profile": profile, "cache_dir": cache_dir}
+    flags = {key: text for key, text in options.items() if text is not None}
     own = load_config(flags=flags).config
     if not server or urlsplit(own.server).netloc == server:
         return Client(config=own, token=token)
@@ -89,8 +89,8 @@ def open_client(
     if not is_confidential(address):
         address = f"https://{server}"
     environ = {key: text for key, text in os.environ.items() if key not in _OF_ANOTHER_SERVER}
-    found = load_config(flags=flags | {"server": address}, environ=environ).config
-    return Client(config=found, token=token)
+    config = load_config(flags=flags | {"server": address}, environ=environ).config
+    return Client(config=config, token=token)
 
 
 def _selects(part: str) -> bool:

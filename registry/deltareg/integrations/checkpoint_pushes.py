@@ -59,8 +59,8 @@ class PushTerms:
             InvalidInput: There is no such strategy.
         """
         if self.strategy not in get_args(Strategy):
-            known = " or ".join(get_args(Strategy))
-            raise InvalidInput(f"strategy is {self.strategy!r}", fix=known)
+            names = " or ".join(get_args(Strategy))
+            raise InvalidInput(f"strategy is {self.strategy!r}", fix=names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,8 +224,8 @@ class CheckpointPushes:
             self._notes.end_push(report.version.ref)
         except (DeltaregError, OSError) as error:
             self._offered.discard(ready.step)
-            kept = f"; its files stay in {self._keep(ready)}" if ready.is_last else ""
-            self._fail(error, ready.step, f"step {ready.step} was not pushed{kept}")
+            hint = f"; its files stay in {self._keep(ready)}" if ready.is_last else ""
+            self._fail(error, ready.step, f"step {ready.step} was not pushed{hint}")
             self._remove(ready)
             return
         if self._failure is not None and self._failure[0] == ready.step:
@@ -259,8 +259,8 @@ class CheckpointPushes:
         before = self._notes.before(step)
         if not before and self._notes.began_from is None:
             self._notes.began_from = self._beginning(client)
-        found = before or self._notes.began_from or ""
-        return [found] if found else []
+        parent = before or self._notes.began_from or ""
+        return [parent] if parent else []
 
     def _beginning(self, client: Client) -> str:
         """Find the version that the training began from; empty for none."""
@@ -281,11 +281,11 @@ class CheckpointPushes:
 
     def _keep(self, ready: TrainingState) -> Path:
         """Put what came of a training where no later run removes it: there may be no other copy."""
-        kept = self._notes.folder / _KEPT / ready.folder.name
+        target = self._notes.folder / _KEPT / ready.folder.name
         try:
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            shutil.rmtree(kept, ignore_errors=True)
-            return ready.folder.rename(kept)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(target, ignore_errors=True)
+            return ready.folder.rename(target)
         except OSError:
             return ready.folder
 
@@ -295,14 +295,14 @@ class CheckpointPushes:
     def _fail(self, error: DeltaregError | OSError, step: int | None, what: str) -> None:
         self._failure = (step, error)
         fix = error.fix if isinstance(error, DeltaregError) else ""
-        told = error.message if isinstance(error, DeltaregError) else str(error)
-        log.warning("%s: %s: %s%s", self._terms.line, what, told, f"; {fix}" if fix else "")
+        message = error.message if isinstance(error, DeltaregError) else str(error)
+        log.warning("%s: %s: %s%s", self._terms.line, what, message, f"; {fix}" if fix else "")
 
 
 def _is_gone(client: Client, ref: str) -> bool:
     """Whether a version can be no parent any more."""
     try:
-        found = client.show(ref)
+        version = client.show(ref)
     except (Blocked, NotFound):
         return True
-    return found.is_revoked or found.is_deleted
+    return version.is_revoked or version.is_deleted

@@ -84,10 +84,10 @@ class DeltaregFileSystem(AbstractFileSystem):
         address = self._address(path)
         with _translate_errors(path):
             if address.ref:
-                found = _list_entries(self._files(address), address)
+                entries = _list_entries(self._files(address), address)
             else:
-                found = self._places(address.place)
-        return found if detail else [str(entry["name"]) for entry in found]
+                entries = self._places(address.place)
+        return entries if detail else [str(entry["name"]) for entry in entries]
 
     def info(self, path: str, **_: object) -> Entry:
         """Say what a file is: its size and its sha256; or that it is a folder."""
@@ -112,10 +112,10 @@ class DeltaregFileSystem(AbstractFileSystem):
         """List all files below a folder; those of a version as of one moment."""
         address = self._address(path)
         if not address.ref:
-            found: dict[str, Entry] | list[str] = super().find(
+            entries: dict[str, Entry] | list[str] = super().find(
                 path, maxdepth=maxdepth, withdirs=withdirs, detail=detail, **options
             )
-            return found
+            return entries
         try:
             with _translate_errors(path):
                 files = self._files(address)
@@ -176,10 +176,10 @@ class DeltaregFileSystem(AbstractFileSystem):
         return DeltaregFile(self, path, files, name, block_size=size, **options)
 
     def _files(self, address: Address) -> "VersionFiles":
-        found = self.client.versions.files(address.ref)
-        if found.version.revocation is not None:
-            _log.warning("%s is revoked: %s", found.version.ref, found.version.revocation.reason)
-        return found
+        version_files = self.client.versions.files(address.ref)
+        if version_files.version.revocation is not None:
+            _log.warning("%s is revoked: %s", version_files.version.ref, version_files.version.revocation.reason)
+        return version_files
 
     def _file(self, path: str) -> "tuple[VersionFiles, str]":
         """Find a file.
@@ -217,8 +217,8 @@ class DeltaregFileSystem(AbstractFileSystem):
         Raises:
             OSError: Always.
         """
-        told = "a registry is read by this and not written; push a folder: deltareg push DIR NS/NAME"
-        raise OSError(errno.EROFS, told, str(path))
+        message = "a registry is read by this and not written; push a folder: deltareg push DIR NS/NAME"
+        raise OSError(errno.EROFS, message, str(path))
 
     mkdir = makedirs = rmdir = rm = _rm = rm_file = touch = _refuse
     cp_file = mv = mv_file = pipe_file = put_file = _refuse
@@ -254,7 +254,7 @@ def _below(files: "VersionFiles", address: Address, *, maxdepth: int | None, wit
     Where folders are wanted, the one itself is among them, as fsspec has it.
     """
     start = len(address.path.split("/")) if address.path else 0
-    found: dict[str, Entry] = {}
+    entries: dict[str, Entry] = {}
     for file in files.files:
         if not _is_below(file.path, address.path):
             continue
@@ -262,10 +262,10 @@ def _below(files: "VersionFiles", address: Address, *, maxdepth: int | None, wit
         for depth in range(start, len(parts)):
             name = f"{address.ref}/{'/'.join(parts[:depth])}".rstrip("/")
             if with_folders and (maxdepth is None or depth - start <= maxdepth):
-                found[name] = {"name": name, "size": 0, "type": "directory"}
+                entries[name] = {"name": name, "size": 0, "type": "directory"}
         if maxdepth is None or len(parts) - start <= maxdepth:
-            found[f"{address.ref}/{file.path}"] = _file_entry(files, address.ref, file.path)
-    return found
+            entries[f"{address.ref}/{file.path}"] = _file_entry(files, address.ref, file.path)
+    return entries
 
 
 def _is_below(path: str, folder: str) -> bool:
@@ -277,7 +277,7 @@ def _list_entries(files: "VersionFiles", address: Address) -> list[Entry]:
     if entry["type"] == "file":
         return [entry]
     depth = len(address.path.split("/")) if address.path else 0
-    found: dict[str, Entry] = {}
+    entries: dict[str, Entry] = {}
     for file in files.files:
         parts = file.path.split("/")
         if not _is_below(file.path, address.path):
@@ -286,8 +286,8 @@ def _list_entries(files: "VersionFiles", address: Address) -> list[Entry]:
         is_file = len(parts) == depth + 1
         whole = f"{address.ref}/{name}"
         folder: Entry = {"name": whole, "size": 0, "type": "directory"}
-        found[name] = _file_entry(files, address.ref, name) if is_file else folder
-    return list(found.values())
+        entries[name] = _file_entry(files, address.ref, name) if is_file else folder
+    return list(entries.values())
 
 
 def _entry(files: "VersionFiles", address: Address) -> Entry:
@@ -315,7 +315,7 @@ def _file_entry(files: "VersionFiles", ref: str, path: str) -> Entry:
 
 
 def _version_entry(version: "VersionInfo") -> Entry:
-    told: Mapping[str, object] = {
+    details: Mapping[str, object] = {
         "digest": version.digest,
         "kind": version.kind,
         "base": version.base.name,
@@ -324,7 +324,7 @@ def _version_entry(version: "VersionInfo") -> Entry:
         "created": version.created_at,
         "is_revoked": version.is_revoked,
     }
-    return {"name": version.ref, "size": 0, "type": "directory", **told}
+    return {"name": version.ref, "size": 0, "type": "directory", **details}
 
 
 def _place(at: int | None, size_bytes: int) -> int | None:

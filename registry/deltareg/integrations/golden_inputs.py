@@ -41,5 +41,5 @@ def record_if_wanted(
     try:
         record(model, processor, None if wanted is True else wanted, folder, training=start, progress=progress)
     except Exception as error:  # noqa: BLE001  # a forward raises what it likes, and ends no training
-        told = str(error) or type(error).__name__
-        log.warning("no golden outputs in %s: %s", folder.name, told)
+        reason = str(error) or type(error).__name__
+        log.warning("no golden outputs in %s: %s", folder.name, reason)

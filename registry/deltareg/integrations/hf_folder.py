@@ -30,19 +30,19 @@ def hf_folder(place: Path) -> Generator[ImportedFolder, None, None]:
         Refused: A link leads out of the repository.
     """
     snapshot = _snapshot(place.expanduser().absolute())
-    kept = next((each for each in snapshot.parents if each.name.startswith(_KEPT)), None)
-    source = _source(snapshot, kept)
-    if kept is None:  # its files are files, or a push says which are not
+    repository = next((each for each in snapshot.parents if each.name.startswith(_KEPT)), None)
+    source = _source(snapshot, repository)
+    if repository is None:  # its files are files, or a push says which are not
         yield ImportedFolder(snapshot, source)
         return
-    room = kept if os.access(kept, os.W_OK) else None  # on the same disk no file is copied
+    room = repository if os.access(repository, os.W_OK) else None  # on the same disk no file is copied
     with TemporaryDirectory(prefix=".deltareg-", dir=room) as name:
         folder = Path(name) / snapshot.name
         for path in sorted(_files(snapshot)):
             real, inside = path.resolve(), path.relative_to(snapshot)
-            if not real.is_relative_to(kept.resolve()):
-                told = f"{inside.as_posix()} is a link that leads out of {kept}"
-                raise Refused([Problem("link", told, fix="replace it by the file itself")])
+            if not real.is_relative_to(repository.resolve()):
+                message = f"{inside.as_posix()} is a link that leads out of {repository}"
+                raise Refused([Problem("link", message, fix="replace it by the file itself")])
             bring(real, folder / inside)
         yield ImportedFolder(folder, source)
 
@@ -52,15 +52,15 @@ def _snapshot(place: Path) -> Path:
         raise NotFound(f"there is no folder {place}", fix="name a snapshot of the hub's cache")
     if not place.name.startswith(_KEPT):
         return place
-    found = sorted(each for each in place.glob("snapshots/*") if each.is_dir())
+    snapshots = sorted(each for each in place.glob("snapshots/*") if each.is_dir())
     main = place / "refs" / "main"
     if main.is_file():
-        named = place / "snapshots" / main.read_text("utf-8", "replace").strip()
-        found = [named] if named in found else found
-    if len(found) != 1:
-        have = ", ".join(each.name for each in found) or "none"
+        main_snapshot = place / "snapshots" / main.read_text("utf-8", "replace").strip()
+        snapshots = [main_snapshot] if main_snapshot in snapshots else snapshots
+    if len(snapshots) != 1:
+        have = ", ".join(each.name for each in snapshots) or "none"
         raise NotFound(f"{place.name} has several snapshots, or none: {have}", fix="name one")
-    return found[0]
+    return snapshots[0]
 
 
 def _files(folder: Path) -> Iterator[Path]:

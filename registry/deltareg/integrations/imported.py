@@ -31,8 +31,8 @@ class ImportedFolder:
 
     def all_labels(self) -> dict[str, str]:
         """The labels of a version that is made of it, which say where it came from."""
-        told = {SOURCE: self.source[:_CHARACTERS], DIGEST: self.digest}
-        return {**self.labels, **{key: text for key, text in told.items() if text}}
+        labels = {SOURCE: self.source[:_CHARACTERS], DIGEST: self.digest}
+        return {**self.labels, **{key: text for key, text in labels.items() if text}}
 
 
 def bring(source: Path, target: Path) -> None:

@@ -180,11 +180,11 @@ class LightningPushCallback(Callback):  # type: ignore[misc]  # it comes without
         self._pushes.offer(TrainingState(folder, step, self._labels(trainer, step), is_last=is_last))
 
     def _labels(self, trainer: Any, step: int) -> dict[str, str]:  # noqa: ANN401  # untyped
-        measured = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         return labels_of(
             step=step,
             epoch=float(trainer.current_epoch),
-            metrics=newest_metrics([measured]),
+            metrics=newest_metrics([metrics]),
             run_url=find_run_url() if self._run_url is None else self._run_url,
             own=self._terms.labels,
         )
@@ -193,7 +193,7 @@ class LightningPushCallback(Callback):  # type: ignore[misc]  # it comes without
 def _progress_of(trainer: Any) -> TrainingProgress | None:  # noqa: ANN401  # untyped
     """Say how far a training has come; who saves or stops by a measure has chosen what it saves."""
     try:
-        planned = float(trainer.estimated_stepping_batches)  # infinite where nobody planned an end
+        planned_steps = float(trainer.estimated_stepping_batches)  # infinite where nobody planned an end
     except Exception:  # noqa: BLE001  # it asks loaders, which raise what they like
         return None
     schedules = [one.scheduler for one in trainer.lr_scheduler_configs]
@@ -201,7 +201,7 @@ def _progress_of(trainer: Any) -> TrainingProgress | None:  # noqa: ANN401  # un
     stops_by_measure = trainer.should_stop and trainer.early_stopping_callback is not None
     return TrainingProgress(
         int(trainer.global_step),
-        int(planned) if math.isfinite(planned) else 0,
+        int(planned_steps) if math.isfinite(planned_steps) else 0,
         max(map(rate_left, schedules), default=1.0),
         is_chosen=bool(saves_by_measure or stops_by_measure),
     )
@@ -220,8 +220,8 @@ def _saving_part(module: "nn.Module") -> "nn.Module":
     """Find what knows how it is saved: the module, or the one part of it that does."""
     if hasattr(module, "save_pretrained"):
         return module
-    found = [part for part in module.children() if hasattr(part, "save_pretrained")]
-    if len(found) == 1:
-        return found[0]
-    what = "no part" if not found else f"{len(found)} parts"
+    parts = [part for part in module.children() if hasattr(part, "save_pretrained")]
+    if len(parts) == 1:
+        return parts[0]
+    what = "no part" if not parts else f"{len(parts)} parts"
     raise InvalidInput(f"{what} of {type(module).__name__} can save_pretrained", fix=_FIX)

@@ -32,14 +32,14 @@ class DeltaregArtifactRepository(ArtifactRepository):
         """List what is directly in a folder of the version; a file has nothing in it."""
         files, inside = self._files(path)
         depth = len(PurePosixPath(inside).parts)
-        found: dict[str, FileInfo] = {}
+        entries: dict[str, FileInfo] = {}
         for file in files.files:
             parts = PurePosixPath(file.path).parts
             if len(parts) > depth and "/".join(parts[:depth]) == inside:
                 name = "/".join((*((path,) if path else ()), parts[depth]))
                 is_folder = len(parts) > depth + 1
-                found[name] = FileInfo(name, is_folder, None if is_folder else file.size_bytes)
-        return [found[name] for name in sorted(found)]
+                entries[name] = FileInfo(name, is_folder, None if is_folder else file.size_bytes)
+        return [entries[name] for name in sorted(entries)]
 
     def _download_file(self, remote_file_path: str, local_path: str) -> None:
         files, inside = self._files(remote_file_path)
@@ -51,11 +51,11 @@ class DeltaregArtifactRepository(ArtifactRepository):
         Raises:
             OSError: Always.
         """
-        told = (
+        message = (
             "MLflow reads from a registry and does not write to it; push the folder, and name the"
             " run: deltareg push DIR NS/NAME --mlflow-run RUN"
         )
-        raise OSError(errno.EROFS, told, self.artifact_uri)
+        raise OSError(errno.EROFS, message, self.artifact_uri)
 
     def log_artifacts(self, local_dir: str, artifact_path: str | None = None) -> NoReturn:
         """Refuse, as for one file."""
@@ -83,10 +83,10 @@ class DeltaregArtifactRepository(ArtifactRepository):
 
     def _open_version(self, address: Address) -> "VersionFiles":
         """Open a version once for all of its files, so that they are those of one moment."""
-        known: dict[tuple[str, str], VersionFiles] = self.__dict__.setdefault("_versions", {})
+        versions: dict[tuple[str, str], VersionFiles] = self.__dict__.setdefault("_versions", {})
         key = address.server, address.ref
-        if key not in known:
+        if key not in versions:
             client = open_client(address.server)
             finalize(self, client.close)
-            known[key] = client.versions.files(address.ref)
-        return known[key]
+            versions[key] = client.versions.files(address.ref)
+        return versions[key]

@@ -57,22 +57,22 @@ class _Artifacts:
         """Find the only folder with an adapter, or else with weights."""
         folders = dict(self._walk(address, "", _DEPTH))
         for sign in (_CONFIG, _WEIGHTS):
-            found = sorted(f for f, names in folders.items() if any(n.endswith(sign) for n in names))
-            if len(found) == 1:
-                return found[0]
-            if found:
-                told = ", ".join(name or "." for name in found[:8])
-                raise InvalidInput(f"{address} holds several deltas: {told}", fix="--path FOLDER")
+            matches = sorted(f for f, names in folders.items() if any(n.endswith(sign) for n in names))
+            if len(matches) == 1:
+                return matches[0]
+            if matches:
+                listing = ", ".join(name or "." for name in matches[:8])
+                raise InvalidInput(f"{address} holds several deltas: {listing}", fix="--path FOLDER")
         raise NotFound(
             f"{address} holds no delta: no {_CONFIG} and no {_WEIGHTS} file", fix="name its folder: --path FOLDER"
         )
 
     def download(self, address: str, room: Path) -> Path:
         """Bring a folder here."""
-        got = self._ask(
+        path = self._ask(
             lambda: self._own.download_artifacts(artifact_uri=address, dst_path=str(room), **self._options), address
         )
-        return Path(str(got))
+        return Path(str(path))
 
     def _walk(self, address: str, folder: str, depth: int) -> Iterator[tuple[str, list[str]]]:
         where = _where(address, folder)
@@ -87,10 +87,10 @@ class _Artifacts:
         try:
             return ask()
         except self._failures as error:
-            told = str(error).splitlines()[0][:300]
+            reason = str(error).splitlines()[0][:300]
             if getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST":
-                raise NotFound(f"MLflow has not {what}: {told}", fix=_WHERE) from error
-            raise Unavailable(f"MLflow did not give {what}: {told}", fix=_WHERE) from error
+                raise NotFound(f"MLflow has not {what}: {reason}", fix=_WHERE) from error
+            raise Unavailable(f"MLflow did not give {what}: {reason}", fix=_WHERE) from error
         except OSError as error:
             raise NotFound(f"MLflow has not {what}: {error}", fix=_WHERE) from error
 

@@ -40,11 +40,11 @@ class MlflowRun:
 
         Those that are too long for a label, and those behind the sixtieth, are left out.
         """
-        told = {RUN: self.id, "run.url": self.url, "run.name": self.name}
-        found = {key: text for key, text in told.items() if text}
-        found |= {f"metric.{name}": f"{value:.6g}" for name, value in sorted(self.metrics.items())}
-        found |= {f"param.{name}": value for name, value in sorted(self.params.items()) if value}
-        short = [(k, v) for k, v in found.items() if max(len(k), len(v)) <= _CHARACTERS]
+        facts = {RUN: self.id, "run.url": self.url, "run.name": self.name}
+        labels = {key: text for key, text in facts.items() if text}
+        labels |= {f"metric.{name}": f"{value:.6g}" for name, value in sorted(self.metrics.items())}
+        labels |= {f"param.{name}": value for name, value in sorted(self.params.items()) if value}
+        short = [(k, v) for k, v in labels.items() if max(len(k), len(v)) <= _CHARACTERS]
         return dict(short[:_MOST])
 
     @property
@@ -69,8 +69,8 @@ def read_run(run_id: str, *, tracking_uri: str | None = None) -> MlflowRun:
         Misconfigured: MLflow is not installed.
     """
     client = _client(tracking_uri)
-    found = _ask_mlflow(lambda: client.get_run(run_id), f"the run {run_id[:64]!r}")
-    data, info = found.data, found.info
+    run = _ask_mlflow(lambda: client.get_run(run_id), f"the run {run_id[:64]!r}")
+    data, info = run.data, run.info
     place = _plain(library().get_tracking_uri() if tracking_uri is None else tracking_uri)
     is_served = place.startswith(("http://", "https://"))
     url = f"{place}/#/experiments/{info.experiment_id}/runs/{info.run_id}" if is_served else ""
@@ -102,15 +102,17 @@ def register_version(client: Client, ref: str, model: str, *, alias: str = "", t
     except errors.MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise _translate_error(error, f"the model {model[:64]!r}") from error
-    made = _ask_mlflow(
+    model_version = _ask_mlflow(
         lambda: store.create_model_version(
             model, source, run_id=version.labels.get(RUN), tags=tags, description=version.message
         ),
         f"the model {model[:64]!r}",
     )
     if alias:
-        _ask_mlflow(lambda: store.set_registered_model_alias(model, alias, made.version), f"the alias {alias[:64]!r}")
-    return str(made.version)
+        _ask_mlflow(
+            lambda: store.set_registered_model_alias(model, alias, model_version.version), f"the alias {alias[:64]!r}"
+        )
+    return str(model_version.version)
 
 
 def library() -> Any:  # noqa: ANN401  # optional: there may be no types of it
@@ -138,13 +140,13 @@ def _ask_mlflow(ask: Any, what: str) -> Any:  # noqa: ANN401  # as above
 
 
 def _translate_error(error: Any, what: str) -> Exception:  # noqa: ANN401  # as above
-    told = str(getattr(error, "message", error)).splitlines()[0][:300]
+    reason = str(getattr(error, "message", error)).splitlines()[0][:300]
     fix = "say where MLflow keeps it: MLFLOW_TRACKING_URI"
     if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"}:
-        return NotFound(f"MLflow has not {what}: {told}", fix=fix)
+        return NotFound(f"MLflow has not {what}: {reason}", fix=fix)
     if error.error_code in {"INVALID_PARAMETER_VALUE", "BAD_REQUEST"}:
-        return InvalidInput(f"MLflow does not take {what}: {told}", fix=fix)
-    return Unavailable(f"MLflow did not give {what}: {told}", fix=fix)
+        return InvalidInput(f"MLflow does not take {what}: {reason}", fix=fix)
+    return Unavailable(f"MLflow did not give {what}: {reason}", fix=fix)
 
 
 def _plain(url: str) -> str:

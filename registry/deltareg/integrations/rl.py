@@ -203,20 +203,20 @@ class StepPushes:
 
     def _serve(self, ready: _Ready) -> StepReport:
         client, began = self._client, time.monotonic()
-        pushed = client.push(
+        report = client.push(
             ready.folder, self._line, base=self._base, labels=ready.labels, message=f"step {ready.step}", golden=False
         )
-        ref, at_push = pushed.version.ref, time.monotonic()
+        ref, at_push = report.version.ref, time.monotonic()
         self._stale[ready.step] = ref
         if not self._is_known:
             client.channels.create(self._line, self._channel)
             self._find_own()
-        if pushed.version.proof != "proven":
+        if report.version.proof != "proven":
             client.runs.wait(client.runs.prove(ref), timeout_s=self._proof_s)
         at_proof = time.monotonic()
         client.promote(ref, self._channel, reason=f"step {ready.step}")
         return StepReport(
-            ready.step, ref, pushed.uploaded_bytes, at_push - began, at_proof - at_push, time.monotonic() - at_proof
+            ready.step, ref, report.uploaded_bytes, at_push - began, at_proof - at_push, time.monotonic() - at_proof
         )
 
     def _find_own(self) -> None:

@@ -17,12 +17,12 @@ _NOT_IN_KEYS = frozenset("\"'\\=,")
 
 def newest_metrics(history: Iterable[Mapping[str, object]]) -> dict[str, float]:
     """Give the newest value of each measure in a log, whatever was logged with it."""
-    found: dict[str, float] = {}
+    metrics: dict[str, float] = {}
     for entry in history:
         for name, value in entry.items():
             if isinstance(value, int | float) and not isinstance(value, bool) and _is_measure(name):
-                found[name] = float(value)
-    return found
+                metrics[name] = float(value)
+    return metrics
 
 
 def labels_of(
@@ -37,14 +37,14 @@ def labels_of(
         run_url: Where the training can be looked at; empty where nowhere.
         own: The user's labels.
     """
-    found = {"step": str(step)}
+    labels = {"step": str(step)}
     if epoch is not None:
-        found["epoch"] = f"{epoch:.4g}"
+        labels["epoch"] = f"{epoch:.4g}"
     if run_url:
-        found["run.url"] = run_url
+        labels["run.url"] = run_url
     for name, value in list(metrics.items())[:_MOST_METRICS]:
-        found[METRIC + name.strip().replace(" ", "_")] = f"{value:.6g}"
-    return {key: value for key, value in found.items() if _is_label(key, value)} | dict(own)
+        labels[METRIC + name.strip().replace(" ", "_")] = f"{value:.6g}"
+    return {key: value for key, value in labels.items() if _is_label(key, value)} | dict(own)
 
 
 def find_run_url(environ: Mapping[str, str] = os.environ) -> str:
@@ -54,11 +54,11 @@ def find_run_url(environ: Mapping[str, str] = os.environ) -> str:
     process, then the job of the CI. None of them is imported, and no name or password that an
     address holds is given on.
     """
-    found = ""
+    url = ""
     with suppress(Exception):  # a tracker that is away names no page, and ends no training
-        found = _of_wandb() or _of_mlflow()
-    found = found or _of_ci(environ)
-    return _plain(found) if found.startswith(("http://", "https://")) else ""
+        url = _of_wandb() or _of_mlflow()
+    url = url or _of_ci(environ)
+    return _plain(url) if url.startswith(("http://", "https://")) else ""
 
 
 def _is_label(key: str, value: str) -> bool:

@@ -70,13 +70,13 @@ class RunNotes:
         self.folder.mkdir(parents=True, exist_ok=True)
         draft = self.folder / f".{_FILE}.{os.getpid()}"
         pushed = [{"step": step, "ref": ref} for step, ref in self.pushed.items()]
-        known = {
+        document = {
             "line": self.line,
             "began_from": self.began_from,
             "pushed": pushed,
             "pushing": None if self.pushing is None else {"step": self.pushing[0], "labels": dict(self.pushing[1])},
         }
-        draft.write_text(json.dumps({"schema_version": 1, **known}, indent=1) + "\n")
+        draft.write_text(json.dumps({"schema_version": 1, **document}, indent=1) + "\n")
         draft.replace(self.folder / _FILE)
 
 
@@ -84,20 +84,20 @@ def read_notes(folder: Path, line: str) -> RunNotes:
     """Read the notes of a training that goes on; empty ones where there are none of this line."""
     fresh = RunNotes(folder, line)
     try:
-        found: object = json.loads((folder / _FILE).read_text())
+        document: object = json.loads((folder / _FILE).read_text())
     except (OSError, ValueError):
         return fresh
-    if not is_object(found) or found.get("line") != line:
+    if not is_object(document) or document.get("line") != line:
         return fresh
-    began_from, listed = found.get("began_from"), found.get("pushed")
-    rows = [row for row in listed if is_object(row)] if is_list(listed) else []
+    began_from, raw_rows = document.get("began_from"), document.get("pushed")
+    rows = [row for row in raw_rows if is_object(row)] if is_list(raw_rows) else []
     pushed = {
         cast("int", row["step"]): str(row["ref"])
         for row in rows
         if isinstance(row.get("step"), int) and isinstance(row.get("ref"), str)
     }
     began_from = began_from if isinstance(began_from, str) else None
-    return RunNotes(folder, line, began_from, pushed, _pushing(found.get("pushing")))
+    return RunNotes(folder, line, began_from, pushed, _pushing(document.get("pushing")))
 
 
 def _pushing(found: object) -> tuple[int, Mapping[str, str]] | None:
@@ -105,5 +105,5 @@ def _pushing(found: object) -> tuple[int, Mapping[str, str]] | None:
     if not is_object(found) or not is_object(labels := found.get("labels")):
         return None
     step = found.get("step")
-    told = {name: text for name, text in labels.items() if isinstance(text, str)}
-    return (step, told) if isinstance(step, int) else None
+    texts = {name: text for name, text in labels.items() if isinstance(text, str)}
+    return (step, texts) if isinstance(step, int) else None

@@ -60,8 +60,8 @@ def save_pretrained(
         raise InvalidInput(f"a {type(model).__name__} does not say how it is saved", fix=fix)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    gathered = {} if state_dict is None else {"state_dict": state_dict}
-    _save(cast("_Saves", model), folder, gathered)
+    weights = {} if state_dict is None else {"state_dict": state_dict}
+    _save(cast("_Saves", model), folder, weights)
     if hasattr(processor, "save_pretrained"):
         _save(cast("_Saves", processor), folder, {})
     return folder
@@ -81,8 +81,8 @@ def _save(part: _Saves, folder: Path, gathered: Mapping[str, object]) -> None:
     except (DeltaregError, OSError):
         raise
     except Exception as error:  # a library raises what it likes, and ends no training
-        told = f"{type(error).__name__}: {error}"
-        raise InvalidInput(f"a {type(part).__name__} cannot be saved: {told}") from error
+        reason = f"{type(error).__name__}: {error}"
+        raise InvalidInput(f"a {type(part).__name__} cannot be saved: {reason}") from error
 
 
 def _link(path: Path, target: Path) -> None:

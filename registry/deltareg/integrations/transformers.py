@@ -245,8 +245,8 @@ def _outcome(args: TrainingArguments, state: TrainerState) -> tuple[int, Path | 
     Where the best checkpoint is loaded at the end, that is what came of it.
     """
     best = state.best_model_checkpoint if args.load_best_model_at_end else None
-    if best is not None and (found := _CHECKPOINT.fullmatch(Path(str(best)).name)):
-        return int(found[1]), Path(str(best))
+    if best is not None and (match := _CHECKPOINT.fullmatch(Path(str(best)).name)):
+        return int(match[1]), Path(str(best))
     here = _checkpoint(args, state.global_step)
     if here.is_dir():
         return state.global_step, here
@@ -258,5 +258,5 @@ def _outcome(args: TrainingArguments, state: TrainerState) -> tuple[int, Path | 
 
 
 def _step(path: Path) -> int:
-    found = _CHECKPOINT.fullmatch(path.name)
-    return int(found[1]) if found else -1
+    match = _CHECKPOINT.fullmatch(path.name)
+    return int(match[1]) if match else -1

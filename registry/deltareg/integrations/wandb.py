@@ -73,8 +73,8 @@ def pull_artifact(artifact: _Described, to: "AnyPath | None" = None, *, client: 
     Raises:
         InvalidInput: It refers to no version.
     """
-    told = artifact.metadata.get(ADDRESS)
-    address = parse_address(told) if isinstance(told, str) else None
+    text = artifact.metadata.get(ADDRESS)
+    address = parse_address(text) if isinstance(text, str) else None
     if address is None or not address.ref:
         raise InvalidInput(
             "the artifact refers to no version of a registry",

@@ -41,8 +41,8 @@ def open_folder(path: Path, *, convention: str = "") -> SampleFolder:
     for file in sorted(path.iterdir()):
         sizes[file.name] = file.stat().st_size
         if file.suffix == ".safetensors":
-            headers[file.name], found = read_file(file)
-            tensors.update(found)
+            headers[file.name], file_tensors = read_file(file)
+            tensors.update(file_tensors)
         elif file.name in DOCUMENTS:
             documents[file.name] = strict_json_object(file.read_bytes())
     return SampleFolder(DeltaFiles(sizes, headers, documents, convention), tensors)

@@ -81,9 +81,9 @@ class KindTests:
     def test_one_reader_claims_it_most(self, sample: Sample) -> None:
         """Nobody has to guess which kind it is."""
         folder, base, _ = sample.open_with_base()
-        found = (kind.recognise(folder.files, base) for kind in all_kinds().values())
+        matches = (kind.recognise(folder.files, base) for kind in all_kinds().values())
 
-        claims = [match.strength for match in found if match]
+        claims = [match.strength for match in matches if match]
 
         assert claims.count(max(claims)) == 1
 
@@ -91,11 +91,11 @@ class KindTests:
         """As it is, it is accepted, its numbers too."""
         folder, base, weights = sample.open_with_base()
 
-        found = assess_delta(folder.files, folder.tensors, base)
+        account = assess_delta(folder.files, folder.tensors, base)
 
-        assert [*found.problems, *examine(found, folder.tensors, weights, folder.files)] == []
-        assert found.roles.keys() == folder.files.names
-        assert found.modules > 0
+        assert [*account.problems, *examine(account, folder.tensors, weights, folder.files)] == []
+        assert account.roles.keys() == folder.files.names
+        assert account.modules > 0
 
     def test_headers_alone_tell_the_same_effects(self, sample: Sample) -> None:
         """The server, which reads no tensor, sees what the pusher saw."""
@@ -109,11 +109,11 @@ class KindTests:
         """What it says of folding is what its effects are."""
         folder, base, _ = sample.open_with_base()
 
-        found = assess_delta(folder.files, folder.tensors, base)
+        account = assess_delta(folder.files, folder.tensors, base)
 
-        is_weights = all(isinstance(e, (WeightUpdate, Addition, BaseCopy)) for e in found.effects)
-        assert found.delta is not None
-        assert found.delta.foldable == is_weights == sample.folds
+        is_weights = all(isinstance(e, (WeightUpdate, Addition, BaseCopy)) for e in account.effects)
+        assert account.delta is not None
+        assert account.delta.foldable == is_weights == sample.folds
 
     def test_it_folds_into_what_the_library_merges(self, sample: Sample) -> None:
         """Weights become what the library makes of them."""
@@ -121,23 +121,23 @@ class KindTests:
         if not expected:
             raise SkipTest("its library merges nothing")
         folder, base, weights = sample.open_with_base()
-        found = assess_delta(folder.files, folder.tensors, base)
+        account = assess_delta(folder.files, folder.tensors, base)
 
-        folding = FoldedBase(found.effects, weights)
+        folding = FoldedBase(account.effects, weights)
 
         for name, want in expected.items():
             target = base.names.tensor(name) or name
-            got = view(b"".join(folding.rows(target)), folding.dtype(target), folding.shape(target))
-            assert np.max(np.abs(to_f32(got, folding.dtype(target)) - want)) <= _CLOSE, name
+            actual = view(b"".join(folding.rows(target)), folding.dtype(target), folding.shape(target))
+            assert np.max(np.abs(to_f32(actual, folding.dtype(target)) - want)) <= _CLOSE, name
 
     def test_its_settings_are_plain_and_hold_no_floats(self, sample: Sample) -> None:
         """The manifest is canonical JSON, where a float has no one form."""
         folder, base, _ = sample.open_with_base()
 
-        found = assess_delta(folder.files, folder.tensors, base).delta
+        delta = assess_delta(folder.files, folder.tensors, base).delta
 
-        assert found is not None
-        config = json.loads(json.dumps(found.config()))
+        assert delta is not None
+        config = json.loads(json.dumps(delta.config()))
         assert not any(isinstance(value, float) for value in _flat(config))
 
     def test_no_tensor_may_be_lost(self, sample: Sample) -> None:
@@ -148,27 +148,27 @@ class KindTests:
         twice |= {role.removesuffix(AGAIN) for role in twice}  # either says all there is
         names = sorted(name for name, (role, _) in roles.items() if role not in twice)
 
-        taken = [name for name in names if not codes(_change_tensors(folder.files, _without(name)), base)]
+        accepted = [name for name in names if not codes(_change_tensors(folder.files, _without(name)), base)]
 
-        assert taken == []
+        assert accepted == []
 
     def test_no_tensor_may_be_one_too_many(self, sample: Sample) -> None:
         """What nobody uses is refused."""
         folder, base, _ = sample.open_with_base()
         surprise = TensorInfo(_SURPRISE, "F32", (2, 2), 0, 16)
 
-        found = codes(_change_tensors(folder.files, lambda all_: {**all_, _SURPRISE: surprise}), base)
+        error_codes = codes(_change_tensors(folder.files, lambda all_: {**all_, _SURPRISE: surprise}), base)
 
-        assert found != []
+        assert error_codes != []
 
     def test_no_tensor_may_have_another_shape(self, sample: Sample) -> None:
         """What does not fit is found before a byte of it is read."""
         folder, base, _ = sample.open_with_base()
         names = sorted(folder.files.names)
 
-        taken = [name for name in names if not codes(_change_tensors(folder.files, _grow_tensor(name)), base)]
+        accepted = [name for name in names if not codes(_change_tensors(folder.files, _grow_tensor(name)), base)]
 
-        assert taken == []
+        assert accepted == []
 
     def test_a_module_that_the_base_lacks_is_refused(self, sample: Sample) -> None:
         """A delta of a deeper base is not half applied."""
@@ -182,18 +182,18 @@ class KindTests:
         """A flag may change the maths: none is ignored."""
         folder, base, _ = sample.open_with_base()
 
-        found = codes(_with_config(sample, folder.files, surprising_flag="on"), base)
+        error_codes = codes(_with_config(sample, folder.files, surprising_flag="on"), base)
 
-        assert found == ["bad_config"]
+        assert error_codes == ["bad_config"]
 
     def test_code_to_import_is_refused(self, sample: Sample) -> None:
         """Nothing that an uploader names is ever imported."""
         folder, base, _ = sample.open_with_base()
         mapping = {"base_model_class": "Evil", "parent_library": "evil"}
 
-        found = codes(_with_config(sample, folder.files, auto_mapping=mapping), base)
+        error_codes = codes(_with_config(sample, folder.files, auto_mapping=mapping), base)
 
-        assert found == ["custom_code"]
+        assert error_codes == ["custom_code"]
 
     def test_its_tensors_without_a_config_are_refused(self, sample: Sample) -> None:
         """A scale that nobody told is not made up."""
@@ -217,10 +217,10 @@ def assess_delta(files: DeltaFiles, tensors: Tensors, base: BaseView) -> Account
 def codes(files: DeltaFiles, base: BaseView) -> list[str]:
     """Give the codes of the errors that an upload gets from its headers and documents."""
     try:
-        found = assess_delta(files, header_tensors(files), base)
+        account = assess_delta(files, header_tensors(files), base)
     except Refused as refused:
         return [problem.code for problem in refused.problems]
-    return [problem.code for problem in found.problems if problem.severity == "error"]
+    return [problem.code for problem in account.problems if problem.severity == "error"]
 
 
 def _change_tensors(files: DeltaFiles, change: Callable[[Header], Header]) -> DeltaFiles:

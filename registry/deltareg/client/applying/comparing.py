@@ -102,27 +102,27 @@ def compare(
     unlisted = list(_find_undeclared(client, declared))
     if prune:
         changes += unlisted
-    kept = [] if prune else [_build_kept(one) for one in unlisted]
+    retained = [] if prune else [_build_kept(one) for one in unlisted]
     if not is_dry and not reason and any(one.needs_reason for one in changes):
         first = next(one.of for one in changes if one.needs_reason)
         raise InvalidInput(f"what {first} asks changes only with a reason", fix="say it: -m REASON")
     pending = {one.of for one in changes if one.kind == "suite"}
     is_checked = _try_policies(client, changes, pending, reason=reason or (_TRIED if is_dry else ""), is_dry=is_dry)
-    return ApplyPlan(changes, [*kept, *_kept_suites(client, declared)], unchanged, is_checked)
+    return ApplyPlan(changes, [*retained, *_kept_suites(client, declared)], unchanged, is_checked)
 
 
 def _suites(client: Client, declared: Declarations) -> Iterator[ApplyChange | None]:
     for one in declared.suites:
         after = strict_json_object(one.suite.document)
         try:
-            found = client.suites.show(one.suite.name)
+            pushed_suite = client.suites.show(one.suite.name)
         except NotFound:
             yield ApplyChange("suite", one.suite.name, "create", {}, after, suite=one)
             continue
-        if found.digest == str(one.suite.digest):
+        if pushed_suite.digest == str(one.suite.digest):
             yield None
             continue
-        before = strict_json_object(found.document.encode())
+        before = strict_json_object(pushed_suite.document.encode())
         yield ApplyChange("suite", one.suite.name, "replace", before, after, suite=one)
 
 
@@ -131,10 +131,10 @@ def _policy(client: Client, declared: DeclaredPolicy) -> ApplyChange | None:
     if of.is_floor:
         before = client.floors.show(of.namespace or None).policy
     else:
-        found = {one.channel: one.policy for one in client.channels.list(of.line)}
-        if of.channel not in found:
+        policies = {one.channel: one.policy for one in client.channels.list(of.line)}
+        if of.channel not in policies:
             return ApplyChange("policy", str(of), "create", {}, declared.fields, place=of)
-        before = found[of.channel]
+        before = policies[of.channel]
     if before == declared.fields:
         return None
     return ApplyChange("policy", str(of), "replace", before, declared.fields, place=of)
@@ -142,16 +142,16 @@ def _policy(client: Client, declared: DeclaredPolicy) -> ApplyChange | None:
 
 def _find_undeclared(client: Client, declared: Declarations) -> Iterator[ApplyChange]:
     """Give policies that the folder says nothing of, as what they would be without them."""
-    known, fresh = {policy.of for policy in declared.policies}, read_policy_file(b"{}")
+    declared_owners, fresh = {policy.of for policy in declared.policies}, read_policy_file(b"{}")
     for namespace in _namespaces(client, declared):
         of = PolicyOwner(namespace)
-        floor = client.floors.show(namespace).policy if of not in known else {}
+        floor = client.floors.show(namespace).policy if of not in declared_owners else {}
         if floor:
             yield ApplyChange("policy", str(of), "reset", floor, {}, place=of)
         for line in client.lines.list(namespace, limit=_PAGE):
             for channel in client.channels.list(line.ref):
                 of = PolicyOwner(namespace, line.ref, channel.channel)
-                if of not in known and channel.policy != fresh:
+                if of not in declared_owners and channel.policy != fresh:
                     yield ApplyChange("policy", str(of), "reset", channel.policy, fresh, place=of)
 
 
@@ -171,9 +171,9 @@ def _build_kept(change: ApplyChange) -> UndeclaredItem:
 
 def _kept_suites(client: Client, declared: Declarations) -> Iterator[UndeclaredItem]:
     """Give the suites that are not in the folder; verdicts name them, so they always stay."""
-    known = {one.suite.name for one in declared.suites}
+    names = {one.suite.name for one in declared.suites}
     for suite in client.suites.list() if declared.is_whole else ():
-        if not suite.is_built_in and suite.name not in known:
+        if not suite.is_built_in and suite.name not in names:
             yield UndeclaredItem("suite", suite.name, f"deltareg suite show {suite.name} --yaml")
 
 
@@ -194,14 +194,14 @@ def _try_policies(
 
 def _try(client: Client, change: ApplyChange, pending: set[str], *, reason: str) -> None:
     """Have the server try a policy, but for the suites that it will have by then."""
-    wanted, place = dict(change.after), change.place
-    if "suites" in wanted:
-        wanted["suites"] = [item for item in listed_suites(wanted) if suite_of(item) not in pending]
+    fields, place = dict(change.after), change.place
+    if "suites" in fields:
+        fields["suites"] = [item for item in listed_suites(fields) if suite_of(item) not in pending]
     try:
         if place.is_floor:
             namespace = place.namespace or None
-            client.floors.set(wanted, namespace=namespace, reason=reason, dry_run=True)
+            client.floors.set(fields, namespace=namespace, reason=reason, dry_run=True)
         elif change.action != "create":
-            client.channels.set_policy(place.line, place.channel, wanted, reason=reason, dry_run=True)
+            client.channels.set_policy(place.line, place.channel, fields, reason=reason, dry_run=True)
     except InvalidInput as error:
         raise InvalidInput(f"{change.of}: {error.message}", fix=error.fix) from error

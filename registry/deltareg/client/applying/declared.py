@@ -60,8 +60,8 @@ class DeclaredPolicy:
 
 def listed_suites(fields: Mapping[str, object]) -> list[object]:
     """Give what a policy lists as its suites."""
-    listed = fields.get("suites")
-    return listed if is_list(listed) else []
+    suites = fields.get("suites")
+    return suites if is_list(suites) else []
 
 
 def suite_of(item: object) -> str:
@@ -106,21 +106,21 @@ def read_folder(root: Path) -> Declarations:
 
 
 def _policies(folder: Path) -> tuple[list[DeclaredPolicy], frozenset[str]]:
-    found = [_policy(path, folder) for path in _yaml_files(folder)]
-    _once([(str(one.of), one.path) for one in found])
+    policies = [_policy(path, folder) for path in _yaml_files(folder)]
+    _once([(str(one.of), one.path) for one in policies])
     below = folder.iterdir() if folder.is_dir() else ()
     names = frozenset(parse_name(path.name, "namespace") for path in below if path.is_dir())
-    return sorted(found, key=lambda one: one.of), names
+    return sorted(policies, key=lambda one: one.of), names
 
 
 def _policy(path: Path, folder: Path) -> DeclaredPolicy:
     try:
         of = _of(path.relative_to(folder).with_suffix("").parts)
         raw = path.read_bytes()
-        read = read_floor_file(raw, of=str(of)) if of.is_floor else read_policy_file(raw)
+        policy = read_floor_file(raw, of=str(of)) if of.is_floor else read_policy_file(raw)
     except InvalidInput as error:
         raise _prefix_path(error, path) from error
-    return DeclaredPolicy(path, of, read)
+    return DeclaredPolicy(path, of, policy)
 
 
 def _of(parts: tuple[str, ...]) -> PolicyOwner:
@@ -138,21 +138,21 @@ def _of(parts: tuple[str, ...]) -> PolicyOwner:
 
 def _suites(folder: Path) -> list[DeclaredSuite]:
     """Read every suite; other YAML there must be what a suite names, such as a task of lm-eval."""
-    suites, others, named = list[DeclaredSuite](), list[Path](), set[Path]()
+    suites, others, file_paths = list[DeclaredSuite](), list[Path](), set[Path]()
     for path in _yaml_files(folder):
         try:
             if "checks" not in read_yaml(path.read_bytes(), what="suite"):
                 others.append(path)
                 continue
-            suite, brought = read_suite_file(path)
+            suite, files = read_suite_file(path)
         except InvalidInput as error:
             raise _prefix_path(error, path) from error
         if suite.name in built_in_names():
             raise InvalidInput(f"{path}: {suite.name} is built in", fix="give the suite a name of its own")
         suites.append(DeclaredSuite(path, suite))
-        named |= {path.parent / name for name in brought}
+        file_paths |= {path.parent / name for name in files}
     for path in others:
-        if path not in named:
+        if path not in file_paths:
             raise InvalidInput(f"{path} has no `checks`, and no suite names it", fix="take it out of suites/")
     _once([(f"suite {one.suite.name}", one.path) for one in suites])
     return sorted(suites, key=lambda one: one.suite.name)
@@ -166,11 +166,11 @@ def _yaml_files(folder: Path) -> Iterator[Path]:
 
 def _once(found: Sequence[tuple[str, Path]]) -> None:
     """Refuse two files of one thing."""
-    seen: dict[str, Path] = {}
+    paths: dict[str, Path] = {}
     for name, path in found:
-        if name in seen:
-            raise InvalidInput(f"{path} and {seen[name]} are both of {name}", fix="keep one")
-        seen[name] = path
+        if name in paths:
+            raise InvalidInput(f"{path} and {paths[name]} are both of {name}", fix="keep one")
+        paths[name] = path
 
 
 def _prefix_path(error: InvalidInput, path: Path) -> InvalidInput:

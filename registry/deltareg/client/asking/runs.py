@@ -43,15 +43,15 @@ def follow_run(
     """
     deadline = time.monotonic() + timeout_s
     after = 0
-    seen: RunInfo | None = None
+    last: RunInfo | None = None
     while True:
         left_s = max(0.0, deadline - time.monotonic())
-        log = read_run_log(context, run_id, after=after, seen=seen, wait_s=left_s)
+        log = read_run_log(context, run_id, after=after, seen=last, wait_s=left_s)
         run, after = log.run, log.next_seq
         if on_line is not None:
             for line in log.items:
                 on_line(line)
-        if on_change is not None and run != seen:
+        if on_change is not None and run != last:
             on_change(run)
         if run.is_over and (on_line is None or not log.items):
             return run
@@ -62,7 +62,7 @@ def follow_run(
                 f"run {run_id} is still {run.state} after {timeout_s:.0f} s; it goes on",
                 fix=f"look again: {_again(run)}",
             )
-        seen = run
+        last = run
 
 
 def _again(run: RunInfo) -> str:

@@ -90,8 +90,8 @@ def _place(path: Path) -> Path:
 
 
 def _request(base: BaseFolder, name: str, form: BaseForm, *, register_only: bool) -> UploadOpen:
-    known = hub_id_of(base.path)
-    hub_ids = list(dict.fromkeys([*form.hub_ids, *([known] if known else [])]))
+    hub_id = hub_id_of(base.path)
+    hub_ids = list(dict.fromkeys([*form.hub_ids, *([hub_id] if hub_id else [])]))
     return request_of(
         UploadOpen,
         subject="base",
@@ -109,8 +109,8 @@ def _send(context: Context, base: BaseFolder, name: str, form: BaseForm) -> Base
     if upload.base is not None:
         return upload.base
     sources = piece_sources(base.folder, base.manifest, {})
-    sent = send_pieces(context, upload, base.manifest, sources)
+    uploaded = send_pieces(context, upload, base.manifest, sources)
     base.folder.check_unchanged()
-    complete = UploadComplete(storage_map=sent.storage.encode().decode())
+    complete = UploadComplete(storage_map=uploaded.storage.encode().decode())
     info = context.api.post(f"/uploads/{upload.id}:complete-base", complete, BaseInfo)
-    return info.model_copy(update={"uploaded_bytes": sent.uploaded_bytes})
+    return info.model_copy(update={"uploaded_bytes": uploaded.uploaded_bytes})

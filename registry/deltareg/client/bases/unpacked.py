@@ -17,14 +17,13 @@ from deltareg.client.folders.base_folder import BaseFolder, open_base
 from deltareg.client.progress import SILENT, Meter, Progress
 from deltareg.delta.kind import BaseView
 from deltareg.delta.quantised.packed import PackedWeight, contents
-from deltareg.delta.quantised.scheme import read_quantisation
+from deltareg.delta.quantised.scheme import SchemeName, read_quantisation
 from deltareg.delta.quantised.values import values
 from deltareg.digest import Digest
 from deltareg.documents.json_values import is_object
 from deltareg.errors import InvalidInput
 from deltareg.tensors.array import rounded_bytes
 from deltareg.tensors.header import FLOAT_DTYPES
-from deltareg.words import Scheme
 
 _FORM = 2  # raised when a formula is mended: what was unpacked before is written anew
 _WEIGHTS = "model.safetensors"
@@ -35,7 +34,7 @@ _OF_PACKING = ("quantization_config", "compression_config")
 
 
 def unpack(
-    cache: Cache, base: BaseFolder, scheme: Scheme, root: BaseView, *, progress: Progress = SILENT
+    cache: Cache, base: BaseFolder, scheme: SchemeName, root: BaseView, *, progress: Progress = SILENT
 ) -> BaseFolder:
     """Open the unpacked form of a base, which is written into the cache where it is not there.
 
@@ -50,16 +49,16 @@ def unpack(
         InvalidInput: It is packed in a form that is not known here, or into other shapes.
     """
     note = f"unpacked-{_FORM}-{scheme}-{base.identity.whole.identity.hex}-{root.root.hex[:16]}"
-    found = _open_cached(cache, note)
-    if found is not None:
-        return found
+    cached = _open_cached(cache, note)
+    if cached is not None:
+        return cached
     job = _Unpacking.of(base, scheme, root)
     meter = progress.task(f"unpacking {base.path.name}", sum(s.size_bytes for s in job.slots))
     with cache.draft() as draft:
         draft.mkdir()
         _write(job, draft, meter)
-        with open_base(draft, cache, progress=progress) as made:
-            own = made.identity.whole.identity
+        with open_base(draft, cache, progress=progress) as unpacked:
+            own = unpacked.identity.whole.identity
         target = cache.folder_path("bases", own)
         target.parent.mkdir(parents=True, exist_ok=True)
         make_read_only(draft)
@@ -85,25 +84,25 @@ class _Unpacking:
     """
 
     base: BaseFolder
-    scheme: Scheme
+    scheme: SchemeName
     fields: Mapping[str, object]
     packed: Mapping[str, PackedWeight]
     slots: list[TensorSlot]
 
     @classmethod
-    def of(cls, base: BaseFolder, scheme: Scheme, root: BaseView) -> "_Unpacking":
+    def of(cls, base: BaseFolder, scheme: SchemeName, root: BaseView) -> "_Unpacking":
         """Sort out a base's tensors."""
-        told = read_quantisation(base.view.config)
-        fields: Mapping[str, object] = {} if told is None else told.fields
-        found = contents(base.tensors, scheme, fields)
+        scheme_fields = read_quantisation(base.view.config)
+        fields: Mapping[str, object] = {} if scheme_fields is None else scheme_fields.fields
+        packed_weights = contents(base.tensors, scheme, fields)
         slots: list[TensorSlot] = []
-        for name in sorted([*found.packed, *found.plain]):
-            if name in found.packed:
+        for name in sorted([*packed_weights.packed, *packed_weights.plain]):
+            if name in packed_weights.packed:
                 slots.append(_slot(name, root))
             else:
                 tensor = base.tensors[name]
                 slots.append(TensorSlot(name, tensor.dtype, tensor.shape))
-        return cls(base, scheme, fields, found.packed, slots)
+        return cls(base, scheme, fields, packed_weights.packed, slots)
 
 
 def _slot(name: str, root: BaseView) -> TensorSlot:
@@ -122,10 +121,10 @@ def _open_cached(cache: Cache, note: str) -> BaseFolder | None:
     place = None if root is None else cache.find_folder("bases", root)
     if place is None:
         return None
-    found = open_base(place, cache)
-    if found.identity.whole.identity == root:
-        return found
-    found.folder.close()
+    folder = open_base(place, cache)
+    if folder.identity.whole.identity == root:
+        return folder
+    folder.folder.close()
     remove(place)
     return None
 
@@ -146,19 +145,19 @@ def _body(job: _Unpacking) -> Iterator[bytes | memoryview]:
     yield write_header(job.slots, {"format": "pt"})
     tensors = job.base.tensors
     for slot in job.slots:
-        packed = job.packed.get(slot.name)
-        if packed is None:
+        weight = job.packed.get(slot.name)
+        if weight is None:
             yield tensors[slot.name].read()
             continue
-        left = slot.size_bytes
-        for block in values(packed, tensors, job.scheme, job.fields):
+        remaining_bytes = slot.size_bytes
+        for block in values(weight, tensors, job.scheme, job.fields):
             if block.shape[1:] != slot.shape[1:]:
-                told = f"{slot.name} holds {list(block.shape)}, not {list(slot.shape)}"
-                raise InvalidInput(told, fix=_ROOT)
+                message = f"{slot.name} holds {list(block.shape)}, not {list(slot.shape)}"
+                raise InvalidInput(message, fix=_ROOT)
             data = rounded_bytes(block, slot.dtype)
-            left -= len(data)
+            remaining_bytes -= len(data)
             yield data
-        if left:
+        if remaining_bytes:
             raise InvalidInput(f"{slot.name} does not hold {list(slot.shape)}", fix=_ROOT)
 
 

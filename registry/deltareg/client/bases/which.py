@@ -46,36 +46,36 @@ def known_as(api: Api, cache: Cache, folder: BaseFolder) -> BaseInfo:
             f"the server knows no base with the root of {folder.path} ({root})",
             fix=f"store it first: deltareg base push {folder.path} NAME (or base register)",
         )
-    known = [(info, base_manifest(api, cache, info)) for info in infos]
+    candidates = [(info, base_manifest(api, cache, info)) for info in infos]
     own = folder.identity.whole.identity
-    same = [one for one in known if base_identity(one[1]).whole.identity == own]
+    same = [one for one in candidates if base_identity(one[1]).whole.identity == own]
     fitting = [one for one in same if one[1].digest == folder.manifest.digest] or same
     if len(fitting) == 1:
         return fitting[0][0]
-    raise _choice(folder, known, fitting)
+    raise _choice(folder, candidates, fitting)
 
 
 def _choice(folder: BaseFolder, known: Sequence[_Known], fitting: Sequence[_Known]) -> BaseMismatch:
     """Say which bases could be meant, and in what the folder differs from each."""
-    shown = fitting or known
-    name = shown[0][0].name
+    candidates = fitting or known
+    name = candidates[0][0].name
     fix = f"name the one that is meant: --base {name}"
     if not fitting:
         fix = f"{fix}; or store this one: deltareg base push {folder.path} NAME"
-    names = ", ".join(info.name for info, _ in shown)
-    told = f"{folder.path} is as much {names}" if fitting else f"{folder.path} is not {names}"
+    names = ", ".join(info.name for info, _ in candidates)
+    message = f"{folder.path} is as much {names}" if fitting else f"{folder.path} is not {names}"
     problems = [
         Problem("base_mismatch", f"{info.name}: {_differs(manifest, folder.manifest)}", fix=fix)
-        for info, manifest in shown
+        for info, manifest in candidates
     ]
     if len(problems) == 1:
-        told = f"{folder.path} is not {problems[0].message}"
-    return BaseMismatch(told, fix=fix, problems=problems)
+        message = f"{folder.path} is not {problems[0].message}"
+    return BaseMismatch(message, fix=fix, problems=problems)
 
 
 def _differs(one: Manifest, two: Manifest) -> str:
-    found = part_differences(one, two, same_tensors=True)
-    if found:
-        return tell_differences(found)
+    parts = part_differences(one, two, same_tensors=True)
+    if parts:
+        return tell_differences(parts)
     beside = ", ".join(inert_differences(one, two)[:4])
     return f"the same in every part; beside them differ {beside}" if beside else "the same"

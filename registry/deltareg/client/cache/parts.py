@@ -81,10 +81,10 @@ class PartialPacks:
 
     def drop_damaged(self, digest: Digest) -> bool:
         """Read the parts of a pack again and take out what is damaged; tells if there was any."""
-        found = [part for part in self.find(digest) if is_part_damaged(part.path)]
-        for part in found:
+        damaged = [part for part in self.find(digest) if is_part_damaged(part.path)]
+        for part in damaged:
             remove(part.path)
-        return bool(found)
+        return bool(damaged)
 
     def read(self, digest: Digest, *, until: int) -> Iterator[bytes]:
         """Give a pack's bytes as far as its parts hold them without a gap."""

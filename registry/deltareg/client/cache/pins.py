@@ -46,8 +46,8 @@ class Pins:
 
     def all(self) -> list[Pin]:
         """List the pins by name."""
-        found = (_read(path) for path in (self.root / "pins").glob("*"))
-        return sorted((pin for pin in found if pin is not None), key=lambda pin: pin.name)
+        pins = (_read(path) for path in (self.root / "pins").glob("*"))
+        return sorted((pin for pin in pins if pin is not None), key=lambda pin: pin.name)
 
     def list_digests(self) -> frozenset[str]:
         """Give all digests that stay, without their algorithm."""

@@ -50,8 +50,8 @@ class PruneReport:
 def entries(root: Path) -> list[CacheEntry]:
     """List everything that pruning may remove, least recently used first."""
     pinned = Pins(root).list_digests()
-    found = [_entry(kind, path, pinned) for kind in _PATTERNS for path in _things(root, kind)]
-    here = [entry for entry in found if entry is not None]
+    items = [_entry(kind, path, pinned) for kind in _PATTERNS for path in _things(root, kind)]
+    here = [entry for entry in items if entry is not None]
     return sorted(here, key=lambda entry: entry.last_used)
 
 
@@ -77,10 +77,10 @@ def prune(
         keep: What stays whatever happens, because somebody was just given it.
     """
     moment = time.time() if now is None else now
-    found = entries(root)
-    total = sum(entry.size_bytes for entry in found)
+    all_entries = entries(root)
+    total = sum(entry.size_bytes for entry in all_entries)
     removed = freed = 0
-    for entry in found:
+    for entry in all_entries:
         is_old = older_than_s is not None and moment - entry.last_used > older_than_s
         is_over = max_bytes is not None and total - freed > max_bytes
         is_kept = entry.is_pinned or entry.path in keep
@@ -160,8 +160,8 @@ def _sweep_drafts(root: Path, now: float) -> None:
 def _entry(kind: str, path: Path, pinned: Collection[str]) -> CacheEntry | None:
     """Describe a thing; None when another process has just removed it."""
     try:
-        used = path.stat().st_mtime
-        return CacheEntry(kind, path.name, _size(path), used, path, path.name in pinned)
+        last_used = path.stat().st_mtime
+        return CacheEntry(kind, path.name, _size(path), last_used, path, path.name in pinned)
     except FileNotFoundError:
         return None
 

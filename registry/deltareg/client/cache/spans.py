@@ -58,11 +58,11 @@ def coalesce(spans: Iterable[ByteSpan]) -> dict[ByteSpan, list[ByteSpan]]:
 
 def missing(held: Iterable[ByteSpan], size_bytes: int) -> list[ByteSpan]:
     """Give what nobody holds of a pack, cut at the limit."""
-    found: list[ByteSpan] = []
+    spans: list[ByteSpan] = []
     position = 0
     for span in (*sorted(held), ByteSpan(size_bytes, size_bytes)):
         end = min(span.begin, size_bytes)
         begins = range(position, end, LIMIT_BYTES)
-        found += [ByteSpan(begin, min(begin + LIMIT_BYTES, end)) for begin in begins]
+        spans += [ByteSpan(begin, min(begin + LIMIT_BYTES, end)) for begin in begins]
         position = max(position, span.end)
-    return found
+    return spans

@@ -125,8 +125,8 @@ def campaign(context: Context, old: str, new: str, *, within: str = "") -> Campa
         raise InvalidInput(f"{old} and {new} are one base", fix="name the new one second")
     differing = context.api.get(f"{base_path(before.name)}/diff", BaseDiff, other=after.name)
     versions = _by_line(_on_base(context, before.name, within))
-    done = _by_line(_on_base(context, after.name, within))
-    lines = [_line(context, name, found, after.name, done=done.get(name, ())) for name, found in versions.items()]
+    moved = _by_line(_on_base(context, after.name, within))
+    lines = [_line(context, name, found, after.name, done=moved.get(name, ())) for name, found in versions.items()]
     lines.sort(key=lambda each: (OUTCOMES.index(each.outcome), each.line))
     parts = [part.part for part in differing.differences]
     return CampaignReport(before.name, after.name, parts, lines)
@@ -140,11 +140,11 @@ def _on_base(context: Context, base: str, within: str) -> Iterable[SearchHit]:
 
 def _by_line(hits: Iterable[SearchHit]) -> dict[str, list[SearchHit]]:
     """Sort versions by line, the newest first, without those that nobody is to use."""
-    found: dict[str, list[SearchHit]] = {}
+    by_line: dict[str, list[SearchHit]] = {}
     for hit in hits:
         if not hit.is_revoked:
-            found.setdefault(f"{hit.namespace}/{hit.name}", []).append(hit)
-    return found
+            by_line.setdefault(f"{hit.namespace}/{hit.name}", []).append(hit)
+    return by_line
 
 
 def _line(
@@ -159,8 +159,8 @@ def _line(
     try:
         fit = context.api.get(f"{version_path(Ref.parse(hit.ref))}/fit", FitInfo, base=new)
     except NotFound as error:
-        told = (error.message,)
-        return CampaignLine(name, hit.ref, hit.channels, hit.kind, "unread", told)
+        reasons = (error.message,)
+        return CampaignLine(name, hit.ref, hit.channels, hit.kind, "unread", reasons)
     return CampaignLine(name, hit.ref, hit.channels, hit.kind, fit.outcome, fit.reasons, fit.weights, fit.changed)
 
 

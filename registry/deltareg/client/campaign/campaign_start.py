@@ -86,9 +86,9 @@ def start(
             continue
         tell(f"{line.ref} -> {after[line.line].moved}")
     lines = [after.get(line.line, line) for line in report.lines]
-    left = len(waiting) - len(after)
+    remaining = len(waiting) - len(after)
     now = replace(report, lines=lines)
-    return CampaignStart(now, list(chosen), failed, left, is_dry_run=False)
+    return CampaignStart(now, list(chosen), failed, remaining, is_dry_run=False)
 
 
 def _urgency(line: CampaignLine) -> tuple[bool, bool, str]:
@@ -109,5 +109,5 @@ def _move(context: Context, line: CampaignLine, report: CampaignReport) -> Campa
         to = Path(folder, "files")
         pull(context, Ref.parse(line.ref), to, is_temporary=True)
         pushed = push(context, to, LineRef.parse(line.line), base=report.new, options=options)
-    found = pushed.version
-    return replace(line, outcome="done", moved=found.ref, verdict=found.verdict or "", reasons=())
+    version = pushed.version
+    return replace(line, outcome="done", moved=version.ref, verdict=version.verdict or "", reasons=())

@@ -109,10 +109,10 @@ class Behavior:
         """Give the answer if this was asked before."""
         raw = self.context.cache.note(question.key)
         try:
-            kept: object = None if raw is None else json.loads(raw)
+            answer: object = None if raw is None else json.loads(raw)
         except ValueError:
             return None
-        return kept if is_object(kept) else None
+        return answer if is_object(answer) else None
 
     def keep(self, question: PlannedComparison, answer: Fields) -> None:
         """Keep an answer."""
@@ -128,8 +128,8 @@ class Behavior:
                 for version, alone in zip((question.a, question.b), question.is_base, strict=True)
             )
             # Not before both are here: the second would drive out the first.
-            given = (*a.values(), *b.values())
-            trim(self.context, keep={path for path in given if isinstance(path, Path)})
+            sides = (*a.values(), *b.values())
+            trim(self.context, keep={path for path in sides if isinstance(path, Path)})
             inputs = question.inputs
             yield {
                 "a": a,
@@ -173,7 +173,7 @@ def _key(
     suite: Suite | None,
 ) -> str:
     sides = [[one.base.root, "" if alone else one.digest] for one, alone in zip(versions, is_base, strict=True)]
-    told: Fields = {
+    fields: Fields = {
         "form": _FORM,
         "sides": sides,
         "suite": None if suite is None else str(suite.digest),
@@ -183,7 +183,7 @@ def _key(
         "device": inputs.device,
         "software": [installed_version(name) for name in ("torch", "transformers", "deltareg")],
     }
-    return sha256_of(canonical_json(told)).hex
+    return sha256_of(canonical_json(fields)).hex
 
 
 def _digest_of(path: Path) -> str:

@@ -62,11 +62,11 @@ class BisectionCriterion:
         """Judge a version by its verdict."""
         if not self.check:
             return BisectionStep(verdict.ref, _JUDGED[verdict.verdict], verdict.verdict, verdict.id)
-        found = next((one for one in verdict.checks if one.name == self.check), None)
-        if found is None:
+        check = next((one for one in verdict.checks if one.name == self.check), None)
+        if check is None:
             return BisectionStep(verdict.ref, "skip", None, verdict.id, detail="the check did not run")
-        mark, detail = self._of_check(found)
-        return BisectionStep(verdict.ref, mark, found.value, verdict.id, detail=detail)
+        mark, detail = self._of_check(check)
+        return BisectionStep(verdict.ref, mark, check.value, verdict.id, detail=detail)
 
     def _of_check(self, found: CheckResult) -> tuple[Mark, str]:
         if self.least is None and self.most is None:
@@ -150,16 +150,16 @@ class Bisection:
             InvalidInput: The suite has no such check.
             NotFound: There is no such suite.
         """
-        shown = show_suite(self.context, measure.suite)
-        names = [one.name for one in shown.checks]
+        suite = show_suite(self.context, measure.suite)
+        names = [one.name for one in suite.checks]
         if measure.check and measure.check not in names:
             raise InvalidInput(
                 f"suite {measure.suite} has no check {measure.check[:80]!r}", fix=f"checks: {', '.join(names)}"
             )
 
         def judge(ref: str) -> BisectionStep:
-            wanted = request_of(RunCreate, ref=ref, suite=measure.suite)
-            run = queue_verification(self.context, wanted)
+            request = request_of(RunCreate, ref=ref, suite=measure.suite)
+            run = queue_verification(self.context, request)
             is_cached = run.verdict is not None
             if not is_cached:
                 run = follow_run(self.context, run.id, timeout_s=measure.timeout_s)
@@ -171,13 +171,13 @@ class Bisection:
 def _step(ref: str, run: RunInfo, measure: BisectionCriterion, *, source: str) -> BisectionStep:
     if run.verdict is None:
         return BisectionStep(ref, "skip", source=source, detail=run.error or f"the run is {run.state}")
-    found = measure.mark(run.verdict)
-    return BisectionStep(ref, found.mark, found.value, found.verdict, source, found.detail)
+    judgement = measure.mark(run.verdict)
+    return BisectionStep(ref, judgement.mark, judgement.value, judgement.verdict, source, judgement.detail)
 
 
 def live_versions(context: Context, line: LineRef, first: int, last: int) -> list[VersionInfo]:
     """Give the versions of a line between two numbers that are not deleted, in order."""
     newest_first = walk(lambda at: list_versions(context, line, cursor=at, limit=_PAGE))
     since = takewhile(lambda one: one.version >= first, newest_first)
-    kept = [one for one in since if one.version <= last and not one.is_deleted]
-    return kept[::-1]
+    versions = [one for one in since if one.version <= last and not one.is_deleted]
+    return versions[::-1]

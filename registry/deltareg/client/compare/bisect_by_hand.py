@@ -134,10 +134,10 @@ class HandBisection:
 
     def _keep(self, line: LineRef, before: LineMarks | None, marks: LineMarks) -> BisectionState:
         """Find out what to try next, and keep it with the judgements."""
-        found = self._standing(line, marks)
-        proposed = None if found.version is None else found.version.version
+        state = self._standing(line, marks)
+        proposed = None if state.version is None else state.version.version
         self._kept.swap(line, before, marks.proposing(proposed))
-        return found
+        return state
 
     def _standing(self, line: LineRef, marks: LineMarks) -> BisectionState:
         judged = marks.by_version()
@@ -147,15 +147,15 @@ class HandBisection:
             missing = missing_ends(judged)
             return BisectionState(line, steps, missing=missing, hint=self._hint(line, judged, missing[0]))
         live = {one.version: one for one in live_versions(self.context, line, good, bad)}
-        found = progress_of(str(line), list(live), judged, proposed=marks.proposed)
-        version = None if found.next is None else live[found.next]
-        return BisectionState(line, steps, found.bounds, found.deleted, version)
+        progress = progress_of(str(line), list(live), judged, proposed=marks.proposed)
+        version = None if progress.next is None else live[progress.next]
+        return BisectionState(line, steps, progress.bounds, progress.deleted, version)
 
     def _hint(self, line: LineRef, judged: dict[int, Mark], missing: Mark) -> str:
         """Name a version that may be the end that is missing; empty where none comes to mind."""
         if missing == "good":
-            served = show_channel(self.context, line, _PROD)
-            number = None if served.is_revoked else served.version
+            channel = show_channel(self.context, line, _PROD)
+            number = None if channel.is_revoked else channel.version
         else:
             newest = list_versions(self.context, line, cursor=None, limit=_NEWEST).items
             number = next((one.version for one in newest if not one.is_deleted), None)
@@ -182,26 +182,26 @@ class HandBisection:
         return lines[0]
 
     def _read(self, line: LineRef) -> LineMarks:
-        found = self._kept.read(line)
-        if found is None:
+        marks = self._kept.read(line)
+        if marks is None:
             raise _nothing_goes_on(line)
-        return found
+        return marks
 
     def _require_proposed(self, line: LineRef, marks: LineMarks, mark: Mark) -> int:
         """Give the version that was proposed; refuses where there was none."""
         if marks.proposed is not None:
             return marks.proposed
-        said = f"say which version is {mark}" if mark != "skip" else "say which version to skip"
+        message = f"say which version is {mark}" if mark != "skip" else "say which version to skip"
         raise InvalidInput(
-            f"there is no version of {line} to try now: {said}",
+            f"there is no version of {line} to try now: {message}",
             fix=f"deltareg bisect {mark} {line}:vN; where it is: deltareg bisect status {line}",
         )
 
     def _find(self, ref: Ref) -> int:
-        found = resolve(self.context, ref, bare="newest")
-        if found.is_deleted:
-            raise NotFound(f"{found.ref} is deleted", fix=f"deltareg ls {ref.line}")
-        return found.version
+        version = resolve(self.context, ref, bare="newest")
+        if version.is_deleted:
+            raise NotFound(f"{version.ref} is deleted", fix=f"deltareg ls {ref.line}")
+        return version.version
 
 
 def _nothing_goes_on(line: LineRef | None = None) -> NotFound:

@@ -78,8 +78,8 @@ class KeptMarks:
 
     def lines(self) -> list[LineRef]:
         """List the lines of which a bisection goes on."""
-        found = self.root.glob("*/*.json")
-        return sorted((LineRef(path.parent.name, path.stem) for path in found if path.is_file()), key=str)
+        files = self.root.glob("*/*.json")
+        return sorted((LineRef(path.parent.name, path.stem) for path in files if path.is_file()), key=str)
 
     def read(self, line: LineRef) -> LineMarks | None:
         """Give what is kept of a line; None where nothing is.

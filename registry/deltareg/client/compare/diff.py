@@ -67,11 +67,11 @@ def _modules(
     base = find_base(context.cache, root, progress=context.progress)
     try:
         tensors = None if base is None else base.tensors
-        found = _compare(view, tensors, pulled)
+        differences = _compare(view, tensors, pulled)
     finally:
         if base is not None:
             base.folder.close()
-    return found, _note(found)
+    return differences, _note(differences)
 
 
 def _beside_tensors(context: Context, one: VersionDetail, two: VersionDetail) -> str:

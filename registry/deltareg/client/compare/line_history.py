@@ -59,24 +59,24 @@ class LineHistory:
             InvalidInput: It names none.
             NotFound: A version does not exist, or the line has none that may be used.
         """
-        named = _CHOICE.fullmatch(text)
-        listed = _numbers(named["choice"]) if named else []
-        if named and (len(listed) > 1 or ".." in text or "," in text):
-            line = LineRef.parse(named["line"])
-            found = [self._show(f"{line}:v{number}") for number in listed]
+        match = _CHOICE.fullmatch(text)
+        numbers = _numbers(match["choice"]) if match else []
+        if match and (len(numbers) > 1 or ".." in text or "," in text):
+            line = LineRef.parse(match["line"])
+            candidates = [self._show(f"{line}:v{number}") for number in numbers]
         else:
             last = self._show(text)
             line = Ref.parse(last.ref).line
-            found = [self._show(ref) for ref in self._before(line, last.version, most - 1)]
-            found.append(last)
-        usable = [one for one in found if not (one.is_deleted or one.is_revoked)]
-        gone = [f"{one.ref} is {_why(one)}" for one in found if one not in usable]
+            candidates = [self._show(ref) for ref in self._before(line, last.version, most - 1)]
+            candidates.append(last)
+        usable = [one for one in candidates if not (one.is_deleted or one.is_revoked)]
+        unusable = [f"{one.ref} is {_why(one)}" for one in candidates if one not in usable]
         if not usable:
             raise NotFound(f"{text} has no version that may be used", fix="push a healthy one")
         root = usable[-1].base.root
-        kept = tuple(one for one in usable if one.base.root == root)
-        others = [f"{one.ref} stands on {one.base.name}" for one in usable if one not in kept]
-        return LineStretch(line, kept, (*gone, *others))
+        versions = tuple(one for one in usable if one.base.root == root)
+        others = [f"{one.ref} stands on {one.base.name}" for one in usable if one not in versions]
+        return LineStretch(line, versions, (*unusable, *others))
 
     @contextmanager
     def at_hand(self, stretch: LineStretch, *, base: Path | None = None) -> Generator[dict[str, object], None, None]:
@@ -90,8 +90,8 @@ class LineHistory:
             BaseMismatch: The folder holds another base than the versions are for.
         """
         with ExitStack() as stack:
-            opened = stack.enter_context(self._base(stretch.versions[-1], base))
-            paths = [opened.path]
+            folder = stack.enter_context(self._base(stretch.versions[-1], base))
+            paths = [folder.path]
             versions: list[Fields] = []
             for one in stretch.versions:
                 path = fetch(self.context, one, fetch_manifest(self.context, one)).path
@@ -100,7 +100,7 @@ class LineHistory:
                 versions.append({"ref": one.ref, "delta": path, "convention": convention})
             trim(self.context, keep=set(paths))
             yield {
-                "base": opened.path.absolute(),
+                "base": folder.path.absolute(),
                 "versions": versions,
                 "cache": self.context.cache.path,
                 "name": stretch.versions[-1].base.name,
@@ -115,12 +115,12 @@ class LineHistory:
         """
         name = ""
         if isinstance(base, Path):
-            opened = open_base(base, self.context.cache, progress=self.context.progress)
+            folder = open_base(base, self.context.cache, progress=self.context.progress)
         else:
             info = self.context.api.get(base_path(base), BaseInfo)
-            name, opened = info.name, fetch_base(self.context, info)
-        with opened:
-            yield {"base": opened.path.absolute(), "versions": [], "cache": self.context.cache.path, "name": name}
+            name, folder = info.name, fetch_base(self.context, info)
+        with folder:
+            yield {"base": folder.path.absolute(), "versions": [], "cache": self.context.cache.path, "name": name}
 
     def probes_of(self, suite: Suite) -> dict[str, bytes]:
         """Bring the files of a suite's probe sets, by name."""
@@ -133,29 +133,29 @@ class LineHistory:
     def _base(self, version: VersionDetail, path: Path | None) -> BaseFolder:
         if path is None:
             return fetch_base(self.context, self.context.api.get(base_path(version.base.name), BaseInfo))
-        opened = open_base(path, self.context.cache, progress=self.context.progress)
-        if str(opened.identity.root) != version.base.root:
-            opened.folder.close()
+        folder = open_base(path, self.context.cache, progress=self.context.progress)
+        if str(folder.identity.root) != version.base.root:
+            folder.folder.close()
             raise BaseMismatch(
                 f"{path} is not the base {version.base.name} that {version.ref} is for",
                 fix="name its folder, or leave --base out to have it found or fetched",
             )
-        return opened
+        return folder
 
     def _show(self, text: str) -> VersionDetail:
         return resolve(self.context, Ref.parse(text), bare="newest")
 
     def _before(self, line: LineRef, number: int, most: int) -> Sequence[str]:
         """Name the versions before a number, oldest first; the newest of them."""
-        found: list[str] = []
+        refs: list[str] = []
         cursor: str | None = None
-        while len(found) < most:
+        while len(refs) < most:
             page = self.context.api.get(f"{line_path(line)}/versions", Page[VersionInfo], cursor=cursor, limit=_PAGE)
-            found += [one.ref for one in page.items if one.version < number and not (one.is_deleted or one.is_revoked)]
+            refs += [one.ref for one in page.items if one.version < number and not (one.is_deleted or one.is_revoked)]
             cursor = page.next_cursor
             if cursor is None:
                 break
-        return found[: max(most, 0)][::-1]
+        return refs[: max(most, 0)][::-1]
 
 
 def write_trial(folder: Path, suite: Suite, files: Mapping[str, bytes]) -> Fields:

@@ -20,10 +20,10 @@ def assess_folder(folder: Folder, known: KnownBase) -> Assessment:
     Raises:
         Refused: With everything that is wrong.
     """
-    found = assess(folder.files, folder.tensors, known.view)
-    if found.errors:
-        raise Refused(found.account.problems)
-    return found
+    assessment = assess(folder.files, folder.tensors, known.view)
+    if assessment.errors:
+        raise Refused(assessment.account.problems)
+    return assessment
 
 
 def is_refused(folder: Folder, known: KnownBase) -> bool:

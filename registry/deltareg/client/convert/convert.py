@@ -97,20 +97,20 @@ def _plan(folder: Folder, known: KnownBase, layout: str) -> Conversion:
         paths = spellings.find_moved(folder, known.view)
         if paths:
             return spellings.plan(folder, paths)
-    found = accounted.assess_folder(folder, known)
+    assessment = accounted.assess_folder(folder, known)
     if layout != PUSHED:
-        return WRITERS[layout](accounted.read(folder, found, known), known)
-    if accounted.are_pairs(found.account.effects):
-        return WRITERS[layout](accounted.read(folder, found, known), known)
-    if holds_results(found.kind.name):
+        return WRITERS[layout](accounted.read(folder, assessment, known), known)
+    if accounted.are_pairs(assessment.account.effects):
+        return WRITERS[layout](accounted.read(folder, assessment, known), known)
+    if holds_results(assessment.kind.name):
         if known.tensors is None:
             raise InvalidInput(
                 f"the weights of {known.name} are not on this machine",
                 fix="name the folder that holds them with --base",
             )
-        return differences.plan(folder, found, known.tensors)
+        return differences.plan(folder, assessment, known.tensors)
     raise InvalidInput(
-        f"it is a delta of kind {found.kind.name} already, in a layout that push takes",
+        f"it is a delta of kind {assessment.kind.name} already, in a layout that push takes",
         fix="deltareg push PATH NS/NAME --base BASE",
     )
 
@@ -143,6 +143,6 @@ def _prove(draft: Path, conversion: Conversion, known: KnownBase | None) -> None
     if conversion.reread is not None:
         conversion.reread(draft)
         return
-    with open_folder(draft) as written:  # as strictly as push will
+    with open_folder(draft) as result:  # as strictly as push will
         if known is not None:
-            conversion.prove(accounted.assess_folder(written, known))
+            conversion.prove(accounted.assess_folder(result, known))

@@ -97,10 +97,10 @@ def plan(folder: Folder, found: Assessment, base: Tensors) -> Conversion:
     _check_gain(folder, differences, sum(part.slot.size_bytes for part in parts))
 
     def prove(written: Assessment) -> None:
-        wanted = {d.target: _digest(d.now) for d in differences}
+        expected = {d.target: _digest(d.now) for d in differences}
         folding = FoldedBase(written.account.effects, base)
-        got = {target: _digest_folded(folding, target) for target in folding.changed}
-        if any(got.get(target) != digest for target, digest in wanted.items()):
+        actual = {target: _digest_folded(folding, target) for target in folding.changed}
+        if any(actual.get(target) != digest for target, digest in expected.items()):
             raise IntegrityFailure("the differences do not fold into the weights that they are of")
 
     return Conversion(
@@ -119,9 +119,9 @@ def _check_gain(folder: Folder, differences: Sequence[DifferingWeight], size_byt
     whole = sum(header.data_bytes for header in folder.files.headers.values())
     if size_bytes < whole:
         return
-    told = f"{sum(d.count for d in differences)} elements differ"
+    message = f"{sum(d.count for d in differences)} elements differ"
     raise InvalidInput(
-        f"nothing is gained: {told}, which take {size_bytes} bytes instead of {whole}", fix="push it as it is"
+        f"nothing is gained: {message}, which take {size_bytes} bytes instead of {whole}", fix="push it as it is"
     )
 
 
@@ -132,30 +132,30 @@ def is_same_fold(one: Sequence[Effect], other: Sequence[Effect], base: Tensors) 
 
 
 def _differences(effects: Sequence[Effect], base: Tensors) -> tuple[list[DifferingWeight], list[str]]:
-    found: list[DifferingWeight] = []
+    differences: list[DifferingWeight] = []
     left_out: list[str] = []
-    given = {e.target: e for e in effects if isinstance(e, WeightUpdate)}
+    updates = {e.target: e for e in effects if isinstance(e, WeightUpdate)}
     for effect in effects:
         match effect:
             case Addition():
                 left_out.append(_buffer(effect))
             case WeightUpdate(reads=reads) if reads:
-                _check_tied(effect, given.get(reads), base[reads])
+                _check_tied(effect, updates.get(reads), base[reads])
                 left_out.append(f"{effect.target} (it shares {reads})")
             case WeightUpdate(consumes=consumes) if consumes:  # others follow, as the base's ties
                 difference = _difference(effect, base)
-                found += [difference] if difference.count else []
+                differences += [difference] if difference.count else []
             case _:
                 continue
-    return found, left_out
+    return differences, left_out
 
 
 def _difference(effect: WeightUpdate, base: Tensors) -> DifferingWeight:
     assert isinstance(effect.update, Replacement)
     now, before = effect.update.stored, base[effect.target]
     if now.shape != before.shape or now.dtype != before.dtype:
-        told = f"{now.dtype} {list(now.shape)}, was {before.dtype} {list(before.shape)}"
-        raise _inexact(f"{effect.target} is of another form now: {told}")
+        message = f"{now.dtype} {list(now.shape)}, was {before.dtype} {list(before.shape)}"
+        raise _inexact(f"{effect.target} is of another form now: {message}")
     count = sum(int(np.count_nonzero(a != b)) for a, b in _words(now, before))
     if count and now.dtype not in _EXACT:
         raise _inexact(f"{effect.target} is {now.dtype} and differs")
@@ -171,8 +171,8 @@ def _buffer(effect: Addition) -> str:
 def _check_tied(effect: WeightUpdate, leader: WeightUpdate | None, before: Tensor) -> None:
     """Make sure that a name without a tensor of its own still says what its twin says."""
     assert isinstance(effect.update, Replacement)
-    told = leader.update.stored if leader and isinstance(leader.update, Replacement) else before
-    if _digest(effect.update.stored) != _digest(told):
+    stored = leader.update.stored if leader and isinstance(leader.update, Replacement) else before
+    if _digest(effect.update.stored) != _digest(stored):
         raise _inexact(f"{effect.target} differs from {effect.reads}, with which it was tied")
 
 

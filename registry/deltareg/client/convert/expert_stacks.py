@@ -19,13 +19,13 @@ EXPERT = re.compile(r"(.+)\.experts\.(\d+)\.(\w+)\.weight")
 def siblings(target: str, base: BaseView) -> list[str]:
     """Give the weights of all experts that are the same projection as one, expert by expert."""
     match = EXPERT.fullmatch(target)
-    found: list[str] = []
+    targets: list[str] = []
     while match is not None:
-        name = f"{match[1]}.experts.{len(found)}.{match[3]}.weight"
+        name = f"{match[1]}.experts.{len(targets)}.{match[3]}.weight"
         if name not in base.tensors:
             break
-        found.append(name)
-    return found
+        targets.append(name)
+    return targets
 
 
 def by_stack(
@@ -69,8 +69,8 @@ def _fill_missing(name: str, found: Sequence[AdaptedModule], base: BaseView) -> 
     own: Mapping[str, AdaptedModule] = {module.target: module for module in found}
     dtypes = {tensor.dtype for module in found for tensor in (module.a, module.b)}
     if len(dtypes) > 1:
-        told = f"the factors of {name} are {' and '.join(sorted(dtypes))}, and a stack has one dtype"
-        raise InvalidInput(told, fix=ONE_DTYPE)
+        message = f"the factors of {name} are {' and '.join(sorted(dtypes))}, and a stack has one dtype"
+        raise InvalidInput(message, fix=ONE_DTYPE)
     zeros = replace(found[0], a=_zeros(found[0].a), b=_zeros(found[0].b))
     return [
         own.get(target) or replace(zeros, module=path_of(target, base), target=target)

@@ -82,11 +82,11 @@ class _Stack:
         Raises:
             InvalidInput: They have several.
         """
-        found = {t.dtype for module in self.modules.values() for t in (module.a, module.b)}
-        if len(found) > 1:
-            told = f"the factors of {self.path} are {' and '.join(sorted(found))}"
-            raise InvalidInput(f"{told}, and as one tensor they would have one dtype", fix=ONE_DTYPE)
-        return found.pop()
+        dtypes = {t.dtype for module in self.modules.values() for t in (module.a, module.b)}
+        if len(dtypes) > 1:
+            message = f"the factors of {self.path} are {' and '.join(sorted(dtypes))}"
+            raise InvalidInput(f"{message}, and as one tensor they would have one dtype", fix=ONE_DTYPE)
+        return dtypes.pop()
 
     def factors(self) -> tuple[InMemoryTensor, InMemoryTensor]:
         """Give A (experts · r, n_in) and B (n_out, r · experts)."""
@@ -114,8 +114,8 @@ def fuse(lora: ConvertedLora, known: KnownBase) -> Conversion:
     if not stacks:
         raise InvalidInput("no module of it is a single expert", fix="leave --to out")
     if lora.is_decomposed:
-        told = "it is DoRA, which peft has not for parameters of experts"
-        raise InvalidInput(told, fix="leave --to out, or train them without DoRA")
+        message = "it is DoRA, which peft has not for parameters of experts"
+        raise InvalidInput(message, fix="leave --to out, or train them without DoRA")
     names = [module.module for module in others] + [stack.path for stack in stacks]
     ranks = {m.module: m.rank for m in others} | {s.path: s.rank for s in stacks}
     alphas = {m.module: m.alpha for m in others}
@@ -129,8 +129,8 @@ def fuse(lora: ConvertedLora, known: KnownBase) -> Conversion:
     plain = [part for module in others for part in to_peft.parts(module, known)]
 
     def prove(written: Assessment) -> None:
-        found = {m.target: m for m in modules_of(written.account.effects, known.view)}
-        if not is_kept(lora.modules, found, _firsts(stacks)):
+        by_target = {m.target: m for m in modules_of(written.account.effects, known.view)}
+        if not is_kept(lora.modules, by_target, _firsts(stacks)):
             raise IntegrityFailure("the fused factors are not those of the single experts")
 
     return _conversion(lora, "lora of fused experts", [*plain, *_write_factors(stacks)], config, prove)
@@ -178,13 +178,13 @@ def _place(module: AdaptedModule, known: KnownBase) -> Place | None:
 
 def _stacks(modules: Sequence[AdaptedModule], known: KnownBase) -> list[_Stack]:
     """Gather the modules that are parts of one parameter, each group at one scale."""
-    found: dict[str, dict[tuple[int, int], AdaptedModule]] = defaultdict(dict)
+    stacks: dict[str, dict[tuple[int, int], AdaptedModule]] = defaultdict(dict)
     for module in modules:
         place = _place(module, known)
         if place is not None:
-            found[place.whole][place.row, place.place] = module
-    sizes = _sizes(known) if found else {}
-    return [_stack(path, found[path], sizes[path]) for path in sorted(found)]
+            stacks[place.whole][place.row, place.place] = module
+    sizes = _sizes(known) if stacks else {}
+    return [_stack(path, stacks[path], sizes[path]) for path in sorted(stacks)]
 
 
 def _stack(

@@ -38,17 +38,17 @@ def find_gguf(path: Path) -> Path | None:
     """
     if path.is_file():
         return path if path.name.endswith(ENDING) else None
-    found = sorted(path.glob(f"*{ENDING}")) if path.is_dir() else []
-    if not found or any(path.glob("*.safetensors")):
+    candidates = sorted(path.glob(f"*{ENDING}")) if path.is_dir() else []
+    if not candidates or any(path.glob("*.safetensors")):
         return None
-    odd = next((file for file in found if not file.is_file()), None)
+    odd = next((file for file in candidates if not file.is_file()), None)
     if odd is not None:
-        told, fix = f"{odd} is not a regular file", "replace it by the file itself"
-        raise Refused([Problem("link", told, fix=fix)])
-    if len(found) > 1:
-        told = f"{path} holds {len(found)} GGUF files: {found[0].name}, {found[1].name}"
-        raise Refused([Problem("ambiguous", told, fix=f"name one of them: {found[0]}")])
-    return found[0]
+        message, fix = f"{odd} is not a regular file", "replace it by the file itself"
+        raise Refused([Problem("link", message, fix=fix)])
+    if len(candidates) > 1:
+        message = f"{path} holds {len(candidates)} GGUF files: {candidates[0].name}, {candidates[1].name}"
+        raise Refused([Problem("ambiguous", message, fix=f"name one of them: {candidates[0]}")])
+    return candidates[0]
 
 
 def read(path: Path, known: KnownBase) -> ConvertedLora:
@@ -62,14 +62,14 @@ def read(path: Path, known: KnownBase) -> ConvertedLora:
     library, network = gguf(), network_of(known.view)
     check_head(path)
     try:
-        opened = library.GGUFReader(path)
-        values = {tensor.name: _values(tensor) for tensor in opened.tensors}
-        told = {key: field.contents() for key, field in opened.fields.items()}
+        reader = library.GGUFReader(path)
+        values = {tensor.name: _values(tensor) for tensor in reader.tensors}
+        fields = {key: field.contents() for key, field in reader.fields.items()}
     except _UNREADABLE as error:
         message = f"{path.name} is no GGUF file that its own library reads: {str(error)[:80]}"
         raise Refused([Problem("header", message, fix="copy it again")]) from error
-    _check_sort(path, told, network)
-    modules = _modules(values, network, _told_alpha(told))
+    _check_sort(path, fields, network)
+    modules = _modules(values, network, _told_alpha(fields))
     if not modules:
         raise Refused([Problem("empty", f"{path.name} holds no tensor", fix="copy it again")])
     check_untied(modules, known.view, "llama.cpp")
@@ -82,9 +82,9 @@ def _values(tensor: GgufTensor) -> F32:
     try:
         values = gguf().quants.dequantize(tensor.data, tensor.tensor_type)
     except NotImplementedError as error:  # how the library says so: of integers, and of new types
-        told = f"it is stored as {tensor.tensor_type.name}, which gguf does not read as numbers"
+        message = f"it is stored as {tensor.tensor_type.name}, which gguf does not read as numbers"
         fix = "convert it anew as F32, F16, BF16 or Q8_0, or upgrade gguf"
-        raise Refused([Problem("header", told, tensor=tensor.name, fix=fix)]) from error
+        raise Refused([Problem("header", message, tensor=tensor.name, fix=fix)]) from error
     return np.array(values, np.float32).reshape(shape)
 
 
@@ -103,8 +103,8 @@ def _check_sort(path: Path, told: Mapping[str, object], network: GgufNetwork) ->
         message = f"{path.name} is no LoRA adapter of llama.cpp: {what}"
         raise Refused([Problem("unknown_kind", message, fix="name the adapter's file")])
     if told.get(ARCHITECTURE) != network.architecture:
-        found = str(told.get(ARCHITECTURE))[:40]
-        message = f"{path.name} is for a network {found!r}, and the base is {network.architecture}"
+        architecture = str(told.get(ARCHITECTURE))[:40]
+        message = f"{path.name} is for a network {architecture!r}, and the base is {network.architecture}"
         raise Refused([Problem("base_mismatch", message, fix="name the base it is for")])
     if INVOCATION in told:
         message = f"{path.name} is an activated LoRA, which acts from its invocation tokens on"
@@ -116,12 +116,12 @@ def _modules(values: Mapping[str, F32], network: GgufNetwork, alpha: float) -> l
     for name, value in values.items():
         weight, end = name[: -len(".lora_a")], name[-len(".lora_a") :]
         if end not in LETTERS:
-            told = "llama.cpp adds it to nothing, or as no factor"
-            raise Refused([Problem("unexpected_tensors", told, tensor=name, fix="take it out")])
+            message = "llama.cpp adds it to nothing, or as no factor"
+            raise Refused([Problem("unexpected_tensors", message, tensor=name, fix="take it out")])
         if not np.isfinite(value).all():
-            told = "it holds NaN or infinity"
+            message = "it holds NaN or infinity"
             fix = "the training run diverged: convert a checkpoint from before it did"
-            raise Refused([Problem("non_finite", told, tensor=name, fix=fix)])
+            raise Refused([Problem("non_finite", message, tensor=name, fix=fix)])
         pairs.setdefault(weight, {})[LETTERS[end]] = value
     targets = network.targets()
     return [
@@ -136,27 +136,27 @@ def _modules_of(
 ) -> list[AdaptedModule]:
     """Give a module, or one for each expert of a stack."""
     if not targets:
-        told = f"the base has no weight that llama.cpp calls {weight}"
-        raise Refused([Problem("no_tensor_applied", told, tensor=weight, fix="check the base")])
+        message = f"the base has no weight that llama.cpp calls {weight}"
+        raise Refused([Problem("no_tensor_applied", message, tensor=weight, fix="check the base")])
     if len(pair) != 2:
-        told = f"{weight} has only one of its two factors"
-        raise Refused([Problem("missing_tensors", told, tensor=weight, fix="convert it again")])
+        message = f"{weight} has only one of its two factors"
+        raise Refused([Problem("missing_tensors", message, tensor=weight, fix="convert it again")])
     a, b = pair["a"], pair["b"]
     if len(targets) == 1:
         return [_module(weight, a, b, targets[0], network, alpha)]
     if {a.ndim, b.ndim} != {3} or {len(a), len(b)} != {len(targets)}:
-        told = f"lora_a {list(a.shape)} and lora_b {list(b.shape)} are not of {len(targets)} experts"
-        raise Refused([Problem("shape", told, tensor=weight, fix="check the base")])
+        message = f"lora_a {list(a.shape)} and lora_b {list(b.shape)} are not of {len(targets)} experts"
+        raise Refused([Problem("shape", message, tensor=weight, fix="check the base")])
     return [_module(weight, a[n], b[n], target, network, alpha) for n, target in enumerate(targets)]
 
 
 def _module(weight: str, a: F32, b: F32, target: str, network: GgufNetwork, alpha: float) -> AdaptedModule:
     is_embedding, shape = weight == EMBEDDING, network.base.tensors[target].shape
-    a, wanted = (a.T, shape[::-1]) if is_embedding else (a, shape)
+    a, expected_shape = (a.T, shape[::-1]) if is_embedding else (a, shape)
     is_pair = a.ndim == b.ndim == 2 and a.shape[0] == b.shape[1]
-    if not is_pair or (b.shape[0], a.shape[1]) != wanted:
-        told = f"factors {list(a.shape)} and {list(b.shape)} do not fit {target} {list(shape)}"
-        raise Refused([Problem("shape", told, tensor=weight, fix="check the base")])
+    if not is_pair or (b.shape[0], a.shape[1]) != expected_shape:
+        message = f"factors {list(a.shape)} and {list(b.shape)} do not fit {target} {list(shape)}"
+        raise Refused([Problem("shape", message, tensor=weight, fix="check the base")])
     b = network.reorder_rows(target, b, back=True)
     return AdaptedModule(
         path_of(target, network.base),

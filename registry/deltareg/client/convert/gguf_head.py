@@ -99,5 +99,5 @@ class _Head:
             self._refuse("its head goes beyond its end")
 
     def _refuse(self, why: str) -> Never:
-        told = f"{self._name} is no GGUF file: {why}"
-        raise Refused([Problem("header", told, fix="copy it again")])
+        message = f"{self._name} is no GGUF file: {why}"
+        raise Refused([Problem("header", message, fix="copy it again")])

@@ -60,9 +60,9 @@ class GgufNetwork:
 
     def name(self, target: str) -> str | None:
         """Give the name of one of the base's weights; None where it has no place of its own."""
-        spelled = (self.base.names.memory(target) or target, target)
-        found = (self.name_of(name) for name in spelled if name.endswith(_WEIGHT))
-        return next((name for name in found if name is not None), None)
+        spellings = (self.base.names.memory(target) or target, target)
+        names = (self.name_of(name) for name in spellings if name.endswith(_WEIGHT))
+        return next((name for name in names if name is not None), None)
 
     def stack(self, target: str) -> str | None:
         """Give the name of the stack that one expert's weight is in; None where it is in none."""
@@ -70,15 +70,15 @@ class GgufNetwork:
         if match is None:
             return None
         layer = match[1].rpartition(".")[0].rpartition(".")[2]
-        spelled = (f"{match[1]}.experts.{match[3]}", f"layers.{layer}.feed_forward.experts.{match[3]}")
-        found = (self.name_of(f"{name}{_WEIGHT}") for name in spelled)
-        return next((name for name in found if name is not None), None)
+        spellings = (f"{match[1]}.experts.{match[3]}", f"layers.{layer}.feed_forward.experts.{match[3]}")
+        names = (self.name_of(f"{name}{_WEIGHT}") for name in spellings)
+        return next((name for name in names if name is not None), None)
 
     def targets(self) -> dict[str, list[str]]:
         """Give the base's weights by their names there; those of a stack expert by expert."""
         matrices = [name for name, record in self.base.tensors.items() if len(record.shape) == 2]
-        single = {found: [name] for name in matrices if (found := self.name(name)) is not None}
-        stacks = {found: name for name in matrices if (found := self.stack(name)) is not None}
+        single = {gguf_name: [name] for name in matrices if (gguf_name := self.name(name)) is not None}
+        stacks = {gguf_name: name for name in matrices if (gguf_name := self.stack(name)) is not None}
         return single | {name: siblings(first, self.base) for name, first in stacks.items()}
 
     def reorder_rows(self, target: str, rows: F32, *, back: bool = False) -> F32:
@@ -92,8 +92,8 @@ class GgufNetwork:
             return rows
         half = len(rows) // heads // 2
         if half * heads * 2 != len(rows):
-            told = f"{target}: {len(rows)} rows are not {heads} heads of two halves"
-            raise InvalidInput(told, fix=_HEADS)
+            message = f"{target}: {len(rows)} rows are not {heads} heads of two halves"
+            raise InvalidInput(message, fix=_HEADS)
         inner = (half, 2) if back else (2, half)
         turned = rows.reshape(heads, *inner, -1).swapaxes(1, 2)
         return np.ascontiguousarray(turned.reshape(rows.shape))
@@ -105,8 +105,8 @@ class GgufNetwork:
             return 0
         count = self.base.config.get(key) or self.base.config.get("num_attention_heads")
         if not isinstance(count, int) or count < 1:
-            told = "the base's config does not say how many heads of attention it has"
-            raise InvalidInput(told, fix=_HEADS)
+            message = "the base's config does not say how many heads of attention it has"
+            raise InvalidInput(message, fix=_HEADS)
         return count
 
 
@@ -118,14 +118,14 @@ def network_of(base: BaseView) -> GgufNetwork:
         Misconfigured: The package `gguf` is not installed.
     """
     library = gguf()
-    known = _ARCHITECTURES.get(base.names.architecture)
+    entry = _ARCHITECTURES.get(base.names.architecture)
     blocks = base.config.get("num_hidden_layers")
-    if known is None or not isinstance(blocks, int) or not 0 < blocks < 10_000:
+    if entry is None or not isinstance(blocks, int) or not 0 < blocks < 10_000:
         raise InvalidInput(
             f"how llama.cpp stores the weights of {base.names.architecture or 'this base'} is not known here",
             fix=f"known are {', '.join(sorted(_ARCHITECTURES))}",
         )
-    architecture, is_permuted = known
+    architecture, is_permuted = entry
     kind = next(kind for kind, name in library.MODEL_ARCH_NAMES.items() if name == architecture)
     names = library.get_tensor_name_map(kind, blocks)
 

@@ -41,7 +41,7 @@ _ROLES = frozenset({*_ENDINGS, DORA.removeprefix(".")})
 def is_in(folder: Folder, known: KnownBase) -> bool:
     """Whether a folder holds such a file, and nothing that a kind reads."""
     names = folder.files.names
-    ours = [name for name in names if (found := split(name)) and found.role in _ROLES]
+    ours = [name for name in names if (parts := split(name)) and parts.role in _ROLES]
     pairs = [name for name in ours if name.endswith((".lora_up.weight", ".lora_B.weight"))]
     if not pairs or CONFIG_FILE in folder.documents:
         return False
@@ -84,9 +84,9 @@ def _updates(folder: Folder, pairs: Tensors, known: KnownBase) -> list[WeightUpd
         raise Refused(problems)
     cores = [name for name in pairs if name.endswith(".lora_mid.weight")]
     if cores:
-        told = "it lies between two factors, and peft has no such layer"
+        message = "it lies between two factors, and peft has no such layer"
         fix = "train it without Tucker's form (use_tucker), which kohya's layout alone has"
-        raise Refused([Problem("unknown_kind", told, tensor=cores[0], fix=fix)])
+        raise Refused([Problem("unknown_kind", message, tensor=cores[0], fix=fix)])
     return updates
 
 
@@ -102,8 +102,8 @@ def finder(base: BaseView) -> Finder:
             return by_kohya(module)
         if prefix == DOTTED:
             spellings = [path, *(f"{part}.{path}" for part in parts)]
-            named = (base.names.tensor(f"{spelling}.weight") for spelling in spellings)
-            return tuple(sorted({name for name in named if name is not None}))
+            names = (base.names.tensor(f"{spelling}.weight") for spelling in spellings)
+            return tuple(sorted({name for name in names if name is not None}))
         spellings = [path, *(f"{part}_{path}" for part in parts)]
         return tuple(sorted({name for one in spellings for name in underscored.get(one, ())}))
 
@@ -119,9 +119,9 @@ def source_of(names: Iterable[str]) -> str:
 
 
 def _read(name: str) -> PairTensorName | None:
-    found = split(name)
-    role = None if found is None else _ENDINGS.get(found.role)
-    return None if found is None or role is None else PairTensorName(found.module, role)
+    parts = split(name)
+    role = None if parts is None else _ENDINGS.get(parts.role)
+    return None if parts is None or role is None else PairTensorName(parts.module, role)
 
 
 def _with_magnitudes(
@@ -130,10 +130,10 @@ def _with_magnitudes(
     """Put each magnitude beside the pair of its module."""
     find = finder(base)
     by_target = {find(name.removesuffix(DORA)): (name, t) for name, t in magnitudes.items()}
-    left = sorted(set(magnitudes) - {by_target[(m.target,)][0] for m in modules if (m.target,) in by_target})
-    if left:
-        told = f"no pair of factors goes with {', '.join(magnitudes[n].name for n in left[:3])}"
-        raise Refused([Problem("unexpected_tensors", told)])
+    unmatched = sorted(set(magnitudes) - {by_target[(m.target,)][0] for m in modules if (m.target,) in by_target})
+    if unmatched:
+        message = f"no pair of factors goes with {', '.join(magnitudes[n].name for n in unmatched[:3])}"
+        raise Refused([Problem("unexpected_tensors", message)])
     return [
         _with_magnitude(module, by_target[(module.target,)][1], base) if (module.target,) in by_target else module
         for module in modules
@@ -144,10 +144,10 @@ def _with_magnitude(module: AdaptedModule, magnitude: Tensor, base: BaseView) ->
     shape = base.tensors[module.target].shape
     outputs = shape[1] if module.is_flipped else shape[0]
     if magnitude.shape[:1] != (outputs,) or prod(magnitude.shape) != outputs:
-        told = (
+        message = (
             f"it is {list(magnitude.shape)} for a weight {list(shape)}: its norm is taken over each"
             " input, and peft takes it over each output"
         )
         fix = "train it with the norm over outputs (wd_on_output), or without DoRA"
-        raise Refused([Problem("unknown_kind", told, tensor=magnitude.name, fix=fix)])
+        raise Refused([Problem("unknown_kind", message, tensor=magnitude.name, fix=fix)])
     return replace(module, magnitude=magnitude)

@@ -41,8 +41,8 @@ def check_layout(layout: str, to: Path) -> None:
         InvalidInput: It is one of these.
     """
     if layout not in WRITERS:
-        known = ", ".join(WRITERS)
-        raise InvalidInput(f"no layout is called {layout[:40]!r}", fix=f"one of {known}")
+        names = ", ".join(WRITERS)
+        raise InvalidInput(f"no layout is called {layout[:40]!r}", fix=f"one of {names}")
     if to.name.endswith((".gguf", ".safetensors")):
         raise InvalidInput(
             f"{to} is the name of a file, and what is written is a folder", fix=f"--out {to.with_suffix('')}"
@@ -58,8 +58,8 @@ def plan_of_foreign(folder: Folder, known: KnownBase, layout: str) -> Conversion
     """
     if lycoris.is_in(folder):
         if layout != PUSHED:
-            told = "LoHa and LoKr have a form in peft's layout alone"
-            raise InvalidInput(told, fix="leave --to out")
+            message = "LoHa and LoKr have a form in peft's layout alone"
+            raise InvalidInput(message, fix="leave --to out")
         return lycoris.plan(folder, known)
     reader = next((read for is_in, read in _READERS if is_in(folder, known)), None)
     return None if reader is None else WRITERS[layout](reader(folder, known), known)

@@ -54,10 +54,10 @@ def settings_for(cuts: Iterable[tuple[LokrCut, int]]) -> dict[str, object] | Non
     Args:
         cuts: Each with the rank of its module.
     """
-    listed = list(cuts)
-    for factor in (-1, *_factors(cut for cut, _ in listed)):
+    distinct = list(cuts)
+    for factor in (-1, *_factors(cut for cut, _ in distinct)):
         for both in (False, True):
-            if all(_is_made(cut, rank, factor, is_both=both) for cut, rank in listed):
+            if all(_is_made(cut, rank, factor, is_both=both) for cut, rank in distinct):
                 return {"decompose_factor": factor, "decompose_both": both}
     return None
 

@@ -99,8 +99,8 @@ class ConvertedLora:
         """
         plain = [module for module in self.modules if module.magnitude is None]
         if plain and len(plain) < len(self.modules):
-            told = f"{plain[0].module} is plain LoRA and other modules are DoRA"
-            raise InvalidInput(f"no config can say that {told}", fix="convert them one by one")
+            message = f"{plain[0].module} is plain LoRA and other modules are DoRA"
+            raise InvalidInput(f"no config can say that {message}", fix="convert them one by one")
         return not plain
 
 
@@ -134,8 +134,8 @@ def is_same(one: Sequence[AdaptedModule], other: Sequence[AdaptedModule]) -> boo
 def _module(effect: Effect, base: BaseView) -> AdaptedModule:
     if not isinstance(effect, WeightUpdate) or effect.reads or effect.shape or effect.dtype:
         place = getattr(effect, "target", "") or getattr(effect, "module", "")
-        told = f"more than a pair of factors is there for {place}: a saved, grown or untied part"
-        raise InvalidInput(f"only a LoRA has a form in other layouts, and {told}", fix=_OTHER)
+        message = f"more than a pair of factors is there for {place}: a saved, grown or untied part"
+        raise InvalidInput(f"only a LoRA has a form in other layouts, and {message}", fix=_OTHER)
     path, target = path_of(effect.target, base), effect.target
     match effect.update:
         case PairUpdate() as pair:
@@ -145,11 +145,11 @@ def _module(effect: Effect, base: BaseView) -> AdaptedModule:
         case LowRank() as direction:
             return _low_rank(effect, direction, path, None)
         case ExpertStack():
-            told = f"{target} is a stack of experts in the base's files, which are no modules"
-            raise InvalidInput(f"it has no other form: {told}", fix=_OTHER)
+            message = f"{target} is a stack of experts in the base's files, which are no modules"
+            raise InvalidInput(f"it has no other form: {message}", fix=_OTHER)
         case other:
-            told = f"what changes {target} is {type(other).__name__}"
-            raise InvalidInput(f"only LoRA and DoRA have a form there, and {told}", fix=_OTHER)
+            message = f"what changes {target} is {type(other).__name__}"
+            raise InvalidInput(f"only LoRA and DoRA have a form there, and {message}", fix=_OTHER)
 
 
 def _pair(target: str, pair: PairUpdate, path: str) -> AdaptedModule:

@@ -68,8 +68,8 @@ def plan(folder: Folder, known: KnownBase) -> Conversion:
         InvalidInput: peft has no form of it, or the base is a pipeline.
     """
     if known.view.components:
-        told = "a pipeline is several networks, and peft has LoHa and LoKr on one"
-        raise InvalidInput(told, fix="name the component's own folder or base with --base")
+        message = "a pipeline is several networks, and peft has LoHa and LoKr on one"
+        raise InvalidInput(message, fix="name the component's own folder or base with --base")
     problems = examine(Account([], {}), folder.tensors, None, folder.files)
     if problems:
         raise Refused(problems)
@@ -116,11 +116,11 @@ def _group_tensors(tensors: Mapping[str, Tensor]) -> tuple[str, dict[str, dict[s
         if not name.startswith(PREFIXES) or role not in _LOHA | _LOKR | {_ALPHA}:
             _refuse("unexpected_tensors", "peft's LoHa and LoKr have no such tensor", name)
         modules[module][role] = tensor
-    used = {role for roles in modules.values() for role in roles} - {_ALPHA}
-    if used & _LOHA and used & _LOKR:
-        told = "some modules are LoHa and others LoKr, and peft has one method in a folder"
-        raise InvalidInput(told, fix="convert them one by one")
-    return ("LOHA" if used & _LOHA else "LOKR"), dict(modules)
+    roles_used = {role for roles in modules.values() for role in roles} - {_ALPHA}
+    if roles_used & _LOHA and roles_used & _LOKR:
+        message = "some modules are LoHa and others LoKr, and peft has one method in a folder"
+        raise InvalidInput(message, fix="convert them one by one")
+    return ("LOHA" if roles_used & _LOHA else "LOKR"), dict(modules)
 
 
 def _cuts(modules: Sequence[_Module], known: KnownBase) -> dict[str, object]:
@@ -132,11 +132,11 @@ def _cuts(modules: Sequence[_Module], known: KnownBase) -> dict[str, object]:
         if cut is None:
             _refuse("shape", f"its matrices do not make {module.target}", any_name)
         cuts.append((cut, module.rank))
-    found = settings_for(cuts)
-    if found is None:
-        told = "peft cuts all weights by one decompose_factor, and none gives this file's sizes"
-        raise InvalidInput(told, fix="train it with one factor for all modules, or as LoHa or LoRA")
-    return found
+    settings = settings_for(cuts)
+    if settings is None:
+        message = "peft cuts all weights by one decompose_factor, and none gives this file's sizes"
+        raise InvalidInput(message, fix="train it with one factor for all modules, or as LoHa or LoRA")
+    return settings
 
 
 def _module(
@@ -144,9 +144,9 @@ def _module(
 ) -> _Module:
     any_name, where = next(iter(roles.values())).name, find(name)
     if len(where) != 1:
-        told = f"fits {' and '.join(where[:3])}" if where else "fits no module"
+        message = f"fits {' and '.join(where[:3])}" if where else "fits no module"
         code = "ambiguous" if where else "no_tensor_applied"
-        _refuse(code, f"its name {told} of the base", any_name)
+        _refuse(code, f"its name {message} of the base", any_name)
     own = {role: tensor for role, tensor in roles.items() if role != _ALPHA}
     if not own:
         _refuse("missing_tensors", "its factors did not come", any_name)
@@ -174,15 +174,15 @@ def _alpha(tensor: Tensor | None, rank: int) -> float:
         _refuse("shape", f"alpha {list(tensor.shape)} is more than one number", tensor.name)
     alpha = number_of(tensor)
     if not alpha:
-        told = "alpha is zero: some programs read that as no change, others as a scale of one"
-        _refuse("bad_config", told, tensor.name)
+        message = "alpha is zero: some programs read that as no change, others as a scale of one"
+        _refuse("bad_config", message, tensor.name)
     return alpha
 
 
 def _check_twins(modules: list[_Module]) -> None:
-    found: dict[str, _Module] = {}
+    by_target: dict[str, _Module] = {}
     for module in modules:
-        twin = found.setdefault(module.target, module)
+        twin = by_target.setdefault(module.target, module)
         if twin is not module:
             first = next(iter(module.tensors.values())).name
             _refuse("overlap", f"two modules of the file are {module.target} of the base", first)

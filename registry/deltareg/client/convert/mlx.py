@@ -75,12 +75,12 @@ def read(folder: Folder, known: KnownBase) -> ConvertedLora:
 
 def _weights(folder: Folder) -> tuple[str, tuple[str, ...]]:
     """Name the file of the factors, and the training run's checkpoints that are left out."""
-    found = [path for path, file in folder.contents.items() if file.header is not None]
-    older = tuple(path for path in found if _CHECKPOINT.fullmatch(path))
-    newest = [path for path in found if path not in older] or list(older[-1:])
+    candidates = [path for path, file in folder.contents.items() if file.header is not None]
+    older = tuple(path for path in candidates if _CHECKPOINT.fullmatch(path))
+    newest = [path for path in candidates if path not in older] or list(older[-1:])
     if len(newest) != 1:
-        told = f"{' and '.join(sorted(newest)[:2])} could each be the factors"
-        raise Refused([Problem("ambiguous", told, fix=f"keep {WEIGHTS_FILE} alone")])
+        message = f"{' and '.join(sorted(newest)[:2])} could each be the factors"
+        raise Refused([Problem("ambiguous", message, fix=f"keep {WEIGHTS_FILE} alone")])
     return newest[0], tuple(f"{p} (an earlier checkpoint)" for p in older if p != newest[0])
 
 
@@ -89,8 +89,8 @@ def _by_module(tensors: Tensors) -> dict[str, dict[str, Tensor]]:
     for name, tensor in tensors.items():
         path, _, end = name.rpartition(".")
         if end not in _ROLES or not path:
-            told = "its name says nothing to a LoRA in the layout of mlx-lm"
-            raise Refused([Problem("unexpected_tensors", told, tensor=name, fix="take it out")])
+            message = "its name says nothing to a LoRA in the layout of mlx-lm"
+            raise Refused([Problem("unexpected_tensors", message, tensor=name, fix="take it out")])
         modules.setdefault(path, {})[_ROLES[end]] = tensor
     return modules
 
@@ -98,17 +98,17 @@ def _by_module(tensors: Tensors) -> dict[str, dict[str, Tensor]]:
 def _modules(path: str, roles: Mapping[str, Tensor], settings: MlxSettings, base: BaseView) -> list[AdaptedModule]:
     """Give a module, or one for each expert of a stack."""
     name = next(iter(roles.values())).name
-    wanted = {"a", "b", "m"} if settings.is_decomposed else {"a", "b"}
-    if set(roles) != wanted:
-        odd = sorted(set(roles) ^ wanted)
-        told = f"{path} does not have just {', '.join(sorted(wanted))}: {', '.join(odd)}"
-        raise Refused([Problem("missing_tensors", told, tensor=name, fix="save it again")])
+    expected = {"a", "b", "m"} if settings.is_decomposed else {"a", "b"}
+    if set(roles) != expected:
+        odd = sorted(set(roles) ^ expected)
+        message = f"{path} does not have just {', '.join(sorted(expected))}: {', '.join(odd)}"
+        raise Refused([Problem("missing_tensors", message, tensor=name, fix="save it again")])
     is_switch = mlx_experts.is_switch(path)
-    found = base.names.tensor(f"{path}.weight")
-    targets = mlx_experts.targets_of(path, base) if is_switch else [found] if found else []
+    weight = base.names.tensor(f"{path}.weight")
+    targets = mlx_experts.targets_of(path, base) if is_switch else [weight] if weight else []
     if not targets:
-        told = f"the base has no {path}"
-        raise Refused([Problem("no_tensor_applied", told, tensor=name, fix="check the base")])
+        message = f"the base has no {path}"
+        raise Refused([Problem("no_tensor_applied", message, tensor=name, fix="check the base")])
     if not is_switch:
         return [
             _module(
@@ -117,8 +117,8 @@ def _modules(path: str, roles: Mapping[str, Tensor], settings: MlxSettings, base
         ]
     a, b = roles["a"], roles["b"]
     if {len(a.shape), len(b.shape)} != {3} or {a.shape[0], b.shape[0]} != {len(targets)}:
-        told = f"lora_a {list(a.shape)} and lora_b {list(b.shape)} are not of {len(targets)} experts"
-        raise Refused([Problem("shape", told, tensor=name, fix="check the base")])
+        message = f"lora_a {list(a.shape)} and lora_b {list(b.shape)} are not of {len(targets)} experts"
+        raise Refused([Problem("shape", message, tensor=name, fix="check the base")])
     return [_module(target, matrix(a, n), matrix(b, n), settings, base) for n, target in enumerate(targets)]
 
 
@@ -130,8 +130,8 @@ def _module(
     is_flipped = is_embedding or base.names.is_transposed(target)
     _check_shapes(a, b, base.tensors[target].shape[:: -1 if is_flipped else 1], settings, target)
     if is_embedding and magnitude is not None:
-        told = "MLX takes the norm of DoRA over each token of an embedding, and peft over features"
-        raise Refused([Problem("unknown_kind", told, tensor=a.name, fix="train it without DoRA")])
+        message = "MLX takes the norm of DoRA over each token of an embedding, and peft over features"
+        raise Refused([Problem("unknown_kind", message, tensor=a.name, fix="train it without DoRA")])
     return AdaptedModule(
         path_of(target, base),
         target,
@@ -148,21 +148,21 @@ def _check_shapes(a: Tensor, b: Tensor, shape: tuple[int, ...], settings: MlxSet
     """Hold the factors of a module against its weight, (n_out, n_in)."""
     is_pair = len(a.shape) == len(b.shape) == 2 and a.shape[0] == b.shape[1]
     if not is_pair or (b.shape[0], a.shape[1]) != shape:
-        told = f"factors {list(a.shape)} and {list(b.shape)} do not fit {target} {list(shape)}"
-        raise Refused([Problem("shape", told, tensor=a.name, fix="check the base")])
+        message = f"factors {list(a.shape)} and {list(b.shape)} do not fit {target} {list(shape)}"
+        raise Refused([Problem("shape", message, tensor=a.name, fix="check the base")])
     if settings.rank not in {None, a.shape[0]}:
-        told = f"{CONFIG_FILE}: {SETTINGS}.rank is {settings.rank}, and it has {a.shape[0]}"
-        raise Refused([Problem("rank", told, tensor=a.name, fix="write the rank that it has")])
+        message = f"{CONFIG_FILE}: {SETTINGS}.rank is {settings.rank}, and it has {a.shape[0]}"
+        raise Refused([Problem("rank", message, tensor=a.name, fix="write the rank that it has")])
 
 
 def _not_selected(paths: list[str]) -> Problem:
     keys = sorted({match[2] if (match := LAYER.fullmatch(path)) else path for path in paths})
-    shown = ", ".join(keys[:_MOST_SHOWN]) + (" and more" if len(keys) > _MOST_SHOWN else "")
+    names = ", ".join(keys[:_MOST_SHOWN]) + (" and more" if len(keys) > _MOST_SHOWN else "")
     return Problem(
         "not_selected",
         f"{SETTINGS}.keys and {LAYERS} do not ask for {len(paths)} of the modules that tensors"
         " came for: mlx-lm refuses such a folder, or drops them without an error",
         tensor=f"{paths[0]}.lora_a",
-        fix=f"if it was trained on {shown} of these layers as well, say so in {CONFIG_FILE}: keys"
+        fix=f"if it was trained on {names} of these layers as well, say so in {CONFIG_FILE}: keys"
         f" name modules, and {LAYERS} counts layers from the last one",
     )

@@ -52,24 +52,24 @@ def read_settings(config: Mapping[str, object] | None, base: BaseView) -> MlxSet
         Refused: It is missing, or a field of it says nothing.
     """
     if config is None:
-        told = f"the scale of what MLX trained is in {CONFIG_FILE} alone, and it is missing"
+        message = f"the scale of what MLX trained is in {CONFIG_FILE} alone, and it is missing"
         fix = f"name the folder that mlx-lm wrote, with {CONFIG_FILE} in it"
-        raise Refused([Problem("missing_config", told, fix=fix)])
+        raise Refused([Problem("missing_config", message, fix=fix)])
     kind = config.get(TYPE, "lora")
     if kind not in {"lora", "dora"}:
-        told = f"{CONFIG_FILE}: {TYPE} is {str(kind)[:40]!r}, which holds weights and no factors"
+        message = f"{CONFIG_FILE}: {TYPE} is {str(kind)[:40]!r}, which holds weights and no factors"
         fix = "fuse it with mlx_lm.fuse and push the result as a full fine-tune"
-        raise Refused([Problem("bad_config", told, fix=fix)])
+        raise Refused([Problem("bad_config", message, fix=fix)])
     inner = config.get(SETTINGS)
-    given = inner if is_object(inner) else {}
+    parameters = inner if is_object(inner) else {}
     count, layers = layer_count(base), _whole(config.get(LAYERS), LAYERS)
-    used = count if layers is None or layers <= 0 else layers
+    layer_total = count if layers is None or layers <= 0 else layers
     name = config.get("model")
     return MlxSettings(
-        scale=_scale(given.get("scale")),
-        rank=_whole(given.get("rank"), f"{SETTINGS}.rank"),
-        keys=_keys(given.get("keys")),
-        first_layer=max(count - used, 0),
+        scale=_scale(parameters.get("scale")),
+        rank=_whole(parameters.get("rank"), f"{SETTINGS}.rank"),
+        keys=_keys(parameters.get("keys")),
+        first_layer=max(count - layer_total, 0),
         is_decomposed=kind == "dora",
         trained_on=name if isinstance(name, str) else "",
         embedding=base.names.tensor("model.embed_tokens.weight") or "",
@@ -79,15 +79,15 @@ def read_settings(config: Mapping[str, object] | None, base: BaseView) -> MlxSet
 def _scale(value: object) -> float:
     if is_number(value) and value != 0:
         return float(cast("float", value))
-    told = f"{CONFIG_FILE}: {SETTINGS}.scale is {str(value)[:40]}, and no factor on the product"
-    raise Refused([Problem("bad_config", told, fix="write the scale it was trained with")])
+    message = f"{CONFIG_FILE}: {SETTINGS}.scale is {str(value)[:40]}, and no factor on the product"
+    raise Refused([Problem("bad_config", message, fix="write the scale it was trained with")])
 
 
 def _whole(value: object, name: str) -> int | None:
     if value is None or (isinstance(value, int) and not isinstance(value, bool)):
         return value
-    told = f"{CONFIG_FILE}: {name} is {str(value)[:40]}, and no whole number"
-    raise Refused([Problem("bad_config", told, fix="write it as mlx-lm does")])
+    message = f"{CONFIG_FILE}: {name} is {str(value)[:40]}, and no whole number"
+    raise Refused([Problem("bad_config", message, fix="write it as mlx-lm does")])
 
 
 def _keys(value: object) -> frozenset[str] | None:
@@ -95,8 +95,8 @@ def _keys(value: object) -> frozenset[str] | None:
         return None
     if isinstance(value, list) and all(isinstance(k, str) for k in cast("list[object]", value)):
         return frozenset(cast("list[str]", value))
-    told = f"{CONFIG_FILE}: {SETTINGS}.keys is no list of names"
-    raise Refused([Problem("bad_config", told, fix="write it as mlx-lm does")])
+    message = f"{CONFIG_FILE}: {SETTINGS}.keys is no list of names"
+    raise Refused([Problem("bad_config", message, fix="write it as mlx-lm does")])
 
 
 def layer_count(base: BaseView) -> int:

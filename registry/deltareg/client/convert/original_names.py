@@ -49,14 +49,14 @@ class TensorRows:
     def read(self, start: int = 0, stop: int | None = None) -> memoryview:
         """Give the bytes of rows `start:stop`."""
         last = self.shape[0] if stop is None else stop
-        found: list[memoryview] = []
+        blocks: list[memoryview] = []
         before = 0
         for first, end in self.runs:
             low, high = max(start - before, 0), min(last - before, end - first)
             if low < high:
-                found.append(self.tensor.read(first + low, first + high))
+                blocks.append(self.tensor.read(first + low, first + high))
             before += end - first
-        return found[0] if len(found) == 1 else memoryview(b"".join(found))
+        return blocks[0] if len(blocks) == 1 else memoryview(b"".join(blocks))
 
 
 def are_in(folder: Folder, base: BaseView) -> bool:
@@ -64,7 +64,7 @@ def are_in(folder: Folder, base: BaseView) -> bool:
     if not any(name.startswith(_PREFIXES) for name in folder.files.names):
         return False
     find = _finder(base)
-    return any(find(found.module) for name in folder.files.names if (found := split(name)))
+    return any(find(parts.module) for name in folder.files.names if (parts := split(name)))
 
 
 def respell_names(tensors: Tensors, base: BaseView) -> dict[str, Tensor]:
@@ -77,14 +77,14 @@ def respell_names(tensors: Tensors, base: BaseView) -> dict[str, Tensor]:
             it, or the file holds it under the base's own name as well.
     """
     find = _finder(base)
-    given: dict[str, Tensor] = {}
+    respelled: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         for own, part in _parts(name, tensor, find, base):
-            if own in given:
-                told = f"it and {given[own].name} are both {own.removeprefix(DOTTED)} of the base"
-                _refuse("overlap", told, name, "keep one of them")
-            given[own] = part
-    return given
+            if own in respelled:
+                message = f"it and {respelled[own].name} are both {own.removeprefix(DOTTED)} of the base"
+                _refuse("overlap", message, name, "keep one of them")
+            respelled[own] = part
+    return respelled
 
 
 def _finder(base: BaseView) -> Callable[[str], OriginalModule | None]:
@@ -101,13 +101,13 @@ def _finder(base: BaseView) -> Callable[[str], OriginalModule | None]:
 def _parts(
     name: str, tensor: Tensor, find: Callable[[str], OriginalModule | None], base: BaseView
 ) -> Iterator[tuple[str, Tensor]]:
-    found = split(name)
-    original = None if found is None else find(found.module)
-    if found is None or original is None:
+    parts = split(name)
+    original = None if parts is None else find(parts.module)
+    if parts is None or original is None:
         yield name, tensor
         return
-    for module, part in zip(original.modules, _shares(tensor, found, original, base), strict=True):
-        yield f"{DOTTED}{module}.{found.role}", part
+    for module, part in zip(original.modules, _shares(tensor, parts, original, base), strict=True):
+        yield f"{DOTTED}{module}.{parts.role}", part
 
 
 def _shares(tensor: Tensor, named: ImageTensorName, original: OriginalModule, base: BaseView) -> list[Tensor]:
@@ -116,16 +116,16 @@ def _shares(tensor: Tensor, named: ImageTensorName, original: OriginalModule, ba
     if original.is_renamed_only or named.role in _SHARED:
         return [tensor] * len(modules)
     if named.role not in _OF_OUTPUTS:
-        told = f"the base has this module as {' and '.join(modules)}, with its rows in other places"
+        message = f"the base has this module as {' and '.join(modules)}, with its rows in other places"
         fix = "train it as LoRA or LoHa, which have rows of their own for each output"
-        _refuse("unknown_kind", f"{told}; {named.role} has no such split", tensor.name, fix)
+        _refuse("unknown_kind", f"{message}; {named.role} has no such split", tensor.name, fix)
     heights = [base.tensors[f"{module}.weight"].shape[0] for module in modules]
     ends = [sum(heights[:at]) for at in range(len(heights) + 1)]
     if tensor.shape[:1] != (ends[-1],):
         if named.role == "dora_scale":  # its norm is over inputs, which is refused for what it is
             return [tensor] * len(modules)
-        told = f"it has {list(tensor.shape)}, and {' and '.join(modules)} have {ends[-1]} rows"
-        _refuse("shape", told, tensor.name, "check the base")
+        message = f"it has {list(tensor.shape)}, and {' and '.join(modules)} have {ends[-1]} rows"
+        _refuse("shape", message, tensor.name, "check the base")
     if original.is_turned:
         half = ends[-1] // 2
         return [TensorRows(tensor, ((half, ends[-1]), (0, half)))]

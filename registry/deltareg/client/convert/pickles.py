@@ -31,8 +31,8 @@ def plan(folder: Folder) -> Conversion:
     for name in names(folder):
         target = _rename_stem(name.rpartition(".")[0]) + _SUFFIX
         if target in files or target in folder.contents:
-            told = f"{name} would be written as {target}, and there is one"
-            raise Refused([Problem("ambiguous", told, fix="keep one of the two")])
+            message = f"{name} would be written as {target}, and there is one"
+            raise Refused([Problem("ambiguous", message, fix="keep one of the two")])
         files[target] = _parts(folder, name)
         del beside[name]
     beside |= {name: file.data for name, file in folder.contents.items() if file.header is not None}

@@ -30,12 +30,12 @@ def find_moved(folder: Folder, base: BaseView) -> dict[str, str]:
         return {}
     keys = read_keys(folder.files.names, MARKERS).read.values()
     modules = {key.module for key in keys if key.marker}
-    known = {m: served_path(target, base) for m in modules if (target := weight_of(m, base)[0])}
-    lost = sorted(modules - known.keys())
-    found = SuffixFinder(base).paths(lost)
-    if len(found) != len(lost) or len({*known.values(), *found.values()}) != len(modules):
+    current = {m: served_path(target, base) for m in modules if (target := weight_of(m, base)[0])}
+    lost = sorted(modules - current.keys())
+    moved = SuffixFinder(base).paths(lost)
+    if len(moved) != len(lost) or len({*current.values(), *moved.values()}) != len(modules):
         return {}
-    return {module: path for module, path in (known | found).items() if path != module}
+    return {module: path for module, path in (current | moved).items() if path != module}
 
 
 def plan(folder: Folder, paths: Mapping[str, str]) -> Conversion:
@@ -56,9 +56,9 @@ def plan(folder: Folder, paths: Mapping[str, str]) -> Conversion:
     }
     config = dict(adapter_config(folder.files) or {})
     config[_TARGETS] = _targets(config.get(_TARGETS), paths)
-    written = json.dumps(config, indent=2, sort_keys=True).encode() + b"\n"
+    document = json.dumps(config, indent=2, sort_keys=True).encode() + b"\n"
     size = sum(folder.contents[path].size_bytes for path in files)
-    beside = {**documents(folder), CONFIG_FILE: written}
+    beside = {**documents(folder), CONFIG_FILE: document}
     old, new = next(iter(sorted(paths.items())))
     return Conversion(f"{old}, …", f"{new}, …", files, size, beside=beside)
 

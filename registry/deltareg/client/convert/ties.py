@@ -20,9 +20,9 @@ def check_untied(modules: Iterable[AdaptedModule], base: BaseView, who: str) -> 
     """
     for module in modules:
         if len(base.names.sharers(module.target)) > 1:
-            told = (
+            message = (
                 f"{module.module} shares its weight with another module: {who} changes both by"
                 " these factors, and peft only the one that they are on"
             )
             fix = "leave it out of what is trained, or untie the base's weights"
-            raise Refused([Problem("unknown_kind", told, tensor=module.a.name, fix=fix)])
+            raise Refused([Problem("unknown_kind", message, tensor=module.a.name, fix=fix)])

@@ -35,16 +35,16 @@ def plan(lora: ConvertedLora, known: KnownBase) -> Conversion:
     by_part: dict[str, list[AdaptedModule]] = defaultdict(list)
     for module in lora.modules:
         by_part[_part(module)].append(module)
-    told = {
+    configs = {
         f"{part}.{key}": value
         for part, modules in sorted(by_part.items())
         for key, value in _config(part, replace(lora, modules=modules)).items()
     }
-    metadata = {**lora.metadata, _METADATA: json.dumps(told, sort_keys=True)}
+    metadata = {**lora.metadata, _METADATA: json.dumps(configs, sort_keys=True)}
     files = {WEIGHTS_FILE: [p for m in lora.modules for p in to_peft.parts(m, known, before="")]}
-    left = tuple(text.replace(CONFIG_FILE, "the metadata") for text in lora.left_out)
-    named = replace(lora, left_out=left)
-    return to_peft.plan_with_proof(named, known, files, beside=lora.documents, metadata=metadata)
+    left_out = tuple(text.replace(CONFIG_FILE, "the metadata") for text in lora.left_out)
+    renamed = replace(lora, left_out=left_out)
+    return to_peft.plan_with_proof(renamed, known, files, beside=lora.documents, metadata=metadata)
 
 
 def _part(module: AdaptedModule) -> str:

@@ -43,8 +43,8 @@ def plan(lora: ConvertedLora, known: KnownBase) -> Conversion:
     equal = of_one_rank_each([_widen_module(m) for m in lora.modules], network.stack)
     level = of_one_alpha(equal, "llama.cpp")
     plain, stacks = by_stack(level, known.view, network.stack)
-    named = {_name(module, network): [module] for module in plain} | stacks
-    modules = [module for found in named.values() for module in found]
+    by_name = {_name(module, network): [module] for module in plain} | stacks
+    modules = [module for found in by_name.values() for module in found]
     made_bytes = sum(len(m.a.read()) + len(m.b.read()) for m in modules)
 
     def make(path: Path) -> None:
@@ -53,8 +53,8 @@ def plan(lora: ConvertedLora, known: KnownBase) -> Conversion:
         writer.add_type("adapter")
         writer.add_string(gguf_file.KIND, "lora")
         writer.add_float32(gguf_file.ALPHA, level[0].alpha)
-        for name, found in sorted(named.items()):
-            for letter, values in _factors(name, found, network):
+        for name, modules in sorted(by_name.items()):
+            for letter, values in _factors(name, modules, network):
                 writer.add_tensor(f"{name}.lora_{letter}", values)
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
@@ -74,7 +74,7 @@ def plan(lora: ConvertedLora, known: KnownBase) -> Conversion:
         left_out=lora.left_out,
         reread=reread,
         made={FILE: make},
-        made_tensors=2 * len(named),
+        made_tensors=2 * len(by_name),
         made_bytes=made_bytes,
     )
 

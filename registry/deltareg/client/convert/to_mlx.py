@@ -77,8 +77,8 @@ def plan(lora: ConvertedLora, known: KnownBase) -> Conversion:
     }
 
     def reread(draft: Path) -> None:
-        with open_folder(draft) as written:
-            if not is_same(modules, mlx.read(written, known).modules):
+        with open_folder(draft) as result:
+            if not is_same(modules, mlx.read(result, known).modules):
                 raise IntegrityFailure("what was written for MLX is not what was read")
 
     return Conversion(
@@ -136,15 +136,15 @@ def _places(by_path: Mapping[str, Sequence[AdaptedModule]], known: KnownBase) ->
             whole.add(path)
         else:
             layers[int(match[1])].add(match[2])
-    used = len(layers)
-    is_alike = sorted(layers) == list(range(count - used, count)) and used > 0
+    layer_total = len(layers)
+    is_alike = sorted(layers) == list(range(count - layer_total, count)) and layer_total > 0
     if is_alike and len({frozenset(names) for names in layers.values()}) == 1:
         keys = whole | layers[count - 1]
     else:
-        keys, used = set(by_path), count
+        keys, layer_total = set(by_path), count
     first = next(iter(by_path.values()))[0]
     settings = {"rank": first.rank, "scale": first.scale, "dropout": 0.0, "keys": sorted(keys)}
-    return {LAYERS: used, SETTINGS: settings}
+    return {LAYERS: layer_total, SETTINGS: settings}
 
 
 def _parts(path: str, modules: Sequence[AdaptedModule]) -> list[OutputTensor]:

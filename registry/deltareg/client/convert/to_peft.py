@@ -113,10 +113,10 @@ def parts(module: AdaptedModule, known: KnownBase, *, before: str = PREFIX) -> l
         inner = shape[:1] if module.is_flipped else shape[1:]
         ones = (1,) * (len(shape) - 2)
         a, b = (rank, *inner), (module.b.shape[0], rank, *ones)
-    found = [copy_tensor(f"{key}{word}A{end}", module.a, a), copy_tensor(f"{key}{word}B{end}", module.b, b)]
+    tensors = [copy_tensor(f"{key}{word}A{end}", module.a, a), copy_tensor(f"{key}{word}B{end}", module.b, b)]
     if module.magnitude is not None:
         ones = (1,) * (len(shape) - 2)
         outputs = prod(module.magnitude.shape)
         whole = (1, outputs, *ones) if ones else (outputs,)
-        found.append(copy_tensor(f"{key}lora_magnitude_vector", module.magnitude, whole))
-    return found
+        tensors.append(copy_tensor(f"{key}lora_magnitude_vector", module.magnitude, whole))
+    return tensors

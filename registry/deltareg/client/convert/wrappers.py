@@ -27,7 +27,7 @@ def _parts(folder: Folder, path: str) -> list[OutputTensor]:
     tensors = folder.tensors_of(path)
     for name, plain in plain_names(tensors).items():
         if plain in parts:
-            told = f"{path} holds it with a wrapper in its name and without"
-            raise Refused([Problem("ambiguous", told, tensor=plain, fix="keep one of the two")])
+            message = f"{path} holds it with a wrapper in its name and without"
+            raise Refused([Problem("ambiguous", message, tensor=plain, fix="keep one of the two")])
         parts[plain] = copy_tensor(plain, tensors[name])
     return list(parts.values())

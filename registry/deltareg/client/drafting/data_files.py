@@ -33,10 +33,10 @@ def read_records(path: Path) -> list[Record]:
         InvalidInput: It is no data that can be read; the message names the line.
         Misconfigured: It is Parquet, and pyarrow is not installed.
     """
-    found = list(islice(each_record(path), MOST_ROWS))
-    if not found:
+    records = list(islice(each_record(path), MOST_ROWS))
+    if not records:
         raise InvalidInput(f"{path} holds no rows", fix=_AS_OBJECT)
-    return found
+    return records
 
 
 def each_record(path: Path) -> Iterator[Record]:
@@ -165,10 +165,10 @@ def _json_lines(path: Path) -> Iterator[Record]:
 
 def _json(path: Path) -> Iterator[Record]:
     document = _parse_json(path.read_text("utf-8-sig"), path.name)
-    listed = document.get("data") if is_object(document) else document
-    if not is_list(listed):
+    records = document.get("data") if is_object(document) else document
+    if not is_list(records):
         raise InvalidInput(f"{path.name} is no list of rows", fix="write one object a line: .jsonl")
-    for number, item in enumerate(listed, 1):
+    for number, item in enumerate(records, 1):
         yield _object(item, path, number)
 
 

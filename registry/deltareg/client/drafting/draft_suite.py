@@ -134,20 +134,20 @@ class SuiteDrafting:
         measure, closer = measures_of(task)
         rows = rows_of(records, task)
         classes = classes_of(rows) if task == "classify" else ()
-        told = [image_mark(row.image) if row.image else row.whole for row in rows]
-        kept = without_repeats(told)
-        repeats = len(rows) - len(kept)
+        texts = [image_mark(row.image) if row.image else row.whole for row in rows]
+        chosen = without_repeats(texts)
+        repeats = len(rows) - len(chosen)
         is_image = bool(rows[0].image)
-        leaked = self._find_leaked([told[at] for at in kept], wanted.training, is_image=is_image)
-        kept = [at for number, at in enumerate(kept) if number not in leaked]
-        if len(kept) < LEAST:
+        leaked = self._find_leaked([texts[at] for at in chosen], wanted.training, is_image=is_image)
+        chosen = [at for number, at in enumerate(chosen) if number not in leaked]
+        if len(chosen) < LEAST:
             raise InvalidInput(
-                f"{len(kept)} of {len(rows)} rows are left, and {LEAST} are the least that shows anything",
+                f"{len(chosen)} of {len(rows)} rows are left, and {LEAST} are the least that shows anything",
                 fix="bring more rows that training has not seen",
             )
-        order = _in_order([rows[at] for at in kept], kept, seed=wanted.seed)
+        order = _in_order([rows[at] for at in chosen], chosen, seed=wanted.seed)
         most = min(measure.most, MOST_IMAGES) if rows[0].image else measure.most
-        available = min(most, len(kept) // 2 if wanted.rest else len(kept))
+        available = min(most, len(chosen) // 2 if wanted.rest else len(chosen))
         source = SampleSource(
             str(wanted.data),
             task,
@@ -234,7 +234,7 @@ class SuiteDrafting:
         items = cast("Sequence[Fields]", answer.get("items", ()))
         name = wanted.suite
         file = f"{name}-in-domain{found.file}"
-        made = draft(
+        suite_draft = draft(
             name=name,
             line=str(wanted.line),
             source=found.source,
@@ -249,15 +249,15 @@ class SuiteDrafting:
         )
         folder = wanted.folder
         folder.mkdir(parents=True, exist_ok=True)
-        cut_file(prepared / f"in-domain{found.file}", folder / file, made.n)
+        cut_file(prepared / f"in-domain{found.file}", folder / file, suite_draft.n)
         files = [file]
         if general[0]:
             _write_texts(folder / general_file(name), general[0])
             files.append(general_file(name))
         path = folder / f"{name}.yaml"
-        path.write_text(write_draft(made, command=command))
-        rest = self._write_rest(wanted, found, made.n)
-        return DraftedSuite(path, made, [path.name, *files], rest)
+        path.write_text(write_draft(suite_draft, command=command))
+        rest = self._write_rest(wanted, found, suite_draft.n)
+        return DraftedSuite(path, suite_draft, [path.name, *files], rest)
 
     def _check_free(self, wanted: DraftRequest) -> None:
         path = wanted.folder / f"{wanted.suite}.yaml"
@@ -272,14 +272,14 @@ class SuiteDrafting:
     def _write_rest(self, wanted: DraftRequest, found: CandidateRows, n: int) -> Path | None:
         if wanted.rest is None:
             return None
-        taken = {json.dumps(record, sort_keys=True, default=str) for record in found.records[:n]}
-        left = (
+        used_records = {json.dumps(record, sort_keys=True, default=str) for record in found.records[:n]}
+        unused = (
             record
             for record in each_record(wanted.data)
-            if json.dumps(record, sort_keys=True, default=str) not in taken
+            if json.dumps(record, sort_keys=True, default=str) not in used_records
         )
         with wanted.rest.open("w", encoding="utf-8") as file:
-            file.writelines(f"{json.dumps(one, ensure_ascii=False)}\n" for one in left)
+            file.writelines(f"{json.dumps(one, ensure_ascii=False)}\n" for one in unused)
         return wanted.rest
 
 
@@ -289,27 +289,27 @@ def _closer(measure: DraftMeasure | None, items: Sequence[Fields]) -> tuple[Draf
 
 def describe_draft(found: DraftedSuite) -> dict[str, object]:
     """Give a written suite as plain values."""
-    made = found.draft
+    suite_draft = found.draft
     return {
-        "suite": made.name,
+        "suite": suite_draft.name,
         "path": str(found.path),
-        "line": made.line,
-        "task": made.source.task,
-        "by": made.source.by,
-        "rows": made.source.rows,
-        "repeats": made.source.repeats,
-        "leaked": made.source.leaked,
-        "training": made.source.training,
-        "samples": made.n,
-        "power": round(made.sized.power, 3),
-        "general": made.general[1],
+        "line": suite_draft.line,
+        "task": suite_draft.source.task,
+        "by": suite_draft.source.by,
+        "rows": suite_draft.source.rows,
+        "repeats": suite_draft.source.repeats,
+        "leaked": suite_draft.source.leaked,
+        "training": suite_draft.source.training,
+        "samples": suite_draft.n,
+        "power": round(suite_draft.sized.power, 3),
+        "general": suite_draft.general[1],
         "files": list(found.files),
         "rest": None if found.rest is None else str(found.rest),
         "checks": [
             {**{key: value for key, value in asdict(one).items() if key != "measure"}, "check": one.measure.check}
-            for one in made.comparisons
+            for one in suite_draft.comparisons
         ],
-        "notes": list(made.notes),
+        "notes": list(suite_draft.notes),
     }
 
 

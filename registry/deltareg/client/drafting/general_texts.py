@@ -25,13 +25,13 @@ def general_texts(context: Context, base: str) -> tuple[Sequence[str], str]:
         context: The client's surroundings.
         base: The base's name in the registry; empty for one that it does not have.
     """
-    drawn, shipped = list(_fetch_drawn(context, base)) if base else [], list(_read_shipped())
-    both = [*drawn, *shipped]
+    own_texts, shipped = list(_fetch_drawn(context, base)) if base else [], list(_read_shipped())
+    both = [*own_texts, *shipped]
     texts = [both[at] for at in without_repeats(both)]
     if len(texts) < _LEAST:
         return (), "left out: neither the registry nor this release has general texts for the base"
-    told = f"{len(texts)} texts in many languages and in code"
-    return texts, f"{told}, those drawn for {base} first" if drawn else told
+    description = f"{len(texts)} texts in many languages and in code"
+    return texts, f"{description}, those drawn for {base} first" if own_texts else description
 
 
 def _fetch_drawn(context: Context, base: str) -> Iterator[str]:
@@ -42,10 +42,10 @@ def _fetch_drawn(context: Context, base: str) -> Iterator[str]:
         return
     document = answer.get("document") if is_object(answer) else None
     try:
-        found: object = json.loads(document) if isinstance(document, str) else None
+        document_fields: object = json.loads(document) if isinstance(document, str) else None
     except ValueError:
         return
-    texts = found.get("texts") if is_object(found) else None
+    texts = document_fields.get("texts") if is_object(document_fields) else None
     yield from _texts_of(texts)
 
 
@@ -63,7 +63,7 @@ def _read_shipped() -> Iterator[str]:
 def _texts_of(rows: object) -> Iterator[str]:
     for row in rows if is_list(rows) else []:
         if is_object(row):
-            said = (row.get("text"), row.get("user"), row.get("answer"), row.get("assistant"))
-            text = "\n".join(part for part in said if isinstance(part, str) and part)
+            texts = (row.get("text"), row.get("user"), row.get("answer"), row.get("assistant"))
+            text = "\n".join(part for part in texts if isinstance(part, str) and part)
             if text:
                 yield text

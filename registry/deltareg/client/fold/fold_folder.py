@@ -133,12 +133,12 @@ def _write_weights(job: _FolderFold, draft: Path) -> None:
 
 def _by_last_file(names: Iterable[str], job: _FolderFold) -> dict[str, list[str]]:
     """Say which file gets each tensor that the base does not have: the last of its component."""
-    found: dict[str, list[str]] = defaultdict(list)
+    by_file: dict[str, list[str]] = defaultdict(list)
     headers = job.base.folder.files.headers
     for name in names:
         fitting = [path for path in headers if _in_file(job, path, name) != name]
-        found[max(fitting or headers)].append(name)
-    return found
+        by_file[max(fitting or headers)].append(name)
+    return by_file
 
 
 def _in_file(job: _FolderFold, path: str, name: str) -> str:
@@ -168,10 +168,10 @@ def _body(
     blocks = made_ahead(_blocks(job, slots))
     for name, slot in slots.items():
         hasher = open_tensor_hasher(slot.dtype, slot.shape)
-        left = slot.size_bytes
-        while left > 0:
+        remaining_bytes = slot.size_bytes
+        while remaining_bytes > 0:
             block = next(blocks)
-            left -= len(block)
+            remaining_bytes -= len(block)
             hasher.update(block)
             yield block
         digest = Digest("blake3", hasher.hexdigest())
@@ -180,8 +180,8 @@ def _body(
 
 def _blocks(job: _FolderFold, slots: Mapping[str, TensorSlot]) -> Iterator[memoryview]:
     """Give the bytes of all tensors; those that the delta holds as they are come in one go."""
-    named = ((name, slot, _find_identical(job, name, slot)) for name, slot in slots.items())
-    for is_held, run in groupby(named, key=lambda one: one[2] is not None):
+    items = ((name, slot, _find_identical(job, name, slot)) for name, slot in slots.items())
+    for is_held, run in groupby(items, key=lambda one: one[2] is not None):
         if is_held:
             yield from job.delta.stream(held for _, _, held in run if held is not None)
         else:
@@ -232,14 +232,14 @@ def _write_index(job: _FolderFold, draft: Path, extra: Mapping[str, Sequence[str
         places = _mapping(document.get("weight_map"))
         start = job.base.manifest.base_name(name, "")
         own = [record for record in job.records if record.name.startswith(start)]
-        added = {
+        files_by_name = {
             _in_file(job, path, one): path.rpartition("/")[2] if start else path
             for path, names in extra.items()
             for one in names
             if one.startswith(start)
         }
         total = sum(prod(r.shape) * ITEM_BYTES[r.dtype] for r in own)
-        content = {**document, "metadata": {"total_size": total}, "weight_map": {**places, **added}}
+        content = {**document, "metadata": {"total_size": total}, "weight_map": {**places, **files_by_name}}
         (draft / name).parent.mkdir(parents=True, exist_ok=True)
         (draft / name).write_text(json.dumps(content, indent=2) + "\n")
 
@@ -256,12 +256,12 @@ def _copy_rest(job: _FolderFold, draft: Path) -> None:
             (draft / name).write_bytes(file.data)
     path = draft / _CONFIG
     config = _mapping(json.loads(path.read_bytes())) if path.exists() else {}
-    changed = stacked_config(job.folding, config, None)
+    config_changes = stacked_config(job.folding, config, None)
     if job.dtype is not None:
         key = "torch_dtype" if "torch_dtype" in config else "dtype"
-        changed[key] = _CONFIG_DTYPES[job.dtype]
-    if config and changed != config:
-        path.write_text(json.dumps(changed, indent=2) + "\n")
+        config_changes[key] = _CONFIG_DTYPES[job.dtype]
+    if config and config_changes != config:
+        path.write_text(json.dumps(config_changes, indent=2) + "\n")
 
 
 def _mapping(value: object) -> dict[str, object]:

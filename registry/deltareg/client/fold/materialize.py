@@ -60,13 +60,13 @@ def materialize(
             f"{version.ref} ({version.kind}) cannot be folded into weights", fix="attach it to the running base instead"
         )
     options = FoldOptions(base=base, dtype=_DTYPES[dtype], expect=expect)
-    made = fold_version(context, version, out, options)
+    outcome = fold_version(context, version, out, options)
     if options.dtype is None:
-        note_fold(context.cache, version, made.root, out)
-        remember_base(context.cache, made.root, out)
-        remember_installed(context.cache, out, version, root=str(made.root))
+        note_fold(context.cache, version, outcome.root, out)
+        remember_base(context.cache, outcome.root, out)
+        remember_installed(context.cache, out, version, root=str(outcome.root))
     trim(context)
-    return _report(version, out, made, started)
+    return _report(version, out, outcome, started)
 
 
 def _report(version: VersionDetail, out: Path, made: "FoldOutcome", started: float) -> MaterializeReport:
@@ -163,8 +163,8 @@ def fold_version(
 
         try:
             if _is_streamed(context, version, manifest, options):
-                packs, found = read_stored(context, version, manifest, fold, meter=meter)
-                return FoldOutcome(found, came + packs.fetched_bytes, packs.cached_bytes)
+                packs, root = read_stored(context, version, manifest, fold, meter=meter)
+                return FoldOutcome(root, came + packs.fetched_bytes, packs.cached_bytes)
             pulled = fetch(context, version, manifest)
             with open_folder(pulled.path, convention=_convention(version.config)) as delta:
                 return FoldOutcome(fold(delta), came + pulled.fetched_bytes, pulled.cached_bytes)
@@ -181,8 +181,8 @@ def _base_of(context: Context, version: VersionDetail, given: Path | None) -> tu
     """
     info = context.api.get(base_path(version.base.name), BaseInfo)
     record = base_manifest(context.api, context.cache, info)
-    told = {"", version.base.identity}
-    if info.root != version.base.root or (version.base.identity and info.identity not in told):
+    identities = {"", version.base.identity}
+    if info.root != version.base.root or (version.base.identity and info.identity not in identities):
         raise IntegrityFailure(f"{info.name} is not the base that {version.ref} was pushed for")
     if given is None:
         return fetch_base_counted(context, info)
@@ -191,8 +191,8 @@ def _base_of(context: Context, version: VersionDetail, given: Path | None) -> tu
 
 def _is_streamed(context: Context, version: VersionDetail, manifest: Manifest, options: FoldOptions) -> bool:
     """Whether the result is written straight from packs: no folder holds the version, or need."""
-    kept = context.cache.find_folder("snapshots", Digest.parse(version.digest))
-    return kept is None and holds_results(manifest.kind) and options.dtype is None
+    snapshot = context.cache.find_folder("snapshots", Digest.parse(version.digest))
+    return snapshot is None and holds_results(manifest.kind) and options.dtype is None
 
 
 def note_fold(cache: Cache, version: VersionDetail, root: Digest, folder: Path) -> None:

@@ -38,27 +38,27 @@ def lock(context: Context, file: Path, *, add: Sequence[tuple[str, str]] = (), d
         Blocked: What it leads to is revoked or deleted.
     """
     before = read_lock(file) if file.exists() or not add else Lock(context.config.server)
-    asked = {each.folder: each.asked for each in before.deltas}
-    known = {each.folder: each for each in before.deltas}
-    added = {folder_of(file, folder): ref for ref, folder in add}
-    gone = {folder_of(file, folder) for folder in drop}
-    if gone - asked.keys():
-        raise NotFound(f"{min(gone - asked.keys())} is not locked", fix=f"see {file}")
-    fresh = added or ({} if gone else asked)
-    wanted = {folder: ref for folder, ref in (asked | added).items() if folder not in gone}
+    locked_refs = {each.folder: each.asked for each in before.deltas}
+    locked_deltas = {each.folder: each for each in before.deltas}
+    added_refs = {folder_of(file, folder): ref for ref, folder in add}
+    dropped = {folder_of(file, folder) for folder in drop}
+    if dropped - locked_refs.keys():
+        raise NotFound(f"{min(dropped - locked_refs.keys())} is not locked", fix=f"see {file}")
+    fresh = added_refs or ({} if dropped else locked_refs)
+    refs = {folder: ref for folder, ref in (locked_refs | added_refs).items() if folder not in dropped}
     deltas: list[LockedDelta] = []
     bases = {base.name: base for base in before.bases}
-    for folder, ref in sorted(wanted.items()):
+    for folder, ref in sorted(refs.items()):
         if folder not in fresh:
-            deltas.append(known[folder])
+            deltas.append(locked_deltas[folder])
             continue
         version = _lockable(context, ref)
         bases[version.base.name] = _locked_base(context, version)
         deltas.append(_lock_version(folder, ref, version))
-    used = {each.base for each in deltas}
-    now = Lock(context.config.server, deltas, [base for base in bases.values() if base.name in used])
+    base_names = {each.base for each in deltas}
+    now = Lock(context.config.server, deltas, [base for base in bases.values() if base.name in base_names])
     is_changed = write_lock(file, now)
-    was = {folder: each.ref for folder, each in known.items()}
+    was = {folder: each.ref for folder, each in locked_deltas.items()}
     return LockReport(
         file,
         is_changed,
@@ -83,13 +83,14 @@ def sync(context: Context, file: Path, *, is_frozen: bool = False, is_plan: bool
         Conflict: A folder holds something that is not from here.
         IntegrityFailure: What came is not what the lock says.
     """
-    found = read_lock(file)
-    plan = [_look(context, file, found, each, is_frozen=is_frozen) for each in found.deltas]
+    lock_content = read_lock(file)
+    plan = [_look(context, file, lock_content, each, is_frozen=is_frozen) for each in lock_content.deltas]
     is_drifted = any(each.step == "drift" for each in plan)
     if is_plan or is_drifted:
         return SyncReport(is_plan, plan)
     return SyncReport(
-        is_plan=False, folders=[_apply_step(context, each, step) for each, step in zip(found.deltas, plan, strict=True)]
+        is_plan=False,
+        folders=[_apply_step(context, each, step) for each, step in zip(lock_content.deltas, plan, strict=True)],
     )
 
 
@@ -163,8 +164,8 @@ def _drift(context: Context, lock: Lock, each: LockedDelta) -> str:
 def _apply_step(context: Context, each: LockedDelta, step: SyncedFolder) -> SyncedFolder:
     if step.step == "kept":
         return step
-    fetched = _fetch_folder(context, each, step)
-    return SyncedFolder(step.folder, step.ref, step.step, step.why, fetched)
+    fetched_bytes = _fetch_folder(context, each, step)
+    return SyncedFolder(step.folder, step.ref, step.step, step.why, fetched_bytes)
 
 
 def _fetch_folder(context: Context, each: LockedDelta, step: SyncedFolder) -> int:
@@ -185,11 +186,11 @@ def _fetch_folder(context: Context, each: LockedDelta, step: SyncedFolder) -> in
 def _copy_cached(context: Context, each: LockedDelta, folder: Path) -> bool:
     """Make a folder from the cache alone, where that has the version whole."""
     manifest = _manifest(context, each)
-    kept = find_intact(context.cache, "snapshots", Digest.parse(each.digest), manifest)
-    if kept is None:
+    cached = find_intact(context.cache, "snapshots", Digest.parse(each.digest), manifest)
+    if cached is None:
         return False
     with place_folder(folder) as draft:
-        shutil.copytree(kept, draft, dirs_exist_ok=True, copy_function=shutil.copyfile)
+        shutil.copytree(cached, draft, dirs_exist_ok=True, copy_function=shutil.copyfile)
     is_whole = holds(context.cache, folder, manifest)
     if is_whole:
         remember_held(context.cache, folder, manifest)

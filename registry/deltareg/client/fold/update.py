@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from deltareg.client.asking.resolving import base_path, fetch_manifest, resolve, resolve_live
 from deltareg.client.bases.bases import find_base
@@ -40,7 +41,6 @@ from deltareg.identity.needed_chunks import needed_chunks
 from deltareg.identity.storage_map import StorageMap
 from deltareg.refs import Ref
 from deltareg.wire import BaseInfo, VersionDetail
-from deltareg.words import UpdatePlan
 
 _SHOWN = 3
 
@@ -72,16 +72,16 @@ def update(context: Context, folder: Path, to: str, *, is_plan: bool) -> UpdateR
     started = time.monotonic()
     job = _job(context, folder, to)
     is_intact = _is_intact(job)
-    done = partial(_report, job, was_written_to=not is_intact, is_plan=is_plan)
+    report = partial(_report, job, was_written_to=not is_intact, is_plan=is_plan)
     if is_intact and job.installed.is_of(job.version):
-        return done("none", 0, 0, seconds=time.monotonic() - started)
-    with _open_pieces(job, is_intact=is_intact) as held:
-        needed, full = _travels(job, held)
-        plan: UpdatePlan = "patch" if needed < full else "full"
+        return report("none", 0, 0, seconds=time.monotonic() - started)
+    with _open_pieces(job, is_intact=is_intact) as pieces:
+        fetched, full = _travels(job, pieces)
+        plan: Literal["patch", "full"] = "patch" if fetched < full else "full"
         if not is_plan:
-            needed = _replace_by_fold(job) if job.installed.root else _replace_by_pull(job, held)
+            fetched = _replace_by_fold(job) if job.installed.root else _replace_by_pull(job, pieces)
     trim(context)
-    return done(plan, needed, full, seconds=time.monotonic() - started)
+    return report(plan, fetched, full, seconds=time.monotonic() - started)
 
 
 def _job(context: Context, folder: Path, to: str) -> _FolderUpdate:
@@ -126,8 +126,8 @@ def _open_pieces(job: _FolderUpdate, *, is_intact: bool) -> Generator[Held, None
     if not is_intact or job.installed.root:
         yield {}
         return
-    with pieces_in(job.folder, _before(job)) as held:
-        yield held
+    with pieces_in(job.folder, _before(job)) as pieces:
+        yield pieces
 
 
 def _before(job: _FolderUpdate) -> Manifest:
@@ -190,15 +190,15 @@ def _fetch_into(job: _FolderUpdate, draft: Path, held: Held) -> PulledVersion:
 
 def _replace_by_fold(job: _FolderUpdate) -> int:
     with replace_folder(job.folder) as draft:
-        made = fold_version(job.context, job.version, draft)
-    note_fold(job.context.cache, job.version, made.root, job.folder)
-    remember_installed(job.context.cache, job.folder, job.version, root=str(made.root))
-    return made.fetched_bytes
+        outcome = fold_version(job.context, job.version, draft)
+    note_fold(job.context.cache, job.version, outcome.root, job.folder)
+    remember_installed(job.context.cache, job.folder, job.version, root=str(outcome.root))
+    return outcome.fetched_bytes
 
 
 def _report(
     job: _FolderUpdate,
-    plan: UpdatePlan,
+    plan: Literal["none", "patch", "full"],
     fetched: int,
     full: int,
     *,

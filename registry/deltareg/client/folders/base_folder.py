@@ -101,16 +101,16 @@ def as_recorded(base: BaseFolder, record: Manifest) -> BaseFolder:
     What lies beside the weights is the base's own: a file that is another one in the folder, or
     that the base does not have, is not there for whoever reads it, and the config is the recorded.
     """
-    wanted, found = (
+    recorded, actual = (
         {file.path: file.digest for file in manifest.files if not file.is_tensors}
         for manifest in (record, base.manifest)
     )
     folder = base.folder
     for path in [path for path, file in folder.contents.items() if file.header is None]:
-        if not path.endswith(_INDEX) and wanted.get(path) != found.get(path):
+        if not path.endswith(_INDEX) and recorded.get(path) != actual.get(path):
             del folder.contents[path]
             folder.documents.pop(path, None)
-    for path, text in _recorded_configs(record, wanted).items():
+    for path, text in _recorded_configs(record, recorded).items():
         data = text.encode()
         folder.contents[path] = MappedFile(path, memoryview(data))
         folder.documents[path] = strict_json_object(data)
@@ -195,11 +195,11 @@ def _recall_manifest(folder: Folder, cache: Cache) -> Manifest | None:
 
 
 def _stat(folder: Folder) -> dict[str, list[int]]:
-    found: dict[str, list[int]] = {}
+    stats: dict[str, list[int]] = {}
     for name in folder.contents:
         stat = (folder.path / name).stat()
-        found[name] = [stat.st_size, stat.st_mtime_ns, stat.st_ino]
-    return found
+        stats[name] = [stat.st_size, stat.st_mtime_ns, stat.st_ino]
+    return stats
 
 
 def _note_name(folder: Folder) -> str:

@@ -50,14 +50,14 @@ def write_lora(
 ) -> list[MergedModule]:
     """Write a LoRA in peft's layout and give what became of each module."""
     meter = progress.task("merging", len(merging.targets))
-    found: list[MergedModule] = []
+    merged_modules: list[MergedModule] = []
     try:
         for target in merging.targets:
-            found.append(merging.module(target))
+            merged_modules.append(merging.module(target))
             meter.add(1)
     finally:
         meter.close()
-    modules = [merged.module for merged in found]
+    modules = [merged.module for merged in merged_modules]
     tensors = sorted((pair for module in modules for pair in module.tensors()), key=lambda p: p[0])
     slots = [TensorSlot(name, dtype, values.shape) for name, values in tensors]
     with (folder / "adapter_model.safetensors").open("xb") as out:
@@ -66,7 +66,7 @@ def write_lora(
             out.write(from_f32(values, dtype).tobytes())
     config = lora_config(modules, trained=_find_shared_training(parents), keeps_ties=merging.keeps_ties)
     (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n")
-    return found
+    return merged_modules
 
 
 def _body(merging: ValueMerging, slots: list[TensorSlot], metadata: Mapping[str, str]) -> Iterator[bytes]:

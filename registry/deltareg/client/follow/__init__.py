@@ -137,10 +137,10 @@ class Agent:
             return [following.observed for following in self._following]
 
     def _begin(self) -> ExitStack:
-        with ExitStack() as held:
-            held.callback(self._engine.close)
+        with ExitStack() as locks:
+            locks.callback(self._engine.close)
             for home in sorted({self._engine.versions(each).parent for each in self._followed}):
-                held.enter_context(kept_alone(home))
+                locks.enter_context(kept_alone(home))
             paths = [self._options.alias_file or self._home(each) / ALIAS_FILE for each in self._followed]
             files = {path: AliasFile.read(path, self._followed) for path in set(paths)}
             self._following = [
@@ -154,8 +154,8 @@ class Agent:
                 )
                 for each, path in zip(self._followed, paths, strict=True)
             ]
-            held.callback(self._stop.set)
-            return held.pop_all()
+            locks.callback(self._stop.set)
+            return locks.pop_all()
 
     def _home(self, followed: FollowedChannel) -> Path:
         return self._engine.versions(followed).parent
@@ -224,10 +224,10 @@ class Agent:
         if time.monotonic() - self._pruned_at < _PRUNE_S:
             return
         self._pruned_at = time.monotonic()
-        kept = {release.folder for release in claims.releases}
+        served_folders = {release.folder for release in claims.releases}
         for versions in self._all_versions():
-            held = kept | set(self._engine.holds(versions))
-            for name in prune(versions, keep=self._options.keep, held=held):
+            retained = served_folders | set(self._engine.holds(versions))
+            for name in prune(versions, keep=self._options.keep, held=retained):
                 log.info("pruned=%s", name)
 
     def _report_once(self) -> None:

@@ -105,11 +105,11 @@ class AdapterEngine:
                 continue
             self._state.adapters[name] = str(folder.absolute())
             return name
-        found = self._serving(release)
-        if found is None:
+        serving = self._serving(release)
+        if serving is None:
             raise self._make_conflict(release)
-        self._unwanted.pop(found, None)
-        return found
+        self._unwanted.pop(serving, None)
+        return serving
 
     def drop(self, versions: Path, folder: str) -> None:
         """Unload it without a time to drain."""
@@ -129,23 +129,23 @@ class AdapterEngine:
         One that the server keeps does not hold up the others; it is asked again, ever more seldom.
         """
         now = self._clock()
-        wanted = {release.folder for release in claims.releases}
+        claimed = {release.folder for release in claims.releases}
         unwanted = {
             name: self._folder(name)
             for name, root in self._state.adapters.items()
-            if self._is_ours(name, root) and (Path(root).name not in wanted or name in self._spent)
+            if self._is_ours(name, root) and (Path(root).name not in claimed or name in self._spent)
         }
-        due = {
+        deadlines = {
             name: self._unwanted.get(name, now + self._drain_s)
             for name, folder in unwanted.items()
             if not any(belongs_to(folder, line) for line in claims.lines)
         }
-        self._unwanted = due
-        for name in [name for name, moment in due.items() if moment <= now]:
+        self._unwanted = deadlines
+        for name in [name for name, moment in deadlines.items() if moment <= now]:
             self._let_go(name, now)
-        refused = {self._folder(name): kept.why for name, kept in self._kept.items()}
+        refusals = {self._folder(name): kept.why for name, kept in self._kept.items()}
         is_over = all(name in self._kept for name in self._unwanted)
-        return SettleOutcome(is_over, refused)
+        return SettleOutcome(is_over, refusals)
 
     def holds(self, versions: Path) -> Collection[str]:
         """Give the folders that the server was told of."""
@@ -156,13 +156,13 @@ class AdapterEngine:
         self._server.close()
 
     def _let_go(self, name: str, now: float) -> None:
-        kept = self._kept.get(name)
-        if kept is not None and now < kept.due:
+        refusal = self._kept.get(name)
+        if refusal is not None and now < refusal.due:
             return
         try:
             self._unload(name)
         except DeltaregError as error:
-            pause_s = _FIRST_PAUSE_S if kept is None else min(kept.pause_s * 2, _LONGEST_PAUSE_S)
+            pause_s = _FIRST_PAUSE_S if refusal is None else min(refusal.pause_s * 2, _LONGEST_PAUSE_S)
             self._kept[name] = _Kept(error.message, now + pause_s, pause_s)
 
     def _unload(self, name: str) -> None:

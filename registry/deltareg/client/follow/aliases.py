@@ -54,12 +54,12 @@ class AliasFile:
     @classmethod
     def read(cls, path: Path, followed: list[FollowedChannel]) -> "AliasFile":
         """Read what an earlier run wrote; channels that are not followed any more are left out."""
-        wanted = {str(each) for each in followed}
+        names = {str(each) for each in followed}
         try:
-            found = _Document.model_validate_json(path.read_bytes()).channels
+            entries = _Document.model_validate_json(path.read_bytes()).channels
         except (OSError, ValidationError):  # not there yet, or not ours: it is written anew
-            found = {}
-        return cls(path, {name: alias for name, alias in found.items() if name in wanted})
+            entries = {}
+        return cls(path, {name: alias for name, alias in entries.items() if name in names})
 
     def put(self, followed: FollowedChannel, alias: Alias) -> None:
         """Change one entry; who reads sees the file before or after it, never between."""

@@ -76,9 +76,9 @@ class ExecServer:
     def list_adapters(self) -> AdapterListing:
         """Run LIST."""
         self.is_lost = True
-        said = self._run(self._list, None, timeout_s=LOOK_TIMEOUT_S)
+        output = self._run(self._list, None, timeout_s=LOOK_TIMEOUT_S)
         try:
-            told = _Told.model_validate_json(said)
+            document = _Told.model_validate_json(output)
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"]))
@@ -87,15 +87,15 @@ class ExecServer:
                 fix='have it write {"adapters": [{"name": …, "path": …}], "base": …}',
             ) from error
         self.is_lost = False
-        paths = {adapter.name: adapter.path for adapter in told.adapters}
-        return AdapterListing(paths, frozenset(told.served_as), told.base)
+        paths = {adapter.name: adapter.path for adapter in document.adapters}
+        return AdapterListing(paths, frozenset(document.served_as), document.base)
 
     def load(self, name: str, folder: Path) -> None:
         """Run LOAD, unless LIST has the name."""
         if name in self.list_adapters().adapters:
             raise Conflict(f"{name} is loaded already")
-        asked = {"name": name, "path": str(folder.absolute())}
-        self._run(self._load, asked, timeout_s=LOAD_TIMEOUT_S)
+        request = {"name": name, "path": str(folder.absolute())}
+        self._run(self._load, request, timeout_s=LOAD_TIMEOUT_S)
 
     def unload(self, name: str) -> None:
         """Run UNLOAD, where LIST has the name."""
@@ -113,7 +113,7 @@ class ExecServer:
     def _run(self, words: Sequence[str], asked: Mapping[str, str] | None, *, timeout_s: float) -> bytes:
         try:
             # The command is the one that whoever started the agent has named.
-            done = subprocess.run(  # noqa: S603
+            process = subprocess.run(  # noqa: S603
                 words,
                 input=b"" if asked is None else json.dumps(asked).encode(),
                 capture_output=True,
@@ -129,12 +129,12 @@ class ExecServer:
             raise InvalidInput(
                 f"{words[0]} cannot be run: {error.strerror}", fix="name a program that can be run"
             ) from error
-        if done.returncode == 0:
-            return done.stdout
-        lines = done.stderr.decode(errors="replace").strip().splitlines()
+        if process.returncode == 0:
+            return process.stdout
+        lines = process.stderr.decode(errors="replace").strip().splitlines()
         why = lines[-1][:_MOST_CHARACTERS] if lines else "it said nothing"
-        text = f"{words[0]} ended with {done.returncode}: {why}"
-        if done.returncode == os.EX_TEMPFAIL:
+        text = f"{words[0]} ended with {process.returncode}: {why}"
+        if process.returncode == os.EX_TEMPFAIL:
             raise Unavailable(text, fix="try again; the command says that this may help")
         raise InvalidInput(text, fix=f"run it by hand: {shlex.join(words)}")
 

@@ -101,8 +101,8 @@ class ChannelFollower:
 
         Before this run has served anything it is what the run before says that it served.
         """
-        left = self._left if self.served is None else None
-        return [one for one in (self.served, self._wanted, left) if one is not None]
+        earlier = self._left if self.served is None else None
+        return [one for one in (self.served, self._wanted, earlier) if one is not None]
 
     @property
     def is_unknown(self) -> bool:
@@ -132,16 +132,16 @@ class ChannelFollower:
         return None if self.watch.seen is None else self._go(self.watch.seen)
 
     def _go(self, seen: ChannelInfo) -> FollowEvent | None:
-        wanted = Release.of(self.followed.line, seen)
-        self._hear(seen, wanted)
-        if wanted is None:
+        release = Release.of(self.followed.line, seen)
+        self._hear(seen, release)
+        if release is None:
             return self._tell(Observed(channel=str(self.followed), revision=seen.revision))
-        self._notice_what_is_gone(wanted)
+        self._notice_what_is_gone(release)
         try:
             self._drop_what_is_wrong()
             if self._clock() < self._retry_at:
                 return None
-            return self._advance(wanted, seen)
+            return self._advance(release, seen)
         except BaseMismatch as error:
             self._withdraw()
             return self._fail(error)
@@ -198,10 +198,10 @@ class ChannelFollower:
 
     def _notice_what_is_gone(self, wanted: Release) -> None:
         """Notice what the engine has lost; the version before stays until the new one is served."""
-        served = self.served
-        if served is None or self._engine.serves(self.followed, served):
+        release = self.served
+        if release is None or self._engine.serves(self.followed, release):
             return
-        if served != wanted and self._is_served_again(served):
+        if release != wanted and self._is_served_again(release):
             return
         self.served = None
         self.observed = self.observed.model_copy(update={"version": None, "digest": None})
@@ -224,8 +224,8 @@ class ChannelFollower:
 
     def _withdraw(self) -> None:
         """Name nothing to clients that is not served."""
-        told = self._of_alias()
-        if told is not None and not self._engine.serves(self.followed, told):
+        alias_release = self._of_alias()
+        if alias_release is not None and not self._engine.serves(self.followed, alias_release):
             self._aliases.take_out(self.followed)
 
     def _drop_what_is_wrong(self) -> None:
@@ -250,13 +250,13 @@ class ChannelFollower:
     def _hand_over(self, wanted: Release, seen: ChannelInfo, bringing: PendingVersion) -> FollowEvent:
         versions = self._engine.versions(self.followed)
         folder = versions / wanted.folder
-        served = self._engine.serve(self.followed, wanted, folder)
+        name = self._engine.serve(self.followed, wanted, folder)
         if self.served is not None and self.served != wanted:
             leave(versions / self.served.folder)
         self._bases.keep_only(wanted)
         self.served, self._left = wanted, None
         self._bringing.clear()
-        alias = self._alias(wanted, seen).model_copy(update={"served": served})
+        alias = self._alias(wanted, seen).model_copy(update={"served": name})
         event = self._report_arrival(wanted, seen, alias, fetched_bytes=bringing.fetched_bytes)
         log.info("channel=%s serves=%s fetched=%d", self.followed, wanted.ref, bringing.fetched_bytes)
         return event or self._event(self.observed.version, bringing.fetched_bytes)
@@ -286,23 +286,23 @@ class ChannelFollower:
     def _tell(self, observed: Observed, *, fetched_bytes: int = 0) -> FollowEvent | None:
         """Take a new state; an event only where people would see a difference."""
         base = self._bases.state if observed.version is not None or self.has_wrong_base else "unchecked"
-        told = observed.model_copy(update={"base": base, "trouble": self._trouble})
-        before, self.observed = self.observed, told
-        if before.model_copy(update={"revision": told.revision}) == told:
+        state = observed.model_copy(update={"base": base, "trouble": self._trouble})
+        before, self.observed = self.observed, state
+        if before.model_copy(update={"revision": state.revision}) == state:
             return None
         return self._event(before.version, fetched_bytes)
 
     def _event(self, previous: int | None, fetched_bytes: int) -> FollowEvent:
         alias = self._aliases.entries.get(str(self.followed))
-        served = "" if alias is None or self.observed.version is None else alias.served
+        name = "" if alias is None or self.observed.version is None else alias.served
         seconds = self._clock() - self._since
-        return FollowEvent(self.observed, previous, served, fetched_bytes, seconds)
+        return FollowEvent(self.observed, previous, name, fetched_bytes, seconds)
 
     def _alias(self, release: Release, seen: ChannelInfo) -> Alias:
-        known = self._aliases.entries.get(str(self.followed))
+        entry = self._aliases.entries.get(str(self.followed))
         folder = self._engine.versions(self.followed) / release.folder
         return Alias(
-            served=release.name if known is None else known.served,
+            served=release.name if entry is None else entry.served,
             version=release.version,
             digest=str(release.digest),
             revision=seen.revision,

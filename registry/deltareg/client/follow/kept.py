@@ -73,8 +73,8 @@ def bring(context: Context, release: Release, versions: Path) -> tuple[Path, int
         return folder, _pull(context, release, folder)
     log.warning("folder=%s holds something else and is made anew", folder)
     with replace_folder(folder) as draft:
-        fetched = _pull(context, release, draft)
-    return folder, fetched
+        fetched_bytes = _pull(context, release, draft)
+    return folder, fetched_bytes
 
 
 def leave(folder: Path) -> None:
@@ -93,17 +93,17 @@ def prune(versions: Path, *, keep: int, held: Collection[str], now: float | None
         now: The time, seconds since the epoch.
     """
     moment = time.time() if now is None else now
-    found = [path for path in _folders(versions) if path.name not in held]
-    by_use = sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
-    gone = [path for path in by_use[keep:] if moment - path.stat().st_mtime > GRACE_S]
-    for path in gone:
+    candidates = [path for path in _folders(versions) if path.name not in held]
+    by_use = sorted(candidates, key=lambda path: path.stat().st_mtime, reverse=True)
+    expired = [path for path in by_use[keep:] if moment - path.stat().st_mtime > GRACE_S]
+    for path in expired:
         # Under another name first: what a kill leaves half deleted is not taken for a version.
         draft = path.with_name(f".gone-{path.name}")
         path.rename(draft)
         shutil.rmtree(draft, ignore_errors=True)
     for draft in versions.glob(".gone-*"):
         shutil.rmtree(draft, ignore_errors=True)
-    return [path.name for path in gone]
+    return [path.name for path in expired]
 
 
 def is_whole(context: Context, release: Release, folder: Path, *, asks: bool = True) -> bool:

@@ -46,13 +46,13 @@ class LineBases:
         """
         base = self._bases.get(release)
         try:
-            found = "unchecked" if base is None else self._served_base.check(release, base)
+            state = "unchecked" if base is None else self._served_base.check(release, base)
         except BaseMismatch:
             self.state = "wrong"
             raise
-        if found is not None:
-            self.state = found
-        return found
+        if state is not None:
+            self.state = state
+        return state
 
     def is_right(self, release: Release) -> bool | None:
         """Whether a version may be served, as far as its base goes; None while it is looked at."""
@@ -70,10 +70,10 @@ class LineBases:
         if release not in self._bases:
             if release not in self._asked and may_ask:
                 self._asked[release] = self._shelf.bring(release, versions)
-            brought = self._asked.get(release)
-            if brought is None or brought.base is None:
-                if brought is not None and brought.is_over:
+            base = self._asked.get(release)
+            if base is None or base.base is None:
+                if base is not None and base.is_over:
                     del self._asked[release]
                 return False
-            self._bases[release] = brought.base
+            self._bases[release] = base.base
         return self._served_base.is_wrong(release, self._bases[release])

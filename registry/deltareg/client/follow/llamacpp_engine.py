@@ -118,8 +118,8 @@ class LlamaEngine:
         self._write_arguments(folder.name)
         if not self._of(folder.name):
             raise self._due(folder.name)
-        wanted = self._of(folder.name)[0]
-        self._apply({one.id: float(one is wanted) for one in self._ours()})
+        adapter = self._of(folder.name)[0]
+        self._apply({one.id: float(one is adapter) for one in self._ours()})
         return release.name
 
     def drop(self, versions: Path, folder: str) -> None:
@@ -132,9 +132,9 @@ class LlamaEngine:
 
     def settle(self, claims: ServingClaims) -> SettleOutcome:
         """Apply nothing of ours that nobody claims, and take away files without a version."""
-        wanted = {release.folder for release in claims.releases}
+        claimed = {release.folder for release in claims.releases}
         if not claims.lines:
-            stray = [one for one in self._ours() if one.scale and _name(one) not in wanted]
+            stray = [one for one in self._ours() if one.scale and _name(one) not in claimed]
             self._apply({one.id: 0.0 for one in stray})
         self._take_away({_name(one) for one in self._ours()})
         return SettleOutcome()
@@ -149,22 +149,22 @@ class LlamaEngine:
 
     def _make(self, folder: Path) -> None:
         """Have the file of a version; it appears whole, by a rename."""
-        made = self._home / "gguf" / folder.name
-        if (made / FILE).exists():
+        target = self._home / "gguf" / folder.name
+        if (target / FILE).exists():
             return
-        made.parent.mkdir(parents=True, exist_ok=True)
-        draft = made.with_name(f".{made.name}.next")  # one name: what a kill leaves is taken away
+        target.parent.mkdir(parents=True, exist_ok=True)
+        draft = target.with_name(f".{target.name}.next")  # one name: what a kill leaves is taken away
         shutil.rmtree(draft, ignore_errors=True)
         self._options.convert(folder, draft)
-        shutil.rmtree(made, ignore_errors=True)
-        draft.rename(made)
-        sync(made.parent)
+        shutil.rmtree(target, ignore_errors=True)
+        draft.rename(target)
+        sync(target.parent)
 
     def _write_arguments(self, wanted: str) -> None:
         """Write what the server is to be started with: the wanted one applied, all others not."""
         names = sorted(path.parent.name for path in (self._home / "gguf").glob(f"*/{FILE}"))
-        kept = [name for name in names if (self._home / "versions" / name).exists()]
-        ordered = [wanted, *(name for name in kept if name != wanted)]
+        present = [name for name in names if (self._home / "versions" / name).exists()]
+        ordered = [wanted, *(name for name in present if name != wanted)]
         scaled = [f"{self._file(name)}:{int(name == wanted)}" for name in ordered]
         text = f"--lora-scaled {shlex.quote(','.join(scaled))}\n"
         if text == self._arguments():
@@ -177,38 +177,38 @@ class LlamaEngine:
 
     def _due(self, wanted: str) -> Unavailable | Conflict:
         """Have the server started again, once for each version, or say that it has to be."""
-        told = f"llama-server at {self._url} was not started with {wanted}"
+        message = f"llama-server at {self._url} was not started with {wanted}"
         if not self._options.restart:
-            return Conflict(told, fix=f"start it again: llama-server -m … $(cat {self._home / ARGUMENTS})")
+            return Conflict(message, fix=f"start it again: llama-server -m … $(cat {self._home / ARGUMENTS})")
         if self._asked_for != wanted:
             self._asked_for = wanted
             log.info("restart=%s for=%s", self._options.restart, wanted)
             self._restart()
-        return Unavailable(f"{told}; it is started again", fix="wait until it has its model")
+        return Unavailable(f"{message}; it is started again", fix="wait until it has its model")
 
     def _restart(self) -> None:
         words = shlex.split(self._options.restart)
         try:
             # The command is the one that whoever started the agent has named.
-            done = subprocess.run(  # noqa: S603
+            process = subprocess.run(  # noqa: S603
                 words, capture_output=True, check=False, timeout=LOAD_TIMEOUT_S, env=os.environ
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise InvalidInput(f"--restart failed: {error}", fix="run it by hand") from error
-        if done.returncode:
-            lines = done.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"]
+        if process.returncode:
+            lines = process.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"]
             raise InvalidInput(
-                f"--restart ended with {done.returncode}: {lines[-1][:500]}",
+                f"--restart ended with {process.returncode}: {lines[-1][:500]}",
                 fix=f"run it by hand: {self._options.restart}",
             )
 
     def _take_away(self, loaded: Collection[str]) -> None:
         """Take away the files of versions that are not kept; the server starts without them."""
-        named = self._arguments()
-        for made in (self._home / "gguf").glob("*"):
-            is_kept = (self._home / "versions" / made.name).exists()
-            if not is_kept and made.name not in loaded and str(made) not in named:
-                shutil.rmtree(made, ignore_errors=True)
+        arguments = self._arguments()
+        for folder in (self._home / "gguf").glob("*"):
+            is_kept = (self._home / "versions" / folder.name).exists()
+            if not is_kept and folder.name not in loaded and str(folder) not in arguments:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _arguments(self) -> str:
         try:

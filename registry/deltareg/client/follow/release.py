@@ -82,8 +82,8 @@ class Release:
         """The name of its folder, which tells two registries' versions of one name apart."""
         if _is_plain(self.line):
             return f"{self._plain}-{self.digest.hex[:_DIGITS]}"
-        told = sha256_of(f"{self.ref} {self.digest}".encode())
-        return f"{self._plain}-{told.hex[:_MANY_DIGITS]}"
+        digits = sha256_of(f"{self.ref} {self.digest}".encode())
+        return f"{self._plain}-{digits.hex[:_MANY_DIGITS]}"
 
     @property
     def _plain(self) -> str:

@@ -84,11 +84,11 @@ class ServedBase:
         place = Path(said) if said and Path(said).is_absolute() else None
         if place is None or not place.is_dir():
             place = self._given
-        asked = _Asked(starts, said, place)
+        question = _Asked(starts, said, place)
         if self._first_said is None:
             self._first_said = said
-        if asked != self._asked:
-            self._asked, self._answers = asked, {}
+        if question != self._asked:
+            self._asked, self._answers = question, {}
 
     def check(self, release: Release, wanted: VersionBase) -> BaseState | None:
         """Say whether a version is for the engine's base; None while that is being found out.
@@ -118,12 +118,12 @@ class ServedBase:
         """Give what is known, and begin to find out what is not."""
         if self._asked.place is None:
             return "unchecked"
-        answers, asked = self._answers, self._asked
+        answers, question = self._answers, self._asked
         if wanted not in answers:
             answers[wanted] = None
 
             def find() -> None:
-                answers[wanted] = self._find(asked, release, wanted)
+                answers[wanted] = self._find(question, release, wanted)
                 self._on_change()
 
             threading.Thread(target=find, name="base", daemon=True).start()
@@ -171,10 +171,10 @@ class ServedBase:
             return False
         if self._context.cache.note(note) is not None:
             return True
-        found = self._context.api.get("/bases", Page[BaseInfo], root=root, limit=_MOST).items
+        bases = self._context.api.get("/bases", Page[BaseInfo], root=root, limit=_MOST).items
         is_one = any(
             info.variant_of is not None and info.variant_of.name == wanted.name and info.identity in {"", identity}
-            for info in found
+            for info in bases
         )
         if is_one:
             self._context.cache.keep_note(note, b"")
@@ -215,13 +215,13 @@ def base_of(context: Context, release: Release) -> VersionBase:
     except ValidationError:  # damaged: it is asked for again
         pass
     try:
-        told = resolve(context, Ref.parse(release.ref), bare="newest").base
+        resolved = resolve(context, Ref.parse(release.ref), bare="newest").base
     except Unavailable:
-        kept = context.cache.manifest(release.digest)
-        root = None if kept is None else Manifest.decode(kept).base
+        raw_manifest = context.cache.manifest(release.digest)
+        root = None if raw_manifest is None else Manifest.decode(raw_manifest).base
         if root is None:
             raise
         return VersionBase(root=str(root))
-    found = VersionBase(name=told.name, root=told.root, identity=told.identity)
-    context.cache.keep_note(note, found.model_dump_json().encode())
-    return found
+    base = VersionBase(name=resolved.name, root=resolved.root, identity=resolved.identity)
+    context.cache.keep_note(note, base.model_dump_json().encode())
+    return base

@@ -96,9 +96,9 @@ class SglangServer:
             raise Unavailable(f"SGLang at {self._url} is not healthy", fix="wait until it is, or start it again")
         is_none = f"{self._url} is no SGLang server"
         models = read_models(self._check_access(self._ask("GET", "/v1/models")), is_none)
-        told = self._check_access(self._ask("GET", "/model_info"))
+        info = self._check_access(self._ask("GET", "/model_info"))
         try:
-            base = _ModelInfo.model_validate_json(told.content).model_path
+            base = _ModelInfo.model_validate_json(info.content).model_path
         except ValidationError as error:
             raise InvalidInput(is_none, fix="name another: --url") from error
         self.is_lost = False
@@ -130,14 +130,14 @@ class SglangServer:
         if answer.status_code == _NOT_FOUND:
             raise NotFound(f"SGLang at {self._url} has no {path}", fix=SETTINGS)
         try:
-            said = _Answer.model_validate_json(answer.content)
+            response = _Answer.model_validate_json(answer.content)
         except ValidationError:
-            told = f"SGLang did not {what}: {answer.status_code} {answer.text[:_MOST_CHARACTERS]}"
+            message = f"SGLang did not {what}: {answer.status_code} {answer.text[:_MOST_CHARACTERS]}"
             fix = "look at the log of SGLang"
             kind = Unavailable if answer.is_server_error else InvalidInput
-            raise kind(told, fix=fix) from None
-        if not said.success:
-            raise _refusal(what, (said.error_message or "")[:_MOST_CHARACTERS])
+            raise kind(message, fix=fix) from None
+        if not response.success:
+            raise _refusal(what, (response.error_message or "")[:_MOST_CHARACTERS])
 
     def _check_access(self, answer: httpx.Response) -> httpx.Response:
         if answer.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:

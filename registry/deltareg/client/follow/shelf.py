@@ -74,14 +74,14 @@ class VersionShelf:
 
     def mend(self, versions: Path) -> None:
         """Look at every folder that the engine holds, and have what is wrong made anew."""
-        held = sorted(self._engine.holds(versions))
-        self._end(versions, held)
-        for name in held:
+        folders = sorted(self._engine.holds(versions))
+        self._end(versions, folders)
+        for name in folders:
             folder = versions / name
             if folder in self._making or not self._is_ours(name) or self._is_whole(folder):
                 continue
-            told = "holds something else" if folder.exists() else "is gone"
-            log.warning("folder=%s %s and is made anew", folder, told)
+            problem = "holds something else" if folder.exists() else "is gone"
+            log.warning("folder=%s %s and is made anew", folder, problem)
             if folder.exists():
                 self._engine.renew(versions, name)
             self._begin(versions, name)
@@ -109,8 +109,8 @@ class VersionShelf:
             if making.error is None or folder.name not in held or self._is_whole(folder):
                 continue
             error = making.error
-            told = error.message if isinstance(error, DeltaregError) else str(error)
-            log.warning("folder=%s is not served any more: %s", folder, told)
+            message = error.message if isinstance(error, DeltaregError) else str(error)
+            log.warning("folder=%s is not served any more: %s", folder, message)
             self._engine.drop(versions, folder.name)
 
     def _is_ours(self, name: str) -> bool:
@@ -139,13 +139,13 @@ class VersionShelf:
 
     def _release(self, name: str) -> Release:
         """Give the version that a folder is named after; the registry is asked for its digest."""
-        known = self._releases.get(name)
-        if known is not None:
-            return known
-        kept = read_folder_name(name)
-        if kept is None:
+        release = self._releases.get(name)
+        if release is not None:
+            return release
+        parsed = read_folder_name(name)
+        if parsed is None:
             raise AssertionError(f"unreachable: {name} is none of ours")
-        version = resolve(self._context, kept.ref, bare="newest")
-        found = Release(kept.ref.line, version.version, Digest.parse(version.digest))
-        self._releases[found.folder] = found
-        return found
+        version = resolve(self._context, parsed.ref, bare="newest")
+        release = Release(parsed.ref.line, version.version, Digest.parse(version.digest))
+        self._releases[release.folder] = release
+        return release

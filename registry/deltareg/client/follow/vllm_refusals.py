@@ -111,15 +111,15 @@ def refusal(what: str, url: str, answer: httpx.Response) -> DeltaregError:
         url: Where it listens.
         answer: What it said.
     """
-    told = message_of(answer)
-    text = f"vLLM did not {what}: {answer.status_code} {told}".rstrip()
+    message = message_of(answer)
+    text = f"vLLM did not {what}: {answer.status_code} {message}".rstrip()
     if answer.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
         return InvalidInput(text, fix="set VLLM_API_KEY to the key that vLLM was started with")
     for row in _ROWS:
-        match = row.words.search(told)
+        match = row.words.search(message)
         if match is not None:
             return row.error(text, fix=row.fix.format(*match.groups()))
-    if answer.status_code == _NOT_FOUND and not told:
+    if answer.status_code == _NOT_FOUND and not message:
         return NotFound(f"vLLM at {url} has no {answer.request.url.path}", fix=SETTINGS)
     if answer.is_server_error:
         return Unavailable(text, fix=_LOG)
@@ -134,7 +134,7 @@ class _Told(BaseModel):
 def message_of(answer: httpx.Response) -> str:
     """Read what vLLM says, which newer releases put one level lower; empty for other programs."""
     try:
-        told = _Told.model_validate_json(answer.content)
+        document = _Told.model_validate_json(answer.content)
     except ValidationError:
         return ""
-    return (told.error or told).message[:_MOST_CHARACTERS]
+    return (document.error or document).message[:_MOST_CHARACTERS]

@@ -55,9 +55,9 @@ class VllmServer:
         self.is_lost = True
         if self._ask("GET", "/health", timeout_s=LOOK_TIMEOUT_S).status_code == _UNHEALTHY:
             raise Unavailable(f"vLLM at {self.url} is not healthy", fix="start it again; its log says why")
-        found = self.models()
+        listing = self.models()
         self.is_lost = False
-        return found
+        return listing
 
     def models(self) -> AdapterListing:
         """List its models, whether it is healthy or not."""
@@ -107,12 +107,12 @@ def read_models(answer: httpx.Response, else_told: str) -> AdapterListing:
         InvalidInput: It is no such list; `else_told` says so.
     """
     try:
-        found = _Models.model_validate_json(answer.content).data
+        models = _Models.model_validate_json(answer.content).data
     except ValidationError as error:
         raise InvalidInput(else_told, fix="name another: --url") from error
-    bases = [model for model in found if model.parent is None]
+    bases = [model for model in models if model.parent is None]
     return AdapterListing(
-        {model.id: model.root or "" for model in found if model.parent is not None},
+        {model.id: model.root or "" for model in models if model.parent is not None},
         frozenset(model.id for model in bases),
         next((model.root for model in bases if model.root), ""),
     )

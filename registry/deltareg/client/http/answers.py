@@ -37,15 +37,15 @@ def read_problem(response: httpx.Response) -> DeltaregError:
         if response.status_code in _TEMPORARY:
             return Unavailable(text, fix="try again")
         return InvalidInput(text, fix="is this address a Delta Registry server?")
-    known = error_classes().get(problem.code)
+    error_class = error_classes().get(problem.code)
     problems = [Problem(e.code, e.message, severity=e.severity, tensor=e.tensor, fix=e.fix) for e in problem.errors]
-    if problems and known in {None, Refused, *_OF_UPLOADS}:
+    if problems and error_class in {None, Refused, *_OF_UPLOADS}:
         return Refused(problems)
-    if known is None or known is Refused:
-        known = Unavailable if response.status_code in _TEMPORARY else DeltaregError
-    if known is ApprovalDue:
+    if error_class is None or error_class is Refused:
+        error_class = Unavailable if response.status_code in _TEMPORARY else DeltaregError
+    if error_class is ApprovalDue:
         return ApprovalDue(problem.detail, fix=problem.fix, request=problem.request or 0)
-    error = known.__new__(known)  # a class may ask for facts that the answer has in words only
+    error = error_class.__new__(error_class)  # a class may ask for facts that the answer has in words only
     DeltaregError.__init__(error, problem.detail, fix=problem.fix, problems=problems)
     return error
 
@@ -117,12 +117,12 @@ def _store_of(error: httpx.HTTPError, server: str) -> str:
 def _no_store(error: httpx.HTTPError, store: str) -> StoreUnavailable:
     match error:
         case httpx.ConnectError():
-            told = f"the store at {store} does not answer"
+            message = f"the store at {store} does not answer"
         case httpx.TimeoutException():
-            told = f"the store at {store} did not answer in time"
+            message = f"the store at {store} did not answer in time"
         case _:
-            told = f"the connection to the store at {store} failed: {error}"
-    return StoreUnavailable(told, fix="what was pulled before needs no store; otherwise try again later")
+            message = f"the connection to the store at {store} failed: {error}"
+    return StoreUnavailable(message, fix="what was pulled before needs no store; otherwise try again later")
 
 
 def _no_registry(error: httpx.HTTPError, server: str) -> Unavailable:

@@ -42,9 +42,9 @@ class _LateTrust(ssl.SSLContext):
 
 def _why_unsent(config: ClientConfig) -> Misconfigured | None:
     """Say why nothing is asked of a server: it would get a token that is not for it, or others."""
-    told, fix = config.withheld
-    if told and not config.token:
-        return Misconfigured(told, fix=fix)
+    message, fix = config.withheld
+    if message and not config.token:
+        return Misconfigured(message, fix=fix)
     if not config.token or config.insecure_http or is_confidential(config.server):
         return None
     return Misconfigured(
@@ -136,9 +136,9 @@ class Api:
         """
         # What is at its default is not sent: an older server refuses fields that it does not know.
         content = None if body is None else body.model_dump_json(exclude_defaults=True).encode()
-        sent = dict(headers or {})
+        all_headers = dict(headers or {})
         if content is not None:
-            sent["Content-Type"] = "application/json"
+            all_headers["Content-Type"] = "application/json"
         params = {key: _text(value) for key, value in (query or {}).items() if value is not None}
 
         self._check_token()
@@ -146,7 +146,7 @@ class Api:
         def once() -> httpx.Response:
             with self._watch_answer(is_quiet="wait" in params):
                 response = self._http.request(
-                    method, API + path, content=content, params=params, headers=sent | self._request_id()
+                    method, API + path, content=content, params=params, headers=all_headers | self._request_id()
                 )
             return check_answer(response)
 
@@ -162,23 +162,23 @@ class Api:
                 "Content-Type": "application/octet-stream",
                 **self._request_id(),
             }
-            sent = 0
+            sent_bytes = 0
 
             def body(has_moved: Callable[[], None]) -> Iterator[bytes]:
-                nonlocal sent
+                nonlocal sent_bytes
                 for begin in range(0, data.nbytes, 1 << 20):
                     chunk = bytes(data[begin : begin + (1 << 20)])
                     yield chunk
                     has_moved()
-                    sent += len(chunk)
+                    sent_bytes += len(chunk)
                     meter(len(chunk))
 
             try:
                 with self._watch_answer() as has_moved:
-                    put = self._http.put(API + path, content=body(has_moved), headers=headers)
-                check_answer(put)
+                    response = self._http.put(API + path, content=body(has_moved), headers=headers)
+                check_answer(response)
             except BaseException:
-                meter(-sent)
+                meter(-sent_bytes)
                 raise
 
         self.patiently(once)

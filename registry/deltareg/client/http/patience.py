@@ -75,7 +75,7 @@ class RetryPolicy:
         with self._word.one() as tell:
             for attempt, pause_s in enumerate(_pauses()):
                 try:
-                    done = act()
+                    result = act()
                 except Unavailable as error:
                     now = self._clock()
                     began = now if began is None else began
@@ -87,7 +87,7 @@ class RetryPolicy:
                     self._sleep(_length(pause_s, error))
                 else:
                     self._was_answered = True
-                    return done
+                    return result
         raise AssertionError("unreachable: there is always another pause")
 
     def _is_over(self, error: Unavailable, attempt: int, left_s: float) -> bool:

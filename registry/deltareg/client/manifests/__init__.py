@@ -43,14 +43,14 @@ def export(
         Conflict: The channel serves nothing.
         Blocked: What it serves is revoked.
     """
-    found = next((each for each in _FORMS if each.name == form), None)
-    if found is None:
+    writer = next((each for each in _FORMS if each.name == form), None)
+    if writer is None:
         raise InvalidInput(f"no format is called {form!r}", fix=f"one of {', '.join(form_names())}")
-    _check(found, options, beside)
-    served = served_by(context, line, channel, engine=_ENGINE)
+    _check(writer, options, beside)
+    version = served_by(context, line, channel, engine=_ENGINE)
     other = None if beside is None else served_by(context, line, beside, engine=_ENGINE)
-    manifests = found.write(served, options, beside=other)
-    return manifests, [served] if other is None else [served, other]
+    manifests = writer.write(version, options, beside=other)
+    return manifests, [version] if other is None else [version, other]
 
 
 def _check(form: ManifestFormat, options: ExportOptions, beside: str | None) -> None:

@@ -84,26 +84,26 @@ def served_by(context: Context, line: LineRef, channel: str, *, engine: str) -> 
         Blocked: What it serves is revoked.
         InvalidInput: The engine cannot serve it.
     """
-    seen = show_channel(context, line, channel)
-    if seen.ref is None or seen.version is None or seen.digest is None:
+    info = show_channel(context, line, channel)
+    if info.ref is None or info.version is None or info.digest is None:
         raise Conflict(f"{line}@{channel} serves nothing", fix=f"deltareg promote {line}:v1 --channel {channel}")
-    if seen.is_revoked:
-        raise Blocked(f"{seen.ref} is revoked", fix=f"deltareg rollback {line} --channel {channel}")
-    version = resolve(context, Ref.parse(seen.ref), bare="newest")
+    if info.is_revoked:
+        raise Blocked(f"{info.ref} is revoked", fix=f"deltareg rollback {line} --channel {channel}")
+    version = resolve(context, Ref.parse(info.ref), bare="newest")
     delta = ServableDelta(version.kind, version.variant, version.config, version.files)
     for one in servability(delta):
         if one.engine == engine and not one.is_servable:
             raise InvalidInput(
-                f"{engine} cannot serve {seen.ref}: {'; '.join(one.obstacles)}",
-                fix=f"serve the merged model: deltareg materialize {seen.ref}",
+                f"{engine} cannot serve {info.ref}: {'; '.join(one.obstacles)}",
+                fix=f"serve the merged model: deltareg materialize {info.ref}",
             )
     return ServedVersion(
         line,
         channel,
-        seen.revision,
-        seen.version,
-        Digest.parse(seen.digest),
+        info.revision,
+        info.version,
+        Digest.parse(info.digest),
         version.base.name,
         delta.rank,
-        tuple(each.message for each in seen.unfit),
+        tuple(each.message for each in info.unfit),
     )

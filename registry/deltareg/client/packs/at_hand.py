@@ -47,13 +47,13 @@ def pieces_in(folder: Path, manifest: Manifest) -> Generator[dict[Digest, ReadRa
     """
     files = open_files(folder, manifest, is_whole=True)
     try:
-        held = {
+        pieces = {
             file.part.digest: reader(files.contents[file.path].data[: file.part.size_bytes]) for file in manifest.files
         }
         tensors = {path: files.tensors_of(path) for path in files.contents}
         for tensor in manifest.tensors:
-            held[tensor.digest] = reader(tensors[tensor.file][tensor.name].data)
-        yield held
+            pieces[tensor.digest] = reader(tensors[tensor.file][tensor.name].data)
+        yield pieces
     finally:
         files.close()
 

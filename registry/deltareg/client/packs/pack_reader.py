@@ -125,17 +125,17 @@ class PackReader:
     def _map(self, path: Path) -> memoryview | None:
         """Map a file; None when it is not there any more."""
         with self._lock:
-            found = self._maps.get(path)
-            if found is None:
+            view = self._maps.get(path)
+            if view is None:
                 try:
                     with path.open("rb") as file:
-                        found = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+                        view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
                 except FileNotFoundError:
                     return None
                 if len(self._maps) == _OPEN_FILES:
                     del self._maps[next(iter(self._maps))]  # who reads from it keeps it open
-                self._maps[path] = found
-            return found
+                self._maps[path] = view
+            return view
 
     def _plan(self, digest: Digest, spans: list[ByteSpan]) -> Iterator[_Source]:
         """Find a source for each span of a pack, and give those that have to be brought."""
@@ -145,14 +145,14 @@ class PackReader:
         if blob is not None:
             self._hold(digest, spans, _Source(whole, _Place(blob)))
             return
-        held = {span: part for span in spans if (part := _holder(parts, span)) is not None}
-        stretches = coalesce(span for span in spans if span not in held)
-        wanted = sum(stretch.size_bytes for stretch in (*stretches, *coalesce(held)))
-        if stretches and wanted >= WHOLE_SHARE * self._sizes[digest]:
-            self.cached_bytes += sum(span.size_bytes for span in held)
+        by_span = {span: part for span in spans if (part := _holder(parts, span)) is not None}
+        stretches = coalesce(span for span in spans if span not in by_span)
+        wanted_bytes = sum(stretch.size_bytes for stretch in (*stretches, *coalesce(by_span)))
+        if stretches and wanted_bytes >= WHOLE_SHARE * self._sizes[digest]:
+            self.cached_bytes += sum(span.size_bytes for span in by_span)
             yield self._assign(digest, spans, _Source(whole))
             return
-        for span, part in held.items():
+        for span, part in by_span.items():
             place = _Place(part.path, part.span.begin)
             self._hold(digest, [span], _Source(partial(self._stretch, digest, span), place))
         order = {span: number for number, span in enumerate(spans)}
@@ -169,12 +169,12 @@ class PackReader:
         return source
 
     def _blob(self, digest: Digest) -> Path | None:
-        found = self._cache.find_blob(digest)
+        path = self._cache.find_blob(digest)
         try:
-            is_whole = found is not None and found.stat().st_size == self._sizes[digest]
+            is_whole = path is not None and path.stat().st_size == self._sizes[digest]
         except FileNotFoundError:  # pruned at this moment
             return None
-        return found if is_whole else None
+        return path if is_whole else None
 
     def _stretch(self, digest: Digest, span: ByteSpan) -> _Place:
         """Bring a stretch of a pack, unless another process did."""
@@ -198,9 +198,9 @@ class PackReader:
         if sum(span.size_bytes for span in absent) < size:
             for span in absent:
                 self._download(digest, span)
-            joined = self._join_parts(digest)
-            if joined is not None:
-                return joined
+            place = self._join_parts(digest)
+            if place is not None:
+                return place
         return self._download(digest, ByteSpan(0, size))
 
     def _join_parts(self, digest: Digest) -> _Place | None:
@@ -249,17 +249,17 @@ class _Body:
         self._error: Exception | None = None
 
     def __iter__(self) -> Iterator[bytes]:
-        left = self._size
+        remaining_bytes = self._size
         try:
             for chunk in self._response.iter_bytes():
                 self._go_on(len(chunk))
-                yield chunk[:left]
-                left -= len(chunk)
-                if left < 0:
+                yield chunk[:remaining_bytes]
+                remaining_bytes -= len(chunk)
+                if remaining_bytes < 0:
                     break
         except (httpx.HTTPError, CancelledError) as error:
             self._error = error
-        if self._error is None and left != 0:
+        if self._error is None and remaining_bytes != 0:
             self._error = Unavailable("a pack came with another length than it has", fix="try again")
 
     def check(self) -> None:
@@ -275,13 +275,13 @@ def lacking_bytes(cache: Cache, storage: StorageMap, chunks: Iterable[Chunk]) ->
     for chunk in chunks:
         spans.setdefault(chunk.pack, set()).add(span_of(chunk))
     total = 0
-    for digest, wanted in spans.items():
+    for digest, pack_spans in spans.items():
         if cache.find_blob(digest) is None:
             parts = cache.parts.find(digest)
-            held = coalesce(span for span in wanted if _holder(parts, span) is not None)
-            absent = coalesce(span for span in wanted if _holder(parts, span) is None)
-            needed = sum(stretch.size_bytes for stretch in (*held, *absent))
-            is_whole = absent and needed >= WHOLE_SHARE * sizes[digest]
+            present = coalesce(span for span in pack_spans if _holder(parts, span) is not None)
+            absent = coalesce(span for span in pack_spans if _holder(parts, span) is None)
+            needed_bytes = sum(stretch.size_bytes for stretch in (*present, *absent))
+            is_whole = absent and needed_bytes >= WHOLE_SHARE * sizes[digest]
             lacking = missing((part.span for part in parts), sizes[digest]) if is_whole else absent
             total += sum(stretch.size_bytes for stretch in lacking)
     return total
@@ -299,9 +299,9 @@ def _check_range(response: httpx.Response, span: ByteSpan, size_bytes: int) -> N
         IntegrityFailure: The stored pack has another length.
     """
     expected = f"bytes {span.begin}-{span.end - 1}/{size_bytes}"
-    found = response.headers.get("Content-Range", "")
-    if response.status_code != 206 or found != expected:
+    actual = response.headers.get("Content-Range", "")
+    if response.status_code != 206 or actual != expected:
         raise IntegrityFailure(
-            f"a pack was asked for {expected} and gave {found[:80] or 'no range'}",
+            f"a pack was asked for {expected} and gave {actual[:80] or 'no range'}",
             fix="push the same folder again, or ask for `deltareg fsck --repair`",
         )

@@ -46,8 +46,8 @@ def rebuilding(
     manifest: Manifest, storage: StorageMap, chunks: Path, references: Mapping[Digest, ReadRange], *, workers: int
 ) -> Generator[PieceRebuilder, None, None]:
     """Give the pieces of what was brought with `write_chunks`; the arguments are `wrong_parts`'."""
-    with _Chunks(chunks, chunks_in_order(manifest, storage)) as found, OrderedPool(workers) as pool:
-        yield PieceRebuilder(storage, found.read, references, pool)
+    with _Chunks(chunks, chunks_in_order(manifest, storage)) as reader, OrderedPool(workers) as pool:
+        yield PieceRebuilder(storage, reader.read, references, pool)
 
 
 def wrong_parts(
@@ -66,12 +66,12 @@ def wrong_parts(
         Unavailable: A tensor of the base is needed and not at hand: nothing follows.
     """
     with rebuilding(manifest, storage, chunks, references, workers=workers) as rebuild:
-        told = 0
+        count = 0
         for file in manifest.files:
             for wrong in _wrong_in(manifest, file, rebuild):
                 yield wrong
-                told += 1
-                if told == MOST_WRONG:
+                count += 1
+                if count == MOST_WRONG:
                     return
 
 
@@ -81,8 +81,8 @@ def _wrong_in(manifest: Manifest, file: ManifestFile, rebuild: PieceRebuilder) -
         for data in file_bytes(manifest, file, rebuild):
             hasher.update(data)
     except LIES as error:
-        named = list(_wrong_pieces(manifest, file, rebuild))
-        yield from named or [ProofMismatch(file.path, error.message)]
+        pieces = list(_wrong_pieces(manifest, file, rebuild))
+        yield from pieces or [ProofMismatch(file.path, error.message)]
         return
     if hasher.hexdigest() != file.digest.hex:
         yield ProofMismatch(file.path, f"it is sha256:{hasher.hexdigest()}, not {file.digest}")

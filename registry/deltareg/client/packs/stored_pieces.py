@@ -48,19 +48,19 @@ class ReusablePieces:
         """
         everything = StorageMap((), {**self._pieces, **pieces})
         chains = map(everything.chain, manifest.pieces())
-        needed = {piece.digest: piece for chain in chains for piece in chain.pieces}
+        needed_pieces = {piece.digest: piece for chain in chains for piece in chain.pieces}
         refs = self._packs | {ref.digest: ref for ref in packs}
-        used = dict.fromkeys(chunk.pack for piece in needed.values() for chunk in piece.chunks)
-        return StorageMap(tuple(refs[digest] for digest in used), needed)
+        pack_digests = dict.fromkeys(chunk.pack for piece in needed_pieces.values() for chunk in piece.chunks)
+        return StorageMap(tuple(refs[digest] for digest in pack_digests), needed_pieces)
 
 
 def stored_of(upload: UploadInfo) -> ReusablePieces:
     """Take what the server offers to an upload."""
-    stored = ReusablePieces()
+    reusable = ReusablePieces()
     packs = pack_refs(upload)
     for text, entry in sorted(upload.known.items()):
-        stored.add(Chain.decode(Digest.parse(text), entry.encode()), packs)
-    return stored
+        reusable.add(Chain.decode(Digest.parse(text), entry.encode()), packs)
+    return reusable
 
 
 def pack_refs(upload: UploadInfo) -> dict[Digest, PackRef]:

@@ -60,14 +60,14 @@ def send_pieces(
         keep: Is given every pack before it is sent.
     """
     stored = stored_of(upload) if stored is None else stored
-    wanted = [source for source in sources if source.piece.digest not in stored]
-    total = sum(source.piece.size_bytes for source in wanted)
-    meter = context.progress.task(f"pushing {total_label(len(wanted))}", total)
-    encoder = PackEncoder(wanted, workers=cores(), profile=context.config.compression)
-    received = {pack.digest for pack in upload.received}
+    missing = [source for source in sources if source.piece.digest not in stored]
+    total = sum(source.piece.size_bytes for source in missing)
+    meter = context.progress.task(f"pushing {total_label(len(missing))}", total)
+    encoder = PackEncoder(missing, workers=cores(), profile=context.config.compression)
+    received_packs = {pack.digest for pack in upload.received}
     try:
         packs = encoder.packs() if keep is None else _keep_packs(encoder.packs(), keep)
-        uploaded = _send(context, upload, packs, received, meter)
+        uploaded = _send(context, upload, packs, received_packs, meter)
     finally:
         meter.close()
     storage = stored.storage_map(manifest, encoder.pieces, encoder.pack_refs)
@@ -97,10 +97,10 @@ def piece_sources(
         tensor = folder.tensors_of(item.file)[item.name]
         own = manifest.base_name(item.file, item.name)
         piece, other = references.get(own, (None, None))
-        read = None if other is None else reader(other.read())
+        read_range = None if other is None else reader(other.read())
         before = earlier.get((item.file, item.name))
         others = () if before is None else (before,)
-        bodies.append(PieceSource(item.piece, reader(tensor.data), piece, read, others))
+        bodies.append(PieceSource(item.piece, reader(tensor.data), piece, read_range, others))
     return heads + bodies
 
 
@@ -112,16 +112,16 @@ def references(own: Tensors, base: BaseView, tensors: Tensors) -> dict[str, tupl
         base: The base.
         tensors: Those of the base.
     """
-    found: dict[str, tuple[Piece, Tensor]] = {}
+    pairs: dict[str, tuple[Piece, Tensor]] = {}
     for name, tensor in own.items():
-        stored = base.names.tensor(name) or name
-        record, other = base.tensors.get(stored), tensors.get(stored)
+        base_name = base.names.tensor(name) or name
+        record, other = base.tensors.get(base_name), tensors.get(base_name)
         if record is None or other is None:
             continue
         if (record.dtype, record.shape) == (tensor.dtype, tensor.shape):
             size = other.read().nbytes
-            found[name] = (Piece(record.digest, record.dtype, record.shape, size), other)
-    return found
+            pairs[name] = (Piece(record.digest, record.dtype, record.shape, size), other)
+    return pairs
 
 
 def reader(data: memoryview) -> ReadRange:
@@ -154,8 +154,8 @@ def _send(context: Context, upload: UploadInfo, packs: Iterable[EncodedPack], re
             uploaded += pack.data.nbytes
             count = _counter(meter, original / pack.data.nbytes, is_over)
             flying.append(pool.submit(_put, context, upload, pack, count))
-        for sent in flying:
-            interruptible(sent)
+        for future in flying:
+            interruptible(future)
     return uploaded
 
 

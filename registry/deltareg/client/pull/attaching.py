@@ -95,9 +95,9 @@ def attach(
 
 def _unpack_variant(context: Context, name: str, root: BaseInfo) -> BaseFolder:
     variant = context.api.get(base_path(name), BaseInfo)
-    with bring_base(context, variant) as packed:
+    with bring_base(context, variant) as variant_folder:
         scheme = scheme_named(variant.quantised)
-        return unpack(context.cache, packed, scheme, view_of(context, root))
+        return unpack(context.cache, variant_folder, scheme, view_of(context, root))
 
 
 def _attach(

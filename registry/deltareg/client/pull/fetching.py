@@ -82,9 +82,9 @@ def fetch(
     """
     digest = Digest.parse(version.digest)
     if to is None:
-        kept = find_intact(context.cache, "snapshots", digest, manifest)
-        if kept is not None:
-            return PulledVersion(version, manifest, kept, 0, manifest.logical_bytes)
+        snapshot = find_intact(context.cache, "snapshots", digest, manifest)
+        if snapshot is not None:
+            return PulledVersion(version, manifest, snapshot, 0, manifest.logical_bytes)
     target = context.cache.folder_path("snapshots", digest) if to is None else to
 
     def write(source: _Source) -> PulledVersion:
@@ -153,22 +153,22 @@ def fetch_base_counted(context: Context, info: BaseInfo, *, tensors_only: bool =
     """
     root = Digest.parse(info.root)
     record = None if tensors_only else base_manifest(context.api, context.cache, info)
-    found = find_base(context.cache, root, record=record, progress=context.progress)
-    if found is not None:
-        return found, 0
+    local = find_base(context.cache, root, record=record, progress=context.progress)
+    if local is not None:
+        return local, 0
     manifest = base_manifest(context.api, context.cache, info) if record is None else record
     raw = context.api.send("GET", f"{base_path(info.name)}/storage").content
     storage = StorageMap.decode(raw)
     identity = identity_of(manifest)
     target = context.cache.folder_path("bases", identity)
-    fetched = 0
+    fetched_bytes = 0
     if find_intact(context.cache, "bases", identity, manifest) is None:
-        fetched = _put_together(context, info, target, manifest, storage)
+        fetched_bytes = _put_together(context, info, target, manifest, storage)
     folder = open_base(target, context.cache, progress=context.progress)
     if folder.identity.root != root or folder.identity.whole.identity != identity:
         folder.folder.close()
         raise IntegrityFailure(f"the base {info.name} came as {folder.identity.root}, not {root}")
-    return folder, fetched
+    return folder, fetched_bytes
 
 
 def _put_together(context: Context, info: BaseInfo, target: Path, manifest: Manifest, storage: StorageMap) -> int:
@@ -295,14 +295,14 @@ def _have_decoded(context: Context, decode: Decode, source: _Source, rebuild: Pi
         folder.mkdir(parents=True, exist_ok=True)
         chunks = chunks_in_order(source.manifest, source.storage)
         write_chunks(folder / "chunks", chunks, rebuild.fetch_encoded)
-        stored = EncodedStorage(
+        encoded = EncodedStorage(
             source.manifest,
             source.storage,
             folder / "chunks",
             base=None if base is None else base.path.absolute(),
             base_manifest=None if base is None else base.manifest,
         )
-        decode(stored, draft)
+        decode(encoded, draft)
     if not holds_plainly(draft, source.manifest):
         raise IntegrityFailure(f"what was decoded of {source.of} is not what its manifest says")
 
@@ -333,8 +333,8 @@ def _source(
 ) -> Generator[_Source, None, None]:
     """Give what a version is built from, the base open if its pieces refer to it."""
     storage = with_at_hand(storage, held)
-    wanted = {storage.chain(digest).outside for digest in manifest.pieces()}
-    outside = (storage.outside & wanted) - held.keys()
+    outside_pieces = {storage.chain(digest).outside for digest in manifest.pieces()}
+    outside = (storage.outside & outside_pieces) - held.keys()
     base, came = _reference_base(context, version, outside, manifest)
     try:
         references = {**_readers_by_digest(base, storage), **held}
@@ -368,10 +368,10 @@ def _reference_base(
 def _readers_by_digest(base: BaseFolder | None, storage: StorageMap) -> dict[Digest, ReadRange]:
     if base is None:
         return {}
-    wanted = storage.outside
+    digests = storage.outside
     tensors = base.tensors
     return {
         record.digest: reader(tensors[name].read())
         for name, record in base.view.tensors.items()
-        if record.digest in wanted
+        if record.digest in digests
     }

@@ -71,11 +71,11 @@ def noted_fold(cache: Cache, folder: Path) -> InstalledVersion | None:
     None as well where a file came or went since, or one that holds no tensors has changed; tensors
     are not read.
     """
-    noted = noted_installed(cache, folder)
+    note = noted_installed(cache, folder)
     files = sorted(files_in(folder))
-    if noted is None or not noted.rest or files != noted.files:
+    if note is None or not note.rest or files != note.files:
         return None
-    return noted if _rest(folder, files) == noted.rest else None
+    return note if _rest(folder, files) == note.rest else None
 
 
 def find_installed(context: Context, folder: Path, line: LineRef) -> InstalledVersion:

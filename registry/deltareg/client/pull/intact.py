@@ -34,8 +34,8 @@ def holds(cache: Cache, folder: Path, manifest: Manifest) -> bool:
     sizes = {file.path: file.size_bytes for file in manifest.files}
     if stats is None or {path: stat[0] for path, stat in stats.items()} != sizes:
         return False
-    known = _read_note(cache, folder)
-    if known == _note(manifest, stats):
+    note = _read_note(cache, folder)
+    if note == _note(manifest, stats):
         return True
     is_held = all(_is_file(folder / file.path, file.digest.hex) for file in manifest.files)
     if is_held:
@@ -70,9 +70,9 @@ def holds_plainly(folder: Path, manifest: Manifest) -> bool:
 
 def find_intact(cache: Cache, kind: str, digest: Digest, manifest: Manifest) -> Path | None:
     """Give a folder of the cache; one that somebody wrote into is taken out."""
-    kept = cache.find_folder(kind, digest)
-    if kept is None or holds(cache, kept, manifest):
-        return kept
+    folder = cache.find_folder(kind, digest)
+    if folder is None or holds(cache, folder, manifest):
+        return folder
     cache.drop_folder(kind, digest)
     return None
 
@@ -93,13 +93,13 @@ def stats_of(folder: Path) -> Stats | None:
         return None
     entries = [entry for entry in folder.iterdir() if not is_draft(entry)]
     paths = [path for entry in entries for path in (entry, *entry.rglob("*"))]
-    found: Stats = {}
+    stats: Stats = {}
     for path in paths:
         if path.is_file() and path != folder / SIGNATURE:
             stat = path.stat()
-            known = stat.st_size, stat.st_mtime_ns, stat.st_ino, stat.st_ctime_ns
-            found[path.relative_to(folder).as_posix()] = known
-    return found
+            file_stat = stat.st_size, stat.st_mtime_ns, stat.st_ino, stat.st_ctime_ns
+            stats[path.relative_to(folder).as_posix()] = file_stat
+    return stats
 
 
 def _is_own(path: Path) -> bool:

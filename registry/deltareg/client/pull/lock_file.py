@@ -174,8 +174,8 @@ def _check(file: Path, delta: LockedDelta) -> None:
 
 def _check_apart(file: Path, folders: Iterable[str]) -> None:
     """Refuse two deltas in one folder, or one within the other's."""
-    seen = sorted(PurePosixPath(folder) for folder in folders)
-    for before, after in pairwise(seen):
+    paths = sorted(PurePosixPath(folder) for folder in folders)
+    for before, after in pairwise(paths):
         if after == before or before in after.parents:
             raise InvalidInput(f"{file}: {after} lies in {before}", fix=_FIX)
 

@@ -38,6 +38,6 @@ def open_version(pulled: PulledVersion, view: BaseView) -> Generator[OpenVersion
     with open_folder(pulled.path, convention=convention) as folder:
         assessment = assess(folder.files, folder.tensors, view)
         if assessment.errors:
-            told = f"{pulled.version.ref} is refused now: {assessment.errors[0].message}"
-            raise IntegrityFailure(told, fix="update the client: deltareg version")
+            message = f"{pulled.version.ref} is refused now: {assessment.errors[0].message}"
+            raise IntegrityFailure(message, fix="update the client: deltareg version")
         yield OpenVersion(pulled.version, folder, list(assessment.account.effects))

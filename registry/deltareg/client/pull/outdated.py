@@ -28,8 +28,8 @@ def find_outdated(context: Context, paths: Sequence[Path], *, channel: str) -> O
         NotFound: One is not there.
     """
     name = parse_channel(channel)
-    held = [pair for path in paths for pair in _list_held(context, path)] if paths else _here(context)
-    return OutdatedReport(name, [_stands(context, folder, ref, name) for folder, ref in held])
+    folders = [pair for path in paths for pair in _list_held(context, path)] if paths else _here(context)
+    return OutdatedReport(name, [_stands(context, folder, ref, name) for folder, ref in folders])
 
 
 def _list_held(context: Context, path: Path) -> list[tuple[Path, Ref]]:
@@ -37,9 +37,9 @@ def _list_held(context: Context, path: Path) -> list[tuple[Path, Ref]]:
         return _list_locked(path)
     if not path.is_dir():
         raise NotFound(f"there is no folder {path}", fix=f"deltareg pull NS/NAME@prod --to {path}")
-    noted = noted_installed(context.cache, path)
-    if noted is not None:
-        return [(path, Ref.parse(noted.ref))]
+    note = noted_installed(context.cache, path)
+    if note is not None:
+        return [(path, Ref.parse(note.ref))]
     below = _below(context, path)
     if not below:
         raise InvalidInput(
@@ -53,14 +53,14 @@ def _here(context: Context) -> list[tuple[Path, Ref]]:
     lock = Path(LOCK_FILE)
     if lock.is_file():
         return _list_locked(lock)
-    noted = noted_installed(context.cache, Path())
-    return [(Path(), Ref.parse(noted.ref))] if noted is not None else _below(context, Path())
+    note = noted_installed(context.cache, Path())
+    return [(Path(), Ref.parse(note.ref))] if note is not None else _below(context, Path())
 
 
 def _below(context: Context, path: Path) -> list[tuple[Path, Ref]]:
     folders = sorted(entry for entry in path.iterdir() if entry.is_dir())
-    noted = ((folder, noted_installed(context.cache, folder)) for folder in folders)
-    return [(folder, Ref.parse(note.ref)) for folder, note in noted if note is not None]
+    notes = ((folder, noted_installed(context.cache, folder)) for folder in folders)
+    return [(folder, Ref.parse(note.ref)) for folder, note in notes if note is not None]
 
 
 def _list_locked(path: Path) -> list[tuple[Path, Ref]]:
@@ -68,24 +68,24 @@ def _list_locked(path: Path) -> list[tuple[Path, Ref]]:
 
 
 def _stands(context: Context, folder: Path, ref: Ref, channel: str) -> FolderStanding:
-    held = _find(context, ref)
-    served = _find(context, Ref(ref.line, channel=channel))
+    version = _find(context, ref)
+    channel_version = _find(context, Ref(ref.line, channel=channel))
     newest = _find(context, Ref(ref.line))
-    if held is None or held.is_deleted:
+    if version is None or version.is_deleted:
         standing: Standing = "gone"
-    elif held.is_revoked:
+    elif version.is_revoked:
         standing = "revoked"
-    elif held.proof == "corrupt":
+    elif version.proof == "corrupt":
         standing = "corrupt"
     else:
-        standing = _beside(held, served, newest)
+        standing = _beside(version, channel_version, newest)
     return FolderStanding(
         folder,
         str(ref),
         standing,
-        served="" if served is None else served.ref,
+        served="" if channel_version is None else channel_version.ref,
         newest="" if newest is None else newest.ref,
-        revocation=None if held is None else held.revocation,
+        revocation=None if version is None else version.revocation,
     )
 
 

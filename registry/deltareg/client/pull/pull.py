@@ -63,8 +63,8 @@ def pull(
         keep_signature(context, version, to, signed)
         remember_installed(context.cache, to, version)
     fetching.trim(context, keep={pulled.path})
-    counted = (pulled.fetched_bytes, pulled.cached_bytes)
-    return _report(context, version, manifest, pulled.path, counted=counted, started=started, proofs=proofs)
+    byte_counts = (pulled.fetched_bytes, pulled.cached_bytes)
+    return _report(context, version, manifest, pulled.path, counted=byte_counts, started=started, proofs=proofs)
 
 
 def _require_signatures(

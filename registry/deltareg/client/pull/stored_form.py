@@ -52,16 +52,16 @@ def bring_stored(context: Context, grant: LeaseGrant, into: Path, *, is_anew: bo
     manifest = _manifest(context, grant)
     raw = context.api.send("GET", f"/runs/{grant.run}/storage").content
     storage = StorageMap.decode(raw)
-    found = StoredForm(into / "manifest.json", into / "storage.json", into / "chunks", bool(storage.outside))
-    found.manifest.write_bytes(manifest.encode())
-    found.storage.write_bytes(raw)
+    form = StoredForm(into / "manifest.json", into / "storage.json", into / "chunks", bool(storage.outside))
+    form.manifest.write_bytes(manifest.encode())
+    form.storage.write_bytes(raw)
     chunks = chunks_in_order(manifest, storage)
     reader = PackReader(
         context, storage, chunks, of=f"run:{grant.run}", concurrency=context.config.concurrency, moved=lambda _: None
     )
     with reader:
-        write_chunks(found.chunks, chunks, reader.read)
-    return found
+        write_chunks(form.chunks, chunks, reader.read)
+    return form
 
 
 def _manifest(context: Context, grant: LeaseGrant) -> Manifest:

@@ -53,12 +53,12 @@ class VersionFiles:
         Raises:
             NotFound: There is none of that name.
         """
-        found = self._by_path.get(path)
-        if found is None:
+        file = self._by_path.get(path)
+        if file is None:
             raise NotFound(
                 f"{self.version.ref} has no file {path[:120]!r}", fix=f"it has {', '.join(sorted(self._by_path))}"
             )
-        return found
+        return file
 
     def read(self, path: str, begin: int = 0, end: int | None = None) -> bytes:
         """Give bytes `begin` to `end` (exclusive) of a file, each piece of it checked.
@@ -97,16 +97,16 @@ class VersionFiles:
 
     def folder(self) -> Path:
         """Bring the whole version into the cache, and say where it lies."""
-        found = fetch(self._context, self.version, self._manifest).path
-        trim(self._context, keep={found})
-        return found
+        path = fetch(self._context, self.version, self._manifest).path
+        trim(self._context, keep={path})
+        return path
 
     def _here(self, wanted_bytes: int) -> Path | None:
         """Give the folder that has the version; None where a range is better fetched."""
         digest = Digest.parse(self.version.digest)
-        found = find_intact(self._context.cache, "snapshots", digest, self._manifest)
-        if found is not None:
-            return found
+        folder = find_intact(self._context.cache, "snapshots", digest, self._manifest)
+        if folder is not None:
+            return folder
         with self._lock:
             self._ranged_bytes += wanted_bytes
             is_most = self._ranged_bytes * _SHARE > self._manifest.logical_bytes
@@ -115,24 +115,24 @@ class VersionFiles:
     def _stretch(self, file: ManifestFile, begin: int, end: int) -> bytes:
         """Fetch and decode what a range of a file needs."""
         manifest, is_proven = self._manifest, self.version.proof == "proven"
-        needed = replace(manifest, files=(file,), tensors=self._select_tensors(file, begin, end))
+        partial_manifest = replace(manifest, files=(file,), tensors=self._select_tensors(file, begin, end))
 
         def use(rebuild: PieceRebuilder) -> bytes:
-            found = read_range(manifest, file, rebuild, begin=begin, end=end, is_proven=is_proven)
-            return b"".join(found)
+            data = read_range(manifest, file, rebuild, begin=begin, end=end, is_proven=is_proven)
+            return b"".join(data)
 
         meter = SILENT.task(f"reading {file.path}", end - begin)
-        return read_pieces(self._context, self.version, needed, use, meter=meter)[1]
+        return read_pieces(self._context, self.version, partial_manifest, use, meter=meter)[1]
 
     def _select_tensors(self, file: ManifestFile, begin: int, end: int) -> tuple[ManifestTensor, ...]:
         """Give the tensors that have bytes in a range; where each begins its header says."""
         if not file.is_tensors or end <= file.part.size_bytes:
             return ()
-        found = [tensor for tensor in self._manifest.tensors if tensor.file == file.path]
+        tensors = [tensor for tensor in self._manifest.tensors if tensor.file == file.path]
         starts = self._starts(file)
         return tuple(
             tensor
-            for tensor in found
+            for tensor in tensors
             if starts[tensor.name] < end and starts[tensor.name] + tensor.piece.size_bytes > begin
         )
 

@@ -74,18 +74,18 @@ def card_text(version: VersionDetail, text: str, base: BaseInfo | None, *, serve
 
 def _missing(version: VersionDetail, base: BaseInfo | None) -> dict[str, object]:
     """Give what hubs ask of a card, as far as it is known here."""
-    found: dict[str, object] = {}
+    fields: dict[str, object] = {}
     if base is not None and base.hub_ids:
-        found["base_model"] = base.hub_ids[0].partition("@")[0]
+        fields["base_model"] = base.hub_ids[0].partition("@")[0]
         relation = "merge" if len(version.parents) > 1 else "adapter"
-        found["base_model_relation"] = "finetune" if version.kind in _WHOLE else relation
+        fields["base_model_relation"] = "finetune" if version.kind in _WHOLE else relation
     library = version.source.partition(" ")[0]
-    return found | ({"library_name": library} if library else {})
+    return fields | ({"library_name": library} if library else {})
 
 
 def _list_facts(version: VersionDetail, base: BaseInfo | None, server: str) -> dict[str, object]:
     name = {} if base is None else {"base": base.name}
-    known = {
+    facts = {
         "ref": version.ref,
         "digest": version.digest,
         "registry": server,
@@ -98,7 +98,7 @@ def _list_facts(version: VersionDetail, base: BaseInfo | None, server: str) -> d
         "parents": list(version.parents),
         "pushed_at": version.created_at,
     }
-    return {key: value for key, value in known.items() if value}
+    return {key: value for key, value in facts.items() if value}
 
 
 def _section(version: VersionDetail, base: BaseInfo | None) -> str:
@@ -110,8 +110,8 @@ def _facts(version: VersionDetail, base: BaseInfo | None) -> Iterator[tuple[str,
     variant = f" ({version.variant})" if version.variant not in {"", version.kind} else ""
     yield "version", f"`{version.ref}`, `{version.digest}`"
     yield "kind", f"{version.kind}{variant}"
-    named = "" if base is None else f"`{base.name}`, "
-    yield "base", f"{named}`{version.base.identity or version.base.root}`"
+    base_text = "" if base is None else f"`{base.name}`, "
+    yield "base", f"{base_text}`{version.base.identity or version.base.root}`"
     if len(version.stack) > 1:
         yield "stands on", " \u2190 ".join(f"`{name}`" for name in version.stack)
     if version.parents:

@@ -75,7 +75,7 @@ def to_html(found: BehaviorComparison, *, now: datetime) -> str:
 
 def sections(found: BehaviorComparison) -> str:
     """Show totals, every sample in plots, measures, and how the texts that differ most go on."""
-    shown = found.prompts[:_MOST_PROMPTS]
+    prompts = found.prompts[:_MOST_PROMPTS]
     is_scored = found.kl is not None or found.agreement is not None
     noun = "sample" if found.source == "probe" else "prompt"
     values = ("KL", "same first") if is_scored else ("cosine",)
@@ -94,10 +94,10 @@ def sections(found: BehaviorComparison) -> str:
         measures=[_measure(one) for one in found.measures],
         measure_columns=_MEASURES,
         noun=noun,
-        prompts=[_prompt(one, is_scored=is_scored) for one in shown],
+        prompts=[_prompt(one, is_scored=is_scored) for one in prompts],
         prompt_columns=((noun, ""), *((name, "num") for name in (*values, "apart"))),
-        prompts_caption=f"The {len(shown):,} that differ most of {found.samples:,}",
-        said=[_describe_continuation(one, one.continued) for one in shown if one.continued is not None],
+        prompts_caption=f"The {len(prompts):,} that differ most of {found.samples:,}",
+        said=[_describe_continuation(one, one.continued) for one in prompts if one.continued is not None],
     )
 
 
@@ -149,14 +149,14 @@ def _measure(one: BehaviorMeasure) -> _Row:
         return _Row(one.name, one.set, a, b, n=n)
     is_factor = one.change_is == "factor"
     sign = "×" if is_factor else "+" if (change.value or 0) > 0 else ""  # noqa: RUF001
-    written = f"{sign}{_format_value(change.value)}"
+    text = f"{sign}{_format_value(change.value)}"
     ends = (change.value, change.low, change.high)
     plot = ""
     if None not in ends:
         value, low, high = (float(end or 0.0) for end in ends)
-        label = f"change of {one.name}: {written}, {_range(change)}"
+        label = f"change of {one.name}: {text}, {_range(change)}"
         plot = interval(value, low, high, none=1.0 if is_factor else 0.0, label=label)
-    return _Row(one.name, one.set, a, b, written, _range(change), plot, n, bool(one.is_decided))
+    return _Row(one.name, one.set, a, b, text, _range(change), plot, n, bool(one.is_decided))
 
 
 def _prompt(one: BehaviorPrompt, *, is_scored: bool) -> _Shown:
@@ -177,10 +177,10 @@ def _describe_continuation(one: BehaviorPrompt, found: BehaviorContinuation) -> 
 
 def _cut(text: str, *, is_end: bool = False) -> str:
     """Shorten a prompt: to its end where it is what somebody goes on from."""
-    shown = clean(text)
-    if len(shown) <= _MOST_TEXT:
-        return shown
-    return f"…{shown[1 - _MOST_TEXT :]}" if is_end else f"{shown[: _MOST_TEXT - 1]}…"
+    cleaned = clean(text)
+    if len(cleaned) <= _MOST_TEXT:
+        return cleaned
+    return f"…{cleaned[1 - _MOST_TEXT :]}" if is_end else f"{cleaned[: _MOST_TEXT - 1]}…"
 
 
 def _range(value: BehaviorInterval, *, is_share: bool = False) -> str:

@@ -92,18 +92,18 @@ def changes(diff: "DiffReport", *, lead: str = "", is_alone: bool = False) -> Ch
     """
     title = "Norm of the change by layer and module" if is_alone else "Change by layer and module"
     nothing = diff.note or "No module of the two could be measured."
-    found = grids(diff.modules)
-    if not found:
+    layer_grids = grids(diff.modules)
+    if not layer_grids:
         return ChangesSection(title, lead, nothing)
-    is_beside = all(len(grid.layers) <= _MOST_BESIDE for grid in found)
-    profiles = [_profile(diff, grid, is_alone=is_alone) for grid in found if len(grid.layers) > 1]
+    is_beside = all(len(grid.layers) <= _MOST_BESIDE for grid in layer_grids)
+    profiles = [_profile(diff, grid, is_alone=is_alone) for grid in layer_grids if len(grid.layers) > 1]
     more = len(diff.modules) - MOST_ROWS
     caption = "Those that differ most first" + (f"; {more:,} more are not shown" if more > 0 else "")
     return ChangesSection(
         title,
         lead,
         nothing,
-        [_grid(grid, is_alone=is_alone) for grid in found],
+        [_grid(grid, is_alone=is_alone) for grid in layer_grids],
         profiles[: 1 if is_beside else 2],
         is_beside,
         rows=[_row(module) for module in diff.modules[:MOST_ROWS]],
@@ -127,12 +127,12 @@ def _grid(grid: LayerGrid, *, is_alone: bool) -> ShownGrid:
 
 def _loose(grid: LayerGrid, *, is_alone: bool) -> list[PlotBar]:
     """Give what stands outside of layers, the largest first."""
-    found = [
+    amounts = [
         (module, _amount(grid.cells[-1, module], is_alone=is_alone))
         for module in grid.modules
         if (-1, module) in grid.cells
     ]
-    most = sorted(found, key=lambda pair: -pair[1])[:_MOST_BARS]
+    most = sorted(amounts, key=lambda pair: -pair[1])[:_MOST_BARS]
     return shares([(name, amount, number(amount)) for name, amount in most])
 
 

@@ -56,8 +56,8 @@ def _finite(value: object) -> object:
 def _gravest(report: GateReport) -> str:
     """Give the word of the suite that matters most; `missing` when there is no suite."""
     words = {judged.word for judged in report.suites} or {"missing"}
-    known = ("fail", "inconclusive", "missing")
-    return next((word for word in known if word in words), min(words, key=lambda w: w == "pass"))
+    order = ("fail", "inconclusive", "missing")
+    return next((word for word in order if word in words), min(words, key=lambda w: w == "pass"))
 
 
 def _suite(judged: SuiteOutcome) -> dict[str, object]:

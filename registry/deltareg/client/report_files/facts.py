@@ -89,8 +89,8 @@ class SuiteOutcome:
     @property
     def environment(self) -> list[tuple[str, str]]:
         """What it was judged in, by name."""
-        found = self.verdict.environment if self.verdict is not None else {}
-        return [(name, short(value)) for name, value in sorted(found.items())]
+        fields = self.verdict.environment if self.verdict is not None else {}
+        return [(name, short(value)) for name, value in sorted(fields.items())]
 
     @property
     def remarks(self) -> list[str]:

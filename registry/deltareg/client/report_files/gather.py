@@ -78,13 +78,13 @@ def _channel(client: Client, asked: ReportRequest, version: VersionDetail) -> tu
 def _suites(asked: ReportRequest, channel: ChannelInfo | None, verdicts: Sequence[VerdictInfo]) -> list[SuiteOutcome]:
     """Give what came of every suite that the channel asks for or that was waited for."""
     names = dict.fromkeys([*(channel.suites if channel else ()), *asked.runs])
-    found: list[SuiteOutcome] = []
+    outcomes: list[SuiteOutcome] = []
     for suite in names:
         run = asked.runs.get(suite)
         newest = next((v for v in verdicts if v.suite == suite and v.counts), None)
         own = run.verdict if run is not None else None
-        found.append(SuiteOutcome(suite, own or newest, run))
-    return found
+        outcomes.append(SuiteOutcome(suite, own or newest, run))
+    return outcomes
 
 
 def _compare(
@@ -112,16 +112,16 @@ def _history(client: Client, version: VersionDetail, suites: Sequence[SuiteOutco
     line = f"{version.namespace}/{version.name}"
     page, _ = _try_request(lambda: client.versions.list(line, limit=VERSIONS_BACK))
     earlier = [v for v in (page.items if page else []) if v.version < version.version]
-    told: dict[int, Sequence[VerdictInfo]] = {}
+    by_version: dict[int, Sequence[VerdictInfo]] = {}
     for one in earlier:
         verdicts, _ = _try_request(partial(client.verdicts.list, one.ref, limit=_VERDICTS))
-        told[one.version] = verdicts.items if verdicts else ()
+        by_version[one.version] = verdicts.items if verdicts else ()
     return [
         metric
         for judged in suites
         if judged.verdict is not None
         for check in judged.verdict.checks
-        if (metric := _metric(judged.verdict, check, version.version, told)) is not None
+        if (metric := _metric(judged.verdict, check, version.version, by_version)) is not None
     ]
 
 

@@ -110,9 +110,9 @@ def _policy(report: GateReport) -> list[JUnitCase]:
         for at, rule in enumerate(answer.unmet)
     ]
     rules = {rule.rule for rule in answer.unmet}
-    met = [JUnitCase(f"not {rule}") for rule in _STANDING if rule not in rules]
-    met += [JUnitCase(f"suite {one.suite}") for one in report.suites if one.word == "pass"]
-    return unmet + met
+    cases = [JUnitCase(f"not {rule}") for rule in _STANDING if rule not in rules]
+    cases += [JUnitCase(f"suite {one.suite}") for one in report.suites if one.word == "pass"]
+    return unmet + cases
 
 
 def _rule_name(rule: str, before: Sequence[str]) -> str:
@@ -137,13 +137,13 @@ def _testsuite(
         "skipped": str(counts["skipped"]),
         "time": f"{sum(case.seconds for case in cases):.3f}",
     }
-    told = [f"    <property{_attributes({'name': k, 'value': v})}/>" for k, v in properties]
+    lines = [f"    <property{_attributes({'name': k, 'value': v})}/>" for k, v in properties]
     notes = "\n".join(_detail(f"{c.name}: {c.detail}") for c in cases if c.detail and not c.mark)
     return "\n".join(
         [
             f"  <testsuite{_attributes(attributes)}>",
             "    <properties>",
-            *(f"  {line}" for line in told),
+            *(f"  {line}" for line in lines),
             "    </properties>",
             *(_testcase(name, case) for case in cases),
             f"    <system-out>{escape(notes)}</system-out>",
@@ -158,10 +158,10 @@ def _testcase(suite: str, case: JUnitCase) -> str:
     if not case.mark:
         return f"    <testcase{open_tag}/>"
     message = _detail(case.detail).partition("\n")[0]
-    told = {"message": message}
+    attributes = {"message": message}
     if case.mark != "skipped":
-        told["type"] = case.code or case.mark
-    inner = f"<{case.mark}{_attributes(told)}>{escape(_detail(case.detail))}</{case.mark}>"
+        attributes["type"] = case.code or case.mark
+    inner = f"<{case.mark}{_attributes(attributes)}>{escape(_detail(case.detail))}</{case.mark}>"
     return f"    <testcase{open_tag}>\n      {inner}\n    </testcase>"
 
 

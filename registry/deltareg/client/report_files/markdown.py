@@ -96,13 +96,13 @@ def _checks(judged: SuiteOutcome) -> str:
     title += f" ({_prose(judged.counted)})"
     rows = [_check(check) for check in judged.verdict.checks[:_MOST_CHECKS]]
     columns = ["check", "verdict", "value", "threshold", "baseline", "took"]
-    told = [
+    details = [
         f"- **{_prose(check.name)}** {_prose(f'{check.code}: {check.detail}'.strip(': '))}"
         for check in judged.verdict.checks[:_MOST_CHECKS]
         if check.verdict in {"fail", "warn", "skipped"} and (check.detail or check.code)
     ]
     table = _table(columns, "--rrrr", rows)
-    return "\n\n".join([title, table, *(["\n".join(told)] if told else [])])
+    return "\n\n".join([title, table, *(["\n".join(details)] if details else [])])
 
 
 def _check(check: CheckResult) -> list[str]:

@@ -46,9 +46,9 @@ class Audit(Resource):
     def _see_checkpoint(self, *, is_accepted: bool = False) -> CheckpointInfo:
         """Give what was verified; where there is none, let the server say so."""
         see = use_cases.last_checkpoint.see_checkpoint
-        found = see(self._context, is_accepted=is_accepted)
-        if found is not None:
-            return found
+        checkpoint = see(self._context, is_accepted=is_accepted)
+        if checkpoint is not None:
+            return checkpoint
         self._context.api.get("/audit/checkpoint", CheckpointInfo)
         raise NotFound("nothing of the audit trail is sealed yet", fix="wait a moment, ask again")
 

@@ -36,15 +36,15 @@ class Cached(Resource):
         """
         pins = self._context.cache.pins.all()
         prefix = _hex(text)
-        found = [pin for pin in pins if text == pin.name or _starts(pin.digests[0], prefix)]
-        if not found and "/" in text:  # a channel, perhaps
+        matches = [pin for pin in pins if text == pin.name or _starts(pin.digests[0], prefix)]
+        if not matches and "/" in text:  # a channel, perhaps
             name = resolve(self._context, Ref.parse(text), bare="prod").ref
-            found = [pin for pin in pins if pin.name == name]
-        if not found:
+            matches = [pin for pin in pins if pin.name == name]
+        if not matches:
             raise NotFound(f"{text} is not pinned", fix="deltareg cache ls")
-        _check_one(text, [pin.name for pin in found])
-        self._context.cache.pins.drop(found[0])
-        return found[0]
+        _check_one(text, [pin.name for pin in matches])
+        self._context.cache.pins.drop(matches[0])
+        return matches[0]
 
     def remove(self, text: str, *, dry_run: bool = False) -> PruneReport:
         """Take a version, or one thing by its digest, out of the cache.
@@ -54,25 +54,25 @@ class Cached(Resource):
             Conflict: It is pinned; nothing is removed.
         """
         name, digests = self._find_digests(text)
-        found = [entry for entry in self._context.cache.entries() if entry.digest in digests]
-        held = [pin.name for pin in self._context.cache.pins.all() if {*pin.digests} & {*digests}]
-        if held:
-            raise Conflict(f"{name} is pinned", fix=f"deltareg cache unpin {held[0]}")
+        entries = [entry for entry in self._context.cache.entries() if entry.digest in digests]
+        pin_names = [pin.name for pin in self._context.cache.pins.all() if {*pin.digests} & {*digests}]
+        if pin_names:
+            raise Conflict(f"{name} is pinned", fix=f"deltareg cache unpin {pin_names[0]}")
         if not dry_run:
-            for entry in found:
+            for entry in entries:
                 remove(entry.path)
-        return PruneReport(len(found), sum(entry.size_bytes for entry in found), dry_run)
+        return PruneReport(len(entries), sum(entry.size_bytes for entry in entries), dry_run)
 
     def _find_digests(self, text: str) -> tuple[str, tuple[str, ...]]:
         """Give the full name of a thing and the digests that are kept of it, its own first."""
         if "/" in text:
             return self._version(Ref.parse(text))
         prefix = _hex(text)
-        found = {e.digest for e in self._context.cache.entries() if _starts(e.digest, prefix)}
-        if not found:
+        matches = {e.digest for e in self._context.cache.entries() if _starts(e.digest, prefix)}
+        if not matches:
             raise NotFound(f"the cache holds nothing with the digest {text}", fix="deltareg cache ls")
-        _check_one(text, sorted(found))
-        (digest,) = found
+        _check_one(text, sorted(matches))
+        (digest,) = matches
         return digest, (digest,)
 
     def _version(self, ref: Ref) -> tuple[str, tuple[str, ...]]:

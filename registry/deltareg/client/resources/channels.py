@@ -242,16 +242,20 @@ class Channels(Resource):
         Raises:
             StaleRevision: Somebody else replaced it meanwhile.
         """
-        seen = self.policy(line, channel)
-        wanted = request_of(PolicySet, policy=policy, reason=reason, dry_run=dry_run)
+        current = self.policy(line, channel)
+        request = request_of(PolicySet, policy=policy, reason=reason, dry_run=dry_run)
         return self._context.api.request(
-            "PUT", f"{_path(line, channel)}/policy", PolicyChange, body=wanted, headers={"If-Match": f'"{seen.digest}"'}
+            "PUT",
+            f"{_path(line, channel)}/policy",
+            PolicyChange,
+            body=request,
+            headers={"If-Match": f'"{current.digest}"'},
         )
 
     def _move(self, line: str, channel: str, move: ChannelMove, *, current: ChannelInfo | None = None) -> MoveResult:
-        seen = self.show(line, channel) if current is None else current
+        channel_info = self.show(line, channel) if current is None else current
         # With a key of its own, a move whose answer was lost is answered again and not made twice.
-        headers = {"If-Match": f'"r{seen.revision}"', "Idempotency-Key": uuid.uuid4().hex}
+        headers = {"If-Match": f'"r{channel_info.revision}"', "Idempotency-Key": uuid.uuid4().hex}
         path = f"{_path(line, channel)}/revisions"
         return self._context.api.post(path, move, MoveResult, headers=headers)
 

@@ -61,12 +61,12 @@ class Events(Resource):
             DeltaregError: The token ended, or what came after that event is not kept any more.
         """
         query = {"of": of, "type": ",".join(types) or None}
-        asked = {name: value for name, value in query.items() if value is not None}
+        parameters = {name: value for name, value in query.items() if value is not None}
         place, pause_s = _Place(after), _FIRST_PAUSE_S
         while True:
             headers = {"Last-Event-ID": place.last} if place.last is not None else {}
             try:
-                with self._context.api.download("/events/stream", query=asked, headers=headers) as response:
+                with self._context.api.download("/events/stream", query=parameters, headers=headers) as response:
                     for event in place.read(response.iter_lines()):
                         pause_s = _FIRST_PAUSE_S
                         yield event

@@ -29,10 +29,10 @@ class Floors(Resource):
         Raises:
             StaleRevision: Somebody else replaced it meanwhile.
         """
-        seen = self.show(namespace)
-        wanted = request_of(FloorSet, policy=dict(policy), reason=reason, dry_run=dry_run)
+        current = self.show(namespace)
+        request = request_of(FloorSet, policy=dict(policy), reason=reason, dry_run=dry_run)
         return self._context.api.request(
-            "PUT", _path(namespace), FloorChange, body=wanted, headers={"If-Match": f'"{seen.digest}"'}
+            "PUT", _path(namespace), FloorChange, body=request, headers={"If-Match": f'"{current.digest}"'}
         )
 
 

@@ -60,9 +60,9 @@ class Folders(Resource):
         self, file: AnyPath = LOCK_FILE, *, add: Sequence[tuple[str, AnyPath]] = (), drop: Sequence[AnyPath] = ()
     ) -> LockReport:
         """Write down which version stands in which folder; alone, what all references mean now."""
-        added = [(ref, str(folder)) for ref, folder in add]
+        additions = [(ref, str(folder)) for ref, folder in add]
         dropped = [str(folder) for folder in drop]
-        return use_cases.sync.lock(self._context, Path(file), add=added, drop=dropped)
+        return use_cases.sync.lock(self._context, Path(file), add=additions, drop=dropped)
 
     def sync(self, file: AnyPath = LOCK_FILE, *, frozen: bool = False, is_plan: bool = False) -> SyncReport:
         """Make the folders of a lock file what it says; see `SyncReport.is_drifted`."""

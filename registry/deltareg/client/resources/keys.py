@@ -27,8 +27,8 @@ class Keys(Resource):
         Raises:
             Conflict: It is enrolled with another key, which `replaces` would end.
         """
-        wanted = request_of(KeyEnrol, name=name, key=_text(key), host=host, replaces=replaces)
-        return self._context.api.post("/keys", wanted, KeyInfo)
+        request = request_of(KeyEnrol, name=name, key=_text(key), host=host, replaces=replaces)
+        return self._context.api.post("/keys", request, KeyInfo)
 
     def revoke(self, named: str, *, reason: str) -> KeyInfo:
         """Revoke a key with all that it signed: by its keyid or its start, or a worker's live one.
@@ -37,8 +37,8 @@ class Keys(Resource):
             NotFound: There is no such key.
         """
         keyid = self.find(named).keyid
-        wanted = request_of(KeyRevoke, reason=reason)
-        return self._context.api.post(f"/keys/{keyid}:revoke", wanted, KeyInfo)
+        request = request_of(KeyRevoke, reason=reason)
+        return self._context.api.post(f"/keys/{keyid}:revoke", request, KeyInfo)
 
     def find(self, named: str) -> KeyInfo:
         """Find a key by its keyid, or at least 8 letters of it, or as the live one of a worker.
@@ -50,12 +50,12 @@ class Keys(Resource):
         keys = list(self.list())
         live = [key for key in keys if key.name == named and key.state == "live"]
         started = [key for key in keys if len(named) >= 8 and key.keyid.startswith(named)]
-        found = live or started
-        if not found:
+        matches = live or started
+        if not matches:
             raise NotFound(f"no worker {named} is enrolled", fix="deltareg worker keys")
-        if len(found) > 1:
+        if len(matches) > 1:
             raise InvalidInput(f"{named} names several keys", fix="name one: deltareg worker keys")
-        return found[0]
+        return matches[0]
 
     def export(self, path: AnyPath) -> int:
         """Write all keys to a file, for whoever verifies without the server; say how many."""
@@ -73,9 +73,9 @@ def _text(key: str) -> str:
     if key.startswith("ed25519:"):
         return key
     try:
-        found = Path(key).read_text(encoding="utf-8").strip()
+        text = Path(key).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"no public key, and no file with one: {key[:80]}", fix=_PRINT) from error
-    if "PRIVATE KEY" in found:
+    if "PRIVATE KEY" in text:
         raise InvalidInput(f"{key} is the key itself, which stays where it is", fix=_PRINT)
-    return found.splitlines()[0] if found else ""
+    return text.splitlines()[0] if text else ""

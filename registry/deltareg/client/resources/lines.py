@@ -33,14 +33,14 @@ class Lines(Resource):
         Raises:
             InvalidInput: A filter of another name than base, kind, verdict, channel, `label.KEY`.
         """
-        wanted = dict(filters or {})
-        unknown = {name for name in wanted if not name.startswith("label.")} - set(_FILTERS)
+        query = dict(filters or {})
+        unknown = {name for name in query if not name.startswith("label.")} - set(_FILTERS)
         if unknown:
-            known = ", ".join((*_FILTERS, "label.KEY"))
-            raise InvalidInput(f"no filter is called {min(unknown)!r}", fix=f"filters: {known}")
-        asked = label_query(labels or {})
+            names = ", ".join((*_FILTERS, "label.KEY"))
+            raise InvalidInput(f"no filter is called {min(unknown)!r}", fix=f"filters: {names}")
+        label_parameters = label_query(labels or {})
         path = "/deltas" if namespace is None else f"/deltas/{parse_name(namespace, 'namespace')}"
-        return self._list(path, Page[LineInfo], cursor=cursor, limit=limit, **(wanted | asked))
+        return self._list(path, Page[LineInfo], cursor=cursor, limit=limit, **(query | label_parameters))
 
     def log(
         self, line: str, *, channel: str | None = None, cursor: str | None = None, limit: int = 50

@@ -27,14 +27,16 @@ def missing_verifications(answer: GateAnswer) -> list[MissingVerification]:
     The server says what to do about each unmet rule (`deltareg verify REF --suite smoke --wait`);
     whatever rule it comes to ask for, this does that and nothing else.
     """
-    found: dict[str, MissingVerification] = {}
+    by_suite: dict[str, MissingVerification] = {}
     for rule in answer.unmet:
-        wanted = _read(rule.fix) if rule.rule in _RULES else None
-        if wanted is not None:
-            before = found.get(wanted.suite, wanted)
-            again = wanted.again or before.again or rule.rule == "stale"
-            found[wanted.suite] = MissingVerification(wanted.suite, again, wanted.independent or before.independent)
-    return list(found.values())
+        verification = _read(rule.fix) if rule.rule in _RULES else None
+        if verification is not None:
+            before = by_suite.get(verification.suite, verification)
+            again = verification.again or before.again or rule.rule == "stale"
+            by_suite[verification.suite] = MissingVerification(
+                verification.suite, again, verification.independent or before.independent
+            )
+    return list(by_suite.values())
 
 
 def _read(command: str) -> MissingVerification | None:

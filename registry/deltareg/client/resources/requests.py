@@ -78,12 +78,12 @@ class Requests(Resource):
             WaitTimeout: It is open still; it stays so.
         """
         deadline, pause_s = time.monotonic() + timeout_s, _FIRST_PAUSE_S
-        seen: RequestInfo | None = None
+        last: RequestInfo | None = None
         while True:
             request = self.show(request_id)
-            if request != seen:
+            if request != last:
                 on_change(request)
-                seen, pause_s = request, _FIRST_PAUSE_S
+                last, pause_s = request, _FIRST_PAUSE_S
             if request.state == "promoted":
                 return request
             _check_open(request)
@@ -103,8 +103,8 @@ def _check_open(request: RequestInfo) -> None:
     why = f": {request.decision}" if request.decision else ""
     by = f" by {request.decided_by}" if request.decided_by else ""
     again = f"deltareg promote {request.ref} --channel {request.channel}"
-    told = f"request {request.id} for {request.ref} is {request.state}{by}{why}"
+    message = f"request {request.id} for {request.ref} is {request.state}{by}{why}"
     if request.state == "rejected":
-        raise Blocked(told, fix="mend what was found and push a new version")
+        raise Blocked(message, fix="mend what was found and push a new version")
     if request.state != "open":
-        raise Conflict(told, fix=f"if it is wanted still: {again}")
+        raise Conflict(message, fix=f"if it is wanted still: {again}")

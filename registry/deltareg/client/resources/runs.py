@@ -35,7 +35,7 @@ class Runs(Resource):
         `variant` it is made on that variant of the base. With `independent` it is made by another
         worker, on another host, than those that passed the version already.
         """
-        wanted = request_of(
+        request = request_of(
             RunCreate,
             ref=ref,
             suite=suite,
@@ -46,7 +46,7 @@ class Runs(Resource):
             variant=variant,
             independent=independent,
         )
-        return self.create(wanted)
+        return self.create(request)
 
     def prove(self, ref: str = "", *, base: str = "", again: bool = False) -> RunInfo:
         """Queue a proof of the bytes of a version or a base, or join the one under way.
@@ -61,8 +61,8 @@ class Runs(Resource):
 
     def compare(self, a: str, b: str, *, again: bool = False) -> RunInfo:
         """Have a worker compare two versions, join the run that does, or give the one that has."""
-        wanted = request_of(wire.CompareCreate, a=a, b=b, again=again)
-        return self._context.api.post("/comparisons", wanted, RunInfo)
+        request = request_of(wire.CompareCreate, a=a, b=b, again=again)
+        return self._context.api.post("/comparisons", request, RunInfo)
 
     def comparison(self, a: str, b: str) -> "wire.VersionDifferences":
         """Show how far two versions are apart, as far as a worker has found out."""
@@ -84,8 +84,8 @@ class Runs(Resource):
         Raises:
             QuotaExceeded: It was asked too much; the error says when to ask again.
         """
-        wanted = request_of(wire.AnswerCreate, prompt=prompt, refs=list(refs), tokens=tokens, seed=seed, form=form)
-        return self._context.api.post("/answers", wanted, RunInfo)
+        request = request_of(wire.AnswerCreate, prompt=prompt, refs=list(refs), tokens=tokens, seed=seed, form=form)
+        return self._context.api.post("/answers", request, RunInfo)
 
     def answers(self, run: RunInfo | str) -> "wire.AnswersInfo":
         """Show what was asked and answered, to who asked, for a day."""

@@ -22,8 +22,8 @@ class Signatures(Resource):
 
     def list(self, ref: str, *, form: ReferrerForm = "signature") -> Sequence[ReferrerInfo]:
         """List the signatures, or the attestations, of a version, oldest first."""
-        found = list_signed(self._context, self._version(ref))
-        return [info for info in found if info.form == form]
+        signed = list_signed(self._context, self._version(ref))
+        return [info for info in signed if info.form == form]
 
     def add(
         self, ref: str, path: AnyPath, *, key: AnyPath | None = None, form: ReferrerForm = "signature"
@@ -50,14 +50,14 @@ class Signatures(Resource):
             NotFound: There is none.
         """
         version = self._version(ref)
-        found = [
+        matches = [
             info
             for info in list_signed(self._context, version)
             if info.form == form and info.digest.partition(":")[2].startswith(_hex(digest))
         ]
-        if not found:
+        if not matches:
             raise NotFound(f"{version.ref} has no such {form}", fix=f"deltareg signature ls {version.ref}")
-        return fetch_signed(self._context, version, found[-1].digest)
+        return fetch_signed(self._context, version, matches[-1].digest)
 
     def verify(
         self,
@@ -126,8 +126,8 @@ class Signatures(Resource):
 
     def revoke(self, keyid: str, *, reason: str) -> RevokedSigner:
         """Let nothing count any more that a key, or an authority, has signed or will sign."""
-        wanted = request_of(SignerRevoke, reason=reason)
-        return self._context.api.post(f"/signers/{_hex(keyid)}:revoke", wanted, RevokedSigner)
+        request = request_of(SignerRevoke, reason=reason)
+        return self._context.api.post(f"/signers/{_hex(keyid)}:revoke", request, RevokedSigner)
 
     def _version(self, ref: str) -> VersionDetail:
         return resolve(self._context, Ref.parse(ref), bare="newest")
@@ -142,7 +142,7 @@ class Signatures(Resource):
 
 
 def _hex(text: str) -> str:
-    found = text.removeprefix("sha256:").lower()
-    if found.strip("0123456789abcdef"):
+    digits = text.removeprefix("sha256:").lower()
+    if digits.strip("0123456789abcdef"):
         raise InvalidInput(f"no digest: {text[:80]}", fix="name one: deltareg signature ls REF")
-    return found
+    return digits

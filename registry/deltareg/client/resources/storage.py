@@ -84,12 +84,12 @@ class Storage(Resource):
             share: How much of it, drawn at random.
             check: The id of a check to go on with.
         """
-        wanted = CheckMore(check=check) if check else CheckMore(share=share)
+        request = CheckMore(check=check) if check else CheckMore(share=share)
         while True:
-            found = self._context.api.post("/fsck/checks", wanted, CheckInfo)
-            if found.is_queued:
-                return found
-            wanted = CheckMore(check=found.id)
+            info = self._context.api.post("/fsck/checks", request, CheckInfo)
+            if info.is_queued:
+                return info
+            request = CheckMore(check=info.id)
 
     def show_check(self, check: str) -> CheckInfo:
         """Show how far a check of pieces is.

@@ -82,8 +82,8 @@ class Suites(Resource):
         """
         suite, files = read_suite_file(Path(path))
         encoded = {name: base64.b64encode(raw).decode() for name, raw in files.items()}
-        wanted = request_of(SuitePush, document=suite.document.decode(), files=encoded)
-        return self._context.api.post("/suites", wanted, SuiteInfo)
+        request = request_of(SuitePush, document=suite.document.decode(), files=encoded)
+        return self._context.api.post("/suites", request, SuiteInfo)
 
     def look(self, path: AnyPath) -> SuiteInfo:
         """Read and check what `push` would push, and send nothing."""
@@ -183,8 +183,8 @@ def _check_samples(suite: Suite, files: Mapping[str, bytes]) -> None:
         lost = None if spec.form is None else lacking(spec.form, samples)
         if lost is not None:
             file = probe_set.file or probe_set.name
-            told = f"check {spec.name} needs {lost[0]}, and {file} has none"
-            raise InvalidInput(told, fix=lost[1])
+            message = f"check {spec.name} needs {lost[0]}, and {file} has none"
+            raise InvalidInput(message, fix=lost[1])
         _check_count(spec, len(samples))
 
 
@@ -212,12 +212,12 @@ def _task_files(folder: Path, name: str, raw: bytes) -> dict[str, bytes]:
 
 def _with_digests(item: Mapping[str, object], raw: bytes, own: Mapping[str, bytes]) -> dict[str, object]:
     """Complete a probe set with the digests of its files."""
-    said = cast("Mapping[str, str]", item.get("data", {}))
+    digests = cast("Mapping[str, str]", item.get("data", {}))
     for name, content in own.items():
-        _check_digest({"file": name, "digest": said.get(name)}, sha256_of(content))
-    made: dict[str, object] = {"file": item["file"], "digest": str(sha256_of(raw))}
+        _check_digest({"file": name, "digest": digests.get(name)}, sha256_of(content))
+    completed: dict[str, object] = {"file": item["file"], "digest": str(sha256_of(raw))}
     data = {name: str(sha256_of(content)) for name, content in own.items()}
-    return made | ({"data": data} if data else {})
+    return completed | ({"data": data} if data else {})
 
 
 def _check_digest(item: Mapping[str, object], found: Digest) -> None:

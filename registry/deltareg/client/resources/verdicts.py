@@ -37,8 +37,8 @@ class Verdicts(Resource):
 
     def export(self, ref: str) -> Sequence[str]:
         """Give all that was signed about a version, newest first, each a line of JSON."""
-        found = use_cases.verified.envelopes_of(self._context, self.list(ref))
-        return [envelope.decode() for envelope in found]
+        envelopes = use_cases.verified.envelopes_of(self._context, self.list(ref))
+        return [envelope.decode() for envelope in envelopes]
 
     def verify(self, envelopes: Iterable[str], *, keys: AnyPath | None = None) -> Sequence[SignedProof]:
         """Verify what was signed, by the keys in a file, or else those that are pinned.
@@ -60,11 +60,11 @@ class Verdicts(Resource):
 
         Where the check kept others from running, they are queued: the verdict that comes decides.
         """
-        wanted = request_of(WaiverCreate, check=check, channel=parse_channel(channel), reason=reason, **_end(expires))
+        request = request_of(WaiverCreate, check=check, channel=parse_channel(channel), reason=reason, **_end(expires))
         # With a key of its own, a waiver whose answer was lost is answered again and not refused.
         headers = {"Idempotency-Key": uuid.uuid4().hex}
         path = f"{_path(verdict_id)}/waivers"
-        return self._context.api.post(path, wanted, VerdictInfo, headers=headers)
+        return self._context.api.post(path, request, VerdictInfo, headers=headers)
 
     def unwaive(self, verdict_id: str, check: str, *, channel: str | None = None) -> VerdictInfo:
         """End the waiver of a check before its time, for a channel or for all.

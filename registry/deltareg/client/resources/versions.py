@@ -132,13 +132,13 @@ class Versions(Resource):
 
     def merge(self, parents: "Weighted", line: str, *, options: "MergeOptions | None" = None) -> "reports.MergeReport":
         """Merge versions, each with a weight, and push the result as a version of a line."""
-        wanted = options or use_cases.merge.MergeOptions()
-        return use_cases.merge.merge(self._context, parents, LineRef.parse(line), options=wanted)
+        merge_options = options or use_cases.merge.MergeOptions()
+        return use_cases.merge.merge(self._context, parents, LineRef.parse(line), options=merge_options)
 
     def plan_merge(self, parents: "Weighted", *, options: "MergeOptions | None" = None) -> "reports.MergePlan":
         """Say what a merge would meet, without making it."""
-        wanted = options or use_cases.merge.MergeOptions()
-        return use_cases.merge.plan(self._context, parents, options=wanted)
+        merge_options = options or use_cases.merge.MergeOptions()
+        return use_cases.merge.plan(self._context, parents, options=merge_options)
 
     def show(self, ref: str) -> VersionDetail:
         """Show a version; a bare `ns/name` means the newest."""
@@ -152,8 +152,8 @@ class Versions(Resource):
         A label that is None may have any value.
         """
         path = f"{line_path(LineRef.parse(line))}/versions"
-        asked = label_query(labels or {})
-        return self._list(path, Page[VersionInfo], cursor=cursor, limit=limit, **asked)
+        query = label_query(labels or {})
+        return self._list(path, Page[VersionInfo], cursor=cursor, limit=limit, **query)
 
     def search(
         self,
@@ -181,15 +181,15 @@ class Versions(Resource):
             cursor: Where to go on.
             limit: How many a page has.
         """
-        asked = {"text": text, "base": base, "kind": kind, "metric": ",".join(metrics), "within": within}
-        wanted = {key: value for key, value in asked.items() if value}
+        parameters = {"text": text, "base": base, "kind": kind, "metric": ",".join(metrics), "within": within}
+        query = {key: value for key, value in parameters.items() if value}
         return self._list(
             "/search",
             Page[SearchHit],
             newest=newest or None,
             cursor=cursor,
             limit=limit,
-            **(wanted | label_query(labels or {})),
+            **(query | label_query(labels or {})),
         )
 
     def lineage(self, ref: str, *, depth: int = 10) -> LineageAnswer:
@@ -261,8 +261,8 @@ class Versions(Resource):
             InvalidInput: The reference does not name one version.
             Conflict: A channel serves it, and it was not said that it may.
         """
-        wanted = request_of(Revoke, reason=reason, even_if_served=even_if_served, dry_run=dry_run)
-        return self._context.api.post(f"{path_of_one(self._context, ref)}:revoke", wanted, VersionInfo)
+        request = request_of(Revoke, reason=reason, even_if_served=even_if_served, dry_run=dry_run)
+        return self._context.api.post(f"{path_of_one(self._context, ref)}:revoke", request, VersionInfo)
 
     def unrevoke(self, ref: str, *, reason: str) -> VersionInfo:
         """End the revocation of a version.
@@ -270,8 +270,8 @@ class Versions(Resource):
         Raises:
             InvalidInput: The reference does not name one version.
         """
-        wanted = request_of(Unrevoke, reason=reason)
-        return self._context.api.post(f"{path_of_one(self._context, ref)}:unrevoke", wanted, VersionInfo)
+        request = request_of(Unrevoke, reason=reason)
+        return self._context.api.post(f"{path_of_one(self._context, ref)}:unrevoke", request, VersionInfo)
 
     def flatten(self, ref: str) -> RunInfo:
         """Queue a run that stores a version against its base alone, or join the one under way.

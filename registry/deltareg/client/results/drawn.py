@@ -28,7 +28,7 @@ def version_html(version: VersionInfo) -> str:
 
     state = "revoked" if version.is_revoked else "deleted" if version.is_deleted else ""
     words = [version.verdict or "no verdict", *([state] if state else [])]
-    stored = f"{size(version.logical_bytes)}, stored in {size(version.stored_bytes)}"
+    sizes = f"{size(version.logical_bytes)}, stored in {size(version.stored_bytes)}"
     fields = {name: getattr(version, name) for name in _OF_VERSION}
     reason = version.revocation.reason if version.revocation else ""
     labels = ", ".join(f"{key}={text}" if text else key for key, text in version.labels.items())
@@ -36,7 +36,7 @@ def version_html(version: VersionInfo) -> str:
         "revoked because": reason,
         "served by": ", ".join(version.channels),
         "base": version.base.name,
-        "size": stored,
+        "size": sizes,
         **fields,
         "labels": labels,
     }
@@ -93,8 +93,8 @@ def _block(title: str, words: Sequence[str], body: str) -> str:
 
 def _facts(facts: Fields) -> str:
     """Write facts, their texts without what hides or turns text."""
-    shown = {name: _clean(value) if isinstance(value, str) else value for name, value in facts.items()}
-    return facts_html("", shown)
+    cleaned = {name: _clean(value) if isinstance(value, str) else value for name, value in facts.items()}
+    return facts_html("", cleaned)
 
 
 def _word(word: str) -> str:
@@ -118,11 +118,11 @@ def _checks(checks: Sequence[CheckResult]) -> str:
 def _row(check: CheckResult) -> Sequence[str]:
     from deltareg.drawing.wording import cut, number
 
-    told = (check.value, check.threshold)
-    values = ["" if value is None else escape(_clean(str(number(value)))) for value in told]
-    drawn = "" if check.comparison is None else _interval(check, check.comparison)
+    numbers = (check.value, check.threshold)
+    values = ["" if value is None else escape(_clean(str(number(value)))) for value in numbers]
+    interval = "" if check.comparison is None else _interval(check, check.comparison)
     detail = escape(cut(_clean(check.detail), 300))
-    return (escape(_clean(check.name)), _word(check.verdict), *values, drawn, detail)
+    return (escape(_clean(check.name)), _word(check.verdict), *values, interval, detail)
 
 
 def _interval(check: CheckResult, comparison: Comparison) -> str:

@@ -31,8 +31,8 @@ _STYLE = (
 def diff_html(title: str, facts: Fields, modules: Sequence["WeightDifference"], *, note: str) -> str:
     """Show what differs between two versions: in what, where, and how much."""
     maps = "".join(_heat(grid) for grid in grids(modules) if grid.layers)
-    told = f"<p>{escape(note)}</p>" if note else ""
-    parts = [f"<h4>{escape(title)}</h4>", facts_html("", facts), maps, told, _modules(modules)]
+    paragraph = f"<p>{escape(note)}</p>" if note else ""
+    parts = [f"<h4>{escape(title)}</h4>", facts_html("", facts), maps, paragraph, _modules(modules)]
     return f'<div class="deltareg"><style>{_STYLE}</style>{"".join(parts)}</div>'
 
 

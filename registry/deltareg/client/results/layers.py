@@ -65,19 +65,19 @@ class LayerGrid:
 
 def grids(modules: Sequence["WeightDifference"]) -> list[LayerGrid]:
     """Sort weights into grids, that with most layers first and what is outside of all last."""
-    found: dict[str, dict[tuple[int, str], ChangeNorms]] = {}
+    by_list: dict[str, dict[tuple[int, str], ChangeNorms]] = {}
     for weight in modules:
         if weight.relative_norm is None or weight.norm_a is None or weight.norm_b is None:
             continue
         within, layer, module = split_path(weight.module.removesuffix(".weight"))
-        cells = found.setdefault(within or OUTSIDE, {})
+        cells = by_list.setdefault(within or OUTSIDE, {})
         change = cells.setdefault((-1 if layer is None else layer, module), ChangeNorms())
         scale = weight.norm_a if weight.norm_a > 0 else weight.norm_b
         change.apart += (weight.relative_norm * scale) ** 2
         change.a += weight.norm_a**2
         change.b += weight.norm_b**2
-    made = [_grid(within, cells) for within, cells in found.items()]
-    return sorted(made, key=lambda g: (g.within == OUTSIDE, -len(g.layers), g.within))
+    layer_grids = [_grid(within, cells) for within, cells in by_list.items()]
+    return sorted(layer_grids, key=lambda g: (g.within == OUTSIDE, -len(g.layers), g.within))
 
 
 def _grid(within: str, cells: dict[tuple[int, str], ChangeNorms]) -> LayerGrid:

@@ -122,15 +122,15 @@ class MaterializeReport:
 
     def to_dict(self) -> dict[str, object]:
         """The object of `deltareg materialize --json`."""
-        found = _fields(self) | {"root": self.root, "recipe": self.recipe}
-        return found | ({"trained_on": self.trained_on} if self.trained_on else {})
+        fields = _fields(self) | {"root": self.root, "recipe": self.recipe}
+        return fields | ({"trained_on": self.trained_on} if self.trained_on else {})
 
     def _repr_html_(self) -> str:
         return facts_html(f"materialized {self.ref}", self.to_dict())
 
 
 def _fields(report: PullReport | MaterializeReport) -> dict[str, object]:
-    found: dict[str, object] = {
+    fields: dict[str, object] = {
         "schema_version": SCHEMA_VERSION,
         "ref": report.ref,
         "path": str(report.path),
@@ -140,5 +140,5 @@ def _fields(report: PullReport | MaterializeReport) -> dict[str, object]:
         "seconds": round(report.seconds, 3),
     }
     if report.revocation is not None:
-        found["revocation"] = report.revocation.model_dump()
-    return found
+        fields["revocation"] = report.revocation.model_dump()
+    return fields

@@ -331,8 +331,8 @@ class MergePlan:
     @property
     def modules(self) -> "list[WeightConflict]":
         """Every pair on every weight, those whose signs agree least first."""
-        found = [conflict for conflict in self.conflicts if conflict.module]
-        return sorted(found, key=lambda c: (c.sign_agreement is None, c.sign_agreement, c.module))
+        conflicts = [conflict for conflict in self.conflicts if conflict.module]
+        return sorted(conflicts, key=lambda c: (c.sign_agreement is None, c.sign_agreement, c.module))
 
     def to_dict(self) -> dict[str, object]:
         """The object of `deltareg merge --plan --json`."""

@@ -46,7 +46,7 @@ class UpdateReport:
 
     def to_dict(self) -> dict[str, object]:
         """The object of `deltareg update --json`."""
-        found: dict[str, object] = {
+        fields: dict[str, object] = {
             "schema_version": SCHEMA_VERSION,
             "ref": self.ref,
             "from": self.from_ref,
@@ -61,8 +61,8 @@ class UpdateReport:
             "was_written_to": self.was_written_to,
         }
         if self.revocation is not None:
-            found["revocation"] = self.revocation.model_dump()
-        return found
+            fields["revocation"] = self.revocation.model_dump()
+        return fields
 
     def _repr_html_(self) -> str:
         return facts_html(f"{self.path}: {self.from_ref} → {self.ref}", self.to_dict())

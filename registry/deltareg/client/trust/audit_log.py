@@ -66,14 +66,14 @@ def verify_log(
     """
     trusted = _load_trusted_keys(context, keys_file, is_offline=path is not None)
     keys = server_keys(trusted)
-    seen = recall_checkpoint(context.config.server)
-    known, names = _load_known(seen, against, [*keys, *server_keys(trusted, revoked=True)])
-    opened = nullcontext() if path is None else path.open(encoding="utf-8", errors="replace")
+    checkpoint = recall_checkpoint(context.config.server)
+    evidence, names = _load_known(checkpoint, against, [*keys, *server_keys(trusted, revoked=True)])
+    context_file = nullcontext() if path is None else path.open(encoding="utf-8", errors="replace")
     try:
-        with opened as file:
+        with context_file as file:
             lines = fetch_lines(context) if file is None else read_lines(file)
             revoked = server_keys(trusted, revoked=True)
-            check = check_lines(lines, keys, known, revoked=revoked)
+            check = check_lines(lines, keys, evidence, revoked=revoked)
     except UnicodeDecodeError as error:
         raise InvalidInput(f"{path} is no export of the log") from error
     return _report(check, names)
@@ -89,24 +89,24 @@ def prove_row(context: Context, number: int) -> RowProof:
     """
     see_checkpoint(context)
     keys = server_keys(trusted_keys(context)[0])
-    told = context.api.get(f"/audit/rows/{number}/proof", InclusionProof)
-    signed = open_checkpoint(told.checkpoint.note, keys)
-    head, leaf = signed.checkpoint, told.leaf
-    seen = recall_checkpoint(context.config.server)
-    if seen is not None:
-        hold_to(context, said_in(seen), head)
+    proof = context.api.get(f"/audit/rows/{number}/proof", InclusionProof)
+    signed = open_checkpoint(proof.checkpoint.note, keys)
+    head, leaf = signed.checkpoint, proof.leaf
+    checkpoint = recall_checkpoint(context.config.server)
+    if checkpoint is not None:
+        hold_to(context, said_in(checkpoint), head)
     if leaf.get("id") != number:
         raise IntegrityFailure("the registry proves another row than was asked for")
     try:
-        hashes = [bytes.fromhex(each) for each in told.hashes]
+        hashes = [bytes.fromhex(each) for each in proof.hashes]
     except ValueError as error:
         raise IntegrityFailure("the registry's proof is none") from error
-    check_inclusion(hash_of(leaf), told.position, head.size, hashes, root=head.root)
+    check_inclusion(hash_of(leaf), proof.position, head.size, hashes, root=head.root)
     if STATEMENT in leaf:
-        check_change(told.statement.encode(), leaf, keys)
+        check_change(proof.statement.encode(), leaf, keys)
     return RowProof(
         row=number,
-        position=told.position,
+        position=proof.position,
         action=str(leaf.get("action")),
         subject=str(leaf.get("subject")),
         actor=str(leaf.get("actor")),
@@ -126,19 +126,19 @@ def _load_trusted_keys(context: Context, keys_file: Path | None, *, is_offline: 
 
 
 def _load_known(seen: str | None, against: Sequence[Path], keys: Sequence[PublicKey]) -> tuple[LogEvidence, list[str]]:
-    known, names = LogEvidence(), [str(path) for path in against]
+    evidence, names = LogEvidence(), [str(path) for path in against]
     if seen is not None:
         names.insert(0, "what this machine saw last")
-        known.checkpoints.append((names[0], said_in(seen)))
+        evidence.checkpoints.append((names[0], said_in(seen)))
     for path in against:
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise InvalidInput(f"{path} cannot be read as checkpoints: {error}") from error
-        kept = KeptLog.read(text, keys, where=str(path)).known
-        known.checkpoints += kept.checkpoints
-        known.leaves |= kept.leaves
-    return known, names
+        part = KeptLog.read(text, keys, where=str(path)).known
+        evidence.checkpoints += part.checkpoints
+        evidence.leaves |= part.leaves
+    return evidence, names
 
 
 def _report(check: LogCheck, against: list[str]) -> LogReport:

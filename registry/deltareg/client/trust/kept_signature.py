@@ -28,8 +28,8 @@ def send_signed(
         BadSignature: It does not hold, or is about something else.
     """
     text = body.decode("utf-8", "replace")
-    wanted = request_of(ReferrerAdd, form=form, body=text, public=public)
-    return context.api.post(_path(version), wanted, ReferrerInfo)
+    request = request_of(ReferrerAdd, form=form, body=text, public=public)
+    return context.api.post(_path(version), request, ReferrerInfo)
 
 
 def list_signed(context: Context, version: VersionInfo) -> Sequence[ReferrerInfo]:
@@ -43,10 +43,10 @@ def fetch_signed(context: Context, version: VersionInfo, digest: str) -> Referre
     Raises:
         BadSignature: The server gave something else.
     """
-    found = context.api.get(f"{_path(version)}/{digest}", ReferrerBody)
-    if f"sha256:{hashlib.sha256(found.body.encode()).hexdigest()}" != digest:
+    body = context.api.get(f"{_path(version)}/{digest}", ReferrerBody)
+    if f"sha256:{hashlib.sha256(body.body.encode()).hexdigest()}" != digest:
         raise BadSignature(f"what the server gave is not {digest[:19]}…", fix="ask who runs the server")
-    return found
+    return body
 
 
 def keep_signature(context: Context, version: VersionInfo, folder: Path, body: str = "") -> None:

@@ -66,7 +66,7 @@ def see_checkpoint(context: Context, *, is_accepted: bool = False) -> Checkpoint
     server = context.config.server
     before = None if is_accepted else recall_checkpoint(server)  # first: others may see newer ones
     try:
-        told = context.api.get("/audit/checkpoint", CheckpointInfo)
+        answer = context.api.get("/audit/checkpoint", CheckpointInfo)
     except (NotFound, Forbidden) as error:
         if is_accepted and isinstance(error, NotFound):
             memory_path(server).unlink(missing_ok=True)
@@ -75,19 +75,19 @@ def see_checkpoint(context: Context, *, is_accepted: bool = False) -> Checkpoint
         raise LogRewritten(
             f"the log of {server} is gone, of which this machine saw {said_in(before).size} rows", fix=_ACCEPT
         ) from error
-    if told.note == before:
-        return _as_signed(told)
-    found = _open_note(context, told.note, takes_new=is_accepted)
+    if answer.note == before:
+        return _as_signed(answer)
+    checkpoint = _open_note(context, answer.note, takes_new=is_accepted)
     if before is not None:
-        hold_to(context, said_in(before), found.checkpoint)
+        hold_to(context, said_in(before), checkpoint.checkpoint)
     with suppress(OSError):  # where nothing can be kept, each time is the first
-        _remember(server, found)
-    return _as_signed(told)
+        _remember(server, checkpoint)
+    return _as_signed(answer)
 
 
 def _as_signed(told: CheckpointInfo) -> CheckpointInfo:
-    said = said_in(told.note)
-    update = {"origin": said.origin, "size": said.size, "root": said.root.hex()}
+    checkpoint = said_in(told.note)
+    update = {"origin": checkpoint.origin, "size": checkpoint.size, "root": checkpoint.root.hex()}
     return told.model_copy(update=update)
 
 

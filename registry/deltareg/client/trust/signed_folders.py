@@ -43,16 +43,16 @@ def require_attestations(
     Raises:
         BadSignature: There is none that holds.
     """
-    offered = [
+    candidates = [
         info
         for info in list_signed(context, version)
         if info.form == "attestation" and predicate_type in {"", info.predicate_type}
     ]
     proofs: list[FilesProof] = []
-    for info in (each for each in offered if signer.wanted.is_met_by(_signatory(each))):
+    for info in (each for each in candidates if signer.wanted.is_met_by(_signatory(each))):
         _refuse_revoked(info)
-        found = fetch_signed(context, version, info.digest)
-        opened = signer.opens(found.body.encode(), public=found.public)
+        body = fetch_signed(context, version, info.digest)
+        opened = signer.opens(body.body.encode(), public=body.public)
         attested = read_attested(opened.payload)
         check_version(attested, manifest)
         proofs.append(
@@ -62,7 +62,7 @@ def require_attestations(
                 predicate_type=attested.predicate_type,
                 signed_by=opened.signatory.description,
                 digest=info.digest,
-                body=found.body,
+                body=body.body,
             )
         )
     if not proofs:
@@ -154,8 +154,8 @@ def _require_signer(
             continue
         try:
             _refuse_revoked(info)
-            found = fetch_signed(context, version, info.digest)
-            opened = signer.opens(found.body.encode(), public=found.public)
+            body = fetch_signed(context, version, info.digest)
+            opened = signer.opens(body.body.encode(), public=body.public)
             check_files(read_signed_files(opened.payload), files, what=version.ref)
         except BadSignature as error:
             why = f"{version.ref}: {error.message}"
@@ -166,11 +166,11 @@ def _require_signer(
             predicate_type=PREDICATE,
             signed_by=opened.signatory.description,
             digest=info.digest,
-            body=found.body,
+            body=body.body,
         )
     others = ", ".join(sorted({info.signed_by for info in version.signatures}))
-    told = f"; it is signed by {others}" if others else "; nobody has signed it"
-    raise BadSignature(f"{why}{told}", fix=_SIGN)
+    reason = f"; it is signed by {others}" if others else "; nobody has signed it"
+    raise BadSignature(f"{why}{reason}", fix=_SIGN)
 
 
 def _refuse_revoked(info: ReferrerInfo) -> None:
@@ -184,7 +184,7 @@ def _signatory(info: ReferrerInfo) -> Signatory:
 
 def _hash_files(folder: Path, bundle: Path) -> dict[str, str]:
     """Hash every file of a folder but its signature; a link is refused, and none is followed."""
-    found: dict[str, str] = {}
+    digests: dict[str, str] = {}
     for here, folders, names in os.walk(folder):
         for name in (*folders, *names):
             path = Path(here, name)
@@ -196,8 +196,8 @@ def _hash_files(folder: Path, bundle: Path) -> dict[str, str]:
                 continue
             with path.open("rb") as data:
                 digest = hashlib.file_digest(data, "sha256").hexdigest()
-            found[path.relative_to(folder).as_posix()] = digest
-    return found
+            digests[path.relative_to(folder).as_posix()] = digest
+    return digests
 
 
 def _digest(raw: bytes) -> str:

@@ -134,9 +134,9 @@ def key_in(path: Path) -> SignerKey:
         if is_new:
             write_new(path, make_private())
         if b"PRIVATE KEY" not in path.read_bytes()[:_MOST_BYTES]:
-            found = _of_file(path, "").wanted
-            named = found.key or f"ca:{found.ca}"
-            return SignerKey(path=str(path), named=named, public=str(path))
+            signer = _of_file(path, "").wanted
+            name = signer.key or f"ca:{signer.ca}"
+            return SignerKey(path=str(path), named=name, public=str(path))
         key = read_private(path)
         public = path.with_name(f"{path.name}.pub")
         if not public.exists():
@@ -185,11 +185,11 @@ def _of_file(path: Path, identity: str) -> TrustedSigner:
     if b"CERTIFICATE" not in raw:
         key = PemKey.parse(raw.decode("utf-8", "replace"))
         return TrustedSigner(WantedSigner.of_fields(_drop_empty(key=key.keyid, identity=identity)), key=key)
-    found = load_authorities(raw)
-    if len(found) != 1:
-        raise InvalidInput(f"{path} holds {len(found)} certificates", fix="name one authority")
-    wanted = WantedSigner.of_fields(_drop_empty(ca=fingerprint(found[0]), identity=identity))
-    return TrustedSigner(wanted, authorities=tuple(found))
+    certificates = load_authorities(raw)
+    if len(certificates) != 1:
+        raise InvalidInput(f"{path} holds {len(certificates)} certificates", fix="name one authority")
+    signer = WantedSigner.of_fields(_drop_empty(ca=fingerprint(certificates[0]), identity=identity))
+    return TrustedSigner(signer, authorities=tuple(certificates))
 
 
 def _drop_empty(**fields: str) -> dict[str, object]:

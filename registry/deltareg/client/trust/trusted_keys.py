@@ -40,11 +40,11 @@ class TrustedKeys:
         Raises:
             InvalidInput: One of them is no key.
         """
-        found = list(keys)
-        named = {PublicKey.parse(key.key).keyid: key for key in found}
-        if any(keyid != key.keyid for keyid, key in named.items()):
+        listed_keys = list(keys)
+        by_keyid = {PublicKey.parse(key.key).keyid: key for key in listed_keys}
+        if any(keyid != key.keyid for keyid, key in by_keyid.items()):
             raise InvalidInput("a key is listed under another key's name", fix=_EXPORT)
-        return cls(named)
+        return cls(by_keyid)
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -93,11 +93,11 @@ class TrustedKeys:
 
     def with_ends(self, told: "TrustedKeys") -> "TrustedKeys":
         """Believe what a server says of the ends of these keys, and nothing else."""
-        known = {
+        ended = {
             keyid: told.keys[keyid] if keyid in told.keys and _is_further(key, told.keys[keyid]) else key
             for keyid, key in self.keys.items()
         }
-        return TrustedKeys(known)
+        return TrustedKeys(ended)
 
     def with_new(self, told: "TrustedKeys") -> "TrustedKeys":
         """Trust the keys as well that a server tells and that are not known yet."""
@@ -126,19 +126,19 @@ def trusted_keys(context: Context, *, takes_new: bool = False) -> tuple[TrustedK
     At the first use these are all that it tells; later, with `takes_new`, those that it tells and
     that were not known.
     """
-    server, told = context.config.server, told_keys(context)
+    server, current = context.config.server, told_keys(context)
     before = pinned_keys(server)
     if before is None:
-        known, new = told, list(told.keys.values())
+        trusted, new = current, list(current.keys.values())
     elif takes_new:
-        known = before.with_new(told)
-        new = [key for keyid, key in known.keys.items() if keyid not in before.keys]
+        trusted = before.with_new(current)
+        new = [key for keyid, key in trusted.keys.items() if keyid not in before.keys]
     else:
-        known, new = before.with_ends(told), []
-    if before is None or known != before:
+        trusted, new = before.with_ends(current), []
+    if before is None or trusted != before:
         with suppress(OSError):  # where nothing can be kept, each use is the first
-            known.write(pin_path(server), server=server)
-    return known, new
+            trusted.write(pin_path(server), server=server)
+    return trusted, new
 
 
 def _is_further(before: KeyInfo, after: KeyInfo) -> bool:

@@ -21,21 +21,21 @@ def verify_verdict(envelope: bytes, trusted: TrustedKeys) -> SignedProof:
         BadSignature: Nobody did, or it is no verdict.
     """
     signed = open_statement(envelope, trusted.public_keys("worker"), predicate_type=VERDICT)
-    owner, said = trusted.owner(signed.keyid), read_verdict(signed.statement)
+    owner, verdict = trusted.owner(signed.keyid), read_verdict(signed.statement)
     return SignedProof(
         ref=signed.statement.name,
         digest=f"sha256:{signed.statement.sha256}",
-        suite=said.suite.name,
-        verdict=said.verdict,
-        base_root=said.base.root,
-        run=said.run,
+        suite=verdict.suite.name,
+        verdict=verdict.verdict,
+        base_root=verdict.base.root,
+        run=verdict.run,
         signed_by=owner.name,
         keyid=signed.keyid,
         key_state=owner.state,
         host=owner.host,
         enrolled_by=owner.enrolled_by,
         enrolled_at=owner.enrolled_at,
-        at=said.finished_at,
+        at=verdict.finished_at,
     )
 
 
@@ -51,9 +51,11 @@ def verify_answer(context: Context, answer: GateAnswer, *, digest: str) -> list[
         return []
     trusted, _ = trusted_keys(context, takes_new=True)
     proofs = [_proof(context, verdict, trusted) for verdict in answer.verdicts]
-    shown = {proof.suite for proof in proofs}
-    if rests - shown:
-        raise BadSignature(f"the server counts a verdict of {min(rests - shown)} that is not signed", fix=_UPGRADE)
+    proven_suites = {proof.suite for proof in proofs}
+    if rests - proven_suites:
+        raise BadSignature(
+            f"the server counts a verdict of {min(rests - proven_suites)} that is not signed", fix=_UPGRADE
+        )
     for proof in proofs:
         if (proof.ref, proof.digest) != (answer.ref, digest) or proof.verdict == "inconclusive":
             raise BadSignature(
@@ -85,16 +87,16 @@ def _proof(context: Context, verdict_id: str, trusted: TrustedKeys) -> SignedPro
     except NotFound as error:
         raise BadSignature(f"the server counts verdict {verdict_id}, which nobody signed", fix=_UPGRADE) from error
     if signer_of(envelope) not in trusted.keys:
-        shown = context.api.get(f"/verdicts/{verdict_id}", VerdictInfo)
-        if shown.is_local:  # the policy takes it from a worker that nobody enrolled
+        verdict = context.api.get(f"/verdicts/{verdict_id}", VerdictInfo)
+        if verdict.is_local:  # the policy takes it from a worker that nobody enrolled
             return SignedProof(
-                ref=shown.ref,
-                digest=shown.digest,
-                suite=shown.suite,
-                verdict=shown.verdict,
-                base_root=shown.base_root,
-                run=shown.run,
-                keyid=shown.keyid,
+                ref=verdict.ref,
+                digest=verdict.digest,
+                suite=verdict.suite,
+                verdict=verdict.verdict,
+                base_root=verdict.base_root,
+                run=verdict.run,
+                keyid=verdict.keyid,
                 is_local=True,
             )
     return verify_verdict(envelope, trusted)

@@ -42,12 +42,12 @@ class Descriptor:
 
     def to_json(self) -> dict[str, object]:
         """Write it as documents have it."""
-        found: dict[str, object] = {"mediaType": self.media_type, "digest": self.digest, "size": self.size_bytes}
+        fields: dict[str, object] = {"mediaType": self.media_type, "digest": self.digest, "size": self.size_bytes}
         if self.artifact_type:
-            found["artifactType"] = self.artifact_type
+            fields["artifactType"] = self.artifact_type
         if self.annotations:
-            found["annotations"] = dict(self.annotations)
-        return found
+            fields["annotations"] = dict(self.annotations)
+        return fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +66,8 @@ class OciBlob:
     def of(cls, body: bytes, media_type: str, *, artifact_type: str = "") -> "OciBlob":
         """Describe bytes."""
         digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
-        kept = Descriptor(media_type, digest, len(body), artifact_type=artifact_type)
-        return cls(kept, body)
+        descriptor = Descriptor(media_type, digest, len(body), artifact_type=artifact_type)
+        return cls(descriptor, body)
 
     def read(self) -> Iterator[bytes]:
         """Give the bytes, and find out on the way whether they are those.
@@ -146,12 +146,12 @@ def decode(raw: bytes, *, what: str) -> Json:
         InvalidInput: It is no JSON object.
     """
     try:
-        found: object = json.loads(raw)
+        document: object = json.loads(raw)
     except (ValueError, RecursionError) as error:
         raise InvalidInput(f"{what} is no JSON document", fix=_WHICH) from error
-    if not is_object(found):
+    if not is_object(document):
         raise InvalidInput(f"{what} is no JSON object", fix=_WHICH)
-    return found
+    return document
 
 
 def descriptor_in(value: object, *, what: str) -> Descriptor:
@@ -167,8 +167,8 @@ def descriptor_in(value: object, *, what: str) -> Descriptor:
     is_digest = digest.startswith("sha256:") and len(digest) == 71
     if not is_digest or set(digest[7:]) - set("0123456789abcdef"):
         raise InvalidInput(f"{what} names {digest[:80]!r}, which is no sha256", fix=_WHICH)
-    told = fields.get("annotations")
-    notes = {k: v for k, v in told.items() if isinstance(v, str)} if is_object(told) else {}
+    annotations = fields.get("annotations")
+    notes = {k: v for k, v in annotations.items() if isinstance(v, str)} if is_object(annotations) else {}
     return Descriptor(kind, digest, size, notes, str(fields.get("artifactType") or ""))
 
 
@@ -178,10 +178,10 @@ def descriptors_in(document: Json, key: str, *, what: str) -> list[Descriptor]:
     Raises:
         InvalidInput: What is there is none.
     """
-    found = document.get(key, [])
-    if not is_list(found):
+    items = document.get(key, [])
+    if not is_list(items):
         raise InvalidInput(f"{key} of {what} is no list", fix=_WHICH)
-    return [descriptor_in(one, what=what) for one in found]
+    return [descriptor_in(one, what=what) for one in items]
 
 
 _WHICH = "name an OCI artifact that holds a model: oci://HOST/REPOSITORY:TAG, or the folder of one"

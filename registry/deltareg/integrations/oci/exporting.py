@@ -37,9 +37,9 @@ class ExportReport:
 
     def to_dict(self) -> dict[str, object]:
         """The object of `deltareg export --json`."""
-        found: dict[str, object] = {"schema_version": SCHEMA_VERSION, **asdict(self)}
-        found["revocation"] = self.revocation and self.revocation.model_dump()
-        return found
+        fields: dict[str, object] = {"schema_version": SCHEMA_VERSION, **asdict(self)}
+        fields["revocation"] = self.revocation and self.revocation.model_dump()
+        return fields
 
     def _repr_html_(self) -> str:
         return facts_html(f"exported {self.ref}", self.to_dict())
@@ -58,10 +58,10 @@ def export_version(client: Client, ref: str, target: str, *, profile: Profile = 
         Conflict: The folder holds something else, or the registry takes no such artifact.
     """
     place = parse_place(target)
-    pulled = client.pull(ref)
-    version = client.versions.show(pulled.ref)
+    report = client.pull(ref)
+    version = client.versions.show(report.ref)
     tag = place.tag or f"v{version.version}{'-image' if profile == 'image' else ''}"
-    with pack_version(pulled.path, version, pulled.manifest, profile) as bare:
+    with pack_version(report.path, version, report.manifest, profile) as bare:
         referrers = list(referrers_of(client, version, bare.manifest.descriptor))
         artifact = with_referrers(bare, referrers)
         if isinstance(place, OciLayout):
@@ -71,16 +71,16 @@ def export_version(client: Client, ref: str, target: str, *, profile: Profile = 
             with RegistryClient(place) as registry:
                 registry.send(artifact, tag=tag)
             where = f"oci://{place.host}/{place.name}:{tag}"
-    counted: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for one in referrers:
         kind = one.manifest.descriptor.artifact_type
-        counted[kind] = counted.get(kind, 0) + 1
+        counts[kind] = counts.get(kind, 0) + 1
     return ExportReport(
         version.ref,
         profile,
         where,
         bare.manifest.descriptor.digest,
         sum(blob.descriptor.size_bytes for blob in bare.blobs[1:]),
-        counted,
-        pulled.revocation,
+        counts,
+        report.revocation,
     )

@@ -57,8 +57,8 @@ def oci_artifact(client: Client, text: str) -> Generator[ImportedFolder, None, N
             with RegistryClient(place) as registry:
                 own, raw = _fetch_manifest(registry, place)
                 source = f"oci://{place.host}/{place.name}@{own.digest}"
-                found = _write_layers(client, registry, own, raw, folder, source)
-            yield found
+                imported = _write_layers(client, registry, own, raw, folder, source)
+            yield imported
 
 
 def _fetch_manifest(registry: RegistryClient, place: Repository) -> tuple[Descriptor, bytes]:
@@ -69,8 +69,8 @@ def _fetch_manifest(registry: RegistryClient, place: Repository) -> tuple[Descri
     inside = descriptors_in(decode(raw, what=str(place)), "manifests", what=str(place))
     models = [one for one in inside if one.artifact_type == MODEL] or inside
     if len(models) != 1:
-        told = ", ".join(one.digest[:19] for one in models)
-        raise InvalidInput(f"{place} is an index of {len(models)} artifacts: {told}", fix="name one: @sha256:…")
+        digests = ", ".join(one.digest[:19] for one in models)
+        raise InvalidInput(f"{place} is an index of {len(models)} artifacts: {digests}", fix="name one: @sha256:…")
     return registry.manifest(models[0].digest)
 
 
@@ -89,9 +89,9 @@ def _write_layers(
     if not any(folder.iterdir()):
         raise NotFound(f"{source} has no file", fix=f"of an image, those below {FOLDER}/ are taken")
     notes = manifest.get("annotations")
-    told = {k: str(v) for k, v in notes.items()} if is_object(notes) else {}
-    labels = {"imported.ref": told[f"{OURS}ref"]} if f"{OURS}ref" in told else {}
-    return ImportedFolder(folder, source, own.digest, _base(client, told), labels)
+    annotations = {k: str(v) for k, v in notes.items()} if is_object(notes) else {}
+    labels = {"imported.ref": annotations[f"{OURS}ref"]} if f"{OURS}ref" in annotations else {}
+    return ImportedFolder(folder, source, own.digest, _base(client, annotations), labels)
 
 
 def _base(client: Client, told: dict[str, str]) -> str:
@@ -126,14 +126,14 @@ def _check_parts(parts: Iterator[bytes], wanted: Descriptor) -> Iterator[bytes]:
     Raises:
         IntegrityFailure: They are others.
     """
-    hasher, left = hashlib.sha256(), wanted.size_bytes
+    hasher, remaining_bytes = hashlib.sha256(), wanted.size_bytes
     for part in parts:
-        left -= len(part)
-        if left < 0:
+        remaining_bytes -= len(part)
+        if remaining_bytes < 0:
             break
         hasher.update(part)
         yield part
-    if left or f"sha256:{hasher.hexdigest()}" != wanted.digest:
+    if remaining_bytes or f"sha256:{hasher.hexdigest()}" != wanted.digest:
         raise IntegrityFailure(
             f"a blob came that is not {wanted.digest[:19]}…", fix="import it again; else ask who runs that registry"
         )
@@ -184,8 +184,8 @@ class _Stream:
             if part is None:
                 break
             self._rest += part
-        found, self._rest = self._rest[:size], self._rest[size:]
-        return found
+        block, self._rest = self._rest[:size], self._rest[size:]
+        return block
 
     def drain(self) -> None:
         """Read what is behind the end of the archive, so that all of it is checked."""

@@ -40,15 +40,15 @@ def write_layout(folder: Path, artifact: OciBundle, *, tag: str) -> None:
     for blob in _all(artifact):
         _keep(folder, blob)
     own = artifact.manifest.descriptor
-    named = Descriptor(own.media_type, own.digest, own.size_bytes, {_NAME: tag}, own.artifact_type)
+    descriptor = Descriptor(own.media_type, own.digest, own.size_bytes, {_NAME: tag}, own.artifact_type)
     referrers = [one.manifest.descriptor for one in artifact.referrers]
-    gone = {tag, *(_of_subject(folder, tag) if (folder / "index.json").exists() else ())}
-    kept = [
+    outdated = {tag, *(_of_subject(folder, tag) if (folder / "index.json").exists() else ())}
+    entries = [
         one
         for one in (read_index(folder) if (folder / "index.json").exists() else ())
-        if not {one.annotations.get(_NAME), one.digest} & (gone | {each.digest for each in referrers})
+        if not {one.annotations.get(_NAME), one.digest} & (outdated | {each.digest for each in referrers})
     ]
-    manifests = [one.to_json() for one in (*kept, named, *referrers)]
+    manifests = [one.to_json() for one in (*entries, descriptor, *referrers)]
     index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests}
     _write(folder / "oci-layout", [_MARK])
     _write(folder / "index.json", [encode(index)])
@@ -74,13 +74,13 @@ def find_in_layout(folder: Path, tag: str) -> Descriptor:
     Raises:
         NotFound: There is none, or more than one to choose from.
     """
-    named = [one for one in read_index(folder) if one.annotations.get(_NAME)]
-    tags = sorted(one.annotations[_NAME] for one in named)
-    found = [one for one in named if tag in {"", one.annotations[_NAME]}]
-    if len(found) == 1:
-        return found[0]
-    told = f"the tag {tag!r}" if tag else "one artifact, and no other"
-    raise NotFound(f"{folder} has not {told}", fix=f"it has {', '.join(tags) or 'none'}")
+    tagged = [one for one in read_index(folder) if one.annotations.get(_NAME)]
+    tags = sorted(one.annotations[_NAME] for one in tagged)
+    matches = [one for one in tagged if tag in {"", one.annotations[_NAME]}]
+    if len(matches) == 1:
+        return matches[0]
+    description = f"the tag {tag!r}" if tag else "one artifact, and no other"
+    raise NotFound(f"{folder} has not {description}", fix=f"it has {', '.join(tags) or 'none'}")
 
 
 class LayoutReader:
@@ -129,13 +129,13 @@ def _of_subject(folder: Path, tag: str) -> set[str]:
     """Give the digests of what refers to the artifact of a tag."""
     index = read_index(folder)
     subjects = {one.digest for one in index if one.annotations.get(_NAME) == tag}
-    found: set[str] = set()
+    digests: set[str] = set()
     for one in index:
         with suppress(OSError):
             subject = decode(_path(folder, one.digest).read_bytes(), what=one.digest).get("subject")
             if is_object(subject) and subject.get("digest") in subjects:
-                found.add(one.digest)
-    return found
+                digests.add(one.digest)
+    return digests
 
 
 def _all(artifact: OciBundle) -> Iterator[OciBlob]:

@@ -19,14 +19,14 @@ def find_login(host: str) -> str:
     folder = os.environ.get("DOCKER_CONFIG") or str(Path.home() / ".docker")
     path = Path(folder) / "config.json"
     try:
-        found: object = json.loads(path.read_text(encoding="utf-8"))
+        document: object = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return ""
-    fields = found if is_object(found) else {}
+    fields = document if is_object(document) else {}
     logins = fields.get("auths")
-    known = logins if is_object(logins) else {}
+    entries = logins if is_object(logins) else {}
     names = (host, f"https://{host}", *((_DOCKER_HUB,) if host.endswith("docker.io") else ()))
-    entry = next((known[name] for name in names if name in known), None)
+    entry = next((entries[name] for name in names if name in entries), None)
     login = entry.get("auth") if is_object(entry) else None
     if isinstance(login, str) and login:
         return login

@@ -87,8 +87,8 @@ def _layer(folder: Path, file: ManifestFile) -> OciBlob:
     is_document = name.endswith(_DOCUMENTS) or name in _DOCUMENT_NAMES
     kind = WEIGHTS if file.is_tensors else DOCUMENT if is_document else WEIGHTS_CONFIG
     notes = {FILE_PATH: file.path, TITLE: file.path}
-    kept = Descriptor(kind, str(file.digest), file.size_bytes, notes)
-    return OciBlob(kept, folder / file.path)
+    descriptor = Descriptor(kind, str(file.digest), file.size_bytes, notes)
+    return OciBlob(descriptor, folder / file.path)
 
 
 def _image(folder: Path, version: VersionDetail, manifest: Manifest, target: Path) -> OciBundle:
@@ -116,17 +116,17 @@ def _write_tar(folder: Path, manifest: Manifest, target: Path) -> tuple[str, int
             entry = _entry(f"{FOLDER}/{each.path}", tarfile.REGTYPE, 0o644)
             with (folder / each.path).open("rb") as data:
                 tar.addfile(_set_size(entry, each.size_bytes), data)
-    with target.open("rb") as written:
-        digest = hashlib.file_digest(written, "sha256").hexdigest()
+    with target.open("rb") as archive:
+        digest = hashlib.file_digest(archive, "sha256").hexdigest()
     return f"sha256:{digest}", target.stat().st_size
 
 
 def _folders(manifest: Manifest) -> list[str]:
-    found = {FOLDER}
+    folders = {FOLDER}
     for file in manifest.files:
         parts = file.path.split("/")[:-1]
-        found |= {"/".join([FOLDER, *parts[: n + 1]]) for n in range(len(parts))}
-    return sorted(found)
+        folders |= {"/".join([FOLDER, *parts[: n + 1]]) for n in range(len(parts))}
+    return sorted(folders)
 
 
 def _entry(name: str, kind: bytes, mode: int) -> tarfile.TarInfo:

@@ -42,8 +42,8 @@ def referrers_of(client: Client, version: VersionDetail, subject: Descriptor) ->
 
 def _referrer(body: bytes, kind: str, notes: dict[str, str], subject: Descriptor) -> OciBundle:
     layer = OciBlob.of(body, ENVELOPE if kind == STATEMENT else kind)
-    told = {key: text for key, text in notes.items() if text}
-    return make_manifest(kind, OciBlob.of(b"{}", EMPTY), [layer], annotations=told, subject=subject)
+    annotations = {key: text for key, text in notes.items() if text}
+    return make_manifest(kind, OciBlob.of(b"{}", EMPTY), [layer], annotations=annotations, subject=subject)
 
 
 def _type_of(body: str) -> str:

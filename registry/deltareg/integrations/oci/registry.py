@@ -105,15 +105,18 @@ class RegistryClient:
             yield self._check_answer(answer).iter_bytes(1 << 20)
 
     def _send_blob(self, blob: OciBlob) -> None:
-        kept = blob.descriptor
-        if self._ask("HEAD", f"blobs/{kept.digest}", may_miss=True).is_success:
+        descriptor = blob.descriptor
+        if self._ask("HEAD", f"blobs/{descriptor.digest}", may_miss=True).is_success:
             return
         begun = self._ask("POST", "blobs/uploads/", headers={"Content-Length": "0"})
         where = urljoin(str(begun.url), begun.headers.get("Location", ""))
-        url = httpx.URL(where).copy_merge_params({"digest": kept.digest})
+        url = httpx.URL(where).copy_merge_params({"digest": descriptor.digest})
         if url.host != self._http.base_url.host:
             raise Unavailable(f"{self._place.host} sends uploads elsewhere, to {url.host}")
-        headers = self._headers() | {"Content-Type": "application/octet-stream", "Content-Length": str(kept.size_bytes)}
+        headers = self._headers() | {
+            "Content-Type": "application/octet-stream",
+            "Content-Length": str(descriptor.size_bytes),
+        }
         with _ours(self._place):
             self._check_answer(self._http.put(url, content=blob.read(), headers=headers))
 
@@ -127,13 +130,13 @@ class RegistryClient:
     def _name_referrers(self, subject: Descriptor, referrers: list[Descriptor]) -> None:
         """Keep the list of what refers to a manifest under the tag that is made of its digest."""
         tag = subject.digest.replace(":", "-")
-        known: list[Descriptor] = []
+        listed_before: list[Descriptor] = []
         with suppress(NotFound):
             _, raw = self.manifest(tag)
-            known = descriptors_in(decode(raw, what=tag), "manifests", what=tag)
+            listed_before = descriptors_in(decode(raw, what=tag), "manifests", what=tag)
         new = {one.digest for one in referrers}
-        merged = [*(one for one in known if one.digest not in new), *referrers]
-        index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [one.to_json() for one in merged]}
+        all_referrers = [*(one for one in listed_before if one.digest not in new), *referrers]
+        index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [one.to_json() for one in all_referrers]}
         self._send_manifest(OciBlob.of(encode(index), INDEX), tag)
 
     def _ask(
@@ -170,20 +173,20 @@ class RegistryClient:
         basic = f"Basic {self._login}" if self._login else ""
         if scheme.lower() != "bearer":
             return basic
-        asked = dict(_CHALLENGE.findall(rest))
-        realm = asked.get("realm", "")
+        fields = dict(_CHALLENGE.findall(rest))
+        realm = fields.get("realm", "")
         if not realm.startswith(("http://", "https://")) or not is_confidential(realm):
             raise Unauthenticated(
                 f"{self._place.host} asks for a token of {realm[:120]!r}, which is not safe to ask",
                 fix="ask who runs the registry",
             )
         # What the registry says is needed, and to write where it says nothing of that.
-        scope = asked.get("scope") or f"repository:{self._place.name}:pull,push"
-        query = {"service": asked.get("service", ""), "scope": scope}
+        scope = fields.get("scope") or f"repository:{self._place.name}:pull,push"
+        query = {"service": fields.get("service", ""), "scope": scope}
         with _ours(self._place):
             answer = self._http.get(realm, params=query, headers={"Authorization": basic} if basic else {})
-        found = decode(self._check_answer(answer).content, what=realm)
-        token = found.get("token") or found.get("access_token")
+        answer_fields = decode(self._check_answer(answer).content, what=realm)
+        token = answer_fields.get("token") or answer_fields.get("access_token")
         return f"Bearer {token}" if isinstance(token, str) else basic
 
     def _check_answer(self, answer: httpx.Response) -> httpx.Response:
@@ -194,18 +197,18 @@ class RegistryClient:
         """
         if not answer.is_error:
             return answer
-        status, told = answer.status_code, _read_error(answer)
+        status, reason = answer.status_code, _read_error(answer)
         where = f"{self._place.host} answers {status} for {self._place.name}"
         login = f"log in: docker login {self._place.host}"
         if status == 401:
-            raise Unauthenticated(f"{where}: {told or 'no login'}", fix=login)
+            raise Unauthenticated(f"{where}: {reason or 'no login'}", fix=login)
         if status == 403:
-            raise Forbidden(f"{where}: {told or 'not allowed'}", fix=login)
+            raise Forbidden(f"{where}: {reason or 'not allowed'}", fix=login)
         if status == 404:
-            raise NotFound(f"{where}: {told or 'not there'}", fix=f"look at {self._place}")
+            raise NotFound(f"{where}: {reason or 'not there'}", fix=f"look at {self._place}")
         if status in {400, 405, 409, 413, 415}:
-            raise Conflict(f"{where}: {told or 'refused'}", fix="it may not take OCI artifacts")
-        raise Unavailable(f"{where}: {told or 'a fault'}", fix="try again")
+            raise Conflict(f"{where}: {reason or 'refused'}", fix="it may not take OCI artifacts")
+        raise Unavailable(f"{where}: {reason or 'a fault'}", fix="try again")
 
 
 def _read_error(answer: httpx.Response) -> str:
@@ -223,8 +226,8 @@ def _ours(place: Repository) -> Generator[None, None, None]:
     try:
         yield
     except httpx.HTTPError as error:
-        told = " ".join(str(error).split())[:200] or type(error).__name__
-        raise Unavailable(f"{place.host} was not reached: {told}", fix="try again") from error
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise Unavailable(f"{place.host} was not reached: {reason}", fix="try again") from error
 
 
 _WHICH = "name an artifact that holds a model"

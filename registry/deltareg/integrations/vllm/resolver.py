@@ -67,37 +67,39 @@ def _open_names(closing: ExitStack) -> "VersionsByName":
     from deltareg.client.follow.by_name.finding import ByNameOptions
     from deltareg.integrations.vllm.surroundings import read_surroundings
 
-    vllm, told = read_surroundings(), load_config().config
-    config = replace(told, retries=min(told.retries, _RETRIES), patience_s=min(told.patience_s, _PATIENCE_S))
+    vllm, settings = read_surroundings(), load_config().config
+    config = replace(
+        settings, retries=min(settings.retries, _RETRIES), patience_s=min(settings.patience_s, _PATIENCE_S)
+    )
     options = ByNameOptions(
         vllm.home or config.cache_dir / "vllm", vllm.max_bytes, engine="vllm", max_rank=vllm.max_rank, base=vllm.base
     )
     _log_as_vllm_does()
     client = closing.enter_context(Client(config))
-    found = client.fleet.by_name(options, url=vllm.url, token=vllm.key)
-    closing.callback(found.close)
+    names = client.fleet.by_name(options, url=vllm.url, token=vllm.key)
+    closing.callback(names.close)
     log.info("adapters by name come from %s into %s; vLLM is at %s", config.server, options.home, vllm.url)
-    return found
+    return names
 
 
 def make_resolver(library: VllmLibrary, names: "AdapterFinder | VersionsByName | None" = None) -> object:
     """Make a resolver of vLLM's own class, which an ABC of a library may ask for one day."""
-    known = names or AdapterFinder()
+    finder = names or AdapterFinder()
     # Of our own: a base that is hashed must not keep vLLM's threads from what they are for.
     threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="deltareg")
 
     async def resolve_lora(_: object, base_model_name: str, lora_name: str) -> object:
         """Give what vLLM is to load, or None."""
         loop = asyncio.get_running_loop()
-        folder = await loop.run_in_executor(threads, known.find, lora_name, base_model_name)
+        folder = await loop.run_in_executor(threads, finder.find, lora_name, base_model_name)
         if folder is None:
             return None
         return library.request(lora_name=lora_name, lora_int_id=1, lora_path=str(folder))
 
-    members = {"resolve_lora": resolve_lora, "names": known}
+    members = {"resolve_lora": resolve_lora, "names": finder}
     kind = type("DeltaregResolver", (library.resolver,), members)
-    made: object = kind()
-    return made
+    resolver: object = kind()
+    return resolver
 
 
 def _log_as_vllm_does() -> None:

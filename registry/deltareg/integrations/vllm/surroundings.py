@@ -48,15 +48,15 @@ def read_surroundings(
         InvalidInput: A variable cannot be read.
     """
     env = os.environ if environ is None else environ
-    told = _parse(sys.argv[1:] if arguments is None else arguments)
-    url = env.get("DELTAREG_VLLM_URL", "").rstrip("/") or _own_url(told)
+    options = _parse(sys.argv[1:] if arguments is None else arguments)
+    url = env.get("DELTAREG_VLLM_URL", "").rstrip("/") or _own_url(options)
     if not url.startswith(("http://", "https://")):
         raise InvalidInput(f"DELTAREG_VLLM_URL is {url[:120]!r}", fix="write http://127.0.0.1:8000")
-    key = told.api_key[0] if told.api_key else env.get("VLLM_API_KEY")
+    key = options.api_key[0] if options.api_key else env.get("VLLM_API_KEY")
     return VllmEnvironment(
         url,
         key or None,
-        told.max_lora_rank,
+        options.max_lora_rank,
         _folder(env.get("DELTAREG_VLLM_DIR")),
         parse_size(env.get("DELTAREG_VLLM_KEEP") or _KEEP),
         _folder(env.get("DELTAREG_VLLM_BASE")),

@@ -49,19 +49,19 @@ def read_archive(data: memoryview) -> dict[str, ArchiveTensor]:
 
 
 def _read_zip(data: memoryview) -> tuple[object, Mapping[str, memoryview]]:
-    found = members(data)
-    pickles = [name for name in found if name.endswith("/data.pkl")]
+    archive_members = members(data)
+    pickles = [name for name in archive_members if name.endswith("/data.pkl")]
     if len(pickles) != 1:
         raise make_refusal(f"a zip archive with {len(pickles)} files data.pkl is none that torch wrote")
     root = pickles[0].removesuffix("data.pkl")
-    if any(name.startswith(f"{root}code/") for name in found):
+    if any(name.startswith(f"{root}code/") for name in archive_members):
         raise make_refusal("it holds a program (TorchScript)")
-    order = found.get(f"{root}byteorder")
+    order = archive_members.get(f"{root}byteorder")
     if order is not None and bytes(order.check()) != b"little":
         raise make_refusal("its numbers are not little-endian")
-    machine = PickleMachine(_check_size(found[pickles[0]].check()))
+    machine = PickleMachine(_check_size(archive_members[pickles[0]].check()))
     value = carry_out(machine)
-    return value, {key: _member(found, f"{root}data/{key}") for key in machine.storages}
+    return value, {key: _member(archive_members, f"{root}data/{key}") for key in machine.storages}
 
 
 def _member(found: Mapping[str, ArchiveMember], name: str) -> memoryview:
@@ -79,8 +79,8 @@ def _in_a_row(data: memoryview) -> tuple[object, Mapping[str, memoryview]]:
     if carry_out(version) != _VERSION:
         raise make_refusal("it is of a version of torch's files that is not known here")
     note = _next(data, version)
-    told = carry_out(note)
-    if type(told) is not dict or cast("dict[object, object]", told).get("little_endian") is not True:
+    machine_note = carry_out(note)
+    if type(machine_note) is not dict or cast("dict[object, object]", machine_note).get("little_endian") is not True:
         raise make_refusal("its numbers are not little-endian")
     machine = _next(data, note)
     value = carry_out(machine)
@@ -91,37 +91,37 @@ def _in_a_row(data: memoryview) -> tuple[object, Mapping[str, memoryview]]:
 def _data_behind(
     data: memoryview, keys: PickleMachine, storages: Mapping[str, TorchStorage]
 ) -> Mapping[str, memoryview]:
-    listed = carry_out(keys)
-    names = cast("list[object]", listed) if type(listed) is list else []
-    found: dict[str, memoryview] = {}
+    storage_keys = carry_out(keys)
+    names = cast("list[object]", storage_keys) if type(storage_keys) is list else []
+    by_key: dict[str, memoryview] = {}
     position = keys.position
     for key in names:
         storage = storages.get(key) if isinstance(key, str) else None
-        if storage is None or storage.key in found:
+        if storage is None or storage.key in by_key:
             raise make_refusal("it lists data that no tensor uses, or some twice")
         begin = position + _COUNT_BYTES
         count = int.from_bytes(data[position:begin], "little")
         if count != storage.elements or not is_index(count):
             raise make_refusal(f"storage {storage.key} has {count} elements, {storage.elements} are expected")
         position = begin + count * ITEM_BYTES[storage.dtype]
-        found[storage.key] = data[begin:position]
+        by_key[storage.key] = data[begin:position]
     if position != len(data):
         code = "truncated" if position > len(data) else "trailing_bytes"
         raise make_refusal(f"it has {len(data)} bytes, {position} are expected", code)
-    return found
+    return by_key
 
 
 def _views(value: object) -> dict[str, TensorView]:
     if type(value) is not dict:
         raise make_refusal(f"it holds a {type(value).__name__}, and not a dictionary of tensors")
-    found: dict[str, TensorView] = {}
-    for name, held in cast("dict[str, object]", value).items():
-        if not isinstance(held, TensorView):
-            raise make_refusal(f"{name[:80]!r} is a {type(held).__name__}, and only tensors are read")
-        found[name] = held
-    if not found:
+    views: dict[str, TensorView] = {}
+    for name, view in cast("dict[str, object]", value).items():
+        if not isinstance(view, TensorView):
+            raise make_refusal(f"{name[:80]!r} is a {type(view).__name__}, and only tensors are read")
+        views[name] = view
+    if not views:
         raise make_refusal("it holds no tensor", "empty")
-    return found
+    return views
 
 
 def _size(view: TensorView) -> int:

@@ -57,9 +57,9 @@ class PickleMachine:
         end = self.position + count
         if end > len(self.data):
             raise make_refusal("the pickle is cut short", "truncated")
-        taken = bytes(self.data[self.position : end])
+        data = bytes(self.data[self.position : end])
         self.position = end
-        return taken
+        return data
 
     def number(self, form: str) -> int:
         """Take a number of a `struct` form."""
@@ -77,9 +77,9 @@ class PickleMachine:
         if not self._marks:
             raise make_refusal("the pickle goes back to a mark that it did not set")
         start = self._marks.pop()
-        found = self._stack[start:]
+        values = self._stack[start:]
         del self._stack[start:]
-        return found
+        return values
 
     def text(self, count: int) -> str:
         """Take a text of so many bytes."""
@@ -159,8 +159,8 @@ class PickleMachine:
         """Call something by name, as far as its name means anything here."""
         args, function = self.pop(), self.pop()
         if not isinstance(function, PickleGlobal) or function.text not in CALLABLE:
-            told = function.text if isinstance(function, PickleGlobal) else type(function).__name__
-            raise make_refusal(f"it calls {told}, which makes no tensor")
+            name = function.text if isinstance(function, PickleGlobal) else type(function).__name__
+            raise make_refusal(f"it calls {name}, which makes no tensor")
         if not isinstance(args, tuple):
             raise make_refusal(f"it calls {function.text} with no list of arguments")
         self.push(call(function.text, cast("tuple[object, ...]", args)))
@@ -175,11 +175,11 @@ class PickleMachine:
 
     def outside(self) -> None:
         """Take a storage that is kept outside of the pickle."""
-        found = storage(self.pop())
-        known = self.storages.setdefault(found.key, found)
-        if known != found:
-            raise make_refusal(f"storage {found.key} is described in two ways")
-        self.push(found)
+        new = storage(self.pop())
+        first = self.storages.setdefault(new.key, new)
+        if first != new:
+            raise make_refusal(f"storage {new.key} is described in two ways")
+        self.push(new)
 
     def append(self, values: list[object]) -> None:
         """Put values at the end of the list below them."""

@@ -156,12 +156,12 @@ def bytes_of(data: Mapping[str, memoryview], stored: TorchStorage) -> memoryview
     Raises:
         Refused: The archive does not hold them all.
     """
-    wanted = stored.elements * ITEM_BYTES[stored.dtype]
-    held = data.get(stored.key)
-    if held is None or held.nbytes < wanted:
-        size = 0 if held is None else held.nbytes
-        raise make_refusal(f"storage {stored.key} has {size} bytes, {wanted} are expected", "truncated")
-    return held[:wanted]
+    expected_bytes = stored.elements * ITEM_BYTES[stored.dtype]
+    storage_data = data.get(stored.key)
+    if storage_data is None or storage_data.nbytes < expected_bytes:
+        size = 0 if storage_data is None else storage_data.nbytes
+        raise make_refusal(f"storage {stored.key} has {size} bytes, {expected_bytes} are expected", "truncated")
+    return storage_data[:expected_bytes]
 
 
 def _tensor(held: object, offset: object, shape: object, strides: object) -> TensorView:
@@ -182,7 +182,7 @@ def _tensor(held: object, offset: object, shape: object, strides: object) -> Ten
 
 
 def _indices(value: object) -> tuple[int, ...]:
-    listed = cast("Sequence[object]", value) if isinstance(value, (tuple, list)) else ()
-    if not isinstance(value, (tuple, list)) or not all(map(is_index, listed)):
+    values = cast("Sequence[object]", value) if isinstance(value, (tuple, list)) else ()
+    if not isinstance(value, (tuple, list)) or not all(map(is_index, values)):
         raise make_refusal("a shape or a stride is not made of counts")
-    return tuple(cast("Sequence[int]", listed))
+    return tuple(cast("Sequence[int]", values))

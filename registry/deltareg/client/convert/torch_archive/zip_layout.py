@@ -44,10 +44,10 @@ class ArchiveMember:
         Raises:
             Refused: They are not.
         """
-        found = 0
+        checksum = 0
         for start in range(0, self.data.nbytes, _BLOCK):
-            found = zlib.crc32(self.data[start : start + _BLOCK], found)
-        if found != self.checksum:
+            checksum = zlib.crc32(self.data[start : start + _BLOCK], checksum)
+        if checksum != self.checksum:
             raise make_refusal(f"{self.name[:80]} of the archive is damaged", "digest")
         return self.data
 
@@ -59,17 +59,17 @@ def members(data: memoryview) -> dict[str, ArchiveMember]:
         Refused: It is not laid out as torch lays it out.
     """
     count, start, end = _directory(data)
-    found: dict[str, ArchiveMember] = {}
+    by_name: dict[str, ArchiveMember] = {}
     for member in _entries(data, count, start, end):
-        if member.name in found:
+        if member.name in by_name:
             raise make_refusal(f"the archive holds {member.name[:80]!r} twice")
-        found[member.name] = member
+        by_name[member.name] = member
     position = 0
-    for member in sorted(found.values(), key=lambda m: m.begin):
+    for member in sorted(by_name.values(), key=lambda m: m.begin):
         if member.begin < position:
             raise make_refusal(f"{member.name[:80]!r} of the archive overlaps another member", "overlap")
         position = member.begin + _LOCAL_SIZE + member.data.nbytes
-    return found
+    return by_name
 
 
 def _directory(data: memoryview) -> tuple[int, int, int]:

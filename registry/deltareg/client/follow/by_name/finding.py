@@ -119,8 +119,10 @@ class VersionFinder:
         if version.is_deleted:
             raise Blocked(f"{version.ref} is deleted", fix=f"deltareg restore {version.ref}")
         if version.revocation is not None:
-            told = version.revocation
-            raise Blocked(f"{version.ref} was revoked by {told.actor}: {told.reason}", fix="ask for another")
+            revocation = version.revocation
+            raise Blocked(
+                f"{version.ref} was revoked by {revocation.actor}: {revocation.reason}", fix="ask for another"
+            )
         if version.is_revoked:
             raise Blocked(f"{version.ref} is revoked", fix="ask for another")
         if version.proof == "corrupt":
@@ -158,13 +160,13 @@ class VersionFinder:
 
     def _check_base(self, release: Release, version: VersionDetail, said: str) -> BaseState:
         """Hold the engine's base against the version's; the first time takes as long as hashing."""
-        told = version.base
-        wanted = VersionBase(name=told.name, root=told.root, identity=told.identity)
+        base = version.base
+        expected = VersionBase(name=base.name, root=base.root, identity=base.identity)
         with self._checking:
             self._base.look(said, 0)
             while True:
                 self._changed.clear()
-                state = self._base.check(release, wanted)
+                state = self._base.check(release, expected)
                 if state is not None:
                     break
                 self._changed.wait(_LOOK_AGAIN_S)

@@ -76,16 +76,16 @@ class SharedFolders:
         """Take away folders that nobody holds until the rest fits, the longest unused first."""
         sizes = self.sizes()
         over = sum(sizes.values()) - max_bytes
-        gone: list[str] = []
+        removed: list[str] = []
         for name in sorted(sizes, key=self._last_used):
             if over <= 0:
                 break
             if self._is_taken_away(name):
                 over -= sizes[name]
-                gone.append(name)
+                removed.append(name)
         for draft in self.versions.glob(".gone-*"):
             shutil.rmtree(draft, ignore_errors=True)
-        return gone
+        return removed
 
     def sizes(self) -> dict[str, int]:
         """Give the bytes of each folder, by its name."""
@@ -119,10 +119,10 @@ class SharedFolders:
         try:
             with self._hold_lock(name, fcntl.LOCK_EX | fcntl.LOCK_NB):
                 # Under another name first: what a kill leaves half deleted is not taken for whole.
-                gone = self.versions / f".gone-{name}"
-                shutil.rmtree(gone, ignore_errors=True)
-                (self.versions / name).rename(gone)
-                shutil.rmtree(gone, ignore_errors=True)
+                trash = self.versions / f".gone-{name}"
+                shutil.rmtree(trash, ignore_errors=True)
+                (self.versions / name).rename(trash)
+                shutil.rmtree(trash, ignore_errors=True)
         except (BlockingIOError, FileNotFoundError):
             return False
         return True

@@ -82,39 +82,39 @@ class VersionWatcher:
 
     def look_at_folders(self) -> None:
         """Make what is gone or was written into anew; what cannot be made is unloaded."""
-        for found in self._list_found():
+        for named_version in self._list_found():
             try:
-                if is_whole(self._context, found.release, found.hold.folder, asks=False):
+                if is_whole(self._context, named_version.release, named_version.hold.folder, asks=False):
                     continue
-                log.warning("folder=%s is gone or changed, and is made anew", found.hold.folder)
-                self._finder.folders.make(self._context, found.release)
+                log.warning("folder=%s is gone or changed, and is made anew", named_version.hold.folder)
+                self._finder.folders.make(self._context, named_version.release)
             except (DeltaregError, OSError) as error:
-                self._to_unload[found.name] = f"its folder cannot be made anew: {error}"
+                self._to_unload[named_version.name] = f"its folder cannot be made anew: {error}"
 
     def ask(self) -> None:
         """Ask the registry about all that was found; what was taken back is to be unloaded."""
         self._asked_at = self._clock()
-        for found in self._list_found():
+        for named_version in self._list_found():
             try:
-                version = resolve(self._context, found.ref, bare="newest")
+                version = resolve(self._context, named_version.ref, bare="newest")
                 self._finder.check_is_live(version)
             except (Blocked, NotFound) as error:
-                self._to_unload[found.name] = error.message
+                self._to_unload[named_version.name] = error.message
             except Unavailable as error:
                 self._tell("registry", f"the registry cannot be asked: {error.message}")
                 return
             except DeltaregError as error:
-                self._tell(found.name, f"{found.name} cannot be asked about: {error.message}")
+                self._tell(named_version.name, f"{named_version.name} cannot be asked about: {error.message}")
         self._told.pop("registry", None)
 
     def settle(self) -> None:
         """Unload what is to be, let go of what the engine does not have, and prune."""
-        found = self._list_found()
-        self._make_room(found)
-        listed = self._list_loaded() if found else None
-        if listed is not None:
-            for one in found:
-                self._settle(one, listed)
+        versions = self._list_found()
+        self._make_room(versions)
+        listing = self._list_loaded() if versions else None
+        if listing is not None:
+            for one in versions:
+                self._settle(one, listing)
         now = self._clock()
         for leaving in [one for one in self._leaving if one.due <= now]:
             leaving.hold.let_go()
@@ -181,21 +181,21 @@ class VersionWatcher:
     def _list_loaded(self) -> AdapterListing | None:
         """List what the engine has; None where it does not say, or where another one answers."""
         try:
-            listed = self._server.models()
+            listing = self._server.models()
         except DeltaregError as error:
             self._tell("engine", f"{error.message}, so nothing can be unloaded; {_ADDRESS}")
             return None
-        said = self._finder.said_base
-        if listed.base != said:
-            told = listed.base or "something else"
+        expected_base = self._finder.said_base
+        if listing.base != expected_base:
+            actual_base = listing.base or "something else"
             self._tell(
                 "engine",
-                f"vLLM at {self._server.url} serves {told}, and the one here {said}, so nothing can"
+                f"vLLM at {self._server.url} serves {actual_base}, and the one here {expected_base}, so nothing can"
                 f" be unloaded; {_ADDRESS}",
             )
             return None
         self._told.pop("engine", None)
-        return listed
+        return listing
 
     def _list_found(self) -> list[NamedVersion]:
         return list(self._finder.found.values())
