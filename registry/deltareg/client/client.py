@@ -66,9 +66,9 @@ class Client:
                 print(version.ref, version.verdict)
 
     Everything that a registry has is an attribute: `client.versions`, `client.channels`,
-    `client.runs` and so on; what is done most stands on the client itself. Paths are `str` or
-    `Path`. Lists iterate over all their pages. Results have `to_dict()` and show as tables in a
-    notebook. What goes wrong raises a class of `deltareg.errors`.
+    `client.runs` and so on. The most common operations are also methods of the client itself. Paths
+    are `str` or `Path`. Lists iterate over all their pages. Results have `to_dict()` and render as
+    tables in a notebook. Errors are classes of `deltareg.errors`.
 
     It is synchronous, safe to use from several threads, and closed by `close` or a `with` block.
     """
@@ -132,24 +132,24 @@ class Client:
         progress: Progress | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        """Say where the registry is; nothing is asked of it yet.
+        """Configure the client for a registry; no request is sent yet.
 
-        What is not given here comes from the environment (`DELTAREG_SERVER`, `DELTAREG_TOKEN`) and
-        the settings files, as for the command line. A token that `deltareg auth login` has kept for
+        Anything left out here comes from the environment (`DELTAREG_SERVER`, `DELTAREG_TOKEN`) and
+        the settings files, as for the command line. A token that `deltareg auth login` stored for
         an address is used for that address.
 
         Args:
-            server: The address, `https://registry`.
-            token: What to show as one's right.
+            server: The registry's address, such as `https://registry`.
+            token: The token to authenticate with.
             profile: The profile of `config.toml` to use.
-            cache_dir: Where pulled bytes are kept.
-            config: All settings at once, instead of server, profile and cache_dir; it may stand
-                first as well.
-            progress: Told of how transfers go on; nobody by default.
-            transport: Another way to reach an app than a socket, for tests.
+            cache_dir: The folder that caches pulled bytes.
+            config: All settings at once, instead of server, profile and cache_dir; it may also be
+                the first argument.
+            progress: Receives the progress of transfers; none is reported by default.
+            transport: A replacement for the network connection, for tests.
 
         Raises:
-            InvalidInput: The server is no address, or settings are given twice.
+            InvalidInput: The server is not an address, or settings are given twice.
             Misconfigured: Others can read the token file.
         """
         if isinstance(server, ClientConfig):
@@ -167,15 +167,15 @@ class Client:
         self._context = Context(self._api, self.cache, self.config, reporter)
 
     def __enter__(self) -> Self:
-        """Use it in a `with` block."""
+        """Enter a `with` block."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close at the end of the block."""
+        """Close the client at the end of the block."""
         self.close()
 
     def __repr__(self) -> str:
-        """Say which registry it is."""
+        """Describe which registry it is."""
         return f"<{type(self).__name__} of {self.config.server}>"
 
     def close(self) -> None:
@@ -185,7 +185,7 @@ class Client:
     # What is done most
 
     def lint(self, path: AnyPath, *, base: str | None = None, convention: str = "") -> "reports.LintReport":
-        """Say what a folder is and what is wrong with it; see `folders.lint`."""
+        """Report what a folder is and what is wrong with it; see `folders.lint`."""
         return self.folders.lint(path, base=base, convention=convention)
 
     def push(
@@ -259,7 +259,7 @@ class Client:
         return self.versions.merge(parents, line, options=options)
 
     def gate(self, ref: str, channel: str, *, accept_warnings: bool = False) -> GateAnswer:
-        """Say whether a version may go to a channel; see `channels.gate`."""
+        """Return whether a version may go to a channel, and what is unmet; see `channels.gate`."""
         return self.channels.gate(ref, channel, accept_warnings=accept_warnings)
 
     def promote(
@@ -323,7 +323,7 @@ class Client:
 
     @property
     def behavior(self) -> "Behavior":
-        """Comparisons of what versions do."""
+        """Compares what versions do."""
         return use_cases.behavior.Behavior(self._context)
 
     @property
@@ -333,7 +333,7 @@ class Client:
 
     @property
     def bisection_by_hand(self) -> "HandBisection":
-        """The same searches with a person as the judge, remembered between judgements."""
+        """The same search with a person as the judge, remembered between judgements."""
         return use_cases.bisect_by_hand.HandBisection(self._context)
 
     # The server
@@ -343,11 +343,11 @@ class Client:
         return self._api.is_ready()
 
     def whoami(self) -> WhoAmI:
-        """Whose token is in use."""
+        """Return whose token is in use."""
         return self._api.get("/whoami", WhoAmI)
 
     def meta(self) -> Meta:
-        """What the server is; who asks wants to know at once that it is not there."""
+        """Return what the server is; fails at once, without retries, if it is not there."""
         return read_answer(self._api.send("GET", "/meta", is_patient=False), Meta)
 
 

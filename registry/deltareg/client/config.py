@@ -1,7 +1,7 @@
-"""The client's settings, each from the first place that has it, with that place remembered.
+"""The client's settings; each comes from the first place that sets it, and that place is kept.
 
-The places in order: a flag, the environment, `./deltareg.toml`, the profile in `config.toml`, the
-top of `config.toml`, the default. `docs/settings.md` is written from `SETTINGS`.
+The places, in order: a flag, the environment, `./deltareg.toml`, the profile in `config.toml`, the
+top of `config.toml`, the default. `docs/settings.md` is generated from `SETTINGS`.
 """
 
 import os
@@ -37,25 +37,26 @@ def _default_cache_dir() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class ClientConfig:
-    """All that a client needs to know of its surroundings, resolved.
+    """All settings of a client, resolved.
 
     Attributes:
         server: The registry's address, without a slash at the end.
-        token: What is sent as the bearer token, if anything.
-        profile: The profile that was read.
-        cache_dir: Where pulled bytes are kept.
-        cache_max_bytes: How much of them is kept.
+        token: The bearer token, if any.
+        profile: The profile in use.
+        cache_dir: The folder that caches pulled bytes.
+        cache_max_bytes: How many bytes the cache may keep.
         timeout_s: How long one request may take to answer.
-        retries: How often a request that may work later is tried again at least; 0 for never.
-        patience_s: How long it is tried again at least: a server that is restarted is no failure.
-        concurrency: How many requests carry bytes at once.
-        compression: Which codecs a push tries.
-        golden: Whether a push of the command line records golden outputs where there are none.
+        retries: How often, at least, a request that failed for a time is retried; 0 for never.
+        patience_s: How long, at least, it is retried, so that a restarting server is not a failure.
+        concurrency: How many transfers run at once.
+        compression: The codecs that a push tries.
+        golden: Whether `deltareg push` records golden outputs where there are none.
         output: How the command line writes results.
         progress: Whether the command line shows progress.
-        request_id: Sent with each request to find it in the server's log; empty for a new one each.
+        request_id: The id sent with each request, to find it in the server's log; empty for a new
+            one each.
         insecure_http: Whether the token may go over plain http to another machine.
-        withheld: Why the token that there is was not taken, and what to do; empty where it was.
+        withheld: Why an existing token is not used, and what to do; empty if it is used.
     """
 
     server: str = DEFAULT_SERVER
@@ -78,7 +79,7 @@ class ClientConfig:
 
 @dataclass(frozen=True, slots=True)
 class ConfigSetting:
-    """One setting: its name in files, its variable, its default as text, what it does."""
+    """One setting: its key in files, its variable, its default as text, what it does."""
 
     key: str
     variable: str
@@ -123,7 +124,7 @@ KEYS = tuple(setting.key for setting in SETTINGS)
 
 @dataclass(frozen=True, slots=True)
 class ConfigValue:
-    """A setting as text, and the place that it came from; its repr keeps the text to itself."""
+    """A setting's text and the place that it came from; its repr hides the text."""
 
     key: str
     text: str = field(repr=False)
@@ -132,7 +133,7 @@ class ConfigValue:
 
 @dataclass(frozen=True, slots=True)
 class LoadedConfig:
-    """The settings, and for each of them where it came from; the token is the last one."""
+    """All settings, and where each of them came from; the token is the last one."""
 
     config: ClientConfig
     values: tuple[ConfigValue, ...]
@@ -140,7 +141,7 @@ class LoadedConfig:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Somewhere that settings may come from: `name` shows it, `names` shows single keys."""
+    """A place that settings may come from: `name` is shown for it, `names` for single keys."""
 
     name: str
     texts: Mapping[str, str]
@@ -157,10 +158,10 @@ def load_config(
     """Resolve all settings.
 
     Args:
-        flags: What the command line says, by key; it wins.
-        environ: The environment; the process's own by default.
-        folder: Where `deltareg.toml` is looked for; the working directory by default.
-        request_id: Carried into the result as it is.
+        flags: Values from the command line, by key; they win.
+        environ: The environment variables; the process's own by default.
+        folder: Where to look for `deltareg.toml`; the working directory by default.
+        request_id: Copied into the result.
 
     Raises:
         InvalidInput: A value cannot be read, a key or the profile does not exist.
@@ -181,7 +182,7 @@ def load_config(
 
 
 def config_path(environ: Mapping[str, str] | None = None) -> Path:
-    """Give the user's settings file: `DELTAREG_CONFIG`, or `config.toml` in the config folder."""
+    """Return the user's settings file: `DELTAREG_CONFIG`, or `config.toml` in the config folder."""
     path = (os.environ if environ is None else environ).get("DELTAREG_CONFIG")
     return Path(path) if path else config_dir() / "config.toml"
 
@@ -190,7 +191,7 @@ def check_value(key: str, text: str, *, origin: str = "") -> None:
     """Refuse a key that does not exist or a value that cannot be read.
 
     Raises:
-        InvalidInput: With the key, the value and its origin.
+        InvalidInput: It names the key, the value and its origin.
     """
     if key not in KEYS:
         near = get_close_matches(key, KEYS, n=1)
@@ -222,7 +223,7 @@ def _places(flags: Mapping[str, str], environ: Mapping[str, str], folder: Path) 
 
 
 def _of_project(project: Mapping[str, object]) -> dict[str, str]:
-    """Read what a project's file may decide: not whether a token goes in the clear."""
+    """Read what a project's file may set; whether a token goes in the clear is not among it."""
     texts = _texts(project, f"./{PROJECT_FILE}")
     if "insecure_http" in texts:
         raise InvalidInput(
@@ -280,9 +281,9 @@ def _token(server: str, environ: Mapping[str, str]) -> tuple[str, str]:
 
 
 def _why_withheld(server: ConfigValue, token_origin: str) -> tuple[str, str]:
-    """Say why a token is not sent, and what to do; empty texts where it is.
+    """Return why a token is withheld and what to do about it; empty texts if it is sent.
 
-    A folder that somebody cloned names a server; who set a token for another one did not mean that.
+    A cloned folder may name any server, and a token set for another one is not meant for it.
     """
     is_ambient = "DELTAREG_TOKEN" in token_origin
     if not (is_ambient and server.origin == f"./{PROJECT_FILE}"):

@@ -1,4 +1,4 @@
-"""A settings file as text: read it, and change one line of it without touching the others."""
+"""Reads a settings file as text and changes one line without touching the others."""
 
 import os
 import re
@@ -12,7 +12,7 @@ _PROFILE = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def read_settings(path: Path) -> dict[str, object]:
-    """Give what a file holds; one that is not there holds nothing.
+    """Return what a settings file holds; a missing file holds nothing.
 
     Raises:
         InvalidInput: The file is not TOML.
@@ -26,7 +26,7 @@ def read_settings(path: Path) -> dict[str, object]:
 
 
 def set_value(path: Path, key: str, text: str, *, profile: str | None = None) -> None:
-    """Write one setting into a file, other lines as they are; makes the file if need be.
+    """Write one setting into a file and leave other lines as they are; create the file if needed.
 
     The caller has checked the key and the text.
 
@@ -40,17 +40,17 @@ def set_value(path: Path, key: str, text: str, *, profile: str | None = None) ->
 
 
 def unset_value(path: Path, key: str, *, profile: str | None = None) -> None:
-    """Take one setting out of a file, other lines as they are.
+    """Remove one setting from a file and leave other lines as they are.
 
     Raises:
-        InvalidInput: The setting does not stand there.
+        InvalidInput: The file does not have the setting.
     """
     if not _edit(path, key, None, profile=profile):
         raise InvalidInput(f"{key} is not set in {path}", fix="deltareg config list --show-origin")
 
 
 def _edit(path: Path, key: str, line: str | None, *, profile: str | None) -> bool:
-    """Replace, add or (with None) drop the line of a key in its table; tells if it was there."""
+    """Replace, add or (with None) remove a key's line in its table; return whether it was there."""
     read_settings(path)  # refuses what is not TOML before touching it
     real = path.resolve()  # a link into somebody's dotfiles stays a link
     lines = real.read_text(encoding="utf-8").splitlines() if real.exists() else []
@@ -70,14 +70,14 @@ def _edit(path: Path, key: str, line: str | None, *, profile: str | None) -> boo
 
 
 def _add(lines: list[str], line: str, *, start: int, stop: int) -> None:
-    """Add a line to a table, before the blank lines that part it from the next."""
+    """Add a line to a table, before the blank lines that separate it from the next."""
     while stop > start and not lines[stop - 1].strip():
         stop -= 1
     lines[stop:stop] = [line]
 
 
 def _table(lines: Sequence[str], header: str) -> tuple[int, int]:
-    """Find the lines of a table, or of the top of the file; start is -1 when it is not there."""
+    """Find the lines of a table, or of the top of the file; start is -1 if it is missing."""
     heads = [i for i, text in enumerate(lines) if text.lstrip().startswith("[")]
     if not header:
         return 0, heads[0] if heads else len(lines)

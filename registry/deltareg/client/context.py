@@ -1,4 +1,4 @@
-"""What the client's use cases share: the server, the cache, the settings, where progress goes."""
+"""What the client's use cases share: the server, the cache, the settings, the progress."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,14 +14,15 @@ from deltareg.identity.storage_map import StorageMap
 
 @dataclass(frozen=True, slots=True)
 class EncodedStorage:
-    """What is stored of a version or a base, brought here as it lies in packs.
+    """A version or base in its stored form, fetched but not yet decoded.
 
     Attributes:
-        manifest: What it is to be.
-        storage: How it is stored.
+        manifest: Its manifest.
+        storage: Its storage map.
         chunks: A file with its encoded chunks, as `deltareg.client.packs.proof` reads them.
-        base: The folder of the base that it is decoded against, its root checked; None for none.
-        base_manifest: The manifest of that.
+        base: The folder of the base that it is decoded against, with its root checked; None if it
+            needs none.
+        base_manifest: The manifest of that base.
     """
 
     manifest: Manifest
@@ -40,14 +41,14 @@ Raises `IntegrityFailure` where it is not what its manifest says.
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One client's surroundings.
+    """The surroundings that a client's use cases work in.
 
     Attributes:
         api: The server.
-        cache: What is on this machine.
+        cache: The cache on this machine.
         config: The settings.
-        progress: Told of long work.
-        decode: Who decodes what others sent, where that is not this process.
+        progress: Receives the progress of long work.
+        decode: Decodes stored bytes in place of this process, if set.
     """
 
     api: Api

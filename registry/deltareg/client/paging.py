@@ -1,4 +1,4 @@
-"""Lists that the server gives page by page, walked through as one."""
+"""Lists that the server returns page by page, iterated as one."""
 
 from collections.abc import Callable, Iterator
 from typing import TypeVar
@@ -9,10 +9,10 @@ Item = TypeVar("Item")
 
 
 def walk(ask: Callable[[str | None], Page[Item]], *, since: str | None = None) -> Iterator[Item]:
-    """Give the items of all pages in order; a page is asked for when its first item is wanted.
+    """Yield the items of all pages in order; a page is requested when its first item is needed.
 
     Args:
-        ask: Gives the page at a cursor; None is the first.
+        ask: Returns the page at a cursor; None is the first.
         since: The cursor of the page to begin with.
     """
     cursor = since

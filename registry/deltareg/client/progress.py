@@ -1,4 +1,4 @@
-"""What the client tells of long work while it runs; the command line draws bars from it."""
+"""Progress of the client's long work; the command line draws bars from it."""
 
 from typing import Protocol
 
@@ -11,33 +11,33 @@ class Meter(Protocol):
         ...
 
     def count_moved(self, size_bytes: int) -> None:
-        """Count bytes that travelled for it, which encoding has made fewer."""
+        """Count bytes that were transferred for it, which encoding has made fewer."""
         ...
 
     def note(self, text: str) -> None:
-        """Say a sentence about the work, without ending it."""
+        """Show a sentence about the work, without ending it."""
         ...
 
     def close(self) -> None:
-        """End the work, whether all of it is done or not; may be called twice."""
+        """End the work, whether it is complete or not; may be called twice."""
         ...
 
 
 class Progress(Protocol):
-    """Where the client announces work; the one who made it owns and closes it."""
+    """Where the client announces work; the caller owns and closes each meter."""
 
     def task(self, label: str, total_bytes: int | None) -> Meter:
         """Begin a piece of work.
 
         Args:
             label: What is being done, as in `uploading 3 packs`.
-            total_bytes: How much there is to do, or None where nobody knows yet.
+            total_bytes: How much there is to do; None if unknown.
         """
         ...
 
 
 class _SilentMeter:
-    """A meter that tells nobody."""
+    """A meter that reports to nobody."""
 
     def add(self, size_bytes: int) -> None:
         """Do nothing."""
@@ -56,7 +56,7 @@ class _SilentProgress:
     """Progress that nobody watches."""
 
     def task(self, label: str, total_bytes: int | None) -> Meter:
-        """Give a meter that does nothing."""
+        """Return a meter that does nothing."""
         return _SilentMeter()
 
 

@@ -10,10 +10,10 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
 
 
 def parse_duration(text: str) -> float:
-    """Read `30s`, `1h30m`, `90d` or a plain number of seconds, as seconds.
+    """Parse `30s`, `1h30m`, `90d` or a plain number of seconds, and return seconds.
 
     Raises:
-        InvalidInput: It is none of them.
+        InvalidInput: It is none of these.
     """
     parts = _DURATION.findall(text)
     if not text or "".join(number + unit for number, unit in parts) != text:
@@ -22,10 +22,10 @@ def parse_duration(text: str) -> float:
 
 
 def parse_size(text: str) -> int:
-    """Read `50GB`, `512MiB` or a plain number of bytes, as bytes.
+    """Parse `50GB`, `512MiB` or a plain number of bytes, and return bytes.
 
     Raises:
-        InvalidInput: It is none of them.
+        InvalidInput: It is none of these.
     """
     match = _SIZE.fullmatch(text.strip())
     if match is None:

@@ -1,4 +1,4 @@
-"""What a worker does under its leases, beside what everybody does: no command uses it."""
+"""What a worker does under its leases, beyond what every client does; no command uses it."""
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -46,7 +46,7 @@ _GRANT: TypeAdapter[LeaseGrant | None] = TypeAdapter(LeaseGrant | None)
 
 @dataclass(frozen=True, slots=True)
 class _Leased:
-    """A lease with what was asked for it, and when it came."""
+    """A lease with its request, and when it was granted."""
 
     grant: LeaseGrant
     request: LeaseRequest
@@ -54,14 +54,14 @@ class _Leased:
 
 
 class WorkerClient(Client):
-    """A client that also claims runs, holds them and ends them, and signs what was found."""
+    """A client that also claims runs, holds them, ends them, and signs results."""
 
     def __init__(self, config: ClientConfig, *, key: "SigningKey | None" = None, host: str = "") -> None:
-        """Open nothing yet, as `Client`.
+        """Prepare; like `Client`, it sends no request yet.
 
         Args:
-            config: Where the registry is, and with which token.
-            key: What the worker signs with; without one it can take no run of a verification.
+            config: The settings: the registry and the token.
+            key: The key that the worker signs with; without one it cannot take verification runs.
             host: The machine that it is on.
         """
         super().__init__(config)
@@ -70,11 +70,11 @@ class WorkerClient(Client):
         self._leased: dict[str, _Leased] = {}
 
     def decode_with(self, decode: "Decode") -> None:
-        """Have somebody else decode what others sent, from now on, and not this process."""
+        """From now on, have `decode` decode stored bytes instead of this process."""
         self._context = replace(self._context, decode=decode)
 
     def lease(self, request: LeaseRequest) -> LeaseGrant | None:
-        """Ask for work; None when there was none within the time to wait."""
+        """Ask for work; None if there was none within the waiting time."""
         if self._key is not None:
             fields = {"key": str(self._key.public), "host": self._host}
             request = request.model_copy(update=fields)
@@ -88,7 +88,7 @@ class WorkerClient(Client):
         return grant
 
     def heartbeat(self, hold: LeaseHold) -> None:
-        """Say that the work goes on.
+        """Report that the work goes on.
 
         Raises:
             LeaseLost: The run is somebody else's now.
@@ -96,7 +96,7 @@ class WorkerClient(Client):
         self._api.send("PATCH", "/leases", body=hold)
 
     def append_log(self, run_id: str, lines: LogAppend) -> None:
-        """Say how the work goes; the same lines may be sent again.
+        """Append lines to the run's log; sending the same lines again does no harm.
 
         Raises:
             LeaseLost: The run is somebody else's now.
@@ -104,11 +104,11 @@ class WorkerClient(Client):
         self._api.send("POST", f"/runs/{run_id}/log", body=lines)
 
     def complete_run(self, run_id: str, report: VerdictReport) -> VerdictInfo:
-        """End a run that this client was leased with what was found, which it signs."""
+        """End a run leased by this client with a verdict, which the client signs."""
         return self._api.post(f"/runs/{run_id}:complete", self._sign_report(run_id, report), VerdictInfo)
 
     def _sign_report(self, run_id: str, report: VerdictReport) -> Request:
-        """Sign a report; one about a run of somebody else goes as it is, and is refused."""
+        """Sign a report; one about another worker's run stays unsigned, and is refused."""
         leased = self._leased.get(run_id)
         if leased is None or self._key is None:
             return report
@@ -126,11 +126,11 @@ class WorkerClient(Client):
         return SignedReport(fence=report.fence, envelope=envelope)
 
     def base_probes(self, name: str) -> BaseProbeSet:
-        """Give the probe set of a base, with what workers found of it."""
+        """Return the probe set of a base, with the figures that workers found."""
         return self._api.get(f"{base_path(name)}/probes", BaseProbeSet)
 
     def keep_figures(self, probes: BaseProbeSet, *, surroundings: str, figures: str) -> None:
-        """Sign what was found of a base, and have it kept; without a key nothing is."""
+        """Sign figures of a base and store them; without a key, do nothing."""
         if self._key is None:
             return
         statement = figures_statement(probes, surroundings=surroundings, figures=figures)
@@ -138,9 +138,9 @@ class WorkerClient(Client):
         self._api.post(f"{base_path(probes.base)}/figures", body, BaseProbeSet)
 
     def figures_of(self, probes: BaseProbeSet, *, surroundings: str) -> str:
-        """Give the figures that this worker signed in such surroundings; empty where it has not.
+        """Return the figures that this worker signed in such surroundings; empty if there are none.
 
-        What others signed is left aside: a worker that lies would lie to all.
+        Figures that others signed are ignored: a lying worker would mislead all others.
         """
         if self._key is None:
             return ""
@@ -161,20 +161,20 @@ class WorkerClient(Client):
         return ""
 
     def reencode(self, grant: LeaseGrant, base: "BaseFolder", scratch: Path) -> ReencodeReport:
-        """Make and send the new form of a version, for the run that a worker holds."""
+        """Encode and send the new form of a version, for a run that the worker holds."""
         return use_cases.reencode.reencode(self._context, grant, base, scratch)
 
     def complete_reencode(self, run_id: str, report: ReencodeReport) -> RunInfo:
-        """End a re-encode run: the version is stored in its new form, or as before."""
+        """End a re-encode run: the version gets its new form, or stays as before."""
         signed = self._with_envelope(run_id, report)
         return self._api.post(f"/runs/{run_id}:replace", signed, RunInfo)
 
     def bring_stored(self, grant: LeaseGrant, into: Path, *, is_anew: bool = False) -> "StoredForm":
-        """Bring what is stored of a version or a base, undecoded, for a run that proves it."""
+        """Fetch the stored bytes of a version or a base, undecoded, for a run that proves them."""
         return use_cases.stored_form.bring_stored(self._context, grant, into, is_anew=is_anew)
 
     def complete_proof(self, run_id: str, report: ProofReport) -> RunInfo:
-        """End a run that proves: nothing wrong is proven, anything wrong is a lie."""
+        """End a proof: without mismatches the bytes are proven, with any they are corrupt."""
         signed = self._with_envelope(run_id, report)
         return self._api.post(f"/runs/{run_id}:prove", signed, RunInfo)
 
@@ -184,7 +184,7 @@ class WorkerClient(Client):
         return self._api.post(f"/runs/{run_id}:found", signed, RunInfo)
 
     def _with_envelope(self, run_id: str, report: WorkT) -> WorkT:
-        """Sign a report; one about a run of somebody else goes as it is, and is refused."""
+        """Sign a report; one about another worker's run stays unsigned, and is refused."""
         leased = self._leased.get(run_id)
         if leased is None or self._key is None:
             return report
@@ -192,7 +192,7 @@ class WorkerClient(Client):
         return report.model_copy(update={"envelope": envelope.decode()})
 
     def fail_run(self, run_id: str, failure: RunFailure) -> None:
-        """Give back a run that could not be carried out."""
+        """Return a run that could not be carried out."""
         self._api.send("POST", f"/runs/{run_id}:fail", body=failure)
 
 

@@ -1,1 +1,1 @@
-"""Questions to the server that more than one room of the client has."""
+"""Requests to the server that several parts of the client share."""

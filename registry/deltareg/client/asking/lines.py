@@ -1,4 +1,4 @@
-"""Where the API has a line and its channels, and what is in them."""
+"""API paths of lines and channels, and requests for what is in them."""
 
 from collections.abc import Mapping
 from urllib.parse import quote
@@ -9,19 +9,19 @@ from deltareg.wire import ChannelInfo, Page, VersionInfo
 
 
 def line_path(line: LineRef) -> str:
-    """Give the API path of a line."""
+    """Return the API path of a line."""
     return f"/deltas/{quote(line.namespace)}/{quote(line.name)}"
 
 
 def label_query(labels: Mapping[str, str | None]) -> dict[str, str]:
-    """Write labels that are looked for as a query; one that is None may have any value."""
+    """Return the query that asks for labels; a label whose value is None may have any value."""
     query = {f"label.{key}": value for key, value in labels.items() if value is not None}
     keys = ",".join(key for key, value in labels.items() if value is None)
     return query | ({"has_label": keys} if keys else {})
 
 
 def channel_path(line: LineRef, name: str) -> str:
-    """Give the API path of a channel."""
+    """Return the API path of a channel."""
     return f"{line_path(line)}/channels/{parse_channel(name)}"
 
 
@@ -32,5 +32,5 @@ def list_versions(context: Context, line: LineRef, *, cursor: str | None, limit:
 
 
 def show_channel(context: Context, line: LineRef, name: str, *, at: str | None = None) -> ChannelInfo:
-    """Show what a channel serves, or served at a time."""
+    """Show what a channel serves now, or served at a given time."""
     return context.api.get(channel_path(line, name), ChannelInfo, at=at)

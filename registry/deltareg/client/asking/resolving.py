@@ -1,4 +1,4 @@
-"""Which version a reference means, what it is, and where the API has it."""
+"""Resolves references to versions, and finds their manifests and API paths."""
 
 from deltareg.client.context import Context
 from deltareg.digest import Digest
@@ -14,10 +14,10 @@ def resolve(context: Context, ref: Ref, *, bare: str) -> VersionDetail:
 
 
 def resolve_live(context: Context, ref: Ref, *, bare: str) -> VersionDetail:
-    """Ask the server which version a reference means, to take its bytes, from here or from there.
+    """Resolve a reference to a version whose bytes are about to be used, cached or fetched.
 
     Raises:
-        Blocked: It is deleted; what the cache has of it is given to nobody either.
+        Blocked: The version is deleted; its cached files are refused as well.
     """
     version = resolve(context, ref, bare=bare)
     if version.is_deleted:
@@ -28,10 +28,10 @@ def resolve_live(context: Context, ref: Ref, *, bare: str) -> VersionDetail:
 
 
 def fetch_manifest(context: Context, version: VersionInfo) -> Manifest:
-    """Give the manifest of a version, from the cache when it is there.
+    """Return the manifest of a version, from the cache if it is there.
 
     Raises:
-        IntegrityFailure: The server gave another one.
+        IntegrityFailure: The server sent another manifest.
     """
     digest = Digest.parse(version.digest)
     raw = context.cache.manifest(digest)
@@ -45,15 +45,15 @@ def fetch_manifest(context: Context, version: VersionInfo) -> Manifest:
 
 
 def version_path(ref: Ref) -> str:
-    """Give the API path of a version that is named by its number."""
+    """Return the API path of a version that is named by its number."""
     return f"/deltas/{ref.line.namespace}/{ref.line.name}/versions/{ref.version}"
 
 
 def path_of_one(context: Context, text: str) -> str:
-    """Give the API path of the one version that a reference names; a bare line is none.
+    """Return the API path of the one version that a reference names; a bare line is refused.
 
     Raises:
-        InvalidInput: It names a line.
+        InvalidInput: The reference names a line.
     """
     ref = Ref.parse(text)
     if ref.is_bare:
@@ -63,7 +63,7 @@ def path_of_one(context: Context, text: str) -> str:
 
 
 def base_path(name: str) -> str:
-    """Give the API path of a base, which may be a version (`ns/name:v3`)."""
+    """Return the API path of a base, which may be a version (`ns/name:v3`)."""
     if ":" not in name:
         return f"/bases/{parse_base(name).replace('/', '~')}"
     ref = Ref.parse(name)

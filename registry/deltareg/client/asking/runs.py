@@ -1,4 +1,4 @@
-"""Runs: queued, and followed until they have ended."""
+"""Queues runs and follows them until they end."""
 
 import time
 from collections.abc import Callable
@@ -14,7 +14,7 @@ _COMMANDS = {"reencode": "deltareg flatten", "prove": "deltareg prove"}
 
 
 def queue_verification(context: Context, wanted: RunCreate) -> RunInfo:
-    """Queue a verification, or join the one under way, or give the one that has judged."""
+    """Queue a verification, or return the run that is under way or has given a verdict."""
     return context.api.post("/runs", wanted, RunInfo)
 
 
@@ -30,16 +30,16 @@ def follow_run(
     """Wait until a run has ended; the server answers as soon as something happens.
 
     Args:
-        context: Where the registry is.
+        context: The client's surroundings.
         run_id: The run.
         timeout_s: How long to wait at most.
-        on_change: Told of the run whenever it is another one than before.
-        on_line: Told of each line of its log, in order.
-        is_needless: Asked now and then whether what it was to show has been shown by another; then
-            the run as it is then is given, though it goes on.
+        on_change: Called with the run whenever it has changed.
+        on_line: Called with each line of its log, in order.
+        is_needless: Called now and then; where it returns true (another run has shown the same),
+            the run is returned as it is, though it goes on.
 
     Raises:
-        WaitTimeout: It goes on.
+        WaitTimeout: The run has not ended in time.
     """
     deadline = time.monotonic() + timeout_s
     after = 0
@@ -66,7 +66,7 @@ def follow_run(
 
 
 def _again(run: RunInfo) -> str:
-    """Give the command that waits on, and asks for nothing anew."""
+    """Return the command that goes on waiting and queues nothing new."""
     if run.what == "answer":
         return f"deltareg ask --show {run.id}"
     if run.what == "compare":
@@ -77,7 +77,7 @@ def _again(run: RunInfo) -> str:
 def read_run_log(
     context: Context, run_id: str, *, after: int, seen: RunInfo | None = None, wait_s: float = 0
 ) -> RunLog:
-    """Read a run and its log on from a line; waits for news of a run that was seen and goes on."""
+    """Read a run and its log from a line on; where `seen` still goes on, wait for news."""
     path = f"/runs/{parse_id(run_id, 'run')}/log"
     if seen is None or seen.is_over:
         return context.api.get(path, RunLog, after=after)

@@ -1,6 +1,6 @@
-"""Reports as files: what a gate or a verification came to, and what differs, for CI and people.
+"""Reports as files for CI and people: the outcome of a gate or a verification, and differences.
 
-`gather` asks the registry and gives facts; `junit`, `markdown`, `document` and `html` write the
+`gather` asks the registry and returns facts; `junit`, `markdown`, `document` and `html` write the
 same facts in four forms, each a function from facts to text; `writing` puts them into files.
 """
 

@@ -1,4 +1,4 @@
-"""What a comparison of behavior found, read from the document of `diff --mode behavior`."""
+"""The outcome of a behavior comparison, read from the document of `diff --mode behavior`."""
 
 from typing import Literal
 
@@ -6,13 +6,13 @@ from pydantic import BaseModel, ConfigDict
 
 
 class _Read(BaseModel):
-    """Read once and never changed; fields of a newer release are left aside."""
+    """Read once and never changed; unknown fields of a newer release are ignored."""
 
     model_config = ConfigDict(frozen=True)
 
 
 class BehaviorInterval(_Read):
-    """A measure with its 95 % interval; None is no finite number."""
+    """A measure with its 95 % interval; None stands for a number that is not finite."""
 
     value: float | None
     low: float | None
@@ -21,7 +21,7 @@ class BehaviorInterval(_Read):
 
 
 class BehaviorSample(_Read):
-    """How far the two are apart on a sample; None where that cannot be said."""
+    """How far the two versions are apart on a sample; None where that cannot be said."""
 
     set: str
     number: int
@@ -31,7 +31,7 @@ class BehaviorSample(_Read):
 
 
 class BehaviorContinuation(_Read):
-    """How the two go on after a text, and where they part; None where they do not."""
+    """How both versions continue a text, and where they part; None if they do not."""
 
     a: str
     b: str
@@ -48,7 +48,7 @@ class BehaviorPrompt(BehaviorSample):
 
 
 class BehaviorMeasure(_Read):
-    """A measure of both, and its change; None where it does not apply."""
+    """A measure of both versions, and its change; None where it does not apply."""
 
     name: str
     set: str

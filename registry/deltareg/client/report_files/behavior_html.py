@@ -1,4 +1,4 @@
-"""A comparison of what two versions do as HTML: a page of its own, or sections of another one."""
+"""A behavior comparison as HTML: a page of its own, or sections of another page."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ _MEASURES = (
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A measure as the table shows it."""
+    """A measure as a row of the table."""
 
     name: str
     set: str
@@ -50,7 +50,7 @@ class _Row:
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
-    """One of the samples that differ most, as the table shows it."""
+    """One of the samples that differ most, as a row of the table."""
 
     number: int
     text: str
@@ -59,7 +59,7 @@ class _Shown:
 
 @dataclass(frozen=True, slots=True)
 class _Said:
-    """How the two go on after a prompt: one text when both say the same."""
+    """How both continue a prompt: one text if both say the same."""
 
     number: int
     where: str
@@ -68,13 +68,13 @@ class _Said:
 
 
 def to_html(found: BehaviorComparison, *, now: datetime) -> str:
-    """Write a comparison as one HTML file."""
+    """Format a comparison as one HTML file."""
     foot = f"deltareg {deltareg.__version__} · {now:%Y-%m-%d %H:%M} UTC"
     return render("behavior.html.jinja", room=ROOM, found=found, sections=sections(found), foot=foot)
 
 
 def sections(found: BehaviorComparison) -> str:
-    """Show totals, every sample in plots, measures, and how the texts that differ most go on."""
+    """Format totals, plots of every sample, measures, and how the most different texts go on."""
     prompts = found.prompts[:_MOST_PROMPTS]
     is_scored = found.kl is not None or found.agreement is not None
     noun = "sample" if found.source == "probe" else "prompt"
@@ -115,7 +115,7 @@ def _totals(found: BehaviorComparison) -> list[tuple[str, str, str]]:
 
 
 def _plots(found: BehaviorComparison) -> list[tuple[str, str, str]]:
-    """Plot every sample: a few that are far off, or all of them a little?"""
+    """Plot every sample, to show whether a few are far off or all of them a little."""
     kinds = [
         ("Divergence by sample", "KL(A‖B) of each, nats", _values(found, "kl")),
         ("Another first choice by sample", "at which share of a sample's tokens", _values(found, "agreement")),
@@ -176,7 +176,7 @@ def _describe_continuation(one: BehaviorPrompt, found: BehaviorContinuation) -> 
 
 
 def _cut(text: str, *, is_end: bool = False) -> str:
-    """Shorten a prompt: to its end where it is what somebody goes on from."""
+    """Shorten a prompt; keep its end if the models continue it."""
     cleaned = clean(text)
     if len(cleaned) <= _MOST_TEXT:
         return cleaned

@@ -1,4 +1,4 @@
-"""Changes of weights as plots and rows, ready to be written into a page."""
+"""Changes of weights as plots and rows for a page."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,14 +29,14 @@ _COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class ShownGrid:
-    """A grid of layers and modules as it is drawn.
+    """A grid of layers and modules, ready to be drawn.
 
     Attributes:
         within: The path of its layers; empty outside of any.
-        label: What it shows.
+        label: Its title.
         plot: The heat map; empty without layers.
-        outside: Words for what stands outside of layers.
-        loose: That as bars.
+        outside: The title of what lies outside of layers.
+        loose: What lies outside of layers, as bars.
     """
 
     within: str
@@ -48,7 +48,7 @@ class ShownGrid:
 
 @dataclass(frozen=True, slots=True)
 class NormProfile:
-    """A plot of norms over layers, with a class and words for each of its lines."""
+    """A plot of norms over layers, with a class and a label for each of its lines."""
 
     label: str
     plot: str
@@ -57,18 +57,18 @@ class NormProfile:
 
 @dataclass(frozen=True, slots=True)
 class ChangesSection:
-    """Everything that a page tells of changed weights.
+    """Everything that a page shows about changed weights.
 
     Attributes:
-        title: Over the grids.
+        title: The heading above the grids.
         lead: A sentence on what is compared; empty for none.
         nothing: Why there is no grid.
         grids: Heat maps and bars.
         profiles: Plots of norms over the layers.
-        is_beside: Whether those stand beside the grids.
-        columns: Of the table of modules: a title and a class each.
-        rows: Of that table.
-        caption: Of that table; empty when there is none.
+        is_beside: Whether the profiles stand beside the grids.
+        columns: The columns of the table of modules: a title and a class each.
+        rows: The rows of that table.
+        caption: The caption of that table; empty if there is no table.
     """
 
     title: str
@@ -86,7 +86,7 @@ def changes(diff: "DiffReport", *, lead: str = "", is_alone: bool = False) -> Ch
     """Draw heat map, norms over layers, and the modules that differ most.
 
     Args:
-        diff: All modules.
+        diff: The comparison of all modules.
         lead: A sentence on what is compared.
         is_alone: Whether it compares a version with itself, for the norms of its own change.
     """
@@ -126,7 +126,7 @@ def _grid(grid: LayerGrid, *, is_alone: bool) -> ShownGrid:
 
 
 def _loose(grid: LayerGrid, *, is_alone: bool) -> list[PlotBar]:
-    """Give what stands outside of layers, the largest first."""
+    """Return the bars of what lies outside of layers, the largest first."""
     amounts = [
         (module, _amount(grid.cells[-1, module], is_alone=is_alone))
         for module in grid.modules

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def to_html(diff: "DiffReport", *, now: datetime, more: str = "") -> str:
-    """Write a comparison as one HTML file; `more` is sections of something else, below it."""
+    """Format a comparison as one HTML file; `more` are further sections below it."""
     return render(
         "difference.html.jinja",
         room=ROOM,

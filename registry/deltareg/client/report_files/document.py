@@ -1,4 +1,4 @@
-"""A report as one JSON document, for programs: docs/howto/gate-ci.md names its fields."""
+"""A report as one JSON document for programs; docs/howto/gate-ci.md names its fields."""
 
 import json
 import math
@@ -13,7 +13,7 @@ MOST_MODULES = 200
 
 
 def to_document(report: GateReport) -> dict[str, object]:
-    """Give a report as an object; fields are added to it, never renamed or taken away."""
+    """Return a report as an object; its fields are only added to, never renamed or removed."""
     version, answer = report.version, report.answer
     return {
         "schema_version": SCHEMA_VERSION,
@@ -38,12 +38,12 @@ def to_document(report: GateReport) -> dict[str, object]:
 
 
 def to_json(report: GateReport) -> str:
-    """Write a report as JSON text; everything beyond ASCII is escaped, so that it stays valid."""
+    """Format a report as JSON; everything beyond ASCII is escaped, so that it stays valid."""
     return json.dumps(_finite(to_document(report)), indent=2, allow_nan=False) + "\n"
 
 
 def _finite(value: object) -> object:
-    """Give null for what is no finite number: broken weights have norms that JSON cannot hold."""
+    """Replace infinity and NaN by None: broken weights have norms that JSON cannot hold."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if is_object(value):
@@ -54,7 +54,7 @@ def _finite(value: object) -> object:
 
 
 def _gravest(report: GateReport) -> str:
-    """Give the word of the suite that matters most; `missing` when there is no suite."""
+    """Return the word of the suite that matters most; `missing` if there is no suite."""
     words = {judged.word for judged in report.suites} or {"missing"}
     order = ("fail", "inconclusive", "missing")
     return next((word for word in order if word in words), min(words, key=lambda w: w == "pass"))

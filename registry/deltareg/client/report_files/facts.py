@@ -1,4 +1,4 @@
-"""What a report tells, as values: gathered once, written in several forms."""
+"""What a report says, as values: gathered once, written in several forms."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -29,12 +29,12 @@ _OUTCOMES = ("fail", "pass", "warn", "skipped", "n/a")  # the order in which the
 
 @dataclass(frozen=True, slots=True)
 class ReportWaiver:
-    """A check that somebody let pass for a while.
+    """A failed check that somebody answered for, until a time.
 
     Attributes:
         what: The check.
-        reason: Why.
-        until: When it ends, as the server says.
+        reason: The reason.
+        until: When it ends, as the server writes it.
         actor: Who granted it.
     """
 
@@ -46,12 +46,12 @@ class ReportWaiver:
 
 @dataclass(frozen=True, slots=True)
 class SuiteOutcome:
-    """A suite and what came of it.
+    """A suite and its outcome.
 
     Attributes:
         suite: Its name.
-        verdict: The newest one that counts; None when there is none.
-        run: The run that was waited for; None when none was.
+        verdict: The newest verdict that counts; None if there is none.
+        run: The run that was waited for; None if there was none.
     """
 
     suite: str
@@ -69,12 +69,12 @@ class SuiteOutcome:
 
     @property
     def why(self) -> str:
-        """Why there is no verdict, as its run says; empty when nothing is known."""
+        """Why there is no verdict, as its run says; empty if unknown."""
         return (self.run.error or "") if self.run is not None else ""
 
     @property
     def counted(self) -> str:
-        """How many checks came to what, so that a pass hides no warning: `11 pass, 1 warn`."""
+        """How many checks had each outcome, so that a pass hides no warning: `11 pass, 1 warn`."""
         checks = self.verdict.checks if self.verdict is not None else []
         counts = Counter[str](check.verdict for check in checks)
         words = dict.fromkeys((*_OUTCOMES, *counts))
@@ -82,26 +82,26 @@ class SuiteOutcome:
 
     @property
     def seconds(self) -> float:
-        """How long its checks took together."""
+        """How long its checks took in total."""
         checks = self.verdict.checks if self.verdict is not None else []
         return sum(check.seconds for check in checks)
 
     @property
     def environment(self) -> list[tuple[str, str]]:
-        """What it was judged in, by name."""
+        """The environment that it was judged in, by name."""
         fields = self.verdict.environment if self.verdict is not None else {}
         return [(name, short(value)) for name, value in sorted(fields.items())]
 
     @property
     def remarks(self) -> list[str]:
-        """What each check has to say, after its code; empty for nothing."""
+        """What each check says in detail, after its code; empty if nothing."""
         checks = self.verdict.checks if self.verdict is not None else []
         return [f"{c.code}: {c.detail}" if c.code else c.detail for c in checks]
 
 
 @dataclass(frozen=True, slots=True)
 class MetricPoint:
-    """A value that a check gave for one version of a line."""
+    """A check's value for one version of a line."""
 
     version: int
     value: float
@@ -110,7 +110,7 @@ class MetricPoint:
 
 @dataclass(frozen=True, slots=True)
 class MetricHistory:
-    """What a check measured over the versions of a line, oldest first."""
+    """A check's values over the versions of a line, oldest first."""
 
     suite: str
     check: str
@@ -120,13 +120,13 @@ class MetricHistory:
 
 @dataclass(frozen=True, slots=True)
 class ReportComparison:
-    """How a version differs from another.
+    """How a version differs from another one.
 
     Attributes:
-        what: Words for the other one: `what prod serves`.
-        diff: All modules; of a version with itself when there is nothing to compare it with, so
-            that the norms of its change are there. None when it could not be made.
-        note: Why it was not made, or not against what was meant; empty when all is well.
+        what: What the other one is called: `what prod serves`.
+        diff: The comparison of all modules. If there is nothing to compare with, the version is
+            compared with itself, so that the norms of its change are there. None if it failed.
+        note: Why it failed, or was made against something else than requested; else empty.
     """
 
     what: str = ""
@@ -135,24 +135,24 @@ class ReportComparison:
 
     @property
     def has_other(self) -> bool:
-        """Whether there are two versions to tell apart."""
+        """Whether two different versions are compared."""
         return self.diff is not None and self.diff.a.ref != self.diff.b.ref
 
 
 @dataclass(frozen=True, slots=True)
 class GateReport:
-    """What a gate check, or a verification, came to.
+    """The outcome of a gate check or of a verification.
 
     Attributes:
         version: The version.
         status: The exit status of the command.
         made_at: When the report was made.
-        suites: Each suite that was asked for.
-        answer: The gate's; None for a verification, which asks no gate.
-        base: Its base; None when it cannot be read.
+        suites: The outcome of each requested suite.
+        answer: The gate's answer; None for a verification, which asks no gate.
+        base: Its base; None if the caller may not read it.
         compared: How it differs from the version that it would replace.
         history: Metrics over the versions of its line.
-        waivers: What was let pass.
+        waivers: The waivers that count.
     """
 
     version: VersionDetail
@@ -167,7 +167,7 @@ class GateReport:
 
     @property
     def standing(self) -> Standing:
-        """How it stands, in a word."""
+        """How the version stands, in a word."""
         return STANDINGS.get(self.status, "pending")
 
     @property
@@ -177,12 +177,12 @@ class GateReport:
 
     @property
     def subject(self) -> str:
-        """What was asked for: `ns/name@prod`, or `ns/name` with the suite."""
+        """What the report is about: `ns/name@prod`, or `ns/name` with the suite."""
         if self.answer is not None:
             return f"{self.line}@{self.answer.channel}"
         return f"{self.line} {' '.join(judged.suite for judged in self.suites)}".rstrip()
 
 
 def told_signers(version: VersionInfo) -> list[str]:
-    """Name who signed a version's files; what a revoked signer signed counts for nothing."""
+    """Return who signed a version's files; revoked signers do not count."""
     return [f"{info.signed_by} (revoked)" if info.revoked else info.signed_by for info in version.signatures]

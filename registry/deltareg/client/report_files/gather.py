@@ -1,4 +1,4 @@
-"""Gathers what a report tells from the registry; what only some forms need, on demand."""
+"""Gathers the content of a report from the registry; what only some forms need, on demand."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,10 +30,10 @@ class ReportRequest:
 
     Attributes:
         ref: The version.
-        now: When it is made.
+        now: The time of the report.
         answer: The gate's answer; None for a verification.
         runs: Runs that were waited for, by suite.
-        against: What to compare with; empty for the version that the channel serves.
+        against: The version to compare with; empty for the one that the channel serves.
         has_diff: Whether a form needs the comparison, which reads tensors.
         has_history: Whether a form needs the metrics of earlier versions.
     """
@@ -48,7 +48,7 @@ class ReportRequest:
 
 
 def gather(client: Client, asked: ReportRequest, *, status: int) -> GateReport:
-    """Gather everything; what cannot be had beside the answer itself is left out with a note."""
+    """Gather everything for a report; what is unavailable is left out with a note."""
     version = client.show(asked.ref)
     verdicts = client.verdicts.list(version.ref, limit=_VERDICTS).items
     channel, note = _channel(client, asked, version)
@@ -76,7 +76,7 @@ def _channel(client: Client, asked: ReportRequest, version: VersionDetail) -> tu
 
 
 def _suites(asked: ReportRequest, channel: ChannelInfo | None, verdicts: Sequence[VerdictInfo]) -> list[SuiteOutcome]:
-    """Give what came of every suite that the channel asks for or that was waited for."""
+    """Return the outcome of every suite that the channel asks for or that was waited for."""
     names = dict.fromkeys([*(channel.suites if channel else ()), *asked.runs])
     outcomes: list[SuiteOutcome] = []
     for suite in names:
@@ -90,7 +90,7 @@ def _suites(asked: ReportRequest, channel: ChannelInfo | None, verdicts: Sequenc
 def _compare(
     client: Client, asked: ReportRequest, version: VersionDetail, channel: ChannelInfo | None, note: str
 ) -> ReportComparison:
-    """Compare with what was named, or with what the channel serves, or with nothing."""
+    """Compare with the named version, else with the one on the channel, else with itself."""
     if asked.against:
         return _diff(client, asked.against, version.ref, ReportComparison(asked.against))
     if channel is not None and channel.ref is not None:
@@ -108,7 +108,7 @@ def _diff(client: Client, a: str, b: str, words: ReportComparison) -> ReportComp
 
 
 def _history(client: Client, version: VersionDetail, suites: Sequence[SuiteOutcome]) -> list[MetricHistory]:
-    """Follow what the checks of the suites measured through the versions before this one."""
+    """Return the measures of the suites' checks over the versions before this one."""
     line = f"{version.namespace}/{version.name}"
     page, _ = _try_request(lambda: client.versions.list(line, limit=VERSIONS_BACK))
     earlier = [v for v in (page.items if page else []) if v.version < version.version]
@@ -147,7 +147,7 @@ def _value_of(verdicts: Iterable[VerdictInfo], suite: str, check: str) -> float 
 
 
 def read_number(value: object) -> float | None:
-    """Give a value as a number; None for words, and for what is no finite number."""
+    """Return a value as a number; None for text and for numbers that are not finite."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     number = float(value)
@@ -155,7 +155,7 @@ def read_number(value: object) -> float | None:
 
 
 def _waivers(suites: Iterable[SuiteOutcome], channel: str) -> list[ReportWaiver]:
-    """Give the waivers that stand on the verdicts, for the channel where one was asked."""
+    """Return the waivers on the verdicts; only those for the channel, if one was asked."""
     return [
         ReportWaiver(waiver.check, waiver.reason, waiver.expires_at, waiver.created_by)
         for judged in suites
@@ -166,7 +166,7 @@ def _waivers(suites: Iterable[SuiteOutcome], channel: str) -> list[ReportWaiver]
 
 
 def _try_request(ask: Callable[[], Found]) -> tuple[Found | None, str]:
-    """Ask for something that a report can do without; gives it, or why it is missing."""
+    """Ask for something that a report can do without; return it, or why it is missing."""
     try:
         return ask(), ""
     except DeltaregError as error:

@@ -1,4 +1,4 @@
-"""A gate's answer, or a verification, as one HTML file that needs nothing beside it."""
+"""A gate's answer or a verification as one self-contained HTML file."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _WAIVERS = (("what", ""), ("reason", "prose"), ("until", ""), ("by", ""))
 
 @dataclass(frozen=True, slots=True)
 class _Card:
-    """What a check measured over the versions of a line: its newest value, and a plot of all."""
+    """A check's values over the versions of a line: the newest, and a plot of all."""
 
     name: str
     newest: float
@@ -28,7 +28,7 @@ class _Card:
 
 
 def to_html(report: GateReport) -> str:
-    """Write a report as one HTML file."""
+    """Format a report as one HTML file."""
     is_verdict = report.answer is None and report.standing == "allowed"
     return render(
         "gate.html.jinja",

@@ -1,9 +1,8 @@
-"""A report as JUnit XML: one testsuite a suite, one testcase a check, and one suite for the gate.
+"""A report as JUnit XML: a testsuite per suite, a testcase per check, and a testsuite for the gate.
 
-Elements and attributes are those of the Ant JUnit schema, which the readers of Jenkins, GitLab and
-GitHub take: `testsuites/testsuite/{properties, testcase/{skipped, error, failure}, system-out,
-system-err}`. A check that fails is a `failure`; what could not be judged is an `error`, and never
-a pass.
+Elements and attributes are those of the Ant JUnit schema, which Jenkins, GitLab and GitHub read:
+`testsuites/testsuite/{properties, testcase/{skipped, error, failure}, system-out, system-err}`. A
+check that fails is a `failure`; what could not be judged is an `error`, and never a pass.
 """
 
 import re
@@ -40,7 +39,7 @@ class JUnitCase:
 
 
 def to_junit(report: GateReport) -> str:
-    """Write a report as JUnit XML."""
+    """Format a report as JUnit XML."""
     suites = [_suite(report, judged) for judged in report.suites]
     parts = [
         (judged.suite, properties, cases) for judged, (properties, cases) in zip(report.suites, suites, strict=True)
@@ -97,7 +96,7 @@ def _check(check: CheckResult, *, is_open: bool) -> JUnitCase:
 
 
 def _policy(report: GateReport) -> list[JUnitCase]:
-    """Give a case for each rule: those that are unmet, and those that are known to be met."""
+    """Return a case for each rule: the unmet ones, and those that are known to be met."""
     answer = report.answer
     assert answer is not None
     unmet = [
@@ -116,7 +115,7 @@ def _policy(report: GateReport) -> list[JUnitCase]:
 
 
 def _rule_name(rule: str, before: Sequence[str]) -> str:
-    """Name a case after its rule; a rule that is unmet twice has a number."""
+    """Name a case after its rule; a rule that is unmet twice gets a number."""
     count = before.count(rule)
     return f"{rule} {count + 1}" if count else rule
 
@@ -174,5 +173,5 @@ def _attributes(values: dict[str, str]) -> str:
 
 
 def _xml(text: str) -> str:
-    """Take out what XML cannot hold and what turns or hides text."""
+    """Remove characters that XML cannot hold, and those that turn or hide text."""
     return _NOT_XML.sub("", clean_lines(text))

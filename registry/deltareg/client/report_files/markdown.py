@@ -1,7 +1,7 @@
-"""A report as Markdown, short enough for a comment on a change request, its marker first.
+"""A report as Markdown, short enough for a comment on a change request, with a marker first.
 
-Whoever posts it finds the comment of an earlier run by the marker and writes over it. Text of
-others cannot mention people, link, or break out of its cell.
+The marker lets a later run find the comment and overwrite it. Text from others cannot mention
+people, link, or break out of its cell.
 """
 
 import re
@@ -43,13 +43,13 @@ _ESCAPES = str.maketrans(
 
 
 def marker(report: GateReport) -> str:
-    """Give the hidden first line, the same for every run about one line and channel."""
+    """Return the hidden first line, the same for every run about one line and channel."""
     word = "verify" if report.answer is None else "gate"
     return f"<!-- deltareg:{word} {report.subject} -->"
 
 
 def headline(report: GateReport) -> str:
-    """Say how it stands in a few words, without marks."""
+    """Describe how the version stands in a few words, without symbols."""
     ref, answer = report.version.ref, report.answer
     if answer is None:
         return f"{ref}: verification of " + " and ".join(f"suite {one.suite} gave {one.word}" for one in report.suites)
@@ -61,7 +61,7 @@ def headline(report: GateReport) -> str:
 
 
 def to_markdown(report: GateReport) -> str:
-    """Write a report as Markdown of at most 60,000 characters."""
+    """Format a report as Markdown of at most 60,000 characters."""
     word = HEADLINES[report.standing]
     if report.answer is None and report.standing == "allowed":
         word = "✅ **Passed**"
@@ -166,7 +166,7 @@ def _facts(report: GateReport) -> str:
 
 
 def stored_words(report: GateReport) -> str:
-    """Say what the version takes in the store beside a full copy of the model."""
+    """Describe what the version takes in the store compared with a full copy of the model."""
     version, base = report.version, report.base
     words = f"{size(version.stored_bytes)} of {size(version.logical_bytes)} pushed"
     if base is None or base.logical_bytes <= version.stored_bytes:
@@ -192,17 +192,17 @@ def _prose(text: str) -> str:
 
 
 def _escape(text: str) -> str:
-    """Keep text of others from being read as Markdown or HTML, from mentioning and from linking."""
+    """Escape others' text, so that it is no Markdown or HTML, mentions nobody and has no links."""
     return re.sub(r"(:)(?=//)|(www)(?=\.)", rf"\g<0>{_JOINER}", text).translate(_ESCAPES)
 
 
 def _cell_code(text: str) -> str:
-    """Write code in a table, where a bar would end the cell even inside of code."""
+    """Format code in a table, where a bar would end the cell even inside of code."""
     return code(text.replace("|", "¦"))
 
 
 def code(text: str) -> str:
-    """Write text of others as code, which nothing in it can end; commands stay fit to be copied."""
+    """Format text from others as code that nothing in it can end; commands can still be copied."""
     plain = cut(clean(text), _MOST_LINE).strip() or "-"
     longest = max((len(run) for run in re.findall("`+", plain)), default=0)
     fence = "`" * (longest + 1)

@@ -1,4 +1,4 @@
-"""Report files: where each goes, and the writing of them, whole or not at all."""
+"""Report files: where each goes, and writing them, whole or not at all."""
 
 import os
 import tempfile
@@ -12,7 +12,7 @@ from deltareg.errors import InvalidInput
 
 @dataclass(frozen=True, slots=True)
 class ReportPaths:
-    """Where a report goes, by form; None for a form that is not wanted."""
+    """The path of each form of a report; None for a form that is not wanted."""
 
     junit: Path | None = None
     md: Path | None = None
@@ -21,24 +21,24 @@ class ReportPaths:
 
     @property
     def requested(self) -> dict[str, Path]:
-        """The forms that are wanted, with their paths."""
+        """The wanted forms, with their paths."""
         return {f.name: path for f in fields(self) if (path := getattr(self, f.name)) is not None}
 
     @property
     def has_diff(self) -> bool:
-        """Whether a wanted form tells what differs, which reads tensors."""
+        """Whether a wanted form shows the comparison, which reads tensors."""
         return bool(self.requested.keys() - {"junit"})
 
     @property
     def has_history(self) -> bool:
-        """Whether a wanted form tells what earlier versions measured."""
+        """Whether a wanted form shows the measures of earlier versions."""
         return bool(self.requested.keys() & {"json", "html"})
 
     def check(self) -> None:
-        """Find out before any work is done whether the files can be written.
+        """Check before any work is done that the files can be written.
 
         Raises:
-            InvalidInput: Two are one, one is a folder, or a folder cannot be written to.
+            InvalidInput: Two paths are the same, one is a folder, or a folder cannot be written to.
         """
         paths = [path.absolute() for path in self.requested.values()]
         for path in paths:
@@ -50,16 +50,16 @@ class ReportPaths:
 
 
 def write_reports(report: GateReport, paths: ReportPaths) -> None:
-    """Write every form that is wanted; each file is there whole or as it was."""
+    """Write every wanted form; each file is replaced as a whole or not at all."""
     for form, path in paths.requested.items():
         write_whole(path, _text(report, form))
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file under a name of its own, sync it, and give it its name.
+    """Write a file under a temporary name, sync it, and rename it into place.
 
     Raises:
-        InvalidInput: It cannot be written.
+        InvalidInput: The file cannot be written.
         DiskFull: The disk is full.
     """
     path = path.absolute()

@@ -12,7 +12,7 @@ from deltareg.wire import AuditRow, CheckpointInfo, Page
 
 
 class Audit(Resource):
-    """What was done in a registry, by whom."""
+    """The audit log of a registry: who did what."""
 
     __slots__ = ()
 
@@ -31,20 +31,21 @@ class Audit(Resource):
         )
 
     def checkpoint(self) -> CheckpointInfo:
-        """Give the newest checkpoint of the log, held against the last that this machine saw.
+        """Return the newest checkpoint of the log, checked against the last one seen here.
 
         Raises:
-            LogRewritten: It is older, of another log, or does not begin with what was seen.
+            LogRewritten: The checkpoint is older, of another log, or does not continue the one that
+                was seen.
             NotFound: Nothing is sealed yet.
         """
         return self._see_checkpoint()
 
     def accept(self) -> CheckpointInfo:
-        """Go by the log that the registry has now, whatever this machine saw before."""
+        """Accept the log that the registry has now, whatever this machine saw before."""
         return self._see_checkpoint(is_accepted=True)
 
     def _see_checkpoint(self, *, is_accepted: bool = False) -> CheckpointInfo:
-        """Give what was verified; where there is none, let the server say so."""
+        """Return the verified checkpoint; if there is none, let the server's error say so."""
         see = use_cases.last_checkpoint.see_checkpoint
         checkpoint = see(self._context, is_accepted=is_accepted)
         if checkpoint is not None:
@@ -53,19 +54,19 @@ class Audit(Resource):
         raise NotFound("nothing of the audit trail is sealed yet", fix="wait a moment, ask again")
 
     def export_log(self, path: AnyPath) -> int:
-        """Write the log with all that it is verified by to a file; says how many rows it has."""
+        """Write the log, with what is needed to verify it, to a file; return its number of rows."""
         return use_cases.audit_log.write_log(self._context, Path(path))
 
     def verify(
         self, path: AnyPath | None = None, *, keys: AnyPath | None = None, against: Sequence[AnyPath] = ()
     ) -> LogReport:
-        """Verify the log of the registry, or one in a file without asking anybody.
+        """Verify the log of the registry, or an exported one without any server.
 
-        What is wrong with it is in the report's `findings`.
+        Problems are in the report's `findings`.
 
         Args:
-            path: What `export_log` wrote; None for the registry's own.
-            keys: A file with the keys to trust, from `keys.export`; pinned ones by default.
+            path: The file that `export_log` wrote; None for the registry's own log.
+            keys: A file with the keys to trust, from `keys.export`; the pinned keys by default.
             against: Files with checkpoints that were kept elsewhere.
         """
         return use_cases.audit_log.verify_log(

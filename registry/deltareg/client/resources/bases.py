@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 from deltareg.client import use_cases
 from deltareg.client.asking.resolving import base_path, resolve
-from deltareg.client.bases.hub import read_named_base
-from deltareg.client.folders.near_misses import check_is_whole
 from deltareg.client.resources.resource import AnyPath, Resource
 from deltareg.client.results.listing import Listing
 from deltareg.errors import NotFound
@@ -37,7 +35,7 @@ class Bases(Resource):
         quantised: Scheme | None = None,
         hub_ids: Sequence[str] = (),
     ) -> BaseInfo:
-        """Store a base with its bytes; the rest is as for `register`."""
+        """Push a base with its bytes; the arguments are those of `register`."""
         form = _form(variant_of, quantised, hub_ids)
         return use_cases.push_base.push_base(self._context, Path(path), name, form=form)
 
@@ -50,47 +48,44 @@ class Bases(Resource):
         quantised: Scheme | None = None,
         hub_ids: Sequence[str] = (),
     ) -> BaseInfo:
-        """Record a base's fingerprint; its bytes stay where they are.
+        """Register a base by its fingerprint; its bytes stay where they are.
 
         Args:
-            path: The folder, or an id of a model in the Hugging Face cache.
-            name: What it is called from now on.
-            variant_of: The base in full precision whose weights it holds packed.
+            path: The folder, or the id of a model in the Hugging Face cache.
+            name: The name to register it under.
+            variant_of: The base in full precision whose weights it holds in packed form.
             quantised: How they are packed; given together with `variant_of`.
-            hub_ids: Ids of it on the hub, `ORG/NAME` or `ORG/NAME@REVISION`; that of a snapshot in
-                the cache is found by itself.
+            hub_ids: Its ids on the hub, `ORG/NAME` or `ORG/NAME@REVISION`; that of a snapshot in
+                the cache is found automatically.
 
         Raises:
-            Refused: The name belongs to another base, or it is no variant of that one.
+            Refused: The name belongs to another base, or the folder is not a variant of
+                `variant_of`.
         """
         form = _form(variant_of, quantised, hub_ids)
         return use_cases.push_base.register_base(self._context, Path(path), name, form=form)
 
     def view(self, name: str) -> "BaseView":
-        """Give names, shapes and config of a base, without its bytes."""
+        """Return names, shapes and config of a base, without its bytes."""
         info = self.show(name)
         return use_cases.fetching.view_of(self._context, info)
 
     def manifest(self, base: BaseInfo) -> "Manifest":
-        """Give the manifest of a base, which lists its files and holds its config."""
+        """Return the manifest of a base, which lists its files and holds its config."""
         return use_cases.which.base_manifest(self._context.api, self._context.cache, base)
 
     def named_in(self, adapter: AnyPath) -> str:
-        """Return what `base` has to be for an adapter, by what its own config names.
+        """Return the value of `base` for pushing an adapter, from what its own config names.
 
         Raises:
-            InvalidInput: It names none, none that is known, or more than one.
-            NotFound: There is no such adapter.
-            Refused: It is part of an adapter, or a folder around one.
+            InvalidInput: It names no base, an unknown one, or more than one.
         """
-        path = Path(adapter)
-        check_is_whole(path)
-        return use_cases.named.find_named_base(self._context, read_named_base(path))
+        return use_cases.named.named_base(self._context, Path(adapter))
 
     def compat(
         self, name: str, *, suite: str = "smoke", cursor: str | None = None, limit: int = 50
     ) -> Listing[CompatRow]:
-        """List the versions of a base, newest first, and on which variants each is proven."""
+        """List the versions of a base, newest first, with the variants that each is proven on."""
         return self._list(f"{base_path(name)}/compat", Page[CompatRow], suite=suite, cursor=cursor, limit=limit)
 
     def list(self, *, cursor: str | None = None, limit: int = 50) -> Listing[BaseInfo]:
@@ -98,10 +93,10 @@ class Bases(Resource):
         return self._list("/bases", Page[BaseInfo], cursor=cursor, limit=limit)
 
     def show(self, name: str) -> BaseInfo:
-        """Show one base; a version that is one, by its reference.
+        """Show one base; one that is a version by its reference.
 
         Raises:
-            NotFound: There is none, or the version was never a base.
+            NotFound: There is no such base, or the version was never a base.
         """
         if ":" not in name and "@" not in name:
             try:
@@ -113,12 +108,12 @@ class Bases(Resource):
         return self._context.api.get(base_path(ref), BaseInfo)
 
     def diff(self, name: str, other: str) -> BaseDiff:
-        """Say in which parts a base differs from another: tensors, config, tokenizer and so on."""
+        """Show in which parts two bases differ: tensors, config, tokenizer and so on."""
         one, two = self.show(name).name, self.show(other).name
         return self._context.api.get(f"{base_path(one)}/diff", BaseDiff, other=two)
 
     def campaign(self, old: str, new: str, *, within: str = "") -> "CampaignReport":
-        """Say what becomes of every line on a base when another one takes its place."""
+        """Show what becomes of every line on a base when another base takes its place."""
         return use_cases.campaign.campaign(self._context, old, new, within=within)
 
     def start_campaign(
@@ -131,25 +126,25 @@ class Bases(Resource):
         is_dry_run: bool = False,
         tell: Callable[[str], None] = lambda _: None,
     ) -> "CampaignStart":
-        """Push what fits the new base as it is onto it, which queues its verification.
+        """Push each version that fits as it is onto the new base, which queues its verification.
 
         Args:
             old: The base that lines stand on.
             new: The base that is to take its place.
-            within: Only in this namespace or line.
-            limit: How many lines at most.
-            is_dry_run: Say which, and do nothing.
-            tell: Hears of each that was begun.
+            within: A namespace or line to stay within.
+            limit: How many lines to start at most.
+            is_dry_run: Only report which lines would be started.
+            tell: Called with each line that was started.
         """
         report = self.campaign(old, new, within=within)
         return use_cases.campaign_start.start(self._context, report, limit=limit, is_dry_run=is_dry_run, tell=tell)
 
     def probes(self, name: str) -> BaseProbeSet:
-        """Show the general probe set of a base: what every delta on it is held against."""
+        """Show the general probe set of a base, which every delta on it is measured on."""
         return self._context.api.get(f"{base_path(self.show(name).name)}/probes", BaseProbeSet)
 
     def rename(self, name: str, to: str) -> BaseInfo:
-        """Give a base another name in its namespace; the one before leads to it on.
+        """Rename a base within its namespace; the old name keeps leading to it.
 
         Raises:
             Conflict: Another base has that name, or had it.
@@ -158,7 +153,7 @@ class Bases(Resource):
         return self._context.api.post(f"{base_path(name)}:rename", body, BaseInfo)
 
     def delete(self, name: str, *, dry_run: bool = False) -> BaseInfo:
-        """Delete a base on which nothing stands; its bytes go with the next collection.
+        """Delete a base that nothing stands on; its bytes go with the next collection.
 
         Raises:
             Conflict: Versions or variants stand on it.
@@ -166,12 +161,12 @@ class Bases(Resource):
         return self._context.api.request("DELETE", base_path(name), BaseInfo, query={"dry_run": dry_run or None})
 
     def fetch(self, base: BaseInfo | str) -> "BaseFolder":
-        """Open a base on this machine, or bring its bytes into the cache; the caller closes it."""
+        """Open a base on this machine, or fetch it into the cache first; the caller closes it."""
         info = self.show(base) if isinstance(base, str) else base
         return use_cases.fetching.bring_base(self._context, info)
 
     def fingerprint(self, path: AnyPath) -> "reports.Fingerprint":
-        """Fingerprint a local base; no server is asked."""
+        """Fingerprint a local base without asking a server."""
         return use_cases.push_base.fingerprint(self._context, Path(path))
 
 

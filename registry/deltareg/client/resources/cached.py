@@ -1,4 +1,4 @@
-"""Single things of the cache, by what people call them: pinned, unpinned, removed."""
+"""Pins, unpins and removes single entries of the cache, by the names that people use."""
 
 from collections.abc import Sequence
 
@@ -15,21 +15,21 @@ _LEAST_DIGITS = 6
 
 
 class Cached(Resource):
-    """The cache, with a server to ask what a reference means."""
+    """The cache on this machine, with a server to resolve references."""
 
     __slots__ = ()
 
     def pin(self, text: str) -> Pin:
-        """Keep a version (its files and its packs), or one thing by its digest, whatever happens.
+        """Keep a version (files and packs), or an entry by its digest, whatever the cache's size.
 
         Raises:
-            NotFound: There is nothing with this digest in the cache, or no such version.
+            NotFound: The cache has nothing with this digest, or the version does not exist.
         """
         name, digests = self._find_digests(text)
         return self._context.cache.pins.add(name, digests)
 
     def unpin(self, text: str) -> Pin:
-        """Let a thing be pruned again.
+        """Let a pinned version or entry be pruned again.
 
         Raises:
             NotFound: It is not pinned.
@@ -47,10 +47,10 @@ class Cached(Resource):
         return matches[0]
 
     def remove(self, text: str, *, dry_run: bool = False) -> PruneReport:
-        """Take a version, or one thing by its digest, out of the cache.
+        """Remove a version, or one entry by its digest, from the cache.
 
         Raises:
-            NotFound: There is no such thing.
+            NotFound: The cache has no such entry.
             Conflict: It is pinned; nothing is removed.
         """
         name, digests = self._find_digests(text)
@@ -64,7 +64,7 @@ class Cached(Resource):
         return PruneReport(len(entries), sum(entry.size_bytes for entry in entries), dry_run)
 
     def _find_digests(self, text: str) -> tuple[str, tuple[str, ...]]:
-        """Give the full name of a thing and the digests that are kept of it, its own first."""
+        """Return the full name of a version or entry, and its cached digests, its own first."""
         if "/" in text:
             return self._version(Ref.parse(text))
         prefix = _hex(text)
@@ -92,7 +92,7 @@ def _starts(digest: str, prefix: str) -> bool:
 
 
 def _check_one(text: str, names: Sequence[str]) -> None:
-    """Check that a text means one thing.
+    """Check that a text means a single thing.
 
     Raises:
         InvalidInput: It means several.

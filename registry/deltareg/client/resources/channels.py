@@ -1,6 +1,6 @@
 """Channels: what they serve, what they ask for, and every move of them.
 
-Each move says which revision it has seen, so that nobody moves what somebody else has moved.
+Each move names the revision that it has seen, so that nobody undoes another's move unseen.
 """
 
 import uuid
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 class Channels(Resource):
-    """The channels of lines: `prod`, `staging`, and what else there is."""
+    """The channels of lines: `prod`, `staging` and others."""
 
     __slots__ = ()
 
@@ -50,7 +50,7 @@ class Channels(Resource):
         return show_channel(self._context, LineRef.parse(line), name, at=at)
 
     def create(self, line: str, name: str) -> ChannelInfo:
-        """Make a channel; one that exists is left as it is."""
+        """Create a channel; one that exists is left as it is."""
         return self._context.api.request("PUT", _path(line, name), ChannelInfo)
 
     def history(self, line: str, name: str, *, cursor: str | None = None, limit: int = 50) -> Listing[RevisionInfo]:
@@ -59,11 +59,11 @@ class Channels(Resource):
         return self._list(path, Page[RevisionInfo], cursor=cursor, limit=limit)
 
     def gate(self, ref: str, channel: str, *, accept_warnings: bool = False) -> GateAnswer:
-        """Say whether a version may go to a channel, and if not what is missing.
+        """Return whether a version may go to a channel, and if not, what is missing.
 
         Raises:
-            BadSignature: The server counts a verdict that nobody signed who is trusted.
-            LogRewritten: Its audit trail is not the one that this machine saw.
+            BadSignature: The server counts a verdict without a trusted signature.
+            LogRewritten: The server's audit trail is not the one that this machine saw.
         """
         use_cases.last_checkpoint.see_checkpoint(self._context)
         version = resolve(self._context, Ref.parse(ref), bare="newest")
@@ -75,7 +75,7 @@ class Channels(Resource):
         return answer
 
     def summary(self, line: str, channel: str, revision: int) -> GateSummary:
-        """Give what the server signed when it made a promotion: why the gate let it through."""
+        """Return the server's signed summary of a promotion: why the gate let it through."""
         return self._context.api.get(f"{_path(line, channel)}/revisions/{revision}/summary", GateSummary)
 
     def promote(
@@ -93,16 +93,17 @@ class Channels(Resource):
         Args:
             ref: The version.
             channel: The channel.
-            reason: Why.
+            reason: The reason, kept in the ledger.
             if_current: Move only if the channel serves this version now.
             break_glass: Whether to move although the gate says no; it is reviewed afterwards.
-            accept_warnings: Whether the warnings of its verdicts are let pass, about which a
-                protected channel asks.
+            accept_warnings: Whether to accept warnings in its verdicts, which stop a promotion to a
+                protected channel otherwise.
 
         Raises:
             GateFailed: Its verdict is fail.
             GatePending: A verdict is missing.
-            ApprovalDue: It moves once others have approved the request that the error names.
+            ApprovalDue: The channel moves once others have approved the request that the error
+                names.
             StaleRevision: `if_current` names another version than the channel serves.
             LogRewritten: The registry's audit trail is not the one that this machine saw.
         """
@@ -144,10 +145,10 @@ class Channels(Resource):
             channel: Its channel.
             version: The version to go to.
             revision: The ledger's revision to go to.
-            steps: So many steps back; one when nothing is named.
-            reason: Why.
+            steps: How many steps to go back; one if nothing is given.
+            reason: The reason, kept in the ledger.
             break_glass: Whether to move although the gate says no; it is reviewed afterwards.
-            dry_run: Whether to say only where it would go.
+            dry_run: Whether to only report where it would go.
         """
         move = request_of(
             ChannelMove,
@@ -162,14 +163,14 @@ class Channels(Resource):
         return self._move(line, channel, move)
 
     def readiness(self, line: str, channel: str) -> ReadinessInfo:
-        """Say where a rollback would go now, and whether it would get there."""
+        """Return where a rollback would go now, and whether it would get there."""
         return self._context.api.get(f"{_path(line, channel)}/readiness", ReadinessInfo)
 
     def review(self, line: str, channel: str, revision: int, *, message: str) -> GlassBroken:
-        """Close a move that broke the glass, as somebody else than who made it.
+        """Close the review of a break-glass move, as somebody else than its author.
 
         Raises:
-            Forbidden: By who made it.
+            Forbidden: The caller made the move.
         """
         path = f"{_path(line, channel)}/revisions/{revision}:review"
         return self._context.api.post(path, request_of(Review, message=message), GlassBroken)
@@ -183,7 +184,7 @@ class Channels(Resource):
         """Let a channel be moved again.
 
         Raises:
-            Conflict: It is not frozen.
+            Conflict: The channel is not frozen.
         """
         move = request_of(ChannelMove, kind="unfreeze", reason=reason)
         return self._move(line, channel, move)
@@ -192,7 +193,7 @@ class Channels(Resource):
         """Let a version that was rolled back be promoted again.
 
         Raises:
-            NotFound: It is not quarantined there.
+            NotFound: The version is not quarantined there.
         """
         if version not in self.show(line, channel).quarantined:
             raise NotFound(f"{line}:v{version} is not quarantined on {channel}")
@@ -212,12 +213,12 @@ class Channels(Resource):
             channel: Its channel.
             form: `dynamo`, `llm-d` or `kserve`.
             options: What a cluster knows and the registry does not.
-            beside: Another channel of the line, to which the rest of the requests goes.
+            beside: Another channel of the line, which gets the rest of the requests.
 
         Raises:
             InvalidInput: Something is missing, or the system cannot serve the version.
             Conflict: The channel serves nothing.
-            Blocked: What it serves is revoked.
+            Blocked: The served version is revoked.
         """
         from deltareg.client import manifests  # few ask for them
 
@@ -231,13 +232,13 @@ class Channels(Resource):
         )
 
     def policy(self, line: str, channel: str) -> PolicyInfo:
-        """Show what a channel asks of a version."""
+        """Show the policy of a channel: what it asks of a version."""
         return self._context.api.get(f"{_path(line, channel)}/policy", PolicyInfo)
 
     def set_policy(
         self, line: str, channel: str, policy: dict[str, object], *, reason: str = "", dry_run: bool = False
     ) -> PolicyChange:
-        """Replace a channel's policy, or say what that would change.
+        """Replace a channel's policy, or with `dry_run` return what that would change.
 
         Raises:
             StaleRevision: Somebody else replaced it meanwhile.

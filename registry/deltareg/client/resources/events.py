@@ -1,4 +1,4 @@
-"""Events: listed, and heard as they come."""
+"""Events: lists them, and follows them as they happen."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,7 +13,7 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
 
 
 class Events(Resource):
-    """What was done in a registry, as others are told of it: CloudEvents, in one order."""
+    """The events of a registry, as CloudEvents in one order."""
 
     __slots__ = ()
 
@@ -26,14 +26,14 @@ class Events(Resource):
         newest: bool = False,
         limit: int = 50,
     ) -> EventPage:
-        """Give events in their order: on after one, or the newest.
+        """Return a page of events in order: those after a given one, or the newest.
 
         Args:
-            of: Of a namespace or of a line `ns/name`; of all without it.
-            types: Which types, `channel.promoted` or `channel.*`; all without it.
-            after: The id of the event before the first; `EventPage.next` is one.
-            newest: The last ones rather than the first.
-            limit: How many at most.
+            of: A namespace or a line `ns/name`; by default all.
+            types: The types, such as `channel.promoted` or `channel.*`; by default all.
+            after: The id of the event to go on after, such as `EventPage.next`.
+            newest: Whether to return the newest events rather than the oldest.
+            limit: How many events at most.
         """
         return self._context.api.get(
             "/events", EventPage, of=of, type=",".join(types) or None, after=after, newest=newest or None, limit=limit
@@ -47,18 +47,18 @@ class Events(Resource):
         after: str | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> Iterator[Event]:
-        """Give events as they come, each once and in their order, for as long as it is asked.
+        """Yield events as they happen, each once and in order, until the caller stops.
 
-        A connection that breaks is opened again, and goes on after the last event that came.
+        A broken connection is opened again, and goes on after the last event received.
 
         Args:
-            of: Of a namespace or of a line `ns/name`; of all without it.
-            types: Which types; all without it.
-            after: The id of the event before the first; else what comes from now on.
-            sleep: Waits so many seconds before it connects again.
+            of: A namespace or a line `ns/name`; by default all.
+            types: The types; by default all.
+            after: The id of the event to go on after; by default only new events are returned.
+            sleep: Waits a number of seconds before connecting again.
 
         Raises:
-            DeltaregError: The token ended, or what came after that event is not kept any more.
+            DeltaregError: The token ended, or the events after that one are no longer kept.
         """
         query = {"of": of, "type": ",".join(types) or None}
         parameters = {name: value for name, value in query.items() if value is not None}
@@ -76,7 +76,7 @@ class Events(Resource):
 
 
 class _Place:
-    """Where a reader is: the id of what came last, kept over connections."""
+    """A reader's position: the id of the last event received, kept across connections."""
 
     __slots__ = ("last",)
 
@@ -84,7 +84,7 @@ class _Place:
         self.last = last
 
     def read(self, lines: Iterable[str]) -> Iterator[Event]:
-        """Read server-sent events (WHATWG HTML, 9.2.6); what is cut off in the middle is left."""
+        """Read server-sent events (WHATWG HTML, 9.2.6); drop one that is cut off in the middle."""
         last, data = self.last, list[str]()
         for line in lines:
             if line:
@@ -104,7 +104,7 @@ class _Place:
 
 
 def _event(text: str) -> Event | None:
-    """Read an event; None where the server says why the stream ends."""
+    """Read an event; None if it is the server's reason for ending the stream."""
     try:
         return Event.model_validate_json(text)
     except ValidationError:

@@ -1,4 +1,4 @@
-"""The fleet: an agent for this host, and what all agents say."""
+"""The fleet: an agent for this host, and the state of all agents."""
 
 import hashlib
 import re
@@ -22,7 +22,7 @@ _PAGE = 200
 
 
 class Fleet(Resource):
-    """Who follows which channel, and what each of them serves."""
+    """The agents of a registry: which channels they follow, and what each of them serves."""
 
     __slots__ = ()
 
@@ -34,13 +34,13 @@ class Fleet(Resource):
         *,
         on_event: "Callable[[FollowEvent], None]" = lambda _: None,
     ) -> "Agent":
-        """Make an agent, which keeps an engine on what channels say; it runs when told to."""
+        """Create an agent, which keeps an engine on what channels say; its `run` starts it."""
         from deltareg.client.follow import Agent  # what no other command needs
 
         return Agent(self._context, engine, followed, options, on_event=on_event)
 
     def by_name(self, options: "ByNameOptions", *, url: str, token: str | None = None) -> "VersionsByName":
-        """Give versions to a vLLM server by the names that its clients ask for; closed by hand."""
+        """Serve versions to a vLLM server by names that clients ask for; the caller closes it."""
         from deltareg.client.follow.by_name.opening import VersionsByName  # as for the agent
 
         return VersionsByName(self._context, options, url=url, token=token)
@@ -50,16 +50,16 @@ class Fleet(Resource):
         return self._list("/fleet/agents", Page[FollowerInfo], of=of, cursor=cursor, limit=limit)
 
     def astray(self, of: str | None = None) -> Sequence[FollowerInfo]:
-        """Give all followers that do not serve what their channel says."""
+        """Return all followers that do not serve what their channel says."""
         return [one for one in self.list(of, limit=_PAGE) if one.drift != "none"]
 
     def forget(self, name: str) -> None:
-        """Take an agent that is gone out of the lists."""
+        """Remove an agent that no longer exists from the lists."""
         self._context.api.send("DELETE", f"/fleet/agents/{parse_name(name, 'agent')}")
 
 
 def default_agent_name(folder: AnyPath) -> str:
-    """Name the agent of a folder of this host; the same at every start."""
+    """Return the default name of a folder's agent on this host; the same at every start."""
     host = re.sub(r"[^a-z0-9._-]+", "-", socket.gethostname().lower())[:_HOST_CHARACTERS]
     digest = hashlib.sha256(str(Path(folder).absolute()).encode()).hexdigest()[:6]
     host = re.sub(r"\.{2,}", ".", host).strip("._-")

@@ -1,4 +1,4 @@
-"""What the server and its namespaces ask of every channel."""
+"""Floors: what the server and its namespaces ask of every channel."""
 
 from collections.abc import Mapping
 
@@ -7,24 +7,24 @@ from deltareg.wire import FloorChange, FloorInfo, FloorSet, request_of
 
 
 class Floors(Resource):
-    """Policies of the server and of namespaces, below which no channel's policy goes."""
+    """The policies of the server and of namespaces, below which no channel's policy goes."""
 
     __slots__ = ()
 
     def show(self, namespace: str | None = None) -> FloorInfo:
-        """Show what a namespace asks of its channels, or without one the server of all."""
+        """Show what a namespace asks of its channels; by default what the server asks of all."""
         return self._context.api.get(_path(namespace), FloorInfo)
 
     def set(
         self, policy: Mapping[str, object], *, namespace: str | None = None, reason: str, dry_run: bool = False
     ) -> FloorChange:
-        """Replace what a namespace, or the server, asks; or say what that would change.
+        """Replace the floor of a namespace or the server; with `dry_run` return what would change.
 
         Args:
-            policy: What is asked, whole; an empty one asks nothing.
+            policy: The whole policy; an empty one asks for nothing.
             namespace: The namespace; None for the server.
-            reason: Why.
-            dry_run: Whether to say only what would change.
+            reason: The reason, which is kept.
+            dry_run: Whether to only return what would change.
 
         Raises:
             StaleRevision: Somebody else replaced it meanwhile.

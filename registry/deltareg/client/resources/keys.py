@@ -1,4 +1,4 @@
-"""Keys: which workers are enrolled, and whom this machine trusts."""
+"""Keys: which workers are enrolled, and which keys this machine trusts."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,20 +18,20 @@ class Keys(Resource):
     __slots__ = ()
 
     def list(self) -> Listing[KeyInfo]:
-        """List every key that was ever enrolled, ended ones too."""
+        """List every key that was ever enrolled, including ended ones."""
         return self._list("/keys", Page[KeyInfo])
 
     def enrol(self, name: str, key: str, *, host: str = "", replaces: bool = False) -> KeyInfo:
-        """Enrol a worker with a public key, as text or in a file.
+        """Enrol a worker by its public key, given as text or as a file.
 
         Raises:
-            Conflict: It is enrolled with another key, which `replaces` would end.
+            Conflict: The worker is enrolled with another key, which `replaces` would end.
         """
         request = request_of(KeyEnrol, name=name, key=_text(key), host=host, replaces=replaces)
         return self._context.api.post("/keys", request, KeyInfo)
 
     def revoke(self, named: str, *, reason: str) -> KeyInfo:
-        """Revoke a key with all that it signed: by its keyid or its start, or a worker's live one.
+        """Revoke a key and everything it signed; by (the start of) its keyid, or its worker's name.
 
         Raises:
             NotFound: There is no such key.
@@ -41,11 +41,11 @@ class Keys(Resource):
         return self._context.api.post(f"/keys/{keyid}:revoke", request, KeyInfo)
 
     def find(self, named: str) -> KeyInfo:
-        """Find a key by its keyid, or at least 8 letters of it, or as the live one of a worker.
+        """Find a key by its keyid, by 8 or more characters of it, or by the name of its worker.
 
         Raises:
-            NotFound: There is none.
-            InvalidInput: There are several.
+            NotFound: There is no such key.
+            InvalidInput: Several keys match.
         """
         keys = list(self.list())
         live = [key for key in keys if key.name == named and key.state == "live"]
@@ -58,18 +58,18 @@ class Keys(Resource):
         return matches[0]
 
     def export(self, path: AnyPath) -> int:
-        """Write all keys to a file, for whoever verifies without the server; say how many."""
+        """Write all keys to a file, to verify without the server; return how many there are."""
         trusted = use_cases.trusted_keys.told_keys(self._context)
         trusted.write(Path(path), server=self._context.config.server)
         return len(trusted.keys)
 
     def pin(self) -> Sequence[KeyInfo]:
-        """Trust the keys that the server tells from now on; give those that are new."""
+        """Trust the server's current keys from now on; return those that are new."""
         return use_cases.trusted_keys.trusted_keys(self._context, takes_new=True)[1]
 
 
 def _text(key: str) -> str:
-    """Take a key as it is, or out of a file."""
+    """Return a key that is given as text or in a file."""
     if key.startswith("ed25519:"):
         return key
     try:

@@ -1,4 +1,4 @@
-"""Lines: the series that versions stand in."""
+"""Lines: the named series of versions."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,7 @@ _FILTERS = ("base", "kind", "verdict", "channel")
 
 
 class Lines(Resource):
-    """The lines of a registry, `namespace/name` each."""
+    """The lines of a registry, each a `namespace/name`."""
 
     __slots__ = ()
 
@@ -26,12 +26,12 @@ class Lines(Resource):
         cursor: str | None = None,
         limit: int = 50,
     ) -> Listing[LineInfo]:
-        """List delta lines by name, those whose newest version fits the filters and labels.
+        """List lines by name; only those whose newest version matches the filters and labels.
 
-        A label that is None may have any value.
+        A label whose value is None may have any value.
 
         Raises:
-            InvalidInput: A filter of another name than base, kind, verdict, channel, `label.KEY`.
+            InvalidInput: A filter is not one of base, kind, verdict, channel, `label.KEY`.
         """
         query = dict(filters or {})
         unknown = {name for name in query if not name.startswith("label.")} - set(_FILTERS)

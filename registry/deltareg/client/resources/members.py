@@ -1,4 +1,4 @@
-"""Who holds which role, and why somebody may do something."""
+"""Members: who has which role, and why somebody may do something."""
 
 from deltareg.client.resources.resource import Resource
 from deltareg.client.results.listing import Listing
@@ -6,17 +6,17 @@ from deltareg.wire import AccessAnswer, AccessFinding, MemberAdd, MemberInfo, Pa
 
 
 class Members(Resource):
-    """The roles of a registry: in its namespaces, and everywhere."""
+    """The roles in a registry: in its namespaces, and everywhere."""
 
     __slots__ = ()
 
     def add(self, principal: str, role: str, *, namespace: str | None = None, pattern: str = "") -> MemberInfo:
-        """Give a role: in a namespace, or everywhere without one."""
+        """Grant a role in a namespace; without a namespace, everywhere."""
         body = request_of(MemberAdd, principal=principal, role=role, namespace=namespace, pattern=pattern)
         return self._context.api.post("/members", body, MemberInfo)
 
     def list(self, namespace: str | None = None, *, cursor: str | None = None, limit: int = 50) -> Listing[MemberInfo]:
-        """List the roles in a namespace, or those that reach everything."""
+        """List the roles in a namespace; without one, those that count everywhere."""
         return self._list("/members", Page[MemberInfo], namespace=namespace, cursor=cursor, limit=limit)
 
     def end(self, member_id: int) -> MemberInfo:
@@ -24,13 +24,13 @@ class Members(Resource):
         return self._context.api.request("DELETE", f"/members/{member_id}", MemberInfo)
 
     def explain(self, principal: str, action: str, ref: str) -> AccessAnswer:
-        """Say whether a principal may do something now, by what, and what would give it."""
+        """Explain whether a principal may do something, by what right, or what would grant it."""
         return self._context.api.get("/access/explain", AccessAnswer, principal=principal, action=action, ref=ref)
 
     def review(
         self, namespace: str | None = None, *, unused_days: int = 90, cursor: str | None = None, limit: int = 50
     ) -> Listing[AccessFinding]:
-        """List who holds what, with what looks like too much."""
+        """List who has which role, and which of them look excessive."""
         return self._list(
             "/access/review",
             Page[AccessFinding],

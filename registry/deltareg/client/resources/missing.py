@@ -1,4 +1,4 @@
-"""Which verifications a gate's answer still needs, read from the commands that it names."""
+"""Finds the verifications that a gate's answer still needs, in the commands that it names."""
 
 import shlex
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ _DEFAULT_SUITE = "smoke"
 
 @dataclass(frozen=True, slots=True)
 class MissingVerification:
-    """A verification to queue: its suite, whether although one counts, whether by others."""
+    """A verification to queue: its suite, whether to repeat it, and whether others must run it."""
 
     suite: str
     again: bool = False
@@ -22,10 +22,10 @@ class MissingVerification:
 
 
 def missing_verifications(answer: GateAnswer) -> list[MissingVerification]:
-    """Give what has to run before the gate can judge; a suite stands there once.
+    """Return the verifications that have to run before the gate can judge; each suite once.
 
     The server says what to do about each unmet rule (`deltareg verify REF --suite smoke --wait`);
-    whatever rule it comes to ask for, this does that and nothing else.
+    this function follows those commands and nothing else, whatever rules come to exist.
     """
     by_suite: dict[str, MissingVerification] = {}
     for rule in answer.unmet:

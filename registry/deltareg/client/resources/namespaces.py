@@ -1,4 +1,4 @@
-"""Namespaces, and how visible they are."""
+"""Namespaces and their visibility."""
 
 from deltareg.client.resources.resource import Resource
 from deltareg.client.results.listing import Listing
@@ -19,7 +19,7 @@ class Namespaces(Resource):
         return self._context.api.get(f"/namespaces/{name}", NamespaceInfo)
 
     def create(self, name: str, *, visibility: Visibility = "internal") -> NamespaceInfo:
-        """Make a namespace with nothing in it, which is then one's own."""
+        """Create an empty namespace, which its creator then owns."""
         body = request_of(NamespaceCreate, name=name, visibility=visibility)
         return self._context.api.post("/namespaces", body, NamespaceInfo)
 

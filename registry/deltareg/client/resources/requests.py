@@ -1,4 +1,4 @@
-"""Requests for moves that others have to approve: looked at, decided, waited for."""
+"""Requests: moves that others have to approve; shows, decides and waits for them."""
 
 import time
 from collections.abc import Callable
@@ -35,11 +35,11 @@ class Requests(Resource):
         return self._context.api.get(f"/requests/{request_id}", RequestInfo)
 
     def approve(self, request_id: int, *, message: str = "") -> RequestInfo:
-        """Approve a request; the last approval that is due moves the channel.
+        """Approve a request; the last approval that is needed moves the channel.
 
         Raises:
-            Forbidden: By who opened it or pushed its version.
-            Conflict: It is not open any more.
+            Forbidden: The caller opened the request or pushed its version.
+            Conflict: The request is no longer open.
         """
         body = request_of(Approve, message=message)
         return self._context.api.post(f"/requests/{request_id}:approve", body, RequestInfo)
@@ -50,7 +50,7 @@ class Requests(Resource):
         return self._context.api.post(f"/requests/{request_id}:reject", body, RequestInfo)
 
     def withdraw(self, request_id: int) -> RequestInfo:
-        """Withdraw a request that one has opened."""
+        """Withdraw a request that the caller opened."""
         return self._context.api.post(f"/requests/{request_id}:withdraw", None, RequestInfo)
 
     def wait(
@@ -62,20 +62,20 @@ class Requests(Resource):
         retry: Callable[[RequestInfo], bool] = lambda _: False,
         sleep: Callable[[float], None] = time.sleep,
     ) -> RequestInfo:
-        """Wait until a request was promoted.
+        """Wait until a request has been promoted.
 
         Args:
             request_id: The request.
-            timeout_s: How long to wait.
-            on_change: Told at every change, and at the beginning.
-            retry: Promotes its version once more, when the approvals are there and the gate was
-                not met; tells whether it moved.
-            sleep: Waits so many seconds.
+            timeout_s: How long to wait at most.
+            on_change: Called with the request at the beginning and at every change.
+            retry: Called when the approvals are there and the gate was not met, to promote the
+                version again; returns whether the channel moved.
+            sleep: Waits a number of seconds.
 
         Raises:
-            Blocked: It was rejected.
-            Conflict: It was withdrawn, or it is stale.
-            WaitTimeout: It is open still; it stays so.
+            Blocked: The request was rejected.
+            Conflict: The request was withdrawn, or it is stale.
+            WaitTimeout: The request is still open, and stays open.
         """
         deadline, pause_s = time.monotonic() + timeout_s, _FIRST_PAUSE_S
         last: RequestInfo | None = None

@@ -1,4 +1,4 @@
-"""What the things of a registry have in common: the client that they are asked through."""
+"""The common part of a client's resources: the client that they send requests through."""
 
 import os
 from typing import TypeAlias, TypeVar
@@ -15,7 +15,7 @@ Item = TypeVar("Item", bound=Answer)
 
 
 class Resource:
-    """Things of one kind in one registry; the client makes it."""
+    """Things of one kind in one registry; created by the client."""
 
     __slots__ = ("_context",)
 
@@ -24,11 +24,11 @@ class Resource:
         self._context = context
 
     def __repr__(self) -> str:
-        """Say what it is and of which registry."""
+        """Describe what it is and of which registry."""
         return f"<{type(self).__name__.lower()} of {self._context.config.server}>"
 
     def _list(
         self, path: str, kind: type[Page[Item]], /, *, cursor: str | None = None, **query: str | float | bool | None
     ) -> Listing[Item]:
-        """List what a path has, from a cursor on; the next pages are asked for alike."""
+        """List what a path has, from a cursor on; further pages are requested the same way."""
         return list_pages(lambda at: self._context.api.get(path, kind, cursor=at, **query), cursor)

@@ -31,9 +31,10 @@ class Runs(Resource):
     ) -> RunInfo:
         """Queue a verification, or join the one under way; for a channel, bound to its policy.
 
-        With `labels` it is made by a worker that offers them, whatever was found elsewhere. With
-        `variant` it is made on that variant of the base. With `independent` it is made by another
-        worker, on another host, than those that passed the version already.
+        With `labels`, a worker that offers them verifies, even if there is a verdict from
+        elsewhere. With `variant`, the verification uses that variant of the base. With
+        `independent`, it is done by another worker, on another host, than those that have passed
+        the version already.
         """
         request = request_of(
             RunCreate,
@@ -51,44 +52,44 @@ class Runs(Resource):
     def prove(self, ref: str = "", *, base: str = "", again: bool = False) -> RunInfo:
         """Queue a proof of the bytes of a version or a base, or join the one under way.
 
-        What is proven already is looked at once more with `again` only.
+        What is proven already is proved again only with `again`.
         """
         return self.create(request_of(RunCreate, what="prove", ref=ref, base=base, again=again))
 
     def create(self, wanted: RunCreate) -> RunInfo:
-        """Queue the verification or the proof that a request asks for, or join one under way."""
+        """Queue the verification or proof that a request describes, or join one under way."""
         return queue_verification(self._context, wanted)
 
     def compare(self, a: str, b: str, *, again: bool = False) -> RunInfo:
-        """Have a worker compare two versions, join the run that does, or give the one that has."""
+        """Have a worker compare two versions; return the new run, or the one under way or done."""
         request = request_of(wire.CompareCreate, a=a, b=b, again=again)
         return self._context.api.post("/comparisons", request, RunInfo)
 
     def comparison(self, a: str, b: str) -> "wire.VersionDifferences":
-        """Show how far two versions are apart, as far as a worker has found out."""
+        """Show how far apart two versions are, as far as workers have compared them."""
         return self._context.api.get("/comparisons", wire.VersionDifferences, a=a, b=b)
 
     def ask(
         self, prompt: str, *refs: str, tokens: int = 64, seed: int | None = None, form: PromptForm = "auto"
     ) -> RunInfo:
-        """Have a worker answer a prompt by a base and one or two versions of it, side by side.
+        """Have a worker answer a prompt with a base and one or two versions of it, side by side.
 
         Args:
-            prompt: What they go on from, or what a user says to them.
+            prompt: The text to continue, or a user's message.
             refs: The versions.
             tokens: How many tokens each writes at most.
-            seed: Draws tokens by it; None takes the likeliest.
-            form: `chat` puts the prompt into a chat template, `plain` leaves it as it stands, and
-                `auto` makes a chat of it where the version or the base has a template.
+            seed: The seed to sample tokens with; None takes the likeliest token.
+            form: `chat` puts the prompt into a chat template, `plain` leaves it as it is, and
+                `auto` uses a template if the version or the base has one.
 
         Raises:
-            QuotaExceeded: It was asked too much; the error says when to ask again.
+            QuotaExceeded: Too many questions were asked; the error says when to ask again.
         """
         request = request_of(wire.AnswerCreate, prompt=prompt, refs=list(refs), tokens=tokens, seed=seed, form=form)
         return self._context.api.post("/answers", request, RunInfo)
 
     def answers(self, run: RunInfo | str) -> "wire.AnswersInfo":
-        """Show what was asked and answered, to who asked, for a day."""
+        """Show a question and its answers; for a day, and only to the principal who asked."""
         run_id = run if isinstance(run, str) else run.id
         return self._context.api.get(f"/answers/{parse_id(run_id, 'run')}", wire.AnswersInfo)
 
@@ -101,17 +102,18 @@ class Runs(Resource):
         on_line: Callable[[LogLine], None] | None = None,
         is_needless: Callable[[], bool] | None = None,
     ) -> RunInfo:
-        """Wait until a run has ended, hearing of its changes and of the lines of its log.
+        """Wait until a run has ended, and report its changes and the lines of its log.
 
         Args:
             run: The run, or its id.
             timeout_s: How long to wait at most.
-            on_change: Told of the run whenever it is another one than before.
-            on_line: Told of each line of its log, in order.
-            is_needless: Asked now and then whether the wait may end, though the run goes on.
+            on_change: Called with the run whenever it has changed.
+            on_line: Called with each line of its log, in order.
+            is_needless: Called now and then; where it returns true, the wait ends though the run
+                goes on.
 
         Raises:
-            WaitTimeout: It goes on.
+            WaitTimeout: The run has not ended in time.
         """
         run_id = run if isinstance(run, str) else run.id
         return follow_run(
@@ -123,10 +125,10 @@ class Runs(Resource):
         return self._context.api.get(f"/runs/{parse_id(run_id, 'run')}", RunInfo)
 
     def find(self, text: str) -> RunInfo:
-        """Find a run by its id, by its verdict's, or as the newest verification of a version.
+        """Find a run by its id or its verdict's id, or the newest verification of a version.
 
         Raises:
-            NotFound: There is none.
+            NotFound: There is no such run.
         """
         if is_id(text):
             try:
@@ -140,7 +142,7 @@ class Runs(Resource):
         return page.items[0]
 
     def log(self, run_id: str, *, after: int = 0) -> RunLog:
-        """Read a run with a page of its log, from the line after a number on."""
+        """Read a run with a page of its log, starting after a line number."""
         return read_run_log(self._context, run_id, after=after)
 
     def list(self, *, state: str | None = None, cursor: str | None = None, limit: int = 50) -> Listing[RunInfo]:
@@ -148,19 +150,19 @@ class Runs(Resource):
         return self._list("/runs", Page[RunInfo], state=state, cursor=cursor, limit=limit)
 
     def queue(self, ref: str | None = None, *, cursor: str | None = None, limit: int = 50) -> Listing[RunInfo]:
-        """List the runs that are under way, and then those that wait, the next one first."""
+        """List the runs under way, and then the waiting ones, the next one first."""
         return self._list("/queue", Page[RunInfo], ref=ref, cursor=cursor, limit=limit)
 
     def cancel(self, text: str) -> RunInfo:
-        """End a run that waits or is under way; it is named as for `find`.
+        """Cancel a run that waits or is under way; named as for `find`.
 
         Raises:
-            Conflict: It has ended already.
+            Conflict: The run has ended already.
         """
         return self._act(text, "cancel")
 
     def rerun(self, text: str) -> RunInfo:
-        """Queue a verification once more, with the suite as it is now; named as for `find`."""
+        """Queue a verification again, with the suite's current version; named as for `find`."""
         return self._act(text, "rerun")
 
     def workers(self) -> Listing[WorkerInfo]:

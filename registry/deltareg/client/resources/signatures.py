@@ -1,7 +1,8 @@
-"""Signatures of versions' files, and attestations of others about versions."""
+"""Signatures of versions' files, and attestations about versions."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from deltareg.client import use_cases
 from deltareg.client.asking.resolving import fetch_manifest, resolve
@@ -12,42 +13,41 @@ from deltareg.client.trust.kept_signature import fetch_signed, list_signed, send
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.refs import Ref
 from deltareg.wire import Page, ReferrerBody, ReferrerInfo, RevokedSigner, SignerRevoke, VersionDetail, request_of
-from deltareg.words import ReferrerForm
+
+Form = Literal["signature", "attestation"]
 
 
 class Signatures(Resource):
-    """What others signed about versions: signatures of their files, and attestations."""
+    """What others have signed about versions: signatures of their files, and attestations."""
 
     __slots__ = ()
 
-    def list(self, ref: str, *, form: ReferrerForm = "signature") -> Sequence[ReferrerInfo]:
+    def list(self, ref: str, *, form: Form = "signature") -> Sequence[ReferrerInfo]:
         """List the signatures, or the attestations, of a version, oldest first."""
         signed = list_signed(self._context, self._version(ref))
         return [info for info in signed if info.form == form]
 
-    def add(
-        self, ref: str, path: AnyPath, *, key: AnyPath | None = None, form: ReferrerForm = "signature"
-    ) -> ReferrerInfo:
-        """Bring what somebody signed, from a file.
+    def add(self, ref: str, path: AnyPath, *, key: AnyPath | None = None, form: Form = "signature") -> ReferrerInfo:
+        """Upload a signature or an attestation from a file.
 
         Args:
             ref: The version that it is about.
             path: A bundle of OpenSSF model-signing, or an in-toto attestation in an envelope.
-            key: The public key that it holds for; what brings certificates needs none.
+            key: The public key that verifies it; not needed if it contains certificates.
             form: Which of the two it is.
 
         Raises:
-            BadSignature: It does not hold, or is about something else.
+            BadSignature: It does not verify, or is about something else.
         """
         raw = use_cases.signed_folders.read_bundle_file(Path(path))
         public = "" if key is None else use_cases.signers.public_in(Path(key))
         return send_signed(self._context, self._version(ref), form, raw, public=public)
 
-    def show(self, ref: str, digest: str = "", *, form: ReferrerForm = "signature") -> ReferrerBody:
-        """Give one as it was signed: by its digest or the start of that, or else the newest.
+    def show(self, ref: str, digest: str = "", *, form: Form = "signature") -> ReferrerBody:
+        """Return a signature or attestation as it was signed; by its digest, or else the newest.
 
         Raises:
-            NotFound: There is none.
+            NotFound: There is no such signature or attestation.
         """
         version = self._version(ref)
         matches = [
@@ -67,18 +67,18 @@ class Signatures(Resource):
         signature: AnyPath | None = None,
         sigstore_trust: AnyPath | None = None,
     ) -> Sequence[FilesProof]:
-        """Verify that each of some signers has signed a folder, a version, or what a bundle names.
+        """Verify that each of some signers has signed a folder, a version, or a bundle's content.
 
-        A folder and a bundle are verified without asking the server.
+        A folder or a bundle is verified without the server.
 
         Args:
             named: A folder, a file with a bundle, or a version.
-            signers: Public keys in files, keyids, authorities and the like.
-            signature: The bundle of the folder; `model.sig` in it where none is named.
-            sigstore_trust: The trust configuration of the Sigstore, for identities.
+            signers: The required signers: public keys in files, keyids, authorities and the like.
+            signature: The bundle for the folder; by default `model.sig` in it.
+            sigstore_trust: The trust configuration of a Sigstore, for identities.
 
         Raises:
-            BadSignature: It is not signed by one of them, or is something else than they signed.
+            BadSignature: A signer has not signed it, or it differs from what was signed.
         """
         trusted = self._signers(signers, sigstore_trust)
         signed, path = use_cases.signed_folders, Path(named)
@@ -96,10 +96,10 @@ class Signatures(Resource):
     def verify_attestations(
         self, ref: str, signers: Sequence[str], *, predicate_type: str = "", sigstore_trust: AnyPath | None = None
     ) -> Sequence[FilesProof]:
-        """Verify the attestations of a version by each of some signers, of one kind or of all.
+        """Verify the attestations of a version by each of some signers, of one type or of all.
 
         Raises:
-            BadSignature: There is none of one of them, or one does not hold.
+            BadSignature: A signer has made none, or an attestation does not verify.
         """
         trusted = self._signers(signers, sigstore_trust)
         version = self._version(ref)
@@ -113,7 +113,7 @@ class Signatures(Resource):
         ]
 
     def key(self, path: AnyPath) -> SignerKey:
-        """Say how a key, or an authority's certificate, is named; make a key where no file is.
+        """Return the name of a key or an authority's certificate; create a key if there is no file.
 
         Raises:
             InvalidInput: The file holds neither.
@@ -121,11 +121,11 @@ class Signatures(Resource):
         return use_cases.signers.key_in(Path(path))
 
     def list_revoked(self) -> Listing[RevokedSigner]:
-        """List the keys and authorities whose signatures count no more."""
+        """List the keys and authorities whose signatures no longer count."""
         return self._list("/signers/revoked", Page[RevokedSigner])
 
     def revoke(self, keyid: str, *, reason: str) -> RevokedSigner:
-        """Let nothing count any more that a key, or an authority, has signed or will sign."""
+        """Revoke a key or an authority: nothing that it has signed or will sign counts any more."""
         request = request_of(SignerRevoke, reason=reason)
         return self._context.api.post(f"/signers/{_hex(keyid)}:revoke", request, RevokedSigner)
 

@@ -1,4 +1,4 @@
-"""What is stored, whether it is intact, and what of it nothing needs any more."""
+"""Storage: what is stored, whether it is intact, and what is no longer needed."""
 
 from deltareg.client.asking.resolving import path_of_one
 from deltareg.client.resources.resource import Resource
@@ -16,15 +16,15 @@ from deltareg.wire import (
 
 
 class Storage(Resource):
-    """The bytes of a registry, for those who run it."""
+    """The stored bytes of a registry, for its operators."""
 
     __slots__ = ()
 
     def stats(self, of: str | None = None, *, limit: int = 50) -> StorageReport:
-        """Show what is stored of everything, or of a namespace, a line or a version.
+        """Show how much is stored in total, or for a namespace, a line or a version.
 
         Raises:
-            NotFound: There is none of that name.
+            NotFound: There is nothing of that name.
         """
         query: dict[str, str] = {}
         if of is not None and "/" not in of:
@@ -37,12 +37,14 @@ class Storage(Resource):
     def collect(
         self, *, dry_run: bool, grace_s: float | None = None, keep_forms_s: float | None = None
     ) -> CollectReport:
-        """Free what nothing needs, or say what that would be.
+        """Free what nothing needs, or with `dry_run` report what that would be.
 
         Args:
-            dry_run: Only say it.
-            grace_s: How long deleted versions and idle uploads stay; the server's own when None.
-            keep_forms_s: How long former stored forms of versions stay; the server's own when None.
+            dry_run: Whether to only report it.
+            grace_s: How long deleted versions and idle uploads stay, in seconds; None for the
+                server's setting.
+            keep_forms_s: How long former stored forms of versions stay, in seconds; None for the
+                server's setting.
         """
         api, query = self._context.api, {"grace_s": grace_s, "keep_forms_s": keep_forms_s}
         if dry_run:
@@ -50,39 +52,39 @@ class Storage(Resource):
         return api.request("POST", "/gc/runs", CollectReport, query=query)
 
     def history(self, ref: str) -> FormHistory:
-        """List how a version is stored, was stored and may come to be stored.
+        """List the stored forms of a version: served, former and proposed.
 
         Raises:
-            NotFound: No such version.
+            NotFound: There is no such version.
         """
         return self._context.api.get(f"{path_of_one(self._context, ref)}/forms", FormHistory)
 
     def revert(self, ref: str, *, form: int | None = None) -> FormHistory:
-        """Serve a version in a former stored form again: the newest that is kept, or one of them.
+        """Serve a version in a former stored form again: the newest that is kept, or a given one.
 
         Raises:
             NotFound: No such form is kept.
-            Conflict: It is damaged as well.
+            Conflict: That form is damaged as well.
         """
         request = request_of(FormRevert, **({} if form is None else {"form": form}))
         return self._context.api.post(f"{path_of_one(self._context, ref)}:revert", request, FormHistory)
 
     def fsck(self, *, read_data: bool = False, repair: bool = False) -> FsckReport:
-        """Hold the store against the database.
+        """Compare the store with the database.
 
         Args:
             read_data: Whether to read and hash every pack.
-            repair: Whether to heal what can be healed, and to mark the rest.
+            repair: Whether to repair what can be repaired, and mark the rest.
         """
         query = {"read_data": read_data, **({"repair": True} if repair else {})}
         return self._context.api.request("POST", "/fsck", FsckReport, query=query)
 
     def check_pieces(self, *, share: float = 1.0, check: str = "") -> CheckInfo:
-        """Have workers decode and hash what is stored, each version and base in a run of its own.
+        """Have workers decode and hash the stored bytes, each version and base in a run of its own.
 
         Args:
-            share: How much of it, drawn at random.
-            check: The id of a check to go on with.
+            share: The share to check, drawn at random.
+            check: The id of a check to continue.
         """
         request = CheckMore(check=check) if check else CheckMore(share=share)
         while True:
@@ -95,6 +97,6 @@ class Storage(Resource):
         """Show how far a check of pieces is.
 
         Raises:
-            NotFound: There is none of that id.
+            NotFound: There is no check with that id.
         """
         return self._context.api.get(f"/fsck/checks/{parse_id(check, 'check')}", CheckInfo)

@@ -1,4 +1,4 @@
-"""Suites: read from files, completed with the digests of their files, pushed."""
+"""Suites: read from files, completed with the digests of their files, and pushed."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -41,7 +41,7 @@ class KnownCheck:
 
     @property
     def document(self) -> dict[str, object]:
-        """The check as plain values."""
+        """Return the check as plain values."""
         form = self.form
         return {
             "name": self.name,
@@ -61,11 +61,11 @@ class Suites(Resource):
     __slots__ = ()
 
     def list(self) -> Listing[SuiteInfo]:
-        """List all suites as they are now."""
+        """List all suites, in their current versions."""
         return self._list("/suites", Page[SuiteInfo])
 
     def show(self, name: str, *, digest: str | None = None) -> SuiteInfo:
-        """Show a suite with its document, as it is now or as it was under a digest."""
+        """Show a suite with its document: the current version, or the one with a given digest."""
         return show_suite(self._context, name, digest=digest)
 
     def versions(self, name: str, *, cursor: str | None = None, limit: int = 50) -> Listing[SuiteInfo]:
@@ -78,7 +78,7 @@ class Suites(Resource):
 
         Raises:
             NotFound: The file, or one that it names, does not exist.
-            InvalidInput: It is no suite, or a check has too few samples for its threshold.
+            InvalidInput: The file is not a suite, or a check has too few samples for its threshold.
         """
         suite, files = read_suite_file(Path(path))
         encoded = {name: base64.b64encode(raw).decode() for name, raw in files.items()}
@@ -86,48 +86,48 @@ class Suites(Resource):
         return self._context.api.post("/suites", request, SuiteInfo)
 
     def look(self, path: AnyPath) -> SuiteInfo:
-        """Read and check what `push` would push, and send nothing."""
+        """Read and check what `push` would push, without sending anything."""
         suite, _ = read_suite_file(Path(path))
         return describe_parsed(suite, is_built_in=False)
 
     def lint(self, path: AnyPath) -> tuple[Suite, Sequence[LintFinding]]:
-        """Look at the suite in a YAML file; gives it, and what is wrong with it, errors first.
+        """Check the suite in a YAML file; return it and what is wrong with it, errors first.
 
         Raises:
             NotFound: The file, or one that it names, does not exist.
-            InvalidInput: It is no suite, or a check has too few samples for its threshold.
+            InvalidInput: The file is not a suite, or a check has too few samples for its threshold.
         """
         suite, files = read_suite_file(Path(path))
         return suite, lint(suite, _samples_of(suite, files))
 
     def sizes(self, path: AnyPath) -> Mapping[str, int]:
-        """Say how many samples each probe set of the suite in a YAML file has, by its name."""
+        """Return the number of samples of each probe set of a YAML file's suite, by name."""
         suite, files = read_suite_file(Path(path))
         return {name: len(found) for name, found in _samples_of(suite, files).items()}
 
     @property
     def drafting(self) -> "SuiteDrafting":
-        """Suites drafted from somebody's data."""
+        """Drafts suites from your own data."""
         return use_cases.draft_suite.SuiteDrafting(self._context)
 
     @property
     def history(self) -> "LineHistory":
-        """What a line has come to, brought here for a suite to be tried on it."""
+        """Brings the versions of a line here, to try a suite on them."""
         return use_cases.line_history.LineHistory(self._context)
 
     def checks(self) -> Sequence[KnownCheck]:
-        """List the checks that a suite may name, in the order in which they are best run."""
+        """List the checks that a suite may name, in the best order to run them."""
         return [KnownCheck(name, form) for name, form in CATALOGUE.items()]
 
     def as_yaml(self, suite: SuiteInfo) -> str:
-        """Write a suite as YAML, every default filled in; pushed again, it is the same suite."""
+        """Format a suite as YAML, every default filled in; pushed again, it is the same suite."""
         return write_yaml(strict_json_object(suite.document.encode()))
 
     def fetch(self, name: str, digest: str) -> Suite:
-        """Bring a suite as it was under a digest.
+        """Fetch the version of a suite with a given digest.
 
         Raises:
-            IntegrityFailure: What came is another one.
+            IntegrityFailure: The server sent another suite.
         """
         suite = parse_suite(self.show(name, digest=digest).document.encode())
         if str(suite.digest) != digest:
@@ -135,20 +135,20 @@ class Suites(Resource):
         return suite
 
     def fetch_file(self, digest: Digest) -> bytes:
-        """Bring the file of a probe set.
+        """Fetch the file of a probe set.
 
         Raises:
-            IntegrityFailure: What came is another one.
+            IntegrityFailure: The server sent other bytes.
         """
         return fetch_suite_file(self._context, digest)
 
 
 def read_suite_file(path: Path) -> tuple[Suite, dict[str, bytes]]:
-    """Read a suite's file and those that it names; gives the suite with their digests, and them.
+    """Read a suite's file and the files it names; return the suite with digests, and their bytes.
 
     Raises:
-        NotFound: One does not exist.
-        InvalidInput: One is not what it should be.
+        NotFound: A file does not exist.
+        InvalidInput: A file is malformed.
     """
     fields = normalise(read_yaml(_read(path), what="suite"))
     sets = cast("dict[str, dict[str, object]]", fields["sets"])
@@ -198,13 +198,13 @@ def _check_count(spec: CheckSpec, count: int) -> None:
 
 
 def _rows_asked(spec: CheckSpec, probe_set: ProbeSet, files: Mapping[str, bytes]) -> int:
-    """Hold a check against the task that it asks; gives of how many rows."""
+    """Check that a check fits its task, and return how many of the task's rows it uses."""
     task = read_task(files[probe_set.file], probe_set.file)
     return asked_of(spec, fill_task(task, files.__getitem__)).limit
 
 
 def _task_files(folder: Path, name: str, raw: bytes) -> dict[str, bytes]:
-    """Read the data that a task of lm-eval names, which lies beside it."""
+    """Read the data files that a task of lm-eval names, which lie beside it."""
     if not name.endswith(".yaml"):
         return {}
     return {data: _read(folder / data) for data in read_task(raw, name).file_names}

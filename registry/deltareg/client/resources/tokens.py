@@ -1,4 +1,4 @@
-"""Tokens: who may do what."""
+"""Tokens: which principal may do what."""
 
 from deltareg.client.resources.resource import Resource
 from deltareg.client.results.listing import Listing
@@ -11,11 +11,11 @@ class Tokens(Resource):
     __slots__ = ()
 
     def create(self, request: TokenCreate) -> TokenCreated:
-        """Make a token for a named principal; its secret is shown this once."""
+        """Create a token for a named principal; the secret is shown only this once."""
         return self._context.api.post("/tokens", request, TokenCreated)
 
     def list(self, *, cursor: str | None = None, limit: int = 50) -> Listing[TokenInfo]:
-        """List tokens without secrets."""
+        """List tokens, without their secrets."""
         return self._list("/tokens", Page[TokenInfo], cursor=cursor, limit=limit)
 
     def revoke(self, token_id: int) -> TokenInfo:
@@ -23,5 +23,5 @@ class Tokens(Resource):
         return self._context.api.post(f"/tokens/{token_id}:revoke", None, TokenInfo)
 
     def open_session(self) -> SessionOpened:
-        """Make a code that a browser logs in with, as whoever has the client's token."""
+        """Create a code that a browser logs in with, as the owner of the client's token."""
         return self._context.api.post("/sessions", None, SessionOpened)

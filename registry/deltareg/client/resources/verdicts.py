@@ -1,4 +1,4 @@
-"""Verdicts: what verifications found, and what was waived of it."""
+"""Verdicts: what verifications found, and what was waived."""
 
 import uuid
 from collections.abc import Iterable, Sequence
@@ -28,26 +28,26 @@ class Verdicts(Resource):
         return self._context.api.get(_path(verdict_id), VerdictInfo)
 
     def envelope(self, verdict_id: str) -> EnvelopeInfo:
-        """Give a verdict as its worker signed it: a DSSE envelope of an in-toto statement.
+        """Return a verdict as its worker signed it: a DSSE envelope of an in-toto statement.
 
         Raises:
-            NotFound: It is not signed.
+            NotFound: The verdict is not signed.
         """
         return self._context.api.get(f"{_path(verdict_id)}/envelope", EnvelopeInfo)
 
     def export(self, ref: str) -> Sequence[str]:
-        """Give all that was signed about a version, newest first, each a line of JSON."""
+        """Return everything signed about a version, newest first, each as a line of JSON."""
         envelopes = use_cases.verified.envelopes_of(self._context, self.list(ref))
         return [envelope.decode() for envelope in envelopes]
 
     def verify(self, envelopes: Iterable[str], *, keys: AnyPath | None = None) -> Sequence[SignedProof]:
-        """Verify what was signed, by the keys in a file, or else those that are pinned.
+        """Verify signed envelopes with the keys in a file, or else the pinned ones.
 
-        Nothing is asked of the server where keys are given, or pinned.
+        The server is not asked if keys are given or pinned.
 
         Raises:
-            BadSignature: One of them does not hold.
-            InvalidInput: No keys are pinned, and none given.
+            BadSignature: A signature does not verify.
+            InvalidInput: No keys are given, and none are pinned.
         """
         server, trusting = self._context.config.server, use_cases.trusted_keys
         trusted = trusting.pinned_keys(server) if keys is None else trusting.TrustedKeys.read(Path(keys))
@@ -56,9 +56,9 @@ class Verdicts(Resource):
         return [use_cases.verified.verify_verdict(one.encode(), trusted) for one in envelopes]
 
     def waive(self, verdict_id: str, check: str, *, channel: str, reason: str, expires: str = "30d") -> VerdictInfo:
-        """Waive a failed check of a verdict for a channel and a while (`30d`), or until a time.
+        """Waive a failed check of a verdict on a channel, for a duration (`30d`) or until a time.
 
-        Where the check kept others from running, they are queued: the verdict that comes decides.
+        If the check kept others from running, these are queued, and their verdict decides.
         """
         request = request_of(WaiverCreate, check=check, channel=parse_channel(channel), reason=reason, **_end(expires))
         # With a key of its own, a waiver whose answer was lost is answered again and not refused.
@@ -67,10 +67,10 @@ class Verdicts(Resource):
         return self._context.api.post(path, request, VerdictInfo, headers=headers)
 
     def unwaive(self, verdict_id: str, check: str, *, channel: str | None = None) -> VerdictInfo:
-        """End the waiver of a check before its time, for a channel or for all.
+        """End the waiver of a check early, for one channel or for all.
 
         Raises:
-            NotFound: It is not waived.
+            NotFound: The check is not waived.
         """
         path, check = _path(verdict_id), parse_name(check, "check")
         query = {} if channel is None else {"channel": parse_channel(channel)}
@@ -83,16 +83,16 @@ class Verdicts(Resource):
             return self.show(verdict_id)
 
     def continue_(self, verdict_id: str) -> RunInfo:
-        """Queue what a waived verdict left out, or join the run that makes up for it.
+        """Queue the checks that a waived verdict left out, or join the run that makes up for them.
 
         Raises:
-            Conflict: It left nothing out, or something that failed in it is not waived.
+            Conflict: The verdict left nothing out, or a failed check in it is not waived.
         """
         return self._context.api.post(f"{_path(verdict_id)}/continuations", None, RunInfo)
 
 
 def _end(expires: str) -> dict[str, object]:
-    """Tell a duration from a time: a time has a date in it."""
+    """Tell a duration from a time: a time contains a date."""
     if "-" in expires:
         return {"expires_at": expires}
     seconds = round(parse_duration(expires))

@@ -1,4 +1,4 @@
-"""Versions: pushed, looked at, pulled, combined, taken back."""
+"""Versions: push, look at, pull, combine and withdraw them."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,7 +25,6 @@ from deltareg.wire import (
     VersionInfo,
     request_of,
 )
-from deltareg.words import BareName
 
 if TYPE_CHECKING:
     from deltareg.client.pull.version_files import VersionFiles
@@ -58,14 +57,16 @@ class Versions(Resource):
         record_golden: "GoldenRecorder | None" = None,
         sign: "AnyPath | SigningCredentials | None" = None,
     ) -> "reports.PushReport":
-        """Push a folder as a new version; the same push again gives the same version.
+        """Push a folder as a new version; the same push again returns the same version.
 
-        Golden outputs that were recorded into the folder (`deltareg.golden`) go along. `golden`
-        names a file with others, or is False for none; `record_golden` makes them where there are
-        none. With `sign`, a file with a private key or the word `sigstore`, the files are signed.
+        Golden outputs that were recorded into the folder (`deltareg.golden`) are pushed with it.
+        `golden` names a file with others, or is False for none; `record_golden` records them if
+        there are none. With `sign`, a file with a private key or the word `sigstore`, the files are
+        signed.
 
         Raises:
-            Refused: The folder is no delta of this base; `problems` has all that is wrong.
+            Refused: The folder is not a delta of this base; `problems` lists everything that is
+                wrong.
         """
         options = use_cases.push.PushOptions(
             kind=kind,
@@ -98,12 +99,13 @@ class Versions(Resource):
         Args:
             ref: The version; a bare `ns/name` means what `prod` serves.
             to: The folder.
-            is_temporary: Whether the folder will go soon, so that it is not worth a note.
-            signers: Who must have signed the files, each: public keys in files, keyids and so on.
-            sigstore_trust: The trust configuration of the Sigstore, for identities among them.
+            is_temporary: Whether the folder will be removed soon and need not be remembered.
+            signers: Who must have signed the files, all of them: public keys in files, keyids and
+                so on.
+            sigstore_trust: The trust configuration of a Sigstore, for identities among them.
 
         Raises:
-            BadSignature: One of them has not; nothing was fetched.
+            BadSignature: A signer has not signed; nothing was fetched.
             Conflict: The folder exists and holds something else.
             IntegrityFailure: A byte is not what was pushed.
         """
@@ -113,10 +115,10 @@ class Versions(Resource):
         return pull(self._context, Ref.parse(ref), folder, is_temporary=is_temporary, signers=trusted)
 
     def files(self, ref: str) -> "VersionFiles":
-        """Give a version's files to read in parts; a bare `ns/name` means what `prod` serves.
+        """Return a version's files to read in parts; a bare `ns/name` means what `prod` serves.
 
         Raises:
-            Blocked: It is deleted.
+            Blocked: The version is deleted.
         """
         version = resolve_live(self._context, Ref.parse(ref), bare="prod")
         return use_cases.version_files.VersionFiles(self._context, version)
@@ -136,7 +138,7 @@ class Versions(Resource):
         return use_cases.merge.merge(self._context, parents, LineRef.parse(line), options=merge_options)
 
     def plan_merge(self, parents: "Weighted", *, options: "MergeOptions | None" = None) -> "reports.MergePlan":
-        """Say what a merge would meet, without making it."""
+        """Plan a merge: show its conflicts and hindrances without making it."""
         merge_options = options or use_cases.merge.MergeOptions()
         return use_cases.merge.plan(self._context, parents, options=merge_options)
 
@@ -147,9 +149,9 @@ class Versions(Resource):
     def list(
         self, line: str, *, labels: Mapping[str, str | None] | None = None, cursor: str | None = None, limit: int = 50
     ) -> Listing[VersionInfo]:
-        """List the versions of a line, newest first, those with these labels.
+        """List the versions of a line, newest first, optionally only those with certain labels.
 
-        A label that is None may have any value.
+        A label whose value is None may have any value.
         """
         path = f"{line_path(LineRef.parse(line))}/versions"
         query = label_query(labels or {})
@@ -168,18 +170,19 @@ class Versions(Resource):
         cursor: str | None = None,
         limit: int = 50,
     ) -> Listing[SearchHit]:
-        """Find versions, newest first, among those that one may read; all has to be so.
+        """Find versions, newest first, among the readable ones; all conditions have to hold.
 
         Args:
-            text: Words of the card, the message, the labels or the names; `chat*` is a beginning.
-            labels: Labels; one that is None may have any value.
+            text: Words in the card, the message, the labels or the names; `chat*` matches a
+                beginning.
+            labels: Labels; one whose value is None may have any value.
             base: The base, by name.
             kind: The kind.
-            metrics: Metrics of verdicts and cards with what they are to be: `accuracy>=0.9`.
+            metrics: Conditions on metrics of verdicts and cards: `accuracy>=0.9`.
             within: A namespace or a line.
             newest: Whether only the newest version of each line counts.
-            cursor: Where to go on.
-            limit: How many a page has.
+            cursor: The page to begin with.
+            limit: How many versions a page has.
         """
         parameters = {"text": text, "base": base, "kind": kind, "metric": ",".join(metrics), "within": within}
         query = {key: value for key, value in parameters.items() if value}
@@ -193,7 +196,7 @@ class Versions(Resource):
         )
 
     def lineage(self, ref: str, *, depth: int = 10) -> LineageAnswer:
-        """Walk to a version's parents and base, and to what was made from it."""
+        """Show a version's parents and base, and the versions made from it."""
         version = resolve(self._context, Ref.parse(ref), bare="newest")
         path = f"{version_path(Ref.parse(version.ref))}/lineage"
         return self._context.api.get(path, LineageAnswer, depth=depth)
@@ -203,36 +206,36 @@ class Versions(Resource):
         return use_cases.diff.diff(self._context, Ref.parse(a), Ref.parse(b), top=top, has_numbers=has_numbers)
 
     def label(self, ref: str, labels: Mapping[str, str] | None = None, *, remove: Sequence[str] = ()) -> VersionInfo:
-        """Set labels of a version and take others away; the version stays what it is.
+        """Set labels of a version and remove others; the version itself stays what it is.
 
         Raises:
-            InvalidInput: The reference does not name one version, or a label is none.
+            InvalidInput: The reference does not name one version, or a label is malformed.
         """
         body = request_of(VersionChange, labels={**dict.fromkeys(remove), **(labels or {})})
         path = path_of_one(self._context, ref)
         return self._context.api.request("PATCH", path, VersionInfo, body=body)
 
     def card_of(self, version: VersionDetail) -> CardInfo | None:
-        """Give what the README.md of a version that was shown says; None without one."""
+        """Return what the README.md of a shown version says; None if it has none."""
         return use_cases.written_card.show_card(self._context, version)
 
     def card(self, ref: str, *, text: bool = False) -> CardInfo | None:
-        """Give what the README.md of a version says, with `text` also itself; None without one."""
+        """Return what a version's README.md says, with `text` also its text; None without one."""
         version = resolve(self._context, Ref.parse(ref), bare="newest")
         return use_cases.written_card.show_card(self._context, version, text=text)
 
-    def write_card(self, ref: str, *, bare: BareName = "newest") -> str:
-        """Write the card of a version with its base, kind, verdict and lineage.
+    def write_card(self, ref: str, *, bare: Literal["newest", "prod"] = "newest") -> str:
+        """Return the card of a version with its base, kind, verdict and lineage added.
 
-        The version stays what it is: this is for a copy, or for a hub.
+        The version does not change: the result is for a copy, or for a hub.
 
         Raises:
-            InvalidInput: Its front matter cannot be read.
+            InvalidInput: The front matter cannot be read.
         """
         return use_cases.written_card.write_card(self._context, Ref.parse(ref), bare=bare)
 
     def delete(self, ref: str, *, dry_run: bool = False) -> VersionInfo:
-        """Delete a version, or with `dry_run` only find out whether it may be.
+        """Delete a version, or with `dry_run` only check whether that is allowed.
 
         Its number is never used again.
 
@@ -243,23 +246,24 @@ class Versions(Resource):
         return self._context.api.request("DELETE", path_of_one(self._context, ref), VersionInfo, query=query)
 
     def restore(self, ref: str) -> VersionInfo:
-        """Take back the deletion of a version, until collection has freed its bytes.
+        """Undo the deletion of a version, unless collection has freed its bytes.
 
         Raises:
             InvalidInput: The reference does not name one version.
             Blocked: Its bytes are gone.
-            Conflict: The same was pushed again since, or what it needs is deleted.
+            Conflict: The same files were pushed again since, or something that the version needs is
+                deleted.
         """
         return self._context.api.post(f"{path_of_one(self._context, ref)}:restore", None, VersionInfo)
 
     def revoke(self, ref: str, *, reason: str, even_if_served: bool = False, dry_run: bool = False) -> VersionInfo:
-        """Revoke a version, or with `dry_run` only find out what would come of it.
+        """Revoke a version, or with `dry_run` only show what would happen.
 
-        No channel takes it any more, and whoever pulls it is warned.
+        No channel accepts it any more, and everybody who pulls it is warned.
 
         Raises:
             InvalidInput: The reference does not name one version.
-            Conflict: A channel serves it, and it was not said that it may.
+            Conflict: A channel serves it, and `even_if_served` is not set.
         """
         request = request_of(Revoke, reason=reason, even_if_served=even_if_served, dry_run=dry_run)
         return self._context.api.post(f"{path_of_one(self._context, ref)}:revoke", request, VersionInfo)

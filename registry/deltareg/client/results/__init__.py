@@ -1,1 +1,1 @@
-"""What the client's longer methods give back."""
+"""Results of the client's longer methods."""

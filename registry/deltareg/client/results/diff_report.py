@@ -1,4 +1,4 @@
-"""What differs between two versions, with the JSON that scripts may rely on."""
+"""The comparison of two versions, with JSON that scripts may rely on."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -12,17 +12,17 @@ from deltareg.wire.findings import GeneralFound
 
 @dataclass(frozen=True, slots=True)
 class DiffReport:
-    """What differs between two versions.
+    """How two versions differ.
 
     Attributes:
-        a: The one before.
-        b: The one after.
+        a: The version before.
+        b: The version after.
         files: Files that differ.
         config: Settings that differ.
         tensors: Tensors that differ, by name and digest.
         modules: What the two do to each weight, those that differ most first.
-        note: Why modules are missing or not all measured; empty when nothing is.
-        general: What both do on the general probes of their base; None where no worker ran them.
+        note: Why modules are missing or not all measured; empty if all are there.
+        general: What both do on the general probe set of their base; None if no worker ran it.
     """
 
     a: VersionInfo
@@ -36,11 +36,11 @@ class DiffReport:
 
     @property
     def is_different(self) -> bool:
-        """Whether the two are not one and the same version's content."""
+        """Whether the contents of the two versions differ."""
         return self.a.digest != self.b.digest
 
     def to_dict(self) -> dict[str, object]:
-        """The object of `deltareg diff --json`."""
+        """Return the object of `deltareg diff --json`."""
         return {
             "schema_version": SCHEMA_VERSION,
             "a": side_of(self.a),
@@ -64,7 +64,7 @@ class DiffReport:
         return diff_html(title, self._facts(), self.modules, note=self.note)
 
     def _facts(self) -> dict[str, object]:
-        """What differs, in a line each."""
+        """The differences, each in one line."""
         counts = {
             "changed": len(self.tensors.changed),
             "added": len(self.tensors.added),

@@ -1,7 +1,7 @@
-"""What people look at most, drawn for notebooks: versions, verdicts, channels.
+"""Draws what people look at most for notebooks: versions, verdicts, channels.
 
-The answers themselves are messages, which know of no drawing; here each gets its own. Every text is
-escaped, nothing is loaded from anywhere, and a notebook that is not trusted shows plain text.
+The answers themselves are wire messages without any drawing. Every text is escaped, nothing is
+loaded from anywhere, and a notebook that is not trusted shows plain text.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ _OF_VERDICT = ("not_counting", "compared_with", "signed_by", "created_at", "dige
 
 @shown_by(VersionInfo)
 def version_html(version: VersionInfo) -> str:
-    """Show a version: what became of it beside its name, and how much of it is stored."""
+    """Draw a version: its state beside its name, and how much of it is stored."""
     from deltareg.drawing.wording import size
 
     state = "revoked" if version.is_revoked else "deleted" if version.is_deleted else ""
@@ -45,7 +45,7 @@ def version_html(version: VersionInfo) -> str:
 
 @shown_by(VerdictInfo)
 def verdict_html(verdict: VerdictInfo) -> str:
-    """Show a verdict: each check with its answer, and the intervals of what was compared."""
+    """Draw a verdict: each check with its answer, and the intervals of comparisons."""
     facts = {"suite": verdict.suite} | {name: getattr(verdict, name) for name in _OF_VERDICT}
     waived = ", ".join(sorted({one.check for one in verdict.waivers if one.stands}))
     words = [verdict.verdict, *([] if verdict.counts else ["does not count"])]
@@ -55,7 +55,7 @@ def verdict_html(verdict: VerdictInfo) -> str:
 
 @shown_by(ChannelInfo)
 def channel_html(channel: ChannelInfo) -> str:
-    """Show a channel: what it serves, what holds it, and what is wrong with that."""
+    """Draw a channel: what it serves, whether it is frozen, and what is wrong with it."""
     words = [
         word
         for word, is_so in (
@@ -92,13 +92,13 @@ def _block(title: str, words: Sequence[str], body: str) -> str:
 
 
 def _facts(facts: Fields) -> str:
-    """Write facts, their texts without what hides or turns text."""
+    """Format facts, without characters that hide or turn text."""
     cleaned = {name: _clean(value) if isinstance(value, str) else value for name, value in facts.items()}
     return facts_html("", cleaned)
 
 
 def _word(word: str) -> str:
-    """Write a word in the colour of what it means; the word says it without the colour."""
+    """Format a word in the colour of its meaning; the word is clear without the colour."""
     from deltareg.drawing.tones import tone
 
     others = {"frozen": "warn", "unfit": "bad", "revoked": "bad", "deleted": "bad"}
@@ -107,7 +107,7 @@ def _word(word: str) -> str:
 
 
 def _checks(checks: Sequence[CheckResult]) -> str:
-    """Write the checks, those that failed first, as a table."""
+    """Format the checks as a table, failed ones first."""
     order = sorted(checks, key=lambda check: check.verdict not in {"fail", "warn"})
     names = ("check", "", "value", "threshold", "change", "detail")
     head = "".join(f"<th>{name}</th>" for name in names)
@@ -126,7 +126,7 @@ def _row(check: CheckResult) -> Sequence[str]:
 
 
 def _interval(check: CheckResult, comparison: Comparison) -> str:
-    """Draw how surely little was lost, with the same in words for who cannot see it."""
+    """Draw how surely little was lost, with the same in words for those who cannot see it."""
     from deltareg.drawing.sample_plots import interval
     from deltareg.drawing.wording import number
 

@@ -1,4 +1,4 @@
-"""What two versions do on the general probes of their base, as rows of a table."""
+"""What two versions do on the general probe set of their base, as rows of a table."""
 
 from typing import TYPE_CHECKING, Final
 
@@ -11,7 +11,7 @@ GENERAL_COLUMNS: Final = ("base", "a", "b", "change", "n")
 
 
 def general_rows(found: "GeneralFound") -> list[tuple[str, list[str]]]:
-    """Write each figure: its name, and what stands under the columns."""
+    """Return a row for each figure: its name and the values of the columns."""
     return [(one.name, _cells(one)) for one in found.figures]
 
 

@@ -1,7 +1,7 @@
 """Results as HTML, for notebooks: small tables, and the heat map of a comparison.
 
-Every text comes from somebody, so all of it is escaped. Nothing is loaded from anywhere, and a
-notebook that is opened where its output is not trusted shows the plain text instead.
+All text is escaped, as it comes from users. Nothing is loaded from anywhere, and a notebook whose
+output is not trusted shows the plain text instead.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ _STYLE = (
 
 
 def diff_html(title: str, facts: Fields, modules: Sequence["WeightDifference"], *, note: str) -> str:
-    """Show what differs between two versions: in what, where, and how much."""
+    """Format how two versions differ: in what, where, and how much."""
     maps = "".join(_heat(grid) for grid in grids(modules) if grid.layers)
     paragraph = f"<p>{escape(note)}</p>" if note else ""
     parts = [f"<h4>{escape(title)}</h4>", facts_html("", facts), maps, paragraph, _modules(modules)]
@@ -37,7 +37,7 @@ def diff_html(title: str, facts: Fields, modules: Sequence["WeightDifference"], 
 
 
 def lint_html(title: str, facts: Fields, problems: Sequence["Problem"]) -> str:
-    """Show what a folder is, and below it what is wrong with it."""
+    """Format what a folder is, and what is wrong with it."""
     rows: Sequence[Fields] = [
         {"severity": p.severity, "code": p.code, "tensor": p.tensor, "message": p.message, "fix": p.fix}
         for p in problems

@@ -15,12 +15,12 @@ OUTSIDE = "outside the layers"
 
 @dataclass(slots=True)
 class ChangeNorms:
-    """Squares of norms, added up over weights.
+    """Sums over weights of squared norms.
 
     Attributes:
-        apart: Of ΔW_b - ΔW_a; None as long as nothing was measured.
-        a: Of ΔW_a.
-        b: Of ΔW_b.
+        apart: The sum for ΔW_b - ΔW_a; None until something was measured.
+        a: The sum for ΔW_a.
+        b: The sum for ΔW_b.
     """
 
     apart: float = 0.0
@@ -42,13 +42,14 @@ class ChangeNorms:
 
 @dataclass(frozen=True, slots=True)
 class LayerGrid:
-    """The changed modules of one list of layers.
+    """The changed modules in one list of layers.
 
     Attributes:
-        within: The list's path, `model.layers`; words for modules outside of any.
-        layers: Numbers of layers, rising; none outside.
-        modules: Paths in a layer.
-        cells: By layer (-1 outside) and module; what is not there was not changed or measured.
+        within: The list's path, `model.layers`; a description for modules outside of any.
+        layers: Layer numbers, ascending; empty outside of layers.
+        modules: The modules' paths within a layer.
+        cells: Norms by layer (-1 outside) and module; a missing cell was not changed or not
+            measured.
     """
 
     within: str
@@ -57,14 +58,14 @@ class LayerGrid:
     cells: dict[tuple[int, str], ChangeNorms]
 
     def by_layer(self) -> list[ChangeNorms]:
-        """Add up each layer's modules."""
+        """Return the sums over each layer's modules."""
         return [
             _total(self.cells[key] for m in self.modules if (key := (layer, m)) in self.cells) for layer in self.layers
         ]
 
 
 def grids(modules: Sequence["WeightDifference"]) -> list[LayerGrid]:
-    """Sort weights into grids, that with most layers first and what is outside of all last."""
+    """Sort weights into grids: the one with most layers first, weights outside of layers last."""
     by_list: dict[str, dict[tuple[int, str], ChangeNorms]] = {}
     for weight in modules:
         if weight.relative_norm is None or weight.norm_a is None or weight.norm_b is None:

@@ -1,4 +1,4 @@
-"""What locking, syncing and looking for newer versions give back."""
+"""Results of locking, syncing and looking for newer versions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,16 +14,16 @@ Step = Literal["kept", "fetched", "replaced", "drift"]
 
 @dataclass(frozen=True, slots=True)
 class FolderStanding:
-    """A folder beside what its line has now.
+    """A folder compared with what its line has now.
 
     Attributes:
         folder: The folder.
-        ref: What it holds.
-        standing: `current`, `ahead` of the channel, `behind` it, `superseded` by a newer version
-            where the channel serves none, `revoked`, `corrupt`, or `gone` from the registry.
-        served: What the channel serves; empty where that is nothing.
-        newest: The newest version of the line; empty where it is gone.
-        revocation: Who revoked what the folder holds.
+        ref: The version that it holds.
+        standing: `current`, `ahead` of the channel, `behind` it, `superseded` by a newer version if
+            the channel serves none, `revoked`, `corrupt`, or `gone` from the registry.
+        served: What the channel serves; empty if it serves nothing.
+        newest: The newest version of the line; empty if the line is gone.
+        revocation: The revocation of the version in the folder.
     """
 
     folder: Path
@@ -35,11 +35,11 @@ class FolderStanding:
 
     @property
     def is_fine(self) -> bool:
-        """Whether there is nothing to do about it."""
+        """Whether there is nothing to do about the folder."""
         return self.standing in {"current", "ahead"}
 
     def to_dict(self) -> dict[str, object]:
-        """An item of `deltareg outdated --json`."""
+        """Return an item of `deltareg outdated --json`."""
         revocation = self.revocation.model_dump() if self.revocation else None
         return {
             "folder": str(self.folder),
@@ -53,11 +53,11 @@ class FolderStanding:
 
 @dataclass(frozen=True, slots=True)
 class OutdatedReport:
-    """Folders beside what their lines have now.
+    """Folders compared with what their lines have now.
 
     Attributes:
-        channel: The channel that was looked at.
-        folders: The folders, in the order that they were named in.
+        channel: The channel that they were compared with.
+        folders: The folders, in the order in which they were given.
     """
 
     channel: str
@@ -65,11 +65,11 @@ class OutdatedReport:
 
     @property
     def is_fine(self) -> bool:
-        """Whether there is nothing to do about any."""
+        """Whether there is nothing to do about any folder."""
         return all(each.is_fine for each in self.folders)
 
     def to_dict(self) -> dict[str, object]:
-        """The object of `deltareg outdated --json`."""
+        """Return the object of `deltareg outdated --json`."""
         return {
             "schema_version": SCHEMA_VERSION,
             "channel": self.channel,
@@ -83,7 +83,7 @@ class OutdatedReport:
 
 @dataclass(frozen=True, slots=True)
 class LockedFolder:
-    """A folder of a lock file, and what it was locked to before; empty where it is new."""
+    """A folder of a lock file, and what it was locked to before; empty if it is new."""
 
     folder: str
     asked: str
@@ -92,7 +92,7 @@ class LockedFolder:
     was: str
 
     def to_dict(self) -> dict[str, object]:
-        """An item of `deltareg lock --json`."""
+        """Return an item of `deltareg lock --json`."""
         return {"folder": self.folder, "asked": self.asked, "ref": self.ref, "digest": self.digest, "was": self.was}
 
 
@@ -102,8 +102,8 @@ class LockReport:
 
     Attributes:
         path: The file.
-        is_changed: Whether it says anything else than before.
-        folders: What is locked.
+        is_changed: Whether its content changed.
+        folders: The locked folders.
     """
 
     path: Path
@@ -111,7 +111,7 @@ class LockReport:
     folders: Sequence[LockedFolder]
 
     def to_dict(self) -> dict[str, object]:
-        """The object of `deltareg lock --json`."""
+        """Return the object of `deltareg lock --json`."""
         return {
             "schema_version": SCHEMA_VERSION,
             "path": str(self.path),
@@ -131,7 +131,7 @@ class SyncedFolder:
     fetched_bytes: int = 0
 
     def to_dict(self) -> dict[str, object]:
-        """An item of `deltareg sync --json`."""
+        """Return an item of `deltareg sync --json`."""
         return {
             "folder": str(self.folder),
             "ref": self.ref,
@@ -146,8 +146,8 @@ class SyncReport:
     """What was done about the folders of a lock file.
 
     Attributes:
-        is_plan: Whether nothing was done.
-        folders: Each of them.
+        is_plan: Whether this is only a plan.
+        folders: What was done about each folder.
     """
 
     is_plan: bool
@@ -155,12 +155,12 @@ class SyncReport:
 
     @property
     def is_drifted(self) -> bool:
-        """Whether something is not as the lock says, and was not made so."""
+        """Whether a folder differs from the lock and was not brought in line."""
         steps = {each.step for each in self.folders}
         return "drift" in steps or (self.is_plan and steps != {"kept"} and bool(steps))
 
     def to_dict(self) -> dict[str, object]:
-        """The object of `deltareg sync --json`."""
+        """Return the object of `deltareg sync --json`."""
         return {
             "schema_version": SCHEMA_VERSION,
             "is_plan": self.is_plan,

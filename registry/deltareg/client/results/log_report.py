@@ -1,10 +1,10 @@
-"""What a verification of the log has shown."""
+"""Results of verifying the log of the audit trail."""
 
 from deltareg.wire import Answer
 
 
 class LogFinding(Answer):
-    """Something that is wrong with a log: what, and which row, by position and number."""
+    """A problem of a log: what is wrong, and with which row, by position and number."""
 
     what: str
     text: str
@@ -13,13 +13,13 @@ class LogFinding(Answer):
 
 
 class LogReport(Answer):
-    """What a log is, what it was held against, and what is wrong with it, the first first.
+    """What a log is, what it was checked against, and its problems, the first one first.
 
     `size` rows are in the log, of which `signed` stand under a checkpoint of a trusted key; the
     first `from_before` of them are older than the log, and are sealed as the database had them
-    then. `waiting` rows were not sealed yet, which nothing protects. `statements` were signed by
-    the server about single rows. `against` says where checkpoints were from that it was held
-    against.
+    then. `waiting` rows are not sealed yet, and nothing protects them. `statements` are what the
+    server signed about single rows. `against` says where the checkpoints came from that it was
+    checked against.
     """
 
     origin: str
@@ -41,7 +41,7 @@ class LogReport(Answer):
 
 
 class RowProof(Answer):
-    """A row of the audit trail that is in the log by proof, and the checkpoint that it is under."""
+    """A row of the audit trail that is proved to be in the log, and the checkpoint it is under."""
 
     row: int
     position: int

@@ -1,4 +1,4 @@
-"""What a signature has shown."""
+"""Results of verifying signatures."""
 
 from collections.abc import Mapping
 
@@ -7,9 +7,9 @@ from deltareg.words import ReferrerForm
 
 
 class SignedProof(Answer):
-    """A verdict that holds by its signature: what was found, about what, and who says so.
+    """A verdict whose signature verifies: what was found, about what, and who signed it.
 
-    `is_local` is one of a worker that nobody enrolled, whose signature shows nothing.
+    `is_local` marks one of a worker that is not enrolled, whose signature proves nothing.
     """
 
     ref: str
@@ -31,7 +31,7 @@ class SignedProof(Answer):
 class SignerKey(Answer):
     """A key that deltas are signed with, or an authority's certificate, on this machine.
 
-    `named` is how policies and options name it, `public` the file that others verify with.
+    `named` is its name in policies and options, `public` the file that others verify with.
     """
 
     path: str
@@ -41,9 +41,9 @@ class SignerKey(Answer):
 
 
 class FilesProof(Answer):
-    """A signature, or an attestation, that holds: about what, and who says so.
+    """A signature or an attestation that verifies: about what, and who signed it.
 
-    `files` is of a signature that was held against no file: the sha256 of each that it names.
+    `files` is set if the signature was not compared with files: the sha256 of each file it names.
     """
 
     subject: str

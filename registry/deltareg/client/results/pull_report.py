@@ -1,4 +1,4 @@
-"""What pull and materialize give back."""
+"""Results of pull and materialize."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,15 +19,15 @@ class Attachment(Protocol):
         ...
 
     def silent(self, inputs: Mapping[str, object]) -> Sequence[str]:
-        """Run one forward and name what took no part in it."""
+        """Run one forward pass and return the parts that took no part in it."""
         ...
 
     def detach(self) -> None:
-        """Take it off the model, which is the base again, bit for bit; may be called twice."""
+        """Take it off the model, which is then the base again, bit for bit; may be called twice."""
         ...
 
     def __enter__(self) -> Self:
-        """Use it in a `with` block."""
+        """Enter a `with` block."""
         ...
 
     def __exit__(self, *_: object) -> None:
@@ -47,8 +47,8 @@ class PullReport:
         cached_bytes: Bytes that the cache had.
         seconds: How long it took.
         manifest: What the version is: kind, base, config, tensors, files.
-        revocation: That it is revoked.
-        signed_by: Who has signed it, of those whose signatures were required.
+        revocation: The revocation, if it is revoked.
+        signed_by: Which of the required signers have signed it.
     """
 
     ref: str
@@ -63,19 +63,20 @@ class PullReport:
     signed_by: tuple[str, ...] = ()
 
     def attach(self, model: object, *, include: Sequence[str] = ()) -> Attachment:
-        """Put the version on a running `transformers` model of its base.
+        """Attach the version to a running `transformers` model of its base.
 
         ::
 
             with client.pull("team/chat@prod").attach(model) as attached:
                 model.generate(**inputs)
 
-        Every weight of the model is compared with the base's first. While the client is open; the
-        base is brought into the cache where it is not on this machine.
+        Every weight of the model is compared with the base's first. The client has to be open; the
+        base is fetched into the cache if it is not on this machine.
 
         Args:
-            model: The base, as `AutoModelForCausalLM.from_pretrained` gives it.
-            include: Patterns of module paths, `*.layers.0`; none takes everything.
+            model: The base, as `AutoModelForCausalLM.from_pretrained` returns it.
+            include: Patterns of module paths, such as `*.layers.0`; by default everything is
+                attached.
 
         Raises:
             BaseMismatch: The model is not the base, or lacks a module of the version.
@@ -84,7 +85,7 @@ class PullReport:
         return self._attach(model, include)
 
     def to_dict(self) -> dict[str, object]:
-        """The object of `deltareg pull --json`."""
+        """Return the object of `deltareg pull --json`."""
         signed = {"signed_by": list(self.signed_by)} if self.signed_by else {}
         return _fields(self) | signed
 
@@ -103,10 +104,10 @@ class MaterializeReport:
         fetched_bytes: Bytes that came over the network.
         cached_bytes: Bytes that the cache had.
         seconds: How long it took.
-        root: The fingerprint of what was written.
-        recipe: What folded it.
-        revocation: That the version is revoked.
-        trained_on: The variant of the base that it was trained on; empty when it was the base.
+        root: The fingerprint of the written model.
+        recipe: The name of the rule that folded it.
+        revocation: The revocation, if the version is revoked.
+        trained_on: The variant of the base that it was trained on; empty if it was the base itself.
     """
 
     ref: str
@@ -121,7 +122,7 @@ class MaterializeReport:
     trained_on: str = ""
 
     def to_dict(self) -> dict[str, object]:
-        """The object of `deltareg materialize --json`."""
+        """Return the object of `deltareg materialize --json`."""
         fields = _fields(self) | {"root": self.root, "recipe": self.recipe}
         return fields | ({"trained_on": self.trained_on} if self.trained_on else {})
 

@@ -1,4 +1,4 @@
-"""What the client's longer methods give back, with the JSON that scripts may rely on."""
+"""Results of the client's longer methods, with JSON that scripts may rely on."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """What a local base is.
+    """The fingerprint of a local base.
 
     Attributes:
-        root: Over all tensors; the same for any sharding, order and metadata.
-        tensors: How many there are.
-        size_bytes: Bytes of all carried files.
-        model_type: As its config says.
-        config_digest: Over `config.json`.
-        tokenizer_digest: Over the tokenizer's files; None when there are none.
-        identity: Over all parts that decide what it does.
+        root: The digest over all tensors; the same for any sharding, order and metadata.
+        tensors: How many tensors there are.
+        size_bytes: Bytes of all its files.
+        model_type: The model type in its config.
+        config_digest: The digest over `config.json`.
+        tokenizer_digest: The digest over the tokenizer's files; None if there are none.
+        identity: The digest over all parts that decide what the base does.
         parts: The digest of each of these parts, by name.
     """
 
@@ -42,7 +42,7 @@ class Fingerprint:
     parts: Mapping[str, Digest]
 
     def to_dict(self) -> dict[str, object]:
-        """What there is, as plain values."""
+        """Return the fingerprint as plain values."""
         return {
             "schema_version": SCHEMA_VERSION,
             "root": str(self.root),
@@ -81,11 +81,11 @@ class LintReport:
 
     @property
     def is_accepted(self) -> bool:
-        """Whether a push would accept it as far as this can tell."""
+        """Whether a push would accept it, as far as this can tell."""
         return not any(problem.severity == "error" for problem in self.problems)
 
     def to_dict(self) -> dict[str, object]:
-        """The object of `deltareg lint --json`."""
+        """Return the object of `deltareg lint --json`."""
         return {
             "schema_version": SCHEMA_VERSION,
             "kind": self.kind,
@@ -134,13 +134,13 @@ class PushReport:
         created: Whether it is new.
         uploaded_bytes: Bytes that were sent for it.
         seconds: How long it took.
-        left_out: Files that are no part of a delta.
-        warnings: What is odd about it.
-        base_uploaded_bytes: Bytes that were sent for its base, a version that became one with this
-            push; None when it was one before.
-        signature: What was signed with it, if it was.
-        golden: Where its golden outputs come from; empty where it has none.
-        golden_missing: Why it has none, where they were wanted.
+        left_out: Files that were left out because they are not part of a delta.
+        warnings: What is odd about the folder.
+        base_uploaded_bytes: Bytes that were sent for its base, if that is a version that this push
+            turned into a base; else None.
+        signature: The signature that was made, if any.
+        golden: Where its golden outputs come from; empty if it has none.
+        golden_missing: Why it has none although they were wanted.
     """
 
     version: VersionInfo
@@ -155,7 +155,7 @@ class PushReport:
     golden_missing: str = ""
 
     def to_dict(self) -> dict[str, object]:
-        """The object of `deltareg push --json`."""
+        """Return the object of `deltareg push --json`."""
         v = self.version
         return {
             "schema_version": SCHEMA_VERSION,
@@ -184,7 +184,7 @@ class PushReport:
 
 @dataclass(frozen=True, slots=True)
 class RecordedForward:
-    """One forward whose outputs were recorded: the names of what went in and came out."""
+    """One forward pass whose outputs were recorded: the names of its inputs and outputs."""
 
     inputs: Sequence[str]
     outputs: Sequence[str]
@@ -197,15 +197,15 @@ class GoldenReport:
     Attributes:
         told: Where they come from, in words.
         how: `in_training`, `by_library` or `by_publisher`.
-        dtype: What the network ran in; empty where nobody said.
-        device: Where.
-        quantised: How its base was packed; empty for one that was not.
-        software: Versions by package.
-        changed: Files of tensors that are other ones now.
-        samples: What was recorded, in order.
-        first_batches: What the training showed the network first, and what is odd of it; empty
-            where nobody looked.
-        progress: How far the training had come; empty where nobody said.
+        dtype: The dtype that the network ran in; empty if unknown.
+        device: The device that it ran on.
+        quantised: How its base was packed; empty if it was not.
+        software: Package versions, by package.
+        changed: Tensor files that have changed since.
+        samples: The recorded forward passes, in order.
+        first_batches: The first batches that the network was trained on, and what is odd about
+            them; empty if they were not recorded.
+        progress: How far the training had come; empty if unknown.
     """
 
     description: str
@@ -220,7 +220,7 @@ class GoldenReport:
     progress: str = ""
 
     def to_dict(self) -> dict[str, object]:
-        """The object of `deltareg golden show --json`."""
+        """Return the object of `deltareg golden show --json`."""
         return {"schema_version": SCHEMA_VERSION, **asdict(self)}
 
     def _repr_html_(self) -> str:
@@ -233,13 +233,13 @@ class ConvertReport:
 
     Attributes:
         path: The folder.
-        source: What there was: `pickle`, `kohya`, `diffusers` or `full`.
-        result: What there is: `safetensors`, or a kind.
-        files: The files that were written anew.
+        source: The source layout: `pickle`, `kohya`, `diffusers` or `full`.
+        result: The new layout: `safetensors`, or a kind.
+        files: The files that were written.
         tensors: How many tensors they hold.
-        size_bytes: Bytes of tensors now.
+        size_bytes: Bytes of these tensors.
         source_bytes: Bytes of the files that they were made of.
-        left_out: What was not taken over, each with the reason.
+        left_out: What was left out, each with the reason.
     """
 
     path: Path
@@ -252,7 +252,7 @@ class ConvertReport:
     left_out: Sequence[str] = ()
 
     def to_dict(self) -> dict[str, object]:
-        """The object of `deltareg convert --json`."""
+        """Return the object of `deltareg convert --json`."""
         return {
             "schema_version": SCHEMA_VERSION,
             "path": str(self.path),
@@ -271,12 +271,12 @@ class ConvertReport:
 
 @dataclass(frozen=True, slots=True)
 class MergeReport:
-    """What a merge made.
+    """The result of a merge.
 
     Attributes:
-        pushed: The version.
+        pushed: The report of pushing the merged version.
         recipe: How it was made.
-        seconds: All of it took.
+        seconds: How long everything took.
     """
 
     pushed: PushReport
@@ -284,7 +284,7 @@ class MergeReport:
     seconds: float
 
     def to_dict(self) -> dict[str, object]:
-        """The object of `deltareg merge --json`: that of a push, and the recipe."""
+        """Return the object of `deltareg merge --json`: that of a push, and the recipe."""
         recipe = self.recipe
         modules = {name: error for name, error in recipe.relative_error.items() if name}
         return self.pushed.to_dict() | {
@@ -302,14 +302,15 @@ class MergeReport:
 
 @dataclass(frozen=True, slots=True)
 class MergePlan:
-    """What a merge would meet; nothing was pushed.
+    """What a merge would do; nothing was pushed.
 
     Attributes:
         method: The method's name.
         parents: The versions, in order.
         weights: Their weights.
-        hindrance: Why they cannot be merged; None when they can.
-        conflicts: Every pair on every weight that either changes; without a module, on all.
+        hindrance: Why they cannot be merged; None if they can.
+        conflicts: The conflicts of every pair on every weight that either changes; one without a
+            module is over all weights.
     """
 
     method: str
@@ -320,22 +321,22 @@ class MergePlan:
 
     @property
     def bases_differ(self) -> bool:
-        """Whether the parents are for different bases."""
+        """Whether the parents are on different bases."""
         return isinstance(self.hindrance, BaseMismatch)
 
     @property
     def pairs(self) -> "list[WeightConflict]":
-        """Every pair over all weights."""
+        """The conflicts of every pair over all weights."""
         return [conflict for conflict in self.conflicts if not conflict.module]
 
     @property
     def modules(self) -> "list[WeightConflict]":
-        """Every pair on every weight, those whose signs agree least first."""
+        """The conflicts of every pair on every weight, those whose signs agree least first."""
         conflicts = [conflict for conflict in self.conflicts if conflict.module]
         return sorted(conflicts, key=lambda c: (c.sign_agreement is None, c.sign_agreement, c.module))
 
     def to_dict(self) -> dict[str, object]:
-        """The object of `deltareg merge --plan --json`."""
+        """Return the object of `deltareg merge --plan --json`."""
         pairs, stops = zip(self.parents, self.weights, strict=True), self.hindrance
         return {
             "schema_version": SCHEMA_VERSION,
@@ -357,7 +358,7 @@ def _pair(conflict: "WeightConflict") -> dict[str, object]:
 
 
 def side_of(version: VersionInfo) -> dict[str, object]:
-    """The object of one of several versions that a report is about."""
+    """Return the object for one of the versions that a report compares."""
     return {
         "ref": version.ref,
         "digest": version.digest,

@@ -1,4 +1,4 @@
-"""What an update gives back."""
+"""The result of an update."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,18 +13,18 @@ class UpdateReport:
     """What an update did, or would do.
 
     Attributes:
-        ref: What the folder holds now, or would.
-        from_ref: What it held.
+        ref: The version that the folder holds now, or would hold.
+        from_ref: The version that it held before.
         path: The folder.
         digest: The manifest's digest of `ref`.
-        plan: `none` when it held that already, `patch`, or `full` when nothing there helps.
-        fetched_bytes: Bytes that travelled; in a plan, that would.
+        plan: `none` if it held that version already, `patch`, or `full` if nothing in the folder
+            helps.
+        fetched_bytes: Bytes that were transferred; in a plan, that would be.
         full_bytes: Bytes that a pull into another folder would have fetched.
         seconds: How long it took.
-        is_plan: Whether nothing was done.
-        was_written_to: Whether somebody had written into the folder, so that nothing of it was
-            used.
-        revocation: That `ref` is revoked.
+        is_plan: Whether this is only a plan.
+        was_written_to: Whether the folder had been written to, so that nothing in it was used.
+        revocation: The revocation, if `ref` is revoked.
     """
 
     ref: str
@@ -45,7 +45,7 @@ class UpdateReport:
         return self.plan != "none"
 
     def to_dict(self) -> dict[str, object]:
-        """The object of `deltareg update --json`."""
+        """Return the object of `deltareg update --json`."""
         fields: dict[str, object] = {
             "schema_version": SCHEMA_VERSION,
             "ref": self.ref,
