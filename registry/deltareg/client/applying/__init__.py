@@ -1,7 +1,7 @@
-"""A folder that says which suites there are and what is asked: read, compared, brought over.
+"""A folder that declares suites and policies: read it, compare it with a registry, apply it.
 
-`declared` reads a folder and asks nobody; `comparing` compares it with a registry, which it changes
-nothing of; `carrying_out` makes the registry what the folder says. All take a client.
+`declared` reads the folder without a server; `comparing` compares it with a registry and changes
+nothing there; `carrying_out` makes the registry match the folder. All take a client.
 
     policies/server.yaml                 what the server asks of every channel
     policies/NS/namespace.yaml           what a namespace asks of its channels

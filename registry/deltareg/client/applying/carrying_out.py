@@ -1,4 +1,4 @@
-"""Makes a registry what a folder says: suites first, which policies name; then floors, channels."""
+"""Applies a folder to a registry: suites first, as policies name them; then floors and channels."""
 
 from collections.abc import Iterator
 
@@ -7,14 +7,15 @@ from deltareg.client.client import Client
 
 
 def carry_out(client: Client, plan: ApplyPlan, *, reason: str) -> Iterator[ApplyChange]:
-    """Do what was planned, a change at a time; gives each once it is done.
+    """Apply a plan one change at a time; yield each change once it is made.
 
-    What fails stops it there. What was done stays, and the same folder applied again goes on.
+    A change that fails stops it. The changes made so far stay, and applying the same folder again
+    continues.
 
     Args:
         client: The registry.
         plan: What to do.
-        reason: Why; it is kept with each policy.
+        reason: The reason, which is kept with each policy.
     """
     for change in plan.changes:
         _do(client, change, reason=reason)

@@ -25,17 +25,17 @@ _TRIED = "tried by apply"  # stands where a reason is due; a trial is kept nowhe
 
 @dataclass(frozen=True, slots=True)
 class ApplyChange:
-    """One thing that is to become what the folder says.
+    """One change that makes the registry match the folder.
 
     Attributes:
         kind: A suite or a policy.
         of: The suite's name, or whose policy it is.
-        action: `create` what is not there, `replace` what is another, `reset` what is not in the
-            folder to what there would be without it.
-        before: What there is, as a document; empty where nothing is.
-        after: What there will be.
-        suite: The suite, of a suite.
-        place: Whose policy it is, of a policy.
+        action: `create` what is missing, `replace` what differs, `reset` a policy that is not in
+            the folder to what applies without it.
+        before: The current document; empty where there is none.
+        after: The document after the change.
+        suite: The suite; for a change of a suite.
+        place: The policy's owner; for a change of a policy.
     """
 
     kind: Subject
@@ -48,13 +48,13 @@ class ApplyChange:
 
     @property
     def needs_reason(self) -> bool:
-        """Whether it is kept with a reason, which nobody may leave out."""
+        """Whether the change needs a reason, which is then kept with it."""
         return self.kind == "policy" and self.place.is_floor
 
 
 @dataclass(frozen=True, slots=True)
 class UndeclaredItem:
-    """What is on the server, not in the folder, and stays."""
+    """Something on the server that is not in the folder and stays."""
 
     kind: Subject
     of: str
@@ -63,13 +63,14 @@ class UndeclaredItem:
 
 @dataclass(frozen=True, slots=True)
 class ApplyPlan:
-    """What applying a folder would come to.
+    """What applying a folder would change.
 
     Attributes:
-        changes: What would change, in the order in which it is done.
-        kept: What the folder says nothing of, though it speaks for the place.
-        unchanged: How many things are as it says.
-        is_checked: Whether the server has tried each policy; it does so for who may set it.
+        changes: The changes, in the order in which they are made.
+        kept: What the folder does not declare although it speaks for that place.
+        unchanged: How many things already match.
+        is_checked: Whether the server has tried each policy, which it does for callers who may set
+            it.
     """
 
     changes: Sequence[ApplyChange]
@@ -81,19 +82,19 @@ class ApplyPlan:
 def compare(
     client: Client, declared: Declarations, *, reason: str, prune: bool = False, is_dry: bool = False
 ) -> ApplyPlan:
-    """Say what applying a folder would change.
+    """Compare a folder with a registry and return what applying it would change.
 
     Args:
         client: The registry.
-        declared: What the folder says.
-        reason: Why, for the server's trial of what takes one.
-        prune: Whether policies that are not in the folder are reset.
-        is_dry: Whether nothing is going to be changed, so that the right to read is enough.
+        declared: What the folder declares.
+        reason: The reason, for the server's trial of policies that need one.
+        prune: Whether to reset policies that are not in the folder.
+        is_dry: Whether this is a dry run, for which the right to read is enough.
 
     Raises:
         NotFound: A line or a namespace that it names does not exist.
-        InvalidInput: A policy names what is not there, or a reason is due.
-        Forbidden: The caller may not set a policy, and means to.
+        InvalidInput: A policy names something that does not exist, or a reason is missing.
+        Forbidden: The caller may not set a policy, and it is not a dry run.
     """
     suites = list(_suites(client, declared))
     policies = [_policy(client, one) for one in declared.policies]
@@ -141,7 +142,7 @@ def _policy(client: Client, declared: DeclaredPolicy) -> ApplyChange | None:
 
 
 def _find_undeclared(client: Client, declared: Declarations) -> Iterator[ApplyChange]:
-    """Give policies that the folder says nothing of, as what they would be without them."""
+    """Yield a reset for each policy that the folder does not declare."""
     declared_owners, fresh = {policy.of for policy in declared.policies}, read_policy_file(b"{}")
     for namespace in _namespaces(client, declared):
         of = PolicyOwner(namespace)
@@ -170,7 +171,7 @@ def _build_kept(change: ApplyChange) -> UndeclaredItem:
 
 
 def _kept_suites(client: Client, declared: Declarations) -> Iterator[UndeclaredItem]:
-    """Give the suites that are not in the folder; verdicts name them, so they always stay."""
+    """Yield the suites that are not in the folder; they always stay, as verdicts name them."""
     names = {one.suite.name for one in declared.suites}
     for suite in client.suites.list() if declared.is_whole else ():
         if not suite.is_built_in and suite.name not in names:
@@ -180,7 +181,7 @@ def _kept_suites(client: Client, declared: Declarations) -> Iterator[UndeclaredI
 def _try_policies(
     client: Client, changes: Sequence[ApplyChange], pending: set[str], *, reason: str, is_dry: bool
 ) -> bool:
-    """Have the server try every policy, before anything is changed; gives whether it did."""
+    """Have the server try every policy before anything is changed; return whether it did."""
     try:
         for one in changes:
             if one.kind == "policy":
@@ -193,7 +194,7 @@ def _try_policies(
 
 
 def _try(client: Client, change: ApplyChange, pending: set[str], *, reason: str) -> None:
-    """Have the server try a policy, but for the suites that it will have by then."""
+    """Have the server try a policy, leaving out suites that are still to be created."""
     fields, place = dict(change.after), change.place
     if "suites" in fields:
         fields["suites"] = [item for item in listed_suites(fields) if suite_of(item) not in pending]

@@ -1,4 +1,4 @@
-"""What a folder declares: suites, and policies by whose they are. No server is asked."""
+"""What a folder declares: suites, and policies by their owner. No server is asked."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _LAYOUT = "policies/server.yaml, policies/NS/namespace.yaml, policies/NS/NAME/CH
 
 @dataclass(frozen=True, slots=True, order=True)
 class PolicyOwner:
-    """Whose a policy is: the server's, a namespace's (`line` is empty) or a channel's."""
+    """The owner of a policy: the server, a namespace (`line` is empty) or a channel."""
 
     namespace: str = ""
     line: str = ""
@@ -26,11 +26,11 @@ class PolicyOwner:
 
     @property
     def is_floor(self) -> bool:
-        """Whether it is asked beside the policies of channels."""
+        """Whether it is a floor: a policy that counts beside those of channels."""
         return not self.channel
 
     def __str__(self) -> str:
-        """Write it as people name it."""
+        """Format it as people write it."""
         if self.channel:
             return f"{self.line}@{self.channel}"
         return f"namespace {self.namespace}" if self.namespace else "the server"
@@ -38,7 +38,7 @@ class PolicyOwner:
 
 @dataclass(frozen=True, slots=True)
 class DeclaredSuite:
-    """A suite, complete with the digests of its files."""
+    """A suite, with the digests of its files filled in."""
 
     path: Path
     suite: Suite
@@ -46,7 +46,7 @@ class DeclaredSuite:
 
 @dataclass(frozen=True, slots=True)
 class DeclaredPolicy:
-    """A policy in its one written form."""
+    """A policy in its canonical form."""
 
     path: Path
     of: PolicyOwner
@@ -54,27 +54,27 @@ class DeclaredPolicy:
 
     @property
     def suites(self) -> frozenset[str]:
-        """The suites that it names."""
+        """The names of the suites that it asks for."""
         return frozenset(map(suite_of, listed_suites(self.fields)))
 
 
 def listed_suites(fields: Mapping[str, object]) -> list[object]:
-    """Give what a policy lists as its suites."""
+    """Return the list of suites in a policy's fields."""
     suites = fields.get("suites")
     return suites if is_list(suites) else []
 
 
 def suite_of(item: object) -> str:
-    """Give the name in an entry of that list."""
+    """Return the name of the suite in an entry of that list."""
     return str(item["suite"] if is_object(item) else item)
 
 
 @dataclass(frozen=True, slots=True)
 class Declarations:
-    """All that a folder declares.
+    """Everything that a folder declares.
 
-    A folder speaks for the namespaces that it has folders of; one that says what the server asks
-    speaks for all of them.
+    A folder speaks for the namespaces that it has folders of; one with a policy of the server
+    speaks for all namespaces.
     """
 
     root: Path
@@ -89,12 +89,12 @@ class Declarations:
 
 
 def read_folder(root: Path) -> Declarations:
-    """Read a folder.
+    """Read a folder of suites and policies.
 
     Raises:
-        NotFound: There is no such folder, or no file that a suite names.
-        InvalidInput: A file is at no place that is read, or not what it should be there; the
-            message names it, and where it can the line.
+        NotFound: The folder, or a file that a suite names, does not exist.
+        InvalidInput: A file is in the wrong place or malformed; the message names it, and the line
+            where possible.
     """
     if not root.is_dir():
         raise NotFound(f"there is no folder {root}", fix=f"make it: {_LAYOUT}")
@@ -137,7 +137,7 @@ def _of(parts: tuple[str, ...]) -> PolicyOwner:
 
 
 def _suites(folder: Path) -> list[DeclaredSuite]:
-    """Read every suite; other YAML there must be what a suite names, such as a task of lm-eval."""
+    """Read every suite; other YAML files must be named by one, such as a task of lm-eval."""
     suites, others, file_paths = list[DeclaredSuite](), list[Path](), set[Path]()
     for path in _yaml_files(folder):
         try:
@@ -165,7 +165,7 @@ def _yaml_files(folder: Path) -> Iterator[Path]:
 
 
 def _once(found: Sequence[tuple[str, Path]]) -> None:
-    """Refuse two files of one thing."""
+    """Refuse two files that declare the same thing."""
     paths: dict[str, Path] = {}
     for name, path in found:
         if name in paths:
@@ -174,5 +174,5 @@ def _once(found: Sequence[tuple[str, Path]]) -> None:
 
 
 def _prefix_path(error: InvalidInput, path: Path) -> InvalidInput:
-    """Give the error with the file in front."""
+    """Return the error with the file's path in front of its message."""
     return InvalidInput(f"{path}: {error.message}", fix=error.fix)

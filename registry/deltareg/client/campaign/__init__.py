@@ -1,1 +1,1 @@
-"""Moving all deltas of a base to another: what becomes of each, and beginning with what fits."""
+"""Moves all deltas of a base to another: shows what becomes of each, and starts what fits."""

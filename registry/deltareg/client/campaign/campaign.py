@@ -24,16 +24,17 @@ class CampaignLine:
 
     Attributes:
         line: The line.
-        ref: Its version that counts: what `prod` serves, or another channel, or else the newest.
+        ref: The version that counts: the one that `prod` serves, or another channel, or else the
+            newest.
         channels: The channels that serve it.
         kind: Its kind.
-        outcome: `done` where the line has a version on the new base; `verify`, `merge` or
-            `retrain` as the server has it; `unread` where its bytes cannot be read.
-        reasons: Why.
-        weights: How many weights of the base it starts from.
+        outcome: `done` if the line has a version on the new base; `verify`, `merge` or `retrain` as
+            the server decided; `unread` if its bytes cannot be read.
+        reasons: Why it has that outcome.
+        weights: How many of the base's weights it starts from.
         changed: How many of them have other values in the new base.
-        moved: Of a line that is done, its newest version on the new base.
-        verdict: What a verification came to of that; empty before there is one.
+        moved: For a line that is done, its newest version on the new base.
+        verdict: The verdict on that version; empty before there is one.
     """
 
     line: str
@@ -48,7 +49,7 @@ class CampaignLine:
     verdict: str = ""
 
     def to_dict(self) -> dict[str, object]:
-        """An item of `deltareg campaign --json`."""
+        """Return an item of `deltareg campaign --json`."""
         return {
             "line": self.line,
             "ref": self.ref,
@@ -69,9 +70,9 @@ class CampaignReport:
 
     Attributes:
         old: The base that they stand on.
-        new: The one that is to take its place.
+        new: The base that is to take its place.
         parts: The parts in which the two differ: tensors, tokenizer, config, ….
-        lines: The lines, by what is to be done.
+        lines: The lines, ordered by their outcome.
     """
 
     old: str
@@ -85,7 +86,7 @@ class CampaignReport:
         return {each: sum(line.outcome == each for line in self.lines) for each in OUTCOMES}
 
     def to_dict(self) -> dict[str, object]:
-        """The object of `deltareg campaign --json`."""
+        """Return the object of `deltareg campaign --json`."""
         return {
             "schema_version": SCHEMA_VERSION,
             "old": self.old,
@@ -96,7 +97,7 @@ class CampaignReport:
         }
 
     def to_markdown(self) -> str:
-        """Write it as Markdown, for an issue or a page."""
+        """Format it as Markdown, for an issue or a page."""
         counts = ", ".join(f"{number} {name}" for name, number in self.counts.items() if number)
         parts = ", ".join(self.parts) or "nothing"
         head = [
@@ -114,11 +115,11 @@ class CampaignReport:
 
 
 def campaign(context: Context, old: str, new: str, *, within: str = "") -> CampaignReport:
-    """Look at every line that one may read and that stands on a base.
+    """Look at every readable line that stands on a base.
 
     Raises:
-        NotFound: There is no such base.
-        InvalidInput: The two are one.
+        NotFound: A base does not exist.
+        InvalidInput: Both names mean the same base.
     """
     before, after = (context.api.get(base_path(name), BaseInfo) for name in (old, new))
     if before.name == after.name:
@@ -139,7 +140,7 @@ def _on_base(context: Context, base: str, within: str) -> Iterable[SearchHit]:
 
 
 def _by_line(hits: Iterable[SearchHit]) -> dict[str, list[SearchHit]]:
-    """Sort versions by line, the newest first, without those that nobody is to use."""
+    """Group versions by line, newest first, without deleted and revoked ones."""
     by_line: dict[str, list[SearchHit]] = {}
     for hit in hits:
         if not hit.is_revoked:
@@ -165,7 +166,7 @@ def _line(
 
 
 def describe_line(line: CampaignLine) -> str:
-    """Say in words why a line is where it is, or what became of it on the new base."""
+    """Describe why a line has its outcome, or how it fared on the new base."""
     if line.moved:
         return f"{line.moved}: {line.verdict or 'not verified yet'}"
     return "; ".join(line.reasons)

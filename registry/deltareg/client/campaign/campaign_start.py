@@ -1,8 +1,7 @@
-"""Beginning what a campaign found to fit as it is: each version is pushed onto the new base.
+"""Starts a campaign: pushes each version that fits as it is onto the new base.
 
-A push queues its verification. A line that has a version on the new base is done, so whoever is
-stopped in the middle, or goes on by a few at a time, calls it again; the same files make no second
-version.
+A push queues a verification. A line that has a version on the new base is done, so after an
+interruption, or to go on a few at a time, call it again; the same files make no second version.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,14 +21,14 @@ from deltareg.refs import LineRef, Ref
 
 @dataclass(frozen=True, slots=True)
 class CampaignStart:
-    """What was begun of a campaign.
+    """What a campaign has started.
 
     Attributes:
         report: The campaign as it is now.
-        begun: The lines that were begun, or would be, as they were before.
-        failed: Those of them that could not be, with what was wrong in `reasons`.
-        left: How many are still to be begun after this.
-        is_dry_run: Whether nothing was done.
+        begun: The lines that were started, or would be, as they were before.
+        failed: The lines that could not be started, with the errors in `reasons`.
+        left: How many lines are still to be started.
+        is_dry_run: Whether this was a dry run.
     """
 
     report: CampaignReport
@@ -39,7 +38,7 @@ class CampaignStart:
     is_dry_run: bool
 
     def to_dict(self) -> dict[str, object]:
-        """The object of `deltareg campaign --start --json`."""
+        """Return the object of `deltareg campaign --start --json`."""
         return self.report.to_dict() | {
             "begun": [line.line for line in self.begun],
             "left": self.left,
@@ -56,19 +55,19 @@ def start(
     is_dry_run: bool = False,
     tell: Callable[[str], None] = lambda _: None,
 ) -> CampaignStart:
-    """Push what fits the new base as it is onto it, those first that channels serve.
+    """Push each version that fits as it is onto the new base, those that channels serve first.
 
-    One that cannot be pushed is told of, and the others go on.
+    A version that cannot be pushed is reported, and the others go on.
 
     Args:
         context: The client's surroundings.
-        report: What `campaign` found.
-        limit: How many at most; None for all.
-        is_dry_run: Say which, and do nothing.
-        tell: Hears of each that was begun.
+        report: The report of `campaign`.
+        limit: How many to start at most; None for all.
+        is_dry_run: Only report which lines would be started.
+        tell: Called with each line that was started.
 
     Raises:
-        Unavailable: The server does not answer; what was begun so far stays.
+        Unavailable: The server does not answer; the lines started so far stay.
     """
     waiting = [line for line in report.lines if line.outcome == "verify"]
     chosen = sorted(waiting, key=_urgency)[:limit]
@@ -96,7 +95,7 @@ def _urgency(line: CampaignLine) -> tuple[bool, bool, str]:
 
 
 def _move(context: Context, line: CampaignLine, report: CampaignReport) -> CampaignLine:
-    """Push the files of a version onto the new base, without the outputs it had on the old one."""
+    """Push a version's files onto the new base, without golden outputs of the old one."""
     before = resolve(context, Ref.parse(line.ref), bare="newest")
     options = PushOptions(
         parents=(line.ref,),

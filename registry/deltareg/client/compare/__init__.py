@@ -1,1 +1,1 @@
-"""Versions compared: by numbers, by what they do, and by bisection."""
+"""Compares versions: by numbers, by what they do, and by bisection."""

@@ -1,7 +1,7 @@
-"""What has to be at hand to compare what two versions do, and answers that were given before.
+"""Prepares a comparison of what two versions do, and keeps its answers.
 
-The comparison itself needs torch, and is made by a process of its own; the answer depends on
-nothing but the digests here, so it is kept and given again.
+The comparison itself needs torch and runs in a process of its own. Its answer depends only on the
+digests here, so it is kept and returned again.
 """
 
 import json
@@ -30,13 +30,13 @@ Fields = Mapping[str, object]
 
 @dataclass(frozen=True, slots=True)
 class BehaviorOptions:
-    """What two versions are to be compared on, and how.
+    """What to compare two versions on, and how.
 
     Attributes:
         suite: The name of a suite whose probe sets are the inputs.
-        prompts: A file of one's own, which is taken instead.
-        tokens: How far the prompts that differ most are continued.
-        top: How many prompts to tell of.
+        prompts: A file of your own, used instead of the suite.
+        tokens: How many tokens the prompts that differ most are continued by.
+        top: How many prompts to report.
         device: `cpu`, `cuda:N` or `auto`.
     """
 
@@ -49,15 +49,15 @@ class BehaviorOptions:
 
 @dataclass(frozen=True, slots=True)
 class PlannedComparison:
-    """A comparison that is to be made.
+    """A comparison that is ready to be made.
 
     Attributes:
-        a: The one before; the version itself, or the one whose base alone is meant.
-        b: The one after.
-        inputs: What they are compared on.
-        suite: The suite, as it is now.
-        is_base: Which of the two is a base alone.
-        key: Digest of all that the answer depends on.
+        a: The version before, or the version whose base alone is meant.
+        b: The version after.
+        inputs: What to compare them on.
+        suite: The suite, in its current version.
+        is_base: For each of the two, whether its base alone is meant.
+        key: Digest of everything that the answer depends on.
     """
 
     a: VersionDetail
@@ -69,23 +69,23 @@ class PlannedComparison:
 
     @property
     def names(self) -> tuple[str, str]:
-        """How the two are called."""
+        """The names of the two sides."""
         a, b = (one.base.name if alone else one.ref for one, alone in zip((self.a, self.b), self.is_base, strict=True))
         return a, b
 
 
 @dataclass(frozen=True, slots=True)
 class Behavior:
-    """Comparisons of what versions do."""
+    """Compares what versions do."""
 
     context: Context
 
     def ask(self, a: str, b: str, inputs: BehaviorOptions) -> PlannedComparison:
-        """Say what is to be compared; nothing is fetched yet.
+        """Plan a comparison of two versions; nothing is fetched yet.
 
         Args:
-            a: The one before, a bare `ns/name` is its newest version; `base` is the base of b.
-            b: The one after, or `base`.
+            a: The version before; a bare `ns/name` means its newest version, `base` the base of b.
+            b: The version after, or `base`.
             inputs: What to compare them on.
 
         Raises:
@@ -106,7 +106,7 @@ class Behavior:
         return PlannedComparison(before, after, inputs, suite, is_base, key)
 
     def find_answer(self, question: PlannedComparison) -> Fields | None:
-        """Give the answer if this was asked before."""
+        """Return the answer if the same comparison was made before, else None."""
         raw = self.context.cache.note(question.key)
         try:
             answer: object = None if raw is None else json.loads(raw)
@@ -120,7 +120,7 @@ class Behavior:
 
     @contextmanager
     def at_hand(self, question: PlannedComparison) -> Generator[Fields, None, None]:
-        """Bring versions, bases and probe sets here, and give the request of the process."""
+        """Fetch versions, bases and probe sets, and yield the request for the process."""
         with ExitStack() as stack, self.context.cache.draft() as draft:
             draft.mkdir()
             a, b = (

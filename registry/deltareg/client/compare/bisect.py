@@ -1,4 +1,4 @@
-"""Bisection over the versions of a line; verdicts are what it remembers, so it can be resumed."""
+"""Bisection over the versions of a line; verdicts are all it remembers, so it can be resumed."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ _JUDGED: dict[str, Mark] = {"pass": "good", "fail": "bad", "inconclusive": "skip
 
 @dataclass(frozen=True, slots=True)
 class BisectionStep:
-    """One version as it was judged.
+    """One version and how it was judged.
 
     Attributes:
         ref: The version.
         mark: `good`, `bad` or `skip`.
-        value: What the check measured, or what the script ended with.
+        value: What the check measured, or the script's exit code.
         verdict: The verdict's id; empty where there is none.
         source: `cached`, `run`, `script` or `hand`.
         detail: Why it was skipped.
@@ -45,10 +45,10 @@ class BisectionCriterion:
     """What makes a version good.
 
     Attributes:
-        suite: That it is verified with.
-        check: Whose measure counts; empty: the verdict itself.
-        least: The least value of a good version.
-        most: The greatest value of a good version. With neither, the check's own outcome counts.
+        suite: The suite that versions are verified with.
+        check: The check whose measure counts; empty for the verdict itself.
+        least: The lowest value of a good version.
+        most: The highest value of a good version. With neither, the check's own outcome counts.
         timeout_s: How long one verification may take.
     """
 
@@ -85,9 +85,9 @@ class BisectReport:
 
     Attributes:
         line: The line.
-        bounds: Between which versions the change is.
-        steps: Every version that was judged, in order.
-        deleted: Versions between the two that are no more.
+        bounds: The versions between which the change lies.
+        steps: Every judged version, in order.
+        deleted: Versions between the two that are deleted.
     """
 
     line: str
@@ -101,7 +101,7 @@ class BisectReport:
         return self.step(self.bounds.bad) if self.bounds.is_found else None
 
     def step(self, number: int) -> BisectionStep:
-        """Give how a version was judged."""
+        """Return how a version was judged."""
         return next(one for one in self.steps if one.ref == f"{self.line}:v{number}")
 
 
@@ -119,12 +119,12 @@ class Bisection:
 
         Args:
             line: The line.
-            good: A version that is good.
-            bad: A later one that is bad.
-            judge: Judges a version by its reference.
+            good: The number of a good version.
+            bad: The number of a later, bad version.
+            judge: Judges a version, given its reference.
 
         Raises:
-            InvalidInput: The ends are the wrong way round, or are not what they were said to be.
+            InvalidInput: The ends are the wrong way round, or are not good and bad as claimed.
             NotFound: The line has no such version.
             Inconclusive: An end cannot be judged.
         """
@@ -144,7 +144,7 @@ class Bisection:
         return BisectReport(str(line), bounds, steps, sorted(deleted))
 
     def by_suite(self, measure: BisectionCriterion) -> Judge:
-        """Judge by verdicts: the one that counts, or that of a new run, which is waited for.
+        """Return a judge that goes by the verdict that counts, or waits for that of a new run.
 
         Raises:
             InvalidInput: The suite has no such check.
@@ -176,7 +176,7 @@ def _step(ref: str, run: RunInfo, measure: BisectionCriterion, *, source: str) -
 
 
 def live_versions(context: Context, line: LineRef, first: int, last: int) -> list[VersionInfo]:
-    """Give the versions of a line between two numbers that are not deleted, in order."""
+    """Return the versions of a line between two numbers that are not deleted, in order."""
     newest_first = walk(lambda at: list_versions(context, line, cursor=at, limit=_PAGE))
     since = takewhile(lambda one: one.version >= first, newest_first)
     versions = [one for one in since if one.version <= last and not one.is_deleted]

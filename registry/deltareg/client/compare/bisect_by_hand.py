@@ -1,4 +1,4 @@
-"""Bisection with a person as the judge: one judgement at a time, remembered between them."""
+"""Bisection with a person as the judge: one judgement at a time, remembered in between."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,18 +28,18 @@ _NEWEST = 50
 
 @dataclass(frozen=True, slots=True)
 class BisectionState:
-    """How far a bisection by hand is.
+    """The state of a bisection by hand.
 
     Attributes:
         line: The line.
-        steps: Every version that was judged, in order.
-        bounds: Between which versions the change is; None until both a good and a bad one are
+        steps: Every judged version, in order.
+        bounds: The versions between which the change lies; None until a good and a bad one are
             known.
-        deleted: Versions between the two that are no more.
-        version: The version to try next; None when there is none.
-        missing: The ends that nobody has named yet.
-        hint: A version that may well be the end that is missing: what `prod` serves for a good
-            one, the newest for a bad one. It is told, never taken.
+        deleted: Versions between the two that are deleted.
+        version: The version to try next; None if there is none.
+        missing: The ends that have not been named yet.
+        hint: A version that may be the missing end: what `prod` serves as a good one, the newest as
+            a bad one. It is only suggested, never used by itself.
     """
 
     line: LineRef
@@ -52,7 +52,7 @@ class BisectionState:
 
     @property
     def report(self) -> BisectReport | None:
-        """What was found; None while versions are left to be tried."""
+        """The report of the finished search; None while versions are left to try."""
         if self.bounds is None or self.version is not None:
             return None
         return BisectReport(str(self.line), self.bounds, self.steps, self.deleted)
@@ -60,17 +60,17 @@ class BisectionState:
 
 @dataclass(frozen=True, slots=True)
 class HandBisection:
-    """Searches for the version that made a line bad, as a person judges them."""
+    """Searches for the version that made a line bad, with a person judging each version."""
 
     context: Context
 
     def start(self, line: LineRef, *, good: int | None, bad: int | None) -> BisectionState:
-        """Begin a search, with the ends that are known.
+        """Begin a search with the ends that are known.
 
         Raises:
-            Conflict: One goes on of this line.
+            Conflict: A search of this line is under way.
             InvalidInput: The ends are the wrong way round.
-            NotFound: There is no such line or version.
+            NotFound: The line or a version does not exist.
         """
         if good is not None and bad is not None:
             check_order(good, bad)
@@ -91,14 +91,14 @@ class HandBisection:
         """Judge a version.
 
         Args:
-            named: A reference, `vN` of the line in search, or a line: its version that was
-                proposed. None where only one search goes on.
-            mark: How it is judged; what was said of it before is replaced.
+            named: A reference, `vN` of the line in search, or a line for its proposed version. None
+                is enough while only one search is under way.
+            mark: The judgement, which replaces an earlier one.
 
         Raises:
-            Conflict: The search went on in another place meanwhile.
-            InvalidInput: It contradicts what was judged before, or no version is meant.
-            NotFound: No bisection goes on, or there is no such version.
+            Conflict: The search was continued elsewhere meanwhile.
+            InvalidInput: The judgement contradicts earlier ones, or no version is meant.
+            NotFound: No bisection is under way, or the version does not exist.
         """
         line, ref = self._resolve_named(named)
         before = self._read(line)
@@ -106,21 +106,21 @@ class HandBisection:
         return self._keep(line, before, before.with_mark(number, mark))
 
     def status(self, line: LineRef | None) -> BisectionState:
-        """Say how far a search is; a proposal that was deleted meanwhile is replaced.
+        """Return how far a search is; a proposed version that was deleted meanwhile is replaced.
 
         Raises:
-            InvalidInput: Several go on, and none is named.
-            NotFound: No bisection goes on.
+            InvalidInput: Several are under way, and none is named.
+            NotFound: No bisection is under way.
         """
         line = line or self._only()
         marks = self._read(line)
         return self._keep(line, marks, marks)
 
     def reset(self, line: LineRef | None) -> LineRef | None:
-        """End a search and forget its judgements; gives its line, or None if there was none.
+        """End a search and forget its judgements; return its line, or None if there was none.
 
         Raises:
-            InvalidInput: Several go on, and none is named.
+            InvalidInput: Several are under way, and none is named.
         """
         if line is None:
             if not self._kept.lines():
@@ -133,7 +133,7 @@ class HandBisection:
         return KeptMarks.of_server(self.context.config.server)
 
     def _keep(self, line: LineRef, before: LineMarks | None, marks: LineMarks) -> BisectionState:
-        """Find out what to try next, and keep it with the judgements."""
+        """Find out which version to try next, and keep it with the judgements."""
         state = self._standing(line, marks)
         proposed = None if state.version is None else state.version.version
         self._kept.swap(line, before, marks.proposing(proposed))
@@ -152,7 +152,7 @@ class HandBisection:
         return BisectionState(line, steps, progress.bounds, progress.deleted, version)
 
     def _hint(self, line: LineRef, judged: dict[int, Mark], missing: Mark) -> str:
-        """Name a version that may be the end that is missing; empty where none comes to mind."""
+        """Suggest a version that may be the missing end; empty if there is none to suggest."""
         if missing == "good":
             channel = show_channel(self.context, line, _PROD)
             number = None if channel.is_revoked else channel.version
@@ -162,7 +162,7 @@ class HandBisection:
         return "" if number is None or not may_be_end(number, judged) else f"{line}:v{number}"
 
     def _resolve_named(self, named: str | None) -> tuple[LineRef, Ref | None]:
-        """Give the line that is meant, and the version of it; None is the one proposed."""
+        """Return the line that is meant, and its version; None stands for the proposed one."""
         if named is None:
             return self._only(), None
         if "/" not in named:
@@ -188,7 +188,7 @@ class HandBisection:
         return marks
 
     def _require_proposed(self, line: LineRef, marks: LineMarks, mark: Mark) -> int:
-        """Give the version that was proposed; refuses where there was none."""
+        """Return the number of the proposed version; refuse if none was proposed."""
         if marks.proposed is not None:
             return marks.proposed
         message = f"say which version is {mark}" if mark != "skip" else "say which version to skip"

@@ -1,12 +1,12 @@
-"""What a person has judged so far of lines, remembered in one small file a line.
+"""Judgements of a person in a bisection by hand, kept in one small file for each line.
 
 ::
 
     bisect/<host>_<port>/<namespace>/<name>.json
 
-The folder lies where the system keeps the state of programs (`$XDG_STATE_HOME/deltareg`), as it is
-no cache: nobody could compute it again. A change names what it was made from, so of two at once one
-is told to look again, and a version is never marked by somebody who meant another.
+The folder lies where the system keeps the state of programs (`$XDG_STATE_HOME/deltareg`). It is not
+a cache: nobody could compute it again. A change names the state that it was made from, so that of
+two simultaneous changes one is refused, and nobody marks a version other than the one they meant.
 """
 
 import fcntl
@@ -28,7 +28,7 @@ from deltareg.refs import LineRef
 
 
 class MarkedVersion(BaseModel):
-    """One version as it was judged."""
+    """One version and how it was judged."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -37,12 +37,12 @@ class MarkedVersion(BaseModel):
 
 
 class LineMarks(BaseModel):
-    """What was judged of a line, in order, and what was proposed to be judged next.
+    """The judgements of a line, in order, and the version proposed next.
 
     Attributes:
         form: The format of the file.
-        marks: Versions with how they were judged.
-        proposed: The version that was named last as the one to try.
+        marks: Versions and how they were judged.
+        proposed: The version that was last proposed to try.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -52,37 +52,37 @@ class LineMarks(BaseModel):
     proposed: int | None = None
 
     def with_mark(self, version: int, mark: Mark) -> Self:
-        """Give the same with one more judgement; what was said of the version before goes."""
+        """Return these marks with one more judgement, replacing an earlier one of that version."""
         others = tuple(one for one in self.marks if one.version != version)
         return self.model_copy(update={"marks": (*others, MarkedVersion(version=version, mark=mark))})
 
     def proposing(self, version: int | None) -> Self:
-        """Give the same with another proposal."""
+        """Return these marks with another proposal."""
         return self.model_copy(update={"proposed": version})
 
     def by_version(self) -> dict[int, Mark]:
-        """Give the judgements by version."""
+        """Return the judgements by version."""
         return {one.version: one.mark for one in self.marks}
 
 
 @dataclass(frozen=True, slots=True)
 class KeptMarks:
-    """The bisections by hand that go on at one server."""
+    """The bisections by hand that are under way at one server."""
 
     root: Path
 
     @classmethod
     def of_server(cls, server: str) -> Self:
-        """Find the folder of a server; it is made when something is kept."""
+        """Use the folder of a server; it is created when something is kept."""
         return cls(platformdirs.user_state_path("deltareg") / "bisect" / token_path(server).name)
 
     def lines(self) -> list[LineRef]:
-        """List the lines of which a bisection goes on."""
+        """List the lines with a bisection under way."""
         files = self.root.glob("*/*.json")
         return sorted((LineRef(path.parent.name, path.stem) for path in files if path.is_file()), key=str)
 
     def read(self, line: LineRef) -> LineMarks | None:
-        """Give what is kept of a line; None where nothing is.
+        """Return what is kept of a line, or None.
 
         Raises:
             InvalidInput: The file cannot be read.
@@ -98,10 +98,10 @@ class KeptMarks:
             ) from error
 
     def swap(self, line: LineRef, before: LineMarks | None, after: LineMarks) -> None:
-        """Keep something in the place of what it was made from.
+        """Replace what is kept of a line, if it is still what the change was made from.
 
         Raises:
-            Conflict: Something else is kept by now.
+            Conflict: It has changed since.
             InvalidInput: The folder cannot be written to.
         """
         with self._alone():
@@ -122,7 +122,7 @@ class KeptMarks:
             draft.replace(path)
 
     def forget(self, line: LineRef) -> bool:
-        """Keep nothing of a line any more; tells whether there was something."""
+        """Forget everything about a line; return whether there was anything."""
         path = self._path(line)
         if not path.exists():
             return False
@@ -135,7 +135,7 @@ class KeptMarks:
 
     @contextmanager
     def _alone(self) -> Generator[None, None, None]:
-        """Keep other processes out for the few instructions of a change; a kill lets go, too."""
+        """Keep other processes out during a change; a killed process releases its lock."""
         try:
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor = os.open(self.root, os.O_RDONLY | os.O_CLOEXEC)

@@ -1,4 +1,4 @@
-"""Diff: what differs between two versions, of one kind or of two."""
+"""Diff: what differs between two versions, of the same kind or of different kinds."""
 
 from deltareg.client.asking.resolving import base_path, fetch_manifest, resolve_live
 from deltareg.client.bases.bases import find_base
@@ -32,10 +32,10 @@ def diff(context: Context, a: Ref, b: Ref, *, top: int, has_numbers: bool = True
 
     Args:
         context: The client's surroundings.
-        a: The one before; a bare `ns/name` means the newest version.
-        b: The one after.
-        top: How many modules to keep, those that differ most first.
-        has_numbers: Whether the two are fetched, to say what each does to every module.
+        a: The version before; a bare `ns/name` means its newest version.
+        b: The version after.
+        top: How many modules to report, those that differ most first.
+        has_numbers: Whether to fetch both and compare what each does to every module.
     """
     one, two = resolve_live(context, a, bare="newest"), resolve_live(context, b, bare="newest")
     before, after = fetch_manifest(context, one), fetch_manifest(context, two)
@@ -75,7 +75,7 @@ def _modules(
 
 
 def _beside_tensors(context: Context, one: VersionDetail, two: VersionDetail) -> str:
-    """Say in what the bases of two versions differ that have the same tensors."""
+    """Describe how the bases of two versions differ when their tensors are the same."""
     if one.base.identity == two.base.identity:
         return ""
     infos = [context.api.get(base_path(v.base.name), BaseInfo) for v in (one, two)]

@@ -1,7 +1,7 @@
-"""The versions of a line with their base, brought to this machine to be tried again.
+"""Brings versions of a line and their base to this machine to be tried again.
 
-What tries them needs torch and is a process of its own; this says which versions are meant, and
-gives the request for it.
+The process that tries them needs torch and is a separate one; this module selects the versions and
+builds its request.
 """
 
 import re
@@ -32,8 +32,8 @@ class LineStretch:
 
     Attributes:
         line: The line.
-        versions: Oldest first.
-        left_out: What was not taken, each with the reason.
+        versions: The versions, oldest first.
+        left_out: Versions that were left out, each with the reason.
     """
 
     line: LineRef
@@ -48,16 +48,16 @@ class LineHistory:
     context: Context
 
     def stretch(self, text: str, *, most: int) -> LineStretch:
-        """Say which versions a text names; those on another base than the last are left out.
+        """Return the versions that a text names, without those on another base than the last one.
 
         Args:
-            text: `ns/name` for the newest ones, `ns/name:v4` or `@prod` for those up to one,
-                `ns/name:v2..v4` or `ns/name:v1,v3` for these.
-            most: How many at most, the newest of them, where none are listed.
+            text: `ns/name` for the newest versions, `ns/name:v4` or `@prod` for those up to that
+                one, `ns/name:v2..v4` or `ns/name:v1,v3` for exactly these.
+            most: How many versions at most, the newest, unless the text lists them.
 
         Raises:
-            InvalidInput: It names none.
-            NotFound: A version does not exist, or the line has none that may be used.
+            InvalidInput: The text names no version.
+            NotFound: A version does not exist, or the line has no usable one.
         """
         match = _CHOICE.fullmatch(text)
         numbers = _numbers(match["choice"]) if match else []
@@ -80,11 +80,11 @@ class LineHistory:
 
     @contextmanager
     def at_hand(self, stretch: LineStretch, *, base: Path | None = None) -> Generator[dict[str, object], None, None]:
-        """Bring base and versions here; gives those fields of a request.
+        """Fetch base and versions, and yield their fields of the request.
 
         Args:
-            stretch: Which versions.
-            base: The folder of the base; where it is known here, or can be fetched, if not given.
+            stretch: The versions.
+            base: The folder of the base; by default it is found on this machine or fetched.
 
         Raises:
             BaseMismatch: The folder holds another base than the versions are for.
@@ -108,7 +108,7 @@ class LineHistory:
 
     @contextmanager
     def base_at_hand(self, base: Path | str) -> Generator[dict[str, object], None, None]:
-        """Bring a base here that no version is wanted of; gives those fields of a request.
+        """Fetch a base without any version, and yield its fields of the request.
 
         Args:
             base: Its folder, or its name.
@@ -123,7 +123,7 @@ class LineHistory:
             yield {"base": folder.path.absolute(), "versions": [], "cache": self.context.cache.path, "name": name}
 
     def probes_of(self, suite: Suite) -> dict[str, bytes]:
-        """Bring the files of a suite's probe sets, by name."""
+        """Return the files of a suite's probe sets, by name."""
         return {
             name: fetch_suite_file(self.context, digest)
             for one in suite.sets.values()
@@ -146,7 +146,7 @@ class LineHistory:
         return resolve(self.context, Ref.parse(text), bare="newest")
 
     def _before(self, line: LineRef, number: int, most: int) -> Sequence[str]:
-        """Name the versions before a number, oldest first; the newest of them."""
+        """Return the references of the last `most` versions before a number, oldest first."""
         refs: list[str] = []
         cursor: str | None = None
         while len(refs) < most:
@@ -159,7 +159,7 @@ class LineHistory:
 
 
 def write_trial(folder: Path, suite: Suite, files: Mapping[str, bytes]) -> Fields:
-    """Write a suite and the files of its probe sets into a folder; gives those request fields."""
+    """Write a suite and its probe sets' files into a folder; return their request fields."""
     document = folder / "suite.json"
     document.write_bytes(suite.document)
     probes = folder / "probes"

@@ -1,1 +1,1 @@
-"""A folder in a layout that push refuses, or could store smaller, written in another."""
+"""Converts a folder in a layout that push refuses, or could store smaller, to another layout."""

@@ -1,4 +1,4 @@
-"""What a folder is to the registry, and the LoRA in one that a kind here reads."""
+"""Reads a folder as the registry would, and takes the LoRA out of one that a kind can read."""
 
 from collections.abc import Sequence
 
@@ -15,10 +15,10 @@ from deltareg.errors import InvalidInput, Refused
 
 
 def assess_folder(folder: Folder, known: KnownBase) -> Assessment:
-    """Hold a folder against a base.
+    """Assess a folder as a delta on a base.
 
     Raises:
-        Refused: With everything that is wrong.
+        Refused: It lists everything that is wrong.
     """
     assessment = assess(folder.files, folder.tensors, known.view)
     if assessment.errors:
@@ -32,17 +32,17 @@ def is_refused(folder: Folder, known: KnownBase) -> bool:
 
 
 def are_pairs(effects: Sequence[Effect]) -> bool:
-    """Whether a delta is made of pairs whose scale is in a tensor beside them, or one."""
+    """Whether a delta consists of pairs with their scale in a tensor beside them, or in one."""
     return bool(effects) and all(
         isinstance(effect, WeightUpdate) and isinstance(effect.update, PairUpdate) for effect in effects
     )
 
 
 def read(folder: Folder, found: Assessment, known: KnownBase) -> ConvertedLora:
-    """Take a LoRA from the account of its kind.
+    """Extract a LoRA from the account of its kind.
 
     Raises:
-        InvalidInput: It does more than other layouts have a place for.
+        InvalidInput: The delta does more than other layouts can express.
         Refused: The numbers are not those of a sound delta.
     """
     copies = [effect for effect in found.account.effects if isinstance(effect, BaseCopy)]

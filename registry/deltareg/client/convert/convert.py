@@ -1,9 +1,9 @@
-"""Convert: a folder in a layout that push refuses, or could store smaller, written in another.
+"""Convert: writes a folder in a layout that push refuses, or could store smaller, in another.
 
 Pickles become safetensors, names lose the wrappers of a training process, a LoRA of another class
-or release gets the names of its base, LoRA of image trainers, of MLX and of llama.cpp become LoRA
-as peft writes it, and a full fine-tune that hardly differs from its base becomes what differs. The
-way back leads to MLX and llama.cpp. What is written is proved against what was read before it gets
+or release gets the names of its base, LoRAs of image trainers, MLX and llama.cpp become LoRAs as
+peft writes them, and a full fine-tune that hardly differs from its base is reduced to what differs.
+The other direction writes MLX and llama.cpp. The result is proved against the source before it gets
 its name.
 """
 
@@ -30,16 +30,16 @@ def convert(context: Context, path: Path, to: Path, *, base: str | None = None, 
 
     Args:
         context: The client's surroundings.
-        path: The folder, or one file.
-        to: The new folder.
+        path: The source folder, or a single file.
+        to: The folder to create.
         base: The base, as a folder or a name; pickles and names with wrappers do not need it.
-        layout: What it becomes: `peft`, which push takes, or another one of `layouts.WRITERS`.
+        layout: The target layout: `peft`, which push accepts, or another one of `layouts.WRITERS`.
 
     Raises:
-        Conflict: There is something at the target.
+        Conflict: Something is already at the target.
         Refused: The files hold something other than a delta.
         InvalidInput: There is nothing to convert, nothing to gain, or no exact form of it.
-        IntegrityFailure: What was written is not what was read.
+        IntegrityFailure: The result is not equal to the source.
     """
     check_layout(layout, to)
     if not is_free(to):
@@ -70,7 +70,7 @@ def _check_pushed(layout: str, what: str) -> None:
 
 
 class _Based:
-    """The base that a conversion goes by, open for as long as it takes."""
+    """The base that a conversion goes by, open while it takes place."""
 
     def __init__(self, context: Context, path: Path, base: str | None) -> None:
         if base is None:
@@ -81,7 +81,7 @@ class _Based:
         self._known = open_named_base(context, base)
 
     def __enter__(self) -> KnownBase:
-        """Give the base."""
+        """Open the base and return it."""
         return self._known
 
     def __exit__(self, *_: object) -> None:

@@ -1,4 +1,4 @@
-"""A fine-tune held against its base: written as what differs, where that is smaller and exact."""
+"""Reduces a fine-tune to its differences from the base, if that is smaller and exact."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,12 +27,12 @@ _LAST_I32 = 1 << 31
 
 @dataclass(frozen=True, slots=True)
 class DifferingWeight:
-    """A weight that differs.
+    """A weight that differs from the base's.
 
     Attributes:
         target: Its name in the base's files.
         now: Its new value.
-        before: The base's.
+        before: The base's value.
         count: How many elements differ.
     """
 
@@ -43,17 +43,17 @@ class DifferingWeight:
 
     @property
     def index_dtype(self) -> str:
-        """The narrowest dtype that holds every place."""
+        """The narrowest dtype that holds every index."""
         return "I32" if self._elements < _LAST_I32 else "I64"
 
     @property
     def is_sparse(self) -> bool:
-        """Whether indices and values are smaller than the whole weight."""
+        """Whether indices and values take less than the whole weight."""
         item = ITEM_BYTES[self.now.dtype]
         return self.count * (ITEM_BYTES[self.index_dtype] + item) < self._elements * item
 
     def parts(self) -> list[OutputTensor]:
-        """Give what to write for it: indices and values, or all of it."""
+        """Return the tensors to write for it: indices and values, or the whole weight."""
         if not self.is_sparse:
             return [copy_tensor(self.target, self.now)]
         shape = (self.count,)
@@ -81,10 +81,10 @@ class DifferingWeight:
 
 
 def plan(folder: Folder, found: Assessment, base: Tensors) -> Conversion:
-    """Say what to write.
+    """Plan the smaller form of a fine-tune.
 
     Raises:
-        InvalidInput: It has more than the base has, equals it, or would not become smaller.
+        InvalidInput: It has more tensors than the base, equals it, or would not become smaller.
     """
     differences, left_out = _differences(found.account.effects, base)
     if not differences:
@@ -169,7 +169,7 @@ def _buffer(effect: Addition) -> str:
 
 
 def _check_tied(effect: WeightUpdate, leader: WeightUpdate | None, before: Tensor) -> None:
-    """Make sure that a name without a tensor of its own still says what its twin says."""
+    """Check that a tied name without a tensor of its own still means the same as its twin."""
     assert isinstance(effect.update, Replacement)
     stored = leader.update.stored if leader and isinstance(leader.update, Replacement) else before
     if _digest(effect.update.stored) != _digest(stored):
@@ -181,7 +181,7 @@ def _inexact(why: str) -> InvalidInput:
 
 
 def _words(now: Tensor, before: Tensor) -> Iterator[tuple[NDArray[np.generic], ...]]:
-    """Give elements as bit patterns, a few megabytes of both at a time."""
+    """Yield the elements of both as bit patterns, a few megabytes at a time."""
     dtype = f"<u{ITEM_BYTES[now.dtype]}"
     for start, stop in row_blocks(now):
         yield tuple(np.frombuffer(t.read(start, stop), dtype) for t in (now, before))

@@ -1,4 +1,4 @@
-"""Whether factors of all experts hold those of single ones, and nothing that does anything else."""
+"""Proves that factors of all experts hold those of single ones, and nothing else of effect."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,13 +11,13 @@ from deltareg.client.convert.matrices import elements
 def is_kept(
     wanted: Sequence[AdaptedModule], found: Mapping[str, AdaptedModule], placed: Mapping[str, tuple[AdaptedModule, int]]
 ) -> bool:
-    """Whether what was written holds each module's factors, and zeros in B beside them.
+    """Whether the result holds each module's factors, and zeros in B beside them.
 
-    Sums with zeros between them may be taken in another order, so folds are not compared.
+    Zeros in between may change the order of summation, so folds are not compared.
 
     Args:
-        wanted: What was read.
-        found: What was written, by target.
+        wanted: The source's modules.
+        found: The written modules, by target.
         placed: Target -> its factors at the scale of the whole, and where their columns begin.
     """
     own = {module.target: (module, 0) for module in wanted} | dict(placed)

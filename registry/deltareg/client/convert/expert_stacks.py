@@ -1,4 +1,4 @@
-"""Experts whose factors other programs keep in one stack, here a module each."""
+"""Experts whose factors other programs keep in one stack, and this one as a module each."""
 
 import re
 from collections import defaultdict
@@ -17,7 +17,7 @@ EXPERT = re.compile(r"(.+)\.experts\.(\d+)\.(\w+)\.weight")
 
 
 def siblings(target: str, base: BaseView) -> list[str]:
-    """Give the weights of all experts that are the same projection as one, expert by expert."""
+    """Return the weights of the same projection in all experts, expert by expert."""
     match = EXPERT.fullmatch(target)
     targets: list[str] = []
     while match is not None:
@@ -31,15 +31,15 @@ def siblings(target: str, base: BaseView) -> list[str]:
 def by_stack(
     modules: Sequence[AdaptedModule], base: BaseView, stack: Callable[[str], str | None]
 ) -> tuple[list[AdaptedModule], dict[str, list[AdaptedModule]]]:
-    """Gather the modules of single experts; those that have no factors get some of zeros.
+    """Group the modules of single experts by stack; experts without factors get zeros.
 
     Args:
-        modules: All of one rank and scale.
+        modules: The modules, all of one rank and scale.
         base: The base.
-        stack: Gives what the other program calls the stack that one expert's weight is in.
+        stack: Returns the other program's name of the stack that an expert's weight is in.
 
     Returns:
-        The modules that are no experts, and stack -> its modules, expert by expert.
+        The modules that belong to no expert, and stack -> its modules, expert by expert.
 
     Raises:
         InvalidInput: The factors of a stack are of several dtypes.
@@ -53,7 +53,7 @@ def by_stack(
 
 
 def stack_factors(modules: Sequence[AdaptedModule]) -> tuple[InMemoryTensor, InMemoryTensor]:
-    """Give the factors of all experts, (experts, r, n_in) and (experts, n_out, r)."""
+    """Return the factors of all experts, (experts, r, n_in) and (experts, n_out, r)."""
     first = modules[0]
     a = np.stack([elements(module.a) for module in modules])
     b = np.stack([elements(module.b) for module in modules])
@@ -61,7 +61,7 @@ def stack_factors(modules: Sequence[AdaptedModule]) -> tuple[InMemoryTensor, InM
 
 
 def matrix(stack: Tensor, expert: int) -> InMemoryTensor:
-    """Take one expert's factor out of those of all."""
+    """Return one expert's factor from a stack of all."""
     return InMemoryTensor(stack.name, stack.dtype, elements(stack)[expert])
 
 

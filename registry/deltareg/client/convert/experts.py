@@ -1,14 +1,15 @@
-"""LoRA of single experts, and LoRA of all experts of a layer as one: each written as the other.
+"""Converts LoRA of single experts to LoRA of all experts of a layer as one, and back.
 
 Networks keep all experts of a layer in one parameter, gate and up projections in one as well, and
 peft adapts that parameter (`target_parameters`): factors A (experts · r, n_in), expert by expert,
 and B (n_out, r · experts), the expert running fastest. Older checkpoints and vLLM have a pair of
-factors for each expert and projection. Gate and up of rank r are one pair of rank 2 r, each with
-its own half of A and B; factors of fewer rows than the rank get zeros, which change nothing.
+factors for each expert and projection. Gate and up of rank r become one pair of rank 2 r, each with
+its own half of A and B; factors of fewer rows than the rank are padded with zeros, which change
+nothing.
 
 The way back is exact whatever the factors are: each projection takes its rows of B and all of A.
-Where B's columns are those of one projection each, as they are after the way here, it takes its
-half alone.
+Where each of B's columns belongs to one projection, as they do after a conversion, it takes only
+its half.
 """
 
 from collections import defaultdict
@@ -41,7 +42,7 @@ Proof = Callable[[Assessment], None]
 
 @dataclass(frozen=True, slots=True)
 class _Stack:
-    """One parameter of all experts, with the factors of each.
+    """One parameter that holds all experts, with the factors of each.
 
     Attributes:
         path: Its name in the running network.
@@ -67,7 +68,7 @@ class _Stack:
 
     @property
     def rank(self) -> int:
-        """The rank of the whole."""
+        """The rank of the whole parameter."""
         return sum(self.ranks)
 
     @property
@@ -77,10 +78,10 @@ class _Stack:
 
     @property
     def dtype(self) -> str:
-        """Of the factors.
+        """The dtype of the factors.
 
         Raises:
-            InvalidInput: They have several.
+            InvalidInput: The factors have several dtypes.
         """
         dtypes = {t.dtype for module in self.modules.values() for t in (module.a, module.b)}
         if len(dtypes) > 1:
@@ -89,7 +90,7 @@ class _Stack:
         return dtypes.pop()
 
     def factors(self) -> tuple[InMemoryTensor, InMemoryTensor]:
-        """Give A (experts · r, n_in) and B (n_out, r · experts)."""
+        """Return A (experts · r, n_in) and B (n_out, r · experts)."""
         dtype, rank = self.dtype, self.rank
         a = np.zeros((self.experts, rank, self.width), TYPE_NAMES[dtype])
         b = np.zeros((sum(self.heights), rank, self.experts), TYPE_NAMES[dtype])
@@ -104,10 +105,10 @@ class _Stack:
 
 
 def fuse(lora: ConvertedLora, known: KnownBase) -> Conversion:
-    """Say what to write so that the factors of a layer's experts are those of one parameter.
+    """Plan the conversion of single experts' factors to factors of one parameter.
 
     Raises:
-        InvalidInput: It has none of single experts, or needs one scale and has several.
+        InvalidInput: It has no factors of single experts, or needs one scale and has several.
     """
     stacks = _stacks(lora.modules, known)
     others = [m for m in lora.modules if _place(m, known) is None]
@@ -137,7 +138,7 @@ def fuse(lora: ConvertedLora, known: KnownBase) -> Conversion:
 
 
 def split(lora: ConvertedLora, known: KnownBase) -> Conversion:
-    """Say what to write so that each expert and projection has factors of its own.
+    """Plan the conversion to factors of each expert and projection.
 
     Raises:
         InvalidInput: No factors are of all experts of a layer.
@@ -177,7 +178,7 @@ def _place(module: AdaptedModule, known: KnownBase) -> Place | None:
 
 
 def _stacks(modules: Sequence[AdaptedModule], known: KnownBase) -> list[_Stack]:
-    """Gather the modules that are parts of one parameter, each group at one scale."""
+    """Group the modules that are parts of one parameter, each group at one scale."""
     stacks: dict[str, dict[tuple[int, int], AdaptedModule]] = defaultdict(dict)
     for module in modules:
         place = _place(module, known)
@@ -198,7 +199,7 @@ def _stack(
 
 
 def _sizes(known: KnownBase) -> dict[str, dict[tuple[int, int], tuple[int, ...]]]:
-    """Give the shapes of the base's matrices that are parts of one parameter."""
+    """Return the shapes of the base's matrices that are parts of one parameter."""
     sizes: dict[str, dict[tuple[int, int], tuple[int, ...]]] = defaultdict(dict)
     for name, record in known.view.tensors.items():
         place = known.view.names.part(name)
@@ -208,7 +209,7 @@ def _sizes(known: KnownBase) -> dict[str, dict[tuple[int, int], tuple[int, ...]]
 
 
 def _write_factors(stacks: Sequence[_Stack]) -> list[OutputTensor]:
-    """Write the factors of each parameter; of two in one module the inner one is the first."""
+    """Write the factors of each parameter; of two in one module the inner one comes first."""
     paths, parts = {stack.path for stack in stacks}, list[OutputTensor]()
     for stack in stacks:
         module, _, name = stack.path.rpartition(".")
@@ -222,7 +223,7 @@ def _write_factors(stacks: Sequence[_Stack]) -> list[OutputTensor]:
 
 
 def _firsts(stacks: Sequence[_Stack]) -> dict[str, tuple[AdaptedModule, int]]:
-    """Give each module's factors at their stack's scale, and the first of its columns there."""
+    """Return each module's factors at their stack's scale, and their first column there."""
     return {
         module.target: (module, int(sum(stack.ranks[:place])))
         for stack in stacks
@@ -231,7 +232,7 @@ def _firsts(stacks: Sequence[_Stack]) -> dict[str, tuple[AdaptedModule, int]]:
 
 
 def _halve_factors(stack: _Stack) -> list[AdaptedModule]:
-    """Give each projection its half of the factors, where the other half does nothing to it."""
+    """Give each projection its half of the factors if the other half does nothing to it."""
     half, places = stack.ranks[0] // 2, len(stack.heights)
     modules = list(stack.modules.items())
     if places != 2 or not half or any(m.rank != 2 * half for _, m in modules):

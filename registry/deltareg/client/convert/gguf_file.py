@@ -1,4 +1,4 @@
-"""LoRA adapters of llama.cpp, one GGUF file each, read.
+"""Reads LoRA adapters of llama.cpp, one GGUF file each.
 
 `blk.0.attn_q.weight.lora_a` is (r, n_in) and `lora_b` (n_out, r); of the embedding `lora_a` is
 (vocabulary, r), and of experts both are stacks. One `adapter.lora.alpha` counts for all, over the
@@ -31,10 +31,10 @@ _UNREADABLE = (ValueError, KeyError, IndexError, TypeError, OverflowError)
 
 
 def find_gguf(path: Path) -> Path | None:
-    """Give the file that a path names, or the one in a folder that holds no other weights.
+    """Return the GGUF file at a path, or that of a folder without other weights; else None.
 
     Raises:
-        Refused: The folder holds several, or one that is no regular file.
+        Refused: The folder holds several GGUF files, or one that is not a regular file.
     """
     if path.is_file():
         return path if path.name.endswith(ENDING) else None
@@ -52,11 +52,11 @@ def find_gguf(path: Path) -> Path | None:
 
 
 def read(path: Path, known: KnownBase) -> ConvertedLora:
-    """Take the factors out.
+    """Read the factors of an adapter file.
 
     Raises:
-        Refused: It is no LoRA, it is damaged, or it is one of another network.
-        InvalidInput: How llama.cpp stores such a network is not known here.
+        Refused: The file is not a LoRA, is damaged, or is for another network.
+        InvalidInput: It is unknown here how llama.cpp stores such a network.
         Misconfigured: The package `gguf` is not installed.
     """
     library, network = gguf(), network_of(known.view)
@@ -77,7 +77,7 @@ def read(path: Path, known: KnownBase) -> ConvertedLora:
 
 
 def _values(tensor: GgufTensor) -> F32:
-    """Give a tensor as float32; every type stands for exact numbers."""
+    """Return a tensor as float32; every type stands for exact numbers."""
     shape = tuple(int(size) for size in reversed(tensor.shape))
     try:
         values = gguf().quants.dequantize(tensor.data, tensor.tensor_type)
@@ -89,7 +89,7 @@ def _values(tensor: GgufTensor) -> F32:
 
 
 def _told_alpha(told: Mapping[str, object]) -> float:
-    """Give the one alpha of a file; zero when it tells none."""
+    """Return the one alpha of a file; zero if it has none."""
     alpha = told.get(ALPHA, 0.0)
     if is_number(alpha):
         return float(cast("float", alpha))
@@ -134,7 +134,7 @@ def _modules(values: Mapping[str, F32], network: GgufNetwork, alpha: float) -> l
 def _modules_of(
     weight: str, pair: Mapping[str, F32], targets: Sequence[str], network: GgufNetwork, alpha: float
 ) -> list[AdaptedModule]:
-    """Give a module, or one for each expert of a stack."""
+    """Return one module, or one for each expert of a stack."""
     if not targets:
         message = f"the base has no weight that llama.cpp calls {weight}"
         raise Refused([Problem("no_tensor_applied", message, tensor=weight, fix="check the base")])
@@ -170,5 +170,5 @@ def _module(weight: str, a: F32, b: F32, target: str, network: GgufNetwork, alph
 
 
 def _alpha(told: float, rank: int) -> float:
-    """Give the numerator of the scale, by the shortest number that float32 rounds to it."""
+    """Return the numerator of the scale, as the shortest number that float32 rounds to it."""
     return float(str(np.float32(told))) if told else float(rank)

@@ -1,6 +1,6 @@
-"""The head of a GGUF file, walked before its library reads it: every length lies within the file.
+"""Checks the head of a GGUF file before its library reads it: every length lies within the file.
 
-The library takes counts as it finds them, and would count to 2⁶⁴ in a file of a hundred bytes.
+The library trusts the counts in the file, and would count to 2⁶⁴ in a file of a hundred bytes.
 """
 
 import struct
@@ -18,23 +18,23 @@ _LONGEST_NAME, _MOST_ITEMS = 1024, 1 << 20
 
 
 def check_head(path: Path) -> None:
-    """Walk the head of a file.
+    """Check the head of a file.
 
     Raises:
-        Refused: It is no GGUF file, or one whose head says more than it holds.
+        Refused: It is not a GGUF file, or its head claims more than the file holds.
     """
     with path.open("rb") as file:
         _Head(file, path.name, path.stat().st_size).check()
 
 
 class _Head:
-    """A head that is being walked."""
+    """A head that is being checked."""
 
     def __init__(self, file: BinaryIO, name: str, size_bytes: int) -> None:
         self._file, self._name, self._left = file, name, size_bytes
 
     def check(self) -> None:
-        """Go from the first byte to the last of the head."""
+        """Walk the head from its first byte to its last."""
         if self._take(4) != _MAGIC:
             self._refuse("it does not begin as one")
         version = self._number(4)

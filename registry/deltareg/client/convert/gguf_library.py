@@ -1,4 +1,4 @@
-"""What is used of the `gguf` package, which an extra brings; it has the names of every network."""
+"""The parts of the `gguf` package in use; an extra installs it. It has every network's names."""
 
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -23,7 +23,7 @@ class GgufField(Protocol):
     """A value of the file's head."""
 
     def contents(self) -> object:
-        """Give it as a Python value."""
+        """Return the value as a Python value."""
         ...
 
 
@@ -34,7 +34,7 @@ class GgufTensor(Protocol):
         name: Its name.
         shape: Dimensions, the last first.
         tensor_type: How its elements are stored.
-        data: These, in rows of bytes where they are quantised.
+        data: The elements; rows of bytes if they are quantised.
     """
 
     name: str
@@ -54,11 +54,11 @@ class GgufWriter(Protocol):
     """A file that is being written."""
 
     def add_type(self, type_name: str) -> None:
-        """Say what sort of file it is."""
+        """Set the type of the file."""
         ...
 
     def add_string(self, key: str, val: str) -> None:
-        """Add a text."""
+        """Add a text value."""
         ...
 
     def add_float32(self, key: str, val: float) -> None:
@@ -70,7 +70,7 @@ class GgufWriter(Protocol):
         ...
 
     def write_header_to_file(self) -> None:
-        """Write the beginning."""
+        """Write the header."""
         ...
 
     def write_kv_data_to_file(self) -> None:
@@ -90,42 +90,42 @@ class GgufNames(Protocol):
     """The names of one architecture's tensors."""
 
     def get_name(self, key: str, try_suffixes: Sequence[str] = ()) -> str | None:
-        """Give the name of a tensor that a library spells `key`."""
+        """Return the name of a tensor that a library calls `key`; None if it has none."""
         ...
 
 
 class GgufQuants(Protocol):
-    """What it knows of stored elements."""
+    """What the package knows of stored elements."""
 
     def dequantize(self, data: Values, qtype: GgufKind) -> NDArray[np.float32]:
-        """Give the numbers that they stand for."""
+        """Return the numbers that stored elements stand for."""
         ...
 
 
 class GgufLibrary(Protocol):
-    """The package, as far as it is used."""
+    """The package, as far as it is used here."""
 
     MODEL_ARCH_NAMES: Mapping[GgufKind, str]
     quants: GgufQuants
 
     def GGUFReader(self, path: Path) -> GgufReader:  # noqa: N802  # its name there
-        """Open a file."""
+        """Open a file for reading."""
         ...
 
     def GGUFWriter(self, path: Path, arch: str) -> GgufWriter:  # noqa: N802  # its name there
-        """Begin a file."""
+        """Start a new file."""
         ...
 
     def get_tensor_name_map(self, arch: GgufKind, n_blocks: int) -> GgufNames:
-        """Give the names of an architecture."""
+        """Return the tensor names of an architecture."""
         ...
 
 
 def gguf() -> GgufLibrary:
-    """Give the package.
+    """Import and return the package.
 
     Raises:
-        Misconfigured: It is not installed.
+        Misconfigured: The package is not installed.
     """
     try:
         return cast("GgufLibrary", import_module("gguf"))

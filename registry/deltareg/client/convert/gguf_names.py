@@ -1,8 +1,9 @@
-"""What llama.cpp calls the weights of a network, and which of them it keeps in another order.
+"""llama.cpp's names for the weights of a network, and the weights that it keeps in another order.
 
-Its programs turn a pair of numbers at neighbouring places where transformers turns one from each
-half of a head, so in some networks the rows of q and k are stored in that order (su et al. 2021,
-arXiv 2104.09864, is silent on the order). Which networks: `conversion/` of llama.cpp, by class.
+Its programs rotate pairs of neighbouring numbers where transformers rotates pairs with one number
+from each half of a head, so in some networks the rows of q and k are stored in that order (Su et
+al. 2021, arXiv 2104.09864, is silent on the order). Which networks: `conversion/` of llama.cpp, by
+class.
 """
 
 from collections.abc import Callable
@@ -47,10 +48,10 @@ class GgufNetwork:
     """A base as llama.cpp sees it.
 
     Attributes:
-        architecture: What it calls it.
+        architecture: llama.cpp's name of the architecture.
         base: The base.
         is_permuted: Whether rows of q and k are stored in another order.
-        name_of: Gives the name of a weight, by its name in transformers.
+        name_of: Returns llama.cpp's name of a weight, given its name in transformers.
     """
 
     architecture: str
@@ -59,13 +60,13 @@ class GgufNetwork:
     name_of: Callable[[str], str | None]
 
     def name(self, target: str) -> str | None:
-        """Give the name of one of the base's weights; None where it has no place of its own."""
+        """Return the name of one of the base's weights; None if it has no place of its own."""
         spellings = (self.base.names.memory(target) or target, target)
         names = (self.name_of(name) for name in spellings if name.endswith(_WEIGHT))
         return next((name for name in names if name is not None), None)
 
     def stack(self, target: str) -> str | None:
-        """Give the name of the stack that one expert's weight is in; None where it is in none."""
+        """Return the name of the stack that an expert's weight is in; None if it is in none."""
         match = EXPERT.fullmatch(target)
         if match is None:
             return None
@@ -75,14 +76,14 @@ class GgufNetwork:
         return next((name for name in names if name is not None), None)
 
     def targets(self) -> dict[str, list[str]]:
-        """Give the base's weights by their names there; those of a stack expert by expert."""
+        """Return the base's weights by llama.cpp's names; those of a stack expert by expert."""
         matrices = [name for name, record in self.base.tensors.items() if len(record.shape) == 2]
         single = {gguf_name: [name] for name in matrices if (gguf_name := self.name(name)) is not None}
         stacks = {gguf_name: name for name in matrices if (gguf_name := self.stack(name)) is not None}
         return single | {name: siblings(first, self.base) for name, first in stacks.items()}
 
     def reorder_rows(self, target: str, rows: F32, *, back: bool = False) -> F32:
-        """Put the rows of q or k into llama.cpp's order, or back; others stay.
+        """Reorder the rows of q or k for llama.cpp, or back; other weights stay as they are.
 
         Raises:
             InvalidInput: The config does not say how many heads there are.
@@ -111,10 +112,10 @@ class GgufNetwork:
 
 
 def network_of(base: BaseView) -> GgufNetwork:
-    """Say what llama.cpp makes of a base.
+    """Return a base as llama.cpp sees it.
 
     Raises:
-        InvalidInput: How it stores such a network is not known here.
+        InvalidInput: It is unknown here how llama.cpp stores such a network.
         Misconfigured: The package `gguf` is not installed.
     """
     library = gguf()

@@ -1,4 +1,4 @@
-"""LoRA files of image tools that no kind reads: ComfyUI's names, LyCORIS's, and kohya's with DoRA.
+"""Reads LoRA files of image tools that no kind reads: ComfyUI, LyCORIS, and kohya with DoRA.
 
 ComfyUI writes `diffusion_model.` and the module's own path; LyCORIS, like kohya, a prefix and the
 path with its dots as underscores, so the base's names say which module is meant. A file without an
@@ -54,8 +54,8 @@ def read(folder: Folder, known: KnownBase) -> ConvertedLora:
     """Pair the factors, find their modules, and put each magnitude beside its pair.
 
     Raises:
-        Refused: A tensor says nothing, a module is not the base's or is two of them, or its norm
-            is taken along the other side.
+        Refused: A tensor's name has no meaning, a module matches none or two of the base's, or a
+            norm is taken along the other side.
     """
     tensors = original_names.respell_names(folder.tensors, known.view)
     magnitudes = {name: tensor for name, tensor in tensors.items() if name.endswith(DORA)}
@@ -91,7 +91,7 @@ def _updates(folder: Folder, pairs: Tensors, known: KnownBase) -> list[WeightUpd
 
 
 def finder(base: BaseView) -> Finder:
-    """Give what finds the weights that a module's name fits, whatever tool wrote it."""
+    """Return a finder of the weights that a module's name fits, whatever tool wrote it."""
     by_kohya, underscored = kohya.finder(base), kohya.index_spellings(base)
     parts = [part for part in _MAIN if part in base.components]
 
@@ -111,7 +111,7 @@ def finder(base: BaseView) -> Finder:
 
 
 def source_of(names: Iterable[str]) -> str:
-    """Say which tool wrote a file, by its names."""
+    """Return the tool that wrote a file, judging by its names."""
     first = min(names)
     if first.startswith(DOTTED):
         return "comfyui"
@@ -127,7 +127,7 @@ def _read(name: str) -> PairTensorName | None:
 def _with_magnitudes(
     modules: Sequence[AdaptedModule], magnitudes: Mapping[str, Tensor], base: BaseView
 ) -> list[AdaptedModule]:
-    """Put each magnitude beside the pair of its module."""
+    """Put each magnitude beside its module's pair of factors."""
     find = finder(base)
     by_target = {find(name.removesuffix(DORA)): (name, t) for name, t in magnitudes.items()}
     unmatched = sorted(set(magnitudes) - {by_target[(m.target,)][0] for m in modules if (m.target,) in by_target})

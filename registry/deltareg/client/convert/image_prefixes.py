@@ -33,11 +33,11 @@ _ROLES = (
 
 @dataclass(frozen=True, slots=True)
 class ImageTensorName:
-    """A tensor's name, taken apart.
+    """A tensor's name, split into its parts.
 
     Attributes:
         module: The module with its prefix.
-        role: What the tensor is to it.
+        role: The tensor's role in the module.
     """
 
     module: str
@@ -45,7 +45,7 @@ class ImageTensorName:
 
 
 def split(name: str) -> ImageTensorName | None:
-    """Take a name apart; None for one that no image tool writes."""
+    """Split a name into its parts; None for one that no image tool writes."""
     role = next((role for role in _ROLES if name.endswith(f".{role}")), "")
     is_ours = role and name.startswith(PREFIXES)
     return ImageTensorName(name.removesuffix(f".{role}"), role) if is_ours else None

@@ -35,10 +35,10 @@ _READERS: tuple[tuple[_Test, _Reader], ...] = (
 
 
 def check_layout(layout: str, to: Path) -> None:
-    """Refuse a layout that is not known, and a target that could not be its folder.
+    """Refuse an unknown layout, or a target that cannot be its folder.
 
     Raises:
-        InvalidInput: It is one of these.
+        InvalidInput: The layout or the target is refused.
     """
     if layout not in WRITERS:
         names = ", ".join(WRITERS)
@@ -50,11 +50,11 @@ def check_layout(layout: str, to: Path) -> None:
 
 
 def plan_of_foreign(folder: Folder, known: KnownBase, layout: str) -> Conversion | None:
-    """Plan the conversion of a folder that no kind reads; None where one may.
+    """Plan the conversion of a folder that no kind reads; None if a kind may read it.
 
     Raises:
-        Refused: It is such a layout and something is wrong with it.
-        InvalidInput: It has no form in the layout that is asked for.
+        Refused: It has such a layout, and something is wrong with it.
+        InvalidInput: It cannot be expressed in the requested layout.
     """
     if lycoris.is_in(folder):
         if layout != PUSHED:

@@ -1,4 +1,4 @@
-"""One rank and one scale for all modules, for layouts that have no more: exact, or refused."""
+"""One rank and one scale for all modules, for layouts that allow only one; exact, or refused."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from deltareg.errors import InvalidInput
 
 
 def of_one_rank(modules: Sequence[AdaptedModule]) -> list[AdaptedModule]:
-    """Put zeros on factors until all have the largest rank; what they do stays the same."""
+    """Pad factors with zeros until all have the largest rank; their product stays the same."""
     rank = max(module.rank for module in modules)
     return [
         replace(
@@ -25,11 +25,11 @@ def of_one_rank(modules: Sequence[AdaptedModule]) -> list[AdaptedModule]:
 
 
 def of_one_rank_each(modules: Sequence[AdaptedModule], group: Callable[[str], str | None]) -> list[AdaptedModule]:
-    """Do so within each group alone.
+    """Pad factors to one rank within each group.
 
     Args:
         modules: The modules.
-        group: Gives the group of a module, by its weight in the base; None where it is in none.
+        group: Returns the group of a module, given its weight in the base; None if it is in none.
     """
     groups: dict[str | None, list[AdaptedModule]] = defaultdict(list)
     for module in modules:
@@ -39,7 +39,7 @@ def of_one_rank_each(modules: Sequence[AdaptedModule], group: Callable[[str], st
 
 
 def of_one_scale(modules: Sequence[AdaptedModule], who: str) -> list[AdaptedModule]:
-    """Bring what scales differ by into B, where that is a shift of the exponent.
+    """Move differences between scales into B, where that only shifts the exponent.
 
     Raises:
         InvalidInput: It would round B.
@@ -49,7 +49,7 @@ def of_one_scale(modules: Sequence[AdaptedModule], who: str) -> list[AdaptedModu
 
 
 def of_one_alpha(modules: Sequence[AdaptedModule], who: str) -> list[AdaptedModule]:
-    """Bring what numerators of scales differ by into B, where that is a shift of the exponent.
+    """Move differences between the scales' numerators into B, where that only shifts the exponent.
 
     Raises:
         InvalidInput: It would round B.

@@ -1,8 +1,8 @@
-"""How peft cuts a weight into the two matrices of LoKr, and settings by which it cuts as a file.
+"""How peft cuts a weight into the two matrices of LoKr, and settings that cut it like a file.
 
-Peft makes the matrices before it loads them: sizes from `decompose_factor`, one for all modules,
-and whether each is whole or a product from rank and `decompose_both`. LyCORIS has the same rule
-(its `factorization`), with a factor for each module where its preset says so.
+Peft creates the matrices before it loads them. Their sizes come from one `decompose_factor` for all
+modules; rank and `decompose_both` decide whether each is whole or a product. LyCORIS has the same
+rule (its `factorization`), with a factor for each module where its preset says so.
 """
 
 import math
@@ -17,10 +17,10 @@ class LokrCut:
     """The two matrices of a module.
 
     Attributes:
-        outputs: Rows of the first and of the second.
-        inputs: Columns of the first and of the second.
+        outputs: Rows of the first and of the second matrix.
+        inputs: Columns of the first and of the second matrix.
         has_first: Whether the first is stored whole.
-        has_second: Whether the second is.
+        has_second: Whether the second is stored whole.
     """
 
     outputs: tuple[int, int]
@@ -30,16 +30,16 @@ class LokrCut:
 
     @property
     def whole_rank(self) -> int:
-        """The least rank at which the library stores the second whole."""
+        """The lowest rank at which the library stores the second matrix whole."""
         return max(1, -(-max(self.outputs[1], self.inputs[1]) // 2))
 
 
 def cut_of(roles: Mapping[str, Tensor], shape: tuple[int, ...]) -> LokrCut | None:
-    """Read a module's cut off its tensors; None where they do not make its weight.
+    """Return a module's cut, read from its tensors; None if they do not make its weight.
 
     Args:
         roles: Its tensors by role.
-        shape: Its weight's.
+        shape: Its weight's shape.
     """
     first = _sides(roles, "lokr_w1")
     if first is None or 0 in first or len(shape) < 2 or shape[0] % first[0] or shape[1] % first[1]:
@@ -49,7 +49,7 @@ def cut_of(roles: Mapping[str, Tensor], shape: tuple[int, ...]) -> LokrCut | Non
 
 
 def settings_for(cuts: Iterable[tuple[LokrCut, int]]) -> dict[str, object] | None:
-    """Find settings by which the library makes all these cuts; None where there are none.
+    """Return settings by which the library makes all these cuts; None if there are none.
 
     Args:
         cuts: Each with the rank of its module.
@@ -77,7 +77,7 @@ def _is_made(cut: LokrCut, rank: int, factor: int, *, is_both: bool) -> bool:
 
 
 def factor_size(size: int, factor: int) -> tuple[int, int]:
-    """Write a number as a product, the smaller first, as both libraries do."""
+    """Return the two factors of a number, the smaller first, as both libraries do."""
     if factor > 0 and size % factor == 0:
         return factor, size // factor
     most = math.isqrt(size) if factor == -1 else min(factor, math.isqrt(size))

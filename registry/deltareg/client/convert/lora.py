@@ -1,4 +1,4 @@
-"""A LoRA between two layouts: what it does to each module, whatever names and shapes it came in."""
+"""A LoRA between two layouts: what it does to each module, whatever its names and shapes were."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,7 +30,7 @@ class AdaptedModule:
         a: (r, n_in), or of a convolution (r, n_in, h, w).
         b: (n_out, r), or of a convolution (n_out, r, 1, 1).
         alpha: The numerator of the scale.
-        magnitude: DoRA's, one number for each output.
+        magnitude: The magnitude of DoRA, one number for each output.
         is_flipped: Whether the base stores the weight (in, out), or it is an embedding.
         is_embedding: Whether the module is an embedding: its rows change by (b a)ᵀ.
     """
@@ -56,7 +56,7 @@ class AdaptedModule:
 
     @property
     def effect(self) -> WeightUpdate:
-        """What it does to the base's weight."""
+        """The module's effect on the base's weight."""
         first, second = (self.a, self.b) if self.is_flipped else (self.b, self.a)
         flipped = self.is_flipped
         low_rank = LowRank(Factor(first, flipped), Factor(second, flipped), self.scale)
@@ -71,14 +71,14 @@ class ConvertedLora:
     """All modules of a LoRA.
 
     Attributes:
-        source: The layout that it came in, for people.
+        source: The layout that it was read from, for people.
         modules: Its modules.
-        source_bytes: Bytes of the files that it came in.
-        effects: What it does, as the reader of its layout says; empty when `modules` are all.
-        documents: Files that go along.
-        metadata: Of its tensors' files.
-        trained_on: What its own config calls the base; empty when it does not.
-        left_out: What is not taken over, each with the reason.
+        source_bytes: Bytes of the files that it was read from.
+        effects: Its effects, as the reader of its layout reports them; empty if `modules` are all.
+        documents: Other files to copy.
+        metadata: The metadata of its tensor files.
+        trained_on: The base's name in its own config; empty if it has none.
+        left_out: What is left out, each with the reason.
     """
 
     source: str
@@ -105,21 +105,21 @@ class ConvertedLora:
 
 
 def modules_of(effects: Iterable[Effect], base: BaseView) -> list[AdaptedModule]:
-    """Give the modules of a LoRA that a kind has read.
+    """Return the modules of a LoRA that a kind has read.
 
     Raises:
-        InvalidInput: It does something that is no pair of factors on a weight of the base.
+        InvalidInput: An effect is not a pair of factors on a weight of the base.
     """
     return [_module(effect, base) for effect in effects]
 
 
 def path_of(target: str, base: BaseView) -> str:
-    """Give the path of a module in the running network, by its weight in the base's files."""
+    """Return a module's path in the running network, given its weight in the base's files."""
     return (base.names.memory(target) or target).removesuffix(".weight")
 
 
 def number_of(tensor: Tensor) -> float:
-    """Read the one number that a tensor holds."""
+    """Return the single number in a tensor."""
     return float(np.max(widen_tensor(tensor)))
 
 
@@ -181,7 +181,7 @@ def _low_rank(effect: WeightUpdate, direction: LowRank, path: str, magnitude: Te
 
 
 def _of_expert(target: str, left: ExpertOut, right: ExpertIn, path: str, scale: float) -> AdaptedModule:
-    """Give one expert's own factors out of those of all."""
+    """Return one expert's own factors from those of all."""
     rank, first = right.rank, right.expert * right.rank
     a = elements(right.stacked)[first : first + rank]
     rows = elements(left.stacked)[left.first : left.first + left.height]
@@ -197,7 +197,7 @@ def _of_expert(target: str, left: ExpertOut, right: ExpertIn, path: str, scale: 
 
 
 def _alpha(scale: float, rank: int) -> float:
-    """Give the numerator of a scale, the roundest that there is."""
+    """Return the numerator of a scale, as round a number as possible."""
     plain = float(f"{scale * rank:.12g}")
     return plain if plain / rank == scale else alpha_for(scale, rank)
 

@@ -1,8 +1,8 @@
-"""LoHa and LoKr as LyCORIS writes them, in peft's layout of the same two methods.
+"""Converts LoHa and LoKr of LyCORIS to peft's layout of the same methods.
 
-Tensors have the same names and shapes there, `hada_w1_a`, `lokr_w2`, …; what differs is the name
-of the module and where the scale is: in a tensor `alpha` beside them, alpha over the rank, or one
-where LoKr keeps both of its matrices whole and so has no rank.
+Tensors have the same names and shapes in both, `hada_w1_a`, `lokr_w2`, …. What differs is the
+module's name and the place of the scale: a tensor `alpha` beside them, over the rank; or a scale of
+one if LoKr keeps both of its matrices whole and so has no rank.
 """
 
 from collections import defaultdict
@@ -40,11 +40,11 @@ class _Module:
     """A module with its tensors by role.
 
     Attributes:
-        path: In the running network.
+        path: Its path in the running network.
         target: Its weight in the base's files.
         rank: Size of the inner dimension.
         alpha: The numerator of the scale.
-        tensors: By role, without alpha.
+        tensors: Its tensors by role, without alpha.
     """
 
     path: str
@@ -61,11 +61,11 @@ def is_in(folder: Folder) -> bool:
 
 
 def plan(folder: Folder, known: KnownBase) -> Conversion:
-    """Say what to write.
+    """Plan the conversion.
 
     Raises:
-        Refused: A tensor says nothing, or its module is not the base's, or is two of them.
-        InvalidInput: peft has no form of it, or the base is a pipeline.
+        Refused: A tensor's name has no meaning, or its module matches none or two of the base's.
+        InvalidInput: peft cannot express it, or the base is a pipeline.
     """
     if known.view.components:
         message = "a pipeline is several networks, and peft has LoHa and LoKr on one"
@@ -109,7 +109,7 @@ def plan(folder: Folder, known: KnownBase) -> Conversion:
 
 
 def _group_tensors(tensors: Mapping[str, Tensor]) -> tuple[str, dict[str, dict[str, Tensor]]]:
-    """Give the method, and the tensors of each module by role."""
+    """Return the method, and each module's tensors by role."""
     modules: dict[str, dict[str, Tensor]] = defaultdict(dict)
     for name, tensor in tensors.items():
         module, _, role = name.rpartition(".")
@@ -124,7 +124,7 @@ def _group_tensors(tensors: Mapping[str, Tensor]) -> tuple[str, dict[str, dict[s
 
 
 def _cuts(modules: Sequence[_Module], known: KnownBase) -> dict[str, object]:
-    """Give the settings by which peft makes matrices of the sizes that the file has."""
+    """Return the settings by which peft makes matrices of the file's sizes."""
     cuts: list[tuple[LokrCut, int]] = []
     for module in modules:
         any_name = next(iter(module.tensors.values())).name
@@ -162,7 +162,7 @@ def _rank(roles: Mapping[str, Tensor]) -> int:
 
 
 def _whole_rank(roles: Mapping[str, Tensor], shape: tuple[int, ...]) -> int:
-    """Give a rank for a module whose matrices are whole: such that peft stores them whole."""
+    """Return a rank at which peft stores a module's matrices whole, as the file does."""
     cut = cut_of(roles, shape)
     return 1 if cut is None else cut.whole_rank
 

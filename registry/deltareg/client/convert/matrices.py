@@ -1,4 +1,4 @@
-"""Factors in another form: turned, padded or scaled without a rounding, or not at all."""
+"""Matrices in another form: transposed, padded or scaled without rounding, or not at all."""
 
 import math
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ class InMemoryTensor:
     """A tensor in memory.
 
     Attributes:
-        name: What to call it.
+        name: The tensor's name.
         dtype: The safetensors dtype.
-        values: Its elements as they are stored; BF16 as patterns of 16 bits.
+        values: Its elements as stored; BF16 as 16-bit patterns.
     """
 
     name: str
@@ -27,24 +27,24 @@ class InMemoryTensor:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Dimensions."""
+        """Its dimensions."""
         return self.values.shape
 
     def read(self, start: int = 0, stop: int | None = None) -> memoryview:
-        """Give the bytes of rows `start:stop`."""
+        """Return the bytes of rows `start:stop`."""
         rows = self.values[start:stop] if self.values.shape else self.values
         return np.ascontiguousarray(rows).reshape(-1).view(np.uint8).data
 
 
 @dataclass(frozen=True, slots=True)
 class TransposedTensor:
-    """The transpose of a matrix, which is read when it is asked for."""
+    """The transpose of a matrix, computed when it is read."""
 
     tensor: Tensor
 
     @property
     def name(self) -> str:
-        """The matrix's own name."""
+        """The name of the matrix."""
         return self.tensor.name
 
     @property
@@ -54,32 +54,32 @@ class TransposedTensor:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Dimensions, the last first."""
+        """Its dimensions, those of the matrix reversed."""
         return tuple(reversed(self.tensor.shape))
 
     def read(self, start: int = 0, stop: int | None = None) -> memoryview:
-        """Give the bytes of rows `start:stop`."""
+        """Return the bytes of rows `start:stop`."""
         return InMemoryTensor(self.name, self.dtype, elements(self.tensor).T).read(start, stop)
 
 
 def elements(tensor: Tensor) -> Raw:
-    """Read a tensor as it is stored."""
+    """Return a tensor's elements as they are stored."""
     return view(tensor.read(), tensor.dtype, tensor.shape)
 
 
 def widen_tensor(tensor: Tensor) -> F32:
-    """Read a tensor as float32, which is exact for all but F64."""
+    """Return a tensor as float32, which is exact for all dtypes but F64."""
     return to_f32(elements(tensor), tensor.dtype)
 
 
 def same_bytes(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors hold the same, whatever their names are."""
+    """Whether two tensors hold the same, whatever their names."""
     is_alike = (one.dtype, one.shape) == (other.dtype, other.shape)
     return is_alike and one.read() == other.read()
 
 
 def pad_tensor(tensor: Tensor, size: int, *, axis: int) -> Tensor:
-    """Put zeros on the end of a dimension."""
+    """Pad a dimension with zeros at its end."""
     missing = size - tensor.shape[axis]
     if not missing:
         return tensor
@@ -88,7 +88,7 @@ def pad_tensor(tensor: Tensor, size: int, *, axis: int) -> Tensor:
 
 
 def scale_tensor(tensor: Tensor, factor: float) -> Tensor | None:
-    """Multiply every element; None where one would be rounded."""
+    """Multiply every element by a factor; None if an element would be rounded."""
     if factor == 1:
         return tensor
     before = widen_tensor(tensor)

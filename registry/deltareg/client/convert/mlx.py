@@ -1,9 +1,9 @@
-"""LoRA and DoRA as mlx-lm writes them, read: factors the other way round, the scale as it is.
+"""Reads LoRA and DoRA of mlx-lm: transposed factors, and the scale as it is.
 
 `model.layers.0.self_attn.q_proj.lora_a` is (n_in, r) and `lora_b` (r, n_out); `m` is DoRA's
 magnitude, one number for each output. The config counts layers from the last one, and its keys are
-names within a layer or whole ones. What the keys do not ask for has no place in the network that
-mlx-lm makes, which refuses the file or drops the tensors, depending on its version.
+names within a layer or whole ones. Modules that the keys do not name do not exist in the network
+that mlx-lm builds, which refuses the file or drops the tensors, depending on its version.
 """
 
 import re
@@ -43,11 +43,11 @@ def is_in(folder: Folder) -> bool:
 
 
 def read(folder: Folder, known: KnownBase) -> ConvertedLora:
-    """Take the factors out.
+    """Read the factors.
 
     Raises:
-        Refused: The config is missing or says something else than the tensors do, or their numbers
-            are not those of a sound delta.
+        Refused: The config is missing or contradicts the tensors, or their numbers are not those of
+            a sound delta.
     """
     path, left_out = _weights(folder)
     settings = read_settings(folder.documents.get(CONFIG_FILE), known.view)
@@ -74,7 +74,7 @@ def read(folder: Folder, known: KnownBase) -> ConvertedLora:
 
 
 def _weights(folder: Folder) -> tuple[str, tuple[str, ...]]:
-    """Name the file of the factors, and the training run's checkpoints that are left out."""
+    """Return the file with the factors, and the training run's checkpoints that are left out."""
     candidates = [path for path, file in folder.contents.items() if file.header is not None]
     older = tuple(path for path in candidates if _CHECKPOINT.fullmatch(path))
     newest = [path for path in candidates if path not in older] or list(older[-1:])
@@ -96,7 +96,7 @@ def _by_module(tensors: Tensors) -> dict[str, dict[str, Tensor]]:
 
 
 def _modules(path: str, roles: Mapping[str, Tensor], settings: MlxSettings, base: BaseView) -> list[AdaptedModule]:
-    """Give a module, or one for each expert of a stack."""
+    """Return one module, or one for each expert of a stack."""
     name = next(iter(roles.values())).name
     expected = {"a", "b", "m"} if settings.is_decomposed else {"a", "b"}
     if set(roles) != expected:
@@ -125,7 +125,7 @@ def _modules(path: str, roles: Mapping[str, Tensor], settings: MlxSettings, base
 def _module(
     target: str, a: Tensor, b: Tensor, settings: MlxSettings, base: BaseView, magnitude: Tensor | None = None
 ) -> AdaptedModule:
-    """Hold the factors of a module, (r, n_in) and (n_out, r), against its weight."""
+    """Check a module's factors, (r, n_in) and (n_out, r), against its weight, and return it."""
     is_embedding = target == settings.embedding
     is_flipped = is_embedding or base.names.is_transposed(target)
     _check_shapes(a, b, base.tensors[target].shape[:: -1 if is_flipped else 1], settings, target)
@@ -145,7 +145,7 @@ def _module(
 
 
 def _check_shapes(a: Tensor, b: Tensor, shape: tuple[int, ...], settings: MlxSettings, target: str) -> None:
-    """Hold the factors of a module against its weight, (n_out, n_in)."""
+    """Check the shapes of a module's factors against its weight, (n_out, n_in)."""
     is_pair = len(a.shape) == len(b.shape) == 2 and a.shape[0] == b.shape[1]
     if not is_pair or (b.shape[0], a.shape[1]) != shape:
         message = f"factors {list(a.shape)} and {list(b.shape)} do not fit {target} {list(shape)}"

@@ -1,4 +1,4 @@
-"""The config of mlx-lm: the scale, and the modules that it makes a place for."""
+"""The config of mlx-lm: the scale, and the modules that it adapts."""
 
 import re
 from collections.abc import Mapping
@@ -20,12 +20,12 @@ class MlxSettings:
 
     Attributes:
         scale: The factor on the product.
-        rank: Of every module; None where it is not told.
+        rank: The rank of every module; None if not given.
         keys: The modules that are adapted; None for all.
-        first_layer: The first layer whose modules are.
+        first_layer: The first layer whose modules are adapted.
         is_decomposed: Whether it is DoRA.
-        trained_on: What it calls the base.
-        embedding: The base's weight that is an embedding; empty when it has none by MLX's name.
+        trained_on: The config's name of the base.
+        embedding: The base's embedding weight; empty if it has none under MLX's name.
     """
 
     scale: float
@@ -37,7 +37,7 @@ class MlxSettings:
     embedding: str = ""
 
     def selects(self, path: str) -> bool:
-        """Whether mlx-lm makes a place for a module's factors."""
+        """Whether mlx-lm adapts a module."""
         match = LAYER.fullmatch(path)
         is_in_layers = match is not None and int(match[1]) >= self.first_layer
         if self.keys is None:
@@ -49,7 +49,7 @@ def read_settings(config: Mapping[str, object] | None, base: BaseView) -> MlxSet
     """Read the config.
 
     Raises:
-        Refused: It is missing, or a field of it says nothing.
+        Refused: The config is missing, or a field has no valid value.
     """
     if config is None:
         message = f"the scale of what MLX trained is in {CONFIG_FILE} alone, and it is missing"
@@ -100,6 +100,6 @@ def _keys(value: object) -> frozenset[str] | None:
 
 
 def layer_count(base: BaseView) -> int:
-    """Give how many layers a network has that names them `model.layers.N`."""
+    """Return the number of layers of a network that names them `model.layers.N`."""
     names = (LAYER.fullmatch(base.names.memory(name) or name) for name in base.tensors)
     return max((int(match[1]) + 1 for match in names if match is not None), default=0)

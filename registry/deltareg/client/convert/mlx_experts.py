@@ -1,7 +1,7 @@
-"""What mlx-lm calls experts: one `switch_mlp` in which each projection is a stack of matrices.
+"""Experts in mlx-lm: one `switch_mlp` in which each projection is a stack of matrices.
 
-`….mlp.switch_mlp.gate_proj.lora_a` is (experts, r, n_in), `lora_b` (experts, n_out, r), the other
-way round than those of a plain layer.
+`….mlp.switch_mlp.gate_proj.lora_a` is (experts, r, n_in), `lora_b` (experts, n_out, r), transposed
+compared with a plain layer.
 """
 
 from deltareg.client.convert.expert_stacks import EXPERT, siblings
@@ -19,7 +19,7 @@ def is_switch(path: str) -> bool:
 
 
 def targets_of(path: str, base: BaseView) -> list[str]:
-    """Give the base's weights of a projection of all experts, expert by expert."""
+    """Return the base's weights of a projection of all experts, expert by expert."""
     block, _, name = path.partition(_SWITCH)
     for spelling in (name, _SPELLINGS.get(name, name)):
         first = base.names.tensor(f"{block}.experts.0.{spelling}.weight")
@@ -29,7 +29,7 @@ def targets_of(path: str, base: BaseView) -> list[str]:
 
 
 def switch_path(target: str) -> str | None:
-    """Give the path of the projection that one expert's weight is a part of; None if of none."""
+    """Return the path of the projection that an expert's weight is part of; None if of none."""
     match = EXPERT.fullmatch(target)
     name = _NAMES.get(match[3]) if match else None
     return None if match is None or name is None else f"{match[1]}{_SWITCH}{name}"

@@ -1,8 +1,8 @@
-"""Factors named as a model's original code names its modules, under the names that the base has.
+"""Factors with the module names of a model's original code, renamed to those of the base.
 
-Where the base has a module's weight in several, as q, k and v of Flux, each takes the rows of the
-way up that are its own and the whole way down; alpha goes along, so that all products are those of
-before. Nothing is computed: rows are copied.
+Where the base splits a module's weight into several, as q, k and v of Flux, each takes its own rows
+of the up projection and the whole down projection. Alpha is copied, so all products stay the same.
+Nothing is computed: rows are copied.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -26,14 +26,14 @@ _SHARED = frozenset({"lora_down.weight", "lora_A.weight", "alpha", "hada_w1_b", 
 
 @dataclass(frozen=True, slots=True)
 class TensorRows:
-    """Runs of rows of a tensor, one after the other, which are read when they are asked for."""
+    """Runs of rows of a tensor, one after another, read on demand."""
 
     tensor: Tensor
     runs: tuple[tuple[int, int], ...]
 
     @property
     def name(self) -> str:
-        """The name of the tensor that they are of."""
+        """The name of the tensor that the rows are from."""
         return self.tensor.name
 
     @property
@@ -43,11 +43,11 @@ class TensorRows:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Dimensions."""
+        """Its dimensions."""
         return (sum(stop - start for start, stop in self.runs), *self.tensor.shape[1:])
 
     def read(self, start: int = 0, stop: int | None = None) -> memoryview:
-        """Give the bytes of rows `start:stop`."""
+        """Return the bytes of rows `start:stop`."""
         last = self.shape[0] if stop is None else stop
         blocks: list[memoryview] = []
         before = 0
@@ -68,13 +68,13 @@ def are_in(folder: Folder, base: BaseView) -> bool:
 
 
 def respell_names(tensors: Tensors, base: BaseView) -> dict[str, Tensor]:
-    """Give tensors under the names of the base's own modules, in ComfyUI's spelling.
+    """Return tensors under the names of the base's own modules, in ComfyUI's spelling.
 
-    What is named otherwise stays as it is.
+    Tensors with other names stay as they are.
 
     Raises:
-        Refused: A factor has not the rows of the modules that it is for, there is no such split of
-            it, or the file holds it under the base's own name as well.
+        Refused: A factor does not have the rows of its modules, it cannot be split that way, or the
+            file holds it under the base's own name as well.
     """
     find = _finder(base)
     respelled: dict[str, Tensor] = {}
@@ -111,7 +111,7 @@ def _parts(
 
 
 def _shares(tensor: Tensor, named: ImageTensorName, original: OriginalModule, base: BaseView) -> list[Tensor]:
-    """Give what each module of the base gets of a factor."""
+    """Return what each module of the base gets of a factor."""
     modules = original.modules
     if original.is_renamed_only or named.role in _SHARED:
         return [tensor] * len(modules)

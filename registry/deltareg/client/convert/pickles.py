@@ -1,4 +1,4 @@
-"""Pickles of peft, of the adapters library and of transformers, as safetensors files."""
+"""Converts pickles of peft, of the adapters library and of transformers to safetensors files."""
 
 import json
 
@@ -16,12 +16,12 @@ _NAMES = (("pytorch_adapter", "adapter"), ("pytorch_model_head", "model_head"), 
 
 
 def names(folder: Folder) -> list[str]:
-    """Name the pickles of a folder."""
+    """List the pickles in a folder."""
     return sorted(name for name in folder.contents if is_pickle(name))
 
 
 def plan(folder: Folder) -> Conversion:
-    """Read every pickle's list of tensors; their bytes are read when they are written.
+    """Plan the conversion of every pickle; the bytes of tensors are read when they are written.
 
     Raises:
         Refused: A file holds something other than tensors, or would overwrite another.
@@ -62,7 +62,7 @@ def _rename_stem(stem: str) -> str:
 
 
 def _index(raw: bytes) -> bytes:
-    """Write the list of shards again, under their new names."""
+    """Rewrite the list of shards with their new names."""
     document = strict_json_object(raw)
     table = document.get("weight_map")
     if is_object(table):

@@ -1,7 +1,7 @@
-"""A LoRA whose names are those of another class or release, under the names that its base has.
+"""Renames a LoRA's modules from those of another class or release to those of its base.
 
-A LoRA of a language model alone does not find that model within a network that sees, nor the other
-way round; transformers 5 moved others. The tensors stay as they are, and what was written is
+A LoRA of a language model alone does not match that model inside a vision-language network, nor the
+other way round; transformers 5 moved others. The tensors stay as they are, and the result is
 accounted for like any push, so that what does not fit after all is refused.
 """
 
@@ -22,9 +22,9 @@ _TARGETS = "target_modules"
 
 
 def find_moved(folder: Folder, base: BaseView) -> dict[str, str]:
-    """Give the path in the running network of each module of a LoRA that is named otherwise.
+    """Return the path in the running network of each module that the LoRA names otherwise.
 
-    Empty where all are named as the base has them, or one is nowhere in the base.
+    Empty if all are named as in the base, or if one is nowhere in the base.
     """
     if peft_type(folder.files) != "LORA":
         return {}
@@ -39,11 +39,11 @@ def find_moved(folder: Folder, base: BaseView) -> dict[str, str]:
 
 
 def plan(folder: Folder, paths: Mapping[str, str]) -> Conversion:
-    """Say what to write.
+    """Plan the renaming.
 
     Args:
         folder: The LoRA.
-        paths: What `moved` gives.
+        paths: The result of `find_moved`.
     """
     keys = read_keys(folder.files.names, MARKERS).read
     files = {
@@ -69,14 +69,14 @@ def _rename_key(key: PeftTensorName, paths: Mapping[str, str]) -> str:
 
 
 def _targets(value: object, paths: Mapping[str, str]) -> object:
-    """Give the ends of names by which the config asks for the same modules."""
+    """Return the name endings by which the config selects the same modules."""
     if not isinstance(value, list):
         return value
     return sorted({end for text in cast("list[str]", value) for end in _ends(text, paths)})
 
 
 def _ends(text: str, paths: Mapping[str, str]) -> Iterable[str]:
-    """Give one end for each that the modules of an entry have now; itself where it has none."""
+    """Yield an ending for each new name of an entry's modules; the entry itself if it has none."""
     size = text.count(".") + 1
     hit = [path for m, path in paths.items() if m == text or m.endswith(f".{text}")]
     return {".".join(path.split(".")[-size:]) for path in hit} or {text}

@@ -1,4 +1,4 @@
-"""Weights that two modules share, of which layouts and programs make different things."""
+"""Weights that two modules share, which layouts and programs treat differently."""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,7 @@ from deltareg.errors import Problem, Refused
 
 
 def check_untied(modules: Iterable[AdaptedModule], base: BaseView, who: str) -> None:
-    """Refuse factors of a weight that another module shares.
+    """Refuse factors on a weight that another module shares.
 
     Args:
         modules: The modules.

@@ -1,7 +1,7 @@
-"""A LoRA of a pipeline as diffusers writes it: peft's factors below each component, in one file.
+"""A LoRA of a pipeline as diffusers writes it: peft's factors per component, in one file.
 
-Peft has one network in a folder; `load_lora_weights` takes a file for all models of a pipeline, and
-the config of each from the file's metadata.
+Peft stores one network per folder; `load_lora_weights` takes one file for all models of a pipeline,
+and reads the config of each from the file's metadata.
 """
 
 import json
@@ -27,7 +27,7 @@ def is_wanted(lora: ConvertedLora, known: KnownBase) -> bool:
 
 
 def plan(lora: ConvertedLora, known: KnownBase) -> Conversion:
-    """Say what to write.
+    """Plan the file.
 
     Raises:
         InvalidInput: Some modules of a component are DoRA and others are not.
@@ -52,7 +52,7 @@ def _part(module: AdaptedModule) -> str:
 
 
 def _config(part: str, lora: ConvertedLora) -> Mapping[str, object]:
-    """Give the config of a component's modules, by their paths within it."""
+    """Return the config of a component's modules, by their paths within it."""
     inner = [replace(m, module=m.module.removeprefix(f"{part}.")) for m in lora.modules]
     config = {**to_peft.adapter_config("LORA"), **to_peft.factor_config(inner), "use_dora": lora.is_decomposed}
     return {key: value for key, value in config.items() if key not in _OF_ONE_NETWORK}

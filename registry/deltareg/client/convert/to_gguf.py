@@ -1,6 +1,6 @@
-"""A LoRA as llama.cpp reads it: one GGUF file, written by the package of the format.
+"""A LoRA as llama.cpp reads it: one GGUF file, written by the format's own package.
 
-Factors are widened to float32, as llama.cpp's own converter does unless it is told otherwise.
+Factors are widened to float32, as llama.cpp's own converter does by default.
 """
 
 import errno
@@ -31,10 +31,10 @@ _OTHERWISE = "leave it out of what is trained, or serve it in peft's layout"
 
 
 def plan(lora: ConvertedLora, known: KnownBase) -> Conversion:
-    """Say what to write.
+    """Plan the file.
 
     Raises:
-        InvalidInput: llama.cpp has no place for it, or only after a rounding.
+        InvalidInput: llama.cpp cannot express it, or only after rounding.
         Refused: It changes a weight that two modules share.
         Misconfigured: The package `gguf` is not installed.
     """
@@ -80,10 +80,10 @@ def plan(lora: ConvertedLora, known: KnownBase) -> Conversion:
 
 
 def _check_room(folder: Path, size_bytes: int) -> None:
-    """Make sure that a file fits: NumPy, which writes its tensors, says nothing where one did not.
+    """Check that a file fits on the disk: NumPy, which writes its tensors, reports no short write.
 
     Raises:
-        OSError: It does not.
+        OSError: It does not fit.
     """
     if shutil.disk_usage(folder).free < size_bytes + _HEAD_BYTES:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))

@@ -58,10 +58,10 @@ _DTYPES = frozenset({"F32", "F16", "BF16"})
 
 
 def plan(lora: ConvertedLora, known: KnownBase) -> Conversion:
-    """Say what to write.
+    """Plan the files.
 
     Raises:
-        InvalidInput: mlx-lm has no place for it, or only after a rounding.
+        InvalidInput: mlx-lm cannot express it, or only after rounding.
         Refused: It changes a weight that two modules share.
     """
     _check(lora, known)
@@ -123,9 +123,9 @@ def _misfit(module: AdaptedModule) -> str:
 
 
 def _places(by_path: Mapping[str, Sequence[AdaptedModule]], known: KnownBase) -> dict[str, object]:
-    """Say which modules it is on: alike in the last layers by their names there, else one by one.
+    """Return the config's modules: names within the last layers if alike, else full names.
 
-    Whole names are written where layers differ, since a name within a layer means all of them.
+    Full names are used where layers differ, since a name within a layer means every layer.
     """
     count = layer_count(known.view)
     layers: dict[int, set[str]] = defaultdict(set)
@@ -148,7 +148,7 @@ def _places(by_path: Mapping[str, Sequence[AdaptedModule]], known: KnownBase) ->
 
 
 def _parts(path: str, modules: Sequence[AdaptedModule]) -> list[OutputTensor]:
-    """Write the factors of a module, or of all experts of a stack."""
+    """Return the factors of a module, or of all experts of a stack, to be written."""
     if mlx_experts.is_switch(path):
         pair = zip("ab", stack_factors(modules), strict=True)
         return [copy_tensor(f"{path}.lora_{letter}", tensor) for letter, tensor in pair]

@@ -18,7 +18,7 @@ WEIGHTS_FILE = "adapter_model.safetensors"
 
 
 def plan(lora: ConvertedLora, known: KnownBase) -> Conversion:
-    """Say what to write.
+    """Plan the files.
 
     Raises:
         InvalidInput: Some modules are DoRA and others are not.
@@ -37,7 +37,7 @@ def plan_with_proof(
     beside: Mapping[str, bytes | memoryview],
     metadata: Mapping[str, str],
 ) -> Conversion:
-    """Say what to write where it is pushed, and hold it against the LoRA."""
+    """Plan files in a layout that push accepts, and a proof that they equal the LoRA."""
     effects = lora.effects or [module.effect for module in lora.modules]
 
     def prove(written: Assessment) -> None:
@@ -58,7 +58,7 @@ def plan_with_proof(
 
 
 def adapter_config(peft_type: str, trained_on: str = "") -> dict[str, object]:
-    """Give what every config of peft says."""
+    """Return the settings that every config of peft has."""
     return {
         "peft_type": peft_type,
         "base_model_name_or_path": trained_on or None,
@@ -69,7 +69,7 @@ def adapter_config(peft_type: str, trained_on: str = "") -> dict[str, object]:
 
 
 def factor_config(modules: Sequence[AdaptedModule]) -> dict[str, object]:
-    """Give ranks, scales and targets."""
+    """Return the settings for ranks, scales and targets."""
     ranks = {module.module: module.rank for module in modules}
     alphas = {module.module: module.alpha for module in modules}
     is_flipped = any(module.is_flipped and not module.is_embedding for module in modules)
@@ -82,17 +82,17 @@ def factor_config(modules: Sequence[AdaptedModule]) -> dict[str, object]:
 
 
 def pattern_config(rank: Mapping[str, int], alpha: Mapping[str, float], *, alpha_key: str) -> dict[str, object]:
-    """Give ranks and numerators of scales, each as the commonest and what differs from it."""
+    """Return ranks and numerators of scales, each as the commonest value and the exceptions."""
     return {**_spread("r", "rank_pattern", rank), **_spread(alpha_key, "alpha_pattern", alpha)}
 
 
 def as_document(config: Mapping[str, object]) -> bytes:
-    """Write a config."""
+    """Format a config as a JSON document."""
     return json.dumps(config, indent=2, sort_keys=True).encode() + b"\n"
 
 
 def short(number: float) -> float | int:
-    """Give a whole number as one."""
+    """Return a whole number as an int, any other as it is."""
     return int(number) if float(number).is_integer() else number
 
 
@@ -103,7 +103,7 @@ def _spread(key: str, pattern: str, numbers: Mapping[str, float]) -> dict[str, o
 
 
 def parts(module: AdaptedModule, known: KnownBase, *, before: str = PREFIX) -> list[OutputTensor]:
-    """Give A and B, in the shapes that a layer of this kind has, and a magnitude."""
+    """Return A and B, in the shapes of such a layer in peft, and a magnitude if there is one."""
     shape = known.view.tensors[module.target].shape
     key, rank = f"{before}{module.module}.", module.rank
     if module.is_embedding:

@@ -1,4 +1,4 @@
-"""Tensors whose names carry a wrapper of the training process, under their own names."""
+"""Removes the training process's wrappers from tensor names."""
 
 from deltareg.client.convert.writing import Conversion, OutputTensor, copy_tensor, documents
 from deltareg.client.folders.folder import Folder
@@ -12,7 +12,7 @@ def are_in(folder: Folder) -> bool:
 
 
 def plan(folder: Folder) -> Conversion:
-    """Take the wrappers out of the names; the tensors stay as they are.
+    """Plan the removal of wrappers from the names; the tensors stay as they are.
 
     Raises:
         Refused: Two tensors of a file would have one name.

@@ -1,4 +1,4 @@
-"""What a conversion will write, and writing it: the same tensors always make the same bytes."""
+"""What a conversion will write, and writing it: the same tensors always give the same bytes."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ class OutputTensor:
 
     Attributes:
         slot: Name, dtype and shape.
-        blocks: Gives its bytes, a few megabytes at a time; called once.
+        blocks: Returns its bytes, a few megabytes at a time; called once.
     """
 
     slot: TensorSlot
@@ -30,25 +30,25 @@ class OutputTensor:
 
 
 def no_proof(written: Assessment) -> None:
-    """Ask for no proof beyond the strict reading that every new folder gets."""
+    """Require no proof beyond the strict reading that every new folder gets."""
 
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """What will be written.
+    """What a conversion will write.
 
     Attributes:
-        source: What there was.
-        result: What there will be.
+        source: The source layout.
+        result: The new layout.
         files: New safetensors files -> their tensors.
-        source_bytes: Bytes of the files that these are made of.
-        metadata: Of every new file.
+        source_bytes: Bytes of the source files.
+        metadata: The metadata of every new file.
         beside: Other files -> their content.
-        left_out: What is not taken over, each with the reason.
-        prove: Holds what was written against what was read, where push takes it.
-        reread: The same for a layout that push does not take, given the new folder.
-        made: Files that are written by a library of their layout -> what writes each.
-        made_tensors: How many tensors these hold.
+        left_out: What is left out, each with the reason.
+        prove: Compares the result with the source, for a layout that push accepts.
+        reread: The same for a layout that push does not accept, given the new folder.
+        made: Files that their layout's own library writes -> the function that writes each.
+        made_tensors: How many tensors those hold.
         made_bytes: Bytes of those.
     """
 
@@ -67,17 +67,17 @@ class Conversion:
 
     @property
     def names(self) -> list[str]:
-        """The files that are written anew."""
+        """The files that are newly written."""
         return sorted([*self.files, *self.made])
 
     @property
     def tensors(self) -> int:
-        """How many tensors there are in them."""
+        """How many tensors these files hold."""
         return sum(map(len, self.files.values())) + self.made_tensors
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of tensors."""
+        """Bytes of these tensors."""
         own = sum(part.slot.size_bytes for parts in self.files.values() for part in parts)
         return own + self.made_bytes
 
@@ -86,7 +86,7 @@ def write(draft: Path, conversion: Conversion, meter: Meter) -> None:
     """Write all files into a folder.
 
     Raises:
-        Refused: A tensor has a name or a shape that no reader would take.
+        Refused: A tensor has a name or a shape that no reader would accept.
     """
     for path, parts in conversion.files.items():
         target = draft / path
@@ -102,13 +102,13 @@ def write(draft: Path, conversion: Conversion, meter: Meter) -> None:
 
 
 def copy_tensor(name: str, tensor: Tensor, shape: tuple[int, ...] | None = None) -> OutputTensor:
-    """Take a tensor over as it is, under a name and perhaps in another shape."""
+    """Copy a tensor under a name, and optionally in another shape."""
     slot = TensorSlot(name, tensor.dtype, tensor.shape if shape is None else shape)
     return OutputTensor(slot, lambda: (tensor.read(*rows) for rows in row_blocks(tensor)))
 
 
 def documents(folder: Folder) -> dict[str, bytes | memoryview]:
-    """Give the files that go along unchanged: all but weights and what lists them."""
+    """Return the files to copy unchanged: all but weights and their indexes."""
     return {
         name: file.data for name, file in folder.contents.items() if file.header is None and not name.endswith(_INDEX)
     }

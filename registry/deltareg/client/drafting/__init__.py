@@ -1,1 +1,1 @@
-"""Drafting a suite from somebody's data: the files that are read and written for it."""
+"""Drafts a suite from a user's data: the files that are read and written for it."""

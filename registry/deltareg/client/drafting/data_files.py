@@ -1,4 +1,4 @@
-"""Somebody's data as rows: JSON lines, CSV, texts, Parquet where pyarrow is there, folders."""
+"""Reads a user's data as rows: JSON lines, CSV, texts, folders, and Parquet with pyarrow."""
 
 import csv
 import importlib
@@ -23,14 +23,14 @@ _AS_OBJECT = 'write each row as an object, such as {"text": "...", "label": 1}'
 
 
 def read_records(path: Path) -> list[Record]:
-    """Read the rows of a file, or of a folder of files or images; at most `MOST_ROWS` of them.
+    """Return the rows of a file, or of a folder of files or images; at most `MOST_ROWS`.
 
-    A folder with a `metadata.jsonl` or `metadata.csv` names its images there. Else the folders of
-    images are their classes.
+    A `metadata.jsonl` or `metadata.csv` in a folder lists its images. Without one, the folders of
+    the images are their classes.
 
     Raises:
-        NotFound: There is nothing at the path.
-        InvalidInput: It is no data that can be read; the message names the line.
+        NotFound: The path does not exist.
+        InvalidInput: The data cannot be read; the message names the line.
         Misconfigured: It is Parquet, and pyarrow is not installed.
     """
     records = list(islice(each_record(path), MOST_ROWS))
@@ -40,7 +40,7 @@ def read_records(path: Path) -> list[Record]:
 
 
 def each_record(path: Path) -> Iterator[Record]:
-    """Give the rows one after another, however many there are.
+    """Yield the rows one by one, however many there are.
 
     Raises:
         As `read_records`.
@@ -56,7 +56,7 @@ def each_record(path: Path) -> Iterator[Record]:
 
 
 def training_texts(path: Path) -> Iterator[str]:
-    """Give all that is written in training data, row by row, whatever its columns are called.
+    """Yield all text in training data, row by row, whatever its columns are called.
 
     Raises:
         As `read_records`.
@@ -65,7 +65,7 @@ def training_texts(path: Path) -> Iterator[str]:
 
 
 def training_images(path: Path) -> Iterator[str]:
-    """Give the mark of every image in training data.
+    """Yield the mark of every image in training data.
 
     Raises:
         As `read_records`.
@@ -76,7 +76,7 @@ def training_images(path: Path) -> Iterator[str]:
 
 
 def image_mark(image: str) -> str:
-    """Give a word by which an image is told from others, whatever its file is called.
+    """Return a word that identifies an image by its content, whatever its file is called.
 
     Raises:
         InvalidInput: The file cannot be read.
@@ -115,7 +115,7 @@ def _of_folder(path: Path) -> Iterator[Record]:
 
 
 def _of_images(images: Sequence[Path], top: Path) -> Iterator[Record]:
-    """Take an image's folder for its class."""
+    """Yield a row for each image, with its folder as the class."""
     flat = next((one for one in images if one.parent == top), None)
     if flat is not None:
         raise InvalidInput(
@@ -127,7 +127,7 @@ def _of_images(images: Sequence[Path], top: Path) -> Iterator[Record]:
 
 
 def _beside(record: Record, folder: Path) -> Record:
-    """Name the image of a row by its path."""
+    """Return a row with the full path of its image."""
     key = next((key for key in ("file_name", "image", "path", "file") if key in record), None)
     if key is None:
         return record

@@ -1,7 +1,7 @@
-"""From somebody's data to a suite's folder: rows read and chosen, files written, margins learned.
+"""From a user's data to a suite's folder: reads and selects rows, writes files, learns margins.
 
-What a base makes of chats and images, and how far versions are apart, is found out by a process
-with torch, between `read` and `write`; where there is none, margins are what is usual.
+Between `read` and `write`, a process with torch finds out what a base does with chats and images,
+and how far versions are apart; without it, margins are the usual ones.
 """
 
 import json
@@ -36,19 +36,19 @@ _OF_LANGUAGE = frozenset({"lm", "chat"})
 
 @dataclass(frozen=True, slots=True)
 class DraftRequest:
-    """What somebody asks for.
+    """What a user wants drafted.
 
     Attributes:
         line: The line that the suite is for.
-        data: A file or folder.
-        task: What the data is for; None to see it from the data.
-        training: What was trained on; None where nobody says.
-        rest: Where the rows go that are no samples; None takes all that are needed.
-        name: The suite's; empty for that of the line.
-        out: The folder that is written; None for one named after the suite.
-        aim: Power and margin.
-        seed: Of the choice of samples.
-        is_forced: Whether a suite that is there may be written over.
+        data: The data, a file or folder.
+        task: The kind of task; None to infer it from the data.
+        training: The training data; None if unknown.
+        rest: The file for rows that do not become samples; None to take as many rows as needed.
+        name: The suite's name; empty for the line's name.
+        out: The folder to write; None for one named after the suite.
+        aim: The power and margin to aim for.
+        seed: The seed for the selection of samples.
+        is_forced: Whether an existing suite may be overwritten.
     """
 
     line: LineRef
@@ -69,7 +69,7 @@ class DraftRequest:
 
     @property
     def folder(self) -> Path:
-        """Where it is written."""
+        """The folder that the suite is written to."""
         return self.out or Path(f"{self.suite}-suite")
 
 
@@ -78,11 +78,12 @@ class CandidateRows:
     """Rows that may become samples, in the order in which they are taken.
 
     Attributes:
-        rows: Themselves.
-        records: The same as they were read, and those that may not, for whoever trains.
-        source: Where they come from.
-        measure: What their task is measured by.
-        closer: What else they are measured by, which shows smaller losses; None where that is all.
+        rows: The rows.
+        records: The rows as they were read, including those that may not become samples, for
+            training.
+        source: The kind of data that they are from.
+        measure: The measure of their task.
+        closer: A second measure that shows smaller losses; None if there is none.
     """
 
     rows: Sequence[DataRow]
@@ -93,7 +94,7 @@ class CandidateRows:
 
     @property
     def file(self) -> str:
-        """The ending of the file that they go into."""
+        """The suffix of the file that they are written to."""
         return ".safetensors" if self.rows[0].image else ".jsonl"
 
 
@@ -103,9 +104,9 @@ class DraftedSuite:
 
     Attributes:
         path: Its YAML file.
-        draft: What it holds.
+        draft: The draft that it was written from.
         files: All files, by name.
-        rest: The file with the rows that are no samples; None without.
+        rest: The file with the rows that did not become samples; None if there is none.
     """
 
     path: Path
@@ -116,17 +117,17 @@ class DraftedSuite:
 
 @dataclass(frozen=True, slots=True)
 class SuiteDrafting:
-    """Drafts of suites."""
+    """Drafts suites."""
 
     context: Context
 
     def read(self, wanted: DraftRequest) -> CandidateRows:
-        """Read the data and choose what may become samples; nothing is written yet.
+        """Read the data and select what may become samples; nothing is written yet.
 
         Raises:
-            InvalidInput: It is no data for a task, or too little of it.
-            NotFound: There is none.
-            Conflict: The suite is there already.
+            InvalidInput: The data fits no task, or there is too little of it.
+            NotFound: There is no data.
+            Conflict: The suite exists already.
         """
         self._check_free(wanted)
         records = read_records(wanted.data)
@@ -162,18 +163,18 @@ class SuiteDrafting:
         return CandidateRows([rows[at] for at in order], [records[at] for at in order], source, measure, closer)
 
     def general(self, found: CandidateRows, base: str) -> tuple[Sequence[str], str]:
-        """Give general texts that a delta must not forget, and where they are from.
+        """Return general texts that a delta must not forget, and where they are from.
 
         Args:
             found: The candidates.
-            base: The base's name in the registry; empty where it is not known.
+            base: The base's name in the registry; empty if unknown.
         """
         if found.source.task not in _OF_LANGUAGE:
             return (), f"not asked for: {found.measure.description} says nothing of text"
         return general_texts(self.context, base)
 
     def prepare(self, found: CandidateRows, folder: Path, *, general: Sequence[str] = ()) -> dict[str, object]:
-        """Write probe files of all candidates; gives the fields of the process's request.
+        """Write probe files of all candidates; return the process's request fields.
 
         Args:
             found: The candidates.
@@ -223,13 +224,13 @@ class SuiteDrafting:
         """Write the suite's folder.
 
         Args:
-            wanted: What was asked for.
+            wanted: What the user wants.
             found: The candidates.
             prepared: The folder that `prepare` has written.
-            answer: What the process said; empty where none was started.
+            answer: The process's answer; empty if none was started.
             general: General texts, and where they are from.
-            command: The line that makes the suite.
-            notes: What there is to say in the file.
+            command: The command line that drafts the suite.
+            notes: Remarks to write into the file.
         """
         items = cast("Sequence[Fields]", answer.get("items", ()))
         name = wanted.suite
@@ -288,7 +289,7 @@ def _closer(measure: DraftMeasure | None, items: Sequence[Fields]) -> tuple[Draf
 
 
 def describe_draft(found: DraftedSuite) -> dict[str, object]:
-    """Give a written suite as plain values."""
+    """Return a written suite as plain values."""
     suite_draft = found.draft
     return {
         "suite": suite_draft.name,
@@ -314,7 +315,7 @@ def describe_draft(found: DraftedSuite) -> dict[str, object]:
 
 
 def _in_order(rows: Sequence[DataRow], numbers: Sequence[int], *, seed: int) -> list[int]:
-    """Put rows into a drawn order in which every beginning has its share of each class."""
+    """Draw an order of rows in which every beginning has its share of each class."""
     order = list(range(len(rows)))
     random.Random(seed).shuffle(order)  # noqa: S311  # repeatable, and nothing is kept secret by it
     by_class: dict[str, list[int]] = defaultdict(list)

@@ -1,7 +1,7 @@
-"""General texts that a delta must not forget: those drawn for its base, and the corpus they are of.
+"""General texts that a delta must not forget: those drawn for its base, and their corpus.
 
-A server of an older release has drawn none, and such a release brings no corpus; then there are
-none, and a suite does not ask for them.
+An older server has drawn none, and an older release has no corpus. Then there are no such texts,
+and a suite does not ask for them.
 """
 
 import json
@@ -19,11 +19,11 @@ _KINDS = ("text", "code", "chat")
 
 
 def general_texts(context: Context, base: str) -> tuple[Sequence[str], str]:
-    """Give general texts for a base, and where they are from.
+    """Return general texts for a base, and where they are from.
 
     Args:
         context: The client's surroundings.
-        base: The base's name in the registry; empty for one that it does not have.
+        base: The base's name in the registry; empty if it does not have it.
     """
     own_texts, shipped = list(_fetch_drawn(context, base)) if base else [], list(_read_shipped())
     both = [*own_texts, *shipped]
@@ -35,7 +35,7 @@ def general_texts(context: Context, base: str) -> tuple[Sequence[str], str]:
 
 
 def _fetch_drawn(context: Context, base: str) -> Iterator[str]:
-    """Give the texts that were drawn for a base when it was registered."""
+    """Yield the texts that were drawn for a base when it was registered."""
     try:
         answer: object = context.api.send("GET", f"{base_path(base)}/probes").json()
     except (DeltaregError, ValueError):  # an older server, or a base that is gone
@@ -50,7 +50,7 @@ def _fetch_drawn(context: Context, base: str) -> Iterator[str]:
 
 
 def _read_shipped() -> Iterator[str]:
-    """Give the texts of the corpus that comes with this release."""
+    """Yield the texts of the corpus that comes with this release."""
     path = files("deltareg") / "suites" / "general" / "corpus.json"
     if not path.is_file():
         return

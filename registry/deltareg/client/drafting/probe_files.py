@@ -25,7 +25,7 @@ def write_lines(path: Path, rows: Sequence[DataRow], source: SampleSource, measu
 
 
 def cut_file(source: Path, out: Path, n: int) -> None:
-    """Keep the first samples of a probe file."""
+    """Copy the first samples of a probe file."""
     if source.suffix == ".safetensors":
         _cut_tensors(source.read_bytes(), out, n)
         return

@@ -1,4 +1,4 @@
-"""What the process that ran a line's versions says of how they differ, as spreads."""
+"""Reads how a line's versions differ, from the answer of the process that ran them."""
 
 from collections.abc import Mapping, Sequence
 from typing import cast
@@ -11,11 +11,12 @@ BASE = "base"
 
 
 def spread_on(name: str, items: Sequence[Fields], measure: DraftMeasure) -> VersionSpread:
-    """Give the spread of healthy versions on a probe set.
+    """Return the spread of healthy versions on a probe set.
 
     Args:
-        name: The set's.
-        items: What was measured, of each version beside the base and beside the one before it.
+        name: The name of the probe set.
+        items: The measurements of each version, compared with the base and with the version before
+            it.
         measure: The measure.
     """
     own = [one for one in items if one["set"] == name]

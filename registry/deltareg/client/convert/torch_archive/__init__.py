@@ -1,8 +1,8 @@
-"""torch's archives of tensors (`.bin`, `.pt`) read without torch: nothing in them is carried out.
+"""Reads torch's archives of tensors (`.bin`, `.pt`) without torch; nothing in them is executed.
 
 A pickle is a program for a stack machine. The one here knows the few instructions that a dictionary
-of tensors needs, and a handful of names, none of which it imports: they stand for values of our
-own. Everything else is refused by name. Only `deltareg convert` comes here.
+of tensors needs, and a handful of names, none of which it imports: they stand for values of its
+own. Everything else is refused by name. Only `deltareg convert` uses it.
 """
 
 from deltareg.client.convert.torch_archive.archive import read_archive

@@ -25,10 +25,10 @@ _MOST_COPIES = 128
 
 
 def read_archive(data: memoryview) -> dict[str, ArchiveTensor]:
-    """Read the tensors of a file that torch wrote; no byte of it is carried out.
+    """Read the tensors of a file that torch wrote; nothing in it is executed.
 
     Args:
-        data: The whole file; it is looked at for as long as the tensors are used.
+        data: The whole file, which has to stay mapped while the tensors are used.
 
     Returns:
         The tensors by name. Those that share a storage share it here too.
@@ -71,7 +71,7 @@ def _member(found: Mapping[str, ArchiveMember], name: str) -> memoryview:
 
 
 def _in_a_row(data: memoryview) -> tuple[object, Mapping[str, memoryview]]:
-    """Read magic number, version, a note of the machine, the tensors, the keys, the data."""
+    """Read the older form: magic number, version, machine note, tensors, keys, data."""
     first = PickleMachine(data[:_LARGEST_PICKLE])
     if carry_out(first) != _MAGIC:
         raise make_refusal("it does not begin as a file of torch does")
@@ -132,7 +132,7 @@ def _size(view: TensorView) -> int:
 
 
 def _next(data: memoryview, before: PickleMachine) -> PickleMachine:
-    """Begin where another pickle ended, with an end to how long it may be."""
+    """Begin where another pickle ended, with a limit on its length."""
     return PickleMachine(data[: before.position + _LARGEST_PICKLE], before.position)
 
 

@@ -1,7 +1,7 @@
-"""The instructions that are known: those of pickle protocols 2 to 5 for values and tensors.
+"""The supported instructions: those of pickle protocols 2 to 5 for values and tensors.
 
-Each is one byte and makes at most one value, and there is an upper bound on how many are carried
-out, so time and memory are bounded.
+Each is one byte and makes at most one value, and their number is limited, so time and memory are
+bounded.
 """
 
 from collections.abc import Callable
@@ -14,10 +14,11 @@ _STOP = ord(".")
 
 
 def carry_out(machine: PickleMachine) -> object:
-    """Run a pickle to its end, and give what it makes.
+    """Run a pickle to its end and return its value.
 
     Raises:
-        Refused: An instruction, a name or a value that no file of tensors needs; too many of them.
+        Refused: The pickle has an instruction, a name or a value that no file of tensors needs, or
+            too many of them.
     """
     for _ in range(_MOST):
         code = machine.take(1)[0]

@@ -1,4 +1,4 @@
-"""The stack machine that a pickle is a program for, as far as dictionaries of tensors need it."""
+"""The stack machine that runs pickles, as far as dictionaries of tensors need it."""
 
 import struct
 from dataclasses import dataclass, field
@@ -24,11 +24,11 @@ _METADATA = "_metadata"
 
 @dataclass(slots=True)
 class PickleMachine:
-    """One pickle under way.
+    """One pickle that is being read.
 
     Attributes:
-        data: The bytes that it is in.
-        position: The next byte.
+        data: The bytes that contain it.
+        position: The position of the next byte.
         storages: Every storage that the pickle names, by key.
     """
 
@@ -41,10 +41,10 @@ class PickleMachine:
 
     @property
     def result(self) -> object:
-        """What the pickle made, once it has ended.
+        """The value of the pickle, once it has ended.
 
         Raises:
-            Refused: It left other things on the stack.
+            Refused: Other values are left on the stack.
         """
         if len(self._stack) != 1 or self._marks:
             raise make_refusal("the pickle ends with other things on its stack than one")
@@ -53,7 +53,7 @@ class PickleMachine:
     # What instructions are made of
 
     def take(self, count: int) -> bytes:
-        """Take bytes."""
+        """Read a number of bytes."""
         end = self.position + count
         if end > len(self.data):
             raise make_refusal("the pickle is cut short", "truncated")
@@ -62,18 +62,18 @@ class PickleMachine:
         return data
 
     def number(self, form: str) -> int:
-        """Take a number of a `struct` form."""
+        """Read a number in a `struct` format."""
         number: int = struct.unpack(form, self.take(struct.calcsize(form)))[0]
         return number
 
     def pop(self) -> object:
-        """Take the top of the stack; what lies below a mark is out of reach."""
+        """Pop the top of the stack; what lies below a mark is out of reach."""
         if len(self._stack) <= (self._marks[-1] if self._marks else 0):
             raise make_refusal("the pickle takes more from its stack than it put there")
         return self._stack.pop()
 
     def above_mark(self) -> list[object]:
-        """Take all that was put on the stack since the last mark."""
+        """Pop everything above the last mark."""
         if not self._marks:
             raise make_refusal("the pickle goes back to a mark that it did not set")
         start = self._marks.pop()
@@ -82,7 +82,7 @@ class PickleMachine:
         return values
 
     def text(self, count: int) -> str:
-        """Take a text of so many bytes."""
+        """Read a text of a given number of bytes."""
         if count > _LONGEST_TEXT:
             raise make_refusal(f"it holds a text of {count} bytes", "limits")
         try:
@@ -91,7 +91,7 @@ class PickleMachine:
             raise make_refusal("it holds a text that is not UTF-8") from error
 
     def line(self) -> str:
-        """Take a text up to the end of its line."""
+        """Read a text up to the end of its line."""
         end = self.position
         while end < len(self.data) and self.data[end] != NEWLINE:
             end += 1
@@ -104,59 +104,59 @@ class PickleMachine:
     # Instructions
 
     def protocol(self) -> None:
-        """Say which protocol follows."""
+        """Read the protocol number."""
         if self.take(1)[0] not in _PROTOCOLS:
             raise make_refusal("it is of a pickle protocol that is not known here")
 
     def frame(self) -> None:
-        """Say how long the next part is, which does not matter."""
+        """Read the length of the next frame, which does not matter here."""
         self.take(8)
 
     def mark(self) -> None:
-        """Note a place on the stack."""
+        """Mark the current place on the stack."""
         self._marks.append(len(self._stack))
 
     def push(self, value: object) -> None:
-        """Put a value on the stack."""
+        """Push a value onto the stack."""
         self._stack.append(value)
 
     def remember(self, place: int) -> None:
-        """Keep the top of the stack under a number."""
+        """Store the top of the stack under a number."""
         self._memo[place] = self._stack[-1] if self._stack else None
 
     def memoize(self) -> None:
-        """Keep the top of the stack under the next number."""
+        """Store the top of the stack under the next free number."""
         self.remember(len(self._memo))
 
     def recall(self, place: int) -> None:
-        """Put what was kept under a number on the stack."""
+        """Push what is stored under a number onto the stack."""
         if place not in self._memo:
             raise make_refusal("the pickle asks for something that it did not keep")
         self._stack.append(self._memo[place])
 
     def integer(self) -> None:
-        """Read a long integer."""
+        """Push a long integer."""
         count = self.take(1)[0]
         if count > _LONGEST_INTEGER:
             raise make_refusal(f"it holds an integer of {count} bytes", "limits")
         self.push(int.from_bytes(self.take(count), "little", signed=True))
 
     def name(self, module: str, attribute: str) -> None:
-        """Refer to something by name; only a few names mean anything here."""
+        """Push a name; only a few names are allowed."""
         text = f"{module}.{attribute}"
         if text not in KNOWN:
             raise make_refusal(f"it names {text[:120]!r}, which no file of tensors needs")
         self.push(PickleGlobal(text))
 
     def stacked_name(self) -> None:
-        """Refer to something by the two texts on the stack."""
+        """Push the name that the two texts on the stack spell."""
         attribute, module = self.pop(), self.pop()
         if not (isinstance(attribute, str) and isinstance(module, str)):
             raise make_refusal("it names something by other than text")
         self.name(module, attribute)
 
     def reduce(self) -> None:
-        """Call something by name, as far as its name means anything here."""
+        """Call a name with arguments, if the name is one of the few that may be called."""
         args, function = self.pop(), self.pop()
         if not isinstance(function, PickleGlobal) or function.text not in CALLABLE:
             name = function.text if isinstance(function, PickleGlobal) else type(function).__name__
@@ -166,7 +166,7 @@ class PickleMachine:
         self.push(call(function.text, cast("tuple[object, ...]", args)))
 
     def build(self) -> None:
-        """Give an object its attributes: torch notes versions on a state dict, nothing more."""
+        """Set an object's attributes: torch notes versions on a state dict, nothing more."""
         state, target = self.pop(), self.pop()
         keys: set[object] = set(cast("dict[object, object]", state)) if type(state) is dict else {0}
         if type(target) is not dict or keys - {_METADATA}:
@@ -174,7 +174,7 @@ class PickleMachine:
         self.push(cast("object", target))
 
     def outside(self) -> None:
-        """Take a storage that is kept outside of the pickle."""
+        """Push a storage that is kept outside of the pickle."""
         new = storage(self.pop())
         first = self.storages.setdefault(new.key, new)
         if first != new:
@@ -182,14 +182,14 @@ class PickleMachine:
         self.push(new)
 
     def append(self, values: list[object]) -> None:
-        """Put values at the end of the list below them."""
+        """Append values to the list below them."""
         target = self.top()
         if type(target) is not list:
             raise make_refusal("it appends to something that is no list")
         cast("list[object]", target).extend(values)
 
     def set_items(self, values: list[object]) -> None:
-        """Put keys and values, by turns, into the dictionary below them."""
+        """Put alternating keys and values into the dictionary below them."""
         target = self.top()
         keys = values[0::2]
         if type(target) is not dict or len(values) % 2 or not all(type(k) is str for k in keys):
@@ -202,11 +202,11 @@ class PickleMachine:
         self.set_items([key, value])
 
     def tuple_of(self, count: int) -> None:
-        """Make a tuple of the top of the stack."""
+        """Build a tuple from the top of the stack."""
         self.push(tuple([self.pop() for _ in range(count)][::-1]))
 
     def top(self) -> object:
-        """Look at the top of the stack."""
+        """Return the top of the stack without popping it."""
         if len(self._stack) <= (self._marks[-1] if self._marks else 0):
             raise make_refusal("the pickle changes something that is not on its stack")
         return self._stack[-1]

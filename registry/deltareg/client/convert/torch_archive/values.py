@@ -1,4 +1,4 @@
-"""What the stack machine makes: names that stand for things, storages, tensors over them."""
+"""Values of the stack machine: names that stand for things, storages, tensors over them."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -35,18 +35,18 @@ _LARGEST = 1 << 48
 
 @dataclass(frozen=True, slots=True)
 class PickleGlobal:
-    """A name that the file refers to; it is never looked up."""
+    """A name that the file refers to; it is never imported."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class TorchStorage:
-    """A run of elements that tensors look at.
+    """A run of elements that tensors are views of.
 
     Attributes:
-        key: What the archive calls it.
-        dtype: Of its elements, as safetensors spells it.
+        key: Its name in the archive.
+        dtype: The dtype of its elements, as safetensors spells it.
         elements: How many there are.
     """
 
@@ -57,13 +57,13 @@ class TorchStorage:
 
 @dataclass(frozen=True, slots=True)
 class TensorView:
-    """A tensor: a part of a storage, in steps that need not be those of its shape.
+    """A tensor: a part of a storage, with strides that need not match its shape.
 
     Attributes:
-        storage: What it looks at.
-        offset: First element.
+        storage: The storage that it is a view of.
+        offset: The index of its first element.
         shape: Dimensions.
-        strides: Elements from one place to the next, along each dimension.
+        strides: How many elements apart neighbours are, along each dimension.
     """
 
     storage: TorchStorage
@@ -74,7 +74,7 @@ class TensorView:
 
 @dataclass(frozen=True, slots=True)
 class ArchiveTensor:
-    """A tensor of an archive, readable.
+    """A readable tensor of an archive.
 
     Attributes:
         name: Its name.
@@ -88,16 +88,16 @@ class ArchiveTensor:
 
     @property
     def dtype(self) -> str:
-        """As safetensors spells it."""
+        """Its dtype, as safetensors spells it."""
         return self.view.storage.dtype
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Dimensions."""
+        """Its dimensions."""
         return self.view.shape
 
     def read(self, start: int = 0, stop: int | None = None) -> memoryview:
-        """Give the bytes of rows `start:stop` in the order of the shape."""
+        """Return the bytes of rows `start:stop`, in the order of the shape."""
         size = ITEM_BYTES[self.dtype]
         words = np.frombuffer(self.data, f"<u{size}")[self.view.offset :]
         strides = [step * size for step in self.view.strides]
@@ -107,7 +107,7 @@ class ArchiveTensor:
 
 
 def call(name: str, args: tuple[object, ...]) -> object:
-    """Stand in for a call of one of `CALLABLE`.
+    """Return what a call of one of `CALLABLE` stands for.
 
     Raises:
         Refused: The arguments are not those of a tensor or an empty mapping.
@@ -140,18 +140,18 @@ def storage(value: object) -> TorchStorage:
 
 
 def is_index(value: object) -> bool:
-    """Whether a value is a count or a place."""
+    """Whether a value is a count or an index."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _LARGEST
 
 
 def make_refusal(why: str, code: str = "pickle") -> Refused:
-    """Give the refusal of an archive."""
+    """Build the error that refuses an archive."""
     fix = "save the tensors again with safetensors, where you trust the file"
     return Refused([Problem(code, f"{why}; nothing of it was carried out", fix=fix)])
 
 
 def bytes_of(data: Mapping[str, memoryview], stored: TorchStorage) -> memoryview:
-    """Give a storage's bytes.
+    """Return a storage's bytes.
 
     Raises:
         Refused: The archive does not hold them all.

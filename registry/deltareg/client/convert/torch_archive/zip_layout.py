@@ -1,7 +1,7 @@
-"""The members of a zip archive as torch writes one: stored as they are, side by side.
+"""Reads zip archives as torch writes them: members stored uncompressed, side by side.
 
-Nothing is unpacked, so there is no bomb to go off; a packed, hidden, doubled or overlapping member
-refuses the archive.
+Nothing is decompressed, so there can be no zip bomb; an archive with a compressed, hidden, repeated
+or overlapping member is refused.
 """
 
 import struct
@@ -30,7 +30,7 @@ class ArchiveMember:
         name: Its path.
         data: Its bytes.
         checksum: Their CRC-32, as the archive says.
-        begin: Where its entry begins in the archive.
+        begin: The offset of its entry in the archive.
     """
 
     name: str
@@ -39,10 +39,10 @@ class ArchiveMember:
     begin: int
 
     def check(self) -> memoryview:
-        """Give the bytes, once they are known to be those that were written.
+        """Return the member's bytes after comparing their checksum.
 
         Raises:
-            Refused: They are not.
+            Refused: The checksum differs.
         """
         checksum = 0
         for start in range(0, self.data.nbytes, _BLOCK):
@@ -56,7 +56,7 @@ def members(data: memoryview) -> dict[str, ArchiveMember]:
     """Find the members of an archive, by path.
 
     Raises:
-        Refused: It is not laid out as torch lays it out.
+        Refused: The archive is not laid out as torch writes it.
     """
     count, start, end = _directory(data)
     by_name: dict[str, ArchiveMember] = {}
@@ -73,7 +73,7 @@ def members(data: memoryview) -> dict[str, ArchiveMember]:
 
 
 def _directory(data: memoryview) -> tuple[int, int, int]:
-    """Give how many entries there are, and where they begin and end."""
+    """Return how many entries there are, and where they begin and end."""
     tail = bytes(data[-(_END_SIZE + _LONGEST_COMMENT) :])
     at = tail.rfind(_END)
     if at < 0 or at + _END_SIZE > len(tail):
@@ -135,7 +135,7 @@ def _read_member(data: memoryview, name: str, at: int, size: int) -> memoryview:
 
 
 def _large(extra: bytes, packed: int, size: int, at: int) -> tuple[int, int, int]:
-    """Read sizes that do not fit 32 bits from the field that holds them, in their order."""
+    """Read sizes that do not fit 32 bits from their extra field, in order."""
     place = 0
     while place + 4 <= len(extra):
         kind, length = struct.unpack_from("<HH", extra, place)
