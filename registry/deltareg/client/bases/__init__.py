@@ -1,1 +1,1 @@
-"""Bases: found on this machine or fetched, and pushed."""
+"""Bases: finds them on this machine, fetches them and pushes them."""

@@ -1,4 +1,4 @@
-"""Pushing a base with its bytes, or registering it without."""
+"""Pushes a base with its bytes, or registers it without them."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ _TRIES = 8
 
 
 def push_base(context: Context, path: Path, name: str, *, form: BaseForm | None = None) -> BaseInfo:
-    """Store a base with its bytes; a second time it is only looked at.
+    """Push a base with its bytes; one that the server already has is only looked up.
 
     Raises:
         Refused: The name belongs to another base.
@@ -41,7 +41,7 @@ def push_base(context: Context, path: Path, name: str, *, form: BaseForm | None 
 
 
 def register_base(context: Context, path: Path, name: str, *, form: BaseForm | None = None) -> BaseInfo:
-    """Record a base's fingerprint; its bytes stay where they are.
+    """Register a base by its fingerprint; its bytes stay where they are.
 
     Raises:
         Refused: The name belongs to another base.
@@ -60,7 +60,7 @@ def register_base(context: Context, path: Path, name: str, *, form: BaseForm | N
 
 
 def fingerprint(context: Context, path: Path) -> Fingerprint:
-    """Fingerprint a local base; no server is asked."""
+    """Fingerprint a local base without asking a server."""
     with open_base(_place(path), context.cache, progress=context.progress) as base:
         return Fingerprint(
             root=base.identity.root,
@@ -75,7 +75,7 @@ def fingerprint(context: Context, path: Path) -> Fingerprint:
 
 
 def _check(base: BaseFolder) -> None:
-    """Refuse a folder that holds what is pushed onto a base: nothing could ever stand on it."""
+    """Refuse a folder that holds a delta: no delta could ever be pushed onto it."""
     files = base.folder.contents
     if "config.json" in files or not ("adapter_config.json" in files or marks(base.view.tensors)):
         return
@@ -85,7 +85,7 @@ def _check(base: BaseFolder) -> None:
 
 
 def _place(path: Path) -> Path:
-    """Give the folder that is meant: the path, or a model of the hub's cache by its id."""
+    """Return the folder that is meant: the path itself, or a model in the hub's cache by its id."""
     return path if path.exists() else hub_folder(str(path)) or path
 
 

@@ -1,8 +1,8 @@
-"""A base with packed weights, written with the numbers that they stand for.
+"""Unpacks a base with packed weights into the numbers that they stand for.
 
-A variant is verified by these: what it computes is what its scheme's library computes with the same
-weights, but for the rounding of activations where a scheme does that as well. The folder is kept in
-the cache like a fetched base, under its own fingerprint.
+A variant is verified on the unpacked weights. They compute what the scheme's library computes,
+except that some schemes also round activations. The folder is kept in the cache like a fetched
+base, under its own fingerprint.
 """
 
 import json
@@ -36,17 +36,17 @@ _OF_PACKING = ("quantization_config", "compression_config")
 def unpack(
     cache: Cache, base: BaseFolder, scheme: SchemeName, root: BaseView, *, progress: Progress = SILENT
 ) -> BaseFolder:
-    """Open the unpacked form of a base, which is written into the cache where it is not there.
+    """Open the unpacked form of a base; write it into the cache first if it is not there.
 
     Args:
-        cache: Where it is kept.
+        cache: The cache that keeps it.
         base: The base with packed weights, its fingerprint checked.
-        scheme: How it is packed.
+        scheme: The scheme that it is packed with.
         root: The base that was packed, for the dtype and the shape of each weight.
-        progress: Told of bytes that are written.
+        progress: Told of written bytes.
 
     Raises:
-        InvalidInput: It is packed in a form that is not known here, or into other shapes.
+        InvalidInput: The packing is unknown here, or its shapes are not those of the root.
     """
     note = f"unpacked-{_FORM}-{scheme}-{base.identity.whole.identity.hex}-{root.root.hex[:16]}"
     cached = _open_cached(cache, note)
@@ -73,14 +73,14 @@ def unpack(
 
 @dataclass(frozen=True, slots=True)
 class _Unpacking:
-    """One base to be unpacked.
+    """One base that is being unpacked.
 
     Attributes:
         base: The base.
-        scheme: How it is packed.
-        fields: What its config says of that.
+        scheme: The scheme that it is packed with.
+        fields: What its config says about the packing.
         packed: Its packed weights by name.
-        slots: What is written, in order.
+        slots: The tensors to write, in order.
     """
 
     base: BaseFolder
@@ -91,7 +91,7 @@ class _Unpacking:
 
     @classmethod
     def of(cls, base: BaseFolder, scheme: SchemeName, root: BaseView) -> "_Unpacking":
-        """Sort out a base's tensors."""
+        """Sort a base's tensors into packed ones and others."""
         scheme_fields = read_quantisation(base.view.config)
         fields: Mapping[str, object] = {} if scheme_fields is None else scheme_fields.fields
         packed_weights = contents(base.tensors, scheme, fields)
@@ -162,7 +162,7 @@ def _body(job: _Unpacking) -> Iterator[bytes | memoryview]:
 
 
 def _without_packing(config: Mapping[str, object]) -> dict[str, object]:
-    """Give a config that says nothing of packing, in its parts as well."""
+    """Return a config, its nested parts included, without what it says about packing."""
     return {
         key: _without_packing(value) if is_object(value) else value
         for key, value in config.items()

@@ -1,4 +1,4 @@
-"""Which registered base a folder is: of several with the same tensors, the one that it equals."""
+"""Finds the registered base that a folder is; of several with the same tensors, the equal one."""
 
 from collections.abc import Sequence
 
@@ -18,10 +18,10 @@ _Known = tuple[BaseInfo, Manifest]
 
 
 def base_manifest(api: Api, cache: Cache, info: BaseInfo) -> Manifest:
-    """Give the manifest of a base, from the cache when it is there.
+    """Return the manifest of a base, from the cache when it is there.
 
     Raises:
-        IntegrityFailure: The server gave another one.
+        IntegrityFailure: The server sent another manifest.
     """
     digest = Digest.parse(info.manifest_digest)
     raw = cache.manifest(digest)
@@ -37,7 +37,8 @@ def known_as(api: Api, cache: Cache, folder: BaseFolder) -> BaseInfo:
     """Find the registered base that a folder is.
 
     Raises:
-        BaseMismatch: None has its tensors; or some have, and it is none of them, or several.
+        BaseMismatch: No registered base has its tensors, or of those that have them none, or
+            several, equal it.
     """
     root = str(folder.identity.root)
     infos = api.get("/bases", Page[BaseInfo], root=root, limit=_MOST).items
@@ -56,7 +57,7 @@ def known_as(api: Api, cache: Cache, folder: BaseFolder) -> BaseInfo:
 
 
 def _choice(folder: BaseFolder, known: Sequence[_Known], fitting: Sequence[_Known]) -> BaseMismatch:
-    """Say which bases could be meant, and in what the folder differs from each."""
+    """Build the error that names the candidates and how the folder differs from each."""
     candidates = fitting or known
     name = candidates[0][0].name
     fix = f"name the one that is meant: --base {name}"

@@ -1,1 +1,1 @@
-"""The client's cache: what lies in it, what it keeps, and what goes."""
+"""The client's cache: what it holds, what it keeps, and what it prunes."""

@@ -8,14 +8,14 @@
       manifests/<64 hex>            manifests by their own digest
       snapshots/<64 hex>/           pulled versions by manifest digest, whole or absent
       bases/<64 hex>/               bases by root, whole or absent
-      bases-in-use/<64 hex>         what workers lock while they use a base, which then stays
-      digests/<64 hex>              what was found out about local folders, by path and file stat,
-                                    and comparisons of versions, by all that they depend on
+      bases-in-use/<64 hex>         locks that workers hold on the bases they use, which then stay
+      digests/<64 hex>              digests of local folders, by path and file stat, and
+                                    comparisons of versions, by all that they depend on
       pins/<64 hex>                 what is never pruned
       tmp/<uuid>                    one process's work in progress
 
 All files are read-only. Correctness never depends on a lock: a file under its final name is whole,
-because it got there by a rename, and two processes that make the same thing make the same bytes.
+because it was renamed into place, and two processes that write the same thing write the same bytes.
 """
 
 import hashlib
@@ -47,35 +47,36 @@ class Cache:
     """The cache under one folder."""
 
     def __init__(self, root: Path) -> None:
-        """Use a folder; it is made when something is first kept."""
+        """Use a folder as the cache; it is created when something is first kept."""
         self.path = root
         self.parts = PartialPacks(root)
         self.pins = Pins(root)
 
     def blob_path(self, digest: Digest) -> Path:
-        """Where a pack lies, or would lie."""
+        """Return where a pack lies, or would lie."""
         return self.path / "blobs" / "sha256" / digest.hex[:2] / digest.hex
 
     def folder_path(self, kind: str, digest: Digest) -> Path:
-        """Where a snapshot or base lies, or would lie."""
+        """Return where a snapshot or base lies, or would lie."""
         return self.path / kind / digest.hex
 
     def find_blob(self, digest: Digest) -> Path | None:
-        """Give a pack that is here, and note that it is in use."""
+        """Return the path of a cached pack and mark it as used; None if it is not cached."""
         return touch_path(self.blob_path(digest))
 
     def find_folder(self, kind: str, digest: Digest) -> Path | None:
-        """Give a snapshot or base that is here, and note that it is in use."""
+        """Return a cached snapshot or base and mark it as used; None if it is not cached."""
         return touch_path(self.folder_path(kind, digest))
 
     def drop_folder(self, kind: str, digest: Digest) -> None:
-        """Take a snapshot or base out, if it is there."""
+        """Remove a snapshot or base, if it is there."""
         remove(self.folder_path(kind, digest))
 
     def drop_damaged(self, digests: Collection[Digest]) -> bool:
-        """Read some packs and their parts again and take out what is damaged; tells if any was.
+        """Read packs and their parts again and remove damaged ones; return whether there were any.
 
-        When all is as it was written, the parts go: the wrong bytes may have come for one of them.
+        If nothing is damaged, all parts are removed: the wrong bytes may have arrived for one of
+        them.
         """
         blobs = [path for path in map(self.blob_path, digests) if pruning.is_damaged(path)]
         for path in blobs:
@@ -86,11 +87,11 @@ class Cache:
         return bool([digest for digest in digests if self.parts.drop(digest)])
 
     def keep_blob(self, digest: Digest, body: Iterable[bytes], *, size_bytes: int) -> Path | None:
-        """Write a pack and check it on the way; one that breaks off becomes a part, and no path.
+        """Write a pack and check its digest; if the body breaks off, keep a part and return None.
 
         Raises:
-            IntegrityFailure: The bytes are not what the digest says; nothing is kept.
-            DiskFull: There is no room.
+            IntegrityFailure: The bytes do not have that digest; nothing is kept.
+            DiskFull: The disk is full.
         """
         whole, part = hashlib.sha256(), xxhash.xxh3_64()
 
@@ -116,7 +117,7 @@ class Cache:
         return target
 
     def manifest(self, digest: Digest) -> bytes | None:
-        """Give a manifest that is here."""
+        """Return a cached manifest; None if it is not cached."""
         raw = read_note(self.path / "manifests" / digest.hex)
         return raw if raw and hashlib.sha256(raw).hexdigest() == digest.hex else None
 
@@ -125,7 +126,7 @@ class Cache:
         keep_note(self.path, self.path / "manifests" / digest.hex, raw)
 
     def note(self, name: str) -> bytes | None:
-        """Give a note on local digests."""
+        """Return a note on local digests; None if there is none."""
         return read_note(self.path / "digests" / name)
 
     def keep_note(self, name: str, raw: bytes) -> None:
@@ -134,7 +135,7 @@ class Cache:
 
     @contextmanager
     def draft(self) -> Generator[Path, None, None]:
-        """Give a fresh name to work under; what is still there at the end goes."""
+        """Yield a fresh path to write to; whatever is still there at the end is removed."""
         with draft_in(self.path) as draft:
             yield draft
 
@@ -151,11 +152,11 @@ class Cache:
         now: float | None = None,
         keep: Collection[Path] = (),
     ) -> PruneReport:
-        """Remove what was not used for so long, then the oldest until the rest fits."""
+        """Remove entries that were not used for some time, then the oldest until the rest fits."""
         return pruning.prune(
             self.path, max_bytes=max_bytes, older_than_s=older_than_s, dry_run=dry_run, now=now, keep=keep
         )
 
     def verify(self, *, fix: bool = False) -> list[str]:
-        """Read every pack and part again and list those that are damaged; with `fix`, drop them."""
+        """Hash every pack and part again and list the damaged ones; with `fix`, remove them."""
         return pruning.verify(self.path, fix=fix)

@@ -1,4 +1,4 @@
-"""Holds: the bases in a cache that processes of this machine work with, so that none is pruned.
+"""Holds on cached bases that processes of this machine use, so that none is pruned.
 
 A hold is a lock on a file beside the bases, which ends with its process.
 """
@@ -14,11 +14,11 @@ _FOLDER = "bases-in-use"
 
 @contextmanager
 def in_use(root: Path, digest: str) -> Generator[None]:
-    """Hold a base of the cache at `root` while the block lasts; several may, each for itself.
+    """Hold a base of the cache at `root` during the block; several processes may hold the same.
 
     Raises:
-        BlockingIOError: It is being pruned.
-        OSError: The disk has no locks.
+        BlockingIOError: The base is being pruned.
+        OSError: The file system does not support locks.
     """
     with _hold_lock(root / _FOLDER, digest, fcntl.LOCK_SH):
         yield
@@ -26,11 +26,11 @@ def in_use(root: Path, digest: str) -> Generator[None]:
 
 @contextmanager
 def not_in_use(root: Path, digest: str) -> Generator[None]:
-    """Keep others from holding a base while the block lasts.
+    """Keep others from holding a base during the block.
 
     Raises:
-        BlockingIOError: Somebody holds it.
-        OSError: The disk has no locks.
+        BlockingIOError: Somebody holds the base.
+        OSError: The file system does not support locks.
     """
     with _hold_lock(root / _FOLDER, digest, fcntl.LOCK_EX):
         yield

@@ -1,11 +1,11 @@
-"""Parts of packs in the cache: what ranges brought, and what was there when a download broke off.
+"""Parts of packs in the cache: fetched ranges, and the beginnings of interrupted downloads.
 
 ::
 
     parts/sha256/ab/<64 hex>/<begin>-<end>-<16 hex>
 
-The last field is the xxh3 of the file, so a part that was damaged on disk is known by itself.
-Whether the right bytes came says the check value of each chunk.
+The last field is the xxh3 of the file, so a part that was damaged on disk is recognised without its
+pack. The check value of each chunk shows whether the right bytes arrived.
 """
 
 from collections.abc import Iterable, Iterator
@@ -23,7 +23,7 @@ _STEP = 1 << 20
 
 @dataclass(frozen=True, slots=True, order=True)
 class PackPart:
-    """A part of a pack.
+    """A cached part of a pack.
 
     Attributes:
         span: Which bytes of the pack it holds.
@@ -35,26 +35,26 @@ class PackPart:
 
 
 class PartialPacks:
-    """The parts below the folder of a cache."""
+    """The parts of packs in a cache's folder."""
 
     def __init__(self, root: Path) -> None:
-        """Use a cache's folder; it is made when something is first kept."""
+        """Use a cache's folder; it is created when something is first kept."""
         self._root = root
 
     def folder(self, digest: Digest) -> Path:
-        """Where the parts of a pack lie, or would lie."""
+        """Return where the parts of a pack lie, or would lie."""
         return self._root / "parts" / "sha256" / digest.hex[:2] / digest.hex
 
     def find(self, digest: Digest) -> list[PackPart]:
-        """Give the parts of a pack in their order, and note that they are in use."""
+        """Return the parts of a pack in order, and mark them as used."""
         folder = touch_path(self.folder(digest))
         return [] if folder is None else sorted(parts_in(folder))
 
     def keep(self, digest: Digest, begin: int, body: Iterable[bytes]) -> PackPart:
-        """Write a part, which ends where the body ends; those inside of it go.
+        """Write a part, which ends where the body ends; parts inside it are removed.
 
         Raises:
-            DiskFull: There is no room.
+            DiskFull: The disk is full.
         """
         hasher = xxhash.xxh3_64()
         with draft_in(self._root) as draft, out_of_space(self._root):
@@ -62,7 +62,7 @@ class PartialPacks:
             return self.take(digest, begin, draft, size=size, check=hasher.hexdigest())
 
     def take(self, digest: Digest, begin: int, draft: Path, *, size: int, check: str) -> PackPart:
-        """Make a finished draft a part; an empty one is none."""
+        """Turn a finished draft into a part; an empty draft is not kept."""
         span = ByteSpan(begin, begin + size)
         part = PackPart(span, self.folder(digest) / f"{span.begin}-{span.end}-{check}")
         if size:
@@ -73,21 +73,21 @@ class PartialPacks:
         return part
 
     def drop(self, digest: Digest) -> bool:
-        """Take all parts of a pack out; tells if there were any."""
+        """Remove all parts of a pack; return whether there were any."""
         folder = self.folder(digest)
         was_there = folder.is_dir()
         remove(folder)
         return was_there
 
     def drop_damaged(self, digest: Digest) -> bool:
-        """Read the parts of a pack again and take out what is damaged; tells if there was any."""
+        """Read the parts of a pack again and remove damaged ones; return whether there were any."""
         damaged = [part for part in self.find(digest) if is_part_damaged(part.path)]
         for part in damaged:
             remove(part.path)
         return bool(damaged)
 
     def read(self, digest: Digest, *, until: int) -> Iterator[bytes]:
-        """Give a pack's bytes as far as its parts hold them without a gap."""
+        """Yield a pack's bytes from its start, as far as its parts hold them without a gap."""
         position = 0
         for part in self.find(digest):
             if part.span.begin <= position < part.span.end:
@@ -99,7 +99,7 @@ class PartialPacks:
 
 
 def parts_in(folder: Path) -> Iterator[PackPart]:
-    """Give the whole parts that a folder holds; what has another length than its name says goes."""
+    """Yield the complete parts in a folder; remove those whose length differs from their name."""
     for path in _list_folder(folder):
         begin, _, rest = path.name.partition("-")
         end = rest.partition("-")[0]
@@ -116,7 +116,7 @@ def parts_in(folder: Path) -> Iterator[PackPart]:
 
 
 def is_part_damaged(path: Path) -> bool:
-    """Whether a part is not what its name says."""
+    """Whether a part's bytes differ from what its name says."""
     hasher = xxhash.xxh3_64()
     try:
         with path.open("rb") as file:

@@ -1,8 +1,8 @@
-"""Pins: what the cache keeps whatever its size; each a small file of its own, so no lock is needed.
+"""Pins: what the cache keeps whatever its size. Each is a file of its own, so no lock is needed.
 
 ::
 
-    pins/<64 hex>       JSON: what was pinned, and the digests that stay for it
+    pins/<64 hex>       JSON: what was pinned, and the digests that it keeps
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,8 @@ class Pin(BaseModel):
     Attributes:
         form: The format of the file.
         name: What was pinned, as people call it: `ns/name:v3`, or a digest.
-        digests: What stays, without the algorithm; the first is the thing itself.
+        digests: The digests that it keeps, without their algorithm; the first is the pinned thing
+            itself.
     """
 
     form: Literal["deltareg.pin/1"] = "deltareg.pin/1"
@@ -30,7 +31,7 @@ class Pin(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Pins:
-    """The pins below the folder of a cache."""
+    """The pins in a cache's folder."""
 
     root: Path
 
@@ -41,7 +42,7 @@ class Pins:
         return pin
 
     def drop(self, pin: Pin) -> None:
-        """Take a pin out."""
+        """Remove a pin."""
         remove(self._path(pin.digests[0]))
 
     def all(self) -> list[Pin]:
@@ -50,7 +51,7 @@ class Pins:
         return sorted((pin for pin in pins if pin is not None), key=lambda pin: pin.name)
 
     def list_digests(self) -> frozenset[str]:
-        """Give all digests that stay, without their algorithm."""
+        """Return all pinned digests, without their algorithm."""
         return frozenset(digest for pin in self.all() for digest in pin.digests)
 
     def _path(self, digest: str) -> Path:
@@ -58,7 +59,7 @@ class Pins:
 
 
 def _read(path: Path) -> Pin | None:
-    """Read a pin; one that cannot be read pins the thing that its file is named for."""
+    """Read a pin; an unreadable one pins the digest that its file is named after."""
     raw = read_note(path)
     if raw is None:  # unpinned at this moment
         return None

@@ -1,4 +1,4 @@
-"""What the cache holds, and what of it goes: too old, over the limit, damaged, half made."""
+"""Lists and prunes what the cache holds: what is too old, over the limit, damaged or unfinished."""
 
 import hashlib
 import time
@@ -19,13 +19,13 @@ _HELD = "bases"
 
 @dataclass(frozen=True, slots=True)
 class CacheEntry:
-    """One thing in the cache.
+    """One entry of the cache.
 
     Attributes:
         kind: `blobs`, `parts` (of one pack), `snapshots` or `bases`.
-        digest: What it is.
+        digest: Its digest, without the algorithm.
         size_bytes: Bytes on disk.
-        last_used: Seconds since the epoch.
+        last_used: When it was last used, in seconds since the epoch.
         path: Where it is.
         is_pinned: Whether it stays whatever the cache's size.
     """
@@ -64,17 +64,17 @@ def prune(
     now: float | None = None,
     keep: Collection[Path] = (),
 ) -> PruneReport:
-    """Remove what was not used for so long, then the oldest until the rest fits.
+    """Remove entries that were not used for some time, then the oldest until the rest fits.
 
-    What is pinned stays, and so does a base that somebody holds; both count.
+    Pinned entries stay, and so do bases that somebody holds; both count towards the size.
 
     Args:
         root: The cache's folder.
-        max_bytes: How much may stay.
-        older_than_s: How long something may lie unused, seconds.
-        dry_run: Only say what would go.
+        max_bytes: How many bytes may stay.
+        older_than_s: How long an entry may lie unused, in seconds.
+        dry_run: Remove nothing; only report what would go.
         now: The time; the clock's by default.
-        keep: What stays whatever happens, because somebody was just given it.
+        keep: What must stay, because a caller has just been handed it.
     """
     moment = time.time() if now is None else now
     all_entries = entries(root)
@@ -92,10 +92,10 @@ def prune(
 
 
 def evict(root: Path, entry: CacheEntry, *, dry_run: bool = False) -> bool:
-    """Remove one thing, unless it is a base that somebody holds; says whether it goes.
+    """Remove one entry, unless it is a base that somebody holds; return whether it goes.
 
     Raises:
-        OSError: It cannot be removed, or nobody can tell whether it is held.
+        OSError: The entry cannot be removed, or it is unknown whether somebody holds it.
     """
     try:
         with not_in_use(root, entry.digest) if entry.kind == _HELD else nullcontext():
@@ -107,7 +107,7 @@ def evict(root: Path, entry: CacheEntry, *, dry_run: bool = False) -> bool:
 
 
 def verify(root: Path, *, fix: bool = False) -> list[str]:
-    """Hash every pack and part again and list those that are damaged; with `fix`, remove them."""
+    """Hash every pack and part again and list the damaged ones; with `fix`, remove them."""
     bad: list[str] = []
     for name, path in _find_damaged(root):
         bad.append(name)
@@ -117,7 +117,7 @@ def verify(root: Path, *, fix: bool = False) -> list[str]:
 
 
 def is_damaged(path: Path) -> bool:
-    """Whether a pack is not what its name says."""
+    """Whether a pack's bytes differ from what its name says."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest() != path.name
@@ -158,7 +158,7 @@ def _sweep_drafts(root: Path, now: float) -> None:
 
 
 def _entry(kind: str, path: Path, pinned: Collection[str]) -> CacheEntry | None:
-    """Describe a thing; None when another process has just removed it."""
+    """Describe an entry; None if another process has just removed it."""
     try:
         last_used = path.stat().st_mtime
         return CacheEntry(kind, path.name, _size(path), last_used, path, path.name in pinned)

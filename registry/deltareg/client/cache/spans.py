@@ -1,7 +1,7 @@
-"""Stretches of packs: what a pull asks for in one request, planned from the chunks that it needs.
+"""Stretches of packs that a pull fetches in one request, planned from the chunks that it needs.
 
-Chunks that lie near one another are fetched together, so many small tensors are few requests, and a
-stretch has a limit, so what an interruption loses is bounded too.
+Chunks that lie near one another are fetched together, so that many small tensors take few requests.
+A stretch has a limit, which also bounds what an interruption loses.
 """
 
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ class ByteSpan:
 
     @property
     def size_bytes(self) -> int:
-        """How many they are."""
+        """How many bytes they are."""
         return self.end - self.begin
 
     def holds(self, other: "ByteSpan") -> bool:
@@ -32,14 +32,14 @@ class ByteSpan:
 
 
 def span_of(chunk: Chunk) -> ByteSpan:
-    """Give the bytes of its pack that a chunk is."""
+    """Return the span of its pack that a chunk takes."""
     return ByteSpan(chunk.offset, chunk.offset + chunk.length)
 
 
 def coalesce(spans: Iterable[ByteSpan]) -> dict[ByteSpan, list[ByteSpan]]:
-    """Join what lies near one another into stretches up to the limit, each with what is in it.
+    """Join neighbouring spans into stretches up to the limit, each with the spans in it.
 
-    A span that is longer than the limit is a stretch by itself.
+    A span longer than the limit is a stretch by itself.
     """
     stretches: dict[ByteSpan, list[ByteSpan]] = {}
     begin = end = 0
@@ -57,7 +57,7 @@ def coalesce(spans: Iterable[ByteSpan]) -> dict[ByteSpan, list[ByteSpan]]:
 
 
 def missing(held: Iterable[ByteSpan], size_bytes: int) -> list[ByteSpan]:
-    """Give what nobody holds of a pack, cut at the limit."""
+    """Return the spans of a pack that `held` does not cover, cut at the limit."""
     spans: list[ByteSpan] = []
     position = 0
     for span in (*sorted(held), ByteSpan(size_bytes, size_bytes)):

@@ -1,1 +1,1 @@
-"""Writing to disk so that nothing is ever half there."""
+"""Writes to disk so that nothing is ever half written."""

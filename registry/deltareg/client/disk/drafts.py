@@ -1,8 +1,8 @@
-"""Folders in the making: they lie beside their target, and go when their maker was killed.
+"""Folders in the making: they lie beside their target, and are swept if their maker was killed.
 
-The name says who makes one: this start of this machine, seen from this space of process ids, and
-the process. Only whoever is in the same place can tell that a process is gone; what others left
-goes when nobody has touched it for long.
+A draft's name identifies its maker: the boot of this machine, its process id namespace, and the
+process. Only processes of the same namespace can tell that the maker is gone; other drafts are
+removed when nobody has touched them for long.
 """
 
 import functools
@@ -23,23 +23,23 @@ _PROCESS_IDS = Path("/proc/self/ns/pid")
 
 
 def draft_name(parent: Path) -> Path:
-    """Give a fresh name in a folder."""
+    """Return a fresh draft name in a folder."""
     return parent / f"{_PREFIX}{_place()}-{os.getpid()}-{time.monotonic_ns()}"
 
 
 def is_draft(path: Path) -> bool:
-    """Whether this is a folder that somebody fills, or left when it was killed."""
+    """Whether a folder is a draft, in use or left by a killed process."""
     return path.name.startswith(_PREFIX)
 
 
 def owner_of(path: Path) -> Path:
-    """Give the folder that people know of a path that may lie in a draft."""
+    """Return the folder that people know, for a path that may lie in a draft."""
     inside = [part for part in (path, *path.parents) if is_draft(part)]
     return inside[-1].parent if inside else path
 
 
 def sweep_drafts(parent: Path, *, now: float | None = None) -> None:
-    """Take the drafts out of a folder that nobody makes any more."""
+    """Remove the drafts in a folder that nobody works on any more."""
     moment = time.time() if now is None else now
     with suppress(OSError):  # not to be listed: what is left there is not worth a word
         for draft in parent.glob(f"{_PREFIX}*"):
@@ -67,7 +67,7 @@ def _is_running(pid: int) -> bool:
 
 @functools.cache
 def _place() -> str:
-    """Tell this start of this machine and this space of process ids from all others."""
+    """Return an identifier of this machine's boot and process id namespace."""
     facts = [platform.node()]
     with suppress(OSError):  # where there is no /proc, the machine's name has to do
         facts += [_BOOT.read_text(), str(_PROCESS_IDS.stat().st_ino)]

@@ -1,7 +1,7 @@
-"""Files that several processes share without locks: whole under their name, or not there.
+"""Files that several processes share without locks: whole under their name, or absent.
 
-They are written under a name of their own and renamed. Their time of last use is their mtime, set
-at every use: no mount option changes it, and reading them for another purpose does not either.
+They are written under a temporary name and renamed. Their time of last use is their mtime, set at
+every use: neither mount options nor other reads change it.
 """
 
 import errno
@@ -22,7 +22,7 @@ _TRIES = 20
 
 @contextmanager
 def draft_in(root: Path) -> Generator[Path, None, None]:
-    """Give a fresh name below a cache to work under; what is still there at the end goes.
+    """Yield a fresh path below a cache to write to; whatever is still there at the end is removed.
 
     Raises:
         InvalidInput: The cache cannot be written to.
@@ -44,9 +44,10 @@ def draft_in(root: Path) -> Generator[Path, None, None]:
 
 
 def write_draft(draft: Path, body: Iterable[bytes]) -> int:
-    """Write a new file, make it read-only, and give its length.
+    """Write a new file, make it read-only, and return its length.
 
-    It is not synced: what a cache lost with the power is found by its check values, and fetched.
+    It is not synced: what a cache loses in a power cut is found by its check values and fetched
+    again.
     """
     with draft.open("xb") as file:
         for chunk in body:
@@ -57,7 +58,7 @@ def write_draft(draft: Path, body: Iterable[bytes]) -> int:
 
 
 def put(draft: Path, target: Path) -> None:
-    """Give a finished file its name; its folder may be pruned at the same time."""
+    """Rename a finished file into place; its folder may be pruned at the same time."""
     for attempt in range(_TRIES):
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -70,14 +71,14 @@ def put(draft: Path, target: Path) -> None:
 
 
 def keep_note(root: Path, target: Path, raw: bytes) -> None:
-    """Keep a small file that may be written anew later."""
+    """Keep a small file that may be rewritten later."""
     with draft_in(root) as draft, out_of_space(root):
         write_draft(draft, [raw])
         put(draft, target)
 
 
 def read_note(path: Path) -> bytes | None:
-    """Give a small file that may not be there."""
+    """Return the content of a small file, or None if it is not there."""
     try:
         return path.read_bytes()
     except FileNotFoundError:
@@ -85,7 +86,7 @@ def read_note(path: Path) -> bytes | None:
 
 
 def touch_path(path: Path) -> Path | None:
-    """Give a path that is there, and note that it is in use."""
+    """Return an existing path and mark it as used; None if it is not there."""
     now = time.time()
     try:
         os.utime(path, (now, now))
@@ -97,14 +98,14 @@ def touch_path(path: Path) -> Path | None:
 
 
 def make_read_only(folder: Path) -> None:
-    """Take the right to write from every file of a folder."""
+    """Remove the write permission from every file of a folder."""
     for path in folder.rglob("*"):
         if path.is_file():
             path.chmod(0o444)
 
 
 def remove(path: Path) -> None:
-    """Take a file or folder away, if it is there."""
+    """Remove a file or folder, if it is there."""
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -114,7 +115,7 @@ def remove(path: Path) -> None:
 
 @contextmanager
 def out_of_space(path: Path) -> Generator[None, None, None]:
-    """Turn a full disk into an error that says which one.
+    """Translate a full disk into an error that names the disk.
 
     Raises:
         DiskFull: The disk is full.

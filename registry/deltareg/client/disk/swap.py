@@ -1,4 +1,4 @@
-"""Two folders exchange their names."""
+"""Lets two folders exchange their names."""
 
 import ctypes
 import errno
@@ -13,7 +13,7 @@ _CANNOT: Final = frozenset({errno.ENOSYS, errno.EINVAL, errno.ENOTSUP})
 
 
 def exchange(one: Path, other: Path) -> None:
-    """Let two folders of one file system exchange their names.
+    """Exchange the names of two folders on one file system.
 
     In one step on Linux (renameat2). Elsewhere, and on file systems that cannot, in three renames:
     a kill between them leaves both folders whole, one of them under a name that begins with that of
@@ -36,7 +36,7 @@ def exchange(one: Path, other: Path) -> None:
 
 
 def _in_one_step(one: Path, other: Path) -> bool:
-    """Whether the names were exchanged."""
+    """Exchange the names in one step, and return whether that worked."""
     call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if sys.platform != "linux" or call is None:
         return False

@@ -1,7 +1,7 @@
-"""Writing safetensors files of our own: headers in one form, data streamed behind them.
+"""Writes safetensors files: headers in a canonical form, data streamed behind them.
 
-The library's writer orders metadata as its map happens to be; ours sorts, so that the same tensors
-make the same file.
+The library's writer leaves metadata in the order of its map; this one sorts, so that the same
+tensors give the same file.
 """
 
 import json
@@ -21,7 +21,7 @@ _STEP = 1 << 20  # Linux takes five times as long for the same bytes in calls of
 
 @dataclass(frozen=True, slots=True)
 class TensorSlot:
-    """A tensor to be written.
+    """A tensor to write.
 
     Attributes:
         name: Its name.
@@ -40,7 +40,7 @@ class TensorSlot:
 
 
 def write_header(slots: Iterable[TensorSlot], metadata: Mapping[str, str]) -> bytes:
-    """Write the header of a file whose data follows in the order of the slots.
+    """Return the header of a file whose data follows in the order of the slots.
 
     Returns:
         The eight bytes of the length and the JSON, padded with spaces so that data is aligned.
@@ -59,10 +59,10 @@ def write_header(slots: Iterable[TensorSlot], metadata: Mapping[str, str]) -> by
 
 
 def write_stream(target: Path, body: Iterable[memoryview | bytes], *, meter: Meter) -> None:
-    """Write a new file, a piece at a time; it is durable once its folder has been placed.
+    """Write a new file piece by piece; it is durable once its folder has been placed.
 
     Raises:
-        DiskFull: There is no room.
+        DiskFull: The disk is full.
     """
     with out_of_space(target.parent), target.open("xb") as out:
         writeback = Writeback(out)

@@ -1,4 +1,4 @@
-"""A folder of results: filled under another name, put where it belongs when it is whole."""
+"""A folder of results: filled under another name, and put in place when it is whole."""
 
 import os
 import shutil
@@ -14,14 +14,14 @@ from deltareg.errors import Conflict, InvalidInput
 
 @contextmanager
 def place_folder(target: Path) -> Generator[Path, None, None]:
-    """Give a fresh folder to fill; when the block ends well, its content is at the target.
+    """Yield a fresh folder to fill; when the block ends well, its content is at the target.
 
     A target that does not exist appears whole, by one rename. One that exists and is empty stays
     the folder that it is (the working directory, a mounted volume) and is filled entry by entry.
 
     Raises:
-        InvalidInput: Nothing can be made there.
-        Conflict: Something else got there meanwhile.
+        InvalidInput: Nothing can be written there.
+        Conflict: Something else was put there meanwhile.
     """
     target = Path(os.path.abspath(target))  # noqa: PTH100  # links on the way stay as they are
     is_there = target.is_dir()
@@ -41,10 +41,10 @@ def place_folder(target: Path) -> Generator[Path, None, None]:
 
 @contextmanager
 def replace_folder(target: Path) -> Generator[Path, None, None]:
-    """Give a name to make a folder under; when the block ends well, it takes the target's place.
+    """Yield a path to fill; when the block ends well, it takes the target's place.
 
-    Both names are exchanged in one step where the system can, so that whoever looks, and whoever is
-    killed, meets the old folder or the new one, whole.
+    Both names are exchanged in one step where the system can, so that readers always see the old
+    folder or the new one, whole, even after a kill.
 
     Raises:
         Conflict: The target cannot be exchanged: it is a mount or a link.
@@ -66,7 +66,7 @@ def replace_folder(target: Path) -> Generator[Path, None, None]:
 
 
 def is_free(target: Path) -> bool:
-    """Whether a target is not there, or is a folder with nothing but the drafts of a killed run."""
+    """Whether a target does not exist, or holds nothing but the drafts of a killed run."""
     if not target.exists():
         return not target.is_symlink()
     return target.is_dir() and all(is_draft(entry) for entry in target.iterdir())

@@ -1,7 +1,7 @@
-"""Having the kernel write to the disk while a file is still being made.
+"""Starts writing a file to disk while it is still being written.
 
-What is synced at the end of a large file waits for the disk alone, with the processor idle; told
-early, the disk works beside it. A hint and no more: durability comes from the fsync at the end.
+A sync at the end of a large file leaves the processor idle while the disk works; with early hints
+both work at once. They are hints only: durability comes from the fsync at the end.
 """
 
 import ctypes
@@ -13,10 +13,10 @@ _START: Final = 2  # SYNC_FILE_RANGE_WRITE: begin, and do not wait
 
 
 class Writeback:
-    """Tells the kernel of what was written to a file, every few megabytes."""
+    """Asks the kernel to write out a file's new bytes, every few megabytes."""
 
     def __init__(self, file: BinaryIO) -> None:
-        """Begin at the file's start; nothing is done where there is no such call."""
+        """Begin at the file's start; without the system call nothing is done."""
         self._call = None
         if sys.platform == "linux":
             self._call = getattr(ctypes.CDLL(None), "sync_file_range", None)
@@ -24,7 +24,7 @@ class Writeback:
         self._written = self._told = 0
 
     def wrote(self, size_bytes: int) -> None:
-        """Count bytes that were written."""
+        """Count written bytes."""
         self._written += size_bytes
         if self._call is None or self._written - self._told < _STEP_BYTES:
             return

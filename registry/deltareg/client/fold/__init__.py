@@ -1,1 +1,1 @@
-"""Deltas folded into their base: whole models, and versions as bases."""
+"""Folds deltas into their base: whole models, and versions as bases."""

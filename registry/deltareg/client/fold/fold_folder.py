@@ -1,8 +1,9 @@
-"""A base's folder and a delta's folder made into the folder of one model, a block at a time.
+"""Folds a delta's folder into a base's folder, a block at a time, to the folder of one model.
 
 The result has the base's file names and shards. Weights that the delta does not touch are copied;
-others are folded in float32 and rounded once (`deltareg.delta.fold`). What is held is a few blocks
-of rows, whatever the size of the base. What the delta holds as it will be is written as it comes.
+others are folded in float32 and rounded once (`deltareg.delta.fold`). Memory holds only a few
+blocks of rows, whatever the size of the base. Tensors that the delta holds in their final form are
+written as they are.
 """
 
 import json
@@ -40,11 +41,11 @@ _CONFIG = "config.json"
 
 
 class FoldableDelta(Protocol):
-    """A delta that is folded: an open folder, or one as it is stored."""
+    """A delta that can be folded: an open folder, or its stored form."""
 
     @property
     def contents(self) -> Mapping[str, MappedFile]:
-        """Every file by path; those of tensors with their headers, maybe without their data."""
+        """Every file by path; tensor files with their headers, maybe without their data."""
         ...
 
     @property
@@ -58,7 +59,7 @@ class FoldableDelta(Protocol):
         ...
 
     def stream(self, names: Iterable[str]) -> Iterator[memoryview]:
-        """Give the bytes of tensors, one after another."""
+        """Yield the bytes of tensors, one after another."""
         ...
 
 
@@ -83,19 +84,19 @@ def fold_folder(
     expect: str | None = None,
     meter: Meter | None = None,
 ) -> Digest:
-    """Fold a delta into its base, write the full model and give its root.
+    """Fold a delta into its base, write the full model and return its root.
 
     Args:
         base: The base, open.
         delta: The delta, open.
-        out: A folder that is empty or not there.
-        dtype: In which floats are written; None keeps each as it is.
+        out: The target folder, empty or not there.
+        dtype: The dtype to write floats in; None keeps that of each tensor.
         expect: The root that the result must have.
-        meter: Is told of bytes that are written.
+        meter: Receives the written bytes.
 
     Raises:
-        Refused: The delta is none of this base.
-        InvalidInput: It acts on activations.
+        Refused: The delta is not for this base.
+        InvalidInput: The delta acts on activations.
         IntegrityFailure: The result's root is not the expected one.
     """
     assessment = assess(delta.files, delta.tensors, base.view)
@@ -132,7 +133,7 @@ def _write_weights(job: _FolderFold, draft: Path) -> None:
 
 
 def _by_last_file(names: Iterable[str], job: _FolderFold) -> dict[str, list[str]]:
-    """Say which file gets each tensor that the base does not have: the last of its component."""
+    """Return the file for each tensor that the base does not have: the last of its component."""
     by_file: dict[str, list[str]] = defaultdict(list)
     headers = job.base.folder.files.headers
     for name in names:
@@ -142,12 +143,12 @@ def _by_last_file(names: Iterable[str], job: _FolderFold) -> dict[str, list[str]
 
 
 def _in_file(job: _FolderFold, path: str, name: str) -> str:
-    """Give the name that a tensor of the base has in a file of it."""
+    """Return a base tensor's name inside a file."""
     return name.removeprefix(job.base.manifest.base_name(path, ""))
 
 
 def _slot(job: _FolderFold, header: SafetensorsHeader, name: str, inside: str) -> TensorSlot:
-    """Lay out a tensor of the base under the name that it has in its file."""
+    """Return the slot of a base tensor under its name inside the file."""
     if name in job.folding.changed:
         dtype, shape = job.folding.dtype(name), job.folding.shape(name)
     elif name in job.folding.additions:
@@ -179,7 +180,7 @@ def _body(
 
 
 def _blocks(job: _FolderFold, slots: Mapping[str, TensorSlot]) -> Iterator[memoryview]:
-    """Give the bytes of all tensors; those that the delta holds as they are come in one go."""
+    """Yield the bytes of all tensors; those that the delta holds in final form come in one go."""
     items = ((name, slot, _find_identical(job, name, slot)) for name, slot in slots.items())
     for is_held, run in groupby(items, key=lambda one: one[2] is not None):
         if is_held:
@@ -189,7 +190,7 @@ def _blocks(job: _FolderFold, slots: Mapping[str, TensorSlot]) -> Iterator[memor
 
 
 def _find_identical(job: _FolderFold, name: str, slot: TensorSlot) -> str | None:
-    """Name the delta's tensor that is the result bit for bit, if there is one."""
+    """Return the delta's tensor that is the result bit for bit, or None."""
     if name in job.folding.changed:
         tensor = job.folding.find_stored(name)
     else:
@@ -199,7 +200,7 @@ def _find_identical(job: _FolderFold, name: str, slot: TensorSlot) -> str | None
 
 
 def _rows(job: _FolderFold, name: str, slot: TensorSlot) -> Iterator[memoryview]:
-    """Give a tensor's bytes by blocks of rows: folded, added or as the base has it."""
+    """Yield a tensor's bytes by blocks of rows: folded, added, or as in the base."""
     folding = job.folding
     if name in folding.changed:
         if slot.dtype == folding.dtype(name):
@@ -225,7 +226,7 @@ def _cast(tensor: Tensor, dtype: str) -> Iterator[memoryview]:
 
 
 def _write_index(job: _FolderFold, draft: Path, extra: Mapping[str, Sequence[str]]) -> None:
-    """Write the index of a sharded model again when tensors or sizes differ from the base's."""
+    """Rewrite the index of a sharded model if tensors or sizes differ from the base's."""
     for name, document in job.base.folder.documents.items():
         if not name.endswith(_INDEX):
             continue
@@ -245,7 +246,7 @@ def _write_index(job: _FolderFold, draft: Path, extra: Mapping[str, Sequence[str
 
 
 def _copy_rest(job: _FolderFold, draft: Path) -> None:
-    """Copy what is beside the weights; the delta's own tokenizer and config win."""
+    """Copy the files beside the weights; the delta's own tokenizer and config take precedence."""
     for name, file in job.base.folder.contents.items():
         if file.header is None and not name.endswith(_INDEX):
             target = draft / name

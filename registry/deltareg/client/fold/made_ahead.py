@@ -1,4 +1,4 @@
-"""Work that is done while the result before it is being used."""
+"""Computes the next item while the current one is being used."""
 
 from collections.abc import Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,10 +11,10 @@ _END = object()
 
 
 def made_ahead(items: Iterable[T]) -> Generator[T]:
-    """Give items while a thread of its own makes the next one.
+    """Yield items while a thread computes the next one.
 
-    One item is held beside the one that was given. What making an item raises is raised where it
-    would have been given; a caller that stops waits for the one that is being made.
+    One item is held beside the one just yielded. An error in computing an item is raised in its
+    place; a caller that stops early waits for the one under way.
     """
     coming = iter(items)
     with ThreadPoolExecutor(1) as pool:

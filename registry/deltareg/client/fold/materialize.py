@@ -1,4 +1,4 @@
-"""Materialize: base + delta = a full model, with both found, fetched and checked before."""
+"""Materialize: base + delta = a full model; finds, fetches and checks both first."""
 
 import time
 from collections.abc import Mapping
@@ -35,10 +35,10 @@ def materialize(
 ) -> MaterializeReport:
     """Fold a version into its base and write the full model.
 
-    A folder that holds just that already, every file as it was written, is left as it is.
+    A folder that already holds exactly that, every file as written, is left as it is.
 
     Raises:
-        InvalidInput: The delta cannot be folded, or the dtype is none of keep, bf16, f16, f32.
+        InvalidInput: The delta cannot be folded, or the dtype is not one of keep, bf16, f16, f32.
         Conflict: The folder holds something else.
         BaseMismatch: `base` is not the base that the delta was made for.
         IntegrityFailure: The result's root is not the expected one.
@@ -87,10 +87,10 @@ def _report(version: VersionDetail, out: Path, made: "FoldOutcome", started: flo
 def _root_there(
     context: Context, version: VersionDetail, out: Path, noted: InstalledVersion, *, expect: str | None
 ) -> Digest:
-    """Give the root of a folder that holds a version folded before, every file as it was written.
+    """Return the root of a folder that holds a version folded before, every file as written.
 
     Raises:
-        Conflict: It holds another version, or was written to since.
+        Conflict: The folder holds another version, or was written to since.
         IntegrityFailure: Its root is not the expected one.
     """
     root = _root_of(context, out)
@@ -124,8 +124,8 @@ class FoldOptions:
     """How a version is folded.
 
     Attributes:
-        base: The folder of the base; found by its root when it is None.
-        dtype: In which floats are written; None keeps each as it is.
+        base: The folder of the base; None to find it by its root.
+        dtype: The dtype to write floats in; None keeps that of each tensor.
         expect: The root that the result must have.
     """
 
@@ -136,7 +136,7 @@ class FoldOptions:
 
 @dataclass(frozen=True, slots=True)
 class FoldOutcome:
-    """What folding wrote: its root, and how many bytes had to come for it."""
+    """The result of folding: its root, and how many bytes were fetched for it."""
 
     root: Digest
     fetched_bytes: int
@@ -173,11 +173,11 @@ def fold_version(
 
 
 def _base_of(context: Context, version: VersionDetail, given: Path | None) -> tuple[BaseFolder, int]:
-    """Open the very base of a version; gives how many bytes came for it, too.
+    """Open exactly the base of a version, and return how many bytes were fetched for it.
 
     Raises:
-        BaseMismatch: The folder that was named is another one.
-        IntegrityFailure: The server gives another one under its name.
+        BaseMismatch: The given folder holds another base.
+        IntegrityFailure: The server has another base under its name.
     """
     info = context.api.get(base_path(version.base.name), BaseInfo)
     record = base_manifest(context.api, context.cache, info)
@@ -190,19 +190,19 @@ def _base_of(context: Context, version: VersionDetail, given: Path | None) -> tu
 
 
 def _is_streamed(context: Context, version: VersionDetail, manifest: Manifest, options: FoldOptions) -> bool:
-    """Whether the result is written straight from packs: no folder holds the version, or need."""
+    """Whether to write the result straight from packs, without a folder of the version."""
     snapshot = context.cache.find_folder("snapshots", Digest.parse(version.digest))
     return snapshot is None and holds_results(manifest.kind) and options.dtype is None
 
 
 def note_fold(cache: Cache, version: VersionDetail, root: Digest, folder: Path) -> None:
-    """Note what folding a version gave here; the folder may be found by it later."""
+    """Record the result of folding a version here, so that the folder can be found by it later."""
     identity = whole_beside(folder, root).identity
     cache.keep_note(_fold_note(version), f"{root} {identity}".encode())
 
 
 def folded_before(cache: Cache, version: VersionDetail) -> tuple[Digest, Digest] | None:
-    """Give root and identity of what folding a version gave here before."""
+    """Return root and identity of the result of folding a version here before; None if unknown."""
     raw = cache.note(_fold_note(version))
     try:
         root, identity = (b"" if raw is None else raw).decode().split(" ")

@@ -1,7 +1,7 @@
-"""Locking what references mean now, and making folders what a lock says.
+"""Locks what references mean now, and makes folders match a lock.
 
-Each folder is made beside its place and takes it in one step, so that a killed run leaves the old
-one or the new one, and two at once come to the same.
+Each folder is written beside its place and takes it in one step, so that a killed run leaves the
+old one or the new one, and two simultaneous runs have the same result.
 """
 
 import shutil
@@ -25,17 +25,17 @@ from deltareg.wire import BaseInfo, VersionDetail
 
 
 def lock(context: Context, file: Path, *, add: Sequence[tuple[str, str]] = (), drop: Sequence[str] = ()) -> LockReport:
-    """Write down what references mean now: those that are locked, and others that are added.
+    """Lock what references mean now: those that are locked already, and added ones.
 
     Args:
         context: The client's surroundings.
-        file: The lock file; it is made where there is none and something is added.
-        add: References with the folder of each; alone they are resolved, all others stay.
-        drop: Folders that are locked no more.
+        file: The lock file; it is created if it does not exist and something is added.
+        add: References, each with its folder; only these are resolved then, all others stay.
+        drop: Folders to remove from the lock.
 
     Raises:
-        NotFound: A reference leads nowhere, or there is no file and nothing is added.
-        Blocked: What it leads to is revoked or deleted.
+        NotFound: A reference leads nowhere, or there is no lock file and nothing is added.
+        Blocked: A version is revoked or deleted.
     """
     before = read_lock(file) if file.exists() or not add else Lock(context.config.server)
     locked_refs = {each.folder: each.asked for each in before.deltas}
@@ -70,18 +70,18 @@ def lock(context: Context, file: Path, *, add: Sequence[tuple[str, str]] = (), d
 
 
 def sync(context: Context, file: Path, *, is_frozen: bool = False, is_plan: bool = False) -> SyncReport:
-    """Make the folders of a lock file what it says.
+    """Make the folders of a lock file match it.
 
     Args:
         context: The client's surroundings.
         file: The lock file, which is not changed.
-        is_frozen: Whether to change nothing where a folder, a version or a base is another one than
-            the lock says; folders that are missing are fetched.
-        is_plan: Only say what would be done.
+        is_frozen: Whether to change nothing if a folder, a version or a base differs from the lock;
+            missing folders are fetched.
+        is_plan: Whether to only report what would be done.
 
     Raises:
-        Conflict: A folder holds something that is not from here.
-        IntegrityFailure: What came is not what the lock says.
+        Conflict: A folder holds something that was not put there by this program.
+        IntegrityFailure: The fetched version is not the locked one.
     """
     lock_content = read_lock(file)
     plan = [_look(context, file, lock_content, each, is_frozen=is_frozen) for each in lock_content.deltas]
@@ -108,7 +108,7 @@ def _lock_version(folder: str, asked: str, version: VersionDetail) -> LockedDelt
 
 
 def _locked_base(context: Context, version: VersionDetail) -> LockedBase:
-    """Say what the base of a version is; as far as it may be read."""
+    """Return what a lock says about a version's base, as far as the caller may read it."""
     name, root = version.base.name, version.base.root
     with suppress(NotFound, Forbidden, InvalidInput):
         info = context.api.get(base_path(name), BaseInfo)
@@ -117,7 +117,7 @@ def _locked_base(context: Context, version: VersionDetail) -> LockedBase:
 
 
 def _look(context: Context, file: Path, lock: Lock, each: LockedDelta, *, is_frozen: bool) -> SyncedFolder:
-    """Say what is to be done about a folder."""
+    """Return what has to be done about a folder."""
     folder = file.parent / each.folder
     manifest = _manifest(context, each)
     is_held = holds(context.cache, folder, manifest)
@@ -135,7 +135,7 @@ def _look(context: Context, file: Path, lock: Lock, each: LockedDelta, *, is_fro
 
 
 def _manifest(context: Context, each: LockedDelta) -> Manifest:
-    """Give the manifest of what is locked; where the cache has it, nobody is asked."""
+    """Return the manifest of a locked version; without a request if the cache has it."""
     raw = context.cache.manifest(Digest.parse(each.digest))
     if raw is not None:
         return Manifest.decode(raw)
@@ -143,7 +143,7 @@ def _manifest(context: Context, each: LockedDelta) -> Manifest:
 
 
 def _drift(context: Context, lock: Lock, each: LockedDelta) -> str:
-    """Say in which way the registry has something else than a lock says; empty where it has not."""
+    """Describe how the registry differs from the lock; empty if it does not."""
     try:
         version = resolve(context, each.exact, bare="newest")
     except NotFound:
@@ -184,7 +184,7 @@ def _fetch_folder(context: Context, each: LockedDelta, step: SyncedFolder) -> in
 
 
 def _copy_cached(context: Context, each: LockedDelta, folder: Path) -> bool:
-    """Make a folder from the cache alone, where that has the version whole."""
+    """Fill a folder from the cache alone, if it has the whole version; return whether it did."""
     manifest = _manifest(context, each)
     cached = find_intact(context.cache, "snapshots", Digest.parse(each.digest), manifest)
     if cached is None:

@@ -1,8 +1,8 @@
-"""Update: an installed version becomes another one, and only what differs travels.
+"""Update: turns an installed version into another one and transfers only what differs.
 
-Pieces that the folder holds are not fetched; pieces that are stored against such a one need their
-difference alone. What is neither comes as in any pull. The new folder is made beside the old one
-and takes its place in one step.
+Pieces that the folder holds are not fetched; of pieces that are stored against one of those, only
+the difference is. All others are pulled as usual. The new folder is written beside the old one and
+takes its place in one step.
 """
 
 import time
@@ -47,7 +47,7 @@ _SHOWN = 3
 
 @dataclass(frozen=True, slots=True)
 class _FolderUpdate:
-    """A folder, what it holds, and what it is to hold."""
+    """A folder, the version in it, and the version that it is to hold."""
 
     context: Context
     folder: Path
@@ -57,17 +57,17 @@ class _FolderUpdate:
 
 
 def update(context: Context, folder: Path, to: str, *, is_plan: bool) -> UpdateReport:
-    """Make a folder that holds a version hold another one.
+    """Replace the version in a folder by another one.
 
     Args:
         context: The client's surroundings.
-        folder: Where a version was pulled or materialized to.
-        to: A reference; `@prod` or `:v3` means the line of what is installed.
-        is_plan: Only say what would travel.
+        folder: The folder that a version was pulled or materialized to.
+        to: A reference; `@prod` or `:v3` alone is of the installed version's line.
+        is_plan: Only report what would be transferred.
 
     Raises:
-        InvalidInput: Nobody knows what the folder holds.
-        Conflict: It holds files of others, which would be lost.
+        InvalidInput: It is unknown what the folder holds.
+        Conflict: The folder holds other files, which would be lost.
     """
     started = time.monotonic()
     job = _job(context, folder, to)
@@ -103,10 +103,10 @@ def _job(context: Context, folder: Path, to: str) -> _FolderUpdate:
 
 
 def _is_intact(job: _FolderUpdate) -> bool:
-    """Whether the folder holds what it was made from.
+    """Whether the folder holds exactly what it was made from.
 
     Raises:
-        Conflict: It holds files beside that, which their owner may want.
+        Conflict: The folder holds other files as well, which their owner may want.
     """
     others = sorted(files_in(job.folder) - set(job.installed.files))
     if others:
@@ -122,7 +122,7 @@ def _is_intact(job: _FolderUpdate) -> bool:
 
 @contextmanager
 def _open_pieces(job: _FolderUpdate, *, is_intact: bool) -> Generator[Held, None, None]:
-    """Give the pieces that the folder holds; none where it was written to, or is a folded model."""
+    """Yield the pieces that the folder holds; none if it was written to or is a folded model."""
     if not is_intact or job.installed.root:
         yield {}
         return
@@ -131,7 +131,7 @@ def _open_pieces(job: _FolderUpdate, *, is_intact: bool) -> Generator[Held, None
 
 
 def _before(job: _FolderUpdate) -> Manifest:
-    """Give the manifest of what is installed, whose version may have been deleted since."""
+    """Return the manifest of the installed version, which may have been deleted since."""
     digest = Digest.parse(job.installed.digest)
     raw = job.context.cache.manifest(digest)
     if raw is not None:
@@ -141,7 +141,7 @@ def _before(job: _FolderUpdate) -> Manifest:
 
 
 def _travels(job: _FolderUpdate, held: Held) -> tuple[int, int]:
-    """Say how many bytes would come, and how many if nothing of the folder could be used."""
+    """Return the bytes that would be transferred, and those that would be without the folder."""
     storage = fetch_storage(job.context, job.version)
     full = _lacking(job, storage, storage.outside)
     if not held:
@@ -151,7 +151,7 @@ def _travels(job: _FolderUpdate, held: Held) -> tuple[int, int]:
 
 
 def _lacking(job: _FolderUpdate, storage: StorageMap, outside: frozenset[Digest]) -> int:
-    """Count what the cache lacks of a version, and of its base if that is needed."""
+    """Count the bytes that the cache lacks of a version, and of its base if that is needed."""
     cache = job.context.cache
     total = lacking_bytes(cache, storage, needed_chunks(job.manifest, storage))
     if not outside and not job.installed.root:

@@ -1,1 +1,1 @@
-"""Folders of deltas and bases on this machine, read."""
+"""Reads folders of deltas and bases on this machine."""

@@ -1,4 +1,4 @@
-"""Arrays of a safetensors file that is no delta: inputs and outputs of a network."""
+"""Arrays in a safetensors file that is not a delta: a network's inputs and outputs."""
 
 from pathlib import Path
 
@@ -12,12 +12,12 @@ from deltareg.tensors.header import FLOAT_DTYPES
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[np.generic]]:
-    """Read all tensors of a file; real numbers come as float32.
+    """Read all tensors of a file; floats are returned as float32.
 
     Raises:
-        NotFound: There is no such file.
-        Refused: It is no safetensors file.
-        InvalidInput: A tensor is of a dtype that no network takes.
+        NotFound: The file does not exist.
+        Refused: It is not a safetensors file.
+        InvalidInput: A tensor has a dtype that no network takes.
     """
     with open_folder(path) as folder:
         names = [name for name, file in folder.contents.items() if file.header is not None]

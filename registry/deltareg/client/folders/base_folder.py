@@ -34,7 +34,7 @@ _OF_SENTENCES = f"0_Transformer/{CONFIG_FILE}"  # sentence-transformers of old
 
 
 class _Note(BaseModel):
-    """What was found out about a base folder, and the files as they were then."""
+    """The recorded fingerprint of a base folder, and the state of its files at the time."""
 
     form: Literal["deltareg.base-note/1"] = "deltareg.base-note/1"
     stat: dict[str, list[int]]
@@ -46,11 +46,11 @@ class BaseFolder:
     """An opened base.
 
     Attributes:
-        path: Where it is.
+        path: Its folder's path.
         folder: Its files.
-        manifest: What it is.
-        view: What a kind may see of it.
-        identity: Its digests.
+        manifest: Its manifest.
+        view: The part of it that kinds may see.
+        identity: Its digests: root and identity.
     """
 
     path: Path
@@ -71,11 +71,11 @@ class BaseFolder:
         }
 
     def __enter__(self) -> Self:
-        """Use it in a `with` block."""
+        """Enter a `with` block."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close at the end of the block."""
+        """Close the folder at the end of the block."""
         self.folder.close()
 
 
@@ -83,8 +83,8 @@ def open_base(path: Path, cache: Cache, *, progress: Progress = SILENT) -> BaseF
     """Open a base folder and fingerprint it; unchanged files are not hashed again.
 
     Raises:
-        NotFound: There is nothing at the path.
-        Refused: A file that may not be carried, or a header that does not pass.
+        NotFound: The path does not exist.
+        Refused: A file may not be in such a folder, or has an invalid header.
     """
     folder = open_folder(path, purpose="base")
     try:
@@ -96,10 +96,10 @@ def open_base(path: Path, cache: Cache, *, progress: Progress = SILENT) -> BaseF
 
 
 def as_recorded(base: BaseFolder, record: Manifest) -> BaseFolder:
-    """Give a folder that holds a base as the registry has that base.
+    """Return the base as the registry recorded it, read from a folder that holds its weights.
 
-    What lies beside the weights is the base's own: a file that is another one in the folder, or
-    that the base does not have, is not there for whoever reads it, and the config is the recorded.
+    The files beside the weights are those of the record: files in the folder that differ from it,
+    or that it does not have, are hidden, and the config is the recorded one.
     """
     recorded, actual = (
         {file.path: file.digest for file in manifest.files if not file.is_tensors}
@@ -119,10 +119,10 @@ def as_recorded(base: BaseFolder, record: Manifest) -> BaseFolder:
 
 
 def whole_beside(path: Path, root: Digest) -> WholeBase:
-    """Take the parts of a base from its folder without a look at its weights, whose root is known.
+    """Read the parts of a base beside its weights, whose root is already known, from its folder.
 
     Raises:
-        Refused: A file that may not be carried, or a header that does not pass.
+        Refused: A file may not be in such a folder, or has an invalid header.
     """
     with open_folder(path, purpose="base") as folder:
         config_text, components = _configs(folder)
@@ -141,7 +141,7 @@ def whole_beside(path: Path, root: Digest) -> WholeBase:
 
 
 def _recorded_configs(record: Manifest, wanted: Mapping[str, Digest]) -> dict[str, str]:
-    """Give the texts of a base's configs, which its manifest holds, by their paths."""
+    """Return the texts of a base's configs, by path, from its manifest."""
     components = components_of(record)
     texts = {f"{part}/{CONFIG_FILE}": text for part, text in components.items()}
     own = (INDEX_FILE,) if components else (CONFIG_FILE, _OF_SENTENCES)
@@ -169,7 +169,7 @@ def _fingerprint(folder: Folder, cache: Cache, progress: Progress) -> Manifest:
 
 
 def _configs(folder: Folder) -> tuple[str, dict[str, str]]:
-    """Give the text of a base's config, and of its components' where it is a pipeline."""
+    """Return the text of a base's config, and the configs of its components if it is a pipeline."""
     texts = {
         path: bytes(file.data).decode("utf-8")
         for path, file in folder.contents.items()
@@ -181,7 +181,7 @@ def _configs(folder: Folder) -> tuple[str, dict[str, str]]:
 
 
 def _recall_manifest(folder: Folder, cache: Cache) -> Manifest | None:
-    """Give the manifest of an earlier time, if no file was touched since."""
+    """Return the manifest noted earlier, if no file was touched since."""
     raw = cache.note(_note_name(folder))
     if raw is None:
         return None

@@ -1,4 +1,4 @@
-"""Golden outputs of a folder that is pushed: those that lie in it, or are brought beside it."""
+"""Golden outputs of a folder that is pushed: those in it, or those given beside it."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,10 +19,10 @@ _FIX = "save tensors inputs.NAME and outputs.NAME, named as the network's forwar
 
 
 def read_golden(path: Path) -> GoldenReport:
-    """Read what a delta's folder has, or a file of such outputs.
+    """Read the golden outputs of a delta's folder, or of a file.
 
     Raises:
-        NotFound: It has none.
+        NotFound: There are none.
         Refused: The file holds something else.
     """
     file = path / GOLDEN_FILE if path.is_dir() else path
@@ -43,7 +43,7 @@ def read_golden(path: Path) -> GoldenReport:
 
 
 def add_golden(folder: Folder, path: Path) -> None:
-    """Put golden outputs into an opened folder, as one more file of it.
+    """Add golden outputs to an opened folder as one more file.
 
     Args:
         folder: The delta.
@@ -62,26 +62,26 @@ def add_golden(folder: Folder, path: Path) -> None:
 
 
 def take_recorded(folder: Folder) -> None:
-    """Put what was recorded into a folder since it was opened among its files."""
+    """Add the golden outputs that were recorded in a folder after it was opened."""
     raw = (folder.path / GOLDEN_FILE).read_bytes()
     folder.drop(GOLDEN_FILE)
     folder.contents[GOLDEN_FILE] = MappedFile(GOLDEN_FILE, memoryview(raw))
 
 
 def add_kept(folder: Folder, raw: bytes) -> None:
-    """Put golden outputs that the registry has into an opened folder; the disk stays as it is."""
+    """Add golden outputs from the registry to an opened folder; nothing on disk changes."""
     folder.contents[GOLDEN_FILE] = MappedFile(GOLDEN_FILE, memoryview(raw))
     folder.left_out[:] = [one for one in folder.left_out if not one.startswith(GOLDEN_FILE)]
 
 
 def leave_golden_out(folder: Folder, *, why: str) -> None:
-    """Take golden outputs out of an opened folder, and say so among what is left out."""
+    """Remove the golden outputs from an opened folder, and list them among what is left out."""
     if folder.drop(GOLDEN_FILE):
         folder.left_out.append(f"{GOLDEN_FILE} ({why})")
 
 
 def origin_in(folder: Folder) -> GoldenOrigin | None:
-    """Say where the golden outputs of an opened folder come from; None where it has none.
+    """Return where the golden outputs of an opened folder come from; None if it has none.
 
     Raises:
         Refused: The file holds something else.
@@ -91,7 +91,7 @@ def origin_in(folder: Folder) -> GoldenOrigin | None:
 
 
 def changed_weights(folder: Path, origin: GoldenOrigin) -> Sequence[str]:
-    """Name the files of tensors that are other ones than when outputs were recorded."""
+    """Return the tensor files that have changed since the outputs were recorded."""
     if not origin.weights:
         return ()
     now = weights_digests(folder)

@@ -16,7 +16,7 @@ _STEP = 4 << 20
 
 @dataclass(frozen=True, slots=True)
 class FolderDigests:
-    """What a folder is by content.
+    """The digests of a folder's content.
 
     Attributes:
         files: Every carried file, sorted by path.
@@ -33,16 +33,16 @@ def hash_folder(folder: Folder, *, workers: int = 2, meter: Meter | None = None)
     Args:
         folder: An open folder.
         workers: Files hashed at the same time; hashing releases the interpreter lock.
-        meter: Is told of bytes that are done, and closed at the end.
+        meter: Receives the hashed bytes; it is closed at the end.
     """
     with FolderHashing(folder, workers=workers, meter=meter) as hashing:
         return hashing.finish()
 
 
 class FolderHashing:
-    """Hashing of a folder, under way in threads while something else looks at it.
+    """Hashing of a folder that goes on in threads while the caller does something else.
 
-    Use it as a context manager around `finish`; leaving it without that gives up what is left.
+    Use it as a context manager around `finish`; leaving the block earlier abandons the rest.
     """
 
     def __init__(self, folder: Folder, *, workers: int = 2, meter: Meter | None = None) -> None:
@@ -57,17 +57,17 @@ class FolderHashing:
         self._begin()
 
     def __enter__(self) -> Self:
-        """Use it in a `with` block."""
+        """Enter a `with` block."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Wait for nothing but the steps that threads are at."""
+        """Stop; wait only for the steps that threads are in the middle of."""
         self._is_over = True
         self._meter.close()
         self._pool.shutdown(cancel_futures=True)
 
     def finish(self) -> FolderDigests:
-        """Wait for all that the folder has by now: it may have got files since, or lost some."""
+        """Wait for the digests of all files that the folder has by now, maybe more or fewer."""
         self._begin()
         there = self._folder.contents
         whole = tuple(self._whole[path].result() for path in sorted(there))
@@ -77,7 +77,7 @@ class FolderHashing:
         return FolderDigests(whole, digests)
 
     def _begin(self) -> None:
-        """Hand out whole files first: one large file takes longer than all of its tensors."""
+        """Hand out whole files first: one large file takes longer than all its tensors."""
         there = self._folder.contents
         new = [path for path in sorted(there) if self._begun.get(path) is not there[path]]
         for path in new:

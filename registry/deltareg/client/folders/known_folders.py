@@ -1,8 +1,8 @@
 """Where the files of versions lie on this machine: folders that were pushed, pulled to, or cached.
 
-A note by the manifest's digest names folders, with the state that every file of tensors had when
-its bytes were known to be the version's. A folder counts only while none was touched since, so
-nothing is hashed again; one that was touched is as good as none.
+A note under the manifest's digest lists folders, with the state of every tensor file when its bytes
+were known to be the version's. A folder counts only as long as none of these files was touched, so
+nothing has to be hashed again.
 """
 
 from collections.abc import Iterable
@@ -23,35 +23,35 @@ States = dict[str, list[int]]
 
 
 class _Place(BaseModel):
-    """A folder, and its files of tensors as they were then."""
+    """A folder, and the state of its tensor files at the time."""
 
     path: str
     files: States
 
 
 class _Note(BaseModel):
-    """Folders that hold one version, the latest first."""
+    """The folders that hold one version, the latest first."""
 
     form: Literal["deltareg.version-note/1"] = "deltareg.version-note/1"
     places: list[_Place]
 
 
 def file_states(folder: Path, manifest: Manifest) -> States:
-    """Give the state of every file of a version that holds tensors.
+    """Return the state of every tensor file of a version in a folder.
 
     Raises:
-        OSError: One is not there.
+        OSError: A file is missing.
     """
     files = [file.path for file in manifest.files if file.is_tensors]
     return {path: list(file_state((folder / path).lstat())) for path in files}
 
 
 def remember_version(cache: Cache, digest: Digest, folder: Path, files: States) -> None:
-    """Note that a folder holds a version.
+    """Record that a folder holds a version.
 
     Args:
-        cache: Where notes are kept.
-        digest: The manifest's.
+        cache: The cache that keeps the notes.
+        digest: The manifest's digest.
         folder: The folder.
         files: The state of its files when their bytes were known to be the version's.
     """
@@ -63,7 +63,7 @@ def remember_version(cache: Cache, digest: Digest, folder: Path, files: States) 
 
 
 def find_version_folder(cache: Cache, digest: Digest, manifest: Manifest) -> Path | None:
-    """Give a folder that holds a version's files, untouched since that was known."""
+    """Return a folder that holds a version's files, untouched since; None if there is none."""
     for place in _places(cache, digest):
         path = Path(place.path)
         with suppress(OSError):

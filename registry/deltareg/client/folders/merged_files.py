@@ -1,4 +1,4 @@
-"""The files of a merged version, written into a folder that is then pushed like any other."""
+"""Writes a merged version's files into a folder, which is then pushed like any other."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,10 +23,10 @@ _TRAINED = ("base_model_name_or_path", "revision", "task_type", "auto_mapping")
 def write_weights(
     merging: ValueMerging, folder: Path, view: BaseView, parents: Sequence[Folder], progress: Progress
 ) -> None:
-    """Write new values: as a full delta when every weight of the base has one.
+    """Write merged values; as a full delta if every weight of the base has one.
 
-    What the parents bring beside their weights (a config, a tokenizer) comes from the first that
-    has it. A new tensor whose values cancel out is left out.
+    Files beside the weights (a config, a tokenizer) come from the first parent that has them. A new
+    tensor whose values cancel out is left out.
     """
     names = [n for n in merging.targets if not (merging.is_new(n) and merging.is_zero(n))]
     is_full = {n for n in view.tensors if not view.names.is_buffer(n)} <= set(names)
@@ -48,7 +48,7 @@ def write_weights(
 def write_lora(
     merging: FactorMerging, folder: Path, parents: Sequence[Folder], dtype: str, progress: Progress
 ) -> list[MergedModule]:
-    """Write a LoRA in peft's layout and give what became of each module."""
+    """Write a LoRA in peft's layout, and return how each module was merged."""
     meter = progress.task("merging", len(merging.targets))
     merged_modules: list[MergedModule] = []
     try:
@@ -76,7 +76,7 @@ def _body(merging: ValueMerging, slots: list[TensorSlot], metadata: Mapping[str,
 
 
 def _find_shared_training(parents: Sequence[Folder]) -> dict[str, object]:
-    """Give what all parents' configs agree on about their training."""
+    """Return the training settings on which all parents' configs agree."""
     configs = [parent.documents.get(CONFIG_FILE, {}) for parent in parents]
     first: Mapping[str, object] = configs[0] if configs else {}
     agreed = [name for name in _TRAINED if all(c.get(name) == first.get(name) for c in configs)]

@@ -1,9 +1,9 @@
-"""Followers: a serving host that keeps itself on what channels say.
+"""Followers: keep a serving host on the versions that channels serve.
 
-An agent is one process that follows channels and hands their versions to one engine. Each channel
-is listened to by a long poll in a thread; versions are pulled in threads; what is served is changed
-in one place, here, step by step, so that a channel that moves while a version is on its way is
-served from what is kept at once. A kill at any moment leaves what was served served.
+An agent is one process that follows channels and hands their versions to one engine. A thread for
+each channel listens by long polls, and other threads pull versions. What is served changes in one
+place only, here, step by step, so that a channel which moves during a pull can be served at once
+from a version that is kept. A kill at any moment leaves the served versions in place.
 """
 
 import logging
@@ -40,12 +40,13 @@ class FollowOptions:
     """How an agent works.
 
     Attributes:
-        agent: How it calls itself; one name an agent.
-        interval_s: How often the engine is looked at; the channel is heard at once.
-        keep: How many versions stay beside those that are served.
-        report_s: How often the registry is told, when nothing changes.
+        agent: The agent's name; each agent has its own.
+        interval_s: How often the engine is checked, in seconds; changes of a channel arrive at
+            once.
+        keep: How many versions to keep beside those that are served.
+        report_s: How often to report to the registry when nothing changes, in seconds.
         alias_file: One alias file for all channels, instead of one in each folder.
-        base: The folder that holds the base which the engine serves, where it does not tell.
+        base: The folder of the base that the engine serves, if the engine does not say.
     """
 
     agent: str
@@ -57,7 +58,7 @@ class FollowOptions:
 
 
 class Agent:
-    """Follows channels for one engine until it is stopped; `run` or `once` is called one time."""
+    """Follows channels for one engine until it is stopped; call `run` or `once`, a single time."""
 
     def __init__(
         self,
@@ -68,14 +69,14 @@ class Agent:
         *,
         on_event: Callable[[FollowEvent], None] = lambda _: None,
     ) -> None:
-        """Prepare; `run` or `once` begin.
+        """Prepare; `run` or `once` starts following.
 
         Args:
             context: The client's surroundings.
-            engine: What serves.
+            engine: The engine that serves.
             followed: The channels.
-            options: How to work.
-            on_event: Is told what changes, in the thread that runs.
+            options: How the agent works.
+            on_event: Called with each change, in the thread that runs.
         """
         parse_name(options.agent, "name for an agent")
         self._context, self._engine, self._options = context, engine, options
@@ -88,7 +89,7 @@ class Agent:
         self._pruned_at, self._trouble = float("-inf"), ""
 
     def stop(self) -> None:
-        """Ask it to end, from another thread; what is served stays served."""
+        """Ask the agent to end, from another thread; served versions stay served."""
         self._stop.set()
         self._wake.set()
         self._reporter.wake()
@@ -97,8 +98,8 @@ class Agent:
         """Follow until stopped.
 
         Raises:
-            DeltaregError: A channel does not exist, the token is not good, or another agent has the
-                folder. That nobody answers is no reason to end.
+            DeltaregError: A channel does not exist, the token is refused, or another agent has the
+                folder. An unreachable server is not a reason to end.
         """
         with self._begin():
             for following in self._following:
@@ -116,10 +117,10 @@ class Agent:
                 self._wake.wait(self._options.interval_s)
 
     def once(self) -> list[Observed]:
-        """Bring every channel to what it says now, and give what is served then.
+        """Bring every channel to what it says now, and return what is served then.
 
         Raises:
-            DeltaregError: It could not be.
+            DeltaregError: A channel could not be served.
         """
         with self._begin():
             for following in self._following:
@@ -164,7 +165,7 @@ class Agent:
         return all(following.is_at_rest for following in self._following)
 
     def _round(self) -> bool:
-        """Go a step with every channel; True when the engine holds nothing that may go."""
+        """Take one step with every channel; return whether the engine holds nothing that may go."""
         lost = self._look()
         for following in self._following:
             self._tell(following.step(lost=lost))
@@ -175,7 +176,7 @@ class Agent:
         return settled.is_over
 
     def _look(self) -> DeltaregError | OSError | None:
-        """Find out what the engine serves, the folders first; gives why that is not known."""
+        """Find out what the engine serves, after the folders; return the error if that fails."""
         try:
             for versions in self._all_versions():
                 self._shelf.mend(versions)
@@ -205,7 +206,7 @@ class Agent:
         return settled
 
     def _troubles(self, following: ChannelFollower, settled: SettleOutcome) -> list[str]:
-        """Say what goes wrong with a channel's versions beside the one that it says."""
+        """Describe what else is wrong with a channel's versions than with the one it says."""
         line = following.followed.line
         return [
             f"{folder} stays loaded: {why}"

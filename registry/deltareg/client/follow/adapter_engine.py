@@ -1,9 +1,9 @@
-"""Engine of servers that load adapters while they run: names used once, drained, unloaded.
+"""Engine for servers that load adapters at runtime: names used once, drained, then unloaded.
 
-What comes of loading another adapter under a name that is loaded, no server promises; from vLLM's
-prefix cache come answers of the old one. So every version has a name of its own, which is loaded
-once. The old version is unloaded a while after the new one is loaded. Its folder stays that long,
-too: a server may read it once more.
+No server promises what happens when another adapter is loaded under a loaded name; vLLM's prefix
+cache returns answers of the old one. So every version has a name of its own, which is loaded once.
+The old version is unloaded a while after the new one is loaded. Its folder stays that long too,
+because a server may read it again.
 """
 
 import logging
@@ -25,7 +25,7 @@ _MOST_TRIES = 8
 
 @dataclass(slots=True)
 class _Kept:
-    """An adapter that the server did not let go of."""
+    """An adapter that the server refused to unload."""
 
     why: str
     due: float
@@ -34,7 +34,7 @@ class _Kept:
 
 @dataclass(slots=True)
 class _State:
-    """What the server has: as of the last look, and what was done since."""
+    """What the server has loaded: as of the last look, with the changes made since."""
 
     adapters: dict[str, str] = field(default_factory=dict[str, str])
     bases: frozenset[str] = frozenset()
@@ -46,18 +46,18 @@ class _State:
 
 
 class AdapterEngine:
-    """Keeps the adapters of one server."""
+    """Manages the adapters of one server."""
 
     def __init__(
         self, server: AdapterServer, versions: Path, *, drain_s: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Prepare; nothing is asked yet.
+        """Prepare; no request is sent yet.
 
         Args:
-            server: What serves; it is closed with the engine.
+            server: The server; it is closed with the engine.
             versions: The folder of versions, which the server must see under the same path.
             drain_s: How long an old version stays loaded once a newer one is served.
-            clock: Gives seconds that only grow.
+            clock: A monotonic clock, in seconds.
         """
         self.name: EngineName = server.name
         self.starts = 0
@@ -69,7 +69,7 @@ class AdapterEngine:
         self._state = _State()
 
     def look(self) -> None:
-        """List its adapters; a server that was away, or has lost one of ours, has started anew."""
+        """List the server's adapters; if it was away or lost one of ours, it has restarted."""
         was_lost, before = self._server.is_lost, self._state
         self._state = _State.of(self._server.list_adapters())
         ours = {name for name, root in before.adapters.items() if self._is_ours(name, root)}
@@ -81,19 +81,19 @@ class AdapterEngine:
                 self._spent.clear()  # a new process remembers no answers
 
     def base(self) -> str:
-        """Give what the server was started with: a path, or an id of the hub."""
+        """Return the base that the server was started with: a path or a hub id."""
         return self._state.base
 
     def versions(self, followed: FollowedChannel) -> Path:
-        """Give the one folder of all channels."""
+        """Return the one folder of all channels."""
         return self._versions
 
     def serves(self, followed: FollowedChannel, release: Release) -> bool:
-        """Whether the server has it loaded, under whatever name of ours."""
+        """Whether the server has the version loaded under one of our names."""
         return self._serving(release) is not None
 
     def serve(self, followed: FollowedChannel, release: Release, folder: Path) -> str:
-        """Load it, unless it is loaded, under the first of its names that is nobody else's."""
+        """Load the version, unless it is loaded, under the first of its names that is free."""
         for name in self._free_names(release):
             if self.serves(followed, release):
                 break
@@ -112,21 +112,22 @@ class AdapterEngine:
         return serving
 
     def drop(self, versions: Path, folder: str) -> None:
-        """Unload it without a time to drain."""
+        """Unload the version without a time to drain."""
         for name in self._names_of(folder):
             self._unload(name)
 
     def renew(self, versions: Path, folder: str) -> None:
-        """Load it under another name the next time; the one before drains then.
+        """Load the version under another name next time; the current one drains then.
 
-        Of a name that is unloaded and loaded again vLLM may answer from what it has computed.
+        For a name that is unloaded and loaded again, vLLM may answer from its cache.
         """
         self._spent |= self._names_of(folder)
 
     def settle(self, claims: ServingClaims) -> SettleOutcome:
-        """Unload what is ours and was wanted by nobody for the time to drain.
+        """Unload those of our adapters that no channel has wanted for the time to drain.
 
-        One that the server keeps does not hold up the others; it is asked again, ever more seldom.
+        One that the server refuses to unload does not hold up the others; it is tried again at
+        growing intervals.
         """
         now = self._clock()
         claimed = {release.folder for release in claims.releases}
@@ -148,7 +149,7 @@ class AdapterEngine:
         return SettleOutcome(is_over, refusals)
 
     def holds(self, versions: Path) -> Collection[str]:
-        """Give the folders that the server was told of."""
+        """Return the folders that the server was told to load."""
         return {Path(root).name for root in self._state.adapters.values()}
 
     def close(self) -> None:
@@ -173,7 +174,7 @@ class AdapterEngine:
         self._kept.pop(name, None)
 
     def _free_names(self, release: Release) -> Iterator[str]:
-        """Give the names that nobody has taken and that were not spent."""
+        """Yield the version's names that are neither taken nor used up."""
         more = (f"{release.folder}-{number}" for number in range(2, _MOST_TRIES))
         for name in (*release.names, *more):
             is_taken = name in self._state.bases or name in self._state.adapters
@@ -192,7 +193,7 @@ class AdapterEngine:
         return min(names, key=lambda name: (len(name), name), default=None)
 
     def _names_of(self, folder: str) -> set[str]:
-        """Give the names under which the server has what is in a folder of ours."""
+        """Return the names under which the server has loaded a folder of ours."""
         return {
             name
             for name, root in self._state.adapters.items()

@@ -1,4 +1,4 @@
-"""The seam to servers that load and unload LoRA adapters while they run: one file a server."""
+"""The interface to servers that load and unload LoRA adapters at runtime: one file per server."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,12 +12,12 @@ LOOK_TIMEOUT_S, LOAD_TIMEOUT_S = 10.0, 300.0
 
 @dataclass(frozen=True, slots=True)
 class AdapterListing:
-    """What a server has.
+    """What a server has loaded.
 
     Attributes:
-        adapters: The path of each adapter, by its name.
+        adapters: The path of each adapter, by name.
         bases: The names that its base is served under.
-        base: The path or id that the base was started with; empty where it does not say.
+        base: The path or id of the base it was started with; empty if it does not say.
     """
 
     adapters: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -26,7 +26,7 @@ class AdapterListing:
 
 
 class AdapterServer(Protocol):
-    """A program that serves one base and any number of adapters beside it, each by a name."""
+    """A program that serves one base, and any number of adapters by name beside it."""
 
     name: ClassVar[EngineName]
     """What its engine is called on the command line."""
@@ -38,34 +38,34 @@ class AdapterServer(Protocol):
     """Whether it has not answered since it was last listed; true before the first time."""
 
     def list_adapters(self) -> AdapterListing:
-        """List what it has.
+        """List what the server has loaded.
 
         Raises:
-            Unavailable: It does not answer, or says that it is not healthy.
-            InvalidInput: What answers is something else.
+            Unavailable: The server does not answer, or says that it is not healthy.
+            InvalidInput: Something else answers at the address.
         """
         ...
 
     def load(self, name: str, folder: Path) -> None:
-        """Load what is in a folder under a name that is not taken.
+        """Load the adapter in a folder under a name that is not taken.
 
         Raises:
-            Conflict: It has the name already; a load whose answer was lost is refused so as well.
-            InvalidInput: It would be refused again.
+            Conflict: The name is loaded already, possibly by an earlier load whose answer was lost.
+            InvalidInput: The server would refuse it again.
             Unavailable: Trying again may help.
         """
         ...
 
     def unload(self, name: str) -> None:
-        """Unload; what it does not have is unloaded.
+        """Unload an adapter; one that is not loaded counts as unloaded.
 
         Raises:
-            DeltaregError: It keeps it.
+            DeltaregError: The server keeps it.
         """
         ...
 
     def unload_by_hand(self, name: str) -> str:
-        """Say how somebody else unloads an adapter."""
+        """Describe how a person unloads an adapter."""
         ...
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The alias file: under which name each channel is served here, for those who send requests."""
+"""The alias file: the name that each channel is served under, for programs that send requests."""
 
 import json
 import os
@@ -18,12 +18,12 @@ class Alias(BaseModel):
     """One channel's entry.
 
     Attributes:
-        served: The name to ask the engine for; of the engine `dir`, the folder to read.
+        served: The name to ask the engine for; for the engine `dir`, the folder to read.
         version: The version's number.
         digest: The version's digest.
-        revision: The channel's revision that is carried out.
+        revision: The channel's revision that is being served.
         path: The folder that holds the version.
-        base: Whether what serves has the base that the version is for.
+        base: Whether the engine has the base that the version is for.
     """
 
     served: str
@@ -41,11 +41,11 @@ class _Document(BaseModel):
 
 @dataclass(slots=True)
 class AliasFile:
-    """One such file, written anew whole at every change.
+    """An alias file, rewritten as a whole at every change.
 
     Attributes:
-        path: Where it lies.
-        entries: What it says, by channel.
+        path: Its path.
+        entries: Its entries, by channel.
     """
 
     path: Path
@@ -53,7 +53,7 @@ class AliasFile:
 
     @classmethod
     def read(cls, path: Path, followed: list[FollowedChannel]) -> "AliasFile":
-        """Read what an earlier run wrote; channels that are not followed any more are left out."""
+        """Read what an earlier run wrote, without channels that are no longer followed."""
         names = {str(each) for each in followed}
         try:
             entries = _Document.model_validate_json(path.read_bytes()).channels
@@ -62,14 +62,14 @@ class AliasFile:
         return cls(path, {name: alias for name, alias in entries.items() if name in names})
 
     def put(self, followed: FollowedChannel, alias: Alias) -> None:
-        """Change one entry; who reads sees the file before or after it, never between."""
+        """Change one entry; readers see the file before or after the change, never in between."""
         if self.entries.get(str(followed)) == alias and self.path.exists():
             return
         self.entries[str(followed)] = alias
         _write(self.path, self.entries)
 
     def take_out(self, followed: FollowedChannel) -> None:
-        """Say no more of a channel: nothing is served of it."""
+        """Remove a channel's entry: nothing is served for it."""
         if self.entries.pop(str(followed), None) is not None:
             _write(self.path, self.entries)
 

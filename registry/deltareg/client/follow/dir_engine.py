@@ -5,7 +5,7 @@
     DIR/versions/ns--name--v3-<12 hex>/     whole, or absent
     DIR/current -> versions/ns--name--v3-<12 hex>
 
-Whoever opens a file below `current` keeps it, whatever happens to the link afterwards.
+A program that has opened a file below `current` keeps it, whatever happens to the link.
 """
 
 from collections.abc import Collection, Mapping
@@ -21,13 +21,13 @@ _VERSIONS, _CURRENT, _NEXT = "versions", "current", ".current.next"
 
 
 class DirEngine:
-    """Keeps one folder a channel."""
+    """Manages one folder for each channel."""
 
     def __init__(self, folders: Mapping[FollowedChannel, Path]) -> None:
-        """Take the folder of each channel.
+        """Use a folder for each channel.
 
         Raises:
-            InvalidInput: Something that is no link lies where the link belongs.
+            InvalidInput: Something other than a link lies where the link belongs.
         """
         self.name: EngineName = "dir"
         self.starts = 0
@@ -38,22 +38,22 @@ class DirEngine:
                 raise InvalidInput(f"{current} is there and is no link", fix="move it away, or name another --dir")
 
     def look(self) -> None:
-        """Do nothing: a link is looked at whenever it is asked about."""
+        """Do nothing: the link is read whenever it is needed."""
 
     def base(self) -> str:
-        """Say nothing: who reads the folder is not known."""
+        """Return nothing: it is unknown who reads the folder."""
         return ""
 
     def versions(self, followed: FollowedChannel) -> Path:
-        """Give `DIR/versions`."""
+        """Return `DIR/versions`."""
         return self._folders[followed] / _VERSIONS
 
     def serves(self, followed: FollowedChannel, release: Release) -> bool:
-        """Whether the link leads to it."""
+        """Whether the link leads to the version."""
         return _target(self._folders[followed]) == f"{_VERSIONS}/{release.folder}"
 
     def serve(self, followed: FollowedChannel, release: Release, folder: Path) -> str:
-        """Turn the link in one step."""
+        """Switch the link in one step."""
         home = self._folders[followed]
         draft = home / _NEXT
         draft.unlink(missing_ok=True)  # of a run that was killed; the lock says that it is gone
@@ -63,19 +63,19 @@ class DirEngine:
         return str(home / _CURRENT)
 
     def drop(self, versions: Path, folder: str) -> None:
-        """Take the link away, where it leads there."""
+        """Remove the link if it leads there."""
         if _target(versions.parent) == f"{_VERSIONS}/{folder}":
             (versions.parent / _CURRENT).unlink(missing_ok=True)
 
     def renew(self, versions: Path, folder: str) -> None:
-        """Do nothing: who opens a file reads what is in it then."""
+        """Do nothing: a program that opens a file reads what is in it then."""
 
     def settle(self, claims: ServingClaims) -> SettleOutcome:
-        """Do nothing: who reads an old version keeps its files."""
+        """Do nothing: programs that read an old version keep its files."""
         return SettleOutcome()
 
     def holds(self, versions: Path) -> Collection[str]:
-        """Give what the link leads to."""
+        """Return the folder that the link leads to."""
         target = _target(versions.parent)
         return [] if target is None else [target.removeprefix(f"{_VERSIONS}/")]
 

@@ -1,4 +1,4 @@
-"""The seam to whatever serves: an engine is told which folder to serve for a channel."""
+"""The interface to serving engines: an engine is told which folder to serve for a channel."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -15,8 +15,9 @@ class ServingClaims:
     """What an engine has to go on serving.
 
     Attributes:
-        releases: What a channel serves, is to serve, or has served when it was last heard.
-        lines: Lines of which everything stays, as nobody knows which version of them is in use.
+        releases: The versions that channels serve, are to serve, or served when they were last
+            heard.
+        lines: Lines of which everything stays, because it is unknown which version is in use.
     """
 
     releases: Collection[Release]
@@ -25,11 +26,11 @@ class ServingClaims:
 
 @dataclass(frozen=True, slots=True)
 class SettleOutcome:
-    """What came of ending what no channel wants any more.
+    """The outcome of ending what no channel wants any more.
 
     Attributes:
-        is_over: Nothing is left that could be ended later.
-        refused: Why the engine keeps what it was told to end, by the name of its folder.
+        is_over: Whether nothing is left to end later.
+        refused: Why the engine keeps a version that it was told to end, by folder name.
     """
 
     is_over: bool = True
@@ -37,10 +38,11 @@ class SettleOutcome:
 
 
 class ServingEngine(Protocol):
-    """A serving host's way to serve versions; one file an engine.
+    """How a serving host serves versions; one file per engine.
 
-    Every method may be called again after a kill at any moment, and finds out by looking at what is
-    there how far it had come. Errors are ours: `Unavailable` where trying again may help.
+    Every method may be called again after a kill at any moment, and finds out from what is there
+    how far it got. It raises errors of `deltareg.errors`: `Unavailable` where trying again may
+    help.
     """
 
     starts: int
@@ -48,23 +50,23 @@ class ServingEngine(Protocol):
 
     @property
     def name(self) -> EngineName:
-        """What it is called on the command line."""
+        """The engine's name on the command line."""
         ...
 
     def look(self) -> None:
-        """Find out what it serves now; all else goes by that until the next look.
+        """Find out what the engine serves now; the other methods go by that until the next look.
 
         Raises:
-            Unavailable: It does not answer.
+            Unavailable: The engine does not answer.
         """
         ...
 
     def base(self) -> str:
-        """What it says that its base is, a path or a name; empty where it does not say."""
+        """The base that the engine reports, a path or a name; empty if it reports none."""
         ...
 
     def versions(self, followed: FollowedChannel) -> Path:
-        """The folder that holds the versions it serves for a channel."""
+        """The folder of the versions that it serves for a channel."""
         ...
 
     def serves(self, followed: FollowedChannel, release: Release) -> bool:
@@ -72,36 +74,36 @@ class ServingEngine(Protocol):
         ...
 
     def serve(self, followed: FollowedChannel, release: Release, folder: Path) -> str:
-        """Serve a version from its folder for a channel, and give how clients name it.
+        """Serve a version from its folder for a channel, and return its name for clients.
 
-        What it served before is not taken away from those who are using it.
+        Clients that use the previous version are not cut off.
         """
         ...
 
     def drop(self, versions: Path, folder: str) -> None:
-        """End serving what is in a folder at once, whoever is using it; nothing where it is not.
+        """Stop serving a folder's version at once, whoever uses it; do nothing if it is not served.
 
         Raises:
-            DeltaregError: The engine does not let go of it.
+            DeltaregError: The engine does not stop serving it.
         """
         ...
 
     def renew(self, versions: Path, folder: str) -> None:
-        """Take it that a folder held other bytes for a while, which may have been read.
+        """Record that a folder held other bytes for a while, which the engine may have read.
 
-        What is in it is served anew when it is next to be served, so that no answer comes from
-        what was remembered of those bytes.
+        The version is loaded afresh when it is next served, so that no answer comes from a cache of
+        those bytes.
         """
         ...
 
     def settle(self, claims: ServingClaims) -> SettleOutcome:
-        """End what no channel claims any more and nobody can be using."""
+        """Stop serving what no channel claims any more and nobody can be using."""
         ...
 
     def holds(self, versions: Path) -> Collection[str]:
-        """The names of folders that are served, or may still be read: they are not pruned."""
+        """The names of folders that are served or may still be read; they are not pruned."""
         ...
 
     def close(self) -> None:
-        """Close what it has open; what is served stays served."""
+        """Close the engine's connections; served versions stay served."""
         ...

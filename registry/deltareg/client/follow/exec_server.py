@@ -1,4 +1,4 @@
-"""Engine `exec`: a command each to list, load and unload, for engines that have no driver here.
+"""Engine `exec`: commands that list, load and unload, for engines without a driver here.
 
 ::
 
@@ -6,9 +6,9 @@
     LOAD    < {"name": "ns--name--v3", "path": "/srv/…/ns--name--v3-4f2a19c0d3b1"}
     UNLOAD  < {"name": "ns--name--v3", "path": …}
 
-What a command is to do comes on its input, in JSON; of what they write, that of LIST is read. A
-command ends with 0 when it has done so, with 75 when trying again may help, with anything else when
-it would fail again; why is the last line of its errors. No shell reads the commands.
+A command gets its task as JSON on standard input; only the output of LIST is read. It exits with 0
+on success, with 75 if trying again may help, and with anything else if it would fail again; the
+reason is the last line on standard error. The commands do not run in a shell.
 """
 
 import json
@@ -31,12 +31,12 @@ _MOST_CHARACTERS = 500
 
 @dataclass(frozen=True, slots=True)
 class ExecCommands:
-    """The three commands, each as a line of words.
+    """The three commands, each as one line.
 
     Attributes:
-        list: Says what is loaded.
-        load: Loads one.
-        unload: Unloads one.
+        list: Lists what is loaded.
+        load: Loads an adapter.
+        unload: Unloads an adapter.
     """
 
     list: str
@@ -56,16 +56,16 @@ class _Told(BaseModel):
 
 
 class ExecServer:
-    """An engine behind commands."""
+    """An engine that is driven by commands."""
 
     name: ClassVar[EngineName] = "exec"
     title: ClassVar[str] = "the engine"
 
     def __init__(self, commands: ExecCommands) -> None:
-        """Prepare; nothing is run yet.
+        """Prepare; no command is run yet.
 
         Raises:
-            InvalidInput: One of them has no words, or its quotes do not end.
+            InvalidInput: A command is empty, or has an unclosed quote.
         """
         self.is_lost = True
         self._list = _words("--list", commands.list)
@@ -98,13 +98,13 @@ class ExecServer:
         self._run(self._load, request, timeout_s=LOAD_TIMEOUT_S)
 
     def unload(self, name: str) -> None:
-        """Run UNLOAD, where LIST has the name."""
+        """Run UNLOAD, if LIST has the name."""
         path = self.list_adapters().adapters.get(name)
         if path is not None:
             self._run(self._unload, {"name": name, "path": path}, timeout_s=LOAD_TIMEOUT_S)
 
     def unload_by_hand(self, name: str) -> str:
-        """Name the command."""
+        """Return the command that unloads it."""
         return f"unload it there: echo '{json.dumps({'name': name})}' | {self._unload_line}"
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""One channel that is followed: what it says, what the host serves, and the next step between."""
+"""One followed channel: what it says, what the host serves, and the next step between them."""
 
 import logging
 import time
@@ -26,14 +26,14 @@ _ERROR_CHARACTERS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class FollowEvent:
-    """Something that has changed on a serving host.
+    """A change on a serving host.
 
     Attributes:
-        observed: What is served of a channel now, and how it goes.
-        previous: The version that was served before; None for none.
-        served: How clients name what is served; empty where nothing is.
-        fetched_bytes: What had to travel for it.
-        seconds: How long it took since the channel was heard.
+        observed: What is now served for a channel, and its state.
+        previous: The version that was served before; None if there was none.
+        served: The name that clients use for it; empty if nothing is served.
+        fetched_bytes: How many bytes were transferred for it.
+        seconds: How long it took since the channel's change arrived.
     """
 
     observed: Observed
@@ -44,14 +44,14 @@ class FollowEvent:
 
 
 class ChannelFollower:
-    """A channel and how far the host has come with it.
+    """A channel, and how far the host has followed it.
 
     Attributes:
         followed: The channel.
-        watch: What it says.
-        served: The version that this run has checked and handed to the engine; None before.
-        observed: The same as the registry is told.
-        error: Why the last step failed; None when it did not.
+        watch: The watch that hears what the channel says.
+        served: The version that this run has checked and handed to the engine; None before it has.
+        observed: The state that is reported to the registry.
+        error: Why the last step failed; None if it succeeded.
     """
 
     def __init__(
@@ -83,12 +83,12 @@ class ChannelFollower:
 
     @property
     def wanted_release(self) -> Release | None:
-        """What the channel says; None while it says nothing, or is not heard."""
+        """The version that the channel says; None while it serves nothing or is not heard."""
         return self._wanted
 
     @property
     def is_at_rest(self) -> bool:
-        """Whether nothing is under way: it is served, or it failed."""
+        """Whether nothing is under way: the version is served, or it failed."""
         if self.error is not None:
             return True
         if self.watch.seen is None or self._seen is not self.watch.seen:
@@ -97,16 +97,16 @@ class ChannelFollower:
 
     @property
     def claims(self) -> Collection[Release]:
-        """What the engine must not end on this channel's behalf.
+        """What the engine must not end, on this channel's behalf.
 
-        Before this run has served anything it is what the run before says that it served.
+        Until this run has served something, that is what the run before recorded as served.
         """
         earlier = self._left if self.served is None else None
         return [one for one in (self.served, self._wanted, earlier) if one is not None]
 
     @property
     def is_unknown(self) -> bool:
-        """Whether nobody knows which version of the line is in use: then all of them stay."""
+        """Whether it is unknown which version of the line is in use; then all of them stay."""
         return (
             self.served is None
             and self._left is None
@@ -116,14 +116,14 @@ class ChannelFollower:
 
     @property
     def has_wrong_base(self) -> bool:
-        """Whether the engine has another base than what the channel says is for."""
+        """Whether the engine has another base than the channel's version is for."""
         return self._bases.state == "wrong"
 
     def step(self, *, lost: DeltaregError | OSError | None = None) -> FollowEvent | None:
-        """Go one step towards what the channel says, without waiting for bytes.
+        """Take one step towards what the channel says, without waiting for bytes.
 
         Args:
-            lost: Why nobody knows what the engine serves; None where it was looked at.
+            lost: Why it is unknown what the engine serves; None if it is known.
         """
         if lost is not None:
             # An engine is looked at in every round, so that what it lost is back in the next.
@@ -149,7 +149,7 @@ class ChannelFollower:
             return self._fail(error)
 
     def _hear(self, seen: ChannelInfo, wanted: Release | None) -> None:
-        """Begin anew where the channel has moved or the engine has started: it may work now."""
+        """Start over if the channel has moved or the engine has restarted: it may work now."""
         if seen is not self._seen or self._starts != self._engine.starts:
             self._since, self._retry_at, self._pause_s = self._clock(), 0.0, _FIRST_PAUSE_S
             self._seen, self._wanted, self.error = seen, wanted, None
@@ -163,7 +163,7 @@ class ChannelFollower:
         }
 
     def note(self, troubles: Sequence[str]) -> FollowEvent | None:
-        """Take what else is wrong on the host and concerns the channel."""
+        """Record what else is wrong on the host that concerns the channel."""
         trouble = _plain("; ".join(troubles))
         if trouble == self._trouble:
             return None
@@ -207,7 +207,7 @@ class ChannelFollower:
         self.observed = self.observed.model_copy(update={"version": None, "digest": None})
 
     def _is_served_again(self, served: Release) -> bool:
-        """Have a version served that was; true as well while its base is looked at."""
+        """Serve a version again that was served; also true while its base is being checked."""
         folder = self._engine.versions(self.followed) / served.folder
         alias = self._aliases.entries.get(str(self.followed))
         is_right = self._bases.is_right(served)
@@ -223,13 +223,13 @@ class ChannelFollower:
         return True
 
     def _withdraw(self) -> None:
-        """Name nothing to clients that is not served."""
+        """Remove the alias of what is no longer served."""
         alias_release = self._of_alias()
         if alias_release is not None and not self._engine.serves(self.followed, alias_release):
             self._aliases.take_out(self.followed)
 
     def _drop_what_is_wrong(self) -> None:
-        """End what is served of the line and is for another base: it would answer nonsense."""
+        """Stop serving versions of the line for another base: they would answer nonsense."""
         versions, may_ask = self._engine.versions(self.followed), self._clock() >= self._retry_at
         for release in self.claims:
             is_there = self._engine.serves(self.followed, release)
@@ -284,7 +284,7 @@ class ChannelFollower:
         return self._tell(self.observed.model_copy(update={"state": "failed", "error": _plain(text) or "failed"}))
 
     def _tell(self, observed: Observed, *, fetched_bytes: int = 0) -> FollowEvent | None:
-        """Take a new state; an event only where people would see a difference."""
+        """Record a new state; return an event only if people would see a difference."""
         base = self._bases.state if observed.version is not None or self.has_wrong_base else "unchecked"
         state = observed.model_copy(update={"base": base, "trouble": self._trouble})
         before, self.observed = self.observed, state
@@ -311,7 +311,7 @@ class ChannelFollower:
         )
 
     def _of_alias(self) -> Release | None:
-        """Give the version that an earlier run says that it has served last."""
+        """Return the version that an earlier run recorded as served last."""
         alias = self._aliases.entries.get(str(self.followed))
         if alias is None:
             return None
@@ -321,7 +321,7 @@ class ChannelFollower:
             return None
 
     def _recall(self) -> None:
-        """Say what an earlier run has left, where the engine still serves it; once."""
+        """Report once what an earlier run has left, if the engine still serves it."""
         if self._is_recalled:
             return
         self._is_recalled = True

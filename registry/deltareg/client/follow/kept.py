@@ -1,4 +1,4 @@
-"""The versions that a follower keeps: each whole in a folder of its own, or not there at all."""
+"""The versions that a follower keeps: each whole in a folder of its own, or absent."""
 
 import fcntl
 import logging
@@ -30,11 +30,11 @@ Who has looked where `current` leads may still be opening its files, one after t
 
 @contextmanager
 def kept_alone(folder: Path) -> Generator[None, None, None]:
-    """Keep other followers out of a folder while the block lasts; a kill lets go of it, too.
+    """Keep other followers out of a folder during the block; a killed process releases it.
 
     Raises:
-        Conflict: Another process has it.
-        InvalidInput: It cannot be written to.
+        Conflict: Another process has the folder.
+        InvalidInput: The folder cannot be written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -55,10 +55,10 @@ def kept_alone(folder: Path) -> Generator[None, None, None]:
 
 
 def bring(context: Context, release: Release, versions: Path) -> tuple[Path, int]:
-    """Have a version in its folder, every byte checked; gives the bytes that had to travel.
+    """Make sure a version is in its folder, all bytes checked; return folder and fetched bytes.
 
-    A version that is kept is only looked at: no server is asked. A folder that somebody has written
-    into is made anew beside it and takes its place in one step.
+    A version that is kept is only checked, without a server. A folder that somebody has written to
+    is rewritten beside the old one and takes its place in one step.
 
     Raises:
         Blocked: The version is revoked.
@@ -78,19 +78,19 @@ def bring(context: Context, release: Release, versions: Path) -> tuple[Path, int
 
 
 def leave(folder: Path) -> None:
-    """Note that a version has just ceased to be served."""
+    """Record that a version has just ceased to be served."""
     with suppress(OSError):
         os.utime(folder)
 
 
 def prune(versions: Path, *, keep: int, held: Collection[str], now: float | None = None) -> list[str]:
-    """Take away versions beyond those that are held and `keep` that were served last.
+    """Remove versions beyond those that are held and the `keep` served last; return their names.
 
     Args:
         versions: The folder of versions.
-        keep: How many stay beside those that are held.
-        held: Those that stay whatever their age.
-        now: The time, seconds since the epoch.
+        keep: How many to keep beside those that are held.
+        held: Versions that stay whatever their age.
+        now: The time, in seconds since the epoch.
     """
     moment = time.time() if now is None else now
     candidates = [path for path in _folders(versions) if path.name not in held]
@@ -107,9 +107,10 @@ def prune(versions: Path, *, keep: int, held: Collection[str], now: float | None
 
 
 def is_whole(context: Context, release: Release, folder: Path, *, asks: bool = True) -> bool:
-    """Whether the folder holds the version.
+    """Whether the folder holds the version, whole.
 
-    The server is asked what that is where we forgot it; without asking, a folder will do then.
+    If the version's manifest is not cached, the server is asked for it; with `asks` false, the
+    folder's existence is enough then.
     """
     if not folder.exists():
         return False

@@ -1,4 +1,4 @@
-"""The bases that the versions of one line are for, held against the one that the engine serves."""
+"""Compares the bases that versions of one line are for with the one that the engine serves."""
 
 from pathlib import Path
 
@@ -10,10 +10,10 @@ from deltareg.wire import BaseState
 
 
 class LineBases:
-    """What is known of the bases of a line's versions.
+    """What is known about the bases of a line's versions.
 
     Attributes:
-        state: What was found last of the version that the channel says.
+        state: The last result for the version that the channel says.
     """
 
     def __init__(self, shelf: VersionShelf, served_base: ServedBase) -> None:
@@ -24,12 +24,12 @@ class LineBases:
         self.state: BaseState = "unchecked"
 
     def forget_wrong(self) -> None:
-        """Take it that the channel, or the engine, may have come to another one."""
+        """Forget mismatches, as the channel or the engine may have moved to another base."""
         if self.state == "wrong":
             self.state = "unchecked"
 
     def learn(self, release: Release, base: VersionBase) -> None:
-        """Take the base that a version is for."""
+        """Record the base that a version is for."""
         self._bases[release] = base
 
     def keep_only(self, release: Release) -> None:
@@ -38,11 +38,11 @@ class LineBases:
         self._asked.clear()
 
     def check(self, release: Release) -> BaseState | None:
-        """Hold the version that the channel says against the engine; None while it is looked at.
+        """Compare the version that the channel says with the engine; None while that is under way.
 
         Raises:
             BaseMismatch: The engine has another base.
-            DeltaregError: Nobody knows; it is looked at again when asked again.
+            DeltaregError: It could not be found out; the next call tries again.
         """
         base = self._bases.get(release)
         try:
@@ -55,17 +55,17 @@ class LineBases:
         return state
 
     def is_right(self, release: Release) -> bool | None:
-        """Whether a version may be served, as far as its base goes; None while it is looked at."""
+        """Whether a version's base allows serving it; None while that is being checked."""
         base = self._bases.get(release)
         return False if base is None else self._served_base.is_right(release, base)
 
     def is_wrong(self, release: Release, versions: Path, *, may_ask: bool) -> bool:
-        """Whether a version is known to be for another base; looks where nothing is known yet.
+        """Whether a version is known to be for another base; finds out what is not known yet.
 
         Args:
             release: The version.
-            versions: Where its folder is.
-            may_ask: Whether it is time to find out what is not known.
+            versions: The folder that holds its folder.
+            may_ask: Whether it may find out now what is not known.
         """
         if release not in self._bases:
             if release not in self._asked and may_ask:

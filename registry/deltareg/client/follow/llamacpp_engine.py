@@ -4,12 +4,12 @@
 
     DIR/versions/ns--name--v3-<12 hex>/             as it was pushed
     DIR/gguf/ns--name--v3-<12 hex>/adapter.gguf     the same for llama.cpp
-    DIR/lora.args                                   what llama-server is to be started with
+    DIR/lora.args                                   the options to start llama-server with
 
-llama.cpp loads adapters when it starts and no others until its end; `GET` and `POST /lora-adapters`
-read and set how much of each is applied, from zero to all of it, to every request that does not
-say so itself. So versions that were loaded are switched at once, as a rollback is, and a new one
-takes a start. The options in the file apply the right one from the first request on.
+llama.cpp loads adapters only when it starts. `GET` and `POST /lora-adapters` read and set the scale
+of each, from zero to full, for every request that does not set it itself. So switching between
+loaded versions, as in a rollback, is immediate, and a new version needs a restart. The options in
+the file apply the right one from the first request on.
 """
 
 import logging
@@ -51,9 +51,9 @@ class LlamaOptions:
     """What the engine needs beside the address.
 
     Attributes:
-        convert: Writes the delta in a folder into a new folder, as llama.cpp reads it.
-        restart: A command that starts the server again; empty where somebody does so by hand.
-        token: What the server wants to see, where it was started with a key.
+        convert: Converts the delta in a folder to llama.cpp's layout, into a new folder.
+        restart: A command that restarts the server; empty if somebody does so by hand.
+        token: The server's API key, if it was started with one.
     """
 
     convert: Callable[[Path, Path], object]
@@ -65,12 +65,12 @@ class LlamaEngine:
     """Keeps one `llama-server` on one channel."""
 
     def __init__(self, url: str, home: Path, options: LlamaOptions) -> None:
-        """Prepare; nothing is asked yet.
+        """Prepare; no request is sent yet.
 
         Args:
-            url: Where the server listens.
+            url: The server's address.
             home: The folder for versions; the server must see it under the same path.
-            options: What it needs beside that.
+            options: What it needs beside these.
 
         Raises:
             InvalidInput: The server's options could not name files in that folder.
@@ -101,19 +101,19 @@ class LlamaEngine:
             self._asked_for = None
 
     def base(self) -> str:
-        """Say nothing: it has one file, and whether that was made from a base nobody can tell."""
+        """Return nothing: the server cannot tell which base its one file was made from."""
         return ""
 
     def versions(self, followed: FollowedChannel) -> Path:
-        """Give `DIR/versions`."""
+        """Return `DIR/versions`."""
         return self._home / "versions"
 
     def serves(self, followed: FollowedChannel, release: Release) -> bool:
-        """Whether it is applied whole."""
+        """Whether the version is applied at full scale."""
         return any(one.scale == 1 for one in self._of(release.folder))
 
     def serve(self, followed: FollowedChannel, release: Release, folder: Path) -> str:
-        """Apply it, and none of ours beside it; where it is not loaded, have the server start."""
+        """Apply the version and no other of ours; restart the server if it is not loaded."""
         self._make(folder)
         self._write_arguments(folder.name)
         if not self._of(folder.name):
@@ -123,15 +123,15 @@ class LlamaEngine:
         return release.name
 
     def drop(self, versions: Path, folder: str) -> None:
-        """Apply it no more."""
+        """Stop applying the version."""
         self._apply({one.id: 0.0 for one in self._of(folder)})
 
     def renew(self, versions: Path, folder: str) -> None:
-        """Have its file made anew: it may have been made from what was not the version."""
+        """Have its file converted again, as it may have been made from other bytes."""
         shutil.rmtree(self._home / "gguf" / folder, ignore_errors=True)
 
     def settle(self, claims: ServingClaims) -> SettleOutcome:
-        """Apply nothing of ours that nobody claims, and take away files without a version."""
+        """Stop applying what nobody claims, and remove files without a version."""
         claimed = {release.folder for release in claims.releases}
         if not claims.lines:
             stray = [one for one in self._ours() if one.scale and _name(one) not in claimed]
@@ -140,7 +140,7 @@ class LlamaEngine:
         return SettleOutcome()
 
     def holds(self, versions: Path) -> Collection[str]:
-        """Give what is applied."""
+        """Return the folders that are applied."""
         return {_name(one) for one in self._ours() if one.scale}
 
     def close(self) -> None:
@@ -148,7 +148,7 @@ class LlamaEngine:
         self._http.close()
 
     def _make(self, folder: Path) -> None:
-        """Have the file of a version; it appears whole, by a rename."""
+        """Convert a version's file if it is missing; it appears whole, by a rename."""
         target = self._home / "gguf" / folder.name
         if (target / FILE).exists():
             return
@@ -161,7 +161,7 @@ class LlamaEngine:
         sync(target.parent)
 
     def _write_arguments(self, wanted: str) -> None:
-        """Write what the server is to be started with: the wanted one applied, all others not."""
+        """Write the server's start options: the wanted version applied, all others not."""
         names = sorted(path.parent.name for path in (self._home / "gguf").glob(f"*/{FILE}"))
         present = [name for name in names if (self._home / "versions" / name).exists()]
         ordered = [wanted, *(name for name in present if name != wanted)]
@@ -176,7 +176,7 @@ class LlamaEngine:
         sync(self._home)
 
     def _due(self, wanted: str) -> Unavailable | Conflict:
-        """Have the server started again, once for each version, or say that it has to be."""
+        """Restart the server once for each version, or return the error that says it has to be."""
         message = f"llama-server at {self._url} was not started with {wanted}"
         if not self._options.restart:
             return Conflict(message, fix=f"start it again: llama-server -m … $(cat {self._home / ARGUMENTS})")
@@ -203,7 +203,7 @@ class LlamaEngine:
             )
 
     def _take_away(self, loaded: Collection[str]) -> None:
-        """Take away the files of versions that are not kept; the server starts without them."""
+        """Remove the files of versions that are not kept; the server starts without them."""
         arguments = self._arguments()
         for folder in (self._home / "gguf").glob("*"):
             is_kept = (self._home / "versions" / folder.name).exists()
@@ -217,7 +217,7 @@ class LlamaEngine:
             return ""
 
     def _apply(self, scales: dict[int, float]) -> None:
-        """Set scales; others keep theirs, which the server would take for zero if left out."""
+        """Set scales; all others are sent along, since the server would set them to zero."""
         after = {one.id: scales.get(one.id, one.scale) for one in self._adapters}
         if after == {one.id: one.scale for one in self._adapters}:
             return
@@ -264,5 +264,5 @@ def _name(adapter: _Adapter) -> str:
 
 
 def token_of_llama() -> str | None:
-    """Give the key that llama-server itself takes from the environment."""
+    """Return the key that llama-server itself takes from the environment."""
     return os.environ.get("LLAMA_API_KEY") or None

@@ -1,4 +1,4 @@
-"""Which engine an agent gets, from what somebody typed."""
+"""Opens the engine that an agent was told to use."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,16 +32,16 @@ def open_engine(
     """Open an engine.
 
     Args:
-        name: Which one.
+        name: The engine's name.
         followed: The channels.
         folders: `dir` takes one for each channel, in their order; the others take one for all.
-        url: Where the engine listens; `dir` and `exec` have none.
-        commands: What `exec` runs, and nobody else.
-        llama: What `llamacpp` needs, and nobody else.
+        url: The engine's address; `dir` and `exec` have none.
+        commands: The commands of `exec`, and of no other engine.
+        llama: The options of `llamacpp`, and of no other engine.
         drain_s: How long an old version stays loaded.
 
     Raises:
-        InvalidInput: Something is missing, named twice, or of no use to the engine.
+        InvalidInput: Something is missing, given twice, or of no use to the engine.
     """
     if len(set(followed)) != len(followed):
         raise InvalidInput("a channel is named twice", fix="name each --channel once")

@@ -1,4 +1,4 @@
-"""What a channel says: a version under names that never mean anything else."""
+"""What a channel serves: a version, under names that never mean another one."""
 
 import re
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ _FOLDER = re.compile(r"([a-z0-9._-]+)--([a-z0-9._-]+)--v([0-9]+)-([0-9a-f]{12})"
 
 @dataclass(frozen=True, slots=True)
 class FollowedChannel:
-    """A channel that is followed."""
+    """A followed channel."""
 
     line: LineRef
     channel: str
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `ns/name@channel`.
+        """Parse `ns/name@channel`.
 
         Raises:
             InvalidInput: It is another kind of reference.
@@ -33,7 +33,7 @@ class FollowedChannel:
         return cls(ref.line, ref.channel)
 
     def __str__(self) -> str:
-        """Write `ns/name@channel`."""
+        """Format it as `ns/name@channel`."""
         return f"{self.line}@{self.channel}"
 
 
@@ -53,7 +53,7 @@ class Release:
 
     @classmethod
     def of(cls, line: LineRef, channel: ChannelInfo) -> Self | None:
-        """Give what a channel serves; None where it serves nothing."""
+        """Return what a channel serves; None if it serves nothing."""
         if channel.version is None or channel.digest is None:
             return None
         return cls(line, channel.version, Digest.parse(channel.digest))
@@ -65,21 +65,21 @@ class Release:
 
     @property
     def name(self) -> str:
-        """What an engine serves it under where it can: `ns--name--v3`.
+        """The name that an engine serves it under if it can: `ns--name--v3`.
 
-        A namespace or a line may have `--` in its own name, and `a--b--c--v1` be two versions'.
-        The name of one of those is that of its folder.
+        A namespace or a line may have `--` in its own name, so `a--b--c--v1` could mean two
+        versions. Such a version takes the name of its folder.
         """
         return self._plain if _is_plain(self.line) else self.folder
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names that an engine may serve it under, the best first; each is only its own."""
+        """The names that an engine may serve it under, the best first; each is its own alone."""
         return (self.name,) if self.name == self.folder else (self.name, self.folder)
 
     @property
     def folder(self) -> str:
-        """The name of its folder, which tells two registries' versions of one name apart."""
+        """The name of its folder, which differs for equally named versions of two registries."""
         if _is_plain(self.line):
             return f"{self._plain}-{self.digest.hex[:_DIGITS]}"
         digits = sha256_of(f"{self.ref} {self.digest}".encode())
@@ -92,11 +92,11 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class FolderName:
-    """What the name of a version's folder says.
+    """What a version folder's name says.
 
     Attributes:
         ref: The reference that names the version for good.
-        digits: What its digest begins with.
+        digits: The first digits of its digest.
     """
 
     ref: Ref
@@ -104,7 +104,7 @@ class FolderName:
 
 
 def read_folder_name(folder: str) -> FolderName | None:
-    """Say which version a folder is named after; None for another name, or one that two have."""
+    """Return the version that a folder's name means; None for any other or ambiguous name."""
     match = _FOLDER.fullmatch(folder)
     if match is None:
         return None
@@ -116,10 +116,10 @@ def read_folder_name(folder: str) -> FolderName | None:
 
 
 def belongs_to(folder: str, line: LineRef) -> bool:
-    """Whether a folder's name is that of a version of a line, as far as a name can say."""
+    """Whether a folder's name is that of a version of a line, as far as a name can tell."""
     return folder.startswith(f"{line.namespace}--{line.name}--v")
 
 
 def _is_plain(line: LineRef) -> bool:
-    """Whether `--` between the names can be nothing else."""
+    """Whether `--` in the line's name can only be the separator."""
     return len(re.findall("(?=--)", f"{line.namespace}--{line.name}")) == 1

@@ -1,4 +1,4 @@
-"""Telling the registry what is served here, without ever holding up the serving."""
+"""Reports to the registry what is served here, without ever holding up the serving."""
 
 import logging
 import threading
@@ -12,12 +12,12 @@ log = logging.getLogger(__name__)
 
 
 class Reporter:
-    """Sends the newest state when it has changed, and again every so often, in a thread."""
+    """Sends the newest state when it has changed, and again at intervals, in a thread."""
 
     def __init__(
         self, context: Context, agent: str, engine: EngineName, *, every_s: float, stop: threading.Event
     ) -> None:
-        """Prepare; `start` sends."""
+        """Prepare; `start` begins to send."""
         self._context, self._agent = context, agent
         self._engine: EngineName = engine
         self._every_s, self._stop = every_s, stop
@@ -26,16 +26,17 @@ class Reporter:
         self._is_heard = True
 
     def put(self, state: Sequence[Observed]) -> None:
-        """Take the newest state; it is sent soon if it is another."""
+        """Set the newest state; it is sent soon if it has changed."""
         if list(state) != list(self._state):
             self._state = state
             self._changed.set()
 
     def send(self) -> None:
-        """Send what was put last.
+        """Send the newest state.
 
         Raises:
-            DeltaregError: Nobody answers, the name is taken, or the token may not report.
+            DeltaregError: The server does not answer, the name is taken, or the token may not
+                report.
         """
         state = list(self._state)
         try:
@@ -53,11 +54,11 @@ class Reporter:
         self._context.api.send("PUT", path, body=report, is_patient=False)
 
     def start(self) -> None:
-        """Go on sending until asked to stop."""
+        """Keep sending in a thread until asked to stop."""
         threading.Thread(target=self._run, name="report", daemon=True).start()
 
     def wake(self) -> None:
-        """Let the thread look whether it is to stop."""
+        """Wake the thread so that it checks whether to stop."""
         self._changed.set()
 
     def _run(self) -> None:

@@ -1,11 +1,11 @@
-"""Whether the base that an engine serves is the one that a version is for.
+"""Checks whether the base that an engine serves is the one that a version is for.
 
 An adapter loads on any base with the same shapes and answers nonsense there, and no engine says so.
-The folder that the engine says it was started with is fingerprinted where it is on this machine,
-else the one that the user named. Where there is neither the base is *unchecked*, and that is shown.
+The folder that the engine reports is fingerprinted if it is on this machine, else the one that the
+user named. If there is neither, the base is *unchecked*, and shown as such.
 
 Reading a base takes as long as hashing its weights, once. It happens in a thread; meanwhile nothing
-is loaded, and what is loaded stays.
+is loaded, and loaded versions stay.
 """
 
 import logging
@@ -36,9 +36,9 @@ class VersionBase(BaseModel, frozen=True):
     """The base that a version is for.
 
     Attributes:
-        name: Its name on the server; empty where the server was away when it was first asked.
+        name: Its name on the server; empty if the server was away when it was first asked.
         root: The digest over its tensors.
-        identity: The digest over all of it; empty where only the tensors are known.
+        identity: The digest over all its parts; empty if only the tensors are known.
     """
 
     name: str = ""
@@ -48,12 +48,12 @@ class VersionBase(BaseModel, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What decides an answer: an engine that started anew may have another base in the same place.
+    """What an answer depends on: an engine that restarted may have another base in the same place.
 
     Attributes:
         starts: How often the engine has started.
-        said: What it says that its base is.
-        place: The folder that is looked at.
+        said: The base that it reports.
+        place: The folder that is read.
     """
 
     starts: int
@@ -62,15 +62,15 @@ class _Asked:
 
 
 class ServedBase:
-    """Knows the base of one engine, and holds versions against it."""
+    """Knows the base of one engine, and compares versions with it."""
 
     def __init__(self, context: Context, given: Path | None, on_change: Callable[[], None]) -> None:
         """Prepare; nothing is read yet.
 
         Args:
             context: The client's surroundings.
-            given: The folder that the user says holds the engine's base.
-            on_change: Is called when an answer has been found.
+            given: The folder of the engine's base, as named by the user.
+            on_change: Called when an answer has been found.
         """
         self._context, self._given, self._on_change = context, given, on_change
         self._asked = _Asked(0, "", None)
@@ -80,7 +80,7 @@ class ServedBase:
         self._reading = threading.Lock()
 
     def look(self, said: str, starts: int) -> None:
-        """Take what an engine says of itself now; what was found out of another does not count."""
+        """Record what an engine reports now; answers about another base no longer count."""
         place = Path(said) if said and Path(said).is_absolute() else None
         if place is None or not place.is_dir():
             place = self._given
@@ -91,11 +91,11 @@ class ServedBase:
             self._asked, self._answers = question, {}
 
     def check(self, release: Release, wanted: VersionBase) -> BaseState | None:
-        """Say whether a version is for the engine's base; None while that is being found out.
+        """Return whether a version is for the engine's base; None while that is being found out.
 
         Raises:
-            BaseMismatch: It is for another base.
-            DeltaregError: It could not be found out; asking again tries again.
+            BaseMismatch: The version is for another base.
+            DeltaregError: It could not be found out; the next call tries again.
         """
         answer = self._look_up(release, wanted)
         if isinstance(answer, BaseMismatch):
@@ -106,16 +106,16 @@ class ServedBase:
         return answer
 
     def is_wrong(self, release: Release, wanted: VersionBase) -> bool:
-        """Whether it is known that a version is for another base."""
+        """Whether a version is known to be for another base."""
         return isinstance(self._look_up(release, wanted), BaseMismatch)
 
     def is_right(self, release: Release, wanted: VersionBase) -> bool | None:
-        """Whether nothing speaks against a version; None while it is looked at."""
+        """Whether nothing speaks against a version; None while that is being found out."""
         answer = self._look_up(release, wanted)
         return None if answer is None else not isinstance(answer, DeltaregError)
 
     def _look_up(self, release: Release, wanted: VersionBase) -> BaseState | DeltaregError | None:
-        """Give what is known, and begin to find out what is not."""
+        """Return what is known, and begin to find out what is not."""
         if self._asked.place is None:
             return "unchecked"
         answers, question = self._answers, self._asked
@@ -165,7 +165,7 @@ class ServedBase:
         raise self._mismatch(asked, release, wanted, manifest, same_tensors=root == wanted.root)
 
     def _is_variant(self, root: str, identity: str, wanted: VersionBase) -> bool:
-        """Whether it is a registered packed form of the base; that it is one is remembered."""
+        """Whether it is a registered packed form of the base; a positive answer is remembered."""
         note = f"form-{identity.rpartition(':')[2]}-of-{wanted.root.rpartition(':')[2]}"
         if root == wanted.root or not wanted.name:
             return False
@@ -203,9 +203,9 @@ class ServedBase:
 
 
 def base_of(context: Context, release: Release) -> VersionBase:
-    """Give the base that a version is for; the server is asked once, and for good.
+    """Return the base that a version is for; the server is asked only once.
 
-    While it is away, what is kept of the version tells the tensors at least.
+    While the server is away, the cached manifest tells at least the tensors.
     """
     note = f"base-of-{release.digest.hex}-{release.line.namespace}-{release.line.name}"
     raw = context.cache.note(note)

@@ -3,9 +3,9 @@
 `POST /load_lora_adapter` and `/unload_lora_adapter` are there when the server was started with
 `--enable-lora`, `--max-lora-rank` and `--lora-target-modules`; they answer 200 or 400 with
 `{success, error_message, loaded_adapters}`. `GET /v1/models` lists adapters as vLLM does, but names
-the base by what it is served as; where it came from stands in `/model_info`. An adapter lies in
-memory whole, so its folder is not read again unless it was evicted. Unloading waits until what uses
-the adapter has been answered. Read in the source of 0.5.23.
+the base by its served name; its origin is in `/model_info`. An adapter lies in memory whole, so its
+folder is not read again unless it was evicted. Unloading waits for the requests that use the
+adapter. As read in the source of 0.5.23.
 """
 
 import os
@@ -78,11 +78,11 @@ class SglangServer:
     title: ClassVar[str] = "SGLang"
 
     def __init__(self, url: str, *, token: str | None = None) -> None:
-        """Prepare; nothing is asked yet.
+        """Prepare; no request is sent yet.
 
         Args:
-            url: Where it listens.
-            token: What it wants to see, where it was started with a key.
+            url: The server's address.
+            token: The server's API key, if it was started with one.
         """
         self.is_lost = True
         headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -90,7 +90,7 @@ class SglangServer:
         self._url = url
 
     def list_adapters(self) -> AdapterListing:
-        """Look at its health, its models, and the path of its base."""
+        """Check its health, and list its models and the path of its base."""
         self.is_lost = True
         if self._ask("GET", "/health").status_code == _UNHEALTHY:
             raise Unavailable(f"SGLang at {self._url} is not healthy", fix="wait until it is, or start it again")
@@ -105,12 +105,12 @@ class SglangServer:
         return AdapterListing(models.adapters, models.bases, base)
 
     def load(self, name: str, folder: Path) -> None:
-        """Load."""
+        """Load an adapter."""
         body = {"lora_name": name, "lora_path": str(folder.absolute())}
         self._change(f"load {name}", "/load_lora_adapter", body)
 
     def unload(self, name: str) -> None:
-        """Unload."""
+        """Unload an adapter."""
         try:
             self._change(f"unload {name}", "/unload_lora_adapter", {"lora_name": name})
         except DeltaregError as error:
@@ -118,7 +118,7 @@ class SglangServer:
                 raise
 
     def unload_by_hand(self, name: str) -> str:
-        """Name the route."""
+        """Return the route that unloads it."""
         return f"unload it there: POST {self._url}/unload_lora_adapter"
 
     def close(self) -> None:
@@ -167,5 +167,5 @@ def _refusal(what: str, told: str) -> DeltaregError:
 
 
 def token_of_sglang() -> str | None:
-    """Give the key that is set for SGLang here."""
+    """Return the key that is set for SGLang in the environment."""
     return os.environ.get("SGLANG_API_KEY") or None

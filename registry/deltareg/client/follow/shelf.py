@@ -1,8 +1,8 @@
-"""The folders of versions: brought in threads, and looked at before an engine is asked anything.
+"""The folders of versions: filled in threads, and checked before an engine is asked anything.
 
-An engine may read the folder of a loaded version again at any time, and one that finds it gone ends
-for everybody. So a folder that somebody deleted or wrote into is made anew as soon as it is seen,
-and a version whose folder cannot be made is served no longer.
+An engine may read the folder of a loaded version again at any time, and may crash for all its
+clients if it is gone. So a folder that was deleted or written to is rewritten as soon as that is
+noticed, and a version whose folder cannot be rewritten is no longer served.
 """
 
 import logging
@@ -24,17 +24,17 @@ log = logging.getLogger(__name__)
 
 
 class PendingVersion:
-    """A version on its way into its folder: meanwhile everything else goes on.
+    """A version on its way into its folder; everything else goes on meanwhile.
 
     Attributes:
-        fetched_bytes: What had to travel, once it is over.
+        fetched_bytes: How many bytes were transferred, once it is over.
         base: The base that the version is for, once it is over.
-        error: Why it failed; None where it did not.
-        is_over: Whether it has ended, in one way or the other.
+        error: Why it failed; None if it did not.
+        is_over: Whether it has ended, well or not.
     """
 
     def __init__(self, work: Callable[[], tuple[int, VersionBase]], on_end: Callable[[], None]) -> None:
-        """Begin; `on_end` is called in the thread."""
+        """Start the work in a thread; `on_end` is called there at its end."""
         self._work, self._on_end = work, on_end
         self.fetched_bytes = 0
         self.base: VersionBase | None = None
@@ -55,12 +55,12 @@ class VersionShelf:
     """Keeps the folders of one engine's versions whole."""
 
     def __init__(self, context: Context, engine: ServingEngine, on_change: Callable[[], None]) -> None:
-        """Prepare; nothing is looked at yet.
+        """Prepare; nothing is checked yet.
 
         Args:
             context: The client's surroundings.
-            engine: What serves from the folders.
-            on_change: Is called, in another thread, when a folder has been made.
+            engine: The engine that serves from the folders.
+            on_change: Called, in another thread, when a folder has been filled.
         """
         self._context, self._engine, self._on_change = context, engine, on_change
         self._releases: dict[str, Release] = {}
@@ -68,12 +68,12 @@ class VersionShelf:
         self._whole: dict[Path, Stats] = {}
 
     def bring(self, release: Release, versions: Path) -> PendingVersion:
-        """Have a version in its folder; one that is on its way is not brought twice."""
+        """Bring a version into its folder; one that is on its way is not brought twice."""
         self._releases[release.folder] = release
         return self._begin(versions, release.folder)
 
     def mend(self, versions: Path) -> None:
-        """Look at every folder that the engine holds, and have what is wrong made anew."""
+        """Check every folder that the engine holds, and have damaged ones rewritten."""
         folders = sorted(self._engine.holds(versions))
         self._end(versions, folders)
         for name in folders:
@@ -100,7 +100,7 @@ class VersionShelf:
         return fetched_bytes, base_of(self._context, release)
 
     def _end(self, versions: Path, held: Collection[str]) -> None:
-        """Forget what is over; what could not be made and is served is served no longer."""
+        """Forget what is over; stop serving versions whose folder could not be rewritten."""
         over = {folder: making for folder, making in self._making.items() if making.is_over}
         for folder, making in over.items():
             if folder.parent != versions:
@@ -117,9 +117,9 @@ class VersionShelf:
         return name in self._releases or read_folder_name(name) is not None
 
     def _is_whole(self, folder: Path) -> bool:
-        """Whether it is what it was; of a version of which nothing is known, that it is there.
+        """Whether a folder is unchanged; for an unknown version, whether it exists.
 
-        What was not touched since it was found whole is not gone through again.
+        A folder that was not touched since it was found whole is not read again.
         """
         try:
             stats = stats_of(folder)
@@ -138,7 +138,7 @@ class VersionShelf:
         return True
 
     def _release(self, name: str) -> Release:
-        """Give the version that a folder is named after; the registry is asked for its digest."""
+        """Return the version that a folder is named after; the registry is asked for its digest."""
         release = self._releases.get(name)
         if release is not None:
             return release

@@ -1,7 +1,7 @@
-"""What vLLM means when it refuses: mostly it says 500, and only the message tells why.
+"""What vLLM's refusals mean: it mostly answers 500, and only the message gives the reason.
 
-What would be refused again is an error that trying again does not mend, with what does. What vLLM
-answers that is in no row is worth another try only where its engine may have been at fault.
+A refusal that would repeat becomes an error that says what helps instead. An answer that is in no
+row is worth another try only if vLLM's engine may be at fault.
 """
 
 import re
@@ -21,11 +21,11 @@ _NOT_FOUND = 404
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A refusal that is known by its words.
+    """A refusal that is recognised by its words.
 
     Attributes:
-        words: What its message has in it; groups are for the fix.
-        error: What it is.
+        words: A pattern in its message; its groups go into the fix.
+        error: The class of the error.
         fix: What to do, with `{0}` for the first group.
     """
 
@@ -104,12 +104,12 @@ _ROWS: Sequence[_Row] = (
 
 
 def refusal(what: str, url: str, answer: httpx.Response) -> DeltaregError:
-    """Turn an answer of vLLM that is an error into one of ours.
+    """Turn an error answer of vLLM into an exception of ours.
 
     Args:
         what: What it was asked, as in "vLLM did not WHAT".
-        url: Where it listens.
-        answer: What it said.
+        url: The server's address.
+        answer: Its answer.
     """
     message = message_of(answer)
     text = f"vLLM did not {what}: {answer.status_code} {message}".rstrip()
@@ -132,7 +132,7 @@ class _Told(BaseModel):
 
 
 def message_of(answer: httpx.Response) -> str:
-    """Read what vLLM says, which newer releases put one level lower; empty for other programs."""
+    """Read vLLM's message, which newer releases nest one level deeper; empty for other programs."""
     try:
         document = _Told.model_validate_json(answer.content)
     except ValidationError:

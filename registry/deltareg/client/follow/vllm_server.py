@@ -1,10 +1,10 @@
 """Engine `vllm`: the documented runtime endpoints of a vLLM server.
 
 `POST /v1/load_lora_adapter` and `/v1/unload_lora_adapter` are there when the server was started
-with `--enable-lora` and VLLM_ALLOW_RUNTIME_LORA_UPDATING=1. Loading another adapter under a name
-that is loaded is refused, and where it is forced, answers from the prefix cache of the old one may
-be given. What is in flight when its adapter is unloaded is answered. The folder of a loaded adapter
-is read again whenever it was evicted, and one that is gone then ends the engine, for everybody.
+with `--enable-lora` and VLLM_ALLOW_RUNTIME_LORA_UPDATING=1. Loading another adapter under a loaded
+name is refused; if it is forced, answers may come from the old one's prefix cache. Requests in
+flight are answered when their adapter is unloaded. The folder of a loaded adapter is read again
+whenever it was evicted; if it is gone then, the engine crashes for all clients.
 """
 
 import os
@@ -39,11 +39,11 @@ class VllmServer:
     title: ClassVar[str] = "vLLM"
 
     def __init__(self, url: str, *, token: str | None = None) -> None:
-        """Prepare; nothing is asked yet.
+        """Prepare; no request is sent yet.
 
         Args:
-            url: Where it listens.
-            token: What it wants to see, where it was started with an API key.
+            url: The server's address.
+            token: The server's API key, if it was started with one.
         """
         self.is_lost = True
         headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -51,7 +51,7 @@ class VllmServer:
         self.url = url
 
     def list_adapters(self) -> AdapterListing:
-        """Look at its health, as it lists its models for a while after its engine has died."""
+        """Check its health, then list its models: it still lists them for a while after a crash."""
         self.is_lost = True
         if self._ask("GET", "/health", timeout_s=LOOK_TIMEOUT_S).status_code == _UNHEALTHY:
             raise Unavailable(f"vLLM at {self.url} is not healthy", fix="start it again; its log says why")
@@ -67,20 +67,20 @@ class VllmServer:
         return read_models(answer, f"{self.url} is no vLLM server")
 
     def load(self, name: str, folder: Path) -> None:
-        """Load."""
+        """Load an adapter."""
         body = {"lora_name": name, "lora_path": str(folder.absolute())}
         answer = self._send("load_lora_adapter", body)
         if answer.is_error:
             raise refusal(f"load {name}", self.url, answer)
 
     def unload(self, name: str) -> None:
-        """Unload."""
+        """Unload an adapter."""
         answer = self._send("unload_lora_adapter", {"lora_name": name})
         if answer.is_error and answer.status_code != _NOT_FOUND:
             raise refusal(f"unload {name}", self.url, answer)
 
     def unload_by_hand(self, name: str) -> str:
-        """Name the route."""
+        """Return the route that unloads it."""
         return f"unload it there: POST {self.url}/v1/unload_lora_adapter"
 
     def close(self) -> None:
@@ -101,10 +101,10 @@ class VllmServer:
 
 
 def read_models(answer: httpx.Response, else_told: str) -> AdapterListing:
-    """Read the list that `/v1/models` gives, where each adapter has a parent and a path.
+    """Read the list of `/v1/models`, where each adapter has a parent and a path.
 
     Raises:
-        InvalidInput: It is no such list; `else_told` says so.
+        InvalidInput: It is not such a list; `else_told` is the message.
     """
     try:
         models = _Models.model_validate_json(answer.content).data
@@ -119,5 +119,5 @@ def read_models(answer: httpx.Response, else_told: str) -> AdapterListing:
 
 
 def token_of_vllm() -> str | None:
-    """Give the key that vLLM's own programs take, where it is set."""
+    """Return the key that vLLM's own programs take from the environment."""
     return os.environ.get("VLLM_API_KEY") or None

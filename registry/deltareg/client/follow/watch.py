@@ -1,4 +1,4 @@
-"""What a channel says, heard as soon as it changes: one long poll after another, in a thread."""
+"""Hears what a channel says as soon as it changes: one long poll after another, in a thread."""
 
 import logging
 import random
@@ -21,14 +21,14 @@ class ChannelWatch:
     """Knows what one channel said last.
 
     Attributes:
-        seen: What it said; None before the first answer.
-        error: Why it cannot be heard now; None while it can.
+        seen: The last answer; None before the first.
+        error: Why the channel cannot be heard now; None while it can.
     """
 
     def __init__(
         self, context: Context, followed: FollowedChannel, on_change: Callable[[], None], stop: threading.Event
     ) -> None:
-        """Prepare; `start` asks."""
+        """Prepare; `start` begins to ask."""
         self._context, self._followed = context, followed
         self._on_change, self._stop = on_change, stop
         self._etag = ""
@@ -38,10 +38,11 @@ class ChannelWatch:
     def look(self, *, wait_s: float = 0, is_patient: bool = False) -> None:
         """Ask once; with a wait, the answer comes when something has changed.
 
-        Who follows for good is not patient: what is kept is served while nobody answers.
+        A follower in a loop is not patient: it serves the kept version while the server is away.
 
         Raises:
-            DeltaregError: There is no such channel, the token is not good, or nobody answers.
+            DeltaregError: The channel does not exist, the token is refused, or the server does not
+                answer.
         """
         path = f"{line_path(self._followed.line)}/channels/{self._followed.channel}"
         headers = {"If-None-Match": self._etag} if self._etag else {}
@@ -55,7 +56,7 @@ class ChannelWatch:
         self._etag = answer.headers.get("ETag", "")
 
     def start(self) -> None:
-        """Go on asking until asked to stop; a thread that waits for an answer ends with us."""
+        """Keep asking in a thread until stopped; a waiting thread ends with the process."""
         name = f"watch {self._followed}"
         threading.Thread(target=self._run, name=name, daemon=True).start()
 

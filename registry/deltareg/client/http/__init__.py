@@ -1,4 +1,4 @@
-"""Speaking HTTP to a registry: requests, what comes back, and when something is sent again."""
+"""HTTP to a registry: requests, answers, and retries."""
 
 from deltareg.client.http.api import Api
 

@@ -1,4 +1,4 @@
-"""What came back over HTTP, read: as a model, as the error that the server raised, or as ours."""
+"""Reads HTTP answers: as a model, as the error that the server raised, or as an error of ours."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -51,10 +51,10 @@ def read_problem(response: httpx.Response) -> DeltaregError:
 
 
 def check_answer(response: httpx.Response) -> httpx.Response:
-    """Give an answer back, unless it is an error.
+    """Return an answer unless it is an error.
 
     Raises:
-        DeltaregError: The one that the server raised.
+        DeltaregError: The error that the server raised.
     """
     if not response.is_error:
         return response
@@ -65,7 +65,7 @@ def check_answer(response: httpx.Response) -> httpx.Response:
 
 
 def store_failure(response: httpx.Response, path: str) -> DeltaregError:
-    """Give the error for what the object store answered, where the registry had sent us there."""
+    """Return the error for a refusal of the object store that the registry had redirected us to."""
     if response.status_code == 404:
         return BlobMissing(path.rpartition("/")[2])
     text = f"the store at {_origin(response.url)} answered {response.status_code} {response.reason_phrase}"
@@ -76,7 +76,7 @@ def read_answer(response: httpx.Response, model: type[Model]) -> Model:
     """Read an answer as a model.
 
     Raises:
-        InvalidInput: It is something else.
+        InvalidInput: The answer is something else.
     """
     try:
         return model.model_validate_json(response.content or b"null")
@@ -89,11 +89,11 @@ def read_answer(response: httpx.Response, model: type[Model]) -> Model:
 
 @contextmanager
 def our_errors(server: str) -> Generator[None, None, None]:
-    """Raise our errors for what befalls a request, naming who it was that did not answer.
+    """Translate failures of a request into our errors, naming who did not answer.
 
     Raises:
-        StoreUnavailable: The registry answered, and the store that it sent us to did not.
-        Unavailable: The registry did not answer, or not to the end.
+        StoreUnavailable: The registry answered, but the store that it redirected us to did not.
+        Unavailable: The registry did not answer, or broke off its answer.
     """
     try:
         yield
@@ -105,7 +105,7 @@ def our_errors(server: str) -> Generator[None, None, None]:
 
 
 def _store_of(error: httpx.HTTPError, server: str) -> str:
-    """Name the store that a request was sent on to; empty where it was for the registry itself."""
+    """Return the store that a request was redirected to; empty if it went to the registry."""
     try:
         at = error.request.url
     except RuntimeError:  # it failed before there was a request
@@ -138,5 +138,5 @@ def _no_registry(error: httpx.HTTPError, server: str) -> Unavailable:
 
 
 def _origin(url: httpx.URL) -> str:
-    """Write where something is without what may be signed."""
+    """Return a URL's scheme and host, without the parts that may be signed."""
     return f"{url.scheme}://{url.netloc.decode()}"

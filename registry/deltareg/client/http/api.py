@@ -1,4 +1,4 @@
-"""Speaking HTTP to a registry: tokens, retries, errors turned back into ours."""
+"""HTTP to a registry: tokens, retries, and errors turned back into ours."""
 
 import ssl
 import time
@@ -26,12 +26,12 @@ _BODY_TIMEOUT_S = 120.0
 
 @cache
 def _load_certificates() -> ssl.SSLContext:
-    """Read the certificates to trust once a process: it takes 30 ms."""
+    """Read the trusted certificates once per process: it takes 30 ms."""
     return httpx.create_ssl_context()
 
 
 class _LateTrust(ssl.SSLContext):
-    """Has those certificates read when a connection needs them; it trusts nobody by itself."""
+    """Reads those certificates when a connection needs them; it trusts nothing by itself."""
 
     def wrap_socket(self, *args: Any, **options: Any) -> ssl.SSLSocket:  # noqa: ANN401  # as above
         return _load_certificates().wrap_socket(*args, **options)
@@ -41,7 +41,7 @@ class _LateTrust(ssl.SSLContext):
 
 
 def _why_unsent(config: ClientConfig) -> Misconfigured | None:
-    """Say why nothing is asked of a server: it would get a token that is not for it, or others."""
+    """Return the error if the token is not for a server, or others would see it; else None."""
     message, fix = config.withheld
     if message and not config.token:
         return Misconfigured(message, fix=fix)
@@ -54,7 +54,7 @@ def _why_unsent(config: ClientConfig) -> Misconfigured | None:
 
 
 class Api:
-    """One server, as seen by one client; safe to use from several threads."""
+    """One server, as one client sees it; safe to use from several threads."""
 
     def __init__(
         self,
@@ -67,10 +67,10 @@ class Api:
         """Prepare; the first request opens a connection.
 
         Args:
-            config: Where the server is and how patient to be.
-            transport: Another way to reach an app than a socket, for tests.
-            progress: Is told when an answer is long in coming.
-            sleep: Waits so many seconds between tries.
+            config: The settings: where the server is and how patient to be.
+            transport: A replacement for the network connection, for tests.
+            progress: Told when an answer takes long.
+            sleep: Waits a number of seconds between tries.
         """
         headers = {"User-Agent": "deltareg"}
         self._refusal = _why_unsent(config)
@@ -92,13 +92,13 @@ class Api:
         self._http.close()
 
     def get(self, path: str, model: type[Model], **query: str | float | bool | None) -> Model:
-        """Read one thing."""
+        """Send a GET request and read the answer as a model."""
         return self.request("GET", path, model, query=query)
 
     def post(
         self, path: str, body: BaseModel | None, model: type[Model], *, headers: Mapping[str, str] | None = None
     ) -> Model:
-        """Ask for something to be done; the server makes it safe to ask twice."""
+        """Send a POST request and read the answer; the server makes it safe to repeat."""
         return self.request("POST", path, model, body=body, headers=headers)
 
     def request(
@@ -114,7 +114,7 @@ class Api:
         """Send a request and read the answer as a model.
 
         Raises:
-            DeltaregError: What the server answered, or `Unavailable` when it did not.
+            DeltaregError: The server's error, or `Unavailable` if it did not answer.
         """
         response = self.send(method, path, body=body, headers=headers, query=query)
         return read_answer(response, model)
@@ -129,10 +129,10 @@ class Api:
         query: Mapping[str, str | float | bool | None] | None = None,
         is_patient: bool = True,
     ) -> httpx.Response:
-        """Send a request, again after a failure that may pass, and give the whole answer.
+        """Send a request, retry after failures that may pass, and return the whole answer.
 
-        Those who ask again by themselves for as long as they live are not patient: they have to
-        learn soon that nobody answers, to say so and to go on with what they have.
+        Callers that ask again in a loop of their own are not patient: they need to learn soon that
+        the server is away, to report it and to go on with what they have.
         """
         # What is at its default is not sent: an older server refuses fields that it does not know.
         content = None if body is None else body.model_dump_json(exclude_defaults=True).encode()
@@ -153,7 +153,7 @@ class Api:
         return self._patience.run(lambda: self._at_once(once), is_hasty=not is_patient)
 
     def upload(self, path: str, data: memoryview, *, digest: str, meter: Callable[[int], None]) -> None:
-        """Send one pack; a try that fails starts over under a fresh key of the server's."""
+        """Upload one pack; a failed try starts over under a fresh key of the server's."""
 
         def once() -> None:
             headers = {
@@ -187,7 +187,7 @@ class Api:
     def download(
         self, path: str, *, query: Mapping[str, str], headers: Mapping[str, str] | None = None
     ) -> Generator[httpx.Response, None, None]:
-        """Open a streamed answer; the caller reads it inside the block and retries by itself."""
+        """Open a streamed answer; the caller reads it inside the block and does its own retries."""
         with (
             our_errors(self._config.server),
             self._http.stream("GET", API + path, params=dict(query), headers=dict(headers or {})) as response,
@@ -219,16 +219,16 @@ class Api:
             return act()
 
     def _check_token(self) -> None:
-        """Ask nothing of a server that the token is not for: it would only say that there is none.
+        """Refuse to ask a server that the token is not for; it would only say that it is missing.
 
         Raises:
-            Misconfigured: With what to do.
+            Misconfigured: It says what to do.
         """
         if self._refusal is not None:
             raise self._refusal
 
     def _watch_answer(self, *, is_quiet: bool = False) -> AbstractContextManager[Callable[[], None]]:
-        """Say what is waited for when it takes long, but not of what is asked to take long."""
+        """Show what is waited for if it takes long, except for requests that are meant to."""
         if is_quiet:
             return nullcontext(lambda: None)
         return self._patience.watch(f"{self._config.server} has not answered")
@@ -238,7 +238,7 @@ class Api:
 
 
 def _printable(token: str) -> str:
-    """Check a token before the HTTP library does, which would quote it in its complaint."""
+    """Check a token before the HTTP library does, which would quote it in its error."""
     text = token.strip()
     if not text.isascii() or not text.isprintable() or " " in text:
         raise InvalidInput("the token is not one line of letters, digits and _", fix="copy it once more")

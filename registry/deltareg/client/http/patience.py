@@ -1,13 +1,13 @@
-"""When a request is sent again: after failures that may pass, with growing pauses, for a while.
+"""Retries requests after failures that may pass, with growing pauses, for a while.
 
 A server that is being restarted refuses connections for some seconds and cuts those that it has;
 one that is overloaded, or whose database is away, says so with a 503. Neither is a reason to fail.
-All that a client sends is safe to send again, so one rule serves for it: again, while fewer than
-`retries` tries were made or less than `window_s` has gone by since the first failure. Where nothing
-listens at all it is the window alone.
+Everything that a client sends is safe to repeat, so one rule serves for all: retry while fewer than
+`retries` tries were made or less than `window_s` has passed since the first failure. If nothing
+listens at all, only the window counts.
 
-A name that nothing resolves and a certificate that nobody trusts do not get better by waiting, so
-they end it at once, unless this server has answered before.
+A name that does not resolve and a certificate that is not trusted do not get better by waiting, so
+they end the retries at once, unless this server has answered before.
 """
 
 import logging
@@ -36,7 +36,7 @@ SILENCE_S = 10.0
 
 
 class RetryPolicy:
-    """Sends things again for one client; safe to use from several threads."""
+    """Retries requests for one client; safe to use from several threads."""
 
     def __init__(
         self,
@@ -50,11 +50,11 @@ class RetryPolicy:
         """Set the bounds.
 
         Args:
-            retries: How often to try again at least; 0 for never, whatever the window.
-            window_s: How long to try again at least, from the first failure on, seconds.
-            progress: Is told when a wait gets long.
-            sleep: Waits so many seconds between tries.
-            clock: Gives the time, seconds.
+            retries: How often to retry at least; 0 for never, whatever the window.
+            window_s: How long to retry at least, from the first failure on, in seconds.
+            progress: Told when a wait gets long.
+            sleep: Waits a number of seconds between tries.
+            clock: Returns the time, in seconds.
         """
         self._retries, self._window_s = retries, window_s
         self._sleep, self._clock = sleep, clock
@@ -62,14 +62,14 @@ class RetryPolicy:
         self._was_answered = False
 
     def run(self, act: Callable[[], T], *, is_hasty: bool = False) -> T:
-        """Do something, and again after failures that may pass.
+        """Run something, and retry it after failures that may pass.
 
         Args:
-            act: What to do.
-            is_hasty: Do so as if the window were none.
+            act: What to run.
+            is_hasty: Whether to retry as if there were no window.
 
         Raises:
-            DeltaregError: The failure that does not pass, or the last one.
+            DeltaregError: The failure that cannot pass, or the last one.
         """
         began: float | None = None
         with self._word.one() as tell:
@@ -97,7 +97,7 @@ class RetryPolicy:
 
     @contextmanager
     def watch(self, what: str) -> Generator[Callable[[], None], None, None]:
-        """Say what is waited for when nothing has come for a while; the block is given what resets.
+        """Show what is waited for if nothing arrives for a while; yield a function that resets it.
 
         Args:
             what: What is waited for, as in `http://127.0.0.1:8642 has not answered`.
@@ -111,9 +111,9 @@ class RetryPolicy:
 
 
 def asked_pause_s(header: str | None, *, now: datetime | None = None) -> float:
-    """Read how long a `Retry-After` asks to wait: seconds or a date; 0 for nothing that is either.
+    """Return how long a `Retry-After` header asks to wait: seconds or a date; 0 if it is neither.
 
-    It is bounded, for a client that is told to come back next week should fail now.
+    The result is bounded: a client that is told to come back next week should fail now.
     """
     text = (header or "").strip()
     if text.isascii() and text.isdecimal():
@@ -135,7 +135,7 @@ def _pauses() -> Iterator[float]:
 
 
 def _length(pause_s: float, error: Unavailable) -> float:
-    """Spread a pause, so that all whom one restart cut off do not come back together."""
+    """Vary a pause at random, so that clients cut off by a restart do not come back together."""
     if _is_refused(error):
         pause_s = min(pause_s, _LONGEST_REFUSED_S)
     own_s = pause_s * random.uniform(0.5, 1.0)  # noqa: S311  # spreads load
@@ -144,20 +144,20 @@ def _length(pause_s: float, error: Unavailable) -> float:
 
 
 def _is_hopeless(error: Unavailable) -> bool:
-    """Whether waiting changes nothing: no such name, or a certificate that is not trusted."""
+    """Whether waiting cannot help: an unknown name, or a certificate that is not trusted."""
     wrong = (socket.gaierror, ssl.SSLCertVerificationError)
     return any(isinstance(cause, wrong) for cause in _causes(error))
 
 
 def _is_refused(error: Unavailable) -> bool:
-    """Whether no registry listens there at all: nothing but time changes that."""
+    """Whether no registry listens there at all; only time can change that."""
     return not isinstance(error, StoreUnavailable) and any(
         isinstance(cause, ConnectionRefusedError) for cause in _causes(error)
     )
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Walk from an error to what it came from."""
+    """Yield the errors that led to an error, itself first."""
     at: BaseException | None = error
     while at is not None:
         yield at
@@ -165,7 +165,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 class _Word:
-    """Tells once of all threads that wait for the same, and again when it is over."""
+    """Announces a wait once for all threads that share it, and its end."""
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
@@ -175,7 +175,7 @@ class _Word:
 
     @contextmanager
     def one(self) -> Generator[Callable[[Unavailable, float], None], None, None]:
-        """Count one that may have to wait; it is given what tells that it does."""
+        """Count one request that may have to wait; yield the function that reports that it does."""
         is_waiting = False
 
         def tell(error: Unavailable, left_s: float) -> None:
@@ -210,7 +210,7 @@ class _Word:
 
 
 class _Silence:
-    """A clock that speaks when it is not wound up in time, once."""
+    """A clock that reports once if it is not reset in time."""
 
     def __init__(self, progress: Progress, what: str) -> None:
         self._progress, self._what = progress, what
@@ -220,7 +220,7 @@ class _Silence:
         self._is_over = progress is SILENT
 
     def begin(self) -> None:
-        """Start it anew."""
+        """Start the clock again."""
         with self._lock:
             if self._is_over or self._meter is not None:
                 return
@@ -231,7 +231,7 @@ class _Silence:
             self._timer.start()
 
     def end(self) -> None:
-        """Stop it."""
+        """Stop the clock."""
         with self._lock:
             self._is_over = True
             if self._timer is not None:

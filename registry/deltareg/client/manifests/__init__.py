@@ -1,7 +1,7 @@
 """Manifests by which other systems serve what a channel says; they are written, never applied.
 
 A manifest is one moment of a channel: it names the version for good, and its bytes by their digest,
-so that what it means does not move when the channel does. It is written anew after a move.
+so that its meaning does not move with the channel. After a move it has to be written again.
 """
 
 from collections.abc import Sequence
@@ -21,14 +21,14 @@ _ALL = 100
 
 
 def form_names() -> tuple[str, ...]:
-    """Name the systems."""
+    """Return the names of the systems."""
     return tuple(form.name for form in _FORMS)
 
 
 def export(
     context: Context, line: LineRef, channel: str, form: str, *, options: ExportOptions, beside: str | None = None
 ) -> tuple[Sequence[Manifest], Sequence[ServedVersion]]:
-    """Write the manifests of what a channel serves; gives them, and what they serve.
+    """Write the manifests of what a channel serves; return them and the versions that they serve.
 
     Args:
         context: The client's surroundings.
@@ -36,12 +36,13 @@ def export(
         channel: Its channel.
         form: The system; one of `form_names`.
         options: What the registry does not know.
-        beside: Another channel, to which the rest of the requests goes.
+        beside: Another channel, which gets the rest of the requests.
 
     Raises:
-        InvalidInput: Something is missing, of no use to the system, or it cannot serve the version.
+        InvalidInput: An option is missing or of no use to the system, or it cannot serve the
+            version.
         Conflict: The channel serves nothing.
-        Blocked: What it serves is revoked.
+        Blocked: The served version is revoked.
     """
     writer = next((each for each in _FORMS if each.name == form), None)
     if writer is None:

@@ -1,7 +1,7 @@
 """NVIDIA Dynamo: a `DynamoModel` that its operator loads into every worker of a base.
 
-Its source is `hf://ORG/MODEL@REVISION`, which the workers get by the hub's protocol: from the
-registry where HF_ENDPOINT names it. After the CRD `nvidia.com/v1alpha1` of Dynamo.
+Its source is `hf://ORG/MODEL@REVISION`, which the workers fetch by the hub's protocol, from the
+registry if HF_ENDPOINT names it. After the CRD `nvidia.com/v1alpha1` of Dynamo.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ class Dynamo:
     def write(
         self, served: ServedVersion, options: ExportOptions, *, beside: ServedVersion | None
     ) -> Sequence[Manifest]:
-        """Name the version for good, and its bytes by their digest."""
+        """Write a manifest that names the version for good, and its bytes by their digest."""
         spec = {
             "modelName": served.name,
             "baseModelName": require_value(options.base_model, "--base-model", "what Dynamo serves the base as"),

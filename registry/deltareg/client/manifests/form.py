@@ -1,4 +1,4 @@
-"""The seam to the systems that manifests are written for: one file a system."""
+"""The interface to the systems that manifests are written for: one file per system."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ Manifest = Mapping[str, object]
 
 @dataclass(frozen=True, slots=True)
 class ExportOptions:
-    """What a cluster knows and a registry does not; each system asks for some of it.
+    """What a cluster knows and a registry does not; each system needs some of it.
 
     Attributes:
-        base_model: What the base is served as.
-        base_uri: Where the cluster gets the base.
+        base_model: The name that the base is served under.
+        base_uri: Where the cluster fetches the base from.
         pool: The pool of pods.
-        model: What clients ask for.
+        model: The model name that clients ask for.
         weight: How many of a hundred requests go to the version; None for all.
     """
 
@@ -41,19 +41,19 @@ class ManifestFormat(Protocol):
     def write(
         self, served: ServedVersion, options: ExportOptions, *, beside: ServedVersion | None
     ) -> Sequence[Manifest]:
-        """Write its manifests; with `beside`, the rest of the requests goes to that version.
+        """Write a version's manifests; with `beside`, the other requests go to that version.
 
         Raises:
-            InvalidInput: It needs something that is not said.
+            InvalidInput: An option that it needs is missing.
         """
         ...
 
 
 def require_value(value: str, flag: str, what: str) -> str:
-    """Give what somebody said.
+    """Return an option's value.
 
     Raises:
-        InvalidInput: They did not.
+        InvalidInput: It is empty.
     """
     if not value:
         raise InvalidInput(f"{what} is not said", fix=f"name it: {flag}")
@@ -61,6 +61,6 @@ def require_value(value: str, flag: str, what: str) -> str:
 
 
 def resource(version: str, kind: str, served: ServedVersion, spec: Mapping[str, object]) -> Manifest:
-    """Put a resource of Kubernetes together."""
+    """Build a Kubernetes resource."""
     metadata = {"name": served.resource, "annotations": dict(served.annotations)}
     return {"apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec}

@@ -1,8 +1,8 @@
 """KServe: an `LLMInferenceService` with the version as an adapter of its base.
 
-Its storage initializer gets `hf://ORG/MODEL:REVISION` by the hub's protocol: from the registry
-where HF_ENDPOINT names it. Adapters are loaded when the pods start, so that a move of the channel
-is a rollout. After `serving.kserve.io/v1alpha2`.
+Its storage initializer fetches `hf://ORG/MODEL:REVISION` by the hub's protocol, from the registry
+if HF_ENDPOINT names it. Adapters are loaded when the pods start, so a move of the channel is a
+rollout. After `serving.kserve.io/v1alpha2`.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ class Kserve:
     def write(
         self, served: ServedVersion, options: ExportOptions, *, beside: ServedVersion | None
     ) -> Sequence[Manifest]:
-        """Name the version for good, and its bytes by their digest."""
+        """Write a manifest that names the version for good, and its bytes by their digest."""
         lora: dict[str, object] = {"adapters": [{"name": served.name, "uri": f"hf://{served.line}:{served.commit}"}]}
         if served.rank > _DEFAULT_RANK:
             lora["maxRank"] = served.rank

@@ -1,7 +1,7 @@
 """llm-d: an `InferenceModelRewrite`, by which its router sends requests for a model to a version.
 
-The pods are vLLM servers with the plug-in of this package: they load a version when they are asked
-for its name, here by its digest. After the CRD `llm-d.ai/v1alpha2` of llm-d-router.
+The pods are vLLM servers with this package's plug-in, which loads a version when it is asked for by
+name, here by its digest. After the CRD `llm-d.ai/v1alpha2` of llm-d-router.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ class LlmD:
     def write(
         self, served: ServedVersion, options: ExportOptions, *, beside: ServedVersion | None
     ) -> Sequence[Manifest]:
-        """Send requests to the version, or to two by their weights."""
+        """Write a manifest that sends requests to the version, or to two by their weights."""
         targets: list[Mapping[str, object]] = [{"modelRewrite": served.exact}]
         if beside is not None and options.weight is not None:
             targets = [

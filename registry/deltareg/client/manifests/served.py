@@ -1,4 +1,4 @@
-"""What a channel serves, as manifests of other systems have to name it: for good."""
+"""What a channel serves, under names that other systems' manifests can use for good."""
 
 import re
 from collections.abc import Mapping
@@ -27,8 +27,8 @@ class ServedVersion:
         version: The version's number.
         digest: The digest of its manifest.
         base: The name of its base.
-        rank: The rank that an engine has to allow.
-        unfit: Why the channel would not take it now.
+        rank: The rank that an engine has to support.
+        unfit: Why the channel would not take the version now.
     """
 
     line: LineRef
@@ -42,22 +42,22 @@ class ServedVersion:
 
     @property
     def exact(self) -> str:
-        """The name by its digest, under which the plug-in of vLLM serves it."""
+        """The name with its digest, under which the vLLM plug-in serves it."""
         return f"{self.line}@{self.digest}"
 
     @property
     def name(self) -> str:
-        """The name by its number, as far as one word may hold it."""
+        """The name with its number, in a form that fits one word."""
         return f"{self.line.namespace}--{self.line.name}--v{self.version}"
 
     @property
     def commit(self) -> str:
-        """The revision by which the hub's clients get exactly these bytes."""
+        """The revision by which the hub's clients fetch exactly these bytes."""
         return self.digest.hex[:_COMMIT_DIGITS]
 
     @property
     def resource(self) -> str:
-        """A name that Kubernetes takes: short, of letters, digits and hyphens, this version's own.
+        """A name that Kubernetes accepts: short, of letters, digits and hyphens, and unique.
 
         RFC 1123, section 2.1.
         """
@@ -67,7 +67,7 @@ class ServedVersion:
 
     @property
     def annotations(self) -> Mapping[str, str]:
-        """Where it comes from, for people who meet it in a cluster."""
+        """Annotations that tell people in a cluster where it comes from."""
         return {
             f"{_KEY}/channel": f"{self.line}@{self.channel}#{self.revision}",
             f"{_KEY}/version": f"{self.line}:v{self.version}",
@@ -77,11 +77,11 @@ class ServedVersion:
 
 
 def served_by(context: Context, line: LineRef, channel: str, *, engine: str) -> ServedVersion:
-    """Ask what a channel serves, where an engine can serve it.
+    """Return what a channel serves, if an engine can serve it.
 
     Raises:
-        Conflict: It serves nothing.
-        Blocked: What it serves is revoked.
+        Conflict: The channel serves nothing.
+        Blocked: The served version is revoked.
         InvalidInput: The engine cannot serve it.
     """
     info = show_channel(context, line, channel)

@@ -1,1 +1,1 @@
-"""Packs: sent, read by ranges, and put together again."""
+"""Packs: sends them, reads ranges of them, and rebuilds pieces from them."""

@@ -1,6 +1,6 @@
-"""Pieces that are on this machine already: those of a version that lies in a folder.
+"""Pieces that are on this machine already: those of a version in a folder.
 
-What is at hand is not fetched; a storage map is told so, and says what is left to fetch.
+They are not fetched: a storage map that marks them says what is left to fetch.
 """
 
 from collections.abc import Container, Generator
@@ -18,12 +18,12 @@ from deltareg.tensors.header import parse_header
 
 
 def open_files(path: Path, manifest: Manifest, *, is_whole: bool = False) -> Folder:
-    """Map the files of a version, whose bytes are known to be the manifest's.
+    """Map the files of a version whose bytes are known to match the manifest.
 
     Args:
-        path: Where they are.
-        manifest: What they are.
-        is_whole: Whether all of them are wanted, not only those that hold tensors.
+        path: The folder with the files.
+        manifest: The version's manifest.
+        is_whole: Whether to map all files, not only those that hold tensors.
     """
     folder = Folder(path, path)
     try:
@@ -43,7 +43,7 @@ def open_files(path: Path, manifest: Manifest, *, is_whole: bool = False) -> Fol
 def pieces_in(folder: Path, manifest: Manifest) -> Generator[dict[Digest, ReadRange], None, None]:
     """Map the pieces of a version whose files are known to lie in a folder.
 
-    Whoever decodes with them checks every digest, so a file that is written to does no harm.
+    Decoding checks every digest, so a file that is written to meanwhile does no harm.
     """
     files = open_files(folder, manifest, is_whole=True)
     try:
@@ -59,7 +59,7 @@ def pieces_in(folder: Path, manifest: Manifest) -> Generator[dict[Digest, ReadRa
 
 
 def with_at_hand(storage: StorageMap, held: Container[Digest]) -> StorageMap:
-    """Give a map in which pieces at hand refer to themselves: nothing is stored for them."""
+    """Return the map with pieces at hand referring to themselves: nothing is stored for them."""
     pieces = {
         digest: StoredPiece(digest, digest, ()) if digest in held else piece for digest, piece in storage.pieces.items()
     }

@@ -1,4 +1,4 @@
-"""Reading packs: what the cache lacks of them is fetched ahead, in the order of need, by ranges."""
+"""Reads packs: fetches ahead, by ranges and in the order of need, what the cache lacks."""
 
 import mmap
 from collections.abc import Callable, Iterable, Iterator
@@ -26,7 +26,7 @@ _OPEN_FILES = 256
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A file of the cache, and the byte of the pack that it begins with."""
+    """A file of the cache, and the offset in the pack that it begins with."""
 
     path: Path
     begin: int = 0
@@ -34,13 +34,13 @@ class _Place:
 
 @dataclass(slots=True)
 class _Source:
-    """Where some chunks come from: how to bring it, and where it is or will be."""
+    """Where some chunks come from: how to fetch them, and where they are or will be."""
 
     bring: Callable[[], _Place]
     place: _Place | Future[_Place] | None = None
 
     def wait(self) -> _Place:
-        """Give the place, once it was brought."""
+        """Return the place, once it has been fetched."""
         if isinstance(self.place, Future):
             return interruptible(self.place)
         return self.bring() if self.place is None else self.place
@@ -49,7 +49,7 @@ class _Source:
 class PackReader:
     """The chunks that a manifest needs: fetched ahead, kept in the cache, mapped for reading.
 
-    Use it as a context manager; leaving it unmaps everything and stops what is still fetching.
+    Use it as a context manager; leaving it unmaps everything and cancels pending fetches.
     """
 
     def __init__(
@@ -62,15 +62,15 @@ class PackReader:
         concurrency: int,
         moved: Callable[[int], None],
     ) -> None:
-        """Start fetching nothing yet.
+        """Prepare; nothing is fetched yet.
 
         Args:
             context: The client's surroundings.
-            storage: Where everything is.
-            chunks: What will be read, in the order of need.
+            storage: The storage map that says where everything is.
+            chunks: The chunks that will be read, in the order of need.
             of: What needs the packs: `ns/name:v3` or `base:NAME`.
-            concurrency: Requests at the same time.
-            moved: Is told of bytes that came.
+            concurrency: How many requests run at the same time.
+            moved: Told of fetched bytes.
         """
         self.fetched_bytes = 0
         self.cached_bytes = 0
@@ -89,7 +89,7 @@ class PackReader:
         self._is_over = False
 
     def __enter__(self) -> Self:
-        """See what the cache has and begin to fetch the rest, in the order of need."""
+        """Find what the cache has, and begin to fetch the rest in the order of need."""
         self._own = Cache(self._exits.enter_context(self._cache.draft()))
         for digest, spans in self._spans.items():
             for source in list(self._plan(digest, list(spans))):
@@ -99,7 +99,7 @@ class PackReader:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Unmap; what waits to be fetched is dropped, and what is being fetched is given up."""
+        """Unmap everything, drop pending fetches and cancel those under way."""
         self._is_over = True
         # Ctrl-C does not wait for threads that may be stuck in a network that gives nothing.
         self._pool.shutdown(wait=kind is not KeyboardInterrupt, cancel_futures=True)
@@ -107,7 +107,7 @@ class PackReader:
         self._exits.close()
 
     def read(self, chunk: Chunk) -> memoryview:
-        """Give a chunk's encoded bytes."""
+        """Return a chunk's encoded bytes."""
         source = self._sources[chunk.pack, span_of(chunk)]
         place = source.wait()
         while (data := self._map(place.path)) is None:
@@ -119,11 +119,11 @@ class PackReader:
         return data[chunk.offset - place.begin : chunk.offset - place.begin + chunk.length]
 
     def drop_damaged(self) -> bool:
-        """Take what is damaged out of the cache, to be fetched again; tells if there was any."""
+        """Remove damaged packs from the cache, to refetch them; return whether there were any."""
         return self._context.cache.drop_damaged(self._spans)
 
     def _map(self, path: Path) -> memoryview | None:
-        """Map a file; None when it is not there any more."""
+        """Map a file; None if it is no longer there."""
         with self._lock:
             view = self._maps.get(path)
             if view is None:
@@ -138,7 +138,7 @@ class PackReader:
             return view
 
     def _plan(self, digest: Digest, spans: list[ByteSpan]) -> Iterator[_Source]:
-        """Find a source for each span of a pack, and give those that have to be brought."""
+        """Find a source for each span of a pack, and yield those that have to be fetched."""
         whole = partial(self._whole, digest)
         blob = self._blob(digest)
         parts = self._cache.parts.find(digest)
@@ -177,7 +177,7 @@ class PackReader:
         return path if is_whole else None
 
     def _stretch(self, digest: Digest, span: ByteSpan) -> _Place:
-        """Bring a stretch of a pack, unless another process did."""
+        """Fetch a stretch of a pack, unless another process has."""
         blob = self._blob(digest)
         if blob is not None:
             return _Place(blob)
@@ -187,7 +187,7 @@ class PackReader:
         return self._api.patiently(partial(self._download, digest, span))
 
     def _whole(self, digest: Digest) -> _Place:
-        """Bring a whole pack, unless another process did."""
+        """Fetch a whole pack, unless another process has."""
         blob = self._blob(digest)
         return self._api.patiently(partial(self._complete, digest)) if blob is None else _Place(blob)
 
@@ -204,7 +204,7 @@ class PackReader:
         return self._download(digest, ByteSpan(0, size))
 
     def _join_parts(self, digest: Digest) -> _Place | None:
-        """Make a pack of its parts; None when one of them is damaged or was pruned."""
+        """Join parts to a pack; None if one of them is damaged or was pruned."""
         size = self._sizes[digest]
         body = self._cache.parts.read(digest, until=size)
         try:
@@ -216,7 +216,7 @@ class PackReader:
         return None if path is None else _Place(path)
 
     def _download(self, digest: Digest, span: ByteSpan) -> _Place:
-        """Fetch bytes of a pack once; what comes before they break off is kept."""
+        """Fetch bytes of a pack in one try; what arrives before it breaks off is kept."""
         size = self._sizes[digest]
         is_whole = span == ByteSpan(0, size)
         headers = {} if is_whole else {"Range": f"bytes={span.begin}-{span.end - 1}"}
@@ -233,7 +233,7 @@ class PackReader:
             return _Place(part.path, part.span.begin)
 
     def _go_on(self, received_bytes: int) -> None:
-        """Count what came, and stop when nobody waits for the rest: Ctrl-C, for one."""
+        """Count received bytes, and stop if nobody waits for the rest, as after Ctrl-C."""
         if self._is_over:
             raise CancelledError
         with self._lock:
@@ -242,7 +242,7 @@ class PackReader:
 
 
 class _Body:
-    """The bytes of an answer; where they break off it ends, and `check` tells why."""
+    """The bytes of an answer; it ends where they break off, and `check` raises the reason."""
 
     def __init__(self, response: httpx.Response, size_bytes: int, go_on: Callable[[int], None]) -> None:
         self._response, self._size, self._go_on = response, size_bytes, go_on
@@ -263,13 +263,13 @@ class _Body:
             self._error = Unavailable("a pack came with another length than it has", fix="try again")
 
     def check(self) -> None:
-        """Raise what broke it off, if anything did."""
+        """Raise the error that broke it off, if any."""
         if self._error is not None:
             raise self._error
 
 
 def lacking_bytes(cache: Cache, storage: StorageMap, chunks: Iterable[Chunk]) -> int:
-    """Give how many bytes a reader of some chunks would fetch, those between them included."""
+    """Return how many bytes a reader of some chunks would fetch, gaps between them included."""
     sizes = {pack.digest: pack.size_bytes for pack in storage.packs}
     spans: dict[Digest, set[ByteSpan]] = {}
     for chunk in chunks:
@@ -288,12 +288,12 @@ def lacking_bytes(cache: Cache, storage: StorageMap, chunks: Iterable[Chunk]) ->
 
 
 def _holder(parts: Iterable[PackPart], span: ByteSpan) -> PackPart | None:
-    """Give a part that holds all of a span."""
+    """Return a part that holds all of a span, or None."""
     return next((part for part in parts if part.span.holds(span)), None)
 
 
 def _check_range(response: httpx.Response, span: ByteSpan, size_bytes: int) -> None:
-    """Check that an answer is the range that was asked for.
+    """Check that an answer is the requested range.
 
     Raises:
         IntegrityFailure: The stored pack has another length.

@@ -1,7 +1,7 @@
-"""Whether what is stored is what a manifest says: every piece decoded, every digest compared.
+"""Checks that stored bytes are what a manifest says: decodes every piece, compares every digest.
 
-What a worker brings for it are encoded chunks in one file, in the order of need; nothing is decoded
-where they are brought, only where it may go wrong.
+A worker fetches the encoded chunks into one file, in the order of need. They are not decoded where
+they are fetched, only where a failure does no harm.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ LIES = (IntegrityFailure, BaseMismatch, Refused)
 
 @dataclass(frozen=True, slots=True)
 class ProofMismatch:
-    """A piece, by its digest, or a file, by its path, that is not what the manifest says."""
+    """A piece (by its digest) or a file (by its path) that is not what the manifest says."""
 
     name: str
     detail: str
@@ -45,7 +45,7 @@ def write_chunks(path: Path, chunks: Iterable[Chunk], read: Callable[[Chunk], by
 def rebuilding(
     manifest: Manifest, storage: StorageMap, chunks: Path, references: Mapping[Digest, ReadRange], *, workers: int
 ) -> Generator[PieceRebuilder, None, None]:
-    """Give the pieces of what was brought with `write_chunks`; the arguments are `wrong_parts`'."""
+    """Yield a rebuilder of pieces from a file of `write_chunks`; arguments as for `wrong_parts`."""
     with _Chunks(chunks, chunks_in_order(manifest, storage)) as reader, OrderedPool(workers) as pool:
         yield PieceRebuilder(storage, reader.read, references, pool)
 
@@ -53,17 +53,17 @@ def rebuilding(
 def wrong_parts(
     manifest: Manifest, storage: StorageMap, chunks: Path, references: Mapping[Digest, ReadRange], *, workers: int
 ) -> Iterator[ProofMismatch]:
-    """Decode everything and tell what is wrong; at most `MOST_WRONG` of it.
+    """Decode everything and yield what is wrong; at most `MOST_WRONG` mismatches.
 
     Args:
-        manifest: What it is to be.
+        manifest: What it has to be.
         storage: How it is stored.
-        chunks: What `write_chunks` wrote of `chunks_in_order`.
+        chunks: The file that `write_chunks` wrote from `chunks_in_order`.
         references: Tensors of the base, by digest.
         workers: Threads to decode with.
 
     Raises:
-        Unavailable: A tensor of the base is needed and not at hand: nothing follows.
+        Unavailable: A tensor of the base is needed and not at hand, so nothing can be concluded.
     """
     with rebuilding(manifest, storage, chunks, references, workers=workers) as rebuild:
         count = 0

@@ -1,4 +1,4 @@
-"""Putting pieces together again, and files of pieces, checked on the way."""
+"""Rebuilds pieces, and files from pieces, with checks on the way."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -30,8 +30,8 @@ def _write_checked(target: Path, body: Iterable[memoryview | bytes], *, expected
     """Write a file and hash it on the way.
 
     Raises:
-        IntegrityFailure: It is not what `expected` says.
-        DiskFull: There is no room.
+        IntegrityFailure: The file's digest is not `expected`.
+        DiskFull: The disk is full.
     """
     hasher = hashlib.sha256()
     write_stream(target, _hash_chunks(body, hasher), meter=meter)
@@ -50,7 +50,7 @@ def _hash_chunks(body: Iterable[memoryview | bytes], hasher: Hasher) -> Iterator
 
 
 def file_bytes(manifest: Manifest, file: ManifestFile, rebuild: PieceRebuilder) -> Iterator[memoryview]:
-    """Give the bytes of a file in order, each piece checked at its end."""
+    """Yield the bytes of a file in order, checking each piece at its end."""
     if not file.is_tensors:
         yield from rebuild([file.part])
         return

@@ -1,7 +1,7 @@
-"""A delta as it is stored: its files without a copy of them, for folds that take tensors whole.
+"""A delta in its stored form: its files without a copy of them, for folds that read whole tensors.
 
 A full fine-tune is materialised by writing its tensors one after another, so each is decoded as it
-is written and no folder is made before. Headers and documents are read first; they are small.
+is written, and no folder is needed before. Headers and documents are read first; they are small.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -35,11 +35,11 @@ class StoredTensor:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Dimensions."""
+        """Its dimensions."""
         return self.tensor.shape
 
     def read(self, start: int = 0, stop: int | None = None) -> memoryview:
-        """Give the bytes of rows `start:stop`."""
+        """Return the bytes of rows `start:stop`."""
         data = memoryview(b"".join(self.rebuild([self.tensor.piece])))
         if not self.shape:
             return data
@@ -48,13 +48,13 @@ class StoredTensor:
 
 
 class StoredDelta:
-    """A version's files, of which only headers and small files are in memory."""
+    """A version's files, with only headers and small files in memory."""
 
     def __init__(self, manifest: Manifest, rebuild: PieceRebuilder) -> None:
         """Read headers and small files.
 
         Raises:
-            IntegrityFailure: One is not what was pushed.
+            IntegrityFailure: A file is not what was pushed.
         """
         self._manifest, self._rebuild = manifest, rebuild
         self.contents: dict[str, MappedFile] = {}
@@ -80,10 +80,10 @@ class StoredDelta:
 
     @property
     def tensors(self) -> Mapping[str, Tensor]:
-        """All tensors by name; two files hold the same under one name, or it was not pushed."""
+        """All tensors by name; files that repeat a name hold the same tensor, as push requires."""
         return {t.name: StoredTensor(t, self._rebuild) for t in self._manifest.tensors}
 
     def stream(self, names: Iterable[str]) -> Iterator[memoryview]:
-        """Give the bytes of tensors, one after another, decoded ahead; see `Rebuild`."""
+        """Yield the bytes of tensors one after another, decoded ahead; see `Rebuild`."""
         pieces = {tensor.name: tensor.piece for tensor in self._manifest.tensors}
         return self._rebuild(pieces[name] for name in names)

@@ -1,4 +1,4 @@
-"""What the server stores already and an upload may build on: pieces with all that they need."""
+"""What an upload may build on: pieces that the server has, with everything that they need."""
 
 from collections.abc import Iterable, Mapping
 
@@ -9,18 +9,18 @@ from deltareg.wire import UploadInfo
 
 
 class ReusablePieces:
-    """Stored pieces, each in one place: chains that name two places for a piece do not mix.
+    """Stored pieces, each in one place; chains that disagree on a piece's place do not mix.
 
-    So whatever is put together from them is as deep as each chain was alone, and never goes round.
+    So a map built from them is no deeper than each chain was alone, and has no cycles.
     """
 
     def __init__(self) -> None:
-        """Begin with nothing."""
+        """Begin with no pieces."""
         self._pieces: dict[Digest, StoredPiece] = {}
         self._packs: dict[Digest, PackRef] = {}
 
     def add(self, chain: Chain, packs: Mapping[Digest, PackRef]) -> bool:
-        """Take a piece with what it needs; False when another place is taken for one of them.
+        """Add a piece with what it needs; return false if one of them has another place already.
 
         Args:
             chain: The piece.
@@ -39,12 +39,12 @@ class ReusablePieces:
     def storage_map(
         self, manifest: Manifest, pieces: Mapping[Digest, StoredPiece], packs: Iterable[PackRef]
     ) -> StorageMap:
-        """Make the map of a version: what was encoded for it, and what of this it needs.
+        """Build a version's storage map from newly encoded pieces and the stored ones it needs.
 
         Args:
             manifest: The version.
-            pieces: What was encoded.
-            packs: Where.
+            pieces: The newly encoded pieces.
+            packs: The packs that they lie in.
         """
         everything = StorageMap((), {**self._pieces, **pieces})
         chains = map(everything.chain, manifest.pieces())
@@ -55,7 +55,7 @@ class ReusablePieces:
 
 
 def stored_of(upload: UploadInfo) -> ReusablePieces:
-    """Take what the server offers to an upload."""
+    """Return the pieces that the server offers to an upload."""
     reusable = ReusablePieces()
     packs = pack_refs(upload)
     for text, entry in sorted(upload.known.items()):
@@ -64,6 +64,6 @@ def stored_of(upload: UploadInfo) -> ReusablePieces:
 
 
 def pack_refs(upload: UploadInfo) -> dict[Digest, PackRef]:
-    """Give the packs that the offered pieces lie in."""
+    """Return the packs that the offered pieces lie in."""
     refs = [PackRef(Digest.parse(pack.digest), pack.size_bytes) for pack in upload.known_packs]
     return {ref.digest: ref for ref in refs}

@@ -1,4 +1,4 @@
-"""Sending packs: encoding goes on in threads while packs travel; memory stays bounded."""
+"""Sends packs: encodes in threads while packs travel, in bounded memory."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
@@ -26,11 +26,11 @@ _FLYING = 2 * _SENDERS  # with none that waits, encoding would wait for the netw
 
 @dataclass(frozen=True, slots=True)
 class SentPacks:
-    """What an upload sent.
+    """What an upload has sent.
 
     Attributes:
         storage: How every piece of the manifest is stored now.
-        uploaded_bytes: Bytes that really travelled this time.
+        uploaded_bytes: Bytes that were really transferred this time.
     """
 
     storage: StorageMap
@@ -46,18 +46,18 @@ def send_pieces(
     *,
     keep: Callable[[EncodedPack], None] | None = None,
 ) -> SentPacks:
-    """Encode and send what the server does not have.
+    """Encode and send the pieces that the server does not have.
 
-    The same sources make the same packs, so a push that was interrupted encodes again and sends
-    only the packs that are not there; no state is kept on this side.
+    The same sources make the same packs, so a repeated push encodes again and sends only the
+    missing packs; the client keeps no state.
 
     Args:
         context: The client's surroundings.
         upload: The upload.
-        manifest: What is uploaded.
+        manifest: The manifest of what is uploaded.
         sources: All of its pieces.
-        stored: What need not be sent; by default what the server offers.
-        keep: Is given every pack before it is sent.
+        stored: The pieces that need not be sent; by default those that the server offers.
+        keep: Called with every pack before it is sent.
     """
     stored = stored_of(upload) if stored is None else stored
     missing = [source for source in sources if source.piece.digest not in stored]
@@ -84,9 +84,10 @@ def piece_sources(
 
     Args:
         folder: The open folder.
-        manifest: What it is.
+        manifest: The folder's manifest.
         references: By tensor name, the base's tensor that it may be encoded against.
-        earlier: By file and tensor name, the tensor of an earlier version that it may be.
+        earlier: By file and tensor name, the earlier version's tensor that it may be encoded
+            against.
     """
     heads: list[PieceSource] = []
     for file in manifest.files:
@@ -108,9 +109,9 @@ def references(own: Tensors, base: BaseView, tensors: Tensors) -> dict[str, tupl
     """Pair tensors with the base tensors of the same name, dtype and shape.
 
     Args:
-        own: Those of a folder.
+        own: The folder's tensors.
         base: The base.
-        tensors: Those of the base.
+        tensors: The base's tensors.
     """
     pairs: dict[str, tuple[Piece, Tensor]] = {}
     for name, tensor in own.items():
@@ -125,12 +126,12 @@ def references(own: Tensors, base: BaseView, tensors: Tensors) -> dict[str, tupl
 
 
 def reader(data: memoryview) -> ReadRange:
-    """Read ranges of mapped bytes."""
+    """Return a function that reads ranges of mapped bytes."""
     return _Range(data.cast("B") if data.format != "B" else data)
 
 
 def total_label(count: int) -> str:
-    """Word how many pieces there are to send."""
+    """Describe how many pieces there are to send."""
     return "1 piece" if count == 1 else f"{count} pieces"
 
 
@@ -161,9 +162,9 @@ def _send(context: Context, upload: UploadInfo, packs: Iterable[EncodedPack], re
 
 @contextmanager
 def _sender() -> Generator[tuple[ThreadPoolExecutor, Event], None, None]:
-    """Give threads that send, and an event that is set when the block ends with an error.
+    """Yield threads that send, and an event that is set if the block ends with an error.
 
-    Ctrl-C does not wait for the threads: they may be stuck in a network that takes nothing.
+    Ctrl-C does not wait for the threads, which may be stuck on a dead network.
     """
     pool, is_over = ThreadPoolExecutor(_SENDERS), Event()
     try:
@@ -176,7 +177,7 @@ def _sender() -> Generator[tuple[ThreadPoolExecutor, Event], None, None]:
 
 
 def _counter(meter: Meter, scale: float, is_over: Event) -> Callable[[int], None]:
-    """Count original bytes, as they are on the user's disk; end the sending when all is over."""
+    """Return a counter of original bytes, as on the user's disk; it cancels when all is over."""
 
     def count(sent: int) -> None:
         meter.add(round(sent * scale))

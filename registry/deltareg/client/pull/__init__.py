@@ -1,1 +1,1 @@
-"""Pull: what is here already is found, what is not is fetched and checked."""
+"""Pull: finds what is here already, and fetches and checks what is not."""

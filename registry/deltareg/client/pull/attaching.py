@@ -1,7 +1,7 @@
-"""A version that was pulled, put on a live model; the part with torch is asked for by its name.
+"""Attaches a pulled version to a live model; the part that needs torch is loaded by name.
 
-The client is installed without torch and must not import the worker's package. Whoever attaches has
-it: the engine is loaded when it is first wanted, and held to the protocols here.
+The client is installed without torch and must not import the worker's package. A program that
+attaches has it: the engine is loaded when it is first needed, and has to meet the protocols here.
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,12 +41,12 @@ class AttachedVersion:
     """A version on a live model, with the base that it was opened against."""
 
     def __init__(self, attached: Attachment, opened: ExitStack) -> None:
-        """Take what is on the model, and what to close after it."""
+        """Take what is on the model, and what to close after detaching it."""
         self._attached = attached
         self._opened = opened
 
     def __enter__(self) -> Self:
-        """Use it in a `with` block."""
+        """Enter a `with` block."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -59,11 +59,11 @@ class AttachedVersion:
         return self._attached.hits
 
     def silent(self, inputs: Mapping[str, object]) -> Sequence[str]:
-        """Run one forward and name what took no part in it."""
+        """Run one forward pass and return the parts that took no part in it."""
         return self._attached.silent(inputs)
 
     def detach(self) -> None:
-        """Take it off the model; may be called twice."""
+        """Take the version off the model; may be called twice."""
         self._attached.detach()
         self._opened.close()
 
@@ -71,7 +71,7 @@ class AttachedVersion:
 def attach(
     context: Context, version: VersionDetail, path: Path, model: object, include: Sequence[str]
 ) -> AttachedVersion:
-    """Open a version's folder against its base and put it on a model.
+    """Open a version's folder against its base and attach it to a model.
 
     The model may hold the weights of the variant that the version was trained on, unpacked.
 

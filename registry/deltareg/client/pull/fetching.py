@@ -1,4 +1,4 @@
-"""Fetching versions and bases: rebuild every file byte for byte, move the folder into place."""
+"""Fetches versions and bases: rebuilds every file byte for byte, then puts the folder in place."""
 
 from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import contextmanager
@@ -45,12 +45,12 @@ class PulledVersion:
     """A version on this machine.
 
     Attributes:
-        version: What was resolved.
-        manifest: What it is.
+        version: The version on the server.
+        manifest: Its manifest.
         path: The folder that holds its files.
-        fetched_bytes: Bytes that came over the network, those of the base with them.
+        fetched_bytes: Bytes that came over the network, including those of the base.
         cached_bytes: Bytes that the cache had.
-        storage: How it was stored when it was fetched; None when it was here already.
+        storage: Its storage map when it was fetched; None if it was here already.
     """
 
     version: VersionDetail
@@ -70,15 +70,15 @@ def fetch(
     held: Held = _NOTHING,
     is_noted: bool = True,
 ) -> PulledVersion:
-    """Bring a version to this machine.
+    """Fetch a version to this machine.
 
     Args:
         context: The client's surroundings.
         version: The version.
-        manifest: What it is.
-        to: Where it goes; a snapshot of the cache by default.
-        held: Pieces that are here already and need not be fetched.
-        is_noted: Whether the place is remembered, for what comes later.
+        manifest: Its manifest.
+        to: The target folder; a snapshot in the cache by default.
+        held: Pieces that are at hand and need not be fetched.
+        is_noted: Whether to remember the folder for later commands.
     """
     digest = Digest.parse(version.digest)
     if to is None:
@@ -98,10 +98,10 @@ def fetch(
 def read_stored(
     context: Context, version: VersionDetail, manifest: Manifest, use: Callable[[StoredDelta], T], *, meter: Meter
 ) -> tuple[PackReader, T]:
-    """Do something with a version as it is stored, maybe again; no folder is made of it.
+    """Call `use` with a version in its stored form, possibly again; no folder is written.
 
     Raises:
-        IntegrityFailure: What the server has is damaged.
+        IntegrityFailure: The stored bytes are damaged.
     """
     return read_pieces(context, version, manifest, lambda own: use(StoredDelta(manifest, own)), meter=meter)
 
@@ -109,10 +109,10 @@ def read_stored(
 def read_pieces(
     context: Context, version: VersionDetail, manifest: Manifest, use: Callable[[PieceRebuilder], T], *, meter: Meter
 ) -> tuple[PackReader, T]:
-    """Do something with the pieces that a manifest names, maybe again; no others are fetched.
+    """Call `use` with the pieces that a manifest names, possibly again; no others are fetched.
 
     Raises:
-        IntegrityFailure: What the server has is damaged.
+        IntegrityFailure: The stored bytes are damaged.
     """
 
     def read(source: _Source) -> tuple[PackReader, T]:
@@ -122,34 +122,34 @@ def read_pieces(
 
 
 def fetch_storage(context: Context, version: VersionInfo) -> StorageMap:
-    """Ask how a version is stored now."""
+    """Ask how a version is stored now, and return its storage map."""
     path = version_path(Ref.parse(version.ref))
     return StorageMap.decode(context.api.send("GET", f"{path}/storage").content)
 
 
 def view_of(context: Context, info: BaseInfo) -> BaseView:
-    """Give names, shapes and config of a base, without its bytes."""
+    """Return names, shapes and config of a base, without its bytes."""
     return base_view(base_manifest(context.api, context.cache, info))
 
 
 def fetch_base(context: Context, info: BaseInfo) -> BaseFolder:
-    """Open a base on this machine, or bring it into the cache from the server.
+    """Open a base on this machine, or fetch it into the cache first.
 
     A folder with the same tensors and another config, tokenizer or template is another base.
 
-    A version that is a base is put together from the base at its foot, whatever lies between.
+    A version that is a base is rebuilt from the base at its foot, whatever lies between.
 
     Raises:
-        NotFound: It is registered without its bytes, and no folder here holds it.
-        IntegrityFailure: What the server has is another base.
+        NotFound: The base is registered without its bytes, and no folder here holds it.
+        IntegrityFailure: The server's bytes are those of another base.
     """
     return fetch_base_counted(context, info)[0]
 
 
 def fetch_base_counted(context: Context, info: BaseInfo, *, tensors_only: bool = False) -> tuple[BaseFolder, int]:
-    """Bring a base as `fetch_base` does, and say how many bytes came over the network for it.
+    """Fetch a base as `fetch_base` does, and return how many bytes came over the network too.
 
-    With `tensors_only` any folder will do that has its tensors: nothing else of it is taken.
+    With `tensors_only`, any folder with its tensors will do: nothing else of it is used.
     """
     root = Digest.parse(info.root)
     record = None if tensors_only else base_manifest(context.api, context.cache, info)
@@ -186,14 +186,14 @@ def _put_together(context: Context, info: BaseInfo, target: Path, manifest: Mani
 
 
 def bring_base(context: Context, info: BaseInfo) -> BaseFolder:
-    """Open a base as `fetch_base` does, and keep the cache in its limits."""
+    """Open a base as `fetch_base` does, and keep the cache within its limits."""
     base = fetch_base(context, info)
     trim(context, keep={base.path})
     return base
 
 
 def trim(context: Context, *, keep: Collection[Path] = ()) -> None:
-    """Bring the cache back to the size in the settings; what somebody was just given stays."""
+    """Prune the cache to the size in the settings; what a caller was just handed stays."""
     context.cache.prune(max_bytes=context.config.cache_max_bytes, keep=keep)
 
 
@@ -202,14 +202,14 @@ class _Source:
     """What a folder is built from.
 
     Attributes:
-        of: What the packs are asked for by.
-        manifest: What is built.
-        storage: How it is stored.
+        of: What the packs are requested for: `ns/name:v3` or `base:NAME`.
+        manifest: The manifest of what is built.
+        storage: Its storage map.
         references: Tensors of the base, by digest.
         version: The manifest's digest; None for a base.
-        is_noted: Whether the folder is remembered.
-        base_fetched_bytes: How many bytes came for the base, before any of the version.
-        base: The base that these tensors are of; None where pieces are at hand beside it.
+        is_noted: Whether to remember the folder.
+        base_fetched_bytes: How many bytes were fetched for the base.
+        base: The base of these tensors; None if other pieces are at hand beside it.
     """
 
     of: str
@@ -223,11 +223,11 @@ class _Source:
 
 
 def _write(context: Context, target: Path, source: _Source) -> tuple[int, int]:
-    """Build the folder and give the bytes fetched and those that the cache had.
+    """Build the folder; return the bytes fetched and those that the cache had.
 
     Raises:
-        IntegrityFailure: What the server has is damaged.
-        Conflict: Something else got to the target meanwhile.
+        IntegrityFailure: The stored bytes are damaged.
+        Conflict: Something else was put at the target meanwhile.
     """
     meter = context.progress.task(f"pulling {source.of}", source.manifest.logical_bytes)
     try:
@@ -240,10 +240,10 @@ def _write(context: Context, target: Path, source: _Source) -> tuple[int, int]:
 def _reading(
     context: Context, source: _Source, use: Callable[[PieceRebuilder], T], meter: Meter
 ) -> tuple[PackReader, T]:
-    """Do something with the pieces of a version; what was damaged in the cache is fetched anew.
+    """Call `use` with the pieces of a version; damaged packs in the cache are fetched again.
 
     Raises:
-        IntegrityFailure: What the server has is damaged.
+        IntegrityFailure: The stored bytes are damaged.
     """
     for is_last in (False, True):
         packs = PackReader(
@@ -264,7 +264,7 @@ def _reading(
 
 
 def _write_once(context: Context, target: Path, source: _Source, rebuild: PieceRebuilder, meter: Meter) -> None:
-    """Build the folder; what another process put there meanwhile is as good if it is the same."""
+    """Build the folder; if another process has put the same there meanwhile, that will do."""
     try:
         with place_folder(target) as draft:
             if context.decode is None or (source.references and source.base is None):
@@ -285,10 +285,10 @@ def _write_once(context: Context, target: Path, source: _Source, rebuild: PieceR
 
 
 def _have_decoded(context: Context, decode: Decode, source: _Source, rebuild: PieceRebuilder, draft: Path) -> None:
-    """Have somebody else write the files of a folder, and hold what was written to the manifest.
+    """Let `decode` write the files of a folder, and compare the result with the manifest.
 
     Raises:
-        IntegrityFailure: It is something else.
+        IntegrityFailure: The result differs from the manifest.
     """
     base = source.base if source.references else None
     with context.cache.draft() as folder:
@@ -310,10 +310,10 @@ def _have_decoded(context: Context, decode: Decode, source: _Source, rebuild: Pi
 def _from_source(
     context: Context, version: VersionDetail, manifest: Manifest, use: Callable[[_Source], T], held: Held = _NOTHING
 ) -> T:
-    """Ask how a version is stored and use that; once more when it is stored in another way now.
+    """Ask how a version is stored and use that; try once more if it is stored differently by then.
 
     Raises:
-        NotFound: Something of it is gone, and it is stored as it was.
+        NotFound: Stored bytes are gone, and the storage has not changed.
     """
     storage = fetch_storage(context, version)
     try:
@@ -331,7 +331,7 @@ def _from_source(
 def _source(
     context: Context, version: VersionDetail, manifest: Manifest, storage: StorageMap, held: Held = _NOTHING
 ) -> Generator[_Source, None, None]:
-    """Give what a version is built from, the base open if its pieces refer to it."""
+    """Yield what a version is built from, with the base open if its pieces refer to it."""
     storage = with_at_hand(storage, held)
     outside_pieces = {storage.chain(digest).outside for digest in manifest.pieces()}
     outside = (storage.outside & outside_pieces) - held.keys()

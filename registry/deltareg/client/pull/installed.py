@@ -1,4 +1,4 @@
-"""Which version a folder holds: noted when it was written, and found out again where it was not."""
+"""Which version a folder holds: noted when it was written, or else found by its content."""
 
 import hashlib
 from collections.abc import Sequence
@@ -26,9 +26,9 @@ class InstalledVersion(BaseModel):
     Attributes:
         ref: The version, by its number.
         digest: Its manifest's digest.
-        files: The paths of its files; others are not ours to replace.
-        root: Where base and delta were folded into one model, its fingerprint; else empty.
-        rest: The digest over its files that hold no tensors, where it was folded.
+        files: The paths of its files; other files must not be replaced.
+        root: The fingerprint of the model that base and delta were folded into; else empty.
+        rest: For a folded model, the digest over its files that hold no tensors.
         base: The identity of the base that it was folded into; empty in notes of older releases.
     """
 
@@ -41,7 +41,7 @@ class InstalledVersion(BaseModel):
     base: str = ""
 
     def is_of(self, version: VersionInfo) -> bool:
-        """Whether it is a version; the same delta on another base is another one, if folded."""
+        """Whether it is this version; if folded, the same delta on another base is another one."""
         if self.digest != version.digest:
             return False
         is_told = bool(self.base) or self.ref == version.ref
@@ -49,7 +49,7 @@ class InstalledVersion(BaseModel):
 
 
 def remember_installed(cache: Cache, folder: Path, version: VersionInfo, *, root: str = "") -> None:
-    """Note what a folder was just made from."""
+    """Record what a folder was just made from."""
     files = sorted(files_in(folder))
     rest = _rest(folder, files) if root else ""
     base = version.base.identity if root else ""
@@ -58,7 +58,7 @@ def remember_installed(cache: Cache, folder: Path, version: VersionInfo, *, root
 
 
 def noted_installed(cache: Cache, folder: Path) -> InstalledVersion | None:
-    """Give the note of a folder."""
+    """Return the note of a folder, or None."""
     try:
         return InstalledVersion.model_validate_json(cache.note(_name(folder)) or b"")
     except ValidationError:  # none, of another release, or damaged
@@ -66,10 +66,10 @@ def noted_installed(cache: Cache, folder: Path) -> InstalledVersion | None:
 
 
 def noted_fold(cache: Cache, folder: Path) -> InstalledVersion | None:
-    """Give the note of a folder that a version was folded into.
+    """Return the note of a folder that a version was folded into.
 
-    None as well where a file came or went since, or one that holds no tensors has changed; tensors
-    are not read.
+    Also None if a file was added or removed since, or one without tensors has changed; tensors are
+    not read.
     """
     note = noted_installed(cache, folder)
     files = sorted(files_in(folder))
@@ -79,10 +79,10 @@ def noted_fold(cache: Cache, folder: Path) -> InstalledVersion | None:
 
 
 def find_installed(context: Context, folder: Path, line: LineRef) -> InstalledVersion:
-    """Find out which version of a line a folder holds, newest first.
+    """Find the version of a line that a folder holds, trying the newest first.
 
     Raises:
-        InvalidInput: None that is still there.
+        InvalidInput: It holds none that still exists.
     """
     for version in walk(lambda cursor: list_versions(context, line, cursor=cursor, limit=_PAGE)):
         manifest = fetch_manifest(context, version)
@@ -96,12 +96,12 @@ def find_installed(context: Context, folder: Path, line: LineRef) -> InstalledVe
 
 
 def line_of(installed: InstalledVersion) -> LineRef:
-    """Give the line of what a folder holds."""
+    """Return the line of the version in a folder."""
     return Ref.parse(installed.ref).line
 
 
 def _rest(folder: Path, files: Sequence[str]) -> str:
-    """Give the digest over those of a folder's files that hold no tensors, with their names."""
+    """Return the digest over a folder's files without tensors, names included."""
     hasher = hashlib.sha256()
     for name in files:
         if not name.endswith(".safetensors"):

@@ -1,4 +1,4 @@
-"""Whether a folder holds a version's files: hashed once, then known by the stat of every file."""
+"""Whether a folder holds a version's files: hashed once, then recognised by every file's stat."""
 
 import hashlib
 from pathlib import Path
@@ -18,7 +18,7 @@ Stats = dict[str, tuple[int, int, int, int]]
 
 
 class _Note(BaseModel):
-    """The digest over a folder's files, and the files as they were when it was taken."""
+    """The digest over a folder's files, and their state when it was computed."""
 
     form: Literal["deltareg.folder-note/1"] = "deltareg.folder-note/1"
     files: str
@@ -28,7 +28,7 @@ class _Note(BaseModel):
 def holds(cache: Cache, folder: Path, manifest: Manifest) -> bool:
     """Whether a folder holds exactly these files with these digests.
 
-    Files that were not touched since they were hashed or written are not read.
+    Files that were not touched since they were hashed or written are not read again.
     """
     stats = stats_of(folder)
     sizes = {file.path: file.size_bytes for file in manifest.files}
@@ -44,21 +44,21 @@ def holds(cache: Cache, folder: Path, manifest: Manifest) -> bool:
 
 
 def remember_held(cache: Cache, folder: Path, manifest: Manifest) -> None:
-    """Note that a folder's files have just been written from a manifest, each checked."""
+    """Record that a folder's files have just been written from a manifest, each checked."""
     stats = stats_of(folder)
     if stats is not None and stats.keys() == {file.path for file in manifest.files}:
         _remember(cache, folder, _note(manifest, stats))
 
 
 def files_in(folder: Path) -> set[str]:
-    """Give the relative paths of a folder's files."""
+    """Return the relative paths of a folder's files."""
     return set(stats_of(folder) or ())
 
 
 def holds_plainly(folder: Path, manifest: Manifest) -> bool:
-    """Whether a folder that somebody else filled holds these files, and nothing but files.
+    """Whether a folder filled by others holds these files, and nothing but regular files.
 
-    A link would let it be another file tomorrow. Nothing is remembered of it.
+    A link could be another file tomorrow. The result is not remembered.
     """
     if not all(_is_own(path) for path in folder.rglob("*")):
         return False
@@ -69,7 +69,7 @@ def holds_plainly(folder: Path, manifest: Manifest) -> bool:
 
 
 def find_intact(cache: Cache, kind: str, digest: Digest, manifest: Manifest) -> Path | None:
-    """Give a folder of the cache; one that somebody wrote into is taken out."""
+    """Return an intact folder of the cache; one that somebody wrote to is removed."""
     folder = cache.find_folder(kind, digest)
     if folder is None or holds(cache, folder, manifest):
         return folder
@@ -85,9 +85,9 @@ def _note(manifest: Manifest, stats: Stats) -> _Note:
 
 
 def stats_of(folder: Path) -> Stats | None:
-    """Give size, mtime, inode and ctime of every file; None where there is no folder.
+    """Return size, mtime, inode and ctime of every file; None if there is no folder.
 
-    A signature is beside the files that it is about, and none of them.
+    A signature lies beside the files that it signs, and is not one of them.
     """
     if not folder.is_dir():
         return None

@@ -1,8 +1,8 @@
-"""`delta.lock`: which version stands in which folder, byte for byte, and for which base.
+"""`delta.lock`: which version lies in which folder, byte for byte, and for which base.
 
-It is TOML, one thing a line and in the order of its names, so that a change of one version is a
-change of few lines. It lies in version control, so it may come from anybody: folders are below the
-file, and digests are held against what is fetched.
+It is TOML, with one entry per line, sorted by name, so that changing one version changes few lines.
+It lies in version control, so it may come from anybody: folders have to be below the file, and
+fetched files are compared with its digests.
 """
 
 import json
@@ -35,7 +35,7 @@ class _Strict(BaseModel):
 
 
 class LockedBase(_Strict):
-    """A base that something locked is for: its identity, and the digests of its parts."""
+    """A base that a locked version is for: its identity, and the digests of its parts."""
 
     name: _Word
     identity: _Word = ""
@@ -44,7 +44,7 @@ class LockedBase(_Strict):
 
 
 class LockedDelta(_Strict):
-    """A version in a folder, and what was asked for when it was locked."""
+    """A version in a folder, and the reference that it was locked by."""
 
     folder: _Word
     asked: _Word
@@ -55,7 +55,7 @@ class LockedDelta(_Strict):
 
     @property
     def exact(self) -> Ref:
-        """The version by what it is, whichever number it has."""
+        """The reference to the version by its digest, whichever number it has."""
         return Ref(Ref.parse(self.ref).line, digest=Digest.parse(self.digest))
 
 
@@ -68,12 +68,12 @@ class _Document(_Strict):
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """What a lock file says.
+    """The content of a lock file.
 
     Attributes:
-        registry: The address of the registry that was asked.
-        deltas: What stands where, by folder.
-        bases: What that is for, by name.
+        registry: The address of the registry that the versions are from.
+        deltas: The locked versions, by folder.
+        bases: Their bases, by name.
     """
 
     registry: str
@@ -81,7 +81,7 @@ class Lock:
     bases: Sequence[LockedBase] = ()
 
     def base_of(self, delta: LockedDelta) -> LockedBase | None:
-        """Give what is known of the base of something that is locked."""
+        """Return what the lock says about a locked version's base; None if nothing."""
         return next((base for base in self.bases if base.name == delta.base), None)
 
 
@@ -89,8 +89,8 @@ def read_lock(file: Path) -> Lock:
     """Read a lock file.
 
     Raises:
-        NotFound: There is none.
-        InvalidInput: It says something that it may not; a folder outside of its own, say.
+        NotFound: There is no such file.
+        InvalidInput: The file says something invalid, such as a folder outside its own.
     """
     try:
         raw = file.read_bytes()
@@ -111,10 +111,10 @@ def read_lock(file: Path) -> Lock:
 
 
 def write_lock(file: Path, lock: Lock) -> bool:
-    """Write a lock file, whole or not at all; say whether it says anything else than before.
+    """Write a lock file, whole or not at all; return whether its content changed.
 
     Raises:
-        InvalidInput: It cannot be written.
+        InvalidInput: The file cannot be written.
     """
     text = lock_text(lock)
     draft = file.with_name(f".{file.name}.{os.getpid()}")
@@ -129,7 +129,7 @@ def write_lock(file: Path, lock: Lock) -> bool:
 
 
 def lock_text(lock: Lock) -> str:
-    """Write a lock as the file has it; equal locks are equal texts."""
+    """Format a lock as in its file; equal locks give equal texts."""
     parts = [_HEAD, f"form = {_quote(_FORM)}\nregistry = {_quote(lock.registry)}\n"]
     parts += [_table("delta", _fields(each)) for each in sorted(lock.deltas, key=_by_folder)]
     for base in sorted(lock.bases, key=lambda each: each.name):
@@ -141,10 +141,10 @@ def lock_text(lock: Lock) -> str:
 
 
 def folder_of(file: Path, text: str) -> str:
-    """Write a folder as a lock file names it: below the file, with `/`.
+    """Format a folder as a lock file names it: below the file, with `/`.
 
     Raises:
-        InvalidInput: It is not below it.
+        InvalidInput: The folder is not below the file.
     """
     root = Path(os.path.abspath(file)).parent  # noqa: PTH100  # links on the way stay as they are
     folder = Path(os.path.abspath(text))  # noqa: PTH100
@@ -157,7 +157,7 @@ _FIX = "write it anew: deltareg lock; or take the one that is in version control
 
 
 def _check(file: Path, delta: LockedDelta) -> None:
-    """Refuse what would lead elsewhere: a folder outside, a reference that is none."""
+    """Refuse an entry that leads elsewhere: a folder outside, or an invalid reference."""
     path = PurePosixPath(delta.folder)
     is_below = bool(path.parts) and not path.is_absolute() and ".." not in path.parts
     is_plain = delta.folder.isprintable() and "\\" not in delta.folder
@@ -173,7 +173,7 @@ def _check(file: Path, delta: LockedDelta) -> None:
 
 
 def _check_apart(file: Path, folders: Iterable[str]) -> None:
-    """Refuse two deltas in one folder, or one within the other's."""
+    """Refuse two deltas in one folder, or one inside the other's."""
     paths = sorted(PurePosixPath(folder) for folder in folders)
     for before, after in pairwise(paths):
         if after == before or before in after.parents:

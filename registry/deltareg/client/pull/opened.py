@@ -1,4 +1,4 @@
-"""A version that was pulled, opened: its files, and what it does to the base."""
+"""A pulled version, opened: its files, and what it does to the base."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -17,9 +17,9 @@ class OpenVersion:
     """A version whose files are open.
 
     Attributes:
-        version: What it is on the server.
+        version: The version on the server.
         folder: Its files.
-        effects: What it does, all of it.
+        effects: Everything that it does to the base.
     """
 
     version: VersionDetail
@@ -29,10 +29,10 @@ class OpenVersion:
 
 @contextmanager
 def open_version(pulled: PulledVersion, view: BaseView) -> Generator[OpenVersion, None, None]:
-    """Open a pulled version until the block ends.
+    """Open a pulled version for the length of the block.
 
     Raises:
-        IntegrityFailure: This release refuses what another one took.
+        IntegrityFailure: This release refuses a version that another release accepted.
     """
     convention = str(pulled.version.config.get("convention", ""))
     with open_folder(pulled.path, convention=convention) as folder:

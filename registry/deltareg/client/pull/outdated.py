@@ -1,4 +1,4 @@
-"""Pulled folders beside what their lines have now: what is behind, revoked, or gone."""
+"""Compares pulled folders with what their lines have now: what is behind, revoked, or gone."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -15,17 +15,17 @@ from deltareg.wire import VersionDetail
 
 
 def find_outdated(context: Context, paths: Sequence[Path], *, channel: str) -> OutdatedReport:
-    """Hold folders against what a channel serves, or where it serves nothing, the newest version.
+    """Compare folders with what a channel serves or, if it serves nothing, the newest version.
 
     Args:
         context: The client's surroundings.
-        paths: Folders that something was pulled to, and lock files; without any, the lock file of
-            the working directory, or else the folders in it.
+        paths: Folders that versions were pulled to, and lock files; by default the lock file of the
+            working directory, or else the folders in it.
         channel: The channel.
 
     Raises:
-        InvalidInput: Nobody knows what a folder holds that was named.
-        NotFound: One is not there.
+        InvalidInput: It is unknown what a named folder holds.
+        NotFound: A path does not exist.
     """
     name = parse_channel(channel)
     folders = [pair for path in paths for pair in _list_held(context, path)] if paths else _here(context)

@@ -1,4 +1,4 @@
-"""Pull: look up what is here already; what is not is fetched, and the cache kept in its limits."""
+"""Pull: uses what is here already, fetches the rest, and keeps the cache within its limits."""
 
 import time
 from collections.abc import Sequence
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 def pull(
     context: Context, ref: Ref, to: Path | None, *, is_temporary: bool = False, signers: "Sequence[TrustedSigner]" = ()
 ) -> PullReport:
-    """Write a version's files into a folder, or into the cache when no folder is named.
+    """Write a version's files into a folder, or into the cache if no folder is named.
 
     Args:
         context: The client's surroundings.
         ref: The version.
         to: The folder.
-        is_temporary: Whether the folder will go soon, so that it is not worth a note.
-        signers: Who must have signed the files; nothing is fetched before that is known.
+        is_temporary: Whether the folder will be removed soon and need not be remembered.
+        signers: Who must have signed the files; this is checked before anything is fetched.
 
     Raises:
-        BadSignature: One of them has not.
+        BadSignature: One of them has not signed.
         Conflict: The folder exists and holds something else.
         IntegrityFailure: A byte is not what was pushed.
     """
@@ -112,7 +112,7 @@ def _fix(context: Context, to: Path, ref: str) -> str:
 
 
 def _here(context: Context, digest: Digest, manifest: Manifest, to: Path | None) -> Path | None:
-    """Give the folder where a version's files are wanted, if they are there."""
+    """Return the folder where a version's files are wanted, if they are there already."""
     if to is None:
         return find_intact(context.cache, "snapshots", digest, manifest)
     return to if holds(context.cache, to, manifest) else None

@@ -1,4 +1,4 @@
-"""Bringing what a run is to prove: the manifest, how it is stored, and its chunks as they lie."""
+"""Fetches what a run has to prove: the manifest, the storage map, and the chunks as stored."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,12 +19,12 @@ from deltareg.wire import LeaseGrant, VersionDetail
 
 @dataclass(frozen=True, slots=True)
 class StoredForm:
-    """What is stored of a version or a base, in files of a run; nothing of it was decoded.
+    """The stored form of a version or a base, in files of a run; nothing in it is decoded.
 
     Attributes:
-        manifest: What it is to be.
-        storage: How it is stored.
-        chunks: Its encoded chunks, as `deltareg.client.packs.proof` reads them.
+        manifest: The file of its manifest.
+        storage: The file of its storage map.
+        chunks: The file of its encoded chunks, as `deltareg.client.packs.proof` reads them.
         needs_base: Whether tensors of the base are needed to decode them.
     """
 
@@ -35,17 +35,17 @@ class StoredForm:
 
 
 def bring_stored(context: Context, grant: LeaseGrant, into: Path, *, is_anew: bool = False) -> StoredForm:
-    """Bring what a run is to prove into a folder of its own.
+    """Fetch what a run has to prove into a folder of its own.
 
     Args:
         context: The client's surroundings.
         grant: The run.
         into: The folder.
-        is_anew: Whether all of it is to be fetched, whatever the cache has.
+        is_anew: Whether to fetch everything, whatever the cache has.
 
     Raises:
-        Conflict: The registry has another version by that name now.
-        NotFound: Bytes of it are gone.
+        Conflict: The registry has another version under that name now.
+        NotFound: Stored bytes are gone.
     """
     if is_anew:
         context = replace(context, cache=Cache(into / "cache"))

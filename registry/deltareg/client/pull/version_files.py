@@ -1,8 +1,7 @@
-"""The files of one version, read in parts, where no folder of them is wanted.
+"""Reads the files of one version in parts, without a folder of all of them.
 
-A range brings the pieces that it touches and no others. Who reads on and on is better served by the
-whole: once a quarter of a version was read by ranges, all of it is brought into the cache, and read
-from there.
+Reading a range fetches the pieces that it touches and no others. After a quarter of a version was
+read by ranges, the whole version is fetched into the cache and read from there.
 """
 
 import shutil
@@ -30,10 +29,10 @@ _SHARE = 4
 
 
 class VersionFiles:
-    """The files of a version; several threads may read."""
+    """The files of a version; several threads may read at once."""
 
     def __init__(self, context: Context, version: VersionDetail) -> None:
-        """Bring the manifest, and no file."""
+        """Fetch the manifest, and no file yet."""
         self.version = version
         self._context = context
         self._manifest = fetch_manifest(context, version)
@@ -44,14 +43,14 @@ class VersionFiles:
 
     @property
     def files(self) -> Sequence[ManifestFile]:
-        """What there is, by path: sizes and digests of whole files."""
+        """The version's files by path, with their sizes and digests."""
         return self._manifest.files
 
     def file(self, path: str) -> ManifestFile:
-        """Say what a file is.
+        """Return a file's size and digest.
 
         Raises:
-            NotFound: There is none of that name.
+            NotFound: There is no such file.
         """
         file = self._by_path.get(path)
         if file is None:
@@ -61,13 +60,13 @@ class VersionFiles:
         return file
 
     def read(self, path: str, begin: int = 0, end: int | None = None) -> bytes:
-        """Give bytes `begin` to `end` (exclusive) of a file, each piece of it checked.
+        """Return bytes `begin` to `end` (exclusive) of a file, each of its pieces checked.
 
-        What lies behind the end of the file is left out.
+        A range may reach beyond the end of the file, where it is cut.
 
         Raises:
             NotFound: There is no such file.
-            IntegrityFailure: What the server has is damaged.
+            IntegrityFailure: The stored bytes are damaged.
         """
         file = self.file(path)
         begin = min(max(begin, 0), file.size_bytes)
@@ -80,11 +79,11 @@ class VersionFiles:
         return b"" if begin == end else self._stretch(file, begin, end)
 
     def copy(self, path: str, target: Path) -> None:
-        """Write a whole file under a name; what was there is replaced once it is complete.
+        """Write a whole file to a path; an existing file is replaced once the new one is complete.
 
         Raises:
             NotFound: There is no such file.
-            IntegrityFailure: What the server has is damaged.
+            IntegrityFailure: The stored bytes are damaged.
         """
         file = self.file(path)
         here = self._here(file.size_bytes)
@@ -96,13 +95,13 @@ class VersionFiles:
             draft.replace(target)
 
     def folder(self) -> Path:
-        """Bring the whole version into the cache, and say where it lies."""
+        """Fetch the whole version into the cache and return its folder."""
         path = fetch(self._context, self.version, self._manifest).path
         trim(self._context, keep={path})
         return path
 
     def _here(self, wanted_bytes: int) -> Path | None:
-        """Give the folder that has the version; None where a range is better fetched."""
+        """Return the folder that has the version; None if fetching a range is better."""
         digest = Digest.parse(self.version.digest)
         folder = find_intact(self._context.cache, "snapshots", digest, self._manifest)
         if folder is not None:
@@ -125,7 +124,7 @@ class VersionFiles:
         return read_pieces(self._context, self.version, partial_manifest, use, meter=meter)[1]
 
     def _select_tensors(self, file: ManifestFile, begin: int, end: int) -> tuple[ManifestTensor, ...]:
-        """Give the tensors that have bytes in a range; where each begins its header says."""
+        """Return the tensors that have bytes in a range; the file's header has their offsets."""
         if not file.is_tensors or end <= file.part.size_bytes:
             return ()
         tensors = [tensor for tensor in self._manifest.tensors if tensor.file == file.path]
@@ -137,7 +136,7 @@ class VersionFiles:
         )
 
     def _starts(self, file: ManifestFile) -> dict[str, int]:
-        """Give the byte of a file that each of its tensors begins with."""
+        """Return the offset of each of a file's tensors."""
         head = self._heads.get(file.path)
         if head is None:
             head = self._stretch(file, 0, file.part.size_bytes)
@@ -148,7 +147,7 @@ class VersionFiles:
 
 @contextmanager
 def _draft_beside(target: Path) -> Generator[Path, None, None]:
-    """Give a name beside a file to write under; nothing is left of it in the end."""
+    """Yield a path beside a file to write to; it is removed at the end if it is still there."""
     draft = draft_name(target.parent)
     try:
         yield draft

@@ -1,8 +1,8 @@
-"""The card of a version, written with what the registry knows of it beside what its author says.
+"""The card of a version, with what the registry knows added to what its author wrote.
 
-Nothing that the author wrote is changed: keys that the front matter has stay, what is added stands
-under `deltareg:` or was missing, and a section at the end says the same to people. Where the folder
-is pushed to a hub, `deltareg: {base: NAME}` says there which base it is for.
+Nothing that the author wrote is changed: keys in the front matter stay, additions go under
+`deltareg:` or were missing, and a section at the end says the same for people. If the folder is
+pushed to a hub, `deltareg: {base: NAME}` says which base it is for.
 """
 
 import re
@@ -25,7 +25,7 @@ _WHOLE = {"full", "full_subset", "task_vector", "bitfit", "sparse", "layernorm"}
 
 
 def show_card(context: Context, version: VersionDetail, *, text: bool = False) -> CardInfo | None:
-    """Give what the card of a version says; None where it has none, or the server reads none."""
+    """Return what the card of a version says; None if it has none, or the server reads none."""
     if CARD_FILE not in version.files:
         return None
     path = f"{version_path(Ref.parse(version.ref))}/card"
@@ -35,10 +35,10 @@ def show_card(context: Context, version: VersionDetail, *, text: bool = False) -
 
 
 def write_card(context: Context, ref: Ref, *, bare: str) -> str:
-    """Write the card of a version with its base, kind, verdict and lineage.
+    """Return the card of a version with its base, kind, verdict and lineage.
 
     Raises:
-        InvalidInput: Its front matter cannot be read, and what cannot be read is not written back.
+        InvalidInput: The front matter cannot be read, and would be lost by writing it back.
     """
     version = resolve(context, ref, bare=bare)
     card = show_card(context, version, text=True)
@@ -46,12 +46,12 @@ def write_card(context: Context, ref: Ref, *, bare: str) -> str:
 
 
 def card_text(version: VersionDetail, text: str, base: BaseInfo | None, *, server: str) -> str:
-    """Write a card anew.
+    """Return a card with the registry's facts added.
 
     Args:
-        version: What it is about.
-        text: The card as its author wrote it; empty where there is none.
-        base: The base, where it may be read.
+        version: The version.
+        text: The card as its author wrote it; empty if there is none.
+        base: The base; None if the caller may not read it.
         server: The registry's address.
 
     Raises:
@@ -73,7 +73,7 @@ def card_text(version: VersionDetail, text: str, base: BaseInfo | None, *, serve
 
 
 def _missing(version: VersionDetail, base: BaseInfo | None) -> dict[str, object]:
-    """Give what hubs ask of a card, as far as it is known here."""
+    """Return the fields that hubs expect of a card and the author left out, as far as known."""
     fields: dict[str, object] = {}
     if base is not None and base.hub_ids:
         fields["base_model"] = base.hub_ids[0].partition("@")[0]
@@ -123,7 +123,7 @@ def _facts(version: VersionDetail, base: BaseInfo | None) -> Iterator[tuple[str,
 
 
 def _base(context: Context, version: VersionDetail) -> BaseInfo | None:
-    """Give the base of a version; None where its name is not theirs to read who ask."""
+    """Return the base of a version; None if the caller may not read its name."""
     with suppress(NotFound, Forbidden, InvalidInput):
         return context.api.get(base_path(version.base.name), BaseInfo)
     return None

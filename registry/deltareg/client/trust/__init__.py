@@ -1,1 +1,1 @@
-"""Whom this machine trusts, and whether what a server shows was signed by one of them."""
+"""Trust: which signers this machine trusts, and whether they signed what a server shows."""

@@ -1,4 +1,4 @@
-"""The log of a registry: written to a file, and verified, from the registry or from the file."""
+"""The audit log of a registry: written to a file, and verified from the registry or the file."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ from deltareg.wire.log_lines import PART, log_lines
 
 
 def fetch_lines(context: Context) -> Iterator[Line]:
-    """Read the log of the registry as lines."""
+    """Yield the lines of the registry's log."""
 
     def read(after: str | None) -> TrailPage:
         return context.api.get("/audit/log", TrailPage, after=after, limit=PART)
@@ -32,7 +32,7 @@ def fetch_lines(context: Context) -> Iterator[Line]:
 
 
 def write_log(context: Context, path: Path) -> int:
-    """Write the log to a file, whole or not at all; says how many rows it has."""
+    """Write the log to a file, whole or not at all; return its number of rows."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     rows = 0
     try:
@@ -49,20 +49,20 @@ def write_log(context: Context, path: Path) -> int:
 def verify_log(
     context: Context, path: Path | None = None, *, keys_file: Path | None = None, against: Sequence[Path] = ()
 ) -> LogReport:
-    """Verify the log of the registry, or one that was written to a file, without asking anybody.
+    """Verify the log of the registry, or one in a file without any server.
 
-    It is held against what this machine saw of the registry last, and against files with
-    checkpoints.
+    The log is checked against the registry's last checkpoint that this machine saw, and against
+    files with checkpoints.
 
     Args:
         context: The registry.
-        path: The file; None for the registry itself.
-        keys_file: The keys to trust; None for those that are pinned for the registry.
+        path: The log's file; None for the registry itself.
+        keys_file: The file with the keys to trust; None for the keys pinned for the registry.
         against: Files with checkpoints that were kept elsewhere.
 
     Raises:
-        InvalidInput: A file holds another thing.
-        BadSignature: A checkpoint that it is held against is signed by nobody who is trusted.
+        InvalidInput: A file does not hold what it should.
+        BadSignature: A checkpoint to check against has no trusted signature.
     """
     trusted = _load_trusted_keys(context, keys_file, is_offline=path is not None)
     keys = server_keys(trusted)
@@ -80,7 +80,7 @@ def verify_log(
 
 
 def prove_row(context: Context, number: int) -> RowProof:
-    """Have the registry prove that a row is in its log, and verify that.
+    """Have the registry prove that a row is in its log, and verify the proof.
 
     Raises:
         LogRewritten: The log is not the one that this machine saw.

@@ -1,6 +1,7 @@
-"""What is signed about a version: brought, listed, fetched, and kept beside the files of a pull.
+"""Signatures and attestations of versions: sent, listed, fetched, and kept beside pulled files.
 
-Nothing is verified here, which takes libraries that most uses do not need: `signed_folders` does.
+Nothing is verified here, since that takes libraries that most uses do not need; `signed_folders`
+does it.
 """
 
 import hashlib
@@ -8,24 +9,23 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 from deltareg.client.context import Context
 from deltareg.errors import BadSignature
 from deltareg.identity.manifest import Manifest
 from deltareg.wire import Page, ReferrerAdd, ReferrerBody, ReferrerInfo, VersionInfo, request_of
-from deltareg.words import ReferrerForm
 
 SIGNATURE = "model.sig"
 """The file of a pulled folder that holds its signature, as model-signing calls it."""
+Form = Literal["signature", "attestation"]
 
 
-def send_signed(
-    context: Context, version: VersionInfo, form: ReferrerForm, body: bytes, *, public: str = ""
-) -> ReferrerInfo:
-    """Bring what somebody signed about a version.
+def send_signed(context: Context, version: VersionInfo, form: Form, body: bytes, *, public: str = "") -> ReferrerInfo:
+    """Send a signature or an attestation of a version.
 
     Raises:
-        BadSignature: It does not hold, or is about something else.
+        BadSignature: It does not verify, or is about something else.
     """
     text = body.decode("utf-8", "replace")
     request = request_of(ReferrerAdd, form=form, body=text, public=public)
@@ -33,15 +33,15 @@ def send_signed(
 
 
 def list_signed(context: Context, version: VersionInfo) -> Sequence[ReferrerInfo]:
-    """List what is signed about a version."""
+    """List the signatures and attestations of a version."""
     return context.api.get(_path(version), Page[ReferrerInfo]).items
 
 
 def fetch_signed(context: Context, version: VersionInfo, digest: str) -> ReferrerBody:
-    """Fetch what somebody signed about a version, as it came.
+    """Fetch a signature or an attestation of a version, as it was signed.
 
     Raises:
-        BadSignature: The server gave something else.
+        BadSignature: The server sent something else.
     """
     body = context.api.get(f"{_path(version)}/{digest}", ReferrerBody)
     if f"sha256:{hashlib.sha256(body.body.encode()).hexdigest()}" != digest:
@@ -50,10 +50,10 @@ def fetch_signed(context: Context, version: VersionInfo, digest: str) -> Referre
 
 
 def keep_signature(context: Context, version: VersionInfo, folder: Path, body: str = "") -> None:
-    """Write the signature of a version beside the files that a pull has written.
+    """Write the signature of a version beside the files of a pull.
 
-    Of several it is the first that nobody revoked; one that lies there stays, as it may be the
-    owner's own, unless `body` is wanted. It is only kept here, for whoever verifies it.
+    Of several signatures, the first that is not revoked is written. An existing one stays, as it
+    may be the user's own, unless `body` is given. The signature is only stored, not verified.
     """
     target = folder / SIGNATURE
     counting = [info for info in version.signatures if not info.revoked]
@@ -69,7 +69,7 @@ def keep_signature(context: Context, version: VersionInfo, folder: Path, body: s
 
 
 def files_of(manifest: Manifest) -> dict[str, str]:
-    """Give the sha256 of each file of a version, by path."""
+    """Return the sha256 of each file of a version, by path."""
     return {file.path: file.digest.hex for file in manifest.files}
 
 

@@ -1,9 +1,9 @@
-"""The last checkpoint that this machine saw of a server's log, and what may come after it.
+"""The last checkpoint of a server's log that this machine saw, and what may follow it.
 
-A newer one has to begin with what the older one signed, and the server has to prove that. One that
-is older, or of another log, or of a log that was written anew, is refused, until somebody accepts
-it who knows why: a backup that was restored looks like that as well. What is remembered is a file a
-server, beside the pinned keys.
+A newer checkpoint has to extend the log of the older one, and the server has to prove that. A
+checkpoint that is older, of another log, or of a rewritten log is refused until a user accepts it:
+a restored backup looks the same. The last checkpoint is a file for each server, beside the pinned
+keys.
 """
 
 import json
@@ -25,12 +25,12 @@ _ACCEPT = "ask who runs the registry; if a backup was restored, or a new registr
 
 
 def memory_path(server: str) -> Path:
-    """Give the file that remembers a server's last checkpoint, whether it exists or not."""
+    """Return the file for a server's last checkpoint, whether it exists or not."""
     return config_dir() / "checkpoints" / f"{token_path(server).name}.json"
 
 
 def recall_checkpoint(server: str) -> str | None:
-    """Give the last checkpoint that was seen of a server, as it was signed; None for none."""
+    """Return the last checkpoint seen of a server, as it was signed; None if there is none."""
     try:
         value: object = json.loads(memory_path(server).read_bytes())
     except (OSError, ValueError):
@@ -40,7 +40,7 @@ def recall_checkpoint(server: str) -> str | None:
 
 
 def server_keys(trusted: TrustedKeys, *, revoked: bool = False) -> list[PublicKey]:
-    """Give the keys of servers that are trusted, or those of them that were revoked."""
+    """Return the servers' trusted keys, or with `revoked` the revoked ones among them."""
     return [
         PublicKey.parse(key.key)
         for key in trusted.keys.values()
@@ -49,19 +49,19 @@ def server_keys(trusted: TrustedKeys, *, revoked: bool = False) -> list[PublicKe
 
 
 def see_checkpoint(context: Context, *, is_accepted: bool = False) -> CheckpointInfo | None:
-    """Hold the newest checkpoint of the server against the last that was seen, and remember it.
+    """Check the server's newest checkpoint against the last one seen, and remember it.
 
-    What is given is what was held and nothing else: all but `waiting` is read out of the note. None
-    where the server has none and none was seen of it: it is of an older release, or has no key, or
-    began a moment ago.
+    The result is exactly what was checked: all of it but `waiting` comes from the signed note. It
+    is None if the server has no checkpoint and none was ever seen: it is an older release, has no
+    key, or has just started.
 
     Args:
         context: The server.
-        is_accepted: Whether whatever the server has is what is gone by from now on.
+        is_accepted: Whether to accept whatever the server has from now on.
 
     Raises:
-        LogRewritten: It is older, of another log, or does not begin with what was seen.
-        BadSignature: No server's key that is trusted signed it.
+        LogRewritten: The checkpoint is older, of another log, or does not extend the one seen.
+        BadSignature: No trusted server key signed it.
     """
     server = context.config.server
     before = None if is_accepted else recall_checkpoint(server)  # first: others may see newer ones
@@ -102,7 +102,7 @@ def _open_note(context: Context, note: str, *, takes_new: bool) -> SignedCheckpo
 
 
 def hold_to(context: Context, old: Checkpoint, new: Checkpoint) -> None:
-    """Have the server prove that a checkpoint goes on from one that was seen.
+    """Have the server prove that a checkpoint extends an earlier one.
 
     Raises:
         LogRewritten: It does not.
@@ -130,7 +130,7 @@ def hold_to(context: Context, old: Checkpoint, new: Checkpoint) -> None:
 
 
 def said_in(note: str) -> Checkpoint:
-    """Read a checkpoint that this machine has verified before it kept it."""
+    """Read a checkpoint that was verified before it was kept."""
     try:
         return Checkpoint.said_in(note)
     except BadSignature as error:

@@ -1,7 +1,7 @@
-"""Signatures of versions and of folders that were pulled: required, and verified.
+"""Requires and verifies signatures of versions and of pulled folders.
 
-What a server says of a signature decides nothing here: its bytes are opened with the signer's key,
-and what they say is held against the manifest, or against the files themselves.
+What a server says about a signature does not matter here: its bytes are opened with the signer's
+key, and their content is compared with the manifest or with the files themselves.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ _SIGN = "deltareg push PATH NS/NAME --sign KEY, or: deltareg signature add REF F
 def require_signatures(
     context: Context, version: VersionInfo, manifest: Manifest, signers: Iterable[TrustedSigner]
 ) -> list[FilesProof]:
-    """Give a signature of a version's files by each of some signers.
+    """Return a signature of a version's files by each of some signers.
 
     Raises:
         BadSignature: One of them has not signed it.
@@ -38,10 +38,10 @@ def require_signatures(
 def require_attestations(
     context: Context, version: VersionInfo, manifest: Manifest, signer: TrustedSigner, *, predicate_type: str = ""
 ) -> list[FilesProof]:
-    """Give the attestations about a version by a signer, of one kind or of all.
+    """Return a signer's attestations about a version, of one type or of all.
 
     Raises:
-        BadSignature: There is none that holds.
+        BadSignature: There is none that verifies.
     """
     candidates = [
         info
@@ -74,15 +74,15 @@ def require_attestations(
 
 
 def verify_folder(folder: Path, bundle: Path | None, signer: TrustedSigner) -> FilesProof:
-    """Hold the files of a folder against its signature; nothing is asked of a server.
+    """Compare the files of a folder with its signature, without a server.
 
     Args:
         folder: The folder.
-        bundle: Its signature; `model.sig` inside it where none is named.
-        signer: Who is to have signed it.
+        bundle: Its signature; None for `model.sig` inside the folder.
+        signer: Who must have signed it.
 
     Raises:
-        BadSignature: A file is another, missing, or there besides; or the signature does not hold.
+        BadSignature: A file is changed, missing or not signed, or the signature does not verify.
         InvalidInput: There is no signature.
     """
     where = folder / SIGNATURE if bundle is None else bundle
@@ -100,10 +100,10 @@ def verify_folder(folder: Path, bundle: Path | None, signer: TrustedSigner) -> F
 
 
 def verify_bundle(path: Path, signer: TrustedSigner) -> FilesProof:
-    """Verify a signature by itself: that the signer made it, not that any file is what it says.
+    """Verify a signature by itself: that the signer made it, not that any file matches it.
 
     Raises:
-        BadSignature: It does not hold.
+        BadSignature: The signature does not verify.
     """
     raw = read_bundle_file(path)
     opened = signer.opens(raw)
@@ -120,7 +120,7 @@ def verify_bundle(path: Path, signer: TrustedSigner) -> FilesProof:
 
 
 def read_bundle_file(path: Path) -> bytes:
-    """Read a signature from a file.
+    """Return a signature from a file.
 
     Raises:
         InvalidInput: There is no such file.
@@ -136,10 +136,10 @@ def read_bundle_file(path: Path) -> bytes:
 
 
 def check_version(attested: Attestation, manifest: Manifest) -> None:
-    """Refuse an attestation that is about something else than a version.
+    """Refuse an attestation that is not about a version.
 
     Raises:
-        BadSignature: It is.
+        BadSignature: It is about something else.
     """
     weights = [file.path for file in manifest.files if file.is_tensors]
     check_about(attested, manifest.digest.hex, files_of(manifest), weights=weights)
@@ -183,7 +183,7 @@ def _signatory(info: ReferrerInfo) -> Signatory:
 
 
 def _hash_files(folder: Path, bundle: Path) -> dict[str, str]:
-    """Hash every file of a folder but its signature; a link is refused, and none is followed."""
+    """Hash every file of a folder but its signature; links are refused and never followed."""
     digests: dict[str, str] = {}
     for here, folders, names in os.walk(folder):
         for name in (*folders, *names):

@@ -1,4 +1,4 @@
-"""Whom somebody trusts to sign deltas, as it is written on a command line, and their signatures.
+"""Signers of deltas that a user trusts, as written on a command line, and their signatures.
 
 A signer is a file with a public key or an authority's certificate, a keyid, `ca:FINGERPRINT`, or
 the address of an issuer of identities; `#NAME` behind the last three narrows it to one identity.
@@ -34,13 +34,13 @@ _HOW = "name a public key, a keyid, an authority's certificate, ca:FINGERPRINT#N
 
 @dataclass(frozen=True, slots=True)
 class TrustedSigner:
-    """One who is trusted.
+    """A trusted signer.
 
     Attributes:
-        wanted: Who that is.
-        key: Their public key, where it is at hand.
-        authorities: The certificate of the authority, where it is at hand.
-        trust: The trust configuration of the Sigstore, for identities.
+        wanted: Who the signer is.
+        key: The signer's public key, if at hand.
+        authorities: The certificate of the authority, if at hand.
+        trust: The trust configuration of a Sigstore, for identities.
     """
 
     wanted: WantedSigner
@@ -50,19 +50,19 @@ class TrustedSigner:
 
     @property
     def description(self) -> str:
-        """The signer in words."""
+        """A description of the signer."""
         return self.wanted.description
 
     def opens(self, raw: bytes, *, public: str = "") -> OpenedBundle:
-        """Open what this one has signed: a bundle, or a bare envelope.
+        """Open what the signer has signed: a bundle, or a bare envelope.
 
         Args:
-            raw: It.
-            public: A public key that came beside it, of use where it is the signer's.
+            raw: The bytes of the bundle or envelope.
+            public: A public key that came with it; used if it is the signer's.
 
         Raises:
-            BadSignature: It does not hold, or somebody else signed it.
-            Misconfigured: It takes a Sigstore to tell, and none is configured.
+            BadSignature: It does not verify, or somebody else signed it.
+            Misconfigured: A Sigstore is needed, and none is configured.
         """
         opened = self._open_bundle(raw, public)
         if not self.wanted.is_met_by(opened.signatory):
@@ -93,10 +93,10 @@ class TrustedSigner:
 
 
 def parse_signers(texts: Sequence[str], *, trust: Path | None = None) -> tuple[TrustedSigner, ...]:
-    """Read whom somebody trusts.
+    """Parse the signers that a user trusts.
 
     Raises:
-        InvalidInput: One of them is no signer.
+        InvalidInput: A text does not name a signer.
     """
     return tuple(_signer(text, trust) for text in texts)
 
@@ -107,10 +107,10 @@ def sign_with(
     chain: Sequence[Path] = (),
     trust: Path | None = None,
 ) -> SigningCredentials:
-    """Read what to sign with: a file with a private key, or the word `sigstore`.
+    """Read the signing credentials: a file with a private key, or the word `sigstore`.
 
     Raises:
-        InvalidInput: A certificate is named without a key.
+        InvalidInput: A certificate is given without a key.
     """
     if isinstance(sign, SigningCredentials):
         return sign
@@ -121,9 +121,9 @@ def sign_with(
 
 
 def key_in(path: Path) -> SignerKey:
-    """Say how a key or a certificate is named; where there is no file, make a pair.
+    """Return how a key or a certificate is named; create a key pair if there is no file.
 
-    The public half lies beside it, `.pub` at the end, for those who verify.
+    The public half lies beside it, with `.pub` appended, for those who verify.
 
     Raises:
         InvalidInput: The file holds neither.
@@ -149,9 +149,9 @@ def key_in(path: Path) -> SignerKey:
 
 
 def public_in(path: Path) -> str:
-    """Give the public key, or an authority's certificate, in a file, in PEM.
+    """Return the public key, or an authority's certificate, in a file, as PEM.
 
-    A private key is refused before it goes anywhere.
+    A private key is refused before it is sent anywhere.
 
     Raises:
         InvalidInput: The file holds none.

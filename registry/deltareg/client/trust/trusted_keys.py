@@ -1,7 +1,7 @@
-"""The keys that are trusted: as a file that somebody handed over, or as pinned at the first use.
+"""Trusted keys: from a file that somebody handed over, or pinned at first use.
 
-A pin is a file a server, beside the tokens. What a server tells later adds nothing to it by itself,
-but that a key was retired or revoked is always believed: it only takes trust away.
+Pins are one file per server, beside the tokens. Keys that a server announces later are not added by
+themselves, but that a key was retired or revoked is always believed: it only removes trust.
 """
 
 import json
@@ -21,7 +21,6 @@ from deltareg.host.token_files import config_dir, token_path
 from deltareg.signing.keys import PublicKey
 from deltareg.tensors.header import strict_json_object
 from deltareg.wire import KeyInfo, Page
-from deltareg.words import KEY_STATES
 
 _FORM = "deltareg.trusted-keys/1"
 _EXPORT = "deltareg worker keys --export FILE"
@@ -29,16 +28,16 @@ _EXPORT = "deltareg worker keys --export FILE"
 
 @dataclass(frozen=True, slots=True)
 class TrustedKeys:
-    """Keys by keyid, each with whose it is."""
+    """Trusted keys by keyid, each with its owner."""
 
     keys: Mapping[str, KeyInfo] = field(default_factory=dict[str, KeyInfo])
 
     @classmethod
     def of(cls, keys: Iterable[KeyInfo]) -> Self:
-        """Hold keys, each by the name that it gives itself: a server names none in its place.
+        """Build from keys, each under its own keyid; a key listed under another one is refused.
 
         Raises:
-            InvalidInput: One of them is no key.
+            InvalidInput: A key is malformed, or listed under another key's keyid.
         """
         listed_keys = list(keys)
         by_keyid = {PublicKey.parse(key.key).keyid: key for key in listed_keys}
@@ -51,7 +50,7 @@ class TrustedKeys:
         """Read keys that `deltareg worker keys --export` wrote.
 
         Raises:
-            InvalidInput: The file is not there, or holds something else.
+            InvalidInput: The file does not exist, or holds something else.
         """
         try:
             fields = strict_json_object(path.read_bytes())
@@ -65,7 +64,7 @@ class TrustedKeys:
             ) from error
 
     def write(self, path: Path, *, server: str) -> None:
-        """Write the keys as `read` reads them, in place of what the file held."""
+        """Write the keys in the form that `read` reads, replacing the file."""
         keys = [key.model_dump(mode="json") for key in self.keys.values()]
         document = {"form": _FORM, "server": server, "keys": keys}
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -74,14 +73,14 @@ class TrustedKeys:
         draft.replace(path)
 
     def public_keys(self, role: str) -> dict[str, PublicKey]:
-        """Give the keys of a role, ended ones too."""
+        """Return the keys of a role, including ended ones."""
         return {keyid: PublicKey.parse(key.key) for keyid, key in self.keys.items() if key.role == role}
 
     def owner(self, keyid: str) -> KeyInfo:
-        """Say whose a key is.
+        """Return the owner of a key.
 
         Raises:
-            BadSignature: It was revoked.
+            BadSignature: The key was revoked.
         """
         key = self.keys[keyid]
         if key.state == "revoked":
@@ -92,7 +91,7 @@ class TrustedKeys:
         return key
 
     def with_ends(self, told: "TrustedKeys") -> "TrustedKeys":
-        """Believe what a server says of the ends of these keys, and nothing else."""
+        """Return these keys with the ends that a server reports, and nothing else from it."""
         ended = {
             keyid: told.keys[keyid] if keyid in told.keys and _is_further(key, told.keys[keyid]) else key
             for keyid, key in self.keys.items()
@@ -100,12 +99,12 @@ class TrustedKeys:
         return TrustedKeys(ended)
 
     def with_new(self, told: "TrustedKeys") -> "TrustedKeys":
-        """Trust the keys as well that a server tells and that are not known yet."""
+        """Return these keys and those that a server has and that were not known yet."""
         return TrustedKeys({**told.keys, **self.with_ends(told).keys})
 
 
 def pin_path(server: str) -> Path:
-    """Give the file that holds the keys pinned for a server, whether it exists or not."""
+    """Return the file with the keys pinned for a server, whether it exists or not."""
     return config_dir() / "trusted-keys" / f"{token_path(server).name}.json"
 
 
@@ -115,16 +114,16 @@ def told_keys(context: Context) -> TrustedKeys:
 
 
 def pinned_keys(server: str) -> TrustedKeys | None:
-    """Give the keys pinned for a server, without asking it; None where none are."""
+    """Return the keys pinned for a server, without asking it; None if there are none."""
     path = pin_path(server)
     return TrustedKeys.read(path) if path.exists() else None
 
 
 def trusted_keys(context: Context, *, takes_new: bool = False) -> tuple[TrustedKeys, list[KeyInfo]]:
-    """Give the keys that are trusted of a server, and those that are trusted from now on.
+    """Return the trusted keys of a server, and those that are trusted from now on.
 
-    At the first use these are all that it tells; later, with `takes_new`, those that it tells and
-    that were not known.
+    At first use these are all the server's keys; later, with `takes_new`, those that were not
+    known.
     """
     server, current = context.config.server, told_keys(context)
     before = pinned_keys(server)
@@ -142,6 +141,7 @@ def trusted_keys(context: Context, *, takes_new: bool = False) -> tuple[TrustedK
 
 
 def _is_further(before: KeyInfo, after: KeyInfo) -> bool:
-    """Whether a key is the same and has come to an end, or to a worse one, since."""
+    """Whether a key is the same and has since ended, or ended in a worse way."""
+    rank = ("live", "retired", "revoked")
     is_same = (before.key, before.role, before.name) == (after.key, after.role, after.name)
-    return is_same and KEY_STATES.index(after.state) > KEY_STATES.index(before.state)
+    return is_same and rank.index(after.state) > rank.index(before.state)

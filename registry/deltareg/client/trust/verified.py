@@ -1,4 +1,4 @@
-"""Verdicts and answers of the gate, verified by their signatures alone."""
+"""Verifies verdicts and answers of the gate by their signatures alone."""
 
 from collections.abc import Iterable
 
@@ -15,10 +15,10 @@ _UPGRADE = "upgrade the server, then: deltareg verify REF --again --wait"
 
 
 def verify_verdict(envelope: bytes, trusted: TrustedKeys) -> SignedProof:
-    """Say what a verdict says, and by whom, when one who is trusted signed it.
+    """Return what a verdict says and who signed it, if a trusted key did.
 
     Raises:
-        BadSignature: Nobody did, or it is no verdict.
+        BadSignature: No trusted key signed it, or it is not a verdict.
     """
     signed = open_statement(envelope, trusted.public_keys("worker"), predicate_type=VERDICT)
     owner, verdict = trusted.owner(signed.keyid), read_verdict(signed.statement)
@@ -40,11 +40,11 @@ def verify_verdict(envelope: bytes, trusted: TrustedKeys) -> SignedProof:
 
 
 def verify_answer(context: Context, answer: GateAnswer, *, digest: str) -> list[SignedProof]:
-    """Verify every verdict that a gate's answer rests on, for what it says about a version.
+    """Verify every verdict that a gate's answer rests on, and what it says about a version.
 
     Raises:
-        BadSignature: The server counts a verdict that nobody signed, that is about another version
-            or says another thing; or its own signature does not hold.
+        BadSignature: The server counts a verdict that is not signed, is about another version or
+            says something else; or the server's own signature does not verify.
     """
     rests = {rule.suite for rule in answer.rules if rule.rule == "verdict" and rule.is_met}
     if not answer.allowed or not rests:
@@ -68,16 +68,16 @@ def verify_answer(context: Context, answer: GateAnswer, *, digest: str) -> list[
 
 
 def envelope_of(context: Context, verdict_id: str) -> bytes:
-    """Fetch what was signed about a verdict.
+    """Fetch the signed envelope of a verdict.
 
     Raises:
-        NotFound: It is not signed.
+        NotFound: The verdict is not signed.
     """
     return context.api.get(f"/verdicts/{verdict_id}/envelope", EnvelopeInfo).envelope.encode()
 
 
 def envelopes_of(context: Context, verdicts: Iterable[VerdictInfo]) -> list[bytes]:
-    """Fetch what was signed about verdicts; those that are not signed are left out."""
+    """Fetch the signed envelopes of verdicts; verdicts that are not signed are left out."""
     return [envelope_of(context, verdict.id) for verdict in verdicts if verdict.keyid]
 
 

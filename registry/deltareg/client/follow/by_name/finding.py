@@ -1,4 +1,4 @@
-"""From a name to the folder of a version that an engine may serve, or to why it may not."""
+"""Finds the folder of the version that a name means, or why an engine may not serve it."""
 
 import logging
 import threading
@@ -28,14 +28,14 @@ _LOOK_AGAIN_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class ByNameOptions:
-    """What is known of the engine that asks, and of the room that there is.
+    """What is known about the engine, and how much space there is.
 
     Attributes:
         home: The folder for versions; engines of one machine may share it.
-        max_bytes: How much may lie in it beside what engines have loaded.
+        max_bytes: How many bytes may lie in it beside what engines have loaded.
         engine: The engine's name, as `deltareg lint` says it.
-        max_rank: The rank that it was started with; None where nobody knows.
-        base: The folder that holds its base, where it does not say so itself.
+        max_rank: The rank that it was started with; None if unknown.
+        base: The folder of its base, if the engine does not say.
     """
 
     home: Path
@@ -47,14 +47,14 @@ class ByNameOptions:
 
 @dataclass(slots=True)
 class NamedVersion:
-    """A version that was given to the engine under a name.
+    """A version that the engine was given under a name.
 
     Attributes:
         name: The name.
         ref: The reference that names the version for good.
         release: The version.
-        hold: What keeps its folder.
-        at: When it was found, by the clock.
+        hold: The hold on its folder.
+        at: When it was found, on the finder's clock.
     """
 
     name: str
@@ -65,12 +65,12 @@ class NamedVersion:
 
 
 class VersionFinder:
-    """Finds versions for one engine; safe in several threads."""
+    """Finds versions for one engine; safe to use from several threads."""
 
     def __init__(
         self, context: Context, options: ByNameOptions, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Prepare; nothing is asked yet."""
+        """Prepare; no request is sent yet."""
         self._context, self._options, self._clock = context, options, clock
         self.folders = SharedFolders(options.home)
         self.found: dict[str, NamedVersion] = {}
@@ -82,13 +82,13 @@ class VersionFinder:
         self.said_base = ""
 
     def find(self, name: str, said_base: str) -> Path | None:
-        """Give the folder of the version that a name means; None where it is not to be served.
+        """Return the folder of the version that a name means; None if it may not be served.
 
-        Why it is not is told in the log, once for a while.
+        The reason is logged, once in a while.
 
         Args:
-            name: What a client of the engine asks for.
-            said_base: What the engine says that its base is: a path, or an id of the hub.
+            name: The name that a client of the engine asks for.
+            said_base: The base that the engine reports: a path or a hub id.
         """
         self.said_base = said_base
         ref = read_name(name)
@@ -106,15 +106,15 @@ class VersionFinder:
         return None
 
     def forget(self, name: str) -> NamedVersion | None:
-        """Take it that the engine does not have a name any more; gives what it was."""
+        """Record that the engine no longer has a name; return the version it stood for."""
         with self._lock:
             return self.found.pop(name, None)
 
     def check_is_live(self, version: VersionDetail) -> None:
-        """Check that nobody took a version back.
+        """Check that a version was not revoked or deleted.
 
         Raises:
-            Blocked: Somebody did.
+            Blocked: It was.
         """
         if version.is_deleted:
             raise Blocked(f"{version.ref} is deleted", fix=f"deltareg restore {version.ref}")
@@ -159,7 +159,7 @@ class VersionFinder:
                 )
 
     def _check_base(self, release: Release, version: VersionDetail, said: str) -> BaseState:
-        """Hold the engine's base against the version's; the first time takes as long as hashing."""
+        """Compare the engine's base with the version's; the first time it has to be hashed."""
         base = version.base
         expected = VersionBase(name=base.name, root=base.root, identity=base.identity)
         with self._checking:

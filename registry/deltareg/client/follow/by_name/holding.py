@@ -1,4 +1,4 @@
-"""Folders of versions that several engines on one machine share, in a bounded room.
+"""Folders of versions that several engines on one machine share, in bounded space.
 
 ::
 
@@ -6,8 +6,8 @@
     DIR/locks/ns--name--v3-<12 hex>         locked by every process whose engine may read the folder
     DIR/locks/….making                      locked while the folder is made
 
-A lock ends with its process, so that what a killed engine held is free. An engine that finds a
-folder gone which it has loaded may end for everybody: nothing goes that anybody holds.
+A lock ends with its process, so what a killed engine held is free again. An engine may crash for
+all its clients if a folder that it has loaded is gone, so no held folder is removed.
 """
 
 import fcntl
@@ -30,31 +30,31 @@ _PATIENCE_S, _PAUSE_S = 60.0, 0.05
 
 @dataclass(frozen=True, slots=True)
 class FolderHold:
-    """A folder that stays until it is let go."""
+    """A hold on a folder, which stays until it is let go."""
 
     folder: Path
     _descriptor: int
 
     def let_go(self) -> None:
-        """Let go; once."""
+        """Release the hold; call it once."""
         os.close(self._descriptor)
 
 
 class SharedFolders:
-    """The folders below one directory."""
+    """The shared folders below one directory."""
 
     def __init__(self, home: Path) -> None:
-        """Use a directory; it is made when something is first kept.
+        """Use a directory; it is created when something is first kept.
 
         Raises:
-            InvalidInput: An agent keeps it, which takes away what it does not know.
+            InvalidInput: An agent manages the directory, and removes what it does not know.
         """
         if (home / ".follower").exists():
             raise InvalidInput(f"{home} is kept by an agent", fix="name a folder of its own: DELTAREG_VLLM_DIR")
         self.versions, self._locks = home.absolute() / "versions", home.absolute() / "locks"
 
     def hold(self, context: Context, release: Release) -> tuple[FolderHold, int]:
-        """Have a version in its folder, and hold it; gives the bytes that had to travel.
+        """Hold a version in its folder, pulling it first if needed; return the transferred bytes.
 
         Raises:
             InvalidInput: The directory cannot be written to.
@@ -68,12 +68,12 @@ class SharedFolders:
             raise
 
     def make(self, context: Context, release: Release) -> int:
-        """Have a version that is held whole in its folder; of several processes one makes it."""
+        """Make sure that a held version is in its folder; of several processes one writes it."""
         with self._hold_lock(f"{release.folder}.making", fcntl.LOCK_EX):
             return bring(context, release, self.versions)[1]
 
     def prune(self, max_bytes: int) -> Collection[str]:
-        """Take away folders that nobody holds until the rest fits, the longest unused first."""
+        """Remove folders without holds, longest unused first, until the rest fits; return them."""
         sizes = self.sizes()
         over = sum(sizes.values()) - max_bytes
         removed: list[str] = []
@@ -88,7 +88,7 @@ class SharedFolders:
         return removed
 
     def sizes(self) -> dict[str, int]:
-        """Give the bytes of each folder, by its name."""
+        """Return the size of each folder in bytes, by name."""
         if not self.versions.is_dir():
             return {}
         folders = [
@@ -99,7 +99,7 @@ class SharedFolders:
         return {path.name: _size(path) for path in folders}
 
     def _take(self, name: str) -> FolderHold:
-        """Hold a folder; one that is just being taken away is waited for."""
+        """Hold a folder; wait if it is just being removed."""
         deadline = time.monotonic() + _PATIENCE_S
         while True:
             descriptor = self._open(name)

@@ -1,4 +1,4 @@
-"""Names that mean one version for good, and those that do not."""
+"""Reads names that mean one version for good, and refuses others."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from deltareg.refs import Ref
 
 @dataclass(frozen=True, slots=True)
 class MovingName:
-    """A name of a line that does not say which version for good.
+    """A name of a line that does not mean one version for good.
 
     Attributes:
         why: What is wrong with it.
@@ -20,10 +20,10 @@ class MovingName:
 
 
 def read_name(text: str) -> Ref | MovingName | None:
-    """Read `ns/name:v12`, `ns/name@prod#17` or `ns/name@sha256:…`; None for what is no reference.
+    """Read `ns/name:v12`, `ns/name@prod#17` or `ns/name@sha256:…`; None for anything else.
 
-    An engine asks once for a name and never again, so what means another version tomorrow would go
-    on being the one of today.
+    An engine asks for a name only once, so a name that means another version tomorrow would keep
+    meaning today's.
     """
     try:
         ref = Ref.parse(text)

@@ -1,4 +1,4 @@
-"""Versions by name for one vLLM server: found when they are asked for, then looked after."""
+"""Versions by name for one vLLM server: found on request, then watched."""
 
 from pathlib import Path
 
@@ -11,26 +11,26 @@ __all__ = ["ByNameOptions", "VersionsByName"]
 
 
 class VersionsByName:
-    """What a vLLM server asks when it has no adapter of a name; safe in several threads."""
+    """Answers a vLLM server that has no adapter of a name; safe to use from several threads."""
 
     def __init__(self, context: Context, options: ByNameOptions, *, url: str, token: str | None) -> None:
-        """Prepare; nothing is asked yet.
+        """Prepare; no request is sent yet.
 
         Args:
             context: The client's surroundings.
-            options: What is known of the server.
-            url: Where it listens.
-            token: What it wants to see, where it was started with an API key.
+            options: What is known about the server.
+            url: The server's address.
+            token: The server's API key, if it was started with one.
         """
         self._finder = VersionFinder(context, options)
         self._server = VllmServer(url, token=token)
         self._watcher = VersionWatcher(context, self._finder, self._server, max_bytes=options.max_bytes)
 
     def find(self, name: str, said_base: str) -> Path | None:
-        """Give the folder of the version that a name means, whole; None where it is not served.
+        """Return the folder of the version that a name means, whole; None if it may not be served.
 
-        It waits for the bytes, and the first time for the base to be hashed. What is found is
-        looked after in a thread from then on. Why something is not served is in the log.
+        The call waits for the bytes, and the first time for the base to be hashed. A thread watches
+        the version from then on. The log says why a version is not served.
         """
         folder = self._finder.find(name, said_base)
         if folder is not None:
@@ -38,6 +38,6 @@ class VersionsByName:
         return folder
 
     def close(self) -> None:
-        """End the looking after; what is loaded stays loaded."""
+        """Stop watching; loaded versions stay loaded."""
         self._watcher.stop()
         self._server.close()

@@ -1,8 +1,9 @@
-"""Looking after what an engine was given by name, for as long as it has it.
+"""Watches the versions that an engine was given by name, for as long as it has them.
 
-Every few seconds the folders, as an engine may end when one is gone that it comes back to; every
-half minute the registry, so that a revoked version is unloaded within a minute; then the room. The
-engine has no hook for any of it, so it is told over its own HTTP, as an operator would.
+Every few seconds it checks the folders, because an engine may crash if one is gone that it reads
+again; every half minute the registry, so that a revoked version is unloaded within a minute; then
+the space. The engine has no hook for any of this, so it is told over its own HTTP API, as an
+operator would.
 """
 
 import logging
@@ -37,7 +38,7 @@ class _Leaving:
 
 
 class VersionWatcher:
-    """Goes round what a finder has found; its thread ends with the process."""
+    """Watches what a finder has found; its thread ends with the process."""
 
     def __init__(
         self,
@@ -48,14 +49,14 @@ class VersionWatcher:
         max_bytes: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Prepare; `start` goes round.
+        """Prepare; `start` begins to watch.
 
         Args:
             context: The client's surroundings.
-            finder: What was found.
-            server: The engine, by its own address.
-            max_bytes: How much may lie in the folders.
-            clock: Gives seconds that only grow.
+            finder: The finder whose versions are watched.
+            server: The engine's server.
+            max_bytes: How many bytes may lie in the folders.
+            clock: A monotonic clock, in seconds.
         """
         self._context, self._finder, self._server = context, finder, server
         self._max_bytes, self._clock = max_bytes, clock
@@ -68,20 +69,20 @@ class VersionWatcher:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Go round in a thread; again does nothing."""
+        """Start watching in a thread; a second call does nothing."""
         with self._starting:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="by name", daemon=True)
                 self._thread.start()
 
     def stop(self) -> None:
-        """End the thread."""
+        """Stop the thread."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
 
     def look_at_folders(self) -> None:
-        """Make what is gone or was written into anew; what cannot be made is unloaded."""
+        """Rewrite folders that are gone or changed; unload those that cannot be rewritten."""
         for named_version in self._list_found():
             try:
                 if is_whole(self._context, named_version.release, named_version.hold.folder, asks=False):
@@ -92,7 +93,7 @@ class VersionWatcher:
                 self._to_unload[named_version.name] = f"its folder cannot be made anew: {error}"
 
     def ask(self) -> None:
-        """Ask the registry about all that was found; what was taken back is to be unloaded."""
+        """Ask the registry about all versions found; mark revoked ones for unloading."""
         self._asked_at = self._clock()
         for named_version in self._list_found():
             try:
@@ -108,7 +109,7 @@ class VersionWatcher:
         self._told.pop("registry", None)
 
     def settle(self) -> None:
-        """Unload what is to be, let go of what the engine does not have, and prune."""
+        """Unload what is marked, release what the engine no longer has, and prune."""
         versions = self._list_found()
         self._make_room(versions)
         listing = self._list_loaded() if versions else None
@@ -165,9 +166,10 @@ class VersionWatcher:
             self._leaving.append(_Leaving(found.hold, self._clock() + _DRAIN_S))
 
     def _make_room(self, found: Collection[NamedVersion]) -> None:
-        """Have what was found first unloaded, where all that is loaded is more than may lie here.
+        """Unload the versions found first, if those loaded take more than may lie here.
 
-        Of what its clients use most an engine says nothing. Who asks for it again gets it again.
+        An engine does not report which versions its clients use most. One that is asked for again
+        is loaded again.
         """
         sizes = self._finder.folders.sizes()
         total = sum(sizes.get(name, 0) for name in {one.hold.folder.name for one in found})
@@ -179,7 +181,7 @@ class VersionWatcher:
             total -= sizes.get(one.hold.folder.name, 0)
 
     def _list_loaded(self) -> AdapterListing | None:
-        """List what the engine has; None where it does not say, or where another one answers."""
+        """List what the engine has; None if it does not answer, or another program does."""
         try:
             listing = self._server.models()
         except DeltaregError as error:
@@ -201,7 +203,7 @@ class VersionWatcher:
         return list(self._finder.found.values())
 
     def _tell(self, about: str, text: str) -> None:
-        """Warn once, until it was over."""
+        """Warn once about something, until it is over."""
         if self._told.get(about) != text:
             log.warning("%s", text)
         self._told[about] = text
