@@ -1,4 +1,4 @@
-"""Recording what a model computes, in the process that trained it.
+"""Records what a model computes, in the process that trained it.
 
 ::
 
@@ -7,11 +7,11 @@
     trainer.save_model("adapter")
     golden.record(trainer.model, tokenizer, None, "adapter")
 
-`deltareg push adapter …` takes what was recorded along, and a verification computes it again. In a
-training loop `golden.GoldenCallback(tokenizer)` does the same at each checkpoint that a Trainer of
-transformers writes. `golden.FirstBatches(model)`, made before the training, tells what is odd of
-what the model is shown; `record` takes its `seen` along, and a `TrainingProgress` that says how far
-the training had come. Importing this brings neither torch nor transformers.
+`deltareg push adapter …` includes the recorded outputs, and a verification computes them again. In
+a training loop `golden.GoldenCallback(tokenizer)` does the same at each checkpoint that a Trainer
+of transformers writes. `golden.FirstBatches(model)`, created before the training, reports anything
+odd about the batches; `record` accepts its `seen`, and a `TrainingProgress` that says how far the
+training had come. Importing this module imports neither torch nor transformers.
 """
 
 from importlib import import_module
@@ -30,7 +30,7 @@ __all__ = ["GOLDEN_FILE", "PROMPTS", "FirstBatches", "GoldenCallback", "Training
 
 
 def __getattr__(name: str) -> object:
-    """Load the callback on first use: it is a class of transformers'."""
+    """Load the callback on first use: it derives from a class of transformers."""
     if name == "GoldenCallback":
         return import_module("deltareg.golden.trainer").GoldenCallback
     raise AttributeError(f"module 'deltareg.golden' has no attribute {name!r}")

@@ -1,7 +1,7 @@
-"""A look at the first batches of a training, at what the network is shown and how it begins.
+"""Checks the first batches of a training: what the network is shown and how it begins.
 
-A hook on the network's forward counts and takes itself off again. It keeps none of the data, and
-nothing of it ends a training. What was seen is told at once, and recorded beside golden outputs.
+A hook on the network's forward counts and then removes itself. It keeps none of the data, and never
+ends a training. Its findings are reported at once, and recorded beside golden outputs.
 """
 
 # torch is typed in part only; mypy stays strict on the types that are our own.
@@ -31,14 +31,14 @@ _FORMS: Mapping[str, Form] = {
 
 
 class FirstBatches:
-    """Watches a network until it has been shown some batches, and says what is odd of them."""
+    """Watches a network's first batches, and reports what is odd about them."""
 
     def __init__(self, network: "nn.Module", tell: Callable[[str], None] = log.warning) -> None:
-        """Watch from now on.
+        """Start watching.
 
         Args:
-            network: What is about to be trained, as the training calls it.
-            tell: Is told what is odd, a line each.
+            network: The network to be trained, as the training calls it.
+            tell: Called with each finding, as one line.
         """
         self._network, self._tell = network, tell
         self._shown: list[BatchCounts] = []
@@ -46,13 +46,13 @@ class FirstBatches:
 
     @property
     def start(self) -> TrainingStart | None:
-        """What there was to see; None for nothing, and as long as there is more to come."""
+        """What was observed; None if nothing was, or while more is to come."""
         if self._hook is not None or not self._shown:
             return None
         return TrainingStart.of(self._shown, form_of(self._network))
 
     def stop(self) -> None:
-        """Watch no more, and say what was odd of what was seen."""
+        """Stop watching, and report what was odd so far."""
         if self._hook is None:
             return
         self._hook.remove()
@@ -73,7 +73,7 @@ class FirstBatches:
 
 
 def form_of(network: "nn.Module") -> Form:
-    """Say how a network learns from labels, by its config and its class."""
+    """Return how a network learns from labels, by its config and its class."""
     inner = _innermost(network)
     name = type(inner).__name__
     ends = (form for end, form in _FORMS.items() if name.endswith(end))
@@ -86,9 +86,9 @@ def shown_to(network: "nn.Module", given: Mapping[str, object], answer: object) 
     """Count what is in one batch.
 
     Args:
-        network: The network that it is shown to.
-        given: What its forward was called with, by parameter.
-        answer: What that gave.
+        network: The network.
+        given: The arguments of its forward, by parameter.
+        answer: The result of the forward.
     """
     config, form = getattr(_innermost(network), "config", None), form_of(network)
     labels = _ids(given.get("labels"))
@@ -109,14 +109,14 @@ def shown_to(network: "nn.Module", given: Mapping[str, object], answer: object) 
 
 
 def _innermost(network: "nn.Module") -> "nn.Module":
-    """Give the network under what runs it on several devices and what peft puts around it."""
+    """Return the network inside wrappers for several devices and of peft."""
     network = cast("nn.Module", getattr(network, "module", network))
     inner = getattr(network, "get_base_model", None)
     return cast("nn.Module", inner()) if callable(inner) else network
 
 
 def _ids(value: object) -> Ids | None:
-    """Give (rows, n) whole numbers, of some rows; None for anything else."""
+    """Return the whole numbers, (rows, n), of some rows; None for anything else."""
     import torch
 
     if not isinstance(value, torch.Tensor) or value.is_floating_point() or value.dim() != 2:
@@ -133,16 +133,16 @@ def _ends(config: object) -> Sequence[int]:
 
 
 def _choices(answer: object) -> int:
-    """Say among how many tokens a network chooses; 0 where it gives no scores of them."""
+    """Return how many tokens a network chooses among; 0 if it returns no scores."""
     logits = _part(answer, "logits")
     shape = cast("Sequence[int]", getattr(logits, "shape", ()))
     return int(shape[-1]) if len(shape) == 3 else 0
 
 
 def _loss(given: Mapping[str, object], answer: object) -> float | None:
-    """Give the loss a label.
+    """Return the loss per label.
 
-    A Trainer has the sum divided by the labels of all batches that it accumulates.
+    A Trainer divides the sum by the labels of all batches that it accumulates.
     """
     loss = _part(answer, "loss")
     if loss is None:

@@ -1,14 +1,14 @@
-"""What a training remembers in its own folder, whole or not at all."""
+"""A file of a training's notes in its own folder, written whole or not at all."""
 
 import json
 from pathlib import Path
 
 
 def keep(path: Path, document: object) -> None:
-    """Write JSON in the place of what is there.
+    """Replace a file by a JSON document.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: The file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".part")

@@ -1,8 +1,8 @@
-"""How far a training had come with each checkpoint, remembered for when it is broken off.
+"""How far a training had come at each checkpoint, remembered for an interruption.
 
-A training that goes on is told to stop no longer, and may have another plan. What it says of the
-checkpoint that it goes on from has to be what was said when that was made: pushed again it is the
-same version.
+A training that continues is no longer about to stop, and may have another plan. What it says of the
+checkpoint that it continues from has to stay what was said when the checkpoint was written, so that
+pushing it again gives the same version.
 """
 
 from contextlib import suppress
@@ -22,11 +22,11 @@ _MOST = 1_000  # the checkpoints of a long training, and a file that is written 
 
 @dataclass(slots=True)
 class KeptProgress:
-    """How far a training had come.
+    """How far a training had come, by step.
 
     Attributes:
-        path: Where it is remembered.
-        known: By step.
+        path: The file that remembers it.
+        known: The progress at each step.
     """
 
     path: Path
@@ -34,7 +34,7 @@ class KeptProgress:
 
     @classmethod
     def of(cls, folder: Path, *, since: int) -> Self:
-        """Read what a training's folder remembers up to the step that it goes on from."""
+        """Read what a training's folder remembers, up to the step that it continues from."""
         path = folder / _PLACE
         by_step: dict[int, TrainingProgress] = {}
         with suppress(OSError, ValidationError):  # one that begins has none
@@ -42,10 +42,10 @@ class KeptProgress:
         return cls(path, {step: one for step, one in by_step.items() if step <= since})
 
     def at(self, now: TrainingProgress) -> TrainingProgress:
-        """Give what was said of a step when it was made, and remember what is said now.
+        """Return the progress remembered for a step; if there is none, remember the current one.
 
         Raises:
-            OSError: It cannot be remembered.
+            OSError: The file cannot be written.
         """
         if now.step in self.known:
             return self.known[now.step]

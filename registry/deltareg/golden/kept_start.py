@@ -1,8 +1,8 @@
-"""How a training began, remembered beside its checkpoints for when it is broken off and goes on.
+"""How a training began, remembered beside its checkpoints for an interruption.
 
-A checkpoint that is recorded anew gets the same bytes as the first time, so that pushing it again
-gives the same version: from the step on with which the first batches were complete, they are with
-it, and before that never.
+A checkpoint that is recorded again gets the same bytes as the first time, so that pushing it again
+gives the same version: from the step at which the first batches were complete it includes them, and
+before that never.
 """
 
 from contextlib import suppress
@@ -21,7 +21,7 @@ PLACE = Path(".deltareg", "first-batches.json")
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """What is in the file: how the training began, and from which step on that was known."""
+    """The content of the file: how the training began, and from which step on that was known."""
 
     step: int
     start: TrainingStart
@@ -35,8 +35,8 @@ class KeptStart:
     """How a training began.
 
     Attributes:
-        path: Where it is remembered.
-        batches: What watches it; None where it goes on, or nobody watches.
+        path: The file that remembers it.
+        batches: The watch on the first batches; None if the training continues, or nothing watches.
     """
 
     path: Path
@@ -44,7 +44,7 @@ class KeptStart:
 
     @classmethod
     def of(cls, folder: Path, batches: FirstBatches | None, *, goes_on: bool) -> Self:
-        """Remember in a training's folder; what is there of another training goes."""
+        """Use a training's folder; notes of another training are removed."""
         path = folder / PLACE
         if not goes_on:
             with suppress(OSError):  # what cannot be taken away ends no training
@@ -52,15 +52,15 @@ class KeptStart:
         return cls(path, batches)
 
     def stop(self) -> None:
-        """Watch no more: the training is over, and may have been shorter."""
+        """Stop watching: the training is over, and may have been short."""
         if self.batches is not None:
             self.batches.stop()
 
     def at(self, step: int) -> TrainingStart | None:
-        """Give what goes with the checkpoint of a step.
+        """Return what to record with the checkpoint of a step.
 
         Raises:
-            OSError: It cannot be remembered.
+            OSError: The file cannot be written.
         """
         record = self._read()
         if record is None and self.batches is not None and self.batches.start is not None:

@@ -1,15 +1,15 @@
-"""How far a learning rate has fallen, by whatever schedules it."""
+"""How far a learning rate has fallen, whatever schedules it."""
 
 import math
 from typing import cast
 
 
 def rate_left(scheduler: object) -> float:
-    """Give the learning rate as a share of the one that its schedule is a share of.
+    """Return the learning rate as a share of the one that its schedule started from.
 
     Args:
-        scheduler: One of torch's, or what a library has put around it. Of None, and of one that
-            does not say what it began from, the rate counts as full.
+        scheduler: A scheduler of torch, or a library's wrapper of one. For None, and for one that
+            does not say what it started from, the rate counts as full.
     """
     inner = getattr(scheduler, "scheduler", scheduler)
     newest, full = getattr(inner, "get_last_lr", None), getattr(inner, "base_lrs", None)

@@ -1,6 +1,6 @@
-"""One call that runs a trained model on a few inputs and keeps what comes out beside it.
+"""Runs a trained model on a few inputs and records its outputs.
 
-The model is left as it was: its mode, its place, the state of every random generator. It runs in
+The model is left as it was: its mode, its device, the state of every random generator. It runs in
 the dtype of its weights, without dropout, without a cache, outside of autocast, and in full
 precision on a GPU, so that another machine can compute the same again.
 """
@@ -53,21 +53,21 @@ def record(
     training: TrainingStart | None = None,
     progress: TrainingProgress | None = None,
 ) -> Path:
-    """Run a model and write what it gives to `deltareg-golden.json`; gives the file.
+    """Run a model and write its outputs to `deltareg-golden.json`; return the file.
 
     Args:
         model: The trained model, with the delta on it.
-        processor: Its tokenizer or processor; None where inputs are arrays.
-        inputs: Texts, or inputs as the model's forward takes them: one mapping, or several; each is
-            a forward of its own. None takes short texts that come with this package.
+        processor: Its tokenizer or processor; None if inputs are arrays.
+        inputs: Texts, or arguments of the model's forward: one mapping, or several, each for one
+            forward pass. None for short texts that come with this package.
         into: The folder that the delta was saved to, or a file.
-        most_tokens: How many tokens of a text are taken.
+        most_tokens: How many tokens of a text to use.
         how: Which process computes them.
-        training: How the training began, as `FirstBatches.seen` gives it.
-        progress: How far it has come.
+        training: How the training began, as `FirstBatches.seen` returns it.
+        progress: How far the training has come.
 
     Raises:
-        InvalidInput: The model gives nothing that could be recorded, or there are no inputs.
+        InvalidInput: The model returns nothing that can be recorded, or there are no inputs.
         NotFound: There is no such folder.
     """
     target = _target(Path(into))
@@ -94,12 +94,12 @@ def record(
 
 
 def origin_of(network: "nn.Module", how: How, folder: Path) -> GoldenOrigin:
-    """Say what outputs of a network are computed with, and beside which weights they lie.
+    """Return what a network's outputs are computed with, and beside which weights they lie.
 
     Args:
         network: The model.
         how: Which process computes them.
-        folder: The delta's.
+        folder: The delta's folder.
     """
     return GoldenOrigin(
         how, _dtype(network), _place(network).type, _packing(network), _software(), weights_digests(folder)
@@ -107,10 +107,10 @@ def origin_of(network: "nn.Module", how: How, folder: Path) -> GoldenOrigin:
 
 
 def write(golden: GoldenOutputs, target: Path) -> None:
-    """Write the file; it appears whole or not at all.
+    """Write the file, whole or not at all.
 
     Raises:
-        InvalidInput: It would be too large, or cannot be written there.
+        InvalidInput: The file would be too large, or cannot be written there.
     """
     raw = encode(golden)
     draft = target.with_name(f".{target.name}.{os.getpid()}")
@@ -136,7 +136,7 @@ def _inputs_of(
     inputs: Sequence[str] | Arrays | Sequence[Arrays] | None,
     most_tokens: int,
 ) -> Generator[Arrays]:
-    """Give the inputs of one forward after another."""
+    """Yield the inputs of one forward pass after another."""
     if isinstance(inputs, str):
         inputs = [inputs]
     if isinstance(inputs, Mapping):
@@ -152,7 +152,7 @@ def _inputs_of(
 
 
 def encode_text(network: "nn.Module", processor: Processor, text: str, most: int) -> Arrays:
-    """Make inputs of a text, unpadded; a decoder beside gets the first of the tokens."""
+    """Return the inputs for a text, unpadded; a decoder, if there is one, gets the first tokens."""
     arrays = dict(processor(text=text, return_tensors="pt"))
     arrays = {name: value[..., :most] if name in _OF_TOKENS else value for name, value in arrays.items()}
     config = getattr(network, "config", None)
@@ -162,7 +162,7 @@ def encode_text(network: "nn.Module", processor: Processor, text: str, most: int
 
 
 def _place_inputs(network: "nn.Module", given: Arrays, place: "torch.device") -> dict[str, "torch.Tensor | bool"]:
-    """Bring inputs to the model, real numbers in its dtype, and ask for no cache."""
+    """Move inputs to the model's device, floats in its dtype, and turn its cache off."""
     import inspect
 
     import torch
@@ -182,14 +182,14 @@ def _place_inputs(network: "nn.Module", given: Arrays, place: "torch.device") ->
 
 
 def _innermost(network: "nn.Module") -> "nn.Module":
-    """Give the network under what peft puts around it, whose forward takes anything."""
+    """Return the network inside peft's wrapper, whose forward takes any argument."""
     inner = getattr(network, "get_base_model", None)
     return cast("nn.Module", inner()) if callable(inner) else network
 
 
 @contextmanager
 def _as_evaluated(network: "nn.Module", place: "torch.device") -> Generator[None]:
-    """Have a network as it is when it serves, and give all back as it was."""
+    """Put a network into the state in which it serves, and restore its own state at the end."""
     import torch
 
     modes = [(module, module.training) for module in network.modules()]
@@ -210,7 +210,7 @@ def _as_evaluated(network: "nn.Module", place: "torch.device") -> Generator[None
 
 @contextmanager
 def _full_precision() -> Generator[None]:
-    """Compute float32 as float32 on a GPU; TF32 rounds to ten bits, which no other machine does."""
+    """Compute float32 in full precision on a GPU; TF32 rounds to ten bits, as nothing else does."""
     import torch
 
     before = torch.get_float32_matmul_precision()
@@ -232,7 +232,7 @@ def _place(network: "nn.Module") -> "torch.device":
 
 
 def _floating(answer: object) -> dict[str, NDArray[np.float32]]:
-    """Take every real tensor of a network's answer by its name."""
+    """Return the floating-point tensors of a network's answer, by name."""
     import torch
 
     if isinstance(answer, torch.Tensor):
@@ -255,14 +255,14 @@ def _is_kept(value: "torch.Tensor | bool") -> bool:
 
 
 def _array(value: "torch.Tensor | bool") -> NDArray[Any]:
-    """Give an input as it is kept; its rounding to the model's dtype is exact in float32."""
+    """Return an input as it is recorded; rounding to the model's dtype is exact in float32."""
     tensor = cast("torch.Tensor", value).cpu()
     array = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
     return array if array.dtype.name in INPUT_DTYPES else array.astype(np.int64)
 
 
 def _dtype(network: "nn.Module") -> str:
-    """Name the dtype that most of a network's weights are in; empty for one of no known name."""
+    """Return the dtype of most of a network's weights; empty if unknown."""
     import torch
 
     counts: dict[torch.dtype, int] = {}
@@ -274,7 +274,7 @@ def _dtype(network: "nn.Module") -> str:
 
 
 def _packing(network: "nn.Module") -> str:
-    """Say by which library a network's weights are packed in few bits; empty for none."""
+    """Return the library that has packed a network's weights into few bits; empty if none."""
     config = getattr(_innermost(network), "config", None)
     quantisation = getattr(config, "quantization_config", None)
     if quantisation is None:
@@ -285,7 +285,7 @@ def _packing(network: "nn.Module") -> str:
 
 
 def _software() -> dict[str, str]:
-    """Give the versions of what this process has imported."""
+    """Return the versions of the libraries that this process has imported."""
     versions: dict[str, str] = {}
     for package in _PACKAGES:
         if package in sys.modules:

@@ -1,4 +1,4 @@
-"""A callback of transformers' Trainer that records at each checkpoint."""
+"""A callback for transformers' Trainer that records at each checkpoint."""
 
 # transformers is typed in part only; mypy stays strict on the types that are our own.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -25,14 +25,14 @@ log = logging.getLogger(__name__)
 
 
 class GoldenCallback(TrainerCallback):  # type: ignore[misc]  # it comes without types
-    """Records golden outputs into each checkpoint folder, after it was written.
+    """Records golden outputs into each checkpoint folder after it was written.
 
     ::
 
         Trainer(..., callbacks=[GoldenCallback(tokenizer)])
 
-    A training is never ended by it: what cannot be recorded is logged. Weights that are spread over
-    several processes are not recorded, since all of these would have to take part.
+    It never ends a training: failures are logged. Sharded weights are not recorded, since all
+    processes would have to take part.
     """
 
     def __init__(
@@ -42,12 +42,12 @@ class GoldenCallback(TrainerCallback):  # type: ignore[misc]  # it comes without
         *,
         most_tokens: int = 48,
     ) -> None:
-        """Say what is recorded; see `deltareg.golden.record`.
+        """Configure what is recorded; see `deltareg.golden.record`.
 
         Args:
-            processor: The tokenizer or processor; None takes the Trainer's own.
-            inputs: Texts or inputs; None takes short texts that come with this package.
-            most_tokens: How many tokens of a text are taken.
+            processor: The tokenizer or processor; None for the Trainer's own.
+            inputs: Texts or inputs; None for short texts that come with this package.
+            most_tokens: How many tokens of a text to use.
         """
         self._processor = processor
         self._inputs = inputs
@@ -63,11 +63,11 @@ class GoldenCallback(TrainerCallback):  # type: ignore[misc]  # it comes without
         model: "nn.Module | None" = None,
         **_: object,
     ) -> None:
-        """Watch the first batches, and log what is odd of them."""
+        """Watch the first batches, and log anything odd about them."""
         self._start = watch_training(args, state, model)
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
-        """Watch no more."""
+        """Stop watching."""
         if self._start is not None:
             self._start.stop()
 
@@ -105,13 +105,13 @@ class GoldenCallback(TrainerCallback):  # type: ignore[misc]  # it comes without
 
 
 def progress_of(state: TrainerState, control: TrainerControl, scheduler: object, *, step: int) -> TrainingProgress:
-    """Say how far a Trainer had come with a checkpoint.
+    """Return how far a Trainer had come at a checkpoint.
 
     Args:
-        state: How far it is.
-        control: What it was told to do next.
-        scheduler: Of its rate.
-        step: The checkpoint's.
+        state: The Trainer's state.
+        control: What the Trainer does next.
+        scheduler: The scheduler of the learning rate.
+        step: The checkpoint's step.
     """
     is_best = getattr(state, "best_global_step", None) == step  # older ones do not say
     # Whoever is told to stop without an evaluation is out of time.
@@ -122,9 +122,9 @@ def progress_of(state: TrainerState, control: TrainerControl, scheduler: object,
 
 
 def watch_training(args: TrainingArguments, state: TrainerState, model: "nn.Module | None") -> KeptStart | None:
-    """Watch a training that begins; of one that goes on, its beginning is remembered.
+    """Watch a training that begins; for one that continues, its beginning is remembered.
 
-    Nobody watches one whose forward is compiled.
+    A compiled forward is not watched.
     """
     if not state.is_world_process_zero:
         return None

@@ -1,4 +1,4 @@
-"""What other programs load to reach a registry; each module is named for the library it serves.
+"""Modules for other programs that reach a registry, each named after the library it serves.
 
-A module imports its library when it is imported itself, and nothing here imports any of them.
+A module imports its library when it is imported, and nothing here imports any of these modules.
 """

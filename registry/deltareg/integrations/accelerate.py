@@ -1,4 +1,4 @@
-"""Pushing from a loop of one's own that accelerate spreads over processes.
+"""Pushes from a custom training loop that accelerate runs in several processes.
 
 ::
 
@@ -6,8 +6,8 @@
 
     ref = registry.push(accelerator, model, "team/chat", step=step, base="llama-3.1-8b")
 
-Every process calls it, as it calls the library's own functions: weights that are spread over them
-are gathered, the main one pushes, the others wait, and all get the same answer.
+Every process has to call it, as with the library's own functions: sharded weights are gathered, the
+main process pushes, the others wait, and all get the same result.
 """
 
 # accelerate is typed in part only; mypy stays strict on the types that are our own.
@@ -41,7 +41,7 @@ _FIX = "give the model of transformers or peft that prepare() was given"
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """What is pushed, and how."""
+    """What to push, and how."""
 
     line: str
     base: str | None
@@ -69,28 +69,29 @@ def push(
     strict: bool = False,
     client: Client | None = None,
 ) -> str | None:
-    """Push a model as it is now; gives the version on every process, or None where it failed.
+    """Push a model in its current state; return the version's reference on every process, or None.
 
     Args:
-        accelerator: The accelerator that the model was prepared by.
-        model: The model, as `prepare` gave it.
+        accelerator: The accelerator that prepared the model.
+        model: The model, as `prepare` returned it.
         line: The line, `ns/name`.
-        step: How many updates it has had.
-        base: What is trained on: the name of a base, its folder, or a version; None for the one
-            that the adapter's config names.
+        step: How many updates the model has had.
+        base: The base that is trained on: its name, its folder, or a version; None for the one in
+            the adapter's config.
         tokenizer: Saved beside it, and used to record outputs.
-        metrics: What was measured of it.
-        golden: Whether outputs are recorded, or the texts or inputs to record them of; those of
-            weights that are spread over processes are not.
-        parent: The version that it was trained on from, such as what this gave the last time.
+        metrics: The model's metrics.
+        golden: Whether to record golden outputs, or the texts or inputs for them; sharded models
+            are not recorded.
+        parent: The version that training continued from, such as the last result of this function.
         labels: More labels.
-        message: For people; the step by default.
-        run_url: Where the run can be looked at; None to ask Weights & Biases, MLflow or the CI.
-        strict: Whether a failure is raised, on every process; otherwise it is logged.
-        client: A client to push with; None for one by the environment and the settings files.
+        message: The version's message; the step by default.
+        run_url: The URL of the run; None to take it from Weights & Biases, MLflow or the CI.
+        strict: Whether to raise a failure, on every process; otherwise it is logged and None
+            returned.
+        client: The client to push with; None for one from the environment and the settings files.
 
     Raises:
-        DeltaregError, OSError: It could not be pushed; with `strict` only.
+        DeltaregError, OSError: The push failed; only with `strict`.
     """
     url = find_run_url() if run_url is None else run_url
     all_labels = labels_of(step=step, epoch=None, metrics=metrics or {}, run_url=url, own=dict(labels or {}))
@@ -130,7 +131,7 @@ def _push(model: "nn.Module", weights: dict[str, Any] | None, wanted: _Wanted, c
 
 
 def _share_outcome(ref: str, failure: DeltaregError | OSError | None, *, line: str, strict: bool) -> str | None:
-    """Tell every process what became of it; the error itself is raised where it happened."""
+    """Share the outcome with every process; the error itself is raised where it happened."""
     fix = failure.fix if isinstance(failure, DeltaregError) else ""
     outcome = [ref, "" if failure is None else str(failure) or type(failure).__name__, fix]
     shared: list[str] = broadcast_object_list(outcome)

@@ -1,8 +1,8 @@
 """Addresses of what a registry has: `deltareg://[server/]ns/name@prod/adapter_config.json`.
 
-The part with `@` or `:` behind its name is the version; what stands before the namespace is the
-server, and what follows is a file. Names of files have neither sign in them, so an address is read
-in one way. Without a server it is the one of the settings.
+The part with `@` or `:` is the version; before the namespace stands the server, and after the
+version a file. File names contain neither sign, so an address is unambiguous. Without a server, it
+is that of the settings.
 """
 
 import os
@@ -24,9 +24,10 @@ class Address:
 
     Attributes:
         server: `host` or `host:port`; empty for the server of the settings.
-        place: The registry, a namespace or a line, as far as no version is named: up to two names.
-        ref: The version, `ns/name@prod`; empty where none is named.
-        path: A file or folder in it; empty for all of it.
+        place: Up to two names, if no version is named: none for the registry, a namespace, or a
+            line.
+        ref: The version, `ns/name@prod`; empty if none is named.
+        path: A file or folder in the version; empty for all of it.
     """
 
     server: str
@@ -41,10 +42,10 @@ class Address:
 
 
 def parse_address(text: str) -> Address:
-    """Read an address. Without its scheme it has no server either, where no version is named.
+    """Parse an address; without its scheme it has a server only if it names a version.
 
     Raises:
-        InvalidInput: It names a file of no version.
+        InvalidInput: It names a file but no version.
     """
     is_whole = text.startswith(SCHEME)
     parts = [part for part in text.removeprefix(SCHEME).split("/") if part]
@@ -66,17 +67,17 @@ def parse_address(text: str) -> Address:
 def open_client(
     server: str = "", *, token: str | None = None, profile: str | None = None, cache_dir: str | None = None
 ) -> Client:
-    """Open a client of a server, or of that of the settings.
+    """Open a client for a server, or for that of the settings.
 
     A token of the environment is for the server of the settings, and for one whose whole address
-    the caller gives. A `host[:port]` came with an address that anybody may have written: it gets
-    the token that was kept for it, or none.
+    the caller gives. A `host[:port]` comes from an address that anybody may have written: it gets
+    the token stored for it, or none.
 
     Args:
         server: `host[:port]` as in an address, or a URL.
-        token: What to show, whatever else there is.
-        profile: The profile of `config.toml`.
-        cache_dir: Where pulled bytes are kept.
+        token: The token to use, before any other.
+        profile: The profile of `config.toml` to use.
+        cache_dir: The folder that caches pulled bytes.
     """
     options = {"profile": profile, "cache_dir": cache_dir}
     flags = {key: text for key, text in options.items() if text is not None}
@@ -94,7 +95,7 @@ def open_client(
 
 
 def _selects(part: str) -> bool:
-    """Whether a part names a version, and not a host with its port."""
+    """Whether a part of an address is a version, and not a host with its port."""
     return "@" in part or (":" in part and not _is_port(part))
 
 

@@ -1,7 +1,7 @@
-"""The pushes of one training: each state once, beside the training, the child of the one before.
+"""The pushes of one training: each state once, in the background, as a child of the one before.
 
-A trainer's callback makes a folder that nobody else writes to and hands it over. What becomes of it
-is this module's: a push that fails is told and ends no training, unless that was asked for.
+A trainer's callback fills a folder that nobody else writes to and hands it over to this module. A
+push that fails is logged and does not end the training, unless `strict` is set.
 """
 
 import logging
@@ -29,17 +29,17 @@ class PushTerms:
 
     Attributes:
         line: The line, `ns/name`.
-        base: What was trained on: a base's name, a folder, a version; None for what the adapter's
-            config names.
-        parent: What the training began from: a version, or `@CHANNEL` for what that serves, if
+        base: The base that is trained on: its name, its folder, or a version; None for the one in
+            the adapter's config.
+        parent: What the training started from: a version, or `@CHANNEL` for what it serves, if
             anything; None for nothing.
-        message: Put before what is said of each version.
+        message: Text before the message of each version.
         labels: Labels of every version.
-        strategy: Whether every state that the trainer saves is pushed, or the end alone.
-        wait_s: How long the end of a training waits for the last push, seconds.
-        always_push: Whether a push waits for the one before, and with it the training; else what
-            comes too fast is left out.
-        strict: Whether what cannot be pushed ends the training.
+        strategy: Whether to push every state that the trainer saves, or only the last.
+        wait_s: How long the end of a training waits for the last push, in seconds.
+        always_push: Whether a push, and the training, wait for the push before; otherwise states
+            that come too fast are left out.
+        strict: Whether a failed push ends the training.
     """
 
     line: str
@@ -53,7 +53,7 @@ class PushTerms:
     strict: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what a script without types may say.
+        """Refuse values that an untyped script may pass.
 
         Raises:
             InvalidInput: There is no such strategy.
@@ -70,8 +70,8 @@ class TrainingState:
     Attributes:
         folder: Its files, in a folder of its own, which is removed afterwards.
         step: How many updates it has had.
-        labels: What is said of it.
-        is_last: Whether it is what came of the training; its files are kept where they cannot be
+        labels: The labels of its version.
+        is_last: Whether it is the result of the training, whose files are kept if they cannot be
             pushed.
     """
 
@@ -82,19 +82,19 @@ class TrainingState:
 
 
 class CheckpointPushes:
-    """Pushes what a training hands over, in the background.
+    """Pushes the states of a training in the background.
 
     Attributes:
-        reports: What was pushed, in order.
+        reports: The reports of the pushes, in order.
     """
 
     def __init__(self, terms: PushTerms, client: Client | None = None) -> None:
-        """Prepare; nothing is asked of the registry.
+        """Prepare; no request is sent yet.
 
         Args:
             terms: How to push.
-            client: What to push with, which stays open; None for one that is opened when it is
-                needed, and closed at the end of a training.
+            client: The client to push with, which stays open; None to open one when it is needed
+                and close it at the end of a training.
         """
         self._terms, self._given = terms, client
         self._own: Client | None = None
@@ -105,14 +105,14 @@ class CheckpointPushes:
         self.reports: list[PushReport] = []
 
     def begin(self, folder: Path, *, goes_on: bool) -> None:
-        """Begin a training, or go on with one that was broken off.
+        """Begin a training, or continue one that was interrupted.
 
         Args:
             folder: The training's own folder.
-            goes_on: Whether it goes on from a checkpoint.
+            goes_on: Whether it continues from a checkpoint.
 
         Raises:
-            DeltaregError: It will not be able to push; only where that ends a training.
+            DeltaregError: Pushing will not work; only with `strict`.
         """
         place, target = folder / PLACE, self._terms.line
         self.reports.clear()
@@ -128,18 +128,18 @@ class CheckpointPushes:
         self.raise_failure()
 
     def folder_of(self, step: int) -> Path:
-        """Name the folder that the state of a step is made ready in."""
+        """Return the folder in which the state of a step is prepared."""
         return self._notes.folder / _STEPS / f"step-{step}"
 
     def is_offered(self, step: int) -> bool:
-        """Whether the state of a step was handed over already, in this run or before a break."""
+        """Whether a step's state was handed over already, in this run or before an interruption."""
         return step in self._offered
 
     def offer(self, ready: TrainingState) -> None:
-        """Have a state pushed; gives at once, unless each is to be pushed.
+        """Have a state pushed; return at once, unless every state has to be pushed.
 
         Raises:
-            DeltaregError, OSError: An earlier one could not be; only where that ends a training.
+            DeltaregError, OSError: An earlier push failed; only with `strict`.
         """
         if self._terms.always_push:
             self._work.wait(self._terms.wait_s)
@@ -148,14 +148,14 @@ class CheckpointPushes:
         self.raise_failure()
 
     def settle(self) -> None:
-        """Wait for what is being pushed, so that it is known what of it has failed."""
+        """Wait until the push under way has ended, so that its failure is known."""
         self._work.wait(self._terms.wait_s)
 
     def finish(self) -> None:
-        """Wait for what is being pushed, for so long and no longer.
+        """Wait for the pushes under way, for a limited time.
 
         Raises:
-            DeltaregError, OSError: It could not be; only where that ends a training.
+            DeltaregError, OSError: A push failed; only with `strict`.
         """
         if not self._work.wait(self._terms.wait_s):
             log.warning(
@@ -171,22 +171,22 @@ class CheckpointPushes:
         self.raise_failure()
 
     def fail(self, error: DeltaregError | OSError, step: int) -> None:
-        """Take what kept a state from being made ready.
+        """Record an error in preparing a state.
 
         Raises:
-            DeltaregError, OSError: The same; only where that ends a training.
+            DeltaregError, OSError: The same error; only with `strict`.
         """
         self._fail(error, step, f"step {step} was not pushed")
         self.raise_failure()
 
     def raise_failure(self) -> None:
-        """End the training if something could not be pushed and that is what it is to do."""
+        """Raise the failure of a push, if there was one and it is to end the training."""
         failure, self._failure = self._failure, None
         if failure is not None and self._terms.strict:
             raise failure[1]
 
     def _go_on_with(self, left: tuple[int, Mapping[str, str]] | None) -> None:
-        """Push again what a killed run was pushing: it may be there, and what follows needs it."""
+        """Repeat the push that a killed run left: it may have arrived, and later ones need it."""
         if left is None or not (folder := self.folder_of(left[0])).is_dir():
             return
         self._offered.add(left[0])
@@ -201,7 +201,7 @@ class CheckpointPushes:
         return self._own
 
     def _check(self) -> None:
-        """Ask now what would else be told after hours: token, right, base."""
+        """Check early what would otherwise fail after hours: token, right, base."""
         client = self._connect()
         client.meta()  # asks once: a training does not wait for a server that is away
         who = client.whoami()
@@ -255,7 +255,7 @@ class CheckpointPushes:
             return push(())
 
     def _parents(self, client: Client, step: int) -> Sequence[str]:
-        """Name what a state of a step was trained on from."""
+        """Return the parents of a step's version."""
         before = self._notes.before(step)
         if not before and self._notes.began_from is None:
             self._notes.began_from = self._beginning(client)
@@ -263,7 +263,7 @@ class CheckpointPushes:
         return [parent] if parent else []
 
     def _beginning(self, client: Client) -> str:
-        """Find the version that the training began from; empty for none."""
+        """Return the version that the training started from; empty if there is none."""
         parent = self._terms.parent
         if parent is None:
             return ""
@@ -280,7 +280,7 @@ class CheckpointPushes:
         log.info("step %d is passed over: a newer one is there to push", ready.step)
 
     def _keep(self, ready: TrainingState) -> Path:
-        """Put what came of a training where no later run removes it: there may be no other copy."""
+        """Move a training's result to where no later run removes it; it may be the only copy."""
         target = self._notes.folder / _KEPT / ready.folder.name
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -300,7 +300,7 @@ class CheckpointPushes:
 
 
 def _is_gone(client: Client, ref: str) -> bool:
-    """Whether a version can be no parent any more."""
+    """Whether a version can no longer be a parent."""
     try:
         version = client.show(ref)
     except (Blocked, NotFound):

@@ -1,8 +1,8 @@
 """A file system of fsspec over a registry, to read: `fsspec.open("deltareg://ns/name@prod/x.json")`.
 
-Namespaces and lines are folders, and so are versions, by number (`ns/name:v3`); what else names a
-version (`@prod`, `@prod#17`, `@sha256:…`) is a folder as well, though none that is listed. A name
-that moves is asked for at every call; an open file stays that of the version it was opened in.
+Namespaces, lines and versions by number (`ns/name:v3`) are folders. Other references (`@prod`,
+`@prod#17`, `@sha256:…`) are folders too, but are not listed. A reference that moves is resolved at
+every call; an open file stays that of its version.
 """
 
 # fsspec has no types, and guesses at them are wrong for what it hands through.
@@ -37,10 +37,10 @@ _log = logging.getLogger(__name__)
 
 
 class DeltaregFileSystem(AbstractFileSystem):
-    """The files of a registry; reading only.
+    """The files of a registry; read-only.
 
     Args of `fsspec.filesystem("deltareg", …)`: `server`, the address or `host[:port]`; `token`;
-    `profile`; `cache_dir`. What is not given is said by the settings and the environment, as for
+    `profile`; `cache_dir`. Anything left out comes from the settings and the environment, as for
     the command line.
     """
 
@@ -56,14 +56,14 @@ class DeltaregFileSystem(AbstractFileSystem):
         cache_dir: str | None = None,
         **options: object,
     ) -> None:
-        """Open a client; nothing is asked of the server yet."""
+        """Open a client; no request is sent yet."""
         super().__init__(server=server, token=token, profile=profile, cache_dir=cache_dir, **options)
         self.client = open_client(server or "", token=token, profile=profile, cache_dir=cache_dir)
         finalize(self, self.client.close)
 
     @classmethod
     def _strip_protocol(cls, path: str | list[str]) -> str | list[str]:
-        """Give an address as this file system has it: without scheme and server."""
+        """Return an address without scheme and server."""
         if isinstance(path, list):
             return [str(cls._strip_protocol(each)) for each in path]
         text = str(stringify_path(path))
@@ -76,11 +76,11 @@ class DeltaregFileSystem(AbstractFileSystem):
 
     @property
     def fsid(self) -> str:
-        """What tells one registry from another."""
+        """An identifier of the registry."""
         return f"{SCHEME}{self.client.config.server}"
 
     def ls(self, path: str, detail: bool = True, **_: object) -> list[Entry] | list[str]:  # noqa: FBT001, FBT002  # fsspec's
-        """List what is in a folder; a file is listed as itself."""
+        """List the content of a folder; a file lists itself."""
         address = self._address(path)
         with _translate_errors(path):
             if address.ref:
@@ -90,7 +90,7 @@ class DeltaregFileSystem(AbstractFileSystem):
         return entries if detail else [str(entry["name"]) for entry in entries]
 
     def info(self, path: str, **_: object) -> Entry:
-        """Say what a file is: its size and its sha256; or that it is a folder."""
+        """Return a file's size and sha256, or that it is a folder."""
         address = self._address(path)
         with _translate_errors(path):
             if address.ref:
@@ -109,7 +109,7 @@ class DeltaregFileSystem(AbstractFileSystem):
         detail: bool = False,  # noqa: FBT001, FBT002  # fsspec's
         **options: object,
     ) -> dict[str, Entry] | list[str]:
-        """List all files below a folder; those of a version as of one moment."""
+        """List all files below a folder; those of one version are consistent."""
         address = self._address(path)
         if not address.ref:
             entries: dict[str, Entry] | list[str] = super().find(
@@ -125,7 +125,7 @@ class DeltaregFileSystem(AbstractFileSystem):
         return dict(sorted(below.items())) if detail else sorted(below)
 
     def cat_file(self, path: str, start: int | None = None, end: int | None = None, **_: object) -> bytes:
-        """Read a file, or a range of it; negative places count from its end."""
+        """Read a file, or a range of it; negative offsets count from its end."""
         files, name = self._file(path)
         size = files.file(name).size_bytes
         begin, stop = (_place(at, size) for at in (start, end))
@@ -133,7 +133,7 @@ class DeltaregFileSystem(AbstractFileSystem):
             return files.read(name, begin or 0, stop)
 
     def get_file(self, rpath: str, lpath: object, **options: object) -> None:
-        """Write a file of the registry to a file here, whole or not at all."""
+        """Copy a file of the registry to a local file, whole or not at all."""
         if not isinstance(lpath, (str, Path)):
             super().get_file(rpath, lpath, **options)
             return
@@ -147,24 +147,24 @@ class DeltaregFileSystem(AbstractFileSystem):
             files.copy(address.path, target)
 
     def checksum(self, path: str) -> int:
-        """Give a number that changes with the bytes of a file."""
+        """Return a number that changes with the bytes of a file."""
         return int(str(self.ukey(path)), 16)
 
     def ukey(self, path: str) -> str:
-        """Give the sha256 of a file: it is the same file as long as this is."""
+        """Return the sha256 of a file, which identifies its content."""
         files, name = self._file(path)
         return files.file(name).digest.hex
 
     def modified(self, path: str) -> datetime:
-        """Say when the version was pushed."""
+        """Return when the version was pushed."""
         return self.created(path)
 
     def created(self, path: str) -> datetime:
-        """Say when the version was pushed."""
+        """Return when the version was pushed."""
         return datetime.fromisoformat(self._file(path)[0].version.created_at)
 
     def unstrip_protocol(self, name: str) -> str:
-        """Write the whole address, with the server that this is of."""
+        """Return the full address, with this registry's server."""
         host = self.client.config.server.partition("://")[2]
         return name if name.startswith(SCHEME) else f"{SCHEME}{host}/{name}"
 
@@ -185,8 +185,8 @@ class DeltaregFileSystem(AbstractFileSystem):
         """Find a file.
 
         Raises:
-            IsADirectoryError: It is a folder.
-            FileNotFoundError: There is none.
+            IsADirectoryError: The path is a folder.
+            FileNotFoundError: There is no such file.
         """
         address = self._address(path)
         with _translate_errors(path):
@@ -198,7 +198,7 @@ class DeltaregFileSystem(AbstractFileSystem):
         raise IsADirectoryError(errno.EISDIR, "a folder of the registry", path)
 
     def _places(self, place: tuple[str, ...]) -> list[Entry]:
-        """List namespaces, the lines of one, or the versions of one."""
+        """List the namespaces, the lines of a namespace, or the versions of a line."""
         if len(place) == 2:
             line = "/".join(place)
             return [_version_entry(one) for one in self.client.versions.list(line)]
@@ -212,7 +212,7 @@ class DeltaregFileSystem(AbstractFileSystem):
         return parse_address(str(self._strip_protocol(path)))
 
     def _refuse(self, path: str = "", *_: object, **__: object) -> NoReturn:
-        """Refuse what would write; versions are made by pushing a folder, whole.
+        """Refuse to write: versions are made by pushing a whole folder.
 
         Raises:
             OSError: Always.
@@ -225,10 +225,10 @@ class DeltaregFileSystem(AbstractFileSystem):
 
 
 class DeltaregFile(AbstractBufferedFile):
-    """A file of a version, open to read; its bytes come as they are wanted."""
+    """A file of a version, open for reading; its bytes are fetched on demand."""
 
     def __init__(self, fs: DeltaregFileSystem, path: str, files: "VersionFiles", name: str, **options: object) -> None:
-        """Take the version that the name means now."""
+        """Open the version that the name means now."""
         self._files, self._name = files, name
         super().__init__(fs, path, mode="rb", size=files.file(name).size_bytes, **options)
 
@@ -239,7 +239,7 @@ class DeltaregFile(AbstractBufferedFile):
 
 @contextmanager
 def _translate_errors(path: str) -> Generator[None, None, None]:
-    """Turn our errors into those that callers of a file system know; the fix goes along."""
+    """Translate our errors into those that callers of a file system expect, with the fix."""
     try:
         yield
     except (NotFound, Blocked) as error:
@@ -249,9 +249,9 @@ def _translate_errors(path: str) -> Generator[None, None, None]:
 
 
 def _below(files: "VersionFiles", address: Address, *, maxdepth: int | None, with_folders: bool) -> dict[str, Entry]:
-    """Give what is below a folder of a version, or is it, by name.
+    """Return the entries below a folder of a version, or the file itself, by name.
 
-    Where folders are wanted, the one itself is among them, as fsspec has it.
+    With folders, the folder itself is among them, as fsspec does it.
     """
     start = len(address.path.split("/")) if address.path else 0
     entries: dict[str, Entry] = {}

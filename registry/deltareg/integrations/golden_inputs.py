@@ -1,4 +1,4 @@
-"""What a training says of the outputs that it is to record."""
+"""Records golden outputs in a training, as far as its arguments ask for them."""
 
 import logging
 from collections.abc import Sequence
@@ -26,15 +26,15 @@ def record_if_wanted(
     start: TrainingStart | None = None,
     progress: TrainingProgress | None = None,
 ) -> None:
-    """Record what a model gives beside its files; what cannot be recorded is logged, and no more.
+    """Record a model's outputs beside its files; a failure is only logged.
 
     Args:
-        model: The model, with what is pushed on it.
+        model: The model, with the pushed delta on it.
         processor: Its tokenizer or processor, if there is one.
-        wanted: Whether, and of what.
-        folder: What is pushed; outputs that it has already stay.
+        wanted: Whether to record, or the texts or inputs to record.
+        folder: The pushed folder; existing outputs in it stay.
         start: How the training began.
-        progress: How far it has come.
+        progress: How far the training has come.
     """
     if wanted is False or (folder / GOLDEN_FILE).exists():
         return

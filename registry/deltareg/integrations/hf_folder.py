@@ -1,7 +1,7 @@
 """Folders that clients of the Hugging Face Hub left on this machine: its cache, or a download.
 
-In the cache a snapshot is made of links to blobs, and a push takes no links; in a download there
-are notes beside the files. Both say which repository and revision they are of.
+In the cache, a snapshot consists of links to blobs, and push accepts no links; in a download, there
+are notes beside the files. Both tell their repository and revision.
 """
 
 import os
@@ -20,13 +20,13 @@ _COMMIT_CHARACTERS = 40
 
 @contextmanager
 def hf_folder(place: Path) -> Generator[ImportedFolder, None, None]:
-    """Give the files of a snapshot without links, until the block ends.
+    """Yield the files of a snapshot without links, until the block ends.
 
     Args:
         place: A snapshot, a repository of the cache (`models--ORG--NAME`) with one, or a download.
 
     Raises:
-        NotFound: There is nothing, or nobody can say which snapshot.
+        NotFound: There is no snapshot, or it is unclear which one is meant.
         Refused: A link leads out of the repository.
     """
     snapshot = _snapshot(place.expanduser().absolute())
@@ -64,7 +64,7 @@ def _snapshot(place: Path) -> Path:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Give all files that are not hidden, nor in a hidden folder."""
+    """Yield all files that are neither hidden nor in a hidden folder."""
     for entry in folder.iterdir():
         if entry.name.startswith("."):
             continue
@@ -75,7 +75,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _source(snapshot: Path, kept: Path | None) -> str:
-    """Say which repository and revision it is, as far as the folder says so."""
+    """Return the repository and revision, as far as the folder tells."""
     if kept is not None:
         name = kept.name.removeprefix(_KEPT).replace("--", "/", 1)
         return f"hf://{name}@{snapshot.name}"

@@ -1,4 +1,4 @@
-"""Folders that were brought from elsewhere, ready to be pushed, and where they came from."""
+"""Folders fetched from elsewhere and ready to be pushed, with their origin."""
 
 import os
 import shutil
@@ -13,14 +13,14 @@ _CHARACTERS = 256
 
 @dataclass(frozen=True, slots=True)
 class ImportedFolder:
-    """A folder on this machine with what was somewhere else.
+    """A local folder with files from elsewhere.
 
     Attributes:
-        folder: The files, as a push takes them.
-        source: Where they were: `hf://…`, `mlflow:…`, `oci://…`.
-        digest: What they were there, where that place has digests.
-        base: The base that the place names, as a push would name it; empty where it does not.
-        labels: What else is told of them.
+        folder: The folder, in the form that push accepts.
+        source: Where the files were: `hf://…`, `mlflow:…`, `oci://…`.
+        digest: Their digest at the source, if it has digests.
+        base: The base named by the source, as push names it; empty if none.
+        labels: Further labels from the source.
     """
 
     folder: Path
@@ -30,13 +30,13 @@ class ImportedFolder:
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def all_labels(self) -> dict[str, str]:
-        """The labels of a version that is made of it, which say where it came from."""
+        """Return the labels of a version made from it, including its origin."""
         labels = {SOURCE: self.source[:_CHARACTERS], DIGEST: self.digest}
         return {**self.labels, **{key: text for key, text in labels.items() if text}}
 
 
 def bring(source: Path, target: Path) -> None:
-    """Put a file under another name: by a second link where the disk is the same, else copied."""
+    """Put a file under another name: by a hard link on the same disk, else as a copy."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(source, target)

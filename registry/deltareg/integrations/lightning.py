@@ -1,4 +1,4 @@
-"""A callback of PyTorch Lightning that pushes what it trains: checkpoints, and the end.
+"""A callback for PyTorch Lightning that pushes checkpoints and the result of a training.
 
 ::
 
@@ -6,9 +6,9 @@
 
     trainer = Trainer(..., callbacks=[PushCallback("team/chat", base="llama-3.1-8b")])
 
-Lightning's own checkpoints are pickles, which no registry should take. So whenever it writes one,
-the delta is saved beside it as its library saves it: `save_pretrained` of the module, or of the one
-part of it that has that, or whatever `save` says.
+Lightning's own checkpoints are pickles, which no registry should accept. So whenever it writes one,
+the delta is saved as its library does it: with `save_pretrained` of the module or of its only part
+that has it, or with `save`.
 """
 
 # lightning is typed in part only; mypy stays strict on the types that are our own.
@@ -53,11 +53,11 @@ _FIX = "say how: PushCallback(..., save=lambda module, folder: ...)"
 class LightningPushCallback(Callback):  # type: ignore[misc]  # it comes without types
     """Pushes a module's delta whenever Lightning writes a checkpoint, and at the end.
 
-    It pushes beside the training, as the callback of `deltareg.integrations.transformers` does, and
-    of several processes the first does. Weights that are spread over processes are not pushed.
+    It pushes in the background, like the callback of `deltareg.integrations.transformers`; of
+    several processes the first pushes. Sharded weights are not pushed.
 
     Attributes:
-        versions: What was pushed, oldest first, as `ns/name:vN`.
+        versions: The pushed versions, oldest first, as `ns/name:vN`.
     """
 
     def __init__(
@@ -78,27 +78,28 @@ class LightningPushCallback(Callback):  # type: ignore[misc]  # it comes without
         strict: bool = False,
         client: Client | None = None,
     ) -> None:
-        """Say where to push and how; nothing is asked of the registry yet.
+        """Configure where to push and how; no request is sent yet.
 
         Args:
             line: The line, `ns/name`.
-            base: What is trained on: the name of a base, its folder, or a version; None for the one
-                that the adapter's config names.
+            base: The base that is trained on: its name, its folder, or a version; None for the one
+                in the adapter's config.
             save: Saves the delta of a module into a folder; None for `save_pretrained` of the
-                module or of the one part of it that has it.
+                module or of its only part that has it.
             tokenizer: Saved beside the delta, and used to record outputs.
-            strategy: `every_save`, as Lightning saves, and the end; or the `end` alone.
-            golden: Whether outputs are recorded, or the texts or inputs to record them of.
-            parent: What the training began from: a version, or `@CHANNEL` for what that serves, if
+            strategy: `every_save` for each checkpoint and the end, or `end` for the end alone.
+            golden: Whether to record golden outputs, or the texts or inputs for them.
+            parent: What the training started from: a version, or `@CHANNEL` for what it serves, if
                 anything; None for nothing.
             labels: Labels of every version.
-            message: Put before the message of every version.
-            run_url: Where the run can be looked at; None to ask Weights & Biases, MLflow or the CI.
-            wait_s: How long the end of the training waits for the last push, seconds.
-            always_push: Whether the training waits for a push that is under way when it saves
-                again, so that none is left out.
-            strict: Whether a push that fails ends the training, with its error.
-            client: A client to push with; None for one by the environment and the settings files.
+            message: Text before the message of every version.
+            run_url: The URL of the run; None to take it from Weights & Biases, MLflow or the CI.
+            wait_s: How long the end of the training waits for the last push, in seconds.
+            always_push: Whether the training waits for a push under way when it saves again, so
+                that no checkpoint is left out.
+            strict: Whether a failed push ends the training, with its error.
+            client: The client to push with; None for one from the environment and the settings
+                files.
 
         Raises:
             InvalidInput: There is no such strategy.
@@ -123,11 +124,11 @@ class LightningPushCallback(Callback):  # type: ignore[misc]  # it comes without
 
     @property
     def versions(self) -> list[str]:
-        """What was pushed, oldest first."""
+        """The pushed versions, oldest first."""
         return [report.version.ref for report in self._pushes.reports]
 
     def on_train_start(self, trainer: Any, pl_module: "nn.Module") -> None:  # noqa: ANN401  # untyped
-        """Ask whether pushing will work; what is odd of the first batches is logged."""
+        """Check that pushing will work; anything odd about the first batches is logged later."""
         if trainer.is_global_zero:
             root = Path(str(trainer.default_root_dir))
             goes_on = trainer.global_step > 0
@@ -149,7 +150,7 @@ class LightningPushCallback(Callback):  # type: ignore[misc]  # it comes without
             self._offer(trainer, pl_module)
 
     def on_train_end(self, trainer: Any, pl_module: "nn.Module") -> None:  # noqa: ANN401  # untyped
-        """Push what came of the training, unless its last checkpoint was that, and wait for it."""
+        """Push the result of the training, unless its last checkpoint was that, and wait for it."""
         if trainer.is_global_zero:
             if self._start is not None:
                 self._start.stop()
@@ -191,7 +192,7 @@ class LightningPushCallback(Callback):  # type: ignore[misc]  # it comes without
 
 
 def _progress_of(trainer: Any) -> TrainingProgress | None:  # noqa: ANN401  # untyped
-    """Say how far a training has come; who saves or stops by a measure has chosen what it saves."""
+    """Return how far a training has come, and if it saves or stops by a measure; None: unknown."""
     try:
         planned_steps = float(trainer.estimated_stepping_batches)  # infinite where nobody planned an end
     except Exception:  # noqa: BLE001  # it asks loaders, which raise what they like
@@ -217,7 +218,7 @@ def _refuse_sharded(trainer: Any) -> None:  # noqa: ANN401  # untyped
 
 
 def _saving_part(module: "nn.Module") -> "nn.Module":
-    """Find what knows how it is saved: the module, or the one part of it that does."""
+    """Return the part that can save itself: the module, or its only part that can."""
     if hasattr(module, "save_pretrained"):
         return module
     parts = [part for part in module.children() if hasattr(part, "save_pretrained")]

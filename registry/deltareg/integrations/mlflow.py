@@ -1,7 +1,7 @@
-"""MLflow reads from a registry: `deltareg://[server/]ns/name@sha256:…` as the source of a model.
+"""Lets MLflow read from a registry: `deltareg://[server/]ns/name@sha256:…` as a model's source.
 
 A model version of MLflow whose source is an address of the registry is downloaded from there, with
-every byte checked, by its number, its alias, or the address itself. Nothing is written this way.
+every byte checked, by its number, its alias, or the address itself. It is read-only.
 """
 
 # MLflow may be missing where this is checked.
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 
 class DeltaregArtifactRepository(ArtifactRepository):
-    """The files of a version as artifacts; MLflow makes it where a source begins `deltareg://`."""
+    """The files of a version as artifacts; MLflow creates it for `deltareg://` sources."""
 
     def list_artifacts(self, path: str | None = None) -> list[FileInfo]:
-        """List what is directly in a folder of the version; a file has nothing in it."""
+        """List the direct content of a folder of the version; a file has none."""
         files, inside = self._files(path)
         depth = len(PurePosixPath(inside).parts)
         entries: dict[str, FileInfo] = {}
@@ -58,18 +58,18 @@ class DeltaregArtifactRepository(ArtifactRepository):
         raise OSError(errno.EROFS, message, self.artifact_uri)
 
     def log_artifacts(self, local_dir: str, artifact_path: str | None = None) -> NoReturn:
-        """Refuse, as for one file."""
+        """Refuse, as `log_artifact` does."""
         self.log_artifact(local_dir, artifact_path)
 
     def delete_artifacts(self, artifact_path: str | None = None) -> NoReturn:
-        """Refuse, as what writes."""
+        """Refuse: a version never changes."""
         self.log_artifact("", artifact_path)
 
     def _files(self, path: str | None) -> "tuple[VersionFiles, str]":
-        """Find the version that an artifact is of, and its path in it.
+        """Return the version that an artifact is in, and its path there.
 
-        Where MLflow is asked for an address by itself it takes the last part for the artifact, and
-        the rest for where artifacts are: only both together say which version it is.
+        If MLflow is asked for a bare address, it takes the last part for the artifact and the rest
+        for the repository: only both together name the version.
 
         Raises:
             InvalidInput: No version is named.
@@ -82,7 +82,7 @@ class DeltaregArtifactRepository(ArtifactRepository):
         return self._open_version(address), address.path
 
     def _open_version(self, address: Address) -> "VersionFiles":
-        """Open a version once for all of its files, so that they are those of one moment."""
+        """Open a version once for all of its files, so that they are consistent."""
         versions: dict[tuple[str, str], VersionFiles] = self.__dict__.setdefault("_versions", {})
         key = address.server, address.ref
         if key not in versions:

@@ -1,4 +1,4 @@
-"""What MLflow keeps of a run or a model, brought here to be pushed."""
+"""Fetches artifacts of an MLflow run or model, to push them."""
 
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -20,12 +20,12 @@ _RUNS = "runs:/"
 def mlflow_artifact(
     named: str, *, path: str = "", tracking_uri: str | None = None
 ) -> Generator[ImportedFolder, None, None]:
-    """Give the folder of a delta that MLflow has, until the block ends.
+    """Yield the folder of a delta from MLflow, until the block ends.
 
     Args:
         named: The id of a run, or `models:/NAME/VERSION`, `models:/NAME@ALIAS`, `runs:/RUN/PATH`.
         path: The folder among the artifacts; without it, the only one that holds a delta.
-        tracking_uri: Where MLflow keeps what it has; its own settings by default.
+        tracking_uri: MLflow's tracking server; by default from MLflow's own settings.
 
     Raises:
         NotFound: There is no such run or model, or no delta in it.
@@ -54,7 +54,7 @@ class _Artifacts:
         self._options = {} if tracking_uri is None else {"tracking_uri": tracking_uri}
 
     def find(self, address: str) -> str:
-        """Find the only folder with an adapter, or else with weights."""
+        """Return the only folder with an adapter, or else with weights."""
         folders = dict(self._walk(address, "", _DEPTH))
         for sign in (_CONFIG, _WEIGHTS):
             matches = sorted(f for f, names in folders.items() if any(n.endswith(sign) for n in names))
@@ -68,7 +68,7 @@ class _Artifacts:
         )
 
     def download(self, address: str, room: Path) -> Path:
-        """Bring a folder here."""
+        """Download a folder."""
         path = self._ask(
             lambda: self._own.download_artifacts(artifact_uri=address, dst_path=str(room), **self._options), address
         )
@@ -96,7 +96,7 @@ class _Artifacts:
 
 
 def _where(address: str, folder: str) -> dict[str, str]:
-    """Name a folder as MLflow lists it, which takes no address of a run without a path."""
+    """Return MLflow's arguments for a folder; it accepts no address of a run without a path."""
     whole = "/".join(part for part in (address.rstrip("/"), folder) if part)
     if not whole.startswith(_RUNS):
         return {"artifact_uri": whole}

@@ -1,6 +1,6 @@
-"""Runs and model versions of MLflow, tied to versions of a registry in both directions.
+"""Ties runs and model versions of MLflow to versions of a registry, in both directions.
 
-MLflow is loaded when it is needed: a push that names no run does not wait for it.
+MLflow is imported only when it is needed: a push without a run does not wait for it.
 """
 
 from collections.abc import Mapping
@@ -23,10 +23,10 @@ class MlflowRun:
 
     Attributes:
         id: Its id.
-        url: Where people look at it; empty where MLflow has no server.
-        name: What it is called.
-        metrics: The last value of each.
-        params: What it was given.
+        url: Its page for people; empty if MLflow has no server.
+        name: Its name.
+        metrics: The last value of each metric.
+        params: Its parameters.
     """
 
     id: str
@@ -36,9 +36,9 @@ class MlflowRun:
     params: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def labels(self) -> dict[str, str]:
-        """What a version says of the run: its id and place first, then metrics, then params.
+        """Return a version's labels for the run: its id and place first, then metrics, then params.
 
-        Those that are too long for a label, and those behind the sixtieth, are left out.
+        Values too long for a label, and those after the sixtieth, are left out.
         """
         facts = {RUN: self.id, "run.url": self.url, "run.name": self.name}
         labels = {key: text for key, text in facts.items() if text}
@@ -49,7 +49,7 @@ class MlflowRun:
 
     @property
     def left_out(self) -> int:
-        """How many metrics and params are no labels."""
+        """How many metrics and params did not become labels."""
         return (
             len(self.metrics)
             + len([v for v in self.params.values() if v])
@@ -62,7 +62,7 @@ def read_run(run_id: str, *, tracking_uri: str | None = None) -> MlflowRun:
 
     Args:
         run_id: The run.
-        tracking_uri: Where MLflow keeps its runs; what MLflow's own settings say by default.
+        tracking_uri: MLflow's tracking server; by default from MLflow's own settings.
 
     Raises:
         NotFound: There is no such run there.
@@ -78,16 +78,16 @@ def read_run(run_id: str, *, tracking_uri: str | None = None) -> MlflowRun:
 
 
 def register_version(client: Client, ref: str, model: str, *, alias: str = "", tracking_uri: str | None = None) -> str:
-    """Make a model version of MLflow whose bytes are a version here; gives its number.
+    """Create a model version in MLflow whose bytes are a version here; return its number.
 
-    Its source names the version by digest, so it is the same for ever, whatever a channel serves.
+    Its source names the version by digest, so it never changes, whatever a channel serves.
 
     Args:
         client: The registry.
         ref: The version; a bare `ns/name` means what `prod` serves.
-        model: The registered model, made where there is none.
-        alias: An alias of MLflow to point at it, `champion`.
-        tracking_uri: Where MLflow keeps its models; its own settings by default.
+        model: The registered model, created if it does not exist.
+        alias: An alias in MLflow to point at it, such as `champion`.
+        tracking_uri: MLflow's tracking server; by default from MLflow's own settings.
 
     Raises:
         Misconfigured: MLflow is not installed.
@@ -116,10 +116,10 @@ def register_version(client: Client, ref: str, model: str, *, alias: str = "", t
 
 
 def library() -> Any:  # noqa: ANN401  # optional: there may be no types of it
-    """Give MLflow.
+    """Import and return MLflow.
 
     Raises:
-        Misconfigured: It is not installed.
+        Misconfigured: MLflow is not installed.
     """
     try:
         return import_module("mlflow")
@@ -150,6 +150,6 @@ def _translate_error(error: Any, what: str) -> Exception:  # noqa: ANN401  # as 
 
 
 def _plain(url: str) -> str:
-    """Take name and password out of an address, and the slash at its end."""
+    """Return a URL without user name, password and trailing slash."""
     parts = urlsplit(str(url))
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])).rstrip("/")

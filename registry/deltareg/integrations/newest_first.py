@@ -1,4 +1,4 @@
-"""Work in the background of which only the newest waits, for a loop that must not wait for it."""
+"""Background work of which only the newest waits, for a loop that must not wait for it."""
 
 import threading
 from collections.abc import Callable
@@ -8,18 +8,18 @@ T = TypeVar("T")
 
 
 class LatestOnlyQueue(Generic[T]):
-    """Does one thing at a time in a thread; what waits gives way to what comes later.
+    """Does one thing at a time in a thread; a waiting thing is replaced by a newer one.
 
-    A loop that makes things faster than they are done leaves some out, and none are heaped up. The
-    thread ends when nothing waits, and with its process at the latest.
+    If a loop makes things faster than they are done, some are left out, and none pile up. The
+    thread ends when nothing waits, or with its process.
     """
 
     def __init__(self, do: Callable[[T], None], pass_over: Callable[[T], None]) -> None:
         """Prepare.
 
         Args:
-            do: Does a thing; runs in the thread, and is not to raise.
-            pass_over: Is given what is left out.
+            do: Does a thing; runs in the thread, and must not raise.
+            pass_over: Called with what is left out.
         """
         self._do, self._pass_over = do, pass_over
         self._changed = threading.Condition()
@@ -27,7 +27,7 @@ class LatestOnlyQueue(Generic[T]):
         self._is_busy = False
 
     def put(self, thing: T) -> None:
-        """Have a thing done as soon as nothing else is; gives at once."""
+        """Have a thing done as soon as nothing else is being done; return at once."""
         with self._changed:
             older, self._waiting = self._waiting, thing
             if not self._is_busy:
@@ -37,7 +37,7 @@ class LatestOnlyQueue(Generic[T]):
             self._pass_over(older)
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait until all is done; false where that takes longer."""
+        """Wait until everything is done; return false if that takes longer."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._is_busy, timeout_s)
 

@@ -1,4 +1,4 @@
-"""A loop that makes a new state of a delta every few seconds, each served as soon as it is there.
+"""Pushes from a loop that makes a new delta every few seconds, each served as soon as possible.
 
 ::
 
@@ -10,8 +10,8 @@
             steps.push(model, step)
             steps.wait(step)            # only where rollouts must be of this very step
 
-The channel says which step is served, and agents on the hosts that make rollouts follow it. A push
-goes on beside the loop. What is stale is deleted, so that ten thousand steps are no ten thousand
+The channel says which step is served, and agents on the rollout hosts follow it. Pushes run in the
+background. Stale versions are deleted, so that ten thousand steps do not leave ten thousand
 versions.
 """
 
@@ -43,15 +43,15 @@ _KEPT_REPORTS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """What became of a step.
+    """The outcome of a step.
 
     Attributes:
         step: Its number.
         ref: Its version.
-        uploaded_bytes: What was sent for it.
-        pushed_s: How long the push took, seconds.
-        proven_s: How long it took from then until a worker had read it.
-        moved_s: How long it took from then until the channel served it.
+        uploaded_bytes: Bytes that were sent for it.
+        pushed_s: How long the push took, in seconds.
+        proven_s: How long it took from then until a worker had proved it, in seconds.
+        moved_s: How long it took from then until the channel served it, in seconds.
     """
 
     step: int
@@ -70,14 +70,14 @@ class _Ready:
 
 
 class StepPushes:
-    """Pushes the steps of a loop, has a channel serve the newest, and deletes what is stale.
+    """Pushes the steps of a loop, has a channel serve the newest, and deletes stale ones.
 
-    The channel's policy decides what a step has to show; one that asks for nothing but proven bytes
-    (`smoke: false`) serves it in a fraction of a second. It takes a token that may push and promote
-    on the line, and `admin` on it to delete.
+    The channel's policy decides what a step has to pass; one that asks only for proven bytes
+    (`smoke: false`) serves it in a fraction of a second. The token has to allow push and promote on
+    the line, and `admin` to delete.
 
     Attributes:
-        reports: What became of the last steps.
+        reports: The outcomes of the last steps.
     """
 
     def __init__(
@@ -93,20 +93,21 @@ class StepPushes:
         scratch: Path | str | None = None,
         client: Client | None = None,
     ) -> None:
-        """Say where to push and what to keep.
+        """Configure where to push and what to keep.
 
         Args:
             line: The line, `ns/name`.
-            channel: The channel that serves the newest step; it is made where there is none.
-            base: What is trained on: the name of a base, its folder, or a version; None for the one
-                that the adapter's config names.
-            loop: A name, so that a loop that is started again deletes what it left; empty for none.
-            keep: How many of the newest steps stay.
-            keep_every: Which stay for good: each step that is divided by it; 0 for none.
-            proof_s: How long a worker may take to read what was pushed, seconds.
-            scratch: Where a step is saved on its way; None for memory, where the system has a disk
-                in it.
-            client: A client; None for one by the environment and the settings files.
+            channel: The channel that serves the newest step; created if it does not exist.
+            base: The base that is trained on: its name, its folder, or a version; None for the one
+                in the adapter's config.
+            loop: The loop's name, so that a restarted loop deletes its earlier versions; empty for
+                none.
+            keep: How many of the newest steps to keep.
+            keep_every: Keep every step divisible by this for good; 0 for none.
+            proof_s: How long a worker may take to prove a pushed step, in seconds.
+            scratch: Where a step is saved before it is pushed; None for a disk in memory, if the
+                system has one.
+            client: The client; None for one from the environment and the settings files.
         """
         self._line, self._channel, self._base, self._loop = line, channel, base, loop
         self._keep, self._keep_every, self._proof_s = max(keep, 1), keep_every, proof_s
@@ -122,34 +123,34 @@ class StepPushes:
         self.reports: deque[StepReport] = deque(maxlen=_KEPT_REPORTS)
 
     def __enter__(self) -> Self:
-        """Use it in a `with` block."""
+        """Enter a `with` block."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Wait for the last step, unless the loop has ended with an error."""
+        """Wait for the last step, unless the loop ended with an error."""
         self.close(0 if kind is not None else self._proof_s)
 
     def close(self, timeout_s: float = 60.0) -> None:
-        """Wait so long for what is under way, then let go of everything."""
+        """Wait up to `timeout_s` for what is under way, then release everything."""
         is_over = self._work.wait(timeout_s)
         shutil.rmtree(self._scratch, ignore_errors=True)
         if self._given is None and is_over:
             self._client.close()
 
     def push(self, model: object, step: int, *, metrics: Mapping[str, float] | None = None) -> None:
-        """Save a step and have it pushed; gives when it is saved.
+        """Save a step and have it pushed; return once it is saved.
 
-        A step that waits while an earlier one is pushed gives way to the next.
+        A step that waits while an earlier one is pushed is replaced by the next.
 
         Args:
-            model: What is trained, which knows how it is saved; or a folder that it was saved to.
+            model: The model, which has to have `save_pretrained`; or a folder that it was saved to.
             step: Its number, larger than those before.
-            metrics: What was measured of it.
+            metrics: The step's metrics.
 
         Raises:
-            InvalidInput: The model does not know how it is saved.
+            InvalidInput: The model cannot save itself.
             OSError: There is no room to save it.
         """
         folder = self._scratch / f"step-{step}"
@@ -162,11 +163,11 @@ class StepPushes:
         self._work.put(_Ready(folder, step, labels))
 
     def wait(self, step: int, timeout_s: float = 60.0) -> str:
-        """Wait until the channel serves a step, or a later one; gives its version.
+        """Wait until the channel serves a step or a later one; return its version.
 
         Raises:
             DeltaregError, OSError: That step, or a later one, could not be served.
-            WaitTimeout: It goes on.
+            WaitTimeout: It is still under way.
         """
 
         def is_over() -> bool:
@@ -220,7 +221,7 @@ class StepPushes:
         )
 
     def _find_own(self) -> None:
-        """Take over what the same loop has left when it ended before."""
+        """Take over the versions that an earlier run of the same loop left."""
         self._is_known = True
         if not self._loop:
             return
@@ -231,7 +232,7 @@ class StepPushes:
                 self._stale.setdefault(int(step), version.ref)
 
     def _prune(self) -> None:
-        """Delete what is neither among the newest nor to stay; what cannot be is tried again."""
+        """Delete versions that are neither among the newest nor to stay; retry failures later."""
         if not self._may_delete:
             return
         for step in sorted(self._stale)[: -self._keep]:

@@ -1,4 +1,4 @@
-"""What a training says of itself, as labels of the versions that it pushes."""
+"""Facts about a training, as labels of the versions that it pushes."""
 
 import os
 import sys
@@ -16,7 +16,7 @@ _NOT_IN_KEYS = frozenset("\"'\\=,")
 
 
 def newest_metrics(history: Iterable[Mapping[str, object]]) -> dict[str, float]:
-    """Give the newest value of each measure in a log, whatever was logged with it."""
+    """Return the newest value of each metric in a log, ignoring other entries."""
     metrics: dict[str, float] = {}
     for entry in history:
         for name, value in entry.items():
@@ -28,13 +28,13 @@ def newest_metrics(history: Iterable[Mapping[str, object]]) -> dict[str, float]:
 def labels_of(
     *, step: int, epoch: float | None, metrics: Mapping[str, float], run_url: str, own: Mapping[str, str]
 ) -> dict[str, str]:
-    """Make the labels of a version; what the user gives stands before what is found.
+    """Return the labels of a version; the user's own take precedence.
 
     Args:
         step: How many updates the weights have had.
-        epoch: How often the data was gone through; None where nobody counts.
-        metrics: What was measured of them.
-        run_url: Where the training can be looked at; empty where nowhere.
+        epoch: How many times the data was seen; None if unknown.
+        metrics: The metrics of these weights.
+        run_url: The URL of the training; empty if there is none.
         own: The user's labels.
     """
     labels = {"step": str(step)}
@@ -48,11 +48,10 @@ def labels_of(
 
 
 def find_run_url(environ: Mapping[str, str] = os.environ) -> str:
-    """Find where this process's training can be looked at; empty where nothing says so.
+    """Return the URL of this process's training; empty if unknown.
 
-    Asked in this order: the run of Weights & Biases and that of MLflow which are active in this
-    process, then the job of the CI. None of them is imported, and no name or password that an
-    address holds is given on.
+    Asked in this order: the active run of Weights & Biases or of MLflow in this process, then the
+    CI job. None of them is imported, and a user name or password in the URL is removed.
     """
     url = ""
     with suppress(Exception):  # a tracker that is away names no page, and ends no training
@@ -62,7 +61,7 @@ def find_run_url(environ: Mapping[str, str] = os.environ) -> str:
 
 
 def _is_label(key: str, value: str) -> bool:
-    """Whether a registry takes it: what somebody logs under an odd name is left out."""
+    """Whether a registry accepts it as a label; odd names that users log are left out."""
     is_short = max(len(key), len(value)) <= _MOST_CHARACTERS
     is_plain = (key + value).isprintable() and not _NOT_IN_KEYS & set(key)
     return is_short and is_plain
@@ -98,6 +97,6 @@ def _of_ci(environ: Mapping[str, str]) -> str:
 
 
 def _plain(url: str) -> str:
-    """Take name and password out of an address."""
+    """Return a URL without user name and password."""
     parts = urlsplit(url)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

@@ -1,8 +1,8 @@
-"""What a training remembers of its pushes, in its own folder, to go on with after it was killed.
+"""Notes of a training on its pushes, in its own folder, so that it can continue after a kill.
 
-A version's parents are part of what it is. So that a training which goes on from a checkpoint makes
-the versions that it would have made without the break, the parent of a push is the newest one of an
-earlier step, by these notes, and not the newest of the line.
+A version's parents are part of its identity. A training that continues from a checkpoint has to
+make the versions that it would have made without the interruption. So the parent of a push is the
+newest version of an earlier step in these notes, and not the newest of the line.
 """
 
 import json
@@ -22,12 +22,12 @@ class RunNotes:
     """The pushes of one training.
 
     Attributes:
-        folder: Where the notes lie.
-        line: The line that is pushed to, and on which server.
-        began_from: The version that the training began from; empty for none, None while nobody has
-            looked.
-        pushed: The version of each step that was pushed.
-        pushing: The step that was being pushed as they were written, with its labels.
+        folder: The folder with the notes.
+        line: The line that is pushed to, and its server.
+        began_from: The version that the training started from; empty for none, None until it was
+            looked up.
+        pushed: The version of each pushed step.
+        pushing: The step that was being pushed when the notes were written, with its labels.
     """
 
     folder: Path
@@ -37,7 +37,7 @@ class RunNotes:
     pushing: tuple[int, Mapping[str, str]] | None = None
 
     def begin_push(self, step: int, labels: Mapping[str, str]) -> None:
-        """Write down what is about to be pushed: a killed process hears of no version.
+        """Record a push that is about to start: a killed process does not learn its version.
 
         Raises:
             OSError: The disk is full, or the folder is gone.
@@ -46,7 +46,7 @@ class RunNotes:
         self.write()
 
     def end_push(self, ref: str) -> None:
-        """Write down which version became of it.
+        """Record the version that the push created.
 
         Raises:
             OSError: The disk is full, or the folder is gone.
@@ -57,12 +57,12 @@ class RunNotes:
         self.write()
 
     def before(self, step: int) -> str:
-        """Name the version that one of this step follows; empty where none was pushed."""
+        """Return the version before a step; empty if none was pushed."""
         earlier = [one for one in self.pushed if one < step]
         return self.pushed[max(earlier)] if earlier else ""
 
     def write(self) -> None:
-        """Write them down; they appear whole or not at all.
+        """Write the notes, whole or not at all.
 
         Raises:
             OSError: The disk is full, or the folder is gone.
@@ -81,7 +81,7 @@ class RunNotes:
 
 
 def read_notes(folder: Path, line: str) -> RunNotes:
-    """Read the notes of a training that goes on; empty ones where there are none of this line."""
+    """Read the notes of a training that continues; empty ones if there are none for this line."""
     fresh = RunNotes(folder, line)
     try:
         document: object = json.loads((folder / _FILE).read_text())
@@ -101,7 +101,7 @@ def read_notes(folder: Path, line: str) -> RunNotes:
 
 
 def _pushing(found: object) -> tuple[int, Mapping[str, str]] | None:
-    """Read what was being pushed; None where nothing was, or where a release before wrote."""
+    """Read what was being pushed; None if nothing was, or an earlier release wrote the notes."""
     if not is_object(found) or not is_object(labels := found.get("labels")):
         return None
     step = found.get("step")

@@ -1,8 +1,8 @@
-"""The files of a checkpoint that a version may carry, held still while they are pushed.
+"""The files of a checkpoint that a version may contain, kept unchanged during a push.
 
-A trainer deletes its older checkpoints while it goes on, and keeps beside the weights what only it
-needs. So what is pushed is a folder of its own: links to the same bytes, of files on the closed
-list and no others.
+A trainer deletes its older checkpoints as it goes on, and keeps files beside the weights that only
+it needs. So what is pushed is a separate folder: links to the same bytes, only of the files that a
+version may contain.
 """
 
 import os
@@ -19,15 +19,15 @@ from deltareg.identity.left_out import is_sent
 
 
 def take_snapshot(checkpoint: Path, into: Path) -> Path:
-    """Link what a version may carry of a checkpoint into a new folder; gives that.
+    """Link the files of a checkpoint that a version may contain into a new folder; return that.
 
     Args:
-        checkpoint: What a trainer has written and writes no more.
-        into: The folder to make, best on the same disk, where a link takes no room. One that is
-            there is replaced.
+        checkpoint: A folder that the trainer has finished writing.
+        into: The folder to create, best on the same disk, where a link takes no space. An existing
+            one is replaced.
 
     Raises:
-        OSError: A file cannot be linked, nor copied.
+        OSError: A file can be neither linked nor copied.
     """
     shutil.rmtree(into, ignore_errors=True)
     into.mkdir(parents=True)
@@ -46,15 +46,15 @@ def save_pretrained(
     """Save a model as its library does, and its tokenizer or processor beside it.
 
     Args:
-        folder: Where; one that is there is replaced.
+        folder: The target folder; an existing one is replaced.
         model: The model.
-        processor: What is saved beside it, if it can be.
-        fix: What to do where the model does not say how it is saved.
-        state_dict: Its weights, where they were gathered from several processes.
+        processor: The tokenizer or processor to save beside it, if it can be saved.
+        fix: The advice to give if the model cannot save itself.
+        state_dict: Its weights, if they were gathered from several processes.
 
     Raises:
-        InvalidInput: It is no model of transformers or peft, or its library cannot save it.
-        OSError: There is no room.
+        InvalidInput: It is not a model of transformers or peft, or its library cannot save it.
+        OSError: The disk is full.
     """
     if not hasattr(model, "save_pretrained"):
         raise InvalidInput(f"a {type(model).__name__} does not say how it is saved", fix=fix)
@@ -68,7 +68,7 @@ def save_pretrained(
 
 
 class _Saves(Protocol):
-    """What is saved as its library saves it."""
+    """Anything with `save_pretrained`."""
 
     def save_pretrained(self, save_directory: str, **gathered: object) -> object: ...
 
@@ -86,7 +86,7 @@ def _save(part: _Saves, folder: Path, gathered: Mapping[str, object]) -> None:
 
 
 def _link(path: Path, target: Path) -> None:
-    """Link a file, or copy it where its disk has no links; a link stays one, to be refused."""
+    """Link a file, or copy it if the disk has no links; a symlink stays one, to be refused."""
     try:
         os.link(path, target, follow_symlinks=False)
     except OSError:

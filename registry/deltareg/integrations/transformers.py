@@ -1,4 +1,4 @@
-"""A callback of transformers' Trainer that pushes what it trains: checkpoints, and the end.
+"""A callback for transformers' Trainer that pushes checkpoints and the result of a training.
 
 ::
 
@@ -6,8 +6,8 @@
 
     trainer = Trainer(..., callbacks=[PushCallback("team/chat", base="llama-3.1-8b")])
 
-It serves every Trainer that is made of transformers' own: those of TRL, of LLaMA-Factory, of
-axolotl. What is pushed goes beside the training, and never ends it unless that was asked for.
+It works with every Trainer derived from transformers' own: those of TRL, LLaMA-Factory and axolotl.
+Pushes run in the background, and a failure does not end the training unless `strict` is set.
 """
 
 # transformers is typed in part only; mypy stays strict on the types that are our own.
@@ -41,15 +41,15 @@ _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 
 
 class PushCallback(TrainerCallback):  # type: ignore[misc]  # it comes without types
-    """Pushes each checkpoint of a training as a version of a line, and what came of it at the end.
+    """Pushes each checkpoint of a training, and its result, as versions of a line.
 
-    A push goes on while the training does. Where checkpoints come faster than they can be pushed,
-    those that wait give way to newer ones. A version's parent is the one before it, its labels say
-    step, epoch, measures, and where the run can be looked at; outputs of the model are recorded
-    into it. Of several processes the first pushes.
+    Pushes run while the training goes on. If checkpoints come faster than they can be pushed,
+    waiting ones are replaced by newer ones. A version's parent is the one before it; its labels
+    give step, epoch, metrics and the run's URL; golden outputs are recorded into it. Of several
+    processes the first pushes.
 
     Attributes:
-        versions: What was pushed, oldest first, as `ns/name:vN`.
+        versions: The pushed versions, oldest first, as `ns/name:vN`.
     """
 
     def __init__(
@@ -68,24 +68,25 @@ class PushCallback(TrainerCallback):  # type: ignore[misc]  # it comes without t
         strict: bool = False,
         client: Client | None = None,
     ) -> None:
-        """Say where to push and how; nothing is asked of the registry yet.
+        """Configure where to push and how; no request is sent yet.
 
         Args:
             line: The line, `ns/name`.
-            base: What is trained on: the name of a base, its folder, or a version; None for the one
-                that the adapter's config names.
-            strategy: `every_save`, as the Trainer saves, and the end; or the `end` alone.
-            golden: Whether outputs are recorded, or the texts or inputs to record them of.
-            parent: What the training began from: a version, or `@CHANNEL` for what that serves, if
+            base: The base that is trained on: its name, its folder, or a version; None for the one
+                in the adapter's config.
+            strategy: `every_save` for each checkpoint and the end, or `end` for the end alone.
+            golden: Whether to record golden outputs, or the texts or inputs for them.
+            parent: What the training started from: a version, or `@CHANNEL` for what it serves, if
                 anything; None for nothing.
             labels: Labels of every version.
-            message: Put before the message of every version.
-            run_url: Where the run can be looked at; None to ask Weights & Biases, MLflow or the CI.
-            wait_s: How long the end of the training waits for the last push, seconds.
-            always_push: Whether the training waits for a push that is under way when it saves
-                again, so that none is left out.
-            strict: Whether a push that fails ends the training, with its error.
-            client: A client to push with; None for one by the environment and the settings files.
+            message: Text before the message of every version.
+            run_url: The URL of the run; None to take it from Weights & Biases, MLflow or the CI.
+            wait_s: How long the end of the training waits for the last push, in seconds.
+            always_push: Whether the training waits for a push under way when it saves again, so
+                that no checkpoint is left out.
+            strict: Whether a failed push ends the training, with its error.
+            client: The client to push with; None for one from the environment and the settings
+                files.
 
         Raises:
             InvalidInput: There is no such strategy.
@@ -109,16 +110,16 @@ class PushCallback(TrainerCallback):  # type: ignore[misc]  # it comes without t
 
     @property
     def versions(self) -> list[str]:
-        """What was pushed, oldest first."""
+        """The pushed versions, oldest first."""
         return [report.version.ref for report in self._pushes.reports]
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: object
     ) -> None:
-        """Ask whether pushing will work, and push the checkpoint that a broken run did not.
+        """Check that pushing will work, and push the checkpoint that an interrupted run did not.
 
-        What is odd of the first batches is logged: labels that are shifted twice, an end that is
-        not learnt, ids of another tokenizer.
+        Anything odd about the first batches is logged: labels that are shifted twice, an end token
+        that is not learnt, ids of another tokenizer.
         """
         if not state.is_world_process_zero:
             return
@@ -138,7 +139,7 @@ class PushCallback(TrainerCallback):  # type: ignore[misc]  # it comes without t
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: object
     ) -> None:
-        """Push what came of the training, unless its last checkpoint was that, and wait for it."""
+        """Push the result of the training, unless its last checkpoint was that, and wait for it."""
         if not state.is_world_process_zero:
             return
         if self._start is not None:
@@ -181,15 +182,15 @@ class PushCallback(TrainerCallback):  # type: ignore[misc]  # it comes without t
 
 @dataclass(frozen=True, slots=True)
 class _Moment:
-    """What a callback is called with.
+    """The arguments that a callback is called with.
 
     Attributes:
-        args: How is trained.
-        state: How far.
-        control: What comes next.
-        model: What.
+        args: The training's arguments.
+        state: The training's state.
+        control: What the Trainer does next.
+        model: The model.
         processor: Its tokenizer or processor, if the Trainer has one.
-        scheduler: Of its rate.
+        scheduler: The scheduler of the learning rate.
     """
 
     args: TrainingArguments
@@ -214,20 +215,20 @@ class _Moment:
         )
 
     def progress(self, step: int) -> TrainingProgress:
-        """How far it had come with a checkpoint."""
+        """Return how far the training had come at a checkpoint."""
         return progress_of(self.state, self.control, self.scheduler, step=step)
 
     @property
     def is_sharded(self) -> bool:
-        """Whether the weights may lie on several processes, so that one alone cannot save them."""
+        """Whether the weights may be sharded over processes, so that one alone cannot save them."""
         return bool(self.args.fsdp or self.args.deepspeed)
 
     def save(self, folder: Path) -> None:
-        """Save what is in memory.
+        """Save the model that is in memory.
 
         Raises:
-            InvalidInput: One process cannot, or it is no model of transformers or peft.
-            OSError: There is no room.
+            InvalidInput: One process cannot save it, or it is not a model of transformers or peft.
+            OSError: The disk is full.
         """
         fix = "let the Trainer save: save_strategy='epoch', or 'steps'"
         if self.is_sharded:
@@ -240,9 +241,9 @@ def _checkpoint(args: TrainingArguments, step: int) -> Path:
 
 
 def _outcome(args: TrainingArguments, state: TrainerState) -> tuple[int, Path | None]:
-    """Give the step that a training ends with, and its checkpoint, if there is one.
+    """Return the step that a training ends with, and its checkpoint, if there is one.
 
-    Where the best checkpoint is loaded at the end, that is what came of it.
+    If the best checkpoint is loaded at the end, it is that one.
     """
     best = state.best_model_checkpoint if args.load_best_model_at_end else None
     if best is not None and (match := _CHECKPOINT.fullmatch(Path(str(best)).name)):

@@ -1,8 +1,8 @@
-"""Weights & Biases artifacts that refer to versions of a registry: nothing is uploaded there.
+"""Weights & Biases artifacts that refer to versions of a registry; nothing is uploaded there.
 
-Each file of a version is a reference by its address, which has the version's digest in it, and what
-the version is stands in the artifact's metadata. The run that logs or uses the artifact is then in
-the lineage that W&B draws, and the bytes come from here.
+Each file of a version is a reference to its address, which contains the version's digest; the
+artifact's metadata describes the version. The run that logs or uses the artifact then appears in
+W&B's lineage, and the bytes come from the registry.
 """
 
 from collections.abc import Mapping
@@ -30,19 +30,19 @@ class _Artifact(Protocol):
 
 
 class _Described(Protocol):
-    """An artifact that was logged, with what is said of it."""
+    """A logged artifact with its metadata."""
 
     @property
     def metadata(self) -> Mapping[str, object]: ...
 
 
 def add_version(artifact: _Artifact, ref: str, *, client: Client | None = None) -> str:
-    """Let an artifact that is not logged yet refer to a version; gives the version's address.
+    """Add references to a version to an unlogged artifact; return the version's address.
 
     Args:
         artifact: A `wandb.Artifact`.
         ref: The version; a bare `ns/name` means what `prod` serves.
-        client: The registry; that of the settings by default.
+        client: The registry's client; by default for the registry of the settings.
     """
     with open_client() if client is None else nullcontext(client) as registry:
         files = registry.versions.files(ref)
@@ -63,15 +63,15 @@ def add_version(artifact: _Artifact, ref: str, *, client: Client | None = None) 
 
 
 def pull_artifact(artifact: _Described, to: "AnyPath | None" = None, *, client: Client | None = None) -> "PullReport":
-    """Bring the version that an artifact refers to, every byte checked.
+    """Pull the version that an artifact refers to, every byte checked.
 
     Args:
-        artifact: A `wandb.Artifact`, as `run.use_artifact` gives it.
-        to: The folder; the cache where none is named.
-        client: The registry; the one that the address names by default.
+        artifact: A `wandb.Artifact`, as `run.use_artifact` returns it.
+        to: The target folder; by default the cache.
+        client: The registry's client; by default for the registry in the address.
 
     Raises:
-        InvalidInput: It refers to no version.
+        InvalidInput: The artifact does not refer to a version.
     """
     text = artifact.metadata.get(ADDRESS)
     address = parse_address(text) if isinstance(text, str) else None

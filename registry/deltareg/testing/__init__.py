@@ -1,4 +1,4 @@
-"""Tests that a kind of delta must pass, for those who bring one: needs pytest, and nothing else.
+"""Tests that a kind of delta must pass, for authors of kinds; they need only pytest.
 
 ::
 

@@ -1,4 +1,4 @@
-"""A folder of safetensors read whole into what kinds look at; small samples only."""
+"""Reads a folder of safetensors into what kinds look at; for small samples only."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ DOCUMENTS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class SampleFolder:
-    """A delta's folder: what a kind is shown, and the tensors with their data."""
+    """A delta's folder: what a kind may see, and the tensors with their data."""
 
     files: DeltaFiles
     tensors: Mapping[str, MappedTensor]
@@ -49,7 +49,7 @@ def open_folder(path: Path, *, convention: str = "") -> SampleFolder:
 
 
 def open_base(path: Path, *, digests: bool = False) -> tuple[BaseView, Tensors]:
-    """Read a base; without `digests` every tensor has the same one, which few tests look at."""
+    """Read a base; without `digests` every tensor has the same one, as few tests need it."""
     folder = open_folder(path)
     nothing = Digest("blake3", "0" * 64)
     records = {

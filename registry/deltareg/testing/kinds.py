@@ -1,7 +1,7 @@
-"""What every kind must do, held against a real sample of each.
+"""What every kind must do, tested on a real sample of each.
 
-A sample is recognised, accounted for and folded as its library folds it; then it is broken in the
-ways in which uploads break, and each must be refused.
+A sample has to be recognised, accounted for and folded as its library folds it; then it is broken
+as uploads break, and each broken one must be refused.
 """
 
 import json
@@ -41,10 +41,10 @@ class Sample:
     Attributes:
         delta: Its folder.
         base: The folder of the base that it was trained on; small enough to be read whole.
-        folds: Whether all of it is on stored weights.
-        merged: By the base's name in its files or in memory, weights as the library merges them,
-            in float32; empty where it merges nothing.
-        config: The name of the document that holds its settings; empty when it has none.
+        folds: Whether all its effects are on stored weights.
+        merged: The weights as the library merges them, in float32, by their name in the base's
+            files or in memory; empty if it merges nothing.
+        config: The name of the document that holds its settings; empty if it has none.
     """
 
     delta: Path
@@ -59,7 +59,7 @@ class Sample:
 
 
 class _Cases(Protocol):
-    """The part of pytest's `Metafunc` that gives every test its samples."""
+    """The part of pytest's `Metafunc` that passes the samples to every test."""
 
     fixturenames: Sequence[str]
 
@@ -69,7 +69,7 @@ class _Cases(Protocol):
 
 
 class KindTests:
-    """The tests; a subclass whose name begins with `Test` has pytest run them on its samples."""
+    """The tests; a subclass whose name begins with `Test` runs them on its samples."""
 
     samples: ClassVar[Mapping[str, Sample]] = {}
 
@@ -79,7 +79,7 @@ class KindTests:
             metafunc.parametrize("sample", self.samples.values(), ids=list(self.samples))
 
     def test_one_reader_claims_it_most(self, sample: Sample) -> None:
-        """Nobody has to guess which kind it is."""
+        """Exactly one reader claims the sample."""
         folder, base, _ = sample.open_with_base()
         matches = (kind.recognise(folder.files, base) for kind in all_kinds().values())
 
@@ -88,7 +88,7 @@ class KindTests:
         assert claims.count(max(claims)) == 1
 
     def test_every_tensor_is_used_and_nothing_is_wrong(self, sample: Sample) -> None:
-        """As it is, it is accepted, its numbers too."""
+        """The sample is accepted as it is, including its numbers."""
         folder, base, weights = sample.open_with_base()
 
         account = assess_delta(folder.files, folder.tensors, base)
@@ -98,7 +98,7 @@ class KindTests:
         assert account.modules > 0
 
     def test_headers_alone_tell_the_same_effects(self, sample: Sample) -> None:
-        """The server, which reads no tensor, sees what the pusher saw."""
+        """The server, which reads no tensor, sees the same effects as the client."""
         folder, base, _ = sample.open_with_base()
 
         blind = assess_delta(folder.files, header_tensors(folder.files), base)
@@ -106,7 +106,7 @@ class KindTests:
         assert blind.roles == assess_delta(folder.files, folder.tensors, base).roles
 
     def test_it_folds_when_all_of_it_is_on_weights(self, sample: Sample) -> None:
-        """What it says of folding is what its effects are."""
+        """The kind says that it folds exactly if all effects are on stored weights."""
         folder, base, _ = sample.open_with_base()
 
         account = assess_delta(folder.files, folder.tensors, base)
@@ -116,7 +116,7 @@ class KindTests:
         assert account.delta.foldable == is_weights == sample.folds
 
     def test_it_folds_into_what_the_library_merges(self, sample: Sample) -> None:
-        """Weights become what the library makes of them."""
+        """Folding gives the weights that the library's own merge gives."""
         expected = sample.merged()
         if not expected:
             raise SkipTest("its library merges nothing")
@@ -131,7 +131,7 @@ class KindTests:
             assert np.max(np.abs(to_f32(actual, folding.dtype(target)) - want)) <= _CLOSE, name
 
     def test_its_settings_are_plain_and_hold_no_floats(self, sample: Sample) -> None:
-        """The manifest is canonical JSON, where a float has no one form."""
+        """The settings suit the manifest's canonical JSON, where floats have no single form."""
         folder, base, _ = sample.open_with_base()
 
         delta = assess_delta(folder.files, folder.tensors, base).delta
@@ -153,7 +153,7 @@ class KindTests:
         assert accepted == []
 
     def test_no_tensor_may_be_one_too_many(self, sample: Sample) -> None:
-        """What nobody uses is refused."""
+        """A tensor that nothing uses is refused."""
         folder, base, _ = sample.open_with_base()
         surprise = TensorInfo(_SURPRISE, "F32", (2, 2), 0, 16)
 
@@ -162,7 +162,7 @@ class KindTests:
         assert error_codes != []
 
     def test_no_tensor_may_have_another_shape(self, sample: Sample) -> None:
-        """What does not fit is found before a byte of it is read."""
+        """A tensor that does not fit is found before any of its bytes is read."""
         folder, base, _ = sample.open_with_base()
         names = sorted(folder.files.names)
 
@@ -171,7 +171,7 @@ class KindTests:
         assert accepted == []
 
     def test_a_module_that_the_base_lacks_is_refused(self, sample: Sample) -> None:
-        """A delta of a deeper base is not half applied."""
+        """A delta for a deeper base is refused rather than half applied."""
         folder, base, _ = sample.open_with_base()
         if not any("layers.0" in name or ".h.0" in name for name in folder.files.names):
             raise SkipTest("its tensors belong to no layer")
@@ -179,7 +179,7 @@ class KindTests:
         assert codes(_change_tensors(folder.files, _move_layer), base) != []
 
     def test_what_the_config_says_and_nobody_knows_is_refused(self, sample: Sample) -> None:
-        """A flag may change the maths: none is ignored."""
+        """An unknown flag may change the maths, so none is ignored."""
         folder, base, _ = sample.open_with_base()
 
         error_codes = codes(_with_config(sample, folder.files, surprising_flag="on"), base)
@@ -196,7 +196,7 @@ class KindTests:
         assert error_codes == ["custom_code"]
 
     def test_its_tensors_without_a_config_are_refused(self, sample: Sample) -> None:
-        """A scale that nobody told is not made up."""
+        """A missing scale is not guessed."""
         folder, base, _ = sample.open_with_base()
         _config_of(sample, folder.files)
         documents = {n: d for n, d in folder.files.documents.items() if n != sample.config}
@@ -205,17 +205,17 @@ class KindTests:
 
 
 def assess_delta(files: DeltaFiles, tensors: Tensors, base: BaseView) -> Account:
-    """Recognise and account as a push does.
+    """Recognise and account for a delta as a push does.
 
     Raises:
-        Refused: It is of no known kind, or its configuration is refused.
+        Refused: The delta is of no known kind, or its configuration is refused.
     """
     kind, _ = recognise(files, base)
     return account(kind.parse(files, base), files, tensors, base)
 
 
 def codes(files: DeltaFiles, base: BaseView) -> list[str]:
-    """Give the codes of the errors that an upload gets from its headers and documents."""
+    """Return the codes of the errors that an upload gets from its headers and documents."""
     try:
         account = assess_delta(files, header_tensors(files), base)
     except Refused as refused:
@@ -224,7 +224,7 @@ def codes(files: DeltaFiles, base: BaseView) -> list[str]:
 
 
 def _change_tensors(files: DeltaFiles, change: Callable[[Header], Header]) -> DeltaFiles:
-    """Give files whose one header has other tensors."""
+    """Return the files with the tensors of one header changed."""
     ((path, header),) = files.headers.items()
     return replace(files, headers={path: replace(header, tensors=change(dict(header.tensors)))})
 

@@ -1,4 +1,4 @@
 """OCI artifacts: versions written as ModelPack or as an image, and read back.
 
-Written after the OCI image and distribution specifications 1.1 and the ModelPack specification 0.1.
+After the OCI image and distribution specifications 1.1 and the ModelPack specification 0.1.
 """

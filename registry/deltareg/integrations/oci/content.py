@@ -1,7 +1,7 @@
-"""What an OCI artifact is made of: blobs by their sha256, descriptors of them, a manifest.
+"""The parts of an OCI artifact: blobs by their sha256, descriptors of them, a manifest.
 
-Everything is written in one way (sorted keys, no spaces, no time but the version's own), so that
-the same version is the same artifact whoever exports it, and when.
+Everything is written in a canonical form (sorted keys, no spaces, no time but the version's own),
+so that a version gives the same artifact whoever exports it, and when.
 """
 
 import hashlib
@@ -24,14 +24,14 @@ Json = Mapping[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Descriptor:
-    """A blob by its content.
+    """A blob, described by its content.
 
     Attributes:
-        media_type: What it is.
+        media_type: Its media type.
         digest: `sha256:` and 64 hex digits.
-        size_bytes: How long it is.
-        annotations: What else is said of it.
-        artifact_type: Of a manifest, what it is the manifest of.
+        size_bytes: Its length.
+        annotations: Its annotations.
+        artifact_type: For a manifest, the type of its artifact.
     """
 
     media_type: str
@@ -41,7 +41,7 @@ class Descriptor:
     artifact_type: str = ""
 
     def to_json(self) -> dict[str, object]:
-        """Write it as documents have it."""
+        """Return it as documents have it."""
         fields: dict[str, object] = {"mediaType": self.media_type, "digest": self.digest, "size": self.size_bytes}
         if self.artifact_type:
             fields["artifactType"] = self.artifact_type
@@ -52,11 +52,11 @@ class Descriptor:
 
 @dataclass(frozen=True, slots=True)
 class OciBlob:
-    """Bytes that are at hand: in memory, or in a file.
+    """Bytes at hand: in memory, or in a file.
 
     Attributes:
-        descriptor: What they are.
-        body: They themselves, or the file that has them.
+        descriptor: The descriptor of the bytes.
+        body: The bytes, or the file that holds them.
     """
 
     descriptor: Descriptor
@@ -64,16 +64,16 @@ class OciBlob:
 
     @classmethod
     def of(cls, body: bytes, media_type: str, *, artifact_type: str = "") -> "OciBlob":
-        """Describe bytes."""
+        """Build a blob of bytes in memory."""
         digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
         descriptor = Descriptor(media_type, digest, len(body), artifact_type=artifact_type)
         return cls(descriptor, body)
 
     def read(self) -> Iterator[bytes]:
-        """Give the bytes, and find out on the way whether they are those.
+        """Yield the bytes and check their digest on the way.
 
         Raises:
-            IntegrityFailure: At the end, where they are not.
+            IntegrityFailure: At the end, if the digest differs.
         """
         hasher = hashlib.sha256()
         for part in self._parts():
@@ -97,7 +97,7 @@ class OciBlob:
 
 @dataclass(frozen=True, slots=True)
 class OciBundle:
-    """A manifest with all that it names.
+    """A manifest with everything that it names.
 
     Attributes:
         manifest: The manifest itself.
@@ -118,7 +118,7 @@ def make_manifest(
     annotations: Mapping[str, str],
     subject: Descriptor | None = None,
 ) -> OciBundle:
-    """Put a manifest around a config and layers; without a type it is that of an image."""
+    """Build a manifest for a config and layers; without an artifact type it is an image's."""
     document: dict[str, object] = {
         "schemaVersion": 2,
         "mediaType": MANIFEST,
@@ -135,15 +135,15 @@ def make_manifest(
 
 
 def encode(document: Json) -> bytes:
-    """Write JSON in the one way that digests are taken over."""
+    """Format JSON in the canonical form that digests are computed over."""
     return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def decode(raw: bytes, *, what: str) -> Json:
-    """Read a manifest or an index that somebody else wrote.
+    """Parse a manifest or an index from outside.
 
     Raises:
-        InvalidInput: It is no JSON object.
+        InvalidInput: It is not a JSON object.
     """
     try:
         document: object = json.loads(raw)
@@ -158,7 +158,7 @@ def descriptor_in(value: object, *, what: str) -> Descriptor:
     """Read a descriptor.
 
     Raises:
-        InvalidInput: It is none, or its digest is no sha256.
+        InvalidInput: The value is not a descriptor, or its digest is not a sha256.
     """
     fields = value if is_object(value) else {}
     kind, digest, size = (fields.get(key) for key in ("mediaType", "digest", "size"))
@@ -173,10 +173,10 @@ def descriptor_in(value: object, *, what: str) -> Descriptor:
 
 
 def descriptors_in(document: Json, key: str, *, what: str) -> list[Descriptor]:
-    """Read a list of descriptors; one that is not there is empty.
+    """Read a list of descriptors; a missing list is empty.
 
     Raises:
-        InvalidInput: What is there is none.
+        InvalidInput: The value is not a list of descriptors.
     """
     items = document.get(key, [])
     if not is_list(items):

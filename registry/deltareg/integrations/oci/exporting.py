@@ -1,4 +1,4 @@
-"""Export: a version as an OCI artifact in a folder or a registry, with what was signed about it."""
+"""Export: writes a version and its signatures as an OCI artifact to a folder or a registry."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -15,16 +15,16 @@ from deltareg.wire.tables import facts_html
 
 @dataclass(frozen=True, slots=True)
 class ExportReport:
-    """A version that was exported.
+    """An exported version.
 
     Attributes:
         ref: The version.
         profile: `modelpack` or `image`.
-        place: Where it is now, with its tag.
-        digest: The artifact's digest: that of its manifest.
+        place: Where the artifact is, with its tag.
+        digest: The artifact's digest, which is that of its manifest.
         size_bytes: Bytes of all its layers.
         referrers: How many of each type refer to it: signatures, attestations, verdicts.
-        revocation: That the version is revoked.
+        revocation: The revocation, if the version is revoked.
     """
 
     ref: str
@@ -36,7 +36,7 @@ class ExportReport:
     revocation: Revocation | None = None
 
     def to_dict(self) -> dict[str, object]:
-        """The object of `deltareg export --json`."""
+        """Return the object of `deltareg export --json`."""
         fields: dict[str, object] = {"schema_version": SCHEMA_VERSION, **asdict(self)}
         fields["revocation"] = self.revocation and self.revocation.model_dump()
         return fields
@@ -46,16 +46,16 @@ class ExportReport:
 
 
 def export_version(client: Client, ref: str, target: str, *, profile: Profile = "modelpack") -> ExportReport:
-    """Write a version as an OCI artifact; the same version is the same artifact each time.
+    """Write a version as an OCI artifact; the same version gives the same artifact each time.
 
     Args:
         client: The registry that has it.
         ref: The version; a bare `ns/name` means what `prod` serves.
         target: A folder, which becomes an OCI layout, or `oci://host/repository[:tag]`.
-        profile: `modelpack`, a layer for each file, or `image`, for runtimes of containers.
+        profile: `modelpack`, with a layer for each file, or `image`, for container runtimes.
 
     Raises:
-        Conflict: The folder holds something else, or the registry takes no such artifact.
+        Conflict: The folder holds something else, or the registry does not accept such an artifact.
     """
     place = parse_place(target)
     report = client.pull(ref)

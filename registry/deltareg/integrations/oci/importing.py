@@ -1,7 +1,7 @@
-"""Import: the files of a model in an OCI artifact, each held against its digest on the way here.
+"""Import: fetches the files of a model from an OCI artifact, each checked against its digest.
 
-Taken are ModelPack artifacts whose layers are single files or plain archives, and images whose
-files lie below `models/`. Names are those that a version may have, or nothing is written.
+It accepts ModelPack artifacts whose layers are single files or plain archives, and images whose
+files lie below `models/`. Nothing is written unless all names are valid in a version.
 """
 
 import hashlib
@@ -32,15 +32,15 @@ class _Reader(Protocol):
 
 @contextmanager
 def oci_artifact(client: Client, text: str) -> Generator[ImportedFolder, None, None]:
-    """Give the files of an artifact until the block ends.
+    """Yield the files of an artifact until the block ends.
 
     Args:
-        client: The registry that it goes to, which may know its base.
+        client: The target registry, which may know its base.
         text: `oci://host/repository:tag`, or the folder of an OCI layout, with `:tag` behind it.
 
     Raises:
         NotFound: There is no such artifact.
-        InvalidInput: It holds no model, or in a form that is not read.
+        InvalidInput: It holds no model, or one in an unsupported form.
         IntegrityFailure: A blob is not what its digest says.
     """
     place = parse_place(text)
@@ -62,7 +62,7 @@ def oci_artifact(client: Client, text: str) -> Generator[ImportedFolder, None, N
 
 
 def _fetch_manifest(registry: RegistryClient, place: Repository) -> tuple[Descriptor, bytes]:
-    """Fetch a manifest; of an index, the only model in it."""
+    """Fetch a manifest; for an index, that of the only model in it."""
     own, raw = registry.manifest(place.reference or "latest")
     if own.media_type != INDEX:
         return own, raw
@@ -95,7 +95,7 @@ def _write_layers(
 
 
 def _base(client: Client, told: dict[str, str]) -> str:
-    """Give the base that was exported with it, if it is known here and is that base."""
+    """Return the base named in the export, if the registry knows it under the same identity."""
     name, root = told.get(f"{OURS}base.name", ""), told.get(f"{OURS}base.root", "")
     if not name or not root:
         return ""
@@ -121,10 +121,10 @@ def _write(reader: _Reader, layer: Descriptor, folder: Path, *, is_image: bool) 
 
 
 def _check_parts(parts: Iterator[bytes], wanted: Descriptor) -> Iterator[bytes]:
-    """Give bytes as they come, no more than there should be, and compare their digest.
+    """Yield bytes as they arrive, limit their number, and compare their digest.
 
     Raises:
-        IntegrityFailure: They are others.
+        IntegrityFailure: The bytes differ.
     """
     hasher, remaining_bytes = hashlib.sha256(), wanted.size_bytes
     for part in parts:
@@ -140,10 +140,10 @@ def _check_parts(parts: Iterator[bytes], wanted: Descriptor) -> Iterator[bytes]:
 
 
 def _unpack(parts: Iterator[bytes], folder: Path, *, below: str) -> None:
-    """Write the regular files of an archive; links, devices and others are refused.
+    """Write the regular files of an archive; links, devices and the like are refused.
 
     Raises:
-        InvalidInput: It is no archive, or holds something else than files.
+        InvalidInput: It is not an archive, or holds something other than files.
     """
     stream = _Stream(parts)
     try:
@@ -164,7 +164,7 @@ def _unpack(parts: Iterator[bytes], folder: Path, *, below: str) -> None:
 
 
 def _target(folder: Path, name: str) -> Path:
-    """Give where a file goes; a name that could lead elsewhere is refused."""
+    """Return the path of a file; a name that could lead elsewhere is refused."""
     target = folder / check_path(name)
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists():
@@ -173,7 +173,7 @@ def _target(folder: Path, name: str) -> Path:
 
 
 class _Stream:
-    """Bytes that come in parts, as a file that is read on and on."""
+    """Bytes that arrive in parts, as a file that is read sequentially."""
 
     def __init__(self, parts: Iterator[bytes]) -> None:
         self._parts, self._rest = parts, b""
@@ -188,6 +188,6 @@ class _Stream:
         return block
 
     def drain(self) -> None:
-        """Read what is behind the end of the archive, so that all of it is checked."""
+        """Read what follows the end of the archive, so that all of it is checked."""
         for _ in self._parts:
             pass

@@ -1,4 +1,4 @@
-"""An OCI layout: a folder with blobs by digest, and an index that names the artifacts in it."""
+"""An OCI layout: a folder with blobs by digest, and an index of its artifacts."""
 
 import hashlib
 import os
@@ -26,9 +26,9 @@ _NAME = "org.opencontainers.image.ref.name"
 
 
 def write_layout(folder: Path, artifact: OciBundle, *, tag: str) -> None:
-    """Add an artifact to a layout, which is made where there is none.
+    """Add an artifact to a layout, which is created if it does not exist.
 
-    What a tag named before goes out of the index, with what referred to it; blobs stay.
+    The tag's former artifact and its referrers are removed from the index; blobs stay.
 
     Raises:
         Conflict: The folder holds something else, or the tag is another delta's.
@@ -55,10 +55,10 @@ def write_layout(folder: Path, artifact: OciBundle, *, tag: str) -> None:
 
 
 def read_index(folder: Path) -> list[Descriptor]:
-    """List the manifests that a layout names.
+    """List the manifests in a layout's index.
 
     Raises:
-        NotFound: The folder is no layout.
+        NotFound: The folder is not a layout.
     """
     path = folder / "index.json"
     if not path.is_file():
@@ -69,10 +69,10 @@ def read_index(folder: Path) -> list[Descriptor]:
 
 
 def find_in_layout(folder: Path, tag: str) -> Descriptor:
-    """Find the artifact that a tag names, or the only one that there is.
+    """Return the artifact of a tag, or the only artifact.
 
     Raises:
-        NotFound: There is none, or more than one to choose from.
+        NotFound: There is none, or more than one.
     """
     tagged = [one for one in read_index(folder) if one.annotations.get(_NAME)]
     tags = sorted(one.annotations[_NAME] for one in tagged)
@@ -84,7 +84,7 @@ def find_in_layout(folder: Path, tag: str) -> Descriptor:
 
 
 class LayoutReader:
-    """Gives the blobs of a layout, each checked against its digest."""
+    """Reads the blobs of a layout, each checked against its digest."""
 
     def __init__(self, folder: Path) -> None:
         """Read from a folder."""
@@ -92,7 +92,7 @@ class LayoutReader:
 
     @contextmanager
     def blob(self, wanted: Descriptor) -> Generator[Iterator[bytes], None, None]:
-        """Open a blob; whoever takes it checks it."""
+        """Open a blob; the caller checks its digest."""
         path = _path(self._folder, wanted.digest)
         try:
             file: IO[bytes] = path.open("rb")
@@ -106,7 +106,7 @@ def _check_tag(folder: Path, artifact: OciBundle, tag: str) -> None:
     """Refuse to take a tag from another delta.
 
     Raises:
-        Conflict: It is another's.
+        Conflict: The tag belongs to another delta.
     """
     title = _title(artifact.manifest)
     with suppress(NotFound, OSError):
@@ -126,7 +126,7 @@ def _title(manifest: OciBlob) -> str:
 
 
 def _of_subject(folder: Path, tag: str) -> set[str]:
-    """Give the digests of what refers to the artifact of a tag."""
+    """Return the digests of what refers to a tag's artifact."""
     index = read_index(folder)
     subjects = {one.digest for one in index if one.annotations.get(_NAME) == tag}
     digests: set[str] = set()
@@ -146,10 +146,10 @@ def _all(artifact: OciBundle) -> Iterator[OciBlob]:
 
 
 def _keep(folder: Path, blob: OciBlob) -> None:
-    """Write a blob, unless it is there as it should be.
+    """Write a blob, unless an intact one is there.
 
     Raises:
-        IntegrityFailure: What is to be written changed meanwhile.
+        IntegrityFailure: The file changed while it was written.
     """
     path = _path(folder, blob.descriptor.digest)
     if path.is_file() and path.stat().st_size == blob.descriptor.size_bytes:

@@ -1,4 +1,4 @@
-"""Who one is at a registry: what `docker login` or `oras login` wrote down."""
+"""The login for a registry that `docker login` or `oras login` has stored."""
 
 import json
 import os
@@ -11,10 +11,10 @@ _DOCKER_HUB = "https://index.docker.io/v1/"
 
 
 def find_login(host: str) -> str:
-    """Give name and password for a registry, in base64 as they are sent; empty where none is kept.
+    """Return name and password for a registry, in base64 as they are sent; empty if not stored.
 
     Raises:
-        Misconfigured: They are kept by a program that is not asked.
+        Misconfigured: They are kept by a credential helper, which is not supported.
     """
     folder = os.environ.get("DOCKER_CONFIG") or str(Path.home() / ".docker")
     path = Path(folder) / "config.json"

@@ -1,8 +1,8 @@
-"""A version as an OCI artifact, in one of two profiles.
+"""Packs a version as an OCI artifact, in one of two profiles.
 
 `modelpack` has a layer for each file, under the names that the ModelPack specification gives them.
-`image` is what container runtimes take: one layer with the files below `models/`, for an image
-volume of Kubernetes and for KServe.
+`image` is for container runtimes: one layer with the files below `models/`, for image volumes of
+Kubernetes and for KServe.
 """
 
 import hashlib
@@ -41,7 +41,7 @@ _DOCUMENT_NAMES = {"LICENSE", "LICENCE", "NOTICE"}
 def pack_version(
     folder: Path, version: VersionDetail, manifest: Manifest, profile: Profile
 ) -> Generator[OciBundle, None, None]:
-    """Make the artifact of a version whose files lie in a folder, until the block ends."""
+    """Yield the artifact of a version whose files lie in a folder."""
     if profile == "modelpack":
         yield _modelpack(folder, version, manifest)
         return
@@ -50,7 +50,7 @@ def pack_version(
 
 
 def annotations_of(version: VersionDetail) -> dict[str, str]:
-    """Say what a version is, in what never changes of it."""
+    """Return annotations for what never changes about a version."""
     return {
         TITLE: f"{version.namespace}/{version.name}",
         "org.opencontainers.image.version": f"v{version.version}",
@@ -108,7 +108,7 @@ def _image(folder: Path, version: VersionDetail, manifest: Manifest, target: Pat
 
 
 def _write_tar(folder: Path, manifest: Manifest, target: Path) -> tuple[str, int]:
-    """Write the one layer, the same bytes each time; gives its digest and size."""
+    """Write the single layer, the same bytes each time; return its digest and size."""
     with target.open("wb") as file, tarfile.open(fileobj=file, mode="w") as tar:
         for name in _folders(manifest):
             tar.addfile(_entry(name, tarfile.DIRTYPE, 0o755))
@@ -141,5 +141,5 @@ def _set_size(entry: tarfile.TarInfo, size_bytes: int) -> tarfile.TarInfo:
 
 
 def with_referrers(artifact: OciBundle, referrers: list[OciBundle]) -> OciBundle:
-    """Put beside an artifact what others say of it."""
+    """Return an artifact with its referrers added."""
     return replace(artifact, referrers=referrers)

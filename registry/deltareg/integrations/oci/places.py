@@ -1,7 +1,7 @@
-"""Where an artifact lies: a folder in the form of an OCI layout, or a repository of a registry.
+"""Where an artifact lies: a folder in the form of an OCI layout, or a repository in a registry.
 
-That is `host[:port]/repository[:tag|@sha256:…]`, with `oci://` before it or not; what begins like a
-path, or is a folder, is a folder.
+A repository is `host[:port]/repository[:tag|@sha256:…]`, with or without `oci://`; what begins like
+a path, or exists as a folder, is a folder.
 """
 
 import re
@@ -19,13 +19,13 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """A repository of a registry, and what is meant in it.
+    """A repository of a registry, with a tag or digest.
 
     Attributes:
         host: The registry, `host[:port]`.
         name: The repository.
-        tag: A tag; empty where none is named.
-        digest: A manifest's digest; empty where none is named.
+        tag: A tag; empty if none is given.
+        digest: A manifest's digest; empty if none is given.
     """
 
     host: str
@@ -39,7 +39,7 @@ class Repository:
         return self.digest or self.tag
 
     def __str__(self) -> str:
-        """Write it with its scheme."""
+        """Format it with its scheme."""
         tag = f":{self.tag}" if self.tag else ""
         return f"{SCHEME}{self.host}/{self.name}{tag}{'@' + self.digest if self.digest else ''}"
 
@@ -50,22 +50,22 @@ class OciLayout:
 
     Attributes:
         folder: The folder.
-        tag: What is meant in it; empty where it has one artifact only, or it is to be chosen.
+        tag: The tag in it; empty if it has a single artifact, or the tag is still to be chosen.
     """
 
     folder: Path
     tag: str = ""
 
     def __str__(self) -> str:
-        """Write it as a path."""
+        """Format it as a path."""
         return f"{self.folder}:{self.tag}" if self.tag else str(self.folder)
 
 
 def parse_place(text: str) -> Repository | OciLayout:
-    """Read where an artifact lies or is to go.
+    """Parse where an artifact lies or is to go.
 
     Raises:
-        InvalidInput: It reads like a repository and is none.
+        InvalidInput: It looks like a repository but is not valid.
     """
     is_repository = text.startswith(SCHEME)
     body = text.removeprefix(SCHEME)

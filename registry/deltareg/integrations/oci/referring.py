@@ -1,6 +1,6 @@
 """Signatures, attestations and signed verdicts about a version, as referrers of its artifact.
 
-Each is kept as it was signed, whole, in one layer, and can be verified without this registry.
+Each is kept whole, as it was signed, in one layer, and can be verified without this registry.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,6 @@ from deltareg.integrations.oci.content import EMPTY, Descriptor, OciBlob, OciBun
 from deltareg.integrations.oci.packing import OURS
 from deltareg.wire import VersionDetail
 from deltareg.wire.statements import VERDICT
-from deltareg.words import REFERRER_FORMS
 
 BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 STATEMENT = "application/vnd.in-toto+json"
@@ -20,8 +19,8 @@ _CREATED = "org.opencontainers.image.created"
 
 
 def referrers_of(client: Client, version: VersionDetail, subject: Descriptor) -> Iterator[OciBundle]:
-    """Give what was signed about a version, oldest first: signatures, attestations, verdicts."""
-    for form in REFERRER_FORMS:
+    """Yield what was signed about a version, oldest first: signatures, attestations, verdicts."""
+    for form in ("signature", "attestation"):
         for info in client.signatures.list(version.ref, form=form):
             if info.revoked:
                 continue
@@ -47,5 +46,5 @@ def _referrer(body: bytes, kind: str, notes: dict[str, str], subject: Descriptor
 
 
 def _type_of(body: str) -> str:
-    """Tell a bundle of a Sigstore, which brings its keys or certificates, from an envelope."""
+    """Return the type of a signed text: a Sigstore bundle, or an envelope."""
     return BUNDLE if '"verificationMaterial"' in body else STATEMENT

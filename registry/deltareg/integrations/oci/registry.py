@@ -1,7 +1,7 @@
-"""A registry of OCI artifacts, as far as artifacts are sent there and fetched from it.
+"""A registry of OCI artifacts: sends artifacts to it and fetches them.
 
-Who one is there is what `docker login` or `oras login` left in the settings of Docker. A registry
-that does not know referrers gets them under the tag that the specification names for that.
+The login is what `docker login` or `oras login` stored in Docker's settings. A registry without
+support for referrers gets them under the tag that the specification defines for that.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ class RegistryClient:
     """One repository of a registry; use it as a context manager."""
 
     def __init__(self, place: Repository, *, transport: httpx.BaseTransport | None = None) -> None:
-        """Send nothing yet; what is on this machine is spoken to without TLS."""
+        """Prepare; no request is sent yet. Hosts on this machine are reached without TLS."""
         address = f"http://{place.host}"
         scheme = "http" if is_confidential(address) else "https"
         self._place, self._login = place, find_login(place.host)
@@ -53,7 +53,7 @@ class RegistryClient:
         self._authorization = ""
 
     def __enter__(self) -> Self:
-        """Use it in a `with` block."""
+        """Enter a `with` block."""
         return self
 
     def __exit__(
@@ -63,7 +63,7 @@ class RegistryClient:
         self._http.close()
 
     def send(self, artifact: OciBundle, *, tag: str) -> None:
-        """Send an artifact under a tag, then what refers to it; what is there is not sent again."""
+        """Send an artifact under a tag, then its referrers; existing blobs are not sent again."""
         for blob in artifact.blobs:
             self._send_blob(blob)
         self._send_manifest(artifact.manifest, tag)
@@ -80,8 +80,8 @@ class RegistryClient:
         """Fetch a manifest or an index by tag or digest.
 
         Raises:
-            NotFound: There is none.
-            IntegrityFailure: It is not what its digest says.
+            NotFound: There is no such manifest.
+            IntegrityFailure: The manifest does not match its digest.
         """
         answer = self._ask("GET", f"manifests/{reference}", headers={"Accept": _ACCEPT})
         raw = answer.content
@@ -96,7 +96,7 @@ class RegistryClient:
 
     @contextmanager
     def blob(self, wanted: Descriptor) -> Generator[Iterator[bytes], None, None]:
-        """Open a blob; whoever takes it checks it."""
+        """Open a blob; the caller checks its digest."""
         path = self._path(f"blobs/{wanted.digest}")
         self._ask("HEAD", f"blobs/{wanted.digest}")  # by which one is known there, once
         with _ours(self._place), self._http.stream("GET", path, headers=self._headers()) as answer:
@@ -121,14 +121,14 @@ class RegistryClient:
             self._check_answer(self._http.put(url, content=blob.read(), headers=headers))
 
     def _send_manifest(self, manifest: OciBlob, reference: str) -> bool:
-        """Send a manifest; says whether the registry has understood what it refers to."""
+        """Send a manifest; return whether the registry has recorded what it refers to."""
         body = b"".join(manifest.read())
         headers = {"Content-Type": manifest.descriptor.media_type}
         answer = self._ask("PUT", f"manifests/{reference}", headers=headers, content=body)
         return "OCI-Subject" in answer.headers
 
     def _name_referrers(self, subject: Descriptor, referrers: list[Descriptor]) -> None:
-        """Keep the list of what refers to a manifest under the tag that is made of its digest."""
+        """Store the list of a manifest's referrers under the tag derived from its digest."""
         tag = subject.digest.replace(":", "-")
         listed_before: list[Descriptor] = []
         with suppress(NotFound):
@@ -167,7 +167,7 @@ class RegistryClient:
         return {"Authorization": self._authorization} if self._authorization else {}
 
     def _authorize(self, refused: httpx.Response) -> str:
-        """Get what a registry asks for: a token of its realm, or name and password."""
+        """Return the credentials that a registry wants: a realm's token, or name and password."""
         challenge = refused.headers.get("WWW-Authenticate", "")
         scheme, _, rest = challenge.partition(" ")
         basic = f"Basic {self._login}" if self._login else ""
@@ -190,10 +190,10 @@ class RegistryClient:
         return f"Bearer {token}" if isinstance(token, str) else basic
 
     def _check_answer(self, answer: httpx.Response) -> httpx.Response:
-        """Turn a refusal into our error.
+        """Return an answer unless it is a refusal.
 
         Raises:
-            DeltaregError: It is one.
+            DeltaregError: The answer is a refusal.
         """
         if not answer.is_error:
             return answer
@@ -212,7 +212,7 @@ class RegistryClient:
 
 
 def _read_error(answer: httpx.Response) -> str:
-    """Give what a registry says of an error, on one line."""
+    """Return a registry's error message, on one line."""
     with suppress(InvalidInput, httpx.ResponseNotRead):
         errors = decode(answer.content, what="the answer").get("errors")
         one = errors[0] if is_list(errors) and errors else None

@@ -1,8 +1,8 @@
-"""A plug-in of vLLM: adapters of the registry, loaded when a client of vLLM asks for their name.
+"""A plug-in for vLLM: loads adapters from the registry when a client of vLLM asks for their name.
 
 vLLM finds it by the entry point `vllm.general_plugins` and calls `register` in every process that
-it starts, some of them more than once. Where adapters may be loaded at run time, its server then
-asks the resolver for each name that it does not know.
+it starts, some of them more than once. If adapters may be loaded at runtime, the server then asks
+the resolver for each name that it does not know.
 """
 
 import logging
@@ -12,7 +12,7 @@ NAME = "deltareg"
 
 
 def register() -> None:
-    """Make the resolver known to vLLM; again does nothing. No registry is asked yet."""
+    """Register the resolver with vLLM; a second call does nothing. No registry is asked yet."""
     from deltareg.integrations.vllm.library import load_library
 
     try:

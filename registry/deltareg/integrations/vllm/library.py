@@ -1,4 +1,4 @@
-"""What is used of vLLM, by the modules that stay where they are from release to release."""
+"""The parts of vLLM in use, by the modules that keep their place from release to release."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -7,10 +7,10 @@ from typing import Protocol, cast
 
 
 class LoraRequestFactory(Protocol):
-    """What vLLM is told to load; its server gives it another number."""
+    """What vLLM is told to load; its server assigns another number."""
 
     def __call__(self, *, lora_name: str, lora_int_id: int, lora_path: str) -> object:
-        """Make one; the number is 1 at least, the path not empty."""
+        """Create a request; the number is at least 1, the path not empty."""
         ...
 
 
@@ -18,22 +18,22 @@ class ResolverRegistry(Protocol):
     """The resolvers of this process."""
 
     def get_supported_resolvers(self) -> Collection[str]:
-        """Give their names."""
+        """Return the resolvers' names."""
         ...
 
     def register_resolver(self, resolver_name: str, resolver: object) -> None:
-        """Take one; its server looks at them once, when it starts."""
+        """Register a resolver; the server reads them once, when it starts."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class VllmLibrary:
-    """What was imported.
+    """The imported parts of vLLM.
 
     Attributes:
-        resolver: The class that resolvers are of.
-        request: Makes what a resolver gives.
-        registry: Where they are registered.
+        resolver: The base class of resolvers.
+        request: Creates the result of a resolver.
+        registry: The registry of resolvers.
     """
 
     resolver: type[object]
@@ -42,11 +42,11 @@ class VllmLibrary:
 
 
 def load_library() -> VllmLibrary:
-    """Import it.
+    """Import vLLM.
 
     Raises:
-        ImportError: There is none, or an old one.
-        AttributeError: It has no such things.
+        ImportError: vLLM is not installed, or too old.
+        AttributeError: It does not have these parts.
     """
     resolver = import_module("vllm.lora.resolver")
     request = import_module("vllm.lora.request")

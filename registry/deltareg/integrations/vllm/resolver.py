@@ -1,4 +1,4 @@
-"""The resolver: what a client of vLLM asked for by name, as the folder of a version or nothing."""
+"""The resolver: turns a name that a client of vLLM asks for into a version's folder, or nothing."""
 
 import asyncio
 import logging
@@ -22,17 +22,17 @@ _RETRIES, _PATIENCE_S = 2, 5.0
 
 
 class AdapterFinder:
-    """The registry, reached when the first name is asked for."""
+    """Finds adapters in the registry, which is first contacted when a name is asked for."""
 
     def __init__(self) -> None:
-        """Prepare; nothing is asked yet."""
+        """Prepare; no request is sent yet."""
         self._opening = threading.Lock()
         self._by_name: VersionsByName | None = None
         self._open = ExitStack()
         self._trouble = ""
 
     def find(self, name: str, base: str) -> Path | None:
-        """Give the folder of a version; None where there is none to serve, which the log tells."""
+        """Return the folder of a version; None if it may not be served, as the log explains."""
         # Names that are no references are other people's: not even the settings are read for them.
         if "/" not in name:
             return None
@@ -46,7 +46,7 @@ class AdapterFinder:
         return by_name.find(name, base)
 
     def close(self) -> None:
-        """End the looking after; what is loaded stays loaded."""
+        """Stop watching; loaded versions stay loaded."""
         self._open.close()
 
     def _open_once(self) -> "VersionsByName":
@@ -57,7 +57,7 @@ class AdapterFinder:
 
 
 def _open_names(closing: ExitStack) -> "VersionsByName":
-    """Reach the registry that the environment and the settings files name.
+    """Connect to the registry that the environment and the settings files name.
 
     Raises:
         DeltaregError: A setting cannot be read.
@@ -83,13 +83,13 @@ def _open_names(closing: ExitStack) -> "VersionsByName":
 
 
 def make_resolver(library: VllmLibrary, names: "AdapterFinder | VersionsByName | None" = None) -> object:
-    """Make a resolver of vLLM's own class, which an ABC of a library may ask for one day."""
+    """Build a resolver of vLLM's own class, which vLLM may check for one day."""
     finder = names or AdapterFinder()
     # Of our own: a base that is hashed must not keep vLLM's threads from what they are for.
     threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="deltareg")
 
     async def resolve_lora(_: object, base_model_name: str, lora_name: str) -> object:
-        """Give what vLLM is to load, or None."""
+        """Return what vLLM has to load, or None."""
         loop = asyncio.get_running_loop()
         folder = await loop.run_in_executor(threads, finder.find, lora_name, base_model_name)
         if folder is None:
@@ -103,7 +103,7 @@ def make_resolver(library: VllmLibrary, names: "AdapterFinder | VersionsByName |
 
 
 def _log_as_vllm_does() -> None:
-    """Have our lines in vLLM's log, where nobody has said where else they are to go."""
+    """Write our log lines to vLLM's log, unless logging is configured otherwise."""
     ours = logging.getLogger("deltareg")
     if ours.handlers or logging.getLogger().handlers:
         return

@@ -1,4 +1,4 @@
-"""What the plug-in knows of the vLLM that it runs in: from the environment, and its command line.
+"""What the plug-in knows about its vLLM, from the environment and the command line.
 
 A plug-in is handed neither the address of the server nor its settings.
 """
@@ -20,15 +20,15 @@ _EVERYWHERE = frozenset({"", "0.0.0.0", "::", "[::]"})  # noqa: S104  # read, no
 
 @dataclass(frozen=True, slots=True)
 class VllmEnvironment:
-    """Where vLLM is, and what there is for its adapters.
+    """vLLM's address, and the settings for its adapters.
 
     Attributes:
-        url: Where vLLM listens, as seen from here.
-        key: What it wants to see; None for nothing.
-        max_rank: The largest rank that it was started for; None where its command line says none.
+        url: vLLM's address, as seen from here.
+        key: Its API key; None if it needs none.
+        max_rank: The maximum rank that it was started with; None if its command line does not say.
         home: The folder for versions; None for one in the cache.
-        max_bytes: How much may lie in it.
-        base: The folder that holds what vLLM serves, where it does not say so itself.
+        max_bytes: How many bytes may lie in it.
+        base: The folder of the base that vLLM serves, if it does not say.
     """
 
     url: str
@@ -42,7 +42,7 @@ class VllmEnvironment:
 def read_surroundings(
     environ: Mapping[str, str] | None = None, arguments: Sequence[str] | None = None
 ) -> VllmEnvironment:
-    """Read them, of this process where nothing is given.
+    """Read the surroundings; by default those of this process.
 
     Raises:
         InvalidInput: A variable cannot be read.
