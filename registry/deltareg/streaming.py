@@ -14,9 +14,9 @@ import anyio.to_thread
 from starlette.requests import Request
 
 from deltareg.errors import DeltaregError, Unavailable
+from deltareg.shared_state import StreamReaders
 
 LOOK_S, HEARTBEAT_S, TOKEN_S = 0.5, 15.0, 5.0
-MOST = 500
 MEDIA_TYPE = "text/event-stream"
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 _RETRY_MS = 2_000
@@ -54,22 +54,6 @@ class StreamSource(Protocol[Part]):
     async def has_news(self, part: Part, /) -> bool:
         """Whether a look after a part is worthwhile."""
         ...
-
-
-@dataclass(slots=True)
-class StreamReaders:
-    """The readers of a process and their number."""
-
-    number: int = 0
-
-    def check_room(self) -> None:
-        """Refuse a reader beyond the limit.
-
-        Raises:
-            Unavailable: The limit is reached.
-        """
-        if self.number >= MOST:
-            raise Unavailable(f"{MOST} streams are open on this server", fix="ask for pages, or come later")
 
 
 @dataclass(slots=True)

@@ -60,7 +60,7 @@ def terms_in_order(terms: Sequence[SignatureTerm]) -> tuple[SignatureTerm, ...]:
 
 def rule_on_signature(ref: str, term: SignatureTerm, found: Sequence[SignatureFact]) -> Ruling:
     """Check the signatures of a version against one term."""
-    expected = " or ".join(signer.told for signer in term)
+    expected = " or ".join(signer.description for signer in term)
     meeting = [fact for fact in found if any(each.is_met_by(fact.signatory) for each in term)]
     for fact in meeting:
         if not fact.revoked:

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 from deltareg.digest import Digest
 from deltareg.gate.agreement import TOLERANCE, CheckFact
 from deltareg.gate.signers import SignerTerms, VerdictSigner
+from deltareg.words import Outcome
 
 # A waiver says that somebody answers for a finding. For these nobody can: what they find is that
 # the bytes, the base or the computation are not what they claim to be, that the delta does nothing
@@ -135,7 +135,7 @@ class VerdictFact:
     base: str
     suite: str
     suite_digest: str
-    outcome: Literal["pass", "fail", "inconclusive"]
+    outcome: Outcome
     created_us: int
     verifier: str
     seed: int

@@ -41,7 +41,7 @@ class Oddity:
         fix: What to do about it.
     """
 
-    told: str
+    description: str
     fix: str
 
 

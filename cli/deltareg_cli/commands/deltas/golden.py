@@ -6,6 +6,7 @@ from typing import cast
 import click
 
 from deltareg.errors import InvalidInput, NotFound
+from deltareg.words import CONVENTIONS
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
 from deltareg_cli.runs.golden_recorder import record as record_by_library
@@ -63,7 +64,7 @@ def golden() -> None:
 )
 @option(
     "--convention",
-    type=click.Choice(["absolute", "additive"]),
+    type=click.Choice(CONVENTIONS),
     help="What bias-only and sparse values are: new values, or differences.",
 )
 @gpu_option()

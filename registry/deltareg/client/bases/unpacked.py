@@ -17,13 +17,14 @@ from deltareg.client.folders.base_folder import BaseFolder, open_base
 from deltareg.client.progress import SILENT, Meter, Progress
 from deltareg.delta.kind import BaseView
 from deltareg.delta.quantised.packed import PackedWeight, contents
-from deltareg.delta.quantised.scheme import SchemeName, read_quantisation
+from deltareg.delta.quantised.scheme import read_quantisation
 from deltareg.delta.quantised.values import values
 from deltareg.digest import Digest
 from deltareg.documents.json_values import is_object
 from deltareg.errors import InvalidInput
 from deltareg.tensors.array import rounded_bytes
 from deltareg.tensors.header import FLOAT_DTYPES
+from deltareg.words import Scheme
 
 _FORM = 2  # raised when a formula is mended: what was unpacked before is written anew
 _WEIGHTS = "model.safetensors"
@@ -34,7 +35,7 @@ _OF_PACKING = ("quantization_config", "compression_config")
 
 
 def unpack(
-    cache: Cache, base: BaseFolder, scheme: SchemeName, root: BaseView, *, progress: Progress = SILENT
+    cache: Cache, base: BaseFolder, scheme: Scheme, root: BaseView, *, progress: Progress = SILENT
 ) -> BaseFolder:
     """Open the unpacked form of a base; write it into the cache first if it is not there.
 
@@ -84,13 +85,13 @@ class _Unpacking:
     """
 
     base: BaseFolder
-    scheme: SchemeName
+    scheme: Scheme
     fields: Mapping[str, object]
     packed: Mapping[str, PackedWeight]
     slots: list[TensorSlot]
 
     @classmethod
-    def of(cls, base: BaseFolder, scheme: SchemeName, root: BaseView) -> "_Unpacking":
+    def of(cls, base: BaseFolder, scheme: Scheme, root: BaseView) -> "_Unpacking":
         """Sort a base's tensors into packed ones and others."""
         scheme_fields = read_quantisation(base.view.config)
         fields: Mapping[str, object] = {} if scheme_fields is None else scheme_fields.fields

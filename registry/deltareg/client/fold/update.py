@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 from deltareg.client.asking.resolving import base_path, fetch_manifest, resolve, resolve_live
 from deltareg.client.bases.bases import find_base
@@ -41,6 +40,7 @@ from deltareg.identity.needed_chunks import needed_chunks
 from deltareg.identity.storage_map import StorageMap
 from deltareg.refs import Ref
 from deltareg.wire import BaseInfo, VersionDetail
+from deltareg.words import UpdatePlan
 
 _SHOWN = 3
 
@@ -77,7 +77,7 @@ def update(context: Context, folder: Path, to: str, *, is_plan: bool) -> UpdateR
         return report("none", 0, 0, seconds=time.monotonic() - started)
     with _open_pieces(job, is_intact=is_intact) as pieces:
         fetched, full = _travels(job, pieces)
-        plan: Literal["patch", "full"] = "patch" if fetched < full else "full"
+        plan: UpdatePlan = "patch" if fetched < full else "full"
         if not is_plan:
             fetched = _replace_by_fold(job) if job.installed.root else _replace_by_pull(job, pieces)
     trim(context)
@@ -198,7 +198,7 @@ def _replace_by_fold(job: _FolderUpdate) -> int:
 
 def _report(
     job: _FolderUpdate,
-    plan: Literal["none", "patch", "full"],
+    plan: UpdatePlan,
     fetched: int,
     full: int,
     *,

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from deltareg.client import use_cases
 from deltareg.client.asking.resolving import base_path, resolve
+from deltareg.client.bases.hub import read_named_base
+from deltareg.client.folders.near_misses import check_is_whole
 from deltareg.client.resources.resource import AnyPath, Resource
 from deltareg.client.results.listing import Listing
 from deltareg.errors import NotFound
@@ -79,8 +81,12 @@ class Bases(Resource):
 
         Raises:
             InvalidInput: It names no base, an unknown one, or more than one.
+            NotFound: There is no such adapter.
+            Refused: It is part of an adapter, or a folder around one.
         """
-        return use_cases.named.named_base(self._context, Path(adapter))
+        path = Path(adapter)
+        check_is_whole(path)
+        return use_cases.named.find_named_base(self._context, read_named_base(path))
 
     def compat(
         self, name: str, *, suite: str = "smoke", cursor: str | None = None, limit: int = 50

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 from deltareg.client import use_cases
 from deltareg.client.asking.resolving import fetch_manifest, resolve
@@ -13,8 +12,7 @@ from deltareg.client.trust.kept_signature import fetch_signed, list_signed, send
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.refs import Ref
 from deltareg.wire import Page, ReferrerBody, ReferrerInfo, RevokedSigner, SignerRevoke, VersionDetail, request_of
-
-Form = Literal["signature", "attestation"]
+from deltareg.words import ReferrerForm
 
 
 class Signatures(Resource):
@@ -22,12 +20,14 @@ class Signatures(Resource):
 
     __slots__ = ()
 
-    def list(self, ref: str, *, form: Form = "signature") -> Sequence[ReferrerInfo]:
+    def list(self, ref: str, *, form: ReferrerForm = "signature") -> Sequence[ReferrerInfo]:
         """List the signatures, or the attestations, of a version, oldest first."""
         signed = list_signed(self._context, self._version(ref))
         return [info for info in signed if info.form == form]
 
-    def add(self, ref: str, path: AnyPath, *, key: AnyPath | None = None, form: Form = "signature") -> ReferrerInfo:
+    def add(
+        self, ref: str, path: AnyPath, *, key: AnyPath | None = None, form: ReferrerForm = "signature"
+    ) -> ReferrerInfo:
         """Upload a signature or an attestation from a file.
 
         Args:
@@ -43,7 +43,7 @@ class Signatures(Resource):
         public = "" if key is None else use_cases.signers.public_in(Path(key))
         return send_signed(self._context, self._version(ref), form, raw, public=public)
 
-    def show(self, ref: str, digest: str = "", *, form: Form = "signature") -> ReferrerBody:
+    def show(self, ref: str, digest: str = "", *, form: ReferrerForm = "signature") -> ReferrerBody:
         """Return a signature or attestation as it was signed; by its digest, or else the newest.
 
         Raises:

@@ -25,6 +25,7 @@ from deltareg.wire import (
     VersionInfo,
     request_of,
 )
+from deltareg.words import BareName
 
 if TYPE_CHECKING:
     from deltareg.client.pull.version_files import VersionFiles
@@ -224,7 +225,7 @@ class Versions(Resource):
         version = resolve(self._context, Ref.parse(ref), bare="newest")
         return use_cases.written_card.show_card(self._context, version, text=text)
 
-    def write_card(self, ref: str, *, bare: Literal["newest", "prod"] = "newest") -> str:
+    def write_card(self, ref: str, *, bare: BareName = "newest") -> str:
         """Return the card of a version with its base, kind, verdict and lineage added.
 
         The version does not change: the result is for a copy, or for a hub.

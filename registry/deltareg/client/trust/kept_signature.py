@@ -9,19 +9,20 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal
 
 from deltareg.client.context import Context
 from deltareg.errors import BadSignature
 from deltareg.identity.manifest import Manifest
 from deltareg.wire import Page, ReferrerAdd, ReferrerBody, ReferrerInfo, VersionInfo, request_of
+from deltareg.words import ReferrerForm
 
 SIGNATURE = "model.sig"
 """The file of a pulled folder that holds its signature, as model-signing calls it."""
-Form = Literal["signature", "attestation"]
 
 
-def send_signed(context: Context, version: VersionInfo, form: Form, body: bytes, *, public: str = "") -> ReferrerInfo:
+def send_signed(
+    context: Context, version: VersionInfo, form: ReferrerForm, body: bytes, *, public: str = ""
+) -> ReferrerInfo:
     """Send a signature or an attestation of a version.
 
     Raises:

@@ -21,6 +21,7 @@ from deltareg.host.token_files import config_dir, token_path
 from deltareg.signing.keys import PublicKey
 from deltareg.tensors.header import strict_json_object
 from deltareg.wire import KeyInfo, Page
+from deltareg.words import KEY_STATES
 
 _FORM = "deltareg.trusted-keys/1"
 _EXPORT = "deltareg worker keys --export FILE"
@@ -142,6 +143,5 @@ def trusted_keys(context: Context, *, takes_new: bool = False) -> tuple[TrustedK
 
 def _is_further(before: KeyInfo, after: KeyInfo) -> bool:
     """Whether a key is the same and has since ended, or ended in a worse way."""
-    rank = ("live", "retired", "revoked")
     is_same = (before.key, before.role, before.name) == (after.key, after.role, after.name)
-    return is_same and rank.index(after.state) > rank.index(before.state)
+    return is_same and KEY_STATES.index(after.state) > KEY_STATES.index(before.state)

@@ -10,15 +10,16 @@ from math import prod
 
 from deltareg.delta.kind import BaseView
 from deltareg.delta.quantised.packed import PackedContents, contents
-from deltareg.delta.quantised.scheme import SCHEMES, SchemeName, read_quantisation
+from deltareg.delta.quantised.scheme import read_quantisation
 from deltareg.errors import Problem
+from deltareg.words import SCHEMES, Scheme
 
 CODE = "not_a_variant"
 _MOST = 20
 _Shapes = dict[str, tuple[tuple[int, ...] | None, int]]
 
 
-def variant_problems(variant: BaseView, scheme: SchemeName, root: BaseView) -> list[Problem]:
+def variant_problems(variant: BaseView, scheme: Scheme, root: BaseView) -> list[Problem]:
     """Return the problems of taking a base for `root` packed by a scheme; empty if it may be.
 
     Args:
@@ -52,12 +53,12 @@ def packed_problems(base: BaseView, name: str) -> list[Problem]:
     return [Problem("quantised_base", wrong, fix=fix)]
 
 
-def _contents(variant: BaseView, scheme: SchemeName) -> PackedContents:
+def _contents(variant: BaseView, scheme: Scheme) -> PackedContents:
     quantisation = read_quantisation(variant.config)
     return contents(variant.tensors, scheme, {} if quantisation is None else quantisation.fields)
 
 
-def _by_config(variant: BaseView, scheme: SchemeName) -> Iterator[Problem]:
+def _by_config(variant: BaseView, scheme: Scheme) -> Iterator[Problem]:
     quantisation = read_quantisation(variant.config)
     if quantisation is None or quantisation.scheme == scheme:
         return

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Protocol
 
-from deltareg.delta.quantised.scheme import SchemeName
+from deltareg.words import Scheme
 
 _F8 = frozenset({"F8_E4M3", "F8_E5M2"})
 _WORD_BITS = 32
@@ -78,7 +78,7 @@ class PackedContents:
     aside: list[str] = field(default_factory=list[str])
 
 
-def contents(headers: Headers, scheme: SchemeName, fields: Mapping[str, object]) -> PackedContents:
+def contents(headers: Headers, scheme: Scheme, fields: Mapping[str, object]) -> PackedContents:
     """Group the tensors of a base.
 
     Args:
@@ -178,7 +178,7 @@ def _ending(headers: Headers, end: str) -> Iterable[tuple[str, TensorHeader]]:
     return [(n.removesuffix(end), header) for n, header in headers.items() if n.endswith(end)]
 
 
-_READERS: dict[SchemeName, Callable[..., Iterator[PackedWeight]]] = {
+_READERS: dict[Scheme, Callable[..., Iterator[PackedWeight]]] = {
     "fp8": _eight_bits(_F8),
     "int8": _eight_bits(frozenset({"I8"})),
     "gptq": _gptq,

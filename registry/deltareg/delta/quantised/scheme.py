@@ -2,14 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 from deltareg.documents.json_values import is_list, is_object
 from deltareg.errors import InvalidInput
+from deltareg.words import SCHEMES, Scheme
 
-SchemeName = Literal["fp8", "int8", "awq", "gptq", "bnb4", "mxfp4"]
-SCHEMES: tuple[SchemeName, ...] = get_args(SchemeName)
-_BY_METHOD: dict[str, SchemeName] = {"fp8": "fp8", "fbgemm_fp8": "fp8", "gptq": "gptq", "awq": "awq", "mxfp4": "mxfp4"}
+_BY_METHOD: dict[str, Scheme] = {"fp8": "fp8", "fbgemm_fp8": "fp8", "gptq": "gptq", "awq": "awq", "mxfp4": "mxfp4"}
 _PLACES = ("quantization_config", "compression_config")
 
 
@@ -24,11 +22,11 @@ class QuantisationConfig:
     """
 
     method: str
-    scheme: SchemeName | None
+    scheme: Scheme | None
     fields: Mapping[str, object]
 
 
-def scheme_named(name: str) -> SchemeName:
+def scheme_named(name: str) -> Scheme:
     """Return a scheme by name.
 
     Raises:
@@ -51,7 +49,7 @@ def read_quantisation(config: Mapping[str, object]) -> QuantisationConfig | None
     return read_quantisation(inner) if is_object(inner) else None
 
 
-def _scheme(method: str, fields: Mapping[str, object]) -> SchemeName | None:
+def _scheme(method: str, fields: Mapping[str, object]) -> Scheme | None:
     if method in {"", "bitsandbytes"}:
         if fields.get("load_in_4bit") or fields.get("_load_in_4bit"):
             return "bnb4"
@@ -63,10 +61,10 @@ def _scheme(method: str, fields: Mapping[str, object]) -> SchemeName | None:
     return _BY_METHOD.get(method)
 
 
-def _of_groups(groups: object) -> SchemeName | None:
+def _of_groups(groups: object) -> Scheme | None:
     """Return the one scheme of all groups of compressed-tensors; None if they have no common one."""
-    by_sort: dict[tuple[object, object], SchemeName] = {("float", 8): "fp8", ("int", 8): "int8"}
-    schemes: set[SchemeName | None] = set()
+    by_sort: dict[tuple[object, object], Scheme] = {("float", 8): "fp8", ("int", 8): "int8"}
+    schemes: set[Scheme | None] = set()
     for group in groups.values() if is_object(groups) else ():
         weights = group.get("weights") if is_object(group) else None
         weights = weights[0] if is_list(weights) and weights else weights

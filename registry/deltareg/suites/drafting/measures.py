@@ -33,7 +33,7 @@ class DraftMeasure:
     """
 
     check: str
-    told: str
+    description: str
     is_relative: bool = False
     greater_is_better: bool = True
     spread: float = 0.4
