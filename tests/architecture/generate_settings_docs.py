@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import fields
 
 from pydantic import SecretBytes, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
 from deltareg.client.config import SETTINGS
+from deltareg.store.schemes import all_schemes
 from deltareg_cli.commands.start.help import OTHER_VARIABLES
 from tests.architecture.generated import compare_or_write
 from tests.architecture.tree import REPOSITORY
@@ -22,6 +24,7 @@ The client takes a setting from the first place that has it: a flag, the environ
 environment when they start, and nothing else. This page is written from the code by `make docs`; a
 test compares the two.
 """
+STORES = "The stores (`deltareg-server`, by the scheme of `DELTAREG_STORE_URL`)"
 CLIENT = "The client and the command line (`deltareg`)"
 
 
@@ -47,7 +50,8 @@ def variables(cls: type[BaseSettings]) -> Iterator[tuple[str, FieldInfo]]:
 def generate() -> str:
     """Give the text of the page."""
     processes = (section(title, process_rows(cls)) for title, cls in classes().items())
-    return "\n".join([INTRODUCTION, section(CLIENT, client_rows()), *processes])
+    stores = section(STORES, store_rows())
+    return "\n".join([INTRODUCTION, section(CLIENT, client_rows()), *processes, stores])
 
 
 def section(title: str, rows: Iterator[str]) -> str:
@@ -65,6 +69,15 @@ def client_rows() -> Iterator[str]:
     for name, summary in OTHER_VARIABLES:
         if name.startswith("DELTAREG_"):
             yield f"| `{name}` | unset | {summary} |"
+
+
+def store_rows() -> Iterator[str]:
+    """Write the rows of what stores are opened with."""
+    for scheme in all_schemes().values():
+        defaults = {field.name: field.default for field in fields(scheme.options)}
+        for name, variable, setting in scheme.settings():
+            shown = "unset" if defaults[name] is None else f"`{defaults[name]}`"
+            yield f"| `{variable}` | {shown} | {setting.about} |"
 
 
 def process_rows(cls: type[BaseSettings]) -> Iterator[str]:

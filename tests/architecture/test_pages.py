@@ -77,7 +77,7 @@ def test_every_how_to_is_listed():
 
 
 def test_the_page_on_buckets_names_every_action_and_no_other():
-    source = (REPOSITORY / "registry/deltareg/store/s3.py").read_text()
+    source = (REPOSITORY / "registry/deltareg/store/s3/bucket.py").read_text()
     page = (HOWTO / "s3-permissions.md").read_text()
 
     called = set(re.findall(r"self\._client\.(\w+)", source))

@@ -37,5 +37,5 @@ def test_every_name_is_what_it_says():
     assert classes == {name: name for name in found.keys() - {"Effect", "Tensors"}}
 
 
-def test_what_a_kind_must_pass_ships_with_the_registry():
-    assert deltareg.testing.__all__ == ["KindTests", "Sample"]
+def test_what_plug_ins_must_pass_ships_with_the_registry():
+    assert deltareg.testing.__all__ == ["KindTests", "OpenedStore", "Sample", "StoreTests"]

@@ -3,7 +3,7 @@
 import pytest
 
 from deltareg.errors import StoreUnavailable
-from deltareg.store import S3Options
+from deltareg.store.s3 import S3Options
 from tests.fixtures.registries import running
 
 NOBODY = S3Options(endpoint_url="http://127.0.0.1:1", region="us-east-1", access_key_id="x", secret_access_key="x")

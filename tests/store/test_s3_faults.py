@@ -11,7 +11,8 @@ import pytest
 
 from deltareg.digest import sha256_of
 from deltareg.errors import BlobMissing, DiskFull, StoreMisconfigured, StoreUnavailable
-from deltareg.store import BlobStore, S3Options, fresh_key, open_store
+from deltareg.store import BlobStore, fresh_key, open_store
+from deltareg.store.s3 import S3Options
 
 MIB = 1 << 20
 

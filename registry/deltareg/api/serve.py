@@ -52,7 +52,7 @@ from deltareg.service.access.way_back import make_way_back
 from deltareg.service.registry import Registry
 from deltareg.service.runs.reverify import queue_reverification
 from deltareg.service.trail.keep import CheckpointStores
-from deltareg.store import open_store
+from deltareg.store import open_store, read_options
 from deltareg.wire import Scope
 
 logger = logging.getLogger(__name__)
@@ -210,10 +210,9 @@ def open_registry(settings: ServerSettings) -> Registry:
     """
     engine = create_engine(settings.effective_database_url)
     check_schema(engine)
-    store = open_store(settings.effective_store_url, options=settings.s3_options())
-    second = None
-    if settings.second_store_url is not None:
-        second = open_store(settings.second_store_url, options=settings.s3_options())
+    url, copy = settings.effective_store_url, settings.second_store_url
+    store = open_store(url, options=read_options(url, os.environ))
+    second = None if copy is None else open_store(copy, options=read_options(copy, os.environ))
     return Registry(
         engine, store, sigstore=settings.sigstore_trust, recheck_share=settings.recheck_share, second=second
     )

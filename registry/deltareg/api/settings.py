@@ -5,21 +5,25 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import unquote, urlsplit
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from deltareg.store import S3Options
 from deltareg.words import BareName
 
 
 class ServerSettings(BaseSettings):
-    """What a server needs to know; every field is `DELTAREG_<NAME>` in the environment."""
+    """What a server needs to know; every field is `DELTAREG_<NAME>` in the environment.
+
+    What a store needs besides its URL, the store reads itself (`deltareg.store.read_options`).
+    """
 
     model_config = SettingsConfigDict(env_prefix="DELTAREG_", extra="ignore")
 
     database_url: str | None = Field(default=None, description="Database; a SQLite file in the data folder when unset.")
     store_url: str | None = Field(
-        default=None, description="Where packs go: file:///…, s3://bucket/prefix; default on disk."
+        default=None,
+        description="Where packs go: file:///…, s3://bucket/prefix, gs://bucket/prefix, or the URL"
+        " of a store that another package brings; default on disk.",
     )
     second_store_url: str | None = Field(
         default=None, description="A copy of the store, such as a replicated bucket, for `fsck --repair`."
@@ -83,10 +87,6 @@ class ServerSettings(BaseSettings):
     recheck_share: float = Field(
         default=0.02, ge=0, le=1, description="Of the passes, the share that another worker verifies again."
     )
-    s3_endpoint_url: str | None = Field(default=None, description="S3 endpoint; AWS when unset.")
-    s3_region: str = Field(default="us-east-1", description="S3 region.")
-    s3_access_key_id: str | None = Field(default=None, description="S3 access key id.")
-    s3_secret_access_key: SecretStr | None = Field(default=None, description="S3 secret key.")
 
     @field_validator("allowed_hosts", "webhook_networks", mode="before")
     @classmethod
@@ -136,13 +136,3 @@ class ServerSettings(BaseSettings):
         if store.scheme == "file":
             folders["store"] = Path(unquote(store.path))
         return folders
-
-    def s3_options(self) -> S3Options:
-        """Give the S3 settings as the store takes them."""
-        secret = self.s3_secret_access_key
-        return S3Options(
-            endpoint_url=self.s3_endpoint_url,
-            region=self.s3_region,
-            access_key_id=self.s3_access_key_id,
-            secret_access_key=None if secret is None else secret.get_secret_value(),
-        )

@@ -14,6 +14,7 @@ import os
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
 from deltareg.errors import (
@@ -36,6 +37,7 @@ from deltareg.store.blob_store import (
     range_end,
 )
 from deltareg.store.probe import probe
+from deltareg.store.schemes import NoOptions, StoreScheme, not_a_url
 
 _log = logging.getLogger(__name__)
 
@@ -283,3 +285,15 @@ def _translate(error: OSError, path: Path) -> DeltaregError:
             fix="give the server's user a folder of its own, on a disk that knows hard links",
         )
     return StoreUnavailable(f"the disk failed at {path}: {reason}")
+
+
+def _open(url: str, _: NoOptions) -> LocalStore:
+    """Open the folder of a `file` URL."""
+    parts = urlsplit(url)
+    path = Path(unquote(parts.path))
+    if parts.netloc not in {"", "localhost"} or not path.is_absolute() or "\0" in str(path):
+        raise not_a_url(url, "a local folder")
+    return LocalStore(path)
+
+
+SCHEME = StoreScheme("file", "file:///absolute/folder", _open, NoOptions)

@@ -14,6 +14,7 @@ from deltareg.store.blob_store import (
     range_end,
 )
 from deltareg.store.probe import probe
+from deltareg.store.schemes import NoOptions, StoreScheme
 
 
 class MemoryStore:
@@ -73,3 +74,6 @@ class MemoryStore:
 
     def check(self) -> None:
         probe(self, where="memory://")
+
+
+SCHEME = StoreScheme("memory", "memory://", lambda _url, _options: MemoryStore(), NoOptions)

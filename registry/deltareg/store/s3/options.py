@@ -1,10 +1,11 @@
 """How to reach an S3 endpoint: values that settings fill in, free of any S3 library."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from deltareg.errors import StoreMisconfigured
+from deltareg.store.schemes import StoreSetting
 
 Addressing = Literal["path", "auto"]
 ChecksumMode = Literal["when_required", "when_supported"]
@@ -29,10 +30,10 @@ class S3Options:
         read_timeout_s: Seconds to wait for the next bytes of an answer.
     """
 
-    endpoint_url: str | None = None
-    region: str = "us-east-1"
-    access_key_id: str | None = None
-    secret_access_key: str | None = field(default=None, repr=False)
+    endpoint_url: Annotated[str | None, StoreSetting("S3 endpoint; AWS when unset.")] = None
+    region: Annotated[str, StoreSetting("S3 region.")] = "us-east-1"
+    access_key_id: Annotated[str | None, StoreSetting("S3 access key id.")] = None
+    secret_access_key: Annotated[str | None, StoreSetting("S3 secret key.")] = field(default=None, repr=False)
     addressing: Addressing | None = None
     checksums: ChecksumMode | None = None
     max_attempts: int = 3

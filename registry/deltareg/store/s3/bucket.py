@@ -17,8 +17,7 @@ from boto3.session import Session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from deltareg.errors import BlobMissing, Conflict, InvalidInput, StoreMisconfigured, StoreUnavailable
-from deltareg.host.lean_httpx import httpx
+from deltareg.errors import BlobMissing, Conflict, StoreMisconfigured, StoreUnavailable
 from deltareg.store.blob_store import (
     CHUNK_BYTES,
     check_prefix,
@@ -29,9 +28,10 @@ from deltareg.store.blob_store import (
     parse_key,
     range_end,
 )
+from deltareg.store.buckets import check_lifetime, cut_parts, fetch_signed
 from deltareg.store.probe import probe
-from deltareg.store.s3_errors import s3_errors, status_of
-from deltareg.store.s3_options import S3Options
+from deltareg.store.s3.errors import s3_errors, status_of
+from deltareg.store.s3.options import S3Options
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
@@ -44,7 +44,6 @@ PART_BYTES = 8 << 20
 
 _LOCKED_FOR = timedelta(days=365)
 _CONNECTIONS = 64
-_LONGEST_URL_S = 7 * 24 * 3600
 _NOT_FOUND = 404
 _REFUSED = frozenset({400, 401, 403})
 _AWAY = frozenset({500, 502, 503, 504})
@@ -77,7 +76,7 @@ class S3Store:
     def write(self, key: str, body: Iterable[bytes]) -> int:
         if self._head(key) is not None:
             raise Conflict(key_taken(key))
-        parts = _parts(body)
+        parts = cut_parts(body, PART_BYTES)
         first = next(parts, bytearray())
         if len(first) < PART_BYTES:
             sent = self._put(key, first)
@@ -113,8 +112,7 @@ class S3Store:
 
     def url(self, key: str, *, expires_s: int) -> str | None:
         parse_key(key)
-        if not 0 < expires_s <= _LONGEST_URL_S:
-            raise InvalidInput(f"a signed URL lives 1 to {_LONGEST_URL_S} seconds, not {expires_s}")
+        check_lifetime(expires_s)
         with s3_errors(self._where):
             return self._client.generate_presigned_url(
                 "get_object", Params={"Bucket": self._bucket, "Key": self._prefix + key}, ExpiresIn=expires_s
@@ -152,7 +150,7 @@ class S3Store:
             name = f"{self._prefix}blobs/check"
             upload = self._client.create_multipart_upload(Bucket=self._bucket, Key=name)
             self._client.abort_multipart_upload(Bucket=self._bucket, Key=name, UploadId=upload["UploadId"])
-        probe(self, where=self._where, fetch=_fetch)
+        probe(self, where=self._where, fetch=fetch_signed)
 
     def _put(self, key: str, data: bytearray) -> int:
         """Send a short object in one request."""
@@ -311,38 +309,6 @@ def _connect(options: S3Options) -> "S3Client":
             aws_secret_access_key=options.secret_access_key,
             config=config,
         )
-
-
-def _fetch(url: str, start: int, stop: int) -> bytes:
-    """GET a range as a client of the registry does: the library here would repair a wrong region.
-
-    Raises:
-        StoreUnavailable: The URL cannot be reached from here.
-    """
-    try:
-        return httpx.get(url, headers={"Range": f"bytes={start}-{stop - 1}"}).content
-    except httpx.TransportError as error:
-        raise StoreUnavailable(f"a signed URL cannot be fetched: {error}") from error
-
-
-def _parts(body: Iterable[bytes]) -> Iterator[bytearray]:
-    """Cut a stream into parts of `PART_BYTES`, the last one shorter.
-
-    It is the same buffer each time, so that one part is all that is ever held: send it before
-    asking for the next.
-    """
-    part = bytearray()
-    for chunk in body:
-        rest = memoryview(chunk)
-        while rest:
-            room = PART_BYTES - len(part)
-            part += rest[:room]
-            rest = rest[room:]
-            if len(part) == PART_BYTES:
-                yield part
-                part.clear()
-    if part:
-        yield part
 
 
 def _as_body(part: bytearray) -> bytes:
