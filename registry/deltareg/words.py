@@ -110,9 +110,6 @@ Drift = Literal["none", "behind", "failed", "silent"]
 UpdatePlan = Literal["none", "patch", "full"]
 """How an update gets what a folder lacks."""
 
-WebhookForm = Literal["cloudevents", "slack"]
-"""In which form a webhook is told."""
-WEBHOOK_FORMS: tuple[WebhookForm, ...] = get_args(WebhookForm)
 WebhookState = Literal["on", "off"]
 """Whether a webhook is told anything."""
 WEBHOOK_STATES: tuple[WebhookState, ...] = get_args(WebhookState)

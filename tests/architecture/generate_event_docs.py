@@ -2,6 +2,7 @@
 
 from itertools import groupby
 
+from deltareg.service.telling.forms import all_forms
 from deltareg.service.telling.types import PREFIX, TYPES, EventType
 from tests.architecture.generated import compare_or_write
 from tests.architecture.tree import REPOSITORY
@@ -22,7 +23,14 @@ page is written from the code by `make docs`; a test compares the two.
 def generate() -> str:
     """Give the text of the page."""
     groups = groupby(named(), key=lambda each: each.name.partition(".")[0])
-    return "\n".join([INTRODUCTION, *(section(name, list(types)) for name, types in groups)])
+    return "\n".join([INTRODUCTION, *(section(name, list(types)) for name, types in groups), forms()])
+
+
+def forms() -> str:
+    """Write the table of forms."""
+    head = ["## Forms", "", "| `--form` | media type | for whom |", "|---|---|---|"]
+    rows = [f"| `{form.name}` | `{form.media_type}` | {form.about} |" for form in all_forms().values()]
+    return "\n".join([*head, *rows, ""])
 
 
 def named() -> list[EventType]:

@@ -38,4 +38,4 @@ def test_every_name_is_what_it_says():
 
 
 def test_what_plug_ins_must_pass_ships_with_the_registry():
-    assert deltareg.testing.__all__ == ["KindTests", "OpenedStore", "Sample", "StoreTests"]
+    assert deltareg.testing.__all__ == ["FormTests", "KindTests", "OpenedStore", "Sample", "StoreTests"]

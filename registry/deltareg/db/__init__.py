@@ -4,5 +4,5 @@ Two databases are served by the same code, SQLite (one machine) and PostgreSQL (
 made by `deltareg_migrations` alone; this package only says which revision it was written for.
 """
 
-HEAD = "0036"
+HEAD = "0037"
 """The schema revision that this code needs; a test keeps it equal to the newest migration."""

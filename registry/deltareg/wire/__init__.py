@@ -32,7 +32,6 @@ from deltareg.words import (
     Scope,
     TokenKind,
     Visibility,
-    WebhookForm,
 )
 
 if TYPE_CHECKING:  # `__all__` says which of their names are given on

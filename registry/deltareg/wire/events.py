@@ -5,7 +5,10 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from deltareg.wire.messages import Answer, Request, Text
-from deltareg.words import DeliveryState, WebhookForm, WebhookState
+from deltareg.words import DeliveryState, WebhookState
+
+WebhookForm = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
+"""The server says which there are when it knows none of a name: others may bring more."""
 
 
 class Event(Answer):
@@ -53,7 +56,7 @@ class WebhookAdd(Request):
         namespace: Of which namespace; None for all, as an admin asks for it.
         lines: Only of these lines, a `*` stands for anything.
         types: Which types, `channel.promoted`, `channel.*`, `*`.
-        form: `cloudevents`, or `slack`, a text as Slack and those like it take it.
+        form: `cloudevents` for programs; `slack`, `teams` for people; or another that the server has.
     """
 
     url: Annotated[str, Field(min_length=8, max_length=2_000)]

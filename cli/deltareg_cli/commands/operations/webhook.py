@@ -2,8 +2,7 @@
 
 import click
 
-from deltareg.wire import WebhookForm
-from deltareg.words import DELIVERY_STATES, WEBHOOK_FORMS
+from deltareg.words import DELIVERY_STATES
 from deltareg_cli.exits import ExitStatus
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import DurationParam, cursor_option, limit_option, option
@@ -70,10 +69,10 @@ everywhere_option = option("--everywhere", is_flag=True, help="Of all namespaces
 )
 @option(
     "--form",
-    type=click.Choice(WEBHOOK_FORMS),
+    metavar="NAME",
     default="cloudevents",
     show_default=True,
-    help="cloudevents for programs, slack for a channel that people read.",
+    help="cloudevents for programs, slack or teams for people, or what else the server writes.",
 )
 @option("--note", default="", metavar="TEXT", help="What it is for.")
 @click.pass_obj
@@ -85,7 +84,7 @@ def add(
     everywhere: bool,
     lines: str,
     types: tuple[str, ...],
-    form: WebhookForm,
+    form: str,
     note: str,
 ) -> None:
     """Make a webhook, and show its secret this once.

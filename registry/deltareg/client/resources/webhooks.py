@@ -10,7 +10,6 @@ from deltareg.wire import (
     Redeliver,
     Redelivered,
     WebhookAdd,
-    WebhookForm,
     WebhookInfo,
     WebhookRotate,
     WebhookSecret,
@@ -31,7 +30,7 @@ class Webhooks(Resource):
         namespace: str | None = None,
         lines: str = "",
         types: Sequence[str] = ("*",),
-        form: WebhookForm = "cloudevents",
+        form: str = "cloudevents",
         note: str = "",
     ) -> WebhookSecret:
         """Create a webhook for a namespace, or for all; only this answer contains its secret."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from deltareg.words import DeliveryState, WebhookForm, WebhookState
+from deltareg.words import DeliveryState, WebhookState
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class WebhookRow:
     namespace: str | None
     lines: str
     types: Sequence[str]
-    form: WebhookForm
+    form: str
     shown: str
     address: bytes
     note: str

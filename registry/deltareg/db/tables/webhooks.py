@@ -20,7 +20,7 @@ from deltareg.db.tables.metadata import (
     time,
     uuid_id,
 )
-from deltareg.words import DELIVERY_STATES, WEBHOOK_FORMS, WEBHOOK_STATES
+from deltareg.words import DELIVERY_STATES, WEBHOOK_STATES
 
 # `namespace_id` is NULL for all namespaces. Events go out in the name of `answers_id`, who has to
 # own the namespace at that moment.
@@ -40,7 +40,6 @@ webhooks = sa.Table(
     required_row("answers_id", "principals.id"),
     created_at(),
     created_by(),
-    one_of("form", *WEBHOOK_FORMS),
     one_of("state", *WEBHOOK_STATES),
     sa.Index(None, "namespace_id"),
 )

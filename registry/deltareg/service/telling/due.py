@@ -18,7 +18,7 @@ from deltareg.db.events.rows import DeliveryRow, WebhookRow
 from deltareg.db.session import read, with_retry
 from deltareg.db.sql.clock import US_PER_S, read_clock
 from deltareg.db.sql.row_protocols import present
-from deltareg.errors import LeaseLost, Misconfigured
+from deltareg.errors import InvalidInput, LeaseLost, Misconfigured
 from deltareg.service.authority.decide import AccessDecision, decide
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.held import read_holdings
@@ -26,7 +26,7 @@ from deltareg.service.authority.resources import EVERYTHING, Namespace
 from deltareg.service.registry import Registry
 from deltareg.service.telling.addresses import WebhookAddress
 from deltareg.service.telling.cloud_events import event_of
-from deltareg.service.telling.forms import FORMS
+from deltareg.service.telling.forms import find_form
 from deltareg.service.telling.number import locked_head
 from deltareg.service.telling.send import AttemptOutcome, WebhookMessage
 from deltareg.service.telling.signature import about_address, about_secret, headers_of
@@ -117,10 +117,14 @@ class _Writer:
                 continue
             told = present(outbox_queries.told_event(self.conn, row.event_id))
             event = event_of(told, source=head.source)
-            write, media_type = FORMS[hooks[row.webhook_id].form]
-            body = write(event)
+            form = find_form(hooks[row.webhook_id].form)
+            try:
+                body = form.write_body(event)
+            except Misconfigured as error:
+                found.append(DueDelivery(row, None, f"{error.message}; {error.fix}"))
+                continue
             headers = headers_of(event.id, body, at_s=at_s, with_secrets=ready[1])
-            found.append(DueDelivery(row, WebhookMessage(ready[0], body, headers | {"Content-Type": media_type})))
+            found.append(DueDelivery(row, WebhookMessage(ready[0], body, headers | {"Content-Type": form.media_type})))
         return found
 
     def _open_hook(self, hook: WebhookRow, sealed: Sequence[bytes]) -> tuple[WebhookAddress, list[str]] | str:
@@ -132,9 +136,10 @@ class _Writer:
                 f" deltareg webhook rotate {hook.id}"
             )
         try:
+            find_form(hook.form)
             target = WebhookAddress.parse(self.box.open(hook.address, about_address(hook.id)))
             return target, [self.box.open(each, about_secret(hook.id)) for each in sealed]
-        except Misconfigured as error:
+        except (InvalidInput, Misconfigured) as error:
             return f"{error.message}; {error.fix}"
 
 

@@ -28,7 +28,7 @@ from deltareg.service.paging import check_limit, page, read_cursor
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.telling.addresses import WebhookAddress, pin_addresses
 from deltareg.service.telling.cloud_events import id_of
-from deltareg.service.telling.forms import FORMS
+from deltareg.service.telling.forms import find_form
 from deltareg.service.telling.read import read_types
 from deltareg.service.telling.send import AttemptOutcome, WebhookMessage, send
 from deltareg.service.telling.signature import about_address, about_secret, headers_of, mint_secret
@@ -48,7 +48,8 @@ def add_webhook(registry: Registry, caller: Caller, request: WebhookAdd) -> Webh
     Raises:
         Forbidden: The caller does not own the namespace.
         NotFound: There is none of that name.
-        InvalidInput: The address is none, is not found or lies where webhooks do not go.
+        InvalidInput: The address is none, is not found or lies where webhooks do not go; or nothing
+            is written in that form here.
         Conflict: There are as many as there may be.
         Misconfigured: The server has no key to seal secrets with.
     """
@@ -57,6 +58,7 @@ def add_webhook(registry: Registry, caller: Caller, request: WebhookAdd) -> Webh
     box, types = _box(registry), read_types(request.types)
     if request.lines and not _LINES.fullmatch(request.lines):
         raise InvalidInput(f"no pattern of lines: {request.lines[:80]!r}", fix="bert-*")
+    find_form(request.form)
     target = WebhookAddress.parse(request.url)
     pin_addresses(target, registry.networks)
     webhook_id, secret = f"wh_{secrets.token_hex(8)}", mint_secret()
@@ -179,12 +181,12 @@ def try_webhook(registry: Registry, caller: Caller, webhook_id: str) -> WebhookT
         sequence=f"{0:018}",
         data={"ref": f"webhook/{row.id}", "actor": caller.principal},
     )
-    write, media_type = FORMS[row.form]
-    body = write(event)
+    form = find_form(row.form)
+    body = form.write_body(event)
     live = [box.open(each, about_secret(row.id)) for each in sealed]
     headers = headers_of(event.id, body, at_s=now // US_PER_S, with_secrets=live)
     target = WebhookAddress.parse(box.open(row.address, about_address(row.id)))
-    message = WebhookMessage(target, body, headers | {"Content-Type": media_type})
+    message = WebhookMessage(target, body, headers | {"Content-Type": form.media_type})
     outcome: AttemptOutcome = anyio.run(send, message, registry.networks)
     attempt = AttemptInfo(at=rfc3339(now), status=outcome.status, ms=outcome.took_us / 1000, told=outcome.description)
     return WebhookTested(is_ok=outcome.is_ok, attempt=attempt)
