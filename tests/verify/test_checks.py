@@ -43,31 +43,11 @@ def test_the_catalogue_of_suites_is_what_the_worker_has():
     assert is_current(FILE, generate()), "suites/catalogue.json is behind; run: make docs"
 
 
-def test_only_checks_that_depend_on_the_kind_or_the_network_may_not_apply():
-    found = {name for name, form in CATALOGUE.items() if form.may_not_apply}
+def test_what_is_asked_of_every_version_always_applies():
+    asked = {"digests", "accounting", "finite", "overflow", "effect", "exercised", "deterministic", "resources"}
 
-    measures = {name for name, form in CATALOGUE.items() if form.probes}
-    assert found == measures | {
-        "norm_ratio",
-        "idle",
-        "spectral",
-        "attached_equals_folded",
-        "reloads",
-        "library_agrees",
-        "golden",
-        "rows",
-        "module_types",
-        "general_perplexity",
-        "special_tokens",
-        "class_entropy",
-        "embedding_spread",
-        "batching",
-        "placement",
-        "cut_values",
-        "descent",
-        "first_batches",
-        "whole_training",
-    }
+    assert {name for name in asked if CATALOGUE[name].may_not_apply} == set()
+    assert all(form.may_not_apply for form in CATALOGUE.values() if form.probes)
 
 
 def test_what_a_delta_changes_is_sized_once_for_all_checks(bench):
