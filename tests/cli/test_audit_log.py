@@ -12,11 +12,11 @@ from deltareg.db.session import write
 from deltareg.host.token_files import write_token
 from deltareg.service.access.keys import announce_server_key
 from deltareg.service.trail.keep import CheckpointStores
-from deltareg.service.trail.seal import seal_all, seal_some
+from deltareg.service.trail.seal import seal_some
 from deltareg.trail.checkpoint import open_checkpoint
 from tests.service import rows
 from tests.signers import key_of
-from tests.trail.logs import KEYS, SERVER, fill
+from tests.trail.logs import KEYS, SERVER, fill, seal_all
 
 SEALED = (t.log_statements, t.log_nodes, t.log_leaves, t.log_checkpoints)
 

@@ -157,4 +157,4 @@ def test_names_of_adapters_are_only_one_versions():
     for release in releases:
         assert belongs_to(release.folder, release.line)
         kept = read_folder_name(release.folder)
-        assert kept is None or str(kept.ref) == release.ref
+        assert kept is None or str(kept) == release.ref

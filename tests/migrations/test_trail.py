@@ -5,10 +5,9 @@ import sqlalchemy as sa
 from deltareg.db import tables as t
 from deltareg.db.session import create_engine, write
 from deltareg.service.registry import Registry
-from deltareg.service.trail.seal import seal_all
 from deltareg.store.memory import MemoryStore
 from deltareg_migrations import schema as migrations
-from tests.trail.logs import SERVER, check, fill
+from tests.trail.logs import SERVER, check, fill, seal_all
 
 
 def test_rows_of_before_are_sealed_and_counted_apart(database_url):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import optimize, stats
 from statsmodels.stats.proportion import proportion_confint
 
-from deltareg.statistics.intervals import mean_interval, paired_interval, pseudo_values, share_interval
+from deltareg.statistics.intervals import mean_interval, paired_interval, share_interval
 from deltareg.statistics.quantiles import normal_quantile, normal_tail, t_quantile, t_tail
 
 TAILS = [0.5, 0.2, 0.025, 0.003, 1e-6]
@@ -111,12 +111,6 @@ def test_what_cannot_be_surrounded():
     assert math.isnan(mean_interval(np.array([1.0, math.nan, 2.0])).low)
     assert mean_interval(np.array([1.0])).high == math.inf
     assert mean_interval(np.full(9, 0.1)).low == pytest.approx(0.1)
-
-
-def test_the_jackknife_of_a_mean_gives_the_samples_back():
-    values = np.random.default_rng(5).normal(size=12)
-
-    assert pseudo_values(lambda rows: float(values[rows].mean()), 12) == pytest.approx(values)
 
 
 @pytest.mark.parametrize("n", [20, 50])

@@ -9,7 +9,8 @@ from statsmodels.stats.power import TTestPower
 from deltareg.statistics.family import holm
 from deltareg.statistics.intervals import mean_interval
 from deltareg.statistics.looks import growing, look_tails
-from deltareg.statistics.power import chance_to_pass, loss_found, samples_needed, spread_of_shares
+from deltareg.statistics.power import chance_to_pass, samples_needed, spread_of_shares
+from deltareg.statistics.quantiles import TAIL, normal_quantile, t_quantile
 from deltareg.statistics.trial import Look, decide, p_missed, samples_to_decide
 
 
@@ -56,7 +57,7 @@ def test_samples_needed_are_those_of_statsmodels(spread, margin):
 
 def test_a_loss_that_is_found_is_found_as_often_as_it_says():
     random, n, margin = np.random.default_rng(7), 60, 0.2
-    loss = loss_found(1.0, margin, n)
+    loss = margin + (t_quantile(TAIL, n - 1) + normal_quantile(0.2)) / n**0.5
     looks = [look_at(values, -margin) for values in random.normal(-loss, 1.0, (1_000, n))]
 
     found = np.mean([decide([look], [n]) == "missed" for look in looks])

@@ -10,6 +10,7 @@ from deltareg.db.sql.clock import read_clock
 from deltareg.service.authority.grants import grants_of
 from deltareg.service.registry import Caller
 from deltareg.service.trail.proofs import read_log
+from deltareg.service.trail.seal import seal_some
 from deltareg.trail.check import LogEvidence
 from deltareg.trail.kept import KeptLog
 from deltareg.trail.lines import check_lines, write_line
@@ -19,6 +20,14 @@ from tests.signers import key_of
 ADMIN = Caller("root", 0, None, grants_of(["read", "admin"]))
 SERVER = key_of("the server")
 KEYS = [SERVER.public]
+
+
+def seal_all(registry, *, tell=None):
+    """Seal all that waits now, batch by batch; says how many rows that were."""
+    total = 0
+    while sealed := seal_some(registry, tell=tell):
+        total += sealed
+    return total
 
 
 def fill(registry, number):

@@ -17,7 +17,7 @@ from deltareg.errors import BadSignature, InvalidInput
 from deltareg.service.registry import Registry
 from deltareg.service.trail.keep import CheckpointStores
 from deltareg.service.trail.leaves import leaf_of_row
-from deltareg.service.trail.seal import seal_all, seal_some
+from deltareg.service.trail.seal import seal_some
 from deltareg.signing.keys import SigningKey
 from deltareg.store.memory import MemoryStore
 from deltareg.trail.check import LogEvidence
@@ -27,7 +27,7 @@ from deltareg.trail.leaves import hash_of
 from deltareg.trail.lines import check_lines
 from deltareg.trail.merkle import Frontier
 from tests.fixtures.databases import BOTH, database, opened
-from tests.trail.logs import KEYS, SERVER, check, fill, lines_of
+from tests.trail.logs import KEYS, SERVER, check, fill, lines_of, seal_all
 
 BATCHES = (150, 120, 30)
 ROWS = sum(BATCHES)

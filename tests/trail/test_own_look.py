@@ -10,9 +10,8 @@ from deltareg.service.access.keys import announce_server_key
 from deltareg.service.authority.grants import grants_of
 from deltareg.service.overview.trail_check import check_trail
 from deltareg.service.registry import Caller, Registry
-from deltareg.service.trail.seal import seal_all
 from deltareg.store.memory import MemoryStore
-from tests.trail.logs import ADMIN, SERVER, fill
+from tests.trail.logs import ADMIN, SERVER, fill, seal_all
 
 
 @pytest.fixture

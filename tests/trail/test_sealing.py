@@ -16,13 +16,13 @@ from deltareg.db.session import read, write
 from deltareg.db.trail.audit import record_audit
 from deltareg.service.registry import Registry
 from deltareg.service.trail.keep import CheckpointStores, differs_from_kept
-from deltareg.service.trail.seal import seal_all, seal_some
+from deltareg.service.trail.seal import seal_some
 from deltareg.store.memory import MemoryStore
 from deltareg.trail.check import LogEvidence
 from deltareg.trail.lines import check_lines
 from tests.service import rows
 from tests.signers import key_of
-from tests.trail.logs import check, fill, lines_of
+from tests.trail.logs import check, fill, lines_of, seal_all
 
 SERVER = key_of("the server")
 

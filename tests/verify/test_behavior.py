@@ -189,8 +189,8 @@ def test_prompts_that_leave_no_room_are_continued_from_their_end(asked, tmp_path
 
 
 def test_the_process_says_one_document_or_what_is_wrong(asked, tmp_path):
-    good = CliRunner().invoke(main, ["behavior", asked.encode()])
-    bad = CliRunner().invoke(main, ["behavior", replace(asked, prompts=tmp_path / "x.txt").encode()])
+    good = CliRunner().invoke(main, ["behavior", asked.encode().decode()])
+    bad = CliRunner().invoke(main, ["behavior", replace(asked, prompts=tmp_path / "x.txt").encode().decode()])
 
     assert good.exit_code == 0, good.output
     assert json.loads(good.stdout)["same_base"]

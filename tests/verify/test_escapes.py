@@ -85,8 +85,6 @@ def test_there_are_twelve_and_each_says_what_closes_it():
 
 
 def test_without_a_bound_there_is_none_to_break(attempt, targets):
-    unbounded = EscapeTargets.decode(
-        json.dumps(json.loads(targets.encode()) | {"memory_bytes": None}).encode(), parent=0
-    )
+    unbounded = EscapeTargets.decode(json.dumps(json.loads(targets.encode()) | {"memory_bytes": None}).encode())
 
     assert "memory" not in attempt(unbounded, is_inside=False)[0]

@@ -60,14 +60,14 @@ def test_a_file_that_is_there_is_replaced_whole(wanted):
 
 
 def test_the_process_says_one_document(wanted):
-    ended = CliRunner().invoke(main, ["probe", wanted.encode()])
+    ended = CliRunner().invoke(main, ["probe", wanted.encode().decode()])
 
     assert ended.exit_code == 0, ended.output
     assert list(json.loads(ended.stdout)["outputs"]) == ["logits"]
 
 
 def test_the_process_says_what_is_wrong(wanted):
-    ended = CliRunner().invoke(main, ["probe", replace(wanted, include=("*.h.0",)).encode()])
+    ended = CliRunner().invoke(main, ["probe", replace(wanted, include=("*.h.0",)).encode().decode()])
 
     assert ended.exit_code == 1
     assert json.loads(ended.stdout)["error"]["code"] == "invalid_input"

@@ -122,6 +122,14 @@ reason_option = partial(option, "-m", "--reason", "reason", default="", metavar=
 required_reason_option = partial(
     option, "-m", "--reason", "reason", required=True, metavar="TEXT", help="Why; kept for good."
 )
+public_key_option = partial(
+    option,
+    "--key",
+    "public",
+    metavar="FILE",
+    help="The public key of who signed, or the authority's "
+    "certificate where the bundle has the signer's and lacks that.",
+)
 break_glass_option = partial(
     option,
     "--break-glass",

@@ -5,7 +5,6 @@ import subprocess
 import tempfile
 import threading
 from contextlib import suppress
-from types import TracebackType
 from typing import Self
 from uuid import uuid4
 
@@ -86,9 +85,7 @@ class LocalWorker:
         self._watch.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._process is not None and kind is not None:
             self._process.terminate()
         self._watch.join(_END_S)

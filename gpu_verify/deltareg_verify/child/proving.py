@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
 from deltareg.client.folders.folder import open_folder
 from deltareg.client.packs.proof import LIES, ProofMismatch, rebuilding, wrong_parts
@@ -21,7 +21,7 @@ from deltareg.identity.manifest import Manifest
 from deltareg.identity.storage_map import StorageMap
 from deltareg.wire import CheckResult
 from deltareg_verify.messages.report import ReportWriter
-from deltareg_verify.messages.requests import decode_fields, encode_request
+from deltareg_verify.messages.requests import ProcessRequest
 from deltareg_verify.sandbox import layers
 
 STORED = "stored"
@@ -30,7 +30,7 @@ _SPARE_CPU_S = 60
 
 
 @dataclass(frozen=True, slots=True)
-class ProofAssignment:
+class ProofAssignment(ProcessRequest):
     """One decoding as the child sees it: paths and limits, no credentials, no addresses.
 
     Attributes:
@@ -59,15 +59,6 @@ class ProofAssignment:
     memory_bytes: int
     hashes_base: bool = False
     delivery: Path | None = None
-
-    def encode(self) -> bytes:
-        """Encode it as JSON."""
-        return encode_request(self).encode()
-
-    @classmethod
-    def decode(cls, raw: bytes) -> Self:
-        """Decode what `encode` wrote."""
-        return cls(**decode_fields(cls, raw))
 
 
 def prove(assignment: ProofAssignment, out: BinaryIO) -> None:

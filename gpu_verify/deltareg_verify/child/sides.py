@@ -4,13 +4,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
 
 from deltareg.client.folders.base_folder import BaseFolder
 from deltareg.client.folders.folder import open_folder
 from deltareg.delta.base_manifest import base_identity, base_view
 from deltareg.identity.manifest import Manifest
-from deltareg_verify.messages.requests import decode_fields, encode_request
+from deltareg_verify.messages.requests import ProcessRequest
 from deltareg_verify.sandbox import layers
 
 _SPARE_CPU_S = 60
@@ -42,7 +41,7 @@ class SideMaterials:
 
 
 @dataclass(frozen=True, slots=True)
-class SidesAssignment:
+class SidesAssignment(ProcessRequest):
     """One run as the child sees it: paths and limits, no credentials, no addresses.
 
     Attributes:
@@ -70,19 +69,6 @@ class SidesAssignment:
     memory_bytes: int
     question: Mapping[str, object] = field(default_factory=dict[str, object])
     base_probes: Path | None = None
-
-    def encode(self) -> bytes:
-        """Encode it as JSON."""
-        return encode_request(self).encode()
-
-    @classmethod
-    def decode(cls, raw: bytes) -> Self:
-        """Decode what `encode` wrote."""
-        values = decode_fields(cls, raw)
-        values["versions"] = {
-            name: SideFiles(Path(files["delta"]), Path(files["manifest"])) for name, files in values["versions"].items()
-        }
-        return cls(**values)
 
     def bounds(self) -> layers.SandboxLimits:
         """Return what the child may read, write and take."""

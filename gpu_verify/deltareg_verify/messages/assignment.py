@@ -1,11 +1,10 @@
 """What the supervisor hands to a child: paths and limits, no credentials, no addresses."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
 
-from deltareg_verify.messages.requests import decode_fields, encode_request
+from deltareg_verify.messages.requests import ProcessRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +23,6 @@ class VersionOnBase:
     base: Path
     base_manifest: Path
 
-    @classmethod
-    def of(cls, fields: Mapping[str, str]) -> Self:
-        """Decode it from a request."""
-        return cls(**{name: Path(value) for name, value in fields.items()})
-
     @property
     def paths(self) -> tuple[Path, ...]:
         """All of them."""
@@ -44,8 +38,8 @@ class MeasureFiles:
 
 
 @dataclass(frozen=True, slots=True)
-class BaseAssignment:
-    """A base to be measured on its own general probes, before any delta is looked at.
+class BaseAssignment(ProcessRequest):
+    """A base that is to be measured on its own general probes, before any delta is looked at.
 
     Attributes:
         base: Its folder, its root already checked by the supervisor.
@@ -71,18 +65,9 @@ class BaseAssignment:
     wall_s: float
     memory_bytes: int
 
-    def encode(self) -> bytes:
-        """Encode it as JSON."""
-        return encode_request(self).encode()
-
-    @classmethod
-    def decode(cls, raw: bytes) -> Self:
-        """Decode what `encode` wrote."""
-        return cls(**decode_fields(cls, raw))
-
 
 @dataclass(frozen=True, slots=True)
-class Assignment:
+class Assignment(ProcessRequest):
     """One run as the child sees it.
 
     Attributes:
@@ -124,21 +109,6 @@ class Assignment:
     promoted: VersionOnBase | None = None
     base_probes: Path | None = None
     base_figures: Path | None = None
-    waived: Sequence[str] = ()
+    waived: tuple[str, ...] = ()
     references: Mapping[str, VersionOnBase] = field(default_factory=dict[str, VersionOnBase])
     names: Mapping[str, str] = field(default_factory=dict[str, str])
-
-    def encode(self) -> bytes:
-        """Encode it as JSON."""
-        return encode_request(self).encode()
-
-    @classmethod
-    def decode(cls, raw: bytes) -> Self:
-        """Decode what `encode` wrote."""
-        values = decode_fields(cls, raw)
-        for name in ("below", "promoted"):
-            if values[name] is not None:
-                values[name] = VersionOnBase.of(values[name])
-        values["references"] = {name: VersionOnBase.of(fields) for name, fields in values["references"].items()}
-        values["waived"] = tuple(values["waived"])
-        return cls(**values)

@@ -1,23 +1,29 @@
 """A request of one process to another: a dataclass of paths and plain values, as JSON."""
 
 import json
-from dataclasses import asdict, fields
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Self, cast
+
+from pydantic import TypeAdapter
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 
-def encode_request(request: "DataclassInstance") -> str:
-    """Encode a request as JSON."""
-    return json.dumps(asdict(request), default=str)
+class ProcessRequest:
+    """A request; a frozen dataclass of it has the fields, which may be dataclasses themselves."""
 
+    __slots__ = ()
 
-def decode_fields(kind: "type[DataclassInstance]", text: str | bytes) -> dict[str, Any]:
-    """Decode the fields that `encode_request` wrote; paths are paths again."""
-    values: dict[str, Any] = json.loads(text)
-    for one in fields(kind):
-        if one.type in {Path, Path | None} and values.get(one.name) is not None:
-            values[one.name] = Path(values[one.name])
-    return values
+    def encode(self) -> bytes:
+        """Write it as JSON."""
+        return json.dumps(asdict(cast("DataclassInstance", self)), default=str).encode()
+
+    @classmethod
+    def decode(cls, raw: str | bytes) -> Self:
+        """Read what `encode` wrote, or the command line; paths are paths again.
+
+        Raises:
+            ValidationError: A field is missing, unknown or of another type.
+        """
+        return TypeAdapter(cls).validate_json(raw, extra="forbid")

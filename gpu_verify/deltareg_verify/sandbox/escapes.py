@@ -5,18 +5,18 @@ for the purpose, and returns whether it succeeded. None does harm where it does:
 removed, what is started is ended, and no address leaves the machine but that of cloud metadata.
 """
 
-import json
 import mmap
 import os
 import signal
 import socket
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
 from deltareg_verify.messages.report import ReportWriter
+from deltareg_verify.messages.requests import ProcessRequest
 from deltareg_verify.sandbox import kernel
 from deltareg_verify.sandbox.layers import SandboxLimits, enter
 
@@ -34,8 +34,8 @@ Address = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
-class EscapeTargets:
-    """The targets of the escapes.
+class EscapeTargets(ProcessRequest):
+    """What the escapes are tried on.
 
     Attributes:
         host: A host that takes TCP connections.
@@ -57,19 +57,6 @@ class EscapeTargets:
     file_bytes: int
     parent: int = 0
 
-    def encode(self) -> bytes:
-        """Encode it as JSON."""
-        return json.dumps(asdict(self), default=str).encode()
-
-    @classmethod
-    def decode(cls, raw: bytes, *, parent: int) -> Self:
-        """Decode what `encode` wrote, and set the future parent."""
-        values = json.loads(raw) | {"parent": parent}
-        for name in ("host", "metadata", "resolver"):
-            host, port = values[name]
-            values[name] = (str(host), int(port))
-        return cls(**values | {name: Path(values[name]) for name in ("own", "outside")})
-
 
 @dataclass(frozen=True, slots=True)
 class Escape:
@@ -89,8 +76,8 @@ class Escape:
 
 
 def targets_of(request: bytes) -> EscapeTargets:
-    """Decode a request in the process that is about to fork, the future parent."""
-    return EscapeTargets.decode(request, parent=os.getpid())
+    """Read a request in the process that is about to fork, the parent to be."""
+    return replace(EscapeTargets.decode(request), parent=os.getpid())
 
 
 def escape(targets: EscapeTargets, out: BinaryIO) -> None:

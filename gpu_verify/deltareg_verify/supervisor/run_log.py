@@ -7,7 +7,6 @@ depend on it. Lines that cannot be sent now are kept, up to a limit.
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from types import TracebackType
 from typing import Protocol, Self
 
 from deltareg.errors import DeltaregError, LeaseLost, Unavailable
@@ -62,9 +61,7 @@ class RunLogSender:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def say(self, text: str) -> None:

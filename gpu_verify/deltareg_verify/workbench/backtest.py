@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Self, cast
+from typing import cast
 
 import click
 import numpy as np
@@ -26,7 +26,7 @@ from deltareg.suites.drafting.measures import measures
 from deltareg.suites.suite import CheckSpec, parse_suite
 from deltareg_verify.engine.engine import DeltaEngine
 from deltareg_verify.messages.answering import answer
-from deltareg_verify.messages.requests import decode_fields, encode_request
+from deltareg_verify.messages.requests import ProcessRequest
 from deltareg_verify.workbench.faults import FAULTS, Fault, MutableDelta, MutableTensor
 from deltareg_verify.workbench.faults.opened import is_changed, open_parts, write_parts
 from deltareg_verify.workbench.trials import TrialDelta, TrialOutcome, Trials, caught_by
@@ -51,8 +51,8 @@ class BacktestVersion:
 
 
 @dataclass(frozen=True, slots=True)
-class BacktestRequest:
-    """What to try.
+class BacktestRequest(ProcessRequest):
+    """What is to be tried.
 
     Attributes:
         base: The base's folder.
@@ -75,20 +75,6 @@ class BacktestRequest:
     seed: int = 0
     seconds: float = 600.0
     device: str = "auto"
-
-    def encode(self) -> str:
-        """Encode it as JSON."""
-        return encode_request(self)
-
-    @classmethod
-    def decode(cls, text: str) -> Self:
-        """Decode what `encode` wrote, or the command line."""
-        values = decode_fields(cls, text)
-        values["versions"] = tuple(
-            BacktestVersion(one["ref"], Path(one["delta"]), one["convention"]) for one in values["versions"]
-        )
-        values["faults"] = tuple(values["faults"])
-        return cls(**values)
 
 
 @click.command("backtest", hidden=True)

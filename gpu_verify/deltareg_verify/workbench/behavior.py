@@ -10,7 +10,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Self
 
 import click
 
@@ -26,7 +25,7 @@ from deltareg_verify.engine.engine import State
 from deltareg_verify.judging.behavior_rows import RunningSide
 from deltareg_verify.judging.inputs import gather_inputs
 from deltareg_verify.messages.answering import answer, assess_stored
-from deltareg_verify.messages.requests import decode_fields, encode_request
+from deltareg_verify.messages.requests import ProcessRequest
 from deltareg_verify.workbench.behavior_report import compare
 
 
@@ -44,16 +43,10 @@ class BehaviorSide:
     delta: Path | None = None
     convention: str = ""
 
-    @classmethod
-    def of(cls, fields: Mapping[str, str | None]) -> Self:
-        """Decode it from a request."""
-        delta = fields["delta"]
-        return cls(Path(str(fields["base"])), Path(delta) if delta else None, fields["convention"] or "")
-
 
 @dataclass(frozen=True, slots=True)
-class BehaviorRequest:
-    """What to compare.
+class BehaviorRequest(ProcessRequest):
+    """What is to be compared.
 
     Attributes:
         a: The version before.
@@ -76,17 +69,6 @@ class BehaviorRequest:
     tokens: int = 32
     top: int = 10
     device: str = "auto"
-
-    def encode(self) -> str:
-        """Encode it as JSON."""
-        return encode_request(self)
-
-    @classmethod
-    def decode(cls, text: str) -> Self:
-        """Decode what `encode` wrote, or the command line."""
-        values = decode_fields(cls, text)
-        values["a"], values["b"] = BehaviorSide.of(values["a"]), BehaviorSide.of(values["b"])
-        return cls(**values)
 
 
 @click.command("behavior", hidden=True)

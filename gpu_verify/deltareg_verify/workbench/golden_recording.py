@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,7 +25,7 @@ from deltareg.suites.suite import DEFAULT_SUITE, built_in
 from deltareg_verify.child.served import account_served, as_served
 from deltareg_verify.engine.engine import SecondOpinion
 from deltareg_verify.messages.answering import answer
-from deltareg_verify.messages.requests import decode_fields, encode_request
+from deltareg_verify.messages.requests import ProcessRequest
 
 if TYPE_CHECKING:
     from deltareg_verify.engine.torch_engine import StandaloneDelta
@@ -34,8 +34,8 @@ Arrays = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class GoldenRequest:
-    """What to record.
+class GoldenRequest(ProcessRequest):
+    """What is to be recorded.
 
     Attributes:
         delta: The delta's folder; the file is written into it.
@@ -56,15 +56,6 @@ class GoldenRequest:
     inputs: Path | None = None
     most_tokens: int = 48
     device: str = "auto"
-
-    def encode(self) -> str:
-        """Encode it as JSON."""
-        return encode_request(self)
-
-    @classmethod
-    def decode(cls, text: str) -> Self:
-        """Decode what `encode` wrote."""
-        return cls(**decode_fields(cls, text))
 
 
 @click.command("golden", hidden=True)

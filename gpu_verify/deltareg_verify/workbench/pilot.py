@@ -16,7 +16,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Self
 
 import click
 import numpy as np
@@ -32,6 +31,7 @@ from deltareg_verify.engine.changes import MEASURES, EngineSide, MeasureChange
 from deltareg_verify.engine.engine import DeltaEngine
 from deltareg_verify.judging.checks import all_checks
 from deltareg_verify.messages.answering import answer
+from deltareg_verify.messages.requests import ProcessRequest
 from deltareg_verify.workbench.backtest import BacktestVersion
 from deltareg_verify.workbench.faults.opened import MutableDelta, open_parts, write_parts
 from deltareg_verify.workbench.trials import TrialDelta, Trials
@@ -46,8 +46,8 @@ _FACTORS = frozenset({"target_perplexity"})
 
 
 @dataclass(frozen=True, slots=True)
-class PilotRequest:
-    """What to prepare and measure.
+class PilotRequest(ProcessRequest):
+    """What is wanted.
 
     Attributes:
         base: The base's folder.
@@ -81,23 +81,12 @@ class PilotRequest:
     device: str = "auto"
     threads: int = 0
 
-    @classmethod
-    def decode(cls, text: str) -> Self:
-        """Decode a file with the request, which may exceed a command line's length."""
-        values = json.loads(Path(text).read_bytes())
-        for name in ("base", "cache", "out"):
-            values[name] = Path(values[name])
-        values["versions"] = tuple(
-            BacktestVersion(one["ref"], Path(one["delta"]), one["convention"]) for one in values["versions"]
-        )
-        return cls(**values)
-
 
 @click.command("pilot", hidden=True)
-@click.argument("request")
-def pilot(request: str) -> None:
+@click.argument("request", type=click.Path(path_type=Path))
+def pilot(request: Path) -> None:
     """Prepare somebody's data for a base and measure a line's versions on it."""
-    answer(lambda: run(PilotRequest.decode(request)))
+    answer(lambda: run(PilotRequest.decode(request.read_bytes())))
 
 
 def run(wanted: PilotRequest) -> Fields:

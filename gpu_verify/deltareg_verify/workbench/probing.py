@@ -8,7 +8,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
 
 import click
 import numpy as np
@@ -25,12 +24,12 @@ from deltareg_verify.child.served import account_served, as_served
 from deltareg_verify.engine.engine import State
 from deltareg_verify.engine.include import select_effects
 from deltareg_verify.messages.answering import answer, assess_stored
-from deltareg_verify.messages.requests import decode_fields, encode_request
+from deltareg_verify.messages.requests import ProcessRequest
 
 
 @dataclass(frozen=True, slots=True)
-class ProbeRequest:
-    """What to compute.
+class ProbeRequest(ProcessRequest):
+    """What is to be computed.
 
     Attributes:
         delta: The version's files.
@@ -53,17 +52,6 @@ class ProbeRequest:
     include: tuple[str, ...] = field(default_factory=tuple)
     is_folded: bool = False
     device: str = "auto"
-
-    def encode(self) -> str:
-        """Encode it as JSON."""
-        return encode_request(self)
-
-    @classmethod
-    def decode(cls, text: str) -> Self:
-        """Decode what `encode` wrote, or the command line."""
-        values = decode_fields(cls, text)
-        values["include"] = tuple(values["include"])
-        return cls(**values)
 
 
 @click.command("probe", hidden=True)

@@ -11,10 +11,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from deltareg.errors import DeltaregError
 from deltareg.service.registry import Registry
 from deltareg.service.trail.keep import CheckpointStores, differs_from_kept
-from deltareg.service.trail.seal import SealBatch, seal_some
+from deltareg.service.trail.seal import ROWS, SealBatch, seal_some
 
 log = logging.getLogger(__name__)
 
+EVERY_S = 10.0
+"""How long a row of the audit trail waits to be sealed, seconds."""
 _PAUSE_S = 0.02
 
 
@@ -53,7 +55,9 @@ def warn_of_differences(registry: Registry, places: CheckpointStores) -> None:
 
 
 @contextmanager
-def sealing(registry: Registry, places: CheckpointStores, *, every_s: float, rows: int) -> Generator[None, None, None]:
+def sealing(
+    registry: Registry, places: CheckpointStores, *, every_s: float = EVERY_S, rows: int = ROWS
+) -> Generator[None, None, None]:
     """Seal what waits at once and then every so often while the block lasts, and at its end.
 
     Several processes may do it at once: one of them seals, the others find nothing to do. Where

@@ -342,7 +342,7 @@ def _serve(registry: Registry, settings: ServerSettings, listener: socket.socket
     places = CheckpointStores(registry.store, settings.effective_checkpoint_file)
     with (
         telling(registry),
-        sealing(registry, places, every_s=settings.seal_every_s, rows=settings.seal_rows),
+        sealing(registry, places),
         upkeep(registry, keep_logs_s=settings.keep_logs_s),
         _asked_to_end(),
     ):

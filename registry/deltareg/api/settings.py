@@ -64,12 +64,6 @@ class ServerSettings(BaseSettings):
     signing_key: Path | None = Field(
         default=None, description="The server's own key, PEM, mode 0600; made in the data folder when unset."
     )
-    seal_every_s: float = Field(
-        default=10.0, gt=0, description="How long a row of the audit trail waits to be sealed, seconds."
-    )
-    seal_rows: int = Field(
-        default=1_000, ge=1, le=10_000, description="How many rows of the audit trail a checkpoint adds at most."
-    )
     checkpoint_file: Path | None = Field(
         default=None, description="Where checkpoints are kept beside the store; in the data folder when unset."
     )

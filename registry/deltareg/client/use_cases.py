@@ -8,88 +8,55 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from deltareg.client.bases import named, push_base, which
-    from deltareg.client.campaign import campaign, campaign_start
-    from deltareg.client.compare import behavior, bisect, bisect_by_hand, diff, line_history
-    from deltareg.client.convert import convert
-    from deltareg.client.drafting import draft_suite
-    from deltareg.client.fold import materialize, sync, update
-    from deltareg.client.folders import golden
-    from deltareg.client.pull import fetching, stored_form, version_files, written_card
-    from deltareg.client.push import golden_of_push, lint, merge, push, reencode
-    from deltareg.client.trust import audit_log, last_checkpoint, signed_folders, signers, trusted_keys, verified
+    from deltareg.client.bases import named as named
+    from deltareg.client.bases import push_base as push_base
+    from deltareg.client.bases import which as which
+    from deltareg.client.campaign import campaign as campaign
+    from deltareg.client.campaign import campaign_start as campaign_start
+    from deltareg.client.compare import behavior as behavior
+    from deltareg.client.compare import bisect as bisect
+    from deltareg.client.compare import bisect_by_hand as bisect_by_hand
+    from deltareg.client.compare import diff as diff
+    from deltareg.client.compare import line_history as line_history
+    from deltareg.client.convert import convert as convert
+    from deltareg.client.drafting import draft_suite as draft_suite
+    from deltareg.client.fold import materialize as materialize
+    from deltareg.client.fold import sync as sync
+    from deltareg.client.fold import update as update
+    from deltareg.client.folders import golden as golden
+    from deltareg.client.pull import fetching as fetching
+    from deltareg.client.pull import stored_form as stored_form
+    from deltareg.client.pull import version_files as version_files
+    from deltareg.client.pull import written_card as written_card
+    from deltareg.client.push import golden_of_push as golden_of_push
+    from deltareg.client.push import lint as lint
+    from deltareg.client.push import merge as merge
+    from deltareg.client.push import push as push
+    from deltareg.client.push import reencode as reencode
+    from deltareg.client.trust import audit_log as audit_log
+    from deltareg.client.trust import last_checkpoint as last_checkpoint
+    from deltareg.client.trust import signed_folders as signed_folders
+    from deltareg.client.trust import signers as signers
+    from deltareg.client.trust import trusted_keys as trusted_keys
+    from deltareg.client.trust import verified as verified
 
 _ROOMS = {
-    "audit_log": "trust",
-    "behavior": "compare",
-    "bisect": "compare",
-    "bisect_by_hand": "compare",
-    "campaign": "campaign",
-    "campaign_start": "campaign",
-    "convert": "convert",
-    "diff": "compare",
-    "draft_suite": "drafting",
-    "fetching": "pull",
-    "golden": "folders",
-    "golden_of_push": "push",
-    "last_checkpoint": "trust",
-    "line_history": "compare",
-    "lint": "push",
-    "materialize": "fold",
-    "merge": "push",
-    "named": "bases",
-    "push": "push",
-    "push_base": "bases",
-    "reencode": "push",
-    "signed_folders": "trust",
-    "signers": "trust",
-    "stored_form": "pull",
-    "sync": "fold",
-    "trusted_keys": "trust",
-    "update": "fold",
-    "verified": "trust",
-    "version_files": "pull",
-    "which": "bases",
-    "written_card": "pull",
+    "bases": ("named", "push_base", "which"),
+    "campaign": ("campaign", "campaign_start"),
+    "compare": ("behavior", "bisect", "bisect_by_hand", "diff", "line_history"),
+    "convert": ("convert",),
+    "drafting": ("draft_suite",),
+    "fold": ("materialize", "sync", "update"),
+    "folders": ("golden",),
+    "pull": ("fetching", "stored_form", "version_files", "written_card"),
+    "push": ("golden_of_push", "lint", "merge", "push", "reencode"),
+    "trust": ("audit_log", "last_checkpoint", "signed_folders", "signers", "trusted_keys", "verified"),
 }
-
-__all__ = [
-    "audit_log",
-    "behavior",
-    "bisect",
-    "bisect_by_hand",
-    "campaign",
-    "campaign_start",
-    "convert",
-    "diff",
-    "draft_suite",
-    "fetching",
-    "golden",
-    "golden_of_push",
-    "last_checkpoint",
-    "line_history",
-    "lint",
-    "materialize",
-    "merge",
-    "named",
-    "push",
-    "push_base",
-    "reencode",
-    "signed_folders",
-    "signers",
-    "stored_form",
-    "sync",
-    "trusted_keys",
-    "update",
-    "verified",
-    "version_files",
-    "which",
-    "written_card",
-]
 
 
 def __getattr__(name: str) -> object:
     """Load a module on first use."""
-    if name in _ROOMS:
-        return import_module(f"deltareg.client.{_ROOMS[name]}.{name}")
+    for room, modules in _ROOMS.items():
+        if name in modules:
+            return import_module(f"deltareg.client.{room}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,26 +10,12 @@ from deltareg.delta.kind import DeltaFiles
 from deltareg.delta.maths.formula import Tensor, Update
 from deltareg.delta.maths.shape_ops import ShapeArray, ShapeOps, format_shape
 from deltareg.errors import InvalidInput
-from deltareg.tensors.header import TensorInfo
+from deltareg.tensors.derived import DerivedTensor, TensorSpec
 
 
 @dataclass(frozen=True, slots=True)
-class HeaderTensor:
-    """A tensor of which only the header is available."""
-
-    info: TensorInfo
-
-    @property
-    def name(self) -> str:
-        return self.info.name
-
-    @property
-    def dtype(self) -> str:
-        return self.info.dtype
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.info.shape
+class HeaderTensor(DerivedTensor[TensorSpec]):
+    """A tensor of which only the header is at hand."""
 
     def read(self, start: int = 0, stop: int | None = None) -> memoryview:
         raise InvalidInput(f"only the header of {self.name} is at hand, its data is not")

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from deltareg.delta.base_manifest import CONFIG_FILE, TOKENIZER_FILES
 from deltareg.delta.fold import RECIPE, FoldedBase
 from deltareg.delta.kind import Account, BaseView
+from deltareg.delta.shapes import HeaderTensor
 from deltareg.digest import Digest
 from deltareg.errors import Blocked, InvalidInput, Problem
-from deltareg.identity.fingerprint import TensorRecord
 from deltareg.identity.manifest import Manifest
 from deltareg.tensors.header import strict_json_object
 
@@ -107,8 +107,8 @@ class Stacking:
         return [Problem("base_mismatch", f"the folded version: {w}", fix=_FIX) for w in wrong]
 
     def _folding(self) -> FoldedBase:
-        records = {name: _Known(record) for name, record in self.view.tensors.items()}
-        return FoldedBase(self.account.effects, records, network_class=self.account.network_class)
+        known = {name: HeaderTensor(record) for name, record in self.view.tensors.items()}
+        return FoldedBase(self.account.effects, known, network_class=self.account.network_class)
 
     def _tensors(self, folding: FoldedBase, result: Manifest) -> Iterator[str]:
         records, own = result.records(), self._own_digests()
@@ -159,25 +159,3 @@ class Stacking:
                 yield f"{path} is {'missing' if path in expected else 'not of it'}"
             elif path != CONFIG_FILE and actual[path] != expected[path]:
                 yield f"{path} is neither the base's nor the delta's"
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """A base's tensor of which only the record is available."""
-
-    record: TensorRecord
-
-    @property
-    def name(self) -> str:
-        return self.record.name
-
-    @property
-    def dtype(self) -> str:
-        return self.record.dtype
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.record.shape
-
-    def read(self, start: int = 0, stop: int | None = None) -> memoryview:
-        raise InvalidInput(f"only the digest of {self.name} is at hand, its data is not")

@@ -8,6 +8,7 @@ import numpy as np
 
 from deltareg.delta.maths.formula import Array, Integers, Ops, Tensor
 from deltareg.errors import Problem
+from deltareg.tensors.derived import DerivedTensor
 from deltareg.tensors.header import ITEM_BYTES
 from deltareg.words import Convention
 
@@ -15,26 +16,17 @@ _BLOCK = 1 << 20  # indices that are looked at together
 
 
 @dataclass(frozen=True, slots=True)
-class IndexAxis:
+class IndexAxis(DerivedTensor[Tensor]):
     """One row of a matrix of indices, as a tensor of its own: nothing is read or copied."""
 
-    matrix: Tensor
     row: int
 
     @property
-    def name(self) -> str:
-        return self.matrix.name
-
-    @property
-    def dtype(self) -> str:
-        return self.matrix.dtype
-
-    @property
     def shape(self) -> tuple[int, ...]:
-        return self.matrix.shape[1:]
+        return self.origin.shape[1:]
 
     def read(self, start: int = 0, stop: int | None = None) -> memoryview:
-        data = self.matrix.read(self.row, self.row + 1)
+        data = self.origin.read(self.row, self.row + 1)
         size = ITEM_BYTES[self.dtype]
         return data[start * size : None if stop is None else stop * size]
 

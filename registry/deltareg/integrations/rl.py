@@ -25,7 +25,6 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from deltareg.client import Client
@@ -126,10 +125,8 @@ class StepPushes:
         """Enter a `with` block."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Wait for the last step, unless the loop ended with an error."""
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Wait for the last step, unless the loop has ended with an error."""
         self.close(0 if kind is not None else self._proof_s)
 
     def close(self, timeout_s: float = 60.0) -> None:

@@ -75,12 +75,6 @@ def key_hash(name: str, key: PublicKey) -> bytes:
     return sha256(name.encode() + b"\n" + _ED25519 + key.raw).digest()[:_HASH_BYTES]
 
 
-def verifier_key(name: str, key: PublicKey) -> str:
-    """Format a key as verifiers of notes expect it: `name+hash+base64`."""
-    public = base64.b64encode(_ED25519 + key.raw).decode()
-    return f"{name}+{key_hash(name, key).hex()}+{public}"
-
-
 def _parts(note: str) -> tuple[str, list[str]]:
     text, blank, below = note.rpartition("\n\n")
     if not blank or not below.endswith("\n") or len(note) > _MOST_BYTES or _CONTROL.search(note):

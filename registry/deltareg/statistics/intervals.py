@@ -98,18 +98,6 @@ def mean_interval(parts: F64, sizes: F64 | None = None, *, tail: float = TAIL) -
     return Interval(ratio - error * max(t, above), ratio + error * max(t, -below))
 
 
-def pseudo_values(statistic: Callable[[NDArray[np.int64]], float], n: int) -> F64:
-    """Return the jackknife pseudo-values of a statistic, one per sample (Tukey, 1958).
-
-    Args:
-        statistic: Computes the statistic, such as BLEU, of samples by number; called n + 1 times.
-        n: The number of samples; at least two.
-    """
-    rows = np.arange(n)
-    whole = statistic(rows)
-    return np.array([n * whole - (n - 1) * statistic(np.delete(rows, i)) for i in rows], np.float64)
-
-
 def _remove_skew(point: float, skewness: float, n: int) -> float:
     """Apply the inverse of Hall's cubic transformation to a quantile."""
     root = math.sqrt(n)

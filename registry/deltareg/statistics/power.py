@@ -53,17 +53,3 @@ def chance_to_pass(spread: float, margin: float, n: int, *, gain: float = 0.0, t
     """
     error = max(spread, 1e-12) / math.sqrt(n)
     return normal_tail(t_quantile(tail, n - 1) - (margin + gain) / error)
-
-
-def loss_found(spread: float, margin: float, n: int, *, power: float = POWER, tail: float = TAIL) -> float:
-    """Return the true loss that n samples show to exceed the margin, so that it fails.
-
-    Args:
-        spread: The spread of the differences of single samples.
-        margin: The allowed loss.
-        n: How many samples; at least two.
-        power: How often it is shown.
-        tail: The one-sided error; a part of it for several comparisons.
-    """
-    reach = t_quantile(tail, n - 1) + normal_quantile(1 - power)
-    return margin + reach * spread / math.sqrt(n)

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from deltareg.statistics.intervals import F64, Interval, mean_interval, share_interval
 from deltareg.statistics.quantiles import TAIL, normal_tail, t_quantile
 
-CONFIDENCE = 1 - 2 * TAIL
 _DEAR_DRAWS = 500  # each of them is a whole statistic
 
 

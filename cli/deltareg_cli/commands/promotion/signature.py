@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.options.options import option
+from deltareg_cli.options.options import option, public_key_option
 from deltareg_cli.terminal.blocks import CommandResult
 from deltareg_cli.terminal.documents import fields, items_fields, page_fields
 from deltareg_cli.tree.command_tree import command, group
@@ -80,13 +80,7 @@ def key(invocation: Invocation, path: Path) -> None:
 )
 @click.argument("ref", help="The version; a bare NS/NAME is its newest.")
 @click.argument("path", metavar="FILE", type=click.Path(path_type=Path), help="The bundle.")
-@option(
-    "--key",
-    "public",
-    metavar="FILE",
-    help="The public key of who signed, or the authority's "
-    "certificate where the bundle has the signer's and lacks that.",
-)
+@public_key_option()
 @click.pass_obj
 def add(invocation: Invocation, ref: str, path: Path, *, public: str | None) -> None:
     """Bring a signature that was made elsewhere.

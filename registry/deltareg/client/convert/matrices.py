@@ -7,6 +7,7 @@ import numpy as np
 
 from deltareg.delta.maths.formula import Tensor
 from deltareg.tensors.array import F32, Raw, from_f32, to_f32, view
+from deltareg.tensors.derived import DerivedTensor
 
 _HALF = 0.5  # the mantissa of a power of two
 
@@ -37,29 +38,17 @@ class InMemoryTensor:
 
 
 @dataclass(frozen=True, slots=True)
-class TransposedTensor:
-    """The transpose of a matrix, computed when it is read."""
-
-    tensor: Tensor
-
-    @property
-    def name(self) -> str:
-        """The name of the matrix."""
-        return self.tensor.name
-
-    @property
-    def dtype(self) -> str:
-        """The safetensors dtype."""
-        return self.tensor.dtype
+class TransposedTensor(DerivedTensor[Tensor]):
+    """The transpose of a matrix, which is read when it is asked for."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Its dimensions, those of the matrix reversed."""
-        return tuple(reversed(self.tensor.shape))
+        """Dimensions, the last first."""
+        return tuple(reversed(self.origin.shape))
 
     def read(self, start: int = 0, stop: int | None = None) -> memoryview:
-        """Return the bytes of rows `start:stop`."""
-        return InMemoryTensor(self.name, self.dtype, elements(self.tensor).T).read(start, stop)
+        """Give the bytes of rows `start:stop`."""
+        return InMemoryTensor(self.name, self.dtype, elements(self.origin).T).read(start, stop)
 
 
 def elements(tensor: Tensor) -> Raw:

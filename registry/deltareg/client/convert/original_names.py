@@ -16,6 +16,7 @@ from deltareg.delta.kind import BaseView, Tensors
 from deltareg.delta.layouts.originals import OriginalModule, by_path, by_spelling
 from deltareg.delta.maths.formula import Tensor
 from deltareg.errors import Problem, Refused
+from deltareg.tensors.derived import DerivedTensor
 
 _PREFIXES = (DOTTED, "lora_unet_", "lycoris_")
 """What stands before modules of the network that makes the image."""
@@ -25,26 +26,15 @@ _SHARED = frozenset({"lora_down.weight", "lora_A.weight", "alpha", "hada_w1_b", 
 
 
 @dataclass(frozen=True, slots=True)
-class TensorRows:
-    """Runs of rows of a tensor, one after another, read on demand."""
+class TensorRows(DerivedTensor[Tensor]):
+    """Runs of rows of a tensor, one after the other, which are read when they are asked for."""
 
-    tensor: Tensor
     runs: tuple[tuple[int, int], ...]
 
     @property
-    def name(self) -> str:
-        """The name of the tensor that the rows are from."""
-        return self.tensor.name
-
-    @property
-    def dtype(self) -> str:
-        """The safetensors dtype."""
-        return self.tensor.dtype
-
-    @property
     def shape(self) -> tuple[int, ...]:
-        """Its dimensions."""
-        return (sum(stop - start for start, stop in self.runs), *self.tensor.shape[1:])
+        """Dimensions."""
+        return (sum(stop - start for start, stop in self.runs), *self.origin.shape[1:])
 
     def read(self, start: int = 0, stop: int | None = None) -> memoryview:
         """Return the bytes of rows `start:stop`."""
@@ -54,7 +44,7 @@ class TensorRows:
         for first, end in self.runs:
             low, high = max(start - before, 0), min(last - before, end - first)
             if low < high:
-                blocks.append(self.tensor.read(first + low, first + high))
+                blocks.append(self.origin.read(first + low, first + high))
             before += end - first
         return blocks[0] if len(blocks) == 1 else memoryview(b"".join(blocks))
 

@@ -30,7 +30,6 @@ def spread_on(name: str, items: Sequence[Fields], measure: DraftMeasure) -> Vers
         single_base=pool_spreads([_number(one, "spread") for one in beside_base], measure.spread),
         gains=tuple(sign * _number(one, "change") for one in beside_base),
         drifts=tuple(sign * _number(one, "change") for one in beside_other),
-        is_measured=bool(own),
     )
 
 

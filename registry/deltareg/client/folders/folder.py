@@ -22,6 +22,7 @@ from deltareg.errors import Conflict, Problem, Refused
 from deltareg.identity.carried import ARCHIVES, CODE, PICKLES, is_carried
 from deltareg.identity.left_out import LEFT_FOLDERS, is_trainer_state
 from deltareg.identity.manifest import check_path, check_paths
+from deltareg.tensors.derived import DerivedTensor
 from deltareg.tensors.header import (
     CONVERT_FIX,
     FULL_LIMITS,
@@ -42,26 +43,10 @@ _DOCUMENT_BYTES = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class MappedTensor:
+class MappedTensor(DerivedTensor[TensorInfo]):
     """A tensor of a memory-mapped file; reading it costs no memory of our own."""
 
-    info: TensorInfo
     data: memoryview
-
-    @property
-    def name(self) -> str:
-        """Its name in the file."""
-        return self.info.name
-
-    @property
-    def dtype(self) -> str:
-        """The safetensors dtype."""
-        return self.info.dtype
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Dimensions."""
-        return self.info.shape
 
     def read(self, start: int = 0, stop: int | None = None) -> memoryview:
         """Give the bytes of rows `start:stop`."""

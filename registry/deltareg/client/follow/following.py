@@ -82,11 +82,6 @@ class ChannelFollower:
         self.observed = Observed(channel=str(followed))
 
     @property
-    def wanted_release(self) -> Release | None:
-        """The version that the channel says; None while it serves nothing or is not heard."""
-        return self._wanted
-
-    @property
     def is_at_rest(self) -> bool:
         """Whether nothing is under way: the version is served, or it failed."""
         if self.error is not None:

@@ -10,7 +10,7 @@ from deltareg.refs import LineRef, Ref
 from deltareg.wire import ChannelInfo
 
 _DIGITS, _MANY_DIGITS = 12, 32
-_FOLDER = re.compile(r"([a-z0-9._-]+)--([a-z0-9._-]+)--v([0-9]+)-([0-9a-f]{12})")
+_FOLDER = re.compile(r"([a-z0-9._-]+)--([a-z0-9._-]+)--v([0-9]+)-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,21 +90,8 @@ class Release:
         return f"{self.line.namespace}--{self.line.name}--v{self.version}"
 
 
-@dataclass(frozen=True, slots=True)
-class FolderName:
-    """What a version folder's name says.
-
-    Attributes:
-        ref: The reference that names the version for good.
-        digits: The first digits of its digest.
-    """
-
-    ref: Ref
-    digits: str
-
-
-def read_folder_name(folder: str) -> FolderName | None:
-    """Return the version that a folder's name means; None for any other or ambiguous name."""
+def read_folder_name(folder: str) -> Ref | None:
+    """Say which version a folder is named after; None for another name, or one that two have."""
     match = _FOLDER.fullmatch(folder)
     if match is None:
         return None
@@ -112,7 +99,7 @@ def read_folder_name(folder: str) -> FolderName | None:
         ref = Ref.parse(f"{match[1]}/{match[2]}:v{match[3]}")
     except InvalidInput:
         return None
-    return FolderName(ref, match[4]) if _is_plain(ref.line) else None
+    return ref if _is_plain(ref.line) else None
 
 
 def belongs_to(folder: str, line: LineRef) -> bool:

@@ -138,14 +138,14 @@ class VersionShelf:
         return True
 
     def _release(self, name: str) -> Release:
-        """Return the version that a folder is named after; the registry is asked for its digest."""
-        release = self._releases.get(name)
-        if release is not None:
-            return release
-        parsed = read_folder_name(name)
-        if parsed is None:
+        """Give the version that a folder is named after; the registry is asked for its digest."""
+        known = self._releases.get(name)
+        if known is not None:
+            return known
+        ref = read_folder_name(name)
+        if ref is None:
             raise AssertionError(f"unreachable: {name} is none of ours")
-        version = resolve(self._context, parsed.ref, bare="newest")
-        release = Release(parsed.ref.line, version.version, Digest.parse(version.digest))
-        self._releases[release.folder] = release
-        return release
+        version = resolve(self._context, ref, bare="newest")
+        found = Release(ref.line, version.version, Digest.parse(version.digest))
+        self._releases[found.folder] = found
+        return found

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from threading import Lock
-from types import TracebackType
 from typing import Self
 
 from deltareg.client.cache.cache import Cache
@@ -96,10 +95,8 @@ class PackReader:
                 source.place = self._pool.submit(source.bring)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Unmap everything, drop pending fetches and cancel those under way."""
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Unmap; what waits to be fetched is dropped, and what is being fetched is given up."""
         self._is_over = True
         # Ctrl-C does not wait for threads that may be stuck in a network that gives nothing.
         self._pool.shutdown(wait=kind is not KeyboardInterrupt, cancel_futures=True)

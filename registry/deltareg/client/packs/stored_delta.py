@@ -13,34 +13,19 @@ from deltareg.delta.delta_manifest import is_document
 from deltareg.delta.kind import DeltaFiles
 from deltareg.delta.maths.formula import Tensor
 from deltareg.identity.manifest import Manifest, ManifestTensor
+from deltareg.tensors.derived import DerivedTensor
 from deltareg.tensors.header import parse_header, strict_json_object
 
 
 @dataclass(frozen=True, slots=True)
-class StoredTensor:
+class StoredTensor(DerivedTensor[ManifestTensor]):
     """A tensor in packs; reading rows decodes and checks all of it, so it is streamed instead."""
 
-    tensor: ManifestTensor
     rebuild: PieceRebuilder
 
-    @property
-    def name(self) -> str:
-        """Its name in the file."""
-        return self.tensor.name
-
-    @property
-    def dtype(self) -> str:
-        """The safetensors dtype."""
-        return self.tensor.dtype
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Its dimensions."""
-        return self.tensor.shape
-
     def read(self, start: int = 0, stop: int | None = None) -> memoryview:
-        """Return the bytes of rows `start:stop`."""
-        data = memoryview(b"".join(self.rebuild([self.tensor.piece])))
+        """Give the bytes of rows `start:stop`."""
+        data = memoryview(b"".join(self.rebuild([self.origin.piece])))
         if not self.shape:
             return data
         row = data.nbytes // self.shape[0]

@@ -11,13 +11,11 @@ class LiveSessionRow(LiveTokenRow):
 
     Attributes:
         session_id: The session's row.
-        begun_at: When its owner logged in.
         used_at: When a page was last asked for, as it was noted.
         ends_at: When it ends, or its token if that is earlier.
     """
 
     session_id: int
-    begun_at: int
     used_at: int
     ends_at: int
 

@@ -137,7 +137,7 @@ def _holds() -> sa.ColumnElement[bool]:
 
 _LIVE: Final = PreparedQuery(
     select_live_tokens()
-    .add_columns(sessions.c.id.label("session_id"), sessions.c.begun_at, sessions.c.used_at, _ends().label("ends_at"))
+    .add_columns(sessions.c.id.label("session_id"), sessions.c.used_at, _ends().label("ends_at"))
     .join(sessions, sessions.c.token_id == tokens.c.id)
     .where(
         sessions.c.secret_hash == sa.bindparam("secret_hash"), sessions.c.bound_to == sa.bindparam("bound_to"), _holds()

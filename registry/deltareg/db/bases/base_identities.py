@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
 
-from deltareg.db.bases.rows import IdentityRow
-from deltareg.db.sql.fetch import fetch_one
 from deltareg.db.sql.upsert import insert
 from deltareg.db.tables import (
     base_aliases,
@@ -22,12 +20,6 @@ from deltareg.db.tables.runs import ACTIVE
 
 DELETED_MARK = "#deleted-"
 """In the name of a base that was deleted, which nothing else may contain."""
-
-
-def identity_row(conn: sa.Connection, base_id: int) -> IdentityRow | None:
-    """Give what a base is as a whole, if it was worked out."""
-    query = sa.select(base_identities.c.identity, base_identities.c.parts, base_identities.c.is_partial)
-    return fetch_one(conn, query.where(base_identities.c.base_id == base_id), IdentityRow)
 
 
 def add_identity(conn: sa.Connection, base_id: int, *, identity: str, parts: Mapping[str, str]) -> None:

@@ -48,15 +48,6 @@ class BaseRow:
 
 
 @dataclass(frozen=True, slots=True)
-class IdentityRow:
-    """What a base is as a whole: the digest over its parts, and theirs by name."""
-
-    identity: str
-    parts: dict[str, str]
-    is_partial: bool
-
-
-@dataclass(frozen=True, slots=True)
 class FiguresRow:
     """What a worker found of a base in some surroundings, as it signed it."""
 
@@ -89,7 +80,7 @@ class OwnVariantRow:
 
 @dataclass(frozen=True, slots=True)
 class OwnRelationRow:
-    """A relation of the base `base_id`, as `RelationRow`."""
+    """What is recorded of the base `base_id` and another, with the other's name where it is here."""
 
     base_id: int
     relation: Relation
@@ -121,15 +112,6 @@ class BaseManifestRow:
     id: int
     root: str
     manifest: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class RelationRow:
-    """What is recorded of a base and another, with the other's name where it is here."""
-
-    relation: Relation
-    other_root: str
-    name: str | None
 
 
 @dataclass(frozen=True, slots=True)

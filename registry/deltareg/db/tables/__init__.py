@@ -3,149 +3,92 @@
 Every time is a BIGINT of microseconds since the epoch, by the database's clock (`db.clock`).
 """
 
-from deltareg.db.tables.base_identities import base_aliases, base_identities, deleted_bases, verdict_bases
-from deltareg.db.tables.base_probes import base_figures, base_probes
-from deltareg.db.tables.channels import channels, freezes, quarantines, revisions
-from deltareg.db.tables.fleet import agents, followers
-from deltareg.db.tables.floors import floors
-from deltareg.db.tables.grants import grants, stand_ins, visibility_epochs
-from deltareg.db.tables.hub import hub_areas, hub_drafts, hub_staged, hub_tickets
-from deltareg.db.tables.metadata import metadata
-from deltareg.db.tables.outbox import event_head, outbox
-from deltareg.db.tables.packs import (
-    base_packs,
-    base_shares,
-    form_packs,
-    packs,
-    piece_packs,
-    pieces,
-    upload_packs,
-    uploads,
-    version_packs,
-    version_shares,
-)
-from deltareg.db.tables.principals import audit, idempotency, namespaces, principals, tokens
-from deltareg.db.tables.referrers import referrers, revoked_signers
-from deltareg.db.tables.requests import accepted_warnings, approvals, requests, reviews, terms
-from deltareg.db.tables.runs import (
-    comparisons,
-    dropped_logs,
-    run_log,
-    run_results,
-    runs,
-    verdicts,
-    waiting_runs,
-    workers,
-)
-from deltareg.db.tables.search import cards, search_terms, version_metrics
-from deltareg.db.tables.sessions import sessions
-from deltareg.db.tables.signing import disputes, lease_keys, signing_keys, summaries, verdict_envelopes
-from deltareg.db.tables.suites import suite_files, suite_uses, suites
-from deltareg.db.tables.trail import log_checkpoints, log_leaves, log_nodes, log_origins, log_statements, unsealed
-from deltareg.db.tables.versions import (
-    base_hub_ids,
-    base_relations,
-    base_variants,
-    bases,
-    deltas,
-    forms,
-    lineage,
-    revocations,
-    version_bases,
-    version_variants,
-    versions,
-)
-from deltareg.db.tables.waivers import complete_verdicts, waiver_channels, waivers
-from deltareg.db.tables.webhooks import deliveries, delivery_attempts, webhook_secrets, webhooks
-
-__all__ = [
-    "accepted_warnings",
-    "agents",
-    "approvals",
-    "audit",
-    "base_aliases",
-    "base_figures",
-    "base_hub_ids",
-    "base_identities",
-    "base_packs",
-    "base_probes",
-    "base_relations",
-    "base_shares",
-    "base_variants",
-    "bases",
-    "cards",
-    "channels",
-    "comparisons",
-    "complete_verdicts",
-    "deleted_bases",
-    "deliveries",
-    "delivery_attempts",
-    "deltas",
-    "disputes",
-    "dropped_logs",
-    "event_head",
-    "floors",
-    "followers",
-    "form_packs",
-    "forms",
-    "freezes",
-    "grants",
-    "hub_areas",
-    "hub_drafts",
-    "hub_staged",
-    "hub_tickets",
-    "idempotency",
-    "lease_keys",
-    "lineage",
-    "log_checkpoints",
-    "log_leaves",
-    "log_nodes",
-    "log_origins",
-    "log_statements",
-    "metadata",
-    "namespaces",
-    "outbox",
-    "packs",
-    "piece_packs",
-    "pieces",
-    "principals",
-    "quarantines",
-    "referrers",
-    "requests",
-    "reviews",
-    "revisions",
-    "revocations",
-    "revoked_signers",
-    "run_log",
-    "run_results",
-    "runs",
-    "search_terms",
-    "sessions",
-    "signing_keys",
-    "stand_ins",
-    "suite_files",
-    "suite_uses",
-    "suites",
-    "summaries",
-    "terms",
-    "tokens",
-    "unsealed",
-    "upload_packs",
-    "uploads",
-    "verdict_bases",
-    "verdict_envelopes",
-    "verdicts",
-    "version_bases",
-    "version_metrics",
-    "version_packs",
-    "version_shares",
-    "version_variants",
-    "versions",
-    "visibility_epochs",
-    "waiting_runs",
-    "waiver_channels",
-    "waivers",
-    "webhook_secrets",
-    "webhooks",
-    "workers",
-]
+from deltareg.db.tables.base_identities import base_aliases as base_aliases
+from deltareg.db.tables.base_identities import base_identities as base_identities
+from deltareg.db.tables.base_identities import deleted_bases as deleted_bases
+from deltareg.db.tables.base_identities import verdict_bases as verdict_bases
+from deltareg.db.tables.base_probes import base_figures as base_figures
+from deltareg.db.tables.base_probes import base_probes as base_probes
+from deltareg.db.tables.channels import channels as channels
+from deltareg.db.tables.channels import freezes as freezes
+from deltareg.db.tables.channels import quarantines as quarantines
+from deltareg.db.tables.channels import revisions as revisions
+from deltareg.db.tables.fleet import agents as agents
+from deltareg.db.tables.fleet import followers as followers
+from deltareg.db.tables.floors import floors as floors
+from deltareg.db.tables.grants import grants as grants
+from deltareg.db.tables.grants import stand_ins as stand_ins
+from deltareg.db.tables.grants import visibility_epochs as visibility_epochs
+from deltareg.db.tables.hub import hub_areas as hub_areas
+from deltareg.db.tables.hub import hub_drafts as hub_drafts
+from deltareg.db.tables.hub import hub_staged as hub_staged
+from deltareg.db.tables.hub import hub_tickets as hub_tickets
+from deltareg.db.tables.metadata import metadata as metadata
+from deltareg.db.tables.outbox import event_head as event_head
+from deltareg.db.tables.outbox import outbox as outbox
+from deltareg.db.tables.packs import base_packs as base_packs
+from deltareg.db.tables.packs import base_shares as base_shares
+from deltareg.db.tables.packs import form_packs as form_packs
+from deltareg.db.tables.packs import packs as packs
+from deltareg.db.tables.packs import piece_packs as piece_packs
+from deltareg.db.tables.packs import pieces as pieces
+from deltareg.db.tables.packs import upload_packs as upload_packs
+from deltareg.db.tables.packs import uploads as uploads
+from deltareg.db.tables.packs import version_packs as version_packs
+from deltareg.db.tables.packs import version_shares as version_shares
+from deltareg.db.tables.principals import audit as audit
+from deltareg.db.tables.principals import idempotency as idempotency
+from deltareg.db.tables.principals import namespaces as namespaces
+from deltareg.db.tables.principals import principals as principals
+from deltareg.db.tables.principals import tokens as tokens
+from deltareg.db.tables.referrers import referrers as referrers
+from deltareg.db.tables.referrers import revoked_signers as revoked_signers
+from deltareg.db.tables.requests import accepted_warnings as accepted_warnings
+from deltareg.db.tables.requests import approvals as approvals
+from deltareg.db.tables.requests import requests as requests
+from deltareg.db.tables.requests import reviews as reviews
+from deltareg.db.tables.requests import terms as terms
+from deltareg.db.tables.runs import comparisons as comparisons
+from deltareg.db.tables.runs import dropped_logs as dropped_logs
+from deltareg.db.tables.runs import run_log as run_log
+from deltareg.db.tables.runs import run_results as run_results
+from deltareg.db.tables.runs import runs as runs
+from deltareg.db.tables.runs import verdicts as verdicts
+from deltareg.db.tables.runs import waiting_runs as waiting_runs
+from deltareg.db.tables.runs import workers as workers
+from deltareg.db.tables.search import cards as cards
+from deltareg.db.tables.search import search_terms as search_terms
+from deltareg.db.tables.search import version_metrics as version_metrics
+from deltareg.db.tables.sessions import sessions as sessions
+from deltareg.db.tables.signing import disputes as disputes
+from deltareg.db.tables.signing import lease_keys as lease_keys
+from deltareg.db.tables.signing import signing_keys as signing_keys
+from deltareg.db.tables.signing import summaries as summaries
+from deltareg.db.tables.signing import verdict_envelopes as verdict_envelopes
+from deltareg.db.tables.suites import suite_files as suite_files
+from deltareg.db.tables.suites import suite_uses as suite_uses
+from deltareg.db.tables.suites import suites as suites
+from deltareg.db.tables.trail import log_checkpoints as log_checkpoints
+from deltareg.db.tables.trail import log_leaves as log_leaves
+from deltareg.db.tables.trail import log_nodes as log_nodes
+from deltareg.db.tables.trail import log_origins as log_origins
+from deltareg.db.tables.trail import log_statements as log_statements
+from deltareg.db.tables.trail import unsealed as unsealed
+from deltareg.db.tables.versions import base_hub_ids as base_hub_ids
+from deltareg.db.tables.versions import base_relations as base_relations
+from deltareg.db.tables.versions import base_variants as base_variants
+from deltareg.db.tables.versions import bases as bases
+from deltareg.db.tables.versions import deltas as deltas
+from deltareg.db.tables.versions import forms as forms
+from deltareg.db.tables.versions import lineage as lineage
+from deltareg.db.tables.versions import revocations as revocations
+from deltareg.db.tables.versions import version_bases as version_bases
+from deltareg.db.tables.versions import version_variants as version_variants
+from deltareg.db.tables.versions import versions as versions
+from deltareg.db.tables.waivers import complete_verdicts as complete_verdicts
+from deltareg.db.tables.waivers import waiver_channels as waiver_channels
+from deltareg.db.tables.waivers import waivers as waivers
+from deltareg.db.tables.webhooks import deliveries as deliveries
+from deltareg.db.tables.webhooks import delivery_attempts as delivery_attempts
+from deltareg.db.tables.webhooks import webhook_secrets as webhook_secrets
+from deltareg.db.tables.webhooks import webhooks as webhooks

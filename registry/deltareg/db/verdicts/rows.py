@@ -7,29 +7,47 @@ from deltareg.words import Outcome
 
 
 @dataclass(frozen=True, slots=True)
-class VerdictRow:
-    """A verdict as shown, with what its version and its suite are now.
+class VerdictFactRow:
+    """A verdict as the gate needs it: all that binds it, its checks, and whether all have run.
 
     `continues` is the verdict that it makes up for, `continuation` the run that makes up for it.
     """
 
     id: str
-    run_id: str
-    version_id: int
     manifest_digest: str
     base_root: str
     suite: str
     suite_digest: str
+    verdict: Outcome
+    checks: Sequence[Mapping[str, object]]
+    created_at: int
     verifier: str
     policy_digest: str
     dtype: str
     seed: int
-    verdict: Outcome
     base_evidence: str
-    checks: Sequence[Mapping[str, object]]
-    environment: dict[str, str]
     sandbox: str
-    created_at: int
+    environment: dict[str, str]
+    compared_with: str
+    keyid: str
+    host: str
+    worker_labels: Mapping[str, str] | None
+    signer: str
+    key_revoked_at: int
+    key_reason: str
+    disputed: str
+    is_complete: bool
+    continues: str
+    continuation: str
+    base_identity: str
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictRow(VerdictFactRow):
+    """A verdict as shown, with what its version and its suite are now."""
+
+    run_id: str
+    version_id: int
     created_by: int | None
     namespace: str
     line: str
@@ -37,54 +55,9 @@ class VerdictRow:
     version_digest: str
     version_base: str
     maker: str | None
-    compared_with: str
     suite_now: str | None
     variant: str
-    keyid: str
-    host: str
-    worker_labels: Mapping[str, str] | None
-    signer: str
-    key_revoked_at: int
-    key_reason: str
-    disputed: str
-    is_complete: bool
-    continues: str
-    continuation: str
-    base_identity: str
     version_identity: str
-
-
-@dataclass(frozen=True, slots=True)
-class VerdictFactRow:
-    """A verdict as the gate needs it: all that binds it, its checks, and whether all have run."""
-
-    id: str
-    manifest_digest: str
-    base_root: str
-    suite: str
-    suite_digest: str
-    verdict: Outcome
-    checks: Sequence[Mapping[str, object]]
-    created_at: int
-    verifier: str
-    policy_digest: str
-    dtype: str
-    seed: int
-    base_evidence: str
-    sandbox: str
-    environment: dict[str, str]
-    compared_with: str
-    keyid: str
-    host: str
-    worker_labels: Mapping[str, str] | None
-    signer: str
-    key_revoked_at: int
-    key_reason: str
-    disputed: str
-    is_complete: bool
-    continues: str
-    continuation: str
-    base_identity: str
 
 
 @dataclass(frozen=True, slots=True)

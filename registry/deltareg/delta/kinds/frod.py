@@ -66,13 +66,9 @@ def read(fields: Fields) -> NoSettings:
         "runtime_offload_base_weight",
         "sparse_rate",
     )
-    if not fields.flag("save_projection", default=True):
-        fields.refuse(
-            "save_projection",
-            "leaves the basis to decompositions whose signs are arbitrary, and the places to a random number generator",
-            code="not_self_contained",
-            fix="set save_projection and save the delta again from the training process",
-        )
+    fields.refuse_unsaved_projection(
+        "the basis to decompositions whose signs are arbitrary, and the places to a random number generator"
+    )
     return NoSettings()
 
 

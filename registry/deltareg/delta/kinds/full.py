@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Self, cast
 
 from deltareg.delta.architectures import facts
-from deltareg.delta.kind import Addition, BaseView, DeltaFiles, Effect, Match, Tensors, WeightUpdate
+from deltareg.delta.kind import BaseView, DeltaFiles, Effect, Match, Tensors
 from deltareg.delta.layouts.conventions import convention
 from deltareg.delta.layouts.peft.config import CONFIG_FILE as PEFT_CONFIG
 from deltareg.delta.layouts.plain_weights import (
@@ -15,11 +15,11 @@ from deltareg.delta.layouts.plain_weights import (
     is_weight_file,
     known_names,
     misfits,
+    put_in_place,
     stored_twice,
     taken_twice,
     target_of,
 )
-from deltareg.delta.maths.updates import Replacement
 from deltareg.delta.names.ties import ties_of
 from deltareg.documents.json_values import is_list
 from deltareg.errors import Problem
@@ -90,18 +90,9 @@ class Full:
         return [*problems, *_missing(claimed.keys(), files, base)]
 
     def effects(self, tensors: Tensors, base: BaseView) -> list[Effect]:
-        effects: list[Effect] = []
-        for name in sorted(tensors):
-            tensor = tensors[name]
-            target, reads = target_of(name, base)
-            if not target:
-                role = "buffer" if base.names.is_buffer(name) else "head"
-                effects.append(Addition(name, tensor, {name: role}))
-                continue
-            record = base.tensors[reads or target]
-            shape = tensor.shape if tensor.shape != record.shape else None
-            consumes = {name: "weight"}
-            effects.append(WeightUpdate(target, Replacement(tensor), consumes, reads, shape, tensor.dtype))
+        effects = put_in_place(
+            tensors, base, has_own_dtype=True, role=lambda name: "buffer" if base.names.is_buffer(name) else "head"
+        )
         return [*effects, *followers(effects, base)]
 
 

@@ -7,7 +7,7 @@ that were frozen in training are left out (docs/format-deltas.md).
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from deltareg.delta.kind import Addition, BaseView, DeltaFiles, Effect, Match, Tensors, WeightUpdate
+from deltareg.delta.kind import BaseView, DeltaFiles, Effect, Match, Tensors
 from deltareg.delta.layouts.conventions import (
     build_convention_refusal,
     convention,
@@ -22,10 +22,9 @@ from deltareg.delta.layouts.plain_weights import (
     is_most_of,
     misfits,
     place_problems,
-    target_of,
+    put_in_place,
     with_target,
 )
-from deltareg.delta.maths.updates import Replacement
 from deltareg.errors import Problem
 from deltareg.identity.manifest import Source
 
@@ -65,13 +64,5 @@ class FullSubset:
         return place_problems(files, base, misfit=misfits, is_new=is_head)
 
     def effects(self, tensors: Tensors, base: BaseView) -> list[Effect]:
-        effects: list[Effect] = []
-        for name in sorted(tensors):
-            tensor, (target, reads) = tensors[name], target_of(name, base)
-            if not target:
-                effects.append(Addition(name, tensor, {name: "head"}))
-                continue
-            shape, own = tensor.shape, base.tensors[reads or target].shape
-            grown = shape if shape != own else None
-            effects.append(WeightUpdate(target, Replacement(tensor), {name: "weight"}, reads, grown))
+        effects = put_in_place(tensors, base, has_own_dtype=False)
         return [*effects, *followers(effects, base)]

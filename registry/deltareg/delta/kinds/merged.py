@@ -9,9 +9,8 @@ changes every weight is a `full` delta.
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from deltareg.delta.kind import Addition, BaseView, DeltaFiles, Effect, Match, Tensors, WeightUpdate
-from deltareg.delta.layouts.plain_weights import is_head, misfits, place_problems, target_of
-from deltareg.delta.maths.updates import Replacement
+from deltareg.delta.kind import BaseView, DeltaFiles, Effect, Match, Tensors
+from deltareg.delta.layouts.plain_weights import is_head, misfits, place_problems, put_in_place
 from deltareg.errors import Problem
 from deltareg.identity.manifest import Source
 
@@ -46,17 +45,7 @@ class MergedWeights:
         return place_problems(files, base, misfit=misfits, is_new=_is_new)
 
     def effects(self, tensors: Tensors, base: BaseView) -> list[Effect]:
-        effects: list[Effect] = []
-        for name in sorted(tensors):
-            tensor, (target, reads) = tensors[name], target_of(name, base)
-            if not target:
-                effects.append(Addition(name, tensor, {name: "head"}))
-                continue
-            own = base.tensors[reads or target].shape
-            shape = tensor.shape if tensor.shape != own else None
-            consumes = {name: "weight"}
-            effects.append(WeightUpdate(target, Replacement(tensor), consumes, reads, shape, tensor.dtype))
-        return effects
+        return put_in_place(tensors, base, has_own_dtype=True)
 
 
 def _is_new(name: str, base: BaseView) -> bool:

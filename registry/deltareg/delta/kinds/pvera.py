@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from deltareg.delta.kind import Effect
 from deltareg.delta.layouts.peft.config import Fields
 from deltareg.delta.layouts.peft.peft_kind import PeftKind, Site
-from deltareg.delta.layouts.peft.sides import check_rank, low_rank, sizes
-from deltareg.delta.maths.formula import Array, Ops, Tensor
+from deltareg.delta.layouts.peft.sides import ScaledCorner, check_rank, low_rank, sizes
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,40 +24,10 @@ class Pvera:
     r: int
 
 
-@dataclass(frozen=True, slots=True)
-class ScaledCorner:
-    """The leading rows and columns of a matrix, each row scaled by a factor.
-
-    Attributes:
-        matrix: At least as large.
-        factors: At least as many as rows; the first ones count.
-        height: Rows.
-        width: Columns.
-    """
-
-    matrix: Tensor
-    factors: Tensor
-    height: int
-    width: int
-
-    def whole(self, ops: Ops) -> Array:
-        return self.rows(0, self.height, ops)
-
-    def rows(self, start: int, stop: int, ops: Ops) -> Array:
-        factors = ops.load(self.factors, start, stop, is_part=True).reshape(-1, 1)
-        return ops.load(self.matrix, start, stop, is_part=True)[:, : self.width] * factors
-
-
 def read(fields: Fields) -> Pvera:
     """Read the rank; refuse a delta without its projections, or one that samples at random."""
     fields.ignore("d_initial", "generator_seed", "init_weights", "projection_prng_key", "pvera_dropout")
-    if not fields.flag("save_projection", default=True):
-        fields.refuse(
-            "save_projection",
-            "leaves the projections to a random number generator",
-            code="not_self_contained",
-            fix="set save_projection and save the delta again from the training process",
-        )
+    fields.refuse_unsaved_projection()
     if fields.flag("sample_at_inference"):
         fields.refuse(
             "sample_at_inference",

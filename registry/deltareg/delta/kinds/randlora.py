@@ -83,13 +83,7 @@ class SmallFactor:
 def read(fields: Fields) -> Settings:
     """Read rank and scale; refuse a delta without its projections."""
     fields.ignore("init_weights", "projection_prng_key", "randlora_dropout", "sparse", "very_sparse")
-    if not fields.flag("save_projection", default=True):
-        fields.refuse(
-            "save_projection",
-            "leaves the projections to a random number generator",
-            code="not_self_contained",
-            fix="set save_projection and save the delta again from the training process",
-        )
+    fields.refuse_unsaved_projection()
     return Settings(fields.integer("r", 32), fields.number("randlora_alpha", 640))
 
 

@@ -84,13 +84,7 @@ class MatrixMixture:
 def read(fields: Fields) -> Tinylora:
     """Read the sizes; refuse a delta without its random matrices."""
     fields.ignore("init_v_bound", "init_weights", "projection_seed", "tinylora_dropout")
-    if not fields.flag("save_projection", default=True):
-        fields.refuse(
-            "save_projection",
-            "leaves the projections to a random number generator",
-            code="not_self_contained",
-            fix="set save_projection and save the delta again from the training process",
-        )
+    fields.refuse_unsaved_projection()
     settings = Tinylora(fields.integer("r", 2), fields.integer("u", 64), fields.number("weight_tying", 0.0))
     if not 0 <= settings.weight_tying <= 1:
         fields.refuse("weight_tying", "is not between 0 and 1")

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from deltareg.delta.kind import Effect
 from deltareg.delta.layouts.peft.config import Fields
 from deltareg.delta.layouts.peft.peft_kind import PeftKind, Site
-from deltareg.delta.layouts.peft.sides import ScaledRows, check_rank, layer, low_rank, sizes
-from deltareg.delta.maths.formula import Array, Ops, Tensor
+from deltareg.delta.layouts.peft.sides import ScaledCorner, check_rank, layer, low_rank, sizes
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,31 +25,10 @@ class Settings:
     r: int
 
 
-@dataclass(frozen=True, slots=True)
-class MatrixCorner:
-    """The leading rows and columns of a matrix."""
-
-    tensor: Tensor
-    height: int
-    width: int
-
-    def whole(self, ops: Ops) -> Array:
-        return self.rows(0, self.height, ops)
-
-    def rows(self, start: int, stop: int, ops: Ops) -> Array:
-        return ops.load(self.tensor, start, stop, is_part=True)[:, : self.width]
-
-
 def read(fields: Fields) -> Settings:
     """Read the rank; refuse a delta without its projections."""
     fields.ignore("d_initial", "init_weights", "projection_prng_key", "vera_dropout")
-    if not fields.flag("save_projection", default=True):
-        fields.refuse(
-            "save_projection",
-            "leaves the projections to a random number generator",
-            code="not_self_contained",
-            fix="set save_projection and save the delta again from the training process",
-        )
+    fields.refuse_unsaved_projection()
     return Settings(fields.integer("r", 256))
 
 
@@ -62,8 +40,8 @@ def effects(site: Site, settings: Settings) -> Iterable[Effect]:
     n_in = layer(site)[1]
     if a[1] < n_in or b[0] < n_out:
         raise site.refuse("shape", f"A {list(a)} and B {list(b)} are too small for {site.target}")
-    left = ScaledRows(MatrixCorner(site.tensors["projection_B"], n_out, rank), site.tensors["lambda_b"])
-    right = ScaledRows(MatrixCorner(site.tensors["projection_A"], rank, n_in), site.tensors["lambda_d"])
+    left = ScaledCorner(site.tensors["projection_B"], site.tensors["lambda_b"], n_out, rank)
+    right = ScaledCorner(site.tensors["projection_A"], site.tensors["lambda_d"], rank, n_in)
     yield site.changes(low_rank(site, left, right, out_in=(n_out, n_in), scale=1.0))
 
 

@@ -7,8 +7,9 @@ from another version of the library; a name that shares a tensor with another st
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from deltareg.delta.kind import BaseView, DeltaFiles, Effect, WeightUpdate
+from deltareg.delta.kind import Addition, BaseView, DeltaFiles, Effect, Tensors, WeightUpdate
 from deltareg.delta.layouts.conventions import vocabulary
+from deltareg.delta.maths.updates import Replacement
 from deltareg.errors import Problem
 from deltareg.tensors.header import FLOAT_DTYPES, TensorInfo
 
@@ -77,6 +78,29 @@ def followers(effects: Sequence[Effect], base: BaseView) -> list[Effect]:
             unset = (name for name in group if name not in updates)
             following += [replace(leader, target=name, consumes={}) for name in unset]
     return following
+
+
+def put_in_place(
+    tensors: Tensors, base: BaseView, *, has_own_dtype: bool, role: Callable[[str], str] = lambda _name: "head"
+) -> list[Effect]:
+    """Give tensors the places of the weights that they stand for, in the order of names.
+
+    Args:
+        tensors: By name.
+        base: The base.
+        has_own_dtype: Whether a weight takes the tensor's dtype; else it keeps the base's.
+        role: What a tensor is that the base lacks, by its name.
+    """
+    effects: list[Effect] = []
+    for name in sorted(tensors):
+        tensor, (target, reads) = tensors[name], target_of(name, base)
+        if not target:
+            effects.append(Addition(name, tensor, {name: role(name)}))
+            continue
+        shape = tensor.shape if tensor.shape != base.tensors[reads or target].shape else None
+        dtype = tensor.dtype if has_own_dtype else ""
+        effects.append(WeightUpdate(target, Replacement(tensor), {name: "weight"}, reads, shape, dtype))
+    return effects
 
 
 def misfits(info: TensorInfo, target: str, base: BaseView) -> list[Problem]:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deltareg.errors import Problem
+from deltareg.tensors.derived import TensorSpec
 
 Integers = NDArray[np.int64]
 Function = Literal[
@@ -78,23 +79,8 @@ class Array(Protocol):
         ...
 
 
-class Tensor(Protocol):
+class Tensor(TensorSpec, Protocol):
     """A tensor of a file; without its data, `read` raises `InvalidInput`."""
-
-    @property
-    def name(self) -> str:
-        """Its name in the file."""
-        ...
-
-    @property
-    def dtype(self) -> str:
-        """The safetensors dtype."""
-        ...
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Dimensions."""
-        ...
 
     def read(self, start: int = 0, stop: int | None = None) -> memoryview:
         """Return the bytes of rows `start:stop` of the first dimension (all, for a scalar)."""

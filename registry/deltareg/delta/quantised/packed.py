@@ -7,8 +7,8 @@ grouped under the weight's name in the base that was packed, with its shape ther
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import prod
-from typing import Protocol
 
+from deltareg.tensors.derived import TensorSpec
 from deltareg.words import Scheme
 
 _F8 = frozenset({"F8_E4M3", "F8_E5M2"})
@@ -29,21 +29,7 @@ _ASIDE = (
 )
 
 
-class TensorHeader(Protocol):
-    """The header of a tensor, from its file or from a manifest."""
-
-    @property
-    def dtype(self) -> str:
-        """The safetensors dtype."""
-        ...
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Dimensions."""
-        ...
-
-
-Headers = Mapping[str, TensorHeader]
+Headers = Mapping[str, TensorSpec]
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +160,7 @@ def _mxfp4(headers: Headers, _fields: Mapping[str, object]) -> Iterator[PackedWe
             yield PackedWeight(name, parts, shape, prod(shape))
 
 
-def _ending(headers: Headers, end: str) -> Iterable[tuple[str, TensorHeader]]:
+def _ending(headers: Headers, end: str) -> Iterable[tuple[str, TensorSpec]]:
     return [(n.removesuffix(end), header) for n, header in headers.items() if n.endswith(end)]
 
 

@@ -8,7 +8,6 @@ import hashlib
 import re
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
-from types import TracebackType
 from typing import Self
 from urllib.parse import urljoin
 
@@ -56,9 +55,7 @@ class RegistryClient:
         """Enter a `with` block."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close the connections."""
         self._http.close()
 

@@ -36,14 +36,14 @@ def add_member(registry: Registry, caller: Caller, request: MemberAdd) -> Member
         InvalidInput: The role is not one for that place, or the pattern is none.
     """
     role, namespace = Role(request.role), request.namespace
-    place = _place(namespace)
+    place = parse_place(namespace)
     caller.require(Right.ADMIN if namespace is None else Right.MAINTAIN, on=place)
     _check_role(role, namespace, request.pattern)
     check_may_give(caller, RIGHTS[role], namespace=namespace)
 
     def transaction(conn: sa.Connection) -> MemberInfo:
         owner = _principal(conn, request.principal)
-        namespace_id = _namespace_id(conn, namespace)
+        namespace_id = find_namespace_id(conn, namespace)
         is_new = queries.add_grant(
             conn, owner, role=role, namespace_id=namespace_id, pattern=request.pattern, created_by=caller.principal_id
         )
@@ -98,13 +98,13 @@ def end_member(registry: Registry, caller: Caller, grant_id: int) -> MemberInfo:
         if row is None or not (_is_own(caller, row) or _sees(caller, row)):
             raise NotFound(f"there is no role of number {grant_id}", fix="deltareg member ls NS")
         # Of one's own with a token that could use it: one that leaked takes nothing away.
-        on, rights = _place(row.namespace), RIGHTS[Role(row.role)]
+        on, rights = parse_place(row.namespace), RIGHTS[Role(row.role)]
         if not (_is_own(caller, row) and all(caller.may(right, on=on) for right in rights)):
             check_may_give(caller, rights, namespace=row.namespace)
         _check_kept(conn, row)
         queries.end_grant(conn, row.id, ended_by=caller.principal_id)
         before = {"role": row.role, "pattern": row.pattern}
-        place = _place(row.namespace)
+        place = parse_place(row.namespace)
         caller.record(conn, Action.MEMBER_END, _subject(row), on=place, before=before, after=None)
         return describe_member(row)
 
@@ -124,6 +124,29 @@ def check_seen(conn: sa.Connection, caller: Caller, name: str) -> int:
     caller.require(Right.READ, on=SOMEWHERE)
     if found is None or not caller.sees(place):
         raise absent(place)
+    return found
+
+
+def parse_place(namespace: str | None) -> Resource:
+    """Read the name of a namespace; without one it is everything.
+
+    Raises:
+        InvalidInput: It is no name.
+    """
+    return EVERYTHING if namespace is None else Namespace(parse_name(namespace, "namespace"))
+
+
+def find_namespace_id(conn: sa.Connection, namespace: str | None) -> int | None:
+    """Give the id of a namespace; None for everything.
+
+    Raises:
+        NotFound: There is none.
+    """
+    if namespace is None:
+        return None
+    found = delta_queries.namespace_id(conn, namespace)
+    if found is None:
+        raise absent(Namespace(namespace))
     return found
 
 
@@ -166,7 +189,7 @@ def _check_kept(conn: sa.Connection, row: GrantRow) -> None:
     kept = _KEPT[row.namespace is None]
     if row.role != kept:
         return
-    namespace_id = _namespace_id(conn, row.namespace)
+    namespace_id = find_namespace_id(conn, row.namespace)
     if queries.lock_holders(conn, namespace_id, kept) < 2:
         where = row.namespace or "this registry"
         what = "owner" if row.namespace else "admin"
@@ -186,19 +209,6 @@ def _sees(caller: Caller, row: GrantRow) -> bool:
 
 def _is_own(caller: Caller, row: GrantRow) -> bool:
     return row.principal_id == caller.principal_id
-
-
-def _place(namespace: str | None) -> Resource:
-    return EVERYTHING if namespace is None else Namespace(parse_name(namespace, "namespace"))
-
-
-def _namespace_id(conn: sa.Connection, namespace: str | None) -> int | None:
-    if namespace is None:
-        return None
-    found = delta_queries.namespace_id(conn, namespace)
-    if found is None:
-        raise absent(Namespace(namespace))
-    return found
 
 
 def _principal(conn: sa.Connection, name: str) -> int:

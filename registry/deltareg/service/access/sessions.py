@@ -41,14 +41,12 @@ class Session:
     Attributes:
         id: The session's row.
         caller: Who it is, and what the token behind it allows.
-        begun_us: When it began, in µs since the epoch.
         ends_us: When it ends at the latest, in µs since the epoch.
         seen_us: When this was looked at, in µs since the epoch.
     """
 
     id: int
     caller: Caller
-    begun_us: int
     ends_us: int
     seen_us: int
 
@@ -187,7 +185,7 @@ def _note(conn: sa.Connection, caller: Caller, action: Action, session_id: int, 
 
 
 def _session(row: LiveSessionRow, caller: Caller) -> Session:
-    return Session(row.session_id, caller, row.begun_at, row.ends_at, row.now)
+    return Session(row.session_id, caller, row.ends_at, row.now)
 
 
 def _touch(conn: sa.Connection, row: LiveSessionRow) -> None:

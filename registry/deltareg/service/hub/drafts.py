@@ -17,12 +17,12 @@ from deltareg.db.lines.deltas import namespace_id
 from deltareg.db.session import read, with_retry
 from deltareg.db.storage.shares import PackHolder
 from deltareg.documents.json_values import is_list, is_object
-from deltareg.errors import InvalidInput, NotFound
+from deltareg.errors import NotFound
 from deltareg.refs import LineRef
 from deltareg.service.access.founding import require_push
 from deltareg.service.hub.files import CommitFile, CommitTree, files_of, manifest_of
 from deltareg.service.hub.line_revisions import MAIN, pushes_to
-from deltareg.service.hub.snapshots import MissingContent, Snapshot, find_snapshot
+from deltareg.service.hub.snapshots import MissingContent, Snapshot, find_snapshot, parse_repository
 from deltareg.service.push.staging import find_staged, read_staged
 from deltareg.service.registry import Caller, Registry
 from deltareg.store import BlobStore
@@ -159,7 +159,7 @@ def drop_changes(registry: Registry, caller: Caller, line: LineRef, done: Change
 
 def look_for_draft(registry: Registry, caller: Caller, repository: str, revision: str) -> CommitTree | None:
     """Give somebody's own draft, where the revision means it; None where it means a version."""
-    line = _line_called(repository)
+    line = parse_repository(repository)
     if line is None or caller.is_anonymous:
         return None
     with read(registry.engine) as conn:
@@ -225,13 +225,6 @@ def _entry(path: str, value: object) -> CommitFile | None:
 def _digits(standing: DraftState) -> str:
     newest = "" if standing.newest is None else standing.newest.manifest_digest
     return hashlib.sha256(f"draft {newest} {encode(standing.changes)}".encode()).hexdigest()
-
-
-def _line_called(repository: str) -> LineRef | None:
-    try:
-        return LineRef.parse(repository.lower())
-    except InvalidInput:
-        return None
 
 
 def _may_push(conn: sa.Connection, caller: Caller, line: LineRef) -> bool:

@@ -127,13 +127,21 @@ def find_snapshot(
         return MissingContent("revision", error)
 
 
+def parse_repository(repository: str) -> LineRef | None:
+    """Read the id of a repository as that of a delta: a trainer's default has capital letters."""
+    try:
+        return LineRef.parse(repository.lower())
+    except InvalidInput:
+        return None
+
+
 def find_repository(conn: sa.Connection, caller: Caller, repository: str) -> HubLine | RepositoryBases | MissingContent:
     """Find the delta or the bases that a repository's id means.
 
     Raises:
         Forbidden: The caller may know of the delta and not read it.
     """
-    line = _line_called(repository)
+    line = parse_repository(repository)
     if line is not None and caller.sees(line):
         row = delta_queries.delta_row(conn, line.namespace, line.name)
         if row is not None:
@@ -150,14 +158,6 @@ def find_repository(conn: sa.Connection, caller: Caller, repository: str) -> Hub
 def _is_namespace(conn: sa.Connection, caller: Caller, name: str) -> bool:
     is_seen = caller.sees(Namespace(name))
     return is_seen and namespaces.namespace_row(conn, name) is not None
-
-
-def _line_called(repository: str) -> LineRef | None:
-    """Read the id of a repository as that of a delta: a trainer's default has capital letters."""
-    try:
-        return LineRef.parse(repository.lower())
-    except InvalidInput:
-        return None
 
 
 def _unknown(caller: Caller, repository: str) -> NotFound:

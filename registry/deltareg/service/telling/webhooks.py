@@ -13,15 +13,13 @@ import sqlalchemy as sa
 from deltareg.db.events import outbox as outbox_queries
 from deltareg.db.events import webhooks as queries
 from deltareg.db.events.rows import WebhookRow
-from deltareg.db.lines import deltas as delta_queries
 from deltareg.db.session import read, with_retry
 from deltareg.db.sql.clock import US_PER_S, read_clock
 from deltareg.db.sql.row_protocols import present
 from deltareg.errors import Conflict, InvalidInput, Misconfigured, NotFound
-from deltareg.refs import parse_name
+from deltareg.service.access.members import find_namespace_id, parse_place
 from deltareg.service.authority.grants import Right
-from deltareg.service.authority.refusals import absent
-from deltareg.service.authority.resources import EVERYTHING, SOMEWHERE, Namespace, Resource
+from deltareg.service.authority.resources import SOMEWHERE, Resource
 from deltareg.service.clock import rfc3339, rfc3339_or_none
 from deltareg.service.events import Action
 from deltareg.service.paging import check_limit, page, read_cursor
@@ -53,7 +51,7 @@ def add_webhook(registry: Registry, caller: Caller, request: WebhookAdd) -> Webh
         Conflict: There are as many as there may be.
         Misconfigured: The server has no key to seal secrets with.
     """
-    place = _place(request.namespace)
+    place = parse_place(request.namespace)
     caller.require(Right.ADMIN, on=place)
     box, types = _box(registry), read_types(request.types)
     if request.lines and not _LINES.fullmatch(request.lines):
@@ -64,7 +62,7 @@ def add_webhook(registry: Registry, caller: Caller, request: WebhookAdd) -> Webh
     webhook_id, secret = f"wh_{secrets.token_hex(8)}", mint_secret()
 
     def transaction(conn: sa.Connection) -> WebhookInfo:
-        namespace_id = _namespace_id(conn, request.namespace)
+        namespace_id = find_namespace_id(conn, request.namespace)
         if queries.count_webhooks(conn, namespace_id) >= MOST:
             raise Conflict(f"{place} has {MOST} webhooks", fix="take one away: deltareg webhook rm")
         queries.add_webhook(
@@ -99,10 +97,10 @@ def list_webhooks(
         Forbidden: The caller does not own the namespace, or is no admin.
         NotFound: There is none of that name.
     """
-    caller.require(Right.ADMIN, on=_place(namespace))
+    caller.require(Right.ADMIN, on=parse_place(namespace))
     after = read_cursor(cursor)
     with read(registry.engine) as conn:
-        _namespace_id(conn, namespace)
+        find_namespace_id(conn, namespace)
         rows = queries.webhook_rows(conn, namespace=namespace, after=after, limit=check_limit(limit) + 1)
         shown = {info.id: info for info in describe_webhooks(conn, rows)}
     return page(rows, limit, show=lambda row: shown[row.id], key=lambda row: row.id)
@@ -136,7 +134,7 @@ def rotate_webhook(registry: Registry, caller: Caller, webhook_id: str, request:
         queries.add_secret(conn, row.id, box.seal(secret, about_secret(row.id)))
         queries.change_webhook(conn, row.id, answers_id=caller.principal_id, state="on", why="")
         after = {"answers": caller.principal, "former_for_s": request.keep_s}
-        _record(conn, caller, Action.WEBHOOK_ROTATE, row.id, _place(row.namespace), after=after)
+        _record(conn, caller, Action.WEBHOOK_ROTATE, row.id, parse_place(row.namespace), after=after)
         return describe_webhooks(conn, [present(queries.webhook_row(conn, row.id))])[0]
 
     return WebhookSecret(webhook=with_retry(registry.engine, transaction), secret=secret)
@@ -154,7 +152,7 @@ def remove_webhook(registry: Registry, caller: Caller, webhook_id: str) -> Webho
         info = describe_webhooks(conn, [row])[0]
         queries.delete_webhook(conn, row.id)
         after = {"pending": info.pending}
-        _record(conn, caller, Action.WEBHOOK_REMOVE, row.id, _place(row.namespace), after=after)
+        _record(conn, caller, Action.WEBHOOK_REMOVE, row.id, parse_place(row.namespace), after=after)
         return info
 
     return with_retry(registry.engine, transaction)
@@ -200,7 +198,7 @@ def find_webhook(conn: sa.Connection, caller: Caller, webhook_id: str, *, lock: 
     """
     caller.require(Right.READ, on=SOMEWHERE)
     row = queries.webhook_row(conn, webhook_id, lock=lock)
-    if row is None or not caller.may(Right.ADMIN, on=_place(row.namespace)):
+    if row is None or not caller.may(Right.ADMIN, on=parse_place(row.namespace)):
         raise NotFound(f"there is no webhook {webhook_id[:40]!r}", fix="deltareg webhook ls NS")
     return row
 
@@ -244,19 +242,6 @@ def _box(registry: Registry) -> SecretBox:
             fix="let DELTAREG_WEBHOOK_KEY name one file with the same key on all servers: openssl rand -base64 32",
         )
     return registry.box
-
-
-def _place(namespace: str | None) -> Resource:
-    return EVERYTHING if namespace is None else Namespace(parse_name(namespace, "namespace"))
-
-
-def _namespace_id(conn: sa.Connection, namespace: str | None) -> int | None:
-    if namespace is None:
-        return None
-    found = delta_queries.namespace_id(conn, namespace)
-    if found is None:
-        raise absent(Namespace(namespace))
-    return found
 
 
 def _record(

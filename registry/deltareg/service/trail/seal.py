@@ -86,14 +86,6 @@ def seal_some(registry: Registry, *, rows: int = ROWS, tell: Callable[[SealBatch
     return len(waiting)
 
 
-def seal_all(registry: Registry, *, tell: Callable[[SealBatch], object] | None = None) -> int:
-    """Seal all that waits now, batch by batch; says how many rows that were."""
-    total = 0
-    while sealed := seal_some(registry, tell=tell):
-        total += sealed
-    return total
-
-
 def _begin(conn: sa.Connection) -> None:
     """Name the log, and let a row say since when it is: rows before it are as they were then."""
     origin = f"deltareg/{uuid4()}"

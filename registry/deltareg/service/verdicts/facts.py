@@ -21,7 +21,7 @@ from deltareg.words import Outcome
 _DTYPES = {"f32": "F32", "bf16": "BF16", "f16": "F16"}  # `keep` leaves it to the base
 
 
-def fact_of(row: VerdictRow | VerdictFactRow, waived: Mapping[str, str]) -> VerdictFact:
+def fact_of(row: VerdictFactRow, waived: Mapping[str, str]) -> VerdictFact:
     """Give a verdict's row as a fact, with the waivers of its checks that stand."""
     outcome: Outcome = "inconclusive" if row.disputed else row.verdict
     names: dict[object, list[str]] = {}
@@ -59,7 +59,7 @@ def fact_of(row: VerdictRow | VerdictFactRow, waived: Mapping[str, str]) -> Verd
     )
 
 
-def signer_of(row: VerdictRow | VerdictFactRow) -> VerdictSigner:
+def signer_of(row: VerdictFactRow) -> VerdictSigner:
     """Say who signed a verdict."""
     revoked = ""
     if row.key_revoked_at:

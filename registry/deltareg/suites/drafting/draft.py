@@ -7,15 +7,7 @@ from dataclasses import dataclass, replace
 from deltareg.statistics.power import POWER
 from deltareg.suites.drafting.measures import PERPLEXITY, DraftMeasure
 from deltareg.suites.drafting.rows import Task
-from deltareg.suites.drafting.sizes import (
-    LEAST,
-    SizedComparison,
-    VersionSpread,
-    gain_asked,
-    loss_allowed,
-    size,
-    size_for_half,
-)
+from deltareg.suites.drafting.sizes import SizedComparison, VersionSpread, gain_asked, loss_allowed, size, size_for_half
 
 GENERAL_LOSS = 0.33
 """What a delta may usually lose of general text: a third of its perplexity."""
@@ -224,8 +216,3 @@ def describe_missed(measure: DraftMeasure, spread: VersionSpread, sized: SizedCo
         f"{round(100 * (1 - aim.power))} times in 100; {better.n:,} samples with a margin of "
         f"{measure.say(better.margin)} would catch {measure.say(better.stopped)} as surely"
     )
-
-
-def is_powerless(draft: Draft, aim: SuiteAim) -> bool:
-    """Whether there are too few samples for the requirements."""
-    return draft.n < LEAST or draft.sized.power < aim.power - 0.01

@@ -27,14 +27,12 @@ class VersionSpread:
         single_base: The same between a version and the base.
         gains: How much better than the base each version is.
         drifts: How much better each version is than the one before it.
-        is_measured: Whether networks were run; otherwise `single` is the usual value.
     """
 
     single: float
     single_base: float = 0.0
     gains: tuple[float, ...] = ()
     drifts: tuple[float, ...] = ()
-    is_measured: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,6 +150,20 @@ class Fields:
             if _says_something(self._take(name)):
                 self.refuse(name, "is not supported: it changes what the delta does")
 
+    def refuse_unsaved_projection(self, leaves: str = "the projections to a random number generator") -> None:
+        """Refuse a delta that was saved without what all its modules share.
+
+        Args:
+            leaves: What it leaves to whom.
+        """
+        if not self.flag("save_projection", default=True):
+            self.refuse(
+                "save_projection",
+                f"leaves {leaves}",
+                code="not_self_contained",
+                fix="set save_projection and save the delta again from the training process",
+            )
+
     def ignore(self, *names: str) -> None:
         """Ignore fields that matter in training only."""
         for name in names:

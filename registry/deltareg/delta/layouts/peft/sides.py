@@ -47,6 +47,30 @@ class ScaledRows:
         return self.matrix.rows(start, stop, ops) * factors[start:stop]
 
 
+@dataclass(frozen=True, slots=True)
+class ScaledCorner:
+    """The leading rows and columns of a matrix, with a number on each row.
+
+    Attributes:
+        matrix: At least as large.
+        factors: At least as many as rows; the first ones count.
+        height: Rows.
+        width: Columns.
+    """
+
+    matrix: Tensor
+    factors: Tensor
+    height: int
+    width: int
+
+    def whole(self, ops: Ops) -> Array:
+        return self.rows(0, self.height, ops)
+
+    def rows(self, start: int, stop: int, ops: Ops) -> Array:
+        factors = ops.load(self.factors, start, stop, is_part=True).reshape(-1, 1)
+        return ops.load(self.matrix, start, stop, is_part=True)[:, : self.width] * factors
+
+
 def layer(site: Site) -> tuple[int, int]:
     """Return n_out and n_in of a layer if the delta's tensors do not show them.
 
