@@ -148,8 +148,8 @@ class GcsStore:
             return self._send_parts(blob, chain((first,), parts))
         except Conflict:
             there = self._blob_there(name)
-            is_ours = there is not None and (there.metadata or {}).get("writer") == mark
-            return int(there.size) if there is not None and is_ours else None
+            marks: dict[str, str] = {} if there is None else there.metadata or {}
+            return int(there.size or 0) if there is not None and marks.get("writer") == mark else None
 
     def _send_parts(self, blob: Any, parts: Iterable[bytearray]) -> int:  # noqa: ANN401  # untyped
         """Send a long object in parts; it is there with the last one."""

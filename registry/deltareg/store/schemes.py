@@ -75,8 +75,9 @@ def all_schemes() -> Mapping[str, StoreScheme[Any]]:
     """Give the schemes of this folder by name."""
     path = import_module(_FOLDER).__path__
     modules = sorted(module.name for module in iter_modules(path, f"{_FOLDER}."))
-    found = [value for name in modules for value in vars(import_module(name)).values()]
-    return {value.name: value for value in found if isinstance(value, StoreScheme)}
+    found: list[object] = [value for name in modules for value in vars(import_module(name)).values()]
+    schemes: list[StoreScheme[Any]] = [value for value in found if isinstance(value, StoreScheme)]
+    return {scheme.name: scheme for scheme in schemes}
 
 
 def find_scheme(url: str) -> StoreScheme[Any]:

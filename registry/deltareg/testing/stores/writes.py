@@ -89,9 +89,12 @@ class WriteTests:
         def write(key: str, body: bytes) -> int:
             return opened.store.write(key, cut(body, 65_537))
 
+        def read(key: str) -> bytes:
+            return b"".join(opened.store.read(key))
+
         with ThreadPoolExecutor(8) as pool:
             sizes = list(pool.map(write, keys, bodies))
-            got = list(pool.map(lambda key: b"".join(opened.store.read(key)), keys))
+            got = list(pool.map(read, keys))
 
         assert sizes == [len(body) for body in bodies]
         assert got == bodies
