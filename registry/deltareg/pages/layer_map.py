@@ -31,7 +31,7 @@ class MapCell(Answer):
     """A module in a layer: the class that colours it, and what it says to who comes there."""
 
     style: str
-    description: str
+    told: str
 
 
 class MapRow(Answer):
@@ -64,10 +64,10 @@ def layer_map(manifest: Manifest) -> LayerMap:
     def cell(place: Place) -> MapCell:
         count = counts.get(place)
         if count is None:
-            return MapCell(style="neither", description=f"{_name(place)}: nothing")
+            return MapCell(style="neither", told=f"{_name(place)}: nothing")
         shapes = ", ".join(f"{t.role} {' by '.join(map(str, t.shape))}" for t in places[place][:4])
         description = f"{_name(place)}: {count:,} elements, {shapes}"
-        return MapCell(style=f"h{_step(count, least, most)}", description=description)
+        return MapCell(style=f"h{_step(count, least, most)}", told=description)
 
     made = _build_map([places], cell)
     return made.model_copy(update={"least": least, "most": most})
@@ -81,7 +81,7 @@ def difference_map(a: Manifest, b: Manifest) -> tuple[LayerMap, dict[Change, int
     def cell(place: Place) -> MapCell:
         state = compare_tensors(first.get(place, []), second.get(place, []))
         counted[state] += 1
-        return MapCell(style=state if state != "changed" else "h6", description=f"{_name(place)}: {state}")
+        return MapCell(style=state if state != "changed" else "h6", told=f"{_name(place)}: {state}")
 
     made = _build_map([first, second], cell)
     return made, {state: count for state, count in counted.items() if state != "neither"}
@@ -91,7 +91,7 @@ def map_cells(found: LayerMap) -> Iterator[tuple[str, str, str]]:
     """Give a map cell by cell: the module, the layer, what is there."""
     for row in found.rows:
         for layer, cell in zip(found.layers, row.cells, strict=True):
-            yield row.module, layer, cell.description.partition(": ")[2]
+            yield row.module, layer, cell.told.partition(": ")[2]
 
 
 def map_plot(found: LayerMap, label: str) -> str:
@@ -107,7 +107,7 @@ def map_plot(found: LayerMap, label: str) -> str:
         marks.append(draw_text(left - 8, top + height - 6, row.module, "end"))
         for x, cell in enumerate(row.cells):
             place = left + x * width
-            marks.append(BoxMark(cell.style, cell.description, x=place, y=top, width=width - 2, height=height - 2))
+            marks.append(BoxMark(cell.style, cell.told, x=place, y=top, width=width - 2, height=height - 2))
     size = (left + len(found.layers) * width + 24, 22 + len(found.rows) * height + 10)
     return svg(size, label, marks, is_fixed=True)
 
@@ -121,7 +121,7 @@ def odd_map(manifests: Sequence[Manifest], names: Sequence[str]) -> tuple[LayerM
         found = [_digests(side.get(place, ())) for side in sides]
         odd = odd_of(found)
         counted[odd] += 1
-        return MapCell(style=odd, description=f"{_name(place)}: {_told_of(odd, found, names)}")
+        return MapCell(style=odd, told=f"{_name(place)}: {_told_of(odd, found, names)}")
 
     made = _build_map(sides, cell)
     return made, {odd: count for odd, count in counted.items() if odd != "neither"}

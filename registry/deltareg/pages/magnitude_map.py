@@ -30,8 +30,8 @@ def change_map(modules: Sequence[ModuleDifference]) -> MagnitudeMap:
 
     def cell(name: str, one: ModuleDifference | None) -> MapCell:
         if one is None:
-            return MapCell(style="neither", description=f"{name}: in neither")
-        return MapCell(style=_style(one, low, high), description=f"{name}: {_describe_difference(one)}")
+            return MapCell(style="neither", told=f"{name}: in neither")
+        return MapCell(style=_style(one, low, high), told=f"{name}: {_describe_difference(one)}")
 
     return _build_map(places, cell).model_copy(update={"low": low, "high": high})
 
@@ -47,9 +47,9 @@ def overlap_map(modules: Sequence[ModuleDifference]) -> MagnitudeMap | None:
 
     def cell(name: str, one: ModuleDifference | None) -> MapCell:
         if one is None or one.overlap is None:
-            return MapCell(style="neither", description=f"{name}: not measured")
+            return MapCell(style="neither", told=f"{name}: not measured")
         step = min(_STEPS - 1, int(one.overlap * _STEPS))
-        return MapCell(style=f"h{step}", description=f"{name}: overlap {one.overlap:.2f}")
+        return MapCell(style=f"h{step}", told=f"{name}: overlap {one.overlap:.2f}")
 
     return _build_map(places, cell).model_copy(update={"high": 1.0})
 

@@ -1,9 +1,8 @@
 """Rows of agents, and of the channels that they follow."""
 
 from dataclasses import dataclass
-from typing import Literal
 
-BaseState = Literal["checked", "unchecked", "wrong"]
+from deltareg.words import BaseState
 
 
 @dataclass(frozen=True, slots=True)

@@ -260,7 +260,7 @@ class Examined(Protocol):
 class AmbiguousUpdate(Protocol):
     """An update whose values could be new weights as well as differences."""
 
-    def read_as(self, convention: Literal["absolute", "additive"]) -> Update:
+    def read_as(self, convention: Convention) -> Update:
         """Return the update under one of the two conventions."""
         ...
 
