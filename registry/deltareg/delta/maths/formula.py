@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from deltareg.errors import Problem
 from deltareg.tensors.derived import TensorSpec
+from deltareg.words import Convention
 
 Integers = NDArray[np.int64]
 Function = Literal[
