@@ -22,7 +22,7 @@ from tests.fixtures.processes import until
 
 pytestmark = pytest.mark.soak
 
-RELEASE = "4cb60909"
+RELEASE = "2c36d937"
 ROOTS = ("registry", "cli", "migrations", "gpu_verify")
 HERE = Path(__file__).parents[2]
 DELTAS = HERE / "tests" / "samples" / "deltas" / "tinyllama"
@@ -110,6 +110,11 @@ class Place:
     def push(self, source, number, *options):
         return self.cli(source, "push", str(FOLDERS[number]), LINE, "--base", "tinyllama", *options)
 
+    def verify(self, source, number):
+        """Have a worker of a release verify a version, whichever server there is."""
+        said = self.cli(source, "verify", f"{LINE}:v{number}", "--on", "local", "--json")
+        assert json.loads(said)["verdict"] == "pass"
+
     def check(self, source, numbers):
         """Pull versions byte for byte, and see that none of them goes to prod just like that."""
         for number in numbers:
@@ -135,11 +140,14 @@ def test_each_client_at_the_others_server_and_the_data_of_before(place, before):
     place.push(before, 3)
     place.check(HERE, [1, 2, 3])
     place.check(before, [1, 2, 3])
+    place.verify(HERE, 3)
 
     place.serve(HERE)
     place.push(before, 4)
-    place.check(HERE, [1, 2, 3, 4])
-    place.check(before, [1, 2, 3, 4])
+    place.check(HERE, [1, 2, 4])
+    place.check(before, [1, 2, 4])
+    place.verify(before, 1)
+    place.verify(HERE, 2)
 
     shown = json.loads(place.cli(HERE, "show", f"{LINE}:v2", "--json"))
     assert shown["parents"] == [f"{LINE}:v1"]
