@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 from deltareg.digest import Digest, sha256_of
 from deltareg.errors import InvalidInput
 from deltareg.store import fresh_key
-from deltareg.testing.stores.opened import ZERO, OpenedStore, caught, new_key, stored
+from deltareg.testing.stores.opened import ZERO, OpenedStore, catch, new_key, store_bytes
 
 _GOOD = fresh_key(ZERO, attempt=uuid4())
 NO_KEYS: Sequence[str] = (
@@ -52,23 +52,23 @@ class NameTests:
         for key in keys:
             opened.store.write(key, [b"x"])
 
-        def listed(prefix: str) -> set[str]:
+        def list_keys(prefix: str) -> set[str]:
             return {key for key, _ in opened.store.keys(prefix)}
 
-        assert listed("") == listed("blobs/") == listed("blobs/a") == set(keys)
-        assert listed("blobs/ab") == listed(f"blobs/{one.hex}/") == set(keys[:2])
-        assert listed(keys[2]) == listed(keys[2][:-3]) == {keys[2]}
-        assert listed("blobs/f") == listed(f"{keys[2]}0") == listed("other/") == set()
+        assert list_keys("") == list_keys("blobs/") == list_keys("blobs/a") == set(keys)
+        assert list_keys("blobs/ab") == list_keys(f"blobs/{one.hex}/") == set(keys[:2])
+        assert list_keys(keys[2]) == list_keys(keys[2][:-3]) == {keys[2]}
+        assert list_keys("blobs/f") == list_keys(f"{keys[2]}0") == list_keys("other/") == set()
 
     def test_a_prefix_that_no_key_has_is_refused(self, opened: OpenedStore, no_prefix: str) -> None:
         """By the call, not by the first item."""
-        caught(InvalidInput, lambda: opened.store.keys(no_prefix))
+        catch(InvalidInput, lambda: opened.store.keys(no_prefix))
 
     # Signed URLs, hostile keys and the store's own check
 
     def test_a_url_is_signed_or_left_to_the_api(self, opened: OpenedStore) -> None:
         """One that is signed is of the object, and carries more than its name."""
-        key = stored(opened.store, b"x")
+        key = store_bytes(opened.store, b"x")
 
         url = opened.store.url(key, expires_s=60)
 

@@ -45,7 +45,7 @@ def new_key(digest: Digest = ZERO) -> str:
     return fresh_key(digest, attempt=uuid4())
 
 
-def stored(store: BlobStore, data: bytes) -> str:
+def store_bytes(store: BlobStore, data: bytes) -> str:
     """Store bytes and give their key."""
     key = new_key(sha256_of(data))
     store.write(key, [data])
@@ -76,7 +76,7 @@ def failing_body(size: int) -> Iterator[bytes]:
     raise ConnectionResetError
 
 
-def caught(error: type[Failure], call: Callable[[], object]) -> Failure:
+def catch(error: type[Failure], call: Callable[[], object]) -> Failure:
     """Call what has to raise, and give what it raised."""
     try:
         call()

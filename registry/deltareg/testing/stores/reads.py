@@ -10,12 +10,12 @@ from deltareg.testing.stores.opened import (
     PART_BYTES,
     OpenedStore,
     Span,
-    caught,
+    catch,
     content,
     cut,
     digest_of,
     new_key,
-    stored,
+    store_bytes,
 )
 
 CASES: dict[str, tuple[object, ...]] = {
@@ -46,7 +46,7 @@ class ReadTests:
         """A chunk may be longer than what is sent at once."""
         data = content(2 * PART_BYTES + 5)
 
-        key = stored(opened.store, data)
+        key = store_bytes(opened.store, data)
 
         assert digest_of(opened.store.read(key)) == hashlib.sha256(data).hexdigest()
 
@@ -70,7 +70,7 @@ class ReadTests:
 
     def test_no_chunk_read_is_longer_than_a_mebibyte(self, opened: OpenedStore) -> None:
         """Readers count on it."""
-        key = stored(opened.store, content(3 * MIB + 1))
+        key = store_bytes(opened.store, content(3 * MIB + 1))
 
         lengths = [len(chunk) for chunk in opened.store.read(key)]
 
@@ -79,7 +79,7 @@ class ReadTests:
 
     def test_two_attempts_at_the_same_bytes_are_two_objects(self, opened: OpenedStore) -> None:
         """Deleting one leaves the other."""
-        first, second = stored(opened.store, b"same"), stored(opened.store, b"same")
+        first, second = store_bytes(opened.store, b"same"), store_bytes(opened.store, b"same")
 
         opened.store.delete(first)
 
@@ -91,7 +91,7 @@ class ReadTests:
     def test_a_range_gives_exactly_its_bytes(self, opened: OpenedStore) -> None:
         """At the ends, around what is sent at once, and where it is empty."""
         data, end = content(PART_BYTES + 10), PART_BYTES + 10
-        key = stored(opened.store, data)
+        key = store_bytes(opened.store, data)
         ranges: list[Span] = [
             (0, 1), (0, None), (0, 0), (5, 5), (7, None), (100, 4096), (PART_BYTES - 3, end - 7),
             (PART_BYTES, None), (end - 1, end), (end, None), (end, end), (0, end), (1, PART_BYTES),
@@ -105,24 +105,24 @@ class ReadTests:
 
     def test_a_range_past_the_end_is_an_error_and_not_short(self, opened: OpenedStore, past_end: Span) -> None:
         """The call says so, before the first byte."""
-        key = stored(opened.store, b"0123456789")
+        key = store_bytes(opened.store, b"0123456789")
 
-        error = caught(IntegrityFailure, lambda: opened.store.read(key, *past_end))
+        error = catch(IntegrityFailure, lambda: opened.store.read(key, *past_end))
 
         assert "which has 10" in str(error)
 
     def test_a_range_that_runs_backwards_is_refused(self, opened: OpenedStore, backwards: Span) -> None:
         """As is one from before the start."""
-        key = stored(opened.store, b"0123456789")
+        key = store_bytes(opened.store, b"0123456789")
 
-        error = caught(InvalidInput, lambda: opened.store.read(key, *backwards))
+        error = catch(InvalidInput, lambda: opened.store.read(key, *backwards))
 
         assert "not a range" in str(error)
 
     def test_an_abandoned_read_leaves_the_store_usable(self, opened: OpenedStore) -> None:
         """A reader may go away before its first byte, and after it."""
         data = content(4 * MIB)
-        key = stored(opened.store, data)
+        key = store_bytes(opened.store, data)
 
         never_begun, begun = opened.store.read(key), opened.store.read(key)
         first = next(begun)
@@ -137,11 +137,11 @@ class ReadTests:
         """The call itself says so."""
         key = new_key()
 
-        assert caught(BlobMissing, lambda: opened.store.read(key)).key == key
+        assert catch(BlobMissing, lambda: opened.store.read(key)).key == key
 
     def test_a_range_of_a_missing_object_is_missing(self, opened: OpenedStore, of_missing: Span) -> None:
         """An empty one as well."""
-        caught(BlobMissing, lambda: opened.store.read(new_key(), *of_missing))
+        catch(BlobMissing, lambda: opened.store.read(new_key(), *of_missing))
 
     def test_a_missing_object_has_no_size(self, opened: OpenedStore) -> None:
         """It is None, and no error."""
@@ -149,14 +149,14 @@ class ReadTests:
 
     def test_deleting_twice_is_no_error(self, opened: OpenedStore) -> None:
         """What is deleted is gone for all calls."""
-        key = stored(opened.store, b"x")
+        key = store_bytes(opened.store, b"x")
 
         opened.store.delete(key)
         opened.store.delete(key)
 
         assert opened.store.size(key) is None
         assert list(opened.store.keys()) == []
-        caught(BlobMissing, lambda: opened.store.read(key))
+        catch(BlobMissing, lambda: opened.store.read(key))
 
     def test_deleting_what_never_was_is_no_error(self, opened: OpenedStore) -> None:
         """Nothing comes of it either."""

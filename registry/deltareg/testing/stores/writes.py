@@ -12,12 +12,12 @@ from deltareg.testing.stores.opened import (
     MIB,
     PART_BYTES,
     OpenedStore,
-    caught,
+    catch,
     content,
     cut,
     failing_body,
     new_key,
-    stored,
+    store_bytes,
 )
 
 _WRITE_PEAK, _READ_PEAK = 20 * MIB, 8 * MIB
@@ -37,9 +37,9 @@ class WriteTests:
 
     def test_a_second_write_to_a_key_is_refused(self, opened: OpenedStore, long_size: int) -> None:
         """The first one stays, and no part of the second is left."""
-        key = stored(opened.store, b"first")
+        key = store_bytes(opened.store, b"first")
 
-        error = caught(Conflict, lambda: opened.store.write(key, cut(content(long_size), MIB)))
+        error = catch(Conflict, lambda: opened.store.write(key, cut(content(long_size), MIB)))
 
         assert "fresh key" in str(error)
         assert b"".join(opened.store.read(key)) == b"first"
@@ -49,7 +49,7 @@ class WriteTests:
         """Its own exception passes."""
         key = new_key()
 
-        caught(ConnectionResetError, lambda: opened.store.write(key, failing_body(cut_size)))
+        catch(ConnectionResetError, lambda: opened.store.write(key, failing_body(cut_size)))
 
         assert opened.store.size(key) is None
         assert list(opened.store.keys()) == []
@@ -58,7 +58,7 @@ class WriteTests:
     def test_a_key_whose_body_raised_can_still_be_written(self, opened: OpenedStore) -> None:
         """Nothing holds it."""
         key = new_key()
-        caught(ConnectionResetError, lambda: opened.store.write(key, failing_body(MIB)))
+        catch(ConnectionResetError, lambda: opened.store.write(key, failing_body(MIB)))
 
         opened.store.write(key, [b"whole"])
 
@@ -159,5 +159,5 @@ class WriteTests:
 
     def test_a_name_that_is_none_of_evidence_is_refused(self, opened: OpenedStore, no_evidence: str) -> None:
         """By both calls."""
-        caught(InvalidInput, lambda: opened.store.keep(no_evidence, b"x"))
-        caught(InvalidInput, lambda: list(opened.store.read_log("../" + no_evidence)))
+        catch(InvalidInput, lambda: opened.store.keep(no_evidence, b"x"))
+        catch(InvalidInput, lambda: list(opened.store.read_log("../" + no_evidence)))
