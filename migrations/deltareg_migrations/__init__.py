@@ -9,7 +9,7 @@ __all__ = ["check", "current", "downgrade", "newest_revision", "upgrade"]
 
 
 def __getattr__(name: str) -> object:
-    """Load what changes a schema on first use: without the server's part it is not there."""
+    """Load `schema` on first use, as it needs the packages of the server."""
     if name in __all__:
         from deltareg_migrations import schema  # lazy on purpose, see above
 

@@ -1,4 +1,4 @@
-"""Run by alembic: how a revision meets the database."""
+"""Run by alembic: applies revisions to the database."""
 
 import os
 
@@ -10,7 +10,7 @@ from deltareg.db.tables import metadata
 
 
 def migrate(conn: sa.Connection) -> None:
-    """Run the revisions that were asked for, on a connection that is outside a transaction."""
+    """Run the requested revisions, on a connection outside a transaction."""
     is_sqlite = conn.dialect.name == "sqlite"
     context.configure(
         connection=conn,
@@ -26,14 +26,14 @@ def migrate(conn: sa.Connection) -> None:
 
 
 def check_references(conn: sa.Connection) -> None:
-    """Refuse to commit rows that refer to nothing; foreign keys are off during a migration."""
+    """Refuse to commit rows with dangling references; foreign keys are off during a migration."""
     broken = conn.exec_driver_sql("PRAGMA foreign_key_check").all()
     if broken:
         raise RuntimeError(f"the migration left {len(broken)} dangling references: {broken[:5]}")
 
 
 def connect() -> sa.Connection:
-    """Connect for a developer's `alembic revision`, to the database of the environment."""
+    """Connect to the database of the environment, for a developer's `alembic revision`."""
     conn = create_engine(os.environ["DELTAREG_DATABASE_URL"]).connect()
     as_writer(conn)
     return conn

@@ -2,8 +2,8 @@
 
 Rules for a new revision: it works with the code that is still running (expand first, contract a
 release later), it keeps every row on the way up and down, and it imports nothing from `deltareg`,
-whose tables will have changed when it runs. PostgreSQL commits after each revision, SQLite after
-all of them; one process migrates at a time, others wait.
+whose tables will have changed by the time it runs. PostgreSQL commits after each revision, SQLite
+after all of them; one process migrates at a time, and others wait.
 """
 
 from collections.abc import Generator
@@ -59,7 +59,7 @@ def downgrade(url: str | sa.URL, *, revision: str) -> None:
 
 
 def current(url: str | sa.URL) -> str | None:
-    """Read which revision the database is at; None when it is empty."""
+    """Return the revision of the database; None if it is empty."""
     engine = create_engine(url, pool_size=1)
     try:
         return schema_head(engine)
@@ -68,17 +68,17 @@ def current(url: str | sa.URL) -> str | None:
 
 
 def check(url: str | sa.URL) -> list[str]:
-    """Say what keeps the database from being what this release expects; nothing when it fits."""
-    found, newest = current(url), newest_revision()
-    if found != newest:
-        return [f"the schema is {found or 'absent'}, the newest is {newest}"]
+    """Return what differs between the database and what this release expects; empty if it fits."""
+    revision, newest = current(url), newest_revision()
+    if revision != newest:
+        return [f"the schema is {revision or 'absent'}, the newest is {newest}"]
     with _ready(url) as conn:
         context = MigrationContext.configure(conn)
         return [f"drift: {difference!r}" for difference in compare_metadata(context, metadata)]
 
 
 def newest_revision() -> str | None:
-    """Name the newest revision that this release brings."""
+    """Return the newest revision that this release contains."""
     return ScriptDirectory.from_config(_config(None)).get_current_head()
 
 
@@ -102,7 +102,7 @@ def _known_revision(revision: str) -> Generator[None, None, None]:
 
 @contextmanager
 def _ready(url: str | sa.URL) -> Generator[sa.Connection, None, None]:
-    """Connect, and on PostgreSQL wait for the turn; SQLite's write transaction is a turn itself."""
+    """Connect, and on PostgreSQL wait for a lock; on SQLite the write transaction is the lock."""
     engine = create_engine(url, pool_size=1)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _foreign_keys_off)

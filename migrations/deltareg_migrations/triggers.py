@@ -1,10 +1,10 @@
-"""Rules that the database keeps by itself, written once and made into triggers for both systems.
+"""Rules that the database itself enforces, written once and turned into triggers for both systems.
 
 A rule is a condition, in SQL that SQLite and PostgreSQL both understand, under which a row is
-refused, with the words that the refusal says. A word in angle brackets in a condition stands for a
-phrase of `PHRASES`, or of `DIALECTS` where the two differ: over JSON and the clock.
+refused, and the message of the refusal. A word in angle brackets in a condition stands for a phrase
+of `PHRASES`, or of `DIALECTS` if the two differ: over JSON and the clock.
 
-Revisions that are released call what is here: what it writes for them never changes.
+Released revisions call this module: what it writes for them never changes.
 """
 
 import re
@@ -82,10 +82,10 @@ _PLACE = re.compile(r"<([a-z_]+)>")
 
 @dataclass(frozen=True, slots=True)
 class TriggerRule:
-    """When a row is refused, and in which words.
+    """When a row is refused, and with which message.
 
     Attributes:
-        words: The refusal.
+        words: The message of the refusal.
         condition: SQL over NEW, and OLD at an update, that is true for a row to be refused.
     """
 
@@ -94,7 +94,7 @@ class TriggerRule:
 
 
 def refuse(table: str, event: str, rules: Sequence[TriggerRule], *, name: str) -> None:
-    """Refuse rows of a table at INSERT or UPDATE by the first rule that holds."""
+    """Refuse rows of a table at INSERT or UPDATE, with the message of the first rule that holds."""
     trigger = f"{table}_{name}"
     places = PHRASES | DIALECTS[_dialect()]
     filled = [(rule.words, _fill(rule.condition, places)) for rule in rules]
@@ -110,7 +110,7 @@ def refuse(table: str, event: str, rules: Sequence[TriggerRule], *, name: str) -
 
 
 def follow(table: str, event: str, statement: str, *, name: str) -> None:
-    """Let a statement follow each row that was inserted or updated."""
+    """Run a statement after each row that is inserted or updated."""
     trigger = f"{table}_{name}"
     if _dialect() == "sqlite":
         _execute(f"CREATE TRIGGER {trigger} AFTER {event} ON {table} BEGIN {statement}; END")
@@ -120,7 +120,7 @@ def follow(table: str, event: str, statement: str, *, name: str) -> None:
 
 
 def append_only(table: str, *, changes: Sequence[str] = ("UPDATE", "DELETE")) -> None:
-    """Refuse changes of rows, and on PostgreSQL the emptying of the table."""
+    """Refuse changes of rows, and on PostgreSQL TRUNCATE of the table."""
     refusal = f"{table} is append-only"
     if _dialect() == "sqlite":
         for event in changes:
@@ -139,13 +139,13 @@ def append_only(table: str, *, changes: Sequence[str] = ("UPDATE", "DELETE")) ->
 
 
 def drop_append_only(table: str) -> None:
-    """Drop such a table with what made it so."""
+    """Drop an append-only table with its triggers."""
     op.drop_table(table)
     drop_functions(f"{table}_is_append_only")
 
 
 def drop_triggers(table: str, *names: str) -> None:
-    """Take triggers off a table that stays, with their functions."""
+    """Drop triggers from a table that stays; on PostgreSQL their functions stay, too."""
     for name in names:
         is_there = " IF EXISTS" if _dialect() == "sqlite" else ""
         on = "" if _dialect() == "sqlite" else f" ON {table}"
@@ -153,7 +153,7 @@ def drop_triggers(table: str, *names: str) -> None:
 
 
 def drop_functions(*names: str) -> None:
-    """Drop what triggers called on PostgreSQL; SQLite has no functions."""
+    """Drop the functions of triggers on PostgreSQL; SQLite has no functions."""
     if _dialect() == "postgresql":
         for name in names:
             _execute(f"DROP FUNCTION {name}()")

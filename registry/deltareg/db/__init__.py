@@ -1,7 +1,7 @@
-"""The database: tables, transactions and queries; it knows rows and no rules.
+"""The database: tables, transactions and queries. It knows rows, not rules.
 
-Two databases are served by the same code, SQLite (one machine) and PostgreSQL (many). The schema is
-made by `deltareg_migrations` alone; this package only says which revision it was written for.
+The same code serves two databases: SQLite (one machine) and PostgreSQL (many). Only
+`deltareg_migrations` makes the schema; this package states the revision that it was written for.
 """
 
 HEAD = "0037"

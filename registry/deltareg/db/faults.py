@@ -1,4 +1,4 @@
-"""Which driver errors are temporary, and their translation into errors of ours."""
+"""Which driver errors are temporary, and how they become errors of ours."""
 
 import sqlite3
 from collections.abc import Generator
@@ -29,21 +29,21 @@ def named_faults() -> Generator[None, None, None]:
     Raises:
         Unavailable: The database is locked, restarting, unreachable or out of connections.
         DiskFull: The disk of the database is full.
-        Misconfigured: There is no such database file, or it is something else.
+        Misconfigured: The database file does not exist, or is not a database.
     """
     try:
         yield
     except exc.TimeoutError as error:
         raise Unavailable("all database connections are in use", fix="try again") from error
     except exc.DBAPIError as error:
-        named = name_fault(error)
-        if named is None:
+        fault = name_fault(error)
+        if fault is None:
             raise
-        raise named from error
+        raise fault from error
 
 
 def name_fault(error: exc.DBAPIError) -> DeltaregError | None:
-    """Give our error for a driver's, or None when trying again would not help."""
+    """Return our error for a driver's error, or None if there is none for it."""
     cause = error.orig
     if isinstance(cause, sqlite3.Error):
         return _name_sqlite(cause)

@@ -34,7 +34,7 @@ _TRUSTED_S = 0.5
 
 
 def create_engine(url: str | sa.URL, *, pool_size: int = 10, busy_timeout_s: float = 5.0) -> sa.Engine:
-    """Make an engine for `sqlite:///path` or `postgresql+psycopg://…`; nothing is opened yet.
+    """Create an engine for `sqlite:///path` or `postgresql+psycopg://…`; nothing is opened yet.
 
     Args:
         url: Where the database is.
@@ -54,7 +54,7 @@ def parse_url(url: str | sa.URL) -> sa.URL:
     """Check a database URL.
 
     Raises:
-        Misconfigured: It is malformed, of another database, or of SQLite without a file.
+        Misconfigured: It is malformed, names another kind of database, or is SQLite without a file.
     """
     try:
         target = sa.make_url(url)
@@ -95,9 +95,9 @@ def read(engine: sa.Engine) -> Generator[sa.Connection, None, None]:
 def glance(engine: sa.Engine) -> Generator[sa.Connection, None, None]:
     """Open a connection on which each statement sees what was committed before it began.
 
-    For answers whose statements need not agree on a moment: both databases are spared what begins
-    and ends a transaction. With SQLite that is more than the statements: each gives way to the
-    server's other threads, and waits to go on.
+    It is for answers whose statements need not agree on a moment, and saves both databases the
+    start and the end of a transaction. With SQLite these cost more than the statements: each of
+    them yields to the server's other threads and then waits to continue.
 
     Raises:
         Unavailable: The database cannot answer now.
@@ -125,7 +125,7 @@ def write(engine: sa.Engine) -> Generator[sa.Connection, None, None]:
 
 
 def as_writer(conn: sa.Connection) -> None:
-    """Let the transactions of a connection be those that `write` opens."""
+    """Make the transactions of a connection those that `write` opens."""
     conn.execution_options(**{BEGIN_OPTION: "BEGIN IMMEDIATE"})
     if conn.dialect.name == "postgresql":
         conn.execution_options(isolation_level="READ COMMITTED")
@@ -139,16 +139,16 @@ def with_retry(
     jitter: Callable[[], float] = random.random,
     sleep: Callable[[float], None] = time.sleep,
 ) -> T:
-    """Run `fn` in a write transaction, and run it again when the database could not answer.
+    """Run `fn` in a write transaction, and run it again if the database could not answer.
 
-    It is not run again once COMMIT was sent, for then nobody knows whether it took place.
+    It is not run again after COMMIT was sent, for then nobody knows whether it took effect.
 
     Args:
         engine: The database.
-        fn: All of the transaction; it must change nothing but rows.
+        fn: The whole transaction; it must change nothing but rows.
         attempts: How often to try in all.
-        jitter: Gives a number in [0, 1), so that rivals do not come back together.
-        sleep: Waits so many seconds.
+        jitter: Returns a number in [0, 1), so that rivals do not retry at the same time.
+        sleep: Waits for the given seconds.
 
     Raises:
         Unavailable: The last attempt failed, or the connection was lost while committing.
@@ -169,7 +169,7 @@ def with_retry(
 
 
 def try_transaction(engine: sa.Engine, transaction: Callable[[sa.Connection], T]) -> T:
-    """Run a transaction and take back what it did; gives what it gave, or raises what it raised."""
+    """Run a transaction and roll it back; return what it returned, or raise what it raised."""
     with write(engine) as conn, conn.begin_nested() as trial:
         result = transaction(conn)
         trial.rollback()
@@ -177,7 +177,7 @@ def try_transaction(engine: sa.Engine, transaction: Callable[[sa.Connection], T]
 
 
 def schema_head(engine: sa.Engine) -> str | None:
-    """Read which schema revision the database has; None when it has none."""
+    """Return the schema revision of the database; None if it has none."""
     with read(engine) as conn:
         if not sa.inspect(conn).has_table("alembic_version"):
             return None
@@ -190,10 +190,10 @@ def check_schema(engine: sa.Engine) -> None:
     Raises:
         Misconfigured: It is older, newer or absent.
     """
-    found = schema_head(engine)
-    if found != HEAD:
+    revision = schema_head(engine)
+    if revision != HEAD:
         raise Misconfigured(
-            f"the database has schema {found or 'none'}, this server needs {HEAD}",
+            f"the database has schema {revision or 'none'}, this server needs {HEAD}",
             fix="run `deltareg server migrate` (or `deltareg-migrate upgrade`) with this release",
         )
 
@@ -220,9 +220,9 @@ def _note_rest(_connection: DBAPIConnection | None, record: ConnectionPoolEntry)
 def _ping_if_rested(
     dialect: sa.Dialect, connection: DBAPIConnection, record: ConnectionPoolEntry, _lent: PoolProxiedConnection
 ) -> None:
-    """Have a connection that a restart of the server cut replaced before it is used.
+    """Replace a connection that was cut by a restart of the server before it is used.
 
-    One that answered a moment ago is taken at its word: a ping costs what a small query does.
+    A connection that answered a moment ago is trusted: a ping costs as much as a small query.
     """
     since = record.info.get(_RESTS_SINCE)
     if since is None or time.monotonic() - since < _TRUSTED_S:
@@ -260,9 +260,9 @@ def _set_pragmas(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> N
 
 
 def _begin(conn: sa.Connection) -> None:
-    wanted = conn.get_execution_options().get(BEGIN_OPTION)
-    if wanted is not None:
-        conn.exec_driver_sql(wanted)
+    begin = conn.get_execution_options().get(BEGIN_OPTION)
+    if begin is not None:
+        conn.exec_driver_sql(begin)
         return
     # A plain BEGIN waits for nobody and cannot fail, and is not worth what SQLAlchemy spends on it.
     connection = conn.connection.driver_connection

@@ -1,4 +1,4 @@
-"""Principals, tokens and what the server says of itself."""
+"""Principals, tokens and server information."""
 
 from typing import Annotated
 
@@ -189,7 +189,7 @@ class AccessAnswer(Answer):
 
 
 class AccessFinding(Answer):
-    """A role under review: who has it, and what of it looks like too much."""
+    """A role under review: who holds it, and which parts of it seem excessive."""
 
     member: MemberInfo
     findings: list[str]

@@ -25,7 +25,7 @@ class BaseName(Answer):
 
 
 class BaseForm(Request):
-    """What is said of a base that is registered, beside its bytes.
+    """Facts about a base that come with its registration, beside its bytes.
 
     `variant_of` names the base in full precision of which it is a form, packed as `quantised` says.
     `hub_ids` are `ORG/NAME` or `ORG/NAME@REVISION`: by them a config that names one finds the base.

@@ -1,7 +1,7 @@
-"""What a worker finds out for people, on the wire: how far two versions are apart, what they say.
+"""What workers find out for people, on the wire: how two versions differ, what they answer.
 
-Nothing here is a verdict, and no gate goes by it. What a worker found is one document in its
-report, which it signs by its digest (`deltareg.wire.work`).
+Nothing here is a verdict, and no gate uses it. A worker's result is one document in its report,
+which it signs by its digest (`deltareg.wire.work`).
 """
 
 import re
@@ -68,7 +68,7 @@ class ModuleDifference(Answer):
 
     @classmethod
     def of(cls, row: Row) -> Self:
-        """Name the fields of a row."""
+        """Return the row with its fields named."""
         return cls.model_validate(dict(zip(cls.model_fields, row, strict=True)))
 
 
@@ -96,17 +96,17 @@ class GeneralFigure(Answer):
 
 
 class GeneralFound(Answer):
-    """What two versions do on the general probes of their base; or a `note` why nobody knows."""
+    """What two versions do on the general probes of their base; or a `note` why that is unknown."""
 
     figures: Annotated[list[GeneralFigure], Field(max_length=20)] = []
     note: Text = ""
 
 
 class DifferencesFound(Request):
-    """How far two versions are apart, as a worker writes it: modules that differ most first.
+    """How two versions differ, as a worker writes it: modules that differ most come first.
 
-    `left_out` are weights that are in no row, and differ less than all that are. `note` says what
-    could not be measured. A worker of the release before tells nothing `general`.
+    `left_out` counts the weights that are in no row; they differ less than all that are. `note`
+    says what could not be measured. A worker of the release before does not send `general`.
     """
 
     modules: Annotated[list[Row], Field(max_length=MODULES_MOST)]
@@ -170,12 +170,13 @@ class ClassShare(Answer):
 
 
 class WrittenAnswer(Request):
-    """What one side wrote: so many tokens in so many seconds, and whether it came to its end.
+    """What one side wrote: `tokens` tokens in `seconds` seconds, and whether it came to its end.
 
     A classifier names `classes` instead, the likeliest first. `template` says whose chat template
-    the prompt was put into, that of the `version` or of the `base`; empty where it went in as it
-    stands. `given` is the prompt as the network got it, marks included, of `given_tokens`; with
-    `is_cut`, because it takes no more. `why` says why this side says nothing.
+    the prompt was put into, that of the `version` or of the `base`; it is empty if the prompt was
+    used as it stands. `given` is the prompt as the network received it, marks included,
+    `given_tokens` long; `is_cut` if it was cut to what the network takes. `why` is the reason why
+    this side has no answer.
     """
 
     side: SideName
@@ -192,7 +193,7 @@ class WrittenAnswer(Request):
 
 
 class AnswersFound(Request):
-    """What was written on each side, as a worker tells it; or `why` nothing can be."""
+    """What each side wrote, as a worker reports it; or the reason `why` nothing can be."""
 
     answers: Annotated[list[WrittenAnswer], Field(max_length=SIDES_MOST)]
     why: Text = ""
@@ -246,6 +247,6 @@ class FoundReport(Request):
 
 
 def plain_text(text: str) -> str:
-    """Put a mark in place of what is no text: control characters but lines and tabs, surrogates."""
+    """Replace what is not text by a mark: control characters except lines and tabs, surrogates."""
     whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", whole.replace("\r\n", "\n"))

@@ -1,4 +1,4 @@
-"""Followers on the wire: what an agent says of itself, and what that is beside its channels."""
+"""Followers on the wire: what an agent reports, and what its channels say."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""Stored forms of versions on the wire: how one is, was and may come to be stored."""
+"""Stored forms of versions on the wire: how a version is, was and may be stored."""
 
 from deltareg.wire.messages import Answer, Request
 from deltareg.wire.runs import RunInfo
@@ -8,9 +8,9 @@ from deltareg.words import ProofState
 class StoredFormInfo(Answer):
     """A way in which a version is, was or may come to be stored.
 
-    `form` is its number, for the one that is served now there is none. `why` it came about: a push,
-    a re-encode `run`, or because somebody went back to it. It was `made_by` somebody, and its
-    `proof` is that of somebody else. It holds its bytes `until` then, where that is known.
+    `form` is its number; the one that is served now has none. `why` says what created it: a push, a
+    re-encode `run`, or a return to it. `made_by` sent it, and `proof` is somebody else's result. It
+    holds its bytes `until` that time, if that is known.
     """
 
     form: int | None

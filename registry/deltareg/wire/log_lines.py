@@ -1,4 +1,4 @@
-"""The log of a server as lines, read part by part: what `audit export --proofs` writes."""
+"""The log of a server as lines, read part by part, as `audit export --proofs` writes it."""
 
 from collections.abc import Callable, Iterator
 
@@ -11,11 +11,11 @@ ReadPart = Callable[[str | None], TrailPage]
 
 
 def log_lines(read: ReadPart, *, server: str) -> Iterator[Line]:
-    """Give the lines of a log, in its order, each once what it is about has come.
+    """Yield the lines of a log in order, each after everything that it refers to.
 
     Args:
-        read: Asks the server.
-        server: Where it is, for whoever reads the lines.
+        read: Requests a part from the server.
+        server: The server's address, for whoever reads the lines.
     """
     part = read(None)
     yield {"form": FORM, "origin": part.origin, "server": server}
@@ -31,8 +31,8 @@ def _lines(part: TrailPage) -> Iterator[Line]:
     nodes = sorted(part.nodes, key=lambda node: (node.number + 1) << 8 * node.level)
     signed = sorted(part.checkpoints, key=lambda checkpoint: checkpoint.size)
     for entry in part.entries:
-        told = entry.model_dump(mode="json")
-        yield told if entry.statement else {k: v for k, v in told.items() if k != "statement"}
+        line = entry.model_dump(mode="json")
+        yield line if entry.statement else {k: v for k, v in line.items() if k != "statement"}
         until = entry.position + 1
         while nodes and (nodes[0].number + 1) << 8 * nodes[0].level <= until:
             yield {"node": nodes.pop(0).model_dump(mode="json")}

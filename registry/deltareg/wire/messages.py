@@ -1,4 +1,4 @@
-"""The two roots of all messages, and lists of them."""
+"""The two base classes of all messages, and lists of them."""
 
 import math
 import re
@@ -22,12 +22,12 @@ _NOT_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
 class _Message(BaseModel):
-    """What both roots have in common."""
+    """What both base classes have in common."""
 
     model_config = ConfigDict(frozen=True)
 
     def model_copy(self, *, update: Mapping[str, object] | None = None, deep: bool = False) -> Self:
-        """Copy it with other values, which are not checked; their names are."""
+        """Copy it with other values; their names are checked, the values are not."""
         unknown = (update or {}).keys() - type(self).model_fields.keys()
         if unknown:
             raise TypeError(f"{type(self).__name__} has no field {', '.join(sorted(unknown))}")
@@ -50,11 +50,11 @@ class Answer(_Message):
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]  # functions take any
 
     def to_dict(self) -> dict[str, object]:
-        """Give it as plain values, as JSON has them."""
+        """Return it as plain JSON values."""
         return self.model_dump(mode="json")
 
     def _repr_html_(self) -> str:
-        """Show it for notebooks: drawn, where somebody draws its kind, or else as a table."""
+        """Show it in notebooks: with the drawing registered for its class, or else as a table."""
         for module in [*_SHOWN_FROM]:
             import_module(module)
             _SHOWN_FROM.discard(module)
@@ -74,7 +74,7 @@ def shown_from(module: str) -> None:
 
 
 def shown_by(kind: type[Told]) -> Callable[[Callable[[Told], str]], Callable[[Told], str]]:
-    """Let a function write an answer of a kind, and of those made of it, for notebooks."""
+    """Register a function that renders answers of a class, and of its subclasses, for notebooks."""
 
     def decorate(draw: Callable[[Told], str]) -> Callable[[Told], str]:
         _SHOWN_BY[kind] = draw
@@ -105,22 +105,22 @@ class Page(Answer, Generic[Item]):
 
 
 def request_of(kind: type[Asked], /, **fields: object) -> Asked:
-    """Make a request of what somebody typed.
+    """Build a request from what somebody typed.
 
     Raises:
-        InvalidInput: The server would not take it.
+        InvalidInput: The server would refuse it.
     """
     try:
         return kind.model_validate(fields)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        what = first["msg"].removeprefix("Value error, ")
-        raise InvalidInput(f"{where}: {what}" if where else what) from error
+        place = ".".join(str(part) for part in first["loc"])
+        problem = first["msg"].removeprefix("Value error, ")
+        raise InvalidInput(f"{place}: {problem}" if place else problem) from error
 
 
 def _check_storable(value: object) -> None:
-    """Refuse what not every database keeps: odd characters, numbers beyond 64 bits, NaN."""
+    """Refuse what not every database can store: odd characters, numbers beyond 64 bits, NaN."""
     for leaf in _leaves(value):
         if isinstance(leaf, str) and _NOT_TEXT.search(leaf):
             raise ValueError("text must not hold a NUL or half of a surrogate pair")

@@ -1,4 +1,4 @@
-"""What operators ask: audit, collection, fsck."""
+"""Requests and answers of operators: audit, collection, fsck."""
 
 from typing import Annotated
 

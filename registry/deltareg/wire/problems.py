@@ -1,4 +1,4 @@
-"""Errors on the wire: RFC 9457 problem documents, and the one table to HTTP statuses."""
+"""Errors on the wire: RFC 9457 problem documents, and the one table of HTTP statuses."""
 
 from deltareg import errors
 from deltareg.errors import ApprovalDue, DeltaregError, Problem, Refused
@@ -62,7 +62,7 @@ class ProblemItem(Answer):
 class ProblemDocument(Answer):
     """An RFC 9457 problem, as `application/problem+json`.
 
-    `request` is the number of the request that waits for approvals, where the error is that.
+    `request` is the number of the request that waits for approvals, if that is the error.
     """
 
     type: str
@@ -79,12 +79,12 @@ class ProblemDocument(Answer):
 
 
 def status_of(error: DeltaregError) -> int:
-    """Give the HTTP status of an error."""
+    """Return the HTTP status of an error."""
     return next(STATUS[cls] for cls in type(error).__mro__ if cls in STATUS)
 
 
 def describe_problem(error: DeltaregError, *, request_id: str) -> ProblemDocument:
-    """Give the problem document of an error."""
+    """Return the problem document of an error."""
     status = status_of(error)
     items = [_item(problem) for problem in error.problems]
     code = error.problem_code if isinstance(error, Refused) else error.code

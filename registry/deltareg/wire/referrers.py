@@ -1,4 +1,4 @@
-"""What others signed about versions on the wire: signatures of their files, and attestations."""
+"""Signatures and attestations of versions on the wire."""
 
 from typing import Annotated
 

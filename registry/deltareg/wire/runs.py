@@ -74,7 +74,7 @@ class WrongPart(Answer):
 
 
 class ProofFound(Answer):
-    """What came of a run that proves; no `proof` where it came to nothing."""
+    """The result of a proving run; `proof` is None if it came to no result."""
 
     proof: ProofState | None = None
     wrong: list[WrongPart] = []
@@ -285,7 +285,7 @@ class RunInfo(Answer):
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more will happen to it."""
+        """Whether the run has ended."""
         return self.state in {"done", "dead", "cancelled"}
 
 

@@ -1,4 +1,4 @@
-"""What a search finds, on the wire."""
+"""Search results on the wire."""
 
 from deltareg.wire.messages import Answer
 from deltareg.wire.versions import VersionInfo

@@ -1,4 +1,4 @@
-"""Statements about versions, as workers and servers sign them: verdicts, and answers of the gate.
+"""Statements that workers and servers sign about versions: verdicts, and answers of the gate.
 
 The subject of both is the version: its reference, and the sha256 of its manifest, which binds every
 byte of it.
@@ -24,14 +24,14 @@ Said = TypeVar("Said", bound=Request)
 
 
 class SuiteBinding(Request):
-    """A suite: its name, and the digest of all that it says."""
+    """A suite: its name, and the digest of its content."""
 
     name: str
     digest: str
 
 
 class BaseBinding(Request):
-    """A base: what it is called, the root of its tensors and, where it has one, its identity."""
+    """A base: its name, the root of its tensors and, if it has one, its identity."""
 
     name: str
     root: str
@@ -39,7 +39,7 @@ class BaseBinding(Request):
 
 
 class WorkerBinding(Request):
-    """The worker that found it: how it calls itself, its host and what it offers."""
+    """The worker that produced it: its name, its host and its labels."""
 
     name: str
     host: Annotated[str, Field(max_length=64)] = ""
@@ -47,12 +47,12 @@ class WorkerBinding(Request):
 
 
 class VerdictPredicate(Request):
-    """What a worker says about a version that it verified.
+    """A worker's verdict about a version.
 
-    `run`, `fence` and `nonce` tie it to the lease that it was made under, so that it cannot be told
-    twice. `compared_with` is the manifest of the version that a suite compared with, `references`
-    are those of others that it names, by how it does;
-    `storage_revision` says which form of the version was decoded, 0 where not all of it was.
+    `run`, `fence` and `nonce` tie it to its lease, so that it cannot be reported twice.
+    `compared_with` is the manifest of the version that the suite compared with; `references` are
+    the manifests of the suite's other references, by name. `storage_revision` says which form of
+    the version was decoded, 0 if not all of it was.
     """
 
     run: str
@@ -76,7 +76,7 @@ class VerdictPredicate(Request):
     references: Annotated[dict[str, str], Field(max_length=200)] = {}
 
     def report(self) -> VerdictReport:
-        """Give what was found, as an unsigned report has it."""
+        """Return the verdict as an unsigned report."""
         return VerdictReport(
             fence=self.fence,
             verdict=self.verdict,
@@ -94,10 +94,10 @@ class VerdictPredicate(Request):
 
 
 class FiguresPredicate(Request):
-    """What a worker found of a base on the base's own probes.
+    """A worker's figures of a base on the base's own probes.
 
     The subject of the statement is the probe set. `surroundings` are what the figures depend on
-    beside the base, as canonical JSON; `figures` are JSON, which only workers read.
+    beside the base, as canonical JSON; `figures` are JSON that only workers read.
     """
 
     base: BaseBinding
@@ -106,17 +106,17 @@ class FiguresPredicate(Request):
 
 
 def figures_statement(probes: BaseProbeSet, *, surroundings: str, figures: str) -> Statement:
-    """Make the statement of what was found of a base."""
+    """Build the statement of a base's figures."""
     base = BaseBinding(name=probes.base, root=probes.root, identity=probes.identity)
     predicate = FiguresPredicate(base=base, surroundings=surroundings, figures=figures)
     return Statement(probes.base, probes.digest.removeprefix(_SHA256), FIGURES, predicate.model_dump(mode="json"))
 
 
 def read_figures(statement: Statement) -> FiguresPredicate:
-    """Read what a worker said of a base.
+    """Parse a worker's statement about a base.
 
     Raises:
-        InvalidInput: It says something else.
+        InvalidInput: It is no such statement.
     """
     return _read(FiguresPredicate, statement, "no figures of a base")
 
@@ -131,7 +131,7 @@ def verdict_statement(
     started_at: str,
     finished_at: str,
 ) -> Statement:
-    """Make the statement of what was found under a lease."""
+    """Build the statement of a verdict that was found under a lease."""
     predicate = VerdictPredicate(
         run=grant.run,
         fence=report.fence,
@@ -157,10 +157,10 @@ def verdict_statement(
 
 
 def read_verdict(statement: Statement) -> VerdictPredicate:
-    """Read what a worker said.
+    """Parse a worker's verdict.
 
     Raises:
-        InvalidInput: It says something else than a verdict does.
+        InvalidInput: It is not a verdict.
     """
     return _read(VerdictPredicate, statement, "no verdict")
 
@@ -176,17 +176,17 @@ def summary_statement(
     server: str,
     at: str,
 ) -> Statement:
-    """Make the SLSA verification summary of what the gate of a channel answered.
+    """Build the SLSA verification summary of a gate's answer for a channel.
 
     Args:
         ref: The version.
-        digest: Its manifest's.
+        digest: The digest of its manifest.
         channel: The channel.
-        policy_digest: Of the channel's policy.
-        inputs: The sha256 of the envelope of each verdict that it rests on, by verdict.
-        unmet: The rules that are not met; empty when it may go there.
-        server: Who answered.
-        at: When, RFC 3339.
+        policy_digest: The digest of the channel's policy.
+        inputs: The sha256 of each verdict's envelope that the answer rests on, by verdict.
+        unmet: The rules that are not met; empty if the version may go there.
+        server: The server that answered.
+        at: The time, RFC 3339.
     """
     line = ref.partition(":")[0]
     predicate: dict[str, object] = {
@@ -198,7 +198,8 @@ def summary_statement(
             "digest": {"sha256": policy_digest.removeprefix(_SHA256)},
         },
         "inputAttestations": [
-            {"uri": f"urn:deltareg:verdict:{verdict}", "digest": {"sha256": found}} for verdict, found in inputs.items()
+            {"uri": f"urn:deltareg:verdict:{verdict}", "digest": {"sha256": envelope_digest}}
+            for verdict, envelope_digest in inputs.items()
         ],
         "verificationResult": "FAILED" if unmet else "PASSED",
         "verifiedLevels": ["FAILED"] if unmet else ["DELTAREG_GATE"],
@@ -214,8 +215,8 @@ def _read(kind: type[Said], statement: Statement, what: str) -> Said:
         return kind.model_validate(dict(statement.predicate))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
+        place = ".".join(str(part) for part in first["loc"])
         raise InvalidInput(
-            f"the statement is {what}: {where}: {first['msg']}",
+            f"the statement is {what}: {place}: {first['msg']}",
             fix="run a worker of the server's release: deltareg version",
         ) from error

@@ -1,4 +1,4 @@
-"""What is stored and what was saved, on the wire."""
+"""Storage figures on the wire: what is stored and what was saved."""
 
 from typing import Literal
 

@@ -58,7 +58,7 @@ class SuiteInfo(Answer):
 
 
 def describe_parsed(suite: "Suite", *, is_built_in: bool) -> SuiteInfo:
-    """Show a suite by its document: thresholds in words, sets by what they are."""
+    """Describe a parsed suite: thresholds in words, probe sets by their contents."""
     sets = {one.name: one.file or f"{len(one.texts)} texts" for one in suite.sets.values()}
     return SuiteInfo(
         name=suite.name,

@@ -1,6 +1,6 @@
-"""Answers as HTML tables, for notebooks: what a cell shows when its last line is an answer.
+"""Answers as HTML tables, for notebooks: shown if the last line of a cell is an answer.
 
-Every text comes from somebody, so all of it is escaped, and nothing is loaded from anywhere.
+Texts come from anybody, so all of them are escaped, and nothing is loaded from anywhere.
 """
 
 import json
@@ -14,7 +14,7 @@ _LEFT = ' style="text-align:left"'
 
 
 def facts_html(title: str, fields: Fields) -> str:
-    """Write one thing: a row for each fact that it has."""
+    """Render one thing as a table with a row for each non-empty field."""
     rows = [
         f"<tr><th{_LEFT}>{escape(name)}</th><td{_LEFT}>{_cell(value)}</td></tr>"
         for name, value in fields.items()
@@ -24,14 +24,14 @@ def facts_html(title: str, fields: Fields) -> str:
 
 
 def rows_html(items: Sequence[Fields], *, title: str = "", columns: Sequence[str] = (), note: str = "") -> str:
-    """Write things of one kind below each other; the columns are the facts that any of them has."""
-    shown = columns or list(dict.fromkeys(_columns(items)))
+    """Render things of one kind as rows; by default the columns are all fields of any of them."""
+    names = columns or list(dict.fromkeys(_columns(items)))
     if not items:
         return f"<p>{escape(title or 'nothing')}: none</p>" if title else "<p>none</p>"
-    head = "".join(f"<th{_LEFT}>{escape(name)}</th>" for name in shown)
-    rows = ["<tr>" + "".join(f"<td{_LEFT}>{_cell(one.get(name))}</td>" for name in shown) + "</tr>" for one in items]
-    told = _table(title, f"<thead><tr>{head}</tr></thead>", rows)
-    return told + (f"<p><small>{escape(note)}</small></p>" if note else "")
+    head = "".join(f"<th{_LEFT}>{escape(name)}</th>" for name in names)
+    rows = ["<tr>" + "".join(f"<td{_LEFT}>{_cell(one.get(name))}</td>" for name in names) + "</tr>" for one in items]
+    table = _table(title, f"<thead><tr>{head}</tr></thead>", rows)
+    return table + (f"<p><small>{escape(note)}</small></p>" if note else "")
 
 
 def _table(title: str, head: str, rows: Iterable[str]) -> str:
@@ -40,7 +40,7 @@ def _table(title: str, head: str, rows: Iterable[str]) -> str:
 
 
 def _columns(items: Sequence[Fields]) -> Iterable[str]:
-    """Name the facts that fit into a cell."""
+    """Yield the names of the fields whose values fit into a cell."""
     for one in items:
         for name, value in one.items():
             if not _is_empty(value) and not isinstance(value, dict | list):
@@ -48,7 +48,7 @@ def _columns(items: Sequence[Fields]) -> Iterable[str]:
 
 
 def _cell(value: object) -> str:
-    """Write a value short: text as it is, what has parts as JSON."""
+    """Render a value, shortened: text as it is, anything else as JSON."""
     if value is None or value == "":
         return ""
     text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""The audit trail as a log, on the wire: checkpoints, proofs, and all of it page by page."""
+"""The audit trail as a log on the wire: checkpoints, proofs, and the whole log page by page."""
 
 from collections.abc import Mapping
 from typing import Annotated

@@ -1,7 +1,7 @@
-"""What a worker says of a run that proves bytes, stores them anew or finds something out, signed.
+"""Signed statements of workers about runs that prove bytes, store them anew or find things out.
 
-The statement is about the manifest of the version or the base. What the report carries is in it
-whole, a storage map and what was found out by their digests.
+The subject is the manifest of the version or the base. The statement contains the whole report, but
+a storage map and a found document only by their digests.
 """
 
 from hashlib import sha256
@@ -20,10 +20,10 @@ Work = ProofReport | ReencodeReport | FoundReport
 
 
 class WorkPredicate(Request):
-    """What a worker says of a run.
+    """A worker's statement about a run.
 
-    `run`, `fence` and `nonce` tie it to the lease that it was made under, so that it cannot be told
-    twice; `said` is what the report says.
+    `run`, `fence` and `nonce` tie it to its lease, so that it cannot be reported twice; `said` is
+    the content of the report.
     """
 
     run: str
@@ -33,7 +33,7 @@ class WorkPredicate(Request):
 
 
 def said_in(report: Work) -> dict[str, object]:
-    """Give what a report says, as it is signed."""
+    """Return the content of a report as it is signed."""
     if isinstance(report, ReencodeReport):
         return {"upload": report.upload, "storage_map": _digest(report.storage_map)}
     if isinstance(report, FoundReport):
@@ -48,7 +48,7 @@ def said_in(report: Work) -> dict[str, object]:
 
 
 def work_statement(grant: LeaseGrant, report: Work) -> Statement:
-    """Make the statement of what was done under a lease."""
+    """Build the statement of the work under a lease."""
     predicate = WorkPredicate(run=grant.run, fence=report.fence, nonce=grant.nonce, said=said_in(report))
     return Statement(
         grant.ref or grant.base.name, grant.digest.removeprefix("sha256:"), WORK, predicate.model_dump(mode="json")
@@ -56,10 +56,10 @@ def work_statement(grant: LeaseGrant, report: Work) -> Statement:
 
 
 def read_work(statement: Statement) -> WorkPredicate:
-    """Read what a worker said of a run.
+    """Parse a worker's statement about a run.
 
     Raises:
-        BadSignature: It says something else.
+        BadSignature: It is no such statement.
     """
     try:
         return WorkPredicate.model_validate(dict(statement.predicate))

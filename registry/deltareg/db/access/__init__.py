@@ -1,1 +1,1 @@
-"""Who asks and what they may: principals, tokens, grants, namespaces, sessions."""
+"""Who calls and what they may do: principals, tokens, grants, namespaces, sessions."""

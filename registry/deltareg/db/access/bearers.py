@@ -1,6 +1,6 @@
-"""Tokens as every request brings one: whether it holds, and what its bearer asks for beside that.
+"""The token of a request: whether it is live, and the one answer its bearer asks for, in one query.
 
-The statements were made once, and one is all that a request costs which asks for one thing.
+The statements are prepared once; a request that asks for one thing costs one statement.
 """
 
 from collections.abc import Callable
@@ -31,10 +31,10 @@ def live_token(conn: sa.Connection, token_hash: str) -> LiveTokenRow | None:
 
 
 class BearerQuery(Generic[R]):
-    """A query that is answered to the bearer of a live token, in one statement with the token."""
+    """A query that is run for the bearer of a live token, in one statement with that token."""
 
     def __init__(self, query: sa.Select[*tuple[Any, ...]], row: type[R], *, key: str, order: str) -> None:
-        """Prepare nothing yet, as `Statement`.
+        """Describe the query; it is compiled on first use, as in `PreparedStatement`.
 
         Args:
             query: The query; what varies in it is a `bindparam` with a name.
@@ -46,26 +46,26 @@ class BearerQuery(Generic[R]):
             TypeError: Fields and columns differ.
         """
         check_order(query, row)
-        found = query.subquery("found")
-        beside = _by_hash().add_columns(*found.c).outerjoin(found, sa.true())
-        self._statement = PreparedStatement(beside.order_by(found.c[order]))
+        answer = query.subquery("found")
+        joined = _by_hash().add_columns(*answer.c).outerjoin(answer, sa.true())
+        self._statement = PreparedStatement(joined.order_by(answer.c[order]))
         self._make: Callable[..., R] = row
-        self._key = _WIDTH + list(found.c.keys()).index(key)
+        self._key = _WIDTH + list(answer.c.keys()).index(key)
 
     def all(self, conn: sa.Connection, token_hash: str, **given: object) -> tuple[LiveTokenRow | None, list[R]]:
-        """Run it: the token, None where it does not hold, and the rows, of which there may be none.
+        """Run the query; return the token, None if it is not live, and the rows, possibly none.
 
-        Whether the bearer may be told of them has not been asked.
+        The caller still has to check whether the bearer may see the rows.
         """
         rows = self._statement.run(conn, {"token_hash": token_hash, **given})
         if not rows:
             return None, []
-        found = [self._make(*row[_WIDTH:]) for row in rows if row[self._key] is not None]
-        return _token(*rows[0][:_WIDTH]), found
+        answers = [self._make(*row[_WIDTH:]) for row in rows if row[self._key] is not None]
+        return _token(*rows[0][:_WIDTH]), answers
 
 
 def select_live_tokens() -> sa.Select[*tuple[Any, ...]]:
-    """Start a query for tokens that hold, in the order of `LiveTokenRow`."""
+    """Start a query for live tokens, with the columns in the order of `LiveTokenRow`."""
     return (
         sa.select(
             tokens.c.id,

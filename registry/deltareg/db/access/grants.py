@@ -1,4 +1,4 @@
-"""Who holds which role where, and who stands behind a script's name."""
+"""Who holds which role where, and which person stands behind a script's principal."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +16,7 @@ from deltareg.db.tables import grants, namespaces, principals, stand_ins, tokens
 
 
 class joined(GenericFunction[str]):  # noqa: N801  (reads as the SQL function that it is)
-    """The texts of a group as one, with a comma between two."""
+    """Join the texts of a group into one, separated by commas."""
 
     type = sa.Text()
     inherit_cache = True
@@ -34,9 +34,9 @@ def _joined_postgresql(element: joined, compiler: SQLCompiler, **kw: Any) -> str
 
 
 def held_by(principal_id: sa.ColumnElement[int]) -> sa.ScalarSelect[str]:
-    """Write, as part of a query, what a principal holds: `role namespace pattern`, by commas.
+    """Return a subquery for a principal's grants, as `role namespace pattern` joined by commas.
 
-    Names and patterns hold neither spaces nor commas. None where it holds nothing.
+    Names and patterns contain neither spaces nor commas. The value is NULL if there are no grants.
     """
     place = sa.func.coalesce(namespaces.c.name, "")
     words = grants.c.role + " " + place + " " + grants.c.pattern
@@ -50,7 +50,7 @@ def held_by(principal_id: sa.ColumnElement[int]) -> sa.ScalarSelect[str]:
 
 
 def holdings_of(conn: sa.Connection, principal_id: int) -> str:
-    """Give what a principal holds, as `held_by` writes it."""
+    """Return a principal's grants in the format of `held_by`; empty if there are none."""
     query = sa.select(held_by(sa.literal(principal_id)))
     return conn.execute(query).scalar() or ""
 
@@ -64,7 +64,7 @@ def add_grant(
     pattern: str = "",
     created_by: int | None,
 ) -> bool:
-    """Give a role; False where the principal holds it there already."""
+    """Grant a role; return False if the principal holds it there already."""
     values = {
         "principal_id": principal_id,
         "role": role,
@@ -81,7 +81,7 @@ def add_grant(
 
 
 def end_grant(conn: sa.Connection, grant_id: int, *, ended_by: int) -> bool:
-    """End a grant; False when it had ended before."""
+    """End a grant; return False if it had ended before."""
     update = (
         sa.update(grants)
         .where(grants.c.id == grant_id, grants.c.ended_at.is_(None))
@@ -91,7 +91,7 @@ def end_grant(conn: sa.Connection, grant_id: int, *, ended_by: int) -> bool:
 
 
 def ended_since(conn: sa.Connection, principal_id: int, *, since_us: int) -> bool:
-    """Whether a role of a principal has been taken away since a time."""
+    """Whether a role of a principal has been taken away since the given time."""
     query = sa.select(grants.c.id).where(grants.c.principal_id == principal_id, grants.c.ended_at >= since_us)
     return conn.execute(query.limit(1)).first() is not None
 
@@ -111,9 +111,10 @@ def grant_rows(
     after: int | None = None,
     limit: int | None = None,
 ) -> Sequence[GrantRow]:
-    """List grants that have not ended in the order that they were given.
+    """List grants that have not ended, in the order in which they were given.
 
-    Of a namespace, with `everywhere` those that reach all, or both; else wherever they reach.
+    With `namespace_id` those of one namespace, with `everywhere` those that apply everywhere, with
+    both the union of the two; with neither, all of them.
     """
     query = _select_grants().order_by(grants.c.id)
     places: list[sa.ColumnElement[bool]] = []
@@ -141,7 +142,7 @@ def count_legacy(conn: sa.Connection) -> tuple[int, int]:
 
 
 def lock_holders(conn: sa.Connection, namespace_id: int | None, role: str) -> int:
-    """Count who holds a role in a namespace, or everywhere, and keep others from ending one."""
+    """Count the holders of a role in a namespace, or everywhere, and lock their grants."""
     place = grants.c.namespace_id.is_(None) if namespace_id is None else grants.c.namespace_id == namespace_id
     query = (
         sa.select(grants.c.principal_id)
@@ -153,16 +154,16 @@ def lock_holders(conn: sa.Connection, namespace_id: int | None, role: str) -> in
 
 
 def name_person(conn: sa.Connection, principal_id: int, *, person_id: int) -> None:
-    """Say who stands behind a principal that is no person."""
+    """Record the person who stands behind a principal that is not a person."""
     conn.execute(sa.insert(stand_ins).values(principal_id=principal_id, person_id=person_id))
 
 
 def people_of(conn: sa.Connection, principal_ids: Sequence[int]) -> dict[int, int]:
-    """Give who stands behind principals: themselves, where it is nobody else."""
-    wanted = sorted(set(principal_ids))
-    query = sa.select(stand_ins.c.principal_id, stand_ins.c.person_id).where(stand_ins.c.principal_id.in_(wanted))
-    found = {row[0]: row[1] for row in conn.execute(query)}
-    return {each: found.get(each, each) for each in wanted}
+    """Return the person behind each principal: the principal itself unless another is recorded."""
+    ids = sorted(set(principal_ids))
+    query = sa.select(stand_ins.c.principal_id, stand_ins.c.person_id).where(stand_ins.c.principal_id.in_(ids))
+    people = {row[0]: row[1] for row in conn.execute(query)}
+    return {each: people.get(each, each) for each in ids}
 
 
 def _select_grants() -> sa.Select[*tuple[Any, ...]]:
@@ -198,14 +199,14 @@ def _select_grants() -> sa.Select[*tuple[Any, ...]]:
 
 
 def owners_of(conn: sa.Connection, namespace_ids: Sequence[int]) -> dict[int, list[str]]:
-    """List the owners of namespaces by name."""
+    """List the owners of namespaces by name, keyed by namespace id."""
     query = (
         sa.select(grants.c.namespace_id, principals.c.name)
         .join(principals, principals.c.id == grants.c.principal_id)
         .where(grants.c.namespace_id.in_(list(namespace_ids)), grants.c.role == "owner", grants.c.ended_at.is_(None))
         .order_by(principals.c.name)
     )
-    found: dict[int, list[str]] = {}
+    owners: dict[int, list[str]] = {}
     for row in conn.execute(query):
-        found.setdefault(row[0], []).append(row[1])
-    return found
+        owners.setdefault(row[0], []).append(row[1])
+    return owners

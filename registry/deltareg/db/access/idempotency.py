@@ -1,4 +1,4 @@
-"""Answers kept for repeated requests: `Idempotency-Key`."""
+"""Stored answers to requests that may be repeated: `Idempotency-Key`."""
 
 from collections.abc import Mapping
 
@@ -33,8 +33,8 @@ def keep_answer(
     body: bytes,
     headers: Mapping[str, str],
 ) -> None:
-    """Keep an answer; an older one under the same key goes."""
-    kept = {
+    """Store an answer, replacing an older one under the same key."""
+    answer = {
         "request_digest": request_digest,
         "status": status,
         "body": body,
@@ -43,6 +43,6 @@ def keep_answer(
     }
     conn.execute(
         insert(conn, idempotency)
-        .values(principal_id=principal_id, key=key, **kept)
-        .on_conflict_do_update(index_elements=["principal_id", "key"], set_=kept)
+        .values(principal_id=principal_id, key=key, **answer)
+        .on_conflict_do_update(index_elements=["principal_id", "key"], set_=answer)
     )

@@ -1,7 +1,7 @@
-"""What a list leaves out for who asks, as a condition on the namespaces and lines of its rows.
+"""What a list hides from its caller, as a condition on the namespaces and lines of its rows.
 
-The condition is part of the list's query, so that a page is full and its cursor names nothing that
-is left out, however little of a large registry somebody sees.
+The condition is part of the list's query. So a page is always full and its cursor never names a
+hidden row, however little of a large registry the caller may see.
 """
 
 from typing import Any
@@ -15,9 +15,9 @@ _ESCAPE = "\\"
 
 
 def in_sight(query: sa.Select[*tuple[Any, ...]], sight: VisibleLines | None) -> sa.Select[*tuple[Any, ...]]:
-    """Leave rows out whose line is not to be seen; None sees everything.
+    """Leave out rows whose line the caller may not see; with None, everything is shown.
 
-    The query has joined `namespaces` and `deltas`. A row that is about no line is left out.
+    The query has joined `namespaces` and `deltas`. A row that belongs to no line is left out.
     """
     if sight is None:
         return query
@@ -27,10 +27,10 @@ def in_sight(query: sa.Select[*tuple[Any, ...]], sight: VisibleLines | None) -> 
 def seen_names(
     sight: VisibleLines, namespace: sa.ColumnElement[Any], line: sa.ColumnElement[Any]
 ) -> sa.ColumnElement[bool]:
-    """Say of rows with names of a namespace and a line whether they are to be seen.
+    """Return a condition on a namespace's and a line's name: whether the caller may see the row.
 
-    What lies in no namespace is everybody's; what is about a namespace and no line of it is seen by
-    whoever sees all of the namespace.
+    Everybody may see a row without a namespace. A row with a namespace but no line is visible to
+    whoever may see all of the namespace.
     """
     visible = sa.select(namespaces.c.name).where(namespaces.c.visibility.in_(sight.visibilities))
     return sa.or_(
@@ -42,20 +42,20 @@ def seen_names(
 
 
 def _conditions(sight: VisibleLines) -> list[sa.ColumnElement[bool]]:
-    found: list[sa.ColumnElement[bool]] = []
+    conditions: list[sa.ColumnElement[bool]] = []
     if sight.visibilities:
-        found.append(namespaces.c.visibility.in_(sight.visibilities))
+        conditions.append(namespaces.c.visibility.in_(sight.visibilities))
     if sight.namespaces:
-        found.append(namespaces.c.name.in_(sight.namespaces))
-    found += [
+        conditions.append(namespaces.c.name.in_(sight.namespaces))
+    conditions += [
         sa.and_(namespaces.c.name == name, deltas.c.name.like(_like(lines), escape=_ESCAPE))
         for name, lines in sight.lines
     ]
-    return found
+    return conditions
 
 
 def _like(pattern: str) -> str:
-    """Write a pattern as SQL has it; names have no capitals, so that it is all one to SQLite."""
+    """Translate a pattern to LIKE; names are lower case, so SQLite's case folding does no harm."""
     for character in (_ESCAPE, "%", "_"):
         pattern = pattern.replace(character, _ESCAPE + character)
     return pattern.replace("*", "%")

@@ -1,4 +1,4 @@
-"""Namespaces: what there is in them, how visible they are, and the number that this goes by."""
+"""Namespaces: what is in them, their visibility, and the epoch that counts its changes."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -23,7 +23,7 @@ def namespace_row(conn: sa.Connection, name: str, *, lock: bool = False) -> Name
 def namespace_rows(
     conn: sa.Connection, *, sight: VisibleLines | None, after: str | None, limit: int
 ) -> Sequence[NamespaceRow]:
-    """List namespaces by name; one of whose lines some are seen is seen, too."""
+    """List namespaces by name; one is visible if any of its lines is."""
     query = _select().order_by(namespaces.c.name).limit(limit)
     if sight is not None:
         names = {*sight.namespaces, *(name for name, _ in sight.lines)}
@@ -34,19 +34,19 @@ def namespace_rows(
 
 
 def set_visibility(conn: sa.Connection, namespace_id: int, visibility: str) -> None:
-    """Make a namespace as visible as it is to be, and let all who go by it notice."""
+    """Set a namespace's visibility and raise the epoch, so that caches of visibility notice."""
     count_up = sa.update(visibility_epochs).values(number=visibility_epochs.c.number + 1)
     conn.execute(count_up)  # first: those who change a visibility take turns by its lock
     conn.execute(sa.update(namespaces).where(namespaces.c.id == namespace_id).values(visibility=visibility))
 
 
 def epoch(conn: sa.Connection) -> int | None:
-    """Read what the visibility of namespaces stands at."""
+    """Return the visibility epoch."""
     return conn.execute(sa.select(EPOCH)).scalar()
 
 
 def uncommon(conn: sa.Connection) -> tuple[int | None, list[tuple[str, str]]]:
-    """Read, in one statement, what visibility stands at, and which namespaces are not internal."""
+    """Return, in one statement, the visibility epoch and the namespaces that are not internal."""
     query = sa.select(EPOCH, namespaces.c.name, namespaces.c.visibility).select_from(
         sa.select(sa.literal(1).label("one"))
         .subquery("always")

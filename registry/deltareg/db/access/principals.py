@@ -14,7 +14,7 @@ from deltareg.db.tables import principals, tokens
 
 
 def principal_id(conn: sa.Connection, name: str) -> int | None:
-    """Give the id of a principal, None when nobody has that name."""
+    """Return the id of a principal, or None if nobody has that name."""
     return conn.execute(sa.select(principals.c.id).where(principals.c.name == name)).scalar()
 
 
@@ -27,7 +27,7 @@ def principal_row(conn: sa.Connection, name: str) -> PrincipalRow | None:
 
 
 def live_tokens_noted(conn: sa.Connection, principal: str, *, note: str) -> list[int]:
-    """List the tokens of a principal with a note that are neither revoked nor expired."""
+    """List the live tokens of a principal with the given note: neither revoked nor expired."""
     query = (
         sa.select(tokens.c.id)
         .join(principals, principals.c.id == tokens.c.principal_id)
@@ -43,20 +43,20 @@ def live_tokens_noted(conn: sa.Connection, principal: str, *, note: str) -> list
 
 
 def lock_principal(conn: sa.Connection, name: str) -> tuple[int, str] | None:
-    """Give id and kind of a principal, held until the transaction ends; None for nobody."""
+    """Return a principal's id and kind and lock it until the transaction ends; None if missing."""
     query = sa.select(principals.c.id, principals.c.kind).where(principals.c.name == name)
     row = conn.execute(query.with_for_update()).first()
     return None if row is None else (int(row.id), str(row.kind))
 
 
 def principal_name(conn: sa.Connection, row_id: int | None) -> str:
-    """Give the name of a principal; without one it was the registry itself."""
+    """Return the name of a principal; None as the id stands for the registry itself."""
     name = conn.execute(sa.select(principals.c.name).where(principals.c.id == row_id)).scalar()
     return "the registry" if name is None else str(name)
 
 
 def add_principal(conn: sa.Connection, name: str, *, kind: str) -> int:
-    """Insert a principal and give its id."""
+    """Insert a principal and return its id."""
     insert = sa.insert(principals).values(name=name, kind=kind).returning(principals.c.id)
     return int(conn.execute(insert).scalar_one())
 
@@ -74,7 +74,7 @@ def add_token(
     created_by: int | None,
     expires_in_us: int | None,
 ) -> int:
-    """Insert a token, by its hash only, and give its id."""
+    """Insert a token, stored only as a hash, and return its id."""
     expires = None if expires_in_us is None else now_us() + expires_in_us
     insert = sa.insert(tokens).values(
         token_hash=token_hash,
@@ -91,12 +91,12 @@ def add_token(
 
 
 def touch_token(conn: sa.Connection, token_id: int) -> None:
-    """Note that a token was used now."""
+    """Record that a token was used now."""
     conn.execute(sa.update(tokens).where(tokens.c.id == token_id).values(last_used_at=now_us()))
 
 
 def live_tokens_of(conn: sa.Connection, principal_id: int) -> Sequence[TokenRow]:
-    """List the tokens of a principal that hold now, newest first; none where it is disabled."""
+    """List the live tokens of a principal, newest first; none if the principal is disabled."""
     query = _select_tokens().where(
         tokens.c.principal_id == principal_id,
         tokens.c.revoked_at.is_(None),
@@ -119,9 +119,9 @@ def token_rows(
 
 
 def own_token(conn: sa.Connection, token_id: int) -> tuple[TokenRow, str]:
-    """Give a token that is known to be there, and what its principal holds, as `held_by` does."""
-    found = _OWN.run(conn, token_id=token_id)
-    return found.all(_TOKEN)[0], found.all(_HELD)[0].held or ""
+    """Return a token that is known to exist, and its principal's grants in `held_by` format."""
+    result = _OWN.run(conn, token_id=token_id)
+    return result.all(_TOKEN)[0], result.all(_HELD)[0].held or ""
 
 
 def _select_tokens() -> sa.Select[*tuple[Any, ...]]:
@@ -148,7 +148,7 @@ def _select_tokens() -> sa.Select[*tuple[Any, ...]]:
 
 
 def revoke_token(conn: sa.Connection, token_id: int) -> bool:
-    """Revoke a token; False when it was revoked before or never was."""
+    """Revoke a token; return False if it was revoked before or does not exist."""
     update = sa.update(tokens).where(tokens.c.id == token_id, tokens.c.revoked_at.is_(None)).values(revoked_at=now_us())
     return conn.execute(update).rowcount == 1
 
@@ -164,7 +164,7 @@ def end_tokens_of(conn: sa.Connection, principal: str) -> None:
 
 
 def count_tokens(conn: sa.Connection) -> int:
-    """Count all tokens that ever were."""
+    """Count all tokens, revoked and expired ones included."""
     return int(conn.execute(sa.select(sa.func.count()).select_from(tokens)).scalar_one())
 
 

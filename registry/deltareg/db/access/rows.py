@@ -1,4 +1,4 @@
-"""Rows of tokens, of the audit trail and of kept answers."""
+"""Rows of tokens, of the audit trail and of stored answers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from deltareg.words import Role, Scope, TokenKind, Visibility
 
 @dataclass(frozen=True, slots=True)
 class LiveTokenRow:
-    """A token that holds now, whose it is, and the time by the database's clock.
+    """A live token, its principal, and the time by the database's clock.
 
     Attributes:
-        namespaces: Those that it is limited to; None for no limit.
-        held: The grants of its principal, as `db.access.grants.held_by` writes them.
-        epoch: What the visibility of namespaces stands at.
+        namespaces: The namespaces that it is limited to; None for no limit.
+        held: The grants of its principal, in the format of `db.access.grants.held_by`.
+        epoch: The visibility epoch.
     """
 
     id: int
@@ -32,7 +32,7 @@ class LiveTokenRow:
 
 @dataclass(frozen=True, slots=True)
 class PrincipalRow:
-    """Somebody who acts: a user, a service or a worker."""
+    """A principal: a user, a service or a worker."""
 
     id: int
     name: str
@@ -42,7 +42,7 @@ class PrincipalRow:
 
 @dataclass(frozen=True, slots=True)
 class HeldRow:
-    """What a principal holds, as a query writes it; None for nothing."""
+    """A principal's grants as `held_by` formats them; None if there are none."""
 
     held: str | None
 
@@ -67,7 +67,7 @@ class TokenRow:
 
 @dataclass(frozen=True, slots=True)
 class AuditRecordRow:
-    """Who did what to which thing."""
+    """A row of the audit trail: who did what to which subject."""
 
     id: int
     created_at: int
@@ -82,7 +82,7 @@ class AuditRecordRow:
 
 @dataclass(frozen=True, slots=True)
 class KeptAnswerRow:
-    """An answer that is kept for a request that comes again."""
+    """An answer that is stored for a repeated request."""
 
     id: int
     principal_id: int
@@ -96,7 +96,7 @@ class KeptAnswerRow:
 
 @dataclass(frozen=True, slots=True)
 class GrantRow:
-    """A grant that has not ended, with all that is shown of it."""
+    """A grant that has not ended, with everything that is shown of it."""
 
     id: int
     principal_id: int
@@ -114,7 +114,7 @@ class GrantRow:
 
 @dataclass(frozen=True, slots=True)
 class NamespaceRow:
-    """A namespace, how visible it is, and what there is in it."""
+    """A namespace, its visibility, and what is in it."""
 
     id: int
     name: str

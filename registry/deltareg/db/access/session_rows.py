@@ -1,4 +1,4 @@
-"""Rows of sessions of the pages."""
+"""Rows of browser sessions."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from deltareg.db.access.rows import LiveTokenRow
 
 @dataclass(frozen=True, slots=True)
 class LiveSessionRow(LiveTokenRow):
-    """A session that holds now, with the token that it stands for, which holds as well.
+    """A live session, with the live token that it stands for.
 
     Attributes:
         session_id: The session's row.

@@ -1,4 +1,4 @@
-"""Sessions of the pages: codes to begin one with, those that hold, and what ends them."""
+"""Browser sessions: the codes that begin them, live sessions, and how they end."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -17,7 +17,7 @@ _FORGOTTEN_US: Final = 7 * 86_400 * US_PER_S
 
 
 def add_code(conn: sa.Connection, *, token_id: int, code_hash: str, for_us: int) -> None:
-    """Insert a code that a session may begin with, once and for so long."""
+    """Insert a code that may begin one session within the given time."""
     conn.execute(
         sa.insert(sessions).values(
             token_id=token_id, code_hash=code_hash, bound_to="", browser="", expires_at=now_us() + for_us
@@ -28,7 +28,7 @@ def add_code(conn: sa.Connection, *, token_id: int, code_hash: str, for_us: int)
 def begin_by_code(
     conn: sa.Connection, code_hash: str, *, secret_hash: str, bound_to: str, browser: str, for_us: int
 ) -> int | None:
-    """Turn a code into a session and give its row; None when there is no such code any more."""
+    """Turn a code into a session and return its row id; None if the code is not valid any more."""
     update = (
         sa.update(sessions)
         .where(sessions.c.code_hash == code_hash, sessions.c.expires_at > now_us())
@@ -43,14 +43,14 @@ def begin_by_code(
         )
         .returning(sessions.c.id)
     )
-    found = conn.execute(update).scalar()
-    return None if found is None else int(found)
+    session_id = conn.execute(update).scalar()
+    return None if session_id is None else int(session_id)
 
 
 def add_session(
     conn: sa.Connection, *, token_id: int, secret_hash: str, bound_to: str, browser: str, for_us: int
 ) -> int:
-    """Insert a session that begins now and give its row."""
+    """Insert a session that begins now and return its row id."""
     insert = sa.insert(sessions).values(
         token_id=token_id,
         secret_hash=secret_hash,
@@ -64,19 +64,19 @@ def add_session(
 
 
 def live_session(conn: sa.Connection, secret_hash: str, *, bound_to: str) -> LiveSessionRow | None:
-    """Find a session that has not ended, nor its token, and that was used not long ago."""
+    """Find a session that has not ended, whose token is live, and that was used recently."""
     return _LIVE.one(conn, secret_hash=secret_hash, bound_to=bound_to)
 
 
 def touch(conn: sa.Connection, session_id: int) -> None:
-    """Note that a session is used now."""
+    """Record that a session is used now."""
     conn.execute(sa.update(sessions).where(sessions.c.id == session_id).values(used_at=now_us()))
 
 
 def session_rows(conn: sa.Connection, principal_id: int, *, limit: int) -> Sequence[SessionRow]:
-    """List the sessions of a principal that hold, newest first; codes are none yet.
+    """List the live sessions of a principal, newest first; unused codes are left out.
 
-    Each ends when its token does, if that is earlier.
+    A session ends with its token if that is earlier.
     """
     query = (
         sa.select(
@@ -102,7 +102,7 @@ def session_rows(conn: sa.Connection, principal_id: int, *, limit: int) -> Seque
 
 
 def end_session(conn: sa.Connection, session_id: int, *, principal_id: int) -> bool:
-    """End a session of a principal; False when there is none of that number that holds."""
+    """End a session of a principal; return False if that session is not live."""
     own = sa.select(tokens.c.id).where(tokens.c.principal_id == principal_id)
     update = (
         sa.update(sessions)
@@ -118,7 +118,7 @@ def end_session(conn: sa.Connection, session_id: int, *, principal_id: int) -> b
 
 
 def forget_sessions(conn: sa.Connection) -> None:
-    """Delete what can be used no more since a week."""
+    """Delete sessions and codes that have been unusable for a week."""
     since = now_us() - _FORGOTTEN_US
     over = sa.func.coalesce(sessions.c.ended_at, sessions.c.expires_at) < since
     conn.execute(sa.delete(sessions).where(over))

@@ -1,4 +1,4 @@
-"""Whose lines a list shows to who asks: what `in_sight` makes conditions of."""
+"""The lines that a caller may see; `in_sight` makes SQL conditions of it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class VisibleLines:
-    """Whose lines are shown.
+    """The lines that a caller may see.
 
     Attributes:
-        visibilities: Namespaces of these visibilities, whoever they belong to.
-        namespaces: Namespaces by name, with all that is in them.
-        lines: Some lines of namespaces: the namespace, and a name in which `*` stands for anything.
+        visibilities: All lines in namespaces of these visibilities.
+        namespaces: All lines in the namespaces of these names.
+        lines: Some lines of namespaces: the namespace, and a pattern in which `*` stands for
+            anything.
     """
 
     visibilities: Sequence[str] = ()

@@ -1,4 +1,4 @@
-"""What bases are as a whole, which share their tensors, and what they were called before."""
+"""The identities of bases, which bases share their tensors, and former names."""
 
 from collections.abc import Mapping, Sequence
 
@@ -23,7 +23,7 @@ DELETED_MARK = "#deleted-"
 
 
 def add_identity(conn: sa.Connection, base_id: int, *, identity: str, parts: Mapping[str, str]) -> None:
-    """Note what a base is as a whole; what is noted already is left alone."""
+    """Record the identity of a base; an existing one is left as it is."""
     conn.execute(
         insert(conn, base_identities)
         .values(base_id=base_id, identity=identity, parts=dict(parts), is_partial=False)
@@ -32,7 +32,7 @@ def add_identity(conn: sa.Connection, base_id: int, *, identity: str, parts: Map
 
 
 def complete_identity(conn: sa.Connection, base_id: int, *, identity: str, parts: Mapping[str, str]) -> None:
-    """Note the rest of a base of which only a part was known; from then on it stays."""
+    """Replace a partial identity by the complete one, which then stays."""
     conn.execute(
         sa.update(base_identities)
         .where(base_identities.c.base_id == base_id)
@@ -41,26 +41,26 @@ def complete_identity(conn: sa.Connection, base_id: int, *, identity: str, parts
 
 
 def is_alias(conn: sa.Connection, name: str) -> bool:
-    """Whether a name leads to a base that is called something else now."""
+    """Whether a name is an alias: a former name of a base."""
     query = sa.select(base_aliases.c.base_id).where(base_aliases.c.name == name)
     return conn.execute(query).first() is not None
 
 
 def rename_base(conn: sa.Connection, base_id: int, *, before: str, after: str, created_by: int) -> None:
-    """Call a base something else; its name leads to it on, and `after` no longer as an alias."""
+    """Rename a base: `before` becomes an alias, and `after` stops being one if it was."""
     conn.execute(sa.delete(base_aliases).where(base_aliases.c.name == after))
     conn.execute(sa.update(bases).where(bases.c.id == base_id).values(name=after))
     conn.execute(sa.insert(base_aliases).values(name=before, base_id=base_id, created_by=created_by))
 
 
 def standing_on(conn: sa.Connection, base_id: int) -> dict[str, int]:
-    """Count what needs a base: versions, those that were trained on it, runs on it, its variants.
+    """Count what depends on a base: versions, versions trained on it, runs on it, its variants.
 
-    Deleted versions count as long as they have their bytes.
+    Deleted versions count while they still hold their bytes.
     """
     stands = versions.c.released_at.is_(None)
     trained = sa.select(version_variants.c.version_id).where(version_variants.c.base_id == base_id)
-    gone = sa.select(deleted_bases.c.base_id)
+    deleted = sa.select(deleted_bases.c.base_id)
     counts = {
         "versions": sa.select(sa.func.count())
         .select_from(versions)
@@ -85,13 +85,13 @@ def standing_on(conn: sa.Connection, base_id: int) -> dict[str, int]:
         ),
         "variants": sa.select(sa.func.count())
         .select_from(base_variants)
-        .where(base_variants.c.root_id == base_id, base_variants.c.base_id.not_in(gone)),
+        .where(base_variants.c.root_id == base_id, base_variants.c.base_id.not_in(deleted)),
     }
     return {name: conn.execute(query).scalar_one() for name, query in counts.items()}
 
 
 def delete_base(conn: sa.Connection, base_id: int, *, name: str, created_by: int) -> None:
-    """Delete a base on which nothing stands: its name is free, its packs go by collection."""
+    """Delete a base that nothing depends on: its name is free, and collection frees its packs."""
     conn.execute(sa.insert(deleted_bases).values(base_id=base_id, name=name, created_by=created_by))
     conn.execute(sa.delete(base_aliases).where(base_aliases.c.base_id == base_id))
     conn.execute(sa.delete(base_packs).where(base_packs.c.base_id == base_id))
@@ -105,9 +105,9 @@ def delete_base(conn: sa.Connection, base_id: int, *, name: str, created_by: int
 def complete_base(
     conn: sa.Connection, base_id: int, *, manifest_digest: str, manifest: bytes, logical_bytes: int
 ) -> None:
-    """Give a base of which only a part was known the manifest that tells the rest.
+    """Replace the manifest of a partially known base by the complete one.
 
-    How it is stored is of the manifest before, and goes: the push brings it anew.
+    The stored bytes belong to the old manifest and are dropped; the push brings them anew.
     """
     conn.execute(sa.delete(base_packs).where(base_packs.c.base_id == base_id))
     conn.execute(
@@ -129,7 +129,7 @@ def is_deleted() -> sa.ColumnElement[bool]:
 
 
 def versions_standing_on(conn: sa.Connection, base_id: int, *, limit: int) -> Sequence[int]:
-    """Give the ids of the newest versions of a base."""
+    """Return the ids of a base's newest versions."""
     query = (
         sa.select(versions.c.id)
         .where(versions.c.base_id == base_id, versions.c.deleted_at.is_(None))

@@ -1,4 +1,4 @@
-"""By what else bases are known, in one statement for any number of them."""
+"""The other names of bases, by one statement for any number of them."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -43,7 +43,7 @@ _NAMES: Final = CombinedQuery(RELATIONS, VARIANTS, ALIASES, HUB_IDS)
 
 
 def all_names(conn: sa.Connection) -> Sequence[CalledRow]:
-    """List all names by which bases are known: their own, former ones, those of the hub."""
+    """List all names of bases: their own, former ones, and hub ids."""
     own = sa.select(bases.c.name.label("base"), bases.c.name.label("called"))
     former = sa.select(bases.c.name, base_aliases.c.name).join(base_aliases, base_aliases.c.base_id == bases.c.id)
     of_hub = sa.select(bases.c.name, base_hub_ids.c.hub_id).join(base_hub_ids, base_hub_ids.c.base_id == bases.c.id)
@@ -51,5 +51,5 @@ def all_names(conn: sa.Connection) -> Sequence[CalledRow]:
 
 
 def names_of(conn: sa.Connection, base_ids: Iterable[int]) -> CombinedResult:
-    """Ask for the relations, variants, former names and ids of the hub of some bases."""
+    """Fetch the relations, variants, aliases and hub ids of some bases."""
     return _NAMES.run(conn, ids=write_ids(base_ids))

@@ -1,4 +1,4 @@
-"""The general probe sets of bases, and what workers found of the bases on them."""
+"""The general probe sets of bases, and the figures that workers measured of bases on them."""
 
 from collections.abc import Sequence
 
@@ -12,14 +12,14 @@ from deltareg.db.tables import base_figures, base_probes, signing_keys
 
 
 def probes_document(conn: sa.Connection, base_id: int) -> bytes | None:
-    """Give the probe set of a base; None where none was drawn yet."""
+    """Return the general probe set of a base; None if none has been drawn yet."""
     query = sa.select(base_probes.c.document).where(base_probes.c.base_id == base_id)
-    found = conn.execute(query).scalar()
-    return None if found is None else bytes(found)
+    document = conn.execute(query).scalar()
+    return None if document is None else bytes(document)
 
 
 def add_probes(conn: sa.Connection, base_id: int, *, digest: str, document: bytes) -> None:
-    """Keep the probe set of a base; one that is there stays."""
+    """Store the general probe set of a base; an existing one stays."""
     conn.execute(
         insert(conn, base_probes)
         .values(base_id=base_id, digest=digest, document=document, created_at=now_us())
@@ -28,7 +28,7 @@ def add_probes(conn: sa.Connection, base_id: int, *, digest: str, document: byte
 
 
 def figures_rows(conn: sa.Connection, base_id: int) -> Sequence[FiguresRow]:
-    """List what workers found of a base, oldest first; not what a revoked key signed."""
+    """List workers' figures of a base, oldest first; those signed by a revoked key are left out."""
     query = (
         sa.select(
             base_figures.c.surroundings,
@@ -47,7 +47,7 @@ def figures_rows(conn: sa.Connection, base_id: int) -> Sequence[FiguresRow]:
 def add_figures(
     conn: sa.Connection, base_id: int, *, surroundings: str, keyid: str, envelope: bytes, created_by: int | None
 ) -> bool:
-    """Keep what a worker found of a base; False where it has said so before."""
+    """Store a worker's figures of a base; return False if that worker has reported them before."""
     added = (
         insert(conn, base_figures)
         .values(

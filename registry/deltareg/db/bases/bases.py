@@ -45,10 +45,10 @@ def base_rows(
     lock: bool = False,
     also_deleted: bool = False,
 ) -> Sequence[BaseRow]:
-    """List bases by name, without manifest and storage map; with `lock`, they stay as they are.
+    """List bases by name, without manifest and storage map; with `lock`, their rows are locked.
 
-    A base that is a version comes with what is recorded of that, and only while the version stands,
-    unless `also_deleted` asks for the others, too.
+    A base that is a version comes with the facts about that version. It is listed only while the
+    version is not deleted, unless `also_deleted` is set.
     """
     query = (_select() if also_deleted else _select_standing()).limit(limit)
     if base_id is not None:
@@ -58,8 +58,8 @@ def base_rows(
     if root is not None:
         query = query.where(bases.c.root == root)
     if hub_id is not None:
-        known = sa.select(base_hub_ids.c.base_id).where(base_hub_ids.c.hub_id == hub_id)
-        query = query.where(bases.c.id.in_(known))
+        with_hub_id = sa.select(base_hub_ids.c.base_id).where(base_hub_ids.c.hub_id == hub_id)
+        query = query.where(bases.c.id.in_(with_hub_id))
     if location is not None:
         query = query.where(bases.c.location == location)
     if after is not None:
@@ -70,22 +70,22 @@ def base_rows(
 
 
 def bases_named(conn: sa.Connection, names: Iterable[str]) -> Sequence[BaseRow]:
-    """Give the bases of some names, by name."""
+    """Return the bases of the given names, ordered by name."""
     query = _select_standing().where(bases.c.name.in_(list(names))).order_by(bases.c.name)
     return fetch_all(conn, query, BaseRow)
 
 
 def base_content(conn: sa.Connection, base_id: int) -> StoredDocuments:
-    """Give manifest and storage map of a base."""
+    """Return the manifest and the storage map of a base."""
     query = sa.select(bases.c.manifest, bases.c.storage_map).where(bases.c.id == base_id)
     row = conn.execute(query).one()
     return StoredDocuments(row.manifest, row.storage_map)
 
 
 def base_of(conn: sa.Connection, version: VersionRow) -> BaseRow | None:
-    """Give the base that a version was pushed for, even if it is a version that was deleted.
+    """Return the base that a version was pushed for, even if that is a deleted version.
 
-    None for a version that is bound to none.
+    None if the version has no base.
     """
     if version.base_id is None:
         return None
@@ -93,19 +93,19 @@ def base_of(conn: sa.Connection, version: VersionRow) -> BaseRow | None:
 
 
 def contents_of_others(conn: sa.Connection, base_id: int) -> Sequence[BaseManifestRow]:
-    """Give id, root and manifest of every other base; one that is damaged is left out."""
-    kept = sa.type_coerce(bases.c.manifest, sa.LargeBinary).label("manifest")
-    query = sa.select(bases.c.id, bases.c.root, kept).where(bases.c.id != base_id, ~is_deleted())
-    found: list[BaseManifestRow] = []
+    """Return the id, root and manifest of every other base; damaged ones are left out."""
+    stored_manifest = sa.type_coerce(bases.c.manifest, sa.LargeBinary).label("manifest")
+    query = sa.select(bases.c.id, bases.c.root, stored_manifest).where(bases.c.id != base_id, ~is_deleted())
+    rows: list[BaseManifestRow] = []
     for row in conn.execute(query):
         with suppress(IntegrityFailure):
             manifest = unpack_document(bytes(row.manifest))
-            found.append(BaseManifestRow(id=row.id, root=row.root, manifest=manifest))
-    return found
+            rows.append(BaseManifestRow(id=row.id, root=row.root, manifest=manifest))
+    return rows
 
 
 def add_base(conn: sa.Connection, *, name: str, **values: object) -> bool:
-    """Insert a base; False when there is one of that name, perhaps made meanwhile."""
+    """Insert a base; return False if the name is taken."""
     added = (
         insert(conn, bases)
         .values(name=name, **values)
@@ -116,23 +116,23 @@ def add_base(conn: sa.Connection, *, name: str, **values: object) -> bool:
 
 
 def restore_manifest(conn: sa.Connection, base_id: int, manifest: bytes) -> None:
-    """Write the manifest of a base anew, where its row was damaged: it is the same."""
+    """Write the same manifest of a base again after its row was damaged."""
     conn.execute(sa.update(bases).where(bases.c.id == base_id).values(manifest=manifest))
 
 
 def store_base(conn: sa.Connection, base_id: int, *, storage_map: bytes, stored_bytes: int) -> None:
-    """Give a registered base its bytes, or others in the place of those that it has."""
+    """Store the bytes of a registered base, or replace them."""
     revision = sa.case((bases.c.storage_map.is_(None), bases.c.storage_revision), else_=bases.c.storage_revision + 1)
-    packed = pack_map(storage_map, base_content(conn, base_id).manifest)
+    packed_map = pack_map(storage_map, base_content(conn, base_id).manifest)
     conn.execute(
         sa.update(bases)
         .where(bases.c.id == base_id)
-        .values(storage_map=packed, stored_bytes=stored_bytes, storage_revision=revision)
+        .values(storage_map=packed_map, stored_bytes=stored_bytes, storage_revision=revision)
     )
 
 
 def select_relations() -> sa.Select[*tuple[Any, ...]]:
-    """Start a query for what is recorded about bases and others."""
+    """Start a query for the recorded relations between bases."""
     other = bases.alias("other")
     stands = ~sa.exists().where(deleted_bases.c.base_id == other.c.id)
     return (
@@ -143,13 +143,13 @@ def select_relations() -> sa.Select[*tuple[Any, ...]]:
 
 
 def add_relation(conn: sa.Connection, base_id: int, *, other_root: str, relation: str, rule_version: str) -> None:
-    """Record a relation; one that stands already is left alone."""
-    known = sa.select(base_relations.c.id).where(
+    """Record a relation; an existing one is left as it is."""
+    recorded = sa.select(base_relations.c.id).where(
         base_relations.c.base_id == base_id,
         base_relations.c.other_root == other_root,
         base_relations.c.relation == relation,
     )
-    if conn.execute(known).first() is None:
+    if conn.execute(recorded).first() is None:
         conn.execute(
             sa.insert(base_relations).values(
                 base_id=base_id, other_root=other_root, relation=relation, rule_version=rule_version

@@ -9,8 +9,8 @@ from deltareg.words import Relation
 class BaseRow:
     """A base as shown, without its documents.
 
-    Six fields are of one that is a version, and the last four of one that is a variant. The
-    identity is None where nobody has worked it out yet.
+    Six fields apply to a base that is a version, and the last four to one that is a variant. The
+    identity is None if it has not been computed yet.
     """
 
     id: int
@@ -49,7 +49,7 @@ class BaseRow:
 
 @dataclass(frozen=True, slots=True)
 class FiguresRow:
-    """What a worker found of a base in some surroundings, as it signed it."""
+    """A worker's signed figures of a base in some surroundings."""
 
     surroundings: str
     keyid: str
@@ -60,7 +60,7 @@ class FiguresRow:
 
 @dataclass(frozen=True, slots=True)
 class VariantRow:
-    """A variant of a base, by what tells it from others."""
+    """A variant of a base, with what tells it from the others."""
 
     id: int
     name: str
@@ -70,7 +70,7 @@ class VariantRow:
 
 @dataclass(frozen=True, slots=True)
 class OwnVariantRow:
-    """A variant of the base `root_id`, by what tells it from others."""
+    """A variant of the base `root_id`, with what tells it from the others."""
 
     root_id: int
     name: str
@@ -90,7 +90,7 @@ class OwnRelationRow:
 
 @dataclass(frozen=True, slots=True)
 class CalledRow:
-    """A name of the base `base`: its own, a former one or one of the hub."""
+    """A name of the base `base`: its own, a former one or a hub id."""
 
     base: str
     called: str
@@ -98,7 +98,7 @@ class CalledRow:
 
 @dataclass(frozen=True, slots=True)
 class HubIdRow:
-    """By what id and revision the hub has a base."""
+    """A hub id of a base, and its revision."""
 
     base_id: int
     hub_id: str
@@ -116,7 +116,7 @@ class BaseManifestRow:
 
 @dataclass(frozen=True, slots=True)
 class AliasRow:
-    """A name that a base had."""
+    """A former name of a base."""
 
     base_id: int
     name: str

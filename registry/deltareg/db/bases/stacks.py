@@ -1,4 +1,4 @@
-"""Versions as bases of others: which base a version is, what stands on it, what it stands on."""
+"""Versions as bases of others: the base that a version is, and the versions above and below it."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -18,7 +18,7 @@ _MOST = 16
 def record_version_base(
     conn: sa.Connection, base_id: int, *, version_id: int, bottom_id: int, depth: int, recipe: str
 ) -> None:
-    """Record that a base is what folding a version gives."""
+    """Record that a base is the result of folding a version."""
     conn.execute(
         sa.insert(version_bases).values(
             base_id=base_id, version_id=version_id, bottom_id=bottom_id, depth=depth, recipe=recipe
@@ -27,21 +27,21 @@ def record_version_base(
 
 
 def stack_below(conn: sa.Connection, base_id: int) -> list[VersionRow]:
-    """List the versions that a base is made of, the topmost first; none for a plain base."""
-    found: list[VersionRow] = []
+    """List the versions that a base is made of, the topmost first; empty for a plain base."""
+    stack: list[VersionRow] = []
     below: int | None = base_id
-    while below is not None and len(found) < _MOST:
+    while below is not None and len(stack) < _MOST:
         query = select_versions().join(version_bases, version_bases.c.version_id == versions.c.id)
         row = fetch_one(conn, query.where(version_bases.c.base_id == below), VersionRow)
         if row is None:
             break
-        found.append(row)
+        stack.append(row)
         below = row.base_id
-    return found
+    return stack
 
 
 def bases_that_are(conn: sa.Connection, version_id: int) -> list[int]:
-    """Give the base that a version is, if others may stand on it: none or one."""
+    """Return the id of the base that a version is, as a list of one, or an empty one."""
     query = sa.select(version_bases.c.base_id).where(version_bases.c.version_id == version_id)
     return list(conn.execute(query).scalars())
 
@@ -58,8 +58,8 @@ def stacked_on(conn: sa.Connection, version_id: int) -> Sequence[VersionRow]:
 
 
 def holding_stacked(conn: sa.Connection, version_ids: Iterable[int]) -> dict[int, list[int]]:
-    """Give, by version, the versions that stand on it and still hold their packs."""
-    found: dict[int, list[int]] = {}
+    """Return, for each version, the versions that stand on it and still hold their packs."""
+    stacked: dict[int, list[int]] = {}
     for part in batches(sorted(set(version_ids))):
         query = (
             sa.select(version_bases.c.version_id, versions.c.id)
@@ -67,21 +67,21 @@ def holding_stacked(conn: sa.Connection, version_ids: Iterable[int]) -> dict[int
             .where(version_bases.c.version_id.in_(part), versions.c.released_at.is_(None))
         )
         for below, above in conn.execute(query):
-            found.setdefault(below, []).append(above)
-    return found
+            stacked.setdefault(below, []).append(above)
+    return stacked
 
 
 def release_base(conn: sa.Connection, version_id: int) -> None:
-    """Take from a version the packs that it needed as a base."""
+    """Release the packs that a version needed as a base."""
     own = sa.select(version_bases.c.base_id).where(version_bases.c.version_id == version_id)
     conn.execute(sa.delete(base_packs).where(base_packs.c.base_id.in_(own)))
 
 
 def is_standing() -> sa.ColumnElement[bool]:
-    """Whether a base is there: it was not deleted, nor was the version that it is, if any."""
-    gone: sa.Select[*tuple[Any, ...]] = (
+    """Whether a base exists: neither it nor the version that it is was deleted."""
+    deleted: sa.Select[*tuple[Any, ...]] = (
         sa.select(version_bases.c.base_id)
         .join(versions, versions.c.id == version_bases.c.version_id)
         .where(version_bases.c.base_id == bases.c.id, versions.c.deleted_at.is_not(None))
     )
-    return sa.and_(~sa.exists(gone), ~is_deleted())
+    return sa.and_(~sa.exists(deleted), ~is_deleted())

@@ -1,4 +1,4 @@
-"""Variants of bases: which there are, what was trained on them, and the ids that the hub has."""
+"""Variants of bases: the variants themselves, the versions trained on them, and hub ids."""
 
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -33,12 +33,12 @@ from deltareg.db.verdicts.waivers import select_waivers
 
 
 def add_variant(conn: sa.Connection, base_id: int, *, root_id: int, scheme: str) -> None:
-    """Record that a base is another one in few bits."""
+    """Record that a base is a variant of another one."""
     conn.execute(sa.insert(base_variants).values(base_id=base_id, root_id=root_id, scheme=scheme))
 
 
 def variants_of(conn: sa.Connection, base_id: int | None) -> Sequence[VariantRow]:
-    """List the variants of a base by name; none for no base."""
+    """List the variants of a base by name; empty if `base_id` is None."""
     query = select_variants().where(base_variants.c.root_id == base_id, ~is_deleted())
     return fetch_all(conn, query.order_by(bases.c.name), VariantRow)
 
@@ -55,12 +55,12 @@ def select_variants() -> sa.Select[*tuple[Any, ...]]:
 
 
 def record_training(conn: sa.Connection, version_id: int, *, base_id: int) -> None:
-    """Record on which variant a version was trained."""
+    """Record the variant that a version was trained on."""
     conn.execute(sa.insert(version_variants).values(version_id=version_id, base_id=base_id))
 
 
 def add_hub_id(conn: sa.Connection, base_id: int, *, hub_id: str, revision: str) -> bool:
-    """Record an id that the hub has for a base; False when it stands already."""
+    """Record a hub id of a base; return False if it is recorded already."""
     added = (
         insert(conn, base_hub_ids)
         .values(base_id=base_id, hub_id=hub_id, revision=revision)
@@ -71,21 +71,21 @@ def add_hub_id(conn: sa.Connection, base_id: int, *, hub_id: str, revision: str)
 
 
 def hub_ids(conn: sa.Connection, base_id: int) -> Sequence[HubIdRow]:
-    """List the ids that the hub has for a base."""
+    """List the hub ids of a base."""
     query = select_hub_ids().where(base_hub_ids.c.base_id == base_id)
     query = query.order_by(base_hub_ids.c.hub_id, base_hub_ids.c.revision)
     return fetch_all(conn, query, HubIdRow)
 
 
 def select_hub_ids() -> sa.Select[*tuple[Any, ...]]:
-    """Start a query for the ids that the hub has for bases."""
+    """Start a query for the hub ids of bases."""
     return sa.select(base_hub_ids.c.base_id, base_hub_ids.c.hub_id, base_hub_ids.c.revision)
 
 
 def versions_on(
     conn: sa.Connection, base_id: int, *, sight: VisibleLines | None, before: int | None, limit: int
 ) -> Sequence[VersionRow]:
-    """List the versions of a base, newest first, deleted ones left out, by their row ids."""
+    """List the versions of a base, newest first by row id; deleted ones are left out."""
     query = (
         in_sight(select_versions(), sight)
         .where(versions.c.base_id == base_id, versions.c.deleted_at.is_(None))
@@ -100,15 +100,15 @@ def versions_on(
 def verdicts_on(
     conn: sa.Connection, version_ids: Iterable[int], *, suite: str, suite_digest: str
 ) -> tuple[list[VerdictRow], dict[str, list[WaiverRow]]]:
-    """List the verdicts of a suite, as it is now, about some versions, newest first.
+    """List the verdicts of a suite, at the given digest, about some versions, newest first.
 
-    Beside them are their waivers, by verdict, the oldest first.
+    The second value is their waivers by verdict, oldest first.
     """
-    found = _ON.run(conn, ids=write_ids(version_ids), suite=suite, digest=suite_digest)
+    result = _ON.run(conn, ids=write_ids(version_ids), suite=suite, digest=suite_digest)
     waived: dict[str, list[WaiverRow]] = {}
-    for row in found.all(_WAIVERS):
+    for row in result.all(_WAIVERS):
         waived.setdefault(row.verdict_id, []).append(row)
-    return found.all(_VERDICTS), waived
+    return result.all(_VERDICTS), waived
 
 
 _IDS: sa.BindParameter[str] = sa.bindparam("ids", type_=sa.Text)

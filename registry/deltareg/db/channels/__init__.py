@@ -1,1 +1,1 @@
-"""Channels with their ledgers and floors, requests for promotion, and the fleet that follows."""
+"""Channels with their ledgers and floors, promotion requests, and the agents that follow them."""

@@ -1,7 +1,7 @@
-"""What a gate goes by, in one statement: all that is known of a version, and of the channel.
+"""The facts that a gate needs, in one statement: those of a version and those of a channel.
 
-Every part is what one question by itself would find. That they are asked together spares the way to
-the database, and lets them all be of one moment.
+Each part returns what a query of its own would. One statement saves round trips to the database and
+makes all parts see the same moment.
 """
 
 from typing import Any, Final
@@ -138,17 +138,17 @@ _BEFORE_ROLLBACK: Final = CombinedQuery(*_OF_VERSION, *_OF_CHANNEL, QUARANTINED,
 
 
 def fetch_known(conn: sa.Connection, version: VersionRow) -> CombinedResult:
-    """Ask for the parts that are of a version whatever channel asks."""
+    """Fetch the facts about a version that do not depend on a channel."""
     return _KNOWN.run(conn, version_id=version.id, base_id=version.base_id)
 
 
 def before_channel(conn: sa.Connection, version: VersionRow, channel: ChannelRow) -> CombinedResult:
-    """Ask for what a gate goes by about a version and a channel."""
+    """Fetch the facts that a gate needs about a version and a channel."""
     return _BEFORE_CHANNEL.run(conn, **_both(version, channel))
 
 
 def before_rollback(conn: sa.Connection, version: VersionRow, channel: ChannelRow) -> CombinedResult:
-    """Ask for that, and for whether the version's bytes are there to go back to."""
+    """Fetch the facts of `before_channel`, and whether the version's bytes are still stored."""
     return _BEFORE_ROLLBACK.run(conn, **_both(version, channel))
 
 

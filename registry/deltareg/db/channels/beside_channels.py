@@ -1,4 +1,4 @@
-"""What stands beside the channels of a line, in one statement: setbacks, requests, who follows."""
+"""Facts beside the channels of a line, in one statement: setbacks, open requests, followers."""
 
 from typing import Any, Final
 
@@ -30,7 +30,7 @@ _ASKED: Final = sa.and_(channels.c.delta_id == _LINE, sa.or_(_ONE == ALL, channe
 
 
 def select_setbacks() -> sa.Select[*tuple[Any, ...]]:
-    """Start a query for quarantines that stand, with the rollbacks that they are of."""
+    """Start a query for standing quarantines, with the rollbacks that caused them."""
     return (
         sa.select(
             namespaces.c.name.label("namespace"),
@@ -54,7 +54,7 @@ def select_setbacks() -> sa.Select[*tuple[Any, ...]]:
 
 
 def select_names() -> sa.Select[*tuple[Any, ...]]:
-    """Start a query for channels by their names, with the version that each serves."""
+    """Start a query for the names of channels, with the version that each serves."""
     newest = sa.and_(revisions.c.channel_id == channels.c.id, revisions.c.number == channels.c.revision)
     return (
         sa.select(channels.c.name, versions.c.number.label("version"))
@@ -91,10 +91,10 @@ _OF_CHANNEL: Final = CombinedQuery(SETBACKS, OPEN, FOLLOWERS)
 
 
 def beside_line(conn: sa.Connection, delta_id: int) -> CombinedResult:
-    """Ask which channels a line has, what stands quarantined on them, which requests are open."""
+    """Fetch the channels of a line, the versions quarantined on them, and their open requests."""
     return _OF_LINE.run(conn, delta_id=delta_id, channel_id=ALL)
 
 
 def beside_channel(conn: sa.Connection, delta_id: int, channel_id: int) -> CombinedResult:
-    """Ask the same of one channel, and who follows it: 200 of them at most."""
+    """Fetch the quarantines and open requests of one channel, and up to 200 of its followers."""
     return _OF_CHANNEL.run(conn, delta_id=delta_id, channel_id=channel_id)

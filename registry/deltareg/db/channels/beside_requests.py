@@ -1,4 +1,4 @@
-"""What somebody has to know who decides on a request, in one statement."""
+"""The facts that somebody needs to decide on a request, in one statement."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -41,10 +41,10 @@ _AROUND: Final = CombinedQuery(APPROVALS, WARNINGS, SETBACKS, NAMES, FOLLOWERS)
 
 
 def setbacks_of(conn: sa.Connection, request_id: int) -> Sequence[SetbackRow]:
-    """Say from which channels a request's version was rolled back and is kept away."""
+    """List the setbacks of a request's version: channels that rolled it back and quarantine it."""
     return CombinedQuery(SETBACKS).run(conn, request_id=request_id).all(SETBACKS)
 
 
 def around_request(conn: sa.Connection, request_id: int) -> CombinedResult:
-    """Ask what became of a request's version elsewhere, and whom the channel reaches."""
+    """Fetch a request's approvals, warnings, setbacks and followers, and its line's channels."""
     return _AROUND.run(conn, request_id=request_id)

@@ -1,4 +1,4 @@
-"""How channels of a line stand, in one statement: what each serves, and what is odd about it."""
+"""The state of a line's channels, in one statement: what each serves, and what is unusual."""
 
 from typing import Any, Final
 
@@ -53,5 +53,5 @@ _STANDING: Final = CombinedQuery(NEWEST, QUARANTINED, TO_REVIEW, WAIVERS, MOMENT
 
 
 def standing(conn: sa.Connection, delta_id: int, *, channel_id: int = ALL) -> CombinedResult:
-    """Ask how the channels of a line stand, or one of them."""
+    """Fetch the state of all channels of a line, or of one of them."""
     return _STANDING.run(conn, delta_id=delta_id, channel_id=channel_id)

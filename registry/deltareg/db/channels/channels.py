@@ -26,7 +26,7 @@ from deltareg.db.tables import (
 
 
 def channel_row(conn: sa.Connection, delta_id: int, name: str, *, lock: bool = False) -> ChannelRow | None:
-    """Find a channel; with `lock`, it does not move until the transaction ends."""
+    """Find a channel; with `lock`, nobody else can move it until the transaction ends."""
     query = select_channels().where(channels.c.delta_id == delta_id, channels.c.name == name)
     if lock:
         query = query.with_for_update(of=channels)
@@ -34,7 +34,7 @@ def channel_row(conn: sa.Connection, delta_id: int, name: str, *, lock: bool = F
 
 
 def channel_named(conn: sa.Connection, namespace: str, line: str, name: str) -> ChannelRow | None:
-    """Find a channel of a line by the line's name."""
+    """Find a channel by the names of its namespace, its line and itself."""
     query = (
         select_channels()
         .join(deltas, deltas.c.id == channels.c.delta_id)
@@ -45,7 +45,7 @@ def channel_named(conn: sa.Connection, namespace: str, line: str, name: str) -> 
 
 
 def channel_by_id(conn: sa.Connection, channel_id: int, *, lock: bool = False) -> ChannelRow:
-    """Read a channel that is known to be there; with `lock`, it does not move meanwhile."""
+    """Return a channel that is known to exist; with `lock`, nobody else can move it meanwhile."""
     query = select_channels().where(channels.c.id == channel_id)
     if lock:
         query = query.with_for_update(of=channels)
@@ -53,13 +53,13 @@ def channel_by_id(conn: sa.Connection, channel_id: int, *, lock: bool = False) -
 
 
 def channel_rows(conn: sa.Connection, delta_id: int) -> Sequence[ChannelRow]:
-    """List the channels of a line in the order that they were made."""
+    """List the channels of a line in the order in which they were created."""
     query = select_channels().where(channels.c.delta_id == delta_id).order_by(channels.c.id)
     return fetch_all(conn, query, ChannelRow)
 
 
 def newest_revision(conn: sa.Connection, namespace: str, line: str, name: str) -> int | None:
-    """Give the number of a channel's newest revision; None when there is no such channel."""
+    """Return the number of a channel's newest revision; None if there is no such channel."""
     query = (
         sa.select(channels.c.revision)
         .join(deltas, deltas.c.id == channels.c.delta_id)
@@ -70,7 +70,7 @@ def newest_revision(conn: sa.Connection, namespace: str, line: str, name: str) -
 
 
 def add_channel(conn: sa.Connection, delta_id: int, name: str, *, policy: Mapping[str, object]) -> None:
-    """Insert a channel at revision 0; one that was made meanwhile is as good."""
+    """Insert a channel at revision 0; do nothing if it was created meanwhile."""
     try:
         with conn.begin_nested():
             conn.execute(sa.insert(channels).values(delta_id=delta_id, name=name, policy=dict(policy)))
@@ -79,13 +79,13 @@ def add_channel(conn: sa.Connection, delta_id: int, name: str, *, policy: Mappin
 
 
 def replace_policy(conn: sa.Connection, channel_id: int, *, policy: Mapping[str, object]) -> None:
-    """Give a channel, which the caller has locked, another policy."""
+    """Replace the policy of a channel that the caller has locked."""
     update = sa.update(channels).where(channels.c.id == channel_id)
     conn.execute(update.values(policy=dict(policy)))
 
 
 def advance(conn: sa.Connection, channel_id: int, *, seen: int) -> bool:
-    """Move a channel from revision `seen` to the next; False when it had moved already."""
+    """Move a channel from revision `seen` to the next; return False if it has moved already."""
     update = (
         sa.update(channels).where(channels.c.id == channel_id, channels.c.revision == seen).values(revision=seen + 1)
     )
@@ -93,13 +93,13 @@ def advance(conn: sa.Connection, channel_id: int, *, seen: int) -> bool:
 
 
 def add_revision(conn: sa.Connection, **values: object) -> int:
-    """Append to the ledger and give the row's id."""
+    """Append a revision to the ledger and return its row id."""
     insert = sa.insert(revisions).values(**values).returning(revisions.c.id)
     return int(conn.execute(insert).scalar_one())
 
 
 def add_freeze_end(conn: sa.Connection, revision_id: int, *, ends_at: int) -> None:
-    """Record when the freeze that a revision is ends by itself, in µs since the epoch."""
+    """Record when the freeze of a revision ends by itself, in µs since the epoch."""
     conn.execute(sa.insert(freezes).values(revision_id=revision_id, ends_at=ends_at))
 
 
@@ -116,7 +116,7 @@ def revision_rows(
 def revision_at(
     conn: sa.Connection, channel_id: int, *, number: int | None = None, at_us: int | None = None
 ) -> RevisionRow | None:
-    """Give one revision: by number, or the newest that stood at a time, or the newest."""
+    """Return a revision by its number, or the newest at a given time, or the newest of all."""
     query = select_revisions().where(revisions.c.channel_id == channel_id)
     if number is not None:
         query = query.where(revisions.c.number == number)
@@ -126,9 +126,9 @@ def revision_at(
 
 
 def version_back(conn: sa.Connection, channel_id: int, *, number: int, back: int) -> RevisionRow | None:
-    """Give the move that lies so many moves before the one that stood at a revision.
+    """Return the move that is `back` moves before the one in effect at a revision.
 
-    Freezes and their ends move nothing and are not counted.
+    Freezes and unfreezes are no moves and are not counted.
     """
     query = select_revisions().where(
         revisions.c.channel_id == channel_id,
@@ -140,7 +140,7 @@ def version_back(conn: sa.Connection, channel_id: int, *, number: int, back: int
 
 
 def pointers(conn: sa.Connection, delta_ids: Sequence[int]) -> Sequence[PointerRow]:
-    """List (delta_id, channel, version number, version id) for every channel that serves."""
+    """List (delta_id, channel, version number, version id) of channels that serve a version."""
     query = (
         sa.select(channels.c.delta_id, channels.c.name, versions.c.number, versions.c.id.label("version"))
         .join(revisions, sa.and_(revisions.c.channel_id == channels.c.id, revisions.c.number == channels.c.revision))
@@ -152,7 +152,7 @@ def pointers(conn: sa.Connection, delta_ids: Sequence[int]) -> Sequence[PointerR
 
 
 def standings(conn: sa.Connection, delta_ids: Sequence[int]) -> Sequence[StandingRow]:
-    """List (delta_id, name, policy, kind, ends_at) of channels with a ledger, as of now."""
+    """List (delta_id, name, policy, kind, ends_at) of the channels that have a ledger."""
     newest = sa.and_(revisions.c.channel_id == channels.c.id, revisions.c.number == channels.c.revision)
     query = (
         sa.select(
@@ -172,12 +172,12 @@ def standings(conn: sa.Connection, delta_ids: Sequence[int]) -> Sequence[Standin
 
 
 def serving_channels(conn: sa.Connection, version_id: int) -> Sequence[str]:
-    """List the channels that point at a version now, in the order that they were made."""
+    """List the names of the channels that serve a version now, in the order of their creation."""
     return [row.name for row in serving_rows(conn, version_id)]
 
 
 def serving_rows(conn: sa.Connection, version_id: int) -> Sequence[ChannelRow]:
-    """List the channels that point at a version now with all of them."""
+    """List the channels that serve a version now, as full rows."""
     newest = sa.and_(revisions.c.channel_id == channels.c.id, revisions.c.number == channels.c.revision)
     query = (
         select_channels().join(revisions, newest).where(revisions.c.version_id == version_id).order_by(channels.c.id)
@@ -186,7 +186,7 @@ def serving_rows(conn: sa.Connection, version_id: int) -> Sequence[ChannelRow]:
 
 
 def add_quarantine(conn: sa.Connection, channel_id: int, version_id: int, *, revision_id: int) -> None:
-    """Quarantine a version on a channel unless it stands quarantined there."""
+    """Quarantine a version on a channel unless it is quarantined there already."""
     if standing_quarantine(conn, channel_id, version_id) is None:
         conn.execute(
             sa.insert(quarantines).values(channel_id=channel_id, version_id=version_id, revision_id=revision_id)
@@ -194,7 +194,7 @@ def add_quarantine(conn: sa.Connection, channel_id: int, version_id: int, *, rev
 
 
 def standing_quarantine(conn: sa.Connection, channel_id: int, version_id: int) -> int | None:
-    """Give the id of the quarantine of a version on a channel, None when there is none."""
+    """Return the id of the standing quarantine of a version on a channel; None if there is none."""
     query = sa.select(quarantines.c.id).where(
         quarantines.c.channel_id == channel_id,
         quarantines.c.version_id == version_id,
@@ -211,10 +211,10 @@ def quarantined_numbers(conn: sa.Connection, channel_ids: Sequence[int]) -> dict
         .where(quarantines.c.channel_id.in_(channel_ids), quarantines.c.cleared_at.is_(None))
         .order_by(versions.c.number)
     )
-    found: dict[int, list[int]] = {}
+    numbers: dict[int, list[int]] = {}
     for row in conn.execute(query):
-        found.setdefault(row.channel_id, []).append(row.number)
-    return found
+        numbers.setdefault(row.channel_id, []).append(row.number)
+    return numbers
 
 
 def clear_quarantine(conn: sa.Connection, quarantine_id: int, *, cleared_by: int, reason: str) -> None:
@@ -228,13 +228,13 @@ def clear_quarantine(conn: sa.Connection, quarantine_id: int, *, cleared_by: int
 
 @cache
 def select_channels() -> sa.Select[*tuple[Any, ...]]:
-    """Start a query for channels, with what the server and their namespaces ask."""
+    """Start a query for channels, with the floors of the server and of their namespaces."""
     return sa.select(channels, *floor_columns())
 
 
 @cache
 def select_revisions() -> sa.Select[*tuple[Any, ...]]:
-    """Start a query for revisions, with the names of what each is about."""
+    """Start a query for revisions, with the names of everything that they refer to."""
     previous, reviewer = versions.alias("previous"), principals.alias("reviewer")
     return (
         sa.select(

@@ -1,4 +1,4 @@
-"""Agents and the channels that they follow, beside what those channels say now."""
+"""Agents and the channels that they follow, with the current state of those channels."""
 
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache
@@ -18,21 +18,21 @@ _OBSERVED = ("revision", "version", "digest", "state", "error", "base", "trouble
 
 
 def see_agent(conn: sa.Connection, name: str, *, principal_id: int, engine: str, every_us: int) -> int | None:
-    """Note that an agent reported, and give its id; None when the name is another principal's."""
+    """Record that an agent reported and return its id; None if another principal has the name."""
     added = insert(conn, agents).values(
         name=name, principal_id=principal_id, engine=engine, every_us=every_us, seen_at=now_us()
     )
     new = added.excluded
-    seen = added.on_conflict_do_update(
+    upsert = added.on_conflict_do_update(
         index_elements=["name"],
         set_={"engine": new.engine, "every_us": new.every_us, "seen_at": new.seen_at},
         where=agents.c.principal_id == principal_id,
     )
-    return conn.execute(seen.returning(agents.c.id)).scalar()
+    return conn.execute(upsert.returning(agents.c.id)).scalar()
 
 
 def channel_ids(conn: sa.Connection, names: Collection[tuple[str, str, str]]) -> dict[tuple[str, str, str], int]:
-    """Give the ids of channels by (namespace, line, channel); what is not there is left out."""
+    """Return the ids of channels by (namespace, line, channel); missing channels are left out."""
     columns = (namespaces.c.name, deltas.c.name, channels.c.name)
     query = (
         sa.select(channels.c.id, *columns)
@@ -44,28 +44,28 @@ def channel_ids(conn: sa.Connection, names: Collection[tuple[str, str, str]]) ->
 
 
 def put_followers(conn: sa.Connection, agent_id: int, observed: Mapping[int, Mapping[str, object]]) -> None:
-    """Note what an agent serves of channels, by id; `since` stays while version and state do."""
+    """Record what an agent serves, by channel id; `since` stays while version and state do."""
     added = insert(conn, followers).values(since=now_us())
     new = added.excluded
     is_same = sa.and_(followers.c.state == new.state, followers.c.digest.is_not_distinct_from(new.digest))
     since = sa.case((is_same, followers.c.since), else_=new.since)
     changed = {name: new[name] for name in _OBSERVED} | {"since": since}
-    put = added.on_conflict_do_update(index_elements=["agent_id", "channel_id"], set_=changed)
-    rows = [{"agent_id": agent_id, "channel_id": channel_id, **found} for channel_id, found in sorted(observed.items())]
+    upsert = added.on_conflict_do_update(index_elements=["agent_id", "channel_id"], set_=changed)
+    rows = [{"agent_id": agent_id, "channel_id": channel_id, **state} for channel_id, state in sorted(observed.items())]
     if rows:
-        conn.execute(put, rows)
+        conn.execute(upsert, rows)
 
 
 def note_told(conn: sa.Connection, follower_id: int, *, before: str | None, now: str) -> bool:
-    """Note which drift of a follower an event tells of; False where another was noted meanwhile."""
+    """Record the drift that an event reported of a follower; False if it was changed meanwhile."""
     mine = followers.c.id == follower_id
     was = followers.c.told.is_not_distinct_from(before)
-    done = conn.execute(sa.update(followers).where(mine, was).values(told=now))
-    return done.rowcount == 1
+    result = conn.execute(sa.update(followers).where(mine, was).values(told=now))
+    return result.rowcount == 1
 
 
 def keep_followers(conn: sa.Connection, agent_id: int, channel_ids: Sequence[int]) -> None:
-    """Forget the channels that an agent does not follow any more."""
+    """Delete the followers of an agent for channels that it does not follow any more."""
     conn.execute(
         sa.delete(followers).where(followers.c.agent_id == agent_id, followers.c.channel_id.not_in(channel_ids))
     )
@@ -77,7 +77,7 @@ def agent_row(conn: sa.Connection, name: str) -> AgentRow | None:
 
 
 def delete_agent(conn: sa.Connection, agent_id: int) -> None:
-    """Take an agent out, with what it followed."""
+    """Delete an agent and its followers."""
     conn.execute(sa.delete(agents).where(agents.c.id == agent_id))
 
 
@@ -90,7 +90,7 @@ def follower_rows(
     after: int | None,
     limit: int,
 ) -> Sequence[FollowerRow]:
-    """List followers in the order that they came, of a line, of a channel or of all."""
+    """List followers in the order in which they were added: of a line, of a channel or all."""
     query = in_sight(select_followers(), sight).order_by(followers.c.id).limit(limit)
     if delta_id is not None:
         query = query.where(channels.c.delta_id == delta_id)
@@ -102,7 +102,7 @@ def follower_rows(
 
 
 def states_of_followers(conn: sa.Connection) -> Sequence[FollowerStateRow]:
-    """Say of every follower how it goes; what is needed to count them, and no more."""
+    """List the state of every follower, with only the columns that are needed to count them."""
     query = (
         sa.select(
             followers.c.state,
@@ -123,7 +123,7 @@ def states_of_followers(conn: sa.Connection) -> Sequence[FollowerStateRow]:
 
 @cache
 def select_followers() -> sa.Select[*tuple[Any, ...]]:
-    """Start a query for followers, each beside what its channel says now."""
+    """Start a query for followers, each with the state of its channel."""
     newest = sa.and_(revisions.c.channel_id == channels.c.id, revisions.c.number == channels.c.revision)
     return (
         sa.select(

@@ -19,7 +19,7 @@ class AgentRow:
 
 @dataclass(frozen=True, slots=True)
 class FollowerRow:
-    """What an agent serves of a channel, beside what the channel says now."""
+    """What an agent serves for a channel, and what the channel says now."""
 
     id: int
     agent_id: int
@@ -49,7 +49,7 @@ class FollowerRow:
 
 @dataclass(frozen=True, slots=True)
 class FollowerStateRow:
-    """What is needed of a follower to count it."""
+    """The columns of a follower that are needed to count it."""
 
     state: str
     digest: str | None

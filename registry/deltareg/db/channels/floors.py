@@ -1,4 +1,4 @@
-"""Floors: what the server and its namespaces ask of every channel."""
+"""Floors: the policies of the server and of namespaces, which apply to every channel."""
 
 from collections.abc import Mapping
 
@@ -11,7 +11,7 @@ from deltareg.db.tables.metadata import Json
 
 
 def floor_row(conn: sa.Connection, namespace_id: int | None) -> FloorRow | None:
-    """Find what a namespace asks, or without one the server; None where nobody ever said."""
+    """Find the floor of a namespace, or of the server for None; None if it was never set."""
     query = (
         sa.select(floors, principals.c.name.label("actor"))
         .outerjoin(principals, principals.c.id == floors.c.created_by)
@@ -25,14 +25,14 @@ def floor_row(conn: sa.Connection, namespace_id: int | None) -> FloorRow | None:
 def add_floor(
     conn: sa.Connection, namespace_id: int | None, *, policy: Mapping[str, object], reason: str, created_by: int
 ) -> None:
-    """Write down what a namespace, or the server, asks from now on."""
+    """Record the floor of a namespace, or of the server, from now on."""
     conn.execute(
         sa.insert(floors).values(namespace_id=namespace_id, policy=dict(policy), reason=reason, created_by=created_by)
     )
 
 
 def floor_columns() -> tuple[sa.ColumnElement[object], sa.ColumnElement[object]]:
-    """Give the floors of a channel as columns of a query that has `channels`."""
+    """Return the server's and the namespace's floor as columns for a query of `channels`."""
     namespace = (
         sa.select(deltas.c.namespace_id).where(deltas.c.id == channels.c.delta_id).correlate(channels).scalar_subquery()
     )

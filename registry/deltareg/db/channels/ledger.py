@@ -1,6 +1,6 @@
-"""A channel's ledger as rollbacks read it: how far back what was served, each by an index.
+"""A channel's ledger as rollbacks read it: which version was served how far back, by index.
 
-However long a ledger is, none of these reads more of it than was asked for.
+No query reads more of the ledger than was asked for, however long it is.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ def ledger_rows(conn: sa.Connection, channel_id: int, *, limit: int) -> Sequence
 
 
 def entry_of_version(conn: sa.Connection, channel_id: int, version_id: int) -> LedgerRow | None:
-    """Find the newest entry by which a channel serves a version."""
+    """Find the newest entry by which a channel served a version."""
     query = _select().where(revisions.c.channel_id == channel_id, revisions.c.version_id == version_id)
     return fetch_one(conn, query.order_by(revisions.c.number.desc()).limit(1), LedgerRow)
 
@@ -34,7 +34,7 @@ def entry_at(conn: sa.Connection, channel_id: int, number: int) -> LedgerRow | N
 
 
 def moves_since(conn: sa.Connection, channel_id: int, number: int, *, most: int) -> int:
-    """Count the moves after an entry, and stop at `most`."""
+    """Count the moves after an entry, up to `most`."""
     later = (
         sa.select(revisions.c.number)
         .where(revisions.c.channel_id == channel_id, revisions.c.number > number, _MOVES)
@@ -46,7 +46,7 @@ def moves_since(conn: sa.Connection, channel_id: int, number: int, *, most: int)
 
 
 def left_at(conn: sa.Connection, channel_id: int, version_id: int) -> int | None:
-    """Say when a channel was moved away from a version last; None where it never was."""
+    """Return when a channel last moved away from a version; None if it never did."""
     last = (
         sa.select(revisions.c.number)
         .where(revisions.c.channel_id == channel_id, revisions.c.version_id == version_id, _MOVES)
@@ -56,13 +56,13 @@ def left_at(conn: sa.Connection, channel_id: int, version_id: int) -> int | None
     number = conn.execute(last).scalar()
     if number is None:
         return None
-    after = (
+    next_move = (
         sa.select(revisions.c.created_at)
         .where(revisions.c.channel_id == channel_id, revisions.c.number > number, _MOVES)
         .order_by(revisions.c.number)
         .limit(1)
     )
-    return conn.execute(after).scalar()
+    return conn.execute(next_move).scalar()
 
 
 def _select() -> sa.Select[*tuple[Any, ...]]:

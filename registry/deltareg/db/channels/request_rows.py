@@ -8,7 +8,7 @@ from deltareg.words import RequestState
 
 @dataclass(frozen=True, slots=True)
 class RequestRow:
-    """A request with the names of all that it is about; `previous` is what was served then."""
+    """A request with the names that it refers to; `previous` is what the channel served then."""
 
     id: int
     channel_id: int
@@ -42,7 +42,7 @@ class RequestRow:
 
 @dataclass(frozen=True, slots=True)
 class ApprovalRow:
-    """An approval of a request, and by whom."""
+    """An approval of a request, and who gave it."""
 
     request_id: int
     principal_id: int

@@ -27,34 +27,34 @@ from deltareg.db.tables import (
 
 
 def add_request(conn: sa.Connection, **values: object) -> int:
-    """Open a request and give its number."""
+    """Open a request and return its number."""
     insert = sa.insert(requests).values(**values).returning(requests.c.id)
     return int(conn.execute(insert).scalar_one())
 
 
 def accept_warnings(conn: sa.Connection, request_id: int, warnings: Sequence[str]) -> None:
-    """Write down warnings that are accepted with a request; those that are stay as they are."""
-    known = set(warnings_accepted(conn, request_id))
+    """Record the warnings that are accepted with a request; recorded ones stay as they are."""
+    recorded = set(warnings_accepted(conn, request_id))
     for warning in dict.fromkeys(warnings):
-        if warning not in known:
+        if warning not in recorded:
             row = {"request_id": request_id, "warning": warning}
             conn.execute(sa.insert(accepted_warnings).values(row))
 
 
 def warnings_accepted(conn: sa.Connection, request_id: int) -> Sequence[str]:
-    """Give the warnings that were accepted with a request."""
+    """Return the warnings that were accepted with a request."""
     query = sa.select(accepted_warnings.c.warning).order_by(accepted_warnings.c.warning)
     return conn.execute(query.where(accepted_warnings.c.request_id == request_id)).scalars().all()
 
 
 def beside_request(conn: sa.Connection, request_id: int) -> tuple[list[ApprovalRow], list[str]]:
-    """Give the approvals of a request, oldest first, and the warnings accepted with it."""
-    found = _BESIDE.run(conn, request_id=request_id)
-    return found.all(APPROVALS), [row.warning for row in found.all(WARNINGS)]
+    """Return the approvals of a request, oldest first, and the warnings accepted with it."""
+    result = _BESIDE.run(conn, request_id=request_id)
+    return result.all(APPROVALS), [row.warning for row in result.all(WARNINGS)]
 
 
 def request_row(conn: sa.Connection, request_id: int) -> RequestRow | None:
-    """Find a request with the names of all that it is about."""
+    """Find a request, with the names that it refers to."""
     return fetch_one(conn, select_requests().where(requests.c.id == request_id), RequestRow)
 
 
@@ -88,12 +88,12 @@ def open_requests(conn: sa.Connection, channel_id: int) -> Sequence[RequestRow]:
 
 
 def is_open() -> sa.ColumnElement[bool]:
-    """Whether a request is open; the word stands in the text, as it does in the index."""
+    """Whether a request is open; the state is a literal in the SQL, as the index needs it."""
     return requests.c.state == sa.literal_column("'open'")
 
 
 def decide(conn: sa.Connection, request_id: int, *, state: str, decided_by: int, decision: str) -> None:
-    """End an open request with another state than that it was promoted."""
+    """Close an open request without promotion: rejected, withdrawn or stale."""
     conn.execute(
         sa.update(requests)
         .where(requests.c.id == request_id, requests.c.state == "open")
@@ -104,7 +104,7 @@ def decide(conn: sa.Connection, request_id: int, *, state: str, decided_by: int,
 def add_approval(
     conn: sa.Connection, request_id: int, *, principal_id: int, token_id: int | None, message: str
 ) -> None:
-    """Insert an approval; the database itself refuses those that do not count."""
+    """Insert an approval; triggers of the database refuse one that does not count."""
     conn.execute(
         sa.insert(approvals).values(
             request_id=request_id, principal_id=principal_id, token_id=token_id, message=message
@@ -113,7 +113,7 @@ def add_approval(
 
 
 def open_requests_of(conn: sa.Connection, namespace_id: int | None) -> Sequence[RequestRow]:
-    """List the open requests of a namespace, or of all, oldest first."""
+    """List the open requests of a namespace, or of all namespaces, oldest first."""
     query = select_requests().where(requests.c.state == "open").order_by(requests.c.id)
     if namespace_id is not None:
         query = query.where(deltas.c.namespace_id == namespace_id)
@@ -124,15 +124,15 @@ def approvals_of(conn: sa.Connection, request_ids: Iterable[int]) -> dict[int, l
     """List the approvals of requests, oldest first, by request."""
     query = select_approvals().where(approvals.c.request_id.in_(list(request_ids)))
     query = query.order_by(approvals.c.id)
-    found: dict[int, list[ApprovalRow]] = {}
+    by_request: dict[int, list[ApprovalRow]] = {}
     for row in fetch_each(conn, query, ApprovalRow):
-        found.setdefault(row.request_id, []).append(row)
-    return found
+        by_request.setdefault(row.request_id, []).append(row)
+    return by_request
 
 
 @cache
 def select_approvals() -> sa.Select[*tuple[Any, ...]]:
-    """Start a query for approvals, with the name of who gave each."""
+    """Start a query for approvals, with the name of each approver."""
     return sa.select(
         approvals.c.request_id,
         approvals.c.principal_id,
@@ -144,10 +144,10 @@ def select_approvals() -> sa.Select[*tuple[Any, ...]]:
 
 @cache
 def select_requests() -> sa.Select[*tuple[Any, ...]]:
-    """Start a query for requests, with the names of all that they are about."""
+    """Start a query for requests, with all names that they refer to."""
     opener, uploader = principals.alias("opener"), principals.alias("uploader")
-    decider, seen = principals.alias("decider"), revisions.alias("seen")
-    served = versions.alias("served")
+    decider, seen_revisions = principals.alias("decider"), revisions.alias("seen")
+    served_versions = versions.alias("served")
     return (
         sa.select(
             requests,
@@ -163,7 +163,7 @@ def select_requests() -> sa.Select[*tuple[Any, ...]]:
             uploader.c.name.label("uploader"),
             decider.c.name.label("decider"),
             revisions.c.number.label("revision"),
-            served.c.number.label("previous"),
+            served_versions.c.number.label("previous"),
         )
         .join(channels, channels.c.id == requests.c.channel_id)
         .join(versions, versions.c.id == requests.c.version_id)
@@ -173,8 +173,14 @@ def select_requests() -> sa.Select[*tuple[Any, ...]]:
         .outerjoin(uploader, uploader.c.id == versions.c.created_by)
         .outerjoin(decider, decider.c.id == requests.c.decided_by)
         .outerjoin(revisions, revisions.c.id == requests.c.revision_id)
-        .outerjoin(seen, sa.and_(seen.c.channel_id == requests.c.channel_id, seen.c.number == requests.c.seen_revision))
-        .outerjoin(served, served.c.id == seen.c.version_id)
+        .outerjoin(
+            seen_revisions,
+            sa.and_(
+                seen_revisions.c.channel_id == requests.c.channel_id,
+                seen_revisions.c.number == requests.c.seen_revision,
+            ),
+        )
+        .outerjoin(served_versions, served_versions.c.id == seen_revisions.c.version_id)
     )
 
 

@@ -1,4 +1,4 @@
-"""Moves that broke the glass, and their reviews."""
+"""Break-glass moves and their reviews."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,13 +11,13 @@ from deltareg.db.tables import principals, reviews, revisions, versions
 
 
 def to_review(conn: sa.Connection, channel_ids: Sequence[int]) -> Sequence[BrokenGlassRow]:
-    """List the moves of channels that broke the glass and have no review, oldest first."""
+    """List the break-glass moves of channels that have no review yet, oldest first."""
     waits = select_to_review().where(revisions.c.channel_id.in_(channel_ids))
     return fetch_all(conn, waits.order_by(revisions.c.id), BrokenGlassRow)
 
 
 def select_to_review() -> sa.Select[*tuple[Any, ...]]:
-    """Start a query for moves that broke the glass and have no review."""
+    """Start a query for break-glass moves that have no review yet."""
     return (
         sa.select(
             revisions.c.channel_id,
@@ -36,5 +36,5 @@ def select_to_review() -> sa.Select[*tuple[Any, ...]]:
 
 
 def add_review(conn: sa.Connection, revision_id: int, *, principal_id: int, message: str) -> None:
-    """Insert the review of a move; a move has one."""
+    """Insert the review of a move; a move has at most one."""
     conn.execute(sa.insert(reviews).values(revision_id=revision_id, principal_id=principal_id, message=message))

@@ -31,7 +31,7 @@ class ServingRow(ChannelRow):
 
 @dataclass(frozen=True, slots=True)
 class FloorRow:
-    """What the server, or a namespace, asks of every channel."""
+    """A floor: the policy of the server or of a namespace for every channel."""
 
     id: int
     namespace_id: int | None
@@ -44,7 +44,7 @@ class FloorRow:
 
 @dataclass(frozen=True, slots=True)
 class RevisionRow:
-    """An entry of a ledger: `version` and `previous` are numbers, `revoked_at` the version's."""
+    """A revision; `version` and `previous` are numbers, `revoked_at` is the version's."""
 
     id: int
     channel_id: int
@@ -71,7 +71,7 @@ class RevisionRow:
 
 @dataclass(frozen=True, slots=True)
 class LedgerRow:
-    """What a rollback goes by of a ledger's entry: `version` is the number of what it serves."""
+    """The columns of a revision that a rollback needs; `version` is a number."""
 
     number: int
     kind: RevisionKind
@@ -83,7 +83,7 @@ class LedgerRow:
 
 @dataclass(frozen=True, slots=True)
 class PointerRow:
-    """What a channel serves: the number of the version, and as `version` its row."""
+    """What a channel serves: the version's number, and in `version` its row id."""
 
     delta_id: int
     name: str
@@ -93,7 +93,7 @@ class PointerRow:
 
 @dataclass(frozen=True, slots=True)
 class StandingRow:
-    """A channel with its policy and what its newest revision says of a freeze."""
+    """A channel with its policy, and the freeze of its newest revision if that is one."""
 
     delta_id: int
     name: str
@@ -106,7 +106,7 @@ class StandingRow:
 
 @dataclass(frozen=True, slots=True)
 class PinnedRow:
-    """A version that a channel serves, or may be rolled back to, and the channel's policy."""
+    """A version that a channel serves or may roll back to, and the channel's policy."""
 
     version_id: int
     policy: Mapping[str, object]
@@ -116,7 +116,7 @@ class PinnedRow:
 
 @dataclass(frozen=True, slots=True)
 class BrokenGlassRow:
-    """A move that broke the glass and waits for its review; `version` is a number."""
+    """A break-glass move that waits for its review; `version` is a number."""
 
     channel_id: int
     number: int
@@ -129,7 +129,7 @@ class BrokenGlassRow:
 
 @dataclass(frozen=True, slots=True)
 class TermsRow:
-    """What a channel asked for when it was written down."""
+    """The terms of a channel as last recorded."""
 
     id: int
     channel_id: int
@@ -148,7 +148,7 @@ class QuarantinedRow:
 
 @dataclass(frozen=True, slots=True)
 class SetbackRow:
-    """A version that was rolled back from a channel and stands quarantined there."""
+    """A version that was rolled back from a channel and is quarantined there."""
 
     namespace: str
     line: str
@@ -162,7 +162,7 @@ class SetbackRow:
 
 @dataclass(frozen=True, slots=True)
 class ChannelNameRow:
-    """A channel by its name, and the version that it serves."""
+    """The name of a channel, and the version that it serves."""
 
     name: str
     version: int | None

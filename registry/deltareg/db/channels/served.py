@@ -1,4 +1,4 @@
-"""Channels that serve something, with what they ask and what they serve."""
+"""Channels that serve a version, with their policies and what they serve."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from deltareg.db.tables import channels, deltas, namespaces, revisions
 def served_channels(
     conn: sa.Connection, *, namespace_id: int | None = None, channel_id: int | None = None, limit: int
 ) -> Sequence[ServingRow]:
-    """List channels that serve a version, of all, of a namespace, or one; last moved first."""
+    """List channels that serve a version: all, a namespace's or one; last moved first."""
     query = (
         sa.select(
             channels,

@@ -1,7 +1,7 @@
-"""The outbox: events that wait for a number, are told in the order of numbers, or are too old.
+"""The outbox: events that wait for a number, are read in order of their numbers, or are too old.
 
-On PostgreSQL a row may be committed after one with a higher id. So no id says how far somebody has
-read. Numbers do: they are given to rows that are committed, by one transaction at a time.
+On PostgreSQL a row may be committed after one with a higher id, so ids cannot tell readers how far
+they have read. Numbers can: one transaction at a time gives them to committed rows.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,7 +23,7 @@ _LONGEST_DUE_US = 21 * 86_400 * US_PER_S
 
 
 def add_event(conn: sa.Connection, audit_id: int, *, namespace: str | None, line: str | None) -> None:
-    """Let an audit row be told, in the transaction that appends it."""
+    """Queue an audit row as an event, in the transaction that appends the row."""
     conn.execute(sa.insert(outbox).values(audit_id=audit_id, namespace=namespace, line=line))
 
 
@@ -34,7 +34,7 @@ def is_one_waiting(conn: sa.Connection) -> bool:
 
 
 def waiting_events(conn: sa.Connection, *, limit: int) -> Sequence[WaitingEventRow]:
-    """Give the first events without a number, in the order of their rows of the audit trail."""
+    """Return the first events without a number, locked, in the order of their audit rows."""
     query = (
         sa.select(outbox.c.id, outbox.c.namespace, outbox.c.line, audit.c.action, audit.c.subject, audit.c.after)
         .join(audit, audit.c.id == outbox.c.audit_id)
@@ -47,7 +47,7 @@ def waiting_events(conn: sa.Connection, *, limit: int) -> Sequence[WaitingEventR
 
 
 def refs_of(conn: sa.Connection, *, of: str, ids: Iterable[str]) -> dict[str, tuple[str, str, int]]:
-    """Give the versions that runs or verdicts are about, by their ids: namespace, line, number."""
+    """Return (namespace, line, number) of the versions of runs or verdicts, by their ids."""
     table = runs if of == "run" else verdicts
     query = (
         sa.select(table.c.id, namespaces.c.name, deltas.c.name, versions.c.number)
@@ -60,7 +60,7 @@ def refs_of(conn: sa.Connection, *, of: str, ids: Iterable[str]) -> dict[str, tu
 
 
 def number_events(conn: sa.Connection, numbered: Sequence[tuple[int, int, str, str]]) -> None:
-    """Give events their numbers: id, number, type and subject of each."""
+    """Set the numbers of events: row id, number, type and subject of each."""
     update = sa.update(outbox).where(outbox.c.id == sa.bindparam("row"))
     values = [
         {"row": row, "number": number, "type": kind, "subject": subject} for row, number, kind, subject in numbered
@@ -69,7 +69,7 @@ def number_events(conn: sa.Connection, numbered: Sequence[tuple[int, int, str, s
 
 
 def head(conn: sa.Connection, *, lock: bool = False) -> HeadRow | None:
-    """Give the last number and who delivers; None before the first event was numbered."""
+    """Return the last number and who delivers; None before the first event was numbered."""
     query = sa.select(event_head.c.source, event_head.c.number, event_head.c.holder, event_head.c.held_until).where(
         event_head.c.id == _ONLY
     )
@@ -77,23 +77,23 @@ def head(conn: sa.Connection, *, lock: bool = False) -> HeadRow | None:
 
 
 def make_head(conn: sa.Connection, source: str) -> None:
-    """Make the row that numbers are counted in, where there is none."""
+    """Insert the row that counts numbers, unless it exists."""
     added = insert(conn, event_head).values(id=_ONLY, source=source, number=0, held_until=0)
     conn.execute(added.on_conflict_do_nothing(index_elements=["id"]))
 
 
 def set_head(conn: sa.Connection, **values: object) -> None:
-    """Change the last number, or who delivers; the row is locked."""
+    """Update the last number or who delivers; the caller has locked the row."""
     conn.execute(sa.update(event_head).where(event_head.c.id == _ONLY).values(values))
 
 
 def first_number(conn: sa.Connection) -> int | None:
-    """Give the number of the oldest event that is kept."""
+    """Return the number of the oldest event that is still stored."""
     return conn.execute(sa.select(sa.func.min(outbox.c.number))).scalar()
 
 
 def created_at_of(conn: sa.Connection, number: int) -> int | None:
-    """Say when the event of a number was written."""
+    """Return when the event of a number was written."""
     return conn.execute(sa.select(outbox.c.created_at).where(outbox.c.number == number)).scalar()
 
 
@@ -109,18 +109,18 @@ def told_events(
     limit: int,
     newest: bool = False,
 ) -> Sequence[PublicEventRow]:
-    """Give events after a number and up to another, in their order, as far as they are to be seen.
+    """Return the visible events after one number and up to another, in order.
 
     Args:
         conn: A transaction.
-        sight: What is to be seen.
-        namespace: Only of this namespace.
-        line: Only of this line of it.
-        types: Only these; a `*` stands for anything.
+        sight: The lines that the caller may see; None for all.
+        namespace: Only events of this namespace.
+        line: Only events of this line of it.
+        types: Only events of these types; a `*` stands for anything.
         after: The number before the first.
-        until: The last number that is looked at.
+        until: The last number to look at.
         limit: How many at most.
-        newest: The last of them rather than the first.
+        newest: Return the last ones up to the limit rather than the first.
     """
     number = outbox.c.number
     query = _select_told().where(number > after, number <= until, outbox.c.type != "")
@@ -137,21 +137,22 @@ def told_events(
 
 
 def told_event(conn: sa.Connection, event_id: int) -> PublicEventRow | None:
-    """Find an event by its row."""
+    """Find an event by its row id."""
     return fetch_one(conn, _select_told().where(outbox.c.id == event_id), PublicEventRow)
 
 
 def oldest_event(conn: sa.Connection) -> int | None:
-    """Say when the event that has waited longest was written; None when none waits."""
+    """Return when the event of the oldest row was written; None if there is none."""
     first = sa.select(outbox.c.created_at).order_by(outbox.c.id).limit(1)
     return conn.execute(first).scalar()
 
 
 def drop_events(conn: sa.Connection, *, before: int, limit: int) -> int:
-    """Delete up to so many of the oldest events, if they are from before a time; say how many.
+    """Delete up to `limit` of the oldest events, if they are from before a time; return how many.
 
-    Those with a number go in its order, so that what is kept has no gaps, and none goes that is
-    still due to a webhook, for some weeks more. What another transaction has locked is left to it.
+    Numbered events are deleted in order, so that the stored ones have no gaps. One that is still
+    due to a webhook stays some weeks longer. Rows that another transaction has locked are left to
+    it.
     """
     number = outbox.c.number
     first = first_number(conn)
@@ -160,17 +161,17 @@ def drop_events(conn: sa.Connection, *, before: int, limit: int) -> int:
     if due is not None:
         is_very_old = outbox.c.created_at < before - _LONGEST_DUE_US
         numbered = numbered.where(sa.or_(number < due, is_very_old))
-    found = conn.execute(numbered.order_by(number).limit(limit).with_for_update(skip_locked=True))
-    rows = [row for at, row in enumerate(found) if first is not None and row.number == first + at]
+    oldest = conn.execute(numbered.order_by(number).limit(limit).with_for_update(skip_locked=True))
+    rows = [row for at, row in enumerate(oldest) if first is not None and row.number == first + at]
     ids = [row.id for row in takewhile(lambda row: row.created_at < before, rows)]
-    waiting = (
+    unnumbered = (
         sa.select(outbox.c.id, outbox.c.created_at)
         .where(number.is_(None))
         .order_by(outbox.c.id)
         .limit(limit - len(ids))
         .with_for_update(skip_locked=True)
     )
-    ids += [row.id for row in conn.execute(waiting) if row.created_at < before]
+    ids += [row.id for row in conn.execute(unnumbered) if row.created_at < before]
     if ids:
         conn.execute(sa.delete(outbox).where(outbox.c.id.in_(ids)))
     return len(ids)

@@ -1,4 +1,4 @@
-"""Rows of events as they are told, of webhooks and of what is due to them."""
+"""Rows of events as they are sent, of webhooks and of their deliveries."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from deltareg.words import DeliveryState, WebhookState
 
 @dataclass(frozen=True, slots=True)
 class WaitingEventRow:
-    """An event that has no number yet, with what its row of the audit trail says."""
+    """An event that has no number yet, with the fields of its audit row."""
 
     id: int
     namespace: str | None
@@ -20,7 +20,7 @@ class WaitingEventRow:
 
 @dataclass(frozen=True, slots=True)
 class PublicEventRow:
-    """An event as it is told."""
+    """An event as it is sent."""
 
     id: int
     number: int
@@ -37,7 +37,7 @@ class PublicEventRow:
 
 @dataclass(frozen=True, slots=True)
 class HeadRow:
-    """The last number, and who delivers."""
+    """The last number, and who delivers events."""
 
     source: str
     number: int
@@ -67,7 +67,7 @@ class WebhookRow:
 
 @dataclass(frozen=True, slots=True)
 class WebhookStateRow:
-    """How it goes with the deliveries of a webhook."""
+    """How the deliveries of a webhook stand."""
 
     webhook_id: str
     state: str
@@ -77,7 +77,7 @@ class WebhookStateRow:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryRow:
-    """What is, or was, due to a webhook."""
+    """A delivery to a webhook, due or ended."""
 
     id: int
     webhook_id: str
@@ -95,7 +95,7 @@ class DeliveryRow:
 
 @dataclass(frozen=True, slots=True)
 class AttemptRow:
-    """One try of a delivery; `status` is NULL where nothing was answered."""
+    """One attempt of a delivery; `status` is NULL if nobody answered."""
 
     delivery_id: int
     created_at: int

@@ -1,7 +1,7 @@
-"""Webhooks, their secrets, and what is due to them.
+"""Webhooks, their secrets and their deliveries.
 
-Of a webhook and a subject one delivery is due at a time, the one of the first event that is
-pending; so events of a subject arrive in their order.
+For each webhook and subject only the first pending delivery is due, so the events of a subject
+arrive in order.
 """
 
 from collections.abc import Collection, Sequence
@@ -19,17 +19,17 @@ _PENDING = "pending"
 
 
 def add_webhook(conn: sa.Connection, **values: object) -> None:
-    """Make a webhook."""
+    """Insert a webhook."""
     conn.execute(sa.insert(webhooks).values(values))
 
 
 def change_webhook(conn: sa.Connection, webhook_id: str, **values: object) -> None:
-    """Change a webhook."""
+    """Update a webhook."""
     conn.execute(sa.update(webhooks).where(webhooks.c.id == webhook_id).values(values))
 
 
 def delete_webhook(conn: sa.Connection, webhook_id: str) -> None:
-    """Take a webhook away, with its secrets and with what was due to it."""
+    """Delete a webhook with its secrets and deliveries."""
     conn.execute(sa.delete(webhooks).where(webhooks.c.id == webhook_id))
 
 
@@ -40,7 +40,7 @@ def webhook_row(conn: sa.Connection, webhook_id: str, *, lock: bool = False) -> 
 
 
 def webhook_rows(conn: sa.Connection, *, namespace: str | None, after: str | None, limit: int) -> Sequence[WebhookRow]:
-    """List webhooks by id, of a namespace or all there are."""
+    """List webhooks by id, of a namespace or all of them."""
     query = _select_webhooks().order_by(webhooks.c.id).limit(limit)
     if namespace is not None:
         query = query.where(namespaces.c.name == namespace)
@@ -50,24 +50,24 @@ def webhook_rows(conn: sa.Connection, *, namespace: str | None, after: str | Non
 
 
 def live_webhooks(conn: sa.Connection) -> Sequence[WebhookRow]:
-    """Give all webhooks that are on."""
+    """Return all webhooks that are on."""
     return fetch_all(conn, _select_webhooks().where(webhooks.c.state == "on"), WebhookRow)
 
 
 def count_webhooks(conn: sa.Connection, namespace_id: int | None) -> int:
     """Count the webhooks of a namespace, or those of all namespaces."""
-    of = webhooks.c.namespace_id
-    query = sa.select(sa.func.count()).where(of.is_(None) if namespace_id is None else of == namespace_id)
+    namespace = webhooks.c.namespace_id
+    query = sa.select(sa.func.count()).where(namespace.is_(None) if namespace_id is None else namespace == namespace_id)
     return conn.execute(query).scalar_one()
 
 
 def add_secret(conn: sa.Connection, webhook_id: str, sealed: bytes) -> None:
-    """Give a webhook one more secret."""
+    """Add a secret to a webhook."""
     conn.execute(sa.insert(webhook_secrets).values(webhook_id=webhook_id, sealed=sealed))
 
 
 def end_secrets(conn: sa.Connection, webhook_id: str, *, keep_us: int) -> None:
-    """Let the newest secret end after a while, and those before it at once."""
+    """Let the newest secret expire after a while, and the older ones at once."""
     mine, ends = webhook_secrets.c.webhook_id == webhook_id, webhook_secrets.c.ends_at
     live = sa.update(webhook_secrets).where(mine)
     conn.execute(live.where(ends > now_us()).values(ends_at=now_us()))
@@ -75,31 +75,31 @@ def end_secrets(conn: sa.Connection, webhook_id: str, *, keep_us: int) -> None:
 
 
 def live_secrets(conn: sa.Connection, webhook_ids: Collection[str]) -> dict[str, list[bytes]]:
-    """Give the sealed secrets that webhooks are signed with now, the newest first."""
+    """Return the sealed secrets that webhooks are signed with now, newest first, by webhook."""
     secret = webhook_secrets.c
     query = (
         sa.select(secret.webhook_id, secret.sealed)
         .where(secret.webhook_id.in_(webhook_ids), sa.or_(secret.ends_at.is_(None), secret.ends_at > now_us()))
         .order_by(secret.id.desc())
     )
-    found: dict[str, list[bytes]] = {}
+    secrets: dict[str, list[bytes]] = {}
     for webhook_id, sealed in conn.execute(query):
-        found.setdefault(webhook_id, []).append(sealed)
-    return found
+        secrets.setdefault(webhook_id, []).append(sealed)
+    return secrets
 
 
 def add_deliveries(conn: sa.Connection, rows: Sequence[dict[str, object]]) -> None:
-    """Let events be due to webhooks at once: webhook, event, its number and its subject of each."""
+    """Queue deliveries that are due at once: webhook, event, number and subject of each."""
     added = insert(conn, deliveries).values(state=_PENDING, attempts=0, since=now_us(), next_at=now_us())
     conn.execute(added.on_conflict_do_nothing(), list(rows))
 
 
 def due_deliveries(conn: sa.Connection, *, but: Collection[str], limit: int) -> Sequence[DeliveryRow]:
-    """Give what is due now: of each webhook that is on and each subject the first at most.
+    """Return the deliveries that are due: the first of each subject, for each webhook that is on.
 
     Args:
         conn: A transaction.
-        but: Webhooks that are left out.
+        but: Webhooks to leave out.
         limit: How many at most.
     """
     firsts = (
@@ -148,7 +148,7 @@ def delivery_rows(
 
 
 def attempts_of(conn: sa.Connection, delivery_ids: Collection[int]) -> Sequence[AttemptRow]:
-    """Give what was tried of deliveries, in its order."""
+    """Return the attempts of deliveries, in order."""
     tried = delivery_attempts.c
     query = (
         sa.select(tried.delivery_id, tried.created_at, tried.status, tried.took_us, tried.told)
@@ -159,37 +159,37 @@ def attempts_of(conn: sa.Connection, delivery_ids: Collection[int]) -> Sequence[
 
 
 def add_attempts(conn: sa.Connection, rows: Sequence[dict[str, object]]) -> None:
-    """Note tries: delivery, status, microseconds and what is told of each."""
+    """Record attempts: delivery, status, microseconds and error text of each."""
     conn.execute(sa.insert(delivery_attempts), list(rows))
 
 
 def end_delivery(conn: sa.Connection, delivery_id: int, *, state: str) -> None:
-    """End a delivery that is pending: delivered, or dead."""
+    """End a pending delivery as delivered or dead."""
     conn.execute(_pending(delivery_id).values(state=state, attempts=deliveries.c.attempts + 1, ended_at=now_us()))
 
 
 def try_later(conn: sa.Connection, delivery_id: int, *, in_us: int) -> None:
-    """Let a delivery that is pending be due again after a while."""
+    """Postpone a pending delivery."""
     conn.execute(_pending(delivery_id).values(attempts=deliveries.c.attempts + 1, next_at=now_us() + in_us))
 
 
 def give_up(conn: sa.Connection, webhook_id: str) -> None:
-    """Let all that is due to a webhook be dead."""
+    """Mark all pending deliveries of a webhook as dead."""
     mine = sa.and_(deliveries.c.webhook_id == webhook_id, deliveries.c.state == _PENDING)
     conn.execute(sa.update(deliveries).where(mine).values(state="dead", ended_at=now_us()))
 
 
 def deliver_again(conn: sa.Connection, webhook_id: str, *, ids: Collection[int] = (), dead: bool = False) -> int:
-    """Let deliveries that have ended be due again, by number or all dead ones; say how many."""
-    which = deliveries.c.state == "dead" if dead else deliveries.c.id.in_(ids)
-    again = sa.update(deliveries).where(deliveries.c.webhook_id == webhook_id, deliveries.c.state != _PENDING, which)
+    """Make ended deliveries due again, by number or all dead ones; return how many."""
+    selected = deliveries.c.state == "dead" if dead else deliveries.c.id.in_(ids)
+    again = sa.update(deliveries).where(deliveries.c.webhook_id == webhook_id, deliveries.c.state != _PENDING, selected)
     now = now_us()
-    done = conn.execute(again.values(state=_PENDING, attempts=0, since=now, next_at=now, ended_at=None))
-    return done.rowcount
+    result = conn.execute(again.values(state=_PENDING, attempts=0, since=now, next_at=now, ended_at=None))
+    return result.rowcount
 
 
 def states_of(conn: sa.Connection, webhook_ids: Collection[str]) -> Sequence[WebhookStateRow]:
-    """Count the deliveries of webhooks by their state, with when the last one ended."""
+    """Count the deliveries of webhooks by state, with when the last one ended."""
     query = (
         sa.select(
             deliveries.c.webhook_id,

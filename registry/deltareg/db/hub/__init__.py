@@ -1,1 +1,1 @@
-"""What clients of the Hugging Face Hub ask by and have sent."""
+"""What clients of the Hugging Face Hub look up and upload."""

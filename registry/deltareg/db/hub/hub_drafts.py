@@ -1,6 +1,6 @@
-"""Drafts of the Hugging Face Hub's clients, the bytes that they are of, and tickets to send those.
+"""Drafts of the Hugging Face Hub's clients, their uploaded objects, and tickets for uploads.
 
-All of it is somebody's (`principal_id`) about a line (`ns/name`, which need not be there yet).
+Everything belongs to a principal (`principal_id`) and a line (`ns/name`, which may not exist yet).
 """
 
 from collections.abc import Collection, Sequence
@@ -16,7 +16,7 @@ from deltareg.db.tables.hub import hub_drafts, hub_staged, hub_tickets
 
 
 def draft(conn: sa.Connection, line: str, principal_id: int, *, lock: bool = False) -> DraftRow | None:
-    """Give somebody's draft of a line."""
+    """Return a principal's draft of a line."""
     query = sa.select(hub_drafts.c.id, hub_drafts.c.changes, hub_drafts.c.touched_at).where(
         hub_drafts.c.line == line, hub_drafts.c.principal_id == principal_id
     )
@@ -25,24 +25,24 @@ def draft(conn: sa.Connection, line: str, principal_id: int, *, lock: bool = Fal
 
 
 def add_draft(conn: sa.Connection, line: str, principal_id: int) -> None:
-    """Begin a draft that changes nothing yet, where there is none."""
+    """Create an empty draft unless there is one."""
     row = {"line": line, "principal_id": principal_id, "changes": "{}", "touched_at": now_us()}
     conn.execute(insert(conn, hub_drafts).values(row).on_conflict_do_nothing())
 
 
 def keep_draft(conn: sa.Connection, draft_id: int, changes: str) -> None:
-    """Write down what a draft changes now."""
+    """Store the changes of a draft."""
     values = {"changes": changes, "touched_at": now_us()}
     conn.execute(sa.update(hub_drafts).where(hub_drafts.c.id == draft_id).values(values))
 
 
 def end_draft(conn: sa.Connection, draft_id: int) -> None:
-    """Forget a draft."""
+    """Delete a draft."""
     conn.execute(sa.delete(hub_drafts).where(hub_drafts.c.id == draft_id))
 
 
 def add_staged(conn: sa.Connection, line: str, principal_id: int, *, sha256: str, size_bytes: int, key: str) -> int:
-    """Write down that an object is about to be sent."""
+    """Register an object before it is sent; return its row id."""
     row = {
         "line": line,
         "principal_id": principal_id,
@@ -57,21 +57,21 @@ def add_staged(conn: sa.Connection, line: str, principal_id: int, *, sha256: str
 
 
 def arrive(conn: sa.Connection, staged_id: int) -> bool:
-    """Note that an object is whole; False where it was given up meanwhile."""
+    """Record that an object arrived completely; return False if it was given up meanwhile."""
     is_awaited = sa.and_(hub_staged.c.id == staged_id, hub_staged.c.state == "receiving")
     values = {"state": "here", "touched_at": now_us()}
     return conn.execute(sa.update(hub_staged).where(is_awaited).values(values)).rowcount == 1
 
 
 def staged_objects(conn: sa.Connection, line: str, principal_id: int, digests: Collection[str]) -> dict[str, StagedRow]:
-    """Give, by sha256, the whole objects among those asked for; they are kept from now on."""
-    found: dict[str, StagedRow] = {}
+    """Return the complete objects of the given sha256 digests, and keep them from being swept."""
+    objects: dict[str, StagedRow] = {}
     for part in batches(sorted(digests)):
         query = _select_staged().where(
             *_of(line, principal_id), hub_staged.c.state == "here", hub_staged.c.sha256.in_(part)
         )
-        found |= {row.sha256: row for row in fetch_all(conn, query, StagedRow)}
-    return found
+        objects |= {row.sha256: row for row in fetch_all(conn, query, StagedRow)}
+    return objects
 
 
 def touch(conn: sa.Connection, rows: Collection[StagedRow]) -> None:
@@ -82,47 +82,51 @@ def touch(conn: sa.Connection, rows: Collection[StagedRow]) -> None:
 
 
 def staged_bytes(conn: sa.Connection, line: str, principal_id: int) -> int:
-    """Count the bytes of files that somebody has staged for a line, or is sending."""
+    """Sum the bytes of the files that a principal staged for a line or is sending."""
     query = sa.select(sa.func.coalesce(sa.func.sum(hub_staged.c.size_bytes), 0))
     return int(conn.execute(query.where(*_of(line, principal_id))).scalar_one())
 
 
 def give_up_idle(conn: sa.Connection, *, idle_us: int, limit: int) -> Sequence[StagedRow]:
-    """Take objects that nobody has touched for so long out of use, and list them.
+    """Retire objects that have been idle for so long, and list them.
 
-    A draft that is kept touches what it is of. What was taken before and is still there, because
-    who took it died, is listed again. The rows stay until the objects are gone.
+    Storing a draft touches its objects. Objects that were retired earlier but still exist, because
+    that process died, are listed again. The rows stay until the objects are deleted.
     """
-    of = hub_staged.c
-    is_old = sa.and_(of.area == "", of.touched_at <= now_us() - idle_us)
-    old = sa.select(of.id).where(is_old | (of.state == "gone")).order_by(of.id).limit(limit)
-    return _give_up(conn, of.id.in_(old))
+    staged = hub_staged.c
+    is_old = sa.and_(staged.area == "", staged.touched_at <= now_us() - idle_us)
+    old = sa.select(staged.id).where(is_old | (staged.state == "gone")).order_by(staged.id).limit(limit)
+    return _give_up(conn, staged.id.in_(old))
 
 
 def give_up(conn: sa.Connection, line: str, principal_id: int, digests: Collection[str]) -> Sequence[StagedRow]:
-    """Take whole objects out of use, by sha256, and list them; the rows stay for now."""
-    found: list[StagedRow] = []
+    """Retire complete objects by sha256 and list them; the rows stay for now."""
+    rows: list[StagedRow] = []
     for part in batches(sorted(digests)):
-        found += _give_up(
+        rows += _give_up(
             conn, sa.and_(*_of(line, principal_id), hub_staged.c.state == "here", hub_staged.c.sha256.in_(part))
         )
-    return found
+    return rows
 
 
 def _give_up(conn: sa.Connection, which: sa.ColumnElement[bool]) -> Sequence[StagedRow]:
-    of = hub_staged.c
-    taken = sa.update(hub_staged).where(which).values(state="gone")
-    return fetch_all(conn, taken.returning(of.id, of.sha256, of.size_bytes, of.physical_key, of.state), StagedRow)
+    staged = hub_staged.c
+    update = sa.update(hub_staged).where(which).values(state="gone")
+    return fetch_all(
+        conn,
+        update.returning(staged.id, staged.sha256, staged.size_bytes, staged.physical_key, staged.state),
+        StagedRow,
+    )
 
 
 def end_idle_drafts(conn: sa.Connection, *, idle_us: int) -> None:
-    """Forget drafts that nobody has touched for so long, and tickets that have expired."""
+    """Delete drafts that have been idle for so long, and expired tickets."""
     conn.execute(sa.delete(hub_drafts).where(hub_drafts.c.touched_at <= now_us() - idle_us))
     conn.execute(sa.delete(hub_tickets).where(hub_tickets.c.expires_at <= now_us()))
 
 
 def forget_staged(conn: sa.Connection, ids: Collection[int]) -> None:
-    """Drop the rows of objects that are gone."""
+    """Delete the rows of objects that are gone."""
     for part in batches(sorted(ids)):
         conn.execute(sa.delete(hub_staged).where(hub_staged.c.id.in_(part)))
 
@@ -130,7 +134,7 @@ def forget_staged(conn: sa.Connection, ids: Collection[int]) -> None:
 def add_ticket(
     conn: sa.Connection, ticket: str, *, line: str, principal_id: int, sha256: str, size_bytes: int, lives_us: int
 ) -> None:
-    """Write down the hash of a ticket, and what it is for."""
+    """Store the hash of a ticket, and the file that it is for."""
     row = {
         "ticket": ticket,
         "line": line,
@@ -143,27 +147,27 @@ def add_ticket(
 
 
 def ticket_row(conn: sa.Connection, ticket: str) -> TicketRow | None:
-    """Give what a ticket is for, while it lives."""
-    of = hub_tickets.c
-    query = sa.select(of.line, of.principal_id, of.sha256, of.size_bytes).where(
-        of.ticket == ticket, of.expires_at > now_us(), of.area == ""
+    """Return the file that a ticket is for, unless it has expired."""
+    tickets = hub_tickets.c
+    query = sa.select(tickets.line, tickets.principal_id, tickets.sha256, tickets.size_bytes).where(
+        tickets.ticket == ticket, tickets.expires_at > now_us(), tickets.area == ""
     )
     rows = fetch_all(conn, query, TicketRow)
     return rows[0] if rows else None
 
 
 def known_keys(conn: sa.Connection, keys: Sequence[str]) -> set[str]:
-    """Give those keys that are of objects here."""
+    """Return which of some keys belong to staged objects."""
     query = sa.select(hub_staged.c.physical_key).where(hub_staged.c.physical_key.in_(keys))
     return set(conn.execute(query).scalars())
 
 
 def _select_staged() -> sa.Select[Any, Any, Any, Any, Any]:
-    of = hub_staged.c
-    return sa.select(of.id, of.sha256, of.size_bytes, of.physical_key, of.state)
+    staged = hub_staged.c
+    return sa.select(staged.id, staged.sha256, staged.size_bytes, staged.physical_key, staged.state)
 
 
 def _of(line: str, principal_id: int) -> tuple[sa.ColumnElement[bool], ...]:
-    """Say which rows are of files of somebody for a line; xorbs are their area's."""
-    of = hub_staged.c
-    return of.line == line, of.principal_id == principal_id, of.area == ""
+    """Return the condition for a principal's files of a line; xorbs belong to an area instead."""
+    staged = hub_staged.c
+    return staged.line == line, staged.principal_id == principal_id, staged.area == ""

@@ -1,4 +1,4 @@
-"""What clients of the Hugging Face Hub ask by: the beginning of a digest, and ids of the hub."""
+"""What clients of the Hugging Face Hub look up: the beginning of a digest, and hub ids."""
 
 from collections.abc import Sequence
 
@@ -16,12 +16,12 @@ _ENOUGH = 8
 
 
 def versions_beginning(conn: sa.Connection, delta_id: int, hex_digits: str) -> Sequence[VersionRow]:
-    """List versions of a line whose digest begins so, newest first, deleted ones with them.
+    """List versions of a line whose digest begins so, newest first, including deleted ones.
 
     Args:
         conn: A transaction.
         delta_id: The line.
-        hex_digits: Lower-case hexadecimal digits, and nothing else.
+        hex_digits: Only lower-case hexadecimal digits.
     """
     begins = versions.c.manifest_digest.startswith(f"sha256:{hex_digits}", autoescape=True)
     query = select_versions().where(versions.c.delta_id == delta_id, begins)
@@ -29,7 +29,7 @@ def versions_beginning(conn: sa.Connection, delta_id: int, hex_digits: str) -> S
 
 
 def hub_ids_called(conn: sa.Connection, hub_id: str) -> Sequence[HubIdRow]:
-    """List the bases that have an id of the hub, however its letters are written."""
+    """List the bases that have a hub id, ignoring case."""
     query = (
         sa.select(base_hub_ids.c.base_id, base_hub_ids.c.hub_id, base_hub_ids.c.revision)
         .where(sa.func.lower(base_hub_ids.c.hub_id) == hub_id.lower())
@@ -39,7 +39,7 @@ def hub_ids_called(conn: sa.Connection, hub_id: str) -> Sequence[HubIdRow]:
 
 
 def pack_keys(conn: sa.Connection, held: PackHolder) -> dict[str, tuple[str, int]]:
-    """Give key and size, by digest, of all packs that a version or a base needs."""
+    """Return key and size, by digest, of all packs that a version or a base needs."""
     needs, column = needed_packs(held)
     query = (
         sa.select(packs.c.digest, packs.c.physical_key, packs.c.size_bytes)

@@ -1,11 +1,11 @@
-"""Rows of what clients of the Hugging Face Hub have sent that is no version yet."""
+"""Rows of what clients of the Hugging Face Hub have uploaded before it becomes a version."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class DraftRow:
-    """What somebody wants to change about a line, as JSON."""
+    """A draft: somebody's changes to a line, as JSON."""
 
     id: int
     changes: str
@@ -14,7 +14,7 @@ class DraftRow:
 
 @dataclass(frozen=True, slots=True)
 class StagedRow:
-    """An object that is being sent, or lies in the store until a version is made of it."""
+    """An object that is being sent, or is stored until it becomes part of a version."""
 
     id: int
     sha256: str
@@ -25,7 +25,7 @@ class StagedRow:
 
 @dataclass(frozen=True, slots=True)
 class TicketRow:
-    """The right to send one file."""
+    """A ticket: the right to send one file."""
 
     line: str
     principal_id: int
@@ -35,7 +35,7 @@ class TicketRow:
 
 @dataclass(frozen=True, slots=True)
 class AreaRow:
-    """What somebody sends by Xet for a line."""
+    """An area: what somebody uploads by Xet for a line."""
 
     id: int
     name: str

@@ -20,20 +20,20 @@ _HEX: Final = re.compile(r"[0-9a-fA-F]{1,64}")
 
 
 def namespace_id(conn: sa.Connection, name: str) -> int | None:
-    """Give the id of a namespace, None when there is none."""
+    """Return the id of a namespace, or None if there is none."""
     return conn.execute(sa.select(namespaces.c.id).where(namespaces.c.name == name)).scalar()
 
 
 @dataclass(frozen=True, slots=True)
 class MadeNamespace:
-    """A namespace after it was asked for: its row, and whether it was made by that."""
+    """A namespace after `add_namespace`: its row, and whether the call created it."""
 
     id: int
     is_new: bool
 
 
 def add_namespace(conn: sa.Connection, name: str, *, created_by: int) -> MadeNamespace:
-    """Insert a namespace; joins one that was made meanwhile."""
+    """Insert a namespace, or return the one that was created meanwhile."""
     insert = sa.insert(namespaces).values(name=name, created_by=created_by)
     try:
         with conn.begin_nested():
@@ -45,7 +45,7 @@ def add_namespace(conn: sa.Connection, name: str, *, created_by: int) -> MadeNam
 
 
 def delta_row(conn: sa.Connection, namespace: str, name: str, *, lock: bool = False) -> LineRow | None:
-    """Find a line; with `lock`, nobody else counts its versions until the transaction ends."""
+    """Find a line; with `lock`, nobody else takes a version number until the transaction ends."""
     query = (
         sa.select(deltas)
         .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
@@ -57,7 +57,7 @@ def delta_row(conn: sa.Connection, namespace: str, name: str, *, lock: bool = Fa
 
 
 def add_delta(conn: sa.Connection, namespace_id: int, name: str, *, created_by: int) -> None:
-    """Insert a line; one that was made meanwhile is as good."""
+    """Insert a line; do nothing if it was created meanwhile."""
     try:
         with conn.begin_nested():
             conn.execute(sa.insert(deltas).values(namespace_id=namespace_id, name=name, created_by=created_by))
@@ -78,23 +78,23 @@ def take_number(conn: sa.Connection, delta_id: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class AskedLabel:
-    """A label that is looked for, with a value or, where that is None, with any.
+    """A label to search for, with a value, or with any if that is None.
 
-    Its name becomes part of a path into JSON, and holds no quotation mark and no backslash.
+    The name becomes part of a JSON path and contains no quotation mark and no backslash.
     """
 
     name: str
     value: str | None
 
     def is_on(self, version: sa.FromClause) -> sa.ColumnElement[bool]:
-        """Say of versions whether they have it."""
-        found: sa.ColumnElement[str] = version.c.labels[self.name].as_string()
-        return found.is_not(None) if self.value is None else found == self.value
+        """Return the condition that a version has the label."""
+        value: sa.ColumnElement[str] = version.c.labels[self.name].as_string()
+        return value.is_not(None) if self.value is None else value == self.value
 
 
 @dataclass(frozen=True, slots=True)
 class LineFilter:
-    """Which lines to list; what is None does not matter.
+    """Which lines to list; None means no restriction.
 
     Attributes:
         namespace: The namespace that they are in.
@@ -103,10 +103,10 @@ class LineFilter:
         verdict: The newest outcome of `suite_digest` on the newest version; `none` for none.
         channel: A channel that serves a version of the line.
         labels: Labels of the newest version.
-        text: What the name, a label, the message, the kind or the base of the newest version has in
-            it, a word of its card, or what the digest of any version begins with.
-        suite_digest: The suite that `verdict` speaks of.
-        sight: Whose lines are shown; None for all.
+        text: A part of the line's name, or of the label, message, kind or base of the newest
+            version, a word of its card, or the beginning of the digest of any version.
+        suite_digest: The suite that `verdict` refers to.
+        sight: The lines that the caller may see; None for all.
     """
 
     namespace: str | None = None
@@ -121,13 +121,13 @@ class LineFilter:
 
 
 def line_rows(conn: sa.Connection, *, only: LineFilter, after: str | None, limit: int) -> Sequence[ListedLineRow]:
-    """List lines by namespace and name with their count of versions and the newest number.
+    """List lines by namespace and name, with their number of versions and the newest version.
 
-    The page is found first, by walking the names in their order until it is full, and the versions
-    of its lines alone are counted.
+    The page is found first, by walking the names in order until it is full; only the versions of
+    its lines are counted.
     """
     namespace, name = namespaces.c.name, deltas.c.name
-    found = (
+    lines = (
         sa.select(deltas.c.id, deltas.c.created_at, namespace.label("namespace"), name.label("name"))
         # As a value and not as the column, so that SQLite begins with the namespaces: then lines
         # come in their order by index, and nothing is read beyond the page.
@@ -135,12 +135,12 @@ def line_rows(conn: sa.Connection, *, only: LineFilter, after: str | None, limit
         .order_by(namespace, name)
         .limit(limit)
     )
-    found = _filter_lines(found, only)
+    lines = _filter_lines(lines, only)
     if after is not None:
         last, _, last_name = after.partition("/")
         is_further = sa.or_(namespace > last, sa.and_(namespace == last, name > last_name))
-        found = found.where(namespace >= last, is_further)
-    page = found.subquery("page")
+        lines = lines.where(namespace >= last, is_further)
+    page = lines.subquery("page")
     live = sa.and_(versions.c.delta_id == page.c.id, versions.c.deleted_at.is_(None))
     query = (
         sa.select(
@@ -177,8 +177,8 @@ def _filter_lines(query: sa.Select[*tuple[Any, ...]], only: LineFilter) -> sa.Se
     )
     conditions: list[sa.ColumnElement[bool]] = []
     if only.base is not None:
-        named = sa.select(bases.c.id).where(bases.c.name == only.base).scalar_subquery()
-        conditions.append(newest.c.base_id == named)
+        base_id = sa.select(bases.c.id).where(bases.c.name == only.base).scalar_subquery()
+        conditions.append(newest.c.base_id == base_id)
     if only.kind is not None:
         conditions.append(newest.c.kind == only.kind)
     if only.text is not None:
@@ -193,17 +193,17 @@ def _filter_lines(query: sa.Select[*tuple[Any, ...]], only: LineFilter) -> sa.Se
 
 
 def _mentions(text: str, newest_id: sa.ScalarSelect[int]) -> sa.ColumnElement[bool]:
-    """Whether a line has a text in its name, or its newest version in what is said of it."""
-    told = versions.alias("told")
+    """Whether a text is in a line's name or newest version, or begins the digest of any version."""
+    newest = versions.alias("told")
     on = sa.select(bases.c.id).where(bases.c.name.icontains(text, autoescape=True))
-    word = sa.exists().where(search_terms.c.term == text.strip().casefold(), search_terms.c.version_id == told.c.id)
-    within = [told.c.kind, told.c.message, sa.cast(told.c.labels, sa.Text)]
+    word = sa.exists().where(search_terms.c.term == text.strip().casefold(), search_terms.c.version_id == newest.c.id)
+    within = [newest.c.kind, newest.c.message, sa.cast(newest.c.labels, sa.Text)]
     holds = [column.icontains(text, autoescape=True) for column in within]
     # The cheapest first: both databases leave off at what is so.
     name = namespaces.c.name + "/" + deltas.c.name
     ways = [
         name.icontains(text, autoescape=True),
-        sa.exists().where(told.c.id == newest_id, sa.or_(*holds, told.c.base_id.in_(on), word)),
+        sa.exists().where(newest.c.id == newest_id, sa.or_(*holds, newest.c.base_id.in_(on), word)),
     ]
     digest = text.removeprefix(_DIGEST)
     if _HEX.fullmatch(digest):  # no other word begins one, and it is asked of all versions

@@ -1,4 +1,4 @@
-"""Relatives of versions: what they were made from or stand on, and what came of them."""
+"""Relatives of versions: their ancestors, what they stand on, and their descendants."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ _Select = sa.Select[*tuple[Any, ...]]
 
 @dataclass(frozen=True, slots=True)
 class FamilyOrigin:
-    """Where a walk begins: at a version, at the versions of a line or on a base, or at all."""
+    """Where a walk begins: at a version, at the versions of a line or of a base, or everywhere."""
 
     version_id: int | None = None
     delta_id: int | None = None
@@ -27,20 +27,20 @@ class FamilyOrigin:
 def family(
     conn: sa.Connection, origin: FamilyOrigin, *, up: int, down: int, sight: VisibleLines | None, limit: int
 ) -> Sequence[KinRow]:
-    """List what the walk begins with and comes by, in so many steps each way, newest first.
+    """List the origin's versions and their relatives within some steps up and down, newest first.
 
-    Steps lead from a version to its parents and to the version that its base is. Deleted versions
-    are among those that a step leads to. Where there are more than the limit, what it begins with
-    comes first; it begins with the newest of what is seen.
+    A step leads from a version to its parents and to the version that its base is. Versions that a
+    step reaches may be deleted. If there are more than the limit, the origin's versions come first,
+    the newest visible ones.
     """
     begins = _select_origins(origin, sight, limit)
-    begun = begins.cte("begun")
-    walks = [sa.select(begun.c.id)]
+    origins = begins.cte("begun")
+    walks = [sa.select(origins.c.id)]
     # From everything there is nowhere to go, and beside that much nothing else would be listed.
     if origin != FamilyOrigin() and _count(conn, begins) < limit:
-        walks += [_walk(begun, up, "above", is_up=True), _walk(begun, down, "below", is_up=False)]
+        walks += [_walk(origins, up, "above", is_up=True), _walk(origins, down, "below", is_up=False)]
     reached = sa.union(*walks).subquery("reached")
-    is_begun = versions.c.id.in_(sa.select(begun.c.id))
+    is_begun = versions.c.id.in_(sa.select(origins.c.id))
     query = (
         _kin()
         .join(reached, reached.c.id == versions.c.id)
@@ -51,9 +51,9 @@ def family(
 
 
 def common_ancestor(conn: sa.Connection, version_ids: Sequence[int]) -> KinRow | None:
-    """Give the newest version that all of several were made from, or that is one of them itself.
+    """Return the newest common ancestor of some versions, which may be one of them.
 
-    A version is newer than its parents, so no other that they have in common was made from it.
+    A version is newer than its parents, so no other common ancestor was made from it.
     """
     walk = (
         sa.select(versions.c.id.label("origin"), versions.c.id)
@@ -74,7 +74,7 @@ def common_ancestor(conn: sa.Connection, version_ids: Sequence[int]) -> KinRow |
 
 
 def parent_edges(conn: sa.Connection, version_ids: Sequence[int]) -> list[tuple[int, int]]:
-    """List (version, parent) of versions, the parents of each in order."""
+    """List (version, parent) pairs for some versions, the parents of each in order."""
     query = (
         sa.select(lineage.c.version_id, lineage.c.parent_version_id)
         .where(lineage.c.version_id.in_(_bind_ids(version_ids)))
@@ -84,7 +84,7 @@ def parent_edges(conn: sa.Connection, version_ids: Sequence[int]) -> list[tuple[
 
 
 def serving(conn: sa.Connection, version_ids: Sequence[int]) -> Sequence[ServedRow]:
-    """List the channels that serve versions, in the order that they were made."""
+    """List the channels that serve some versions, in the order of their creation."""
     newest = sa.and_(revisions.c.channel_id == channels.c.id, revisions.c.number == channels.c.revision)
     query = (
         sa.select(revisions.c.version_id, channels.c.name.label("channel"))
@@ -135,10 +135,10 @@ def _count(conn: sa.Connection, query: _Select) -> int:
 
 
 def _walk(begun: sa.CTE, steps: int, name: str, *, is_up: bool) -> _Select:
-    """Walk to parents, or to children, never back into what it begins with.
+    """Walk to parents or to children, but never back to the origin.
 
-    A recursive query may name itself once, and there are two kinds of steps; so each row is taken
-    twice, once for either kind.
+    A recursive query may refer to itself only once, and there are two kinds of steps; so each row
+    is taken twice, once for each kind.
     """
     walk = sa.select(begun.c.id, sa.literal(0).label("step")).cte(name, recursive=True)
     either = sa.union_all(sa.select(sa.literal(0).label("kind")), sa.select(sa.literal(1).label("kind"))).subquery(
@@ -172,5 +172,5 @@ def _walk(begun: sa.CTE, steps: int, name: str, *, is_up: bool) -> _Select:
 
 
 def _bind_ids(ids: Iterable[int]) -> sa.BindParameter[list[int]]:
-    """Give row ids as they stand in a statement: more than it may have parameters."""
+    """Bind row ids as literals, as there may be more than a statement may have parameters."""
     return sa.bindparam(None, list(ids), expanding=True, literal_execute=True)

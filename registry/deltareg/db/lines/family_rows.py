@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class KinRow:
-    """A version among its relatives; `stands_on` is the version that its base is, if it is one."""
+    """A version among its relatives; `stands_on` is the version that its base is, if any."""
 
     id: int
     namespace: str
@@ -21,7 +21,7 @@ class KinRow:
 
 @dataclass(frozen=True, slots=True)
 class ServedRow:
-    """A channel that serves a version, by its row."""
+    """A channel that serves a version, by the version's row id."""
 
     version_id: int
     channel: str

@@ -1,6 +1,6 @@
 """The events of a line, in one shape: at, mark, event, number, actor, channel, outcome, text.
 
-`mark` breaks ties between events of the same microsecond, so that a list can go on after it.
+`mark` breaks ties between events of the same microsecond, so that a list can continue after it.
 """
 
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ def push_rows(conn: sa.Connection, delta_id: int, *, mark: Mark | None, limit: i
 
 
 def verdict_rows(conn: sa.Connection, delta_id: int, *, mark: Mark | None, limit: int) -> Sequence[EventRow]:
-    """List verdicts, newest first; one on a variant of the base says on which."""
+    """List verdicts, newest first; a verdict on a variant of the base names the variant."""
     name = sa.literal("verdict-") + verdicts.c.id
     variant = name_of_variant()
     suite = verdicts.c.suite + sa.func.coalesce(sa.literal(" on ") + variant, "")
@@ -86,7 +86,7 @@ def move_rows(
 
 
 def revoke_rows(conn: sa.Connection, delta_id: int, *, mark: Mark | None, limit: int) -> Sequence[EventRow]:
-    """List revocations by when they began, newest first."""
+    """List revocations, ordered by when they began, newest first."""
     name = sa.literal("revoke-") + sa.cast(revocations.c.id, sa.Text)
     at, actor, text = revocations.c.created_at, revocations.c.actor_id, revocations.c.reason
     query = _select_revocations("revoke", at, name, actor, text, delta_id)
@@ -94,7 +94,7 @@ def revoke_rows(conn: sa.Connection, delta_id: int, *, mark: Mark | None, limit:
 
 
 def unrevoke_rows(conn: sa.Connection, delta_id: int, *, mark: Mark | None, limit: int) -> Sequence[EventRow]:
-    """List revocations that ended by when they did, newest first."""
+    """List ended revocations, ordered by when they ended, newest first."""
     name = sa.literal("unrevoke-") + sa.cast(revocations.c.id, sa.Text)
     at, actor, text = revocations.c.ended_at, revocations.c.ended_by, revocations.c.end_reason
     query = _select_revocations("unrevoke", at, name, actor, text, delta_id)

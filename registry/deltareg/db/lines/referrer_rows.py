@@ -1,4 +1,4 @@
-"""Rows of what others signed about versions."""
+"""Rows of signatures and attestations of versions."""
 
 from dataclasses import dataclass
 
@@ -7,9 +7,10 @@ from deltareg.words import ReferrerForm
 
 @dataclass(frozen=True, slots=True)
 class ReferrerRow:
-    """What somebody signed about a version, without its bytes.
+    """A signature or an attestation of a version, without its bytes.
 
-    `revoked` is why the signer, or the authority behind them, is revoked; None while neither is.
+    `revoked` is the reason why the signer, or the authority behind them, was revoked; None if
+    neither was.
     """
 
     id: int
@@ -29,7 +30,7 @@ class ReferrerRow:
 
 @dataclass(frozen=True, slots=True)
 class ReferrerBodyRow:
-    """What was signed, as it came, with the public key that it holds for."""
+    """A signature or an attestation as it was received, with the public key that verifies it."""
 
     body: bytes
     public: str
@@ -37,7 +38,7 @@ class ReferrerBodyRow:
 
 @dataclass(frozen=True, slots=True)
 class RevokedSignerRow:
-    """A key or an authority whose signatures count no more."""
+    """A revoked key or authority, whose signatures do not count any more."""
 
     keyid: str
     reason: str

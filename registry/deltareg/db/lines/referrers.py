@@ -1,4 +1,4 @@
-"""Signatures and attestations of versions, and signers that are revoked."""
+"""Signatures and attestations of versions, and revoked signers."""
 
 from collections.abc import Iterable, Sequence
 
@@ -26,18 +26,18 @@ def add_referrer(
     body: bytes,
     created_by: int | None,
 ) -> bool:
-    """Keep what somebody signed about a version; False where it is kept already.
+    """Store a signature or an attestation of a version; return False if it is stored already.
 
     Args:
         conn: The transaction.
         version_id: The version.
-        form: What it is.
+        form: Whether it is a signature or an attestation.
         digest: The sha256 of the body.
-        predicate_type: What kind of thing it says.
+        predicate_type: The type of the statement.
         signer: Who signed it: keyid, authority, issuer, identity.
-        public: The public key that it holds for, where it does not bring its own.
-        body: What was signed.
-        created_by: Who brought it.
+        public: The public key that verifies it, if the body does not contain one.
+        body: The signed bytes.
+        created_by: Who uploaded it.
     """
     keyid, ca, issuer, identity = signer
     added = (
@@ -63,7 +63,7 @@ def add_referrer(
 
 
 def count_referrers(conn: sa.Connection, version_id: int) -> int:
-    """Count what was signed about a version."""
+    """Count the signatures and attestations of a version."""
     query = sa.select(sa.func.count()).where(referrers.c.version_id == version_id)
     return int(conn.execute(query).scalar_one())
 
@@ -71,31 +71,31 @@ def count_referrers(conn: sa.Connection, version_id: int) -> int:
 def referrer_rows(
     conn: sa.Connection, version_ids: Iterable[int], *, form: ReferrerForm | None = None
 ) -> Sequence[ReferrerRow]:
-    """List what was signed about versions, oldest first, of one form or of all."""
-    found: list[ReferrerRow] = []
+    """List the signatures and attestations of versions, oldest first, of one form or of both."""
+    rows: list[ReferrerRow] = []
     for part in batches(sorted(set(version_ids))):
         query = _select().where(referrers.c.version_id.in_(part)).order_by(referrers.c.id)
         if form is not None:
             query = query.where(referrers.c.form == form)
-        found += fetch_each(conn, query, ReferrerRow)
-    return found
+        rows += fetch_each(conn, query, ReferrerRow)
+    return rows
 
 
 def referrer_by_digest(conn: sa.Connection, version_id: int, digest: str) -> ReferrerRow | None:
-    """Find what was signed about a version by the digest of it."""
+    """Find a signature or an attestation of a version by its digest."""
     query = _select().where(referrers.c.version_id == version_id, referrers.c.digest == digest)
     return fetch_one(conn, query, ReferrerRow)
 
 
 def referrer_body(conn: sa.Connection, referrer_id: int) -> ReferrerBodyRow:
-    """Give what was signed, as it came."""
+    """Return a signature or an attestation as it was received."""
     query = sa.select(referrers.c.body, referrers.c.public).where(referrers.c.id == referrer_id)
     row = conn.execute(query).one()
     return ReferrerBodyRow(row.body, row.public)
 
 
 def revoke_signer(conn: sa.Connection, keyid: str, *, by: int, reason: str) -> bool:
-    """Let nothing count any more that a key, or an authority, signs; False where it is so."""
+    """Revoke a key or an authority; its signatures stop counting. False if it was before."""
     added = (
         insert(conn, revoked_signers)
         .values(keyid=keyid, reason=reason, created_by=by, created_at=now_us())
@@ -106,7 +106,7 @@ def revoke_signer(conn: sa.Connection, keyid: str, *, by: int, reason: str) -> b
 
 
 def revoked_signer_rows(conn: sa.Connection) -> Sequence[RevokedSignerRow]:
-    """List the keys and authorities that are revoked, newest first."""
+    """List the revoked keys and authorities, newest first."""
     query = (
         sa.select(
             revoked_signers.c.keyid,
@@ -128,10 +128,10 @@ def _select() -> sa.Select[*tuple[object, ...]]:
         .limit(1)
         .correlate(referrers)
     )
-    shown = [column for column in referrers.c if column.name not in _LEFT_OUT]
+    columns = [column for column in referrers.c if column.name not in _LEFT_OUT]
     return (
         sa.select(
-            *shown,
+            *columns,
             sa.func.length(referrers.c.body).label("size_bytes"),
             principals.c.name.label("sender"),
             revoked.scalar_subquery().label("revoked"),

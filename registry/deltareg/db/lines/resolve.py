@@ -1,8 +1,8 @@
-"""What a reference means, in one statement that was made once: the version with all that is shown.
+"""Resolves a reference to a version with everything that is shown, in one prepared statement.
 
-Each statement gives a row for every channel that serves the version, in the order of the channels,
-and one row where none does. Nothing of it outlives the transaction: a channel that was moved by
-another server is read as it is now.
+Each statement returns one row for every channel that serves the version, in the order of the
+channels, and one row if none does. Nothing is cached beyond the transaction: a channel that another
+server moved is read as it is now.
 """
 
 from collections.abc import Sequence
@@ -41,26 +41,26 @@ Told = tuple[LiveTokenRow | None, Sequence[ResolvedRow]]
 
 
 def on_channel(conn: sa.Connection, token_hash: str, line: LineName, channel: str, shown: ShownSuite) -> Told:
-    """Find what a channel of a line serves now, with the token of who asks."""
+    """Find the version that a channel of a line serves now, along with the caller's token."""
     return _ON_CHANNEL.all(
         conn, token_hash, namespace=line[0], line=line[1], channel=channel, suite=shown[0], suite_digest=shown[1]
     )
 
 
 def by_number(conn: sa.Connection, token_hash: str, line: LineName, number: int, shown: ShownSuite) -> Told:
-    """Find a version of a line by its number, with the token of who asks."""
+    """Find a version of a line by its number, along with the caller's token."""
     return _BY_NUMBER.all(
         conn, token_hash, namespace=line[0], line=line[1], number=number, suite=shown[0], suite_digest=shown[1]
     )
 
 
 def newest_of(conn: sa.Connection, token_hash: str, line: LineName, shown: ShownSuite) -> Told:
-    """Find the newest version of a line that is not deleted, with the token of who asks."""
+    """Find the newest version of a line that is not deleted, along with the caller's token."""
     return _NEWEST.all(conn, token_hash, namespace=line[0], line=line[1], suite=shown[0], suite_digest=shown[1])
 
 
 def by_row_id(conn: sa.Connection, version_id: int, shown: ShownSuite) -> Sequence[ResolvedRow]:
-    """Give a version by its row id."""
+    """Return a version by its row id."""
     return _BY_ROW_ID.all(conn, version_id=version_id, suite=shown[0], suite_digest=shown[1])
 
 

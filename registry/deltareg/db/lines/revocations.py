@@ -1,4 +1,4 @@
-"""Versions that are withdrawn: by whom, why, and what ended it."""
+"""Revoked versions: by whom, why, and how a revocation ended."""
 
 from collections.abc import Iterable
 
@@ -12,7 +12,7 @@ from deltareg.db.tables import principals, revocations, versions
 
 
 def revoke(conn: sa.Connection, version_id: int, *, actor_id: int, reason: str) -> None:
-    """Revoke a version that the caller has locked, and that is not revoked."""
+    """Revoke a version that the caller has locked and that is not revoked."""
     conn.execute(sa.insert(revocations).values(version_id=version_id, actor_id=actor_id, reason=reason))
     _mark(conn, version_id, revoked_at=now_us())
 
@@ -28,16 +28,16 @@ def unrevoke(conn: sa.Connection, version_id: int, *, ended_by: int, reason: str
 
 
 def standing_revocations(conn: sa.Connection, version_ids: Iterable[int]) -> dict[int, RevocationRow]:
-    """Give the revocations that stand, by version: reason, created_at, actor."""
-    found: dict[int, RevocationRow] = {}
+    """Return the standing revocations, by version: reason, created_at, actor."""
+    by_version: dict[int, RevocationRow] = {}
     for part in batches(sorted(set(version_ids))):
         query = (
             sa.select(revocations, principals.c.name.label("actor"))
             .join(principals, principals.c.id == revocations.c.actor_id)
             .where(revocations.c.version_id.in_(part), revocations.c.ended_at.is_(None))
         )
-        found |= {row.version_id: row for row in fetch_each(conn, query, RevocationRow)}
-    return found
+        by_version |= {row.version_id: row for row in fetch_each(conn, query, RevocationRow)}
+    return by_version
 
 
 def _mark(conn: sa.Connection, version_id: int, *, revoked_at: sa.ColumnElement[int] | sa.Null) -> None:

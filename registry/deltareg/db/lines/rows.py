@@ -1,4 +1,4 @@
-"""Rows of delta lines, and of what happened to them."""
+"""Rows of delta lines and of their events."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ class LineRow:
 class ListedLineRow:
     """A line in a list: `path` is `ns/name`, `newest_id` the row of its newest version.
 
-    `mark` is the newest row of the audit trail: while it stays, nothing has changed anywhere.
+    `mark` is the newest row of the audit trail: while it is the same, nothing has changed anywhere.
     """
 
     id: int
@@ -34,7 +34,7 @@ class ListedLineRow:
 
 @dataclass(frozen=True, slots=True)
 class EventRow:
-    """Something that happened to a line; `mark` breaks ties within a microsecond."""
+    """An event of a line; `mark` breaks ties within a microsecond."""
 
     at: int
     mark: str

@@ -1,8 +1,8 @@
-"""What versions are found by, written beside them and read by index alone.
+"""The terms, cards and metrics by which versions are found, stored beside them and read by index.
 
-A search takes the rarest of its conditions as the list to walk, newest first, and looks the others
-up version by version. How rare they are is counted up to a bound, so no search counts all there is.
-Where the rarest is common and in no order of versions, all versions are the list.
+A search walks the rows of its rarest condition, newest first, and checks the other conditions
+version by version. Rarity is counted up to a bound, so no search counts everything. If the rarest
+condition is common and its rows are in no order of versions, the search walks all versions.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -31,14 +31,14 @@ Operator = Literal[">=", "<=", ">", "<", "="]
 
 @dataclass(frozen=True, slots=True)
 class MetricBound:
-    """What a number by name is to be."""
+    """A condition on a metric's value."""
 
     name: str
     operator: Operator
     value: float
 
     def holds(self, column: sa.ColumnElement[float]) -> sa.ColumnElement[bool]:
-        """Say of values whether they are so."""
+        """Return the condition on a column of values."""
         match self.operator:
             case ">=":
                 return column >= self.value
@@ -54,14 +54,14 @@ class MetricBound:
 
 @dataclass(frozen=True, slots=True)
 class SearchConditions:
-    """What is looked for; all of it has to be so.
+    """The conditions of a search; all of them have to be met.
 
     Attributes:
         terms: Terms that a version has.
-        beginnings: Beginnings of terms, of each of which it has one.
-        bounds: What its metrics are.
+        beginnings: Prefixes; for each a version has a term that begins with it.
+        bounds: Conditions on its metrics.
         is_newest: Whether only the newest version of each line counts.
-        sight: Whose versions are shown; None for all.
+        sight: The versions that the caller may see; None for all.
     """
 
     terms: Sequence[str] = ()
@@ -72,30 +72,30 @@ class SearchConditions:
 
 
 def change_terms(conn: sa.Connection, version_id: int, *, add: Iterable[str], drop: Collection[str] = ()) -> None:
-    """Let a version be found by some terms, and by others no more."""
+    """Add and drop the terms that a version is found by."""
     for part in batches(sorted(drop)):
-        gone = sa.delete(search_terms).where(search_terms.c.term.in_(part), search_terms.c.version_id == version_id)
-        conn.execute(gone)
+        delete = sa.delete(search_terms).where(search_terms.c.term.in_(part), search_terms.c.version_id == version_id)
+        conn.execute(delete)
     rows = [{"term": term, "version_id": version_id} for term in sorted(add)]
     if rows:
         conn.execute(insert(conn, search_terms).on_conflict_do_nothing(), rows)
 
 
 def put_card(conn: sa.Connection, version_id: int, document: bytes | None) -> None:
-    """Keep what the card of a version says; None where it has none. What is kept stays."""
-    put = insert(conn, cards).values(version_id=version_id, document=document)
-    conn.execute(put.on_conflict_do_nothing())
+    """Store the card of a version, None if it has none; a stored card stays."""
+    added = insert(conn, cards).values(version_id=version_id, document=document)
+    conn.execute(added.on_conflict_do_nothing())
 
 
 def card_of(conn: sa.Connection, version_id: int) -> bytes | None:
-    """Give what the card of a version says; None where it has none, or was not read yet."""
+    """Return the card of a version; None if it has none or it was not read yet."""
     query = sa.select(cards.c.document).where(cards.c.version_id == version_id)
-    found: bytes | None = conn.execute(query).scalar()
-    return found
+    document: bytes | None = conn.execute(query).scalar()
+    return document
 
 
 def cards_of(conn: sa.Connection, version_ids: Collection[int]) -> dict[int, bytes]:
-    """Give what the cards of versions say, by version."""
+    """Return the cards of versions, by version."""
     query = sa.select(cards.c.version_id, cards.c.document).where(
         cards.c.version_id.in_(version_ids), cards.c.document.is_not(None)
     )
@@ -103,13 +103,13 @@ def cards_of(conn: sa.Connection, version_ids: Collection[int]) -> dict[int, byt
 
 
 def is_read(conn: sa.Connection, version_id: int) -> bool:
-    """Whether the card of a version was read, if it has one."""
+    """Whether the card of a version has been read, even if it turned out to have none."""
     query = sa.select(cards.c.version_id).where(cards.c.version_id == version_id)
     return conn.execute(query).first() is not None
 
 
 def unread(conn: sa.Connection, *, limit: int) -> Sequence[UnreadRow]:
-    """List versions that were not read yet, in their order, those that have their bytes."""
+    """List versions whose cards were not read yet and that still have their bytes, oldest first."""
     query = (
         sa.select(versions.c.id, namespaces.c.name.label("namespace"))
         .join(deltas, deltas.c.id == versions.c.delta_id)
@@ -123,7 +123,7 @@ def unread(conn: sa.Connection, *, limit: int) -> Sequence[UnreadRow]:
 
 
 def replace_metrics(conn: sa.Connection, version_id: int, source: str, found: Mapping[str, float]) -> None:
-    """Say what a source found of a version, in the place of what it found before."""
+    """Replace the metrics that a source has of a version."""
     of_source = sa.and_(version_metrics.c.version_id == version_id, version_metrics.c.source == source)
     conn.execute(sa.delete(version_metrics).where(of_source))
     rows = [
@@ -135,7 +135,7 @@ def replace_metrics(conn: sa.Connection, version_id: int, source: str, found: Ma
 
 
 def metrics_of(conn: sa.Connection, version_ids: Collection[int], names: Collection[str]) -> Sequence[MetricRow]:
-    """Give the metrics of versions by some names."""
+    """Return the metrics of versions with the given names."""
     query = (
         sa.select(
             version_metrics.c.version_id, version_metrics.c.name, version_metrics.c.source, version_metrics.c.value
@@ -147,7 +147,7 @@ def metrics_of(conn: sa.Connection, version_ids: Collection[int], names: Collect
 
 
 def newest_checks(conn: sa.Connection, version_id: int) -> dict[str, list[dict[str, object]]]:
-    """Give the checks of the newest verdict of each suite that judged a version on its base."""
+    """Return the checks of each suite's newest conclusive verdict on a version's own base."""
     query = (
         sa.select(verdicts.c.suite, verdicts.c.checks)
         .join(versions, versions.c.id == verdicts.c.version_id)
@@ -163,7 +163,7 @@ def newest_checks(conn: sa.Connection, version_id: int) -> dict[str, list[dict[s
 
 
 def found_ids(conn: sa.Connection, sought: SearchConditions, *, before: int | None, limit: int) -> Sequence[int]:
-    """Give the rows of the versions that are looked for, newest first."""
+    """Return the row ids of the versions that meet the conditions, newest first."""
     ranked = sorted(
         ((_count(conn, each), each.is_many, at, each) for at, each in enumerate(_conditions(sought))),
         key=lambda one: one[:3],
@@ -178,8 +178,8 @@ def found_ids(conn: sa.Connection, sought: SearchConditions, *, before: int | No
         query = sa.select(column).where(first.of(first.table))
         query = query.distinct() if first.is_many else query
     for other in conditions:
-        beside = other.table.alias()
-        query = query.where(sa.exists().where(beside.c.version_id == column, other.beside(beside)))
+        others = other.table.alias()
+        query = query.where(sa.exists().where(others.c.version_id == column, other.beside(others)))
     if before is not None:
         query = query.where(column < before)
     query = query.where(_is_shown(sought, column)).order_by(column.desc()).limit(limit)
@@ -188,13 +188,13 @@ def found_ids(conn: sa.Connection, sought: SearchConditions, *, before: int | No
 
 @dataclass(frozen=True, slots=True)
 class _Condition:
-    """A condition on rows of a table that names versions.
+    """A condition on the rows of a table that refer to versions.
 
     Attributes:
         table: The table.
-        of: Says it of rows of the table, or of an alias.
-        is_many: Whether a version may have several such rows, which lie in another order.
-        beside: The same, of the rows of one version.
+        of: Builds the condition on rows of the table, or of an alias.
+        is_many: Whether a version may have several matching rows, in another order than versions.
+        beside: Builds the condition on the rows of one version.
     """
 
     table: sa.Table
@@ -229,7 +229,7 @@ def _is_bound(bound: MetricBound, rows: sa.FromClause) -> sa.ColumnElement[bool]
 
 
 def _is_bound_beside(bound: MetricBound, rows: sa.FromClause) -> sa.ColumnElement[bool]:
-    """Say it of one version's metrics: as a sum, lest SQLite walks all values that are so."""
+    """Return the bound on one version's metrics; `+ 0.0` keeps SQLite off the index of values."""
     return sa.and_(rows.c.name == bound.name, bound.holds(rows.c.value + 0.0))
 
 

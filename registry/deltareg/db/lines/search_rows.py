@@ -1,11 +1,11 @@
-"""Rows of what versions are found by."""
+"""Rows that searches read."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class MetricRow:
-    """A number of a version by name, and what it comes from."""
+    """A metric of a version, and its source."""
 
     version_id: int
     name: str
@@ -15,7 +15,7 @@ class MetricRow:
 
 @dataclass(frozen=True, slots=True)
 class UnreadRow:
-    """A version whose card was not read yet."""
+    """A version whose card has not been read yet."""
 
     id: int
     namespace: str

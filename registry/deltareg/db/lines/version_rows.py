@@ -1,4 +1,4 @@
-"""Rows of versions, and of what is recorded about them."""
+"""Rows of versions and of facts about them."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from deltareg.words import Outcome
 
 @dataclass(frozen=True, slots=True)
 class VersionRow:
-    """A version as shown: with names joined in, without manifest and storage map."""
+    """A version as shown: with joined names, without manifest and storage map."""
 
     id: int
     delta_id: int
@@ -60,7 +60,7 @@ class RevocationRow:
 
 @dataclass(frozen=True, slots=True)
 class DocumentsRow:
-    """The documents of a version or a base, as they are kept."""
+    """The documents of a version or a base, as stored."""
 
     id: int
     manifest: bytes
@@ -71,10 +71,10 @@ class DocumentsRow:
 
 @dataclass(frozen=True, slots=True)
 class ResolvedRow(VersionRow):
-    """A version with what is known of it now, once for each channel that serves it.
+    """A version with its current facts, once for each channel that serves it.
 
-    `base_depth` is of a base that is a version, the three after it of a revocation that stands, and
-    the channel's id is the order of the rows.
+    `base_depth` belongs to a base that is a version, and the next three to a standing revocation.
+    The rows are ordered by the channel's id.
     """
 
     verdict: Outcome | None

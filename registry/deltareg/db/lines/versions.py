@@ -32,7 +32,7 @@ _SHOWN = [versions.c[field.name] for field in fields(VersionRow) if field.name i
 
 @cache
 def select_versions() -> sa.Select[*tuple[Any, ...]]:
-    """Start a query for versions as shown: names joined in, manifest and storage map left out."""
+    """Start a query for versions as shown: with joined names, without manifest and storage map."""
     variant = bases.alias("variant")
     trained_on = (
         sa.select(variant.c.name)
@@ -66,7 +66,7 @@ def select_versions() -> sa.Select[*tuple[Any, ...]]:
 
 
 def version_by_id(conn: sa.Connection, version_id: int) -> VersionRow:
-    """Give one version by its row id."""
+    """Return a version by its row id."""
     return fetch_known(conn, select_versions().where(versions.c.id == version_id), VersionRow)
 
 
@@ -78,7 +78,7 @@ def find_version(
     semver: str | None = None,
     digest: str | None = None,
 ) -> VersionRow | None:
-    """Find a version of a line; the newest that is not deleted when nothing else is said."""
+    """Find a version of a line; by default the newest that is not deleted."""
     of_line = versions.c.delta_id == delta_id
     return _find_version(conn, of_line, number=number, semver=semver, digest=digest)
 
@@ -92,9 +92,9 @@ def find_version_named(
     semver: str | None = None,
     digest: str | None = None,
 ) -> VersionRow | None:
-    """Find a version as `find_version` does, of a line by its name."""
-    named = sa.and_(namespaces.c.name == namespace, deltas.c.name == line)
-    return _find_version(conn, named, number=number, semver=semver, digest=digest)
+    """Find a version as `find_version` does, by the names of its namespace and line."""
+    is_line = sa.and_(namespaces.c.name == namespace, deltas.c.name == line)
+    return _find_version(conn, is_line, number=number, semver=semver, digest=digest)
 
 
 def _find_version(
@@ -115,7 +115,7 @@ def _find_version(
 def version_rows(
     conn: sa.Connection, delta_id: int, *, before: int | None, limit: int, labels: Sequence[AskedLabel] = ()
 ) -> Sequence[VersionRow]:
-    """List the versions of a line with some labels, newest first, deleted ones left out."""
+    """List the versions of a line that have the labels, newest first; deleted ones are left out."""
     query = (
         select_versions()
         .where(
@@ -142,7 +142,7 @@ def live_numbers(conn: sa.Connection, delta_id: int) -> list[int]:
 
 
 def versions_by_numbers(conn: sa.Connection, delta_id: int, numbers: Iterable[int]) -> Sequence[VersionRow]:
-    """Give versions of a line by number, newest first."""
+    """Return versions of a line by number, newest first."""
     query = (
         select_versions()
         .where(versions.c.delta_id == delta_id, versions.c.number.in_(list(numbers)))
@@ -152,48 +152,48 @@ def versions_by_numbers(conn: sa.Connection, delta_id: int, numbers: Iterable[in
 
 
 def versions_by_ids(conn: sa.Connection, ids: Iterable[int]) -> dict[int, VersionRow]:
-    """Give versions by row id."""
+    """Return versions keyed by row id."""
     query = select_versions().where(versions.c.id.in_(list(ids)))
     return {row.id: row for row in fetch_each(conn, query, VersionRow)}
 
 
 def content(conn: sa.Connection, version_id: int) -> StoredDocuments:
-    """Give manifest and storage map of a version."""
+    """Return the manifest and the storage map of a version."""
     query = sa.select(versions.c.manifest, versions.c.storage_map)
     row = conn.execute(query.where(versions.c.id == version_id)).one()
     return StoredDocuments(row.manifest, row.storage_map)
 
 
 def manifests_of(conn: sa.Connection, version_ids: Iterable[int]) -> Iterator[tuple[int, bytes]]:
-    """Give the manifests of versions with their rows, as they are read."""
+    """Yield the row id and the manifest of versions as they are read."""
     query = sa.select(versions.c.id, versions.c.manifest).where(
         among(versions.c.id, sa.literal(write_ids(version_ids), sa.Text))
     )
-    with closing(conn.execute(query.execution_options(yield_per=_STREAM_ROWS))) as found:
-        yield from ((row.id, row.manifest) for row in found)
+    with closing(conn.execute(query.execution_options(yield_per=_STREAM_ROWS))) as rows:
+        yield from ((row.id, row.manifest) for row in rows)
 
 
 def add_version(conn: sa.Connection, packed: PackedDocuments, **values: object) -> int:
-    """Insert a version and give its row id."""
+    """Insert a version and return its row id."""
     manifest = sa.literal(packed.manifest, sa.LargeBinary)  # as it is: it is packed already
     added = sa.insert(versions).values(manifest=manifest, storage_map=packed.storage_map, **values)
     return int(conn.execute(added.returning(versions.c.id)).scalar_one())
 
 
 def restore_manifest(conn: sa.Connection, version_id: int, packed: bytes) -> None:
-    """Write the manifest of a version anew, packed, where its row was damaged: it is the same."""
+    """Write the same packed manifest of a version again after its row was damaged."""
     manifest = sa.literal(packed, sa.LargeBinary)
     conn.execute(sa.update(versions).where(versions.c.id == version_id).values(manifest=manifest))
 
 
 def replace_storage(conn: sa.Connection, version_id: int, *, storage_map: bytes, stored_bytes: int) -> None:
-    """Say that a version is stored in another way from now on."""
+    """Replace the storage map of a version."""
     revision = versions.c.storage_revision + 1
-    packed = pack_map(storage_map, content(conn, version_id).manifest)
+    packed_map = pack_map(storage_map, content(conn, version_id).manifest)
     conn.execute(
         sa.update(versions)
         .where(versions.c.id == version_id)
-        .values(storage_map=packed, stored_bytes=stored_bytes, storage_revision=revision)
+        .values(storage_map=packed_map, stored_bytes=stored_bytes, storage_revision=revision)
     )
 
 
@@ -208,7 +208,7 @@ def add_parents(conn: sa.Connection, version_id: int, parent_ids: Sequence[int])
 
 
 def versions_by_digest(conn: sa.Connection, namespace: str, digests: Iterable[str]) -> Sequence[VersionRow]:
-    """Find the versions of a namespace by manifest digest, on all of its lines, oldest first."""
+    """Find versions of a namespace by manifest digest, on all of its lines, oldest first."""
     query = (
         select_versions()
         .where(
@@ -244,13 +244,13 @@ def children_of(conn: sa.Connection, version_id: int) -> Sequence[VersionRow]:
 
 
 def replace_labels(conn: sa.Connection, version_id: int, labels: Mapping[str, str]) -> None:
-    """Give a version that is locked other labels."""
+    """Replace the labels of a version that the caller has locked."""
     changed = sa.update(versions).where(versions.c.id == version_id).values(labels=dict(labels))
     conn.execute(changed)
 
 
 def lock_version(conn: sa.Connection, version_id: int) -> None:
-    """Keep others from building on a version until the transaction ends."""
+    """Lock a version, so that nobody else builds on it until the transaction ends."""
     query = sa.select(versions.c.id).where(versions.c.id == version_id).with_for_update()
     conn.execute(query)
 
@@ -261,6 +261,6 @@ def delete_version(conn: sa.Connection, version_id: int) -> None:
 
 
 def restore_version(conn: sa.Connection, version_id: int) -> None:
-    """Take the mark back from a version that is locked and still has its packs."""
+    """Undo the deletion of a version that the caller has locked and that still has its packs."""
     still = sa.and_(versions.c.id == version_id, versions.c.released_at.is_(None))
     conn.execute(sa.update(versions).where(still).values(deleted_at=None))

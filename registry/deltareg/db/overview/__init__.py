@@ -1,1 +1,1 @@
-"""What is shown at a glance, each by one statement."""
+"""Overviews, each by one statement."""

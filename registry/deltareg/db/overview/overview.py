@@ -1,4 +1,4 @@
-"""What is shown at a glance, each by one statement."""
+"""Overviews, each by one statement."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -34,9 +34,9 @@ from deltareg.db.verdicts.signing import is_for_all, shown_outcome
 def channels_at_a_glance(
     conn: sa.Connection, *, suite: str, sight: VisibleLines | None, limit: int
 ) -> Sequence[GlanceRow]:
-    """List the channels that were moved last, newest first, with what is odd about them.
+    """List the most recently moved channels, newest first, with what is unusual about them.
 
-    Those with a move that waits for a review are among them, however long ago they were moved.
+    Channels with a move that waits for review are included, however long ago they were moved.
     """
     # First which: what is odd about a channel is asked of those that are shown alone. By their own
     # order, which is nearly that of time, the newest moves are come upon first.
@@ -66,7 +66,7 @@ def channels_at_a_glance(
 
 
 def channels_of_line(conn: sa.Connection, delta_id: int, *, suite: str, channel: str | None = None) -> list[GlanceRow]:
-    """List the channels of a line that were ever moved, or the one of a name."""
+    """List the channels of a line that were ever moved, or only the one of the given name."""
     query = _glances(suite).where(channels.c.delta_id == delta_id)
     if channel is not None:
         query = query.where(channels.c.name == channel)
@@ -74,7 +74,7 @@ def channels_of_line(conn: sa.Connection, delta_id: int, *, suite: str, channel:
 
 
 def counts(conn: sa.Connection, sight: VisibleLines | None) -> CountsRow:
-    """Count the lines that a caller may read, and all of the queue."""
+    """Count the lines that a caller may read, and the runs of the whole queue."""
     query = sa.select(
         sa.func.count().label("lines"), _in_state("queued").label("queued"), _in_state("running").label("running")
     )
@@ -83,7 +83,7 @@ def counts(conn: sa.Connection, sight: VisibleLines | None) -> CountsRow:
 
 
 def weights(conn: sa.Connection, sight: VisibleLines | None) -> WeightsRow:
-    """Add up the versions that a caller may read."""
+    """Sum up the versions that a caller may read."""
     query = (
         sa.select(
             sa.func.count().label("versions"),
@@ -139,17 +139,19 @@ def _is_to_review(moves: sa.FromClause) -> sa.ColumnElement[bool]:
 
 
 def _has_before() -> sa.ColumnElement[bool]:
-    """Whether a channel served another version than it does, that may be served again."""
-    before, held = revisions.alias("before"), quarantines.alias("held")
+    """Whether a channel has served another version that is not quarantined there."""
+    earlier, standing = revisions.alias("before"), quarantines.alias("held")
     is_held = sa.exists().where(
-        held.c.channel_id == before.c.channel_id, held.c.version_id == before.c.version_id, held.c.cleared_at.is_(None)
+        standing.c.channel_id == earlier.c.channel_id,
+        standing.c.version_id == earlier.c.version_id,
+        standing.c.cleared_at.is_(None),
     )
     return (
         sa.exists()
         .where(
-            before.c.channel_id == channels.c.id,
-            before.c.version_id != revisions.c.version_id,
-            before.c.kind.in_(["promote", "rollback"]),
+            earlier.c.channel_id == channels.c.id,
+            earlier.c.version_id != revisions.c.version_id,
+            earlier.c.kind.in_(["promote", "rollback"]),
             ~is_held,
         )
         .correlate(channels, revisions)

@@ -1,4 +1,4 @@
-"""Rows of what is shown at a glance."""
+"""Rows of overviews."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from deltareg.words import Outcome, RevisionKind
 
 @dataclass(frozen=True, slots=True)
 class GlanceRow:
-    """A channel with its newest revision and what is out of the ordinary about it.
+    """A channel with its newest revision and what is unusual about it.
 
-    `ends_at` is when a freeze ends; `revoked_at` is of the version that is served, `verdict` the
-    newest of a suite on it. `to_review` is the last of its moves that waits for one;
-    `has_before` says that it served another version that is not quarantined; `request` and `opener`
-    are of what asked for the move.
+    `ends_at` is when a freeze ends; `revoked_at` belongs to the served version, and `verdict` is
+    the newest of a suite on it. `to_review` is the last of its moves that waits for review.
+    `has_before` says whether it has served another version that is not quarantined. `request` and
+    `opener` belong to the request that led to the move.
     """
 
     namespace: str
@@ -41,7 +41,7 @@ class GlanceRow:
 
 @dataclass(frozen=True, slots=True)
 class CountsRow:
-    """How many lines a caller may read, and how much work waits and goes on."""
+    """How many lines a caller may read, and how many runs wait and are under way."""
 
     lines: int
     queued: int
@@ -50,7 +50,7 @@ class CountsRow:
 
 @dataclass(frozen=True, slots=True)
 class WeightsRow:
-    """How many versions a caller may read, what they are as files, and what they take."""
+    """How many versions a caller may read, their size as files, and their stored size."""
 
     versions: int
     logical_bytes: int
@@ -59,7 +59,7 @@ class WeightsRow:
 
 @dataclass(frozen=True, slots=True)
 class FacetRow:
-    """How many lines have newest versions of a kind, on a base, in a namespace."""
+    """The number of lines whose newest version is of a kind, on a base, in a namespace."""
 
     namespace: str
     kind: str

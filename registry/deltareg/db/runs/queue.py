@@ -1,4 +1,4 @@
-"""The queue as people and autoscalers see it: what runs, what waits in which place, how much."""
+"""The queue as people and autoscalers see it: running and waiting runs, their places, and depth."""
 
 from collections.abc import Sequence
 
@@ -25,7 +25,7 @@ def queue_rows(
     offset: int = 0,
     limit: int = 50,
 ) -> Sequence[QueuedRunRow]:
-    """List active runs: those under a lease, then those that wait (`waits`), the next first."""
+    """List active runs: those under a lease, then those that wait (`waits`), next first."""
     query = (
         in_sight(select_runs(), sight)
         .add_columns(_WAITS.label("waits"))
@@ -38,7 +38,7 @@ def queue_rows(
 
 
 def place_of(conn: sa.Connection, run: ShownRunRow) -> int:
-    """Count the runs that a worker who does everything would be given before one that waits."""
+    """Count the runs that a worker of all kinds would get before a waiting one."""
     key = (run.turn, run.created_at, run.id)
     ahead = sa.or_(
         runs.c.priority > run.priority,
@@ -48,7 +48,7 @@ def place_of(conn: sa.Connection, run: ShownRunRow) -> int:
 
 
 def places_of(conn: sa.Connection, run_ids: Sequence[str]) -> dict[str, int]:
-    """Give the places of runs that wait among all that do, from 1, in one walk over the queue."""
+    """Return the places of waiting runs in the queue, from 1, in one walk over it."""
     place = sa.func.row_number().over(order_by=ORDER)
     waiting = sa.select(runs.c.id, place.label("place")).where(ACTIVE, _WAITS).subquery("waiting")
     query = sa.select(waiting.c.id, waiting.c.place).where(waiting.c.id.in_(run_ids))
@@ -58,7 +58,8 @@ def places_of(conn: sa.Connection, run_ids: Sequence[str]) -> dict[str, int]:
 def queue_depth(conn: sa.Connection) -> Sequence[DepthRow]:
     """Count active runs: rows of (what, labels, waiting, running, oldest_us), labels as JSON text.
 
-    `oldest_us` is the age of the oldest that waits. A run whose lease has run out waits.
+    `oldest_us` is the age of the oldest waiting run. A run whose lease has expired counts as
+    waiting.
     """
     labels = sa.cast(runs.c.labels, sa.Text)
     query = (
@@ -79,11 +80,12 @@ def queue_depth(conn: sa.Connection) -> Sequence[DepthRow]:
 def worker_rows(conn: sa.Connection, *, seen_within_us: int) -> Sequence[BusyWorkerRow]:
     """List workers by name, with `age_us` since they asked for work, and the run that each holds.
 
-    Those that asked within a time, and those that hold a lease: who works does not ask.
+    It lists workers that asked within the given time and those that hold a lease, as a busy worker
+    does not ask.
     """
     age = now_us() - workers.c.last_seen_at
     is_held = sa.and_(ACTIVE, runs.c.state == "running", ~EXPIRED)
-    held = sa.and_(runs.c.lease_holder == workers.c.name, is_held)
+    holds_run = sa.and_(runs.c.lease_holder == workers.c.name, is_held)
     query = (
         sa.select(
             workers.c.name,
@@ -97,7 +99,7 @@ def worker_rows(conn: sa.Connection, *, seen_within_us: int) -> Sequence[BusyWor
             versions.c.number,
         )
         .select_from(workers)
-        .outerjoin(runs, held)
+        .outerjoin(runs, holds_run)
         .outerjoin(versions, versions.c.id == runs.c.version_id)
         .outerjoin(deltas, deltas.c.id == versions.c.delta_id)
         .outerjoin(namespaces, namespaces.c.id == deltas.c.namespace_id)

@@ -37,7 +37,7 @@ class RunRow:
 
 @dataclass(frozen=True, slots=True)
 class ShownRunRow(RunRow):
-    """A run with the names of its version or its base, and of its maker."""
+    """A run with the names of its version or base, and of its maker."""
 
     namespace: str | None
     line: str | None
@@ -48,14 +48,14 @@ class ShownRunRow(RunRow):
 
 @dataclass(frozen=True, slots=True)
 class QueuedRunRow(ShownRunRow):
-    """An active run; it is under a lease or `waits`."""
+    """An active run: under a lease, or waiting if `waits`."""
 
     waits: bool
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimableRow:
-    """A run that may be claimed, and where it stands in the queue."""
+    """A run that may be claimed, and its place in the queue."""
 
     id: str
     labels: dict[str, str]
@@ -67,7 +67,7 @@ class ClaimableRow:
 
 @dataclass(frozen=True, slots=True)
 class SupersededRow:
-    """A run that was ended because a newer version's took its place."""
+    """A run that was ended because a run of a newer version took its place."""
 
     id: str
     version_id: int
@@ -75,7 +75,7 @@ class SupersededRow:
 
 @dataclass(frozen=True, slots=True)
 class ResultRow:
-    """What came of a run about a version."""
+    """The result of a run about a version."""
 
     version_id: int
     result: Mapping[str, object] | None
@@ -83,7 +83,7 @@ class ResultRow:
 
 @dataclass(frozen=True, slots=True)
 class PlaceRow:
-    """Where a run that is queued now would stand."""
+    """Where a run would be placed in the queue now."""
 
     namespace_id: int | None
     turn: int
@@ -111,7 +111,7 @@ class VerifyRow:
 
 @dataclass(frozen=True, slots=True)
 class DepthRow:
-    """How many active runs there are of a kind with the same labels, which are JSON text."""
+    """The number of active runs of a kind with the same labels, which are JSON text."""
 
     what: str
     labels: str
@@ -135,9 +135,10 @@ class LogLineRow:
 
 @dataclass(frozen=True, slots=True)
 class RunResultRow:
-    """What a run was asked and what came of it, where that is more than its row holds.
+    """A run's question and result, if they are more than its row holds.
 
-    The run is about a version and `other_id`, where there are two; it is forgotten at `ends_at`.
+    The run is about a version and, if there is a second one, `other_id`; it is deleted at
+    `ends_at`.
     """
 
     run_id: str
@@ -149,7 +150,7 @@ class RunResultRow:
 
 @dataclass(frozen=True, slots=True)
 class RunAgeRow:
-    """When a run was queued, in µs since the epoch, and how it stands."""
+    """When a run was queued, in µs since the epoch, and its state."""
 
     created_at: int
     state: RunState

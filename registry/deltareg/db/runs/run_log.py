@@ -1,4 +1,4 @@
-"""Logs of runs: lines in order, appended by the worker that holds the run, dropped long after."""
+"""Logs of runs: ordered lines, appended by the worker that holds the run and dropped long after."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ class AppendedLine:
     Attributes:
         seq: Its number in the log.
         number: Its number among those of the same lease.
-        total_bytes: What the log holds with it.
-        line: What it says.
+        total_bytes: The size of the log including it.
+        line: Its content.
     """
 
     seq: int
@@ -37,7 +37,7 @@ def last_line(conn: sa.Connection, run_id: str) -> LogLineRow | None:
 
 
 def append_lines(conn: sa.Connection, run_id: str, fence: int, lines: Sequence[AppendedLine]) -> None:
-    """Append lines; the caller holds the run, so nobody else does at the same time."""
+    """Append lines; the caller holds the run, so nobody else appends at the same time."""
     values = [
         {
             "run_id": run_id,
@@ -54,13 +54,13 @@ def append_lines(conn: sa.Connection, run_id: str, fence: int, lines: Sequence[A
 
 
 def lines_after(conn: sa.Connection, run_id: str, after: int, *, limit: int) -> Sequence[LogLineRow]:
-    """List lines in order, from the one after a number on."""
+    """List lines in order, beginning after a number."""
     query = sa.select(run_log).where(run_log.c.run_id == run_id, run_log.c.seq > after)
     return fetch_all(conn, query.order_by(run_log.c.seq).limit(limit), LogLineRow)
 
 
 def heads(conn: sa.Connection, run_ids: Sequence[str]) -> dict[str, tuple[int, str]]:
-    """Give the last line of the logs of runs, 0 where there is none, and their states, by id."""
+    """Return the last line number of runs' logs, 0 if there is none, and their states, by run."""
     last = (
         sa.select(sa.func.coalesce(sa.func.max(run_log.c.seq), 0))
         .where(run_log.c.run_id == runs.c.id)
@@ -72,9 +72,9 @@ def heads(conn: sa.Connection, run_ids: Sequence[str]) -> dict[str, tuple[int, s
 
 
 def old_logs(conn: sa.Connection, *, before: int, lines: int) -> list[str]:
-    """List runs that ended before a time and have a log, by their oldest lines, so many of them.
+    """List the runs, ended before a time, that the `lines` oldest lines of such logs belong to.
 
-    A line is older than the end of its run, so old lines lead to old runs by their index.
+    A line is older than the end of its run, so the index of old lines leads to old runs.
     """
     query = (
         sa.select(run_log.c.run_id)
@@ -87,7 +87,7 @@ def old_logs(conn: sa.Connection, *, before: int, lines: int) -> list[str]:
 
 
 def select_old_logs(before: int | sa.ColumnElement[int]) -> sa.Select[int]:
-    """Start a query that counts runs that ended before a time and have a log, as `run_logs`."""
+    """Start a query that counts, as `run_logs`, runs that ended before a time and have a log."""
     return (
         sa.select(sa.func.count(run_log.c.run_id.distinct()).label("run_logs"))
         .select_from(run_log)
@@ -97,22 +97,22 @@ def select_old_logs(before: int | sa.ColumnElement[int]) -> sa.Select[int]:
 
 
 def drop_logs(conn: sa.Connection, run_ids: Sequence[str], *, before: int) -> int:
-    """Drop the logs of runs that ended before a time, and note when; say how many it were.
+    """Drop the logs of runs that ended before a time and record when; return how many.
 
-    Runs that another transaction is at are left to it.
+    Runs that another transaction has locked are left to it.
     """
     ended = sa.select(runs.c.id).where(runs.c.id.in_(run_ids), _has_ended(before))
     mine = list(conn.execute(ended.with_for_update(skip_locked=True)).scalars())
     conn.execute(sa.delete(run_log).where(run_log.c.run_id.in_(mine)))
     if not mine:
         return 0
-    noted = insert(conn, dropped_logs).values([{"run_id": run_id} for run_id in mine])
-    new = noted.on_conflict_do_nothing().returning(dropped_logs.c.run_id)
+    record = insert(conn, dropped_logs).values([{"run_id": run_id} for run_id in mine])
+    new = record.on_conflict_do_nothing().returning(dropped_logs.c.run_id)
     return len(conn.execute(new).all())
 
 
 def dropped_at(conn: sa.Connection, run_id: str) -> int | None:
-    """Say when the log of a run was dropped; None where it was not."""
+    """Return when the log of a run was dropped; None if it was not."""
     query = sa.select(dropped_logs.c.created_at).where(dropped_logs.c.run_id == run_id)
     return conn.execute(query).scalar_one_or_none()
 

@@ -1,4 +1,4 @@
-"""What runs were asked and what came of them, where that is more than their rows hold."""
+"""The questions and results of runs, if they are more than the rows of runs hold."""
 
 from collections.abc import Sequence
 
@@ -15,14 +15,14 @@ from deltareg.db.tables import principals, run_results, runs, versions
 def keep_asked(
     conn: sa.Connection, run_id: str, *, asked: bytes, other_id: int | None = None, for_us: int | None = None
 ) -> None:
-    """Write down what a run is asked; one that is joined was asked already.
+    """Store the question of a run; a run that was joined keeps its own.
 
     Args:
         conn: The transaction that queues it.
         run_id: The run.
         asked: The question.
-        other_id: The version that it is about beside its own.
-        for_us: How long all of it is kept; None for as long as the versions stand.
+        other_id: A second version that it is about.
+        for_us: How long the question and result are kept; None for as long as the versions exist.
     """
     values: dict[str, object] = {"run_id": run_id, "other_id": other_id, "asked": asked}
     if for_us is not None:
@@ -31,13 +31,13 @@ def keep_asked(
 
 
 def keep_found(conn: sa.Connection, run_id: str, found: bytes) -> bool:
-    """Write down what came of a run; False where what it was asked is forgotten."""
+    """Store the result of a run; return False if its question has been deleted."""
     update = sa.update(run_results).where(run_results.c.run_id == run_id).values(found=found)
     return conn.execute(update).rowcount == 1
 
 
 def result_row(conn: sa.Connection, run_id: str) -> RunResultRow | None:
-    """Find what a run was asked, and what came of it, unless its time is over."""
+    """Find the question and the result of a run, unless they have expired."""
     query = sa.select(run_results).where(
         run_results.c.run_id == run_id, sa.or_(run_results.c.ends_at.is_(None), run_results.c.ends_at > now_us())
     )
@@ -45,7 +45,7 @@ def result_row(conn: sa.Connection, run_id: str) -> RunResultRow | None:
 
 
 def newest_run(conn: sa.Connection, dedup_key: str, *, version_id: int, is_found: bool = False) -> ShownRunRow | None:
-    """Find the newest run of a version with a key, or the newest of which something came."""
+    """Find the newest run of a version with a key, with `is_found` the newest that has a result."""
     query = select_runs().where(runs.c.version_id == version_id, runs.c.dedup_key == dedup_key)
     if is_found:
         query = query.join(run_results, run_results.c.run_id == runs.c.id)
@@ -57,10 +57,10 @@ def newest_run(conn: sa.Connection, dedup_key: str, *, version_id: int, is_found
 def asked_since(
     conn: sa.Connection, principal_id: int, *, what: str, within_us: int, beside: str
 ) -> Sequence[RunAgeRow]:
-    """List the runs of a kind that somebody asked for lately, oldest first, `beside` one of them.
+    """List a principal's recent runs of a kind, oldest first, except the run `beside`.
 
-    Others who ask with the same name wait until this transaction ends, so nobody asks twice at
-    once for what is left to ask for once.
+    The principal is locked until this transaction ends, so that two requests at once cannot both
+    use what is left of a limit.
     """
     own = sa.select(principals.c.id).where(principals.c.id == principal_id)
     conn.execute(own.with_for_update())
@@ -74,12 +74,12 @@ def asked_since(
 
 
 def has_ended(conn: sa.Connection) -> bool:
-    """Whether there is something to forget."""
+    """Whether there is an expired question or result."""
     return conn.execute(_select_ended(limit=1)).first() is not None
 
 
 def drop_ended(conn: sa.Connection, *, limit: int) -> int:
-    """Forget what has had its time, and what is about a version that was deleted; say how many."""
+    """Delete expired results and those about a deleted version; return how many."""
     names = list(conn.execute(_select_ended(limit=limit)).scalars())
     if names:
         conn.execute(sa.delete(run_results).where(run_results.c.run_id.in_(names)))
@@ -87,13 +87,13 @@ def drop_ended(conn: sa.Connection, *, limit: int) -> int:
 
 
 def _select_ended(*, limit: int) -> sa.Select[tuple[str]]:
-    gone = sa.exists().where(
+    is_of_deleted = sa.exists().where(
         versions.c.deleted_at.is_not(None),
         sa.or_(versions.c.id == run_results.c.other_id, versions.c.id == runs.c.version_id),
     )
     return (
         sa.select(run_results.c.run_id)
         .join(runs, runs.c.id == run_results.c.run_id)
-        .where(sa.or_(run_results.c.ends_at <= now_us(), gone))
+        .where(sa.or_(run_results.c.ends_at <= now_us(), is_of_deleted))
         .limit(limit)
     )

@@ -1,12 +1,12 @@
-"""The queue: runs are inserted once a key, claimed by one worker at a time, finished once.
+"""The queue: runs are inserted once per key, claimed by one worker at a time, finished once.
 
-Every write of a worker names the fence of its claim. A run that was taken over has a higher one, so
-the write of the old holder meets no row.
+Every write of a worker names the fence of its claim. A run that was taken over has a higher fence,
+so a write of the old holder matches no row.
 
-Among runs of one priority, namespaces take turns: a new run stands one turn behind the last one of
-its namespace, and behind the last one that was served, whichever is later (start-time fair
+Among runs of one priority, namespaces take turns: a new run is placed one turn behind the last one
+of its namespace, and behind the last one that was served, whichever is later (start-time fair
 queueing, Goyal, Vin and Cheng 1996, with every run of cost one). So a claim reads the head of an
-index, and who queues a thousand runs at once does not keep the one run of somebody else waiting.
+index, and somebody who queues a thousand runs at once does not delay another's single run.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,12 +39,12 @@ _EXHAUSTED = sa.and_(ACTIVE, EXPIRED, runs.c.attempt >= runs.c.max_attempts)
 
 @dataclass(frozen=True, slots=True)
 class RunClaim:
-    """What a worker must show to write to a run.
+    """The claim that a worker must present to write to a run.
 
     Attributes:
         run_id: The run.
         fence: The fence of the worker's claim.
-        principal_id: Whose token the worker has; a fence alone is a small number to guess.
+        principal_id: The principal of the worker's token; a fence alone is easily guessed.
     """
 
     run_id: str
@@ -54,7 +54,7 @@ class RunClaim:
 
 @cache
 def select_runs() -> sa.Select[*tuple[Any, ...]]:
-    """Start a query for runs as shown, with the names of the version and of the maker."""
+    """Start a query for runs as shown, with the names of the version, the base and the maker."""
     return (
         sa.select(
             runs,
@@ -87,9 +87,9 @@ def enqueue(
     max_attempts: int = _TRIES,
     created_by: int | None = None,
 ) -> str:
-    """Queue a run, or join the one under way with the same key; give the id of either.
+    """Queue a run, or join the active one with the same key; return the id of either.
 
-    A run that is joined while it waits comes as soon as the more urgent of the two.
+    A waiting run that is joined takes the higher of the two priorities.
     """
     place = _place(conn, version_id, priority)
     added = (
@@ -115,24 +115,24 @@ def enqueue(
     for _ in range(_ATTEMPTS):
         if conn.execute(added).scalar() is not None:
             return run_id
-        joined = join(conn, dedup_key, version_id=version_id, priority=priority)
-        if joined is not None:  # else it ended between the two statements
-            return joined
+        active_id = join(conn, dedup_key, version_id=version_id, priority=priority)
+        if active_id is not None:  # else it ended between the two statements
+            return active_id
     raise Unavailable(f"runs of {dedup_key} come and go", fix="try again")
 
 
 def join(conn: sa.Connection, dedup_key: str, *, version_id: int | None, priority: int) -> str | None:
-    """Join the run under way with a key, as `enqueue` does; give its id, or None without one."""
+    """Join the active run with a key, as `enqueue` does; return its id, None if there is none."""
     under_way = sa.select(runs.c.id).where(runs.c.dedup_key == dedup_key, ACTIVE)
-    found = conn.execute(under_way).scalar()
-    if found is None:
+    run_id = conn.execute(under_way).scalar()
+    if run_id is None:
         return None
-    _raise_priority(conn, str(found), version_id, priority)
-    return str(found)
+    _raise_priority(conn, str(run_id), version_id, priority)
+    return str(run_id)
 
 
 def _place(conn: sa.Connection, version_id: int | None, priority: int) -> PlaceRow:
-    """Give `namespace_id` and `turn` of a run that is queued now, in one look."""
+    """Return the `namespace_id` and `turn` of a run that is queued now, in one query."""
     namespace_id = (
         sa.select(deltas.c.namespace_id)
         .join(versions, versions.c.delta_id == deltas.c.id)
@@ -141,8 +141,8 @@ def _place(conn: sa.Connection, version_id: int | None, priority: int) -> PlaceR
     )
     newest = sa.select(sa.func.max(runs.c.turn)).where(runs.c.priority == priority)
     own = newest.where(runs.c.namespace_id == namespace_id, ACTIVE).scalar_subquery()
-    served = newest.where(runs.c.started_at.is_not(None)).scalar_subquery()
-    own_turn, served_turn = sa.func.coalesce(own, 0), sa.func.coalesce(served, 0)
+    last_served = newest.where(runs.c.started_at.is_not(None)).scalar_subquery()
+    own_turn, served_turn = sa.func.coalesce(own, 0), sa.func.coalesce(last_served, 0)
     turn = 1 + sa.case((own_turn > served_turn, own_turn), else_=served_turn)
     return fetch_known(conn, sa.select(namespace_id.label("namespace_id"), turn.label("turn")), PlaceRow)
 
@@ -172,8 +172,8 @@ def run_rows(
     """List runs, newest first; `before` is (created_at, id) of the last one seen."""
     query = in_sight(select_runs(), sight).limit(limit)
     query = query.order_by(runs.c.created_at.desc(), runs.c.id.desc())
-    wanted = (runs.c.state, state), (runs.c.what, what), (runs.c.version_id, version_id)
-    query = query.where(*(column == value for column, value in wanted if value is not None))
+    filters = (runs.c.state, state), (runs.c.what, what), (runs.c.version_id, version_id)
+    query = query.where(*(column == value for column, value in filters if value is not None))
     if state in {"queued", "running"}:
         query = query.where(ACTIVE)
     if before is not None:
@@ -182,19 +182,19 @@ def run_rows(
 
 
 def keys_queued(conn: sa.Connection, keys: Mapping[str, int]) -> set[str]:
-    """Say with which keys, each of a version, a run was ever queued, whatever has become of it."""
-    found: set[str] = set()
+    """Return which keys, each of a version, ever had a run queued, whatever its state."""
+    queued: set[str] = set()
     for part in batches(list(keys.items())):
         query = sa.select(runs.c.dedup_key).where(
             runs.c.version_id.in_({version_id for _, version_id in part}),
             runs.c.dedup_key.in_([key for key, _ in part]),
         )
-        found |= set(conn.execute(query).scalars())
-    return found
+        queued |= set(conn.execute(query).scalars())
+    return queued
 
 
 def renew_attempts(conn: sa.Connection, run_id: str) -> None:
-    """Give an active run as many attempts from now on as a new one has."""
+    """Give an active run as many further attempts as a new run has."""
     conn.execute(sa.update(runs).where(runs.c.id == run_id, ACTIVE).values(max_attempts=runs.c.attempt + _TRIES))
 
 
@@ -209,14 +209,14 @@ def claimable(
 ) -> Sequence[ClaimableRow]:
     """List runs that may be claimed: by priority, then by turn, then the oldest first.
 
-    Queued ones, and those whose lease has run out with attempts left. No row is locked.
+    Those are queued runs, and runs whose lease has expired with attempts left. No row is locked.
 
     Args:
         conn: A transaction.
         what: The kinds of run that the worker does.
-        principal_id: Whose worker it is: nobody proves what they sent themselves.
+        principal_id: The worker's principal, as nobody proves what they sent themselves.
         only: The one run that the worker is for, if it is for one.
-        after: The last one seen.
+        after: The last one of the page before.
         limit: How many at most.
     """
     query = (
@@ -238,7 +238,7 @@ def claimable(
 
 
 def claim(conn: sa.Connection, run_id: str, *, holder: str, lease_us: int) -> RunRow | None:
-    """Give a run to a worker; None when somebody else has it or is just taking it."""
+    """Lease a run to a worker; None if another worker holds it or is claiming it."""
     mine = (
         sa.select(runs.c.id).where(runs.c.id == run_id, _CLAIMABLE).with_for_update(skip_locked=True).scalar_subquery()
     )
@@ -260,13 +260,13 @@ def claim(conn: sa.Connection, run_id: str, *, holder: str, lease_us: int) -> Ru
 
 
 def extend(conn: sa.Connection, hold: RunClaim, *, lease_us: int) -> bool:
-    """Let a lease run on; False when it is not this worker's any more."""
+    """Extend a lease; return False if the worker does not hold it any more."""
     update = sa.update(runs).where(_is_held(hold)).values(lease_expires_at=now_us() + lease_us)
     return conn.execute(update).rowcount == 1
 
 
 def held_run(conn: sa.Connection, hold: RunClaim, *, lock: bool = False) -> RunRow | None:
-    """Give a run to its holder; None when it is not this worker's (any more)."""
+    """Return a run to its holder; None if the worker does not hold it (any more)."""
     query = sa.select(runs).where(_is_held(hold))
     return fetch_one(conn, query.with_for_update() if lock else query, RunRow)
 
@@ -274,7 +274,7 @@ def held_run(conn: sa.Connection, hold: RunClaim, *, lock: bool = False) -> RunR
 def finish(
     conn: sa.Connection, hold: RunClaim, *, state: str, error: str | None = None, result: object = None
 ) -> RunRow | None:
-    """End a run as its holder, `done` or `dead`; None when the lease is another worker's."""
+    """End a run as its holder, `done` or `dead`; None if another worker holds the lease."""
     update = (
         sa.update(runs)
         .where(_is_held(hold))
@@ -285,7 +285,7 @@ def finish(
 
 
 def give_back(conn: sa.Connection, hold: RunClaim, *, error: str) -> RunRow | None:
-    """Queue a run again as its holder if attempts are left; None when not, or not its holder's."""
+    """Requeue a run as its holder; None if no attempts are left or the worker does not hold it."""
     update = (
         sa.update(runs)
         .where(_is_held(hold), runs.c.attempt < runs.c.max_attempts)
@@ -296,12 +296,12 @@ def give_back(conn: sa.Connection, hold: RunClaim, *, error: str) -> RunRow | No
 
 
 def exhausted_runs(conn: sa.Connection, *, limit: int = 50) -> list[str]:
-    """List runs whose last attempt ended without a word. No row is locked."""
+    """List runs whose last attempt expired without a report. No row is locked."""
     return list(conn.execute(sa.select(runs.c.id).where(_EXHAUSTED).limit(limit)).scalars())
 
 
 def bury(conn: sa.Connection, run_id: str, *, error: str) -> RunRow | None:
-    """End a run whose attempts are used up; None when its holder came back meanwhile."""
+    """End a run whose attempts are used up; None if its holder came back meanwhile."""
     mine = (
         sa.select(runs.c.id).where(runs.c.id == run_id, _EXHAUSTED).with_for_update(skip_locked=True).scalar_subquery()
     )
@@ -312,7 +312,7 @@ def bury(conn: sa.Connection, run_id: str, *, error: str) -> RunRow | None:
 
 
 def cancel(conn: sa.Connection, run_id: str, *, error: str) -> str | None:
-    """End an active run without an outcome, and give the state that it was in."""
+    """Cancel an active run and return the state that it was in; None if it was not active."""
     locked = sa.select(runs.c.state).where(runs.c.id == run_id, ACTIVE).with_for_update()
     state = conn.execute(locked).scalar()
     if state is not None:
@@ -323,7 +323,7 @@ def cancel(conn: sa.Connection, run_id: str, *, error: str) -> str | None:
 
 
 def end_queued(conn: sa.Connection, dedup_key: str, *, result: object) -> None:
-    """End a run that waits as done: what it was to find out is known."""
+    """End a waiting run as done, because its result is known already."""
     conn.execute(
         sa.update(runs)
         .where(ACTIVE, runs.c.dedup_key == dedup_key, runs.c.state == "queued")
@@ -332,13 +332,13 @@ def end_queued(conn: sa.Connection, dedup_key: str, *, result: object) -> None:
 
 
 def active_of_version(conn: sa.Connection, version_id: int, *, what: Sequence[str]) -> list[str]:
-    """List the runs of some kinds under way for a version."""
+    """List the active runs of some kinds for a version."""
     query = sa.select(runs.c.id).where(ACTIVE, runs.c.version_id == version_id, runs.c.what.in_(what))
     return list(conn.execute(query).scalars())
 
 
 def _is_of(principal_id: int) -> sa.ColumnElement[bool]:
-    """Whether what a run is about was sent by a principal."""
+    """Whether a principal sent the bytes that a run is about."""
     return sa.or_(
         *(
             sa.exists().where(

@@ -1,4 +1,4 @@
-"""Runs on a base: what waits for it and is queued or tried again when its bytes are stored."""
+"""Runs that wait for a base and are queued or retried when its bytes are stored."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from deltareg.db.tables.runs import ACTIVE
 
 
 def reencodes_on_base(conn: sa.Connection, base_id: int) -> Sequence[ReencodeRow]:
-    """List version, state and request of all re-encode runs of versions made for a base."""
+    """List version, state and request of all re-encode runs for versions of a base."""
     query = (
         sa.select(runs.c.version_id, runs.c.state, runs.c.request)
         .join(versions, versions.c.id == runs.c.version_id)
@@ -23,21 +23,21 @@ def reencodes_on_base(conn: sa.Connection, base_id: int) -> Sequence[ReencodeRow
 
 
 def active_of_base(conn: sa.Connection, base_id: int) -> list[str]:
-    """List the runs under way that are about a base itself."""
+    """List the active runs about a base itself."""
     query = sa.select(runs.c.id).where(ACTIVE, runs.c.base_id == base_id).order_by(runs.c.id)
     return list(conn.execute(query).scalars())
 
 
 def verifies_on_base(conn: sa.Connection, base_id: int) -> Sequence[VerifyRow]:
-    """List id, version, suite and state of verifications that have given no verdict of their own.
+    """List id, version, suite and state of verifications that have not produced a verdict.
 
-    Those of versions made for a base that wait, run, or died.
+    They belong to versions of the base, and wait, run, or died.
     """
     return fetch_all(conn, _verifies().where(versions.c.base_id == base_id), VerifyRow)
 
 
 def verifies_on_variant(conn: sa.Connection, base_id: int) -> Sequence[VerifyRow]:
-    """List the same of verifications on a base that is a variant."""
+    """List the same as `verifies_on_base` for verifications on a base that is a variant."""
     query = (
         _verifies()
         .join(base_variants, base_variants.c.root_id == versions.c.base_id)

@@ -1,8 +1,8 @@
-"""Runs that nobody asked for: a push queued them, and a newer push of the line does without them.
+"""Automatic runs, which a push queued, and their end when a newer version of the line comes.
 
-A run is *automatic* while its request says so. Whoever asks for the same thing joins it and makes
-it theirs, so that no push takes it away. What a worker holds goes on: a row that is just being
-claimed is locked and passed over.
+A run is *automatic* while its request says so. Whoever asks for the same run joins it and makes it
+theirs, so that no push cancels it. A run that a worker holds continues; a row that is being claimed
+is locked and skipped.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -24,10 +24,10 @@ BY: Final = "superseded_by"
 
 
 def supersede(conn: sa.Connection, version_id: int, *, what: str, suite: str, by: str) -> Sequence[SupersededRow]:
-    """End the automatic runs that wait for older versions of a version's line, and give them.
+    """Cancel the automatic runs that wait for older versions of the same line; return them.
 
-    Left alone are those that somebody asked for, and those of a version that a channel serves or
-    that somebody wants on one.
+    Runs that somebody asked for stay, and so do those of a version that a channel serves or that an
+    open request wants on one.
 
     Args:
         conn: A transaction that holds the lock of the line.
@@ -64,14 +64,14 @@ def supersede(conn: sa.Connection, version_id: int, *, what: str, suite: str, by
 
 
 def make_asked_for(conn: sa.Connection, run_id: str, request: Mapping[str, str]) -> bool:
-    """Note that somebody asks for an active run; False where it has ended meanwhile."""
-    asked = {name: value for name, value in request.items() if name != AUTOMATIC}
-    update = sa.update(runs).where(runs.c.id == run_id, ACTIVE).values(request=asked)
+    """Record that somebody asks for an active run; return False if it has ended meanwhile."""
+    fields = {name: value for name, value in request.items() if name != AUTOMATIC}
+    update = sa.update(runs).where(runs.c.id == run_id, ACTIVE).values(request=fields)
     return conn.execute(update).rowcount == 1
 
 
 def superseding_versions(conn: sa.Connection, version_ids: Collection[int], *, suite: str) -> dict[int, str]:
-    """Say of versions whose last run of a suite was superseded by which version it was."""
+    """Return the version that superseded each version's last run of a suite, if one did."""
     if not version_ids:
         return {}
     query = (

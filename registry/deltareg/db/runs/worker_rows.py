@@ -1,11 +1,11 @@
-"""Rows of workers, and of agents with the channels that they follow."""
+"""Rows of workers."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerRow:
-    """A worker, and how long ago it asked for work."""
+    """A worker, and the time since it asked for work."""
 
     id: int
     name: str
@@ -17,7 +17,7 @@ class WorkerRow:
 
 @dataclass(frozen=True, slots=True)
 class BusyWorkerRow:
-    """A worker with the run that it holds, if it holds one; once for each run."""
+    """A worker with the run that it holds, if any; one row for each run."""
 
     name: str
     labels: dict[str, str]

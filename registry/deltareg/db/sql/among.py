@@ -1,4 +1,4 @@
-"""Many row ids as one parameter: a statement that was made once takes any number of them."""
+"""Many row ids as one parameter: a prepared statement takes any number of them."""
 
 import json
 from collections.abc import Iterable
@@ -12,14 +12,14 @@ from sqlalchemy.sql.operators import OperatorType
 
 
 class among(GenericFunction[bool]):  # noqa: N801  (reads as the SQL function that it is)
-    """Whether a row id is among those that a text lists, as `listed` writes it."""
+    """Whether a row id is among those in a text that `write_ids` wrote."""
 
     type = sa.Boolean()
     inherit_cache = True
     name = "deltareg_among"
 
     def self_group(self, against: OperatorType | None = None) -> "among":
-        """Stand in a condition as it is: SQLite finds nothing by index for what is `= 1`."""
+        """Return it without parentheses: SQLite would use no index for a condition like `= 1`."""
         return self
 
 
@@ -37,5 +37,5 @@ def _among_postgresql(element: among, compiler: SQLCompiler, **kw: Any) -> str: 
 
 
 def write_ids(ids: Iterable[int]) -> str:
-    """Write row ids as the one parameter that `among` reads."""
+    """Format row ids as the one parameter that `among` reads."""
     return json.dumps(sorted(set(ids)))

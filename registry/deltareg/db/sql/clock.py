@@ -1,4 +1,4 @@
-"""The one clock that rules depend on: the database's, in microseconds since the epoch, UTC.
+"""The clock that all rules use: the database's, in microseconds since the epoch, UTC.
 
 Workers and API replicas on several hosts disagree about the time; leases and windows must not.
 """
@@ -34,5 +34,5 @@ def _now_us_postgresql(_element: now_us, _compiler: SQLCompiler, **_kw: object) 
 
 
 def read_clock(conn: sa.Connection) -> int:
-    """Ask the database for its time, in microseconds since the epoch."""
+    """Return the database's time, in microseconds since the epoch."""
     return conn.execute(sa.select(now_us())).scalar_one()

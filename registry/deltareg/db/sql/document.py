@@ -1,7 +1,7 @@
-"""Documents in rows, compressed: manifests, storage maps, and where pieces are found again.
+"""Compressed documents in rows: manifests, storage maps, and entries of pieces.
 
-A value is one zstd frame, or the document itself where no frame is shorter. JSON never begins like
-a frame, so rows that were written before there were frames read on, and nothing has to be rewritten
+A value is one zstd frame, or the document itself if no frame is shorter. JSON never begins like a
+frame, so rows from before there were frames stay readable and nothing has to be rewritten
 (docs/design.md, Documents). Digests are always of the document, never of the frame.
 """
 
@@ -26,22 +26,22 @@ _SEARCHED_BYTES: Final = range(4 << 10, (128 << 10) + 1)
 
 
 class DocumentColumn(sa.types.TypeDecorator[bytes]):
-    """A column of documents that stand alone; what is read from it is what was written."""
+    """A column of documents that stand alone; reading returns what was written."""
 
     impl = sa.LargeBinary
     cache_ok = True
 
     def __init__(self, *, is_quick: bool = False) -> None:
-        """Describe a column; `is_quick` for one that gets thousands of values at a time."""
+        """Describe a column; `is_quick` is for one that takes thousands of values at a time."""
         super().__init__()
         self.is_quick = is_quick
 
     def process_bind_param(self, value: bytes | None, dialect: sa.Dialect) -> bytes | None:
-        """Write a document."""
+        """Compress a document for its column."""
         return None if value is None else pack_document(value, is_quick=self.is_quick)
 
     def process_result_value(self, value: bytes | None, dialect: sa.Dialect) -> bytes | None:
-        """Read a document."""
+        """Decompress a document from its column."""
         return None if value is None else unpack_document(value)
 
 
@@ -59,7 +59,7 @@ class StoredDocuments:
 
     @property
     def storage_map(self) -> bytes:
-        """The storage map; empty where there is none.
+        """The storage map; empty if there is none.
 
         Raises:
             IntegrityFailure: The row is damaged.
@@ -69,11 +69,11 @@ class StoredDocuments:
 
 @dataclass(frozen=True, slots=True)
 class PackedDocuments:
-    """The documents of a version as its row keeps them.
+    """The documents of a version as its row stores them.
 
     Attributes:
-        manifest: The manifest.
-        storage_map: The storage map, written beside it.
+        manifest: The packed manifest.
+        storage_map: The storage map, packed against the manifest.
     """
 
     manifest: bytes
@@ -81,35 +81,37 @@ class PackedDocuments:
 
 
 def pack_documents(manifest: bytes, storage_map: bytes) -> PackedDocuments:
-    """Write the documents of a version as its row keeps them; to be done before a transaction."""
+    """Pack the documents of a version for its row; do it before opening a transaction."""
     return PackedDocuments(pack_document(manifest), pack_map(storage_map, manifest))
 
 
 def pack_map(storage_map: bytes, manifest: bytes) -> bytes:
-    """Write a storage map as it is kept beside its manifest.
+    """Pack a storage map against its manifest.
 
-    Half of a small map are digests that the manifest has as well, and digests do not compress: so
-    the manifest is the text that the frame may refer to. It never changes, unlike the map.
+    Half of a small map consists of digests that the manifest contains as well, and digests do not
+    compress. So the frame may refer to the text of the manifest, which, unlike the map, never
+    changes.
     """
     return pack_document(storage_map, beside=manifest)
 
 
 def unpack_map(stored: bytes, manifest: bytes) -> bytes:
-    """Read what `pack_map` wrote with the same manifest.
+    """Unpack what `pack_map` packed with the same manifest.
 
     Raises:
-        IntegrityFailure: It is something else, or damaged, or of another manifest.
+        IntegrityFailure: It is something else, damaged, or packed with another manifest.
     """
     return unpack_document(stored, beside=manifest)
 
 
 def pack_document(document: bytes, *, beside: bytes = b"", is_quick: bool = False) -> bytes:
-    """Write a document as a row keeps it; equal arguments give equal bytes.
+    """Pack a document for a row; equal arguments return equal bytes.
 
     Args:
         document: The document.
-        beside: Text that reading it will have at hand; the frame refers to it, and is not searched.
-        is_quick: Never search.
+        beside: Text that is available when it is read; the frame refers to it, and is compressed
+            fast.
+        is_quick: Compress fast rather than small.
     """
     is_searched = not is_quick and not beside and len(document) in _SEARCHED_BYTES
     level = _SEARCH if is_searched else _QUICK
@@ -119,11 +121,11 @@ def pack_document(document: bytes, *, beside: bytes = b"", is_quick: bool = Fals
 
 
 def unpack_document(stored: bytes, *, beside: bytes = b"") -> bytes:
-    """Read what `pack_document` wrote, or a document that was stored as it is.
+    """Unpack what `pack_document` packed, or a document that was stored as it is.
 
     Raises:
-        IntegrityFailure: The frame is damaged, cut or followed by something, says that it holds
-            more than a document may have, or was written beside another text.
+        IntegrityFailure: The frame is damaged, cut or followed by something, claims more bytes than
+            a document may have, or was packed with another `beside`.
     """
     if not stored.startswith(_MAGIC):
         return stored
@@ -133,21 +135,21 @@ def unpack_document(stored: bytes, *, beside: bytes = b"") -> bytes:
         if size > DOCUMENT_BYTES_MAX:
             raise _make_failure(f"it announces more than {DOCUMENT_BYTES_MAX >> 20} MiB")
         decompressor = zstandard.ZstdDecompressor(dict_data=_dictionary(beside))
-        found = decompressor.decompress(stored, allow_extra_data=False)
+        document = decompressor.decompress(stored, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise _make_failure(str(error)) from error
-    if len(found) != size:
-        raise _make_failure(f"it holds {len(found)} bytes, not {size}")
-    return found
+    if len(document) != size:
+        raise _make_failure(f"it holds {len(document)} bytes, not {size}")
+    return document
 
 
 def _compressor(level: int, beside: bytes) -> zstandard.ZstdCompressor:
     if level == _QUICK and not beside:  # thousands of small ones: making it takes longer than that
-        found: zstandard.ZstdCompressor | None = getattr(_OF_THREAD, "quick", None)
-        if found is None:
-            found = zstandard.ZstdCompressor(level=level, write_checksum=True)
-            _OF_THREAD.quick = found
-        return found
+        compressor: zstandard.ZstdCompressor | None = getattr(_OF_THREAD, "quick", None)
+        if compressor is None:
+            compressor = zstandard.ZstdCompressor(level=level, write_checksum=True)
+            _OF_THREAD.quick = compressor
+        return compressor
     return zstandard.ZstdCompressor(level=level, write_checksum=True, dict_data=_dictionary(beside))
 
 

@@ -1,8 +1,8 @@
-"""From a query to rows of a class: the names are checked, once for each class and set of columns.
+"""Reads a query into rows of a class, and checks the names once per class and set of columns.
 
-A row of SQLAlchemy has whatever columns its query selected, which no type checker sees. Here each
-query says of which class its rows are, a frozen dataclass with a field for every column. Columns
-and fields that differ are an error of ours, and raised at the first run of the query, rows or none.
+A SQLAlchemy row has whatever columns its query selected, and no type checker sees them. Here each
+query names the class of its rows, a frozen dataclass with a field for every column. If columns and
+fields differ, that is an error of ours, raised on the first run of the query, with or without rows.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ _Found = sa.Row[*tuple[Any, ...]]
 
 
 def fetch_all(conn: sa.Connection, query: sa.Executable, row: type[R]) -> list[R]:
-    """Run a query and give all of its rows.
+    """Run a query and return all of its rows.
 
     Args:
         conn: A transaction.
@@ -31,17 +31,17 @@ def fetch_all(conn: sa.Connection, query: sa.Executable, row: type[R]) -> list[R
         row: A dataclass whose fields are the query's columns, in any order.
 
     Raises:
-        TypeError: They are not.
+        TypeError: The fields of the class are not the columns of the query.
     """
     result = conn.execute(query)
     build = _builder(row, tuple(result.keys()))
-    return [build(found) for found in result]
+    return [build(result_row) for result_row in result]
 
 
 def fetch_each(conn: sa.Connection, query: sa.Executable, row: type[R]) -> Iterator[R]:
-    """Run a query now and give its rows as they are read, for one that is streamed.
+    """Run a query now and return an iterator over its rows, for a streamed query.
 
-    Who has seen enough of it lets go of the iterator, which ends the stream.
+    Dropping the iterator early ends the stream.
     """
     result = conn.execute(query)
     return _each(result, _builder(row, tuple(result.keys())))
@@ -53,33 +53,33 @@ def _each(result: sa.CursorResult[Any], build: Callable[[_Found], R]) -> Iterato
 
 
 def fetch_one(conn: sa.Connection, query: sa.Executable, row: type[R]) -> R | None:
-    """Run a query that gives one row, or none.
+    """Run a query that returns at most one row.
 
     Raises:
         TypeError: The fields of the class are not the columns of the query.
-        MultipleResultsFound: It gives more than one row.
+        MultipleResultsFound: It returns more than one row.
     """
     result = conn.execute(query)
     build = _builder(row, tuple(result.keys()))
-    found = result.one_or_none()
-    return None if found is None else build(found)
+    result_row = result.one_or_none()
+    return None if result_row is None else build(result_row)
 
 
 def fetch_known(conn: sa.Connection, query: sa.Executable, row: type[R]) -> R:
-    """Run a query for a row that is known to be there.
+    """Run a query for a row that is known to exist.
 
     Raises:
         TypeError: The fields of the class are not the columns of the query.
-        NoResultFound: It is not there after all.
+        NoResultFound: It does not exist after all.
     """
-    found = fetch_one(conn, query, row)
-    if found is None:
+    known = fetch_one(conn, query, row)
+    if known is None:
         raise exc.NoResultFound(f"no {row.__name__} was found where one had to be")
-    return found
+    return known
 
 
 def check_columns(row: str, columns: tuple[str, ...], names: list[str]) -> None:
-    """Hold the columns of a query against the fields of a class, whatever their order.
+    """Check that the columns of a query are the fields of a class, in any order.
 
     Raises:
         TypeError: They differ.
@@ -90,9 +90,13 @@ def check_columns(row: str, columns: tuple[str, ...], names: list[str]) -> None:
     if not (twice or missing or strange):
         return
     wrong = [
-        f"{what} {', '.join(found)}"
-        for what, found in (("does not select", missing), ("selects beside them", strange), ("selects twice", twice))
-        if found
+        f"{what} {', '.join(wrong_names)}"
+        for what, wrong_names in (
+            ("does not select", missing),
+            ("selects beside them", strange),
+            ("selects twice", twice),
+        )
+        if wrong_names
     ]
     raise TypeError(f"the query is not one for {row}: it {'; it '.join(wrong)}")
 

@@ -1,18 +1,18 @@
-"""Rows of what stands beside a version when it is held against a channel."""
+"""Rows with a single value."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class NumberRow:
-    """The number of a version, where nothing else of it matters."""
+    """The number of a version, if nothing else of it matters."""
 
     number: int
 
 
 @dataclass(frozen=True, slots=True)
 class IdRow:
-    """The id of a row, where nothing else of it matters."""
+    """The id of a row, if nothing else of it matters."""
 
     id: int
 

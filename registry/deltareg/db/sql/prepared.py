@@ -1,8 +1,8 @@
-"""Queries that every request asks: compiled once for each database, and run as their SQL text.
+"""Queries of every request: compiled once for each database, and run as their SQL text.
 
-SQLAlchemy spends more on a small query than the database does, above all on working out again what
-it worked out before. A prepared query keeps the text, the order of its parameters and what has to
-be done to its values; errors, transactions and connections are SQLAlchemy's as always.
+SQLAlchemy spends more time on a small query than the database does, mostly on repeating work. A
+prepared query keeps the text, the order of its parameters and the conversions of its values;
+errors, transactions and connections remain SQLAlchemy's.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,13 +24,13 @@ Value = Callable[[Any], object]
 
 @dataclass(frozen=True, slots=True)
 class _Compiled:
-    """A query as one database takes it.
+    """A query compiled for one kind of database.
 
     Attributes:
         text: Its SQL.
-        parameters: Names in the order of the text; None where the text names them.
-        constants: Values of parameters that the query itself brings.
-        values: By the place of a column, what makes a value of Python of what the driver gives.
+        parameters: The names in the order of the text; None if the text names them.
+        constants: Values of the parameters that the query brings itself.
+        values: The place of a column, and the conversion of the driver's value to a Python value.
     """
 
     text: str
@@ -43,22 +43,22 @@ class PreparedStatement:
     """A SELECT with parameters; may be shared by threads."""
 
     def __init__(self, query: sa.Select[*tuple[Any, ...]]) -> None:
-        """Prepare nothing yet: the first use with a database does.
+        """Store the query; it is compiled on the first use with a database.
 
         Args:
-            query: The query; what varies in it is a `bindparam` with a name.
+            query: The query; its variable parts are `bindparam`s with names.
         """
         self._query = query
         self._compiled: dict[str, _Compiled] = {}
 
     def run(self, conn: sa.Connection, given: Mapping[str, object]) -> list[Sequence[object]]:
-        """Run it with its parameters and give all rows, in the order of its columns."""
+        """Run it with its parameters and return all rows, in the order of its columns."""
         compiled = self._compiled.get(conn.dialect.name) or self._compile(conn.dialect)
         values = {**compiled.constants, **given}
         order = compiled.parameters
         bound = values if order is None else tuple(values[name] for name in order)
-        found = _run(conn, compiled.text, bound)
-        return [_convert_row(row, compiled.values) for row in found]
+        rows = _run(conn, compiled.text, bound)
+        return [_convert_row(row, compiled.values) for row in rows]
 
     def _compile(self, dialect: sa.Dialect) -> _Compiled:
         compiled = self._query.compile(dialect=dialect)
@@ -74,42 +74,42 @@ class PreparedStatement:
             for place, column in enumerate(self._query.selected_columns)
             if (convert := conversion(column.type, dialect)) is not None
         ]
-        found = _Compiled(str(compiled), None if order is None else tuple(order), constants, tuple(values))
-        self._compiled[dialect.name] = found
-        return found
+        prepared = _Compiled(str(compiled), None if order is None else tuple(order), constants, tuple(values))
+        self._compiled[dialect.name] = prepared
+        return prepared
 
 
 class PreparedQuery(Generic[R]):
-    """A statement whose rows are of a class; may be shared by threads."""
+    """A prepared statement whose rows belong to a class; may be shared by threads."""
 
     def __init__(self, query: sa.Select[*tuple[Any, ...]], row: type[R]) -> None:
-        """Prepare nothing yet, as `Statement`.
+        """Store the query; it is compiled on first use, as in `PreparedStatement`.
 
         Args:
-            query: The query; what varies in it is a `bindparam` with a name.
+            query: The query; its variable parts are `bindparam`s with names.
             row: A dataclass whose fields are the query's columns, in the same order.
 
         Raises:
-            TypeError: They are not.
+            TypeError: The fields of the class are not the columns, or in another order.
         """
         check_order(query, row)
         self._statement = PreparedStatement(query)
         self._make: Callable[..., R] = row
 
     def all(self, conn: sa.Connection, **given: object) -> list[R]:
-        """Run it with its parameters and give all rows."""
+        """Run it with its parameters and return all rows."""
         return [self._make(*row) for row in self._statement.run(conn, given)]
 
     def one(self, conn: sa.Connection, **given: object) -> R | None:
-        """Run it and give its first row, or None."""
+        """Run it and return its first row, or None."""
         return next(iter(self.all(conn, **given)), None)
 
 
 def check_order(query: sa.Select[*tuple[Any, ...]], row: type["DataclassInstance"]) -> None:
-    """Hold the columns of a query against the fields of a class, which have to be in their order.
+    """Check that the columns of a query are the fields of a class, in the same order.
 
     Raises:
-        TypeError: They differ, or stand in another order.
+        TypeError: They differ, or are in another order.
     """
     names = [field.name for field in fields(row)]
     columns = tuple(query.selected_columns.keys())
@@ -119,18 +119,18 @@ def check_order(query: sa.Select[*tuple[Any, ...]], row: type["DataclassInstance
 
 
 def conversion(kind: sa.types.TypeEngine[Any], dialect: sa.Dialect) -> Value | None:
-    """Give what makes values of Python of a column's, where a driver does not do it by itself."""
+    """Return the conversion of a column's values to Python, None if the driver does it."""
     return kind.dialect_impl(dialect).result_processor(dialect, None)
 
 
 def _as_bound(kind: sa.types.TypeEngine[Any], dialect: sa.Dialect, value: object) -> object:
-    """Give a constant as a driver takes it: the path into a JSON document, for one, as a text."""
+    """Convert a constant for the driver, for example a path into a JSON document to text."""
     convert = kind.dialect_impl(dialect).bind_processor(dialect)
     return value if convert is None else convert(value)
 
 
 def _run(conn: sa.Connection, text: str, bound: object) -> Sequence[Sequence[object]]:
-    """Run a text in the transaction of a connection; what the driver raises is SQLAlchemy's."""
+    """Run SQL text in a connection's transaction; driver errors are raised as SQLAlchemy's."""
     dialect = conn.dialect
     cursor = conn.connection.cursor()
     try:
@@ -157,7 +157,7 @@ def _run(conn: sa.Connection, text: str, bound: object) -> Sequence[Sequence[obj
 def _convert_row(row: Sequence[object], values: tuple[tuple[int, Value], ...]) -> Sequence[object]:
     if not values:
         return row
-    found = list(row)
+    converted = list(row)
     for place, convert in values:
-        found[place] = convert(found[place])
-    return found
+        converted[place] = convert(converted[place])
+    return converted

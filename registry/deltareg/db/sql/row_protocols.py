@@ -1,4 +1,4 @@
-"""What rows of several classes have in common, for rules that hold for all of them."""
+"""Columns that rows of several classes have in common, for rules that apply to all of them."""
 
 from collections.abc import Mapping
 from typing import Protocol, TypeVar
@@ -7,7 +7,7 @@ T = TypeVar("T")
 
 
 class VersionColumns(Protocol):
-    """A row that says of which version it is; all three are None where it is of none."""
+    """A row that refers to a version; all three are None if it refers to none."""
 
     @property
     def namespace(self) -> str | None:
@@ -32,12 +32,12 @@ class PolicyColumns(Protocol):
 
     @property
     def server_floor(self) -> Mapping[str, object] | None:
-        """What the server asks of every channel."""
+        """The floor of the server."""
         ...
 
     @property
     def namespace_floor(self) -> Mapping[str, object] | None:
-        """What the channel's namespace asks of its channels."""
+        """The floor of the channel's namespace."""
         ...
 
 
@@ -46,7 +46,7 @@ class FreezeColumns(Protocol):
 
     @property
     def kind(self) -> str | None:
-        """What was done."""
+        """The kind of the revision."""
 
     @property
     def ends_at(self) -> int | None:
@@ -54,7 +54,7 @@ class FreezeColumns(Protocol):
 
 
 class FreezeNoteColumns(FreezeColumns, Protocol):
-    """A freeze with who made it, when and why."""
+    """A freeze, with its actor, time and reason."""
 
     @property
     def actor(self) -> str:
@@ -73,7 +73,7 @@ class FreezeNoteColumns(FreezeColumns, Protocol):
 
 
 class TimeColumns(Protocol):
-    """A row of a list that goes by time and id."""
+    """A row of a list that is ordered by time and id."""
 
     @property
     def id(self) -> str:
@@ -82,12 +82,12 @@ class TimeColumns(Protocol):
 
     @property
     def created_at(self) -> int:
-        """When it was made."""
+        """When it was created."""
         ...
 
 
 def present(value: T | None) -> T:
-    """Give the value of a column that may be NULL, but by a rule of the database not in this row.
+    """Return the value of a nullable column that a database rule fills in this row.
 
     Raises:
         AssertionError: It is NULL.

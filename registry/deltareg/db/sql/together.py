@@ -1,8 +1,9 @@
-"""Several queries in one statement: what belongs together is one question to the database.
+"""Several queries in one statement, so that related facts cost one round trip.
 
-Each query is a part, and a row of it comes as a JSON array, which both databases make of columns of
-any type that is kept here as text, number or JSON. So parts with columns of their own stand in one
-UNION ALL. The statement is compiled once, as those of `prepared`; all parts see one moment.
+Each query is a part, and each of its rows is returned as a JSON array, which both databases can
+build from columns of any type that is stored here as text, number or JSON. So parts with different
+columns fit into one UNION ALL. The statement is compiled once, like those of `prepared`; all parts
+see the same moment.
 """
 
 import json
@@ -27,7 +28,7 @@ _ARRAYS = {"sqlite": "json_array", "postgresql": "json_build_array"}
 
 
 class QueryPart(Generic[R]):
-    """A query among others, and the class of its rows."""
+    """One query of several, and the class of its rows."""
 
     def __init__(
         self,
@@ -37,22 +38,22 @@ class QueryPart(Generic[R]):
         order: Sequence[sa.ColumnElement[Any]] = (),
         limit: int | sa.BindParameter[int] | None = None,
     ) -> None:
-        """Say what is asked.
+        """Describe the part.
 
         Args:
-            query: The query; what varies in it is a `bindparam` with a name.
+            query: The query; its variable parts are `bindparam`s with names.
             row: A dataclass whose fields are the query's columns, in any order.
-            order: By what its rows are ordered.
-            limit: How many there are at most.
+            order: What its rows are ordered by.
+            limit: How many rows at most.
         """
         self.query, self.row, self.order, self.limit = query, row, order, limit
 
 
 class CombinedResult:
-    """What the parts of a statement found."""
+    """The rows of all parts of a statement."""
 
     def __init__(self, rows: Mapping[int, list[Any]]) -> None:
-        """Keep what was found.
+        """Store the rows.
 
         Args:
             rows: The rows of each part by the part's identity.
@@ -60,26 +61,26 @@ class CombinedResult:
         self._rows = rows
 
     def all(self, part: QueryPart[R]) -> list[R]:
-        """Give the rows of a part, in its order."""
+        """Return the rows of a part, in its order."""
         return cast(list[R], self._rows[id(part)])
 
     def one(self, part: QueryPart[R]) -> R | None:
-        """Give the first row of a part, or None."""
+        """Return the first row of a part, or None."""
         return next(iter(self.all(part)), None)
 
 
 class CombinedQuery:
-    """Parts that are asked for by one statement; may be shared by threads."""
+    """Parts that one statement fetches; may be shared by threads."""
 
     def __init__(self, *parts: QueryPart[Any]) -> None:
-        """Prepare nothing yet, as `Statement`.
+        """Store the parts; the statement is compiled on first use, as in `PreparedStatement`.
 
         Args:
-            parts: The parts; a parameter of one name is the same in all of them.
+            parts: The parts; a parameter of one name has the same value in all of them.
 
         Raises:
-            TypeError: A part's columns are not the fields of its class, or are of bytes or of
-                numbers with a fraction, which JSON does not hold as they are.
+            TypeError: A part's columns are not the fields of its class, or are bytes or fractional
+                numbers, which JSON cannot represent exactly.
         """
         self._parts = parts
         self._columns = [_columns_of(part) for part in parts]
@@ -90,14 +91,14 @@ class CombinedQuery:
         """Run it with the parameters of all parts."""
         name = conn.dialect.name
         statement = self._statements.get(name) or self._prepare(conn.dialect)
-        found: list[list[tuple[int, Sequence[object]]]] = [[] for _ in self._parts]
-        for part, place, told in statement.run(conn, given):
-            values = json.loads(told) if isinstance(told, str) else told
-            found[cast(int, part)].append((cast(int, place), cast(Sequence[object], values)))
+        by_part: list[list[tuple[int, Sequence[object]]]] = [[] for _ in self._parts]
+        for part, place, encoded in statement.run(conn, given):
+            values = json.loads(encoded) if isinstance(encoded, str) else encoded
+            by_part[cast(int, part)].append((cast(int, place), cast(Sequence[object], values)))
         rows: dict[int, list[Any]] = {}
         for number, part in enumerate(self._parts):
             make = _maker(part.row, self._columns[number], self._values[name][number])
-            ordered = sorted(found[number], key=lambda each: each[0])
+            ordered = sorted(by_part[number], key=lambda each: each[0])
             rows[id(part)] = [make(values) for _, values in ordered]
         return CombinedResult(rows)
 
@@ -111,23 +112,23 @@ class CombinedQuery:
             for part in self._parts
         ]
         array = _ARRAYS[dialect.name]
-        told = [_number_part(number, part, array) for number, part in enumerate(self._parts)]
-        statement = PreparedStatement(sa.select(sa.union_all(*told).subquery()))
+        queries = [_number_part(number, part, array) for number, part in enumerate(self._parts)]
+        statement = PreparedStatement(sa.select(sa.union_all(*queries).subquery()))
         self._statements[dialect.name] = statement
         return statement
 
 
 def _number_part(number: int, part: QueryPart[Any], array: str) -> _Query:
-    """Make the query that gives the number of a part, and of each row its place and its values."""
+    """Build the query that returns a part's number, and each row's place and values."""
     keys = [_key(clause) for clause in part.order]
-    named = [key.label(f"{_KEY}{n}") for n, (key, _) in enumerate(keys)]
-    query = part.query.add_columns(*named)
+    labels = [key.label(f"{_KEY}{n}") for n, (key, _) in enumerate(keys)]
+    query = part.query.add_columns(*labels)
     if part.limit is not None:  # before places are given, which would read everything
         query = query.order_by(*part.order).limit(part.limit)
-    found = query.subquery()
-    by = [found.c[f"{_KEY}{n}"].desc() if down else found.c[f"{_KEY}{n}"] for n, (_, down) in enumerate(keys)]
+    inner = query.subquery()
+    by = [inner.c[f"{_KEY}{n}"].desc() if down else inner.c[f"{_KEY}{n}"] for n, (_, down) in enumerate(keys)]
     place = sa.func.row_number().over(order_by=by) if by else sa.literal_column("0", sa.Integer)
-    columns = [column for column in found.c if not column.name.startswith(_KEY)]
+    columns = [column for column in inner.c if not column.name.startswith(_KEY)]
     make = getattr(sa.func, array)
     return sa.select(
         sa.literal_column(str(number), sa.Integer).label("part"),
@@ -137,7 +138,7 @@ def _number_part(number: int, part: QueryPart[Any], array: str) -> _Query:
 
 
 def _key(clause: sa.ColumnElement[Any]) -> tuple[sa.ColumnElement[Any], bool]:
-    """Give what rows are ordered by, and whether the largest comes first."""
+    """Return the expression that rows are ordered by, and whether the order is descending."""
     if isinstance(clause, sa.UnaryExpression) and clause.modifier is operators.desc_op:
         return clause.element, True
     return clause, False

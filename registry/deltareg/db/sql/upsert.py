@@ -1,4 +1,4 @@
-"""INSERT that leaves present rows alone, spelled alike on both databases."""
+"""INSERT that leaves existing rows alone, written alike for both databases."""
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -19,7 +19,7 @@ def insert(conn: sa.Connection, table: sa.Table) -> sqlite.Insert | postgresql.I
 
 
 def batches(values: Sequence[T]) -> Iterator[list[T]]:
-    """Cut a sequence into parts that fit into one statement."""
+    """Split a sequence into parts that fit into one statement."""
     rest = iter(values)
     while part := list(islice(rest, _BATCH)):
         yield part

@@ -1,1 +1,1 @@
-"""Packs, stored forms and uploads, and what is known of their bytes."""
+"""Packs, stored forms and uploads, and whether their bytes are proven."""

@@ -1,4 +1,4 @@
-"""Packs as they are read: found only through what needs them."""
+"""Packs for reading, found only through the version, form or base that needs them."""
 
 import sqlalchemy as sa
 
@@ -6,7 +6,7 @@ from deltareg.db.tables import base_packs, form_packs, packs, version_packs
 
 
 def pack_of_version(conn: sa.Connection, version_id: int, digest: str) -> tuple[str, int] | None:
-    """Give key and size of a pack that a version needs."""
+    """Return the key and the size of a pack that a version needs."""
     query = (
         sa.select(packs.c.physical_key, packs.c.size_bytes)
         .join(version_packs, version_packs.c.pack_id == packs.c.id)
@@ -17,7 +17,7 @@ def pack_of_version(conn: sa.Connection, version_id: int, digest: str) -> tuple[
 
 
 def pack_of_form(conn: sa.Connection, form_id: int, digest: str) -> tuple[str, int] | None:
-    """Give key and size of a pack that a form holds."""
+    """Return the key and the size of a pack that a form holds."""
     query = (
         sa.select(packs.c.physical_key, packs.c.size_bytes)
         .join(form_packs, form_packs.c.pack_id == packs.c.id)
@@ -28,7 +28,7 @@ def pack_of_form(conn: sa.Connection, form_id: int, digest: str) -> tuple[str, i
 
 
 def pack_of_base(conn: sa.Connection, base_id: int, digest: str) -> tuple[str, int] | None:
-    """Give key and size of a pack that a base needs."""
+    """Return the key and the size of a pack that a base needs."""
     query = (
         sa.select(packs.c.physical_key, packs.c.size_bytes)
         .join(base_packs, base_packs.c.pack_id == packs.c.id)

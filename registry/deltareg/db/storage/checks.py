@@ -1,4 +1,4 @@
-"""Checks of stored pieces: runs that prove, and say in their requests of which check they are."""
+"""Checks of stored pieces: proving runs whose requests name the check that they belong to."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ CHECK, SHARE = "check", "share"
 
 
 def how_far(conn: sa.Connection, check_id: str) -> CheckMarkRow:
-    """Say how far a check has queued runs, and of which share; all zero where it has none."""
+    """Return how far a check has queued runs, and of which share; all zero if it has none."""
     query = sa.select(
         sa.func.coalesce(sa.func.max(runs.c.version_id), 0).label("version_id"),
         sa.func.coalesce(sa.func.max(runs.c.base_id), 0).label("base_id"),
@@ -23,7 +23,7 @@ def how_far(conn: sa.Connection, check_id: str) -> CheckMarkRow:
 
 
 def states_of(conn: sa.Connection, check_id: str) -> Sequence[CheckStateRow]:
-    """Count the runs of a check by state and by what they found."""
+    """Count the runs of a check by state and outcome."""
     proof = runs.c.result["proof"].as_string()
     query = (
         sa.select(runs.c.state, proof.label("proof"), sa.func.count().label("runs"))
@@ -34,14 +34,14 @@ def states_of(conn: sa.Connection, check_id: str) -> Sequence[CheckStateRow]:
 
 
 def stored_after(conn: sa.Connection, mark: CheckMarkRow, *, limit: int) -> list[PackHolder]:
-    """List what has bytes here and comes after some: bases first, then versions not deleted."""
+    """List the holders with stored bytes after a mark: bases first, then versions not deleted."""
     of_bases = sa.select(bases.c.id).where(bases.c.storage_map.is_not(None), bases.c.id > mark.base_id)
-    found = [
+    holders = [
         PackHolder(row, is_base=True) for row in conn.execute(of_bases.order_by(bases.c.id).limit(limit)).scalars()
     ]
     of_versions = sa.select(versions.c.id).where(versions.c.deleted_at.is_(None), versions.c.id > mark.version_id)
-    rest = of_versions.order_by(versions.c.id).limit(limit - len(found))
-    return found + [PackHolder(row) for row in conn.execute(rest).scalars()]
+    version_ids = of_versions.order_by(versions.c.id).limit(limit - len(holders))
+    return holders + [PackHolder(row) for row in conn.execute(version_ids).scalars()]
 
 
 def _is_of(check_id: str) -> sa.ColumnElement[bool]:

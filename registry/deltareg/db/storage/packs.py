@@ -1,8 +1,8 @@
-"""Packs: which physical key holds a digest now, who needs it, and where a piece is found again.
+"""Packs: the physical key that holds a digest now, who needs it, and where its pieces are.
 
-The half of protocol D (docs/design.md, Stored form) that belongs to a push. All of these calls are
-made in the transaction that completes an upload, after the upload was locked and found open: they
-take row locks that keep collection away from a pack until its references are committed.
+This is the part of protocol D (docs/design.md, Stored form) that belongs to a push. All of these
+calls are made in the transaction that completes an upload, after the upload was locked and found
+open: they take row locks that keep collection away from a pack until its references are committed.
 """
 
 from collections.abc import Iterable, Sequence
@@ -30,7 +30,7 @@ class FoundPiece:
     Attributes:
         digest: The piece's digest.
         base_root: The base that its reference belongs to; empty when it stands alone.
-        entry: Where it is, as `Chain.encode` writes it and `pack_entry` packs it.
+        entry: Its place, as `Chain.encode` writes it and `pack_entry` packs it.
         pack_ids: The packs that its chunks lie in.
     """
 
@@ -41,7 +41,7 @@ class FoundPiece:
 
 
 def pack_entry(entry: bytes) -> bytes:
-    """Write where a piece is as its row keeps it; to be done before the transaction."""
+    """Pack the place of a piece for its row; do it before opening the transaction."""
     return pack_document(entry, is_quick=True)
 
 
@@ -59,14 +59,14 @@ _PACKED_PIECES = sa.Table(
 def adopt(
     conn: sa.Connection, *, scope: str, digest: str, size_bytes: int, physical_key: str, is_replacing: bool = False
 ) -> int:
-    """Make an uploaded object the pack of its digest, or find the pack that is live already.
+    """Make an uploaded object the pack of its digest, or use the pack that is live already.
 
-    A pack that is absent or damaged, or that collection has marked, takes the new key and is live;
-    with `is_replacing` one that is live does as well, as its object may be damaged. The row of the
-    upload's key is settled as well: `adopted`, or `dropped` when it lost and is garbage.
+    A pack that is missing, damaged or marked by collection takes the new key and is live; with
+    `is_replacing` a live one does as well, as its object may be damaged. The row of the upload's
+    key is updated too: `adopted`, or `dropped` if the key is not used and is garbage.
 
     Returns:
-        The pack's row, locked until the transaction ends.
+        The row id of the pack, locked until the transaction ends.
     """
     for _ in range(_ATTEMPTS):
         values = {"scope": scope, "digest": digest, "size_bytes": size_bytes}
@@ -80,12 +80,12 @@ def adopt(
         if pack_id is not None:
             settle_key(conn, physical_key, state="adopted")
             return int(pack_id)
-        found = (
+        existing = (
             sa.select(packs.c.id, packs.c.state, packs.c.physical_key, packs.c.bad_at)
             .where(packs.c.scope == scope, packs.c.digest == digest)
             .with_for_update()
         )
-        row = conn.execute(found).one_or_none()
+        row = conn.execute(existing).one_or_none()
         if row is not None:  # None: collection dropped it since, so there is room for ours
             is_sound = row.state == "live" and row.bad_at is None and not is_replacing
             keys = (row.physical_key, physical_key)
@@ -94,40 +94,40 @@ def adopt(
 
 
 def settle_key(conn: sa.Connection, physical_key: str, *, state: str) -> None:
-    """Say what became of a key that an upload wrote: `adopted`, or `dropped` and to be deleted."""
+    """Set the state of a key that an upload wrote: `adopted`, or `dropped` and to be deleted."""
     conn.execute(sa.update(upload_packs).where(upload_packs.c.physical_key == physical_key).values(state=state))
 
 
 def lock_live(conn: sa.Connection, scope: str, digests: Iterable[str]) -> dict[str, int]:
-    """Keep packs that are there already from being collected until the transaction ends.
+    """Lock stored packs against collection until the transaction ends; return their ids by digest.
 
     Raises:
-        UploadClosed: One is not live (any more).
+        UploadClosed: A pack is not live (any more).
     """
-    wanted = sorted(set(digests))
-    found: dict[str, int] = {}
-    for part in batches(wanted):
+    requested = sorted(set(digests))
+    ids: dict[str, int] = {}
+    for part in batches(requested):
         query = (
             sa.select(packs.c.digest, packs.c.id)
             .where(packs.c.scope == scope, packs.c.digest.in_(part), _SOUND)
             .order_by(packs.c.digest)  # everybody locks in the same order
             .with_for_update(read=True)
         )
-        found |= {row.digest: row.id for row in conn.execute(query)}
-    missing = [digest for digest in wanted if digest not in found]
+        ids |= {row.digest: row.id for row in conn.execute(query)}
+    missing = [digest for digest in requested if digest not in ids]
     if missing:
-        told = f"pack {missing[0]} is not stored (any more), or damaged"
-        raise UploadClosed(told, fix=_AGAIN)
-    return found
+        message = f"pack {missing[0]} is not stored (any more), or damaged"
+        raise UploadClosed(message, fix=_AGAIN)
+    return ids
 
 
 def lock_versions(conn: sa.Connection, version_ids: Iterable[int]) -> set[int]:
-    """Keep versions from being deleted or released until the transaction ends.
+    """Lock versions against deletion and release until the transaction ends.
 
-    To be called before one becomes the parent of another or the target of a channel; give those
-    that can: neither deleted nor without their bytes.
+    Call it before a version becomes the parent of another or the target of a channel. It returns
+    the ids of the versions that can: neither deleted nor without their bytes.
     """
-    found: set[int] = set()
+    ids: set[int] = set()
     for part in batches(sorted(set(version_ids))):
         query = (
             sa.select(versions.c.id, versions.c.deleted_at)
@@ -135,8 +135,8 @@ def lock_versions(conn: sa.Connection, version_ids: Iterable[int]) -> set[int]:
             .order_by(versions.c.id)
             .with_for_update(read=True)
         )
-        found |= {row.id for row in conn.execute(query) if row.deleted_at is None}
-    return found
+        ids |= {row.id for row in conn.execute(query) if row.deleted_at is None}
+    return ids
 
 
 def reference_version(conn: sa.Connection, version_id: int, pack_ids: Iterable[int]) -> None:
@@ -147,18 +147,18 @@ def reference_version(conn: sa.Connection, version_id: int, pack_ids: Iterable[i
 
 
 def reference_version_anew(conn: sa.Connection, version_id: int, pack_ids: Iterable[int]) -> None:
-    """Record that a version needs these packs and none of those that it needed before."""
+    """Record that a version needs these packs, and none of those that it needed before."""
     conn.execute(sa.delete(version_packs).where(version_packs.c.version_id == version_id))
     reference_version(conn, version_id, pack_ids)
 
 
 def select_states() -> sa.Select[*tuple[Any, ...]]:
-    """Start a query for the packs that versions need: state and physical key of each."""
+    """Start a query for the state and physical key of the packs that versions need."""
     return sa.select(packs.c.state, packs.c.physical_key).join(version_packs, version_packs.c.pack_id == packs.c.id)
 
 
 def shared_packs(conn: sa.Connection, version_id: int) -> dict[str, int]:
-    """Give the sizes, by digest, of a version's packs that another version or a base needs too."""
+    """Return the sizes, by digest, of a version's packs that another version or base needs too."""
     other = version_packs.alias()
     query = (
         sa.select(packs.c.digest, packs.c.size_bytes)
@@ -189,12 +189,12 @@ def reference_base_anew(conn: sa.Connection, base_id: int, pack_ids: Iterable[in
 
 
 def known_pieces(conn: sa.Connection, scope: str, digests: Iterable[str], base_root: str) -> dict[str, bytes]:
-    """Find proven pieces that a push for a base need not send: all of their packs are live.
+    """Find the proven pieces that a push for a base need not send, as all of their packs are live.
 
-    One that stands alone is preferred to one that is encoded against the base.
+    A piece that stands alone is preferred to one that is encoded against the base.
     """
     not_live = sa.exists().where(piece_packs.c.piece_id == pieces.c.id, piece_packs.c.pack_id == packs.c.id, ~_SOUND)
-    found: dict[str, bytes] = {}
+    entries: dict[str, bytes] = {}
     for part in batches(sorted(set(digests))):
         query = (
             sa.select(pieces.c.digest, sa.type_coerce(pieces.c.entry, sa.LargeBinary).label("entry"))
@@ -209,15 +209,15 @@ def known_pieces(conn: sa.Connection, scope: str, digests: Iterable[str], base_r
         )
         for row in conn.execute(query):
             with suppress(IntegrityFailure):  # a row that is damaged: it is sent anew
-                found[row.digest] = unpack_document(row.entry)
-    return found
+                entries[row.digest] = unpack_document(row.entry)
+    return entries
 
 
 def record_pieces(conn: sa.Connection, scope: str, found: Iterable[FoundPiece]) -> None:
-    """Remember where proven pieces are, in few statements; proven ones are left as they are.
+    """Record where proven pieces are, in few statements; proven ones on record stay as they are.
 
-    What an earlier release wrote down as it was claimed, or in the packs of another scope, gives
-    way to what is proven.
+    Entries that an earlier release recorded as claimed, or in the packs of another scope, are
+    replaced.
     """
     # Sorted: two that insert the same pieces in other orders would wait for each other.
     by_key = {(piece.digest, piece.base_root): piece for piece in found}
@@ -259,7 +259,7 @@ def _forget_others(conn: sa.Connection, scope: str, keys: Sequence[tuple[str, st
 
 
 def forget_pieces_for(conn: sa.Connection, scope: str, digests: Iterable[str], base_root: str) -> None:
-    """Forget where pieces are that a version for a base could use; others are left as they are."""
+    """Forget the places of pieces that a version on a base could use; others stay as they are."""
     for part in batches(sorted(set(digests))):
         conn.execute(
             sa.delete(pieces).where(
@@ -269,7 +269,7 @@ def forget_pieces_for(conn: sa.Connection, scope: str, digests: Iterable[str], b
 
 
 def forget_pieces_of_version(conn: sa.Connection, version_id: int) -> None:
-    """Offer no other push the pieces that lie in a version's packs; they are sent anew from now."""
+    """Forget the pieces in a version's packs, so that other pushes send them anew."""
     inside = (
         sa.select(piece_packs.c.piece_id)
         .join(version_packs, version_packs.c.pack_id == piece_packs.c.pack_id)
@@ -279,18 +279,18 @@ def forget_pieces_of_version(conn: sa.Connection, version_id: int) -> None:
 
 
 def physical_keys(conn: sa.Connection, scope: str, digests: Iterable[str]) -> dict[str, tuple[str, int]]:
-    """Find key and size of the sound packs among some digests."""
-    found: dict[str, tuple[str, int]] = {}
+    """Return the key and size of the sound packs among some digests."""
+    keys: dict[str, tuple[str, int]] = {}
     for part in batches(sorted(set(digests))):
         query = sa.select(packs.c.digest, packs.c.physical_key, packs.c.size_bytes).where(
             packs.c.scope == scope, packs.c.digest.in_(part), _SOUND
         )
-        found |= {r.digest: (r.physical_key, r.size_bytes) for r in conn.execute(query)}
-    return found
+        keys |= {r.digest: (r.physical_key, r.size_bytes) for r in conn.execute(query)}
+    return keys
 
 
 def _join(conn: sa.Connection, pack_id: int, keys: tuple[str, str], *, is_sound: bool, size_bytes: int) -> int:
-    """Leave a pack that is sound as it is, under its old key; else give it the new one."""
+    """Keep the old key of a sound pack, else give it the new key; return the pack's row id."""
     old_key, new_key = keys
     if is_sound or old_key == new_key:
         settle_key(conn, new_key, state="adopted" if old_key == new_key else "dropped")

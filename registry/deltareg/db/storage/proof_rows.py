@@ -1,11 +1,11 @@
-"""Rows of what is known of the bytes of versions and bases, and of stored forms."""
+"""Rows about the proofs of versions and bases, and about stored forms."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class StandingProofRow:
-    """What is known of the bytes of a version or a base; `sender_id` sent them as they are now."""
+    """The proof state of a version's or base's bytes; `sender_id` sent the bytes stored now."""
 
     id: int
     storage_revision: int
@@ -16,13 +16,13 @@ class StandingProofRow:
 
     @property
     def is_proven(self) -> bool:
-        """Whether somebody else than the sender has decoded what is stored now."""
+        """Whether somebody other than the sender has decoded the bytes that are stored now."""
         return self.corrupt_at is None and self.proven_revision == self.storage_revision
 
 
 @dataclass(frozen=True, slots=True)
 class RelyingRow:
-    """A version, or a plain base without the first three, that needs a pack of another's."""
+    """A version, or a plain base without the first three fields, that needs a pack of another's."""
 
     version_id: int | None
     base_id: int | None
@@ -34,7 +34,7 @@ class RelyingRow:
 
 @dataclass(frozen=True, slots=True)
 class CheckMarkRow:
-    """How far a check of pieces has queued runs, and of which share of what is stored."""
+    """How far a check of pieces has queued runs, and which share of the stored bytes it checks."""
 
     version_id: int
     base_id: int
@@ -43,7 +43,7 @@ class CheckMarkRow:
 
 @dataclass(frozen=True, slots=True)
 class CheckStateRow:
-    """How many runs of a check are in a state and have found something."""
+    """The number of a check's runs with a state and an outcome."""
 
     state: str
     proof: str | None
@@ -52,7 +52,7 @@ class CheckStateRow:
 
 @dataclass(frozen=True, slots=True)
 class FormRow:
-    """A stored form of a version beside the one that is served, without its storage map."""
+    """A stored form of a version beside the served one, without its storage map."""
 
     id: int
     version_id: int
@@ -70,7 +70,7 @@ class FormRow:
 
 @dataclass(frozen=True, slots=True)
 class ServedFormRow:
-    """The form that a version is served in; `proven_at` only while it is proven."""
+    """The served form of a version; `proven_at` is set only while it is proven."""
 
     storage_map: bytes
     stored_bytes: int
@@ -80,7 +80,7 @@ class ServedFormRow:
 
 @dataclass(frozen=True, slots=True)
 class ServedNowRow:
-    """The form that a version is served in, without its storage map, and who sent it."""
+    """The served form of a version, without its storage map, and who sent it."""
 
     stored_bytes: int
     storage_revision: int

@@ -1,4 +1,4 @@
-"""What is known of stored bytes: claimed by who sent them, proven by somebody else, or a lie."""
+"""The proof state of stored bytes: claimed by their sender, proven by somebody else, or corrupt."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -35,7 +35,7 @@ _MOST = 100
 
 
 def standing(conn: sa.Connection, held: PackHolder, *, lock: bool = False) -> StandingProofRow:
-    """Give what is known of the bytes of a version or a base; with `lock` it stays so."""
+    """Return the proof state of a version's or base's bytes; with `lock` the row is locked."""
     table = _table(held)
     deleted_at = _select_deleted_at(held)
     query = sa.select(
@@ -50,35 +50,35 @@ def standing(conn: sa.Connection, held: PackHolder, *, lock: bool = False) -> St
 
 
 def content(conn: sa.Connection, held: PackHolder) -> StoredDocuments:
-    """Give manifest and storage map of a version or a base."""
-    of = base_queries.base_content if held.is_base else version_queries.content
-    return of(conn, held.row_id)
+    """Return the manifest and the storage map of a version or a base."""
+    query = base_queries.base_content if held.is_base else version_queries.content
+    return query(conn, held.row_id)
 
 
 def forget_pieces(conn: sa.Connection, held: PackHolder) -> None:
-    """Offer nobody any piece that lies in the packs of a version or a base: all is sent anew."""
+    """Forget the pieces in the packs of a version or a base, so that pushes send them anew."""
     inside = sa.select(piece_packs.c.piece_id).where(piece_packs.c.pack_id.in_(packs_of(conn, held).values()))
     conn.execute(sa.delete(pieces).where(pieces.c.id.in_(inside)))
 
 
 def mark_proven(conn: sa.Connection, held: PackHolder) -> None:
-    """Say that what is stored now was decoded and is what the manifest says."""
+    """Record that the stored bytes were decoded and match the manifest."""
     table = _table(held)
     _update(conn, held, proven_at=now_us(), proven_revision=table.c.storage_revision, corrupt_at=None)
 
 
 def mark_corrupt(conn: sa.Connection, held: PackHolder) -> None:
-    """Say that what is stored now is not what the manifest says."""
+    """Record that the stored bytes do not match the manifest."""
     _update(conn, held, corrupt_at=now_us(), proven_at=None, proven_revision=None)
 
 
 def claim_anew(conn: sa.Connection, held: PackHolder, *, sent_by: int | None) -> None:
-    """Say that other bytes are stored now, which are a claim of who sent them."""
+    """Record that other bytes are stored now, as a claim of their sender."""
     _update(conn, held, stored_by=sent_by, corrupt_at=None, proven_at=None, proven_revision=None)
 
 
 def packs_of(conn: sa.Connection, held: PackHolder) -> dict[str, int]:
-    """Give the rows, by digest, of the packs that a version or a base needs."""
+    """Return the row ids, by digest, of the packs that a version or a base needs."""
     needs, column = needed_packs(held)
     query = (
         sa.select(packs.c.digest, packs.c.id).join(needs, needs.c.pack_id == packs.c.id).where(column == held.row_id)
@@ -87,9 +87,12 @@ def packs_of(conn: sa.Connection, held: PackHolder) -> dict[str, int]:
 
 
 def relying_on(conn: sa.Connection, held: PackHolder, digests: Iterable[str]) -> Sequence[RelyingRow]:
-    """List other versions and bases that need some of the packs of one; the first hundred."""
+    """List other versions and bases that need some of a holder's packs.
+
+    There are at most a hundred of each.
+    """
     mine = packs_of(conn, held)
-    wanted = [mine[digest] for digest in set(digests) & mine.keys()]
+    pack_ids = [mine[digest] for digest in set(digests) & mine.keys()]
     of_versions = (
         sa.select(
             versions.c.id.label("version_id"),
@@ -103,7 +106,7 @@ def relying_on(conn: sa.Connection, held: PackHolder, digests: Iterable[str]) ->
         .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
         .where(
             versions.c.deleted_at.is_(None),
-            versions.c.id.in_(_using(version_packs, version_packs.c.version_id, wanted)),
+            versions.c.id.in_(_using(version_packs, version_packs.c.version_id, pack_ids)),
         )
         .order_by(versions.c.id)
     )
@@ -116,25 +119,23 @@ def relying_on(conn: sa.Connection, held: PackHolder, digests: Iterable[str]) ->
             sa.null().label("number"),
             bases.c.name.label("base_name"),
         )
-        .where(bases.c.id.in_(_using(base_packs, base_packs.c.base_id, wanted)))
+        .where(bases.c.id.in_(_using(base_packs, base_packs.c.base_id, pack_ids)))
         .order_by(bases.c.id)
     )
-    found = [
-        *fetch_all(conn, of_versions.limit(_MOST), RelyingRow),
-        *fetch_all(conn, of_bases.limit(_MOST), RelyingRow),
-    ]
+    rows = [*fetch_all(conn, of_versions.limit(_MOST), RelyingRow), *fetch_all(conn, of_bases.limit(_MOST), RelyingRow)]
     own = (None, held.row_id) if held.is_base else (held.row_id, None)
-    return [row for row in found if (row.version_id, row.base_id) != own]
+    return [row for row in rows if (row.version_id, row.base_id) != own]
 
 
 def reliable_keys(
     conn: sa.Connection, scope: str, digests: Iterable[str], *, sender_id: int, of_version: int | None = None
 ) -> dict[str, tuple[str, int]]:
-    """Find key and size of live packs that a sender may rely on without sending them.
+    """Return the key and size of live packs that a sender may rely on without sending them.
 
-    Those of what is proven, of what the same principal sent before, and of the version itself.
+    These are packs of proven versions and bases, of what the same principal sent before, and of the
+    version itself.
     """
-    found: dict[str, tuple[str, int]] = {}
+    keys: dict[str, tuple[str, int]] = {}
     for part in batches(sorted(set(digests))):
         query = sa.select(packs.c.digest, packs.c.physical_key, packs.c.size_bytes).where(
             packs.c.scope == scope,
@@ -146,12 +147,12 @@ def reliable_keys(
                 _needed_by_reliable(bases, base_packs, "base_id", sender_id, None),
             ),
         )
-        found |= {row.digest: (row.physical_key, row.size_bytes) for row in conn.execute(query)}
-    return found
+        keys |= {row.digest: (row.physical_key, row.size_bytes) for row in conn.execute(query)}
+    return keys
 
 
 def held_proof(conn: sa.Connection, run_id: str, *, principal_id: int) -> RunRow | None:
-    """Give a run that proves something to a principal whose worker holds it; else None."""
+    """Return a proving run if a worker of the principal holds it; else None."""
     own = sa.select(workers.c.name).where(workers.c.principal_id == principal_id)
     query = sa.select(runs).where(
         runs.c.id == run_id, runs.c.what == "prove", runs.c.state == "running", runs.c.lease_holder.in_(own)
@@ -160,7 +161,7 @@ def held_proof(conn: sa.Connection, run_id: str, *, principal_id: int) -> RunRow
 
 
 def newest_proof(conn: sa.Connection, held: PackHolder) -> str | None:
-    """Give the id of the newest run that proved, or was to prove, a version or a base."""
+    """Return the id of the newest proving run of a version or a base, whatever its state."""
     column = runs.c.base_id if held.is_base else runs.c.version_id
     query = sa.select(runs.c.id).where(
         column == held.row_id, runs.c.what == "prove", runs.c.request["form"].as_string().is_(None)
@@ -169,7 +170,7 @@ def newest_proof(conn: sa.Connection, held: PackHolder) -> str | None:
 
 
 def proven_by_key(conn: sa.Connection, keyid: str) -> list[PackHolder]:
-    """List what a key has proven that nobody else has proven since, by a run or with a verdict."""
+    """List what a key has proven, by a run or a verdict, and nobody else has proven since."""
     by_key, is_proven = runs.c.result["keyid"].as_string(), runs.c.result["proof"].as_string()
     signed = sa.select(runs.c.version_id, runs.c.base_id).where(
         runs.c.what == "prove", runs.c.state == "done", by_key == keyid, is_proven == "proven"
@@ -179,13 +180,13 @@ def proven_by_key(conn: sa.Connection, keyid: str) -> list[PackHolder]:
         .join(verdict_envelopes, verdict_envelopes.c.verdict_id == verdicts.c.id)
         .where(verdict_envelopes.c.keyid == keyid)
     )
-    found = {_holder_of(row.version_id, row.base_id): None for row in conn.execute(signed)}
-    found |= {PackHolder(row): None for row in conn.execute(judged).scalars()}
-    return [held for held in found if _last_key(conn, held) in {keyid, None}]
+    holders = {_holder_of(row.version_id, row.base_id): None for row in conn.execute(signed)}
+    holders |= {PackHolder(row): None for row in conn.execute(judged).scalars()}
+    return [holder for holder in holders if _last_key(conn, holder) in {keyid, None}]
 
 
 def _last_key(conn: sa.Connection, held: PackHolder) -> str | None:
-    """Give the key of the newest run that proved something; None where none was signed."""
+    """Return the key of the newest run that proved a holder; None if none was signed."""
     column = runs.c.base_id if held.is_base else runs.c.version_id
     query = sa.select(runs.c.result["keyid"].as_string()).where(
         column == held.row_id,
@@ -202,20 +203,20 @@ def _holder_of(version_id: int | None, base_id: int | None) -> PackHolder:
 
 
 def never_proven(conn: sa.Connection, *, limit: int) -> list[PackHolder]:
-    """List what is claimed, and nobody was ever to prove: it came in under an earlier release."""
-    found: list[PackHolder] = []
-    for table, column, where in (
+    """List claimed holders that never had a proving run, as an earlier release stored them."""
+    holders: list[PackHolder] = []
+    for table, column, is_stored in (
         (versions, runs.c.version_id, versions.c.deleted_at.is_(None)),
         (bases, runs.c.base_id, bases.c.storage_map.is_not(None)),
     ):
-        asked = sa.exists().where(runs.c.what == "prove", column == table.c.id)
-        ids = _claimed_ids(conn, table, sa.and_(where, ~asked), limit - len(found))
-        found += [PackHolder(row_id, is_base=table is bases) for row_id in ids]
-    return found
+        has_run = sa.exists().where(runs.c.what == "prove", column == table.c.id)
+        ids = _claimed_ids(conn, table, sa.and_(is_stored, ~has_run), limit - len(holders))
+        holders += [PackHolder(row_id, is_base=table is bases) for row_id in ids]
+    return holders
 
 
 def claimed_of_base(conn: sa.Connection, base_id: int) -> list[int]:
-    """List the versions of a base that are claimed."""
+    """List the claimed versions of a base."""
     mine = sa.and_(versions.c.deleted_at.is_(None), versions.c.base_id == base_id)
     return _claimed_ids(conn, versions, mine, None)
 
@@ -259,14 +260,14 @@ def _table(held: PackHolder) -> sa.Table:
 
 
 def needed_packs(held: PackHolder) -> tuple[sa.Table, sa.Column[Any]]:
-    """Give the table of who needs which pack, and its column of a version or a base."""
+    """Return the table that says who needs which pack, and its column of versions or bases."""
     if held.is_base:
         return base_packs, base_packs.c.base_id
     return version_packs, version_packs.c.version_id
 
 
 def _select_deleted_at(held: PackHolder) -> sa.ColumnElement[int | None]:
-    """Say when a version was deleted, or the version that a base is."""
+    """Return when a version was deleted, or the version that a base is."""
     if not held.is_base:
         return versions.c.deleted_at
     return (

@@ -1,4 +1,4 @@
-"""Rows of packs, of uploads, and of what either holds."""
+"""Rows of packs, of uploads, and of their contents."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class PackRow:
 
 @dataclass(frozen=True, slots=True)
 class BadPackRow:
-    """A pack whose object is damaged or gone, and what was found."""
+    """A pack whose object is damaged or missing, and why."""
 
     digest: str
     bad_why: str | None
@@ -27,7 +27,7 @@ class BadPackRow:
 
 @dataclass(frozen=True, slots=True)
 class EntryRow:
-    """Where a piece is, as it is kept."""
+    """The place of a piece, as stored."""
 
     id: int
     digest: str
@@ -36,7 +36,7 @@ class EntryRow:
 
 @dataclass(frozen=True, slots=True)
 class PieceEntryRow:
-    """Where a piece is, as it is kept, and the digests of the packs that it is known to lie in."""
+    """The place of a piece, as stored, and the digests of the packs that contain it."""
 
     id: int
     digest: str
@@ -71,7 +71,7 @@ class PackStateRow:
 
 @dataclass(frozen=True, slots=True)
 class LeftoverRow:
-    """A key that a closed upload wrote, or may have written."""
+    """A key that a closed upload wrote or may have written."""
 
     id: int
     physical_key: str
@@ -79,7 +79,7 @@ class LeftoverRow:
 
 @dataclass(frozen=True, slots=True)
 class UploadRow:
-    """An upload; one that is closed has no manifest any more."""
+    """An upload; a closed one has no manifest any more."""
 
     id: str
     principal_id: int
@@ -107,7 +107,7 @@ class ReceivedPackRow:
 
 @dataclass(frozen=True, slots=True)
 class LooseKeyRow:
-    """A key that may hold an object which is no live pack; no size where nobody is sure of it."""
+    """A key that may hold an object other than a live pack; the size is None if it is uncertain."""
 
     scope: str
     physical_key: str
@@ -117,7 +117,7 @@ class LooseKeyRow:
 
 @dataclass(frozen=True, slots=True)
 class HolderRow:
-    """What live versions or stored bases of a kind hold; a plain base has none of the names."""
+    """The sums of live versions or stored bases of a kind; a plain base has none of the names."""
 
     namespace: str | None
     line: str | None

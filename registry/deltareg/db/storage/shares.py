@@ -1,4 +1,4 @@
-"""Shares: what versions and bases have in each of their packs, as measured and as missing."""
+"""Shares: what versions and bases have in each of their packs, and which are not measured yet."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ from deltareg.db.tables import base_packs, base_shares, bases, packs, version_pa
 
 @dataclass(frozen=True, slots=True)
 class PackHolder:
-    """Whoever needs packs: a version, or a base that has its bytes here.
+    """A holder of packs: a version, or a base whose bytes are stored here.
 
     Attributes:
-        row_id: Its row.
+        row_id: Its row id.
         is_base: Whether it is a base.
     """
 
@@ -24,13 +24,13 @@ class PackHolder:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What the pieces of one holder have in one pack.
+    """The pieces of one holder in one pack, as byte counts.
 
     Attributes:
         referenced_bytes: Decoded bytes of the chunks that are encoded against a reference.
-        referenced_payload: What those chunks take.
-        alone_bytes: Decoded bytes of the others.
-        alone_payload: What those take.
+        referenced_payload: Stored bytes of those chunks.
+        alone_bytes: Decoded bytes of the other chunks.
+        alone_payload: Stored bytes of those.
     """
 
     referenced_bytes: int = 0
@@ -48,7 +48,7 @@ class Share:
         )
 
     def columns(self) -> dict[str, int]:
-        """Give it as the columns of a row."""
+        """Return it as the columns of a row."""
         return {
             "referenced_bytes": self.referenced_bytes,
             "referenced_payload": self.referenced_payload,
@@ -58,12 +58,12 @@ class Share:
 
 
 def keep_shares(conn: sa.Connection, held: PackHolder, shares: Mapping[str, Share]) -> None:
-    """Replace the shares of a holder: one for each pack that it needs, empty where it has none.
+    """Replace the shares of a holder: one for each pack that it needs, empty if it has none there.
 
     Args:
-        conn: A transaction that holds the holder's row, or made it.
+        conn: A transaction that has locked or created the holder's row.
         held: The holder, whose packs are recorded.
-        shares: By the digest of the pack.
+        shares: The shares, by the digest of the pack.
     """
     needs, table = (base_packs, base_shares) if held.is_base else (version_packs, version_shares)
     own = "base_id" if held.is_base else "version_id"
@@ -72,17 +72,17 @@ def keep_shares(conn: sa.Connection, held: PackHolder, shares: Mapping[str, Shar
     if not held.is_base:
         query = sa.select(versions.c.storage_revision).where(versions.c.id == held.row_id)
         revision = {"storage_revision": conn.execute(query).scalar_one()}
-    packed = sa.select(packs.c.id, packs.c.digest).join(needs, needs.c.pack_id == packs.c.id)
+    needed_packs = sa.select(packs.c.id, packs.c.digest).join(needs, needs.c.pack_id == packs.c.id)
     rows = [
         {own: held.row_id, "pack_id": row.id, **revision} | shares.get(row.digest, Share()).columns()
-        for row in conn.execute(packed.where(needs.c[own] == held.row_id))
+        for row in conn.execute(needed_packs.where(needs.c[own] == held.row_id))
     ]
     if rows:
         conn.execute(sa.insert(table), rows)
 
 
 def unmeasured_holders(conn: sa.Connection, *, limit: int) -> list[PackHolder]:
-    """List live holders with a pack that was not measured under their present storage map."""
+    """List live holders with a pack that was not measured under their current storage map."""
     of_versions = (
         sa.select(version_packs.c.version_id.label("holder"), sa.literal(0).label("is_base"))
         .join(versions, versions.c.id == version_packs.c.version_id)
@@ -103,7 +103,7 @@ def unmeasured_holders(conn: sa.Connection, *, limit: int) -> list[PackHolder]:
 
 
 def is_share_of_version() -> sa.ColumnElement[bool]:
-    """Whether a share is that of a version in a pack, under its present storage map."""
+    """Whether a share belongs to a version in a pack, under its current storage map."""
     return sa.and_(
         version_shares.c.version_id == version_packs.c.version_id,
         version_shares.c.pack_id == version_packs.c.pack_id,
@@ -112,5 +112,5 @@ def is_share_of_version() -> sa.ColumnElement[bool]:
 
 
 def is_share_of_base() -> sa.ColumnElement[bool]:
-    """Whether a share is that of a base in a pack."""
+    """Whether a share belongs to a base in a pack."""
     return sa.and_(base_shares.c.base_id == base_packs.c.base_id, base_shares.c.pack_id == base_packs.c.pack_id)

@@ -39,7 +39,7 @@ def add_upload(
 
 
 def open_upload_for(conn: sa.Connection, *, principal_id: int, target: str, manifest_digest: str) -> UploadRow | None:
-    """Find the principal's open upload of the same manifest to the same target, to go on with."""
+    """Find the principal's open upload of the same manifest to the same target, to continue it."""
     query = (
         sa.select(uploads)
         .where(
@@ -55,7 +55,7 @@ def open_upload_for(conn: sa.Connection, *, principal_id: int, target: str, mani
 
 
 def upload_row(conn: sa.Connection, upload_id: str, *, lock: bool = False) -> UploadRow | None:
-    """Find an upload; with `lock`, its state stands until the transaction ends."""
+    """Find an upload; with `lock`, its state cannot change until the transaction ends."""
     query = sa.select(uploads).where(uploads.c.id == upload_id)
     if lock:
         query = query.with_for_update()
@@ -63,7 +63,7 @@ def upload_row(conn: sa.Connection, upload_id: str, *, lock: bool = False) -> Up
 
 
 def touch_upload(conn: sa.Connection, upload_id: str) -> bool:
-    """Note that an open upload goes on; False when it is not open any more."""
+    """Record activity on an open upload; return False if it is not open any more."""
     update = sa.update(uploads).where(uploads.c.id == upload_id, uploads.c.state == "open").values(touched_at=now_us())
     return conn.execute(update).rowcount == 1
 
@@ -71,7 +71,7 @@ def touch_upload(conn: sa.Connection, upload_id: str) -> bool:
 def close_upload(
     conn: sa.Connection, upload_id: str, *, state: str, version_id: int | None = None, base_id: int | None = None
 ) -> bool:
-    """Leave the state `open` for good, without the manifest; False when it was left before."""
+    """Close an upload for good and drop its manifest; return False if it was closed before."""
     values = {"state": state, "version_id": version_id, "base_id": base_id, "manifest": None}
     update = (
         sa.update(uploads)
@@ -82,13 +82,13 @@ def close_upload(
 
 
 def add_upload_pack(conn: sa.Connection, upload_id: str, *, number: int, physical_key: str) -> int:
-    """Register a physical key before the first byte is written to it; give the row's id."""
+    """Register a physical key before the first byte is written to it; return the row id."""
     insert = sa.insert(upload_packs).values(upload_id=upload_id, number=number, physical_key=physical_key)
     return int(conn.execute(insert.returning(upload_packs.c.id)).scalar_one())
 
 
 def receive_upload_pack(conn: sa.Connection, upload_pack_id: int, *, digest: str, size_bytes: int) -> bool:
-    """Note that a pack is durable and has this digest; False when it was given up meanwhile."""
+    """Record that a pack is durable and has this digest; False if it was given up meanwhile."""
     update = (
         sa.update(upload_packs)
         .where(upload_packs.c.id == upload_pack_id, upload_packs.c.state == "writing")
@@ -98,7 +98,7 @@ def receive_upload_pack(conn: sa.Connection, upload_pack_id: int, *, digest: str
 
 
 def received_packs(conn: sa.Connection, upload_id: str) -> Sequence[ReceivedPackRow]:
-    """List the packs that an upload has, oldest first."""
+    """List the packs that an upload has received, oldest first."""
     query = (
         sa.select(upload_packs.c.digest, upload_packs.c.size_bytes, upload_packs.c.physical_key)
         .where(upload_packs.c.upload_id == upload_id, upload_packs.c.state == "received")
@@ -108,7 +108,7 @@ def received_packs(conn: sa.Connection, upload_id: str) -> Sequence[ReceivedPack
 
 
 def uploaded_bytes(conn: sa.Connection, upload_id: str) -> int:
-    """Sum the packs that an upload received, adopted or not."""
+    """Sum the bytes of the packs that an upload received, adopted or not."""
     query = sa.select(sa.func.coalesce(sa.func.sum(upload_packs.c.size_bytes), 0)).where(
         upload_packs.c.upload_id == upload_id, upload_packs.c.state.in_(["received", "adopted"])
     )

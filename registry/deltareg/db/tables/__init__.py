@@ -1,4 +1,4 @@
-"""All tables, a module a subject, as SQLAlchemy Core tables in one MetaData.
+"""All tables, one module per subject, as SQLAlchemy Core tables in one MetaData.
 
 Every time is a BIGINT of microseconds since the epoch, by the database's clock (`db.clock`).
 """

@@ -1,7 +1,7 @@
-"""What a base is as a whole, what it was called before, and that it was deleted.
+"""The identities of bases, their former names, and their deletions.
 
-Tables of their own, as a base may have none of it: one that the release before stored has no
-identity until somebody asks for it.
+These are tables of their own, as a base may have none of it: one that the release before stored has
+no identity until somebody asks for it.
 """
 
 import sqlalchemy as sa

@@ -1,4 +1,4 @@
-"""The general probe sets of bases, and what workers found of the bases themselves on them."""
+"""The general probe sets of bases, and the figures that workers measured of the bases on them."""
 
 import sqlalchemy as sa
 

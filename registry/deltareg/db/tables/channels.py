@@ -1,4 +1,4 @@
-"""What is served: channels, their append-only ledger of revisions, freezes, quarantines."""
+"""Channels, their append-only ledgers of revisions, freezes and quarantines."""
 
 import sqlalchemy as sa
 

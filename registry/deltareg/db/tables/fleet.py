@@ -1,4 +1,4 @@
-"""What is served elsewhere: agents that follow channels, and what each said of every one."""
+"""Agents that follow channels, and what each reported of every channel."""
 
 import sqlalchemy as sa
 

@@ -1,4 +1,4 @@
-"""Floors: policies of the server and of namespaces, below which no channel's policy goes."""
+"""Floors: policies of the server and of namespaces, which apply to every channel."""
 
 import sqlalchemy as sa
 

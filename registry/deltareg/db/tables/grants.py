@@ -1,4 +1,4 @@
-"""Who holds which role where, who stands behind a script's name, and when visibility changed."""
+"""Who holds which role where, who stands behind a script, and when visibility changed."""
 
 import sqlalchemy as sa
 

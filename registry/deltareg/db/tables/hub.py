@@ -1,4 +1,4 @@
-"""What clients of the Hugging Face Hub have sent that is no version yet: drafts and their bytes."""
+"""What clients of the Hugging Face Hub have uploaded before it is a version: drafts and objects."""
 
 import sqlalchemy as sa
 
@@ -7,7 +7,7 @@ from deltareg.words import STAGED_STATES
 
 
 def _area() -> sa.Column[str]:
-    """The name of the area that a row is of; empty for a file that is sent as one."""
+    """The name of the area that a row belongs to; empty for a file that is sent whole."""
     return sa.Column("area", sa.Text, nullable=False, server_default="")
 
 

@@ -1,4 +1,4 @@
-"""What all tables share: the metadata with its names for constraints, and recurring columns."""
+"""What all tables share: the metadata, with its naming of constraints, and common columns."""
 
 import sqlalchemy as sa
 
@@ -21,57 +21,57 @@ Json = sa.JSON(none_as_null=True)
 
 
 def row_id() -> sa.Column[int]:
-    """The counted primary key `id`."""
+    """An auto-incremented primary key `id`."""
     return sa.Column("id", RowId, primary_key=True)
 
 
 def uuid_id() -> sa.Column[str]:
-    """A primary key `id` that is chosen by the caller: the text of a uuid."""
+    """A primary key `id` that the caller chooses: a UUID as text."""
     return sa.Column("id", sa.Text, primary_key=True)
 
 
 def text(name: str) -> sa.Column[str]:
-    """A text column that always has a value."""
+    """A text column that is never null."""
     return sa.Column(name, sa.Text, nullable=False)
 
 
 def count(name: str, *, default: int | None = None) -> sa.Column[int]:
-    """A whole number that always has a value: bytes, numbers, counters."""
+    """An integer column that is never null: bytes, numbers, counters."""
     server_default = None if default is None else sa.text(str(default))
     return sa.Column(name, sa.BigInteger, nullable=False, server_default=server_default)
 
 
 def time(name: str) -> sa.Column[int | None]:
-    """A time that may not have come yet, in µs since the epoch."""
+    """A time in µs since the epoch; NULL until it comes."""
     return sa.Column(name, sa.BigInteger)
 
 
 def created_at() -> sa.Column[int]:
-    """When the row was inserted, by the database's clock unless the caller says otherwise."""
+    """When the row was inserted, by the database's clock unless the caller sets it."""
     return sa.Column("created_at", sa.BigInteger, nullable=False, default=now_us())
 
 
 def required_row(name: str, target: str, *, ondelete: str | None = None) -> sa.Column[int]:
-    """A column that always names a row of `target` (`table.column`)."""
+    """A column that always refers to a row of `target` (`table.column`)."""
     return sa.Column(name, RowId, sa.ForeignKey(target, ondelete=ondelete), nullable=False)
 
 
 def optional_row(name: str, target: str) -> sa.Column[int | None]:
-    """A column that may name a row of `target` (`table.column`)."""
+    """A column that may refer to a row of `target` (`table.column`)."""
     return sa.Column(name, RowId, sa.ForeignKey(target))
 
 
 def member(name: str, target: str, *, ondelete: str | None = None) -> sa.Column[int]:
-    """A part of the primary key that names a row of `target` (`table.column`)."""
+    """A part of the primary key that refers to a row of `target` (`table.column`)."""
     return sa.Column(name, RowId, sa.ForeignKey(target, ondelete=ondelete), primary_key=True)
 
 
 def created_by() -> sa.Column[int | None]:
-    """The principal that made the row; NULL where the registry itself did."""
+    """The principal that created the row; NULL if the registry itself did."""
     return optional_row("created_by", "principals.id")
 
 
 def one_of(name: str, *values: str) -> sa.CheckConstraint:
-    """The check that a text column holds one of a few words, a list of `deltareg.words`."""
-    listed = ", ".join(f"'{value}'" for value in values)
-    return sa.CheckConstraint(f"{name} IN ({listed})", name=name)
+    """The check that a text column holds one of some values, a list of `deltareg.words`."""
+    literals = ", ".join(f"'{value}'" for value in values)
+    return sa.CheckConstraint(f"{name} IN ({literals})", name=name)

@@ -1,4 +1,4 @@
-"""Events: a row for each of the audit trail, beside it, and who tells them."""
+"""Events: one row for each row of the audit trail, and the process that delivers them."""
 
 import sqlalchemy as sa
 

@@ -1,4 +1,4 @@
-"""Where bytes are: packs and who needs them, pieces that can be found again, uploads.
+"""Where bytes are: packs and who needs them, reusable pieces, uploads.
 
 A pack row maps a digest to the one physical key that holds it now; the key is fresh for every
 upload attempt and never used again (docs/design.md, Stored form).
@@ -76,7 +76,7 @@ form_packs = sa.Table(
 
 
 def _share() -> tuple[sa.Column[int], ...]:
-    """What a holder's own pieces have in one of its packs (service/shares.py)."""
+    """The byte counts of a holder's own pieces in one of its packs (service/shares.py)."""
     return (count("referenced_bytes"), count("referenced_payload"), count("alone_bytes"), count("alone_payload"))
 
 

@@ -1,4 +1,4 @@
-"""Who acts and what they did: principals, tokens, namespaces, the audit trail, kept answers."""
+"""Who acts and what they did: principals, tokens, namespaces, the audit trail, stored answers."""
 
 import sqlalchemy as sa
 

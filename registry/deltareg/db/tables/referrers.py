@@ -1,4 +1,4 @@
-"""What others signed about versions, of their files or about them, and signers that are revoked."""
+"""Signatures and attestations of versions, and revoked signers."""
 
 import sqlalchemy as sa
 

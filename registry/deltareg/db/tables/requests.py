@@ -1,6 +1,6 @@
-"""Who agreed to what is served, and on which terms: requests, approvals, reviews, terms.
+"""Approval of what is served, and the terms: requests, approvals, reviews, terms.
 
-Rows of approvals, reviews and terms are never changed, nor is a request that was decided; the
+Rows of approvals, reviews and terms never change, nor does a request once it is decided; the
 migration adds triggers for that, and for who may approve.
 """
 

@@ -1,4 +1,4 @@
-"""Work for workers and what came of it: runs, their logs, verdicts, workers."""
+"""Work for workers and its results: runs, their logs, verdicts, workers."""
 
 import sqlalchemy as sa
 

@@ -1,6 +1,6 @@
-"""What versions are found by: the words of each, its labels, base and kind as terms, its metrics.
+"""What versions are found by: their words, labels, base and kind as terms, and their metrics.
 
-All of it is made from what stands elsewhere, and made anew where a label changes.
+All of it is derived from other tables, and derived again when a label changes.
 """
 
 import sqlalchemy as sa

@@ -1,4 +1,4 @@
-"""Who signs and what was signed: keys, envelopes of verdicts, summaries of moves, disputes."""
+"""Signing keys and what they signed: envelopes of verdicts, summaries of moves, disputes."""
 
 import sqlalchemy as sa
 

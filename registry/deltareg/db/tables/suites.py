@@ -1,4 +1,4 @@
-"""Suites as people pushed them: a version each time, and the files of their probe sets."""
+"""Suites that people pushed, one version for each push, and the files of their probe sets."""
 
 import sqlalchemy as sa
 

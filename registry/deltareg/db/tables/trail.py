@@ -1,7 +1,7 @@
-"""The audit trail as a log: which rows wait to be sealed, leaves, nodes, what is signed.
+"""The audit trail as a log: rows that wait to be sealed, leaves, nodes, signed checkpoints.
 
-All but what waits are append-only: the migration adds the triggers. It also adds the one that lets
-every new row of the audit trail wait, whoever inserts it.
+All tables but that of waiting rows are append-only; the migration adds the triggers. It also adds
+the trigger that makes every new row of the audit trail wait, whoever inserts it.
 """
 
 import sqlalchemy as sa

@@ -1,6 +1,6 @@
-"""What is kept: bases with their relations, deltas, versions and lineage.
+"""Bases with their relations, deltas, versions and lineage.
 
-A storage map is written beside the manifest of its row (`db.document.pack_map`).
+A storage map is packed against the manifest of its row (`db.document.pack_map`).
 """
 
 import sqlalchemy as sa
@@ -25,10 +25,10 @@ from deltareg.words import FORM_ORIGINS, FORM_STATES, RELATIONS
 
 
 def proof_columns() -> tuple[sa.Column[int] | sa.Column[int | None], ...]:
-    """What is known of the bytes of a version or a base: claimed, proven, or a lie (record 40).
+    """The proof state of a version's or base's bytes: claimed, proven, or corrupt (record 40).
 
-    They are proven when `proven_revision` is the storage revision, and `stored_by` sent them; where
-    that is NULL, who made the row did.
+    They are proven if `proven_revision` equals the storage revision. `stored_by` sent them; if it
+    is NULL, whoever created the row did.
     """
     return (
         time("proven_at"),

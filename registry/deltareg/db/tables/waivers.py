@@ -1,4 +1,4 @@
-"""Waivers: somebody answers for a failed check of a verdict, on a channel and for a while."""
+"""Waivers: somebody answers for a failed check of a verdict, on a channel and for some time."""
 
 import sqlalchemy as sa
 

@@ -1,4 +1,4 @@
-"""Webhooks: where events are sent, what signs them, what is due and what was tried.
+"""Webhooks: where events are sent, the secrets that sign them, deliveries and attempts.
 
 Addresses and secrets are sealed under a key that is not in the database.
 """

@@ -20,7 +20,7 @@ def record_audit(
     after: object,
     request_id: str,
 ) -> int:
-    """Append who did what to which thing, in the transaction of the change; give the row's id."""
+    """Append a row about a change, in the transaction of the change; return the row's id."""
     added = sa.insert(audit).values(
         actor=actor,
         token_id=token_id,
@@ -45,7 +45,7 @@ def audit_rows(
 ) -> Sequence[AuditRecordRow]:
     """List rows, newest first; `subject` matches itself and everything below it.
 
-    With `by_parts` each word matches whatever holds it, in any case of its letters.
+    With `by_parts` each filter matches any value that contains it, ignoring case.
     """
     query = sa.select(audit).order_by(audit.c.id.desc()).limit(limit)
     for column, word in ((audit.c.actor, actor), (audit.c.action, action)):

@@ -7,16 +7,16 @@ from deltareg.db.access.rows import AuditRecordRow
 
 @dataclass(frozen=True, slots=True)
 class StrayRow(AuditRecordRow):
-    """A row of the audit trail that is not in the log, and whether it waits for that."""
+    """A row of the audit trail that is not in the log, and whether it waits to be sealed."""
 
     is_waiting: bool
 
 
 @dataclass(frozen=True, slots=True)
 class LeafRow:
-    """A leaf with the row that it is of, as far as that is there.
+    """A leaf with its row of the audit trail, if that exists.
 
-    `id` is NULL where somebody deleted the row, and all of its fields with it.
+    `id` and all fields of the row are NULL if somebody deleted it.
     """
 
     position: int
@@ -37,7 +37,7 @@ class LeafRow:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointRow:
-    """A checkpoint: of how many leaves, and the note as it was signed."""
+    """A checkpoint: the number of leaves, and the signed note."""
 
     size: int
     note: str

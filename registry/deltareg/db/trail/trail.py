@@ -1,7 +1,7 @@
-"""The log over the audit trail: what waits, what is sealed, and the hashes that proofs are made of.
+"""The log over the audit trail: waiting rows, leaves, and the hashes that proofs consist of.
 
-Each query goes by a primary key or from one on, so that none grows with the log but those that
-read all of it, page by page.
+Each query reads by primary key or from a position on, so none slows down as the log grows, except
+those that read all of it page by page.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,25 +19,25 @@ _LEVELS = 8  # more than 64 bits count
 
 
 def origin_of_log(conn: sa.Connection, *, lock: bool = False) -> str | None:
-    """Say which log it is; None before the first row is sealed.
+    """Return the origin of the log; None before the first row is sealed.
 
     Args:
         conn: A transaction.
-        lock: Let nobody else seal until it ends.
+        lock: Keep others from sealing until the transaction ends.
     """
     query = sa.select(log_origins.c.origin).where(log_origins.c.id == _ONLY)
     return conn.execute(query.with_for_update() if lock else query).scalar()
 
 
 def name_log(conn: sa.Connection, origin: str) -> bool:
-    """Name the log; False where it has a name."""
+    """Set the origin of the log; return False if it has one."""
     added = insert(conn, log_origins).values(id=_ONLY, origin=origin)
-    named = added.on_conflict_do_nothing(index_elements=["id"]).returning(log_origins.c.id)
-    return conn.execute(named).scalar() is not None
+    inserted = added.on_conflict_do_nothing(index_elements=["id"]).returning(log_origins.c.id)
+    return conn.execute(inserted).scalar() is not None
 
 
 def waiting_rows(conn: sa.Connection, *, limit: int) -> Sequence[AuditRecordRow]:
-    """Give the first rows that wait to be sealed."""
+    """Return the first rows that wait to be sealed."""
     query = (
         sa.select(audit)
         .join(unsealed, unsealed.c.audit_id == audit.c.id)
@@ -48,25 +48,25 @@ def waiting_rows(conn: sa.Connection, *, limit: int) -> Sequence[AuditRecordRow]
 
 
 def count_waiting(conn: sa.Connection, *, most: int) -> int:
-    """Count the rows that wait to be sealed, up to so many."""
+    """Count the rows that wait to be sealed, up to `most`."""
     some = sa.select(unsealed.c.audit_id).limit(most).subquery()
     return int(conn.execute(sa.select(sa.func.count()).select_from(some)).scalar_one())
 
 
 def log_size(conn: sa.Connection) -> int:
-    """Count the leaves of the log, by the last of them."""
+    """Return the number of leaves in the log."""
     last = conn.execute(sa.select(sa.func.max(log_leaves.c.position))).scalar()
     return 0 if last is None else int(last) + 1
 
 
 def hashes_of(conn: sa.Connection, level: int, start: int, stop: int) -> list[bytes]:
-    """Give hashes of a level from one number to another (exclusive), as far as they are there."""
+    """Return the stored hashes of a level with numbers from `start` to `stop` (exclusive)."""
     if level == 0:
-        number, found = log_leaves.c.position, sa.select(log_leaves.c.hash)
+        number, hashes = log_leaves.c.position, sa.select(log_leaves.c.hash)
     else:
         number = log_nodes.c.number
-        found = sa.select(log_nodes.c.hash).where(log_nodes.c.level == level)
-    query = found.where(number >= start, number < stop).order_by(number)
+        hashes = sa.select(log_nodes.c.hash).where(log_nodes.c.level == level)
+    query = hashes.where(number >= start, number < stop).order_by(number)
     return list(conn.execute(query).scalars())
 
 
@@ -79,49 +79,49 @@ def add_batch(
     size: int,
     note: str,
 ) -> None:
-    """Seal rows: append their leaves under a checkpoint, and let them wait no more.
+    """Seal rows: append their leaves under a checkpoint, and remove the rows from the waiting ones.
 
     Args:
-        conn: A transaction that holds the log.
+        conn: A transaction that has locked the log.
         leaves: Position, row and hash of each.
-        nodes: Level, number and hash of what is complete now.
-        statements: What was signed about rows, by row.
-        size: How many leaves there are after it.
-        note: The checkpoint.
+        nodes: Level, number and hash of the nodes that are complete now.
+        statements: Signed statements about rows, by row.
+        size: The number of leaves after it.
+        note: The signed checkpoint.
     """
     conn.execute(sa.insert(log_checkpoints).values(size=size, note=note))
     for part in batches(leaves):
         conn.execute(
             sa.insert(log_leaves),
             [
-                {"position": position, "audit_id": row, "hash": found, "sealed_by": size}
-                for position, row, found in part
+                {"position": position, "audit_id": row, "hash": digest, "sealed_by": size}
+                for position, row, digest in part
             ],
         )
         sealed = [row for _, row, _ in part]
         conn.execute(sa.delete(unsealed).where(unsealed.c.audit_id.in_(sealed)))
-    kept = [{"level": level, "number": number, "hash": found} for level, number, found in nodes]
-    signed = [{"audit_id": row, "body": body} for row, body in statements]
-    for table, values in ((log_nodes, kept), (log_statements, signed)):
+    node_rows = [{"level": level, "number": number, "hash": digest} for level, number, digest in nodes]
+    statement_rows = [{"audit_id": row, "body": body} for row, body in statements]
+    for table, values in ((log_nodes, node_rows), (log_statements, statement_rows)):
         if values:
             conn.execute(sa.insert(table), values)
 
 
 def newest_checkpoint(conn: sa.Connection) -> CheckpointRow | None:
-    """Find the checkpoint over most leaves."""
+    """Find the checkpoint over the most leaves."""
     query = sa.select(log_checkpoints).order_by(log_checkpoints.c.size.desc()).limit(1)
     return fetch_one(conn, query, CheckpointRow)
 
 
 def checkpoints_after(conn: sa.Connection, size: int, *, until: int, limit: int) -> Sequence[CheckpointRow]:
-    """List checkpoints over more than so many leaves and at most so many, the smallest first."""
+    """List checkpoints over more than `size` and at most `until` leaves, the smallest first."""
     over = log_checkpoints.c.size
     query = sa.select(log_checkpoints).where(over > size, over <= until)
     return fetch_all(conn, query.order_by(over).limit(limit), CheckpointRow)
 
 
 def leaves_after(conn: sa.Connection, position: int, *, limit: int) -> Sequence[LeafRow]:
-    """List leaves behind a position with their rows, those too whose row is gone."""
+    """List the leaves after a position with their rows, including those whose row is gone."""
     return fetch_all(
         conn, _leaves().where(log_leaves.c.position > position).order_by(log_leaves.c.position).limit(limit), LeafRow
     )
@@ -133,20 +133,20 @@ def leaf_of_row(conn: sa.Connection, audit_id: int) -> LeafRow | None:
 
 
 def nodes_below(conn: sa.Connection, *, after: int, until: int) -> list[tuple[int, int, bytes]]:
-    """Give the nodes that were complete with one of the leaves from one to another (exclusive)."""
-    found: list[tuple[int, int, bytes]] = []
+    """Return the nodes that leaves from `after` to `until` (exclusive) completed."""
+    nodes: list[tuple[int, int, bytes]] = []
     level, start, stop = 1, after >> 8, until >> 8
     while stop > start and level < _LEVELS:
         number = log_nodes.c.number
         within = sa.and_(log_nodes.c.level == level, number >= start, number < stop)
         query = sa.select(number, log_nodes.c.hash).where(within).order_by(number)
-        found += [(level, row.number, row.hash) for row in conn.execute(query)]
+        nodes += [(level, row.number, row.hash) for row in conn.execute(query)]
         level, start, stop = level + 1, start >> 8, stop >> 8
-    return found
+    return nodes
 
 
 def strays_after(conn: sa.Connection, audit_id: int, *, limit: int) -> Sequence[StrayRow]:
-    """List rows of the audit trail behind one that are not in the log."""
+    """List rows of the audit trail after a given one that are not in the log."""
     waits = unsealed.c.audit_id.is_not(None).label("is_waiting")
     query = (
         sa.select(audit, waits)

@@ -1,4 +1,4 @@
-"""What the tables say now about what the log has rows of: channels, revocations, keys."""
+"""The current state, by the tables, of what the log has rows about: channels, revocations, keys."""
 
 from collections.abc import Iterator, Mapping
 
@@ -10,7 +10,7 @@ Said = tuple[str, Mapping[str, object]]
 
 
 def channels_now(conn: sa.Connection) -> Iterator[Said]:
-    """Give what each channel that ever moved serves, by its name in the audit trail."""
+    """Yield what each channel that ever moved serves, by its name in the audit trail."""
     newest = sa.and_(revisions.c.channel_id == channels.c.id, revisions.c.number == channels.c.revision)
     query = (
         sa.select(
@@ -34,7 +34,7 @@ def channels_now(conn: sa.Connection) -> Iterator[Said]:
 
 
 def revoked_now(conn: sa.Connection) -> Iterator[Said]:
-    """Give the versions that are revoked."""
+    """Yield the versions that are revoked."""
     query = (
         sa.select(
             namespaces.c.name.label("namespace"),
@@ -55,7 +55,7 @@ def revoked_now(conn: sa.Connection) -> Iterator[Said]:
 
 
 def keys_now(conn: sa.Connection) -> Iterator[Said]:
-    """Give the keys of workers and servers, and whether they were revoked."""
+    """Yield the keys of workers and servers, and whether they are revoked."""
     query = sa.select(
         signing_keys.c.keyid, signing_keys.c.public, signing_keys.c.role, signing_keys.c.revoked_at
     ).order_by(signing_keys.c.id)

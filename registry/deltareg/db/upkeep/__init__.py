@@ -1,1 +1,1 @@
-"""Collection, fsck, repair and statistics: what walks over everything stored."""
+"""Collection, fsck, repair and statistics: all that walk over everything stored."""

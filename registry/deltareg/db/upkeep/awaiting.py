@@ -1,6 +1,6 @@
-"""What waits for a collection and which packs it would free, by one statement each.
+"""What waits for a collection and which packs it would free, in one statement each.
 
-Either is asked for two graces at once: that which stands, and the least that is of interest.
+Both queries take two grace periods at once: the one in force, and the shortest of interest.
 """
 
 from collections.abc import Iterable
@@ -49,15 +49,15 @@ _parents = versions.alias("parents")
 def awaiting(
     conn: sa.Connection, *, window: PinWindow, grace_us: int, least_us: int, keep_logs_us: int, limit: int
 ) -> CombinedResult:
-    """Ask what waits for a collection.
+    """Fetch what waits for a collection.
 
     Args:
         conn: A transaction.
         window: How long channels pin what they served.
-        grace_us: After how long of idleness a collection closes a push.
-        least_us: What of idleness counts at all.
-        keep_logs_us: How long logs of runs stay.
-        limit: How many versions and forms are listed by name.
+        grace_us: The idle time after which a collection closes a push.
+        least_us: The shortest idle time that counts at all.
+        keep_logs_us: How long the logs of runs are kept.
+        limit: How many versions and forms to list by name.
     """
     return _AWAITING.run(
         conn,
@@ -71,16 +71,16 @@ def awaiting(
 
 
 def freed_packs(conn: sa.Connection, *, leaving: Iterable[int], least: Iterable[int], keep_forms_us: int) -> FreedRow:
-    """Add up the packs that nothing needs, or nothing would without some versions and old forms.
+    """Sum the packs that nothing needs, or that only leaving versions and old forms need.
 
     Args:
         conn: A transaction.
-        leaving: The versions that leave now.
-        least: Those that would with the least grace, the former among them.
-        keep_forms_us: How long a stored form is kept after another took its place.
+        leaving: The versions that a collection would release now.
+        least: The versions that it would release with the shortest grace, which include the former.
+        keep_forms_us: How long a stored form is kept after another one took its place.
     """
-    found = _FREED.run(conn, leaving=write_ids(leaving), least=write_ids(least), keep_forms_us=keep_forms_us)
-    parts = [*found.all(_LEFT_BY_ALL), *found.all(_NEEDED_BY_NONE)]
+    result = _FREED.run(conn, leaving=write_ids(leaving), least=write_ids(least), keep_forms_us=keep_forms_us)
+    parts = [*result.all(_LEFT_BY_ALL), *result.all(_NEEDED_BY_NONE)]
     return FreedRow(
         packs=sum(part.packs for part in parts),
         size_bytes=sum(part.size_bytes for part in parts),
@@ -161,7 +161,7 @@ _AWAITING: Final = CombinedQuery(MOMENT, WAITING, MADE_FROM, STANDING_ON, DELETE
 
 
 def _select_holders() -> sa.CompoundSelect[Any]:
-    """Say who needs packs: the version, if any, and whether as a form that is to go."""
+    """Select who needs packs: the version, if any, and whether it is a form about to be dropped."""
     is_to_go = sa.case((is_old(_number("keep_forms_us")), 1), else_=0)
     none = sa.literal_column("0", sa.Integer)
     return sa.union_all(
@@ -174,7 +174,7 @@ def _select_holders() -> sa.CompoundSelect[Any]:
 
 
 def _let_go() -> sa.CompoundSelect[Any]:
-    """List the packs of which somebody lets go."""
+    """Select the packs that some holder releases."""
     ids = sa.bindparam("least", type_=sa.Text)
     by_form = sa.or_(among(forms.c.version_id, ids), is_old(_number("keep_forms_us")))
     return sa.union(
@@ -192,11 +192,11 @@ def _stays(held: sa.FromClause, name: str) -> sa.ColumnElement[int]:
 
 
 def _left_by_all() -> _Select:
-    held = _select_holders().subquery("held")
+    holders = _select_holders().subquery("held")
     by_pack = (
-        sa.select(held.c.pack_id, _stays(held, "leaving").label("now"), _stays(held, "least").label("least"))
-        .where(held.c.pack_id.in_(_let_go()))
-        .group_by(held.c.pack_id)
+        sa.select(holders.c.pack_id, _stays(holders, "leaving").label("now"), _stays(holders, "least").label("least"))
+        .where(holders.c.pack_id.in_(_let_go()))
+        .group_by(holders.c.pack_id)
         .subquery("by_pack")
     )
     return _sums(now=by_pack.c.now == 0, least=by_pack.c.least == 0).join_from(

@@ -1,8 +1,8 @@
-"""Collection: which versions may let go of their packs, and the steps of protocol D.
+"""Collection: which versions may release their packs, and the steps of protocol D.
 
 Mark, recheck under a lock, delete the object, drop the row if key and state are unchanged. In READ
-COMMITTED a statement that waited for a row lock still looks at other tables as of before it waited;
-therefore rows are always locked by one statement and their references looked at by the next.
+COMMITTED a statement that waited for a row lock still sees other tables as they were before it
+waited; therefore one statement always locks the rows and the next looks at their references.
 """
 
 from collections.abc import Iterable, Sequence
@@ -50,13 +50,13 @@ _Select = sa.Select[*tuple[Any, ...]]
 
 @dataclass(frozen=True, slots=True)
 class PinWindow:
-    """How long a channel pins what it served, so that it can be rolled back to.
+    """How long a channel pins a version that it served, so that it can be rolled back to.
 
-    The policy of a channel may say otherwise, and wins.
+    The policy of a channel may set another window, which takes precedence.
 
     Attributes:
-        moves: For so many moves of the channel after it,
-        us: and for so many microseconds after it, whichever is longer.
+        moves: For this many later moves of the channel,
+        us: and for this many microseconds after the next move, whichever is longer.
     """
 
     moves: int
@@ -65,7 +65,7 @@ class PinWindow:
 
 @dataclass(frozen=True, slots=True)
 class AskedWindow:
-    """A window of which a prepared statement is told when it is run; as `PinWindow`."""
+    """A `PinWindow` whose values a prepared statement takes as parameters."""
 
     moves: sa.BindParameter[int]
     us: sa.BindParameter[int]
@@ -76,7 +76,7 @@ def releasable(conn: sa.Connection, *, grace_us: int, window: PinWindow) -> list
 
     Args:
         conn: A transaction.
-        grace_us: How long ago a version must have been deleted.
+        grace_us: The least time since a version's deletion.
         window: How long channels pin what they served.
     """
     other = versions.alias()
@@ -89,13 +89,13 @@ def releasable(conn: sa.Connection, *, grace_us: int, window: PinWindow) -> list
 
 
 def waits(of: sa.FromClause) -> sa.ColumnElement[bool]:
-    """Whether a version is deleted, and still holds packs."""
+    """Whether a version is deleted and still holds packs."""
     return sa.and_(of.c.deleted_at.is_not(None), of.c.released_at.is_(None))
 
 
 def holding_children(conn: sa.Connection, version_ids: Iterable[int]) -> dict[int, list[int]]:
-    """Give, by parent, the versions made from it or standing on it that still hold their packs."""
-    found = holding_stacked(conn, version_ids)
+    """Return, by parent, the versions made from it or on top of it that still hold their packs."""
+    children = holding_stacked(conn, version_ids)
     for part in batches(sorted(set(version_ids))):
         query = (
             sa.select(lineage.c.parent_version_id, lineage.c.version_id)
@@ -103,12 +103,12 @@ def holding_children(conn: sa.Connection, version_ids: Iterable[int]) -> dict[in
             .where(lineage.c.parent_version_id.in_(part), versions.c.released_at.is_(None))
         )
         for parent, child in conn.execute(query):
-            found.setdefault(parent, []).append(child)
-    return found
+            children.setdefault(parent, []).append(child)
+    return children
 
 
 def release(conn: sa.Connection, version_id: int, *, window: PinWindow) -> bool:
-    """Take a deleted version's packs from it; False when something needs them after all."""
+    """Release the packs of a deleted version; return False if something needs them after all."""
     locked = (
         sa.select(versions.c.id)
         .where(versions.c.id == version_id, versions.c.deleted_at.is_not(None), versions.c.released_at.is_(None))
@@ -129,21 +129,21 @@ def release(conn: sa.Connection, version_id: int, *, window: PinWindow) -> bool:
 
 
 def expire_uploads(conn: sa.Connection, *, idle_us: int) -> int:
-    """Close open uploads for good that nobody has touched for so long."""
+    """Close uploads that have been idle for so long."""
     update = sa.update(uploads).where(is_idle(idle_us)).values(state="expired", manifest=None)
     return conn.execute(update).rowcount
 
 
 def drop_manifests(conn: sa.Connection) -> None:
-    """Drop the manifests of closed uploads that an earlier release has left."""
-    left = sa.and_(uploads.c.state != "open", uploads.c.manifest.is_not(None))
-    conn.execute(sa.update(uploads).where(left).values(manifest=None))
+    """Drop the manifests that an earlier release left with closed uploads."""
+    has_leftover = sa.and_(uploads.c.state != "open", uploads.c.manifest.is_not(None))
+    conn.execute(sa.update(uploads).where(has_leftover).values(manifest=None))
 
 
 def leftovers(conn: sa.Connection, *, after: int, limit: int) -> Sequence[LeftoverRow]:
-    """List keys that closed uploads wrote, or may have written, and that no pack has.
+    """List the keys that closed uploads wrote, or may have written, and that no pack uses.
 
-    A closed upload never adopts a key any more, so they are garbage for good.
+    A closed upload never adopts a key any more, so these keys are garbage for good.
     """
     query = sa.select(upload_packs.c.id, upload_packs.c.physical_key).where(IS_CLOSED)
     return fetch_all(conn, _filter_leftovers(query, after=after, limit=limit), LeftoverRow)
@@ -152,14 +152,14 @@ def leftovers(conn: sa.Connection, *, after: int, limit: int) -> Sequence[Leftov
 def stranded_packs(
     conn: sa.Connection, *, after: int, limit: int, grace_us: int, least_us: int
 ) -> Sequence[StrandedRow]:
-    """List as `leftovers`, those of uploads too that were idle for `least_us`.
+    """List what `leftovers` lists, and the same of uploads that have been idle for `least_us`.
 
     Args:
         conn: A transaction.
-        after: The row to begin after.
+        after: List rows after this one.
         limit: How many at most.
-        grace_us: After how long of idleness a collection closes an upload.
-        least_us: What of idleness counts at all; no longer than that.
+        grace_us: The idle time after which a collection closes an upload.
+        least_us: The shortest idle time that counts at all; at most `grace_us`.
     """
     is_due = sa.or_(IS_CLOSED, is_idle(grace_us)).label("is_due")
     query = sa.select(upload_packs.c.id, upload_packs.c.physical_key, is_due)
@@ -181,10 +181,10 @@ def _filter_leftovers(query: _Select, *, after: int, limit: int) -> _Select:
 
 
 def forget_leftovers(conn: sa.Connection, ids: Sequence[int], *, quiet_us: int) -> None:
-    """Note that objects were deleted, and drop the rows of uploads that were closed long ago.
+    """Record that objects were deleted, and drop the rows of uploads that were closed long ago.
 
-    A row is kept for a while and its key deleted again by each collection, in case a stalled
-    process still writes to it.
+    Other rows stay for a while, and each collection deletes their keys again, in case a stalled
+    process still writes to them.
     """
     quiet = sa.select(uploads.c.id).where(
         uploads.c.id == upload_packs.c.upload_id, uploads.c.touched_at <= now_us() - quiet_us
@@ -205,10 +205,10 @@ def unreferenced_packs(conn: sa.Connection, *, after: int, limit: int) -> Sequen
 
 
 def mark_deleting(conn: sa.Connection, pack_ids: Sequence[int]) -> list[int]:
-    """Mark packs that nothing needs, so that no push relies on them; give those marked.
+    """Mark packs that nothing needs, so that no push relies on them; return the marked ones.
 
-    Packs that a push has locked are passed over. From here on the key is lost to all: a push of
-    the same bytes brings a new one.
+    Packs that a push has locked are skipped. From here on nobody uses the key any more: a push of
+    the same bytes writes a new one.
     """
     free = _lock_unreferenced(conn, pack_ids, state="live")
     forget_pieces(conn, free)
@@ -217,7 +217,7 @@ def mark_deleting(conn: sa.Connection, pack_ids: Sequence[int]) -> list[int]:
 
 
 def deleting(conn: sa.Connection, *, after: int, limit: int) -> Sequence[MarkedPackRow]:
-    """List marked packs, whoever marked them."""
+    """List marked packs, whichever process marked them."""
     query = (
         sa.select(packs.c.id, packs.c.physical_key, packs.c.size_bytes)
         .where(packs.c.state == "deleting", packs.c.id > after)
@@ -228,7 +228,7 @@ def deleting(conn: sa.Connection, *, after: int, limit: int) -> Sequence[MarkedP
 
 
 def recheck(conn: sa.Connection, marked: Sequence[MarkedPackRow]) -> list[MarkedPackRow]:
-    """Keep those rows of `deleting` that are still marked, under the same key, and not needed."""
+    """Return the rows of `deleting` that are still marked, under the same key, and not needed."""
     free = set(_lock_unreferenced(conn, [row.id for row in marked], state="deleting"))
     query = sa.select(packs.c.id, packs.c.physical_key).where(packs.c.id.in_(free))
     keys = {row.id: row.physical_key for row in conn.execute(query)}
@@ -236,7 +236,7 @@ def recheck(conn: sa.Connection, marked: Sequence[MarkedPackRow]) -> list[Marked
 
 
 def drop_pack(conn: sa.Connection, pack_id: int, *, physical_key: str) -> bool:
-    """Drop the row of a pack whose object is gone; False when a push revived it meanwhile."""
+    """Drop the row of a pack whose object is gone; return False if a push revived it meanwhile."""
     dropped = sa.delete(packs).where(
         packs.c.id == pack_id, packs.c.physical_key == physical_key, packs.c.state == "deleting"
     )
@@ -244,9 +244,9 @@ def drop_pack(conn: sa.Connection, pack_id: int, *, physical_key: str) -> bool:
 
 
 def forget_pieces(conn: sa.Connection, pack_ids: Sequence[int]) -> None:
-    """Forget pieces that lie in packs; those that need other packs as well are forgotten whole."""
-    there = sa.select(piece_packs.c.piece_id).where(piece_packs.c.pack_id.in_(pack_ids))
-    conn.execute(sa.delete(pieces).where(pieces.c.id.in_(there)))
+    """Forget the pieces that lie in some packs, even if they lie in other packs as well."""
+    piece_ids = sa.select(piece_packs.c.piece_id).where(piece_packs.c.pack_id.in_(pack_ids))
+    conn.execute(sa.delete(pieces).where(pieces.c.id.in_(piece_ids)))
 
 
 def _lock_unreferenced(conn: sa.Connection, pack_ids: Sequence[int], *, state: str) -> list[int]:
@@ -262,14 +262,14 @@ def _lock_unreferenced(conn: sa.Connection, pack_ids: Sequence[int], *, state: s
 
 
 def is_idle(idle_us: int | sa.ColumnElement[int]) -> sa.ColumnElement[bool]:
-    """Whether an upload is open, and nobody has touched it for so long."""
+    """Whether an upload is open and has been idle for so long."""
     return sa.and_(uploads.c.state == "open", uploads.c.touched_at <= now_us() - idle_us)
 
 
 def pinned_versions(conn: sa.Connection, *, window: PinWindow) -> Sequence[PinnedRow]:
-    """List (version_id, policy) for what channels serve or may be rolled back to, deleted left out.
+    """List (version_id, policy) of versions that channels serve or may roll back to.
 
-    A version is listed once for each time that a channel served it.
+    Deleted versions are left out. A version is listed once for each time that a channel served it.
     """
     served = _select_served(window)
     query = (
@@ -287,7 +287,7 @@ def is_pinned(window: PinWindow | AskedWindow, *, lines: sa.Select[int]) -> sa.C
 
     Args:
         window: How long channels pin what they served.
-        lines: The lines of the versions that are asked about: no other ledgers are read.
+        lines: The lines of the versions in question; no other ledgers are read.
     """
     served = _select_served(window, lines)
     # Asked as a list, which is made once, and not of each version by itself.
@@ -302,9 +302,9 @@ def _is_in(served: sa.Subquery) -> sa.ColumnElement[bool]:
 
 
 def _select_served(window: PinWindow | AskedWindow, lines: sa.Select[int] | None = None) -> sa.Subquery:
-    """Every time that a channel served a version, how many moves ago, and its window."""
-    asked = channels.c.policy["rollback"]
-    days = asked["days"].as_integer()
+    """Select every time that a channel served a version: how many moves ago, and its window."""
+    rollback = channels.c.policy["rollback"]
+    days = rollback["days"].as_integer()
     channel, newest_first = revisions.c.channel_id, revisions.c.number.desc()
     rank = sa.func.row_number().over(partition_by=channel, order_by=newest_first)
     # The move after it, which ended its time; NULL for the current one.
@@ -315,7 +315,7 @@ def _select_served(window: PinWindow | AskedWindow, lines: sa.Select[int] | None
             revisions.c.version_id,
             (rank - 1).label("behind"),
             ended_at.label("ended_at"),
-            sa.func.coalesce(asked["revisions"].as_integer(), window.moves).label("moves"),
+            sa.func.coalesce(rollback["revisions"].as_integer(), window.moves).label("moves"),
             sa.func.coalesce(sa.cast(days, sa.BigInteger) * _DAY_US, window.us).label("us"),
         )
         .join(channels, channels.c.id == revisions.c.channel_id)

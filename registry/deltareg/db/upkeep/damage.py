@@ -1,4 +1,4 @@
-"""Packs whose objects are damaged or gone: marked, so that nothing relies on them, and replaced."""
+"""Packs with damaged or missing objects: marked, so that nothing relies on them, and replaced."""
 
 from collections.abc import Iterable, Sequence
 
@@ -18,7 +18,7 @@ _SHOWN = (packs.c.id, packs.c.scope, packs.c.digest, packs.c.physical_key, packs
 
 
 def mark_bad(conn: sa.Connection, pack_id: int, *, physical_key: str, why: str) -> bool:
-    """Say that the object of a pack is damaged; False when it has another one by now."""
+    """Record that a pack's object is damaged; return False if it has another object by now."""
     update = (
         sa.update(packs)
         .where(packs.c.id == pack_id, packs.c.physical_key == physical_key)
@@ -28,7 +28,7 @@ def mark_bad(conn: sa.Connection, pack_id: int, *, physical_key: str, why: str) 
 
 
 def mark_whole(conn: sa.Connection, pack_id: int, *, physical_key: str, size_bytes: int, new_key: str = "") -> bool:
-    """Say that a pack has a sound object, a new one if it is named; False when it had another."""
+    """Record that a pack has a sound object, perhaps a new one; False if its key has changed."""
     key = new_key or physical_key
     update = (
         sa.update(packs)
@@ -44,14 +44,14 @@ def mark_whole(conn: sa.Connection, pack_id: int, *, physical_key: str, size_byt
 
 
 def bad_among(conn: sa.Connection, scope: str, digests: Iterable[str]) -> list[int]:
-    """Give the rows of the packs among some digests that are known to be damaged."""
-    found: list[int] = []
+    """Return the row ids of the packs among some digests that are known to be damaged."""
+    ids: list[int] = []
     for part in batches(sorted(set(digests))):
         query = sa.select(packs.c.id).where(
             packs.c.scope == scope, packs.c.digest.in_(part), packs.c.bad_at.is_not(None)
         )
-        found += conn.execute(query).scalars()
-    return found
+        ids += conn.execute(query).scalars()
+    return ids
 
 
 def bad_packs(conn: sa.Connection, held: PackHolder) -> Sequence[BadPackRow]:
@@ -67,16 +67,16 @@ def bad_packs(conn: sa.Connection, held: PackHolder) -> Sequence[BadPackRow]:
 
 
 def bad_why(conn: sa.Connection, pack_id: int) -> str | None:
-    """Say what is known to be wrong with a pack; None where nothing is."""
+    """Return what is wrong with a pack; None if it is not known to be damaged."""
     query = sa.select(packs.c.bad_why).where(packs.c.id == pack_id, packs.c.bad_at.is_not(None))
     row = conn.execute(query).one_or_none()
     return None if row is None else row.bad_why or "it is damaged"
 
 
 def keep(conn: sa.Connection, pack_id: int) -> bool:
-    """Lock a pack so that a reference may name it, also one that was marked; False when it went."""
-    kept = sa.update(packs).where(packs.c.id == pack_id).values(state="live")
-    return conn.execute(kept).rowcount == 1
+    """Lock a pack and unmark it, so that it can be referenced; return False if it is gone."""
+    update = sa.update(packs).where(packs.c.id == pack_id).values(state="live")
+    return conn.execute(update).rowcount == 1
 
 
 def pack_rows(conn: sa.Connection, held: PackHolder) -> Sequence[PackRow]:
@@ -103,44 +103,44 @@ def pack_rows_of_form(conn: sa.Connection, form_id: int) -> Sequence[PackRow]:
 
 
 def packs_by_digest(conn: sa.Connection, scope: str, digests: Iterable[str]) -> Sequence[PackRow]:
-    """List the packs of some digests, whatever is known of them."""
-    found: list[PackRow] = []
+    """List the packs of some digests, damaged or not."""
+    rows: list[PackRow] = []
     for part in batches(sorted(set(digests))):
         query = sa.select(*_SHOWN).where(packs.c.scope == scope, packs.c.digest.in_(part))
-        found += fetch_all(conn, query.order_by(packs.c.id), PackRow)
-    return found
+        rows += fetch_all(conn, query.order_by(packs.c.id), PackRow)
+    return rows
 
 
 def needing(conn: sa.Connection, pack_id: int) -> list[PackHolder]:
     """List the versions and bases that need a pack."""
     of_versions = sa.select(version_packs.c.version_id).where(version_packs.c.pack_id == pack_id)
     of_bases = sa.select(base_packs.c.base_id).where(base_packs.c.pack_id == pack_id)
-    found = [PackHolder(row) for row in conn.execute(of_versions.order_by(sa.text("1"))).scalars()]
+    holders = [PackHolder(row) for row in conn.execute(of_versions.order_by(sa.text("1"))).scalars()]
     in_bases = conn.execute(of_bases.order_by(sa.text("1"))).scalars()
-    return found + [PackHolder(row, is_base=True) for row in in_bases]
+    return holders + [PackHolder(row, is_base=True) for row in in_bases]
 
 
 def corrupt_bases(conn: sa.Connection, base_ids: Iterable[int]) -> set[int]:
-    """Say which of some bases are corrupt."""
+    """Return which of some bases are corrupt."""
     query = sa.select(bases.c.id).where(bases.c.id.in_(set(base_ids)), bases.c.corrupt_at.is_not(None))
     return set(conn.execute(query).scalars())
 
 
 def corrupt_variant(conn: sa.Connection, version_id: int) -> int | None:
-    """Give the variant that a version was trained on, where that is corrupt."""
+    """Return the variant that a version was trained on, if it is corrupt."""
     query = (
         sa.select(bases.c.id)
         .join(version_variants, version_variants.c.base_id == bases.c.id)
         .where(version_variants.c.version_id == version_id, bases.c.corrupt_at.is_not(None))
     )
-    found: int | None = conn.execute(query).scalar()
-    return found
+    variant_id: int | None = conn.execute(query).scalar()
+    return variant_id
 
 
 def corrupt_ones(conn: sa.Connection) -> list[PackHolder]:
-    """List the versions and the bases that are corrupt; what is deleted is left out."""
+    """List the corrupt versions and bases; deleted ones are left out."""
     of_versions = sa.select(versions.c.id).where(versions.c.corrupt_at.is_not(None), versions.c.deleted_at.is_(None))
     of_bases = sa.select(bases.c.id).where(bases.c.corrupt_at.is_not(None), is_standing())
-    found = [PackHolder(row) for row in conn.execute(of_versions.order_by(versions.c.id)).scalars()]
+    holders = [PackHolder(row) for row in conn.execute(of_versions.order_by(versions.c.id)).scalars()]
     in_bases = conn.execute(of_bases.order_by(bases.c.id)).scalars()
-    return found + [PackHolder(row, is_base=True) for row in in_bases]
+    return holders + [PackHolder(row, is_base=True) for row in in_bases]

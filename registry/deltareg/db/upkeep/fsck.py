@@ -43,7 +43,7 @@ def is_live(conn: sa.Connection, pack_id: int, *, physical_key: str) -> bool:
 
 
 def known_keys(conn: sa.Connection, keys: Sequence[str]) -> set[str]:
-    """Give those keys that a pack has, an upload has registered, or a draft is of."""
+    """Return which of some keys belong to a pack, an upload or a draft."""
     of_packs = sa.select(packs.c.physical_key).where(packs.c.physical_key.in_(keys))
     of_uploads = sa.select(upload_packs.c.physical_key).where(upload_packs.c.physical_key.in_(keys))
     known = set(conn.execute(of_packs).scalars()) | set(conn.execute(of_uploads).scalars())
@@ -51,22 +51,22 @@ def known_keys(conn: sa.Connection, keys: Sequence[str]) -> set[str]:
 
 
 def held_documents(conn: sa.Connection, *, after: int, limit: int) -> Sequence[DocumentsRow]:
-    """List the documents of the versions that have their bytes still, as `version_documents`."""
+    """List the documents of versions that still have their bytes, as `version_documents` does."""
     return fetch_all(conn, _of_versions(after, limit).where(versions.c.released_at.is_(None)), DocumentsRow)
 
 
 def manifests_of(conn: sa.Connection, digest: str) -> list[bytes]:
-    """Give, as rows keep them, the manifests that are to have a digest."""
-    found: list[bytes] = []
+    """Return the manifests that should have a digest, as their rows store them."""
+    manifests: list[bytes] = []
     for table in (versions, bases):
-        kept = sa.type_coerce(table.c.manifest, sa.LargeBinary)
-        query = sa.select(kept.label("manifest")).where(table.c.manifest_digest == digest)
-        found += (bytes(row.manifest) for row in conn.execute(query))
-    return found
+        stored_manifest = sa.type_coerce(table.c.manifest, sa.LargeBinary)
+        query = sa.select(stored_manifest.label("manifest")).where(table.c.manifest_digest == digest)
+        manifests += (bytes(row.manifest) for row in conn.execute(query))
+    return manifests
 
 
 def piece_entries(conn: sa.Connection, *, after: int, limit: int) -> Sequence[PieceEntryRow]:
-    """List where pieces are, as it is kept, with the packs that they are known to lie in."""
+    """List the places of pieces, as stored, with the packs that are recorded to contain them."""
     query = (
         sa.select(pieces.c.id, pieces.c.digest, sa.type_coerce(pieces.c.entry, sa.LargeBinary).label("entry"))
         .where(pieces.c.id > after)
@@ -74,7 +74,7 @@ def piece_entries(conn: sa.Connection, *, after: int, limit: int) -> Sequence[Pi
         .limit(limit)
     )
     rows = fetch_all(conn, query, EntryRow)
-    named: dict[int, set[str]] = {}
+    pack_digests: dict[int, set[str]] = {}
     inside = (
         sa.select(piece_packs.c.piece_id, packs.c.digest)
         .join(packs, packs.c.id == piece_packs.c.pack_id)
@@ -82,18 +82,20 @@ def piece_entries(conn: sa.Connection, *, after: int, limit: int) -> Sequence[Pi
         .where(piece_packs.c.piece_id.in_([row.id for row in rows]), packs.c.scope == pieces.c.scope)
     )
     for piece_id, digest in conn.execute(inside):
-        named.setdefault(piece_id, set()).add(digest)
-    return [PieceEntryRow(row.id, row.digest, bytes(row.entry), frozenset(named.get(row.id, ()))) for row in rows]
+        pack_digests.setdefault(piece_id, set()).add(digest)
+    return [
+        PieceEntryRow(row.id, row.digest, bytes(row.entry), frozenset(pack_digests.get(row.id, ()))) for row in rows
+    ]
 
 
 def forget_entries(conn: sa.Connection, ids: Sequence[int]) -> None:
-    """Forget where pieces are."""
+    """Forget where some pieces are."""
     for part in batches(list(ids)):
         conn.execute(sa.delete(pieces).where(pieces.c.id.in_(part)))
 
 
 def version_documents(conn: sa.Connection, *, after: int, limit: int) -> Sequence[DocumentsRow]:
-    """List the documents of versions, as they are kept, with the digests of the manifests."""
+    """List the documents of versions, as stored, with the digests of the manifests."""
     return fetch_all(conn, _of_versions(after, limit), DocumentsRow)
 
 
@@ -124,33 +126,33 @@ def _of_versions(after: int, limit: int) -> sa.Select[*tuple[Any, ...]]:
 
 
 def base_documents(conn: sa.Connection, *, after: int, limit: int) -> Sequence[DocumentsRow]:
-    """List the documents of bases, as they are kept, with the digests of the manifests."""
+    """List the documents of bases, as stored, with the digests of the manifests."""
     return fetch_all(conn, _of_bases(after, limit), DocumentsRow)
 
 
 def held_base_documents(conn: sa.Connection, *, after: int, limit: int) -> Sequence[DocumentsRow]:
-    """List the documents of the bases that have their bytes still, as `base_documents`.
+    """List the documents of bases that still have their bytes, as `base_documents` does.
 
-    A base that is a version goes with the bytes of that version.
+    A base that is a version loses its bytes with that version.
     """
-    gone = (
+    is_released = (
         sa.exists()
         .where(version_bases.c.base_id == bases.c.id)
         .where(version_bases.c.version_id == versions.c.id, versions.c.released_at.is_not(None))
     )
-    return fetch_all(conn, _of_bases(after, limit).where(~gone), DocumentsRow)
+    return fetch_all(conn, _of_bases(after, limit).where(~is_released), DocumentsRow)
 
 
 def needed_but_marked(conn: sa.Connection) -> Sequence[PackRow]:
-    """List packs marked for deletion that a version or a base needs: there must be none."""
-    needed = sa.or_(
+    """List packs marked for deletion that a version, a base or a form needs: there must be none."""
+    is_needed = sa.or_(
         sa.exists().where(version_packs.c.pack_id == packs.c.id),
         sa.exists().where(base_packs.c.pack_id == packs.c.id),
         sa.exists().where(form_packs.c.pack_id == packs.c.id),
     )
-    return fetch_all(conn, sa.select(*_SHOWN).where(packs.c.state == "deleting", needed), PackRow)
+    return fetch_all(conn, sa.select(*_SHOWN).where(packs.c.state == "deleting", is_needed), PackRow)
 
 
 def _document_columns(table: sa.Table) -> list[sa.ColumnElement[bytes]]:
-    """Select the documents of a table unread: one that is damaged must not end the query."""
+    """Select a table's documents without decoding them, so that a damaged one fails no query."""
     return [sa.type_coerce(table.c[name], sa.LargeBinary) for name in ("manifest", "storage_map")]

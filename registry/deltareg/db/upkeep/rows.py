@@ -1,11 +1,11 @@
-"""Rows of what waits for a collection, and of what one would free."""
+"""Rows of what waits for a collection and of what it would free."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class AwaitingRow:
-    """A deleted version that still holds its bytes; `is_pinned` where a channel may want it."""
+    """A deleted version that still holds its bytes; `is_pinned` if a channel may return to it."""
 
     id: int
     deleted_at: int
@@ -14,7 +14,7 @@ class AwaitingRow:
 
 @dataclass(frozen=True, slots=True)
 class HoldingRow:
-    """That a deleted version is kept by one that was made from it, or stands on it."""
+    """A deleted version, and a version made from it or standing on it that keeps it."""
 
     version_id: int
     child_id: int
@@ -22,7 +22,7 @@ class HoldingRow:
 
 @dataclass(frozen=True, slots=True)
 class DeletedRow:
-    """A deleted version that still holds its bytes, by its name."""
+    """A deleted version that still holds its bytes, with its name."""
 
     id: int
     namespace: str
@@ -34,7 +34,7 @@ class DeletedRow:
 
 @dataclass(frozen=True, slots=True)
 class FormerRow:
-    """A stored form of a version that another one took the place of."""
+    """A stored form of a version that another one replaced."""
 
     id: int
     namespace: str
@@ -46,7 +46,7 @@ class FormerRow:
 
 @dataclass(frozen=True, slots=True)
 class StalledRow:
-    """How many pushes a collection would close: now, and with the least grace."""
+    """How many pushes a collection would close: now, and with the shortest grace."""
 
     now: int
     least: int
@@ -61,7 +61,7 @@ class RunLogsRow:
 
 @dataclass(frozen=True, slots=True)
 class FreedRow:
-    """Packs that a collection would free, and their bytes: now, and with the least grace."""
+    """The packs that a collection would free, and their bytes: now, and with the shortest grace."""
 
     packs: int
     size_bytes: int
@@ -71,7 +71,7 @@ class FreedRow:
 
 @dataclass(frozen=True, slots=True)
 class StrandedRow:
-    """A key that a push wrote, or may have written; `is_due` where a collection takes it now."""
+    """A key that a push wrote or may have written; `is_due` if a collection deletes it now."""
 
     id: int
     physical_key: str

@@ -1,7 +1,7 @@
-"""What is stored, added up by the database: by holder, by scope, and what no holder needs.
+"""Storage statistics, summed by the database: by holder, by scope, and what no holder needs.
 
-A pack belongs to the oldest live version or base that needs it. Everything else about who brought
-what is worked out from that and from the shares (`queries.shares`).
+A pack belongs to the oldest live version or base that needs it. Everything else about who
+contributed what is computed from that and from the shares (`queries.shares`).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -45,12 +45,12 @@ Select = sa.Select[*tuple[Any, ...]]
 
 @dataclass(frozen=True, slots=True)
 class StatsScope:
-    """Which part of the registry; what is None does not matter.
+    """A part of the registry; None means no restriction.
 
     Attributes:
         scope: The scope of its packs.
         delta_id: A line.
-        version_id: A version, with what it is as a base.
+        version_id: A version, including its packs as a base.
     """
 
     scope: str | None = None
@@ -59,17 +59,18 @@ class StatsScope:
 
 
 def holder_rows(conn: sa.Connection, part: StatsScope, *, by: Grain) -> Iterator[HolderRow]:
-    """Add up what the live versions and stored bases of a part hold, as a stream.
+    """Sum what the live versions and stored bases of a part hold; rows are streamed.
 
-    The columns: `namespace`, `line` and `number` (None for a plain base, and where they are added
-    up), `is_base`, `kind`, how many `holders`; `logical_bytes`, `manifest_bytes`, `map_bytes`; of
-    the packs that belong to them `pack_bytes` and the sums of their shares; of the others that they
-    need `shared_bytes`, decoded; and in how many packs what they have was not measured yet.
+    The columns: `namespace`, `line` and `number` (None for a plain base, and where they are summed
+    over), `is_base`, `kind`, the number of `holders`; `logical_bytes`, `manifest_bytes`,
+    `map_bytes`; of the packs that belong to them `pack_bytes` and the sums of their shares; of the
+    other packs that they need `shared_bytes`, decoded; and the number of packs that are
+    `unmeasured`.
 
     Args:
         conn: A transaction.
         part: Which part.
-        by: For what there is a row: for each kind of a namespace, of a line, or for each holder.
+        by: The grain of the rows: each kind of a namespace, each kind of a line, or each holder.
     """
     sums = _sums(part).cte("sums")
     holders = sa.union_all(_versions(sums, part), _bases(sums, part)).subquery("holders")
@@ -88,22 +89,22 @@ def holder_rows(conn: sa.Connection, part: StatsScope, *, by: Grain) -> Iterator
 
 
 def _one_each(holders: sa.Subquery, by: Grain) -> list[sa.ColumnElement[int]]:
-    """Plain bases have no name that tells one from another."""
+    """Group by holder if asked for, as plain bases have no names to tell them apart."""
     return [holders.c.id] if by == "holder" else []
 
 
 def live_pack_bytes(conn: sa.Connection) -> dict[str, int]:
-    """Add up the packs that are not marked for deletion, needed or not, by scope."""
+    """Sum the packs that are not marked for deletion, needed or not, by scope."""
     query = sa.select(packs.c.scope, sa.func.sum(packs.c.size_bytes).label("size_bytes"))
-    found = conn.execute(query.where(packs.c.state == "live").group_by(packs.c.scope))
-    return {row.scope: int(row.size_bytes) for row in found}
+    rows = conn.execute(query.where(packs.c.state == "live").group_by(packs.c.scope))
+    return {row.scope: int(row.size_bytes) for row in rows}
 
 
 def loose_keys(conn: sa.Connection, scope: str | None) -> Sequence[LooseKeyRow]:
-    """List keys that may hold an object which is no live pack: of pushes, and of marked packs.
+    """List keys that may hold an object other than a live pack: of pushes, and of marked packs.
 
-    The columns: `scope`, `physical_key`, `is_open` (the push goes on), and `size_bytes` where the
-    database is sure of it.
+    The columns: `scope`, `physical_key`, `is_open` (the push is still open), and `size_bytes` if
+    the database is certain of it.
     """
     is_open = uploads.c.state == "open"
     is_durable = sa.and_(is_open, upload_packs.c.state == "received")
@@ -127,7 +128,7 @@ def loose_keys(conn: sa.Connection, scope: str | None) -> Sequence[LooseKeyRow]:
 
 
 def _sums(part: StatsScope) -> Select:
-    """Add up shares and packs by holder, those that belong to it apart from the others."""
+    """Sum shares and packs by holder, packs that belong to it separately from the others."""
     holds = sa.union_all(_held_by_versions(), _held_by_bases()).subquery()
     turn = sa.func.row_number().over(
         partition_by=holds.c.pack_id, order_by=[holds.c.created_at, holds.c.is_base, holds.c.holder]
@@ -152,7 +153,7 @@ def _sums(part: StatsScope) -> Select:
 
 
 def _needed_by(part: StatsScope) -> sa.CompoundSelect[Any]:
-    """List the packs of a line or of a version, with those that they need as bases."""
+    """Select the packs that a line or a version needs, including those that it needs as a base."""
     is_it = versions.c.delta_id == part.delta_id
     if part.version_id is not None:
         is_it = versions.c.id == part.version_id

@@ -1,1 +1,1 @@
-"""Verdicts, what they were signed with, waivers of their checks, and suites."""
+"""Verdicts, their signatures, waivers of their checks, and suites."""

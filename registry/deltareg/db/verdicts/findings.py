@@ -1,4 +1,4 @@
-"""What checks of versions measured, by the newest verdict of each suite."""
+"""The checks of versions, by the newest verdict of each suite."""
 
 from collections.abc import Iterable
 
@@ -12,7 +12,7 @@ from deltareg.db.verdicts.signing import is_for_all
 
 
 def newest_findings(conn: sa.Connection, version_ids: Iterable[int]) -> dict[tuple[int, str], FindingRow]:
-    """Give the newest verdict of each suite about versions, on their own bases."""
+    """Return the newest verdict of each suite about versions on their own bases."""
     query = (
         sa.select(verdicts.c.version_id, verdicts.c.suite, verdicts.c.checks)
         .join(versions, of_own_base())

@@ -1,4 +1,4 @@
-"""Verdicts as the gate and the lists need them: newest first, by what they are bound to."""
+"""Verdicts as the gate and lists need them: newest first, with what they are bound to."""
 
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -27,7 +27,7 @@ _CONTINUATION = "verify:continue:"
 
 
 def verdict_facts(conn: sa.Connection, version_id: int) -> Sequence[VerdictFactRow]:
-    """List the verdicts of a version, newest first, with all that binds them and their checks."""
+    """List the verdicts of a version, newest first, with their bindings and checks."""
     query = (
         select_facts()
         .where(verdicts.c.version_id == version_id)
@@ -38,7 +38,7 @@ def verdict_facts(conn: sa.Connection, version_id: int) -> Sequence[VerdictFactR
 
 @cache
 def select_facts() -> sa.Select[*tuple[Any, ...]]:
-    """Start a query for verdicts, with all that binds them and their checks."""
+    """Start a query for verdicts with their bindings and checks."""
     return with_signature(
         sa.select(
             verdicts.c.id,
@@ -69,8 +69,8 @@ def select_facts() -> sa.Select[*tuple[Any, ...]]:
 
 
 def newest_makings(conn: sa.Connection, version_ids: Iterable[int]) -> dict[tuple[int, str, str], MakingRow]:
-    """Give how the newest verdict was made, by version, suite and suite digest."""
-    found: dict[tuple[int, str, str], MakingRow] = {}
+    """Return how the newest verdict was made, by version, suite and suite digest."""
+    makings: dict[tuple[int, str, str], MakingRow] = {}
     revoked = sa.and_(signing_keys.c.id == verdict_envelopes.c.key_id, signing_keys.c.revoked_at.is_not(None))
     for part in batches(sorted(set(version_ids))):
         query = (
@@ -90,14 +90,14 @@ def newest_makings(conn: sa.Connection, version_ids: Iterable[int]) -> dict[tupl
             .where(verdicts.c.version_id.in_(part), is_for_all())
             .order_by(verdicts.c.created_at, verdicts.c.id)
         )
-        found |= {(row.version_id, row.suite, row.suite_digest): row for row in fetch_each(conn, query, MakingRow)}
-    return found
+        makings |= {(row.version_id, row.suite, row.suite_digest): row for row in fetch_each(conn, query, MakingRow)}
+    return makings
 
 
 def newest_outcomes(
     conn: sa.Connection, version_ids: Iterable[int], *, suite: str, suite_digest: str
 ) -> dict[int, OutcomeRow]:
-    """Give the newest outcome of a suite, as it is now, for each version that has one."""
+    """Return the newest outcome of a suite, at the given digest, by version."""
     query = (
         sa.select(verdicts.c.version_id, shown_outcome().label("verdict"), warns().label("warns"))
         .join(versions, of_own_base())
@@ -113,34 +113,35 @@ def newest_outcomes(
 
 
 def is_of_suite(name: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
-    """Whether a verdict of some versions is of a suite.
+    """Whether a verdict of some versions belongs to a suite.
 
-    It is asked of a value and not of the column, so that no index is by suite: a version has few
-    verdicts and a suite has most of them, which SQLite, that counts neither, would all read.
+    It compares an expression and not the column, so that the database uses no index by suite: a
+    version has few verdicts, a suite most of them, and SQLite, which counts neither, would read
+    them all.
     """
     return sa.func.coalesce(verdicts.c.suite, "") == name
 
 
 def is_complete() -> sa.ColumnElement[bool]:
-    """Whether every check that a verdict's suite requires has shown something: so does a pass."""
-    shown = sa.exists().where(complete_verdicts.c.verdict_id == verdicts.c.id)
-    return sa.or_(verdicts.c.verdict == "pass", shown)
+    """Whether every check that the suite requires has a conclusive result, as in every pass."""
+    is_recorded = sa.exists().where(complete_verdicts.c.verdict_id == verdicts.c.id)
+    return sa.or_(verdicts.c.verdict == "pass", is_recorded)
 
 
 def key_of_continuation(verdict_id: str) -> str:
-    """Give the key of the run that makes up for what a verdict left out: one at a time."""
+    """Return the key of a verdict's continuation run; one is active at a time."""
     return f"{_CONTINUATION}{verdict_id}"
 
 
 def continues() -> sa.ColumnElement[str]:
-    """Give the verdict that a verdict makes up for, of which its run's key tells; else empty."""
-    named = sa.func.substr(runs.c.dedup_key, len(_CONTINUATION) + 1)
-    own = sa.select(named).where(runs.c.id == verdicts.c.run_id, runs.c.dedup_key.like(f"{_CONTINUATION}%"))
+    """Select the verdict that a verdict continues, by its run's key; else an empty text."""
+    verdict_id = sa.func.substr(runs.c.dedup_key, len(_CONTINUATION) + 1)
+    own = sa.select(verdict_id).where(runs.c.id == verdicts.c.run_id, runs.c.dedup_key.like(f"{_CONTINUATION}%"))
     return sa.func.coalesce(own.correlate(verdicts).scalar_subquery(), "")
 
 
 def continuation() -> sa.ColumnElement[str]:
-    """Give the run under way that makes up for what a verdict left out; else empty."""
+    """Select the active continuation run of a verdict; else an empty text."""
     prefix: sa.ColumnElement[str] = sa.literal_column(f"'{_CONTINUATION}'", sa.Text)
     key: sa.ColumnElement[str] = prefix + verdicts.c.id
     under_way = sa.select(runs.c.id).where(runs.c.dedup_key == key, ACTIVE)
@@ -148,16 +149,16 @@ def continuation() -> sa.ColumnElement[str]:
 
 
 def of_own_base() -> sa.ColumnElement[bool]:
-    """Whether a verdict is about its version on its base, and not on a variant of that."""
+    """Whether a verdict is about its version on its own base, and not on a variant of it."""
     return sa.and_(
         versions.c.id == verdicts.c.version_id, versions.c.base_root == verdicts.c.base_root, of_own_identity()
     )
 
 
 def of_own_identity() -> sa.ColumnElement[bool]:
-    """Whether a verdict was made on the very base of its version, of all with these tensors.
+    """Whether a verdict was made on the version's own base, of all bases with these tensors.
 
-    A base whose identity nobody has worked out is told by its tensors.
+    A base whose identity has not been computed is compared by its tensors.
     """
     # Named, for by itself it is correlated with what is around it at once, and with no more.
     own = (

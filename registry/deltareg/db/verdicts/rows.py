@@ -10,7 +10,7 @@ from deltareg.words import Outcome
 class VerdictFactRow:
     """A verdict as the gate needs it: all that binds it, its checks, and whether all have run.
 
-    `continues` is the verdict that it makes up for, `continuation` the run that makes up for it.
+    `continues` is the verdict that it continues, and `continuation` the run that continues it.
     """
 
     id: str
@@ -62,7 +62,7 @@ class VerdictRow(VerdictFactRow):
 
 @dataclass(frozen=True, slots=True)
 class MakingRow:
-    """By what and where a verdict was made."""
+    """How and where a verdict was made."""
 
     version_id: int
     suite: str
@@ -75,7 +75,7 @@ class MakingRow:
 
 @dataclass(frozen=True, slots=True)
 class FindingRow:
-    """What the checks of a verdict about a version found."""
+    """The checks of a verdict about a version."""
 
     version_id: int
     suite: str
@@ -84,7 +84,7 @@ class FindingRow:
 
 @dataclass(frozen=True, slots=True)
 class OutcomeRow:
-    """What a verdict about a version said, and whether a check of it warned."""
+    """The outcome of a verdict about a version, and whether one of its checks warned."""
 
     version_id: int
     verdict: Outcome
@@ -121,7 +121,7 @@ class VersionWaiverRow(WaiverRow):
 
 @dataclass(frozen=True, slots=True)
 class SuiteRow:
-    """A version of a suite that was pushed."""
+    """A pushed version of a suite."""
 
     id: int
     name: str

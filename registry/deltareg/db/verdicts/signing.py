@@ -1,4 +1,4 @@
-"""Keys, and what they signed: envelopes of verdicts, disputes between them, summaries of moves."""
+"""Keys and what they signed: envelopes of verdicts, disputes between them, summaries of moves."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
@@ -26,7 +26,7 @@ def add_key(
     host: str,
     created_by: int | None,
 ) -> bool:
-    """Insert a key; False when it is known already."""
+    """Insert a key; return False if it is known already."""
     added = (
         insert(conn, signing_keys)
         .values(
@@ -46,7 +46,7 @@ def add_key(
 
 
 def find_key(conn: sa.Connection, *, keyid: str | None = None, public: str | None = None) -> KeyRow | None:
-    """Find a key by its name or by itself, whether it is live or not."""
+    """Find a key by its id or by the public key, live or not."""
     query = sa.select(signing_keys)
     if keyid is not None:
         query = query.where(signing_keys.c.keyid == keyid)
@@ -62,7 +62,7 @@ def live_worker_key(conn: sa.Connection, principal_id: int) -> KeyRow | None:
 
 
 def key_rows(conn: sa.Connection) -> Sequence[ShownKeyRow]:
-    """List all keys that ever were, workers first, by name, the newest of each first."""
+    """List all keys, ended ones included: workers first, then by name, newest first."""
     maker, ender = principals.alias("maker"), principals.alias("ender")
     query = (
         sa.select(signing_keys, maker.c.name.label("maker"), ender.c.name.label("ender"))
@@ -74,13 +74,13 @@ def key_rows(conn: sa.Connection) -> Sequence[ShownKeyRow]:
 
 
 def retire_keys(conn: sa.Connection, principal_id: int) -> None:
-    """Let a worker sign no more with what it signs with now; what it signed stays as it was."""
+    """Retire a worker's live key; what it signed keeps counting."""
     own = sa.and_(signing_keys.c.principal_id == principal_id, _LIVE)
     conn.execute(sa.update(signing_keys).where(own).values(retired_at=now_us()))
 
 
 def revoke_key(conn: sa.Connection, key_id: int, *, by: int, reason: str) -> bool:
-    """Take back a key with all that it signed; False when it was revoked before."""
+    """Revoke a key with everything that it signed; return False if it was revoked before."""
     update = (
         sa.update(signing_keys)
         .where(signing_keys.c.id == key_id, signing_keys.c.revoked_at.is_(None))
@@ -90,19 +90,19 @@ def revoke_key(conn: sa.Connection, key_id: int, *, by: int, reason: str) -> boo
 
 
 def other_live_workers(conn: sa.Connection, key_id: int) -> int:
-    """Count the enrolled workers other than that of a key, on a host other than its own."""
+    """Count the live keys of other workers on hosts other than that of a key."""
     own = sa.select(signing_keys.c.host).where(signing_keys.c.id == key_id).scalar_subquery()
-    others = sa.and_(
+    is_other = sa.and_(
         signing_keys.c.role == "worker",
         _LIVE,
         signing_keys.c.id != key_id,
         sa.or_(signing_keys.c.host == "", signing_keys.c.host != own),
     )
-    return int(conn.execute(sa.select(sa.func.count()).where(others)).scalar_one())
+    return int(conn.execute(sa.select(sa.func.count()).where(is_other)).scalar_one())
 
 
 def has_live_worker_but(conn: sa.Connection, keyids: Iterable[str]) -> bool:
-    """Whether a worker is enrolled, at work or not, whose key is none of these."""
+    """Whether there is an enrolled worker, active or not, whose key is none of these."""
     query = sa.select(signing_keys.c.id).where(
         signing_keys.c.role == "worker", _LIVE, signing_keys.c.keyid.not_in(list(keyids))
     )
@@ -110,20 +110,20 @@ def has_live_worker_but(conn: sa.Connection, keyids: Iterable[str]) -> bool:
 
 
 def has_other_workers(conn: sa.Connection, principal_id: int) -> bool:
-    """Whether a worker of another principal is enrolled, at work or not."""
-    others = sa.and_(signing_keys.c.role == "worker", _LIVE, signing_keys.c.principal_id != principal_id)
-    return conn.execute(sa.select(signing_keys.c.id).where(others).limit(1)).first() is not None
+    """Whether a worker of another principal is enrolled, active or not."""
+    is_other = sa.and_(signing_keys.c.role == "worker", _LIVE, signing_keys.c.principal_id != principal_id)
+    return conn.execute(sa.select(signing_keys.c.id).where(is_other).limit(1)).first() is not None
 
 
 def bind_lease(conn: sa.Connection, run_id: str, *, nonce: str, public: str) -> None:
-    """Note in the transaction of a claim what its report must say, and which key must sign it."""
+    """Record, at the claim of a run, the nonce of its report and the key that must sign it."""
     added = insert(conn, lease_keys).values(run_id=run_id, nonce=nonce, public=public)
-    told = {"nonce": added.excluded.nonce, "public": added.excluded.public}
-    conn.execute(added.on_conflict_do_update(index_elements=["run_id"], set_=told))
+    columns = {"nonce": added.excluded.nonce, "public": added.excluded.public}
+    conn.execute(added.on_conflict_do_update(index_elements=["run_id"], set_=columns))
 
 
 def lease_key(conn: sa.Connection, run_id: str) -> LeaseKeyRow | None:
-    """Find what the report of a run must say, and which key must sign it."""
+    """Find the nonce that the report of a run must contain, and the key that must sign it."""
     query = sa.select(lease_keys).where(lease_keys.c.run_id == run_id)
     return fetch_one(conn, query, LeaseKeyRow)
 
@@ -138,7 +138,7 @@ def add_envelope(
     labels: Mapping[str, str],
     body: bytes,
 ) -> None:
-    """Keep what was signed about a verdict."""
+    """Store the signed envelope of a verdict."""
     conn.execute(
         sa.insert(verdict_envelopes).values(
             verdict_id=verdict_id, key_id=key_id, keyid=keyid, host=host, labels=dict(labels), body=body
@@ -147,13 +147,13 @@ def add_envelope(
 
 
 def envelope_row(conn: sa.Connection, verdict_id: str) -> EnvelopeRow | None:
-    """Find what was signed about a verdict."""
+    """Find the signed envelope of a verdict."""
     query = sa.select(verdict_envelopes).where(verdict_envelopes.c.verdict_id == verdict_id)
     return fetch_one(conn, query, EnvelopeRow)
 
 
 def add_disputes(conn: sa.Connection, one: str, other: str, *, told: str) -> None:
-    """Note of two verdicts that each found another thing; one that is disputed stays as it is."""
+    """Record that two verdicts dispute each other; a verdict that is disputed stays as it is."""
     for verdict_id, other_id in ((one, other), (other, one)):
         conn.execute(
             insert(conn, disputes)
@@ -163,7 +163,7 @@ def add_disputes(conn: sa.Connection, one: str, other: str, *, told: str) -> Non
 
 
 def count_disputes(conn: sa.Connection) -> int:
-    """Count the disputes that stand, each of two verdicts once: no key of the two was revoked."""
+    """Count the disputes that stand, each pair once: neither of its keys was revoked."""
     ids = (disputes.c.verdict_id, disputes.c.other_id)
     standing = sa.and_(*(~_is_revoked(verdict_id) for verdict_id in ids))
     query = sa.select(sa.func.count()).select_from(disputes).where(standing)
@@ -171,20 +171,20 @@ def count_disputes(conn: sa.Connection) -> int:
 
 
 def add_summary(conn: sa.Connection, revision_id: int, *, keyid: str, body: bytes) -> None:
-    """Keep what the server signed about a move."""
+    """Store the summary that the server signed about a move."""
     conn.execute(sa.insert(summaries).values(revision_id=revision_id, keyid=keyid, body=body))
 
 
 def summary_row(conn: sa.Connection, revision_id: int) -> SummaryRow | None:
-    """Find what the server signed about a move."""
+    """Find the summary that the server signed about a move."""
     query = sa.select(summaries).where(summaries.c.revision_id == revision_id)
     return fetch_one(conn, query, SummaryRow)
 
 
 def with_signature(query: sa.Select[*tuple[Any, ...]]) -> sa.Select[*tuple[Any, ...]]:
-    """Let a query for verdicts say by whom they were signed, and whether others disagree.
+    """Add to a query for verdicts who signed them, and whether another verdict disputes them.
 
-    Who is not believed any more, as their key was revoked, disagrees with nobody.
+    A verdict whose key was revoked disputes nothing.
     """
     envelopes, keys = verdict_envelopes, signing_keys
     return (
@@ -207,7 +207,7 @@ def with_signature(query: sa.Select[*tuple[Any, ...]]) -> sa.Select[*tuple[Any, 
 
 @cache
 def shown_outcome() -> sa.ColumnElement[str]:
-    """The outcome of a verdict: inconclusive where another worker found another thing."""
+    """The outcome of a verdict: inconclusive if another worker's verdict disputes it."""
     of_it = sa.select(disputes.c.verdict_id).where(
         disputes.c.verdict_id == verdicts.c.id, ~_is_revoked(disputes.c.other_id)
     )
@@ -217,14 +217,14 @@ def shown_outcome() -> sa.ColumnElement[str]:
 
 @cache
 def warns() -> sa.ColumnElement[bool]:
-    """Whether a check of a verdict warned; what stands inside of a text has its quotes escaped."""
+    """Whether a check of a verdict warned; texts never match, as quotes in them are escaped."""
     checks = sa.cast(verdicts.c.checks, sa.Text())
     return checks.like('%"verdict": "warn"%')
 
 
 @cache
 def is_for_all() -> sa.ColumnElement[bool]:
-    """Whether a verdict is more than for the eyes of the owner of the worker that made it."""
+    """Whether a verdict is for everybody, not only for the owner of the worker that made it."""
     of_it = sa.select(verdict_envelopes.c.verdict_id).where(
         verdict_envelopes.c.verdict_id == verdicts.c.id, verdict_envelopes.c.key_id.is_(None)
     )

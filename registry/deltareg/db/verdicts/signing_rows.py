@@ -8,7 +8,7 @@ from deltareg.words import KeyRole
 
 @dataclass(frozen=True, slots=True)
 class KeyRow:
-    """A public key: whose it is, since when, and whether it ended."""
+    """A public key: its owner, when it was enrolled, and whether it ended."""
 
     id: int
     role: KeyRole
@@ -26,13 +26,13 @@ class KeyRow:
 
     @property
     def is_live(self) -> bool:
-        """Whether it signs now."""
+        """Whether it is in use for signing."""
         return self.retired_at is None and self.revoked_at is None
 
 
 @dataclass(frozen=True, slots=True)
 class ShownKeyRow(KeyRow):
-    """A key with the names of who enrolled it and who revoked it."""
+    """A key with the names of those who enrolled and revoked it."""
 
     maker: str | None
     ender: str | None
@@ -40,7 +40,7 @@ class ShownKeyRow(KeyRow):
 
 @dataclass(frozen=True, slots=True)
 class LeaseKeyRow:
-    """What the report of the newest claim of a run must say, and the key that must sign it."""
+    """The nonce of the newest claim of a run, and the key that must sign its report."""
 
     run_id: str
     nonce: str
@@ -49,7 +49,7 @@ class LeaseKeyRow:
 
 @dataclass(frozen=True, slots=True)
 class EnvelopeRow:
-    """What was signed about a verdict, as it came."""
+    """The signed envelope of a verdict, as received."""
 
     verdict_id: str
     key_id: int | None
@@ -61,7 +61,7 @@ class EnvelopeRow:
 
 @dataclass(frozen=True, slots=True)
 class SummaryRow:
-    """What the server signed about a move."""
+    """The summary that the server signed about a move."""
 
     revision_id: int
     keyid: str

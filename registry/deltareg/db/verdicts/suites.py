@@ -1,4 +1,4 @@
-"""Suites that were pushed, and the files of their probe sets."""
+"""Pushed suites, and the files of their probe sets."""
 
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -18,7 +18,7 @@ def newest_suite(conn: sa.Connection, name: str) -> SuiteRow | None:
 
 
 def suite_by_digest(conn: sa.Connection, digest: str) -> SuiteRow | None:
-    """Find a suite by the digest of its document; the newest, if it was pushed more than once."""
+    """Find a suite by the digest of its document, the newest if it was pushed more than once."""
     query = _select().where(suites.c.digest == digest).order_by(suites.c.number.desc()).limit(1)
     return fetch_one(conn, query, SuiteRow)
 
@@ -40,27 +40,27 @@ def newest_suites(conn: sa.Connection) -> Sequence[SuiteRow]:
 def add_suite(
     conn: sa.Connection, *, name: str, number: int, digest: str, document: bytes, created_by: int
 ) -> int | None:
-    """Insert a version of a suite and give its id; None when somebody took the number meanwhile."""
+    """Insert a version of a suite and return its id; None if the number was taken meanwhile."""
     row = insert(conn, suites).values(name=name, number=number, digest=digest, document=document, created_by=created_by)
     added = conn.execute(row.on_conflict_do_nothing().returning(suites.c.id)).first()
     return None if added is None else int(added.id)
 
 
 def add_file(conn: sa.Connection, digest: str, content: bytes) -> None:
-    """Insert the file of a probe set, unless it is here."""
+    """Insert the file of a probe set unless it is stored already."""
     row = insert(conn, suite_files).values(digest=digest, size_bytes=len(content), content=content)
     conn.execute(row.on_conflict_do_nothing(index_elements=["digest"]))
 
 
 def use_files(conn: sa.Connection, suite_id: int, digests: Iterable[str]) -> None:
-    """Tie files that are here to a suite."""
+    """Link stored files to a suite."""
     for digest in sorted(set(digests)):
         file_id = sa.select(suite_files.c.id).where(suite_files.c.digest == digest)
         conn.execute(sa.insert(suite_uses).values(suite_id=suite_id, file_id=file_id.scalar_subquery()))
 
 
 def known_files(conn: sa.Connection, digests: Iterable[str]) -> set[str]:
-    """Say which of some files are here."""
+    """Return which of some files are stored."""
     query = sa.select(suite_files.c.digest).where(suite_files.c.digest.in_(sorted(set(digests))))
     return set(conn.execute(query).scalars())
 

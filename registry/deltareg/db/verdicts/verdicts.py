@@ -1,4 +1,4 @@
-"""Verdicts: inserted once a run, read by run, version and suite."""
+"""Verdicts: inserted once per run, read by run, version and suite."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
@@ -30,7 +30,7 @@ from deltareg.db.verdicts.signing import is_for_all, with_signature
 
 @cache
 def select_verdicts() -> sa.Select[*tuple[Any, ...]]:
-    """Start a query for verdicts as shown, with what their version and their suite are now."""
+    """Start a query for verdicts as shown, with the current state of their version and suite."""
     suite_now = (
         sa.select(suites.c.digest).where(suites.c.name == verdicts.c.suite).order_by(suites.c.number.desc()).limit(1)
     )
@@ -66,18 +66,18 @@ def select_verdicts() -> sa.Select[*tuple[Any, ...]]:
 
 
 def name_of_variant() -> sa.ScalarSelect[str]:
-    """Name the variant of its version's base that a verdict was made on; NULL for the base."""
-    told = base_identities.alias("told")
-    known = sa.select(verdict_bases.c.identity).where(verdict_bases.c.verdict_id == verdicts.c.id)
+    """Select the name of the variant that a verdict was made on; NULL for the base itself."""
+    identities = base_identities.alias("told")
+    verdict_identity = sa.select(verdict_bases.c.identity).where(verdict_bases.c.verdict_id == verdicts.c.id)
     return (
         sa.select(sa.func.min(bases.c.name))
         .select_from(bases)
-        .outerjoin(told, told.c.base_id == bases.c.id)
+        .outerjoin(identities, identities.c.base_id == bases.c.id)
         .where(
             bases.c.root == verdicts.c.base_root,
             verdicts.c.base_root != versions.c.base_root,
-            sa.func.coalesce(known.correlate(verdicts).scalar_subquery(), told.c.identity, "")
-            == sa.func.coalesce(told.c.identity, ""),
+            sa.func.coalesce(verdict_identity.correlate(verdicts).scalar_subquery(), identities.c.identity, "")
+            == sa.func.coalesce(identities.c.identity, ""),
         )
         .correlate(verdicts, versions)
         .scalar_subquery()
@@ -98,8 +98,8 @@ def add_verdict(
         conn: The transaction.
         values: The row.
         compared_with: The manifest digest of the version that the suite compared with.
-        is_complete: Whether it failed although every check that is required has shown something.
-        base_identity: Of the whole base that it was made on; empty where that is not known.
+        is_complete: Whether it failed although every required check has a conclusive result.
+        base_identity: The identity of the base that it was made on; empty if it is not known.
     """
     conn.execute(sa.insert(verdicts).values(dict(values)))
     if is_complete:
@@ -124,7 +124,7 @@ def verdict_rows(
     before: tuple[int, str] | None = None,
     limit: int = 50,
 ) -> Sequence[VerdictRow]:
-    """List verdicts, newest first; `before` is (created_at, id) of the last one seen."""
+    """List verdicts, newest first; `before` is the (created_at, id) of the last one of a page."""
     query = in_sight(select_verdicts(), sight).order_by(verdicts.c.created_at.desc(), verdicts.c.id.desc())
     if version_id is not None:
         query = query.where(verdicts.c.version_id == version_id)
@@ -136,7 +136,7 @@ def verdict_rows(
 
 
 def newest_verdicts(conn: sa.Connection, version_ids: Sequence[int]) -> Sequence[VerdictRow]:
-    """List the newest verdict of each suite on each base, of versions, newest first."""
+    """List the newest verdict of each suite on each base, for some versions, newest first."""
     place = sa.func.row_number().over(
         partition_by=(verdicts.c.version_id, verdicts.c.suite, verdicts.c.base_root),
         order_by=(verdicts.c.created_at.desc(), verdicts.c.id.desc()),
@@ -161,10 +161,10 @@ def newest_verdict(
     suite_digest: str | None = None,
     compared_with: str | None = None,
 ) -> VerdictRow | None:
-    """Find the newest verdict of a suite about a version, whatever the suite was or as it was.
+    """Find the newest verdict of a suite about a version, at any or a given digest of the suite.
 
-    It is about the version on its own base, or on the base of that root. One that is for the
-    eyes of its worker's owner is none.
+    It is about the version on its own base, or on the base with the given root. Verdicts that are
+    only for a worker's owner are ignored.
     """
     query = select_verdicts().where(verdicts.c.version_id == version_id, verdicts.c.suite == suite, is_for_all())
     on = versions.c.base_root if base_root is None else sa.literal(base_root)
@@ -178,9 +178,9 @@ def newest_verdict(
 
 
 def verdicts_of_runs(conn: sa.Connection, run_ids: Iterable[str]) -> dict[str, VerdictRow]:
-    """Give the verdicts of runs, by run."""
-    found: dict[str, VerdictRow] = {}
+    """Return the verdicts of runs, by run."""
+    by_run: dict[str, VerdictRow] = {}
     for part in batches(sorted(set(run_ids))):
         query = select_verdicts().where(verdicts.c.run_id.in_(part))
-        found |= {row.run_id: row for row in fetch_each(conn, query, VerdictRow)}
-    return found
+        by_run |= {row.run_id: row for row in fetch_each(conn, query, VerdictRow)}
+    return by_run

@@ -1,4 +1,4 @@
-"""Waivers of failed checks: given, ended, and which stand now and where."""
+"""Waivers of failed checks: given, ended, and which of them stand where."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,16 +19,16 @@ _STANDS = sa.and_(waivers.c.revoked_at.is_(None), waivers.c.expires_at > now_us(
 
 @dataclass(frozen=True, slots=True)
 class WaiverRecord:
-    """That somebody answers for a check, as it is written down.
+    """A waiver to insert: who answers for which check.
 
     Attributes:
-        verdict_id: Of which verdict.
+        verdict_id: The verdict.
         check_name: The check's result in it.
-        reason: Why.
-        expires_at: Until when.
-        actor_id: Who.
-        channel_id: Where it counts; None is all channels, as old waivers have it.
-        origin_id: The waiver that it was carried over from, with a continuation.
+        reason: The reason.
+        expires_at: When it expires.
+        actor_id: Who gives it.
+        channel_id: The channel where it counts; None for all channels, as in old waivers.
+        origin_id: The waiver that it was carried over from by a continuation.
     """
 
     verdict_id: str
@@ -61,7 +61,7 @@ def add_waiver(conn: sa.Connection, waiver_id: str, answered: WaiverRecord) -> N
 
 
 def hold_waivers(conn: sa.Connection, version_id: int) -> None:
-    """Let nobody else give, end or carry over waivers of a version until the transaction ends."""
+    """Lock the waivers of a version against changes by others until the transaction ends."""
     query = sa.select(versions.c.id).where(versions.c.id == version_id)
     conn.execute(query.with_for_update(key_share=True))
 
@@ -69,17 +69,17 @@ def hold_waivers(conn: sa.Connection, version_id: int) -> None:
 def end_waivers(
     conn: sa.Connection, verdict_id: str, *, check_name: str, channel: str | None, revoked_by: int
 ) -> Sequence[str]:
-    """End the waivers of a check that stand, with all that was carried over; give their ids.
+    """End the standing waivers of a check, and those carried over from them; return their ids.
 
     Args:
         conn: The transaction.
         verdict_id: The verdict.
         check_name: The check.
-        channel: Those of one channel; None ends all.
+        channel: Only those of this channel; None ends all.
         revoked_by: Who ends them.
     """
     family = sa.func.coalesce(waiver_channels.c.origin_id, waivers.c.id)
-    named = (
+    families = (
         sa.select(family)
         .select_from(waivers)
         .outerjoin(waiver_channels, waiver_channels.c.waiver_id == waivers.c.id)
@@ -87,8 +87,8 @@ def end_waivers(
         .where(waivers.c.verdict_id == verdict_id, waivers.c.check_name == check_name, _STANDS)
     )
     if channel is not None:
-        named = named.where(channels.c.name == channel)
-    origins = conn.execute(named).scalars().all()
+        families = families.where(channels.c.name == channel)
+    origins = conn.execute(families).scalars().all()
     carried = sa.select(waiver_channels.c.waiver_id).where(waiver_channels.c.origin_id.in_(origins))
     update = (
         sa.update(waivers)
@@ -100,27 +100,27 @@ def end_waivers(
 
 
 def waivers_of(conn: sa.Connection, verdict_ids: Iterable[str]) -> dict[str, list[WaiverRow]]:
-    """Give the waivers of verdicts, ended ones too, the oldest first; `stands` says which hold."""
-    found: dict[str, list[WaiverRow]] = {}
+    """Return the waivers of verdicts, ended ones too, oldest first; `stands` tells which count."""
+    by_verdict: dict[str, list[WaiverRow]] = {}
     for part in batches(sorted(set(verdict_ids))):
         query = select_waivers().where(waivers.c.verdict_id.in_(part)).order_by(*_OLDEST_FIRST)
         for row in fetch_each(conn, query, WaiverRow):
-            found.setdefault(row.verdict_id, []).append(row)
-    return found
+            by_verdict.setdefault(row.verdict_id, []).append(row)
+    return by_verdict
 
 
 def waivers_on_versions(conn: sa.Connection, version_ids: Iterable[int]) -> dict[int, list[VersionWaiverRow]]:
-    """Give the waivers that stand on the verdicts of versions, the oldest first, by version."""
+    """Return the standing waivers on the verdicts of versions, oldest first, by version."""
     query = select_standing_waivers().where(verdicts.c.version_id.in_(sorted(set(version_ids))))
     query = query.order_by(*_OLDEST_FIRST)
-    found: dict[int, list[VersionWaiverRow]] = {}
+    by_version: dict[int, list[VersionWaiverRow]] = {}
     for row in fetch_each(conn, query, VersionWaiverRow):
-        found.setdefault(row.version_id, []).append(row)
-    return found
+        by_version.setdefault(row.version_id, []).append(row)
+    return by_version
 
 
 def select_standing_waivers() -> sa.Select[*tuple[Any, ...]]:
-    """Start a query for waivers that stand, with the version that each is about."""
+    """Start a query for standing waivers, with the version that each is about."""
     return (
         select_waivers()
         .add_columns(verdicts.c.version_id)
