@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from deltareg.db import HEAD
 from tests.architecture.tree import REPOSITORY, SOURCE_ROOTS
 
 pytestmark = pytest.mark.slow
@@ -32,6 +33,7 @@ ROWS = {
     "client_thing": "a thing of the Python client",
     "event_form": "a form of events for webhooks",
     "store": "a store",
+    "column": "a column of a version",
 }
 """By folder of `added`: the row of the table."""
 LINES = {
@@ -45,8 +47,48 @@ LINES = {
             '    """Lines: list them, read their log."""\n': '    moods: "Moods" = load_on_use()\n',
         },
     ),
+    "a line each in `db/tables/versions.py`": (
+        "registry/deltareg/db/tables/versions.py",
+        {'    *proof_columns(),\n    sa.UniqueConstraint("delta_id", "number")': '    sa.Column("note", sa.Text),\n'},
+    ),
+    "`db/lines/version_rows.py`": (
+        "registry/deltareg/db/lines/version_rows.py",
+        {"    base_id: int | None\n    message: str\n": "    note: str | None\n"},
+    ),
+    "`wire/versions.py`": (
+        "registry/deltareg/wire/versions.py",
+        {'    trained_on: str = ""\n    message: str\n': "    note: str | None = None\n"},
+    ),
+    "`service/describe.py`": (
+        "registry/deltareg/service/describe.py",
+        {"        semver=row.semver,\n": "        note=row.note,\n"},
+    ),
+    "`cli/deltareg_cli/views/versions.py`": (
+        "cli/deltareg_cli/views/versions.py",
+        {'        ("label", version.semver or ""),\n': '        ("note", version.note or ""),\n'},
+    ),
+    "`pages/templates/version.html.jinja`": (
+        "registry/deltareg/pages/templates/version.html.jinja",
+        {"<dd>{{ v.semver }}</dd>{% endif %}\n": "{% if v.note %}<dt>Note</dt><dd>{{ v.note }}</dd>{% endif %}\n"},
+    ),
 }
-"""By words of a row: the file that a line is put into, and after which line what is put."""
+"""By words of a row: the file that a line is put into, and after which words what is put."""
+MIGRATION = '''"""A note beside a version."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision, down_revision = "{number}", "{before}"
+branch_labels = depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("versions", sa.Column("note", sa.Text()))
+
+
+def downgrade() -> None:
+    op.drop_column("versions", "note")
+'''
 ANSWERS = {
     "merge_method": "half of the weighted sum",
     "kind": ["ia3"],
@@ -56,7 +98,14 @@ ANSWERS = {
     "client_thing": "cheerful with memory",
     "event_form": "pager",
     "store": ["blobs", "tmp"],
+    "column": ["as told", "as told", True, True],
 }
+
+
+def files_of(name):
+    """List the files of a change, as paths below the repository."""
+    paths = (path for path in (ADDED / name).rglob("*") if path.is_file())
+    return sorted(str(path.relative_to(ADDED / name)) for path in paths if path.suffix not in {".pyc", ".patch"})
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +117,7 @@ def answers(tmp_path_factory):
     (tree / "tests").symlink_to(REPOSITORY / "tests")
     for name, row in ROWS.items():
         lay(tree, name, row)
+    add_migration(tree)
     run(tree, "tests.architecture.generate_check_catalogue", "--write")  # as `make docs` does
     return json.loads(run(tree, "tests.architecture.adding", str(tmp_path_factory.mktemp("data"))))
 
@@ -79,7 +129,7 @@ def test_what_was_added_is_there(answers, name):
     assert found == ANSWERS[name] or ANSWERS[name] in found
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", [name for name in ROWS if files_of(name)])
 def test_a_row_names_every_file_that_was_added_and_no_more(name):
     files = files_of(name)
     folders = _FOLDER.findall(table()[ROWS[name]])
@@ -92,16 +142,16 @@ def test_a_row_names_every_file_that_was_added_and_no_more(name):
     assert [path for path in files if not path.startswith(tuple(folders))] == []
 
 
+def test_a_column_that_is_shown_everywhere_takes_eight_files_at_most():
+    named = set(re.findall(r"`([\w/]+\.(?:py|html\.jinja))`", table()[ROWS["column"]]))
+
+    assert len(named) + len(["the migration"]) <= 8
+
+
 def table():
     """Read what to write, by what to add."""
     text = (REPOSITORY / "CONTRIBUTING.md").read_text()
     return {match["what"]: match["how"] for match in _ROW.finditer(text)}
-
-
-def files_of(name):
-    """List the files of a change, as paths below the repository."""
-    paths = (path for path in (ADDED / name).rglob("*") if path.is_file())
-    return sorted(str(path.relative_to(ADDED / name)) for path in paths if path.suffix not in {".pyc", ".patch"})
 
 
 def lay(tree, name, row):
@@ -117,12 +167,22 @@ def lay(tree, name, row):
         apply_patch(tree, patch)
 
 
+def add_migration(tree):
+    """Add the migration of the column, and its number."""
+    before = HEAD
+    number = f"{int(before) + 1:04}"
+    versions = tree / "migrations" / "deltareg_migrations" / "versions"
+    (versions / f"{number}_notes.py").write_text(MIGRATION.format(number=number, before=before))
+    put_lines(tree / "registry" / "deltareg" / "db" / "__init__.py", {f'HEAD = "{before}"\n': f'HEAD = "{number}"\n'})
+
+
 def put_lines(path, lines):
-    """Put lines after others, each of which is there once."""
+    """Put lines after words, each of which is there once; in front of a last line that is not whole."""
     text = path.read_text()
     for after, line in lines.items():
         assert text.count(after) == 1, (path, after)
-        text = text.replace(after, after + line)
+        whole, broken = after[: after.rindex("\n") + 1], after[after.rindex("\n") + 1 :]
+        text = text.replace(after, whole + line + broken)
     path.unlink()  # it may be a link
     path.write_text(text)
 
