@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo test test-lowest check lint fmt run soak soak-vllm bench docs site wheels clean
-.PHONY: lock lock-newest locked
+.PHONY: lock lock-newest locked sbom audit
 
 help:           ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -96,6 +96,12 @@ lock-newest:                ## locks/ anew, the newest of all that pyproject.tom
 
 locked: $(VENV)/.ready-test ## whether .venv holds what locks/ says, and nothing else
 	@$(BIN)/python -m tests.locks.installed
+
+sbom: $(SUPPLY_VENV)/.ready $(VENV)/.ready-demo   ## what the images are made of, in build/: CycloneDX, and licences
+	@$(SUPPLY_VENV)/bin/python -m tests.locks.bill $(BIN)/python
+
+audit: $(SUPPLY_VENV)/.ready   ## what is known against the locked versions
+	@$(SUPPLY_VENV)/bin/python -m tests.locks.audit
 
 # The pure wheel is made from the source archive; the others in containers, from what lies here.
 wheels: $(VENV)/.ready-release   ## what a release is: source, pure wheel, wheels for Linux on x86-64 and ARM; needs Docker
