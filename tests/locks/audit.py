@@ -13,9 +13,7 @@ from typing import Any
 
 from tests.locks.lock import TOOLS, TORCH, VERSIONS
 
-NOBODY_ASKED = (
-    "no network: the service of known vulnerabilities was not reached; nothing was audited"
-)
+NOBODY_ASKED = "no network: the service of known vulnerabilities was not reached; nothing was audited"
 OF_THE_NETWORK = ("ConnectionError", "ConnectTimeout", "ReadTimeout", "ProxyError", "SSLError")
 
 
@@ -31,14 +29,7 @@ def main() -> None:
 
 def audited(file: Path) -> list[str]:
     """Give what is known against the versions of one file, a line each."""
-    command = [
-        sys.executable,
-        "-m",
-        "pip_audit",
-        "--disable-pip",
-        "--no-deps",
-        "--progress-spinner=off",
-    ]
+    command = [sys.executable, "-m", "pip_audit", "--disable-pip", "--no-deps", "--progress-spinner=off"]
     done = subprocess.run(
         [*command, "--format=json", f"--requirement={file}"],
         capture_output=True, text=True, check=False,
@@ -62,8 +53,7 @@ def findings(answer: str, complaints: str) -> list[str]:
         raise ConnectionError(complaints)
     known = ((one, found) for one in asked for found in one.get("vulns", ()))
     return [one["skip_reason"] for one in asked if "skip_reason" in one] + [
-        f"{one['name']} {one['version']}: {found['id']}, gone in {_releases(found)}"
-        for one, found in known
+        f"{one['name']} {one['version']}: {found['id']}, gone in {_releases(found)}" for one, found in known
     ]
 
 

@@ -58,20 +58,14 @@ def bill(whole: Mapping[str, Any], wanted: set[str], locked: Mapping[str, Pin]) 
     kept = [one for one in whole["components"] if canonicalize_name(one["name"]) in wanted]
     missing = wanted - {canonicalize_name(one["name"]) for one in kept}
     if missing:
-        raise SystemExit(
-            f"Not installed, so nothing can be said of it: {', '.join(sorted(missing))}"
-        )
+        raise SystemExit(f"Not installed, so nothing can be said of it: {', '.join(sorted(missing))}")
     refs = {one["bom-ref"] for one in kept} | {whole["metadata"]["component"]["bom-ref"]}
     edges = [
         {**edge, "dependsOn": [ref for ref in edge.get("dependsOn", ()) if ref in refs]}
         for edge in whole["dependencies"]
         if edge["ref"] in refs
     ]
-    return {
-        **whole,
-        "components": [_with_files(one, locked) for one in kept],
-        "dependencies": edges,
-    }
+    return {**whole, "components": [_with_files(one, locked) for one in kept], "dependencies": edges}
 
 
 def _with_files(component: dict[str, Any], locked: Mapping[str, Pin]) -> dict[str, Any]:

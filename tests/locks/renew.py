@@ -85,9 +85,7 @@ def resolve(*asked: str, kept: str = "") -> str:
             sys.executable, "-m", "uv", "pip", "compile", *source, *asked, "--quiet",
             "--universal", "--python-version=3.11", "--no-header", "--output-file", str(output),
         ]  # fmt: skip
-        if subprocess.run(
-            command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, check=False
-        ).returncode:
+        if subprocess.run(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, check=False).returncode:
             raise SystemExit("No versions fit together, or the index was not reached: see above.")
         return output.read_text()
 

@@ -7,11 +7,7 @@ import pytest
 from tests.locks.audit import findings
 
 FINE = {"name": "click", "version": "8.5.1", "vulns": []}
-BAD = {
-    "name": "jinja2",
-    "version": "3.1.2",
-    "vulns": [{"id": "PYSEC-2024-1", "fix_versions": ["3.1.3"]}],
-}
+BAD = {"name": "jinja2", "version": "3.1.2", "vulns": [{"id": "PYSEC-2024-1", "fix_versions": ["3.1.3"]}]}
 SKIPPED = {"name": "tiny", "skip_reason": "Dependency not found on PyPI and could not be audited"}
 
 

@@ -15,17 +15,7 @@ from packaging.version import Version
 
 from tests.architecture.tree import REPOSITORY
 from tests.locks.installed import differences, installed
-from tests.locks.lock import (
-    LOCKS,
-    LOWEST,
-    OF_TORCH,
-    TOOLS,
-    TORCH,
-    VERSIONS,
-    members,
-    pins,
-    pins_here,
-)
+from tests.locks.lock import LOCKS, LOWEST, OF_TORCH, TOOLS, TORCH, VERSIONS, members, pins, pins_here
 from tests.locks.renew import SETS
 
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
@@ -48,9 +38,7 @@ INSTALLS = re.compile(r"(?:-m |/)pip\b.* (?:install|wheel) (.*)")
 
 @pytest.mark.parametrize("direct", sorted(DIRECT, key=str), ids=str)
 def test_every_direct_dependency_is_locked_in_a_version_that_fits(direct):
-    locked = [
-        pin for pin in (*pins(VERSIONS), *pins(TORCH)) if pin.name == canonicalize_name(direct.name)
-    ]
+    locked = [pin for pin in (*pins(VERSIONS), *pins(TORCH)) if pin.name == canonicalize_name(direct.name)]
 
     assert locked, "run: make lock"
     assert [pin.version for pin in locked if not direct.specifier.contains(pin.version)] == []
@@ -62,9 +50,7 @@ def test_a_build_takes_its_back_end_from_the_lock():
     for wanted in map(Requirement, PROJECT["build-system"]["requires"]):
         assert wanted.specifier.contains(tools[wanted.name].version)
     locked = pins_here(VERSIONS)
-    assert {name: locked[name].version for name in tools} == {
-        name: tools[name].version for name in tools
-    }
+    assert {name: locked[name].version for name in tools} == {name: tools[name].version for name in tools}
 
 
 @pytest.mark.parametrize("file", [VERSIONS, TOOLS, LOWEST], ids=lambda file: file.name)
@@ -79,9 +65,7 @@ def test_versions_hold_for_other_machines_and_pythons(file):
     alone = [name for name, count in files.items() if count == 1]
 
     assert min(files[name] for name in ("blake3", "cryptography", "lxml", "numpy")) > 20
-    assert len(alone) < len(files) / 20, (
-        alone
-    )  # a wheel for every machine and no source, or the reverse
+    assert len(alone) < len(files) / 20, alone  # a wheel for every machine and no source, or the reverse
 
 
 @pytest.mark.parametrize("file", [VERSIONS, TOOLS, LOWEST], ids=lambda file: file.name)
@@ -106,9 +90,7 @@ def test_a_set_names_locked_packages_and_installs_by_hash_alone(name):
     assert re.findall(r"^[^;#]*==.*", text, flags=re.MULTILINE) == []
 
 
-@pytest.mark.parametrize(
-    "name", ["server", "worker", "all", "demo", "test", "lint", "docs", "release", "bench"]
-)
+@pytest.mark.parametrize("name", ["server", "worker", "all", "demo", "test", "lint", "docs", "release", "bench"])
 def test_a_set_has_all_that_its_extras_ask_for(name):
     extras = [option.removeprefix("--extra=") for option in SETS[name]]
 
@@ -148,11 +130,7 @@ def test_nothing_is_installed_without_the_lock(file):
     text = (REPOSITORY / file).read_text().replace("\\\n", " ")
     lines = [part for line in text.splitlines() for part in line.split("&&")]
 
-    past = [
-        line.strip()
-        for line in lines
-        if (found := INSTALLS.search(line)) and not is_locked(found[1])
-    ]
+    past = [line.strip() for line in lines if (found := INSTALLS.search(line)) and not is_locked(found[1])]
 
     # vLLM's own world: its versions are its own, in an environment of its own.
     assert [line for line in past if "VLLM_VENV" not in line and "INSTALL := " not in line] == []
@@ -185,9 +163,7 @@ def test_a_difference_from_the_lock_is_told():
 def test_pip_takes_a_set_by_the_hashes_beside_it_alone(tmp_path, is_true):
     wheel = tmp_path / "tiny-1.0-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
-        archive.writestr(
-            "tiny-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n"
-        )
+        archive.writestr("tiny-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n")
         archive.writestr("tiny-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
         archive.writestr("tiny-1.0.dist-info/RECORD", "")
     digest = sha256(wheel.read_bytes() if is_true else b"another file").hexdigest()

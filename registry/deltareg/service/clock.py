@@ -8,35 +8,35 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def rfc3339(microseconds: int) -> str:
-    """Write a time: `2026-11-24T15:38:33.000001Z`."""
+    """Format a time: `2026-11-24T15:38:33.000001Z`."""
     return rfc3339_of(moment_of(microseconds))
 
 
 def rfc3339_seconds(microseconds: int) -> str:
-    """Write a time for a sentence, to the second: `2026-11-24T15:38:33Z`."""
+    """Format a time for a sentence, to the second: `2026-11-24T15:38:33Z`."""
     return moment_of(microseconds).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def rfc3339_or_none(microseconds: int | None) -> str | None:
-    """Write a time that may not have come."""
+    """Format a time; return None for None."""
     return None if microseconds is None else rfc3339(microseconds)
 
 
 def moment_of(microseconds: int) -> datetime:
-    """Give a time of the database as a datetime in UTC."""
+    """Return a database time as a datetime in UTC."""
     return _EPOCH + timedelta(microseconds=microseconds)
 
 
 def rfc3339_of(moment: datetime) -> str:
-    """Write a datetime in UTC as the wire does."""
+    """Format a datetime in UTC as the wire does."""
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def parse_time(text: str) -> int:
-    """Read an RFC 3339 time, or a date alone (midnight UTC), as microseconds since the epoch.
+    """Parse an RFC 3339 time, or a date alone (midnight UTC), as microseconds since the epoch.
 
     Raises:
-        InvalidInput: It is neither.
+        InvalidInput: The text is neither.
     """
     try:
         moment = datetime.fromisoformat(text)

@@ -1,7 +1,7 @@
-"""What is corrupt is given to nobody, with the command that heals it in the refusal.
+"""Refusing to return corrupt bytes, with the command that heals them in the error.
 
-The refusal depends on who reads it: it names nothing that they may not see, and tells who may push
-there to push, everybody else whom to ask.
+The error depends on the reader: it names nothing that they may not see. Those who may push there
+are told to push, everybody else whom to ask.
 """
 
 import sqlalchemy as sa
@@ -25,16 +25,16 @@ UNSEEN = "(of another namespace)"
 
 
 def refuse_corrupt(conn: sa.Connection, caller: Caller, held: PackHolder, name: str) -> None:
-    """Refuse to give the bytes of a version, or a base, that is corrupt.
+    """Refuse to return the bytes of a version or a base that is corrupt.
 
     Args:
         conn: A transaction.
-        caller: Who asks; it may read this.
+        caller: Who asks; it may read the version or base.
         held: The version, or the base.
         name: What the caller calls it.
 
     Raises:
-        Corrupt: It is; the message says whose bytes they are, and what heals it.
+        Corrupt: It is corrupt; the message says who sent the bytes, and what heals them.
     """
     row = proofs.standing(conn, held)
     if row.corrupt_at is None:
@@ -42,19 +42,20 @@ def refuse_corrupt(conn: sa.Connection, caller: Caller, held: PackHolder, name: 
     again = push_again(conn, held, for_=caller)
     sender = "somebody" if caller.is_anonymous else principal_name(conn, row.sender_id)
     if bad_packs(conn, held):
-        told = f"{name} is damaged: the store has lost or changed some of its bytes"
+        message = f"{name} is damaged: the store has lost or changed some of its bytes"
     else:
-        told = f"{name} is corrupt: the bytes that {sender} sent are not what it says"
+        message = f"{name} is corrupt: the bytes that {sender} sent are not what it says"
     if caller.may(Right.PUSH, on=Base(name) if held.is_base else Ref.parse(name).line):
-        raise Corrupt(told, fix=f"push the same folder again: {again}")
-    raise Corrupt(told, fix=f"ask {sender}, who pushed it, to push the same folder again: {again}")
+        raise Corrupt(message, fix=f"push the same folder again: {again}")
+    raise Corrupt(message, fix=f"ask {sender}, who pushed it, to push the same folder again: {again}")
 
 
 def push_again(conn: sa.Connection, held: PackHolder, *, for_: Caller | None = None, within: str | None = None) -> str:
-    """Give the command that brings the bytes of a version or a base again, from its folder.
+    """Return the command that pushes the bytes of a version or a base again, from its folder.
 
-    What somebody who reads it may not see is left open in it; None for who may see everything. With
-    `within`, it is for all who read a namespace, and names nothing of another one.
+    Names that the reader `for_` may not see are masked; None means a reader who sees everything.
+    With `within`, the command is for all readers of that namespace and names nothing of another
+    one.
     """
 
     def mask_unseen(told: str, on: Base | LineRef) -> str:
@@ -72,15 +73,15 @@ def push_again(conn: sa.Connection, held: PackHolder, *, for_: Caller | None = N
         return f"deltareg push PATH {line} --base {base.name}"
     version = version_queries.version_by_id(conn, held.row_id)
     below = version.base_name or "NAME"
-    told = f"deltareg push PATH {line_of(version)} --base {mask_unseen(below, Base(below))}"
+    command = f"deltareg push PATH {line_of(version)} --base {mask_unseen(below, Base(below))}"
     parents = version_queries.parents_of(conn, held.row_id)
-    told += "".join(f" --parent {mask_unseen(ref_of(one), line_of(one))}" for one in parents)
+    command += "".join(f" --parent {mask_unseen(ref_of(one), line_of(one))}" for one in parents)
     convention = _convention(conn, held.row_id)
-    return told + (f" --convention {convention}" if convention else "")
+    return command + (f" --convention {convention}" if convention else "")
 
 
 def _convention(conn: sa.Connection, version_id: int) -> str:
-    """Give what a push had to say of its values; nothing where the manifest cannot be read."""
+    """Return the convention of a version's values; empty for none, or for an unreadable manifest."""
     try:
         manifest = Manifest.decode(version_queries.content(conn, version_id).manifest)
     except DeltaregError:

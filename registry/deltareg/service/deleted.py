@@ -1,4 +1,4 @@
-"""What is deleted is given to nobody, with the command that brings it back in the refusal."""
+"""Refusing to return deleted bytes, with the command that restores them in the error."""
 
 from deltareg.db.lines.version_rows import VersionRow
 from deltareg.errors import Blocked
@@ -6,10 +6,10 @@ from deltareg.service.describe import ref_of
 
 
 def refuse_deleted(version: VersionRow) -> None:
-    """Refuse to give the bytes of a version that is deleted.
+    """Refuse to return the bytes of a version that is deleted.
 
     Raises:
-        Blocked: It is; the message says how it comes back, or that it cannot.
+        Blocked: It is deleted; the message says how to restore it, or that it cannot be restored.
     """
     if version.deleted_at is None:
         return
@@ -22,7 +22,7 @@ def refuse_released(version: VersionRow) -> None:
     """Refuse a version whose bytes collection has freed.
 
     Raises:
-        Blocked: They are gone for good.
+        Blocked: The bytes are gone for good.
     """
     if version.released_at is None:
         return

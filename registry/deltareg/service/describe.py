@@ -43,17 +43,17 @@ from deltareg.wire import (
 
 
 def ref_of(row: VersionColumns) -> str:
-    """Write a version row as `ns/name:vN`."""
+    """Format a version row as `ns/name:vN`."""
     return f"{row.namespace}/{row.line}:v{row.number}"
 
 
 def line_of(row: VersionColumns) -> LineRef:
-    """Give the line of a version row, or of what is about one."""
+    """Return the line of a version row, or of a row about a version."""
     return LineRef(present(row.namespace), present(row.line))
 
 
 def describe_versions(conn: sa.Connection, rows: Sequence[VersionRow]) -> list[VersionInfo]:
-    """Show versions; verdicts, channels and revocations are looked up once for all of them."""
+    """Describe versions; verdicts, channels and revocations are looked up once for all of them."""
     suite = built_in(DEFAULT_SUITE)
     ids = [row.id for row in rows]
     outcomes = newest_outcomes(conn, ids, suite=suite.name, suite_digest=str(suite.digest))
@@ -79,24 +79,24 @@ def describe_versions(conn: sa.Connection, rows: Sequence[VersionRow]) -> list[V
 
 
 def describe_version(conn: sa.Connection, row: VersionRow, *, created: bool = False) -> VersionInfo:
-    """Show one version."""
+    """Describe one version."""
     return describe_versions(conn, [row])[0].model_copy(update={"created": created})
 
 
 def describe_plain(row: VersionRow, outcome: OutcomeRow | None, *, channels: Sequence[str] = ()) -> VersionInfo:
-    """Show a version by its row and what is known beside it: nothing is looked up."""
+    """Describe a version from its row and the given outcome and channels; looks nothing up."""
     return _describe_version(row, _Standing(outcome=outcome, channels=channels))
 
 
 def describe_resolved(rows: Sequence[ResolvedRow]) -> VersionInfo:
-    """Show a version that was resolved, from the rows of one statement."""
+    """Describe a resolved version from the rows of one statement."""
     return _describe_version(rows[0], _resolved_standing(rows))
 
 
 def describe_detail(conn: sa.Connection, rows: Sequence[ResolvedRow]) -> VersionDetail:
-    """Show a version that was resolved with what its manifest says."""
+    """Describe a resolved version with what its manifest says."""
     row = rows[0]
-    said = describe_manifest(row.manifest_digest, lambda: queries.content(conn, row.id).manifest)
+    summary = describe_manifest(row.manifest_digest, lambda: queries.content(conn, row.id).manifest)
     parents = queries.parents_of(conn, row.id) if row.has_parents else ()
     is_on_plain = row.base_id is not None and row.base_depth is None
     signatures = signatures_of(conn, [row]).get(row.id, ())
@@ -105,52 +105,52 @@ def describe_detail(conn: sa.Connection, rows: Sequence[ResolvedRow]) -> Version
     return VersionDetail(
         **vars(_describe_version(row, standing)),
         parents=[ref_of(parent) for parent in parents],
-        source=said.source,
-        config=said.config,
-        tensors=said.tensors,
-        modules=said.modules,
-        files=said.files,
+        source=summary.source,
+        config=summary.config,
+        tensors=summary.tensors,
+        modules=summary.modules,
+        files=summary.files,
         stack=[row.base_name or ""] if is_on_plain else describe_stack(conn, row),
-        golden=_golden(conn, row, said.files),
+        golden=_golden(conn, row, summary.files),
         sender=sender,
         relying=relying,
     )
 
 
 def _golden(conn: sa.Connection, row: ResolvedRow, files: Sequence[str]) -> str:
-    """Say where a version's golden outputs come from, as far as a worker has looked."""
+    """Return where a version's golden outputs come from, as far as a worker has checked."""
     if GOLDEN_FILE not in files:
         return ""
     verdict = newest_verdict(conn, row.id, suite=DEFAULT_SUITE)
     for check in () if verdict is None else verdict.checks:
-        told = str(check.get("detail", "")).partition(";")[0]
-        if check["name"] == "golden" and told.startswith("recorded "):
-            return f"{told}: {check['verdict']}"
+        source = str(check.get("detail", "")).partition(";")[0]
+        if check["name"] == "golden" and source.startswith("recorded "):
+            return f"{source}: {check['verdict']}"
     return "recorded; a verification says how"
 
 
 def _superseded_by(conn: sa.Connection, row: ResolvedRow) -> str:
-    """Name the newer version whose verification took the place of this one's; mostly empty."""
+    """Return the newer version whose verification superseded this one's; mostly empty."""
     if row.verdict is not None:
         return ""
     return superseding_versions(conn, [row.id], suite=DEFAULT_SUITE).get(row.id, "")
 
 
 def _look_at_lie(conn: sa.Connection, row: VersionRow) -> tuple[str, list[str]]:
-    """Say of a corrupt version who sent its bytes, and what has some of the same."""
-    held = PackHolder(row.id)
-    relying = proofs.relying_on(conn, held, proofs.packs_of(conn, held))
+    """Return who sent the bytes of a corrupt version, and the names of what shares packs with it."""
+    holder = PackHolder(row.id)
+    relying = proofs.relying_on(conn, holder, proofs.packs_of(conn, holder))
     return principal_name(conn, sender_of(row)), [name_of_relying(other) for other in relying]
 
 
 def name_of_relying(row: RelyingRow) -> str:
-    """Write what shares packs with something corrupt as a reference."""
+    """Format the reference of a version or base that shares packs with something corrupt."""
     return f"base/{row.base_name}" if row.base_id is not None else ref_of(row)
 
 
 @dataclass(frozen=True, slots=True)
 class _Standing:
-    """What is known of a version beside its row."""
+    """Facts about a version beyond its row."""
 
     outcome: OutcomeRow | None = None
     channels: Sequence[str] = ()
@@ -177,7 +177,7 @@ def _resolved_standing(
 
 
 def describe_stack(conn: sa.Connection, row: VersionRow) -> list[str]:
-    """List what a version stands on, from the bottom: a base, then versions."""
+    """List what a version stands on, from the foot: a base, then versions."""
     if row.base_id is None:
         return []
     below = stacks.stack_below(conn, row.base_id)
@@ -186,12 +186,12 @@ def describe_stack(conn: sa.Connection, row: VersionRow) -> list[str]:
 
 
 def describe_base(conn: sa.Connection, row: BaseRow, *, created: bool = False) -> BaseInfo:
-    """Show one base."""
+    """Describe one base."""
     return describe_bases(conn, [row], created=created)[0]
 
 
 def describe_bases(conn: sa.Connection, rows: Sequence[BaseRow], *, created: bool = False) -> list[BaseInfo]:
-    """Show bases; by what else they are known is asked once for all of them."""
+    """Describe bases; their other names are looked up once for all of them."""
     names = base_names.names_of(conn, [row.id for row in rows])
     return [_describe_base(conn, row, names, created=created) for row in rows]
 
@@ -234,16 +234,16 @@ def _describe_base(conn: sa.Connection, row: BaseRow, names: CombinedResult, *, 
 
 
 def signatures_of(conn: sa.Connection, rows: Sequence[VersionRow]) -> dict[int, list[ReferrerInfo]]:
-    """Give the signatures of versions, by version; nothing is asked where none has any."""
+    """Return the signatures of versions, by version id; no query where none has any."""
     signed = [row.id for row in rows if row.signatures]
-    found: dict[int, list[ReferrerInfo]] = {}
+    signatures: dict[int, list[ReferrerInfo]] = {}
     for row in referrer_rows(conn, signed, form="signature") if signed else ():
-        found.setdefault(row.version_id, []).append(describe_referrer(row))
-    return found
+        signatures.setdefault(row.version_id, []).append(describe_referrer(row))
+    return signatures
 
 
 def describe_referrer(row: ReferrerRow) -> ReferrerInfo:
-    """Show what somebody signed about a version."""
+    """Describe a signature or attestation of a version."""
     return ReferrerInfo(
         digest=row.digest,
         form=row.form,
@@ -261,27 +261,27 @@ def describe_referrer(row: ReferrerRow) -> ReferrerInfo:
 
 
 def signatory_of(row: ReferrerRow) -> Signatory:
-    """Say who signed something about a version."""
+    """Return who signed something about a version."""
     return Signatory(row.keyid, row.ca, row.issuer, row.identity)
 
 
 def proof_of(row: VersionRow | BaseRow) -> ProofState:
-    """Say what is known of the bytes of a version or a base as they are stored now."""
+    """Return whether the bytes of a version or a base are claimed, proven or corrupt as stored now."""
     if row.corrupt_at is not None:
         return "corrupt"
     return "proven" if row.proven_revision == row.storage_revision else "claimed"
 
 
 def sender_of(row: VersionRow | BaseRow) -> int | None:
-    """Give who sent the bytes as they are stored now; None for the registry itself."""
+    """Return the principal who sent the bytes as stored now; None for the registry itself."""
     return row.created_by if row.stored_by is None else row.stored_by
 
 
 def _parts(conn: sa.Connection, row: BaseRow) -> dict[str, str]:
     if row.parts is not None:
         return row.parts
-    found = whole_of(conn, row)
-    return {} if found is None else {name: str(digest) for name, digest in found.parts.items()}
+    whole = whole_of(conn, row)
+    return {} if whole is None else {name: str(digest) for name, digest in whole.parts.items()}
 
 
 def _bottom(row: BaseRow) -> BaseName | None:

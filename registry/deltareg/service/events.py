@@ -1,7 +1,7 @@
-"""Events: what was done, by its name, written down with the change itself.
+"""Events: what was done, by name, recorded in the transaction of the change itself.
 
-Each is a row of the audit trail and, in the same transaction, one of the outbox, from where it may
-be told to others (ADR 29). So an event is never lost and never told of what did not happen.
+Each is a row of the audit trail and, in the same transaction, a row of the outbox, from which
+others may be notified (ADR 29). So no event is lost, and nobody is notified of what did not happen.
 """
 
 from enum import StrEnum
@@ -105,17 +105,17 @@ def record_event(
     token_id: int | None = None,
     request_id: str = "",
 ) -> None:
-    """Write down what was done, in the transaction of the change.
+    """Record what was done, in the transaction of the change.
 
     Args:
         conn: The transaction.
         action: What was done.
-        subject: To which thing, as the audit trail writes it.
-        on: Where: what a listener asks to hear of.
-        before: What there was of it.
-        after: What there is of it now.
+        subject: What it was done to, as the audit trail writes it.
+        on: The resource that listeners subscribe to.
+        before: Its state before.
+        after: Its state now.
         actor: Who did it.
-        token_id: With which token; None for the registry itself.
+        token_id: The token that was used; None for the registry itself.
         request_id: The request that asked for it.
     """
     audit_id = record_audit(

@@ -1,7 +1,7 @@
-"""What was worked out from bytes that never change, kept by their digest for whoever asks next.
+"""A cache, by digest, of values computed from bytes that never change.
 
-Only what follows from the bytes alone is kept, so nothing here can be out of date: what a channel
-serves, whether a token holds and what else may change is read anew for each request.
+Only what follows from the bytes alone is cached, so nothing here can be stale. What may change,
+such as what a channel serves or whether a token is valid, is read anew for each request.
 """
 
 import threading
@@ -18,14 +18,14 @@ T = TypeVar("T")
 
 
 class DigestCache(Generic[T]):
-    """Values by digest; those that were not asked for longest go first. Threads may share it."""
+    """Values by digest; the least recently used go first. Threads may share it."""
 
     def __init__(self, *, bytes_max: int) -> None:
-        """Keep nothing yet.
+        """Create an empty cache.
 
         Args:
-            bytes_max: How many bytes of sources the values may have been worked out from together;
-                one that is larger than a quarter of it alone is not kept.
+            bytes_max: The total size of the sources of all cached values; a value whose source is
+                larger than a quarter of it is not cached.
         """
         self._bytes_max = bytes_max
         self._found: OrderedDict[str, tuple[T, int]] = OrderedDict()
@@ -33,7 +33,7 @@ class DigestCache(Generic[T]):
         self._lock = threading.Lock()
 
     def get(self, digest: str) -> T | None:
-        """Give a value that is kept."""
+        """Return a cached value; None if there is none."""
         with self._lock:
             if digest not in self._found:
                 return None
@@ -41,7 +41,7 @@ class DigestCache(Generic[T]):
             return self._found[digest][0]
 
     def keep(self, digest: str, value: T, *, size_bytes: int) -> T:
-        """Keep a value, and give it."""
+        """Cache a value and return it."""
         if size_bytes > self._bytes_max // 4:
             return value
         with self._lock:
@@ -49,21 +49,21 @@ class DigestCache(Generic[T]):
             self._found[digest] = (value, size_bytes)
             self._size_bytes += size_bytes - before
             while self._size_bytes > self._bytes_max:
-                _, (_, gone) = self._found.popitem(last=False)
-                self._size_bytes -= gone
+                _, (_, freed_bytes) = self._found.popitem(last=False)
+                self._size_bytes -= freed_bytes
         return value
 
 
 @dataclass(frozen=True, slots=True)
 class ManifestSummary:
-    """What a manifest says of a version, as far as it is shown.
+    """The parts of a manifest that are shown of a version.
 
     Attributes:
         source: The library that wrote the files, and its version.
         config: The kind's configuration.
-        tensors: How many there are.
+        tensors: How many tensors it has.
         modules: How many modules or tensors of the base they act on.
-        files: Their paths.
+        files: The paths of its files.
     """
 
     source: str
@@ -79,40 +79,40 @@ _TOLD: Final = DigestCache[ManifestSummary](bytes_max=16 << 20)
 
 
 def decode_manifest(digest: str, raw: Callable[[], bytes]) -> Manifest:
-    """Decode a manifest, or give it as it was decoded before.
+    """Decode a manifest, or return the cached one.
 
     Args:
-        digest: The digest of its bytes, which was taken when they came.
-        raw: Gives the bytes; asked only where it is not kept.
+        digest: The digest of its bytes, computed when they were received.
+        raw: Returns the bytes; called only if the manifest is not cached.
 
     Raises:
-        Refused: It is malformed.
+        Refused: The manifest is malformed.
     """
-    found = _MANIFESTS.get(digest)
-    if found is not None:
-        return found
+    cached = _MANIFESTS.get(digest)
+    if cached is not None:
+        return cached
     document = raw()
     return _MANIFESTS.keep(digest, Manifest.decode(document), size_bytes=len(document))
 
 
 def view_of_base(digest: str, raw: Callable[[], bytes]) -> BaseView:
-    """Show a base to a kind; arguments as those of `decoded`."""
-    found = _VIEWS.get(digest)
-    if found is not None:
-        return found
+    """Return a base as kinds see it; the arguments are those of `decode_manifest`."""
+    cached = _VIEWS.get(digest)
+    if cached is not None:
+        return cached
     document = raw()
     view = base_view(Manifest.decode(document))
     return _VIEWS.keep(digest, view, size_bytes=len(document))
 
 
 def describe_manifest(digest: str, raw: Callable[[], bytes]) -> ManifestSummary:
-    """Say what a manifest says of a version; arguments as those of `decoded`."""
-    found = _TOLD.get(digest)
-    if found is not None:
-        return found
+    """Summarise the manifest of a version; the arguments are those of `decode_manifest`."""
+    cached = _TOLD.get(digest)
+    if cached is not None:
+        return cached
     document = raw()
     manifest = decode_manifest(digest, lambda: document)
-    said = ManifestSummary(
+    summary = ManifestSummary(
         source=f"{manifest.source.library} {manifest.source.version}".strip(),
         config=dict(manifest.config),
         tensors=len(manifest.tensors),
@@ -121,4 +121,4 @@ def describe_manifest(digest: str, raw: Callable[[], bytes]) -> ManifestSummary:
     )
     # Its size is at most that of the rest of the document, and mostly far less.
     tensors_bytes = sum(len(t.name) + len(t.target) + len(t.digest.hex) for t in manifest.tensors)
-    return _TOLD.keep(digest, said, size_bytes=max(1 << 10, len(document) - tensors_bytes))
+    return _TOLD.keep(digest, summary, size_bytes=max(1 << 10, len(document) - tensors_bytes))

@@ -1,4 +1,4 @@
-"""Labels: what a worker offers, what a run asks for, and whether the one is the other."""
+"""Labels: what a worker offers, what a run asks for, and whether they match."""
 
 import re
 from collections.abc import Mapping
@@ -15,29 +15,29 @@ ONLY_RUN = "only_run"
 
 
 def fits(required: Mapping[str, str], offered: Mapping[str, str]) -> bool:
-    """Whether a worker's labels are what a run asks for.
+    """Whether a worker's labels satisfy what a run asks for.
 
-    A worker may list several values, `zone=a,b`. A run may ask for a number of at least so much,
-    `cores=>=40`, which is what a GPU's memory always means. A GPU is asked for by words of its
-    name in any case: `h100` is offered by `NVIDIA H100 80GB HBM3`, `h20` is not.
+    A worker may list several values, `zone=a,b`. A run may ask for a minimum, `cores=>=40`; for GPU
+    memory the value is always a minimum. A GPU is matched by words of its name in any case: `NVIDIA
+    H100 80GB HBM3` offers `h100`, but not `h20`.
     """
     return all(_fits(name, value, offered.get(name, "")) for name, value in required.items())
 
 
 def is_for_one_run(offered: Mapping[str, str]) -> bool:
-    """Whether a worker takes one run and no other."""
+    """Whether a worker takes a single run and no other."""
     return ONLY_RUN in offered
 
 
 def tell_labels(labels: Mapping[str, str]) -> str:
-    """Write labels for a sentence: `device=cuda, gpu=h100`."""
+    """Format labels for a sentence: `device=cuda, gpu=h100`."""
     return ", ".join(f"{name}={value}" for name, value in sorted(labels.items()))
 
 
 def device_class(required: Mapping[str, str]) -> str:
-    """Name the hardware that labels ask for, for metrics: `any`, `cpu`, `cuda`, `h100`."""
-    wanted = required.get(GPU) or required.get("device") or ("cuda" if MEMORY in required else "")
-    return "one" if "worker" in required else wanted.lower() or "any"
+    """Return the hardware that labels ask for, for metrics: `any`, `cpu`, `cuda`, `h100`."""
+    device = required.get(GPU) or required.get("device") or ("cuda" if MEMORY in required else "")
+    return "one" if "worker" in required else device.lower() or "any"
 
 
 def _fits(name: str, required: str, offered: str) -> bool:

@@ -1,4 +1,4 @@
-"""Opaque cursors: where a list goes on, whatever is added in front meanwhile."""
+"""Opaque cursors: where a list continues, whatever is added in front meanwhile."""
 
 import base64
 import binascii
@@ -15,10 +15,10 @@ MAX_LIMIT = 200
 
 
 def read_cursor(cursor: str | None) -> str | None:
-    """Read where to go on.
+    """Decode the place where a list continues.
 
     Raises:
-        InvalidInput: It is not a cursor that this server gave.
+        InvalidInput: The cursor is not from this server.
     """
     if cursor is None:
         return None
@@ -32,10 +32,10 @@ def read_cursor(cursor: str | None) -> str | None:
 
 
 def read_number_cursor(cursor: str | None) -> int | None:
-    """Read a cursor that is a number.
+    """Decode a cursor that is a number.
 
     Raises:
-        InvalidInput: It is not a cursor that this server gave.
+        InvalidInput: The cursor is not from this server.
     """
     text = read_cursor(cursor)
     if text is None:
@@ -46,10 +46,10 @@ def read_number_cursor(cursor: str | None) -> int | None:
 
 
 def read_mark_cursor(cursor: str | None) -> tuple[int, str] | None:
-    """Read a cursor of a list that goes by time and id.
+    """Decode the cursor of a list that is sorted by time and id.
 
     Raises:
-        InvalidInput: It is not a cursor that this server gave.
+        InvalidInput: The cursor is not from this server.
     """
     text = read_cursor(cursor)
     if text is None:
@@ -61,15 +61,15 @@ def read_mark_cursor(cursor: str | None) -> tuple[int, str] | None:
 
 
 def page(rows: Sequence[Row], limit: int, *, show: Callable[[Row], Item], key: Callable[[Row], object]) -> Page[Item]:
-    """Make a page of at most `limit` items from up to `limit + 1` rows."""
-    shown = rows[:limit]
+    """Build a page of at most `limit` items from up to `limit + 1` rows."""
+    visible = rows[:limit]
     more = len(rows) > limit
-    token = cursor_at(key(shown[-1])) if more else None
-    return Page(items=[show(row) for row in shown], next_cursor=token)
+    token = cursor_at(key(visible[-1])) if more else None
+    return Page(items=[show(row) for row in visible], next_cursor=token)
 
 
 def cursor_at(place: object) -> str:
-    """Make the cursor of what comes after a place of a list."""
+    """Encode the cursor of what comes after a place in a list."""
     return base64.urlsafe_b64encode(str(place).encode()).decode()
 
 
@@ -83,29 +83,29 @@ def readable(
 ) -> list[Row]:
     """Gather up to `limit + 1` rows that a caller may see, from as many queries as that takes.
 
-    So a page is full, and its cursor never names what was left out.
+    So a page is full, and its cursor never reveals a row that was left out.
 
     Args:
-        rows_after: Gives up to `limit + 1` rows of the list after a place.
+        rows_after: Returns up to `limit + 1` rows of the list after a place.
         start: Where to begin.
         limit: How many items a page has.
-        place: Gives the place of a row.
+        place: Returns the place of a row.
         is_seen: Whether the caller may see a row.
     """
-    found: list[Row] = []
+    gathered: list[Row] = []
     while True:
         rows = rows_after(start)
-        found += [row for row in rows if is_seen(row)]
-        if len(rows) <= limit or len(found) > limit:
-            return found[: limit + 1]
+        gathered += [row for row in rows if is_seen(row)]
+        if len(rows) <= limit or len(gathered) > limit:
+            return gathered[: limit + 1]
         start = place(rows[-1])
 
 
 def check_limit(limit: int) -> int:
-    """Check how many items are asked for.
+    """Check and return the number of items asked for.
 
     Raises:
-        InvalidInput: Less than 1 or more than 200.
+        InvalidInput: The number is less than 1 or more than 200.
     """
     if not 1 <= limit <= MAX_LIMIT:
         raise InvalidInput(f"limit must be 1 to {MAX_LIMIT}, not {limit}")

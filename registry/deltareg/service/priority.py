@@ -1,4 +1,4 @@
-"""How urgent a run is: the words of the wire as the numbers of the queue."""
+"""The urgency of a run: the words of the wire as the numbers of the queue."""
 
 from deltareg.errors import Forbidden
 from deltareg.refs import LineRef
@@ -21,10 +21,10 @@ _NUMBERS: dict[Priority, int] = {"high": HIGH, "normal": NORMAL, "low": LOW, "ba
 
 
 def priority_of(caller: Caller, word: Priority, *, on: LineRef) -> int:
-    """Give the number of a word that a caller asks for, for a run of a line.
+    """Return the queue number of the priority that a caller asks for, for a run of a line.
 
     Raises:
-        Forbidden: It would come before the runs of others without a right to that.
+        Forbidden: The run would come before those of others, and the caller has no right to that.
     """
     if word == "high" and not caller.may(Right.PROMOTE, on=on):
         raise Forbidden(
@@ -35,6 +35,6 @@ def priority_of(caller: Caller, word: Priority, *, on: LineRef) -> int:
 
 
 def priority_word(number: int) -> Priority:
-    """Give the nearest word at or below a number of the queue."""
+    """Return the priority word for a queue number: the nearest at or below it."""
     words: list[Priority] = [word for word, least in _NUMBERS.items() if number >= least]
     return words[0] if words else "background"

@@ -32,11 +32,11 @@ _PUSH = "push it again with a current client"
 
 @dataclass(frozen=True, slots=True)
 class Readback:
-    """Reads parts of an upload or a version out of the store.
+    """Reads small parts of an upload or a version from the store.
 
     Attributes:
-        store: Where the packs are.
-        keys: Physical key of each pack.
+        store: The store that holds the packs.
+        keys: The physical key of each pack.
         storage: The storage map.
     """
 
@@ -45,11 +45,11 @@ class Readback:
     storage: StorageMap
 
     def file_part(self, file: ManifestFile, *, tensors: int = 0) -> bytes:
-        """Read a file's header, or the whole of a small file.
+        """Read the header of a file, or all of a small file.
 
         Raises:
-            IntegrityFailure: It is not what its digest says.
-            Refused: It does not stand alone.
+            IntegrityFailure: The bytes do not have their digest.
+            Refused: The part does not stand alone.
         """
         limit = _header_limit(tensors) if file.is_tensors else _DOCUMENT_BYTES
         if file.part.size_bytes > limit:
@@ -60,7 +60,7 @@ class Readback:
         return b"".join(decode_piece(piece, file.part, fetch=self._fetch, read_reference=None))
 
     def delta_files(self, manifest: Manifest) -> DeltaFiles:
-        """Read every header and JSON document of an upload and hold them against its manifest.
+        """Read every header and JSON document of an upload and compare them with its manifest.
 
         Raises:
             Refused: A header does not pass, or the manifest lists other tensors than the headers.
@@ -86,9 +86,9 @@ class Readback:
         count = sum(tensor.file == file.path for tensor in manifest.tensors)
         raw = self.file_part(file, tensors=count)
         header = parse_header(raw, file.size_bytes, limits)
-        listed = {t.name: (t.dtype, t.shape) for t in manifest.tensors if t.file == file.path}
-        found = {name: (info.dtype, info.shape) for name, info in header.tensors.items()}
-        if listed != found:
+        expected = {t.name: (t.dtype, t.shape) for t in manifest.tensors if t.file == file.path}
+        actual = {name: (info.dtype, info.shape) for name, info in header.tensors.items()}
+        if expected != actual:
             raise _refuse("header", f"the manifest lists other tensors than {file.path} holds")
         return header
 
@@ -98,7 +98,7 @@ class Readback:
 
 
 def _header_limit(tensors: int) -> int:
-    """Bound a header by the tensors it may list, so that a few bytes cannot claim a huge one."""
+    """Return the largest header that a number of tensors may have, so that no claim is huge."""
     return _HEADER_BYTES + tensors * _ENTRY_BYTES
 
 

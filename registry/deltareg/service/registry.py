@@ -1,4 +1,4 @@
-"""What every use case works on: the database and the store, and who is asking."""
+"""What every use case works on: the database, the store, and the caller."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -30,20 +30,20 @@ ANONYMOUS = "anonymous"
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """The database and the store, and what the server signs with.
+    """The database, the store, and the keys of the server.
 
     Attributes:
         engine: The database.
-        store: Where bytes lie.
-        signer: The server's own key; None where it has none and signs nothing.
-        sigstore: The trust configuration of the Sigstore whose signatures are taken; None for none.
-        recheck_share: Of the passes, how many are verified again by another worker.
+        store: The store of blobs.
+        signer: The server's own key; None if it signs nothing.
+        sigstore: The trust configuration of the accepted Sigstore; None for none.
+        recheck_share: The share of passes that another worker verifies again.
         second: Another store with copies of the same bytes, to heal from; None for none.
-        box: Seals what webhooks are called and signed with; None where there are to be none.
+        box: Encrypts the addresses and secrets of webhooks; None if there are no webhooks.
         networks: Private networks that webhooks may call.
-        visibilities: Which namespaces are private, kept as long as none of them changes.
-        figures: What is stored, as pages were told of it last.
-        facets: How many lines there are of what, as pages were told of it last.
+        visibilities: Which namespaces are private, cached until one of them changes.
+        figures: The cached storage figures for pages.
+        facets: The cached counts of lines by facet for pages.
     """
 
     engine: sa.Engine
@@ -65,11 +65,11 @@ class Caller:
 
     Attributes:
         principal: The name, for people and the audit trail.
-        principal_id: The row.
+        principal_id: The id of its row.
         token_id: The token that came with the request; None for the registry itself.
-        grants: What the token allows, and where: what its principal may do and it is made for.
+        grants: What the token allows, and where: what both its scopes and its principal allow.
         request_id: Ties log lines, audit rows and answers of one request together.
-        is_worker: Whether it is a worker's, which takes runs and asks for none.
+        is_worker: Whether it is a worker, which takes runs but asks for none.
     """
 
     principal: str
@@ -81,21 +81,21 @@ class Caller:
 
     @property
     def is_anonymous(self) -> bool:
-        """Whether nobody said who asks: no row of a principal has this number."""
+        """Whether the request has no token: no principal has this id."""
         return self.principal_id == 0
 
     @property
     def sight(self) -> VisibleLines | None:
-        """What lists show the caller; None where that is everything."""
+        """The lines that lists show the caller; None for all."""
         return sight_of(self.grants)
 
     def require(self, right: Right, *, on: Resource) -> None:
-        """Go on only with a right on a resource.
+        """Check that the caller has a right on a resource.
 
         Raises:
-            Forbidden: The token does not give it.
-            NotFound: It was asked for to read, and the resource is not the caller's to see.
-            Unauthenticated: Nobody said who asks, and it is not for everybody.
+            Forbidden: The token does not give the right.
+            NotFound: The right is to read, and the caller may not see the resource.
+            Unauthenticated: The request has no token, and the resource is not public.
         """
         if self.is_anonymous and not self.may(right, on=on):
             raise needs_token()
@@ -109,22 +109,22 @@ class Caller:
                 raise make_refusal(self.principal, right, on, is_held=is_held)
 
     def may(self, right: Right, *, on: Resource) -> bool:
-        """Whether the token gives a right on a resource."""
+        """Whether the caller has a right on a resource."""
         return decide_cached(self.grants, right, on) is AccessDecision.ALLOWED
 
     def sees(self, on: Resource) -> bool:
-        """Whether a resource is there for the caller at all: it has some right on it."""
+        """Whether a resource exists for the caller at all: it has some right on it."""
         return knows(self.grants, on)
 
     def may_found(self, namespace: str) -> bool:
-        """Whether the caller may make a namespace of a name that nobody has."""
+        """Whether the caller may create a namespace of a name that nobody has."""
         reaches = [grant.reach for grant in self.grants]
         return any(isinstance(each, UnclaimedNamespaces) and each.allows(namespace) for each in reaches)
 
     def record(
         self, conn: sa.Connection, action: Action, subject: str, *, on: Resource, before: object, after: object
     ) -> None:
-        """Write down what the caller did, in the transaction of the change."""
+        """Record what the caller did, in the transaction of the change."""
         record_event(
             conn,
             action,
@@ -139,10 +139,10 @@ class Caller:
 
 
 def needs_token() -> Unauthenticated:
-    """Make the error for who did not say who asks."""
+    """Build the error for a request without a token."""
     return Unauthenticated("this needs a token", fix="run `deltareg auth login`, or set DELTAREG_TOKEN")
 
 
 def namespace_scope(namespace: str) -> str:
-    """The scope within which equal bytes are stored once."""
+    """Return the scope within which equal bytes are stored once."""
     return f"ns:{namespace}"

@@ -1,4 +1,4 @@
-"""Answers that take long, kept for a while: whoever is given one is told how old it is."""
+"""A cache of answers that take long to compute, each returned with its age."""
 
 import threading
 import time
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class AgedAnswer(Generic[T]):
-    """An answer, and how long ago it was worked out, in seconds; 0 for just now."""
+    """An answer and its age in seconds; 0 if it was computed just now."""
 
     value: T
     age_s: float
@@ -26,18 +26,18 @@ class _Entry(Generic[T]):
 
 
 class AnswerCache(Generic[T]):
-    """Answers by what was asked; threads may share it.
+    """Answers by question; threads may share it.
 
-    Nothing here says whether what is remembered still holds. It is for people who look, beside its
-    age, and for no rule.
+    A cached answer may be out of date. It is meant for people, who see its age, and never for a
+    rule.
     """
 
     def __init__(self, *, most: int = 64, clock: Callable[[], float] = time.monotonic) -> None:
-        """Remember nothing yet.
+        """Create an empty cache.
 
         Args:
-            most: How many answers to remember; the one that was not asked for longest goes first.
-            clock: Gives seconds since whenever.
+            most: How many answers to cache; the least recently used goes first.
+            clock: Returns seconds since any fixed moment.
         """
         self._most, self._clock = most, clock
         self._entries: OrderedDict[Hashable, _Entry[T]] = OrderedDict()
@@ -47,15 +47,15 @@ class AnswerCache(Generic[T]):
     def get(
         self, asked: Hashable, make: Callable[[], T], *, keep_s: Callable[[T], float], is_anew: bool = False
     ) -> AgedAnswer[T]:
-        """Give the answer that is remembered, or work it out.
+        """Return the cached answer, or compute it.
 
-        While one works out anew what is too old, others are given the old answer.
+        While one thread recomputes an answer that is too old, others get the old one.
 
         Args:
-            asked: What is asked.
-            make: Works it out.
-            keep_s: Says of an answer for how many seconds to remember it; 0 for not at all.
-            is_anew: Whether what is remembered will not do.
+            asked: The question.
+            make: Computes the answer.
+            keep_s: Returns for how many seconds to cache an answer; 0 for not at all.
+            is_anew: Whether to ignore a cached answer.
         """
         with self._lock:
             entry = self._entries.get(asked)

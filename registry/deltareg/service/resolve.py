@@ -1,6 +1,6 @@
-"""From a reference to a row, with an answer that lists the choices when there is none.
+"""From a reference to a row, with an error that lists the choices when there is none.
 
-What a caller has no right on is not found, in the words for what is not there: here, whoever looks.
+What a caller has no right on is reported as not existing. That happens here, for every use case.
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ def find_line(conn: sa.Connection, caller: Caller, line: LineRef, *, lock: bool 
     """Find a delta line.
 
     Raises:
-        NotFound: There is none of that name that the caller may see.
+        NotFound: The caller sees no line of that name.
     """
     if not caller.sees(line):
         raise absent(line)
@@ -50,7 +50,7 @@ def find_base(conn: sa.Connection, caller: Caller, name: str) -> BaseRow:
     """Find a base by name.
 
     Raises:
-        NotFound: There is none of that name that the caller may see.
+        NotFound: The caller sees no base of that name.
     """
     if not caller.sees(Base(name)):
         raise absent(Base(name))
@@ -62,19 +62,19 @@ def find_base(conn: sa.Connection, caller: Caller, name: str) -> BaseRow:
 
 
 def find_variant(conn: sa.Connection, caller: Caller, name: str, *, base_id: int | None) -> BaseRow:
-    """Find the variant of a base that is meant by its name.
+    """Find a variant of a base by its name.
 
     Raises:
         NotFound: There is no base of that name.
-        InvalidInput: It is no variant of that base.
+        InvalidInput: The base of that name is no variant of that base.
     """
     row = find_base(conn, caller, name)
     if row.scheme is None or row.full_id != base_id:
-        known = ", ".join(one.name for one in variant_queries.variants_of(conn, base_id))
+        names = ", ".join(one.name for one in variant_queries.variants_of(conn, base_id))
         raise InvalidInput(
             f"{name} is no variant of the base of this version",
-            fix=f"name one of {known}"
-            if known
+            fix=f"name one of {names}"
+            if names
             else "deltareg base register PATH NAME --variant-of ROOT --quantised SCHEME",
         )
     return row
@@ -85,12 +85,13 @@ def find_version(conn: sa.Connection, caller: Caller, ref: Ref, *, bare: Bare) -
 
     Args:
         conn: A transaction.
-        caller: Who looks.
+        caller: Who asks.
         ref: The reference.
         bare: What `ns/name` alone means here: the newest version, or the one on `prod`.
 
     Raises:
-        NotFound: No line, version, channel or revision of that name, or nothing on the channel.
+        NotFound: There is no such line, version, channel or revision, or the channel serves
+            nothing.
     """
     if ref.channel is not None or (ref.is_bare and bare == "prod"):
         return _on_channel(conn, caller, ref)
@@ -111,37 +112,37 @@ def find_version(conn: sa.Connection, caller: Caller, ref: Ref, *, bare: Bare) -
 
 
 def look_up(conn: sa.Connection, token_hash: str, *, ref: Ref, bare: Bare) -> Told:
-    """Look at a token and for the version that a reference means, by one statement.
+    """Look up a token and the version that a reference means, in one statement.
 
-    Where that has no words for the reference it finds the token alone. Whether the bearer may be
-    told of the version is still to be asked: `resolve_version` takes it from there.
+    For references that one statement cannot express, it finds only the token. Whether the bearer
+    may read the version is not checked yet: pass the result to `resolve_version`.
     """
-    shown = _shown_suite()
+    shown_suite = _shown_suite()
     line = ref.line.namespace, ref.line.name
     if ref.version is not None:
-        return resolve_queries.by_number(conn, token_hash, line, ref.version, shown)
+        return resolve_queries.by_number(conn, token_hash, line, ref.version, shown_suite)
     if ref.is_bare and bare == "newest":
-        return resolve_queries.newest_of(conn, token_hash, line, shown)
+        return resolve_queries.newest_of(conn, token_hash, line, shown_suite)
     if ref.is_bare or (ref.channel is not None and ref.revision is None and not ref.back):
-        return resolve_queries.on_channel(conn, token_hash, line, ref.channel or "prod", shown)
+        return resolve_queries.on_channel(conn, token_hash, line, ref.channel or "prod", shown_suite)
     return live_token(conn, token_hash), ()
 
 
 def resolve_version(
     conn: sa.Connection, caller: Caller, ref: Ref, *, bare: Bare, found: Sequence[ResolvedRow] = ()
 ) -> Sequence[ResolvedRow]:
-    """Find the version that a reference means with all that is shown of it.
+    """Find the version that a reference means, with all that is shown of it.
 
     Args:
         conn: A transaction.
-        caller: Who looks; it has to read the line.
+        caller: Who asks; it must be allowed to read the line.
         ref: The reference.
         bare: What `ns/name` alone means here.
-        found: What `look_up` found for them.
+        found: The rows that `look_up` returned for them.
 
     Raises:
         Forbidden: The caller may not read the line.
-        NotFound: As `find_version`, which is asked where nothing was found yet.
+        NotFound: As in `find_version`, which is used if `found` is empty.
     """
     caller.require(Right.READ, on=ref.line)
     if found:
@@ -151,22 +152,22 @@ def resolve_version(
 
 
 def find_channel(conn: sa.Connection, caller: Caller, ref: LineRef, name: str, *, lock: bool = False) -> ChannelRow:
-    """Find a channel of a line; with `lock`, it does not move until the transaction ends.
+    """Find a channel of a line; with `lock`, it cannot move until the transaction ends.
 
     Raises:
-        NotFound: No such line that the caller may see, or it has no such channel; then the answer
-            lists those it has.
+        NotFound: The caller sees no such line, or the line has no such channel; then the error
+            lists its channels.
     """
     if not lock and caller.sees(ref):
-        found = channel_queries.channel_named(conn, ref.namespace, ref.name, name)
-        if found is not None:
-            return found
+        channel = channel_queries.channel_named(conn, ref.namespace, ref.name, name)
+        if channel is not None:
+            return channel
     line = find_line(conn, caller, ref)
     row = channel_queries.channel_row(conn, line.id, name, lock=lock)
     if row is None:
-        known = ", ".join(found.name for found in channel_queries.channel_rows(conn, line.id))
+        names = ", ".join(channel.name for channel in channel_queries.channel_rows(conn, line.id))
         raise NotFound(
-            f"{ref} has no channel {name!r}", fix=f"channels: {known}; or make it: deltareg channel create {ref} {name}"
+            f"{ref} has no channel {name!r}", fix=f"channels: {names}; or make it: deltareg channel create {ref} {name}"
         )
     return row
 
@@ -195,6 +196,6 @@ def _choices(conn: sa.Connection, channel: ChannelRow, ref: LineRef) -> str:
     rows = queries.version_rows(conn, channel.delta_id, before=None, limit=5)
     if not rows:
         return f"push a version first: deltareg push PATH {ref} --base NAME"
-    known = ", ".join(ref_of(row) for row in rows)
+    refs = ", ".join(ref_of(row) for row in rows)
     promote = f"deltareg promote {ref_of(rows[0])} --channel {channel.name}"
-    return f"name a version ({known}), or promote one: {promote}"
+    return f"name a version ({refs}), or promote one: {promote}"

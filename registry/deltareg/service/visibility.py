@@ -1,7 +1,7 @@
-"""Which namespaces are private and which are public, kept as long as none of them changes.
+"""Which namespaces are private and which are public, cached until one of them changes.
 
-The number that visibility stands at is read with every token (`LiveTokenRow.epoch`); where it is
-the one that was kept, nothing else is read, and where it is another one the names are read anew.
+The number of the current visibility is read with every token (`LiveTokenRow.epoch`). If it equals
+the cached one, nothing else is read; otherwise the names are read anew.
 """
 
 from dataclasses import dataclass, field
@@ -14,12 +14,12 @@ from deltareg.db.access import namespaces as queries
 
 @dataclass(frozen=True, slots=True)
 class Visibility:
-    """The namespaces that are not as visible as most.
+    """The namespaces that are private or public, rather than internal.
 
     Attributes:
         epoch: The number that it was read at.
-        private: Names of those that are seen by their members alone.
-        public: Names of those that nobody needs a token for, where the server allows that.
+        private: The names of those that only their members see.
+        public: The names of those that can be read without a token, where the server allows it.
     """
 
     epoch: int | None
@@ -32,19 +32,19 @@ _UNKNOWN: Final = Visibility(None, frozenset(), frozenset())
 
 @dataclass(slots=True)
 class Visibilities:
-    """Keeps what was read last; may be shared by threads."""
+    """A cache of the last visibility that was read; threads may share it."""
 
     _kept: Visibility = field(default=_UNKNOWN)
 
     def at(self, conn: sa.Connection, epoch: int | None) -> Visibility:
-        """Give what stands at a number, or what has come since."""
-        kept = self._kept
-        if epoch is not None and kept.epoch == epoch:
-            return kept
+        """Return the visibility at a number, or a newer one."""
+        cached = self._kept
+        if epoch is not None and cached.epoch == epoch:
+            return cached
         number, rows = queries.uncommon(conn)
         names = {
-            wanted: frozenset(name for name, visibility in rows if visibility == wanted)
-            for wanted in ("private", "public")
+            level: frozenset(name for name, visibility in rows if visibility == level)
+            for level in ("private", "public")
         }
         self._kept = Visibility(number, names["private"], names["public"])
         return self._kept

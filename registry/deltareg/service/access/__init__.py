@@ -1,1 +1,1 @@
-"""Who may do what, and who did: tokens and the audit trail."""
+"""Who may do what, and who did what: tokens and the audit trail."""

@@ -21,17 +21,17 @@ def list_audit(
     limit: int,
     by_parts: bool = False,
 ) -> Page[AuditRow]:
-    """List who did what, newest first: for admins of everything.
+    """List who did what, newest first; only admins of everything may ask.
 
     Args:
-        registry: Where.
+        registry: The database and the store.
         caller: Who asks.
         actor: Who did it.
-        action: What was done, as an `Action` has it.
-        subject: To what; everything below it as well.
-        cursor: Where to go on.
-        limit: How many rows.
-        by_parts: Whether parts of those words are enough, in any case of their letters.
+        action: What was done, by the name of its `Action`.
+        subject: What it was done to; includes everything below it.
+        cursor: Where the page begins.
+        limit: How many rows to return.
+        by_parts: Whether a part of these words is enough, in any letter case.
     """
     caller.require(Right.ADMIN, on=EVERYTHING)
     before = read_number_cursor(cursor)

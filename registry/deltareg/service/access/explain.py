@@ -1,4 +1,4 @@
-"""Whether somebody may do something, by what, and what would give it to them."""
+"""Whether somebody may do something, which role or token allows it, and what would."""
 
 import sqlalchemy as sa
 
@@ -22,25 +22,27 @@ EVERYWHERE = "everywhere"
 
 
 def explain_access(registry: Registry, caller: Caller, *, principal: str, action: str, ref: str) -> AccessAnswer:
-    """Say whether a principal may do something now, and why: of oneself, or where one manages.
+    """Explain whether a principal may do something now, and why.
+
+    Anybody may ask about themselves; about others, only those who manage members there.
 
     Args:
-        registry: Where.
+        registry: The database and the store.
         caller: Who asks.
         principal: Who would act.
-        action: The right that it takes.
-        ref: On what: `ns`, `ns/name`, `ns/name@channel`, `base:NAME`, or `everywhere`.
+        action: The right that it needs.
+        ref: What it is done to: `ns`, `ns/name`, `ns/name@channel`, `base:NAME`, or `everywhere`.
 
     Raises:
-        Forbidden: It is about somebody else, and the caller manages no members there.
-        InvalidInput: There is no such right, or the reference is none.
+        Forbidden: The caller asks about somebody else and manages no members there.
+        InvalidInput: There is no such right, or the reference is malformed.
         NotFound: There is no such principal.
     """
     if caller.is_anonymous:
         raise needs_token()
     if action not in frozenset(Right):
-        known = ", ".join(sorted(SCOPES))
-        raise InvalidInput(f"there is no right {action[:40]!r}", fix=f"one of {known}")
+        choices = ", ".join(sorted(SCOPES))
+        raise InvalidInput(f"there is no right {action[:40]!r}", fix=f"one of {choices}")
     right, on = Right(action), parse_resource(ref)
     if parse_name(principal, "principal") != caller.principal:
         place = namespace_of(on)
@@ -51,15 +53,15 @@ def explain_access(registry: Registry, caller: Caller, *, principal: str, action
         owner = queries.principal_id(conn, principal)
         if owner is None:
             raise NotFound(f"there is no principal {principal}", fix="deltareg token ls")
-        seen = registry.visibilities.at(conn, None)
-        return _Case(conn, owner, principal, right, on, seen).answer(ref)
+        visibility = registry.visibilities.at(conn, None)
+        return _Case(conn, owner, principal, right, on, visibility).answer(ref)
 
 
 def parse_resource(text: str) -> Resource:
-    """Read on what something would be done.
+    """Parse the resource that something would be done to.
 
     Raises:
-        InvalidInput: It names nothing that a right is asked on.
+        InvalidInput: The text names no resource that a right applies to.
     """
     if text == EVERYWHERE:
         return EVERYTHING
@@ -73,7 +75,7 @@ def parse_resource(text: str) -> Resource:
 
 
 class _Case:
-    """What one answer is made of."""
+    """The facts that one answer is built from."""
 
     def __init__(
         self, conn: sa.Connection, owner: int, name: str, right: Right, on: Resource, seen: Visibility
@@ -86,28 +88,33 @@ class _Case:
         self._is_free = place is not None and delta_queries.namespace_id(conn, place) is None
 
     def answer(self, ref: str) -> AccessAnswer:
-        """Say what allows it, what does not, and what is missing."""
+        """Return what allows the action, what does not, and what is missing."""
         roles, tokens = self._by_roles(), [self._by_token(row) for row in self._tokens]
-        allowed = any(token.is_met for token in tokens)
+        is_allowed = any(token.is_met for token in tokens)
         if not tokens:
             tokens = [AccessReason(is_met=False, what=f"{self._name} has no live token")]
-        fix = "" if allowed else self._fix(is_held=any(role.is_met for role in roles))
+        fix = "" if is_allowed else self._fix(is_held=any(role.is_met for role in roles))
         return AccessAnswer(
-            principal=self._name, action=self._right.value, ref=ref, allowed=allowed, because=[*roles, *tokens], fix=fix
+            principal=self._name,
+            action=self._right.value,
+            ref=ref,
+            allowed=is_allowed,
+            because=[*roles, *tokens],
+            fix=fix,
         )
 
     def _by_roles(self) -> list[AccessReason]:
-        found = [self._by_role(holding) for holding in self._holdings]
+        grounds = [self._by_role(holding) for holding in self._holdings]
         place = namespace_of(self._on)
         if self._right is Right.READ and place is not None:
             is_private = place in self._private
             what = f"{place} is {'private' if is_private else 'not private: all read it'}"
-            found.append(AccessReason(is_met=not is_private, what=what))
+            grounds.append(AccessReason(is_met=not is_private, what=what))
         is_free = self._is_free and place not in RESERVED
         if self._right is Right.PUSH and is_free and isinstance(self._on, LineRef):
             what = f"nobody has made {place} yet: who pushes first owns it"
-            found.append(AccessReason(is_met=True, what=what))
-        return found or [AccessReason(is_met=False, what=f"{self._name} holds no role")]
+            grounds.append(AccessReason(is_met=True, what=what))
+        return grounds or [AccessReason(is_met=False, what=f"{self._name} holds no role")]
 
     def _by_role(self, holding: HeldRole) -> AccessReason:
         is_met = self._allows(frozenset(holding.grants))

@@ -1,4 +1,4 @@
-"""Namespaces that are made by pushing into them: who makes one owns it."""
+"""Namespaces created by pushing into them: whoever creates one owns it."""
 
 import sqlalchemy as sa
 
@@ -13,10 +13,10 @@ from deltareg.service.registry import Caller
 
 
 def require_push(conn: sa.Connection, caller: Caller, *, on: Resource) -> None:
-    """Go on only if the caller may push there, or if nobody has made the namespace yet.
+    """Check that the caller may push there; pass if nobody has created the namespace yet.
 
     Raises:
-        Forbidden: It has no right to.
+        Forbidden: The caller has no right to push there.
     """
     if isinstance(on, LineRef) and not caller.may(Right.PUSH, on=on):
         is_free = caller.may_found(on.namespace)
@@ -28,36 +28,36 @@ def require_push(conn: sa.Connection, caller: Caller, *, on: Resource) -> None:
 
 
 def found_namespace(conn: sa.Connection, caller: Caller, line: LineRef) -> int:
-    """Give the id of the namespace of a line that is pushed; it is the caller's if it is new.
+    """Return the namespace id of a line that is pushed; a new namespace belongs to the caller.
 
     Raises:
-        Forbidden: It is there, and the caller may not push into it: somebody else made it.
-        InvalidInput: Nobody makes one of that name.
+        Forbidden: Somebody else created it, and the caller may not push into it.
+        InvalidInput: The name is reserved.
     """
-    found = delta_queries.namespace_id(conn, line.namespace)
-    if found is None:
+    namespace_id = delta_queries.namespace_id(conn, line.namespace)
+    if namespace_id is None:
         check_free(line.namespace)
-        made = delta_queries.add_namespace(conn, line.namespace, created_by=caller.principal_id)
-        found = made.id
-        if made.is_new:
-            give_owner(conn, caller, found)
-            return found
+        added = delta_queries.add_namespace(conn, line.namespace, created_by=caller.principal_id)
+        namespace_id = added.id
+        if added.is_new:
+            give_owner(conn, caller, namespace_id)
+            return namespace_id
     caller.require(Right.PUSH, on=line)
-    return found
+    return namespace_id
 
 
 def check_free(name: str) -> None:
-    """Refuse a namespace that would be called as what belongs to all, whoever makes it.
+    """Refuse a namespace whose name is reserved for what belongs to everybody.
 
     Raises:
-        InvalidInput: It would.
+        InvalidInput: The name is reserved.
     """
     if name in RESERVED:
         raise InvalidInput(f"the name {name} is kept for what belongs to all", fix="choose another namespace")
 
 
 def give_owner(conn: sa.Connection, caller: Caller, namespace_id: int) -> None:
-    """Let who made a namespace own it; a script pushes into it, and its person owns it."""
+    """Make whoever created a namespace its owner; a script pushes into it, and its person owns it."""
     person = queries.people_of(conn, [caller.principal_id])[caller.principal_id]
     roles = {person: Role.OWNER}
     if person != caller.principal_id:

@@ -1,4 +1,4 @@
-"""Giving roles and tokens: nobody gives what they lack, and who is behind a name stays known."""
+"""Giving roles and tokens: nobody gives what they lack, and who stands behind a name stays known."""
 
 from collections.abc import Iterable, Sequence
 
@@ -18,10 +18,10 @@ _ON_HOST = "deltareg-server token create --admin --for NAME --scope break-glass,
 
 
 def check_limits(request: TokenCreate) -> list[str] | None:
-    """Give the namespaces that a token is to be limited to, None for no limit.
+    """Return the namespaces that a token is to be limited to; None for no limit.
 
     Raises:
-        InvalidInput: A token for some namespaces is not one for everywhere.
+        InvalidInput: The request limits the token to namespaces and also asks for everywhere.
     """
     if request.namespaces is None:
         return None
@@ -33,7 +33,7 @@ def check_limits(request: TokenCreate) -> list[str] | None:
 
 
 def check_may_give(caller: Caller, rights: Iterable[Right], *, namespace: str | None) -> None:
-    """Let nobody give what they lack.
+    """Refuse to let the caller give rights that it lacks.
 
     Raises:
         Forbidden: The caller does not manage the namespace, or lacks one of the rights there.
@@ -46,7 +46,7 @@ def check_may_give(caller: Caller, rights: Iterable[Right], *, namespace: str | 
 
 
 def cannot_give(caller: Caller, right: Right, namespace: str | None) -> Forbidden:
-    """Make the error for a right that somebody would give without having it."""
+    """Build the error for giving a right that the caller lacks."""
     where = "" if namespace is None else f" in {namespace}"
     if right is Right.BREAK_GLASS:
         fix = f"ask somebody who may, with a token made for it; or {_ON_HOST}"
@@ -61,7 +61,7 @@ def cannot_give(caller: Caller, right: Right, namespace: str | None) -> Forbidde
 def give_scopes(
     conn: sa.Connection, caller: Caller, owner: int, scopes: Sequence[Scope], *, everywhere: bool
 ) -> list[Scope]:
-    """Let a principal hold what a token of its is for; give the scopes that it holds nowhere.
+    """Let a principal hold what its token is for; return the scopes that it holds nowhere.
 
     Args:
         conn: The transaction of the token.
@@ -71,7 +71,7 @@ def give_scopes(
         everywhere: Whether the principal is given what it lacks, on everything.
 
     Raises:
-        Forbidden: The caller would give what it lacks.
+        Forbidden: The caller would give a right that it lacks.
     """
     holdings = read_holdings(queries.holdings_of(conn, owner))
     if Right.BREAK_GLASS in scopes:
@@ -89,10 +89,10 @@ def give_scopes(
 
 
 def _check_glass(caller: Caller, owner: int, holdings: Sequence[HeldRole]) -> None:
-    """Let an admin make a token that breaks the glass for who may break it: itself at most.
+    """Check that the caller may create a break-glass token: at most for itself.
 
-    Whoever may break it now may make one for others, too. Else one admin would be two: who breaks
-    the glass under another name, and who reviews that.
+    Those who may break the glass themselves may make one for others too. Otherwise one admin could
+    play two people: break the glass under another name, and review it.
     """
     is_own = owner == caller.principal_id and any(h.role is Role.BREAK_GLASS for h in holdings)
     if not is_own and not caller.may(Right.BREAK_GLASS, on=EVERYTHING):
@@ -105,6 +105,6 @@ def _is_held(scope: Scope, holdings: Sequence[HeldRole]) -> bool:
 
 
 def name_person(conn: sa.Connection, principal_id: int, *, behind: int) -> None:
-    """Write down that a person acts under the name of a script or a worker, who made it."""
+    """Record that a person acts under the name of the script or worker that they made."""
     person = queries.people_of(conn, [behind])[behind]
     queries.name_person(conn, principal_id, person_id=person)

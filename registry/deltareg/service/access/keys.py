@@ -1,8 +1,9 @@
-"""Enrolment: whose public keys the registry goes by, since when, and what ended it.
+"""Enrolment: which public keys the registry accepts, since when, and what ended each.
 
-A worker has one live key. Another one takes its place by rotation, after which what the old one
-signed counts on. A key that is revoked takes all with it that it signed, and the tokens of its
-worker, for whoever has the key may have those too. No key comes back.
+A worker has one live key. Rotation puts another key in its place; what the old key signed still
+counts. When a key is revoked, nothing that it signed counts any more, and the tokens of its worker
+end too, because whoever has the key may have those as well. A retired or revoked key never comes
+back.
 """
 
 import sqlalchemy as sa
@@ -35,26 +36,26 @@ def list_keys(registry: Registry, caller: Caller) -> Page[KeyInfo]:
 
 
 def enrol_worker(registry: Registry, caller: Caller, request: KeyEnrol) -> KeyInfo:
-    """Enrol a worker with a key; the same again changes nothing.
+    """Enrol a worker with a key; enrolling the same key again changes nothing.
 
     Raises:
-        Conflict: It is enrolled with another key and this one is not to replace it, the name is a
-            user's, or the key was somebody's before.
-        InvalidInput: It is no key, no name or no host.
+        Conflict: The worker has another key that this one is not meant to replace, the name belongs
+            to a user, or the key was in use before.
+        InvalidInput: The key, the name or the host is malformed.
     """
     caller.require(Right.ADMIN, on=EVERYTHING)
     name, text = parse_name(request.name, "worker"), KeyText.parse(request.key)
     host = parse_host(request.host) if request.host else text.host
-    wanted = KeyText(text.key, host)
+    key_text = KeyText(text.key, host)
 
     def transaction(conn: sa.Connection) -> KeyInfo:
-        return _enrol(conn, caller, name, wanted, replaces=request.replaces)
+        return _enrol(conn, caller, name, key_text, replaces=request.replaces)
 
     return with_retry(registry.engine, transaction)
 
 
 def revoke_key(registry: Registry, caller: Caller, keyid: str, request: KeyRevoke) -> KeyInfo:
-    """Revoke a key with all that it signed, and the tokens of a worker that signs with it now.
+    """Revoke a key with everything that it signed, and the tokens of the worker that uses it now.
 
     Raises:
         NotFound: There is no such key.
@@ -89,9 +90,9 @@ def enrol_own_worker(registry: Registry, name: str, key: PublicKey, *, host: str
     """
 
     def transaction(conn: sa.Connection) -> KeyInfo:
-        known = queries.find_key(conn, public=str(key))
-        if known is not None:
-            return shown_key(conn, known.keyid)
+        enrolled = queries.find_key(conn, public=str(key))
+        if enrolled is not None:
+            return shown_key(conn, enrolled.keyid)
         owner = _principal(conn, name)
         queries.retire_keys(conn, owner)
         return _add(conn, None, name, owner, KeyText(key, host), before=None)
@@ -100,7 +101,7 @@ def enrol_own_worker(registry: Registry, name: str, key: PublicKey, *, host: str
 
 
 def announce_server_key(registry: Registry) -> None:
-    """Let it be known with which key this server signs, if it has one."""
+    """Publish the key with which this server signs, if it has one."""
     signer = registry.signer
     if signer is None:
         return
@@ -131,20 +132,20 @@ def announce_server_key(registry: Registry) -> None:
 
 
 def shown_key(conn: sa.Connection, keyid: str) -> KeyInfo:
-    """Show a key that is there."""
+    """Return a key that is known to exist."""
     return next(_show(row) for row in queries.key_rows(conn) if row.keyid == keyid)
 
 
 def _enrol(conn: sa.Connection, caller: Caller, name: str, wanted: KeyText, *, replaces: bool) -> KeyInfo:
     owner = _principal(conn, name)
     before = queries.live_worker_key(conn, owner)
-    known = queries.find_key(conn, public=str(wanted.key))
-    if known is not None:
-        is_same = before is not None and known.id == before.id
-        if is_same and wanted.host in {"", known.host}:
-            return shown_key(conn, known.keyid)
-        told = f"the {_state(known)} key of {known.name}, on host {known.host or 'unknown'}"
-        raise Conflict(f"this key is known already: it is {told}", fix=_NEW_KEY)
+    enrolled = queries.find_key(conn, public=str(wanted.key))
+    if enrolled is not None:
+        is_same = before is not None and enrolled.id == before.id
+        if is_same and wanted.host in {"", enrolled.host}:
+            return shown_key(conn, enrolled.keyid)
+        description = f"the {_state(enrolled)} key of {enrolled.name}, on host {enrolled.host or 'unknown'}"
+        raise Conflict(f"this key is known already: it is {description}", fix=_NEW_KEY)
     if before is not None and not replaces:
         raise Conflict(
             f"{name} is enrolled with another key, {before.keyid[:12]}",
@@ -184,11 +185,11 @@ def _add(
 
 
 def _principal(conn: sa.Connection, name: str) -> int:
-    """Find or make the principal of a worker; it is locked until the transaction ends."""
-    found = principal_queries.lock_principal(conn, name)
-    if found is None:
+    """Find or create the principal of a worker, and lock it until the transaction ends."""
+    principal = principal_queries.lock_principal(conn, name)
+    if principal is None:
         return principal_queries.add_principal(conn, name, kind=WORKER)
-    owner, kind = found
+    owner, kind = principal
     if kind != WORKER:
         raise Conflict(
             f"{name} is a {kind}, and a worker does nothing but verify",

@@ -1,4 +1,4 @@
-"""Members: who holds which role in a namespace, or everywhere; given, listed, taken away."""
+"""Members: who holds which role in a namespace or everywhere; adding, listing and removing them."""
 
 import re
 
@@ -28,12 +28,12 @@ _KEPT = {True: Role.ADMIN, False: Role.OWNER}
 
 
 def add_member(registry: Registry, caller: Caller, request: MemberAdd) -> MemberInfo:
-    """Give a principal a role; one that it holds there already is left as it is.
+    """Give a principal a role; a role that it already holds there stays as it is.
 
     Raises:
-        Forbidden: The caller manages no members there, or would give what it lacks.
+        Forbidden: The caller manages no members there, or would give rights that it lacks.
         NotFound: There is no such namespace, or no such principal.
-        InvalidInput: The role is not one for that place, or the pattern is none.
+        InvalidInput: The role does not exist for that place, or the pattern is malformed.
     """
     role, namespace = Role(request.role), request.namespace
     place = parse_place(namespace)
@@ -47,10 +47,10 @@ def add_member(registry: Registry, caller: Caller, request: MemberAdd) -> Member
         is_new = queries.add_grant(
             conn, owner, role=role, namespace_id=namespace_id, pattern=request.pattern, created_by=caller.principal_id
         )
-        found = queries.grant_rows(
+        grants = queries.grant_rows(
             conn, namespace_id=namespace_id, everywhere=namespace is None, principal_id=owner, role=role
         )
-        row = next(row for row in found if row.pattern == request.pattern)
+        row = next(row for row in grants if row.pattern == request.pattern)
         if is_new:
             after = {"role": role, "pattern": request.pattern}
             subject = _subject(row)
@@ -63,10 +63,12 @@ def add_member(registry: Registry, caller: Caller, request: MemberAdd) -> Member
 def list_members(
     registry: Registry, caller: Caller, namespace: str | None, *, cursor: str | None, limit: int
 ) -> Page[MemberInfo]:
-    """List who holds what in a namespace, for those who see it; everywhere, for admins.
+    """List who holds which role in a namespace, or everywhere if `namespace` is None.
+
+    Those who see the namespace may list it; only admins may list everywhere.
 
     Raises:
-        NotFound: There is no such namespace that the caller may see.
+        NotFound: The caller sees no such namespace.
     """
     if namespace is None:
         caller.require(Right.ADMIN, on=EVERYTHING)
@@ -77,17 +79,17 @@ def list_members(
             conn, namespace_id=place, everywhere=namespace is None, after=after, limit=check_limit(limit) + 1
         )
     is_managed = namespace is None or caller.may(Right.MAINTAIN, on=Namespace(namespace))
-    seen = {} if is_managed else {"last_used_at": None}  # of others' tokens only who manages hears
-    return page(rows, limit, key=lambda row: row.id, show=lambda row: describe_member(row).model_copy(update=seen))
+    hidden = {} if is_managed else {"last_used_at": None}  # of others' tokens only who manages hears
+    return page(rows, limit, key=lambda row: row.id, show=lambda row: describe_member(row).model_copy(update=hidden))
 
 
 def end_member(registry: Registry, caller: Caller, grant_id: int) -> MemberInfo:
-    """Take a role away, at once; everybody may give up their own, by a token that could use it.
+    """Take a role away at once; anybody may give up their own, with a token that could use it.
 
     Raises:
-        NotFound: There is none of that number that the caller may see.
-        Forbidden: The caller may not take it away, for it could not give it.
-        Conflict: Nobody would own the namespace, or be an admin.
+        NotFound: The caller sees no grant with that number.
+        Forbidden: The caller could not give the role, so it may not take it away.
+        Conflict: The namespace would have no owner left, or the registry no admin.
     """
     if caller.is_anonymous:
         raise needs_token()
@@ -112,19 +114,19 @@ def end_member(registry: Registry, caller: Caller, grant_id: int) -> MemberInfo:
 
 
 def check_seen(conn: sa.Connection, caller: Caller, name: str) -> int:
-    """Give the id of a namespace that somebody who is here may know of.
+    """Return the id of a namespace that the caller may know of.
 
     Raises:
-        NotFound: There is none, or it is not the caller's to see.
+        NotFound: There is none, or the caller may not see it.
     """
     place = Namespace(parse_name(name, "namespace"))
-    found = delta_queries.namespace_id(conn, name)
+    namespace_id = delta_queries.namespace_id(conn, name)
     if caller.is_anonymous:
         raise needs_token()
     caller.require(Right.READ, on=SOMEWHERE)
-    if found is None or not caller.sees(place):
+    if namespace_id is None or not caller.sees(place):
         raise absent(place)
-    return found
+    return namespace_id
 
 
 def parse_place(namespace: str | None) -> Resource:
@@ -151,7 +153,7 @@ def find_namespace_id(conn: sa.Connection, namespace: str | None) -> int | None:
 
 
 def describe_member(row: GrantRow) -> MemberInfo:
-    """Show a role that somebody holds."""
+    """Describe a role that somebody holds."""
     return MemberInfo(
         id=row.id,
         principal=row.principal,
@@ -181,8 +183,8 @@ def _check_role(role: Role, namespace: str | None, pattern: str) -> None:
     if _PATTERN.fullmatch(pattern) is None:
         raise InvalidInput(f"no pattern of lines: {pattern[:80]!r}", fix="bert-*, or bert-*@prod")
     if role not in (OF_CHANNELS if "@" in pattern else OF_LINES):
-        known = ", ".join(sorted(OF_CHANNELS if "@" in pattern else OF_LINES))
-        raise InvalidInput(f"{role} is about all of a namespace", fix=f"with this pattern: {known}")
+        choices = ", ".join(sorted(OF_CHANNELS if "@" in pattern else OF_LINES))
+        raise InvalidInput(f"{role} is about all of a namespace", fix=f"with this pattern: {choices}")
 
 
 def _check_kept(conn: sa.Connection, row: GrantRow) -> None:
@@ -212,13 +214,13 @@ def _is_own(caller: Caller, row: GrantRow) -> bool:
 
 
 def _principal(conn: sa.Connection, name: str) -> int:
-    found = principal_queries.principal_id(conn, parse_name(name, "principal"))
-    if found is None:
+    principal_id = principal_queries.principal_id(conn, parse_name(name, "principal"))
+    if principal_id is None:
         raise NotFound(
             f"there is no principal {name}",
             fix=f"an admin makes one with its first token: deltareg token create --for {name}",
         )
-    return found
+    return principal_id
 
 
 def _subject(row: GrantRow) -> str:

@@ -1,4 +1,4 @@
-"""Namespaces: made, shown, listed, and made as visible as their owner wants."""
+"""Namespaces: create, show, list, and change their visibility."""
 
 from collections.abc import Sequence
 
@@ -24,20 +24,20 @@ from deltareg.wire import NamespaceChange, NamespaceCreate, NamespaceInfo, Page
 
 
 def list_namespaces(registry: Registry, caller: Caller, *, cursor: str | None, limit: int) -> Page[NamespaceInfo]:
-    """List namespaces by name; those that the caller may not see are left out."""
+    """List namespaces by name, leaving out those that the caller may not see."""
     caller.require(Right.READ, on=SHARED)
     after = read_cursor(cursor)
     with read(registry.engine) as conn:
         rows = queries.namespace_rows(conn, sight=caller.sight, after=after, limit=check_limit(limit) + 1)
-        shown = {info.name: info for info in _describe(conn, rows)}
-    return page(rows, limit, show=lambda row: shown[row.name], key=lambda row: row.name)
+        infos = {info.name: info for info in _describe(conn, rows)}
+    return page(rows, limit, show=lambda row: infos[row.name], key=lambda row: row.name)
 
 
 def show_namespace(registry: Registry, caller: Caller, name: str) -> NamespaceInfo:
     """Show a namespace.
 
     Raises:
-        NotFound: There is none of that name that the caller may see.
+        NotFound: The caller sees no namespace of that name.
     """
     with read(registry.engine) as conn:
         check_seen(conn, caller, name)
@@ -45,12 +45,12 @@ def show_namespace(registry: Registry, caller: Caller, name: str) -> NamespaceIn
 
 
 def create_namespace(registry: Registry, caller: Caller, request: NamespaceCreate) -> NamespaceInfo:
-    """Make a namespace with nothing in it, which the caller owns; so it can be private at once.
+    """Create an empty namespace that the caller owns, so that it can be private from the start.
 
     Raises:
-        Forbidden: The token is not one for pushing, or not for a namespace of this name.
-        InvalidInput: The name is kept for what belongs to all.
-        Conflict: There is one of that name.
+        Forbidden: The token does not allow pushing, or not into a namespace of this name.
+        InvalidInput: The name is reserved.
+        Conflict: A namespace of that name exists.
     """
     caller.require(Right.PUSH, on=SOMEWHERE)
     name = parse_name(request.name, "namespace")
@@ -60,12 +60,12 @@ def create_namespace(registry: Registry, caller: Caller, request: NamespaceCreat
     check_free(name)
 
     def transaction(conn: sa.Connection) -> NamespaceInfo:
-        made = delta_queries.add_namespace(conn, name, created_by=caller.principal_id)
-        if not made.is_new:
+        added = delta_queries.add_namespace(conn, name, created_by=caller.principal_id)
+        if not added.is_new:
             raise Conflict(f"the name {name} is taken", fix="choose another one")
-        give_owner(conn, caller, made.id)
+        give_owner(conn, caller, added.id)
         if request.visibility != "internal":
-            queries.set_visibility(conn, made.id, request.visibility)
+            queries.set_visibility(conn, added.id, request.visibility)
         after = {"visibility": request.visibility}
         subject = f"namespace/{name}"
         caller.record(conn, Action.NAMESPACE_CREATE, subject, on=place, before=None, after=after)
@@ -75,7 +75,7 @@ def create_namespace(registry: Registry, caller: Caller, request: NamespaceCreat
 
 
 def change_namespace(registry: Registry, caller: Caller, name: str, request: NamespaceChange) -> NamespaceInfo:
-    """Make a namespace as visible as it is to be: for its owners.
+    """Change the visibility of a namespace; only its owners may.
 
     Raises:
         Forbidden: The caller owns no namespace of that name.

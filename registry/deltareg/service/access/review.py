@@ -1,4 +1,4 @@
-"""A review of who has what: roles of the release before, unused ones, the widest ones."""
+"""A review of who holds what: roles from the release before, unused roles, the widest roles."""
 
 from deltareg.db.access import grants as queries
 from deltareg.db.access.rows import GrantRow
@@ -18,7 +18,7 @@ _WIDE = {"admin", "break-glass"}
 def review_access(
     registry: Registry, caller: Caller, namespace: str | None, *, unused_days: int, cursor: str | None, limit: int
 ) -> Page[AccessFinding]:
-    """List roles with what looks like too much: of a namespace with all that reach it, or all.
+    """List roles that look too wide: those that reach one namespace, or all.
 
     Raises:
         Forbidden: The caller manages no members there.
@@ -44,24 +44,24 @@ def review_access(
 
 
 def count_legacy(registry: Registry) -> tuple[int, int]:
-    """Count the roles of the release before that nobody has narrowed yet, and whose they are."""
+    """Count the roles of the release before that nobody has narrowed yet, and their principals."""
     with read(registry.engine) as conn:
         return queries.count_legacy(conn)
 
 
 def _findings(row: GrantRow, since: int, days: int) -> list[str]:
-    found: list[str] = []
+    findings: list[str] = []
     if row.is_legacy and row.namespace is None:
-        found.append("legacy: what a token of the release before allowed, everywhere")
+        findings.append("legacy: what a token of the release before allowed, everywhere")
     elif row.is_legacy:
-        found.append("legacy: made the namespace before it had owners")
+        findings.append("legacy: made the namespace before it had owners")
     if row.role in _WIDE and row.namespace is None:
-        found.append(f"wide: {row.role} of everything")
+        findings.append(f"wide: {row.role} of everything")
     if row.last_used_at is None:
-        found.append("unused: no token of theirs was ever used")
+        findings.append("unused: no token of theirs was ever used")
     elif row.last_used_at < since:
-        found.append(f"unused: no token of theirs was used for {days} days")
-    return found
+        findings.append(f"unused: no token of theirs was used for {days} days")
+    return findings
 
 
 def _fix(row: GrantRow) -> str:

@@ -1,9 +1,9 @@
 """Sessions of the pages: who is logged in with a browser.
 
-A session stands for a token and allows what that allows at the moment of use, so it ends with the
-token. A browser holds the session's secret in a cookie; here is the secret's hash. It begins with a
-token that somebody pasted, or with a code, which is good once and for a minute, so that a token
-never comes near an address.
+A session stands for a token: it allows what the token allows at the moment of use, and ends with
+it. The browser holds the session's secret in a cookie; the database holds only its hash. A session
+begins with a token that somebody pasted, or with a code that is valid once and for a minute, so
+that no token ever appears in an address.
 """
 
 import secrets
@@ -42,7 +42,7 @@ class Session:
         id: The session's row.
         caller: Who it is, and what the token behind it allows.
         ends_us: When it ends at the latest, in µs since the epoch.
-        seen_us: When this was looked at, in µs since the epoch.
+        seen_us: When the session was read, in µs since the epoch.
     """
 
     id: int
@@ -52,15 +52,15 @@ class Session:
 
     @property
     def ends_soon(self) -> str:
-        """When it ends, where that is within the hour; empty where it is not."""
+        """Return when the session ends, if that is within the hour; empty otherwise."""
         return rfc3339(self.ends_us) if self.ends_us - self.seen_us < _SOON_US else ""
 
 
 def open_session(registry: Registry, caller: Caller) -> SessionOpened:
-    """Make a code that a browser may log in with as the caller: once, and soon.
+    """Create a code with which a browser may log in as the caller, once and soon.
 
     Raises:
-        Forbidden: A worker has nothing to look at.
+        Forbidden: The caller is a worker, which has no use for the pages.
     """
     if caller.token_id is None:
         raise needs_token()
@@ -77,17 +77,17 @@ def open_session(registry: Registry, caller: Caller) -> SessionOpened:
 
 
 def begin_by_code(registry: Registry, code: str, *, bound_to: str, browser: str, request_id: str) -> str:
-    """Log a browser in by a code, and give the session's secret, which is told this once.
+    """Log a browser in with a code; return the secret of the session, which is shown only here.
 
     Args:
-        registry: Where.
-        code: As `open_session` gave it.
-        bound_to: Which start of the server the session ends with; empty for none.
-        browser: What the browser says of itself, for its owner's list.
-        request_id: The request's.
+        registry: The database and the store.
+        code: The code that `open_session` returned.
+        bound_to: The server start that the session ends with; empty for none.
+        browser: The browser's description of itself, shown in its owner's list.
+        request_id: The id of the request.
 
     Raises:
-        Unauthenticated: The code was used, is too old, or never was one.
+        Unauthenticated: The code was used, has expired, or never existed.
     """
     secret = secrets.token_urlsafe(_SECRET_BYTES)
 
@@ -111,11 +111,11 @@ def begin_by_code(registry: Registry, code: str, *, bound_to: str, browser: str,
 
 
 def begin_by_token(registry: Registry, token: str, *, bound_to: str, browser: str, request_id: str) -> str:
-    """Log a browser in by a token, and give the session's secret, which is told this once.
+    """Log a browser in with a token; return the secret of the session, which is shown only here.
 
     Raises:
-        Unauthenticated: It is nobody's token.
-        Forbidden: It is a worker's.
+        Unauthenticated: The token is nobody's.
+        Forbidden: The token is a worker's.
     """
     caller = authenticate(registry, token, request_id=request_id)
     if caller.is_worker or caller.token_id is None:
@@ -142,7 +142,7 @@ def find_session(registry: Registry, secret: str, *, bound_to: str, request_id: 
     """Find the session of a browser.
 
     Raises:
-        Unauthenticated: It ended, or never was, or the token behind it holds no more.
+        Unauthenticated: The session has ended or never existed, or its token is no longer valid.
     """
     secret_hash = hash_secret(secret)
     with glance(registry.engine) as conn:
@@ -156,7 +156,7 @@ def find_session(registry: Registry, secret: str, *, bound_to: str, request_id: 
 
 
 def list_sessions(registry: Registry, caller: Caller) -> Page[SessionInfo]:
-    """List the browsers that the caller is logged in with, newest first."""
+    """List the browsers in which the caller is logged in, newest first."""
     if caller.token_id is None:
         raise needs_token()
     with read(registry.engine) as conn:
@@ -165,10 +165,10 @@ def list_sessions(registry: Registry, caller: Caller) -> Page[SessionInfo]:
 
 
 def end_session(registry: Registry, caller: Caller, session_id: int) -> None:
-    """End a session of the caller, this one or another.
+    """End a session of the caller: this one or another.
 
     Raises:
-        NotFound: The caller has none of that number that holds.
+        NotFound: The caller has no live session with that number.
     """
 
     def transaction(conn: sa.Connection) -> None:
@@ -189,7 +189,7 @@ def _session(row: LiveSessionRow, caller: Caller) -> Session:
 
 
 def _touch(conn: sa.Connection, row: LiveSessionRow) -> None:
-    """Note that a session is used, and by it the token that it stands for."""
+    """Record the use of a session and of the token that it stands for."""
     queries.touch(conn, row.session_id)
     touch_token(conn, row.id)
 

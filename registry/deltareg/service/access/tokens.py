@@ -1,4 +1,4 @@
-"""Tokens: random, shown once, hashed at rest, made for a named principal."""
+"""Tokens: random, shown once, stored as a hash, made for a named principal."""
 
 import hashlib
 import secrets
@@ -37,7 +37,7 @@ _KINDS = {"pat": "user", "ci": "service", "wrk": "worker"}
 
 
 def mint_secret(kind: str, *, choose: Callable[[str], str] = secrets.choice) -> str:
-    """Make a token: `drg_<kind>_<43 base62>_<6 base62 of a CRC32>`.
+    """Generate a token: `drg_<kind>_<43 base62>_<6 base62 of a CRC32>`.
 
     The check digits let a secret scanner tell a token from a string that looks like one.
     """
@@ -46,15 +46,15 @@ def mint_secret(kind: str, *, choose: Callable[[str], str] = secrets.choice) -> 
 
 
 def hash_secret(token: str) -> str:
-    """Hash a token for keeping; 256 random bits need no slow hash."""
+    """Return the hash that is stored for a token; 256 random bits need no slow hash."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 def authenticate(registry: Registry, token: str, *, request_id: str) -> Caller:
-    """Find whose token this is.
+    """Return the caller whose token this is.
 
     Raises:
-        Unauthenticated: Nobody's, or it is revoked or expired; the answer does not say which.
+        Unauthenticated: It is nobody's, revoked or expired; the error does not say which.
     """
     return answer_to(
         registry,
@@ -73,34 +73,34 @@ def answer_to(
     *,
     request_id: str,
 ) -> T:
-    """Find whose token this is with what they ask for, and then answer them.
+    """Read a token and the requested rows in one glance, then answer the caller.
 
-    All that is read has to be one statement, or not to depend on the order of its statements: each
+    `look` must read everything in one statement, or not depend on the order of its statements: each
     sees what was committed before it began (`db.session.glance`).
 
     Args:
-        registry: Where to look.
-        token: What came with the request.
-        look: Finds a token by its hash, and what is asked for beside it. What it finds without a
-            token is told nobody.
-        act: Makes the answer of what was found, for a caller whose rights it has to ask for.
-        request_id: The request's.
+        registry: The database and the store.
+        token: The token that came with the request.
+        look: Finds a token by its hash, together with the requested rows. Rows that it finds
+            without a valid token are shown to nobody.
+        act: Builds the answer from those rows; it must check the rights of the caller.
+        request_id: The id of the request.
 
     Raises:
-        Unauthenticated: As `authenticate`.
+        Unauthenticated: As in `authenticate`.
     """
     _check_form(token)
     token_hash = hash_secret(token)
     with glance(registry.engine) as conn:
-        row, found = look(conn, token_hash)
-        held = _require_live(row)
-        if held.last_used_at is not None and held.now - held.last_used_at <= _TOUCH_US:
-            return act(conn, caller_with(registry, conn, held, request_id), found)
+        row, subject = look(conn, token_hash)
+        live = _require_live(row)
+        if live.last_used_at is not None and live.now - live.last_used_at <= _TOUCH_US:
+            return act(conn, caller_with(registry, conn, live, request_id), subject)
     # Noted before anything else, and once in a while; then the token is looked at again.
-    with_retry(registry.engine, lambda conn: queries.touch_token(conn, held.id))
+    with_retry(registry.engine, lambda conn: queries.touch_token(conn, live.id))
     with glance(registry.engine) as conn:
-        row, found = look(conn, token_hash)
-        return act(conn, caller_with(registry, conn, _require_live(row), request_id), found)
+        row, subject = look(conn, token_hash)
+        return act(conn, caller_with(registry, conn, _require_live(row), request_id), subject)
 
 
 def _check_form(token: str) -> None:
@@ -117,16 +117,16 @@ def _require_live(row: LiveTokenRow | None) -> LiveTokenRow:
 
 
 def caller_with(registry: Registry, conn: sa.Connection, row: LiveTokenRow, request_id: str) -> Caller:
-    """Say what a token allows at this moment: its scopes, with what its principal holds."""
+    """Return the caller with what its token allows now: its scopes within its principal's roles."""
     limits = None if row.namespaces is None else tuple(row.namespaces)
-    seen = registry.visibilities.at(conn, row.epoch)
+    visibility = registry.visibilities.at(conn, row.epoch)
     scopes = scopes_for(row.principal_kind, row.scopes)
-    grants = grants_of_token(scopes, row.held or "", limits, seen.private)
+    grants = grants_of_token(scopes, row.held or "", limits, visibility.private)
     return Caller(row.principal, row.principal_id, row.id, grants, request_id, is_worker=row.principal_kind == WORKER)
 
 
 def answer_anybody(registry: Registry, act: Callable[[sa.Connection, Caller], T], *, request_id: str) -> T:
-    """Answer who has no token, of what is public."""
+    """Answer a request without a token, about public things only."""
     with glance(registry.engine) as conn:
         public = registry.visibilities.at(conn, None).public
         grants = frozenset({Grant(Right.READ, PublicNamespaces(public))})
@@ -134,7 +134,7 @@ def answer_anybody(registry: Registry, act: Callable[[sa.Connection, Caller], T]
 
 
 def is_live(registry: Registry, header: str) -> bool:
-    """Whether an `Authorization` header holds anybody's token."""
+    """Whether an `Authorization` header holds a live token."""
     scheme, _, token = header.partition(" ")
     if scheme.lower() != "bearer":
         return False
@@ -148,11 +148,11 @@ def is_live(registry: Registry, header: str) -> bool:
 
 
 def whoami(registry: Registry, caller: Caller) -> WhoAmI:
-    """Say whose token is in use."""
+    """Describe the token in use and its principal."""
     if caller.token_id is None:
         raise needs_token()
     with read(registry.engine) as conn:
-        row, held = queries.own_token(conn, caller.token_id)
+        row, holdings = queries.own_token(conn, caller.token_id)
     return WhoAmI(
         principal=row.principal,
         kind=row.kind,
@@ -160,20 +160,20 @@ def whoami(registry: Registry, caller: Caller) -> WhoAmI:
         token_id=row.id,
         expires_at=rfc3339_or_none(row.expires_at),
         namespaces=row.namespaces,
-        roles=[str(holding) for holding in read_holdings(held)],
+        roles=[str(holding) for holding in read_holdings(holdings)],
     )
 
 
 def create_token(registry: Registry, caller: Caller, request: TokenCreate) -> TokenCreated:
-    """Make a token for a named principal, who need not exist yet.
+    """Create a token for a named principal, who need not exist yet.
 
-    It allows no more than its principal may do at each moment. With `everywhere` the principal is
-    given what is missing of that, on everything; so it is where a client of the release before
-    does not say.
+    The token never allows more than its principal may do at the moment of use. With `everywhere`,
+    the principal is given the rights that it lacks for it, on everything. A client of the release
+    before does not send `everywhere` and gets the same.
 
     Raises:
-        Forbidden: The caller is no admin, or would give what it lacks.
-        InvalidInput: A token for some namespaces is not one for everywhere.
+        Forbidden: The caller is no admin, or would give rights that it lacks.
+        InvalidInput: The request limits the token to namespaces and also asks for everywhere.
     """
     caller.require(Right.ADMIN, on=EVERYTHING)
     name = parse_name(request.principal, "principal")
@@ -217,10 +217,10 @@ def bootstrap_token(
     note: str = "made at start",
     expires_in_s: int | None = None,
 ) -> str:
-    """Make a token without a caller: the first admin's, a local worker's, a lost one's on the host.
+    """Create a token without a caller: for the first admin, a local worker, or a recovery.
 
-    Its principal is given all that it is for, everywhere, and what it may make a token for later
-    (`also_held`). Only a process that owns the database calls this, never a route.
+    Its principal is given all rights of its scopes everywhere, and the scopes for which it may make
+    tokens later (`also_held`). Only a process that owns the database calls this, never a route.
     """
     secret = secret or mint_secret(kind)
     with write(registry.engine) as conn:
@@ -248,7 +248,7 @@ def bootstrap_token(
 
 
 def list_tokens(registry: Registry, caller: Caller, *, cursor: str | None, limit: int) -> Page[TokenInfo]:
-    """List all tokens, newest first, without secrets."""
+    """List all tokens without their secrets, newest first."""
     caller.require(Right.ADMIN, on=EVERYTHING)
     before = read_number_cursor(cursor)
     with read(registry.engine) as conn:

@@ -1,7 +1,7 @@
-"""The way back in: a token that is made on the server's host when all others are lost.
+"""The way back in: an admin token made on the server's host when all others are lost.
 
-It asks nobody, so it says all that a tired operator may overlook: that the name is new here, that
-earlier ones of the same kind still open the door, or that the name is no person's.
+It asks for no permission, so it points out what a tired operator may overlook: that the name is new
+here, that earlier recovery tokens are still live, or that the name is not a person's.
 """
 
 from collections.abc import Sequence
@@ -21,12 +21,12 @@ NOTE = "made on the host"
 
 @dataclass(frozen=True, slots=True)
 class RecoveryToken:
-    """A token that was made.
+    """A recovery token that was created.
 
     Attributes:
         secret: The token.
         is_new: Whether nobody had that name before.
-        others: The ids of tokens that were made for the same name in this way and are still live.
+        others: The ids of earlier recovery tokens for the same name that are still live.
     """
 
     secret: str
@@ -35,25 +35,25 @@ class RecoveryToken:
 
 
 def make_way_back(registry: Registry, *, principal: str, scopes: Sequence[Scope], expires_in_s: int) -> RecoveryToken:
-    """Make a token for an admin. Every call makes another one; those before stay as they are.
+    """Create a token for an admin. Every call creates another one; earlier ones stay as they are.
 
     Raises:
-        Conflict: The name is a worker's or a service's, or its principal is disabled.
+        Conflict: The name belongs to a worker or a service, or its principal is disabled.
     """
     with read(registry.engine) as conn:
-        known = queries.principal_row(conn, principal)
+        existing = queries.principal_row(conn, principal)
         others = queries.live_tokens_noted(conn, principal, note=NOTE)
-    if known is not None and known.kind != "user":
+    if existing is not None and existing.kind != "user":
         raise Conflict(
-            f"{principal} is a {known.kind}, and an admin's token is for a person", fix="name the person: --for NAME"
+            f"{principal} is a {existing.kind}, and an admin's token is for a person", fix="name the person: --for NAME"
         )
-    if known is not None and known.disabled_at is not None:
+    if existing is not None and existing.disabled_at is not None:
         raise Conflict(f"{principal} is disabled: none of their tokens is taken", fix="name somebody else: --for NAME")
     try:
         secret = _make(registry, principal, scopes, expires_in_s)
     except IntegrityError:  # somebody else made the first one for that name at this moment
         secret = _make(registry, principal, scopes, expires_in_s)
-    return RecoveryToken(secret, known is None, others)
+    return RecoveryToken(secret, existing is None, others)
 
 
 def _make(registry: Registry, principal: str, scopes: Sequence[Scope], expires_in_s: int) -> str:

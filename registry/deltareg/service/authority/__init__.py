@@ -1,1 +1,1 @@
-"""Who may do what: rights, the resources they are asked on, and the one answer over both."""
+"""Who may do what: rights, the resources they apply to, and the one decision over both."""

@@ -1,4 +1,4 @@
-"""The one answer to who may do what: over the grants of a caller, a right and a resource."""
+"""The one decision about who may do what, from a caller's grants, a right and a resource."""
 
 from collections.abc import Iterable
 from enum import Enum
@@ -20,7 +20,7 @@ from deltareg.service.authority.resources import (
 
 
 class AccessDecision(Enum):
-    """What a caller is told."""
+    """The decision about one right on one resource."""
 
     ALLOWED = "allowed"
     REFUSED = "refused"
@@ -29,16 +29,16 @@ class AccessDecision(Enum):
 
 
 def decide(grants: Iterable[Grant], right: Right, on: Resource) -> AccessDecision:
-    """Decide whether grants allow something on a resource.
+    """Decide whether grants allow a right on a resource.
 
-    It goes by names alone, so a refusal does not tell whether the thing is there. A base that all
-    share is read by whoever may read anything, and pushed by who may push everywhere.
+    Only names decide, so a refusal does not reveal whether the thing exists. A shared base may be
+    read by anybody who may read anything, and pushed by anybody who may push everywhere.
     """
-    held = list(grants)
-    having = [grant for grant in held if grant.includes(right)]
+    held_grants = list(grants)
+    having = [grant for grant in held_grants if grant.includes(right)]
     if any(_reaches(grant.reach, right, on) for grant in having):
         return AccessDecision.ALLOWED
-    is_visible = on is EVERYTHING or on is SHARED or knows(held, on)
+    is_visible = on is EVERYTHING or on is SHARED or knows(held_grants, on)
     if right is Right.READ and having and not is_visible:
         return AccessDecision.HIDDEN
     return AccessDecision.REFUSED
@@ -46,12 +46,12 @@ def decide(grants: Iterable[Grant], right: Right, on: Resource) -> AccessDecisio
 
 @lru_cache(maxsize=16_384)
 def decide_cached(grants: frozenset[Grant], right: Right, on: Resource) -> AccessDecision:
-    """Decide as `decide` does, and keep the answer: it depends on nothing else."""
+    """Decide as `decide` does and cache the answer, which depends on nothing else."""
     return decide(grants, right, on)
 
 
 def knows(grants: Iterable[Grant], on: Resource) -> bool:
-    """Whether grants let their holder know that a thing is there, whatever they may do with it."""
+    """Whether grants let their holder know that a thing exists, whatever they may do with it."""
     return any(_shows(grant, on) for grant in grants)
 
 
@@ -72,7 +72,7 @@ def _reaches(reach: Reach, right: Right, on: Resource) -> bool:
 
 
 def _covers(reach: Reach, right: Right, on: Resource) -> bool:
-    """Whether a reach that is not all there is holds what lies in a namespace."""
+    """Whether a reach that is limited to namespaces covers a resource."""
     name = namespace_of(on)
     match reach:
         case Namespace():

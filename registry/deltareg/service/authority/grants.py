@@ -1,8 +1,8 @@
-"""Grants: the rights that a caller has, each with how far it reaches.
+"""Grants: the rights of a caller, each with its reach.
 
-What a caller may do is what its token is for and its principal may do, both at this moment: the
-scopes of a token, within the namespaces that it is limited to, with the roles of its principal
-(`held`). Reading what is not private comes with any token that may read at all.
+A caller may do what both its token and its principal allow at this moment: the scopes of the token,
+within the namespaces that it is limited to, and the roles of its principal (`held`). Any token that
+may read at all may read what is not private.
 """
 
 from collections.abc import Iterable
@@ -15,9 +15,9 @@ from deltareg.service.authority.resources import GeneralResource, Namespace
 
 
 class Right(StrEnum):
-    """What a caller may be allowed to do; on the wire and in tables, the scope of a token.
+    """A right that a caller may have; on the wire and in tables, the scope of a token.
 
-    All but `maintain`, which no token is made for: it comes with a role, to tokens for `admin`.
+    `maintain` is no scope: a token for `admin` has it through a role of its principal.
     """
 
     READ = "read"
@@ -49,8 +49,8 @@ class NamespacePart:
 
     Attributes:
         namespace: The namespace.
-        lines: Which lines: a name in which `*` stands for anything.
-        channels: Which of their channels; empty for the lines as such, with all their channels.
+        lines: The lines, as a name in which `*` stands for anything.
+        channels: Which of their channels; empty for whole lines with all their channels.
     """
 
     namespace: str
@@ -58,11 +58,11 @@ class NamespacePart:
     channels: str = ""
 
     def holds_line(self, name: str) -> bool:
-        """Whether a line of the namespace is among them, whichever channels are meant."""
+        """Whether the part includes a line of this name, whichever channels it is limited to."""
         return fnmatchcase(name, self.lines)
 
     def holds_channel(self, line: str, name: str) -> bool:
-        """Whether a channel is among them."""
+        """Whether the part includes a channel."""
         return self.holds_line(line) and fnmatchcase(name, self.channels or "*")
 
 
@@ -75,19 +75,19 @@ class NonPrivateNamespaces:
 
 @dataclass(frozen=True, slots=True)
 class PublicNamespaces:
-    """The namespaces that are public, for who is nobody here."""
+    """The namespaces that are public, for callers without a token."""
 
     public: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
 class UnclaimedNamespaces:
-    """Namespaces that nobody has made yet, for who pushes first; None where any may be made."""
+    """Namespaces that nobody has created yet, for whoever pushes first; None for any of them."""
 
     limits: frozenset[str] | None = None
 
     def allows(self, name: str) -> bool:
-        """Whether a namespace of this name may be made."""
+        """Whether a namespace of this name may be created."""
         return name not in RESERVED and (self.limits is None or name in self.limits)
 
 
@@ -107,34 +107,34 @@ class Grant:
 
     Attributes:
         right: The right.
-        reach: All there is, or what lies in some namespaces.
+        reach: Everything, or what lies in some namespaces.
     """
 
     right: Right
     reach: Reach = GeneralResource.EVERYTHING
 
     def includes(self, right: Right) -> bool:
-        """Whether it gives a right where it reaches: its own, and to an admin nearly all."""
+        """Whether the grant includes a right: its own, and for an admin nearly all."""
         return implies(self.right, right)
 
 
 def implies(held: Right, right: Right) -> bool:
-    """Whether who has a right has another with it: who is an admin has nearly all."""
+    """Whether holding one right implies another; an admin has nearly all."""
     return held is right or (held is Right.ADMIN and right not in _NOT_OF_ADMINS)
 
 
 def grants_of(scopes: Iterable[str]) -> frozenset[Grant]:
-    """Give rights on everything: those of the registry itself, and of who holds all that it asks.
+    """Return the rights of scopes as grants on everything, for callers like the registry itself.
 
-    A scope that a later release knows allows nothing here.
+    A scope that only a later release knows allows nothing here.
     """
     return frozenset(Grant(Right(scope)) for scope in scopes if scope in SCOPES)
 
 
 def scopes_for(kind: str, scopes: Iterable[str]) -> tuple[str, ...]:
-    """Give those scopes of a token that allow a principal of a kind anything.
+    """Return the scopes of a token that are of any use to a principal of a kind.
 
-    A worker reads and verifies, whatever scopes somebody has given it: who judges does not push,
+    A worker only reads and verifies, whatever scopes it was given: whoever judges does not push,
     promote or approve.
     """
     return tuple(scope for scope in scopes if kind != WORKER or scope in _OF_WORKERS)

@@ -1,4 +1,4 @@
-"""From what a token is for and what its principal holds to the grants of a caller."""
+"""From the scopes of a token and the roles of its principal to the grants of a caller."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,12 +23,13 @@ _Limits = frozenset[str] | None
 
 @dataclass(frozen=True, slots=True)
 class HeldRole:
-    """A role of a principal and where it has it.
+    """A role of a principal and where it holds.
 
     Attributes:
         role: The role.
-        namespace: Where; None for everywhere.
-        pattern: Which lines of it, `bert-*`, or which channels, `bert-*@prod`; empty for all.
+        namespace: Where it holds; None for everywhere.
+        pattern: Which lines of the namespace, `bert-*`, or which channels, `bert-*@prod`; empty for
+            all.
     """
 
     role: Role
@@ -37,13 +38,13 @@ class HeldRole:
 
     @classmethod
     def read(cls, text: str) -> Self:
-        """Read one as the database writes it: `role namespace pattern`, parted by spaces."""
+        """Parse a role as the database writes it: `role namespace pattern`, separated by spaces."""
         role, namespace, pattern = text.split(" ")
         return cls(Role(role), namespace or None, pattern)
 
     @property
     def reach(self) -> Reach:
-        """How far it reaches."""
+        """How far the role reaches."""
         if self.namespace is None:
             return GeneralResource.EVERYTHING
         if not self.pattern:
@@ -53,11 +54,11 @@ class HeldRole:
 
     @property
     def grants(self) -> list[Grant]:
-        """The rights that come with it."""
+        """The grants that come with the role."""
         return [Grant(right, self.reach) for right in RIGHTS[self.role]]
 
     def __str__(self) -> str:
-        """Write it for people: `promoter of team, bert-*@prod`, `admin everywhere`."""
+        """Format it for people: `promoter of team, bert-*@prod`, `admin everywhere`."""
         if self.namespace is None:
             return f"{self.role} everywhere"
         return f"{self.role} of {self.namespace}" + (f", {self.pattern}" if self.pattern else "")
@@ -67,59 +68,59 @@ class HeldRole:
 def grants_of_token(
     scopes: tuple[str, ...], held: str, limits: tuple[str, ...] | None, private: frozenset[str]
 ) -> frozenset[Grant]:
-    """Give all that a token allows.
+    """Return all that a token allows.
 
     Args:
-        scopes: What the token is for.
-        held: What its principal holds, as the database writes it.
+        scopes: The scopes of the token.
+        held: The roles of its principal, as the database writes them.
         limits: The namespaces that it is limited to; None for no limit.
-        private: The namespaces that are seen by their members alone.
+        private: The namespaces that only their members see.
     """
-    wanted, within = frozenset(scopes), None if limits is None else frozenset(limits)
-    grants = grants_within(wanted, read_holdings(held), within)
-    return grants | grants_by_sight(wanted, private, within)
+    token_scopes, within = frozenset(scopes), None if limits is None else frozenset(limits)
+    grants = grants_within(token_scopes, read_holdings(held), within)
+    return grants | grants_by_sight(token_scopes, private, within)
 
 
 @lru_cache(maxsize=4096)
 def read_holdings(text: str) -> tuple[HeldRole, ...]:
-    """Read the roles of a principal as one text, parted by commas; a role of later is left out."""
-    known = {role.value for role in Role}
-    parts = [part for part in text.split(",") if part.partition(" ")[0] in known]
+    """Parse the roles of a principal, separated by commas; roles of a later release are left out."""
+    role_names = {role.value for role in Role}
+    parts = [part for part in text.split(",") if part.partition(" ")[0] in role_names]
     return tuple(HeldRole.read(part) for part in parts)
 
 
 @lru_cache(maxsize=4096)
 def grants_within(scopes: frozenset[str], holdings: tuple[HeldRole, ...], limits: _Limits) -> frozenset[Grant]:
-    """Give what a token allows because of the roles of its principal.
+    """Return what a token allows because of the roles of its principal.
 
     Args:
-        scopes: What the token is for.
+        scopes: The scopes of the token.
         holdings: The roles.
         limits: The namespaces that the token is limited to; None for no limit.
     """
-    wanted = [Right(scope) for scope in scopes if scope in SCOPES]
-    found = {
+    rights = [Right(scope) for scope in scopes if scope in SCOPES]
+    grants = {
         Grant(grant.right, reach)
         for holding in holdings
         for grant in holding.grants
-        if any(implies(scope, grant.right) for scope in wanted)
+        if any(implies(scope, grant.right) for scope in rights)
         for reach in _limit_reach(grant.reach, limits)
     }
-    if any(implies(scope, Right.PUSH) for scope in wanted):
-        found.add(Grant(Right.PUSH, UnclaimedNamespaces(limits)))
-    return frozenset(found)
+    if any(implies(scope, Right.PUSH) for scope in rights):
+        grants.add(Grant(Right.PUSH, UnclaimedNamespaces(limits)))
+    return frozenset(grants)
 
 
 @lru_cache(maxsize=256)
 def grants_by_sight(scopes: frozenset[str], private: frozenset[str], limits: _Limits) -> frozenset[Grant]:
-    """Give what a token may read because it is not private."""
+    """Return what a token may read because it is not private."""
     if not any(implies(Right(scope), Right.READ) for scope in scopes if scope in SCOPES):
         return frozenset()
     return frozenset(Grant(Right.READ, reach) for reach in _limit_reach(NonPrivateNamespaces(private), limits))
 
 
 def _limit_reach(reach: Reach, limits: _Limits) -> Iterable[Reach]:
-    """Keep a reach within the namespaces that a token is limited to."""
+    """Narrow a reach to the namespaces that a token is limited to."""
     if limits is None:
         return [reach]
     match reach:

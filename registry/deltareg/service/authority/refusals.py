@@ -1,4 +1,4 @@
-"""The words for what is not allowed, and for what is not there or not to be seen."""
+"""The messages for what is not allowed, and for what does not exist or may not be seen."""
 
 from deltareg.errors import Forbidden, NotFound
 from deltareg.refs import LineRef
@@ -8,7 +8,7 @@ from deltareg.service.authority.roles import ONLY_EVERYWHERE, ROLE_OF, role_with
 
 
 def make_refusal(principal: str, right: Right, on: Resource, *, is_held: bool) -> Forbidden:
-    """Make the error for a right that a token does not have.
+    """Build the error for a right that a token lacks.
 
     Args:
         principal: Whose token it is.
@@ -32,7 +32,7 @@ def make_refusal(principal: str, right: Right, on: Resource, *, is_held: bool) -
 
 
 def scope_for(right: Right) -> str:
-    """Name the scope of the tokens that may use a right."""
+    """Return the scope of the tokens that may use a right."""
     return Right.ADMIN.value if right is Right.MAINTAIN else right.value
 
 
@@ -45,7 +45,7 @@ def _give(principal: str, right: Right, namespace: str | None) -> str:
 
 
 def absent(on: Namespace | LineRef | Channel | Base) -> NotFound:
-    """Make the error for what is not there, or is not for the caller to see: they read alike."""
+    """Build the error for what does not exist or the caller may not see: both read alike."""
     match on:
         case Namespace():
             return NotFound(f"there is no namespace {on}", fix="deltareg ls")
@@ -62,9 +62,9 @@ def absent(on: Namespace | LineRef | Channel | Base) -> NotFound:
 
 
 def pretend_absent(on: Resource) -> NotFound:
-    """Make the error for what a caller may not see.
+    """Build the error for what a caller may not see.
 
-    A whole is never hidden.
+    A `GeneralResource` is never hidden: passing one raises `TypeError`.
     """
     if isinstance(on, GeneralResource):
         raise TypeError(f"{on} is no thing that could be hidden")

@@ -1,7 +1,7 @@
-"""What a right is asked on: a namespace, a delta, one of its channels, a base, or everything.
+"""What a right applies to: a namespace, a delta, one of its channels, a base, or everything.
 
-A delta is named by its `LineRef`; its versions are asked for with it, for no right is about some of
-them only.
+A delta is named by its `LineRef`, which stands for its versions too: no right is about only some of
+them.
 """
 
 from dataclasses import dataclass
@@ -12,24 +12,24 @@ from deltareg.refs import LineRef, plain_base
 
 @dataclass(frozen=True, slots=True)
 class Namespace:
-    """A namespace, whether it is there yet or not."""
+    """A namespace, whether it exists yet or not."""
 
     name: str
 
     def __str__(self) -> str:
-        """Write its name."""
+        """Format it as its name."""
         return self.name
 
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """A channel of a delta, where what moves it is asked for."""
+    """A channel of a delta, as the resource of the rights that move it."""
 
     line: LineRef
     name: str
 
     def __str__(self) -> str:
-        """Write it as `ns/name@channel`."""
+        """Format it as `ns/name@channel`."""
         return f"{self.line}@{self.name}"
 
 
@@ -41,27 +41,27 @@ class Base:
 
     @property
     def namespace(self) -> str | None:
-        """The namespace that it, or the version that became it, lies in; None for a shared one."""
+        """The namespace of the base, or of the version that became it; None for a shared base."""
         namespace, slash, _ = plain_base(self.name).partition("/")
         return namespace if slash else None
 
     @property
     def is_version(self) -> bool:
-        """Whether it is a version that became one."""
+        """Whether the base is a version that became one."""
         return ":" in self.name
 
     @property
     def line(self) -> str:
-        """The name of the delta whose version became it; empty for any other base."""
+        """The name of the delta whose version became this base; empty for any other base."""
         return self.name.partition("/")[2].partition(":")[0] if self.is_version else ""
 
     def __str__(self) -> str:
-        """Write it as a subject of the audit trail."""
+        """Format it as a subject of the audit trail."""
         return f"base/{self.name}"
 
 
 class GeneralResource(Enum):
-    """What is no one thing."""
+    """A resource that is no single thing."""
 
     EVERYTHING = "everything"
     """All namespaces, and what lies in none: tokens, suites, workers, the store."""
@@ -71,7 +71,7 @@ class GeneralResource(Enum):
     """Anything at all: asked while it is not known yet on what, and asked again when it is."""
 
     def __str__(self) -> str:
-        """Write the word."""
+        """Format it as its word."""
         return self.value
 
 
@@ -82,7 +82,7 @@ Resource = Namespace | LineRef | Channel | Base | GeneralResource
 
 
 def namespace_of(resource: Resource) -> str | None:
-    """Name the namespace that a resource lies in; None for what lies in none, or in all."""
+    """Return the namespace that a resource lies in; None for what lies in none, or in all."""
     match resource:
         case Namespace():
             return resource.name

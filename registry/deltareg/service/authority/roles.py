@@ -1,6 +1,6 @@
-"""Roles: what people are in a namespace or everywhere, and the rights that come with it.
+"""Roles: what people are in a namespace or everywhere, and the rights that each role gives.
 
-The table below is the only one; `deltareg member` and the docs are written from it.
+The table below is the only one; `deltareg member` and the docs are generated from it.
 """
 
 from collections.abc import Mapping
@@ -58,6 +58,6 @@ ROLE_OF: Mapping[Right, Role] = {
 
 
 def role_within(right: Right) -> Role:
-    """Name the least role that gives a right in one namespace."""
+    """Return the least role that gives a right in one namespace."""
     of_namespace = {Right.VERIFY: Role.PUSHER, Right.ADMIN: Role.OWNER}
     return of_namespace.get(right, ROLE_OF[right])

@@ -1,4 +1,4 @@
-"""From the grants of a caller to what lists show: the same answer as `decide`, for many rows."""
+"""From the grants of a caller to what lists show: the same decision as `decide`, for many rows."""
 
 from collections.abc import Iterable
 from functools import lru_cache
@@ -10,7 +10,7 @@ from deltareg.service.authority.resources import EVERYTHING, Namespace
 
 @lru_cache(maxsize=1024)
 def sight_of(grants: frozenset[Grant]) -> VisibleLines | None:
-    """Say which lines somebody may read; None for all there are."""
+    """Return which lines somebody may read; None for all."""
     reaches = {grant.reach for grant in grants if grant.includes(Right.READ)}
     if EVERYTHING in reaches:
         return None

@@ -25,9 +25,9 @@ def list_bases(
     cursor: str | None,
     limit: int,
 ) -> Page[BaseInfo]:
-    """List bases by name: all, or those with a root, an id of the hub, a place where they lie.
+    """List bases by name: all, or those with a given root, hub id or location.
 
-    What the caller may not read is left out.
+    Bases that the caller may not read are left out.
     """
     caller.require(Right.READ, on=SOMEWHERE)
     after = read_cursor(cursor)
@@ -41,15 +41,15 @@ def list_bases(
             place=lambda row: str(row.name),
             is_seen=lambda row: caller.may(Right.READ, on=Base(row.name)),
         )
-        shown = {info.name: info for info in describe_bases(conn, rows)}
-    return page(rows, limit, key=lambda row: row.name, show=lambda row: veiled_base(caller, shown[row.name]))
+        infos = {info.name: info for info in describe_bases(conn, rows)}
+    return page(rows, limit, key=lambda row: row.name, show=lambda row: veiled_base(caller, infos[row.name]))
 
 
 def show_base(registry: Registry, caller: Caller, name: str) -> BaseInfo:
     """Show one base.
 
     Raises:
-        NotFound: There is none of that name.
+        NotFound: There is no base of that name.
     """
     caller.require(Right.READ, on=Base(name))
     with read(registry.engine) as conn:
@@ -57,18 +57,18 @@ def show_base(registry: Registry, caller: Caller, name: str) -> BaseInfo:
 
 
 def base_manifest_bytes(registry: Registry, caller: Caller, name: str) -> bytes:
-    """Give the manifest of a base, as it was received."""
+    """Return the manifest of a base, exactly as it was received."""
     caller.require(Right.READ, on=Base(name))
     with read(registry.engine) as conn:
         return queries.base_content(conn, find_base(conn, caller, name).id).manifest
 
 
 def base_storage_bytes(registry: Registry, caller: Caller, name: str) -> bytes:
-    """Give the storage map of a base.
+    """Return the storage map of a base.
 
     Raises:
         NotFound: The base is only registered; its bytes are elsewhere.
-        Corrupt: What it leads to is not the base.
+        Corrupt: The stored bytes are not those of the base.
     """
     caller.require(Right.READ, on=Base(name))
     with read(registry.engine) as conn:

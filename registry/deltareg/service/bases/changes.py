@@ -1,4 +1,4 @@
-"""What becomes of a base: another name, or its end; and in what it differs from another."""
+"""Renaming and deleting bases, and the differences between two of them."""
 
 import sqlalchemy as sa
 
@@ -26,28 +26,28 @@ _SHOWN = 3
 
 
 def diff_bases(registry: Registry, caller: Caller, name: str, other: str) -> BaseDiff:
-    """Say in which parts a base differs from another."""
+    """Return the parts in which two bases differ."""
     caller.require(Right.READ, on=Base(name))
     caller.require(Right.READ, on=Base(other))
     with read(registry.engine) as conn:
         one, two = find_base(conn, caller, name), find_base(conn, caller, other)
         before, after = manifest_of_base(conn, one), manifest_of_base(conn, two)
-    found = part_differences(before, after)
+    differences = part_differences(before, after)
     return BaseDiff(
         base=one.name,
         other=two.name,
-        same_tensors=not any(d.part == TENSORS for d in found),
-        differences=[BasePart(part=d.part, details=list(d.details)) for d in found],
+        same_tensors=not any(d.part == TENSORS for d in differences),
+        differences=[BasePart(part=d.part, details=list(d.details)) for d in differences],
         without_effect=inert_differences(before, after),
     )
 
 
 def rename_base(registry: Registry, caller: Caller, name: str, request: BaseRename) -> BaseInfo:
-    """Give a base another name in its namespace; the one before leads to it on.
+    """Rename a base within its namespace; the old name becomes an alias.
 
     Raises:
         Conflict: Another base has that name, or had it.
-        InvalidInput: It is a version, or the name lies in another namespace.
+        InvalidInput: The base is a version, or the name lies in another namespace.
     """
     caller.require(Right.ADMIN, on=Base(name))
     after = parse_base(request.name)
@@ -72,19 +72,19 @@ def rename_base(registry: Registry, caller: Caller, name: str, request: BaseRena
 
 
 def delete_base(registry: Registry, caller: Caller, name: str, *, dry_run: bool = False) -> BaseInfo:
-    """Delete a base on which nothing stands; its bytes go with the next collection.
+    """Delete a base that nothing stands on; its bytes go with the next collection.
 
-    With `dry_run` it is only found out whether it would be.
+    With `dry_run`, only check whether it could be deleted.
 
     Raises:
         Conflict: Versions or variants stand on it.
-        InvalidInput: It is a version.
+        InvalidInput: The base is a version.
     """
     caller.require(Right.ADMIN, on=Base(name))
 
     def transaction(conn: sa.Connection) -> BaseInfo:
         base = _lock_base(conn, caller, name)
-        shown = describe_base(conn, base)
+        info = describe_base(conn, base)
         _refuse_if_needed(conn, base)
         queries.delete_base(conn, base.id, name=base.name, created_by=caller.principal_id)
         for run_id in active_of_base(conn, base.id):  # a proof that nobody asks for any more
@@ -97,18 +97,18 @@ def delete_base(registry: Registry, caller: Caller, name: str, *, dry_run: bool 
             before={"root": base.root, "identity": base.identity},
             after={"deleted": True},
         )
-        return shown
+        return info
 
     return (try_transaction if dry_run else with_retry)(registry.engine, transaction)
 
 
 def _lock_base(conn: sa.Connection, caller: Caller, name: str) -> BaseRow:
-    """Find a base that the caller administers, and keep others from standing on it meanwhile."""
-    found = find_base(conn, caller, name)
-    caller.require(Right.ADMIN, on=Base(found.name))
-    if found.version_id is not None:
-        raise InvalidInput(f"{found.name} is a version", fix=f"deltareg rm {found.name}")
-    rows = base_queries.base_rows(conn, base_id=found.id, limit=1, lock=True)
+    """Find a base that the caller administers, and lock it so that nothing new can stand on it."""
+    base = find_base(conn, caller, name)
+    caller.require(Right.ADMIN, on=Base(base.name))
+    if base.version_id is not None:
+        raise InvalidInput(f"{base.name} is a version", fix=f"deltareg rm {base.name}")
+    rows = base_queries.base_rows(conn, base_id=base.id, limit=1, lock=True)
     if not rows:
         raise absent(Base(name))
     return rows[0]
@@ -124,25 +124,25 @@ def _check_renamable(base: BaseRow, after: str) -> None:
 
 
 def _refuse_taken(conn: sa.Connection, base: BaseRow, name: str) -> None:
-    taken = next(iter(base_queries.base_rows(conn, name=name, limit=1)), None)
-    if taken is not None and taken.id != base.id:
-        told = f"{name} is a base" if taken.name == name else f"{name} leads to {taken.name}"
-        raise Conflict(f"{told}, and names lead to one base for good", fix="choose another name")
+    existing = next(iter(base_queries.base_rows(conn, name=name, limit=1)), None)
+    if existing is not None and existing.id != base.id:
+        message = f"{name} is a base" if existing.name == name else f"{name} leads to {existing.name}"
+        raise Conflict(f"{message}, and names lead to one base for good", fix="choose another name")
 
 
 def _refuse_if_needed(conn: sa.Connection, base: BaseRow) -> None:
     counts = queries.standing_on(conn, base.id)
     ids = queries.versions_standing_on(conn, base.id, limit=_SHOWN)
     newest = [ref_of(row) for row in version_queries.versions_by_ids(conn, ids).values()]
-    shown = f" ({', '.join(sorted(newest))}{', …' if counts['versions'] > _SHOWN else ''})"
-    told = {
-        "versions": f"{counts['versions']} versions{shown} stand on it",
+    examples = f" ({', '.join(sorted(newest))}{', …' if counts['versions'] > _SHOWN else ''})"
+    reasons = {
+        "versions": f"{counts['versions']} versions{examples} stand on it",
         "deleted": f"{counts['deleted']} deleted versions that still have their bytes stand on it",
         "trained": f"{counts['trained']} versions were trained on it",
         "runs": f"{counts['runs']} verifications on it wait or run",
         "variants": f"{counts['variants']} variants are forms of it",
     }
-    because = "; ".join(words for name, words in told.items() if counts[name])
+    because = "; ".join(words for name, words in reasons.items() if counts[name])
     if because:
         fixes = {
             "versions": "delete them first: deltareg rm NS/NAME:vN",

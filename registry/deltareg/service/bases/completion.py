@@ -1,7 +1,7 @@
-"""The rest of a base of which an older release knew a part alone: its tokenizer, its template.
+"""Completing a base of which an older release stored only some parts: adding tokenizer, template.
 
-What is known of a base never changes. A base that this release stores is known whole: a part that
-it does not have then, it never has.
+Recorded parts of a base never change. A base that this release stores is complete: a part that it
+lacks then, it never gets.
 """
 
 import sqlalchemy as sa
@@ -23,16 +23,16 @@ _MISMATCH = "base_mismatch"
 def check_completion(
     conn: sa.Connection, caller: Caller, base: BaseRow, manifest: Manifest, *, has_bytes: bool
 ) -> None:
-    """Let a push under a base's name go on only where it brings the rest of that very base.
+    """Allow a push under an existing base's name only if it completes that very base.
 
     Raises:
-        Refused: It is another base, or that base is known whole.
+        Refused: It is another base, or that base is complete already.
     """
     if _adds_only(conn, base, manifest) and _may_complete(caller, base):
         if has_bytes or not base.is_stored:
             return
-        told = f"{base.name} is stored, and the rest of it needs its bytes, too"
-        raise Refused([Problem(_MISMATCH, told, fix=f"deltareg base push PATH {base.name}")])
+        message = f"{base.name} is stored, and the rest of it needs its bytes, too"
+        raise Refused([Problem(_MISMATCH, message, fix=f"deltareg base push PATH {base.name}")])
     differs = tell_differences(part_differences(manifest_of_base(conn, base), manifest))
     raise Refused(
         [
@@ -46,32 +46,32 @@ def check_completion(
 
 
 def complete(conn: sa.Connection, caller: Caller, base: BaseRow, manifest: Manifest, raw: bytes) -> None:
-    """Give a base its rest, with the manifest that tells it."""
-    found = whole_base(manifest)
-    parts = {name: str(digest) for name, digest in found.parts.items()}
+    """Add the missing parts of a base, with the manifest that lists them."""
+    whole = whole_base(manifest)
+    parts = {name: str(digest) for name, digest in whole.parts.items()}
     queries.complete_base(
         conn, base.id, manifest_digest=str(manifest.digest), manifest=raw, logical_bytes=manifest.logical_bytes
     )
-    queries.complete_identity(conn, base.id, identity=str(found.identity), parts=parts)
+    queries.complete_identity(conn, base.id, identity=str(whole.identity), parts=parts)
     caller.record(
         conn,
         Action.BASE_COMPLETE,
         f"base/{base.name}",
         on=Base(base.name),
         before={"identity": base.identity},
-        after={"identity": str(found.identity)},
+        after={"identity": str(whole.identity)},
     )
 
 
 def _adds_only(conn: sa.Connection, base: BaseRow, manifest: Manifest) -> bool:
-    known = whole_of(conn, base) if base.is_partial else None
-    if known is None:
+    whole = whole_of(conn, base) if base.is_partial else None
+    if whole is None:
         return False
     new = whole_base(manifest).parts
-    return known.parts.items() <= new.items() and len(new) > len(known.parts)
+    return whole.parts.items() <= new.items() and len(new) > len(whole.parts)
 
 
 def _may_complete(caller: Caller, base: BaseRow) -> bool:
-    """Who stored a base may say what else it is, and who administers it."""
+    """Whether the caller may complete a base: whoever stored it or administers it."""
     is_own = base.created_by == caller.principal_id
     return is_own or caller.may(Right.ADMIN, on=Base(base.name))

@@ -1,7 +1,7 @@
 """Whether a version would fit another base than its own, by the same accounting as a push.
 
-Headers and documents are read and no tensor, so that is what can be said of it: that every tensor
-of the delta would have its place. What it does there a verification has to show.
+Only headers and documents are read, no tensors. So the answer says that every tensor of the delta
+would have its place; what the delta does there, only a verification can show.
 """
 
 from collections.abc import Iterator, Sequence
@@ -35,13 +35,13 @@ _TOLD = 5
 
 
 def show_fit(registry: Registry, caller: Caller, ref: Ref, base: str) -> FitInfo:
-    """Say whether a version would fit another base, and if not, why.
+    """Return whether a version would fit another base, and if not, why.
 
     Raises:
         NotFound: There is no such version or base that the caller may see.
-        InvalidInput: The base is a variant, or the version is bound to none.
+        InvalidInput: The base is a variant, or the version has no base.
         Blocked: The version is deleted.
-        Corrupt: What is stored of it is not what it says.
+        Corrupt: The stored bytes are not those of the version.
     """
     caller.require(Right.READ, on=ref.line)
     caller.require(Right.READ, on=Base(base))
@@ -49,25 +49,25 @@ def show_fit(registry: Registry, caller: Caller, ref: Ref, base: str) -> FitInfo
         row = find_version(conn, caller, ref, bare="newest")
         new, old = find_base(conn, caller, base), base_queries.base_of(conn, row)
         if old is None or new.scheme is not None:
-            told = f"{base} is a variant" if old is not None else f"{ref_of(row)} is bound to none"
-            raise InvalidInput(f"{told}: nothing is pushed for it", fix="name the base itself")
+            message = f"{base} is a variant" if old is not None else f"{ref_of(row)} is bound to none"
+            raise InvalidInput(f"{message}: nothing is pushed for it", fix="name the base itself")
         refuse_deleted(row)
         refuse_corrupt(conn, caller, PackHolder(row.id), ref_of(row))
         before, after = _view(conn, old), _view(conn, new)
         documents = version_queries.content(conn, row.id)
         manifest = decode_manifest(row.manifest_digest, lambda: documents.manifest)
-        stored = stored_as(conn, registry.store, row.namespace, documents.storage_map)
+        readback = stored_as(conn, registry.store, row.namespace, documents.storage_map)
     try:
-        files = stored.delta_files(manifest)
+        files = readback.delta_files(manifest)
     except (BlobMissing, KeyError) as error:
         raise NotFound(f"the bytes of {ref_of(row)} are gone", fix="deltareg fsck --repair") from error
     try:
-        found = assess(files, header_tensors(files), after, kind=manifest.kind)
+        assessment = assess(files, header_tensors(files), after, kind=manifest.kind)
     except Refused as refused:
         return _unfit(ref_of(row), new, refused.problems)
-    if found.errors:
-        return _unfit(ref_of(row), new, found.errors)
-    return _fitting(ref_of(row), new, found, old=before, into=after)
+    if assessment.errors:
+        return _unfit(ref_of(row), new, assessment.errors)
+    return _fitting(ref_of(row), new, assessment, old=before, into=after)
 
 
 def _view(conn: sa.Connection, base: BaseRow) -> BaseView:
@@ -81,7 +81,7 @@ def _unfit(ref: str, base: BaseRow, problems: Sequence[Problem]) -> FitInfo:
 
 
 def _fitting(ref: str, base: BaseRow, found: Assessment, *, old: BaseView, into: BaseView) -> FitInfo:
-    """Say what is to be done with a version whose tensors all have their place."""
+    """Describe what to do with a version whose tensors all have their place."""
     touched = set(_find_touched(found, into))
     changed = [name for name in touched if _differs(name, old, into)]
     reasons: list[str] = []
@@ -106,7 +106,7 @@ def _fitting(ref: str, base: BaseRow, found: Assessment, *, old: BaseView, into:
 
 
 def _find_touched(found: Assessment, base: BaseView) -> Iterator[str]:
-    """Give the base's weights that a delta starts from; all, where it acts on what flows."""
+    """Yield the base's weights that a delta changes; all of them where it acts on activations."""
     for effect in found.account.effects:
         if isinstance(effect, WeightUpdate):
             yield effect.source
@@ -115,7 +115,7 @@ def _find_touched(found: Assessment, base: BaseView) -> Iterator[str]:
 
 
 def _find_replaced(found: Assessment) -> Iterator[str]:
-    """Give the base's weights, or parts of them, of which a delta has values of its own."""
+    """Yield the base's weights, or parts of them, that a delta replaces with its own values."""
     for effect in found.account.effects:
         if isinstance(effect, WeightUpdate):
             update = effect.update

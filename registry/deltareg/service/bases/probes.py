@@ -1,7 +1,8 @@
-"""The general probe set of a base, and what workers found of the base on it.
+"""The general probe set of a base, and the base's figures on it as workers measured them.
 
-The server draws it itself, from the base's identity and config: whoever registers a base has no say
-in what is asked of the deltas on it. A base of an older release gets its set when somebody asks.
+The server draws it from the base's identity and config, so whoever registers a base cannot
+influence how the deltas on it are probed. A base of an older release gets its set when somebody
+first asks for it.
 """
 
 import sqlalchemy as sa
@@ -31,7 +32,7 @@ MOST = 64
 
 
 def show_probes(registry: Registry, caller: Caller, name: str) -> BaseProbeSet:
-    """Show the probe set of a base, with what workers found; where there is none, draw it.
+    """Show the probe set of a base with its measured figures; draw the set where there is none.
 
     Raises:
         NotFound: There is no such base, or its manifest is damaged.
@@ -50,24 +51,24 @@ def show_probes(registry: Registry, caller: Caller, name: str) -> BaseProbeSet:
 
 
 def draw_probes(conn: sa.Connection, base: BaseRow, manifest: Manifest | None = None) -> None:
-    """Draw the probe set of a base in a transaction that writes; one that is there stays."""
+    """Draw the probe set of a base, in a transaction that writes; an existing set stays."""
     if queries.probes_document(conn, base.id) is not None:
         return
     try:
         config = base_view(manifest or manifest_of_base(conn, base)).config
     except DeltaregError:  # as damaged as it is: `fsck` names it
         return
-    drawn = draw(identity_of(conn, base) or base.root, config)
-    queries.add_probes(conn, base.id, digest=str(drawn.digest), document=drawn.encode())
+    probes = draw(identity_of(conn, base) or base.root, config)
+    queries.add_probes(conn, base.id, digest=str(probes.digest), document=probes.encode())
 
 
 def add_figures(registry: Registry, caller: Caller, name: str, report: FiguresReport) -> BaseProbeSet:
-    """Keep what a worker found of a base; the same again changes nothing.
+    """Store the figures that a worker measured on a base; the same figures again change nothing.
 
     Raises:
-        BadSignature: It is not signed by a key that the worker is enrolled with, or is about
+        BadSignature: The report is not signed with an enrolled key of the worker, or is about
             another base or other probes.
-        Conflict: As much is known of the base as may be.
+        Conflict: The base already has as many figures as it may have.
     """
     caller.require(Right.VERIFY, on=EVERYTHING)
     envelope = report.envelope.encode()
@@ -80,19 +81,19 @@ def add_figures(registry: Registry, caller: Caller, name: str, report: FiguresRe
             raise BadSignature("figures of a base are taken from enrolled workers", fix="deltareg worker keys")
         public = PublicKey.parse(key.public)
         signed = open_statement(envelope, {public.keyid: public}, predicate_type=FIGURES)
-        said, shown = read_figures(signed.statement), _show_probes(conn, base)
-        is_same = (said.base.root, said.base.identity) == (shown.root, shown.identity)
-        if not is_same or f"sha256:{signed.statement.sha256}" != shown.digest:
+        figures, probe_set = read_figures(signed.statement), _show_probes(conn, base)
+        is_same = (figures.base.root, figures.base.identity) == (probe_set.root, probe_set.identity)
+        if not is_same or f"sha256:{signed.statement.sha256}" != probe_set.digest:
             raise BadSignature(
                 f"the figures are not about {base.name} and its probes",
                 fix="run a worker of the server's release: deltareg version",
             )
-        if len(shown.figures) >= MOST:
+        if len(probe_set.figures) >= MOST:
             raise Conflict(f"{base.name} was measured in {MOST} ways already")
         is_new = queries.add_figures(
             conn,
             base.id,
-            surroundings=said.surroundings,
+            surroundings=figures.surroundings,
             keyid=signed.keyid,
             envelope=envelope,
             created_by=caller.principal_id,
@@ -104,7 +105,7 @@ def add_figures(registry: Registry, caller: Caller, name: str, report: FiguresRe
                 f"base/{base.name}",
                 on=Base(base.name),
                 before=None,
-                after={"probes": shown.digest, "keyid": signed.keyid},
+                after={"probes": probe_set.digest, "keyid": signed.keyid},
             )
         return _show_probes(conn, base)
 
@@ -115,14 +116,14 @@ def _show_probes(conn: sa.Connection, base: BaseRow) -> BaseProbeSet:
     document = queries.probes_document(conn, base.id)
     if document is None:
         raise NotFound(f"the base {base.name} has no probe set: its manifest cannot be read", fix="deltareg fsck")
-    drawn = BaseProbes.decode(document)
+    probes = BaseProbes.decode(document)
     return BaseProbeSet(
         base=base.name,
         root=base.root,
         identity=identity_of(conn, base),
-        digest=str(drawn.digest),
-        modalities=list(drawn.modalities),
-        texts=len(drawn.texts),
+        digest=str(probes.digest),
+        modalities=list(probes.modalities),
+        texts=len(probes.texts),
         document=document.decode(),
         figures=[
             BaseFigures(

@@ -1,7 +1,7 @@
-"""A version that becomes the base of others: whether it may, and whether a claim of it can be true.
+"""A version that becomes a base: whether it may, and whether the claimed result can be true.
 
-Its tensors arrive like those of any base, and are held against the version and the base below it
-(`deltareg.delta.stack`): the server reads headers and digests, and folds nothing.
+Its tensors are uploaded like those of any base and compared with the version and the base below it
+(`deltareg.delta.stack`). The server reads headers and digests, and folds nothing.
 """
 
 from dataclasses import dataclass
@@ -39,14 +39,14 @@ FINETUNED_FROM_RULE = "1"
 
 @dataclass(frozen=True, slots=True)
 class StackFoundation:
-    """What a version is folded into to be a base.
+    """What becomes a base: a version and what it is folded into.
 
     Attributes:
         version: The version.
         below: Its base.
         depth: How many versions are folded, itself included.
         bottom_id: The base at the foot of the stack.
-        bottom_root: Its root; stored bytes may be encoded against its tensors.
+        bottom_root: The root of that base; stored bytes may be encoded against its tensors.
     """
 
     version: VersionRow
@@ -57,15 +57,15 @@ class StackFoundation:
 
 
 def is_version_base(target: str) -> bool:
-    """Whether an upload of a base is of a version folded into its base."""
+    """Whether the target of an upload is a version folded into its base."""
     return ":" in target
 
 
 def parse_version_base(target: str) -> Ref:
-    """Read the target of such an upload.
+    """Parse the target of an upload that makes a version a base.
 
     Raises:
-        InvalidInput: It does not name one version by its number.
+        InvalidInput: The target names no version by its number.
     """
     ref = Ref.parse(target)
     if ref.version is None or str(ref) != target or ref.host:
@@ -74,12 +74,12 @@ def parse_version_base(target: str) -> Ref:
 
 
 def find_ground(conn: sa.Connection, caller: Caller, target: str) -> StackFoundation:
-    """Find a version that is to be a base, and what it stands on.
+    """Find a version that is to become a base, and what it stands on.
 
     Raises:
-        NotFound: There is no such version, or it is deleted.
-        InvalidInput: It cannot be folded, or the stack would be too high.
-        Blocked: It, or what it stands on, is revoked.
+        NotFound: The version does not exist, or is deleted.
+        InvalidInput: The version cannot be folded, or the stack would be too high.
+        Blocked: The version, or what it stands on, is revoked.
     """
     version = find_version(conn, caller, parse_version_base(target), bare="newest")
     if version.deleted_at is not None:
@@ -99,16 +99,16 @@ def find_ground(conn: sa.Connection, caller: Caller, target: str) -> StackFounda
 
 
 def bottom_records(conn: sa.Connection, ground: StackFoundation) -> dict[str, TensorRecord]:
-    """Give the tensors of the base at the foot, by name."""
+    """Return the tensors of the base at the foot, by name."""
     raw = base_queries.base_content(conn, ground.bottom_id).manifest
     return Manifest.decode(raw).records()
 
 
 def check_result(registry: Registry, ground: StackFoundation, result: Manifest) -> str:
-    """Hold a claimed result against the version and its base, and give its recipe.
+    """Check a claimed result against the version and its base; return its recipe.
 
     Raises:
-        Refused: It cannot be what folding gives.
+        Refused: Folding cannot give this result.
     """
     with read(registry.engine) as conn:
         below = Manifest.decode(base_queries.base_content(conn, ground.below.id).manifest)
@@ -130,7 +130,7 @@ def check_result(registry: Registry, ground: StackFoundation, result: Manifest) 
 
 
 def record_stack(conn: sa.Connection, ground: StackFoundation, base_id: int, *, recipe: str) -> None:
-    """Record, with the base, of which version it is.
+    """Record which version a new base is, with its recipe.
 
     Raises:
         Conflict: The version was deleted meanwhile.
@@ -147,13 +147,13 @@ def record_stack(conn: sa.Connection, ground: StackFoundation, base_id: int, *, 
 
 
 def _files_of(registry: Registry, version: VersionRow, manifest: Manifest) -> DeltaFiles:
-    """Read headers and documents of a version, where its map says that they are now."""
+    """Read the headers and documents of a version from where its storage map places them now."""
     with read(registry.engine) as conn:
         raw = version_queries.content(conn, version.id).storage_map
         storage = StorageMap.decode(raw)
         scope = namespace_scope(version.namespace)
-        found = pack_queries.physical_keys(conn, scope, (str(p.digest) for p in storage.packs))
-    keys = {Digest.parse(digest): key for digest, (key, _) in found.items()}
+        locations = pack_queries.physical_keys(conn, scope, (str(p.digest) for p in storage.packs))
+    keys = {Digest.parse(digest): key for digest, (key, _) in locations.items()}
     if len(keys) < len(storage.packs):
         raise NotFound(f"the bytes of {ref_of(version)} are gone", fix="deltareg fsck --repair")
     return Readback(registry.store, keys, storage).delta_files(manifest)

@@ -1,7 +1,8 @@
-"""Variants: bases that are another base in few bits, and the ids that the hub has for bases.
+"""Variants: bases that hold another base in few bits, and the hub ids of bases.
 
-What is trained on a variant is a version of its root. The server reads headers alone: it holds the
-names and shapes of a variant against its root's, and about the numbers it believes who registers.
+A delta trained on a variant is a version of its root. The server reads headers only: it compares
+the names and shapes of a variant with those of its root, and trusts whoever registers it about the
+numbers.
 """
 
 import re
@@ -30,10 +31,11 @@ _KNOWN_MAX = 16
 
 
 def check_form(form: BaseForm) -> None:
-    """Refuse what nobody can record of a base, whatever the base.
+    """Refuse a form that could be recorded of no base at all.
 
     Raises:
-        InvalidInput: A scheme without a root or the other way round, or no id of the hub.
+        InvalidInput: There is a scheme without a root or a root without a scheme, or a hub id is
+            malformed.
     """
     if bool(form.variant_of) != bool(form.quantised):
         raise InvalidInput(
@@ -44,10 +46,10 @@ def check_form(form: BaseForm) -> None:
 
 
 def parse_hub_id(text: str) -> tuple[str, str]:
-    """Read an id of the hub and its revision, which is empty where none is named.
+    """Parse a hub id into the id and its revision, which is empty where none is named.
 
     Raises:
-        InvalidInput: It is none.
+        InvalidInput: The text is no hub id.
     """
     match = _HUB_ID.fullmatch(text)
     if match is None:
@@ -56,17 +58,17 @@ def parse_hub_id(text: str) -> tuple[str, str]:
 
 
 def check_variant(conn: sa.Connection, caller: Caller, form: BaseForm, own: Manifest) -> None:
-    """Hold a base against the root that it is said to be a variant of; says nothing without one.
+    """Check a base against the root that it claims to be a variant of; does nothing without one.
 
     Args:
         conn: A transaction.
         caller: Who registers it.
-        form: What is said of it.
+        form: What the request claims about it.
         own: Its manifest.
 
     Raises:
         NotFound: There is no such root.
-        Refused: It is no base in full precision, or not what this is made of.
+        Refused: The root is no base in full precision, or this base is not made of it.
     """
     if form.quantised is None:
         return
@@ -77,11 +79,11 @@ def check_variant(conn: sa.Connection, caller: Caller, form: BaseForm, own: Mani
 
 
 def settle(conn: sa.Connection, caller: Caller, base: BaseRow, form: BaseForm) -> None:
-    """Record what is said of a base that is there; what stands already is left alone.
+    """Record the root, scheme and hub ids claimed for a stored base; known ones stay.
 
     Raises:
-        Refused: It is a variant of another base, by another scheme, or versions stand on it.
-        InvalidInput: It would have too many ids of the hub.
+        Refused: The base is a variant of another base, by another scheme, or versions stand on it.
+        InvalidInput: The base would have too many hub ids.
     """
     if form.quantised is not None:
         _make_variant(conn, caller, base, form, form.quantised)
@@ -90,12 +92,12 @@ def settle(conn: sa.Connection, caller: Caller, base: BaseRow, form: BaseForm) -
         if queries.add_hub_id(conn, base.id, hub_id=hub_id, revision=revision):
             _record(conn, caller, base, {"hub_id": text})
     if form.hub_ids and len(queries.hub_ids(conn, base.id)) > _KNOWN_MAX:
-        told = f"{base.name} would have more than {_KNOWN_MAX} ids of the hub"
-        raise InvalidInput(told, fix="leave --hub-id out, or register it under another name")
+        message = f"{base.name} would have more than {_KNOWN_MAX} ids of the hub"
+        raise InvalidInput(message, fix="leave --hub-id out, or register it under another name")
 
 
 def packed_base(base: BaseRow) -> Problem:
-    """Say that nothing stands on a variant itself."""
+    """Build the problem that nothing can stand on a variant itself."""
     return Problem(
         "quantised_base",
         f"the base {base.name} holds packed weights ({base.scheme})",
@@ -108,11 +110,11 @@ def _make_variant(conn: sa.Connection, caller: Caller, base: BaseRow, form: Base
     if base.scheme is not None:
         if (base.full_id, base.scheme) == (root.id, scheme):
             return
-        told = f"{base.name} is a variant of {base.full_name} by {base.scheme}"
-        raise Refused([Problem(CODE, told, fix="choose another name for this one")])
+        message = f"{base.name} is a variant of {base.full_name} by {base.scheme}"
+        raise Refused([Problem(CODE, message, fix="choose another name for this one")])
     if base.deltas:
-        told = f"{base.deltas} versions stand on {base.name} as it is"
-        raise Refused([Problem(CODE, told, fix="register it under another name")])
+        message = f"{base.deltas} versions stand on {base.name} as it is"
+        raise Refused([Problem(CODE, message, fix="register it under another name")])
     queries.add_variant(conn, base.id, root_id=root.id, scheme=scheme)
     _record(conn, caller, base, {"variant_of": root.name, "quantised": scheme})
 

@@ -1,8 +1,8 @@
-"""Requests inside a move: opened when approvals are due, joined when one is open, counted.
+"""Approvals within a move: opening or joining a request, and counting its approvals.
 
-Who may approve is checked here for the words of the refusal, and by triggers for the rest of the
-world (ADR 27). A move answers the open request of its version and ends the others of its channel;
-the triggers do that as well, so what this module adds is the audit trail.
+Who may approve is checked here to give a clear error, and by database triggers to be safe (ADR 27).
+A move answers the open request of its version and ends the others of its channel; the triggers do
+that as well, so what this module adds is the audit trail.
 """
 
 from collections.abc import Sequence
@@ -32,17 +32,17 @@ MOVED_ON = "the channel moved on"
 
 
 def approvals_due(channel: PolicyColumns) -> int:
-    """Give how many approvals a promotion to a channel needs."""
+    """Return how many approvals a promotion to a channel needs."""
     return policy_of(channel).approvals
 
 
 def approvals_on(conn: sa.Connection, request: RequestRow) -> list[ApprovalRow]:
-    """Give the approvals of a request that count: those of who has lost the right since do not."""
+    """Return the approvals of a request that count; those who have lost the right since do not."""
     return counting(conn, request, queries.approvals_of(conn, [request.id]).get(request.id, []))
 
 
 def counting(conn: sa.Connection, request: RequestRow, given: Sequence[ApprovalRow]) -> list[ApprovalRow]:
-    """Give those of some approvals that are of a request and count, as `approvals_on` does."""
+    """Return those of the given approvals that belong to a request and count, as in `approvals_on`."""
     where = channel_of(request)
     return [row for row in given if row.request_id == request.id and not _has_lost(conn, row, where)]
 
@@ -50,8 +50,8 @@ def counting(conn: sa.Connection, request: RequestRow, given: Sequence[ApprovalR
 def _has_lost(conn: sa.Connection, row: ApprovalRow, where: Channel) -> bool:
     if not ended_since(conn, row.principal_id, since_us=row.created_at):
         return False
-    held = read_holdings(holdings_of(conn, row.principal_id))
-    rights = grants_within(frozenset({Right.APPROVE.value}), held, None)
+    holdings = read_holdings(holdings_of(conn, row.principal_id))
+    rights = grants_within(frozenset({Right.APPROVE.value}), holdings, None)
     return decide(rights, Right.APPROVE, where) is not AccessDecision.ALLOWED
 
 
@@ -67,43 +67,43 @@ def ask_for_approvals(
 ) -> ApprovalDue | GatePending | None:
     """Open the request that a promotion needs, or join it; None when it has its approvals.
 
-    What comes back is to be raised once the transaction has been committed. Warnings that are
-    accepted are written down with the request, for those who approve of it.
+    Raise what it returns once the transaction is committed. Accepted warnings are recorded with the
+    request, for those who approve it.
     """
-    due = approvals_due(channel)
-    found = next((r for r in queries.open_requests(conn, channel.id) if r.version_id == version.id), None)
-    given = 0 if found is None else len(approvals_on(conn, found))
-    if given >= due:
+    needed = approvals_due(channel)
+    open_request = next((r for r in queries.open_requests(conn, channel.id) if r.version_id == version.id), None)
+    count = 0 if open_request is None else len(approvals_on(conn, open_request))
+    if count >= needed:
         return None
     if move.dry_run:
-        told = f"{line}@{channel.name} asks for {tell_count(due - given)} more"
-        return GatePending(told, fix="promote it: that opens a request")
-    request_id = _open(conn, caller, line, channel, version, move) if found is None else found.id
+        message = f"{line}@{channel.name} asks for {tell_count(needed - count)} more"
+        return GatePending(message, fix="promote it: that opens a request")
+    request_id = _open(conn, caller, line, channel, version, move) if open_request is None else open_request.id
     queries.accept_warnings(conn, request_id, warnings)
     request = queries.request_row(conn, request_id)
     if request is None:
         raise AssertionError("a request that was opened is there")
-    what = "opened" if found is None else "open already"
+    what = "opened" if open_request is None else "open already"
     return ApprovalDue(
-        f"{ref_of(version)} waits for {tell_count(due - given)} on {channel.name}: request {request_id} is {what}",
+        f"{ref_of(version)} waits for {tell_count(needed - count)} on {channel.name}: request {request_id} is {what}",
         fix=f"{who_may(request)}: deltareg request approve {request_id}",
         request=request_id,
     )
 
 
 def who_may(request: RequestRow) -> str:
-    """Say who may approve a request."""
+    """Describe who may approve a request."""
     barred = sorted({request.opener, request.uploader or request.opener})
     return f"somebody other than {' and '.join(barred)} whose token allows `approve`"
 
 
 def tell_count(number: int) -> str:
-    """Write a number of approvals."""
+    """Format a number of approvals."""
     return f"{number} approval" + ("" if number == 1 else "s")
 
 
 def end_others(conn: sa.Connection, caller: Caller, channel: ChannelRow, *, but: int | None, why: str) -> None:
-    """Let the open requests of a channel be stale, but for that of one version.
+    """Make the open requests of a channel stale, except that of one version.
 
     Call it before the channel moves, or before its policy changes, in the same transaction.
     """
@@ -120,11 +120,15 @@ def end(conn: sa.Connection, caller: Caller, request: RequestRow, *, state: str,
 
 
 def note_promoted(conn: sa.Connection, caller: Caller, channel: ChannelRow, version: VersionRow) -> int | None:
-    """Give the request that a promotion is about to answer, with its audit row."""
+    """Record that a promotion answers an open request; return its id, or None without one."""
     for request in queries.open_requests(conn, channel.id):
         if request.version_id == version.id:
-            given = approvals_on(conn, request)
-            after = {"state": "promoted", "version": request.number, "approved_by": [row.principal for row in given]}
+            approvals = approvals_on(conn, request)
+            after = {
+                "state": "promoted",
+                "version": request.number,
+                "approved_by": [row.principal for row in approvals],
+            }
             before = {"state": "open"}
             caller.record(
                 conn, Action.REQUEST_PROMOTE, subject_of(request), on=line_of(request), before=before, after=after
@@ -134,12 +138,12 @@ def note_promoted(conn: sa.Connection, caller: Caller, channel: ChannelRow, vers
 
 
 def channel_of(request: RequestRow) -> Channel:
-    """Give the channel that a request would move."""
+    """Return the channel that a request would move."""
     return Channel(line_of(request), request.channel)
 
 
 def subject_of(request: RequestRow) -> str:
-    """Name a request in the audit trail: below its channel."""
+    """Return the name of a request in the audit trail, below its channel."""
     return f"{request.namespace}/{request.line}@{request.channel}/request/{request.id}"
 
 

@@ -1,4 +1,4 @@
-"""Channels: what each serves, its append-only ledger, and the state at any time in the past."""
+"""Channels: what each serves, its append-only ledger, and its state at any time in the past."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ def add_default_channels(conn: sa.Connection, delta_id: int) -> None:
 
 
 def list_channels(registry: Registry, caller: Caller, line: LineRef) -> Page[ChannelInfo]:
-    """List the channels of a line with what they serve."""
+    """List the channels of a line with the version that each serves."""
     caller.require(Right.READ, on=line)
     with read(registry.engine) as conn:
         rows = queries.channel_rows(conn, find_line(conn, caller, line).id)
@@ -49,10 +49,10 @@ def list_channels(registry: Registry, caller: Caller, line: LineRef) -> Page[Cha
 
 
 def show_channel(registry: Registry, caller: Caller, line: LineRef, name: str, *, at: str | None) -> ChannelInfo:
-    """Show what a channel serves, or served at a time.
+    """Show what a channel serves now, or served at a time.
 
     Raises:
-        NotFound: No such channel, or it served nothing yet at that time.
+        NotFound: There is no such channel, or it served nothing yet at that time.
     """
     caller.require(Right.READ, on=line)
     with read(registry.engine) as conn:
@@ -68,7 +68,7 @@ def show_channel(registry: Registry, caller: Caller, line: LineRef, name: str, *
 
 
 def read_revision(registry: Registry, caller: Caller, line: LineRef, name: str) -> int | None:
-    """Give the number of a channel's newest revision, for those who wait for the next."""
+    """Return the number of a channel's newest revision, for those who wait for the next."""
     caller.require(Right.READ, on=line)
     with read(registry.engine) as conn:
         return queries.newest_revision(conn, line.namespace, line.name, name)
@@ -77,7 +77,7 @@ def read_revision(registry: Registry, caller: Caller, line: LineRef, name: str) 
 def list_revisions(
     registry: Registry, caller: Caller, line: LineRef, name: str, *, cursor: str | None, limit: int
 ) -> Page[RevisionInfo]:
-    """List a ledger, newest first."""
+    """List the ledger of a channel, newest first."""
     caller.require(Right.READ, on=line)
     before = read_number_cursor(cursor)
     with read(registry.engine) as conn:
@@ -89,7 +89,7 @@ def list_revisions(
 
 
 def describe_revision(channel: str, row: RevisionRow) -> RevisionInfo:
-    """Show an entry of the ledger of a channel."""
+    """Describe an entry in the ledger of a channel."""
     return RevisionInfo(
         channel=channel,
         revision=row.number,
@@ -110,7 +110,7 @@ def describe_revision(channel: str, row: RevisionRow) -> RevisionInfo:
 
 
 def create_channel(registry: Registry, caller: Caller, line: LineRef, name: str) -> ChannelInfo:
-    """Make a channel with the policy that a fresh one has; one that exists is left as it is."""
+    """Create a channel with the default policy; an existing channel stays as it is."""
     caller.require(Right.PROMOTE, on=Channel(line, name))
     parse_channel(name)
 
@@ -128,7 +128,7 @@ def create_channel(registry: Registry, caller: Caller, line: LineRef, name: str)
 def clear_quarantine(
     registry: Registry, caller: Caller, line: LineRef, name: str, version: int, *, reason: str
 ) -> ChannelInfo:
-    """Let a version that was rolled back be promoted again, with a reason.
+    """Lift the quarantine of a version that was rolled back, with a reason.
 
     Raises:
         NotFound: The version is not quarantined there.
@@ -139,10 +139,10 @@ def clear_quarantine(
         # Held as by a move: of two that clear at once one does, and none in the middle of a move.
         channel = find_channel(conn, caller, line, name, lock=True)
         row = version_queries.find_version(conn, channel.delta_id, number=version)
-        found = None if row is None else queries.standing_quarantine(conn, channel.id, row.id)
-        if found is None:
+        quarantine = None if row is None else queries.standing_quarantine(conn, channel.id, row.id)
+        if quarantine is None:
             raise NotFound(f"{line}:v{version} is not quarantined on {name}")
-        queries.clear_quarantine(conn, found, cleared_by=caller.principal_id, reason=reason)
+        queries.clear_quarantine(conn, quarantine, cleared_by=caller.principal_id, reason=reason)
         subject = f"{line}@{name}"
         before, after = {"quarantined": version}, {"cleared": version, "reason": reason}
         caller.record(conn, Action.CHANNEL_CLEAR, subject, on=line, before=before, after=after)
@@ -152,7 +152,7 @@ def clear_quarantine(
 
 
 def describe_channel(conn: sa.Connection, line: LineRef, row: ChannelRow) -> ChannelInfo:
-    """Show a channel as of now."""
+    """Describe a channel as it is now."""
     return _describe_now(conn, line, [row])[0]
 
 
@@ -163,16 +163,16 @@ def _describe_now(conn: sa.Connection, line: LineRef, rows: Sequence[ChannelRow]
     beside = channel_standing.standing(conn, rows[0].delta_id, channel_id=one)
     newest = {row.channel_id: row for row in beside.all(channel_standing.NEWEST)}
     now_us = beside.all(channel_standing.MOMENT)[0].now
-    found = [(row, newest.get(row.id)) for row in rows]
-    shown = _describe(line, found, _odd_of(beside), at_us=now_us)
-    served = {row.id: newest.version_id for row, newest in found if newest and newest.version_id}
-    unfit = unfitness(conn, served, rows, now_us=now_us)
-    return [info.model_copy(update={"unfit": unfit.get(row.id, [])}) for info, row in zip(shown, rows, strict=True)]
+    newest_of_each = [(row, newest.get(row.id)) for row in rows]
+    infos = _describe(line, newest_of_each, _odd_of(beside), at_us=now_us)
+    version_ids = {row.id: newest.version_id for row, newest in newest_of_each if newest and newest.version_id}
+    unfit = unfitness(conn, version_ids, rows, now_us=now_us)
+    return [info.model_copy(update={"unfit": unfit.get(row.id, [])}) for info, row in zip(infos, rows, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
 class _Odd:
-    """What is out of the ordinary about channels: by channel, waivers by version."""
+    """What is unusual about channels: quarantines and reviews by channel, waivers by version."""
 
     quarantined: Mapping[int, Sequence[int]]
     to_review: Mapping[int, Sequence[GlassBroken]]
@@ -193,17 +193,19 @@ def _odd_of(beside: CombinedResult) -> _Odd:
 
 
 def _ask_odd(conn: sa.Connection, row: ChannelRow, newest: RevisionRow) -> _Odd:
-    served = [] if newest.version_id is None else [newest.version_id]
+    version_ids = [] if newest.version_id is None else [newest.version_id]
     return _Odd(
-        queries.quarantined_numbers(conn, [row.id]), moves_to_review(conn, [row.id]), standing_on_versions(conn, served)
+        queries.quarantined_numbers(conn, [row.id]),
+        moves_to_review(conn, [row.id]),
+        standing_on_versions(conn, version_ids),
     )
 
 
 def _describe(
     line: LineRef, found: Sequence[tuple[ChannelRow, RevisionRow | None]], odd: _Odd, *, at_us: int
 ) -> list[ChannelInfo]:
-    """Show channels with the revisions that stood at a time."""
-    served = {row.id: newest.version_id for row, newest in found if newest and newest.version_id}
+    """Describe channels with the revisions that were newest at a time."""
+    version_ids = {row.id: newest.version_id for row, newest in found if newest and newest.version_id}
     return [
         _show(line, row, newest, at_us=at_us).model_copy(
             update={
@@ -211,7 +213,7 @@ def _describe(
                 "to_review": odd.to_review.get(row.id, []),
                 "waivers": [
                     waiver
-                    for waiver in odd.waivers.get(served.get(row.id, 0), [])
+                    for waiver in odd.waivers.get(version_ids.get(row.id, 0), [])
                     if waiver.channel in {"", row.name}  # one for another channel says nothing here
                 ],
             }

@@ -1,7 +1,8 @@
-"""Whether what a channel serves would be let onto it now, as far as the version is concerned.
+"""Whether a channel would accept the version that it serves today.
 
-A channel is never emptied by itself. What it serves may have failed since, may have been revoked,
-or be made of what was: then whoever looks at the channel is told, and rolls back.
+Nothing empties a channel by itself. The version that it serves may have failed since, or it or
+something it is made of may have been revoked: then the channel is shown as unfit, so that somebody
+rolls it back.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,22 +27,22 @@ UNFIT: tuple[Rule, ...] = ("revoked", "corrupt", "deleted", "failed")
 def unfitness(
     conn: sa.Connection, served: Mapping[int, int], channels: Sequence[ChannelRow], *, now_us: int
 ) -> dict[int, list[Unfitness]]:
-    """Say what makes the versions that channels serve unfit for them now, by channel.
+    """Return, by channel, what makes the version that it serves unfit for it now.
 
     Args:
         conn: A transaction.
-        served: The version that each serves, by the channel's row.
-        channels: The channels; what is known of a version is asked once for all of them.
-        now_us: The time.
+        served: The row id of the version that each channel serves, by the channel's row id.
+        channels: The channels; each version is looked up once for all of them.
+        now_us: The time, in µs since the epoch.
     """
     asking = [channel for channel in channels if channel.id in served]
     versions = version_queries.versions_by_ids(conn, set(served.values()))
-    known = {row_id: known_of(conn, row) for row_id, row in versions.items()}
+    facts = {row_id: known_of(conn, row) for row_id, row in versions.items()}
     policies = {channel.id: policy_of(channel) for channel in asking}
     suites = suite_facts(conn, {s.name for policy in policies.values() for s in policy.suites})
-    found: dict[int, list[Unfitness]] = {}
+    reasons: dict[int, list[Unfitness]] = {}
     for channel in asking:
-        policy, version = policies[channel.id], known[served[channel.id]]
+        policy, version = policies[channel.id], facts[served[channel.id]]
         # What it is compared with, by whom it is approved and when it may move was asked before.
         now = Circumstances(
             channel.name,
@@ -52,11 +53,11 @@ def unfitness(
             variants=version.variants,
             identities=version.identities,
         )
-        asked = replace(policy, environment="any")  # a failure is one wherever it was found
+        any_environment = replace(policy, environment="any")  # a failure is one wherever it was found
         verdicts = version.verdicts_on(channel.id)
-        found[channel.id] = [
+        reasons[channel.id] = [
             Unfitness(rule=one.rule, message=one.message, suite=one.suite)
-            for one in judge(version.candidate, asked, verdicts, now=now)
+            for one in judge(version.candidate, any_environment, verdicts, now=now)
             if one.rule in UNFIT and not one.is_met
         ]
-    return found
+    return reasons

@@ -1,7 +1,7 @@
-"""The fleet: agents that keep serving hosts on what channels say, and what they say of themselves.
+"""The fleet: agents that keep serving hosts in step with channels, and their reports.
 
-What an agent reports is believed and shown, and decides nothing: no gate and no collection looks at
-it. An agent's name belongs to the principal that used it first.
+The reports of agents are believed and shown, but decide nothing: neither a gate nor a collection
+reads them. An agent's name belongs to the principal that used it first.
 """
 
 from collections import Counter
@@ -28,11 +28,11 @@ _MISSED_REPORTS = 3
 
 
 def report_agent(registry: Registry, caller: Caller, name: str, report: AgentReport) -> None:
-    """Note all that an agent follows, and how it goes with each.
+    """Record every channel that an agent follows, and how it is doing with each.
 
     Raises:
-        Forbidden: The token does not allow it, or the name is another principal's.
-        NotFound: A channel that it follows does not exist.
+        Forbidden: The token does not allow it, or the name belongs to another principal.
+        NotFound: A channel that the agent follows does not exist.
     """
     caller.require(Right.SERVE, on=SOMEWHERE)
     parse_name(name, "name for an agent")
@@ -66,7 +66,7 @@ def list_followers(
 ) -> Page[FollowerInfo]:
     """List followers: of a line `ns/name`, of a channel `ns/name@prod`, or all.
 
-    What follows a line that the caller may not read is left out.
+    Followers of lines that the caller may not read are left out.
     """
     caller.require(Right.READ, on=SHARED)
     after = read_number_cursor(cursor)
@@ -90,7 +90,7 @@ def list_followers(
 
 
 def followers_of(conn: sa.Connection, caller: Caller, channel_id: int, *, limit: int) -> list[FollowerInfo]:
-    """List those who follow a channel that the caller may read, in the order that they came."""
+    """List those who follow a channel that the caller may read, in the order in which they came."""
     rows = queries.follower_rows(
         conn, delta_id=None, channel_id=channel_id, sight=caller.sight, after=None, limit=limit
     )
@@ -98,18 +98,18 @@ def followers_of(conn: sa.Connection, caller: Caller, channel_id: int, *, limit:
 
 
 def count_followers(registry: Registry) -> Mapping[tuple[Drift, BaseState], int]:
-    """Count followers by drift and by what is known of their engines' bases, for the metrics."""
+    """Count followers by drift and by the state of their engines' bases, for the metrics."""
     with read(registry.engine) as conn:
         rows = queries.states_of_followers(conn)
     return Counter((drift_of(row), row.base) for row in rows)
 
 
 def forget_agent(registry: Registry, caller: Caller, name: str) -> None:
-    """Take an agent out of the lists; one that still runs comes back with its next report.
+    """Remove an agent from the lists; one that still runs comes back with its next report.
 
     Raises:
-        NotFound: There is none of that name.
-        Forbidden: It is another principal's, and the caller is no admin.
+        NotFound: There is no agent of that name.
+        Forbidden: The agent belongs to another principal, and the caller is no admin.
     """
     caller.require(Right.SERVE, on=SOMEWHERE)
 
@@ -126,10 +126,10 @@ def forget_agent(registry: Registry, caller: Caller, name: str) -> None:
 
 
 def parse_followed(text: str) -> Ref:
-    """Read `ns/name@channel`.
+    """Parse `ns/name@channel`.
 
     Raises:
-        InvalidInput: It is another kind of reference.
+        InvalidInput: The text is another kind of reference.
     """
     ref = Ref.parse(text)
     if ref.channel is None or ref.host or str(ref) != f"{ref.line}@{ref.channel}":
@@ -140,10 +140,12 @@ def parse_followed(text: str) -> Ref:
 def _by_channel(
     conn: sa.Connection, caller: Caller, followed: Sequence[tuple[Ref, Observed]]
 ) -> dict[int, dict[str, object]]:
-    """Give what is told of each channel by the channel's id; all are looked up at once."""
-    known = queries.channel_ids(conn, {_name(ref) for ref, _ in followed})
+    """Return what an agent reported of each channel, by channel id; all are looked up at once."""
+    channel_ids = queries.channel_ids(conn, {_name(ref) for ref, _ in followed})
     # What was not found is looked for by itself, for the words of the refusal.
-    return {known.get(_name(ref)) or _channel_id(conn, caller, ref): _columns(observed) for ref, observed in followed}
+    return {
+        channel_ids.get(_name(ref)) or _channel_id(conn, caller, ref): _columns(observed) for ref, observed in followed
+    }
 
 
 def _name(ref: Ref) -> tuple[str, str, str]:
@@ -151,8 +153,8 @@ def _name(ref: Ref) -> tuple[str, str, str]:
 
 
 def _channel_id(conn: sa.Connection, caller: Caller, ref: Ref) -> int:
-    found = find_channel(conn, caller, ref.line, ref.channel or "")
-    return int(found.id)
+    channel = find_channel(conn, caller, ref.line, ref.channel or "")
+    return int(channel.id)
 
 
 def _columns(observed: Observed) -> dict[str, object]:
@@ -168,7 +170,7 @@ def _columns(observed: Observed) -> dict[str, object]:
 
 
 def show_follower(row: FollowerRow) -> FollowerInfo:
-    """Show what an agent serves of a channel beside what the channel says."""
+    """Describe what an agent serves of a channel beside what the channel says."""
     return FollowerInfo(
         agent=row.agent,
         owner=row.owner,
@@ -193,7 +195,7 @@ def show_follower(row: FollowerRow) -> FollowerInfo:
 
 
 def drift_of(row: FollowerRow | FollowerStateRow) -> Drift:
-    """Say how a follower differs from its channel."""
+    """Return how a follower differs from its channel."""
     if row.age_us > _MISSED_REPORTS * row.every_us:
         return "silent"
     if row.state == "failed":

@@ -1,7 +1,7 @@
-"""Floors: what the server, or a namespace, asks of every channel, set by whose it is.
+"""Floors: the policy that the server, or a namespace, asks of every channel.
 
-Admins say what the server asks, owners what their namespace does. What is set holds from the next
-look at a gate on; requests that were opened under other terms are stale.
+Admins set the floor of the server, owners that of their namespace. A new floor applies from the
+next gate check on; requests opened under other terms become stale.
 """
 
 from collections.abc import Callable
@@ -27,10 +27,10 @@ from deltareg.wire import FloorChange, FloorInfo, FloorSet
 
 
 def show_floor(registry: Registry, caller: Caller, namespace: str | None) -> FloorInfo:
-    """Show what a namespace asks of its channels, or without one the server of all.
+    """Show the floor of a namespace, or of the server if `namespace` is None.
 
     Raises:
-        NotFound: There is no namespace of that name that the caller may see.
+        NotFound: The caller sees no namespace of that name.
     """
     if namespace is None:
         caller.require(Right.READ, on=SHARED)
@@ -52,48 +52,48 @@ def show_floor(registry: Registry, caller: Caller, namespace: str | None) -> Flo
 def set_floor(
     registry: Registry, caller: Caller, namespace: str | None, request: FloorSet, *, is_seen: Callable[[str], bool]
 ) -> FloorChange:
-    """Replace what a namespace, or the server, asks of every channel.
+    """Replace the floor of a namespace, or of the server.
 
     Args:
-        registry: Where.
-        caller: Who.
+        registry: The database and the store.
+        caller: Who sets it.
         namespace: The namespace; None for the server.
-        request: What is asked, whole, and why.
+        request: The whole floor, and why it is set.
         is_seen: Whether the caller has seen the floor with this digest.
 
     Raises:
         Forbidden: The caller owns no namespace of that name, or is no admin.
-        InvalidInput: It is malformed, or names what is not here.
+        InvalidInput: The floor is malformed, or names something that does not exist.
         NotFound: There is no such namespace.
-        StaleRevision: It is another one meanwhile.
+        StaleRevision: The floor has changed meanwhile.
     """
     place: Resource = EVERYTHING
     if namespace is not None:
         place = Namespace(parse_name(namespace, "namespace"))
     caller.require(Right.ADMIN, on=place)
-    wanted = parse_floor(request.policy, of=_describe_place(namespace))
+    floor = parse_floor(request.policy, of=_describe_place(namespace))
 
     def transaction(conn: sa.Connection) -> FloorChange:
         namespace_id = None if namespace is None else check_seen(conn, caller, namespace)
         row = queries.floor_row(conn, namespace_id)
-        before = parse_floor({} if row is None else row.policy, of=wanted.of)
+        before = parse_floor({} if row is None else row.policy, of=floor.of)
         change = FloorChange(
-            of=wanted.of,
+            of=floor.of,
             namespace=namespace,
             before=before.fields(),
-            after=wanted.fields(),
-            digest=str(wanted.digest),
-            is_changed=before.digest != wanted.digest,
+            after=floor.fields(),
+            digest=str(floor.digest),
+            is_changed=before.digest != floor.digest,
         )
         if not change.is_changed:  # perhaps by this very request, whose answer was lost
             return change
         if not is_seen(str(before.digest)):
-            raise StaleRevision(f"what {wanted.of} asks was changed meanwhile", fix=f"look again: {wanted.command}")
-        check_names(conn, caller, wanted.policy)
+            raise StaleRevision(f"what {floor.of} asks was changed meanwhile", fix=f"look again: {floor.command}")
+        check_names(conn, caller, floor.policy)
         queries.add_floor(
             conn, namespace_id, policy=change.after, reason=request.reason, created_by=caller.principal_id
         )
-        stale = _end_requests(conn, caller, namespace_id, wanted)
+        stale = _end_requests(conn, caller, namespace_id, floor)
         caller.record(
             conn,
             Action.FLOOR_SET,
@@ -108,13 +108,13 @@ def set_floor(
 
 
 def _end_requests(conn: sa.Connection, caller: Caller, namespace_id: int | None, floor: Floor) -> list[int]:
-    """End the requests whose channels ask for something else now; give their numbers."""
-    ended: list[int] = []
+    """End the requests whose channels ask for something else now; return their numbers."""
+    request_ids: list[int] = []
     for request in open_requests_of(conn, namespace_id):
         if digest_of_policy(request) != request.policy_digest:
             end(conn, caller, request, state="stale", decision=f"what {floor.of} asks changed")
-            ended.append(request.id)
-    return ended
+            request_ids.append(request.id)
+    return request_ids
 
 
 def _describe_place(namespace: str | None) -> str:

@@ -1,7 +1,7 @@
-"""The gate: what a channel asks of a version, held against the verdicts that are bound to it.
+"""The gate: compares what a channel asks of a version with the version's verdicts.
 
-Whoever asks, the core decides on facts that one function here gathers, once for a move; so an
-answer, its explanation and the verdicts that a move names cannot differ.
+Whoever asks, one function here gathers the facts, once per move, and the core decides on them. So
+an answer, its explanation and the verdicts that a move names cannot differ.
 """
 
 from collections.abc import Iterable, Sequence
@@ -40,14 +40,14 @@ FRESH_POLICY: dict[str, object] = {"suites": ["smoke"]}
 
 @dataclass(frozen=True, slots=True)
 class GateCase:
-    """A version before the gate of a channel: all that the gate goes by.
+    """A version before the gate of a channel, with all the facts that decide.
 
     Attributes:
         candidate: The version.
-        own: What the channel asks itself.
-        floors: What it stands on.
+        own: The channel's own policy.
+        floors: The floors below that policy.
         verdicts: The verdicts of the version, newest first.
-        now: What else there is to go by.
+        now: All other circumstances of the decision.
     """
 
     candidate: Candidate
@@ -58,44 +58,44 @@ class GateCase:
 
     @property
     def policy(self) -> Policy:
-        """All that is asked."""
+        """The whole policy: the channel's own with its floors."""
         return over(self.own, self.floors)
 
     def rulings(self) -> list[Ruling]:
-        """Hold the version against every rule; give them all, met and unmet."""
+        """Judge the version by every rule; return all rulings, met and unmet."""
         return judge_with_floors(self.candidate, self.own, self.floors, self.verdicts, now=self.now)
 
     def unmet(self, *left_out: Rule) -> list[Ruling]:
-        """Give the rules that the version does not meet, but for some; an empty list means yes."""
+        """Return the rules that the version does not meet, except some; an empty list means yes."""
         unmet = [ruling for ruling in self.rulings() if not ruling.is_met]
         return [ruling for ruling in unmet if ruling.rule not in left_out]
 
     def accepting(self, warnings: Iterable[str] | None = None) -> "GateCase":
-        """Let somebody accept warnings of the verdicts that decide: those named, or all."""
+        """Return the case with warnings of the deciding verdicts accepted: those named, or all."""
         accepted = self.warnings() if warnings is None else warnings
         return replace(self, now=replace(self.now, accepted=frozenset(accepted)))
 
     def warnings(self) -> list[str]:
-        """List the warnings that the channel wants to have accepted, as `suite/check`."""
+        """List the warnings that somebody has to accept for the channel, as `suite/check`."""
         return [warning for ruling in self.rulings() for warning in ruling.warnings]
 
     def passes(self) -> list[str]:
-        """List the verdicts that a move to the version rests on: a pass for each suite."""
-        found = deciding(self.candidate, self.policy, self.verdicts, now=self.now)
-        return [verdict.id for verdict in found if verdict.is_pass]
+        """List the ids of the verdicts that a move to the version rests on: a pass for each suite."""
+        decisive = deciding(self.candidate, self.policy, self.verdicts, now=self.now)
+        return [verdict.id for verdict in decisive if verdict.is_pass]
 
 
 def check_gate(
     registry: Registry, caller: Caller, ref: Ref, channel: str, *, accept_warnings: bool = False
 ) -> GateAnswer:
-    """Hold a version against every rule of a channel, and say what is missing; changes nothing.
+    """Judge a version by every rule of a channel and return what is missing; changes nothing.
 
     Args:
-        registry: Where.
+        registry: The database and the store.
         caller: Who asks.
         ref: The version.
         channel: The channel.
-        accept_warnings: Whether the warnings of its verdicts are to be let pass.
+        accept_warnings: Whether to accept the warnings of its verdicts.
     """
     caller.require(Right.READ, on=ref.line)
     with read(registry.engine) as conn:
@@ -107,7 +107,7 @@ def check_gate(
 
 
 def answer_of(conn: sa.Connection, registry: Registry, version: VersionRow, channel: str, case: GateCase) -> GateAnswer:
-    """Say what the gate of a channel says of a version, signed where the registry has a key."""
+    """Describe the gate's decision about a version, signed where the registry has a key."""
     rulings, verdicts = case.rulings(), case.passes()
     unmet = [ruling for ruling in rulings if not ruling.is_met]
     signed = (
@@ -144,19 +144,20 @@ def answer_of(conn: sa.Connection, registry: Registry, version: VersionRow, chan
 def gather(
     conn: sa.Connection, version: VersionRow, channel: ChannelRow, found: CombinedResult | None = None
 ) -> GateCase:
-    """Gather all that the gate of a channel goes by about a version, inside a transaction.
+    """Gather all facts on which the gate of a channel judges a version, inside a transaction.
 
     Args:
         conn: The transaction.
         version: The version.
         channel: The channel.
-        found: What `before_gate` found for the two in this transaction, for who asked for more.
+        found: The rows that `before_gate` read for the two in this transaction, where the caller
+            read them already.
     """
     if found is None:
         found = before_gate.before_channel(conn, version, channel)
-    policy, known = policy_of(channel), read_known(conn, version, found)
+    policy, facts = policy_of(channel), read_known(conn, version, found)
     candidate = replace(
-        known.candidate,
+        facts.candidate,
         is_quarantined=found.one(before_gate.QUARANTINE) is not None,
         serving=serving_facts(conn, version) if policy.servable else {},
     )
@@ -164,8 +165,8 @@ def gather(
         candidate,
         own_policy_of(channel),
         floors_of(channel, namespace=version.namespace),
-        known.verdicts_on(channel.id),
-        _circumstances(conn, version, channel, policy, known, found),
+        facts.verdicts_on(channel.id),
+        _circumstances(conn, version, channel, policy, facts, found),
     )
 
 
@@ -180,7 +181,7 @@ def _circumstances(
     digest, now_us = str(policy_digest(policy)), found.all(before_gate.MOMENT)[0].now
     newest = found.one(before_gate.NEWEST)
     freeze = standing_freeze(newest, at_us=now_us)
-    served, digest_served = (None, None) if newest is None else (newest.version_id, newest.digest)
+    served_id, digest_served = (None, None) if newest is None else (newest.version_id, newest.digest)
     return Circumstances(
         channel=channel.name,
         now_us=now_us,
@@ -189,18 +190,18 @@ def _circumstances(
         environments=worker_environments(conn) if policy.environment == "strict" else frozenset(),
         frozen="" if freeze is None else tell_freeze(freeze, channel.name),
         approvals=_approvals(conn, version, found, digest),
-        incumbent=None if served == version.id else digest_served or "",
+        incumbent=None if served_id == version.id else digest_served or "",
         variants=known.variants,
         identities=known.identities,
     )
 
 
 def _approvals(conn: sa.Connection, version: VersionRow, found: CombinedResult, digest: str) -> list[str]:
-    """Name those who approve of a move under the policy as it is."""
-    asked = [
+    """Return the names of those who approve a move under the policy as it is."""
+    requests = [
         request
         for request in found.all(before_gate.REQUESTS)
         if request.version_id == version.id and request.policy_digest == digest
     ]
-    given = found.all(before_gate.APPROVALS)
-    return sorted({row.principal for request in asked for row in counting(conn, request, given)})
+    approvals = found.all(before_gate.APPROVALS)
+    return sorted({row.principal for request in requests for row in counting(conn, request, approvals)})

@@ -1,4 +1,4 @@
-"""What is known of a version whatever channel asks, gathered once for all that do."""
+"""The facts about a version that do not depend on a channel, gathered once for all channels."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,11 +27,11 @@ class KnownVersion:
     """A version with its verdicts and their waivers.
 
     Attributes:
-        candidate: The version; whether it is quarantined is for a channel to say.
+        candidate: The version; whether it is quarantined depends on the channel.
         verdicts: Its verdicts, newest first.
         waivers: The waivers of each, ended ones too.
         variants: The roots of all variants of its base, by name.
-        identities: Their identities, as far as they are known.
+        identities: The identities of those variants, as far as they are known.
     """
 
     candidate: Candidate
@@ -41,17 +41,17 @@ class KnownVersion:
     identities: Mapping[str, str]
 
     def verdicts_on(self, channel_id: int) -> list[VerdictFact]:
-        """Give the verdicts as the gate of a channel sees them, newest first."""
+        """Return the verdicts as the gate of a channel sees them, newest first."""
         return [fact_of(row, standing_on(self.waivers.get(row.id, ()), channel_id=channel_id)) for row in self.verdicts]
 
 
 def known_of(conn: sa.Connection, version: VersionRow) -> KnownVersion:
-    """Gather what is known of a version, inside a transaction."""
+    """Gather the facts about a version, inside a transaction."""
     return read_known(conn, version, before_gate.fetch_known(conn, version))
 
 
 def read_known(conn: sa.Connection, version: VersionRow, found: CombinedResult) -> KnownVersion:
-    """Read what is known of a version from what was found of it, inside the same transaction."""
+    """Build the facts about a version from rows that were read in the same transaction."""
     waivers: dict[str, list[WaiverRow]] = {}
     for row in found.all(before_gate.WAIVERS):
         waivers.setdefault(row.verdict_id, []).append(row)

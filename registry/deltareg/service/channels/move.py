@@ -1,7 +1,7 @@
-"""Moves of a channel: a compare-and-set on it, appended to its ledger.
+"""Moves of a channel: a compare-and-set, appended to its ledger.
 
-All need the database alone, no byte moves. What each kind of move asks for is in `promote`,
-`roll_back` and `freeze`; here is what all of them ask for.
+A move only needs the database; no bytes are copied. The checks of each kind of move are in
+`promote`, `roll_back` and `freeze`; the checks that all share are here.
 """
 
 from collections.abc import Callable
@@ -41,20 +41,20 @@ def move_channel(
     """Append a revision to a channel that is still at the revision that the caller saw.
 
     Args:
-        registry: Where.
-        caller: Who.
+        registry: The database and the store.
+        caller: Who moves it.
         line: The line.
         name: The channel.
-        move: What is to be done, and why.
+        move: What to do, and why.
         seen: The channel's newest revision, as the caller saw it.
-        keep: Called with the result in the transaction of the move, so that both are or neither.
+        keep: Called with the result in the transaction of the move, so that both commit or neither.
 
     Raises:
-        StaleRevision: It has moved since.
-        GateFailed, GatePending, Inconclusive, Blocked: What the gate asks for is not there.
-        ApprovalDue: It moves once others have approved; the request is open.
-        NotFound: No such line, channel or version, or nothing to roll back to.
-        InvalidInput: A reason is missing, or the move is none.
+        StaleRevision: The channel has moved since.
+        GateFailed, GatePending, Inconclusive, Blocked: The version does not meet the gate.
+        ApprovalDue: The channel moves once others have approved; the request is open.
+        NotFound: There is no such line, channel or version, or nothing to roll back to.
+        InvalidInput: A reason is missing, or the move is malformed.
     """
     right = Right.BREAK_GLASS if move.break_glass else Right.PROMOTE
     caller.require(right, on=Channel(line, name))
@@ -85,7 +85,7 @@ def move_channel(
 
 
 def _raise_pending(result: MoveResult | GatePending) -> MoveResult:
-    """Raise what is due, now that the request for it is committed."""
+    """Raise a pending outcome, now that its request is committed; return any other result."""
     if isinstance(result, GatePending):
         raise result
     return result

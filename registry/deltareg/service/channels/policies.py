@@ -1,4 +1,4 @@
-"""A channel's policy: read, and replaced whole by somebody who has seen the one that stands."""
+"""A channel's policy: shown, and replaced as a whole by somebody who has seen the current one."""
 
 from collections.abc import Callable, Mapping
 
@@ -30,7 +30,7 @@ def show_policy(registry: Registry, caller: Caller, line: LineRef, name: str) ->
     """Show the policy of a channel.
 
     Raises:
-        NotFound: No such line or channel.
+        NotFound: There is no such line or channel.
     """
     caller.require(Right.READ, on=line)
     with read(registry.engine) as conn:
@@ -44,30 +44,31 @@ def show_policy(registry: Registry, caller: Caller, line: LineRef, name: str) ->
 
 
 def describe_floors(line: LineRef, channel: ChannelRow) -> list[ChannelFloor]:
-    """Show what is asked of a channel beside its own policy."""
+    """Describe the floors that apply to a channel beside its own policy."""
     return [ChannelFloor(of=floor.of, policy=floor.fields()) for floor in floors_of(channel, namespace=line.namespace)]
 
 
 def set_policy(
     registry: Registry, caller: Caller, line: LineRef, name: str, request: PolicySet, *, is_seen: Callable[[str], bool]
 ) -> PolicyChange:
-    """Replace the policy of a channel that is still the one that the caller saw.
+    """Replace the policy of a channel, if it is still the one that the caller saw.
 
-    Whoever promotes does not decide what a promotion takes: this asks for `admin`. What floors ask
-    is asked whatever it says.
+    It needs the right `admin`, because whoever promotes must not decide what a promotion requires.
+    Floors apply whatever the policy says.
 
     Args:
-        registry: Where.
-        caller: Who.
+        registry: The database and the store.
+        caller: Who sets it.
         line: The line.
         name: The channel.
-        request: The policy, whole, and why.
+        request: The whole policy, and why it is set.
         is_seen: Whether the caller has seen the policy with this digest.
 
     Raises:
-        InvalidInput: The policy is malformed, names what is not here, or a reason is due.
-        NotFound: No such line or channel.
-        StaleRevision: The policy is another one meanwhile.
+        InvalidInput: The policy is malformed, names something that does not exist, or a reason is
+            missing.
+        NotFound: There is no such line or channel.
+        StaleRevision: The policy has changed meanwhile.
     """
     caller.require(Right.ADMIN, on=Channel(line, name))
     policy = parse_policy(request.policy)
@@ -120,15 +121,15 @@ def _change(name: str, before: Policy, after: Policy, *, digest: str) -> PolicyC
 
 
 def check_names(conn: sa.Connection, caller: Caller, policy: Policy) -> None:
-    """Refuse names of nothing: a rule that could never be met is a slip of the pen."""
+    """Refuse a policy that names something that does not exist: no version could ever meet it."""
     for suite in policy.suites:
-        found = suite_facts(conn, [suite.name])
-        if suite.name in found and not found[suite.name].is_for_gates:
-            told = f"{suite.name} is a quick look that counts for no channel"
-            raise DocumentPlace("suites").wrong(told, fix="name smoke, or a suite of your own")
-        if suite.name not in found:
-            told = f"there is no suite {suite.name!r}"
-            raise DocumentPlace("suites").wrong(told, fix="name one that the server has")
+        facts = suite_facts(conn, [suite.name])
+        if suite.name in facts and not facts[suite.name].is_for_gates:
+            message = f"{suite.name} is a quick look that counts for no channel"
+            raise DocumentPlace("suites").wrong(message, fix="name smoke, or a suite of your own")
+        if suite.name not in facts:
+            message = f"there is no suite {suite.name!r}"
+            raise DocumentPlace("suites").wrong(message, fix="name one that the server has")
     for number, kind in enumerate(policy.kinds or ()):
         read_word(kind, DocumentPlace("kinds").at(number), words=kind_names())
     for number, term in enumerate(policy.servable):

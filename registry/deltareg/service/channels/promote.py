@@ -1,4 +1,4 @@
-"""Promotions: through the gate and, where they are due, with the approvals of others."""
+"""Promotions: through the gate and, where a policy asks for them, with the approvals of others."""
 
 from typing import cast
 
@@ -26,12 +26,12 @@ def promote(
     current: RevisionRow | None,
     move: ChannelMove,
 ) -> MoveResult | GatePending:
-    """Move a channel to a version, or open the request for that.
+    """Move a channel to a version, or open the request for it.
 
     Raises:
-        InvalidInput: It names no version.
+        InvalidInput: The move names no version.
         NotFound: There is no such version.
-        GateFailed, GatePending, Inconclusive, Blocked: What the gate asks for is not there.
+        GateFailed, GatePending, Inconclusive, Blocked: The version does not meet the gate.
         Conflict: The channel serves it already.
     """
     if move.version is None:

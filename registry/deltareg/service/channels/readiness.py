@@ -1,4 +1,4 @@
-"""Gathering what is known of the version that a rollback of a channel would go to."""
+"""Gathering the facts about the version that a rollback of a channel would go to."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -33,14 +33,14 @@ _MOST_ASKED = 64
 
 @dataclass(frozen=True, slots=True)
 class RollbackSnapshot:
-    """What one snapshot of the database says of the rollback of a channel.
+    """The facts about the rollback of a channel, from one snapshot of the database.
 
     Attributes:
         version: The version that it goes to.
         revision: The number of the entry that served it.
-        packs: What the version needs.
-        facts: What readiness is judged by.
-        frozen: What lets no move through; empty for nothing.
+        packs: The packs that the version needs.
+        facts: The facts that decide about readiness.
+        frozen: What blocks moves now, in words; empty for nothing.
         quarantined: The numbers of the versions that are quarantined on the channel.
     """
 
@@ -53,17 +53,17 @@ class RollbackSnapshot:
 
 
 def show_readiness(registry: Registry, caller: Caller, line: LineRef, name: str) -> ReadinessInfo:
-    """Say where a rollback of a channel would go now, and whether it would get there."""
+    """Return where a rollback of a channel would go now, and whether it would get there."""
     caller.require(Right.READ, on=line)
     with read(registry.engine) as conn:
         channel = find_channel(conn, caller, line, name)
         near = ledger_rows(conn, channel.id, limit=NEAR)
-        found = look_back(conn, channel, near)
-    return readiness_of(registry.store, name, found, near)
+        snapshot = look_back(conn, channel, near)
+    return readiness_of(registry.store, name, snapshot, near)
 
 
 def look_back(conn: sa.Connection, channel: ChannelRow, near: Sequence[LedgerRow]) -> RollbackSnapshot | None:
-    """Look where a rollback of a channel would go; None where it served nothing before.
+    """Look up where a rollback of a channel would go; None where it served nothing before.
 
     Args:
         conn: A transaction.
@@ -74,25 +74,25 @@ def look_back(conn: sa.Connection, channel: ChannelRow, near: Sequence[LedgerRow
     if target is None:
         return None
     version = version_queries.version_by_id(conn, present(target.version_id))
-    found = before_gate.before_rollback(conn, version, channel)
-    case = gather(conn, version, channel, found)
-    newest = found.one(before_gate.NEWEST)
+    combined = before_gate.before_rollback(conn, version, channel)
+    case = gather(conn, version, channel, combined)
+    newest = combined.one(before_gate.NEWEST)
     frozen = what_freezes(channel, newest, at_us=case.now.now_us)
-    packs = found.all(before_gate.PACKS)
+    packs = combined.all(before_gate.PACKS)
     return RollbackSnapshot(
         version,
         target.number,
         packs,
-        _facts(conn, channel, target, near, found, case),
+        _facts(conn, channel, target, near, combined, case),
         "" if frozen is None else tell_frozen(frozen, channel.name),
-        [row.number for row in found.all(before_gate.QUARANTINED)],
+        [row.number for row in combined.all(before_gate.QUARANTINED)],
     )
 
 
 def readiness_of(
     store: BlobStore, name: str, found: RollbackSnapshot | None, near: Sequence[LedgerRow]
 ) -> ReadinessInfo:
-    """Say whether a rollback would get there, once the store was asked as well."""
+    """Return whether a rollback would get there, after asking the store as well."""
     if found is None:
         return _nowhere(name, near)
     facts = replace(found.facts, objects_lost=_ask_store(store, found.packs))
@@ -118,10 +118,10 @@ def _facts(
     now_us, packs = case.now.now_us, found.all(before_gate.PACKS)
     behind, age_s = distance(conn, channel, target, now_us=now_us, near=near)
     is_inside = is_in_window(behind=behind, age_s=age_s, window=case.policy.rollback)
-    asked = {suite.name for suite in case.policy.suites}
+    suite_names = {suite.name for suite in case.policy.suites}
     root = str(case.candidate.base)
     own = [v for v in case.verdicts if v.base == root]
-    newest = next((v for v in own if v.suite in asked), None)
+    newest = next((v for v in own if v.suite in suite_names), None)
     base = found.one(before_gate.STORED)
     everything = case.unmet("approvals", "quarantined", "frozen")
     unmet = () if is_inside else everything
@@ -136,7 +136,7 @@ def _facts(
         is_base_stored=base is not None and bool(base.stored_bytes),
         verdict="" if newest is None else f"{newest.suite}: {newest.outcome}",
         verdict_age_s=0.0 if newest is None else (now_us - newest.created_us) / US_PER_S,
-        is_verdict_counting=len(case.passes()) == len(asked),
+        is_verdict_counting=len(case.passes()) == len(suite_names),
         behind=behind,
         age_s=age_s,
         is_in_window=is_inside,
@@ -146,7 +146,7 @@ def _facts(
 
 
 def _ask_store(store: BlobStore, packs: Sequence[PackStateRow]) -> int | None:
-    """Count what the store lacks; None where asking would take long, or it does not answer."""
+    """Count the packs that the store lacks; None where that takes too long or the store fails."""
     keys = [pack.physical_key for pack in packs]
     # A store that signs URLs is across a network, and this is asked at every look at a channel.
     if not 0 < len(keys) <= _MOST_ASKED or store.url(keys[0], expires_s=60) is not None:
@@ -169,17 +169,17 @@ def _tell_revoked(candidate: Candidate) -> str:
 
 
 def _nowhere(name: str, near: Sequence[LedgerRow]) -> ReadinessInfo:
-    served = near[0].version if near else None
-    left = sorted({row.version for row in near if row.version not in {None, served}})
-    if served is None:
-        told = "it serves nothing yet"
-    elif left:
-        which = ", ".join(f"v{number}" for number in left)
-        by_number = f"a rollback goes there only by its number: --version v{left[-1]}"
-        told = f"{which} was served too and rolled back; {by_number}"
+    current = near[0].version if near else None
+    candidates = sorted({row.version for row in near if row.version not in {None, current}})
+    if current is None:
+        message = "it serves nothing yet"
+    elif candidates:
+        which = ", ".join(f"v{number}" for number in candidates)
+        by_number = f"a rollback goes there only by its number: --version v{candidates[-1]}"
+        message = f"{which} was served too and rolled back; {by_number}"
     else:
-        told = f"v{served} is the first that it serves"
-    light = ReadinessLight(name="version", light="no", message=told)
+        message = f"v{current} is the first that it serves"
+    light = ReadinessLight(name="version", light="no", message=message)
     return ReadinessInfo(channel=name, ref=None, version=None, revision=None, ready="no", lights=[light])
 
 

@@ -1,7 +1,8 @@
-"""Requests: looked at, approved, rejected, withdrawn.
+"""Requests: show, approve, reject, withdraw.
 
-Whatever decides a request holds its channel, as every move does. So of two approvals at once the
-later counts the earlier, and the one that completes them moves the channel in its own transaction.
+Every decision on a request locks its channel, as every move does. So of two simultaneous approvals
+the later counts the earlier, and the one that completes them moves the channel in its own
+transaction.
 """
 
 from collections.abc import Callable, Sequence
@@ -54,7 +55,7 @@ def list_requests(
     cursor: str | None,
     limit: int,
 ) -> Page[RequestInfo]:
-    """List requests of a line, or of all that the caller may read, newest first."""
+    """List the requests of a line, or all that the caller may read, newest first."""
     caller.require(Right.READ, on=SHARED)
     if line is not None:
         caller.require(Right.READ, on=line)
@@ -70,15 +71,15 @@ def list_requests(
             before=before,
             limit=check_limit(limit) + 1,
         )
-        given = {row.id: approvals_on(conn, row) for row in rows}
-    return page(rows, limit, key=lambda row: row.id, show=lambda row: _describe(row, given[row.id]))
+        approvals = {row.id: approvals_on(conn, row) for row in rows}
+    return page(rows, limit, key=lambda row: row.id, show=lambda row: _describe(row, approvals[row.id]))
 
 
 def show_request(registry: Registry, caller: Caller, request_id: int) -> RequestInfo:
-    """Show a request, and what keeps it from being promoted now.
+    """Show a request and what blocks its promotion now.
 
     Raises:
-        NotFound: There is none of that number.
+        NotFound: There is no request with that number.
     """
     caller.require(Right.READ, on=SHARED)
     with read(registry.engine) as conn:
@@ -88,33 +89,33 @@ def show_request(registry: Registry, caller: Caller, request_id: int) -> Request
 
 
 def approve_request(registry: Registry, caller: Caller, request_id: int, *, message: str) -> RequestInfo:
-    """Approve a request; the last approval that is due moves the channel if the gate is met.
+    """Approve a request; the last approval needed moves the channel if the gate is met.
 
     Approving again changes nothing.
 
     Raises:
-        Forbidden: Who opened it or pushed the version does not approve it.
-        Conflict: It is not open any more.
+        Forbidden: The caller opened the request or pushed the version.
+        Conflict: The request is not open any more.
     """
     caller.require(Right.APPROVE, on=SOMEWHERE)
 
     def act(conn: sa.Connection, request: RequestRow, channel: ChannelRow) -> None:
         _check_other(conn, caller, request)
-        given = queries.approvals_of(conn, [request.id]).get(request.id, [])
-        if caller.principal_id not in {row.principal_id for row in given}:
+        approvals = queries.approvals_of(conn, [request.id]).get(request.id, [])
+        if caller.principal_id not in {row.principal_id for row in approvals}:
             queries.add_approval(
                 conn, request.id, principal_id=caller.principal_id, token_id=caller.token_id, message=message
             )
-            after = {"version": request.number, "message": message, "approvals": len(given) + 1}
-            before = {"approvals": len(given)}
+            after = {"version": request.number, "message": message, "approvals": len(approvals) + 1}
+            before = {"approvals": len(approvals)}
             caller.record(
                 conn, Action.REQUEST_APPROVE, subject_of(request), on=line_of(request), before=before, after=after
             )
         _promote_if_due(conn, caller, request, channel)
 
     def is_done(conn: sa.Connection, request: RequestRow) -> bool:
-        given = queries.approvals_of(conn, [request.id]).get(request.id, [])
-        is_mine = caller.principal_id in {row.principal_id for row in given}
+        approvals = queries.approvals_of(conn, [request.id]).get(request.id, [])
+        is_mine = caller.principal_id in {row.principal_id for row in approvals}
         return bool(request.state == "promoted") and is_mine
 
     return _decide(registry, caller, request_id, Right.APPROVE, act, is_done=is_done)
@@ -124,7 +125,7 @@ def reject_request(registry: Registry, caller: Caller, request_id: int, *, reaso
     """Reject a request, with a reason.
 
     Raises:
-        Conflict: It is not open any more.
+        Conflict: The request is not open any more.
     """
     caller.require(Right.APPROVE, on=SOMEWHERE)
 
@@ -138,11 +139,11 @@ def reject_request(registry: Registry, caller: Caller, request_id: int, *, reaso
 
 
 def withdraw_request(registry: Registry, caller: Caller, request_id: int) -> RequestInfo:
-    """Withdraw a request, as who opened it.
+    """Withdraw a request that the caller opened.
 
     Raises:
         Forbidden: Somebody else opened it.
-        Conflict: It is not open any more.
+        Conflict: The request is not open any more.
     """
     caller.require(Right.PROMOTE, on=SOMEWHERE)
 
@@ -171,12 +172,12 @@ def _decide(
     *,
     is_done: Callable[[sa.Connection, RequestRow], bool],
 ) -> RequestInfo:
-    """Act on an open request while its channel is held; what is done already stays so."""
+    """Act on an open request while its channel is locked; a request already decided so stays."""
 
     def transaction(conn: sa.Connection) -> RequestInfo:
-        found = _find(conn, caller, request_id)
-        caller.require(right, on=channel_of(found))
-        channel = channel_queries.channel_by_id(conn, found.channel_id, lock=True)
+        unlocked = _find(conn, caller, request_id)
+        caller.require(right, on=channel_of(unlocked))
+        channel = channel_queries.channel_by_id(conn, unlocked.channel_id, lock=True)
         request = _find(conn, caller, request_id)
         if request.state != "open" and is_done(conn, request):
             return _show_request(conn, request)
@@ -185,25 +186,28 @@ def _decide(
                 f"request {request.id} is {request.state}{_by(request)}", fix=f"deltareg request show {request.id}"
             )
         act(conn, request, channel)
-        ended = _find(conn, caller, request_id)
-        if ended.revision is not None:
-            keep_summary(conn, registry.signer, channel.id, number=ended.revision)
-        return _show_request(conn, ended)
+        decided = _find(conn, caller, request_id)
+        if decided.revision is not None:
+            keep_summary(conn, registry.signer, channel.id, number=decided.revision)
+        return _show_request(conn, decided)
 
     return with_retry(registry.engine, transaction)
 
 
 def _check_other(conn: sa.Connection, caller: Caller, request: RequestRow) -> None:
-    """Count people: a script's name is who stands behind it, and so are two names of one."""
+    """Refuse an approver who is the same person as the opener or the uploader.
+
+    A script counts as the person behind it, and two names of one person count as one.
+    """
     whose = {request.uploader_id: "pushed its version", request.opener_id: "opened it"}
     whose |= {
         row.principal_id: "approved it as " + row.principal
         for row in queries.approvals_of(conn, [request.id]).get(request.id, [])
         if row.principal_id != caller.principal_id
     }
-    others = [who for who in whose if who is not None]
-    people = people_of(conn, [caller.principal_id, *others])
-    same = next((who for who in others if people[who] == people[caller.principal_id]), None)
+    other_ids = [who for who in whose if who is not None]
+    people = people_of(conn, [caller.principal_id, *other_ids])
+    same = next((who for who in other_ids if people[who] == people[caller.principal_id]), None)
     if same is not None:
         also = "" if same == caller.principal_id else ", under another name,"
         raise Forbidden(
@@ -213,8 +217,8 @@ def _check_other(conn: sa.Connection, caller: Caller, request: RequestRow) -> No
 
 
 def _promote_if_due(conn: sa.Connection, caller: Caller, request: RequestRow, channel: ChannelRow) -> None:
-    given = approvals_on(conn, request)
-    if len(given) < approvals_due(channel):
+    approvals = approvals_on(conn, request)
+    if len(approvals) < approvals_due(channel):
         return
     version = hold_version(conn, version_queries.version_by_id(conn, request.version_id))
     accepted = queries.warnings_accepted(conn, request.id)
@@ -231,7 +235,7 @@ def find_request(conn: sa.Connection, caller: Caller, request_id: int) -> Reques
     """Find a request that the caller may read.
 
     Raises:
-        NotFound: There is none of that number.
+        NotFound: There is no request with that number.
     """
     request = _find(conn, caller, request_id)
     caller.require(Right.READ, on=line_of(request))
@@ -252,13 +256,13 @@ def _show_request(conn: sa.Connection, request: RequestRow) -> RequestInfo:
 def before_its_gate(
     conn: sa.Connection, request: RequestRow, given: Sequence[ApprovalRow], accepted: list[str]
 ) -> tuple[RequestInfo, list[str]]:
-    """Show a request with what keeps it, and give in words which verdicts it rests on.
+    """Describe a request with what blocks it; also return, in words, the verdicts that it rests on.
 
     Args:
         conn: A transaction.
         request: The request.
-        given: All approvals of it.
-        accepted: The warnings that are accepted with it.
+        given: All its approvals.
+        accepted: The warnings that were accepted with it.
     """
     info = _describe(request, counting(conn, request, given))
     info = info.model_copy(update={"accepted": accepted})
@@ -272,12 +276,12 @@ def before_its_gate(
         for u in rulings
         if not u.is_met and u.rule != "approvals"
     ]
-    passed = [one.message for one in rulings if one.is_met and one.rule == "verdict"]
-    return info.model_copy(update={"unmet": unmet}), passed
+    passes = [one.message for one in rulings if one.is_met and one.rule == "verdict"]
+    return info.model_copy(update={"unmet": unmet}), passes
 
 
 def _describe(row: RequestRow, given: Sequence[ApprovalRow]) -> RequestInfo:
-    due = approvals_due(row)
+    needed = approvals_due(row)
     return RequestInfo(
         id=row.id,
         state=row.state,
@@ -293,8 +297,8 @@ def _describe(row: RequestRow, given: Sequence[ApprovalRow]) -> RequestInfo:
         uploader=row.uploader,
         reason=row.reason,
         opened_at=rfc3339(row.created_at),
-        due=due,
-        missing=max(0, due - len(given)) if row.state == "open" else 0,
+        due=needed,
+        missing=max(0, needed - len(given)) if row.state == "open" else 0,
         approvals=[ApprovalInfo(principal=a.principal, message=a.message, at=rfc3339(a.created_at)) for a in given],
         decided_by=row.decider,
         decided_at=rfc3339_or_none(row.decided_at),
@@ -304,5 +308,5 @@ def _describe(row: RequestRow, given: Sequence[ApprovalRow]) -> RequestInfo:
 
 
 def _by(request: RequestRow) -> str:
-    told = f" by {request.decider}" if request.decider else ""
-    return f"{told}: {request.decision}" if request.decision else told
+    by_whom = f" by {request.decider}" if request.decider else ""
+    return f"{by_whom}: {request.decision}" if request.decision else by_whom

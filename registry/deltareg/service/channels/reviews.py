@@ -26,11 +26,11 @@ REVIEW_DUE_US = 24 * 3600 * US_PER_S
 def review_move(
     registry: Registry, caller: Caller, line: LineRef, name: str, number: int, *, message: str
 ) -> GlassBroken:
-    """Close a move that broke the glass: somebody else has looked at it, and says so.
+    """Review a move that broke the glass, as somebody other than whoever made it.
 
     Raises:
-        NotFound: No such line, channel or revision, or it broke no glass.
-        Forbidden: Who broke the glass does not review it.
+        NotFound: There is no such line, channel or revision, or the move broke no glass.
+        Forbidden: The caller broke the glass.
         Conflict: Somebody else has reviewed it.
     """
     caller.require(Right.APPROVE, on=Channel(line, name))
@@ -52,15 +52,15 @@ def review_move(
 
 
 def moves_to_review(conn: sa.Connection, channel_ids: Sequence[int]) -> dict[int, list[GlassBroken]]:
-    """List the moves of channels that wait for a review, oldest first, by channel."""
-    found: dict[int, list[GlassBroken]] = {}
+    """Return, by channel, the moves that wait for a review, oldest first."""
+    moves: dict[int, list[GlassBroken]] = {}
     for row in queries.to_review(conn, channel_ids):
-        found.setdefault(row.channel_id, []).append(describe_broken(row))
-    return found
+        moves.setdefault(row.channel_id, []).append(describe_broken(row))
+    return moves
 
 
 def describe_broken(move: RevisionRow | BrokenGlassRow) -> GlassBroken:
-    """Show a move that broke the glass, and until when somebody has to look at it."""
+    """Describe a move that broke the glass, and when its review is due."""
     return GlassBroken(
         revision=move.number,
         kind=move.kind,

@@ -1,8 +1,8 @@
-"""Rollbacks: which version they go to, and what it has to be for that.
+"""Rollbacks: which version they go to, and what that version must satisfy.
 
-A rollback goes to a version that the channel served before, on the verdict that it was promoted
-with as long as it is inside the window, unless it has failed since; the version rolled away from is
-quarantined on the channel.
+A rollback goes to a version that the channel served before. Inside the rollback window, the verdict
+with which that version was promoted is enough, unless it has failed since. The version rolled away
+from is quarantined on the channel.
 """
 
 from collections.abc import Sequence
@@ -53,9 +53,10 @@ def roll_back(
     """Move a channel back to a version that it served before.
 
     Raises:
-        NotFound: It served nothing like that.
-        Conflict: It serves that version now.
-        GateFailed, GatePending, Inconclusive, Blocked: The target is not what it has to be.
+        NotFound: The channel never served such a version.
+        Conflict: The channel serves that version now.
+        GateFailed, GatePending, Inconclusive, Blocked: The target does not meet the conditions of a
+            rollback.
     """
     if current is None or current.version_id is None:
         raise NotFound(
@@ -80,9 +81,9 @@ def roll_back(
 def _verify_again(
     conn: sa.Connection, caller: Caller, channel: ChannelRow, version: VersionRow, case: GateCase
 ) -> list[str]:
-    """Queue what the channel asks for now, on the base and on each variant; give the runs.
+    """Queue the channel's suites again, on the base and each variant; return the run ids.
 
-    What it was promoted with may be old, and may have been asked by another policy.
+    The verdicts of the promotion may be old, and the policy may have been another one.
     """
     names = [suite.name for suite in case.policy.suites if suite.name in case.now.suites]
     suites = [find_suite(conn, name) for name in names or [DEFAULT_SUITE]]
@@ -111,59 +112,60 @@ def _verify_again(
 
 
 def _refuse_frozen(conn: sa.Connection, line: LineRef, channel: ChannelRow, current: RevisionRow) -> None:
-    """Refuse a move while somebody, or the policy, says that there is none."""
+    """Refuse a move while the channel is frozen, by hand or by its policy."""
     at_us = read_clock(conn)
     frozen = what_freezes(channel, current, at_us=at_us)
     if isinstance(frozen, StandingWindow):
         for floor in floors_of(channel, namespace=line.namespace):
             if standing_window(floor.policy.freeze, moment_of(at_us)) == frozen:
-                told = f"{line}@{channel.name} is in {frozen} (asked by {floor.of})"
-                raise Blocked(told, fix=f"wait; what {floor.of} asks: {floor.command}")
+                message = f"{line}@{channel.name} is in {frozen} (asked by {floor.of})"
+                raise Blocked(message, fix=f"wait; what {floor.of} asks: {floor.command}")
         fix = f"wait, or change the policy: deltareg channel policy set {line} {channel.name} FILE"
         raise Blocked(f"{line}@{channel.name} is in {frozen}", fix=fix)
     if frozen is not None:
-        told = tell_freeze(frozen, f"{line}@{channel.name}")
-        raise Blocked(told, fix=unfreezing(line, channel.name))
+        message = tell_freeze(frozen, f"{line}@{channel.name}")
+        raise Blocked(message, fix=unfreezing(line, channel.name))
 
 
 def find_target(
     conn: sa.Connection, line: LineRef, channel: ChannelRow, current: RevisionRow, move: ChannelMove
 ) -> LedgerRow:
-    """Choose the revision to go back to: named, or so many versions back.
+    """Return the ledger entry to go back to: the named one, or so many versions back.
 
     Raises:
-        NotFound: The channel never served that.
-        Conflict: The channel serves that now.
+        NotFound: The channel never served that version.
+        Conflict: The channel serves that version now.
     """
-    found: LedgerRow | None
+    target: LedgerRow | None
     if move.version is not None:
         version = version_queries.find_version(conn, channel.delta_id, number=move.version)
-        found = None if version is None else queries.entry_of_version(conn, channel.id, version.id)
+        target = None if version is None else queries.entry_of_version(conn, channel.id, version.id)
         where = f"v{move.version}"
     elif move.revision is not None:
-        found = queries.entry_at(conn, channel.id, move.revision)
+        target = queries.entry_at(conn, channel.id, move.revision)
         where = f"#{move.revision}"
     else:
         steps = move.steps or 1
-        found = step_back(conn, channel, steps)
+        target = step_back(conn, channel, steps)
         where = "one step back" if steps == 1 else f"{steps} steps back"
-    if found is None or found.version_id is None:
+    if target is None or target.version_id is None:
         raise NotFound(
             f"{line}@{channel.name} never served {where}", fix=f"deltareg channel history {line} {channel.name}"
         )
-    if found.version_id == current.version_id:
+    if target.version_id == current.version_id:
         raise Conflict(f"{line}@{channel.name} serves v{current.version} now", fix="nothing to do")
-    return found
+    return target
 
 
 def step_back(
     conn: sa.Connection, channel: ChannelRow, steps: int = 1, *, near: Sequence[LedgerRow] | None = None
 ) -> LedgerRow | None:
-    """Give what lies so many steps below the current revision, as on a stack.
+    """Return the ledger entry so many steps below the current one, as on a stack.
 
-    A promotion lays a version on top, a rollback takes away what lies above its target. So what was
-    rolled away from is never come back to: neither from the version below it, nor from one that was
-    promoted afterwards. Few entries tell it mostly; where a rollback went further back, more do.
+    A promotion pushes a version on top; a rollback removes what lies above its target. So nothing
+    returns to a version that was rolled away from, neither from the version below it nor from one
+    promoted afterwards. Usually a few entries are enough; more are read where a rollback went
+    further back.
 
     Args:
         conn: A transaction.
@@ -177,16 +179,17 @@ def step_back(
         else:
             ledger = queries.ledger_rows(conn, channel.id, limit=depth)
         stack, is_closed = stack_ledger(ledger)
-        found = [row for row in reversed(stack[:-1]) if row.version_id != stack[-1].version_id]
-        if len(ledger) < depth or depth == _LEDGER_DEPTH or (is_closed and len(found) >= steps):
-            return next(iter(found[steps - 1 :]), None)
+        below = [row for row in reversed(stack[:-1]) if row.version_id != stack[-1].version_id]
+        if len(ledger) < depth or depth == _LEDGER_DEPTH or (is_closed and len(below) >= steps):
+            return next(iter(below[steps - 1 :]), None)
     return None
 
 
 def stack_ledger(ledger: Sequence[LedgerRow]) -> tuple[list[LedgerRow], bool]:
-    """Lay the entries of a ledger, newest first, on a stack; give it, the current one last.
+    """Stack the entries of a ledger, newest first; return the stack with the current entry last.
 
-    It is closed when each rollback found its target on it: then nothing older could change it.
+    Also return whether the stack is closed: each rollback found its target on it, so no older entry
+    could change it.
     """
     stack: list[LedgerRow] = []
     places: dict[int | None, list[int]] = {}  # of each version, where it lies, the lowest first
@@ -209,30 +212,30 @@ def stack_ledger(ledger: Sequence[LedgerRow]) -> tuple[list[LedgerRow], bool]:
 def distance(
     conn: sa.Connection, channel: ChannelRow, target: LedgerRow, *, now_us: int, near: Sequence[LedgerRow] = ()
 ) -> tuple[int, float]:
-    """Measure how far back a target is: moves since, and seconds since it was served last.
+    """Return how far back a target is: moves since, and seconds since it was last served.
 
     Args:
         conn: A transaction.
         channel: The channel.
         target: An entry of its ledger.
-        now_us: The time.
-        near: Its newest entries, where they were read in this transaction: they tell it if the
+        now_us: The time, in µs since the epoch.
+        near: Its newest entries, where they were read in this transaction; they are enough if the
             target is among them.
     """
     if any(row.number == target.number for row in near):
         return _distance_within(near, target, now_us=now_us)
     behind = queries.moves_since(conn, channel.id, target.number, most=_LEDGER_DEPTH + 1)
-    ended = queries.left_at(conn, channel.id, present(target.version_id))
-    return behind, 0.0 if ended is None else (now_us - ended) / US_PER_S
+    left_at_us = queries.left_at(conn, channel.id, present(target.version_id))
+    return behind, 0.0 if left_at_us is None else (now_us - left_at_us) / US_PER_S
 
 
 def _distance_within(near: Sequence[LedgerRow], target: LedgerRow, *, now_us: int) -> tuple[int, float]:
     moves = [row for row in near if row.kind in _MOVES]  # newest first
     behind = sum(row.number > target.number for row in moves)
-    served = next((n for n, row in enumerate(moves) if row.version_id == target.version_id), None)
-    if served is None or served == 0:  # it was never served by a move, or is served now
+    position = next((n for n, row in enumerate(moves) if row.version_id == target.version_id), None)
+    if position is None or position == 0:  # it was never served by a move, or is served now
         return behind, 0.0
-    return behind, (now_us - moves[served - 1].created_at) / US_PER_S
+    return behind, (now_us - moves[position - 1].created_at) / US_PER_S
 
 
 def _check_target(
@@ -244,9 +247,9 @@ def _check_target(
     move: ChannelMove,
     case: GateCase,
 ) -> None:
-    """Hold a rollback's target against what must stand: not revoked, its bytes there, no failure.
+    """Check the target of a rollback: not revoked, its bytes present, no failure.
 
-    Inside the window an old verdict is enough, or none; a failure that stands never is.
+    Inside the window, an old verdict or none is enough; a standing failure is always refused.
     """
     history = f"deltareg channel history {line} {channel.name}"
     further = f"deltareg rollback {line} --channel {channel.name} --version vN; see: {history}"
@@ -255,9 +258,9 @@ def _check_target(
         return
     failed = [ruling for ruling in case.unmet() if ruling.rule == "failed"]
     if failed:
-        refused = cast(DeltaregError, refusal(failed))
-        told = f"{refused.message}, and it would be served again"
-        raise GateFailed(told, fix=f"{refused.fix}; {further}", problems=refused.problems)
+        gate_error = cast(DeltaregError, refusal(failed))
+        message = f"{gate_error.message}, and it would be served again"
+        raise GateFailed(message, fix=f"{gate_error.fix}; {further}", problems=gate_error.problems)
     behind, age_s = distance(conn, channel, target, now_us=case.now.now_us)
     if is_in_window(behind=behind, age_s=age_s, window=case.policy.rollback):
         return

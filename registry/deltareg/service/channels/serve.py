@@ -1,4 +1,4 @@
-"""What promotions and rollbacks share: a version that is held, and serving it from now on."""
+"""What promotions and rollbacks share: locking a version, and serving it from now on."""
 
 import sqlalchemy as sa
 
@@ -22,25 +22,26 @@ from deltareg.wire import ChannelMove, MoveResult
 
 
 def hold_version(conn: sa.Connection, version: VersionRow) -> VersionRow:
-    """Read a version again, held with what it is made of: none is revoked or deleted until the end.
+    """Lock a version and its ancestors until the transaction ends, and read it again.
 
-    What was read before may have been revoked by somebody who has committed since.
+    None of them can be revoked or deleted until then. Somebody may have revoked it since it was
+    read.
     """
     pack_queries.lock_versions(conn, [version.id, *(row.id for row in parts_of(conn, version))])
     return version_queries.version_by_id(conn, version.id)
 
 
 def check_standing(conn: sa.Connection, version: VersionRow, *, fix: str) -> None:
-    """Refuse a version that no channel takes, whatever glass is broken.
+    """Refuse a version that no channel takes, even with break-glass.
 
     Raises:
-        Blocked: It is deleted, revoked, or made of one that is.
-        Corrupt: Its bytes, or those of what it stands on, are not what they are to be.
+        Blocked: The version is deleted or revoked, or made of one that is.
+        Corrupt: The bytes of the version, or of what it stands on, are corrupt.
     """
     ref = ref_of(version)
     if version.corrupt_at is not None:
-        told = f"{ref} is corrupt: what is stored is not what it says"
-        raise Corrupt(told, fix=f"{fix}, or push the same folder again")
+        message = f"{ref} is corrupt: what is stored is not what it says"
+        raise Corrupt(message, fix=f"{fix}, or push the same folder again")
     if version.deleted_at is not None:
         raise Blocked(f"{ref} is deleted", fix=fix)
     if version.revoked_at is not None:
@@ -63,12 +64,12 @@ def serve(
     move: ChannelMove,
     case: GateCase,
 ) -> tuple[MoveResult, int]:
-    """Append the move that lets a channel serve a version; give it and the id of its row.
+    """Append the move that makes a channel serve a version; return it and the id of its row.
 
-    It names the verdicts of the case that was judged.
+    The move names the verdicts of the judged case.
 
-    Open requests of the channel are answered or stale after it. A freeze that was broken through
-    stands again after it.
+    Afterwards the open requests of the channel are answered or stale, and a freeze that the move
+    broke through applies again.
     """
     is_promoted = move.kind == "promote"
     write_terms(conn, channel, case)

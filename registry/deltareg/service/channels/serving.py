@@ -1,4 +1,4 @@
-"""Whether engines can serve a version, by what its manifest says."""
+"""Whether engines can serve a version, according to its manifest."""
 
 from collections.abc import Mapping
 
@@ -12,9 +12,9 @@ from deltareg.service.kept import describe_manifest
 
 
 def serving_facts(conn: sa.Connection, version: VersionRow) -> Mapping[str, ServingFact]:
-    """Say of every engine that is known what it makes of a version."""
-    said = describe_manifest(version.manifest_digest, lambda: queries.content(conn, version.id).manifest)
-    delta = ServableDelta(version.kind, version.variant, said.config, said.files)
+    """Return, for every known engine, whether and how it can serve a version."""
+    summary = describe_manifest(version.manifest_digest, lambda: queries.content(conn, version.id).manifest)
+    delta = ServableDelta(version.kind, version.variant, summary.config, summary.files)
     return {
         one.engine: ServingFact(one.obstacles, one.rank, engine_limits(one.engine).default_rank)
         for one in servability(delta)

@@ -1,4 +1,4 @@
-"""What was rolled back from channels and is kept away from them."""
+"""Versions that were rolled back from channels and are quarantined there."""
 
 from collections.abc import Iterable
 
@@ -11,7 +11,7 @@ from deltareg.wire import Setback
 
 
 def setbacks(rows: Iterable[SetbackRow], *, version: int | None = None) -> list[Setback]:
-    """Show what was rolled back: all, or one version alone."""
+    """Describe rollbacks that left a quarantine: all of them, or those of one version."""
     return [
         Setback(
             line=f"{row.namespace}/{row.line}",
@@ -28,5 +28,5 @@ def setbacks(rows: Iterable[SetbackRow], *, version: int | None = None) -> list[
 
 
 def setbacks_in_sight(caller: Caller, rows: Iterable[SetbackRow]) -> list[Setback]:
-    """Show what was rolled back in lines that somebody may read."""
+    """Describe such rollbacks in the lines that a caller may read."""
     return setbacks(row for row in rows if caller.may(Right.READ, on=LineRef(row.namespace, row.line)))

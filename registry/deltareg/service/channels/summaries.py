@@ -1,7 +1,7 @@
-"""What the gate answered, as the server signs it: a SLSA verification summary, told and kept.
+"""The gate's answer as the server signs it: a SLSA verification summary, returned and stored.
 
-Whoever has the server's public key can hold it against a version without asking the server. One is
-kept with each promotion, in its transaction.
+Whoever has the server's public key can check a version with it, without asking the server. One is
+stored with each promotion, in the same transaction.
 """
 
 from collections.abc import Sequence
@@ -42,15 +42,15 @@ def sign_answer(
     verdicts: Sequence[str],
     unmet: Sequence[str],
 ) -> bytes:
-    """Sign what the gate of a channel answered about a version, and on which verdicts.
+    """Sign the answer of a gate about a version, with the verdicts that it rests on.
 
     Args:
         conn: A transaction.
         signer: The server's key.
         ref: The version.
-        digest: Its manifest's.
+        digest: The digest of its manifest.
         channel: The channel.
-        policy_digest: Of its policy.
+        policy_digest: The digest of its policy.
         verdicts: The verdicts that the answer rests on.
         unmet: The rules that are not met.
     """
@@ -70,7 +70,7 @@ def sign_answer(
 
 
 def keep_summary(conn: sa.Connection, signer: SigningKey | None, channel_id: int, *, number: int) -> None:
-    """Sign and keep what let a revision of a channel be made, if it is a promotion."""
+    """Sign and store the gate's answer for a revision of a channel, if it is a promotion."""
     channel = channel_queries.channel_by_id(conn, channel_id)
     revision = channel_queries.revision_at(conn, channel_id, number=number)
     if signer is None or revision is None or revision.kind != "promote":
@@ -90,10 +90,10 @@ def keep_summary(conn: sa.Connection, signer: SigningKey | None, channel_id: int
 
 
 def show_summary(registry: Registry, caller: Caller, line: LineRef, name: str, number: int) -> GateSummary:
-    """Give what the server signed when a channel was promoted.
+    """Return what the server signed when a channel was promoted.
 
     Raises:
-        NotFound: There is no such revision, or nothing was signed about it.
+        NotFound: There is no such revision, or nothing was signed for it.
     """
     caller.require(Right.READ, on=line)
     with read(registry.engine) as conn:

@@ -1,8 +1,8 @@
 """The terms of a channel: what it asks for now, as digests that the database can compare.
 
-A policy names suites by name, and the database cannot tell what a name means. So the terms are
-written down before a promotion whenever they have changed, and the trigger that guards the ledger
-holds the verdicts that a promotion names against them.
+A policy refers to suites by name, and the database cannot resolve those names. So the terms are
+stored before a promotion whenever they have changed, and the trigger that guards the ledger
+compares them with the verdicts that a promotion names.
 """
 
 import sqlalchemy as sa
@@ -13,12 +13,12 @@ from deltareg.service.channels.gate import GateCase
 
 
 def write_terms(conn: sa.Connection, channel: ChannelRow, case: GateCase) -> None:
-    """Write down what a channel asks for in a case, unless that is what was written last.
+    """Store what a channel asks for in a case, unless its stored terms say the same.
 
-    A suite that there is not is left out, so it keeps no rollback back.
+    A suite that does not exist is left out, so that it blocks no rollback.
     """
     suites = {name: str(suite.digest) for name, suite in case.now.suites.items()}
-    asked = case.now.policy_digest, suites
+    terms = case.now.policy_digest, suites
     newest = queries.newest_terms(conn, channel.id)
-    if newest is None or (newest.policy_digest, newest.suites) != asked:
-        queries.add_terms(conn, channel.id, policy_digest=asked[0], suites=asked[1])
+    if newest is None or (newest.policy_digest, newest.suites) != terms:
+        queries.add_terms(conn, channel.id, policy_digest=terms[0], suites=terms[1])

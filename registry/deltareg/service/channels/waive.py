@@ -1,9 +1,9 @@
-"""Waiving: a person answers for a check that failed: on one channel, for a while, with a reason.
+"""Waiving: a person accepts a failed check on one channel, for a time, with a reason.
 
-It takes the right to promote and another person than the one who pushed the version. A check that
-finds bytes or a computation to be other than they claim cannot be waived. The verdict stays what it
-is, and says wherever it is shown that it is waived, by whom, where, why and until when. What was
-skipped behind the failed check runs in a continuation, whose verdict decides.
+It needs the right to promote, and a person other than the one who pushed the version. A check that
+proves bytes or a computation to be other than claimed cannot be waived. The verdict itself does not
+change; wherever it is shown, so is the waiver: by whom, where, why and until when. The checks that
+were skipped after the failed one run in a continuation, whose verdict decides.
 """
 
 from collections.abc import Callable
@@ -40,13 +40,13 @@ _MOST_DAYS = 366
 def waive(
     registry: Registry, caller: Caller, verdict_id: str, request: WaiverCreate, *, new_id: Callable[[], UUID] = uuid4
 ) -> VerdictInfo:
-    """Waive a failed check of a verdict on a channel until a time; give the verdict.
+    """Waive a failed check of a verdict on a channel until a time; return the verdict.
 
-    Where that answers for all that failed, what was skipped is queued.
+    Once every failed check is waived, the skipped checks are queued.
 
     Raises:
-        NotFound: No such verdict, no such check in it, or no such channel.
-        InvalidInput: The check did not fail or is never waived, or the time is not one to come.
+        NotFound: There is no such verdict, check or channel.
+        InvalidInput: The check did not fail or cannot be waived, or the time lies in the past.
         Forbidden: The caller pushed the version.
         Conflict: The check is waived already.
     """
@@ -63,10 +63,10 @@ def waive(
         queries.hold_waivers(conn, verdict.version_id)
         _refuse_again(conn, verdict, request, channel_id)
         expires_at = _end(conn, request)
-        answered = queries.WaiverRecord(
+        waiver = queries.WaiverRecord(
             verdict_id, request.check, request.reason, expires_at, caller.principal_id, channel_id
         )
-        queries.add_waiver(conn, waiver_id, answered)
+        queries.add_waiver(conn, waiver_id, waiver)
         after = {
             "version": ref_of(verdict),
             "check": request.check,
@@ -85,12 +85,12 @@ def waive(
 def unwaive(
     registry: Registry, caller: Caller, verdict_id: str, check: str, *, channel: str | None = None
 ) -> VerdictInfo:
-    """End the waiver of a check before its time, on a channel or on all; give the verdict.
+    """End the waiver of a check early, on one channel or on all; return the verdict.
 
-    Where a continuation took it over, it ends there as well.
+    If a continuation took the waiver over, it ends there as well.
 
     Raises:
-        NotFound: No such verdict, or the check is not waived.
+        NotFound: There is no such verdict, or the check is not waived.
     """
     caller.require(Right.PROMOTE, on=SOMEWHERE)
 
@@ -98,13 +98,15 @@ def unwaive(
         verdict = find_verdict(conn, caller, verdict_id)
         caller.require(Right.PROMOTE, on=line_of(verdict))
         queries.hold_waivers(conn, verdict.version_id)
-        ended = queries.end_waivers(conn, verdict_id, check_name=check, channel=channel, revoked_by=caller.principal_id)
-        if not ended:
+        run_ids = queries.end_waivers(
+            conn, verdict_id, check_name=check, channel=channel, revoked_by=caller.principal_id
+        )
+        if not run_ids:
             where = "" if channel is None else f" for {channel[:60]}"
             raise NotFound(
                 f"{check[:60]} of {verdict_id} is not waived{where}", fix=f"deltareg verdict show {verdict_id}"
             )
-        before = {"version": ref_of(verdict), "check": check, "waivers": list(ended)}
+        before = {"version": ref_of(verdict), "check": check, "waivers": list(run_ids)}
         caller.record(
             conn, Action.VERDICT_UNWAIVE, f"verdict/{verdict_id}", on=line_of(verdict), before=before, after=None
         )
@@ -116,12 +118,12 @@ def unwaive(
 def continue_verdict(
     registry: Registry, caller: Caller, verdict_id: str, *, new_id: Callable[[], UUID] = uuid4
 ) -> RunInfo:
-    """Queue what a waived verdict left out, once more where a run came to nothing.
+    """Queue the checks that a waived verdict skipped, again where an earlier run was inconclusive.
 
     Raises:
-        NotFound: No such verdict.
-        Conflict: It left nothing out, something that failed in it is not waived on any channel, or
-            it does not count any more.
+        NotFound: There is no such verdict.
+        Conflict: The verdict skipped nothing, a failed check in it is waived on no channel, or it
+            does not count any more.
     """
     caller.require(Right.PROMOTE, on=SOMEWHERE)
 
@@ -142,7 +144,7 @@ def continue_verdict(
 
 
 def _is_owed(conn: sa.Connection, verdict: VerdictRow, channel_id: int) -> bool:
-    """Whether a verdict left something out, and all that failed in it is answered for now."""
+    """Whether a verdict skipped checks and all its failed checks are waived now."""
     return not verdict.is_complete and not _list_unanswered(conn, verdict, channel_id)
 
 
@@ -156,15 +158,15 @@ def _list_failed(verdict: VerdictRow) -> list[str]:
 
 
 def _channel(conn: sa.Connection, caller: Caller, verdict: VerdictRow, name: str) -> int:
-    """Find the channel that a waiver names; one has to be named."""
+    """Return the id of the channel that a waiver names; it must name one."""
     line = line_of(verdict)
     if name:
         return find_channel(conn, caller, line, name).id
     delta_id = version_queries.version_by_id(conn, verdict.version_id).delta_id
-    known = ", ".join(row.name for row in channel_queries.channel_rows(conn, delta_id))
+    names = ", ".join(row.name for row in channel_queries.channel_rows(conn, delta_id))
     raise InvalidInput(
         "a waiver says for which channel it is",
-        fix=f"name it: --channel NAME (of {line}: {known or 'none yet'}); clients before this release cannot",
+        fix=f"name it: --channel NAME (of {line}: {names or 'none yet'}); clients before this release cannot",
     )
 
 
@@ -174,10 +176,10 @@ def _show(conn: sa.Connection, caller: Caller, verdict_id: str) -> VerdictInfo:
 
 
 def refuse_own(conn: sa.Connection, caller: Caller, verdict: VerdictRow) -> None:
-    """Let nobody waive checks of what they pushed themselves.
+    """Refuse to waive checks of a version that the caller pushed.
 
     Raises:
-        Forbidden: The caller did.
+        Forbidden: The caller pushed it.
     """
     version = version_queries.version_by_id(conn, verdict.version_id)
     # By principal, not by token: a second token of the same person is the same person.
@@ -200,18 +202,18 @@ def _refuse_again(conn: sa.Connection, verdict: VerdictRow, request: WaiverCreat
 
 
 def refuse_check(verdict: VerdictRow, check: str, *, kind: str) -> None:
-    """Let nothing be waived but a check that failed, and of these not those that are never.
+    """Refuse to waive a check that did not fail, or one that may never be waived.
 
     Args:
         verdict: The verdict.
-        check: The check, as its result is called.
-        kind: Which check that is, by `kind_of_check`.
+        check: The name of its result.
+        kind: The kind of the check, from `kind_of_check`.
 
     Raises:
-        InvalidInput: It did not fail, or it is never waived.
+        InvalidInput: The check did not fail, or may never be waived.
         NotFound: The verdict has no such check.
     """
-    outcomes = {str(found["name"]): found["verdict"] for found in verdict.checks}
+    outcomes = {str(result["name"]): result["verdict"] for result in verdict.checks}
     failed = [name for name, outcome in outcomes.items() if outcome == "fail"]
     if {check, kind} & NEVER_WAIVED:
         raise InvalidInput(
@@ -219,8 +221,8 @@ def refuse_check(verdict: VerdictRow, check: str, *, kind: str) -> None:
             fix="push a version that passes it",
         )
     if check not in outcomes:
-        known = ", ".join(outcomes) or "none"
-        raise NotFound(f"verdict {verdict.id} has no check {check[:60]!r}", fix=f"checks: {known}")
+        names = ", ".join(outcomes) or "none"
+        raise NotFound(f"verdict {verdict.id} has no check {check[:60]!r}", fix=f"checks: {names}")
     if check not in failed or verdict.verdict != "fail":
         raise InvalidInput(
             f"{check} did not fail in a verdict that is fail: it is {outcomes[check]}, the verdict {verdict.verdict}",
@@ -229,7 +231,7 @@ def refuse_check(verdict: VerdictRow, check: str, *, kind: str) -> None:
 
 
 def kind_of_check(conn: sa.Connection, verdict: VerdictRow, name: str) -> str:
-    """Say which check a result is of: a suite may give it another name."""
+    """Return the kind of check behind a result: a suite may give it another name."""
     try:
         suite = suite_of(conn, verdict.suite, verdict.suite_digest)
     except NotFound:  # a built-in suite of another release, whose results have the checks' names

@@ -1,8 +1,8 @@
-"""Which base a folder is a delta of, by what the folder and its line say; never guessed.
+"""Which base a folder is a delta of, from what the folder and its line say; never guessed.
 
 In this order: `deltareg: {base: NAME}` in the front matter of README.md; what adapter_config.json
 names, and `base_model` of the front matter; the base of the line's newest version, where those say
-nothing, or a folder of the machine that trained.
+nothing or name only a local path of the training machine.
 """
 
 import json
@@ -32,12 +32,12 @@ _SHOWN = 6
 
 @dataclass(frozen=True, slots=True)
 class ClaimedBase:
-    """A base as a file names it.
+    """A base as some file names it.
 
     Attributes:
         where: The file, for people.
-        name: A name here, an id of the hub or a path.
-        revision: The hub's revision; mostly empty.
+        name: A name in this registry, a hub id or a path.
+        revision: The revision on the hub; mostly empty.
     """
 
     where: str
@@ -46,51 +46,51 @@ class ClaimedBase:
 
     @property
     def is_path(self) -> bool:
-        """Whether it is a folder of some machine, which says nothing here."""
+        """Whether it is a path on some machine, which identifies nothing here."""
         return self.name.startswith((".", "/", "~", "\\")) or self.name[1:3] == ":\\"
 
 
 def named_bases(folder: Path) -> tuple[str, list[ClaimedBase]]:
-    """Read what a folder says of its base: what is said to us, and what others wrote."""
+    """Read what a folder says about its base: the name written for us, and what other tools wrote."""
     front = _front_matter(folder / "README.md")
     ours = front.get("deltareg")
-    told = ours.get("base") if is_object(ours) else None
-    named = [*_in_config(folder / "adapter_config.json"), *_in_front_matter(front)]
-    return told if isinstance(told, str) else "", [_of_cache(each) for each in named]
+    own_name = ours.get("base") if is_object(ours) else None
+    claims = [*_in_config(folder / "adapter_config.json"), *_in_front_matter(front)]
+    return own_name if isinstance(own_name, str) else "", [_of_cache(each) for each in claims]
 
 
 def choose_base(conn: sa.Connection, caller: Caller, line: str, folder: Path, *, newest: str) -> tuple[str, str]:
-    """Give the base's name here, and what said so.
+    """Return the name of the base in this registry, and the file that named it.
 
     Args:
         conn: A transaction.
-        caller: Who pushes; a base that it may not read is none for it.
-        line: What is pushed to, for the messages.
-        folder: What is pushed.
+        caller: Who pushes; bases that it may not read do not exist for it.
+        line: The line that is pushed to, for messages.
+        folder: The folder that is pushed.
         newest: The base of the line's newest version; empty where there is none.
 
     Raises:
-        Refused: Nothing says which, what is said is not known here, or two bases are said.
+        Refused: Nothing names the base, the named base is unknown here, or two bases are named.
     """
-    told, named = named_bases(folder)
-    if told:
-        rows = _find_bases(conn, caller, ClaimedBase("README.md", told))
+    own_name, claims = named_bases(folder)
+    if own_name:
+        rows = _find_bases(conn, caller, ClaimedBase("README.md", own_name))
         if len(rows) == 1:
             return rows[0].name, "README.md"
-        raise _unknown(conn, caller, ClaimedBase("README.md", told))
-    speaking = [each for each in named if not each.is_path]
-    found = {each: _find_bases(conn, caller, each) for each in speaking}
-    for each, rows in found.items():
+        raise _unknown(conn, caller, ClaimedBase("README.md", own_name))
+    speaking = [each for each in claims if not each.is_path]
+    matches = {each: _find_bases(conn, caller, each) for each in speaking}
+    for each, rows in matches.items():
         if not rows:
             raise _unknown(conn, caller, each)
-    common = _common([{row.name for row in rows} for rows in found.values()])
+    common = _common([{row.name for row in rows} for rows in matches.values()])
     if len(common) == 1:
         return next(iter(common)), speaking[0].where
     if speaking:
-        raise _ambiguous(line, found, common)
+        raise _ambiguous(line, matches, common)
     if newest:
         return newest, f"the newest version of {line}"
-    raise _silent(line, named)
+    raise _silent(line, claims)
 
 
 def _common(names: Sequence[set[str]]) -> set[str]:
@@ -99,7 +99,7 @@ def _common(names: Sequence[set[str]]) -> set[str]:
 
 
 def _find_bases(conn: sa.Connection, caller: Caller, named: ClaimedBase) -> list[BaseRow]:
-    """Give the bases that a name may mean: one of ours, else those of that id of the hub."""
+    """Return the bases that a name may mean: one by its name here, else those with that hub id."""
     rows: Sequence[BaseRow] = ()
     try:
         rows = base_queries.base_rows(conn, name=parse_base(named.name.lower()), limit=1)
@@ -118,33 +118,33 @@ def _of_hub(conn: sa.Connection, named: ClaimedBase) -> list[BaseRow]:
         return []
     revision = named.revision or revision
     ids = queries.hub_ids_called(conn, hub_id)
-    chosen = [known for known in ids if revision and known.revision == revision]
-    chosen = chosen or [known for known in ids if not (revision and known.revision)]
-    return [row for known in chosen for row in base_queries.base_rows(conn, base_id=known.base_id, limit=1)]
+    of_revision = [entry for entry in ids if revision and entry.revision == revision]
+    of_revision = of_revision or [entry for entry in ids if not (revision and entry.revision)]
+    return [row for entry in of_revision for row in base_queries.base_rows(conn, base_id=entry.base_id, limit=1)]
 
 
 def _in_config(path: Path) -> list[ClaimedBase]:
     try:
-        found: object = json.loads(_head(path))
+        config: object = json.loads(_head(path))
     except ValueError:  # none, or one that a push refuses in better words
         return []
-    if not is_object(found):
+    if not is_object(config):
         return []
-    name, revision = found.get("base_model_name_or_path"), found.get("revision")
+    name, revision = config.get("base_model_name_or_path"), config.get("revision")
     if not isinstance(name, str) or not name:
         return []
     return [ClaimedBase(path.name, name[:400], revision[:80] if isinstance(revision, str) else "")]
 
 
 def _in_front_matter(front: dict[str, object]) -> list[ClaimedBase]:
-    told = front.get("base_model")
-    names = told if is_list(told) else [told]
-    said = [name[:400] for name in names if isinstance(name, str) and name]
-    return [ClaimedBase("README.md", said[0])] if len(said) == 1 else []
+    base_model = front.get("base_model")
+    names = base_model if is_list(base_model) else [base_model]
+    base_names = [name[:400] for name in names if isinstance(name, str) and name]
+    return [ClaimedBase("README.md", base_names[0])] if len(base_names) == 1 else []
 
 
 def _front_matter(path: Path) -> dict[str, object]:
-    """Read the front matter of a README; what cannot be read says nothing."""
+    """Read the front matter of a README; return an empty one where it cannot be read."""
     text = _head(path).decode("utf-8", "replace")
     if not text.startswith("---"):
         return {}
@@ -164,7 +164,7 @@ def _head(path: Path) -> bytes:
 
 
 def _of_cache(named: ClaimedBase) -> ClaimedBase:
-    """Read a path of a hub's cache as the id and revision that it is of."""
+    """Turn a path within a hub cache into the hub id and revision that it is a copy of."""
     match = _SNAPSHOT.search(named.name)
     if match is None:
         return named
@@ -186,21 +186,21 @@ def _unknown(conn: sa.Connection, caller: Caller, named: ClaimedBase) -> Refused
 
 def _ambiguous(line: str, found: dict[ClaimedBase, list[BaseRow]], common: set[str]) -> Refused:
     names = sorted(common or {row.name for rows in found.values() for row in rows})
-    said = " and ".join(f"{each.where}: {each.name!r}" for each in found)
+    claims = " and ".join(f"{each.where}: {each.name!r}" for each in found)
     return _make_refusal(
         "ambiguous",
-        f"the base of {line} may be {' or '.join(names)} ({said})",
+        f"the base of {line} may be {' or '.join(names)} ({claims})",
         "say which in the front matter of README.md: deltareg: {base: " + names[0] + "}",
     )
 
 
 def _silent(line: str, named: Sequence[ClaimedBase]) -> Refused:
-    told = "nothing says which base it is a delta of"
+    message = "nothing says which base it is a delta of"
     if named:
-        told = f"{named[0].where} names a local path ({named[0].name}), which says nothing here"
+        message = f"{named[0].where} names a local path ({named[0].name}), which says nothing here"
     return _make_refusal(
         "base_mismatch",
-        told,
+        message,
         "say it in the front matter of README.md: deltareg: {base: NAME}; or push the first"
         f" version with: deltareg push PATH {line} --base NAME, and the line keeps it",
     )

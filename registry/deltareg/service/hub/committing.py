@@ -1,7 +1,7 @@
-"""A commit of a hub's client: the changes are put over what the line has, and pushed as a folder.
+"""A commit by a hub client: its changes are applied to the line's files and pushed as a folder.
 
-What results is a version that is there already, a new one, or no delta yet: then the changes are
-kept as a draft. What is wrong is refused, and the draft stays as it was.
+The result is an existing version, a new version, or not a delta yet; then the changes are kept as a
+draft. A wrong commit is refused, and the draft stays as it was.
 """
 
 import hashlib
@@ -35,13 +35,13 @@ _INDEX_BYTES = 16 << 20
 
 @dataclass(frozen=True, slots=True)
 class CommitOperations:
-    """What a commit asks for.
+    """The changes that a commit asks for.
 
     Attributes:
-        files: Files by path; their bytes are staged, or are those of a file that is there.
-        deleted: Paths that are to go, folders with a slash at the end.
-        message: For people.
-        parent: The commit that it is made over; empty where it does not say.
+        files: Files by path; their bytes are staged, or those of an existing file.
+        deleted: Paths to delete; folders end with a slash.
+        message: The commit message, for people.
+        parent: The commit that it is based on; empty where it names none.
     """
 
     files: Mapping[str, CommitFile] = field(default_factory=dict[str, CommitFile])
@@ -52,7 +52,7 @@ class CommitOperations:
 
 @dataclass(frozen=True, slots=True)
 class PushedVersion:
-    """What a push made: the reference of the version, its digest and its kind."""
+    """The result of a push: the reference of the version, its digest and its kind."""
 
     ref: str
     digest: str
@@ -63,17 +63,17 @@ class PushFolder(Protocol):
     """Pushes a folder as `deltareg push` does, as the caller."""
 
     def __call__(self, folder: Path, line: LineRef, *, base: str, message: str) -> PushedVersion:
-        """Push it.
+        """Push the folder.
 
         Raises:
-            Refused: It is no delta of the base.
+            Refused: The folder is no delta of the base.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class CommitOutcome:
-    """What became of a commit: its digits, and what is to be told of it."""
+    """The outcome of a commit: its digits, and a message about it."""
 
     commit: str
     description: str
@@ -85,18 +85,18 @@ def commit(
     """Apply a commit.
 
     Args:
-        registry: Where.
+        registry: The database and the store.
         caller: Who commits.
-        line: To what.
-        asked: What is to change.
-        push: Makes a version of a folder.
+        line: The line that is committed to.
+        asked: The changes.
+        push: Pushes a folder as a version.
         scratch: An empty folder for it.
 
     Raises:
         Forbidden: The caller may not push there.
-        StaleRevision: It was made over another commit than what is there now.
-        InvalidInput: A file's bytes were never sent, or a path is none.
-        Refused: What results is wrong, and no later commit would mend it.
+        StaleRevision: The commit is based on another commit than the current one.
+        InvalidInput: The bytes of a file were never sent, or a path is malformed.
+        Refused: The resulting folder is wrong, and no later commit could fix it.
     """
     standing = look_at_standing(registry, caller, line)
     if asked.parent and not standing.commit.startswith(asked.parent):
@@ -122,7 +122,7 @@ def commit(
         return _keep_draft(registry, caller, line, own, after, lacking)
     base, evidence = _base(registry, caller, line, standing, scratch)
     try:
-        built = push(scratch, line, base=base, message=asked.message)
+        pushed = push(scratch, line, base=base, message=asked.message)
     except Refused as refused:
         codes = {problem.code for problem in refused.problems if problem.severity == "error"}
         if not codes or not codes <= _INCOMPLETE:
@@ -130,15 +130,15 @@ def commit(
         return _keep_draft(registry, caller, line, own, after, refused.message)
     drop_changes(registry, caller, line, changes)
     let_go(registry, str(line), caller, {e.sha256 for e in changes.values() if e is not None})
-    digits = built.digest.removeprefix("sha256:")[:COMMIT_DIGITS]
-    return CommitOutcome(digits, f"{built.ref} ({built.kind}, base {base}, by {evidence})")
+    digits = pushed.digest.removeprefix("sha256:")[:COMMIT_DIGITS]
+    return CommitOutcome(digits, f"{pushed.ref} ({pushed.kind}, base {base}, by {evidence})")
 
 
 def look_at_standing(registry: Registry, caller: Caller, line: LineRef) -> DraftState:
-    """Find what a line is for somebody who pushes to it.
+    """Return the state of a line and its draft for somebody who pushes to it.
 
     Raises:
-        Forbidden: The caller may not.
+        Forbidden: The caller may not push to it.
     """
     with write(registry.engine) as conn:  # to found is to look and to lock
         require_push(conn, caller, on=line)
@@ -147,13 +147,13 @@ def look_at_standing(registry: Registry, caller: Caller, line: LineRef) -> Draft
 
 
 def _changes(files: Mapping[str, CommitFile], asked: CommitOperations) -> Changes:
-    """Give what a commit changes of files; what is left out of deltas is left out here as well."""
-    gone = [
+    """Return what a commit changes; files that deltas leave out are left out here as well."""
+    deleted = [
         path
         for path in files
         if any(path == name or (name.endswith("/") and path.startswith(name)) for name in asked.deleted)
     ]
-    changed: dict[str, CommitFile | None] = dict.fromkeys(gone)
+    changed: dict[str, CommitFile | None] = dict.fromkeys(deleted)
     for path, entry in asked.files.items():
         check_path(path)
         if is_sent(path):
@@ -174,7 +174,7 @@ def _check(line: LineRef, files: Mapping[str, CommitFile]) -> None:
 
 
 def _lacking(files: Mapping[str, CommitFile]) -> str:
-    """Say what files lack to be a delta, as far as their names tell; empty where nothing is."""
+    """Return what files lack to be a delta, judging by their names; empty if nothing."""
     weights = [path for path in files if path.endswith(_WEIGHTS)]
     if not weights:
         return "it has no weights yet (*.safetensors)"
@@ -189,23 +189,23 @@ def _lacking_shards(folder: Path, files: Mapping[str, CommitFile]) -> str:
         if not path.endswith(_INDEX) or entry.size_bytes > _INDEX_BYTES:
             continue
         try:
-            found: object = json.loads((folder / path).read_bytes())
+            index: object = json.loads((folder / path).read_bytes())
         except ValueError:
             continue  # the push says what is wrong with it
-        places = found.get("weight_map") if is_object(found) else None
+        places = index.get("weight_map") if is_object(index) else None
         beside = path.rpartition("/")[0]
-        named = {str(name) for name in places.values()} if is_object(places) else set[str]()
-        missing = sorted(n for n in named if (f"{beside}/{n}" if beside else n) not in files)
+        shards = {str(name) for name in places.values()} if is_object(places) else set[str]()
+        missing = sorted(n for n in shards if (f"{beside}/{n}" if beside else n) not in files)
         if missing:
             return f"{path} names {missing[0][:120]}, which is missing"
     return ""
 
 
 def _write(registry: Registry, caller: Caller, line: LineRef, standing: DraftState, scratch: Path) -> None:
-    """Write the files of a draft into a folder, each held against its digest.
+    """Write the files of a draft into a folder, and check each against its digest.
 
     Raises:
-        InvalidInput: The bytes of one were never sent.
+        InvalidInput: The bytes of a file were never sent.
     """
     files = standing.files
     staged = find_staged(registry, str(line), caller, {entry.sha256 for entry in files.values()})
@@ -238,10 +238,10 @@ def _of_newest(
 ) -> Iterator[memoryview]:
     assert standing.newest is not None
     digest = standing.newest.manifest_digest
-    found = look_for_content(registry, caller, str(line), digest, path, main="newest")
-    if isinstance(found, MissingContent):
-        raise found.error
-    return found.read(0, found.entry.size_bytes)
+    content = look_for_content(registry, caller, str(line), digest, path, main="newest")
+    if isinstance(content, MissingContent):
+        raise content.error
+    return content.read(0, content.entry.size_bytes)
 
 
 def _never_sent(path: str) -> InvalidInput:
@@ -251,11 +251,11 @@ def _never_sent(path: str) -> InvalidInput:
 def _keep_draft(
     registry: Registry, caller: Caller, line: LineRef, own: Changes, after: DraftState, lacking: str
 ) -> CommitOutcome:
-    """Keep what is no delta yet; its bytes have to be here."""
+    """Store changes that make no delta yet as a draft; their bytes must have been sent."""
     there = {entry.sha256 for entry in after.before.values()}
-    wanted = {e.sha256: path for path, e in own.items() if e is not None and e.sha256 not in there}
-    staged = find_staged(registry, str(line), caller, wanted)
-    for sha256, path in wanted.items():
+    needed = {e.sha256: path for path, e in own.items() if e is not None and e.sha256 not in there}
+    staged = find_staged(registry, str(line), caller, needed)
+    for sha256, path in needed.items():
         if sha256 not in staged:
             raise _never_sent(path)
     keep_changes(registry, caller, line, own)

@@ -1,7 +1,7 @@
-"""The bytes of a file, from anywhere to anywhere, put together from packs as they are asked for.
+"""The bytes of a file, from any offset to any other, assembled from packs on demand.
 
-What is stored against the base is decoded against the base's own packs. Memory is a few chunks,
-whatever the size of the file.
+Chunks that are encoded against the base are decoded with the base's own packs. It holds only a few
+chunks in memory, whatever the size of the file.
 """
 
 from collections import OrderedDict
@@ -44,8 +44,8 @@ class FileContent:
         snapshot: The commit.
         entry: The file.
         store: Where the packs are.
-        manifest: What is in the commit.
-        stored: How that is stored; the base's own below it.
+        manifest: The manifest of the commit.
+        stored: How the commit is stored, with its base below it.
     """
 
     snapshot: Snapshot
@@ -55,13 +55,14 @@ class FileContent:
     stored: "_Stored"
 
     def read(self, begin: int, end: int) -> Iterator[memoryview]:
-        """Give bytes `begin` to `end` (exclusive); nothing is read before the first is asked for.
+        """Yield bytes `begin` to `end` (exclusive); nothing is read before the first is asked for.
 
-        One thread at a time may take from it, whichever.
+        Any thread may take from it, one at a time.
 
         Raises:
-            IntegrityFailure: What is stored is not what was pushed.
-            BlobMissing: A pack is gone: damage, or it is stored in another way by now.
+            IntegrityFailure: The stored bytes are not those that were pushed.
+            BlobMissing: A pack is gone: it is damaged, or the version is stored in another form by
+                now.
             StoreUnavailable: The store does not answer now.
         """
         file = next(each for each in self.manifest.files if each.path == self.entry.path)
@@ -81,9 +82,9 @@ class _Stored:
 
     Attributes:
         storage: Its storage map.
-        packs: Physical key and size of its packs, by digest.
-        pieces: Its tensors, by digest, where others are stored against them.
-        below: The base that it is stored against; None where it stands alone.
+        packs: The physical key and size of each pack, by digest.
+        pieces: Its tensors by digest, where others are encoded against them.
+        below: The base that it is encoded against; None where it stands alone.
     """
 
     storage: StorageMap
@@ -95,25 +96,26 @@ class _Stored:
 def look_for_content(
     registry: Registry, caller: Caller, repository: str, revision: str, path: str, *, main: Main
 ) -> FileContent | MissingContent:
-    """Find a file of a commit, and how it is stored.
+    """Find a file of a commit and how it is stored.
 
-    The arguments are those of `snapshots.look_for`, and the file's path. Where the base's bytes are
-    needed and were never stored here, the revision is missing: no client can use half of it.
+    The arguments are those of `snapshots.look_for`, and the path of the file. Where the bytes of
+    the base are needed but were never stored here, the revision counts as missing: half of it is of
+    no use to a client.
     """
     with read(registry.engine) as conn:
-        found = find_snapshot(conn, caller, repository, revision, main=main)
-        if isinstance(found, MissingContent):
-            return found
-        manifest = manifest_of(conn, found)
+        snapshot = find_snapshot(conn, caller, repository, revision, main=main)
+        if isinstance(snapshot, MissingContent):
+            return snapshot
+        manifest = manifest_of(conn, snapshot)
         files = files_of(manifest)
         entry = next((each for each in files if each.path == path), None)
         if entry is None:
-            return no_file(found, path, files)
+            return no_file(snapshot, path, files)
         try:
-            stored = _find_stored(conn, found, manifest, _file_of(manifest, path))
+            stored = _find_stored(conn, snapshot, manifest, _file_of(manifest, path))
         except NotFound as error:
             return MissingContent("revision", error)
-    return FileContent(found, entry, registry.store, manifest, stored)
+    return FileContent(snapshot, entry, registry.store, manifest, stored)
 
 
 def _file_of(manifest: Manifest, path: str) -> ManifestFile:
@@ -121,11 +123,11 @@ def _file_of(manifest: Manifest, path: str) -> ManifestFile:
 
 
 def _find_stored(conn: sa.Connection, snapshot: Snapshot, manifest: Manifest, file: ManifestFile) -> _Stored:
-    """Find how a file is stored, with the base if any of it is stored against that."""
+    """Find how a file is stored, with the base if any of it is encoded against the base."""
     storage = StorageMap.decode(proofs.content(conn, snapshot.held).storage_map)
-    wanted = {file.part.digest}
-    wanted |= {tensor.digest for tensor in manifest.tensors if tensor.file == file.path}
-    outside = {storage.chain(digest).outside for digest in wanted} - {None}
+    digests = {file.part.digest}
+    digests |= {tensor.digest for tensor in manifest.tensors if tensor.file == file.path}
+    outside = {storage.chain(digest).outside for digest in digests} - {None}
     below = _base_below(conn, snapshot) if outside else None
     return _Stored(
         storage,
@@ -136,9 +138,9 @@ def _find_stored(conn: sa.Connection, snapshot: Snapshot, manifest: Manifest, fi
 
 
 def _base_below(conn: sa.Connection, snapshot: Snapshot) -> BaseRow:
-    """Give the base that what is stored of a commit refers to.
+    """Return the base that a commit is encoded against.
 
-    A version refers to its base, a version that became a base to the one at the foot.
+    For a version that is its base; for a version that became a base, the base at the foot.
     """
     if snapshot.held.is_base:
         return _by_id(conn, present(_by_id(conn, snapshot.held.row_id).bottom_id))
@@ -151,10 +153,10 @@ def _by_id(conn: sa.Connection, base_id: int) -> BaseRow:
 
 
 def _stored_base(conn: sa.Connection, row: BaseRow, name: str) -> _Stored:
-    """Find how a base is stored, for what is stored against it.
+    """Find how a base is stored, for what is encoded against it.
 
     Raises:
-        NotFound: It is registered without its bytes.
+        NotFound: The base is registered without its bytes.
     """
     if not row.is_stored:
         raise NotFound(
@@ -182,9 +184,9 @@ def _rebuild(store: BlobStore, stored: _Stored) -> PieceRebuilder:
 
 
 class _Below(Mapping[Digest, ReadRange]):
-    """The tensors of a base; whoever asks for one gets a reader of their own.
+    """The tensors of a base; each caller gets a reader of its own.
 
-    A reader keeps a chunk, so one for each tensor would be a whole base in the end.
+    A reader keeps a chunk, so a lasting reader for each tensor would in the end hold a whole base.
     """
 
     def __init__(self, rebuild: PieceRebuilder, pieces: Mapping[Digest, Piece]) -> None:
@@ -201,9 +203,9 @@ class _Below(Mapping[Digest, ReadRange]):
 
 
 class _Packs:
-    """Reads chunks out of packs, a mebibyte at a time: small ones that follow each other come once.
+    """Reads chunks from packs, a mebibyte at a time, so that small neighbours come in one read.
 
-    The few stretches that were read last are kept.
+    The stretches that were read last are cached.
     """
 
     def __init__(self, store: BlobStore, packs: Mapping[str, tuple[str, int]]) -> None:

@@ -1,7 +1,7 @@
-"""Drafts: what somebody has committed to a line that is no delta yet.
+"""Drafts: what somebody has committed to a line that is not a delta yet.
 
-A training pushes its README first and its weights later. What has come is kept as changes over the
-newest version of the line, and is what `main` is for who sent it, and for nobody else.
+A training pushes its README first and its weights later. What has arrived is kept as changes over
+the newest version of the line. For whoever sent it, and nobody else, it is `main`.
 """
 
 import hashlib
@@ -34,13 +34,13 @@ _MAINS = (MAIN, f"refs/heads/{MAIN}")
 
 @dataclass(frozen=True, slots=True)
 class DraftState:
-    """What somebody who pushes sees of a line.
+    """A line as somebody who pushes to it sees it.
 
     Attributes:
         newest: The newest version; None where there is none.
-        before: Its files.
-        changes: What the draft changes.
-        touched_at: When the draft was last kept, microseconds since the epoch; 0 for none.
+        before: The files of that version.
+        changes: The changes of the draft.
+        touched_at: When the draft was last stored, in microseconds since the epoch; 0 for none.
     """
 
     newest: Snapshot | None
@@ -50,12 +50,12 @@ class DraftState:
 
     @property
     def files(self) -> dict[str, CommitFile]:
-        """The files as they are with the changes."""
+        """The files with the changes applied."""
         return over(self.before, self.changes)
 
     @property
     def commit(self) -> str:
-        """What it is called as a commit: the newest version's, where nothing is changed."""
+        """The commit id: that of the newest version where nothing is changed."""
         if not self.changes:
             return "" if self.newest is None else self.newest.commit
         return _digits(self)[:40]
@@ -63,7 +63,7 @@ class DraftState:
 
 @dataclass(frozen=True, slots=True)
 class StagedContent:
-    """A file of a draft that can be read, as `content.Content` is."""
+    """A file of a draft that can be read, like `content.FileContent`."""
 
     snapshot: Snapshot
     entry: CommitFile
@@ -71,22 +71,22 @@ class StagedContent:
     row: StagedRow
 
     def read(self, begin: int, end: int) -> Iterator[memoryview]:
-        """Give bytes `begin` to `end` (exclusive).
+        """Yield bytes `begin` to `end` (exclusive).
 
         Raises:
-            IntegrityFailure: They are not what was sent.
+            IntegrityFailure: The bytes are not those that were sent.
         """
         return read_staged(self.store, self.row, begin, end)
 
 
 def over(before: Mapping[str, CommitFile], changes: Changes) -> dict[str, CommitFile]:
-    """Put changes over files."""
+    """Return files with changes applied."""
     merged = sorted({**before, **changes}.items())
     return {path: entry for path, entry in merged if entry is not None}
 
 
 def begin_draft(registry: Registry, caller: Caller, line: LineRef) -> bool:
-    """Begin a draft for a line that is not there; False where line or draft are.
+    """Begin a draft for a line that does not exist; False where the line or the draft exists.
 
     Raises:
         Forbidden: The caller may not push there.
@@ -105,7 +105,7 @@ def begin_draft(registry: Registry, caller: Caller, line: LineRef) -> bool:
 
 
 def find_standing(conn: sa.Connection, caller: Caller, line: LineRef) -> DraftState:
-    """Find what a line is for somebody who pushes to it."""
+    """Return the state of a line and its draft for somebody who pushes to it."""
     newest = find_snapshot(conn, caller, str(line), MAIN, main="newest")
     before: dict[str, CommitFile] = {}
     if isinstance(newest, Snapshot):
@@ -120,10 +120,10 @@ def find_standing(conn: sa.Connection, caller: Caller, line: LineRef) -> DraftSt
 
 
 def keep_changes(registry: Registry, caller: Caller, line: LineRef, changes: Changes) -> None:
-    """Put changes over those that are kept already.
+    """Add changes to those that the draft holds already.
 
     Raises:
-        Forbidden: The caller may not push there, or not any more.
+        Forbidden: The caller may not (any longer) push there.
     """
 
     def transaction(conn: sa.Connection) -> None:
@@ -141,16 +141,16 @@ def keep_changes(registry: Registry, caller: Caller, line: LineRef, changes: Cha
 
 
 def drop_changes(registry: Registry, caller: Caller, line: LineRef, done: Changes) -> None:
-    """Forget changes of the caller that are in a version now; those that came meanwhile stay."""
+    """Drop the caller's changes that a version contains now; changes that came meanwhile stay."""
 
     def transaction(conn: sa.Connection) -> None:
         row = queries.draft(conn, str(line), caller.principal_id, lock=True)
         if row is None:
             return
-        kept = decode(row.changes)
-        left = {path: entry for path, entry in kept.items() if done.get(path, ...) != entry}
-        if left:
-            queries.keep_draft(conn, row.id, encode(left))
+        drafted = decode(row.changes)
+        remaining = {path: entry for path, entry in drafted.items() if done.get(path, ...) != entry}
+        if remaining:
+            queries.keep_draft(conn, row.id, encode(remaining))
         else:
             queries.end_draft(conn, row.id)
 
@@ -176,7 +176,7 @@ def look_for_draft(registry: Registry, caller: Caller, repository: str, revision
 def look_for_staged(
     registry: Registry, caller: Caller, tree: CommitTree, path: str
 ) -> StagedContent | MissingContent | None:
-    """Find a file of a draft; None for one that is the newest version's."""
+    """Find a file of a draft; None for a file of the newest version."""
     entry = next((each for each in tree.files if each.path == path), None)
     if entry is None:
         return MissingContent("file", NotFound(f"the draft has no {path[:120]!r}"))
@@ -202,17 +202,17 @@ def tree_of(standing: DraftState, caller: Caller, line: LineRef) -> CommitTree:
 
 
 def encode(changes: Changes) -> str:
-    """Write changes as the database keeps them."""
+    """Encode changes as the database stores them."""
     return json.dumps(
         {path: None if entry is None else [entry.sha256, entry.size_bytes] for path, entry in sorted(changes.items())}
     )
 
 
 def decode(text: str) -> dict[str, CommitFile | None]:
-    """Read what `encode` wrote."""
-    found: object = json.loads(text)
-    assert is_object(found)
-    return {path: _entry(path, value) for path, value in found.items()}
+    """Decode what `encode` wrote."""
+    document: object = json.loads(text)
+    assert is_object(document)
+    return {path: _entry(path, value) for path, value in document.items()}
 
 
 def _entry(path: str, value: object) -> CommitFile | None:
@@ -228,7 +228,7 @@ def _digits(standing: DraftState) -> str:
 
 
 def _may_push(conn: sa.Connection, caller: Caller, line: LineRef) -> bool:
-    """Whether somebody may still push to a line that they have a draft of."""
+    """Whether the caller may still push to a line of which it has a draft."""
     if pushes_to(caller, line):
         return True
     return caller.may_found(line.namespace) and namespace_id(conn, line.namespace) is None

@@ -1,4 +1,4 @@
-"""The files of a commit, each by its sha256, as the hub lists what lies in its large storage."""
+"""The files of a commit, each by its sha256, as the hub lists files in its large storage."""
 
 import hashlib
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ class CommitFile:
 
     @property
     def pointer(self) -> bytes:
-        """The small file that stands for it in a git repository (Git LFS, version 1)."""
+        """The small file that stands for this one in a git repository (Git LFS, version 1)."""
         lines = (
             "version https://git-lfs.github.com/spec/v1",
             f"oid sha256:{self.sha256}",
@@ -45,14 +45,14 @@ class CommitFile:
 
     @property
     def blob_id(self) -> str:
-        """The name that git has for the pointer."""
+        """The id that git gives to the pointer."""
         raw = self.pointer
         return hashlib.sha1(b"blob %d\0" % len(raw) + raw, usedforsecurity=False).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class CommitTree:
-    """A commit with its files, by path; its kind, and the library that wrote them."""
+    """A commit with its files by path, its kind, and the library that wrote the files."""
 
     snapshot: Snapshot
     files: Sequence[CommitFile]
@@ -65,15 +65,15 @@ def look_for_files(
 ) -> CommitTree | MissingContent:
     """Find a commit and list its files; the arguments are those of `snapshots.look_for`."""
     with read(registry.engine) as conn:
-        found = find_snapshot(conn, caller, repository, revision, main=main)
-        if isinstance(found, MissingContent):
-            return found
-        manifest = manifest_of(conn, found)
-    return CommitTree(found, files_of(manifest), manifest.kind, manifest.source.library)
+        snapshot = find_snapshot(conn, caller, repository, revision, main=main)
+        if isinstance(snapshot, MissingContent):
+            return snapshot
+        manifest = manifest_of(conn, snapshot)
+    return CommitTree(snapshot, files_of(manifest), manifest.kind, manifest.source.library)
 
 
 def manifest_of(conn: sa.Connection, snapshot: Snapshot) -> Manifest:
-    """Give what is in a commit."""
+    """Return the manifest of a commit."""
     return decode_manifest(snapshot.manifest_digest, lambda: proofs.content(conn, snapshot.held).manifest)
 
 
@@ -83,11 +83,12 @@ def files_of(manifest: Manifest) -> list[CommitFile]:
 
 
 def no_file(snapshot: Snapshot, path: str, files: Sequence[CommitFile]) -> MissingContent:
-    """Say that a commit has no file, or no folder, of a name.
+    """Build the answer that a commit has no such file or folder.
 
-    Clients keep the absence by the commit; one that the hub has may have the file there.
+    Clients cache a missing file by commit. A commit of the hub is left out, because there it may
+    have the file.
     """
-    known = ", ".join(file.path for file in files[:_SHOWN])
+    paths = ", ".join(file.path for file in files[:_SHOWN])
     more = f" and {len(files) - _SHOWN} more" if len(files) > _SHOWN else ""
-    error = NotFound(f"{snapshot.name} has no {path[:120]!r}; it has {known}{more}")
+    error = NotFound(f"{snapshot.name} has no {path[:120]!r}; it has {paths}{more}")
     return MissingContent("file", error, commit="" if snapshot.of_hub else snapshot.commit)

@@ -21,7 +21,7 @@ _MOST = 1_000
 
 @dataclass(frozen=True, slots=True)
 class NamedCommit:
-    """A branch or a tag, and the commit that it leads to."""
+    """A branch or a tag, and the commit that it points to."""
 
     name: str
     commit: str
@@ -29,7 +29,7 @@ class NamedCommit:
 
 @dataclass(frozen=True, slots=True)
 class HubRefs:
-    """What a repository's commits are called: channels are branches, versions are tags."""
+    """The names of commits in a repository: channels are branches, versions are tags."""
 
     branches: Sequence[NamedCommit]
     tags: Sequence[NamedCommit]
@@ -37,7 +37,7 @@ class HubRefs:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """A version, in the words of a history."""
+    """A version as a commit in a history."""
 
     commit: str
     title: str
@@ -49,13 +49,13 @@ class Commit:
 def look_for_refs(registry: Registry, caller: Caller, repository: str, *, main: Main) -> HubRefs | MissingContent:
     """List branches and tags; the arguments are those of `snapshots.look_for`."""
     with read(registry.engine) as conn:
-        found = find_repository(conn, caller, repository)
-        if isinstance(found, MissingContent):
-            return found
-        if not isinstance(found, HubLine):
+        repo = find_repository(conn, caller, repository)
+        if isinstance(repo, MissingContent):
+            return repo
+        if not isinstance(repo, HubLine):
             snapshot = find_snapshot(conn, caller, repository, MAIN, main=main)
             return HubRefs([] if isinstance(snapshot, MissingContent) else [_main(snapshot)], [])
-        return _refs_of(conn, caller, found, main)
+        return _refs_of(conn, caller, repo, main)
 
 
 def look_for_commits(
@@ -63,13 +63,13 @@ def look_for_commits(
 ) -> list[Commit] | MissingContent:
     """List the versions up to the one that a revision means, newest first."""
     with read(registry.engine) as conn:
-        found = find_snapshot(conn, caller, repository, revision, main=main)
-        if isinstance(found, MissingContent):
-            return found
-        if found.held.is_base:
-            title = f"the base {found.name}"
-            return [Commit(found.commit, title, "", found.author, found.created_at)]
-        newest = queries.version_by_id(conn, found.held.row_id)
+        snapshot = find_snapshot(conn, caller, repository, revision, main=main)
+        if isinstance(snapshot, MissingContent):
+            return snapshot
+        if snapshot.held.is_base:
+            title = f"the base {snapshot.name}"
+            return [Commit(snapshot.commit, title, "", snapshot.author, snapshot.created_at)]
+        newest = queries.version_by_id(conn, snapshot.held.row_id)
         rows = queries.version_rows(conn, newest.delta_id, before=newest.number + 1, limit=_MOST)
     return [
         Commit(_commit(row), f"{ref_of(row)} ({row.kind})", row.message, row.maker or "registry", row.created_at)
@@ -86,9 +86,9 @@ def _refs_of(conn: sa.Connection, caller: Caller, delta: HubLine, main: Main) ->
     except NotFound:  # nothing was promoted yet: there is no main for who only reads
         pass
     pointers = channel_queries.pointers(conn, [delta.row_id])
-    served = queries.versions_by_ids(conn, [pointer.version for pointer in pointers])
+    versions = queries.versions_by_ids(conn, [pointer.version for pointer in pointers])
     branches += [
-        NamedCommit(pointer.name, _commit(served[pointer.version])) for pointer in pointers if pointer.name != MAIN
+        NamedCommit(pointer.name, _commit(versions[pointer.version])) for pointer in pointers if pointer.name != MAIN
     ]
     tags = [NamedCommit(f"v{row.number}", _commit(row)) for row in rows]
     tags += [NamedCommit(row.semver, _commit(row)) for row in rows if row.semver]

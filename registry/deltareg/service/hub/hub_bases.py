@@ -1,4 +1,4 @@
-"""Which base a repository is: by its name here, one that it had, or its id on the hub."""
+"""Which base a repository means: by its name here, a former name, or its hub id."""
 
 import re
 from collections.abc import Sequence
@@ -23,12 +23,12 @@ _DIGITS = re.compile(r"[0-9a-f]{7,64}")
 
 @dataclass(frozen=True, slots=True)
 class RepositoryBases:
-    """The bases that a repository may be.
+    """The bases that a repository may mean.
 
     Attributes:
-        repository: What it is called.
-        bases: Those that the caller may read and whose bytes are here, each with the revision of
-            the hub that it is; empty where it was not said.
+        repository: The id of the repository.
+        bases: The bases that the caller may read and whose bytes are here, each with its revision
+            on the hub; empty where none was recorded.
     """
 
     repository: str
@@ -36,45 +36,45 @@ class RepositoryBases:
 
 
 def known_bases(conn: sa.Connection, caller: Caller, repository: str) -> RepositoryBases:
-    """Find the bases that a repository may be; a name of ours goes before an id of the hub."""
-    found = [(row, "") for row in _find_named(conn, repository)] or _on_hub(conn, repository)
+    """Find the bases that a repository may mean; a name here takes precedence over a hub id."""
+    matches = [(row, "") for row in _find_named(conn, repository)] or _on_hub(conn, repository)
     return RepositoryBases(
         repository,
-        [(row, revision) for row, revision in found if row.is_stored and caller.may(Right.READ, on=Base(row.name))],
+        [(row, revision) for row, revision in matches if row.is_stored and caller.may(Right.READ, on=Base(row.name))],
     )
 
 
 def choose_base(known: RepositoryBases, revision: str) -> BaseRow:
     """Choose the base that a revision means.
 
-    `main` is the base whose revision was not said, or the only one there is.
+    `main` is the base without a recorded revision, or the only base there is.
 
     Raises:
-        NotFound: None of them has that revision, or several may be meant.
+        NotFound: No base has that revision, or several could be meant.
     """
     if revision == MAIN:
-        rows = [row for row, named in known.bases if not named]
+        rows = [row for row, own in known.bases if not own]
         rows = rows or [row for row, _ in known.bases]
     else:
-        rows = [row for row, named in known.bases if _is_meant(row, named, revision)]
+        rows = [row for row, own in known.bases if _is_meant(row, own, revision)]
     if len({row.id for row in rows}) == 1:
         return rows[0]
-    named = ", ".join(f"{row.name} ({own or 'no revision'})" for row, own in known.bases)
+    choices = ", ".join(f"{row.name} ({own or 'no revision'})" for row, own in known.bases)
     if rows:
         raise NotFound(
-            f"{known.repository} may be several bases here: {named}",
+            f"{known.repository} may be several bases here: {choices}",
             fix="name the revision that is meant, or the base: its name here is an id as well",
         )
     raise NotFound(
-        f"{known.repository} has no revision {revision[:80]!r} here; there is: {named}",
+        f"{known.repository} has no revision {revision[:80]!r} here; there is: {choices}",
         fix="leave the revision out, or record it: deltareg base register PATH NAME"
         f" --hub-id {known.repository}@{revision[:80]}",
     )
 
 
 def is_recorded(known: RepositoryBases, revision: str) -> bool:
-    """Whether a revision is, to the letter, a commit that the hub has for one of the bases."""
-    return bool(_COMMIT.fullmatch(revision)) and revision in {named for _, named in known.bases}
+    """Whether a revision is literally the hub commit that was recorded for one of the bases."""
+    return bool(_COMMIT.fullmatch(revision)) and revision in {own for _, own in known.bases}
 
 
 def _find_named(conn: sa.Connection, repository: str) -> Sequence[BaseRow]:
@@ -93,9 +93,9 @@ def _on_hub(conn: sa.Connection, repository: str) -> list[tuple[BaseRow, str]]:
     if revision:  # `ORG/NAME@REV` is no repository
         return []
     return [
-        (row, known.revision)
-        for known in queries.hub_ids_called(conn, hub_id)
-        for row in base_queries.base_rows(conn, base_id=known.base_id, limit=1)
+        (row, entry.revision)
+        for entry in queries.hub_ids_called(conn, hub_id)
+        for row in base_queries.base_rows(conn, base_id=entry.base_id, limit=1)
     ]
 
 

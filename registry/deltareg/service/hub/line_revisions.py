@@ -1,4 +1,4 @@
-"""What a revision of a delta's repository means: a channel is a branch, a version a commit or tag.
+"""What a revision of a delta's repository means: channels are branches, versions commits and tags.
 
 | revision | means |
 |---|---|
@@ -34,11 +34,11 @@ _HEADS = ("refs/heads/", "refs/tags/")
 
 @dataclass(frozen=True, slots=True)
 class HubLine:
-    """A delta that is there.
+    """A delta that exists.
 
     Attributes:
         line: Its name.
-        row_id: Its row.
+        row_id: The id of its row.
     """
 
     line: LineRef
@@ -50,14 +50,14 @@ def version_meant(conn: sa.Connection, caller: Caller, delta: HubLine, revision:
 
     Args:
         conn: A transaction.
-        caller: Who asks; it may read the line.
+        caller: Who asks; it must be allowed to read the line.
         delta: The line.
-        revision: What the client calls it.
+        revision: The revision as the client names it.
         main: What `main` is for those who only read.
 
     Raises:
-        NotFound: There is no such version or channel, or nothing is on the channel.
-        InvalidInput: It reads as nothing that a revision is called here.
+        NotFound: There is no such version or channel, or the channel serves nothing.
+        InvalidInput: The text is not a revision of any known form.
     """
     for head in _HEADS:
         revision = revision.removeprefix(head)
@@ -65,14 +65,14 @@ def version_meant(conn: sa.Connection, caller: Caller, delta: HubLine, revision:
         return _main(conn, caller, delta.line, main)
     digits = revision.removeprefix("sha256:")
     if _DIGITS.fullmatch(digits):
-        found = _by_digits(conn, delta.row_id, digits)
-        if found is not None:
-            return found
+        version = _by_digits(conn, delta.row_id, digits)
+        if version is not None:
+            return version
     return find_version(conn, caller, _ref(delta.line, revision), bare="newest")
 
 
 def pushes_to(caller: Caller, line: LineRef) -> bool:
-    """Whether `main` is, for a caller, what was pushed last."""
+    """Whether `main` means the newest version for a caller: it may push to the line."""
     return caller.may(Right.PUSH, on=line)
 
 
@@ -90,7 +90,7 @@ def _main(conn: sa.Connection, caller: Caller, line: LineRef, main: Main) -> Ver
 
 
 def _by_digits(conn: sa.Connection, delta_id: int, digits: str) -> VersionRow | None:
-    """Find the one version whose digest begins so; one that is deleted only if no other does."""
+    """Find the version whose digest begins with some digits; deleted ones only if no other matches."""
     rows = queries.versions_beginning(conn, delta_id, digits)
     standing = [row for row in rows if row.deleted_at is None] or rows[:1]
     if len({row.manifest_digest for row in standing}) > 1:

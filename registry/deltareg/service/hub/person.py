@@ -1,4 +1,4 @@
-"""Whose token it is, as clients of the hub ask: the principal, and where it may push."""
+"""The owner of a token, as hub clients ask for it: the principal, and where it may push."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,17 +14,17 @@ _MOST = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A principal, and the namespaces that it may push to with its token."""
+    """A principal and the namespaces that it may push to with its token."""
 
     name: str
     pushes_to: Sequence[str]
 
 
 def look_at_person(registry: Registry, caller: Caller) -> Person:
-    """Say whose token is in use.
+    """Return the principal of the token in use.
 
     Raises:
-        Unauthenticated: No token came.
+        Unauthenticated: The request has no token.
     """
     if caller.is_anonymous:
         raise needs_token()

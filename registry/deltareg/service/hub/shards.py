@@ -1,10 +1,10 @@
-"""Shards: how Xet's clients say of which chunks of which xorbs a file is made.
+"""Shards: how Xet clients describe which chunks of which xorbs make up a file.
 
 A shard is records of 48 bytes, little endian: a header (tag of 32 bytes, version 2, length of the
 footer), then for each file a record (hash, flags, number of terms), its terms (xorb, flags, bytes,
-first chunk, chunk behind the last), as many records for verification where a flag says so, and
-the file's sha256 where another does; then a mark of 32 bytes of 255. What follows describes the
-xorbs, which say it themselves. The format is published at huggingface.co/docs/xet.
+first chunk, chunk behind the last), as many records for verification where a flag says so, and the
+file's sha256 where another does; then a mark of 32 bytes of 255. The rest describes the xorbs and
+is ignored, since they describe themselves. The format is published at huggingface.co/docs/xet.
 """
 
 import struct
@@ -31,7 +31,7 @@ _HAS_VERIFICATION, _HAS_SHA256 = 1 << 31, 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class ShardTerm:
-    """Part of a file: chunks `begin` to `end` (exclusive) of a xorb, and their length unpacked."""
+    """A part of a file: chunks `begin` to `end` (exclusive) of a xorb, and their unpacked length."""
 
     xorb: str
     begin: int
@@ -41,40 +41,40 @@ class ShardTerm:
 
 @dataclass(frozen=True, slots=True)
 class ShardFile:
-    """A file as a shard describes it: its sha256, which is a claim, and its terms in order."""
+    """A file as a shard describes it: its claimed sha256, and its terms in order."""
 
     sha256: str
     terms: tuple[ShardTerm, ...]
 
     @property
     def size_bytes(self) -> int:
-        """Its length, by its terms."""
+        """The length of the file, by its terms."""
         return sum(term.size_bytes for term in self.terms)
 
 
 def read_shard(body: BinaryIO) -> list[ShardFile]:
-    """Read which files a shard describes.
+    """Read the files that a shard describes.
 
     Raises:
-        InvalidInput: It is no shard, describes too much, or says of a file no sha256.
+        InvalidInput: The body is no shard, describes too much, or lacks the sha256 of a file.
     """
     tag, version, _footer = _HEADER.unpack(_take(body, _HEADER.size))
     if not tag.startswith(_TAG) or version != _VERSION:
         raise _make_error(f"it does not begin as a shard of version {_VERSION} does")
-    found: list[ShardFile] = []
+    files: list[ShardFile] = []
     names: dict[bytes, str] = {}
     terms = 0
     while (record := _take(body, _RECORD))[:_HASH] != _MARK:
         file = _file(body, record, names, room=MOST_TERMS - terms)
         terms += len(file.terms)
-        found.append(file)
-        if len(found) > MOST_FILES:
+        files.append(file)
+        if len(files) > MOST_FILES:
             raise _make_error(f"it describes more than {MOST_FILES} files")
-    return found
+    return files
 
 
 def hex_of(raw: bytes) -> str:
-    """Write a hash as addresses hold it: each eight bytes of it are a number, little endian."""
+    """Format a hash as addresses contain it: each eight bytes are a little-endian number."""
     return b"".join(raw[at : at + 8][::-1] for at in range(0, _HASH, 8)).hex()
 
 
@@ -92,7 +92,7 @@ def _file(body: BinaryIO, record: bytes, names: dict[bytes, str], *, room: int) 
 
 
 def _terms(body: BinaryIO, count: int, names: dict[bytes, str]) -> Iterator[ShardTerm]:
-    """Read terms; the name of a xorb is written once, however many of them it has."""
+    """Read terms; the name of each xorb is stored once, however many terms use it."""
     for _ in range(count):
         xorb, _flags, size, begin, end = _TERM.unpack(_take(body, _RECORD))
         if not begin < end <= MOST_CHUNKS or not 0 < size <= (end - begin) * CHUNK_BYTES:

@@ -1,8 +1,8 @@
-"""From the id of a repository and a revision to what is in it; or to what of it is missing.
+"""From a repository id and a revision to its content, or to what is missing of it.
 
-Clients of the hub tell apart what is missing: a repository, a revision or a file. They go on with
-what their cache has where a repository is unknown without a code, which is what they need of base
-models that are not here: one address serves a whole process.
+Hub clients distinguish what is missing: a repository, a revision or a file. Where a repository is
+unknown, without an error code, they continue with their cache. They need that for base models that
+are not here, because one address serves a whole process.
 """
 
 from dataclasses import dataclass
@@ -35,12 +35,12 @@ What = Literal["anything", "repository", "revision", "file"]
 
 @dataclass(frozen=True, slots=True)
 class MissingContent:
-    """What there is not, or is given to nobody.
+    """Content that does not exist, or may not be returned to anybody.
 
     Attributes:
-        what: Up to where it was found. `anything`: nothing here is called so, and a client may
-            have it from elsewhere.
-        error: Why, and what to do.
+        what: The level at which it is missing. `anything`: nothing here has that name, and a client
+            may have it from elsewhere.
+        error: Why it is missing, and what to do.
         commit: The commit that a file is missing in; empty for anything else.
     """
 
@@ -51,21 +51,21 @@ class MissingContent:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A version, or a base, as a commit of a repository.
+    """A version or a base, seen as a commit of a repository.
 
     Attributes:
-        repository: Its id, as it is to be called.
+        repository: The id of the repository, as clients should write it.
         held: The version or the base.
-        name: What it is called here: `ns/name:v3`, or the base's name.
-        manifest_digest: What is in it.
+        name: Its name here: `ns/name:v3`, or the name of the base.
+        manifest_digest: The digest of its manifest.
         created_at: Microseconds since the epoch.
         author: Who sent it.
-        message: What was said of it.
-        is_proven: Whether somebody else has decoded all that is stored.
+        message: The message of its push.
+        is_proven: Whether somebody other than the sender has decoded all stored bytes.
         is_public: Whether everybody may read it.
-        base: The name of the version's base, where the caller may know it; else empty.
-        warning: What whoever takes it should know; mostly empty.
-        of_hub: The commit that it was asked by, where that is one that the hub has; else empty.
+        base: The name of the version's base; empty if the caller may not know it.
+        warning: A warning for whoever downloads it; mostly empty.
+        of_hub: The commit by which it was requested, if that is a commit of the hub; else empty.
     """
 
     repository: str
@@ -83,9 +83,10 @@ class Snapshot:
 
     @property
     def commit(self) -> str:
-        """Forty digits of its digest: clients take what is longer for a branch, and ask again.
+        """The first forty digits of its digest; clients take anything longer for a branch.
 
-        Who asks by a commit of the hub looks for the files under that one.
+        A request by a commit of the hub gets that commit, because the client looks for files under
+        it.
         """
         return self.of_hub or self.manifest_digest.removeprefix("sha256:")[:COMMIT_DIGITS]
 
@@ -93,17 +94,17 @@ class Snapshot:
 def look_for(
     registry: Registry, caller: Caller, repository: str, revision: str, *, main: Main
 ) -> Snapshot | MissingContent:
-    """Find what a client of the hub means.
+    """Find the commit that a hub client means.
 
     Args:
-        registry: Where to look.
+        registry: The database and the store.
         caller: Who asks.
         repository: `NS/NAME` or `NAME`, in any case.
-        revision: What it calls a revision.
+        revision: The revision as the client names it.
         main: What `main` is for those who only read.
 
     Raises:
-        Forbidden: The caller may know of the delta and not read it.
+        Forbidden: The caller may know of the delta but not read it.
     """
     with read(registry.engine) as conn:
         return find_snapshot(conn, caller, repository, revision, main=main)
@@ -112,17 +113,17 @@ def look_for(
 def find_snapshot(
     conn: sa.Connection, caller: Caller, repository: str, revision: str, *, main: Main
 ) -> Snapshot | MissingContent:
-    """Find what a client means, as `look_for` does, in a transaction."""
-    found = find_repository(conn, caller, repository)
-    if isinstance(found, MissingContent):
-        return found
+    """Find the commit that a client means, as `look_for` does, inside a transaction."""
+    target = find_repository(conn, caller, repository)
+    if isinstance(target, MissingContent):
+        return target
     try:
-        if isinstance(found, HubLine):
-            version = version_meant(conn, caller, found, revision, main=main)
+        if isinstance(target, HubLine):
+            version = version_meant(conn, caller, target, revision, main=main)
             return _of_version(conn, caller, version)
-        of_hub = revision if is_recorded(found, revision) else ""
-        row = choose_base(found, revision)
-        return _of_base(conn, caller, row, found.repository, of_hub=of_hub)
+        of_hub = revision if is_recorded(target, revision) else ""
+        row = choose_base(target, revision)
+        return _of_base(conn, caller, row, target.repository, of_hub=of_hub)
     except (Blocked, Corrupt, InvalidInput, NotFound) as error:
         return MissingContent("revision", error)
 
@@ -136,10 +137,10 @@ def parse_repository(repository: str) -> LineRef | None:
 
 
 def find_repository(conn: sa.Connection, caller: Caller, repository: str) -> HubLine | RepositoryBases | MissingContent:
-    """Find the delta or the bases that a repository's id means.
+    """Find the delta or the bases that a repository id means.
 
     Raises:
-        Forbidden: The caller may know of the delta and not read it.
+        Forbidden: The caller may know of the delta but not read it.
     """
     line = parse_repository(repository)
     if line is not None and caller.sees(line):
@@ -147,9 +148,9 @@ def find_repository(conn: sa.Connection, caller: Caller, repository: str) -> Hub
         if row is not None:
             caller.require(Right.READ, on=line)
             return HubLine(line, row.id)
-    known = known_bases(conn, caller, repository)
-    if known.bases:
-        return known
+    bases = known_bases(conn, caller, repository)
+    if bases.bases:
+        return bases
     if line is not None and _is_namespace(conn, caller, line.namespace):
         return MissingContent("repository", absent(line))
     return MissingContent("anything", _unknown(caller, repository))
@@ -161,14 +162,14 @@ def _is_namespace(conn: sa.Connection, caller: Caller, name: str) -> bool:
 
 
 def _unknown(caller: Caller, repository: str) -> NotFound:
-    told = f"{repository[:120]} is no delta and no base here"
+    message = f"{repository[:120]} is no delta and no base here"
     if caller.is_anonymous:
         return NotFound(
-            f"{told} that is read without a token",
+            f"{message} that is read without a token",
             fix="set HF_TOKEN to a token of this registry: deltareg token create",
         )
     return NotFound(
-        told,
+        message,
         fix="a base model is loaded from your cache or a folder, or stored here once:"
         f" deltareg base push PATH NAME --hub-id {repository[:120]}",
     )

@@ -1,8 +1,8 @@
-"""The small Xet store: xorbs and shards of a client go to an area, files come out of it.
+"""The small Xet store: clients send xorbs and shards to an area, and files come out of it.
 
-An area is of one person and one line, and goes with the version that is made, or when nobody goes
-on with it. Nothing in one is served or shared, and no hash of Xet is believed: a file is put
-together, held against the sha256 that a commit will name it by, and lies staged as any other.
+An area belongs to one person and one line. It is deleted once a version is made of it, or when it
+is abandoned. Nothing in it is served or shared, and no Xet hash is trusted: each file is assembled,
+checked against the sha256 by which a commit will name it, and staged like any other.
 """
 
 import secrets
@@ -36,7 +36,7 @@ _Place = tuple[int, Sequence[int]]
 
 @dataclass(frozen=True, slots=True)
 class AreaTicket:
-    """The right to send to an area for a while: its name, and what is sent as a token."""
+    """The right to send to an area for a while: the name of the area, and the token to send."""
 
     area: str
     ticket: str
@@ -44,56 +44,56 @@ class AreaTicket:
 
 
 def give_area(registry: Registry, caller: Caller, line: LineRef) -> AreaTicket:
-    """Give somebody who may push to a line an area to send to, the open one or a new one.
+    """Return a ticket for an area of somebody who may push to a line: the open one, or a new one.
 
     Raises:
-        Forbidden: The caller may not.
+        Forbidden: The caller may not push there.
     """
     name, ticket = secrets.token_hex(16), secrets.token_hex(16)
 
     def transaction(conn: sa.Connection) -> str:
         require_push(conn, caller, on=line)
-        found = queries.open_area(conn, str(line), caller.principal_id, name=name)
+        area_id = queries.open_area(conn, str(line), caller.principal_id, name=name)
         queries.add_area_ticket(
             conn,
             hash_ticket(ticket),
-            area=found,
+            area=area_id,
             line=str(line),
             principal_id=caller.principal_id,
             lives_us=TICKET_S * US_PER_S,
         )
-        return found
+        return area_id
 
     return AreaTicket(with_retry(registry.engine, transaction), ticket)
 
 
 def find_area(registry: Registry, name: str, ticket: str) -> AreaRow:
-    """Give the area that a ticket is of.
+    """Return the area that a ticket belongs to.
 
     Raises:
-        Unauthenticated: It is no ticket of that area, the area has ended, or an hour has passed.
+        Unauthenticated: The ticket is not of that area, the area has ended, or an hour has passed.
     """
     with read(registry.engine) as conn:
-        found = queries.area_of_ticket(conn, hash_ticket(ticket), name=name)
-    if found is None:
+        area = queries.area_of_ticket(conn, hash_ticket(ticket), name=name)
+    if area is None:
         raise Unauthenticated("nothing is taken here by this ticket", fix="push again")
-    return found
+    return area
 
 
 def take_xorb(registry: Registry, area: AreaRow, name: str, *, size_bytes: int, body: Iterable[bytes]) -> None:
-    """Take a xorb into an area. What is in it is looked at when a file is made of it.
+    """Store a xorb in an area; its content is only read when a file is assembled from it.
 
     Args:
-        registry: Where.
+        registry: The database and the store.
         area: The area.
-        name: 64 hexadecimal digits, which shards name it by.
+        name: The 64 hexadecimal digits by which shards name it.
         size_bytes: Its length, as announced.
         body: Its bytes.
 
     Raises:
-        InvalidInput: They are more or fewer.
-        QuotaExceeded: There is too much in the area.
-        UploadClosed: The area ended while it came in.
+        InvalidInput: The body has more or fewer bytes.
+        QuotaExceeded: The area would hold too much.
+        UploadClosed: The area ended while the xorb came in.
     """
     if not 0 < size_bytes <= XORB_BYTES:
         raise InvalidInput(f"a xorb has 1 to {XORB_BYTES} bytes, this one {size_bytes}")
@@ -112,12 +112,11 @@ def take_xorb(registry: Registry, area: AreaRow, name: str, *, size_bytes: int, 
 
 
 def take_shard(registry: Registry, area: AreaRow, body: BinaryIO) -> None:
-    """Put the files of a shard together and stage them; those that are staged stay as they are.
+    """Assemble the files of a shard and stage them; files that are staged already stay as they are.
 
     Raises:
-        InvalidInput: It is no shard, a xorb of it is not here, or a file is not what it is said to
-            be.
-        QuotaExceeded: It is too much.
+        InvalidInput: The body is no shard, a xorb is missing, or a file does not have its sha256.
+        QuotaExceeded: The files are too large.
     """
     files = {file.sha256: file for file in read_shard(body)}
 
@@ -125,8 +124,8 @@ def take_shard(registry: Registry, area: AreaRow, body: BinaryIO) -> None:
         if not queries.touch_area(conn, area.id):
             raise _make_not_found()
         there = staged_objects(conn, area.line, area.principal_id, files)
-        wanted = sum(file.size_bytes for sha256, file in files.items() if sha256 not in there)
-        check_room(area.line, staged_bytes(conn, area.line, area.principal_id) + wanted)
+        needed_bytes = sum(file.size_bytes for sha256, file in files.items() if sha256 not in there)
+        check_room(area.line, staged_bytes(conn, area.line, area.principal_id) + needed_bytes)
         return queries.xorbs(conn, area.name), set(there)
 
     xorbs, there = with_retry(registry.engine, look)
@@ -146,13 +145,13 @@ def take_shard(registry: Registry, area: AreaRow, body: BinaryIO) -> None:
 
 @dataclass(slots=True)
 class _Xorbs:
-    """Xorbs of an area, each copied to a file when it is first needed: its chunks are read there.
+    """The xorbs of an area, each copied to a file when first needed, from where chunks are read.
 
     Attributes:
-        store: Where they are.
-        rows: Them, by name.
-        spool: The file.
-        places: Where each begins in the file, and its chunks within it.
+        store: The store that holds them.
+        rows: Their rows, by name.
+        spool: The file that they are copied to.
+        places: Where each xorb begins in the file, and where its chunks begin within it.
     """
 
     store: BlobStore
@@ -161,10 +160,10 @@ class _Xorbs:
     places: dict[str, _Place] = field(default_factory=dict[str, _Place])
 
     def chunks(self, term: ShardTerm) -> Iterator[bytes]:
-        """Give the chunks of a term, unpacked.
+        """Yield the chunks of a term, unpacked.
 
         Raises:
-            InvalidInput: The xorb is not here, or is none, or has no such chunks.
+            InvalidInput: The xorb is missing or malformed, or has no such chunks.
         """
         start, offsets = self.places.get(term.xorb) or self._bring(term.xorb)
         if term.end >= len(offsets):

@@ -1,9 +1,9 @@
-"""Xorbs: what Xet's clients send, chunks of files one after the other, each packed by itself.
+"""Xorbs: the chunks of files that Xet clients send, one after another, each packed by itself.
 
 A chunk is a header of eight bytes (version 0; packed length, 3 bytes; scheme; length, 3 bytes; all
-little endian) and its packed bytes. Behind the last there may be a footer, which says nothing that
-the headers do not say. The format is published at huggingface.co/docs/xet. Everything in one is a
-stranger's: each length is bounded before anything is read or unpacked by it.
+little endian) and its packed bytes. After the last there may be a footer, which adds nothing to the
+headers. The format is published at huggingface.co/docs/xet. Nothing in a xorb is trusted: each
+length is bounded before anything is read or unpacked by it.
 """
 
 from array import array
@@ -41,7 +41,7 @@ def find_chunks(read_at: ReadAt, size_bytes: int) -> Sequence[int]:
     """Find where the chunks of a xorb begin; the last offset is where they end.
 
     Raises:
-        InvalidInput: It is no xorb.
+        InvalidInput: The bytes are no xorb.
     """
     offsets = array("I", [0])
     at = 0
@@ -62,7 +62,7 @@ def read_header(raw: bytes) -> XorbChunk:
     """Read the header of a chunk.
 
     Raises:
-        InvalidInput: It is none, or its lengths are out of bounds.
+        InvalidInput: It is no header, or its lengths are out of bounds.
     """
     if len(raw) < HEADER_BYTES or raw[0] != 0:
         raise _make_error("the header of a chunk is none of version 0")
@@ -75,10 +75,10 @@ def read_header(raw: bytes) -> XorbChunk:
 
 
 def unpack(raw: bytes) -> bytes:
-    """Unpack a chunk, header and all; never to more than the header says.
+    """Unpack a chunk including its header, to no more bytes than the header says.
 
     Raises:
-        InvalidInput: It holds something else.
+        InvalidInput: The chunk holds something else.
     """
     chunk = read_header(raw[:HEADER_BYTES])
     packed = raw[HEADER_BYTES:]
@@ -89,7 +89,7 @@ def unpack(raw: bytes) -> bytes:
 
 
 class _Frame(Protocol):
-    """What is used of the library's decompressor, which says no types."""
+    """The used part of the library's decompressor, which has no type hints."""
 
     eof: bool
     unused_data: bytes | None
@@ -112,7 +112,7 @@ def _unpack_frame(packed: bytes, size_bytes: int) -> bytes:
 
 
 def _ungroup(grouped: bytes) -> bytes:
-    """Put bytes back in their order, which lie grouped by their place within four."""
+    """Restore the order of bytes that were grouped by their position within each four."""
     plain, at = bytearray(len(grouped)), 0
     for place in range(_GROUPS):
         length = len(range(place, len(grouped), _GROUPS))

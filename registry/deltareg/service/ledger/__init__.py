@@ -1,1 +1,1 @@
-"""A channel's ledger: what its newest revisions say, and the appending of another."""
+"""A channel's ledger: reading its newest revisions, and appending another."""

@@ -28,7 +28,7 @@ def append(
     accepted: Sequence[str] = (),
     passed_over: Sequence[str] = (),
 ) -> tuple[MoveResult, int]:
-    """Append a revision after `current`; give what it says, and the id of its row.
+    """Append a revision after `current`; return the result of the move and the id of its row.
 
     Args:
         conn: A transaction that holds the channel.
@@ -36,12 +36,12 @@ def append(
         line: The line.
         channel: The channel, at the revision that the caller saw.
         current: Its newest revision; None for a channel that was never moved.
-        move: What is done, and why.
+        move: The move, with its reason.
         serves: The version that it serves from now on; None while it serves nothing.
-        verdict_ids: What the move rests on.
+        verdict_ids: The verdicts that the move rests on.
         request: The request that it answers.
         accepted: The warnings of the verdicts that were accepted with it.
-        passed_over: What the gate asked for and did not get, of a move that broke the glass.
+        passed_over: The unmet rules of the gate that a move with break-glass passed over.
     """
     if not queries.advance(conn, channel.id, seen=channel.revision):
         raise StaleRevision(f"{line}@{channel.name} moved meanwhile", fix="look again")

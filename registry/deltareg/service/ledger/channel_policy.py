@@ -1,4 +1,4 @@
-"""What a channel asks: its policy and its floors, as its row has them."""
+"""What a channel asks for: its policy and its floors, from its row."""
 
 from deltareg.db.sql.clock import US_PER_S
 from deltareg.db.sql.row_protocols import PolicyColumns
@@ -12,27 +12,27 @@ PIN_WINDOW = PinWindow(moves=_DEFAULT.revisions, us=_DEFAULT.days * 86_400 * US_
 
 
 def policy_of(channel: PolicyColumns) -> Policy:
-    """Give all that a channel asks, with what its floors ask."""
+    """Return the whole policy of a channel, its floors included."""
     return over(own_policy_of(channel), floors_of(channel))
 
 
 def own_policy_of(channel: PolicyColumns) -> Policy:
-    """Read the policy of a channel, as it was set."""
+    """Return the policy of a channel as it was set."""
     return read_stored(channel.policy)
 
 
 def floors_of(channel: PolicyColumns, *, namespace: str = "") -> list[Floor]:
-    """Give the floors that a channel stands on, the server's first; those that ask nothing not.
+    """Return the floors of a channel, the server's first, without those that ask for nothing.
 
     Args:
         channel: Its row.
-        namespace: Its namespace, where the floors are told of by name.
+        namespace: Its namespace, where messages should name it.
     """
-    told = f"namespace {namespace}" if namespace else "the namespace"
-    rows = ((THE_SERVER, channel.server_floor), (told, channel.namespace_floor))
+    owner = f"namespace {namespace}" if namespace else "the namespace"
+    rows = ((THE_SERVER, channel.server_floor), (owner, channel.namespace_floor))
     return [parse_floor(fields, of=of) for of, fields in rows if fields]
 
 
 def digest_of_policy(channel: PolicyColumns) -> str:
-    """Give the digest of all that a channel asks."""
+    """Return the digest of the whole policy of a channel."""
     return str(policy_digest(policy_of(channel)))

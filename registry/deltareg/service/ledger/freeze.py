@@ -1,6 +1,6 @@
 """Freezing a channel: while the newest revision is a freeze that has not ended, nothing moves it.
 
-A freeze is a revision as any other and says again what is served, so that whoever reads the newest
+A freeze is a revision like any other and repeats what is served, so that whoever reads the newest
 revision finds it there.
 """
 
@@ -27,12 +27,12 @@ Frozen = TypeVar("Frozen", bound=FreezeColumns)
 
 
 def what_freezes(channel: PolicyColumns, newest: Frozen | None, *, at_us: int) -> Frozen | StandingWindow | None:
-    """Give what lets no move through at a time: a freeze by hand, else a window of the policy.
+    """Return what freezes a channel at a time: a freeze by hand, else a window of the policy.
 
     Args:
         channel: The channel.
-        newest: Its newest revision then; None for a channel that was never moved.
-        at_us: The time.
+        newest: Its newest revision at that time; None for a channel that was never moved.
+        at_us: The time, in µs since the epoch.
     """
     freeze = standing_freeze(newest, at_us=at_us)
     if freeze is not None:
@@ -41,7 +41,7 @@ def what_freezes(channel: PolicyColumns, newest: Frozen | None, *, at_us: int) -
 
 
 def standing_freeze(newest: Frozen | None, *, at_us: int) -> Frozen | None:
-    """Give the newest revision of a channel if it freezes it at a time."""
+    """Return the newest revision of a channel if it freezes the channel at a time."""
     return newest if newest is not None and is_freezing(newest, at_us=at_us) else None
 
 
@@ -52,36 +52,36 @@ def is_freezing(revision: FreezeColumns, *, at_us: int) -> bool:
 
 
 def frozen_channels(conn: sa.Connection, delta_ids: Sequence[int]) -> dict[int, list[str]]:
-    """Name the channels of lines that accept no move now, by hand or by a window, by line."""
+    """Return, by line, the names of the channels that are frozen now, by hand or by a window."""
     now_us = read_clock(conn)
-    found: dict[int, list[str]] = {}
+    names: dict[int, list[str]] = {}
     for row in queries.standings(conn, delta_ids):
         if what_freezes(row, row, at_us=now_us) is not None:
-            found.setdefault(row.delta_id, []).append(row.name)
-    return found
+            names.setdefault(row.delta_id, []).append(row.name)
+    return names
 
 
 def tell_frozen(frozen: FreezeNoteColumns | StandingWindow, name: str) -> str:
-    """Say what lets no move of a channel through, and why."""
+    """Describe what freezes a channel, and why."""
     return str(frozen) if isinstance(frozen, StandingWindow) else tell_freeze(frozen, name)
 
 
 def end_of(frozen: FreezeColumns | StandingWindow) -> str | None:
-    """Say when a channel takes moves again by itself; None when it does not."""
+    """Return when a channel thaws by itself, as text; None where it does not."""
     if isinstance(frozen, StandingWindow):
         return rfc3339_of(frozen.ends)
     return rfc3339_or_none(frozen.ends_at)
 
 
 def tell_freeze(freeze: FreezeNoteColumns, name: str) -> str:
-    """Say that a channel is frozen, by whom, since and until when, and why."""
+    """Describe a freeze: by whom, since when and until when, and why."""
     since = rfc3339_seconds(freeze.created_at)
     until = "" if freeze.ends_at is None else f" until {rfc3339_seconds(freeze.ends_at)}"
     return f"{name} was frozen by {freeze.actor} at {since}{until}: {freeze.reason}"
 
 
 def unfreezing(line: LineRef | str, name: str) -> str:
-    """Give the command that ends a freeze."""
+    """Return the command that ends a freeze."""
     return f"deltareg channel unfreeze {line} {name} -m REASON"
 
 
@@ -93,10 +93,10 @@ def freeze_channel(
     current: RevisionRow | None,
     move: ChannelMove,
 ) -> MoveResult:
-    """Append a freeze; one on a frozen channel says anew why, and until when.
+    """Append a freeze; on a frozen channel it replaces the reason and the end.
 
     Raises:
-        InvalidInput: It has no reason, names a version, or would have ended already.
+        InvalidInput: The move has no reason, names a version, or its end is past.
     """
     _check(move)
     ends_at = None if move.until is None else parse_time(move.until)
@@ -116,10 +116,10 @@ def unfreeze_channel(
     current: RevisionRow | None,
     move: ChannelMove,
 ) -> MoveResult:
-    """Append the end of a freeze.
+    """Append a revision that ends a freeze.
 
     Raises:
-        InvalidInput: It has no reason, or names a version.
+        InvalidInput: The move has no reason, or names a version.
         Conflict: The channel is not frozen.
     """
     _check(move)
@@ -129,7 +129,7 @@ def unfreeze_channel(
 
 
 def freeze_again(conn: sa.Connection, caller: Caller, line: LineRef, channel: ChannelRow, freeze: RevisionRow) -> None:
-    """Append a freeze once more, after a move that broke through it."""
+    """Append a freeze again, after a move that broke through it."""
     until = None if freeze.ends_at is None else rfc3339(freeze.ends_at)
     reason = f"still, after #{channel.revision}: {freeze.reason}"[:2_000]
     move = ChannelMove(kind="freeze", reason=reason, until=until)
@@ -154,6 +154,6 @@ def _append(
     current: RevisionRow | None,
     move: ChannelMove,
 ) -> tuple[MoveResult, int]:
-    served = None if current is None else current.version_id
-    serves = None if served is None else version_queries.version_by_id(conn, served)
+    version_id = None if current is None else current.version_id
+    serves = None if version_id is None else version_queries.version_by_id(conn, version_id)
     return append(conn, caller, line, channel, current, move, serves=serves, verdict_ids=[])

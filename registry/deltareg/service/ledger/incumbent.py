@@ -1,4 +1,4 @@
-"""The incumbent: the version that a channel serves now, with which a newcomer is compared."""
+"""The incumbent: the version that a channel serves now, which a newcomer is compared with."""
 
 import sqlalchemy as sa
 
@@ -12,19 +12,19 @@ DEFAULT_CHANNEL = "prod"
 
 
 def incumbent_request(conn: sa.Connection, version: VersionRow, suite: Suite, *, channel: str | None) -> dict[str, str]:
-    """Give what a run's request says of the incumbent; nothing for a suite that asks for none.
+    """Return the incumbent as entries of a run's request; none for a suite that needs no incumbent.
 
-    A version is not compared with itself, nor with a version that is deleted.
+    A version is not compared with itself, nor with a deleted version.
     """
     if not suite.needs_promoted:
         return {}
-    served = incumbent(conn, version.delta_id, channel or DEFAULT_CHANNEL)
-    if served is None or served.id == version.id or served.deleted_at is not None:
+    current = incumbent(conn, version.delta_id, channel or DEFAULT_CHANNEL)
+    if current is None or current.id == version.id or current.deleted_at is not None:
         return {"promoted": "", "promoted_digest": ""}
-    return {"promoted": ref_of(served), "promoted_digest": served.manifest_digest}
+    return {"promoted": ref_of(current), "promoted_digest": current.manifest_digest}
 
 
 def incumbent(conn: sa.Connection, delta_id: int, channel: str) -> VersionRow | None:
     """Find the version that a channel of a line serves now; None when there is none."""
-    served = [row for row in channel_queries.pointers(conn, [delta_id]) if row.name == channel]
-    return version_queries.version_by_id(conn, served[0].version) if served else None
+    pointers = [row for row in channel_queries.pointers(conn, [delta_id]) if row.name == channel]
+    return version_queries.version_by_id(conn, pointers[0].version) if pointers else None

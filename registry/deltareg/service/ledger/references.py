@@ -1,8 +1,8 @@
-"""References: the versions that a suite compares with whatever a channel serves.
+"""References: the versions that a suite compares with, whatever a channel serves.
 
-A named one is of the version's own namespace, so that no verdict tells of what its readers may not
-see. The best of the last few is chosen by what their verdicts of the same suite measured; what it
-is then held to is measured anew, on the same samples.
+A named reference is in the version's own namespace, so that no verdict reveals what its readers may
+not see. The best of the last few versions is chosen by the measures of their verdicts of the same
+suite; for the comparison it is measured anew, on the same samples.
 """
 
 import json
@@ -26,30 +26,32 @@ _LOOKED_AT = 4
 
 
 def reference_request(conn: sa.Connection, version: VersionRow, suite: Suite) -> dict[str, str]:
-    """Give what a run's request says of references; nothing for a suite that names none."""
+    """Return the references as entries of a run's request; none for a suite that names none."""
     if not suite.references:
         return {}
-    found = {key: _find(conn, version, suite, spec, name).to_dict() for key, (spec, name) in suite.references.items()}
-    return {REFERENCES: json.dumps(found, sort_keys=True)}
+    references = {
+        key: _find(conn, version, suite, spec, name).to_dict() for key, (spec, name) in suite.references.items()
+    }
+    return {REFERENCES: json.dumps(references, sort_keys=True)}
 
 
 def named_beside(versions: Mapping[str, VersionRow]) -> dict[str, str]:
-    """Name in a run's request the versions that it is about beside its own, each by a word."""
-    found = {key: {"ref": ref_of(row), "digest": row.manifest_digest} for key, row in versions.items()}
-    return {REFERENCES: json.dumps(found, sort_keys=True)} if found else {}
+    """Return other versions that a run is about as entries of its request, each under a word."""
+    named = {key: {"ref": ref_of(row), "digest": row.manifest_digest} for key, row in versions.items()}
+    return {REFERENCES: json.dumps(named, sort_keys=True)} if named else {}
 
 
 def references_of(request: Mapping[str, str]) -> dict[str, ReferenceGrant]:
-    """Read what `reference_request` gave."""
-    found: dict[str, object] = json.loads(request.get(REFERENCES, "{}"))
-    return {key: ReferenceGrant.model_validate(value) for key, value in found.items()}
+    """Read the references of a request, as `reference_request` wrote them."""
+    references: dict[str, object] = json.loads(request.get(REFERENCES, "{}"))
+    return {key: ReferenceGrant.model_validate(value) for key, value in references.items()}
 
 
 def reference_versions(conn: sa.Connection, request: Mapping[str, str]) -> list[VersionRow]:
-    """Give the versions that a run's request names as references, as far as they are there."""
-    named = (Ref.parse(one.ref) for one in references_of(request).values() if one.ref)
-    found = [_version(conn, ref) for ref in named]
-    return [version for version in found if version is not None]
+    """Return the versions that a run's request names as references, those that still exist."""
+    refs = (Ref.parse(one.ref) for one in references_of(request).values() if one.ref)
+    versions = [_version(conn, ref) for ref in refs]
+    return [version for version in versions if version is not None]
 
 
 def _version(conn: sa.Connection, ref: Ref) -> VersionRow | None:
@@ -75,26 +77,26 @@ def _grant_named(conn: sa.Connection, version: VersionRow, ref: Ref) -> Referenc
             why=f"the reference {ref} is not of namespace {version.namespace}:"
             " a suite for this line names a version of it"
         )
-    found = _version(conn, ref)
-    if found is None or found.deleted_at is not None:
+    named_version = _version(conn, ref)
+    if named_version is None or named_version.deleted_at is not None:
         return ReferenceGrant(why=f"there is no {ref}: let the suite name a reference that is kept")
-    if found.id == version.id:
+    if named_version.id == version.id:
         return ReferenceGrant(why=f"{ref} is this version itself")
-    return ReferenceGrant(ref=ref_of(found), digest=found.manifest_digest)
+    return ReferenceGrant(ref=ref_of(named_version), digest=named_version.manifest_digest)
 
 
 def _best(conn: sa.Connection, version: VersionRow, suite: Suite, spec: CheckSpec, wanted: BestOf) -> ReferenceGrant:
     best: tuple[float, VersionRow] | None = None
-    left = wanted.count
+    remaining = wanted.count
     sign = 1 if spec.threshold is None or spec.threshold.greater_is_better else -1
     most = _LOOKED_AT * wanted.count
     for row in version_queries.version_rows(conn, version.delta_id, before=version.number, limit=most):
-        if not left or row.deleted_at is not None or row.revoked_at is not None:
+        if not remaining or row.deleted_at is not None or row.revoked_at is not None:
             continue
         verdict = verdict_queries.newest_verdict(conn, row.id, suite=suite.name)
         if verdict is None or verdict.verdict != "pass" or verdict.disputed:
             continue
-        left -= 1
+        remaining -= 1
         value = _value(verdict.checks, spec.name)
         if value is not None and (best is None or sign * value > best[0]):
             best = sign * value, row

@@ -1,1 +1,1 @@
-"""Delta lines: their versions, where those come from, and what happened to them."""
+"""Delta lines: their versions, where they come from, and what happened to them."""

@@ -1,4 +1,4 @@
-"""Reading packs, only through a version or base that may be read: a hash is no capability."""
+"""Reading packs, only through a version or base that the caller may read: a hash is no capability."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class PackLocation:
     """A stored pack that may be read.
 
     Attributes:
-        key: Where it is in the store.
+        key: Its key in the store.
         size_bytes: Its length.
         url: A presigned URL; None when the API serves the bytes itself.
     """
@@ -41,14 +41,14 @@ class PackLocation:
 
 
 def find_blob(registry: Registry, caller: Caller, digest: Digest, *, of: str) -> PackLocation:
-    """Find a pack through what needs it: `ns/name:v3`, or `base:NAME`.
+    """Find a pack through something that needs it: `ns/name:v3`, or `base:NAME`.
 
-    A worker that holds a run which proves finds what that needs by `run:ID`, if corrupt or not.
+    A worker that holds a proof run finds its packs through `run:ID`, even if they are corrupt.
 
     Raises:
         NotFound: There is no such version or base, or it does not need this pack.
         Blocked: The version is deleted.
-        Corrupt: What it is a part of is a lie.
+        Corrupt: The version or base is corrupt.
     """
     caller.require(Right.READ, on=SOMEWHERE)
     with read(registry.engine) as conn:

@@ -1,4 +1,4 @@
-"""The cards of versions: read at the push, shown, and what versions are found by."""
+"""The cards of versions: read at the push, shown, and indexed for search."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -40,12 +40,12 @@ _FIX = "write a README.md into the folder before it is pushed"
 
 
 def show_card(registry: Registry, caller: Caller, ref: Ref, *, with_text: bool) -> CardInfo:
-    """Show what the card of a version says, and with `with_text` the card itself.
+    """Show what the card of a version says, and with `with_text` also its text.
 
     Raises:
         NotFound: The version has no README.md, or there is no such version.
-        Blocked: It is deleted, and its text is asked for.
-        Corrupt: What is stored of it is not what it says.
+        Blocked: The version is deleted, and the text was asked for.
+        Corrupt: The stored bytes are not those of the version.
     """
     caller.require(Right.READ, on=ref.line)
     with read(registry.engine) as conn:
@@ -55,33 +55,35 @@ def show_card(registry: Registry, caller: Caller, ref: Ref, *, with_text: bool) 
         file = _file_of(manifest)
         if file is None:
             raise NotFound(f"{ref_of(row)} has no {CARD_FILE}", fix=_FIX)
-        known = queries.card_of(conn, row.id)
-        if known is not None and not with_text:
-            return _describe(unpack_card(known), row)
+        card = queries.card_of(conn, row.id)
+        if card is not None and not with_text:
+            return _describe(unpack_card(card), row)
         refuse_deleted(row)
         refuse_corrupt(conn, caller, PackHolder(row.id), ref_of(row))
-        stored = stored_as(conn, registry.store, row.namespace, documents.storage_map)
+        readback = stored_as(conn, registry.store, row.namespace, documents.storage_map)
     if file.size_bytes > MOST_CARD_BYTES:
-        return _describe(card_in(stored, manifest) or _EMPTY, row)
-    raw = _bytes_in(stored, file)
+        return _describe(card_in(readback, manifest) or _EMPTY, row)
+    raw = _bytes_in(readback, file)
     text = raw.decode("utf-8-sig", "replace") if with_text else ""
     return _describe(read_card(raw), row, text=text)
 
 
 def keep_card(conn: sa.Connection, row: VersionRow, card: ModelCard | None) -> None:
-    """Let a version be found by what its card says, and by all else that is known of it.
+    """Index a version by its card and its other facts, so that a search finds it.
 
-    Done again it changes nothing. None says that it has no card.
+    Doing it again changes nothing. None means that the version has no card.
     """
     queries.put_card(conn, row.id, None if card is None else pack_card(card))
-    said = card or _EMPTY
-    queries.change_terms(conn, row.id, add=terms_of(row, said))
-    queries.replace_metrics(conn, row.id, queries.CARD, {metric.name.lower(): metric.value for metric in said.metrics})
+    known_card = card or _EMPTY
+    queries.change_terms(conn, row.id, add=terms_of(row, known_card))
+    queries.replace_metrics(
+        conn, row.id, queries.CARD, {metric.name.lower(): metric.value for metric in known_card.metrics}
+    )
     keep_metrics(conn, row.id)
 
 
 def keep_metrics(conn: sa.Connection, version_id: int) -> None:
-    """Let a version be found by what the checks of its newest verdicts came to, and its labels."""
+    """Index the checks of a version's newest verdicts and its labels as metrics."""
     labels = version_queries.version_by_id(conn, version_id).labels
     queries.replace_metrics(conn, version_id, queries.LABEL, metrics_of_labels(labels))
     for suite, checks in queries.newest_checks(conn, version_id).items():
@@ -89,28 +91,28 @@ def keep_metrics(conn: sa.Connection, version_id: int) -> None:
 
 
 def relabel(conn: sa.Connection, before: VersionRow, after: VersionRow) -> None:
-    """Let a version be found by its labels as they are now; one that was not read yet is then."""
-    known = queries.card_of(conn, after.id)
-    if known is None and not queries.is_read(conn, after.id):
+    """Update the search index after a change of labels; index a version that was not indexed yet."""
+    document = queries.card_of(conn, after.id)
+    if document is None and not queries.is_read(conn, after.id):
         return
-    card = _EMPTY if known is None else unpack_card(known)
+    card = _EMPTY if document is None else unpack_card(document)
     old, new = terms_of(before, card), terms_of(after, card)
     queries.change_terms(conn, after.id, add=new - old, drop=old - new)
     queries.replace_metrics(conn, after.id, queries.LABEL, metrics_of_labels(after.labels))
 
 
 def card_in(stored: Readback, manifest: Manifest) -> ModelCard | None:
-    """Read the card among stored files; None where there is none. What it is refuses nothing.
+    """Read the card among stored files; None where there is none. A bad card raises no error.
 
     Raises:
-        IntegrityFailure: The stored bytes are not those of the manifest.
+        IntegrityFailure: The stored bytes are not those that the manifest lists.
     """
     file = _file_of(manifest)
     if file is None:
         return None
     if file.size_bytes > MOST_CARD_BYTES:
-        told = f"it has {file.size_bytes:,} bytes, and {MOST_CARD_BYTES:,} are read at most"
-        return ModelCard(problems=(told,))
+        message = f"it has {file.size_bytes:,} bytes, and {MOST_CARD_BYTES:,} are read at most"
+        return ModelCard(problems=(message,))
     return read_card(_bytes_in(stored, file))
 
 
@@ -126,43 +128,43 @@ def _bytes_in(stored: Readback, file: ManifestFile) -> bytes:
 
 
 def stored_as(conn: sa.Connection, store: BlobStore, namespace: str, storage_map: bytes) -> Readback:
-    """Give what reads the files of a version as it is stored now, out of its sound packs."""
+    """Return a reader of the files of a version as stored now, from its sound packs."""
     storage = StorageMap.decode(storage_map)
     digests = [str(pack.digest) for pack in storage.packs]
-    found = physical_keys(conn, namespace_scope(namespace), digests)
-    keys = {Digest.parse(digest): key for digest, (key, _) in found.items()}
+    locations = physical_keys(conn, namespace_scope(namespace), digests)
+    keys = {Digest.parse(digest): key for digest, (key, _) in locations.items()}
     return Readback(store, keys, storage)
 
 
 def metrics_of_checks(checks: Iterable[Mapping[str, object]]) -> dict[str, float]:
-    """Give the numbers that checks came to, by the name of each."""
-    found: dict[str, float] = {}
+    """Return the numeric results of checks, by check name."""
+    metrics: dict[str, float] = {}
     for check in checks:
         value = check.get("value")
         if isinstance(value, int | float) and not isinstance(value, bool):
-            found[str(check.get("name", "")).lower()] = float(value)
-    return found
+            metrics[str(check.get("name", "")).lower()] = float(value)
+    return metrics
 
 
 def metrics_of_labels(labels: Mapping[str, str]) -> dict[str, float]:
-    """Give the numbers that labels hold: `metric.accuracy=0.93`, as whoever trained it wrote it."""
-    found: dict[str, float] = {}
+    """Return the numbers in labels: `metric.accuracy=0.93`, as whoever trained it wrote it."""
+    metrics: dict[str, float] = {}
     for key, text in labels.items():
         name = key.removeprefix(_METRIC).lower()
         if key.startswith(_METRIC) and name and _NUMBER.fullmatch(text):
             value = float(text)
             if isfinite(value):
-                found[name] = value
-    return found
+                metrics[name] = value
+    return metrics
 
 
 def pack_card(card: ModelCard) -> bytes:
-    """Write a card as its row keeps it."""
+    """Encode a card as its row stores it."""
     return _CARD.dump_json(card)
 
 
 def unpack_card(document: bytes) -> ModelCard:
-    """Read what `pack_card` wrote; fields of later releases are left out."""
+    """Decode what `pack_card` wrote; fields of later releases are left out."""
     return _CARD.validate_json(document)
 
 

@@ -1,9 +1,8 @@
-"""What a version stands on and is corrupt: its base, or a version or base further down.
+"""What is corrupt below a version: its base, or a version or base further down.
 
-A delta says what to add to its base. Where the bytes of that are not what it says, whoever serves
-the version serves something else, so no channel takes it, whatever glass is broken, until the base
-is whole again. So it is with the variant of the base that a version was trained on, for that is
-what serves it.
+A delta says what to add to its base. If the bytes of the base are wrong, whoever serves the version
+serves something else. So no channel takes it, even with break-glass, until the base is whole again.
+The same holds for the variant that a version was trained on, because the variant is what serves it.
 """
 
 from dataclasses import dataclass
@@ -27,7 +26,8 @@ class CorruptAncestor:
     """Something corrupt below a version, in words.
 
     Attributes:
-        told: To follow the version: `stands on base/llama, which is corrupt: …`.
+        told: A phrase to follow the name of the version: `stands on base/llama, which is corrupt:
+            …`.
         fix: The command that heals it, or whom to ask for it.
     """
 
@@ -38,12 +38,12 @@ class CorruptAncestor:
 def corrupt_below(
     conn: sa.Connection, version: VersionRow, near: VersionAncestry | None = None
 ) -> CorruptAncestor | None:
-    """Say what is corrupt of all that a version stands on, the nearest first; None for nothing.
+    """Describe the nearest corrupt thing that a version stands on; None if there is none.
 
     Args:
         conn: A transaction.
         version: The version.
-        near: What lies right below it, where that was read in this transaction.
+        near: What lies right below it, if it was read in this transaction.
     """
     if version.base_id is None:
         return None

@@ -1,7 +1,7 @@
-"""Labels of versions: words of the user's own, set at the push and changed at any time after it.
+"""Labels of versions: the user's own words, set at the push and changeable at any time.
 
-A label is a key with a value, which may be empty. What a version is does not hang on its labels, so
-changing them makes no other version.
+A label is a key with a value, which may be empty. Labels are no part of what a version is, so
+changing them makes no new version.
 """
 
 from collections.abc import Mapping
@@ -26,12 +26,12 @@ _NOT_IN_KEYS = frozenset("\"'\\=,")
 
 
 def change_labels(registry: Registry, caller: Caller, ref: Ref, request: VersionChange) -> VersionInfo:
-    """Set and take away labels of a version; what is so already leaves no trace.
+    """Set and remove labels of a version; a change that changes nothing leaves no trace.
 
     Raises:
         Forbidden: The caller may not push to the line.
-        NotFound: There is no such version that the caller may see.
-        InvalidInput: A label is none, or there would be too many.
+        NotFound: The caller sees no such version.
+        InvalidInput: A label is malformed, or there would be too many.
         Blocked: The version is deleted.
     """
     caller.require(Right.PUSH, on=ref.line)
@@ -63,10 +63,10 @@ def change_labels(registry: Registry, caller: Caller, ref: Ref, request: Version
 
 
 def check_labels(labels: Mapping[str, str]) -> None:
-    """Refuse labels that nobody could look for, or that are notes.
+    """Refuse labels that nobody could search for, or that are notes rather than labels.
 
     Raises:
-        InvalidInput: One is; the message names it.
+        InvalidInput: A label is such; the message names it.
     """
     check_count(labels)
     for key, value in labels.items():

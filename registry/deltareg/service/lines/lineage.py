@@ -1,4 +1,4 @@
-"""Where a version comes from and what came from it, up to the base and down to its children."""
+"""Where a version comes from and what was made from it: up to the base, down to its children."""
 
 from collections.abc import Sequence
 
@@ -23,7 +23,7 @@ _MAX_DEPTH = 50
 
 
 def show_lineage(registry: Registry, caller: Caller, ref: Ref, *, depth: int) -> LineageAnswer:
-    """Walk the edges to parents and bases both ways; what the caller may not read is left out.
+    """Walk the edges to parents, bases and children, leaving out what the caller may not read.
 
     Raises:
         InvalidInput: The depth is not 1 to 50.
@@ -34,20 +34,20 @@ def show_lineage(registry: Registry, caller: Caller, ref: Ref, *, depth: int) ->
     with read(registry.engine) as conn:
         row = find_version(conn, caller, ref, bare="newest")
         start = ref_of(row)
-        seen = _Seen(conn, caller, {start: row})
-        up = walk(start, seen.parents, up=True, depth=depth)
-        down = walk(start, seen.children, up=False, depth=depth)
+        walked = _Seen(conn, caller, {start: row})
+        up = walk(start, walked.parents, up=True, depth=depth)
+        down = walk(start, walked.children, up=False, depth=depth)
     return LineageAnswer(ref=start, up=_show(up), down=_show(down))
 
 
 class _Seen:
-    """The versions that a walk has come by: none of them is looked for twice."""
+    """The versions that a walk has met, so that none is looked up twice."""
 
     def __init__(self, conn: sa.Connection, caller: Caller, rows: dict[str, VersionRow]) -> None:
         self._conn, self._caller, self._rows = conn, caller, rows
 
     def parents(self, node: str) -> list[Edge]:
-        """Give the edges from a version to its parents and its base."""
+        """Return the edges from a version to its parents and its base."""
         if node.startswith("base:"):
             return []
         row = self._row(node)
@@ -61,27 +61,27 @@ class _Seen:
         return [edge for edge in edges if _is_readable(self._caller, edge.parent)]
 
     def children(self, node: str) -> list[Edge]:
-        """Give the edges from what was made of a version, or stands on it."""
+        """Return the edges from versions made of this one, or standing on it."""
         row = self._row(node)
         children = queries.children_of(self._conn, row.id)
-        made = [
+        edges = [
             Edge(ref, node, _relation(self._conn, child))
             for ref, child in zip(self._note(children), children, strict=True)
         ]
         above = self._note(stacks.stacked_on(self._conn, row.id))
-        made += [Edge(child, node, "base") for child in above]
-        return [edge for edge in made if _is_readable(self._caller, edge.child)]
+        edges += [Edge(child, node, "base") for child in above]
+        return [edge for edge in edges if _is_readable(self._caller, edge.child)]
 
     def _row(self, node: str) -> VersionRow:
-        found = self._rows.get(node)
-        if found is None:
-            found = find_version(self._conn, self._caller, Ref.parse(node), bare="newest")
-            self._rows[node] = found
-        return found
+        row = self._rows.get(node)
+        if row is None:
+            row = find_version(self._conn, self._caller, Ref.parse(node), bare="newest")
+            self._rows[node] = row
+        return row
 
     def _note(self, rows: Sequence[VersionRow]) -> list[str]:
-        named = {ref_of(row): row for row in rows}
-        self._rows |= named
+        by_ref = {ref_of(row): row for row in rows}
+        self._rows |= by_ref
         return [ref_of(row) for row in rows]
 
 
@@ -92,7 +92,7 @@ def _is_readable(caller: Caller, node: str) -> bool:
 
 
 def _relation(conn: sa.Connection, child: VersionRow) -> str:
-    """Say how a version was made from its parents."""
+    """Return how a version was made from its parents."""
     return "merged from" if is_merge(conn, child) else "parent"
 
 

@@ -1,4 +1,4 @@
-"""The life of a line as one list: pushes, verdicts, moves and revocations, newest first."""
+"""The history of a line as one list: pushes, verdicts, moves and revocations, newest first."""
 
 import sqlalchemy as sa
 
@@ -29,13 +29,13 @@ def show_log(
 def _rows(
     conn: sa.Connection, delta_id: int, channel: str | None, mark: tuple[int, str] | None, limit: int
 ) -> list[EventRow]:
-    found = list(queries.move_rows(conn, delta_id, channel=channel, mark=mark, limit=limit))
+    moves = list(queries.move_rows(conn, delta_id, channel=channel, mark=mark, limit=limit))
     if channel is None:
-        found += queries.push_rows(conn, delta_id, mark=mark, limit=limit)
-        found += queries.verdict_rows(conn, delta_id, mark=mark, limit=limit)
-        found += queries.revoke_rows(conn, delta_id, mark=mark, limit=limit)
-        found += queries.unrevoke_rows(conn, delta_id, mark=mark, limit=limit)
-    return sorted(found, key=lambda row: (row.at, row.mark), reverse=True)[:limit]
+        moves += queries.push_rows(conn, delta_id, mark=mark, limit=limit)
+        moves += queries.verdict_rows(conn, delta_id, mark=mark, limit=limit)
+        moves += queries.revoke_rows(conn, delta_id, mark=mark, limit=limit)
+        moves += queries.unrevoke_rows(conn, delta_id, mark=mark, limit=limit)
+    return sorted(moves, key=lambda row: (row.at, row.mark), reverse=True)[:limit]
 
 
 def _key(row: EventRow) -> str:

@@ -1,4 +1,4 @@
-"""Which versions are merges: those that carry the recipe of one; what was only trained has none."""
+"""Which versions are merges: those that carry a merge recipe; trained versions carry none."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -17,23 +17,23 @@ _KNOWN: Final = DigestCache[bool](bytes_max=1 << 16)  # each counts as one byte
 
 def is_merge(conn: sa.Connection, version: VersionRow) -> bool:
     """Whether a version carries the recipe of a merge."""
-    said = describe_manifest(version.manifest_digest, lambda: queries.content(conn, version.id).manifest)
-    return RECIPE_FILE in said.files
+    summary = describe_manifest(version.manifest_digest, lambda: queries.content(conn, version.id).manifest)
+    return RECIPE_FILE in summary.files
 
 
 def merges_among(conn: sa.Connection, digests: Mapping[int, str]) -> frozenset[int]:
-    """Say which of many versions are merges, by one statement where any is not known yet.
+    """Return which of many versions are merges, in one statement for those not known yet.
 
     Args:
         conn: A transaction.
-        digests: Of their manifests, by their rows.
+        digests: The digests of their manifests, by row id.
     """
-    known = {row_id: _KNOWN.get(digest) for row_id, digest in digests.items()}
-    unknown = [row_id for row_id, is_one in known.items() if is_one is None]
+    cached = {row_id: _KNOWN.get(digest) for row_id, digest in digests.items()}
+    unknown = [row_id for row_id, is_one in cached.items() if is_one is None]
     for row_id, manifest in queries.manifests_of(conn, unknown) if unknown else ():
         digest = digests[row_id]
         # Where its name does not stand, nor anything that is escaped, most need not be decoded.
         may_be = any(mark in manifest for mark in _MARKS)
-        found = may_be and RECIPE_FILE in describe_manifest(digest, partial(bytes, manifest)).files
-        known[row_id] = _KNOWN.keep(digest, found, size_bytes=1)
-    return frozenset(row_id for row_id, is_one in known.items() if is_one)
+        is_merged = may_be and RECIPE_FILE in describe_manifest(digest, partial(bytes, manifest)).files
+        cached[row_id] = _KNOWN.keep(digest, is_merged, size_bytes=1)
+    return frozenset(row_id for row_id, is_one in cached.items() if is_one)

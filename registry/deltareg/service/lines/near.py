@@ -1,4 +1,4 @@
-"""What lies right below a version, where it was asked for with all else that a gate goes by."""
+"""What lies right below a version, read together with the other facts that a gate decides on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ class VersionAncestry:
     """What a version stands on and was made from.
 
     Attributes:
-        stack: The versions that its base is made of, the topmost first.
-        corrupt: Which of the bases of all these are corrupt.
-        variant: The variant that it was trained on, where that is corrupt.
+        stack: The versions that its base is made of, topmost first.
+        corrupt: The bases of all these that are corrupt.
+        variant: The variant that it was trained on, if that is corrupt.
         parents: Its parents, in order.
     """
 
@@ -30,7 +30,7 @@ class VersionAncestry:
 
 
 def near_of(conn: sa.Connection, found: CombinedResult) -> VersionAncestry:
-    """Read it from what was found; a stack of more than one version is followed further down."""
+    """Build the ancestry from rows that were read; follow a stack of several versions further down."""
     stack = found.all(before_gate.BELOW)
     corrupt = {row.id for row in found.all(before_gate.CORRUPT_BASE)}
     if stack and stack[0].base_id is not None:

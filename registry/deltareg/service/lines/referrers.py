@@ -1,7 +1,7 @@
-"""Signatures and attestations of a version: brought, listed, given back; and signers revoked.
+"""Signatures and attestations of a version: add, list, return; and revoke signers.
 
-What is kept holds: it was verified when it came in, and is about this version. It is never changed
-or taken away, so that nobody can strip a version of what others said about it.
+Everything stored was verified when it came in, and is about this version. It is never changed or
+removed, so that nobody can strip a version of what others signed about it.
 """
 
 from hashlib import sha256
@@ -35,13 +35,13 @@ _LIST = {"signature": "deltareg signature ls", "attestation": "deltareg attest l
 
 
 def add_referrer(registry: Registry, caller: Caller, ref: Ref, request: ReferrerAdd) -> ReferrerInfo:
-    """Keep what somebody signed about a version; what is kept already stays as it is.
+    """Store what somebody signed about a version; what is stored already stays as it is.
 
     Raises:
-        BadSignature: It does not hold, is about something else, or its signer is revoked.
+        BadSignature: The signature is invalid, is about something else, or its signer is revoked.
         Blocked: The version is deleted.
-        Conflict: There is as much about it as there may be.
-        InvalidInput: Its public key is missing, or is none.
+        Conflict: The version has as many signatures and attestations as it may.
+        InvalidInput: Its public key is missing or malformed.
     """
     caller.require(Right.PUSH, on=ref.line)
     with read(registry.engine) as conn:
@@ -50,14 +50,14 @@ def add_referrer(registry: Registry, caller: Caller, ref: Ref, request: Referrer
         at = moment_of(read_clock(conn))
     body = request.body.encode()
     manifest = Manifest.decode(raw)
-    taken = take_signed(request.form, body, request.public, manifest, at=at, trust=registry.sigstore)
+    verified = take_signed(request.form, body, request.public, manifest, at=at, trust=registry.sigstore)
 
     def transaction(conn: sa.Connection) -> ReferrerInfo:
         version_queries.lock_version(conn, version.id)
         now = version_queries.version_by_id(conn, version.id)
         if now.deleted_at is not None:
             raise Blocked(f"{ref_of(now)} is deleted", fix="name another version")
-        return _keep(conn, caller, now, request, body, taken)
+        return _keep(conn, caller, now, request, body, verified)
 
     return with_retry(registry.engine, transaction)
 
@@ -72,10 +72,10 @@ def list_referrers(registry: Registry, caller: Caller, ref: Ref) -> Page[Referre
 
 
 def show_referrer(registry: Registry, caller: Caller, ref: Ref, digest: str) -> ReferrerBody:
-    """Give what was signed about a version, as it came.
+    """Return what was signed about a version, exactly as it was received.
 
     Raises:
-        NotFound: Nothing with that digest was.
+        NotFound: Nothing with that digest was signed about it.
     """
     caller.require(Right.READ, on=ref.line)
     with read(registry.engine) as conn:
@@ -98,12 +98,12 @@ def list_revoked_signers(registry: Registry, caller: Caller) -> Page[RevokedSign
 
 
 def revoke_signer(registry: Registry, caller: Caller, keyid: str, request: SignerRevoke) -> RevokedSigner:
-    """Let nothing count any more that a key, or an authority, has signed or will sign.
+    """Revoke a key or an authority: nothing that it signed or will sign counts any more.
 
-    It cannot be taken back, and one that nobody has seen may be revoked as well.
+    A revocation cannot be undone. A key that nobody has seen may be revoked as well.
 
     Raises:
-        InvalidInput: That is neither a keyid nor a fingerprint.
+        InvalidInput: `keyid` is neither a key id nor a fingerprint.
     """
     caller.require(Right.ADMIN, on=EVERYTHING)
     keyid = WantedSigner.of_fields({"key": keyid}).key
@@ -130,9 +130,9 @@ def _keep(
 ) -> ReferrerInfo:
     digest, who = f"sha256:{sha256(body).hexdigest()}", taken.signatory
     ref = ref_of(version)
-    kept = queries.referrer_by_digest(conn, version.id, digest)
-    if kept is not None:
-        return describe_referrer(kept)
+    existing = queries.referrer_by_digest(conn, version.id, digest)
+    if existing is not None:
+        return describe_referrer(existing)
     _check_room(conn, caller, version, fix=f"{_LIST[request.form]} {ref}")
     queries.add_referrer(
         conn,
@@ -164,10 +164,10 @@ def _keep(
 
 
 def _check_room(conn: sa.Connection, caller: Caller, version: VersionRow, *, fix: str) -> None:
-    """Leave room to who pushed a version, and to who maintains its line: others cannot fill it.
+    """Refuse one referrer too many; the uploader and the maintainers may add more than others.
 
     Raises:
-        Conflict: There is as much as there may be.
+        Conflict: The version has as many as it may.
     """
     is_own = version.created_by == caller.principal_id
     is_own = is_own or caller.may(Right.MAINTAIN, on=line_of(version))
@@ -176,8 +176,8 @@ def _check_room(conn: sa.Connection, caller: Caller, version: VersionRow, *, fix
         ref = ref_of(version)
         if is_own:
             raise Conflict(f"{most} things are signed about {ref} already", fix=fix)
-        told = f"{most} things are signed about {ref} already; the rest is for whose version it is"
-        raise Conflict(told, fix="ask who maintains it to bring yours")
+        message = f"{most} things are signed about {ref} already; the rest is for whose version it is"
+        raise Conflict(message, fix="ask who maintains it to bring yours")
 
 
 def _show(row: RevokedSignerRow) -> RevokedSigner:

@@ -1,7 +1,7 @@
-"""Revoking a version: no channel takes it from then on, and whoever pulls it is warned.
+"""Revoking a version: no channel accepts it from then on, and whoever pulls it is warned.
 
-It is decided in the row of the version. A promotion holds that row while it looks and until it
-commits, and so does this: of the two, the later sees what the earlier did.
+The row of the version decides. A promotion locks that row while it checks and until it commits, and
+so does a revocation: of the two, the later sees what the earlier did.
 """
 
 import sqlalchemy as sa
@@ -25,13 +25,13 @@ from deltareg.wire import Revoke, Unrevoke, VersionInfo
 
 
 def revoke_version(registry: Registry, caller: Caller, ref: Ref, request: Revoke) -> VersionInfo:
-    """Revoke a version; one that is revoked stays so, for the reason that it was.
+    """Revoke a version; one that is revoked already keeps its reason.
 
-    Of a request that says `dry_run` it is only found out what would come.
+    With `dry_run`, only find out what would happen.
 
     Raises:
-        Conflict: A channel serves it, and the request does not say that it may.
-        Blocked: It is deleted.
+        Conflict: A channel serves it, and the request does not allow that.
+        Blocked: The version is deleted.
     """
     caller.require(Right.PROMOTE, on=ref.line)
 
@@ -52,7 +52,7 @@ def unrevoke_version(registry: Registry, caller: Caller, ref: Ref, request: Unre
     """End the revocation of a version; one that is not revoked is left as it is.
 
     Raises:
-        Blocked: It is deleted.
+        Blocked: The version is deleted.
     """
     caller.require(Right.PROMOTE, on=ref.line)
 
@@ -67,13 +67,13 @@ def unrevoke_version(registry: Registry, caller: Caller, ref: Ref, request: Unre
 
 
 def _tell_channels(conn: sa.Connection, caller: Caller, row: VersionRow, reason: str) -> None:
-    """Say of the channels that serve what was revoked, or what is made of it, that it is unfit."""
+    """Record that the channels that serve a revoked version, or one made of it, are unfit."""
     because = f"{ref_of(row)} was revoked: {reason}"
     tell_unfit(conn, caller, row, because=because)
     for above in made_of(conn, row.id):
         is_foreign = above.namespace != row.namespace  # whose name is not theirs to read
-        told = "a version of another namespace that is in it was revoked" if is_foreign else because
-        tell_unfit(conn, caller, above, because=told)
+        reason_shown = "a version of another namespace that is in it was revoked" if is_foreign else because
+        tell_unfit(conn, caller, above, because=reason_shown)
 
 
 def _lock(conn: sa.Connection, caller: Caller, ref: Ref) -> VersionRow:

@@ -1,8 +1,8 @@
-"""What is revoked, in words, and what is made of it: all that stands on it or was merged from it.
+"""Revocations in words, and what they reach: all that stands on a version or was merged from it.
 
-What was withdrawn is in all that was made of it. So a version that stands on a revoked one, or was
-merged from one, goes to no channel either, however far below that one lies. What a version was
-trained from is no part of it: it may have been trained away from what was wrong.
+A revoked version is contained in all that was made of it. So no channel accepts a version that
+stands on a revoked one or was merged from one, however far below. A version does not contain what
+it was only trained from: the training may have removed what was wrong.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,22 +22,22 @@ _MOST = 256
 
 
 def tell_revocation(conn: sa.Connection, version: VersionRow) -> str:
-    """Say of a revoked version by whom, when and why: `revoked by ada at 2026-11-25T…Z: …`."""
-    found = revocation_queries.standing_revocations(conn, [version.id]).get(version.id)
-    if found is None:
+    """Describe a revocation, by whom, when and why: `revoked by ada at 2026-11-25T…Z: …`."""
+    revocation = revocation_queries.standing_revocations(conn, [version.id]).get(version.id)
+    if revocation is None:
         return "revoked"
-    return f"revoked by {found.actor} at {rfc3339_seconds(found.created_at)}: {found.reason}"
+    return f"revoked by {revocation.actor} at {rfc3339_seconds(revocation.created_at)}: {revocation.reason}"
 
 
 def revoked_below(conn: sa.Connection, version: VersionRow, near: VersionAncestry | None = None) -> str:
-    """Say which revoked version is in a version: `is merged from ns/x:v1, which was revoked …`.
+    """Describe a revoked version inside a version: `is merged from ns/x:v1, which was revoked …`.
 
-    It is empty where there is none.
+    Empty if there is none.
 
     Args:
         conn: A transaction.
         version: The version.
-        near: What lies right below it, where that was read in this transaction.
+        near: What lies right below it, if it was read in this transaction.
     """
     for part, how in _parts(conn, version, near):
         if part.revoked_at is None:
@@ -49,40 +49,40 @@ def revoked_below(conn: sa.Connection, version: VersionRow, near: VersionAncestr
 
 
 def parts_of(conn: sa.Connection, version: VersionRow) -> list[VersionRow]:
-    """List the versions that are in a version: those that it stands on, or was merged from."""
+    """List the versions that a version contains: those that it stands on, or was merged from."""
     return [part for part, _ in _parts(conn, version)]
 
 
 def made_of(conn: sa.Connection, version_id: int) -> list[VersionRow]:
     """List the versions that stand on a version or were merged from it, all the way up."""
-    found: dict[int, VersionRow] = {}
+    versions: dict[int, VersionRow] = {}
     waiting = [version_id]
-    while waiting and len(found) < _MOST:
+    while waiting and len(versions) < _MOST:
         below = waiting.pop()
         above = [*queries.stacked_on(conn, below), *_merged_from(conn, below)]
-        fresh = {row.id: row for row in above if row.id not in found}
-        found |= fresh
+        fresh = {row.id: row for row in above if row.id not in versions}
+        versions |= fresh
         waiting += fresh
-    return list(found.values())
+    return list(versions.values())
 
 
 def _parts(
     conn: sa.Connection, version: VersionRow, near: VersionAncestry | None = None
 ) -> Iterator[tuple[VersionRow, str]]:
-    """Give all that a version is made of, what is nearest first, and how it came in."""
-    seen = {version.id}
+    """Yield all that a version is made of, nearest first, and how each came in."""
+    visited = {version.id}
     waiting = [(version, "")]
-    while waiting and len(seen) <= _MOST:
+    while waiting and len(visited) <= _MOST:
         above, how_above = waiting.pop(0)
-        known = near if above is version else None
-        parts = [(part, "stands on") for part in _stack(conn, above, known)]
-        parts += [(part, "is merged from") for part in _parents_of_merge(conn, above, known)]
+        ancestry = near if above is version else None
+        parts = [(part, "stands on") for part in _stack(conn, above, ancestry)]
+        parts += [(part, "is merged from") for part in _parents_of_merge(conn, above, ancestry)]
         for part, how in parts:
-            if part.id not in seen:
-                seen.add(part.id)
-                found = part, how_above or how
-                waiting.append(found)
-                yield found
+            if part.id not in visited:
+                visited.add(part.id)
+                part_with_relation = part, how_above or how
+                waiting.append(part_with_relation)
+                yield part_with_relation
 
 
 def _stack(conn: sa.Connection, version: VersionRow, near: VersionAncestry | None) -> Sequence[VersionRow]:

@@ -1,7 +1,7 @@
-"""Search: versions by words, labels, base, kind and metrics, newest first, as far as one may read.
+"""Search: versions by words, labels, base, kind and metrics, newest first, as far as readable.
 
-All conditions have to hold. Words are of the card, the message, the labels and the names of a
-version; one that ends with `*` stands for all that begin so.
+All conditions must hold. Words come from the card, the message, the labels and the names of a
+version; a word that ends with `*` matches every word that begins so.
 """
 
 import re
@@ -40,14 +40,14 @@ _BOUND = re.compile(r"\s*(\S.{0,99}?)\s*(>=|<=|>|<|=)\s*(-?\d{1,30}(?:\.\d{1,30}
 
 @dataclass(frozen=True, slots=True)
 class SearchQuery:
-    """What somebody looks for; what is empty does not matter.
+    """The conditions of a search; empty ones do not matter.
 
     Attributes:
-        text: Words.
-        labels: Labels.
-        base: A base by name, alias or id on the hub.
-        kind: A kind.
-        metrics: Metrics and what they are to be: `accuracy>=0.9`.
+        text: Words to find.
+        labels: Labels that the version must have.
+        base: A base, by name, alias or hub id.
+        kind: The kind.
+        metrics: Bounds on metrics: `accuracy>=0.9`.
         within: A namespace or a line.
         is_newest: Whether only the newest version of each line counts.
     """
@@ -64,11 +64,11 @@ class SearchQuery:
 def search_versions(
     registry: Registry, caller: Caller, asked: SearchQuery, *, cursor: str | None, limit: int
 ) -> Page[SearchHit]:
-    """Find versions; those that the caller may not read are not among them.
+    """Find versions, leaving out those that the caller may not read.
 
     Raises:
-        InvalidInput: A word, a kind or a metric is none.
-        NotFound: There is no such base, namespace or line that the caller may see.
+        InvalidInput: A word, a kind or a metric is malformed.
+        NotFound: The caller sees no such base, namespace or line.
     """
     caller.require(Right.READ, on=SOMEWHERE)
     before = read_number_cursor(cursor)
@@ -81,15 +81,15 @@ def search_versions(
         sought = SearchConditions(terms, beginnings, bounds, asked.is_newest, caller.sight)
         ids = queries.found_ids(conn, sought, before=before, limit=check_limit(limit) + 1)
         hits = _describe(conn, caller, ids[:limit], [bound.name for bound in bounds])
-    shown = dict(zip(ids, hits, strict=False))
-    return page(ids, limit, show=lambda row_id: shown[row_id], key=lambda row_id: row_id)
+    hit_of = dict(zip(ids, hits, strict=False))
+    return page(ids, limit, show=lambda row_id: hit_of[row_id], key=lambda row_id: row_id)
 
 
 def read_bound(text: str) -> MetricBound:
-    """Read `accuracy>=0.9`.
+    """Parse `accuracy>=0.9`.
 
     Raises:
-        InvalidInput: It is something else.
+        InvalidInput: The text is something else.
     """
     match = _BOUND.fullmatch(text)
     if match is None:
@@ -98,14 +98,14 @@ def read_bound(text: str) -> MetricBound:
 
 
 def _words(text: str) -> tuple[list[str], list[str]]:
-    """Read the words of a search: beginnings of words, and whole ones."""
+    """Split the words of a search into beginnings of words and whole words."""
     beginnings: list[str] = []
     words: list[str] = []
     for part in text.split():
-        found = words_of(part)
-        if part.endswith("*") and found:
-            beginnings.append(found.pop())
-        words += found
+        part_words = words_of(part)
+        if part.endswith("*") and part_words:
+            beginnings.append(part_words.pop())
+        words += part_words
     if text.strip() and not (words or beginnings):
         raise InvalidInput(f"no word to look for: {text[:60]!r}", fix="words have 2 to 40 letters or digits")
     return list(dict.fromkeys(beginnings)), list(dict.fromkeys(words))
@@ -123,19 +123,19 @@ def _facts(conn: sa.Connection, caller: Caller, asked: SearchQuery) -> list[str]
 
 
 def _one_namespace(sight: VisibleLines | None) -> list[str]:
-    """Give the term of the only namespace that somebody sees, as a list that is short to walk."""
+    """Return the search term of the only namespace that somebody sees; empty for more than one."""
     if sight is None or sight.visibilities or sight.lines or len(sight.namespaces) != 1:
         return []
     return [place_term(sight.namespaces[0])]
 
 
 def _kind(name: str) -> str:
-    known = kind_names()
-    if name in known:
+    kinds = kind_names()
+    if name in kinds:
         return name
-    near = get_close_matches(name.lower(), known, n=1)
-    meant = f"; did you mean {near[0]}?" if near else ""
-    raise InvalidInput(f"there is no kind {name[:40]!r}{meant}", fix=f"kinds: {', '.join(known)}")
+    near = get_close_matches(name.lower(), kinds, n=1)
+    suggestion = f"; did you mean {near[0]}?" if near else ""
+    raise InvalidInput(f"there is no kind {name[:40]!r}{suggestion}", fix=f"kinds: {', '.join(kinds)}")
 
 
 def _place(conn: sa.Connection, caller: Caller, text: str) -> str:
@@ -150,13 +150,13 @@ def _place(conn: sa.Connection, caller: Caller, text: str) -> str:
 
 
 def _describe(conn: sa.Connection, caller: Caller, ids: Sequence[int], names: Sequence[str]) -> list[SearchHit]:
-    found = version_queries.versions_by_ids(conn, ids)
-    rows = [found[row_id] for row_id in ids]
+    versions = version_queries.versions_by_ids(conn, ids)
+    rows = [versions[row_id] for row_id in ids]
     cards = {row_id: unpack_card(raw) for row_id, raw in queries.cards_of(conn, ids).items()}
     metrics: dict[int, list[MetricInfo]] = {}
     for each in queries.metrics_of(conn, ids, names) if names else ():
-        told = MetricInfo(name=each.name, value=each.value, source=each.source)
-        metrics.setdefault(each.version_id, []).append(told)
+        metric = MetricInfo(name=each.name, value=each.value, source=each.source)
+        metrics.setdefault(each.version_id, []).append(metric)
     hits: list[SearchHit] = []
     for row, info in zip(rows, describe_versions(conn, rows), strict=True):
         card = cards.get(row.id)

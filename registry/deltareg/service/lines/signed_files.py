@@ -1,7 +1,7 @@
-"""What is taken as signed about a version: read, verified, and held against its manifest.
+"""What is accepted as signed about a version: parsed, verified, and checked against its manifest.
 
-No decision about trust is made here: that a key signed is a fact, whose key it is and whether that
-is enough says the policy of a channel, and whoever pulls.
+Trust is not decided here. That a key signed is a fact; whose key it is and whether that is enough
+is decided by the policy of a channel and by whoever pulls.
 """
 
 from collections.abc import Sequence
@@ -35,12 +35,12 @@ _NO_SIGSTORE = (
 
 @dataclass(frozen=True, slots=True)
 class VerifiedReferrer:
-    """What was found about something that was signed.
+    """The result of verifying something that was signed.
 
     Attributes:
         signatory: Who signed it.
-        predicate_type: What kind of thing it says.
-        public: The public key that it holds for, where it does not bring its own.
+        predicate_type: The type of its statement.
+        public: The public key that verifies it, if it does not contain its own.
     """
 
     signatory: Signatory
@@ -54,17 +54,17 @@ def take_signed(
     """Verify a signature of a version's files, or an attestation about it.
 
     Args:
-        form: Which of the two.
-        raw: It, as it came.
+        form: Which of the two it is.
+        raw: Its bytes, as received.
         public: The public key in PEM, or the authority's certificate that a chain lacks; empty
-            where the bundle brings all.
-        manifest: What the version is.
-        at: Now: when certificates must hold.
-        trust: The Sigstore whose word is taken; None for none.
+            where the bundle contains everything.
+        manifest: The manifest of the version.
+        at: The current time, at which certificates must be valid.
+        trust: The trust configuration of the accepted Sigstore; None for none.
 
     Raises:
-        BadSignature: It does not hold, or is about something else.
-        InvalidInput: A key is missing, or is none; or it takes a Sigstore, and none is configured.
+        BadSignature: The signature is invalid, or is about something else.
+        InvalidInput: A key is missing or malformed, or a Sigstore is needed and none is configured.
     """
     beside = read_beside(public)
     opened = _open(raw, beside, at=at, trust=trust)

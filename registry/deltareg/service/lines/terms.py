@@ -1,7 +1,7 @@
-"""Under which terms a version is found: the words that are about it, and facts of it.
+"""The search terms of a version: the words about it, and its facts.
 
-Words stand as they are, in lower case. A fact begins with `=`, which no word does: `=kind:lora`,
-`=in:ns`, `=in:ns/name`, `=base:7`, `=label:key`, `=label:key=value`.
+Words are stored in lower case. A fact begins with `=`, which no word does: `=kind:lora`, `=in:ns`,
+`=in:ns/name`, `=base:7`, `=label:key`, `=label:key=value`.
 """
 
 import re
@@ -18,33 +18,33 @@ _LENGTHS = range(2, 41)
 
 
 def terms_of(row: VersionRow, card: ModelCard) -> set[str]:
-    """Give all terms of a version."""
+    """Return all search terms of a version."""
     return set(islice(dict.fromkeys(_words_about(row, card)), MOST_WORDS)) | set(_facts(row))
 
 
 def words_of(text: str) -> list[str]:
-    """Give the words of a text as they are looked for: lower case, without what parts them."""
+    """Split a text into words as they are searched: lower case, without separators."""
     plain = unicodedata.normalize("NFKC", text).casefold().replace("_", " ")
     return [word for word in _WORD.findall(plain) if len(word) in _LENGTHS]
 
 
 def kind_term(kind: str) -> str:
-    """Give the term of a kind."""
+    """Return the term of a kind."""
     return f"=kind:{kind}"
 
 
 def place_term(place: str) -> str:
-    """Give the term of a namespace, or of a line."""
+    """Return the term of a namespace or a line."""
     return f"=in:{place}"
 
 
 def base_term(base_id: int) -> str:
-    """Give the term of a base, by its row: it may have another name tomorrow."""
+    """Return the term of a base, by row id: its name may change."""
     return f"=base:{base_id}"
 
 
 def label_term(key: str, value: str | None) -> str:
-    """Give the term of a label; with None, of having one of that key."""
+    """Return the term of a label; for a value of None, the term of having any label with that key."""
     return f"=label:{key}" if value is None else f"=label:{key}={value}"
 
 
@@ -60,10 +60,10 @@ def _facts(row: VersionRow) -> Iterator[str]:
 
 
 def _words_about(row: VersionRow, card: ModelCard) -> Iterator[str]:
-    """Give words in the order of their weight: what comes last is left out where there are many."""
+    """Yield words in the order of their weight: where there are too many, the last are left out."""
     labels = (text for pair in row.labels.items() for text in pair)
-    named = (row.line, row.namespace, row.kind, row.variant, row.semver or "")
-    yield from _each(named)
+    names = (row.line, row.namespace, row.kind, row.variant, row.semver or "")
+    yield from _each(names)
     yield from _each((card.title, *card.tags, *labels))
     yield from _each((card.task, card.library, card.license, *card.languages))
     yield from _each((*card.base_models, *card.datasets))

@@ -1,7 +1,7 @@
-"""Saying that what a channel serves is unfit: the moment in which that comes about is an event.
+"""Recording an event at the moment when what a channel serves becomes unfit.
 
-The channel serves on, for nobody but its people knows what would be worse. What it serves now is
-held against its gate whenever it is looked at (`service.channels.fitness`).
+The channel continues to serve it, because only its people can know what would be worse. Whenever
+the channel is shown, what it serves is checked against its gate (`service.channels.fitness`).
 """
 
 import sqlalchemy as sa
@@ -14,13 +14,13 @@ from deltareg.service.registry import Caller
 
 
 def tell_unfit(conn: sa.Connection, caller: Caller, version: VersionRow, *, because: str) -> None:
-    """Record for each channel that serves a version that it serves what is unfit."""
+    """Record, for each channel that serves a version, that the version is unfit."""
     for name in serving_channels(conn, version.id):
         tell_channel_unfit(conn, caller, version, name, because=because)
 
 
 def tell_channel_unfit(conn: sa.Connection, caller: Caller, version: VersionRow, name: str, *, because: str) -> None:
-    """Record that a channel serves what is unfit."""
+    """Record that the version that a channel serves is unfit."""
     line = line_of(version)
     caller.record(
         conn,

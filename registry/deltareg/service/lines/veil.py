@@ -1,7 +1,7 @@
-"""What is shown of a version or a base may name others: those that a caller may not see are veiled.
+"""Hiding, in what is shown of a version or a base, the names that the caller may not see.
 
-A version may stand on one of another namespace, whose name is then nobody's business who does not
-see that namespace. Roots and digests stay: they name bytes, and are bound into the version.
+A version may stand on a version of another namespace, whose name must not reach anybody who does
+not see that namespace. Roots and digests stay: they identify bytes and are part of the version.
 """
 
 from typing import TypeVar
@@ -18,17 +18,17 @@ Info = TypeVar("Info", bound=VersionInfo)
 
 
 def veil_base(caller: Caller, info: Info) -> Info:
-    """Show a version without the name of a base that the caller may not see."""
+    """Return a version without the name of its base, if the caller may not see the base."""
     if is_seen(caller, info.base.name):
         return info
     return info.model_copy(update={"base": BaseName(name=UNSEEN, root=info.base.root)})
 
 
 def veiled_detail(caller: Caller, detail: VersionDetail) -> VersionDetail:
-    """Show all of a version without the names that the caller may not see."""
+    """Return the details of a version without the names that the caller may not see."""
     detail = veil_base(caller, detail)
-    named = (*detail.stack, *detail.parents, *map(_plain, detail.relying))
-    if all(is_seen(caller, name) for name in named):
+    names = (*detail.stack, *detail.parents, *map(_plain, detail.relying))
+    if all(is_seen(caller, name) for name in names):
         return detail
     stack = [name if is_seen(caller, name) else UNSEEN for name in detail.stack]
     parents = [name for name in detail.parents if is_seen(caller, name)]
@@ -37,7 +37,7 @@ def veiled_detail(caller: Caller, detail: VersionDetail) -> VersionDetail:
 
 
 def veiled_base(caller: Caller, info: BaseInfo) -> BaseInfo:
-    """Show a base without the names of others that the caller may not see."""
+    """Return a base without the names of others that the caller may not see."""
     update: dict[str, object] = {
         "relations": [
             each if is_seen(caller, each.name or "") else each.model_copy(update={"name": None})
@@ -52,20 +52,20 @@ def veiled_base(caller: Caller, info: BaseInfo) -> BaseInfo:
 
 
 def tell_version(caller: Caller, row: VersionColumns) -> str:
-    """Name a version for people, if they may see it."""
+    """Format the name of a version for people; masked if they may not see it."""
     if caller.sees(line_of(row)):
         return ref_of(row)
     return "a version of a namespace that you do not see"
 
 
 def _plain(name: str) -> str:
-    """Take from the name of a base what the audit trail writes before it."""
+    """Remove the prefix that the audit trail puts before the name of a base."""
     is_version = ":" in name and name.count("/") == 1
     return name if is_version else name.removeprefix("base/")
 
 
 def is_seen(caller: Caller, name: str) -> bool:
-    """Whether a caller may see what a name means: a version, or a base; what all share is seen."""
+    """Whether a caller may see the version or base of a name; shared bases are always seen."""
     if "/" not in name:
         return True
     on = Ref.parse(name).line if ":" in name else LineRef.parse(name)

@@ -34,7 +34,7 @@ from deltareg.wire import LineInfo, Page, VersionDetail, VersionInfo
 def list_lines(
     registry: Registry, caller: Caller, *, only: delta_queries.LineFilter, cursor: str | None, limit: int
 ) -> Page[LineInfo]:
-    """List delta lines by name with their newest version and what their channels serve.
+    """List delta lines by name with their newest versions and what their channels serve.
 
     Lines that the caller may not read are left out.
     """
@@ -42,8 +42,8 @@ def list_lines(
     after = read_cursor(cursor)
     with read(registry.engine) as conn:
         digest = str(built_in(DEFAULT_SUITE).digest)
-        wanted = replace(only, suite_digest=digest, sight=caller.sight)
-        rows = delta_queries.line_rows(conn, only=wanted, after=after, limit=check_limit(limit) + 1)
+        conditions = replace(only, suite_digest=digest, sight=caller.sight)
+        rows = delta_queries.line_rows(conn, only=conditions, after=after, limit=check_limit(limit) + 1)
         newest = _newest(conn, caller, rows)
         serving: dict[int, dict[str, int]] = {}
         for pointer in channel_queries.pointers(conn, [row.id for row in rows]):
@@ -73,30 +73,30 @@ def list_versions(
     cursor: str | None,
     limit: int,
 ) -> Page[VersionInfo]:
-    """List the versions of a line, newest first, those that have some labels."""
+    """List the versions of a line that have the given labels, newest first."""
     caller.require(Right.READ, on=line)
     before = read_number_cursor(cursor)
     with read(registry.engine) as conn:
         delta = find_line(conn, caller, line)
         rows = queries.version_rows(conn, delta.id, before=before, limit=check_limit(limit) + 1, labels=labels)
-        shown = {info.version: info for info in describe_versions(conn, rows)}
-        shown = {number: veil_base(caller, info) for number, info in shown.items()}
-    return page(rows, limit, show=lambda row: shown[row.number], key=lambda row: row.number)
+        infos = {info.version: info for info in describe_versions(conn, rows)}
+        infos = {number: veil_base(caller, info) for number, info in infos.items()}
+    return page(rows, limit, show=lambda row: infos[row.number], key=lambda row: row.number)
 
 
 def show_version(registry: Registry, caller: Caller, ref: Ref, *, bare: Bare) -> VersionDetail:
     """Show the version that a reference means."""
     with read(registry.engine) as conn:
-        found = resolve_version(conn, caller, ref, bare=bare)
-        return veiled_detail(caller, describe_detail(conn, found))
+        rows = resolve_version(conn, caller, ref, bare=bare)
+        return veiled_detail(caller, describe_detail(conn, rows))
 
 
 def show_found(
     conn: sa.Connection, caller: Caller, found: Sequence[ResolvedRow], *, ref: Ref, bare: Bare, slim: bool
 ) -> VersionInfo:
-    """Show the version that a reference means to who asked for it, after `look_up`.
+    """Show the version that a reference means, from the rows that `look_up` read.
 
-    With `slim`, what its manifest says is left out.
+    With `slim`, leave out what its manifest says.
     """
     rows = resolve_version(conn, caller, ref, bare=bare, found=found)
     if slim:
@@ -105,18 +105,18 @@ def show_found(
 
 
 def manifest_bytes(registry: Registry, caller: Caller, ref: Ref) -> bytes:
-    """Give the manifest of a version, as it was received."""
+    """Return the manifest of a version, exactly as it was received."""
     caller.require(Right.READ, on=ref.line)
     with read(registry.engine) as conn:
         return queries.content(conn, find_version(conn, caller, ref, bare="newest").id).manifest
 
 
 def storage_bytes(registry: Registry, caller: Caller, ref: Ref) -> bytes:
-    """Give the storage map of a version, as it is now.
+    """Return the current storage map of a version.
 
     Raises:
-        Blocked: It is deleted.
-        Corrupt: What it leads to is not the version.
+        Blocked: The version is deleted.
+        Corrupt: The stored bytes are not those of the version.
     """
     caller.require(Right.READ, on=ref.line)
     with read(registry.engine) as conn:
@@ -127,12 +127,13 @@ def storage_bytes(registry: Registry, caller: Caller, ref: Ref) -> bytes:
 
 
 def delete_version(registry: Registry, caller: Caller, ref: Ref, *, dry_run: bool = False) -> VersionInfo:
-    """Delete a version; its number is never used again, its bytes go when its grace is over.
+    """Delete a version; its number is never reused, and its bytes go after the grace period.
 
-    With `dry_run` it is only found out whether it would be.
+    With `dry_run`, only check whether it could be deleted.
 
     Raises:
-        Conflict: A channel serves it, another version was made from it, or stands on it as a base.
+        Conflict: A channel serves it, or another version was made from it or stands on it as a
+            base.
     """
     caller.require(Right.ADMIN, on=ref.line)
 
@@ -151,9 +152,9 @@ def delete_version(registry: Registry, caller: Caller, ref: Ref, *, dry_run: boo
 
 
 def _newest(conn: sa.Connection, caller: Caller, rows: Sequence[ListedLineRow]) -> dict[int, VersionInfo]:
-    found = queries.versions_by_ids(conn, [row.newest_id for row in rows if row.newest_id is not None])
-    infos = [veil_base(caller, info) for info in describe_versions(conn, list(found.values()))]
-    return dict(zip(found, infos, strict=True))
+    versions = queries.versions_by_ids(conn, [row.newest_id for row in rows if row.newest_id is not None])
+    infos = [veil_base(caller, info) for info in describe_versions(conn, list(versions.values()))]
+    return dict(zip(versions, infos, strict=True))
 
 
 def _refuse_if_needed(conn: sa.Connection, caller: Caller, row: VersionRow) -> None:

@@ -1,1 +1,1 @@
-"""What somebody sees at a glance: a few statements each, of what the caller may read."""
+"""What somebody sees at a glance: a few statements each, limited to what the caller may read."""

@@ -1,4 +1,4 @@
-"""Which requests wait beside a channel."""
+"""The open requests of a channel."""
 
 from collections.abc import Iterable
 
@@ -19,7 +19,7 @@ class OpenRequest(Answer):
 
 
 def open_requests(rows: Iterable[OpenRequestRow], *, version: int | None = None) -> list[OpenRequest]:
-    """Show the requests that wait: all, or those for one version alone."""
+    """Describe the open requests: all, or those for one version."""
     return [
         OpenRequest(
             id=row.id,

@@ -1,6 +1,6 @@
-"""A search for the version that made a line bad: how far it is, by what somebody says of versions.
+"""A search for the version that made a line bad, from somebody's judgements of versions.
 
-Nothing is kept: whoever asks brings what was judged.
+Nothing is stored: the caller sends all judgements each time.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,14 +27,14 @@ _PROD = "prod"
 
 @dataclass(frozen=True, slots=True)
 class BisectionSearch:
-    """How far a search is.
+    """The state of a search.
 
     Attributes:
-        progress: How far.
-        conflict: Why what was judged cannot be; empty where it can.
-        hint: A version that may well be the end that is missing; it is told, never taken.
-        versions: Those that matter now, newest first: between the ends, or the newest.
-        more: How many others matter as well.
+        progress: How far the search is.
+        conflict: Why the judgements contradict each other; empty if they do not.
+        hint: A version that is probably the missing end; a suggestion, never used by itself.
+        versions: The versions that matter now, newest first: those between the ends, or the newest.
+        more: How many other versions matter as well.
     """
 
     progress: BisectionProgress
@@ -45,10 +45,10 @@ class BisectionSearch:
 
 
 def search_by_hand(registry: Registry, caller: Caller, line: LineRef, marks: Mapping[int, Mark]) -> BisectionSearch:
-    """Say which version to try next, by how versions of a line were judged.
+    """Return which version to try next, given the judgements of versions of a line.
 
     Raises:
-        NotFound: There is no such line, or a version that was judged is newer than all.
+        NotFound: There is no such line, or a judged version does not exist yet.
     """
     caller.require(Right.READ, on=line)
     with read(registry.engine) as conn:
@@ -59,18 +59,18 @@ def search_by_hand(registry: Registry, caller: Caller, line: LineRef, marks: Map
         if max(marks, default=0) > numbers[-1]:
             raise NotFound(f"there is no version {line}:v{max(marks)}", fix=f"deltareg log {line}")
         progress, conflict = _progress(line, numbers, marks)
-        served: dict[int, list[str]] = {}
+        channels: dict[int, list[str]] = {}
         for pointer in channel_queries.pointers(conn, [delta.id]):
-            served.setdefault(pointer.number, []).append(pointer.name)
-        shown, more = _choose_shown(numbers, marks, progress)
-        rows = queries.versions_by_numbers(conn, delta.id, shown)
+            channels.setdefault(pointer.number, []).append(pointer.name)
+        shown_numbers, more = _choose_shown(numbers, marks, progress)
+        rows = queries.versions_by_numbers(conn, delta.id, shown_numbers)
         suite = built_in(DEFAULT_SUITE)
         outcomes = newest_outcomes(conn, [row.id for row in rows], suite=suite.name, suite_digest=str(suite.digest))
     infos = [
-        veil_base(caller, describe_plain(row, outcomes.get(row.id), channels=served.get(row.number, [])))
+        veil_base(caller, describe_plain(row, outcomes.get(row.id), channels=channels.get(row.number, [])))
         for row in rows
     ]
-    hint = _hint(numbers, marks, served, conflict)
+    hint = _hint(numbers, marks, channels, conflict)
     return BisectionSearch(progress, conflict, hint, infos, more)
 
 
@@ -84,23 +84,23 @@ def _progress(line: LineRef, numbers: Sequence[int], marks: Mapping[int, Mark]) 
 def _choose_shown(
     numbers: Sequence[int], marks: Mapping[int, Mark], progress: BisectionProgress
 ) -> tuple[set[int], int]:
-    """Give what is judged, and of the rest what is nearest to the version to try."""
+    """Choose what to show: the judged versions, and those nearest to the version to try next."""
     bounds = progress.bounds
     rest = [n for n in numbers if n not in marks]
     if bounds is not None:
         rest = [n for n in rest if bounds.good < n < bounds.bad]
     near = numbers[-1] if progress.next is None else progress.next
     room = max(_SHOWN - len(marks), 10)
-    kept = sorted(rest, key=lambda n: (abs(n - near), n))[:room]
-    return {*marks, *kept}, len(rest) - len(kept)
+    nearest = sorted(rest, key=lambda n: (abs(n - near), n))[:room]
+    return {*marks, *nearest}, len(rest) - len(nearest)
 
 
 def _hint(
     numbers: Sequence[int], marks: Mapping[int, Mark], served: Mapping[int, Sequence[str]], conflict: str
 ) -> int | None:
-    missing = missing_ends(marks)
-    if conflict or not missing:
+    ends = missing_ends(marks)
+    if conflict or not ends:
         return None
     prod = (number for number, names in served.items() if _PROD in names)
-    number = next(prod, None) if missing[0] == "good" else numbers[-1]
+    number = next(prod, None) if ends[0] == "good" else numbers[-1]
     return number if number is not None and may_be_end(number, marks) else None

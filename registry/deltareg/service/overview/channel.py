@@ -22,9 +22,9 @@ from deltareg.wire import Answer, FollowerInfo, Page, RevisionInfo, Setback
 class Ledger(Answer):
     """A channel with a page of its ledger, newest first.
 
-    `now` is None where it was never moved. With a time, `then` is the revision that stood at it,
-    None where nothing did; `at` is that time, to the second, in UTC. `agents` are the first 200 of
-    those who follow it.
+    `now` is None if the channel was never moved. If a time was given, `then` is the newest revision
+    at that time, None if there was none, and `at` is that time, to the second, in UTC. `agents` are
+    its first 200 followers.
     """
 
     line: str
@@ -49,19 +49,19 @@ def show_ledger(
     at_us = None if at is None else parse_time(at)
     with read(registry.engine) as conn:
         row = find_channel(conn, caller, line, name)
-        moved = overview.channels_of_line(conn, row.delta_id, suite=DEFAULT_SUITE, channel=name)
+        glances = overview.channels_of_line(conn, row.delta_id, suite=DEFAULT_SUITE, channel=name)
         rows = queries.revision_rows(conn, row.id, before=before, limit=check_limit(limit) + 1)
-        now = glance(caller, moved[0]) if moved else None
+        now = glance(caller, glances[0]) if glances else None
         beside = beside_channels.beside_channel(conn, row.delta_id, row.id)
         then = None if at_us is None else queries.revision_at(conn, row.id, at_us=at_us)
-    held = setbacks(beside.all(beside_channels.SETBACKS))
+    kept_away = setbacks(beside.all(beside_channels.SETBACKS))
     return Ledger(
         line=str(line),
         channel=name,
         revision=row.revision,
         now=now,
-        quarantined=[each.version for each in held],
-        setbacks=held,
+        quarantined=[each.version for each in kept_away],
+        setbacks=kept_away,
         requests=open_requests(beside.all(beside_channels.OPEN)),
         agents=[show_follower(each) for each in beside.all(beside_channels.FOLLOWERS)],
         revisions=page(rows, limit, key=lambda each: each.number, show=lambda each: describe_revision(name, each)),

@@ -1,4 +1,4 @@
-"""The versions of a line to choose from, with the channels that serve them, and little else."""
+"""The versions of a line to choose from, with the channels that serve them."""
 
 from collections.abc import Sequence
 
@@ -26,11 +26,11 @@ def list_choices(registry: Registry, caller: Caller, line: LineRef) -> Sequence[
     with read(registry.engine) as conn:
         delta = find_line(conn, caller, line)
         rows = version_queries.version_rows(conn, delta.id, before=None, limit=_CHOICES)
-        served: dict[int, list[str]] = {}
+        channels: dict[int, list[str]] = {}
         for pointer in channel_queries.pointers(conn, [delta.id]):
-            served.setdefault(pointer.number, []).append(pointer.name)
+            channels.setdefault(pointer.number, []).append(pointer.name)
     return [
-        veil_base(caller, describe_plain(row, None, channels=served.get(row.number, [])))
+        veil_base(caller, describe_plain(row, None, channels=channels.get(row.number, [])))
         for row in rows
         if row.deleted_at is None
     ]

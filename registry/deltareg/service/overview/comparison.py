@@ -1,4 +1,4 @@
-"""Versions of a line side by side: their manifests, and how their checks came out."""
+"""Versions of a line side by side: their manifests, and the results of their checks."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,12 +29,12 @@ Checks = Mapping[tuple[str, str], CheckResult]
 
 @dataclass(frozen=True, slots=True)
 class ComparedVersion:
-    """One of the versions.
+    """One of the compared versions.
 
     Attributes:
-        version: What is shown of it.
-        manifest: What it is.
-        checks: By suite and name, of the newest verdict of each suite.
+        version: Its description.
+        manifest: Its manifest.
+        checks: The checks of the newest verdict of each suite, by suite and name.
     """
 
     version: VersionInfo
@@ -44,13 +44,12 @@ class ComparedVersion:
 
 @dataclass(frozen=True, slots=True)
 class VersionComparison:
-    """Two versions or three.
+    """Two or three versions side by side.
 
     Attributes:
-        sides: The versions, in the order that they were asked for.
-        choices: Those of the line that could be chosen instead, newest first.
-        ancestor: The newest version that all of them were made from; None where there is none but
-            themselves.
+        sides: The versions, in the requested order.
+        choices: The versions of the line that could be chosen instead, newest first.
+        ancestor: The newest version that all of them were made from; None if there is no other.
     """
 
     sides: Sequence[ComparedVersion]
@@ -61,10 +60,10 @@ class VersionComparison:
 def compare_versions(
     registry: Registry, caller: Caller, line: LineRef, *, a: int | None, b: int | None, c: int | None = None
 ) -> VersionComparison:
-    """Put versions of a line side by side; the newest and the one before it unless said.
+    """Put versions of a line side by side; by default the newest and the one before it.
 
     Raises:
-        NotFound: The line has no two versions.
+        NotFound: The line has fewer than two versions.
         InvalidInput: There is no version of that number among the newest.
     """
     caller.require(Right.READ, on=line)
@@ -73,34 +72,34 @@ def compare_versions(
         rows = version_queries.version_rows(conn, delta.id, before=None, limit=_CHOICES)
         if len(rows) < 2:
             raise NotFound(f"{line} has no two versions to compare", fix=f"deltareg log {line}")
-        served: dict[int, list[str]] = {}
+        channels: dict[int, list[str]] = {}
         for pointer in channel_queries.pointers(conn, [delta.id]):
-            served.setdefault(pointer.number, []).append(pointer.name)
+            channels.setdefault(pointer.number, []).append(pointer.name)
         infos = {
-            row.number: veil_base(caller, describe_plain(row, None, channels=served.get(row.number, [])))
+            row.number: veil_base(caller, describe_plain(row, None, channels=channels.get(row.number, [])))
             for row in rows
         }
-        chosen = _all_chosen(rows, a, b, c)
-        checks = _checks(conn, chosen)
-        sides = [ComparedVersion(infos[row.number], _manifest(conn, row), checks.get(row.id, {})) for row in chosen]
-        ancestor = _ancestor(conn, caller, chosen)
+        versions = _all_chosen(rows, a, b, c)
+        checks = _checks(conn, versions)
+        sides = [ComparedVersion(infos[row.number], _manifest(conn, row), checks.get(row.id, {})) for row in versions]
+        ancestor = _ancestor(conn, caller, versions)
     return VersionComparison(sides, list(infos.values()), ancestor)
 
 
 def _all_chosen(rows: Sequence[VersionRow], a: int | None, b: int | None, c: int | None) -> list[VersionRow]:
     later = _choose_version(rows, b, rows[0])
     before = next((row for row in rows if row.number < later.number), rows[1])
-    chosen = [_choose_version(rows, a, before), later]
-    return chosen if c is None else [*chosen, _choose_version(rows, c, later)]
+    versions = [_choose_version(rows, a, before), later]
+    return versions if c is None else [*versions, _choose_version(rows, c, later)]
 
 
 def _choose_version(rows: Sequence[VersionRow], number: int | None, otherwise: VersionRow) -> VersionRow:
     if number is None:
         return otherwise
-    found = next((row for row in rows if row.number == number), None)
-    if found is None:
+    version = next((row for row in rows if row.number == number), None)
+    if version is None:
         raise InvalidInput(f"v{number} is not among the newest {_CHOICES} versions", fix="choose another")
-    return found
+    return version
 
 
 def _manifest(conn: sa.Connection, row: VersionRow) -> Manifest:
@@ -108,17 +107,17 @@ def _manifest(conn: sa.Connection, row: VersionRow) -> Manifest:
 
 
 def _checks(conn: sa.Connection, rows: Sequence[VersionRow]) -> dict[int, Checks]:
-    """Give by version the checks of its newest verdicts on its base."""
-    found: dict[int, dict[tuple[str, str], CheckResult]] = {}
+    """Return, by version, the checks of its newest verdicts on its own base."""
+    by_version: dict[int, dict[tuple[str, str], CheckResult]] = {}
     suites: set[tuple[int, str]] = set()
     for row in verdict_queries.newest_verdicts(conn, [row.id for row in rows]):
         verdict = describe_verdict(row)
         if verdict.variant or (row.version_id, verdict.suite) in suites:
             continue
         suites.add((row.version_id, verdict.suite))
-        checks = found.setdefault(row.version_id, {})
+        checks = by_version.setdefault(row.version_id, {})
         checks |= {(verdict.suite, check.name): check for check in verdict.checks}
-    return dict(found)
+    return dict(by_version)
 
 
 def _ancestor(conn: sa.Connection, caller: Caller, rows: Sequence[VersionRow]) -> Ref | None:

@@ -1,4 +1,4 @@
-"""The delta lines that somebody looks for, with what their channels serve, and facets to go by."""
+"""The delta lines that match a search, with what their channels serve, and facets."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -30,7 +30,7 @@ _KEEP_FACETS_S = 60.0
 
 
 class LineGlance(Answer):
-    """A line, its newest version, and which version each of its channels serves."""
+    """A line, its newest version, and the version that each of its channels serves."""
 
     line: str
     versions: int
@@ -40,14 +40,14 @@ class LineGlance(Answer):
 
 
 class Facet(Answer):
-    """A value that lines have, and how many have it."""
+    """A value that lines have, and the number of lines that have it."""
 
     value: str
     lines: int
 
 
 class LineSearchResult(Answer):
-    """Lines that were looked for, and what all lines may be narrowed by."""
+    """The lines that match a search, and the facets by which all lines can be narrowed."""
 
     found: Page[LineGlance]
     namespaces: list[Facet]
@@ -58,13 +58,13 @@ class LineSearchResult(Answer):
 def look_for_lines(
     registry: Registry, caller: Caller, *, only: delta_queries.LineFilter, cursor: str | None, limit: int
 ) -> LineSearchResult:
-    """List lines by name, of those that the caller may read, with facets of them all."""
+    """List lines that the caller may read, by name, with facets over all of them."""
     caller.require(Right.READ, on=SOMEWHERE)
     after = read_cursor(cursor)
     digest = str(built_in(DEFAULT_SUITE).digest)
-    wanted = replace(only, suite_digest=digest, sight=caller.sight)
+    conditions = replace(only, suite_digest=digest, sight=caller.sight)
     with read(registry.engine) as conn:
-        rows = delta_queries.line_rows(conn, only=wanted, after=after, limit=check_limit(limit) + 1)
+        rows = delta_queries.line_rows(conn, only=conditions, after=after, limit=check_limit(limit) + 1)
         newest = _newest(conn, caller, rows, digest)
         serving: dict[int, dict[str, int]] = {}
         for pointer in channel_queries.pointers(conn, [row.id for row in rows]):
@@ -90,31 +90,32 @@ def look_for_lines(
 
 
 def _facets(registry: Registry, conn: sa.Connection, caller: Caller, *, mark: int | None) -> Sequence[FacetRow]:
-    """Count by facets, which looks at all lines, or recall it where nothing has changed since.
+    """Count the facets over all lines, or return the cached counts where nothing has changed since.
 
-    For a minute: of transactions side by side, one with an older row may end after a newer one.
+    Counts are cached for a minute only: of concurrent transactions, one with an older row may
+    commit after a newer one.
     """
     count = partial(queries.facets, conn, caller.sight)
     if mark is None:
         return count()
-    asked = (caller.sight, mark)
-    return registry.facets.get(asked, count, keep_s=lambda _: _KEEP_FACETS_S).value
+    question = (caller.sight, mark)
+    return registry.facets.get(question, count, keep_s=lambda _: _KEEP_FACETS_S).value
 
 
 def _newest(
     conn: sa.Connection, caller: Caller, rows: Sequence[ListedLineRow], suite_digest: str
 ) -> dict[int, VersionInfo]:
     ids = [row.newest_id for row in rows if row.newest_id is not None]
-    found = version_queries.versions_by_ids(conn, ids)
+    versions = version_queries.versions_by_ids(conn, ids)
     outcomes = newest_outcomes(conn, ids, suite=DEFAULT_SUITE, suite_digest=suite_digest)
-    return {row_id: veil_base(caller, describe_plain(row, outcomes.get(row_id))) for row_id, row in found.items()}
+    return {row_id: veil_base(caller, describe_plain(row, outcomes.get(row_id))) for row_id, row in versions.items()}
 
 
 def _facet(
     rows: Sequence[FacetRow], value: Callable[[FacetRow], str], *, is_shown: Callable[[str], bool] = bool
 ) -> list[Facet]:
-    counted: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for row in rows:
-        counted[value(row)] += row.lines
-    common = [(name, lines) for name, lines in counted.most_common() if name and is_shown(name)]
+        counts[value(row)] += row.lines
+    common = [(name, lines) for name, lines in counts.most_common() if name and is_shown(name)]
     return [Facet(value=name, lines=lines) for name, lines in common[:_FACETS]]

@@ -1,4 +1,4 @@
-"""Where a version, a line or a base stands: what was made from what, and what serves it."""
+"""The family of a version, a line or a base: what was made from what, and what serves it."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,17 +31,17 @@ class Relative:
     """A version among its relatives.
 
     Attributes:
-        id: Its row.
+        id: The id of its row.
         line: Its line, `ns/name`.
         number: Its number.
-        kind: What it is made of.
-        base: The base that it is made for; empty where there is none that the caller may see.
-        stands_on: The version that its base is; None where the base is none, or it is not here.
-        parents: What it was made from, of what is here.
-        is_made: Whether it was made from anything, here or not.
-        digest: Of its manifest.
-        channels: What serves it.
-        is_deleted: Whether it is no more.
+        kind: Its kind.
+        base: The base that it is made for; empty if the caller may see none.
+        stands_on: The version that became its base; None if no version did, or it is not included.
+        parents: The included versions that it was made from.
+        is_made: Whether it was made from any version, included or not.
+        digest: The digest of its manifest.
+        channels: The channels that serve it.
+        is_deleted: Whether it is deleted.
         is_revoked: Whether it was revoked.
     """
 
@@ -60,7 +60,7 @@ class Relative:
 
     @property
     def ref(self) -> str:
-        """Its reference."""
+        """Its reference, `ns/name:vN`."""
         return f"{self.line}:v{self.number}"
 
 
@@ -69,11 +69,11 @@ class VersionFamily:
     """Versions that descend from each other.
 
     Attributes:
-        at: What is looked at: a version, a line, `base:NAME`; empty for all there is.
-        sort: Which of them.
-        focus: The version that is looked at.
-        versions: By row, newest first.
-        is_cut: Whether there are more.
+        at: The starting point: a version, a line, `base:NAME`; empty for everything.
+        sort: Which kind of starting point it is.
+        focus: The version that was asked for.
+        versions: The versions by row id, newest first.
+        is_cut: Whether there are more than the limit.
     """
 
     at: str
@@ -84,19 +84,19 @@ class VersionFamily:
 
 
 def show_family(registry: Registry, caller: Caller, at: str, *, up: int, down: int, limit: int = MOST) -> VersionFamily:
-    """Walk from a version, a line or a base both ways; what the caller may not read is left out.
+    """Walk from a version, a line or a base both ways, leaving out what the caller may not read.
 
     Args:
-        registry: Where.
+        registry: The database and the store.
         caller: Who looks.
-        at: A reference, `ns/name`, `base:NAME`, or a name without a slash, which is a base's.
-            Empty for everything.
-        up: How many steps to take to what was there before.
-        down: How many to what was made of it.
+        at: A reference, `ns/name`, `base:NAME`, or the name of a base, if it has no slash. Empty
+            for everything.
+        up: How many steps to walk towards ancestors.
+        down: How many steps to walk towards descendants.
         limit: How many versions to show at most.
 
     Raises:
-        InvalidInput: It is none of these, or the steps are not 0 to 50.
+        InvalidInput: `at` is none of these, or the steps are not 0 to 50.
         NotFound: There is no such thing.
     """
     if not (0 <= up <= STEPS and 0 <= down <= STEPS):
@@ -104,15 +104,15 @@ def show_family(registry: Registry, caller: Caller, at: str, *, up: int, down: i
     with read(registry.engine) as conn:
         name, sort, origin = _origin(conn, caller, at)
         rows = queries.family(conn, origin, up=up, down=down, sight=caller.sight, limit=limit + 1)
-        shown = rows[:limit]
-        ids = [row.id for row in shown]
+        shown_rows = rows[:limit]
+        ids = [row.id for row in shown_rows]
         parents: dict[int, list[int]] = defaultdict(list)
         for child, parent in queries.parent_edges(conn, ids):
             parents[child].append(parent)
         channels: dict[int, list[str]] = defaultdict(list)
         for served in queries.serving(conn, ids):
             channels[served.version_id].append(served.channel)
-    known = set(ids)
+    row_ids = set(ids)
     bases = _Bases(caller)
     relatives = {
         row.id: Relative(
@@ -121,41 +121,41 @@ def show_family(registry: Registry, caller: Caller, at: str, *, up: int, down: i
             row.number,
             row.kind,
             bases.find_name(row),
-            row.stands_on if row.stands_on in known else None,
-            tuple(parent for parent in parents[row.id] if parent in known),
+            row.stands_on if row.stands_on in row_ids else None,
+            tuple(parent for parent in parents[row.id] if parent in row_ids),
             tuple(channels[row.id]),
             bool(parents[row.id]),
             row.manifest_digest,
             row.deleted_at is not None,
             row.revoked_at is not None,
         )
-        for row in shown
+        for row in shown_rows
     }
-    begun = {row.id for row in shown if _is_begun(row, name, sort, origin)}
-    kept = begun | _walk_relatives(relatives, begun, steps=up, is_up=True)
-    kept |= _walk_relatives(relatives, begun, steps=down, is_up=False)
-    versions = {row_id: _among(relative, kept) for row_id, relative in relatives.items() if row_id in kept}
+    begun = {row.id for row in shown_rows if _is_begun(row, name, sort, origin)}
+    retained = begun | _walk_relatives(relatives, begun, steps=up, is_up=True)
+    retained |= _walk_relatives(relatives, begun, steps=down, is_up=False)
+    versions = {row_id: _among(relative, retained) for row_id, relative in relatives.items() if row_id in retained}
     return VersionFamily(name, sort, origin.version_id, versions, len(rows) > limit)
 
 
 def merges_among(registry: Registry, versions: Iterable[Relative]) -> frozenset[int]:
-    """Give the rows of those versions that are merges, of how many parents soever."""
-    made = {one.id: one.digest for one in versions if one.is_made}
-    if not made:
+    """Return the row ids of those versions that are merges, even of a single parent."""
+    merge_digests = {one.id: one.digest for one in versions if one.is_made}
+    if not merge_digests:
         return frozenset()
     with read(registry.engine) as conn:
-        return merges.merges_among(conn, made)
+        return merges.merges_among(conn, merge_digests)
 
 
 class _Bases:
-    """Which names of bases a caller may see, each asked once."""
+    """Which names of bases the caller may see; each is checked once."""
 
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
         self._known: dict[str, bool] = {}
 
     def find_name(self, row: KinRow) -> str:
-        """Give the name of a version's base; empty where it has none that may be seen."""
+        """Return the name of a version's base; empty if it has none that the caller may see."""
         name = row.base_name
         if name is None:
             return ""
@@ -197,7 +197,7 @@ def _is_begun(row: KinRow, name: str, sort: Sort, origin: FamilyOrigin) -> bool:
 
 
 def _walk_relatives(relatives: Mapping[int, Relative], begun: Iterable[int], *, steps: int, is_up: bool) -> set[int]:
-    """Walk again over what may be seen alone; to children, nothing deleted is on the way."""
+    """Walk the visible relatives only; on the way to children, skip deleted versions."""
     following: dict[int, Sequence[int]] = {}
     if is_up:
         following = {row_id: _before(one) for row_id, one in relatives.items()}
@@ -207,11 +207,11 @@ def _walk_relatives(relatives: Mapping[int, Relative], begun: Iterable[int], *, 
             for parent in _before(one) if not one.is_deleted else ():
                 below[parent].append(row_id)
         following = dict(below)
-    found, frontier = set(begun), list(begun)
+    reached, frontier = set(begun), list(begun)
     for _ in range(steps):
-        frontier = list({other for row_id in frontier for other in following.get(row_id, ())} - found)
-        found.update(frontier)
-    return found
+        frontier = list({other for row_id in frontier for other in following.get(row_id, ())} - reached)
+        reached.update(frontier)
+    return reached
 
 
 def _before(relative: Relative) -> tuple[int, ...]:
@@ -220,7 +220,7 @@ def _before(relative: Relative) -> tuple[int, ...]:
 
 
 def _among(relative: Relative, kept: set[int]) -> Relative:
-    """Leave out of a relative what is not shown."""
+    """Remove from a relative the parents that are not shown."""
     below = relative.stands_on
     parents = tuple(parent for parent in relative.parents if parent in kept)
     if len(parents) == len(relative.parents) and (below is None or below in kept):

@@ -1,4 +1,4 @@
-"""A version before the gate of a channel, with what else there is to choose and to wait for."""
+"""A version before the gate of a channel, with the other channels and the open requests."""
 
 from deltareg.db.channels import beside_channels
 from deltareg.db.session import read
@@ -13,14 +13,14 @@ from deltareg.wire import Answer, GateAnswer
 
 
 class GateOverview(Answer):
-    """What the gate of a channel says of a version.
+    """The decision of a gate about a version, and what people need beside it.
 
     Attributes:
-        gate: Its answer.
+        gate: The answer of the gate.
         serves: What the channel serves now; None for nothing.
-        names: The channels of the line, in the order that they were made.
-        requests: Those that are open for this version on this channel.
-        may_promote: Whether the caller may move the channel by their rights.
+        names: The channels of the line, in the order of their creation.
+        requests: The open requests for this version on this channel.
+        may_promote: Whether the caller has the right to move the channel.
     """
 
     gate: GateAnswer
@@ -31,7 +31,7 @@ class GateOverview(Answer):
 
 
 def show_gate_around(registry: Registry, caller: Caller, ref: Ref, channel: str) -> GateOverview:
-    """Hold a version against every rule of a channel; changes nothing."""
+    """Judge a version by every rule of a channel; changes nothing."""
     caller.require(Right.READ, on=ref.line)
     with read(registry.engine) as conn:
         version = find_version(conn, caller, ref, bare="newest")

@@ -1,4 +1,4 @@
-"""A channel at a glance: what it serves since when, and what is out of the ordinary about it."""
+"""A channel at a glance: what it serves since when, and what is unusual about it."""
 
 from deltareg.db.overview.rows import GlanceRow
 from deltareg.service.authority.grants import Right
@@ -11,13 +11,13 @@ from deltareg.wire import Answer, Outcome, RevisionKind
 
 
 class ChannelGlance(Answer):
-    """A channel as its newest revision left it, and what is odd about it.
+    """A channel as its newest revision left it, and what is unusual about it.
 
-    `verdict` is the newest of the default suite on what is served; `to_review` is the entry of the
-    last of its moves that broke the glass and waits for a review; `has_before`, that it
-    served something else that is not quarantined; `may_move` and `may_approve`, whether the caller
-    may do that by their rights. `reason` is the actor's own, or where a request was answered the
-    opener's.
+    `verdict` is the newest verdict of the default suite on the served version. `to_review` is the
+    revision of the last break-glass move that waits for a review. `has_before` says that the
+    channel served another version that is not quarantined. `may_move` and `may_approve` say whether
+    the caller has those rights. `reason` is that of the actor, or of the opener if the move
+    answered a request.
     """
 
     line: str
@@ -43,13 +43,13 @@ class ChannelGlance(Answer):
 
     @property
     def is_odd(self) -> bool:
-        """Whether somebody should look."""
+        """Whether somebody should look at the channel."""
         failed = self.verdict == "fail"
         return self.is_frozen or self.is_revoked or failed or bool(self.to_review)
 
 
 def glance(caller: Caller, row: GlanceRow) -> ChannelGlance:
-    """Show a channel by its row."""
+    """Describe a channel from its row."""
     frozen = what_freezes(row, row, at_us=row.now)
     where = Channel(line_of(row), row.channel)
     return ChannelGlance(

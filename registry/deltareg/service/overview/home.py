@@ -1,4 +1,4 @@
-"""What waits for somebody, and what is out of the ordinary: the first thing that they see."""
+"""What waits for somebody, and what is unusual: the first thing that they see."""
 
 from collections.abc import Iterator, Sequence
 
@@ -26,7 +26,7 @@ _FOLLOWERS = 200
 
 
 class WaitingRequest(Answer):
-    """A request that is open; `is_yours` says that the caller may approve on its channel."""
+    """An open request; `is_yours` says that the caller may approve on its channel."""
 
     id: int
     line: str
@@ -54,9 +54,10 @@ class DriftingAgent(Answer):
 
 
 class HomeOverview(Answer):
-    """What waits, what is odd, what moved last, and how much work there is.
+    """What waits, what is unusual, what moved last, and how much work there is.
 
-    `seen` counts the channels that were looked at; `is_all` says that these are all that moved.
+    `seen` counts the channels that were examined; `is_all` says that no other channel was ever
+    moved.
     """
 
     waiting: list[WaitingRequest]
@@ -72,7 +73,7 @@ class HomeOverview(Answer):
 
 
 class StoredTotals(Answer):
-    """How much is kept of what somebody may read: versions, their bytes as files and as stored."""
+    """How much is stored of what somebody may read: versions, logical bytes and stored bytes."""
 
     versions: int
     logical_bytes: int
@@ -80,19 +81,21 @@ class StoredTotals(Answer):
 
 
 def show_kept(registry: Registry, caller: Caller) -> StoredTotals:
-    """Add up what is kept of what the caller may read."""
+    """Add up how much is stored of what the caller may read."""
     caller.require(Right.READ, on=SHARED)
     with read(registry.engine) as conn:
-        found = queries.weights(conn, caller.sight)
-    return StoredTotals(versions=found.versions, logical_bytes=found.logical_bytes, stored_bytes=found.stored_bytes)
+        weights = queries.weights(conn, caller.sight)
+    return StoredTotals(
+        versions=weights.versions, logical_bytes=weights.logical_bytes, stored_bytes=weights.stored_bytes
+    )
 
 
 def show_home(registry: Registry, caller: Caller) -> HomeOverview:
-    """Give what waits for the caller and what is out of the ordinary of what they may read."""
+    """Return what waits for the caller, and what is unusual among what they may read."""
     caller.require(Right.READ, on=SHARED)
     with read(registry.engine) as conn:
         waiting = _open_requests(conn, caller)
-        found = queries.counts(conn, caller.sight)
+        counts = queries.counts(conn, caller.sight)
         rows = queries.channels_at_a_glance(conn, suite=DEFAULT_SUITE, sight=caller.sight, limit=_LISTED)
         glances = [glance(caller, row) for row in rows]
         followers = fleet_queries.follower_rows(
@@ -106,9 +109,9 @@ def show_home(registry: Registry, caller: Caller) -> HomeOverview:
         seen=len(glances),
         is_all=len(glances) < _LISTED,
         followers=len(followers),
-        lines=found.lines,
-        queued=found.queued,
-        running=found.running,
+        lines=counts.lines,
+        queued=counts.queued,
+        running=counts.running,
     )
 
 

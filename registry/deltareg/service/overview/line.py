@@ -1,4 +1,4 @@
-"""A delta line: what each of its channels serves, and its versions."""
+"""A delta line: its channels with what they serve, and its versions."""
 
 from deltareg.db.channels import beside_channels
 from deltareg.db.lines import versions as version_queries
@@ -22,10 +22,10 @@ from deltareg.wire import Answer, Page, Setback, VersionInfo
 
 
 class LineOverview(Answer):
-    """A line: its channels in the order that they were made, and its versions, newest first.
+    """A line with its channels in the order of their creation, and its versions, newest first.
 
-    `names` has all channels, `channels` those that were ever moved, by name; `setbacks` what was
-    rolled back from one and is kept away, `requests` what waits for approvals.
+    `names` has all channels, `channels` those that were ever moved, by name. `setbacks` has the
+    versions that were rolled back and are quarantined, `requests` those that wait for approvals.
     """
 
     line: str
@@ -45,31 +45,31 @@ def show_line(registry: Registry, caller: Caller, line: LineRef, *, cursor: str 
     with read(registry.engine) as conn:
         delta = find_line(conn, caller, line)
         beside = beside_channels.beside_line(conn, delta.id)
-        moved = queries.channels_of_line(conn, delta.id, suite=DEFAULT_SUITE)
+        glances = queries.channels_of_line(conn, delta.id, suite=DEFAULT_SUITE)
         rows = version_queries.version_rows(conn, delta.id, before=before, limit=check_limit(limit) + 1)
         outcomes = newest_outcomes(conn, [row.id for row in rows], suite=suite.name, suite_digest=str(suite.digest))
-    served = _group_served(moved)
+    channels_of = _group_served(glances)
     return LineOverview(
         line=str(line),
         created_at=rfc3339(delta.created_at),
         names=[row.name for row in beside.all(beside_channels.NAMES)],
         setbacks=setbacks(beside.all(beside_channels.SETBACKS)),
         requests=open_requests(beside.all(beside_channels.OPEN)),
-        channels={row.channel: glance(caller, row) for row in moved},
+        channels={row.channel: glance(caller, row) for row in glances},
         versions=page(
             rows,
             limit,
             key=lambda row: row.number,
             show=lambda row: veil_base(
-                caller, describe_plain(row, outcomes.get(row.id), channels=served.get(row.number, []))
+                caller, describe_plain(row, outcomes.get(row.id), channels=channels_of.get(row.number, []))
             ),
         ),
     )
 
 
 def _group_served(moved: list[GlanceRow]) -> dict[int, list[str]]:
-    found: dict[int, list[str]] = {}
+    channels: dict[int, list[str]] = {}
     for row in moved:
         if row.version is not None:
-            found.setdefault(row.version, []).append(row.channel)
-    return found
+            channels.setdefault(row.version, []).append(row.channel)
+    return channels

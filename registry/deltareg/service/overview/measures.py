@@ -1,4 +1,4 @@
-"""What was measured of the versions of a line, one after another: by checks, and in training."""
+"""The measures of the versions of a line, one after another: from checks, and from training."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,17 +22,17 @@ _MOST = 48
 
 
 class MeasurePoint(Answer):
-    """A value of a version."""
+    """The value of one version."""
 
     version: int
     value: float
 
 
 class MeasureSeries(Answer):
-    """A measure over versions, the oldest first.
+    """A measure over versions, oldest first.
 
-    `name` is `suite/check` for what a check measured and `metric.name` for a label; `mark` is what
-    the newest value had to keep, where something says so, and `good` the side of it that passes.
+    `name` is `suite/check` for a check and `metric.name` for a label. `mark` is the threshold of
+    the newest value, if there is one, and `good` the side of it that passes.
     """
 
     name: str
@@ -42,14 +42,14 @@ class MeasureSeries(Answer):
 
 
 class LineMeasures(Answer):
-    """The measures of the newest versions of a line: labels first, then by suite."""
+    """The measures of the newest versions of a line: labels first, then checks by suite."""
 
     line: str
     measures: list[MeasureSeries]
 
 
 def show_measures(registry: Registry, caller: Caller, line: LineRef, *, limit: int) -> LineMeasures:
-    """Show what was measured of the newest versions of a line.
+    """Return the measures of the newest versions of a line.
 
     Raises:
         NotFound: There is no such line.
@@ -59,18 +59,18 @@ def show_measures(registry: Registry, caller: Caller, line: LineRef, *, limit: i
         delta = find_line(conn, caller, line)
         rows = queries.version_rows(conn, delta.id, before=None, limit=check_limit(limit))
         findings = newest_findings(conn, [row.id for row in rows])
-    found: dict[str, list[MeasurePoint]] = {}
+    points: dict[str, list[MeasurePoint]] = {}
     marks: dict[str, Kept] = {}
     for row in reversed(rows):
         checks = [(suite, f.checks) for (row_id, suite), f in findings.items() if row_id == row.id]
         for name, value, mark in [*_labels(row), *_checks(checks)]:
-            found.setdefault(name, []).append(MeasurePoint(version=row.number, value=value))
+            points.setdefault(name, []).append(MeasurePoint(version=row.number, value=value))
             marks[name] = mark
-    names = sorted(found, key=lambda name: (not name.startswith(_LABEL), name))[:_MOST]
+    names = sorted(points, key=lambda name: (not name.startswith(_LABEL), name))[:_MOST]
     return LineMeasures(
         line=str(line),
         measures=[
-            MeasureSeries(name=name, mark=marks[name][0], good=marks[name][1], points=found[name]) for name in names
+            MeasureSeries(name=name, mark=marks[name][0], good=marks[name][1], points=points[name]) for name in names
         ],
     )
 
@@ -92,7 +92,7 @@ def _checks(found: Sequence[tuple[str, Sequence[dict[str, object]]]]) -> Iterato
 
 
 def _good(check: Mapping[str, object], value: float, mark: float | None) -> Side:
-    """Tell from what became of a value which side of its mark passes; empty where that is open."""
+    """Infer from the outcome of a value which side of its mark passes; empty if that is open."""
     outcome = check.get("verdict")
     if mark is None or value == mark or outcome not in {"pass", "fail"}:
         return ""
@@ -103,7 +103,7 @@ def _number(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
-        found = float(value)
+        number = float(value)
     except ValueError:
         return None
-    return found if math.isfinite(found) else None
+    return number if math.isfinite(number) else None

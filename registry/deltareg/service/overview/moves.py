@@ -1,4 +1,4 @@
-"""A move of a channel before it is made: where it goes, what the registry says, whom it reaches."""
+"""A preview of a move of a channel: where it goes, what the gate says, whom it affects."""
 
 from collections.abc import Sequence
 
@@ -26,7 +26,7 @@ _MOVES = {"promote", "rollback"}
 
 
 class RollbackTarget(Answer):
-    """A version that a channel served before: the newest revision by which it did."""
+    """A version that a channel served before, with the newest revision that served it."""
 
     revision: int
     version: int
@@ -35,7 +35,7 @@ class RollbackTarget(Answer):
 
 
 class RollbackPreview(Answer):
-    """Where a rollback would go, what it needs, on whom it has an effect, and if the caller may."""
+    """Where a rollback would go, what it needs, whom it affects, and whether the caller may."""
 
     line: str
     channel: str
@@ -48,10 +48,9 @@ class RollbackPreview(Answer):
 
 
 class Promotion(Answer):
-    """A version before the gate of a channel, and on whom the move has an effect.
+    """A version before the gate of a channel, and whom its promotion affects.
 
-    `requests` are those that are open for it; `may_promote` says whether the caller may by their
-    rights.
+    `requests` are the open ones for it; `may_promote` says whether the caller has the right.
     """
 
     revision: int
@@ -63,18 +62,18 @@ class Promotion(Answer):
 
 
 def show_way_back(registry: Registry, caller: Caller, line: LineRef, name: str) -> RollbackPreview:
-    """Show where a rollback of a channel would go now, and where else it could."""
+    """Show where a rollback of a channel would go now, and where else it could go."""
     caller.require(Right.READ, on=line)
     with read(registry.engine) as conn:
         channel = find_channel(conn, caller, line, name)
         near = ledger_rows(conn, channel.id, limit=NEAR)
-        found = look_back(conn, channel, near)
-        barred = quarantined_numbers(conn, [channel.id]) if found is None else {}
+        snapshot = look_back(conn, channel, near)
+        barred = quarantined_numbers(conn, [channel.id]) if snapshot is None else {}
         agents = followers_of(conn, caller, channel.id, limit=_AGENTS)
-    readiness = readiness_of(registry.store, name, found, near)
+    readiness = readiness_of(registry.store, name, snapshot, near)
     serves = near[0].version if near else None
     left_out = {serves, readiness.version}
-    left_out |= set(barred.get(channel.id, ()) if found is None else found.quarantined)
+    left_out |= set(barred.get(channel.id, ()) if snapshot is None else snapshot.quarantined)
     return RollbackPreview(
         line=str(line),
         channel=name,
@@ -88,15 +87,15 @@ def show_way_back(registry: Registry, caller: Caller, line: LineRef, name: str) 
 
 
 def show_promotion(registry: Registry, caller: Caller, line: LineRef, name: str, *, version: int) -> Promotion:
-    """Hold a version against the gate of a channel before it is moved to it."""
+    """Judge a version by the gate of a channel before it is promoted to it."""
     caller.require(Right.READ, on=line)
     with read(registry.engine) as conn:
         row = find_version(conn, caller, Ref(line, version=version), bare="newest")
         channel = find_channel(conn, caller, line, name)
-        found = before_gate.before_channel(conn, row, channel)
-        answer = answer_of(conn, registry, row, name, gather(conn, row, channel, found))
+        combined = before_gate.before_channel(conn, row, channel)
+        answer = answer_of(conn, registry, row, name, gather(conn, row, channel, combined))
         beside = beside_channels.beside_channel(conn, channel.delta_id, channel.id)
-    newest = found.one(before_gate.NEWEST)
+    newest = combined.one(before_gate.NEWEST)
     return Promotion(
         revision=channel.revision,
         serves=None if newest is None else newest.version,
@@ -108,12 +107,12 @@ def show_promotion(registry: Registry, caller: Caller, line: LineRef, name: str,
 
 
 def _targets(ledger: Sequence[LedgerRow], left_out: set[int | None]) -> list[RollbackTarget]:
-    """List what was served before and is neither served now nor where a rollback goes by itself."""
-    found: dict[int, RollbackTarget] = {}
+    """List versions served before, except the current one and the default target of a rollback."""
+    targets: dict[int, RollbackTarget] = {}
     for row in ledger:
         number = row.version
         if number is None or number in left_out or row.kind not in _MOVES:
             continue
         target = RollbackTarget(revision=row.number, version=number, at=rfc3339(row.created_at), reason=row.reason)
-        found.setdefault(number, target)
-    return list(found.values())[:_CHOICES]
+        targets.setdefault(number, target)
+    return list(targets.values())[:_CHOICES]

@@ -1,4 +1,4 @@
-"""Bases by what somebody takes them to be called; a base, and what stands on it."""
+"""Finding bases by an approximate name; and a base with the versions that stand on it."""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -22,30 +22,30 @@ _NEAR = 5
 
 
 class BaseNameMatches(Answer):
-    """Bases that have a text in a name, or where none has it, whose name is near to it."""
+    """Bases with a name that contains a text, or if there are none, bases with a similar name."""
 
     is_near: bool
     bases: list[BaseInfo]
 
 
 class BaseWithVersions(Answer):
-    """A base, and the versions on it with what is known of each on each variant."""
+    """A base and its versions, with what is known of each on each variant."""
 
     base: BaseInfo
     versions: Page[CompatRow]
 
 
 def bases_called(registry: Registry, caller: Caller, text: str) -> BaseNameMatches:
-    """Find bases by any name that they have or had; what the caller may not read is left out."""
+    """Find bases by any current or former name, leaving out what the caller may not read."""
     caller.require(Right.READ, on=SOMEWHERE)
-    wanted = text.strip().casefold()
+    query = text.strip().casefold()
     with read(registry.engine) as conn:
-        known = [row for row in base_names.all_names(conn) if _may_read(caller, row.base)]
-        having = sorted({row.base for row in known if wanted in row.called.casefold()})
-        names = having[:_MOST] or _near(known, wanted)
-        found = {info.name: info for info in describe_bases(conn, bases_named(conn, names))}
-    shown = [veiled_base(caller, found[name]) for name in names if name in found]
-    return BaseNameMatches(is_near=not having, bases=shown)
+        readable = [row for row in base_names.all_names(conn) if _may_read(caller, row.base)]
+        having = sorted({row.base for row in readable if query in row.called.casefold()})
+        names = having[:_MOST] or _near(readable, query)
+        info_of = {info.name: info for info in describe_bases(conn, bases_named(conn, names))}
+    infos = [veiled_base(caller, info_of[name]) for name in names if name in info_of]
+    return BaseNameMatches(is_near=not having, bases=infos)
 
 
 def _may_read(caller: Caller, name: str) -> bool:
@@ -53,7 +53,7 @@ def _may_read(caller: Caller, name: str) -> bool:
 
 
 def _near(known: Sequence[CalledRow], wanted: str) -> list[str]:
-    """Give the bases with names near to one, the nearest first: whole, or what follows the `/`."""
+    """Return the bases with the most similar names, whole or after the `/`, nearest first."""
     spelled: dict[str, str] = {}
     for row in known:
         whole = row.called.casefold()
@@ -75,6 +75,6 @@ def show_base_with_versions(
     before = read_number_cursor(cursor)
     with read(registry.engine) as conn:
         row = find_base(conn, caller, name)
-        shown = veiled_base(caller, describe_base(conn, row))
+        info = veiled_base(caller, describe_base(conn, row))
         versions = compat_of(conn, caller, row, suite=suite, before=before, limit=limit)
-    return BaseWithVersions(base=shown, versions=versions)
+    return BaseWithVersions(base=info, versions=versions)

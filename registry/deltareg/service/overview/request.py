@@ -1,4 +1,4 @@
-"""A request with what somebody has to know who decides on it."""
+"""A request with all that is needed to decide on it."""
 
 from deltareg.db.channels import beside_requests, requests
 from deltareg.db.session import read
@@ -12,15 +12,15 @@ from deltareg.wire import Answer, FollowerInfo, RequestInfo, Setback
 
 
 class RequestOverview(Answer):
-    """A request, and what is beside it.
+    """A request and its surroundings.
 
     Attributes:
         request: The request.
-        passed: In words, the verdicts that it rests on; of an open one alone.
-        setbacks: From which channels its version, or one of the same bytes in another line, was
-            rolled back and is kept away.
+        passed: The verdicts that it rests on, in words; only for an open request.
+        setbacks: The channels on which its version, or one with the same bytes in another line, was
+            rolled back and is quarantined.
         serves: What each channel of the line serves now, by its name; None for nothing.
-        agents: The first 200 of those who follow its channel.
+        agents: The first 200 followers of its channel.
     """
 
     request: RequestInfo
@@ -31,21 +31,21 @@ class RequestOverview(Answer):
 
 
 def show_request_around(registry: Registry, caller: Caller, request_id: int) -> RequestOverview:
-    """Show a request to who decides on it.
+    """Show a request to somebody who decides on it.
 
     Raises:
-        NotFound: There is none of that number.
+        NotFound: There is no request with that number.
     """
     caller.require(Right.READ, on=SHARED)
     with read(registry.engine) as conn:
         row = find_request(conn, caller, request_id)
-        found = beside_requests.around_request(conn, row.id)
-        accepted = [each.warning for each in found.all(requests.WARNINGS)]
-        info, passed = before_its_gate(conn, row, found.all(requests.APPROVALS), accepted)
+        combined = beside_requests.around_request(conn, row.id)
+        accepted = [each.warning for each in combined.all(requests.WARNINGS)]
+        info, passes = before_its_gate(conn, row, combined.all(requests.APPROVALS), accepted)
     return RequestOverview(
         request=info,
-        passed=passed,
-        setbacks=setbacks_in_sight(caller, found.all(beside_requests.SETBACKS)),
-        serves={each.name: each.version for each in found.all(beside_requests.NAMES)},
-        agents=[show_follower(each) for each in found.all(beside_requests.FOLLOWERS)],
+        passed=passes,
+        setbacks=setbacks_in_sight(caller, combined.all(beside_requests.SETBACKS)),
+        serves={each.name: each.version for each in combined.all(beside_requests.NAMES)},
+        agents=[show_follower(each) for each in combined.all(beside_requests.FOLLOWERS)],
     )

@@ -1,7 +1,7 @@
-"""The log over the audit trail held against itself, for who has no command line at hand.
+"""A consistency check of the log over the audit trail, for people without a command line.
 
-It is the server that looks, at its own tables and by its own keys. Who could rewrite the server as
-well is found out by somebody who kept a checkpoint elsewhere; the page says so.
+The server checks its own tables with its own keys. An attacker who could also rewrite the server is
+only detected by somebody who kept a checkpoint elsewhere; the page says so.
 """
 
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ _TOLD = 20
 
 
 class TrailFinding(Answer):
-    """Something that is wrong with the log, and which row of the trail, where that is known."""
+    """Something that is wrong with the log, and the affected row of the trail, if it is known."""
 
     what: str
     text: str
@@ -31,11 +31,11 @@ class TrailFinding(Answer):
 
 
 class TrailReport(Answer):
-    """What a look at the whole log has shown.
+    """The result of a check of the whole log.
 
-    `size` rows are in it, of which `signed` stand under a checkpoint of a key of the server, and
-    `waiting` are not sealed yet. `is_too_long` says that it was not looked at. `findings` has what
-    is wrong, the first first, and `found` how much that is.
+    The log has `size` rows, of which `signed` are covered by a checkpoint signed with a key of the
+    server; `waiting` rows are not sealed yet. `is_too_long` says that the log was not checked.
+    `findings` has the first problems in order, and `found` the number of all of them.
     """
 
     at: str
@@ -51,15 +51,15 @@ class TrailReport(Answer):
 
 
 def check_trail(registry: Registry, caller: Caller, *, most: int = MOST_ROWS) -> TrailReport:
-    """Read the log whole, build its tree anew and hold that against what the server signed.
+    """Read the whole log, rebuild its tree and compare it with what the server signed.
 
     Args:
-        registry: Where.
+        registry: The database and the store.
         caller: Who asks.
-        most: Of how many rows at most; a longer one is not looked at.
+        most: The largest number of rows to check; a longer log is not checked.
 
     Raises:
-        NotFound: Nothing was sealed yet.
+        NotFound: Nothing has been sealed yet.
     """
     caller.require(Right.ADMIN, on=EVERYTHING)
     at, newest = rfc3339_of(datetime.now(UTC)), show_checkpoint(registry, caller)

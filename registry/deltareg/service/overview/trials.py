@@ -1,7 +1,8 @@
-"""What a policy or a suite that nobody has saved yet would say of what is served today.
+"""What an unsaved policy, floor or suite would say about the versions that channels serve today.
 
-It is said by the gate itself, on channels as they would be, and nothing is written. What is about a
-move and not about the version, such as an approval, is told apart: it was asked when it moved.
+The gate itself decides, on channels as they would be, and nothing is written. Rules about a move
+rather than the version, such as approvals, are reported separately: they were checked when it
+moved.
 """
 
 from collections.abc import Callable, Iterable
@@ -39,9 +40,9 @@ _Under = Callable[[sa.Connection, VersionRow, ServingRow], GateCase]
 
 
 class ChannelTrial(Answer):
-    """A channel and what it serves: whether it would be let through today, and then.
+    """A channel and what it serves: whether the gate accepts it today, and under the trial.
 
-    `unmet` is what is not met then, `at_a_move` what the next move takes beside that.
+    `unmet` has the rules not met under the trial, `at_a_move` what the next move needs beside them.
     """
 
     line: str
@@ -54,9 +55,9 @@ class ChannelTrial(Answer):
 
 
 class TrialOverview(Answer):
-    """What would be said of each channel that it touches, those that moved last first.
+    """The results for each affected channel, the most recently moved first.
 
-    `more` counts channels that were not looked at.
+    `more` counts the channels that were not tried.
     """
 
     served: list[ChannelTrial]
@@ -64,59 +65,59 @@ class TrialOverview(Answer):
 
 
 class PolicyTrial(TrialOverview):
-    """That of a channel's policy, and how it differs from the one that stands."""
+    """The trial of a channel's policy, and how it differs from the current one."""
 
     change: PolicyChange
 
 
 class FloorTrial(TrialOverview):
-    """That of a floor, and how it differs; with the requests that would be stale by it."""
+    """The trial of a floor, how it differs, and the requests that it would make stale."""
 
     change: FloorChange
 
 
 class SuiteTrial(TrialOverview):
-    """That of a suite as it would be kept; `required_by` counts the channels that ask for it."""
+    """The trial of a suite as it would be stored; `required_by` counts channels that ask for it."""
 
     suite: SuiteInfo
     required_by: int
 
 
 def try_policy(registry: Registry, caller: Caller, line: LineRef, name: str, policy: dict[str, object]) -> PolicyTrial:
-    """Say what a policy would say of what its channel serves.
+    """Return what a policy would decide about what its channel serves.
 
     Raises:
-        InvalidInput: The policy is malformed, or names what is not here.
-        NotFound: No such line or channel.
+        InvalidInput: The policy is malformed, or names something that does not exist.
+        NotFound: There is no such line or channel.
     """
     caller.require(Right.ADMIN, on=Channel(line, name))
-    asked = PolicySet(policy=policy, reason="a trial", dry_run=True)
-    change = set_policy(registry, caller, line, name, asked, is_seen=lambda _: True)
-    stored = stored_fields(parse_policy(policy))
+    request = PolicySet(policy=policy, reason="a trial", dry_run=True)
+    change = set_policy(registry, caller, line, name, request, is_seen=lambda _: True)
+    fields = stored_fields(parse_policy(policy))
 
     def under(conn: sa.Connection, version: VersionRow, row: ServingRow) -> GateCase:
-        return gather(conn, version, replace(row, policy=stored))
+        return gather(conn, version, replace(row, policy=fields))
 
     with read(registry.engine) as conn:
         channel = find_channel(conn, caller, line, name)
         rows = _list_served(conn, caller, channel_id=channel.id)
-        served = _try_channels(conn, rows, under)
-    return PolicyTrial(served=served, more=0, change=change)
+        trials = _try_channels(conn, rows, under)
+    return PolicyTrial(served=trials, more=0, change=change)
 
 
 def try_floor(registry: Registry, caller: Caller, namespace: str | None, policy: dict[str, object]) -> FloorTrial:
-    """Say what a floor of a namespace, or of the server, would say of what is served over it.
+    """Return what a floor of a namespace, or of the server, would decide about what is served.
 
     Raises:
-        InvalidInput: It is malformed, or names what is not here.
+        InvalidInput: The floor is malformed, or names something that does not exist.
         NotFound: There is no such namespace.
     """
     place: Resource = EVERYTHING
     if namespace is not None:
         place = Namespace(parse_name(namespace, "namespace"))
     caller.require(Right.ADMIN, on=place)
-    asked = FloorSet(policy=policy, reason="a trial", dry_run=True)
-    change = set_floor(registry, caller, namespace, asked, is_seen=lambda _: True)
+    request = FloorSet(policy=policy, reason="a trial", dry_run=True)
+    change = set_floor(registry, caller, namespace, request, is_seen=lambda _: True)
     fields = parse_floor(policy, of=change.of).fields()
 
     def under(conn: sa.Connection, version: VersionRow, row: ServingRow) -> GateCase:
@@ -126,19 +127,19 @@ def try_floor(registry: Registry, caller: Caller, namespace: str | None, policy:
     with read(registry.engine) as conn:
         namespace_id = None if namespace is None else check_seen(conn, caller, namespace)
         rows = _list_served(conn, caller, namespace_id=namespace_id)
-        served = _try_channels(conn, rows[:_MOST], under)
-    return FloorTrial(served=served, more=max(0, len(rows) - _MOST), change=change)
+        trials = _try_channels(conn, rows[:_MOST], under)
+    return FloorTrial(served=trials, more=max(0, len(rows) - _MOST), change=change)
 
 
 def try_suite(registry: Registry, caller: Caller, document: str) -> SuiteTrial:
-    """Say what a suite would say of what is served by channels that ask for the one of its name.
+    """Return what a suite would decide about what is served by channels that ask for its name.
 
     Raises:
-        InvalidInput: It is no suite, or its name is a built-in one's.
+        InvalidInput: The document is no suite, or its name is that of a built-in suite.
         Conflict: A file of its probe sets is not here.
     """
     caller.require(Right.ADMIN, on=EVERYTHING)
-    found = push_suite(registry, caller, SuitePush(document=document), is_trial=True)
+    suite_info = push_suite(registry, caller, SuitePush(document=document), is_trial=True)
     suite = read_suite(document.encode())
 
     def under(conn: sa.Connection, version: VersionRow, row: ServingRow) -> GateCase:
@@ -148,8 +149,8 @@ def try_suite(registry: Registry, caller: Caller, document: str) -> SuiteTrial:
         rows = [
             row for row in _list_served(conn, caller) if any(one.name == suite.name for one in policy_of(row).suites)
         ]
-        served = _try_channels(conn, rows[:_MOST], under)
-    return SuiteTrial(served=served, more=max(0, len(rows) - _MOST), suite=found, required_by=len(rows))
+        trials = _try_channels(conn, rows[:_MOST], under)
+    return SuiteTrial(served=trials, more=max(0, len(rows) - _MOST), suite=suite_info, required_by=len(rows))
 
 
 def _list_served(
@@ -165,14 +166,14 @@ def _with_suite(case: GateCase, suite: Suite) -> GateCase:
 
 
 def _try_channels(conn: sa.Connection, rows: Iterable[ServingRow], under: _Under) -> list[ChannelTrial]:
-    listed = list(rows)
-    versions = version_queries.versions_by_ids(conn, {row.version_id for row in listed})
-    found: list[ChannelTrial] = []
-    for row in listed:
+    channel_rows = list(rows)
+    versions = version_queries.versions_by_ids(conn, {row.version_id for row in channel_rows})
+    trials: list[ChannelTrial] = []
+    for row in channel_rows:
         version = versions[row.version_id]
         now, then = gather(conn, version, row).unmet(*OF_MOVES), under(conn, version, row).unmet()
         unmet = [_show_ruling(one) for one in then if one.rule not in OF_MOVES]
-        found.append(
+        trials.append(
             ChannelTrial(
                 line=f"{row.namespace}/{row.line}",
                 channel=row.name,
@@ -183,7 +184,7 @@ def _try_channels(conn: sa.Connection, rows: Iterable[ServingRow], under: _Under
                 at_a_move=[_show_ruling(one) for one in then if one.rule in OF_MOVES],
             )
         )
-    return found
+    return trials
 
 
 def _show_ruling(ruling: Ruling) -> UnmetRule:

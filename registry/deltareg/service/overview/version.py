@@ -1,4 +1,4 @@
-"""A version with what became of it on the channels of its line."""
+"""A version with its place on the channels of its line."""
 
 from deltareg.db.channels import beside_channels
 from deltareg.db.session import read
@@ -13,7 +13,7 @@ from deltareg.wire import Answer, Setback, VersionDetail
 
 
 class VersionOverview(Answer):
-    """A version; from where it was rolled back, where it is asked for, and which channels are."""
+    """A version, its setbacks, its open requests, and the channels of its line."""
 
     version: VersionDetail
     setbacks: list[Setback]
@@ -22,11 +22,11 @@ class VersionOverview(Answer):
 
 
 def show_version_around(registry: Registry, caller: Caller, ref: Ref) -> VersionOverview:
-    """Show the version that a reference means with what is beside it."""
+    """Show the version that a reference means, with its surroundings."""
     with read(registry.engine) as conn:
-        found = resolve_version(conn, caller, ref, bare="newest")
-        detail = veiled_detail(caller, describe_detail(conn, found))
-        beside = beside_channels.beside_line(conn, found[0].delta_id)
+        rows = resolve_version(conn, caller, ref, bare="newest")
+        detail = veiled_detail(caller, describe_detail(conn, rows))
+        beside = beside_channels.beside_line(conn, rows[0].delta_id)
     number = detail.version
     return VersionOverview(
         version=detail,

@@ -1,6 +1,6 @@
-"""A verdict before a check of it is waived: what may be waived and what not, and what happens then.
+"""A preview of waiving a check of a verdict: what may be waived, and what happens then.
 
-It is said by the rules that waiving itself goes by, and nothing is changed.
+It applies the same rules as waiving itself, and changes nothing.
 """
 
 import sqlalchemy as sa
@@ -21,7 +21,7 @@ from deltareg.wire import Answer, CheckResult, VerdictInfo
 
 
 class FailedCheck(Answer):
-    """A check that failed, and why it cannot be waived; `why_not` is empty where it can."""
+    """A failed check, and why it cannot be waived; `why_not` is empty if it can."""
 
     result: CheckResult
     why_not: str
@@ -29,11 +29,12 @@ class FailedCheck(Answer):
 
 
 class WaiverLook(Answer):
-    """A verdict, the checks that failed in it, and what a waiver of all of them would lead to.
+    """A verdict, its failed checks, and the effect of waiving all of them.
 
-    `why_not` says why the caller waives nothing in it, and is empty where they may; `may_end` is
-    whether they may end waivers. `left_out` are the checks that did not run behind those that
-    failed, and would then; with `is_owed` all that failed is waived, and no run makes up for them.
+    `why_not` says why the caller may waive nothing in it, and is empty if they may; `may_end` is
+    whether they may end waivers. `left_out` has the checks that were skipped after a failure and
+    would run then. With `is_owed`, every failed check is waived, and no run makes up for the
+    skipped ones yet.
     """
 
     line: str
@@ -48,10 +49,10 @@ class WaiverLook(Answer):
 
 
 def look_at_waiving(registry: Registry, caller: Caller, verdict_id: str) -> WaiverLook:
-    """Say what may be waived in a verdict, on which channels, and what happens then.
+    """Return what may be waived in a verdict, on which channels, and what happens then.
 
     Raises:
-        NotFound: No such verdict.
+        NotFound: There is no such verdict.
     """
     caller.require(Right.READ, on=SOMEWHERE)
     with read(registry.engine) as conn:
@@ -66,21 +67,21 @@ def look_at_waiving(registry: Registry, caller: Caller, verdict_id: str) -> Waiv
             if check.get("verdict") == "fail"
         ]
         why_not = _why_not(conn, caller, row)
-    shown = describe_verdict(row, waivers)
+    info = describe_verdict(row, waivers)
     waived = {waiver.check for waiver in waivers if waiver.stands}
-    skipped = [check.name for check in shown.checks if check.verdict == "skipped"]
-    left_out = [] if shown.is_complete else skipped
+    skipped = [check.name for check in info.checks if check.verdict == "skipped"]
+    left_out = [] if info.is_complete else skipped
     is_answered = bool(failed) and all(one.result.name in waived for one in failed)
     return WaiverLook(
         line=str(line_of(row)),
         number=version.number,
-        verdict=shown,
+        verdict=info,
         failed=failed,
         left_out=left_out,
         channels=names,
         why_not=why_not,
         may_end=caller.may(Right.PROMOTE, on=line_of(row)),
-        is_owed=bool(left_out) and is_answered and shown.counts and not shown.continuation,
+        is_owed=bool(left_out) and is_answered and info.counts and not info.continuation,
     )
 
 

@@ -1,1 +1,1 @@
-"""Pushes: what is uploaded, and how it becomes a version, a base, or another stored form."""
+"""Pushes: how an upload becomes a version, a base, or another stored form."""

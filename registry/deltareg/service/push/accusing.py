@@ -1,8 +1,8 @@
-"""Whom a report accuses: nobody, unless what its worker decoded is what is stored.
+"""Checking a report of wrong bytes before the sender of the bytes is blamed.
 
-Bytes may be damaged on a disk, on the way or in a worker's memory, and mended before the worker
-says what it found. So a report that finds something wrong says what it read, and the server reads
-the same bytes once more before it calls them a lie.
+Bytes may be damaged on a disk, in transit or in a worker's memory, and be fine again before the
+worker reports. So a report of wrong bytes includes a digest of what the worker read, and the server
+reads the same bytes again before it marks them as corrupt.
 """
 
 from collections.abc import Iterator
@@ -17,16 +17,16 @@ from deltareg.service.registry import Registry
 
 
 def check_read(registry: Registry, stored: DecodedStorage, said: str) -> None:
-    """Hold what a worker says that it read against what is stored.
+    """Compare what a worker says that it read with what is stored.
 
     Args:
         registry: The database and the store.
-        stored: What the report is about, as it is stored.
-        said: The digest of the chunks that the worker decoded, one after another.
+        stored: The stored form that the report is about.
+        said: The reported digest over the chunks that the worker decoded, one after another.
 
     Raises:
-        InvalidInput: It says nothing of it.
-        Conflict: It read other bytes: its run is carried out once more.
+        InvalidInput: The report has no such digest.
+        Conflict: The worker read other bytes; its run is repeated.
     """
     name = stored.subject.name
     if not said:
@@ -35,18 +35,18 @@ def check_read(registry: Registry, stored: DecodedStorage, said: str) -> None:
             fix="run a worker of the server's release: deltareg version",
         )
     try:
-        found = str(sha256_over(_stored_chunks(registry, stored)))
+        digest = str(sha256_over(_stored_chunks(registry, stored)))
     except (BlobMissing, IntegrityFailure, KeyError) as error:
         raise _other_bytes(name) from error
-    if found != said:
+    if digest != said:
         raise _other_bytes(name)
 
 
 def _stored_chunks(registry: Registry, stored: DecodedStorage) -> Iterator[bytes]:
-    """Give the chunks that a worker decodes, as they lie in the store now."""
-    named = (str(pack.digest) for pack in stored.storage.packs)
+    """Yield the chunks that a worker decodes, as they lie in the store now."""
+    digests = (str(pack.digest) for pack in stored.storage.packs)
     with read(registry.engine) as conn:
-        keys = pack_queries.physical_keys(conn, stored.subject.scope, named)
+        keys = pack_queries.physical_keys(conn, stored.subject.scope, digests)
     for chunk in chunks_in_order(stored.manifest, stored.storage):
         key, _ = keys[str(chunk.pack)]
         yield from registry.store.read(key, chunk.offset, chunk.offset + chunk.length)

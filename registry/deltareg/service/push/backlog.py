@@ -1,6 +1,6 @@
-"""What came in before there were proofs: proven by verdicts that show it, or queued for workers.
+"""Bytes that came in before there were proofs: proven by existing verdicts, or queued for workers.
 
-It is done in the background, a batch at a time, and goes on where it stood: what is settled is
+It runs in the background, a batch at a time, and can continue at any point: what is settled is
 proven or has a run.
 """
 
@@ -29,21 +29,21 @@ _ITSELF: Final = Caller("registry", 0, None, frozenset())
 
 
 def settle_some_claims(registry: Registry) -> int:
-    """Prove, or have proven, some of what came in before there were proofs; say how many."""
+    """Prove, or queue proofs of, some bytes that came in before there were proofs; return how many."""
     with read(registry.engine) as conn:
         waiting = proofs.never_proven(conn, limit=_BATCH)
-        shown = {held: _is_shown(conn, held) for held in waiting}
+        is_proven = {held: _is_shown(conn, held) for held in waiting}
     for held in waiting:
-        if not (shown[held] and _prove(registry, held)):
+        if not (is_proven[held] and _prove(registry, held)):
             queue = partial(queue_proof, held=held, created_by=None, priority=BACKGROUND)
             with_retry(registry.engine, queue)
     return len(waiting)
 
 
 def _is_shown(conn: sa.Connection, held: PackHolder) -> bool:
-    """Whether a verdict by somebody else than the sender found every digest as it is stored now.
+    """Whether a verdict by somebody other than the sender checked every digest as stored now.
 
-    One of a worker that nobody enrolled, or whose key was revoked, shows nothing.
+    A verdict of a worker that is not enrolled, or whose key was revoked, does not count.
     """
     if held.is_base:
         return False
@@ -62,17 +62,17 @@ def _is_shown(conn: sa.Connection, held: PackHolder) -> bool:
 
 def _prove(registry: Registry, held: PackHolder) -> bool:
     try:
-        found = decode_stored(registry, held)
+        decoded = decode_stored(registry, held)
     except DeltaregError as error:
         log.warning("what is stored of row %d cannot be read: %s", held.row_id, error.message)
         return False
 
     def transaction(conn: sa.Connection) -> bool:
         now = proofs.standing(conn, held, lock=True)
-        is_as_read = now.storage_revision == found.revision and now.corrupt_at is None
+        is_as_read = now.storage_revision == decoded.revision and now.corrupt_at is None
         if not is_as_read or now.deleted_at is not None:
             return False
-        record_proof(conn, _ITSELF, found, before=now)
+        record_proof(conn, _ITSELF, decoded, before=now)
         return True
 
     return with_retry(registry.engine, transaction)

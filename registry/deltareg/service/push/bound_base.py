@@ -1,7 +1,7 @@
-"""The base that a push of a delta is bound to: found when it is opened, kept until it is complete.
+"""The base that a push of a delta is bound to: chosen when it is opened, fixed until it completes.
 
-Of several bases with the same tensors one is meant. The version that comes of the push is bound to
-that one's row, by which everybody goes from then on.
+Several bases may have the same tensors, and only one is meant. The new version is bound to the row
+of that base, which is used everywhere from then on.
 """
 
 import sqlalchemy as sa
@@ -28,8 +28,8 @@ def base_for(conn: sa.Connection, caller: Caller, request: UploadOpen, manifest:
     """Find the base that a delta is pushed for.
 
     Raises:
-        Refused: There is none, several could be meant, or nothing stands on it.
-        Blocked: It is a version that is revoked.
+        Refused: There is no such base, several could be meant, or nothing may stand on it.
+        Blocked: The base is a version that is revoked.
     """
     base = base_meant(conn, caller, str(manifest.base), name=request.base, identity=request.base_identity)
     if base.version_id is not None:
@@ -44,7 +44,7 @@ def base_for(conn: sa.Connection, caller: Caller, request: UploadOpen, manifest:
 def open_one(
     conn: sa.Connection, caller: Caller, request: UploadOpen, digest: str, base: BaseRow | None
 ) -> UploadRow | None:
-    """Find the open upload of the same content; one that is bound to another base is given up."""
+    """Find the open upload of the same content; abort one that is bound to another base."""
     row = queries.open_upload_for(conn, principal_id=caller.principal_id, target=request.target, manifest_digest=digest)
     if row is None or base is None or row.request.get(BASE_ID, base.id) == base.id:
         return row
@@ -53,37 +53,37 @@ def open_one(
 
 
 def bound_to(base: BaseRow | None) -> dict[str, object]:
-    """Give what an upload keeps of the base that it is for."""
+    """Return what an upload stores about its base."""
     return {} if base is None else {BASE_ID: base.id}
 
 
 def base_of_upload(conn: sa.Connection, caller: Caller, upload: UploadRow, manifest: Manifest) -> BaseRow:
-    """Give the base that an open push of a delta is bound to.
+    """Return the base that an open push of a delta is bound to.
 
     Raises:
-        Conflict: It was deleted meanwhile.
+        Conflict: The base was deleted meanwhile.
     """
     base_id = upload.request.get(BASE_ID)
     if not isinstance(base_id, int):  # opened by the release before
         name = str(upload.request.get("base", ""))
         return base_meant(conn, caller, str(manifest.base), name=name, identity="")
-    found = next(iter(base_queries.base_rows(conn, base_id=base_id, limit=1)), None)
-    if found is None:
+    base = next(iter(base_queries.base_rows(conn, base_id=base_id, limit=1)), None)
+    if base is None:
         raise Conflict("the base was deleted meanwhile", fix="name another base")
-    return found
+    return base
 
 
 def check_same_base(conn: sa.Connection, version: VersionRow, base: BaseRow) -> None:
-    """Refuse to answer a push with a version of the same bytes that is bound to another base.
+    """Refuse to answer a push with an existing version of the same bytes on another base.
 
     Raises:
-        Refused: It is.
+        Refused: The version is bound to another base.
     """
     if version.base_id in {None, base.id}:
         return
     line = f"{version.namespace}/{version.line}"
-    told = f"{line}:v{version.number} holds these bytes for the base {version.base_name}"
+    message = f"{line}:v{version.number} holds these bytes for the base {version.base_name}"
     fix = f"push it to another line, or for its base: --base {version.base_name}"
     other = next(iter(base_queries.base_rows(conn, base_id=version.base_id, limit=1)), base)
     problems = [] if other.id == base.id else tell_choice(conn, [base, other])[1:]
-    raise Refused([Problem("base_mismatch", f"{told}, not for {base.name}", fix=fix), *problems])
+    raise Refused([Problem("base_mismatch", f"{message}, not for {base.name}", fix=fix), *problems])

@@ -1,6 +1,7 @@
-"""A lie: what is stored is not what its manifest says. It is withdrawn, and told whose it was.
+"""Corrupt uploads: stored bytes that are not what their manifest claims are withdrawn.
 
-Where somebody else has sent the same version meanwhile, their bytes take the place of the lie.
+The event names the sender. If somebody else has sent the same version meanwhile, their bytes
+replace the corrupt ones.
 """
 
 from collections.abc import Iterable, Mapping
@@ -30,15 +31,15 @@ def record_lie(
 ) -> None:
     """Mark what is stored as corrupt, or put the bytes of another sender in its place.
 
-    Nobody is offered its wrong pieces from now on. What shares packs with them is proven again, and
-    work that needs the bytes is ended. The subject is locked as it was read.
+    From now on its wrong pieces are offered to nobody. Whatever shares packs with them is proven
+    again, and work that needs the bytes is ended. The subject must be locked as it was read.
 
     Args:
         conn: The transaction.
-        caller: Who found out.
-        subject: What it is about.
+        caller: Who found the wrong bytes.
+        subject: The version or base.
         storage: How it is stored.
-        wrong: What is wrong with it, by the digest of a piece or the path of a file.
+        wrong: The problems, by the digest of a piece or the path of a file.
     """
     held = subject.held
     before = proofs.standing(conn, held)
@@ -62,18 +63,18 @@ def record_lie(
 
 
 def packs_of_pieces(storage: StorageMap, names: Iterable[str]) -> set[str]:
-    """Give the digests of the packs that pieces lie in, each with what it is decoded against."""
+    """Return the digests of the packs that pieces lie in, with the packs of their references."""
     pieces = {str(digest): digest for digest in storage.pieces}
     chains = (storage.chain(pieces[name]) for name in names if name in pieces)
     return {str(pack) for chain in chains for pack in chain.packs}
 
 
 def _replace_corrupt(conn: sa.Connection, held: PackHolder, after: dict[str, object]) -> bool:
-    """Put what another sender proposed in the place of a lie, if there is anything."""
+    """Replace corrupt bytes by those that another sender pushed, if there are any."""
     if held.is_base:
         return False
-    proposed = forms.forms_of(conn, held.row_id, state="proposed")
-    waiting = [row for row in proposed if row.why == "push" and forms.is_sound(conn, row.id)]
+    proposals = forms.forms_of(conn, held.row_id, state="proposed")
+    waiting = [row for row in proposals if row.why == "push" and forms.is_sound(conn, row.id)]
     if not waiting:
         return False
     after |= {"proof": "claimed", "replaced_by": waiting[-1].sender or "registry"}
@@ -81,14 +82,14 @@ def _replace_corrupt(conn: sa.Connection, held: PackHolder, after: dict[str, obj
 
 
 def replace_with_proposed(conn: sa.Connection, form: FormRow) -> bool:
-    """Serve a version in the form that another sender pushed; it is proven anew. Always true."""
+    """Serve a version in the form that another sender pushed, and prove it anew. Always True."""
     take_form(conn, form)
     queue_proof(conn, PackHolder(form.version_id), created_by=form.sent_by)
     return True
 
 
 def end_work(conn: sa.Connection, held: PackHolder) -> None:
-    """End the runs of a version which is corrupt; what was to judge it waits until it is whole."""
+    """End the runs of a corrupt version; its verifications wait until it is whole."""
     if held.is_base:
         return
     end = partial(run_queries.cancel, conn, error="the bytes of the version are corrupt")
@@ -101,7 +102,7 @@ def end_work(conn: sa.Connection, held: PackHolder) -> None:
 
 
 def _prove_again(conn: sa.Connection, caller: Caller, row: RelyingRow) -> None:
-    """Have somebody look at what shares packs with a lie, unless it is known to be one, too."""
+    """Queue a proof of whatever shares packs with corrupt bytes, unless it is known to be corrupt."""
     if row.base_id is not None:
         held = PackHolder(row.base_id, is_base=True)
     elif row.version_id is not None:

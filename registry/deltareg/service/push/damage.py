@@ -1,9 +1,9 @@
-"""Damage: the store has lost or changed bytes that it once had. It is nobody's lie.
+"""Damage: the store has lost or changed bytes that it once had. No sender is to blame.
 
-A pack whose object is damaged is marked, and nothing relies on it from then on: its pieces are
-offered to nobody, so the next push of them sends them, under a fresh key, in the place of the
-damaged object. A version that needs such a pack is served in a former form that is whole, where one
-is kept; else it is corrupt until it is pushed again, with the command that heals it.
+A pack with a damaged object is marked, and nothing relies on it from then on: its pieces are
+offered to nobody, so the next push sends them again, under a fresh key that replaces the damaged
+object. A version that needs such a pack is served in a former form that is whole, if one is kept.
+Otherwise it is corrupt until it is pushed again, and its error has the command for that.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -40,12 +40,12 @@ QUICK_BYTES = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class DamagedHolder:
-    """A version or a base that damage has hit.
+    """A version or a base that needs a damaged pack.
 
     Attributes:
-        name: Which one.
-        is_served: Whether it is whole again already, in another form.
-        fix: The command that heals it; empty where nothing has to be done.
+        name: Its name.
+        is_served: Whether it is already served whole, in another form.
+        fix: The command that heals it; empty if nothing has to be done.
     """
 
     name: str
@@ -54,12 +54,12 @@ class DamagedHolder:
 
 
 def what_is_wrong(store: BlobStore, row: PackRow, *, reads: bool) -> str:
-    """Say what is wrong with the object of a pack; empty where nothing is.
+    """Return what is wrong with the object of a pack; empty if nothing is.
 
     Args:
         store: The store.
         row: The pack.
-        reads: Whether to read and hash it; else only its size is looked at.
+        reads: Whether to read and hash it; otherwise only its size is checked.
     """
     size = store.size(row.physical_key)
     if size is None:
@@ -69,22 +69,22 @@ def what_is_wrong(store: BlobStore, row: PackRow, *, reads: bool) -> str:
     if not reads:
         return ""
     try:
-        found = str(sha256_over(store.read(row.physical_key)))
+        digest = str(sha256_over(store.read(row.physical_key)))
     except (BlobMissing, IntegrityFailure) as error:
         return error.message
-    return "" if found == row.digest else f"{row.physical_key} holds {found}"
+    return "" if digest == row.digest else f"{row.physical_key} holds {digest}"
 
 
 def find_damage(
     registry: Registry, by: Caller, rows: Sequence[PackRow], *, most_bytes: int | None = None
 ) -> list[DamagedHolder]:
-    """Look at packs, several at once; mark those that are damaged, and give what that has hit.
+    """Check packs, several at once; mark the damaged ones and return what needs them.
 
     Args:
         registry: The database and the store.
-        by: Who looks.
+        by: Who checks.
         rows: The packs.
-        most_bytes: How much is read at most; of what is beyond only sizes are looked at.
+        most_bytes: How many bytes to read at most; of further packs only the size is checked.
     """
     read_up_to = accumulate(row.size_bytes for row in rows)
     reads = [most_bytes is None or total <= most_bytes for total in read_up_to]
@@ -104,50 +104,50 @@ def find_damage(
 def find_damage_of(
     registry: Registry, by: Caller, held: PackHolder, *, most_bytes: int | None = None
 ) -> list[DamagedHolder]:
-    """Look at all that is stored of a version or a base, and mark what is damaged."""
+    """Check all stored bytes of a version or a base, and mark what is damaged."""
     with read(registry.engine) as conn:
         rows = queries.pack_rows(conn, held)
         lost = what_is_lost(conn, held)
-    found = find_damage(registry, by, rows, most_bytes=most_bytes)
+    damaged = find_damage(registry, by, rows, most_bytes=most_bytes)
     if not lost:
-        return found
+        return damaged
     hurt = partial(hurt_by, caller=by, held=held, why=lost)
-    return [*found, with_retry(registry.engine, hurt)]
+    return [*damaged, with_retry(registry.engine, hurt)]
 
 
 def what_is_lost(conn: sa.Connection, held: PackHolder) -> str:
-    """Say what rows have lost of a version or a base that has its bytes; empty for nothing."""
+    """Return what rows are lost of a version or a base that has its bytes; empty for none."""
     try:
         raw = proofs.content(conn, held).storage_map
-        named = {str(pack.digest) for pack in StorageMap.decode(raw).packs} if raw else set[str]()
+        digests = {str(pack.digest) for pack in StorageMap.decode(raw).packs} if raw else set[str]()
     except DeltaregError as error:
         return f"its documents: {error.message}"
-    missing = sorted(named - proofs.packs_of(conn, held).keys())
+    missing = sorted(digests - proofs.packs_of(conn, held).keys())
     return f"nothing says that it needs the pack {missing[0]}" if missing else ""
 
 
 def is_damaged(conn: sa.Connection, held: PackHolder, storage: StorageMap) -> bool:
     """Whether a version or a base, stored as a map says, is known to have lost some of its bytes.
 
-    Who read them before that, or has them in a cache, says nothing of what is stored now.
+    An earlier read, or a cached copy, says nothing about what is stored now.
     """
-    named = {str(pack.digest) for pack in storage.packs}
-    return bool(queries.bad_packs(conn, held)) or not named <= proofs.packs_of(conn, held).keys()
+    digests = {str(pack.digest) for pack in storage.packs}
+    return bool(queries.bad_packs(conn, held)) or not digests <= proofs.packs_of(conn, held).keys()
 
 
 def find_damage_relied_on(registry: Registry, by: Caller, upload: UploadRow, keys: Mapping[Digest, str]) -> bool:
-    """Look at the packs that an upload relies on and did not bring; whether one is damaged."""
+    """Check the packs that an upload relies on but did not bring; return whether any is damaged."""
     with read(registry.engine) as conn:
-        brought = {row.digest for row in upload_queries.received_packs(conn, upload.id)}
-        others = {str(digest) for digest in keys} - brought
-        rows = queries.packs_by_digest(conn, upload.scope, others)
-    return bool(find_damage(registry, by, rows)) or _is_bad(registry, upload.scope, others)
+        received = {row.digest for row in upload_queries.received_packs(conn, upload.id)}
+        relied_on = {str(digest) for digest in keys} - received
+        rows = queries.packs_by_digest(conn, upload.scope, relied_on)
+    return bool(find_damage(registry, by, rows)) or _is_bad(registry, upload.scope, relied_on)
 
 
 def mark_damaged(conn: sa.Connection, caller: Caller, row: PackRow, why: str) -> list[DamagedHolder]:
-    """Mark a pack as damaged and withdraw what lies in it; give what that has hit.
+    """Mark a pack as damaged and withdraw its pieces; return what needs it.
 
-    Empty where the pack has another object by now.
+    Empty if the pack has another object by now.
     """
     if not queries.mark_bad(conn, row.id, physical_key=row.physical_key, why=why):
         return []
@@ -160,7 +160,7 @@ def mark_damaged(conn: sa.Connection, caller: Caller, row: PackRow, why: str) ->
 
 
 def hurt_by(conn: sa.Connection, caller: Caller, held: PackHolder, *, why: str) -> DamagedHolder:
-    """Say that a version or a base is damaged: another form is served, or it is corrupt."""
+    """Handle damage to a version or a base: serve another form, or mark it as corrupt."""
     standing = proofs.standing(conn, held, lock=True)
     name = subject_of(conn, held).name
     again = push_again(conn, held)
@@ -185,9 +185,9 @@ def hurt_by(conn: sa.Connection, caller: Caller, held: PackHolder, *, why: str) 
 def heal_needing(
     conn: sa.Connection, caller: Caller, pack_ids: Sequence[int], *, but: PackHolder | None = None
 ) -> list[str]:
-    """Let what needs packs be whole again that have sound objects now; give its names.
+    """Mark what needs packs that have sound objects again as claimed; return the healed names.
 
-    It is claimed, as before it was proven, and is proven anew. `but` is left alone: its bytes are
+    Each is claimed, as before its proof, and a proof is queued. `but` is left alone: its bytes are
     being replaced.
     """
     waiting = dict.fromkeys(held for one in pack_ids for held in queries.needing(conn, one))
@@ -212,7 +212,7 @@ def heal_needing(
 
 
 def _serve_another(conn: sa.Connection, caller: Caller, held: PackHolder) -> bool:
-    """Serve a version in another form that is whole, if there is one."""
+    """Serve a version in another form that is whole, if there is one; return whether there was."""
     if held.is_base:
         return False
     version = version_queries.version_by_id(conn, held.row_id)

@@ -1,7 +1,7 @@
-"""What a key that was revoked has proven is a claim again, and is proven by somebody else.
+"""After the revocation of a key: what it has proven is claimed again, for somebody else to prove.
 
-As with verdicts: revoking takes all with it that the key ever signed, also from before it was
-stolen. What channels serve stays served.
+As with verdicts, nothing counts that the key ever signed, even before it was stolen. What channels
+serve stays served.
 """
 
 from functools import partial
@@ -19,12 +19,12 @@ from deltareg.service.runs.kinds.prove import queue_proof
 
 
 def doubt_proofs(registry: Registry, caller: Caller, keyid: str) -> int:
-    """Take back what nobody but a revoked key has proven; say of how much. May be called again."""
+    """Withdraw proofs that rest on a revoked key alone; return how many. May be called again."""
     caller.require(Right.ADMIN, on=EVERYTHING)
     with read(registry.engine) as conn:
-        found = proofs.proven_by_key(conn, keyid)
+        holders = proofs.proven_by_key(conn, keyid)
     doubt = partial(_doubt, caller=caller, keyid=keyid)
-    return sum(with_retry(registry.engine, partial(doubt, held=held)) for held in found)
+    return sum(with_retry(registry.engine, partial(doubt, held=held)) for held in holders)
 
 
 def _doubt(conn: sa.Connection, caller: Caller, keyid: str, held: PackHolder) -> bool:

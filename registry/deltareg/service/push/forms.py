@@ -1,7 +1,7 @@
 """Stored forms: a version has one that is served, and may have others that wait or are kept.
 
-One is *proposed* until somebody else than who sent it has decoded it; it is then *taken*, and what
-it replaced is kept as a *former* one for the retention of forms, so that it can be taken back.
+A form is *proposed* until somebody other than its sender has decoded it; then it is *taken*. The
+form that it replaced is kept for a time as a *former* one, so that it can be served again.
 """
 
 from collections.abc import Iterable
@@ -32,9 +32,9 @@ def propose_form(
     sent_by: int,
     run_id: str,
 ) -> str:
-    """Add the form that a run has made, to be proven; one that another run proposed before goes.
+    """Add the form that a run has made, to be proven; drop another run's earlier proposal.
 
-    Gives the id of the run that proves it. The version is locked.
+    Return the id of the run that proves it. The version must be locked.
     """
     drop_proposals(conn, version_id)
     manifest = version_queries.content(conn, version_id).manifest
@@ -53,9 +53,10 @@ def propose_form(
 
 
 def drop_proposals(conn: sa.Connection, version_id: int) -> None:
-    """Let go of forms that were proposed in place of the one that is served, with their proofs.
+    """Drop the forms proposed to replace the served one, with their proof runs.
 
-    One that was served once, and was to be again, is a former form as before, and keeps its packs.
+    A form that was served before and was to be served again becomes a former form again, and keeps
+    its packs. Forms that were pushed are left alone.
     """
     for form in forms.forms_of(conn, version_id, state="proposed"):
         if form.why == "push":
@@ -68,18 +69,18 @@ def drop_proposals(conn: sa.Connection, version_id: int) -> None:
 
 
 def drop_pushed(conn: sa.Connection, version_id: int, *, sent_by: int) -> None:
-    """Let go of what somebody has pushed of a version before: of each sender one form waits."""
+    """Drop what a sender pushed of a version before: one form per sender waits."""
     for form in forms.forms_of(conn, version_id, state="proposed"):
         if form.why == "push" and form.sent_by == sent_by:
             forms.end_form(conn, form.id, state="dropped")
 
 
 def take_form(conn: sa.Connection, form: FormRow, *, is_former_kept: bool = False) -> None:
-    """Serve a version in another form; it is a claim until somebody says otherwise.
+    """Serve a version in another form, which is claimed until it is proven.
 
-    The packs of the form that was served are let go of, or stay with it as a former form for a
-    while. The version is locked. What was pushed or reverted to is a claim of who sent it; what was
-    re-encoded was proven by somebody else, and its sender stays who sent the version.
+    The packs of the replaced form are released, or stay with it as a former form for a while. The
+    version must be locked. A form that was pushed or reverted to is a claim of its sender. A
+    re-encoded form was proven by somebody else, so the sender stays the sender of the version.
     """
     held = PackHolder(form.version_id)
     sender = proofs.standing(conn, held).sender_id
@@ -96,18 +97,18 @@ def take_form(conn: sa.Connection, form: FormRow, *, is_former_kept: bool = Fals
 
 
 def _keep_former(conn: sa.Connection, version_id: int, sender: int | None) -> None:
-    taken = forms.forms_of(conn, version_id, state="taken")
-    served = forms.served_form(conn, version_id)
+    former = forms.forms_of(conn, version_id, state="taken")
+    current = forms.served_form(conn, version_id)
     pack_ids = proofs.packs_of(conn, PackHolder(version_id)).values()
     forms.add_form(
         conn,
         version_id,
         pack_ids,
-        why=taken[0].why if taken else "push",
-        storage_map=served.storage_map,
-        stored_bytes=served.stored_bytes,
-        revision=served.storage_revision,
+        why=former[0].why if former else "push",
+        storage_map=current.storage_map,
+        stored_bytes=current.stored_bytes,
+        revision=current.storage_revision,
         sent_by=sender,
         state="former",
-        proven_at=served.proven_at,
+        proven_at=current.proven_at,
     )

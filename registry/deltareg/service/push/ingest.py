@@ -1,4 +1,4 @@
-"""A push, second half: what was uploaded becomes a version, in one transaction, or nothing does.
+"""A push, second half: an upload becomes a version in one transaction, or nothing happens.
 
 Before the transaction the server reads back every header and document and builds the manifest
 itself; in it, the upload must still be open, every pack durable and live, and then manifest,
@@ -74,12 +74,12 @@ _AGAIN = "run the same push again; what is stored already is not sent twice"
 def complete_upload(
     registry: Registry, caller: Caller, upload_id: str, request: UploadComplete, *, new_id: Callable[[], UUID] = uuid4
 ) -> UploadInfo:
-    """Turn an upload into a version; doing it again gives the same version.
+    """Turn an upload into a version; doing it again returns the same version.
 
     Raises:
-        Refused: What arrived is not what the manifest claims, or is refused by its kind; nothing
-            of it is kept.
-        UploadClosed: The upload was given up, or a pack that it relied on is gone: push again.
+        Refused: The upload is not what the manifest claims, or its kind refuses it; nothing is
+            kept.
+        UploadClosed: The upload was aborted, or a pack that it relied on is gone: push again.
     """
     caller.require(Right.PUSH, on=SOMEWHERE)
     with read(registry.engine) as conn:
@@ -112,15 +112,15 @@ def complete_upload(
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    """How a version is stored: all that can be worked out before the transaction.
+    """How a version is stored: all that can be computed before the transaction.
 
     Attributes:
-        manifest: What is stored.
+        manifest: The manifest.
         storage: The storage map.
-        packed: Manifest and map, as the row keeps them.
-        shares: What is in each of its packs.
-        reencode_run: The id of a run that stores it anew, with the base; None without need.
-        card: What its README.md says; None without one.
+        packed: Manifest and map, as the row stores them.
+        shares: Its share of each of its packs.
+        reencode_run: The id of a run that re-encodes it against the base; None if none is needed.
+        card: The card from its README.md; None without one.
     """
 
     manifest: Manifest
@@ -134,7 +134,7 @@ class _Stored:
 def _check_claim(
     registry: Registry, caller: Caller, upload: UploadRow, manifest: Manifest, storage: StorageMap
 ) -> tuple[BaseView, ModelCard | None]:
-    """Hold an upload against what it brought, and give its base and its card."""
+    """Check an upload against the manifest that it claims; return its base and its card."""
     with read(registry.engine) as conn:
         row = base_of_upload(conn, caller, upload, manifest)
         base = view_of_base(row.manifest_digest, lambda: base_queries.base_content(conn, row.id).manifest)
@@ -149,7 +149,7 @@ def _check_claim(
         look=lambda stored: (stored.delta_files(manifest), card_in(stored, manifest)),
     )
     assessment = assess(files, header_tensors(files), base)
-    built = build_delta_manifest(
+    expected = build_delta_manifest(
         assessment,
         delta=files,
         files=manifest.files,
@@ -157,7 +157,7 @@ def _check_claim(
         base=base,
         parents=manifest.parents,
     )
-    if built.encode() != manifest.encode():
+    if expected.encode() != manifest.encode():
         raise Refused(
             [
                 Problem(
@@ -171,10 +171,10 @@ def _check_claim(
 
 
 def _base_meant(conn: sa.Connection, caller: Caller, upload: UploadRow, manifest: Manifest) -> BaseRow:
-    """Find the base that a push is bound to, and whether something may stand on it still.
+    """Return the base that a push is bound to, after checking that it may still be used.
 
     Raises:
-        Blocked: It is a version, and that or what it stands on is revoked.
+        Blocked: The base is a version, and that or what it stands on is revoked.
     """
     row = with_identity(conn, base_of_upload(conn, caller, upload, manifest))
     if row.version_id is not None:
@@ -191,13 +191,13 @@ def _commit(conn: sa.Connection, caller: Caller, upload_id: str, stored: _Stored
         return _answer(conn, upload, row, created=False)
     check_open(upload)
     delta = _lock_delta(conn, caller, LineRef.parse(upload.target))
-    known = version_queries.find_version(conn, delta.id, digest=upload.manifest_digest)
-    if known is not None:
-        check_same_base(conn, known, base_of_upload(conn, caller, upload, stored.manifest))
-        _take_again(conn, caller, upload, known, stored)
-        queries.close_upload(conn, upload_id, state="complete", version_id=known.id)
-        known = version_queries.version_by_id(conn, known.id)
-        return _answer(conn, upload, known, created=False)
+    existing = version_queries.find_version(conn, delta.id, digest=upload.manifest_digest)
+    if existing is not None:
+        check_same_base(conn, existing, base_of_upload(conn, caller, upload, stored.manifest))
+        _take_again(conn, caller, upload, existing, stored)
+        queries.close_upload(conn, upload_id, state="complete", version_id=existing.id)
+        existing = version_queries.version_by_id(conn, existing.id)
+        return _answer(conn, upload, existing, created=False)
     pack_ids = adopt_packs(conn, caller, upload, stored.storage)
     version_id = _add_version(conn, caller, upload, delta, stored)
     pack_queries.reference_version(conn, version_id, sorted(pack_ids.values()))
@@ -218,7 +218,7 @@ def _commit(conn: sa.Connection, caller: Caller, upload_id: str, stored: _Stored
 
 
 def _take_again(conn: sa.Connection, caller: Caller, upload: UploadRow, known: VersionRow, stored: _Stored) -> None:
-    """Take the bytes of a version that is there, where they are wanted."""
+    """Replace the bytes of an existing version by those of an upload, where they are wanted."""
     version_queries.lock_version(conn, known.id)
     known = version_queries.version_by_id(conn, known.id)
     if not is_wanted_again(known, caller) or known.deleted_at is not None:
@@ -277,8 +277,8 @@ def _add_version(conn: sa.Connection, caller: Caller, upload: UploadRow, delta: 
     base = _base_meant(conn, caller, upload, manifest)
     line = LineRef.parse(upload.target)
     parents = named_parents(conn, line, manifest, upload.request.get("parents", ()))
-    asked = upload.request["semver"]
-    semver = None if asked is None else str(asked)
+    semver_text = upload.request["semver"]
+    semver = None if semver_text is None else str(semver_text)
     if semver and version_queries.find_version(conn, delta.id, semver=semver) is not None:
         raise Conflict(f"{line}:{semver} exists", fix="choose another --semver")
     version_id = version_queries.add_version(
@@ -310,9 +310,9 @@ def _add_version(conn: sa.Connection, caller: Caller, upload: UploadRow, delta: 
     standing = pack_queries.lock_versions(conn, [*(row.id for row in parents), *below])
     if not standing >= set(below):
         raise Conflict(f"the base {base.name} was deleted meanwhile", fix="name another base")
-    gone = [ref_of(row) for row in parents if row.id not in standing]
-    if gone:
-        raise Conflict(f"the parent {gone[0]} was deleted meanwhile", fix="leave --parent out")
+    deleted = [ref_of(row) for row in parents if row.id not in standing]
+    if deleted:
+        raise Conflict(f"the parent {deleted[0]} was deleted meanwhile", fix="leave --parent out")
     check_merged(conn, manifest, parents)
     version_queries.add_parents(conn, version_id, [row.id for row in parents])
     return version_id

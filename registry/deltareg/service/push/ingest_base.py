@@ -1,9 +1,9 @@
-"""A base, pushed with its bytes or only registered; its fingerprint is worked out here.
+"""A base, pushed with its bytes or only registered; its fingerprint is computed here.
 
-A base may be a version folded into its own base; it is then held against those as well.
+A base may be a version folded into its own base; then it is checked against those as well.
 
-For a base that is pushed, every header is read back and every tensor digest that the manifest
-claims is what the worker's `digests` check and each pull hold the bytes against.
+Every header of a pushed base is read back. The worker's `digests` check, and each pull, compare the
+bytes with the tensor digests that the manifest claims.
 """
 
 from dataclasses import dataclass
@@ -65,7 +65,7 @@ def register_base(registry: Registry, caller: Caller, upload_id: str) -> BaseInf
     """Turn an upload without packs into a base whose bytes stay where they are.
 
     Raises:
-        UploadClosed: The upload was given up: register again.
+        UploadClosed: The upload was aborted: register again.
     """
     caller.require(Right.PUSH, on=SOMEWHERE)
     with read(registry.engine) as conn:
@@ -75,13 +75,13 @@ def register_base(registry: Registry, caller: Caller, upload_id: str) -> BaseInf
 
 
 def complete_base(registry: Registry, caller: Caller, upload_id: str, request: UploadComplete) -> BaseInfo:
-    """Turn an upload into a stored base; a registered one of the same content gets its bytes.
+    """Turn an upload into a stored base; a registered base of the same content gets its bytes.
 
-    Doing it again gives the same base.
+    Doing it again returns the same base.
 
     Raises:
-        Refused: What arrived is not what the manifest claims.
-        UploadClosed: The upload was given up: push again.
+        Refused: The upload is not what the manifest claims.
+        UploadClosed: The upload was aborted: push again.
     """
     caller.require(Right.PUSH, on=SOMEWHERE)
     with read(registry.engine) as conn:
@@ -111,12 +111,12 @@ def _find_upload(conn: sa.Connection, caller: Caller, upload_id: str) -> UploadR
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    """How a base's bytes are stored.
+    """How the bytes of a base are stored.
 
     Attributes:
         storage: The storage map.
-        raw: The same, as it was received.
-        recipe: By what values were computed, for a version that is a base.
+        raw: The storage map as it was received.
+        recipe: How the values were computed, for a version that became a base.
     """
 
     storage: StorageMap
@@ -125,7 +125,7 @@ class _Stored:
 
 
 def _check_claim(registry: Registry, caller: Caller, upload: UploadRow, storage: StorageMap) -> str:
-    """Hold an upload against what it brought; give the recipe of a version that is a base."""
+    """Check an upload against its manifest; return the recipe of a version that is a base."""
     manifest = manifest_of(upload)
     with read(registry.engine) as conn:
         ground = _ground(conn, caller, upload)
@@ -134,14 +134,14 @@ def _check_claim(registry: Registry, caller: Caller, upload: UploadRow, storage:
     with read(registry.engine) as conn:
         keys = pack_keys(conn, upload, storage)
     files = read_back(registry, caller, upload, keys, storage, look=lambda stored: stored.delta_files(manifest))
-    built = build_base_manifest(
+    expected = build_base_manifest(
         headers=files.headers,
         files=manifest.files,
         digests={(t.file, t.name): t.digest for t in manifest.tensors},
         config_text=str(manifest.config["config_json"]),
         components=components_of(manifest),
     )
-    if built.encode() != manifest.encode():
+    if expected.encode() != manifest.encode():
         message = "the manifest does not follow from the files that came with it"
         raise Refused([Problem("kind_mismatch", message, fix="push with the server's version")])
     return "" if ground is None else check_result(registry, ground, manifest)
@@ -161,18 +161,18 @@ def _commit(conn: sa.Connection, caller: Caller, upload_id: str, stored: _Stored
     form = BaseForm.model_validate(upload.request.get("form", {}))
     check_variant(conn, caller, form, manifest_of(upload))
     is_added = _add(conn, caller, upload)
-    known = _complete_known(conn, caller, upload, has_bytes=stored is not None)
-    base_id = known.id
-    settle(conn, caller, known, form)
-    draw_probes(conn, known, manifest_of(upload))
+    existing = _complete_known(conn, caller, upload, has_bytes=stored is not None)
+    base_id = existing.id
+    settle(conn, caller, existing, form)
+    draw_probes(conn, existing, manifest_of(upload))
     if is_added:
         _relate(conn, base_id, base_view(manifest_of(upload)))
         if ground is not None and stored is not None:
             record_stack(conn, ground, base_id, recipe=stored.recipe)
-    is_healing = stored is not None and known.corrupt_at is not None
-    is_new = is_added or (stored is not None and not known.is_stored) or is_healing
+    is_healing = stored is not None and existing.corrupt_at is not None
+    is_new = is_added or (stored is not None and not existing.is_stored) or is_healing
     if stored is not None and is_new:
-        _store(conn, caller, upload, known, stored)
+        _store(conn, caller, upload, existing, stored)
         queue_where_base_was_missed(conn, caller, base_id)
     upload_queries.close_upload(conn, upload_id, state="complete", base_id=base_id)
     info = _answer(conn, upload, created=is_new)
@@ -188,8 +188,8 @@ def _answer(conn: sa.Connection, upload: UploadRow, *, created: bool) -> BaseInf
     rows = queries.base_rows(conn, name=upload.target, limit=1)
     if not rows:
         raise _make_conflict(upload)
-    sent = upload_queries.uploaded_bytes(conn, upload.id)
-    return describe_base(conn, rows[0], created=created).model_copy(update={"uploaded_bytes": sent})
+    sent_bytes = upload_queries.uploaded_bytes(conn, upload.id)
+    return describe_base(conn, rows[0], created=created).model_copy(update={"uploaded_bytes": sent_bytes})
 
 
 def _make_conflict(upload: UploadRow) -> Conflict:
@@ -211,7 +211,7 @@ def _complete_known(conn: sa.Connection, caller: Caller, upload: UploadRow, *, h
 
 
 def _store(conn: sa.Connection, caller: Caller, upload: UploadRow, known: BaseRow, stored: _Stored) -> None:
-    """Give a base its bytes, in place of a lie where there is one."""
+    """Store the bytes of a base, replacing corrupt ones if there are any."""
     storage, held = stored.storage, PackHolder(known.id, is_base=True)
     is_healing = known.corrupt_at is not None
     pack_ids = adopt_packs(conn, caller, upload, storage, of=held, is_replacing=is_healing)
@@ -227,28 +227,28 @@ def _store(conn: sa.Connection, caller: Caller, upload: UploadRow, known: BaseRo
 
 
 def _take_manifest(conn: sa.Connection, upload: UploadRow, known: BaseRow, manifest: Manifest) -> None:
-    """Let a base whose bytes come anew have the manifest of what came.
+    """Replace the manifest of a base whose bytes are pushed again by the pushed manifest.
 
-    It is the one that it had, whose row may be damaged, or of another fold of the same version,
-    with other notes beside what decides.
+    It is the same manifest, whose row may be damaged, or that of another fold of the same version,
+    which differs only in parts that do not matter to the identity.
 
     Raises:
-        Refused: What lies beside the tensors decides, and is different.
+        Refused: Parts beside the tensors differ, so the identity does too.
     """
     raw = present(upload.manifest)
     if known.manifest_digest == upload.manifest_digest:
         queries.restore_manifest(conn, known.id, raw)
         return
     if known.identity != str(whole_base(manifest).identity):
-        told = f"this fold of {known.name} has another identity than the one that was stored"
-        raise Refused([Problem("base_mismatch", told, fix="fold it with the client that stored it")])
+        message = f"this fold of {known.name} has another identity than the one that was stored"
+        raise Refused([Problem("base_mismatch", message, fix="fold it with the client that stored it")])
     replace_manifest(
         conn, known.id, manifest_digest=upload.manifest_digest, manifest=raw, logical_bytes=manifest.logical_bytes
     )
 
 
 def _relate(conn: sa.Connection, base_id: int, view: BaseView) -> None:
-    """Record, both ways, which other bases have the same parameters under another fingerprint."""
+    """Record, in both directions, other bases with the same parameters but another fingerprint."""
     own = parameters_root(view)
     for row in queries.contents_of_others(conn, base_id):
         try:
@@ -289,10 +289,10 @@ def _add(conn: sa.Connection, caller: Caller, upload: UploadRow) -> bool:
 
 
 def _make_namespace(conn: sa.Connection, caller: Caller, namespace: str | None) -> None:
-    """Make the namespace that a base is the first thing of; it is the caller's, as any other."""
+    """Create the namespace of a base if it is new; the caller owns it, like any other."""
     if namespace is None or namespace_id(conn, namespace) is not None:
         return
     check_free(namespace)
-    made = add_namespace(conn, namespace, created_by=caller.principal_id)
-    if made.is_new:
-        give_owner(conn, caller, made.id)
+    added = add_namespace(conn, namespace, created_by=caller.principal_id)
+    if added.is_new:
+        give_owner(conn, caller, added.id)

@@ -1,7 +1,7 @@
-"""Mending a pack: from the object that it has, or from a copy of its bytes elsewhere.
+"""Mending a pack: from its own object, or from a copy of its bytes elsewhere.
 
-A copy lies under another key of the same digest: what an upload left, what another namespace has of
-the same bytes, or what a second store keeps. It is hashed before it counts.
+A copy has the same digest under another key: left by an upload, stored for another namespace, or
+kept in a second store. It is hashed before it is used.
 """
 
 from collections.abc import Iterator
@@ -25,14 +25,14 @@ from deltareg.store import BlobStore, fresh_key
 
 @dataclass(frozen=True, slots=True)
 class _Copy:
-    """An object that holds what a digest says."""
+    """An object that holds the bytes of a digest."""
 
     store: BlobStore
     key: str
 
 
 def mend(registry: Registry, by: Caller, row: PackRow) -> bool:
-    """Give a pack a sound object if there is one anywhere; whether there was."""
+    """Give a pack a sound object if there is one anywhere; return whether there was."""
     if _holds(registry.store, row.physical_key, row.digest):
         size = registry.store.size(row.physical_key)
         accept = partial(_accept, caller=by, row=row, size_bytes=size or row.size_bytes)
@@ -41,7 +41,7 @@ def mend(registry: Registry, by: Caller, row: PackRow) -> bool:
 
 
 def bring_back(registry: Registry, by: Caller, scope: str, digest: str) -> bool:
-    """Make a pack that has no row any more of an object that is still there; whether there was."""
+    """Recreate a pack whose row is gone from an object that still exists; return whether it did."""
     return _bring(registry, by, scope, digest, instead_of=None)
 
 
@@ -54,7 +54,7 @@ def _accept(conn: sa.Connection, caller: Caller, row: PackRow, size_bytes: int) 
 
 
 def _bring(registry: Registry, caller: Caller, scope: str, digest: str, *, instead_of: PackRow | None) -> bool:
-    """Copy an object under a fresh key, which is in the database before its first byte."""
+    """Copy an object to a fresh key, which is in the database before its first byte is written."""
     copy = next(_copies(registry, digest), None)
     if copy is None:
         return False

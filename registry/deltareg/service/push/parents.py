@@ -1,4 +1,4 @@
-"""The versions that a push says it was made from, and whether a merge may be made of them."""
+"""The parents that a push names, and whether a merge may be made of them."""
 
 from collections.abc import Iterable
 
@@ -18,52 +18,54 @@ from deltareg.service.lines.revoked import revoked_below, tell_revocation
 def named_parents(conn: sa.Connection, line: LineRef, manifest: Manifest, named: object) -> list[VersionRow]:
     """Find the versions that a manifest names as its parents, in its order.
 
-    A manifest names them by digest. Where several lines have a version of it, the one that was
-    named in the request is meant; a client of the release before names none, and then it is one of
-    the line itself, or else the oldest.
+    A manifest names parents by digest. If several versions have that digest, the one that the
+    request names is chosen; without one, as from clients of the release before, the one in the line
+    itself, else the oldest.
 
     Raises:
-        Refused: There is none of a digest in the namespace, or one is named twice.
+        Refused: The namespace has no version with such a digest, or a parent is named twice.
     """
     digests = [str(parent) for parent in manifest.parents]
-    found: dict[str, list[VersionRow]] = {}
+    by_digest: dict[str, list[VersionRow]] = {}
     for row in queries.versions_by_digest(conn, line.namespace, digests):
-        found.setdefault(row.manifest_digest, []).append(row)
-    unknown = [digest for digest in digests if digest not in found]
-    if unknown or len(found) < len(digests):
+        by_digest.setdefault(row.manifest_digest, []).append(row)
+    unknown = [digest for digest in digests if digest not in by_digest]
+    if unknown or len(by_digest) < len(digests):
         wrong = f"no version here has the digest {unknown[0]}" if unknown else "a parent is twice"
         raise Refused([Problem("bad_config", wrong, fix="name each parent once: --parent")])
-    meant = _refs(named)
+    named_refs = _refs(named)
     return [
-        min(found[digest], key=lambda row: (ref_of(row) not in meant, row.line != line.name, row.id))
+        min(by_digest[digest], key=lambda row: (ref_of(row) not in named_refs, row.line != line.name, row.id))
         for digest in digests
     ]
 
 
 def check_merged(conn: sa.Connection, manifest: Manifest, parents: Iterable[VersionRow]) -> None:
-    """Refuse a merge of what was revoked, or is made of what was; the caller holds the parents.
+    """Refuse a merge of a version that is revoked or made of a revoked one.
+
+    The caller must hold the locks of the parents.
 
     Raises:
-        Blocked: One of them is.
+        Blocked: One of the parents is.
     """
     if not any(file.path == RECIPE_FILE for file in manifest.files):
         return
     for row in queries.versions_by_ids(conn, [parent.id for parent in parents]).values():
         ref = ref_of(row)
         if row.revoked_at is not None:
-            told = f"{ref} was {tell_revocation(conn, row)}, and nothing is merged from it"
-            raise Blocked(told, fix="merge versions that were not revoked")
+            message = f"{ref} was {tell_revocation(conn, row)}, and nothing is merged from it"
+            raise Blocked(message, fix="merge versions that were not revoked")
         below = revoked_below(conn, row)
         if below:
             raise Blocked(f"{ref} {below}", fix="merge versions that have nothing of it")
 
 
 def _refs(named: object) -> set[str]:
-    """Read the references that a client sent; what is none names nothing."""
-    found: set[str] = set()
+    """Parse the references that a client sent; malformed ones are skipped."""
+    refs: set[str] = set()
     for text in named if is_list(named) else []:
         try:
-            found.add(str(Ref.parse(str(text))))
+            refs.add(str(Ref.parse(str(text))))
         except InvalidInput:
             continue
-    return found
+    return refs

@@ -1,6 +1,6 @@
-"""Where the pieces of a push are, so that another push of the namespace need not send them.
+"""The places of the pieces of a push, so that other pushes in the namespace need not send them.
 
-What is written is worked out before the transaction that writes it.
+The places are computed before the transaction that writes them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,12 +15,12 @@ from deltareg.identity.storage_map import StorageMap
 
 @dataclass(frozen=True, slots=True)
 class PieceLocation:
-    """Where a piece is.
+    """The place of a piece.
 
     Attributes:
         digest: The piece's digest.
-        base_root: The base that its reference belongs to; empty when it stands alone.
-        entry: Its whole chain, as its row keeps it.
+        base_root: The root of the base that its reference belongs to; empty if it stands alone.
+        entry: Its whole chain, as its row stores it.
         packs: The digests of the packs that the chain lies in, sorted.
     """
 
@@ -31,7 +31,7 @@ class PieceLocation:
 
 
 def places_of(manifest: Manifest, storage: StorageMap, reference_root: str) -> list[PieceLocation]:
-    """Give the places of a manifest's own pieces, each with its whole chain."""
+    """Return the places of a manifest's own pieces, each with its whole chain."""
     chains = map(storage.chain, manifest.pieces())
     return [
         PieceLocation(
@@ -48,10 +48,10 @@ def places_of(manifest: Manifest, storage: StorageMap, reference_root: str) -> l
 def record_places(
     conn: sa.Connection, scope: str, places: Sequence[PieceLocation], pack_ids: Mapping[str, int]
 ) -> None:
-    """Remember places, given the rows of packs by digest; one in another pack is left out."""
-    found = (
+    """Store places, given the row ids of packs by digest; pieces in other packs are left out."""
+    pieces = (
         queries.FoundPiece(place.digest, place.base_root, place.entry, [pack_ids[pack] for pack in place.packs])
         for place in places
         if pack_ids.keys() >= set(place.packs)
     )
-    queries.record_pieces(conn, scope, found)
+    queries.record_pieces(conn, scope, pieces)

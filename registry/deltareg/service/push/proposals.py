@@ -1,7 +1,8 @@
-"""A form that was proposed: served once it is proven, refused when it is not what it says.
+"""Proposed forms: served once they are proven, refused if they are not what they claim.
 
-Another worker than the one that made it says so. A worker of the same principal is believed only
-while nobody else's is enrolled: a registry with one worker would else never store anything anew.
+A worker other than the one that made the form proves it. A worker of the same principal is accepted
+only while no other principal has one enrolled; otherwise a registry with a single worker could
+never re-encode anything.
 """
 
 from collections.abc import Mapping
@@ -39,7 +40,7 @@ _TOLD = 20
 
 @dataclass(frozen=True, slots=True)
 class _Proposed:
-    """A form as it was decoded, and what is wrong with it."""
+    """A form as it was decoded, and the problems found in it."""
 
     form_id: int
     stored: DecodedStorage
@@ -49,7 +50,7 @@ class _Proposed:
 def complete_form_proof(
     registry: Registry, by: Caller, own: run_queries.RunClaim, form_id: int, wrong: Mapping[str, str], *, keyid: str
 ) -> RunInfo:
-    """End a run that proves a form: it takes the place of the one that is served, or goes.
+    """End the proof run of a form: the form replaces the served one, or is dropped.
 
     Raises:
         LeaseLost: The run is not the caller's (any more); nothing changes.
@@ -57,12 +58,12 @@ def complete_form_proof(
     """
     with read(registry.engine) as conn:
         form = forms.form_by_id(conn, form_id)
-        proposed = None if form is None else _Proposed(form_id, decode_form(conn, form), wrong)
+        proposal = None if form is None else _Proposed(form_id, decode_form(conn, form), wrong)
 
     def transaction(conn: sa.Connection) -> RunInfo:
         result: Mapping[str, object] = {}
-        if proposed is not None:
-            result = _settle(conn, by, proposed)
+        if proposal is not None:
+            result = _settle(conn, by, proposal)
             result = {**result, "keyid": keyid} if result else result
         if run_queries.finish(conn, own, state="done", result=result) is None:
             raise lease_lost(conn, own)
@@ -72,7 +73,7 @@ def complete_form_proof(
 
 
 def form_map(conn: sa.Connection, form_id: int) -> bytes:
-    """Give the storage map of a form."""
+    """Return the storage map of a form."""
     form = forms.form_by_id(conn, form_id)
     if form is None:
         raise AssertionError("unreachable: forms are never deleted")
@@ -81,7 +82,7 @@ def form_map(conn: sa.Connection, form_id: int) -> bytes:
 
 
 def serve_proven(conn: sa.Connection, caller: Caller, form: FormRow, stored: DecodedStorage) -> None:
-    """Serve a version in a form that is proven, and keep the one before; the version is locked."""
+    """Serve a version in a proven form and keep the former one; the version must be locked."""
     held, manifest = stored.subject.held, stored.manifest
     before = forms.served_form(conn, form.version_id)
     # What is corrupt or damaged is nothing to go back to.
@@ -109,7 +110,7 @@ def serve_proven(conn: sa.Connection, caller: Caller, form: FormRow, stored: Dec
 
 
 def decode_form(conn: sa.Connection, form: FormRow) -> DecodedStorage:
-    """Read a form, and work out where its pieces are."""
+    """Read a form and compute the places of its pieces."""
     subject = subject_of(conn, PackHolder(form.version_id))
     manifest = Manifest.decode(version_queries.content(conn, form.version_id).manifest)
     storage = StorageMap.decode(form_map(conn, form.id))
@@ -118,7 +119,7 @@ def decode_form(conn: sa.Connection, form: FormRow) -> DecodedStorage:
 
 
 def _settle(conn: sa.Connection, caller: Caller, proposed: _Proposed) -> Mapping[str, object]:
-    """Take a form or let go of it; gives the result of the run, empty where it came too late."""
+    """Take a form or drop it; return the result of the run, empty if it came too late."""
     held = proposed.stored.subject.held
     standing = proofs.standing(conn, held, lock=True)
     form = forms.form_by_id(conn, proposed.form_id, lock=True)

@@ -1,6 +1,6 @@
-"""What is stored, decoded once, and written down as proven.
+"""Stored bytes: read and decoded once, then recorded as proven.
 
-It is read before the transaction that says what is known of it.
+Reading happens before the transaction that records the result.
 """
 
 from collections.abc import Sequence
@@ -23,14 +23,14 @@ from deltareg.service.runs.requeue import queue_what_waited
 
 @dataclass(frozen=True, slots=True)
 class DecodedStorage:
-    """What is stored, read before the transaction that says what is known of it.
+    """A stored version or base, read before the transaction that records the result of a proof.
 
     Attributes:
-        subject: Of what.
-        revision: As of which storage revision.
-        manifest: What it is to be.
-        storage: How it is stored.
-        places: Where its pieces are.
+        subject: The version or base.
+        revision: Its storage revision when it was read.
+        manifest: Its manifest.
+        storage: Its storage map.
+        places: The places of its pieces.
     """
 
     subject: ProofSubject
@@ -41,7 +41,7 @@ class DecodedStorage:
 
 
 def decode_stored(registry: Registry, held: PackHolder) -> DecodedStorage:
-    """Read how something is stored, and work out where its pieces are."""
+    """Read how something is stored, and compute the places of its pieces."""
     with read(registry.engine) as conn:
         subject = subject_of(conn, held)
         revision = proofs.standing(conn, held).storage_revision
@@ -54,7 +54,7 @@ def decode_stored(registry: Registry, held: PackHolder) -> DecodedStorage:
 
 
 def record_proof(conn: sa.Connection, caller: Caller, found: DecodedStorage, *, before: StandingProofRow) -> None:
-    """Say that bytes are proven, and offer their pieces; the subject is locked as it was read."""
+    """Record bytes as proven, and offer their pieces; the subject must be locked as it was read."""
     held = found.subject.held
     record_places(conn, found.subject.scope, found.places, proofs.packs_of(conn, held))
     if before.is_proven:

@@ -1,9 +1,9 @@
-"""The end of a proof: claimed bytes are proven and offered from now on, or they are a lie.
+"""The end of a proof: claimed bytes become proven and are offered, or they are corrupt.
 
-Who sent bytes does not prove them. A proof is bound to the storage revision that was decoded: of a
-form that was replaced meanwhile it says nothing, and the new one is proven anew. Nor does it undo
-what was found while it was under way: damage stays until the bytes come again, and of two workers
-that do not agree a third is asked.
+The sender of bytes cannot prove them. A proof is bound to the storage revision that was decoded: it
+says nothing about a form that replaced that one meanwhile, which is proven anew. Nor does it undo
+what was found in the meantime: damage stays until the bytes are pushed again, and if two workers
+disagree, a third is asked.
 """
 
 from collections.abc import Mapping
@@ -38,14 +38,14 @@ from deltareg.wire import ProofReport, RunInfo, VerdictReport
 
 
 def complete_proof(registry: Registry, caller: Caller, run_id: str, report: ProofReport) -> RunInfo:
-    """End a run that proves; the same report again is answered alike.
+    """End a proof run with its report; the same report again gets the same answer.
 
     Raises:
         LeaseLost: The run is not the caller's (any more); nothing changes.
-        BadSignature: Its worker did not sign that under the lease.
+        BadSignature: The report was not signed under the lease.
         Forbidden: The caller sent the bytes.
-        Conflict: Something is wrong with what it read, and that is not what is stored.
-        InvalidInput: Something is wrong, and it does not say what it read.
+        Conflict: The report finds a problem in bytes that are not the stored ones.
+        InvalidInput: The report finds a problem but does not say what was read.
     """
     caller.require(Right.VERIFY, on=EVERYTHING)
     own = run_queries.RunClaim(run_id, report.fence, caller.principal_id)
@@ -62,23 +62,23 @@ def complete_proof(registry: Registry, caller: Caller, run_id: str, report: Proo
         if wrong:
             _check_form(registry, caller, form_id, report)
         return complete_form_proof(registry, caller, own, form_id, wrong, keyid=keyid)
-    found = decode_stored(registry, held_by(run))
+    decoded = decode_stored(registry, held_by(run))
     # Before somebody is accused: the store may have damaged the bytes since they came.
-    damaged = bool(wrong) and _is_damaged(registry, caller, found)
-    if wrong and not damaged and report.storage_revision == found.revision:
-        check_read(registry, found, report.read)
-    began = run.started_at or 0
-    told = _Told(own, report, found, wrong, is_damaged=damaged, began=began, keyid=keyid)
-    return with_retry(registry.engine, lambda conn: _settle(conn, caller, told))
+    damaged = bool(wrong) and _is_damaged(registry, caller, decoded)
+    if wrong and not damaged and report.storage_revision == decoded.revision:
+        check_read(registry, decoded, report.read)
+    began_us = run.started_at or 0
+    outcome = _Told(own, report, decoded, wrong, is_damaged=damaged, began=began_us, keyid=keyid)
+    return with_retry(registry.engine, lambda conn: _settle(conn, caller, outcome))
 
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """What a worker says of what it decoded, and what was stored when the server looked.
+    """The report of a worker about what it decoded, and what was stored when the server looked.
 
-    With `is_damaged`, the store has lost or changed bytes, and that is written down already. The
-    worker `began` to look at that time, in microseconds of the database's clock, and signed what it
-    says with the key `keyid`.
+    With `is_damaged`, the store has lost or changed bytes, and that is recorded already. `began` is
+    when the worker began, in microseconds of the database's clock, and `keyid` the key that signed
+    the report.
     """
 
     own: run_queries.RunClaim
@@ -91,33 +91,33 @@ class _Told:
 
 
 def _is_damaged(registry: Registry, caller: Caller, found: DecodedStorage) -> bool:
-    """Look at all that is stored; whether some of it is damaged."""
+    """Check all stored bytes; return whether some are damaged."""
     looked = find_damage_of(registry, caller, found.subject.held)
     with read(registry.engine) as conn:
         return bool(looked) or bool(bad_packs(conn, found.subject.held))
 
 
 def _check_form(registry: Registry, caller: Caller, form_id: int, report: ProofReport) -> None:
-    """Hold what was read of a form that is called wrong against what is stored of it."""
+    """Compare what a worker read of a form that it calls wrong with what is stored of it."""
     with read(registry.engine) as conn:
         form = forms.form_by_id(conn, form_id)
         if form is None or form.state != "proposed":
             return
-        stored, rows = decode_form(conn, form), pack_rows_of_form(conn, form_id)
+        decoded, rows = decode_form(conn, form), pack_rows_of_form(conn, form_id)
     find_damage(registry, caller, rows)
     with read(registry.engine) as conn:
         form = forms.form_by_id(conn, form_id)
     if form is not None and form.state == "proposed":  # one that is damaged has gone by that
-        check_read(registry, stored, report.read)
+        check_read(registry, decoded, report.read)
 
 
 def _settle(conn: sa.Connection, caller: Caller, told: _Told) -> RunInfo:
-    """Write down what came of a proof, and end its run."""
-    found, wrong = told.found, told.wrong
-    now = proofs.standing(conn, found.subject.held, lock=True)
-    is_about_now = told.report.storage_revision == now.storage_revision == found.revision
+    """Record the result of a proof and end its run."""
+    decoded, wrong = told.found, told.wrong
+    now = proofs.standing(conn, decoded.subject.held, lock=True)
+    is_about_now = told.report.storage_revision == now.storage_revision == decoded.revision
     _refuse_sender(now, caller)
-    is_damaged = told.is_damaged or known_as_damaged(conn, found.subject.held, found.storage)
+    is_damaged = told.is_damaged or known_as_damaged(conn, decoded.subject.held, decoded.storage)
     is_newer = now.corrupt_at is not None and now.corrupt_at >= told.began and not is_damaged
     counts = is_about_now and now.deleted_at is None and not (is_newer and not wrong)
     outcome = "corrupt" if wrong or is_damaged else "proven"
@@ -127,19 +127,19 @@ def _settle(conn: sa.Connection, caller: Caller, told: _Told) -> RunInfo:
     if counts and is_damaged:
         pass  # who sent it did not lie, and what is damaged is healed by bytes, not by words
     elif counts and wrong:
-        record_lie(conn, caller, found.subject, found.storage, wrong)
+        record_lie(conn, caller, decoded.subject, decoded.storage, wrong)
     elif counts:
-        record_proof(conn, caller, found, before=now)
+        record_proof(conn, caller, decoded, before=now)
     elif now.deleted_at is None:  # another form took its place meanwhile, or somebody found a lie
-        queue_proof(conn, found.subject.held, created_by=caller.principal_id, is_anew=is_newer)
+        queue_proof(conn, decoded.subject.held, created_by=caller.principal_id, is_anew=is_newer)
     return describe_run(conn, caller, told.own.run_id)
 
 
 def prove_by_verdict(registry: Registry, caller: Caller, run_id: str, report: VerdictReport) -> None:
-    """Take a verification that decoded all that is stored as the proof of it.
+    """Accept a verification that decoded all stored bytes as their proof.
 
-    To be called once the verdict is recorded; without it, the run that proves is still there. One
-    that found wrong digests has somebody look at what is stored.
+    Call it once the verdict is recorded; if that does not happen, the proof run is still queued. A
+    verification that found wrong digests leads to a new proof.
     """
     caller.require(Right.VERIFY, on=EVERYTHING)
     outcome = {check.name: check.verdict for check in report.checks}.get(DIGESTS)
@@ -148,29 +148,29 @@ def prove_by_verdict(registry: Registry, caller: Caller, run_id: str, report: Ve
         if run is None or run.version_id is None or outcome not in {"pass", "fail"}:
             return
         held = PackHolder(run.version_id)
-        known = proofs.standing(conn, held)
+        standing = proofs.standing(conn, held)
     if outcome == "fail":
         queue = partial(queue_proof, held=held, created_by=caller.principal_id, is_anew=True)
         with_retry(registry.engine, queue)
         return
-    if known.is_proven or not report.storage_revision:
+    if standing.is_proven or not report.storage_revision:
         return
-    found = decode_stored(registry, held)
+    decoded = decode_stored(registry, held)
 
     def transaction(conn: sa.Connection) -> None:
         now = proofs.standing(conn, held, lock=True)
-        is_about_now = report.storage_revision == now.storage_revision == found.revision
+        is_about_now = report.storage_revision == now.storage_revision == decoded.revision
         is_other = now.sender_id != caller.principal_id
         is_claim = now.corrupt_at is None and not now.is_proven  # what is corrupt takes a proof
         if is_about_now and is_other and now.deleted_at is None and is_claim:
-            record_proof(conn, caller, found, before=now)
+            record_proof(conn, caller, decoded, before=now)
             run_queries.end_queued(conn, proof_key(held), result=result_of("proven", {}))
 
     with_retry(registry.engine, transaction)
 
 
 def form_to_prove(registry: Registry, caller: Caller, run_id: str) -> bytes:
-    """Give the storage map that a run is to prove to the worker that holds it.
+    """Return the storage map that a run is to prove, to the worker that holds the run.
 
     Raises:
         LeaseLost: The run is not the caller's (any more).
@@ -200,7 +200,7 @@ def _refuse_sender(now: StandingProofRow, caller: Caller) -> None:
 
 
 def _answered_before(conn: sa.Connection, caller: Caller, own: run_queries.RunClaim) -> RunInfo:
-    """Show the run if this holder has ended it, and the answer may have been lost."""
+    """Return the run if this holder has ended it already: the first answer may have been lost."""
     run = run_queries.run_row(conn, own.run_id)
     if run is None or run.state != "done" or run.fence != own.fence or run.what != WHAT:
         raise lease_lost(conn, own)

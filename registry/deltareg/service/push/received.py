@@ -1,4 +1,4 @@
-"""What an upload brought and what it relies on: its packs, their headers, and making them live."""
+"""The packs of an upload, brought or relied on: reading their headers, and making them live."""
 
 from collections.abc import Callable, Mapping
 from typing import TypeVar
@@ -26,25 +26,26 @@ _AGAIN = "run the same push again; what is stored already is not sent twice"
 def pack_keys(
     conn: sa.Connection, upload: UploadRow, storage: StorageMap, *, of_version: int | None = None
 ) -> dict[Digest, str]:
-    """Find the physical key of every pack of a map: of this upload, or one to rely on.
+    """Find the physical key of every pack of a map: brought by the upload, or relied on.
 
-    That is one of something that is proven, that the same principal sent, or of the version itself.
+    It may rely on a pack that belongs to something proven, was sent by the same principal, or
+    belongs to the version itself.
 
     Raises:
-        UploadClosed: One is neither; the push has to start again.
+        UploadClosed: A pack is neither; the push has to start again.
     """
-    found = {row.digest: (row.physical_key, row.size_bytes) for row in queries.received_packs(conn, upload.id)}
-    others = [str(pack.digest) for pack in storage.packs if str(pack.digest) not in found]
-    found |= proofs.reliable_keys(conn, upload.scope, others, sender_id=upload.principal_id, of_version=of_version)
+    locations = {row.digest: (row.physical_key, row.size_bytes) for row in queries.received_packs(conn, upload.id)}
+    missing = [str(pack.digest) for pack in storage.packs if str(pack.digest) not in locations]
+    locations |= proofs.reliable_keys(conn, upload.scope, missing, sender_id=upload.principal_id, of_version=of_version)
     for pack in storage.packs:
-        if str(pack.digest) not in found:
+        if str(pack.digest) not in locations:
             is_there = pack_queries.physical_keys(conn, upload.scope, [str(pack.digest)])
-            what = "claimed by somebody else, not proven" if is_there else "not stored (any more)"
-            raise UploadClosed(f"pack {pack.digest.short} is {what}", fix=_AGAIN)
-        if found[str(pack.digest)][1] != pack.size_bytes:
+            problem = "claimed by somebody else, not proven" if is_there else "not stored (any more)"
+            raise UploadClosed(f"pack {pack.digest.short} is {problem}", fix=_AGAIN)
+        if locations[str(pack.digest)][1] != pack.size_bytes:
             wrong = f"pack {pack.digest.short} does not have {pack.size_bytes} bytes"
             raise Refused([Problem("header", wrong, fix="push it with a current client")])
-    return {Digest.parse(digest): key for digest, (key, _) in found.items()}
+    return {Digest.parse(digest): key for digest, (key, _) in locations.items()}
 
 
 def read_back(
@@ -56,12 +57,12 @@ def read_back(
     *,
     look: Callable[[Readback], T],
 ) -> T:
-    """Read some of an upload: its headers, its documents.
+    """Read small parts of an upload, such as headers and documents.
 
     Raises:
-        Refused: They are not what the manifest claims.
-        UploadClosed: A collection took the upload, or a pack that it relied on, meanwhile; or such
-            a pack is damaged, which is known from then on.
+        Refused: The parts are not what the manifest claims.
+        UploadClosed: Collection has freed the upload, or a pack that it relied on; or such a pack
+            is damaged, which is recorded.
     """
     try:
         return look(Readback(registry.store, keys, storage))
@@ -87,17 +88,18 @@ def adopt_packs(
     of: PackHolder | None = None,
     is_replacing: bool = False,
 ) -> dict[str, int]:
-    """Make the upload's packs live and lock the others; give every pack's row id by digest.
+    """Make an upload's packs live and lock the others; return every pack's row id by digest.
 
-    Its objects take the place of damaged ones, so what else than `of`, which they are for, needs
-    those packs is whole again; with `is_replacing` also of those that equal packs have.
+    The uploaded objects replace damaged ones. So whatever needs those packs, other than `of`, which
+    they are uploaded for, is whole again. With `is_replacing` they also replace the objects of
+    equal packs.
 
     Raises:
         UploadClosed: A pack that should be there already is gone.
     """
     received = {row.digest: row for row in queries.received_packs(conn, upload.id)}
     bad = damage.bad_among(conn, upload.scope, received)
-    found: dict[str, int] = {}
+    row_ids: dict[str, int] = {}
     others: list[str] = []
     # Sorted, so that two completions lock rows in the same order and cannot block each other.
     for digest in sorted(str(pack.digest) for pack in storage.packs):
@@ -105,7 +107,7 @@ def adopt_packs(
         if row is None:
             others.append(digest)
             continue
-        found[digest] = pack_queries.adopt(
+        row_ids[digest] = pack_queries.adopt(
             conn,
             scope=upload.scope,
             digest=digest,
@@ -113,6 +115,6 @@ def adopt_packs(
             physical_key=row.physical_key,
             is_replacing=is_replacing,
         )
-    found |= pack_queries.lock_live(conn, upload.scope, others)
+    row_ids |= pack_queries.lock_live(conn, upload.scope, others)
     heal_needing(conn, caller, bad, but=of)
-    return found
+    return row_ids

@@ -1,9 +1,9 @@
-"""Re-encoding: a worker that holds the run proposes another stored form of a version.
+"""Re-encoding: the worker that holds the run proposes another stored form of a version.
 
-What it sends goes through an upload, by protocol D like a push. The end is one transaction: the run
-is still held under its fence, the upload is open, every pack durable and live; then the form is
-proposed with its packs, a run that proves it is queued, and this one is done. The version is served
-as before until somebody else has decoded the form (`deltareg.service.push.proposals`).
+The worker sends an upload by protocol D, like a push. The end is one transaction: it checks that
+the run is still held under its fence, the upload is open and every pack durable and live. Then it
+proposes the form with its packs, queues a run that proves it, and ends this run. The version is
+served as before until somebody else has decoded the form (`deltareg.service.push.proposals`).
 """
 
 from collections.abc import Callable
@@ -48,8 +48,8 @@ def open_reencode(
 ) -> UploadInfo:
     """Open an upload for the new form of a version, as the holder of its run.
 
-    What is offered as known are pieces in packs that others need as well: those stay whatever comes
-    of this one, so it costs nothing to use them on.
+    It offers as known the pieces in packs that others need as well: those packs stay in any case,
+    so reusing them costs nothing.
 
     Raises:
         LeaseLost: The run is not the caller's.
@@ -73,23 +73,23 @@ def open_reencode(
             manifest=content.manifest,
             request={"run": hold.run, "fence": hold.fence},
         )
-        known, refs = _find_shared(conn, version, content)
+        pieces, refs = _find_shared(conn, version, content)
         return UploadInfo(
-            id=upload_id, state="open", manifest_digest=version.manifest_digest, known=known, known_packs=refs
+            id=upload_id, state="open", manifest_digest=version.manifest_digest, known=pieces, known_packs=refs
         )
 
     return with_retry(registry.engine, transaction)
 
 
 def complete_reencode(registry: Registry, caller: Caller, run_id: str, report: ReencodeReport) -> RunInfo:
-    """Propose a form of a version and end the run; the same report again is answered alike.
+    """Propose a form of a version and end the run; the same report again gets the same answer.
 
     Raises:
         LeaseLost: The run is not the caller's (any more); nothing changes.
         Refused: The map does not cover the version, or its headers are not what they were.
-        UploadClosed: A pack that the map relies on is gone, or the upload was given up.
+        UploadClosed: A pack that the map relies on is gone, or the upload was aborted.
         Conflict: The version was deleted meanwhile.
-        BadSignature: Its worker did not sign that under the lease.
+        BadSignature: The report was not signed under the lease.
     """
     caller.require(Right.VERIFY, on=EVERYTHING)
     own = run_queries.RunClaim(run_id, report.fence, caller.principal_id)
@@ -97,12 +97,12 @@ def complete_reencode(registry: Registry, caller: Caller, run_id: str, report: R
         upload = find_own_upload(conn, caller, report.upload, lock=False)
         run = run_queries.run_row(conn, run_id)
         version_id = None if run is None else run.version_id
-        done = _answered_before(conn, caller, own)
-        held = None if done is not None else run_queries.held_run(conn, own)
+        earlier = _answered_before(conn, caller, own)
+        held = None if earlier is not None else run_queries.held_run(conn, own)
         if held is not None:  # else it is refused below
             check_signed(conn, held, report, principal_id=caller.principal_id)
-    if done is not None:
-        return done
+    if earlier is not None:
+        return earlier
     if upload.request.get("run") != run_id:
         raise InvalidInput("this upload is not of this run")
     check_open(upload, fix=_AGAIN)
@@ -124,20 +124,20 @@ def _held_version(conn: sa.Connection, own: run_queries.RunClaim) -> VersionRow:
 def _find_shared(
     conn: sa.Connection, version: VersionRow, content: StoredDocuments
 ) -> tuple[dict[str, str], list[ReceivedPack]]:
-    """Give the pieces of a version in packs that something else needs too, and those packs."""
+    """Return the pieces of a version in packs that something else needs too, and those packs."""
     storage = StorageMap.decode(content.storage_map)
     shared = pack_queries.shared_packs(conn, version.id)
     chains = map(storage.chain, Manifest.decode(content.manifest).pieces())
-    known = {
+    pieces = {
         str(chain.piece.digest): chain.encode().decode()
         for chain in chains
         if chain.piece.chunks and {str(pack) for pack in chain.packs} <= shared.keys()
     }
-    return known, [ReceivedPack(digest=d, size_bytes=size) for d, size in shared.items()]
+    return pieces, [ReceivedPack(digest=d, size_bytes=size) for d, size in shared.items()]
 
 
 def _answered_before(conn: sa.Connection, caller: Caller, own: run_queries.RunClaim) -> RunInfo | None:
-    """Show the run if this holder has ended it, and the answer may have been lost."""
+    """Return the run if this holder has ended it already: the first answer may have been lost."""
     run = run_queries.run_row(conn, own.run_id)
     is_done = run is not None and run.state == "done" and run.fence == own.fence
     return describe_run(conn, caller, own.run_id) if is_done else None
@@ -152,7 +152,7 @@ def _check_claim(
     *,
     of_version: int | None,
 ) -> None:
-    """Hold a new map against the manifest, the base, and the files that can be read without it."""
+    """Check a new map against the manifest, the base, and the files readable without the base."""
     manifest = manifest_of(upload)
     with read(registry.engine) as conn:
         row = base_queries.base_of(conn, _held_version(conn, own))
@@ -199,10 +199,10 @@ def _commit(
 
 
 def _is_wanted(run: RunRow, manifest: Manifest, before: StorageMap, after: StorageMap) -> bool:
-    """Whether the new form is to replace the old one.
+    """Whether the new form should replace the old one.
 
     Raises:
-        Refused: It was to be against the base alone, and is not.
+        Refused: The form should be encoded against the base alone, and is not.
     """
     own = manifest.pieces()
     if run.request["against"] == "base":

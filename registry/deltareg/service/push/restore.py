@@ -1,7 +1,7 @@
-"""Taking back the deletion of a version, until collection has freed its bytes.
+"""Restoring a deleted version, until collection has freed its bytes.
 
-Deleting, restoring and releasing decide in the row of the version, each under its lock: of two, the
-later sees the earlier. No clock is asked: what still has its packs comes back.
+Deleting, restoring and releasing all lock the row of the version, so of two the later sees the
+earlier. No clock decides: whatever still has its packs can be restored.
 """
 
 import sqlalchemy as sa
@@ -28,15 +28,16 @@ from deltareg.wire import VersionInfo
 
 
 def restore_version(registry: Registry, caller: Caller, ref: Ref) -> VersionInfo:
-    """Take back the deletion of a version; one that is not deleted is left as it is.
+    """Restore a deleted version; one that is not deleted stays as it is.
 
-    It comes back as it was, with its number, verdicts, revocation and quarantines, for whoever may
-    delete it. What the store has lost of it meanwhile is said of it now; the rest is proven anew,
-    as nothing that was found meanwhile said anything of it.
+    Whoever may delete it may restore it. It comes back with its number, verdicts, revocation and
+    quarantines. Damage that the store suffered meanwhile is recorded now; otherwise its bytes are
+    proven anew, because no check covered them while it was deleted.
 
     Raises:
         Blocked: Collection has freed its bytes.
-        Conflict: The same was pushed again since, or what it was made from or stands on is deleted.
+        Conflict: The same content was pushed again since, or what it was made from or stands on is
+            deleted.
     """
     caller.require(Right.ADMIN, on=ref.line)
 
@@ -65,17 +66,17 @@ def restore_version(registry: Registry, caller: Caller, ref: Ref) -> VersionInfo
 
 
 def _look_again(conn: sa.Connection, caller: Caller, held: PackHolder) -> None:
-    """Say what is known of bytes that nobody could ask for while they were deleted."""
+    """Record the state of bytes that nobody could check while they were deleted."""
     bad = damage.bad_packs(conn, held)
     if bad:
         hurt_by(conn, caller, held, why=bad[0].bad_why or "it is damaged")
-    known = proofs.standing(conn, held)
-    if known.corrupt_at is None:
-        queue_proof(conn, held, created_by=caller.principal_id, is_anew=known.is_proven)
+    standing = proofs.standing(conn, held)
+    if standing.corrupt_at is None:
+        queue_proof(conn, held, created_by=caller.principal_id, is_anew=standing.is_proven)
 
 
 def _check(conn: sa.Connection, caller: Caller, row: VersionRow) -> None:
-    """Refuse what could not stand as it did."""
+    """Refuse to restore a version that could not stand as it did."""
     refuse_released(row)
     ref = ref_of(row)
     again = queries.find_version(conn, row.delta_id, digest=row.manifest_digest)
@@ -86,5 +87,5 @@ def _check(conn: sa.Connection, caller: Caller, row: VersionRow) -> None:
     standing = packs.lock_versions(conn, [one.id for one in needed])
     for one in needed:
         if one.id not in standing:
-            told = tell_version(caller, one)
-            raise Conflict(f"{ref} needs {told}, which is deleted", fix=f"first: deltareg restore {told}")
+            name = tell_version(caller, one)
+            raise Conflict(f"{ref} needs {name}, which is deleted", fix=f"first: deltareg restore {name}")

@@ -1,4 +1,4 @@
-"""How a version was stored before, for as long as that is kept, and going back to it."""
+"""The former stored forms of a version, while they are kept, and returning to one of them."""
 
 from dataclasses import replace
 
@@ -30,16 +30,16 @@ KEEP_FORMS_S = 7 * 86_400.0
 
 
 def show_forms(registry: Registry, caller: Caller, ref: Ref, *, keep_s: float) -> FormHistory:
-    """List how a version is stored, was stored and may come to be stored.
+    """List how a version is stored, was stored, and may come to be stored.
 
     Args:
         registry: The database and the store.
         caller: Who asks.
         ref: The version.
-        keep_s: How long former forms are kept, seconds.
+        keep_s: How long former forms are kept, in seconds.
 
     Raises:
-        NotFound: No such version.
+        NotFound: There is no such version.
     """
     caller.require(Right.READ, on=ref.line)
     with read(registry.engine) as conn:
@@ -49,7 +49,7 @@ def show_forms(registry: Registry, caller: Caller, ref: Ref, *, keep_s: float) -
 def revert_form(registry: Registry, caller: Caller, ref: Ref, request: FormRevert, *, keep_s: float) -> FormHistory:
     """Serve a version in a former form again: at once if that was proven, else once it is.
 
-    The run that looks at it is in the answer.
+    The answer contains the run that proves it.
 
     Raises:
         NotFound: There is no such version, or no such form is kept.
@@ -66,16 +66,16 @@ def revert_form(registry: Registry, caller: Caller, ref: Ref, request: FormRever
             raise Blocked(f"{ref_of(version)} is deleted", fix="name another version")
         form = _former(conn, version, request.form)
         run_id = _go_back(conn, caller, version, form)
-        shown = _history(conn, version_queries.version_by_id(conn, version.id), keep_s)
-        return shown.model_copy(update={"run": describe_run(conn, caller, run_id)})
+        history = _history(conn, version_queries.version_by_id(conn, version.id), keep_s)
+        return history.model_copy(update={"run": describe_run(conn, caller, run_id)})
 
     return with_retry(registry.engine, transaction)
 
 
 def take_former(conn: sa.Connection, caller: Caller, version: VersionRow) -> FormRow | None:
-    """Serve a damaged version in the newest former form that is whole and was proven, if any.
+    """Serve a damaged version in its newest former form that is whole and proven, if any.
 
-    It is proven anew by a worker that fetches all of it. The version is locked.
+    A worker that fetches all of it proves it anew. The version must be locked.
     """
     for form in forms.forms_of(conn, version.id, state="former"):
         if form.proven_at is not None and forms.is_sound(conn, form.id):
@@ -85,14 +85,14 @@ def take_former(conn: sa.Connection, caller: Caller, version: VersionRow) -> For
 
 
 def _former(conn: sa.Connection, version: VersionRow, wanted: int | None) -> FormRow:
-    kept = forms.forms_of(conn, version.id, state="former")
-    found = [form for form in kept if wanted in {None, form.id}]
-    sound = [form for form in found if forms.is_sound(conn, form.id)]
+    former = forms.forms_of(conn, version.id, state="former")
+    matches = [form for form in former if wanted in {None, form.id}]
+    sound = [form for form in matches if forms.is_sound(conn, form.id)]
     if sound:
         return sound[0]
-    if found:
+    if matches:
         raise Conflict(
-            f"form {found[0].id} of {ref_of(version)} is damaged as well",
+            f"form {matches[0].id} of {ref_of(version)} is damaged as well",
             fix=f"push the same folder again: deltareg push PATH {line_of(version)}",
         )
     which = "former form" if wanted is None else f"former form {wanted}"
@@ -100,7 +100,7 @@ def _former(conn: sa.Connection, version: VersionRow, wanted: int | None) -> For
 
 
 def _go_back(conn: sa.Connection, caller: Caller, version: VersionRow, form: FormRow) -> str:
-    """Serve a former form, or have it proven first; give the run that looks at it."""
+    """Serve a former form, or have it proven first; return the id of the run that proves it."""
     drop_proposals(conn, version.id)
     caller.record(
         conn,
@@ -121,18 +121,18 @@ def _go_back(conn: sa.Connection, caller: Caller, version: VersionRow, form: For
 
 
 def _history(conn: sa.Connection, version: VersionRow, keep_s: float) -> FormHistory:
-    served, rows = forms.history_of(conn, version.id)
-    taken = next((row for row in rows if row.state == "taken"), None)
-    since = version.created_at if taken is None else present(taken.ended_at)
+    current, rows = forms.history_of(conn, version.id)
+    taken_form = next((row for row in rows if row.state == "taken"), None)
+    since = version.created_at if taken_form is None else present(taken_form.ended_at)
     now = StoredFormInfo(
         form=None,
         state="served",
-        why="push" if taken is None else taken.why,
-        stored_bytes=served.stored_bytes,
-        revision=served.storage_revision,
+        why="push" if taken_form is None else taken_form.why,
+        stored_bytes=current.stored_bytes,
+        revision=current.storage_revision,
         proof=proof_of(version),
-        made_by=served.sender or "the registry" if taken is None else taken.sender or "registry",
-        run="" if taken is None else taken.run_id or "",
+        made_by=current.sender or "the registry" if taken_form is None else taken_form.sender or "registry",
+        run="" if taken_form is None else taken_form.run_id or "",
         since=rfc3339(since),
     )
     return FormHistory(ref=ref_of(version), forms=[now, *(_show_form(row, keep_s) for row in rows)])

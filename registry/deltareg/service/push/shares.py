@@ -1,7 +1,7 @@
-"""What a version or a base has in each of its packs: measured from its storage map, and kept.
+"""The share of a version or a base in each of its packs, measured from its storage map.
 
-`measure` is the one rule. It is applied where a storage map becomes one of a version (`keep_share`
-in that transaction), and by `measure_missing` to what was stored before anybody measured.
+`measure` is the only rule. `keep_share` applies it in the transaction that gives a version a
+storage map, `measure_missing` to what was stored before shares were measured.
 """
 
 from functools import partial
@@ -21,33 +21,33 @@ _BATCH = 200
 
 
 def measure(manifest: Manifest, storage: StorageMap) -> dict[str, Share]:
-    """Add up, by pack, what the chunks of a manifest's own pieces decode to and take.
+    """Return, by pack, the decoded and stored bytes of the chunks of a manifest's own pieces.
 
-    Each place in a pack counts once. Pieces that only serve others as references count nowhere:
-    the bytes of theirs that a pack holds are left to its framing.
+    Each place in a pack counts once. Pieces that only serve others as references do not count:
+    their bytes in a pack are counted as its framing.
     """
-    found: dict[str, Share] = {}
-    seen: set[tuple[str, int]] = set()
+    shares: dict[str, Share] = {}
+    counted: set[tuple[str, int]] = set()
     for digest in manifest.pieces():
         piece = storage.pieces.get(digest)
         for chunk in () if piece is None else piece.chunks:
             place = (str(chunk.pack), chunk.offset)
-            if place not in seen:
-                seen.add(place)
-                found[place[0]] = found.get(place[0], Share()) + _share_of(chunk)
-    return found
+            if place not in counted:
+                counted.add(place)
+                shares[place[0]] = shares.get(place[0], Share()) + _share_of(chunk)
+    return shares
 
 
 def keep_share(conn: sa.Connection, held: PackHolder, manifest: Manifest, storage: StorageMap) -> None:
-    """Keep what a version or a base has in its packs, in place of what was kept before.
+    """Store the share of a version or a base in its packs, replacing what was stored before.
 
-    To be called in the transaction that gives it a storage map, once its packs are recorded.
+    Call it in the transaction that gives it a storage map, once its packs are recorded.
     """
     queries.keep_shares(conn, held, measure(manifest, storage))
 
 
 def measure_missing(engine: sa.Engine) -> None:
-    """Measure what has not been yet, one after another, each in a transaction of its own."""
+    """Measure what has not been measured yet, each in a transaction of its own."""
     while True:
         with read(engine) as conn:
             waiting = queries.unmeasured_holders(conn, limit=_BATCH)

@@ -1,7 +1,7 @@
-"""Bytes that a client of the hub has sent and of which no version is made yet.
+"""Staged bytes: what a hub client has sent but no version contains yet.
 
-They lie in the store under fresh keys, like packs, each with a row that is written first. They are
-of a line and of who sent them; nobody else is given any, or told that they are there.
+They lie in the store under fresh keys, like packs, each with a row that is written first. They
+belong to a line and their sender; nobody else can read them or learn that they exist.
 """
 
 import hashlib
@@ -31,11 +31,11 @@ _BATCH = 200
 def stage(
     registry: Registry, line: str, principal_id: int, *, sha256: str, size_bytes: int, body: Iterable[bytes]
 ) -> None:
-    """Take a file into the store; with its length and digest as announced, or not at all.
+    """Store a file if its length and digest are as announced; otherwise store nothing.
 
     Raises:
-        InvalidInput: They are not.
-        QuotaExceeded: There is too much of that person for that line.
+        InvalidInput: Its length or digest is another one.
+        QuotaExceeded: That person has staged too much for that line.
     """
     key = fresh_key(Digest("sha256", sha256), attempt=uuid4())
 
@@ -48,16 +48,16 @@ def stage(
 
 
 def hold(registry: Registry, key: str, body: Iterable[bytes], *, announce: Callable[[sa.Connection], int]) -> None:
-    """Take an object into the store; whole, or not at all.
+    """Store an object as a whole, or not at all.
 
     Args:
-        registry: Where.
-        key: Its key, a fresh one.
+        registry: The database and the store.
+        key: A fresh key.
         body: Its bytes.
-        announce: Writes its row before the first of them comes, and gives the row's id.
+        announce: Writes its row before the first byte, and returns the id of the row.
 
     Raises:
-        UploadClosed: It was given up while it came in.
+        UploadClosed: It was given up while the bytes came in.
     """
     row_id = with_retry(registry.engine, announce)
     try:
@@ -72,10 +72,10 @@ def hold(registry: Registry, key: str, body: Iterable[bytes], *, announce: Calla
 
 
 def check_room(line: str, size_bytes: int) -> None:
-    """Refuse more bytes than a person may have on the way to a line.
+    """Refuse more staged bytes than one person may have for a line.
 
     Raises:
-        QuotaExceeded: It is more.
+        QuotaExceeded: There would be more.
     """
     if size_bytes > MOST_BYTES:
         raise QuotaExceeded(
@@ -85,18 +85,18 @@ def check_room(line: str, size_bytes: int) -> None:
 
 
 def find_staged(registry: Registry, line: str, caller: Caller, digests: Collection[str]) -> Mapping[str, StagedRow]:
-    """Give, by sha256, those files that are there; they are kept for a while from now on."""
+    """Return, by sha256, those files that are staged; they are kept for a while from now on."""
 
     def transaction(conn: sa.Connection) -> Mapping[str, StagedRow]:
-        found = queries.staged_objects(conn, line, caller.principal_id, digests)
-        queries.touch(conn, found.values())
-        return found
+        staged = queries.staged_objects(conn, line, caller.principal_id, digests)
+        queries.touch(conn, staged.values())
+        return staged
 
     return with_retry(registry.engine, transaction) if digests else {}
 
 
 def read_staged(store: BlobStore, row: StagedRow, begin: int, end: int) -> Iterator[memoryview]:
-    """Give bytes of a staged file; all of it is held against its digest, a part is not."""
+    """Yield bytes of a staged file; a read of the whole file is checked against its digest."""
     hashed = hashlib.sha256()
     for chunk in store.read(row.physical_key, begin, end):
         hashed.update(chunk)
@@ -106,7 +106,7 @@ def read_staged(store: BlobStore, row: StagedRow, begin: int, end: int) -> Itera
 
 
 def let_go(registry: Registry, line: str, caller: Caller, digests: Collection[str]) -> None:
-    """Delete staged files that are in a version now, and what they were put together from."""
+    """Delete staged files that a version contains now, and what they were assembled from."""
 
     def transaction(conn: sa.Connection) -> list[StagedRow]:
         xorbs = area_queries.end_area(conn, line, caller.principal_id)
@@ -116,20 +116,20 @@ def let_go(registry: Registry, line: str, caller: Caller, digests: Collection[st
 
 
 def sweep(engine: sa.Engine, store: BlobStore, *, idle_s: float) -> int:
-    """Delete what nobody has touched for so long, drafts and their files; say how many objects."""
+    """Delete drafts and staged files that were idle for so long; return how many objects."""
     idle_us, swept = round(idle_s * US_PER_S), 0
     with_retry(engine, partial(queries.end_idle_drafts, idle_us=idle_us))
     with_retry(engine, partial(area_queries.end_idle_areas, idle_us=idle_us))
     while True:
-        taken = with_retry(engine, partial(queries.give_up_idle, idle_us=idle_us, limit=_BATCH))
-        if not taken:
+        given_up = with_retry(engine, partial(queries.give_up_idle, idle_us=idle_us, limit=_BATCH))
+        if not given_up:
             return swept
-        _delete(engine, store, taken)
-        swept += len(taken)
+        _delete(engine, store, given_up)
+        swept += len(given_up)
 
 
 def give_ticket(registry: Registry, line: str, caller: Caller, *, sha256: str, size_bytes: int) -> str:
-    """Make the right to send one file; clients send no token with it, so the address holds it."""
+    """Create the right to send one file, as part of an address, since clients send no token there."""
     ticket = secrets.token_hex(16)
     with_retry(
         registry.engine,
@@ -147,20 +147,20 @@ def give_ticket(registry: Registry, line: str, caller: Caller, *, sha256: str, s
 
 
 def take_ticket(registry: Registry, ticket: str) -> TicketRow:
-    """Say what a ticket is for.
+    """Return what a ticket allows.
 
     Raises:
-        NotFound: It is none, or has expired.
+        NotFound: There is no such ticket, or it has expired.
     """
     with read(registry.engine) as conn:
-        found = queries.ticket_row(conn, hash_ticket(ticket))
-    if found is None:
+        row = queries.ticket_row(conn, hash_ticket(ticket))
+    if row is None:
         raise NotFound("this address to send a file to is not known, or an hour old", fix="push again")
-    return found
+    return row
 
 
 def hash_ticket(ticket: str) -> str:
-    """Give what is kept of a ticket."""
+    """Return the hash that is stored of a ticket."""
     return hashlib.sha256(ticket.encode()).hexdigest()
 
 

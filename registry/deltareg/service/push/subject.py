@@ -1,4 +1,4 @@
-"""What a proof is about: a version or a base, with where its pieces belong."""
+"""The subject of a proof: a version or a base, and where its pieces belong."""
 
 from dataclasses import dataclass
 
@@ -19,10 +19,10 @@ class ProofSubject:
 
     Attributes:
         held: Its row.
-        name: As the audit trail writes it.
-        on: What it is to whoever asks for a right.
-        scope: Where its pieces are offered.
-        reference_root: The base that they may be encoded against; empty for none.
+        name: Its name in the audit trail.
+        on: The resource that rights on it apply to.
+        scope: The scope in which its pieces are offered.
+        reference_root: The root of the base that they may be encoded against; empty for none.
     """
 
     held: PackHolder
@@ -33,27 +33,27 @@ class ProofSubject:
 
     @property
     def proved(self) -> Action:
-        """The event of a proof."""
+        """The action of a proof."""
         return Action.BASE_PROVE if self.held.is_base else Action.VERSION_PROVE
 
     @property
     def lied(self) -> Action:
-        """The event of a lie."""
+        """The action of finding it corrupt."""
         return Action.BASE_CORRUPT if self.held.is_base else Action.VERSION_CORRUPT
 
     @property
     def doubted(self) -> Action:
-        """The event of a proof that does not count any more."""
+        """The action of a proof that no longer counts."""
         return Action.BASE_DOUBT if self.held.is_base else Action.VERSION_DOUBT
 
     @property
     def healed(self) -> Action:
-        """The event of bytes that replace a lie."""
+        """The action of bytes that replace corrupt ones."""
         return Action.BASE_HEAL if self.held.is_base else Action.VERSION_HEAL
 
 
 def subject_of(conn: sa.Connection, held: PackHolder) -> ProofSubject:
-    """Give what a proof is about."""
+    """Return the subject of a proof."""
     if held.is_base:
         base = base_queries.base_rows(conn, base_id=held.row_id, limit=1, also_deleted=True)[0]
         on = Base(base.name)

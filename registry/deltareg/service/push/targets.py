@@ -1,4 +1,4 @@
-"""What a push says that it is for: checked before anything is looked up."""
+"""The target that a push names: checked before anything is looked up."""
 
 from deltareg.delta.base_manifest import base_identity, base_view
 from deltareg.errors import InvalidInput, Problem, Refused
@@ -16,11 +16,11 @@ _CURRENT = "push it with a current client"
 
 
 def check_target(request: UploadOpen, manifest: Manifest) -> str:
-    """Refuse what no push may say of itself; give the scope that its bytes are stored in.
+    """Check what a push says about itself; return the scope that its bytes are stored in.
 
     Raises:
-        InvalidInput: It says something odd.
-        Refused: Its manifest is of a base that cannot be read as one.
+        InvalidInput: The target or another field is malformed.
+        Refused: The manifest is that of a base that cannot be read.
     """
     if request.semver is not None:
         parse_semver(request.semver)
@@ -39,8 +39,8 @@ def check_target(request: UploadOpen, manifest: Manifest) -> str:
 def _base_scope(request: UploadOpen) -> str:
     if not is_version_base(request.target):
         if parse_base(request.target) != request.target:
-            told = f"not a base: {request.target[:140]!r}"
-            raise InvalidInput(told, fix=f"write {parse_base(request.target)}")
+            message = f"not a base: {request.target[:140]!r}"
+            raise InvalidInput(message, fix=f"write {parse_base(request.target)}")
         namespace = Base(request.target).namespace
         return BASES if namespace is None else namespace_scope(namespace)
     if request.register_only or request.form != BaseForm():
@@ -49,7 +49,7 @@ def _base_scope(request: UploadOpen) -> str:
 
 
 def _check_base(manifest: Manifest) -> None:
-    """Refuse a base that nobody could push a delta for, because it cannot be read as one."""
+    """Refuse a base whose manifest cannot be read, because nobody could push a delta for it."""
     wrong = "it has no tensors" if not manifest.tensors else ""
     if not isinstance(manifest.config.get("config_json"), str):
         wrong = "it does not say what its config.json holds"

@@ -1,4 +1,4 @@
-"""Bytes that a worker could not read: the server looks at them itself before anything follows."""
+"""Bytes that a worker could not read: the server checks them itself before it draws conclusions."""
 
 from functools import partial
 
@@ -24,10 +24,10 @@ from deltareg.service.runs.waiting import note_waiting
 
 
 def look_after_failure(registry: Registry, caller: Caller, run_id: str) -> None:
-    """Look at all that a run needed of the store, once its worker has said that it failed.
+    """Check all bytes that a run needed, once its worker has reported that it failed.
 
-    What is damaged is marked. A run that was to prove what turned out to be damaged has ended by
-    that; a form that is damaged goes.
+    Damage is marked. That ends a run that was to prove the damaged bytes, and drops a form that is
+    damaged.
     """
     caller.require(Right.VERIFY, on=EVERYTHING)
     with read(registry.engine) as conn:

@@ -1,8 +1,8 @@
-"""A push, first half: open an upload and receive packs, each into a fresh key, hashed on the way.
+"""A push, first half: open an upload and receive packs, each under a fresh key, hashed as it comes.
 
 Protocol D (docs/design.md, Stored form): the physical key is written to the database before its
-first byte to the store, is never used twice, and counts only once the upload is complete. Whatever
-is killed in between leaves bytes that collection finds and nothing else.
+first byte to the store, is never used twice, and counts only once the upload is complete. A process
+that dies in between leaves bytes that collection finds, and nothing else.
 """
 
 import hashlib
@@ -59,7 +59,7 @@ _AGAIN = "run the same push again; what is stored already is not sent twice"
 def open_upload(
     registry: Registry, caller: Caller, request: UploadOpen, *, new_id: Callable[[], UUID] = uuid4
 ) -> UploadInfo:
-    """Start a push, or find the open one of the same content, or the version that it made.
+    """Open a push, or find the open one of the same content, or the version that it became.
 
     Raises:
         Refused: The manifest is malformed, or its base is unknown here.
@@ -75,9 +75,9 @@ def open_upload(
     def transaction(conn: sa.Connection) -> UploadInfo:
         require_push(conn, caller, on=target_of(request))
         base = None if manifest.base is None else base_for(conn, caller, request, manifest)
-        done = _find_done(conn, caller, request, manifest, base)
-        if done is not None:
-            return done
+        existing = _find_done(conn, caller, request, manifest, base)
+        if existing is not None:
+            return existing
         row = open_one(conn, caller, request, digest, base)
         if row is None:
             upload_id = str(new_id())
@@ -105,11 +105,11 @@ def open_upload(
 
 
 def _is_found_damaged(registry: Registry, caller: Caller, info: UploadInfo) -> bool:
-    """Look at what is said to be there already, as far as that is quickly done."""
+    """Whether a quick check finds damage in what an answer claims is stored already."""
     with read(registry.engine) as conn:
         held = _held_by(conn, info)
-    found = find_damage_of(registry, caller, held, most_bytes=QUICK_BYTES)
-    return any(not hurt.is_served for hurt in found)
+    damaged = find_damage_of(registry, caller, held, most_bytes=QUICK_BYTES)
+    return any(not hurt.is_served for hurt in damaged)
 
 
 def _held_by(conn: sa.Connection, info: UploadInfo) -> PackHolder:
@@ -118,8 +118,8 @@ def _held_by(conn: sa.Connection, info: UploadInfo) -> PackHolder:
         return PackHolder(row.id, is_base=True)
     ref = Ref.parse(present(info.version).ref)
     line = present(delta_queries.delta_row(conn, ref.line.namespace, ref.line.name))
-    found = version_queries.find_version(conn, line.id, number=ref.version)
-    return PackHolder(present(found).id)
+    version = version_queries.find_version(conn, line.id, number=ref.version)
+    return PackHolder(present(version).id)
 
 
 def receive_pack(
@@ -132,11 +132,11 @@ def receive_pack(
     body: Iterable[bytes],
     new_id: Callable[[], UUID] = uuid4,
 ) -> ReceivedPack:
-    """Stream one pack into a fresh key; the server's own hash decides whether it counts.
+    """Stream one pack to a fresh key; the server's own hash decides whether it counts.
 
     Raises:
         UploadClosed: The upload is not open (any more).
-        LeaseLost: It is of a run that the caller does not hold (any more).
+        LeaseLost: It belongs to a run that the caller does not hold (any more).
         IntegrityFailure: The bytes are not what `digest` says; nothing is kept.
         QuotaExceeded: The pack is larger than a pack may be.
     """
@@ -173,7 +173,7 @@ def receive_pack(
 
 
 def abort_upload(registry: Registry, caller: Caller, upload_id: str) -> None:
-    """Give an upload up; its bytes are deleted at once as far as they are known."""
+    """Abort an upload; its known bytes are deleted at once."""
     caller.require(Right.PUSH, on=SOMEWHERE)
 
     def close(conn: sa.Connection) -> list[str]:
@@ -186,7 +186,7 @@ def abort_upload(registry: Registry, caller: Caller, upload_id: str) -> None:
 
 
 def show_upload(registry: Registry, caller: Caller, upload_id: str) -> UploadInfo:
-    """Show an upload: what it has, or what it became."""
+    """Show an upload: what it has received, or what it became."""
     caller.require(Right.PUSH, on=SOMEWHERE)
     with read(registry.engine) as conn:
         row = _find_own(conn, caller, upload_id)
@@ -203,10 +203,10 @@ def show_upload(registry: Registry, caller: Caller, upload_id: str) -> UploadInf
 
 
 def find_own_upload(conn: sa.Connection, caller: Caller, upload_id: str, *, lock: bool) -> UploadRow:
-    """Find an upload of the caller's; others' are as unknown as none.
+    """Find an upload of the caller's; those of others count as unknown.
 
     Raises:
-        NotFound: It is not there.
+        NotFound: The caller has no such upload.
     """
     return _find_own(conn, caller, upload_id, lock=lock)
 
@@ -229,7 +229,7 @@ def check_open(upload: UploadRow, *, fix: str = _AGAIN) -> None:
     """Refuse an upload that is not open (any more): it has no manifest.
 
     Raises:
-        UploadClosed: Its state is another one.
+        UploadClosed: The upload is not open.
     """
     if upload.state != "open":
         raise UploadClosed(f"the upload is {upload.state}", fix=fix)
@@ -239,7 +239,7 @@ def manifest_of(upload: UploadRow) -> Manifest:
     """Decode the manifest of an upload that is open.
 
     Raises:
-        Refused: It is malformed.
+        Refused: The manifest is malformed.
     """
     return decode_manifest(upload.manifest_digest, lambda: present(upload.manifest))
 
@@ -250,13 +250,13 @@ def is_of_run(upload: UploadRow) -> bool:
 
 
 def target_of(upload: UploadOpen | UploadRow) -> Resource:
-    """Give what a push brings bytes for."""
+    """Return the resource that a push brings bytes for."""
     target: str = upload.target
     return Base(target) if upload.subject == "base" else Ref.parse(target).line
 
 
 def _check_right(conn: sa.Connection, caller: Caller, upload: UploadRow) -> None:
-    """Let a pusher send what is pushed, and a worker what belongs to a run that it holds."""
+    """Check the right to send: a pusher for a push, a worker for a run that it holds."""
     if not is_of_run(upload):
         require_push(conn, caller, on=target_of(upload))
         return
@@ -292,9 +292,9 @@ def _find_done(
 
 
 def is_wanted_again(row: VersionRow, caller: Caller) -> bool:
-    """Whether the bytes of a version that is there are taken from a caller all the same.
+    """Whether the caller should send the bytes of an existing version again.
 
-    Those of one that is corrupt are, and of one that only somebody else claims to have sent.
+    It should if the version is corrupt, or only claimed by another sender.
     """
     is_own = sender_of(row) == caller.principal_id
     return row.corrupt_at is not None or (proof_of(row) == "claimed" and not is_own)
@@ -325,7 +325,7 @@ def _find_base(
 
 
 def _reference_root(conn: sa.Connection, caller: Caller, target: str, manifest: Manifest) -> str:
-    """Give the root of the base that pieces may be encoded against; empty for none."""
+    """Return the root of the base that pieces may be encoded against; empty for none."""
     if manifest.base is not None:
         return str(manifest.base)
     return find_ground(conn, caller, target).bottom_root if is_version_base(target) else ""
@@ -336,9 +336,9 @@ def _show(conn: sa.Connection, upload_id: str, digest: str, scope: str, manifest
         ReceivedPack(digest=row.digest, size_bytes=row.size_bytes) for row in queries.received_packs(conn, upload_id)
     ]
     digests = [str(digest) for digest in manifest.pieces()]
-    known = pack_queries.known_pieces(conn, scope, digests, root)
+    known_pieces = pack_queries.known_pieces(conn, scope, digests, root)
     packs: dict[str, set[str]] = {}
-    for piece, entry in known.items():
+    for piece, entry in known_pieces.items():
         with suppress(DeltaregError):  # a row that is damaged: the piece is sent anew
             chain = Chain.decode(Digest.parse(piece), entry)
             packs[piece] = {str(pack) for pack in chain.packs}
@@ -349,7 +349,7 @@ def _show(conn: sa.Connection, upload_id: str, digest: str, scope: str, manifest
         manifest_digest=digest,
         received=received,
         # A collection may have taken a pack between the two statements: offer only what has all.
-        known={p: known[p].decode() for p in packs if packs[p] <= sizes.keys()},
+        known={p: known_pieces[p].decode() for p in packs if packs[p] <= sizes.keys()},
         known_packs=[ReceivedPack(digest=d, size_bytes=size) for d, (_, size) in sizes.items()],
     )
 

@@ -1,6 +1,7 @@
-"""Asking a base and its versions: a prompt is queued for a worker, and its answers are shown.
+"""Asking a base and its versions: queueing a prompt for a worker, and showing the answers.
 
-Prompt and answers are for who asked, as long as they may still read the versions, and for a day.
+Only whoever asked sees the prompt and the answers, for a day, as long as they may still read the
+versions.
 """
 
 from collections.abc import Callable, Mapping
@@ -37,15 +38,15 @@ _SIDES: tuple[SideName, ...] = ("a", "b")
 
 
 def ask(registry: Registry, caller: Caller, request: AnswerCreate, *, new_id: Callable[[], UUID] = uuid4) -> RunInfo:
-    """Queue a run that answers a prompt; each time it is another one.
+    """Queue a run that answers a prompt; every call queues another one.
 
-    It takes reading all versions, and asking for runs of one of them.
+    The caller must be allowed to read all versions, and to ask for runs of one of them.
 
     Raises:
-        NotFound: No such version, or not for the caller.
-        Blocked: One is deleted.
+        NotFound: There is no such version, or the caller may not see it.
+        Blocked: A version is deleted.
         InvalidInput: A version is named twice, or they are for different bases.
-        QuotaExceeded: The caller has asked too much; it says when they may again.
+        QuotaExceeded: The caller has asked too often; the message says when they may ask again.
     """
     require_queueing(caller, on=SOMEWHERE)
     refs: dict[SideName, Ref] = dict(zip(_SIDES, map(Ref.parse, request.refs), strict=False))
@@ -53,23 +54,23 @@ def ask(registry: Registry, caller: Caller, request: AnswerCreate, *, new_id: Ca
         caller.require(Right.READ, on=ref.line)
 
     def transaction(conn: sa.Connection) -> RunInfo:
-        found: dict[SideName, VersionRow] = {
+        versions: dict[SideName, VersionRow] = {
             side: find_version(conn, caller, ref, bare="newest") for side, ref in refs.items()
         }
         about = _about(caller, refs)  # what is not there is not found before
         line = refs[about].line
-        _check(list(found.values()))
+        _check(list(versions.values()))
         run_id = str(new_id())
         question = Question(
             prompt=request.prompt.replace("\r\n", "\n"),
             tokens=request.tokens,
             seed=request.seed,
-            sides=["base", *found],
+            sides=["base", *versions],
             form=request.form,
         )
-        queue_answer(conn, caller, found, question, about=about, run_id=run_id)
+        queue_answer(conn, caller, versions, question, about=about, run_id=run_id)
         check_limit_of(conn, caller, WHAT, LIMIT, beside=run_id)
-        after = {"version": ref_of(found[about]), "what": WHAT}
+        after = {"version": ref_of(versions[about]), "what": WHAT}
         caller.record(conn, Action.RUN_QUEUE, f"run/{run_id}", on=line, before=None, after=after)
         return describe_run(conn, caller, run_id)
 
@@ -77,10 +78,10 @@ def ask(registry: Registry, caller: Caller, request: AnswerCreate, *, new_id: Ca
 
 
 def show_answers(registry: Registry, caller: Caller, run_id: str) -> AnswersInfo:
-    """Show what was asked and answered, to who asked.
+    """Show a prompt and its answers to whoever asked.
 
     Raises:
-        NotFound: There is no such run, it is somebody else's, or its time is over.
+        NotFound: There is no such run, it is somebody else's, or it has expired.
     """
     caller.require(Right.READ, on=SHARED)
     with read(registry.engine) as conn:
@@ -88,8 +89,8 @@ def show_answers(registry: Registry, caller: Caller, run_id: str) -> AnswersInfo
         refs = _refs(row)
         for ref in refs.values():
             caller.require(Right.READ, on=Ref.parse(ref).line)
-        asked = run_results.result_row(conn, run_id)
-        if row.what != WHAT or row.created_by != caller.principal_id or asked is None:
+        result = run_results.result_row(conn, run_id)
+        if row.what != WHAT or row.created_by != caller.principal_id or result is None:
             raise NotFound(
                 f"there are no answers of run {run_id[:40]}",
                 fix=f"answers are kept for {KEPT_S // 3_600} hours, for who asked: deltareg ask",
@@ -98,13 +99,13 @@ def show_answers(registry: Registry, caller: Caller, run_id: str) -> AnswersInfo
         versions = [find_version(conn, caller, Ref.parse(ref), bare="newest") for ref in refs.values()]
     if any(version.deleted_at is not None for version in versions):
         raise Blocked("a version that was asked is deleted", fix="ask another version")
-    return _show_answers(run, asked, {"base": "base", **refs})
+    return _show_answers(run, result, {"base": "base", **refs})
 
 
 def _show_answers(run: RunInfo, asked: RunResultRow, names: Mapping[SideName, str]) -> AnswersInfo:
     question = Question.model_validate_json(asked.asked)
     raw = asked.found
-    found = AnswersFound(answers=[]) if raw is None else AnswersFound.model_validate_json(raw)
+    answers = AnswersFound(answers=[]) if raw is None else AnswersFound.model_validate_json(raw)
     return AnswersInfo(
         run=run,
         prompt=question.prompt,
@@ -112,19 +113,19 @@ def _show_answers(run: RunInfo, asked: RunResultRow, names: Mapping[SideName, st
         seed=question.seed,
         form=question.form,
         names={side: names[side] for side in question.sides},
-        why=found.why,
-        answers=[SideAnswer(**dict(each), name=names[each.side]) for each in found.answers],
+        why=answers.why,
+        answers=[SideAnswer(**dict(each), name=names[each.side]) for each in answers.answers],
         ends_at=rfc3339_or_none(asked.ends_at),
     )
 
 
 def _refs(row: ShownRunRow) -> dict[SideName, str]:
-    """Give what was asked by the side that it is on, in their order."""
+    """Return the references that were asked about, by side, in the order of the sides."""
     if row.what != WHAT:
         return {}
-    found = {side: one.ref for side, one in references_of(row.request).items()}
-    found[row.request["about"]] = ref_of(row)
-    return {side: found[side] for side in _SIDES if side in found}
+    refs = {side: one.ref for side, one in references_of(row.request).items()}
+    refs[row.request["about"]] = ref_of(row)
+    return {side: refs[side] for side in _SIDES if side in refs}
 
 
 def _check(versions: list[VersionRow]) -> None:
@@ -134,15 +135,15 @@ def _check(versions: list[VersionRow]) -> None:
     if len({version.id for version in versions}) < len(versions):
         raise InvalidInput(f"{ref_of(versions[0])} is named twice", fix="name two versions, or one")
     if len({version.base_id for version in versions}) > 1:
-        told = " and ".join(map(ref_of, versions))
-        raise InvalidInput(f"{told} are for different bases", fix="ask them one after another")
+        names = " and ".join(map(ref_of, versions))
+        raise InvalidInput(f"{names} are for different bases", fix="ask them one after another")
 
 
 def _about(caller: Caller, refs: Mapping[SideName, Ref]) -> SideName:
-    """Give the first side of whose version the caller may ask for runs.
+    """Return the first side for whose version the caller may ask for runs.
 
     Raises:
-        Forbidden: There is none.
+        Forbidden: The caller may ask for runs of none of them.
     """
     first, *others = refs
     for side in others:

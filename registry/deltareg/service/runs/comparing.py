@@ -1,4 +1,4 @@
-"""Comparing two versions of one base by a worker: asked for, and shown once it is known."""
+"""Comparing two versions of one base by a worker: queueing the comparison, and showing it."""
 
 from collections.abc import Callable
 from typing import Final
@@ -31,15 +31,15 @@ LIMIT: Final = RunLimit(open=10, hourly=200)
 def queue_comparison(
     registry: Registry, caller: Caller, request: CompareCreate, *, new_id: Callable[[], UUID] = uuid4
 ) -> RunInfo:
-    """Queue a comparison, join the one under way, or give the one that has found out.
+    """Queue a comparison, join the one under way, or return the finished one.
 
-    It takes reading both versions, and asking for runs of the one after.
+    The caller must be allowed to read both versions, and to ask for runs of the second.
 
     Raises:
-        NotFound: No such version, or not for the caller.
-        Blocked: One is deleted.
-        InvalidInput: They are one version, or for different bases.
-        QuotaExceeded: The caller has asked for too many.
+        NotFound: There is no such version, or the caller may not see it.
+        Blocked: A version is deleted.
+        InvalidInput: Both are the same version, or they are for different bases.
+        QuotaExceeded: The caller has asked for too many comparisons.
     """
     require_queueing(caller, on=SOMEWHERE)
     refs = Ref.parse(request.a), Ref.parse(request.b)
@@ -51,12 +51,12 @@ def queue_comparison(
         require_queueing(caller, on=refs[1].line)  # what is not there is not found before
         _check(a, b)
         if not request.again:
-            known = run_results.newest_run(conn, key_of(a, b), version_id=b.id, is_found=True)
-            if known is not None:
-                return info.describe_ended(known)
-        wanted = str(new_id())
-        run_id = queue_compare(conn, caller, a, b, run_id=wanted)
-        if run_id == wanted:
+            finished = run_results.newest_run(conn, key_of(a, b), version_id=b.id, is_found=True)
+            if finished is not None:
+                return info.describe_ended(finished)
+        new_run_id = str(new_id())
+        run_id = queue_compare(conn, caller, a, b, run_id=new_run_id)
+        if run_id == new_run_id:
             check_limit_of(conn, caller, WHAT, LIMIT, beside=run_id)
             after = {"version": ref_of(b), "what": WHAT}
             if line_of(a) == line_of(b):  # readers of one line need not see another
@@ -68,11 +68,11 @@ def queue_comparison(
 
 
 def show_comparison(registry: Registry, caller: Caller, a: Ref, b: Ref) -> VersionDifferences:
-    """Show what a worker found out about two versions, if one has, and the run under way.
+    """Show the comparison of two versions, if a worker has made it, and the run under way.
 
     Raises:
-        NotFound: No such version, or not for the caller.
-        Blocked: One is deleted: what was known of it is not told any more.
+        NotFound: There is no such version, or the caller may not see it.
+        Blocked: A version is deleted, so its comparisons are not shown any more.
     """
     caller.require(Right.READ, on=SHARED)  # runs have names of people and machines
     for ref in (a, b):
@@ -84,33 +84,33 @@ def show_comparison(registry: Registry, caller: Caller, a: Ref, b: Ref) -> Versi
         newest = run_results.newest_run(conn, key, version_id=two.id)
         is_over = newest is None or newest.state not in {"queued", "running"}
         waits = None if newest is None or is_over else info.describe_run(conn, newest)
-        known = newest
+        finished = newest
         if newest is not None and newest.state != "done":
-            known = run_results.newest_run(conn, key, version_id=two.id, is_found=True)
-        row = None if known is None else run_results.result_row(conn, known.id)
+            finished = run_results.newest_run(conn, key, version_id=two.id, is_found=True)
+        row = None if finished is None else run_results.result_row(conn, finished.id)
         row = None if row is None or row.found is None else row
-        shown = newest if row is None else known
-    ended = None if shown is None else info.describe_ended(shown)
-    run = waits if shown is newest and waits is not None else ended
+        shown_run = newest if row is None else finished
+    ended_run = None if shown_run is None else info.describe_ended(shown_run)
+    run = waits if shown_run is newest and waits is not None else ended_run
     if row is None or run is None:
         return VersionDifferences(a=ref_of(one), b=ref_of(two), is_known=False, run=run, waits=waits)
-    found = DifferencesFound.model_validate_json(present(row.found))
+    differences = DifferencesFound.model_validate_json(present(row.found))
     return VersionDifferences(
         a=ref_of(one),
         b=ref_of(two),
         is_known=True,
         run=run,
         waits=waits,
-        modules=[ModuleDifference.of(each) for each in found.modules],
-        left_out=found.left_out,
-        note=found.note,
-        general=found.general,
+        modules=[ModuleDifference.of(each) for each in differences.modules],
+        left_out=differences.left_out,
+        note=differences.note,
+        general=differences.general,
         found_at=run.finished_at,
     )
 
 
 def _check(a: VersionRow, b: VersionRow) -> None:
-    """Refuse what is not compared."""
+    """Refuse versions that cannot be compared."""
     _refuse_deleted(a, b)
     if a.id == b.id:
         raise InvalidInput(f"{ref_of(a)} is compared with itself", fix="name two versions")

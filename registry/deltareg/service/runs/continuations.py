@@ -1,8 +1,8 @@
-"""Continuations: after a waiver, what was skipped behind the failed check runs after all.
+"""Continuations: after a waiver, the checks skipped behind the failed check run after all.
 
-A static check that fails ends a verification, so that all behind it is skipped. Whoever answers for
-that check answers for it alone: a run makes up for the rest and gives a verdict of its own, which
-has the waivers of the one that it continues.
+A static check that fails ends a verification, so all later checks are skipped. A waiver covers only
+the failed check: a continuation runs the rest and produces its own verdict, which carries the
+waivers of the one that it continues.
 """
 
 from collections.abc import Callable
@@ -26,12 +26,12 @@ from deltareg.service.verdicts.facts import why_uncounted
 def queue_continuation(
     conn: sa.Connection, caller: Caller, verdict: VerdictRow, *, new_id: Callable[[], UUID] = uuid4
 ) -> str:
-    """Queue the run that makes up for what a verdict left out, or join it; give its id.
+    """Queue the continuation of a verdict, or join it; return its run id.
 
-    It judges by what the run before was asked for, on the same base and labels.
+    It repeats the request of the earlier run, on the same base and with the same labels.
 
     Raises:
-        Conflict: The verdict does not count any more, so nothing would come of it.
+        Conflict: The verdict does not count any more, so a continuation would be of no use.
     """
     before = queries.run_row(conn, verdict.run_id)
     if before is None:
@@ -43,21 +43,21 @@ def queue_continuation(
             fix=f"deltareg verify {ref_of(verdict)} --suite {verdict.suite} --again --wait",
         )
     failed = [str(check["name"]) for check in verdict.checks if check["verdict"] == "fail"]
-    asked = {name: value for name, value in before.request.items() if name != AUTOMATIC}
-    wanted = str(new_id())
+    carried = {name: value for name, value in before.request.items() if name != AUTOMATIC}
+    new_run_id = str(new_id())
     run_id = queries.enqueue(
         conn,
-        run_id=wanted,
+        run_id=new_run_id,
         what=WHAT,
         dedup_key=key_of_continuation(verdict.id),
         version_id=verdict.version_id,
         suite=verdict.suite,
         labels=before.labels,
-        request=asked | {"continues": verdict.id, "waived": ",".join(failed)},
+        request=carried | {"continues": verdict.id, "waived": ",".join(failed)},
         priority=NORMAL,
         created_by=caller.principal_id,
     )
-    if run_id == wanted:
+    if run_id == new_run_id:
         after = {"version": ref_of(verdict), "suite": verdict.suite, "continues": verdict.id}
         caller.record(conn, Action.RUN_QUEUE, f"run/{run_id}", on=line_of(verdict), before=None, after=after)
     return run_id

@@ -1,8 +1,8 @@
-"""Which worker may take which run: who is enrolled, and whom a run leaves out.
+"""Which worker may take which run: who is enrolled, and whom a run excludes.
 
-A worker that is enrolled takes what its labels fit. A run that is to be judged by somebody else
-names the keys and hosts that it leaves out. A worker that nobody enrolled takes the one run that
-its owner queued for it, and what it finds is for its owner's eyes.
+An enrolled worker takes the runs that its labels fit. A run that somebody else must judge names the
+keys and hosts that it excludes. A worker that is not enrolled takes the one run that its owner
+queued for it, and its result is only for its owner.
 """
 
 from collections.abc import Iterable, Mapping
@@ -26,10 +26,10 @@ SENT_BY = "sent_by"
 
 
 def enrolled_key(conn: sa.Connection, caller: Caller, request: LeaseRequest) -> KeyRow | None:
-    """Give the key that a worker is enrolled with; None for one that asks for a run of its own.
+    """Return the enrolled key of a worker; None for one that asks for its own run.
 
     Raises:
-        Forbidden: It is not enrolled, or its key is retired or revoked.
+        Forbidden: The worker is not enrolled, or its key is retired or revoked.
     """
     if not request.key:
         raise Forbidden(
@@ -42,9 +42,9 @@ def enrolled_key(conn: sa.Connection, caller: Caller, request: LeaseRequest) -> 
     if key is not None and key.role == WORKER and key.principal_id == caller.principal_id:
         if key.is_live:
             return key
-        ended = "retired" if key.revoked_at is None else f"revoked: {key.reason}"
+        state = "retired" if key.revoked_at is None else f"revoked: {key.reason}"
         raise Forbidden(
-            f"the key {key.keyid[:12]} of {key.name} is {ended}",
+            f"the key {key.keyid[:12]} of {key.name} is {state}",
             fix=f"give it a new key, then: deltareg worker rotate {key.name} --key KEY",
         )
     if request.run and not caller.is_worker:
@@ -61,9 +61,9 @@ def may_take(run: Mapping[str, str], key: KeyRow | None, caller: Caller, *, is_a
 
     Args:
         run: What the run asks for.
-        key: The worker's; None for one that nobody enrolled.
-        caller: Whose token it has.
-        is_alone: Whether no worker of anybody else is enrolled.
+        key: The worker's key; None for one that is not enrolled.
+        caller: The principal of its token.
+        is_alone: Whether nobody else has an enrolled worker.
     """
     if key is None:
         return run.get(LOCAL) == str(caller.principal_id)
@@ -76,11 +76,11 @@ def may_take(run: Mapping[str, str], key: KeyRow | None, caller: Caller, *, is_a
 
 
 def leave_out(signers: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Ask in a run's request for another worker than some: pairs of keyid and host."""
-    found = list(signers)
-    if not found:
+    """Return the entries of a run's request that exclude workers, given pairs of key id and host."""
+    pairs = list(signers)
+    if not pairs:
         return {}
     return {
-        NOT_BY: ",".join(sorted({keyid for keyid, _ in found})),
-        NOT_ON: ",".join(sorted({host for _, host in found if host})),
+        NOT_BY: ",".join(sorted({keyid for keyid, _ in pairs})),
+        NOT_ON: ",".join(sorted({host for _, host in pairs if host})),
     }

@@ -1,4 +1,4 @@
-"""Flattening: a version is stored against its base alone, without the versions before it."""
+"""Flattening: storing a version against its base alone, without the versions before it."""
 
 from collections.abc import Callable
 from uuid import UUID, uuid4
@@ -22,8 +22,8 @@ def flatten(registry: Registry, caller: Caller, ref: Ref, *, new_id: Callable[[]
     """Queue a run that stores a version against its base alone, or join the one under way.
 
     Raises:
-        NotFound: No such version.
-        Blocked: It is deleted.
+        NotFound: There is no such version.
+        Blocked: The version is deleted.
     """
     caller.require(Right.PUSH, on=ref.line)
 
@@ -31,9 +31,9 @@ def flatten(registry: Registry, caller: Caller, ref: Ref, *, new_id: Callable[[]
         version = find_version(conn, caller, ref, bare="newest")
         if version.deleted_at is not None:
             raise Blocked(f"{ref_of(version)} is deleted", fix="name another version")
-        wanted = str(new_id())
-        run_id = queue_reencode(conn, caller, version, against="base", run_id=wanted)
-        if run_id == wanted:
+        new_run_id = str(new_id())
+        run_id = queue_reencode(conn, caller, version, against="base", run_id=new_run_id)
+        if run_id == new_run_id:
             after = {"version": ref_of(version), "what": WHAT, "against": "base"}
             caller.record(conn, Action.RUN_QUEUE, f"run/{run_id}", on=ref.line, before=None, after=after)
         return describe_run(conn, caller, run_id)

@@ -1,7 +1,7 @@
-"""The end of a run that finds something out for people: what its worker signed is kept, for a time.
+"""The end of a run that finds something out for people: its signed result is stored for a time.
 
-Nothing is decided by it. So a version that was deleted meanwhile, or a question whose time is over,
-ends the run without anything being kept.
+The result decides nothing. So if a version was deleted meanwhile, or the question has expired, the
+run ends and nothing is stored.
 """
 
 from collections.abc import Callable, Mapping
@@ -34,12 +34,12 @@ _GONE = "what it is about was deleted, or is not kept any more"
 
 
 def complete_found(registry: Registry, caller: Caller, run_id: str, report: FoundReport) -> RunInfo:
-    """End a run that finds something out; the same report again is answered alike.
+    """End a run that finds something out; the same report again gets the same answer.
 
     Raises:
         LeaseLost: The run is not the caller's (any more); nothing changes.
-        BadSignature: Its worker did not sign that under the lease.
-        InvalidInput: It is another kind of run, or was asked something else.
+        BadSignature: The report was not signed under the lease.
+        InvalidInput: The run is of another kind, or was asked something else.
     """
     caller.require(Right.VERIFY, on=EVERYTHING)
     own = queries.RunClaim(run_id, report.fence, caller.principal_id)
@@ -52,11 +52,11 @@ def complete_found(registry: Registry, caller: Caller, run_id: str, report: Foun
         if read is None:
             raise InvalidInput(f"run {run_id} is a {run.what}, it finds nothing out")
         keyid = check_signed(conn, run, report, principal_id=caller.principal_id)
-        asked = run_results.result_row(conn, run_id)
-        if asked is None or _is_gone(conn, run, asked):
+        result = run_results.result_row(conn, run_id)
+        if result is None or _is_gone(conn, run, result):
             queries.finish(conn, own, state="dead", error=_GONE)
             return describe_run(conn, caller, run_id)
-        run_results.keep_found(conn, run_id, read(asked, report.found))
+        run_results.keep_found(conn, run_id, read(result, report.found))
         queries.finish(conn, own, state="done", result={"keyid": keyid})
         return describe_run(conn, caller, run_id)
 
@@ -65,12 +65,12 @@ def complete_found(registry: Registry, caller: Caller, run_id: str, report: Foun
 
 def _is_gone(conn: sa.Connection, run: RunRow, asked: RunResultRow) -> bool:
     ids = [present(run.version_id), *([] if asked.other_id is None else [asked.other_id])]
-    found = version_queries.versions_by_ids(conn, ids).values()
-    return any(version.deleted_at is not None for version in found)
+    versions = version_queries.versions_by_ids(conn, ids).values()
+    return any(version.deleted_at is not None for version in versions)
 
 
 def _answered_before(conn: sa.Connection, caller: Caller, own: queries.RunClaim) -> RunInfo:
-    """Show the run if this holder has ended it, and the answer may have been lost."""
+    """Return the run if this holder has ended it already: the first answer may have been lost."""
     run = queries.run_row(conn, own.run_id)
     if run is None or run.state != "done" or run.fence != own.fence or run.what not in _READ:
         raise lease_lost(conn, own)

@@ -1,4 +1,4 @@
-"""The answer to a worker that writes to a run which it does not hold (any more)."""
+"""The error for a worker that writes to a run that it does not hold (any more)."""
 
 import sqlalchemy as sa
 
@@ -7,7 +7,7 @@ from deltareg.errors import DeltaregError, LeaseLost, NotFound
 
 
 def lease_lost(conn: sa.Connection, own: queries.RunClaim) -> DeltaregError:
-    """Make the error for a write to a run that the caller does not hold (any more)."""
+    """Build the error for a write to a run that the caller does not hold (any more)."""
     run = queries.run_row(conn, own.run_id)
     if run is None:
         return NotFound(f"there is no run {own.run_id[:40]}", fix="claim another run")

@@ -1,4 +1,4 @@
-"""Runs as the wire shows them, and where in the queue each of them stands."""
+"""Runs as the wire shows them, with their places in the queue."""
 
 from collections.abc import Mapping, Sequence
 
@@ -30,7 +30,7 @@ def find_run(conn: sa.Connection, caller: Caller, run_id: str) -> ShownRunRow:
     """Find a run.
 
     Raises:
-        NotFound: There is none of that id that the caller may see.
+        NotFound: The caller sees no run with that id.
     """
     row = queries.run_row(conn, run_id)
     if row is None or not caller.sees(concern_of(row)):
@@ -39,47 +39,50 @@ def find_run(conn: sa.Connection, caller: Caller, run_id: str) -> ShownRunRow:
 
 
 def concern_of(row: ShownRunRow) -> Resource:
-    """Give what a run is about: the line of its version, or its base."""
+    """Return what a run is about: the line of its version, or its base."""
     if row.base_name is not None:
         return Base(row.base_name)
     return EVERYTHING if row.version_id is None else line_of(row)
 
 
 def concern_of_run(conn: sa.Connection, run: RunRow) -> Resource:
-    """Give what a run is about, of a row that names no line."""
-    named = queries.run_row(conn, run.id)
-    return EVERYTHING if named is None else concern_of(named)
+    """Return what a run is about, from a row that has no line."""
+    shown_row = queries.run_row(conn, run.id)
+    return EVERYTHING if shown_row is None else concern_of(shown_row)
 
 
 def describe_run(conn: sa.Connection, row: ShownRunRow) -> RunInfo:
-    """Show one run, and while it waits its place in the queue."""
-    shown = describe_runs(conn, [row])[row.id]
+    """Describe one run, with its place in the queue while it waits."""
+    info = describe_runs(conn, [row])[row.id]
     if row.state != "queued":
-        return shown
+        return info
     place = 1 + queue_queries.place_of(conn, row)
-    return shown.model_copy(update={"position": place, "unserved": explain_unserved(conn, [row])[row.id]})
+    return info.model_copy(update={"position": place, "unserved": explain_unserved(conn, [row])[row.id]})
 
 
 def describe_ended(row: ShownRunRow) -> RunInfo:
-    """Show a run that has ended, of a kind that has no verdicts."""
+    """Describe a run that has ended, of a kind without verdicts."""
     return _show(row, None)
 
 
 def describe_runs(conn: sa.Connection, rows: Sequence[ShownRunRow]) -> dict[str, RunInfo]:
-    """Show runs by id; their verdicts are looked up once for all of them."""
+    """Describe runs, by id; their verdicts are looked up once for all of them."""
     verdicts = verdict_queries.verdicts_of_runs(conn, [row.id for row in rows])
     waivers = describe_waivers(conn, [verdict.id for verdict in verdicts.values()])
-    shown = {run_id: describe_verdict(verdict, waivers.get(verdict.id, ())) for run_id, verdict in verdicts.items()}
-    return {row.id: _show(row, shown.get(row.id)) for row in rows}
+    verdict_infos = {
+        run_id: describe_verdict(verdict, waivers.get(verdict.id, ())) for run_id, verdict in verdicts.items()
+    }
+    return {row.id: _show(row, verdict_infos.get(row.id)) for row in rows}
 
 
 def explain_unserved(conn: sa.Connection, rows: Sequence[ShownRunRow]) -> dict[str, str]:
-    """Say of each run that waits why no worker which runs now could take it; empty where one can.
+    """Return, for each waiting run, why no live worker could take it; empty if one can.
 
-    Workers of any release ask for the kinds of run that they know; only labels are looked at.
+    Only labels are compared, because workers of any release ask for the kinds of run that they
+    know.
     """
-    known = queue_queries.worker_rows(conn, seen_within_us=LIVE_US)
-    offers = [row.labels for row in known if not is_for_one_run(row.labels)]
+    workers = queue_queries.worker_rows(conn, seen_within_us=LIVE_US)
+    offers = [row.labels for row in workers if not is_for_one_run(row.labels)]
     return {row.id: _refusal(row.labels, offers) for row in rows}
 
 
@@ -92,7 +95,7 @@ def _refusal(required: Mapping[str, str], offers: Sequence[Mapping[str, str]]) -
 
 
 def _show(row: ShownRunRow, verdict: VerdictInfo | None) -> RunInfo:
-    found = ProofFound.model_validate(row.result or {})
+    proof = ProofFound.model_validate(row.result or {})
     return RunInfo(
         id=row.id,
         what=row.what,
@@ -107,8 +110,8 @@ def _show(row: ShownRunRow, verdict: VerdictInfo | None) -> RunInfo:
         stored_bytes=_stored_bytes(row),
         variant=row.request.get("variant", ""),
         base=row.base_name or "",
-        proof=found.proof,
-        wrong=found.wrong,
+        proof=proof.proof,
+        wrong=proof.wrong,
         form=_form(row),
         proof_run=str((row.result or {}).get("proof_run", "")),
         superseded_by=str((row.result or {}).get(BY, "")),
@@ -122,7 +125,10 @@ def _show(row: ShownRunRow, verdict: VerdictInfo | None) -> RunInfo:
 
 
 def _other(row: ShownRunRow) -> str:
-    """Name the version that a run compares with; readers of one line need not see another."""
+    """Return the version that a run compares with; empty if it belongs to another line.
+
+    Readers of one line need not be allowed to read another.
+    """
     if row.what != "compare" or row.version_id is None:
         return ""
     other = references_of(row.request)["a"].ref
@@ -130,10 +136,10 @@ def _other(row: ShownRunRow) -> str:
 
 
 def _form(row: ShownRunRow) -> int | None:
-    named = row.request.get("form")
-    return None if named is None else int(named)
+    form = row.request.get("form")
+    return None if form is None else int(form)
 
 
 def _stored_bytes(row: ShownRunRow) -> StoredChange | None:
-    found = (row.result or {}).get("stored_bytes")
-    return None if found is None else StoredChange.model_validate(found)
+    size = (row.result or {}).get("stored_bytes")
+    return None if size is None else StoredChange.model_validate(size)

@@ -1,11 +1,11 @@
-"""Leases: a worker claims a run for a while, says that it goes on, and ends it once.
+"""Leases: a worker claims a run for a time, extends its claim, and ends the run once.
 
-A worker serves all namespaces: what is here takes the right to verify everything.
+A worker serves all namespaces, so all of this needs the right to verify everything.
 
-Everything that depends on time goes by the database's clock. A run whose lease has run out is given
-to the next worker with a higher fence, which shuts the old one out; a worker that is late but was
-not replaced may still finish. After the last attempt a run is dead, and what it was to judge gets
-an inconclusive verdict in the same transaction, never a pass.
+Everything that depends on time uses the database's clock. A run whose lease has expired goes to the
+next worker with a higher fence, which shuts the old worker out; a late worker that was not replaced
+may still finish. After the last attempt a run is dead, and what it was to judge gets an
+inconclusive verdict in the same transaction, never a pass.
 """
 
 from collections.abc import Callable, Iterator
@@ -59,9 +59,9 @@ def claim_lease(
     new_id: Callable[[], UUID] = uuid4,
     new_nonce: Callable[[], str] = token_hex,
 ) -> LeaseGrant | None:
-    """Give the worker the best run that its labels fit, or None when there is none now.
+    """Lease the best run that fits the labels of a worker; None if there is none now.
 
-    Nothing is written while there is no work, so workers may ask as often as they like.
+    Nothing is written if there is no work, so workers may ask as often as they like.
 
     Raises:
         Forbidden: The token does not allow it, the worker is not enrolled, or its name is taken.
@@ -85,7 +85,7 @@ def claim_lease(
 
 
 def lose_worker(registry: Registry, caller: Caller, worker: str) -> None:
-    """Note that a worker hung up while it waited for work: it is gone, unless it asks again."""
+    """Record that a worker hung up while it waited for work: it is gone unless it asks again."""
     caller.require(Right.VERIFY, on=EVERYTHING)
     with_retry(
         registry.engine,
@@ -96,7 +96,7 @@ def lose_worker(registry: Registry, caller: Caller, worker: str) -> None:
 
 
 def hold_lease(registry: Registry, caller: Caller, hold: LeaseHold, *, lease_s: float) -> None:
-    """Let a lease run on from now.
+    """Extend a lease from now.
 
     Raises:
         LeaseLost: The run was given to another worker, was cancelled or has ended: stop.
@@ -114,7 +114,7 @@ def hold_lease(registry: Registry, caller: Caller, hold: LeaseHold, *, lease_s: 
 def fail_run(
     registry: Registry, caller: Caller, run_id: str, failure: RunFailure, *, new_id: Callable[[], UUID] = uuid4
 ) -> None:
-    """Give a run back that could not be carried out; after the last attempt it is dead.
+    """Return a run that could not be carried out to the queue; after the last attempt it is dead.
 
     Raises:
         LeaseLost: The run was given to another worker, was cancelled or has ended.
@@ -123,10 +123,10 @@ def fail_run(
     own = queries.RunClaim(run_id, failure.fence, caller.principal_id)
 
     def transaction(conn: sa.Connection) -> None:
-        known = queries.held_run(conn, own)
-        if known is None:
+        held_run = queries.held_run(conn, own)
+        if held_run is None:
             raise lease_lost(conn, own)
-        error = make_redactor(conn, known)(failure.error)
+        error = make_redactor(conn, held_run)(failure.error)
         run = queries.give_back(conn, own, error=error)
         if run is None:
             run = queries.finish(conn, own, state="dead", error=error)
@@ -147,10 +147,10 @@ def fail_run(
 
 
 def bury_exhausted(registry: Registry, *, new_id: Callable[[], UUID] = uuid4) -> int:
-    """End the runs whose last worker went away, and say how many there were."""
+    """End the runs whose last worker went away; return how many there were."""
     with read(registry.engine) as conn:
-        found = queries.exhausted_runs(conn)
-    buried = [with_retry(registry.engine, partial(_bury, run_id=run_id, new_id=new_id)) for run_id in found]
+        run_ids = queries.exhausted_runs(conn)
+    buried = [with_retry(registry.engine, partial(_bury, run_id=run_id, new_id=new_id)) for run_id in run_ids]
     return sum(buried)
 
 
@@ -174,7 +174,7 @@ def _see_worker(registry: Registry, caller: Caller, request: LeaseRequest) -> No
 
 
 def _fitting(registry: Registry, caller: Caller, request: LeaseRequest) -> Iterator[ClaimableRow]:
-    """List the runs that a worker could do, best first, a page at a time."""
+    """Yield the runs that a worker could do, best first, read a page at a time."""
     after: ClaimableRow | None = None
     while True:
         with read(registry.engine) as conn:
@@ -188,7 +188,7 @@ def _fitting(registry: Registry, caller: Caller, request: LeaseRequest) -> Itera
 
 
 def _claim(conn: sa.Connection, run_id: str, *, request: LeaseRequest, lease_us: int, nonce: str) -> RunRow | None:
-    """Give a run to a worker, and note how its report has to be signed."""
+    """Lease a run to a worker, and store how its report must be signed."""
     run = queries.claim(conn, run_id, holder=request.worker, lease_us=lease_us)
     if run is not None:
         bind_lease(conn, run_id, nonce=nonce, public=str(PublicKey.parse(request.key)))
@@ -248,13 +248,13 @@ def _grant_base(registry: Registry, run: RunRow, base_id: int, *, lease_s: float
 
 
 def _base_of(conn: sa.Connection, run: RunRow, version: VersionRow) -> BaseRow | None:
-    """Give what a run is about the version on: its base, or the variant that the run names."""
+    """Return the base that a run verifies on: that of its version, or the variant that it names."""
     name, root = run.request.get("variant"), run.request.get("base_root")
     if name is None:
         return base_queries.base_of(conn, version)
-    wanted = run.request.get("base_identity", "")
+    identity = run.request.get("base_identity", "")
     rows = base_queries.base_rows(conn, name=name, root=root, limit=1)
-    return next((row for row in rows if wanted in {"", identity_of(conn, row)}), None)
+    return next((row for row in rows if identity in {"", identity_of(conn, row)}), None)
 
 
 def _bury(conn: sa.Connection, run_id: str, new_id: Callable[[], UUID]) -> bool:

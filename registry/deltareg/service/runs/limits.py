@@ -1,4 +1,4 @@
-"""How much of a worker's time one name may ask for by itself: some at once, and some in an hour."""
+"""Limits on the worker time that one principal may ask for: runs at once, and runs in an hour."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,24 +30,24 @@ class RunLimit:
 def check_limit_of(conn: sa.Connection, caller: Caller, what: str, limit: RunLimit, *, beside: str) -> None:
     """Refuse more runs of a kind than a caller may ask for, in the transaction that queues one.
 
-    The run that it has just queued is `beside` those that are counted.
+    `beside` is the run that was just queued; it is not counted.
 
     Raises:
-        QuotaExceeded: There are as many; it says when there may be another.
+        QuotaExceeded: The limit is reached; the message says when another may be queued.
     """
-    asked = queries.asked_since(conn, caller.principal_id, what=what, within_us=_HOUR_US, beside=beside)
-    is_open = [each for each in asked if each.state in {"queued", "running"}]
+    recent = queries.asked_since(conn, caller.principal_id, what=what, within_us=_HOUR_US, beside=beside)
+    is_open = [each for each in recent if each.state in {"queued", "running"}]
     if len(is_open) >= limit.open:
         raise QuotaExceeded(
             f"{caller.principal} has {len(is_open)} runs of kind {what} open, and may have {limit.open}",
             fix="wait until one has ended, or cancel one: deltareg verdict cancel RUN",
         )
-    if len(asked) >= limit.hourly:
-        again = asked[len(asked) - limit.hourly].created_at + _HOUR_US
+    if len(recent) >= limit.hourly:
+        again = recent[len(recent) - limit.hourly].created_at + _HOUR_US
         minutes = max(1, ceil((again - read_clock(conn)) / (60 * US_PER_S)))
         at = datetime.fromtimestamp(again / US_PER_S, UTC)
         raise QuotaExceeded(
-            f"{caller.principal} has asked for {len(asked)} runs of kind {what} in the last hour,"
+            f"{caller.principal} has asked for {len(recent)} runs of kind {what} in the last hour,"
             f" and may ask for {limit.hourly}",
             fix=f"ask again in {minutes} min, after {at:%H:%M} UTC",
         )

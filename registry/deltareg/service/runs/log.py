@@ -1,7 +1,7 @@
-"""The log of a run: what its worker says while it goes on, bounded, and plain text only.
+"""The log of a run: what its worker reports while it works, bounded, plain text only.
 
-What a worker tells may come from a tenant's bytes. It is cut, and every character that a terminal
-might act on becomes a space.
+Log lines may contain a tenant's bytes. They are cut, and every character that a terminal might act
+on becomes a space.
 """
 
 import json
@@ -30,7 +30,7 @@ _FULL = "the log is full, what follows is not kept"
 
 
 class _StoredLine(Answer):
-    """What a row keeps of a line, as any release wrote it."""
+    """A log line as a row stores it, by any release."""
 
     text: str = ""
     check: CheckResult | None = None
@@ -38,7 +38,7 @@ class _StoredLine(Answer):
 
 
 def append_log(registry: Registry, caller: Caller, run_id: str, request: LogAppend) -> None:
-    """Append what a worker says about the run that it holds; the same lines again change nothing.
+    """Append log lines of a run that the caller holds; the same lines again change nothing.
 
     Raises:
         LeaseLost: The run was given to another worker, was cancelled or has ended: stop.
@@ -51,9 +51,9 @@ def append_log(registry: Registry, caller: Caller, run_id: str, request: LogAppe
         if run is None:
             raise lease_lost(conn, own)
         last = queries.last_line(conn, run_id)
-        known = last.number + 1 if last is not None and last.fence == request.fence else 0
-        new = request.lines[max(0, known - request.first) :]
-        number = max(known, request.first)
+        known_until = last.number + 1 if last is not None and last.fence == request.fence else 0
+        new = request.lines[max(0, known_until - request.first) :]
+        number = max(known_until, request.first)
         lines = list(_number_lines(new, last, number=number, unnamed=make_redactor(conn, run)))
         queries.append_lines(conn, run_id, request.fence, lines)
 
@@ -61,7 +61,7 @@ def append_log(registry: Registry, caller: Caller, run_id: str, request: LogAppe
 
 
 def read_log(registry: Registry, caller: Caller, run_id: str, *, after: int) -> RunLog:
-    """Show a run and its log from the line after a number on, a page at a time.
+    """Show a run and its log after a given line number, a page at a time.
 
     Raises:
         NotFound: There is no such run.
@@ -82,9 +82,9 @@ def read_log(registry: Registry, caller: Caller, run_id: str, *, after: int) -> 
 
 
 def newest_lines(registry: Registry, run_ids: Sequence[str]) -> dict[str, tuple[int, str]]:
-    """Say how far the logs of runs are, and their states, for who looks at them on news alone.
+    """Return the newest line number and the state of runs, for those who wait for news.
 
-    It is for no caller: whoever is told of news reads it with rights of their own.
+    It checks no rights: whoever hears of news reads it with their own.
     """
     if not run_ids:
         return {}
@@ -95,17 +95,17 @@ def newest_lines(registry: Registry, run_ids: Sequence[str]) -> dict[str, tuple[
 def _number_lines(
     lines: Sequence[LineSent], last: LogLineRow | None, *, number: int, unnamed: Callable[[str], str]
 ) -> Iterator[queries.AppendedLine]:
-    """Give each line its place, up to the one that fills the log."""
+    """Number lines, up to the one that fills the log."""
     seq, total = (0, 0) if last is None else (last.seq, last.total_bytes)
     for index, line in enumerate(lines):
         if total >= LOG_BYTES_MAX:
             return
-        told = _plain_line(line, unnamed)
-        total += len(json.dumps(told))
+        plain = _plain_line(line, unnamed)
+        total += len(json.dumps(plain))
         if total >= LOG_BYTES_MAX:
-            told = {"text": _FULL}
+            plain = {"text": _FULL}
         seq += 1
-        yield queries.AppendedLine(seq, number + index, total, told)
+        yield queries.AppendedLine(seq, number + index, total, plain)
 
 
 def _plain_line(line: LineSent, unnamed: Callable[[str], str]) -> dict[str, object]:
@@ -113,9 +113,9 @@ def _plain_line(line: LineSent, unnamed: Callable[[str], str]) -> dict[str, obje
         return {"plan": [_plain(name[:_NAME_CHARACTERS]) for name in line.plan]}
     if line.check is None:
         return {"text": _plain(unnamed(line.text))}
-    found = line.check.model_dump()
-    found["detail"] = unnamed(line.check.detail)
-    return {"check": {key: _plain(value) for key, value in found.items()}}
+    check = line.check.model_dump()
+    check["detail"] = unnamed(line.check.detail)
+    return {"check": {key: _plain(value) for key, value in check.items()}}
 
 
 def _plain(value: object) -> object:
@@ -125,12 +125,12 @@ def _plain(value: object) -> object:
 
 
 def _show(row: LogLineRow) -> LogLine:
-    stored = _StoredLine.model_validate(row.line)
+    stored_line = _StoredLine.model_validate(row.line)
     return LogLine(
         seq=row.seq,
         at=rfc3339(row.created_at),
         attempt=row.fence,
-        text=stored.text,
-        check=stored.check,
-        plan=list(stored.plan),
+        text=stored_line.text,
+        check=stored_line.check,
+        plan=list(stored_line.plan),
     )

@@ -1,8 +1,8 @@
-"""Retention of logs: those of runs that ended long ago are dropped; the verdicts stay.
+"""Retention of logs: logs of runs that ended long ago are dropped; the verdicts stay.
 
-It goes in batches, each its own transaction, so that neither a worker that writes a log nor a
+It works in batches, each its own transaction, so that neither a worker that writes a log nor a
 person who reads one waits for long. It may run at any time, on several hosts at once, and be
-killed: a log is there whole, or dropped whole with a note of when.
+killed: a log is either there whole, or dropped whole with a record of when.
 """
 
 from functools import partial
@@ -20,12 +20,12 @@ _RUNS = 20  # in a batch; each log is 1 MiB at most
 
 
 def drop_old_logs(engine: sa.Engine, *, keep_s: float | None, batches: int = MOST_BATCHES) -> int:
-    """Drop the logs of runs that ended longer ago than that, while somebody waits; say how many.
+    """Drop the logs of runs that ended longer ago than that, while somebody waits; return how many.
 
     Args:
         engine: The database.
-        keep_s: How long a log stays after its run has ended, seconds; None for ever.
-        batches: How many are dropped at most; what is left then waits for the next time.
+        keep_s: How long a log stays after its run has ended, in seconds; None for ever.
+        batches: How many batches to drop at most; the rest waits for the next time.
     """
     total = 0
     for _ in range(batches):
@@ -37,15 +37,15 @@ def drop_old_logs(engine: sa.Engine, *, keep_s: float | None, batches: int = MOS
 
 
 def drop_some_logs(engine: sa.Engine, *, keep_s: float | None) -> int:
-    """Drop one batch of old logs; 0 where none is left, or another process is at them."""
+    """Drop one batch of old logs; 0 if none is left, or another process is dropping them."""
     if keep_s is None:
         return 0
     with read(engine) as conn:
         before = _before(conn, keep_s)
-        found = queries.old_logs(conn, before=before, lines=_LINES)[:_RUNS]
-    if not found:
+        run_ids = queries.old_logs(conn, before=before, lines=_LINES)[:_RUNS]
+    if not run_ids:
         return 0
-    return with_retry(engine, partial(queries.drop_logs, run_ids=found, before=before))
+    return with_retry(engine, partial(queries.drop_logs, run_ids=run_ids, before=before))
 
 
 def _before(conn: sa.Connection, keep_s: float) -> int:

@@ -1,4 +1,4 @@
-"""What a run needs the bytes of: its version, its base and what it is compared with."""
+"""The versions and bases whose bytes a run needs: its own, its base, and those compared with."""
 
 from collections.abc import Sequence
 
@@ -16,19 +16,19 @@ from deltareg.service.runs.eligible import FORM
 
 
 def needed_by(conn: sa.Connection, run: RunRow | ShownRunRow) -> list[PackHolder]:
-    """List what a run reads: versions and bases, each once, its own first."""
+    """List the versions and bases that a run reads, each once, its own first."""
     if run.base_id is not None:
         return [PackHolder(run.base_id, is_base=True)]
     version = version_queries.version_by_id(conn, present(run.version_id))
     is_read = FORM not in run.request and version.released_at is None
-    found = [PackHolder(version.id)] if is_read else []
+    holders = [PackHolder(version.id)] if is_read else []
     for one in _compared_with(conn, run, version):
-        found += [PackHolder(one.id), *_below(conn, one)]
-    return list(dict.fromkeys([*found, *_below(conn, version)]))
+        holders += [PackHolder(one.id), *_below(conn, one)]
+    return list(dict.fromkeys([*holders, *_below(conn, version)]))
 
 
 def corrupt_among(conn: sa.Connection, needed: Sequence[PackHolder]) -> list[PackHolder]:
-    """Give those of some versions and bases that are corrupt."""
+    """Return those of some versions and bases that are corrupt."""
     bases = damage.corrupt_bases(conn, [held.row_id for held in needed if held.is_base])
     rows = version_queries.versions_by_ids(conn, [h.row_id for h in needed if not h.is_base])
     versions = {row.id for row in rows.values() if row.corrupt_at is not None}
@@ -36,7 +36,7 @@ def corrupt_among(conn: sa.Connection, needed: Sequence[PackHolder]) -> list[Pac
 
 
 def _below(conn: sa.Connection, version: VersionRow) -> list[PackHolder]:
-    """Give what a version stands on: its base, and what that is made of."""
+    """Return what a version stands on: its base, and what that is made of."""
     if version.base_id is None:
         return []
     parts = stacks.stack_below(conn, version.base_id)
@@ -47,5 +47,5 @@ def _below(conn: sa.Connection, version: VersionRow) -> list[PackHolder]:
 def _compared_with(conn: sa.Connection, run: RunRow | ShownRunRow, version: VersionRow) -> list[VersionRow]:
     digest = run.request.get("promoted_digest")
     promoted = version_queries.find_version(conn, version.delta_id, digest=digest) if digest else None
-    found = [] if promoted is None else [promoted]
-    return found + reference_versions(conn, run.request)
+    versions = [] if promoted is None else [promoted]
+    return versions + reference_versions(conn, run.request)

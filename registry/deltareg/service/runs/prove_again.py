@@ -1,4 +1,4 @@
-"""Asking for a proof: of what is claimed still, or once more of what somebody has looked at."""
+"""Asking for a proof: of bytes that are still claimed, or again of bytes that were proven."""
 
 from collections.abc import Callable
 from uuid import UUID, uuid4
@@ -25,12 +25,12 @@ from deltareg.wire import RunCreate, RunInfo
 def queue_prove(
     registry: Registry, caller: Caller, request: RunCreate, *, new_id: Callable[[], UUID] = uuid4
 ) -> RunInfo:
-    """Queue a proof, join the one under way, or give the one that has found out already.
+    """Queue a proof, join the one under way, or return the finished one.
 
     Raises:
-        NotFound: No such version or base.
+        NotFound: There is no such version or base.
         Blocked: The version is deleted, or the base has no bytes here.
-        InvalidInput: Not exactly one of both is named.
+        InvalidInput: The request does not name exactly one of the two.
     """
     _require(caller, on=SOMEWHERE)
     if bool(request.ref) == bool(request.base):
@@ -40,11 +40,11 @@ def queue_prove(
 
     def transaction(conn: sa.Connection) -> RunInfo:
         held, name = _find(conn, caller, request)
-        known = proofs.newest_proof(conn, held)
+        finished = proofs.newest_proof(conn, held)
         is_proven = proofs.standing(conn, held).is_proven
-        if known is not None and not request.again and is_proven:
-            return describe_run(conn, caller, known)
-        wanted = new_id()
+        if finished is not None and not request.again and is_proven:
+            return describe_run(conn, caller, finished)
+        new_run_id = new_id()
         # Whoever doubts what is known asks about what lies in the store now.
         run_id = queue_proof(
             conn,
@@ -53,9 +53,9 @@ def queue_prove(
             is_anew=request.again,
             # What is proven waits for nobody: doubts come behind the work of others.
             priority=LOW if is_proven else PROOF,
-            new_id=lambda: wanted,
+            new_id=lambda: new_run_id,
         )
-        if run_id == str(wanted):
+        if run_id == str(new_run_id):
             after = {"subject": name, "what": WHAT}
             caller.record(conn, Action.RUN_QUEUE, f"run/{run_id}", on=on, before=None, after=after)
         return describe_run(conn, caller, run_id)
@@ -67,8 +67,8 @@ def _find(conn: sa.Connection, caller: Caller, request: RunCreate) -> tuple[Pack
     if request.base:
         base = find_base(conn, caller, request.base)
         if not base.is_stored:
-            told = f"the base {base.name} is registered without its bytes: nothing is stored here"
-            raise Blocked(told, fix=f"deltareg base push PATH {base.name}")
+            message = f"the base {base.name} is registered without its bytes: nothing is stored here"
+            raise Blocked(message, fix=f"deltareg base push PATH {base.name}")
         return PackHolder(base.id, is_base=True), f"base/{base.name}"
     version = find_version(conn, caller, Ref.parse(request.ref), bare="newest")
     if version.deleted_at is not None:
@@ -77,6 +77,6 @@ def _find(conn: sa.Connection, caller: Caller, request: RunCreate) -> tuple[Pack
 
 
 def _require(caller: Caller, *, on: Resource) -> None:
-    """Let pushers and workers ask: it changes nothing but what is known."""
+    """Check that the caller may push or verify: a proof only changes what is known."""
     if not caller.may(Right.VERIFY, on=on):
         caller.require(Right.PUSH, on=on)

@@ -1,4 +1,4 @@
-"""The queue as it stands: what runs and what waits, who works, and how much there is."""
+"""The state of the queue: running and waiting runs, workers, and the amount of work."""
 
 import json
 from collections.abc import Sequence
@@ -28,11 +28,11 @@ _KNOWN_US = 86_400 * US_PER_S
 
 @dataclass(frozen=True, slots=True)
 class QueueDepth:
-    """How much work of a kind there is for a kind of hardware, for metrics and for scaling workers.
+    """The amount of work of one kind for one kind of hardware, for metrics and for scaling workers.
 
     Attributes:
         what: The kind of run.
-        device: The hardware that it asks for: `any`, `cpu`, `cuda`, `h100`.
+        device: The hardware that the runs ask for: `any`, `cpu`, `cuda`, `h100`.
         waiting: Runs that a worker could claim now.
         running: Runs under a lease.
         oldest_s: How long the oldest waiting run has waited.
@@ -47,12 +47,12 @@ class QueueDepth:
 
 @dataclass(frozen=True, slots=True)
 class Workforce:
-    """How many workers of a kind of hardware run now.
+    """How many workers of one kind of hardware run now.
 
     Attributes:
         device: `cpu` or `cuda`.
-        idle: Those that wait for work.
-        busy: Those that hold a run.
+        idle: How many wait for work.
+        busy: How many hold a run.
     """
 
     device: str
@@ -61,10 +61,10 @@ class Workforce:
 
 
 def list_queue(registry: Registry, caller: Caller, *, ref: Ref | None, cursor: str | None, limit: int) -> Page[RunInfo]:
-    """List the runs under a lease and then those that wait, the next one first.
+    """List the runs under a lease and then the waiting ones, the next one first.
 
-    `position` counts all that wait, whichever version they are about; those about what the caller
-    may not read are left out.
+    `position` counts all waiting runs, whatever they are about; runs about what the caller may not
+    read are not listed.
     """
     caller.require(Right.READ, on=SHARED)
     if ref is not None:
@@ -75,50 +75,50 @@ def list_queue(registry: Registry, caller: Caller, *, ref: Ref | None, cursor: s
         rows = queries.queue_rows(
             conn, version_id=version_id, sight=caller.sight, offset=offset, limit=check_limit(limit) + 1
         )
-        shown = describe_runs(conn, rows)
+        infos = describe_runs(conn, rows)
         waiting = [row for row in rows if row.waits]
         reasons = explain_unserved(conn, waiting)
         places = _places(conn, waiting, are_all=version_id is None and caller.sight is None)
     for row in waiting:
         standing = {"position": places.get(row.id), "unserved": reasons[row.id]}
-        shown[row.id] = shown[row.id].model_copy(update=standing)
-    return page(rows, limit, show=lambda row: shown[row.id], key=lambda _: offset + limit)
+        infos[row.id] = infos[row.id].model_copy(update=standing)
+    return page(rows, limit, show=lambda row: infos[row.id], key=lambda _: offset + limit)
 
 
 def list_workers(registry: Registry, caller: Caller) -> Page[WorkerInfo]:
     """List the workers of the last day by name, and what each of them runs.
 
-    Of a run about what the caller may not read it is shown only that there is one.
+    Of a run about something that the caller may not read, only its existence is shown.
     """
     caller.require(Right.READ, on=SHARED)
     with read(registry.engine) as conn:
         rows = queries.worker_rows(conn, seen_within_us=_KNOWN_US)
-    known = [row for row in _one_each(rows) if row.run_id or not is_for_one_run(row.labels)]
-    return Page(items=[_show_worker(caller, row) for row in known])
+    workers = [row for row in _one_each(rows) if row.run_id or not is_for_one_run(row.labels)]
+    return Page(items=[_show_worker(caller, row) for row in workers])
 
 
 def queue_depth(registry: Registry) -> list[QueueDepth]:
-    """Count the work that there is, by kind of run and by the hardware that it asks for."""
+    """Return the amount of work, by kind of run and by requested hardware."""
     with read(registry.engine) as conn:
         rows = queries.queue_depth(conn)
-    found: dict[tuple[str, str], QueueDepth] = {}
+    depths: dict[tuple[str, str], QueueDepth] = {}
     for row in rows:
         key = (row.what, device_class(json.loads(row.labels)))
-        known = found.get(key, QueueDepth(*key, 0, 0, 0.0))
-        found[key] = QueueDepth(
+        depth = depths.get(key, QueueDepth(*key, 0, 0, 0.0))
+        depths[key] = QueueDepth(
             *key,
-            known.waiting + row.waiting,
-            known.running + row.running,
-            max(known.oldest_s, row.oldest_us / US_PER_S),
+            depth.waiting + row.waiting,
+            depth.running + row.running,
+            max(depth.oldest_s, row.oldest_us / US_PER_S),
         )
-    return list(found.values())
+    return list(depths.values())
 
 
 def workforce(registry: Registry) -> list[Workforce]:
-    """Count the workers that run now."""
+    """Return the number of workers that run now, by hardware."""
     with read(registry.engine) as conn:
-        found = _one_each(queries.worker_rows(conn, seen_within_us=LIVE_US))
-    rows = [row for row in found if not is_for_one_run(row.labels)]
+        workers = _one_each(queries.worker_rows(conn, seen_within_us=LIVE_US))
+    rows = [row for row in workers if not is_for_one_run(row.labels)]
     devices = sorted({row.labels.get("device", "") for row in rows})
     of = {device: [row for row in rows if row.labels.get("device", "") == device] for device in devices}
     busy = {device: sum(row.run_id is not None for row in of[device]) for device in devices}
@@ -126,7 +126,7 @@ def workforce(registry: Registry) -> list[Workforce]:
 
 
 def _places(conn: sa.Connection, waiting: Sequence[QueuedRunRow], *, are_all: bool) -> dict[str, int]:
-    """Give the places of runs that wait; without others between them they are counted on."""
+    """Return the places of waiting runs; with `are_all` no other runs wait between them."""
     if are_all and waiting:
         first = 1 + queries.place_of(conn, waiting[0])
         return {row.id: first + index for index, row in enumerate(waiting)}

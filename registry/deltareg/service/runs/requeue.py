@@ -1,4 +1,4 @@
-"""Queueing again what waited for bytes that are whole by now (`service.runs.waiting`)."""
+"""Queueing verifications again that waited for bytes that are whole now (`service.runs.waiting`)."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -34,15 +34,15 @@ _AS_ASKED = {"continues", SECOND_OF, NOT_BY, NOT_ON}
 
 
 def queue_what_waited(conn: sa.Connection, caller: Caller, held: PackHolder, *, name: str) -> int:
-    """Queue the verifications again that waited for a version or a base; say how many.
+    """Queue the verifications that waited for a version or a base; return how many.
 
     Args:
         conn: The transaction in which it is proven.
         caller: Who proved it.
-        held: What is proven.
-        name: What it is called.
+        held: The version or base that is proven.
+        name: Its name.
     """
-    queued = 0
+    count = 0
     for run in queries.take_waiting(conn, held):
         version = version_queries.version_by_id(conn, present(run.version_id))
         if version.deleted_at is not None or LOCAL in run.request or _is_passed_over(conn, run):
@@ -51,12 +51,12 @@ def queue_what_waited(conn: sa.Connection, caller: Caller, held: PackHolder, *, 
             run_id = _queue(conn, caller, run, version)
             after = {"version": ref_of(version), "suite": run.suite, "waited_for": name}
             caller.record(conn, Action.RUN_QUEUE, f"run/{run_id}", on=line_of(version), before=None, after=after)
-            queued += 1
-    return queued
+            count += 1
+    return count
 
 
 def _is_passed_over(conn: sa.Connection, run: ShownRunRow) -> bool:
-    """Whether a run that a push queued by itself would have given way to a newer version's."""
+    """Whether a run that a push queued by itself would have been superseded by a newer version's."""
     if AUTOMATIC not in run.request:
         return False
     version = version_queries.version_by_id(conn, present(run.version_id))
@@ -65,7 +65,7 @@ def _is_passed_over(conn: sa.Connection, run: ShownRunRow) -> bool:
 
 
 def _queue(conn: sa.Connection, caller: Caller, run: ShownRunRow, version: VersionRow) -> str:
-    """Queue a run again, with suite, policy and what is served as they are now."""
+    """Queue a run again, with the current suite, policy and served version."""
     if _AS_ASKED & run.request.keys():  # of a verdict, or for other workers: as it was
         return run_queries.enqueue(
             conn,

@@ -1,6 +1,7 @@
-"""Retention of what runs found out: answers go after their time, comparisons with their versions.
+"""Retention of results: answers expire after a time, comparisons go with their versions.
 
-It goes in batches, each its own transaction. What has had its time is shown to nobody before it.
+It works in batches, each its own transaction. An expired result is shown to nobody, even before it
+is dropped.
 """
 
 from functools import partial
@@ -14,7 +15,7 @@ _ROWS = 200
 
 
 def drop_some_results(engine: sa.Engine) -> int:
-    """Drop one batch; 0 where none is left."""
+    """Drop one batch; 0 if none is left."""
     with read(engine) as conn:
         if not queries.has_ended(conn):  # nothing is written where there is nothing to do
             return 0

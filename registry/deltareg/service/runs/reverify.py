@@ -1,9 +1,10 @@
-"""Verifying again what is served, after the verifier or the workers' environment became another.
+"""Verifying served versions again, after the verifier or the workers' environment has changed.
 
-Verdicts of versions that a channel serves, or may be rolled back to, are looked at when the server
-starts and when a worker appears that was not known as it is. Where the verdict of a suite that the
-channel asks for is an older verifier's, or was made in another environment, a run is queued behind
-all other work, once for each verifier and set of environments. The channels serve on meanwhile.
+Verdicts of versions that a channel serves, or may be rolled back to, are examined when the server
+starts and when a worker appears that is new or has changed. If the verdict of a suite that the
+channel asks for comes from an older verifier or another environment, a run is queued behind all
+other work, once for each verifier and set of environments. The channels continue to serve
+meanwhile.
 """
 
 import hashlib
@@ -35,7 +36,7 @@ MOST_RUNS = 1000
 
 @dataclass(frozen=True, slots=True)
 class _Due:
-    """A verification that is due again: of which version, by which suite, since what changed."""
+    """A verification that is due again: the version, the suite, and the reason."""
 
     version_id: int
     suite: str
@@ -48,30 +49,30 @@ class _Due:
 
 
 def queue_reverification(registry: Registry, *, most: int = MOST_RUNS, new_id: Callable[[], UUID] = uuid4) -> int:
-    """Queue what is due again and was not queued for the same reason before; say how many runs."""
+    """Queue verifications that are due again, each once for the same reason; return how many."""
     with read(registry.engine) as conn:
-        found = list(_due(conn))
-        known = queries.keys_queued(conn, {due.key: due.version_id for due in found})
-    queued = 0
-    for due in [due for due in found if due.key not in known]:
-        if queued >= most:
+        due_list = list(_due(conn))
+        queued_keys = queries.keys_queued(conn, {due.key: due.version_id for due in due_list})
+    count = 0
+    for due in [due for due in due_list if due.key not in queued_keys]:
+        if count >= most:
             log.warning("more than %d verifications are due again, the rest waits", most)
             break
-        queued += with_retry(registry.engine, partial(_queue, due=due, run_id=str(new_id())))
-    return queued
+        count += with_retry(registry.engine, partial(_queue, due=due, run_id=str(new_id())))
+    return count
 
 
 def _due(conn: sa.Connection) -> Iterator[_Due]:
     environments = worker_environments(conn)
-    told = "\n".join([VERIFIER, "signed", *sorted(environments)])
-    marker = hashlib.sha256(told.encode()).hexdigest()[:16]
-    wanted: dict[tuple[int, str], None] = {}  # in order, each once
+    surroundings = "\n".join([VERIFIER, "signed", *sorted(environments)])
+    marker = hashlib.sha256(surroundings.encode()).hexdigest()[:16]
+    pairs: dict[tuple[int, str], None] = {}  # in order, each once
     for pinned in collection.pinned_versions(conn, window=PIN_WINDOW):
         names = [suite.name for suite in policy_of(pinned).suites]
-        wanted |= dict.fromkeys((pinned.version_id, name) for name in names)
-    suites = suite_facts(conn, {name for _, name in wanted})
-    newest = newest_makings(conn, {version_id for version_id, _ in wanted})
-    for version_id, name in wanted:
+        pairs |= dict.fromkeys((pinned.version_id, name) for name in names)
+    suites = suite_facts(conn, {name for _, name in pairs})
+    newest = newest_makings(conn, {version_id for version_id, _ in pairs})
+    for version_id, name in pairs:
         digest = str(suites[name].digest) if name in suites else ""
         verdict = newest.get((version_id, name, digest))
         if verdict is not None and _is_outdated(verdict, environments):
@@ -80,7 +81,7 @@ def _due(conn: sa.Connection) -> Iterator[_Due]:
 
 
 def _is_outdated(verdict: MakingRow, environments: frozenset[str]) -> bool:
-    """Whether a verdict is not signed, an older verifier's, or made elsewhere than workers are."""
+    """Whether a verdict is unsigned, from an older verifier, or from another environment."""
     if not verdict.verifier:  # its run came to nothing, which is no upgrade's doing
         return False
     # Of a release that signed nothing, or by a key that nobody believes any more.
@@ -93,7 +94,7 @@ def _is_outdated(verdict: MakingRow, environments: frozenset[str]) -> bool:
 def _queue(conn: sa.Connection, due: _Due, run_id: str) -> bool:
     if queries.keys_queued(conn, {due.key: due.version_id}):
         return False
-    found = queries.enqueue(
+    queued_id = queries.enqueue(
         conn,
         run_id=run_id,
         what=WHAT,
@@ -103,4 +104,4 @@ def _queue(conn: sa.Connection, due: _Due, run_id: str) -> bool:
         priority=BACKGROUND,
         request={"suite_digest": due.suite_digest, "policy_digest": ""},
     )
-    return found == run_id
+    return queued_id == run_id

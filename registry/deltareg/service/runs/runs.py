@@ -1,4 +1,4 @@
-"""Runs: queueing a verification, or joining the one under way; listing, cancelling, repeating."""
+"""Runs: queue a verification or join the one under way; list, cancel, repeat."""
 
 from collections.abc import Callable
 from uuid import UUID, uuid4
@@ -32,10 +32,10 @@ from deltareg.wire import Page, RunCreate, RunInfo
 
 
 def queue_run(registry: Registry, caller: Caller, request: RunCreate, *, new_id: Callable[[], UUID] = uuid4) -> RunInfo:
-    """Queue a verification, join the one under way, or give the one that has judged already.
+    """Queue a verification, join the one under way, or return the one that has already judged.
 
     Raises:
-        NotFound: No such version or suite.
+        NotFound: There is no such version or suite.
         Blocked: The version is deleted.
     """
     require_queueing(caller, on=SOMEWHERE)
@@ -47,7 +47,7 @@ def queue_run(registry: Registry, caller: Caller, request: RunCreate, *, new_id:
         suite = find_suite(conn, request.suite)
         version = find_version(conn, caller, ref, bare="newest")
         policy = "" if request.channel is None else _policy(conn, caller, ref, request.channel)
-        wanted = str(new_id())
+        new_run_id = str(new_id())
         variant = None
         if request.variant:
             variant = find_variant(conn, caller, request.variant, base_id=version.base_id)
@@ -61,11 +61,11 @@ def queue_run(registry: Registry, caller: Caller, request: RunCreate, *, new_id:
             priority=priority,
             channel=request.channel,
             policy_digest=policy,
-            new_id=lambda: UUID(wanted),
+            new_id=lambda: UUID(new_run_id),
             variant=variant,
             apart=_apart(conn, caller, request, version, suite),
         )
-        if run_id == wanted:
+        if run_id == new_run_id:
             after = {"version": ref_of(version), "suite": suite.name}
             after |= {"variant": request.variant} if request.variant else {}
             caller.record(conn, Action.RUN_QUEUE, f"run/{run_id}", on=ref.line, before=None, after=after)
@@ -84,7 +84,7 @@ def list_runs(
     cursor: str | None,
     limit: int,
 ) -> Page[RunInfo]:
-    """List runs, newest first: of a version, or of all that the caller may read."""
+    """List runs, newest first: those of a version, or all that the caller may read."""
     caller.require(Right.READ, on=SHARED)
     if ref is not None:
         caller.require(Right.READ, on=ref.line)
@@ -100,15 +100,15 @@ def list_runs(
             before=mark,
             limit=check_limit(limit) + 1,
         )
-        shown = info.describe_runs(conn, rows)
-    return page(rows, limit, show=lambda row: shown[row.id], key=mark_of)
+        infos = info.describe_runs(conn, rows)
+    return page(rows, limit, show=lambda row: infos[row.id], key=mark_of)
 
 
 def show_run(registry: Registry, caller: Caller, run_id: str) -> RunInfo:
     """Show one run, with its verdict once there is one.
 
     Raises:
-        NotFound: There is none of that id.
+        NotFound: There is no run with that id.
     """
     caller.require(Right.READ, on=SHARED)
     with read(registry.engine) as conn:
@@ -118,12 +118,12 @@ def show_run(registry: Registry, caller: Caller, run_id: str) -> RunInfo:
 
 
 def cancel_run(registry: Registry, caller: Caller, run_id: str) -> RunInfo:
-    """End a run that is queued or running; its worker learns of it with its next heartbeat.
+    """Cancel a queued or running run; its worker learns of it with its next heartbeat.
 
     Raises:
-        NotFound: There is none of that id.
-        Conflict: It has ended already.
-        Forbidden: It is a second look, and the caller does not verify everything.
+        NotFound: There is no run with that id.
+        Conflict: The run has ended already.
+        Forbidden: The run is a second look, and the caller may not verify everything.
     """
     require_queueing(caller, on=SOMEWHERE)
 
@@ -145,11 +145,11 @@ def cancel_run(registry: Registry, caller: Caller, run_id: str) -> RunInfo:
 
 
 def rerun(registry: Registry, caller: Caller, run_id: str, *, new_id: Callable[[], UUID] = uuid4) -> RunInfo:
-    """Queue a verification once more, with the suite as it is now.
+    """Queue a verification again, with the suite as it is now.
 
     Raises:
-        NotFound: There is no run of that id.
-        InvalidInput: It is not a verification.
+        NotFound: There is no run with that id.
+        InvalidInput: The run is not a verification.
     """
     caller.require(Right.READ, on=SHARED)
     with read(registry.engine) as conn:
@@ -168,20 +168,20 @@ def rerun(registry: Registry, caller: Caller, run_id: str, *, new_id: Callable[[
 
 
 def describe_run(conn: sa.Connection, caller: Caller, run_id: str) -> RunInfo:
-    """Show one run.
+    """Describe one run.
 
     Raises:
-        NotFound: There is none of that id.
+        NotFound: There is no run with that id.
     """
     return info.describe_run(conn, info.find_run(conn, caller, run_id))
 
 
 def require_queueing(caller: Caller, *, on: Resource) -> None:
-    """Let those ask for runs who make some by pushing, or who verify.
+    """Check that the caller may ask for runs: pushers and verifiers may.
 
     Raises:
-        Forbidden: The caller is neither, or a worker: that takes what there is, and has no say in
-            what that is.
+        Forbidden: The caller is neither, or is a worker: workers take runs, but have no say in
+            which there are.
     """
     if caller.is_worker:
         raise Forbidden(
@@ -194,7 +194,7 @@ def require_queueing(caller: Caller, *, on: Resource) -> None:
 def _apart(
     conn: sa.Connection, caller: Caller, request: RunCreate, version: VersionRow, suite: Suite
 ) -> dict[str, str]:
-    """Say of a run that is wanted which workers may take it; nothing where all may."""
+    """Return which workers may take a requested run; empty if all may."""
     if request.local:
         return {LOCAL: str(caller.principal_id)}
     if not request.independent:

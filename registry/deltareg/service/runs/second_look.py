@@ -1,8 +1,8 @@
-"""A second look: some passes are verified again by another worker.
+"""A second look: another worker verifies some passes again.
 
-Which ones follows from the id of the run, by a share that the operator sets. Where the second finds
-another thing than the first, neither of the two counts, and an event says so: one of the machines
-is broken, or lies.
+The id of the verdict decides which ones, by a share that the operator sets. If the second result
+differs from the first, neither counts, and an event is recorded: one of the machines is broken, or
+lies.
 """
 
 import hashlib
@@ -34,17 +34,17 @@ _BITS = 64
 
 
 def is_chosen(verdict_id: str, share: float) -> bool:
-    """Whether a verdict is among the share of those that are looked at again.
+    """Whether a verdict belongs to the share that is verified again.
 
-    By the id of the verdict, which the server draws once the worker has told what it found: who
-    could tell before would lie where nobody looks again.
+    The id of the verdict decides, which the server draws after the worker has reported: a worker
+    that could predict it would lie where nobody looks again.
     """
-    drawn = int.from_bytes(hashlib.sha256(f"second look:{verdict_id}".encode()).digest()[:8], "big")
-    return drawn < share * (1 << _BITS)
+    number = int.from_bytes(hashlib.sha256(f"second look:{verdict_id}".encode()).digest()[:8], "big")
+    return number < share * (1 << _BITS)
 
 
 def count_disputes(registry: Registry) -> int:
-    """Count the verdicts that a second look did not find, until a key of the two is revoked."""
+    """Count the verdicts that a second look disputes, until a key of either is revoked."""
     with read(registry.engine) as conn:
         return signing_queries.count_disputes(conn)
 
@@ -58,14 +58,14 @@ def queue_second_look(
     share: float,
     new_id: Callable[[], UUID],
 ) -> None:
-    """Queue a second look at a pass, where it is chosen and another worker is enrolled."""
+    """Queue a second look at a pass, if it is chosen and another worker is enrolled."""
     key = signed.key
     if signed.said.verdict != "pass" or key is None or SECOND_OF in run.request:
         return
     if not is_chosen(verdict_id, share) or not signing_queries.other_live_workers(conn, key.id):
         return
-    asked = {name: value for name, value in run.request.items() if name not in {"continues", AUTOMATIC}}
-    request = {**asked, "policy_digest": "", SECOND_OF: verdict_id}
+    carried = {name: value for name, value in run.request.items() if name not in {"continues", AUTOMATIC}}
+    request = {**carried, "policy_digest": "", SECOND_OF: verdict_id}
     queries.enqueue(
         conn,
         run_id=str(new_id()),
@@ -80,7 +80,7 @@ def queue_second_look(
 
 
 def settle_second_look(conn: sa.Connection, caller: Caller, run: RunRow, found: VerdictRow) -> None:
-    """Hold a verdict against the one that it looked at again; where they differ, neither counts."""
+    """Compare a verdict with the one that it checks; if they differ, neither counts."""
     first_id = run.request.get(SECOND_OF)
     if first_id is None or found.verdict == "inconclusive":
         return
@@ -88,18 +88,18 @@ def settle_second_look(conn: sa.Connection, caller: Caller, run: RunRow, found: 
     suite = fact_of_suite(suite_of(conn, run.suite, run.request["suite_digest"]))
     if first is None:
         return
-    told = disagreement(
+    reason = disagreement(
         check_facts(first.checks), check_facts(found.checks), required=suite.required, tolerance=suite.tolerance
     )
-    if not told:
+    if not reason:
         return
-    told = f"{told} ({first.signer or 'unknown'}, {found.signer or 'unknown'})"
-    signing_queries.add_disputes(conn, first.id, found.id, told=told)
+    reason = f"{reason} ({first.signer or 'unknown'}, {found.signer or 'unknown'})"
+    signing_queries.add_disputes(conn, first.id, found.id, told=reason)
     caller.record(
         conn,
         Action.VERDICT_DISPUTE,
         f"verdict/{first.id}",
         on=line_of(found),
         before={"verdict": first.verdict, "signed_by": first.signer},
-        after={"other": found.id, "verdict": found.verdict, "signed_by": found.signer, "told": told},
+        after={"other": found.id, "verdict": found.verdict, "signed_by": found.signer, "told": reason},
     )

@@ -1,4 +1,4 @@
-"""A verdict that fails what channels serve: of each channel that asks for its suite it is said."""
+"""A failing verdict about a version that channels serve: recorded for each that asks for its suite."""
 
 import sqlalchemy as sa
 
@@ -15,7 +15,7 @@ from deltareg.service.verdicts.facts import why_uncounted
 
 
 def tell_served_failure(conn: sa.Connection, caller: Caller, found: VerdictRow) -> None:
-    """Record for each channel that it serves what fails now, unless it failed before as well."""
+    """Record, for each channel, that it serves what fails now, unless it failed before as well."""
     if found.verdict != "fail" or why_uncounted(found) or _failed_before(conn, found):
         return
     version = version_queries.version_by_id(conn, found.version_id)
@@ -28,15 +28,15 @@ def tell_served_failure(conn: sa.Connection, caller: Caller, found: VerdictRow) 
 def _is_asked(found: VerdictRow, policy: Policy) -> bool:
     is_of_worker = bool(found.signer) or policy.is_local_taken
     is_on_asked = not found.variant or found.variant in policy.variants
-    asked = {suite.name for suite in policy.suites}
-    return is_of_worker and is_on_asked and found.suite in asked
+    suite_names = {suite.name for suite in policy.suites}
+    return is_of_worker and is_on_asked and found.suite in suite_names
 
 
 def _failed_before(conn: sa.Connection, found: VerdictRow) -> bool:
-    bound = (found.suite, found.suite_digest, found.base_root)
+    bindings = (found.suite, found.suite_digest, found.base_root)
     before = [
         row
         for row in verdict_facts(conn, found.version_id)
-        if (row.suite, row.suite_digest, row.base_root) == bound and row.id != found.id
+        if (row.suite, row.suite_digest, row.base_root) == bindings and row.id != found.id
     ]
     return bool(before) and before[0].verdict == "fail"

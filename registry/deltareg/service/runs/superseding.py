@@ -1,8 +1,8 @@
-"""What a push queued by itself gives way to the next push, so that a training loop floods nobody.
+"""Runs that a push queued give way to the next push, so that a training loop floods nobody.
 
-A run that pushes every few minutes is faster than its workers, and nobody waits for what it pushed
-an hour ago. Only what no worker has begun is ended, and only what no person, gate or channel asked
-for; the newest version's own run always stays.
+A training that pushes every few minutes is faster than the workers, and nobody waits for what it
+pushed an hour ago. A run is only ended if no worker has begun it and no person, gate or channel
+asked for it; the newest version's own run always stays.
 """
 
 import sqlalchemy as sa
@@ -21,25 +21,25 @@ BY_PUSH = {AUTOMATIC: "push"}
 
 
 def supersede_older(conn: sa.Connection, caller: Caller, version: VersionRow, *, what: str) -> int:
-    """End what earlier pushes to a line queued and nobody began; say how many runs there were.
+    """End runs that earlier pushes to a line queued and nobody began; return how many.
 
     Args:
         conn: The transaction of the push, which holds the lock of the line.
         caller: Who pushes.
-        version: What was pushed; its own run is queued already.
+        version: The pushed version; its own run is queued already.
         what: The kind of run.
     """
-    ended = superseding.supersede(conn, version.id, what=what, suite=DEFAULT_SUITE, by=ref_of(version))
-    for row in ended:
+    superseded = superseding.supersede(conn, version.id, what=what, suite=DEFAULT_SUITE, by=ref_of(version))
+    for row in superseded:
         after = {"state": "cancelled", superseding.BY: ref_of(version)}
         caller.record(
             conn, Action.RUN_SUPERSEDE, f"run/{row.id}", on=line_of(version), before={"state": "queued"}, after=after
         )
-    return len(ended)
+    return len(superseded)
 
 
 def is_kept(conn: sa.Connection, run_id: str) -> bool:
-    """Make a run that was joined the asker's own; False where it was superseded just now."""
+    """Transfer a joined run to the asker; False if it was superseded just now."""
     row = queries.run_row(conn, run_id)
     if row is None or AUTOMATIC not in row.request or row.state in {"done", "dead"}:
         return True

@@ -1,8 +1,8 @@
-"""A third run: when a version passes what it failed before, another worker says which it is.
+"""A third run: when a version passes what it failed before, another worker decides.
 
-Until then the gate takes neither of the two (`deltareg.gate.contradiction`). The run is queued by
-itself where another worker is enrolled than the one that passed it; best is one that did not fail
-it either.
+Until then the gate accepts neither verdict (`deltareg.gate.contradiction`). The run is queued
+automatically if a worker other than the one that passed it is enrolled, preferably one that did not
+fail it either.
 """
 
 from collections.abc import Callable, Sequence
@@ -34,7 +34,7 @@ from deltareg.service.verdicts.waivers import standing_waivers
 def queue_third_run(
     conn: sa.Connection, caller: Caller, run: RunRow, found: VerdictRow, *, new_id: Callable[[], UUID]
 ) -> None:
-    """Queue a third run where a verdict is a pass of what failed before, and say so."""
+    """Queue a third run if a verdict passes what failed before, and record the contradiction."""
     if found.verdict != "pass":
         return
     counting = _counting(conn, run, found)
@@ -45,7 +45,7 @@ def queue_third_run(
     left_out = _left_out(conn, passes, failed)
     run_id = ""
     if left_out:
-        asked = {name: value for name, value in run.request.items() if name not in {"continues", SECOND_OF}}
+        carried = {name: value for name, value in run.request.items() if name not in {"continues", SECOND_OF}}
         run_id = queries.enqueue(
             conn,
             run_id=str(new_id()),
@@ -55,7 +55,7 @@ def queue_third_run(
             suite=run.suite,
             priority=HIGH,
             labels={name: value for name, value in run.labels.items() if name != "worker"},
-            request={**asked, "policy_digest": "", NOT_BY: ",".join(left_out)},
+            request={**carried, "policy_digest": "", NOT_BY: ",".join(left_out)},
         )
     caller.record(
         conn,
@@ -68,7 +68,7 @@ def queue_third_run(
 
 
 def _counting(conn: sa.Connection, run: RunRow, found: VerdictRow) -> list[VerdictFact]:
-    """Give the verdicts with the bindings of a new one, newest first."""
+    """Return the verdicts with the same bindings as a new one, newest first."""
     suite = fact_of_suite(suite_of(conn, run.suite, run.request["suite_digest"]))
     subject = VerdictSubject(
         "", Digest.parse(found.manifest_digest), Digest.parse(found.base_root), identity=found.base_identity
@@ -80,9 +80,9 @@ def _counting(conn: sa.Connection, run: RunRow, found: VerdictRow) -> list[Verdi
 
 
 def _left_out(conn: sa.Connection, passes: Sequence[VerdictFact], failed: VerdictFact) -> list[str]:
-    """Name the keys that are not asked a third time; none where there is nobody else to ask."""
-    passed = {verdict.signer.keyid for verdict in passes}
-    for keys in (passed | {failed.signer.keyid}, passed):
+    """Return the keys to exclude from the third run; none if there is no other worker."""
+    keyids = {verdict.signer.keyid for verdict in passes}
+    for keys in (keyids | {failed.signer.keyid}, keyids):
         left_out = sorted(keys - {""})
         if signing_queries.has_live_worker_but(conn, left_out):
             return left_out

@@ -1,7 +1,7 @@
-"""What a worker says of a run, without names that readers of its version may not see.
+"""Texts of a worker about a run, without names that readers of its version may not see.
 
-A worker serves all namespaces and calls a base by its name. Where a version stands on what is of
-another namespace, that name is not for all who read the version: it is left out of what is kept.
+A worker serves all namespaces and refers to bases by name. If a version stands on something of
+another namespace, not all its readers may see that name, so it is removed from what is stored.
 """
 
 from collections.abc import Callable
@@ -17,16 +17,16 @@ from deltareg.service.ledger.references import references_of
 
 
 def make_redactor(conn: sa.Connection, run: RunRow | ShownRunRow) -> Callable[[str], str]:
-    """Give what takes the names of other namespaces out of a text about a run."""
+    """Return a function that removes the names of other namespaces from a text about a run."""
     if run.version_id is None:
         return str
     version = version_queries.version_by_id(conn, run.version_id)
     below = [] if version.base_id is None else stacks.stack_below(conn, version.base_id)
-    named = {version.base_name or "", run.request.get("variant", "")}
+    names = {version.base_name or "", run.request.get("variant", "")}
     for part in below:
-        named |= {ref_of(part), str(line_of(part)), part.base_name or ""}
+        names |= {ref_of(part), str(line_of(part)), part.base_name or ""}
     own = version.namespace
-    foreign = [name for name in named if "/" in name and name.partition("/")[0] != own]
+    foreign = [name for name in names if "/" in name and name.partition("/")[0] != own]
     # Those of a suite are of the own namespace, and their verdict names them.
     for one in () if run.what == "verify" else references_of(run.request).values():
         line = one.ref.partition(":")[0]

@@ -1,8 +1,8 @@
-"""Verifications that wait: what they read is corrupt, so they came to nothing.
+"""Verifications that wait: what they read is corrupt, so they were inconclusive.
 
-What is compared with what a channel serves cannot be judged while that is unreadable, nor what
-stands on a corrupt base. The verdict names what it waits for, and the command that heals it; once
-that is proven again the verification is queued again (`service.runs.requeue`), once.
+A version cannot be compared with an unreadable incumbent, nor judged on a corrupt base. The verdict
+names what it waits for, and the command that heals it. Once that is proven again, the verification
+is queued again (`service.runs.requeue`), once.
 """
 
 from collections.abc import Sequence
@@ -26,30 +26,30 @@ WAITS_FOR = "waits_for"
 
 
 def note_waiting(conn: sa.Connection, run: RunRow | ShownRunRow) -> CheckResult | None:
-    """Write down what a run that came to nothing waits for; give it as its verdict tells it."""
-    found = corrupt_among(conn, needed_by(conn, run))
-    if not found:
+    """Record what an inconclusive run waits for; return it as a check for its verdict."""
+    corrupt = corrupt_among(conn, needed_by(conn, run))
+    if not corrupt:
         return None
-    queries.add_waiting(conn, run.id, found)
+    queries.add_waiting(conn, run.id, corrupt)
     version = version_queries.version_by_id(conn, present(run.version_id))
-    told = [_tell(conn, held, version) for held in found]
-    heal = "; ".join(dict.fromkeys(fix for _, fix in told))
+    named_fixes = [_tell(conn, held, version) for held in corrupt]
+    heal = "; ".join(dict.fromkeys(fix for _, fix in named_fixes))
     return CheckResult(
         name=WAITS_FOR,
-        value=", ".join(name for name, _ in told),
+        value=", ".join(name for name, _ in named_fixes),
         verdict="skipped",
         detail=f"{heal}; once that is proven, this is verified again by itself",
     )
 
 
 def note_cancelled(conn: sa.Connection, run_ids: Sequence[str], held: PackHolder) -> None:
-    """Let runs that were cancelled as their version is corrupt wait for it."""
+    """Make runs that were cancelled for their corrupt version wait for that version."""
     for run_id in run_ids:
         queries.add_waiting(conn, run_id, [held])
 
 
 def _tell(conn: sa.Connection, held: PackHolder, version: VersionRow) -> tuple[str, str]:
-    """Name something corrupt, and what heals it, to who reads the version alone."""
+    """Return the name of something corrupt and what heals it, for readers of the version alone."""
     ask = "ask who pushed it to push it again"
     if not held.is_base:
         other = version_queries.version_by_id(conn, held.row_id)

@@ -1,8 +1,8 @@
 """Keeping checkpoints outside the database: in a file beside it, and in the store of blobs.
 
-There whoever changes the database does not reach them, or not both, and a store that locks objects
-lets nobody take them back. A place that does not answer holds nothing up: the next batch is told
-to it again, with a checkpoint over all before it.
+There, whoever changes the database cannot reach them, or not both, and a store that locks objects
+lets nobody delete them. A place that does not answer blocks nothing: the next batch sends it a
+checkpoint that covers all earlier ones.
 """
 
 import logging
@@ -32,7 +32,7 @@ class CheckpointStores:
     Attributes:
         store: The store of blobs; None for none.
         file: A file that grows by a line a batch; None for none.
-        failing: Those that failed the last time.
+        failing: The places that failed the last time.
     """
 
     store: BlobStore | None = None
@@ -40,9 +40,9 @@ class CheckpointStores:
     failing: set[str] = field(default_factory=set[str], compare=False)
 
     def keep(self, batch: SealBatch) -> bool:
-        """Keep the checkpoint of a batch in each place; what fails is told and left.
+        """Store the checkpoint of a batch in each place; log failures and go on.
 
-        Says whether a place lets nobody take it back.
+        Return whether a place guarantees that nobody can delete it.
         """
         line, is_locked = kept_line(batch.note, batch.leaves), False
         if self.file is not None:
@@ -55,7 +55,7 @@ class CheckpointStores:
 
     @contextmanager
     def _tolerant(self, where: str) -> Generator[None, None, None]:
-        """Warn of a place that fails, once until it works again."""
+        """Warn about a place that fails, once until it works again."""
         try:
             yield
         except (OSError, DeltaregError) as error:
@@ -67,33 +67,33 @@ class CheckpointStores:
 
 
 def differs_from_kept(registry: Registry, path: Path) -> str:
-    """Say how the log differs from the last checkpoint in a file; nothing where it goes on from it.
+    """Return how the log differs from the last checkpoint in a file; empty if it continues it.
 
-    What the file holds is taken as it is: whoever changes it brings about a warning and no more.
+    The file is trusted as it is: whoever changes it causes a warning and nothing else.
     """
     try:
         *_, last = path.read_text(encoding="utf-8").splitlines()
-        kept = KeptLog.head_of(last)
+        checkpoint = KeptLog.head_of(last)
     except (OSError, ValueError, DeltaregError):
         return ""
     with read(registry.engine) as conn:
-        if queries.origin_of_log(conn) != kept.origin:
-            return f"it is another log than {kept.origin}"
+        if queries.origin_of_log(conn) != checkpoint.origin:
+            return f"it is another log than {checkpoint.origin}"
         size = queries.log_size(conn)
-        if size < kept.size:
-            return f"it has {size} rows, and had {kept.size}"
-        root = Frontier.of(hashes_in(conn), kept.size).root()
-    return "" if root == kept.root else f"its first {kept.size} rows are others than they were"
+        if size < checkpoint.size:
+            return f"it has {size} rows, and had {checkpoint.size}"
+        root = Frontier.of(hashes_in(conn), checkpoint.size).root()
+    return "" if root == checkpoint.root else f"its first {checkpoint.size} rows are others than they were"
 
 
 def evidence_name(batch: SealBatch) -> str:
-    """Name what is kept of a batch in the store: by its log, its size and its root."""
+    """Return the name under which the store holds a batch: its log, its size and its root."""
     log_name = batch.checkpoint.origin.rpartition("/")[2]
     return f"log/{log_name}/{batch.checkpoint.size:018}-{batch.checkpoint.root.hex()[:16]}"
 
 
 def _append(path: Path, line: str) -> None:
-    """Add a line to a file of this user's, at once and durably; a line that was cut is ended."""
+    """Append a line durably to a file that only this user reads; end a line that was cut off."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
     with os.fdopen(descriptor, "r+b", buffering=0) as file:

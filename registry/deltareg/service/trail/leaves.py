@@ -1,4 +1,4 @@
-"""Rows of the database as leaves of the log, and its hashes as proofs are made of them."""
+"""Rows of the database as leaves of the log, and its hashes as proofs need them."""
 
 from functools import partial
 
@@ -12,7 +12,7 @@ from deltareg.trail.merkle import Read
 
 
 def leaf_of_row(row: AuditRecordRow | LeafRow, *, statement: bytes = b"") -> dict[str, object]:
-    """Make the leaf of a row, as it is now."""
+    """Build the leaf of a row as it is now."""
     fields = {
         "id": row.id,
         "at": row.created_at,
@@ -28,5 +28,5 @@ def leaf_of_row(row: AuditRecordRow | LeafRow, *, statement: bytes = b"") -> dic
 
 
 def hashes_in(conn: sa.Connection) -> Read:
-    """Give what reads the hashes of the log in a transaction."""
+    """Return a function that reads the hashes of the log in a transaction."""
     return partial(queries.hashes_of, conn)

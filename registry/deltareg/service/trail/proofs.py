@@ -1,4 +1,4 @@
-"""What others verify the log with: checkpoints, proofs, and all of it page by page."""
+"""What others need to verify the log: checkpoints, proofs, and the whole log page by page."""
 
 import base64
 from itertools import chain
@@ -35,10 +35,10 @@ _FIRST, _LAST = -(10**17), 10**17  # what somebody put before or behind the log 
 
 
 def show_checkpoint(registry: Registry, caller: Caller) -> CheckpointInfo:
-    """Give the newest checkpoint.
+    """Return the newest checkpoint.
 
     Raises:
-        NotFound: Nothing was sealed yet.
+        NotFound: Nothing has been sealed yet.
     """
     caller.require(Right.READ, on=SHARED)
     with read(registry.engine) as conn:
@@ -46,7 +46,7 @@ def show_checkpoint(registry: Registry, caller: Caller) -> CheckpointInfo:
 
 
 def prove_consistency(registry: Registry, caller: Caller, *, old: int, new: int) -> ConsistencyProof:
-    """Prove that the log of one size begins with the log of another, both as it is now.
+    """Prove that the log at one size begins with the log at another, both as it is now.
 
     Raises:
         InvalidInput: The log never had such sizes.
@@ -63,7 +63,7 @@ def prove_row(registry: Registry, caller: Caller, audit_id: int) -> InclusionPro
     """Prove that a row of the audit trail is in the log.
 
     Raises:
-        NotFound: There is no such row, or it was not sealed yet.
+        NotFound: There is no such row, or it is not sealed yet.
     """
     caller.require(Right.ADMIN, on=EVERYTHING)
     with read(registry.engine) as conn:
@@ -83,7 +83,7 @@ def prove_row(registry: Registry, caller: Caller, audit_id: int) -> InclusionPro
 
 
 def read_log(registry: Registry, caller: Caller, *, after: str | None, limit: int) -> TrailPage:
-    """Give a part of the log in its order; rows that are outside of it come last.
+    """Return a part of the log in its order; rows that are not in the log come last.
 
     Raises:
         InvalidInput: `after` is not from here, or the limit is out of bounds.
@@ -120,14 +120,14 @@ def _part(conn: sa.Connection, origin: str, after: int, limit: int) -> TrailPage
 def _outside(conn: sa.Connection, origin: str, after: int, limit: int) -> TrailPage:
     rows = queries.strays_after(conn, after, limit=limit)
     more = _cursor(f"{_OUTSIDE}{rows[-1].id}") if len(rows) == limit else None
-    found = [TrailRow(leaf=leaf_of_row(row), is_waiting=row.is_waiting) for row in rows]
+    rows_outside = [TrailRow(leaf=leaf_of_row(row), is_waiting=row.is_waiting) for row in rows]
     if more is not None:
-        return TrailPage(origin=origin, entries=[], outside=found, after=more)
+        return TrailPage(origin=origin, entries=[], outside=rows_outside, after=more)
     now = chain(state.channels_now(conn), state.revoked_now(conn), state.keys_now(conn))
     return TrailPage(
         origin=origin,
         entries=[],
-        outside=found,
+        outside=rows_outside,
         size=queries.log_size(conn),
         state=[TrailState(subject=subject, says=says) for subject, says in now],
     )
@@ -156,8 +156,10 @@ def _newest(conn: sa.Connection) -> CheckpointInfo:
 
 
 def _show_checkpoint(row: CheckpointRow, *, waiting: int) -> CheckpointInfo:
-    found = Checkpoint.said_in(row.note)
-    return CheckpointInfo(origin=found.origin, size=found.size, root=found.root.hex(), note=row.note, waiting=waiting)
+    checkpoint = Checkpoint.said_in(row.note)
+    return CheckpointInfo(
+        origin=checkpoint.origin, size=checkpoint.size, root=checkpoint.root.hex(), note=row.note, waiting=waiting
+    )
 
 
 def _cursor(place: str) -> str:

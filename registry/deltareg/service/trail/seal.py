@@ -1,12 +1,12 @@
 """Sealing: rows of the audit trail become leaves of the log, in batches, each under a checkpoint.
 
-Whoever changes something only adds its row, which then waits; no transaction of a user waits for
-the head of the log. Any server process may seal. A batch is read and hashed first, and appended in
-a short transaction that holds the log and goes on only if nobody else has sealed meanwhile. So rows
-are in the log in the order in which they were found, each once.
+A change only adds its row, which then waits; no transaction of a user waits for the head of the
+log. Any server process may seal. A batch is read and hashed first, then appended in a short
+transaction that locks the log and continues only if nobody else has sealed meanwhile. So rows are
+in the log in the order in which they were read, each once.
 
-It may be killed at any moment, and goes on where it stood. A checkpoint is told to the places
-outside the database once it is committed; what was not told is covered by the next.
+It may be killed at any moment, and continues where it stopped. A checkpoint is sent to the places
+outside the database once it is committed; one that was not sent is covered by the next.
 """
 
 import logging
@@ -41,11 +41,11 @@ class SealBatch:
     """Rows that are sealed together.
 
     Attributes:
-        begin: How many leaves there are before it.
+        begin: How many leaves precede it.
         rows: The ids of the rows, in their order.
         leaves: Their hashes.
-        nodes: What is complete with them.
-        statements: What was signed about rows, by row.
+        nodes: The tree nodes that they complete.
+        statements: The signed statements about rows, by row.
         checkpoint: The head of the log after it.
         note: The checkpoint, signed.
     """
@@ -60,14 +60,14 @@ class SealBatch:
 
 
 def seal_some(registry: Registry, *, rows: int = ROWS, tell: Callable[[SealBatch], object] | None = None) -> int:
-    """Seal one batch; says how many rows it has, 0 where none waits or another process seals.
+    """Seal one batch; return its number of rows, 0 if none waits or another process seals.
 
-    Nothing is sealed where the server has no key, or one that was revoked.
+    Nothing is sealed if the server has no key, or a revoked one.
 
     Args:
         registry: The database, and the server's key.
-        rows: How many rows are sealed at most.
-        tell: Is told of the batch once it is committed.
+        rows: How many rows to seal at most.
+        tell: Called with the batch once it is committed.
     """
     signer = registry.signer
     with read(registry.engine) as conn:
@@ -87,7 +87,7 @@ def seal_some(registry: Registry, *, rows: int = ROWS, tell: Callable[[SealBatch
 
 
 def _begin(conn: sa.Connection) -> None:
-    """Name the log, and let a row say since when it is: rows before it are as they were then."""
+    """Name the log, and record its beginning as a row: earlier rows are sealed as they were then."""
     origin = f"deltareg/{uuid4()}"
     if queries.name_log(conn, origin):
         record_event(

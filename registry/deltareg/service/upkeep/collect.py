@@ -1,8 +1,8 @@
 """Collection: free what nothing needs, beside pushes, other collections and crashes at any point.
 
 Protocol D (docs/design.md, Stored form). Its safety needs no clock: an object is deleted only under
-a physical key that no row can come to name again. The grace period decides how long a deleted
-version or a stalled push can still be had, and nothing else; 0 is safe.
+a physical key that no row can ever name again. The grace period only decides how long a deleted
+version or a stalled push can still be recovered; 0 is safe.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -39,10 +39,10 @@ class CollectionTotals:
     """What a collection freed, or a plan would free.
 
     Attributes:
-        versions: Deleted versions that let go of their packs.
+        versions: Deleted versions that released their packs.
         uploads_expired: Stalled pushes that were closed.
         packs: Packs that nothing needs.
-        objects: Objects in the store, of packs and of pushes that came to nothing.
+        objects: Objects in the store, from packs and from failed pushes.
         size_bytes: Their bytes.
     """
 
@@ -85,8 +85,8 @@ def run_collection(
 def run(engine: sa.Engine, store: BlobStore, *, grace_s: float, keep_forms_s: float = KEEP_FORMS_S) -> CollectionTotals:
     """Free what nothing needs, in the order versions, forms, uploads, packs.
 
-    A crash, or a fault of the store or the database, at any point leaves work for the next
-    collection and nothing else.
+    A crash, or a fault of the store or the database, at any point only leaves work for the next
+    collection.
 
     Raises:
         StoreUnavailable: The store does not answer.
@@ -97,7 +97,7 @@ def run(engine: sa.Engine, store: BlobStore, *, grace_s: float, keep_forms_s: fl
     _release_forms(engine, round(keep_forms_s * US_PER_S))
     expired = with_retry(engine, partial(queries.expire_uploads, idle_us=grace_us))
     with_retry(engine, queries.drop_manifests)
-    left = _sweep_leftovers(engine, store)
+    leftovers = _sweep_leftovers(engine, store)
     sweep_staged(engine, store, idle_s=grace_s)
     _mark(engine)
     freed = _delete_marked(engine, store)
@@ -105,31 +105,31 @@ def run(engine: sa.Engine, store: BlobStore, *, grace_s: float, keep_forms_s: fl
         versions=versions,
         uploads_expired=expired,
         packs=len(freed),
-        objects=len(left) + len(freed),
-        size_bytes=sum(left) + sum(freed),
+        objects=len(leftovers) + len(freed),
+        size_bytes=sum(leftovers) + sum(freed),
     )
 
 
 def children_first(waiting: Iterable[int], children: Mapping[int, Sequence[int]]) -> list[int]:
-    """Order versions to release, children before parents; a child that holds on pins its parent.
+    """Order the versions to release, children before parents; a child that stays pins its parents.
 
     Args:
         waiting: The versions.
-        children: By version those made from it or standing on it that hold their packs.
+        children: By version, the versions made from it or standing on it that hold their packs.
     """
     ready: dict[int, None] = {}
     # A version is younger than what it was made from, so that one walk finds nearly all.
-    left = sorted(set(waiting), reverse=True)
+    remaining = sorted(set(waiting), reverse=True)
     while True:
-        rest: list[int] = []
-        for version_id in left:
+        blocked: list[int] = []
+        for version_id in remaining:
             if ready.keys() >= set(children.get(version_id, ())):
                 ready[version_id] = None
             else:
-                rest.append(version_id)
-        if len(rest) == len(left):
+                blocked.append(version_id)
+        if len(blocked) == len(remaining):
             return list(ready)
-        left = rest
+        remaining = blocked
 
 
 def _release(engine: sa.Engine, grace_us: int) -> int:
@@ -142,7 +142,7 @@ def _release(engine: sa.Engine, grace_us: int) -> int:
 
 
 def _release_forms(engine: sa.Engine, keep_us: int) -> None:
-    """Let go of stored forms that were replaced long ago, or that nobody has proven since."""
+    """Release stored forms that were replaced long ago, or proposed long ago and never proven."""
     with read(engine) as conn:
         old = forms.old_forms(conn, keep_us=keep_us)
     for form_id in old:
@@ -158,7 +158,7 @@ def _release_form(conn: sa.Connection, form_id: int, *, keep_us: int) -> None:
 
 
 def _sweep_leftovers(engine: sa.Engine, store: BlobStore) -> list[int]:
-    """Delete what pushes left that came to nothing; give the sizes of the objects."""
+    """Delete the leftovers of failed pushes; return the sizes of the objects."""
     sizes: list[int] = []
     after = 0
     while True:
@@ -189,7 +189,7 @@ def _mark(engine: sa.Engine) -> None:
 
 
 def _delete_marked(engine: sa.Engine, store: BlobStore) -> list[int]:
-    """Delete the objects of marked packs, then their rows; give the sizes of those freed."""
+    """Delete the objects of marked packs, then their rows; return the sizes of those freed."""
     sizes: list[int] = []
     after = 0
     while True:
@@ -210,7 +210,7 @@ def _drop(conn: sa.Connection, rows: Sequence[MarkedPackRow]) -> list[MarkedPack
 
 
 def report_of(freed: CollectionTotals, *, run_logs: int, dry_run: bool) -> CollectReport:
-    """Say what a collection freed, or would free."""
+    """Describe what a collection freed, or would free."""
     return CollectReport(
         dry_run=dry_run,
         uploads_expired=freed.uploads_expired,

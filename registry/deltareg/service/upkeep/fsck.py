@@ -1,4 +1,4 @@
-"""Fsck: hold the store against the database, and the database against itself; change nothing.
+"""Fsck: compare the store with the database, and the database with itself; change nothing.
 
 Every pack row must have its object in the right size, every object a row, every manifest its
 digest, and every storage map must be readable. With `read_data`, every object is read and hashed.
@@ -35,15 +35,15 @@ _BATCH = 200
 
 @dataclass(frozen=True, slots=True)
 class IntegrityFinding:
-    """One thing that is not as it should be.
+    """One problem that fsck found.
 
     Attributes:
         kind: `missing` object, wrong `size`, `data` that does not hash to the digest, a pack that
             is known to be `bad`, `orphan` object without a row, `manifest` bytes that do not hash
-            to theirs, a storage `map` that cannot be read, a `reference` to a pack that has no
-            row, or a pack that is `marked` for deletion although something needs it.
+            to theirs, a storage `map` that cannot be read, a `reference` to a pack that has no row,
+            or a pack that is `marked` for deletion although something needs it.
         subject: The pack, object or version concerned.
-        detail: What was found, and what it means.
+        detail: The problem, and what it means.
     """
 
     kind: FindingKind
@@ -53,11 +53,11 @@ class IntegrityFinding:
 
 @dataclass(frozen=True, slots=True)
 class FsckOutcome:
-    """What was looked at and what was found.
+    """What fsck checked and found.
 
     Attributes:
         packs: Live packs.
-        size_bytes: Their bytes, as the database has them.
+        size_bytes: Their bytes, according to the database.
         findings: What is wrong; empty when all is well.
     """
 
@@ -69,8 +69,8 @@ class FsckOutcome:
 def run_fsck(registry: Registry, caller: Caller, *, read_data: bool, repairs: bool = False) -> FsckReport:
     """Check everything and report; `read_data` reads every stored byte.
 
-    With `repairs`, what can be healed is, what cannot is marked, and all that has to be pushed
-    again is named.
+    With `repairs`, heal what can be healed, mark the rest, and name all that has to be pushed
+    again.
     """
     caller.require(Right.ADMIN, on=EVERYTHING)
     if repairs:
@@ -97,7 +97,7 @@ def run_fsck(registry: Registry, caller: Caller, *, read_data: bool, repairs: bo
 
 
 def check(engine: sa.Engine, store: BlobStore, *, read_data: bool) -> FsckOutcome:
-    """Check everything; pushes and collections may go on meanwhile.
+    """Check everything; pushes and collections may continue meanwhile.
 
     Raises:
         StoreUnavailable: The store does not answer.
@@ -125,12 +125,12 @@ def check(engine: sa.Engine, store: BlobStore, *, read_data: bool) -> FsckOutcom
 
 
 def _check_pack(engine: sa.Engine, store: BlobStore, row: PackRow, *, read_data: bool) -> IntegrityFinding | None:
-    found = store.size(row.physical_key)
+    size = store.size(row.physical_key)
     finding = None
-    if found is None:
+    if size is None:
         finding = IntegrityFinding("missing", _name(row), f"the store has no object {row.physical_key}")
-    elif found != row.size_bytes:
-        detail = f"{row.physical_key} has {found} bytes instead of {row.size_bytes}"
+    elif size != row.size_bytes:
+        detail = f"{row.physical_key} has {size} bytes instead of {row.size_bytes}"
         finding = IntegrityFinding("size", _name(row), detail)
     elif read_data:
         finding = _check_data(store, row)
@@ -141,7 +141,7 @@ def _check_pack(engine: sa.Engine, store: BlobStore, row: PackRow, *, read_data:
 
 
 def _report_known(engine: sa.Engine, row: PackRow) -> IntegrityFinding | None:
-    """Tell of a pack that is known to be damaged, although nothing was read now."""
+    """Report a pack that is known to be damaged, although its data was not read now."""
     with read(engine) as conn:
         why = bad_why(conn, row.id)
     return None if why is None else IntegrityFinding("bad", _name(row), why)
@@ -158,7 +158,7 @@ def _check_data(store: BlobStore, row: PackRow) -> IntegrityFinding | None:
 
 
 def _stands(engine: sa.Engine, row: PackRow) -> bool:
-    """Whether a pack is still live under the key that was looked at; else it was collected."""
+    """Whether a pack is still live under the key that was checked; otherwise it was collected."""
     with read(engine) as conn:
         return queries.is_live(conn, row.id, physical_key=row.physical_key)
 
@@ -166,11 +166,11 @@ def _stands(engine: sa.Engine, row: PackRow) -> bool:
 def _check_objects(engine: sa.Engine, store: BlobStore) -> Iterator[IntegrityFinding]:
     for part in _batch_keys(store.keys("blobs/")):
         with read(engine) as conn:
-            known = queries.known_keys(conn, [key for key, _ in part])
+            known_keys = queries.known_keys(conn, [key for key, _ in part])
         for key, size in part:
             # A key is registered before its first byte, so an object without a row has lost it,
             # or both went while this was looking.
-            if key not in known and store.size(key) is not None:
+            if key not in known_keys and store.size(key) is not None:
                 yield IntegrityFinding("orphan", key, f"no row knows this object of {size} bytes")
 
 

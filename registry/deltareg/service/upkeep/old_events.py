@@ -1,6 +1,6 @@
-"""Retention of the outbox: an event that nobody took in a week is let go of; the audit row stays.
+"""Retention of the outbox: an event that nobody took in a week is dropped; the audit row stays.
 
-It goes in batches, each its own transaction, beside those who write and those who tell. It may run
+It works in batches, each its own transaction, beside those who write and deliver events. It may run
 at any time, on several hosts at once, and be killed.
 """
 
@@ -18,12 +18,12 @@ _ROWS = 1_000
 
 
 def drop_old_events(engine: sa.Engine, *, keep_s: float = KEEP_S, batches: int = MOST_BATCHES) -> int:
-    """Drop the events that have waited longer than that, while somebody waits; say how many.
+    """Drop the events that have waited longer than that, while somebody waits; return how many.
 
     Args:
         engine: The database.
-        keep_s: How long an event stays, seconds.
-        batches: How many are dropped at most; what is left then waits for the next time.
+        keep_s: How long an event stays, in seconds.
+        batches: How many batches to drop at most; the rest waits for the next time.
     """
     total = 0
     for _ in range(batches):
@@ -35,7 +35,7 @@ def drop_old_events(engine: sa.Engine, *, keep_s: float = KEEP_S, batches: int =
 
 
 def drop_some_events(engine: sa.Engine, *, keep_s: float = KEEP_S) -> int:
-    """Drop one batch of old events; 0 where none is left, or another process is at them."""
+    """Drop one batch of old events; 0 if none is left, or another process is dropping them."""
     with read(engine) as conn:
         before = read_clock(conn) - round(keep_s * US_PER_S)
         oldest = queries.oldest_event(conn)

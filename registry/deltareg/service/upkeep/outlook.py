@@ -1,4 +1,4 @@
-"""What a collection would free; of all else that waits for one, when it goes or what keeps it."""
+"""What a collection would free, and when the rest goes or what keeps it."""
 
 from collections.abc import Iterable
 
@@ -16,8 +16,8 @@ from deltareg.wire import Answer, CollectReport
 class PendingCollection(Answer):
     """A deleted version, or a former `form` of a version, that still holds bytes.
 
-    `goes_at` is when it may go, and empty where no time says so; `is_due` where the next
-    collection takes it. `stored_bytes` are its own, of which others may share some.
+    `goes_at` is when it may go, empty if no time decides; `is_due` says that the next collection
+    takes it. `stored_bytes` counts its own bytes, some of which others may share.
     """
 
     ref: str
@@ -30,9 +30,9 @@ class PendingCollection(Answer):
 
 
 class Outlook(Answer):
-    """What a collection would free now, what it would without any grace, and what waits.
+    """What a collection would free now, what it would free without any grace, and what waits.
 
-    `is_all` says that all that waits is listed.
+    `is_all` says that everything that waits is listed.
     """
 
     now: CollectReport
@@ -46,10 +46,10 @@ class Outlook(Answer):
 def show_outlook(
     registry: Registry, caller: Caller, *, grace_s: float, keep_logs_s: float | None, keep_forms_s: float, limit: int
 ) -> Outlook:
-    """Say what a collection would free, and what it would leave until when, or because of what.
+    """Return what a collection would free, and what it would leave until when, or because of what.
 
     Args:
-        registry: Where.
+        registry: The database and the store.
         caller: Who asks.
         grace_s: How long deleted versions and stalled pushes stay.
         keep_logs_s: How long logs of runs stay; None for ever.
@@ -58,7 +58,7 @@ def show_outlook(
     """
     caller.require(Right.ADMIN, on=EVERYTHING)
     check_limit(limit)
-    found = plan(
+    collection = plan(
         registry.engine,
         registry.store,
         grace_s=grace_s,
@@ -68,8 +68,8 @@ def show_outlook(
         limit=limit + 1,
     )
     grace_us, forms_us = round(grace_s * US_PER_S), round(keep_forms_s * US_PER_S)
-    waiting = list(_versions(found, grace_us=grace_us, limit=limit))
-    for row in found.formers[:limit]:
+    waiting = list(_versions(collection, grace_us=grace_us, limit=limit))
+    for row in collection.formers[:limit]:
         end = row.created_at + forms_us
         waiting.append(
             PendingCollection(
@@ -78,18 +78,20 @@ def show_outlook(
                 stored_bytes=row.stored_bytes,
                 since=rfc3339(row.created_at),
                 goes_at=rfc3339(end),
-                is_due=end <= found.moment,
+                is_due=end <= collection.moment,
                 why="kept for a while after another form took its place, to go back to",
             )
         )
-    now, bare = (report_of(freed, run_logs=found.run_logs, dry_run=True) for freed in (found.now, found.least))
+    now, bare = (
+        report_of(freed, run_logs=collection.run_logs, dry_run=True) for freed in (collection.now, collection.least)
+    )
     return Outlook(
         now=now,
         without_grace=bare,
         grace_s=grace_s,
         keep_forms_s=keep_forms_s,
         waiting=waiting,
-        is_all=max(len(found.deleted), len(found.formers)) <= limit,
+        is_all=max(len(collection.deleted), len(collection.formers)) <= limit,
     )
 
 

@@ -1,4 +1,4 @@
-"""Rows of a whole table, read in pages, each in a transaction of its own."""
+"""Reading all rows of a table in pages, each in its own transaction."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, TypeVar
@@ -19,7 +19,7 @@ RowT = TypeVar("RowT", bound=_Numbered)
 
 
 def page_rows(engine: sa.Engine, query: Callable[..., Sequence[RowT]]) -> Iterator[RowT]:
-    """Give all rows of a query that takes `after`, the id of the last one seen, and `limit`."""
+    """Yield all rows of a query that takes `after`, the id of the last row seen, and `limit`."""
     after = 0
     while True:
         with read(engine) as conn:

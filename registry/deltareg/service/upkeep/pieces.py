@@ -1,7 +1,8 @@
-"""Checking pieces: workers decode and hash what is stored, all of it or a share, as runs.
+"""Checking pieces: proof runs decode and hash all stored bytes, or a share of them.
 
-A check is nothing but its runs: each proves one version or base, reading all of it from the store.
-So it goes on where it stood after any interruption, and what a run finds is dealt with as always.
+A check consists only of its runs: each proves one version or base and reads all of it from the
+store. So it can continue after any interruption, and the results of its runs are handled like those
+of any proof.
 """
 
 import hashlib
@@ -31,7 +32,7 @@ _WHOLE = 1 << 64
 
 
 def go_on(registry: Registry, caller: Caller, request: CheckMore, *, new_id: Callable[[], UUID] = uuid4) -> CheckInfo:
-    """Begin a check, or queue more of one; to be asked again until all of it is queued.
+    """Begin a check, or queue more of one; call it again until everything is queued.
 
     Raises:
         NotFound: There is no such check.
@@ -43,23 +44,23 @@ def go_on(registry: Registry, caller: Caller, request: CheckMore, *, new_id: Cal
     if request.check and not mark.share:
         raise NotFound(f"there is no check {check_id[:40]}", fix="deltareg fsck --pieces")
     share = float(mark.share) if request.check else request.share
-    is_begun, looked_at, found = bool(mark.share), 0, [PackHolder(0)]
-    while found and looked_at < _MOST_LOOKED_AT:
+    is_begun, looked_at, holders = bool(mark.share), 0, [PackHolder(0)]
+    while holders and looked_at < _MOST_LOOKED_AT:
         with read(registry.engine) as conn:
-            found = queries.stored_after(conn, mark, limit=_BATCH)
-        looked_at += len(found)
+            holders = queries.stored_after(conn, mark, limit=_BATCH)
+        looked_at += len(holders)
         # Something is drawn in any case: a check is known by its runs.
-        wanted = [held for held in found if _is_drawn(check_id, held, share)]
-        wanted = wanted or found[: 0 if is_begun else 1]
-        is_begun = is_begun or bool(wanted)
-        queue = partial(_queue, caller=caller, check_id=check_id, share=share, wanted=wanted)
+        drawn = [held for held in holders if _is_drawn(check_id, held, share)]
+        drawn = drawn or holders[: 0 if is_begun else 1]
+        is_begun = is_begun or bool(drawn)
+        queue = partial(_queue, caller=caller, check_id=check_id, share=share, wanted=drawn)
         with_retry(registry.engine, queue)
-        mark = _after(mark, found)
-    return _show(registry, check_id, is_queued=not found)
+        mark = _after(mark, holders)
+    return _show(registry, check_id, is_queued=not holders)
 
 
 def show_check(registry: Registry, caller: Caller, check_id: str) -> CheckInfo:
-    """Show how far a check is.
+    """Show the progress of a check.
 
     Raises:
         NotFound: There is no such check.
@@ -92,10 +93,10 @@ def _queue(conn: sa.Connection, caller: Caller, check_id: str, share: float, wan
 
 
 def _is_drawn(check_id: str, held: PackHolder, share: float) -> bool:
-    """Whether something belongs to the share; the answer is the same each time it is asked."""
+    """Whether something belongs to the share; the answer is always the same."""
     text = f"{check_id} {'base' if held.is_base else 'version'} {held.row_id}"
-    drawn = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
-    return drawn < share * _WHOLE
+    number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+    return number < share * _WHOLE
 
 
 def _show(registry: Registry, check_id: str, *, is_queued: bool) -> CheckInfo:
@@ -104,8 +105,8 @@ def _show(registry: Registry, check_id: str, *, is_queued: bool) -> CheckInfo:
     counts = {"proven": 0, "corrupt": 0, "waiting": 0, "unknown": 0}
     for row in rows:
         is_waiting = row.state in {"queued", "running"}
-        known = row.proof if row.proof in counts else "unknown"
-        counts["waiting" if is_waiting else known or "unknown"] += row.runs
+        proof = row.proof if row.proof in counts else "unknown"
+        counts["waiting" if is_waiting else proof or "unknown"] += row.runs
     to_push = still_corrupt(registry.engine) if counts["corrupt"] else []
     return CheckInfo(
         id=check_id,

@@ -1,7 +1,7 @@
-"""What a collection would free, and what waits for one: read once, for two graces.
+"""What a collection would free, and what waits for one: read once, for two grace periods.
 
-Nothing is kept of what is read but numbers, and the versions that wait: however much pushes have
-left, the store is asked for it page by page, with no snapshot held meanwhile.
+Of what it reads it only keeps totals and the waiting versions. However much failed pushes have
+left, the store is asked page by page, without holding a snapshot.
 """
 
 from collections.abc import Sequence
@@ -33,13 +33,13 @@ class CollectionPlan:
 
     Attributes:
         now: What it would free now.
-        least: What it would with the least grace.
+        least: What it would free with the least grace.
         run_logs: How many logs of runs it would drop.
-        moment: When that was read, in µs since the epoch.
-        due: The deleted versions that it takes.
-        pinned: Those that a channel serves, or may be rolled back to.
-        deleted: Deleted versions that hold their bytes, as many as were asked for.
-        formers: Stored forms that are kept beside those that are served, as many.
+        moment: When this was read, in µs since the epoch.
+        due: The deleted versions that it would release.
+        pinned: The deleted versions that a channel serves, or may be rolled back to.
+        deleted: Deleted versions that hold their bytes, up to the limit.
+        formers: Former stored forms that are still kept, up to the limit.
     """
 
     now: CollectionTotals
@@ -60,10 +60,12 @@ def plan_collection(
     keep_logs_s: float | None = DEFAULT_KEEP_S,
     keep_forms_s: float = KEEP_FORMS_S,
 ) -> CollectReport:
-    """Say what `run_collection` would free now; changes nothing."""
+    """Return what `run_collection` would free now; changes nothing."""
     caller.require(Right.ADMIN, on=EVERYTHING)
-    found = plan(registry.engine, registry.store, grace_s=grace_s, keep_logs_s=keep_logs_s, keep_forms_s=keep_forms_s)
-    return report_of(found.now, run_logs=found.run_logs, dry_run=True)
+    collection = plan(
+        registry.engine, registry.store, grace_s=grace_s, keep_logs_s=keep_logs_s, keep_forms_s=keep_forms_s
+    )
+    return report_of(collection.now, run_logs=collection.run_logs, dry_run=True)
 
 
 def plan(
@@ -82,34 +84,34 @@ def plan(
         engine: The database.
         store: Where the bytes are.
         grace_s: How long deleted versions and stalled pushes stay.
-        least_s: Another grace to count for, no longer than that; None for the same.
+        least_s: A second grace period to count with, at most `grace_s`; None for the same.
         keep_logs_s: How long logs of runs stay; None for ever.
         keep_forms_s: How long former stored forms stay.
-        limit: How many of each that waits to give by name.
+        limit: How many waiting versions, and how many forms, to list.
     """
     grace_us = round(grace_s * US_PER_S)
     least_us = grace_us if least_s is None else min(grace_us, round(least_s * US_PER_S))
     keep_logs_us = queries.FOR_EVER_US if keep_logs_s is None else round(keep_logs_s * US_PER_S)
     with read(engine) as conn:
-        found = queries.awaiting(
+        combined = queries.awaiting(
             conn, window=PIN_WINDOW, grace_us=grace_us, least_us=least_us, keep_logs_us=keep_logs_us, limit=limit
         )
-        moment = found.all(queries.MOMENT)[0].now
-        waiting, children = found.all(queries.WAITING), dict[int, list[int]]()
-        for row in [*found.all(queries.MADE_FROM), *found.all(queries.STANDING_ON)]:
+        moment = combined.all(queries.MOMENT)[0].now
+        waiting, children = combined.all(queries.WAITING), dict[int, list[int]]()
+        for row in [*combined.all(queries.MADE_FROM), *combined.all(queries.STANDING_ON)]:
             children.setdefault(row.version_id, []).append(row.child_id)
         due = children_first(_over(waiting, moment - grace_us), children)
         least = children_first(_over(waiting, moment - least_us), children)
         packs = queries.freed_packs(conn, leaving=due, least=least, keep_forms_us=round(keep_forms_s * US_PER_S))
-    stalled = found.all(queries.STALLED)[0]
-    left, least_left = _weigh_leftovers(engine, store, grace_us=grace_us, least_us=least_us)
+    stalled = combined.all(queries.STALLED)[0]
+    leftovers, least_left = _weigh_leftovers(engine, store, grace_us=grace_us, least_us=least_us)
     return CollectionPlan(
         now=CollectionTotals(
             versions=len(due),
             uploads_expired=stalled.now,
             packs=packs.packs,
-            objects=packs.packs + left.objects,
-            size_bytes=packs.size_bytes + left.size_bytes,
+            objects=packs.packs + leftovers.objects,
+            size_bytes=packs.size_bytes + leftovers.size_bytes,
         ),
         least=CollectionTotals(
             versions=len(least),
@@ -118,12 +120,12 @@ def plan(
             objects=packs.least_packs + least_left.objects,
             size_bytes=packs.least_bytes + least_left.size_bytes,
         ),
-        run_logs=found.all(queries.RUN_LOGS)[0].run_logs,
+        run_logs=combined.all(queries.RUN_LOGS)[0].run_logs,
         moment=moment,
         due=frozenset(due),
         pinned=frozenset(row.id for row in waiting if row.is_pinned),
-        deleted=found.all(queries.DELETED),
-        formers=found.all(queries.FORMERS),
+        deleted=combined.all(queries.DELETED),
+        formers=combined.all(queries.FORMERS),
     )
 
 
@@ -135,7 +137,7 @@ def _over(waiting: Sequence[AwaitingRow], since: int) -> list[int]:
 def _weigh_leftovers(
     engine: sa.Engine, store: BlobStore, *, grace_us: int, least_us: int
 ) -> tuple[CollectionTotals, CollectionTotals]:
-    """Weigh what pushes left that came to nothing: what goes now, and with the least grace."""
+    """Add up the leftovers of failed pushes: those that go now, and those with the least grace."""
     objects, sizes = [0, 0], [0, 0]
     after, is_more = 0, True
     while is_more:

@@ -1,7 +1,8 @@
-"""Repair: heal what can be healed from what is there, and say who has to push what for the rest.
+"""Repair: heal what can be healed from what exists, and say who has to push what for the rest.
 
-Documents come first, then what versions need of packs, then the packs: each step rests on the one
-before. What is damaged is marked, so that the next push of it sends it and takes its place.
+Documents come first, then the references of versions to packs, then the packs: each step relies on
+the one before. Damaged packs are marked, so that the next push sends their bytes again and replaces
+them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -37,12 +38,12 @@ _BATCH = 200
 
 @dataclass(frozen=True, slots=True)
 class RepairOutcome:
-    """What a repair looked at, found and did.
+    """What a repair checked, found and did.
 
     Attributes:
-        packs: How many packs were looked at.
+        packs: How many packs were checked.
         size_bytes: Their bytes.
-        findings: What was wrong, each with what became of it.
+        findings: The problems, each with its outcome.
     """
 
     packs: int
@@ -51,12 +52,12 @@ class RepairOutcome:
 
 
 def repair(registry: Registry, by: Caller, *, reads: bool) -> RepairOutcome:
-    """Heal what can be healed; what cannot be is marked and named.
+    """Heal what can be healed; mark and name the rest.
 
     Args:
         registry: The database and the store.
         by: Who asks.
-        reads: Whether every object is read and hashed; else only those that are known to be bad.
+        reads: Whether to read and hash every object; otherwise only those known to be bad.
     """
     findings = list(_documents(registry, by))
     findings += _references(registry, by)
@@ -64,24 +65,24 @@ def repair(registry: Registry, by: Caller, *, reads: bool) -> RepairOutcome:
     packs = size = 0
     for row in page_rows(registry.engine, fsck.live_packs):
         packs, size = packs + 1, size + row.size_bytes
-        found = _pack(registry, by, row, reads=reads)
-        findings += [] if found is None else [found]
+        finding = _pack(registry, by, row, reads=reads)
+        findings += [] if finding is None else [finding]
     findings += _pieces(registry)
     return RepairOutcome(packs, size, findings)
 
 
 def still_corrupt(engine: sa.Engine) -> list[FsckHeal]:
-    """Name what has to be pushed again, by whom it was pushed, and with which command.
+    """List what has to be pushed again, who pushed it, and the command for it.
 
-    What others stand on comes before them: it is needed where they are pushed.
+    What others stand on comes before them, because it is needed when they are pushed.
     """
     with read(engine) as conn:
-        found = sorted(damage.corrupt_ones(conn), key=partial(_height, conn))
-        return [_to_push(conn, held) for held in found]
+        holders = sorted(damage.corrupt_ones(conn), key=partial(_height, conn))
+        return [_to_push(conn, held) for held in holders]
 
 
 def _height(conn: sa.Connection, held: PackHolder) -> int:
-    """Say how high something stands: bases and, above each, what is pushed for it."""
+    """Return how high something stands: bases, and above each what is pushed for it."""
     if held.is_base:
         base = base_queries.base_rows(conn, base_id=held.row_id, limit=1, also_deleted=True)[0]
         return 2 * (base.depth or 0)
@@ -111,10 +112,10 @@ def _documents(registry: Registry, caller: Caller) -> Iterator[FsckFinding]:
 
 
 def _manifest(row: DocumentsRow) -> bytes:
-    """Read a manifest out of its row.
+    """Read the manifest of a row.
 
     Raises:
-        IntegrityFailure: It is not what its digest says.
+        IntegrityFailure: The manifest does not have its digest.
     """
     manifest = unpack_document(row.manifest)
     if str(sha256_of(manifest)) != row.manifest_digest:
@@ -123,18 +124,18 @@ def _manifest(row: DocumentsRow) -> bytes:
 
 
 def _restore(conn: sa.Connection, held: PackHolder, row: DocumentsRow) -> bytes | None:
-    """Take the same manifest from another row that has it."""
+    """Restore a manifest from another row that has the same one."""
     for stored in fsck.manifests_of(conn, row.manifest_digest):
         try:
-            found = unpack_document(stored)
+            manifest = unpack_document(stored)
         except IntegrityFailure:
             continue
-        if str(sha256_of(found)) == row.manifest_digest:
+        if str(sha256_of(manifest)) == row.manifest_digest:
             if held.is_base:
-                base_queries.restore_manifest(conn, held.row_id, found)
+                base_queries.restore_manifest(conn, held.row_id, manifest)
             else:
-                version_queries.restore_manifest(conn, held.row_id, pack_document(found))
-            return found
+                version_queries.restore_manifest(conn, held.row_id, pack_document(manifest))
+            return manifest
     return None
 
 
@@ -151,16 +152,16 @@ def _map(
 
 
 def unreferenced_packs(engine: sa.Engine) -> Iterator[tuple[PackHolder, str, str]]:
-    """Give what names a pack in its map that no row says it needs: it, its name, the digest."""
+    """Yield packs that a storage map names but no row references: the holder, its name, the digest."""
     for held, row in _holders(engine):
-        wanted = _packs_named(row)
+        digests = _packs_named(row)
         with read(engine) as conn:
-            missing = sorted(wanted - proofs.packs_of(conn, held).keys())
+            missing = sorted(digests - proofs.packs_of(conn, held).keys())
         yield from ((held, row.subject, digest) for digest in missing)
 
 
 def _references(registry: Registry, caller: Caller) -> Iterator[FsckFinding]:
-    """Let versions and bases need the packs that their maps name."""
+    """Add the missing references of versions and bases to the packs that their maps name."""
     for held, name, digest in unreferenced_packs(registry.engine):
         with read(registry.engine) as conn:
             scope = subject_of(conn, held).scope
@@ -199,7 +200,7 @@ def _refer(registry: Registry, caller: Caller, held: PackHolder, scope: str, dig
 
 
 def _unmark_needed(registry: Registry, caller: Caller) -> Iterator[FsckFinding]:
-    """Take back the mark of packs that were to be deleted although something needs them."""
+    """Unmark packs that were to be deleted although something needs them."""
     with read(registry.engine) as conn:
         rows = fsck.needed_but_marked(conn)
     for row in rows:
@@ -212,15 +213,15 @@ def _unmark_needed(registry: Registry, caller: Caller) -> Iterator[FsckFinding]:
 
 def _pack(registry: Registry, caller: Caller, row: PackRow, *, reads: bool) -> FsckFinding | None:
     with read(registry.engine) as conn:
-        known = damage.bad_why(conn, row.id)
-    why = what_is_wrong(registry.store, row, reads=reads or known is not None)
-    if not why and known is None:
+        bad_why = damage.bad_why(conn, row.id)
+    why = what_is_wrong(registry.store, row, reads=reads or bad_why is not None)
+    if not why and bad_why is None:
         return None
     with read(registry.engine) as conn:
         if not fsck.is_live(conn, row.id, physical_key=row.physical_key):
             return None  # collected or replaced meanwhile
     if mend(registry, caller, row):
-        return FsckFinding(kind="data", subject=_name(row), detail=why or known or "", outcome="healed")
+        return FsckFinding(kind="data", subject=_name(row), detail=why or bad_why or "", outcome="healed")
     return _finding("data", _name(row), why, _mark(registry, caller, row, why))
 
 
@@ -233,7 +234,7 @@ def _hurt(registry: Registry, caller: Caller, held: PackHolder, why: str) -> Dam
 
 
 def _pieces(registry: Registry) -> Iterator[FsckFinding]:
-    """Forget where pieces are whose entries cannot be read, or name packs that they do not know."""
+    """Forget the places of pieces whose entries are unreadable or name packs that their rows lack."""
     after = 0
     while True:
         with read(registry.engine) as conn:
@@ -264,7 +265,7 @@ def _finding(kind: str, subject: str, detail: str, hurt: Sequence[DamagedHolder]
 
 
 def _holders(engine: sa.Engine) -> Iterator[tuple[PackHolder, DocumentsRow]]:
-    """Give all versions and bases that have their bytes, with their documents as kept."""
+    """Yield all versions and bases that have their bytes, with their documents as stored."""
     yield from ((PackHolder(row.id), row) for row in page_rows(engine, fsck.held_documents))
     for row in page_rows(engine, fsck.held_base_documents):
         yield PackHolder(row.id, is_base=True), row

@@ -1,7 +1,7 @@
-"""What is stored and what was saved by which means, agreeing with the bytes in the store.
+"""What is stored and what was saved by which means, consistent with the bytes in the store.
 
 Every byte of a pack, its framing included, belongs to the oldest live version or base that needs
-the pack; to any other that needs it, it is saved by dedup (docs/design.md, Stored form).
+the pack; for any other that needs it, it counts as saved by dedup (docs/design.md, Stored form).
 """
 
 from collections import Counter
@@ -58,35 +58,35 @@ _GRAINS: Mapping[StorageView, Grain] = {"registry": "namespace", "namespace": "l
 
 
 def show_storage(registry: Registry, caller: Caller, of: str | LineRef | Ref | None, *, limit: int) -> StorageReport:
-    """Show what is stored of everything, of a namespace (by name), of a line, or of a version.
+    """Show storage figures of everything, a namespace (by name), a line or a version.
 
     Raises:
-        NotFound: There is none of that name, or the version is deleted.
+        NotFound: There is nothing of that name, or the version is deleted.
     """
     caller.require(Right.READ, on=_resource(of))
     check_limit(limit)
     for _ in range(_ATTEMPTS):
         with read(registry.engine) as conn:
-            found = _look(conn, caller, of)
-        if found is not None:
+            snapshot = _look(conn, caller, of)
+        if snapshot is not None:
             break
         measure_missing(registry.engine)
     else:
         raise Unavailable("storage maps change faster than they are measured", fix="try again")
-    _weigh_loose(registry.store, found)
-    return _report(found, limit)
+    _weigh_loose(registry.store, snapshot)
+    return _report(snapshot, limit)
 
 
 def recall_storage(
     registry: Registry, caller: Caller, of: str | LineRef | Ref | None, *, limit: int, is_anew: bool
 ) -> AgedAnswer[StorageReport]:
-    """Show what `show_storage` does, as it was a while ago where there are many versions.
+    """Return what `show_storage` does, cached for a while if there are many versions.
 
-    What it takes grows with them, and so does how long it is remembered. Lines and versions are
-    always added up anew, and so is everything with `is_anew`.
+    The time it takes grows with their number, and so does the time it is cached. Lines and versions
+    are always computed anew, and so is everything with `is_anew`.
 
     Raises:
-        NotFound: As `show_storage`.
+        NotFound: As in `show_storage`.
     """
     caller.require(Right.READ, on=_resource(of))
     show = partial(show_storage, registry, caller, of, limit=limit)
@@ -102,15 +102,15 @@ def _keep_s(report: StorageReport) -> float:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What one snapshot of the database says; figures are added to it.
+    """The figures of one snapshot of the database, while they are added up.
 
     Attributes:
-        view: What was asked for.
+        view: The requested view.
         name: Its name.
         parts: Figures by part.
         kinds: Figures by kind.
-        beside: By scope, what lies in the store beside packs that are needed.
-        loose: Keys that may hold an object which is no live pack.
+        beside: By scope, the figures of what lies in the store beside needed packs.
+        loose: Keys of objects that may exist and are no live packs.
     """
 
     view: StorageView
@@ -122,27 +122,27 @@ class _Found:
 
 
 def _look(conn: sa.Connection, caller: Caller, of: str | LineRef | Ref | None) -> _Found | None:
-    """Add up what one snapshot says; None where something of it was not measured yet."""
+    """Add up one snapshot; None if some of it was not measured yet."""
     view, name, part = _part(conn, caller, of)
     has_store = view in {"registry", "namespace"}
     loose = queries.loose_keys(conn, part.scope) if has_store else ()
-    found = _Found(view, name, loose)
+    snapshot = _Found(view, name, loose)
     for row in queries.holder_rows(conn, part, by=_GRAINS.get(view, "holder")):
         if row.unmeasured:
             return None
         figures = _figures(row)
-        _add(found.parts, _key(view, row), figures)
-        _add(found.kinds, ("kind", row.kind), figures)
-        _add(found.beside, _scope(row), {"garbage_bytes": -row.pack_bytes})
+        _add(snapshot.parts, _key(view, row), figures)
+        _add(snapshot.kinds, ("kind", row.kind), figures)
+        _add(snapshot.beside, _scope(row), {"garbage_bytes": -row.pack_bytes})
     # The first push into a namespace makes it when it is complete; until then it has loose keys.
-    is_empty = view == "namespace" and not found.parts
+    is_empty = view == "namespace" and not snapshot.parts
     is_absent = is_empty and delta_queries.namespace_id(conn, name) is None
     if is_absent and not (loose and caller.may(Right.READ, on=EVERYTHING)):
         raise absent(Namespace(name))
     for scope, size in queries.live_pack_bytes(conn).items() if has_store else ():
         if part.scope in {None, scope}:
-            _add(found.beside, scope, {"garbage_bytes": size})
-    return found
+            _add(snapshot.beside, scope, {"garbage_bytes": size})
+    return snapshot
 
 
 def _resource(of: str | LineRef | Ref | None) -> Resource:
@@ -179,7 +179,7 @@ def _key(view: StorageView, row: HolderRow) -> Key:
 
 
 def _figures(row: HolderRow) -> Counts:
-    """Split the logical bytes of holders into what they store and what they need not."""
+    """Split the logical bytes of holders into what they store and what they save."""
     own = row.referenced_bytes + row.alone_bytes
     return {
         "versions": 0 if row.is_base else row.holders,
@@ -197,7 +197,7 @@ def _figures(row: HolderRow) -> Counts:
 
 
 def _weigh_loose(store: BlobStore, found: _Found) -> None:
-    """Add the objects that are no live pack; one that is gone already has no bytes."""
+    """Add the objects that are no live packs; one that is gone counts no bytes."""
     for row in found.loose:
         size = store.size(row.physical_key) if row.size_bytes is None else row.size_bytes
         name: CountName = "upload_bytes" if row.is_open else "garbage_bytes"
@@ -230,7 +230,7 @@ def _store(total: Counts, found: _Found) -> StoreBytes:
 
 
 def _rows(parts: Mapping[Key, Counts], limit: int) -> Iterator[StorageRow]:
-    """Give the largest parts, and all others as one."""
+    """Yield the largest parts, and all others as one row."""
     largest = sorted(parts, key=lambda key: (-parts[key].get("pack_bytes", 0), key))
     for key in largest[:limit]:
         yield _row(key[0], key[1], parts[key])
@@ -251,7 +251,7 @@ def _row(of: PartOf | Literal["rest"], name: str, counts: Counts) -> StorageRow:
 
 def _show_figures(counts: Counts) -> StorageFigures:
     of = Counter(counts)
-    kept = of["pack_bytes"] + of["manifest_bytes"] + of["map_bytes"]
+    total = of["pack_bytes"] + of["manifest_bytes"] + of["map_bytes"]
     return StorageFigures(
         versions=of["versions"],
         bases=of["bases"],
@@ -259,7 +259,7 @@ def _show_figures(counts: Counts) -> StorageFigures:
         pack_bytes=of["pack_bytes"],
         manifest_bytes=of["manifest_bytes"],
         map_bytes=of["map_bytes"],
-        ratio=of["logical_bytes"] / kept if kept else None,
+        ratio=of["logical_bytes"] / total if total else None,
         saved_by_references=of["saved_by_references"],
         saved_by_dedup=of["saved_by_dedup"],
         saved_by_entropy=of["saved_by_entropy"],

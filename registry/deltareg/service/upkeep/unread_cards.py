@@ -1,7 +1,7 @@
-"""Versions that came in before cards were read: read now, so that a search finds them as well.
+"""Versions from before cards were read: their cards are read now, so that a search finds them.
 
-It is done in the background, a batch at a time. A server of the release before, beside this one,
-leaves such versions too.
+It runs in the background, a batch at a time. A server of the release before, running beside this
+one, also leaves such versions.
 """
 
 import logging
@@ -25,7 +25,7 @@ _BATCH = 50
 
 
 def read_some_cards(registry: Registry) -> int:
-    """Read the cards of some versions that nobody has read; say of how many.
+    """Read the cards of some versions that nobody has read yet; return how many.
 
     Raises:
         Unavailable: The store does not answer now.
@@ -39,14 +39,14 @@ def read_some_cards(registry: Registry) -> int:
 
 
 def _read(registry: Registry, row: UnreadRow) -> ModelCard | None:
-    """Read a card; of one whose bytes cannot be read only that is kept."""
+    """Read a card; if its bytes cannot be read, return a card that says only that."""
     with read(registry.engine) as conn:
         version = version_queries.version_by_id(conn, row.id)
         documents = version_queries.content(conn, row.id)
-        stored = stored_as(conn, registry.store, row.namespace, documents.storage_map)
+        readback = stored_as(conn, registry.store, row.namespace, documents.storage_map)
     try:
         manifest = decode_manifest(version.manifest_digest, lambda: documents.manifest)
-        return card_in(stored, manifest)
+        return card_in(readback, manifest)
     except Unavailable:
         raise
     except (DeltaregError, KeyError) as error:

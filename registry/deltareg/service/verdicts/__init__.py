@@ -1,1 +1,1 @@
-"""What verifications found: suites, verdicts, waivers, and the facts that rules take from them."""
+"""The results of verification: suites, verdicts, waivers, and the facts that rules take from them."""

@@ -1,4 +1,4 @@
-"""On which forms of a base its versions are proven: the base itself, and each of its variants."""
+"""The forms of a base that its versions are verified on: the base itself, and each variant."""
 
 from collections.abc import Mapping, Sequence
 
@@ -32,7 +32,7 @@ def list_compat(
 ) -> Page[CompatRow]:
     """List the versions of a base, newest first, with what is known of each on each variant.
 
-    A variant's name means its root. Versions that the caller may not read are left out.
+    The name of a variant means its root. Versions that the caller may not read are left out.
 
     Raises:
         NotFound: There is no such base, or no such suite.
@@ -47,18 +47,18 @@ def list_compat(
 def compat_of(
     conn: sa.Connection, caller: Caller, base: BaseRow, *, suite: str, before: int | None, limit: int
 ) -> Page[CompatRow]:
-    """List what `list_compat` does, of a base that the caller may read, inside a transaction."""
+    """Do what `list_compat` does for a base that the caller may read, inside a transaction."""
     if base.full_name is not None:
         base = find_base(conn, caller, base.full_name)
-    wanted = find_suite(conn, suite)
+    current_suite = find_suite(conn, suite)
     rows = queries.versions_on(conn, base.id, sight=caller.sight, before=before, limit=check_limit(limit) + 1)
     table = _Table(conn, base, suite)
-    table.read(conn, rows, fact_of_suite(wanted), str(wanted.digest))
+    table.read(conn, rows, fact_of_suite(current_suite), str(current_suite.digest))
     return page(rows, limit, show=table.row, key=lambda row: row.id)
 
 
 class _Table:
-    """Verdicts by version and by the whole of what they were made on."""
+    """Verdicts by version and by the identity of the base that they were made on."""
 
     def __init__(self, conn: sa.Connection, base: BaseRow, suite: str) -> None:
         variants = queries.variants_of(conn, base.id)
@@ -68,10 +68,10 @@ class _Table:
         self._proofs: dict[tuple[int, tuple[str, str]], Proof] = {}
 
     def read(self, conn: sa.Connection, rows: Sequence[VersionRow], suite: SuiteFact, digest: str) -> None:
-        """Look the verdicts of some versions up, all at once."""
+        """Look up the verdicts of some versions, all at once."""
         ids = [row.id for row in rows]
-        found, waivers = queries.verdicts_on(conn, ids, suite=self._suite, suite_digest=digest)
-        for verdict in found:  # newest first
+        verdicts, waivers = queries.verdicts_on(conn, ids, suite=self._suite, suite_digest=digest)
+        for verdict in verdicts:  # newest first
             place = verdict.version_id, (verdict.base_root, verdict.base_identity)
             fact = fact_of(verdict, standing_on(waivers.get(verdict.id, ())))
             if place not in self._proofs and _counts(fact, verdict, suite):
@@ -79,7 +79,7 @@ class _Table:
                 self._proofs[place] = "proven" if fact.is_pass else outcome
 
     def row(self, row: VersionRow) -> CompatRow:
-        """Show one version."""
+        """Describe one version."""
         on: dict[str, Proof] = {name: self._proofs.get((row.id, base), "not run") for name, base in self._bases.items()}
         return CompatRow(ref=ref_of(row), trained_on=row.trained_on or "", created_at=rfc3339(row.created_at), on=on)
 

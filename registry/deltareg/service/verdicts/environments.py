@@ -1,4 +1,4 @@
-"""In what environment verdicts are made today: what the workers that came last have told."""
+"""The environments in which verdicts are made today: those of the most recent workers."""
 
 import sqlalchemy as sa
 
@@ -11,11 +11,11 @@ _RECENT_US = 86_400 * US_PER_S
 
 
 def worker_environments(conn: sa.Connection) -> frozenset[str]:
-    """Give the environments of the workers seen within a day of the one that was seen last.
+    """Return the environments of the workers seen within a day of the most recent one.
 
-    So a fleet that is scaled to nothing overnight has those that it had, and one that was replaced
-    has the new ones a day later. A worker that does not tell its environment gives none, nor does
-    one that somebody started for a single run.
+    So a fleet that is scaled to nothing overnight keeps its environments, and a replaced fleet has
+    the new ones a day later. A worker that does not report its environment does not count, nor does
+    one that was started for a single run.
     """
     rows = [
         row

@@ -68,7 +68,7 @@ def signer_of(row: VerdictFactRow) -> VerdictSigner:
 
 
 def check_facts(checks: Iterable[Mapping[str, object]]) -> dict[str, CheckFact]:
-    """Give the checks of a verdict as they are compared with another's, by name."""
+    """Return the checks of a verdict by name, for comparison with another verdict's."""
     return {
         str(check["name"]): CheckFact(
             str(check["verdict"]), _measure(check.get("value")), _measure(check.get("threshold"))
@@ -78,23 +78,23 @@ def check_facts(checks: Iterable[Mapping[str, object]]) -> dict[str, CheckFact]:
 
 
 def suite_facts(conn: sa.Connection, names: Iterable[str]) -> dict[str, SuiteFact]:
-    """Give the suites as they are; a name that is not there names none."""
-    found: dict[str, SuiteFact] = {}
+    """Return suites as they are now, by name; names that do not exist are left out."""
+    facts: dict[str, SuiteFact] = {}
     for name in names:
         try:
-            found[name] = fact_of_suite(find_suite(conn, name))
+            facts[name] = fact_of_suite(find_suite(conn, name))
         except NotFound:
             continue
-    return found
+    return facts
 
 
 def why_uncounted(row: VerdictRow) -> str:
-    """Say why a verdict does not count for its version as it is now; empty when it does.
+    """Return why a verdict does not count for its version as it is now; empty if it does.
 
-    One that was made on a variant of the base is held against that variant.
+    A verdict that was made on a variant of the base is compared with that variant.
 
     Args:
-        row: A verdict with what its version and its suite are now, as `select_verdicts` gives it.
+        row: A verdict with the current state of its version and its suite, from `select_verdicts`.
     """
     suite = _suite_now(row)
     if suite is None:
@@ -114,7 +114,7 @@ def _suite_now(row: VerdictRow) -> SuiteFact | None:
 
 
 def fact_of_suite(suite: Suite) -> SuiteFact:
-    """Give a suite as the rules see it."""
+    """Return a suite as the rules see it."""
     required = {spec.name: spec.may_not_apply for spec in suite.checks if spec.required}
     return SuiteFact(
         suite.digest,
@@ -128,7 +128,7 @@ def fact_of_suite(suite: Suite) -> SuiteFact:
 
 
 def _waits_for(checks: Iterable[Mapping[str, object]]) -> tuple[str, str]:
-    """Give what a verdict that came to nothing waits for, and how that is healed."""
+    """Return what an inconclusive verdict waits for, and how that is healed."""
     for check in checks:
         if check.get("name") == "waits_for":
             return str(check.get("value", "")), str(check.get("detail", ""))
@@ -136,16 +136,16 @@ def _waits_for(checks: Iterable[Mapping[str, object]]) -> tuple[str, str]:
 
 
 def _describe_undecided(checks: Iterable[Mapping[str, object]]) -> dict[str, str]:
-    """Say of each comparison with another version that warns for being undecided what it showed."""
-    found: dict[str, str] = {}
+    """Describe, by check, the result of each undecided comparison with another version."""
+    reasons: dict[str, str] = {}
     for check in checks:
-        made = check.get("comparison")
+        comparison = check.get("comparison")
         is_open = check.get("verdict") == "warn" and check.get("code") == "undecided"
-        if is_open and is_object(made) and made.get("against") != BASE:
-            ends = f"[{_format_number(made.get('low'))}, {_format_number(made.get('high'))}]"
-            mark, n = _format_number(check.get("threshold")), made.get("n")
-            found[str(check["name"])] = f"{ends} holds {mark}, n = {n}{_describe_need(made)}"
-    return found
+        if is_open and is_object(comparison) and comparison.get("against") != BASE:
+            ends = f"[{_format_number(comparison.get('low'))}, {_format_number(comparison.get('high'))}]"
+            mark, n = _format_number(check.get("threshold")), comparison.get("n")
+            reasons[str(check["name"])] = f"{ends} holds {mark}, n = {n}{_describe_need(comparison)}"
+    return reasons
 
 
 def _describe_need(made: Mapping[str, object]) -> str:

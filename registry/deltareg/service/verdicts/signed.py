@@ -1,8 +1,8 @@
-"""What a worker signed, held against the run that it was leased: the report is what it signed.
+"""Checking a signed verdict against the run that was leased: the report is what was signed.
 
-A verdict is taken when its envelope was signed with the key that took the lease, that key is still
+A verdict is accepted if its envelope was signed with the key that took the lease, that key is still
 the worker's, and the statement names this run, this lease, these bytes, this suite and this base.
-Nothing that is sent beside the envelope is believed.
+Nothing that is sent beside the envelope is trusted.
 """
 
 import hmac
@@ -37,10 +37,10 @@ class SignedVerdict:
     """A verdict that was signed under a lease.
 
     Attributes:
-        said: What the worker says.
+        said: The statement of the worker.
         keyid: The key that signed it.
-        key: The key as it is enrolled; None for a worker that nobody enrolled.
-        envelope: What was signed, as it came.
+        key: The enrolled key; None for a worker that is not enrolled.
+        envelope: The envelope as it was received.
     """
 
     said: VerdictPredicate
@@ -50,11 +50,11 @@ class SignedVerdict:
 
     @property
     def host(self) -> str:
-        """The machine that it was made on, as whoever enrolled the worker said."""
+        """The machine that it was made on, as named at the enrolment of the worker."""
         return "" if self.key is None else self.key.host
 
     def keep(self, conn: sa.Connection, verdict_id: str) -> None:
-        """Keep the envelope beside its verdict."""
+        """Store the envelope beside its verdict."""
         queries.add_envelope(
             conn,
             verdict_id,
@@ -67,11 +67,11 @@ class SignedVerdict:
 
 
 def open_verdict(conn: sa.Connection, run: RunRow, envelope: bytes, *, principal_id: int) -> SignedVerdict:
-    """Open what a worker signed about a run that it holds.
+    """Open the envelope of a worker about a run that it holds.
 
     Raises:
-        BadSignature: It is not signed by the key that took the lease, that key is not the worker's
-            (any more), or the statement is about something else.
+        BadSignature: The envelope is not signed by the key that took the lease, that key is not the
+            worker's (any more), or the statement is about something else.
     """
     lease = queries.lease_key(conn, run.id)
     if lease is None:  # it was claimed of a server of an older release
@@ -82,40 +82,40 @@ def open_verdict(conn: sa.Connection, run: RunRow, envelope: bytes, *, principal
     if LOCAL not in run.request:
         key = queries.find_key(conn, public=str(public))
         check_key(key, principal_id)
-    said = read_verdict(signed.statement)
+    predicate = read_verdict(signed.statement)
     version = version_queries.version_by_id(conn, present(run.version_id))
-    for what, is_right in _compare_bindings(run, version, signed, said, nonce=lease.nonce):
+    for what, is_right in _compare_bindings(run, version, signed, predicate, nonce=lease.nonce):
         if not is_right:
             raise BadSignature(f"the statement is not about this run: its {what}", fix=AGAIN)
-    return SignedVerdict(said, signed.keyid, key, envelope)
+    return SignedVerdict(predicate, signed.keyid, key, envelope)
 
 
 def said_by_enrolled(registry: Registry, verdict_id: str) -> VerdictReport | None:
-    """Give what an enrolled worker signed about a run; None where nobody did whose word counts.
+    """Return an enrolled worker's signed report for a verdict; None if no valid one exists.
 
-    It is read from what is kept, so that nothing is believed which was only sent.
+    It is read from the stored envelope, so that nothing is trusted that was only sent.
     """
     with read(registry.engine) as conn:
-        kept = queries.envelope_row(conn, verdict_id)
-        key = None if kept is None else queries.find_key(conn, keyid=kept.keyid)
-    if kept is None or kept.key_id is None or key is None or key.revoked_at is not None:
+        envelope = queries.envelope_row(conn, verdict_id)
+        key = None if envelope is None else queries.find_key(conn, keyid=envelope.keyid)
+    if envelope is None or envelope.key_id is None or key is None or key.revoked_at is not None:
         return None
     public = PublicKey.parse(key.public)
-    signed = open_statement(kept.body, {public.keyid: public}, predicate_type=VERDICT)
+    signed = open_statement(envelope.body, {public.keyid: public}, predicate_type=VERDICT)
     return read_verdict(signed.statement).report()
 
 
 def check_key(key: KeyRow | None, principal_id: int) -> None:
-    """Refuse what was signed with a key that is not a worker's own (any more).
+    """Refuse a signature by a key that is not the own key of a worker (any more).
 
     Raises:
-        BadSignature: It is not.
+        BadSignature: The key is not the worker's, or is retired or revoked.
     """
     if key is None or key.role != "worker" or key.principal_id != principal_id:
         raise BadSignature("the key is not enrolled for this worker", fix="deltareg worker keys")
     if not key.is_live:
-        ended = "retired" if key.revoked_at is None else "revoked"
-        raise BadSignature(f"the key {key.keyid[:12]} of {key.name} is {ended}", fix="deltareg worker keys")
+        state = "retired" if key.revoked_at is None else "revoked"
+        raise BadSignature(f"the key {key.keyid[:12]} of {key.name} is {state}", fix="deltareg worker keys")
 
 
 def _digests(run: RunRow) -> dict[str, str]:

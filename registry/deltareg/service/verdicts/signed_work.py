@@ -1,7 +1,7 @@
-"""Proofs and stored forms that a worker signed, held against the run that it was leased.
+"""Checking signed proofs and stored forms against the run that was leased.
 
-A token alone ends no run: the report must be signed with the key that took the lease, as a verdict
-is, and that key must still be the worker's.
+A token alone cannot end a run: the report must be signed with the key that took the lease, like a
+verdict, and that key must still be the worker's.
 """
 
 import hmac
@@ -22,11 +22,11 @@ from deltareg.wire.work import WORK, Work, WorkPredicate, read_work, said_in
 
 
 def check_signed(conn: sa.Connection, run: RunRow, report: Work, *, principal_id: int) -> str:
-    """Refuse a report that its worker did not sign under the lease; give the key's id.
+    """Check that a worker signed its report under the lease; return the id of the key.
 
     Raises:
-        BadSignature: It is not signed by the key that took the lease, that key is not the worker's
-            (any more), or it says something else than was signed.
+        BadSignature: The report is not signed by the key that took the lease, that key is not the
+            worker's (any more), or the report differs from what was signed.
     """
     lease = queries.lease_key(conn, run.id)
     if not report.envelope or lease is None:
@@ -35,8 +35,8 @@ def check_signed(conn: sa.Connection, run: RunRow, report: Work, *, principal_id
     envelope = report.envelope.encode()
     signed = open_statement(envelope, {public.keyid: public}, predicate_type=WORK)
     check_key(queries.find_key(conn, public=str(public)), principal_id)
-    said = read_work(signed.statement)
-    for what, is_right in _compare_bindings(conn, run, report, signed, said, nonce=lease.nonce):
+    predicate = read_work(signed.statement)
+    for what, is_right in _compare_bindings(conn, run, report, signed, predicate, nonce=lease.nonce):
         if not is_right:
             raise BadSignature(f"the statement is not about this run: its {what}", fix=AGAIN)
     return signed.keyid

@@ -1,7 +1,7 @@
 """Suites: pushed as new versions, found by name as they are now, or by digest as they were.
 
-The built-in ones stand beside them under names of their own, which nobody else can take. All
-namespaces share them: whoever may read anything reads them.
+The built-in suites have names of their own, which nobody else can use. All namespaces share suites:
+whoever may read anything may read them.
 """
 
 import base64
@@ -36,28 +36,29 @@ def push_suite(
     is_seen: Callable[[str], bool] | None = None,
     is_trial: bool = False,
 ) -> SuiteInfo:
-    """Keep a new version of a suite; one that is the newest already is left as it is.
+    """Store a new version of a suite; pushing the newest version again changes nothing.
 
     Args:
-        registry: Where.
-        caller: Who.
-        request: The document, and files of its probe sets.
-        is_seen: Whether the caller has seen the suite with this digest, which is empty for none;
-            None where that does not matter.
-        is_trial: Whether only to say what would be kept.
+        registry: The database and the store.
+        caller: Who pushes.
+        request: The document, and the files of its probe sets.
+        is_seen: Whether the caller has seen the suite with this digest, which is empty for no
+            suite; None if it does not matter.
+        is_trial: Whether to only return what would be stored.
 
     Raises:
-        InvalidInput: It is no suite, its name is a built-in one's, or a file does not fit.
+        InvalidInput: The document is no suite, its name is that of a built-in suite, or a file does
+            not fit.
         Conflict: A file of its probe sets is neither here nor in the request, or somebody pushed
-            the same suite in the same moment.
-        StaleRevision: The suite is another one than the caller has seen.
+            the same suite at the same time.
+        StaleRevision: The suite is not the one that the caller has seen.
     """
     caller.require(Right.ADMIN, on=EVERYTHING)
     suite = read_suite(request.document.encode())
     if suite.name in built_in_names():
         raise InvalidInput(f"{suite.name} is a built-in suite", fix=f"give it another name, such as my-{suite.name}")
-    wanted = _named_files(suite)
-    brought = _files(request.files, wanted)
+    names = _named_files(suite)
+    contents = _files(request.files, names)
 
     def transaction(conn: sa.Connection) -> SuiteInfo:
         newest = queries.newest_suite(conn, suite.name)
@@ -67,12 +68,12 @@ def push_suite(
             raise StaleRevision(
                 f"suite {suite.name} was changed meanwhile", fix=f"look again: deltareg suite show {suite.name} --yaml"
             )
-        for digest, content in brought.items():
+        for digest, content in contents.items():
             queries.add_file(conn, digest, content)
-        missing = wanted.keys() - queries.known_files(conn, wanted)
-        if missing:
+        unknown_files = names.keys() - queries.known_files(conn, names)
+        if unknown_files:
             raise Conflict(
-                f"the registry does not have {wanted[min(missing)]}",
+                f"the registry does not have {names[min(unknown_files)]}",
                 fix="push the suite again, with its files beside it",
             )
         number = 1 if newest is None else newest.number + 1
@@ -86,7 +87,7 @@ def push_suite(
         )
         if suite_id is None:
             raise Conflict(f"somebody pushed {suite.name} v{number} just now", fix="push it again")
-        queries.use_files(conn, suite_id, wanted)
+        queries.use_files(conn, suite_id, names)
         before = None if newest is None else {"digest": newest.digest, "version": newest.number}
         after = {"digest": str(suite.digest), "version": number}
         caller.record(conn, Action.SUITE_PUSH, f"suite/{suite.name}", on=EVERYTHING, before=before, after=after)
@@ -97,7 +98,7 @@ def push_suite(
 
 
 def list_suites(registry: Registry, caller: Caller) -> Page[SuiteInfo]:
-    """List all suites as they are now, built-in ones first."""
+    """List all suites as they are now, built-in suites first."""
     caller.require(Right.READ, on=SHARED)
     with read(registry.engine) as conn:
         rows = queries.newest_suites(conn)
@@ -118,24 +119,24 @@ def list_versions(registry: Registry, caller: Caller, name: str, *, cursor: str 
 
 
 def show_suite(registry: Registry, caller: Caller, name: str, *, digest: str | None = None) -> SuiteInfo:
-    """Show a suite as it is now, or as it was, with its document.
+    """Show a suite with its document, as it is now or as it was.
 
     Raises:
-        NotFound: There is none of that name, or it was never that.
+        NotFound: There is no suite of that name, or it never had that digest.
     """
     caller.require(Right.READ, on=SHARED)
     with read(registry.engine) as conn:
         suite = find_suite(conn, name) if digest is None else suite_of(conn, name, digest)
         row = queries.suite_by_digest(conn, str(suite.digest))
-    shown = describe_suite(suite, row)
-    return shown.model_copy(update={"document": suite.document.decode()})
+    info = describe_suite(suite, row)
+    return info.model_copy(update={"document": suite.document.decode()})
 
 
 def read_file(registry: Registry, caller: Caller, digest: str) -> bytes:
     """Read the file of a probe set.
 
     Raises:
-        NotFound: There is none of that digest.
+        NotFound: There is no file with that digest.
     """
     caller.require(Right.READ, on=SHARED)
     with read(registry.engine) as conn:
@@ -146,25 +147,25 @@ def read_file(registry: Registry, caller: Caller, digest: str) -> bytes:
 
 
 def find_suite(conn: sa.Connection, name: str) -> Suite:
-    """Give a suite as it is now.
+    """Return a suite as it is now.
 
     Raises:
-        NotFound: There is none of that name.
+        NotFound: There is no suite of that name.
     """
     if name in built_in_names():
         return built_in(name)
     row = queries.newest_suite(conn, name)
     if row is None:
-        known = ", ".join([*built_in_names(), *(one.name for one in queries.newest_suites(conn))])
-        raise NotFound(f"there is no suite {name[:80]!r}", fix=f"suites: {known}")
+        names = ", ".join([*built_in_names(), *(one.name for one in queries.newest_suites(conn))])
+        raise NotFound(f"there is no suite {name[:80]!r}", fix=f"suites: {names}")
     return parse_suite(row.document)
 
 
 def suite_of(conn: sa.Connection, name: str, digest: str) -> Suite:
-    """Give a suite as it was when its document had a digest.
+    """Return a suite as it was when its document had a digest.
 
     Raises:
-        NotFound: It was never that, or it is a built-in suite of another release.
+        NotFound: The suite never had that digest, or it is a built-in suite of another release.
     """
     if name in built_in_names() and str(built_in(name).digest) == digest:
         return built_in(name)
@@ -175,17 +176,17 @@ def suite_of(conn: sa.Connection, name: str, digest: str) -> Suite:
 
 
 def describe_suite(suite: Suite, row: SuiteRow | None) -> SuiteInfo:
-    """Show a suite; without a row it is a built-in one."""
-    shown = describe_parsed(suite, is_built_in=row is None)
+    """Describe a suite; without a row it is a built-in one."""
+    info = describe_parsed(suite, is_built_in=row is None)
     if row is None:
-        return shown
-    pushed = {"version": row.number, "created_at": rfc3339(row.created_at), "created_by": row.maker or "registry"}
-    return shown.model_copy(update=pushed)
+        return info
+    origin = {"version": row.number, "created_at": rfc3339(row.created_at), "created_by": row.maker or "registry"}
+    return info.model_copy(update=origin)
 
 
 def _files(given: Mapping[str, str], wanted: Mapping[str, str]) -> dict[str, bytes]:
-    """Read the files of a request, by digest; each must be one that the suite names."""
-    found: dict[str, bytes] = {}
+    """Decode the files of a request, by digest; the suite must name each of them."""
+    files: dict[str, bytes] = {}
     for name, text in given.items():
         try:
             content = base64.b64decode(text, validate=True)
@@ -197,20 +198,20 @@ def _files(given: Mapping[str, str], wanted: Mapping[str, str]) -> dict[str, byt
                 f"the suite names no file with the content of {name[:80]!r}",
                 fix="let deltareg suite push write the digests",
             )
-        found[digest] = content
-    if sum(map(len, found.values())) > MOST_FILE_BYTES:
+        files[digest] = content
+    if sum(map(len, files.values())) > MOST_FILE_BYTES:
         raise InvalidInput(f"the files of a suite have at most {MOST_FILE_BYTES >> 20} MiB in all")
-    return found
+    return files
 
 
 def _named_files(suite: Suite) -> dict[str, str]:
-    """Give the names of a suite's files by their digests."""
-    named: dict[str, str] = {}
+    """Return the names of a suite's files, by digest."""
+    names: dict[str, str] = {}
     for one in suite.sets.values():
         if one.file and (one.digest is None or (one.is_task and not one.data)):
             raise InvalidInput(
                 f"{one.file} has no digest, or names data that has none",
                 fix="let deltareg suite push write the digests",
             )
-        named |= {str(digest): name for name, digest in one.files.items()}
-    return named
+        names |= {str(digest): name for name, digest in one.files.items()}
+    return names

@@ -1,8 +1,8 @@
-"""Verdicts: what a worker found, bound to the exact things that it was found for.
+"""Verdicts: the result of a verification, bound to exactly what was verified.
 
-The server binds a verdict to the run's version, its base and the suite as it is; when one of them
-is another one, the verdict does not count any more. A pass has to be earned: every check that the
-suite requires ran, and none failed.
+The server binds a verdict to the run's version, its base and the current suite; when one of them
+changes, the verdict does not count any more. A pass has to be earned: every check that the suite
+requires ran, and none failed.
 """
 
 from collections import Counter
@@ -44,7 +44,7 @@ DIGESTS = "digests"
 def list_verdicts(
     registry: Registry, caller: Caller, ref: Ref | None, *, suite: str | None, cursor: str | None, limit: int
 ) -> Page[VerdictInfo]:
-    """List verdicts about a version, or about all that the caller may read, newest first."""
+    """List the verdicts about a version, or about all that the caller may read, newest first."""
     caller.require(Right.READ, on=SOMEWHERE if ref is None else ref.line)
     mark = read_mark_cursor(cursor)
     with read(registry.engine) as conn:
@@ -60,7 +60,7 @@ def show_verdict(registry: Registry, caller: Caller, verdict_id: str) -> Verdict
     """Show one verdict.
 
     Raises:
-        NotFound: There is none of that id.
+        NotFound: There is no verdict with that id.
     """
     caller.require(Right.READ, on=SOMEWHERE)
     with read(registry.engine) as conn:
@@ -71,7 +71,7 @@ def show_verdict(registry: Registry, caller: Caller, verdict_id: str) -> Verdict
 
 
 def show_envelope(registry: Registry, caller: Caller, verdict_id: str) -> EnvelopeInfo:
-    """Give what a worker signed about a verdict, as it came.
+    """Return the signed envelope of a verdict, exactly as it was received.
 
     Raises:
         NotFound: There is no such verdict, or it was never signed.
@@ -89,7 +89,7 @@ def show_envelope(registry: Registry, caller: Caller, verdict_id: str) -> Envelo
 
 
 def describe_verdict(row: VerdictRow, waivers: Sequence[Waiver] = ()) -> VerdictInfo:
-    """Show a verdict row with its waivers, and whether it counts for the version as it is now."""
+    """Describe a verdict with its waivers, and whether it counts for the version as it is now."""
     uncounted = why_uncounted(row)
     if row.disputed and not uncounted:
         uncounted = f"two workers disagree: {row.disputed}"
@@ -134,7 +134,7 @@ def describe_verdict(row: VerdictRow, waivers: Sequence[Waiver] = ()) -> Verdict
 def record_verdict(
     conn: sa.Connection, run: RunRow, report: VerdictReport, *, verdict_id: str, created_by: int
 ) -> None:
-    """Insert what a worker found, in the transaction that ends its run.
+    """Insert the report of a worker, in the transaction that ends its run.
 
     Raises:
         InvalidInput: The worker ran another suite, or claims a pass that its checks do not show.
@@ -145,17 +145,17 @@ def record_verdict(
             fix="run a worker of the server's release: deltareg version",
         )
     suite = suite_of(conn, run.suite, run.request["suite_digest"])
-    missing = unshown(suite, [(check.name, check.verdict) for check in report.checks])
+    unshown_checks = unshown(suite, [(check.name, check.verdict) for check in report.checks])
     if report.verdict == "pass":
-        _check_pass(report.checks, suite, missing)
-    found = report.model_dump(exclude={"fence", "base_identity", "storage_revision"})
+        _check_pass(report.checks, suite, unshown_checks)
+    content = report.model_dump(exclude={"fence", "base_identity", "storage_revision"})
     _insert(
         conn,
         run,
-        found,
+        content,
         verdict_id=verdict_id,
         created_by=created_by,
-        is_complete=report.verdict == "fail" and not missing,
+        is_complete=report.verdict == "fail" and not unshown_checks,
         made_on=report.base_identity,
     )
     if run.request.get("continues"):
@@ -175,18 +175,18 @@ def record_inconclusive(
     created_by: int | None,
     others: Sequence[CheckResult] = (),
 ) -> None:
-    """Insert that a run could not be carried out, in the transaction that ends it.
+    """Insert an inconclusive verdict for a failed run, in the transaction that ends it.
 
     Args:
         conn: The transaction.
         run: The run, which has ended.
-        error: What its worker said.
-        verdict_id: The verdict's own id.
-        created_by: Whose worker it was, if it was one.
-        others: What else there is to say.
+        error: The error that its worker reported.
+        verdict_id: The id of the verdict.
+        created_by: The worker's principal; None if there was none.
+        others: Further checks to record.
     """
     check = CheckResult(name=INFRASTRUCTURE, verdict="fail", detail=error)
-    found: dict[str, object] = {
+    content: dict[str, object] = {
         "suite_digest": run.request["suite_digest"],
         "verifier": "",
         "dtype": "",
@@ -197,11 +197,11 @@ def record_inconclusive(
         "sandbox": "",
         "checks": [one.model_dump() for one in (check, *others)],
     }
-    _insert(conn, run, found, verdict_id=verdict_id, created_by=created_by)
+    _insert(conn, run, content, verdict_id=verdict_id, created_by=created_by)
 
 
 def mark_of(row: TimeColumns) -> str:
-    """Write where a list by time and id goes on."""
+    """Return the cursor of a row in a list that is sorted by time and id."""
     return f"{row.created_at}/{row.id}"
 
 
@@ -216,8 +216,8 @@ def _check_pass(checks: Sequence[CheckResult], suite: Suite, missing: Sequence[s
         )
     failed = [check.name for check in checks if check.verdict == "fail"]
     if failed or missing:
-        what = f"{failed[0]} failed" if failed else f"{missing[0]} did not run"
-        raise InvalidInput(f"this is no pass: {what}", fix="a check that did not run makes it inconclusive")
+        problem = f"{failed[0]} failed" if failed else f"{missing[0]} did not run"
+        raise InvalidInput(f"this is no pass: {problem}", fix="a check that did not run makes it inconclusive")
 
 
 def _insert(
@@ -231,7 +231,7 @@ def _insert(
     made_on: str | None = None,
 ) -> None:
     version = version_queries.version_by_id(conn, present(run.version_id))
-    bound = {
+    columns = {
         "id": verdict_id,
         "run_id": run.id,
         "version_id": version.id,
@@ -244,17 +244,17 @@ def _insert(
     compared_with = run.request.get("promoted_digest", "")
     identity = _identity_asked(conn, run, version)
     if made_on is not None:
-        _check_base(conn, str(bound["base_root"]), asked=identity, made_on=made_on)
+        _check_base(conn, str(columns["base_root"]), asked=identity, made_on=made_on)
     queries.add_verdict(
-        conn, {**found, **bound}, compared_with=compared_with, is_complete=is_complete, base_identity=identity
+        conn, {**found, **columns}, compared_with=compared_with, is_complete=is_complete, base_identity=identity
     )
 
 
 def _identity_asked(conn: sa.Connection, run: RunRow, version: VersionRow) -> str:
-    """Give the identity of the base that a run is about its version on; empty for an unknown."""
-    asked = run.request.get("base_identity", "")
-    if asked:
-        return str(asked)
+    """Return the identity of the base that a run verifies its version on; empty if unknown."""
+    identity = run.request.get("base_identity", "")
+    if identity:
+        return str(identity)
     if "variant" in run.request:  # queued by the release before
         name, root = run.request["variant"], run.request.get("base_root")
         base = next(iter(base_rows(conn, name=name, root=root, limit=1)), None)
@@ -264,19 +264,19 @@ def _identity_asked(conn: sa.Connection, run: RunRow, version: VersionRow) -> st
 
 
 def _check_base(conn: sa.Connection, root: str, *, asked: str, made_on: str) -> None:
-    """Hold the base that a worker says it had against the one that the run is about.
+    """Compare the base that a worker says it had with the one that the run is about.
 
-    A worker of the release before does not say it. It finds bases by their tensors, so where
-    several share them nobody can tell which it had.
+    A worker of the release before does not say. It finds bases by their tensors, so if several
+    share them, nobody can tell which it had.
 
     Raises:
-        InvalidInput: It is another one, or cannot be told.
+        InvalidInput: The worker had another base, or it cannot be determined.
     """
     if made_on:
         if asked in {"", made_on}:
             return
-        told = f"the run is about the base {asked}, the worker had {made_on}"
-        raise InvalidInput(told, fix="give the worker the base that the run names")
+        message = f"the run is about the base {asked}, the worker had {made_on}"
+        raise InvalidInput(message, fix="give the worker the base that the run names")
     if asked and len(base_rows(conn, root=root, limit=2)) > 1:
-        told = "several bases have these tensors, and the worker does not say on which it was made"
-        raise InvalidInput(told, fix="run a worker of the server's release: deltareg version")
+        message = "several bases have these tensors, and the worker does not say on which it was made"
+        raise InvalidInput(message, fix="run a worker of the server's release: deltareg version")

@@ -1,4 +1,4 @@
-"""The waivers of verdicts, as the gate and whoever looks at a verdict see them."""
+"""The waivers of verdicts, as the gate and readers of a verdict see them."""
 
 from collections.abc import Iterable, Sequence
 from uuid import uuid4
@@ -20,19 +20,19 @@ from deltareg.wire import Waiver
 def standing_waivers(
     conn: sa.Connection, verdict_ids: Iterable[str], *, channel_id: int | None = None
 ) -> dict[str, dict[str, str]]:
-    """Say which checks of verdicts are waived now: `until … by ada: …`, by verdict and check.
+    """Return the checks of verdicts that are waived now: `until … by ada: …`, by verdict and check.
 
     Args:
         conn: A connection.
         verdict_ids: The verdicts.
-        channel_id: Where they have to count; None for anywhere.
+        channel_id: The channel on which they must count; None for any.
     """
-    found = queries.waivers_of(conn, verdict_ids).items()
-    return {verdict_id: standing_on(rows, channel_id=channel_id) for verdict_id, rows in found}
+    waivers = queries.waivers_of(conn, verdict_ids).items()
+    return {verdict_id: standing_on(rows, channel_id=channel_id) for verdict_id, rows in waivers}
 
 
 def standing_on(rows: Iterable[WaiverRow], *, channel_id: int | None = None) -> dict[str, str]:
-    """Say of the waivers of a verdict which stand, by check; on a channel, or anywhere."""
+    """Return the standing waivers of a verdict, by check; on one channel, or on any."""
     return {
         row.check_name: _tell(row)
         for row in rows
@@ -41,9 +41,9 @@ def standing_on(rows: Iterable[WaiverRow], *, channel_id: int | None = None) -> 
 
 
 def carry_waivers(conn: sa.Connection, run: RunRow, verdict_id: str, failed: Sequence[str]) -> None:
-    """Let a verdict that makes up for another have the waivers that stand on that one.
+    """Copy the standing waivers of a verdict to the verdict of its continuation.
 
-    They end when those do, by their time or by hand.
+    The copies end when the originals do, by their time or by hand.
 
     Args:
         conn: The transaction that ends the run.
@@ -68,19 +68,19 @@ def carry_waivers(conn: sa.Connection, run: RunRow, verdict_id: str, failed: Seq
 
 
 def describe_waivers(conn: sa.Connection, verdict_ids: Iterable[str]) -> dict[str, list[Waiver]]:
-    """Show the waivers of verdicts, by verdict, ended ones too."""
-    found = queries.waivers_of(conn, verdict_ids)
-    return {verdict_id: [_show(row) for row in rows] for verdict_id, rows in found.items()}
+    """Describe the waivers of verdicts, by verdict, ended ones too."""
+    waivers = queries.waivers_of(conn, verdict_ids)
+    return {verdict_id: [_show(row) for row in rows] for verdict_id, rows in waivers.items()}
 
 
 def standing_on_versions(conn: sa.Connection, version_ids: Iterable[int]) -> dict[int, list[Waiver]]:
-    """Show the waivers that stand on verdicts of versions, by version."""
-    found = queries.waivers_on_versions(conn, version_ids)
-    return {version_id: show_waivers(rows) for version_id, rows in found.items()}
+    """Describe the standing waivers on verdicts of versions, by version."""
+    waivers = queries.waivers_on_versions(conn, version_ids)
+    return {version_id: show_waivers(rows) for version_id, rows in waivers.items()}
 
 
 def show_waivers(rows: Iterable[VersionWaiverRow | WaiverRow]) -> list[Waiver]:
-    """Show waivers by their rows."""
+    """Describe waivers from their rows."""
     return [_show(row) for row in rows]
 
 
@@ -88,7 +88,7 @@ def find_verdict(conn: sa.Connection, caller: Caller, verdict_id: str) -> Verdic
     """Find a verdict.
 
     Raises:
-        NotFound: There is none of that id that the caller may see.
+        NotFound: The caller sees no verdict with that id.
     """
     row = verdict_queries.verdict_row(conn, verdict_id)
     if row is None or not caller.sees(line_of(row)):

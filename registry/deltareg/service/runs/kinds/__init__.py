@@ -1,6 +1,7 @@
-"""The kinds of run: what each queues, and what ends it. One file a kind, one table of them here.
+"""The kinds of run: how each is queued and ended. One file a kind, one table of them here.
 
-The worker has a file a kind as well (`deltareg_verify.supervisor.runs`), and the wire their names.
+The worker also has a file for each kind (`deltareg_verify.supervisor.runs`); the wire has their
+names.
 """
 
 from collections.abc import Mapping

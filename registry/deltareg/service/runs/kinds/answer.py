@@ -1,7 +1,7 @@
-"""Runs that answer a prompt: a base and one or two of its versions go on from it, side by side.
+"""Runs that answer a prompt: a base and one or two of its versions continue it, side by side.
 
-Prompt and answers are for who asked, and are kept for a day. They are in no row of the run, in no
-log and not in the audit trail, which says that somebody asked.
+The prompt and its answers are only for whoever asked, and are stored for a day. They appear neither
+in the row of the run nor in a log; the audit trail only records that somebody asked.
 """
 
 from collections.abc import Mapping
@@ -44,12 +44,12 @@ def queue_answer(
     Args:
         conn: The transaction.
         caller: Who asks.
-        versions: By the side that they are on.
-        question: What is asked.
-        about: The side whose version the run is about: its readers see that there is a run.
+        versions: The versions, by side.
+        question: The question.
+        about: The side whose version the run is about: its readers see that the run exists.
         run_id: The id of the run.
     """
-    others = {str(name): version for name, version in versions.items() if name != about}
+    beside = {str(name): version for name, version in versions.items() if name != about}
     queries.enqueue(
         conn,
         run_id=run_id,
@@ -57,7 +57,7 @@ def queue_answer(
         dedup_key=f"{WHAT}:{run_id}",
         version_id=versions[about].id,
         labels=_asks_for(question),
-        request=named_beside(others) | {"about": about},
+        request=named_beside(beside) | {"about": about},
         priority=NORMAL,
         max_attempts=_ATTEMPTS,
         created_by=caller.principal_id,
@@ -67,49 +67,49 @@ def queue_answer(
         run_id,
         asked=question.model_dump_json().encode(),
         for_us=KEPT_S * US_PER_S,
-        other_id=next((version.id for version in others.values()), None),
+        other_id=next((version.id for version in beside.values()), None),
     )
 
 
 def question_of(conn: sa.Connection, run: RunRow) -> Question | None:
-    """Give what a run is asked; None of one that answers nothing, or whose time is over."""
+    """Return the question of a run; None if it answers nothing, or has expired."""
     row = run_results.result_row(conn, run.id) if run.what == WHAT else None
     return None if row is None else Question.model_validate_json(row.asked)
 
 
 def read_found(asked: RunResultRow, text: str) -> bytes:
-    """Read what a worker found, as it is kept: plain text.
+    """Parse a worker's answers and return them as they are stored: plain text.
 
     Raises:
-        InvalidInput: It is no such document, or answers something else.
+        InvalidInput: The text is no such document, or answers another question.
     """
     question = Question.model_validate_json(asked.asked)
     try:
-        found = AnswersFound.model_validate_json(text)
+        answers = AnswersFound.model_validate_json(text)
     except ValidationError as error:  # whose words would quote it
         raise InvalidInput("these are no answers") from error
-    is_whole = [each.side for each in found.answers] == question.sides
-    if bool(found.why) == is_whole or (found.why and found.answers):
+    is_whole = [each.side for each in answers.answers] == question.sides
+    if bool(answers.why) == is_whole or (answers.why and answers.answers):
         raise InvalidInput("these are not the answers that were asked for")
-    if any(each.tokens > question.tokens for each in found.answers):
+    if any(each.tokens > question.tokens for each in answers.answers):
         raise InvalidInput("an answer is longer than was asked for")
-    plain = {"answers": [_plain(each) for each in found.answers], "why": plain_text(found.why)}
-    return found.model_copy(update=plain).model_dump_json().encode()
+    plain = {"answers": [_plain(each) for each in answers.answers], "why": plain_text(answers.why)}
+    return answers.model_copy(update=plain).model_dump_json().encode()
 
 
 def _asks_for(question: Question) -> dict[str, str]:
-    """Say which workers may answer: one of the release before would go on from the plain text."""
+    """Return which workers may answer: those of the release before treat a chat as plain text."""
     return {RUNS: WHAT} if question.form == "plain" else {RUNS: WHAT, PROMPTS: "chat"}
 
 
 def _plain(found: WrittenAnswer) -> WrittenAnswer:
     texts = {name: plain_text(getattr(found, name)) for name in ("text", "given", "why")}
-    named = [each.model_copy(update={"name": plain_text(each.name)}) for each in found.classes]
-    return found.model_copy(update={**texts, "classes": named})
+    classes = [each.model_copy(update={"name": plain_text(each.name)}) for each in found.classes]
+    return found.model_copy(update={**texts, "classes": classes})
 
 
 def _find_nothing(conn: sa.Connection, caller: Caller, base_id: int) -> None:
-    """Queue nothing when a base is stored: who wants to know asks again."""
+    """Queue nothing when a base is stored: whoever wants an answer asks again."""
 
 
 def _leave(conn: sa.Connection, run: RunRow, *, outcome_id: str, created_by: int | None) -> None:

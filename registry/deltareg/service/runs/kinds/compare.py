@@ -1,7 +1,7 @@
 """Runs that compare two versions of one base by their tensors: how far, in which modules.
 
-What one finds out is kept as long as both versions stand, and whoever asks again is given it. No
-gate goes by it. A run that is dead found out nothing.
+The result is stored as long as both versions exist, and returned to whoever asks again. No gate
+uses it. A dead run has no result.
 """
 
 from typing import Final
@@ -25,8 +25,8 @@ WHAT: Final = "compare"
 
 
 def queue_compare(conn: sa.Connection, caller: Caller, a: VersionRow, b: VersionRow, *, run_id: str) -> str:
-    """Queue a comparison in the caller's transaction, or join the one under way; give its id."""
-    found = queries.enqueue(
+    """Queue a comparison in the caller's transaction, or join the one under way; return its id."""
+    queued_id = queries.enqueue(
         conn,
         run_id=run_id,
         what=WHAT,
@@ -37,31 +37,31 @@ def queue_compare(conn: sa.Connection, caller: Caller, a: VersionRow, b: Version
         priority=NORMAL,
         created_by=caller.principal_id,
     )
-    run_results.keep_asked(conn, found, asked=b"{}", other_id=a.id)
-    return found
+    run_results.keep_asked(conn, queued_id, asked=b"{}", other_id=a.id)
+    return queued_id
 
 
 def key_of(a: VersionRow, b: VersionRow) -> str:
-    """Name a comparison; that of b with a has other numbers."""
+    """Return the key of a comparison; the reverse comparison has another, as its numbers differ."""
     return f"{WHAT}:{a.id}:{b.id}"
 
 
 def read_found(_asked: RunResultRow, text: str) -> bytes:
-    """Read what a worker found, as it is kept.
+    """Parse a worker's result and return it as it is stored.
 
     Raises:
-        InvalidInput: It is no such document.
+        InvalidInput: The text is no such document.
     """
     try:
-        found = DifferencesFound.model_validate_json(text)
+        differences = DifferencesFound.model_validate_json(text)
     except ValidationError as error:
-        told = error.errors()[0]
-        raise InvalidInput(f"this is no comparison: {told['loc']}: {told['msg']}") from error
-    return found.model_dump_json().encode()
+        problem = error.errors()[0]
+        raise InvalidInput(f"this is no comparison: {problem['loc']}: {problem['msg']}") from error
+    return differences.model_dump_json().encode()
 
 
 def _find_nothing(conn: sa.Connection, caller: Caller, base_id: int) -> None:
-    """Queue nothing when a base is stored: who wants to know asks again."""
+    """Queue nothing when a base is stored: whoever wants a comparison asks again."""
 
 
 def _leave(conn: sa.Connection, run: RunRow, *, outcome_id: str, created_by: int | None) -> None:

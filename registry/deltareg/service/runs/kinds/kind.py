@@ -1,4 +1,4 @@
-"""What the queue asks of every kind of run."""
+"""What the queue needs from every kind of run."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -22,20 +22,20 @@ class DeadRunHook(Protocol):
     """What a kind does when a run is dead."""
 
     def __call__(self, conn: sa.Connection, run: RunRow, *, outcome_id: str, created_by: int | None) -> None:
-        """Write down, in the transaction that ends the run, that it came to nothing.
+        """Record, in the transaction that ends the run, that it has no result.
 
         Args:
             conn: The transaction.
             run: The run, with its error.
-            outcome_id: A fresh id for what is written.
-            created_by: Whose worker gave up; None for the registry itself.
+            outcome_id: A fresh id for the record.
+            created_by: The principal whose worker gave up; None for the registry itself.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class RunKind:
-    """A kind of run. How one is queued and how it ends well is in the kind's own file.
+    """A kind of run. Its own file says how a run is queued and how it ends well.
 
     Attributes:
         what: Its name, in tables and on the wire.

@@ -1,7 +1,7 @@
-"""Runs that prove stored bytes: every piece is decoded and hashed by somebody else than its sender.
+"""Proof runs: somebody other than the sender decodes and hashes every stored piece.
 
-One is queued whenever bytes come in, before all verifications. It ends in
-`deltareg.service.push.proving`; one that is dead leaves the bytes claimed.
+One is queued whenever bytes come in, ahead of all verifications. It ends in
+`deltareg.service.push.proving`; a dead one leaves the bytes claimed.
 """
 
 from collections.abc import Callable, Mapping
@@ -36,11 +36,10 @@ def queue_proof(
     notes: Mapping[str, str] = NOTHING,
     new_id: Callable[[], UUID] = uuid4,
 ) -> str:
-    """Queue a proof of what is stored of a version or a base, or join the one that waits.
+    """Queue a proof of the stored bytes of a version or a base, or join the waiting one.
 
-    The run is about whatever is stored when it is claimed. With `is_anew` its worker fetches all of
-    it, whatever its cache has: what lies in the store now is what is asked about. `notes` are kept
-    with a run that is new.
+    The run proves whatever is stored when a worker claims it. With `is_anew` the worker fetches
+    everything from the store, even what it has cached. `notes` are stored with a new run.
     """
     return queries.enqueue(
         conn,
@@ -58,9 +57,9 @@ def queue_proof(
 def queue_form_proof(
     conn: sa.Connection, form: FormRow, *, created_by: int | None, new_id: Callable[[], UUID] = uuid4
 ) -> str:
-    """Queue a proof of a form that was proposed, which is not served before it; give its id.
+    """Queue a proof of a proposed form, which is not served before it; return the run id.
 
-    It leaves out the workers of who sent the form, as long as there are others.
+    It excludes the workers of the sender of the form, as long as there are others.
     """
     return queries.enqueue(
         conn,
@@ -75,23 +74,23 @@ def queue_form_proof(
 
 
 def form_of(run: RunRow) -> int | None:
-    """Give the form that a run proves; None where that is what is served."""
-    named = run.request.get(FORM)
-    return None if named is None else int(named)
+    """Return the form that a run proves; None if it proves the served one."""
+    form_id = run.request.get(FORM)
+    return None if form_id is None else int(form_id)
 
 
 def form_key(form_id: int) -> str:
-    """Name the proof of a form that was proposed."""
+    """Return the key of the proof of a proposed form."""
     return f"{WHAT}:form:{form_id}"
 
 
 def proof_key(held: PackHolder) -> str:
-    """Name a proof: there is one under way for a version or a base at a time."""
+    """Return the key of a proof: a version or a base has one under way at a time."""
     return f"{WHAT}:{'base' if held.is_base else 'version'}:{held.row_id}"
 
 
 def held_by(run: RunRow) -> PackHolder:
-    """Give what a run proves."""
+    """Return the version or base that a run proves."""
     if run.base_id is not None:
         return PackHolder(run.base_id, is_base=True)
     if run.version_id is None:
@@ -100,7 +99,7 @@ def held_by(run: RunRow) -> PackHolder:
 
 
 def result_of(proof: str, wrong: Mapping[str, str], *, keyid: str = "") -> dict[str, object]:
-    """Write what came of a run, as its row keeps it, with the key that it was signed with."""
+    """Return the result of a proof as its row stores it, with the key that signed it."""
     signed = {"keyid": keyid} if keyid else {}
     return {"proof": proof, "wrong": [{"name": n, "detail": d} for n, d in wrong.items()], **signed}
 
@@ -108,25 +107,26 @@ def result_of(proof: str, wrong: Mapping[str, str], *, keyid: str = "") -> dict[
 def prove_where_base_was_missed(
     conn: sa.Connection, caller: Caller, base_id: int, *, new_id: Callable[[], UUID] = uuid4
 ) -> None:
-    """Queue what could not be proven, now that the base is stored.
+    """Queue the proofs that failed for want of a base, now that the base is stored.
 
-    A run under way may have had its last attempt without the base: it gets as many as a new one.
+    A run under way may be on its last attempt without the base: it gets as many attempts as a new
+    one.
     """
     for version_id in proofs.claimed_of_base(conn, base_id):
-        wanted = new_id()
+        new_run_id = new_id()
         run_id = queue_proof(
             conn,
             PackHolder(version_id),
             created_by=caller.principal_id,
             priority=LOW,
-            new_id=lambda: wanted,  # noqa: B023  # called at once
+            new_id=lambda: new_run_id,  # noqa: B023  # called at once
         )
-        if run_id != str(wanted):
+        if run_id != str(new_run_id):
             queries.renew_attempts(conn, run_id)
 
 
 def _leave_claimed(conn: sa.Connection, run: RunRow, *, outcome_id: str, created_by: int | None) -> None:
-    """Change nothing when a run is dead: what it was about stays claimed."""
+    """Change nothing when a proof run is dead: its bytes stay claimed."""
 
 
 KIND = RunKind(WHAT, on_base=prove_where_base_was_missed, on_death=_leave_claimed)

@@ -1,8 +1,8 @@
-"""Runs that store a version in another way: asked for by `flatten`, or by a push without its base.
+"""Runs that re-encode a version: queued by `flatten`, or by a push without its base.
 
-Where no worker had that base either, the run is dead; it is queued again when the base is stored.
-Manifest, digest and number of the version stay what they are. Such a run ends in
-`deltareg.service.push.reencode`, which takes the new form as a push is taken.
+If no worker has that base either, the run dies; it is queued again when the base is stored. The
+manifest, digest and number of the version stay the same. Such a run ends in
+`deltareg.service.push.reencode`, which receives the new form like a push.
 """
 
 from collections.abc import Callable
@@ -29,14 +29,14 @@ _UNDONE = {"queued", "running", "dead"}
 
 
 def queue_reencode(conn: sa.Connection, caller: Caller, version: VersionRow, *, against: Against, run_id: str) -> str:
-    """Queue a re-encode run in the caller's transaction, or join the one under way; give its id.
+    """Queue a re-encode run in the caller's transaction, or join the one under way; return its id.
 
     Args:
         conn: The transaction.
         caller: Who asks.
         version: The version.
-        against: `base` flattens, whatever comes of it; `smallest` also tries the version before and
-            changes nothing unless less is stored then.
+        against: `base` flattens in any case; `smallest` also tries the version before, and changes
+            nothing unless the result is smaller.
         run_id: The id of a new run.
     """
     return queries.enqueue(
@@ -56,8 +56,8 @@ def queue_where_base_was_missed(
 ) -> None:
     """Queue a run for each version that waits for a base, now that the base is stored.
 
-    A run under way may have had its last attempt without the base: it gets as many as a new one.
-    What was stored anew since, or had its run cancelled, is left alone.
+    A run under way may be on its last attempt without the base: it gets as many attempts as a new
+    one. Versions that were re-encoded since, or whose run was cancelled, are left alone.
     """
     states: dict[int, set[str]] = {}
     for run in waiting_queries.reencodes_on_base(conn, base_id):
@@ -65,9 +65,9 @@ def queue_where_base_was_missed(
             states.setdefault(run.version_id, set()).add(run.state)
     waiting = [each for each, seen in states.items() if "done" not in seen and seen & _UNDONE]
     for version in version_queries.versions_by_ids(conn, waiting).values():
-        wanted = str(new_id())
-        run_id = queue_reencode(conn, caller, version, against="smallest", run_id=wanted)
-        if run_id != wanted:
+        new_run_id = str(new_id())
+        run_id = queue_reencode(conn, caller, version, against="smallest", run_id=new_run_id)
+        if run_id != new_run_id:
             queries.renew_attempts(conn, run_id)
 
 
@@ -79,9 +79,9 @@ KIND = RunKind(WHAT, on_base=queue_where_base_was_missed, on_death=_leave_as_is)
 
 
 def misses_its_base(manifest: Manifest, storage: StorageMap, base: BaseView) -> bool:
-    """Whether a version is stored without its base although the base has tensors like its own.
+    """Whether a version is stored without its base although the base has matching tensors.
 
-    So it is when the base's bytes were not at hand where it was pushed from.
+    That happens when the bytes of the base were not at hand where it was pushed from.
     """
     return not storage.outside and any(_is_like(base, tensor) for tensor in manifest.tensors)
 

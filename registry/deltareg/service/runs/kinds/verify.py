@@ -1,6 +1,6 @@
-"""Runs that hold a version against a suite: each ends with a verdict, if only an inconclusive one.
+"""Runs that verify a version with a suite: each ends with a verdict, at least an inconclusive one.
 
-One is queued by a push, a rollback, or whoever asks; it joins the one under way for the same thing.
+A push, a rollback or a person queues one; it joins the one under way for the same purpose.
 """
 
 from collections.abc import Callable, Mapping
@@ -63,18 +63,18 @@ def queue_default_suite(
     priority: int = NORMAL,
     new_id: Callable[[], UUID] = uuid4,
 ) -> str:
-    """Queue the default suite in the transaction of a push or a rollback; give the run's id.
+    """Queue the default suite in the transaction of a push or a rollback; return the run id.
 
-    Without `again`, a verdict of the suite as it is now is as good as a run.
+    Without `again`, an existing verdict of the current suite is enough.
     """
     suite = built_in(DEFAULT_SUITE)
     return queue_verify(conn, caller, version, suite, again=again, labels={}, priority=priority, new_id=new_id)
 
 
 def queue_of_push(conn: sa.Connection, caller: Caller, version: VersionRow) -> str:
-    """Queue the default suite for a new version, in place of what waits for its predecessors.
+    """Queue the default suite for a new version, in place of waiting runs of its predecessors.
 
-    Those are the runs that earlier pushes queued, that nobody asked for and no worker has begun.
+    Those are the runs that earlier pushes queued, nobody asked for, and no worker has begun.
     """
     suite = built_in(DEFAULT_SUITE)
     run_id = _queue_or_join(
@@ -92,10 +92,11 @@ def complete_run(
     *,
     new_id: Callable[[], UUID] = uuid4,
 ) -> VerdictInfo:
-    """End a run with what its worker signed; the same report again gives the same verdict.
+    """End a run with the signed report of its worker; the same report gets the same verdict.
 
     Raises:
-        BadSignature: It is not signed by the worker that holds the run, or is about another thing.
+        BadSignature: The report is not signed by the worker that holds the run, or is about
+            something else.
         LeaseLost: The run was given to another worker or cancelled; the report does not count.
         InvalidInput: Another suite was run, the checks do not show the pass that is claimed, or the
             report is not signed.
@@ -117,13 +118,13 @@ def complete_run(
         if run is None:
             return _answered_before(conn, own)
         signed = open_verdict(conn, run, envelope, principal_id=caller.principal_id)
-        found, by = signed.said.report(), caller.principal_id
-        record_verdict(conn, run, found, verdict_id=verdict_id, created_by=by)
+        verdict_report, by = signed.said.report(), caller.principal_id
+        record_verdict(conn, run, verdict_report, verdict_id=verdict_id, created_by=by)
         signed.keep(conn, verdict_id)
         keep_metrics(conn, present(run.version_id))
         after = {
             "state": "done",
-            "verdict": found.verdict,
+            "verdict": verdict_report.verdict,
             "verdict_id": verdict_id,
             "keyid": signed.keyid,
             "envelope": str(sha256_of(envelope)),
@@ -149,10 +150,10 @@ def complete_run(
 def verify_where_base_was_missed(
     conn: sa.Connection, caller: Caller, base_id: int, *, new_id: Callable[[], UUID] = uuid4
 ) -> None:
-    """Queue what could not be verified, now that the base is stored.
+    """Queue the verifications that failed for want of a base, now that the base is stored.
 
-    A run under way may have had its last attempt without the base: it gets as many as a new one.
-    One that died is queued again, with the suite as it is now, unless there is a verdict since.
+    A run under way may be on its last attempt without the base: it gets as many attempts as a new
+    one. A dead run is queued again with the current suite, unless there has been a verdict since.
     """
     died: dict[tuple[int, str, str], str] = {}
     waiting = [
@@ -164,7 +165,7 @@ def verify_where_base_was_missed(
             died[run.version_id, run.suite, run.request.get("variant", "")] = run.id
         else:
             queries.renew_attempts(conn, run.id)
-    found = version_queries.versions_by_ids(conn, sorted({version for version, _, _ in died}))
+    versions = version_queries.versions_by_ids(conn, sorted({version for version, _, _ in died}))
     for (version_id, suite, name), run_id in died.items():
         variant = base_queries.base_rows(conn, base_id=base_id, limit=1)[0] if name else None
         newest = verdict_queries.newest_verdict(
@@ -174,7 +175,7 @@ def verify_where_base_was_missed(
             queue_verify(
                 conn,
                 caller,
-                found[version_id],
+                versions[version_id],
                 find_suite(conn, suite),
                 again=True,
                 labels={},
@@ -199,17 +200,19 @@ def queue_verify(
     variant: BaseRow | None = None,
     apart: Mapping[str, str] | None = None,
 ) -> str:
-    """Queue a verification in the caller's transaction; give its id.
+    """Queue a verification in the caller's transaction; return its run id.
 
-    Without `again` and labels it joins the one under way, or is the one that has judged already.
-    On a variant of the version's base nothing is compared with what a channel serves. With `apart`
-    not every worker may take it (`runs.eligible`), so it joins none that any worker may.
+    Without `again` and labels it joins the run under way, or returns the one that has already
+    judged. On a variant of the version's base, nothing is compared with what a channel serves. With
+    `apart`, not every worker may take it (`runs.eligible`), so it joins no run that any worker may
+    take.
 
-    A run that a push queued and that is joined is the asker's from then on: no push ends it.
+    If it joins a run that a push queued, that run belongs to the asker from then on, and no later
+    push ends it.
 
     Raises:
         Blocked: The version is deleted.
-        Unavailable: What it would join is superseded again and again.
+        Unavailable: The run that it would join is superseded again and again.
     """
     for _ in range(_TRIES):
         run_id = _queue_or_join(
@@ -250,23 +253,23 @@ def _queue_or_join(
     if version.deleted_at is not None:
         raise Blocked(f"{ref_of(version)} is deleted", fix="verify another version")
     digest = str(suite.digest)
-    asked = (
+    request = (
         incumbent_request(conn, version, suite, channel=channel) | reference_request(conn, version, suite)
         if variant is None
         else _on_variant(conn, variant)
     )
-    compared_with, on = asked.get("promoted_digest", ""), asked.get("base_root", "")
+    compared_with, on = request.get("promoted_digest", ""), request.get("base_root", "")
     if not again and not labels and not apart:  # who names a worker wants it done there
-        known = verdict_queries.newest_verdict(
+        newest = verdict_queries.newest_verdict(
             conn,
             version.id,
             suite=suite.name,
             suite_digest=digest,
             compared_with=compared_with,
-            base_root=asked.get("base_root"),
+            base_root=request.get("base_root"),
         )
-        if known is not None and _is_as_good(known, policy_digest=policy_digest):
-            return str(known.run_id)
+        if newest is not None and _is_as_good(newest, policy_digest=policy_digest):
+            return str(newest.run_id)
         if policy_digest:  # one that was asked for no channel will say as much
             joined = queries.join(
                 conn, _key(version, digest, compared_with, on), version_id=version.id, priority=priority
@@ -290,7 +293,7 @@ def _queue_or_join(
         request={
             "suite_digest": digest,
             "policy_digest": policy_digest,
-            **asked,
+            **request,
             **(apart or {}),
             **(marks or {}),
             **({} if channel is None else {ON_CHANNEL: channel}),
@@ -299,13 +302,13 @@ def _queue_or_join(
 
 
 def _on_variant(conn: sa.Connection, variant: BaseRow) -> dict[str, str]:
-    known = with_identity(conn, variant)
-    told = {"variant": variant.name, "base_root": variant.root}
-    return told if known.identity is None else {**told, "base_identity": known.identity}
+    noted = with_identity(conn, variant)
+    request = {"variant": variant.name, "base_root": variant.root}
+    return request if noted.identity is None else {**request, "base_identity": noted.identity}
 
 
 def own_labels(labels: Mapping[str, str]) -> dict[str, str]:
-    """Give the labels that somebody asked for: without the one that comes with a variant."""
+    """Return the labels that somebody asked for, without the one that a variant adds."""
     return {name: value for name, value in labels.items() if name != QUANTISED}
 
 
@@ -314,7 +317,7 @@ def _key(version: VersionRow, suite_digest: str, *particulars: str) -> str:
 
 
 def _is_as_good(verdict: VerdictRow, *, policy_digest: str) -> bool:
-    """Whether a verdict that is there says what a new one would."""
+    """Whether an existing verdict says what a new one would."""
     is_of_policy = verdict.policy_digest in {"", policy_digest}
     is_counted = not why_uncounted(verdict)
     return verdict.verdict != "inconclusive" and is_of_policy and is_counted
@@ -336,7 +339,7 @@ KIND = RunKind(WHAT, on_base=verify_where_base_was_missed, on_death=_record_deat
 
 
 def _answered_before(conn: sa.Connection, own: queries.RunClaim) -> VerdictInfo:
-    """Give the verdict that this worker's first report made, whose answer may have been lost."""
+    """Return the verdict of this worker's first report, whose answer may have been lost."""
     run = queries.run_row(conn, own.run_id)
     verdict = verdict_queries.verdicts_of_runs(conn, [own.run_id]).get(own.run_id)
     is_same = run is not None and run.state == "done" and run.fence == own.fence
