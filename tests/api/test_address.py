@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from deltareg.api.serve import check_address
+from deltareg.api.opening import check_address
 from deltareg.api.settings import ServerSettings
 from deltareg.errors import Misconfigured
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from deltareg.api.serve import read_settings
+from deltareg.api.opening import read_settings
 from deltareg.errors import Misconfigured
 
 

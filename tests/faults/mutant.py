@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 
-from deltareg.api import serve
+from deltareg.api import opening
 from deltareg.api.__main__ import main
 from deltareg.db.storage import uploads as queries
 from deltareg.store import open_store
@@ -59,7 +59,7 @@ class LateStore:
 
 
 def rows_first():
-    patch(serve, "open_store", lambda *args, **options: LateStore(open_store(*args, **options)))
+    patch(opening, "open_store", lambda *args, **options: LateStore(open_store(*args, **options)))
 
 
 def bytes_first():

@@ -1,0 +1,74 @@
+"""Opens a registry from the server's settings, and refuses settings that are wrong or unsafe."""
+
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from pydantic import ValidationError
+
+from deltareg.api.log_lines import start_log
+from deltareg.api.settings import ServerSettings
+from deltareg.db.session import check_schema, create_engine
+from deltareg.errors import Misconfigured
+from deltareg.host.process import explain_errors
+from deltareg.service.registry import Registry
+from deltareg.store import open_store, read_options
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+def read_settings(**given: object) -> ServerSettings:
+    """Read the environment; options that were given win.
+
+    Raises:
+        Misconfigured: A setting cannot be read.
+    """
+    wanted = {key: value for key, value in given.items() if value is not None}
+    try:
+        return ServerSettings.model_validate(ServerSettings().model_dump() | wanted)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        name = "_".join(["DELTAREG", *map(str, first["loc"])]).upper()
+        raise Misconfigured(
+            f"{name}: {first['msg'].lower()}", fix=f"set {name} to another value, or unset it"
+        ) from error
+
+
+def open_registry(settings: ServerSettings) -> Registry:
+    """Open database and store and refuse a schema that is not ours.
+
+    Raises:
+        Misconfigured: The schema is another one, or the store does not work as the settings say.
+    """
+    engine = create_engine(settings.effective_database_url)
+    check_schema(engine)
+    url, copy = settings.effective_store_url, settings.second_store_url
+    store = open_store(url, options=read_options(url, os.environ))
+    second = None if copy is None else open_store(copy, options=read_options(copy, os.environ))
+    return Registry(
+        engine, store, sigstore=settings.sigstore_trust, recheck_share=settings.recheck_share, second=second
+    )
+
+
+def check_address(settings: ServerSettings) -> None:
+    """Refuse to be reached from elsewhere without TLS.
+
+    Raises:
+        Misconfigured: The address is not loopback and neither TLS nor a proxy is set.
+    """
+    is_loopback = settings.host in LOOPBACK
+    has_tls = settings.tls_cert is not None and settings.tls_key is not None
+    if not (is_loopback or has_tls or settings.behind_proxy):
+        raise Misconfigured(
+            f"{settings.host} can be reached from elsewhere, and tokens would travel in the clear",
+            fix="set DELTAREG_TLS_CERT and DELTAREG_TLS_KEY, or DELTAREG_BEHIND_PROXY=true"
+            " when a proxy in front ends TLS",
+        )
+
+
+@contextmanager
+def reporting_errors() -> Generator[None, None, None]:
+    """Start the log, and end a command with one clear line instead of a stack trace."""
+    start_log()
+    with explain_errors():
+        yield

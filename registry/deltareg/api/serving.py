@@ -1,0 +1,121 @@
+"""Serving until a signal: the app under uvicorn, and what the process does by itself beside it."""
+
+import logging
+import signal
+import socket
+from collections.abc import Generator
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+import click
+import uvicorn
+
+from deltareg.api.app import LOOPBACK_HOSTS, create_app
+from deltareg.api.app_state import AppState, state_of_app
+from deltareg.api.own_address import own_address
+from deltareg.api.room import DiskRoom
+from deltareg.api.sealing import sealing
+from deltareg.api.settings import ServerSettings
+from deltareg.api.telling import telling
+from deltareg.api.upkeep import upkeep
+from deltareg.errors import Misconfigured
+from deltareg.host.garbage import collect_in_small_steps
+from deltareg.service.access.review import count_legacy
+from deltareg.service.registry import Registry
+from deltareg.service.runs.reverify import queue_reverification
+from deltareg.service.trail.keep import CheckpointStores
+
+logger = logging.getLogger(__name__)
+_ENDED_BY = 128
+
+
+def serve(registry: Registry, settings: ServerSettings, listener: socket.socket) -> None:
+    """Serve a registry on a socket until a signal ends the process.
+
+    Raises:
+        Misconfigured: The TLS certificate cannot be used.
+    """
+    signal.signal(signal.SIGTERM, _exit)
+    queue_reverification(registry)
+    _report_legacy(registry)
+    hosts = (*LOOPBACK_HOSTS, settings.host, *settings.allowed_hosts)
+    app = create_app(
+        registry,
+        store_kind=settings.effective_store_url.partition(":")[0],
+        lease_s=settings.lease_s,
+        upload_grace_s=settings.upload_grace_s,
+        keep_logs_s=settings.keep_logs_s,
+        keep_forms_s=settings.form_days * 86_400,
+        room=DiskRoom(settings.own_disks()),
+        anonymous_reading=settings.anonymous_reading,
+        hub_main=settings.hub_main if settings.hub else None,
+        hub_address=own_address(settings.hub_address, settings.tls_cert, settings.host, listener.getsockname()[1]),
+        allowed_hosts=hosts if not settings.behind_proxy or settings.allowed_hosts else ["*"],
+    )
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=10,
+        ssl_certfile=settings.tls_cert,
+        ssl_keyfile=settings.tls_key,
+        server_header=False,
+        proxy_headers=settings.behind_proxy,
+    )
+    try:
+        config.load()
+    except OSError as error:  # ssl.SSLError is one
+        raise Misconfigured(
+            f"the certificate cannot be used: {error.strerror or error}",
+            fix="DELTAREG_TLS_CERT and DELTAREG_TLS_KEY are two PEM files that belong together",
+        ) from error
+    places = CheckpointStores(registry.store, settings.effective_checkpoint_file)
+    with (
+        telling(registry),
+        sealing(registry, places),
+        upkeep(registry, keep_logs_s=settings.keep_logs_s),
+        _asked_to_end(),
+    ):
+        collect_in_small_steps()
+        _Server(config, state_of_app(app)).run(sockets=[listener])
+
+
+def _report_legacy(registry: Registry) -> None:
+    """Say how much of the release before is left, for those who run the registry."""
+    if (found := count_legacy(registry))[0]:
+        logger.warning(
+            "%d roles of %d principals are legacy: what their tokens allowed before namespaces had"
+            " owners; `deltareg access review` lists them with the commands that narrow them",
+            *found,
+        )
+
+
+class _Server(uvicorn.Server):
+    """Does not let those who wait for something hold up its end."""
+
+    def __init__(self, config: uvicorn.Config, state: AppState) -> None:
+        super().__init__(config)
+        self._state = state
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to end, by a signal."""
+        self._state.is_closing = True
+        super().handle_exit(sig, frame)
+
+
+def _exit(number: int, _frame: FrameType | None) -> NoReturn:
+    """End as a process does that a signal ended, with everything closed on the way."""
+    raise SystemExit(_ENDED_BY + number)
+
+
+@contextmanager
+def _asked_to_end() -> Generator[None, None, None]:
+    """Go on to the end when uvicorn, which has closed, raises the signal again that it was sent."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo("stopped", err=True)
+    except SystemExit as ended:
+        if ended.code != _ENDED_BY + signal.SIGTERM:
+            raise
