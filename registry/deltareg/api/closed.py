@@ -40,13 +40,13 @@ class ReadingRoute(APIRoute):
         async def handle(request: Request) -> Response:
             by = await reading(request)
             try:
-                asked = query.model_validate(request.query_params)
+                parsed_query = query.model_validate(request.query_params)
             except ValidationError as error:
-                found = error.errors(include_url=False)
-                raise RequestValidationError([each | {"loc": ("query", *each["loc"])} for each in found]) from error
+                problems = error.errors(include_url=False)
+                raise RequestValidationError([each | {"loc": ("query", *each["loc"])} for each in problems]) from error
             # By the loop's own threads: anyio's, which all others take, cost a tenth of the answer.
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(None, self.endpoint, request, by, asked)
+            return await loop.run_in_executor(None, self.endpoint, request, by, parsed_query)
 
         return handle
 

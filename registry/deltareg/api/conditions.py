@@ -23,8 +23,8 @@ def answer(request: Request, body: BaseModel) -> Response:
     raw = body.model_dump_json().encode()
     digest = hashlib.sha256(raw).hexdigest()[:32]
     etag = f'"r{body.revision}-{digest}"' if isinstance(body, ChannelInfo) else f'"{digest}"'
-    known = request.headers.get("If-None-Match", "")
-    if {etag, "*"} & {part.strip().removeprefix("W/") for part in known.split(",")}:
+    client_tags = request.headers.get("If-None-Match", "")
+    if {etag, "*"} & {part.strip().removeprefix("W/") for part in client_tags.split(",")}:
         return Response(status_code=304, headers={"ETag": etag})
     return Response(raw, headers={"ETag": etag}, media_type="application/json")
 
@@ -61,8 +61,8 @@ def seen_policy(request: Request) -> Callable[[str], bool]:
             "a policy is replaced only by somebody who has seen the one that stands: send If-Match",
             fix="read the policy first and send its ETag",
         )
-    seen = {tag.strip().removeprefix("W/") for tag in tags.split(",")}
-    return lambda digest: policy_tag(digest) in seen
+    seen_tags = {tag.strip().removeprefix("W/") for tag in tags.split(",")}
+    return lambda digest: policy_tag(digest) in seen_tags
 
 
 def seen_suite(request: Request) -> Callable[[str], bool] | None:
@@ -70,8 +70,8 @@ def seen_suite(request: Request) -> Callable[[str], bool] | None:
     tags = request.headers.get("If-Match", "")
     if not tags.strip():
         return None
-    seen = {tag.strip().removeprefix("W/") for tag in tags.split(",")}
-    return lambda digest: bool(digest) and f'"{digest}"' in seen
+    seen_tags = {tag.strip().removeprefix("W/") for tag in tags.split(",")}
+    return lambda digest: bool(digest) and f'"{digest}"' in seen_tags
 
 
 def json_answer(body: BaseModel, status: int = 200, headers: dict[str, str] | None = None) -> JSONResponse:

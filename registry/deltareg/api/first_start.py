@@ -77,15 +77,15 @@ def local_token(registry: Registry, settings: ServerSettings, url: str) -> Path 
     address only writes it again for the CLI. A registry that has tokens and no kept one is left
     alone: its admins have theirs.
     """
-    kept = settings.data_dir / _ADMIN_FILE
+    path = settings.data_dir / _ADMIN_FILE
     with read(registry.engine) as conn:
         is_new = count_tokens(conn) == 0
-    if not kept.exists():
+    if not path.exists():
         if not is_new:
             return None
         # On disk before it is in the database: a start that is killed in between is done again.
-        _write_private(kept, mint_secret("pat"))
-    secret = kept.read_text().strip()
+        _write_private(path, mint_secret("pat"))
+    secret = path.read_text().strip()
     if is_new:
         try:
             bootstrap_token(
@@ -93,7 +93,7 @@ def local_token(registry: Registry, settings: ServerSettings, url: str) -> Path 
             )
         except IntegrityError:  # another replica, which starts at this moment, was quicker
             if not is_live(registry, f"Bearer {secret}"):  # with a folder and a token of its own
-                kept.unlink()
+                path.unlink()
                 return None
     if read_token(url) == secret:
         return None
@@ -147,15 +147,15 @@ def local_worker_key(registry: Registry, settings: ServerSettings) -> dict[str, 
     """Make the key of this machine's workers and enrol them with it; give what tells them so."""
     path = settings.data_dir.absolute() / "workers" / "key.pem"
     key, _ = read_or_make_key(path)
-    found = enrol_own_worker(registry, LOCAL_WORKER, key.public, host=this_host())
-    if found.state != "live":
+    enrolled = enrol_own_worker(registry, LOCAL_WORKER, key.public, host=this_host())
+    if enrolled.state != "live":
         log.warning(
             "the key of the workers here is %s, and they take no runs; to give them a new one,"
             " remove %s and start again",
-            found.state,
+            enrolled.state,
             path,
         )
-    return {"DELTAREG_WORKER_KEY_FILE": str(path), "DELTAREG_WORKER_HOST": found.host}
+    return {"DELTAREG_WORKER_KEY_FILE": str(path), "DELTAREG_WORKER_HOST": enrolled.host}
 
 
 def _is_current(url: str) -> bool:

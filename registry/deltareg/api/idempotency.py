@@ -55,18 +55,18 @@ def once_and_kept(
     if not 1 <= len(key) <= _MAX_KEY:
         raise InvalidInput(f"Idempotency-Key must have 1 to {_MAX_KEY} characters")
     # By one token: another of the same principal may be for less than what was answered.
-    asked = f"{request.method} {request.url.path} {caller.token_id}\n{body.model_dump_json()}"
-    digest = hashlib.sha256(asked.encode()).hexdigest()
-    kept = _replay_answer(registry, caller, key, digest)
-    if kept is not None:
-        return kept
+    request_text = f"{request.method} {request.url.path} {caller.token_id}\n{body.model_dump_json()}"
+    digest = hashlib.sha256(request_text.encode()).hexdigest()
+    replayed = _replay_answer(registry, caller, key, digest)
+    if replayed is not None:
+        return replayed
     try:
         answer = act(partial(_keep, caller, key, digest)).model_dump_json().encode()
     except DeltaregError:
         # The first request may have been at work still when this one came, and be done by now.
-        kept = _replay_answer(registry, caller, key, digest)
-        if kept is not None:
-            return kept
+        replayed = _replay_answer(registry, caller, key, digest)
+        if replayed is not None:
+            return replayed
         raise
     return Response(answer, media_type="application/json")
 

@@ -132,8 +132,8 @@ def _header(scope: Scope, name: bytes) -> str:
 
 
 def _request_id(scope: Scope) -> str:
-    given = _header(scope, b"x-request-id")
-    return given if _ID.fullmatch(given) else uuid.uuid4().hex
+    sent_id = _header(scope, b"x-request-id")
+    return sent_id if _ID.fullmatch(sent_id) else uuid.uuid4().hex
 
 
 def _is_too_large(scope: Scope) -> bool:

@@ -56,8 +56,8 @@ def only_up_of(database_url: str, folder: Path, url: str) -> Generator[None, Non
 
 
 def _take(conn: sa.Connection, told: str) -> None:
-    named = sa.text("SELECT set_config('application_name', :told, false)")
-    conn.execute(named, {"told": told[:63]})
+    set_name = sa.text("SELECT set_config('application_name', :told, false)")
+    conn.execute(set_name, {"told": told[:63]})
     if conn.execute(sa.select(sa.func.pg_try_advisory_lock(_LOCK))).scalar():
         return
     holder = conn.execute(_HELD_BY, {"lock": _LOCK}).scalar() or ""

@@ -9,5 +9,5 @@ def own_address(said: str, certificate: object, host: str, port: int) -> str:
     if said or certificate is not None:
         return said.rstrip("/")
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
-    shown = f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{port}"
+    url_host = f"[{host}]" if ":" in host else host
+    return f"http://{url_host}:{port}"

@@ -52,16 +52,16 @@ class DiskRoom:
             if self.clock() - self._looked_at >= self.every_s:
                 self._found = self._look()
                 self._looked_at = self.clock()
-            found = self._found
-        if found:
-            raise DiskFull(found, fix="make room there, or collect: deltareg gc run")
+            problem = self._found
+        if problem:
+            raise DiskFull(problem, fix="make room there, or collect: deltareg gc run")
 
     def _look(self) -> str:
         for what, folder in self.folders.items():
             try:
-                found = os.statvfs(folder)
-                free = found.f_bavail * found.f_frsize
-                if free < min(self.least_bytes, found.f_blocks * found.f_frsize // _PART):
+                usage = os.statvfs(folder)
+                free = usage.f_bavail * usage.f_frsize
+                if free < min(self.least_bytes, usage.f_blocks * usage.f_frsize // _PART):
                     return f"the disk of the {what} has {free // 1_000_000} MB left"
                 _write(folder / f".room-{os.getpid()}")
             except OSError as error:

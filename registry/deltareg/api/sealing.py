@@ -40,17 +40,17 @@ def warn_of_differences(registry: Registry, places: CheckpointStores) -> None:
     if places.file is None:
         return
     try:
-        found = differs_from_kept(registry, places.file)
+        difference = differs_from_kept(registry, places.file)
     except (DeltaregError, SQLAlchemyError) as error:
         log.warning("the log is not held against %s: %s", places.file, error)
         return
-    if found:
+    if difference:
         log.error(
             "the log of the audit trail does not go on from what is kept in %s: %s. If a backup was"
             " restored, tell those who use the registry, whose clients refuse it until they do"
             " `deltareg audit accept`, and move the file away; else somebody rewrote the database",
             places.file,
-            found,
+            difference,
         )
 
 

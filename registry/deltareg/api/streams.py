@@ -59,5 +59,5 @@ def newest_event(registry: Registry) -> SharedLook[int]:
 
 def _last_number(registry: Registry) -> int:
     with glance(registry.engine) as conn:
-        found = head(conn)
-    return 0 if found is None else found.number
+        newest = head(conn)
+    return 0 if newest is None else newest.number

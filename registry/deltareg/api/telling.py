@@ -159,11 +159,11 @@ class _Deliverer:
             hook = due.delivery.webhook_id
             of_hook[hook] = of_hook.get(hook, 0) + 1
         full = [hook for hook, number in of_hook.items() if number >= self.pace.of_one]
-        found = due_now(self.registry, under_way=set(self.under_way), full=full, limit=free)
-        if not found or not self._holds_lease():
+        candidates = due_now(self.registry, under_way=set(self.under_way), full=full, limit=free)
+        if not candidates or not self._holds_lease():
             return []
         picked: list[DueDelivery] = []
-        for due in found:
+        for due in candidates:
             hook = due.delivery.webhook_id
             of_hook[hook] = of_hook.get(hook, 0) + 1
             if of_hook[hook] <= self.pace.of_one:
@@ -200,11 +200,11 @@ class _Deliverer:
     def _safely(self, act: Callable[[], list[DueDelivery] | None]) -> list[DueDelivery] | None:
         """Do it; where the database does not answer, say so once until it does again."""
         try:
-            found = act()
+            deliveries = act()
         except (DeltaregError, SQLAlchemyError) as error:
             if not self._has_failed:
                 log.warning("events are not told, it is tried again: %s", error)
             self._has_failed = True
             return None
         self._has_failed = False
-        return found
+        return deliveries

@@ -35,11 +35,11 @@ async def wait_until(
     """
     deadline = anyio.current_time() + wait_s
     pause_s = FIRST_PAUSE_S
-    found = await anyio.to_thread.run_sync(look)
-    while not is_news(found) and (left_s := deadline - anyio.current_time()) > 0:
+    latest = await anyio.to_thread.run_sync(look)
+    while not is_news(latest) and (left_s := deadline - anyio.current_time()) > 0:
         await anyio.sleep(min(pause_s, left_s))
         if await is_in_vain(request):
             break
         pause_s = min(pause_s * 1.5, longest_pause_s)
-        found = await anyio.to_thread.run_sync(look)
-    return found
+        latest = await anyio.to_thread.run_sync(look)
+    return latest

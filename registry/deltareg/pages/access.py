@@ -42,11 +42,11 @@ class AccessPage(Answer):
     @property
     def holders(self) -> list[RoleHolder]:
         """Who holds something here, each once."""
-        found: dict[str, RoleHolder] = {}
+        by_principal: dict[str, RoleHolder] = {}
         for each in self.members:
             first = RoleHolder(each.principal, each.kind, each.last_used_at, [])
-            found.setdefault(each.principal, first).roles.append(each)
-        return list(found.values())
+            by_principal.setdefault(each.principal, first).roles.append(each)
+        return list(by_principal.values())
 
 
 class TokensPage(Answer):
@@ -68,26 +68,26 @@ class TokensPage(Answer):
 def _access(ask: ViewRequest) -> AccessPage:
     registry, caller, namespace = ask.registry, ask.caller, ask.text("namespace")
     is_admin = caller.may(Right.ADMIN, on=EVERYTHING)
-    known = list_namespaces(registry, caller, cursor=None, limit=_LISTED).items
+    namespaces = list_namespaces(registry, caller, cursor=None, limit=_LISTED).items
     members: list[MemberInfo] = []
     more: str | None = None
     if namespace is not None or is_admin:
-        found = list_members(registry, caller, namespace, cursor=ask.cursor, limit=ask.most(_LISTED))
-        members, more = found.items, found.next_cursor
+        page = list_members(registry, caller, namespace, cursor=ask.cursor, limit=ask.most(_LISTED))
+        members, more = page.items, page.next_cursor
     return AccessPage(
         who=whoami(registry, caller),
         is_admin=is_admin,
         namespace=namespace or "",
-        namespaces=known,
+        namespaces=namespaces,
         members=members,
         more=more,
     )
 
 
 def _tokens(ask: ViewRequest) -> TokensPage:
-    found = list_tokens(ask.registry, ask.caller, cursor=ask.cursor, limit=ask.most(_LISTED))
+    tokens = list_tokens(ask.registry, ask.caller, cursor=ask.cursor, limit=ask.most(_LISTED))
     now = rfc3339(ask.session.seen_us)
-    return TokensPage(tokens=found, this=ask.caller.token_id or 0, at=now)
+    return TokensPage(tokens=tokens, this=ask.caller.token_id or 0, at=now)
 
 
 def _revoke(ask: ViewRequest) -> str:

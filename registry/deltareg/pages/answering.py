@@ -30,8 +30,8 @@ def see_other(path: str) -> Response:
 
 def wants_json(request: Request) -> bool:
     """Whether JSON is asked for, by the address or by what the client accepts."""
-    asked = request.query_params.get("format")
-    if asked is not None:
-        return asked == "json"
+    format_word = request.query_params.get("format")
+    if format_word is not None:
+        return format_word == "json"
     accepted = request.headers.get("accept", "")
     return "application/json" in accepted and "text/html" not in accepted

@@ -45,7 +45,7 @@ def _act(ask: ViewRequest) -> str:
     numbers = [number_of(ask.form_text(name) or None) for name in ("a", "b")]
     refs = [str(Ref(ask.line, version=number)) for number in numbers if number]
     seed = ask.form_number("seed") if ask.form_text("seed") else None
-    wanted = request_of(
+    request = request_of(
         AnswerCreate,
         prompt=ask.form.get("prompt", ""),
         refs=refs,
@@ -53,12 +53,12 @@ def _act(ask: ViewRequest) -> str:
         seed=seed,
         form=ask.form_text("form") or "auto",
     )
-    return f"{ROOT}/answers/{asking.ask(ask.registry, ask.caller, wanted).id}"
+    return f"{ROOT}/answers/{asking.ask(ask.registry, ask.caller, request).id}"
 
 
 def _answers(ask: ViewRequest) -> AnswersPage:
-    found = asking.show_answers(ask.registry, ask.caller, parse_id(ask.part("run"), "run"))
-    return AnswersPage(line=str(Ref.parse(found.names["a"]).line), found=found)
+    answers = asking.show_answers(ask.registry, ask.caller, parse_id(ask.part("run"), "run"))
+    return AnswersPage(line=str(Ref.parse(answers.names["a"]).line), found=answers)
 
 
 _ASK = View("/deltas/{ns}/{name}/ask", _form, "ask.html.jinja", "Deltas")

@@ -59,8 +59,8 @@ class ViewRequest:
 
     def part(self, name: str) -> str:
         """Give a part of the path."""
-        found: object = self.request.path_params[name]
-        return str(found)
+        value: object = self.request.path_params[name]
+        return str(value)
 
     def number(self, name: str) -> int:
         """Give a part of the path that is a number.

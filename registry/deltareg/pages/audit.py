@@ -102,7 +102,7 @@ def _check(ask: ViewRequest) -> AuditCheckPage:
 def _audit_cells(page: AuditPage) -> Iterator[Sequence[Cell]]:
     for row in page.rows.items:
         before, after = (
-            "" if told is None else json.dumps(told, ensure_ascii=False) for told in (row.before, row.after)
+            "" if state is None else json.dumps(state, ensure_ascii=False) for state in (row.before, row.after)
         )
         yield (row.id, row.at, row.actor, row.token_id, row.action, row.subject, before, after, row.request_id)
 

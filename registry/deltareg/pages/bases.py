@@ -34,21 +34,21 @@ class BasePage(BaseWithVersions):
 
 
 def _list(ask: ViewRequest) -> BasesPage:
-    asked = ask.text("q")
-    if asked is not None:
-        like = bases_called(ask.registry, ask.caller, asked)
-        return BasesPage(asked=asked, is_near=like.is_near, bases=Page(items=like.bases))
-    found = list_bases(ask.registry, ask.caller, root=None, cursor=ask.cursor, limit=ask.most(_LISTED))
-    return BasesPage(asked="", bases=found)
+    query = ask.text("q")
+    if query is not None:
+        like = bases_called(ask.registry, ask.caller, query)
+        return BasesPage(asked=query, is_near=like.is_near, bases=Page(items=like.bases))
+    bases = list_bases(ask.registry, ask.caller, root=None, cursor=ask.cursor, limit=ask.most(_LISTED))
+    return BasesPage(asked="", bases=bases)
 
 
 def _show(ask: ViewRequest) -> BasePage:
     suite = ask.text("suite") or DEFAULT_SUITE
-    found = show_base_with_versions(
+    detail = show_base_with_versions(
         ask.registry, ask.caller, ask.part("base"), suite=suite, cursor=ask.cursor, limit=ask.most(_LISTED)
     )
-    columns = list(dict.fromkeys(form for row in found.versions.items for form in row.on))
-    return BasePage(**dict(found), suite=suite, columns=columns)
+    columns = list(dict.fromkeys(form for row in detail.versions.items for form in row.on))
+    return BasePage(**dict(detail), suite=suite, columns=columns)
 
 
 def _cells(page: BasesPage) -> Iterator[Sequence[Cell]]:

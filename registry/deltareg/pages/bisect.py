@@ -44,9 +44,9 @@ class BisectPage(Answer):
     def link_with_mark(self, number: int, mark: str) -> str:
         """Give the address where a version is judged as well, or anew; with no mark, not at all."""
         marks: dict[int, str] = {**self.marks, number: mark}
-        asked = {f"v{n}": marks[n] for n in sorted(marks) if marks[n]}
+        query = {f"v{n}": marks[n] for n in sorted(marks) if marks[n]}
         path = f"{ROOT}/deltas/{self.line}/bisect"
-        return f"{path}?{urlencode(asked)}" if asked else path
+        return f"{path}?{urlencode(query)}" if query else path
 
     @property
     def verdicts(self) -> dict[int, str]:
@@ -56,31 +56,31 @@ class BisectPage(Answer):
     @property
     def unlisted(self) -> dict[int, Mark]:
         """Give what was judged and is no row of the list."""
-        listed = {one.version for one in self.versions}
-        return {number: mark for number, mark in self.marks.items() if number not in listed}
+        row_numbers = {one.version for one in self.versions}
+        return {number: mark for number, mark in self.marks.items() if number not in row_numbers}
 
 
 def _bisect(ask: ViewRequest) -> BisectPage:
     marks = _marks(ask)
-    found = search_by_hand(ask.registry, ask.caller, ask.line, marks)
-    bounds = found.progress.bounds
+    search = search_by_hand(ask.registry, ask.caller, ask.line, marks)
+    bounds = search.progress.bounds
     ends = {mark: [n for n, said in marks.items() if said == mark] for mark in ("good", "bad")}
     return BisectPage(
         line=str(ask.line),
         marks=marks,
         good=max(ends["good"], default=None),
         bad=min(ends["bad"], default=None),
-        next=found.progress.next,
+        next=search.progress.next,
         untried=len(bounds.untried) if bounds else 0,
         steps_most=bounds.steps_most if bounds else 0,
         is_found=bounds is not None and bounds.is_found,
         skipped=sorted(n for n, mark in marks.items() if mark == "skip"),
-        deleted=list(found.progress.deleted),
-        missing=list(found.progress.missing),
-        hint=found.hint,
-        conflict=found.conflict,
-        versions=list(found.versions),
-        more=found.more,
+        deleted=list(search.progress.deleted),
+        missing=list(search.progress.missing),
+        hint=search.hint,
+        conflict=search.conflict,
+        versions=list(search.versions),
+        more=search.more,
     )
 
 
@@ -90,7 +90,7 @@ def _marks(ask: ViewRequest) -> dict[int, Mark]:
     Raises:
         InvalidInput: It says what is no judgement, or more than anybody judges.
     """
-    found: dict[int, Mark] = {}
+    marks: dict[int, Mark] = {}
     for name, value in ask.query.items():
         match = _VERSION.fullmatch(name)
         if match is None or not value:
@@ -98,10 +98,10 @@ def _marks(ask: ViewRequest) -> dict[int, Mark]:
         mark = _MARKS.get(value)
         if mark is None:
             raise InvalidInput(f"a version is good, bad or skip, not {value[:40]!r}", fix=f"write {name}=good")
-        found[int(match[1])] = mark
-    if len(found) > _MOST:
+        marks[int(match[1])] = mark
+    if len(marks) > _MOST:
         raise InvalidInput(f"at most {_MOST} versions are judged in a search")
-    return dict(sorted(found.items()))
+    return dict(sorted(marks.items()))
 
 
 PAGES = (View("/deltas/{ns}/{name}/bisect", _bisect, "bisect.html.jinja", "Deltas"),)

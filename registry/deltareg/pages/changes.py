@@ -64,9 +64,9 @@ def _facts(value: object, name: str = "", depth: int = 0) -> Iterator[tuple[str,
         for key, inner in value.items():
             yield from _facts(inner, f"{name} {key}".strip().replace("_", " "), depth + 1)
         return
-    told = in_words(value)
-    if told:
-        yield name or "it", told
+    text = in_words(value)
+    if text:
+        yield name or "it", text
 
 
 def in_words(value: object) -> str:

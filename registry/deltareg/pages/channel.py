@@ -97,12 +97,12 @@ class LedgerPage(Ledger):
 
 
 def _ledger(ask: ViewRequest) -> LedgerPage:
-    found = show_ledger(
+    ledger = show_ledger(
         ask.registry, ask.caller, ask.line, ask.channel, at=ask.text("at"), cursor=ask.cursor, limit=ask.most(_LISTED)
     )
-    newest = found.revisions.items[0] if found.revisions.items else None
-    is_done = newest is not None and ask.text("done") == str(newest.revision) == str(found.revision)
-    return LedgerPage(**dict(found), days=_last_days(datetime.now(UTC)), done=newest if is_done else None)
+    newest = ledger.revisions.items[0] if ledger.revisions.items else None
+    is_done = newest is not None and ask.text("done") == str(newest.revision) == str(ledger.revision)
+    return LedgerPage(**dict(ledger), days=_last_days(datetime.now(UTC)), done=newest if is_done else None)
 
 
 def _last_days(now: datetime) -> list[Day]:
@@ -111,14 +111,14 @@ def _last_days(now: datetime) -> list[Day]:
 
 
 def _standing(ask: ViewRequest) -> StandingPage:
-    found = show_channel(ask.registry, ask.caller, ask.line, ask.channel, at=None)
+    info = show_channel(ask.registry, ask.caller, ask.line, ask.channel, at=None)
     may = ask.caller.may(Right.APPROVE, on=Channel(ask.line, ask.channel))
     now = datetime.now(UTC)
     return StandingPage(
         line=str(ask.line),
-        channel=found,
-        may_review=[move.revision for move in found.to_review if may and move.actor != ask.caller.principal],
-        overdue=[m.revision for m in found.to_review if datetime.fromisoformat(m.due) < now],
+        channel=info,
+        may_review=[move.revision for move in info.to_review if may and move.actor != ask.caller.principal],
+        overdue=[m.revision for m in info.to_review if datetime.fromisoformat(m.due) < now],
     )
 
 
@@ -136,8 +136,8 @@ def _promote(ask: ViewRequest) -> PromotePage:
     if text and not (text.isascii() and text.isdecimal() and len(text) <= 9):
         raise InvalidInput(f"not a version: {text[:40]!r}", fix="write v3")
     if text:
-        found = show_promotion(registry, caller, line, name, version=int(text))
-        return PromotePage(line=str(line), channel=name, **dict(found), version=int(text), choices=None)
+        promotion = show_promotion(registry, caller, line, name, version=int(text))
+        return PromotePage(line=str(line), channel=name, **dict(promotion), version=int(text), choices=None)
     choices = show_line(registry, caller, line, cursor=ask.text("cursor"), limit=_LISTED)
     if name not in choices.names:
         show_channel(registry, caller, line, name, at=None)  # which says what there is
@@ -183,9 +183,9 @@ def _move(ask: ViewRequest) -> str:
         until=ask.form_text("until") or None,
         accept_warnings=ask.form_text("accept_warnings") == "yes",
     )
-    seen = ask.form_number("revision")
-    made = move_channel(ask.registry, ask.caller, ask.line, ask.channel, move, seen=seen)
-    return f"{ROOT}/deltas/{ask.line}/channels/{ask.channel}?done={made.revision}"
+    seen_number = ask.form_number("revision")
+    revision = move_channel(ask.registry, ask.caller, ask.line, ask.channel, move, seen=seen_number)
+    return f"{ROOT}/deltas/{ask.line}/channels/{ask.channel}?done={revision.revision}"
 
 
 def _clear(ask: ViewRequest) -> str:

@@ -62,21 +62,21 @@ def _deltas(ask: ViewRequest) -> DeltasPage:
         channel=words["channel"],
         text=words["q"],
     )
-    found = look_for_lines(ask.registry, ask.caller, only=only, cursor=ask.cursor, limit=ask.most(_LISTED))
-    given = {name: word for name, word in words.items() if word}
-    values = (found.namespaces, found.kinds, found.bases)
+    lines = look_for_lines(ask.registry, ask.caller, only=only, cursor=ask.cursor, limit=ask.most(_LISTED))
+    filters = {name: word for name, word in words.items() if word}
+    values = (lines.namespaces, lines.kinds, lines.bases)
     facets = [
         FacetLinks(
             title=title,
             values=[
-                (one.value, one.lines, _toggle_facet(given, name, one.value), given.get(name) == one.value)
-                for one in listed
+                (one.value, one.lines, _toggle_facet(filters, name, one.value), filters.get(name) == one.value)
+                for one in options
             ],
         )
-        for (name, title), listed in zip(_FACETS, values, strict=True)
-        if len(listed) > 1 or name in given
+        for (name, title), options in zip(_FACETS, values, strict=True)
+        if len(options) > 1 or name in filters
     ]
-    asked = LineQuery(
+    query = LineQuery(
         text=words["q"] or "",
         namespace=words["namespace"] or "",
         kind=words["kind"] or "",
@@ -85,15 +85,15 @@ def _deltas(ask: ViewRequest) -> DeltasPage:
         channel=words["channel"] or "",
     )
     return DeltasPage(
-        **dict(found), asked=asked, facets=facets, rest=f"{ROOT}/deltas?{urlencode(given)}", is_narrowed=bool(given)
+        **dict(lines), asked=query, facets=facets, rest=f"{ROOT}/deltas?{urlencode(filters)}", is_narrowed=bool(filters)
     )
 
 
 def _toggle_facet(given: dict[str, str], name: str, value: str) -> str:
     """Give the address with a facet's value added, or taken away where it stands."""
     rest = {key: word for key, word in given.items() if (key, word) != (name, value)}
-    wanted = rest if given.get(name) == value else rest | {name: value}
-    return f"{ROOT}/deltas?{urlencode(wanted)}"
+    query = rest if given.get(name) == value else rest | {name: value}
+    return f"{ROOT}/deltas?{urlencode(query)}"
 
 
 def _find(ask: ViewRequest) -> str:
@@ -121,14 +121,14 @@ def _resolve_text(ask: ViewRequest, text: str) -> str:
     match = _LOOSE.fullmatch(text)
     if match is None:
         return ""
-    name, kept = match["name"], f"{ROOT}/deltas?{urlencode({'q': match['name']})}"
+    name, search = match["name"], f"{ROOT}/deltas?{urlencode({'q': match['name']})}"
     only = LineFilter(text=name)
-    found = look_for_lines(ask.registry, ask.caller, only=only, cursor=None, limit=_LISTED).found
-    lines = [row.line for row in found.items]
-    named = [line for line in lines if name.lower() in {line, line.rpartition("/")[2]}] or lines
-    if len(named) != 1:
-        return kept
-    line = f"{ROOT}/deltas/{quote(named[0])}"
+    rows = look_for_lines(ask.registry, ask.caller, only=only, cursor=None, limit=_LISTED).found
+    lines = [row.line for row in rows.items]
+    matches = [line for line in lines if name.lower() in {line, line.rpartition("/")[2]}] or lines
+    if len(matches) != 1:
+        return search
+    line = f"{ROOT}/deltas/{quote(matches[0])}"
     number, channel = match["number"], match["channel"]
     return f"{line}/v{number}" if number else f"{line}/channels/{quote(channel)}"
 

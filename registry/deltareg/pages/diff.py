@@ -103,33 +103,33 @@ class DiffPage(Answer):
 
     def heads(self, first: str, style: str, *, is_wide: bool = False) -> list[tuple[str, str]]:
         """Give the heads of a table with a column for each version, two where it is wide."""
-        found = [(first, "")]
+        columns = [(first, "")]
         for side in self.sides:
-            found += [(f"v{side.version}", style), *([("", "")] if is_wide else [])]
-        return found
+            columns += [(f"v{side.version}", style), *([("", "")] if is_wide else [])]
+        return columns
 
 
 def _diff(ask: ViewRequest) -> DiffPage:
     numbers = {side: number_of(ask.text(side)) for side in _SIDES}
-    found = compare_versions(ask.registry, ask.caller, ask.line, **numbers)
-    sides = [side.version for side in found.sides]
-    manifests = [side.manifest for side in found.sides]
-    made, counted = _map(manifests, [f"v{side.version}" for side in sides])
+    comparison = compare_versions(ask.registry, ask.caller, ask.line, **numbers)
+    sides = [side.version for side in comparison.sides]
+    manifests = [side.manifest for side in comparison.sides]
+    drawn_map, counts = _map(manifests, [f"v{side.version}" for side in sides])
     is_all = ask.text("all") == "yes"
     facts = _changes([dict(_facts(side)) for side in sides], is_all=is_all)
     return DiffPage(
         line=str(ask.line),
-        versions=list(found.choices),
+        versions=list(comparison.choices),
         a=sides[0],
         b=sides[1],
         c=sides[2] if len(sides) > _TWO else None,
-        ancestor="" if found.ancestor is None else str(found.ancestor),
+        ancestor="" if comparison.ancestor is None else str(comparison.ancestor),
         same_base=len({manifest.base for manifest in manifests}) == 1,
         facts=facts,
         config=_changes([dict(_flat(manifest.config)) for manifest in manifests], is_all=is_all),
-        counted=counted,
-        map=made,
-        checks=_pairs([side.checks for side in found.sides]),
+        counted=counts,
+        map=drawn_map,
+        checks=_pairs([side.checks for side in comparison.sides]),
         is_all=is_all,
     )
 
@@ -175,26 +175,26 @@ def _changes(sides: Sequence[Mapping[str, str]], *, is_all: bool) -> list[Config
     """Put values by name side by side, those that differ or all."""
     names = dict.fromkeys(name for side in sides for name in side)
     rows = [[side.get(name, _ABSENT) or _ABSENT for side in sides] for name in names]
-    found = [
+    changes = [
         ConfigChange(name=name, a=row[0], b=row[1], c=row[2] if len(row) > _TWO else None)
         for name, row in zip(names, rows, strict=True)
     ]
-    return [change for change in found if is_all or change.is_different]
+    return [change for change in changes if is_all or change.is_different]
 
 
 def _flat(value: Mapping[str, object], within: str = "") -> list[tuple[str, str]]:
-    found: list[tuple[str, str]] = []
+    entries: list[tuple[str, str]] = []
     for name, item in value.items():
         path = f"{within}{name}"
         if is_object(item) and item:
-            found += _flat(cast("Mapping[str, object]", item), f"{path}.")
+            entries += _flat(cast("Mapping[str, object]", item), f"{path}.")
         else:
-            found.append((path, json.dumps(item, ensure_ascii=False)))
-    return found
+            entries.append((path, json.dumps(item, ensure_ascii=False)))
+    return entries
 
 
 def _pairs(sides: Sequence[Checks]) -> list[CheckPair]:
-    known = dict.fromkeys(key for side in reversed(sides) for key in side)
+    keys = dict.fromkeys(key for side in reversed(sides) for key in side)
     return [
         CheckPair(
             suite=suite,
@@ -204,7 +204,7 @@ def _pairs(sides: Sequence[Checks]) -> list[CheckPair]:
             c=sides[2].get((suite, check)) if len(sides) > _TWO else None,
             is_three=len(sides) > _TWO,
         )
-        for suite, check in known
+        for suite, check in keys
     ]
 
 

@@ -59,8 +59,8 @@ class SubmittedText:
 
     def wrong(self, error: DeltaregError) -> FormText:
         """Show it again with what is wrong, and the line where that is."""
-        found = _LINE.search(error.message)
-        line = int(found[1]) if found else 0
+        match = _LINE.search(error.message)
+        line = int(match[1]) if match else 0
         lines = self.text.split("\n")
         quoted = lines[line - 1] if 0 < line <= len(lines) else ""
         return self.show_again().model_copy(

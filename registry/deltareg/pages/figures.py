@@ -25,21 +25,21 @@ class FiguresPage(Answer):
 
 def _figures(ask: ViewRequest) -> FiguresPage:
     a, b = _choose_version(ask, ask.text("a")), _choose_version(ask, ask.text("b"))
-    found = show_comparison(ask.registry, ask.caller, a, b)
+    differences = show_comparison(ask.registry, ask.caller, a, b)
     return FiguresPage(
         line=str(ask.line),
         a=a.version or 0,
         b=b.version or 0,
-        differences=found,
-        change=change_map(found.modules) if found.modules else None,
-        overlap=overlap_map(found.modules),
+        differences=differences,
+        change=change_map(differences.modules) if differences.modules else None,
+        overlap=overlap_map(differences.modules),
     )
 
 
 def _compare(ask: ViewRequest) -> str:
     a, b = _choose_version(ask, ask.form_text("a")), _choose_version(ask, ask.form_text("b"))
-    wanted = request_of(CompareCreate, a=str(a), b=str(b), again=ask.form_text("again") == "yes")
-    queue_comparison(ask.registry, ask.caller, wanted)
+    request = request_of(CompareCreate, a=str(a), b=str(b), again=ask.form_text("again") == "yes")
+    queue_comparison(ask.registry, ask.caller, request)
     return f"{ROOT}/deltas/{ask.line}/diff?a=v{a.version}&b=v{b.version}"
 
 

@@ -20,8 +20,8 @@ class FleetPage(Answer):
 
 def _fleet(ask: ViewRequest) -> FleetPage:
     of = ask.text("of")
-    found = list_followers(ask.registry, ask.caller, of, cursor=ask.cursor, limit=ask.most(_LISTED))
-    return FleetPage(asked=of or "", followers=found)
+    followers = list_followers(ask.registry, ask.caller, of, cursor=ask.cursor, limit=ask.most(_LISTED))
+    return FleetPage(asked=of or "", followers=followers)
 
 
 def _cells(page: FleetPage) -> Iterator[Sequence[Cell]]:

@@ -28,7 +28,7 @@ def _show(ask: ViewRequest) -> FormsPage:
 
 
 def _revert(ask: ViewRequest) -> str:
-    found = revert_form(
+    history = revert_form(
         ask.registry,
         ask.caller,
         ref_of(ask),
@@ -36,7 +36,7 @@ def _revert(ask: ViewRequest) -> str:
         keep_s=shared_state_of(ask.request).keep_forms_s,
     )
     path = f"{ROOT}/deltas/{ask.line}/{ask.part('version')}/storage"
-    return path if found.run is None else f"{ROOT}/runs/{found.run.id}"
+    return path if history.run is None else f"{ROOT}/runs/{history.run.id}"
 
 
 _PATH = "/deltas/{ns}/{name}/{version}"

@@ -95,22 +95,22 @@ def frame_of(
     refusal: FormRefusal | None = None,
 ) -> PageFrame:
     """Make the frame of a page, or with `request` and `who` that of an error."""
-    asked = ask.request if ask is not None else request
-    if asked is None:
+    source = ask.request if ask is not None else request
+    if source is None:
         raise TypeError("a frame is of a request")
-    here = _here(asked) if refusal is None else refusal.address
-    is_form = asked.method != "GET" and refusal is None
+    here = _here(source) if refusal is None else refusal.address
+    is_form = source.method != "GET" and refusal is None
     return PageFrame(
         who=ask.caller.principal if ask is not None else who,
         ends="" if ask is None else ask.session.ends_soon,
-        word=form_word(secret_of(asked)) if ask is not None else word,
+        word=form_word(secret_of(source)) if ask is not None else word,
         here=here,
         twin=_as(here, "json"),
-        server=f"{asked.url.scheme}://{asked.url.netloc}",
-        asked=asked.query_params.get("q", ""),
+        server=f"{source.url.scheme}://{source.url.netloc}",
+        asked=source.query_params.get("q", ""),
         areas=[Link(name, ROOT + path, name == area, key) for name, path, key in AREAS],
         files=addresses(),
-        theme=theme_of(asked),
+        theme=theme_of(source),
         back=ROOT if is_form else _without(here, "theme"),
         away=[Link(kind, _as(here, kind.lower())) for kind in away],
         refused=None if refusal is None else refusal.problem,

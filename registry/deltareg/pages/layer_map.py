@@ -69,22 +69,22 @@ def layer_map(manifest: Manifest) -> LayerMap:
         description = f"{_name(place)}: {count:,} elements, {shapes}"
         return MapCell(style=f"h{_step(count, least, most)}", told=description)
 
-    made = _build_map([places], cell)
-    return made.model_copy(update={"least": least, "most": most})
+    drawn_map = _build_map([places], cell)
+    return drawn_map.model_copy(update={"least": least, "most": most})
 
 
 def difference_map(a: Manifest, b: Manifest) -> tuple[LayerMap, dict[Change, int]]:
     """Show which modules of which layers two versions have differently, and count them."""
     first, second = places_of(a.tensors), places_of(b.tensors)
-    counted: dict[State, int] = dict.fromkeys(_GRAVEST, 0)
+    counts: dict[State, int] = dict.fromkeys(_GRAVEST, 0)
 
     def cell(place: Place) -> MapCell:
         state = compare_tensors(first.get(place, []), second.get(place, []))
-        counted[state] += 1
+        counts[state] += 1
         return MapCell(style=state if state != "changed" else "h6", told=f"{_name(place)}: {state}")
 
-    made = _build_map([first, second], cell)
-    return made, {state: count for state, count in counted.items() if state != "neither"}
+    drawn_map = _build_map([first, second], cell)
+    return drawn_map, {state: count for state, count in counts.items() if state != "neither"}
 
 
 def map_cells(found: LayerMap) -> Iterator[tuple[str, str, str]]:
@@ -97,34 +97,36 @@ def map_cells(found: LayerMap) -> Iterator[tuple[str, str, str]]:
 def map_plot(found: LayerMap, label: str) -> str:
     """Draw a map: a row for each module, a column for each layer."""
     width, height = (10, 14) if found.is_dense else (22, 24)
-    left = 16 + max((len(row.module) for row in found.rows), default=0) * _CHAR_WIDTH
+    left_px = 16 + max((len(row.module) for row in found.rows), default=0) * _CHAR_WIDTH
     every = max(1, math.ceil(34 / width))
     marks: list[Mark] = [
-        draw_text(left + (n + 0.5) * width, 14, layer, "mid") for n, layer in enumerate(found.layers) if n % every == 0
+        draw_text(left_px + (n + 0.5) * width, 14, layer, "mid")
+        for n, layer in enumerate(found.layers)
+        if n % every == 0
     ]
     for y, row in enumerate(found.rows):
         top = 22 + y * height
-        marks.append(draw_text(left - 8, top + height - 6, row.module, "end"))
+        marks.append(draw_text(left_px - 8, top + height - 6, row.module, "end"))
         for x, cell in enumerate(row.cells):
-            place = left + x * width
+            place = left_px + x * width
             marks.append(BoxMark(cell.style, cell.told, x=place, y=top, width=width - 2, height=height - 2))
-    size = (left + len(found.layers) * width + 24, 22 + len(found.rows) * height + 10)
+    size = (left_px + len(found.layers) * width + 24, 22 + len(found.rows) * height + 10)
     return svg(size, label, marks, is_fixed=True)
 
 
 def odd_map(manifests: Sequence[Manifest], names: Sequence[str]) -> tuple[LayerMap, dict[Change, int]]:
     """Show of three versions which one has which modules of which layers otherwise, and count."""
     sides = [places_of(manifest.tensors) for manifest in manifests]
-    counted: dict[Odd, int] = dict.fromkeys(_ODD, 0)
+    counts: dict[Odd, int] = dict.fromkeys(_ODD, 0)
 
     def cell(place: Place) -> MapCell:
-        found = [_digests(side.get(place, ())) for side in sides]
-        odd = odd_of(found)
-        counted[odd] += 1
-        return MapCell(style=odd, told=f"{_name(place)}: {_told_of(odd, found, names)}")
+        digests = [_digests(side.get(place, ())) for side in sides]
+        odd = odd_of(digests)
+        counts[odd] += 1
+        return MapCell(style=odd, told=f"{_name(place)}: {_told_of(odd, digests, names)}")
 
-    made = _build_map(sides, cell)
-    return made, {odd: count for odd, count in counted.items() if odd != "neither"}
+    drawn_map = _build_map(sides, cell)
+    return drawn_map, {odd: count for odd, count in counts.items() if odd != "neither"}
 
 
 def odd_of(found: Sequence[object]) -> Odd:
@@ -173,20 +175,20 @@ def compare_tensors(a: Iterable[ManifestTensor], b: Iterable[ManifestTensor]) ->
 
 def places_of(tensors: Iterable[ManifestTensor]) -> _Places:
     """Lay tensors down by module and layer."""
-    found: dict[Place, list[ManifestTensor]] = defaultdict(list)
+    by_place: dict[Place, list[ManifestTensor]] = defaultdict(list)
     for tensor in tensors:
         target = tensor.target or tensor.name
         for ending in _PARAMETERS:
             target = target.removesuffix(ending)
         _, layer, module = split_path(target)
-        found[(module, _OUTSIDE if layer is None else str(layer))].append(tensor)
-    return found
+        by_place[(module, _OUTSIDE if layer is None else str(layer))].append(tensor)
+    return by_place
 
 
 def _build_map(sides: Iterable[_Places], cell: Callable[[Place], MapCell]) -> LayerMap:
-    known = {place for side in sides for place in side}
-    layers = sorted({layer for _, layer in known}, key=_order)
-    modules = sorted({module for module, _ in known})
+    places = {place for side in sides for place in side}
+    layers = sorted({layer for _, layer in places}, key=_order)
+    modules = sorted({module for module, _ in places})
     rows = [MapRow(module=module, cells=[cell((module, layer)) for layer in layers]) for module in modules]
     return LayerMap(layers=layers, rows=rows, is_dense=len(layers) > _DENSE)
 

@@ -39,7 +39,7 @@ class LineageState(Answer):
     def address(self, **changed: object) -> str:
         """Give the address of the same page with something else in its state."""
         state = self.model_copy(update=changed)
-        asked = {
+        parameters = {
             "at": state.at,
             "up": "" if state.up == _STEPS else state.up,
             "down": "" if state.down == _STEPS else state.down,
@@ -47,7 +47,7 @@ class LineageState(Answer):
             "most": "" if state.most == _FOLDED else state.most,
             "open": state.opened,
         }
-        query = urlencode({k: v for k, v in asked.items() if v not in ("", [])}, doseq=True)
+        query = urlencode({k: v for k, v in parameters.items() if v not in ("", [])}, doseq=True)
         return f"{ROOT}/lineage" + (f"?{query}" if query else "")
 
 
@@ -93,20 +93,20 @@ class LineagePage(Answer):
     @property
     def before(self) -> Mapping[str, list[LineageArrow]]:
         """Give by node the arrows that lead to it."""
-        found: dict[str, list[LineageArrow]] = {one.key: [] for one in self.nodes}
+        incoming: dict[str, list[LineageArrow]] = {one.key: [] for one in self.nodes}
         for arrow in self.arrows:
-            found[arrow.end].append(arrow)
-        return found
+            incoming[arrow.end].append(arrow)
+        return incoming
 
     @property
     def served(self) -> Mapping[str, list[LineageNode]]:
         """Give by node the channels that serve it."""
         nodes = {one.key: one for one in self.nodes}
-        found: dict[str, list[LineageNode]] = {key: [] for key in nodes}
+        channels: dict[str, list[LineageNode]] = {key: [] for key in nodes}
         for arrow in self.arrows:
             if arrow.relation == "serves":
-                found[arrow.start].append(nodes[arrow.end])
-        return found
+                channels[arrow.start].append(nodes[arrow.end])
+        return channels
 
     @property
     def rows(self) -> list[LineageNode]:
@@ -155,8 +155,8 @@ class LineagePage(Answer):
         """Give the address where the versions of a line are drawn by themselves."""
         if node.line in self.state.opened or node.line == self.state.at:
             return self.around(node)
-        opened = [*self.state.opened, node.line][-_OPENED_MOST:]
-        return self.state.address(opened=opened)
+        open_lines = [*self.state.opened, node.line][-_OPENED_MOST:]
+        return self.state.address(opened=open_lines)
 
     def page_of(self, node: LineageNode) -> str:
         """Give the address of the page of a node; empty for what has none."""
@@ -196,9 +196,9 @@ class LineagePage(Answer):
         note = self.note_of(node)
         sort = "many" if node.sort == "line" else node.sort
         style = "this" if node.is_here else "off" if node.is_deleted or node.is_revoked else ""
-        told = f"{node.line}{node.name}" if node.sort == "channel" else node.name
+        title = f"{node.line}{node.name}" if node.sort == "channel" else node.name
         return Node(
-            node.key, node.name, note, f"{sort} {style}".strip(), self.lead(node), f"{told}, {note}" if note else told
+            node.key, node.name, note, f"{sort} {style}".strip(), self.lead(node), f"{title}, {note}" if note else title
         )
 
 
@@ -221,15 +221,15 @@ def _page(ask: ViewRequest, at: str) -> LineagePage:
         most=_count(ask, "most", _FOLDED, _FOLDED_MOST),
         opened=list(dict.fromkeys(map(_line, ask.query.getlist("open")[:_OPENED_MOST]))),
     )
-    found = show_family(ask.registry, ask.caller, at, up=state.up, down=state.down)
-    shown = GraphSelection(frozenset(state.opened), state.is_all, state.most)
-    nodes, arrows = draw_together(found, shown)
-    nodes = _with_merges(ask, found, nodes)
+    family = show_family(ask.registry, ask.caller, at, up=state.up, down=state.down)
+    selection = GraphSelection(frozenset(state.opened), state.is_all, state.most)
+    nodes, arrows = draw_together(family, selection)
+    nodes = _with_merges(ask, family, nodes)
     return LineagePage(
-        state=state.model_copy(update={"at": found.at}),
-        sort=found.sort,
-        versions=len(found.versions),
-        is_cut=found.is_cut,
+        state=state.model_copy(update={"at": family.at}),
+        sort=family.sort,
+        versions=len(family.versions),
+        is_cut=family.is_cut,
         nodes=nodes,
         arrows=arrows,
     )

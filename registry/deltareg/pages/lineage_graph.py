@@ -178,23 +178,23 @@ def _base_node(key: str, family: VersionFamily) -> LineageNode:
 
 
 def _arrows(family: VersionFamily, units: Mapping[str, _Unit], unit_of: Mapping[int, str]) -> list[LineageArrow]:
-    found: dict[tuple[str, str], Relation] = {}
+    relations: dict[tuple[str, str], Relation] = {}
     covered: dict[str, set[str]] = defaultdict(set)
     for one in family.versions.values():
         end = unit_of[one.id]
         for parent in one.parents:
             start = unit_of[parent]
-            found.setdefault((start, end), "parent")
+            relations.setdefault((start, end), "parent")
             if units[start].oldest < units[end].oldest:  # or two lines would vouch for each other
                 covered[end] |= units[start].bases
         if one.stands_on is not None:
-            found.setdefault((unit_of[one.stands_on], end), "base")
+            relations.setdefault((unit_of[one.stands_on], end), "base")
     for key, unit in units.items():
         for base in sorted(unit.bases - covered[key]):
-            found.setdefault((base, key), "base")
+            relations.setdefault((base, key), "base")
     return [
         LineageArrow(start=start, end=end, relation=relation)
-        for (start, end), relation in found.items()
+        for (start, end), relation in relations.items()
         if start != end
     ]
 
@@ -214,22 +214,22 @@ def _fold_alike(
             sort = "base" if node.sort == "base" else "version"
             alike[sort, frozenset(before[key]), frozenset(after[key])].append(key)
     into: dict[str, str] = {}
-    kept = dict(nodes)
+    remaining = dict(nodes)
     for number, keys in enumerate(alike.values()):
         keys.sort(key=lambda key: _weight(key, units))
         rest = keys[most:] if len(keys) > most + 1 else []
         for key in rest:
             into[key] = f"more-{number}"
-            del kept[key]
+            del remaining[key]
         if rest:
-            kept[f"more-{number}"] = _more(f"more-{number}", [nodes[key] for key in rest])
-    moved: dict[tuple[str, str], Relation] = {
+            remaining[f"more-{number}"] = _more(f"more-{number}", [nodes[key] for key in rest])
+    redirected: dict[tuple[str, str], Relation] = {
         (into.get(arrow.start, arrow.start), into.get(arrow.end, arrow.end)): arrow.relation for arrow in arrows
     }
-    return kept, [
+    return remaining, [
         LineageArrow(start=start, end=end, relation=relation)
-        for (start, end), relation in moved.items()
-        if start in kept and end in kept and start != end
+        for (start, end), relation in redirected.items()
+        if start in remaining and end in remaining and start != end
     ]
 
 

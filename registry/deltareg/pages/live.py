@@ -57,8 +57,8 @@ class LogStream:
 
     def write_part(self, part: RunLog) -> str:
         """Write lines, and at the end of the run that it is over."""
-        said = "".join(f"id: {line.seq}\ndata: {format_line(line)}\n\n" for line in part.items)
-        return said + (f"event: end\ndata: {part.run.state}\n\n" if self.is_last(part) else "")
+        lines = "".join(f"id: {line.seq}\ndata: {format_line(line)}\n\n" for line in part.items)
+        return lines + (f"event: end\ndata: {part.run.state}\n\n" if self.is_last(part) else "")
 
     def place(self, part: RunLog) -> str:
         """Give the number of the last line."""
@@ -95,8 +95,8 @@ def format_line(line: LogLine) -> str:
     """Write a line of a log: when, and what was said."""
     at = line.at[11:19]
     if line.check:
-        seen = f", {line.check.detail}" if line.check.detail else ""
-        return f"{at}  {line.check.name}: {line.check.verdict}{seen}"
+        detail = f", {line.check.detail}" if line.check.detail else ""
+        return f"{at}  {line.check.name}: {line.check.verdict}{detail}"
     return f"{at}  to do: {', '.join(line.plan)}" if line.plan else f"{at}  {line.text}"
 
 
@@ -125,15 +125,15 @@ async def _stream_log(source: LogStream, readers: StreamReaders, first: RunLog) 
     watched.runs[source.run_id] += 1
     watched.sessions[secret] += 1
     try:
-        async for said in streaming.server_sent(
+        async for text in streaming.server_sent(
             source.request, readers, source, first, hello="the log of a run", lasts_s=LASTS_S
         ):
-            yield said
+            yield text
     finally:
-        for counted, key in ((watched.runs, source.run_id), (watched.sessions, secret)):
-            counted[key] -= 1
-            if counted[key] <= 0:
-                del counted[key]
+        for counter, key in ((watched.runs, source.run_id), (watched.sessions, secret)):
+            counter[key] -= 1
+            if counter[key] <= 0:
+                del counter[key]
 
 
 def _check_room_of(watched: WatchedLogs, request: Request) -> None:

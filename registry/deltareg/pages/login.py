@@ -125,9 +125,9 @@ def _end(registry: Registry, request: Request) -> None:
 
 
 def _list(ask: ViewRequest) -> SessionsPage:
-    found = sessions.list_sessions(ask.registry, ask.caller)
+    browsers = sessions.list_sessions(ask.registry, ask.caller)
     who = whoami(ask.registry, ask.caller)
-    return SessionsPage(this=ask.session.id, who=who, sessions=found)
+    return SessionsPage(this=ask.session.id, who=who, sessions=browsers)
 
 
 def _end_one(ask: ViewRequest) -> str:

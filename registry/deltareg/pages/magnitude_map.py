@@ -89,18 +89,18 @@ def _describe_difference(one: ModuleDifference) -> str:
 
 def _places(modules: Sequence[ModuleDifference]) -> Mapping[Place, ModuleDifference]:
     """Lay modules down by layer; where several are in one place, the one that differs most."""
-    found: dict[Place, ModuleDifference] = {}
+    by_place: dict[Place, ModuleDifference] = {}
     for one in modules:
         path = one.module
         for ending in _PARAMETERS:
             path = path.removesuffix(ending)
         _, layer, module = split_path(path)
         place = module, _OUTSIDE if layer is None else str(layer)
-        known = found.get(place)
-        count = one.count + (0 if known is None else known.count)
-        first = one if known is None else known
-        found[place] = first.model_copy(update={"count": count})
-    return found
+        earlier = by_place.get(place)
+        count = one.count + (0 if earlier is None else earlier.count)
+        first = one if earlier is None else earlier
+        by_place[place] = first.model_copy(update={"count": count})
+    return by_place
 
 
 def _build_map(places: Mapping[Place, ModuleDifference], cell: _Cell) -> MagnitudeMap:

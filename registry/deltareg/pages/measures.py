@@ -60,14 +60,14 @@ class MeasuresPage(LineMeasures):
 
 
 def _show(ask: ViewRequest) -> MeasuresPage:
-    found = show_measures(ask.registry, ask.caller, ask.line, limit=ask.most(_VERSIONS))
-    asked = ask.text("measure") or ""
-    measures = [each for each in found.measures if asked in {"", each.name}]
-    if asked and not measures:
+    report = show_measures(ask.registry, ask.caller, ask.line, limit=ask.most(_VERSIONS))
+    name = ask.text("measure") or ""
+    measures = [each for each in report.measures if name in {"", each.name}]
+    if name and not measures:
         raise NotFound(
-            f"nothing is measured of {ask.line} that is called {asked[:80]!r}", fix="leave it out to see all that is"
+            f"nothing is measured of {ask.line} that is called {name[:80]!r}", fix="leave it out to see all that is"
         )
-    return MeasuresPage(line=found.line, measures=measures, asked=asked)
+    return MeasuresPage(line=report.line, measures=measures, asked=name)
 
 
 def _is_flat(measure: MeasureSeries) -> bool:

@@ -47,57 +47,57 @@ class FloorPage(Answer):
 
 def _policy(ask: ViewRequest) -> PolicyPage:
     line, name = ask.line, ask.channel
-    found = show_policy(ask.registry, ask.caller, line, name)
+    info = show_policy(ask.registry, ask.caller, line, name)
     return PolicyPage(
         line=str(line),
         channel=name,
-        written=begin_text(found.policy, found.digest),
-        floors=found.floors,
+        written=begin_text(info.policy, info.digest),
+        floors=info.floors,
         may_edit=ask.caller.may(Right.ADMIN, on=Channel(line, name)),
     )
 
 
 def _send_policy(ask: ViewRequest) -> str | FormReply:
-    page, given = _policy(ask), read_sent(ask)
+    page, sent = _policy(ask), read_sent(ask)
     try:
-        wanted = read_policy_file(given.raw)
+        policy = read_policy_file(sent.raw)
         if ask.form_text("act") == "save":
-            request = request_of(PolicySet, policy=wanted, reason=given.reason)
-            set_policy(ask.registry, ask.caller, ask.line, ask.channel, request, is_seen=given.is_seen)
+            request = request_of(PolicySet, policy=policy, reason=sent.reason)
+            set_policy(ask.registry, ask.caller, ask.line, ask.channel, request, is_seen=sent.is_seen)
             return f"{ROOT}/deltas/{ask.line}/channels/{ask.channel}/standing"
-        trial = try_policy(ask.registry, ask.caller, ask.line, ask.channel, wanted)
+        trial = try_policy(ask.registry, ask.caller, ask.line, ask.channel, policy)
     except TELLABLE as error:
-        return FormReply(page.model_copy(update={"written": given.wrong(error)}), status_of(error))
-    return FormReply(page.model_copy(update={"written": given.show_again(), "trial": trial}))
+        return FormReply(page.model_copy(update={"written": sent.wrong(error)}), status_of(error))
+    return FormReply(page.model_copy(update={"written": sent.show_again(), "trial": trial}))
 
 
 def _floor(ask: ViewRequest) -> FloorPage:
     namespace = _namespace(ask)
-    found = show_floor(ask.registry, ask.caller, namespace)
+    floor = show_floor(ask.registry, ask.caller, namespace)
     place = EVERYTHING if namespace is None else Namespace(namespace)
     return FloorPage(
-        of=found.of,
+        of=floor.of,
         namespace=namespace or "",
-        written=begin_text(found.policy, found.digest),
-        why=found.reason,
-        actor=found.actor or "",
-        at=found.at or "",
+        written=begin_text(floor.policy, floor.digest),
+        why=floor.reason,
+        actor=floor.actor or "",
+        at=floor.at or "",
         may_edit=ask.caller.may(Right.ADMIN, on=place),
     )
 
 
 def _send_floor(ask: ViewRequest) -> str | FormReply:
-    page, given, namespace = _floor(ask), read_sent(ask), _namespace(ask)
+    page, sent, namespace = _floor(ask), read_sent(ask), _namespace(ask)
     try:
-        wanted = read_floor_file(given.raw, of=page.of)
+        policy = read_floor_file(sent.raw, of=page.of)
         if ask.form_text("act") == "save":
-            request = request_of(FloorSet, policy=wanted, reason=given.reason)
-            set_floor(ask.registry, ask.caller, namespace, request, is_seen=given.is_seen)
+            request = request_of(FloorSet, policy=policy, reason=sent.reason)
+            set_floor(ask.registry, ask.caller, namespace, request, is_seen=sent.is_seen)
             return f"{ROOT}/policy" + (f"?namespace={namespace}" if namespace else "")
-        trial = try_floor(ask.registry, ask.caller, namespace, wanted)
+        trial = try_floor(ask.registry, ask.caller, namespace, policy)
     except TELLABLE as error:
-        return FormReply(page.model_copy(update={"written": given.wrong(error)}), status_of(error))
-    return FormReply(page.model_copy(update={"written": given.show_again(), "trial": trial}))
+        return FormReply(page.model_copy(update={"written": sent.wrong(error)}), status_of(error))
+    return FormReply(page.model_copy(update={"written": sent.show_again(), "trial": trial}))
 
 
 def _namespace(ask: ViewRequest) -> str | None:

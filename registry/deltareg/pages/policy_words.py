@@ -33,10 +33,10 @@ def policy_words(fields: Mapping[str, object], *, is_floor: bool = False) -> lis
     Of a channel's own policy it is said as well that it asks for no approval; a floor asks nothing
     that it does not say.
     """
-    told = {name: value for name, value in fields.items() if name != "smoke"}
+    shown_fields = {name: value for name, value in fields.items() if name != "smoke"}
     if not is_floor:
-        told = {"suites": [], "approvals": 0, **told}
-    return [(_TITLES.get(name, name), _WORDS.get(name, in_words)(value)) for name, value in told.items()]
+        shown_fields = {"suites": [], "approvals": 0, **shown_fields}
+    return [(_TITLES.get(name, name), _WORDS.get(name, in_words)(value)) for name, value in shown_fields.items()]
 
 
 def _suites(value: object) -> str:
@@ -65,12 +65,12 @@ def _protection(value: object) -> str:
 
 
 def _windows(value: object) -> str:
-    found = [each for each in value if is_object(each)] if is_list(value) else []
+    windows = [each for each in value if is_object(each)] if is_list(value) else []
     return "; ".join(
         f"{one.get('from')} to {one.get('to')}"
         + (f" {one['zone']}" if one.get("zone") else "")
         + (f": {one['reason']}" if one.get("reason") else "")
-        for one in found
+        for one in windows
     )
 
 

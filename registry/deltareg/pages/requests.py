@@ -41,32 +41,32 @@ class RequestPage(RequestOverview):
 def _list(ask: ViewRequest) -> RequestsPage:
     text = ask.text("state") or "open"
     state = _STATES.get(text)
-    found = service.list_requests(
+    requests = service.list_requests(
         ask.registry, ask.caller, None, state=state, channel=None, cursor=ask.cursor, limit=ask.most(_LISTED)
     )
-    return RequestsPage(state=state or "all", requests=found)
+    return RequestsPage(state=state or "all", requests=requests)
 
 
 def _show(ask: ViewRequest) -> RequestPage:
     caller = ask.caller
     around = show_request_around(ask.registry, caller, ask.number("request"))
-    found = around.request
-    where = Channel(LineRef.parse(found.line), found.channel)
-    is_other = caller.principal not in {found.opener, found.uploader}
+    request = around.request
+    where = Channel(LineRef.parse(request.line), request.channel)
+    is_other = caller.principal not in {request.opener, request.uploader}
     return RequestPage(
         **dict(around),
-        done=_confirm_done(ask, found),
-        may_approve=is_other and found.state == "open" and caller.may(Right.APPROVE, on=where),
-        may_withdraw=found.state == "open" and caller.principal == found.opener,
+        done=_confirm_done(ask, request),
+        may_approve=is_other and request.state == "open" and caller.may(Right.APPROVE, on=where),
+        may_withdraw=request.state == "open" and caller.principal == request.opener,
     )
 
 
 def _confirm_done(ask: ViewRequest, found: RequestInfo) -> str:
-    said, own = ask.text("done") or "", ask.caller.principal
-    given = any(approval.principal == own for approval in found.approvals)
-    ended = {"reject": "rejected", "withdraw": "withdrawn"}.get(said)
-    is_so = given if said == "approve" else ended == found.state and found.decided_by == own
-    return said if is_so else ""
+    word, own = ask.text("done") or "", ask.caller.principal
+    has_approved = any(approval.principal == own for approval in found.approvals)
+    ended = {"reject": "rejected", "withdraw": "withdrawn"}.get(word)
+    is_so = has_approved if word == "approve" else ended == found.state and found.decided_by == own
+    return word if is_so else ""
 
 
 def _decide(ask: ViewRequest) -> str:

@@ -134,40 +134,40 @@ Page = View | FormView | FormAction | Redirect | OwnRoutes
 
 def routes_of(registry: Registry, page: Page) -> list[Route]:
     """Make the routes of a page."""
-    made: dict[str, Endpoint]
+    endpoints: dict[str, Endpoint]
     match page:
         case OwnRoutes():
             return page.make(registry)
         case View():
-            made = {"GET": _view(registry, page)}
+            endpoints = {"GET": _view(registry, page)}
         case FormView():
-            shown = View(page.path, page.load, page.template, page.area)
-            made = {"GET": _view(registry, shown), "POST": _form(registry, page)}
+            view = View(page.path, page.load, page.template, page.area)
+            endpoints = {"GET": _view(registry, view), "POST": _form(registry, page)}
         case Redirect():
-            made = {"GET": _jump(registry, page)}
+            endpoints = {"GET": _jump(registry, page)}
         case FormAction():
-            made = {"POST": _action(registry, page)}
-    return [Route(page.path, guard_endpoint(endpoint), methods=[method]) for method, endpoint in made.items()]
+            endpoints = {"POST": _action(registry, page)}
+    return [Route(page.path, guard_endpoint(endpoint), methods=[method]) for method, endpoint in endpoints.items()]
 
 
 def _view(registry: Registry, view: View) -> Endpoint:
     def look(request: Request) -> Response:
-        asked = request.query_params.get("format", "")
-        is_whole = asked == "csv"
+        format_word = request.query_params.get("format", "")
+        is_whole = format_word == "csv"
         ask = replace(_open_ask(registry, request), is_whole=is_whole)
-        text = view.texts.get(asked)
+        text = view.texts.get(format_word)
         if text is not None:
             return _file(text, ask)
-        found = view.load(ask)
+        shown_page = view.load(ask)
         if is_whole and view.table is not None:
-            return csv_answer(ask, view.table, found, view.load)
-        if asked == "svg" and view.plot is not None:
-            return svg_answer(ask, view.plot(found))
+            return csv_answer(ask, view.table, shown_page, view.load)
+        if format_word == "svg" and view.plot is not None:
+            return svg_answer(ask, view.plot(shown_page))
         if wants_json(request):
-            return json_answer(found)
+            return json_answer(shown_page)
         kinds = [("CSV", view.table), ("SVG", view.plot)]
         frame = frame_of(ask, view.area, away=[kind for kind, made in kinds if made is not None])
-        return html(view.template, page=found, frame=frame)
+        return html(view.template, page=shown_page, frame=frame)
 
     async def endpoint(request: Request) -> Response:
         check_reading(request)
@@ -190,11 +190,11 @@ def _jump(registry: Registry, jump: Redirect) -> Endpoint:
 def _form(registry: Registry, page: FormView) -> Endpoint:
     def act(request: Request, form: Mapping[str, str]) -> Response:
         ask = _accept_form(registry, request, form)
-        found = page.act(ask)
-        if isinstance(found, str):
-            return see_other(found)
+        outcome = page.act(ask)
+        if isinstance(outcome, str):
+            return see_other(outcome)
         frame = frame_of(ask, page.area)
-        return html(page.template, status=found.status, page=found.page, frame=frame)
+        return html(page.template, status=outcome.status, page=outcome.page, frame=frame)
 
     async def endpoint(request: Request) -> Response:
         check_origin(request)
@@ -236,13 +236,13 @@ def _shown_again(ask: ViewRequest, place: FormPlace, error: DeltaregError) -> Re
     path = ROOT + view.path.format(**{name: quote(str(part)) for name, part in parts.items()})
     looking = replace(ask, instead=QueryParams(query))
     try:
-        found = view.load(looking)
+        shown_page = view.load(looking)
     except DeltaregError:
         raise error from None
-    told = describe_problem(error, request_id=request_id_of(ask.request))
-    refusal = FormRefusal(told, f"{path}?{query}" if query else path)
+    document = describe_problem(error, request_id=request_id_of(ask.request))
+    refusal = FormRefusal(document, f"{path}?{query}" if query else path)
     frame = frame_of(looking, view.area, refusal=refusal)
-    return html(view.template, status=told.status, page=found, frame=frame)
+    return html(view.template, status=document.status, page=shown_page, frame=frame)
 
 
 def _accept_form(registry: Registry, request: Request, form: Mapping[str, str]) -> ViewRequest:
@@ -276,5 +276,5 @@ async def read_form(request: Request) -> dict[str, str]:
 
 
 def _file(text: PageExport, ask: ViewRequest) -> Response:
-    kept = {**NEVER_KEPT, "Content-Disposition": f'attachment; filename="{text.file}"'}
-    return Response(text.write(ask), 200, kept, text.media)
+    headers = {**NEVER_KEPT, "Content-Disposition": f'attachment; filename="{text.file}"'}
+    return Response(text.write(ask), 200, headers, text.media)

@@ -44,21 +44,21 @@ def _list(ask: ViewRequest) -> RunsPage:
     state = next((each for each in RUN_STATES if each == text), None)
     limit = ask.most(_LISTED)
     if text == "queue":
-        found = queue.list_queue(ask.registry, ask.caller, ref=None, cursor=cursor, limit=limit)
-        return RunsPage(state=text, runs=found)
-    found = service.list_runs(ask.registry, ask.caller, state=state, what=None, ref=None, cursor=cursor, limit=limit)
-    return RunsPage(state=state or "all", runs=found)
+        runs = queue.list_queue(ask.registry, ask.caller, ref=None, cursor=cursor, limit=limit)
+        return RunsPage(state=text, runs=runs)
+    runs = service.list_runs(ask.registry, ask.caller, state=state, what=None, ref=None, cursor=cursor, limit=limit)
+    return RunsPage(state=state or "all", runs=runs)
 
 
 def _show(ask: ViewRequest) -> RunPage:
     run_id = parse_id(ask.part("run"), "run")
-    found = log.read_log(ask.registry, ask.caller, run_id, after=0)
-    lines: list[LogLine] = list(found.items)
-    after = found.next_seq
-    while len(found.items) == 200 and len(lines) < 2_000:
-        found = log.read_log(ask.registry, ask.caller, run_id, after=after)
-        lines, after = [*lines, *found.items], found.next_seq
-    return RunPage(run=found.run, items=lines, next_seq=after, dropped_at=found.dropped_at)
+    part = log.read_log(ask.registry, ask.caller, run_id, after=0)
+    lines: list[LogLine] = list(part.items)
+    after = part.next_seq
+    while len(part.items) == 200 and len(lines) < 2_000:
+        part = log.read_log(ask.registry, ask.caller, run_id, after=after)
+        lines, after = [*lines, *part.items], part.next_seq
+    return RunPage(run=part.run, items=lines, next_seq=after, dropped_at=part.dropped_at)
 
 
 def _act(ask: ViewRequest) -> str:

@@ -36,21 +36,21 @@ def addresses() -> Mapping[str, str]:
 
 def send_static(request: Request) -> Response:
     """Answer with a file, by the name that its content gives it."""
-    found = _all()[0].get(str(request.path_params["file"]))
-    if found is None:
+    file = _all()[0].get(str(request.path_params["file"]))
+    if file is None:
         return Response("there is no such file", 404, media_type="text/plain")
-    return Response(found.body, headers={**HEADERS, "Cache-Control": _FOR_EVER}, media_type=found.media_type)
+    return Response(file.body, headers={**HEADERS, "Cache-Control": _FOR_EVER}, media_type=file.media_type)
 
 
 @cache
 def _all() -> tuple[Mapping[str, _File], Mapping[str, str]]:
     folder = files("deltareg.pages") / "static"
     by_name: dict[str, _File] = {}
-    named: dict[str, str] = {}
+    by_plain_name: dict[str, str] = {}
     for name, media_type in _FILES.items():
         body = (folder / _PLACES.get(name, name)).read_bytes()
         stem, _, ending = name.partition(".")
         hashed = f"{stem}.{hashlib.sha256(body).hexdigest()[:12]}.{ending}"
         by_name[hashed] = _File(body, media_type)
-        named[name.replace(".", "_")] = f"{ROOT}/static/{hashed}"
-    return MappingProxyType(by_name), MappingProxyType(named)
+        by_plain_name[name.replace(".", "_")] = f"{ROOT}/static/{hashed}"
+    return MappingProxyType(by_name), MappingProxyType(by_plain_name)

@@ -46,11 +46,11 @@ def _storage(ask: ViewRequest) -> StoragePage:
     elif text:
         of = parse_name(text, "namespace")
     aged = recall_storage(ask.registry, ask.caller, of, limit=ask.most(_LISTED), is_anew=ask.text("anew") is not None)
-    found = aged.value
-    largest = max((part.pack_bytes for part in found.parts), default=0)
+    report = aged.value
+    largest = max((part.pack_bytes for part in report.parts), default=0)
     return StoragePage(
         asked=text,
-        report=found,
+        report=report,
         age_s=round(aged.age_s),
         largest=largest,
         may_plan=ask.caller.may(Right.ADMIN, on=EVERYTHING),

@@ -50,8 +50,8 @@ class SuitePage(Answer):
     @property
     def heads(self) -> list[tuple[str, str]]:
         """The heads of the table of checks."""
-        said = [(head, "prose") for head in self.columns.values()]
-        return [("Check", ""), ("Required", ""), ("Settings", "prose"), *said]
+        columns = [(head, "prose") for head in self.columns.values()]
+        return [("Check", ""), ("Required", ""), ("Settings", "prose"), *columns]
 
 
 class SuiteForm(Answer):
@@ -69,24 +69,24 @@ def _list(ask: ViewRequest) -> SuitesPage:
 
 def _show(ask: ViewRequest) -> SuitePage:
     name = _name(ask)
-    found = show_suite(ask.registry, ask.caller, name, digest=ask.text("digest"))
+    suite = show_suite(ask.registry, ask.caller, name, digest=ask.text("digest"))
     versions: list[SuiteInfo] = []
-    if not found.is_built_in:
-        listed = list_versions(ask.registry, ask.caller, name, cursor=None, limit=_LISTED)
-        versions = listed.items
+    if not suite.is_built_in:
+        page = list_versions(ask.registry, ask.caller, name, cursor=None, limit=_LISTED)
+        versions = page.items
     return SuitePage(
-        suite=found, versions=versions, about=about(check.check for check in found.checks), may_edit=_may_edit(ask)
+        suite=suite, versions=versions, about=about(check.check for check in suite.checks), may_edit=_may_edit(ask)
     )
 
 
 def _edit(ask: ViewRequest) -> SuiteForm:
     name = _name(ask)
-    found = show_suite(ask.registry, ask.caller, name)
-    fields = strict_json_object(found.document.encode())
-    if found.is_built_in:
+    suite = show_suite(ask.registry, ask.caller, name)
+    fields = strict_json_object(suite.document.encode())
+    if suite.is_built_in:
         fields = {**fields, "name": f"my-{name}"}
     return SuiteForm(
-        name=name, written=begin_text(fields, "" if found.is_built_in else found.digest), may_edit=_may_edit(ask)
+        name=name, written=begin_text(fields, "" if suite.is_built_in else suite.digest), may_edit=_may_edit(ask)
     )
 
 
@@ -96,16 +96,16 @@ def _begin(ask: ViewRequest) -> SuiteForm:
 
 def _send(ask: ViewRequest) -> str | FormReply:
     name = str(ask.request.path_params.get("suite", ""))
-    given = read_sent(ask)
-    page = SuiteForm(name=name, written=given.show_again(), may_edit=_may_edit(ask))
+    sent = read_sent(ask)
+    page = SuiteForm(name=name, written=sent.show_again(), may_edit=_may_edit(ask))
     try:
         if ask.form_text("act") == "save":
-            request = request_of(SuitePush, document=given.text)
-            kept = push_suite(ask.registry, ask.caller, request, is_seen=given.is_seen)
-            return f"{ROOT}/suites/{kept.name}"
-        trial = try_suite(ask.registry, ask.caller, given.text)
+            request = request_of(SuitePush, document=sent.text)
+            pushed = push_suite(ask.registry, ask.caller, request, is_seen=sent.is_seen)
+            return f"{ROOT}/suites/{pushed.name}"
+        trial = try_suite(ask.registry, ask.caller, sent.text)
     except TELLABLE as error:
-        return FormReply(page.model_copy(update={"written": given.wrong(error)}), status_of(error))
+        return FormReply(page.model_copy(update={"written": sent.wrong(error)}), status_of(error))
     return FormReply(page.model_copy(update={"trial": trial}))
 
 

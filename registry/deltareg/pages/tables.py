@@ -47,14 +47,14 @@ def parts(table: PageTable[Shown], first: Shown, load: Callable[[str], Shown]) -
         first: The page that was asked for.
         load: Gives the page that begins at a cursor, with the rights of that moment.
     """
-    found = first
+    page = first
     yield write_rows([table.heads])
     while True:
-        yield write_rows(table.cells(found))
-        cursor = table.next_cursor(found)
+        yield write_rows(table.cells(page))
+        cursor = table.next_cursor(page)
         if cursor is None:
             return
-        found = load(cursor)
+        page = load(cursor)
 
 
 def write_rows(rows: Iterable[Sequence[Cell]]) -> str:

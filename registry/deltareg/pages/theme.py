@@ -30,15 +30,15 @@ async def _choose(request: Request) -> Response:
     try:
         check_origin(request)
         form = await read_form(request)
-        wanted = form.get("theme", "")
-        if wanted not in {*THEMES, ""}:
-            raise InvalidInput(f"there is no scheme {wanted[:40]!r}", fix="light, dark, or neither")
+        chosen = form.get("theme", "")
+        if chosen not in {*THEMES, ""}:
+            raise InvalidInput(f"there is no scheme {chosen[:40]!r}", fix="light, dark, or neither")
     except DeltaregError as error:
         return problem(request, error)
     answer = see_other(own_path(form.get("back", "")))
-    if wanted:
+    if chosen:
         answer.set_cookie(
-            COOKIE, wanted, max_age=_YEAR_S, path=ROOT, secure=is_encrypted(request), httponly=True, samesite="lax"
+            COOKIE, chosen, max_age=_YEAR_S, path=ROOT, secure=is_encrypted(request), httponly=True, samesite="lax"
         )
     else:
         answer.delete_cookie(COOKIE, path=ROOT, secure=is_encrypted(request), httponly=True, samesite="lax")

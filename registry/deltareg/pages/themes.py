@@ -10,5 +10,5 @@ COOKIE: Final = "deltareg-theme"
 
 def theme_of(request: Request) -> str:
     """Give the scheme that was chosen, by the address or before; empty for what the browser has."""
-    asked = request.query_params.get("theme", request.cookies.get(COOKIE, ""))
-    return asked if asked in THEMES else ""
+    requested = request.query_params.get("theme", request.cookies.get(COOKIE, ""))
+    return requested if requested in THEMES else ""

@@ -116,25 +116,25 @@ def ref_of(ask: ViewRequest) -> Ref:
 
 
 def _version(ask: ViewRequest) -> VersionPage:
-    found = show_version_around(ask.registry, ask.caller, ref_of(ask))
-    wanted = parse_channel(ask.text("channel") or "prod")
-    may = ask.caller.may(Right.PROMOTE, on=Channel(ask.line, wanted))
-    return VersionPage(**dict(found), line=str(ask.line), gate_channel=wanted, may_promote=may)
+    detail = show_version_around(ask.registry, ask.caller, ref_of(ask))
+    channel = parse_channel(ask.text("channel") or "prod")
+    may = ask.caller.may(Right.PROMOTE, on=Channel(ask.line, channel))
+    return VersionPage(**dict(detail), line=str(ask.line), gate_channel=channel, may_promote=may)
 
 
 def _gate(ask: ViewRequest) -> GatePage:
     ref, channel = ref_of(ask), parse_channel(ask.text("channel") or "prod")
-    found = show_gate_around(ask.registry, ask.caller, ref, channel)
-    return GatePage(**dict(found), line=str(ask.line), number=ref.version or 0, channel=channel)
+    detail = show_gate_around(ask.registry, ask.caller, ref, channel)
+    return GatePage(**dict(detail), line=str(ask.line), number=ref.version or 0, channel=channel)
 
 
 def _verdicts(ask: ViewRequest) -> VerdictsPage:
     ref = ref_of(ask)
-    found = list_verdicts(
+    verdicts = list_verdicts(
         ask.registry, ask.caller, ref, suite=ask.text("suite"), cursor=ask.cursor, limit=ask.most(_VERDICTS)
     )
-    names = dict.fromkeys(check.name for verdict in found.items for check in verdict.checks)
-    return VerdictsPage(line=str(ask.line), number=ref.version or 0, verdicts=found, about=about(names))
+    names = dict.fromkeys(check.name for verdict in verdicts.items for check in verdict.checks)
+    return VerdictsPage(line=str(ask.line), number=ref.version or 0, verdicts=verdicts, about=about(names))
 
 
 def _split_checks(verdict: VerdictInfo) -> ShownVerdict:
@@ -167,13 +167,13 @@ def _files(ask: ViewRequest) -> FilesPage:
 
 def _card(ask: ViewRequest) -> CardPage:
     ref = ref_of(ask)
-    found: CardInfo | None
+    card: CardInfo | None
     try:
-        found = show_card(ask.registry, ask.caller, ref, with_text=True)
+        card = show_card(ask.registry, ask.caller, ref, with_text=True)
     except NotFound:
         show_version(ask.registry, ask.caller, ref, bare="newest")  # there may be no such version
-        found = None
-    return CardPage(line=str(ask.line), number=ref.version or 0, card=found)
+        card = None
+    return CardPage(line=str(ask.line), number=ref.version or 0, card=card)
 
 
 def _check_cells(page: VerdictsPage) -> Iterator[Sequence[Cell]]:

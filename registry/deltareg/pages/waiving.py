@@ -24,14 +24,14 @@ class WaivePage(Answer):
 
 
 def _show(ask: ViewRequest) -> WaivePage:
-    found = look_at_waiving(ask.registry, ask.caller, _verdict(ask))
-    open_checks = [each.result.name for each in found.failed if not each.why_not]
+    look = look_at_waiving(ask.registry, ask.caller, _verdict(ask))
+    open_checks = [each.result.name for each in look.failed if not each.why_not]
     check, channel = ask.text("check"), ask.text("channel")
-    first = "prod" if "prod" in found.channels else next(iter(found.channels), "")
+    first = "prod" if "prod" in look.channels else next(iter(look.channels), "")
     return WaivePage(
-        look=found,
+        look=look,
         check=check if check in open_checks else next(iter(open_checks), ""),
-        channel=channel if channel in found.channels else first,
+        channel=channel if channel in look.channels else first,
         days=list(_DAYS),
     )
 
@@ -48,16 +48,16 @@ def _act(ask: ViewRequest) -> str:
                 expires_at=ask.form_text("until") or None,
                 expires_in_s=ask.form_number("days") * _DAY_S,
             )
-            found = waive(ask.registry, ask.caller, verdict_id, request)
+            verdict = waive(ask.registry, ask.caller, verdict_id, request)
         case "end":
             channel = ask.form_text("channel") or None
-            found = unwaive(ask.registry, ask.caller, verdict_id, check, channel=channel)
+            verdict = unwaive(ask.registry, ask.caller, verdict_id, check, channel=channel)
         case "continue":
             run = continue_verdict(ask.registry, ask.caller, verdict_id)
             return f"{ROOT}/runs/{run.id}"
         case other:
             raise InvalidInput(f"nothing is done to a verdict by {other[:40]!r}")
-    return _after(found)
+    return _after(verdict)
 
 
 def _after(verdict: VerdictInfo) -> str:

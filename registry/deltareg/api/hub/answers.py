@@ -42,13 +42,13 @@ def tree_entries(tree: CommitTree, folder: str, *, is_recursive: bool, is_expand
     last = _last_commit(tree.snapshot) if is_expanded else {}
     skipped = len(folder) + 1 if folder else 0
     entries: list[Json] = []
-    seen: set[str] = set()
+    listed_names: set[str] = set()
     for file in inside:
         path = file.path if is_recursive else _top(file.path, skipped)
         for name in (*(_folders(path, skipped) if is_recursive else ()), path):
-            if name in seen:
+            if name in listed_names:
                 continue
-            seen.add(name)
+            listed_names.add(name)
             is_file = name == file.path
             entries.append((_file(file) if is_file else _folder(tree.snapshot, name)) | last)
     return entries
@@ -59,10 +59,10 @@ def path_entries(tree: CommitTree, paths: Sequence[str], *, is_expanded: bool) -
     last = _last_commit(tree.snapshot) if is_expanded else {}
     files = {file.path: file for file in tree.files}
     folders = {name for path in files for name in _folders(path, 0)}
-    wanted = [path.strip("/") for path in paths]
+    stripped = [path.strip("/") for path in paths]
     return [
         (_file(files[path]) if path in files else _folder(tree.snapshot, path)) | last
-        for path in wanted
+        for path in stripped
         if path in files or path in folders
     ]
 

@@ -79,9 +79,9 @@ class PushProgram:
         return _parse_result(ended.stdout)
 
     def _environ(self) -> Mapping[str, str]:
-        kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+        inherited = {name: os.environ[name] for name in _KEPT if name in os.environ}
         home = str(self.home)
-        return kept | {
+        return inherited | {
             "HOME": home,
             "HF_HOME": home,
             "XDG_CONFIG_HOME": home,
@@ -97,27 +97,27 @@ class PushProgram:
 
 
 def _parse_result(said: bytes) -> PushedVersion:
-    found: object = json.loads(said)
-    if not is_object(found):
+    result: object = json.loads(said)
+    if not is_object(result):
         raise Unavailable("the push said nothing that is understood")
-    return PushedVersion(str(found["ref"]), str(found["digest"]), str(found["kind"]))
+    return PushedVersion(str(result["ref"]), str(result["digest"]), str(result["kind"]))
 
 
 def _error(said: bytes, status: int) -> DeltaregError:
     """Give the error that the program ended with."""
     try:  # notes may stand before it
-        found: object = json.loads(said[said.index(b"{") :])
+        document: object = json.loads(said[said.index(b"{") :])
     except ValueError:
-        found = None
-    if not is_object(found):
+        document = None
+    if not is_object(document):
         tail = said[-400:].decode("utf-8", "replace").strip()
         return Unavailable(f"the push of the commit ended with {status}: {tail}")
-    message, fix = str(found.get("detail") or found.get("title")), str(found.get("fix") or "")
-    problems = found.get("errors")
+    message, fix = str(document.get("detail") or document.get("title")), str(document.get("fix") or "")
+    problems = document.get("errors")
     items = [_problem(item) for item in problems if is_object(item)] if is_list(problems) else []
     if items:
         return Refused(items)
-    return _class(str(found.get("code")))(message, fix=fix)
+    return _class(str(document.get("code")))(message, fix=fix)
 
 
 def _problem(item: Mapping[str, object]) -> Problem:
@@ -135,10 +135,10 @@ def _class(code: str) -> type[DeltaregError]:
     """Find the error of a code; one that has more to say than a message is its parent."""
     if code == Refused.code:
         return errors.InvalidInput
-    left: list[type[DeltaregError]] = [DeltaregError]
-    while left:
-        cls = left.pop()
+    candidates: list[type[DeltaregError]] = [DeltaregError]
+    while candidates:
+        cls = candidates.pop()
         if cls.code == code and cls is not DeltaregError:
             return cls
-        left += cls.__subclasses__()
+        candidates += cls.__subclasses__()
     return Unavailable

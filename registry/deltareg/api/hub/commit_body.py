@@ -41,13 +41,15 @@ def read_commit(body: BinaryIO, *, stage: Stage) -> CommitOperations:
         InvalidInput: A line is none of the protocol.
         QuotaExceeded: It has too much inline.
     """
-    read = _Read(stage)
+    commit = _Read(stage)
     while line := body.readline(_LINE_BYTES + 1):
         if len(line) > _LINE_BYTES:
             raise _too_much()
         if line.strip():
-            read.take(*_operation(line))
-    return CommitOperations(read.files, read.deleted, _message(read.header), _text(read.header, "parentCommit")[:40])
+            commit.take(*_operation(line))
+    return CommitOperations(
+        commit.files, commit.deleted, _message(commit.header), _text(commit.header, "parentCommit")[:40]
+    )
 
 
 @dataclass(slots=True)
@@ -97,12 +99,12 @@ def _too_much() -> QuotaExceeded:
 
 def _operation(line: bytes) -> tuple[str, Json]:
     try:
-        found: object = json.loads(line)
+        operation: object = json.loads(line)
     except (ValueError, RecursionError):
-        found = None
-    if not is_object(found):
+        operation = None
+    if not is_object(operation):
         raise InvalidInput("a line of the commit is no JSON object")
-    key, value = found.get("key"), found.get("value")
+    key, value = operation.get("key"), operation.get("value")
     if not isinstance(key, str) or not is_object(value):
         raise InvalidInput("a line of the commit has no operation: a key and its value")
     return key, value
@@ -139,5 +141,5 @@ def _message(header: Json) -> str:
 
 
 def _text(value: Json, name: str) -> str:
-    found = value.get(name)
-    return found if isinstance(found, str) else ""
+    text = value.get(name)
+    return text if isinstance(text, str) else ""

@@ -41,8 +41,8 @@ def refuse(request: Request) -> None:
     Raises:
         InvalidInput: Always.
     """
-    told, fix = _ASKED[request.method, request.scope["route"].path]
-    raise InvalidInput(told, fix=fix)
+    message, fix = _ASKED[request.method, request.scope["route"].path]
+    raise InvalidInput(message, fix=fix)
 
 
 for _method, _path in _ASKED:

@@ -27,15 +27,15 @@ def announced_files(body: Mapping[str, object]) -> Sequence[AnnouncedFile]:
     Raises:
         InvalidInput: It is no list of files.
     """
-    found: list[AnnouncedFile] = []
+    files: list[AnnouncedFile] = []
     for item in _items(body, "files"):
         path, size = item.get("path"), item.get("size")
         if not isinstance(path, str) or not path or not is_count(size):
             raise InvalidInput("a file that is asked about has no path or no size")
         if not _is_text(path):
             raise InvalidInput("a file that is asked about has a path that is no text")
-        found.append(AnnouncedFile(path, size, str(item.get("sample") or "")))
-    return found
+        files.append(AnnouncedFile(path, size, str(item.get("sample") or "")))
+    return files
 
 
 def objects_of(body: Mapping[str, object]) -> Mapping[str, int]:
@@ -44,13 +44,13 @@ def objects_of(body: Mapping[str, object]) -> Mapping[str, int]:
     Raises:
         InvalidInput: It is no list of objects.
     """
-    found: dict[str, int] = {}
+    sizes: dict[str, int] = {}
     for item in _items(body, "objects"):
         oid, size = item.get("oid"), item.get("size")
         if not isinstance(oid, str) or _SHA256.fullmatch(oid) is None or not is_count(size):
             raise InvalidInput("an object needs a sha256 as oid, and a size")
-        found[oid] = size
-    return found
+        sizes[oid] = size
+    return sizes
 
 
 def batch_answer(
@@ -69,11 +69,11 @@ def batch_answer(
     """
     check_room(str(line), sum(objects.values()))
     staged = find_staged(registry, str(line), caller, objects)
-    known = staged.keys() | {entry.sha256 for entry in there.values()}
+    present = staged.keys() | {entry.sha256 for entry in there.values()}
     answers: list[Json] = []
     for oid, size in objects.items():
         answer: Json = {"oid": oid, "size": size}
-        if oid not in known:
+        if oid not in present:
             ticket = give_ticket(registry, str(line), caller, sha256=oid, size_bytes=size)
             answer["actions"] = {
                 "upload": {"href": f"{root}/lfs/{ticket}", "header": {}},
@@ -96,7 +96,7 @@ def _items(body: Mapping[str, object], name: str) -> Sequence[Mapping[str, objec
     items = body.get(name)
     if not is_list(items) or len(items) > MOST_FILES:
         raise InvalidInput(f"{name} is no list of at most {MOST_FILES}")
-    found = [item for item in items if is_object(item)]
-    if len(found) != len(items):
+    objects = [item for item in items if is_object(item)]
+    if len(objects) != len(items):
         raise InvalidInput(f"{name} holds something that is no JSON object")
-    return found
+    return objects

@@ -34,19 +34,19 @@ def modes(line: LineRef, files: Sequence[AnnouncedFile], there: Mapping[str, Com
         Refused: One is code, an archive or a pickle.
         QuotaExceeded: It is too much for this interface.
     """
-    sent = [file for file in files if is_sent(file.path)]
-    problems = [problem for file in sent if (problem := _problem(file)) is not None]
+    to_send = [file for file in files if is_sent(file.path)]
+    problems = [problem for file in to_send if (problem := _problem(file)) is not None]
     if problems:
         raise Refused(problems)
-    check_room(str(line), sum(file.size_bytes for file in sent))
+    check_room(str(line), sum(file.size_bytes for file in to_send))
     within: set[str] = set()
     room = LARGE_BYTES
-    for file in sorted(sent, key=lambda each: each.size_bytes):
+    for file in sorted(to_send, key=lambda each: each.size_bytes):
         if file.size_bytes <= room:
             room -= file.size_bytes
             within.add(file.path)
-    chosen = {file.path: "regular" if file.path in within else "lfs" for file in sent}
-    return [_mode(file, chosen.get(file.path), there.get(file.path)) for file in files]
+    mode_by_path = {file.path: "regular" if file.path in within else "lfs" for file in to_send}
+    return [_mode(file, mode_by_path.get(file.path), there.get(file.path)) for file in files]
 
 
 def _mode(file: AnnouncedFile, mode: str | None, known: CommitFile | None) -> Json:

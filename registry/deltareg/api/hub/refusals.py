@@ -86,8 +86,8 @@ class HubRoute(APIRoute):
                 return answer
             except RequestValidationError as error:
                 first = error.errors()[0]
-                told = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
-                return refusal(request, InvalidInput(told))
+                message = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+                return refusal(request, InvalidInput(message))
 
         return handle
 
@@ -122,7 +122,7 @@ def _answer(request: Request, error: DeltaregError, status: int, headers: dict[s
     lines = [error.message, *([f"fix: {error.fix}"] if error.fix else [])]
     if request.method == "HEAD":
         headers.setdefault("X-Error-Message", in_a_header("; ".join(lines)))
-    told: dict[str, object] = {"status": status, "error": "\n".join(lines), "errors": []}
-    body = document.model_dump() | told
+    hub_fields: dict[str, object] = {"status": status, "error": "\n".join(lines), "errors": []}
+    body = document.model_dump() | hub_fields
     # In ASCII: what is quoted from a request may be no text that UTF-8 can write.
     return Response(json.dumps(body), status, headers, "application/json")

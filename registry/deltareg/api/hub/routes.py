@@ -56,20 +56,20 @@ def whoami(registry: InRegistry, by: By) -> Response:
 @router.get("/api/models/{name}/auth-check")
 def look_at_base(request: Request, registry: InRegistry, by: By, name: str, main: ForReaders) -> Response:
     """Describe a base at `main`; or a delta that is called so, where there is no such base."""
-    found = _tree(registry, by, name, MAIN, main=main)
-    if _is_unknown(found):
-        found = _tree(registry, by, f"{name}/auth-check", MAIN, main=main)
-    return _describe_tree(request, found)
+    tree = _tree(registry, by, name, MAIN, main=main)
+    if _is_unknown(tree):
+        tree = _tree(registry, by, f"{name}/auth-check", MAIN, main=main)
+    return _describe_tree(request, tree)
 
 
 @router.get("/api/models/{name}/refs")
 def show_base_refs(request: Request, registry: InRegistry, by: By, name: str, main: ForReaders) -> Response:
     """List the branches of a base; or describe a delta that is called so, where there is none."""
-    found = look_for_refs(registry, by, name, main=main)
-    if not isinstance(found, MissingContent):
-        return JSONResponse(answers.refs(found))
+    refs = look_for_refs(registry, by, name, main=main)
+    if not isinstance(refs, MissingContent):
+        return JSONResponse(answers.refs(refs))
     delta = _tree(registry, by, f"{name}/refs", MAIN, main=main)
-    return missing(request, found) if _is_unknown(delta) else _describe_tree(request, delta)
+    return missing(request, refs) if _is_unknown(delta) else _describe_tree(request, delta)
 
 
 @router.get("/api/models/{ns}/{name}/auth-check")
@@ -108,13 +108,13 @@ def show_tree(
     expand: bool = False,
 ) -> Response:
     """List the files of a revision."""
-    found = _tree(registry, by, repository, revision, main=main)
-    if isinstance(found, MissingContent):
-        return missing(request, found)
+    tree = _tree(registry, by, repository, revision, main=main)
+    if isinstance(tree, MissingContent):
+        return missing(request, tree)
     folder = folder.strip("/")
-    entries = answers.tree_entries(found, folder, is_recursive=recursive, is_expanded=expand)
+    entries = answers.tree_entries(tree, folder, is_recursive=recursive, is_expanded=expand)
     if entries is None:
-        return missing(request, no_file(found.snapshot, folder, found.files))
+        return missing(request, no_file(tree.snapshot, folder, tree.files))
     return JSONResponse(entries)
 
 
@@ -131,11 +131,11 @@ async def paths_of(request: Request) -> tuple[list[str], bool]:
             body = None
         fields = body if is_object(body) else {}
         paths, expand = fields.get("paths"), fields.get("expand")
-        named = [str(path) for path in paths] if is_list(paths) else []
-        return named[:_PATHS_MOST], expand is True
+        requested = [str(path) for path in paths] if is_list(paths) else []
+        return requested[:_PATHS_MOST], expand is True
     pairs = parse_qsl(raw.decode("utf-8", "replace"), max_num_fields=_PATHS_MOST + 10)
-    named = [value for key, value in pairs if key == "paths"]
-    return named[:_PATHS_MOST], ("expand", "true") in [(k, v.lower()) for k, v in pairs]
+    requested = [value for key, value in pairs if key == "paths"]
+    return requested[:_PATHS_MOST], ("expand", "true") in [(k, v.lower()) for k, v in pairs]
 
 
 @router.post("/api/models/{ns}/{name}/paths-info/{revision:path}")
@@ -150,19 +150,19 @@ def show_paths(
     asked: Annotated[tuple[list[str], bool], Depends(paths_of)],
 ) -> Response:
     """Describe some files of a revision; those that there are not are left out."""
-    found = _tree(registry, by, repository, revision, main=main)
-    if isinstance(found, MissingContent):
-        return missing(request, found)
-    return JSONResponse(answers.path_entries(found, asked[0], is_expanded=asked[1]))
+    tree = _tree(registry, by, repository, revision, main=main)
+    if isinstance(tree, MissingContent):
+        return missing(request, tree)
+    return JSONResponse(answers.path_entries(tree, asked[0], is_expanded=asked[1]))
 
 
 @router.get("/api/models/{ns}/{name}/refs")
 def show_refs(request: Request, registry: InRegistry, by: By, repository: Repository, main: ForReaders) -> Response:
     """List the channels as branches, the versions as tags."""
-    found = look_for_refs(registry, by, repository, main=main)
-    if isinstance(found, MissingContent):
-        return missing(request, found)
-    return JSONResponse(answers.refs(found))
+    refs = look_for_refs(registry, by, repository, main=main)
+    if isinstance(refs, MissingContent):
+        return missing(request, refs)
+    return JSONResponse(answers.refs(refs))
 
 
 @router.get("/api/models/{ns}/{name}/commits/{revision:path}")
@@ -171,10 +171,10 @@ def show_commits(
     request: Request, registry: InRegistry, by: By, repository: Repository, main: ForReaders, revision: str
 ) -> Response:
     """List the versions up to a revision, newest first."""
-    found = look_for_commits(registry, by, repository, revision, main=main)
-    if isinstance(found, MissingContent):
-        return missing(request, found)
-    return JSONResponse(answers.commits(found))
+    commits = look_for_commits(registry, by, repository, revision, main=main)
+    if isinstance(commits, MissingContent):
+        return missing(request, commits)
+    return JSONResponse(answers.commits(commits))
 
 
 @router.head("/{ns}/{name}/resolve/{revision}/{path:path}")
@@ -183,14 +183,14 @@ def look_at_file(
     request: Request, registry: InRegistry, by: By, repository: Repository, main: ForReaders, revision: str, path: str
 ) -> Response:
     """Say how long a file is, what it holds and of which commit it is; nothing of it is read."""
-    found = _tree(registry, by, repository, revision, main=main)
-    if isinstance(found, MissingContent):
-        return missing(request, found)
-    entry = next((file for file in found.files if file.path == path), None)
+    tree = _tree(registry, by, repository, revision, main=main)
+    if isinstance(tree, MissingContent):
+        return missing(request, tree)
+    entry = next((file for file in tree.files if file.path == path), None)
     if entry is None:
-        return missing(request, no_file(found.snapshot, path, found.files))
-    headers = _headers(found.snapshot, entry) | {"Content-Length": str(entry.size_bytes)}
-    return Response(headers=headers | _warning(found.snapshot))
+        return missing(request, no_file(tree.snapshot, path, tree.files))
+    headers = _headers(tree.snapshot, entry) | {"Content-Length": str(entry.size_bytes)}
+    return Response(headers=headers | _warning(tree.snapshot))
 
 
 @router.get("/{ns}/{name}/resolve/{revision}/{path:path}")
@@ -204,10 +204,10 @@ async def read_file(
     answer, and what lies in the store are packs.
     """
     look = partial(_content, registry, by, repository, revision, path, main=main)
-    found = await anyio.to_thread.run_sync(look)
-    if isinstance(found, MissingContent):
-        return missing(request, found)
-    size, headers = found.entry.size_bytes, _headers(found.snapshot, found.entry)
+    content = await anyio.to_thread.run_sync(look)
+    if isinstance(content, MissingContent):
+        return missing(request, content)
+    size, headers = content.entry.size_bytes, _headers(content.snapshot, content.entry)
     span = asked_range(request, size_bytes=size, tag=headers["ETag"])
     if span is not None and span[0] >= span[1]:
         return Response(status_code=416, headers=headers | {"Content-Range": f"bytes */{size}"})
@@ -217,7 +217,7 @@ async def read_file(
         headers["Content-Range"] = f"bytes {begin}-{end - 1}/{size}"
     status = 200 if span is None else 206
     places = hub_state_of(request).hub_places
-    return FileAnswer(request, found, (begin, end), status=status, headers=headers, places=places)
+    return FileAnswer(request, content, (begin, end), status=status, headers=headers, places=places)
 
 
 def _tree(registry: Registry, by: Caller, repository: str, revision: str, *, main: Main) -> CommitTree | MissingContent:
@@ -236,8 +236,8 @@ def _content(
     draft = look_for_draft(registry, by, repository, revision)
     if draft is None:
         return look_for_content(registry, by, repository, revision, path, main=main)
-    found = look_for_staged(registry, by, draft, path)
-    return found or look_for_content(registry, by, repository, MAIN, path, main="newest")
+    staged = look_for_staged(registry, by, draft, path)
+    return staged or look_for_content(registry, by, repository, MAIN, path, main="newest")
 
 
 def _describe_tree(request: Request, found: CommitTree | MissingContent) -> Response:

@@ -49,10 +49,10 @@ class SendPool:
 
         It is waited for even when nobody wants it any more: a thread cannot be stopped.
         """
-        taken = asyncio.get_running_loop().run_in_executor(self._threads, next, chunks, None)
+        future = asyncio.get_running_loop().run_in_executor(self._threads, next, chunks, None)
         with anyio.CancelScope(shield=True):
-            await asyncio.wait([taken])
-        return taken.result()
+            await asyncio.wait([future])
+        return future.result()
 
 
 class FileAnswer(Response):

@@ -50,12 +50,12 @@ async def body_of(request: Request) -> Mapping[str, object]:
         InvalidInput: It is none.
     """
     try:
-        found: object = json.loads(await request.body())
+        body: object = json.loads(await request.body())
     except (ValueError, RecursionError):
-        found = None
-    if not is_object(found):
+        body = None
+    if not is_object(body):
         raise InvalidInput("the body is no JSON object")
-    return found
+    return body
 
 
 Body = Depends(body_of)
@@ -71,11 +71,15 @@ def create_repository(request: Request, registry: InRegistry, by: By, body: Mapp
         owner = _own_namespace(registry, by)
     line = line_of(f"{owner}/{name}" if owner else name)
     is_new = begin_draft(registry, by, line)
-    told: dict[str, object] = {"url": f"{str(request.base_url).rstrip('/')}/{line}", "name": str(line), "id": str(line)}
+    answer: dict[str, object] = {
+        "url": f"{str(request.base_url).rstrip('/')}/{line}",
+        "name": str(line),
+        "id": str(line),
+    }
     if is_new:
-        return JSONResponse(told)
-    said = f"{line} is there already"
-    return JSONResponse(told | {"error": said}, 409)
+        return JSONResponse(answer)
+    message = f"{line} is there already"
+    return JSONResponse(answer | {"error": message}, 409)
 
 
 @router.post("/api/validate-yaml")
@@ -92,8 +96,8 @@ def preupload(
     line = line_of(repository)
     _check_revision(line, revision)
     standing = look_at_standing(registry, by, line)
-    found = modes(line, announced_files(body), standing.files)
-    return JSONResponse({"files": found, "commitOid": standing.commit})
+    file_modes = modes(line, announced_files(body), standing.files)
+    return JSONResponse({"files": file_modes, "commitOid": standing.commit})
 
 
 @router.post("/{ns}/{name}.git/info/lfs/objects/batch")
@@ -155,10 +159,10 @@ async def make_commit(
         await spool_body(request, "commit", spool, most_bytes=COMMIT_BYTES)
         spool.seek(0)
         run = partial(_commit, request, registry, by, line, cast("BinaryIO", spool))
-        done = await anyio.to_thread.run_sync(run, limiter=hub_state_of(request).hub_builds)
-    url = f"{str(request.base_url).rstrip('/')}/{line}/commit/{done.commit}"
-    told = {"success": True, "commitOid": done.commit, "commitUrl": url, "hookOutput": "", "pullRequestUrl": None}
-    return JSONResponse(told, headers=hub_warning(done.description))
+        outcome = await anyio.to_thread.run_sync(run, limiter=hub_state_of(request).hub_builds)
+    url = f"{str(request.base_url).rstrip('/')}/{line}/commit/{outcome.commit}"
+    body = {"success": True, "commitOid": outcome.commit, "commitUrl": url, "hookOutput": "", "pullRequestUrl": None}
+    return JSONResponse(body, headers=hub_warning(outcome.description))
 
 
 def _commit(request: Request, registry: Registry, by: Caller, line: LineRef, body: BinaryIO) -> CommitOutcome:
@@ -166,7 +170,7 @@ def _commit(request: Request, registry: Registry, by: Caller, line: LineRef, bod
         stage(registry, str(line), by.principal_id, sha256=sha256, size_bytes=len(raw), body=[raw])
 
     look_at_standing(registry, by, line)  # before anything of it is kept
-    asked = read_commit(body, stage=keep)
+    operations = read_commit(body, stage=keep)
     with (
         hub_state_of(request).hub_turns.of(str(line), by.principal_id),
         tempfile.TemporaryDirectory(prefix="deltareg-commit-") as folder,
@@ -175,16 +179,16 @@ def _commit(request: Request, registry: Registry, by: Caller, line: LineRef, bod
         files.mkdir()
         home.mkdir()
         program = PushProgram(_own_address(request), _token(request), home, request_id_of(request))
-        return commit(registry, by, line, asked, push=program, scratch=files)
+        return commit(registry, by, line, operations, push=program, scratch=files)
 
 
 def _own_address(request: Request) -> str:
     """Give the address that the server reaches itself by; never one that the request names."""
-    said = hub_state_of(request).hub_address
-    if said:
-        return said
+    configured = hub_state_of(request).hub_address
+    if configured:
+        return configured
     server = request.scope.get("server")
-    if said is not None or server is None or server[1] is None:
+    if configured is not None or server is None or server[1] is None:
         raise Unavailable(
             "the server does not know an address by which it reaches itself",
             fix="whoever runs it sets DELTAREG_HUB_ADDRESS; until then: deltareg push",

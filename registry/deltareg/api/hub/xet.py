@@ -38,12 +38,12 @@ _SPOOL_BYTES = 1 << 20
 def give_address(request: Request, registry: InRegistry, by: By, repository: Repository) -> Response:
     """Say where to send xorbs and shards to, and by which token."""
     line = line_of(repository)
-    given = give_area(registry, by, line)
-    url = f"{str(request.base_url).rstrip('/')}/cas/{given.area}"
-    expires = int(time.time()) + given.lives_s
-    headers = {"X-Xet-Cas-Url": url, "X-Xet-Access-Token": given.ticket, "X-Xet-Token-Expiration": str(expires)}
-    told = {"casUrl": url, "accessToken": given.ticket, "exp": expires}
-    return JSONResponse(told, headers=headers)
+    granted = give_area(registry, by, line)
+    url = f"{str(request.base_url).rstrip('/')}/cas/{granted.area}"
+    expires = int(time.time()) + granted.lives_s
+    headers = {"X-Xet-Cas-Url": url, "X-Xet-Access-Token": granted.ticket, "X-Xet-Token-Expiration": str(expires)}
+    body = {"casUrl": url, "accessToken": granted.ticket, "exp": expires}
+    return JSONResponse(body, headers=headers)
 
 
 def area_of(request: Request, registry: InRegistry, area: str) -> AreaRow:

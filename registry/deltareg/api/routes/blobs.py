@@ -19,11 +19,11 @@ def read_pack(request: Request, registry: InRegistry, by: By, digest: str, of: s
     On S3 the answer is 307 to a presigned URL, which takes the same Range. Bytes under a digest
     never change, so the digest is the ETag and a range can be asked for with or without If-Range.
     """
-    known = Digest.parse(digest)
-    blob = find_blob(registry, by, known, of=of)
+    pack_digest = Digest.parse(digest)
+    blob = find_blob(registry, by, pack_digest, of=of)
     if blob.url is not None:
         return RedirectResponse(blob.url, 307, {"Cache-Control": "no-store"})
-    tag = f'"{known}"'
+    tag = f'"{pack_digest}"'
     span = asked_range(request, size_bytes=blob.size_bytes, tag=tag)
     if span is not None and span[0] >= span[1]:
         headers = {"Content-Range": f"bytes */{blob.size_bytes}"}

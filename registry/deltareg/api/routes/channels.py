@@ -63,21 +63,21 @@ async def show_channel(
     def look() -> ChannelInfo:
         return service.show_channel(registry, by, line, channel, at=at)
 
-    found = await anyio.to_thread.run_sync(look)
+    info = await anyio.to_thread.run_sync(look)
     deadline = anyio.current_time() + (wait if at is None else 0)
     read_revision = partial(service.read_revision, registry, by, line, channel)
     # Moves are looked for often, by one short query; all else (a revocation, a freeze that ends) is
     # found by a full look now and then.
-    while answer(request, found).status_code == 304 and anyio.current_time() < deadline:
+    while answer(request, info).status_code == 304 and anyio.current_time() < deadline:
         full_look = min(anyio.current_time() + _FULL_LOOK_S, deadline)
-        revision: int | None = found.revision
-        while revision == found.revision and anyio.current_time() < full_look:
+        revision: int | None = info.revision
+        while revision == info.revision and anyio.current_time() < full_look:
             await anyio.sleep(_PAUSE_S)
             if await is_in_vain(request):
-                return answer(request, found)
+                return answer(request, info)
             revision = await anyio.to_thread.run_sync(read_revision)
-        found = await anyio.to_thread.run_sync(look)
-    return answer(request, found)
+        info = await anyio.to_thread.run_sync(look)
+    return answer(request, info)
 
 
 @router.put("/{channel}")
@@ -89,15 +89,15 @@ def create_channel(registry: InRegistry, by: By, line: Line, channel: str) -> Ch
 @router.get("/{channel}/policy", response_model=PolicyInfo)
 def show_policy(registry: InRegistry, by: By, line: Line, channel: str) -> Response:
     """Show what a channel asks; the ETag is what replacing it needs."""
-    found = policies.show_policy(registry, by, line, channel)
-    return json_answer(found, headers={"ETag": policy_tag(found.digest)})
+    info = policies.show_policy(registry, by, line, channel)
+    return json_answer(info, headers={"ETag": policy_tag(info.digest)})
 
 
 @router.put("/{channel}/policy", response_model=PolicyChange)
 def set_policy(request: Request, registry: InRegistry, by: By, line: Line, channel: str, body: PolicySet) -> Response:
     """Replace the policy whole; `If-Match` holds the ETag of the one that stands."""
-    found = policies.set_policy(registry, by, line, channel, body, is_seen=seen_policy(request))
-    return json_answer(found, headers={"ETag": policy_tag(found.digest)})
+    change = policies.set_policy(registry, by, line, channel, body, is_seen=seen_policy(request))
+    return json_answer(change, headers={"ETag": policy_tag(change.digest)})
 
 
 @router.get("/{channel}/revisions")

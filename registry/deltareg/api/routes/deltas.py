@@ -77,13 +77,13 @@ _LABEL = "label."
 
 def labels_of(request: Request, has_label: str | None = None) -> list[AskedLabel]:
     """Read which labels are looked for: `label.NAME=VALUE`, and `has_label=NAME,NAME` for any."""
-    asked = [
+    by_value = [
         AskedLabel(label_name(name.removeprefix(_LABEL)), value)
         for name, value in request.query_params.multi_items()
         if name.startswith(_LABEL)
     ]
     keys = has_label.split(",") if has_label else ()
-    return [*asked, *(AskedLabel(label_name(key), None) for key in keys)]
+    return [*by_value, *(AskedLabel(label_name(key), None) for key in keys)]
 
 
 Labels = Annotated[list[AskedLabel], Depends(labels_of)]

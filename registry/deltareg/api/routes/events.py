@@ -43,8 +43,8 @@ def list_events(
     """
     if by.is_anonymous:
         raise needs_token()
-    wanted = service.EventFilter.of(of, type_)
-    return service.list_events(registry, by, wanted, after=after, newest=newest, limit=limit)
+    only = service.EventFilter.of(of, type_)
+    return service.list_events(registry, by, only, after=after, newest=newest, limit=limit)
 
 
 @router.get(
@@ -71,18 +71,18 @@ async def stream_events(
         raise needs_token()
     readers = state_of(request).streams
     readers.check_room()
-    wanted, start = service.EventFilter.of(of, type_), last_event_id or after
+    only, start = service.EventFilter.of(of, type_), last_event_id or after
     token = request.headers["Authorization"].partition(" ")[2].strip()
 
     def look(at: str) -> EventPage:
         caller = authenticate(registry, token, request_id=request_id_of(request))
-        return service.list_events(registry, caller, wanted, after=at, limit=_PART)
+        return service.list_events(registry, caller, only, after=at, limit=_PART)
 
     # What is wrong with the question is answered before anything is streamed.
     if start is None:
-        page = await anyio.to_thread.run_sync(lambda: service.begin_now(registry, by, wanted))
+        page = await anyio.to_thread.run_sync(lambda: service.begin_now(registry, by, only))
     else:
         page = await anyio.to_thread.run_sync(lambda: look(start))
     source = EventStream(state_of(request).newest_event, look)
-    sent = server_sent(request, readers, source, page, hello="events of Delta Registry", lasts_s=seconds)
-    return StreamingResponse(sent, media_type=MEDIA_TYPE, headers=HEADERS)
+    body = server_sent(request, readers, source, page, hello="events of Delta Registry", lasts_s=seconds)
+    return StreamingResponse(body, media_type=MEDIA_TYPE, headers=HEADERS)

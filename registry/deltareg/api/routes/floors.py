@@ -20,8 +20,8 @@ def show_server_policy(registry: InRegistry, by: By) -> Response:
 @router.put("/policy", response_model=FloorChange)
 def set_server_policy(request: Request, registry: InRegistry, by: By, body: FloorSet) -> Response:
     """Replace what the server asks of every channel; `If-Match` holds the ETag of what stands."""
-    found = service.set_floor(registry, by, None, body, is_seen=seen_policy(request))
-    return json_answer(found, headers={"ETag": policy_tag(found.digest)})
+    change = service.set_floor(registry, by, None, body, is_seen=seen_policy(request))
+    return json_answer(change, headers={"ETag": policy_tag(change.digest)})
 
 
 @router.get("/namespaces/{ns}/policy", response_model=FloorInfo)
@@ -33,8 +33,8 @@ def show_namespace_policy(registry: InRegistry, by: By, ns: str) -> Response:
 @router.put("/namespaces/{ns}/policy", response_model=FloorChange)
 def set_namespace_policy(request: Request, registry: InRegistry, by: By, ns: str, body: FloorSet) -> Response:
     """Replace what a namespace asks of its channels; `If-Match` holds the ETag of what stands."""
-    found = service.set_floor(registry, by, ns, body, is_seen=seen_policy(request))
-    return json_answer(found, headers={"ETag": policy_tag(found.digest)})
+    change = service.set_floor(registry, by, ns, body, is_seen=seen_policy(request))
+    return json_answer(change, headers={"ETag": policy_tag(change.digest)})
 
 
 def _answer_floor(found: FloorInfo) -> Response:

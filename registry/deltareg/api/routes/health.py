@@ -36,9 +36,9 @@ def readyz(request: Request, registry: InRegistry) -> str:
 @router.get("/metrics", response_class=PlainTextResponse)
 def metrics(request: Request, registry: InRegistry) -> Response:
     """Counters in the Prometheus text format."""
-    found = state_of(request).metrics
-    found.set_queue(queue_depth(registry))
-    found.set_workers(workforce(registry))
-    found.set_followers(count_followers(registry))
-    found.set_disputes(count_disputes(registry))
-    return Response(found.text(), media_type="text/plain; version=0.0.4")
+    counters = state_of(request).metrics
+    counters.set_queue(queue_depth(registry))
+    counters.set_workers(workforce(registry))
+    counters.set_followers(count_followers(registry))
+    counters.set_disputes(count_disputes(registry))
+    return Response(counters.text(), media_type="text/plain; version=0.0.4")

@@ -99,9 +99,9 @@ def rerun(registry: InRegistry, by: By, run_id: str) -> RunInfo:
 def complete_run(registry: InRegistry, by: By, run_id: str, body: SignedReport | VerdictReport) -> VerdictInfo:
     """End a run with what the worker found and signed; one that is not signed is refused."""
     verdict = verify.complete_run(registry, by, run_id, body)
-    said = signed.said_by_enrolled(registry, verdict.id)
-    if said is not None:
-        proving.prove_by_verdict(registry, by, run_id, said)
+    signed_verdict = signed.said_by_enrolled(registry, verdict.id)
+    if signed_verdict is not None:
+        proving.prove_by_verdict(registry, by, run_id, signed_verdict)
     return verdict
 
 

@@ -35,7 +35,7 @@ def search(
     several are parted by commas; `within` is a namespace or a line; `label.NAME=VALUE` and
     `has_label` are as in lists. With `newest`, only the newest version of each line counts.
     """
-    asked = service.SearchQuery(
+    query = service.SearchQuery(
         text=text,
         labels=labels,
         base=base,
@@ -44,4 +44,4 @@ def search(
         is_newest=newest,
         metrics=metric.split(",") if metric else (),
     )
-    return service.search_versions(registry, by, asked, cursor=cursor, limit=limit)
+    return service.search_versions(registry, by, query, cursor=cursor, limit=limit)

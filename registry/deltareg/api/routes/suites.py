@@ -32,8 +32,8 @@ def push_suite(request: Request, registry: InRegistry, by: By, body: SuitePush) 
 @router.get("/suites/{suite}", response_model=SuiteInfo)
 def show_suite(request: Request, registry: InRegistry, by: By, suite: str, digest: str | None = None) -> Response:
     """Show a suite with its document, as it is now or as it was under a digest."""
-    found = service.show_suite(registry, by, parse_name(suite, "suite"), digest=digest)
-    return answer(request, found)
+    info = service.show_suite(registry, by, parse_name(suite, "suite"), digest=digest)
+    return answer(request, info)
 
 
 @router.get("/suites/{suite}/versions")
