@@ -52,4 +52,4 @@ def test_a_large_map_has_all_its_cells_and_counts_them():
     assert cells == {"second": MODULES, "third": 2 * MODULES - 1, "same": LAYERS * MODULES - 3 * MODULES + 1}
     assert counted == {"first": 0, "each": 0, **cells}
     last = made.rows[0].cells[-1]
-    assert last.description == "layer 127, m0: v3 differs from v1 and v2; nothing in v3"
+    assert last.told == "layer 127, m0: v3 differs from v1 and v2; nothing in v3"

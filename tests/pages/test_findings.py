@@ -170,7 +170,7 @@ def test_a_map_has_steps_and_one_cell_for_what_is_in_one_place():
 
     change, overlap = change_map([*modules, *experts]), overlap_map(modules)
 
-    cells = {cell.description: cell.style for row in change.rows for cell in row.cells}
+    cells = {cell.told: cell.style for row in change.rows for cell in row.cells}
     assert (change.low, change.high) == (0.1, 0.5)
     assert cells["layer 1, self_attn.q_proj: apart 0.1, cosine 0.99, overlap 1.00"] == "h0"
     assert cells["layer 3, experts.*.w: apart 0.5, the most of 4 weights"] == "h8"
