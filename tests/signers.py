@@ -13,7 +13,7 @@ from deltareg.db.verdicts import signing as queries
 from deltareg.signing.envelopes import seal
 from deltareg.signing.key_file import write_key
 from deltareg.signing.keys import SigningKey
-from deltareg.signing.signed import sign_statement
+from deltareg.signing.signed_statements import sign_statement
 from deltareg.signing.statement import PAYLOAD_TYPE, Statement, encode_statement
 from deltareg.wire import SignedReport
 from deltareg.wire.statements import VERDICT, verdict_statement

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from deltareg.db import tables as t
 from deltareg.db.session import read, write
 from deltareg.errors import BadSignature, Forbidden
-from deltareg.signing.signed import sign_statement
+from deltareg.signing.signed_statements import sign_statement
 from deltareg.suites.base_probes import BaseProbes, draw
 from deltareg.wire import FiguresReport
 from deltareg.wire.statements import figures_statement

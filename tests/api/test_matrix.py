@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from deltareg.identity.manifest import Manifest
+from deltareg.service.authority import caller_grants, sight
 from deltareg.service.authority import decide as decide_module
-from deltareg.service.authority import held, sight
 from deltareg.service.authority.grants import NonPrivateNamespaces, Right, implies
 from deltareg.service.authority.resources import EVERYTHING
 from deltareg.service.authority.roles import RIGHTS, Role
@@ -130,11 +130,15 @@ FAULTS = {
         decide_module, "_covers", lambda _reach, right, _on: right is Right.READ
     ),
     "a private namespace is like any": lambda p: p.setattr(
-        held, "NonPrivateNamespaces", lambda _private: NonPrivateNamespaces(frozenset())
+        caller_grants, "NonPrivateNamespaces", lambda _private: NonPrivateNamespaces(frozenset())
     ),
-    "a limit of a token is forgotten": lambda p: p.setattr(held, "_limit_reach", lambda reach, _limits: [reach]),
+    "a limit of a token is forgotten": lambda p: p.setattr(
+        caller_grants, "_limit_reach", lambda reach, _limits: [reach]
+    ),
     "lists show everything": lambda p: p.setattr(Caller, "sight", None),
-    "a role reaches everything": lambda p: p.setattr(held.HeldRole, "reach", property(lambda _self: EVERYTHING)),
+    "a role reaches everything": lambda p: p.setattr(
+        caller_grants.HeldRole, "reach", property(lambda _self: EVERYTHING)
+    ),
     "what is hidden is refused instead": lambda p: p.setattr(decide_module, "knows", lambda _grants, _on: True),
 }
 
@@ -200,10 +204,10 @@ def test_faults_in_the_defences_are_noticed(filled, monkeypatch, fault):
 
 def clear_caches():
     for kept in (
-        held.grants_of_token,
-        held.read_holdings,
-        held.grants_within,
-        held.grants_by_sight,
+        caller_grants.grants_of_token,
+        caller_grants.read_holdings,
+        caller_grants.grants_within,
+        caller_grants.grants_by_sight,
         sight.sight_of,
         decide_module.decide_cached,
     ):

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from deltareg.client.follow import kept
+from deltareg.client.follow import version_folders
 from deltareg.errors import Blocked, Conflict, InvalidInput, NotFound, Unavailable
 from tests.client.agents import (
     DELTAS,
@@ -69,7 +69,7 @@ def test_who_has_opened_a_file_keeps_it(host, maker, tmp_path):
         with (tmp_path / "served" / "current" / "adapter_model.safetensors").open("rb") as file:
             maker.rollback(LINE, "prod")
             until(serves(tmp_path / "served", 1), "v1 is served")
-            kept.prune(tmp_path / "served" / "versions", keep=0, held=(), now=time.time() + 3600)
+            version_folders.prune(tmp_path / "served" / "versions", keep=0, held=(), now=time.time() + 3600)
             read = file.read()
 
     assert read == (DELTAS / "lora_v2" / "adapter_model.safetensors").read_bytes()
@@ -216,7 +216,7 @@ def test_pruning_keeps_what_is_held_and_what_was_served_last(tmp_path):
     (tmp_path / ".gone-e").mkdir()
     (tmp_path / "f").mkdir()  # just served
 
-    gone = kept.prune(tmp_path, keep=2, held=["d"], now=time.time())
+    gone = version_folders.prune(tmp_path, keep=2, held=["d"], now=time.time())
 
     assert gone == ["b", "c"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "d", "f"]

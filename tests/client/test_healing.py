@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from deltareg.db import tables as t
 from deltareg.db.session import read, write
 from deltareg.errors import Conflict, Corrupt, Forbidden, InvalidInput, NotFound
-from deltareg.service import kept
+from deltareg.service import digest_cache
 from deltareg.wire import LeaseRequest, ProofReport, RunCreate, RunFailure, WrongPart
 from tests.client.checkpoints import LINE, write_run
 from tests.client.reencoding import WORKER, work
@@ -453,6 +453,6 @@ GARBAGE = b"\\x28\\xb5\\x2f\\xfd and so on"
 
 def forget_what_is_kept():
     """Let the server be as one that has just started."""
-    for value in vars(kept).values():
-        if isinstance(value, kept.DigestCache):
+    for value in vars(digest_cache).values():
+        if isinstance(value, digest_cache.DigestCache):
             value._found.clear()

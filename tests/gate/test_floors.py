@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 
 from deltareg.errors import InvalidInput
-from deltareg.gate.asked import judge_with_floors
 from deltareg.gate.floors import FLOOR_KEYS, THE_SERVER, over, parse_floor
 from deltareg.gate.judge import judge
 from deltareg.gate.policy import Policy, parse_policy, policy_digest
+from deltareg.gate.policy_judgement import judge_with_floors
 from tests.gate.test_judge import CANDIDATE, NOW, VERDICT
 from tests.gate.test_policy import DOCUMENTS
 

@@ -18,7 +18,7 @@ from deltareg.gate.signers import SignerTerms
 from deltareg.identity.manifest import Manifest
 from deltareg.identity.storage_map import StorageMap
 from deltareg.service.access import founding, members, namespaces
-from deltareg.service.authority import decide, held, sight
+from deltareg.service.authority import caller_grants, decide, sight
 from deltareg.service.authority.grants import Right
 from deltareg.service.channels import requests, waive
 from deltareg.service.lines import blobs, versions
@@ -88,7 +88,7 @@ def all_read(patch, _world):
 
 
 def limits_forgotten(patch, _world):
-    patch.setattr(held, "_limit_reach", lambda reach, _limits: [reach])
+    patch.setattr(caller_grants, "_limit_reach", lambda reach, _limits: [reach])
 
 
 def deleted_given(patch, _world):
@@ -166,10 +166,10 @@ FAULTS = {
 def clear_caches():
     """Forget what was decided before."""
     for kept in (
-        held.grants_of_token,
-        held.read_holdings,
-        held.grants_within,
-        held.grants_by_sight,
+        caller_grants.grants_of_token,
+        caller_grants.read_holdings,
+        caller_grants.grants_within,
+        caller_grants.grants_by_sight,
         sight.sight_of,
         decide.decide_cached,
     ):

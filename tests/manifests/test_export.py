@@ -9,7 +9,7 @@ import yaml
 from deltareg.client import Client, ClientConfig
 from deltareg.client.manifests import form_names
 from deltareg.client.manifests.form import ExportOptions
-from deltareg.client.manifests.served import ServedVersion
+from deltareg.client.manifests.served_names import ServedVersion
 from deltareg.digest import Digest
 from deltareg.errors import Blocked, Conflict, InvalidInput
 from deltareg.refs import LineRef

@@ -71,7 +71,7 @@ from deltareg.service.overview import version as version_page
 from deltareg.service.overview import waiving as waiving_page
 from deltareg.service.push import doubts, ingest, ingest_base, proving, reencode, restore, revert, unreadable, uploads
 from deltareg.service.registry import Caller, Registry
-from deltareg.service.runs import asking, comparing, flatten, found, leases, prove_again, queue, runs
+from deltareg.service.runs import asking, comparing, finding_runs, flatten, leases, prove_again, queue, runs
 from deltareg.service.runs import log as run_log
 from deltareg.service.runs.kinds import verify
 from deltareg.service.telling import deliveries, webhooks
@@ -333,7 +333,7 @@ WHOLES = [  # of everything, and what belongs to no namespace
     called(proving.prove_by_verdict, "r", REPORT),
     called(proving.form_to_prove, "r"),
     called(proving.complete_proof, "r", ProofReport(fence=1, storage_revision=1, pieces=1)),
-    called(found.complete_found, "r", FoundReport(fence=1, found="{}")),
+    called(finding_runs.complete_found, "r", FoundReport(fence=1, found="{}")),
     called(leases.fail_run, "r", RunFailure(fence=1, error="x")),
     called(unreadable.look_after_failure, "r"),
     called(run_log.append_log, "r", LogAppend(fence=1, first=0, lines=[LineSent(text="x")])),

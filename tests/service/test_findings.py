@@ -16,7 +16,7 @@ from deltareg.service.registry import Caller, Registry
 from deltareg.service.runs import asking, comparing
 from deltareg.service.runs.asking import ask, show_answers
 from deltareg.service.runs.comparing import queue_comparison, show_comparison
-from deltareg.service.runs.found import complete_found
+from deltareg.service.runs.finding_runs import complete_found
 from deltareg.service.runs.kinds.answer import KEPT_S
 from deltareg.service.runs.leases import claim_lease, fail_run
 from deltareg.service.runs.log import append_log, read_log

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from deltareg.service.remembered import AgedAnswer, AnswerCache
+from deltareg.service.timed_cache import AgedAnswer, AnswerCache
 
 
 class Counted:

@@ -27,7 +27,7 @@ from deltareg.service.runs.runs import cancel_run, queue_run, show_run
 from deltareg.service.runs.second_look import count_disputes, is_chosen
 from deltareg.service.verdicts.verdicts import show_envelope, show_verdict
 from deltareg.signing.keys import SigningKey
-from deltareg.signing.signed import open_statement, sign_statement
+from deltareg.signing.signed_statements import open_statement, sign_statement
 from deltareg.signing.statement import Statement
 from deltareg.store.memory import MemoryStore
 from deltareg.wire import ChannelMove, KeyEnrol, KeyRevoke, LeaseRequest, RunCreate, SignedReport

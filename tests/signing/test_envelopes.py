@@ -14,7 +14,7 @@ from in_toto_attestation.v1.statement import Statement as ForeignStatement
 
 from deltareg.errors import BadSignature
 from deltareg.signing.envelopes import open_envelope, seal, signer_of
-from deltareg.signing.signed import open_statement, sign_statement
+from deltareg.signing.signed_statements import open_statement, sign_statement
 from deltareg.signing.statement import PAYLOAD_TYPE, Statement, encode_statement
 from tests.signers import key_of
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deltareg.suites.drafting.seen import CONTAINED, WORDS, seen_in, without_repeats, words_of
+from deltareg.suites.drafting.repeated_rows import CONTAINED, WORDS, seen_in, without_repeats, words_of
 
 LONG = "the ferry leaves at seven and comes back before the harbour lights are lit"
 WORD = st.sampled_from(["a", "b", "c"])

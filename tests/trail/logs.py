@@ -12,8 +12,8 @@ from deltareg.service.registry import Caller
 from deltareg.service.trail.proofs import read_log
 from deltareg.service.trail.seal import seal_some
 from deltareg.trail.check import LogEvidence
-from deltareg.trail.kept import KeptLog
 from deltareg.trail.lines import check_lines, write_line
+from deltareg.trail.log_copy import KeptLog
 from deltareg.wire.log_lines import log_lines
 from tests.signers import key_of
 

@@ -22,9 +22,9 @@ from deltareg.signing.keys import SigningKey
 from deltareg.store.memory import MemoryStore
 from deltareg.trail.check import LogEvidence
 from deltareg.trail.checkpoint import Checkpoint, open_checkpoint
-from deltareg.trail.kept import KeptLog
 from deltareg.trail.leaves import hash_of
 from deltareg.trail.lines import check_lines
+from deltareg.trail.log_copy import KeptLog
 from deltareg.trail.merkle import Frontier
 from tests.fixtures.databases import BOTH, database, opened
 from tests.trail.logs import KEYS, SERVER, check, fill, lines_of, seal_all

@@ -15,7 +15,7 @@ from deltareg.client.folders.hashing import hash_folder
 from deltareg.delta.delta_manifest import assess, build_delta_manifest
 from deltareg.suites.catalogue import CATALOGUE
 from deltareg.suites.suite import CheckSpec, ProbeSet, Suite, built_in
-from deltareg_verify.child.served import account_served, as_served
+from deltareg_verify.child.delta_network import account_served, as_served
 from deltareg_verify.engine.case import Case, CaseParts
 
 SAMPLES = Path(__file__).parents[1] / "samples"

@@ -244,7 +244,7 @@ def test_one_that_sees_answers_a_text_alone(pushed, asked):
 
 
 def test_scores_of_several_labels_are_shares_of_each():
-    from deltareg_verify.child.naming import _shares
+    from deltareg_verify.child.class_answer import _shares
 
     scores = np.array([0.0, 2.0], np.float32)
 

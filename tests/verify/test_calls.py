@@ -8,7 +8,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, Wav2Vec2ForCTC
 from deltareg.suites.base_probes import draw
 from deltareg_verify.engine.torch_engine.batching import LENGTHS, BatchCapabilities, deviations
 from deltareg_verify.engine.torch_engine.general import general_inputs, measure
-from deltareg_verify.engine.torch_engine.prefilled import CACHE_NAMES, name_of_cache
+from deltareg_verify.engine.torch_engine.prefix_cache import CACHE_NAMES, name_of_cache
 from tests.verify import judged
 from tests.verify.bench import sample_bench
 

@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 from deltareg.client.folders.folder import open_folder
 from deltareg.delta.delta_manifest import assess
 from deltareg_verify.workbench.faults import FAULTS, MutableDelta
-from deltareg_verify.workbench.faults.opened import is_changed, open_parts, write_parts
+from deltareg_verify.workbench.faults.delta_files import is_changed, open_parts, write_parts
 from tests.verify.bench import sample_bench
 
 CONFIG = "adapter_config.json"

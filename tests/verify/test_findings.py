@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 from deltareg.delta.compare import WeightDifference
 from deltareg.errors import Blocked, NotFound
 from deltareg.wire.findings import MODULES_MOST, DifferencesFound, ModuleDifference
-from deltareg_verify.child.differing import describe_differences
+from deltareg_verify.child.tensor_differences import describe_differences
 from tests.fixtures.registries import SAMPLES
 
 BASE, DELTAS = SAMPLES / "bases" / "tinyllama", SAMPLES / "deltas" / "tinyllama"

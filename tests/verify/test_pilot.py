@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from deltareg_verify.engine.engine import DeltaEngine
-from deltareg_verify.judging.kept_answers import Answers, remembering
+from deltareg_verify.judging.caching_engine import Answers, remembering
 from deltareg_verify.workbench.backtest import BacktestVersion
 from deltareg_verify.workbench.pilot import PilotRequest, run
 from tests.small_networks import quiet

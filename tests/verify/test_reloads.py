@@ -10,9 +10,9 @@ torch = pytest.importorskip("torch", reason="needs torch: pip install 'deltareg[
 from safetensors.torch import save_file  # noqa: E402  # it needs torch
 
 from deltareg.errors import Refused  # noqa: E402
+from deltareg_verify.engine.torch_engine.folded_reload import load_as_folder  # noqa: E402
 from deltareg_verify.engine.torch_engine.from_files import map_tensors  # noqa: E402
 from deltareg_verify.engine.torch_engine.networks.pipeline import run_part  # noqa: E402
-from deltareg_verify.engine.torch_engine.reloaded import load_as_folder  # noqa: E402
 from deltareg_verify.judging.examine import examine  # noqa: E402
 from tests import small_networks  # noqa: E402
 from tests.verify.bench import Bench, sample_bench, suite_of  # noqa: E402

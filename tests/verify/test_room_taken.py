@@ -2,7 +2,7 @@
 
 import os
 
-from deltareg_verify.supervisor.room_taken import MOST_ENTRIES, holds_more_than
+from deltareg_verify.supervisor.disk_usage import MOST_ENTRIES, holds_more_than
 
 LIMIT = 1 << 20
 

@@ -16,7 +16,7 @@ from deltareg.statistics.intervals import F64, mean_interval
 from deltareg.suites.base_probes import BaseProbes, draw
 from deltareg.suites.estimate import Estimate, exponential, of_ratio, within
 from deltareg.wire.findings import Estimated, GeneralFigure, GeneralFound
-from deltareg_verify.child.served_sides import Make, find_on_networks, plain_engine, serve_sides
+from deltareg_verify.child.side_networks import Make, find_on_networks, plain_engine, serve_sides
 from deltareg_verify.child.sides import SidesAssignment
 from deltareg_verify.engine.case import base_figures
 from deltareg_verify.engine.engine import State

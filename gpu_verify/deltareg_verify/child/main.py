@@ -23,13 +23,13 @@ from deltareg.suites.base_probes import BaseProbes
 from deltareg.suites.lm_task import LmTask, fill_task, read_task
 from deltareg.suites.probe_set import read_samples
 from deltareg.suites.suite import ProbeSet, parse_suite
-from deltareg_verify.child.differing import compare
+from deltareg_verify.child.answering import reply
+from deltareg_verify.child.base_measurement import measure
+from deltareg_verify.child.delta_network import account_served, as_served
 from deltareg_verify.child.generality import tell_general
-from deltareg_verify.child.measuring import measure
 from deltareg_verify.child.proving import ProofAssignment, prove
-from deltareg_verify.child.replying import reply
-from deltareg_verify.child.served import account_served, as_served
 from deltareg_verify.child.sides import SidesAssignment
+from deltareg_verify.child.tensor_differences import compare
 from deltareg_verify.engine.case import Case, CaseParts, DeltaFolder
 from deltareg_verify.engine.dtypes import RUN_IN
 from deltareg_verify.engine.engine import DeltaEngine

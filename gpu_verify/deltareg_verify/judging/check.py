@@ -8,7 +8,7 @@ from deltareg.suites.catalogue import CheckForm
 from deltareg.suites.suite import CheckSpec
 from deltareg.wire import CheckOutcome
 from deltareg_verify.engine.case import Case
-from deltareg_verify.judging.compared import MarginComparison
+from deltareg_verify.judging.margin_comparison import MarginComparison
 
 Value = float | int | str | None
 

@@ -8,8 +8,8 @@ from deltareg.wire import CheckResult
 from deltareg_verify.engine.case import Case
 from deltareg_verify.judging.check import Check, Finding, Value, refusal
 from deltareg_verify.judging.checks import all_checks
-from deltareg_verify.judging.compared import conclude
-from deltareg_verify.judging.measured import as_finding
+from deltareg_verify.judging.margin_comparison import conclude
+from deltareg_verify.judging.threshold_rule import as_finding
 
 
 def examine(

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from deltareg.suites import shown
+from deltareg.suites import shown_checks
 from deltareg.suites.suite import Suite
 from deltareg.wire import CheckResult, Outcome
 
@@ -33,4 +33,4 @@ def in_order(suite: Suite, results: Sequence[CheckResult]) -> list[CheckResult]:
 
 def unshown(suite: Suite, results: Sequence[CheckResult]) -> list[str]:
     """Name the required checks that showed nothing and so make a verdict inconclusive."""
-    return shown.unshown(suite, [(result.name, result.verdict) for result in results])
+    return shown_checks.unshown(suite, [(result.name, result.verdict) for result in results])

@@ -13,9 +13,9 @@ from deltareg.client.context import EncodedStorage
 from deltareg.errors import Inconclusive, IntegrityFailure
 from deltareg_verify.child.proving import STORED, ProofAssignment
 from deltareg_verify.messages.report import listen
+from deltareg_verify.supervisor.disk_usage import holds_more_than
 from deltareg_verify.supervisor.options import WorkerOptions
 from deltareg_verify.supervisor.parts import ChildRunner
-from deltareg_verify.supervisor.room_taken import holds_more_than
 from deltareg_verify.supervisor.stop import StopSignal
 
 FOLDER_PREFIX = "decode-"

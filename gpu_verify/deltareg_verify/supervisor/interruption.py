@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from deltareg_verify.sandbox.mounts import ROOM_BYTES
+from deltareg_verify.supervisor.disk_usage import holds_more_than
 from deltareg_verify.supervisor.heartbeat import Heartbeat
 from deltareg_verify.supervisor.parts import WorkerParts
-from deltareg_verify.supervisor.room_taken import holds_more_than
 
 
 def interruption(parts: WorkerParts, heart: Heartbeat, *, own: Path | None = None) -> str:

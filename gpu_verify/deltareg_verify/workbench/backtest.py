@@ -25,10 +25,10 @@ from deltareg.errors import DeltaregError, InvalidInput, Refused
 from deltareg.suites.drafting.measures import measures
 from deltareg.suites.suite import CheckSpec, parse_suite
 from deltareg_verify.engine.engine import DeltaEngine
-from deltareg_verify.messages.answering import answer
+from deltareg_verify.messages.process_answer import answer
 from deltareg_verify.messages.requests import ProcessRequest
 from deltareg_verify.workbench.faults import FAULTS, Fault, MutableDelta, MutableTensor
-from deltareg_verify.workbench.faults.opened import is_changed, open_parts, write_parts
+from deltareg_verify.workbench.faults.delta_files import is_changed, open_parts, write_parts
 from deltareg_verify.workbench.trials import TrialDelta, TrialOutcome, Trials, caught_by
 
 Row = dict[str, object]

@@ -24,7 +24,7 @@ from deltareg_verify.engine.continuing import continue_text
 from deltareg_verify.engine.engine import State
 from deltareg_verify.judging.behavior_rows import RunningSide
 from deltareg_verify.judging.inputs import gather_inputs
-from deltareg_verify.messages.answering import answer, assess_stored
+from deltareg_verify.messages.process_answer import answer, assess_stored
 from deltareg_verify.messages.requests import ProcessRequest
 from deltareg_verify.workbench.behavior_report import compare
 

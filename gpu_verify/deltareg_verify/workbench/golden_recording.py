@@ -22,9 +22,9 @@ from deltareg.suites.golden import GoldenOrigin, GoldenOutputs, sample_of
 from deltareg.suites.golden_file import GOLDEN_FILE
 from deltareg.suites.golden_prompts import PROMPTS
 from deltareg.suites.suite import DEFAULT_SUITE, built_in
-from deltareg_verify.child.served import account_served, as_served
+from deltareg_verify.child.delta_network import account_served, as_served
 from deltareg_verify.engine.engine import SecondOpinion
-from deltareg_verify.messages.answering import answer
+from deltareg_verify.messages.process_answer import answer
 from deltareg_verify.messages.requests import ProcessRequest
 
 if TYPE_CHECKING:

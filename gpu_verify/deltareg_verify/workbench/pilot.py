@@ -30,10 +30,10 @@ from deltareg.suites.suite import DEFAULT_SUITE, CheckSpec, ProbeSet, built_in
 from deltareg_verify.engine.changes import MEASURES, EngineSide, MeasureChange
 from deltareg_verify.engine.engine import DeltaEngine
 from deltareg_verify.judging.checks import all_checks
-from deltareg_verify.messages.answering import answer
+from deltareg_verify.messages.process_answer import answer
 from deltareg_verify.messages.requests import ProcessRequest
 from deltareg_verify.workbench.backtest import BacktestVersion
-from deltareg_verify.workbench.faults.opened import MutableDelta, open_parts, write_parts
+from deltareg_verify.workbench.faults.delta_files import MutableDelta, open_parts, write_parts
 from deltareg_verify.workbench.trials import TrialDelta, Trials
 
 Fields = Mapping[str, object]

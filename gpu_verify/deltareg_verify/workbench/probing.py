@@ -20,10 +20,10 @@ from deltareg.client.folders.base_folder import open_base
 from deltareg.client.folders.folder import open_folder
 from deltareg.errors import InvalidInput
 from deltareg.suites.suite import DEFAULT_SUITE, built_in
-from deltareg_verify.child.served import account_served, as_served
+from deltareg_verify.child.delta_network import account_served, as_served
 from deltareg_verify.engine.engine import State
 from deltareg_verify.engine.include import select_effects
-from deltareg_verify.messages.answering import answer, assess_stored
+from deltareg_verify.messages.process_answer import answer, assess_stored
 from deltareg_verify.messages.requests import ProcessRequest
 
 

@@ -24,11 +24,11 @@ from deltareg.suites.lm_task import LmTask, fill_task, read_task
 from deltareg.suites.probe_set import Samples, read_samples
 from deltareg.suites.suite import ProbeSet, Suite
 from deltareg.wire import CheckResult
-from deltareg_verify.child.served import FindClass, account_served, as_served
+from deltareg_verify.child.delta_network import FindClass, account_served, as_served
 from deltareg_verify.engine.case import Case, CaseParts
 from deltareg_verify.engine.engine import DeltaEngine
+from deltareg_verify.judging.caching_engine import Answers, remembering
 from deltareg_verify.judging.examine import examine
-from deltareg_verify.judging.kept_answers import Answers, remembering
 from deltareg_verify.judging.verdict import judge
 
 MakeEngine = Callable[..., DeltaEngine]

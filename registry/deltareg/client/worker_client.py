@@ -12,7 +12,7 @@ from deltareg.client.asking.resolving import base_path
 from deltareg.client.client import Client
 from deltareg.client.config import ClientConfig
 from deltareg.errors import BadSignature, InvalidInput
-from deltareg.signing.signed import open_statement, sign_statement
+from deltareg.signing.signed_statements import open_statement, sign_statement
 from deltareg.wire import (
     BaseProbeSet,
     FiguresReport,

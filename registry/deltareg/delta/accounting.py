@@ -24,9 +24,9 @@ from deltareg.delta.kind import (
     WeightUpdate,
 )
 from deltareg.delta.kinds import all_kinds
-from deltareg.delta.loosened import loosen_ties
 from deltareg.delta.network_class import network_class_of
 from deltareg.delta.shapes import misfit
+from deltareg.delta.untied_names import loosen_ties
 from deltareg.errors import Problem, Refused
 from deltareg.tensors.header import FLOAT_DTYPES
 

@@ -16,7 +16,7 @@ from deltareg.errors import DeltaregError, Problem, Refused
 from deltareg.identity.manifest import Manifest
 from deltareg.identity.whole_base import WholeBase, part_differences, tell_differences, whole_base
 from deltareg.service.authority.resources import Base
-from deltareg.service.kept import decode_manifest
+from deltareg.service.digest_cache import decode_manifest
 from deltareg.service.registry import Caller
 
 _SHOWN = 8

@@ -26,7 +26,7 @@ from deltareg.db.verdicts.verdicts import newest_verdict
 from deltareg.refs import LineRef
 from deltareg.service.base_parts import identity_of, manifest_of_base, whole_of
 from deltareg.service.clock import rfc3339
-from deltareg.service.kept import describe_manifest
+from deltareg.service.digest_cache import describe_manifest
 from deltareg.signing.signatories import Signatory
 from deltareg.suites.golden_file import GOLDEN_FILE
 from deltareg.suites.suite import DEFAULT_SUITE, built_in

@@ -16,7 +16,7 @@ from deltareg.service.authority.refusals import make_refusal, pretend_absent
 from deltareg.service.authority.resources import SOMEWHERE, Resource
 from deltareg.service.authority.sight import sight_of
 from deltareg.service.events import Action, record_event
-from deltareg.service.remembered import AnswerCache
+from deltareg.service.timed_cache import AnswerCache
 from deltareg.service.visibility import Visibilities
 from deltareg.signing.keys import SigningKey
 from deltareg.signing.secret_box import SecretBox

@@ -8,7 +8,7 @@ from deltareg.statistics.intervals import paired_interval
 from deltareg.statistics.power import POWER, chance_to_pass, samples_needed
 from deltareg.suites.catalogue import judges
 from deltareg.suites.drafting.measures import LITTLE, DraftMeasure, measures
-from deltareg.suites.drafting.seen import words_of
+from deltareg.suites.drafting.repeated_rows import words_of
 from deltareg.suites.probe_set import Samples
 from deltareg.suites.suite import DEFAULT_SUITE, CheckSpec, Suite, built_in
 from deltareg.words import Severity

@@ -12,7 +12,7 @@ from typing import Final
 from deltareg.documents.json_values import is_object
 from deltareg.errors import BadSignature
 from deltareg.signing.keys import PublicKey, SigningKey
-from deltareg.signing.signed import open_statement, sign_statement
+from deltareg.signing.signed_statements import open_statement, sign_statement
 from deltareg.signing.statement import Statement
 from deltareg.trail.leaves import STATEMENT, encode_leaf
 

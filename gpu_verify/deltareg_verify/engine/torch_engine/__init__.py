@@ -4,7 +4,7 @@ from deltareg_verify.engine.torch_engine.alone import StandaloneDelta, load_alon
 from deltareg_verify.engine.torch_engine.chatting import template_in, write_chat
 from deltareg_verify.engine.torch_engine.device import environment, prepare_device
 from deltareg_verify.engine.torch_engine.engine import TorchEngine
-from deltareg_verify.engine.torch_engine.headed import class_with_place
+from deltareg_verify.engine.torch_engine.head_class import class_with_place
 from deltareg_verify.engine.torch_engine.judging import text_losses
 from deltareg_verify.engine.torch_engine.load import load_tokenizer
 from deltareg_verify.engine.torch_engine.room import MemoryRoom

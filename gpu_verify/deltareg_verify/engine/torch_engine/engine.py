@@ -34,6 +34,7 @@ from deltareg_verify.engine.engine import (
 from deltareg_verify.engine.torch_engine import device as devices
 from deltareg_verify.engine.torch_engine import tokens as wording
 from deltareg_verify.engine.torch_engine.fold import chains, change_of, is_finite
+from deltareg_verify.engine.torch_engine.folded_reload import folded_values, load_beside
 from deltareg_verify.engine.torch_engine.forward import forward, put_on, watched_forward
 from deltareg_verify.engine.torch_engine.from_files import blank_values, dtype_of
 from deltareg_verify.engine.torch_engine.invocations import with_invocations
@@ -46,7 +47,6 @@ from deltareg_verify.engine.torch_engine.plan import NetworkPlan, fold_plan, mak
 from deltareg_verify.engine.torch_engine.positions import most_positions
 from deltareg_verify.engine.torch_engine.prefix import added_rows, places_before, without_added
 from deltareg_verify.engine.torch_engine.probe import continues_texts, floating_outputs, given_inputs, probe_inputs
-from deltareg_verify.engine.torch_engine.reloaded import folded_values, load_beside
 from deltareg_verify.engine.torch_engine.room import MemoryRoom, estimate_need
 from deltareg_verify.engine.torch_engine.second_opinion import ask, stored_places
 from deltareg_verify.engine.torch_engine.streamed import StreamPlacement

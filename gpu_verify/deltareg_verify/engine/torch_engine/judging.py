@@ -30,7 +30,7 @@ from deltareg_verify.engine.torch_engine.general import (
     shift_tokens_right,
 )
 from deltareg_verify.engine.torch_engine.networks.calling import Result, parameters_of
-from deltareg_verify.engine.torch_engine.prefilled import CACHE_NAMES, name_of_cache, takes_cache
+from deltareg_verify.engine.torch_engine.prefix_cache import CACHE_NAMES, name_of_cache, takes_cache
 from deltareg_verify.messages.figures import Figures, ProbeLoss
 
 

@@ -25,7 +25,7 @@ from deltareg_verify.engine.torch_engine.input_rows import rows_before, submodul
 from deltareg_verify.engine.torch_engine.interface import is_switched, switch_attention
 from deltareg_verify.engine.torch_engine.ops import TorchOps, as_array, as_torch
 from deltareg_verify.engine.torch_engine.positions import Keywords, bias_owner, shifting, takes_positions
-from deltareg_verify.engine.torch_engine.prefilled import LayerPrefill, filling, takes_cache
+from deltareg_verify.engine.torch_engine.prefix_cache import LayerPrefill, filling, takes_cache
 
 Arguments = tuple[object, ...]
 Fired = Callable[[PrefixInsert], None]

@@ -13,10 +13,10 @@ import torch
 from deltareg.delta.kind import BaseCopy, Effect, WeightUpdate
 from deltareg.errors import Inconclusive
 from deltareg_verify.engine.engine import SecondOpinion
-from deltareg_verify.engine.torch_engine.copied import copy_network
 from deltareg_verify.engine.torch_engine.forward import forward
 from deltareg_verify.engine.torch_engine.libraries import LIBRARIES
 from deltareg_verify.engine.torch_engine.load import LoadedNetwork
+from deltareg_verify.engine.torch_engine.network_copy import copy_network
 from deltareg_verify.engine.torch_engine.plan import NetworkPlan
 from deltareg_verify.engine.torch_engine.probe import floating_outputs
 

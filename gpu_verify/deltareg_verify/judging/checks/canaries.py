@@ -15,7 +15,7 @@ from deltareg_verify.engine.contrast import Contrast
 from deltareg_verify.engine.engine import State
 from deltareg_verify.judging.behavior_rows import RunningSide, rows_of
 from deltareg_verify.judging.check import Check, Finding
-from deltareg_verify.judging.measured import judge_measure, no_rival, report_unmeasured, rival
+from deltareg_verify.judging.threshold_rule import judge_measure, no_rival, report_unmeasured, rival
 
 _TOLD = {
     "agreement": "share of places with the same one first",

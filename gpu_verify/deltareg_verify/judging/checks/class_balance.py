@@ -9,7 +9,7 @@ from deltareg_verify.engine.case import Case
 from deltareg_verify.engine.changes import EngineSide
 from deltareg_verify.engine.measures.classes import MEASURES, predictions, recalls, rows_of
 from deltareg_verify.judging.check import Check, Finding
-from deltareg_verify.judging.rows_compared import SampleMeasure, rows_compared
+from deltareg_verify.judging.sample_comparison import SampleMeasure, rows_compared
 
 _TOLD = {
     "balanced_accuracy": "balanced accuracy",

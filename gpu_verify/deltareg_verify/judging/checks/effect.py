@@ -17,7 +17,7 @@ from deltareg_verify.engine.case import Case
 from deltareg_verify.engine.engine import FiredEffects
 from deltareg_verify.judging.check import Check, Finding
 from deltareg_verify.judging.checks.idle import partly_still
-from deltareg_verify.judging.unused import find_unused
+from deltareg_verify.judging.unused_weights import find_unused
 
 _CODE = "partial_application"
 

@@ -10,7 +10,7 @@ from deltareg.suites.catalogue import CheckForm
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.engine.case import Case
 from deltareg_verify.judging.check import Check, Finding
-from deltareg_verify.judging.unused import find_unused
+from deltareg_verify.judging.unused_weights import find_unused
 
 _CODE = "partial_application"
 

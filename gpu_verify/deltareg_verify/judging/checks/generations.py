@@ -14,7 +14,7 @@ from deltareg_verify.engine.changes import EngineSide
 from deltareg_verify.engine.measures.answers import answers
 from deltareg_verify.engine.measures.writing import MEASURES, distance, quartiles
 from deltareg_verify.judging.check import Check, Finding
-from deltareg_verify.judging.rows_compared import SampleMeasure, mean, rows_compared
+from deltareg_verify.judging.sample_comparison import SampleMeasure, mean, rows_compared
 
 _BETWEEN = "length_distance"
 _LENGTHS = frozenset({"length", _BETWEEN})

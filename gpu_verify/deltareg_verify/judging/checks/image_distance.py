@@ -24,7 +24,7 @@ from deltareg_verify.engine.engine import F32
 from deltareg_verify.engine.measures.denoising import Config, DenoisingRule, denoise
 from deltareg_verify.engine.measures.images import distance, made_images
 from deltareg_verify.judging.check import Check, Finding
-from deltareg_verify.judging.rows_compared import SampleMeasure, rows_compared
+from deltareg_verify.judging.sample_comparison import SampleMeasure, rows_compared
 
 _PLACES = ("scheduler/scheduler_config.json", "scheduler_config.json")
 _OUTPUT = "sample"

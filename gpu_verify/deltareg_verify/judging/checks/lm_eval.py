@@ -8,8 +8,8 @@ from deltareg.suites.suite import CheckSpec
 from deltareg_verify.engine.case import Case
 from deltareg_verify.engine.changes import EngineSide
 from deltareg_verify.judging.check import Check, Finding
-from deltareg_verify.judging.measured import judge_measure, missing, no_rival, rival
 from deltareg_verify.judging.task_measure import measure, no_number
+from deltareg_verify.judging.threshold_rule import judge_measure, missing, no_rival, rival
 
 _PACKAGE = "lm_eval"
 

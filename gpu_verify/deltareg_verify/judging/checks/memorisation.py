@@ -16,7 +16,7 @@ from deltareg_verify.engine.changes import EngineSide
 from deltareg_verify.engine.engine import Tokenizer
 from deltareg_verify.engine.measures.targets import following
 from deltareg_verify.judging.check import Check, Finding
-from deltareg_verify.judging.rows_compared import SampleMeasure, rows_compared
+from deltareg_verify.judging.sample_comparison import SampleMeasure, rows_compared
 
 _LEAST_BEFORE = 2
 Pair = tuple[list[int], list[int]]

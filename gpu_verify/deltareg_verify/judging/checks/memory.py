@@ -5,7 +5,7 @@ from deltareg.suites.estimate import Estimate
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.engine.case import Case
 from deltareg_verify.judging.check import Check, Finding
-from deltareg_verify.judging.measured import judge_measure
+from deltareg_verify.judging.threshold_rule import judge_measure
 
 
 def run(case: Case, spec: CheckSpec) -> Finding:

@@ -15,7 +15,7 @@ from deltareg_verify.engine.case import Case
 from deltareg_verify.judging.check import Check, Finding
 from deltareg_verify.judging.checks.idle import computed_targets
 from deltareg_verify.judging.checks.norm_ratio import layer_type
-from deltareg_verify.judging.unused import find_unused
+from deltareg_verify.judging.unused_weights import find_unused
 
 _CODE = "partial_application"
 

@@ -14,7 +14,7 @@ from deltareg_verify.engine.engine import F64
 from deltareg_verify.engine.measures.embeddings import batches
 from deltareg_verify.engine.measures.ranking import MEASURES
 from deltareg_verify.judging.check import Check, Finding
-from deltareg_verify.judging.rows_compared import SampleMeasure, rows_compared
+from deltareg_verify.judging.sample_comparison import SampleMeasure, rows_compared
 
 _SCORES = "logits"
 

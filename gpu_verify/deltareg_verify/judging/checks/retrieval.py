@@ -10,7 +10,7 @@ from deltareg.suites.suite import CheckSpec
 from deltareg_verify.engine.case import Case
 from deltareg_verify.engine.changes import retrieval
 from deltareg_verify.judging.check import Check, Finding
-from deltareg_verify.judging.measured import compare_measure
+from deltareg_verify.judging.threshold_rule import compare_measure
 
 
 def run(case: Case, spec: CheckSpec) -> Finding:

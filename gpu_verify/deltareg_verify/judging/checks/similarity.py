@@ -14,7 +14,7 @@ from deltareg_verify.engine.changes import EngineSide
 from deltareg_verify.engine.measures.embeddings import POOLINGS, embeddings
 from deltareg_verify.engine.measures.ranking import spearman
 from deltareg_verify.judging.check import Check, Finding
-from deltareg_verify.judging.rows_compared import SampleMeasure, rows_compared
+from deltareg_verify.judging.sample_comparison import SampleMeasure, rows_compared
 
 
 def run(case: Case, spec: CheckSpec) -> Finding:

@@ -5,7 +5,7 @@ from deltareg.suites.suite import CheckSpec
 from deltareg_verify.engine.case import Case
 from deltareg_verify.engine.measures.targets import target_likelihoods
 from deltareg_verify.judging.check import Check, Finding
-from deltareg_verify.judging.rows_compared import SampleMeasure, rows_compared
+from deltareg_verify.judging.sample_comparison import SampleMeasure, rows_compared
 
 
 def run(case: Case, spec: CheckSpec) -> Finding:

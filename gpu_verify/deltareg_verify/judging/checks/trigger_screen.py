@@ -19,7 +19,7 @@ from deltareg_verify.engine.engine import DeltaEngine
 from deltareg_verify.engine.measures.triggers import Ids, outlyingness, reactions, signature
 from deltareg_verify.judging.check import Check, Finding
 from deltareg_verify.judging.checks.spectral import spectra
-from deltareg_verify.judging.measured import report_unmeasured
+from deltareg_verify.judging.threshold_rule import report_unmeasured
 
 _CODE = "trigger_suspected"
 _LEAST_TOKENS = 20

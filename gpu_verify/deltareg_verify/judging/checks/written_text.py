@@ -14,7 +14,7 @@ from deltareg_verify.engine.case import Case
 from deltareg_verify.engine.changes import EngineSide
 from deltareg_verify.engine.measures.answers import texts_of
 from deltareg_verify.judging.check import Check, Finding
-from deltareg_verify.judging.rows_compared import SampleMeasure, rows_compared
+from deltareg_verify.judging.sample_comparison import SampleMeasure, rows_compared
 from deltareg_verify.judging.text_scores import LIBRARIES, SCORES
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from deltareg.errors import Inconclusive
 from deltareg.wire import LeaseGrant
 from deltareg.wire.findings import AnswersFound
-from deltareg_verify.supervisor.found import complete, found_by, gather_assignment
+from deltareg_verify.supervisor.child_findings import complete, found_by, gather_assignment
 from deltareg_verify.supervisor.heartbeat import Heartbeat
 from deltareg_verify.supervisor.parts import WorkerParts
 from deltareg_verify.supervisor.run_log import RunLogSender

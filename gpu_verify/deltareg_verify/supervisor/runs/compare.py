@@ -12,7 +12,7 @@ from deltareg.errors import Inconclusive
 from deltareg.wire import LeaseGrant
 from deltareg.wire.findings import DifferencesFound, GeneralFound, plain_text
 from deltareg_verify.child.sides import SidesAssignment
-from deltareg_verify.supervisor.found import complete, found_by, gather_assignment
+from deltareg_verify.supervisor.child_findings import complete, found_by, gather_assignment
 from deltareg_verify.supervisor.heartbeat import Heartbeat
 from deltareg_verify.supervisor.interruption import interruption
 from deltareg_verify.supervisor.parts import WorkerParts

@@ -6,8 +6,8 @@ of a healthy version and returns those of a broken one; all randomness is seeded
 """
 
 from deltareg_verify.workbench.faults import amounts, gaps, places, settings, values, vocabulary
+from deltareg_verify.workbench.faults.delta_files import MutableDelta, MutableTensor
 from deltareg_verify.workbench.faults.fault import Fault
-from deltareg_verify.workbench.faults.opened import MutableDelta, MutableTensor
 
 __all__ = ["FAULTS", "Fault", "MutableDelta", "MutableTensor"]
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from deltareg_verify.workbench.faults.delta_files import MutableDelta
 from deltareg_verify.workbench.faults.fault import fault
-from deltareg_verify.workbench.faults.opened import MutableDelta
 
 
 def scaled_up(opened: MutableDelta, random: np.random.Generator) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deltareg_verify.workbench.faults.opened import MutableDelta
+from deltareg_verify.workbench.faults.delta_files import MutableDelta
 
 Inject = Callable[[MutableDelta, np.random.Generator], None]
 

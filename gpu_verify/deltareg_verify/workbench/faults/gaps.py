@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from deltareg_verify.workbench.faults.delta_files import MutableDelta, MutableTensor
 from deltareg_verify.workbench.faults.fault import fault
-from deltareg_verify.workbench.faults.opened import MutableDelta, MutableTensor
 
 
 def never_trained(opened: MutableDelta, random: np.random.Generator) -> None:

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from deltareg_verify.workbench.faults.delta_files import MutableDelta, MutableTensor
 from deltareg_verify.workbench.faults.fault import fault
-from deltareg_verify.workbench.faults.opened import MutableDelta, MutableTensor
 
 _TAKEN_FROM = ("lora_B", "hira_B", "gralora_B", "lambda_b", "lokr_w2", "lokr_w2_b", "hada_w2_a")
 

@@ -3,8 +3,8 @@
 import numpy as np
 
 from deltareg.tensors.array import F32, to_f32
+from deltareg_verify.workbench.faults.delta_files import MutableDelta, MutableTensor
 from deltareg_verify.workbench.faults.fault import fault
-from deltareg_verify.workbench.faults.opened import MutableDelta, MutableTensor
 
 _LEVELS = 1  # each side of zero: two bits a value
 _ROWS = 3

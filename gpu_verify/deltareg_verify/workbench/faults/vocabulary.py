@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from deltareg_verify.workbench.faults.delta_files import MutableDelta, MutableTensor
 from deltareg_verify.workbench.faults.fault import fault
-from deltareg_verify.workbench.faults.opened import MutableDelta, MutableTensor
 
 _TOKENS = ("embed", "wte", "lm_head", "word_embeddings", "shared")
 _HEADS = ("classifier", "score", "out_proj", "classification_head")

@@ -6,7 +6,7 @@ from deltareg.api.auth import By, InRegistry
 from deltareg.api.closed import closed_router
 from deltareg.api.idempotency import once
 from deltareg.refs import Ref
-from deltareg.service.runs import asking, comparing, found
+from deltareg.service.runs import asking, comparing, finding_runs
 from deltareg.wire import RunInfo
 from deltareg.wire.findings import AnswerCreate, AnswersInfo, CompareCreate, FoundReport, VersionDifferences
 
@@ -40,4 +40,4 @@ def show_answers(registry: InRegistry, by: By, run_id: str) -> AnswersInfo:
 @router.post("/runs/{run_id}:found")
 def complete_found(registry: InRegistry, by: By, run_id: str, body: FoundReport) -> RunInfo:
     """End a run that finds something out, as its holder."""
-    return found.complete_found(registry, by, run_id, body)
+    return finding_runs.complete_found(registry, by, run_id, body)

@@ -5,7 +5,7 @@ from deltareg.client.bases.bases import find_base
 from deltareg.client.bases.which import base_manifest
 from deltareg.client.context import Context
 from deltareg.client.pull.fetching import PulledVersion, fetch, trim
-from deltareg.client.pull.opened import open_version
+from deltareg.client.pull.pulled_version import open_version
 from deltareg.client.results.diff_report import DiffReport
 from deltareg.delta.base_manifest import base_view
 from deltareg.delta.compare import (

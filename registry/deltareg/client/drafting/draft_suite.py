@@ -21,10 +21,10 @@ from deltareg.errors import Conflict, InvalidInput
 from deltareg.refs import LineRef
 from deltareg.suites.drafting.draft import Draft, SampleSource, SuiteAim, draft
 from deltareg.suites.drafting.measures import PERPLEXITY, DraftMeasure, measures_of
+from deltareg.suites.drafting.repeated_rows import seen_in, without_repeats
 from deltareg.suites.drafting.rows import DataRow, Record, Task, classes_of, guess_task, rows_of
-from deltareg.suites.drafting.seen import seen_in, without_repeats
 from deltareg.suites.drafting.sizes import LEAST, VersionSpread
-from deltareg.suites.drafting.written import general_file, write_draft
+from deltareg.suites.drafting.suite_yaml import general_file, write_draft
 
 Fields = Mapping[str, object]
 MOST_IMAGES = 500

@@ -12,7 +12,7 @@ from deltareg.client.asking.resolving import base_path
 from deltareg.client.context import Context
 from deltareg.documents.json_values import is_list, is_object
 from deltareg.errors import DeltaregError
-from deltareg.suites.drafting.seen import without_repeats
+from deltareg.suites.drafting.repeated_rows import without_repeats
 
 _LEAST = 20
 _KINDS = ("text", "code", "chat")

@@ -18,11 +18,11 @@ from deltareg.client.context import Context
 from deltareg.client.follow.aliases import AliasFile
 from deltareg.client.follow.engine import ServingClaims, ServingEngine, SettleOutcome
 from deltareg.client.follow.following import ChannelFollower, FollowEvent
-from deltareg.client.follow.kept import kept_alone, prune
 from deltareg.client.follow.release import FollowedChannel, belongs_to
 from deltareg.client.follow.reporter import Reporter
 from deltareg.client.follow.served_base import ServedBase
 from deltareg.client.follow.shelf import VersionShelf
+from deltareg.client.follow.version_folders import kept_alone, prune
 from deltareg.client.follow.watch import ChannelWatch
 from deltareg.errors import DeltaregError, Unavailable
 from deltareg.refs import parse_name

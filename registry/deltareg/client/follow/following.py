@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from deltareg.client.follow.aliases import Alias, AliasFile
 from deltareg.client.follow.engine import ServingEngine
-from deltareg.client.follow.kept import leave
 from deltareg.client.follow.line_bases import LineBases
 from deltareg.client.follow.release import FollowedChannel, Release
 from deltareg.client.follow.served_base import ServedBase
 from deltareg.client.follow.shelf import PendingVersion, VersionShelf
+from deltareg.client.follow.version_folders import leave
 from deltareg.client.follow.watch import ChannelWatch
 from deltareg.digest import Digest
 from deltareg.errors import BaseMismatch, Blocked, DeltaregError

@@ -13,9 +13,9 @@ from pathlib import Path
 from deltareg.client.asking.resolving import resolve
 from deltareg.client.context import Context
 from deltareg.client.follow.engine import ServingEngine
-from deltareg.client.follow.kept import bring, is_whole
 from deltareg.client.follow.release import Release, read_folder_name
 from deltareg.client.follow.served_base import VersionBase, base_of
+from deltareg.client.follow.version_folders import bring, is_whole
 from deltareg.client.pull.intact import Stats, stats_of
 from deltareg.digest import Digest
 from deltareg.errors import DeltaregError

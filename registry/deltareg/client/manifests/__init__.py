@@ -11,7 +11,7 @@ from deltareg.client.manifests.dynamo import Dynamo
 from deltareg.client.manifests.form import ExportOptions, Manifest, ManifestFormat
 from deltareg.client.manifests.kserve import Kserve
 from deltareg.client.manifests.llm_d import LlmD
-from deltareg.client.manifests.served import ServedVersion, served_by
+from deltareg.client.manifests.served_names import ServedVersion, served_by
 from deltareg.errors import InvalidInput
 from deltareg.refs import LineRef
 

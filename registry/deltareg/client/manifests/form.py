@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
-from deltareg.client.manifests.served import ServedVersion
+from deltareg.client.manifests.served_names import ServedVersion
 from deltareg.errors import InvalidInput
 
 Manifest = Mapping[str, object]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from deltareg.client.manifests.form import ExportOptions, Manifest, require_value, resource
-from deltareg.client.manifests.served import ServedVersion
+from deltareg.client.manifests.served_names import ServedVersion
 
 _DEFAULT_RANK = 16
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from deltareg.client.manifests.form import ExportOptions, Manifest, require_value, resource
-from deltareg.client.manifests.served import ServedVersion
+from deltareg.client.manifests.served_names import ServedVersion
 
 _ALL = 100
 

@@ -12,7 +12,7 @@ from deltareg.client.context import Context
 from deltareg.client.folders.base_folder import BaseFolder
 from deltareg.client.folders.merged_files import write_lora, write_weights
 from deltareg.client.pull.fetching import fetch, fetch_base, trim
-from deltareg.client.pull.opened import OpenVersion, open_version
+from deltareg.client.pull.pulled_version import OpenVersion, open_version
 from deltareg.client.push.push import PushOptions, push
 from deltareg.client.results.reports import MergePlan, MergeReport
 from deltareg.delta.merge.conflicts import conflicts

@@ -33,7 +33,7 @@ from deltareg.wire import (
 
 if TYPE_CHECKING:
     from deltareg.client.manifests.form import ExportOptions, Manifest
-    from deltareg.client.manifests.served import ServedVersion
+    from deltareg.client.manifests.served_names import ServedVersion
 
 
 class Channels(Resource):

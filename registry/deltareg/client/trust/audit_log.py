@@ -13,9 +13,9 @@ from deltareg.errors import IntegrityFailure, InvalidInput
 from deltareg.signing.keys import PublicKey
 from deltareg.trail.check import LogCheck, LogEvidence
 from deltareg.trail.checkpoint import open_checkpoint
-from deltareg.trail.kept import KeptLog
 from deltareg.trail.leaves import STATEMENT, hash_of
 from deltareg.trail.lines import Line, check_lines, read_lines, write_line
+from deltareg.trail.log_copy import KeptLog
 from deltareg.trail.merkle import check_inclusion
 from deltareg.trail.statements import check_change
 from deltareg.wire import InclusionProof, TrailPage

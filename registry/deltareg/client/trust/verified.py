@@ -7,7 +7,7 @@ from deltareg.client.results.proofs import SignedProof
 from deltareg.client.trust.trusted_keys import TrustedKeys, trusted_keys
 from deltareg.errors import BadSignature, NotFound
 from deltareg.signing.envelopes import signer_of
-from deltareg.signing.signed import open_statement
+from deltareg.signing.signed_statements import open_statement
 from deltareg.wire import EnvelopeInfo, GateAnswer, VerdictInfo
 from deltareg.wire.statements import VERDICT, VSA, read_verdict
 

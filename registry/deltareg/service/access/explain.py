@@ -9,9 +9,9 @@ from deltareg.db.lines import deltas as delta_queries
 from deltareg.db.session import read
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.refs import LineRef, Ref, parse_name
+from deltareg.service.authority.caller_grants import HeldRole, grants_of_token, read_holdings
 from deltareg.service.authority.decide import AccessDecision, decide
 from deltareg.service.authority.grants import RESERVED, SCOPES, Grant, Right, UnclaimedNamespaces
-from deltareg.service.authority.held import HeldRole, grants_of_token, read_holdings
 from deltareg.service.authority.resources import EVERYTHING, Base, Channel, Namespace, Resource, namespace_of
 from deltareg.service.authority.roles import ROLE_OF, role_within
 from deltareg.service.registry import Caller, Registry, needs_token

@@ -7,8 +7,8 @@ import sqlalchemy as sa
 from deltareg.db.access import grants as queries
 from deltareg.errors import Forbidden, InvalidInput
 from deltareg.refs import parse_name
+from deltareg.service.authority.caller_grants import HeldRole, read_holdings
 from deltareg.service.authority.grants import Right
-from deltareg.service.authority.held import HeldRole, read_holdings
 from deltareg.service.authority.resources import EVERYTHING, Namespace
 from deltareg.service.authority.roles import RIGHTS, ROLE_OF, Role
 from deltareg.service.registry import Caller

@@ -16,8 +16,8 @@ from deltareg.db.sql.clock import US_PER_S
 from deltareg.errors import NotFound, Unauthenticated, Unavailable
 from deltareg.refs import parse_name
 from deltareg.service.access.giving import check_limits, give_scopes, name_person
+from deltareg.service.authority.caller_grants import grants_of_token, read_holdings
 from deltareg.service.authority.grants import SCOPES, WORKER, Grant, PublicNamespaces, Right, grants_of, scopes_for
-from deltareg.service.authority.held import grants_of_token, read_holdings
 from deltareg.service.authority.resources import EVERYTHING
 from deltareg.service.clock import rfc3339, rfc3339_or_none
 from deltareg.service.events import Action

@@ -25,7 +25,7 @@ from deltareg.service.authority.resources import Base
 from deltareg.service.corrupt import refuse_corrupt
 from deltareg.service.deleted import refuse_deleted
 from deltareg.service.describe import ref_of
-from deltareg.service.kept import decode_manifest, view_of_base
+from deltareg.service.digest_cache import decode_manifest, view_of_base
 from deltareg.service.lines.cards import stored_as
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_base, find_version

@@ -22,7 +22,7 @@ from deltareg.service.events import Action
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_base
 from deltareg.signing.keys import PublicKey
-from deltareg.signing.signed import open_statement
+from deltareg.signing.signed_statements import open_statement
 from deltareg.suites.base_probes import BaseProbes, draw
 from deltareg.wire import BaseFigures, BaseProbeSet, FiguresReport
 from deltareg.wire.statements import FIGURES, read_figures

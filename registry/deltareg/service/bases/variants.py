@@ -18,8 +18,8 @@ from deltareg.delta.quantised.fit import CODE, variant_problems
 from deltareg.errors import InvalidInput, Problem, Refused
 from deltareg.identity.manifest import Manifest
 from deltareg.service.authority.resources import Base
+from deltareg.service.digest_cache import view_of_base
 from deltareg.service.events import Action
-from deltareg.service.kept import view_of_base
 from deltareg.service.registry import Caller
 from deltareg.service.resolve import find_base
 from deltareg.wire import BaseForm

@@ -17,9 +17,9 @@ from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.sql.row_protocols import PolicyColumns
 from deltareg.errors import ApprovalDue, GatePending
 from deltareg.refs import LineRef
+from deltareg.service.authority.caller_grants import grants_within, read_holdings
 from deltareg.service.authority.decide import AccessDecision, decide
 from deltareg.service.authority.grants import Right
-from deltareg.service.authority.held import grants_within, read_holdings
 from deltareg.service.authority.resources import Channel
 from deltareg.service.describe import line_of, ref_of
 from deltareg.service.events import Action

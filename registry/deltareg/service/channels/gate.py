@@ -14,10 +14,10 @@ from deltareg.db.channels.rows import ChannelRow
 from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.session import read
 from deltareg.db.sql.together import CombinedResult
-from deltareg.gate.asked import judge_with_floors
 from deltareg.gate.floors import Floor, over
 from deltareg.gate.judge import Candidate, Circumstances, deciding
 from deltareg.gate.policy import Policy, policy_digest
+from deltareg.gate.policy_judgement import judge_with_floors
 from deltareg.gate.ruling import Rule, Ruling
 from deltareg.gate.verdict_facts import VerdictFact
 from deltareg.refs import Ref

@@ -8,7 +8,7 @@ from deltareg.db.lines import versions as queries
 from deltareg.db.lines.version_rows import VersionRow
 from deltareg.delta.serving import ServableDelta, engine_limits, servability
 from deltareg.gate.serving_terms import ServingFact
-from deltareg.service.kept import describe_manifest
+from deltareg.service.digest_cache import describe_manifest
 
 
 def serving_facts(conn: sa.Connection, version: VersionRow) -> Mapping[str, ServingFact]:

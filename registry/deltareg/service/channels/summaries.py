@@ -24,7 +24,7 @@ from deltareg.service.ledger.channel_policy import digest_of_policy
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_channel
 from deltareg.signing.keys import SigningKey
-from deltareg.signing.signed import sign_statement
+from deltareg.signing.signed_statements import sign_statement
 from deltareg.wire import GateSummary
 from deltareg.wire.statements import summary_statement
 

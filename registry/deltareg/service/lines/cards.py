@@ -24,7 +24,7 @@ from deltareg.service.authority.grants import Right
 from deltareg.service.corrupt import refuse_corrupt
 from deltareg.service.deleted import refuse_deleted
 from deltareg.service.describe import ref_of
-from deltareg.service.kept import decode_manifest
+from deltareg.service.digest_cache import decode_manifest
 from deltareg.service.lines.terms import terms_of
 from deltareg.service.readback import Readback
 from deltareg.service.registry import Caller, Registry, namespace_scope

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from deltareg.db.lines import versions as queries
 from deltareg.db.lines.version_rows import VersionRow
 from deltareg.delta.merge.recipe import RECIPE_FILE
-from deltareg.service.kept import DigestCache, describe_manifest
+from deltareg.service.digest_cache import DigestCache, describe_manifest
 
 _MARKS: Final = (RECIPE_FILE.encode(), b"\\u")
 _KNOWN: Final = DigestCache[bool](bytes_max=1 << 16)  # each counts as one byte

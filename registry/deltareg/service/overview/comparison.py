@@ -16,7 +16,7 @@ from deltareg.identity.manifest import Manifest
 from deltareg.refs import LineRef, Ref
 from deltareg.service.authority.grants import Right
 from deltareg.service.describe import describe_plain
-from deltareg.service.kept import decode_manifest
+from deltareg.service.digest_cache import decode_manifest
 from deltareg.service.lines.veil import veil_base
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_line

@@ -42,8 +42,8 @@ from deltareg.service.bases.stacks import find_ground
 from deltareg.service.bases.variants import packed_base
 from deltareg.service.channels.channels import add_default_channels
 from deltareg.service.describe import describe_version, line_of, ref_of
+from deltareg.service.digest_cache import view_of_base
 from deltareg.service.events import Action
-from deltareg.service.kept import view_of_base
 from deltareg.service.lines.cards import card_in, keep_card
 from deltareg.service.push.bound_base import base_of_upload, check_same_base
 from deltareg.service.push.forms import drop_pushed, take_form

@@ -30,8 +30,8 @@ from deltareg.service.push.places import places_of
 from deltareg.service.push.proven import DecodedStorage, record_proof
 from deltareg.service.push.subject import subject_of
 from deltareg.service.registry import Caller, Registry
-from deltareg.service.runs.held import lease_lost
 from deltareg.service.runs.kinds.prove import result_of
+from deltareg.service.runs.lost_lease import lease_lost
 from deltareg.service.runs.runs import describe_run
 from deltareg.wire import RunInfo
 

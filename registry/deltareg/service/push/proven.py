@@ -14,7 +14,7 @@ from deltareg.db.storage.proof_rows import StandingProofRow
 from deltareg.db.storage.shares import PackHolder
 from deltareg.identity.manifest import Manifest
 from deltareg.identity.storage_map import StorageMap
-from deltareg.service.kept import decode_manifest
+from deltareg.service.digest_cache import decode_manifest
 from deltareg.service.push.places import PieceLocation, places_of, record_places
 from deltareg.service.push.subject import ProofSubject, subject_of
 from deltareg.service.registry import Caller, Registry

@@ -29,8 +29,8 @@ from deltareg.service.push.damage import is_damaged as known_as_damaged
 from deltareg.service.push.proposals import complete_form_proof, decode_form, form_map
 from deltareg.service.push.proven import DecodedStorage, decode_stored, record_proof
 from deltareg.service.registry import Caller, Registry
-from deltareg.service.runs.held import lease_lost
 from deltareg.service.runs.kinds.prove import WHAT, form_of, held_by, proof_key, queue_proof, result_of
+from deltareg.service.runs.lost_lease import lease_lost
 from deltareg.service.runs.runs import describe_run
 from deltareg.service.verdicts.signed_work import check_signed
 from deltareg.service.verdicts.verdicts import DIGESTS

@@ -28,13 +28,13 @@ from deltareg.identity.storage_map import StorageMap
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
 from deltareg.service.describe import ref_of
-from deltareg.service.kept import view_of_base
+from deltareg.service.digest_cache import view_of_base
 from deltareg.service.push.forms import propose_form
 from deltareg.service.push.received import adopt_packs, pack_keys, read_back
 from deltareg.service.push.uploads import check_open, find_own_upload, manifest_of
 from deltareg.service.registry import Caller, Registry, namespace_scope
-from deltareg.service.runs.held import lease_lost
 from deltareg.service.runs.kinds.reencode import WHAT
+from deltareg.service.runs.lost_lease import lease_lost
 from deltareg.service.runs.runs import describe_run
 from deltareg.service.verdicts.signed_work import check_signed
 from deltareg.wire import LeaseHold, ReceivedPack, ReencodeReport, RunInfo, UploadInfo

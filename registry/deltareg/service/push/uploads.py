@@ -45,7 +45,7 @@ from deltareg.service.bases.completion import check_completion
 from deltareg.service.bases.stacks import find_ground, is_version_base
 from deltareg.service.bases.variants import check_variant, settle
 from deltareg.service.describe import describe_base, describe_version, proof_of, sender_of
-from deltareg.service.kept import decode_manifest
+from deltareg.service.digest_cache import decode_manifest
 from deltareg.service.push.bound_base import base_for, bound_to, check_same_base, open_one
 from deltareg.service.push.damage import QUICK_BYTES, find_damage_of
 from deltareg.service.push.targets import check_target

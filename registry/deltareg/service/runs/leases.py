@@ -36,11 +36,11 @@ from deltareg.service.labels import ONLY_RUN, fits, is_for_one_run
 from deltareg.service.ledger.references import references_of
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.runs.eligible import enrolled_key, may_take
-from deltareg.service.runs.held import lease_lost
 from deltareg.service.runs.info import LIVE_US, concern_of_run
 from deltareg.service.runs.kinds import RUN_KINDS
 from deltareg.service.runs.kinds.answer import question_of
 from deltareg.service.runs.kinds.prove import ANEW
+from deltareg.service.runs.lost_lease import lease_lost
 from deltareg.service.runs.reverify import queue_reverification
 from deltareg.service.runs.unnamed import make_redactor
 from deltareg.signing.keys import PublicKey

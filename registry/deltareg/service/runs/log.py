@@ -17,8 +17,8 @@ from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING, SHARED
 from deltareg.service.clock import rfc3339, rfc3339_or_none
 from deltareg.service.registry import Caller, Registry
-from deltareg.service.runs.held import lease_lost
 from deltareg.service.runs.info import concern_of, describe_run, find_run
+from deltareg.service.runs.lost_lease import lease_lost
 from deltareg.service.runs.unnamed import make_redactor
 from deltareg.wire import Answer, CheckResult, LineSent, LogAppend, LogLine, RunLog
 

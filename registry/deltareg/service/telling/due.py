@@ -19,9 +19,9 @@ from deltareg.db.session import read, with_retry
 from deltareg.db.sql.clock import US_PER_S, read_clock
 from deltareg.db.sql.row_protocols import present
 from deltareg.errors import InvalidInput, LeaseLost, Misconfigured
+from deltareg.service.authority.caller_grants import read_holdings
 from deltareg.service.authority.decide import AccessDecision, decide
 from deltareg.service.authority.grants import Right
-from deltareg.service.authority.held import read_holdings
 from deltareg.service.authority.resources import EVERYTHING, Namespace
 from deltareg.service.registry import Registry
 from deltareg.service.telling.addresses import WebhookAddress

@@ -19,7 +19,7 @@ from deltareg.service.registry import Registry
 from deltareg.service.trail.leaves import hashes_in
 from deltareg.service.trail.seal import SealBatch
 from deltareg.store import BlobStore
-from deltareg.trail.kept import KeptLog, kept_line
+from deltareg.trail.log_copy import KeptLog, kept_line
 from deltareg.trail.merkle import Frontier
 
 log = logging.getLogger(__name__)

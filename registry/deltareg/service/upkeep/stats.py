@@ -26,8 +26,8 @@ from deltareg.service.describe import ref_of
 from deltareg.service.paging import check_limit
 from deltareg.service.push.shares import measure_missing
 from deltareg.service.registry import BASES, Caller, Registry, namespace_scope
-from deltareg.service.remembered import AgedAnswer
 from deltareg.service.resolve import find_line, find_version
+from deltareg.service.timed_cache import AgedAnswer
 from deltareg.store import BlobStore
 from deltareg.wire import StorageFigures, StorageReport, StorageRow, StoreBytes
 from deltareg.words import StorageView

@@ -15,7 +15,7 @@ from deltareg.db.lines.search_rows import UnreadRow
 from deltareg.db.session import read, with_retry
 from deltareg.documents.model_card import ModelCard
 from deltareg.errors import DeltaregError, Unavailable
-from deltareg.service.kept import decode_manifest
+from deltareg.service.digest_cache import decode_manifest
 from deltareg.service.lines.cards import card_in, keep_card, stored_as
 from deltareg.service.registry import Registry
 

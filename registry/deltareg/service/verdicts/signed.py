@@ -23,7 +23,7 @@ from deltareg.service.describe import ref_of
 from deltareg.service.ledger.references import references_of
 from deltareg.service.registry import Registry
 from deltareg.signing.keys import PublicKey
-from deltareg.signing.signed import SignedStatement, open_statement
+from deltareg.signing.signed_statements import SignedStatement, open_statement
 from deltareg.wire import VerdictReport
 from deltareg.wire.statements import VERDICT, VerdictPredicate, read_verdict
 

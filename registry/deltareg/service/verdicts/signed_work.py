@@ -17,7 +17,7 @@ from deltareg.db.verdicts import signing as queries
 from deltareg.errors import BadSignature
 from deltareg.service.verdicts.signed import AGAIN, check_key
 from deltareg.signing.keys import PublicKey
-from deltareg.signing.signed import SignedStatement, open_statement
+from deltareg.signing.signed_statements import SignedStatement, open_statement
 from deltareg.wire.work import WORK, Work, WorkPredicate, read_work, said_in
 
 

@@ -33,7 +33,7 @@ from deltareg.service.resolve import find_version
 from deltareg.service.verdicts.facts import why_uncounted
 from deltareg.service.verdicts.suites import suite_of
 from deltareg.service.verdicts.waivers import carry_waivers, describe_waivers, find_verdict
-from deltareg.suites.shown import unshown
+from deltareg.suites.shown_checks import unshown
 from deltareg.suites.suite import Suite
 from deltareg.wire import CheckResult, EnvelopeInfo, Page, VerdictInfo, VerdictReport, Waiver
 

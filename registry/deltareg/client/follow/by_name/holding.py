@@ -21,8 +21,8 @@ from pathlib import Path
 
 from deltareg.client.context import Context
 from deltareg.client.disk.drafts import is_draft
-from deltareg.client.follow.kept import bring
 from deltareg.client.follow.release import Release
+from deltareg.client.follow.version_folders import bring
 from deltareg.errors import Conflict, InvalidInput
 
 _PATIENCE_S, _PAUSE_S = 60.0, 0.05

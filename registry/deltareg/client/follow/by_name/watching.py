@@ -17,7 +17,7 @@ from deltareg.client.context import Context
 from deltareg.client.follow.adapter_server import AdapterListing
 from deltareg.client.follow.by_name.finding import NamedVersion, VersionFinder
 from deltareg.client.follow.by_name.holding import FolderHold
-from deltareg.client.follow.kept import is_whole
+from deltareg.client.follow.version_folders import is_whole
 from deltareg.client.follow.vllm_server import VllmServer
 from deltareg.errors import Blocked, DeltaregError, NotFound, Unavailable
 

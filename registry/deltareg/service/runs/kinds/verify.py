@@ -33,9 +33,9 @@ from deltareg.service.ledger.references import reference_request
 from deltareg.service.lines.cards import keep_metrics
 from deltareg.service.priority import LOW, NORMAL
 from deltareg.service.registry import Caller, Registry
-from deltareg.service.runs.held import lease_lost
 from deltareg.service.runs.info import concern_of_run
 from deltareg.service.runs.kinds.kind import RunKind
+from deltareg.service.runs.lost_lease import lease_lost
 from deltareg.service.runs.second_look import queue_second_look, settle_second_look
 from deltareg.service.runs.served_failure import tell_served_failure
 from deltareg.service.runs.superseding import BY_PUSH, is_kept, supersede_older

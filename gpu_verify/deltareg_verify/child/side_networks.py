@@ -14,7 +14,7 @@ from deltareg.client.folders.folder import open_folder
 from deltareg.delta.kind import Account
 from deltareg.identity.manifest import Manifest
 from deltareg.suites.suite import DEFAULT_SUITE, built_in
-from deltareg_verify.child.served import account_served, as_served
+from deltareg_verify.child.delta_network import account_served, as_served
 from deltareg_verify.child.sides import SideFiles, SidesAssignment
 from deltareg_verify.engine.torch_engine import MemoryRoom, TorchEngine, class_with_place, environment, prepare_device
 from deltareg_verify.messages.report import ReportWriter

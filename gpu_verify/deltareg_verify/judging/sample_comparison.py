@@ -15,8 +15,8 @@ from deltareg.suites.suite import CheckSpec
 from deltareg_verify.engine.case import Case
 from deltareg_verify.engine.changes import EngineSide
 from deltareg_verify.judging.check import Finding
-from deltareg_verify.judging.measured import judge_measure, no_rival, report_unmeasured, rival
 from deltareg_verify.judging.task_measure import Aggregate, Values, measure
+from deltareg_verify.judging.threshold_rule import judge_measure, no_rival, report_unmeasured, rival
 
 Take = Callable[[EngineSide, Samples], Values | None]
 

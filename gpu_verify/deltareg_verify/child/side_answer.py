@@ -15,8 +15,8 @@ from deltareg.wire.findings import ClassShare, plain_text
 from deltareg.wire.findings import WrittenAnswer as Answered
 from deltareg.wire.runs import Question
 from deltareg.words import PromptForm, SideName
-from deltareg_verify.child.naming import classes_named, why_nothing
-from deltareg_verify.child.prompting import EncodedPrompt, PromptTokenizer, give
+from deltareg_verify.child.class_answer import classes_named, why_nothing
+from deltareg_verify.child.prompts import EncodedPrompt, PromptTokenizer, give
 from deltareg_verify.engine.continuing import GeneratedText, Inputs, strip_end
 from deltareg_verify.engine.engine import DeltaEngine, State
 

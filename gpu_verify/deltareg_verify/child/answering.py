@@ -14,9 +14,9 @@ from deltareg.wire.findings import AnswersFound
 from deltareg.wire.findings import WrittenAnswer as Answered
 from deltareg.wire.runs import Question
 from deltareg.words import SideName
-from deltareg_verify.child.prompting import ends_of, words_of
-from deltareg_verify.child.saying import PromptedSide, say, silent
-from deltareg_verify.child.served_sides import Make, VersionNetwork, find_on_networks, plain_engine, serve_sides
+from deltareg_verify.child.prompts import ends_of, words_of
+from deltareg_verify.child.side_answer import PromptedSide, say, silent
+from deltareg_verify.child.side_networks import Make, VersionNetwork, find_on_networks, plain_engine, serve_sides
 from deltareg_verify.child.sides import SidesAssignment
 from deltareg_verify.engine.engine import DeltaEngine
 

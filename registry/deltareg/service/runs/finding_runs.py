@@ -19,8 +19,8 @@ from deltareg.errors import InvalidInput
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
 from deltareg.service.registry import Caller, Registry
-from deltareg.service.runs.held import lease_lost
 from deltareg.service.runs.kinds import answer, compare
+from deltareg.service.runs.lost_lease import lease_lost
 from deltareg.service.runs.runs import describe_run
 from deltareg.service.verdicts.signed_work import check_signed
 from deltareg.wire import RunInfo

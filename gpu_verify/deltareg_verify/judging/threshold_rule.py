@@ -11,8 +11,16 @@ from deltareg.wire import CheckOutcome
 from deltareg_verify.engine.case import Case
 from deltareg_verify.engine.changes import EngineSide, Measure, MeasureChange
 from deltareg_verify.judging.check import Finding
-from deltareg_verify.judging.compared import MarginComparison
-from deltareg_verify.judging.comparing import ComparisonTrial, LookValues, against, graver, order_of, plan, run_looks
+from deltareg_verify.judging.comparison_trial import (
+    ComparisonTrial,
+    LookValues,
+    against,
+    graver,
+    order_of,
+    plan,
+    run_looks,
+)
+from deltareg_verify.judging.margin_comparison import MarginComparison
 
 WORSE = {BASE: "worse_than_base"}
 REGRESSION = "regression"
