@@ -14,7 +14,7 @@ import anyio.to_thread
 from starlette.requests import Request
 
 from deltareg.errors import DeltaregError, Unavailable
-from deltareg.shared_state import StreamReaders
+from deltareg.shared_state import StreamReaders, shared_state_of
 
 LOOK_S, HEARTBEAT_S, TOKEN_S = 0.5, 15.0, 5.0
 MEDIA_TYPE = "text/event-stream"
@@ -84,7 +84,7 @@ class SharedLook(Generic[Seen]):
 
 async def is_in_vain(request: Request) -> bool:
     """Whether waiting is pointless: the client has gone, or the server is stopping."""
-    return request.app.state.is_closing or await request.is_disconnected()
+    return shared_state_of(request).is_closing or await request.is_disconnected()
 
 
 async def server_sent(

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from deltareg.client.config import SETTINGS
+from deltareg.store.schemes import all_schemes
 from deltareg_cli.commands.start.help import OTHER_VARIABLES
 from tests.architecture.generate_settings_docs import classes, variables
 from tests.architecture.tree import REPOSITORY
@@ -56,7 +57,8 @@ def known_variables():
     """Name every variable that a process reads."""
     of_processes = {name for cls in classes().values() for name, _ in variables(cls)}
     of_clients = {setting.variable for setting in SETTINGS} | {row[0] for row in OTHER_VARIABLES}
-    return of_processes | of_clients
+    of_stores = {variable for scheme in all_schemes().values() for _, variable, _ in scheme.settings()}
+    return of_processes | of_clients | of_stores
 
 
 @pytest.mark.parametrize(

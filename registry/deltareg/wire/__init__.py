@@ -118,6 +118,7 @@ _HOMES = {
         "Redeliver",
         "Redelivered",
         "WebhookAdd",
+        "WebhookForm",
         "WebhookInfo",
         "WebhookRotate",
         "WebhookSecret",

@@ -38,7 +38,7 @@ def with_tensors(folder, change):
             new = change(name)
             if new is not None:
                 kept[new] = replace(info, name=new)
-                tensors[new] = replace(folder.tensors[name], info=kept[new])
+                tensors[new] = replace(folder.tensors[name], origin=kept[new])
         headers[path] = replace(header, tensors=kept)
     return SampleFolder(replace(folder.files, headers=headers), tensors)
 
