@@ -1,4 +1,4 @@
-"""What the API and the pages of one server process have in common while it runs."""
+"""The state that the API and the pages of one server process share while it runs."""
 
 from dataclasses import dataclass, field
 
@@ -11,15 +11,15 @@ READERS_MOST = 500
 
 @dataclass(slots=True)
 class StreamReaders:
-    """The readers of a process: how many there are."""
+    """Counts the readers of a process's streams."""
 
     number: int = 0
 
     def check_room(self) -> None:
-        """Refuse one more reader than there may be.
+        """Refuse a reader beyond the limit.
 
         Raises:
-            Unavailable: There are as many.
+            Unavailable: There are already as many readers as allowed.
         """
         if self.number >= READERS_MOST:
             raise Unavailable(f"{READERS_MOST} streams are open on this server", fix="ask for pages, or come later")
@@ -27,14 +27,14 @@ class StreamReaders:
 
 @dataclass(slots=True, kw_only=True)
 class SharedState:
-    """What a server process was told at its start, and what changes while it serves.
+    """The settings of a server process, and what changes while it serves.
 
     Attributes:
         upload_grace_s: How long an idle upload is kept by default, seconds.
         keep_logs_s: How long the log of a run is kept after its end, seconds; None for ever.
-        keep_forms_s: How long a stored form is kept after another took its place, seconds.
-        streams: Who reads what is sent as it comes.
-        is_closing: Once true, those who wait for something are sent home.
+        keep_forms_s: How long a stored form is kept after another replaced it, seconds.
+        streams: The readers of the process's streams.
+        is_closing: Once true, waiting requests are answered at once.
     """
 
     upload_grace_s: float
@@ -45,7 +45,7 @@ class SharedState:
 
 
 def shared_state_of(request: Request) -> SharedState:
-    """Give the state of the process that answers a request."""
+    """Return the state of the process that answers a request."""
     state: object = request.app.state.server
     if not isinstance(state, SharedState):
         raise TypeError("the app has no state")

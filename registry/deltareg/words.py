@@ -1,8 +1,8 @@
-"""The lists of words that tables, messages, commands and pages share: each stands here once.
+"""The lists of words that tables, messages, commands and pages share: each is defined here once.
 
-A type for who reads a word, a tuple for who offers a choice or checks a column. A word that leaves
-a list stays in the constraint of its column until a migration takes it out. docs/words.md is
-written from here.
+Each has a type for code that reads a word, and a tuple for code that offers a choice or checks a
+column. A word that leaves a list stays in the constraint of its column until a migration removes
+it. docs/words.md is generated from here.
 """
 
 from typing import Literal, get_args

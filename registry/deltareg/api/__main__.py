@@ -1,10 +1,10 @@
-"""`python -m deltareg.api`, `deltareg-server`: run the server, or a whole registry, or check it."""
+"""`python -m deltareg.api`, `deltareg-server`: run a server, alone or with workers, or check it."""
 
 from deltareg.host.interrupts import ending_at_once
 
 
 def main() -> None:
-    """Run the process's command line. `deltareg up` and `deltareg server` call this."""
+    """Run the command line of the process. `deltareg up` and `deltareg server` call this."""
     with ending_at_once():
         from deltareg.host.garbage import collect_rarely
 

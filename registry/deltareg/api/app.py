@@ -73,22 +73,22 @@ def create_app(
     hub_main: Main | None = None,
     hub_address: str | None = None,
 ) -> FastAPI:
-    """Make the app of one server process.
+    """Create the app of one server process.
 
     Args:
         registry: The database and the store.
-        store_kind: What kind of store it is, for `/meta`.
+        store_kind: The kind of the store, for `/meta`.
         lease_s: How long a lease lasts, seconds.
         upload_grace_s: How long an idle upload is kept by default, seconds.
         keep_logs_s: How long the log of a run is kept after its end, seconds; None for ever.
-        keep_forms_s: How long a stored form is kept after another took its place, seconds.
-        allowed_hosts: The only `Host` headers answered; others are somebody's rebound DNS.
-        anonymous_reading: Whether what is public is read without a token.
-        hub_main: What `main` is for clients of the Hugging Face Hub that only read; None for no
-            interface for them.
-        hub_address: The address by which the server reaches itself, to push what they committed;
-            None for the one that a request came in by, over plain http; empty where there is none.
-        room: The disks without which the server is not ready; None for none of its own.
+        keep_forms_s: How long a stored form is kept after another replaced it, seconds.
+        allowed_hosts: The only accepted `Host` headers; any other may come from DNS rebinding.
+        anonymous_reading: Whether anybody may read public content without a token.
+        hub_main: What `main` means for clients of the Hugging Face Hub that only read; None
+            disables the hub interface.
+        hub_address: The address by which the server reaches itself, to push what hub clients
+            committed; None for the address of the request, over plain http; empty if there is none.
+        room: The server's own disks, which need room for it to be ready; None if it has none.
     """
     modules = (
         health,

@@ -1,4 +1,4 @@
-"""What one server process holds, as one value that routes ask for by name and type."""
+"""The state of one server process, as one value that routes read by name and type."""
 
 from dataclasses import dataclass, field
 
@@ -16,12 +16,12 @@ _PARALLEL_BODIES = 32
 
 
 def state_of(request: Request) -> "AppState":
-    """Give what the app holds that answers a request."""
+    """Return the state of the app that answers a request."""
     return state_of_app(request.app)
 
 
 def state_of_app(app: Starlette) -> "AppState":
-    """Give what an app holds."""
+    """Return the state of an app."""
     state: object = app.state.server
     if not isinstance(state, AppState):
         raise TypeError("the app has no state")
@@ -30,17 +30,17 @@ def state_of_app(app: Starlette) -> "AppState":
 
 @dataclass(slots=True, kw_only=True)
 class AppState(SharedState):
-    """What the API holds beside what pages share.
+    """The state of the API, beside what it shares with the pages.
 
     Attributes:
         registry: The database and the store.
-        store_kind: What kind of store it is, for `/meta`.
+        store_kind: The kind of the store, for `/meta`.
         lease_s: How long a lease lasts, seconds.
-        room: The disks without which the server is not ready; None for none of its own.
-        anonymous_reading: Whether what is public is read without a token.
-        newest_event: The number of the newest event, looked at once for all readers.
-        metrics: What is counted.
-        body_limiter: How many bodies are taken at once.
+        room: The server's own disks, which need room for it to be ready; None if it has none.
+        anonymous_reading: Whether anybody may read public content without a token.
+        newest_event: The number of the newest event, read once for all readers.
+        metrics: The counters.
+        body_limiter: Limits how many bodies are received at once.
     """
 
     registry: Registry

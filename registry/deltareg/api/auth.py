@@ -26,7 +26,7 @@ _scheme = HTTPBearer(auto_error=False, description="A token of `deltareg token c
 
 @dataclass(frozen=True, slots=True)
 class ReadRequest:
-    """A request that reads, with a token that is still to be looked at."""
+    """A reading request, whose token has not been checked yet."""
 
     registry: Registry
     token: str | None
@@ -37,10 +37,10 @@ class ReadRequest:
         look: Callable[[sa.Connection, str], tuple[LiveTokenRow | None, F]],
         act: Callable[[sa.Connection, Caller, F], T],
     ) -> T:
-        """Find the caller with what they ask for, and answer them (`tokens.answer_to`).
+        """Look up the caller together with the requested rows, and answer (`tokens.answer_to`).
 
         Raises:
-            Unauthenticated: The token is nobody's; nothing is told then.
+            Unauthenticated: The token is not valid; the answer reveals nothing else.
         """
         if self.token is None:
             return answer_anybody(self.registry, self._unread(look, act), request_id=self.request_id)
@@ -51,12 +51,12 @@ class ReadRequest:
         look: Callable[[sa.Connection, str], tuple[LiveTokenRow | None, F]],
         act: Callable[[sa.Connection, Caller, F], T],
     ) -> Callable[[sa.Connection, Caller], T]:
-        """Answer without what would have been found beside a token: no token has this hash."""
+        """Return what answers without a token: no token has the hash that it looks up."""
         return lambda conn, caller: act(conn, caller, look(conn, "")[1])
 
 
 async def registry_of(request: Request) -> Registry:
-    """Give the registry that the app was made for."""
+    """Return the registry that the app serves."""
     return state_of(request).registry
 
 
@@ -65,10 +65,10 @@ def authenticate(
     registry: Annotated[Registry, Depends(registry_of)],
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_scheme)],
 ) -> Caller:
-    """Find the caller by the request's token.
+    """Return the caller that the request's token belongs to.
 
     Raises:
-        Unauthenticated: There is none, or nobody's.
+        Unauthenticated: There is no token, or it is not valid.
     """
     if credentials is None:
         if not is_open_to_anybody(request):
@@ -78,13 +78,14 @@ def authenticate(
 
 
 async def reading(request: Request) -> ReadRequest:
-    """Let a route find the caller and what is asked for over one connection to the database.
+    """Let a route read the caller and the requested rows over one connection to the database.
 
-    The route has no caller before it has called what this gives, which is closed as well. It asks
-    for nothing that FastAPI would have to find out first: that takes longer than the answer does.
+    The route has no caller until it calls the returned object, which also refuses an invalid token.
+    This depends on nothing that FastAPI would have to resolve first: that takes longer than the
+    answer does.
 
     Raises:
-        Unauthenticated: No token came; or, from the call, it is nobody's.
+        Unauthenticated: The request has no token; or, from the call, the token is not valid.
     """
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer" and token:
@@ -95,9 +96,9 @@ async def reading(request: Request) -> ReadRequest:
 
 
 def is_open_to_anybody(request: Request) -> bool:
-    """Whether a request without any word on who asks may read what is public.
+    """Whether a request without credentials may read public content.
 
-    One that says who asks in another way than by a token is refused, as it is everywhere else.
+    A request with credentials other than a token is refused, as everywhere else.
     """
     is_allowed = state_of(request).anonymous_reading
     return is_allowed and request.method == "GET" and "Authorization" not in request.headers

@@ -8,14 +8,14 @@ _RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})", re.ASCII)
 
 
 def asked_range(request: Request, *, size_bytes: int, tag: str) -> tuple[int, int] | None:
-    """Read the range asked for, perhaps an empty one; None when all is to be sent.
+    """Return the requested range, which may be empty; None to send everything.
 
-    A header that is malformed or asks for several ranges is ignored, and so is one about something
-    else than what has this tag now (`If-Range`).
+    A header is ignored when it is malformed, asks for several ranges, or names another tag than the
+    current one (`If-Range`).
 
     Args:
         request: The request.
-        size_bytes: How long the whole is.
+        size_bytes: The length of the whole content.
         tag: Its `ETag`.
     """
     match = _RANGE.fullmatch(request.headers.get("Range", ""))

@@ -1,4 +1,4 @@
-"""A router that answers nobody without a token: all but the health of the server are made by it."""
+"""Routers that answer nobody without a token: all but the health routes are created here."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -14,27 +14,27 @@ from deltareg.wire import API
 
 
 def closed_router(tag: str, *, prefix: str = "") -> APIRouter:
-    """Make a router below the API's own prefix.
+    """Create a router below the API's own prefix.
 
-    Prefix and dependencies are the router's own, for whatever `include_router` adds makes FastAPI
-    analyse every route a second time: a third of a second of each start.
+    The router has its own prefix and dependencies: whatever `include_router` adds makes FastAPI
+    analyse every route a second time, which costs a third of a second of each start.
 
     Args:
         tag: The heading of its routes in the OpenAPI document.
-        prefix: What their paths have in common below the API's prefix.
+        prefix: What their paths share below the API's prefix.
     """
     return APIRouter(prefix=API + prefix, tags=[tag], dependencies=[Depends(authenticate)])
 
 
 class ReadingRoute(APIRoute):
-    """A route whose endpoint is called with the request, `by` and `asked`, and nothing besides.
+    """A route whose endpoint takes the request, `by` and `asked`, and nothing else.
 
-    FastAPI describes it as any other. It does not look for what the endpoint needs at each
+    FastAPI documents it like any other. It does not resolve the endpoint's dependencies at each
     request, which takes longer than most answers of such a route do.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Give what answers a request: the token's form, the query, the endpoint in a thread."""
+        """Return what answers a request: it runs the endpoint in a thread."""
         query: type[BaseModel] = get_type_hints(self.endpoint)["asked"]
 
         async def handle(request: Request) -> Response:
@@ -52,10 +52,10 @@ class ReadingRoute(APIRoute):
 
 
 def reading_router(tag: str) -> APIRouter:
-    """Make a router for what is asked most: its routes read right after the token's check.
+    """Create a router for the most frequent requests: it reads right after the token's check.
 
-    A request without a token does not come to the route. The token is looked at by what the route
-    gets instead of a caller (`auth.ByReading`), and nothing is read but through that.
+    A request without a token does not reach the route. The route gets `auth.ByReading` instead of a
+    caller; that checks the token, and the route reads nothing except through it.
 
     Args:
         tag: The heading of its routes in the OpenAPI document.

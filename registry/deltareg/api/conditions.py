@@ -15,10 +15,10 @@ _REVISION = re.compile(r'"r(\d{1,9})(?:-[0-9a-f]{1,32})?"', re.ASCII)
 
 
 def answer(request: Request, body: BaseModel) -> Response:
-    """Answer a read with its tag, or with 304 when the caller has exactly this already.
+    """Answer a read with its ETag, or with 304 when the caller already has exactly this body.
 
     The tag of a channel begins with its revision, `"r3-…"`, which is all that `If-Match` needs; the
-    rest tells that something else about it changed, such as a quarantine.
+    rest changes with anything else about the channel, such as a quarantine.
     """
     raw = body.model_dump_json().encode()
     digest = hashlib.sha256(raw).hexdigest()[:32]
@@ -30,10 +30,10 @@ def answer(request: Request, body: BaseModel) -> Response:
 
 
 def seen_revision(request: Request) -> int:
-    """Read which revision of a channel the caller has seen.
+    """Return the revision of the channel that the caller has seen.
 
     Raises:
-        PreconditionRequired: The request does not say.
+        PreconditionRequired: The request has no `If-Match`.
     """
     match = _REVISION.fullmatch(request.headers.get("If-Match", ""))
     if match is None:
@@ -45,15 +45,15 @@ def seen_revision(request: Request) -> int:
 
 
 def policy_tag(digest: str) -> str:
-    """Give the ETag of a channel's policy: its digest."""
+    """Return the ETag of a channel's policy: its digest."""
     return f'"{digest}"'
 
 
 def seen_policy(request: Request) -> Callable[[str], bool]:
-    """Read which policy of a channel the caller has seen, to hold digests against.
+    """Return a predicate: whether a digest is of the channel's policy that the caller has seen.
 
     Raises:
-        PreconditionRequired: The request does not say.
+        PreconditionRequired: The request has no `If-Match`.
     """
     tags = request.headers.get("If-Match", "")
     if not tags.strip():
@@ -66,7 +66,7 @@ def seen_policy(request: Request) -> Callable[[str], bool]:
 
 
 def seen_suite(request: Request) -> Callable[[str], bool] | None:
-    """Read which suite the caller has seen, to hold digests against; None where it does not say."""
+    """Return a predicate: whether the caller has seen a suite of that digest; None if unsaid."""
     tags = request.headers.get("If-Match", "")
     if not tags.strip():
         return None
@@ -75,5 +75,5 @@ def seen_suite(request: Request) -> Callable[[str], bool] | None:
 
 
 def json_answer(body: BaseModel, status: int = 200, headers: dict[str, str] | None = None) -> JSONResponse:
-    """Answer with a model under another status."""
+    """Answer with a body as JSON, with a status and headers."""
     return JSONResponse(body.model_dump(mode="json"), status, headers)

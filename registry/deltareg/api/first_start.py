@@ -33,10 +33,10 @@ _ADMIN_FILE = "admin-token"
 
 
 def prepare_data_dir(folder: Path) -> None:
-    """Make the data folder, for this user only.
+    """Create the data folder, for this user only.
 
     Raises:
-        Misconfigured: It cannot be made or written.
+        Misconfigured: It cannot be created or written.
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -52,8 +52,8 @@ def prepare_data_dir(folder: Path) -> None:
 def migrate_embedded(settings: ServerSettings) -> None:
     """Bring an embedded SQLite database to the schema of this release.
 
-    A PostgreSQL database is never changed by a server: there, `deltareg server migrate` runs once
-    before the servers start.
+    A server never changes a PostgreSQL database: there, `deltareg server migrate` runs once before
+    the servers start.
 
     Raises:
         Misconfigured: The migration failed; its own message is in the error.
@@ -71,11 +71,14 @@ def migrate_embedded(settings: ServerSettings) -> None:
 
 
 def local_token(registry: Registry, settings: ServerSettings, url: str) -> Path | None:
-    """Make the first admin's token and keep it where this user's CLI finds it.
+    """Create the first admin's token, and store it where this user's CLI finds it.
 
-    The token is made once for a database and kept in the data folder; a later start under another
-    address only writes it again for the CLI. A registry that has tokens and no kept one is left
-    alone: its admins have theirs.
+    The token is created once for a database and kept in the data folder; a later start under
+    another address only writes it again for the CLI. A registry with tokens but no such file is
+    left alone: its admins have their own.
+
+    Returns:
+        The file of the CLI that holds the token; None if nothing was written.
     """
     path = settings.data_dir / _ADMIN_FILE
     with read(registry.engine) as conn:
@@ -101,9 +104,9 @@ def local_token(registry: Registry, settings: ServerSettings, url: str) -> Path 
 
 
 def local_worker_token(registry: Registry) -> str:
-    """Make the token of this start's workers, which can verify and nothing else.
+    """Create the token of this start's workers, which can verify and nothing else.
 
-    Those of earlier starts end with it, so that stopped processes leave no live token behind.
+    This ends the tokens of earlier starts, so that stopped processes leave no live token behind.
     """
     with write(registry.engine) as conn:
         end_tokens_of(conn, LOCAL_WORKER)
@@ -113,12 +116,12 @@ def local_worker_token(registry: Registry) -> str:
 
 
 def server_key(settings: ServerSettings) -> SigningKey | None:
-    """Read the server's own key, or make it where it is looked for first; None where it cannot be.
+    """Read the server's own key, or create it; None if that fails at the default path.
 
-    A server without one works, and signs no answer of its gate.
+    A server without a key works, but signs no answer of its gate.
 
     Raises:
-        Misconfigured: The key that the settings name cannot be read or made.
+        Misconfigured: The key that the settings name cannot be read or created.
     """
     path = settings.effective_signing_key
     try:
@@ -134,17 +137,17 @@ def server_key(settings: ServerSettings) -> SigningKey | None:
 
 
 def webhook_box(settings: ServerSettings) -> SecretBox | None:
-    """Read the key for webhooks, or make it; None where the settings name none for all servers.
+    """Read the key for webhooks, or create it; None if the settings have no file for it.
 
     Raises:
-        Misconfigured: It cannot be read or made.
+        Misconfigured: It cannot be read or created.
     """
     path = settings.effective_webhook_key
     return None if path is None else read_or_make_box(path)
 
 
 def local_worker_key(registry: Registry, settings: ServerSettings) -> dict[str, str]:
-    """Make the key of this machine's workers and enrol them with it; give what tells them so."""
+    """Read or create the key of this machine's workers and enrol it; return their environment."""
     path = settings.data_dir.absolute() / "workers" / "key.pem"
     key, _ = read_or_make_key(path)
     enrolled = enrol_own_worker(registry, LOCAL_WORKER, key.public, host=this_host())
@@ -159,7 +162,7 @@ def local_worker_key(registry: Registry, settings: ServerSettings) -> dict[str, 
 
 
 def _is_current(url: str) -> bool:
-    """Whether there is nothing to migrate; a start of half a second less is a shorter outage."""
+    """Whether there is nothing to migrate; to know this saves half a second of each start."""
     engine = create_engine(url)
     try:
         return schema_head(engine) == HEAD
@@ -170,7 +173,7 @@ def _is_current(url: str) -> bool:
 
 
 def _write_private(path: Path, secret: str) -> None:
-    """Keep a secret in a file of this user's, unless another process has just done so."""
+    """Write a secret to a file of this user's, unless another process has just done so."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

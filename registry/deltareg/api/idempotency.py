@@ -21,9 +21,9 @@ Keep = Callable[[sa.Connection, BaseModel], None]
 def once(
     request: Request, registry: Registry, caller: Caller, body: BaseModel, act: Callable[[], BaseModel]
 ) -> Response:
-    """Act, or give the kept answer when this key was answered within the last 24 hours.
+    """Act, or return the stored answer if this key was answered within the last 24 hours.
 
-    What acts is itself safe to repeat; the key adds that a repeated request is answered alike.
+    `act` must itself be safe to repeat; the key adds that a repeated request gets the same answer.
 
     Raises:
         InvalidInput: The key was used for another request.
@@ -41,10 +41,10 @@ def once(
 def once_and_kept(
     request: Request, registry: Registry, caller: Caller, body: BaseModel, act: Callable[[Keep | None], BaseModel]
 ) -> Response:
-    """The same for what is not safe to repeat: `act` keeps its answer where it acts.
+    """Do the same for an act that is not safe to repeat: `act` stores its own answer.
 
-    It calls what it is given in its own transaction, so that there is the act with its answer or
-    neither, wherever the process ends. It is given None when nobody gave a key to ask by.
+    `act` calls its argument within its own transaction, so that the act and its answer are stored
+    together or not at all, wherever the process ends. It gets None when the request has no key.
 
     Raises:
         InvalidInput: The key was used for another request.

@@ -1,9 +1,8 @@
 """The server's log: a line for each thing that an operator cares about, and no more than that.
 
 A fault that has a name (the database is away, the disk is full) is one line with the request's id,
-whatever was raised below it. Where such lines come by the hundred, as they do while a database is
-restarted, the first is written and then one every few seconds, which counts the others. Traces are
-for bugs.
+whatever was raised below it. When such lines come by the hundred, as while a database restarts, the
+first is written and then one every few seconds, with the count of the others. Traces are for bugs.
 """
 
 import logging
@@ -16,7 +15,7 @@ _POOL = "sqlalchemy.pool"
 
 
 def start_log() -> None:
-    """Write warnings and errors to stderr from here on."""
+    """Write warnings and errors to stderr from now on."""
     handler = logging.StreamHandler()
     handler.addFilter(LogRateFilter())
     form = "%(levelname)s %(name)s: %(message)s"
@@ -24,10 +23,10 @@ def start_log() -> None:
 
 
 class LogRateFilter(logging.Filter):
-    """Lets the first line of a series through, and then one a period, with the number of others.
+    """Passes the first line of a series, and then one per period with the count of the others.
 
-    A record is of the series that its `series` names. What the connection pool says of connections
-    that broke is one, without its traces: who asked for the connection tells as well.
+    A record's `series` names its series. The connection pool's records about broken connections are
+    one series, without their traces: whoever asked for the connection reports the error as well.
     """
 
     def __init__(self, *, period_s: float = PERIOD_S, clock: Callable[[], float] = time.monotonic) -> None:
@@ -39,7 +38,7 @@ class LogRateFilter(logging.Filter):
         self._left_out: dict[str, int] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Tell whether a record is written; one that counts others says so."""
+        """Whether to write a record; the number of suppressed ones is added to its message."""
         series = getattr(record, "series", "")
         if record.name.startswith(_POOL):
             series, record.exc_info, record.exc_text = _POOL, None, None

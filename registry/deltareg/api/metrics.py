@@ -15,7 +15,7 @@ class Metrics:
     """The counters of one server process."""
 
     def __init__(self) -> None:
-        """Start all counters at zero, in a collector of their own."""
+        """Start all counters at zero, in a registry of their own."""
         self._collector = CollectorRegistry()
         labels = ["method", "route", "status"]
         self._requests = Counter("deltareg_requests_total", "Requests answered.", labels, registry=self._collector)
@@ -52,11 +52,11 @@ class Metrics:
         )
 
     def set_disputes(self, count: int) -> None:
-        """Note how many verdicts two workers disagree about."""
+        """Record how many verdicts two workers disagree about."""
         self._disputes.set(count)
 
     def set_followers(self, counts: Mapping[tuple[Drift, BaseState], int]) -> None:
-        """Note how many followers there are; on a wrong base is told of while none is, too."""
+        """Record how many followers there are; those on a wrong base even if there are none."""
         self._followers.clear()
         self._followers.labels("failed", "wrong").set(0)
         for (drift, base), count in counts.items():
@@ -68,7 +68,7 @@ class Metrics:
         self._seconds.labels(method, route).observe(seconds)
 
     def set_queue(self, depths: Sequence[QueueDepth]) -> None:
-        """Note how the queue stands; what is not in it any more is not told of any more."""
+        """Record the depth of the queue; devices that no run asks for any more are dropped."""
         self._queue.clear()
         self._oldest.clear()
         # Each kind is told of while nothing of it waits, too: a scaler sees 0 and not nothing.
@@ -79,14 +79,14 @@ class Metrics:
             self._oldest.labels(each.what, device).set(each.oldest_s)
 
     def set_workers(self, forces: Sequence[Workforce]) -> None:
-        """Note how many workers there are."""
+        """Record how many workers there are."""
         self._workers.clear()
         for each in forces:
             self._workers.labels(_short(each.device), "idle").set(each.idle)
             self._workers.labels(_short(each.device), "busy").set(each.busy)
 
     def text(self) -> bytes:
-        """Write all of it in the Prometheus text format."""
+        """Return all metrics in the Prometheus text format."""
         return generate_latest(self._collector)
 
 

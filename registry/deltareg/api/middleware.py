@@ -1,4 +1,4 @@
-"""What happens to every request: an id, limits, a count for the metrics, a log line."""
+"""Applies to every request: an id, limits, a count for the metrics, a log line."""
 
 import logging
 import math
@@ -31,7 +31,7 @@ _Refusal = tuple[int, str, str]
 
 
 class RequestContext:
-    """ASGI middleware; plain, because it must not buffer the bodies that stream through."""
+    """Plain ASGI middleware, since it must not buffer the bodies that stream through."""
 
     def __init__(
         self, app: ASGIApp, *, metrics: Metrics, allowed_hosts: Sequence[str], is_live: Callable[[str], bool]
@@ -39,10 +39,10 @@ class RequestContext:
         """Wrap an app.
 
         Args:
-            app: What answers requests that pass.
-            metrics: Where they are counted.
-            allowed_hosts: Names that requests may be for; `*` is any, `*.example.org` any below.
-            is_live: Tells of an `Authorization` header whether it holds anybody's token.
+            app: The app that answers the requests that pass.
+            metrics: Counts the requests.
+            allowed_hosts: Accepted host names; `*` is any, `*.example.org` any subdomain.
+            is_live: Whether an `Authorization` header holds a valid token.
         """
         self._app = app
         self._metrics = metrics
@@ -50,7 +50,7 @@ class RequestContext:
         self._hosts = [_bare(host) for host in allowed_hosts]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run one request."""
+        """Answer one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -86,7 +86,7 @@ class RequestContext:
         return None
 
     async def _stranger(self, scope: Scope) -> _Refusal | None:
-        """Refuse a large body of nobody's: it would be in memory before the token is looked at."""
+        """Refuse a large body without a valid token, which would be in memory before the check."""
         if _PACK_PATH.fullmatch(scope["path"]) or _length(scope) <= _BODY_MAX:
             return None
         header = _header(scope, b"authorization")
@@ -119,7 +119,7 @@ class RequestContext:
 
 
 def _bare(host: str) -> str:
-    """Take the port off a host, and the brackets of an IPv6 address."""
+    """Return a host without its port, and without the brackets of an IPv6 address."""
     name = host.strip().lower()
     if name.startswith("["):
         return name[1:].partition("]")[0]
@@ -137,7 +137,7 @@ def _request_id(scope: Scope) -> str:
 
 
 def _is_too_large(scope: Scope) -> bool:
-    """Whether the announced body is larger than the route takes; packs have their own limit."""
+    """Whether the announced body is larger than the route accepts; packs have their own limit."""
     if _PACK_PATH.fullmatch(scope["path"]):
         return False
     if _header(scope, b"transfer-encoding"):

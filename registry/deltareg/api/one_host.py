@@ -27,11 +27,11 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 @dataclass(frozen=True, slots=True)
 class HostIdentity:
-    """A running kernel.
+    """Identifies a running kernel.
 
     Attributes:
-        kernel: Unlike any other's, and another one after a restart; no dot in it.
-        name: For people.
+        kernel: An identifier unique to the running kernel, new after a restart; it contains no dot.
+        name: The host's name, for people.
     """
 
     kernel: str
@@ -39,7 +39,7 @@ class HostIdentity:
 
 
 def this_host() -> HostIdentity:
-    """Name the kernel that this process runs on."""
+    """Return the identity of the kernel that this process runs on."""
     try:
         kernel = _BOOT_ID.read_text().strip()
     except OSError:
@@ -49,11 +49,11 @@ def this_host() -> HostIdentity:
 
 @contextmanager
 def one_host(database_url: str, *, host: HostIdentity | None = None) -> Generator[None, None, None]:
-    """Hold a SQLite database for this host while the block lasts; other databases need no holding.
+    """Claim a SQLite database for this host while the block lasts; other databases need no claim.
 
     Args:
-        database_url: Where the database is.
-        host: Who holds it; this host by default.
+        database_url: The database.
+        host: The host that claims it; this host by default.
 
     Raises:
         Misconfigured: Another host serves the same file.
@@ -86,7 +86,7 @@ def one_host(database_url: str, *, host: HostIdentity | None = None) -> Generato
 
 
 def _other(claim: Path, me: HostIdentity) -> str:
-    """Name another host with a claim that is not stale beside a claim that is; empty for none."""
+    """Return the name of another host whose claim is not stale, or an empty text."""
     now = claim.stat().st_mtime
     for path in claim.parent.iterdir():
         if path.name.partition(".")[0] == me.kernel:
@@ -103,7 +103,7 @@ def _other(claim: Path, me: HostIdentity) -> str:
 
 
 def _renew(claim: Path, me: HostIdentity, ended: threading.Event) -> None:
-    """Renew until the end; stop a process that was frozen while another host took over."""
+    """Renew the claim until the end; stop if another host took over while this was frozen."""
     while not ended.wait(_RENEW_S):
         is_lost = not claim.exists()  # only a claim that went stale is taken away by others
         claim.write_text(me.name)

@@ -1,7 +1,7 @@
-"""One `deltareg up` for a data folder, and one start at a time.
+"""Allows one `deltareg up` for a data folder, and one start at a time.
 
-Locks are the kernel's, on files in the folder: whoever dies lets go of them, however it dies. What
-is written in them is for people.
+The locks are the kernel's, on files in the folder: a process that dies releases them, however it
+dies. The text in the files is for people.
 """
 
 import fcntl
@@ -17,10 +17,10 @@ _UP, _START = "up.lock", "start.lock"
 
 @contextmanager
 def only_up(folder: Path) -> Generator[Callable[[str], None], None, None]:
-    """Be the one `up` of a folder while the block lasts; the block is given what says its address.
+    """Be the only `up` of a folder while the block lasts; yield what records its address.
 
     Raises:
-        Conflict: There is one already; its worker's token must not end with our start.
+        Conflict: Another one runs; our start must not end the token of its workers.
     """
     with _hold_lock(folder / _UP, folder) as tell:
         yield tell
@@ -28,10 +28,10 @@ def only_up(folder: Path) -> Generator[Callable[[str], None], None, None]:
 
 @contextmanager
 def only_up_beside(database: Path, url: str) -> Generator[None, None, None]:
-    """Be the one `up` of a SQLite file that lies outside the data folder while the block lasts.
+    """Be the only `up` of a SQLite file outside the data folder while the block lasts.
 
     Raises:
-        Conflict: There is one already, from another folder.
+        Conflict: Another one runs, from another folder.
     """
     with _hold_lock(database.with_name(f"{database.name}-{_UP}"), database) as tell:
         tell(url)
@@ -59,7 +59,7 @@ def _hold_lock(path: Path, of: Path) -> Generator[Callable[[str], None], None, N
 
 @contextmanager
 def one_start_at_a_time(folder: Path) -> Generator[None, None, None]:
-    """Wait for other starts on a folder: two that begin a new one together make it once."""
+    """Wait for other starts on a folder, so that two simultaneous first starts create it once."""
     descriptor = _open(folder / _START)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

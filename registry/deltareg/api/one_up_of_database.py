@@ -1,8 +1,8 @@
-"""One `deltareg up` with workers for a database, from whichever folder or host.
+"""Allows one `deltareg up` with workers for a database, from whichever folder or host.
 
-The workers beside an `up` have one principal, whose tokens and key are made anew by each start:
-a second one over the same database would shut the first one's workers out. Locks are the kernel's,
-or PostgreSQL's of a connection that stays open: whoever dies lets go of them.
+The workers beside an `up` share one principal, whose tokens and key each start sets anew: a second
+`up` over the same database would lock the first one's workers out. The locks are the kernel's, or
+those of an open PostgreSQL connection: a process that dies releases them.
 """
 
 import os
@@ -29,15 +29,15 @@ _FIX = "use that one; or run a further server with: deltareg server run, and fur
 
 @contextmanager
 def only_up_of(database_url: str, folder: Path, url: str) -> Generator[None, None, None]:
-    """Be the one `up` with workers of a database while the block lasts.
+    """Be the only `up` with workers of a database while the block lasts.
 
     Args:
         database_url: The database.
-        folder: The data folder, which is held already.
-        url: Where this one listens.
+        folder: The data folder, which is locked already.
+        url: The address that this one listens on.
 
     Raises:
-        Conflict: There is one already.
+        Conflict: Another one runs.
     """
     target = parse_url(database_url)
     if target.get_backend_name() == "sqlite":

@@ -18,7 +18,7 @@ LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 def read_settings(**given: object) -> ServerSettings:
-    """Read the environment; options that were given win.
+    """Read the settings from the environment; options that are not None take precedence.
 
     Raises:
         Misconfigured: A setting cannot be read.
@@ -35,10 +35,10 @@ def read_settings(**given: object) -> ServerSettings:
 
 
 def open_registry(settings: ServerSettings) -> Registry:
-    """Open database and store and refuse a schema that is not ours.
+    """Open the database and the store, and refuse a schema that is not ours.
 
     Raises:
-        Misconfigured: The schema is another one, or the store does not work as the settings say.
+        Misconfigured: The schema is another one, or the store does not work with these settings.
     """
     engine = create_engine(settings.effective_database_url)
     check_schema(engine)
@@ -51,10 +51,10 @@ def open_registry(settings: ServerSettings) -> Registry:
 
 
 def check_address(settings: ServerSettings) -> None:
-    """Refuse to be reached from elsewhere without TLS.
+    """Refuse an address that is reachable from elsewhere without TLS.
 
     Raises:
-        Misconfigured: The address is not loopback and neither TLS nor a proxy is set.
+        Misconfigured: The address is not loopback, and neither TLS nor a proxy is set.
     """
     is_loopback = settings.host in LOOPBACK
     has_tls = settings.tls_cert is not None and settings.tls_key is not None

@@ -2,9 +2,9 @@
 
 
 def own_address(said: str, certificate: object, host: str, port: int) -> str:
-    """Give the address by which the server reaches itself; empty where nobody said it.
+    """Return the address by which the server reaches itself; empty if it has TLS and none is set.
 
-    A certificate is for a name that others know the server by.
+    With TLS the address has to be set, since a certificate is for a name that others use.
     """
     if said or certificate is not None:
         return said.rstrip("/")

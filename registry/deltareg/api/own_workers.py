@@ -1,7 +1,7 @@
-"""The workers that `deltareg up` runs beside the server: started with it, ended with it.
+"""Runs the workers of `deltareg up` beside the server: started with it, ended with it.
 
-One that a signal has ended, as when memory ran out, is started anew. One that ended by itself has
-said why, and would say it again.
+A worker that a signal ended, as when memory ran out, is restarted. One that ended by itself is not:
+it has said why, and would end the same way again.
 """
 
 import logging
@@ -21,9 +21,9 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
 def kept_running(
     commands: Sequence[Sequence[str]], environ: Mapping[str, str], *, first_pause_s: float = _FIRST_PAUSE_S
 ) -> Generator[None, None, None]:
-    """Keep processes running while the block lasts, each in a group of its own.
+    """Keep processes running while the block lasts, each in a process group of its own.
 
-    Ctrl-C is for the server, and who else needs them is nobody: they are ended with the block.
+    So Ctrl-C reaches the server alone; the processes are ended with the block.
     """
     is_over = threading.Event()
     # Not daemons: a process started for a thread is told when that thread ends (PR_SET_PDEATHSIG).
@@ -54,7 +54,7 @@ def _keep(command: Sequence[str], environ: Mapping[str, str], is_over: threading
 
 
 def _attend(process: subprocess.Popen[bytes], is_over: threading.Event) -> None:
-    """Wait for a process to end, or end it when it is over."""
+    """Wait for a process to end, and end it once `is_over` is set."""
     while process.poll() is None and not is_over.wait(_LOOK_S):
         pass
     if process.poll() is not None:

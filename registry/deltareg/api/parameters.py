@@ -1,4 +1,4 @@
-"""What may stand in a path or a query, beyond what the types say."""
+"""Types of parameters in a path or a query, with their limits."""
 
 from typing import Annotated
 

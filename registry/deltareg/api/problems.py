@@ -1,4 +1,4 @@
-"""Answers that are errors: RFC 9457 problem documents, whatever was raised."""
+"""Error answers: RFC 9457 problem documents, whatever was raised."""
 
 import json
 import logging
@@ -28,7 +28,7 @@ def problem_response(error: DeltaregError, *, request_id: str) -> Response:
 
 
 def install(app: FastAPI) -> None:
-    """Make an app answer every error with a problem document."""
+    """Let an app answer every error with a problem document."""
     app.add_exception_handler(DeltaregError, _deltareg_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
@@ -36,7 +36,7 @@ def install(app: FastAPI) -> None:
 
 
 def request_id_of(request: Request) -> str:
-    """Give the id that ties this request's log lines and answer together."""
+    """Return the id that ties this request's log lines and answer together."""
     return str(getattr(request.state, "request_id", ""))
 
 
@@ -55,7 +55,7 @@ async def _deltareg_error(request: Request, error: Exception) -> Response:
 
 
 def tell_fault(request: Request, error: DeltaregError) -> None:
-    """Write a line about a fault that has a name; where it came from is in it."""
+    """Log an error answer: one line for a named fault, a trace for a bug."""
     if type(error) is DeltaregError:  # nobody named it
         request_id = request_id_of(request)
         logger.error("bug request=%s", request_id, exc_info=error, extra={"request_id": request_id})

@@ -1,9 +1,10 @@
-"""Whether the disks of an embedded server have room, looked at now and then.
+"""Checks now and then whether the disks of an embedded server have room.
 
-Only what lies on this machine is looked at: the folder of the store and that of a SQLite database,
-by the free space of their file systems and by a small file, since a quota is in no such number. A
-bucket or another database server that is full or away says so to those who need it, and reads and
-rollbacks go on meanwhile, which a replica that nobody is sent to could not serve.
+Only disks of this machine are checked: the folder of the store and that of a SQLite database, by
+the free space of their file systems and by writing a small file, since a quota does not show in the
+free space. A bucket or another database server that is full or away is not checked here: it fails
+the requests that need it, while reads and rollbacks go on. A replica that is not ready would get
+none of these.
 """
 
 import os
@@ -25,13 +26,13 @@ _PROBE = bytes(4096)
 
 @dataclass(slots=True)
 class DiskRoom:
-    """Knows the disks of a server; safe to ask from several threads.
+    """Checks the disks of a server; safe to call from several threads.
 
     Attributes:
-        folders: By what lies there: `store`, `database`.
-        least_bytes: How much has to be free.
-        every_s: How long an answer is given again, seconds.
-        clock: Gives the time, seconds.
+        folders: The folders by their content: `store`, `database`.
+        least_bytes: How many bytes have to be free.
+        every_s: How long an answer is reused, seconds.
+        clock: Returns the time, seconds.
     """
 
     folders: Mapping[str, Path]
@@ -43,7 +44,7 @@ class DiskRoom:
     _found: str = ""
 
     def check(self) -> None:
-        """Refuse where there is no room.
+        """Raise if a disk has no room.
 
         Raises:
             DiskFull: One of the disks is full, or will be after the next pack.

@@ -1,4 +1,4 @@
-"""What a serving process does by itself every few seconds: seal what was done since."""
+"""Seals the new rows of the audit trail every few seconds, in each serving process."""
 
 import logging
 import threading
@@ -21,7 +21,7 @@ _PAUSE_S = 0.02
 
 
 class _Teller:
-    """Keeps checkpoints, and says once whether the store locks them."""
+    """Stores checkpoints, and reports once whether the store locks them."""
 
     def __init__(self, places: CheckpointStores) -> None:
         self._places = places
@@ -36,7 +36,7 @@ class _Teller:
 
 
 def warn_of_differences(registry: Registry, places: CheckpointStores) -> None:
-    """Say, before anything is sealed, when the log does not go on from what was kept of it."""
+    """Log an error, before anything is sealed, if the log contradicts stored checkpoints."""
     if places.file is None:
         return
     try:
@@ -60,14 +60,14 @@ def sealing(
 ) -> Generator[None, None, None]:
     """Seal what waits at once and then every so often while the block lasts, and at its end.
 
-    Several processes may do it at once: one of them seals, the others find nothing to do. Where
-    the database does not answer, it is tried again the next time.
+    Several processes may do this at once: one of them seals, the others find nothing to do. If the
+    database does not answer, the next round tries again.
 
     Args:
         registry: The database, and the server's key.
-        places: Where checkpoints are kept outside it.
-        every_s: How long to wait between.
-        rows: How many rows are sealed under one checkpoint at most.
+        places: Where checkpoints are stored outside the database.
+        every_s: How long to wait between two rounds.
+        rows: The most rows that one checkpoint seals.
     """
     ended = threading.Event()
     seal = partial(seal_some, registry, rows=rows, tell=_Teller(places))

@@ -1,4 +1,4 @@
-"""Bodies of requests, read by a thread: they arrive on the loop, the store is written beside it."""
+"""Reads request bodies in a thread: they arrive on the event loop, a thread writes the store."""
 
 from collections.abc import Iterator
 from typing import Protocol
@@ -14,11 +14,11 @@ _STEP_BYTES = 1 << 20
 
 
 def chunks_of(request: Request, what: str) -> Iterator[bytes]:
-    """Give a request's body piece by piece, to a thread that asks when it has room for more.
+    """Yield a request's body piece by piece, to a thread that asks when it has room for more.
 
     Args:
         request: The request.
-        what: What it brings, for the message.
+        what: What the body is, for the error message.
 
     Raises:
         Unavailable: The connection was cut.
@@ -40,18 +40,18 @@ def chunks_of(request: Request, what: str) -> Iterator[bytes]:
 
 
 class Spool(Protocol):
-    """What a body is written to."""
+    """The file that a body is written to."""
 
     def write(self, part: bytes, /) -> int:
-        """Take more of it."""
+        """Append a part of the body."""
         ...
 
 
 async def spool_body(request: Request, what: str, spool: Spool, *, most_bytes: int) -> None:
-    """Write a request's body into a file, for who has to have all of it first.
+    """Write a request's whole body into a file, before it is processed.
 
     Raises:
-        InvalidInput: It is longer than that.
+        InvalidInput: The body is longer than `most_bytes`.
         Unavailable: The connection was cut.
     """
     size = 0

@@ -80,7 +80,7 @@ server.add_command(token)
 
 @contextmanager
 def _workers(registry: Registry, settings: ServerSettings, url: str, count: int) -> Generator[None, None, None]:
-    """Run worker processes while the block lasts; each has a token for verifying and no more."""
+    """Run worker processes while the block lasts; their token allows verifying and nothing else."""
     environ = {}
     if count:
         environ = {

@@ -82,7 +82,7 @@ def serve(registry: Registry, settings: ServerSettings, listener: socket.socket)
 
 
 def _report_legacy(registry: Registry) -> None:
-    """Say how much of the release before is left, for those who run the registry."""
+    """Warn the operator if roles of the release before are left."""
     if (found := count_legacy(registry))[0]:
         logger.warning(
             "%d roles of %d principals are legacy: what their tokens allowed before namespaces had"
@@ -92,26 +92,26 @@ def _report_legacy(registry: Registry) -> None:
 
 
 class _Server(uvicorn.Server):
-    """Does not let those who wait for something hold up its end."""
+    """A server whose end is not delayed by requests that wait for something."""
 
     def __init__(self, config: uvicorn.Config, state: AppState) -> None:
         super().__init__(config)
         self._state = state
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to end, by a signal."""
+        """Begin to shut down because of a signal."""
         self._state.is_closing = True
         super().handle_exit(sig, frame)
 
 
 def _exit(number: int, _frame: FrameType | None) -> NoReturn:
-    """End as a process does that a signal ended, with everything closed on the way."""
+    """Exit with the status of a process ended by the signal, closing everything on the way."""
     raise SystemExit(_ENDED_BY + number)
 
 
 @contextmanager
 def _asked_to_end() -> Generator[None, None, None]:
-    """Go on to the end when uvicorn, which has closed, raises the signal again that it was sent."""
+    """Continue shutting down when uvicorn, once closed, raises the signal it received again."""
     try:
         yield
     except KeyboardInterrupt:

@@ -91,12 +91,12 @@ class ServerSettings(BaseSettings):
 
     @property
     def effective_database_url(self) -> str:
-        """The database, or the embedded one."""
+        """The database of the settings, or else the embedded one."""
         return self.database_url or f"sqlite:///{self.data_dir.absolute() / 'registry.db'}"
 
     @property
     def effective_store_url(self) -> str:
-        """The store, or the embedded one."""
+        """The store of the settings, or else the embedded one."""
         return self.store_url or (self.data_dir.absolute() / "blobs").as_uri()
 
     @property
@@ -106,7 +106,7 @@ class ServerSettings(BaseSettings):
 
     @property
     def effective_webhook_key(self) -> Path | None:
-        """The file of the key for webhooks; None where several servers have to be told of one."""
+        """The file of the key for webhooks; without one set, only embedded servers have it."""
         is_embedded = self.effective_database_url.startswith("sqlite")
         own = self.data_dir.absolute() / "webhook-key" if is_embedded else None
         return self.webhook_key or own
@@ -122,7 +122,7 @@ class ServerSettings(BaseSettings):
         return self.run_log_days * 86_400 or None
 
     def own_disks(self) -> dict[str, Path]:
-        """Give the folders on this machine that the server writes to, by what lies there."""
+        """Return the folders on this machine that the server writes to, by their content."""
         database, store = urlsplit(self.effective_database_url), urlsplit(self.effective_store_url)
         folders: dict[str, Path] = {}
         if database.scheme.startswith("sqlite"):

@@ -1,4 +1,4 @@
-"""The stream of events: what of it is new is asked once for all readers of a process."""
+"""The stream of events; one query looks for news on behalf of all readers of a process."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,47 +13,47 @@ from deltareg.wire import EventPage
 
 @dataclass(frozen=True, slots=True)
 class EventStream:
-    """Events for one reader.
+    """The stream of events for one reader.
 
     Attributes:
-        newest: The last number of an event, as it was when somebody looked.
-        pages: Gives what comes after an event, with the reader's rights at that moment.
+        newest: The number of the newest event, as of the last look.
+        pages: Returns the events after an id, with the reader's rights at that moment.
     """
 
     newest: SharedLook[int]
     pages: Callable[[str], EventPage]
 
     def write_part(self, part: EventPage) -> str:
-        """Write events, each with its id."""
+        """Format events, each with its id."""
         return "".join(f"id: {each.id}\ndata: {each.model_dump_json()}\n\n" for each in part.items)
 
     def place(self, part: EventPage) -> str:
-        """Give the id to go on from."""
+        """Return the id to go on from."""
         return part.next
 
     def is_more(self, part: EventPage) -> bool:
-        """Whether more waits already."""
+        """Whether more events are waiting already."""
         return part.is_more
 
     def is_last(self, _: EventPage) -> bool:
-        """Events never end."""
+        """Return False: events never end."""
         return False
 
     def empty_after(self, part: EventPage) -> EventPage:
-        """Give a page with nothing on it."""
+        """Return an empty page after this one."""
         return EventPage(items=[], next=part.next, is_more=False)
 
     def look(self, part: EventPage) -> EventPage:
-        """Give what comes after a page."""
+        """Return the events after a page."""
         return self.pages(part.next)
 
     async def has_news(self, part: EventPage) -> bool:
-        """Whether anything happened since."""
+        """Whether there are events after a page."""
         return await self.newest.take() > read_id(part.next)[0]
 
 
 def newest_event(registry: Registry) -> SharedLook[int]:
-    """Look at the newest event for all readers of a process."""
+    """Return a shared look at the newest event, for all readers of a process."""
     return SharedLook(lambda: _last_number(registry), 0)
 
 

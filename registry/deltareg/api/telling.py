@@ -1,8 +1,8 @@
-"""What a serving process does all the time: number events, and deliver them to webhooks.
+"""Numbers events and delivers them to webhooks, all the time, in each serving process.
 
-Every process numbers; one of them delivers, while it holds a lease, and another goes on where it
-was killed. Receivers are waited for without a thread each, several at a time, and no one of them
-takes up what others need.
+Every process numbers. One of them delivers while it holds a lease, and another takes over if it is
+killed. Deliveries wait for their receivers without a thread each, several at a time, and no single
+receiver takes up the room of the others.
 """
 
 import asyncio
@@ -32,17 +32,17 @@ _LAST_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How often and how long.
+    """The intervals and limits of deliveries.
 
     Attributes:
         look_s: How long to wait between two looks.
-        lease_s: How long another process waits for one that was killed.
+        lease_s: How long another process waits before it takes over from a killed one.
         drift_s: How long to wait between two looks at the fleet.
         timeout_s: How long a receiver may take.
         pauses_s: How long to wait after each try that failed.
-        give_up_s: After how long a try that fails is the last.
-        at_once: How many receivers are waited for at once.
-        of_one: How many answers of one webhook are waited for at once.
+        give_up_s: How long a delivery is tried before it is given up.
+        at_once: How many deliveries are under way at once.
+        of_one: How many deliveries of one webhook are under way at once.
     """
 
     look_s: float = 0.5
@@ -57,10 +57,10 @@ class Pace:
 
 @contextmanager
 def telling(registry: Registry, pace: Pace = Pace()) -> Generator[None, None, None]:
-    """Number what waits at once, and then tell of events while the block lasts.
+    """Number waiting events at once, then number and deliver events while the block lasts.
 
-    Where the database does not answer, it is tried again. At the end what is under way is waited
-    for some seconds; what did not arrive by then is due as before.
+    If the database does not answer, it is tried again. The end of the block waits some seconds for
+    deliveries under way; those that have not arrived by then are still due.
     """
     ended = threading.Event()
     try:
@@ -80,11 +80,11 @@ def telling(registry: Registry, pace: Pace = Pace()) -> Generator[None, None, No
 
 @dataclass(slots=True)
 class _Deliverer:
-    """Sends what is due; its own coroutine changes what it knows, and a thread asks the database.
+    """Sends due deliveries; its own coroutine changes its state, and a thread asks the database.
 
     Attributes:
-        under_way: What is being sent or was and is not written down, by the delivery's number.
-        finished: What became of tries that are not written down yet.
+        under_way: Deliveries being sent, or sent and not recorded yet, by their number.
+        finished: The outcomes of attempts that are not recorded yet.
     """
 
     registry: Registry
@@ -100,7 +100,7 @@ class _Deliverer:
     _has_failed: bool = False
 
     def wake(self) -> None:
-        """Let it look at once; from any thread."""
+        """Wake the deliverer to look at once; callable from any thread."""
         loop = self._loop
         if loop is not None:
             with suppress(RuntimeError):  # it has ended by itself
@@ -135,7 +135,7 @@ class _Deliverer:
         self._news.set()
 
     def _look(self) -> list[DueDelivery]:
-        """Write down what became of tries, number what waits, and give what is to be sent."""
+        """Record outcomes of attempts, number waiting events, and return deliveries to send."""
         return self._safely(self._settle_and_look) or []
 
     def _settle_and_look(self) -> list[DueDelivery]:
@@ -150,7 +150,7 @@ class _Deliverer:
         return self._pick_due()
 
     def _pick_due(self) -> list[DueDelivery]:
-        """Give what is to be sent, as far as there is room, if it is this process that delivers."""
+        """Return the deliveries to send, as many as there is room for, if this process delivers."""
         free = self.pace.at_once - len(self.under_way)
         if free <= 0:
             return []
@@ -171,7 +171,7 @@ class _Deliverer:
         return picked
 
     def _holds_lease(self) -> bool:
-        """Whether it is this process that delivers; renewed when a third of the time is over."""
+        """Whether this process holds the lease; taken, or renewed after a third of its time."""
         now = time.monotonic()
         if now < self._held_until - self.pace.lease_s * 2 / 3:
             return True
@@ -198,7 +198,7 @@ class _Deliverer:
             self._safely(lambda: give_lease_back(self.registry, self.holder))
 
     def _safely(self, act: Callable[[], list[DueDelivery] | None]) -> list[DueDelivery] | None:
-        """Do it; where the database does not answer, say so once until it does again."""
+        """Run `act`; return None if the database does not answer, which is logged once."""
         try:
             deliveries = act()
         except (DeltaregError, SQLAlchemyError) as error:

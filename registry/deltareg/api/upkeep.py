@@ -1,8 +1,8 @@
-"""What a serving process does by itself now and then: drop what nobody needs any more.
+"""Drops what nobody needs any more, now and then, in each serving process.
 
-These are the logs of runs that ended long ago, answers that had their day, and events that nobody
-took out of the outbox. What came in before there were proofs is proven, or queued
-to be, and cards that nobody read are read.
+These are the logs of runs that ended long ago, expired answers, and events that nobody took out of
+the outbox. What was pushed before there were proofs is proven, or queued to be, and cards that
+were not read yet are read.
 """
 
 import logging
@@ -29,15 +29,15 @@ _PAUSE_S = 0.05
 
 @contextmanager
 def upkeep(registry: Registry, *, keep_logs_s: float | None, every_s: float = EVERY_S) -> Generator[None, None, None]:
-    """Do it at once and then every so often while the block lasts, beside all else.
+    """Do the upkeep at once and then periodically, in a thread, while the block lasts.
 
-    Several processes may do it at once. At the end of the block a batch is finished, not all of
-    them. Where the database does not answer, it is tried again the next time.
+    Several processes may do it at once. The end of the block waits for the current batch only. If
+    the database does not answer, the next round tries again.
 
     Args:
         registry: The database.
-        keep_logs_s: How long the log of a run is kept after its end; None for ever.
-        every_s: How long to wait between.
+        keep_logs_s: How long the log of a run is kept after its end, seconds; None for ever.
+        every_s: How long to wait between two rounds, seconds.
     """
     ended = threading.Event()
     chores = {

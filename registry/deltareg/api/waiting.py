@@ -1,4 +1,4 @@
-"""Waiting for news without holding a thread, nor up the end of the server.
+"""Waits for news without holding a thread or delaying the end of the server.
 
 One of the two asynchronous seams.
 """
@@ -24,14 +24,14 @@ async def wait_until(
     wait_s: float,
     longest_pause_s: float = LONGEST_PAUSE_S,
 ) -> T:
-    """Look until there is news or the time is up, and give what was seen last.
+    """Look until there is news or the time is up, and return the last result.
 
     Args:
-        request: Who waits.
+        request: The request that waits.
         look: Reads, in a thread.
-        is_news: Whether somebody waits for what was read.
-        wait_s: How long to wait; 0 looks once.
-        longest_pause_s: The pauses between two looks grow up to this.
+        is_news: Whether a result is what the caller waits for.
+        wait_s: How long to wait, seconds; 0 looks once.
+        longest_pause_s: The longest pause between two looks; pauses grow up to it.
     """
     deadline = anyio.current_time() + wait_s
     pause_s = FIRST_PAUSE_S

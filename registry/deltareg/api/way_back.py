@@ -86,6 +86,6 @@ def _days(count: int) -> str:
 
 
 def _has_database(settings: ServerSettings) -> bool:
-    """Whether there is a database to open: SQLite would make an empty one in a wrong folder."""
+    """Whether there is a database to open: SQLite would create an empty one in a wrong folder."""
     path = make_url(settings.effective_database_url)
     return path.get_backend_name() != "sqlite" or Path(path.database or "").is_file()

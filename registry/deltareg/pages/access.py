@@ -1,4 +1,4 @@
-"""Access: who the caller is and may do what, who holds what, and the tokens that act for them."""
+"""Access: who the caller is and what they may do, who holds which roles, and the tokens."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ _LISTED = 100
 
 @dataclass(frozen=True, slots=True)
 class RoleHolder:
-    """Somebody with all roles that they hold in a place."""
+    """A principal with all roles that they hold in a place."""
 
     name: str
     kind: str
@@ -30,7 +30,7 @@ class RoleHolder:
 
 
 class AccessPage(Answer):
-    """Who asks, the namespaces that they see, and who holds what in one of them or everywhere."""
+    """The caller, the namespaces they see, and who holds which roles in one or everywhere."""
 
     who: WhoAmI
     is_admin: bool
@@ -41,7 +41,7 @@ class AccessPage(Answer):
 
     @property
     def holders(self) -> list[RoleHolder]:
-        """Who holds something here, each once."""
+        """Everybody who holds a role here, each once."""
         by_principal: dict[str, RoleHolder] = {}
         for each in self.members:
             first = RoleHolder(each.principal, each.kind, each.last_used_at, [])
@@ -57,7 +57,7 @@ class TokensPage(Answer):
     at: str
 
     def state_of(self, token: TokenInfo) -> tuple[str, str]:
-        """Say whether a token holds, as a state of the pages and in words."""
+        """Return whether a token is live, as a state of the pages and in words."""
         if token.revoked_at is not None:
             return "revoked", ""
         if token.expires_at is None or token.expires_at > _later(self.at, hours=1):

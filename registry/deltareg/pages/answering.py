@@ -1,4 +1,4 @@
-"""What a request is answered with: a page, JSON, or the way to another page."""
+"""Answers to requests: a page, JSON, or a redirect to another page."""
 
 from typing import Final
 
@@ -19,17 +19,17 @@ def html(template: str, *, status: int = 200, **values: object) -> Response:
 
 
 def json_answer(found: Answer) -> Response:
-    """Answer with what a page shows, as JSON."""
+    """Answer with the content of a page, as JSON."""
     return Response(found.model_dump_json(), 200, NEVER_KEPT, "application/json")
 
 
 def see_other(path: str) -> Response:
-    """Lead on to another page."""
+    """Redirect to another page."""
     return RedirectResponse(path, 303, NEVER_KEPT)
 
 
 def wants_json(request: Request) -> bool:
-    """Whether JSON is asked for, by the address or by what the client accepts."""
+    """Whether the request asks for JSON, by its address or its `Accept` header."""
     format_word = request.query_params.get("format")
     if format_word is not None:
         return format_word == "json"

@@ -1,4 +1,4 @@
-"""A playground: a prompt that a base and its versions answer side by side, by a run on a worker."""
+"""A playground: a base and its versions answer a prompt side by side, in a run on a worker."""
 
 from deltareg.pages.asking import ViewRequest
 from deltareg.pages.diff import number_of
@@ -13,7 +13,7 @@ from deltareg.wire.findings import PROMPT_MOST, TOKENS_MOST, AnswerCreate, Answe
 
 
 class AskPage(Answer):
-    """What may be asked of a line, and how much; `a` and `b` are the versions that are chosen."""
+    """The form for a prompt to a line, with its limits; `a` and `b` are the chosen versions."""
 
     line: str
     versions: list[VersionInfo]
@@ -27,7 +27,7 @@ class AskPage(Answer):
 
 
 class AnswersPage(Answer):
-    """A prompt and its answers; `line` is that of the first version."""
+    """A prompt and its answers; `line` is the line of the first version."""
 
     line: str
     found: AnswersInfo

@@ -1,4 +1,4 @@
-"""What a page is asked: by whom, about what, and what stands in its address and its form."""
+"""A request for a page: who asks, about what, with the values of its address and its form."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,16 +17,16 @@ _MOST_AT_ONCE = 200
 
 @dataclass(frozen=True, slots=True)
 class ViewRequest:
-    """A request of somebody who is logged in.
+    """A request of a logged-in caller.
 
     Attributes:
-        registry: Where.
-        session: Whose browser it is.
-        request: As it came.
-        form: The fields of a form that was sent; none of what only looks.
-        further: Where a list goes on that is taken away whole; empty at its beginning.
-        is_whole: Whether all of a list is taken away, and not a page of it looked at.
-        instead: What is asked instead of what stands in the address, where a form is shown again.
+        registry: The registry.
+        session: The session of the caller's browser.
+        request: The HTTP request.
+        form: The fields of the form that was sent; empty for a request that only reads.
+        further: Where an exported list continues; empty at its beginning.
+        is_whole: Whether a whole list is exported, instead of showing one page of it.
+        instead: The query that replaces the one of the address when a form is shown again.
     """
 
     registry: Registry
@@ -39,7 +39,7 @@ class ViewRequest:
 
     @property
     def caller(self) -> Caller:
-        """Who asks, with what their token allows."""
+        """The caller, with the rights of their token."""
         return self.session.caller
 
     @property
@@ -54,53 +54,53 @@ class ViewRequest:
 
     @property
     def query(self) -> QueryParams:
-        """What stands behind the question mark."""
+        """The query of the address, or the one that replaces it."""
         return self.request.query_params if self.instead is None else self.instead
 
     def part(self, name: str) -> str:
-        """Give a part of the path."""
+        """Return a part of the path."""
         value: object = self.request.path_params[name]
         return str(value)
 
     def number(self, name: str) -> int:
-        """Give a part of the path that is a number.
+        """Return a part of the path that is a number.
 
         Raises:
-            InvalidInput: It is none that was ever given out.
+            InvalidInput: It is no number that the registry could have given out.
         """
         return _number(self.part(name), name)
 
     @property
     def cursor(self) -> str | None:
-        """Where a list begins."""
+        """The cursor at which a list begins."""
         return self.further or self.text("cursor")
 
     def most(self, shown: int) -> int:
-        """Give how many items of a list to ask for at once, of which a page shows so many."""
+        """Return how many items of a list to read at once, if a page shows `shown` of them."""
         return _MOST_AT_ONCE if self.is_whole else shown
 
     def text(self, name: str) -> str | None:
-        """Give a word of the query; None where it is empty or not there."""
+        """Return a value of the query; None if it is empty or missing."""
         return self.query.get(name, "").strip()[:_LONGEST] or None
 
     def text_number(self, name: str) -> int | None:
-        """Give a number of the query; None where it is empty or not there.
+        """Return a number of the query; None if it is empty or missing.
 
         Raises:
-            InvalidInput: It is none.
+            InvalidInput: It is no number.
         """
         text = self.text(name)
         return None if text is None else _number(text, name)
 
     def form_text(self, name: str) -> str:
-        """Give a field of the form, with nothing around it; empty where it is not there."""
+        """Return a field of the form, stripped; an empty text if it is missing."""
         return self.form.get(name, "").strip()
 
     def form_number(self, name: str) -> int:
-        """Give a field of the form that is a number.
+        """Return a field of the form that is a number.
 
         Raises:
-            InvalidInput: It is none.
+            InvalidInput: It is no number.
         """
         return _number(self.form_text(name), name)
 

@@ -1,4 +1,4 @@
-"""The audit trail: who did what, found by parts of words, and whether it was rewritten."""
+"""The audit trail: who did what, searched by parts of words, and whether it was rewritten."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ _LISTED = 100
 
 @dataclass(frozen=True, slots=True)
 class DescribedAuditRow:
-    """A row of the trail as it is shown: what it changed, and the page of its subject if any."""
+    """A row of the trail as shown: what it changed, and the page of its subject, if any."""
 
     row: AuditRow
     changes: list[AuditChange]
@@ -29,10 +29,10 @@ class DescribedAuditRow:
 
 
 class AuditPage(Answer):
-    """Who did what, newest first, and the newest checkpoint of the log over it.
+    """Who did what, newest first, and the newest checkpoint of its log.
 
-    `row` is the row that the list begins with, where one was asked for; `actions` is what there is
-    to search for.
+    `row` is the row that the list begins with, if the address names one; `actions` are the actions
+    that can be searched for.
     """
 
     actor: str
@@ -45,19 +45,19 @@ class AuditPage(Answer):
 
     @property
     def is_narrowed(self) -> bool:
-        """Whether less than all of the trail is shown."""
+        """Whether the page shows only a part of the trail."""
         return bool(self.actor or self.action or self.subject or self.row is not None)
 
     @property
     def described_rows(self) -> list[DescribedAuditRow]:
-        """The rows with what they changed in words, and where their subjects have a page."""
+        """The rows with their changes in words, and the pages of their subjects."""
         return [
             DescribedAuditRow(row, changes(row.before, row.after), address_of(row.subject)) for row in self.rows.items
         ]
 
 
 class AuditCheckPage(Answer):
-    """Whether the log over the trail holds, as the server sees it; None where there is none."""
+    """Whether the log of the trail holds, as the server sees it; None if there is no log."""
 
     report: TrailReport | None
 

@@ -14,7 +14,7 @@ _LISTED = 50
 
 
 class BasesPage(Answer):
-    """Bases by name, or those called like what was asked for; `is_near` where only nearly."""
+    """Bases by name, or those that match the search; `is_near` if they match only nearly."""
 
     asked: str
     is_near: bool = False
@@ -22,14 +22,14 @@ class BasesPage(Answer):
 
 
 class BasePage(BaseWithVersions):
-    """A base with what stands on it by a suite, and the forms of it that there is a column for."""
+    """A base with its versions by a suite; `columns` are the variants with a column."""
 
     suite: str
     columns: list[str]
 
     @property
     def heads(self) -> list[tuple[str, str]]:
-        """Give the heads of the table of versions."""
+        """Return the heads of the table of versions."""
         return [("Version", ""), *((name, "") for name in self.columns), ("Pushed", "")]
 
 

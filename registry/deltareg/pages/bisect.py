@@ -1,4 +1,4 @@
-"""A search for the version that made a line bad, by hand; what was judged stands in the address."""
+"""A search by hand for the version that made a line bad; the address holds the judgements."""
 
 import re
 from collections.abc import Mapping
@@ -19,10 +19,10 @@ _MOST = 200
 
 
 class BisectPage(Answer):
-    """How far a search is.
+    """The state of a search.
 
-    `marks` is what was said of which version, `good` and `bad` what the first bad version lies
-    between, `next` the version to try; `more` versions matter besides those that are listed.
+    `marks` holds the judgement of each version. The first bad one lies between `good` and `bad`,
+    and `next` is the version to try. `more` versions matter beside the listed ones.
     """
 
     line: str
@@ -42,7 +42,7 @@ class BisectPage(Answer):
     more: int
 
     def link_with_mark(self, number: int, mark: str) -> str:
-        """Give the address where a version is judged as well, or anew; with no mark, not at all."""
+        """Return the address with this mark on a version; an empty mark removes its judgement."""
         marks: dict[int, str] = {**self.marks, number: mark}
         query = {f"v{n}": marks[n] for n in sorted(marks) if marks[n]}
         path = f"{ROOT}/deltas/{self.line}/bisect"
@@ -50,12 +50,12 @@ class BisectPage(Answer):
 
     @property
     def verdicts(self) -> dict[int, str]:
-        """Give what the newest verdict on each of the listed versions is, where there is one."""
+        """Return the newest verdict of each listed version that has one."""
         return {one.version: one.verdict for one in self.versions if one.verdict}
 
     @property
     def unlisted(self) -> dict[int, Mark]:
-        """Give what was judged and is no row of the list."""
+        """Return the judged versions that are not in the list."""
         row_numbers = {one.version for one in self.versions}
         return {number: mark for number, mark in self.marks.items() if number not in row_numbers}
 
@@ -85,10 +85,10 @@ def _bisect(ask: ViewRequest) -> BisectPage:
 
 
 def _marks(ask: ViewRequest) -> dict[int, Mark]:
-    """Read what the address says of versions; `v3=` says nothing.
+    """Return the judgements in the address; `v3=` is none.
 
     Raises:
-        InvalidInput: It says what is no judgement, or more than anybody judges.
+        InvalidInput: A value is no judgement, or there are too many.
     """
     marks: dict[int, Mark] = {}
     for name, value in ask.query.items():

@@ -1,4 +1,4 @@
-"""What a row of the audit trail changed, in words, and the page of what it changed."""
+"""Describes what a row of the audit trail changed, and finds the page of its subject."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -27,7 +27,7 @@ _DEEPEST = 4
 
 @dataclass(frozen=True, slots=True)
 class AuditChange:
-    """A thing that was changed: its name, what it was where it was there, and what it is."""
+    """A change: its name, the value before, if there was one, and the value after."""
 
     name: str
     was: str
@@ -35,7 +35,7 @@ class AuditChange:
 
 
 def changes(before: object, after: object) -> list[AuditChange]:
-    """Say what is otherwise after than before, in words; what is empty in both is left out."""
+    """Return what differs between before and after, in words, without what is empty in both."""
     was, now = dict(_facts(before)), dict(_facts(after))
     names = dict.fromkeys([*now, *was])
     return [
@@ -46,7 +46,7 @@ def changes(before: object, after: object) -> list[AuditChange]:
 
 
 def address_of(subject: str) -> str:
-    """Give the page of what a row names; empty where there is none."""
+    """Return the address of the page of a row's subject; empty if it has none."""
     if match := _REQUEST.fullmatch(subject):
         return f"{ROOT}/requests/{match[1]}"
     if match := _VERSION.fullmatch(subject):
@@ -70,7 +70,7 @@ def _facts(value: object, name: str = "", depth: int = 0) -> Iterator[tuple[str,
 
 
 def in_words(value: object) -> str:
-    """Write a value of JSON as words; empty where it says nothing."""
+    """Describe a JSON value in words; an empty text for null or empty values."""
     if value is None or value == "":
         return ""
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""A channel: its ledger, its policy, and what moves it, each shown before it is done."""
+"""The pages of a channel: its ledger, its policy, and its moves, each shown before it is made."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -26,11 +26,11 @@ _LISTED = 30
 
 
 class StandingPage(Answer):
-    """What a channel serves and asks, with all that stands for it or against it.
+    """What a channel serves and what its policy asks, with all that speaks for or against it.
 
-    `may_review` lists the moves that the caller may review by their rights, `overdue` those whose
-    time is over. Whether the caller is somebody else than who broke the glass is for the registry
-    to say.
+    `may_review` lists the moves that the caller's rights let them review, `overdue` those whose
+    review is overdue. The registry itself decides whether the caller counts as somebody other than
+    whoever broke the glass.
     """
 
     line: str
@@ -40,19 +40,19 @@ class StandingPage(Answer):
 
     @property
     def asked(self) -> list[tuple[str, str]]:
-        """Its own policy in words."""
+        """The channel's own policy, in words."""
         return policy_words(self.channel.policy)
 
     @property
     def floors(self) -> list[tuple[str, list[tuple[str, str]]]]:
-        """Whose floors ask something beside it, and what, in words."""
+        """The floors that apply beside it: whose they are, and what they ask, in words."""
         return [(floor.of, policy_words(floor.policy, is_floor=True)) for floor in self.channel.floors]
 
 
 class PromotePage(Answer):
-    """A promotion before it is made: the version, the gate's answer, and on whom it has an effect.
+    """A promotion before it is made: the version, the gate's answer, and the agents it affects.
 
-    Without a version, `choices` has those that could be chosen, and nobody is listed yet.
+    Without a version, `choices` has the versions to choose from, and no agents are listed yet.
     """
 
     line: str
@@ -68,7 +68,7 @@ class PromotePage(Answer):
 
 
 class FreezePage(Answer):
-    """A channel that is to be frozen, or to move again."""
+    """A channel to be frozen or unfrozen."""
 
     line: str
     channel: str
@@ -87,9 +87,9 @@ class Day(Answer):
 
 
 class LedgerPage(Ledger):
-    """A channel with its ledger, and the days that somebody may ask for; the newest comes first.
+    """A channel with its ledger, and the days to choose from; the newest comes first.
 
-    `done` is the newest entry, where the address says that somebody has just made it.
+    `done` is the newest entry, if the address says that it has just been made.
     """
 
     days: list[Day]
@@ -171,7 +171,7 @@ def _freeze(ask: ViewRequest) -> FreezePage:
 
 
 def _move(ask: ViewRequest) -> str:
-    """Do what a form says, seen from the revision that it was shown with."""
+    """Make the move of a form, based on the revision that the form was shown with."""
     kind = ask.form_text("kind")
     if kind not in REVISION_KINDS:
         raise InvalidInput(f"a channel is not moved by {kind[:40]!r}")
@@ -253,7 +253,7 @@ _FREEZE = View(f"{_PATH}/freeze", _freeze, "freeze.html.jinja", "Deltas")
 
 
 def _place(ask: ViewRequest) -> FormPlace:
-    """Say which dialog a move was sent from."""
+    """Return the page of the form that a move was sent from."""
     match ask.form_text("kind"):
         case "promote":
             return FormPlace(_PROMOTE, {"version": ask.form_text("version")})

@@ -1,4 +1,4 @@
-"""The cookie that holds a session's secret: the pages read it, and nothing else does."""
+"""The cookie that holds a session's secret; only the pages read it."""
 
 import secrets
 from typing import Final
@@ -16,24 +16,24 @@ _NOT_IN: Final = "log in to see the pages"
 
 
 def bound_to(request: Request) -> str:
-    """Say which start of the server a session is bound to; empty for none.
+    """Return the server start that a session is bound to; empty for none.
 
-    On loopback a browser sends its cookies to whatever listens on another port of the machine: what
-    leaks there ends with this process.
+    On loopback a browser also sends its cookies to whatever listens on another port of the machine:
+    a secret that leaks there is worthless once this process ends.
     """
     return _THIS_START if is_loopback(request) else ""
 
 
 def secret_of(request: Request) -> str:
-    """Give the session's secret that came along; empty where none did."""
+    """Return the session's secret of a request; empty if it has none."""
     return request.cookies.get(_name(request), "")
 
 
 def session_of(request: Request, registry: Registry) -> Session:
-    """Find the session that a request belongs to.
+    """Return the session that a request belongs to.
 
     Raises:
-        Unauthenticated: None, or one that has ended.
+        Unauthenticated: There is no session, or it has ended.
     """
     secret = secret_of(request)
     if not secret:
@@ -42,7 +42,7 @@ def session_of(request: Request, registry: Registry) -> Session:
 
 
 def keep_secret(request: Request, response: Response, secret: str) -> None:
-    """Give a browser the secret of its session."""
+    """Set the cookie with the secret of a session."""
     is_secure = is_encrypted(request)
     response.set_cookie(
         _name(request),
@@ -56,7 +56,7 @@ def keep_secret(request: Request, response: Response, secret: str) -> None:
 
 
 def drop_secret(request: Request, response: Response) -> None:
-    """Take the secret of a session from a browser."""
+    """Delete the cookie with the secret of a session."""
     is_secure = is_encrypted(request)
     response.delete_cookie(
         _name(request), path="/" if is_secure else ROOT, secure=is_secure, httponly=True, samesite="lax"
@@ -64,12 +64,12 @@ def drop_secret(request: Request, response: Response) -> None:
 
 
 def request_id_of(request: Request) -> str:
-    """Give the id that ties this request's log lines and answer together."""
+    """Return the id that ties this request's log lines and answer together."""
     return str(getattr(request.state, "request_id", ""))
 
 
 def _name(request: Request) -> str:
-    """Name the cookie; on loopback by the port, for cookies are of a host and not of a port."""
+    """Return the cookie's name; without TLS with the port, as ports of a host share cookies."""
     if is_encrypted(request):
         return "__Host-deltareg"
     return f"deltareg-{request.url.port or 80}"

@@ -1,4 +1,4 @@
-"""A delta line: the strip of its channels, and its versions."""
+"""The page of a delta line: the strip of its channels, and its versions."""
 
 from collections.abc import Iterator, Sequence
 

@@ -1,4 +1,4 @@
-"""Delta lines: looked for by words and by facets, and where a reference leads."""
+"""Delta lines, searched by words and facets, and the search field that leads to a reference."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -26,7 +26,7 @@ _FACETS = (("namespace", "Namespace"), ("kind", "Kind"), ("base", "Base"))
 
 
 class LineQuery(Answer):
-    """What was looked for; empty words do not matter."""
+    """A search for lines; empty fields do not narrow it."""
 
     text: str
     namespace: str
@@ -37,14 +37,14 @@ class LineQuery(Answer):
 
 
 class FacetLinks(Answer):
-    """A facet's values: what each is, how many lines have it, where it leads, whether it is on."""
+    """A facet's values: each with its number of lines, its link, and whether it is on."""
 
     title: str
     values: list[tuple[str, int, str, bool]]
 
 
 class DeltasPage(LineSearchResult):
-    """Lines, what was looked for, and the addresses of what narrows them."""
+    """Lines, the search for them, and the links that narrow it."""
 
     asked: LineQuery
     facets: list[FacetLinks]
@@ -90,14 +90,14 @@ def _deltas(ask: ViewRequest) -> DeltasPage:
 
 
 def _toggle_facet(given: dict[str, str], name: str, value: str) -> str:
-    """Give the address with a facet's value added, or taken away where it stands."""
+    """Return the address with a facet's value added, or removed if it is set."""
     rest = {key: word for key, word in given.items() if (key, word) != (name, value)}
     query = rest if given.get(name) == value else rest | {name: value}
     return f"{ROOT}/deltas?{urlencode(query)}"
 
 
 def _find(ask: ViewRequest) -> str:
-    """Lead to what a reference names, or what somebody means by it; what is none is looked for."""
+    """Return the address of what a reference or its loose form names, or of a search."""
     text = ask.text("q") or ""
     try:
         ref = Ref.parse(text)
@@ -114,9 +114,9 @@ def _find(ask: ViewRequest) -> str:
 
 
 def _resolve_text(ask: ViewRequest, text: str) -> str:
-    """Lead to what `chat v3` or `chat @prod` means; empty where it is of no such form.
+    """Return the address of what `chat v3` or `chat @prod` means; empty for any other form.
 
-    Where several lines are called so, or none, they are looked for by their words alone.
+    If several lines have that name, or none, it is the address of a search for the name.
     """
     match = _LOOSE.fullmatch(text)
     if match is None:

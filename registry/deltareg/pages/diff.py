@@ -1,4 +1,4 @@
-"""Two versions of a line side by side, or three: what they are, settings, modules, checks."""
+"""Two or three versions of a line side by side: facts, settings, modules, checks."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +22,7 @@ _SIDES = ("a", "b", "c")
 
 
 class ConfigChange(Answer):
-    """A setting, or a fact, that versions have differently; `c` where three are compared."""
+    """A setting or a fact by version; `c` if three versions are compared."""
 
     name: str
     a: str
@@ -31,7 +31,7 @@ class ConfigChange(Answer):
 
     @property
     def values(self) -> list[str]:
-        """Give it by version."""
+        """Return the values in the order of the versions."""
         return [self.a, self.b] if self.c is None else [self.a, self.b, self.c]
 
     @property
@@ -41,12 +41,12 @@ class ConfigChange(Answer):
 
     @property
     def is_different(self) -> bool:
-        """Whether not all have it alike."""
+        """Whether the versions differ in it."""
         return len(set(self.values)) > 1
 
 
 class CheckPair(Answer):
-    """A check of a suite as it came out for two versions, or for three."""
+    """The results of a check of a suite for two or three versions."""
 
     suite: str
     check: str
@@ -57,17 +57,17 @@ class CheckPair(Answer):
 
     @property
     def results(self) -> list[CheckResult | None]:
-        """Give it by version."""
+        """Return the values in the order of the versions."""
         return [self.a, self.b, self.c] if self.is_three else [self.a, self.b]
 
     @property
     def is_skipped(self) -> bool:
-        """Whether it did not run for one of them."""
+        """Whether it was skipped for one of the versions."""
         return any(one is not None and one.verdict == "skipped" for one in self.results)
 
     @property
     def is_different(self) -> bool:
-        """Whether the outcomes or the values differ; what was skipped in one says nothing of it."""
+        """Whether the outcomes or the values differ; False if it was skipped for one."""
         if self.is_skipped:
             return False
         if any(one is None for one in self.results):
@@ -76,10 +76,10 @@ class CheckPair(Answer):
 
 
 class DiffPage(Answer):
-    """How two versions differ, or three; `same_base` says whether all are for one base.
+    """How two or three versions differ; `same_base` says whether all are for one base.
 
-    `counted` counts modules: of two versions by what became of them, of three by which one differs
-    from the other two. `ancestor` is the newest version that all were made from.
+    `counted` counts modules: for two versions by how each changed, for three by which one differs
+    from the other two. `ancestor` is the newest version that all derive from.
     """
 
     line: str
@@ -98,11 +98,11 @@ class DiffPage(Answer):
 
     @property
     def sides(self) -> list[VersionInfo]:
-        """Give the versions in the order that they were asked for."""
+        """Return the versions in the order of the request."""
         return [self.a, self.b] if self.c is None else [self.a, self.b, self.c]
 
     def heads(self, first: str, style: str, *, is_wide: bool = False) -> list[tuple[str, str]]:
-        """Give the heads of a table with a column for each version, two where it is wide."""
+        """Return the heads of a table with a column for each version, or two if it is wide."""
         columns = [(first, "")]
         for side in self.sides:
             columns += [(f"v{side.version}", style), *([("", "")] if is_wide else [])]
@@ -139,7 +139,7 @@ def _map(manifests: Sequence[Manifest], names: Sequence[str]) -> tuple[LayerMap,
 
 
 def number_of(text: str | None) -> int | None:
-    """Read the number of a version, `v3` or `3`; None of none.
+    """Parse the number of a version, `v3` or `3`; None if the text is missing.
 
     Raises:
         InvalidInput: It is no number.
@@ -153,7 +153,7 @@ def number_of(text: str | None) -> int | None:
 
 
 def _facts(version: VersionInfo) -> list[tuple[str, str]]:
-    """Give what is told of a version beside its settings."""
+    """Return the facts about a version that are no settings."""
     variant = f", {version.variant}" if version.variant else ""
     labels = ", ".join(f"{name}={value}" for name, value in version.labels.items())
     return [
@@ -172,7 +172,7 @@ def _facts(version: VersionInfo) -> list[tuple[str, str]]:
 
 
 def _changes(sides: Sequence[Mapping[str, str]], *, is_all: bool) -> list[ConfigChange]:
-    """Put values by name side by side, those that differ or all."""
+    """Align values by name: all of them, or only those that differ."""
     names = dict.fromkeys(name for side in sides for name in side)
     rows = [[side.get(name, _ABSENT) or _ABSENT for side in sides] for name in names]
     changes = [

@@ -1,4 +1,4 @@
-"""A text that is written on a page, and what is said of it: above all, which line is wrong."""
+"""Texts that people write on a page, and what is wrong with them: above all, in which line."""
 
 import re
 from collections.abc import Mapping
@@ -17,13 +17,13 @@ class FormText(Answer):
     """A text in a form.
 
     Attributes:
-        text: What stands there.
-        seen: The digest of what stood in the registry when it was begun.
-        reason: Why, as far as it was said.
-        wrong: What is wrong with it; empty where nothing is known to be.
-        fix: What to do about that.
-        line: The line where it is, from 1; 0 where none is named.
-        quoted: That line.
+        text: The text.
+        seen: The digest of the registry's text when the form was opened.
+        reason: The reason for the change, as far as it is given.
+        wrong: What is wrong with the text; empty if no error is known.
+        fix: What to do about the error.
+        line: The line of the error, from 1; 0 if the error names none.
+        quoted: The content of that line.
     """
 
     text: str
@@ -36,13 +36,13 @@ class FormText(Answer):
 
     @property
     def rows(self) -> int:
-        """How many lines to show of it."""
+        """How many rows the text area has."""
         return min(40, max(10, self.text.count("\n") + 3))
 
 
 @dataclass(frozen=True, slots=True)
 class SubmittedText:
-    """A text as it came in a form."""
+    """A text as submitted in a form."""
 
     text: str
     seen: str
@@ -50,15 +50,15 @@ class SubmittedText:
 
     @property
     def raw(self) -> bytes:
-        """The text as a file has it."""
+        """The text as the bytes of a file."""
         return self.text.encode()
 
     def show_again(self) -> FormText:
-        """Show it again as it came."""
+        """Return the text for the form, unchanged."""
         return FormText(text=self.text, seen=self.seen, reason=self.reason)
 
     def wrong(self, error: DeltaregError) -> FormText:
-        """Show it again with what is wrong, and the line where that is."""
+        """Return the text for the form, with the error and its line."""
         match = _LINE.search(error.message)
         line = int(match[1]) if match else 0
         lines = self.text.split("\n")
@@ -68,16 +68,16 @@ class SubmittedText:
         )
 
     def is_seen(self, digest: str) -> bool:
-        """Whether what stands is what the form was begun with."""
+        """Whether the current text, by its digest, is the one that the form was opened with."""
         return digest == self.seen
 
 
 def read_sent(ask: ViewRequest) -> SubmittedText:
-    """Read the text of a form; browsers end its lines as the network does."""
+    """Read the text of a form, whose CRLF line ends become LF."""
     text = ask.form.get("text", "")[:_MOST_CHARS].replace("\r\n", "\n")
     return SubmittedText(text=text, seen=ask.form_text("seen"), reason=ask.form_text("reason")[:2_000])
 
 
 def begin_text(fields: Mapping[str, object], seen: str) -> FormText:
-    """Begin a text with what stands."""
+    """Return the current text for a form."""
     return FormText(text=write_yaml(dict(fields)), seen=seen)

@@ -1,4 +1,4 @@
-"""What somebody takes away of a page: its list as CSV, its drawing as SVG."""
+"""Downloads from a page: its list as CSV, its drawing as SVG."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -21,10 +21,10 @@ _NO_NAME: Final = re.compile(r"[^A-Za-z0-9._-]+")
 def csv_answer(
     ask: ViewRequest, table: PageTable[Answer], found: Answer, load: Callable[[ViewRequest], Answer]
 ) -> StreamingResponse:
-    """Send a list from the page that was asked for to its end.
+    """Send a list as CSV, from the requested page to its end.
 
-    Each part asks for the session anew and holds neither a thread nor a connection while it is on
-    its way; where the session ends meanwhile, so does the answer, as one that was cut off.
+    Each part checks the session anew, and holds neither a thread nor a connection while it is sent.
+    If the session ends meanwhile, the answer breaks off.
     """
 
     def more(cursor: str) -> Answer:
@@ -38,7 +38,7 @@ def csv_answer(
 
 
 def svg_answer(ask: ViewRequest, plot: str) -> Response:
-    """Send a drawing as a file that is whole by itself: with its colours, without scripts."""
+    """Send a drawing as a self-contained file: with its colours, without scripts."""
     headers = _headers(ask.request, "svg")
     return Response(as_file(plot), media_type="image/svg+xml", headers=headers)
 

@@ -1,4 +1,4 @@
-"""What a code means and what to do about it: the texts of `deltareg explain` as pages."""
+"""Pages that explain a code and what to do about it: the texts of `deltareg explain`."""
 
 import re
 from collections.abc import Iterator
@@ -14,14 +14,14 @@ _CODE = re.compile(r"[a-z][a-z_]{0,60}")
 
 
 class Section(Answer):
-    """A part of a text, in Markdown."""
+    """A section of a text, in Markdown."""
 
     title: str
     text: str
 
 
 class ExplainPage(Answer):
-    """A code: what it is in a line, and the parts of what is said about it."""
+    """A code: its summary in one line, and the sections of its text."""
 
     code: str
     title: str
@@ -34,10 +34,10 @@ def _show(ask: ViewRequest) -> ExplainPage:
 
 @cache
 def explain_code(code: str) -> ExplainPage:
-    """Give the text about a code.
+    """Return the text about a code.
 
     Raises:
-        NotFound: There is none.
+        NotFound: There is no such code.
     """
     page = files("deltareg") / "explain" / f"{code}.md"
     if not _CODE.fullmatch(code) or not page.is_file():

@@ -1,4 +1,4 @@
-"""How far two versions of a line are apart, as a worker found out, and the form that asks one."""
+"""How far two versions of a line are apart, as a worker measured, and the form that asks one."""
 
 from deltareg.errors import InvalidInput
 from deltareg.pages.asking import ViewRequest
@@ -13,7 +13,7 @@ from deltareg.wire.findings import CompareCreate, VersionDifferences
 
 
 class FiguresPage(Answer):
-    """Two versions by their tensors: maps of where they are apart and how much they overlap."""
+    """Two versions by their tensors: maps of where they differ and how much they overlap."""
 
     line: str
     a: int

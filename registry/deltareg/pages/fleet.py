@@ -1,4 +1,4 @@
-"""The fleet: what every agent serves, beside what its channels say."""
+"""The fleet: what every agent serves, and what its channels say."""
 
 from collections.abc import Iterator, Sequence
 
@@ -12,7 +12,7 @@ _LISTED = 100
 
 
 class FleetPage(Answer):
-    """Agents with the channels that they follow, of a line or channel, or all."""
+    """Agents with the channels that they follow: all, or those of a line or a channel."""
 
     asked: str
     followers: Page[FollowerInfo]

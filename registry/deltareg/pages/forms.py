@@ -1,4 +1,4 @@
-"""How a version is stored: its stored forms, and going back to one."""
+"""How a version is stored: its stored forms, and reverting to one of them."""
 
 from deltareg.pages.asking import ViewRequest
 from deltareg.pages.guard import ROOT

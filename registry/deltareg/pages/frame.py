@@ -1,4 +1,4 @@
-"""What is around every page: the bar on top, who is logged in, where scripts and styles lie."""
+"""The frame of every page: the bar on top, who is logged in, addresses of scripts and styles."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ AREAS: Sequence[tuple[str, str, str]] = (
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A name and where it leads."""
+    """A name and its address."""
 
     name: str
     to: str
@@ -47,24 +47,24 @@ class FormRefusal:
 
 @dataclass(frozen=True, slots=True)
 class PageFrame:
-    """What the frame of a page says.
+    """The values of a page's frame.
 
     Attributes:
         who: Who is logged in; empty for nobody.
-        ends: When the session ends, where that is within the hour.
-        word: What every form of the page holds.
+        ends: When the session ends, if that is within the hour.
+        word: The word against forged requests that every form of the page holds.
         here: The page's own address.
-        twin: Its JSON.
+        twin: The address of its JSON.
         server: The address of the server, as the browser knows it.
-        asked: What is searched for now.
+        asked: The text of the current search.
         areas: The parts of the registry.
         files: Addresses of scripts and styles.
-        theme: The scheme that was chosen; empty for what the browser has.
-        back: Where one is after choosing another one.
-        away: What else the page may be taken away as, and the address of each.
-        refused: Why a form of the page was refused, where it is shown again because of that.
-        said: What stood in that form.
-        version: Of the server.
+        theme: The chosen colour scheme; empty for the browser's.
+        back: The address to return to after choosing another scheme.
+        away: The other forms to download the page in, with their addresses.
+        refused: Why a form of the page was refused, if it is shown again because of that.
+        said: The fields of that form.
+        version: The version of the server.
     """
 
     who: str
@@ -94,7 +94,7 @@ def frame_of(
     away: Sequence[str] = (),
     refusal: FormRefusal | None = None,
 ) -> PageFrame:
-    """Make the frame of a page, or with `request` and `who` that of an error."""
+    """Build the frame of a page, or with `request` and `who` that of an error."""
     source = ask.request if ask is not None else request
     if source is None:
         raise TypeError("a frame is of a request")

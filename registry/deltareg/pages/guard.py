@@ -1,8 +1,8 @@
-"""What keeps other sites from acting with somebody's browser, and from showing it our pages.
+"""Keeps other sites from acting through somebody's browser, and from embedding our pages.
 
-A cookie is sent along whoever makes the browser ask, on loopback even to every port. So what acts
-has to come from a page of ours: the browser says so (Fetch Metadata), or else the origin does; and
-its form holds a word that only who has the cookie can know.
+A browser sends a cookie whichever site made it send the request, on loopback even to every port. So
+a request that acts has to come from one of our pages: by Fetch Metadata or else by its origin; and
+its form holds a word that only the holder of the cookie can know.
 """
 
 import hashlib
@@ -38,10 +38,10 @@ _BACK = "open the page again and try once more"
 
 
 def check_origin(request: Request) -> None:
-    """Let nothing act but what a page of ours sent.
+    """Refuse to act on a request that was not sent by one of our pages.
 
     Raises:
-        Forbidden: Another site sent it, another port of this host, or nobody says.
+        Forbidden: Another site or another port of this host sent it, or the sender is unknown.
     """
     site = request.headers.get("sec-fetch-site")
     if site is not None:
@@ -55,10 +55,10 @@ def check_origin(request: Request) -> None:
 
 
 def check_reading(request: Request) -> None:
-    """Show nothing to another site that has the browser fetch it; links lead here from anywhere.
+    """Refuse to show a page that another site fetches; links from anywhere are fine.
 
     Raises:
-        Forbidden: It is no navigation and another site asks.
+        Forbidden: Another site sent the request, and it is no navigation.
     """
     headers = request.headers
     is_foreign = headers.get("sec-fetch-site", "none") not in {"none", "same-origin"}
@@ -67,32 +67,32 @@ def check_reading(request: Request) -> None:
 
 
 def form_word(secret: str) -> str:
-    """Give the word that forms of a session hold."""
+    """Return the word that the forms of a session hold."""
     return hmac.new(secret.encode(), _FORM_WORD, hashlib.sha256).hexdigest()[:32]
 
 
 def check_form_word(said: str, secret: str) -> None:
-    """Hold the word of a form against that of the session.
+    """Compare the word of a form with that of the session.
 
     Raises:
-        Forbidden: It is another one.
+        Forbidden: They differ.
     """
     if not hmac.compare_digest(said.encode(), form_word(secret).encode()):
         raise Forbidden("this form is of another login", fix=_BACK)
 
 
 def own_path(text: str) -> str:
-    """Give where to go after a login: a path of the pages, or the first of them."""
+    """Return where to go after a login: the path if it is one of the pages, else the first page."""
     return text if _OURS.fullmatch(text) else ROOT
 
 
 def is_loopback(request: Request) -> bool:
-    """Whether the browser speaks to the server of its own machine."""
+    """Whether the browser runs on the machine of the server."""
     return _host(request.headers) in _LOOPBACK
 
 
 def is_encrypted(request: Request) -> bool:
-    """Whether the browser speaks TLS: from elsewhere, nothing but TLS or a proxy is served."""
+    """Whether the browser uses TLS: from elsewhere it always does, directly or to a proxy."""
     return request.url.scheme == "https" or not is_loopback(request)
 
 

@@ -1,4 +1,4 @@
-"""The first page: what waits for somebody, what is odd, what moved."""
+"""The first page: what waits for somebody, what looks wrong, what has moved."""
 
 from deltareg.pages.asking import ViewRequest
 from deltareg.pages.routing import View

@@ -1,7 +1,7 @@
 """Maps of layers and modules: where a delta has tensors, and where two deltas differ.
 
-The rows are modules and the columns are layers; what is outside of any list of layers has a column
-of its own. Networks with experts have thousands of modules that are one here.
+The rows are modules and the columns are layers; modules outside of any list of layers have a column
+of their own. The thousands of modules of a network with experts are one module here.
 """
 
 import math
@@ -28,7 +28,7 @@ _GRAVEST: tuple[State, ...] = ("changed", "added", "removed", "same", "neither")
 
 
 class MapCell(Answer):
-    """A module in a layer: the class that colours it, and what it says to who comes there."""
+    """A module in a layer: the style that colours it, and its description for a pointer over it."""
 
     style: str
     told: str
@@ -56,7 +56,7 @@ _Places = Mapping[Place, list[ManifestTensor]]
 
 
 def layer_map(manifest: Manifest) -> LayerMap:
-    """Show in which layers which modules have how many elements, from few to many."""
+    """Return a map of how many elements each module has in each layer, from few to many."""
     places = places_of(manifest.tensors)
     counts = {place: sum(_elements(t) for t in tensors) for place, tensors in places.items()}
     least, most = min(counts.values(), default=0), max(counts.values(), default=0)
@@ -74,7 +74,7 @@ def layer_map(manifest: Manifest) -> LayerMap:
 
 
 def difference_map(a: Manifest, b: Manifest) -> tuple[LayerMap, dict[Change, int]]:
-    """Show which modules of which layers two versions have differently, and count them."""
+    """Return a map of where two versions differ, by module and layer, and count the changes."""
     first, second = places_of(a.tensors), places_of(b.tensors)
     counts: dict[State, int] = dict.fromkeys(_GRAVEST, 0)
 
@@ -88,7 +88,7 @@ def difference_map(a: Manifest, b: Manifest) -> tuple[LayerMap, dict[Change, int
 
 
 def map_cells(found: LayerMap) -> Iterator[tuple[str, str, str]]:
-    """Give a map cell by cell: the module, the layer, what is there."""
+    """Yield a map cell by cell: the module, the layer, the description."""
     for row in found.rows:
         for layer, cell in zip(found.layers, row.cells, strict=True):
             yield row.module, layer, cell.told.partition(": ")[2]
@@ -115,7 +115,7 @@ def map_plot(found: LayerMap, label: str) -> str:
 
 
 def odd_map(manifests: Sequence[Manifest], names: Sequence[str]) -> tuple[LayerMap, dict[Change, int]]:
-    """Show of three versions which one has which modules of which layers otherwise, and count."""
+    """Return a map of which of three versions differs, by module and layer, and count them."""
     sides = [places_of(manifest.tensors) for manifest in manifests]
     counts: dict[Odd, int] = dict.fromkeys(_ODD, 0)
 
@@ -130,7 +130,7 @@ def odd_map(manifests: Sequence[Manifest], names: Sequence[str]) -> tuple[LayerM
 
 
 def odd_of(found: Sequence[object]) -> Odd:
-    """Say which of three differs from the other two; nothing at all is empty."""
+    """Return which of three values differs from the other two; "neither" if all are empty."""
     a, b, c = found
     if not any(found):
         return "neither"
@@ -162,7 +162,7 @@ def _digests(tensors: Iterable[ManifestTensor]) -> dict[tuple[str, str], object]
 
 
 def compare_tensors(a: Iterable[ManifestTensor], b: Iterable[ManifestTensor]) -> State:
-    """Say how what two versions have in one place differs: by digests, which leave no doubt."""
+    """Return how two versions differ in one place, by the digests of its tensors."""
     ours, theirs = _digests(a), _digests(b)
     if not ours and not theirs:
         return "neither"
@@ -174,7 +174,7 @@ def compare_tensors(a: Iterable[ManifestTensor], b: Iterable[ManifestTensor]) ->
 
 
 def places_of(tensors: Iterable[ManifestTensor]) -> _Places:
-    """Lay tensors down by module and layer."""
+    """Group tensors by module and layer."""
     by_place: dict[Place, list[ManifestTensor]] = defaultdict(list)
     for tensor in tensors:
         target = tensor.target or tensor.name
@@ -207,7 +207,7 @@ def _elements(tensor: ManifestTensor) -> int:
 
 
 def _step(count: int, least: int, most: int) -> int:
-    """Give the step of a count between the fewest and the most, by its logarithm."""
+    """Return the step of a count between the least and the most, by its logarithm."""
     if most <= least or least <= 0:
         return _STEPS // 2
     share = math.log(count / least) / math.log(most / least)

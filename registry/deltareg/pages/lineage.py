@@ -27,7 +27,7 @@ _OPENED_MOST = 40
 
 
 class LineageState(Answer):
-    """What an address asks for: around what, how far each way, and what is drawn by itself."""
+    """The state in the address: around what, how far each way, and what is drawn by itself."""
 
     at: str
     up: int
@@ -37,7 +37,7 @@ class LineageState(Answer):
     opened: list[str]
 
     def address(self, **changed: object) -> str:
-        """Give the address of the same page with something else in its state."""
+        """Return the address of the page with parts of its state changed."""
         state = self.model_copy(update=changed)
         parameters = {
             "at": state.at,
@@ -52,7 +52,7 @@ class LineageState(Answer):
 
 
 class LineagePage(Answer):
-    """A graph of versions; `version` is the number of the one whose page this is part of."""
+    """A graph of versions; `version` is the number of the version whose page contains it."""
 
     state: LineageState
     sort: Sort
@@ -70,29 +70,29 @@ class LineagePage(Answer):
 
     @property
     def drawing(self) -> str:
-        """Draw it."""
+        """The graph as SVG."""
         return graph_svg(self.graph, f"Lineage of {self.title}, from left to right")
 
     @property
     def title(self) -> str:
-        """Say what is looked at."""
+        """What the graph is around."""
         return self.state.at.removeprefix("base:") or "everything"
 
     @property
     def graph(self) -> Graph:
-        """Give it as drawn and written out."""
+        """The graph with its labels and links, to be drawn."""
         nodes = [self._node(one) for one in self.nodes]
         arrows = [Arrow(one.start, one.end, one.relation) for one in self.arrows]
         return Graph(nodes, arrows)
 
     @property
     def words(self) -> Mapping[str, str]:
-        """Give by node what is written in it."""
+        """The name of each node, by its key."""
         return {one.key: one.name for one in self.nodes}
 
     @property
     def before(self) -> Mapping[str, list[LineageArrow]]:
-        """Give by node the arrows that lead to it."""
+        """The arrows that lead to each node, by its key."""
         incoming: dict[str, list[LineageArrow]] = {one.key: [] for one in self.nodes}
         for arrow in self.arrows:
             incoming[arrow.end].append(arrow)
@@ -100,7 +100,7 @@ class LineagePage(Answer):
 
     @property
     def served(self) -> Mapping[str, list[LineageNode]]:
-        """Give by node the channels that serve it."""
+        """The channels that serve each node, by its key."""
         nodes = {one.key: one for one in self.nodes}
         channels: dict[str, list[LineageNode]] = {key: [] for key in nodes}
         for arrow in self.arrows:
@@ -110,12 +110,12 @@ class LineagePage(Answer):
 
     @property
     def rows(self) -> list[LineageNode]:
-        """Give what is listed: channels stand beside what they serve."""
+        """The nodes in the list: all but channels, which are shown beside what they serve."""
         return [one for one in self.nodes if one.sort != "channel"]
 
     @property
     def folded(self) -> str:
-        """Give the address of the same with everything folded."""
+        """The address of this graph with everything folded."""
         return self.state.address(opened=[], most=_FOLDED, is_all=False)
 
     @property
@@ -124,16 +124,16 @@ class LineagePage(Answer):
         return LISTED
 
     def link_to_form(self, form: str) -> str:
-        """Give the address of the same in another form."""
+        """Return the address of this graph in another form."""
         address = self.state.address()
         return f"{address}{'&' if '?' in address else '?'}format={form}"
 
     def choices(self, now: int) -> list[int]:
-        """Give numbers of steps to choose from."""
+        """Return the numbers of steps to choose from."""
         return sorted({*_CHOICES, now})
 
     def lead(self, node: LineageNode) -> str:
-        """Give where a node of the drawing leads: what opens it, or is around it."""
+        """Return where a node of the drawing leads: what opens it, or the graph around it."""
         match node.sort:
             case "base" | "version":
                 here = self.state.at if self.version is None else ""
@@ -147,19 +147,19 @@ class LineagePage(Answer):
                 return self.state.address(most=wider) if wider > self.state.most else ""
 
     def around(self, node: LineageNode) -> str:
-        """Give the address of the lineage around a node."""
+        """Return the address of the lineage around a node."""
         at = node.line if node.sort == "line" else node.key
         return self.state.address(at=at, opened=[], most=_FOLDED)
 
     def opening(self, node: LineageNode) -> str:
-        """Give the address where the versions of a line are drawn by themselves."""
+        """Return the address where the versions of a line are drawn one by one."""
         if node.line in self.state.opened or node.line == self.state.at:
             return self.around(node)
         open_lines = [*self.state.opened, node.line][-_OPENED_MOST:]
         return self.state.address(opened=open_lines)
 
     def page_of(self, node: LineageNode) -> str:
-        """Give the address of the page of a node; empty for what has none."""
+        """Return the address of the page of a node; empty if it has none."""
         match node.sort:
             case "base":
                 if not node.line:
@@ -175,7 +175,7 @@ class LineagePage(Answer):
                 return ""
 
     def note_of(self, node: LineageNode) -> str:
-        """Say in short what a node is."""
+        """Describe a node in a few words."""
         match node.sort:
             case "base":
                 return "base"
@@ -236,7 +236,7 @@ def _page(ask: ViewRequest, at: str) -> LineagePage:
 
 
 def _with_merges(ask: ViewRequest, found: VersionFamily, nodes: list[LineageNode]) -> list[LineageNode]:
-    """Mark the merges among what is drawn by itself; several parents tell one as it is."""
+    """Mark the merges among single versions; several parents in the graph show a merge already."""
     plain = {node.key for node in nodes if node.sort == "version" and node.parents <= 1}
     relatives = {one.ref: one for one in found.versions.values() if one.ref in plain}
     merged = merges_among(ask.registry, relatives.values())

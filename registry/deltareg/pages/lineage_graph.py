@@ -1,9 +1,9 @@
-"""Relatives as a graph that stays readable: lines drawn together, what is alike folded into one.
+"""Relatives as a graph that stays readable: lines are drawn together, alike nodes folded into one.
 
-A line that is not opened is one node, cut in two where the version that is looked at lies in
-between. Nodes of which the same was made and that were made from the same are folded where there
-are many; those that serve come first, then the newest. A version stands on the base of its parents
-unless an arrow says otherwise.
+A line that is not opened is one node, cut in two if the version in question lies in between. Nodes
+made from the same, and of which the same was made, are folded if there are many, except for the
+first: those that serve, then the newest. A version stands on the base of its parents unless an
+arrow says otherwise.
 """
 
 from collections import defaultdict
@@ -22,10 +22,10 @@ Relation = Literal["base", "parent", "serves"]
 
 
 class LineageNode(Answer):
-    """A base, versions of a line, a channel, or how many more there are of what is beside it.
+    """A base, versions of a line, a channel, or the number of more nodes like those beside it.
 
-    `first` and `last` are the numbers of the versions, of which there are `versions`; `of_sort`
-    says what there is more of. `parents` are those that are seen here, of a merge, too.
+    `first` and `last` are the numbers of its versions, and `versions` counts them; `of_sort` is the
+    sort of the nodes that are folded. `parents` counts the parents that are seen here.
     """
 
     key: str
@@ -45,7 +45,7 @@ class LineageNode(Answer):
 
 
 class LineageArrow(Answer):
-    """What was there before, what was made of it, and how; `serves` leads to a channel."""
+    """What came before, what was made from it, and how; `serves` leads to a channel."""
 
     start: str
     end: str
@@ -54,12 +54,12 @@ class LineageArrow(Answer):
 
 @dataclass(frozen=True, slots=True)
 class GraphSelection:
-    """What of relatives is drawn by itself.
+    """Which relatives are drawn by themselves.
 
     Attributes:
-        opened: Lines whose versions are.
-        is_all: Whether every version is, and nothing is folded.
-        most: How many nodes that are alike are.
+        opened: Lines whose versions are drawn one by one.
+        is_all: Whether every version is drawn by itself, and nothing is folded.
+        most: How many alike nodes are drawn before the rest is folded.
     """
 
     opened: frozenset[str] = frozenset()
@@ -69,7 +69,7 @@ class GraphSelection:
 
 @dataclass(slots=True)
 class _Unit:
-    """Versions of a line that are drawn as one."""
+    """Versions of a line that are drawn as one node."""
 
     node: LineageNode
     newest: int
@@ -79,7 +79,7 @@ class _Unit:
 
 
 def draw_together(family: VersionFamily, shown: GraphSelection) -> tuple[list[LineageNode], list[LineageArrow]]:
-    """Make the graph of a family."""
+    """Return the nodes and arrows of a family's graph."""
     units, unit_of = _units(family, shown)
     arrows = _arrows(family, units, unit_of)
     nodes = {key: unit.node for key, unit in units.items()}
@@ -114,7 +114,7 @@ def _units(family: VersionFamily, shown: GraphSelection) -> tuple[dict[str, _Uni
 def _parts(
     relatives: Sequence[Relative], focus: int | None, shown: GraphSelection, *, is_open: bool
 ) -> Iterator[Sequence[Relative]]:
-    """Cut a line into what is drawn as one."""
+    """Split a line into the parts that are each drawn as one node."""
     singles = {focus} if focus is not None else set[int]()
     if shown.is_all:
         singles |= {one.id for one in relatives}
@@ -202,7 +202,7 @@ def _arrows(family: VersionFamily, units: Mapping[str, _Unit], unit_of: Mapping[
 def _fold_alike(
     nodes: dict[str, LineageNode], arrows: Sequence[LineageArrow], units: Mapping[str, _Unit], *, most: int
 ) -> tuple[dict[str, LineageNode], list[LineageArrow]]:
-    """Fold what is alike: of each sort what has the same neighbours, beyond so many."""
+    """Fold nodes of one sort with the same neighbours into one, beyond the first `most`."""
     before: dict[str, set[str]] = defaultdict(set)
     after: dict[str, set[str]] = defaultdict(set)
     for arrow in arrows:
@@ -256,7 +256,7 @@ def _more(key: str, rest: Sequence[LineageNode]) -> LineageNode:
 def _with_channels(
     nodes: Mapping[str, LineageNode], arrows: Iterable[LineageArrow], units: Mapping[str, _Unit]
 ) -> tuple[list[LineageNode], list[LineageArrow]]:
-    """Add the channels that serve what is drawn by itself."""
+    """Add the channels that serve versions in the graph."""
     all_nodes, all_arrows = list(nodes.values()), list(arrows)
     for key in nodes:
         unit = units.get(key)

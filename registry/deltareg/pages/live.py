@@ -1,8 +1,8 @@
-"""The log of a run as it comes: server-sent events, by the stream that the API's events have.
+"""The log of a run as it grows: server-sent events, over the same stream as the API's events.
 
-A reader holds neither a thread nor a connection to the database while it waits, the session is
-asked for at every look, and all ends with the run, the session, or after some minutes, when a
-browser comes again by itself and goes on behind the last line that it has.
+A reader holds neither a thread nor a connection to the database while it waits. The session is
+checked at every look. The stream ends with the run, with the session, or after some minutes, when a
+browser reconnects by itself and continues after the last line that it has.
 """
 
 from collections import Counter
@@ -35,7 +35,7 @@ _PAGE: Final = 200
 
 @dataclass(slots=True)
 class WatchedLogs:
-    """The logs that somebody reads in this process, how often each, and how often each session."""
+    """The logs being read in this process: how many readers each run and each session has."""
 
     registry: Registry
     runs: Counter[str] = field(default_factory=Counter[str])
@@ -43,45 +43,45 @@ class WatchedLogs:
     heads: streaming.SharedLook[dict[str, tuple[int, str]]] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Look at all of them by one query."""
+        """Create the shared look, which reads all of them by one query."""
         self.heads = streaming.SharedLook(lambda: log.newest_lines(self.registry, list(self.runs)), {})
 
 
 @dataclass(frozen=True, slots=True)
 class LogStream:
-    """The log of a run for one reader."""
+    """The stream of a run's log for one reader."""
 
     watched: WatchedLogs
     request: Request
     run_id: str
 
     def write_part(self, part: RunLog) -> str:
-        """Write lines, and at the end of the run that it is over."""
+        """Format lines, and an end event once the run is over."""
         lines = "".join(f"id: {line.seq}\ndata: {format_line(line)}\n\n" for line in part.items)
         return lines + (f"event: end\ndata: {part.run.state}\n\n" if self.is_last(part) else "")
 
     def place(self, part: RunLog) -> str:
-        """Give the number of the last line."""
+        """Return the id to go on from."""
         return str(part.next_seq)
 
     def is_more(self, part: RunLog) -> bool:
-        """Whether a page was full."""
+        """Whether the page is full, so there may be more lines."""
         return len(part.items) >= _PAGE
 
     def is_last(self, part: RunLog) -> bool:
-        """Whether the run is over and all its lines are there."""
+        """Whether the run is over and this has its last lines."""
         return part.run.is_over and not self.is_more(part)
 
     def empty_after(self, part: RunLog) -> RunLog:
-        """Give the same without its lines."""
+        """Return the same part without its lines."""
         return part.model_copy(update={"items": []})
 
     def look(self, part: RunLog) -> RunLog:
-        """Give the lines after a part."""
+        """Return the lines after a part."""
         return self.lines(part.next_seq)
 
     def lines(self, after: int) -> RunLog:
-        """Give the lines after a number, by the rights that the session has at that moment."""
+        """Return the lines after a number, with the session's rights at that moment."""
         session = session_of(self.request, self.watched.registry)
         return log.read_log(self.watched.registry, session.caller, self.run_id, after=after)
 
@@ -92,7 +92,7 @@ class LogStream:
 
 
 def format_line(line: LogLine) -> str:
-    """Write a line of a log: when, and what was said."""
+    """Format a line of a log: its time and its text."""
     at = line.at[11:19]
     if line.check:
         detail = f", {line.check.detail}" if line.check.detail else ""
@@ -101,7 +101,7 @@ def format_line(line: LogLine) -> str:
 
 
 def routes(registry: Registry) -> list[Route]:
-    """Make the route of the stream."""
+    """Return the route of the stream."""
     watched = WatchedLogs(registry)
 
     async def follow(request: Request) -> Response:

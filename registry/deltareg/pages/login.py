@@ -26,10 +26,10 @@ PATH = "/login"
 
 
 class LoginPage(Answer):
-    """Where somebody logs in: what leads on after it, and what was wrong with the last try.
+    """The login form: where to go afterwards, and what was wrong with the last attempt.
 
-    `is_direct` says that the browser was sent here by no other site, `is_out` that it has just been
-    logged out.
+    `is_direct` says that no other site sent the browser here, `is_out` that it has just been logged
+    out.
     """
 
     next: str
@@ -40,9 +40,9 @@ class LoginPage(Answer):
 
 
 class SessionsPage(Answer):
-    """Who somebody is and may do, and the browsers that they are logged in with.
+    """Who the caller is, what they may do, and the browsers they are logged in with.
 
-    `this` is the one that looks.
+    `this` is the session of this browser.
     """
 
     this: int
@@ -51,7 +51,7 @@ class SessionsPage(Answer):
 
 
 def routes(registry: Registry) -> list[Route]:
-    """Make the routes that need no session."""
+    """Return the routes that need no session."""
 
     async def show(request: Request) -> Response:
         return _form(request)

@@ -1,4 +1,4 @@
-"""Maps of how far modules are apart, layer by layer, in steps of their logarithm or of a share."""
+"""Maps of how far modules differ, layer by layer, in steps of their logarithm or of a share."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +23,7 @@ class MagnitudeMap(LayerMap):
 
 
 def change_map(modules: Sequence[ModuleDifference]) -> MagnitudeMap:
-    """Show how far two versions are apart in each module: by the logarithm of their difference."""
+    """Return a map of how far two versions differ by module, in logarithmic steps."""
     places = _places(modules)
     both = [one.relative_norm for one in places.values() if _is_in_both(one) and one.relative_norm]
     low, high = min(both, default=0.0), max(both, default=0.0)
@@ -37,9 +37,9 @@ def change_map(modules: Sequence[ModuleDifference]) -> MagnitudeMap:
 
 
 def overlap_map(modules: Sequence[ModuleDifference]) -> MagnitudeMap | None:
-    """Show how much of what both do to each module lies in one subspace, from none to all.
+    """Return a map of how much of both changes to each module lies in one subspace, 0 to 1.
 
-    None where nothing was measured.
+    None if nothing was measured.
     """
     places = _places([one for one in modules if one.overlap is not None and _is_in_both(one)])
     if not places:
@@ -88,7 +88,7 @@ def _describe_difference(one: ModuleDifference) -> str:
 
 
 def _places(modules: Sequence[ModuleDifference]) -> Mapping[Place, ModuleDifference]:
-    """Lay modules down by layer; where several are in one place, the one that differs most."""
+    """Group modules by place; several in one place become the one that differs most."""
     by_place: dict[Place, ModuleDifference] = {}
     for one in modules:
         path = one.module

@@ -1,4 +1,4 @@
-"""Measures of a line over its versions, as small plots of one kind beside each other."""
+"""Measures of a line over its versions, as small plots side by side."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ _LEAST = 2
 
 @dataclass(frozen=True, slots=True)
 class MeasureCard:
-    """A measure that is drawn: its newest value, its mark, the plot, and where that is a file."""
+    """A measure with a plot: its newest value, its mark, the plot, and the plot's file address."""
 
     name: str
     newest: float
@@ -28,13 +28,13 @@ class MeasureCard:
 
 
 class MeasuresPage(LineMeasures):
-    """The measures of a line, or the one of a name."""
+    """The measures of a line, or the one that was asked for."""
 
     asked: str
 
     @property
     def cards(self) -> list[MeasureCard]:
-        """Those that have two values or more and are not always the same, drawn."""
+        """The measures with at least two values that are not all the same, with their plots."""
         path = f"/ui/deltas/{self.line}/metrics"
         return [
             MeasureCard(
@@ -51,7 +51,7 @@ class MeasuresPage(LineMeasures):
 
     @property
     def flat(self) -> list[tuple[str, float]]:
-        """Those that were the same in every version, with what they were."""
+        """The measures that were the same in every version, with their values."""
         return [
             (each.name, each.points[-1].value)
             for each in self.measures

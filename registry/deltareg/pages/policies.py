@@ -1,6 +1,6 @@
-"""Policies of channels, of namespaces and of the server: written here, tried before they are saved.
+"""Policies of channels, namespaces and the server: written here, and tried before they are saved.
 
-They are read by the reader of the command line and saved by the use cases of the API.
+The command line's parser reads them, and the use cases of the API save them.
 """
 
 from deltareg.errors import Conflict, InvalidInput, NotFound, StaleRevision
@@ -22,7 +22,7 @@ TELLABLE = (InvalidInput, StaleRevision, NotFound, Conflict)
 
 
 class PolicyPage(Answer):
-    """The policy of a channel as text, and what a text that is not saved would do."""
+    """The policy of a channel as text, and the effect of an unsaved text."""
 
     line: str
     channel: str
@@ -33,7 +33,7 @@ class PolicyPage(Answer):
 
 
 class FloorPage(Answer):
-    """What the server, or a namespace, asks of every channel, as text."""
+    """The floor of the server or of a namespace, as text."""
 
     of: str
     namespace: str

@@ -1,4 +1,4 @@
-"""A policy in words: what a channel asks, for who decides and does not write YAML."""
+"""Describes a policy in words, for people who decide about it and do not write YAML."""
 
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -28,10 +28,10 @@ _TITLES: Final[Mapping[str, str]] = {
 
 
 def policy_words(fields: Mapping[str, object], *, is_floor: bool = False) -> list[tuple[str, str]]:
-    """Say what a policy asks, a title and words for each thing.
+    """Describe what a policy asks: a title and words for each field.
 
-    Of a channel's own policy it is said as well that it asks for no approval; a floor asks nothing
-    that it does not say.
+    A channel's own policy also says that it asks for no suites or approvals; a floor shows only the
+    fields that it has.
     """
     shown_fields = {name: value for name, value in fields.items() if name != "smoke"}
     if not is_floor:

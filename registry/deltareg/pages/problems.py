@@ -20,7 +20,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def guard_endpoint(endpoint: Endpoint) -> Endpoint:
-    """Answer errors as pages, and whoever is not logged in with the way there."""
+    """Wrap an endpoint: errors become pages, and callers without a session go to the login."""
 
     async def answer_request(request: Request) -> Response:
         try:
@@ -46,7 +46,7 @@ def _after_login(request: Request) -> str:
 
 
 def problem(request: Request, error: DeltaregError) -> Response:
-    """Answer with an error: what is wrong, what to do, and the id of the request."""
+    """Answer with an error: what is wrong, what to do, and the request's id."""
     if status_of(error) >= 500:
         logger.error(
             "page %s answered %d: %s",
@@ -70,7 +70,7 @@ def show_problem(request: Request, document: ProblemDocument) -> Response:
 
 
 def _way_on(request: Request, status: int) -> Link | None:
-    """Lead to what may be tried again; an address that acts is no page to lead to."""
+    """Return a link to try again, or back to the page before; never to an address that acts."""
     query = request.url.query
     if request.method == "GET" and status != HTTPStatus.METHOD_NOT_ALLOWED:
         return Link("Try again", f"{request.url.path}?{query}" if query else request.url.path)

@@ -1,4 +1,4 @@
-"""Requests: what waits for approvals, and what somebody decides on, with the diff beside it."""
+"""Requests: promotions that wait for approvals, and the page to decide on one, with its diff."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -20,17 +20,17 @@ _STATES: Mapping[str, RequestState] = {state: state for state in REQUEST_STATES}
 
 
 class RequestsPage(Answer):
-    """Requests of a state, or of all."""
+    """Requests in one state, or in all."""
 
     state: str
     requests: Page[RequestInfo]
 
 
 class RequestPage(RequestOverview):
-    """A request, and what the caller may do about it by their rights.
+    """A request, and what the caller's rights let them do about it.
 
-    Whether they are somebody else than who opened it and who pushed is for the registry to say.
-    `done` is what the address says that the caller has just decided, where that is so.
+    The registry itself decides whether the caller counts as somebody other than the opener and the
+    uploader. `done` is the decision just made, if the address names one and it was made.
     """
 
     may_approve: bool

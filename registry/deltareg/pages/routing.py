@@ -1,4 +1,4 @@
-"""From a page to a route: who asks, what is answered, as HTML or JSON, and what errors are."""
+"""Turns pages into routes: finds the caller, answers as HTML or JSON, and shows errors."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -29,7 +29,7 @@ _FIELDS_MOST = 64
 
 @dataclass(frozen=True, slots=True)
 class PageExport:
-    """What a page shows, written for another program: a file of a media type and a name."""
+    """The content of a page as a file for another program, with its media type and name."""
 
     media: str
     file: str
@@ -41,13 +41,13 @@ class View:
     """A page.
 
     Attributes:
-        path: Below `/ui`.
-        load: Gives what it shows, which is what its JSON holds.
-        template: What draws that.
-        area: The part of the registry that it belongs to, in the bar on top.
-        table: What it is as CSV.
-        plot: Draws what it is as SVG.
-        texts: In which forms it is written besides, by the word for `?format=`.
+        path: Its path below `/ui`.
+        load: Returns its content, which is also its JSON.
+        template: The template that draws the content.
+        area: The area of the registry that it belongs to, in the bar on top.
+        table: Its list as CSV, if it has one.
+        plot: Draws its content as SVG, if it can be drawn.
+        texts: The further files it is exported as, by the word for `?format=`.
     """
 
     path: str
@@ -61,7 +61,7 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class FormReply:
-    """A form that is shown again: what it shows, and the status that this has."""
+    """A form that is shown again: its content, and the HTTP status."""
 
     page: Answer
     status: int = 200
@@ -69,14 +69,14 @@ class FormReply:
 
 @dataclass(frozen=True, slots=True)
 class FormView:
-    """A page with a form, which is shown again with what it would do, or with what is wrong in it.
+    """A page with a form, which is shown again with its effect or with its errors.
 
     Attributes:
-        path: Below `/ui`.
-        load: Gives what it shows before anything is sent.
-        act: Does what was sent; gives the page to go on with, or what the form shows next.
-        template: What draws it.
-        area: As that of a view.
+        path: Its path below `/ui`.
+        load: Returns its content before anything is sent.
+        act: Handles the sent form; returns the address to go to, or what the form shows next.
+        template: The template that draws it.
+        area: The area of the registry, as of a view.
     """
 
     path: str
@@ -88,7 +88,7 @@ class FormView:
 
 @dataclass(frozen=True, slots=True)
 class FormPlace:
-    """The page that a form stands on, and what has to be asked of it to have that form."""
+    """The page that a form is on, and the query with which the page shows that form."""
 
     view: View
     query: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -96,13 +96,13 @@ class FormPlace:
 
 @dataclass(frozen=True, slots=True)
 class FormAction:
-    """What a form does.
+    """The action of a form.
 
     Attributes:
-        path: Below `/ui`.
-        act: Does what was sent; gives the page to go on with.
-        place: The page that the form stands on, which is shown again with the reason when it is
-            refused; None where there is nothing to write in it.
+        path: Its path below `/ui`.
+        act: Handles the sent form; returns the address to go to.
+        place: The page that the form is on, which is shown again with the reason if the form is
+            refused; None if the form has no fields to fill in.
     """
 
     path: str
@@ -112,7 +112,7 @@ class FormAction:
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
-    """An address that leads on to another one."""
+    """An address that redirects to another one."""
 
     path: str
     lead: Callable[[ViewRequest], str]
@@ -120,10 +120,10 @@ class Redirect:
 
 @dataclass(frozen=True, slots=True)
 class OwnRoutes:
-    """What a file answers in its own way: to who is not logged in, or with a stream.
+    """Routes that a file builds itself, for callers without a session or for a stream.
 
     Attributes:
-        make: Makes its routes, of a registry.
+        make: Returns the routes of a registry.
     """
 
     make: Callable[[Registry], list[Route]]
@@ -133,7 +133,7 @@ Page = View | FormView | FormAction | Redirect | OwnRoutes
 
 
 def routes_of(registry: Registry, page: Page) -> list[Route]:
-    """Make the routes of a page."""
+    """Return the routes of a page."""
     endpoints: dict[str, Endpoint]
     match page:
         case OwnRoutes():
@@ -226,10 +226,10 @@ def _action(registry: Registry, action: FormAction) -> Endpoint:
 
 
 def _shown_again(ask: ViewRequest, place: FormPlace, error: DeltaregError) -> Response:
-    """Show the page of a form that was refused, with why and with what stood in it.
+    """Show the page of a refused form again, with the reason and the form's fields.
 
     Raises:
-        DeltaregError: What was wrong, where that page is not there any more either.
+        DeltaregError: The original error, if that page does not exist any more either.
     """
     view, query = place.view, urlencode(place.query)
     parts: dict[str, object] = ask.request.path_params
@@ -246,10 +246,10 @@ def _shown_again(ask: ViewRequest, place: FormPlace, error: DeltaregError) -> Re
 
 
 def _accept_form(registry: Registry, request: Request, form: Mapping[str, str]) -> ViewRequest:
-    """Take a form of somebody who is logged in.
+    """Accept a form of a logged-in caller.
 
     Raises:
-        Forbidden: It is of another session.
+        Forbidden: The form belongs to another session.
     """
     ask = _open_ask(registry, request)
     check_form_word(form.get("word", ""), secret_of(request))
@@ -263,7 +263,7 @@ def _open_ask(registry: Registry, request: Request) -> ViewRequest:
 
 
 async def read_form(request: Request) -> dict[str, str]:
-    """Read a form as browsers send it; of a field that is there twice, the last.
+    """Read a form as browsers send it; of a repeated field, the last value counts.
 
     Raises:
         InvalidInput: It has more fields than any form of ours.

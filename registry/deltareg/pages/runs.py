@@ -1,4 +1,4 @@
-"""Runs: the queue, what ended, and the log of each as it comes."""
+"""Runs: the queue, the ended ones, and the log of each as it grows."""
 
 from collections.abc import Iterator, Sequence
 
@@ -18,7 +18,7 @@ _LISTED = 50
 
 
 class RunsPage(Answer):
-    """The queue, or with a state the runs that are in it, newest first; `all` is every state."""
+    """The queue, or the runs in one state, newest first; `all` is every state."""
 
     state: str
     runs: Page[RunInfo]

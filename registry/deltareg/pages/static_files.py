@@ -1,4 +1,4 @@
-"""Scripts and styles: read once, named by what they hold, and kept by browsers for ever."""
+"""Scripts and styles: read once, named by their content, and cached by browsers for ever."""
 
 import hashlib
 from collections.abc import Mapping
@@ -30,12 +30,12 @@ class _File:
 
 
 def addresses() -> Mapping[str, str]:
-    """Give the address of each file by its plain name."""
+    """Return the address of each file, by its plain name."""
     return _all()[1]
 
 
 def send_static(request: Request) -> Response:
-    """Answer with a file, by the name that its content gives it."""
+    """Answer with a file, whose name includes a hash of its content."""
     file = _all()[0].get(str(request.path_params["file"]))
     if file is None:
         return Response("there is no such file", 404, media_type="text/plain")

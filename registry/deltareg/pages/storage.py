@@ -1,4 +1,4 @@
-"""Storage: where the bytes are, and what each means of saving has saved."""
+"""Storage: where the bytes are, and how many each way of saving has saved."""
 
 from collections.abc import Iterator, Sequence
 from urllib.parse import urlencode
@@ -19,9 +19,9 @@ _LISTED = 100
 
 
 class StoragePage(Answer):
-    """What is stored of everything, of a namespace or of a line; `largest` is that of the parts.
+    """What is stored in total, or of a namespace, a line or a version, as of `age_s` seconds ago.
 
-    It was added up `age_s` seconds ago.
+    `largest` is the size of the largest part, in bytes of its packs.
     """
 
     asked: str
@@ -32,7 +32,7 @@ class StoragePage(Answer):
 
     @property
     def anew(self) -> str:
-        """Give the address where all is added up now."""
+        """Return the address that adds everything up anew."""
         return f"{ROOT}/storage?{urlencode({'of': self.asked, 'anew': 'yes'})}"
 
 

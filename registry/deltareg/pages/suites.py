@@ -1,7 +1,7 @@
-"""Suites: what verifications check; written here, and tried on what is served before they are kept.
+"""Suites: what verifications check; written here, and tried on served versions before saving.
 
-A suite is pushed by the use case of the API. Files of its probe sets that the registry does not
-have yet come by the command line, which reads them where they lie.
+The use case of the API pushes a suite. Files of its probe sets that the registry does not have yet
+have to be pushed by the command line, which reads them from disk.
 """
 
 from collections.abc import Iterator, Sequence
@@ -34,7 +34,7 @@ class SuitesPage(Answer):
 
 
 class SuitePage(Answer):
-    """A suite with its versions, and what each of its checks shows."""
+    """A suite with its versions, and a description of each of its checks."""
 
     suite: SuiteInfo
     versions: list[SuiteInfo]
@@ -43,7 +43,7 @@ class SuitePage(Answer):
 
     @property
     def columns(self) -> dict[str, str]:
-        """What is said of any check, by its name here; what is said of none is no column."""
+        """The optional columns of the table of checks, field to head, if any check has them."""
         heads = {"threshold": "Mark", "against": "Against", "probes": "Probes"}
         return {name: head for name, head in heads.items() if any(check.to_dict()[name] for check in self.suite.checks)}
 
@@ -55,7 +55,7 @@ class SuitePage(Answer):
 
 
 class SuiteForm(Answer):
-    """A suite as text; `name` is the one that it began with, empty for a new one."""
+    """A suite as text; `name` is that of the suite it is based on, empty for a new one."""
 
     name: str
     written: FormText

@@ -1,7 +1,7 @@
 """Lists as CSV: the same use case, rights and filters as the page, sent part by part.
 
-Spreadsheets take a cell for a formula that begins with one of a few signs, and what is in a cell
-others may have written. Such a cell begins with an apostrophe here, which spreadsheets hide.
+Spreadsheets treat a cell that begins with one of a few signs as a formula, and other people may
+have written its content. Such a cell gets an apostrophe in front, which spreadsheets hide.
 """
 
 import csv
@@ -26,12 +26,12 @@ def _no_more(_: object) -> None:
 
 @dataclass(frozen=True, slots=True)
 class PageTable(Generic[Shown]):
-    """What a page is as a table.
+    """A page as a table.
 
     Attributes:
-        heads: The columns.
-        cells: Gives the rows of what the page shows.
-        next_cursor: Gives where the list goes on; None at its end.
+        heads: The heads of the columns.
+        cells: Returns the rows of a page's content.
+        next_cursor: Returns the cursor at which the list continues; None at its end.
     """
 
     heads: Sequence[str]
@@ -40,12 +40,12 @@ class PageTable(Generic[Shown]):
 
 
 def parts(table: PageTable[Shown], first: Shown, load: Callable[[str], Shown]) -> Iterator[str]:
-    """Write a list, a part at a time.
+    """Yield a list as CSV, part by part.
 
     Args:
-        table: What its columns are.
-        first: The page that was asked for.
-        load: Gives the page that begins at a cursor, with the rights of that moment.
+        table: The table.
+        first: The requested page.
+        load: Returns the page that begins at a cursor, with the rights of that moment.
     """
     page = first
     yield write_rows([table.heads])
@@ -58,14 +58,14 @@ def parts(table: PageTable[Shown], first: Shown, load: Callable[[str], Shown]) -
 
 
 def write_rows(rows: Iterable[Sequence[Cell]]) -> str:
-    """Write rows as RFC 4180 has them."""
+    """Format rows as CSV, as in RFC 4180."""
     out = io.StringIO()
     csv.writer(out).writerows([harmless(cell) for cell in row] for row in rows)
     return out.getvalue()
 
 
 def harmless(cell: Cell) -> str:
-    """Write a cell so that no spreadsheet computes with it; a number stays one."""
+    """Format a cell so that no spreadsheet takes it for a formula; a number stays one."""
     if cell is None:
         return ""
     if isinstance(cell, bool):
@@ -77,5 +77,5 @@ def harmless(cell: Cell) -> str:
 
 
 def pairs(named: Mapping[str, object]) -> str:
-    """Write labels and the like in one cell."""
+    """Format labels and the like as one cell."""
     return " ".join(f"{name}={value}" for name, value in named.items())

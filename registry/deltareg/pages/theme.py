@@ -1,7 +1,7 @@
-"""The scheme of the pages: what the browser has, or light or dark by somebody's choice.
+"""The colour scheme of the pages: the browser's, or light or dark by choice.
 
-The choice is a cookie of the pages alone, holds no secret, and is set by a form, so it works for
-whoever is not logged in and without scripts. `?theme=dark` shows one page so, and keeps nothing.
+The choice is a cookie of the pages alone, which holds no secret. A form sets it, so it works
+without a login and without scripts. `?theme=dark` shows a single page in it, and stores nothing.
 """
 
 from typing import Final
@@ -22,7 +22,7 @@ _YEAR_S: Final = 366 * 86_400
 
 
 def routes(_: Registry) -> list[Route]:
-    """Make the route by which a scheme is chosen."""
+    """Return the route that sets the scheme."""
     return [Route("/theme", _choose, methods=["POST"])]
 
 

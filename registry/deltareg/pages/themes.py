@@ -1,4 +1,4 @@
-"""Which schemes there are, and which one a page is shown in."""
+"""The colour schemes, and which one a page is shown in."""
 
 from typing import Final
 
@@ -9,6 +9,6 @@ COOKIE: Final = "deltareg-theme"
 
 
 def theme_of(request: Request) -> str:
-    """Give the scheme that was chosen, by the address or before; empty for what the browser has."""
+    """Return the scheme chosen by the address or by the cookie; empty for the browser's."""
     requested = request.query_params.get("theme", request.cookies.get(COOKIE, ""))
     return requested if requested in THEMES else ""

@@ -27,7 +27,7 @@ _SILENT: Final = frozenset({"skipped", "n/a"})
 
 
 class VersionPage(VersionOverview):
-    """A version; `gate_channel` is where it may go next, if the caller `may_promote` there."""
+    """A version; `gate_channel` is where to promote it, if the caller `may_promote` there."""
 
     line: str
     gate_channel: str
@@ -47,11 +47,11 @@ class ShownVerdict:
     """A verdict by its checks.
 
     Attributes:
-        verdict: All of it.
-        told: The checks to be shown at once, what failed first.
-        passed: Those that passed beside others that did not.
-        silent: Those that said nothing.
-        why_silent: Why the most of these did not.
+        verdict: The whole verdict.
+        checks: The checks to show at once, failed ones first.
+        passed: Checks that passed beside others that did not.
+        silent: Checks without a result.
+        why_silent: Why most of these have none.
     """
 
     verdict: VerdictInfo
@@ -62,7 +62,7 @@ class ShownVerdict:
 
 
 class VerdictsPage(Answer):
-    """The verdicts of a version, newest first, and what each check shows."""
+    """The verdicts of a version, newest first, and a description of each check."""
 
     line: str
     number: int
@@ -71,7 +71,7 @@ class VerdictsPage(Answer):
 
     @property
     def shown(self) -> list[ShownVerdict]:
-        """The verdicts with their checks parted by what is to be read first."""
+        """The verdicts with their checks grouped by what to read first."""
         return [_split_checks(verdict) for verdict in self.verdicts.items]
 
 
@@ -85,7 +85,7 @@ class ListedFile(Answer):
 
 
 class FilesPage(Answer):
-    """The files of a version, and in which layers which modules have tensors."""
+    """The files of a version, and a map of the modules and layers that have tensors."""
 
     line: str
     number: int
@@ -95,7 +95,7 @@ class FilesPage(Answer):
 
 
 class CardPage(Answer):
-    """What the README.md of a version says; None where it has none."""
+    """What the README.md of a version says; None if it has none."""
 
     line: str
     number: int
@@ -103,10 +103,10 @@ class CardPage(Answer):
 
 
 def ref_of(ask: ViewRequest) -> Ref:
-    """Read the version in the path, `v3`.
+    """Return the version in the path, `v3`.
 
     Raises:
-        InvalidInput: It is none.
+        InvalidInput: It is no version.
     """
     text = ask.part("version")
     ref = Ref.parse(f"{ask.line}:{text}")

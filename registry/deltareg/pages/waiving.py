@@ -1,4 +1,4 @@
-"""Waiving a failed check: what may be, by whom, until when, and what happens next."""
+"""Waiving a failed check: which may be waived, by whom, until when, and what happens next."""
 
 from deltareg.errors import InvalidInput
 from deltareg.pages.asking import ViewRequest
@@ -15,7 +15,7 @@ _DAYS = (1, 7, 30, 90, 366)
 
 
 class WaivePage(Answer):
-    """A verdict before a check of it is waived: `check` and `channel` are chosen at first."""
+    """A verdict before a check of it is waived; `check` and `channel` are preselected."""
 
     look: WaiverLook
     check: str
@@ -61,7 +61,7 @@ def _act(ask: ViewRequest) -> str:
 
 
 def _after(verdict: VerdictInfo) -> str:
-    """Lead to the verdict, which says what became of it and which run makes up for the rest."""
+    """Return the address of the verdict, which shows its outcome and its continuation."""
     line, _, number = verdict.ref.rpartition(":")
     return f"{ROOT}/deltas/{line}/{number}/verdicts#{verdict.id}"
 

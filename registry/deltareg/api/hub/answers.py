@@ -1,4 +1,4 @@
-"""What clients of the hub read of repositories, as the JSON that they expect."""
+"""Describes repositories to clients of the hub, in the JSON that they expect."""
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -35,7 +35,7 @@ def model_info(tree: CommitTree, *, with_blobs: bool) -> Json:
 
 
 def tree_entries(tree: CommitTree, folder: str, *, is_recursive: bool, is_expanded: bool) -> list[Json] | None:
-    """List what lies in a folder; None where there is no such folder."""
+    """List the entries of a folder; None if there is no such folder."""
     inside = [f for f in tree.files if not folder or f.path.startswith(f"{folder}/")]
     if folder and not inside:
         return None
@@ -55,7 +55,7 @@ def tree_entries(tree: CommitTree, folder: str, *, is_recursive: bool, is_expand
 
 
 def path_entries(tree: CommitTree, paths: Sequence[str], *, is_expanded: bool) -> list[Json]:
-    """Describe those of some paths that are files or folders of a commit."""
+    """Describe each of the paths that is a file or a folder of a commit."""
     last = _last_commit(tree.snapshot) if is_expanded else {}
     files = {file.path: file for file in tree.files}
     folders = {name for path in files for name in _folders(path, 0)}
@@ -68,7 +68,7 @@ def path_entries(tree: CommitTree, paths: Sequence[str], *, is_expanded: bool) -
 
 
 def refs(found: HubRefs) -> Json:
-    """List branches and tags."""
+    """Return the branches and tags."""
     return {
         "branches": _list_refs(found.branches, "refs/heads"),
         "tags": _list_refs(found.tags, "refs/tags"),
@@ -78,7 +78,7 @@ def refs(found: HubRefs) -> Json:
 
 
 def commits(found: Iterable[Commit]) -> list[Json]:
-    """List a history."""
+    """Return the commits of a history."""
     return [
         {
             "id": each.commit,
@@ -92,7 +92,7 @@ def commits(found: Iterable[Commit]) -> list[Json]:
 
 
 def person(found: Person) -> Json:
-    """Say who somebody is; its namespaces are the organisations that it may push to."""
+    """Describe a principal; the namespaces it may push to are its organisations."""
     role = "write" if found.pushes_to else "read"
     return {
         "type": "user",
@@ -133,12 +133,12 @@ def _folder(snapshot: Snapshot, path: str) -> Json:
 
 
 def _folders(path: str, skipped: int) -> list[str]:
-    """List the folders that a path lies in, those behind the first so many letters."""
+    """Return the folders that contain a path, below its first `skipped` characters."""
     return [path[:at] for at in range(skipped, len(path)) if path[at] == "/"]
 
 
 def _top(path: str, skipped: int) -> str:
-    """Give a path, or the folder right below the one that is listed."""
+    """Return the path itself, or the folder right below the listed one that contains it."""
     return path[:skipped] + path[skipped:].partition("/")[0]
 
 
@@ -152,6 +152,6 @@ def _list_refs(found: Iterable[NamedCommit], below: str) -> list[Json]:
 
 
 def _time(microseconds: int) -> str:
-    """Write a time as the hub does, to the millisecond: older clients read no other."""
+    """Format a time as the hub does, to the millisecond: older clients cannot read any other."""
     moment = datetime.fromtimestamp(microseconds // 1_000 / 1_000, UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,7 +1,7 @@
-"""A folder that came by commits is pushed by the program that everybody pushes with.
+"""Pushes a folder that came by commits, with the same program that everybody pushes with.
 
-It runs beside the server, in a process that reads a stranger's bytes: `deltareg push`, with the
-token of who commits and no other right. What it makes is what a push of the folder makes.
+`deltareg push` runs beside the server, in a process of its own since it reads untrusted bytes,
+with the committer's token and no other right. The result equals that of pushing the folder.
 """
 
 import json
@@ -25,13 +25,13 @@ _SAID_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class PushProgram:
-    """Pushes folders to a server, as somebody.
+    """Pushes folders to a server as the committer.
 
     Attributes:
         server: The address by which the server reaches itself.
-        token: Of who commits.
-        home: A folder of its own.
-        request_id: Ties what it asks to the commit.
+        token: The committer's token.
+        home: The home folder of the program, for it alone.
+        request_id: Ties the requests of the program to the commit.
     """
 
     server: str
@@ -43,8 +43,8 @@ class PushProgram:
         """Push a folder.
 
         Raises:
-            Refused: It is no delta of the base.
-            Unavailable: It takes too long, or ended in another way.
+            Refused: The folder is no delta of the base.
+            Unavailable: The program takes too long, or ends in an unexpected way.
         """
         command = [
             sys.executable,
@@ -104,7 +104,7 @@ def _parse_result(said: bytes) -> PushedVersion:
 
 
 def _error(said: bytes, status: int) -> DeltaregError:
-    """Give the error that the program ended with."""
+    """Return the error that the program ended with."""
     try:  # notes may stand before it
         document: object = json.loads(said[said.index(b"{") :])
     except ValueError:
@@ -132,7 +132,7 @@ def _problem(item: Mapping[str, object]) -> Problem:
 
 
 def _class(code: str) -> type[DeltaregError]:
-    """Find the error of a code; one that has more to say than a message is its parent."""
+    """Return the error class of a code; `InvalidInput` in place of `Refused`."""
     if code == Refused.code:
         return errors.InvalidInput
     candidates: list[type[DeltaregError]] = [DeltaregError]

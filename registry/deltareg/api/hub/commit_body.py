@@ -1,6 +1,6 @@
-"""The body of a commit: lines of JSON, each an operation; bytes that came along are staged.
+"""The body of a commit: lines of JSON, each an operation; the bytes of inline files are staged.
 
-It is read from a file, a line at a time, for nobody can say how long one is before it is there.
+It is read from a file line by line, since the length of a line is not known before it arrives.
 """
 
 import base64
@@ -34,12 +34,12 @@ def read_commit(body: BinaryIO, *, stage: Stage) -> CommitOperations:
     """Read a commit.
 
     Args:
-        body: All of it, from its beginning.
+        body: The whole body, at its beginning.
         stage: Keeps the bytes of a file, with their sha256.
 
     Raises:
-        InvalidInput: A line is none of the protocol.
-        QuotaExceeded: It has too much inline.
+        InvalidInput: A line does not follow the protocol.
+        QuotaExceeded: The commit has too many inline bytes or too many operations.
     """
     commit = _Read(stage)
     while line := body.readline(_LINE_BYTES + 1):
@@ -54,7 +54,7 @@ def read_commit(body: BinaryIO, *, stage: Stage) -> CommitOperations:
 
 @dataclass(slots=True)
 class _Read:
-    """What was read of a commit so far."""
+    """The operations of a commit that have been read so far."""
 
     stage: Stage
     header: Json = field(default_factory=dict[str, object])
@@ -63,7 +63,7 @@ class _Read:
     inline_bytes: int = 0
 
     def take(self, key: str, value: Json) -> None:
-        """Take an operation."""
+        """Add an operation."""
         match key:
             case "header":
                 self.header = value

@@ -1,4 +1,4 @@
-"""What the hub's clients may ask for and a registry does in another way: each says by what.
+"""Features of the hub that a registry offers in another way: each route says which.
 
 Without these routes a client would print a bare 404.
 """
@@ -36,7 +36,7 @@ _ASKED: Final = {
 
 
 def refuse(request: Request) -> None:
-    """Say how it is done here.
+    """Refuse the request, and say how it is done here.
 
     Raises:
         InvalidInput: Always.

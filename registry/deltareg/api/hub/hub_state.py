@@ -1,4 +1,4 @@
-"""What a server process holds that answers clients of the Hugging Face Hub as well."""
+"""The state of a server process that also answers clients of the Hugging Face Hub."""
 
 from dataclasses import dataclass, field
 
@@ -15,7 +15,7 @@ _BUILDS = 2
 
 
 def hub_state_of(request: Request) -> "HubState":
-    """Give what the app holds that answers a request of such a client."""
+    """Return the hub state of the app that answers a request."""
     state = state_of(request)
     if not isinstance(state, HubState):
         raise TypeError("the app has nothing for clients of the Hub")
@@ -28,16 +28,16 @@ def _builds() -> anyio.CapacityLimiter:
 
 @dataclass(slots=True, kw_only=True)
 class HubState(AppState):
-    """What is held for them beside all else.
+    """The state for clients of the hub, beside all other state.
 
     Attributes:
-        hub_main: What `main` is for those that only read.
+        hub_main: What `main` means for clients that only read.
         hub_address: The address by which the server reaches itself, to push what they committed;
-            None for the one that a request came in by, over plain http; empty where there is none.
-        hub_builds: How many commits are built at once.
-        hub_joins: How many files are put together at once.
-        hub_turns: Whose turn it is to commit to a line.
-        hub_places: Where files are sent from.
+            None for the address of the request, over plain http; empty if there is none.
+        hub_builds: Limits how many commits are built at once.
+        hub_joins: Limits how many files are assembled at once.
+        hub_turns: The locks by which commits to a line take turns.
+        hub_places: The pool that sends files.
     """
 
     hub_main: BareName

@@ -1,4 +1,4 @@
-"""What a client announces before it sends: files for `preupload`, objects for Git LFS."""
+"""Announcements before a client sends: files for `preupload`, objects for Git LFS."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -17,15 +17,15 @@ Json = dict[str, object]
 
 
 def line_of(repository: str) -> LineRef:
-    """Read the id of a repository as that of a line: a trainer's default has capital letters."""
+    """Return the line that a repository's id names; a trainer's default id has capital letters."""
     return LineRef.parse(repository.lower())
 
 
 def announced_files(body: Mapping[str, object]) -> Sequence[AnnouncedFile]:
-    """Read what `preupload` is asked about.
+    """Return the files that `preupload` is asked about.
 
     Raises:
-        InvalidInput: It is no list of files.
+        InvalidInput: The body has no valid list of files.
     """
     files: list[AnnouncedFile] = []
     for item in _items(body, "files"):
@@ -39,10 +39,10 @@ def announced_files(body: Mapping[str, object]) -> Sequence[AnnouncedFile]:
 
 
 def objects_of(body: Mapping[str, object]) -> Mapping[str, int]:
-    """Read which objects are to be sent: their lengths, by sha256.
+    """Return the objects to be sent: their lengths in bytes, by sha256.
 
     Raises:
-        InvalidInput: It is no list of objects.
+        InvalidInput: The body has no valid list of objects.
     """
     sizes: dict[str, int] = {}
     for item in _items(body, "objects"):
@@ -62,10 +62,10 @@ def batch_answer(
     *,
     root: str,
 ) -> Json:
-    """Answer a batch: an address for each object that is not there yet.
+    """Answer a batch with an address for each object that is not stored yet.
 
     Raises:
-        QuotaExceeded: It is too much for this interface.
+        QuotaExceeded: The objects are too large for this interface.
     """
     check_room(str(line), sum(objects.values()))
     staged = find_staged(registry, str(line), caller, objects)
@@ -84,7 +84,7 @@ def batch_answer(
 
 
 def _is_text(path: str) -> bool:
-    """Whether it can be written again: JSON may escape half of a pair, which is no letter."""
+    """Whether the path is valid text: JSON may escape half of a surrogate pair."""
     try:
         path.encode()
     except UnicodeEncodeError:

@@ -20,7 +20,7 @@ Json = dict[str, object]
 
 @dataclass(frozen=True, slots=True)
 class AnnouncedFile:
-    """A file that is to be pushed: its path, its length, and its first bytes (base64)."""
+    """A file to be pushed: its path, its length, and its first bytes (base64)."""
 
     path: str
     size_bytes: int
@@ -28,11 +28,11 @@ class AnnouncedFile:
 
 
 def modes(line: LineRef, files: Sequence[AnnouncedFile], there: Mapping[str, CommitFile]) -> list[Json]:
-    """Say of each file how it is sent: within the commit, apart, or not at all.
+    """Return how each file is to be sent: within the commit, apart, or not at all.
 
     Raises:
-        Refused: One is code, an archive or a pickle.
-        QuotaExceeded: It is too much for this interface.
+        Refused: A file is code, an archive or a pickle.
+        QuotaExceeded: The files are too large for this interface.
     """
     to_send = [file for file in files if is_sent(file.path)]
     problems = [problem for file in to_send if (problem := _problem(file)) is not None]

@@ -1,7 +1,7 @@
-"""Errors in the words of the hub: what its clients tell apart, and print.
+"""Errors in the form of the hub, which its clients distinguish and print.
 
 They read `X-Error-Code`, and print `error` of a JSON body and the header `X-Error-Message`. An
-answer to HEAD has no body, so there the header says it all.
+answer to HEAD has no body, so there the header holds the whole message.
 """
 
 import json
@@ -32,9 +32,9 @@ _WAY_IN = (
 
 
 def missing(request: Request, found: MissingContent) -> Response:
-    """Answer that something is not there.
+    """Answer that something does not exist.
 
-    Without a code, for what nobody here knows, a client goes on with what its cache has.
+    If the repository is unknown, the answer has no code, and a client goes on with its cache.
     """
     headers = {"X-Error-Code": _CODES[found.what]} if found.what in _CODES else {}
     if found.commit:
@@ -43,7 +43,7 @@ def missing(request: Request, found: MissingContent) -> Response:
 
 
 def refusal(request: Request, error: DeltaregError) -> Response:
-    """Answer with an error that is no absence."""
+    """Answer with an error other than a missing resource."""
     status = hub_status(error)
     headers: dict[str, str] = {}
     if status == 401:
@@ -57,9 +57,9 @@ def refusal(request: Request, error: DeltaregError) -> Response:
 
 
 def hub_status(error: DeltaregError) -> int:
-    """Give the status of an error, as clients of the hub are told it.
+    """Return the HTTP status of an error for clients of the hub.
 
-    Bytes that are not what was pushed are no fault of who asks for them.
+    Bytes that differ from what was pushed are not the fault of whoever asks for them.
     """
     if isinstance(error, Blocked):
         return 403
@@ -69,10 +69,10 @@ def hub_status(error: DeltaregError) -> int:
 
 
 class HubRoute(APIRoute):
-    """A route whose errors are the hub's."""
+    """A route that answers errors in the form of the hub."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Give what answers a request, errors too."""
+        """Return what answers a request, including its errors."""
         inner = super().get_route_handler()
 
         async def handle(request: Request) -> Response:
@@ -93,10 +93,10 @@ class HubRoute(APIRoute):
 
 
 def _let_go(error: BaseException | None) -> None:
-    """Forget where an error came by, with all that was read of the body there.
+    """Drop an error's traceback, and with it everything that its frames read of the body.
 
-    It was awaited, so it and the frames that it came by hold each other; until garbage is looked
-    for, which is seldom, they would hold what each hostile body was taken apart into as well.
+    An awaited error and the frames of its traceback refer to each other. Until the garbage
+    collector runs, which is seldom, they would keep the parsed parts of each hostile body alive.
     """
     while error is not None:
         error.__traceback__ = None
@@ -104,16 +104,17 @@ def _let_go(error: BaseException | None) -> None:
 
 
 def hub_warning(text: str) -> dict[str, str]:
-    """Make the header that clients of 1.19 and later print, once in a process for each topic.
+    """Return the header that clients of 1.19 and later print, once in a process for each topic.
 
-    What is told is its own topic, or of two commits only the first would be heard of.
+    The topic is a digest of the text, since with a shared one a client would print only the first
+    of two commits' warnings.
     """
     topic = sha256_of(text.encode(errors="replace")).hex[:12]
     return {"X-HF-Warning": in_a_header(f"deltareg {topic}; {text}")}
 
 
 def in_a_header(text: str) -> str:
-    """Write a text as a header holds it: one line of ASCII."""
+    """Convert a text to what a header may hold: one line of ASCII."""
     return " ".join(text.split()).encode("ascii", "replace").decode()[:1_000]
 
 

@@ -1,7 +1,7 @@
-"""Reading as a client of the hub does: what a repository has, and its files.
+"""The reading routes for clients of the hub: what a repository has, and its files.
 
-Repositories have ids of one part or two; a revision comes with its special letters escaped. None
-of this stands in the OpenAPI document: it is the hub's interface, and follows its clients.
+Ids of repositories have one part or two; the special characters of a revision are escaped. None
+of these routes is in the OpenAPI document: this is the hub's interface, and follows its clients.
 """
 
 from functools import partial
@@ -34,12 +34,12 @@ _PATHS_MOST = 1_000
 
 
 def repository_of(name: str, ns: str = "") -> str:
-    """Give the id of the repository in a path."""
+    """Return the id of the repository in a path."""
     return f"{ns}/{name}" if ns else name
 
 
 def main_of(request: Request) -> Main:
-    """Give what `main` is for those who only read."""
+    """Return what `main` means for clients that only read."""
     return hub_state_of(request).hub_main
 
 
@@ -49,13 +49,13 @@ ForReaders = Annotated[Main, Depends(main_of)]
 
 @router.get("/api/whoami-v2")
 def whoami(registry: InRegistry, by: By) -> Response:
-    """Say whose token it is."""
+    """Describe the token's owner."""
     return JSONResponse(answers.person(look_at_person(registry, by)))
 
 
 @router.get("/api/models/{name}/auth-check")
 def look_at_base(request: Request, registry: InRegistry, by: By, name: str, main: ForReaders) -> Response:
-    """Describe a base at `main`; or a delta that is called so, where there is no such base."""
+    """Describe a base at `main`; or the delta of that name, if there is no such base."""
     tree = _tree(registry, by, name, MAIN, main=main)
     if _is_unknown(tree):
         tree = _tree(registry, by, f"{name}/auth-check", MAIN, main=main)
@@ -64,7 +64,7 @@ def look_at_base(request: Request, registry: InRegistry, by: By, name: str, main
 
 @router.get("/api/models/{name}/refs")
 def show_base_refs(request: Request, registry: InRegistry, by: By, name: str, main: ForReaders) -> Response:
-    """List the branches of a base; or describe a delta that is called so, where there is none."""
+    """List the branches of a base; or describe the delta of that name, if there is no such base."""
     refs = look_for_refs(registry, by, name, main=main)
     if not isinstance(refs, MissingContent):
         return JSONResponse(answers.refs(refs))
@@ -119,9 +119,9 @@ def show_tree(
 
 
 async def paths_of(request: Request) -> tuple[list[str], bool]:
-    """Read the paths that are asked about, from a form or from JSON, and whether it is all of them.
+    """Return the requested paths, from a form or from JSON, and whether to describe them in full.
 
-    What is malformed asks about nothing.
+    A malformed body requests nothing.
     """
     raw = await request.body()
     if "json" in request.headers.get("Content-Type", ""):
@@ -149,7 +149,7 @@ def show_paths(
     revision: str,
     asked: Annotated[tuple[list[str], bool], Depends(paths_of)],
 ) -> Response:
-    """Describe some files of a revision; those that there are not are left out."""
+    """Describe some files of a revision, leaving out those that do not exist."""
     tree = _tree(registry, by, repository, revision, main=main)
     if isinstance(tree, MissingContent):
         return missing(request, tree)
@@ -158,7 +158,7 @@ def show_paths(
 
 @router.get("/api/models/{ns}/{name}/refs")
 def show_refs(request: Request, registry: InRegistry, by: By, repository: Repository, main: ForReaders) -> Response:
-    """List the channels as branches, the versions as tags."""
+    """List the channels as branches and the versions as tags."""
     refs = look_for_refs(registry, by, repository, main=main)
     if isinstance(refs, MissingContent):
         return missing(request, refs)
@@ -182,7 +182,7 @@ def show_commits(
 def look_at_file(
     request: Request, registry: InRegistry, by: By, repository: Repository, main: ForReaders, revision: str, path: str
 ) -> Response:
-    """Say how long a file is, what it holds and of which commit it is; nothing of it is read."""
+    """Return a file's length, digest and commit as headers, without reading the file."""
     tree = _tree(registry, by, repository, revision, main=main)
     if isinstance(tree, MissingContent):
         return missing(request, tree)
@@ -198,10 +198,10 @@ def look_at_file(
 async def read_file(
     request: Request, registry: InRegistry, by: By, repository: Repository, main: ForReaders, revision: str, path: str
 ) -> Response:
-    """Give a file as it was pushed, byte for byte, or a range of it.
+    """Return a file as it was pushed, byte for byte, or a range of it.
 
-    It comes from here and by no redirect: clients want the headers of the commit on the last
-    answer, and what lies in the store are packs.
+    There is no redirect to the store: clients want the headers of the commit on the last answer,
+    and the store holds packs, not files.
     """
     look = partial(_content, registry, by, repository, revision, path, main=main)
     content = await anyio.to_thread.run_sync(look)
@@ -221,7 +221,7 @@ async def read_file(
 
 
 def _tree(registry: Registry, by: Caller, repository: str, revision: str, *, main: Main) -> CommitTree | MissingContent:
-    """Find a commit: the caller's own draft, where that is what is meant, or a version."""
+    """Find the commit of a revision: the caller's own draft, if that is meant, or a version."""
     draft = look_for_draft(registry, by, repository, revision)
     return draft or look_for_files(registry, by, repository, revision, main=main)
 
@@ -263,7 +263,7 @@ def _headers(snapshot: Snapshot, file: CommitFile) -> dict[str, str]:
 
 
 def _warning(snapshot: Snapshot) -> dict[str, str]:
-    """Warn whoever takes this; clients of 1.19 and later print it."""
+    """Return the warning of a version as a header, which clients of 1.19 and later print."""
     if not snapshot.warning:
         return {}
     return hub_warning(snapshot.warning)

@@ -1,7 +1,7 @@
-"""Sending a file that is put together while it is sent: few at a time, in threads of their own.
+"""Sends files that are assembled while they are sent: few at a time, in threads of their own.
 
-A place is waited for, and held until the last byte is out. What holds for memory is the number of
-places: each is a few chunks, whatever the size of the file.
+An answer waits for a place, and holds it until its last byte is sent. The number of places bounds
+the memory: each takes a few chunks, whatever the size of the file.
 """
 
 import asyncio
@@ -27,15 +27,15 @@ _STALL_S = 60.0  # who takes nothing for so long does not keep the place from ot
 
 
 class SendPool:
-    """Where files are sent from: so many at once, decoded by so many threads."""
+    """A pool of places for sending files at once, and of threads that decode them."""
 
     def __init__(self, threads: int) -> None:
-        """Start no thread yet."""
+        """Create the pool; threads start when they are needed."""
         self._free = anyio.Semaphore(_PLACES)
         self._threads = ThreadPoolExecutor(threads, "deltareg-hub")
 
     async def take(self) -> bool:
-        """Wait for a place; False where none came free in time."""
+        """Wait for a place; return False if none became free in time."""
         with anyio.move_on_after(_PATIENCE_S) as waiting:
             await self._free.acquire()
         return not waiting.cancelled_caught
@@ -45,9 +45,9 @@ class SendPool:
         self._free.release()
 
     async def step(self, chunks: Iterator[memoryview]) -> memoryview | None:
-        """Take the next chunk in one of the threads; None at the end.
+        """Return the next chunk, decoded in one of the threads; None at the end.
 
-        It is waited for even when nobody wants it any more: a thread cannot be stopped.
+        This waits even when nobody needs the chunk any more: a thread cannot be stopped.
         """
         future = asyncio.get_running_loop().run_in_executor(self._threads, next, chunks, None)
         with anyio.CancelScope(shield=True):
@@ -56,7 +56,7 @@ class SendPool:
 
 
 class FileAnswer(Response):
-    """Bytes of a file; what is wrong with the first of them is still an answer with a status."""
+    """An answer with bytes of a file; an error in its first chunk still becomes an error status."""
 
     def __init__(
         self,
@@ -68,15 +68,15 @@ class FileAnswer(Response):
         headers: dict[str, str],
         places: SendPool,
     ) -> None:
-        """Read nothing yet.
+        """Prepare the answer; nothing is read yet.
 
         Args:
-            request: What is answered.
+            request: The request that is answered.
             content: The file.
-            span: The first byte that is sent, and the one after the last.
+            span: The position of the first byte to send, and of the one after the last.
             status: 200 or 206.
-            headers: All of them.
-            places: Where it is sent from.
+            headers: All headers of the answer.
+            places: The pool that it takes its place in.
         """
         super().__init__(status_code=status, headers=headers)
         self._request, self._content, self._span = request, content, span
@@ -84,7 +84,7 @@ class FileAnswer(Response):
         self._places = places
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it."""
+        """Send the answer."""
         if not await self._places.take():
             busy = Unavailable("the server sends as many files as it can", fix="ask again soon")
             await refusal(self._request, busy)(scope, receive, send)
@@ -115,10 +115,10 @@ class FileAnswer(Response):
 
 
 async def _send_soon(send: Send, message: Message) -> None:
-    """Send a part of an answer, to a client that takes it.
+    """Send a part of an answer, if the client accepts it in time.
 
     Raises:
-        TimeoutError: It does not; the connection is cut, and the client goes on with another.
+        TimeoutError: It does not; the connection is cut, and the client resumes over another.
     """
     with anyio.fail_after(_STALL_S):
         await send(message)

@@ -1,4 +1,4 @@
-"""Who is asking: our own tokens, as the hub's clients send theirs."""
+"""Finds the caller of a hub request: our own tokens, sent as the hub's clients send theirs."""
 
 from typing import Annotated
 
@@ -16,10 +16,10 @@ _FIX = "set HF_TOKEN to a token of this registry: deltareg token create"
 
 
 def caller_of(request: Request, registry: InRegistry) -> Caller:
-    """Find the caller by the request's token; nobody's is refused before anything is looked up.
+    """Return the caller that the token belongs to, before anything else is looked up.
 
     Raises:
-        Unauthenticated: No token came and none is read without, or it is none of this registry.
+        Unauthenticated: The token is not valid here, or there is none and reading needs one.
     """
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     token = token.strip()

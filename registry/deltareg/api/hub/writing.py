@@ -1,7 +1,7 @@
-"""Writing as a client of the hub does: `push_to_hub`, `upload_folder`, a trainer's own pushes.
+"""The writing routes for clients of the hub: `push_to_hub`, `upload_folder`, a trainer's pushes.
 
-A commit is put over what the line has, and becomes a version by the program that everybody pushes
-with. What the client prints is in `error` of a refusal, and in the header `X-HF-Warning`.
+A commit is applied over the current files of the line, and the program that everybody pushes with
+makes a version of it. Clients print `error` of a refusal, and the header `X-HF-Warning`.
 """
 
 import json
@@ -44,10 +44,10 @@ _LFS: Final = "application/vnd.git-lfs+json"
 
 
 async def body_of(request: Request) -> Mapping[str, object]:
-    """Read a small JSON object.
+    """Read the body of a request as a small JSON object.
 
     Raises:
-        InvalidInput: It is none.
+        InvalidInput: The body is no JSON object.
     """
     try:
         body: object = json.loads(await request.body())
@@ -63,7 +63,7 @@ Body = Depends(body_of)
 
 @router.post("/api/repos/create")
 def create_repository(request: Request, registry: InRegistry, by: By, body: Mapping[str, object] = Body) -> Response:
-    """Begin a draft of a line; it is there for others once it has a version."""
+    """Begin a draft of a line; others see the line once it has a version."""
     if str(body.get("type") or "model") != "model":
         raise InvalidInput("only models are kept here", fix="leave repo_type out")
     name, owner = str(body.get("name") or ""), str(body.get("organization") or "")
@@ -84,7 +84,7 @@ def create_repository(request: Request, registry: InRegistry, by: By, body: Mapp
 
 @router.post("/api/validate-yaml")
 def validate_front_matter() -> Response:
-    """Let a README through: it is data here, and a commit looks at what matters in it."""
+    """Accept any README: it is data here, and a commit checks what matters in it."""
     return JSONResponse({"errors": [], "warnings": []})
 
 
@@ -92,7 +92,7 @@ def validate_front_matter() -> Response:
 def preupload(
     registry: InRegistry, by: By, repository: Repository, revision: str, body: Mapping[str, object] = Body
 ) -> Response:
-    """Say of each file how it is to be sent, if it is, before a byte of it is."""
+    """Answer, before any file is sent, whether and how to send each one."""
     line = line_of(repository)
     _check_revision(line, revision)
     standing = look_at_standing(registry, by, line)
@@ -104,7 +104,7 @@ def preupload(
 def prepare_large(
     request: Request, registry: InRegistry, by: By, repository: Repository, body: Mapping[str, object] = Body
 ) -> Response:
-    """Give addresses to send large files to."""
+    """Return the addresses to send large files to."""
     line = line_of(repository)
     standing = look_at_standing(registry, by, line)
     if body.get("operation") != "upload":
@@ -116,14 +116,14 @@ def prepare_large(
 
 @router.post("/{ns}/{name}.git/info/lfs/verify")
 def verify_large(repository: Repository) -> Response:
-    """Agree: the length and the digest were looked at as it came."""
+    """Confirm a large file: its length and digest were checked when it was received."""
     line_of(repository)
     return JSONResponse({})
 
 
 @tickets.put("/lfs/{ticket}")
 async def receive_large(request: Request, registry: InRegistry, ticket: str) -> Response:
-    """Take one file, streamed to the store; the address is the right to send it."""
+    """Receive one file, streamed to the store; knowing the address is the right to send it."""
     row = await anyio.to_thread.run_sync(take_ticket, registry, ticket)
     announced = request.headers.get("Content-Length", "")
     if announced != str(row.size_bytes):
@@ -147,7 +147,7 @@ async def receive_large(request: Request, registry: InRegistry, ticket: str) -> 
 async def make_commit(
     request: Request, registry: InRegistry, by: By, repository: Repository, revision: str
 ) -> Response:
-    """Apply a commit; it is answered when the version is there."""
+    """Apply a commit, and answer when the version exists."""
     line = line_of(repository)
     _check_revision(line, revision)
     if request.query_params.get("create_pr", "") in {"1", "true"}:
@@ -183,7 +183,7 @@ def _commit(request: Request, registry: Registry, by: Caller, line: LineRef, bod
 
 
 def _own_address(request: Request) -> str:
-    """Give the address that the server reaches itself by; never one that the request names."""
+    """Return the address by which the server reaches itself, never one that the request names."""
     configured = hub_state_of(request).hub_address
     if configured:
         return configured
@@ -202,7 +202,7 @@ def _token(request: Request) -> str:
 
 
 def _own_namespace(registry: Registry, by: Caller) -> str:
-    """Give the namespace of who names none: their own, or the only one that they push to."""
+    """Return the namespace of a caller who names none: their own, or the only one they push to."""
     person = look_at_person(registry, by)
     own = person.name.lower()
     if own in person.pushes_to or by.may_found(own) or len(person.pushes_to) != 1:
@@ -211,10 +211,10 @@ def _own_namespace(registry: Registry, by: Caller) -> str:
 
 
 def _check_revision(line: LineRef, revision: str) -> None:
-    """Let `main` be the only branch that is committed to.
+    """Refuse commits to any branch but `main`.
 
     Raises:
-        Forbidden: It is another one; channels move by promoting.
+        Forbidden: The revision is another branch; channels move by promoting.
     """
     if revision.removeprefix("refs/heads/") != MAIN:
         raise Forbidden(

@@ -1,8 +1,8 @@
-"""Sending by Xet, as clients of 1.20 and later do with all that does not come within a commit.
+"""The Xet routes, by which clients of 1.20 and later send all that is not within a commit.
 
-A token route names an area and a ticket for it. Xorbs and shards are sent there; what the protocol
-has beside them, the search for chunks of others and newer forms, is not here: 404, and clients go
-on without. The client shows nothing of what is said here but its status.
+A token route names an area and a ticket for it. Clients send xorbs and shards there. The rest of
+the protocol, the search for other people's chunks and newer forms, is missing: it answers 404, and
+clients go on without. Of an answer here, a client shows only the status.
 """
 
 import re
@@ -36,7 +36,7 @@ _SPOOL_BYTES = 1 << 20
 
 @router.get("/api/models/{ns}/{name}/xet-write-token/{revision:path}")
 def give_address(request: Request, registry: InRegistry, by: By, repository: Repository) -> Response:
-    """Say where to send xorbs and shards to, and by which token."""
+    """Return the address for xorbs and shards, and the token to send them with."""
     line = line_of(repository)
     granted = give_area(registry, by, line)
     url = f"{str(request.base_url).rstrip('/')}/cas/{granted.area}"
@@ -47,10 +47,10 @@ def give_address(request: Request, registry: InRegistry, by: By, repository: Rep
 
 
 def area_of(request: Request, registry: InRegistry, area: str) -> AreaRow:
-    """Find the area that a request is for, by its ticket; before anything of its body is read.
+    """Return the area that the request's ticket is for, before its body is read.
 
     Raises:
-        Unauthenticated: It has none.
+        Unauthenticated: The request has no ticket for the area.
     """
     ticket = request.headers.get("Authorization", "").partition(" ")[2].strip()
     return find_area(registry, area, ticket)
@@ -61,7 +61,7 @@ InArea = Depends(area_of)
 
 @areas.post("/{area}/v1/xorbs/{prefix}/{name}")
 async def receive_xorb(request: Request, registry: InRegistry, name: str, to: AreaRow = InArea) -> Response:
-    """Take a xorb, streamed to the store."""
+    """Receive a xorb, streamed to the store."""
     if _NAME.fullmatch(name) is None:
         raise InvalidInput("a xorb is named by 64 hexadecimal digits")
     length = request.headers.get("Content-Length", "")
@@ -74,7 +74,7 @@ async def receive_xorb(request: Request, registry: InRegistry, name: str, to: Ar
 
 @areas.post("/{area}/v1/shards")
 async def receive_shard(request: Request, registry: InRegistry, to: AreaRow = InArea) -> Response:
-    """Take a shard, and put its files together."""
+    """Receive a shard, and assemble its files."""
     with tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as spool:
         await spool_body(request, "shard", spool, most_bytes=SHARD_BYTES)
         spool.seek(0)

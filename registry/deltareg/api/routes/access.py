@@ -1,4 +1,4 @@
-"""Who am I, what is this server, tokens, audit."""
+"""The caller, the server, tokens, sessions, keys, and the audit trail."""
 
 from fastapi import Request, Response
 

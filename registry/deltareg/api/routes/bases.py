@@ -1,4 +1,4 @@
-"""Bases: list, show, manifest, storage. They are made by uploads."""
+"""Bases: list, show, manifest, storage. Uploads create them."""
 
 from typing import Annotated
 
@@ -18,7 +18,7 @@ router = closed_router("bases", prefix="/bases")
 
 
 def base_in_path(base: str) -> str:
-    """Read the name of a base in an address, where `~` stands for the `/` behind a namespace."""
+    """Return the name of a base in an address, where `~` stands for the `/` after a namespace."""
     return plain_base(base.replace("~", "/", 1))
 
 

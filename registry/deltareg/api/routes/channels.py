@@ -131,7 +131,7 @@ def readiness(registry: InRegistry, by: By, line: Line, channel: str) -> Readine
 
 @router.post("/{channel}/revisions/{number}:review")
 def review(registry: InRegistry, by: By, line: Line, channel: str, number: Number, body: Review) -> GlassBroken:
-    """Close a move that broke the glass, as somebody else than who made it."""
+    """Review a move that broke the glass, as somebody other than who made it."""
     return review_move(registry, by, line, channel, number, message=body.message)
 
 

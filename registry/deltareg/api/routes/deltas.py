@@ -65,7 +65,7 @@ def version_of(ns: str, name: str, version: Number) -> Ref:
 
 
 class ResolveQuery(BaseModel):
-    """What a resolve is asked with."""
+    """The query of a resolve."""
 
     ref: str
     bare: Bare = "newest"
@@ -76,7 +76,7 @@ _LABEL = "label."
 
 
 def labels_of(request: Request, has_label: str | None = None) -> list[AskedLabel]:
-    """Read which labels are looked for: `label.NAME=VALUE`, and `has_label=NAME,NAME` for any."""
+    """Return the labels to filter by: `label.NAME=VALUE`, or `has_label=NAME,NAME` for any."""
     by_value = [
         AskedLabel(label_name(name.removeprefix(_LABEL)), value)
         for name, value in request.query_params.multi_items()
@@ -96,12 +96,12 @@ def filter_of(
     verdict: Literal["pass", "fail", "inconclusive", "none"] | None = None,
     channel: str | None = None,
 ) -> LineFilter:
-    """Read the filters of a list of lines."""
+    """Return the filters of a list of lines."""
     return LineFilter(base=base, kind=kind, verdict=verdict, channel=channel, labels=labels)
 
 
 def label_name(text: str) -> str:
-    """Check the name of a label that is looked for, which becomes part of a path into JSON.
+    """Return the name of a label to filter by, if it may become part of a path into JSON.
 
     Raises:
         InvalidInput: It holds a quotation mark, a backslash or a control character.

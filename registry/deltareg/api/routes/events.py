@@ -1,4 +1,4 @@
-"""Events: page by page, or as they come."""
+"""Events: page by page, or as they occur."""
 
 from typing import Annotated
 

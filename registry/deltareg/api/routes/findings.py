@@ -1,4 +1,4 @@
-"""What workers find out for people: how far two versions are apart, what they answer."""
+"""What workers find out on request: how far two versions are apart, and what they answer."""
 
 from fastapi import Request, Response
 

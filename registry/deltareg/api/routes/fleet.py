@@ -1,4 +1,4 @@
-"""The fleet: agents report, people look."""
+"""The fleet: agents report, and people look."""
 
 from deltareg.api.auth import By, InRegistry
 from deltareg.api.closed import closed_router
@@ -24,5 +24,5 @@ def report_agent(registry: InRegistry, by: By, agent: str, body: AgentReport) ->
 
 @router.delete("/{agent}", status_code=204)
 def forget_agent(registry: InRegistry, by: By, agent: str) -> None:
-    """Take an agent that is gone out of the lists."""
+    """Remove an agent that is gone from the lists."""
     service.forget_agent(registry, by, agent)

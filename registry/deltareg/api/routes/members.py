@@ -1,4 +1,4 @@
-"""Namespaces, who holds which role in them, and why somebody may do something."""
+"""Namespaces, who holds which role in them, and why a principal may do something."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""What operators do: collect garbage, check the store against the database."""
+"""Tasks of operators: collect garbage, check the store against the database."""
 
 from fastapi import Request
 

@@ -1,4 +1,4 @@
-"""The queue as it stands, the workers, and the logs of runs."""
+"""The current queue, the workers, and the logs of runs."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""What others signed about versions: signatures of their files, attestations, signers revoked."""
+"""What others signed about versions: signatures of their files, attestations, revoked signers."""
 
 from fastapi import Response
 

@@ -168,7 +168,7 @@ async def claim_lease(request: Request, registry: InRegistry, by: By, body: Leas
 
 @router.patch("/leases", status_code=204)
 def hold_lease(request: Request, registry: InRegistry, by: By, body: LeaseHold) -> None:
-    """Say that the work goes on."""
+    """Renew a lease, as its holder."""
     leases.hold_lease(registry, by, body, lease_s=state_of(request).lease_s)
 
 

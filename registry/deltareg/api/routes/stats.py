@@ -1,4 +1,4 @@
-"""What is stored and what was saved."""
+"""Statistics of what is stored and what was saved."""
 
 from typing import Annotated
 
@@ -17,7 +17,7 @@ router = closed_router("stats", prefix="/stats")
 def part_of(
     namespace: str | None = None, line: str | None = None, ref: str | None = None
 ) -> str | LineRef | Ref | None:
-    """Read which part is meant; None is everything."""
+    """Return the part that the query names; None for everything."""
     if sum(part is not None for part in (namespace, line, ref)) > 1:
         raise InvalidInput("namespace, line and ref cannot go together", fix="name one of them")
     if namespace is not None:

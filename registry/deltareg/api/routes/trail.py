@@ -1,4 +1,4 @@
-"""The audit trail as a log: checkpoints, proofs, and all of it for whoever verifies it."""
+"""The audit trail as a log: checkpoints, proofs, and the whole log for anybody who verifies it."""
 
 from deltareg.api.auth import By, InRegistry
 from deltareg.api.closed import closed_router

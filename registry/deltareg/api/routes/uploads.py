@@ -80,5 +80,5 @@ def register_base(registry: InRegistry, by: By, upload_id: str) -> BaseInfo:
 
 @router.delete("/{upload_id}", status_code=204)
 def abort_upload(registry: InRegistry, by: By, upload_id: str) -> None:
-    """Give an upload up."""
+    """Abort an upload."""
     service.abort_upload(registry, by, upload_id)
