@@ -33,7 +33,7 @@ test-lowest: $(LOWEST_VENV)/.ready   ## the suite on the lowest versions that py
 	@OMP_NUM_THREADS=1 $(LOWEST_VENV)/bin/python -m pytest $(TESTARGS) --ignore tests/locks -W $(OF_A_NEWER_TORCH)
 
 # The locked torch calls old what older releases of transformers still do.
-OF_A_NEWER_TORCH := 'ignore:.torch.jit.script.:DeprecationWarning'
+OF_A_NEWER_TORCH := 'ignore:`torch.jit.script` is deprecated:DeprecationWarning'
 
 check: lint test            ## what must pass before a commit: lint, then test
 
