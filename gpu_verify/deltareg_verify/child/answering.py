@@ -38,7 +38,9 @@ def _answers(assignment: SidesAssignment, base: BaseFolder, make: Make) -> Answe
     if "_class_name" in base.view.config:  # of diffusers
         return AnswersFound(answers=[], why=_NO_TEXT.format(name))
     networks = serve_sides(assignment, base, make)
-    voices = {side: _voice(assignment, base, networks, side, make) for side in question.sides}
+    voices: dict[SideName, PromptedSide | None] = {
+        side: _voice(assignment, base, networks, side, make) for side in question.sides
+    }
     askable = [one for one in voices.values() if one is not None and one.words is not None]
     is_without = not any(one.words and one.words.template for one in askable)
     if question.form == "chat" and askable and is_without:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deltareg.documents.json_values import is_list, is_object
 from deltareg.errors import Inconclusive
@@ -34,8 +35,8 @@ def classes_named(engine: DeltaEngine, state: State, inputs: Inputs) -> list[Cla
     if scores is None or scores.ndim != 2 or not np.isfinite(scores).all():
         return None
     names, shares = _names(engine.config, scores.shape[1]), _shares(scores[0], engine.config)
-    order = np.argsort(-shares, kind="stable")[:CLASSES_MOST]
-    return [ClassShare(name=names[at], share=round(float(shares[at]), _DIGITS)) for at in order]
+    order: NDArray[np.intp] = np.argsort(-shares, kind="stable")[:CLASSES_MOST]
+    return [ClassShare(name=names[at], share=round(float(shares[at]), _DIGITS)) for at in map(int, order)]
 
 
 def why_nothing(engine: DeltaEngine, name: str, inputs: Inputs | None) -> str:

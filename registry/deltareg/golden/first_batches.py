@@ -76,8 +76,11 @@ def form_of(network: "nn.Module") -> Form:
     """Return how a network learns from labels, by its config and its class."""
     inner = _innermost(network)
     name = type(inner).__name__
-    ends = (form for end, form in _FORMS.items() if name.endswith(end))
-    own_form: Form = next(ends, "other")
+    own_form: Form = "other"
+    for end, form in _FORMS.items():
+        if name.endswith(end):
+            own_form = form
+            break
     is_paired = bool(getattr(getattr(inner, "config", None), "is_encoder_decoder", False))
     return "paired" if is_paired and own_form == "causal" else own_form
 

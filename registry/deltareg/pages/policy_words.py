@@ -33,7 +33,7 @@ def policy_words(fields: Mapping[str, object], *, is_floor: bool = False) -> lis
     A channel's own policy also says that it asks for no suites or approvals; a floor shows only the
     fields that it has.
     """
-    shown_fields = {name: value for name, value in fields.items() if name != "smoke"}
+    shown_fields: dict[str, object] = {name: value for name, value in fields.items() if name != "smoke"}
     if not is_floor:
         shown_fields = {"suites": [], "approvals": 0, **shown_fields}
     return [(_TITLES.get(name, name), _WORDS.get(name, in_words)(value)) for name, value in shown_fields.items()]

@@ -11,6 +11,7 @@ worker's own sandbox.
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
@@ -61,7 +62,7 @@ def _render_chat(tokenizer: PreTrainedTokenizerBase, template: str, text: str) -
 
 
 def _apply(tokenizer: PreTrainedTokenizerBase, template: str, content: object) -> str:
-    turns = [{"role": "user", "content": content}]
+    turns: Any = [{"role": "user", "content": content}]  # the library knows texts alone
     return str(tokenizer.apply_chat_template(turns, chat_template=template, tokenize=False, add_generation_prompt=True))
 
 

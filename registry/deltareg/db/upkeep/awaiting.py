@@ -160,7 +160,7 @@ RUN_LOGS: Final = QueryPart(select_old_logs(_NOW - _number("keep_logs_us")), Run
 _AWAITING: Final = CombinedQuery(MOMENT, WAITING, MADE_FROM, STANDING_ON, DELETED, FORMERS, STALLED, RUN_LOGS)
 
 
-def _select_holders() -> sa.CompoundSelect[Any]:
+def _select_holders() -> sa.CompoundSelect[Any, Any, int]:
     """Select who needs packs: the version, if any, and whether it is a form about to be dropped."""
     is_to_go = sa.case((is_old(_number("keep_forms_us")), 1), else_=0)
     none = sa.literal_column("0", sa.Integer)

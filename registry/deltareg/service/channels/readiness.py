@@ -170,7 +170,7 @@ def _tell_revoked(candidate: Candidate) -> str:
 
 def _nowhere(name: str, near: Sequence[LedgerRow]) -> ReadinessInfo:
     current = near[0].version if near else None
-    candidates = sorted({row.version for row in near if row.version not in {None, current}})
+    candidates = sorted({row.version for row in near if row.version is not None and row.version != current})
     if current is None:
         message = "it serves nothing yet"
     elif candidates:
