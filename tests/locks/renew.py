@@ -5,6 +5,7 @@ Versions that are there and still fit are kept, so that a new dependency changes
 """
 
 import argparse
+import os
 import re
 import subprocess
 import sys
@@ -82,9 +83,20 @@ def resolve(*asked: str, kept: str = "") -> str:
         output = Path(folder, "resolved.txt")
         output.write_text(kept)
         command = [
-            sys.executable, "-m", "uv", "pip", "compile", *source, *asked, "--quiet",
-            "--universal", "--python-version=3.11", "--no-header", "--output-file", str(output),
-        ]  # fmt: skip
+            sys.executable,
+            "-m",
+            "uv",
+            "pip",
+            "compile",
+            *source,
+            *asked,
+            "--quiet",
+            "--universal",
+            "--python-version=3.11",
+            "--no-header",
+            "--output-file",
+            str(output),
+        ]
         if subprocess.run(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, check=False).returncode:
             raise SystemExit("No versions fit together, or the index was not reached: see above.")
         return output.read_text()
@@ -116,10 +128,12 @@ def names(text: str) -> Iterator[str]:
 
 
 def write(file: Path, header: str, parts: Iterator[str]) -> None:
-    """Write one file of the lock where it changes: its time tells `make` to install anew."""
+    """Write one file of the lock, whole or not at all, where it changes: its time tells `make` to install anew."""
     text = HEADER + header + "".join(parts)
     if not file.is_file() or file.read_text() != text:
-        file.write_text(text)
+        part = file.with_suffix(f".{os.getpid()}.part")  # versions that half a file lacks would be taken anew
+        part.write_text(text)
+        part.replace(file)
         print(f"wrote locks/{file.name}")
 
 
