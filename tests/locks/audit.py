@@ -31,9 +31,8 @@ def audited(file: Path) -> list[str]:
     """Give what is known against the versions of one file, a line each."""
     command = [sys.executable, "-m", "pip_audit", "--disable-pip", "--no-deps", "--progress-spinner=off"]
     done = subprocess.run(
-        [*command, "--format=json", f"--requirement={file}"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [*command, "--format=json", f"--requirement={file}"], capture_output=True, text=True, check=False
+    )
     try:
         return findings(done.stdout, done.stderr)
     except ConnectionError:

@@ -40,9 +40,8 @@ def described(python: str) -> dict[str, Any]:
     """Give everything of an environment in CycloneDX's form."""
     command = ["cyclonedx_py", "environment", "--pyproject=pyproject.toml", "--output-reproducible"]
     done = subprocess.run(
-        [sys.executable, "-m", *command, python],
-        cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, check=True,
-    )  # fmt: skip
+        [sys.executable, "-m", *command, python], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, check=True
+    )
     return json.loads(done.stdout)
 
 

@@ -153,9 +153,7 @@ def test_the_environment_of_the_tests_is_what_the_lock_says():
 def test_a_difference_from_the_lock_is_told():
     told = differences({"torch": "2.13.0+cpu", "click": "0.1", "left-pad": "1.0"})
 
-    assert [line.split(",")[0] for line in told] == [
-        "click 0.1 is installed", "left-pad 1.0 is installed",
-    ]  # fmt: skip
+    assert [line.split(",")[0] for line in told] == ["click 0.1 is installed", "left-pad 1.0 is installed"]
 
 
 @pytest.mark.slow

@@ -52,8 +52,10 @@ def write_suite(base: str, folder: Path, *, sentences: int = SENTENCES) -> Path:
 
 def _of_smoke() -> str:
     """Write the checks of `smoke`, without the one that only reports, and with a cap of their own."""
-    caps = {"norm_ratio": f"{{check: norm_ratio, parameters: {{fail_above: {NORM_CAP}}}}}",
-            "deterministic": "{check: deterministic, parameters: {new_tokens: 0}}"}  # fmt: skip
+    caps = {
+        "norm_ratio": f"{{check: norm_ratio, parameters: {{fail_above: {NORM_CAP}}}}}",
+        "deterministic": "{check: deterministic, parameters: {new_tokens: 0}}",
+    }
     names = [spec.check for spec in built_in("smoke").checks if spec.check != "resources"]
     return "".join(f"  - {caps.get(name, name)}\n" for name in names)
 

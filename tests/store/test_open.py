@@ -33,12 +33,26 @@ def test_each_memory_store_is_a_new_one() -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "", "/var/lib/deltareg", "blobs", "file:", "file://", "file:relative", "file:///a%00b",
-        "file://otherhost/blobs", "http://host/bucket", "gs://", "s3:", "s3://", "s3:///prefix",
-        "s3://bucket/../other", "s3://bucket/a//b", "s3://bucket/a b", "s3://bucket/?x=1",
+        "",
+        "/var/lib/deltareg",
+        "blobs",
+        "file:",
+        "file://",
+        "file:relative",
+        "file:///a%00b",
+        "file://otherhost/blobs",
+        "http://host/bucket",
+        "gs://",
+        "s3:",
+        "s3://",
+        "s3:///prefix",
+        "s3://bucket/../other",
+        "s3://bucket/a//b",
+        "s3://bucket/a b",
+        "s3://bucket/?x=1",
         "s3://bucket/a#b",
     ],
-)  # fmt: skip
+)
 def test_a_url_that_names_no_store_is_refused(url: str) -> None:
     with pytest.raises(StoreMisconfigured, match="not the URL") as caught:
         open_store(url)
@@ -81,9 +95,11 @@ def test_a_scheme_is_opened_by_one_store(tmp_path, monkeypatch, points, says) ->
 
 def test_options_are_read_from_the_variables_of_their_store() -> None:
     variables = {
-        "DELTAREG_S3_REGION": "mars-1", "deltareg_s3_endpoint_url": "http://s3", "S3_REGION": "x",
+        "DELTAREG_S3_REGION": "mars-1",
+        "deltareg_s3_endpoint_url": "http://s3",
+        "S3_REGION": "x",
         "DELTAREG_S3_MAX_ATTEMPTS": "7",
-    }  # fmt: skip
+    }
 
     assert read_options("s3://b", variables) == S3Options(region="mars-1", endpoint_url="http://s3")
     assert read_options("memory://", variables) == NoOptions()

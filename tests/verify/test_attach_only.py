@@ -42,12 +42,23 @@ def test_a_sound_delta_passes(cache_dir):
     assert verdict == "pass", results
     does_not_apply = {name for name, result in results.items() if result.verdict == "n/a"}
     assert does_not_apply >= {
-        "attached_equals_folded", "embedding_spread", "golden", "idle", "module_types", "norm_ratio", "reloads",
+        "attached_equals_folded",
+        "embedding_spread",
+        "golden",
+        "idle",
+        "module_types",
+        "norm_ratio",
+        "reloads",
         "spectral",
-    }  # fmt: skip
+    }
     assert {name for name, result in results.items() if result.verdict == "pass"} >= {
-        "digests", "accounting", "finite", "effect", "exercised", "deterministic",
-    }  # fmt: skip
+        "digests",
+        "accounting",
+        "finite",
+        "effect",
+        "exercised",
+        "deterministic",
+    }
     assert "1 effects took part" in results["effect"].detail
 
 

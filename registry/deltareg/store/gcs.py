@@ -155,9 +155,8 @@ class GcsStore:
         """Send a long object in parts; it is there with the last one."""
         sent = 0
         writer = blob.open(
-            "wb", chunk_size=PART_BYTES, content_type=_MEDIA, ignore_flush=True,
-            if_generation_match=0, **self._patience,
-        )  # fmt: skip
+            "wb", chunk_size=PART_BYTES, content_type=_MEDIA, ignore_flush=True, if_generation_match=0, **self._patience
+        )
         try:
             for part in parts:
                 with gcs_errors(self._where):
@@ -188,9 +187,13 @@ class GcsStore:
             return b""
         with gcs_errors(self._where, key=key):
             span: bytes = blob.download_as_bytes(
-                start=at, end=stop - 1, raw_download=True, checksum=None,
-                if_generation_match=blob.generation, **self._patience,
-            )  # fmt: skip
+                start=at,
+                end=stop - 1,
+                raw_download=True,
+                checksum=None,
+                if_generation_match=blob.generation,
+                **self._patience,
+            )
         if len(span) != stop - at:
             raise StoreUnavailable(f"{self._where} cut {key} off at byte {at + len(span)} of {end}")
         return span
@@ -199,10 +202,9 @@ class GcsStore:
         """List what is there, of whatever layout, page by page."""
         turn = iter(
             self._client.list_blobs(
-                self._bucket, prefix=self._prefix + prefix,
-                fields="items(name,size),nextPageToken", **self._patience,
+                self._bucket, prefix=self._prefix + prefix, fields="items(name,size),nextPageToken", **self._patience
             )
-        )  # fmt: skip
+        )
         while True:
             with gcs_errors(self._where):
                 blob = next(turn, None)
@@ -255,9 +257,7 @@ def gcs_errors(where: str, *, key: str | None = None) -> Generator[None, None, N
         raise _translate(int(error.code or 0), error.message, where, key) from error
     except (auth.RefreshError, auth.DefaultCredentialsError, auth.MalformedError) as error:
         raise StoreMisconfigured(f"no credentials for {where}: {error}", fix=_FIXES[401]) from error
-    except (
-        errors.RetryError, auth.TransportError, media.exceptions.DataCorruption, OSError,
-    ) as error:  # fmt: skip
+    except (errors.RetryError, auth.TransportError, media.exceptions.DataCorruption, OSError) as error:
         raise StoreUnavailable(
             f"the store at {where} does not answer: {type(error).__name__}",
             fix="try again; who runs the registry can look: deltareg server check",

@@ -12,9 +12,16 @@ from deltareg.wire import Event
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
 _MEDIA_TYPE = re.compile(r"[a-z]+/[a-z0-9.+-]+(; charset=utf-8)?")
 _HOSTILE = (
-    "", "<!channel> <@U1> <https://x|y>", "*bold* `code` ~gone~ [words](https://x)", '"}]} \\ {"',
-    "a\r\nX-Header: b", "\0\x1b[31m", "\u202eback", "\U0001f600" * 50, "long " * 20_000,
-)  # fmt: skip
+    "",
+    "<!channel> <@U1> <https://x|y>",
+    "*bold* `code` ~gone~ [words](https://x)",
+    '"}]} \\ {"',
+    "a\r\nX-Header: b",
+    "\0\x1b[31m",
+    "\u202eback",
+    "\U0001f600" * 50,
+    "long " * 20_000,
+)
 _MOST_OVERHEAD = 8
 
 
@@ -73,7 +80,11 @@ def sample_events(said: str) -> Iterator[Event]:
         more: dict[str, object] = dict.fromkeys(kind.fields, said)
         ref = "lab/x@prod"
         yield Event(
-            id=f"{number}-5f", source="urn:deltareg:sample", type=PREFIX + kind.name, subject=ref,
-            time="2026-01-02T03:04:05Z", sequence=f"{number:018}",
+            id=f"{number}-5f",
+            source="urn:deltareg:sample",
+            type=PREFIX + kind.name,
+            subject=ref,
+            time="2026-01-02T03:04:05Z",
+            sequence=f"{number:018}",
             data={"ref": ref, "actor": "ada", "namespace": "lab", "delta": "lab/x", **more},
-        )  # fmt: skip
+        )

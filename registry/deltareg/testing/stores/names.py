@@ -11,15 +11,38 @@ from deltareg.testing.stores.opened import ZERO, OpenedStore, catch, new_key, st
 
 _GOOD = fresh_key(ZERO, attempt=uuid4())
 NO_KEYS: Sequence[str] = (
-    "", "/", ".", "..", "blobs", "blobs/", "x" * 5000, f"/{_GOOD}", f"{_GOOD}/", f"{_GOOD}\n",
-    f" {_GOOD}", f"{_GOOD}\0", f"../{_GOOD}", f"./{_GOOD}", f"blobs/../{_GOOD}",
-    f"{_GOOD}/../../../etc", "blobs/../../etc/passwd", "/etc/passwd", _GOOD.replace("/", "\\"),
-    _GOOD.replace("/", "%2f"), _GOOD.upper(), _GOOD.replace("blobs", "BLOBS"),
-    _GOOD.replace("blobs/", "blobs//"), _GOOD.replace("blobs/0", "blobs/\u0660"),
-    _GOOD.replace("blobs", "tmp"), f"blobs/{'0' * 64}/..", f"blobs/{'0' * 64}/{UUID(int=0)}",
-    f"blobs/{'0' * 63}/{uuid4()}", f"blobs/{'g' * 64}/{uuid4()}",
-    f"blobs/{'0' * 64}/{{{uuid4()}}}", f"blobs/{'0' * 64}/{uuid4().hex}",
-)  # fmt: skip
+    "",
+    "/",
+    ".",
+    "..",
+    "blobs",
+    "blobs/",
+    "x" * 5000,
+    f"/{_GOOD}",
+    f"{_GOOD}/",
+    f"{_GOOD}\n",
+    f" {_GOOD}",
+    f"{_GOOD}\0",
+    f"../{_GOOD}",
+    f"./{_GOOD}",
+    f"blobs/../{_GOOD}",
+    f"{_GOOD}/../../../etc",
+    "blobs/../../etc/passwd",
+    "/etc/passwd",
+    _GOOD.replace("/", "\\"),
+    _GOOD.replace("/", "%2f"),
+    _GOOD.upper(),
+    _GOOD.replace("blobs", "BLOBS"),
+    _GOOD.replace("blobs/", "blobs//"),
+    _GOOD.replace("blobs/0", "blobs/\u0660"),
+    _GOOD.replace("blobs", "tmp"),
+    f"blobs/{'0' * 64}/..",
+    f"blobs/{'0' * 64}/{UUID(int=0)}",
+    f"blobs/{'0' * 63}/{uuid4()}",
+    f"blobs/{'g' * 64}/{uuid4()}",
+    f"blobs/{'0' * 64}/{{{uuid4()}}}",
+    f"blobs/{'0' * 64}/{uuid4().hex}",
+)
 """What is not of the layout of keys, which every call refuses."""
 CASES: dict[str, tuple[object, ...]] = {
     "no_prefix": ("../", "/", "blobs/../", "blobs//", "blobs/%2e%2e/", "BLOBS", "a b")
@@ -80,9 +103,12 @@ class NameTests:
         """Nobody gets out of the store by a name."""
         store = opened.store
         calls: list[Callable[[str], object]] = [
-            lambda key: store.write(key, [b"x"]), store.read, store.size, store.delete,
+            lambda key: store.write(key, [b"x"]),
+            store.read,
+            store.size,
+            store.delete,
             lambda key: store.url(key, expires_s=60),
-        ]  # fmt: skip
+        ]
 
         accepted = [(key, at) for key in NO_KEYS for at, call in enumerate(calls) if not refuses(call, key)]
 

@@ -93,9 +93,20 @@ class ReadTests:
         data, end = content(PART_BYTES + 10), PART_BYTES + 10
         key = store_bytes(opened.store, data)
         ranges: list[Span] = [
-            (0, 1), (0, None), (0, 0), (5, 5), (7, None), (100, 4096), (PART_BYTES - 3, end - 7),
-            (PART_BYTES, None), (end - 1, end), (end, None), (end, end), (0, end), (1, PART_BYTES),
-        ]  # fmt: skip
+            (0, 1),
+            (0, None),
+            (0, 0),
+            (5, 5),
+            (7, None),
+            (100, 4096),
+            (PART_BYTES - 3, end - 7),
+            (PART_BYTES, None),
+            (end - 1, end),
+            (end, None),
+            (end, end),
+            (0, end),
+            (1, PART_BYTES),
+        ]
 
         wrong = [
             (start, stop) for start, stop in ranges if b"".join(opened.store.read(key, start, stop)) != data[start:stop]

@@ -25,9 +25,8 @@ _EVIDENCE = [f"log/0a-{log}/{size:018}-{'ab' * 8}" for log, size in (("1", 3), (
 CASES: dict[str, tuple[object, ...]] = {
     "long_size": (3, PART_BYTES + 1),
     "cut_size": (0, MIB, PART_BYTES, 2 * PART_BYTES + MIB),
-    "no_evidence": ("", "log/1/2", "blobs/x", _EVIDENCE[0] + "/..", "log/../" + _EVIDENCE[0][4:],
-                    "/" + _EVIDENCE[0]),
-}  # fmt: skip
+    "no_evidence": ("", "log/1/2", "blobs/x", _EVIDENCE[0] + "/..", "log/../" + _EVIDENCE[0][4:], "/" + _EVIDENCE[0]),
+}
 
 
 class WriteTests:
