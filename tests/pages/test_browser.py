@@ -59,6 +59,17 @@ def test_nothing_complains_of_any_page(tab, scheme, width):
     assert found == {}
 
 
+def test_a_page_keeps_its_title_when_parts_of_it_arrive(tab):
+    lively = tab()
+    for path in ("/ui/", LINE):
+        page = lively.go(path)
+
+        assert page.locator("[data-hx-get][data-hx-trigger^=load] *").count() > 0, path
+        assert page.title() == page.evaluate(
+            "async () => new DOMParser().parseFromString(await (await fetch(location)).text(), 'text/html').title"
+        )
+
+
 @pytest.mark.soak
 def test_every_page_is_whole_without_scripts(tab):
     plain, lively = tab(scripts=False), tab()

@@ -25,8 +25,10 @@ def test_checks_and_labels_are_drawn_over_versions(desk, pages):
         if isinstance(check.value, int | float) and not isinstance(check.value, bool)
     }
 
-    assert {each["name"] for each in found} == {"metric.loss", *measured}
-    assert found[0]["name"] == "metric.loss"
+    names = [each["name"] for each in found]
+    assert set(names) == {"metric.loss", "size", "stored size", *measured}
+    assert names[:4] == ["metric.loss", "smoke/general_perplexity", "size", "stored size"]
+    assert [each["name"] for each in found if each["is_compared"]] == names[:4]
     assert found[0]["points"] == [
         {"version": 1, "value": 0.75},
         {"version": 2, "value": 0.5},
@@ -39,7 +41,7 @@ def test_checks_and_labels_are_drawn_over_versions(desk, pages):
     assert rows[1:] == ["metric.loss,1,0.75", "metric.loss,2,0.5", "metric.loss,4,0.25"]
     shown = pages.get(path).text
     assert 'id="measures"' in shown
-    assert shown.count('class="plot"') == 1  # of what is always the same the value alone is said
+    assert shown.count('class="plot"') == 3  # of what is always the same the value alone is said
     assert f"{len(measured)} measures did not change" in shown
     assert f'data-hx-get="{path}"' in pages.get("/ui/deltas/team/told").text
 

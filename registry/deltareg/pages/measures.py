@@ -25,6 +25,8 @@ class MeasureCard:
     good: str
     plot: str
     file: str
+    is_compared: bool
+    is_size: bool
 
 
 class MeasuresPage(LineMeasures):
@@ -44,6 +46,8 @@ class MeasuresPage(LineMeasures):
                 each.good,
                 _draw_history(each),
                 f"{path}?{urlencode({'measure': each.name, 'format': 'svg'})}",
+                each.is_compared,
+                each.name.endswith("size"),
             )
             for each in self.measures
             if not _is_flat(each) and len(each.points) >= _LEAST

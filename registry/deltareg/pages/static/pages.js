@@ -207,6 +207,8 @@ codes();
 // A form that was refused is shown where it was sent to, which is no page to come back to.
 const refused = document.querySelector("[data-here]");
 if (refused) history.replaceState(null, "", refused.dataset.here);
+// A part that is fetched is cut out of a page with a title of its own; this page keeps its own.
+document.addEventListener("htmx:before:swap", (event) => { event.detail.ctx.title = ""; });
 document.addEventListener("htmx:after:swap", (event) => {
   const target = event.detail?.ctx?.target;
   enliven(target?.isConnected ? target : document);  // what took a place is not what was there

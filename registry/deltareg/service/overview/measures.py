@@ -13,11 +13,15 @@ from deltareg.service.authority.grants import Right
 from deltareg.service.paging import check_limit
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_line
+from deltareg.suites.suite import DEFAULT_SUITE
 from deltareg.wire import Answer
 
 Side = Literal["below", "above", ""]
 Kept = tuple[float | None, Side]
 _LABEL = "metric."
+_SIZES = ("size", "stored size")
+_GENERAL = f"{DEFAULT_SUITE}/general_perplexity"
+_FIRST = ("loss", "perplexity")
 _MOST = 48
 
 
@@ -31,18 +35,20 @@ class MeasurePoint(Answer):
 class MeasureSeries(Answer):
     """A measure over versions, oldest first.
 
-    `name` is `suite/check` for a check and `metric.name` for a label. `mark` is the threshold of
-    the newest value, if there is one, and `good` the side of it that passes.
+    `name` is `suite/check` for a check, `metric.name` for a label, `size` or `stored size`, in bytes. `mark` is
+    the threshold of the newest value, if there is one, and `good` the side of it that passes. `is_compared` is
+    False for what people look at only when it fails: the checks of the default suite.
     """
 
     name: str
     mark: float | None
     good: Side = ""
     points: list[MeasurePoint]
+    is_compared: bool = True
 
 
 class LineMeasures(Answer):
-    """The measures of the newest versions of a line: labels first, then checks by suite."""
+    """The measures of the newest versions of a line: what people compare first, the checks of the default suite last."""
 
     line: str
     measures: list[MeasureSeries]
@@ -63,16 +69,43 @@ def show_measures(registry: Registry, caller: Caller, line: LineRef, *, limit: i
     marks: dict[str, Kept] = {}
     for row in reversed(rows):
         checks = [(suite, f.checks) for (row_id, suite), f in findings.items() if row_id == row.id]
-        for name, value, mark in [*_labels(row), *_checks(checks)]:
+        for name, value, mark in [*_labels(row), *_checks(checks), *_sizes(row)]:
             points.setdefault(name, []).append(MeasurePoint(version=row.number, value=value))
             marks[name] = mark
-    names = sorted(points, key=lambda name: (not name.startswith(_LABEL), name))[:_MOST]
+    names = sorted(points, key=_rank)[:_MOST]
     return LineMeasures(
         line=str(line),
         measures=[
-            MeasureSeries(name=name, mark=marks[name][0], good=marks[name][1], points=points[name]) for name in names
+            MeasureSeries(
+                name=name,
+                mark=marks[name][0],
+                good=marks[name][1],
+                points=points[name],
+                is_compared=_is_compared(name),
+            )
+            for name in names
         ],
     )
+
+
+def _is_compared(name: str) -> bool:
+    return name == _GENERAL or not name.startswith(f"{DEFAULT_SUITE}/")
+
+
+def _rank(name: str) -> tuple[int, bool, str]:
+    """Return a sort key: losses of training, other labels, suites of the team's own, sizes, then the default suite."""
+    if name.startswith(_LABEL):
+        return 0, not any(word in name.lower() for word in _FIRST), name
+    if name in _SIZES:
+        return 3, False, name
+    if not _is_compared(name):
+        return 4, False, name
+    return (2 if name == _GENERAL else 1), False, name
+
+
+def _sizes(row: VersionRow) -> Iterator[tuple[str, float, Kept]]:
+    for name, size_bytes in zip(_SIZES, (row.logical_bytes, row.stored_bytes), strict=True):
+        yield name, float(size_bytes), (None, "")
 
 
 def _labels(row: VersionRow) -> Iterator[tuple[str, float, Kept]]:
