@@ -107,6 +107,17 @@ def test_a_server_that_comes_back_within_the_window_is_no_failure(clock, progres
     assert 10 < clock.now - 100 < 30
 
 
+def test_where_nothing_listens_on_this_machine_it_ends_soon(clock, progress):
+    here = RetryPolicy(retries=5, window_s=30.0, is_here=True, progress=progress, sleep=clock.sleep, clock=clock)
+
+    with pytest.raises(Unavailable, match="no registry answers"):
+        here.run(failing(of_network(REFUSED)))
+    assert clock.now - 100 < 4
+
+    here.run(lambda: "done")  # one that answered is being restarted
+    assert here.run(failing(of_network(REFUSED), times=25)) == "done"
+
+
 def test_the_window_ends(clock, progress):
     act = failing(of_network(REFUSED))
 
@@ -216,6 +227,28 @@ def test_a_short_one_is_not(clock, progress):
     patient(clock, progress).run(failing(of_network(REFUSED), times=1))
 
     assert progress.said == []
+
+
+WRONG_PROTOCOL = ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number")
+UNTRUSTED = ssl.SSLCertVerificationError(1, "certificate verify failed")
+UNTRUSTED.verify_message = "self-signed certificate"
+
+
+@pytest.mark.parametrize(
+    ("cause", "message", "fix"),
+    [
+        (UNTRUSTED, "is not trusted: self-signed certificate", "SSL_CERT_FILE=ca.pem"),
+        (WRONG_PROTOCOL, "does not answer in TLS", "--server http://registry.example"),
+        (socket.gaierror(-2, "Name or service not known"), "no machine is called registry.example", "config get server"),
+    ],
+)
+def test_what_waiting_does_not_mend_is_named_at_once(clock, progress, cause, message, fix):
+    with pytest.raises(Unavailable) as refused:
+        patient(clock, progress).run(failing(of_network(cause)))
+
+    assert message in refused.value.message
+    assert fix in refused.value.fix
+    assert clock.pauses == []
 
 
 def test_a_store_that_we_were_sent_to_is_named():

@@ -20,6 +20,7 @@ from deltareg.host.token_files import config_dir, read_token, token_path
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8642
+DEFAULT_PATIENCE_S = 30.0
 DEFAULT_SERVER = f"http://{DEFAULT_HOST}:{DEFAULT_PORT}"
 DEFAULT_PROFILE = "default"
 PROJECT_FILE = "deltareg.toml"
@@ -66,7 +67,7 @@ class ClientConfig:
     cache_max_bytes: int = 50_000_000_000
     timeout_s: float = 30.0
     retries: int = 5
-    patience_s: float = 30.0
+    patience_s: float = DEFAULT_PATIENCE_S
     concurrency: int = 4
     compression: str = "default"
     golden: str = "auto"
@@ -109,8 +110,9 @@ SETTINGS: tuple[ConfigSetting, ...] = (
     ConfigSetting(
         "patience",
         "DELTAREG_PATIENCE",
-        "30s",
-        "How long a server that is away or cannot answer is tried again, at least.",
+        f"{DEFAULT_PATIENCE_S:.0f}s",
+        "How long a server that is away or cannot answer is tried again, at least; where nothing listens on this "
+        "machine, 2 s unless set.",
     ),
     ConfigSetting(
         "insecure_http",
@@ -293,7 +295,7 @@ def _why_withheld(server: ConfigValue, token_origin: str) -> tuple[str, str]:
 
 
 def _build(texts: Mapping[str, str], *, token: str = "", request_id: str = "") -> ClientConfig:
-    server = texts["server"].rstrip("/")
+    server = texts["server"].rstrip("/").removesuffix("/api/v1").removesuffix("/ui")  # pasted from a browser or a script
     token_path(server)  # refuses what is not an address
     output = texts["output"]
     if output not in OUTPUT_FORMATS:

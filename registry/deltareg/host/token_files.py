@@ -48,8 +48,18 @@ def is_confidential(server: str) -> bool:
         InvalidInput: The URL is not `http://…` or `https://…` with a host.
     """
     token_path(server)
-    url = urlsplit(server)
-    return url.scheme == "https" or _is_here(url.hostname or "")
+    return urlsplit(server).scheme == "https" or is_here(server)
+
+
+def is_here(server: str) -> bool:
+    """Whether a server's address is one of this machine alone."""
+    host = urlsplit(server).hostname or ""
+    if host in _LOOPBACK:
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:  # a name, such as 127.example, leads anywhere
+        return False
 
 
 def read_token(server: str) -> str | None:
@@ -92,15 +102,6 @@ def forget_token(server: str) -> bool:
     existed = path.exists()
     path.unlink(missing_ok=True)
     return existed
-
-
-def _is_here(host: str) -> bool:
-    if host in _LOOPBACK:
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:  # a name, such as 127.example, leads anywhere
-        return False
 
 
 def _not_a_server(server: str) -> InvalidInput:

@@ -1,12 +1,15 @@
 """Reads HTTP answers: as a model, as the error that the server raised, or as an error of ours."""
 
+import socket
+import ssl
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ValidationError
 
-from deltareg.client.http.patience import asked_pause_s
+from deltareg.client.http.patience import asked_pause_s, causes_of
 from deltareg.errors import (
     ApprovalDue,
     BaseMismatch,
@@ -33,10 +36,13 @@ def read_problem(response: httpx.Response) -> DeltaregError:
     try:
         problem = ProblemDocument.model_validate_json(response.content)
     except ValidationError:
-        text = f"the server answered {response.status_code} {response.reason_phrase}"
+        text = f"answered {response.status_code} {response.reason_phrase}"
         if response.status_code in _TEMPORARY:
-            return Unavailable(text, fix="try again")
-        return InvalidInput(text, fix="is this address a Delta Registry server?")
+            return Unavailable(f"the server {text}", fix="try again")
+        return InvalidInput(
+            f"no Delta Registry is at {_origin(response.url)}: it {text}",
+            fix="check the address: deltareg config get server",
+        )
     error_class = error_classes().get(problem.code)
     problems = [Problem(e.code, e.message, severity=e.severity, tensor=e.tensor, fix=e.fix) for e in problem.errors]
     if problems and error_class in {None, Refused, *_OF_UPLOADS}:
@@ -126,15 +132,31 @@ def _no_store(error: httpx.HTTPError, store: str) -> StoreUnavailable:
 
 
 def _no_registry(error: httpx.HTTPError, server: str) -> Unavailable:
-    match error:
-        case httpx.ConnectError():
-            return Unavailable(
-                f"no registry answers at {server}", fix="start one with `deltareg up`, or name another: --server URL"
-            )
-        case httpx.TimeoutException():
-            return Unavailable(f"{server} did not answer in time", fix="try again, or --timeout")
-        case _:
-            return Unavailable(f"the connection to {server} failed: {error}", fix="try again")
+    if isinstance(error, httpx.TimeoutException):
+        return Unavailable(f"{server} did not answer in time", fix="try again, or --timeout")
+    if not isinstance(error, httpx.ConnectError):
+        fix = "try again; if it serves TLS, write https://" if server.startswith("http://") else "try again"
+        return Unavailable(f"the connection to {server} failed: {error}", fix=fix)
+    for cause in causes_of(error):
+        match cause:
+            case ssl.SSLCertVerificationError():
+                return Unavailable(
+                    f"the certificate of {server} is not trusted: {getattr(cause, 'verify_message', cause)}",
+                    fix="name the file with its authority's certificate: SSL_CERT_FILE=ca.pem",
+                )
+            case ssl.SSLError():
+                return Unavailable(
+                    f"{server} does not answer in TLS: {getattr(cause, 'reason', cause)}",
+                    fix=f"if it serves plain http: --server {server.replace('https://', 'http://', 1)}",
+                )
+            case socket.gaierror():
+                host = urlsplit(server).hostname
+                return Unavailable(f"no machine is called {host}", fix="check the address: deltareg config get server")
+            case _:
+                pass
+    return Unavailable(
+        f"no registry answers at {server}", fix="start one with `deltareg up`, or name another: --server URL"
+    )
 
 
 def _origin(url: httpx.URL) -> str:

@@ -10,13 +10,13 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from deltareg.client.config import ClientConfig
+from deltareg.client.config import DEFAULT_PATIENCE_S, ClientConfig
 from deltareg.client.http.answers import check_answer, our_errors, read_answer, store_failure
 from deltareg.client.http.patience import RetryPolicy
 from deltareg.client.progress import SILENT, Progress
 from deltareg.errors import IntegrityFailure, InvalidInput, Misconfigured
 from deltareg.host.lean_httpx import httpx
-from deltareg.host.token_files import is_confidential
+from deltareg.host.token_files import is_confidential, is_here
 from deltareg.wire import API
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -77,7 +77,13 @@ class Api:
         if config.token and self._refusal is None:
             headers["Authorization"] = f"Bearer {_printable(config.token)}"
         self._config = config
-        self._patience = RetryPolicy(retries=config.retries, window_s=config.patience_s, progress=progress, sleep=sleep)
+        self._patience = RetryPolicy(
+            retries=config.retries,
+            window_s=config.patience_s,
+            is_here=is_here(config.server) and config.patience_s == DEFAULT_PATIENCE_S,
+            progress=progress,
+            sleep=sleep,
+        )
         self._http = httpx.Client(
             base_url=config.server,
             headers=headers,

@@ -6,8 +6,9 @@ Everything that a client sends is safe to repeat, so one rule serves for all: re
 `retries` tries were made or less than `window_s` has passed since the first failure. If nothing
 listens at all, only the window counts.
 
-A name that does not resolve and a certificate that is not trusted do not get better by waiting, so
-they end the retries at once, unless this server has answered before.
+A name that does not resolve, a certificate that is not trusted and plain http where TLS was expected
+do not get better by waiting: they end the retries at once, unless this server has answered before. On
+this machine, who starts a server sees it: where nothing listens the window is a short one.
 """
 
 import logging
@@ -30,6 +31,7 @@ T = TypeVar("T")
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
 _LONGEST_REFUSED_S = 1.0  # asking costs nobody anything there, and who restarts is soon back
 _LONGEST_ASKED_S = 30.0
+_HERE_S = 2.0
 _WORTH_A_WORD_S = 1.0
 SILENCE_S = 10.0
 """How long nothing may come before somebody who watches is told what is waited for."""
@@ -43,6 +45,7 @@ class RetryPolicy:
         *,
         retries: int,
         window_s: float,
+        is_here: bool = False,
         progress: Progress = SILENT,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
@@ -52,11 +55,13 @@ class RetryPolicy:
         Args:
             retries: How often to retry at least; 0 for never, whatever the window.
             window_s: How long to retry at least, from the first failure on, in seconds.
+            is_here: Whether the server would run on this machine.
             progress: Told when a wait gets long.
             sleep: Waits a number of seconds between tries.
             clock: Returns the time, in seconds.
         """
         self._retries, self._window_s = retries, window_s
+        self._refused_s = min(window_s, _HERE_S) if is_here else window_s
         self._sleep, self._clock = sleep, clock
         self._word = _Word(progress)
         self._was_answered = False
@@ -79,7 +84,7 @@ class RetryPolicy:
                 except Unavailable as error:
                     now = self._clock()
                     began = now if began is None else began
-                    left_s = 0.0 if is_hasty else began + self._window_s - now
+                    left_s = 0.0 if is_hasty else began + self._window_of(error) - now
                     if self._is_over(error, attempt, left_s):
                         raise
                     if now - began + pause_s >= _WORTH_A_WORD_S:
@@ -89,6 +94,9 @@ class RetryPolicy:
                     self._was_answered = True
                     return result
         raise AssertionError("unreachable: there is always another pause")
+
+    def _window_of(self, error: Unavailable) -> float:
+        return self._refused_s if _is_refused(error) and not self._was_answered else self._window_s
 
     def _is_over(self, error: Unavailable, attempt: int, left_s: float) -> bool:
         if not self._retries or (_is_hopeless(error) and not self._was_answered):
@@ -144,19 +152,18 @@ def _length(pause_s: float, error: Unavailable) -> float:
 
 
 def _is_hopeless(error: Unavailable) -> bool:
-    """Whether waiting cannot help: an unknown name, or a certificate that is not trusted."""
-    wrong = (socket.gaierror, ssl.SSLCertVerificationError)
-    return any(isinstance(cause, wrong) for cause in _causes(error))
+    """Whether waiting cannot help: an unknown name, or a certificate or protocol that is wrong."""
+    return any(isinstance(cause, socket.gaierror | ssl.SSLError) for cause in causes_of(error))
 
 
 def _is_refused(error: Unavailable) -> bool:
     """Whether no registry listens there at all; only time can change that."""
     return not isinstance(error, StoreUnavailable) and any(
-        isinstance(cause, ConnectionRefusedError) for cause in _causes(error)
+        isinstance(cause, ConnectionRefusedError) for cause in causes_of(error)
     )
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+def causes_of(error: BaseException) -> Iterator[BaseException]:
     """Yield the errors that led to an error, itself first."""
     at: BaseException | None = error
     while at is not None:
