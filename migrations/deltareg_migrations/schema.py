@@ -60,7 +60,7 @@ def downgrade(url: str | sa.URL, *, revision: str) -> None:
 
 def current(url: str | sa.URL) -> str | None:
     """Return the revision of the database; None if it is empty."""
-    engine = create_engine(url, pool_size=1)
+    engine = create_engine(url, connections=3)
     try:
         return schema_head(engine)
     finally:
@@ -103,7 +103,7 @@ def _known_revision(revision: str) -> Generator[None, None, None]:
 @contextmanager
 def _ready(url: str | sa.URL) -> Generator[sa.Connection, None, None]:
     """Connect, and on PostgreSQL wait for a lock; on SQLite the write transaction is the lock."""
-    engine = create_engine(url, pool_size=1)
+    engine = create_engine(url, connections=3)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _foreign_keys_off)
     try:

@@ -1,11 +1,14 @@
 """Each command over a real registry: what it does, and the fields that scripts rely on."""
 
 import filecmp
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from deltareg.digest import sha256_of
+from deltareg.store import fresh_key
 from deltareg.wire import LeaseRequest, RunFailure
 from tests.cli.steps import BAD, BASES, DELTAS, done, push, push_base
 from tests.client.reencoding import WORKER, work
@@ -434,10 +437,17 @@ def test_fsck_finds_what_is_lost(user, local_registry):
     push(user)
     sound = user("fsck", "--read-data", "--json")
     pack = next(path for path in (local_registry.folder / "blobs").rglob("*") if path.is_file())
+    stray = local_registry.folder / "blobs" / fresh_key(sha256_of(b"stray"), attempt=uuid.uuid4())
+    stray.parent.mkdir(parents=True, exist_ok=True)
+    stray.write_bytes(b"stray")
+    with_stray = user("fsck")
+    stray.unlink()
     pack.unlink()
 
     ended = user("fsck")
 
+    assert with_stray.status == 0
+    assert "all good; 1 object that no row names" in with_stray.out
     assert (sound.status, sound.json["findings"]) == (0, [])
     assert ended.status == 6
     assert "1 finding" in ended.out

@@ -239,7 +239,11 @@ UNTRUSTED.verify_message = "self-signed certificate"
     [
         (UNTRUSTED, "is not trusted: self-signed certificate", "SSL_CERT_FILE=ca.pem"),
         (WRONG_PROTOCOL, "does not answer in TLS", "--server http://registry.example"),
-        (socket.gaierror(-2, "Name or service not known"), "no machine is called registry.example", "config get server"),
+        (
+            socket.gaierror(-2, "Name or service not known"),
+            "no machine is called registry.example",
+            "config get server",
+        ),
     ],
 )
 def test_what_waiting_does_not_mend_is_named_at_once(clock, progress, cause, message, fix):

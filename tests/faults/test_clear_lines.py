@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -22,7 +22,7 @@ from deltareg.wire import TokenCreate
 from tests.faults import big
 from tests.faults.payloads import BASE, SAMPLES, payload
 from tests.faults.proxy import Proxy
-from tests.fixtures.processes import Processes
+from tests.fixtures.processes import API, Processes
 
 INVALID, FORBIDDEN, BASE_MISMATCH, QUOTA, UNAVAILABLE, INTERRUPTED = 2, 4, 7, 12, 75, 130
 OTHER_BASE = SAMPLES / "bases" / "tinyllama_other"
@@ -229,6 +229,21 @@ def test_a_file_system_of_the_server_that_is_full(processes, sqlite_url, tmp_pat
 
         check_full(said)
         check_whole(disk / "blobs")
+
+
+@pytest.mark.parametrize("left_bytes", [0, 400_000])
+def test_a_start_on_a_file_system_that_is_full(processes, tmp_path, left_bytes):
+    with small_disk(tmp_path / "disk") as disk:
+        with suppress(OSError), (disk / "others").open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+        os.truncate(disk / "others", (disk / "others").stat().st_size - left_bytes)
+        start = (*API[:-1], "up", "--workers", "0", "--port", "0", "--data-dir", str(disk / "data"))
+
+        said = ended(processes.start("full", *start, environ=processes.environ("full")))
+
+        assert said.status == QUOTA
+        assert "fix:   make room there" in said.text
 
 
 @pytest.mark.slow

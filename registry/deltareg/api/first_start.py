@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from contextlib import suppress
@@ -13,7 +14,7 @@ from deltareg.api.settings import ServerSettings
 from deltareg.db import HEAD
 from deltareg.db.access.principals import count_tokens, end_tokens_of
 from deltareg.db.session import create_engine, read, schema_head, write
-from deltareg.errors import DeltaregError, Misconfigured
+from deltareg.errors import DeltaregError, DiskFull, Misconfigured
 from deltareg.host.machine import this_host
 from deltareg.host.token_files import read_token, write_token
 from deltareg.service.access.keys import enrol_own_worker
@@ -30,6 +31,7 @@ ADMIN = "admin"
 LOCAL_WORKER = "local-worker"
 ADMIN_SCOPES: list[Scope] = ["read", "push", "promote", "admin"]
 _ADMIN_FILE = "admin-token"
+_LEAST_FREE_BYTES = 16_000_000
 
 
 def prepare_data_dir(folder: Path) -> None:
@@ -37,16 +39,24 @@ def prepare_data_dir(folder: Path) -> None:
 
     Raises:
         Misconfigured: It cannot be created or written.
+        DiskFull: There is no room for a database.
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         probe = folder / f".write-{os.getpid()}"
         probe.touch()
         probe.unlink()
+        free_bytes = shutil.disk_usage(folder).free
     except OSError as error:
         raise Misconfigured(
             f"cannot write to the data folder {folder}: {error.strerror}", fix="choose another one: --data-dir DIR"
         ) from error
+    if free_bytes < _LEAST_FREE_BYTES:
+        raise DiskFull(
+            f"the disk of {folder.absolute()} has {free_bytes / 1e6:.1f} MB left, and a registry needs"
+            f" {_LEAST_FREE_BYTES / 1e6:.0f} MB to start",
+            fix="make room there, or choose another folder: --data-dir DIR",
+        )
 
 
 def migrate_embedded(settings: ServerSettings) -> None:

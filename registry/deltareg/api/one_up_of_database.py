@@ -46,7 +46,7 @@ def only_up_of(database_url: str, folder: Path, url: str) -> Generator[None, Non
         with nullcontext() if is_held else only_up_beside(path, url):
             yield
         return
-    engine = create_engine(target, pool_size=1)
+    engine = create_engine(target, connections=3)
     try:
         with engine.connect() as conn:
             _take(conn, f"deltareg up {socket.gethostname()[:16]} {os.getpid()} {url}")

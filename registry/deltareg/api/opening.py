@@ -3,6 +3,7 @@
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -12,6 +13,8 @@ from deltareg.db.session import check_schema, create_engine
 from deltareg.errors import Misconfigured
 from deltareg.host.process import explain_errors
 from deltareg.service.registry import Registry
+from deltareg.signing.key_file import read_key
+from deltareg.signing.secret_box import read_or_make_box
 from deltareg.store import open_store, read_options
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -40,7 +43,7 @@ def open_registry(settings: ServerSettings) -> Registry:
     Raises:
         Misconfigured: The schema is another one, or the store does not work with these settings.
     """
-    engine = create_engine(settings.effective_database_url)
+    engine = create_engine(settings.effective_database_url, connections=settings.database_connections)
     check_schema(engine)
     url, copy = settings.effective_store_url, settings.second_store_url
     store = open_store(url, options=read_options(url, os.environ))
@@ -48,6 +51,29 @@ def open_registry(settings: ServerSettings) -> Registry:
     return Registry(
         engine, store, sigstore=settings.sigstore_trust, recheck_share=settings.recheck_share, second=second
     )
+
+
+def check_keys(settings: ServerSettings) -> list[Path]:
+    """Return the key files of the settings; what a setting names has to be there, and nobody else may read it.
+
+    The files that a first start makes by itself may still be missing.
+
+    Raises:
+        Misconfigured: A file is missing, can be read by others, or holds no key.
+    """
+    named = (settings.tls_cert, settings.tls_key, settings.signing_key, settings.webhook_key, settings.sigstore_trust)
+    for path in named:
+        if path is not None and not path.is_file():
+            raise Misconfigured(f"there is no file {path}", fix="name the file that is meant, or restore it")
+    files = [path for path in named if path is not None]
+    if settings.effective_signing_key.is_file():
+        read_key(settings.effective_signing_key)
+        files.append(settings.effective_signing_key)
+    box = settings.effective_webhook_key
+    if box is not None and box.is_file():
+        read_or_make_box(box)
+        files.append(box)
+    return list(dict.fromkeys(files))
 
 
 def check_address(settings: ServerSettings) -> None:

@@ -13,7 +13,7 @@ from deltareg.api.listening import start_listening
 from deltareg.api.one_host import one_host
 from deltareg.api.one_up import only_up
 from deltareg.api.one_up_of_database import only_up_of
-from deltareg.api.opening import check_address, open_registry, read_settings, reporting_errors
+from deltareg.api.opening import check_address, check_keys, open_registry, read_settings, reporting_errors
 from deltareg.api.own_workers import kept_running
 from deltareg.api.serving import serve
 from deltareg.api.settings import ServerSettings
@@ -68,11 +68,13 @@ def check() -> None:
     with reporting_errors():
         settings = read_settings()
         check_address(settings)
+        files = check_keys(settings)
         registry = open_registry(settings)
         registry.store.check()
         click.echo(f"database  ok  {registry.engine.url.render_as_string()}")
         click.echo(f"store     ok  {settings.effective_store_url}")
         click.echo(f"address   ok  {settings.host}:{settings.port}")
+        click.echo(f"keys      ok  {', '.join(map(str, files)) or 'made at the first start'}")
 
 
 server.add_command(token)

@@ -20,6 +20,9 @@ class ServerSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="DELTAREG_", extra="ignore")
 
     database_url: str | None = Field(default=None, description="Database; a SQLite file in the data folder when unset.")
+    database_connections: int = Field(
+        default=30, ge=3, description="Connections to the database that one server opens at most."
+    )
     store_url: str | None = Field(
         default=None,
         description="Where packs go: file:///…, s3://bucket/prefix, gs://bucket/prefix, or the URL"

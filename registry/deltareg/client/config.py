@@ -295,7 +295,9 @@ def _why_withheld(server: ConfigValue, token_origin: str) -> tuple[str, str]:
 
 
 def _build(texts: Mapping[str, str], *, token: str = "", request_id: str = "") -> ClientConfig:
-    server = texts["server"].rstrip("/").removesuffix("/api/v1").removesuffix("/ui")  # pasted from a browser or a script
+    server = (
+        texts["server"].rstrip("/").removesuffix("/api/v1").removesuffix("/ui")
+    )  # pasted from a browser or a script
     token_path(server)  # refuses what is not an address
     output = texts["output"]
     if output not in OUTPUT_FORMATS:

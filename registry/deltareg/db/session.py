@@ -33,12 +33,12 @@ _RESTS_SINCE = "rests_since"
 _TRUSTED_S = 0.5
 
 
-def create_engine(url: str | sa.URL, *, pool_size: int = 10, busy_timeout_s: float = 5.0) -> sa.Engine:
+def create_engine(url: str | sa.URL, *, connections: int = 30, busy_timeout_s: float = 5.0) -> sa.Engine:
     """Create an engine for `sqlite:///path` or `postgresql+psycopg://…`; nothing is opened yet.
 
     Args:
         url: Where the database is.
-        pool_size: Connections kept open; twice as many more are opened under load.
+        connections: How many connections may be open at once; a third of them stays open.
         busy_timeout_s: How long a SQLite write waits for the writer before it.
 
     Raises:
@@ -46,8 +46,9 @@ def create_engine(url: str | sa.URL, *, pool_size: int = 10, busy_timeout_s: flo
     """
     target = parse_url(url)
     if target.get_backend_name() == "sqlite":
-        return _sqlite(target, pool_size=pool_size, busy_timeout_s=busy_timeout_s)
-    return _postgresql(target, pool_size=pool_size)
+        return _sqlite(target, pool_size=connections // 3, busy_timeout_s=busy_timeout_s)
+    pool_size = connections // 3
+    return _postgresql(target, pool_size=pool_size, max_overflow=connections - pool_size)
 
 
 def parse_url(url: str | sa.URL) -> sa.URL:
@@ -198,11 +199,11 @@ def check_schema(engine: sa.Engine) -> None:
         )
 
 
-def _postgresql(target: sa.URL, *, pool_size: int) -> sa.Engine:
+def _postgresql(target: sa.URL, *, pool_size: int, max_overflow: int) -> sa.Engine:
     engine = sa.create_engine(
         target,
         pool_size=pool_size,
-        max_overflow=2 * pool_size,
+        max_overflow=max_overflow,
         pool_timeout=10,
         # As with SQLite, a connection begins no transaction by itself: what opens one says which.
         isolation_level="AUTOCOMMIT",

@@ -4,6 +4,8 @@ The command line has a table of exit statuses (`deltareg help exit-codes`); serv
 migrations use the same one, of which this is their part.
 """
 
+import errno
+import os
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -44,6 +46,14 @@ def explain_errors() -> Generator[None, None, None]:
         fix = f"fix:   {error.fix}\n" if error.fix else ""
         sys.stderr.write(f"error: {error.message}\n{fix}")
         raise SystemExit(status_of(error)) from None
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EROFS}:
+            raise
+        place = f" ({error.filename})" if error.filename else ""
+        sys.stderr.write(
+            f"error: {os.strerror(error.errno).lower()}{place}\nfix:   make room there, then the same command again\n"
+        )
+        raise SystemExit(STATUS[errors.QuotaExceeded]) from None
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         raise SystemExit(INTERRUPTED) from None

@@ -70,7 +70,8 @@ class _Asked(TypedDict):
 def fsck(invocation: Invocation, **asked: Unpack[_Asked]) -> ExitStatus:
     """Compare the store with the database.
 
-    The exit status is 6 if anything is missing or damaged. Without --repair nothing is changed.
+    The exit status is 6 if anything is missing or damaged. Objects in the store that no row names are
+    listed, and harm nothing. Without --repair nothing is changed.
 
     With it, rows are mended from others that say the same, and packs from copies of their bytes: in
     the store, or in the second store of the server's settings. A pack that has none is marked:
@@ -92,7 +93,12 @@ def fsck(invocation: Invocation, **asked: Unpack[_Asked]) -> ExitStatus:
     invocation.output.show(CommandResult(document, [*_describe_findings(report), *_to_push(report)], ids))
     if report.repaired:
         return ExitStatus.INTEGRITY if report.to_push else ExitStatus.DONE
-    return ExitStatus.INTEGRITY if report.findings else ExitStatus.DONE
+    return ExitStatus.INTEGRITY if _harmful(report) else ExitStatus.DONE
+
+
+def _harmful(report: FsckReport) -> int:
+    """Count the findings that stop somebody's pull; an object that no row names stops nobody's."""
+    return sum(item.kind != "orphan" for item in report.findings)
 
 
 def _pieces(invocation: Invocation, asked: _Asked) -> ExitStatus:
@@ -128,13 +134,15 @@ def _describe_findings(report: FsckReport) -> list[Block]:
     how = "read and checked" if report.read_data else "looked up"
     scope = f"{count(report.packs, 'pack')}, {size(report.bytes)}, {how}:"
     outcome = Cell("all good", "good")
-    if report.findings:
-        outcome = Cell(count(len(report.findings), "finding"), "bad")
-    blocks: list[Block] = [LinesBlock([[scope, outcome]])]
+    if _harmful(report):
+        outcome = Cell(count(_harmful(report), "finding"), "bad")
+    orphans = len(report.findings) - _harmful(report)
+    extra = [f"; {count(orphans, 'object')} that no row names"] if orphans else []
+    blocks: list[Block] = [LinesBlock([[scope, outcome, *extra]])]
     if report.findings:
         rows: list[list[Text]] = [
             [
-                Cell(item.kind, "good" if item.outcome == "healed" else "bad"),
+                Cell(item.kind, _TONES.get(item.outcome, "bad") if item.kind != "orphan" else "dim"),
                 item.subject,
                 *([Cell(item.outcome or "kept", _TONES[item.outcome])] if report.repaired else []),
                 item.detail,

@@ -77,11 +77,7 @@ def show_measures(registry: Registry, caller: Caller, line: LineRef, *, limit: i
         line=str(line),
         measures=[
             MeasureSeries(
-                name=name,
-                mark=marks[name][0],
-                good=marks[name][1],
-                points=points[name],
-                is_compared=_is_compared(name),
+                name=name, mark=marks[name][0], good=marks[name][1], points=points[name], is_compared=_is_compared(name)
             )
             for name in names
         ],
