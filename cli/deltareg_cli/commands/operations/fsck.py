@@ -133,12 +133,12 @@ def _pieces(invocation: Invocation, asked: _Asked) -> ExitStatus:
 def _describe_findings(report: FsckReport) -> list[Block]:
     how = "read and checked" if report.read_data else "looked up"
     scope = f"{count(report.packs, 'pack')}, {size(report.bytes)}, {how}:"
-    outcome = Cell("all good", "good")
-    if _harmful(report):
-        outcome = Cell(count(_harmful(report), "finding"), "bad")
     orphans = len(report.findings) - _harmful(report)
-    extra = [f"; {count(orphans, 'object')} that no row names"] if orphans else []
-    blocks: list[Block] = [LinesBlock([[scope, outcome, *extra]])]
+    extra = f"; {count(orphans, 'object')} that no row names" if orphans else ""
+    outcome = Cell(f"all good{extra}", "good")
+    if _harmful(report):
+        outcome = Cell(f"{count(_harmful(report), 'finding')}{extra}", "bad")
+    blocks: list[Block] = [LinesBlock([[scope, outcome]])]
     if report.findings:
         rows: list[list[Text]] = [
             [

@@ -48,7 +48,7 @@ class MeasureSeries(Answer):
 
 
 class LineMeasures(Answer):
-    """The measures of the newest versions of a line: what people compare first, the checks of the default suite last."""
+    """The measures of a line's newest versions: what people compare first, the default suite's checks last."""
 
     line: str
     measures: list[MeasureSeries]
