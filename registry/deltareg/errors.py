@@ -341,7 +341,7 @@ CHECK_CODES = frozenset({
     "no_effect", "norm_ratio", "overflow_after_cast", "attached_differs", "golden_differs",
     "golden_missing", "worse_than_base", "regression", "undecided", "worse_incumbent",
     "non_deterministic", "below_threshold", "missing_measure", "not_reloadable",
-    "library_differs", "library_absent", "collapsed", "special_tokens", "batching_differs",
+    "library_differs", "library_absent", "older_library", "collapsed", "special_tokens", "batching_differs",
     "trigger_suspected", "misplaced", "cut_values", "unrelated", "odd_batches", "unfinished",
 })  # fmt: skip
 NOTE_CODES = frozenset({"config_changed", "base_evidence", "trainer_state_left_out"})

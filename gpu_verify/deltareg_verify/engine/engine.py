@@ -3,7 +3,7 @@
 Values cross as NumPy arrays in float32, so checks depend on no framework.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -184,13 +184,18 @@ class DeltaEngine(Protocol):
         """
         ...
 
-    def second_opinion(self, library: str, folder: Path) -> SecondOpinion:
+    def second_opinion(self, library: str, folder: Path, *, without: Sequence[Effect] = ()) -> SecondOpinion:
         """Load the delta from its folder by a library, and run it on the probe.
 
         Args:
             library: The library that wrote the delta, as its files name it.
             folder: The delta's folder.
+            without: Effects whose tensors and modules the library does not get.
         """
+        ...
+
+    def find_outside_layers(self, targets: Iterable[str]) -> Collection[str]:
+        """Return the targets that are not the weight of a linear layer, an embedding or a convolution."""
         ...
 
     def outputs_for(self, state: State, inputs: Mapping[str, NDArray[np.generic]]) -> Outputs:

@@ -20,7 +20,6 @@ from deltareg_verify.engine.torch_engine import device as devices
 from deltareg_verify.engine.torch_engine.forward import forward
 from deltareg_verify.engine.torch_engine.from_files import dtype_of
 from deltareg_verify.engine.torch_engine.invocations import with_invocations
-from deltareg_verify.engine.torch_engine.libraries.transformers_library import load_by_transformers
 from deltareg_verify.engine.torch_engine.load import load
 from deltareg_verify.engine.torch_engine.networks.pipeline import run_part
 from deltareg_verify.engine.torch_engine.ops import TorchOps
@@ -81,8 +80,6 @@ def load_alone(
             name: (value.float() if value.is_floating_point() else value).cpu().numpy()
             for name, value in with_invocations(seeded, effects).items()
         }
-        if library == "transformers":
-            return StandaloneDelta(*load_by_transformers(network.module, folder), probe)
         plan = make_plan(network, effects, tensors=own.tensors, names=own.view.names, ops=TorchOps(device))
         parameters = stored_places(effects, network, plan)
         return StandaloneDelta(*load_with_library(library, network, folder, effects, written=parameters), probe)

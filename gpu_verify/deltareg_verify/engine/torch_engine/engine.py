@@ -5,7 +5,7 @@
 # pyright: reportUnknownArgumentType=false
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cached_property, partial
@@ -39,6 +39,7 @@ from deltareg_verify.engine.torch_engine.forward import forward, put_on, watched
 from deltareg_verify.engine.torch_engine.from_files import blank_values, dtype_of
 from deltareg_verify.engine.torch_engine.invocations import with_invocations
 from deltareg_verify.engine.torch_engine.judging import Found, Judge, JudgedNetwork, figures_of
+from deltareg_verify.engine.torch_engine.libraries.files import files_without, is_layer_weight
 from deltareg_verify.engine.torch_engine.load import DTYPES, SPELLED, LoadedNetwork, load, load_tokenizer
 from deltareg_verify.engine.torch_engine.networks.calling import parameters_of
 from deltareg_verify.engine.torch_engine.networks.pipeline import run_part
@@ -120,15 +121,18 @@ class TorchEngine:
             module.to(self._device)
             return replace(outcome, outputs=floating_outputs(forward(module, self._probe)))
 
-    def second_opinion(self, library: str, folder: Path) -> SecondOpinion:
+    def second_opinion(self, library: str, folder: Path, *, without: Sequence[Effect] = ()) -> SecondOpinion:
         """Load the delta from its folder by a library, and run it on the probe."""
         if self._placing is not None:
             return SecondOpinion(library)
-        with devices.memory_seam(f"running the delta by {library}"):
+        tensors = {name for effect in without for name in effect.consumes}
+        rest = [effect.target for effect in self._effects if effect not in without]
+        modules = sorted({place.rpartition(".")[0] for name in rest for place in self._network.places.get(name, ())})
+        with devices.memory_seam(f"running the delta by {library}"), files_without(folder, tensors, modules) as files:
             opinion = ask(
                 library,
                 self._network,
-                folder,
+                files,
                 self._effects,
                 self._probe,
                 written=stored_places(self._effects, self._network, self._plan),
@@ -137,6 +141,11 @@ class TorchEngine:
         if opinion.outputs is None or not added:
             return opinion
         return replace(opinion, outputs=without_added(opinion.outputs, self.outputs("base"), added))
+
+    def find_outside_layers(self, targets: Iterable[str]) -> Collection[str]:
+        """Return the targets that are not the weight of a layer that a library wraps."""
+        places, module = self._network.places, self._network.module
+        return {target for target in targets if not any(is_layer_weight(module, at) for at in places.get(target, ()))}
 
     def outputs_for(self, state: State, inputs: Mapping[str, NDArray[np.generic]]) -> Outputs:
         """Run one forward on other inputs, by parameter of the network's forward.

@@ -1,9 +1,18 @@
 """The library that wrote the delta gives the same outputs as the engine here.
 
 Attached and folded are two ways of one reading. This is an independent reading: the library loads
-base and delta by itself, from the same files, and a config that means something else to it shows.
+base and delta by itself, from the very folder that a pull gives, and a config that means something
+else to it shows.
+
+Libraries leave names behind: what transformers 4 called `experts.0.gate_proj` is a row of one tensor
+today. A delta with such names is right where it was made. Today's library drops what it does not find,
+without an error, so the two are then compared over the rest.
 """
 
+import re
+from collections.abc import Sequence
+
+from deltareg.delta.kind import Effect
 from deltareg.suites.catalogue import CheckForm
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.engine.arrays import find_overlap, root_mean_square
@@ -12,31 +21,36 @@ from deltareg_verify.engine.dtypes import TOLERANCES
 from deltareg_verify.engine.engine import Outputs, SecondOpinion
 from deltareg_verify.judging.check import Check, Finding
 
-_DIFFERS, _ABSENT = "library_differs", "library_absent"
+_DIFFERS, _ABSENT, _OLDER = "library_differs", "library_absent", "older_library"
+_NO_LIBRARY = "no library reads it beside transformers, see reloads"
+_CONFIG = "adapter_config.json"
+_CARD, _CARD_BYTES = "README.md", 1 << 20
+_WRITTEN_BY = re.compile(r"^\s*-\s*PEFT\s+(\d[\w.]{0,30})\s*$", re.MULTILINE | re.IGNORECASE)
 
 
 def run(case: Case, spec: CheckSpec) -> Finding:
     """Compare the library's outputs on the probe with the attached ones."""
     library = case.manifest.source.library
-    if library in {"", "deltareg", "transformers"}:
-        return Finding("n/a", detail="no library reads it beside transformers, see reloads")
+    is_model = library == "transformers" and case.manifest.kind == "full"
+    if library in {"", "deltareg", "transformers"} and not is_model:
+        return Finding("n/a", detail=_NO_LIBRARY)
     opinion = case.engine.second_opinion(library, case.folder.path)
     if not opinion.version:
-        return _absent(spec, opinion)
+        return Finding("n/a", detail=_NO_LIBRARY) if is_model else _absent(spec, opinion)
     name = f"{opinion.library} {opinion.version}"
-    if opinion.refusal and _is_of_older_names(case):
-        detail = "its names are of an earlier transformers, and the library finds none of them"
-        return Finding("warn", code=_DIFFERS, detail=f"{name} does not load it: {detail}")
     if opinion.outputs is None and opinion.fault:  # it cannot show anything, and says so to everybody
         return Finding("warn", code=_DIFFERS, detail=f"{name} loads it, no more: {opinion.fault}")
     if opinion.outputs is None:
-        return Finding("fail", code=_DIFFERS, detail=f"{name} does not load it: {opinion.refusal}")
-    return _compare_outputs(case, spec, opinion.outputs, name)
+        finding = Finding("fail", code=_DIFFERS, detail=f"{name} does not load it: {opinion.refusal}")
+    else:
+        finding = _compare_outputs(case, spec, opinion.outputs, case.outputs("attached"), name)
+    older = _effects_of_older_names(case) if finding.verdict == "fail" else []
+    return _judge_older(case, spec, opinion, older, finding) if older else finding
 
 
-def _compare_outputs(case: Case, spec: CheckSpec, outputs: Outputs, name: str) -> Finding:
+def _compare_outputs(case: Case, spec: CheckSpec, outputs: Outputs, ours: Outputs, name: str) -> Finding:
     """Compare the difference with the delta's effect, and with rounding."""
-    base, ours = case.outputs("base"), case.outputs("attached")
+    base = case.outputs("base")
     alike = [key for key in ours if key in outputs and outputs[key].shape == ours[key].shape]
     if not alike:
         return Finding("fail", code=_DIFFERS, detail=f"{name} gives outputs of other shapes")
@@ -53,20 +67,74 @@ def _compare_outputs(case: Case, spec: CheckSpec, outputs: Outputs, name: str) -
     return Finding("pass", difference, tolerance, detail=detail)
 
 
-def _is_of_older_names(case: Case) -> bool:
-    """Return whether the delta names modules as an older transformers than the worker's did.
+def _effects_of_older_names(case: Case) -> Sequence[Effect]:
+    """Return the effects on modules that an earlier transformers had, and that today's network has not.
 
-    That is no silent mistake: the library reports that it finds nothing and loads nothing.
+    peft 0.18 and later look for experts by the last part of a name, and lose a shared expert's along with them.
     """
-    names = case.base.view.names
-    return any(names.apply_renames(tensor.name) != tensor.name for tensor in case.manifest.tensors)
+    names, effects = case.base.view.names, case.account.effects
+    config = case.folder.files.documents.get(_CONFIG, {})
+    gone = set() if config.get("target_parameters") else case.engine.find_outside_layers(e.target for e in effects)
+    experts = {_last_name(effect) for effect in effects if names.part(effect.target) is not None}
+    return [
+        effect
+        for effect in effects
+        if effect.target in gone
+        or _last_name(effect) in experts
+        or any(names.apply_renames(tensor) != tensor for tensor in effect.consumes)
+    ]
+
+
+def _last_name(effect: Effect) -> str:
+    return effect.target.removesuffix(".weight").rpartition(".")[2]
+
+
+def _judge_older(
+    case: Case, spec: CheckSpec, opinion: SecondOpinion, older: Sequence[Effect], differs: Finding
+) -> Finding:
+    """Judge what today's library does with a delta of earlier names: without them the two have to agree."""
+    name = f"{opinion.library} {opinion.version}"
+    others = [effect for effect in case.account.effects if effect not in older]
+    agrees = "loads none of it"
+    if others:
+        rest = case.engine.second_opinion(case.manifest.source.library, case.folder.path, without=older)
+        if rest.outputs is None:
+            return differs
+        found = _compare_outputs(case, spec, rest.outputs, case.attach_part(others), name)
+        if found.verdict == "fail":
+            return found
+        agrees = f"agrees on {len(others)} of {len(case.account.effects)} changes"
+    maker = _written_by(case)
+    loads = f"load it with {opinion.library} {maker} and transformers 4" if maker else "load it with transformers 4"
+    detail = f"{name} {agrees}, and misreads what transformers 4 called {_first_name(case, older)}; {loads}, or fold it"
+    verdict = "fail" if _is_needed(spec) else "warn"
+    return Finding(verdict, differs.value, differs.threshold, code=_OLDER, detail=detail)
+
+
+def _written_by(case: Case) -> str:
+    """Return the release of the library that wrote the delta, by its config or its card; empty if neither says."""
+    version = case.manifest.source.version
+    if version or _CARD not in case.folder.files.sizes:
+        return version
+    with (case.folder.path / _CARD).open(encoding="utf-8", errors="replace") as card:
+        named = _WRITTEN_BY.search(card.read(_CARD_BYTES))
+    return named.group(1) if named else ""
+
+
+def _first_name(case: Case, effects: Sequence[Effect]) -> str:
+    part = case.base.view.names.part
+    return min((part(effect.target) is None, effect.target) for effect in effects)[1].removesuffix(".weight")
 
 
 def _absent(spec: CheckSpec, found: SecondOpinion) -> Finding:
     reason = "it is not installed, or does not take such a delta by itself"
     detail = f"this worker cannot ask {found.library}: {reason}"
-    is_needed = spec.parameters["absent"] == "fail"
-    return Finding("fail" if is_needed else "warn", code=_ABSENT, detail=detail)
+    return Finding("fail" if _is_needed(spec) else "warn", code=_ABSENT, detail=detail)
+
+
+def _is_needed(spec: CheckSpec) -> bool:
+    """Return whether a suite asks for the library's word where none can be had."""
+    return spec.parameters["absent"] == "fail"
 
 
 def _distance(some: Outputs, others: Outputs) -> float:

@@ -15,6 +15,7 @@ from torch import nn
 from deltareg.delta.kind import Effect
 from deltareg_verify.engine.torch_engine.libraries.diffusers_library import load_by_diffusers, load_kohyas_by_diffusers
 from deltareg_verify.engine.torch_engine.libraries.peft_library import load_by_peft
+from deltareg_verify.engine.torch_engine.libraries.transformers_library import load_by_transformers
 
 
 class LibraryLoader(Protocol):
@@ -57,6 +58,7 @@ class DeltaLibrary:
 
 LIBRARIES: Mapping[str, DeltaLibrary] = {
     "peft": DeltaLibrary("peft", load_by_peft),
+    "transformers": DeltaLibrary("transformers", load_by_transformers),
     "diffusers": DeltaLibrary("diffusers", load_by_diffusers),
     "kohya": DeltaLibrary("diffusers", load_kohyas_by_diffusers),
     # Its releases ask for a transformers that is older than any this worker runs with.

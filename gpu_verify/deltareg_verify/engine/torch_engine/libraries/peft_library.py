@@ -7,7 +7,6 @@
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import cast
 
 import torch
@@ -15,23 +14,35 @@ from transformers import PreTrainedModel
 
 from deltareg.delta.kind import Effect, WeightUpdate
 from deltareg.delta.maths.updates import OrthonormalRemoval, PrincipalRemoval
-from deltareg_verify.engine.torch_engine.libraries.files import tensors_file
+from deltareg.errors import InvalidInput
 
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+WEIGHTS = "adapter_model.safetensors"
 
 
 def load_by_peft(network: torch.nn.Module, folder: Path, effects: Sequence[Effect]) -> torch.nn.Module:
-    """Load a delta by `PeftModel.from_pretrained`."""
+    """Load a delta by `PeftModel.from_pretrained`, from the folder as it is.
+
+    Raises:
+        InvalidInput: The weights have a name that peft does not look for.
+    """
     import peft  # optional, and dear
 
+    _check_name(folder)
     _grow(network, effects)
     _give_memory(network, effects)
-    with TemporaryDirectory() as alone, warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it says so where it loads nothing; the outputs tell
-        for name, path in ((CONFIG, folder / CONFIG), (WEIGHTS, tensors_file(folder, "peft", WEIGHTS))):
-            (Path(alone) / name).symlink_to(path.resolve())
-        model = peft.PeftModel.from_pretrained(network, alone, torch_device=str(network.device), local_files_only=True)
+        model = peft.PeftModel.from_pretrained(
+            network, str(folder), torch_device=str(network.device), local_files_only=True
+        )
         return cast("torch.nn.Module", model.eval())
+
+
+def _check_name(folder: Path) -> None:
+    """Refuse weights of another name: peft would ask a hub for its own, and blame that."""
+    if not (folder / WEIGHTS).is_file():
+        others = ", ".join(sorted(path.name for path in folder.glob("*.safetensors"))) or "none"
+        raise InvalidInput(f"it looks for {WEIGHTS}, and the folder has {others}", fix=f"rename it to {WEIGHTS}")
 
 
 def _give_memory(network: torch.nn.Module, effects: Sequence[Effect]) -> None:

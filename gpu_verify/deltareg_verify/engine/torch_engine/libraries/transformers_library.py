@@ -6,6 +6,7 @@
 
 import json
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,35 +14,27 @@ import transformers
 from torch import nn
 
 from deltareg.delta.base_manifest import CONFIG_FILE
-from deltareg_verify.engine.engine import SecondOpinion
+from deltareg.delta.kind import Effect
 
 
-def load_by_transformers(network: nn.Module, folder: Path) -> tuple[SecondOpinion, nn.Module | None]:
+def load_by_transformers(network: nn.Module, folder: Path, _effects: Sequence[Effect]) -> nn.Module | None:
     """Load a folder by `from_pretrained` of the class that its config names, beside its base.
 
-    Args:
-        network: The base, whose device and dtype the model gets.
-        folder: The delta's folder; one without a config is no model.
+    The model gets the device and the dtype of the base. A folder whose config names no class is no model.
     """
-    name = "transformers"
     kind = _class_of(folder)
     if kind is None:
-        return SecondOpinion(name), None
+        return None
     own = next(network.parameters())
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            loaded = kind.from_pretrained(folder, dtype=own.dtype, local_files_only=True, use_safetensors=True)
-            module = cast("nn.Module", loaded).to(own.device).eval()
-    except (OSError, RuntimeError, TypeError, ValueError) as error:
-        message = f"{type(error).__name__}: {error}"
-        return SecondOpinion(name, transformers.__version__, refusal=message), None
-    return SecondOpinion(name, transformers.__version__), module
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        loaded = kind.from_pretrained(folder, dtype=own.dtype, local_files_only=True, use_safetensors=True)
+    return cast("nn.Module", loaded).to(own.device).eval()
 
 
 def _class_of(folder: Path) -> Any | None:  # noqa: ANN401  # a class that transformers names
     path = folder / CONFIG_FILE
-    if not path.is_file() or not any(folder.glob("model*.safetensors")):
+    if not path.is_file():
         return None
     architectures = cast("dict[str, object]", json.loads(path.read_text())).get("architectures")
     first = cast("list[object]", architectures)[:1] if isinstance(architectures, list) else []
