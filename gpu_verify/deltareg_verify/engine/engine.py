@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from deltareg.delta.kind import Effect
+from deltareg.delta.kind import Effect, WeightUpdate
 from deltareg.suites.base_probes import BaseProbes
 from deltareg_verify.messages.figures import Figures
 
@@ -184,7 +184,7 @@ class DeltaEngine(Protocol):
         """
         ...
 
-    def second_opinion(self, library: str, folder: Path, *, without: Sequence[Effect] = ()) -> SecondOpinion:
+    def second_opinion(self, library: str, folder: Path, *, without: Sequence[WeightUpdate] = ()) -> SecondOpinion:
         """Load the delta from its folder by a library, and run it on the probe.
 
         Args:

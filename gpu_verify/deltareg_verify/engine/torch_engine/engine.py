@@ -121,12 +121,12 @@ class TorchEngine:
             module.to(self._device)
             return replace(outcome, outputs=floating_outputs(forward(module, self._probe)))
 
-    def second_opinion(self, library: str, folder: Path, *, without: Sequence[Effect] = ()) -> SecondOpinion:
+    def second_opinion(self, library: str, folder: Path, *, without: Sequence[WeightUpdate] = ()) -> SecondOpinion:
         """Load the delta from its folder by a library, and run it on the probe."""
         if self._placing is not None:
             return SecondOpinion(library)
         tensors = {name for effect in without for name in effect.consumes}
-        rest = [effect.target for effect in self._effects if effect not in without]
+        rest = [e.target for e in self._effects if isinstance(e, WeightUpdate) and e not in without]
         modules = sorted({place.rpartition(".")[0] for name in rest for place in self._network.places.get(name, ())})
         with devices.memory_seam(f"running the delta by {library}"), files_without(folder, tensors, modules) as files:
             opinion = ask(

@@ -12,7 +12,7 @@ without an error, so the two are then compared over the rest.
 import re
 from collections.abc import Sequence
 
-from deltareg.delta.kind import Effect
+from deltareg.delta.kind import WeightUpdate
 from deltareg.suites.catalogue import CheckForm
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.engine.arrays import find_overlap, root_mean_square
@@ -67,13 +67,15 @@ def _compare_outputs(case: Case, spec: CheckSpec, outputs: Outputs, ours: Output
     return Finding("pass", difference, tolerance, detail=detail)
 
 
-def _effects_of_older_names(case: Case) -> Sequence[Effect]:
+def _effects_of_older_names(case: Case) -> Sequence[WeightUpdate]:
     """Return the effects on modules that an earlier transformers had, and that today's network has not.
 
     peft 0.18 and later look for experts by the last part of a name, and lose a shared expert's along with them.
     """
-    names, effects = case.base.view.names, case.account.effects
-    config = case.folder.files.documents.get(_CONFIG, {})
+    names, config = case.base.view.names, case.folder.files.documents.get(_CONFIG, {})
+    effects = [effect for effect in case.account.effects if isinstance(effect, WeightUpdate)]
+    if len(effects) < len(case.account.effects):
+        return []
     gone = set() if config.get("target_parameters") else case.engine.find_outside_layers(e.target for e in effects)
     experts = {_last_name(effect) for effect in effects if names.part(effect.target) is not None}
     return [
@@ -85,12 +87,12 @@ def _effects_of_older_names(case: Case) -> Sequence[Effect]:
     ]
 
 
-def _last_name(effect: Effect) -> str:
+def _last_name(effect: WeightUpdate) -> str:
     return effect.target.removesuffix(".weight").rpartition(".")[2]
 
 
 def _judge_older(
-    case: Case, spec: CheckSpec, opinion: SecondOpinion, older: Sequence[Effect], differs: Finding
+    case: Case, spec: CheckSpec, opinion: SecondOpinion, older: Sequence[WeightUpdate], differs: Finding
 ) -> Finding:
     """Judge what today's library does with a delta of earlier names: without them the two have to agree."""
     name = f"{opinion.library} {opinion.version}"
@@ -107,8 +109,7 @@ def _judge_older(
     maker = _written_by(case)
     loads = f"load it with {opinion.library} {maker} and transformers 4" if maker else "load it with transformers 4"
     detail = f"{name} {agrees}, and misreads what transformers 4 called {_first_name(case, older)}; {loads}, or fold it"
-    verdict = "fail" if _is_needed(spec) else "warn"
-    return Finding(verdict, differs.value, differs.threshold, code=_OLDER, detail=detail)
+    return Finding("fail" if _is_needed(spec) else "warn", differs.value, differs.threshold, code=_OLDER, detail=detail)
 
 
 def _written_by(case: Case) -> str:
@@ -121,7 +122,7 @@ def _written_by(case: Case) -> str:
     return named.group(1) if named else ""
 
 
-def _first_name(case: Case, effects: Sequence[Effect]) -> str:
+def _first_name(case: Case, effects: Sequence[WeightUpdate]) -> str:
     part = case.base.view.names.part
     return min((part(effect.target) is None, effect.target) for effect in effects)[1].removesuffix(".weight")
 
