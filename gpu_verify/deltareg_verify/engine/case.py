@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
@@ -11,7 +11,7 @@ from typing import Protocol
 from deltareg.delta.base_manifest import CONFIG_FILE
 from deltareg.delta.examine import examine
 from deltareg.delta.fold import FoldedBase
-from deltareg.delta.kind import Account, BaseView, DeltaFiles, Effect, WeightUpdate
+from deltareg.delta.kind import Account, BaseView, DeltaFiles, WeightUpdate
 from deltareg.delta.maths.formula import Tensor
 from deltareg.delta.stack import stacked_config
 from deltareg.errors import Inconclusive, InvalidInput, Problem
@@ -218,10 +218,6 @@ class Case:
     def engine(self) -> DeltaEngine:
         """The base with the delta's effects at hand."""
         return self._parts.engine(self.account)
-
-    def attach_part(self, effects: Sequence[Effect]) -> Outputs:
-        """Return the outputs on the probe with only some of the delta's effects, on a network of their own."""
-        return self._parts.engine(replace(self.account, effects=effects)).outputs("attached")
 
     @cached_property
     def changes(self) -> Sequence[WeightChange]:

@@ -102,7 +102,8 @@ def _judge_older(
         rest = case.engine.second_opinion(case.manifest.source.library, case.folder.path, without=older)
         if rest.outputs is None:
             return differs
-        found = _compare_outputs(case, spec, rest.outputs, case.attach_part(others), name)
+        ours = case.engine.beside(others).outputs("attached")
+        found = _compare_outputs(case, spec, rest.outputs, ours, name)
         if found.verdict == "fail":
             return found
         agrees = f"agrees on {len(others)} of {len(case.account.effects)} changes"
