@@ -36,7 +36,7 @@ def start(llama, home):
 
 
 def test_what_the_server_was_not_started_with_takes_a_start(llama, host, tmp_path):
-    with pytest.raises(Conflict, match="was not started with team--lora--v2") as refused:
+    with pytest.raises(Conflict, match="does not serve team--lora--v2.*: it was not started with it") as refused:
         once(host, tmp_path, llama)
     assert f"llama-server -m … $(cat {tmp_path / 'lora.args'})" in refused.value.fix
 
@@ -49,7 +49,9 @@ def test_what_the_server_was_not_started_with_takes_a_start(llama, host, tmp_pat
     assert aliases(tmp_path)[PROD]["served"] == V2
 
 
-def test_a_rollback_to_what_is_loaded_is_a_change_of_scales(llama, host, maker, tmp_path):
+@pytest.fixture
+def loaded(llama, host, maker, tmp_path):
+    """Start the server with both versions, v2 applied."""
     maker.rollback(LINE, "prod")
     with pytest.raises(Conflict):
         once(host, tmp_path, llama)
@@ -59,17 +61,47 @@ def test_a_rollback_to_what_is_loaded_is_a_change_of_scales(llama, host, maker, 
         once(host, tmp_path, llama)
     start(llama, tmp_path)
     assert llama.applied() == {V1: 0, V2: 1}
+    return llama
+
+
+def test_a_rollback_to_what_is_loaded_is_a_change_of_scales_where_no_prompts_are_kept(loaded, host, maker, tmp_path):
+    loaded.keeps_prompts = False
 
     maker.rollback(LINE, "prod")
-    once(host, tmp_path, llama)
+    once(host, tmp_path, loaded)
 
-    assert llama.applied() == {V1: 1, V2: 0}
+    assert loaded.applied() == {V1: 1, V2: 0}
+
+
+def test_a_server_that_keeps_prompts_has_to_be_started_again(loaded, host, maker, tmp_path):
+    maker.rollback(LINE, "prod")
+
+    with pytest.raises(Conflict, match="it keeps prompts, and would answer them as before"):
+        once(host, tmp_path, loaded)
+
+    assert loaded.applied() == {V1: 0, V2: 1}
+    start(loaded, tmp_path)
+    once(host, tmp_path, loaded)
+    assert loaded.applied() == {V1: 1, V2: 0}
+
+
+def test_what_may_not_be_served_is_taken_off_a_server_that_keeps_prompts_by_a_start(loaded, host, tmp_path):
+    asked = tmp_path / "asked"
+    restart = shlex.join([sys.executable, "-I", "-S", "-c", f"open({str(asked)!r}, 'a').write('again\\n')"])
+
+    with pytest.raises(BaseMismatch):
+        once(host, tmp_path, loaded, base="tinyllama_other", restart=restart)
+
+    assert loaded.applied() == {V1: 0, V2: 0}
+    assert asked.exists()
+    assert ":1" not in (tmp_path / "lora.args").read_text()
 
 
 def test_adapters_of_others_keep_their_scales(llama, host, maker, tmp_path):
     with pytest.raises(Conflict):
         once(host, tmp_path, llama)
     start(llama, tmp_path)
+    llama.keeps_prompts = False
     llama.adapters[0]["scale"] = 0.0
     llama.adapters.append({"id": 1, "path": "/elsewhere/style.gguf", "scale": 0.4})
 
@@ -102,6 +134,7 @@ def test_a_server_that_was_started_without_them_is_given_the_right_one_again(lla
     with pytest.raises(Conflict):
         once(host, tmp_path, llama)
     start(llama, tmp_path)
+    llama.keeps_prompts = False
     options = {"llama": options_of(host), "base": BASES / "tinyllama"}
     with running_agent(host, tmp_path, engine="llamacpp", url=llama.url, **options):
         reported(maker, 2)

@@ -36,9 +36,10 @@ pytestmark = [
 LINE = "team/lora"
 PROMPT = [5, 17, 99, 42, 7, 250, 31, 8]
 LENGTH = 12
+_MOVES = [1, 2, 1, 3, 1, 2, 3, 2, 1, 3, 2, 1]
 _RESTART = """#!/bin/sh
 [ -f {home}/pid ] && kill $(cat {home}/pid) && while kill -0 $(cat {home}/pid) 2>/dev/null; do sleep 0.1; done
-LD_LIBRARY_PATH={libraries} nohup {program} -m {model} --host 127.0.0.1 --port {port} -c 256 -t 1 \\
+LD_LIBRARY_PATH={libraries} nohup {program} -m {model} --host 127.0.0.1 --port {port} -c 256 -t 1 {options} \\
     $(cat {home}/served/lora.args 2>/dev/null) >>{home}/log 2>&1 &
 echo $! >{home}/pid
 echo again >>{home}/starts
@@ -48,14 +49,16 @@ echo again >>{home}/starts
 class Server:
     """A llama-server that is started by a script."""
 
-    def __init__(self, home: Path, model: Path):
+    def __init__(self, home: Path, model: Path, options: str = ""):
         program = Path(os.environ[PROGRAM])
         with socket.create_server(("127.0.0.1", 0)) as listening:
             port = listening.getsockname()[1]
         self.home, self.url = home, f"http://127.0.0.1:{port}"
         self.script = home / "restart.sh"
         self.script.write_text(
-            _RESTART.format(home=home, libraries=program.parent, program=program, model=model, port=port)
+            _RESTART.format(
+                home=home, libraries=program.parent, program=program, model=model, port=port, options=options
+            )
         )
         self.restart = shlex.join(["/bin/sh", str(self.script)])
 
@@ -88,17 +91,10 @@ def said_by_peft(base, adapter=None):
     return tokens[0][len(PROMPT) :].tolist()
 
 
-def ask(url):
-    body = {
-        "prompt": PROMPT,
-        "n_predict": LENGTH,
-        "temperature": 0,
-        "return_tokens": True,
-        "ignore_eos": True,
-        "cache_prompt": False,
-    }
+def ask(url, prompt=PROMPT):
+    body = {"prompt": prompt, "n_predict": LENGTH, "temperature": 0, "return_tokens": True, "ignore_eos": True}
     # One that is being ended may take a request and never answer it.
-    answer = httpx.post(f"{url}/completion", json=body, timeout=5, verify=False)
+    answer = httpx.post(f"{url}/completion", json=body, timeout=30, verify=False)
     return answer.raise_for_status().json()["tokens"]
 
 
@@ -124,16 +120,19 @@ def maker(local_registry, base, folders):
     return maker
 
 
-@pytest.fixture
-def server(tmp_path, base):
+@pytest.fixture(params=["", "--no-cache-prompt"], ids=["its defaults", "no prompts kept"])
+def server(request, tmp_path, base):
     home = tmp_path / "engine"
     home.mkdir()
-    made = Server(home, write_base(base, home / "base.gguf"))
+    made = Server(home, write_base(base, home / "base.gguf"), request.param)
+    made.keeps_prompts = not request.param
     yield made
     made.stop()
 
 
-def test_a_real_llama_server_serves_what_a_channel_says(local_registry, server, maker, base, folders, figures):
+def test_a_real_llama_server_answers_as_its_channel_says_after_every_switch(
+    local_registry, server, maker, base, folders, figures
+):
     host = local_registry.client(SCOPES, principal="host")
     right = {version: said_by_peft(base, folder) for version, folder in folders.items()}
     assert len({tuple(tokens) for tokens in [*right.values(), said_by_peft(base)]}) == 4
@@ -146,15 +145,32 @@ def test_a_real_llama_server_serves_what_a_channel_says(local_registry, server, 
     os.system(server.restart)  # without an adapter, as there is none yet
     until(lambda: is_ready(server.url), "it is ready", timeout_s=120)
     assert ask(server.url) == said_by_peft(base)
+    answers: list[bool] = []
+    took: list[float] = []
     with running_agent(host, server.home / "served", **options):
-        for version, starts in ((1, 2), (2, 3), (1, 3), (3, 4), (1, 4)):
+        for version in _MOVES:
             began = time.monotonic()
             serve(maker, version)
-            until(lambda: is_served(server.url, right[version]), "it is served", timeout_s=120)  # noqa: B023
-            took_s = time.monotonic() - began
+            until(lambda: is_applied(server, version), "it is applied", timeout_s=120)  # noqa: B023
+            took.append(time.monotonic() - began)
             assert reported(maker, version).base == "checked"
-            assert server.starts() == starts
-            figures(f"to v{version}", f"{took_s:.1f} s, {starts} starts so far")
+            for other in ([9, 8, 7, 6], PROMPT[:6], PROMPT[::-1], [7] * 40):
+                ask(server.url, other)  # of which prompts are kept
+                answers.append(ask(server.url) == right[version])
+    starts = server.starts()
+    figures("right answers", f"{sum(answers)} of {len(answers)}, {starts} starts, longest switch {max(took):.1f} s")
+
+    assert all(answers)
+    assert starts == (1 + len(_MOVES) if server.keeps_prompts else 4)
+
+
+def is_applied(server, version):
+    """Whether the adapter of a version is at full scale, and the server ready."""
+    with suppress(httpx.HTTPError, ValueError):
+        listed = httpx.get(f"{server.url}/lora-adapters", timeout=5, verify=False).json()
+        is_loading = not isinstance(listed, list)
+        return not is_loading and [f"--v{version}-" in e["path"] for e in listed if e["scale"] == 1] == [True]
+    return False
 
 
 def serve(maker, version):
@@ -169,12 +185,6 @@ def serve(maker, version):
 def is_ready(url):
     with suppress(httpx.HTTPError):
         return httpx.get(f"{url}/health", timeout=5, verify=False).is_success
-    return False
-
-
-def is_served(url, right):
-    with suppress(httpx.HTTPError):
-        return ask(url) == right
     return False
 
 

@@ -194,7 +194,7 @@ class ChannelFollower:
     def _notice_what_is_gone(self, wanted: Release) -> None:
         """Notice what the engine has lost; the version before stays until the new one is served."""
         release = self.served
-        if release is None or self._engine.serves(self.followed, release):
+        if release is None or any(self._engine.serves(self.followed, one) for one in (release, wanted)):
             return
         if release != wanted and self._is_served_again(release):
             return

@@ -7,9 +7,13 @@
     DIR/lora.args                                   the options to start llama-server with
 
 llama.cpp loads adapters only when it starts. `GET` and `POST /lora-adapters` read and set the scale
-of each, from zero to full, for every request that does not set it itself. So switching between
-loaded versions, as in a rollback, is immediate, and a new version needs a restart. The options in
-the file apply the right one from the first request on.
+of each, from zero to full, for every request that does not set it itself. The options in the file
+apply the right one from the first request on.
+
+A change of scales leaves the prompts that llama.cpp keeps as they are: whoever sends a prompt again
+gets the answer of the version before (24 of 48 answers right, build 10434, with its defaults). So a
+switch is a restart, unless the server was started with `--no-cache-prompt`, which one short prompt
+that is asked twice shows; then a switch between loaded versions is a change of scales.
 """
 
 import logging
@@ -33,6 +37,7 @@ from deltareg.wire import EngineName
 
 log = logging.getLogger(__name__)
 FILE, ARGUMENTS = "adapter.gguf", "lora.args"
+_SHORT_PROMPT = list(range(3, 19))  # tokens that every vocabulary has
 _SEPARATORS = frozenset(",:")
 _UNHEALTHY = 503
 
@@ -41,6 +46,14 @@ class _Adapter(BaseModel):
     id: int
     path: str
     scale: float
+
+
+class _Timings(BaseModel):
+    cache_n: int
+
+
+class _Completion(BaseModel):
+    timings: _Timings
 
 
 _ADAPTERS = TypeAdapter(list[_Adapter])
@@ -85,6 +98,7 @@ class LlamaEngine:
         self._adapters: Sequence[_Adapter] = ()
         self._is_lost = True
         self._asked_for: str | None = None
+        self._keeps: bool | None = None
         headers = {"Authorization": f"Bearer {options.token}"} if options.token else {}
         self._http = httpx.Client(base_url=url, headers=headers, timeout=LOOK_TIMEOUT_S)
 
@@ -98,7 +112,7 @@ class LlamaEngine:
         self._is_lost = False
         if was_lost or before != [(one.id, one.path) for one in self._adapters]:
             self.starts += 1
-            self._asked_for = None
+            self._asked_for = self._keeps = None
 
     def base(self) -> str:
         """Return nothing: the server cannot tell which base its one file was made from."""
@@ -113,18 +127,23 @@ class LlamaEngine:
         return any(one.scale == 1 for one in self._of(release.folder))
 
     def serve(self, followed: FollowedChannel, release: Release, folder: Path) -> str:
-        """Apply the version and no other of ours; restart the server if it is not loaded."""
+        """Apply the version and no other of ours; restart the server if it is not loaded, or keeps prompts."""
         self._make(folder)
         self._write_arguments(folder.name)
         if not self._of(folder.name):
-            raise self._due(folder.name)
+            raise self._due(folder.name, "was not started with it")
         adapter = self._of(folder.name)[0]
-        self._apply({one.id: float(one is adapter) for one in self._ours()})
+        scales = {one.id: float(one is adapter) for one in self._ours()}
+        if all(one.scale == scales[one.id] for one in self._ours()):
+            return release.name
+        if self._keeps_prompts():
+            raise self._due(folder.name, "keeps prompts, and would answer them as before")
+        self._apply(scales)
         return release.name
 
     def drop(self, versions: Path, folder: str) -> None:
         """Stop applying the version."""
-        self._apply({one.id: 0.0 for one in self._of(folder)})
+        self._stop_applying(self._of(folder))
 
     def renew(self, versions: Path, folder: str) -> None:
         """Have its file converted again, as it may have been made from other bytes."""
@@ -135,7 +154,7 @@ class LlamaEngine:
         claimed = {release.folder for release in claims.releases}
         if not claims.lines:
             stray = [one for one in self._ours() if one.scale and _name(one) not in claimed]
-            self._apply({one.id: 0.0 for one in stray})
+            self._stop_applying(stray)
         self._take_away({_name(one) for one in self._ours()})
         return SettleOutcome()
 
@@ -164,9 +183,9 @@ class LlamaEngine:
         """Write the server's start options: the wanted version applied, all others not."""
         names = sorted(path.parent.name for path in (self._home / "gguf").glob(f"*/{FILE}"))
         present = [name for name in names if (self._home / "versions" / name).exists()]
-        ordered = [wanted, *(name for name in present if name != wanted)]
+        ordered = [*([wanted] if wanted else []), *(name for name in present if name != wanted)]
         scaled = [f"{self._file(name)}:{int(name == wanted)}" for name in ordered]
-        text = f"--lora-scaled {shlex.quote(','.join(scaled))}\n"
+        text = f"--lora-scaled {shlex.quote(','.join(scaled))}\n" if scaled else ""
         if text == self._arguments():
             return
         target = self._home / ARGUMENTS
@@ -175,9 +194,36 @@ class LlamaEngine:
         draft.replace(target)
         sync(self._home)
 
-    def _due(self, wanted: str) -> Unavailable | Conflict:
+    def _stop_applying(self, adapters: Sequence[_Adapter]) -> None:
+        """Set scales to zero at once, and restart a server that keeps prompts if there is a command for it."""
+        applied = [one for one in adapters if one.scale]
+        self._apply({one.id: 0.0 for one in applied})
+        if not applied or not self._keeps_prompts():
+            return
+        self._write_arguments(next((_name(one) for one in self._ours() if one.scale), ""))
+        if self._options.restart:
+            self._restart()
+        else:
+            log.warning("llama-server keeps prompts of %s; start it again", ", ".join(map(_name, applied)))
+
+    def _keeps_prompts(self) -> bool:
+        """Whether the server answers from prompts of before, unless a request says that it shall not.
+
+        A server that answers in another way is taken for one that does.
+        """
+        if self._keeps is None:
+            body = {"prompt": _SHORT_PROMPT, "n_predict": 0}
+            self._ask("POST", "/completion", body=body)
+            answer = self._ask("POST", "/completion", body=body)
+            try:
+                self._keeps = _Completion.model_validate_json(answer.content).timings.cache_n > 0
+            except ValidationError:
+                self._keeps = True
+        return self._keeps
+
+    def _due(self, wanted: str, why: str) -> Unavailable | Conflict:
         """Restart the server once for each version, or return the error that says it has to be."""
-        message = f"llama-server at {self._url} was not started with {wanted}"
+        message = f"llama-server at {self._url} does not serve {wanted}: it {why}"
         if not self._options.restart:
             return Conflict(message, fix=f"start it again: llama-server -m … $(cat {self._home / ARGUMENTS})")
         if self._asked_for != wanted:
