@@ -36,7 +36,7 @@ def start(llama, home):
 
 
 def test_what_the_server_was_not_started_with_takes_a_start(llama, host, tmp_path):
-    with pytest.raises(Conflict, match="does not serve team--lora--v2.*: it was not started with it") as refused:
+    with pytest.raises(Conflict, match=r"does not serve team--lora--v2.*: it was not started with it") as refused:
         once(host, tmp_path, llama)
     assert f"llama-server -m … $(cat {tmp_path / 'lora.args'})" in refused.value.fix
 
