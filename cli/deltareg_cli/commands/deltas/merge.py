@@ -77,21 +77,35 @@ def parse_weights(ctx: click.Context, param: click.Parameter, value: Sequence[st
     type=float,
     metavar="SHARE",
     section=PARAMETERS,
-    help="What ties, dare and magnitude_prune keep of each change; 0.5 if not given.",
+    help="What methods that drop elements keep of each change; 0.5 if not given.",
 )
-@option("--seed", type=int, section=PARAMETERS, help="Of what dare drops; 0 if not given.")
+@option("--seed", type=int, section=PARAMETERS, help="Of what dare and della drop; 0 if not given.")
 @option("--rank", type=int, section=PARAMETERS, help="Of the LoRA that svd makes.")
 @option(
     "--scale",
     type=float,
     section=PARAMETERS,
-    help="λ of task_arithmetic and ties, on the merged change; 1 if not given.",
+    help="λ of task_arithmetic, ties, breadcrumbs and della, on the merged change; 1 if not given.",
 )
 @option(
     "--normalize/--no-normalize",
     default=None,
     section=PARAMETERS,
-    help="Take the mean, not the sum (linear, ties, dare_ties); ties does if not told.",
+    help="Take the mean, not the sum (linear and methods with signs); ties and della do if not told.",
+)
+@option(
+    "--gamma",
+    type=float,
+    metavar="SHARE",
+    section=PARAMETERS,
+    help="The largest elements that breadcrumbs drops; 0.01 if not given.",
+)
+@option(
+    "--epsilon",
+    type=float,
+    metavar="SHARE",
+    section=PARAMETERS,
+    help="How much likelier della keeps the largest elements, and drops the smallest; 0.15 if not given.",
 )
 @option(
     "--dtype",
@@ -125,6 +139,8 @@ def merge(
     rank: int | None,
     scale: float | None,
     normalize: bool | None,
+    gamma: float | None,
+    epsilon: float | None,
     dtype: str,
     message: str,
     semver: str | None,
@@ -150,6 +166,8 @@ def merge(
         scale=scale,
         normalize=normalize,
         rank=rank,
+        gamma=gamma,
+        epsilon=epsilon,
         dtype=dtype,
         message=message,
         semver=semver,

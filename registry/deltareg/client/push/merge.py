@@ -28,7 +28,7 @@ from deltareg.wire import BaseInfo, VersionDetail
 
 Weighted = Sequence[tuple[str, float]]
 _DTYPES = {"keep": "", "bf16": "BF16", "f16": "F16", "f32": "F32"}
-_ASKED = ("density", "seed", "scale", "normalize", "rank")
+_ASKED = ("density", "seed", "scale", "normalize", "rank", "gamma", "epsilon")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,8 @@ class MergeOptions:
         scale: A factor on the merged change.
         normalize: Whether weights are made to sum up to one.
         rank: Of the factors of an `svd` merge, which must name it.
+        gamma: The share of the largest elements that breadcrumbs drops.
+        epsilon: How far the chance to be kept moves with an element's size in della.
         dtype: `keep`, or what the result is written as: f32, bf16, f16.
         message: For people; the recipe in words by default.
         semver: A label such as `1.4.0`.
@@ -54,6 +56,8 @@ class MergeOptions:
     scale: float | None = None
     normalize: bool | None = None
     rank: int | None = None
+    gamma: float | None = None
+    epsilon: float | None = None
     dtype: str = "keep"
     message: str = ""
     semver: str | None = None
@@ -75,6 +79,8 @@ class MergeOptions:
             raise InvalidInput(f"no dtype {self.dtype!r}", fix=f"use {', '.join(_DTYPES)}")
         settings = MergeSettings(**given)
         settings.check()
+        if "epsilon" in method.takes:
+            settings.check_chances()
         return settings
 
 

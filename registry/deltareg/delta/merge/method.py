@@ -27,6 +27,8 @@ class MergeSettings:
         scale: A factor on the merged change (λ of task arithmetic).
         normalize: Whether weights are made to sum up to one; None leaves it to the method.
         rank: Of the factors that a method makes.
+        gamma: The share of elements that are dropped because they are the largest.
+        epsilon: How far the chance to be kept goes up with an element's size, and down.
     """
 
     density: float = 0.5
@@ -34,6 +36,8 @@ class MergeSettings:
     scale: float = 1.0
     normalize: bool | None = None
     rank: int = 0
+    gamma: float = 0.01
+    epsilon: float = 0.15
 
     def check(self) -> None:
         """Refuse values without meaning.
@@ -49,6 +53,23 @@ class MergeSettings:
             raise InvalidInput(f"seed {self.seed} is not a whole number from 0 to 2^63 - 1")
         if self.rank < 0:
             raise InvalidInput(f"rank {self.rank} is not above 0")
+        if not 0 <= self.gamma < 1:
+            raise InvalidInput(f"gamma {self.gamma} is not at least 0 and below 1")
+        if not 0 <= self.epsilon < 1:
+            raise InvalidInput(f"epsilon {self.epsilon} is not at least 0 and below 1")
+
+    def check_chances(self) -> None:
+        """Refuse a density and an epsilon that do not go together; a density of one drops nothing.
+
+        Raises:
+            InvalidInput: d ± ε does not lie between 0 and 1.
+        """
+        density, epsilon = self.density, self.epsilon
+        if density < 1 and not 0 < density - epsilon <= density + epsilon < 1:
+            raise InvalidInput(
+                f"density {density:g} plus or minus epsilon {epsilon:g} leaves the range from 0 to 1",
+                fix=f"use an --epsilon below {min(density, 1 - density):g}",
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +104,10 @@ class ValueMethod:
         takes: The fields of `MergeSettings` that it uses.
         needs_whole: Whether it must see all rows of a weight at once.
         parents: How many parents it merges; None for any number.
+        fewest: How many it needs at least.
         allows_negative: Whether weights may be negative.
+        is_weighted: Whether the parents' weights count; if not, they must all be the same.
+        normalizes: Whether it takes a mean unless `normalize` says otherwise.
     """
 
     name: str
@@ -92,7 +116,10 @@ class ValueMethod:
     takes: frozenset[str] = field(default_factory=frozenset[str])
     needs_whole: bool = False
     parents: int | None = None
+    fewest: int = 1
     allows_negative: bool = True
+    is_weighted: bool = True
+    normalizes: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from deltareg.delta.merge.method import MergeMethod, MergeSettings
+from deltareg.delta.merge.method import MergeMethod, MergeSettings, ValueMethod
 
 RECIPE_FILE = "merge.json"
 SCHEMA = "deltareg.merge/1"
@@ -72,12 +72,15 @@ class MergeRecipe:
 
 def parameters_of(method: MergeMethod, settings: MergeSettings) -> dict[str, object]:
     """Return the parameters that a method uses, with their values."""
+    normalizes = isinstance(method, ValueMethod) and method.normalizes
     values: dict[str, object] = {
         "density": settings.density,
         "seed": settings.seed,
         "scale": settings.scale,
         "rank": settings.rank,
-        "normalize": method.name == "ties" if settings.normalize is None else settings.normalize,
+        "gamma": settings.gamma,
+        "epsilon": settings.epsilon,
+        "normalize": normalizes if settings.normalize is None else settings.normalize,
     }
     return {name: value for name, value in values.items() if name in method.takes}
 

@@ -1,18 +1,22 @@
 """Steps that merge methods share: sums, trimming, random dropping, electing a sign.
 
-All of it is float64 and elementwise, except for `largest`, which must see a whole tensor.
+All of it is float64. What chooses by size (`largest`, `drop_outliers`, `drop_by_size`) must see a
+whole tensor, and the rest is elementwise.
 """
 
 import hashlib
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deltareg.delta.maths.low_rank import F64
 from deltareg.delta.merge.method import Mask, MergeRows, MergeSettings
 from deltareg.errors import InvalidInput
 
 _DRAWS = 4  # 64-bit numbers that Philox makes of one value of its counter
+_LAST_DRAW = 2.0**64 - 2.0**11  # the largest float64 below 2⁶⁴
+_MATRIX = 2
 
 
 def shares(weights: Sequence[float]) -> list[float]:
@@ -44,20 +48,68 @@ def largest(change: F64, density: float) -> Mask:
     Among elements of equal size at the limit, the first ones by rows are kept, so the choice is the
     same everywhere.
     """
-    sizes = np.abs(change).reshape(-1)
-    count = max(1, int(density * sizes.size))
+    return mark_largest(np.abs(change), max(1, int(density * change.size)))
+
+
+def mark_largest(values: F64, count: int) -> Mask:
+    """Mark the largest values, a number of them; of equal ones at the limit the first by rows."""
+    sizes = values.reshape(-1)
     if count >= sizes.size:
-        return np.ones(change.shape, dtype=np.bool_)
+        return np.ones(values.shape, dtype=np.bool_)
+    if count <= 0:
+        return np.zeros(values.shape, dtype=np.bool_)
     edge = np.partition(sizes, sizes.size - count)[sizes.size - count]
     mask: Mask = sizes > edge
     at_edge = np.flatnonzero(sizes == edge)
     mask[at_edge[: count - int(mask.sum())]] = True
-    return np.reshape(mask, change.shape)
+    return np.reshape(mask, values.shape)
 
 
 def trim_changes(rows: MergeRows, settings: MergeSettings) -> list[F64]:
     """Keep only the largest elements of every change."""
     return [np.where(largest(c, settings.density), c, 0.0) for c in rows.changes]
+
+
+def drop_outliers(rows: MergeRows, settings: MergeSettings) -> list[F64]:
+    """Drop the `gamma` share of elements that are largest, and the smallest until `density` is left.
+
+    Model Breadcrumbs (Davari and Belilovsky 2023, arXiv 2312.06795, section 3). Where the two do not
+    go together, density wins; a density of one drops nothing.
+    """
+    if settings.density == 1:
+        return list(rows.changes)
+    return [np.where(_mark_middle(change, settings), change, 0.0) for change in rows.changes]
+
+
+def drop_by_size(rows: MergeRows, settings: MergeSettings) -> list[F64]:
+    """Drop elements at random, small ones more often, and scale up the others (MAGPRUNE).
+
+    Deep et al. 2024, arXiv 2406.11617, section 3.1: by its rank in its row, from the smallest to the
+    largest, an element's chance to be kept goes from d - ε to d + ε. The paper divides each element
+    by its own chance; this is mergekit's scaling, one factor for the whole tensor that gives Σ|ΔW|
+    back. The draws are those of `dropped_at_random`.
+
+    Raises:
+        InvalidInput: d ± ε does not lie between 0 and 1.
+    """
+    settings.check_chances()
+    if settings.density == 1:
+        return list(rows.changes)
+    pairs = zip(rows.changes, rows.keys, strict=True)
+    return [_keep_sum(c, _draw_numbers(rows, key, settings) < _edges(keep_chances(c, settings))) for c, key in pairs]
+
+
+def keep_chances(change: F64, settings: MergeSettings) -> F64:
+    """Return each element's chance to be kept, d - ε for a row's smallest to d + ε for its largest.
+
+    Elements are ranked along the second axis, those of a vector among each other.
+    """
+    rows = np.abs(change.reshape(1, -1) if change.ndim < _MATRIX else change)
+    order = np.argsort(rows, axis=1, kind="stable")
+    ranks = np.empty(rows.shape)
+    np.put_along_axis(ranks, order, np.arange(rows.shape[1]).reshape(1, -1, *[1] * (rows.ndim - 2)), axis=1)
+    place = ranks / (rows.shape[1] - 1) if rows.shape[1] > 1 else np.full(rows.shape, 0.5)
+    return np.reshape(settings.density - settings.epsilon + place * (2 * settings.epsilon), change.shape)
 
 
 def dropped_at_random(rows: MergeRows, settings: MergeSettings) -> list[F64]:
@@ -70,7 +122,8 @@ def dropped_at_random(rows: MergeRows, settings: MergeSettings) -> list[F64]:
     if settings.density == 1:
         return list(rows.changes)
     pairs = zip(rows.changes, rows.keys, strict=True)
-    masked = [(change, _draw_mask(rows, key, settings)) for change, key in pairs]
+    edge = _edges(np.float64(settings.density))
+    masked = [(change, _draw_numbers(rows, key, settings) < edge) for change, key in pairs]
     return [np.where(mask, change / settings.density, 0.0) for change, mask in masked]
 
 
@@ -99,8 +152,26 @@ def disjoint_merge(changes: Sequence[F64], weights: Sequence[float], *, is_mean:
     return np.asarray(total, dtype=np.float64)
 
 
-def _draw_mask(rows: MergeRows, key: str, settings: MergeSettings) -> Mask:
-    """Draw a number for every element and mark those below the density.
+def _mark_middle(change: F64, settings: MergeSettings) -> Mask:
+    sizes, kept = np.abs(change), int(settings.density * change.size)
+    smallest = max(0, change.size - kept - int(settings.gamma * change.size))
+    above = change.size - smallest
+    return mark_largest(sizes, above) & ~mark_largest(sizes, above - kept)
+
+
+def _keep_sum(change: F64, mask: Mask) -> F64:
+    masked = np.where(mask, change, 0.0)
+    before, after = float(np.sum(np.abs(change))), float(np.sum(np.abs(masked)))
+    return masked * (before / after) if after else masked
+
+
+def _edges(chances: F64 | np.float64) -> NDArray[np.uint64]:
+    """Return the numbers below which a draw keeps its element."""
+    return np.asarray(np.minimum(chances * 2.0**64, _LAST_DRAW), dtype=np.uint64)
+
+
+def _draw_numbers(rows: MergeRows, key: str, settings: MergeSettings) -> NDArray[np.uint64]:
+    """Draw a number from 0 to 2⁶⁴ - 1 for every element.
 
     The numbers are the raw output of Philox 4x64-10 (Salmon et al. 2011), a stream that NumPy
     guarantees; its key is taken from seed, parent and weight, its counter from the position.
@@ -111,5 +182,4 @@ def _draw_mask(rows: MergeRows, key: str, settings: MergeSettings) -> Mask:
     generator.advance(rows.first // _DRAWS)
     skipped = rows.first % _DRAWS
     drawn = generator.random_raw(skipped + rows.base.size)[skipped:]
-    edge = np.uint64(min(int(settings.density * 2.0**64), 2**64 - 1))
-    return (drawn < edge).reshape(rows.base.shape)
+    return drawn.reshape(rows.base.shape)

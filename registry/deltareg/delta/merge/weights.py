@@ -141,6 +141,16 @@ class ValueMerging:
 def _check(method: ValueMethod, parents: Sequence[Parent]) -> None:
     if method.parents is not None and len(parents) != method.parents:
         raise InvalidInput(f"{method.name} merges {method.parents} versions, not {len(parents)}")
+    if len(parents) < method.fewest:
+        raise InvalidInput(
+            f"{method.name} needs {method.fewest} versions of a base or more, not {len(parents)}",
+            fix="name more versions, or use linear",
+        )
+    if not method.is_weighted and len({parent.weight for parent in parents}) > 1:
+        raise InvalidInput(
+            f"{method.name} finds the weights by itself, and different ones are given",
+            fix="give every version the weight 1",
+        )
     if not method.allows_negative and any(parent.weight < 0 for parent in parents):
         raise InvalidInput(f"{method.name} takes no negative weights", fix="use task_arithmetic")
 

@@ -22,4 +22,5 @@ TIES = ValueMethod(
     _merge,
     takes=frozenset({"density", "normalize", "scale"}),
     needs_whole=True,
+    normalizes=True,
 )
