@@ -137,9 +137,7 @@ def _guide(held):
     import torch
     from mergekit import sparsify
 
-    changes = {
-        (held[key][name] - held["base"][name]).tobytes(): (key, name) for key in KEYS for name in held[key]
-    }
+    changes = {(held[key][name] - held["base"][name]).tobytes(): (key, name) for key in KEYS for name in held[key]}
     drop, now = sparsify.della_magprune, []
 
     def guided(tensor, *args, **kwargs):

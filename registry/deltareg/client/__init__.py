@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from deltareg.client.client import Client
     from deltareg.client.push.merge import MergeOptions
     from deltareg.client.results.diff_report import DiffReport
+    from deltareg.client.results.extract_report import ExtractReport
     from deltareg.client.results.pull_report import MaterializeReport, PullReport
     from deltareg.client.results.reports import (
         ConvertReport,
@@ -25,6 +26,7 @@ _HOMES = {
     "client": ("Client",),
     "push.merge": ("MergeOptions",),
     "results.diff_report": ("DiffReport",),
+    "results.extract_report": ("ExtractReport",),
     "results.pull_report": ("MaterializeReport", "PullReport"),
     "results.reports": ("ConvertReport", "Fingerprint", "LintReport", "MergePlan", "MergeReport", "PushReport"),
     "results.update_report": ("UpdateReport",),
@@ -36,6 +38,7 @@ __all__ = [
     "ClientConfig",
     "ConvertReport",
     "DiffReport",
+    "ExtractReport",
     "Fingerprint",
     "LintReport",
     "MaterializeReport",

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from deltareg.client.resources.webhooks import Webhooks
     from deltareg.client.results import reports
     from deltareg.client.results.diff_report import DiffReport
+    from deltareg.client.results.extract_report import ExtractReport
     from deltareg.signing.making import SigningCredentials
 
 
@@ -117,7 +118,7 @@ class Client:
     # What is on this machine
 
     folders: "Folders" = load_on_use()
-    """Folders: lint, convert, update."""
+    """Folders: lint, convert, extract, update."""
     cached: "Cached" = load_on_use()
     """Things of the cache by what people call them: pin, unpin, remove."""
 
@@ -257,6 +258,19 @@ class Client:
     def merge(self, parents: "Weighted", line: str, *, options: "MergeOptions | None" = None) -> "reports.MergeReport":
         """Merge versions and push the result as a version of a line; see `versions.merge`."""
         return self.versions.merge(parents, line, options=options)
+
+    def extract(
+        self,
+        source: AnyPath,
+        out: AnyPath,
+        *,
+        base: str | None = None,
+        rank: int | None = None,
+        energy: float | None = None,
+        keep: bool = False,
+    ) -> "ExtractReport":
+        """Write what a fine-tune changed as a LoRA, with its error stated; see `folders.extract`."""
+        return self.folders.extract(source, out, base=base, rank=rank, energy=energy, keep=keep)
 
     def gate(self, ref: str, channel: str, *, accept_warnings: bool = False) -> GateAnswer:
         """Return whether a version may go to a channel, and what is unmet; see `channels.gate`."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from deltareg.client.compare import diff as diff
     from deltareg.client.compare import line_history as line_history
     from deltareg.client.convert import convert as convert
+    from deltareg.client.convert import extract as extract
     from deltareg.client.drafting import draft_suite as draft_suite
     from deltareg.client.fold import materialize as materialize
     from deltareg.client.fold import sync as sync
@@ -44,7 +45,7 @@ _ROOMS = {
     "bases": ("named", "push_base", "which"),
     "campaign": ("campaign", "campaign_start"),
     "compare": ("behavior", "bisect", "bisect_by_hand", "diff", "line_history"),
-    "convert": ("convert",),
+    "convert": ("convert", "extract"),
     "drafting": ("draft_suite",),
     "fold": ("materialize", "sync", "update"),
     "folders": ("golden",),

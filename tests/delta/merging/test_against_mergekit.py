@@ -115,9 +115,7 @@ def test_della_keeps_elements_by_their_rank_and_gives_the_sum_back():
     change = normal(0, 200, 60)
     settings = MergeSettings(density=0.5, epsilon=0.2)
 
-    kept = np.mean(
-        [drop_by_size(rows_of([change], target=f"w{n}"), settings)[0] != 0 for n in range(200)], axis=0
-    )
+    kept = np.mean([drop_by_size(rows_of([change], target=f"w{n}"), settings)[0] != 0 for n in range(200)], axis=0)
     dropped = drop_by_size(rows_of([change]), settings)[0]
 
     chances = keep_chances(change, settings)
@@ -160,9 +158,7 @@ def test_the_karcher_mean_of_two_is_slerp_and_nuslerp_is_slerp_of_changes():
     a, b = normal(1, 40) + 2, 3 * normal(2, 40) + 1
     rows = rows_of([a / np.linalg.norm(a), b / np.linalg.norm(b)], weights=[0.3, 0.7])
 
-    karcher, slerp, nuslerp = (
-        by_values(name).merge(rows, MergeSettings()) for name in ("karcher", "slerp", "nuslerp")
-    )
+    karcher, slerp, nuslerp = (by_values(name).merge(rows, MergeSettings()) for name in ("karcher", "slerp", "nuslerp"))
 
     assert karcher == pytest.approx(slerp, abs=1e-12)
     assert nuslerp == pytest.approx(slerp, abs=1e-12)
@@ -216,7 +212,9 @@ def test_what_a_method_cannot_merge_is_refused_in_words(method, weights, paramet
     base, effects = sources
     parents = [Parent(key, key, weight, effects[key]) for key, weight in zip(KEYS, weights, strict=False)]
 
+    def merge_first():
+        merging = ValueMerging(parents, base, method=by_values(method), settings=MergeSettings(**parameters))
+        return list(merging.rows(merging.targets[0]))
+
     with pytest.raises(InvalidInput, match=words):
-        settings = MergeSettings(**parameters)
-        merging = ValueMerging(parents, base, method=by_values(method), settings=settings)
-        list(merging.rows(merging.targets[0]))
+        merge_first()

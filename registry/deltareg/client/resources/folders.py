@@ -13,6 +13,7 @@ from deltareg.client.results.update_report import UpdateReport
 
 if TYPE_CHECKING:
     from deltareg.client.results import reports
+    from deltareg.client.results.extract_report import ExtractReport
 
 
 class Folders(Resource):
@@ -37,6 +38,29 @@ class Folders(Resource):
                 `per-expert`.
         """
         return use_cases.convert.convert(self._context, Path(path), Path(to), base=base, layout=layout)
+
+    def extract(
+        self,
+        source: AnyPath,
+        to: AnyPath,
+        *,
+        base: str | None = None,
+        rank: int | None = None,
+        energy: float | None = None,
+        keep: bool = False,
+    ) -> "ExtractReport":
+        """Write what a fine-tune changed as a LoRA, and state how far that is from it.
+
+        Args:
+            source: A version, or a folder.
+            to: The folder to create.
+            base: The base of a folder, as a folder or a name; a version knows its own.
+            rank: The rank of every module; with `energy` the largest.
+            energy: The share of ‖ΔW‖² that each module's factors hold; 0.9 without a rank.
+            keep: Whether to save whole what has no factors: norms, biases, embeddings.
+        """
+        choice = use_cases.extract.choose_rank(rank, energy)
+        return use_cases.extract.extract(self._context, source, Path(to), base=base, choice=choice, keep=keep)
 
     def golden(self, path: AnyPath) -> "reports.GoldenReport":
         """Report the golden outputs in a delta's folder, and where they come from.

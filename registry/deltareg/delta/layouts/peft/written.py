@@ -20,7 +20,7 @@ class LoraModule:
         left: (n_out, r) of the stored weight.
         right: (r, n_in).
         scale: The factor on the product.
-        kernel: Of a convolution (in, h, w); empty otherwise.
+        kernel: Of a convolution (in, h, w), or with one dimension or three; empty otherwise.
         is_flipped: Whether the weight is stored (in, out), or is an embedding.
         is_embedding: Whether it is an embedding.
     """
@@ -47,7 +47,7 @@ class LoraModule:
         """Yield the two tensors with their names."""
         a, b = (self.left.T, self.right.T) if self.is_flipped else (self.right, self.left)
         if self.kernel:
-            a, b = a.reshape(self.rank, *self.kernel), b.reshape(*b.shape, 1, 1)
+            a, b = a.reshape(self.rank, *self.kernel), b.reshape(*b.shape, *[1] * (len(self.kernel) - 1))
         word, end = ("lora_embedding_", "") if self.is_embedding else ("lora_", ".weight")
         for letter, values in (("A", a), ("B", b)):
             name = f"{PREFIX}{self.path}.{word}{letter}{end}"
