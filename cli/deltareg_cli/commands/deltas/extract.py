@@ -90,7 +90,8 @@ def _extract_blocks(report: "ExtractReport") -> list[Block]:
             [
                 ("error", f"{report.relative_error:.3g} of the change of these modules"),
                 ("worst", [f"{worst.relative_error:.3g}", Cell(worst.target, "name")]),
-                ("kept" if report.is_kept else "left out", _describe_others(report)),
+                ("saved", _describe(report, report.kept)),
+                ("left out", _describe(report, report.left_out)),
                 ("missing", missing),
                 ("size", f"{size(report.size_bytes)}, the fine-tune {size(report.source_bytes)}"),
                 ("took", seconds(report.seconds)),
@@ -101,13 +102,12 @@ def _extract_blocks(report: "ExtractReport") -> list[Block]:
     return [*blocks, *_left_out_table(report.left_out)]
 
 
-def _describe_others(report: "ExtractReport") -> str:
-    if not report.others:
+def _describe(report: "ExtractReport", changes: "Sequence[OtherChange]") -> str:
+    if not changes:
         return ""
-    counts = Counter(change.why for change in report.others)
+    counts = Counter(change.why for change in changes)
     parts = ", ".join(count(number, *_NOUNS[why]) for why, number in counts.most_common())
-    what = f"{parts}: {report.others_share:.3g} of the squared change"
-    return what if report.is_kept else f"{what} (--keep saves them whole)"
+    return f"{parts}: {report.share_of(changes):.3g} of the squared change"
 
 
 def _left_out_table(changes: "Sequence[OtherChange]") -> list[Block]:

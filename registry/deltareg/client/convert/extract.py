@@ -44,7 +44,7 @@ from deltareg.wire import BaseInfo
 
 WEIGHTS_FILE = "adapter_model.safetensors"
 _TASKS = {"ForCausalLM": "CAUSAL_LM", "LMHeadModel": "CAUSAL_LM"}
-_NOTHING = SavedBeside((), {}, {}, keeps_ties=False)
+_NOTHING = SavedBeside((), {}, frozenset(), has_biases=False, keeps_ties=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,7 @@ class _Source:
         folder: Its files.
         effects: What it does to the base.
         base: The base, with its tensors.
+        base_name: What names it: its name, or the folder.
         trained_on: What the LoRA's config says of the base: `base_model_name_or_path`, `revision`.
     """
 
@@ -63,6 +64,7 @@ class _Source:
     folder: Folder
     effects: Sequence[Effect]
     base: KnownBase
+    base_name: str
     trained_on: Mapping[str, object]
 
     @property
@@ -118,12 +120,14 @@ def extract(
     with _open_source(context, source, base) as found:
         extraction = Extraction(found.effects, found.tensors, found.base.view, choice)
         with place_folder(to) as draft, out_of_space(draft):
-            modules, size = _Writing(context, extraction, found, draft).write(keep=keep)
+            modules, saved, size = _Writing(context, extraction, found, draft).write(keep=keep)
             with open_folder(draft) as written:  # as strictly as push will
                 assess_folder(written, found.base)
         found.folder.check_unchanged()
+        kept = [change for change in extraction.others if change.target in saved]
+        left_out = [change for change in extraction.others if change.target not in saved]
         report = ExtractReport(
-            to, found.name, found.base.name, modules, extraction.others, keep, size, found.size_bytes, 0.0
+            to, found.name, found.base_name, modules, kept, left_out, size, found.size_bytes, 0.0
         )
     trim(context)
     return replace(report, seconds=time.monotonic() - started)
@@ -137,17 +141,17 @@ class _Writing:
         self._lora: list[LoraModule] = []  # without their numbers
         self._spooled: dict[str, tuple[TensorSlot, int]] = {}
 
-    def write(self, *, keep: bool) -> tuple[list[ExtractedModule], int]:
-        """Write all files; returns the modules, and the bytes of the weights."""
+    def write(self, *, keep: bool) -> tuple[list[ExtractedModule], frozenset[str], int]:
+        """Write all files; returns the modules, what is saved whole, and the bytes of the weights."""
         with TemporaryFile(dir=self._draft) as spool:
             modules = self._spool(spool)
             factored = frozenset(module.path for module in self._lora)
             saved = self._extraction.saved_beside(factored) if keep else _NOTHING
             size = self._write_weights(spool, saved)
         config = lora_config(self._lora, trained=self._trained(), keeps_ties=saved.keeps_ties)
-        config |= {"modules_to_save": list(saved.modules) or None, "bias": "all" if saved.biases else "none"}
+        config |= {"modules_to_save": list(saved.modules) or None, "bias": "all" if saved.has_biases else "none"}
         (self._draft / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n")
-        return modules, size
+        return modules, saved.targets, size
 
     def _spool(self, spool: IO[bytes]) -> list[ExtractedModule]:
         modules: list[ExtractedModule] = []
@@ -180,7 +184,7 @@ class _Writing:
         linear = method_named("linear")
         assert isinstance(linear, ValueMethod)
         whole = ValueMerging(self._extraction.parents, self._source.tensors, method=linear, settings=MergeSettings())
-        targets = {f"{PREFIX}{path}": target for target, path in {**saved.weights, **saved.biases}.items()}
+        targets = {f"{PREFIX}{path}": target for path, target in saved.weights.items()}
         slots = [slot for slot, _ in self._spooled.values()]
         slots += [self._slot(name, target, whole) for name, target in targets.items()]
         slots.sort(key=lambda slot: slot.name)
@@ -233,7 +237,7 @@ def _open_source(context: Context, source: str | os.PathLike[str], base: str | N
         pulled = fetch(context, version, fetch_manifest(context, version))
         with open_version(pulled, own.view) as opened:
             known = KnownBase(info.name, own.view, own.tensors)
-            yield _Source(version.ref, opened.folder, opened.effects, known, _base_fields(info))
+            yield _Source(version.ref, opened.folder, opened.effects, known, info.name, _base_fields(info))
 
 
 @contextmanager
@@ -253,7 +257,8 @@ def _open_local(context: Context, path: Path, base: str | None) -> Generator[_So
             )
         with open_folder(path) as folder:
             effects = list(assess_folder(folder, known).account.effects)
-            yield _Source(str(path), folder, effects, known, _local_fields(context, known, base))
+            fields = _local_fields(context, known, base)
+            yield _Source(str(path), folder, effects, known, base, fields)
     finally:
         known.close()
 

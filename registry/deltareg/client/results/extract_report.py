@@ -22,8 +22,8 @@ class ExtractReport:
         source: The fine-tune: a version, or a folder.
         base: The base that the LoRA is for.
         modules: The modules that have factors.
-        others: What changed and has no factors.
-        is_kept: Whether `others` are saved whole in the LoRA; else they are left out.
+        kept: What has no factors and is saved whole.
+        left_out: What changed and the LoRA does not hold.
         size_bytes: Bytes of the LoRA's weights.
         source_bytes: Bytes of the fine-tune's.
         seconds: How long everything took.
@@ -33,8 +33,8 @@ class ExtractReport:
     source: str
     base: str
     modules: "Sequence[ExtractedModule]"
-    others: "Sequence[OtherChange]"
-    is_kept: bool
+    kept: "Sequence[OtherChange]"
+    left_out: "Sequence[OtherChange]"
     size_bytes: int
     source_bytes: int
     seconds: float
@@ -47,24 +47,20 @@ class ExtractReport:
     @property
     def total_error(self) -> float:
         """What the LoRA lacks of the whole change, with what is left out."""
-        whole = hypot(self._norm, *(change.norm for change in self.others))
-        return hypot(self._lost, *(change.norm for change in self.left_out)) / whole
+        return hypot(self._lost, *(change.norm for change in self.left_out)) / self._whole
 
     @property
     def worst(self) -> "ExtractedModule":
         """The module with the largest relative error."""
         return max(self.modules, key=lambda module: module.relative_error)
 
-    @property
-    def left_out(self) -> "Sequence[OtherChange]":
-        """What the LoRA does not hold."""
-        return [] if self.is_kept else self.others
+    def share_of(self, changes: "Sequence[OtherChange]") -> float:
+        """Return the share of the whole ‖ΔW‖² that some changes are."""
+        return (hypot(*(change.norm for change in changes)) / self._whole) ** 2 if changes else 0.0
 
     @property
-    def others_share(self) -> float:
-        """The share of ‖ΔW‖² that is of weights without factors."""
-        others = hypot(*(change.norm for change in self.others)) if self.others else 0.0
-        return (others / hypot(self._norm, others)) ** 2
+    def _whole(self) -> float:
+        return hypot(self._norm, *(change.norm for change in (*self.kept, *self.left_out)))
 
     @property
     def _norm(self) -> float:
@@ -84,8 +80,9 @@ class ExtractReport:
             "relative_error": self.relative_error,
             "total_error": self.total_error,
             "modules": [asdict(module) | {"relative_error": module.relative_error} for module in self.modules],
-            "kept" if self.is_kept else "left_out": [asdict(change) for change in self.others],
-            "others_share": self.others_share,
+            "kept": [asdict(change) for change in self.kept],
+            "left_out": [asdict(change) for change in self.left_out],
+            "left_out_share": self.share_of(self.left_out),
             "size_bytes": self.size_bytes,
             "source_bytes": self.source_bytes,
             "seconds": round(self.seconds, 3),

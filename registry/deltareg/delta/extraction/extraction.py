@@ -69,14 +69,16 @@ class SavedBeside:
 
     Attributes:
         modules: `modules_to_save`: names of modules, or their ends.
-        weights: The parameters of these modules: the base's name -> the name in the running network.
-        biases: Biases of modules with factors, in the same way.
-        keeps_ties: Whether one of the weights is another module's too, and stays so.
+        weights: Name in the running network -> the base's weight that is saved under it.
+        targets: The changed weights that are saved so.
+        has_biases: Whether biases of modules with factors are among them.
+        keeps_ties: Whether one of them is another module's too, and stays so.
     """
 
     modules: Sequence[str]
     weights: Mapping[str, str]
-    biases: Mapping[str, str]
+    targets: frozenset[str]
+    has_biases: bool
     keeps_ties: bool
 
 
@@ -126,24 +128,36 @@ class Extraction:
         Args:
             factored: The paths of modules with factors.
 
-        Returns:
-            What is to be saved: `modules_to_save`, their parameters, and biases beside factors.
-
         Raises:
-            InvalidInput: It cannot.
+            InvalidInput: `modules_to_save` cannot name them.
         """
         modules = BaseModules(self._view)
-        biases = [p for p in self._others if p.module in factored and p.parameter == "bias"]
-        rest = [p for p in self._others if p not in biases]
-        for place in rest:
-            if place.why_not in _UNSAVED or not modules.is_savable(place.module):
-                raise InvalidInput(f"{place.target} ({place.why_not}) cannot be saved beside a LoRA", fix=_WHOLE)
-        names, meant = modules.name_saved({place.module for place in rest}, factored)
-        weights = {target: path for module in meant for target, path in modules.parameters(module).items()}
-        biases_by_name = {place.target: f"{place.module}.base_layer.bias" for place in biases}
-        tied = {place.target: self._sharers(place) for place in rest}
-        keeps_ties = any(tied.values()) and len({*tied.values()} - {()}) == sum(map(bool, tied.values()))
-        return SavedBeside(names, weights, biases_by_name, keeps_ties=keeps_ties)
+        biases = {p.target: p for p in self._others if p.module in factored and p.parameter == "bias"}
+        whole = [p for p in self._others if p.target not in biases and self._is_savable(p, modules, factored)]
+        names, meant = modules.name_saved({place.module for place in whole}, factored)
+        weights = [(path, target) for module in meant for target, path in modules.parameters(module).items()]
+        twins = self._twins_of(whole)
+        return SavedBeside(
+            names,
+            {
+                **dict(weights),
+                **twins,
+                **{f"{place.module}.base_layer.bias": target for target, place in biases.items()},
+            },
+            frozenset({*biases, *(place.target for place in whole)}),
+            has_biases=bool(biases),
+            keeps_ties=bool(twins),
+        )
+
+    def _is_savable(self, place: WeightPlace, modules: BaseModules, factored: frozenset[str]) -> bool:
+        return place.why_not not in _UNSAVED and modules.is_savable(place.module) and place.module not in factored
+
+    def _twins_of(self, places: Sequence[WeightPlace]) -> dict[str, str]:
+        """Return the other names of weights that modules share, which peft saves once more."""
+        names, changed = self._view.names, {place.target for place in places}
+        twins = {names.memory(twin): stored for twin, stored in names.absent_twins().items()}
+        is_untied = {place.path for place in self._others}
+        return {twin: stored for twin, stored in twins.items() if twin and stored in changed and twin not in is_untied}
 
     def _sharers(self, place: WeightPlace) -> tuple[str, ...]:
         """Return the names of all parameters that are one with a weight; empty where it is alone."""

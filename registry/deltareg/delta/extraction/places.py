@@ -1,12 +1,14 @@
 """What of a fine-tune a LoRA can hold: the weights of layers; and what can be saved whole beside it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from deltareg.delta.kind import BaseView
+from deltareg.documents.json_values import is_object
 from deltareg.errors import InvalidInput
 
 _EMBEDDINGS = frozenset({"wte", "wpe", "shared", "relative_attention_bias"})
+_EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
 _MATRIX, _STACK = 2, 3
 _MOST_SAVED = 32
 _LEAVE_OUT = "leave --keep out, or push the fine-tune as it is"
@@ -54,9 +56,11 @@ def place_of(target: str, shape: tuple[int, ...], source: tuple[int, ...] | None
 
 
 def is_of_experts(place: WeightPlace, view: BaseView) -> bool:
-    """Whether a weight is part of a stack of experts in the running network."""
-    is_stack = len(place.shape) >= _STACK and place.parameter != "weight"
-    return is_stack or view.names.part(place.target) is not None
+    """Whether a weight is part of a stack of experts in the running network, by its name or height."""
+    if view.names.part(place.target) is not None:
+        return True
+    is_named = ".experts." in f".{place.path}"
+    return len(place.shape) >= _STACK and (is_named or place.shape[0] in _expert_counts(view.config))
 
 
 class BaseModules:
@@ -127,6 +131,12 @@ def _why_not(place: WeightPlace, source: tuple[int, ...] | None, view: BaseView)
         "depthwise": dimensions > _MATRIX and shape[1] == 1,
     }
     return next((why for why, is_so in answers.items() if is_so), "")
+
+
+def _expert_counts(config: Mapping[str, object]) -> set[object]:
+    """Return how many experts a base's layers have, by its config; empty for one without."""
+    inner = [value for value in config.values() if is_object(value)]
+    return {part[name] for part in (config, *inner) for name in _EXPERTS if name in part}
 
 
 def _is_embedding(place: WeightPlace, view: BaseView) -> bool:
