@@ -98,6 +98,9 @@ def test_what_means_nothing_is_refused(merger):
         ("me/chat=1", "--method", "ties", "--density", "2", "--as", "me/x"),
         ("me/chat=1", "me/code=1", "--method", "cat", "--as", "other/x"),
         ("me/chat=nan", "--as", "me/x"),
+        ("me/chat=1", "--method", "sce", "--as", "me/x"),
+        ("me/chat=1", "me/code=2", "--method", "model_stock", "--as", "me/x"),
+        ("me/chat=1", "me/code=1", "--method", "della", "--epsilon", "0.6", "--as", "me/x"),
     ]
 
     ended = {line: merger("merge", *line).status for line in lines}

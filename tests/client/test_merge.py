@@ -117,7 +117,7 @@ def test_a_delta_less_itself_folds_to_the_base(client, base, delta):
     assert folded(client, made) == base_of(base)
 
 
-@pytest.mark.parametrize("method", ["task_arithmetic", "ties", "dare", "dare_ties"])
+@pytest.mark.parametrize("method", ["task_arithmetic", "ties", "dare", "dare_ties", "della", "breadcrumbs"])
 def test_methods_that_drop_nothing_give_back_a_delta_that_is_alone(client, method):
     parameters = {} if method == "task_arithmetic" else {"density": 1.0}
 
@@ -152,6 +152,37 @@ def ties(a, b, weights, density, *, is_mean):
     return total / np.where(counted == 0, 1, counted) if is_mean else total
 
 
+def model_stock(a, b):
+    cosine = np.vdot(a, b) / (np.linalg.norm(a) * np.linalg.norm(b)) if np.any(a) and np.any(b) else 0.0
+    return 2 * cosine / (1 + cosine) * (a + b) / 2
+
+
+def karcher(base, a, b):
+    """Of two, weighted 0.6 and 0.4: slerp between the directions, as long as the norms' mean."""
+    one, two = base + a, base + b
+    norms = [np.linalg.norm(one), np.linalg.norm(two)]
+    direction = slerp(0, one / norms[0], two / norms[1], 0.4)
+    return (0.6 * norms[0] + 0.4 * norms[1]) * direction / np.linalg.norm(direction) - base
+
+
+def crumbs(change, density, gamma):
+    """Keep what is left when the largest are dropped, and then the smallest."""
+    order = np.argsort(np.abs(change), axis=None, kind="stable")
+    kept, top = int(density * change.size), int(gamma * change.size)
+    mask = np.zeros(change.size, dtype=bool)
+    mask[order[change.size - top - kept : change.size - top]] = True
+    return np.where(mask.reshape(change.shape), change, 0.0)
+
+
+def sce(a, b):
+    energy = np.array([np.sum(a * a), np.sum(b * b)])
+    share = energy / energy.sum() if energy.sum() else np.array([0.5, 0.5])
+    sign = np.where(a + b >= 0, 1, -1)
+    weights = [share[0] * (np.sign(a) == sign), share[1] * (np.sign(b) == sign)]
+    divisor = sum(weights)
+    return (weights[0] * a + weights[1] * b) / np.where(divisor == 0, 1, divisor)
+
+
 FORMULAS: dict[str, tuple[dict, tuple, Callable]] = {
     "linear": ({}, (0.7, 0.3), lambda _, a, b: 0.7 * a + 0.3 * b),
     "linear, minus": ({}, (1.0, -0.5), lambda _, a, b: a - 0.5 * b),
@@ -163,6 +194,15 @@ FORMULAS: dict[str, tuple[dict, tuple, Callable]] = {
         {"density": 0.6, "normalize": False, "scale": 0.5},
         (1.0, -2.0),
         lambda _, a, b: 0.5 * ties(a, b, (1, -2), 0.6, is_mean=False),
+    ),
+    "model_stock": ({}, (1.0, 1.0), lambda _, a, b: model_stock(a, b)),
+    "nuslerp": ({}, (0.6, 0.4), lambda w, a, b: slerp(0 * w, a, b, 0.4)),
+    "karcher": ({}, (3.0, 2.0), karcher),
+    "sce": ({"density": 1.0}, (1.0, 1.0), lambda _, a, b: sce(a, b)),
+    "breadcrumbs": (
+        {"density": 0.5, "gamma": 0.1, "scale": 2.0},
+        (0.5, 0.25),
+        lambda _, a, b: crumbs(a, 0.5, 0.1) + 0.5 * crumbs(b, 0.5, 0.1),
     ),
     "magnitude_prune": ({"density": 0.25}, (0.5, 0.5), lambda _, a, b: (largest(a, 0.25) + largest(b, 0.25)) / 2),
 }
@@ -198,6 +238,22 @@ def test_kinds_are_merged_with_each_other(client, pair):
     got = values(folded(client, made))
     for name, own in base.items():
         assert np.abs(got[name] - (own + 0.5 * a[name] + 0.25 * b[name])).max() <= CLOSE, name
+
+
+@pytest.mark.parametrize("method", ["breadcrumbs_ties", "della", "della_linear"])
+def test_what_is_dropped_by_size_depends_on_nothing_else(client, method):
+    parents = [("team/tinyllama-full", 0.5), ("team/tinyllama-lora", 0.5)]
+    base, (change, _) = changes(client, "team/tinyllama-full", "team/tinyllama-lora")
+
+    refs = [merged(client, parents, f"{method}-{n}", method, density=0.4) for n in (1, 1)]
+
+    name = "model.embed_tokens.weight"  # only the fine-tune changes it
+    moved = values(folded(client, refs[0]))[name] - base[name]
+    trained = change[name] != 0
+    kept, sizes = moved[trained] != 0, np.abs(change[name][trained])
+    assert refs[0] == refs[1]
+    assert 0.35 < kept.mean() < 0.45
+    assert sizes[kept].mean() > sizes[~kept].mean()
 
 
 @pytest.mark.parametrize("method", ["dare", "dare_ties"])
@@ -293,6 +349,10 @@ def test_the_recipe_and_the_parents_are_kept(client):
         (["lora"], MergeOptions("linear", density=0.5), "takes no density"),
         (["lora"], MergeOptions("svd"), "needs the rank"),
         (["lora"], MergeOptions("mean"), "no merge method"),
+        (["lora"], MergeOptions("model_stock"), "needs 2 versions"),
+        (["lora", "lora", "lora"], MergeOptions("nuslerp"), "merges 2 versions, not 3"),
+        (["lora", "lora_v2"], MergeOptions("della", density=0.9), "plus or minus epsilon"),
+        (["lora", "lora_v2"], MergeOptions("breadcrumbs", gamma=1.0), "gamma 1.0 is not"),
         ([], MergeOptions(), "nothing to merge"),
     ],
 )

@@ -54,7 +54,7 @@ def fine_tune(tmp_path, name):
     chance = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in network.parameters():
-            parameter += 0.02 * torch.randn(parameter.shape, generator=chance)
+            parameter.add_(0.02 * torch.randn(parameter.shape, generator=chance))
     network.save_pretrained(tmp_path / "tuned")
     return tmp_path / "base", tmp_path / "tuned"
 

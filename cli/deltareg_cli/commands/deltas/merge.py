@@ -154,6 +154,16 @@ def merge(
     folded in float32, the changes are added up in float64 and the result is rounded once: one
     version with weight 1 gives the very bits that it folds to.
 
+      linear, task_arithmetic   a mixture, or less of a task: the place to start
+      ties, breadcrumbs_ties    versions work against each other: elect signs
+      dare_ties, della          the same, of changes with much to spare
+      model_stock               runs of one training that differ in their luck
+      sce                       no weights are known: measured from the changes
+      slerp, nuslerp            two versions, along the arc of weights, of changes
+      karcher                   any number of versions on that arc
+      breadcrumbs, dare, della_linear, magnitude_prune   sums of a part of each
+      cat, svd                  LoRAs that have to stay a LoRA
+
     The result holds new weights, except with cat and svd, which make a LoRA. It remembers its
     parents and, in merge.json, how it was made; the same merge again is the same version.
     """

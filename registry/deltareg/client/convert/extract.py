@@ -126,9 +126,7 @@ def extract(
         found.folder.check_unchanged()
         kept = [change for change in extraction.others if change.target in saved]
         left_out = [change for change in extraction.others if change.target not in saved]
-        report = ExtractReport(
-            to, found.name, found.base_name, modules, kept, left_out, size, found.size_bytes, 0.0
-        )
+        report = ExtractReport(to, found.name, found.base_name, modules, kept, left_out, size, found.size_bytes, 0.0)
     trim(context)
     return replace(report, seconds=time.monotonic() - started)
 
