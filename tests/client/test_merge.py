@@ -252,7 +252,8 @@ def test_what_is_dropped_by_size_depends_on_nothing_else(client, method):
     trained = change[name] != 0
     kept, sizes = moved[trained] != 0, np.abs(change[name][trained])
     assert refs[0] == refs[1]
-    assert 0.35 < kept.mean() < 0.45
+    share = (moved != 0).mean() if method == "breadcrumbs_ties" else kept.mean()  # of all, of those with a chance
+    assert 0.35 < share < 0.45
     assert sizes[kept].mean() > sizes[~kept].mean()
 
 

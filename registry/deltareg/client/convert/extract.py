@@ -146,7 +146,7 @@ class _Writing:
             factored = frozenset(module.path for module in self._lora)
             saved = self._extraction.saved_beside(factored) if keep else _NOTHING
             size = self._write_weights(spool, saved)
-        config = lora_config(self._lora, trained=self._trained(), keeps_ties=saved.keeps_ties)
+        config = lora_config(self._lora, trained=self._describe_training(), keeps_ties=saved.keeps_ties)
         config |= {"modules_to_save": list(saved.modules) or None, "bias": "all" if saved.has_biases else "none"}
         (self._draft / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n")
         return modules, saved.targets, size
