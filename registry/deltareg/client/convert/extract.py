@@ -213,7 +213,7 @@ class _Writing:
     def _rows(self, target: str, whole: ValueMerging) -> Iterator[bytes]:
         return whole.rows(target) if target in whole.targets else iter([bytes(self._source.tensors[target].read())])
 
-    def _trained(self) -> dict[str, object]:
+    def _describe_training(self) -> dict[str, object]:
         architecture = self._source.base.view.names.architecture
         task = next((task for end, task in _TASKS.items() if architecture.endswith(end)), None)
         return {**self._source.trained_on, "task_type": task}
