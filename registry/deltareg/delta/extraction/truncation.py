@@ -2,8 +2,8 @@
 
 Of all matrices of rank r, the first r singular directions make the nearest (Eckart and Young 1936).
 They are found from the smaller of ΔWᵀΔW and ΔWΔWᵀ in float64, whose eigenvalues are the squared
-singular values: for an m x n matrix that takes min(m, n)² numbers beside ΔW, and a fifth of the time
-of a decomposition of ΔW. Singular values below some 1e-7 of the largest drown in rounding and count
+singular values: for an m x n matrix that takes min(m, n)² numbers beside ΔW, and is a few times faster
+than a decomposition of ΔW. Singular values below some 1e-7 of the largest drown in rounding and count
 as zero. The loss is not estimated: it is measured on the factors as they are stored, in float32.
 """
 
