@@ -157,7 +157,7 @@ def merge(
       linear, task_arithmetic   a mixture, or less of a task: the place to start
       ties, breadcrumbs_ties    versions work against each other: elect signs
       dare_ties, della          the same, of changes with much to spare
-      model_stock               runs of one training that differ in their luck
+      model_stock               runs of one training, by seed or order of data
       sce                       no weights are known: measured from the changes
       slerp, nuslerp            two versions, along the arc of weights, of changes
       karcher                   any number of versions on that arc
