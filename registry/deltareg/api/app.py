@@ -9,6 +9,7 @@ from deltareg import __version__
 from deltareg.api import problems
 from deltareg.api.app_state import AppState
 from deltareg.api.hub import elsewhere as hub_elsewhere
+from deltareg.api.hub import repositories as hub_repositories
 from deltareg.api.hub import routes as hub_routes
 from deltareg.api.hub import writing as hub_writing
 from deltareg.api.hub import xet as hub_xet
@@ -54,8 +55,10 @@ _OF_HUB = (
     hub_xet.router,
     hub_writing.tickets,
     hub_writing.router,
+    hub_repositories.router,
     hub_elsewhere.router,
     hub_routes.router,
+    hub_elsewhere.others,
 )
 
 
@@ -137,7 +140,7 @@ def create_app(
     )
     app.state.server = state
     app.router.routes.extend(page_routes(registry, app.state))
-    for router in _OF_HUB if hub_main else ():
+    for router in _OF_HUB if hub_main else (hub_elsewhere.off,):
         app.router.routes.extend(router.routes)
     problems.install(app)
     app.add_middleware(

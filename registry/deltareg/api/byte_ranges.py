@@ -1,4 +1,4 @@
-"""The one range of bytes that a request asks for (RFC 9110, 14.2)."""
+"""What a request asks for of a content: one range of its bytes, or only a newer one (RFC 9110, 13.1 and 14.2)."""
 
 import re
 
@@ -29,3 +29,9 @@ def asked_range(request: Request, *, size_bytes: int, tag: str) -> tuple[int, in
         return None
     stop = min(int(match[2]) + 1, size_bytes) if match[2] else size_bytes
     return int(match[1]), stop
+
+
+def has_tag(request: Request, tag: str) -> bool:
+    """Whether the caller has the content with this `ETag` already (`If-None-Match`)."""
+    tags = {part.strip().removeprefix("W/") for part in request.headers.get("If-None-Match", "").split(",")}
+    return bool({tag, "*"} & tags)

@@ -8,6 +8,7 @@ from fastapi import Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
+from deltareg.api.byte_ranges import has_tag
 from deltareg.errors import PreconditionRequired
 from deltareg.wire import ChannelInfo
 
@@ -23,8 +24,7 @@ def answer(request: Request, body: BaseModel) -> Response:
     raw = body.model_dump_json().encode()
     digest = hashlib.sha256(raw).hexdigest()[:32]
     etag = f'"r{body.revision}-{digest}"' if isinstance(body, ChannelInfo) else f'"{digest}"'
-    client_tags = request.headers.get("If-None-Match", "")
-    if {etag, "*"} & {part.strip().removeprefix("W/") for part in client_tags.split(",")}:
+    if has_tag(request, etag):
         return Response(status_code=304, headers={"ETag": etag})
     return Response(raw, headers={"ETag": etag}, media_type="application/json")
 

@@ -42,7 +42,7 @@ class ServerSettings(BaseSettings):
     )
     anonymous_reading: bool = Field(default=False, description="Whether public namespaces are read without a token.")
     hub: bool = Field(
-        default=False, description="Whether clients of the Hugging Face Hub are answered, at the server's root."
+        default=True, description="Whether clients of the Hugging Face Hub are answered, at the server's root."
     )
     hub_main: BareName = Field(
         default="prod",

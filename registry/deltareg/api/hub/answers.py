@@ -1,21 +1,43 @@
 """Describes repositories to clients of the hub, in the JSON that they expect."""
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Final
 
+from fastapi import Request, Response
+
+from deltareg.api.byte_ranges import has_tag
+from deltareg.digest import sha256_of
+from deltareg.documents.model_card import ModelCard
 from deltareg.service.hub.files import CommitFile, CommitTree
 from deltareg.service.hub.history import Commit, HubRefs, NamedCommit
+from deltareg.service.hub.listed_repository import ListedRepository
 from deltareg.service.hub.person import Person
 from deltareg.service.hub.snapshots import Snapshot
 
 Json = dict[str, object]
+# Nothing of this is counted or kept here; clients of older releases read the numbers.
+_UNCOUNTED: Final = MappingProxyType({"gated": False, "disabled": False, "downloads": 0, "likes": 0})
 
 
-def model_info(tree: CommitTree, *, with_blobs: bool) -> Json:
-    """Describe a repository at a commit."""
+def answer_json(request: Request, body: object, headers: Mapping[str, str] | None = None) -> Response:
+    """Answer with JSON and its ETag, or with 304 where the caller has exactly this body."""
+    raw = json.dumps(body).encode()
+    tag = f'"{sha256_of(raw).hex[:32]}"'
+    own = {"ETag": tag, **(headers or {})}
+    if has_tag(request, tag):
+        return Response(status_code=304, headers=own)
+    return Response(raw, headers=own, media_type="application/json")
+
+
+def model_info(
+    tree: CommitTree, tags: Sequence[str], card: ModelCard | None, *, with_blobs: bool, only: Collection[str] = ()
+) -> Json:
+    """Describe a repository at a commit; with `only`, in these fields alone."""
     snapshot = tree.snapshot
-    tags = [tree.library, tree.kind, *([f"base:{snapshot.base}"] if snapshot.base else [])]
-    return {
+    info: Json = {
         "_id": snapshot.commit,
         "id": snapshot.repository,
         "modelId": snapshot.repository,
@@ -24,14 +46,37 @@ def model_info(tree: CommitTree, *, with_blobs: bool) -> Json:
         "lastModified": _time(snapshot.created_at),
         "createdAt": _time(snapshot.created_at),
         "private": not snapshot.is_public,
-        "gated": False,
-        "disabled": False,
-        "downloads": 0,
-        "likes": 0,
+        **_UNCOUNTED,
         "library_name": tree.library or None,
-        "tags": [tag for tag in tags if tag],
+        "tags": tags,
+        **_card_fields(card),
         "siblings": [_sibling(file, with_blobs=with_blobs) for file in tree.files],
     }
+    return _only(info, only)
+
+
+def listed_model(one: ListedRepository, *, is_full: bool, with_card: bool, only: Collection[str] = ()) -> Json:
+    """Describe a repository in a list; with `only`, in these fields alone."""
+    card = _card_fields(one.card)
+    if not (with_card or "cardData" in only):
+        card.pop("cardData", None)
+    info: Json = {
+        "_id": one.commit or str(one.line),
+        "id": str(one.line),
+        "modelId": str(one.line),
+        "author": one.author,
+        "sha": one.commit or None,
+        "lastModified": _time(one.changed_at),
+        "createdAt": _time(one.created_at),
+        "private": not one.is_public,
+        **_UNCOUNTED,
+        "library_name": one.library or None,
+        "tags": one.tags,
+        **card,
+    }
+    if is_full or "siblings" in only:
+        info["siblings"] = [{"rfilename": path} for path in one.files]
+    return _only(info, only)
 
 
 def tree_entries(tree: CommitTree, folder: str, *, is_recursive: bool, is_expanded: bool) -> list[Json] | None:
@@ -155,3 +200,24 @@ def _time(microseconds: int) -> str:
     """Format a time as the hub does, to the millisecond: older clients cannot read any other."""
     moment = datetime.fromtimestamp(microseconds // 1_000 / 1_000, UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _card_fields(card: ModelCard | None) -> Json:
+    """Return what a card claims, under the names of its front matter."""
+    if card is None:
+        return {}
+    fields = {
+        "license": card.license,
+        "library_name": card.library,
+        "pipeline_tag": card.task,
+        "language": list(card.languages),
+        "tags": list(card.tags),
+        "datasets": list(card.datasets),
+        "base_model": list(card.base_models),
+    }
+    return {"pipeline_tag": card.task or None, "cardData": {name: value for name, value in fields.items() if value}}
+
+
+def _only(info: Json, names: Collection[str]) -> Json:
+    kept = {"_id", "id", "modelId", *names}
+    return {name: value for name, value in info.items() if not names or name in kept}

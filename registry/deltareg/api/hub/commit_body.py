@@ -48,7 +48,7 @@ def read_commit(body: BinaryIO, *, stage: Stage) -> CommitOperations:
         if line.strip():
             commit.take(*_operation(line))
     return CommitOperations(
-        commit.files, commit.deleted, _message(commit.header), _text(commit.header, "parentCommit")[:40]
+        commit.files, commit.copied, commit.deleted, _message(commit.header), _text(commit.header, "parentCommit")[:40]
     )
 
 
@@ -59,6 +59,7 @@ class _Read:
     stage: Stage
     header: Json = field(default_factory=dict[str, object])
     files: dict[str, CommitFile] = field(default_factory=dict[str, CommitFile])
+    copied: dict[str, str] = field(default_factory=dict[str, str])
     deleted: list[str] = field(default_factory=list[str])
     inline_bytes: int = 0
 
@@ -70,16 +71,22 @@ class _Read:
             case "file":
                 self._take_inline(_path(value), _content(value))
             case "lfsFile":
-                path = _path(value)
-                self.files[path] = CommitFile(path, *_large(value))
+                self._take_large(_path(value), value)
             case "deletedFile" | "deletedEntry":
                 self.deleted.append(_path(value))
             case "deletedFolder":
                 self.deleted.append(_path(value).rstrip("/") + "/")
             case _:
                 raise InvalidInput(f"a commit has no operation {key[:40]!r} here")
-        if len(self.files) + len(self.deleted) > MOST_FILES:
+        if len(self.files) + len(self.copied) + len(self.deleted) > MOST_FILES:
             raise QuotaExceeded(f"a commit has at most {MOST_FILES} operations")
+
+    def _take_large(self, path: str, value: Json) -> None:
+        """Take a file that was sent apart; one without a size is a copy of what is there."""
+        if "size" in value:
+            self.files[path] = CommitFile(path, *_large(value))
+        else:
+            self.copied[path] = _large({**value, "size": 0})[1]
 
     def _take_inline(self, path: str, raw: bytes) -> None:
         self.inline_bytes += len(raw)

@@ -4,6 +4,7 @@ Ids of repositories have one part or two; the special characters of a revision a
 of these routes is in the OpenAPI document: this is the hub's interface, and follows its clients.
 """
 
+from dataclasses import replace
 from functools import partial
 from typing import Annotated
 from urllib.parse import parse_qsl
@@ -13,7 +14,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 
 from deltareg.api.auth import InRegistry
-from deltareg.api.byte_ranges import asked_range
+from deltareg.api.byte_ranges import asked_range, has_tag
 from deltareg.api.hub import answers
 from deltareg.api.hub.hub_state import hub_state_of
 from deltareg.api.hub.refusals import HubRoute, hub_warning, missing
@@ -25,6 +26,7 @@ from deltareg.service.hub.drafts import StagedContent, look_for_draft, look_for_
 from deltareg.service.hub.files import CommitFile, CommitTree, look_for_files, no_file
 from deltareg.service.hub.history import look_for_commits, look_for_refs
 from deltareg.service.hub.line_revisions import MAIN, Main
+from deltareg.service.hub.listed_repository import look_at_tags
 from deltareg.service.hub.person import look_at_person
 from deltareg.service.hub.snapshots import MissingContent, Snapshot
 from deltareg.service.registry import Caller, Registry
@@ -59,7 +61,7 @@ def look_at_base(request: Request, registry: InRegistry, by: By, name: str, main
     tree = _tree(registry, by, name, MAIN, main=main)
     if _is_unknown(tree):
         tree = _tree(registry, by, f"{name}/auth-check", MAIN, main=main)
-    return _describe_tree(request, tree)
+    return _describe_tree(request, registry, tree)
 
 
 @router.get("/api/models/{name}/refs")
@@ -67,9 +69,9 @@ def show_base_refs(request: Request, registry: InRegistry, by: By, name: str, ma
     """List the branches of a base; or describe the delta of that name, if there is no such base."""
     refs = look_for_refs(registry, by, name, main=main)
     if not isinstance(refs, MissingContent):
-        return JSONResponse(answers.refs(refs))
+        return answers.answer_json(request, answers.refs(refs))
     delta = _tree(registry, by, f"{name}/refs", MAIN, main=main)
-    return missing(request, refs) if _is_unknown(delta) else _describe_tree(request, delta)
+    return missing(request, refs) if _is_unknown(delta) else _describe_tree(request, registry, delta)
 
 
 @router.get("/api/models/{ns}/{name}/auth-check")
@@ -79,7 +81,11 @@ def show_repository(
     request: Request, registry: InRegistry, by: By, repository: Repository, main: ForReaders
 ) -> Response:
     """Describe a repository at `main`."""
-    return _describe_tree(request, _tree(registry, by, repository, MAIN, main=main))
+    tree = _tree(registry, by, repository, MAIN, main=main)
+    if isinstance(tree, MissingContent) and _is_unknown(tree):
+        # Only this route is asked whether there is such a repository; the others by who has a cache.
+        tree = replace(tree, what="repository")
+    return _describe_tree(request, registry, tree)
 
 
 @router.get("/api/models/{ns}/{name}/revision/{revision:path}")
@@ -88,7 +94,7 @@ def show_revision(
     request: Request, registry: InRegistry, by: By, repository: Repository, main: ForReaders, revision: str
 ) -> Response:
     """Describe a repository at a revision."""
-    return _describe_tree(request, _tree(registry, by, repository, revision, main=main))
+    return _describe_tree(request, registry, _tree(registry, by, repository, revision, main=main))
 
 
 @router.get("/api/models/{ns}/{name}/tree/{revision}")
@@ -115,7 +121,7 @@ def show_tree(
     entries = answers.tree_entries(tree, folder, is_recursive=recursive, is_expanded=expand)
     if entries is None:
         return missing(request, no_file(tree.snapshot, folder, tree.files))
-    return JSONResponse(entries)
+    return answers.answer_json(request, entries)
 
 
 async def paths_of(request: Request) -> tuple[list[str], bool]:
@@ -162,7 +168,7 @@ def show_refs(request: Request, registry: InRegistry, by: By, repository: Reposi
     refs = look_for_refs(registry, by, repository, main=main)
     if isinstance(refs, MissingContent):
         return missing(request, refs)
-    return JSONResponse(answers.refs(refs))
+    return answers.answer_json(request, answers.refs(refs))
 
 
 @router.get("/api/models/{ns}/{name}/commits/{revision:path}")
@@ -174,7 +180,7 @@ def show_commits(
     commits = look_for_commits(registry, by, repository, revision, main=main)
     if isinstance(commits, MissingContent):
         return missing(request, commits)
-    return JSONResponse(answers.commits(commits))
+    return answers.answer_json(request, answers.commits(commits))
 
 
 @router.head("/{ns}/{name}/resolve/{revision}/{path:path}")
@@ -189,8 +195,10 @@ def look_at_file(
     entry = next((file for file in tree.files if file.path == path), None)
     if entry is None:
         return missing(request, no_file(tree.snapshot, path, tree.files))
-    headers = _headers(tree.snapshot, entry) | {"Content-Length": str(entry.size_bytes)}
-    return Response(headers=headers | _warning(tree.snapshot))
+    headers = _headers(tree.snapshot, entry)
+    if has_tag(request, headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    return Response(headers=headers | {"Content-Length": str(entry.size_bytes)} | _warning(tree.snapshot))
 
 
 @router.get("/{ns}/{name}/resolve/{revision}/{path:path}")
@@ -208,6 +216,8 @@ async def read_file(
     if isinstance(content, MissingContent):
         return missing(request, content)
     size, headers = content.entry.size_bytes, _headers(content.snapshot, content.entry)
+    if has_tag(request, headers["ETag"]):
+        return Response(status_code=304, headers=headers)
     span = asked_range(request, size_bytes=size, tag=headers["ETag"])
     if span is not None and span[0] >= span[1]:
         return Response(status_code=416, headers=headers | {"Content-Range": f"bytes */{size}"})
@@ -240,12 +250,14 @@ def _content(
     return staged or look_for_content(registry, by, repository, MAIN, path, main="newest")
 
 
-def _describe_tree(request: Request, found: CommitTree | MissingContent) -> Response:
+def _describe_tree(request: Request, registry: Registry, found: CommitTree | MissingContent) -> Response:
     if isinstance(found, MissingContent):
         return missing(request, found)
     with_blobs = request.query_params.get("blobs", "").lower() in {"true", "1"}
-    info = answers.model_info(found, with_blobs=with_blobs)
-    return JSONResponse(info, headers=_warning(found.snapshot))
+    tags, card = look_at_tags(registry, found)
+    only = request.query_params.getlist("expand")
+    info = answers.model_info(found, tags, card, with_blobs=with_blobs, only=only)
+    return answers.answer_json(request, info, _warning(found.snapshot))
 
 
 def _headers(snapshot: Snapshot, file: CommitFile) -> dict[str, str]:

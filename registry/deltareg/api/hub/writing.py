@@ -22,18 +22,17 @@ from deltareg.api.hub.commit_body import COMMIT_BYTES, read_commit
 from deltareg.api.hub.hub_state import hub_state_of
 from deltareg.api.hub.large_files import announced_files, batch_answer, line_of, objects_of
 from deltareg.api.hub.preupload import modes
-from deltareg.api.hub.refusals import HubRoute, hub_warning
+from deltareg.api.hub.refusals import HubRoute, hub_warning, in_a_header
 from deltareg.api.hub.routes import Repository
 from deltareg.api.hub.who import By, caller_of
 from deltareg.api.problems import request_id_of
 from deltareg.api.sent_bodies import chunks_of, spool_body
 from deltareg.documents.json_values import is_object
+from deltareg.documents.model_card import MOST_CARD_BYTES, read_front, split_card
 from deltareg.errors import Forbidden, InvalidInput, Unavailable
 from deltareg.refs import LineRef
 from deltareg.service.hub.committing import CommitOutcome, commit, look_at_standing
-from deltareg.service.hub.drafts import begin_draft
 from deltareg.service.hub.line_revisions import MAIN
-from deltareg.service.hub.person import look_at_person
 from deltareg.service.push.staging import stage, take_ticket
 from deltareg.service.registry import Caller, Registry
 
@@ -61,30 +60,17 @@ async def body_of(request: Request) -> Mapping[str, object]:
 Body = Depends(body_of)
 
 
-@router.post("/api/repos/create")
-def create_repository(request: Request, registry: InRegistry, by: By, body: Mapping[str, object] = Body) -> Response:
-    """Begin a draft of a line; others see the line once it has a version."""
-    if str(body.get("type") or "model") != "model":
-        raise InvalidInput("only models are kept here", fix="leave repo_type out")
-    name, owner = str(body.get("name") or ""), str(body.get("organization") or "")
-    if "/" not in name and not owner:
-        owner = _own_namespace(registry, by)
-    line = line_of(f"{owner}/{name}" if owner else name)
-    is_new = begin_draft(registry, by, line)
-    answer: dict[str, object] = {
-        "url": f"{str(request.base_url).rstrip('/')}/{line}",
-        "name": str(line),
-        "id": str(line),
-    }
-    if is_new:
-        return JSONResponse(answer)
-    message = f"{line} is there already"
-    return JSONResponse(answer | {"error": message}, 409)
+@tickets.post("/api/validate-yaml")
+def validate_front_matter(body: Mapping[str, object] = Body) -> Response:
+    """Warn of front matter that cannot be read. A README is data here, and refuses nothing.
 
-
-@router.post("/api/validate-yaml")
-def validate_front_matter() -> Response:
-    """Accept any README: it is data here, and a commit checks what matters in it."""
+    Clients ask this without a token.
+    """
+    front, _ = split_card(str(body.get("content") or "")[:MOST_CARD_BYTES])
+    try:
+        read_front(front)
+    except InvalidInput as error:
+        return JSONResponse({"errors": [], "warnings": [{"message": f"README.md: {in_a_header(error.message)}"}]})
     return JSONResponse({"errors": [], "warnings": []})
 
 
@@ -199,15 +185,6 @@ def _own_address(request: Request) -> str:
 
 def _token(request: Request) -> str:
     return request.headers.get("Authorization", "").partition(" ")[2].strip()
-
-
-def _own_namespace(registry: Registry, by: Caller) -> str:
-    """Return the namespace of a caller who names none: their own, or the only one they push to."""
-    person = look_at_person(registry, by)
-    own = person.name.lower()
-    if own in person.pushes_to or by.may_found(own) or len(person.pushes_to) != 1:
-        return own
-    return person.pushes_to[0]
 
 
 def _check_revision(line: LineRef, revision: str) -> None:

@@ -1,6 +1,6 @@
 """What clients of the Hugging Face Hub look up: the beginning of a digest, and hub ids."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import sqlalchemy as sa
 
@@ -36,6 +36,20 @@ def hub_ids_called(conn: sa.Connection, hub_id: str) -> Sequence[HubIdRow]:
         .order_by(base_hub_ids.c.base_id, base_hub_ids.c.revision)
     )
     return fetch_all(conn, query, HubIdRow)
+
+
+def hub_ids_of(conn: sa.Connection, base_ids: Collection[int]) -> dict[int, list[str]]:
+    """Return the hub ids of bases, without revisions, by base."""
+    query = (
+        sa.select(base_hub_ids.c.base_id, base_hub_ids.c.hub_id)
+        .where(base_hub_ids.c.base_id.in_(base_ids))
+        .distinct()
+        .order_by(base_hub_ids.c.base_id, base_hub_ids.c.hub_id)
+    )
+    hub_ids: dict[int, list[str]] = {}
+    for row in conn.execute(query):
+        hub_ids.setdefault(row.base_id, []).append(row.hub_id)
+    return hub_ids
 
 
 def pack_keys(conn: sa.Connection, held: PackHolder) -> dict[str, tuple[str, int]]:

@@ -41,3 +41,15 @@ class AreaRow:
     name: str
     line: str
     principal_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class ListedRepositoryRow:
+    """A line as hub clients list it, with the row id of its newest version."""
+
+    id: int
+    namespace: str
+    name: str
+    visibility: str
+    created_at: int
+    newest_id: int

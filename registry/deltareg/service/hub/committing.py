@@ -7,7 +7,7 @@ draft. A wrong commit is refused, and the draft stays as it was.
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -21,6 +21,7 @@ from deltareg.refs import LineRef
 from deltareg.service.access.founding import require_push
 from deltareg.service.hub.base_evidence import choose_base
 from deltareg.service.hub.content import look_for_content
+from deltareg.service.hub.copies import find_copied
 from deltareg.service.hub.drafts import Changes, DraftState, drop_changes, find_standing, keep_changes
 from deltareg.service.hub.files import CommitFile
 from deltareg.service.hub.snapshots import COMMIT_DIGITS, MissingContent
@@ -39,12 +40,14 @@ class CommitOperations:
 
     Attributes:
         files: Files by path; their bytes are staged, or those of an existing file.
+        copied: The sha256 of files that the line has already, by the path of the copy.
         deleted: Paths to delete; folders end with a slash.
         message: The commit message, for people.
         parent: The commit that it is based on; empty where it names none.
     """
 
     files: Mapping[str, CommitFile] = field(default_factory=dict[str, CommitFile])
+    copied: Mapping[str, str] = field(default_factory=dict[str, str])
     deleted: Sequence[str] = ()
     message: str = ""
     parent: str = ""
@@ -104,6 +107,9 @@ def commit(
             f"the commit is made over {asked.parent[:12]}, and main is {standing.commit[:12]} now",
             fix="leave parent_commit out, or take the newest",
         )
+    if asked.copied:
+        copies = find_copied(registry, caller, line, standing, asked.copied)
+        asked = replace(asked, files={**asked.files, **copies})
     own = _changes(standing.files, asked)
     changes = {**standing.changes, **own}
     after = DraftState(standing.newest, standing.before, changes, standing.touched_at)

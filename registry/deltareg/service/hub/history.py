@@ -12,7 +12,7 @@ from deltareg.db.session import read
 from deltareg.errors import NotFound
 from deltareg.service.describe import ref_of
 from deltareg.service.hub.line_revisions import MAIN, HubLine, Main, version_meant
-from deltareg.service.hub.snapshots import COMMIT_DIGITS, MissingContent, Snapshot, find_repository, find_snapshot
+from deltareg.service.hub.snapshots import MissingContent, Snapshot, commit_of, find_repository, find_snapshot
 from deltareg.service.registry import Caller, Registry
 
 _MOST = 1_000
@@ -92,6 +92,9 @@ def _refs_of(conn: sa.Connection, caller: Caller, delta: HubLine, main: Main) ->
     ]
     tags = [NamedCommit(f"v{row.number}", _commit(row)) for row in rows]
     tags += [NamedCommit(row.semver, _commit(row)) for row in rows if row.semver]
+    names = {ref.name for ref in (*branches, *tags)}
+    labelled = {key: row for row in reversed(rows) for key, value in row.labels.items() if not value}
+    tags += [NamedCommit(key, _commit(row)) for key, row in sorted(labelled.items()) if key not in names]
     return HubRefs(branches, tags)
 
 
@@ -100,4 +103,4 @@ def _main(snapshot: Snapshot) -> NamedCommit:
 
 
 def _commit(row: VersionRow) -> str:
-    return row.manifest_digest.removeprefix("sha256:")[:COMMIT_DIGITS]
+    return commit_of(row.manifest_digest)

@@ -35,12 +35,21 @@ class RepositoryBases:
     bases: Sequence[tuple[BaseRow, str]]
 
 
-def known_bases(conn: sa.Connection, caller: Caller, repository: str) -> RepositoryBases:
-    """Find the bases that a repository may mean; a name here takes precedence over a hub id."""
+def known_bases(
+    conn: sa.Connection, caller: Caller, repository: str, *, also_registered: bool = False
+) -> RepositoryBases:
+    """Find the bases that a repository may mean; a name here takes precedence over a hub id.
+
+    With `also_registered`, those whose bytes are not here are found as well.
+    """
     matches = [(row, "") for row in _find_named(conn, repository)] or _on_hub(conn, repository)
     return RepositoryBases(
         repository,
-        [(row, revision) for row, revision in matches if row.is_stored and caller.may(Right.READ, on=Base(row.name))],
+        [
+            (row, revision)
+            for row, revision in matches
+            if (row.is_stored or also_registered) and caller.may(Right.READ, on=Base(row.name))
+        ],
     )
 
 

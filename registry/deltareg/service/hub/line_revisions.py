@@ -6,6 +6,7 @@
 | `v12`, `1.4.0` | that version |
 | `sha256:…`, or 7 and more of its digits | the version with this digest |
 | `prod`, `prod~1`, `prod#17` | what the channel serves, or served |
+| `best` | the newest version with the label `best`, if there is no such channel |
 """
 
 import re
@@ -14,10 +15,13 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from deltareg.db.hub import hub_names as queries
+from deltareg.db.lines import versions as version_queries
+from deltareg.db.lines.deltas import AskedLabel
 from deltareg.db.lines.version_rows import VersionRow
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.refs import LineRef, Ref
 from deltareg.service.authority.grants import Right
+from deltareg.service.lines.labels import check_labels
 from deltareg.service.registry import Caller
 from deltareg.service.resolve import find_version
 from deltareg.words import BareName
@@ -68,7 +72,27 @@ def version_meant(conn: sa.Connection, caller: Caller, delta: HubLine, revision:
         version = _by_digits(conn, delta.row_id, digits)
         if version is not None:
             return version
-    return find_version(conn, caller, _ref(delta.line, revision), bare="newest")
+    try:
+        return find_version(conn, caller, _ref(delta.line, revision), bare="newest")
+    except (InvalidInput, NotFound):
+        tagged = _by_tag(conn, delta.row_id, revision)
+        if tagged is None:
+            raise
+        return tagged
+
+
+def is_version_name(text: str) -> bool:
+    """Whether a text is a number of a version or a semantic version, if there is one or not."""
+    return bool(_NUMBER.fullmatch(text) or _LABEL.fullmatch(text) or text.startswith("sha256:"))
+
+
+def is_tag(text: str) -> bool:
+    """Whether a text may be a tag: a label without a value."""
+    try:
+        check_labels({text: ""})
+    except InvalidInput:
+        return False
+    return True
 
 
 def pushes_to(caller: Caller, line: LineRef) -> bool:
@@ -96,6 +120,14 @@ def _by_digits(conn: sa.Connection, delta_id: int, digits: str) -> VersionRow | 
     if len({row.manifest_digest for row in standing}) > 1:
         raise NotFound(f"several versions have a digest that begins with {digits}", fix="write more of it")
     return standing[0] if standing else None
+
+
+def _by_tag(conn: sa.Connection, delta_id: int, tag: str) -> VersionRow | None:
+    """Find the newest version with a tag."""
+    if is_version_name(tag) or not is_tag(tag):
+        return None
+    rows = version_queries.version_rows(conn, delta_id, before=None, limit=1, labels=[AskedLabel(tag, "")])
+    return rows[0] if rows else None
 
 
 def _ref(line: LineRef, revision: str) -> Ref:

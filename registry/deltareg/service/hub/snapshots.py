@@ -5,7 +5,8 @@ unknown, without an error code, they continue with their cache. They need that f
 are not here, because one address serves a whole process.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 import sqlalchemy as sa
@@ -66,6 +67,7 @@ class Snapshot:
         base: The name of the version's base; empty if the caller may not know it.
         warning: A warning for whoever downloads it; mostly empty.
         of_hub: The commit by which it was requested, if that is a commit of the hub; else empty.
+        labels: The labels of the version.
     """
 
     repository: str
@@ -80,6 +82,7 @@ class Snapshot:
     base: str = ""
     warning: str = ""
     of_hub: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def commit(self) -> str:
@@ -88,7 +91,12 @@ class Snapshot:
         A request by a commit of the hub gets that commit, because the client looks for files under
         it.
         """
-        return self.of_hub or self.manifest_digest.removeprefix("sha256:")[:COMMIT_DIGITS]
+        return self.of_hub or commit_of(self.manifest_digest)
+
+
+def commit_of(manifest_digest: str) -> str:
+    """Return the commit that stands for a manifest."""
+    return manifest_digest.removeprefix("sha256:")[:COMMIT_DIGITS]
 
 
 def look_for(
@@ -192,6 +200,7 @@ def _of_version(conn: sa.Connection, caller: Caller, row: VersionRow) -> Snapsho
         is_public=_is_public(conn, row.namespace),
         base=base if base and caller.may(Right.READ, on=Base(base)) else "",
         warning=warning,
+        labels=row.labels,
     )
 
 
