@@ -8,7 +8,9 @@ there, to the letter and to the header; what somebody may not push to leaves no 
 from collections.abc import Callable, Mapping
 
 import pytest
+from fastapi.routing import iter_route_contexts
 
+from deltareg.api.hub import elsewhere
 from deltareg.service.authority.grants import Right
 from deltareg.service.registry import Caller
 from tests.api.test_matrix import ALL, DECISIVE, FAULTS, clear_caches, holds
@@ -27,21 +29,29 @@ READS = (
     "GET {}/commits/{revision:path}",
     "POST {}/paths-info/{revision:path}",
 )
+ONLY_OF_DELTAS = ("GET {}/discussions", "GET {}/likers")
 FILES = ("GET {}/resolve/{revision}/{path:path}", "HEAD {}/resolve/{revision}/{path:path}")
 FOR = {
     **{route.replace("{}", OF, 1): "line" for route in READS},
+    **{route.replace("{}", OF, 1): "line" for route in ONLY_OF_DELTAS},
     **{route.replace("{}", NAMED, 1): "base" for route in READS},
     **{route.replace("{}", "/{ns}/{name}", 1): "line" for route in FILES},
     **{route.replace("{}", "/{name}", 1): "base" for route in FILES},
     "POST /api/repos/create": "push",
+    f"PUT {OF}/settings": "push",
+    f"POST {OF}/tag/{{revision:path}}": "push",
+    f"DELETE {OF}/tag/{{tag:path}}": "untag",
     f"POST {OF}/preupload/{{revision:path}}": "push",
     f"POST {OF}/commit/{{revision:path}}": "push",
     f"GET {OF}/xet-write-token/{{revision:path}}": "push",
     "POST /{ns}/{name}.git/info/lfs/objects/batch": "push",
     # What was sent is looked at as it comes; these agree to anything that somebody says.
     "POST /{ns}/{name}.git/info/lfs/verify": "anybody",
-    "POST /api/validate-yaml": "anybody",
     "GET /api/whoami-v2": "anybody",
+    # What is listed is looked at in `test_listing.py`.
+    "GET /api/models": "anybody",
+    # A README is looked at without a token.
+    "POST /api/validate-yaml": "open",
     # The address, and the token that comes with it, are the right.
     "PUT /lfs/{ticket}": "ticket",
     "POST /cas/{area}/v1/xorbs/{prefix}/{name}": "ticket",
@@ -50,8 +60,16 @@ FOR = {
     f"POST {OF}/discussions": "advice",
     f"POST {OF}/branch/{{rest:path}}": "advice",
     f"DELETE {OF}/branch/{{rest:path}}": "advice",
-    f"POST {OF}/tag/{{rest:path}}": "advice",
-    f"DELETE {OF}/tag/{{rest:path}}": "advice",
+    f"GET {OF}/discussions/{{rest:path}}": "advice",
+    f"POST {OF}/discussions/{{rest:path}}": "advice",
+    f"GET {OF}/user-access-request/{{rest:path}}": "advice",
+    f"POST {OF}/user-access-request/{{rest:path}}": "advice",
+    f"POST {OF}/like": "advice",
+    f"DELETE {OF}/like": "advice",
+    f"POST {OF}/duplicate": "advice",
+    f"GET {OF}/lfs-files": "advice",
+    f"POST {OF}/lfs-files/batch": "advice",
+    f"POST {OF}/lfs-files/duplicate": "advice",
     f"POST {OF}/super-squash/{{rest:path}}": "advice",
     "DELETE /api/repos/delete": "advice",
     "POST /api/repos/move": "advice",
@@ -66,6 +84,7 @@ LAB = {
     "area": "0" * 32,
     "prefix": "default",
     "rest": "v9",
+    "tag": "best",
 }
 NOT_THERE = {"lab/none": {"ns": "lab", "name": "none"}, "nowhere/x": {"ns": "nowhere", "name": "x"}}
 OID = "a" * 64
@@ -105,10 +124,13 @@ def filled(request):
 
 
 def test_every_route_of_the_hub_has_a_row_and_every_row_a_route():
-    without = {*routes(with_heads=True)}
-    here = {*routes(with_heads=True, **OPEN)} - without
+    here = {*routes(with_heads=True, **OPEN)}
 
-    assert here == {*FOR}
+    assert here - ({*routes(with_heads=True)} - paths_of(elsewhere.off)) == {*FOR} | paths_of(elsewhere.others)
+
+
+def paths_of(router):
+    return {f"{method} {context.path}" for context in iter_route_contexts(router.routes) for method in context.methods}
 
 
 def test_nobody_gets_past_the_table(filled):
@@ -129,7 +151,7 @@ def test_without_the_setting_nothing_is_read_without_a_token(filled):
     filled.make("public")
 
     for route, about in FOR.items():
-        if about != "ticket":
+        if about not in {"ticket", "open"}:
             answer = send(filled, "anonymous", route, LAB, anonymous_reading=False)
             assert answer.status_code == 401, route
 
@@ -204,10 +226,18 @@ def judge_push(_filled, who, _route, answer, *, is_allowed):
     return answer.status_code == (401 if who == "anonymous" else 403)
 
 
+def judge_untag(filled, who, route, answer, *, is_allowed):
+    """The tag may be gone since it was asked for the last time."""
+    is_gone = is_allowed and (answer.status_code, answer.json().get("code")) == (404, "not_found")
+    return is_gone or judge_push(filled, who, route, answer, is_allowed=is_allowed)
+
+
 JUDGES: Mapping[str, Callable[..., bool]] = {
     "line": judge_read,
     "base": judge_base,
     "push": judge_push,
+    "untag": judge_untag,
+    "open": lambda _filled, _who, _route, answer, **_: answer.status_code == 200,
     "anybody": lambda _filled, who, _route, answer, **_: (
         answer.status_code == 200 or (who, answer.status_code) == ("anonymous", 401)
     ),
@@ -254,13 +284,16 @@ def body_of(route, names):
         return {"operation": "upload", "objects": [{"oid": OID, "size": 1}]}
     if "paths-info" in route:
         return {"paths": ["m.safetensors"]}
+    if "/tag/" in route:
+        return {"tag": names["tag"]}
     return {"files": [{"path": "a.json", "size": 1}]}
 
 
 def may(who, about, visibility):
     """Whether somebody may do what a route does, by the roles alone."""
-    if about not in {"line", "base", "push"}:
+    if about not in {"line", "base", "push", "untag"}:
         return True
+    about = "push" if about == "untag" else about
     right = {Right.PUSH if about == "push" else Right.READ}
     if who in WIDE:
         return holds(WIDE[who], right)

@@ -46,7 +46,20 @@ from deltareg.service.channels import (
     summaries,
     waive,
 )
-from deltareg.service.hub import committing, content, drafts, files, history, person, snapshots, xet_store
+from deltareg.service.hub import (
+    committing,
+    content,
+    copies,
+    drafts,
+    files,
+    history,
+    listing,
+    person,
+    snapshots,
+    tagging,
+    visibility,
+    xet_store,
+)
 from deltareg.service.hub.files import CommitFile
 from deltareg.service.hub.snapshots import MissingContent
 from deltareg.service.lines import blobs, cards, labels, lineage, log, referrers, revocations, search, versions
@@ -281,6 +294,10 @@ WRITES = [  # to what lies in `lab`
     called(changes.delete_base, "lab/b"),
     called(uploads.open_upload, opening("lab/b", "base")),
     called(drafts.begin_draft, LAB),
+    called(visibility.meet_visibility, LAB, is_private=None),
+    called(tagging.add_tag, LAB, "v1", "best"),
+    called(tagging.remove_tag, LAB, "best"),
+    called(copies.find_copied, LAB, drafts.DraftState(None, {}, {}, 0), {"b.json": "a" * 64}),
     called(committing.look_at_standing, LAB),
     called(committing.commit, LAB, committing.CommitOperations(deleted=["a"]), push=None, scratch=Path()),
     called(drafts.keep_changes, LAB, {}),
@@ -392,6 +409,7 @@ SHARED = [  # by all namespaces, or left out of a list, or the caller's own
     called(drafts.look_for_draft, "lab/x", "main"),
     called(drafts.look_for_staged, TREE, "a.json"),
     called(drafts.drop_changes, LAB, {}),
+    called(listing.list_repositories, listing.RepositoryQuery(), main="prod", **PAGE),
     called(sessions.open_session),
     called(sessions.list_sessions),
     called(sessions.end_session, 2),

@@ -55,27 +55,37 @@ def model_info(
     return _only(info, only)
 
 
-def listed_model(one: ListedRepository, *, is_full: bool, with_card: bool, only: Collection[str] = ()) -> Json:
-    """Describe a repository in a list; with `only`, in these fields alone."""
+def listed_model(
+    one: ListedRepository, *, is_full: bool, with_card: bool, also: Collection[str] = (), only: Collection[str] = ()
+) -> Json:
+    """Describe a repository in a list; with `only`, in these fields alone.
+
+    Without `is_full` it has the fields that the hub's own list has: `hf models ls` shows them all.
+    """
     card = _card_fields(one.card)
-    if not (with_card or "cardData" in only):
-        card.pop("cardData", None)
+    card_data = card.pop("cardData", None)
     info: Json = {
         "_id": one.commit or str(one.line),
         "id": str(one.line),
         "modelId": str(one.line),
-        "author": one.author,
-        "sha": one.commit or None,
-        "lastModified": _time(one.changed_at),
         "createdAt": _time(one.created_at),
         "private": not one.is_public,
-        **_UNCOUNTED,
+        "downloads": 0,
+        "likes": 0,
         "library_name": one.library or None,
         "tags": one.tags,
         **card,
     }
-    if is_full or "siblings" in only:
-        info["siblings"] = [{"rfilename": path} for path in one.files]
+    more: Json = {
+        **_UNCOUNTED,
+        "author": one.author,
+        "sha": one.commit or None,
+        "lastModified": _time(one.changed_at),
+        "siblings": [{"rfilename": path} for path in one.files],
+    }
+    info |= {name: value for name, value in more.items() if is_full or name in also or name in only}
+    if card_data is not None and (with_card or "cardData" in only):
+        info["cardData"] = card_data
     return _only(info, only)
 
 

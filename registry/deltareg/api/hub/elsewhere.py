@@ -4,6 +4,7 @@ Without these routes a client would print a bare 404. What has none of its own i
 its address begins with.
 """
 
+from contextlib import suppress
 from typing import Final
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -14,11 +15,12 @@ from deltareg.api.hub.refusals import HubRoute, missing
 from deltareg.api.hub.routes import ForReaders, Repository
 from deltareg.api.hub.who import By, caller_of
 from deltareg.errors import InvalidInput, NotFound
+from deltareg.refs import LineRef
 from deltareg.service.hub.history import look_for_refs
 from deltareg.service.hub.snapshots import MissingContent
 
 router = APIRouter(dependencies=[Depends(caller_of)], route_class=HubRoute, include_in_schema=False)
-others = APIRouter(dependencies=[Depends(caller_of)], route_class=HubRoute, include_in_schema=False)
+others = APIRouter(route_class=HubRoute, include_in_schema=False)
 off = APIRouter(route_class=HubRoute, include_in_schema=False)
 Words = tuple[str, str]
 _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
@@ -63,17 +65,17 @@ _OTHERS: Final = {
     "kernels": _ONLY_MODELS,
     "buckets": _ONLY_MODELS,
     "collections": ("there are no collections here; versions have labels", "deltareg search --label KEY=VALUE"),
-    "users": ("there are no profiles here", "deltareg member ls NS"),
+    "users": ("people have no profile here", "deltareg member ls NS"),
     "organizations": ("namespaces have members here, and no profile", "deltareg member ls NS"),
-    "settings": ("settings of the hub are none here; webhooks are made by", "deltareg webhook add --help"),
-    "models-tags-by-type": ("there is no list of all tags here", "deltareg search WORD, or list_models(filter=TAG)"),
+    "settings": ("a person has no settings here", "list_models(author=NS) lists; deltareg webhook ls has webhooks"),
+    "models-tags-by-type": ("there is no list of all tags here", "list_models(filter=TAG), or deltareg search WORD"),
     "datasets-tags-by-type": _ONLY_MODELS,
     "papers": ("there are no papers here", "deltareg search WORD"),
     "daily_papers": ("there are no papers here", "deltareg search WORD"),
-    "jobs": ("nothing is run here for others; verifications are", "deltareg verify NS/NAME:vN"),
-    "scheduled-jobs": ("nothing is run here for others; verifications are", "deltareg verify NS/NAME:vN"),
+    "jobs": ("no jobs run here but verifications", "deltareg verify NS/NAME:vN"),
+    "scheduled-jobs": ("no jobs run here but verifications", "deltareg verify NS/NAME:vN"),
     "repos": ("repositories are made by create_repo here", "deltareg push PATH NS/NAME"),
-    "models": ("the hub's interface has this here in no way", "deltareg help"),
+    "models": ("this part of the hub's interface is not here", "deltareg help lists what there is"),
 }
 _OFF = (
     "this server does not answer clients of the Hugging Face Hub: DELTAREG_HUB=false",
@@ -97,6 +99,9 @@ def refuse(request: Request) -> None:
         InvalidInput: Always.
     """
     message, fix = _ASKED[request.method, request.scope["route"].path]
+    ns, name = (str(request.path_params.get(part, "")).lower() for part in ("ns", "name"))
+    with suppress(InvalidInput):
+        fix = fix.replace("NS/NAME", str(LineRef.parse(f"{ns}/{name}")))
     raise InvalidInput(message, fix=fix)
 
 
@@ -112,7 +117,9 @@ def say_off(request: Request) -> Response:
 
 
 @router.get(f"{_OF_MODEL}/discussions")
-def list_discussions(request: Request, registry: InRegistry, by: By, repository: Repository, main: ForReaders) -> Response:
+def list_discussions(
+    request: Request, registry: InRegistry, by: By, repository: Repository, main: ForReaders
+) -> Response:
     """List the discussions of a repository: there are none."""
     return _none_of(request, registry, by, repository, main, {"discussions": [], "count": 0, "start": 0})
 

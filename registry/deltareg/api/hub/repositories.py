@@ -25,7 +25,13 @@ from deltareg.service.registry import Caller, Registry
 
 router = APIRouter(dependencies=[Depends(caller_of)], route_class=HubRoute, include_in_schema=False)
 _ORDERS: Final[Mapping[str, RepositoryOrder]] = MappingProxyType(
-    {"": "name", "lastModified": "modified", "last_modified": "modified", "createdAt": "created", "created_at": "created"}
+    {
+        "": "name",
+        "lastModified": "modified",
+        "last_modified": "modified",
+        "createdAt": "created",
+        "created_at": "created",
+    }
 )
 _UNCOUNTED = ("downloads", "downloadsAllTime", "likes", "likes30d", "trendingScore", "trending_score")
 _NOT_KNOWN = ("apps", "inference", "inference_provider", "num_parameters")
@@ -60,7 +66,8 @@ def list_models(request: Request, registry: InRegistry, by: By, main: ForReaders
         headers["Link"] = f'<{request.url.include_query_params(cursor=cursor)}>; rel="next"'
     if sort in _UNCOUNTED:
         headers |= hub_warning(f"{sort} is not counted here; the list is by name")
-    models = [answers.listed_model(one, is_full=is_full, with_card=with_card, only=only) for one in listed]
+    also = ("lastModified",) if asked.order == "modified" else ()
+    models = [answers.listed_model(one, is_full=is_full, with_card=with_card, also=also, only=only) for one in listed]
     return answers.answer_json(request, models, headers)
 
 
@@ -73,8 +80,7 @@ def create_repository(request: Request, registry: InRegistry, by: By, body: Mapp
     if "/" not in name and not owner:
         owner = _own_namespace(registry, by)
     line = line_of(f"{owner}/{name}" if owner else name)
-    is_private = _is_private(body)
-    warning = "" if is_private is None else meet_visibility(registry, by, line, is_private=is_private)
+    warning = meet_visibility(registry, by, line, is_private=_is_private(body))
     is_new = begin_draft(registry, by, line)
     headers = hub_warning(warning) if warning else {}
     answer: dict[str, object] = {
@@ -89,17 +95,16 @@ def create_repository(request: Request, registry: InRegistry, by: By, body: Mapp
 
 
 @router.put("/api/models/{ns}/{name}/settings")
-def change_settings(registry: InRegistry, by: By, repository: Repository, body: Mapping[str, object] = Body) -> Response:
+def change_settings(
+    registry: InRegistry, by: By, repository: Repository, body: Mapping[str, object] = Body
+) -> Response:
     """Accept settings that hold already; another visibility is for a whole namespace."""
     line, is_private = line_of(repository), _is_private(body)
+    warning = meet_visibility(registry, by, line, is_private=is_private)
     if body.get("gated"):
         raise InvalidInput(
-            "nothing is gated here: roles say who reads",
-            fix=f"deltareg member add {line.namespace} NAME --role reader",
+            "nothing is gated here: roles say who reads", fix=f"deltareg member add {line.namespace} NAME --role reader"
         )
-    if is_private is None:
-        return JSONResponse({})
-    warning = meet_visibility(registry, by, line, is_private=is_private)
     if warning and not is_private:
         raise InvalidInput(
             f"visibility belongs to the namespace here, and {warning}",

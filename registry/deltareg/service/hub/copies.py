@@ -8,9 +8,10 @@ from collections.abc import Collection, Mapping
 
 from deltareg.db.lines import deltas as delta_queries
 from deltareg.db.lines import versions as version_queries
-from deltareg.db.session import read
+from deltareg.db.session import read, write
 from deltareg.errors import InvalidInput
 from deltareg.refs import LineRef
+from deltareg.service.access.founding import require_push
 from deltareg.service.digest_cache import decode_manifest
 from deltareg.service.hub.content import look_for_content
 from deltareg.service.hub.drafts import DraftState
@@ -36,8 +37,11 @@ def find_copied(
         copied: The sha256 of each file, by the path that it is copied to.
 
     Raises:
+        Forbidden: The caller may not push there.
         InvalidInput: The line has no such file.
     """
+    with write(registry.engine) as conn:  # to found is to look and to lock
+        require_push(conn, caller, on=line)
     sizes = {file.sha256: file.size_bytes for file in (*standing.before.values(), *standing.files.values())}
     staged = find_staged(registry, str(line), caller, set(copied.values()) - sizes.keys())
     sizes |= {sha256: row.size_bytes for sha256, row in staged.items()}

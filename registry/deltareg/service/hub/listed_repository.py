@@ -96,9 +96,7 @@ def _main_commits(
 ) -> dict[int, str]:
     """Return the commit that `main` is of each line, as `line_revisions` says; none where it is nothing."""
     newest = {
-        row.id: row.newest_id
-        for row in rows
-        if main == "newest" or pushes_to(caller, LineRef(row.namespace, row.name))
+        row.id: row.newest_id for row in rows if main == "newest" or pushes_to(caller, LineRef(row.namespace, row.name))
     }
     others = [row.id for row in rows if row.id not in newest]
     served = {each.delta_id: each.version for each in channel_queries.pointers(conn, others) if each.name == "prod"}

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from deltareg.db.channels import channels as channel_queries
-from deltareg.db.lines import deltas as delta_queries
 from deltareg.db.lines import versions as queries
 from deltareg.db.lines.deltas import AskedLabel
 from deltareg.db.lines.version_rows import VersionRow
@@ -13,11 +12,11 @@ from deltareg.db.session import read
 from deltareg.errors import Conflict, InvalidInput, NotFound
 from deltareg.refs import LineRef, Ref
 from deltareg.service.authority.grants import Right
-from deltareg.service.authority.refusals import absent
 from deltareg.service.describe import ref_of
 from deltareg.service.hub.line_revisions import MAIN, HubLine, is_tag, is_version_name, version_meant
 from deltareg.service.lines.labels import change_labels
 from deltareg.service.registry import Caller, Registry
+from deltareg.service.resolve import find_line
 from deltareg.wire import VersionChange
 
 _MOST = 1_000
@@ -65,11 +64,8 @@ def remove_tag(registry: Registry, caller: Caller, line: LineRef, tag: str) -> N
 
 
 def _find_line(conn: sa.Connection, caller: Caller, line: LineRef) -> HubLine:
-    row = delta_queries.delta_row(conn, line.namespace, line.name) if caller.sees(line) else None
-    if row is None:
-        raise absent(line)
     caller.require(Right.PUSH, on=line)
-    return HubLine(line, row.id)
+    return HubLine(line, find_line(conn, caller, line).id)
 
 
 def _check_tag(conn: sa.Connection, delta: HubLine, tag: str) -> None:

@@ -12,8 +12,14 @@ from deltareg.wire import NamespaceCreate
 from deltareg.words import Visibility
 
 
-def meet_visibility(registry: Registry, caller: Caller, line: LineRef, *, is_private: bool) -> str:
+def meet_visibility(registry: Registry, caller: Caller, line: LineRef, *, is_private: bool | None) -> str:
     """Check that a line is as private as a client asks; a new private namespace is created so.
+
+    Args:
+        registry: The database and the store.
+        caller: Who asks.
+        line: The line, which need not exist yet.
+        is_private: Whether it is to be private; None if the client says nothing of it.
 
     Returns:
         What is to be said of it; empty if all is as it was asked for.
@@ -24,6 +30,8 @@ def meet_visibility(registry: Registry, caller: Caller, line: LineRef, *, is_pri
     """
     with write(registry.engine) as conn:  # to found is to look and to lock
         require_push(conn, caller, on=line)
+    if is_private is None:
+        return ""
     visibility = _find_visibility(registry, caller, line.namespace)
     if visibility is None and is_private:
         try:
