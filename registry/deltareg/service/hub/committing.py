@@ -107,10 +107,7 @@ def commit(
             f"the commit is made over {asked.parent[:12]}, and main is {standing.commit[:12]} now",
             fix="leave parent_commit out, or take the newest",
         )
-    if asked.copied:
-        copies = find_copied(registry, caller, line, standing, asked.copied)
-        asked = replace(asked, files={**asked.files, **copies})
-    own = _changes(standing.files, asked)
+    own = _changes(standing.files, _with_copies(registry, caller, line, standing, asked))
     changes = {**standing.changes, **own}
     after = DraftState(standing.newest, standing.before, changes, standing.touched_at)
     files = after.files
@@ -150,6 +147,15 @@ def look_at_standing(registry: Registry, caller: Caller, line: LineRef) -> Draft
         require_push(conn, caller, on=line)
     with read(registry.engine) as conn:
         return find_standing(conn, caller, line)
+
+
+def _with_copies(
+    registry: Registry, caller: Caller, line: LineRef, standing: DraftState, asked: CommitOperations
+) -> CommitOperations:
+    if not asked.copied:
+        return asked
+    copies = find_copied(registry, caller, line, standing, asked.copied)
+    return replace(asked, files={**asked.files, **copies})
 
 
 def _changes(files: Mapping[str, CommitFile], asked: CommitOperations) -> Changes:

@@ -37,7 +37,7 @@ def add_tag(registry: Registry, caller: Caller, line: LineRef, revision: str, ta
         if tag in {f"v{version.number}", version.semver}:
             raise Conflict(f"{ref_of(version)} is called {tag} already")
         _check_tag(conn, delta, tag)
-        for other in _tagged(conn, delta, tag):
+        for other in _versions_with(conn, delta, tag):
             raise Conflict(
                 f"{tag[:80]} is on {ref_of(other)} already",
                 fix=f"take it from there first: deltareg label rm {ref_of(other)} {tag[:80]}",
@@ -56,7 +56,7 @@ def remove_tag(registry: Registry, caller: Caller, line: LineRef, tag: str) -> N
     with read(registry.engine) as conn:
         delta = _find_line(conn, caller, line)
         _check_tag(conn, delta, tag)
-        tagged = _tagged(conn, delta, tag)
+        tagged = _versions_with(conn, delta, tag)
     if not tagged:
         raise NotFound(f"{line} has no tag {tag[:80]!r}", fix=f"deltareg ls {line}")
     for version in tagged:
@@ -92,5 +92,5 @@ def _check_tag(conn: sa.Connection, delta: HubLine, tag: str) -> None:
         )
 
 
-def _tagged(conn: sa.Connection, delta: HubLine, tag: str) -> Sequence[VersionRow]:
+def _versions_with(conn: sa.Connection, delta: HubLine, tag: str) -> Sequence[VersionRow]:
     return queries.version_rows(conn, delta.row_id, before=None, limit=_MOST, labels=[AskedLabel(tag, "")])
