@@ -5,6 +5,9 @@ as if they had been sent.
 """
 
 from collections.abc import Collection, Mapping
+from functools import partial
+
+import sqlalchemy as sa
 
 from deltareg.db.lines import deltas as delta_queries
 from deltareg.db.lines import versions as version_queries
@@ -79,11 +82,12 @@ def _places(registry: Registry, line: LineRef, digests: Collection[str]) -> dict
         for version in version_queries.version_rows(conn, row.id, before=None, limit=_MOST_VERSIONS):
             if len(places) == len(digests):
                 break
-            manifest = decode_manifest(
-                version.manifest_digest,
-                lambda version_id=version.id: version_queries.content(conn, version_id).manifest,
-            )
+            manifest = decode_manifest(version.manifest_digest, partial(_manifest, conn, version.id))
             for file in manifest.files:
                 if file.digest.hex in digests:
                     places.setdefault(file.digest.hex, (version.manifest_digest, file.path))
     return places
+
+
+def _manifest(conn: sa.Connection, version_id: int) -> bytes:
+    return version_queries.content(conn, version_id).manifest

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import sqlalchemy as sa
 
@@ -65,8 +66,7 @@ def describe_repositories(
     listed: dict[int, ListedRepository] = {}
     for row in rows:
         version, card = versions[row.newest_id], cards.get(row.newest_id)
-        digest, newest_id = version.manifest_digest, row.newest_id
-        summary = describe_manifest(digest, lambda row_id=newest_id: version_queries.content(conn, row_id).manifest)
+        summary = describe_manifest(version.manifest_digest, partial(_manifest, conn, version.id))
         library = summary.source.partition(" ")[0]
         base = version.base_name if version.base_name and caller.may(Right.READ, on=Base(version.base_name)) else ""
         listed[row.id] = ListedRepository(
@@ -89,6 +89,10 @@ def describe_repositories(
             is_public=row.visibility == "public",
         )
     return listed
+
+
+def _manifest(conn: sa.Connection, version_id: int) -> bytes:
+    return version_queries.content(conn, version_id).manifest
 
 
 def _main_commits(
