@@ -1,5 +1,7 @@
 """What a client asks of privacy, which belongs to the namespace; and the interface switched off."""
 
+import sys
+
 import pytest
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError
@@ -70,6 +72,15 @@ def test_servers_answer_clients_of_the_hub_unless_that_is_switched_off(monkeypat
     monkeypatch.setenv("DELTAREG_HUB", "false")
 
     assert (before, ServerSettings().hub) == (True, False)
+
+
+@pytest.mark.slow
+def test_one_that_was_told_nothing_answers(processes, ask):
+    up = processes.api(command=(sys.executable, "-m", "deltareg.api", "up", "--workers", "0")).start()
+
+    answer = ask(up, "/api/models")
+
+    assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE"])
