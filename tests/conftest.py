@@ -52,6 +52,7 @@ _DECIDED_BY_STATEMENTS = {
     "test_collect.py",
     "test_forged_moves.py",
     "test_leases.py",
+    "test_listing.py",
     "test_matrix.py",
     "test_superseding.py",
 }
