@@ -26,7 +26,8 @@ Words = tuple[str, str]
 _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _OF_MODEL: Final = "/api/models/{ns}/{name}"
 _PROMOTE = "deltareg promote NS/NAME:vN --channel prod"
-_NO_REQUESTS: Words = ("there are no pull requests and discussions here", f"push without create_pr, then: {_PROMOTE}")
+_NO_REQUESTS: Words = ("there are no pull requests here", f"push without create_pr, then: {_PROMOTE}")
+_NO_TALKS: Words = ("there are no discussions here", "deltareg request --help tells how a promotion is asked for")
 _NO_BRANCHES: Words = ("there are no branches here: commits go to main, channels are moved", _PROMOTE)
 _NO_GATES: Words = ("nothing is gated here: roles say who reads", "deltareg member add NS NAME --role reader")
 _NO_LIKES: Words = ("nothing is liked here; a version has labels", "deltareg label add NS/NAME:vN KEY=VALUE")
@@ -35,9 +36,9 @@ _NO_COPIES: Words = (
     "deltareg pull NS/NAME:vN --to DIR, then: deltareg push DIR NS/OTHER",
 )
 _ASKED: Final = {
-    ("GET", f"{_OF_MODEL}/discussions/{{rest:path}}"): _NO_REQUESTS,
+    ("GET", f"{_OF_MODEL}/discussions/{{rest:path}}"): _NO_TALKS,
     ("POST", f"{_OF_MODEL}/discussions"): _NO_REQUESTS,
-    ("POST", f"{_OF_MODEL}/discussions/{{rest:path}}"): _NO_REQUESTS,
+    ("POST", f"{_OF_MODEL}/discussions/{{rest:path}}"): _NO_TALKS,
     ("POST", f"{_OF_MODEL}/branch/{{rest:path}}"): _NO_BRANCHES,
     ("DELETE", f"{_OF_MODEL}/branch/{{rest:path}}"): _NO_BRANCHES,
     ("GET", f"{_OF_MODEL}/user-access-request/{{rest:path}}"): _NO_GATES,

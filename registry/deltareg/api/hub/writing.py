@@ -139,7 +139,7 @@ async def make_commit(
     if request.query_params.get("create_pr", "") in {"1", "true"}:
         raise InvalidInput(
             "there are no pull requests here",
-            fix="push without create_pr, then: deltareg promote NS/NAME:vN --channel prod",
+            fix=f"push without create_pr, then: deltareg promote {line}:vN --channel prod",
         )
     with tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as spool:
         await spool_body(request, "commit", spool, most_bytes=COMMIT_BYTES)
