@@ -9,16 +9,13 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from fastapi.routing import iter_route_contexts
 
-from deltareg.api.app import create_app
 from deltareg.db import tables as t
 from deltareg.db.session import write
 from deltareg.db.sql.clock import now_us
 from deltareg.service.access.tokens import hash_secret, mint_secret
-from deltareg.service.registry import Registry
-from deltareg.store import open_store
 from deltareg.wire import API
+from tests.api.world import routes
 from tests.fixtures.registries import SCOPES
 from tests.signers import enrol_named, key_of
 
@@ -121,17 +118,6 @@ HEADERS = {
     "PUT /api/v1/uploads/{upload_id}/packs/{number}": {"X-Content-Digest": f"sha256:{'0' * 64}"},
     "POST /api/v1/deltas/{ns}/{name}/channels/{channel}/revisions": {"If-Match": '"r9999"'},
 }
-
-
-def routes():
-    """List every route of an app, as `METHOD /path`."""
-    app = create_app(Registry(sa.create_engine("sqlite://"), open_store("memory://")))
-    return sorted(
-        f"{method} {route.path}"
-        for route in iter_route_contexts(app.routes)
-        for method in route.methods or ()
-        if method != "HEAD"
-    )
 
 
 def ask(http, route, *, worker="authz"):

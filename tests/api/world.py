@@ -15,6 +15,7 @@ from fastapi.routing import iter_route_contexts
 from fastapi.testclient import TestClient
 
 from deltareg.api.app import create_app
+from deltareg.api.hub.elsewhere import off
 from deltareg.db import tables as t
 from deltareg.db.access import grants, namespaces, principals
 from deltareg.db.session import create_engine, read, write
@@ -97,13 +98,17 @@ def world(url, **options):
 
 
 def routes(*, with_heads=False, **options):
-    """List every route of an app, as `METHOD /path`; options are those of `create_app`."""
+    """List every route of an app, as `METHOD /path`; options are those of `create_app`.
+
+    Those that say that there is no interface of the hub look at nothing, and are left out.
+    """
     app = create_app(Registry(sa.create_engine("sqlite://"), MemoryStore()), **options)
+    without = set() if "hub_main" in options else {context.path for context in iter_route_contexts(off.routes)}
     return sorted(
         f"{method} {route.path}"
         for route in iter_route_contexts(app.routes)
         for method in route.methods or ()
-        if with_heads or method != "HEAD"
+        if route.path not in without and (with_heads or method != "HEAD")
     )
 
 
