@@ -26,6 +26,7 @@
     ├── QuotaExceeded               12   507
     │   └── DiskFull                12   507
     ├── Blocked                     13   409
+    │   └── NewBase                 13   409   a channel would change its base
     ├── Unavailable                 75   503   temporary, worth a retry
     │   └── StoreUnavailable        75   503
     ├── Misconfigured                2   500
@@ -275,6 +276,12 @@ class Blocked(DeltaregError):
 
     code = "blocked"
     exit_code = 13
+
+
+class NewBase(Blocked):
+    """The move would change the base that a channel's hosts need, and nobody said that it may."""
+
+    code = "new_base"
 
 
 class Unavailable(DeltaregError):

@@ -134,13 +134,13 @@ class Row:
     """What is wrong, done to a line whose `dev` served a version and serves the next one.
 
     `first` is what its first verdict has that an honest pass has not; None is no verdict. `policy`
-    is there from the first, `late` comes with what is wrong.
+    is there from the first, `late` comes with what is wrong, `accepts` with each promotion.
     """
 
     act: Callable = lambda _: None
     policy: Mapping = field(default_factory=dict)
     late: Mapping = field(default_factory=dict)
-    accepts: bool = False
+    accepts: Mapping = field(default_factory=dict)
     first: Mapping | None = field(default_factory=dict)
     is_stacked: bool = False
     is_merged: bool = False
@@ -164,7 +164,7 @@ ROWS = {
         lambda on: judged(on, library_agrees="warn"), policy={"protected": True}
     ),
     "passes with a warning that is accepted": Row(
-        lambda on: judged(on, library_agrees="warn"), policy={"protected": True}, accepts=True
+        lambda on: judged(on, library_agrees="warn"), policy={"protected": True}, accepts={"accept_warnings": True}
     ),
     "passes with a comparison undecided, and the channel is protected": Row(undecided, policy={"protected": True}),
     "has bytes that nobody has proven": Row(lambda on: standing(on, proven_at=None, proven_revision=None)),
@@ -185,6 +185,8 @@ ROWS = {
         lambda on: on.client.versions.revoke(f"{on.name}:v1", reason="wrong data"), is_merged=True
     ),
     "was deleted": Row(deleted),
+    "is for another base than the channel serves": Row(is_stacked=True),
+    "is for another base, and that is accepted": Row(is_stacked=True, accepts={"new_base": True}),
     "would go to a frozen channel": Row(lambda on: on.client.channels.freeze(on.name, "dev", reason="release")),
     "would go in a freeze window of the policy": Row(late={"freeze": ALWAYS}),
     "lacks a signature that the policy asks for": Row(late={"signatures": [{"key": "a" * 64}]}),
@@ -245,10 +247,9 @@ def at_once(world, row):
     spoil(near, row)
     spoil(far, row)
     plan = {"version": near.tried, "reason": "x", "dry_run": True}
-    accepting = {"accept_warnings": True} if row.accepts else {}
     back = plan | {"kind": "rollback"}
     return {
-        "promote": word(near.move(**plan, **accepting)),
+        "promote": word(near.move(**plan, **row.accepts)),
         "roll back, in the window": word(near.move(**back)),
         "roll back, outside it": word(far.move(**back)),
         "break the glass": word(near.move(**plan, break_glass=True)),
@@ -261,8 +262,8 @@ def at_last(world, row):
     on = begun(world, row, approvals=1)
     if row.accepts:
         spoil(on, row)
-    accepting = {"accept_warnings": True} if row.accepts else {}
-    answer = on.move(version=on.tried, reason="x", **accepting)
+    asked = row.accepts or {"new_base": row.is_stacked}
+    answer = on.move(version=on.tried, reason="x", **asked)
     assert answer.json()["code"] == "approval_due", answer.text
     request = answer.json()["request"]
     if not row.accepts:
@@ -279,6 +280,7 @@ OFTEN = {
     "was revoked",
     "has one that failed, waived, and checks that did not run",
     "passes with a warning that is accepted",
+    "is for another base than the channel serves",
 }
 
 

@@ -1,14 +1,17 @@
 """The gate: past it, around it, with the word of one for that of two."""
 
 import itertools
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import sqlalchemy as sa
 
 from deltareg.db import tables as t
 from deltareg.errors import DeltaregError
 from deltareg.wire import Comparison
+from tests.folders import naming_base
 from tests.hostile.table import attack, some
-from tests.hostile.world import LINE
+from tests.hostile.world import BASE, DELTAS, LINE
 
 MOVERS = ("chief", "promoter")
 KEEPERS = ("chief", "owner", "maintainer", "promoter")
@@ -23,13 +26,13 @@ def waive(me, verdict, check, **more):
     return me.does("POST", f"/verdicts/{verdict}/waivers", body)
 
 
-def asks(world, channel, **policy):
-    """Give a channel of the line a policy, as its owner, that asks for `smoke` only by name."""
+def asks(world, channel, *, line=LINE, **policy):
+    """Give a channel of a line a policy, as its owner, that asks for `smoke` only by name."""
     me = world.me("owner")
-    me.ask("PUT", f"/deltas/{LINE}/channels/{channel}")
+    me.ask("PUT", f"/deltas/{line}/channels/{channel}")
     if "smoke" not in policy.get("suites", ()):
         policy["smoke"] = False
-    world.owner.channels.set_policy(LINE, channel, policy, reason="x")
+    world.owner.channels.set_policy(line, channel, policy, reason="x")
 
 
 @attack("a version that nobody verified is on prod", best=MOVERS)
@@ -46,6 +49,21 @@ def _(world, me):
 def _(world, me):
     forced = ({"skip_gate": True}, {"verdict_ids": ["x"]}, {"waived": True}, {"force": True})
     return some(*[me.move(world, version=3, **more) for more in forced])
+
+
+@attack("a channel changes its base, and nobody said that it may", best=MOVERS)
+def _(world, me):
+    line = me.line(world)
+    world.chief.bases.push(BASE.with_name("tinyllama_other"), "other")
+    world.owner.push(DELTAS / "lora", line, base="tinyllama", golden=False)
+    with TemporaryDirectory() as folder:
+        renamed = naming_base(DELTAS / "lora", "other", Path(folder) / "lora")
+        world.owner.push(renamed, line, base="other", golden=False)
+    world.prove()
+    asks(world, "dev", line=line)
+    world.owner.promote(f"{line}:v1", "dev")
+    forced = ({}, {"accept_warnings": True}, {"new_base": "perhaps"}, {"new_base": None}, {"base": "other"})
+    return some(*[me.move(world, line=line, channel="dev", version=2, **more) for more in forced])
 
 
 @attack("the glass is broken without the right", but={"breaker"}, best=("chief", "owner"))

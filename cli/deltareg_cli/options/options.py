@@ -139,6 +139,9 @@ break_glass_option = partial(
 accept_warnings_option = partial(
     option, "--accept-warnings", is_flag=True, help="Let its verdicts warn: a protected channel asks for that word."
 )
+new_base_option = partial(
+    option, "--new-base", is_flag=True, help="Let the channel change its base: its hosts will need the new one."
+)
 timeout_option = partial(
     option,
     "--timeout",

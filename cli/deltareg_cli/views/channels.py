@@ -32,6 +32,7 @@ def channel_blocks(channel: ChannelInfo, line: str, *, now: datetime) -> list[Bl
         FactsBlock(
             [
                 ("serves", describe_served(channel)),
+                ("base", channel.base),
                 *[("unfit", Cell(why.message, "bad")) for why in channel.unfit],
                 ("revision", str(channel.revision)),
                 (_VERBS.get(channel.kind or "", "moved"), change),
@@ -50,10 +51,16 @@ def channel_blocks(channel: ChannelInfo, line: str, *, now: datetime) -> list[Bl
 
 def readiness_blocks(ready: ReadinessInfo) -> list[Block]:
     """Show where a rollback would go, and whether it would succeed."""
-    where = f"goes to {ready.ref}" if ready.ref else "goes nowhere"
+    if not ready.ref:
+        return [FactsBlock([("rollback", f"not possible: {_join_messages(ready)}")])]
+    where = f"goes to {ready.ref}"
     rows: list[tuple[str, Text | Sequence[Text]]] = [("rollback", [_tone_light(ready.ready), where])]
     rows += [(f"  {light.name}", [_tone_light(light.light), light.message]) for light in ready.lights]
     return [FactsBlock(rows)]
+
+
+def _join_messages(ready: ReadinessInfo) -> str:
+    return "; ".join(light.message for light in ready.lights)
 
 
 def reviewed_blocks(move: GlassBroken, line: str, channel: str, *, now: datetime) -> list[Block]:
@@ -131,6 +138,7 @@ def move_blocks(move: MoveResult, line: str, *, is_dry: bool = False) -> list[Bl
         LinesBlock([[Cell(f"{line}@{move.channel}", "name"), f"{verb}: {what}"]]),
         FactsBlock(
             [
+                ("base", describe_bases(move.previous_base, move.base)),
                 ("revision", str(move.revision)),
                 ("digest", move.digest or ""),
                 ("verify run", "" if is_dry else ", ".join(move.verify_runs)),
@@ -143,7 +151,13 @@ def gate_blocks(answer: GateAnswer) -> list[Block]:
     """Show whether a version may go to a channel, and what is missing."""
     word = Cell("allowed", "good") if answer.allowed else Cell("not allowed", "bad")
     head: list[Text] = [Cell(answer.ref, "name"), "→", answer.channel, word]
-    return [LinesBlock([head, *unmet_lines(answer.unmet)])]
+    bases = describe_bases(answer.served_base, answer.base)
+    return [LinesBlock([head, *([f"base {bases}"] if "→" in bases else []), *unmet_lines(answer.unmet)])]
+
+
+def describe_bases(before: str, after: str) -> str:
+    """Name the base of what a channel serves and of what it would serve: `llama → qwen`."""
+    return f"{before} → {after}" if before and before != after else after
 
 
 def _why(channel: ChannelInfo) -> str:

@@ -28,6 +28,8 @@ def policy_in_short(policy: Mapping[str, object]) -> str:
     approvals = policy.get("approvals")
     if isinstance(approvals, int):
         demands.append(count(approvals, "approval"))
+    if policy.get("new_base"):
+        demands.append("any new base")
     if "protected" in policy:
         demands.append("protected")
     windows = len(_items(policy.get("freeze")))

@@ -6,6 +6,7 @@ from datetime import datetime
 from deltareg.wire import RequestInfo
 from deltareg_cli.terminal.blocks import Block, Cell, Column, FactsBlock, LinesBlock, TableBlock, Text, TitleBlock, Tone
 from deltareg_cli.terminal.wording import count, moment
+from deltareg_cli.views.channels import describe_bases
 from deltareg_cli.views.policies import unmet_lines
 
 REQUEST_FIELDS = ("id", "state", "channel", "ref", "version", "digest", "missing", "revision")
@@ -21,6 +22,7 @@ def request_blocks(request: RequestInfo, *, now: datetime) -> list[Block]:
             [
                 ("state", [Cell(request.state, _TONES.get(request.state, "")), _describe_decision(request, now)]),
                 ("move", f"{before} → v{request.version}"),
+                ("base", describe_bases(request.served_base, request.base)),
                 ("opened", f"{moment(request.opened_at, now=now)} by {request.opener}"),
                 ("pushed by", request.uploader or ""),
                 ("reason", request.reason),

@@ -272,9 +272,9 @@ class Client:
         """Write what a fine-tune changed as a LoRA, with its error stated; see `folders.extract`."""
         return self.folders.extract(source, out, base=base, rank=rank, energy=energy, keep=keep)
 
-    def gate(self, ref: str, channel: str, *, accept_warnings: bool = False) -> GateAnswer:
+    def gate(self, ref: str, channel: str, *, accept_warnings: bool = False, new_base: bool = False) -> GateAnswer:
         """Return whether a version may go to a channel, and what is unmet; see `channels.gate`."""
-        return self.channels.gate(ref, channel, accept_warnings=accept_warnings)
+        return self.channels.gate(ref, channel, accept_warnings=accept_warnings, new_base=new_base)
 
     def promote(
         self,
@@ -285,10 +285,17 @@ class Client:
         if_current: int | None = None,
         break_glass: bool = False,
         accept_warnings: bool = False,
+        new_base: bool = False,
     ) -> MoveResult:
         """Move a channel to a version that passes its gate; see `channels.promote`."""
         return self.channels.promote(
-            ref, channel, reason=reason, if_current=if_current, break_glass=break_glass, accept_warnings=accept_warnings
+            ref,
+            channel,
+            reason=reason,
+            if_current=if_current,
+            break_glass=break_glass,
+            accept_warnings=accept_warnings,
+            new_base=new_base,
         )
 
     def rollback(

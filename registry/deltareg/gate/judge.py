@@ -13,6 +13,7 @@ from deltareg.digest import Digest
 from deltareg.errors import DeltaregError, Problem
 from deltareg.gate.contradiction import find_contradicted
 from deltareg.gate.freeze_window import standing_window
+from deltareg.gate.new_base import NEW_BASE, BaseFact, name_base, rule_on_new_base
 from deltareg.gate.policy import Policy, RollbackWindow
 from deltareg.gate.ruling import RULE_ERRORS, Rule, Ruling
 from deltareg.gate.serving_terms import ServingFact, rule_on_serving
@@ -67,6 +68,11 @@ class Candidate:
     serving: Mapping[str, ServingFact] = field(default_factory=dict[str, ServingFact])
 
     @property
+    def base_fact(self) -> BaseFact:
+        """Its base, as a serving host knows it."""
+        return BaseFact(str(self.base), self.identity, _told_base(self))
+
+    @property
     def subject(self) -> VerdictSubject:
         """The subject for which verdicts are required."""
         return VerdictSubject(self.ref, self.manifest, self.base, identity=self.identity)
@@ -88,7 +94,9 @@ class Circumstances:
         identities: The identities of these, as far as known.
         incumbent: The manifest of the version that the channel serves, empty if it serves none;
             None if it serves this version, which needs no comparison.
-        accepted: The warnings accepted with the move, as `suite/check`.
+        accepted: The warnings accepted with the move, as `suite/check`; `new_base` for a change of
+            the channel's base.
+        served_base: The base of the version that the channel serves; None if it serves none.
     """
 
     channel: str
@@ -102,6 +110,7 @@ class Circumstances:
     variants: Mapping[str, str] = field(default_factory=dict[str, str])
     accepted: frozenset[str] = frozenset()
     identities: Mapping[str, str] = field(default_factory=dict[str, str])
+    served_base: BaseFact | None = None
 
 
 def judge(candidate: Candidate, policy: Policy, verdicts: Sequence[VerdictFact], *, now: Circumstances) -> list[Ruling]:
@@ -118,6 +127,13 @@ def judge(candidate: Candidate, policy: Policy, verdicts: Sequence[VerdictFact],
         rulings.append(_on_kind(candidate, policy.kinds, now))
     if policy.bases is not None:
         rulings.append(rule_on_base(candidate, policy.bases, now))
+    rulings += rule_on_new_base(
+        candidate.ref,
+        candidate.base_fact,
+        now.served_base,
+        channel=now.channel,
+        is_allowed=policy.is_new_base_taken or NEW_BASE in now.accepted,
+    )
     rulings += [rule_on_serving(candidate.ref, term, candidate.serving) for term in policy.servable]
     subject = candidate.subject
     own = [verdict for verdict in verdicts if verdict.base not in now.variants.values()]
@@ -328,7 +344,4 @@ def _set_policy(candidate: Candidate, now: Circumstances) -> str:
 
 
 def _told_base(candidate: Candidate) -> str:
-    """Name a base for readers of the version; a base of another namespace by its root alone."""
-    namespace, slash, _ = candidate.base_name.partition("/")
-    is_foreign = slash and namespace != candidate.ref.partition("/")[0]
-    return str(candidate.base) if is_foreign else candidate.base_name or str(candidate.base)
+    return name_base(candidate.base_name, str(candidate.base), reader=candidate.ref)

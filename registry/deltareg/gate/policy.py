@@ -50,6 +50,7 @@ KEYS = (
     "local",
     "signatures",
     "servable",
+    "new_base",
     "smoke",
 )
 MOST_APPROVALS = 20
@@ -105,6 +106,7 @@ class Policy:
         is_local_taken: Whether verdicts of `verify --on local` count.
         signatures: Who must have signed the version's files.
         servable: The engines that must be able to serve it.
+        is_new_base_taken: Whether a promotion may change the channel's base without a word.
     """
 
     suites: tuple[RequiredSuite, ...] = (RequiredSuite(DEFAULT_SUITE),)
@@ -124,6 +126,7 @@ class Policy:
     is_local_taken: bool = False
     signatures: tuple[SignatureTerm, ...] = ()
     servable: tuple[ServingTerm, ...] = ()
+    is_new_base_taken: bool = False
 
     @property
     def asks_smoke(self) -> bool:
@@ -169,6 +172,7 @@ def parse_policy(fields: object, *, lines: Mapping[str, int] | None = None) -> P
         is_local_taken=read("local", _flag, default.is_local_taken),
         signatures=read("signatures", parse_terms, default.signatures),
         servable=read("servable", parse_serving, default.servable),
+        is_new_base_taken=read("new_base", _flag, default.is_new_base_taken),
     )
 
 
@@ -214,6 +218,7 @@ def policy_fields(policy: Policy) -> dict[str, object]:
         "local": policy.is_local_taken or None,
         "signatures": terms_fields(policy.signatures) or None,
         "servable": [term.field() for term in policy.servable] or None,
+        "new_base": policy.is_new_base_taken or None,
         "smoke": None if policy.asks_smoke else False,
     }
     return fields | {key: value for key, value in optional.items() if value is not None}

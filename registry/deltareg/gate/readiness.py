@@ -33,6 +33,7 @@ class TargetFacts:
         is_in_window: Whether the old verdict suffices.
         unmet: Outside the window: what the gate would require.
         failed: The required suites that it fails now, in words.
+        served_base: The base of what the channel serves now, if it is another one; empty otherwise.
     """
 
     ref: str
@@ -51,6 +52,7 @@ class TargetFacts:
     is_in_window: bool
     unmet: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
+    served_base: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,9 @@ def _on_bytes(facts: TargetFacts) -> ReadyLight:
 def _on_base(facts: TargetFacts) -> ReadyLight:
     if not facts.base:
         message = "its base is not registered: whoever serves it brings the base along"
+        return ReadyLight("base", "warn", message)
+    if facts.served_base:
+        message = f"hosts need {facts.base} again: the channel serves {facts.served_base} now"
         return ReadyLight("base", "warn", message)
     if not facts.is_base_stored:
         return ReadyLight("base", "ok", f"{facts.base} is known; its bytes are kept elsewhere")

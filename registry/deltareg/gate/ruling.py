@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from deltareg.errors import Blocked, Corrupt, DeltaregError, GateFailed, GatePending, Inconclusive
+from deltareg.errors import Blocked, Corrupt, DeltaregError, GateFailed, GatePending, Inconclusive, NewBase
 
 Rule = Literal[
     "revoked",
@@ -37,6 +37,7 @@ Rule = Literal[
     "signature",
     "undecided",
     "servable",
+    "new_base",
 ]
 
 # What an unmet rule is to whoever asks; of several unmet rules the first here names the refusal.
@@ -52,6 +53,7 @@ RULE_ERRORS: dict[Rule, type[DeltaregError]] = {
     "failed": GateFailed,
     "inconclusive": Inconclusive,
     "undecided": Inconclusive,
+    "new_base": NewBase,
     "missing": GatePending,
     "suite_changed": GatePending,
     "foreign": GatePending,

@@ -23,6 +23,7 @@ _TITLES: Final[Mapping[str, str]] = {
     "local": "Verdicts of somebody's own machine",
     "signatures": "Signed by",
     "servable": "Servable by",
+    "new_base": "May change its base without a word",
     "sandbox": "Least sandbox",
 }
 

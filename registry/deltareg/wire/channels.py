@@ -41,7 +41,7 @@ class ChannelInfo(Answer):
     stand for it on verdicts of the version that it serves. `unfit` says why that version would be
     refused now, for what it is; it is served on. `to_review` lists the moves that broke the glass
     and were not reviewed yet. `policy` is the channel's own, `floors` what is asked beside it;
-    `suites` and `policy_digest` are of all of it.
+    `suites` and `policy_digest` are of all of it. `base` is the base of the version that it serves.
     """
 
     channel: str
@@ -65,10 +65,14 @@ class ChannelInfo(Answer):
     to_review: list[GlassBroken] = []
     unfit: list[Unfitness] = []
     floors: list["ChannelFloor"] = []
+    base: str = ""
 
 
 class RevisionInfo(Answer):
-    """One entry of a channel's ledger; `review` is what was found by who reviewed it."""
+    """One entry of a channel's ledger; `review` is what was found by who reviewed it.
+
+    `base` is the base of the version that it serves.
+    """
 
     channel: str
     revision: int
@@ -85,6 +89,7 @@ class RevisionInfo(Answer):
     reviewed_by: str | None = None
     review: str | None = None
     request: int | None = None
+    base: str = ""
 
 
 class ChannelMove(Request):
@@ -94,7 +99,8 @@ class ChannelMove(Request):
     (default: one step back). `freeze` and `unfreeze` need a `reason`; a freeze may end by itself at
     `until`, an RFC 3339 time. With `break_glass`, which takes a scope of its own and a reason, a
     promotion or a rollback asks neither the gate nor for approvals, and somebody else reviews it.
-    A protected channel takes a version whose verdicts warn only with `accept_warnings`.
+    A protected channel takes a version whose verdicts warn only with `accept_warnings`. A promotion
+    changes the channel's base only with `new_base`, unless the policy allows it.
     """
 
     kind: RevisionKind
@@ -106,6 +112,7 @@ class ChannelMove(Request):
     break_glass: bool = False
     dry_run: bool = False
     accept_warnings: bool = False
+    new_base: bool = False
 
 
 class QuarantineClear(Request):
@@ -119,7 +126,8 @@ class MoveResult(Answer):
 
     `accepted` lists the warnings that were accepted with it, as `suite/check`. After a rollback
     `verify_runs` verify the version again by every suite that the channel asks for; `verify_run` is
-    the first of them.
+    the first of them. `base` is the base of the version that it serves now, `previous_base` that of
+    the version before.
     """
 
     channel: str
@@ -131,6 +139,8 @@ class MoveResult(Answer):
     verify_run: str | None = None
     verify_runs: list[str] = []
     accepted: list[str] = []
+    base: str = ""
+    previous_base: str = ""
 
 
 class UnmetRule(Answer):
@@ -160,7 +170,8 @@ class GateAnswer(Answer):
     """Whether a version may go to a channel, what is missing, and every rule with its facts.
 
     `verdicts` are those that the answer rests on. `vsa` is the answer as the server signs it: a
-    DSSE envelope of a SLSA verification summary.
+    DSSE envelope of a SLSA verification summary. `base` is the version's base, `served_base` that
+    of what the channel serves, empty where it serves nothing.
     """
 
     ref: str
@@ -171,6 +182,8 @@ class GateAnswer(Answer):
     policy_digest: str = ""
     verdicts: list[str] = []
     vsa: str = ""
+    base: str = ""
+    served_base: str = ""
 
 
 class ChannelFloor(Answer):

@@ -32,7 +32,9 @@ class RequestInfo(Answer):
     that answered it. `missing` counts the approvals that are still due; `unmet` is what else keeps
     it from being promoted, where one request is shown, as are `setbacks`: from which channels the
     version was rolled back and is kept away. `accepted` are the warnings of its verdicts that
-    whoever asked for it accepts, as `suite/check`.
+    whoever asked for it accepts, as `suite/check`, and `new_base` where the channel may change its
+    base. `base` is the version's base, `served_base` that of what the channel serves, where one
+    open request is shown.
     """
 
     id: int
@@ -59,6 +61,8 @@ class RequestInfo(Answer):
     decided_at: str | None = None
     decision: str = ""
     revision: int | None = None
+    base: str = ""
+    served_base: str = ""
 
 
 class Approve(Request):
@@ -90,7 +94,8 @@ class ReadinessLight(Answer):
 class ReadinessInfo(Answer):
     """Where a rollback of a channel would go now, and whether it would get there.
 
-    `ref` is null where there is nothing to go back to. `ready` is the gravest of the lights.
+    `ref` is null where there is nothing to go back to. `ready` is the gravest of the lights. `base`
+    is the base that it would go back to, `served_base` that of what the channel serves now.
     """
 
     channel: str
@@ -99,3 +104,5 @@ class ReadinessInfo(Answer):
     revision: int | None
     ready: Light
     lights: list[ReadinessLight]
+    base: str = ""
+    served_base: str = ""

@@ -35,7 +35,7 @@ ORDER = 20
 
 _TONES: "dict[Outcome, Tone]" = {"done": "good", "verify": "name", "merge": "warn", "retrain": "bad", "unread": "bad"}
 _NEXT: "dict[Outcome, str]" = {
-    "done": "promote what its verdict lets through: deltareg gate REF --channel prod",
+    "done": "promote what its verdict lets through: deltareg promote REF --channel prod --new-base",
     "verify": "push the same files onto {new}, which has them verified: deltareg campaign {old} {new} --start",
     "merge": "push what it changed, not its values, as a task vector: a folder of its values less those of {old}",
     "retrain": "train it anew on {new}; deltareg show REF has what it was made by",

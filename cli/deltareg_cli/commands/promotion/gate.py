@@ -3,6 +3,7 @@
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import click
@@ -13,7 +14,7 @@ from deltareg.errors import Misconfigured, WaitTimeout
 from deltareg.wire import GateAnswer, RunInfo
 from deltareg_cli.exits import ExitStatus, gate_status
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.options.options import ChannelParam, accept_warnings_option, option, timeout_option
+from deltareg_cli.options.options import ChannelParam, accept_warnings_option, new_base_option, option, timeout_option
 from deltareg_cli.options.reporting import report_options, write_gate_reports
 from deltareg_cli.runs.waiting import follow
 from deltareg_cli.terminal.blocks import CommandResult
@@ -83,6 +84,7 @@ class _Needless:
 @option("--channel", required=True, type=ChannelParam(), help="The channel that it would go to.")
 @option("--wait", is_flag=True, help="Have missing verdicts made, and wait for them.")
 @accept_warnings_option()
+@new_base_option()
 @timeout_option(help="How long to wait; the runs go on after that.")
 @option("--vsa", metavar="FILE", help="Write the answer as the server signs it, a SLSA VSA.")
 @report_options
@@ -94,6 +96,7 @@ def check(
     channel: str,
     wait: bool,
     accept_warnings: bool,
+    new_base: bool,
     timeout: float,
     vsa: str | None,
     against: str,
@@ -106,14 +109,15 @@ def check(
     whatever the answer is. A verdict that nobody signed who is trusted here is refused, with exit
     status 6, though the server counts it. Exit status: 0 allowed, 8 a verdict is fail, 9 a
     verdict or an approval is missing, too old or does not count, or warnings are not accepted, 11
-    a verdict is inconclusive, 13 revoked, quarantined, deleted, frozen, or of a kind or base that
-    the channel does not take, 124 the wait timed out.
+    a verdict is inconclusive, 13 revoked, quarantined, deleted, frozen, of a kind or base that
+    the channel does not take, or for another base than it serves, 124 the wait timed out.
     """
     paths.check()
-    answer = invocation.client.gate(ref, channel, accept_warnings=accept_warnings)
+    ask = partial(invocation.client.gate, channel=channel, accept_warnings=accept_warnings, new_base=new_base)
+    answer = ask(ref)
     waited = _wait(invocation, answer, timeout_s=timeout) if wait else _Waited({})
     if wait:
-        answer = invocation.client.gate(answer.ref, channel, accept_warnings=accept_warnings)
+        answer = ask(answer.ref)
     status = _status(answer, waited)
     if vsa is not None:
         _write_summary(answer, vsa)

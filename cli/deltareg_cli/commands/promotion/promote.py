@@ -14,6 +14,7 @@ from deltareg_cli.options.options import (
     VersionNumber,
     accept_warnings_option,
     break_glass_option,
+    new_base_option,
     option,
     reason_option,
     timeout_option,
@@ -41,6 +42,7 @@ ORDER = 70
         "although its verdict warns, to a protected channel",
         "deltareg promote me/chat:v3 --channel prod --accept-warnings -m REASON",
     ),
+    Example("trained on another base than prod serves", "deltareg promote me/chat:v3 --channel prod --new-base"),
     Example("and wait until it was approved", "deltareg promote me/chat:v3 --channel prod --wait --timeout 2h"),
     see_also=("gate", "request", "rollback", "channel", "help exit-codes"),
     is_resumable=True,
@@ -50,6 +52,7 @@ ORDER = 70
 @option("--if-current", type=VersionNumber(), metavar="vN", help="Move only if the channel serves this version now.")
 @reason_option()
 @accept_warnings_option()
+@new_base_option()
 @option("--wait", is_flag=True, help="Wait until others have approved, where that is due.")
 @timeout_option(help="How long to wait; the request stays open after that.")
 @break_glass_option()
@@ -63,6 +66,7 @@ def promote(
     if_current: int | None,
     reason: str,
     accept_warnings: bool,
+    new_base: bool,
     wait: bool,
     timeout: float,
     break_glass: bool,
@@ -75,6 +79,9 @@ def promote(
     that count are shown beside the move. A protected channel takes such a version only
     with --accept-warnings, and the ledger's audit row says which were accepted.
 
+    A serving host holds one base. So a version for another base than the channel serves is refused
+    until --new-base, or the channel's policy, allows it.
+
     A bare NS/NAME would be its newest version: that is asked about, and refused where nobody can
     be asked, unless --yes says so.
 
@@ -86,10 +93,11 @@ def promote(
     a reason, stands in the ledger for good, and somebody else has to review it within a day.
 
     Refused with 8 when a verdict is fail, 9 when one is missing, 11 when one is inconclusive, 13
-    when the version is quarantined there, revoked or deleted, or the channel is frozen.
+    when the version is quarantined there, revoked or deleted, or for another base than the channel
+    serves, or the channel is frozen.
     """
     if invocation.globals.dry_run:
-        answer = invocation.client.gate(ref, channel, accept_warnings=accept_warnings)
+        answer = invocation.client.gate(ref, channel, accept_warnings=accept_warnings, new_base=new_base)
         warnings = warn_of(invocation, answer.ref)
         document = {**fields(answer, "allowed", "unmet"), "warnings": warnings, "dry_run": True}
         invocation.output.show(CommandResult(document, gate_blocks(answer), [answer.ref]))
@@ -103,6 +111,7 @@ def promote(
         if_current=if_current,
         break_glass=break_glass,
         accept_warnings=accept_warnings,
+        new_base=new_base,
     )
     try:
         move = act(ref)

@@ -250,9 +250,17 @@ def fit(registry: InRegistry, by: By, version: Version, base: str) -> FitInfo:
 
 
 @router.get("/deltas/{ns}/{name}/versions/{version}/gate")
-def gate(registry: InRegistry, by: By, version: Version, channel: str, *, accept_warnings: bool = False) -> GateAnswer:
+def gate(
+    registry: InRegistry,
+    by: By,
+    version: Version,
+    channel: str,
+    *,
+    accept_warnings: bool = False,
+    new_base: bool = False,
+) -> GateAnswer:
     """Say whether the version may go to a channel, and if not what is missing."""
-    return gate_service.check_gate(registry, by, version, channel, accept_warnings=accept_warnings)
+    return gate_service.check_gate(registry, by, version, channel, accept_warnings=accept_warnings, new_base=new_base)
 
 
 @router.get("/deltas/{ns}/{name}/versions/{version}/as-base", response_model=BaseInfo)

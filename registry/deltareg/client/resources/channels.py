@@ -58,8 +58,14 @@ class Channels(Resource):
         path = f"{_path(line, name)}/revisions"
         return self._list(path, Page[RevisionInfo], cursor=cursor, limit=limit)
 
-    def gate(self, ref: str, channel: str, *, accept_warnings: bool = False) -> GateAnswer:
+    def gate(self, ref: str, channel: str, *, accept_warnings: bool = False, new_base: bool = False) -> GateAnswer:
         """Return whether a version may go to a channel, and if not, what is missing.
+
+        Args:
+            ref: The version; the newest of a line that names none.
+            channel: The channel.
+            accept_warnings: Whether to accept warnings in its verdicts.
+            new_base: Whether the channel may change its base.
 
         Raises:
             BadSignature: The server counts a verdict without a trusted signature.
@@ -69,6 +75,7 @@ class Channels(Resource):
         version = resolve(self._context, Ref.parse(ref), bare="newest")
         path = f"{version_path(Ref.parse(version.ref))}/gate"
         accepting = {"accept_warnings": True} if accept_warnings else {}
+        accepting |= {"new_base": True} if new_base else {}
         answer = self._context.api.get(path, GateAnswer, channel=parse_channel(channel), **accepting)
         if answer.allowed:
             use_cases.verified.verify_answer(self._context, answer, digest=version.digest)
@@ -87,6 +94,7 @@ class Channels(Resource):
         if_current: int | None = None,
         break_glass: bool = False,
         accept_warnings: bool = False,
+        new_base: bool = False,
     ) -> MoveResult:
         """Move a channel to a version that passes its gate.
 
@@ -98,9 +106,11 @@ class Channels(Resource):
             break_glass: Whether to move although the gate says no; it is reviewed afterwards.
             accept_warnings: Whether to accept warnings in its verdicts, which stop a promotion to a
                 protected channel otherwise.
+            new_base: Whether the channel may change its base, which stops a promotion otherwise.
 
         Raises:
             GateFailed: Its verdict is fail.
+            NewBase: It is for another base than the channel serves, and nobody said that it may be.
             GatePending: A verdict is missing.
             ApprovalDue: The channel moves once others have approved the request that the error
                 names.
@@ -123,6 +133,7 @@ class Channels(Resource):
             reason=reason,
             break_glass=break_glass,
             accept_warnings=accept_warnings,
+            new_base=new_base,
         )
         return self._move(str(line), channel, move, current=current)
 

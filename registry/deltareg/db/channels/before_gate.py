@@ -14,7 +14,7 @@ from deltareg.db.bases.variants import select_variants
 from deltareg.db.channels.channels import select_revisions
 from deltareg.db.channels.request_rows import ApprovalRow, RequestRow
 from deltareg.db.channels.requests import is_open, select_approvals, select_requests
-from deltareg.db.channels.rows import ChannelRow, RevisionRow
+from deltareg.db.channels.rows import ChannelRow, RevisionRow, ServedBaseRow
 from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.lines.versions import select_versions
 from deltareg.db.sql.clock import now_us
@@ -25,6 +25,7 @@ from deltareg.db.storage.rows import PackStateRow
 from deltareg.db.tables import (
     approvals,
     base_aliases,
+    base_identities,
     base_variants,
     bases,
     lineage,
@@ -59,6 +60,18 @@ def _aliases() -> _Select:
 def _corrupt_variant() -> _Select:
     query = sa.select(bases.c.id).join(version_variants, version_variants.c.base_id == bases.c.id)
     return query.where(version_variants.c.version_id == _VERSION, bases.c.corrupt_at.is_not(None))
+
+
+def _served_base() -> _Select:
+    query = (
+        sa.select(
+            versions.c.base_root, bases.c.name.label("base_name"), base_identities.c.identity.label("base_identity")
+        )
+        .join(revisions, revisions.c.version_id == versions.c.id)
+        .outerjoin(bases, bases.c.id == versions.c.base_id)
+        .outerjoin(base_identities, base_identities.c.base_id == versions.c.base_id)
+    )
+    return query.where(revisions.c.channel_id == _CHANNEL, revisions.c.number == _NUMBER)
 
 
 VERDICTS: Final = QueryPart(
@@ -104,6 +117,8 @@ NEWEST: Final = QueryPart(
     select_revisions().where(revisions.c.channel_id == _CHANNEL, revisions.c.number == _NUMBER), RevisionRow
 )
 """The newest revision of the channel."""
+SERVED_BASE: Final = QueryPart(_served_base(), ServedBaseRow)
+"""The base of the version that the channel serves; none where it serves nothing."""
 REQUESTS: Final = QueryPart(
     select_requests().where(requests.c.channel_id == _CHANNEL, is_open()), RequestRow, order=(requests.c.id,)
 )
@@ -132,7 +147,7 @@ MOMENT: Final = QueryPart(sa.select(now_us().label("now")), MomentRow)
 
 _OF_VERSION: Final = (VERDICTS, WAIVERS, VARIANTS, ALIASES, BELOW, CORRUPT_BASE, CORRUPT_VARIANT, PARENTS)
 _KNOWN: Final = CombinedQuery(*_OF_VERSION)
-_OF_CHANNEL: Final = (QUARANTINE, NEWEST, REQUESTS, APPROVALS, MOMENT)
+_OF_CHANNEL: Final = (QUARANTINE, NEWEST, SERVED_BASE, REQUESTS, APPROVALS, MOMENT)
 _BEFORE_CHANNEL: Final = CombinedQuery(*_OF_VERSION, *_OF_CHANNEL)
 _BEFORE_ROLLBACK: Final = CombinedQuery(*_OF_VERSION, *_OF_CHANNEL, QUARANTINED, PACKS, STORED)
 

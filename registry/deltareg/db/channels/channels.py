@@ -12,6 +12,7 @@ from deltareg.db.channels.rows import ChannelRow, PointerRow, RevisionRow, Stand
 from deltareg.db.sql.clock import now_us
 from deltareg.db.sql.fetch import fetch_all, fetch_known, fetch_one
 from deltareg.db.tables import (
+    bases,
     channels,
     deltas,
     freezes,
@@ -247,8 +248,10 @@ def select_revisions() -> sa.Select[*tuple[Any, ...]]:
             requests.c.id.label("request"),
             reviewer.c.name.label("reviewed_by"),
             reviews.c.message.label("review"),
+            bases.c.name.label("base_name"),
         )
         .outerjoin(versions, versions.c.id == revisions.c.version_id)
+        .outerjoin(bases, bases.c.id == versions.c.base_id)
         .outerjoin(previous, previous.c.id == revisions.c.previous_version_id)
         .join(principals, principals.c.id == revisions.c.actor_id)
         .outerjoin(freezes, freezes.c.revision_id == revisions.c.id)

@@ -67,6 +67,16 @@ class RevisionRow:
     request: int | None
     reviewed_by: str | None
     review: str | None
+    base_name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ServedBaseRow:
+    """The base of the version that a channel serves."""
+
+    base_root: str
+    base_name: str | None
+    base_identity: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,11 +63,11 @@ def ask_for_approvals(
     version: VersionRow,
     move: ChannelMove,
     *,
-    warnings: Sequence[str] = (),
+    accepted: Sequence[str] = (),
 ) -> ApprovalDue | GatePending | None:
     """Open the request that a promotion needs, or join it; None when it has its approvals.
 
-    Raise what it returns once the transaction is committed. Accepted warnings are recorded with the
+    Raise what it returns once the transaction is committed. What is accepted is recorded with the
     request, for those who approve it.
     """
     needed = approvals_due(channel)
@@ -79,7 +79,7 @@ def ask_for_approvals(
         message = f"{line}@{channel.name} asks for {tell_count(needed - count)} more"
         return GatePending(message, fix="promote it: that opens a request")
     request_id = _open(conn, caller, line, channel, version, move) if open_request is None else open_request.id
-    queries.accept_warnings(conn, request_id, warnings)
+    queries.accept_warnings(conn, request_id, accepted)
     request = queries.request_row(conn, request_id)
     if request is None:
         raise AssertionError("a request that was opened is there")

@@ -13,6 +13,7 @@ from deltareg.db.session import read, with_retry
 from deltareg.db.sql.together import CombinedResult
 from deltareg.db.verdicts.rows import VersionWaiverRow
 from deltareg.errors import NotFound
+from deltareg.gate.new_base import name_base
 from deltareg.gate.policy import policy_digest, policy_fields
 from deltareg.refs import LineRef, parse_channel
 from deltareg.service.authority.grants import Right
@@ -84,11 +85,11 @@ def list_revisions(
         row = find_channel(conn, caller, line, name)
         rows = queries.revision_rows(conn, row.id, before=before, limit=check_limit(limit) + 1)
     return page(
-        rows, limit, key=lambda revision: revision.number, show=lambda revision: describe_revision(name, revision)
+        rows, limit, key=lambda revision: revision.number, show=lambda revision: describe_revision(line, name, revision)
     )
 
 
-def describe_revision(channel: str, row: RevisionRow) -> RevisionInfo:
+def describe_revision(line: LineRef, channel: str, row: RevisionRow) -> RevisionInfo:
     """Describe an entry in the ledger of a channel."""
     return RevisionInfo(
         channel=channel,
@@ -106,7 +107,12 @@ def describe_revision(channel: str, row: RevisionRow) -> RevisionInfo:
         reviewed_by=row.reviewed_by,
         review=row.review,
         request=row.request,
+        base=_name_base(row, line),
     )
+
+
+def _name_base(row: RevisionRow, line: LineRef) -> str:
+    return "" if row.base_root is None else name_base(row.base_name or "", row.base_root, reader=str(line))
 
 
 def create_channel(registry: Registry, caller: Caller, line: LineRef, name: str) -> ChannelInfo:
@@ -253,5 +259,6 @@ def _show(line: LineRef, row: ChannelRow, newest: RevisionRow | None, *, at_us: 
             "actor": newest.actor,
             "reason": newest.reason,
             "at": rfc3339(newest.created_at),
+            "base": _name_base(newest, line),
         }
     )

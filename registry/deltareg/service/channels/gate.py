@@ -16,6 +16,7 @@ from deltareg.db.session import read
 from deltareg.db.sql.together import CombinedResult
 from deltareg.gate.floors import Floor, over
 from deltareg.gate.judge import Candidate, Circumstances, deciding
+from deltareg.gate.new_base import NEW_BASE, BaseFact, is_same_base, name_base
 from deltareg.gate.policy import Policy, policy_digest
 from deltareg.gate.policy_judgement import judge_with_floors
 from deltareg.gate.ruling import Rule, Ruling
@@ -73,7 +74,29 @@ class GateCase:
     def accepting(self, warnings: Iterable[str] | None = None) -> "GateCase":
         """Return the case with warnings of the deciding verdicts accepted: those named, or all."""
         accepted = self.warnings() if warnings is None else warnings
-        return replace(self, now=replace(self.now, accepted=frozenset(accepted)))
+        return replace(self, now=replace(self.now, accepted=self.now.accepted.union(accepted)))
+
+    def accepting_for(self, *, warnings: bool, new_base: bool) -> "GateCase":
+        """Return the case with all warnings accepted, or a change of the channel's base, or both."""
+        case = self.accepting([NEW_BASE]) if new_base else self
+        return case.accepting() if warnings else case
+
+    @property
+    def accepted(self) -> list[str]:
+        """What a promotion accepts of the case: its warnings, and `new_base` where it changes the base."""
+        is_noted = self.changes_base and NEW_BASE in self.now.accepted
+        return [*self.warnings(), *([NEW_BASE] if is_noted else [])]
+
+    @property
+    def changes_base(self) -> bool:
+        """Whether the channel's hosts would need another base for the version."""
+        served = self.now.served_base
+        return served is not None and not is_same_base(self.candidate.base_fact, served)
+
+    @property
+    def served_base(self) -> str:
+        """The name of the base of what the channel serves; empty where it serves nothing."""
+        return "" if self.now.served_base is None else self.now.served_base.name
 
     def warnings(self) -> list[str]:
         """List the warnings that somebody has to accept for the channel, as `suite/check`."""
@@ -86,7 +109,7 @@ class GateCase:
 
 
 def check_gate(
-    registry: Registry, caller: Caller, ref: Ref, channel: str, *, accept_warnings: bool = False
+    registry: Registry, caller: Caller, ref: Ref, channel: str, *, accept_warnings: bool = False, new_base: bool = False
 ) -> GateAnswer:
     """Judge a version by every rule of a channel and return what is missing; changes nothing.
 
@@ -96,13 +119,14 @@ def check_gate(
         ref: The version.
         channel: The channel.
         accept_warnings: Whether to accept the warnings of its verdicts.
+        new_base: Whether the channel may change its base.
     """
     caller.require(Right.READ, on=ref.line)
     with read(registry.engine) as conn:
         version = find_version(conn, caller, ref, bare="newest")
         row = find_channel(conn, caller, ref.line, channel)
         case = gather(conn, version, row)
-        case = case.accepting() if accept_warnings else case
+        case = case.accepting_for(warnings=accept_warnings, new_base=new_base)
         return answer_of(conn, registry, version, channel, case)
 
 
@@ -138,6 +162,8 @@ def answer_of(conn: sa.Connection, registry: Registry, version: VersionRow, chan
         policy_digest=case.now.policy_digest,
         verdicts=verdicts,
         vsa=signed.decode(),
+        base=case.candidate.base_fact.name,
+        served_base=case.served_base,
     )
 
 
@@ -193,7 +219,16 @@ def _circumstances(
         incumbent=None if served_id == version.id else digest_served or "",
         variants=known.variants,
         identities=known.identities,
+        served_base=_find_served_base(found, version),
     )
+
+
+def _find_served_base(found: CombinedResult, version: VersionRow) -> BaseFact | None:
+    row = found.one(before_gate.SERVED_BASE)
+    if row is None:
+        return None
+    name = name_base(row.base_name or "", row.base_root, reader=ref_of(version))
+    return BaseFact(row.base_root, row.base_identity or "", name)
 
 
 def _approvals(conn: sa.Connection, version: VersionRow, found: CombinedResult, digest: str) -> list[str]:

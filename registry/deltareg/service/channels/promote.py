@@ -32,13 +32,14 @@ def promote(
         InvalidInput: The move names no version.
         NotFound: There is no such version.
         GateFailed, GatePending, Inconclusive, Blocked: The version does not meet the gate.
+        NewBase: It is for another base than the channel serves, and the move does not allow that.
         Conflict: The channel serves it already.
     """
     if move.version is None:
         raise InvalidInput("a promotion names a version", fix="send `version`")
     version = hold_version(conn, _version(conn, line, channel.delta_id, move.version))
     case = gather(conn, version, channel)
-    case = case.accepting() if move.accept_warnings else case
+    case = case.accepting_for(warnings=move.accept_warnings, new_base=move.new_base)
     if move.break_glass:
         check_standing(conn, version, fix="choose another version")
     else:
@@ -49,8 +50,7 @@ def promote(
     if current is not None and current.version_id == version.id:
         raise Conflict(f"{ref_of(version)} is on {channel.name} already", fix="nothing to do")
     if not move.break_glass:
-        warnings = case.warnings()
-        waiting = ask_for_approvals(conn, caller, line, channel, version, move, warnings=warnings)
+        waiting = ask_for_approvals(conn, caller, line, channel, version, move, accepted=case.accepted)
         if waiting is not None:
             return waiting
     return serve(conn, caller, line, channel, current, version, move, case)[0]

@@ -42,6 +42,7 @@ class RollbackSnapshot:
         facts: The facts that decide about readiness.
         frozen: What blocks moves now, in words; empty for nothing.
         quarantined: The numbers of the versions that are quarantined on the channel.
+        bases: The names of the bases of the version and of what the channel serves now.
     """
 
     version: VersionRow
@@ -50,6 +51,7 @@ class RollbackSnapshot:
     facts: TargetFacts
     frozen: str
     quarantined: Sequence[int]
+    bases: tuple[str, str]
 
 
 def show_readiness(registry: Registry, caller: Caller, line: LineRef, name: str) -> ReadinessInfo:
@@ -86,6 +88,7 @@ def look_back(conn: sa.Connection, channel: ChannelRow, near: Sequence[LedgerRow
         _facts(conn, channel, target, near, combined, case),
         "" if frozen is None else tell_frozen(frozen, channel.name),
         [row.number for row in combined.all(before_gate.QUARANTINED)],
+        (case.candidate.base_fact.name, case.served_base),
     )
 
 
@@ -104,6 +107,8 @@ def readiness_of(
         revision=found.revision,
         ready=gravest(lights),
         lights=[_light(light) for light in lights],
+        base=found.bases[0],
+        served_base=found.bases[1],
     )
 
 
@@ -123,7 +128,7 @@ def _facts(
     own = [v for v in case.verdicts if v.base == root]
     newest = next((v for v in own if v.suite in suite_names), None)
     base = found.one(before_gate.STORED)
-    everything = case.unmet("approvals", "quarantined", "frozen")
+    everything = case.unmet("approvals", "quarantined", "frozen", "new_base")
     unmet = () if is_inside else everything
     return TargetFacts(
         ref=case.candidate.ref,
@@ -142,6 +147,7 @@ def _facts(
         is_in_window=is_inside,
         unmet=tuple(one.message for one in unmet),
         failed=tuple(one.message for one in everything if one.rule == "failed"),
+        served_base=case.served_base if case.changes_base else "",
     )
 
 

@@ -18,6 +18,7 @@ from deltareg.db.channels.rows import ChannelRow
 from deltareg.db.lines import versions as version_queries
 from deltareg.db.session import read, with_retry
 from deltareg.errors import Conflict, Forbidden, NotFound
+from deltareg.gate.new_base import NEW_BASE
 from deltareg.refs import LineRef
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import SHARED, SOMEWHERE
@@ -227,7 +228,13 @@ def _promote_if_due(conn: sa.Connection, caller: Caller, request: RequestRow, ch
         return
     line = LineRef(request.namespace, request.line)
     current = channel_queries.revision_at(conn, channel.id, number=channel.revision)
-    move = ChannelMove(kind="promote", version=version.number, reason=request.reason, accept_warnings=bool(accepted))
+    move = ChannelMove(
+        kind="promote",
+        version=version.number,
+        reason=request.reason,
+        accept_warnings=bool(case.warnings()),
+        new_base=NEW_BASE in accepted,
+    )
     serve(conn, caller, line, channel, current, version, move, case)
 
 
@@ -270,14 +277,16 @@ def before_its_gate(
         return info, []
     version = version_queries.version_by_id(conn, request.version_id)
     channel = channel_queries.channel_by_id(conn, request.channel_id)
-    rulings = gather(conn, version, channel).accepting(accepted).rulings()
+    case = gather(conn, version, channel).accepting(accepted)
+    rulings = case.rulings()
     unmet = [
         UnmetRule(rule=u.rule, message=u.message, fix=u.fix, asked_by=list(u.asked_by))
         for u in rulings
         if not u.is_met and u.rule != "approvals"
     ]
     passes = [one.message for one in rulings if one.is_met and one.rule == "verdict"]
-    return info.model_copy(update={"unmet": unmet}), passes
+    found = {"unmet": unmet, "base": case.candidate.base_fact.name, "served_base": case.served_base}
+    return info.model_copy(update=found), passes
 
 
 def _describe(row: RequestRow, given: Sequence[ApprovalRow]) -> RequestInfo:

@@ -264,7 +264,7 @@ def _check_target(
     behind, age_s = distance(conn, channel, target, now_us=case.now.now_us)
     if is_in_window(behind=behind, age_s=age_s, window=case.policy.rollback):
         return
-    error = refusal(case.unmet("approvals", "quarantined"))
+    error = refusal(case.unmet("approvals", "quarantined", "new_base"))
     if error is not None:
         raise error
     due = case.policy.approvals

@@ -89,6 +89,7 @@ def serve(
         request=request,
         verdict_ids=case.passes(),
         accepted=accepted,
+        bases=(case.served_base, case.candidate.base_fact.name),
         passed_over=[f"{ruling.rule}: {ruling.message}" for ruling in unmet],
     )
     if freeze is not None:

@@ -27,6 +27,7 @@ def append(
     request: int | None = None,
     accepted: Sequence[str] = (),
     passed_over: Sequence[str] = (),
+    bases: tuple[str, str] = ("", ""),
 ) -> tuple[MoveResult, int]:
     """Append a revision after `current`; return the result of the move and the id of its row.
 
@@ -42,6 +43,8 @@ def append(
         request: The request that it answers.
         accepted: The warnings of the verdicts that were accepted with it.
         passed_over: The unmet rules of the gate that a move with break-glass passed over.
+        bases: The names of the bases before and after the move; the audit row has them where they
+            differ.
     """
     if not queries.advance(conn, channel.id, seen=channel.revision):
         raise StaleRevision(f"{line}@{channel.name} moved meanwhile", fix="look again")
@@ -62,8 +65,10 @@ def append(
         break_glass=move.break_glass,
     )
     version = None if serves is None else serves.number
-    before = {"revision": channel.revision, "version": previous}
+    before: dict[str, object] = {"revision": channel.revision, "version": previous}
     after: dict[str, object] = {"revision": number, "version": version, "reason": move.reason}
+    before |= _tell_change(bases, 0)
+    after |= _tell_change(bases, 1)
     if serves is not None:
         after["digest"] = serves.manifest_digest
     if move.until is not None:
@@ -85,5 +90,13 @@ def append(
         digest=None if serves is None else serves.manifest_digest,
         previous=previous,
         accepted=list(accepted),
+        previous_base=bases[0],
+        base=bases[1],
     )
     return result, revision_id
+
+
+def _tell_change(bases: tuple[str, str], side: int) -> dict[str, str]:
+    """Return the base of one side of a move, for its audit row; nothing where the base stays."""
+    before, after = bases
+    return {"base": bases[side]} if before and before != after else {}

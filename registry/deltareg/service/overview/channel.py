@@ -64,7 +64,9 @@ def show_ledger(
         setbacks=kept_away,
         requests=open_requests(beside.all(beside_channels.OPEN)),
         agents=[show_follower(each) for each in beside.all(beside_channels.FOLLOWERS)],
-        revisions=page(rows, limit, key=lambda each: each.number, show=lambda each: describe_revision(name, each)),
+        revisions=page(
+            rows, limit, key=lambda each: each.number, show=lambda each: describe_revision(line, name, each)
+        ),
         at="" if at_us is None else rfc3339_seconds(at_us),
-        then=None if then is None else describe_revision(name, then),
+        then=None if then is None else describe_revision(line, name, then),
     )
