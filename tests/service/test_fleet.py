@@ -1,12 +1,18 @@
 """The fleet: whose an agent's name is, what is kept of its reports, and what counts as drift."""
 
+from dataclasses import replace
+
 import pytest
 import sqlalchemy as sa
 
 from deltareg.db import tables as t
 from deltareg.db.session import write
 from deltareg.errors import Forbidden, InvalidInput, NotFound
+from deltareg.service.authority.grants import Grant, Right
+from deltareg.service.authority.resources import Namespace
+from deltareg.service.channels.fleet import list_followers
 from deltareg.wire import AgentReport, Observed
+from tests.fixtures.registries import SAMPLES
 from tests.service import rows
 
 LINE, PROD = "team/lora", "team/lora@prod"
@@ -82,6 +88,51 @@ def test_drift_has_four_answers(registry_server, maker, host):
         ("failed", PROD): "failed",
         ("silent", PROD): "silent",
     }
+
+
+def test_who_serves_what_was_revoked_is_not_in_step(registry_server, maker, host):
+    report(host, serving(host))
+    report(host, Observed(channel=PROD), name="empty")
+
+    maker.versions.revoke(f"{LINE}:v1", reason="wrong data", even_if_served=True)
+    revoked = {f.agent: (f.drift, f.is_revoked) for f in maker.fleet.list()}
+    maker.versions.unrevoke(f"{LINE}:v1", reason="it was another one")
+
+    assert revoked == {"host-1": ("behind", True), "empty": ("behind", False)}
+    assert drifts(maker)["host-1", PROD] == "none"
+
+
+def test_who_serves_a_version_is_found_by_its_name_and_by_its_digest(registry_server, maker, host):
+    maker.push(SAMPLES / "deltas" / "tinyllama" / "lora_v2", LINE, base="tinyllama", golden=False)
+    registry_server.verified(f"{LINE}:v2")
+    maker.promote(f"{LINE}:v2", "prod")
+    report(host, serving(host, 1), name="old")
+    report(host, serving(host, 2, revision=2), name="new")
+    digest = maker.show(f"{LINE}:v1").digest
+
+    def agents(of):
+        return [found.agent for found in maker.fleet.list(of)]
+
+    assert agents(f"{LINE}:v1") == agents(f"{LINE}@{digest}") == ["old"]
+    assert agents(f"{LINE}@prod~1") == ["old"]
+    assert agents(digest) == agents(f"{digest[:15]}…") == ["old"]
+    assert agents(LINE) == agents(PROD) == ["old", "new"]
+    assert agents("sha256:0000") == []
+    with pytest.raises(NotFound):
+        agents(f"{LINE}:v7")
+
+
+def test_a_digest_finds_nobody_in_a_line_that_is_not_in_sight(registry_server, maker, host):
+    report(host, serving(host))
+    registry = registry_server.registry
+    digest = maker.show(f"{LINE}:v1").digest
+
+    def found(*grants):
+        caller = replace(rows.caller(registry.engine), grants=frozenset(grants))
+        return len(list_followers(registry, caller, digest, cursor=None, limit=10).items)
+
+    assert found(Grant(Right.READ, Namespace("team"))) == 1
+    assert found(Grant(Right.READ, Namespace("lab"))) == 0
 
 
 def test_a_report_replaces_the_one_before(maker, host):

@@ -146,4 +146,6 @@ def _wrong(follower: FollowerInfo) -> str:
 
 
 def _drift(follower: FollowerInfo) -> Cell:
+    if follower.is_revoked and follower.drift == "behind":
+        return Cell("revoked", "bad")
     return Cell(follower.drift, _TONES.get(follower.drift, ""))

@@ -51,7 +51,9 @@ class FollowerInfo(Answer):
 
     Attributes:
         drift: `none`; `silent` when three reports in a row did not come; `failed` when the agent
-            cannot serve what the channel says; `behind` while it serves something else.
+            cannot serve what the channel says; `behind` while it serves something else, or a version
+            that was revoked.
+        is_revoked: Whether the version that it serves was revoked.
         base: Whether the engine's base was found to be the version's; `wrong` serves nothing.
         trouble: What else is wrong on the host; empty where nothing is.
         since: When the agent began to serve this version in this state.
@@ -77,3 +79,4 @@ class FollowerInfo(Answer):
     seen_at: str
     seen_age_s: float
     every_s: float = 0
+    is_revoked: bool = False

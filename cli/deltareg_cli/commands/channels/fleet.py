@@ -25,13 +25,17 @@ def fleet() -> None:
     """Look at agents that follow channels, and at what each serves."""
 
 
-of_argument = click.argument("of", metavar="[NS/NAME[@CHANNEL]]", required=False, help="A line or a channel; else all.")
+of_argument = click.argument(
+    "of", metavar="[OF]", required=False, help="A line, a channel, a version or a digest that is served; else all."
+)
 
 
 @command(
     "ls",
     Example("all", "deltareg fleet ls"),
     Example("of one channel", "deltareg fleet ls me/chat@prod"),
+    Example("who serves this version?", "deltareg fleet ls me/chat:v3"),
+    Example("the same bytes in any line", "deltareg fleet ls sha256:2a7f4c91"),
     see_also=("fleet drift", "channel show"),
 )
 @of_argument
@@ -41,8 +45,9 @@ of_argument = click.argument("of", metavar="[NS/NAME[@CHANNEL]]", required=False
 def ls(invocation: Invocation, of: str | None, *, limit: int, cursor: str | None) -> None:
     """List what channels say, and what each agent serves of them.
 
-    Drift is none where both are the same; behind while an agent serves something else; failed when
-    it cannot serve what the channel says; silent when three of its reports did not come.
+    Drift is none where both are the same; behind while an agent serves something else; revoked while
+    it serves a version that was revoked; failed when it cannot serve what the channel says; silent
+    when three of its reports did not come.
     """
     page = invocation.client.fleet.list(of, cursor=cursor, limit=limit)
     ids = [f"{item.agent} {item.channel}" for item in page.items]
@@ -60,7 +65,7 @@ def ls(invocation: Invocation, of: str | None, *, limit: int, cursor: str | None
 def drift(invocation: Invocation, of: str | None) -> ExitStatus:
     """List the followers that do not serve what their channel says.
 
-    Exit status: 0 none, 10 at least one is behind, failed or silent.
+    Exit status: 0 none, 10 at least one is behind, failed or silent, or serves what was revoked.
     """
     astray = invocation.client.fleet.astray(of)
     table = fleet_table(astray, if_empty="no drift")

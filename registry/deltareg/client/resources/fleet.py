@@ -46,11 +46,15 @@ class Fleet(Resource):
         return VersionsByName(self._context, options, url=url, token=token)
 
     def list(self, of: str | None = None, *, cursor: str | None = None, limit: int = 50) -> Listing[FollowerInfo]:
-        """List followers: of a line `ns/name`, of a channel `ns/name@prod`, or all."""
+        """List followers: of a line `ns/name`, of a channel `ns/name@prod`, or all.
+
+        For a version, `ns/name:v3`, list those that serve it; for a digest, or its beginning, those
+        that serve it in any line.
+        """
         return self._list("/fleet/agents", Page[FollowerInfo], of=of, cursor=cursor, limit=limit)
 
     def astray(self, of: str | None = None) -> Sequence[FollowerInfo]:
-        """Return all followers that do not serve what their channel says."""
+        """Return all followers that do not serve what their channel says, or serve what was revoked."""
         return [one for one in self.list(of, limit=_PAGE) if one.drift != "none"]
 
     def forget(self, name: str) -> None:

@@ -86,16 +86,22 @@ def follower_rows(
     *,
     delta_id: int | None,
     channel_id: int | None,
+    digest: str | None = None,
     sight: VisibleLines | None = None,
     after: int | None,
     limit: int,
 ) -> Sequence[FollowerRow]:
-    """List followers in the order in which they were added: of a line, of a channel or all."""
+    """List followers in the order in which they were added: of a line, of a channel or all.
+
+    With a digest, or the beginning of one, only those that serve such a version.
+    """
     query = in_sight(select_followers(), sight).order_by(followers.c.id).limit(limit)
     if delta_id is not None:
         query = query.where(channels.c.delta_id == delta_id)
     if channel_id is not None:
         query = query.where(channels.c.id == channel_id)
+    if digest is not None:
+        query = query.where(followers.c.digest.startswith(digest, autoescape=True))
     if after is not None:
         query = query.where(followers.c.id > after)
     return fetch_all(conn, query, FollowerRow)
@@ -111,6 +117,7 @@ def states_of_followers(conn: sa.Connection) -> Sequence[FollowerStateRow]:
             agents.c.every_us,
             (now_us() - agents.c.seen_at).label("age_us"),
             revisions.c.digest.label("desired_digest"),
+            _is_revoked(),
         )
         .join(agents, agents.c.id == followers.c.agent_id)
         .join(channels, channels.c.id == followers.c.channel_id)
@@ -140,6 +147,7 @@ def select_followers() -> sa.Select[*tuple[Any, ...]]:
             channels.c.revision.label("desired_revision"),
             versions.c.number.label("desired_version"),
             revisions.c.digest.label("desired_digest"),
+            _is_revoked(),
         )
         .join(agents, agents.c.id == followers.c.agent_id)
         .join(principals, principals.c.id == agents.c.principal_id)
@@ -149,3 +157,15 @@ def select_followers() -> sa.Select[*tuple[Any, ...]]:
         .outerjoin(revisions, newest)
         .outerjoin(versions, versions.c.id == revisions.c.version_id)
     )
+
+
+def _is_revoked() -> sa.Label[bool]:
+    """Whether the version that a follower serves was revoked."""
+    served = versions.alias("served")
+    revoked = sa.exists().where(
+        served.c.delta_id == channels.c.delta_id,
+        served.c.number == followers.c.version,
+        served.c.manifest_digest == followers.c.digest,
+        served.c.revoked_at.is_not(None),
+    )
+    return revoked.correlate(channels, followers).label("is_revoked")

@@ -45,6 +45,7 @@ class FollowerRow:
     desired_revision: int
     desired_version: int | None
     desired_digest: str | None
+    is_revoked: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +58,4 @@ class FollowerStateRow:
     every_us: int
     age_us: int
     desired_digest: str | None
+    is_revoked: bool

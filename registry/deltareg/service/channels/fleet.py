@@ -4,6 +4,7 @@ The reports of agents are believed and shown, but decide nothing: neither a gate
 reads them. An agent's name belongs to the principal that used it first.
 """
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -21,10 +22,11 @@ from deltareg.service.clock import rfc3339
 from deltareg.service.events import Action
 from deltareg.service.paging import check_limit, page, read_number_cursor
 from deltareg.service.registry import Caller, Registry
-from deltareg.service.resolve import find_channel, find_line
+from deltareg.service.resolve import find_channel, find_line, find_version
 from deltareg.wire import AgentReport, BaseState, Drift, FollowerInfo, Observed, Page
 
 _MISSED_REPORTS = 3
+_DIGEST = re.compile("(sha256:[0-9a-f]{4,64})…?")
 
 
 def report_agent(registry: Registry, caller: Caller, name: str, report: AgentReport) -> None:
@@ -66,27 +68,43 @@ def list_followers(
 ) -> Page[FollowerInfo]:
     """List followers: of a line `ns/name`, of a channel `ns/name@prod`, or all.
 
-    Followers of lines that the caller may not read are left out.
+    For a version, `ns/name:v3`, list those that serve it; for a digest alone, or its beginning,
+    those that serve it in any line. Followers of lines that the caller may not read are left out.
     """
     caller.require(Right.READ, on=SHARED)
     after = read_number_cursor(cursor)
-    ref = None if of is None else Ref.parse(of)
-    if ref is not None and not ref.is_bare:
-        ref = parse_followed(str(ref))
+    digest = None if of is None else _find_digest(of)
+    ref = None if of is None or digest is not None else Ref.parse(of)
     if ref is not None:
         caller.require(Right.READ, on=ref.line)
     with read(registry.engine) as conn:
         line = None if ref is None else find_line(conn, caller, ref.line)
-        channel = None if ref is None or ref.channel is None else _channel_id(conn, caller, ref)
+        channel = None
+        if ref is not None and _names_channel(ref):
+            channel = _channel_id(conn, caller, ref)
+        elif ref is not None and not ref.is_bare:
+            digest = find_version(conn, caller, ref, bare="newest").manifest_digest
         rows = queries.follower_rows(
             conn,
             delta_id=None if line is None else line.id,
             channel_id=channel,
+            digest=digest,
             sight=caller.sight,
             after=after,
             limit=check_limit(limit) + 1,
         )
     return page(rows, limit, show=show_follower, key=lambda row: row.id)
+
+
+def _find_digest(text: str) -> str | None:
+    """Return the digest that a text is, or begins; None for anything else."""
+    match = _DIGEST.fullmatch(text)
+    return match[1] if match else None
+
+
+def _names_channel(ref: Ref) -> bool:
+    """Whether a reference is a channel, as it is now."""
+    return ref.channel is not None and ref == Ref(ref.line, ref.host, channel=ref.channel)
 
 
 def followers_of(conn: sa.Connection, caller: Caller, channel_id: int, *, limit: int) -> list[FollowerInfo]:
@@ -191,6 +209,7 @@ def show_follower(row: FollowerRow) -> FollowerInfo:
         seen_at=rfc3339(row.seen_at),
         seen_age_s=max(0, row.age_us) / US_PER_S,
         every_s=row.every_us / US_PER_S,
+        is_revoked=row.is_revoked,
     )
 
 
@@ -200,4 +219,4 @@ def drift_of(row: FollowerRow | FollowerStateRow) -> Drift:
         return "silent"
     if row.state == "failed":
         return "failed"
-    return "none" if row.digest == row.desired_digest else "behind"
+    return "none" if row.digest == row.desired_digest and not row.is_revoked else "behind"

@@ -41,7 +41,7 @@ class WaitingRequest(Answer):
 
 
 class DriftingAgent(Answer):
-    """An agent that does not serve what its channel says."""
+    """An agent that does not serve what its channel says, or serves what was revoked."""
 
     agent: str
     channel: str
@@ -49,6 +49,7 @@ class DriftingAgent(Answer):
     wanted: int | None
     serves: int | None
     error: str
+    is_revoked: bool
     since: str
     seen_at: str
 
@@ -151,6 +152,7 @@ def _out_of_step(rows: Sequence[FollowerRow]) -> Iterator[DriftingAgent]:
             wanted=row.desired_version,
             serves=row.version,
             error=row.error,
+            is_revoked=row.is_revoked,
             since=rfc3339(row.since),
             seen_at=rfc3339(row.seen_at),
         )
