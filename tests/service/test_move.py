@@ -27,14 +27,30 @@ def back(client, **where):
 def test_steps_back_go_down_what_was_promoted(three):
     assert back(three) == 2
     assert back(three) == 1
-    with pytest.raises(NotFound, match="never served"):
+    with pytest.raises(NotFound, match="serves v1, and nothing before it is left to go back to") as refused:
         back(three)
+    assert "it served v2, v3" in refused.value.fix
+    assert refused.value.fix.endswith("deltareg rollback team/lora --channel prod --version v3")
 
 
 def test_several_steps_at_once(three):
     assert back(three, steps=2) == 1
     with pytest.raises(NotFound):
         back(three, steps=1)
+
+
+def test_more_steps_than_there_are_says_how_many_there_are(three):
+    with pytest.raises(NotFound, match="can go back 2 steps, not 7") as refused:
+        back(three, steps=7)
+
+    assert refused.value.fix.startswith("deltareg rollback team/lora --channel prod --steps 2")
+
+
+def test_a_version_that_it_never_served_is_refused_with_those_that_it_served(three):
+    with pytest.raises(NotFound, match="never served v9") as refused:
+        back(three, version=9)
+
+    assert refused.value.fix.startswith("it served v1, v2: ")
 
 
 def test_what_was_rolled_away_from_is_never_come_back_to(three):

@@ -19,6 +19,13 @@ from deltareg_cli.options.options import ChannelParam
 # What a value too many may be for where no option is missing: the first that a command has.
 _LIKELY = ("--out", "--to", "--base", "--suite", "--channel")
 _CHANNELS = ("dev", "staging", "prod")
+# What an option is called in other commands, and in this one where it has that.
+_SYNONYMS = {
+    "--to": ("--version", "--out"),
+    "--out": ("--to",),
+    "--timeout": ("--wait-timeout",),
+    "--wait-timeout": ("--timeout",),
+}
 _OF_REFERENCES = frozenset("/:@")
 
 
@@ -51,7 +58,9 @@ def suggest_line(command: click.Command, ctx: click.Context, args: Sequence[str]
     if "--" in args:
         return ""
     if isinstance(slip, NoSuchOption):
-        return _without_option(command, ctx, args, slip.option_name)
+        return _with_synonym(command, ctx, args, slip.option_name) or _without_option(
+            command, ctx, args, slip.option_name
+        )
     line = _read(command, ctx, args)
     if line is None:
         return ""
@@ -153,6 +162,20 @@ def _is_swapped(option: click.Option, value: str, values: Sequence[str]) -> bool
         and bool(_OF_REFERENCES & set(value))
         and not _OF_REFERENCES & set(values[0])
     )
+
+
+def _with_synonym(command: click.Command, ctx: click.Context, args: Sequence[str], name: str) -> str:
+    """Write the line with an option that other commands have, by the name that it has here."""
+    own = {text for param in command.params if isinstance(param, click.Option) for text in param.opts}
+    here = next((other for other in _SYNONYMS.get(name, ()) if other in own), None)
+    split = _split(args, name)
+    if here is None or split is None:
+        return ""
+    value, others = split
+    line = _read(command, ctx, others)
+    if line is None or line.extra:
+        return ""
+    return f"{_format_command(ctx, line.values, line.rest)} {shlex.join([here, value])}"
 
 
 def _without_option(command: click.Command, ctx: click.Context, args: Sequence[str], name: str) -> str:

@@ -141,10 +141,19 @@ def move_blocks(move: MoveResult, line: str, *, is_dry: bool = False) -> list[Bl
                 ("base", describe_bases(move.previous_base, move.base)),
                 ("revision", str(move.revision)),
                 ("digest", move.digest or ""),
+                ("quarantined", _quarantined(move, line)),
                 ("verify run", "" if is_dry else ", ".join(move.verify_runs)),
             ]
         ),
     ]
+
+
+def _quarantined(move: MoveResult, line: str) -> Cell:
+    """Say which versions a rollback keeps away, and the command that lets one back."""
+    if not move.quarantined:
+        return Cell("", "")
+    clear = f"deltareg channel clear {line} {move.channel} vN -m REASON"
+    return Cell(f"{versions(move.quarantined)}; to promote one again: {clear}", "warn")
 
 
 def gate_blocks(answer: GateAnswer) -> list[Block]:

@@ -127,7 +127,8 @@ class MoveResult(Answer):
     `accepted` lists the warnings that were accepted with it, as `suite/check`. After a rollback
     `verify_runs` verify the version again by every suite that the channel asks for; `verify_run` is
     the first of them. `base` is the base of the version that it serves now, `previous_base` that of
-    the version before.
+    the version before. `quarantined` lists, after a rollback, the versions that may not be promoted
+    there until they are cleared.
     """
 
     channel: str
@@ -141,6 +142,7 @@ class MoveResult(Answer):
     accepted: list[str] = []
     base: str = ""
     previous_base: str = ""
+    quarantined: list[int] = []
 
 
 class UnmetRule(Answer):

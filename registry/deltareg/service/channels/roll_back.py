@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from deltareg.db.bases import bases as base_queries
 from deltareg.db.channels import ledger as queries
-from deltareg.db.channels.channels import add_quarantine
+from deltareg.db.channels.channels import add_quarantine, quarantined_numbers
 from deltareg.db.channels.rows import ChannelRow, LedgerRow, RevisionRow
 from deltareg.db.lines import versions as version_queries
 from deltareg.db.lines.version_rows import VersionRow
@@ -39,6 +39,7 @@ from deltareg.wire import ChannelMove, MoveResult
 
 _LEDGER_DEPTH = 1000
 NEAR = 64
+_MOST_NAMED = 5
 _MOVES = {"promote", "rollback"}
 
 
@@ -72,6 +73,8 @@ def roll_back(
     result, revision_id = serve(conn, caller, line, channel, current, version, move, case)
     if current.version_id != version.id:
         add_quarantine(conn, channel.id, current.version_id, revision_id=revision_id)
+    numbers = quarantined_numbers(conn, [channel.id]).get(channel.id, [])
+    result = result.model_copy(update={"quarantined": numbers})
     if move.dry_run:
         return result
     runs = _verify_again(conn, caller, channel, version, case)
@@ -147,14 +150,41 @@ def find_target(
     else:
         steps = move.steps or 1
         target = step_back(conn, channel, steps)
-        where = "one step back" if steps == 1 else f"{steps} steps back"
+        where = ""
     if target is None or target.version_id is None:
-        raise NotFound(
-            f"{line}@{channel.name} never served {where}", fix=f"deltareg channel history {line} {channel.name}"
-        )
+        raise _tell_no_target(conn, line, channel, current, move, where)
     if target.version_id == current.version_id:
         raise Conflict(f"{line}@{channel.name} serves v{current.version} now", fix="nothing to do")
     return target
+
+
+def _tell_no_target(
+    conn: sa.Connection, line: LineRef, channel: ChannelRow, current: RevisionRow, move: ChannelMove, where: str
+) -> NotFound:
+    """Return the error for a target that is not there, with what there is to go back to."""
+    name, back = f"{line}@{channel.name}", f"deltareg rollback {line} --channel {channel.name}"
+    history = f"deltareg channel history {line} {channel.name}"
+    ledger = queries.ledger_rows(conn, channel.id, limit=_LEDGER_DEPTH)
+    served = sorted({row.version for row in ledger if row.version is not None and row.version != current.version})
+    others = ", ".join(f"v{number}" for number in served[-_MOST_NAMED:])
+    if where:
+        fix = f"it served {others}: {back} --version vN; see: {history}" if served else history
+        return NotFound(f"{name} never served {where}", fix=fix)
+    below = _below(stack_ledger(ledger)[0])
+    if below:
+        steps = "1 step" if len(below) == 1 else f"{len(below)} steps"
+        message = f"{name} can go back {steps}, not {move.steps}"
+        return NotFound(message, fix=f"{back} --steps {len(below)}; or any that it served: {back} --version vN")
+    message = f"{name} serves v{current.version}, and nothing before it is left to go back to"
+    if not served:
+        return NotFound(message, fix=f"promote another version: deltareg promote {line}:vN --channel {channel.name}")
+    fix = f"it served {others} and was rolled back from there; to serve that again: {back} --version v{served[-1]}"
+    return NotFound(message, fix=fix)
+
+
+def _below(stack: Sequence[LedgerRow]) -> list[LedgerRow]:
+    """Return the entries below the current one, the next first, without those of the same version."""
+    return [row for row in reversed(stack[:-1]) if row.version_id != stack[-1].version_id]
 
 
 def step_back(
@@ -179,7 +209,7 @@ def step_back(
         else:
             ledger = queries.ledger_rows(conn, channel.id, limit=depth)
         stack, is_closed = stack_ledger(ledger)
-        below = [row for row in reversed(stack[:-1]) if row.version_id != stack[-1].version_id]
+        below = _below(stack)
         if len(ledger) < depth or depth == _LEDGER_DEPTH or (is_closed and len(below) >= steps):
             return next(iter(below[steps - 1 :]), None)
     return None
