@@ -57,6 +57,9 @@ from deltareg.words import Severity
 REFUSAL_EXIT_CODES = {"digest": 6, "base_mismatch": 7}
 
 
+_MOST_OTHERS = 4
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One thing that is wrong (or odd) about an upload, with advice.
@@ -101,6 +104,15 @@ class DeltaregError(Exception):
         self.message = message
         self.fix = fix
         self.problems = tuple(problems)
+        for note in self._notes():
+            self.add_note(note)
+
+    def _notes(self) -> list[str]:
+        """Return the lines that a traceback shows below the message, in a notebook too."""
+        code = getattr(self, "problem_code", self.code)
+        others = [f"also:  {problem.message}" for problem in self.problems[1:] if problem.message != self.message]
+        lines = [*([f"fix:   {self.fix}"] if self.fix else []), *others[:_MOST_OTHERS]]
+        return [*lines, f"see:   deltareg explain {code}"]
 
 
 class InvalidInput(DeltaregError):

@@ -94,6 +94,7 @@ def wait_for_request(
         version=move.version,
         digest=move.digest,
         previous=move.previous,
+        ref=move.ref,
     )
 
 

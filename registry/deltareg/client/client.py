@@ -205,6 +205,8 @@ class Client:
         golden: "AnyPath | Literal[False] | None" = None,
         record_golden: "GoldenRecorder | None" = None,
         sign: "AnyPath | SigningCredentials | None" = None,
+        wait: bool = False,
+        timeout_s: float = 3600.0,
     ) -> "reports.PushReport":
         """Push a folder as a new version of a line; see `versions.push`."""
         return self.versions.push(
@@ -221,6 +223,8 @@ class Client:
             golden=golden,
             record_golden=record_golden,
             sign=sign,
+            wait=wait,
+            timeout_s=timeout_s,
         )
 
     def verify(
@@ -234,6 +238,8 @@ class Client:
         channel: str | None = None,
         variant: str = "",
         independent: bool = False,
+        wait: bool = False,
+        timeout_s: float = 3600.0,
     ) -> RunInfo:
         """Queue a verification of a version, or join the one under way; see `runs.verify`."""
         return self.runs.verify(
@@ -245,6 +251,8 @@ class Client:
             channel=channel,
             variant=variant,
             independent=independent,
+            wait=wait,
+            timeout_s=timeout_s,
         )
 
     def show(self, ref: str) -> VersionDetail:
@@ -255,9 +263,17 @@ class Client:
         """Compare two versions, down to what each does to every module; see `versions.diff`."""
         return self.versions.diff(a, b, top=top, has_numbers=has_numbers)
 
-    def merge(self, parents: "Weighted", line: str, *, options: "MergeOptions | None" = None) -> "reports.MergeReport":
+    def merge(
+        self,
+        parents: "Weighted",
+        line: str,
+        *,
+        options: "MergeOptions | None" = None,
+        wait: bool = False,
+        timeout_s: float = 3600.0,
+    ) -> "reports.MergeReport":
         """Merge versions and push the result as a version of a line; see `versions.merge`."""
-        return self.versions.merge(parents, line, options=options)
+        return self.versions.merge(parents, line, options=options, wait=wait, timeout_s=timeout_s)
 
     def extract(
         self,
@@ -286,6 +302,8 @@ class Client:
         break_glass: bool = False,
         accept_warnings: bool = False,
         new_base: bool = False,
+        wait: bool = False,
+        timeout_s: float = 3600.0,
     ) -> MoveResult:
         """Move a channel to a version that passes its gate; see `channels.promote`."""
         return self.channels.promote(
@@ -296,6 +314,8 @@ class Client:
             break_glass=break_glass,
             accept_warnings=accept_warnings,
             new_base=new_base,
+            wait=wait,
+            timeout_s=timeout_s,
         )
 
     def rollback(

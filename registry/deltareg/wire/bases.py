@@ -82,6 +82,10 @@ class BaseInfo(Answer):
     is_partial: bool = False
     aliases: list[str] = []
 
+    def _in_short(self) -> str:
+        stored = "stored" if self.is_stored else "not stored here"
+        return f"{self.name}: {self.model_type or 'a base'}, {self.tensors} tensors, {stored}"
+
 
 class BaseFigures(Answer):
     """What a worker found of a base on its probes, in some surroundings, as it signed it."""

@@ -67,11 +67,15 @@ class ChannelInfo(Answer):
     floors: list["ChannelFloor"] = []
     base: str = ""
 
+    def _in_short(self) -> str:
+        frozen = ", frozen" if self.is_frozen else ""
+        return f"{self.channel} serves {self.ref or 'nothing'}, revision {self.revision}{frozen}"
+
 
 class RevisionInfo(Answer):
     """One entry of a channel's ledger; `review` is what was found by who reviewed it.
 
-    `base` is the base of the version that it serves.
+    `ref` and `base` name the version that it serves and that version's base.
     """
 
     channel: str
@@ -90,6 +94,7 @@ class RevisionInfo(Answer):
     review: str | None = None
     request: int | None = None
     base: str = ""
+    ref: str = ""
 
 
 class ChannelMove(Request):
@@ -126,9 +131,9 @@ class MoveResult(Answer):
 
     `accepted` lists the warnings that were accepted with it, as `suite/check`. After a rollback
     `verify_runs` verify the version again by every suite that the channel asks for; `verify_run` is
-    the first of them. `base` is the base of the version that it serves now, `previous_base` that of
-    the version before. `quarantined` lists, after a rollback, the versions that may not be promoted
-    there until they are cleared.
+    the first of them. `ref` names the version that it serves now, `base` is that version's base and
+    `previous_base` that of the version before. `quarantined` lists, after a rollback, the versions
+    that may not be promoted there until they are cleared.
     """
 
     channel: str
@@ -143,6 +148,11 @@ class MoveResult(Answer):
     base: str = ""
     previous_base: str = ""
     quarantined: list[int] = []
+    ref: str = ""
+
+    def _in_short(self) -> str:
+        before = "" if self.previous in {None, self.version} else f", was v{self.previous}"
+        return f"{self.kind}: {self.channel} serves {self.ref or f'v{self.version}'}{before}, revision {self.revision}"
 
 
 class UnmetRule(Answer):
@@ -186,6 +196,10 @@ class GateAnswer(Answer):
     vsa: str = ""
     base: str = ""
     served_base: str = ""
+
+    def _in_short(self) -> str:
+        unmet = ", ".join(rule.rule for rule in self.unmet)
+        return f"{self.ref} to {self.channel}: " + ("allowed" if self.allowed else f"not allowed: {unmet}")
 
 
 class ChannelFloor(Answer):

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from deltareg.documents.json_values import is_list, is_object
 from deltareg.errors import InvalidInput
-from deltareg.wire.tables import facts_html
+from deltareg.wire.tables import facts_html, one_line
 
 SCHEMA_VERSION = 1
 API = "/api/v1"
@@ -18,6 +18,8 @@ API = "/api/v1"
 Text = Annotated[str, Field(max_length=2_000)]
 Reason = Annotated[str, Field(min_length=1, max_length=2_000)]
 Item = TypeVar("Item")
+_PLAIN = (str, int, float)
+_NOTHING = ("", 0, False)
 _NOT_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
@@ -52,6 +54,19 @@ class Answer(_Message):
     def to_dict(self) -> dict[str, object]:
         """Return it as plain JSON values."""
         return self.model_dump(mode="json")
+
+    def __repr__(self) -> str:
+        """Return one line with what people look at first; `to_dict` has everything."""
+        return one_line(type(self).__name__, self._in_short())
+
+    def __str__(self) -> str:
+        """Return the same line."""
+        return repr(self)
+
+    def _in_short(self) -> str:
+        """Return the facts of that line: the first fields, unless a class has better words."""
+        plain = ((name, value) for name, value in self.__repr_args__() if isinstance(value, _PLAIN))
+        return ", ".join(f"{name}={value}" for name, value in plain if value not in _NOTHING)
 
     def _repr_html_(self) -> str:
         """Show it in notebooks: with the drawing registered for its class, or else as a table."""

@@ -64,6 +64,10 @@ class RequestInfo(Answer):
     base: str = ""
     served_base: str = ""
 
+    def _in_short(self) -> str:
+        missing = f", {self.missing} approvals missing" if self.missing else ""
+        return f"{self.id}: {self.ref} to {self.channel}, {self.state}{missing}"
+
 
 class Approve(Request):
     """An approval, with a word about it."""

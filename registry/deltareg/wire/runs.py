@@ -209,6 +209,12 @@ class VerdictInfo(Answer):
     continuation: str = ""
     base_identity: str = ""
 
+    def _in_short(self) -> str:
+        named = [check for check in self.checks if check.verdict in {"fail", "warn"}]
+        odd = ", ".join(f"{check.name} {check.verdict}" for check in named)
+        counts = "" if self.counts else "; it does not count"
+        return f"{self.ref}: {self.suite} {self.verdict}, {odd or f'{len(self.checks)} checks'}{counts}"
+
 
 class RunCreate(Request):
     """Queue a run, or join one that is already under way for the same thing.
@@ -287,6 +293,13 @@ class RunInfo(Answer):
     def is_over(self) -> bool:
         """Whether the run has ended."""
         return self.state in {"done", "dead", "cancelled"}
+
+    def _in_short(self) -> str:
+        what = f"{self.what} {self.ref or self.base}" + (f" by {self.suite}" if self.suite else "")
+        outcome = self.proof if self.verdict is None else self.verdict.verdict
+        return ", ".join(
+            [f"{self.id}: {what}", self.state, *([outcome] if outcome else []), *filter(None, [self.error])]
+        )
 
 
 class LeaseRequest(Request):

@@ -13,6 +13,12 @@ _MOST_CHARACTERS = 160
 _LEFT = ' style="text-align:left"'
 
 
+def one_line(kind: str, facts: str) -> str:
+    """Format what a thing is, and its facts, as one line that fits into a cell or a log."""
+    text = " ".join(facts.split())
+    return f"<{kind} {text if len(text) <= _MOST_CHARACTERS else text[:_MOST_CHARACTERS] + '…'}>"
+
+
 def facts_html(title: str, fields: Fields) -> str:
     """Render one thing as a table with a row for each non-empty field."""
     rows = [

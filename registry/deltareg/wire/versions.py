@@ -76,6 +76,12 @@ class VersionInfo(Answer):
     signatures: list[ReferrerInfo] = []
     superseded_by: str = ""
 
+    def _in_short(self) -> str:
+        state = ["revoked"] if self.is_revoked else ["deleted"] if self.is_deleted else []
+        channels = [f"on {', '.join(self.channels)}"] if self.channels else []
+        base = self.base.name or self.base.root
+        return ", ".join([f"{self.ref}: {self.kind} on {base}", self.verdict or "no verdict", *channels, *state])
+
 
 class VersionDetail(VersionInfo):
     """A version with what its manifest says.

@@ -159,6 +159,7 @@ def _find_already_served(invocation: Invocation, ref: str, channel: str) -> Move
         version=info.version,
         digest=info.digest,
         previous=info.version,
+        ref=info.ref or "",
     )
 
 

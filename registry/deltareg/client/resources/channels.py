@@ -5,14 +5,16 @@ Each move names the revision that it has seen, so that nobody undoes another's m
 
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from deltareg.client import use_cases
 from deltareg.client.asking.lines import channel_path, line_path, show_channel
 from deltareg.client.asking.resolving import resolve, version_path
+from deltareg.client.resources.requests import Requests
 from deltareg.client.resources.resource import Resource
 from deltareg.client.results.listing import Listing
-from deltareg.errors import NotFound, StaleRevision
+from deltareg.errors import ApprovalDue, NotFound, StaleRevision
 from deltareg.refs import LineRef, Ref, parse_channel
 from deltareg.wire import (
     ChannelInfo,
@@ -26,6 +28,7 @@ from deltareg.wire import (
     PolicyInfo,
     PolicySet,
     ReadinessInfo,
+    RequestInfo,
     Review,
     RevisionInfo,
     request_of,
@@ -95,6 +98,8 @@ class Channels(Resource):
         break_glass: bool = False,
         accept_warnings: bool = False,
         new_base: bool = False,
+        wait: bool = False,
+        timeout_s: float = 3600.0,
     ) -> MoveResult:
         """Move a channel to a version that passes its gate.
 
@@ -107,13 +112,16 @@ class Channels(Resource):
             accept_warnings: Whether to accept warnings in its verdicts, which stop a promotion to a
                 protected channel otherwise.
             new_base: Whether the channel may change its base, which stops a promotion otherwise.
+            wait: Whether to return only once others have approved, where that is due.
+            timeout_s: How long to wait for them at most; the request stays open after that.
 
         Raises:
             GateFailed: Its verdict is fail.
             NewBase: It is for another base than the channel serves, and nobody said that it may be.
             GatePending: A verdict is missing.
             ApprovalDue: The channel moves once others have approved the request that the error
-                names.
+                names; not with `wait`.
+            WaitTimeout: It was not approved in time.
             StaleRevision: `if_current` names another version than the channel serves.
             LogRewritten: The registry's audit trail is not the one that this machine saw.
         """
@@ -135,7 +143,12 @@ class Channels(Resource):
             accept_warnings=accept_warnings,
             new_base=new_base,
         )
-        return self._move(str(line), channel, move, current=current)
+        try:
+            return self._move(str(line), channel, move, current=current)
+        except ApprovalDue as due:
+            if not wait:
+                raise
+            return self._wait_for_approvals(str(line), move, due.request, timeout_s=timeout_s)
 
     def rollback(
         self,
@@ -264,12 +277,36 @@ class Channels(Resource):
             headers={"If-Match": f'"{current.digest}"'},
         )
 
+    def _wait_for_approvals(self, line: str, move: ChannelMove, request_id: int, *, timeout_s: float) -> MoveResult:
+        """Wait until a request is promoted; where the gate is met after the approvals, promote again."""
+
+        def retry(approved: RequestInfo) -> bool:
+            with suppress(ApprovalDue):
+                self._move(line, approved.channel, move)
+                return True
+            return False
+
+        request = Requests(self._context).wait(request_id, timeout_s=timeout_s, retry=retry)
+        return MoveResult(
+            channel=request.channel,
+            revision=request.revision or 0,
+            kind="promote",
+            version=request.version,
+            digest=request.digest,
+            previous=request.previous,
+            ref=request.ref,
+            accepted=request.accepted,
+        )
+
     def _move(self, line: str, channel: str, move: ChannelMove, *, current: ChannelInfo | None = None) -> MoveResult:
         channel_info = self.show(line, channel) if current is None else current
         # With a key of its own, a move whose answer was lost is answered again and not made twice.
         headers = {"If-Match": f'"r{channel_info.revision}"', "Idempotency-Key": uuid.uuid4().hex}
         path = f"{_path(line, channel)}/revisions"
-        return self._context.api.post(path, move, MoveResult, headers=headers)
+        result = self._context.api.post(path, move, MoveResult, headers=headers)
+        if result.ref or result.version is None:
+            return result
+        return result.model_copy(update={"ref": f"{line}:v{result.version}"})  # an older server leaves it out
 
 
 def _path(line: str, channel: str) -> str:

@@ -28,13 +28,19 @@ class Runs(Resource):
         channel: str | None = None,
         variant: str = "",
         independent: bool = False,
+        wait: bool = False,
+        timeout_s: float = 3600.0,
     ) -> RunInfo:
         """Queue a verification, or join the one under way; for a channel, bound to its policy.
 
-        With `labels`, a worker that offers them verifies, even if there is a verdict from
+        With `wait`, return it once it has ended, after `timeout_s` at the latest; its `verdict` has
+        the checks. With `labels`, a worker that offers them verifies, even if there is a verdict from
         elsewhere. With `variant`, the verification uses that variant of the base. With
         `independent`, it is done by another worker, on another host, than those that have passed
         the version already.
+
+        Raises:
+            WaitTimeout: It has not ended in time, and goes on.
         """
         request = request_of(
             RunCreate,
@@ -47,30 +53,45 @@ class Runs(Resource):
             variant=variant,
             independent=independent,
         )
-        return self.create(request)
+        return self._ended(self.create(request), wait=wait, timeout_s=timeout_s)
 
-    def prove(self, ref: str = "", *, base: str = "", again: bool = False) -> RunInfo:
+    def prove(
+        self, ref: str = "", *, base: str = "", again: bool = False, wait: bool = False, timeout_s: float = 3600.0
+    ) -> RunInfo:
         """Queue a proof of the bytes of a version or a base, or join the one under way.
 
-        What is proven already is proved again only with `again`.
+        What is proven already is proved again only with `again`. With `wait`, return it once it has
+        ended.
         """
-        return self.create(request_of(RunCreate, what="prove", ref=ref, base=base, again=again))
+        run = self.create(request_of(RunCreate, what="prove", ref=ref, base=base, again=again))
+        return self._ended(run, wait=wait, timeout_s=timeout_s)
 
     def create(self, wanted: RunCreate) -> RunInfo:
         """Queue the verification or proof that a request describes, or join one under way."""
         return queue_verification(self._context, wanted)
 
-    def compare(self, a: str, b: str, *, again: bool = False) -> RunInfo:
-        """Have a worker compare two versions; return the new run, or the one under way or done."""
+    def compare(self, a: str, b: str, *, again: bool = False, wait: bool = False, timeout_s: float = 3600.0) -> RunInfo:
+        """Have a worker compare two versions; return the new run, or the one under way or done.
+
+        With `wait`, return it once it has ended.
+        """
         request = request_of(wire.CompareCreate, a=a, b=b, again=again)
-        return self._context.api.post("/comparisons", request, RunInfo)
+        run = self._context.api.post("/comparisons", request, RunInfo)
+        return self._ended(run, wait=wait, timeout_s=timeout_s)
 
     def comparison(self, a: str, b: str) -> "wire.VersionDifferences":
         """Show how far apart two versions are, as far as workers have compared them."""
         return self._context.api.get("/comparisons", wire.VersionDifferences, a=a, b=b)
 
     def ask(
-        self, prompt: str, *refs: str, tokens: int = 64, seed: int | None = None, form: PromptForm = "auto"
+        self,
+        prompt: str,
+        *refs: str,
+        tokens: int = 64,
+        seed: int | None = None,
+        form: PromptForm = "auto",
+        wait: bool = False,
+        timeout_s: float = 3600.0,
     ) -> RunInfo:
         """Have a worker answer a prompt with a base and one or two versions of it, side by side.
 
@@ -81,12 +102,15 @@ class Runs(Resource):
             seed: The seed to sample tokens with; None takes the likeliest token.
             form: `chat` puts the prompt into a chat template, `plain` leaves it as it is, and
                 `auto` uses a template if the version or the base has one.
+            wait: Whether to return the run only once it has ended; `answers` then shows the answers.
+            timeout_s: How long to wait at most.
 
         Raises:
             QuotaExceeded: Too many questions were asked; the error says when to ask again.
         """
         request = request_of(wire.AnswerCreate, prompt=prompt, refs=list(refs), tokens=tokens, seed=seed, form=form)
-        return self._context.api.post("/answers", request, RunInfo)
+        run = self._context.api.post("/answers", request, RunInfo)
+        return self._ended(run, wait=wait, timeout_s=timeout_s)
 
     def answers(self, run: RunInfo | str) -> "wire.AnswersInfo":
         """Show a question and its answers; for a day, and only to the principal who asked."""
@@ -168,6 +192,9 @@ class Runs(Resource):
     def workers(self) -> Listing[WorkerInfo]:
         """List the workers of the last day, and what each of them runs."""
         return self._list("/workers", Page[WorkerInfo])
+
+    def _ended(self, run: RunInfo, *, wait: bool, timeout_s: float) -> RunInfo:
+        return self.wait(run, timeout_s=timeout_s) if wait else run
 
     def _act(self, text: str, verb: str) -> RunInfo:
         run_id = text if is_id(text) else self.find(text).id

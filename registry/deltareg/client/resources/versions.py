@@ -1,6 +1,7 @@
 """Versions: push, look at, pull, combine and withdraw them."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -9,6 +10,7 @@ from deltareg.client.asking.lines import label_query, line_path
 from deltareg.client.asking.resolving import path_of_one, resolve, resolve_live, version_path
 from deltareg.client.pull.pull import pull
 from deltareg.client.resources.resource import AnyPath, Resource
+from deltareg.client.resources.runs import Runs
 from deltareg.client.results.listing import Listing
 from deltareg.client.results.pull_report import MaterializeReport, PullReport
 from deltareg.refs import LineRef, Ref
@@ -57,17 +59,21 @@ class Versions(Resource):
         golden: "AnyPath | Literal[False] | None" = None,
         record_golden: "GoldenRecorder | None" = None,
         sign: "AnyPath | SigningCredentials | None" = None,
+        wait: bool = False,
+        timeout_s: float = 3600.0,
     ) -> "reports.PushReport":
         """Push a folder as a new version; the same push again returns the same version.
 
         Golden outputs that were recorded into the folder (`deltareg.golden`) are pushed with it.
         `golden` names a file with others, or is False for none; `record_golden` records them if
         there are none. With `sign`, a file with a private key or the word `sigstore`, the files are
-        signed.
+        signed. With `wait`, it returns once the version has been verified, after `timeout_s` at
+        the latest: `report.run` has the verdict.
 
         Raises:
             Refused: The folder is not a delta of this base; `problems` lists everything that is
                 wrong.
+            WaitTimeout: It was pushed, and its verification goes on.
         """
         options = use_cases.push.PushOptions(
             kind=kind,
@@ -84,7 +90,8 @@ class Versions(Resource):
             ),
             sign=None if sign is None else use_cases.signers.sign_with(sign),
         )
-        return use_cases.push.push(self._context, Path(path), LineRef.parse(line), base=base, options=options)
+        report = use_cases.push.push(self._context, Path(path), LineRef.parse(line), base=base, options=options)
+        return self._verified(report, timeout_s=timeout_s) if wait else report
 
     def pull(
         self,
@@ -133,10 +140,23 @@ class Versions(Resource):
             self._context, Ref.parse(ref), Path(out), base=folder, dtype=dtype, expect=expect
         )
 
-    def merge(self, parents: "Weighted", line: str, *, options: "MergeOptions | None" = None) -> "reports.MergeReport":
-        """Merge versions, each with a weight, and push the result as a version of a line."""
+    def merge(
+        self,
+        parents: "Weighted",
+        line: str,
+        *,
+        options: "MergeOptions | None" = None,
+        wait: bool = False,
+        timeout_s: float = 3600.0,
+    ) -> "reports.MergeReport":
+        """Merge versions, each with a weight, and push the result as a version of a line.
+
+        With `wait`, it returns once the version has been verified: `report.pushed.run` has the
+        verdict.
+        """
         merge_options = options or use_cases.merge.MergeOptions()
-        return use_cases.merge.merge(self._context, parents, LineRef.parse(line), options=merge_options)
+        report = use_cases.merge.merge(self._context, parents, LineRef.parse(line), options=merge_options)
+        return replace(report, pushed=self._verified(report.pushed, timeout_s=timeout_s)) if wait else report
 
     def plan_merge(self, parents: "Weighted", *, options: "MergeOptions | None" = None) -> "reports.MergePlan":
         """Plan a merge: show its conflicts and hindrances without making it."""
@@ -285,3 +305,8 @@ class Versions(Resource):
             InvalidInput: The reference does not name one version.
         """
         return self._context.api.post(f"{path_of_one(self._context, ref)}:flatten", None, RunInfo)
+
+    def _verified(self, report: "reports.PushReport", *, timeout_s: float) -> "reports.PushReport":
+        """Wait for the verification of a version that was pushed."""
+        run = Runs(self._context).verify(report.ref, wait=True, timeout_s=timeout_s)
+        return replace(report, version=self.show(report.ref), run=run)

@@ -6,8 +6,9 @@ from typing import Generic, TypeVar
 
 from deltareg.client.paging import walk
 from deltareg.wire import Answer, Page
-from deltareg.wire.tables import rows_html
+from deltareg.wire.tables import one_line, rows_html
 
+_FEW = 3
 Item = TypeVar("Item", bound=Answer)
 
 
@@ -33,6 +34,13 @@ class Listing(Generic[Item]):
     def __bool__(self) -> bool:
         """Whether there is anything in the list."""
         return bool(self.items) or self.next_cursor is not None
+
+    def __repr__(self) -> str:
+        """Return one line: how many there are, and the names of the first."""
+        names = [str(getattr(item, "ref", "") or getattr(item, "name", "") or item) for item in self.items[:_FEW]]
+        more = "" if self.next_cursor is None and len(self.items) <= _FEW else ", …"
+        count = f"{len(self.items)}{'' if self.next_cursor is None else ' and more'}"
+        return one_line("Listing", f"of {count}: {', '.join(names)}{more}" if names else "of nothing")
 
     def to_dict(self) -> dict[str, object]:
         """Return the first page as plain values, as `--json` writes it."""

@@ -7,7 +7,7 @@ from typing import Protocol, Self
 
 from deltareg.identity.manifest import Manifest
 from deltareg.wire import SCHEMA_VERSION, Revocation
-from deltareg.wire.tables import facts_html
+from deltareg.wire.tables import facts_html, one_line
 
 
 class Attachment(Protocol):
@@ -61,6 +61,10 @@ class PullReport:
     _attach: Callable[[object, Sequence[str]], Attachment] = field(repr=False, compare=False)
     revocation: Revocation | None = None
     signed_by: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """Return one line: the version, and where it is."""
+        return _tell(self, revoked=self.revocation is not None)
 
     def attach(self, model: object, *, include: Sequence[str] = ()) -> Attachment:
         """Attach the version to a running `transformers` model of its base.
@@ -121,6 +125,10 @@ class MaterializeReport:
     revocation: Revocation | None = None
     trained_on: str = ""
 
+    def __repr__(self) -> str:
+        """Return one line: the version, and where the model is."""
+        return _tell(self, revoked=self.revocation is not None)
+
     def to_dict(self) -> dict[str, object]:
         """Return the object of `deltareg materialize --json`."""
         fields = _fields(self) | {"root": self.root, "recipe": self.recipe}
@@ -128,6 +136,13 @@ class MaterializeReport:
 
     def _repr_html_(self) -> str:
         return facts_html(f"materialized {self.ref}", self.to_dict())
+
+
+def _tell(report: PullReport | MaterializeReport, *, revoked: bool) -> str:
+    from deltareg.drawing.wording import size  # for people alone
+
+    facts = f"{report.ref} in {report.path}, {size(report.fetched_bytes)} fetched" + (", revoked" if revoked else "")
+    return one_line(type(report).__name__, facts)
 
 
 def _fields(report: PullReport | MaterializeReport) -> dict[str, object]:

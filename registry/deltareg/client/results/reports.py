@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from deltareg.digest import Digest
 from deltareg.errors import BaseMismatch, DeltaregError, Problem
-from deltareg.wire import SCHEMA_VERSION, ReferrerInfo, VersionInfo
-from deltareg.wire.tables import facts_html
+from deltareg.wire import SCHEMA_VERSION, ReferrerInfo, RunInfo, VersionInfo
+from deltareg.wire.tables import facts_html, one_line
 
 if TYPE_CHECKING:
     from deltareg.delta.injection import InjectionPoint
@@ -141,6 +141,7 @@ class PushReport:
         signature: The signature that was made, if any.
         golden: Where its golden outputs come from; empty if it has none.
         golden_missing: Why it has none although they were wanted.
+        run: The verification that was waited for; None if nobody waited.
     """
 
     version: VersionInfo
@@ -153,6 +154,19 @@ class PushReport:
     signature: ReferrerInfo | None = None
     golden: str = ""
     golden_missing: str = ""
+    run: RunInfo | None = None
+
+    @property
+    def ref(self) -> str:
+        """The version's reference: `ns/name:v3`."""
+        return self.version.ref
+
+    def __repr__(self) -> str:
+        """Return one line: the version, and what was sent for it."""
+        from deltareg.drawing.wording import size  # for people alone
+
+        what = f"new, {size(self.uploaded_bytes)} sent" if self.created else "was there already"
+        return one_line("PushReport", f"{self.ref}: {what}, {self.version.verdict or 'no verdict'}")
 
     def to_dict(self) -> dict[str, object]:
         """Return the object of `deltareg push --json`."""
@@ -282,6 +296,16 @@ class MergeReport:
     pushed: PushReport
     recipe: "MergeRecipe"
     seconds: float
+
+    @property
+    def ref(self) -> str:
+        """The merged version's reference."""
+        return self.pushed.ref
+
+    def __repr__(self) -> str:
+        """Return one line: the version, and how it was made."""
+        parents = ", ".join(parent.ref for parent in self.recipe.parents)
+        return one_line("MergeReport", f"{self.ref}: {self.recipe.method} of {parents}")
 
     def to_dict(self) -> dict[str, object]:
         """Return the object of `deltareg merge --json`: that of a push, and the recipe."""

@@ -108,6 +108,7 @@ def describe_revision(line: LineRef, channel: str, row: RevisionRow) -> Revision
         review=row.review,
         request=row.request,
         base=_name_base(row, line),
+        ref="" if row.version is None else f"{line}:v{row.version}",
     )
 
 

@@ -90,6 +90,7 @@ def append(
         digest=None if serves is None else serves.manifest_digest,
         previous=previous,
         accepted=list(accepted),
+        ref="" if version is None else f"{line}:v{version}",
         previous_base=bases[0],
         base=bases[1],
     )
