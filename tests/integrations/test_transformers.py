@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from deltareg.client import Client, ClientConfig
-from deltareg.errors import Forbidden, InvalidInput, NotFound
+from deltareg.errors import BaseMismatch, Forbidden, InvalidInput, NotFound
 from deltareg.suites.golden_file import GOLDEN_FILE, decode
+from tests.fixtures.registries import SAMPLES
 from tests.integrations.conftest import BASE
 
 torch = pytest.importorskip("torch", reason="needs torch: pip install 'deltareg[verify]'")
@@ -226,22 +227,56 @@ def test_checkpoints_that_the_trainer_deletes_are_pushed_all_the_same(client, li
         pytest.param(["read", "push"], "nobodys", NotFound, "nobodys", marks=pytest.mark.soak),
     ],
 )
-def test_what_will_fail_is_told_before_the_first_step(site, line, tmp_path, caplog, scopes, base, error, told):
-    """And ends the training only where that was asked for."""
+def test_what_will_fail_in_any_case_ends_a_training_before_its_first_step(
+    site, line, tmp_path, scopes, base, error, told
+):
     token = site.token(*scopes, principal="reader")
     with Client(site._config(token)) as client:
-        run = trainer(tmp_path / "a", PushCallback(line, base=base, client=client), max_steps=1)
-        run.train()
-        strict = PushCallback(line, base=base, client=client, strict=True)
-        stopped = trainer(tmp_path / "b", strict, max_steps=1)
-        with pytest.raises(error, match=told):
-            stopped.train()
+        run = trainer(tmp_path, PushCallback(line, base=base, client=client), max_steps=1)
+        with pytest.raises(error, match=told) as stopped:
+            run.train()
 
-    assert run.state.global_step == 1
-    assert stopped.state.global_step == 0
-    first = caplog.messages[0]
-    assert f"{line}: nothing can be pushed as it is now: " in first
-    assert told in first
+    assert run.state.global_step == 0
+    assert f"nothing of it could be pushed to {line}" in stopped.value.__notes__[-1]
+
+
+def test_a_training_that_goes_on_is_warned_alone(site, client, line, tmp_path, caplog):
+    options = {"save_strategy": "steps", "save_steps": 1, "max_steps": 2}
+    trainer(tmp_path, pushing(client, line, golden=False), stop(1), **options).train()
+
+    with Client(site._config(site.token("read", principal="reader"))) as reader:
+        run = trainer(tmp_path, pushing(reader, line, golden=False), **options)
+        run.train(resume_from_checkpoint=True)
+
+    assert run.state.global_step == 2
+    assert f"{line}: nothing can be pushed as it is now: " in caplog.text
+
+
+def test_a_model_of_another_base_is_noticed_before_it_is_trained(site, client, line, tmp_path):
+    with site.client() as admin:
+        admin.bases.push(SAMPLES / "bases" / "tinyllama_other", "other")
+        admin.bases.register(BASE, "tinyllama", hub_ids=["org/tiny"])
+    run = trainer(tmp_path, PushCallback(line, base="other", client=client), max_steps=1)
+    run.model.peft_config["default"].base_model_name_or_path = "org/tiny"
+
+    with pytest.raises(BaseMismatch, match="loaded from tinyllama, and base='other' names another") as stopped:
+        run.train()
+
+    assert "base='tinyllama'" in stopped.value.fix
+    assert run.state.global_step == 0
+
+
+def test_a_line_that_is_none_is_told_before_anything_is_loaded():
+    with pytest.raises(InvalidInput, match="MyLoRA"):
+        PushCallback("team/MyLoRA", base="tinyllama")
+
+
+def test_the_end_says_what_was_pushed_and_what_is_next(client, line, tmp_path, capfd):
+    trainer(tmp_path, pushing(client, line, golden=False), save_strategy="steps", save_steps=2).train()
+
+    told = [text for text in capfd.readouterr().err.splitlines() if text.startswith("pushed ")]
+    ref = f"{line}:v2"
+    assert told == [f"pushed {ref}, the last of 2 versions; its verdict: deltareg verify {ref} --wait"]
 
 
 def test_a_server_that_is_away_ends_no_training(line, tmp_path, caplog, free_port):
@@ -278,14 +313,14 @@ def test_a_model_that_fails_when_it_is_asked_is_pushed_without_outputs(client, l
 
 
 @pytest.mark.soak
-def test_settings_that_are_wrong_end_no_training(line, tmp_path, monkeypatch, caplog):
+def test_settings_that_are_wrong_are_told_before_the_first_step(line, tmp_path, monkeypatch):
     monkeypatch.setenv("DELTAREG_SERVER", "no address")
 
     run = trainer(tmp_path, PushCallback(line, base="tinyllama"), max_steps=1)
-    run.train()
+    with pytest.raises(InvalidInput):
+        run.train()
 
-    assert run.state.global_step == 1
-    assert "nothing can be pushed as it is now" in caplog.text
+    assert run.state.global_step == 0
 
 
 @pytest.mark.soak

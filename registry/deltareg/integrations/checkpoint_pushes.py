@@ -6,15 +6,18 @@ push that fails is logged and does not end the training, unless `strict` is set.
 
 import logging
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
 from deltareg.client import Client, PushReport
-from deltareg.errors import Blocked, Conflict, DeltaregError, Forbidden, InvalidInput, NotFound, UploadClosed
+from deltareg.errors import Blocked, Conflict, DeltaregError, InvalidInput, NotFound, UploadClosed
+from deltareg.integrations.before_training import FOR_GOOD, check_before_training
 from deltareg.integrations.newest_first import LatestOnlyQueue
 from deltareg.integrations.run_notes import RunNotes, read_notes
+from deltareg.refs import LineRef
 
 log = logging.getLogger(__name__)
 PLACE = ".deltareg"
@@ -53,11 +56,12 @@ class PushTerms:
     strict: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse values that an untyped script may pass.
+        """Refuse what cannot work, before anything is loaded or trained.
 
         Raises:
-            InvalidInput: There is no such strategy.
+            InvalidInput: The line is not a name for one, or there is no such strategy.
         """
+        LineRef.parse(self.line)
         if self.strategy not in get_args(Strategy):
             names = " or ".join(get_args(Strategy))
             raise InvalidInput(f"strategy is {self.strategy!r}", fix=names)
@@ -104,22 +108,30 @@ class CheckpointPushes:
         self._failure: tuple[int | None, DeltaregError | OSError] | None = None
         self.reports: list[PushReport] = []
 
-    def begin(self, folder: Path, *, goes_on: bool) -> None:
+    def begin(self, folder: Path, *, goes_on: bool, model: object = None) -> None:
         """Begin a training, or continue one that was interrupted.
+
+        A fresh training does not start where its pushes would fail in any case. One that goes on is
+        only warned, and so is one whose server is away.
 
         Args:
             folder: The training's own folder.
             goes_on: Whether it continues from a checkpoint.
+            model: The model that is trained, if it is known.
 
         Raises:
-            DeltaregError: Pushing will not work; only with `strict`.
+            DeltaregError: Pushing will not work.
         """
         place, target = folder / PLACE, self._terms.line
         self.reports.clear()
         try:
-            target = f"{self._connect().config.server}/{target}"
-            self._check()
+            client = self._connect()
+            target = f"{client.config.server}/{target}"
+            check_before_training(client, self._terms.line, self._terms.base, model=model)
         except (DeltaregError, OSError) as error:
+            if isinstance(error, FOR_GOOD) and not goes_on:
+                error.add_note(f"The training has not started: nothing of it could be pushed to {self._terms.line}.")
+                raise
             self._fail(error, None, "nothing can be pushed as it is now")
         self._notes = read_notes(place, target) if goes_on else RunNotes(place, target)
         self._offered = set(self._notes.pushed)
@@ -157,7 +169,8 @@ class CheckpointPushes:
         Raises:
             DeltaregError, OSError: A push failed; only with `strict`.
         """
-        if not self._work.wait(self._terms.wait_s):
+        is_over = self._work.wait(self._terms.wait_s)
+        if not is_over:
             log.warning(
                 "%s: the last push takes longer than %.0f s; it is cut off when this process ends."
                 " Its files are below %s",
@@ -168,7 +181,16 @@ class CheckpointPushes:
         elif self._own is not None:
             self._own.close()
             self._own = None
+        is_well = is_over and self._failure is None
         self.raise_failure()
+        if is_well and self.reports:
+            self._tell_success()
+
+    def _tell_success(self) -> None:
+        """Write the newest version and the next command, where whoever trains sees it."""
+        ref, count = self.reports[-1].ref, len(self.reports)
+        others = "" if count == 1 else f", the last of {count} versions"
+        sys.stderr.write(f"pushed {ref}{others}; its verdict: deltareg verify {ref} --wait\n")
 
     def fail(self, error: DeltaregError | OSError, step: int) -> None:
         """Record an error in preparing a state.
@@ -199,23 +221,6 @@ class CheckpointPushes:
         if self._own is None:
             self._own = Client()
         return self._own
-
-    def _check(self) -> None:
-        """Check early what would otherwise fail after hours: token, right, base."""
-        client = self._connect()
-        client.meta()  # asks once: a training does not wait for a server that is away
-        who = client.whoami()
-        if "push" not in who.scopes and "admin" not in who.scopes:
-            raise Forbidden(
-                f"the token of {who.principal} is for {', '.join(who.scopes)}, not for push",
-                fix=f"deltareg token create --for {who.principal} --scope read --scope push",
-            )
-        allowed = client.members.explain(who.principal, "push", self._terms.line)
-        if not allowed.allowed:
-            raise Forbidden(f"{who.principal} may not push to {allowed.ref}", fix=allowed.fix)
-        base = self._terms.base
-        if base is not None and not Path(base).exists() and ":" not in base:
-            client.bases.show(base)
 
     def _push(self, ready: TrainingState) -> None:
         try:

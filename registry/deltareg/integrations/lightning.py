@@ -102,7 +102,7 @@ class LightningPushCallback(Callback):  # type: ignore[misc]  # it comes without
                 files.
 
         Raises:
-            InvalidInput: There is no such strategy.
+            InvalidInput: The line is not a name for one, or there is no such strategy.
         """
         super().__init__()
         own = dict(labels or {})
@@ -132,11 +132,11 @@ class LightningPushCallback(Callback):  # type: ignore[misc]  # it comes without
         if trainer.is_global_zero:
             root = Path(str(trainer.default_root_dir))
             goes_on = trainer.global_step > 0
-            self._pushes.begin(root, goes_on=goes_on)
-            batches = None
+            part = None
             with suppress(InvalidInput):  # what cannot be saved is told when it is to be
-                if self._save is None and not goes_on:
-                    batches = FirstBatches(_saving_part(pl_module))
+                part = _saving_part(pl_module) if self._save is None else None
+            self._pushes.begin(root, goes_on=goes_on, model=part)
+            batches = None if part is None or goes_on else FirstBatches(part)
             self._start = KeptStart.of(root, batches, goes_on=goes_on)
 
     def on_save_checkpoint(

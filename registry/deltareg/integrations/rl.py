@@ -23,12 +23,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from deltareg.client import Client
-from deltareg.errors import Conflict, DeltaregError, Forbidden, NotFound, WaitTimeout
+from deltareg.errors import Conflict, DeltaregError, Forbidden, NotFound, Unavailable, WaitTimeout
+from deltareg.integrations.before_training import check_before_training
 from deltareg.integrations.newest_first import LatestOnlyQueue
 from deltareg.integrations.run_facts import labels_of
 from deltareg.integrations.snapshot import save_pretrained, take_snapshot
@@ -107,10 +109,17 @@ class StepPushes:
             scratch: Where a step is saved before it is pushed; None for a disk in memory, if the
                 system has one.
             client: The client; None for one from the environment and the settings files.
+
+        Raises:
+            InvalidInput: The line is not a name for one.
+            Forbidden, Unauthenticated: The token may not push there, or not move the channel.
+            NotFound: There is no such base.
         """
         self._line, self._channel, self._base, self._loop = line, channel, base, loop
         self._keep, self._keep_every, self._proof_s = max(keep, 1), keep_every, proof_s
         self._given, self._client = client, Client() if client is None else client
+        with suppress(Unavailable):  # a loop may start before its registry; each step says what fails
+            check_before_training(self._client, line, base, channel=channel)
         place = _MEMORY if scratch is None and os.access(_MEMORY, os.W_OK) else scratch
         self._scratch = Path(tempfile.mkdtemp(prefix="deltareg-steps-", dir=place))
         self._work = LatestOnlyQueue(self._do, self._pass_over)

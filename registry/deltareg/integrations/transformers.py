@@ -89,7 +89,7 @@ class PushCallback(TrainerCallback):  # type: ignore[misc]  # it comes without t
                 files.
 
         Raises:
-            InvalidInput: There is no such strategy.
+            InvalidInput: The line is not a name for one, or there is no such strategy.
         """
         own = dict(labels or {})
         self._terms = PushTerms(
@@ -118,6 +118,8 @@ class PushCallback(TrainerCallback):  # type: ignore[misc]  # it comes without t
     ) -> None:
         """Check that pushing will work, and push the checkpoint that an interrupted run did not.
 
+        A fresh training ends here, before its first step, where its pushes would fail in any case.
+
         Anything odd about the first batches is logged: labels that are shifted twice, an end token
         that is not learnt, ids of another tokenizer.
         """
@@ -126,7 +128,7 @@ class PushCallback(TrainerCallback):  # type: ignore[misc]  # it comes without t
         self._start = watch_training(args, state, cast("nn.Module | None", given.get("model")))
         folder = Path(str(args.output_dir))
         self._progress = KeptProgress.of(folder, since=state.global_step)
-        self._pushes.begin(folder, goes_on=state.global_step > 0)
+        self._pushes.begin(folder, goes_on=state.global_step > 0, model=given.get("model"))
         self.on_save(args, state, control, **given)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: object) -> None:
