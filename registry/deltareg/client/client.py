@@ -60,8 +60,8 @@ class Client:
 
         with Client("https://registry", token="...") as client:
             pushed = client.push("my-lora", "team/chat", base="llama")
-            run = client.runs.wait(client.verify(pushed.version.ref))
-            client.promote(pushed.version.ref, "prod", reason="better answers")
+            run = client.verify(pushed.ref, wait=True)
+            client.promote(pushed.ref, "prod", reason="better answers")
             print(client.pull("team/chat@prod").path)
             for version in client.versions.list("team/chat"):
                 print(version.ref, version.verdict)
