@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from deltareg.client import Client, ClientConfig
-from deltareg.errors import BaseMismatch, Forbidden, InvalidInput, NotFound
+from deltareg.errors import Forbidden, InvalidInput, NotFound, Refused
 from deltareg.suites.golden_file import GOLDEN_FILE, decode
 from tests.fixtures.registries import SAMPLES
 from tests.integrations.conftest import BASE
@@ -252,17 +252,27 @@ def test_a_training_that_goes_on_is_warned_alone(site, client, line, tmp_path, c
     assert f"{line}: nothing can be pushed as it is now: " in caplog.text
 
 
-def test_a_model_of_another_base_is_noticed_before_it_is_trained(site, client, line, tmp_path):
+def test_an_adapter_that_its_base_does_not_fit_is_noticed_before_it_is_trained(site, client, line, tmp_path):
     with site.client() as admin:
-        admin.bases.push(SAMPLES / "bases" / "tinyllama_other", "other")
-        admin.bases.register(BASE, "tinyllama", hub_ids=["org/tiny"])
-    run = trainer(tmp_path, PushCallback(line, base="other", client=client), max_steps=1)
-    run.model.peft_config["default"].base_model_name_or_path = "org/tiny"
+        admin.bases.push(SAMPLES / "bases" / "tinygpt2", "tinygpt2")
+    run = trainer(tmp_path, PushCallback(line, base="tinygpt2", client=client), max_steps=1)
+    run.model.peft_config["default"].base_model_name_or_path = "tinygpt2"
 
-    with pytest.raises(BaseMismatch, match="loaded from tinyllama, and base='other' names another") as stopped:
+    with pytest.raises(Refused) as stopped:
         run.train()
 
-    assert "base='tinyllama'" in stopped.value.fix
+    assert {problem.code for problem in stopped.value.problems} & {"no_tensor_applied", "unexpected_tensors"}
+    assert run.state.global_step == 0
+    assert line not in {each.ref for each in client.lines.list("team")}
+
+
+def test_a_base_that_nobody_names_is_noticed_before_the_first_step(client, line, tmp_path):
+    run = trainer(tmp_path, PushCallback(line, client=client), max_steps=1)
+    run.model.peft_config["default"].base_model_name_or_path = "org/unknown"
+
+    with pytest.raises(InvalidInput, match="no base is named"):
+        run.train()
+
     assert run.state.global_step == 0
 
 

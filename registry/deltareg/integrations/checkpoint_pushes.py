@@ -117,7 +117,7 @@ class CheckpointPushes:
         Args:
             folder: The training's own folder.
             goes_on: Whether it continues from a checkpoint.
-            model: The model that is trained, if it is known.
+            model: The model that is trained, if this process has all of it.
 
         Raises:
             DeltaregError: Pushing will not work.

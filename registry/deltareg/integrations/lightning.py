@@ -135,7 +135,8 @@ class LightningPushCallback(Callback):  # type: ignore[misc]  # it comes without
             part = None
             with suppress(InvalidInput):  # what cannot be saved is told when it is to be
                 part = _saving_part(pl_module) if self._save is None else None
-            self._pushes.begin(root, goes_on=goes_on, model=part)
+            is_sharded = type(trainer.strategy).__name__.startswith(_SHARDED)
+            self._pushes.begin(root, goes_on=goes_on, model=None if is_sharded else part)
             batches = None if part is None or goes_on else FirstBatches(part)
             self._start = KeptStart.of(root, batches, goes_on=goes_on)
 

@@ -128,7 +128,8 @@ class PushCallback(TrainerCallback):  # type: ignore[misc]  # it comes without t
         self._start = watch_training(args, state, cast("nn.Module | None", given.get("model")))
         folder = Path(str(args.output_dir))
         self._progress = KeptProgress.of(folder, since=state.global_step)
-        self._pushes.begin(folder, goes_on=state.global_step > 0, model=given.get("model"))
+        model = None if args.fsdp or args.deepspeed else given.get("model")  # one process has not all of it
+        self._pushes.begin(folder, goes_on=state.global_step > 0, model=model)
         self.on_save(args, state, control, **given)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: object) -> None:
