@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from deltareg.client import Client
-from deltareg.errors import GatePending, InvalidInput, WaitTimeout
+from deltareg.errors import Forbidden, GatePending, InvalidInput, WaitTimeout
 from deltareg.integrations.rl import StepPushes
 from tests.client.agents import running_agent, serves
 from tests.fixtures.processes import until
@@ -69,6 +69,13 @@ class Policy:
     def save_pretrained(self, folder):
         shutil.copy(LORA / "adapter_config.json", folder)
         save_file(self.tensors, f"{folder}/{WEIGHTS}", metadata={"format": "pt"})
+
+
+def test_a_token_that_may_not_promote_is_noticed_before_the_loop(site, client, line):
+    with pytest.raises(Forbidden, match="not for promote"):
+        StepPushes(line, "rollout", base="tinyllama", client=client)
+    with pytest.raises(InvalidInput, match="MyLoRA"):
+        StepPushes("team/MyLoRA", "rollout", base="tinyllama", client=client)
 
 
 def test_every_step_that_is_waited_for_is_served(owner, prover, line, open_channel, tmp_path):

@@ -139,6 +139,7 @@ def move_blocks(move: MoveResult, line: str, *, is_dry: bool = False) -> list[Bl
         FactsBlock(
             [
                 ("base", describe_bases(move.previous_base, move.base)),
+                ("its files say", Cell(move.base_claim, "warn")),
                 ("revision", str(move.revision)),
                 ("digest", move.digest or ""),
                 ("quarantined", _quarantined(move, line)),
@@ -161,7 +162,11 @@ def gate_blocks(answer: GateAnswer) -> list[Block]:
     word = Cell("allowed", "good") if answer.allowed else Cell("not allowed", "bad")
     head: list[Text] = [Cell(answer.ref, "name"), "→", answer.channel, word]
     bases = describe_bases(answer.served_base, answer.base)
-    return [LinesBlock([head, *([f"base {bases}"] if "→" in bases else []), *unmet_lines(answer.unmet)])]
+    lines: list[Text | Sequence[Text]] = [head]
+    if "→" in bases or answer.base_claim:
+        claim = [Cell(f"its files say {answer.base_claim}", "warn")] if answer.base_claim else []
+        lines.append([f"base {bases}", *claim])
+    return [LinesBlock([*lines, *unmet_lines(answer.unmet)])]
 
 
 def describe_bases(before: str, after: str) -> str:

@@ -88,6 +88,11 @@ def describe_plain(row: VersionRow, outcome: OutcomeRow | None, *, channels: Seq
     return _describe_version(row, _Standing(outcome=outcome, channels=channels))
 
 
+def base_claim_of(row: VersionRow) -> str:
+    """Return the base that a version's own files name, where who pushed it insisted on another."""
+    return str(getattr(row, "base_claim", None) or "")
+
+
 def describe_resolved(rows: Sequence[ResolvedRow]) -> VersionInfo:
     """Describe a resolved version from the rows of one statement."""
     return _describe_version(rows[0], _resolved_standing(rows))

@@ -132,8 +132,8 @@ class MoveResult(Answer):
     `accepted` lists the warnings that were accepted with it, as `suite/check`. After a rollback
     `verify_runs` verify the version again by every suite that the channel asks for; `verify_run` is
     the first of them. `ref` names the version that it serves now, `base` is that version's base and
-    `previous_base` that of the version before. `quarantined` lists, after a rollback, the versions
-    that may not be promoted there until they are cleared.
+    `previous_base` that of the version before; `base_claim` is as for the gate. `quarantined`
+    lists, after a rollback, the versions that may not be promoted there until they are cleared.
     """
 
     channel: str
@@ -147,6 +147,7 @@ class MoveResult(Answer):
     accepted: list[str] = []
     base: str = ""
     previous_base: str = ""
+    base_claim: str = ""
     quarantined: list[int] = []
     ref: str = ""
 
@@ -183,7 +184,8 @@ class GateAnswer(Answer):
 
     `verdicts` are those that the answer rests on. `vsa` is the answer as the server signs it: a
     DSSE envelope of a SLSA verification summary. `base` is the version's base, `served_base` that
-    of what the channel serves, empty where it serves nothing.
+    of what the channel serves, empty where it serves nothing. `base_claim` is the base that the
+    version's own files name, where who pushed it insisted on another.
     """
 
     ref: str
@@ -195,6 +197,7 @@ class GateAnswer(Answer):
     verdicts: list[str] = []
     vsa: str = ""
     base: str = ""
+    base_claim: str = ""
     served_base: str = ""
 
     def _in_short(self) -> str:

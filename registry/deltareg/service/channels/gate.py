@@ -27,7 +27,7 @@ from deltareg.service.channels.approvals import counting
 from deltareg.service.channels.known_version import KnownVersion, read_known
 from deltareg.service.channels.serving import serving_facts
 from deltareg.service.channels.summaries import sign_answer
-from deltareg.service.describe import ref_of
+from deltareg.service.describe import base_claim_of, ref_of
 from deltareg.service.ledger.channel_policy import floors_of, own_policy_of, policy_of
 from deltareg.service.ledger.freeze import standing_freeze, tell_freeze
 from deltareg.service.registry import Caller, Registry
@@ -163,6 +163,7 @@ def answer_of(conn: sa.Connection, registry: Registry, version: VersionRow, chan
         verdicts=verdicts,
         vsa=signed.decode(),
         base=case.candidate.base_fact.name,
+        base_claim=base_claim_of(version),
         served_base=case.served_base,
     )
 

@@ -9,6 +9,7 @@ from deltareg.db.channels.rows import ChannelRow, RevisionRow
 from deltareg.db.lines.version_rows import VersionRow
 from deltareg.errors import StaleRevision
 from deltareg.refs import LineRef
+from deltareg.service.describe import base_claim_of
 from deltareg.service.events import Action
 from deltareg.service.registry import Caller
 from deltareg.wire import ChannelMove, MoveResult
@@ -91,6 +92,7 @@ def append(
         previous=previous,
         accepted=list(accepted),
         ref="" if version is None else f"{line}:v{version}",
+        base_claim="" if serves is None else base_claim_of(serves),
         previous_base=bases[0],
         base=bases[1],
     )
