@@ -2,6 +2,9 @@
 
 import pytest
 
+from deltareg.wire import AgentReport, Observed
+from tests.fixtures.registries import SAMPLES
+from tests.folders import naming_base
 from tests.pages.conftest import browser, word_of
 
 LINE = "/ui/deltas/team/lora"
@@ -122,3 +125,59 @@ def test_a_version_that_was_rolled_back_says_so_wherever_it_is_decided_on(desk):
     assert 'who approved <a href="/ui/requests/1">request 1</a> of maker: for the weekend' in ledger
     assert "was rolled back from" not in cleared
     assert ">@prod</a> serves it" not in cleared
+
+
+def test_a_version_for_another_base_is_promoted_by_a_word_of_its_own(local_registry, tmp_path):
+    maker = local_registry.line("lora")
+    maker.bases.push(SAMPLES / "bases" / "tinyllama_other", "other")
+    maker.push(
+        naming_base(SAMPLES / "deltas" / "tinyllama" / "lora", "other", tmp_path / "lora"), "team/lora", base="other"
+    )
+    local_registry.verified("team/lora:v2")
+    maker.channels.set_policy("team/lora", "staging", {"approvals": 1}, reason="two people")
+    maker.promote("team/lora:v1", "staging", break_glass=True, reason="the first")
+    token = local_registry.token("read", "promote", principal="mara")
+
+    with browser(local_registry, token) as mara:
+        page = mara.get(f"{PROD}/promote?version=v2").text
+        form = {"word": word_of(mara), "kind": "promote", "version": "2", "revision": "1", "reason": "x"}
+        refused = mara.post(f"{PROD}/move", data=form)
+        done = mara.post(f"{PROD}/move", data=form | {"new_base": "yes"})
+        mara.post(f"{LINE}/channels/staging/move", data=form | {"new_base": "yes"})
+        request = mara.get("/ui/requests/1").text
+        back = mara.get(f"{PROD}/rollback").text
+
+    assert "Change its base from tinyllama to other" in page
+    assert "--channel prod --new-base" in page
+    assert (refused.status_code, done.status_code) == (409, 303)
+    assert "its hosts would need another base" in refused.text
+    assert "changes from <b>tinyllama</b> to <b>other</b>" in request
+    assert "hosts need tinyllama again: the channel serves other now" in back
+
+
+def test_who_serves_what_was_revoked_is_told_on_the_first_page_and_in_the_fleet(local_registry):
+    maker = local_registry.line("lora")
+    host = local_registry.client(("read", "serve"), principal="host")
+    digest = maker.show("team/lora:v1").digest
+    serves = [Observed(channel="team/lora@prod", revision=1, version=1, digest=digest)]
+    host._api.send("PUT", "/fleet/agents/host-1", body=AgentReport(engine="dir", every_s=60, serves=serves))
+    maker.versions.revoke("team/lora:v1", reason="wrong data", even_if_served=True)
+
+    with browser(local_registry, local_registry.token("read", principal="mara")) as mara:
+        home, fleet = mara.get("/ui/").text, mara.get("/ui/fleet?of=team/lora:v1").text
+
+    assert "serves v1 (revoked)" in home
+    assert "host-1" in fleet
+    assert "1 of 1 out of step" in fleet
+
+
+def test_a_channel_that_was_rolled_back_and_is_well_is_not_shown_in_red(local_registry):
+    maker = local_registry.line("lora", "lora_v2")
+    maker.rollback("team/lora", "prod", reason="slow")
+
+    with browser(local_registry, local_registry.token("read", principal="mara")) as mara:
+        home = mara.get("/ui/").text
+
+    moved = home[home.index("Moved last") :]
+    assert "rolled back</span>" in moved
+    assert "st bad" not in moved
