@@ -142,14 +142,14 @@ def move_blocks(move: MoveResult, line: str, *, is_dry: bool = False) -> list[Bl
                 ("its files say", Cell(move.base_claim, "warn")),
                 ("revision", str(move.revision)),
                 ("digest", move.digest or ""),
-                ("quarantined", _quarantined(move, line)),
+                ("quarantined", _describe_quarantines(move, line)),
                 ("verify run", "" if is_dry else ", ".join(move.verify_runs)),
             ]
         ),
     ]
 
 
-def _quarantined(move: MoveResult, line: str) -> Cell:
+def _describe_quarantines(move: MoveResult, line: str) -> Cell:
     """Say which versions a rollback keeps away, and the command that lets one back."""
     if not move.quarantined:
         return Cell("", "")

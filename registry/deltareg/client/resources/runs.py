@@ -53,7 +53,7 @@ class Runs(Resource):
             variant=variant,
             independent=independent,
         )
-        return self._ended(self.create(request), wait=wait, timeout_s=timeout_s)
+        return self._wait_if_asked(self.create(request), wait=wait, timeout_s=timeout_s)
 
     def prove(
         self, ref: str = "", *, base: str = "", again: bool = False, wait: bool = False, timeout_s: float = 3600.0
@@ -64,7 +64,7 @@ class Runs(Resource):
         ended.
         """
         run = self.create(request_of(RunCreate, what="prove", ref=ref, base=base, again=again))
-        return self._ended(run, wait=wait, timeout_s=timeout_s)
+        return self._wait_if_asked(run, wait=wait, timeout_s=timeout_s)
 
     def create(self, wanted: RunCreate) -> RunInfo:
         """Queue the verification or proof that a request describes, or join one under way."""
@@ -77,7 +77,7 @@ class Runs(Resource):
         """
         request = request_of(wire.CompareCreate, a=a, b=b, again=again)
         run = self._context.api.post("/comparisons", request, RunInfo)
-        return self._ended(run, wait=wait, timeout_s=timeout_s)
+        return self._wait_if_asked(run, wait=wait, timeout_s=timeout_s)
 
     def comparison(self, a: str, b: str) -> "wire.VersionDifferences":
         """Show how far apart two versions are, as far as workers have compared them."""
@@ -110,7 +110,7 @@ class Runs(Resource):
         """
         request = request_of(wire.AnswerCreate, prompt=prompt, refs=list(refs), tokens=tokens, seed=seed, form=form)
         run = self._context.api.post("/answers", request, RunInfo)
-        return self._ended(run, wait=wait, timeout_s=timeout_s)
+        return self._wait_if_asked(run, wait=wait, timeout_s=timeout_s)
 
     def answers(self, run: RunInfo | str) -> "wire.AnswersInfo":
         """Show a question and its answers; for a day, and only to the principal who asked."""
@@ -193,7 +193,7 @@ class Runs(Resource):
         """List the workers of the last day, and what each of them runs."""
         return self._list("/workers", Page[WorkerInfo])
 
-    def _ended(self, run: RunInfo, *, wait: bool, timeout_s: float) -> RunInfo:
+    def _wait_if_asked(self, run: RunInfo, *, wait: bool, timeout_s: float) -> RunInfo:
         return self.wait(run, timeout_s=timeout_s) if wait else run
 
     def _act(self, text: str, verb: str) -> RunInfo:

@@ -91,7 +91,7 @@ class Versions(Resource):
             sign=None if sign is None else use_cases.signers.sign_with(sign),
         )
         report = use_cases.push.push(self._context, Path(path), LineRef.parse(line), base=base, options=options)
-        return self._verified(report, timeout_s=timeout_s) if wait else report
+        return self._wait_for_verdict(report, timeout_s=timeout_s) if wait else report
 
     def pull(
         self,
@@ -156,7 +156,7 @@ class Versions(Resource):
         """
         merge_options = options or use_cases.merge.MergeOptions()
         report = use_cases.merge.merge(self._context, parents, LineRef.parse(line), options=merge_options)
-        return replace(report, pushed=self._verified(report.pushed, timeout_s=timeout_s)) if wait else report
+        return replace(report, pushed=self._wait_for_verdict(report.pushed, timeout_s=timeout_s)) if wait else report
 
     def plan_merge(self, parents: "Weighted", *, options: "MergeOptions | None" = None) -> "reports.MergePlan":
         """Plan a merge: show its conflicts and hindrances without making it."""
@@ -306,7 +306,7 @@ class Versions(Resource):
         """
         return self._context.api.post(f"{path_of_one(self._context, ref)}:flatten", None, RunInfo)
 
-    def _verified(self, report: "reports.PushReport", *, timeout_s: float) -> "reports.PushReport":
+    def _wait_for_verdict(self, report: "reports.PushReport", *, timeout_s: float) -> "reports.PushReport":
         """Wait for the verification of a version that was pushed."""
         run = Runs(self._context).verify(report.ref, wait=True, timeout_s=timeout_s)
         return replace(report, version=self.show(report.ref), run=run)
