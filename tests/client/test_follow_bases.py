@@ -115,7 +115,7 @@ def test_an_old_version_that_is_for_the_base_stays_when_a_new_one_is_not(vllm, h
     maker.bases.push(BASES / "tinyllama_other", "other")
     maker.push(DELTAS / "lora", LINE, base="other", message="for another base")
     local_registry.verified(f"{LINE}:v3")
-    maker.promote(f"{LINE}:v3", "prod")
+    maker.promote(f"{LINE}:v3", "prod", new_base=True)
 
     with pytest.raises(BaseMismatch):
         once(host, tmp_path / "own", vllm)

@@ -40,7 +40,7 @@ class EventType:
         return is_object(after) and after.get(self.only[0]) == self.only[1]
 
 
-_MOVE = ("version", "digest", "revision", "reason", "request", "break_glass", "passed_over")
+_MOVE = ("version", "digest", "base", "revision", "reason", "request", "break_glass", "passed_over")
 TYPES: tuple[EventType, ...] = (
     EventType("version.pushed", (Action.VERSION_PUSH,), "A version is there.", ("digest", "kind", "base")),
     EventType("version.labelled", (Action.VERSION_LABEL,), "Labels of a version were changed.", ("labels",)),
