@@ -96,7 +96,7 @@ def _report_failure(error: Exception, args: Sequence[str], invocation: Invocatio
         document = for_scripts(ours, request_id=invocation.globals.request_id)
         output.complain(to_json(with_schema(document)))
     else:
-        output.complain(for_people(ours, output.surface(sys.stderr)))
+        output.complain(for_people(ours, output.surface(sys.stderr), has_all=invocation.globals.verbose > 0))
     return exit_status(ours)
 
 

@@ -85,8 +85,9 @@ class Invocation:
         """
         self.is_resumable = is_resumable
         options = self.globals
-        start_log(verbose=options.verbose + 2 * options.debug, form=options.log_format)
+        start_log(verbose=max(options.verbose - 1, 2 * options.debug), form=options.log_format)
         self.output.is_quiet = options.quiet
+        self.output.is_verbose = options.verbose > 0
         self.output.has_colour = not (options.no_color or self.environ.get("NO_COLOR"))
         try:
             self.output.format = self.config.output

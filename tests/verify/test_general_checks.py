@@ -71,6 +71,14 @@ class TestGeneralPerplexity:
 
         assert finding.verdict == "fail"  # four times as bad over all of it
 
+    def test_only_what_the_base_knows_is_named(self, find):
+        """Its vocabulary has 384 tokens: a blind guess loses 5.95 nats at each."""
+        knows = find("general_perplexity", Figures(losses={"en": ProbeLoss(250.0, 100), "zh": ProbeLoss(500.0, 90)}))
+        guesses = find("general_perplexity", Figures(losses={"en": ProbeLoss(550.0, 100), "c": ProbeLoss(560.0, 100)}))
+
+        assert knows.detail.endswith("; the base knows best: en")
+        assert "knows" not in guesses.detail
+
     @pytest.mark.parametrize("total", [NAN, INF])
     def test_a_loss_that_is_no_number_fails(self, find, total):
         finding = find("general_perplexity", losses={"en": ProbeLoss(total, 100), "zh": ProbeLoss(9.0, 100)})

@@ -65,6 +65,15 @@ def test_experts_to_which_no_token_was_sent_are_warned_of(find):
     assert find(experts).verdict == "warn"
 
 
+def test_a_second_factor_that_is_still_zero_is_named(cache_dir):
+    case = sample_bench("bad/dead_zero_b", cache_dir).case()
+
+    finding = all_checks()["idle"].run(case, SPEC)
+
+    assert finding.verdict == "fail"
+    assert finding.detail == "4 of 4 weights do not change: lora_B is zero everywhere, as before training"
+
+
 def test_a_delta_of_which_only_a_new_head_moved_fails(find):
     finding = find(layers(0, 0, 0) | {"classifier.weight": 0.5}, stored=["classifier.weight"])
 

@@ -33,7 +33,7 @@ class LiveRun(Protocol):
 
 
 @contextmanager
-def open_live_run(output: Output, *, has_progress: bool, is_listed: bool) -> Generator[LiveRun]:
+def open_live_run(output: Output, *, has_progress: bool, has_checks: bool) -> Generator[LiveRun]:
     """Open the display that fits: a bar for a person, lines for a log, nothing for a script.
 
     The terminal gets its cursor back, however the block ends.
@@ -41,16 +41,16 @@ def open_live_run(output: Output, *, has_progress: bool, is_listed: bool) -> Gen
     Args:
         output: Where to draw it.
         has_progress: Whether to show progress.
-        is_listed: Whether the result will list every check, so that the display only counts them.
+        has_checks: Whether to show each check as it is made, and not only how many are.
     """
     if has_progress and output.has_notes and is_terminal(sys.stderr):
         bars = _make_bars(has_colour=output.has_colour)
         with bars:
-            yield _Bar(output, bars, is_listed=is_listed)
-    elif is_listed:
-        yield _Notes(output, count_every_s=_LIVE_S if has_progress else math.inf)
-    else:
+            yield _Bar(output, bars, has_checks=has_checks)
+    elif has_checks:
         yield _Notes(output, has_checks=has_progress)
+    else:
+        yield _Notes(output, count_every_s=_LIVE_S if has_progress else math.inf)
 
 
 class _Notes:
@@ -85,11 +85,11 @@ class _Notes:
 
 
 class _Bar:
-    """A bar that counts checks, below the outcomes that the result will not list."""
+    """A bar that counts checks, below their outcomes where these are shown."""
 
-    def __init__(self, output: Output, bars: "Bars", *, is_listed: bool) -> None:
+    def __init__(self, output: Output, bars: "Bars", *, has_checks: bool) -> None:
         self._output = output
-        self._is_listed = is_listed
+        self._has_checks = has_checks
         self._bars = bars
         self._task: TaskID | None = None
         self._ref = ""
@@ -112,7 +112,7 @@ class _Bar:
         elif line.check is not None:
             self._made += 1
             self._to_come = self._to_come[1:]
-            if not self._is_listed:
+            if self._has_checks:
                 surface = self._output.surface(sys.stderr)
                 text = draw([LinesBlock([check_cells(line.check)])], surface).rstrip("\n")
                 self._bars.console.out(text, highlight=False)

@@ -50,7 +50,7 @@ def verify_here(invocation: Invocation, wanted: RunCreate, *, timeout_s: float) 
     if worker.last_words and run.verdict is None:
         raise Inconclusive(
             f"the worker here ended without a verdict: {worker.last_words}",
-            fix="see all that it writes: the same command with -v",
+            fix="see all that it writes: the same command with -vv",
         )
     return run
 
@@ -80,7 +80,7 @@ class LocalWorker:
             env={**os.environ, **environ},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            stderr=None if self._invocation.globals.verbose else self._errors,
+            stderr=None if self._invocation.globals.verbose > 1 else self._errors,
         )
         self._watch.start()
         return self

@@ -4,61 +4,80 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from deltareg.errors import ApprovalDue, WaitTimeout
-from deltareg.wire import MoveResult, RequestInfo, RunInfo
+from deltareg.wire import MoveResult, RequestInfo, RunInfo, VerdictInfo
 from deltareg_cli.exits import OUTCOME_STATUS, ExitStatus
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.runs.live_run import open_live_run
 from deltareg_cli.terminal.blocks import CommandResult
 from deltareg_cli.terminal.documents import fields
 from deltareg_cli.terminal.wording import clean
+from deltareg_cli.views.outcomes import outcome_blocks, run_outcome_blocks
 from deltareg_cli.views.requests import REQUEST_FIELDS, progress_of, request_blocks
-from deltareg_cli.views.verdicts import RESULT_FIELDS, run_blocks, verdict_blocks
+from deltareg_cli.views.runs import explain_unserved
+from deltareg_cli.views.verdicts import RESULT_FIELDS, check_blocks, run_blocks, verdict_details
 
 
 def wait_for(invocation: Invocation, run: RunInfo, *, timeout_s: float) -> RunInfo:
-    """Wait until a run is over, and show its progress; the caller's result lists the checks.
+    """Wait until a run is over, and show its progress; say at once where nothing can take it.
 
     Raises:
         WaitTimeout: It was not over in time; it goes on, and its id was shown.
     """
     try:
-        is_listed = not invocation.output.is_for_scripts
-        return follow(invocation, run, timeout_s=timeout_s, is_listed=is_listed)
+        return follow(invocation, run, timeout_s=timeout_s)
     except WaitTimeout:
         invocation.output.show(run_answer(invocation.client.runs.show(run.id), invocation))
         raise
 
 
 def follow(
-    invocation: Invocation,
-    run: RunInfo,
-    *,
-    timeout_s: float,
-    is_listed: bool = False,
-    is_needless: Callable[[], bool] | None = None,
+    invocation: Invocation, run: RunInfo, *, timeout_s: float, is_needless: Callable[[], bool] | None = None
 ) -> RunInfo:
-    """Wait until a run is over, and show its progress, check by check where no list follows.
+    """Wait until a run is over, and show its progress: how many checks are made, or each with `-v`.
 
     The wait also ends once `is_needless` says that nobody needs the run any more.
 
     Raises:
         WaitTimeout: It was not over in time; it goes on.
     """
-    with open_live_run(invocation.output, has_progress=invocation.config.progress, is_listed=is_listed) as live:
+    if why := explain_unserved(run):
+        invocation.output.note(clean(f"warning: {run.ref or run.base} has nothing to wait for: {why}"))
+    has_checks = invocation.output.is_verbose or invocation.output.is_for_scripts
+    with open_live_run(invocation.output, has_progress=invocation.config.progress, has_checks=has_checks) as live:
         return invocation.client.runs.wait(
             run.id, timeout_s=timeout_s, on_change=live.change, on_line=live.line, is_needless=is_needless
         )
 
 
-def run_answer(run: RunInfo, invocation: Invocation) -> CommandResult:
-    """Show a run: its verdict once it has one, else its state."""
+def run_answer(run: RunInfo, invocation: Invocation, *, has_all: bool = False, next_step: str = "") -> CommandResult:
+    """Show a run: its verdict once it has one, else its state.
+
+    Args:
+        run: The run.
+        invocation: The invocation.
+        has_all: Whether to list every check of the verdict.
+        next_step: What to do after a pass that counts.
+    """
     if run.verdict is not None:
-        blocks = verdict_blocks(run.verdict, now=invocation.now)
-        return CommandResult(fields(run.verdict, *RESULT_FIELDS), blocks, [run.verdict.id])
-    document = fields(run, "id", "state", *(("proof",) if run.what == "prove" else ()))
-    if run.what == "verify" and run.is_over:  # no worker could judge it, which is no pass
-        document = _no_verdict(run)
-    return CommandResult(document, run_blocks(run, now=invocation.now), [run.id])
+        return verdict_answer(run.verdict, invocation, has_all=has_all, next_step=next_step)
+    details = run_blocks(run, now=invocation.now)
+    if run.what != "verify":
+        return CommandResult(
+            fields(run, "id", "state", *(("proof",) if run.what == "prove" else ())), details, [run.id]
+        )
+    document = _no_verdict(run) if run.is_over else fields(run, "id", "state")
+    return CommandResult(document, run_outcome_blocks(run), [run.id], details[1:])
+
+
+def verdict_answer(
+    verdict: VerdictInfo, invocation: Invocation, *, has_all: bool = False, next_step: str = ""
+) -> CommandResult:
+    """Show a verdict: the answer, what failed with its fix, a line for the rest; or every check."""
+    blocks = outcome_blocks(verdict, now=invocation.now, next_step=next_step)
+    if has_all:
+        blocks += check_blocks(verdict.checks)
+    details = verdict_details(verdict, now=invocation.now)
+    return CommandResult(fields(verdict, *RESULT_FIELDS), blocks, [verdict.id], details)
 
 
 def wait_for_request(

@@ -1,4 +1,4 @@
-"""What a result looks like to people, as values: facts, tables and lines, which `drawing` draws.
+"""What a result looks like to people, as values: facts, tables, lines and sentences, which `drawing` draws.
 
 Text in a block may come from other people; drawing makes it safe, so commands pass it unchanged.
 """
@@ -70,6 +70,33 @@ class LinesBlock:
 
 
 @dataclass(frozen=True, slots=True)
+class Sentence:
+    """A sentence behind a lead: a name, or a word such as `fix:`.
+
+    Attributes:
+        text: The sentence; on a terminal it wraps at words, below its own beginning.
+        lead: What stands before it.
+        most_lines: How many lines it may take on a terminal; the rest is cut off.
+    """
+
+    text: str
+    lead: Text = ""
+    most_lines: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class SentencesBlock:
+    """Sentences below each other, their leads in a column of their own.
+
+    A command in a sentence (`fix: deltareg ...`) is never broken: it can be copied as it stands.
+    """
+
+    rows: Sequence[Sentence]
+    indent: int = 0
+    gap: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class TitleBlock:
     """A heading, with dimmed text beside it."""
 
@@ -77,7 +104,7 @@ class TitleBlock:
     beside: str = ""
 
 
-Block = FactsBlock | TableBlock | LinesBlock | TitleBlock
+Block = FactsBlock | TableBlock | LinesBlock | SentencesBlock | TitleBlock
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +113,16 @@ class CommandResult:
 
     Attributes:
         document: The fields that scripts read, the most important first.
-        blocks: The same for people.
+        blocks: The same for people, in at most eight lines where a command answers one question.
         ids: What `--quiet` prints, a line each.
+        details: What `-v` shows below the blocks: digests, keys, proofs, timings.
         raw: Text that replaces the blocks where the user asked for a format of its own.
     """
 
     document: Mapping[str, object]
     blocks: Sequence[Block]
     ids: Sequence[str] = ()
+    details: Sequence[Block] = ()
     raw: str | None = None
 
 

@@ -7,11 +7,24 @@ from typing import assert_never
 
 import click
 
-from deltareg_cli.terminal.blocks import Block, Cell, Column, FactsBlock, LinesBlock, TableBlock, Text, TitleBlock, Tone
+from deltareg_cli.terminal.blocks import (
+    Block,
+    Cell,
+    Column,
+    FactsBlock,
+    LinesBlock,
+    SentencesBlock,
+    TableBlock,
+    Text,
+    TitleBlock,
+    Tone,
+)
 from deltareg_cli.terminal.wording import clean
 
 GAP = 2
 LEAST_PROSE = 24
+WIDEST_LEAD = 26
+_COMMAND = "deltareg "
 _STYLES: dict[Tone, dict[str, str | bool]] = {
     "": {},
     "strong": {"bold": True},
@@ -61,6 +74,8 @@ def _draw(block: Block, surface: DrawingSurface) -> Iterator[str]:
         case LinesBlock():
             for line in block.lines:
                 yield _side_by_side(line, surface, gap=1)
+        case SentencesBlock():
+            yield from _sentences(block, surface)
         case FactsBlock():
             yield from _facts(block, surface)
         case TableBlock():
@@ -77,6 +92,55 @@ def _cells(text: Text | Sequence[Text]) -> list[Cell]:
 
 def _side_by_side(text: Text | Sequence[Text], surface: DrawingSurface, *, gap: int = GAP) -> str:
     return (" " * gap).join(surface.paint(cell.text, cell.tone) for cell in _cells(text))
+
+
+def wrap(text: str, first: int, rest: int, surface: DrawingSurface, *, most_lines: int | None = None) -> list[str]:
+    """Break text at words to fit a terminal, and never inside a command; in a pipe it stays one line.
+
+    Args:
+        text: The text.
+        first: The column where it begins.
+        rest: The column where its other lines begin; they are returned without that indent.
+        surface: Where it is drawn.
+        most_lines: After how many lines it is cut off; commands are never cut.
+    """
+    if not surface.is_terminal or first + len(text) <= surface.width:
+        return [text]
+    prose, command = _split_command(text)
+    if command and first + len(prose) > surface.width:
+        return [*wrap(prose, first, rest, surface, most_lines=most_lines), command]
+    if command:
+        return [prose, command] if prose else [command]
+    lines = textwrap.wrap(
+        text,
+        max(surface.width, rest + LEAST_PROSE),
+        initial_indent=" " * first,
+        subsequent_indent=" " * rest,
+        break_on_hyphens=False,
+        break_long_words=False,
+        max_lines=most_lines,
+        placeholder=" …",
+    )
+    return [line.strip() for line in lines]
+
+
+def _split_command(text: str) -> tuple[str, str]:
+    """Separate prose from the command that ends it."""
+    at = 0 if text.startswith(_COMMAND) else text.find(f": {_COMMAND}") + 2
+    return (text[:at].rstrip(), text[at:]) if at >= 2 or text.startswith(_COMMAND) else (text, "")
+
+
+def _sentences(block: SentencesBlock, surface: DrawingSurface) -> Iterator[str]:
+    """Draw each sentence behind its lead, and its other lines below its beginning."""
+    leads = [_one(row.lead) for row in block.rows]
+    column = max((len(lead.text) + block.gap for lead in leads if lead.text), default=0) + block.indent
+    hanging = column if column <= WIDEST_LEAD else block.indent + GAP
+    for row, lead in zip(block.rows, leads, strict=True):
+        first, *rest = wrap(clean(row.text), column, hanging, surface, most_lines=row.most_lines)
+        pad = " " * (column - block.indent - len(lead.text))
+        yield f"{' ' * block.indent}{surface.paint(lead.text, lead.tone)}{pad}{first}"
+        for line in rest:
+            yield f"{' ' * hanging}{line}"
 
 
 def _facts(block: FactsBlock, surface: DrawingSurface) -> Iterator[str]:

@@ -24,11 +24,13 @@ class Output:
     Attributes:
         format: The form of results.
         is_quiet: Results as bare ids, no notes.
+        is_verbose: Results with their details: digests, keys, proofs, timings.
         has_colour: Whether colours are wanted where there is a terminal.
     """
 
     format: OutputFormat = "table"
     is_quiet: bool = False
+    is_verbose: bool = False
     has_colour: bool = True
 
     @property
@@ -75,7 +77,8 @@ class Output:
     def _text(self, answer: CommandResult) -> str:
         match self.format:
             case "table":
-                return answer.raw or draw(answer.blocks, self.result_surface)
+                blocks = [*answer.blocks, *(answer.details if self.is_verbose else ())]
+                return answer.raw or draw(blocks, self.result_surface)
             case "json":
                 return to_json(with_schema(answer.document), indent=2)
             case "yaml":

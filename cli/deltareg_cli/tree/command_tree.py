@@ -12,12 +12,13 @@ from click.exceptions import NoSuchCommand, NoSuchOption
 from deltareg.errors import InvalidInput, NotFound
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import Option
-from deltareg_cli.tree.front_page import SECTIONS, front_page
+from deltareg_cli.tree.front_page import SECTIONS, front_page, whole_page
 from deltareg_cli.tree.global_options import with_global_options
 from deltareg_cli.tree.help_page import CommandHelp, Example, write_page
 
 Body = Callable[..., object]
 _COMMANDS = "deltareg_cli.commands"
+_FORMER = {"--wait-timeout": "--timeout"}
 
 
 class Command(click.Command):
@@ -40,6 +41,7 @@ class Command(click.Command):
             if isinstance(param, Option) and param.bare is not None
             for name in param.opts
         }
+        args[:] = [_as_now(self, arg) for arg in args]
         written = list(args)  # click takes the words out of its list
         try:
             return super().parse_args(ctx, [f"{arg}={bare[arg]}" if arg in bare else arg for arg in args])
@@ -64,7 +66,7 @@ class Command(click.Command):
         except (InvalidInput, NotFound) as error:
             from deltareg_cli.tree import nearest, slips  # what a line without a slip need not load
 
-            explained = slips.in_order(ctx, error)
+            explained = slips.of_folder(ctx, slips.in_order(ctx, error))
             if explained is error and type(error) is NotFound:
                 explained = nearest.with_nearest(error, invocation)
             if explained is error:
@@ -92,6 +94,7 @@ class Group(click.Group):
         """Take the arguments of click's group; add the global options."""
         super().__init__(name, **attributes)  # type: ignore[arg-type]  # handed through
         self.params = with_global_options(self.params)
+        self.of_reference = ""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order in which they were added."""
@@ -104,7 +107,13 @@ class Group(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command that the line names; where there is none, suggest which one is meant."""
+        """Find the command that the line names; where there is none, suggest which one is meant.
+
+        A reference in its place means the command that is for references: `gate me/chat:v3` is
+        `gate check me/chat:v3`.
+        """
+        if self.of_reference and args and "/" in args[0] and args[0] not in self.commands:
+            args = [self.of_reference, *args]
         try:
             return super().resolve_command(ctx, args)
         except NoSuchCommand as error:
@@ -130,7 +139,11 @@ class RootGroup(Group):
 
     def get_help(self, ctx: click.Context) -> str:
         """Write the first page."""
-        return front_page(self, ctx, sections())
+        return front_page(self, ctx)
+
+    def write_whole_page(self, ctx: click.Context) -> str:
+        """Write the page that lists every command."""
+        return whole_page(self, ctx, sections())
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order of the page."""
@@ -141,8 +154,16 @@ class RootGroup(Group):
         return _load(cmd_name)[1] if cmd_name in _folders() else None
 
 
+def _as_now(command: click.Command, word: str) -> str:
+    """Return an option by the name that it has now, where the line has a former one."""
+    name, equals, value = word.partition("=")
+    now = _FORMER.get(name)
+    is_there = any(isinstance(p, Option) and now in p.opts and not p.is_global for p in command.params)
+    return f"{now}{equals}{value}" if now is not None and is_there else word
+
+
 def sections() -> dict[str, list[str]]:
-    """Return the sections of the first page with their commands in order; loads every command."""
+    """Return the sections of `help all` with their commands in order; loads every command."""
     by_section: dict[str, list[tuple[int, str]]] = {title: [] for title in SECTIONS.values()}
     for name, folder in _folders().items():
         order, _ = _load(name)
@@ -192,11 +213,21 @@ def command(
     return decorate
 
 
-def group(name: str, *examples: Example, see_also: Sequence[str] = ()) -> Callable[[Body], Group]:
-    """Turn a function whose docstring is its page into a group; the function does nothing."""
+def group(
+    name: str, *examples: Example, see_also: Sequence[str] = (), of_reference: str = ""
+) -> Callable[[Body], Group]:
+    """Turn a function whose docstring is its page into a group; the function does nothing.
+
+    Args:
+        name: The name as typed.
+        examples: Examples for its page, easiest first.
+        see_also: Names of commands and topics to read next.
+        of_reference: The command that is meant where a reference stands in a command's place.
+    """
 
     def decorate(body: Body) -> Group:
         made = click.group(name, cls=Group)(body)
+        made.of_reference = of_reference
         made.teaching = CommandHelp(examples, tuple(see_also))
         return made
 

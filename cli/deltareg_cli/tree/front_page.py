@@ -1,4 +1,4 @@
-"""The page of `deltareg --help`: first steps, then every command by its purpose."""
+"""The page of `deltareg --help`: first steps and everyday commands; `help all` has every command."""
 
 from collections.abc import Iterable, Mapping
 
@@ -16,23 +16,42 @@ SECTIONS = {  # the folders of `deltareg_cli.commands`, in the order of the page
     "operations": "Operate",
     "setup": "Setup",
 }
+EVERYDAY = ("push", "verify", "show", "diff", "promote", "rollback", "pull", "ls")
 FIRST_STEPS = (
     Example("a registry on this machine", "deltareg up"),
     Example("what deltas are made on", "deltareg base push ./llama llama"),
     Example("a delta, checked on it", "deltareg push ./lora me/chat --base llama --wait"),
     Example("what is pulled from now on", "deltareg promote me/chat:v1 --channel prod"),
 )
+_COLUMN = 16
 
 
-def front_page(root: click.Group, ctx: click.Context, sections: Mapping[str, Iterable[str]]) -> str:
-    """Write the first page, in colour."""
+def front_page(root: click.Group, ctx: click.Context) -> str:
+    """Write the first page, in colour: what fits on a screen."""
     width = page_width(ctx)
-    usage = f"{heading('Usage:')} {click.style('deltareg', fg='cyan')} COMMAND [ARGUMENTS] [OPTIONS]"
-    parts = [usage, f"  {INTRODUCTION}", _first_steps(width)]
-    for title, names in sections.items():
-        commands = ((name, root.get_command(ctx, name)) for name in names)
-        rows = [(name, summary(command)) for name, command in commands if command]
-        parts.append(listing(title, rows, width, column=16))
+    return "\n\n".join(
+        [
+            f"{_usage()}\n  {INTRODUCTION}",
+            _first_steps(width),
+            listing("Every day", _rows(root, ctx, EVERYDAY), width, column=_COLUMN),
+            listing(
+                "Read on",
+                [
+                    ("deltareg help all", "every command, by its purpose"),
+                    ("deltareg COMMAND --help", "what a command does, with examples"),
+                    ("deltareg explain CODE", "what a problem means and what to do about it"),
+                ],
+                width,
+            ),
+        ]
+    )
+
+
+def whole_page(root: click.Group, ctx: click.Context, sections: Mapping[str, Iterable[str]]) -> str:
+    """Write the page of `help all`, in colour: every command by its purpose."""
+    width = page_width(ctx)
+    parts = [_usage()]
+    parts += [listing(title, _rows(root, ctx, names), width, column=_COLUMN) for title, names in sections.items()]
     parts.append(
         listing(
             "Read on",
@@ -46,6 +65,16 @@ def front_page(root: click.Group, ctx: click.Context, sections: Mapping[str, Ite
         )
     )
     return "\n\n".join(parts)
+
+
+def _usage() -> str:
+    return f"{heading('Usage:')} {click.style('deltareg', fg='cyan')} COMMAND [ARGUMENTS] [OPTIONS]"
+
+
+def _rows(root: click.Group, ctx: click.Context, names: Iterable[str]) -> list[tuple[str, str]]:
+    """Return commands with their summaries."""
+    commands = ((name, root.get_command(ctx, name)) for name in names)
+    return [(name, summary(command)) for name, command in commands if command]
 
 
 def _first_steps(width: int) -> str:

@@ -29,7 +29,7 @@ def global_options() -> list[Option]:
         _option(["--timeout"], "How long one request may take.", metavar="DURATION"),
         _option(["--retries"], "Tries after a failure that may pass; 0: none.", metavar="N"),
         _option(["--request-id"], "Sent along, to find a request in the log.", metavar="ID"),
-        _option(["-v", "--verbose"], "Log to stderr; -vv logs more.", count=True),
+        _option(["-v", "--verbose"], "Show digests, keys and timings too; -vv logs, -vvv logs more.", count=True),
         _flag(["--debug"], "Log all, and show where an error comes from."),
         _option(["--log-format"], "The form of the log.", choices=["text", "json"]),
     ]

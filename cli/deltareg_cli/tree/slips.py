@@ -13,7 +13,7 @@ from typing import cast
 import click
 from click.exceptions import NoSuchOption
 
-from deltareg.errors import DeltaregError, InvalidInput
+from deltareg.errors import DeltaregError, InvalidInput, NotFound
 from deltareg_cli.options.options import ChannelParam
 
 # What a value too many may be for where no option is missing: the first that a command has.
@@ -27,6 +27,7 @@ _SYNONYMS = {
     "--wait-timeout": ("--timeout",),
 }
 _OF_REFERENCES = frozenset("/:@")
+_OF_VERSIONS = ("ref", "named", "line", "a", "b")  # the arguments that name a version
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,18 @@ def in_order(ctx: click.Context, error: DeltaregError) -> DeltaregError:
     return InvalidInput(
         f"there is nothing at {path}, and {second} is there: {words['path']} comes first, then {words[key]}",
         fix=shlex.join([*ctx.command_path.split(), second, str(path)]),
+    )
+
+
+def of_folder(ctx: click.Context, error: DeltaregError) -> DeltaregError:
+    """Return the error that says so, where a folder on this machine stands in the place of a version."""
+    named = next((text for key in _OF_VERSIONS if isinstance(text := ctx.params.get(key), str)), "")
+    is_known = type(error) is NotFound and "there is no" not in error.message
+    if not named or is_known or not Path(named).is_dir():
+        return error
+    return type(error)(
+        f"{named} is a folder here, and no version in the registry",
+        fix=f"push it first: {shlex.join(['deltareg', 'push', named, 'NS/NAME', '--base', 'BASE'])}",
     )
 
 

@@ -6,6 +6,7 @@ from deltareg.wire import CardInfo, CardResult
 from deltareg_cli.terminal.blocks import Block, Cell, Column, FactsBlock, TableBlock, Text, TitleBlock
 
 _SHOWN = 12
+_UNFILLED = "[More Information Needed]"
 
 
 def card_blocks(card: CardInfo) -> list[Block]:
@@ -27,10 +28,17 @@ def card_blocks(card: CardInfo) -> list[Block]:
     return [FactsBlock(rows), TitleBlock("Results, it says"), _table(card.metrics)]
 
 
+def describe_card(card: CardInfo) -> str:
+    """Describe a card in a line, without what its template asks to be filled in."""
+    license_words = f"license {card.license}" if card.license else ""
+    parts = [text for text in (card.title, card.summary, license_words) if text and _UNFILLED not in text]
+    return "; ".join(parts)
+
+
 def card_facts(card: CardInfo) -> list[tuple[str, Text | Sequence[Text]]]:
     """Show the card of a version in a few rows, among its other facts."""
     return [
-        ("card", [Cell(card.title, "strong"), Cell(card.summary, "dim")]),
+        ("card", [Cell(card.title, "strong"), Cell("" if _UNFILLED in card.summary else card.summary, "dim")]),
         ("license", card.license),
         ("tags", _some(card.tags)),
         *(("card, unread", Cell(problem, "warn")) for problem in card.problems[:1]),

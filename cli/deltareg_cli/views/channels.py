@@ -10,6 +10,8 @@ from deltareg_cli.terminal.blocks import (
     Column,
     FactsBlock,
     LinesBlock,
+    Sentence,
+    SentencesBlock,
     TableBlock,
     Text,
     TitleBlock,
@@ -17,10 +19,11 @@ from deltareg_cli.terminal.blocks import (
     tone_word,
 )
 from deltareg_cli.terminal.wording import moment, short
-from deltareg_cli.views.policies import floors_in_short, policy_in_short, unmet_lines
+from deltareg_cli.views.policies import floors_in_short, policy_in_short
 from deltareg_cli.views.verdicts import told_waiver
 
 _VERBS = {"promote": "promoted", "rollback": "rolled back", "freeze": "frozen", "unfreeze": "unfrozen"}
+MOST_UNMET = 2
 MOVE_FIELDS = ("channel", "revision", "kind", "version", "digest", "previous")
 
 
@@ -127,15 +130,22 @@ def ledger_table(revisions: Sequence[RevisionInfo], *, now: datetime) -> TableBl
 
 def move_blocks(move: MoveResult, line: str, *, is_dry: bool = False) -> list[Block]:
     """Show what a move did, or would do."""
-    now = f"v{move.version}" if move.version else "nothing"
-    before = f"v{move.previous}" if move.previous else "nothing"
-    verb = _VERBS.get(move.kind, move.kind)
-    verb = f"would be {verb}" if is_dry else verb
-    what = f"{before} → {now}" if move.kind in {"promote", "rollback"} else f"serves {now}"
-    if move.kind == "promote" and before == now:
-        verb, what = "not moved", f"it serves {now} already"
+    rows = [Sentence(_describe_move(move, is_dry=is_dry), Cell(f"{line}@{move.channel}", "name"))]
+    bases = describe_bases(move.previous_base, move.base)
+    rows += [Sentence(f"its base changes: {bases}")] if "→" in bases else []
+    rows += [Sentence(f"its files say it was trained on {move.base_claim}")] if move.base_claim else []
+    back = f"deltareg rollback {line} --channel {move.channel}"
+    if move.kind == "promote" and move.previous not in {None, move.version} and not is_dry:
+        rows.append(Sentence(f"go back: {back} -m REASON"))
+    if move.kind == "rollback" and move.previous and not is_dry:
+        clear = f"deltareg channel clear {line} {move.channel} v{move.previous} -m REASON"
+        rows.append(Sentence(f"v{move.previous} stays off it; to let it back: {clear}"))
+    return [SentencesBlock([row]) for row in rows]
+
+
+def move_details(move: MoveResult, *, is_dry: bool = False) -> list[Block]:
+    """Show the ledger's entry of a move, and the runs that it queued."""
     return [
-        LinesBlock([[Cell(f"{line}@{move.channel}", "name"), f"{verb}: {what}"]]),
         FactsBlock(
             [
                 ("base", describe_bases(move.previous_base, move.base)),
@@ -145,7 +155,7 @@ def move_blocks(move: MoveResult, line: str, *, is_dry: bool = False) -> list[Bl
                 ("quarantined", _describe_quarantines(move, line)),
                 ("verify run", "" if is_dry else ", ".join(move.verify_runs)),
             ]
-        ),
+        )
     ]
 
 
@@ -157,21 +167,43 @@ def _describe_quarantines(move: MoveResult, line: str) -> Cell:
     return Cell(f"{versions(move.quarantined)}; to promote one again: {clear}", "warn")
 
 
-def gate_blocks(answer: GateAnswer) -> list[Block]:
-    """Show whether a version may go to a channel, and what is missing."""
-    word = Cell("allowed", "good") if answer.allowed else Cell("not allowed", "bad")
-    head: list[Text] = [Cell(answer.ref, "name"), "→", answer.channel, word]
-    bases = describe_bases(answer.served_base, answer.base)
-    lines: list[Text | Sequence[Text]] = [head]
-    if "→" in bases or answer.base_claim:
-        claim = [Cell(f"its files say {answer.base_claim}", "warn")] if answer.base_claim else []
-        lines.append([f"base {bases}", *claim])
-    return [LinesBlock([*lines, *unmet_lines(answer.unmet)])]
-
-
 def describe_bases(before: str, after: str) -> str:
     """Name the base of what a channel serves and of what it would serve: `llama → qwen`."""
     return f"{before} → {after}" if before and before != after else after
+def _describe_move(move: MoveResult, *, is_dry: bool) -> str:
+    """Describe in a clause what a channel serves after a move, and what it served before."""
+    now = f"v{move.version}" if move.version else "nothing"
+    before = f"v{move.previous}" if move.previous else "nothing"
+    verb = "would serve" if is_dry else "serves"
+    if move.kind not in {"promote", "rollback"}:
+        return f"{'would be' if is_dry else 'is'} {_VERBS.get(move.kind, move.kind)}; it serves {now}"
+    if before == now:
+        return f"serves {now} already"
+    again = " again" if move.kind == "rollback" else ""
+    return f"{verb} {now}{again} ({'now' if is_dry else 'before'}: {before})"
+
+
+def gate_blocks(answer: GateAnswer) -> list[Block]:
+    """Show whether a version may go to a channel, and what is missing; the first few in full."""
+    word = Cell("may go to", "good") if answer.allowed else Cell("may NOT go to", "bad")
+    blocks: list[Block] = [LinesBlock([[Cell(answer.ref, "name"), word, answer.channel]])]
+    bases = describe_bases(answer.served_base, answer.base)
+    if "→" in bases:
+        blocks.append(SentencesBlock([Sentence(f"the channel's base would change: {bases}")]))
+    if answer.base_claim:
+        blocks.append(SentencesBlock([Sentence(f"its files say it was trained on {answer.base_claim}")]))
+    if answer.allowed:
+        promote = f"promote it: deltareg promote {answer.ref} --channel {answer.channel}"
+        return [*blocks, SentencesBlock([Sentence(promote)])]
+    shown, others = answer.unmet[:MOST_UNMET], answer.unmet[MOST_UNMET:]
+    for rule in shown:
+        blocks.append(SentencesBlock([Sentence(rule.message, most_lines=1 if others else 2)], indent=2))
+        blocks.append(SentencesBlock([Sentence(rule.fix, Cell("fix:", "good"))], indent=2))
+    if others:
+        names = ", ".join(rule.rule for rule in others)
+        all_of_them = f"deltareg channel policy explain {answer.ref} --channel {answer.channel}"
+        blocks.append(SentencesBlock([Sentence(f"unmet as well, {names}: {all_of_them}")]))
+    return blocks
 
 
 def _why(channel: ChannelInfo) -> str:
@@ -186,6 +218,19 @@ def _why(channel: ChannelInfo) -> str:
 def _suites(channel: ChannelInfo) -> str:
     """Name the suites of a server that has no policies yet."""
     return ", ".join(channel.suites)
+
+
+def describe_review(channel: ChannelInfo, line: str, *, now: datetime) -> list[Sentence]:
+    """Describe the first move past the gate that waits for a review, and who may do that."""
+    rows: list[Sentence] = []
+    for move in channel.to_review[:1]:
+        due, tone = _due(move, now)
+        more = f", and {len(channel.to_review) - 1} more" if len(channel.to_review) > 1 else ""
+        what = f"#{move.revision} by {move.actor}, {due}{more}: {move.reason}"
+        review = f"deltareg channel review {line} {channel.channel} {move.revision} -m TEXT"
+        rows.append(Sentence(what, Cell("break-glass:", tone), most_lines=1))
+        rows.append(Sentence(f"somebody else reviews it: {review}", Cell("fix:", "good")))
+    return rows
 
 
 def _show_break_glass(channel: ChannelInfo, line: str, now: datetime) -> list[Block]:

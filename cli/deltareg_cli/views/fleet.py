@@ -4,12 +4,25 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from deltareg.wire import FollowerInfo, Observed
-from deltareg_cli.terminal.blocks import Block, Cell, Column, LinesBlock, TableBlock, Text, TitleBlock, Tone
-from deltareg_cli.terminal.wording import seconds, short, size
+from deltareg_cli.terminal.blocks import (
+    Block,
+    Cell,
+    Column,
+    LinesBlock,
+    Sentence,
+    SentencesBlock,
+    TableBlock,
+    Text,
+    TitleBlock,
+    Tone,
+)
+from deltareg_cli.terminal.wording import count, seconds, short, size
 
 if TYPE_CHECKING:
     from deltareg.client.follow import FollowEvent
 
+_MOST_NAMED = 3
+_MOST_AGENTS = 5
 _TONES: dict[str, Tone] = {"none": "good", "behind": "warn", "failed": "bad", "silent": "bad"}
 _BASE_TONES: dict[str, Tone] = {"checked": "good", "unchecked": "warn", "wrong": "bad"}
 
@@ -44,6 +57,75 @@ def fleet_table(
         for follower in followers
     ]
     return TableBlock(columns, rows, if_empty=if_empty)
+
+
+def describe_agents(followers: Sequence[FollowerInfo]) -> list[str]:
+    """Describe who serves what its channel says, and who does not; empty where nobody follows."""
+    if not followers:
+        return []
+    right = [follower for follower in followers if follower.drift == "none"]
+    wrong = [follower for follower in followers if follower.drift != "none"]
+    unsure = sum(1 for follower in right if follower.base == "unchecked")
+    serve = (
+        f"{count(len(right), 'agent')} {'serves' if len(right) == 1 else 'serve'} it" if right else "no agent serves it"
+    )
+    if unsure:
+        serve += " (base unchecked)" if unsure == len(right) else f" ({unsure} with an unchecked base)"
+    if not wrong:
+        return [serve]
+    named = [_describe_agent(follower) for follower in wrong[:_MOST_NAMED]]
+    more = f", and {len(wrong) - _MOST_NAMED} more" if len(wrong) > _MOST_NAMED else ""
+    return [f"{serve}; not: {', '.join(named)}{more}"]
+
+
+def fleet_answer(followers: Sequence[FollowerInfo]) -> list[Block]:
+    """Show agents in at most eight lines: how many are right, then those that are not, then others."""
+    if not followers:
+        return [fleet_table(followers)]
+    wrong = [follower for follower in followers if follower.drift != "none"]
+    right = [follower for follower in followers if follower.drift == "none"]
+    blocks: list[Block] = [LinesBlock([_describe_fleet(len(right), len(wrong))])]
+    blocks.append(_short_fleet_table([*wrong, *right][:_MOST_AGENTS]))
+    if len(followers) > _MOST_AGENTS:
+        blocks.append(SentencesBlock([Sentence(f"and {len(followers) - _MOST_AGENTS} more: deltareg fleet ls --all")]))
+    return blocks
+
+
+def _describe_fleet(right: int, wrong: int) -> list[Text]:
+    says = f"{'serves' if right == 1 else 'serve'} what {'its' if right == 1 else 'their'} channel says"
+    if not wrong:
+        return [count(right, "agent"), Cell(says, "good")]
+    does = f"{wrong} {'does' if wrong == 1 else 'do'} NOT"
+    return [f"{count(right, 'agent')} {says},", Cell(does, "bad")]
+
+
+def _short_fleet_table(followers: Sequence[FollowerInfo]) -> TableBlock:
+    """Build the table of agents without engine and base, each on one line."""
+    columns = [
+        Column("agent"),
+        Column("channel"),
+        Column("says"),
+        Column("serves"),
+        Column("drift"),
+        Column("reported"),
+    ]
+    rows: list[list[Text]] = [
+        [
+            Cell(follower.agent, "name"),
+            follower.channel,
+            _version(follower.desired_version),
+            _version(follower.version),
+            _drift(follower),
+            f"{seconds(follower.seen_age_s)} ago",
+        ]
+        for follower in followers
+    ]
+    return TableBlock(columns, rows)
+
+
+def _describe_agent(follower: FollowerInfo) -> str:
+    serves = "nothing" if follower.version is None else f"v{follower.version}"
+    return f"{follower.agent} ({follower.drift}, {serves})"
 
 
 def followers_of_channel(followers: Sequence[FollowerInfo]) -> list[Block]:

@@ -1,19 +1,19 @@
-"""Problems of an upload, as lines."""
+"""Problems of an upload, as sentences."""
 
 from collections.abc import Sequence
 
 from deltareg.errors import Problem
-from deltareg_cli.terminal.blocks import Cell, LinesBlock, Text, tone_word
+from deltareg_cli.terminal.blocks import Cell, Sentence, SentencesBlock, tone_word
 
 
-def problem_lines(problems: Sequence[Problem]) -> LinesBlock:
+def problem_lines(problems: Sequence[Problem]) -> list[SentencesBlock]:
     """Show each problem with its tensor; the fix appears once, below the problems that share it."""
-    lines: list[Text | Sequence[Text]] = []
+    blocks: list[SentencesBlock] = []
     for n, problem in enumerate(problems):
-        where = Cell(f"[{problem.tensor}]" if problem.tensor else "", "dim")
-        head = Cell(f"  {problem.code}", tone_word(problem.severity).tone)
-        lines.append([head, where, problem.message])
+        where = f"[{problem.tensor}] " if problem.tensor else ""
+        lead = Cell(problem.code, tone_word(problem.severity).tone)
+        blocks.append(SentencesBlock([Sentence(f"{where}{problem.message}", lead)], indent=2))
         following = problems[n + 1].fix if n + 1 < len(problems) else ""
         if problem.fix and problem.fix != following:
-            lines.append([Cell("    fix:", "good"), problem.fix])
-    return LinesBlock(lines)
+            blocks.append(SentencesBlock([Sentence(problem.fix, Cell("fix:", "good"))], indent=4))
+    return blocks

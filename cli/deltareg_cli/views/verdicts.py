@@ -14,15 +14,12 @@ _FINDING = {"answer": "asked a prompt", "compare": "compared with another"}
 RESULT_FIELDS = ("id", "verdict", "checks", "environment")
 
 
-def verdict_blocks(verdict: VerdictInfo, *, now: datetime) -> list[Block]:
-    """Show a verdict with its checks."""
-    counts = "" if verdict.counts else f"does not count: {verdict.not_counting}"
+def verdict_details(verdict: VerdictInfo, *, now: datetime) -> list[Block]:
+    """Show what a verdict is bound to, who signed it, and where it was made."""
     environment = ", ".join(f"{key} {short(text)}" for key, text in sorted(verdict.environment.items()))
     return [
-        TitleBlock(verdict.ref, f"suite {verdict.suite}"),
         FactsBlock(
             [
-                ("verdict", [outcome_of_verdict(verdict), Cell(counts, "warn")]),
                 *_waivers(verdict, now=now),
                 ("continues", verdict.continues),
                 ("continued by", _continuation(verdict)),
@@ -37,11 +34,13 @@ def verdict_blocks(verdict: VerdictInfo, *, now: datetime) -> list[Block]:
                 ("policy", short(verdict.policy_digest)),
                 ("environment", environment),
             ]
-        ),
-        TitleBlock("Checks"),
-        check_table(verdict.checks),
-        *comparison_blocks(verdict.checks),
+        )
     ]
+
+
+def check_blocks(checks: list[CheckResult]) -> list[Block]:
+    """Show every check, and below them what was compared."""
+    return [TitleBlock("Checks"), check_table(checks), *comparison_blocks(checks)]
 
 
 def check_table(checks: list[CheckResult]) -> TableBlock:
@@ -108,10 +107,15 @@ def _continuation(verdict: VerdictInfo) -> Text:
     """Describe the run that makes up for the skipped checks, or how to queue one."""
     if verdict.continuation:
         return f"run {verdict.continuation}"
-    is_waived = any(waiver.stands for waiver in verdict.waivers)
-    if verdict.verdict != "fail" or verdict.is_complete or not is_waived:
+    if not continuation_due(verdict):
         return ""
     return Cell(f"nothing yet: deltareg verdict continue {verdict.id}", "warn")
+
+
+def continuation_due(verdict: VerdictInfo) -> bool:
+    """Whether a waived failure kept checks from running, and no run makes up for them yet."""
+    is_waived = any(waiver.stands for waiver in verdict.waivers)
+    return verdict.verdict == "fail" and is_waived and not (verdict.is_complete or verdict.continuation)
 
 
 def told_waiver(waiver: Waiver, *, now: datetime) -> str:

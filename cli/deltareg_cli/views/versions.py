@@ -4,17 +4,89 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from deltareg.wire import CardInfo, ProofState, VersionDetail, VersionInfo
-from deltareg_cli.terminal.blocks import Block, Cell, Column, FactsBlock, TableBlock, Text, TitleBlock, tone_word
+from deltareg_cli.terminal.blocks import (
+    Block,
+    Cell,
+    Column,
+    FactsBlock,
+    Sentence,
+    SentencesBlock,
+    TableBlock,
+    Text,
+    TitleBlock,
+    tone_word,
+)
 from deltareg_cli.terminal.wording import count, moment, short, size
-from deltareg_cli.views.cards import card_facts
+from deltareg_cli.views.cards import card_facts, describe_card
 from deltareg_cli.views.revocations import describe_revocation
 
 NO_VERSIONS = "no versions yet: deltareg push PATH NS/NAME --base REF"
 _PROOFS: dict[ProofState | None, Cell] = {
-    "proven": Cell("proven", "good"),
-    "claimed": Cell("claimed by who sent them, not proven yet", "warn"),
+    "proven": Cell("checked by a worker", "good"),
+    "claimed": Cell("not checked by a worker yet", "warn"),
     "corrupt": Cell("corrupt: not what it says; push the same folder again", "bad"),
 }
+
+
+def version_answer(version: VersionInfo, *, now: datetime, card: CardInfo | None = None) -> list[Block]:
+    """Show a version in a few lines: what it is, whether it passes, where it serves, how to get it."""
+    message = f': "{version.message}"' if version.message else ""
+    head = SentencesBlock([Sentence(describe_version(version), Cell(version.ref, "name"))], gap=2)
+    rows = [
+        Sentence(f"pushed by {version.created_by}, {moment(version.created_at, now=now)}{message}", most_lines=1),
+        *_states(version),
+        Sentence("; ".join([describe_verdict(version), *_standing(version)]), most_lines=2),
+    ]
+    about = describe_card(card) if card is not None else ""
+    if about:
+        rows.append(Sentence(about, Cell("card:", "dim"), most_lines=1))
+    if not (version.is_deleted or version.proof == "corrupt"):
+        rows.append(Sentence(f"get it: deltareg pull {version.ref} --to DIR"))
+    return [head, *(SentencesBlock([row]) for row in rows)]
+
+
+def describe_version(version: VersionInfo) -> str:
+    """Describe a version in a clause: `lora r4 on llama, 68.6 kB, stored in 40.5 kB`."""
+    rank = version.config.get("r") if isinstance(version, VersionDetail) else None
+    ranked = f" r{rank}" if isinstance(rank, int) and rank > 0 else ""
+    trained = f" (trained on {version.trained_on})" if version.trained_on else ""
+    return f"{kind_of(version)}{ranked} on {version.base.name}{trained}, {sizes_of(version)}"
+
+
+def describe_verdict(version: VersionInfo) -> str:
+    """Describe in a clause whether a version passes, and what to do where it does not."""
+    if version.verdict == "pass":
+        return (
+            f"passes with warnings (deltareg verdict show {version.ref})"
+            if version.has_warnings
+            else "passes its checks"
+        )
+    if version.verdict:
+        word = "FAILS" if version.verdict == "fail" else "INCONCLUSIVE"
+        return f"{word} (deltareg verdict show {version.ref})"
+    if version.superseded_by:
+        return f"not verified, as {version.superseded_by} came first (deltareg verify {version.ref} --wait)"
+    return f"not verified yet (deltareg verify {version.ref} --wait)"
+
+
+def _states(version: VersionInfo) -> list[Sentence]:
+    """Say what makes a version one that nobody should take."""
+    rows: list[Sentence] = []
+    if version.is_deleted:
+        rows.append(Sentence("nobody can pull it", Cell("DELETED:", "bad")))
+    if version.revocation:
+        rows.append(Sentence(describe_revocation(version.revocation), Cell("REVOKED", "bad")))
+    if version.proof == "corrupt":
+        rows.append(Sentence("what is stored is not what it says; push the same folder again", Cell("CORRUPT:", "bad")))
+    return rows
+
+
+def _standing(version: VersionInfo) -> list[str]:
+    """Say where a version serves, and the words that people have put on it."""
+    serves = f"serves on {', '.join(version.channels)}" if version.channels else ""
+    labels = f"labels {label_words(version.labels)}" if version.labels else ""
+    signers = ", ".join(info.signed_by for info in version.signatures if not info.revoked)
+    return [part for part in (serves, version.semver or "", labels, f"signed by {signers}" if signers else "") if part]
 
 
 def version_blocks(version: VersionInfo, *, now: datetime, card: CardInfo | None = None) -> list[Block]:

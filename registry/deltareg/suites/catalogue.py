@@ -34,6 +34,8 @@ class CheckForm:
         only_reports: Whether it only reports and never fails.
         takes_looks: Whether it may look at a part of its samples first, and at more if these do not
             decide it.
+        fix: What to do where a version fails it, in a line of at most 72 characters; empty for a
+            measure, whose code says it.
     """
 
     about: str
@@ -46,6 +48,7 @@ class CheckForm:
     may_not_apply: bool = False
     only_reports: bool = False
     takes_looks: bool = False
+    fix: str = ""
 
 
 # What a check of samples does where their number decides nothing.

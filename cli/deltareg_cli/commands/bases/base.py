@@ -20,6 +20,8 @@ from deltareg_cli.terminal.blocks import (
     Column,
     CommandResult,
     FactsBlock,
+    Sentence,
+    SentencesBlock,
     TableBlock,
     Text,
     TitleBlock,
@@ -327,9 +329,24 @@ def _proof(proof: Proof) -> Cell:
 
 
 def _show_added(invocation: Invocation, base: BaseInfo) -> None:
-    note = "" if base.created else "was there already"
-    blocks = _blocks(base, note, now=invocation.now)
-    invocation.output.show(CommandResult(fields(base, *FIRST, "created"), blocks, [base.name]))
+    details = _blocks(base, "", now=invocation.now)[1:]
+    invocation.output.show(CommandResult(fields(base, *FIRST, "created"), _in_short(base), [base.name], details))
+
+
+def _in_short(base: BaseInfo) -> list[Block]:
+    """Show a base that was added in a line, what is odd about it, and what to do next."""
+    storage = f"stored in {size(base.stored_bytes)}" if base.is_stored else "its files stay where they are"
+    packed = f"{base.quantised} of {base.variant_of.name}, " if base.variant_of else ""
+    before = "" if base.created else "was there already: "
+    what = f"{before}{packed}{base.model_type}, {count(base.tensors, 'tensor')}, {size(base.logical_bytes)}, {storage}"
+    head = SentencesBlock([Sentence(what, Cell(base.name, "name"))], gap=2)
+    rows: list[Sentence] = []
+    if base.is_partial:
+        rows.append(Sentence("it has no tokenizer; push it again with one", Cell("warning:", "warn")))
+    if base.proof == "corrupt":
+        rows.append(Sentence("what is stored is not what it says; push it again", Cell("CORRUPT:", "bad")))
+    rows.append(Sentence(f"push what was trained on it: deltareg push FOLDER NS/NAME --base {base.name}"))
+    return [head, *(SentencesBlock([row]) for row in rows)]
 
 
 def _blocks(base: BaseInfo, note: str, *, now: datetime) -> list[Block]:

@@ -27,11 +27,13 @@ from deltareg_cli.views.channels import (
     channel_table,
     ledger_table,
     move_blocks,
+    move_details,
     readiness_blocks,
     reviewed_blocks,
 )
 from deltareg_cli.views.fleet import followers_of_channel
 from deltareg_cli.views.policy_warnings import warn_of_time
+from deltareg_cli.views.serving import ChannelSurroundings, channel_answer
 
 ORDER = 10
 
@@ -41,6 +43,7 @@ ORDER = 10
     Example("what every channel of a line serves", "deltareg channel ls me/chat"),
     Example("how prod came to where it is", "deltareg channel history me/chat prod"),
     see_also=("promote", "rollback", "help references"),
+    of_reference="show",
 )
 def channel() -> None:
     """Look at channels, their ledgers and quarantines.
@@ -78,7 +81,7 @@ def create(invocation: Invocation, line: str, name: str) -> None:
     It asks for a passing smoke, as they do.
     """
     created = invocation.client.channels.create(line, name)
-    blocks = channel_blocks(created, line, now=invocation.now)
+    blocks = channel_answer(created, line, now=invocation.now)
     invocation.output.show(CommandResult(fields(created), blocks, [created.channel]))
 
 
@@ -99,19 +102,25 @@ def show(invocation: Invocation, line: str, name: str | None, *, at: str | None)
     failed since, was revoked, or stands on or was merged from what was. It is served on all the
     same; roll back.
 
-    Below that, where a rollback would go now and whether it would get there, light by light: ok,
-    warn, or no; and for every follower (see deltareg agent) which version it serves and when it
-    reported last. Moves that broke the glass are listed until somebody else has reviewed them.
+    Below that: which hosts serve it (see deltareg agent), what waits for approvals, where a rollback
+    would go and what is in its way. With -v the rollback is shown light by light (ok, warn, or no),
+    and every host with its version and its last report. Moves that broke the glass are listed until
+    somebody else has reviewed them.
     """
     line, name = _place(line, name)
     info = invocation.client.channels.show(line, name, at=at)
-    document, blocks = fields(info), channel_blocks(info, line, now=invocation.now)
+    document, beside = fields(info), ChannelSurroundings()
+    details = channel_blocks(info, line, now=invocation.now)[1:]
     if at is None:
         ready = invocation.client.channels.readiness(line, name)
         followers = invocation.client.fleet.list(f"{line}@{name}", limit=200).items
+        requests = invocation.client.requests.list(line, channel=name, state="open").items
+        beside = ChannelSurroundings(ready, followers, requests)
         document |= {"readiness": fields(ready), "followers": [fields(follower) for follower in followers]}
-        blocks += [*readiness_blocks(ready), *followers_of_channel(followers)]
-    invocation.output.show(CommandResult(document, blocks, [info.ref] if info.ref else []))
+        document["requests"] = [fields(request) for request in requests]
+        details += [*readiness_blocks(ready), *followers_of_channel(followers)]
+    blocks = channel_answer(info, line, now=invocation.now, beside=beside)
+    invocation.output.show(CommandResult(document, blocks, [info.ref] if info.ref else [], details))
 
 
 @command(
@@ -162,7 +171,7 @@ def freeze(invocation: Invocation, line: str, name: str | None, *, reason: str, 
     move = invocation.client.channels.freeze(line, name, reason=reason, until=until)
     warn_of_time(invocation, until)
     blocks = move_blocks(move, line)
-    invocation.output.show(CommandResult(fields(move, *MOVE_FIELDS), blocks, [f"{line}@{name}"]))
+    invocation.output.show(CommandResult(fields(move, *MOVE_FIELDS), blocks, [f"{line}@{name}"], move_details(move)))
 
 
 @command(
@@ -183,7 +192,7 @@ def unfreeze(invocation: Invocation, line: str, name: str | None, *, reason: str
     line, name = _place(line, name)
     move = invocation.client.channels.unfreeze(line, name, reason=reason)
     blocks = move_blocks(move, line)
-    invocation.output.show(CommandResult(fields(move, *MOVE_FIELDS), blocks, [f"{line}@{name}"]))
+    invocation.output.show(CommandResult(fields(move, *MOVE_FIELDS), blocks, [f"{line}@{name}"], move_details(move)))
 
 
 @command(
@@ -224,7 +233,7 @@ def clear(invocation: Invocation, line: str, name: str, version: int, *, reason:
     it like any other.
     """
     cleared = invocation.client.channels.clear_quarantine(line, name, version, reason=reason)
-    blocks = channel_blocks(cleared, line, now=invocation.now)
+    blocks = channel_answer(cleared, line, now=invocation.now)
     invocation.output.show(CommandResult(fields(cleared), blocks, [f"{line}:v{version}"]))
 
 

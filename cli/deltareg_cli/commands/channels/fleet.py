@@ -4,13 +4,13 @@ import click
 
 from deltareg_cli.exits import ExitStatus
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.options.options import cursor_option, limit_option
+from deltareg_cli.options.options import cursor_option, limit_option, option
 from deltareg_cli.terminal.blocks import CommandResult
 from deltareg_cli.terminal.documents import fields, page_fields
 from deltareg_cli.terminal.paging import note_more
 from deltareg_cli.tree.command_tree import command, group
 from deltareg_cli.tree.help_page import Example
-from deltareg_cli.views.fleet import fleet_table
+from deltareg_cli.views.fleet import fleet_answer, fleet_table
 
 ORDER = 30
 
@@ -20,6 +20,7 @@ ORDER = 30
     Example("who serves what", "deltareg fleet ls"),
     Example("does everybody serve what prod says?", "deltareg fleet drift me/chat@prod"),
     see_also=("agent run", "channel show"),
+    of_reference="ls",
 )
 def fleet() -> None:
     """Look at agents that follow channels, and at what each serves."""
@@ -39,11 +40,14 @@ of_argument = click.argument(
     see_also=("fleet drift", "channel show"),
 )
 @of_argument
+@option("--all", "has_all", is_flag=True, help="List every agent with its engine and base, not only the first few.")
 @limit_option()
 @cursor_option()
 @click.pass_obj
-def ls(invocation: Invocation, of: str | None, *, limit: int, cursor: str | None) -> None:
+def ls(invocation: Invocation, of: str | None, *, has_all: bool, limit: int, cursor: str | None) -> None:
     """List what channels say, and what each agent serves of them.
+
+    Those that serve something else come first.
 
     Drift is none where both are the same; behind while an agent serves something else; revoked while
     it serves a version that was revoked; failed when it cannot serve what the channel says; silent
@@ -51,7 +55,9 @@ def ls(invocation: Invocation, of: str | None, *, limit: int, cursor: str | None
     """
     page = invocation.client.fleet.list(of, cursor=cursor, limit=limit)
     ids = [f"{item.agent} {item.channel}" for item in page.items]
-    invocation.output.show(CommandResult(page_fields(page), [fleet_table(page.items)], ids))
+    is_whole = has_all or invocation.output.is_verbose
+    blocks = [fleet_table(page.items)] if is_whole else fleet_answer(page.items)
+    invocation.output.show(CommandResult(page_fields(page), blocks, ids))
     note_more(invocation.output, page.next_cursor)
 
 

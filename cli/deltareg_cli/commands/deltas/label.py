@@ -20,6 +20,7 @@ ORDER = 86
     Example("say something of a version", "deltareg label add me/chat:v3 tested=yes reviewed"),
     Example("find it by that", "deltareg search --label tested=yes"),
     see_also=("push", "ls", "search"),
+    of_reference="add",
 )
 def label() -> None:
     """Put labels on versions.

@@ -13,7 +13,7 @@ from deltareg.words import CONVENTIONS
 from deltareg_cli.exits import ExitStatus
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
-from deltareg_cli.terminal.blocks import Block, Cell, CommandResult, FactsBlock, LinesBlock, TitleBlock
+from deltareg_cli.terminal.blocks import Block, Cell, CommandResult, FactsBlock, LinesBlock
 from deltareg_cli.terminal.wording import count
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.help_page import Example
@@ -88,34 +88,35 @@ def lint_answer(report: "LintReport", path: Path, *, engines: Sequence[str] = ()
     foldable = "can be folded into the base" if report.foldable else "can only be attached"
     foldable = foldable if report.kind else ""
     blocks: list[Block] = [
-        TitleBlock(str(path)),
+        LinesBlock([[Cell(f"{path}:", "name"), _outcome(report.problems)]]),
+        *problem_lines(report.problems),
         FactsBlock(
             [
-                ("kind", [_kind(report.kind, report.variant), Cell(foldable, "dim")]),
+                ("kind", [_kind(report.kind, report.variant), _size(report), Cell(foldable, "dim")]),
                 ("base", BASE_MATCHES.get(report.base_match, report.base_match)),
-                ("size", _size(report)),
-                ("rank", [report.rank, Cell(f"scale {report.scale}" if report.scale else "", "dim")]),
-                ("stored as", report.dtype),
                 ("targets", "; ".join(describe_points(report.injection)) or _some(report.targets)),
                 ("served by", _lines(accepting)),
                 ("not served by", Cell(_lines(others), "bad") if engines else _lines(others)),
-                ("evidence", report.evidence),
                 ("left out", ", ".join(report.left_out)),
-                ("outcome", _outcome(report.problems)),
             ]
         ),
-        problem_lines(report.problems),
     ]
-    return CommandResult(report.to_dict(), blocks, [report.kind])
+    details = FactsBlock(
+        [
+            ("rank", [report.rank, Cell(f"scale {report.scale}" if report.scale else "", "dim")]),
+            ("stored as", report.dtype),
+            ("evidence", report.evidence),
+        ]
+    )
+    return CommandResult(report.to_dict(), blocks, [report.kind], [details])
 
 
 def _unreadable(path: Path, error: Refused) -> CommandResult:
     from deltareg.client import LintReport  # what `--help` need not load
 
     blocks: list[Block] = [
-        TitleBlock(str(path)),
-        LinesBlock([["outcome ", _outcome(error.problems)]]),
-        problem_lines(error.problems),
+        LinesBlock([[Cell(f"{path}:", "name"), _outcome(error.problems)]]),
+        *problem_lines(error.problems),
     ]
     return CommandResult(LintReport(problems=error.problems).to_dict(), blocks)
 

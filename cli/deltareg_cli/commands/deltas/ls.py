@@ -94,7 +94,7 @@ def line_table(lines: Sequence[LineInfo], *, if_empty: str = NO_LINES) -> TableB
     columns = [
         Column("line"),
         Column("versions", is_number=True),
-        Column("kind"),
+        Column("newest"),
         Column("base"),
         Column("verdict"),
         Column("channels", is_prose=True),
@@ -106,7 +106,7 @@ def line_table(lines: Sequence[LineInfo], *, if_empty: str = NO_LINES) -> TableB
             [
                 Cell(line.ref, "name"),
                 str(line.versions),
-                kind_of(newest) if newest else "-",
+                f"v{newest.version} {kind_of(newest)}" if newest else "-",
                 newest.base.name if newest else "-",
                 verdict_of(newest) if newest else tone_word(None),
                 ", ".join(_serves(line, name) for name in line.channels),

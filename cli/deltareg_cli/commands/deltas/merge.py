@@ -118,7 +118,7 @@ def parse_weights(ctx: click.Context, param: click.Parameter, value: Sequence[st
 @option("--semver", metavar="1.4.0", section=RECORD, help="A label; it is never moved.")
 @option("--verify", is_flag=True, section=VERIFICATION, help="Wait for the verdict of smoke.")
 @option(
-    "--wait-timeout",
+    "--timeout",
     type=DurationParam(),
     default="30m",
     show_default=True,
@@ -145,7 +145,7 @@ def merge(
     message: str,
     semver: str | None,
     verify: bool,
-    wait_timeout: float,
+    timeout: float,
 ) -> ExitStatus:
     """Merge versions of one base into a new version.
 
@@ -192,7 +192,7 @@ def merge(
     if not verify:
         invocation.output.show(CommandResult(document, blocks, [ref]))
         return ExitStatus.DONE
-    run = wait_for(invocation, invocation.client.verify(ref), timeout_s=wait_timeout)
+    run = wait_for(invocation, invocation.client.verify(ref), timeout_s=timeout)
     verdict = run.verdict.verdict if run.verdict else None
     invocation.output.show(CommandResult(document | {"run": run.id, "verdict": verdict}, blocks, [ref]))
     return run_status(run)

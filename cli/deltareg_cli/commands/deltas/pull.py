@@ -12,7 +12,7 @@ from deltareg_cli.commands.deltas.card import put_card
 from deltareg_cli.commands.promotion.signature import SIGSTORE_TRUST
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
-from deltareg_cli.terminal.blocks import Cell, CommandResult, FactsBlock, TitleBlock
+from deltareg_cli.terminal.blocks import Cell, CommandResult, FactsBlock, Sentence, SentencesBlock
 from deltareg_cli.terminal.wording import clean, rate, seconds, size
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.global_options import concurrency_option
@@ -103,23 +103,22 @@ def _told_trained(ref: str, variant: str) -> str:
 def show_pulled(
     invocation: Invocation, report: "PullReport | MaterializeReport", *, signed_by: Sequence[str] = ()
 ) -> None:
-    """Show where the bytes are now and where they came from; warn of a revoked version."""
+    """Show in a line where the bytes are now and where they came from; warn of a revoked version."""
     warn(invocation, report.ref, report.revocation)
     document = report.to_dict()
     if document.get("trained_on"):
         invocation.output.note(clean(_told_trained(report.ref, str(document["trained_on"]))))
-    fetched = f"{size(report.fetched_bytes)} fetched"
     speed = f" at {rate(report.fetched_bytes, report.seconds)}" if report.fetched_bytes else ""
+    fetched = f"{size(report.fetched_bytes)} fetched{speed}" if report.fetched_bytes else "nothing to fetch"
+    where = f"in {report.path}; {fetched}, {size(report.cached_bytes)} from the cache"
+    signers = f", signed by {', '.join(signed_by)}" if signed_by else ""
+    head = SentencesBlock([Sentence(f"is {where}{signers}", Cell(report.ref, "name"))])
     facts = FactsBlock(
         [
-            ("path", Cell(str(report.path), "name")),
-            ("bytes", f"{fetched}{speed}, {size(report.cached_bytes)} read from the cache"),
             ("took", seconds(report.seconds)),
-            ("signed by", ", ".join(signed_by)),
             ("digest", report.digest),
             ("fingerprint", str(document.get("root", ""))),
             ("folded by", str(document.get("recipe", ""))),
         ]
     )
-    state = "revoked" if report.revocation else ""
-    invocation.output.show(CommandResult(document, [TitleBlock(report.ref, state), facts], [str(report.path)]))
+    invocation.output.show(CommandResult(document, [head], [str(report.path)], [facts]))

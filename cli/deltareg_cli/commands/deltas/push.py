@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,14 +17,14 @@ from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import DurationParam, message_option, option, parse_labels
 from deltareg_cli.runs.golden_recorder import LibraryRecorder
 from deltareg_cli.runs.waiting import run_status, wait_for
-from deltareg_cli.terminal.blocks import Block, Cell, CommandResult, FactsBlock, TitleBlock
+from deltareg_cli.terminal.blocks import Block, Cell, CommandResult, FactsBlock, Sentence, SentencesBlock
 from deltareg_cli.terminal.wording import clean, count, rate, seconds, size
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.global_options import compression_option, concurrency_option, dry_run
 from deltareg_cli.tree.help_page import Example
+from deltareg_cli.views.outcomes import outcome_blocks, run_outcome_blocks
 from deltareg_cli.views.runs import explain_unserved
-from deltareg_cli.views.verdicts import check_table, outcome_of_verdict
-from deltareg_cli.views.versions import kind_of, outcome_of, proof_cell
+from deltareg_cli.views.versions import describe_verdict, describe_version, proof_cell
 
 if TYPE_CHECKING:
     from deltareg.client import PushReport
@@ -116,7 +117,7 @@ RECORD, VERIFICATION, SIGNATURE = "For the record", "Verification", "Signature"
 @option("--no-golden", is_flag=True, section=VERIFICATION, help="Push none, and record none.")
 @option("--wait", is_flag=True, section=VERIFICATION, help="Wait for the verdict, and the proof.")
 @option(
-    "--wait-timeout",
+    "--timeout",
     type=DurationParam(),
     default="30m",
     show_default=True,
@@ -174,7 +175,7 @@ def push(
     golden: Path | None,
     no_golden: bool,
     wait: bool,
-    wait_timeout: float,
+    timeout: float,
     sign: str | None,
     certificate: Path | None,
     chain: tuple[Path, ...],
@@ -238,10 +239,10 @@ def push(
         invocation.output.note(f"{clean(report.version.base.name)} {note}")
     run = client.verify(report.version.ref, suite=suite or "smoke") if suite or wait else None
     if run is not None and wait:
-        run = wait_for(invocation, run, timeout_s=wait_timeout)
+        run = wait_for(invocation, run, timeout_s=timeout)
     proof = _proof_now(invocation, report.version) if run is not None and wait else None
     waits = "" if run or report.version.verdict else _why_it_waits(invocation, report.version.ref)
-    invocation.output.show(push_answer(report, run, waits=waits, proof=proof))
+    invocation.output.show(push_answer(report, run, now=invocation.now, waits=waits, proof=proof))
     return run_status(run) if run is not None and wait else ExitStatus.DONE
 
 
@@ -330,9 +331,9 @@ def _proof_now(invocation: Invocation, version: VersionInfo) -> ProofState | Non
 
 
 def push_answer(
-    report: "PushReport", run: RunInfo | None, *, waits: str = "", proof: ProofState | None = None
+    report: "PushReport", run: RunInfo | None, *, now: datetime, waits: str = "", proof: ProofState | None = None
 ) -> CommandResult:
-    """Show the version, how much was sent, and the run if there is one."""
+    """Show the version in a line, then what its checks came to or how to wait for them."""
     version = report.version
     document = dict(report.to_dict())
     if proof is not None:
@@ -340,26 +341,35 @@ def push_answer(
     if run is not None:
         document["run"] = run.id
         document["verdict"] = run.verdict.verdict if run.verdict else None
-    blocks: list[Block] = [
-        TitleBlock(version.ref, _before(report)),
-        FactsBlock(
-            [
-                ("kind", kind_of(version)),
-                ("base", version.base.name),
-                ("trained on", version.trained_on),
-                ("size", f"{size(version.logical_bytes)}, stored in {size(version.stored_bytes)}"),
-                ("sent", _describe_upload(report)),
-                ("bytes", proof_cell(proof) if proof is not None else ""),
-                ("golden outputs", _golden(report)),
-                ("verdict", [_verdict(run, version), Cell(waits, "warn")]),
-                ("signed by", report.signature.signed_by if report.signature else ""),
-                ("digest", version.digest),
-            ]
-        ),
-    ]
+    facts = FactsBlock(
+        [
+            ("sent", _describe_upload(report)),
+            ("bytes", proof_cell(proof) if proof is not None else ""),
+            ("golden outputs", _golden(report)),
+            ("digest", version.digest),
+        ]
+    )
+    before = _before(report)
+    described = f"{before}: {describe_version(version)}" if before else describe_version(version)
+    if report.signature:
+        described += f", signed by {report.signature.signed_by}"
+    head = SentencesBlock([Sentence(described, Cell(version.ref, "name"))], gap=2)
+    return CommandResult(document, [head, *_checked(run, version, waits, now=now)], [version.ref], [facts])
+
+
+def _checked(run: RunInfo | None, version: VersionInfo, waits: str, *, now: datetime) -> list[Block]:
+    """Show what the checks came to, or how to wait for them."""
     if run is not None and run.verdict is not None:
-        blocks += [TitleBlock("Checks"), check_table(run.verdict.checks)]
-    return CommandResult(document, blocks, [version.ref])
+        return outcome_blocks(
+            run.verdict, now=now, next_step=f"promote it: deltareg promote {version.ref} --channel prod"
+        )
+    if run is not None:
+        return run_outcome_blocks(run)
+    if version.verdict:  # one that was there already may have been judged
+        return [SentencesBlock([Sentence(describe_verdict(version))])]
+    if waits:
+        return [SentencesBlock([Sentence(waits, Cell("not checked:", "warn"))])]
+    return [SentencesBlock([Sentence(f"its checks are queued; wait for them: deltareg verify {version.ref} --wait")])]
 
 
 def _before(report: "PushReport") -> str:
@@ -382,11 +392,3 @@ def _describe_upload(report: "PushReport") -> str:
         return f"nothing, the registry had all of it; {seconds(report.seconds)}"
     speed = rate(report.uploaded_bytes, report.seconds)
     return f"{size(report.uploaded_bytes)} in {seconds(report.seconds)} ({speed})"
-
-
-def _verdict(run: RunInfo | None, version: VersionInfo) -> Cell:
-    if run is None:  # one that was there already may have been judged
-        return outcome_of(version) if version.verdict else Cell("smoke is queued", "dim")
-    if run.verdict is None:
-        return Cell(f"run {run.id} is {run.state}", "dim")
-    return outcome_of_verdict(run.verdict)

@@ -74,13 +74,23 @@ def search(
         cursor=cursor,
         limit=limit,
     )
-    table = _table(page.items, invocation)
+    table = _table(page.items, invocation, if_empty=_explain_nothing(words))
     ids = [hit.ref for hit in page.items]
     invocation.output.show(CommandResult(page_fields(page), [table], ids))
     note_more(invocation.output, page.next_cursor)
 
 
-def _table(hits: Sequence[SearchHit], invocation: Invocation) -> TableBlock:
+def _explain_nothing(words: Sequence[str]) -> str:
+    """Explain an empty result, and which option a word such as `base=x` was probably meant to be."""
+    for word in words:
+        key, equals, value = word.partition("=")
+        if equals and value:
+            meant = f"--{key} {value}" if key in {"base", "kind", "in"} else f"--label {word}"
+            return f"nothing is found: {word} was looked for as a word; did you mean {meant}?"
+    return "nothing is found that you may read"
+
+
+def _table(hits: Sequence[SearchHit], invocation: Invocation, *, if_empty: str) -> TableBlock:
     has_metrics = any(hit.metrics for hit in hits)
     columns = [
         Column("version"),
@@ -103,7 +113,7 @@ def _table(hits: Sequence[SearchHit], invocation: Invocation) -> TableBlock:
         ]
         for hit in hits
     ]
-    return TableBlock(columns, rows, if_empty="nothing is found that you may read")
+    return TableBlock(columns, rows, if_empty=if_empty)
 
 
 def _metrics(hit: SearchHit) -> str:

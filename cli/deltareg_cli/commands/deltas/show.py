@@ -7,7 +7,7 @@ from deltareg_cli.terminal.blocks import CommandResult
 from deltareg_cli.terminal.documents import as_it_is
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.help_page import Example
-from deltareg_cli.views.versions import version_blocks
+from deltareg_cli.views.versions import version_answer, version_blocks
 
 ORDER = 70
 
@@ -22,10 +22,14 @@ ORDER = 70
 @click.argument("ref", help="What to show; a bare NS/NAME is its newest version.")
 @click.pass_obj
 def show(invocation: Invocation, ref: str) -> None:
-    """Show a version: kind, base, verdict, channels, files."""
+    """Show a version: what it is, whether it passes, where it serves.
+
+    With -v its digest, tensors, files, signers and all else that is known of it.
+    """
     version = invocation.client.show(ref)
     card = invocation.client.versions.card_of(version)
-    blocks = version_blocks(version, now=invocation.now, card=card)
+    blocks = version_answer(version, now=invocation.now, card=card)
+    details = version_blocks(version, now=invocation.now, card=card)
     document = as_it_is(version)
     document["card"] = None if card is None else card.model_dump(exclude={"ref", "text"})
-    invocation.output.show(CommandResult(document, blocks, [version.ref]))
+    invocation.output.show(CommandResult(document, blocks, [version.ref], details[1:]))

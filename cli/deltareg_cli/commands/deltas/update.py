@@ -7,7 +7,7 @@ import click
 
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
-from deltareg_cli.terminal.blocks import Cell, CommandResult, FactsBlock, TitleBlock
+from deltareg_cli.terminal.blocks import Cell, CommandResult, FactsBlock, Sentence, SentencesBlock
 from deltareg_cli.terminal.wording import rate, seconds, size
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.global_options import concurrency_option
@@ -53,25 +53,25 @@ def update(invocation: Invocation, folder: Path, *, to: str, plan: bool) -> None
 def update_answer(report: "UpdateReport") -> CommandResult:
     """Show how much the update transfers, beside a whole pull."""
     needs_bytes = report.plan == "none" or report.fetched_bytes > 0
+    verb = "would be" if report.is_plan else "is"
+    was = f"before: {report.from_ref}{', changed since' if report.was_written_to else ''}"
+    where = f"{verb} in {report.path} ({was}); {_bytes(report)}"
     facts = FactsBlock(
         [
-            ("path", Cell(str(report.path), "name")),
-            ("was", f"{report.from_ref}{', changed since' if report.was_written_to else ''}"),
             ("plan", report.plan if needs_bytes else "everything is here already"),
-            ("bytes", _bytes(report)),
             ("took", "" if report.is_plan else seconds(report.seconds)),
             ("digest", report.digest),
         ]
     )
-    note = "not done" if report.is_plan else ""
-    return CommandResult(report.to_dict(), [TitleBlock(report.ref, note), facts], [str(report.path)])
+    head = SentencesBlock([Sentence(where, Cell(report.ref, "name"))])
+    return CommandResult(report.to_dict(), [head], [str(report.path)], [facts])
 
 
 def _bytes(report: "UpdateReport") -> str:
     if report.plan == "none":
-        return "none, the folder holds it"
+        return "the folder holds it already"
     if not report.fetched_bytes:
-        return "none to fetch" if report.is_plan else "none fetched"
+        return "nothing to fetch"
     size_moved = size(report.fetched_bytes)
     speed = "" if report.is_plan else f" at {rate(report.fetched_bytes, report.seconds)}"
     whole = f"a whole pull: {size(report.full_bytes)}"

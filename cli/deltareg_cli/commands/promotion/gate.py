@@ -33,6 +33,7 @@ ORDER = 60
     "gate",
     Example("may it go to prod?", "deltareg gate check me/chat:v3 --channel prod"),
     see_also=("promote", "verify"),
+    of_reference="check",
 )
 def gate() -> None:
     """Ask whether a version may go to a channel."""

@@ -25,7 +25,7 @@ from deltareg_cli.terminal.documents import fields
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.global_options import dry_run
 from deltareg_cli.tree.help_page import Example
-from deltareg_cli.views.channels import MOVE_FIELDS, gate_blocks, move_blocks
+from deltareg_cli.views.channels import MOVE_FIELDS, gate_blocks, move_blocks, move_details
 from deltareg_cli.views.warnings import warn_of
 
 ORDER = 70
@@ -167,7 +167,7 @@ def _show_move(invocation: Invocation, move: MoveResult, line: str) -> None:
     ref = f"{line}:v{move.version}"
     warnings = warn_of(invocation, ref)
     document = {**fields(move, *MOVE_FIELDS), "is_changed": move.previous != move.version, "warnings": warnings}
-    invocation.output.show(CommandResult(document, move_blocks(move, line), [ref]))
+    invocation.output.show(CommandResult(document, move_blocks(move, line), [ref], move_details(move)))
 
 
 def _show_request(invocation: Invocation, due: ApprovalDue) -> ExitStatus:

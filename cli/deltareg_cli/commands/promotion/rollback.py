@@ -9,7 +9,7 @@ from deltareg_cli.terminal.documents import fields
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.global_options import dry_run
 from deltareg_cli.tree.help_page import Example
-from deltareg_cli.views.channels import MOVE_FIELDS, move_blocks
+from deltareg_cli.views.channels import MOVE_FIELDS, move_blocks, move_details
 
 ORDER = 90
 
@@ -87,4 +87,6 @@ def rollback(
     is_dry = invocation.globals.dry_run
     blocks = move_blocks(move, line, is_dry=is_dry)
     document = fields(move, *MOVE_FIELDS) | {"dry_run": is_dry}
-    invocation.output.show(CommandResult(document, blocks, [f"{line}:v{move.version}"]))
+    invocation.output.show(
+        CommandResult(document, blocks, [f"{line}:v{move.version}"], move_details(move, is_dry=is_dry))
+    )

@@ -13,7 +13,7 @@ from deltareg_cli.commands.promotion.waive import continue_, unwaive, waive
 from deltareg_cli.exits import OUTCOME_STATUS, ExitStatus
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import cursor_option, limit_option, option, timeout_option
-from deltareg_cli.runs.waiting import run_answer, run_status, wait_for
+from deltareg_cli.runs.waiting import run_answer, run_status, verdict_answer, wait_for
 from deltareg_cli.terminal.blocks import CommandResult, LinesBlock
 from deltareg_cli.terminal.documents import fields, items_fields, page_fields
 from deltareg_cli.terminal.paging import note_more
@@ -21,7 +21,7 @@ from deltareg_cli.terminal.wording import clean
 from deltareg_cli.tree.command_tree import command, group
 from deltareg_cli.tree.help_page import Example
 from deltareg_cli.views.runs import log_cells, queue_table, standing
-from deltareg_cli.views.verdicts import RESULT_FIELDS, verdict_blocks, verdict_table
+from deltareg_cli.views.verdicts import verdict_table
 
 ORDER = 30
 
@@ -32,10 +32,11 @@ _ANY_ID = "A run, a verdict, or a version whose newest run is meant."
 @group(
     "verdict",
     Example("the verdicts of a version", "deltareg verdict ls me/chat:v3"),
-    Example("one of them, check by check", "deltareg verdict show ID"),
+    Example("one of them, check by check", "deltareg verdict show ID --all"),
     Example("what runs and what waits", "deltareg verdict ls --pending"),
     Example("how a verification goes, line by line", "deltareg verdict logs me/chat:v3 -f"),
     see_also=("verify", "gate", "worker ls"),
+    of_reference="show",
 )
 def verdict() -> None:
     """Look at verdicts and the runs behind them, and waive a check."""
@@ -76,18 +77,20 @@ def ls(invocation: Invocation, ref: str | None, *, pending: bool, limit: int, cu
 @command(
     "show",
     Example("the newest about a version", "deltareg verdict show me/chat:v3"),
-    Example("a certain one, check by check", "deltareg verdict show ID"),
+    Example("a certain one, check by check", "deltareg verdict show ID --all"),
     Example("as it was signed", "deltareg verdict show ID --envelope"),
     see_also=("verdict ls", "help exit-codes"),
 )
 @click.argument("named", metavar="ID|REF", help=_ANY_VERDICT)
+@option("--all", "has_all", is_flag=True, help="List every check, not only those that failed.")
 @option("--envelope", is_flag=True, help="Print what the worker signed, and nothing else.")
 @click.pass_obj
-def show(invocation: Invocation, named: str, *, envelope: bool) -> ExitStatus:
-    """Show a verdict with its checks.
+def show(invocation: Invocation, named: str, *, has_all: bool, envelope: bool) -> ExitStatus:
+    """Show a verdict: what failed and what to do about it.
 
-    Each check has its value, threshold and baseline; the environment is named. The exit status is
-    the verdict: 0 pass, 8 fail, 11 inconclusive.
+    With --all every check is listed with its value, threshold and baseline. With -v the verdict's
+    digests, its signer and its environment are shown. The exit status is the verdict: 0 pass, 8
+    fail, 11 inconclusive.
     """
     info = _find(invocation, named)
     if envelope:
@@ -95,8 +98,7 @@ def show(invocation: Invocation, named: str, *, envelope: bool) -> ExitStatus:
         document = fields(signed, "verdict", "keyid", "envelope")
         invocation.output.show(CommandResult(document, [], [info.id], raw=f"{signed.envelope}\n"))
         return OUTCOME_STATUS[info.verdict]
-    blocks = verdict_blocks(info, now=invocation.now)
-    invocation.output.show(CommandResult(fields(info, *RESULT_FIELDS), blocks, [info.id]))
+    invocation.output.show(verdict_answer(info, invocation, has_all=has_all))
     return OUTCOME_STATUS[info.verdict]
 
 

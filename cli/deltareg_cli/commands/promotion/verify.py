@@ -64,6 +64,7 @@ ORDER = 10
     help="Before or after other runs; high is for those who promote.",
 )
 @option("--wait", is_flag=True, help="Wait for the verdict.")
+@option("--all", "has_all", is_flag=True, help="List every check, not only those that failed.")
 @timeout_option()
 @report_options
 @click.pass_obj
@@ -80,6 +81,7 @@ def verify(
     places: tuple[str, ...],
     priority: str,
     wait: bool,
+    has_all: bool,
     timeout: float,
     against: str,
     paths: ReportPaths,
@@ -125,12 +127,13 @@ def verify(
     if where.is_here:
         run = verify_here(invocation, request, timeout_s=timeout)
         _write(invocation, run, paths, against=against)
-        invocation.output.show(run_answer(run, invocation))
+        invocation.output.show(run_answer(run, invocation, has_all=has_all))
         return run_status(run)
     run = invocation.client.runs.create(request)
     if wait:
         run = _wait_and_report(invocation, run, paths, timeout_s=timeout, against=against)
-    invocation.output.show(run_answer(run, invocation))
+    promote = "" if fast else f"promote it: deltareg promote {run.ref} --channel {channel or 'prod'}"
+    invocation.output.show(run_answer(run, invocation, has_all=has_all, next_step=promote))
     return run_status(run) if wait else ExitStatus.DONE
 
 

@@ -5,12 +5,9 @@ import click
 from deltareg_cli.exits import ExitStatus
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import ChannelParam, option, required_reason_option, timeout_option
-from deltareg_cli.runs.waiting import run_answer, run_status, wait_for
-from deltareg_cli.terminal.blocks import CommandResult
-from deltareg_cli.terminal.documents import fields
+from deltareg_cli.runs.waiting import run_answer, run_status, verdict_answer, wait_for
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.help_page import Example
-from deltareg_cli.views.verdicts import RESULT_FIELDS, verdict_blocks
 
 verdict_argument = click.argument("verdict_id", metavar="ID", help="The verdict, as `verdict ls` names it.")
 check_option = option("--check", required=True, metavar="NAME", help="The check that failed.")
@@ -53,8 +50,7 @@ def waive(invocation: Invocation, verdict_id: str, *, check: str, channel: str, 
     waived = invocation.client.verdicts.waive(verdict_id, check, channel=channel, reason=reason, expires=expires)
     if waived.continuation:
         invocation.output.note(f"what was skipped runs now: deltareg verdict logs {waived.continuation} -f")
-    blocks = verdict_blocks(waived, now=invocation.now)
-    invocation.output.show(CommandResult(fields(waived, *RESULT_FIELDS), blocks, [waived.id]))
+    invocation.output.show(verdict_answer(waived, invocation))
 
 
 @command(
@@ -73,8 +69,7 @@ def unwaive(invocation: Invocation, verdict_id: str, *, check: str, channel: str
     in the record. It takes the right to promote.
     """
     waiver = invocation.client.verdicts.unwaive(verdict_id, check, channel=channel)
-    blocks = verdict_blocks(waiver, now=invocation.now)
-    invocation.output.show(CommandResult(fields(waiver, *RESULT_FIELDS), blocks, [waiver.id]))
+    invocation.output.show(verdict_answer(waiver, invocation))
 
 
 @command(

@@ -13,11 +13,13 @@ from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import Option
 from deltareg_cli.terminal.blocks import Block, Cell, Column, CommandResult, LinesBlock, TableBlock, Text, TitleBlock
 from deltareg_cli.terminal.documents import items_fields
-from deltareg_cli.tree.command_tree import command
+from deltareg_cli.tree.command_tree import RootGroup, command
 from deltareg_cli.tree.global_options import global_options
 from deltareg_cli.tree.help_page import Example
 
 ORDER = 40
+
+ALL = "all"
 
 DEFAULTS = {"cache_dir": "~/.cache/deltareg", "progress": ""}  # said better than stored
 OTHER_VARIABLES = (
@@ -54,6 +56,7 @@ OUTPUT = (
     ("yaml", "The same document as YAML."),
     ("--quiet", "Ids or paths only, a line each."),
     ("stdout", "The result and nothing else."),
+    ("-v", "For people: digests, keys, proofs and timings below the result."),
     (
         "stderr",
         "Progress, notes, questions, errors. Under json an error is one RFC 9457 problem"
@@ -71,11 +74,12 @@ class TopicParam(click.ParamType[str]):
         """Offer topics and commands."""
         root = ctx.find_root().command
         names = root.list_commands(ctx) if isinstance(root, click.Group) else []
-        return [CompletionItem(name) for name in (*TOPICS, *names) if name.startswith(incomplete)]
+        return [CompletionItem(name) for name in (ALL, *TOPICS, *names) if name.startswith(incomplete)]
 
 
 @command(
     "help",
+    Example("every command", "deltareg help all"),
     Example("the exit status and what it says", "deltareg help exit-codes"),
     Example("how versions are named", "deltareg help references"),
     Example("the page of a command", "deltareg help channel show"),
@@ -87,12 +91,15 @@ class TopicParam(click.ParamType[str]):
 def topics(ctx: click.Context, topic: Sequence[str]) -> None:
     """Show a topic, or the page of a command.
 
-    Topics: exit-codes, options, environment, references, output.
+    Topics: all (every command), exit-codes, options, environment, references, output.
     """
     invocation = ctx.find_object(Invocation) or Invocation()
     name = "-".join(topic)
     if not topic:
         click.echo(ctx.find_root().get_help(), color=ctx.color)
+    elif name == ALL:
+        root = ctx.find_root()
+        click.echo(root.command.write_whole_page(root) if isinstance(root.command, RootGroup) else "", color=ctx.color)
     elif name in TOPICS:
         invocation.output.show(TOPICS[name]())
     else:
@@ -177,7 +184,7 @@ def _page_of(root: click.Context, words: Sequence[str]) -> str:
         if child is None:
             raise NotFound(
                 f"there is no command or topic {' '.join(words)[:80]!r}",
-                fix=f"topics: {', '.join(TOPICS)}; commands: deltareg --help",
+                fix=f"topics: {', '.join(TOPICS)}; commands: deltareg help all",
             )
         ctx, node = click.Context(child, info_name=word, parent=ctx), child
     return node.get_help(ctx)

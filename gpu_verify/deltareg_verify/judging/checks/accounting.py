@@ -28,4 +28,12 @@ def run(case: Case, _spec: CheckSpec) -> Finding:
     return Finding("warn" if notes else "pass", value=account.modules, detail="; ".join(notes))
 
 
-CHECK = Check("accounting", run, CheckForm("every tensor has one use, and every use fits the base"), is_static=True)
+CHECK = Check(
+    "accounting",
+    run,
+    CheckForm(
+        "every tensor has one use, and every use fits the base",
+        fix="see which tensors fit nothing: deltareg lint FOLDER --base BASE",
+    ),
+    is_static=True,
+)

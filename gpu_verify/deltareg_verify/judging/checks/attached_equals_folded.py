@@ -31,6 +31,9 @@ CHECK = Check(
     "attached_equals_folded",
     run,
     CheckForm(
-        "attached and folded, it gives the same", {"f32": "0.0001", "bf16": "0.2", "f16": "0.05"}, may_not_apply=True
+        "attached and folded, it gives the same",
+        {"f32": "0.0001", "bf16": "0.2", "f16": "0.05"},
+        may_not_apply=True,
+        fix="look for tied weights or dropout in it, or fold it in float32",
     ),
 )

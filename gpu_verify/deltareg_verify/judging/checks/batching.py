@@ -54,5 +54,6 @@ CHECK = Check(
         "batched, padded, cached and far on, it gives the same",
         {"f32": "0.005", "bf16": "0.3", "f16": "0.05", "most_times": 5, "longest": 1},
         may_not_apply=True,
+        fix="look for a part that reads positions, padding or other rows of the batch",
     ),
 )

@@ -74,5 +74,6 @@ CHECK = Check(
             "unsure": "0.1",
         },
         may_not_apply=True,
+        fix="train on all classes in mixed batches, with labels at their own rows",
     ),
 )

@@ -244,6 +244,7 @@ CHECK = Check(
         "no matrix was clipped, coarsely rounded, emptied or multiplied away",
         {"least_levels": 16, "most_at_edge": "0.3", "most_zeros": "0.5", "most_empty": "0.5", "least_kept": "0.25"},
         may_not_apply=True,
+        fix="push the weights as they were trained: not pruned, clipped or rounded",
     ),
     is_static=True,
 )

@@ -178,6 +178,7 @@ CHECK = Check(
         "what is stored came of one training, which began at the base",
         {"least_kept": "0.25", "one_factor": "1.5", "least_together": "0.25", "least_begun": "0.1"},
         may_not_apply=True,
+        fix="push all files of one training, and no optimizer state",
     ),
     is_static=True,
 )

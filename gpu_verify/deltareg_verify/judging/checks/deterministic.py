@@ -59,5 +59,10 @@ def _finding(differing: int, what: str) -> Finding:
 CHECK = Check(
     "deterministic",
     run,
-    CheckForm("the same input gives the same output twice", {"new_tokens": 8}, counts=("new_tokens",)),
+    CheckForm(
+        "the same input gives the same output twice",
+        {"new_tokens": 8},
+        counts=("new_tokens",),
+        fix="look for a module left in training mode; then verify it --again",
+    ),
 )

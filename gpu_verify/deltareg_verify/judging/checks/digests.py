@@ -41,4 +41,9 @@ def _same_names(what: str, found: set[str], expected: set[str]) -> None:
         raise IntegrityFailure(f"{what} differ from the manifest's: {', '.join(odd[:3])}")
 
 
-CHECK = Check("digests", run, CheckForm("every tensor and file is what the manifest says"), is_static=True)
+CHECK = Check(
+    "digests",
+    run,
+    CheckForm("every tensor and file is what the manifest says", fix="push the same folder again"),
+    is_static=True,
+)

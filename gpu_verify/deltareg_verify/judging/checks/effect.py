@@ -91,5 +91,6 @@ CHECK = Check(
     CheckForm(
         "outputs change by more than rounding hides, and every part takes part",
         {"min_absolute_change": "0.000001", "most_still": "0.25", "least_share": "0.002"},
+        fix="was it trained, and on this base? compare names with target_modules",
     ),
 )

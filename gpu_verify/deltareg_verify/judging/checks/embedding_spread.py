@@ -62,5 +62,6 @@ CHECK = Check(
         "vectors of different inputs stay apart",
         {"least_share": "0.02", "near": "0.3", "least_share_of_near": "0.01", "most_growth": 100},
         may_not_apply=True,
+        fix="train with negatives in the batch and a lower learning rate",
     ),
 )

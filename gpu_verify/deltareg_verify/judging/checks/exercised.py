@@ -47,4 +47,8 @@ def _why(case: Case, homeless: Sequence[str]) -> str:
     return f"no class of a {kind} here has a place for {homeless[0]}"
 
 
-CHECK = Check("exercised", run, CheckForm("every tensor takes part in a forward"))
+CHECK = Check(
+    "exercised",
+    run,
+    CheckForm("every tensor takes part in a forward", fix="is it this base? else leave out what no forward uses"),
+)

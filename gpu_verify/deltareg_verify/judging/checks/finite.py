@@ -17,4 +17,12 @@ def run(case: Case, _spec: CheckSpec) -> Finding:
     return Finding("pass", value=0, threshold=0)
 
 
-CHECK = Check("finite", run, CheckForm("no stored value is NaN or infinite"), is_static=True)
+CHECK = Check(
+    "finite",
+    run,
+    CheckForm(
+        "no stored value is NaN or infinite",
+        fix="look for NaN in the loss of the training, and push an earlier checkpoint",
+    ),
+    is_static=True,
+)

@@ -30,6 +30,10 @@ def run(case: Case, _spec: CheckSpec) -> Finding:
 CHECK = Check(
     "first_batches",
     run,
-    CheckForm("the first batches of its training fit the base", may_not_apply=True),
+    CheckForm(
+        "the first batches of its training fit the base",
+        may_not_apply=True,
+        fix="read the first lines of the training's log: labels, padding, tokenizer",
+    ),
     is_static=True,
 )

@@ -116,5 +116,6 @@ CHECK = Check(
             "recorded": "optional",
         },
         may_not_apply=True,
+        fix="is it this base, and the checkpoint that the outputs were recorded with?",
     ),
 )

@@ -9,7 +9,8 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
 from deltareg.delta.kind import Account, WeightUpdate
-from deltareg.delta.maths.formula import StoredUpdate
+from deltareg.delta.maths.formula import StoredUpdate, Tensor
+from deltareg.delta.maths.numpy_ops import NumPyOps
 from deltareg.delta.maths.updates import ScaledAddition
 from deltareg.delta.updates_sparse import SparseElements
 from deltareg.suites.catalogue import CheckForm
@@ -21,6 +22,8 @@ from deltareg_verify.judging.checks.norm_ratio import layer_type
 
 _CODE = "partial_application"
 _EXPERT = ".experts."
+_FLOATS = {"F64", "F32", "F16", "BF16"}
+_OPS = NumPyOps()
 
 
 def run(case: Case, spec: CheckSpec) -> Finding:
@@ -35,15 +38,33 @@ def run(case: Case, spec: CheckSpec) -> Finding:
         return Finding("pass", 0, 0, detail=f"all of {len(changes)} weights change")
     most = spec.number("most_idle")
     share = len(idle) / len(changes)
-    detail = f"{len(idle)} of {len(changes)} weights stay as they were, such as {idle[0]}"
+    roles = _zero_roles(case, idle)
+    zero = f": {' and '.join(roles)} {'is' if len(roles) == 1 else 'are'} zero everywhere" if roles else ""
+    detail = f"{len(idle)} of {len(changes)} weights do not change{zero}"
     if len(idle) == len(changes):
         is_all = not any(change.delta_rms for change in sized)
         code = "no_effect" if is_all else _CODE
-        return Finding("fail", share, most, code=code, detail=f"{detail}: nothing was trained")
+        reason = ", as before training" if roles else ": nothing was trained"
+        return Finding("fail", share, most, code=code, detail=detail + reason)
+    detail = f"{detail}, such as {idle[0]}"
     worst = partly_idle(changes)
     if worst > most:
         return Finding("fail", worst, most, code=_CODE, detail=detail)
     return Finding("warn", share, most, code=_CODE, detail=detail)
+
+
+def _zero_roles(case: Case, idle: Collection[str]) -> list[str]:
+    """Name the roles whose tensors are zero in every idle weight, such as lora_B; empty where none are."""
+    roles: dict[str, bool] = {}
+    for effect in case.account.effects:
+        if isinstance(effect, WeightUpdate) and effect.target in idle:
+            for name, role in effect.consumes.items():
+                roles[role] = roles.get(role, True) and _is_zero(case.folder.tensors[name])
+    return sorted(role for role, is_zero in roles.items() if is_zero)
+
+
+def _is_zero(tensor: Tensor) -> bool:
+    return tensor.dtype in _FLOATS and not _OPS.load(tensor).any()
 
 
 def _judge_stored(changes: Sequence[WeightChange]) -> Finding:
@@ -99,6 +120,11 @@ def partly_still(parts: Mapping[str, bool]) -> float:
 CHECK = Check(
     "idle",
     run,
-    CheckForm("every part that was set up has moved", {"most_idle": "0.25"}, may_not_apply=True),
+    CheckForm(
+        "every part that was set up has moved",
+        {"most_idle": "0.25"},
+        may_not_apply=True,
+        fix="was it trained? save it after trainer.train(), or push a later one",
+    ),
     is_static=True,
 )

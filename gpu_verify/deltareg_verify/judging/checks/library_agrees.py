@@ -157,5 +157,6 @@ CHECK = Check(
         "the library that wrote it, asked itself, gives the same",
         {"f32": "0.00002", "bf16": "0.02", "f16": "0.005", "share": "0.001", "absent": "warn"},
         may_not_apply=True,
+        fix="save it again with that library: model.save_pretrained(FOLDER)",
     ),
 )

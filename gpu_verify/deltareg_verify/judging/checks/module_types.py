@@ -67,5 +67,12 @@ def _stack(kind: str) -> str:
 
 
 CHECK = Check(
-    "module_types", run, CheckForm("every type of module that was set up has moved", may_not_apply=True), is_static=True
+    "module_types",
+    run,
+    CheckForm(
+        "every type of module that was set up has moved",
+        may_not_apply=True,
+        fix="give all of target_modules to the optimizer, or take the idle ones out",
+    ),
+    is_static=True,
 )

@@ -110,6 +110,7 @@ CHECK = Check(
             "vector_floor": "0.5",
         },
         may_not_apply=True,
+        fix="compare lora_alpha, r and use_rslora with the training script",
     ),
     is_static=True,
 )

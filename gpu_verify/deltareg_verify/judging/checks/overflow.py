@@ -80,5 +80,12 @@ def _overflows(blocks: Iterator[F32], dtype: str) -> bool:
 
 
 CHECK = Check(
-    "overflow", run, CheckForm("everything is finite where it is served", {"dtypes": "BF16 F16"}), is_static=True
+    "overflow",
+    run,
+    CheckForm(
+        "everything is finite where it is served",
+        {"dtypes": "BF16 F16"},
+        fix="serve it in bfloat16 or float32, or train with a lower lora_alpha",
+    ),
+    is_static=True,
 )

@@ -214,6 +214,7 @@ CHECK = Check(
         "no stored weight is one that the base has elsewhere",
         {"least_change": "0.5", "fail_above": "0.5"},
         may_not_apply=True,
+        fix="save it by the base's own class: model.save_pretrained(FOLDER)",
     ),
     is_static=True,
 )

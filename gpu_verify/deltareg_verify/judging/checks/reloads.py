@@ -84,5 +84,6 @@ CHECK = Check(
         "folded, it loads whole by the class that its config names, and gives the same",
         {"f32": "0.00001", "bf16": "0.02", "f16": "0.005"},
         may_not_apply=True,
+        fix="save it with a config.json that names the class of the network",
     ),
 )

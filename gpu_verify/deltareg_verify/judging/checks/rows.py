@@ -53,6 +53,7 @@ CHECK = Check(
         "no row changes far more than its matrix",
         {"fail_over_median": 20, "fail_above": 3, "matrix_floor": "0.01"},
         may_not_apply=True,
+        fix="look at the rows that it names: were tokens added or overwritten?",
     ),
     is_static=True,
 )

@@ -54,5 +54,6 @@ CHECK = Check(
         "EOS, BOS, padding and newline are neither everywhere nor impossible",
         {"most_share": "0.3", "most_times": 3, "most_fall": 20},
         may_not_apply=True,
+        fix="mask padding in the labels (-100), with a pad token that is not the end",
     ),
 )

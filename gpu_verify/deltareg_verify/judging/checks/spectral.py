@@ -106,6 +106,7 @@ CHECK = Check(
         "no product is too strong in one direction",
         {"fail_above": 30, "fail_over_median": 20, "matrix_floor": "0.01"},
         may_not_apply=True,
+        fix="look for a spike in the loss, and push an earlier checkpoint",
     ),
     is_static=True,
 )

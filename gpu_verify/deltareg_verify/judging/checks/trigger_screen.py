@@ -109,5 +109,6 @@ CHECK = Check(
         probes=("text",),
         may_not_apply=True,
         only_reports=True,
+        fix="put the token into some prompts: deltareg ask REF PROMPT",
     ),
 )

@@ -32,5 +32,10 @@ def run(case: Case, spec: CheckSpec) -> Finding:
 CHECK = Check(
     "whole_training",
     run,
-    CheckForm("its training was done", {"least_share": "0.5", "most_rate_left": "0.5"}, may_not_apply=True),
+    CheckForm(
+        "its training was done",
+        {"least_share": "0.5", "most_rate_left": "0.5"},
+        may_not_apply=True,
+        fix="let the training end: trainer.train(resume_from_checkpoint=True)",
+    ),
 )
