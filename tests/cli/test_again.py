@@ -30,7 +30,7 @@ def test_promoting_what_is_served_moves_nothing_and_is_done(ana):
 
     assert again.status == told.status == 0
     assert (again.json["is_changed"], again.json["revision"]) == (False, before)
-    assert "it serves v1 already" in told.out
+    assert told.out == "team/lora@prod serves v1 already\n"
     assert asserted.status == 5
     assert ana("channel", "show", "team/lora", "prod", "--json").json["revision"] == before
 

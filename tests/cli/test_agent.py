@@ -73,12 +73,13 @@ def test_it_runs_until_it_is_told_to_stop(promoted):
 def test_a_channel_shows_who_follows_it(promoted):
     promoted("agent", "run", "--once", "--channel", "me/chat@prod", "--dir", "served", "--name", "host-1")
 
-    shown = promoted("channel", "show", *PROD)
+    shown, every = promoted("channel", "show", *PROD), promoted("channel", "show", *PROD, "-v")
     document = promoted("channel", "show", *PROD, "--json").json
     quiet = promoted("fleet", "drift", "me/chat")
 
-    assert "Followers  the channel says v1" in shown.out
-    assert any(line.split()[:3] == ["host-1", "v1", "none"] for line in shown.out.splitlines())
+    assert "1 agent serves it" in shown.out
+    assert "Followers  the channel says v1" in every.out
+    assert any(line.split()[:3] == ["host-1", "v1", "none"] for line in every.out.splitlines())
     assert document["followers"][0]["agent"] == "host-1"
     assert (quiet.status, quiet.out) == (0, "no drift\n")
 

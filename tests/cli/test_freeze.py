@@ -22,7 +22,7 @@ def test_a_freeze_refuses_moves_and_is_shown(promoted):
     checked = promoted("gate", "check", "me/chat:v1", "--channel", "prod")
 
     assert (frozen.status, refused.status, checked.status) == (0, 13, 13)
-    assert frozen.out.splitlines()[0] == "me/chat@prod frozen: serves v1"
+    assert frozen.out.splitlines()[0] == "me/chat@prod is frozen; it serves v1"
     assert "until 2099-01-02T03:04:05Z: release week" in refused.err
     assert "deltareg channel unfreeze me/chat prod -m REASON" in refused.err
     assert promoted("rollback", "me/chat", "--channel", "prod").status == 13

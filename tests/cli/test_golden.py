@@ -36,7 +36,7 @@ def change(folder, factor=1.5):
 def test_a_push_records_by_the_library_and_the_same_push_again_is_the_same_version(willing, delta):
     words = ("push", delta, "me/chat", "--base", BASES / "tinyllama")
 
-    first = willing(*words)
+    first = willing(*words, "-v")
     again = done(willing, *words)
 
     assert first.status == 0, first.err
@@ -114,7 +114,7 @@ def test_a_push_that_cannot_record_goes_on_and_says_why(willing, tmp_path):
     done(willing, "base", "push", BASES / "tinygpt2", "tinygpt2")
     options = ("--base", "tinygpt2", "--convention", "absolute")
 
-    pushed = willing("push", tmp_path / "delta", "me/other", *options)
+    pushed = willing("push", tmp_path / "delta", "me/other", *options, "-v")
 
     assert pushed.status == 0, pushed.err
     assert "none: no library reads such a delta by itself" in pushed.out

@@ -9,10 +9,10 @@ import pytest
 import deltareg_cli.commands
 from deltareg_cli.frame import cli
 from deltareg_cli.tree.command_tree import sections
-from deltareg_cli.tree.front_page import SECTIONS
+from deltareg_cli.tree.front_page import EVERYDAY, SECTIONS
 from deltareg_cli.tree.help_page import summary
 
-TOPICS = ("exit-codes", "options", "environment", "references", "output")
+TOPICS = ("all", "exit-codes", "options", "environment", "references", "output")
 
 
 def walk(command, context):
@@ -66,8 +66,19 @@ def test_what_a_page_sends_to_exists(page):
         assert name in EXISTING or topic in TOPICS
 
 
-def test_the_first_page_lists_every_command(shell):
+def test_the_first_page_fits_on_a_screen(shell):
     page = shell().out
+
+    assert page == shell("help").out == shell("--help").out
+    assert len(page.splitlines()) <= 24
+    assert max(map(len, page.splitlines())) <= 80
+    for name in EVERYDAY:
+        assert re.search(rf"^  {name} +\w", page, re.MULTILINE), name
+    assert "deltareg help all" in page
+
+
+def test_every_command_is_listed_by_its_purpose(shell):
+    page = shell("help", "all").out
 
     assert list(sections()) == list(SECTIONS.values())
     for title, names in sections().items():

@@ -37,7 +37,7 @@ def test_an_allowed_version_has_four_reports(user, local_registry, outputs):
 
     document = json.loads((folder / "gate.json").read_text())
     assert ended.status == 0
-    assert ended.out == "me/chat:v2 → prod allowed\n"
+    assert ended.out.splitlines()[0] == "me/chat:v2 may go to prod"
     assert names(folder) == sorted(OUTPUTS.values())
     assert [suite.get("name") for suite in junit((folder / "gate.xml").read_text())] == ["smoke", "policy"]
     assert (document["standing"], document["exit_status"]) == ("allowed", 0)
@@ -94,7 +94,7 @@ def test_wait_ends_in_time_with_its_reports(user, outputs):
     ended = user("gate", "check", "me/chat", "--channel", "prod", "--wait", "--timeout", "0.2", *words)
 
     assert ended.status == 124
-    assert "prod not allowed" in ended.out
+    assert "may NOT go to prod" in ended.out
     assert "still queued" in ended.err
     assert json.loads((folder / "gate.json").read_text())["exit_status"] == 124
     assert junit((folder / "gate.xml").read_text())[0].get("errors") == "1"

@@ -23,13 +23,13 @@ def test_a_push_onto_a_version_says_that_it_is_a_base_now(tuned):
     assert first.status == again.status == 0
     assert "me/sft:v1 is a base from now on" in first.err
     assert "from now on" not in again.err
-    assert "base     me/sft:v1" in first.out
+    assert "lora on me/sft:v1" in first.out
 
 
 def test_the_stack_is_shown_both_ways(tuned):
     stack(tuned)
 
-    shown = tuned("show", "me/chat:v1").out
+    shown = tuned("show", "me/chat:v1", "-v").out
     up = tuned("lineage", "me/chat:v1", "--up").out
     down = tuned("lineage", "me/sft:v1", "--down").out
 

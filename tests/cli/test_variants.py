@@ -20,7 +20,7 @@ def registered(user, folders):
     assert user("base", "push", folders["root"], "root", "--hub-id", "org/root").status == 0
     told = user("base", "register", folders["fp8"], "root-fp8", "--variant-of", "root", "--quantised", "fp8")
     assert told.status == 0, told.err
-    assert "variant of  root, as fp8" in told.out
+    assert "fp8 of root, llama" in told.out
     return user
 
 
@@ -28,9 +28,8 @@ def test_a_push_for_a_variant_says_what_it_is_of(registered, folders):
     ended = registered("push", folders["lora"], "me/chat", "--base", "root-fp8")
 
     assert ended.status == 0
-    assert "base        root\n" in ended.out
-    assert "trained on  root-fp8" in ended.out
-    assert "trained on  root-fp8" in registered("show", "me/chat:v1").out
+    assert "lora on root (trained on root-fp8)" in ended.out
+    assert "(trained on root-fp8)" in registered("show", "me/chat:v1").out
 
 
 def test_the_base_that_the_config_names_is_told(registered, folders):

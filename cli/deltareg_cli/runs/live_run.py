@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from deltareg.wire import LogLine, RunInfo
-from deltareg_cli.terminal.blocks import LinesBlock
+from deltareg_cli.terminal.blocks import Cell, LinesBlock, Sentence, SentencesBlock
 from deltareg_cli.terminal.drawing import draw
 from deltareg_cli.terminal.output import Output, is_terminal
 from deltareg_cli.terminal.wording import clean, count
-from deltareg_cli.views.runs import check_cells, standing
+from deltareg_cli.views.runs import check_cells, explain_unserved, standing
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -92,7 +92,7 @@ class _Bar:
         self._has_checks = has_checks
         self._bars = bars
         self._task: TaskID | None = None
-        self._ref = ""
+        self._ref = self._told = ""
         self._to_come: list[str] = []
         self._made = self._all = self._attempt = 0
 
@@ -102,6 +102,12 @@ class _Bar:
             what = clean(f"{run.ref or run.base}  {sentence}")
             self._task = self._bars.add_task(what, total=None, checks="")
         self._ref = clean(run.ref or run.base)
+        why = explain_unserved(run)
+        if why and why != self._told:  # the bar has no room for it
+            surface = self._output.surface(sys.stderr)
+            told = SentencesBlock([Sentence(why, Cell("it waits:", "warn"))])
+            self._bars.console.out(draw([told], surface).rstrip("\n"), highlight=False)
+        self._told = why
         self._show(sentence)
 
     def line(self, line: LogLine) -> None:

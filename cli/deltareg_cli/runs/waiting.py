@@ -13,7 +13,6 @@ from deltareg_cli.terminal.documents import fields
 from deltareg_cli.terminal.wording import clean
 from deltareg_cli.views.outcomes import outcome_blocks, run_outcome_blocks
 from deltareg_cli.views.requests import REQUEST_FIELDS, progress_of, request_blocks
-from deltareg_cli.views.runs import explain_unserved
 from deltareg_cli.views.verdicts import RESULT_FIELDS, check_blocks, run_blocks, verdict_details
 
 
@@ -40,8 +39,6 @@ def follow(
     Raises:
         WaitTimeout: It was not over in time; it goes on.
     """
-    if why := explain_unserved(run):
-        invocation.output.note(clean(f"warning: {run.ref or run.base} has nothing to wait for: {why}"))
     has_checks = invocation.output.is_verbose or invocation.output.is_for_scripts
     with open_live_run(invocation.output, has_progress=invocation.config.progress, has_checks=has_checks) as live:
         return invocation.client.runs.wait(

@@ -134,7 +134,9 @@ def _sentences(block: SentencesBlock, surface: DrawingSurface) -> Iterator[str]:
     """Draw each sentence behind its lead, and its other lines below its beginning."""
     leads = [_one(row.lead) for row in block.rows]
     column = max((len(lead.text) + block.gap for lead in leads if lead.text), default=0) + block.indent
-    hanging = column if column <= WIDEST_LEAD else block.indent + GAP
+    longest = max((len(word) for row in block.rows for word in row.text.split()), default=0)
+    has_room = column <= WIDEST_LEAD and column + longest <= surface.width
+    hanging = column if has_room else block.indent + GAP
     for row, lead in zip(block.rows, leads, strict=True):
         first, *rest = wrap(clean(row.text), column, hanging, surface, most_lines=row.most_lines)
         pad = " " * (column - block.indent - len(lead.text))

@@ -4,6 +4,7 @@ It considers the line alone: a value without its option, an option where the val
 values that changed places.
 """
 
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ _SYNONYMS = {
     "--wait-timeout": ("--timeout",),
 }
 _OF_REFERENCES = frozenset("/:@")
-_OF_VERSIONS = ("ref", "named", "line", "a", "b")  # the arguments that name a version
+_OF_VERSIONS = ("ref", "named", "a", "b")  # the arguments that name a version
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +93,9 @@ def in_order(ctx: click.Context, error: DeltaregError) -> DeltaregError:
 def of_folder(ctx: click.Context, error: DeltaregError) -> DeltaregError:
     """Return the error that says so, where a folder on this machine stands in the place of a version."""
     named = next((text for key in _OF_VERSIONS if isinstance(text := ctx.params.get(key), str)), "")
-    is_known = type(error) is NotFound and "there is no" not in error.message
-    if not named or is_known or not Path(named).is_dir():
+    is_missing = isinstance(error, NotFound) and re.match("there is no (delta|namespace) ", error.message)
+    is_no_ref = type(error) is InvalidInput and error.message.startswith("not NAMESPACE/NAME")
+    if not named or not (is_missing or is_no_ref) or not Path(named).is_dir():
         return error
     return type(error)(
         f"{named} is a folder here, and no version in the registry",

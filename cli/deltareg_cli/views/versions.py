@@ -85,7 +85,7 @@ def _standing(version: VersionInfo) -> list[str]:
     """Say where a version serves, and the words that people have put on it."""
     serves = f"serves on {', '.join(version.channels)}" if version.channels else ""
     labels = f"labels {label_words(version.labels)}" if version.labels else ""
-    signers = ", ".join(info.signed_by for info in version.signatures if not info.revoked)
+    signers = ", ".join(cell if isinstance(cell, str) else cell.text for cell in signers_of(version))
     return [part for part in (serves, version.semver or "", labels, f"signed by {signers}" if signers else "") if part]
 
 

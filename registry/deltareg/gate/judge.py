@@ -267,7 +267,7 @@ def _on_proof(candidate: Candidate) -> Ruling:
             fix = f"push the same folder again: deltareg push PATH {ref.partition(':')[0]}"
             return Ruling("corrupt", message, fix=fix)
         case _:
-            message = f"the bytes of {ref} are claimed by who sent them, and not proven yet"
+            message = f"no worker has checked yet that the bytes of {ref} are what its sender says"
             return Ruling("proven", message, fix=f"deltareg prove {ref} --wait")
 
 
