@@ -63,6 +63,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
                 "planted-more.md",
                 "fresh.md",
                 "statistics.md",
+                "style-of-output.md",
                 "benchmarks.md",
                 "visual-adapters.md",
                 {"Decisions": _listed("adr")},
