@@ -6,7 +6,7 @@ from datetime import datetime
 from deltareg.suites.catalogue import CATALOGUE
 from deltareg.suites.fixes import fix_of
 from deltareg.wire import CheckResult, RunInfo, VerdictInfo
-from deltareg_cli.terminal.blocks import Block, Cell, LinesBlock, Sentence, SentencesBlock, Tone
+from deltareg_cli.terminal.blocks import Block, Cell, LinesBlock, Sentence, SentencesBlock, Text, Tone
 from deltareg_cli.terminal.wording import count, number
 from deltareg_cli.views.runs import standing
 from deltareg_cli.views.verdicts import continuation_due, told_waiver
@@ -62,12 +62,16 @@ def run_outcome_blocks(run: RunInfo) -> list[Block]:
         waits = f"deltareg verify {run.ref} --wait"
         if run.suite != "smoke":
             waits = f"deltareg verify {run.ref} --suite {run.suite} --wait"
-        head = [Cell(run.ref, "name"), f"{run.suite}:", Cell(standing(run), "warn" if run.unserved else "")]
+        head: list[Text] = [Cell(run.ref, "name"), f"{run.suite}:", Cell(standing(run), "warn" if run.unserved else "")]
         return [LinesBlock([head]), SentencesBlock([Sentence(f"wait for the verdict: {waits}")])]
-    head = [Cell(run.ref, "name"), Cell("has NO VERDICT:", "warn"), f"the run of {run.suite} is {run.state}"]
+    ended: list[Text] = [
+        Cell(run.ref, "name"),
+        Cell("has NO VERDICT:", "warn"),
+        f"the run of {run.suite} is {run.state}",
+    ]
     why = [Sentence(run.error, Cell("error:", "bad"))] if run.error else []
     return [
-        LinesBlock([head]),
+        LinesBlock([ended]),
         SentencesBlock([*why, Sentence(f"deltareg verdict logs {run.id}", Cell("log:", "dim"))], indent=2),
     ]
 

@@ -192,7 +192,7 @@ def _push(
         )
     invocation.output.note(clean(f"from {origin.source}, made on {base_name}"))
     told_of_push(invocation, report)
-    invocation.output.show(push_answer(report, None))
+    invocation.output.show(push_answer(report, None, now=invocation.now))
 
 
 for _command in (hf_folder, mlflow, oci):
