@@ -354,10 +354,10 @@ def push_answer(
     if report.signature:
         described += f", signed by {report.signature.signed_by}"
     head = SentencesBlock([Sentence(described, Cell(version.ref, "name"))], gap=2)
-    return CommandResult(document, [head, *_checked(run, version, waits, now=now)], [version.ref], [facts])
+    return CommandResult(document, [head, *_check_state(run, version, waits, now=now)], [version.ref], [facts])
 
 
-def _checked(run: RunInfo | None, version: VersionInfo, waits: str, *, now: datetime) -> list[Block]:
+def _check_state(run: RunInfo | None, version: VersionInfo, waits: str, *, now: datetime) -> list[Block]:
     """Show what the checks came to, or how to wait for them."""
     if run is not None and run.verdict is not None:
         return outcome_blocks(
