@@ -67,10 +67,10 @@ def run_answer(run: RunInfo, invocation: Invocation, *, has_all: bool = False, n
 
 
 def verdict_answer(
-    verdict: VerdictInfo, invocation: Invocation, *, has_all: bool = False, next_step: str = ""
+    verdict: VerdictInfo, invocation: Invocation, *, has_all: bool = False, next_step: str = "", named: str = ""
 ) -> CommandResult:
     """Show a verdict: the answer, what failed with its fix, a line for the rest; or every check."""
-    blocks = outcome_blocks(verdict, now=invocation.now, next_step=next_step)
+    blocks = outcome_blocks(verdict, now=invocation.now, next_step=next_step, named=named)
     if has_all:
         blocks += check_blocks(verdict.checks)
     details = verdict_details(verdict, now=invocation.now)

@@ -22,38 +22,46 @@ _COUNTED = (("pass", "passed"), ("n/a", "{} not apply"), ("skipped", "did not ru
 _TONES: dict[str, Tone] = {"fail": "bad", "warn": "warn", "skipped": "warn"}
 
 
-def outcome_blocks(verdict: VerdictInfo, *, now: datetime, next_step: str = "") -> list[Block]:
+def outcome_blocks(verdict: VerdictInfo, *, now: datetime, next_step: str = "", named: str = "") -> list[Block]:
     """Show a verdict in at most eight lines.
 
     Args:
         verdict: The verdict.
         now: The time that waivers end relative to.
         next_step: What to do after a pass that counts.
+        named: What the user calls it; the version, whose newest it is, where that is empty.
     """
     word, tone = _WORDS[verdict.verdict]
     suite = f"{verdict.suite} on {verdict.variant}" if verdict.variant else verdict.suite
-    shown = _worth_showing(verdict)
+    foot = _foot(verdict, now=now)
+    shown = _worth_showing(verdict)[: 1 if foot else _MOST_SHOWN]
     blocks: list[Block] = [LinesBlock([[Cell(verdict.ref, "name"), Cell(word, tone), suite]])]
-    for check in shown[:_MOST_SHOWN]:
+    for check in shown:
         blocks += _check_blocks(check, most_lines=2 if check is shown[0] else 1)
-    blocks += [
-        SentencesBlock([Sentence(told_waiver(waiver, now=now), Cell("waived:", "warn"), most_lines=1)], indent=2)
+    measures = _measures(verdict.checks) if verdict.verdict == "pass" else ""
+    rows = [Sentence(rest, most_lines=1)] if (rest := _the_rest(verdict, shown)) else []
+    rows += foot
+    if verdict.verdict == "pass" and verdict.counts and next_step:
+        rows.append(Sentence(next_step))
+    if verdict.verdict != "pass":
+        rows.append(Sentence(f"all checks: deltareg verdict show {named or verdict.ref} --all"))
+    if measures:
+        blocks.append(SentencesBlock([Sentence(measures, most_lines=1)], indent=2))
+    return [*blocks, *(SentencesBlock([row]) for row in rows)]
+
+
+def _foot(verdict: VerdictInfo, *, now: datetime) -> list[Sentence]:
+    """Say what is special about a verdict: a waiver, that it does not count, that something is still to run."""
+    rows = [
+        Sentence(told_waiver(waiver, now=now), Cell("waived:", "warn"), most_lines=1)
         for waiver in verdict.waivers
         if waiver.stands
-    ][:_MOST_SHOWN]
-    if measures := _measures(verdict.checks):
-        blocks.append(SentencesBlock([Sentence(measures, most_lines=1)], indent=2))
-    blocks.append(SentencesBlock([Sentence(_the_rest(verdict, shown[:_MOST_SHOWN]), most_lines=1)]))
+    ][:1]
     if not verdict.counts:
-        blocks.append(SentencesBlock([Sentence(verdict.not_counting, Cell("does not count:", "warn"), most_lines=1)]))
-    elif verdict.verdict == "pass" and next_step:
-        blocks.append(SentencesBlock([Sentence(next_step)]))
+        rows.append(Sentence(verdict.not_counting, Cell("does not count:", "warn"), most_lines=1))
     if continuation_due(verdict):
-        fix = f"run what it kept from running: deltareg verdict continue {verdict.id}"
-        blocks.append(SentencesBlock([Sentence(fix)]))
-    if verdict.verdict != "pass":
-        blocks.append(SentencesBlock([Sentence(f"all checks: deltareg verdict show {verdict.ref} --all")]))
-    return blocks
+        rows.append(Sentence(f"run what it kept from running: deltareg verdict continue {verdict.id}"))
+    return rows
 
 
 def run_outcome_blocks(run: RunInfo) -> list[Block]:

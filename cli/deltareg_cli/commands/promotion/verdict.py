@@ -98,7 +98,7 @@ def show(invocation: Invocation, named: str, *, has_all: bool, envelope: bool) -
         document = fields(signed, "verdict", "keyid", "envelope")
         invocation.output.show(CommandResult(document, [], [info.id], raw=f"{signed.envelope}\n"))
         return OUTCOME_STATUS[info.verdict]
-    invocation.output.show(verdict_answer(info, invocation, has_all=has_all))
+    invocation.output.show(verdict_answer(info, invocation, has_all=has_all, named=named))
     return OUTCOME_STATUS[info.verdict]
 
 
