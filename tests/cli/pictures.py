@@ -60,7 +60,7 @@ def make(environ: Mapping[str, str], folder: Path) -> dict[str, str]:
 
 
 def _run(line: str, environ: Mapping[str, str], folder: Path) -> Screen:
-    coloured = {name: value for name, value in environ.items() if name != "NO_COLOR"}
+    coloured = {name: value for name, value in environ.items() if name not in {"NO_COLOR", "DELTAREG_NO_PROGRESS"}}
     return show(*shlex.split(line), environ=coloured, cwd=folder)
 
 
