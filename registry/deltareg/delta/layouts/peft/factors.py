@@ -183,7 +183,9 @@ class _Planner:
         lost = [role for role in pairs[0] if role not in roles]
         if lost:
             other = next(roles[role] for role in pairs[0] if role in roles)
-            self._refuse("missing_tensors", f"its {lost[0]} is missing", other)
+            self._refuse(
+                "missing_tensors", f"its {lost[0]} is missing", other, "save it whole: model.save_pretrained(FOLDER)"
+            )
             return None
         a, b = (self.tensors[roles[role]] for role in pairs[0])
         if min(len(a.shape), len(b.shape)) < 2:
