@@ -37,6 +37,15 @@ def run_of(count, **how):
     return states
 
 
+@cache
+def late_run_of(count):
+    """Make the base and the last checkpoints of a long run: far from the base, near each other."""
+    states = [weights(), trained(weights(), 0, share=1.0, step=400)]
+    for seed in range(1, count):
+        states.append(trained(states[-1], seed, share=0.002, step=1))
+    return states
+
+
 def write(folder, tensors):
     """Write a model's folder."""
     folder.mkdir(parents=True)
@@ -45,7 +54,11 @@ def write(folder, tensors):
     return folder
 
 
-def write_run(folder, count, **how):
-    """Write `base` and `v1`, `v2`, … into a folder; give the paths, the base's first."""
+def write_run(folder, count, *, late=False, **how):
+    """Write `base` and `v1`, `v2`, … into a folder; give the paths, the base's first.
+
+    With `late` they are so near each other that each is stored against the one before.
+    """
     names = ["base", *(f"v{n}" for n in range(1, count + 1))]
-    return [write(folder / n, t) for n, t in zip(names, run_of(count, **how), strict=True)]
+    states = late_run_of(count) if late else run_of(count, **how)
+    return [write(folder / n, t) for n, t in zip(names, states, strict=True)]

@@ -26,7 +26,7 @@ def server(registry_server):
 @pytest.fixture
 def run(server, tmp_path):
     """Push a base and four checkpoints, each stored against the one before it."""
-    base, *checkpoints = write_run(tmp_path / "run", 4)
+    base, *checkpoints = write_run(tmp_path / "run", 4, late=True)
     server.pushed(base, *checkpoints, line=LINE)
     return checkpoints
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deltareg.client.cache.spans import GAP_BYTES, LIMIT_BYTES, ByteSpan, coalesce, missing
+from deltareg.identity.pack_spans import GAP_BYTES, LIMIT_BYTES, ByteSpan, coalesce, missing
 from deltareg.digest import Digest
 from deltareg.identity.manifest import Manifest, ManifestFile, Piece
 from deltareg.identity.needed_chunks import needed_chunks

@@ -21,7 +21,7 @@ COUNT = 3
 @pytest.fixture
 def run(registry_server, tmp_path):
     """Push the checkpoints of a run; gives their folders, the base's first."""
-    folders = write_run(tmp_path / "run", COUNT, share=0.02)
+    folders = write_run(tmp_path / "run", COUNT, late=True)
     registry_server.pushed(*folders, line=LINE)
     return folders
 

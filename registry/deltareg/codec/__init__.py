@@ -8,9 +8,10 @@ Read a pack without a storage map: `read_pack`, or `index_range` and `read_index
 
 from deltareg.codec.chunk_codec import CHUNK_ELEMENTS, MAX_CHUNK_BYTES
 from deltareg.codec.decoder import Fetch, PieceRequest, decode_chunk, decode_piece, decode_pieces
-from deltareg.codec.encoder import EncodedPack, PackEncoder
+from deltareg.codec.encoder import EncodedPack, PackEncoder, measure_payloads, sample_sizes
 from deltareg.codec.ordered import OrderedPool, cores
 from deltareg.codec.packs import (
+    ENTRY_BYTES,
     PACK_LIMIT_BYTES,
     PACK_TARGET_BYTES,
     TRAILER_BYTES,
@@ -23,6 +24,7 @@ from deltareg.codec.sources import PieceSource, ReadRange, Reference
 
 __all__ = [
     "CHUNK_ELEMENTS",
+    "ENTRY_BYTES",
     "MAX_CHUNK_BYTES",
     "PACK_LIMIT_BYTES",
     "PACK_TARGET_BYTES",
@@ -41,6 +43,8 @@ __all__ = [
     "decode_piece",
     "decode_pieces",
     "index_range",
+    "measure_payloads",
     "read_index",
     "read_pack",
+    "sample_sizes",
 ]

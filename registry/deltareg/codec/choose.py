@@ -81,15 +81,24 @@ def choose_reference(codecs: Mapping[int, ChunkCodec], candidates: Sequence[int]
         return source
     if len(references) == 1 or source.piece.size_bytes == 0:
         return source.against(references[0])
+    return source.against(min(references, key=lambda one: estimate_size(codecs, candidates, source, one.read)))
+
+
+def estimate_size(
+    codecs: Mapping[int, ChunkCodec], candidates: Sequence[int], source: PieceSource, read: ReadRange | None
+) -> int:
+    """Return the encoded size of a piece's sample against a reference, or against none.
+
+    Args:
+        codecs: The codecs of this thread.
+        candidates: Ids to try.
+        source: The piece.
+        read: Reads the reference.
+    """
     size, item_bytes = source.piece.size_bytes, ITEM_BYTES[source.piece.dtype]
+    against = None if read is None else _stretches(read, size)
     sample = _stretches(source.read, size)
-
-    def estimate_size(read: ReadRange) -> int:
-        against = _stretches(read, size)
-        _, payload = encode_smallest(codecs, candidates, chunk=sample, reference=against, item_bytes=item_bytes)
-        return len(payload)
-
-    return source.against(min(references, key=lambda reference: estimate_size(reference.read)))
+    return len(encode_smallest(codecs, candidates, chunk=sample, reference=against, item_bytes=item_bytes)[1])
 
 
 def _stretches(read: ReadRange, size_bytes: int) -> memoryview:

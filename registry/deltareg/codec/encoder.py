@@ -13,12 +13,12 @@ of workers: an interrupted push encodes again and skips packs that the server ha
 chunks a worker, the pack being filled and the last one yielded.
 """
 
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import xxhash
 
-from deltareg.codec.choose import choose_reference, encode_smallest
+from deltareg.codec.choose import choose_reference, encode_smallest, estimate_size
 from deltareg.codec.chunk_codec import CHUNK_ELEMENTS
 from deltareg.codec.codecs import PROFILES, thread_codecs
 from deltareg.codec.ordered import OrderedPool
@@ -115,21 +115,14 @@ class PackEncoder:
             if source.is_unchanged:
                 self._references[piece.digest] = piece.digest
                 continue
-            reference = choose_reference(thread_codecs(), self._candidates, source)
-            item_bytes = ITEM_BYTES[piece.dtype]
-            step = CHUNK_ELEMENTS * item_bytes
-            for begin in range(0, piece.size_bytes, step):
-                yield _Encoding(reference, item_bytes, begin, min(begin + step, piece.size_bytes))
+            yield from _chunks_of(choose_reference(thread_codecs(), self._candidates, source))
 
     def _encode_batch(self, jobs: "list[_Encoding]") -> "list[_EncodedChunk]":
         return [self._encode_chunk(job) for job in jobs]
 
     def _encode_chunk(self, job: "_Encoding") -> "_EncodedChunk":
-        chunk = job.read_chunk()
-        codec, payload = encode_smallest(
-            thread_codecs(), self._candidates, chunk=chunk, reference=job.read_reference(), item_bytes=job.item_bytes
-        )
-        return job, codec, payload, xxhash.xxh3_64_intdigest(chunk)
+        codec, payload = job.encode(self._candidates)
+        return job, codec, payload, xxhash.xxh3_64_intdigest(job.read_chunk())
 
     def _place(self, job: "_Encoding", entry: PackEntry) -> None:
         digest = job.source.piece.digest
@@ -153,6 +146,37 @@ class PackEncoder:
         return StoredPiece(digest, self._references[digest], chunks)
 
 
+def measure_payloads(sources: Iterable[PieceSource], *, workers: int = 2, profile: str = "default") -> list[list[int]]:
+    """Return, for each source, how long the payload of each of its chunks would be in a pack.
+
+    Nothing is written. A source with several references is measured against the one that the
+    encoder would choose.
+    """
+    lengths: list[list[int]] = []
+
+    def jobs() -> Iterator[tuple[list[int], _Encoding]]:
+        for source in sources:
+            own: list[int] = []
+            lengths.append(own)
+            for job in _chunks_of(choose_reference(thread_codecs(), PROFILES[profile], source)):
+                yield own, job
+
+    def measure(item: tuple[list[int], _Encoding]) -> tuple[list[int], int]:
+        own, job = item
+        return own, len(job.encode(PROFILES[profile])[1])
+
+    with OrderedPool(workers) as pool:
+        for own, length in pool.map(measure, jobs()):
+            own.append(length)
+    return lengths
+
+
+def sample_sizes(source: PieceSource, *, profile: str = "default") -> list[int]:
+    """Return the encoded size of a sample of a piece: with its own reference, and with each other one."""
+    reads = [source.read_reference, *(other.read for other in source.others)]
+    return [estimate_size(thread_codecs(), PROFILES[profile], source, read) for read in reads]
+
+
 @dataclass(frozen=True, slots=True)
 class _Encoding:
     """One chunk to encode; the thread that encodes it reads its bytes."""
@@ -161,6 +185,16 @@ class _Encoding:
     item_bytes: int
     begin: int
     end: int
+
+    def encode(self, candidates: Sequence[int]) -> tuple[int, bytes]:
+        """Return the codec and the payload."""
+        return encode_smallest(
+            thread_codecs(),
+            candidates,
+            chunk=self.read_chunk(),
+            reference=self.read_reference(),
+            item_bytes=self.item_bytes,
+        )
 
     def read_chunk(self) -> memoryview:
         return _exactly(self.source.read(self.begin, self.end), self.end - self.begin)
@@ -171,6 +205,13 @@ class _Encoding:
 
 
 _EncodedChunk = tuple[_Encoding, int, bytes, int]
+
+
+def _chunks_of(source: PieceSource) -> Iterator[_Encoding]:
+    item_bytes = ITEM_BYTES[source.piece.dtype]
+    step = CHUNK_ELEMENTS * item_bytes
+    for begin in range(0, source.piece.size_bytes, step):
+        yield _Encoding(source, item_bytes, begin, min(begin + step, source.piece.size_bytes))
 
 
 def _exactly(data: memoryview, size_bytes: int) -> memoryview:

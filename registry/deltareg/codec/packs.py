@@ -28,6 +28,7 @@ END_MAGIC: Final = b"DRPKEND\x01"
 _ENTRY: Final = struct.Struct("<IIIBBHQ")
 _TRAILER: Final = struct.Struct("<QQ8s")
 TRAILER_BYTES: Final = _TRAILER.size
+ENTRY_BYTES: Final = _ENTRY.size
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ class PackWriter:
 
     def has_room_for(self, length: int) -> bool:
         """Whether a further payload keeps the finished pack within `PACK_TARGET_BYTES`."""
-        index_bytes = _ENTRY.size * (len(self._entries) + 1)
+        index_bytes = ENTRY_BYTES * (len(self._entries) + 1)
         size = len(self._data) + length + index_bytes + TRAILER_BYTES
         return not self._entries or size <= PACK_TARGET_BYTES
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import xxhash
 
-from deltareg.client.cache.spans import ByteSpan
+from deltareg.identity.pack_spans import ByteSpan
 from deltareg.client.disk.kept_files import draft_in, out_of_space, put, remove, touch_path, write_draft
 from deltareg.digest import Digest
 

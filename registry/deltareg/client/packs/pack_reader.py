@@ -12,7 +12,7 @@ from typing import Self
 
 from deltareg.client.cache.cache import Cache
 from deltareg.client.cache.parts import PackPart
-from deltareg.client.cache.spans import WHOLE_SHARE, ByteSpan, coalesce, missing, span_of
+from deltareg.identity.pack_spans import ByteSpan, coalesce, is_nearly_whole, missing, span_of
 from deltareg.client.context import Context
 from deltareg.digest import Digest
 from deltareg.errors import IntegrityFailure, Unavailable
@@ -145,7 +145,7 @@ class PackReader:
         by_span = {span: part for span in spans if (part := _holder(parts, span)) is not None}
         stretches = coalesce(span for span in spans if span not in by_span)
         wanted_bytes = sum(stretch.size_bytes for stretch in (*stretches, *coalesce(by_span)))
-        if stretches and wanted_bytes >= WHOLE_SHARE * self._sizes[digest]:
+        if stretches and is_nearly_whole(wanted_bytes, self._sizes[digest]):
             self.cached_bytes += sum(span.size_bytes for span in by_span)
             yield self._assign(digest, spans, _Source(whole))
             return
@@ -278,7 +278,7 @@ def lacking_bytes(cache: Cache, storage: StorageMap, chunks: Iterable[Chunk]) ->
             present = coalesce(span for span in pack_spans if _holder(parts, span) is not None)
             absent = coalesce(span for span in pack_spans if _holder(parts, span) is None)
             needed_bytes = sum(stretch.size_bytes for stretch in (*present, *absent))
-            is_whole = absent and needed_bytes >= WHOLE_SHARE * sizes[digest]
+            is_whole = absent and is_nearly_whole(needed_bytes, sizes[digest])
             lacking = missing((part.span for part in parts), sizes[digest]) if is_whole else absent
             total += sum(stretch.size_bytes for stretch in lacking)
     return total

@@ -1,6 +1,6 @@
 """What an upload may build on: pieces that the server has, with everything that they need."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from deltareg.digest import Digest
 from deltareg.identity.manifest import Manifest
@@ -35,6 +35,15 @@ class ReusablePieces:
     def __contains__(self, digest: Digest) -> bool:
         """Whether a piece is here."""
         return digest in self._pieces
+
+    def chain(self, digest: Digest) -> Chain:
+        """Return a piece that is here, with everything needed to decode it."""
+        return StorageMap((), self._pieces).chain(digest)
+
+    @property
+    def packs(self) -> Collection[PackRef]:
+        """The packs that the pieces lie in."""
+        return self._packs.values()
 
     def storage_map(
         self, manifest: Manifest, pieces: Mapping[Digest, StoredPiece], packs: Iterable[PackRef]

@@ -1,7 +1,7 @@
 """Sends packs: encodes in threads while packs travel, in bounded memory."""
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 from deltareg.client.context import Context
 from deltareg.client.folders.folder import Folder
+from deltareg.client.packs.cold_bound import plan_storage
 from deltareg.client.packs.stored_pieces import ReusablePieces, stored_of
 from deltareg.client.progress import Meter
 from deltareg.codec import EncodedPack, PackEncoder, PieceSource, ReadRange, Reference, cores
@@ -31,10 +32,12 @@ class SentPacks:
     Attributes:
         storage: How every piece of the manifest is stored now.
         uploaded_bytes: Bytes that were really transferred this time.
+        encoded: The pieces that were encoded, each with its reference; all others were there.
     """
 
     storage: StorageMap
     uploaded_bytes: int
+    encoded: Sequence[PieceSource]
 
 
 def send_pieces(
@@ -60,10 +63,11 @@ def send_pieces(
         keep: Called with every pack before it is sent.
     """
     stored = stored_of(upload) if stored is None else stored
-    missing = [source for source in sources if source.piece.digest not in stored]
+    profile = context.config.compression
+    missing = plan_storage(sources, stored, workers=cores(), profile=profile).encoded
     total = sum(source.piece.size_bytes for source in missing)
     meter = context.progress.task(f"pushing {total_label(len(missing))}", total)
-    encoder = PackEncoder(missing, workers=cores(), profile=context.config.compression)
+    encoder = PackEncoder(missing, workers=cores(), profile=profile)
     received_packs = {pack.digest for pack in upload.received}
     try:
         packs = encoder.packs() if keep is None else _keep_packs(encoder.packs(), keep)
@@ -71,7 +75,7 @@ def send_pieces(
     finally:
         meter.close()
     storage = stored.storage_map(manifest, encoder.pieces, encoder.pack_refs)
-    return SentPacks(storage, uploaded)
+    return SentPacks(storage, uploaded, missing)
 
 
 def piece_sources(

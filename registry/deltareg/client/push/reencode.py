@@ -3,7 +3,7 @@
 Nothing is believed on the way: fetching checks every digest, and so does decoding what was encoded.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,9 +93,8 @@ class _Reencoding:
         self._use_on(stored, before, lambda chain: _may_stay(chain, with_base, against))
         others = {} if earlier is None else earlier.references(self.manifest, stored)
         sources = piece_sources(files, self.manifest, pairs, others)
-        wanted = [source for source in sources if source.piece.digest not in stored]
         sent = send_pieces(self.context, self.upload, self.manifest, sources, stored, keep=self.kept.keep)
-        self._compare(wanted, sent.storage)
+        self._compare(sent.encoded, sent.storage)
         return sent.storage
 
     def _use_on(self, stored: ReusablePieces, before: StorageMap | None, may_stay: Callable[[Chain], bool]) -> None:
@@ -106,7 +105,7 @@ class _Reencoding:
             if before is not None and may_stay(chain) and before.chain(chain.piece.digest) == chain:
                 stored.add(chain, packs)
 
-    def _compare(self, sources: list[PieceSource], storage: StorageMap) -> None:
+    def _compare(self, sources: Sequence[PieceSource], storage: StorageMap) -> None:
         """Decode what was encoded, down to the bytes at hand; each piece is checked by its digest.
 
         Raises:

@@ -1,17 +1,23 @@
 """Stretches of packs that a pull fetches in one request, planned from the chunks that it needs.
 
 Chunks that lie near one another are fetched together, so that many small tensors take few requests.
-A stretch has a limit, which also bounds what an interruption loses.
+A stretch has a limit, which also bounds what an interruption loses. Client and server plan alike, so
+that what a pull will fetch is known from the storage map alone.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from deltareg.identity.storage_map import Chunk
+from deltareg.digest import Digest
+from deltareg.identity.manifest import Manifest
+from deltareg.identity.needed_chunks import needed_chunks
+from deltareg.identity.storage_map import Chunk, PackRef, StorageMap
 
-GAP_BYTES = 128 << 10  # a request costs more than reading as much as this
+GAP_BYTES = 16 << 10  # a request costs more than reading as much as this
 LIMIT_BYTES = 16 << 20
-WHOLE_SHARE = 0.7  # of a pack; where this much is wanted, its digest is had for little more
+WHOLE_SHARE = 0.95  # of a pack; where this much is wanted, its digest is had for little more
+MOST_TIMES = 1.05
+"""What a cold machine may fetch of a version, times what the version would take alone."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -34,6 +40,11 @@ class ByteSpan:
 def span_of(chunk: Chunk) -> ByteSpan:
     """Return the span of its pack that a chunk takes."""
     return ByteSpan(chunk.offset, chunk.offset + chunk.length)
+
+
+def is_nearly_whole(wanted_bytes: int, size_bytes: int) -> bool:
+    """Whether so much of a pack is wanted that it is fetched whole."""
+    return wanted_bytes >= WHOLE_SHARE * size_bytes or size_bytes - wanted_bytes <= GAP_BYTES
 
 
 def coalesce(spans: Iterable[ByteSpan]) -> dict[ByteSpan, list[ByteSpan]]:
@@ -66,3 +77,26 @@ def missing(held: Iterable[ByteSpan], size_bytes: int) -> list[ByteSpan]:
         spans += [ByteSpan(begin, min(begin + LIMIT_BYTES, end)) for begin in begins]
         position = max(position, span.end)
     return spans
+
+
+def fetched_bytes(chunks: Iterable[Chunk], packs: Iterable[PackRef]) -> int:
+    """Return how many bytes a machine with an empty cache fetches of packs, to read some chunks.
+
+    Args:
+        chunks: The chunks.
+        packs: At least the packs that they lie in.
+    """
+    sizes = {pack.digest: pack.size_bytes for pack in packs}
+    spans: dict[Digest, set[ByteSpan]] = {}
+    for chunk in chunks:
+        spans.setdefault(chunk.pack, set()).add(span_of(chunk))
+    total = 0
+    for digest, wanted in spans.items():
+        stretched = sum(stretch.size_bytes for stretch in coalesce(wanted))
+        total += sizes[digest] if is_nearly_whole(stretched, sizes[digest]) else stretched
+    return total
+
+
+def cold_bytes(manifest: Manifest, storage: StorageMap) -> int:
+    """Return how many bytes a machine that has the base, and nothing else, fetches of a version."""
+    return fetched_bytes(needed_chunks(manifest, storage), storage.packs)
