@@ -29,7 +29,7 @@ def server(registry_server):
 @pytest.fixture
 def run(server, tmp_path):
     """Push a base and two checkpoints, all proven, and prove that the second is asked for anew."""
-    base, *checkpoints = write_run(tmp_path / "run", 2)
+    base, *checkpoints = write_run(tmp_path / "run", 2, late=True)
     server.pushed(base, *checkpoints, line=LINE)
     server.step("proven", lambda: prove_nothing_new(server))
     server.client().versions.flatten(REF)

@@ -17,7 +17,7 @@ from tests.fixtures.registries import BOTH_DATABASES, ONE_STACK, SAMPLES
 from tests.proving import look, prove_all, prover_of
 from tests.service.rows import unguarded
 
-WHOLE_SHARE = "deltareg.client.packs.pack_reader.WHOLE_SHARE"
+NEARLY_WHOLE = "deltareg.client.packs.pack_reader.is_nearly_whole"
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def server(registry_server):
 @pytest.fixture
 def run(server, tmp_path):
     """Push a base and two of three checkpoints, all proven; give the folders of the three."""
-    base, *checkpoints = write_run(tmp_path / "run", 3)
+    base, *checkpoints = write_run(tmp_path / "run", 3, late=True)
     server.pushed(base, *checkpoints[:2], line=LINE)
     server.step("proven", lambda: prove(server))
     return checkpoints
@@ -295,7 +295,7 @@ def test_a_proof_that_was_under_way_does_not_hide_what_was_found_meanwhile(serve
 @BOTH_DATABASES
 def test_damage_that_was_mended_before_the_report_accuses_nobody(server, run, monkeypatch):
     """The store gave other bytes for a while, and the worker wanted stretches and no whole pack."""
-    monkeypatch.setattr(WHOLE_SHARE, 2.0)
+    monkeypatch.setattr(NEARLY_WHOLE, lambda *_: False)
     client, prover, store = server.client(), prover_of(server), server.registry.store
     key = packs_of(server, 1)[0]
     sound = b"".join(store.read(key))

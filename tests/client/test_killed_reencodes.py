@@ -28,7 +28,7 @@ def server(registry_server):
 @pytest.fixture
 def run(server, tmp_path):
     """Push a base and three checkpoints, and ask for the last to be flattened."""
-    base, *checkpoints = write_run(tmp_path / "run", 3)
+    base, *checkpoints = write_run(tmp_path / "run", 3, late=True)
     server.pushed(base, *checkpoints, line=LINE)
     server.client().versions.flatten(REF)
     return checkpoints

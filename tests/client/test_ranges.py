@@ -9,8 +9,8 @@ import pytest
 
 from deltareg.client import Client
 from deltareg.client.cache.cache import Cache
-from deltareg.identity.pack_spans import MOST_TIMES
 from deltareg.errors import IntegrityFailure, Unavailable
+from deltareg.identity.pack_spans import MOST_TIMES
 from tests.client.grids import COUNT, TENSOR_BYTES, Traffic, assert_served_well, fill, storage_of, write_grid
 
 

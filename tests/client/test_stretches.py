@@ -3,10 +3,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deltareg.identity.pack_spans import GAP_BYTES, LIMIT_BYTES, ByteSpan, coalesce, missing
 from deltareg.digest import Digest
 from deltareg.identity.manifest import Manifest, ManifestFile, Piece
 from deltareg.identity.needed_chunks import needed_chunks
+from deltareg.identity.pack_spans import GAP_BYTES, LIMIT_BYTES, ByteSpan, coalesce, missing
 from deltareg.identity.storage_map import Chunk, PackRef, StorageMap, StoredPiece
 
 PACK = Digest("sha256", "aa" * 32)

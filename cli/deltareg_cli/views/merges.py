@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from deltareg_cli.terminal.blocks import Block, Cell, Column, FactsBlock, LinesBlock, TableBlock, Text, TitleBlock
-from deltareg_cli.terminal.wording import count, number, seconds, size
-from deltareg_cli.views.versions import kind_of
+from deltareg_cli.terminal.wording import count, number, seconds
+from deltareg_cli.views.versions import kind_of, sizes_of
 
 if TYPE_CHECKING:
     from deltareg.client import MergePlan, MergeReport
@@ -30,7 +30,7 @@ def merge_blocks(report: "MergeReport") -> list[Block]:
                 ("lost", "" if error is None else f"{error:.3g} of the change"),
                 ("kind", kind_of(version)),
                 ("base", version.base.name),
-                ("size", f"{size(version.logical_bytes)}, stored in {size(version.stored_bytes)}"),
+                ("size", sizes_of(version)),
                 ("took", seconds(report.seconds)),
                 ("digest", version.digest),
             ]

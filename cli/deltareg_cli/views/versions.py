@@ -218,8 +218,9 @@ def kind_of(version: VersionInfo) -> str:
 
 
 def sizes_of(version: VersionInfo) -> str:
-    """Describe the sizes of a version, as files and as stored."""
-    return f"{size(version.logical_bytes)}, stored in {size(version.stored_bytes)}"
+    """Describe the sizes of a version: as files, as stored, and what a machine without it fetches."""
+    cold = "" if version.cold_bytes is None else f", {size(version.cold_bytes)} for a cold pull"
+    return f"{size(version.logical_bytes)} ({size(version.stored_bytes)} stored{cold})"
 
 
 def _describe_signatures(version: VersionInfo) -> Cell:

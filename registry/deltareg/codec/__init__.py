@@ -12,6 +12,7 @@ from deltareg.codec.encoder import EncodedPack, PackEncoder, measure_payloads, s
 from deltareg.codec.ordered import OrderedPool, cores
 from deltareg.codec.packs import (
     ENTRY_BYTES,
+    FRAME_BYTES,
     PACK_LIMIT_BYTES,
     PACK_TARGET_BYTES,
     TRAILER_BYTES,
@@ -25,6 +26,7 @@ from deltareg.codec.sources import PieceSource, ReadRange, Reference
 __all__ = [
     "CHUNK_ELEMENTS",
     "ENTRY_BYTES",
+    "FRAME_BYTES",
     "MAX_CHUNK_BYTES",
     "PACK_LIMIT_BYTES",
     "PACK_TARGET_BYTES",

@@ -29,6 +29,7 @@ _ENTRY: Final = struct.Struct("<IIIBBHQ")
 _TRAILER: Final = struct.Struct("<QQ8s")
 TRAILER_BYTES: Final = _TRAILER.size
 ENTRY_BYTES: Final = _ENTRY.size
+FRAME_BYTES: Final = len(MAGIC) + TRAILER_BYTES
 
 
 @dataclass(frozen=True, slots=True)

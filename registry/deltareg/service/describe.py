@@ -324,6 +324,7 @@ def _describe_version(row: VersionRow, standing: _Standing) -> VersionInfo:
         logical_bytes=row.logical_bytes,
         stored_bytes=row.stored_bytes,
         uploaded_bytes=row.uploaded_bytes,
+        cold_bytes=row.cold_bytes or None,
         created_at=rfc3339(row.created_at),
         created_by=row.maker or "registry",
         is_deleted=row.deleted_at is not None,

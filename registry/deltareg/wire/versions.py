@@ -41,6 +41,8 @@ class VersionChange(Request):
 class VersionInfo(Answer):
     """A version, in the fields that people and scripts ask for.
 
+    `cold_bytes` is what a machine that has the base and nothing else fetches to pull it; null until
+    the server has measured it.
     `trained_on` names the variant of its base that it was trained on, if it was one. `proof` is of
     the bytes that are stored now, `signatures` are of its files. A `verdict` that is a pass may
     have warnings, which the verdict names. Without a verdict, `superseded_by` names the newer
@@ -63,6 +65,7 @@ class VersionInfo(Answer):
     logical_bytes: int
     stored_bytes: int
     uploaded_bytes: int
+    cold_bytes: int | None = None
     created: bool = False
     created_at: str
     created_by: str

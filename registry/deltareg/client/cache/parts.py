@@ -14,9 +14,9 @@ from pathlib import Path
 
 import xxhash
 
-from deltareg.identity.pack_spans import ByteSpan
 from deltareg.client.disk.kept_files import draft_in, out_of_space, put, remove, touch_path, write_draft
 from deltareg.digest import Digest
+from deltareg.identity.pack_spans import ByteSpan
 
 _STEP = 1 << 20
 

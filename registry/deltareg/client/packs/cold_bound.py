@@ -32,9 +32,7 @@ class StoragePlan:
     reused: frozenset[Digest]
 
 
-def plan_storage(
-    sources: Iterable[PieceSource], stored: ReusablePieces, *, workers: int, profile: str
-) -> StoragePlan:
+def plan_storage(sources: Iterable[PieceSource], stored: ReusablePieces, *, workers: int, profile: str) -> StoragePlan:
     """Decide which pieces are stored with pieces of other versions: as many as the bound allows.
 
     Args:
@@ -81,6 +79,12 @@ class _Candidate:
         more = self.own_bytes + below_bytes - self.alone_bytes
         return max(more, 0) / max(self.alone_bytes - self.own_bytes, 1), -self.alone_bytes
 
+    @property
+    def place(self) -> tuple[str, int]:
+        """Where the first chunk of the stored piece lies."""
+        chunks = self.chain.piece.chunks
+        return (str(chunks[0].pack), chunks[0].offset) if chunks else ("", 0)
+
 
 def _is_reusable(source: PieceSource, stored: ReusablePieces) -> bool:
     return source.piece.digest in stored and not source.is_unchanged and source.piece.size_bytes > 0
@@ -124,19 +128,35 @@ def _measure(candidates: Sequence[_Candidate], workers: int, profile: str) -> li
 
 
 def _take(candidates: Sequence[_Candidate], stored: ReusablePieces) -> Sequence[_Candidate]:
-    """Return as many candidates, the cheapest first, as a cold machine may be given."""
-    ordered = sorted(candidates, key=lambda each: (each.price, str(each.source.piece.digest)))
-    most = MOST_TIMES * sum(each.alone_bytes for each in ordered)
+    """Return the candidates that may be stored with others' pieces: all, or as many as fit.
+
+    Those that cost a cold machine least come first; or those that lie together, if that saves more.
+    """
+    if _fits(candidates, candidates, stored):
+        return candidates
+    by_price = sorted(candidates, key=lambda each: (each.price, str(each.source.piece.digest)))
+    by_place = sorted(candidates, key=lambda each: (each.reference is not None, each.place, each.price))
+    fitting = [_longest_prefix(ordered, stored) for ordered in (by_price, by_place)]
+    return max(fitting, key=lambda taken: sum(each.alone_bytes - each.own_bytes for each in taken))
+
+
+def _longest_prefix(ordered: Sequence[_Candidate], stored: ReusablePieces) -> Sequence[_Candidate]:
     fitting, above = 0, len(ordered)
     while fitting < above:
         count = (fitting + above + 1) // 2
-        chunks = (c for each in ordered[:count] for piece in each.chain.pieces for c in piece.chunks)
-        own = sum(each.own_bytes for each in ordered[:count]) + sum(each.alone_bytes for each in ordered[count:])
-        if own + fetched_bytes(chunks, stored.packs) <= most:
+        if _fits(ordered[:count], ordered, stored):
             fitting = count
         else:
             above = count - 1
     return ordered[:fitting]
+
+
+def _fits(taken: Sequence[_Candidate], candidates: Sequence[_Candidate], stored: ReusablePieces) -> bool:
+    """Whether a cold machine may be given these of the candidates, and all others alone."""
+    alone = sum(each.alone_bytes for each in candidates)
+    own = alone - sum(each.alone_bytes - each.own_bytes for each in taken)
+    chunks = (chunk for each in taken for piece in each.chain.pieces for chunk in piece.chunks)
+    return own + fetched_bytes(chunks, stored.packs) <= MOST_TIMES * alone
 
 
 def _stays(candidate: _Candidate | None) -> bool:

@@ -12,12 +12,12 @@ from typing import Self
 
 from deltareg.client.cache.cache import Cache
 from deltareg.client.cache.parts import PackPart
-from deltareg.identity.pack_spans import ByteSpan, coalesce, is_nearly_whole, missing, span_of
 from deltareg.client.context import Context
 from deltareg.digest import Digest
 from deltareg.errors import IntegrityFailure, Unavailable
 from deltareg.host.lean_httpx import httpx
 from deltareg.host.waits import interruptible
+from deltareg.identity.pack_spans import ByteSpan, coalesce, is_nearly_whole, missing, span_of
 from deltareg.identity.storage_map import Chunk, StorageMap
 
 _OPEN_FILES = 256

@@ -28,7 +28,8 @@ def version_html(version: VersionInfo) -> str:
 
     state = "revoked" if version.is_revoked else "deleted" if version.is_deleted else ""
     words = [version.verdict or "no verdict", *([state] if state else [])]
-    sizes = f"{size(version.logical_bytes)}, stored in {size(version.stored_bytes)}"
+    cold = "" if version.cold_bytes is None else f", {size(version.cold_bytes)} for a cold pull"
+    sizes = f"{size(version.logical_bytes)} ({size(version.stored_bytes)} stored{cold})"
     fields = {name: getattr(version, name) for name in _OF_VERSION}
     reason = version.revocation.reason if version.revocation else ""
     labels = ", ".join(f"{key}={text}" if text else key for key, text in version.labels.items())

@@ -181,6 +181,7 @@ class PushReport:
             "created": self.created,
             "logical_bytes": v.logical_bytes,
             "stored_bytes": v.stored_bytes,
+            "cold_bytes": v.cold_bytes,
             "uploaded_bytes": self.uploaded_bytes,
             "variant": v.variant,
             "base": v.base.model_dump(),

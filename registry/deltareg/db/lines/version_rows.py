@@ -34,6 +34,7 @@ class VersionRow:
     proven_revision: int | None
     corrupt_at: int | None
     stored_by: int | None
+    cold_bytes: int | None
     namespace: str
     line: str
     base_name: str | None

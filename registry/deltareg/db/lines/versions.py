@@ -186,15 +186,30 @@ def restore_manifest(conn: sa.Connection, version_id: int, packed: bytes) -> Non
     conn.execute(sa.update(versions).where(versions.c.id == version_id).values(manifest=manifest))
 
 
-def replace_storage(conn: sa.Connection, version_id: int, *, storage_map: bytes, stored_bytes: int) -> None:
-    """Replace the storage map of a version."""
+def replace_storage(
+    conn: sa.Connection, version_id: int, *, storage_map: bytes, stored_bytes: int, cold_bytes: int | None = None
+) -> None:
+    """Replace the storage map of a version, and what was measured of it."""
     revision = versions.c.storage_revision + 1
     packed_map = pack_map(storage_map, content(conn, version_id).manifest)
     conn.execute(
         sa.update(versions)
         .where(versions.c.id == version_id)
-        .values(storage_map=packed_map, stored_bytes=stored_bytes, storage_revision=revision)
+        .values(storage_map=packed_map, stored_bytes=stored_bytes, cold_bytes=cold_bytes, storage_revision=revision)
     )
+
+
+def unmeasured_versions(conn: sa.Connection, *, limit: int) -> list[int]:
+    """List versions of which it is not known yet what a cold machine fetches, oldest first."""
+    is_unmeasured = versions.c.cold_bytes.is_(None) & versions.c.deleted_at.is_(None)
+    return list(
+        conn.execute(sa.select(versions.c.id).where(is_unmeasured).order_by(versions.c.id).limit(limit)).scalars()
+    )
+
+
+def keep_cold_bytes(conn: sa.Connection, version_id: int, cold_bytes: int) -> None:
+    """Record what a cold machine fetches of a version as it is stored now."""
+    conn.execute(sa.update(versions).where(versions.c.id == version_id).values(cold_bytes=cold_bytes))
 
 
 def add_parents(conn: sa.Connection, version_id: int, parent_ids: Sequence[int]) -> None:

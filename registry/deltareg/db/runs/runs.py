@@ -131,6 +131,12 @@ def join(conn: sa.Connection, dedup_key: str, *, version_id: int | None, priorit
     return str(run_id)
 
 
+def was_done(conn: sa.Connection, dedup_key: str) -> bool:
+    """Whether a run with a key has ended well."""
+    done = sa.select(runs.c.id).where(runs.c.dedup_key == dedup_key, runs.c.state == "done")
+    return conn.execute(done.limit(1)).first() is not None
+
+
 def _place(conn: sa.Connection, version_id: int | None, priority: int) -> PlaceRow:
     """Return the `namespace_id` and `turn` of a run that is queued now, in one query."""
     namespace_id = (

@@ -158,6 +158,8 @@ versions = sa.Table(
     # Written by no release; to be dropped when no running one selects it (record 7).
     sa.Column("revoke_reason", sa.Text),
     *proof_columns(),
+    # What a machine that has the base and nothing else fetches; NULL until upkeep has measured it.
+    sa.Column("cold_bytes", sa.BigInteger),
     sa.UniqueConstraint("delta_id", "number"),
     sa.CheckConstraint("released_at IS NULL OR deleted_at IS NOT NULL", name="released"),
     sa.Index(None, "base_root"),
@@ -181,6 +183,9 @@ sa.Index(
 )
 _TO_RELEASE = sa.and_(versions.c.deleted_at.is_not(None), versions.c.released_at.is_(None))
 sa.Index("ix_versions_to_release", versions.c.deleted_at, sqlite_where=_TO_RELEASE, postgresql_where=_TO_RELEASE)
+
+_UNMEASURED = sa.and_(versions.c.cold_bytes.is_(None), versions.c.deleted_at.is_(None))
+sa.Index("ix_versions_unmeasured", versions.c.id, sqlite_where=_UNMEASURED, postgresql_where=_UNMEASURED)
 
 # For counting what is there for a base, and listing it newest first, without a look at any row.
 sa.Index(

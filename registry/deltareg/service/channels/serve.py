@@ -18,6 +18,7 @@ from deltareg.service.ledger.freeze import freeze_again, standing_freeze
 from deltareg.service.lines.corrupt_below import corrupt_below
 from deltareg.service.lines.revoked import parts_of, revoked_below, tell_revocation
 from deltareg.service.registry import Caller
+from deltareg.service.runs.kinds.reencode import queue_for_cold_pulls
 from deltareg.wire import ChannelMove, MoveResult
 
 
@@ -69,7 +70,8 @@ def serve(
     The move names the verdicts of the judged case.
 
     Afterwards the open requests of the channel are answered or stale, and a freeze that the move
-    broke through applies again.
+    broke through applies again. Where a cold machine would fetch too much, a run stores the version
+    anew.
     """
     is_promoted = move.kind == "promote"
     write_terms(conn, channel, case)
@@ -92,6 +94,7 @@ def serve(
         bases=(case.served_base, case.candidate.base_fact.name),
         passed_over=[f"{ruling.rule}: {ruling.message}" for ruling in unmet],
     )
+    queue_for_cold_pulls(conn, version, created_by=caller.principal_id)
     if freeze is not None:
         now = queries.channel_by_id(conn, channel.id)
         freeze_again(conn, caller, line, now, freeze)

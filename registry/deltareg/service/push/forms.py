@@ -17,6 +17,7 @@ from deltareg.db.storage import packs as pack_queries
 from deltareg.db.storage.proof_rows import FormRow
 from deltareg.db.storage.shares import PackHolder
 from deltareg.identity.manifest import Manifest
+from deltareg.identity.pack_spans import cold_bytes
 from deltareg.identity.storage_map import StorageMap
 from deltareg.service.push.shares import keep_share
 from deltareg.service.runs.kinds.prove import form_key, queue_form_proof
@@ -89,10 +90,17 @@ def take_form(conn: sa.Connection, form: FormRow, *, is_former_kept: bool = Fals
     manifest = version_queries.content(conn, form.version_id).manifest
     raw = unpack_map(forms.packed_map(conn, form.id), manifest)
     pack_ids = forms.packs_of_form(conn, form.id)
-    version_queries.replace_storage(conn, form.version_id, storage_map=raw, stored_bytes=form.stored_bytes)
+    described, storage = Manifest.decode(manifest), StorageMap.decode(raw)
+    version_queries.replace_storage(
+        conn,
+        form.version_id,
+        storage_map=raw,
+        stored_bytes=form.stored_bytes,
+        cold_bytes=cold_bytes(described, storage),
+    )
     pack_queries.reference_version_anew(conn, form.version_id, pack_ids.values())
     proofs.claim_anew(conn, held, sent_by=sender if form.why == "reencode" else form.sent_by)
-    keep_share(conn, held, Manifest.decode(manifest), StorageMap.decode(raw))
+    keep_share(conn, held, described, storage)
     forms.end_form(conn, form.id, state="taken")
 
 

@@ -32,6 +32,7 @@ from deltareg.delta.shapes import header_tensors
 from deltareg.documents.model_card import ModelCard
 from deltareg.errors import Conflict, DeltaregError, InvalidInput, Problem, Refused, UploadClosed
 from deltareg.identity.manifest import Manifest
+from deltareg.identity.pack_spans import cold_bytes
 from deltareg.identity.storage_map import StorageMap
 from deltareg.refs import LineRef
 from deltareg.service.access.founding import found_namespace, require_push
@@ -104,6 +105,7 @@ def complete_upload(
         storage,
         pack_documents(present(upload.manifest), raw_map),
         measure(manifest, storage),
+        cold_bytes(manifest, storage),
         reencode_run=new_id() if again else None,
         card=card,
     )
@@ -119,6 +121,7 @@ class _Stored:
         storage: The storage map.
         packed: Manifest and map, as the row stores them.
         shares: Its share of each of its packs.
+        cold_bytes: What a machine that has only the base fetches of it.
         reencode_run: The id of a run that re-encodes it against the base; None if none is needed.
         card: The card from its README.md; None without one.
     """
@@ -127,6 +130,7 @@ class _Stored:
     storage: StorageMap
     packed: PackedDocuments
     shares: Mapping[str, Share]
+    cold_bytes: int
     reencode_run: UUID | None
     card: ModelCard | None
 
@@ -297,6 +301,7 @@ def _add_version(conn: sa.Connection, caller: Caller, upload: UploadRow, delta: 
         labels=upload.request["labels"],
         logical_bytes=manifest.logical_bytes,
         stored_bytes=stored.storage.stored_bytes(manifest.pieces()),
+        cold_bytes=stored.cold_bytes,
         uploaded_bytes=queries.uploaded_bytes(conn, upload.id),
         created_by=caller.principal_id,
     )

@@ -24,6 +24,7 @@ from deltareg.db.storage import uploads as upload_queries
 from deltareg.db.storage.rows import UploadRow
 from deltareg.errors import Conflict, InvalidInput, NotFound, Problem, Refused
 from deltareg.identity.manifest import Manifest
+from deltareg.identity.pack_spans import MOST_TIMES, cold_bytes
 from deltareg.identity.storage_map import StorageMap
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
@@ -209,7 +210,8 @@ def _is_wanted(run: RunRow, manifest: Manifest, before: StorageMap, after: Stora
         if any(len(after.chain(digest).pieces) > 1 for digest in own):
             wrong = "storage map: it is not against the base alone"
             raise Refused([Problem("header", wrong, fix=_CURRENT)])
-        return True
+        is_for_cold = bool(run.request.get("is_for_cold_pulls"))
+        return not is_for_cold or cold_bytes(manifest, before) > MOST_TIMES * cold_bytes(manifest, after)
 
     def cost(storage: StorageMap) -> tuple[int, int]:
         # At equal bytes of its own a version that needs less of others' is better.

@@ -1,4 +1,4 @@
-"""Runs that re-encode a version: queued by `flatten`, or by a push without its base.
+"""Runs that re-encode a version: queued by `flatten`, a push without its base, or a promotion.
 
 If no worker has that base either, the run dies; it is queued again when the base is stored. The
 manifest, digest and number of the version stay the same. Such a run ends in
@@ -11,13 +11,16 @@ from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 
+from deltareg.codec import ENTRY_BYTES, FRAME_BYTES
 from deltareg.db.lines import versions as version_queries
 from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.runs import runs as queries
 from deltareg.db.runs import runs_on_bases as waiting_queries
 from deltareg.db.runs.rows import RunRow
 from deltareg.delta.kind import BaseView
+from deltareg.errors import DeltaregError
 from deltareg.identity.manifest import Manifest, ManifestTensor
+from deltareg.identity.pack_spans import MOST_TIMES, cold_bytes
 from deltareg.identity.storage_map import StorageMap
 from deltareg.service.priority import BACKGROUND
 from deltareg.service.registry import Caller
@@ -49,6 +52,47 @@ def queue_reencode(conn: sa.Connection, caller: Caller, version: VersionRow, *, 
         priority=BACKGROUND,
         created_by=caller.principal_id,
     )
+
+
+def queue_for_cold_pulls(
+    conn: sa.Connection, version: VersionRow, *, created_by: int | None, new_id: Callable[[], UUID] = uuid4
+) -> None:
+    """Queue a run that stores a version against its base alone, if that may spare cold machines much.
+
+    What it would take alone, only the run can say: if the version is within the bound, it stays as it
+    is. A version is looked at once for each form that it is served in.
+    """
+    if version.cold_bytes is not None and version.cold_bytes <= MOST_TIMES * version.stored_bytes:
+        return
+    if not _leans_on_others(conn, version):
+        return
+    key = f"{WHAT}:{version.id}:cold:{version.storage_revision}"
+    if queries.was_done(conn, key):
+        return
+    queries.enqueue(
+        conn,
+        run_id=str(new_id()),
+        what=WHAT,
+        dedup_key=key,
+        version_id=version.id,
+        request={"against": "base", "is_for_cold_pulls": True},
+        priority=BACKGROUND,
+        created_by=created_by,
+    )
+
+
+def _leans_on_others(conn: sa.Connection, version: VersionRow) -> bool:
+    """Whether a cold machine fetches more than the version's own chunks would take in packs of its own."""
+    try:
+        content = version_queries.content(conn, version.id)
+        manifest, storage = Manifest.decode(content.manifest), StorageMap.decode(content.storage_map)
+        pieces = [storage.chain(digest).piece for digest in manifest.pieces()]
+    except DeltaregError:  # a damaged row is for fsck to tell, and no move fails for it
+        return False
+    own = {(chunk.pack, chunk.offset): chunk.length for piece in pieces for chunk in piece.chunks}
+    packs = {pack for pack, _ in own}
+    alone = sum(own.values()) + ENTRY_BYTES * len(own) + FRAME_BYTES * len(packs)
+    return cold_bytes(manifest, storage) > MOST_TIMES * alone
 
 
 def queue_where_base_was_missed(
