@@ -1,15 +1,19 @@
 """Update: what differs travels, the folder is the old version or the new one, nothing is lost."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from deltareg.client import Client, ClientConfig
 from deltareg.client.disk.swap import exchange
+from deltareg.client.folders.base_folder import open_base
 from deltareg.errors import Conflict, InvalidInput, NotFound
-from tests.client.checkpoints import LINE, write_run
+from tests.client.checkpoints import LINE, NAMES, trained, weights, write, write_run
 from tests.client.grids import Traffic
 from tests.client.test_pull import LORA
 from tests.e2e.test_data_path import same_files
@@ -191,6 +195,81 @@ def test_a_folded_model_is_folded_again(shared_registry, tmp_path):
     assert client.folders.update(target, ":v2").plan == "none"
 
 
+@pytest.fixture
+def adapters(registry_server, tmp_path):
+    """Push two adapters of one layer each, whose base lies where nobody knows."""
+    base = shutil.copytree(SAMPLES / "bases" / "tinyllama", tmp_path / "base")
+    registry_server.client().bases.push(base, "base")
+    for number in (0, 1):
+        folder = shutil.copytree(LORA, tmp_path / f"adapter{number}")
+        file = folder / "adapter_model.safetensors"
+        factors = {name: part for name, part in load_file(file).items() if f"layers.{number}." in name}
+        save_file(factors, file, metadata={"format": "pt"})
+        config = json.loads((folder / "adapter_config.json").read_text())
+        config["layers_to_transform"] = [number]
+        (folder / "adapter_config.json").write_text(json.dumps(config))
+        registry_server.client().push(folder, "team/adapters", base="base")
+    base.rename(tmp_path / "elsewhere")
+
+
+def fold_anew(server, ref, to):
+    """Materialize on a machine that has nothing; gives the report."""
+    return server.client(("read",)).materialize(ref, to)
+
+
+@pytest.fixture
+def tuned(registry_server, tmp_path):
+    """Push two fine-tunes, each of another tensor, whose base lies where nobody knows."""
+    base = write(tmp_path / "base", weights())
+    registry_server.client().bases.push(base, "base")
+    for number in (0, 1):
+        folder = write(tmp_path / f"tuned{number}", trained(weights(), number, names=NAMES[number : number + 1]))
+        registry_server.client().push(folder, "team/tuned", base="base")
+    base.rename(tmp_path / "elsewhere")
+
+
+@ONE_STACK
+@pytest.mark.parametrize("line", ["team/adapters", "team/tuned"])
+def test_a_folded_model_is_patched_to_what_folding_anew_gives(request, registry_server, edge, tmp_path, line):
+    request.getfixturevalue(line.rpartition("/")[2])
+    target = tmp_path / "model"
+    edge.materialize(f"{line}:v1", target)
+    forget(edge)
+    traffic = Traffic(edge)
+
+    plan = edge.folders.update(target, ":v2", is_plan=True)
+    done = edge.folders.update(target, ":v2")
+    anew = fold_anew(registry_server, f"{line}:v2", tmp_path / "anew")
+
+    assert same_files(tmp_path / "anew", target)
+    with open_base(target, edge.cache) as folded:
+        assert str(folded.identity.root) == anew.root
+    assert (plan.plan, done.plan) == ("patch", "patch")
+    assert traffic.bytes == done.fetched_bytes == plan.fetched_bytes < 0.8 * done.full_bytes
+    assert done.full_bytes == anew.fetched_bytes
+
+
+@ONE_STACK
+def test_a_folded_model_that_changed_without_a_trace_is_folded_from_what_is_stored(
+    registry_server, adapters, edge, tmp_path
+):
+    target = tmp_path / "model"
+    edge.materialize("team/adapters:v1", target)
+    forget(edge)
+    file = target / "model.safetensors"
+    times = file.stat()
+    raw = bytearray(file.read_bytes())
+    raw[-1] ^= 1
+    with file.open("r+b") as data:
+        data.write(raw)
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+    edge.folders.update(target, ":v2")
+    fold_anew(registry_server, "team/adapters:v2", tmp_path / "anew")
+
+    assert same_files(tmp_path / "anew", target)
+
+
 @ONE_STACK
 def test_a_link_is_not_replaced(run, edge, tmp_path):
     edge.pull(f"{LINE}:v1", tmp_path / "real")
@@ -228,9 +307,13 @@ for order in sys.stdin:
 
 
 @ONE_STACK
-def test_a_kill_at_any_point_leaves_a_whole_version(registry_server, run, edge, tmp_path):
+@pytest.mark.parametrize("act", ["pull", "materialize"])
+def test_a_kill_at_any_point_leaves_a_whole_version(registry_server, run, edge, tmp_path, act):
     target = tmp_path / "model"
-    edge.pull(f"{LINE}:v1", target)
+    whole = {n: run[n] for n in (1, 2, 3)}
+    if act == "materialize":
+        whole = {n: fold_anew(registry_server, f"{LINE}:v{n}", tmp_path / f"anew{n}").path for n in whole}
+    getattr(edge, act)(f"{LINE}:v1", target)
     seen: set[int] = set()
     step = 0
     command = [
@@ -250,14 +333,14 @@ def test_a_kill_at_any_point_leaves_a_whole_version(registry_server, run, edge, 
         while step < 16 or (seen != {1, 2} and step < 200):
             killer.stdin.write(f"{LINE}:v{2 - step % 2} {0.02 * step}\n")
             assert killer.stdout.readline() == "killed\n"
-            held = [number for number in (1, 2) if same_files(run[number], target)]
+            held = [number for number in (1, 2) if same_files(whole[number], target)]
             assert len(held) == 1, "the folder is neither the old version nor the new one"
             seen.add(held[0])
             step += 1
         killer.stdin.close()
 
     edge.folders.update(target, f"{LINE}:v3")
-    assert same_files(run[3], target)
+    assert same_files(whole[3], target)
     assert seen == {1, 2}
 
 

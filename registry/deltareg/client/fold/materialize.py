@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from deltareg.client.asking.resolving import base_path, fetch_manifest, resolve_live
@@ -15,9 +15,10 @@ from deltareg.client.fold.fold_folder import FoldableDelta, fold_folder
 from deltareg.client.folders.base_folder import BaseFolder, open_base, whole_beside
 from deltareg.client.folders.folder import open_folder
 from deltareg.client.progress import Meter
-from deltareg.client.pull.fetching import fetch, fetch_base_counted, read_stored, trim
+from deltareg.client.pull.fetching import Held, fetch, fetch_base_counted, read_stored, trim
 from deltareg.client.pull.installed import InstalledVersion, noted_fold, noted_installed, remember_installed
 from deltareg.client.results.pull_report import MaterializeReport
+from deltareg.codec import ReadRange
 from deltareg.delta.fold import RECIPE
 from deltareg.delta.kinds import holds_results
 from deltareg.digest import Digest
@@ -127,11 +128,13 @@ class FoldOptions:
         base: The folder of the base; None to find it by its root.
         dtype: The dtype to write floats in; None keeps that of each tensor.
         expect: The root that the result must have.
+        held: Pieces of the version and of its base that are at hand and need not be fetched.
     """
 
     base: Path | None = None
     dtype: str | None = None
     expect: str | None = None
+    held: Held = field(default_factory=dict[Digest, ReadRange], repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +156,7 @@ def fold_version(
         IntegrityFailure: The result's root is not the expected one.
     """
     options = options or FoldOptions()
-    folder, came = _base_of(context, version, options.base)
+    folder, came = _base_of(context, version, options)
     with folder:
         manifest = fetch_manifest(context, version)
         meter = context.progress.task(f"folding {version.ref}", folder.manifest.logical_bytes)
@@ -163,16 +166,16 @@ def fold_version(
 
         try:
             if _is_streamed(context, version, manifest, options):
-                packs, root = read_stored(context, version, manifest, fold, meter=meter)
+                packs, root = read_stored(context, version, manifest, fold, meter=meter, held=options.held)
                 return FoldOutcome(root, came + packs.fetched_bytes, packs.cached_bytes)
-            pulled = fetch(context, version, manifest)
+            pulled = fetch(context, version, manifest, held=options.held)
             with open_folder(pulled.path, convention=_convention(version.config)) as delta:
                 return FoldOutcome(fold(delta), came + pulled.fetched_bytes, pulled.cached_bytes)
         finally:
             meter.close()
 
 
-def _base_of(context: Context, version: VersionDetail, given: Path | None) -> tuple[BaseFolder, int]:
+def _base_of(context: Context, version: VersionDetail, options: FoldOptions) -> tuple[BaseFolder, int]:
     """Open exactly the base of a version, and return how many bytes were fetched for it.
 
     Raises:
@@ -184,9 +187,9 @@ def _base_of(context: Context, version: VersionDetail, given: Path | None) -> tu
     identities = {"", version.base.identity}
     if info.root != version.base.root or (version.base.identity and info.identity not in identities):
         raise IntegrityFailure(f"{info.name} is not the base that {version.ref} was pushed for")
-    if given is None:
-        return fetch_base_counted(context, info)
-    return need_base(context.cache, record, info.name, given, progress=context.progress), 0
+    if options.base is None:
+        return fetch_base_counted(context, info, held=options.held)
+    return need_base(context.cache, record, info.name, options.base, progress=context.progress), 0
 
 
 def _is_streamed(context: Context, version: VersionDetail, manifest: Manifest, options: FoldOptions) -> bool:

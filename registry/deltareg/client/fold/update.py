@@ -1,8 +1,9 @@
 """Update: turns an installed version into another one and transfers only what differs.
 
 Pieces that the folder holds are not fetched; of pieces that are stored against one of those, only
-the difference is. All others are pulled as usual. The new folder is written beside the old one and
-takes its place in one step.
+the difference is. All others are pulled as usual. A folded model holds tensors of its base, and those
+that the delta had in their final form; what the base lacks on this machine is made whole from them.
+The new folder is written beside the old one and takes its place in one step.
 """
 
 import time
@@ -17,7 +18,7 @@ from deltareg.client.bases.bases import find_base
 from deltareg.client.bases.which import base_manifest
 from deltareg.client.context import Context
 from deltareg.client.disk.whole_folder import replace_folder
-from deltareg.client.fold.materialize import fold_version, note_fold
+from deltareg.client.fold.materialize import FoldOptions, fold_version, note_fold
 from deltareg.client.folders.base_folder import open_base
 from deltareg.client.folders.known_folders import file_states, remember_version
 from deltareg.client.packs.at_hand import pieces_in, with_at_hand
@@ -79,7 +80,7 @@ def update(context: Context, folder: Path, to: str, *, is_plan: bool) -> UpdateR
         fetched, full = _travels(job, pieces)
         plan: UpdatePlan = "patch" if fetched < full else "full"
         if not is_plan:
-            fetched = _replace_by_fold(job) if job.installed.root else _replace_by_pull(job, pieces)
+            fetched = _replace_by_fold(job, pieces) if job.installed.root else _replace_by_pull(job, pieces)
     trim(context)
     return report(plan, fetched, full, seconds=time.monotonic() - started)
 
@@ -122,12 +123,20 @@ def _is_intact(job: _FolderUpdate) -> bool:
 
 @contextmanager
 def _open_pieces(job: _FolderUpdate, *, is_intact: bool) -> Generator[Held, None, None]:
-    """Yield the pieces that the folder holds; none if it was written to or is a folded model."""
-    if not is_intact or job.installed.root:
+    """Yield the pieces that the folder holds; none if it was written to."""
+    if not is_intact:
         yield {}
         return
-    with pieces_in(job.folder, _before(job)) as pieces:
+    with pieces_in(job.folder, _held(job)) as pieces:
         yield pieces
+
+
+def _held(job: _FolderUpdate) -> Manifest:
+    """Return the manifest of what the folder holds: a version, or a model that is like a base."""
+    if not job.installed.root:
+        return _before(job)
+    with open_base(job.folder, job.context.cache, progress=job.context.progress) as base:
+        return base.manifest
 
 
 def _before(job: _FolderUpdate) -> Manifest:
@@ -143,29 +152,28 @@ def _before(job: _FolderUpdate) -> Manifest:
 def _travels(job: _FolderUpdate, held: Held) -> tuple[int, int]:
     """Return the bytes that would be transferred, and those that would be without the folder."""
     storage = fetch_storage(job.context, job.version)
-    full = _lacking(job, storage, storage.outside)
+    full = _lacking(job, storage, storage.outside, {})
     if not held:
         return full, full
     rest = with_at_hand(storage, held)
-    return _lacking(job, rest, rest.outside - held.keys()), full
+    return _lacking(job, rest, rest.outside - held.keys(), held), full
 
 
-def _lacking(job: _FolderUpdate, storage: StorageMap, outside: frozenset[Digest]) -> int:
+def _lacking(job: _FolderUpdate, storage: StorageMap, outside: frozenset[Digest], held: Held) -> int:
     """Count the bytes that the cache lacks of a version, and of its base if that is needed."""
     cache = job.context.cache
     total = lacking_bytes(cache, storage, needed_chunks(job.manifest, storage))
     if not outside and not job.installed.root:
         return total
     info = job.context.api.get(base_path(job.version.base.name), BaseInfo)
-    record = base_manifest(job.context.api, cache, info) if job.installed.root else None
-    base = find_base(cache, Digest.parse(info.root), record=record)
+    record = base_manifest(job.context.api, cache, info)
+    base = find_base(cache, Digest.parse(info.root), record=record if job.installed.root else None)
     if base is not None:
         base.folder.close()
         return total
     raw = job.context.api.send("GET", f"{base_path(info.name)}/storage").content
-    whole = StorageMap.decode(raw)
-    chunks = (chunk for piece in whole.pieces.values() for chunk in piece.chunks)
-    return total + lacking_bytes(cache, whole, chunks)
+    whole = with_at_hand(StorageMap.decode(raw), held if job.installed.root else {})
+    return total + lacking_bytes(cache, whole, needed_chunks(record, whole))
 
 
 def _replace_by_pull(job: _FolderUpdate, held: Held) -> int:
@@ -188,9 +196,14 @@ def _fetch_into(job: _FolderUpdate, draft: Path, held: Held) -> PulledVersion:
     return fetch(job.context, job.version, job.manifest, to=draft, held=held, is_noted=False)
 
 
-def _replace_by_fold(job: _FolderUpdate) -> int:
+def _replace_by_fold(job: _FolderUpdate, held: Held) -> int:
     with replace_folder(job.folder) as draft:
-        outcome = fold_version(job.context, job.version, draft)
+        try:
+            outcome = fold_version(job.context, job.version, draft, FoldOptions(held=held))
+        except IntegrityFailure:  # as above
+            if not held:
+                raise
+            outcome = fold_version(job.context, job.version, draft)
     note_fold(job.context.cache, job.version, outcome.root, job.folder)
     remember_installed(job.context.cache, job.folder, job.version, root=str(outcome.root))
     return outcome.fetched_bytes

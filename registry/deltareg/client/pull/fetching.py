@@ -96,18 +96,30 @@ def fetch(
 
 
 def read_stored(
-    context: Context, version: VersionDetail, manifest: Manifest, use: Callable[[StoredDelta], T], *, meter: Meter
+    context: Context,
+    version: VersionDetail,
+    manifest: Manifest,
+    use: Callable[[StoredDelta], T],
+    *,
+    meter: Meter,
+    held: Held = _NOTHING,
 ) -> tuple[PackReader, T]:
     """Call `use` with a version in its stored form, possibly again; no folder is written.
 
     Raises:
         IntegrityFailure: The stored bytes are damaged.
     """
-    return read_pieces(context, version, manifest, lambda own: use(StoredDelta(manifest, own)), meter=meter)
+    return read_pieces(context, version, manifest, lambda own: use(StoredDelta(manifest, own)), meter=meter, held=held)
 
 
 def read_pieces(
-    context: Context, version: VersionDetail, manifest: Manifest, use: Callable[[PieceRebuilder], T], *, meter: Meter
+    context: Context,
+    version: VersionDetail,
+    manifest: Manifest,
+    use: Callable[[PieceRebuilder], T],
+    *,
+    meter: Meter,
+    held: Held = _NOTHING,
 ) -> tuple[PackReader, T]:
     """Call `use` with the pieces that a manifest names, possibly again; no others are fetched.
 
@@ -118,7 +130,7 @@ def read_pieces(
     def read(source: _Source) -> tuple[PackReader, T]:
         return _reading(context, source, use, meter)
 
-    return _from_source(context, version, manifest, read)
+    return _from_source(context, version, manifest, read, held)
 
 
 def fetch_storage(context: Context, version: VersionInfo) -> StorageMap:
@@ -146,10 +158,13 @@ def fetch_base(context: Context, info: BaseInfo) -> BaseFolder:
     return fetch_base_counted(context, info)[0]
 
 
-def fetch_base_counted(context: Context, info: BaseInfo, *, tensors_only: bool = False) -> tuple[BaseFolder, int]:
+def fetch_base_counted(
+    context: Context, info: BaseInfo, *, tensors_only: bool = False, held: Held = _NOTHING
+) -> tuple[BaseFolder, int]:
     """Fetch a base as `fetch_base` does, and return how many bytes came over the network too.
 
-    With `tensors_only`, any folder with its tensors will do: nothing else of it is used.
+    With `tensors_only`, any folder with its tensors will do: nothing else of it is used. Pieces in
+    `held` are not fetched.
     """
     root = Digest.parse(info.root)
     record = None if tensors_only else base_manifest(context.api, context.cache, info)
@@ -163,7 +178,7 @@ def fetch_base_counted(context: Context, info: BaseInfo, *, tensors_only: bool =
     target = context.cache.folder_path("bases", identity)
     fetched_bytes = 0
     if find_intact(context.cache, "bases", identity, manifest) is None:
-        fetched_bytes = _put_together(context, info, target, manifest, storage)
+        fetched_bytes = _put_together(context, info, target, manifest, with_at_hand(storage, held), held)
     folder = open_base(target, context.cache, progress=context.progress)
     if folder.identity.root != root or folder.identity.whole.identity != identity:
         folder.folder.close()
@@ -171,14 +186,16 @@ def fetch_base_counted(context: Context, info: BaseInfo, *, tensors_only: bool =
     return folder, fetched_bytes
 
 
-def _put_together(context: Context, info: BaseInfo, target: Path, manifest: Manifest, storage: StorageMap) -> int:
+def _put_together(
+    context: Context, info: BaseInfo, target: Path, manifest: Manifest, storage: StorageMap, held: Held
+) -> int:
     bottom, below = None, 0
-    if info.bottom is not None:
+    if info.bottom is not None and storage.outside - held.keys():
         own = context.api.get(base_path(info.bottom.name), BaseInfo)
         bottom, below = fetch_base_counted(context, own, tensors_only=True)
     try:
-        references = _readers_by_digest(bottom, storage)
-        source = _Source(f"base:{info.name}", manifest, storage, references, base=bottom)
+        references = {**_readers_by_digest(bottom, storage), **held}
+        source = _Source(f"base:{info.name}", manifest, storage, references, base=None if held else bottom)
         return below + _write(context, target, source)[0]
     finally:
         if bottom is not None:
