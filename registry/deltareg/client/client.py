@@ -347,12 +347,15 @@ class Client:
         ref: str,
         to: AnyPath | None = None,
         *,
+        include: Sequence[str] = (),
         is_temporary: bool = False,
         signers: Sequence[str] = (),
         sigstore_trust: AnyPath | None = None,
     ) -> PullReport:
         """Write a version's files into a folder, or into the cache; see `versions.pull`."""
-        return self.versions.pull(ref, to, is_temporary=is_temporary, signers=signers, sigstore_trust=sigstore_trust)
+        return self.versions.pull(
+            ref, to, include=include, is_temporary=is_temporary, signers=signers, sigstore_trust=sigstore_trust
+        )
 
     def materialize(
         self, ref: str, out: AnyPath, *, base: AnyPath | None = None, dtype: str = "keep", expect: str | None = None

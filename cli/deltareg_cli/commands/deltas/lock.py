@@ -24,6 +24,7 @@ ORDER = 64
 @click.argument("ref", metavar="[REF]", required=False, help="A version; a bare NS/NAME is @prod.")
 @click.argument("folder", metavar="[DIR]", required=False, help="Where it is to stand.")
 @option("--drop", multiple=True, metavar="DIR", help="Lock this folder no more; may be repeated.")
+@option("--include", multiple=True, metavar="GLOB", help="Only files like this, as in pull; may be repeated.")
 @option(
     "--file",
     metavar="FILE",
@@ -33,7 +34,15 @@ ORDER = 64
     help="The lock file; folders are below its own.",
 )
 @click.pass_obj
-def lock(invocation: Invocation, ref: str | None, folder: str | None, *, drop: tuple[str, ...], file: Path) -> None:
+def lock(
+    invocation: Invocation,
+    ref: str | None,
+    folder: str | None,
+    *,
+    drop: tuple[str, ...],
+    include: tuple[str, ...],
+    file: Path,
+) -> None:
     """Write into delta.lock which version stands in which folder.
 
     The file names each version by its digest, and the base that it is for by its identity and the
@@ -44,8 +53,10 @@ def lock(invocation: Invocation, ref: str | None, folder: str | None, *, drop: t
     """
     if (ref is None) != (folder is None):
         raise click.UsageError("name the version and its folder: deltareg lock REF DIR")
+    if include and ref is None:
+        raise click.UsageError("--include is of a version in a folder: deltareg lock REF DIR --include GLOB")
     add = [(ref, folder)] if ref is not None and folder is not None else []
-    report = invocation.client.folders.lock(file, add=add, drop=drop)
+    report = invocation.client.folders.lock(file, add=add, drop=drop, include=include)
     columns = [Column("folder"), Column("asked"), Column("locked"), Column("was")]
     rows: list[list[Text]] = [
         [Cell(each.folder, "name"), each.asked, each.ref, _before(each.was, each.ref)] for each in report.folders

@@ -8,11 +8,21 @@ import click
 
 from deltareg.errors import InvalidInput
 from deltareg.refs import Ref
+from deltareg.wire import SCHEMA_VERSION
 from deltareg_cli.commands.deltas.card import put_card
 from deltareg_cli.commands.promotion.signature import SIGSTORE_TRUST
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
-from deltareg_cli.terminal.blocks import Cell, CommandResult, FactsBlock, Sentence, SentencesBlock
+from deltareg_cli.terminal.blocks import (
+    Cell,
+    Column,
+    CommandResult,
+    FactsBlock,
+    Sentence,
+    SentencesBlock,
+    TableBlock,
+    Text,
+)
 from deltareg_cli.terminal.wording import clean, rate, seconds, size
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.global_options import concurrency_option
@@ -30,11 +40,26 @@ ORDER = 40
     Example("what prod serves now", "deltareg pull me/chat@prod --to ./chat"),
     Example("one version for ever", "deltareg pull me/chat:v3 --to ./chat"),
     Example("what prod served before", "deltareg pull me/chat@prod~1"),
+    Example("some of its files", "deltareg pull me/picture@prod --to ./picture --include 'text_encoder/*'"),
+    Example("several at once, in ./models/chat and ./models/code", "deltareg pull me/chat me/code --to ./models"),
     see_also=("update", "materialize", "cache", "help references"),
     is_resumable=True,
 )
-@click.argument("ref", help="What to pull; a bare NS/NAME is what @prod serves.")
-@option("--to", metavar="DIR", type=click.Path(path_type=Path), help="Where the files go.")
+@click.argument(
+    "refs", metavar="REF...", nargs=-1, required=True, help="What to pull; a bare NS/NAME is what @prod serves."
+)
+@option(
+    "--to",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Where the files go; of several versions each into a folder there, named like its line.",
+)
+@option(
+    "--include",
+    multiple=True,
+    metavar="GLOB",
+    help="Pull only files like this; * stands for / too. May be repeated; updates of DIR keep to it.",
+)
 @option("--frozen", is_flag=True, help="Refuse a bare NS/NAME, which may change its meaning.")
 @option(
     "--require-signature",
@@ -55,9 +80,10 @@ ORDER = 40
 @click.pass_obj
 def pull(
     invocation: Invocation,
-    ref: str,
+    refs: tuple[str, ...],
     *,
     to: Path | None,
+    include: tuple[str, ...],
     frozen: bool,
     signers: tuple[str, ...],
     sigstore_trust: Path | None,
@@ -73,16 +99,52 @@ def pull(
 
     Beside the files of a version that is signed lies its signature, model.sig, for
     `deltareg signature verify DIR`. With --require-signature it is verified before anything comes.
+    Beside a part of the files no signature lies, as it is of all of them.
     """
-    if frozen and Ref.parse(ref).is_bare:
-        raise InvalidInput(
-            f"{ref} names no version, and --frozen asks for one", fix=f"write {ref}:v1, {ref}@prod#1 or {ref}@sha256:…"
-        )
+    for ref in refs:
+        if frozen and Ref.parse(ref).is_bare:
+            raise InvalidInput(
+                f"{ref} names no version, and --frozen asks for one",
+                fix=f"write {ref}:v1, {ref}@prod#1 or {ref}@sha256:…",
+            )
+    if len(refs) > 1:
+        _pull_several(invocation, refs, to, include, signers=signers, sigstore_trust=sigstore_trust, card=card)
+        return
     _check_card(card, to)
-    pulled = invocation.client.versions.pull(ref, to, signers=signers, sigstore_trust=sigstore_trust)
+    pulled = invocation.client.versions.pull(
+        refs[0], to, include=include, signers=signers, sigstore_trust=sigstore_trust
+    )
     if card is not None:
         put_card(invocation.client.versions.write_card(pulled.ref), card)
     show_pulled(invocation, pulled, signed_by=pulled.signed_by)
+
+
+def _pull_several(
+    invocation: Invocation,
+    refs: Sequence[str],
+    to: Path | None,
+    include: Sequence[str],
+    *,
+    signers: Sequence[str],
+    sigstore_trust: Path | None,
+    card: Path | None,
+) -> None:
+    if to is None:
+        raise click.UsageError("several versions are pulled into folders of one: name it with --to DIR")
+    if card is not None:
+        raise click.UsageError("--card is of one version: deltareg card show REF")
+    reports = invocation.client.versions.pull_several(
+        refs, to, include=include, signers=signers, sigstore_trust=sigstore_trust
+    )
+    for report in reports:
+        warn(invocation, report.ref, report.revocation)
+    columns = [Column("version"), Column("path"), Column("fetched", is_number=True), Column("cached", is_number=True)]
+    rows: list[list[Text]] = [
+        [Cell(each.ref, "name"), str(each.path), size(each.fetched_bytes), size(each.cached_bytes)] for each in reports
+    ]
+    document = {"schema_version": SCHEMA_VERSION, "pulled": [each.to_dict() for each in reports]}
+    table = TableBlock(columns, rows, if_empty="")
+    invocation.output.show(CommandResult(document, [table], [str(each.path) for each in reports]))
 
 
 def _check_card(card: Path | None, to: Path | None) -> None:

@@ -42,7 +42,8 @@ def update(invocation: Invocation, folder: Path, *, to: str, plan: bool) -> None
 
     The new folder is made beside the old one, checked as any pull, and takes its place in one
     step: whoever opens DIR finds the old version or the new one, whole. Files in DIR that are of
-    neither are not touched; update stops and names them.
+    neither are not touched; update stops and names them. A folder that was pulled with --include
+    keeps to those files.
     """
     is_plan = plan or invocation.globals.dry_run
     report = invocation.client.folders.update(folder, to, is_plan=is_plan)

@@ -13,6 +13,7 @@ from deltareg.client.asking.resolving import base_path, fetch_manifest, resolve,
 from deltareg.client.context import Context
 from deltareg.client.disk.whole_folder import is_free, place_folder
 from deltareg.client.fold.update import update
+from deltareg.client.pull.included import select_files
 from deltareg.client.pull.intact import find_intact, holds, remember_held
 from deltareg.client.pull.lock_file import Lock, LockedBase, LockedDelta, folder_of, read_lock, write_lock
 from deltareg.client.pull.pull import pull
@@ -24,7 +25,14 @@ from deltareg.refs import Ref
 from deltareg.wire import BaseInfo, VersionDetail
 
 
-def lock(context: Context, file: Path, *, add: Sequence[tuple[str, str]] = (), drop: Sequence[str] = ()) -> LockReport:
+def lock(
+    context: Context,
+    file: Path,
+    *,
+    add: Sequence[tuple[str, str]] = (),
+    drop: Sequence[str] = (),
+    include: Sequence[str] = (),
+) -> LockReport:
     """Lock what references mean now: those that are locked already, and added ones.
 
     Args:
@@ -32,9 +40,11 @@ def lock(context: Context, file: Path, *, add: Sequence[tuple[str, str]] = (), d
         file: The lock file; it is created if it does not exist and something is added.
         add: References, each with its folder; only these are resolved then, all others stay.
         drop: Folders to remove from the lock.
+        include: Patterns of the files that added folders are to hold; all without any.
 
     Raises:
         NotFound: A reference leads nowhere, or there is no lock file and nothing is added.
+        InvalidInput: A pattern matches no file.
         Blocked: A version is revoked or deleted.
     """
     before = read_lock(file) if file.exists() or not add else Lock(context.config.server)
@@ -54,7 +64,10 @@ def lock(context: Context, file: Path, *, add: Sequence[tuple[str, str]] = (), d
             continue
         version = _lockable(context, ref)
         bases[version.base.name] = _locked_base(context, version)
-        deltas.append(_lock_version(folder, ref, version))
+        before_patterns = locked_deltas[folder].include if folder in locked_deltas else []
+        patterns = list(include) if folder in added_refs else before_patterns
+        select_files(fetch_manifest(context, version), patterns)
+        deltas.append(_lock_version(folder, ref, version, patterns))
     base_names = {each.base for each in deltas}
     now = Lock(context.config.server, deltas, [base for base in bases.values() if base.name in base_names])
     is_changed = write_lock(file, now)
@@ -101,9 +114,15 @@ def _lockable(context: Context, text: str) -> VersionDetail:
     return version
 
 
-def _lock_version(folder: str, asked: str, version: VersionDetail) -> LockedDelta:
+def _lock_version(folder: str, asked: str, version: VersionDetail, include: list[str]) -> LockedDelta:
     return LockedDelta(
-        folder=folder, asked=asked, ref=version.ref, digest=version.digest, kind=version.kind, base=version.base.name
+        folder=folder,
+        asked=asked,
+        ref=version.ref,
+        digest=version.digest,
+        kind=version.kind,
+        base=version.base.name,
+        include=include,
     )
 
 
@@ -135,6 +154,11 @@ def _look(context: Context, file: Path, lock: Lock, each: LockedDelta, *, is_fro
 
 
 def _manifest(context: Context, each: LockedDelta) -> Manifest:
+    """Return the manifest of what a folder is to hold."""
+    return select_files(_whole_manifest(context, each), each.include)
+
+
+def _whole_manifest(context: Context, each: LockedDelta) -> Manifest:
     """Return the manifest of a locked version; without a request if the cache has it."""
     raw = context.cache.manifest(Digest.parse(each.digest))
     if raw is not None:
@@ -170,9 +194,9 @@ def _apply_step(context: Context, each: LockedDelta, step: SyncedFolder) -> Sync
 
 def _fetch_folder(context: Context, each: LockedDelta, step: SyncedFolder) -> int:
     if step.step == "replaced":
-        return update(context, step.folder, str(each.exact), is_plan=False).fetched_bytes
+        return update(context, step.folder, str(each.exact), is_plan=False, include=each.include).fetched_bytes
     try:
-        return pull(context, each.exact, step.folder).fetched_bytes
+        return pull(context, each.exact, step.folder, include=each.include).fetched_bytes
     except Conflict:  # somebody else made it meanwhile
         if holds(context.cache, step.folder, _manifest(context, each)):
             return 0
@@ -185,12 +209,14 @@ def _fetch_folder(context: Context, each: LockedDelta, step: SyncedFolder) -> in
 
 def _copy_cached(context: Context, each: LockedDelta, folder: Path) -> bool:
     """Fill a folder from the cache alone, if it has the whole version; return whether it did."""
-    manifest = _manifest(context, each)
-    cached = find_intact(context.cache, "snapshots", Digest.parse(each.digest), manifest)
+    cached = find_intact(context.cache, "snapshots", Digest.parse(each.digest), _whole_manifest(context, each))
     if cached is None:
         return False
+    manifest = _manifest(context, each)
     with place_folder(folder) as draft:
-        shutil.copytree(cached, draft, dirs_exist_ok=True, copy_function=shutil.copyfile)
+        for file in manifest.files:
+            (draft / file.path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(cached / file.path, draft / file.path)
     is_whole = holds(context.cache, folder, manifest)
     if is_whole:
         remember_held(context.cache, folder, manifest)

@@ -7,7 +7,7 @@ The new folder is written beside the old one and takes its place in one step.
 """
 
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +24,7 @@ from deltareg.client.folders.known_folders import file_states, remember_version
 from deltareg.client.packs.at_hand import pieces_in, with_at_hand
 from deltareg.client.packs.pack_reader import lacking_bytes
 from deltareg.client.pull.fetching import Held, PulledVersion, fetch, fetch_storage, trim
+from deltareg.client.pull.included import select_files
 from deltareg.client.pull.installed import (
     InstalledVersion,
     find_installed,
@@ -48,16 +49,24 @@ _SHOWN = 3
 
 @dataclass(frozen=True, slots=True)
 class _FolderUpdate:
-    """A folder, the version in it, and the version that it is to hold."""
+    """A folder, the version in it, and the version that it is to hold, or the part of it."""
 
     context: Context
     folder: Path
     installed: InstalledVersion
     version: VersionDetail
     manifest: Manifest
+    include: Sequence[str]
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the folder was made from just what it is to hold."""
+        return self.installed.is_of(self.version) and self.installed.include == list(self.include)
 
 
-def update(context: Context, folder: Path, to: str, *, is_plan: bool) -> UpdateReport:
+def update(
+    context: Context, folder: Path, to: str, *, is_plan: bool, include: Sequence[str] | None = None
+) -> UpdateReport:
     """Replace the version in a folder by another one.
 
     Args:
@@ -65,16 +74,17 @@ def update(context: Context, folder: Path, to: str, *, is_plan: bool) -> UpdateR
         folder: The folder that a version was pulled or materialized to.
         to: A reference; `@prod` or `:v3` alone is of the installed version's line.
         is_plan: Only report what would be transferred.
+        include: Patterns of the files that it is to hold; by default those that it was pulled with.
 
     Raises:
-        InvalidInput: It is unknown what the folder holds.
+        InvalidInput: It is unknown what the folder holds, or a pattern matches no file.
         Conflict: The folder holds other files, which would be lost.
     """
     started = time.monotonic()
-    job = _job(context, folder, to)
+    job = _job(context, folder, to, include)
     is_intact = _is_intact(job)
     report = partial(_report, job, was_written_to=not is_intact, is_plan=is_plan)
-    if is_intact and job.installed.is_of(job.version):
+    if is_intact and job.is_done:
         return report("none", 0, 0, seconds=time.monotonic() - started)
     with _open_pieces(job, is_intact=is_intact) as pieces:
         fetched, full = _travels(job, pieces)
@@ -85,7 +95,7 @@ def update(context: Context, folder: Path, to: str, *, is_plan: bool) -> UpdateR
     return report(plan, fetched, full, seconds=time.monotonic() - started)
 
 
-def _job(context: Context, folder: Path, to: str) -> _FolderUpdate:
+def _job(context: Context, folder: Path, to: str, include: Sequence[str] | None) -> _FolderUpdate:
     is_of_line = to.startswith(("@", ":"))
     if not is_of_line and "/" not in to:
         raise InvalidInput(f"not a reference: {to!r}", fix="write :v3, @prod or ns/name:v3")
@@ -100,7 +110,9 @@ def _job(context: Context, folder: Path, to: str) -> _FolderUpdate:
     ref = Ref.parse(to)
     installed = installed or find_installed(context, folder, ref.line)
     version = resolve_live(context, ref, bare="prod")
-    return _FolderUpdate(context, folder, installed, version, fetch_manifest(context, version))
+    patterns = installed.include if include is None else include
+    manifest = select_files(fetch_manifest(context, version), patterns)
+    return _FolderUpdate(context, folder, installed, version, manifest, patterns)
 
 
 def _is_intact(job: _FolderUpdate) -> bool:
@@ -144,9 +156,9 @@ def _before(job: _FolderUpdate) -> Manifest:
     digest = Digest.parse(job.installed.digest)
     raw = job.context.cache.manifest(digest)
     if raw is not None:
-        return Manifest.decode(raw)
-    ref = Ref.parse(job.installed.ref)
-    return fetch_manifest(job.context, resolve(job.context, ref, bare="newest"))
+        return select_files(Manifest.decode(raw), job.installed.include)
+    version = resolve(job.context, Ref.parse(job.installed.ref), bare="newest")
+    return select_files(fetch_manifest(job.context, version), job.installed.include)
 
 
 def _travels(job: _FolderUpdate, held: Held) -> tuple[int, int]:
@@ -185,10 +197,11 @@ def _replace_by_pull(job: _FolderUpdate, held: Held) -> int:
                 raise
             pulled = _fetch_into(job, draft, {})
     remember_held(job.context.cache, job.folder, job.manifest)
-    states = file_states(job.folder, job.manifest)
-    remember_version(job.context.cache, Digest.parse(job.version.digest), job.folder, states)
-    keep_signature(job.context, job.version, job.folder)
-    remember_installed(job.context.cache, job.folder, job.version)
+    if not job.include:  # else the folder is not all of the version
+        states = file_states(job.folder, job.manifest)
+        remember_version(job.context.cache, Digest.parse(job.version.digest), job.folder, states)
+        keep_signature(job.context, job.version, job.folder)
+    remember_installed(job.context.cache, job.folder, job.version, include=job.include)
     return pulled.fetched_bytes
 
 

@@ -30,6 +30,7 @@ class InstalledVersion(BaseModel):
         root: The fingerprint of the model that base and delta were folded into; else empty.
         rest: For a folded model, the digest over its files that hold no tensors.
         base: The identity of the base that it was folded into; empty in notes of older releases.
+        include: Patterns of the files that were pulled; empty for all.
     """
 
     form: Literal["deltareg.installed/1"] = "deltareg.installed/1"
@@ -39,6 +40,7 @@ class InstalledVersion(BaseModel):
     root: str = ""
     rest: str = ""
     base: str = ""
+    include: list[str] = []
 
     def is_of(self, version: VersionInfo) -> bool:
         """Whether it is this version; if folded, the same delta on another base is another one."""
@@ -48,12 +50,16 @@ class InstalledVersion(BaseModel):
         return not self.root or (is_told and self.base in {"", version.base.identity})
 
 
-def remember_installed(cache: Cache, folder: Path, version: VersionInfo, *, root: str = "") -> None:
+def remember_installed(
+    cache: Cache, folder: Path, version: VersionInfo, *, root: str = "", include: Sequence[str] = ()
+) -> None:
     """Record what a folder was just made from."""
     files = sorted(files_in(folder))
     rest = _rest(folder, files) if root else ""
     base = version.base.identity if root else ""
-    note = InstalledVersion(ref=version.ref, digest=version.digest, files=files, root=root, rest=rest, base=base)
+    note = InstalledVersion(
+        ref=version.ref, digest=version.digest, files=files, root=root, rest=rest, base=base, include=list(include)
+    )
     cache.keep_note(_name(folder), note.model_dump_json().encode())
 
 

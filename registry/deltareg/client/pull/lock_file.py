@@ -44,7 +44,7 @@ class LockedBase(_Strict):
 
 
 class LockedDelta(_Strict):
-    """A version in a folder, and the reference that it was locked by."""
+    """A version in a folder, and the reference that it was locked by; `include` picks of its files."""
 
     folder: _Word
     asked: _Word
@@ -52,6 +52,7 @@ class LockedDelta(_Strict):
     digest: _Word
     kind: _Word
     base: _Word
+    include: Annotated[list[_Word], Field(max_length=100)] = []
 
     @property
     def exact(self) -> Ref:
@@ -187,11 +188,13 @@ def _by_folder(delta: LockedDelta) -> str:
 def _fields(thing: BaseModel) -> Iterator[tuple[str, str]]:
     for name, value in thing:
         if isinstance(value, str) and value:
-            yield name, value
+            yield name, _quote(value)
+        elif isinstance(value, list) and value:
+            yield name, f"[{', '.join(_quote(str(each)) for each in value)}]"
 
 
 def _table(name: str, fields: Iterable[tuple[str, str]]) -> str:
-    lines = "\n".join(f"{key} = {_quote(value)}" for key, value in fields)
+    lines = "\n".join(f"{key} = {value}" for key, value in fields)
     return f"[[{name}]]\n{lines}\n"
 
 

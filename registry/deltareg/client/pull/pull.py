@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from deltareg.client.asking.resolving import fetch_manifest, resolve_live
 from deltareg.client.context import Context
 from deltareg.client.disk.whole_folder import is_free
+from deltareg.client.pull.included import select_files
 from deltareg.client.pull.installed import noted_installed, remember_installed
-from deltareg.client.pull.intact import find_intact, holds
+from deltareg.client.pull.intact import find_intact, holds, remember_held
 from deltareg.client.results.proofs import FilesProof
 from deltareg.client.results.pull_report import Attachment, PullReport
 from deltareg.client.trust.kept_signature import keep_signature
 from deltareg.digest import Digest
-from deltareg.errors import Conflict
+from deltareg.errors import Conflict, InvalidInput
 from deltareg.identity.manifest import Manifest
 from deltareg.refs import Ref
 from deltareg.wire import VersionDetail
@@ -24,7 +25,13 @@ if TYPE_CHECKING:
 
 
 def pull(
-    context: Context, ref: Ref, to: Path | None, *, is_temporary: bool = False, signers: "Sequence[TrustedSigner]" = ()
+    context: Context,
+    ref: Ref,
+    to: Path | None,
+    *,
+    include: Sequence[str] = (),
+    is_temporary: bool = False,
+    signers: "Sequence[TrustedSigner]" = (),
 ) -> PullReport:
     """Write a version's files into a folder, or into the cache if no folder is named.
 
@@ -32,39 +39,83 @@ def pull(
         context: The client's surroundings.
         ref: The version.
         to: The folder.
+        include: Patterns of the files to pull; all without any. Updates of the folder keep to them.
         is_temporary: Whether the folder will be removed soon and need not be remembered.
         signers: Who must have signed the files; this is checked before anything is fetched.
 
     Raises:
         BadSignature: One of them has not signed.
+        InvalidInput: A pattern matches no file, or no folder is named for a part of the files.
         Conflict: The folder exists and holds something else.
         IntegrityFailure: A byte is not what was pushed.
     """
     started = time.monotonic()
+    if include and to is None:
+        raise InvalidInput("a part of a version is pulled into a folder", fix="name one: --to DIR")
     version = resolve_live(context, ref, bare="prod")
     manifest = fetch_manifest(context, version)
     proofs = _require_signatures(context, version, manifest, signers)
     signed = proofs[0].body if proofs else ""
-    here = _here(context, Digest.parse(version.digest), manifest, to)
+    chosen = select_files(manifest, include)
+    here = _here(context, Digest.parse(version.digest), chosen, to)
     if here is not None:
         if to is not None:
-            keep_signature(context, version, to, signed)
-            remember_installed(context.cache, to, version)
+            _remember(context, version, to, signed, include)
         return _report(
-            context, version, manifest, here, counted=(0, manifest.logical_bytes), started=started, proofs=proofs
+            context, version, manifest, here, counted=(0, chosen.logical_bytes), started=started, proofs=proofs
         )
     # Looked at again: another pull may have brought it since.
-    if to is not None and not is_free(to) and not holds(context.cache, to, manifest):
+    if to is not None and not is_free(to) and not holds(context.cache, to, chosen):
         raise Conflict(f"{to} exists and holds something else than {version.ref}", fix=_fix(context, to, version.ref))
     from deltareg.client.pull import fetching  # brings NumPy, which a pull of what is here spares
 
-    pulled = fetching.fetch(context, version, manifest, to=to, is_noted=not is_temporary)
+    pulled = fetching.fetch(context, version, chosen, to=to, is_noted=not is_temporary and not include)
     if to is not None and not is_temporary:
-        keep_signature(context, version, to, signed)
-        remember_installed(context.cache, to, version)
+        remember_held(context.cache, to, chosen)
+        _remember(context, version, to, signed, include)
     fetching.trim(context, keep={pulled.path})
     byte_counts = (pulled.fetched_bytes, pulled.cached_bytes)
     return _report(context, version, manifest, pulled.path, counted=byte_counts, started=started, proofs=proofs)
+
+
+def pull_several(
+    context: Context,
+    refs: Sequence[Ref],
+    to: Path,
+    *,
+    include: Sequence[str] = (),
+    signers: "Sequence[TrustedSigner]" = (),
+) -> list[PullReport]:
+    """Pull versions into folders of one folder, each named like its line; none if a reference fails.
+
+    What several of them need is fetched once.
+
+    Raises:
+        InvalidInput: Two of them would lie in one folder.
+        NotFound: A reference leads nowhere.
+    """
+    by_name: dict[str, Ref] = {}
+    for ref in refs:
+        other = by_name.setdefault(ref.line.name, ref)
+        if other is not ref:
+            raise InvalidInput(
+                f"{other} and {ref} would both lie in {to / ref.line.name}",
+                fix=f"pull one of them by itself: deltareg pull {ref} --to DIR",
+            )
+    exact = [_pin(context, ref) for ref in refs]
+    return [pull(context, ref, to / ref.line.name, include=include, signers=signers) for ref in exact]
+
+
+def _pin(context: Context, ref: Ref) -> Ref:
+    version = resolve_live(context, ref, bare="prod")
+    return Ref(ref.line, digest=Digest.parse(version.digest))
+
+
+def _remember(context: Context, version: VersionDetail, to: Path, signed: str, include: Sequence[str]) -> None:
+    """Note what a folder holds; a signature is of all files, and lies beside all of them only."""
+    if not include:
+        keep_signature(context, version, to, signed)
+    remember_installed(context.cache, to, version, include=include)
 
 
 def _require_signatures(

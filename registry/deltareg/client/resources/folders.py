@@ -83,12 +83,20 @@ class Folders(Resource):
         return find_outdated(self._context, [Path(path) for path in paths], channel=channel)
 
     def lock(
-        self, file: AnyPath = LOCK_FILE, *, add: Sequence[tuple[str, AnyPath]] = (), drop: Sequence[AnyPath] = ()
+        self,
+        file: AnyPath = LOCK_FILE,
+        *,
+        add: Sequence[tuple[str, AnyPath]] = (),
+        drop: Sequence[AnyPath] = (),
+        include: Sequence[str] = (),
     ) -> LockReport:
-        """Lock references to versions in folders; without arguments, resolve all of them again."""
+        """Lock references to versions in folders; without arguments, resolve all of them again.
+
+        Folders that are added hold the files that `include` matches, or all.
+        """
         additions = [(ref, str(folder)) for ref, folder in add]
         dropped = [str(folder) for folder in drop]
-        return use_cases.sync.lock(self._context, Path(file), add=additions, drop=dropped)
+        return use_cases.sync.lock(self._context, Path(file), add=additions, drop=dropped, include=include)
 
     def sync(self, file: AnyPath = LOCK_FILE, *, frozen: bool = False, is_plan: bool = False) -> SyncReport:
         """Make folders match their lock file; see `SyncReport.is_drifted`."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from deltareg.client import use_cases
 from deltareg.client.asking.lines import label_query, line_path
 from deltareg.client.asking.resolving import path_of_one, resolve, resolve_live, version_path
-from deltareg.client.pull.pull import pull
+from deltareg.client.pull.pull import pull, pull_several
 from deltareg.client.resources.resource import AnyPath, Resource
 from deltareg.client.resources.runs import Runs
 from deltareg.client.results.listing import Listing
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from deltareg.client.push.merge import MergeOptions, Weighted
     from deltareg.client.results import reports
     from deltareg.client.results.diff_report import DiffReport
+    from deltareg.client.trust.signers import TrustedSigner
     from deltareg.signing.making import SigningCredentials
 
 
@@ -98,6 +99,7 @@ class Versions(Resource):
         ref: str,
         to: AnyPath | None = None,
         *,
+        include: Sequence[str] = (),
         is_temporary: bool = False,
         signers: Sequence[str] = (),
         sigstore_trust: AnyPath | None = None,
@@ -107,6 +109,8 @@ class Versions(Resource):
         Args:
             ref: The version; a bare `ns/name` means what `prod` serves.
             to: The folder.
+            include: Patterns of the files to pull, such as `text_encoder/*`; all without any.
+                Updates of the folder keep to them.
             is_temporary: Whether the folder will be removed soon and need not be remembered.
             signers: Who must have signed the files, all of them: public keys in files, keyids and
                 so on.
@@ -116,11 +120,31 @@ class Versions(Resource):
             BadSignature: A signer has not signed; nothing was fetched.
             Conflict: The folder exists and holds something else.
             IntegrityFailure: A byte is not what was pushed.
+            InvalidInput: A pattern matches no file.
         """
         folder = None if to is None else Path(to)
-        trust = None if sigstore_trust is None else Path(sigstore_trust)
-        trusted = use_cases.signers.parse_signers(signers, trust=trust) if signers else ()
-        return pull(self._context, Ref.parse(ref), folder, is_temporary=is_temporary, signers=trusted)
+        trusted = _trusted(signers, sigstore_trust)
+        return pull(self._context, Ref.parse(ref), folder, include=include, is_temporary=is_temporary, signers=trusted)
+
+    def pull_several(
+        self,
+        refs: Sequence[str],
+        to: AnyPath,
+        *,
+        include: Sequence[str] = (),
+        signers: Sequence[str] = (),
+        sigstore_trust: AnyPath | None = None,
+    ) -> list[PullReport]:
+        """Pull versions into folders below one, each named like its line; arguments as of `pull`.
+
+        What several of them need is fetched once. Nothing is pulled if a reference leads nowhere.
+
+        Raises:
+            InvalidInput: Two of them would lie in one folder.
+        """
+        trusted = _trusted(signers, sigstore_trust)
+        parsed = [Ref.parse(ref) for ref in refs]
+        return pull_several(self._context, parsed, Path(to), include=include, signers=trusted)
 
     def files(self, ref: str) -> "VersionFiles":
         """Return a version's files to read in parts; a bare `ns/name` means what `prod` serves.
@@ -310,3 +334,8 @@ class Versions(Resource):
         """Wait for the verification of a version that was pushed."""
         run = Runs(self._context).verify(report.ref, wait=True, timeout_s=timeout_s)
         return replace(report, version=self.show(report.ref), run=run)
+
+
+def _trusted(signers: Sequence[str], sigstore_trust: AnyPath | None) -> "Sequence[TrustedSigner]":
+    trust = None if sigstore_trust is None else Path(sigstore_trust)
+    return use_cases.signers.parse_signers(signers, trust=trust) if signers else ()
