@@ -25,7 +25,7 @@ from tests.benchmarks.page import write_page
 
 ROOT = Path(__file__).parents[2]
 _PAGE = ROOT / "docs" / "benchmarks.md"
-_CHECKPOINTS, _STEPS, _ROWS, _LENGTH = 6, 40, 8, 128
+_CHECKPOINTS, _STEPS, _ROWS, _LENGTH = 6, 30, 4, 128
 _LAYERS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 _SHAPES = {"hidden_size": 256, "intermediate_size": 688, "num_hidden_layers": 4, "num_attention_heads": 4}
 

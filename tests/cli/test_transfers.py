@@ -2,7 +2,7 @@
 
 import sys
 
-from tests.cli.steps import BASES, DELTAS, push, push_base
+from tests.cli.steps import BASES, DELTAS, done, push, push_base
 
 
 def push_two(user):
@@ -123,3 +123,47 @@ def test_what_is_pushed_again_shows_its_verdict(user, local_registry):
 
     assert before.out.splitlines()[1] == f"its checks are queued; wait for them: deltareg verify {ref} --wait"
     assert after.out.splitlines()[1] == "passes its checks"
+
+
+def test_several_versions_come_into_folders_of_one(user):
+    push_two(user)
+    done(user, "push", DELTAS / "lora", "me/code", "--base", "tinyllama")
+
+    table = user("pull", "me/chat:v2", "me/code:v1", "--to", "models")
+    document = user("pull", "me/chat:v2", "me/code:v1", "--to", "models", "--json").json
+    nowhere = user("pull", "me/chat:v2", "me/code:v1")
+    twice = user("pull", "me/chat:v1", "me/chat:v2", "--to", "models")
+
+    assert table.status == 0, table.err
+    assert [one["ref"] for one in document["pulled"]] == ["me/chat:v2", "me/code:v1"]
+    assert sorted(path.name for path in (user.home / "models").iterdir()) == ["chat", "code"]
+    assert (nowhere.status, twice.status) == (2, 2)
+    assert "--to DIR" in nowhere.err
+    assert "both lie in" in twice.err
+
+
+def test_files_are_chosen_by_their_names(user):
+    push_two(user)
+
+    some = user("pull", "me/chat:v1", "--to", "part", "--include", "*.json")
+    none = user("pull", "me/chat:v1", "--to", "other", "--include", "*.bin")
+    locked = user("lock", "me/chat:v1", "kept", "--include", "*.json")
+    alone = user("lock", "--include", "*.json")
+
+    assert some.status == locked.status == 0, some.err + locked.err
+    assert all(path.suffix == ".json" for path in (user.home / "part").iterdir())
+    assert (none.status, alone.status) == (2, 2)
+    assert "adapter_model.safetensors" in none.err
+    assert 'include = ["*.json"]' in (user.home / "delta.lock").read_text()
+
+
+def test_push_and_show_say_what_a_cold_machine_fetches(user):
+    push_base(user)
+    pushed = done(user, "push", DELTAS / "lora", "me/chat", "--base", "tinyllama")
+    shown = user("show", "me/chat:v1")
+    document = user("show", "me/chat:v1", "--json").json
+
+    assert document["cold_bytes"] >= document["stored_bytes"] > 0
+    assert " stored, " in shown.out
+    assert " for a cold pull)" in shown.out
+    assert pushed["cold_bytes"] == document["cold_bytes"]

@@ -139,11 +139,11 @@ def _open_pieces(job: _FolderUpdate, *, is_intact: bool) -> Generator[Held, None
     if not is_intact:
         yield {}
         return
-    with pieces_in(job.folder, _held(job)) as pieces:
+    with pieces_in(job.folder, _describe_folder(job)) as pieces:
         yield pieces
 
 
-def _held(job: _FolderUpdate) -> Manifest:
+def _describe_folder(job: _FolderUpdate) -> Manifest:
     """Return the manifest of what the folder holds: a version, or a model that is like a base."""
     if not job.installed.root:
         return _before(job)

@@ -44,12 +44,12 @@ def plan_storage(sources: Iterable[PieceSource], stored: ReusablePieces, *, work
     pieces: dict[Digest, PieceSource] = {}
     for source in sources:  # one that occurs twice is stored with its first reference
         pieces.setdefault(source.piece.digest, source)
-    reusable = [_reused(source, stored) for source in pieces.values() if _is_reusable(source, stored)]
+    reusable = [_reuse(source, stored) for source in pieces.values() if _is_reusable(source, stored)]
     referring = [_referring(source, stored, profile) for source in pieces.values() if _is_new(source, stored)]
     candidates = _measure([each for each in (*reusable, *referring) if each is not None], workers, profile)
     taken = {each.source.piece.digest: each for each in _take(candidates, stored)}
     return StoragePlan(
-        [_planned(source, taken.get(digest)) for digest, source in pieces.items() if not _stays(taken.get(digest))],
+        [_refer(source, taken.get(digest)) for digest, source in pieces.items() if not _stays(taken.get(digest))],
         frozenset(digest for digest, each in taken.items() if _stays(each)),
     )
 
@@ -94,7 +94,7 @@ def _is_new(source: PieceSource, stored: ReusablePieces) -> bool:
     return bool(source.others) and source.piece.digest not in stored and not source.is_unchanged
 
 
-def _reused(source: PieceSource, stored: ReusablePieces) -> _Candidate:
+def _reuse(source: PieceSource, stored: ReusablePieces) -> _Candidate:
     return _Candidate(_alone(source), stored.chain(source.piece.digest))
 
 
@@ -114,14 +114,14 @@ def _measure(candidates: Sequence[_Candidate], workers: int, profile: str) -> li
     referring = [each.source.against(each.reference) for each in deep if each.reference is not None]
     alone = measure_payloads([each.source for each in deep], workers=workers, profile=profile)
     own = measure_payloads(referring, workers=workers, profile=profile)
-    alone_by = {each.source.piece.digest: _packed(lengths) for each, lengths in zip(deep, alone, strict=True)}
-    own_by = {source.piece.digest: _packed(lengths) for source, lengths in zip(referring, own, strict=True)}
+    alone_by = {each.source.piece.digest: _size_in_pack(lengths) for each, lengths in zip(deep, alone, strict=True)}
+    own_by = {source.piece.digest: _size_in_pack(lengths) for source, lengths in zip(referring, own, strict=True)}
     return [
         replace(
             each,
             own_bytes=own_by.get(each.source.piece.digest, 0),
             alone_bytes=alone_by.get(each.source.piece.digest)
-            or _packed([chunk.length for chunk in each.chain.piece.chunks]),
+            or _size_in_pack([chunk.length for chunk in each.chain.piece.chunks]),
         )
         for each in candidates
     ]
@@ -163,7 +163,7 @@ def _stays(candidate: _Candidate | None) -> bool:
     return candidate is not None and candidate.reference is None
 
 
-def _planned(source: PieceSource, candidate: _Candidate | None) -> PieceSource:
+def _refer(source: PieceSource, candidate: _Candidate | None) -> PieceSource:
     reference = None if candidate is None else candidate.reference
     return _alone(source) if reference is None else source.against(reference)
 
@@ -172,6 +172,6 @@ def _alone(source: PieceSource) -> PieceSource:
     return replace(source, others=())
 
 
-def _packed(lengths: Sequence[int]) -> int:
+def _size_in_pack(lengths: Sequence[int]) -> int:
     """Return what payloads take in a pack."""
     return sum(lengths) + ENTRY_BYTES * len(lengths)

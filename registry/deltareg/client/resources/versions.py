@@ -123,7 +123,7 @@ class Versions(Resource):
             InvalidInput: A pattern matches no file.
         """
         folder = None if to is None else Path(to)
-        trusted = _trusted(signers, sigstore_trust)
+        trusted = _parse_signers(signers, sigstore_trust)
         return pull(self._context, Ref.parse(ref), folder, include=include, is_temporary=is_temporary, signers=trusted)
 
     def pull_several(
@@ -142,7 +142,7 @@ class Versions(Resource):
         Raises:
             InvalidInput: Two of them would lie in one folder.
         """
-        trusted = _trusted(signers, sigstore_trust)
+        trusted = _parse_signers(signers, sigstore_trust)
         parsed = [Ref.parse(ref) for ref in refs]
         return pull_several(self._context, parsed, Path(to), include=include, signers=trusted)
 
@@ -336,6 +336,6 @@ class Versions(Resource):
         return replace(report, version=self.show(report.ref), run=run)
 
 
-def _trusted(signers: Sequence[str], sigstore_trust: AnyPath | None) -> "Sequence[TrustedSigner]":
+def _parse_signers(signers: Sequence[str], sigstore_trust: AnyPath | None) -> "Sequence[TrustedSigner]":
     trust = None if sigstore_trust is None else Path(sigstore_trust)
     return use_cases.signers.parse_signers(signers, trust=trust) if signers else ()
