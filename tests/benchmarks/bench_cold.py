@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import torch  # only now the tests can be imported
 from peft import LoraConfig, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM
+from transformers.utils import logging
 
 from tests.benchmarks.page import write_page
 
@@ -27,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 _PAGE = ROOT / "docs" / "benchmarks.md"
 _CHECKPOINTS, _STEPS, _ROWS, _LENGTH = 6, 30, 4, 128
 _LAYERS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-_SHAPES = {"hidden_size": 256, "intermediate_size": 688, "num_hidden_layers": 4, "num_attention_heads": 4}
+_SHAPES = {"hidden_size": 192, "intermediate_size": 512, "num_hidden_layers": 3, "num_attention_heads": 4}
 
 
 def main():
@@ -35,6 +36,7 @@ def main():
     parser.add_argument("--beside", type=Path, help="another checkout, measured on the same files")
     parser.add_argument("--write-docs", action="store_true", help="put the table in the docs")
     options = parser.parse_args()
+    logging.disable_progress_bar()
     with tempfile.TemporaryDirectory(prefix="deltareg-bench-") as folder:
         train_all(Path(folder))
         now = {kind: measure(ROOT, Path(folder), kind) for kind in ("lora", "full")}

@@ -33,9 +33,10 @@ def figures(processes, folder, base, checkpoints):
         store = size_of(server.blobs) - empty
     for number, (path, push) in enumerate(zip(checkpoints, pushed, strict=True)):
         with server.client(folder / f"alone{number}") as other:
+            other.bases.push(base, "base")  # it is there: this machine now knows where it has it
             alone = other.push(path, f"alone{number}/run", base="base").uploaded_bytes
         with server.client(folder / f"cold{number}") as cold:
-            cold.bases.fingerprint(base)
+            cold.bases.push(base, "base")
             report = cold.pull(push.version.ref, folder / f"out{number}")
         for file in path.iterdir():
             assert (folder / f"out{number}" / file.name).read_bytes() == file.read_bytes()

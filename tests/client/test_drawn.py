@@ -50,7 +50,7 @@ def test_a_version_says_what_became_of_it(answers):
 
     assert "team/lora:v1" in drawn
     assert ">pass</span>" in drawn
-    assert "stored in" in drawn
+    assert "for a cold pull" in drawn
     assert "prod" in drawn
 
 
