@@ -137,9 +137,10 @@ def move_blocks(move: MoveResult, line: str, *, is_dry: bool = False) -> list[Bl
     back = f"deltareg rollback {line} --channel {move.channel}"
     if move.kind == "promote" and move.previous not in {None, move.version} and not is_dry:
         rows.append(Sentence(f"go back: {back} -m REASON"))
-    if move.kind == "rollback" and move.previous and not is_dry:
-        clear = f"deltareg channel clear {line} {move.channel} v{move.previous} -m REASON"
-        rows.append(Sentence(f"v{move.previous} stays off it; to let it back: {clear}"))
+    if move.kind == "rollback" and move.quarantined and not is_dry:
+        one = f"v{move.quarantined[0]}" if len(move.quarantined) == 1 else "vN"
+        clear = f"deltareg channel clear {line} {move.channel} {one} -m REASON"
+        rows.append(Sentence(f"stays off it: {versions(move.quarantined)}; to let it back: {clear}"))
     return [SentencesBlock([row]) for row in rows]
 
 
@@ -152,24 +153,17 @@ def move_details(move: MoveResult, *, is_dry: bool = False) -> list[Block]:
                 ("its files say", Cell(move.base_claim, "warn")),
                 ("revision", str(move.revision)),
                 ("digest", move.digest or ""),
-                ("quarantined", _describe_quarantines(move, line)),
                 ("verify run", "" if is_dry else ", ".join(move.verify_runs)),
             ]
         )
     ]
 
 
-def _describe_quarantines(move: MoveResult, line: str) -> Cell:
-    """Say which versions a rollback keeps away, and the command that lets one back."""
-    if not move.quarantined:
-        return Cell("", "")
-    clear = f"deltareg channel clear {line} {move.channel} vN -m REASON"
-    return Cell(f"{versions(move.quarantined)}; to promote one again: {clear}", "warn")
-
-
 def describe_bases(before: str, after: str) -> str:
     """Name the base of what a channel serves and of what it would serve: `llama → qwen`."""
     return f"{before} → {after}" if before and before != after else after
+
+
 def _describe_move(move: MoveResult, *, is_dry: bool) -> str:
     """Describe in a clause what a channel serves after a move, and what it served before."""
     now = f"v{move.version}" if move.version else "nothing"
