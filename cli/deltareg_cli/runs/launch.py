@@ -7,8 +7,9 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn, cast
 
-from deltareg.errors import DeltaregError, Inconclusive, error_classes
+from deltareg.errors import Inconclusive
 from deltareg.host.parts import NEEDS, missing_of, require
+from deltareg.host.worker_process import ask, rebuild_error, worker_line
 
 __all__ = ["NEEDS", "ask", "ask_on", "become", "build_flags", "missing_of", "require", "worker_line"]
 
@@ -29,42 +30,6 @@ def become(module: str, *args: str, extras: Sequence[str], environ: Mapping[str,
         require(extra)
     line = [sys.executable, "-m", module, *args]
     os.execve(sys.executable, line, {**os.environ, **(environ or {})})  # noqa: S606  # our own module
-
-
-def worker_line() -> list[str]:
-    """Return the start of a worker's command line; that worker ends when this process does."""
-    return [sys.executable, "-m", "deltareg_verify", "--with-parent", str(os.getpid())]
-
-
-def ask(*args: str, environ: Mapping[str, str], timeout_s: float | None = None) -> Mapping[str, object]:
-    """Run a command of the worker's package in a process, and return the document that it writes.
-
-    The process ends when this one does, however that ends.
-
-    Args:
-        args: The words of its command line.
-        environ: Variables beside those of this process.
-        timeout_s: How long it may take; None for as long as it likes.
-
-    Raises:
-        DeltaregError: The error that the process reports.
-        Inconclusive: It ended without a document, or took too long.
-    """
-    line = [*worker_line(), *args]
-    try:
-        ended = subprocess.run(  # noqa: S603  # our own module
-            line, stdout=subprocess.PIPE, env={**os.environ, **environ}, check=False, timeout=timeout_s
-        )
-    except subprocess.TimeoutExpired as error:
-        raise Inconclusive(f"deltareg-worker {args[0]} took more than {timeout_s} s") from error
-    try:
-        document = cast("dict[str, object]", json.loads(ended.stdout))
-    except ValueError as error:
-        message = f"deltareg-worker {args[0]} ended with status {ended.returncode}"
-        raise Inconclusive(message, fix="see what it wrote above; it may lack memory") from error
-    if "error" in document:
-        raise _rebuild_error(cast("dict[str, str]", document["error"]))
-    return document
 
 
 def ask_on(
@@ -102,7 +67,7 @@ def ask_on(
                     raise
                 is_interrupted = True
     if "error" in last:
-        raise _rebuild_error(cast("dict[str, str]", last["error"]))
+        raise rebuild_error(cast("dict[str, str]", last["error"]))
     if not last and is_interrupted:
         raise KeyboardInterrupt
     if not last:
@@ -127,13 +92,6 @@ def _read_output(
         else:
             last = document
     return last
-
-
-def _rebuild_error(fields: Mapping[str, str]) -> DeltaregError:
-    error_class = error_classes().get(fields["code"], DeltaregError)
-    error = error_class.__new__(error_class)  # a class may ask for facts that are here in words only
-    DeltaregError.__init__(error, fields["message"], fix=fields["fix"])
-    return error
 
 
 def build_flags(**options: object) -> list[str]:

@@ -95,6 +95,7 @@ def version_blocks(version: VersionInfo, *, now: datetime, card: CardInfo | None
         ("kind", kind_of(version)),
         ("base", [Cell(version.base.name, "name"), Cell(short(version.base.root), "dim")]),
         ("trained on", version.trained_on),
+        ("its files say", Cell(version.base_claim, "warn")),
         ("bytes", proof_cell(version.proof)),
         ("verdict", _verdict(version)),
         ("channels", ", ".join(version.channels)),

@@ -186,14 +186,15 @@ class Case:
 
     @cached_property
     def golden(self) -> GoldenOutputs | None:
-        """The golden outputs that the version was pushed with; None without.
+        """The golden outputs that the version was pushed with; None without, or if they are of another base.
 
         Raises:
             Refused: The file holds something other than golden outputs.
         """
         if GOLDEN_FILE not in self.folder.files.sizes:
             return None
-        return decode((self.folder.path / GOLDEN_FILE).read_bytes())
+        golden = decode((self.folder.path / GOLDEN_FILE).read_bytes())
+        return golden if golden.origin.base in {"", str(self.manifest.base)} else None
 
     @property
     def has_computed_base(self) -> bool:

@@ -6,7 +6,7 @@ the user's own folder, on the user's own machine.
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +38,7 @@ class GoldenRequest(ProcessRequest):
     """What is to be recorded.
 
     Attributes:
-        delta: The delta's folder; the file is written into it.
+        delta: The delta's folder.
         base: The base's folder.
         cache: The client's cache, which knows the base's fingerprint.
         convention: The convention of its values, as the user states it.
@@ -46,6 +46,7 @@ class GoldenRequest(ProcessRequest):
         inputs: A safetensors file with inputs in place of texts; None without one.
         most_tokens: How many tokens of a text are taken.
         device: `cpu`, `cuda:N` or `auto`.
+        into: The file to write; None for the one in the delta's folder.
     """
 
     delta: Path
@@ -56,6 +57,7 @@ class GoldenRequest(ProcessRequest):
     inputs: Path | None = None
     most_tokens: int = 48
     device: str = "auto"
+    into: Path | None = None
 
 
 @click.command("golden", hidden=True)
@@ -66,7 +68,7 @@ def golden(request: str) -> None:
 
 
 def run(wanted: GoldenRequest) -> dict[str, object]:
-    """Record into the folder, and return a summary.
+    """Record into the file, and return a summary.
 
     Raises:
         Misconfigured: The library is not installed here.
@@ -110,9 +112,10 @@ def _record(wanted: GoldenRequest, base: BaseFolder, delta: Folder) -> dict[str,
     except (IndexError, RuntimeError, TypeError, ValueError) as error:
         message = f"{alone.said.library} does not run on these inputs: {error}"
         raise InvalidInput(message) from error
-    origin = origin_of(alone.module, "by_library", delta.path)
-    write(GoldenOutputs(tuple(samples), origin), delta.path / GOLDEN_FILE)
-    return _describe_recording(delta.path / GOLDEN_FILE, origin, alone.said, len(samples))
+    origin = replace(origin_of(alone.module, "by_library", delta.path), base=str(base.identity.root))
+    target = wanted.into or delta.path / GOLDEN_FILE
+    write(GoldenOutputs(tuple(samples), origin), target)
+    return _describe_recording(target, origin, alone.said, len(samples))
 
 
 def _inputs(wanted: GoldenRequest, alone: "StandaloneDelta") -> list[Arrays]:

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from deltareg.client.compare.behavior import Behavior
     from deltareg.client.compare.bisect import Bisection
     from deltareg.client.compare.bisect_by_hand import HandBisection
-    from deltareg.client.push.golden_of_push import GoldenRecorder
     from deltareg.client.push.merge import MergeOptions, Weighted
     from deltareg.client.resources.audit import Audit
     from deltareg.client.resources.bases import Bases
@@ -203,10 +202,10 @@ class Client:
         labels: Mapping[str, str] | None = None,
         idempotency_key: str | None = None,
         golden: "AnyPath | Literal[False] | None" = None,
-        record_golden: "GoldenRecorder | None" = None,
         sign: "AnyPath | SigningCredentials | None" = None,
         wait: bool = False,
         timeout_s: float = 3600.0,
+        trained_on: str | None = None,
     ) -> "reports.PushReport":
         """Push a folder as a new version of a line; see `versions.push`."""
         return self.versions.push(
@@ -221,10 +220,10 @@ class Client:
             labels=labels,
             idempotency_key=idempotency_key,
             golden=golden,
-            record_golden=record_golden,
             sign=sign,
             wait=wait,
             timeout_s=timeout_s,
+            trained_on=trained_on,
         )
 
     def verify(

@@ -28,6 +28,8 @@ OutputFormat = Literal["table", "json", "jsonl", "yaml"]
 OUTPUT_FORMATS: tuple[OutputFormat, ...] = get_args(OutputFormat)
 COMPRESSIONS = ("default", "fast", "max")
 GOLDENS = ("auto", "never")
+FOR_OTHERS = "DELTAREG_FOR_OTHERS"
+"""The variable by which a server tells the program that it pushes commits with whose files these are."""
 
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
 
@@ -58,6 +60,8 @@ class ClientConfig:
             one each.
         insecure_http: Whether the token may go over plain http to another machine.
         withheld: Why an existing token is not used, and what to do; empty if it is used.
+        is_for_others: Whether a server pushes with it what somebody else sent, so that no path which
+            these files name is looked at.
     """
 
     server: str = DEFAULT_SERVER
@@ -76,6 +80,7 @@ class ClientConfig:
     request_id: str = ""
     insecure_http: bool = False
     withheld: tuple[str, str] = ("", "")
+    is_for_others: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +184,8 @@ def load_config(
     withheld = _why_withheld(values[0], origin)
     if withheld[0]:
         token, origin = "", f"{origin}, withheld"
-    config = replace(_build(texts, token=token, request_id=request_id), withheld=withheld)
+    config = _build(texts, token=token, request_id=request_id)
+    config = replace(config, withheld=withheld, is_for_others=bool(environment.get(FOR_OTHERS)))
     return LoadedConfig(config, (*values, ConfigValue("token", token, origin)))
 
 

@@ -45,6 +45,7 @@ class _Wanted:
 
     line: str
     base: str | None
+    trained_on: str | None
     processor: Processor | None
     golden: GoldenInputs
     parent: str | None
@@ -59,6 +60,7 @@ def push(
     *,
     step: int,
     base: str | None = None,
+    trained_on: str | None = None,
     tokenizer: Processor | None = None,
     metrics: Mapping[str, float] | None = None,
     golden: GoldenInputs = True,
@@ -78,6 +80,7 @@ def push(
         step: How many updates the model has had.
         base: The base that is trained on: its name, its folder, or a version; None for the one in
             the adapter's config.
+        trained_on: The base to insist on where the adapter's config names another one.
         tokenizer: Saved beside it, and used to record outputs.
         metrics: The model's metrics.
         golden: Whether to record golden outputs, or the texts or inputs for them; sharded models
@@ -95,7 +98,7 @@ def push(
     """
     url = find_run_url() if run_url is None else run_url
     all_labels = labels_of(step=step, epoch=None, metrics=metrics or {}, run_url=url, own=dict(labels or {}))
-    request = _Wanted(line, base, tokenizer, golden, parent, message or f"step {step}", all_labels)
+    request = _Wanted(line, base, trained_on, tokenizer, golden, parent, message or f"step {step}", all_labels)
     accelerator.wait_for_everyone()
     is_sharded = accelerator.distributed_type.name in _SHARDED
     weights = accelerator.get_state_dict(model) if is_sharded else None  # all take part in it
@@ -120,6 +123,8 @@ def _push(model: "nn.Module", weights: dict[str, Any] | None, wanted: _Wanted, c
                 folder,
                 wanted.line,
                 base=wanted.base,
+                trained_on=wanted.trained_on,
+                golden=False if wanted.golden is False else None,
                 message=wanted.message,
                 labels=wanted.labels,
                 parents=[] if wanted.parent is None else [wanted.parent],

@@ -34,10 +34,12 @@ class PushTerms:
         line: The line, `ns/name`.
         base: The base that is trained on: its name, its folder, or a version; None for the one in
             the adapter's config.
+        trained_on: The base to insist on where the adapter's config names another one.
         parent: What the training started from: a version, or `@CHANNEL` for what it serves, if
             anything; None for nothing.
         message: Text before the message of each version.
         labels: Labels of every version.
+        golden: Whether versions may have golden outputs.
         strategy: Whether to push every state that the trainer saves, or only the last.
         wait_s: How long the end of a training waits for the last push, in seconds.
         always_push: Whether a push, and the training, wait for the push before; otherwise states
@@ -47,9 +49,11 @@ class PushTerms:
 
     line: str
     base: str | None = None
+    trained_on: str | None = None
     parent: str | None = "@prod"
     message: str = ""
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    golden: bool = True
     strategy: Strategy = "every_save"
     wait_s: float = 300.0
     always_push: bool = False
@@ -245,7 +249,14 @@ class CheckpointPushes:
 
         def push(parents: Sequence[str]) -> PushReport:
             return client.push(
-                ready.folder, terms.line, base=terms.base, parents=parents, message=message, labels=ready.labels
+                ready.folder,
+                terms.line,
+                base=terms.base,
+                trained_on=terms.trained_on,
+                parents=parents,
+                message=message,
+                labels=ready.labels,
+                golden=None if terms.golden else False,
             )
 
         parents = self._parents(client, ready.step)

@@ -65,6 +65,7 @@ class LightningPushCallback(Callback):  # type: ignore[misc]  # it comes without
         line: str,
         *,
         base: str | None = None,
+        trained_on: str | None = None,
         save: Save | None = None,
         tokenizer: Processor | None = None,
         strategy: Strategy = "every_save",
@@ -84,6 +85,8 @@ class LightningPushCallback(Callback):  # type: ignore[misc]  # it comes without
             line: The line, `ns/name`.
             base: The base that is trained on: its name, its folder, or a version; None for the one
                 in the adapter's config.
+            trained_on: The base to insist on where the adapter's config names another one; the
+                versions keep what it names.
             save: Saves the delta of a module into a folder; None for `save_pretrained` of the
                 module or of its only part that has it.
             tokenizer: Saved beside the delta, and used to record outputs.
@@ -109,6 +112,8 @@ class LightningPushCallback(Callback):  # type: ignore[misc]  # it comes without
         self._terms = PushTerms(
             line,
             base=base,
+            trained_on=trained_on,
+            golden=golden is not False,
             parent=parent,
             message=message,
             labels=own,

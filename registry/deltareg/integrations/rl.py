@@ -87,6 +87,7 @@ class StepPushes:
         channel: str,
         *,
         base: str | None = None,
+        trained_on: str | None = None,
         loop: str = "",
         keep: int = 8,
         keep_every: int = 0,
@@ -101,6 +102,7 @@ class StepPushes:
             channel: The channel that serves the newest step; created if it does not exist.
             base: The base that is trained on: its name, its folder, or a version; None for the one
                 in the adapter's config.
+            trained_on: The base to insist on where the adapter's config names another one.
             loop: The loop's name, so that a restarted loop deletes its earlier versions; empty for
                 none.
             keep: How many of the newest steps to keep.
@@ -115,7 +117,8 @@ class StepPushes:
             Forbidden, Unauthenticated: The token may not push there, or not move the channel.
             NotFound: There is no such base.
         """
-        self._line, self._channel, self._base, self._loop = line, channel, base, loop
+        self._line, self._channel, self._loop = line, channel, loop
+        self._base, self._trained_on = base, trained_on
         self._keep, self._keep_every, self._proof_s = max(keep, 1), keep_every, proof_s
         self._given, self._client = client, Client() if client is None else client
         with suppress(Unavailable):  # a loop may start before its registry; each step says what fails
@@ -211,7 +214,13 @@ class StepPushes:
     def _serve(self, ready: _Ready) -> StepReport:
         client, began = self._client, time.monotonic()
         report = client.push(
-            ready.folder, self._line, base=self._base, labels=ready.labels, message=f"step {ready.step}", golden=False
+            ready.folder,
+            self._line,
+            base=self._base,
+            trained_on=self._trained_on,
+            labels=ready.labels,
+            message=f"step {ready.step}",
+            golden=False,
         )
         ref, at_push = report.version.ref, time.monotonic()
         self._stale[ready.step] = ref

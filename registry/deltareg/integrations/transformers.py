@@ -57,6 +57,7 @@ class PushCallback(TrainerCallback):  # type: ignore[misc]  # it comes without t
         line: str,
         *,
         base: str | None = None,
+        trained_on: str | None = None,
         strategy: Strategy = "every_save",
         golden: GoldenInputs = True,
         parent: str | None = "@prod",
@@ -74,6 +75,8 @@ class PushCallback(TrainerCallback):  # type: ignore[misc]  # it comes without t
             line: The line, `ns/name`.
             base: The base that is trained on: its name, its folder, or a version; None for the one
                 in the adapter's config.
+            trained_on: The base to insist on where the adapter's config names another one; the
+                versions keep what it names.
             strategy: `every_save` for each checkpoint and the end, or `end` for the end alone.
             golden: Whether to record golden outputs, or the texts or inputs for them.
             parent: What the training started from: a version, or `@CHANNEL` for what it serves, if
@@ -95,6 +98,8 @@ class PushCallback(TrainerCallback):  # type: ignore[misc]  # it comes without t
         self._terms = PushTerms(
             line,
             base=base,
+            trained_on=trained_on,
+            golden=golden is not False,
             parent=parent,
             message=message,
             labels=own,

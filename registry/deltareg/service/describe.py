@@ -318,6 +318,7 @@ def _describe_version(row: VersionRow, standing: _Standing) -> VersionInfo:
         foldable=row.foldable,
         base=BaseName(name=row.base_name or "", root=row.base_root, identity=row.base_identity or ""),
         trained_on=row.trained_on or "",
+        base_claim=row.base_claim or "",
         message=row.message,
         semver=row.semver,
         labels=row.labels,

@@ -77,6 +77,7 @@ class GoldenOrigin:
             packed.
         software: Versions by package.
         weights: Digests of the tensor files beside it, by path.
+        base: The root of the base that it was computed on; empty where it does not say.
     """
 
     how: How = "by_publisher"
@@ -85,6 +86,7 @@ class GoldenOrigin:
     quantised: str = ""
     software: Mapping[str, str] = field(default_factory=dict[str, str])
     weights: Mapping[str, str] = field(default_factory=dict[str, str])
+    base: str = ""
 
     @property
     def description(self) -> str:

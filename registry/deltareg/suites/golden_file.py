@@ -49,6 +49,7 @@ def encode(golden: GoldenOutputs) -> bytes:
         "quantised": origin.quantised,
         "software": dict(sorted(origin.software.items())),
         "weights": dict(sorted(origin.weights.items())),
+        **({"base": origin.base} if origin.base else {}),  # since this release; older ones read past it
     }
     samples = [_sample_fields(sample) for sample in golden.samples]
     optional = {"training": golden.training, "progress": golden.progress}
@@ -127,7 +128,7 @@ def _origin(value: object) -> GoldenOrigin:
     how, dtype = value.get("how"), value.get("dtype")
     if how not in HOWS or dtype not in {"", *DTYPES}:
         raise InvalidInput(f"it was recorded {str(how)[:40]!r} in {str(dtype)[:20]!r}")
-    words = {name: value.get(name) for name in ("device", "quantised")}
+    words = {"base": value.get("base", "")} | {name: value.get(name) for name in ("device", "quantised")}
     odd = [name for name, word in words.items() if not _is_word(word)]
     if odd:
         raise InvalidInput(f"its {odd[0]} is no word")
@@ -138,6 +139,7 @@ def _origin(value: object) -> GoldenOrigin:
         str(words["quantised"]),
         _words(value.get("software"), "software"),
         _words(value.get("weights"), "weights"),
+        str(words["base"]),
     )
 
 

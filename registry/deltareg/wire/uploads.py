@@ -16,8 +16,10 @@ class UploadOpen(Request):
     `manifest` is the exact text whose sha256 is the version's identity. A base whose `target` is
     `ns/name:vN` is that version folded into its base. `base` names the one that is meant of several
     bases with the same root, and `base_identity` says what it is. `trained_on` names the variant of
-    it that a delta was trained on. `parents` names the versions that are meant of those with the
-    digests of the manifest's parents. `form` is what is said of a base beside its bytes.
+    it that a delta was trained on. `base_claim` is given where the publisher insists on the base: what
+    the delta's files say instead, as far as the publisher saw it. `parents` names the versions that
+    are meant of those with the digests of the manifest's parents. `form` is what is said of a base
+    beside its bytes.
     """
 
     subject: UploadSubject
@@ -31,6 +33,7 @@ class UploadOpen(Request):
     base: Text = ""
     base_identity: Text = ""
     trained_on: Text = ""
+    base_claim: Text | None = None
     parents: Annotated[list[Text], Field(max_length=64)] = []
     form: BaseForm = BaseForm()
 

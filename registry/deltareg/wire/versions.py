@@ -43,7 +43,8 @@ class VersionInfo(Answer):
 
     `cold_bytes` is what a machine that has the base and nothing else fetches to pull it; null until
     the server has measured it.
-    `trained_on` names the variant of its base that it was trained on, if it was one. `proof` is of
+    `trained_on` names the variant of its base that it was trained on, if it was one. `base_claim` is
+    the base that its own files name, with the file, where who pushed it insisted on another. `proof` is of
     the bytes that are stored now, `signatures` are of its files. A `verdict` that is a pass may
     have warnings, which the verdict names. Without a verdict, `superseded_by` names the newer
     version whose verification took the place of its own, if one did.
@@ -59,6 +60,7 @@ class VersionInfo(Answer):
     foldable: bool
     base: BaseName
     trained_on: str = ""
+    base_claim: str = ""
     message: str
     semver: str | None
     labels: dict[str, str]

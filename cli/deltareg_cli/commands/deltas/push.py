@@ -15,7 +15,6 @@ from deltareg_cli.commands.deltas.lint import lint_answer
 from deltareg_cli.exits import ExitStatus
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import DurationParam, message_option, option, parse_labels
-from deltareg_cli.runs.golden_recorder import LibraryRecorder
 from deltareg_cli.runs.waiting import run_status, wait_for
 from deltareg_cli.terminal.blocks import Block, Cell, CommandResult, FactsBlock, Sentence, SentencesBlock
 from deltareg_cli.terminal.wording import clean, count, rate, seconds, size
@@ -63,8 +62,13 @@ RECORD, VERIFICATION, SIGNATURE = "For the record", "Verification", "Signature"
     "--base",
     metavar="NAME|PATH|REF",
     help="The base that it was made against: a base, a folder, a version such as ns/name:v3, or a "
-    "model in the Hugging Face cache. Without it, the one that adapter_config.json names: by its "
-    "name here, an id on the hub that is recorded, or where it lies.",
+    "model in the Hugging Face cache. Without it, the one that its own files name: by its name here, "
+    "an id on the hub that is recorded, or where it lies.",
+)
+@option(
+    "--trained-on",
+    metavar="NAME",
+    help="The base that it was trained on, where its own files name another one. The version keeps what they say.",
 )
 @option("--kind", default="auto", show_default=True, help="Its kind, if it must be this one.")
 @option(
@@ -164,6 +168,7 @@ def push(
     line: str,
     *,
     base: str | None,
+    trained_on: str | None,
     kind: str,
     convention: str | None,
     message: str,
@@ -198,13 +203,18 @@ def push(
     Only bytes that the registry does not have are sent. The same folder pushed twice is one
     version. A push that was interrupted goes on when the same command is given again.
 
+    Where the delta's own files (its config, its card, what a trainer noted) name another registered
+    base than --base, the push is refused, and both are named. --trained-on insists, and the version
+    shows what its files say.
+
     Golden outputs are what a delta computed elsewhere. They are kept with the version, and a
     verification fails where base and delta do not give them again. What was recorded into the
-    folder (deltareg golden) goes along. Where nothing was, the library that wrote the delta is
-    asked on the way, if it is installed and the base is on this machine and has at most 3 GiB. The
-    file stays in the folder, so that the same push again is the same version; where that fails the
-    push goes on without. A safetensors file for --golden holds tensors inputs.NAME and
-    outputs.NAME, as the network's forward names them.
+    folder (deltareg golden) goes along, on the base that it was computed on. Where nothing was, the
+    library that wrote the delta is asked on the way, if it is installed and the base is on this
+    machine and has at most 3 GiB. What it computes is kept in the cache, so that the same push
+    again is the same version; where that fails the push goes on without. The folder is only read. A
+    safetensors file for --golden holds tensors inputs.NAME and outputs.NAME, as the network's
+    forward names them.
 
     With --sign the files are signed as a pull writes them, before anything is sent, in a bundle of
     OpenSSF model-signing. The registry takes it only where it holds.
@@ -212,8 +222,8 @@ def push(
     client = invocation.client
     if no_golden and golden is not None:
         raise InvalidInput("--golden and --no-golden say two things", fix="leave one out")
-    base = base or _base_in_config(invocation, path)
     if invocation.globals.dry_run:
+        base = base or trained_on or invocation.client.bases.named_in(path)
         lint_report = client.lint(path, base=base, convention=convention or "")
         invocation.output.show(lint_answer(lint_report, path))
         return ExitStatus.DONE if lint_report.is_accepted else ExitStatus.INVALID
@@ -222,6 +232,7 @@ def push(
         path,
         line,
         base=base,
+        trained_on=trained_on,
         kind=kind,
         convention=convention or "",
         parents=parents,
@@ -230,7 +241,6 @@ def push(
         labels=labels,
         idempotency_key=idempotency_key,
         golden=False if no_golden else golden,
-        record_golden=_recorder(invocation),
         sign=_signing(sign, certificate, chain, sigstore_trust),
     )
     told_of_push(invocation, report)
@@ -260,9 +270,11 @@ def _labels_of_run(invocation: Invocation, run_id: str | None) -> dict[str, str]
 
 
 def told_of_push(invocation: Invocation, report: "PushReport") -> None:
-    """Note the files that a push left out, and what is odd about it."""
+    """Note the files that a push left out, what is said of its base, and what is odd about it."""
     if report.left_out:
         invocation.output.note(clean(_left_out(report.left_out)))
+    for note in report.notes:
+        invocation.output.note(clean(note))
     for problem in report.warnings:
         invocation.output.note(f"warning: {problem.code}: {clean(problem.message)}")
 
@@ -276,22 +288,6 @@ def _signing(
     from deltareg.client.use_cases import signers  # brings what signs
 
     return signers.sign_with(sign or "", certificate, chain, trust)
-
-
-def _recorder(invocation: Invocation) -> LibraryRecorder | None:
-    """Return the recorder of golden outputs for this push; None where the settings forbid it."""
-    return None if invocation.config.golden == "never" else LibraryRecorder(invocation)
-
-
-def _base_in_config(invocation: Invocation, path: Path) -> str:
-    """Return the name of the base that the adapter's config names.
-
-    Raises:
-        InvalidInput: It names none, none that is known here, or more than one.
-    """
-    base = invocation.client.bases.named_in(path)
-    invocation.output.note(clean(f"base: {base}, which adapter_config.json names"))
-    return base
 
 
 def _left_out(entries: Sequence[str]) -> str:
@@ -353,6 +349,8 @@ def push_answer(
     described = f"{before}: {describe_version(version)}" if before else describe_version(version)
     if report.signature:
         described += f", signed by {report.signature.signed_by}"
+    if version.base_claim:
+        described += f"; its files say it was trained on {version.base_claim}"
     head = SentencesBlock([Sentence(described, Cell(version.ref, "name"))], gap=2)
     return CommandResult(document, [head, *_check_state(run, version, waits, now=now)], [version.ref], [facts])
 

@@ -16,6 +16,7 @@ from deltareg import errors
 from deltareg.documents.json_values import is_list, is_object
 from deltareg.errors import DeltaregError, Problem, Refused, Unavailable
 from deltareg.refs import LineRef
+from deltareg.service.hub.base_evidence import ChosenBase
 from deltareg.service.hub.committing import PushedVersion
 
 BUILD_S = 900.0
@@ -39,7 +40,7 @@ class PushProgram:
     home: Path
     request_id: str = ""
 
-    def __call__(self, folder: Path, line: LineRef, *, base: str, message: str) -> PushedVersion:
+    def __call__(self, folder: Path, line: LineRef, *, base: ChosenBase, message: str) -> PushedVersion:
         """Push a folder.
 
         Raises:
@@ -53,7 +54,8 @@ class PushProgram:
             "push",
             str(folder),
             str(line),
-            f"--base={base}",
+            f"--base={base.name}",
+            *([f"--trained-on={base.name}"] if base.is_insisted else []),
             f"--message={message}",
             "--output",
             "json",
@@ -72,7 +74,7 @@ class PushProgram:
         except subprocess.TimeoutExpired as error:
             raise Unavailable(
                 f"{line}: the push was not done in {BUILD_S:.0f} s",
-                fix=f"push it with: deltareg push PATH {line} --base {base}",
+                fix=f"push it with: deltareg push PATH {line} --base {base.name}",
             ) from error
         if ended.returncode != 0:
             raise _error(ended.stderr[-_SAID_BYTES:], ended.returncode)
@@ -90,6 +92,7 @@ class PushProgram:
             "DELTAREG_TOKEN": self.token,
             "DELTAREG_CACHE_DIR": str(self.home / "cache"),
             "DELTAREG_GOLDEN": "never",
+            "DELTAREG_FOR_OTHERS": "1",
             "DELTAREG_CONFIG": str(self.home / "none.toml"),
             "DELTAREG_NO_PROGRESS": "1",
             "DELTAREG_INSECURE_HTTP": "true",  # to this server itself, or where its operator says

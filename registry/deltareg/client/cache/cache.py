@@ -19,6 +19,7 @@ because it was renamed into place, and two processes that write the same thing w
 """
 
 import hashlib
+import os
 from collections.abc import Collection, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -132,6 +133,20 @@ class Cache:
     def keep_note(self, name: str, raw: bytes) -> None:
         """Keep a note on local digests."""
         keep_note(self.path, self.path / "digests" / name, raw)
+
+    def keep_first(self, name: str, raw: bytes) -> bytes:
+        """Keep a note that is computed once: where another process was faster, return its bytes."""
+        target = self.path / "digests" / name
+        with self.draft() as draft, out_of_space(self.path):
+            write_draft(draft, [raw])
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.link(draft, target)
+            except FileExistsError:
+                return target.read_bytes()
+            except OSError:  # a disk without links: two at once are two, and the later one stays
+                put(draft, target)
+        return raw
 
     @contextmanager
     def draft(self) -> Generator[Path, None, None]:

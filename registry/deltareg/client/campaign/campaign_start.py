@@ -103,6 +103,7 @@ def _move(context: Context, line: CampaignLine, report: CampaignReport) -> Campa
         labels=before.labels,
         convention=str(before.config.get("convention") or ""),
         golden=GoldenChoice(is_left_out=True),
+        trained_on=report.new,  # its files name the old one
     )
     with TemporaryDirectory(prefix="deltareg-campaign-") as folder:
         to = Path(folder, "files")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from deltareg.client.folders.array_file import read_arrays
 from deltareg.client.folders.folder import Folder, MappedFile
 from deltareg.client.results.reports import GoldenReport, RecordedForward
-from deltareg.errors import Conflict, InvalidInput, NotFound
+from deltareg.errors import InvalidInput, NotFound
 from deltareg.host.weights_files import weights_digests
 from deltareg.suites.golden import GoldenOrigin, GoldenOutputs, sample_of
 from deltareg.suites.golden_file import GOLDEN_FILE, INPUT_DTYPES, MOST_BYTES, decode, encode
@@ -42,34 +42,24 @@ def read_golden(path: Path) -> GoldenReport:
     )
 
 
-def add_golden(folder: Folder, path: Path) -> None:
-    """Add golden outputs to an opened folder as one more file.
+def golden_file(path: Path) -> bytes:
+    """Return a file of golden outputs as a version carries it.
 
     Args:
-        folder: The delta.
         path: A safetensors file with tensors `inputs.NAME` and `outputs.NAME`, or a JSON file that
             was recorded elsewhere.
 
     Raises:
         InvalidInput: The file holds something else.
         Refused: It is a JSON file that was not recorded.
-        Conflict: The folder has golden outputs already.
+        NotFound: There is no such file.
     """
-    if GOLDEN_FILE in folder.contents:
-        raise Conflict(f"the folder holds a {GOLDEN_FILE}", fix="take it out, or leave --golden out")
-    raw = _read_recorded(path) if path.suffix == ".json" else _pack_golden(path)
-    folder.contents[GOLDEN_FILE] = MappedFile(GOLDEN_FILE, memoryview(raw))
-
-
-def take_recorded(folder: Folder) -> None:
-    """Add the golden outputs that were recorded in a folder after it was opened."""
-    raw = (folder.path / GOLDEN_FILE).read_bytes()
-    folder.drop(GOLDEN_FILE)
-    folder.contents[GOLDEN_FILE] = MappedFile(GOLDEN_FILE, memoryview(raw))
+    return _read_recorded(path) if path.suffix == ".json" else _pack_golden(path)
 
 
 def add_kept(folder: Folder, raw: bytes) -> None:
-    """Add golden outputs from the registry to an opened folder; nothing on disk changes."""
+    """Add golden outputs from elsewhere to an opened folder; nothing on disk changes."""
+    folder.drop(GOLDEN_FILE)
     folder.contents[GOLDEN_FILE] = MappedFile(GOLDEN_FILE, memoryview(raw))
     folder.left_out[:] = [one for one in folder.left_out if not one.startswith(GOLDEN_FILE)]
 

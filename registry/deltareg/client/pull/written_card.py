@@ -85,6 +85,8 @@ def _missing(version: VersionDetail, base: BaseInfo | None) -> dict[str, object]
 
 def _list_facts(version: VersionDetail, base: BaseInfo | None, server: str) -> dict[str, object]:
     name = {} if base is None else {"base": base.name}
+    if base is not None and version.base_claim:
+        name["trained_on"] = base.name  # so that a push of the written folder insists as this one did
     facts = {
         "ref": version.ref,
         "digest": version.digest,
@@ -112,6 +114,8 @@ def _facts(version: VersionDetail, base: BaseInfo | None) -> Iterator[tuple[str,
     yield "kind", f"{version.kind}{variant}"
     base_text = "" if base is None else f"`{base.name}`, "
     yield "base", f"{base_text}`{version.base.identity or version.base.root}`"
+    if version.base_claim:
+        yield "its files say", version.base_claim
     if len(version.stack) > 1:
         yield "stands on", " \u2190 ".join(f"`{name}`" for name in version.stack)
     if version.parents:

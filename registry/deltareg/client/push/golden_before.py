@@ -1,14 +1,17 @@
-"""Golden outputs that a line has already of the very files that are pushed.
+"""What a line has already of the very files that are pushed, with golden outputs or without.
 
 Two machines that record the outputs of one delta differ in the last digits, and a machine without
-the base records none: the same delta would be three versions. So what is kept comes first.
+the base records none: the same delta would be three versions. So what is kept comes first. A version on
+another base does not count, and neither does one that failed by outputs that name no base: these may be
+another base's, as earlier releases recorded them.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from deltareg.client.asking.lines import line_path
-from deltareg.client.asking.resolving import fetch_manifest
+from deltareg.client.asking.resolving import fetch_manifest, resolve
+from deltareg.client.bases.bases import KnownBase
 from deltareg.client.context import Context
 from deltareg.client.packs.pack_reader import PackReader
 from deltareg.client.progress import SILENT
@@ -18,7 +21,7 @@ from deltareg.codec.rebuild import PieceRebuilder
 from deltareg.errors import Blocked, Corrupt, IntegrityFailure, NotFound, Refused
 from deltareg.identity.manifest import Manifest, ManifestFile
 from deltareg.identity.needed_chunks import needed_chunks
-from deltareg.refs import LineRef
+from deltareg.refs import LineRef, Ref
 from deltareg.suites.golden import GoldenOrigin
 from deltareg.suites.golden_file import GOLDEN_FILE, MOST_BYTES, decode
 from deltareg.wire import Page, VersionInfo
@@ -41,13 +44,32 @@ class EarlierGolden:
     origin: GoldenOrigin
 
 
-def find_golden(context: Context, line: LineRef, files: Iterable[ManifestFile]) -> EarlierGolden | None:
+def find_same(context: Context, line: LineRef, manifest: Manifest, base: KnownBase) -> VersionInfo | None:
+    """Return the version of the line that a push would be, on that base; None where it would be a new one.
+
+    Args:
+        context: The client's surroundings.
+        line: The line that is pushed to.
+        manifest: What is pushed.
+        base: The base that it is pushed onto.
+    """
+    try:
+        version = resolve(context, Ref.parse(f"{line}@{manifest.digest}"), bare="newest")
+    except (Blocked, NotFound):
+        return None
+    return version if _is_on(version, base) and not version.is_deleted else None
+
+
+def find_golden(
+    context: Context, line: LineRef, files: Iterable[ManifestFile], base: KnownBase
+) -> EarlierGolden | None:
     """Find a version of the line that has these files and golden outputs, and give those.
 
     Args:
         context: The client's surroundings.
         line: The line that is pushed to.
         files: What is pushed; it has no golden outputs.
+        base: The base that it is pushed onto.
     """
     own = {file.path: file for file in files}
     total = sum(file.size_bytes for file in own.values())
@@ -57,15 +79,33 @@ def find_golden(context: Context, line: LineRef, files: Iterable[ManifestFile]) 
     except NotFound:  # the line begins with this push
         return None
     for version in page.items:
-        if not total < version.logical_bytes <= total + MOST_BYTES:
+        if not total < version.logical_bytes <= total + MOST_BYTES or not _is_on(version, base):
             continue
         try:
             found = _golden_of(context, version, own)
         except (Blocked, Corrupt, IntegrityFailure, NotFound, Refused):  # deleted, or damaged
             continue
-        if found is not None:
+        if found is not None and counts_for(found.origin, base, verdict=version.verdict):
             return found
     return None
+
+
+def counts_for(origin: GoldenOrigin, base: KnownBase, *, verdict: str | None) -> bool:
+    """Whether golden outputs that a version carries count for its base.
+
+    Args:
+        origin: Where they come from.
+        base: The base of the version.
+        verdict: The version's.
+    """
+    if origin.base:
+        return origin.base == str(base.view.root)
+    return origin.how != "by_library" or verdict != "fail"
+
+
+def _is_on(version: VersionInfo, base: KnownBase) -> bool:
+    is_equal = bool(base.identity) and version.base.identity == base.identity
+    return version.base.name == base.name or is_equal
 
 
 def _golden_of(context: Context, version: VersionInfo, own: dict[str, ManifestFile]) -> EarlierGolden | None:

@@ -2,49 +2,28 @@
 
 Outputs of the process that trained say the most, and are never replaced here. Where there are none,
 the library that wrote the delta may be asked, if the base is at hand and small. That is an extra: a
-push goes on without, and says why.
+push goes on without, and says why. Outputs count for the base that they were computed on, and the
+folder that is pushed is only read.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from deltareg.client.bases.bases import KnownBase
+from deltareg.client.context import Context
 from deltareg.client.folders.folder import Folder
-from deltareg.client.folders.golden import (
-    add_golden,
-    add_kept,
-    changed_weights,
-    leave_golden_out,
-    origin_in,
-    take_recorded,
-)
-from deltareg.client.push.golden_before import EarlierGolden
-from deltareg.errors import DeltaregError
+from deltareg.client.folders.golden import add_kept, changed_weights, golden_file, leave_golden_out, origin_in
+from deltareg.client.push.golden_before import counts_for, find_golden, find_same
+from deltareg.client.push.library_recorder import find_recorded, record_by_library
+from deltareg.errors import BaseMismatch, DeltaregError, InvalidInput
+from deltareg.identity.manifest import Manifest
+from deltareg.refs import LineRef
 from deltareg.suites.golden import GoldenOrigin
-from deltareg.suites.golden_file import GOLDEN_FILE
+from deltareg.suites.golden_file import GOLDEN_FILE, decode
 
 MOST_BASE_BYTES = 3 << 30
 _ALONE = frozenset({"", "deltareg"})
-
-
-class GoldenRecorder(Protocol):
-    """Has the library that wrote a delta compute outputs, and keeps them in its folder."""
-
-    def __call__(self, folder: Path, base: Path, *, library: str, convention: str) -> None:
-        """Write `deltareg-golden.json` into the folder.
-
-        Args:
-            folder: The delta's.
-            base: The base's.
-            library: As the delta's files name what wrote them.
-            convention: What the user says of its values.
-
-        Raises:
-            DeltaregError: It could not; nothing was written.
-        """
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +33,10 @@ class GoldenChoice:
     Attributes:
         file: A file with outputs that the publisher computed; None for the folder's own.
         is_left_out: Whether the version is to have none.
-        record: Records where there are none; None for never.
     """
 
     file: Path | None = None
     is_left_out: bool = False
-    record: GoldenRecorder | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,66 +46,124 @@ class GoldenOutcome:
     Attributes:
         described: Where the outputs come from; empty where there are none.
         missing: Why there are none; empty where there are, or nobody asked.
+        note: What became of others that lay in the folder; mostly empty.
     """
 
     described: str = ""
     missing: str = ""
+    note: str = ""
 
 
-def take_golden(
-    folder: Folder,
-    base: KnownBase,
-    choice: GoldenChoice,
-    *,
-    library: str,
-    find_before: Callable[[], EarlierGolden | None],
-) -> GoldenOutcome:
-    """Decide which golden outputs a folder is pushed with, and put them among its files.
+@dataclass(frozen=True, slots=True)
+class PushedDelta:
+    """A delta that is about to be pushed, as golden outputs are chosen for it.
 
-    Args:
+    Attributes:
         folder: The opened folder.
         base: Its base.
-        choice: What is wanted.
+        line: The line that is pushed to.
         library: What wrote the delta, as its files name it.
-        find_before: Looks for outputs that the line has already of the same files.
+        manifest: Builds the manifest of what the folder holds by now.
+    """
+
+    folder: Folder
+    base: KnownBase
+    line: LineRef
+    library: str
+    manifest: Callable[[], Manifest]
+
+
+def take_golden(context: Context, delta: PushedDelta, choice: GoldenChoice) -> GoldenOutcome:
+    """Decide which golden outputs a folder is pushed with, and put them among its files.
+
+    Nothing is written to the folder.
 
     Raises:
         Refused: The folder's file is no golden file.
-        InvalidInput, Conflict: The file that was named is none, or the folder has one, too.
+        InvalidInput: The file that was named is none, or is of other weights.
+        BaseMismatch: The file that was named was computed on another base.
     """
+    folder = delta.folder
     if choice.is_left_out:
         leave_golden_out(folder, why="not wanted")
         return GoldenOutcome()
     if choice.file is not None:
-        add_golden(folder, choice.file)
+        return _take_file(delta, choice.file)
     origin = origin_in(folder)
     changed = () if origin is None else changed_weights(folder.path, origin)
-    if origin is not None and (origin.how != "by_library" or not changed):
+    why = "" if origin is None else _why_not_own(context, delta, origin, changed)
+    if origin is not None and not why:
         return GoldenOutcome(_describe_origin(origin, changed))
-    if origin is not None:  # of other weights, and of no training: worth nothing any more
-        leave_golden_out(folder, why="of other weights")
-    if choice.record is None:
-        return GoldenOutcome()
-    before = find_before()
+    if why:
+        leave_golden_out(folder, why=why)
+    return _find_or_record(context, delta)
+
+
+def _take_file(delta: PushedDelta, path: Path) -> GoldenOutcome:
+    """Take the file that the publisher names, or refuse it; it is never replaced."""
+    folder, base = delta.folder, delta.base
+    raw = golden_file(path)
+    origin = decode(raw).origin
+    changed = changed_weights(folder.path, origin)
+    if changed:
+        raise InvalidInput(
+            f"{path} was recorded with other weights: {', '.join(changed)} {'is' if len(changed) == 1 else 'are'}"
+            f" not what {'it was' if len(changed) == 1 else 'they were'} then",
+            fix="push the folder that it was recorded with, or record again: deltareg golden record FOLDER --base"
+            f" {base.name}",
+        )
+    if origin.base not in {"", str(base.view.root)}:
+        raise BaseMismatch(
+            f"{path} was computed on another base than {base.name}",
+            fix=f"record it on this one: deltareg golden record FOLDER --base {base.name}",
+        )
+    own = folder.contents.get(GOLDEN_FILE)
+    leave_golden_out(folder, why="--golden names another file")
+    add_kept(folder, raw)
+    is_other = own is not None and bytes(own.data) != raw
+    note = f"the {GOLDEN_FILE} in the folder is not used: --golden names another" if is_other else ""
+    return GoldenOutcome(_describe_origin(origin, ()), note=note)
+
+
+def _why_not_own(context: Context, delta: PushedDelta, origin: GoldenOrigin, changed: Sequence[str]) -> str:
+    """Return why the outputs in the folder do not count; empty where they do."""
+    if origin.base not in {"", str(delta.base.view.root)}:
+        return "computed on another base"
+    if origin.how != "by_library":
+        return ""  # of the training: where weights have changed since, verification shows it
+    if changed:
+        return "of other weights"
+    if origin.base:
+        return ""
+    before = find_same(context, delta.line, delta.manifest(), delta.base)
+    if before is not None and counts_for(origin, delta.base, verdict=before.verdict):
+        return ""  # the same push again
+    return "it does not say on which base it was computed: an earlier release wrote it"
+
+
+def _find_or_record(context: Context, delta: PushedDelta) -> GoldenOutcome:
+    """Take the outputs that exist of these files on this base; else have the library compute some."""
+    folder, base, files = delta.folder, delta.base, delta.manifest().files
+    before = find_golden(context, delta.line, files, base)
     if before is not None:
         add_kept(folder, before.raw)
         return GoldenOutcome(f"{before.origin.description}; those of {before.ref}")
-    missing = _why_not(folder, base, library)
-    return GoldenOutcome(missing=missing) if missing else _record(folder, base, choice, library)
-
-
-def _record(folder: Folder, base: KnownBase, choice: GoldenChoice, library: str) -> GoldenOutcome:
-    """Have the library compute outputs, and put them among the folder's files."""
-    assert choice.record is not None
-    assert base.folder is not None
-    try:
-        choice.record(folder.path, base.folder.path, library=library, convention=folder.convention)
-    except DeltaregError as error:
-        return GoldenOutcome(missing=error.message)
-    take_recorded(folder)
-    folder.left_out[:] = [one for one in folder.left_out if not one.startswith(GOLDEN_FILE)]
-    found = origin_in(folder)
-    return GoldenOutcome("" if found is None else _describe_origin(found, []))
+    same = find_same(context, delta.line, delta.manifest(), base)
+    if same is not None:  # with outputs it would be another version
+        return GoldenOutcome(missing=f"{same.ref} was pushed without")
+    raw = find_recorded(context, base, files)
+    if raw is None and context.config.golden == "never":
+        return GoldenOutcome()
+    if raw is None:
+        missing = _why_not(folder, base, delta.library)
+        if missing:
+            return GoldenOutcome(missing=missing)
+        try:
+            raw = record_by_library(context, folder, base, files, library=delta.library)
+        except DeltaregError as error:
+            return GoldenOutcome(missing=error.message)
+    add_kept(folder, raw)
+    return GoldenOutcome(_describe_origin(decode(raw).origin, ()))
 
 
 def _describe_origin(origin: GoldenOrigin, changed: Sequence[str]) -> str:

@@ -147,7 +147,13 @@ def merge(context: Context, parents: Weighted, line: LineRef, *, options: MergeO
         modules = job.write(draft)
         recipe = _recipe(job, modules)
         (draft / RECIPE_FILE).write_bytes(recipe.encode())
-        pushed = push(context, draft, line, base=versions[0].base.name, options=_push_options(recipe, options))
+        pushed = push(
+            context,
+            draft,
+            line,
+            base=versions[0].base.name,
+            options=_push_options(recipe, options, base=versions[0].base.name),
+        )
     trim(context)
     return MergeReport(pushed, recipe, time.monotonic() - started)
 
@@ -245,11 +251,12 @@ def _recipe(job: _Merge, modules: Sequence[MergedModule]) -> MergeRecipe:
     )
 
 
-def _push_options(recipe: MergeRecipe, options: MergeOptions) -> PushOptions:
+def _push_options(recipe: MergeRecipe, options: MergeOptions, *, base: str) -> PushOptions:
     told = ", ".join(f"{parent.ref}={parent.weight:g}" for parent in recipe.parents)
     return PushOptions(
         parents=list(dict.fromkeys(parent.ref for parent in recipe.parents)),
         message=options.message or f"{recipe.method} of {told}"[:200],
         semver=options.semver,
         labels=options.labels,
+        trained_on=base,  # as every parent is recorded
     )

@@ -8,17 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deltareg.client.bases.bases import KnownBase
-from deltareg.client.bases.hub import ADAPTER_CONFIG, base_in_config
-from deltareg.client.bases.named import find_named_base
 from deltareg.client.context import Context
-from deltareg.client.fold.version_base import find_push_base, store_if_new
+from deltareg.client.fold.version_base import store_if_new
 from deltareg.client.folders.folder import Folder, open_delta
 from deltareg.client.folders.hashing import FolderHashing
 from deltareg.client.folders.known_folders import remember_version
 from deltareg.client.packs.stored_pieces import stored_of
 from deltareg.client.packs.transfer import piece_sources, references, send_pieces
-from deltareg.client.push.golden_before import find_golden
-from deltareg.client.push.golden_of_push import GoldenChoice, take_golden
+from deltareg.client.push.golden_of_push import GoldenChoice, PushedDelta, take_golden
+from deltareg.client.push.push_target import find_push_target
 from deltareg.client.push.version_before import earlier_at_hand
 from deltareg.client.results.reports import PushReport
 from deltareg.client.trust.kept_signature import files_of, send_signed
@@ -51,6 +49,7 @@ class PushOptions:
         idempotency_key: Sent along, so that a repeated push is answered alike.
         golden: What to do about outputs that the delta has to give again.
         sign: What to sign the files with; None for no signature.
+        trained_on: The base that it was trained on, or a variant of it, whatever its own files say.
     """
 
     kind: str = "auto"
@@ -62,6 +61,7 @@ class PushOptions:
     idempotency_key: str | None = None
     golden: GoldenChoice = field(default_factory=GoldenChoice)
     sign: "SigningCredentials | None" = None
+    trained_on: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,20 +72,22 @@ class PreparedDelta:
         folder: The opened folder that it lies in.
         base: The base, as the server knows it.
         manifest: What the version will be.
+        base_claim: What its files say of its base, where the publisher insists on another.
     """
 
     folder: Folder
     base: KnownBase
     manifest: Manifest
+    base_claim: str | None = None
 
 
 def push(context: Context, path: Path, line: LineRef, *, base: str | None, options: PushOptions) -> PushReport:
     """Push a folder as a new version of a line; the same push again gives the same version.
 
-    Without a base it is the one that the folder's own config names.
+    Without a base it is the one that the folder's own files name. The folder is only read.
 
     Raises:
-        Refused: The folder is not a delta of this base; nothing was sent.
+        Refused: The folder is not a delta of this base, or names another one; nothing was sent.
     """
     started = time.monotonic()
     if options.sign is not None:
@@ -93,25 +95,25 @@ def push(context: Context, path: Path, line: LineRef, *, base: str | None, optio
     with (
         open_delta(path, convention=options.convention) as folder,
         _hashing(context, folder) as hashing,  # which does not wait for what the server says
-        find_push_base(context, base or _named_base(context, folder)) as onto,
+        find_push_target(context, folder, line, base=base, trained_on=options.trained_on) as target,
     ):
+        onto = target.onto
         assessment = _accept(folder, onto.base, options)
         if store_if_new(context, onto):
             assessment = _accept(folder, onto.base, options)
-        paused = time.monotonic()
-        golden = take_golden(
-            folder,
-            onto.base,
-            options.golden,
-            library=assessment.kind.source.library,
-            find_before=lambda: find_golden(context, line, hashing.finish().files),
-        )
-        started += time.monotonic() - paused  # a library that runs a model sends nothing
         parents = [context.api.get("/resolve", VersionDetail, ref=parent) for parent in options.parents]
-        manifest = _manifest(folder, assessment, onto.base, parents, hashing)
+
+        def manifest_now() -> Manifest:
+            return _manifest(folder, assessment, onto.base, parents, hashing)
+
+        paused = time.monotonic()
+        delta = PushedDelta(folder, onto.base, line, assessment.kind.source.library, manifest_now)
+        golden = take_golden(context, delta, options.golden)
+        started += time.monotonic() - paused  # a library that runs a model sends nothing
+        manifest = manifest_now()
         signature = _sign(folder, manifest, options.sign)
-        delta = PreparedDelta(folder, onto.base, manifest)
-        version, uploaded = _send_patiently(context, delta, line, options, parents)
+        prepared = PreparedDelta(folder, onto.base, manifest, target.base_claim)
+        version, uploaded = _send_patiently(context, prepared, line, options, parents)
         remember_version(context.cache, manifest.digest, folder.path, folder.states())
         left_out = list(folder.left_out)
     signed = None
@@ -128,12 +130,8 @@ def push(context: Context, path: Path, line: LineRef, *, base: str | None, optio
         signature=signed,
         golden=golden.described,
         golden_missing=golden.missing,
+        notes=[*target.notes, *([golden.note] if golden.note else [])],
     )
-
-
-def _named_base(context: Context, folder: Folder) -> str:
-    """Return the base that the folder's own config names, as `--base` would."""
-    return find_named_base(context, base_in_config(folder.documents.get(ADAPTER_CONFIG, {})))
 
 
 def _sign(folder: Folder, manifest: Manifest, sign: "SigningCredentials | None") -> bytes:
@@ -191,6 +189,7 @@ def _send_patiently(
         base=delta.base.name,
         base_identity=delta.base.identity,
         trained_on=delta.base.trained_on,
+        base_claim=delta.base_claim,
         parents=[parent.ref for parent in parents],
     )
     for attempt in range(_TRIES):
@@ -203,14 +202,14 @@ def _send_patiently(
 
 
 def _open(context: Context, request: UploadOpen) -> UploadInfo:
-    """Open the upload; a server of the release before has no field for the parents' names."""
+    """Open the upload; servers of releases before have no field for parents' names or a denied claim."""
     try:
         return context.api.post("/uploads", request, UploadInfo)
     except InvalidInput as error:
-        if not request.parents or "body.parents" not in error.message:
+        if "body.parents" not in error.message and "body.base_claim" not in error.message:
             raise
-        bare = request.model_copy(update={"parents": []})
-        return context.api.post("/uploads", bare, UploadInfo)
+        empty = {"base_claim": None} | ({"parents": []} if "body.parents" in error.message else {})
+        return context.api.post("/uploads", request.model_copy(update=empty), UploadInfo)
 
 
 def _send(

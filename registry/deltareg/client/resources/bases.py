@@ -1,13 +1,11 @@
 """Bases: what deltas are made for."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deltareg.client import use_cases
 from deltareg.client.asking.resolving import base_path, resolve
-from deltareg.client.bases.hub import base_in_config, read_named_base
-from deltareg.client.folders.near_misses import check_is_whole
 from deltareg.client.resources.resource import AnyPath, Resource
 from deltareg.client.results.listing import Listing
 from deltareg.errors import NotFound
@@ -76,22 +74,15 @@ class Bases(Resource):
         """Return the manifest of a base, which lists its files and holds its config."""
         return use_cases.which.base_manifest(self._context.api, self._context.cache, base)
 
-    def named_in(self, adapter: AnyPath | Mapping[str, object]) -> str:
-        """Return the value of `base` for pushing an adapter, from what its own config names.
-
-        Args:
-            adapter: Its folder, or the fields of its config.
+    def named_in(self, adapter: AnyPath) -> str:
+        """Return the value of `base` for pushing an adapter, from what its own files name.
 
         Raises:
             InvalidInput: It names no base, an unknown one, or more than one.
             NotFound: There is no such adapter.
             Refused: It is part of an adapter, or a folder around one.
         """
-        if isinstance(adapter, Mapping):
-            return use_cases.named.find_named_base(self._context, base_in_config(adapter))
-        path = Path(adapter)
-        check_is_whole(path)
-        return use_cases.named.find_named_base(self._context, read_named_base(path))
+        return use_cases.named.named_in(self._context, Path(adapter))[0]
 
     def compat(
         self, name: str, *, suite: str = "smoke", cursor: str | None = None, limit: int = 50

@@ -31,7 +31,6 @@ from deltareg.words import BareName
 
 if TYPE_CHECKING:
     from deltareg.client.pull.version_files import VersionFiles
-    from deltareg.client.push.golden_of_push import GoldenRecorder
     from deltareg.client.push.merge import MergeOptions, Weighted
     from deltareg.client.results import reports
     from deltareg.client.results.diff_report import DiffReport
@@ -58,22 +57,24 @@ class Versions(Resource):
         labels: Mapping[str, str] | None = None,
         idempotency_key: str | None = None,
         golden: "AnyPath | Literal[False] | None" = None,
-        record_golden: "GoldenRecorder | None" = None,
         sign: "AnyPath | SigningCredentials | None" = None,
+        trained_on: str | None = None,
         wait: bool = False,
         timeout_s: float = 3600.0,
     ) -> "reports.PushReport":
         """Push a folder as a new version; the same push again returns the same version.
 
-        Golden outputs that were recorded into the folder (`deltareg.golden`) are pushed with it.
-        `golden` names a file with others, or is False for none; `record_golden` records them if
-        there are none. With `sign`, a file with a private key or the word `sigstore`, the files are
-        signed. With `wait`, it returns once the version has been verified, after `timeout_s` at
-        the latest: `report.run` has the verdict.
+        The folder is only read. Without `base` it is the one that its own files name. Golden outputs
+        that were recorded into it (`deltareg.golden`) are pushed with it; where there are none, the
+        library that wrote the delta computes some, as for the command line. `golden` names a file
+        with others, or is False for none. With `sign`, a file with a private key or the word
+        `sigstore`, the files are signed. `trained_on` insists on a base that the files deny. With
+        `wait`, it returns once the version has been verified, after `timeout_s` at the latest:
+        `report.run` has the verdict.
 
         Raises:
-            Refused: The folder is not a delta of this base; `problems` lists everything that is
-                wrong.
+            Refused: The folder is not a delta of this base, or its files name another one
+                (`base_mismatch`); `problems` lists everything that is wrong.
             WaitTimeout: It was pushed, and its verification goes on.
         """
         options = use_cases.push.PushOptions(
@@ -85,11 +86,10 @@ class Versions(Resource):
             labels=dict(labels or {}),
             idempotency_key=idempotency_key,
             golden=use_cases.golden_of_push.GoldenChoice(
-                None if golden is None or golden is False else Path(golden),
-                is_left_out=golden is False,
-                record=record_golden,
+                None if golden is None or golden is False else Path(golden), is_left_out=golden is False
             ),
             sign=None if sign is None else use_cases.signers.sign_with(sign),
+            trained_on=trained_on,
         )
         report = use_cases.push.push(self._context, Path(path), LineRef.parse(line), base=base, options=options)
         return self._wait_for_verdict(report, timeout_s=timeout_s) if wait else report

@@ -17,7 +17,7 @@ _STYLE = (
     ".deltareg svg .line{stroke:#2a67ad;stroke-width:2}.deltareg svg .dot{fill:#2a67ad}"
     ".deltareg svg .none-line{stroke:#8c959f;stroke-dasharray:2 2}"
 )
-_OF_VERSION = ("kind", "variant", "trained_on", "message", "proof", "created_at", "created_by", "digest")
+_OF_VERSION = ("kind", "variant", "trained_on", "base_claim", "message", "proof", "created_at", "created_by", "digest")
 _OF_VERDICT = ("not_counting", "compared_with", "signed_by", "created_at", "digest", "id")
 
 

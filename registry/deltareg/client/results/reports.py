@@ -142,6 +142,7 @@ class PushReport:
         golden: Where its golden outputs come from; empty if it has none.
         golden_missing: Why it has none although they were wanted.
         run: The verification that was waited for; None if nobody waited.
+        notes: What a person should know of its base and its golden outputs, a line each.
     """
 
     version: VersionInfo
@@ -155,6 +156,7 @@ class PushReport:
     golden: str = ""
     golden_missing: str = ""
     run: RunInfo | None = None
+    notes: Sequence[str] = ()
 
     @property
     def ref(self) -> str:
@@ -191,6 +193,8 @@ class PushReport:
             **({} if self.signature is None else {"signed_by": self.signature.signed_by}),
             "golden": self.golden,
             "golden_missing": self.golden_missing,
+            "base_claim": v.base_claim,
+            "notes": list(self.notes),
         }
 
     def _repr_html_(self) -> str:

@@ -58,7 +58,7 @@ def base_rows(
     if root is not None:
         query = query.where(bases.c.root == root)
     if hub_id is not None:
-        with_hub_id = sa.select(base_hub_ids.c.base_id).where(base_hub_ids.c.hub_id == hub_id)
+        with_hub_id = sa.select(base_hub_ids.c.base_id).where(sa.func.lower(base_hub_ids.c.hub_id) == hub_id.lower())
         query = query.where(bases.c.id.in_(with_hub_id))
     if location is not None:
         query = query.where(bases.c.location == location)

@@ -35,6 +35,7 @@ class VersionRow:
     corrupt_at: int | None
     stored_by: int | None
     cold_bytes: int | None
+    base_claim: str | None
     namespace: str
     line: str
     base_name: str | None

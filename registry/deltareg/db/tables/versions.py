@@ -155,6 +155,8 @@ versions = sa.Table(
     time("released_at"),
     # Whether it is revoked, in the row that a promotion locks; who and why is in `revocations`.
     time("revoked_at"),
+    # What its files say of its base, where who pushed it insisted on another.
+    sa.Column("base_claim", sa.Text),
     # Written by no release; to be dropped when no running one selects it (record 7).
     sa.Column("revoke_reason", sa.Text),
     *proof_columns(),

@@ -1,12 +1,11 @@
 """Which base a folder is a delta of, from what the folder and its line say; never guessed.
 
-In this order: `deltareg: {base: NAME}` in the front matter of README.md; what adapter_config.json
-names, and `base_model` of the front matter; the base of the line's newest version, where those say
-nothing or name only a local path of the training machine.
+In this order: `deltareg: {base: NAME}` in the front matter of README.md; the config and what else programs
+wrote as they trained; `base_model` of the front matter; the base of the line's newest version, where those
+say nothing or name only a local path of the training machine. What is chosen may not contradict the config,
+unless the front matter insists: `deltareg: {trained_on: NAME}`.
 """
 
-import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,52 +14,48 @@ import sqlalchemy as sa
 
 from deltareg.db.bases import bases as base_queries
 from deltareg.db.bases.rows import BaseRow
-from deltareg.db.hub import hub_names as queries
-from deltareg.documents.json_values import is_list, is_object
-from deltareg.documents.yaml_document import read_yaml
-from deltareg.errors import InvalidInput, Problem, Refused
-from deltareg.refs import parse_base
+from deltareg.documents.model_card import CARD_FILE, MOST_CARD_BYTES
+from deltareg.errors import Problem, Refused
+from deltareg.identity.base_claims import (
+    ADAPTER_CONFIG,
+    MODEL_CONFIG,
+    BaseClaim,
+    BaseClaims,
+    parse_documents,
+    read_claims,
+)
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import Base
-from deltareg.service.bases.variants import parse_hub_id
+from deltareg.service.bases.claimed import find_claimed, find_denial, refuse_denied
 from deltareg.service.registry import Caller
 
-_MOST_BYTES = 1 << 20
-_SNAPSHOT = re.compile(r"/models--([\w.-]+)/snapshots/([\w.-]+)/?$")
 _SHOWN = 6
+_INSIST = "in the front matter of README.md, deltareg: {trained_on: NAME}"
 
 
 @dataclass(frozen=True, slots=True)
-class ClaimedBase:
-    """A base as some file names it.
+class ChosenBase:
+    """The base that a commit is pushed onto.
 
     Attributes:
-        where: The file, for people.
-        name: A name in this registry, a hub id or a path.
-        revision: The revision on the hub; mostly empty.
+        name: Its name in this registry.
+        where: The file, or the version, that named it.
+        is_insisted: Whether the card insists on it against the other files.
     """
 
-    where: str
     name: str
-    revision: str = ""
-
-    @property
-    def is_path(self) -> bool:
-        """Whether it is a path on some machine, which identifies nothing here."""
-        return self.name.startswith((".", "/", "~", "\\")) or self.name[1:3] == ":\\"
+    where: str
+    is_insisted: bool = False
 
 
-def named_bases(folder: Path) -> tuple[str, list[ClaimedBase]]:
-    """Read what a folder says about its base: the name written for us, and what other tools wrote."""
-    front = _front_matter(folder / "README.md")
-    ours = front.get("deltareg")
-    own_name = ours.get("base") if is_object(ours) else None
-    claims = [*_in_config(folder / "adapter_config.json"), *_in_front_matter(front)]
-    return own_name if isinstance(own_name, str) else "", [_of_cache(each) for each in claims]
+def claims_of(folder: Path) -> BaseClaims:
+    """Read what a folder says about its base; what cannot be read says nothing."""
+    raw = {name: _head(folder / name) for name in (ADAPTER_CONFIG, MODEL_CONFIG)}
+    return read_claims(parse_documents(raw), _head(folder / CARD_FILE))
 
 
-def choose_base(conn: sa.Connection, caller: Caller, line: str, folder: Path, *, newest: str) -> tuple[str, str]:
-    """Return the name of the base in this registry, and the file that named it.
+def choose_base(conn: sa.Connection, caller: Caller, line: str, folder: Path, *, newest: str) -> ChosenBase:
+    """Return the base of a folder that came by commits.
 
     Args:
         conn: A transaction.
@@ -70,108 +65,59 @@ def choose_base(conn: sa.Connection, caller: Caller, line: str, folder: Path, *,
         newest: The base of the line's newest version; empty where there is none.
 
     Raises:
-        Refused: Nothing names the base, the named base is unknown here, or two bases are named.
+        Refused: Nothing names the base, the named base is unknown here, two bases are named, or the
+            config names another one than the card.
     """
-    own_name, claims = named_bases(folder)
+    said = claims_of(folder)
+    row, where = _named(conn, caller, line, said, newest=newest)
+    if row is None:
+        return ChosenBase(newest, where)
+    if said.trained_on:
+        insisted = find_claimed(conn, caller, BaseClaim(CARD_FILE, said.trained_on)).bases
+        if any(row.id in {one.id, one.full_id} for one in insisted):
+            return ChosenBase(row.name, where, is_insisted=True)
+    denial = find_denial(conn, caller, said, row, knows_places=True)
+    if denial is not None:
+        raise refuse_denied(denial, row, insist=_INSIST)
+    return ChosenBase(row.name, where)
+
+
+def _named(
+    conn: sa.Connection, caller: Caller, line: str, said: BaseClaims, *, newest: str
+) -> tuple[BaseRow | None, str]:
+    own_name = said.base or said.trained_on
     if own_name:
-        rows = _find_bases(conn, caller, ClaimedBase("README.md", own_name))
+        own = BaseClaim(CARD_FILE, own_name)
+        rows = find_claimed(conn, caller, own).bases
         if len(rows) == 1:
-            return rows[0].name, "README.md"
-        raise _unknown(conn, caller, ClaimedBase("README.md", own_name))
-    speaking = [each for each in claims if not each.is_path]
-    matches = {each: _find_bases(conn, caller, each) for each in speaking}
-    for each, rows in matches.items():
-        if not rows:
-            raise _unknown(conn, caller, each)
-    common = _common([{row.name for row in rows} for rows in matches.values()])
-    if len(common) == 1:
-        return next(iter(common)), speaking[0].where
-    if speaking:
-        raise _ambiguous(line, matches, common)
-    if newest:
-        return newest, f"the newest version of {line}"
-    raise _silent(line, claims)
-
-
-def _common(names: Sequence[set[str]]) -> set[str]:
-    first, *others = names or [set[str]()]
-    return first.intersection(*others)
-
-
-def _find_bases(conn: sa.Connection, caller: Caller, named: ClaimedBase) -> list[BaseRow]:
-    """Return the bases that a name may mean: one by its name here, else those with that hub id."""
-    rows: Sequence[BaseRow] = ()
-    try:
-        rows = base_queries.base_rows(conn, name=parse_base(named.name.lower()), limit=1)
-    except InvalidInput:
-        rows = ()
-    if not rows:
-        rows = _of_hub(conn, named)
-    unique = {row.id: row for row in rows if caller.may(Right.READ, on=Base(row.name))}
-    return list(unique.values())
-
-
-def _of_hub(conn: sa.Connection, named: ClaimedBase) -> list[BaseRow]:
-    try:
-        hub_id, revision = parse_hub_id(named.name)
-    except InvalidInput:
-        return []
-    revision = named.revision or revision
-    ids = queries.hub_ids_called(conn, hub_id)
-    of_revision = [entry for entry in ids if revision and entry.revision == revision]
-    of_revision = of_revision or [entry for entry in ids if not (revision and entry.revision)]
-    return [row for entry in of_revision for row in base_queries.base_rows(conn, base_id=entry.base_id, limit=1)]
-
-
-def _in_config(path: Path) -> list[ClaimedBase]:
-    try:
-        config: object = json.loads(_head(path))
-    except ValueError:  # none, or one that a push refuses in better words
-        return []
-    if not is_object(config):
-        return []
-    name, revision = config.get("base_model_name_or_path"), config.get("revision")
-    if not isinstance(name, str) or not name:
-        return []
-    return [ClaimedBase(path.name, name[:400], revision[:80] if isinstance(revision, str) else "")]
-
-
-def _in_front_matter(front: dict[str, object]) -> list[ClaimedBase]:
-    base_model = front.get("base_model")
-    names = base_model if is_list(base_model) else [base_model]
-    base_names = [name[:400] for name in names if isinstance(name, str) and name]
-    return [ClaimedBase("README.md", base_names[0])] if len(base_names) == 1 else []
-
-
-def _front_matter(path: Path) -> dict[str, object]:
-    """Read the front matter of a README; return an empty one where it cannot be read."""
-    text = _head(path).decode("utf-8", "replace")
-    if not text.startswith("---"):
-        return {}
-    body = text[3:].partition("\n---")[0]
-    try:
-        return read_yaml(body.encode(), what="README.md")
-    except InvalidInput:
-        return {}
+            return rows[0], CARD_FILE
+        raise _unknown(conn, caller, own)
+    found = {each: find_claimed(conn, caller, each, knows_places=True).bases for each in said.claims}
+    leading = {each: rows for each, rows in found.items() if rows}
+    if leading:
+        by_id = {row.id: row for rows in leading.values() for row in rows}
+        common = set(by_id).intersection(*({row.id for row in rows} for rows in leading.values()))
+        if len(common) == 1:
+            return by_id[next(iter(common))], next(iter(leading)).where
+        raise _ambiguous(line, leading, {by_id[one].name for one in common})
+    unknown = next((each for each in said.claims if not each.is_path), None)
+    if unknown is not None:
+        raise _unknown(conn, caller, unknown)
+    if not newest:
+        raise _silent(line, said.claims)
+    rows = base_queries.base_rows(conn, name=newest, limit=1)
+    return (rows[0] if rows else None), f"the newest version of {line}"
 
 
 def _head(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            return file.read(_MOST_BYTES)
+            return file.read(MOST_CARD_BYTES)
     except OSError:
         return b""
 
 
-def _of_cache(named: ClaimedBase) -> ClaimedBase:
-    """Turn a path within a hub cache into the hub id and revision that it is a copy of."""
-    match = _SNAPSHOT.search(named.name)
-    if match is None:
-        return named
-    return ClaimedBase(named.where, match[1].replace("--", "/", 1), match[2])
-
-
-def _unknown(conn: sa.Connection, caller: Caller, named: ClaimedBase) -> Refused:
+def _unknown(conn: sa.Connection, caller: Caller, named: BaseClaim) -> Refused:
     rows = base_queries.base_rows(conn, limit=50)
     names = [row.name for row in rows if caller.may(Right.READ, on=Base(row.name))]
     more = f", and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
@@ -184,7 +130,7 @@ def _unknown(conn: sa.Connection, caller: Caller, named: ClaimedBase) -> Refused
     )
 
 
-def _ambiguous(line: str, found: dict[ClaimedBase, list[BaseRow]], common: set[str]) -> Refused:
+def _ambiguous(line: str, found: dict[BaseClaim, Sequence[BaseRow]], common: set[str]) -> Refused:
     names = sorted(common or {row.name for rows in found.values() for row in rows})
     claims = " and ".join(f"{each.where}: {each.name!r}" for each in found)
     return _make_refusal(
@@ -194,7 +140,7 @@ def _ambiguous(line: str, found: dict[ClaimedBase, list[BaseRow]], common: set[s
     )
 
 
-def _silent(line: str, named: Sequence[ClaimedBase]) -> Refused:
+def _silent(line: str, named: Sequence[BaseClaim]) -> Refused:
     message = "nothing says which base it is a delta of"
     if named:
         message = f"{named[0].where} names a local path ({named[0].name}), which says nothing here"

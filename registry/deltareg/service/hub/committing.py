@@ -19,7 +19,7 @@ from deltareg.identity.left_out import is_sent
 from deltareg.identity.manifest import check_path, check_paths
 from deltareg.refs import LineRef
 from deltareg.service.access.founding import require_push
-from deltareg.service.hub.base_evidence import choose_base
+from deltareg.service.hub.base_evidence import ChosenBase, choose_base
 from deltareg.service.hub.content import look_for_content
 from deltareg.service.hub.copies import find_copied
 from deltareg.service.hub.drafts import Changes, DraftState, drop_changes, find_standing, keep_changes
@@ -65,7 +65,7 @@ class PushedVersion:
 class PushFolder(Protocol):
     """Pushes a folder as `deltareg push` does, as the caller."""
 
-    def __call__(self, folder: Path, line: LineRef, *, base: str, message: str) -> PushedVersion:
+    def __call__(self, folder: Path, line: LineRef, *, base: ChosenBase, message: str) -> PushedVersion:
         """Push the folder.
 
         Raises:
@@ -123,7 +123,7 @@ def commit(
         lacking = _lacking_shards(scratch, files)
     if lacking:
         return _keep_draft(registry, caller, line, own, after, lacking)
-    base, evidence = _base(registry, caller, line, standing, scratch)
+    base = _base(registry, caller, line, standing, scratch)
     try:
         pushed = push(scratch, line, base=base, message=asked.message)
     except Refused as refused:
@@ -134,7 +134,7 @@ def commit(
     drop_changes(registry, caller, line, changes)
     let_go(registry, str(line), caller, {e.sha256 for e in changes.values() if e is not None})
     digits = pushed.digest.removeprefix("sha256:")[:COMMIT_DIGITS]
-    return CommitOutcome(digits, f"{pushed.ref} ({pushed.kind}, base {base}, by {evidence})")
+    return CommitOutcome(digits, f"{pushed.ref} ({pushed.kind}, base {base.name}, by {base.where})")
 
 
 def look_at_standing(registry: Registry, caller: Caller, line: LineRef) -> DraftState:
@@ -275,7 +275,7 @@ def _keep_draft(
     return CommitOutcome(after.commit, description)
 
 
-def _base(registry: Registry, caller: Caller, line: LineRef, standing: DraftState, folder: Path) -> tuple[str, str]:
+def _base(registry: Registry, caller: Caller, line: LineRef, standing: DraftState, folder: Path) -> ChosenBase:
     with read(registry.engine) as conn:
         newest = ""
         if standing.newest is not None:

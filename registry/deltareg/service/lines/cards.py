@@ -116,6 +116,16 @@ def card_in(stored: Readback, manifest: Manifest) -> ModelCard | None:
     return read_card(_bytes_in(stored, file))
 
 
+def card_bytes_in(stored: Readback, manifest: Manifest) -> bytes:
+    """Return the bytes of the card among stored files; empty where there is none, or too long a one.
+
+    Raises:
+        IntegrityFailure: The stored bytes are not those that the manifest lists.
+    """
+    file = _file_of(manifest)
+    return b"" if file is None or file.size_bytes > MOST_CARD_BYTES else _bytes_in(stored, file)
+
+
 def _file_of(manifest: Manifest) -> ManifestFile | None:
     return next((file for file in manifest.files if file.path == CARD_FILE), None)
 

@@ -12,8 +12,10 @@ from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.storage import uploads as queries
 from deltareg.db.storage.rows import UploadRow
 from deltareg.errors import Conflict, Problem, Refused
+from deltareg.identity.base_claims import BaseClaims
 from deltareg.identity.manifest import Manifest
 from deltareg.service.base_parts import base_meant, tell_choice, with_identity
+from deltareg.service.bases.claimed import describe_denial, find_denial, refuse_denied
 from deltareg.service.bases.stacks import find_ground
 from deltareg.service.bases.variants import packed_base
 from deltareg.service.registry import Caller
@@ -71,6 +73,32 @@ def base_of_upload(conn: sa.Connection, caller: Caller, upload: UploadRow, manif
     if base is None:
         raise Conflict("the base was deleted meanwhile", fix="name another base")
     return base
+
+
+def check_base_claims(
+    conn: sa.Connection, caller: Caller, claims: BaseClaims, base: BaseRow, *, insisted: object
+) -> str:
+    """Refuse a push onto another base than the one that its files name, unless the publisher insists.
+
+    Args:
+        conn: A transaction.
+        caller: Who pushes.
+        claims: What the files say.
+        base: The base that the push is bound to.
+        insisted: What the publisher insists against, as it saw that; None where it does not insist.
+
+    Returns:
+        What the files say, as the version keeps it; empty where they name this base, or none.
+
+    Raises:
+        Refused: They name another one.
+    """
+    denial = find_denial(conn, caller, claims, base)
+    if denial is None:
+        return insisted if isinstance(insisted, str) else ""
+    if not isinstance(insisted, str):
+        raise refuse_denied(denial, base, insist=f"--trained-on {base.name}")
+    return describe_denial(denial)
 
 
 def check_same_base(conn: sa.Connection, version: VersionRow, base: BaseRow) -> None:

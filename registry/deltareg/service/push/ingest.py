@@ -31,6 +31,7 @@ from deltareg.delta.kind import BaseView
 from deltareg.delta.shapes import header_tensors
 from deltareg.documents.model_card import ModelCard
 from deltareg.errors import Conflict, DeltaregError, InvalidInput, Problem, Refused, UploadClosed
+from deltareg.identity.base_claims import read_claims
 from deltareg.identity.manifest import Manifest
 from deltareg.identity.pack_spans import cold_bytes
 from deltareg.identity.storage_map import StorageMap
@@ -45,8 +46,8 @@ from deltareg.service.channels.channels import add_default_channels
 from deltareg.service.describe import describe_version, line_of, ref_of
 from deltareg.service.digest_cache import view_of_base
 from deltareg.service.events import Action
-from deltareg.service.lines.cards import card_in, keep_card
-from deltareg.service.push.bound_base import base_of_upload, check_same_base
+from deltareg.service.lines.cards import card_bytes_in, card_in, keep_card
+from deltareg.service.push.bound_base import base_of_upload, check_base_claims, check_same_base
 from deltareg.service.push.forms import drop_pushed, take_form
 from deltareg.service.push.parents import check_merged, named_parents
 from deltareg.service.push.received import adopt_packs, pack_keys, read_back
@@ -94,7 +95,7 @@ def complete_upload(
     manifest, raw_map = manifest_of(upload), request.storage_map.encode()
     try:
         storage = StorageMap.decode(raw_map)
-        base, card = _check_claim(registry, caller, upload, manifest, storage)
+        base, card, base_claim = _check_claim(registry, caller, upload, manifest, storage)
     except DeltaregError as error:
         if not error.retryable:
             abort_upload(registry, caller, upload_id)
@@ -108,6 +109,7 @@ def complete_upload(
         cold_bytes(manifest, storage),
         reencode_run=new_id() if again else None,
         card=card,
+        base_claim=base_claim,
     )
     return with_retry(registry.engine, lambda conn: _commit(conn, caller, upload_id, stored))
 
@@ -124,6 +126,7 @@ class _Stored:
         cold_bytes: What a machine that has only the base fetches of it.
         reencode_run: The id of a run that re-encodes it against the base; None if none is needed.
         card: The card from its README.md; None without one.
+        base_claim: What its files say of its base, where the publisher insists on another; mostly empty.
     """
 
     manifest: Manifest
@@ -133,25 +136,29 @@ class _Stored:
     cold_bytes: int
     reencode_run: UUID | None
     card: ModelCard | None
+    base_claim: str
 
 
 def _check_claim(
     registry: Registry, caller: Caller, upload: UploadRow, manifest: Manifest, storage: StorageMap
-) -> tuple[BaseView, ModelCard | None]:
-    """Check an upload against the manifest that it claims; return its base and its card."""
+) -> tuple[BaseView, ModelCard | None, str]:
+    """Check an upload against the manifest that it claims; return its base, its card and `base_claim`."""
     with read(registry.engine) as conn:
         row = base_of_upload(conn, caller, upload, manifest)
         base = view_of_base(row.manifest_digest, lambda: base_queries.base_content(conn, row.id).manifest)
         keys = pack_keys(conn, upload, storage)
     storage.check_covers(manifest, (record.digest for record in base.tensors.values()))
-    files, card = read_back(
+    files, card, raw_card = read_back(
         registry,
         caller,
         upload,
         keys,
         storage,
-        look=lambda stored: (stored.delta_files(manifest), card_in(stored, manifest)),
+        look=lambda stored: (stored.delta_files(manifest), card_in(stored, manifest), card_bytes_in(stored, manifest)),
     )
+    with read(registry.engine) as conn:
+        claims = read_claims(files.documents, raw_card, (header.metadata for header in files.headers.values()))
+        base_claim = check_base_claims(conn, caller, claims, row, insisted=upload.request.get("base_claim"))
     assessment = assess(files, header_tensors(files), base)
     expected = build_delta_manifest(
         assessment,
@@ -171,7 +178,7 @@ def _check_claim(
                 )
             ]
         )
-    return base, card
+    return base, card, base_claim
 
 
 def _base_meant(conn: sa.Connection, caller: Caller, upload: UploadRow, manifest: Manifest) -> BaseRow:
@@ -216,6 +223,7 @@ def _commit(conn: sa.Connection, caller: Caller, upload_id: str, stored: _Stored
         queue_reencode(conn, caller, row, against="smallest", run_id=run_id)
     info = _answer(conn, upload, row, created=True)
     after = {"digest": row.manifest_digest, "kind": row.kind, "base": row.base_root}
+    after |= {"base_claim": row.base_claim} if row.base_claim else {}
     subject = f"{row.namespace}/{row.line}:v{row.number}"
     caller.record(conn, Action.VERSION_PUSH, subject, on=line_of(row), before=None, after=after)
     return info
@@ -299,6 +307,7 @@ def _add_version(conn: sa.Connection, caller: Caller, upload: UploadRow, delta: 
         message=upload.request["message"],
         semver=semver,
         labels=upload.request["labels"],
+        base_claim=stored.base_claim or None,
         logical_bytes=manifest.logical_bytes,
         stored_bytes=stored.storage.stored_bytes(manifest.pieces()),
         cold_bytes=stored.cold_bytes,

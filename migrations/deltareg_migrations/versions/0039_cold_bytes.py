@@ -6,8 +6,8 @@ Rows of before have none yet: upkeep measures them from their storage maps.
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0043"
-down_revision = "0037"
+revision = "0039"
+down_revision = "0038"
 branch_labels = None
 depends_on = None
 
