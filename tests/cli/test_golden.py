@@ -2,11 +2,13 @@
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from deltareg import Client
 from deltareg.suites.golden_file import GOLDEN_FILE, decode, encode
 from tests.cli.steps import BASES, DELTAS, done, push_base
 
@@ -32,19 +34,69 @@ def change(folder, factor=1.5):
     save_file({n: v * factor for n, v in load_file(path).items()}, path, {"format": "pt"})
 
 
+def state(folder):
+    """Give all that a folder is: names, bytes, modes and times."""
+    paths = sorted([folder, *folder.rglob("*")])
+    return [(p.name, p.stat().st_mtime_ns, p.stat().st_mode, p.read_bytes() if p.is_file() else b"") for p in paths]
+
+
 @pytest.mark.slow
-def test_a_push_records_by_the_library_and_the_same_push_again_is_the_same_version(willing, delta):
-    words = ("push", delta, "me/chat", "--base", BASES / "tinyllama")
+def test_a_push_records_by_the_library_and_the_folder_stays_as_it_was(willing, delta):
+    words, before = ("push", delta, "me/chat", "--base", BASES / "tinyllama"), state(delta)
+    delta.chmod(0o555)
 
     first = willing(*words, "-v")
     again = done(willing, *words)
+    delta.chmod(0o755)
+    pulled = done(willing, "pull", "me/chat:v1", "--to", delta.parent / "pulled")
 
     assert first.status == 0, first.err
-    assert "recording golden outputs by peft" in first.err
     assert "golden outputs  recorded by the library afterwards" in first.out
-    assert decode((delta / GOLDEN_FILE).read_bytes()).origin.how == "by_library"
+    assert [one[:2] for one in state(delta)] == [one[:2] for one in before]
+    assert [one[3] for one in state(delta)] == [one[3] for one in before]
+    origin = decode((delta.parent / "pulled" / GOLDEN_FILE).read_bytes()).origin
+    assert (origin.how, origin.base) == ("by_library", done(willing, "base", "show", "tinyllama")["root"])
     assert (again["created"], again["version"]) == (False, 1)
     assert again["golden"].startswith("recorded by the library afterwards, with peft")
+    assert pulled["ref"] == "me/chat:v1"
+
+
+@pytest.mark.slow
+def test_the_command_line_and_python_make_one_version_of_one_folder(willing, delta, tmp_path):
+    base = str(BASES / "tinyllama")
+    by_command = done(willing, "push", delta, "me/chat", "--base", base)
+    with Client() as client:
+        by_python = client.push(delta, "me/chat", base=base)
+        alone = client.push(delta, "me/python", base=base)
+    with Client(cache_dir=tmp_path / "elsewhere") as client:  # which has neither base nor outputs
+        elsewhere = client.push(delta, "me/chat", base="tinyllama")
+    after = done(willing, "push", delta, "me/python", "--base", "tinyllama")
+
+    assert [by_command["ref"], by_python.version.ref, elsewhere.version.ref] == ["me/chat:v1"] * 3
+    assert by_command["digest"] == by_python.version.digest == elsewhere.version.digest
+    assert (after["ref"], after["digest"], after["created"]) == ("me/python:v1", alone.version.digest, False)
+    assert alone.version.digest == by_command["digest"]
+    assert alone.golden.startswith("recorded by the library afterwards")
+
+
+@pytest.mark.slow
+def test_two_pushes_at_once_make_one_version(willing, delta):
+    base = str(BASES / "tinyllama")
+    with ThreadPoolExecutor(2) as pool, Client() as one, Client() as two:
+        reports = list(pool.map(lambda client: client.push(delta, "me/chat", base=base), (one, two)))
+
+    assert len({(report.version.ref, report.version.digest) for report in reports}) == 1
+    assert all(report.golden.startswith("recorded by the library afterwards") for report in reports)
+
+
+def test_a_push_without_outputs_stays_the_version_that_it_is(willing, delta):
+    """Where nobody could record, another door or another day makes no second version."""
+    first = done(willing, "push", delta, "me/chat", "--base", "tinyllama", "--no-golden")
+
+    again = done(willing, "push", delta, "me/chat", "--base", BASES / "tinyllama")
+
+    assert (again["ref"], again["created"]) == (first["ref"], False)
+    assert again["golden_missing"] == "me/chat:v1 was pushed without"
 
 
 def test_a_delta_whose_outputs_the_line_has_is_pushed_with_those(willing, delta):
@@ -83,12 +135,13 @@ def test_outputs_of_other_files_are_not_taken(user, monkeypatch, delta, change_o
 def test_what_the_library_recorded_of_other_weights_is_recorded_again(willing, delta):
     words = ("push", delta, "me/chat", "--base", BASES / "tinyllama")
     done(willing, *words)
-    before = (delta / GOLDEN_FILE).read_bytes()
     change(delta)
 
     again = done(willing, *words)
 
-    after = (delta / GOLDEN_FILE).read_bytes()
+    done(willing, "pull", "me/chat:v1", "--to", delta.parent / "one")
+    done(willing, "pull", "me/chat:v2", "--to", delta.parent / "two")
+    before, after = ((delta.parent / name / GOLDEN_FILE).read_bytes() for name in ("one", "two"))
     assert again["golden"].startswith("recorded by the library afterwards")
     assert decode(after).origin.weights != decode(before).origin.weights
 

@@ -7,8 +7,10 @@ from safetensors.numpy import save_file
 
 from deltareg.db import tables as t
 from deltareg.db.session import write
-from deltareg.errors import Conflict, InvalidInput
-from deltareg.suites.golden_file import GOLDEN_FILE, decode
+from deltareg.errors import BaseMismatch, InvalidInput, NotFound
+from deltareg.host.weights_files import weights_digests
+from deltareg.suites.golden import GoldenOrigin, GoldenOutputs, sample_of
+from deltareg.suites.golden_file import GOLDEN_FILE, decode, encode
 from tests import tiny
 from tests.service import rows
 
@@ -54,9 +56,85 @@ def test_a_folder_with_golden_outputs_can_be_pushed_again(local_registry, folder
 
     again = client.push(pulled.path, "me/chat", base="tiny")
 
-    assert again.version.digest == first.version.digest
-    with pytest.raises(Conflict, match=r"deltareg-golden\.json"):
-        client.push(pulled.path, "me/chat", base="tiny", golden=file)
+    with_file = client.push(pulled.path, "me/chat", base="tiny", golden=file)
+
+    assert again.version.digest == first.version.digest == with_file.version.digest
+
+
+def test_a_file_that_is_named_takes_the_place_of_the_folders_own(local_registry, folders, tmp_path):
+    client = local_registry.client()
+    delta, base = folders
+    client.bases.push(base, "tiny")
+    put_golden(delta, "in_training")
+    before = (delta / GOLDEN_FILE).read_bytes()
+    file = golden_file(tmp_path, {"inputs.input_ids": IDS, "outputs.logits": LOGITS})
+
+    pushed = client.push(delta, "me/chat", base="tiny", golden=file)
+
+    assert pushed.golden == "recorded by the publisher"
+    assert pushed.notes == [f"the {GOLDEN_FILE} in the folder is not used: --golden names another"]
+    assert (delta / GOLDEN_FILE).read_bytes() == before
+
+
+def put_golden(folder, how, **origin):
+    """Write outputs as some process would have recorded them; what they are does not matter here."""
+    told = GoldenOrigin(how, **({"weights": weights_digests(folder)} | origin))
+    sample = sample_of({"input_ids": IDS}, {"logits": LOGITS})
+    (folder / GOLDEN_FILE).write_bytes(encode(GoldenOutputs((sample,), told)))
+    return folder / GOLDEN_FILE
+
+
+def test_a_named_file_of_other_weights_is_refused_and_never_replaced(local_registry, folders, tmp_path):
+    """The outputs of a healthy adapter beside broken weights: the corruption has to show."""
+    client = local_registry.client()
+    delta, base = folders
+    client.bases.push(base, "tiny")
+    file = put_golden(delta, "by_library").rename(tmp_path / "healthy.json")
+    tiny.lora(delta, tiny.base(tmp_path / "again"), seed=7)
+
+    with pytest.raises(InvalidInput, match=r"healthy\.json was recorded with other weights: adapter_model") as refused:
+        client.push(delta, "me/chat", base="tiny", golden=file)
+
+    assert "golden record FOLDER --base tiny" in refused.value.fix
+    with pytest.raises(NotFound):
+        client.show("me/chat:v1")
+
+
+def test_outputs_count_for_the_base_that_they_name_alone(local_registry, folders, tmp_path):
+    client = local_registry.client()
+    delta, base = folders
+    client.bases.push(base, "tiny")
+    other = f"blake3:{'7' * 64}"
+    file = put_golden(delta, "by_library", base=other)
+
+    with pytest.raises(BaseMismatch, match="computed on another base than tiny"):
+        client.push(delta, "me/chat", base="tiny", golden=file)
+    pushed = client.push(delta, "me/chat", base="tiny")
+    put_golden(delta, "by_library", base=str(client.bases.show("tiny").root))
+    right = client.push(delta, "me/chat", base="tiny", golden=file)
+
+    assert f"{GOLDEN_FILE} (computed on another base)" in pushed.left_out
+    assert GOLDEN_FILE not in client.show(pushed.version.ref).files
+    assert GOLDEN_FILE in client.show(right.version.ref).files
+
+
+def test_what_an_earlier_release_left_in_a_folder_is_set_aside_unless_it_is_the_same_push(local_registry, folders):
+    """It recorded on any base that was named, and wrote that into the folder without the base's name."""
+    client = local_registry.client()
+    delta, base = folders
+    client.bases.push(base, "tiny")
+    file = put_golden(delta, "by_library")
+    first = client.push(delta, "me/before", base="tiny", golden=file)
+
+    again = client.push(delta, "me/before", base="tiny")
+    new = client.push(delta, "me/after", base="tiny")
+    local_registry.verified(first.version.ref, verdict="fail")
+    after_failure = client.push(delta, "me/before", base="tiny")
+
+    assert (again.version.ref, again.created) == ("me/before:v1", False)
+    assert any("does not say on which base" in one for one in new.left_out)
+    assert after_failure.version.ref == "me/before:v2"
+    assert GOLDEN_FILE not in client.show("me/before:v2").files
 
 
 def test_a_version_says_that_it_has_outputs_and_how_they_were_recorded(local_registry, folders, tmp_path):

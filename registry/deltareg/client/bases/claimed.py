@@ -175,7 +175,7 @@ def _of_folder(context: Context, claim: BaseClaim, place: Path) -> Sequence[Mean
 
 def _of_names(context: Context, claim: BaseClaim) -> ClaimedBases[MeantBase]:
     api, bases = context.api, dict[str, BaseInfo]()
-    of_hub = ClaimedBases[BaseInfo]()
+    of_hub: ClaimedBases[BaseInfo] = ClaimedBases()
     if claim.hub_id:
         listed = api.get("/bases", Page[BaseInfo], hub_id=claim.hub_id, limit=_MOST).items
         of_hub = split_revisions(claim, _revisions(listed, claim.hub_id))

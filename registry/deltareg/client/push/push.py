@@ -208,7 +208,7 @@ def _open(context: Context, request: UploadOpen) -> UploadInfo:
     except InvalidInput as error:
         if "body.parents" not in error.message and "body.base_claim" not in error.message:
             raise
-        empty = {"base_claim": None} | ({"parents": []} if "body.parents" in error.message else {})
+        empty: dict[str, object] = {"base_claim": None} | ({"parents": []} if "body.parents" in error.message else {})
         return context.api.post("/uploads", request.model_copy(update=empty), UploadInfo)
 
 
