@@ -233,7 +233,7 @@ def test_a_stack_stands_on_its_own_base_whatever_was_folded_before(client, both,
     client.push(delta, "team/one", base="tiny")
     client.push(delta, "team/two", base="aaa")
     client.materialize("team/two:v1", tmp_path / "folded")
-    over = tiny.lora(tmp_path / "over", tiny.base(tmp_path / "w"), seed=7).path
+    over = tiny.lora(tmp_path / "over", tiny.base(tmp_path / "w"), seed=7, base_model_name_or_path=None).path
 
     above = client.push(over, "team/over", base="team/one:v1").version
     folded = client.bases.show("team/one:v1")
@@ -247,7 +247,7 @@ def test_a_stack_stands_on_its_own_base_whatever_was_folded_before(client, both,
 
 @ONE_STACK
 def test_versions_of_the_two_are_not_merged_and_a_diff_says_so(client, both, delta, tmp_path):
-    other = tiny.lora(tmp_path / "b", tiny.base(tmp_path / "w"), seed=8).path
+    other = tiny.lora(tmp_path / "b", tiny.base(tmp_path / "w"), seed=8, base_model_name_or_path=None).path
     client.push(delta, "team/one", base="tiny")
     client.push(other, "team/two", base="aaa")
 

@@ -18,7 +18,7 @@ from deltareg.errors import DeltaregError, InvalidInput, NotFound
 from deltareg_cli.options.options import ChannelParam
 
 # What a value too many may be for where no option is missing: the first that a command has.
-_LIKELY = ("--out", "--to", "--base", "--suite", "--channel")
+_LIKELY = ("--out", "--to", "--base", "--suite", "--channel", "--hub-id")
 _CHANNELS = ("dev", "staging", "prod")
 # What an option is called in other commands, and in this one where it has that.
 _SYNONYMS = {

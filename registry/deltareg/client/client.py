@@ -184,9 +184,11 @@ class Client:
 
     # What is done most
 
-    def lint(self, path: AnyPath, *, base: str | None = None, convention: str = "") -> "reports.LintReport":
+    def lint(
+        self, path: AnyPath, *, base: str | None = None, convention: str = "", trained_on: str | None = None
+    ) -> "reports.LintReport":
         """Report what a folder is and what is wrong with it; see `folders.lint`."""
-        return self.folders.lint(path, base=base, convention=convention)
+        return self.folders.lint(path, base=base, convention=convention, trained_on=trained_on)
 
     def push(
         self,

@@ -30,7 +30,7 @@ ORDER = 50
     "--base",
     metavar="PATH",
     type=click.Path(path_type=Path),
-    help="The folder of the base; found by its fingerprint when it is not given.",
+    help="The base: its folder, or its name. Without it, it is found by its fingerprint.",
 )
 @option(
     "--dtype",

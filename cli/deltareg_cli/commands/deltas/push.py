@@ -224,7 +224,7 @@ def push(
         raise InvalidInput("--golden and --no-golden say two things", fix="leave one out")
     if invocation.globals.dry_run:
         base = base or trained_on or invocation.client.bases.named_in(path)
-        lint_report = client.lint(path, base=base, convention=convention or "")
+        lint_report = client.lint(path, base=base, convention=convention or "", trained_on=trained_on)
         invocation.output.show(lint_answer(lint_report, path))
         return ExitStatus.DONE if lint_report.is_accepted else ExitStatus.INVALID
     labels = _labels_of_run(invocation, mlflow_run) | labels

@@ -10,6 +10,7 @@ from deltareg.client.packs.transfer import piece_sources, send_pieces
 from deltareg.client.results.reports import Fingerprint
 from deltareg.delta.layouts.peft.marks import marks
 from deltareg.errors import InvalidInput, UploadClosed
+from deltareg.identity.base_claims import BaseClaim
 from deltareg.refs import parse_base
 from deltareg.wire import BaseForm, BaseInfo, UploadComplete, UploadInfo, UploadOpen, request_of
 
@@ -23,7 +24,7 @@ def push_base(context: Context, path: Path, name: str, *, form: BaseForm | None 
         Refused: The name belongs to another base.
         InvalidInput: The folder holds an adapter.
     """
-    name = parse_base(name)
+    name = _parse_name(path, name)
     path = _place(path)
     with open_base(path, context.cache, progress=context.progress) as base:
         _check(base)
@@ -47,7 +48,7 @@ def register_base(context: Context, path: Path, name: str, *, form: BaseForm | N
         Refused: The name belongs to another base.
         InvalidInput: The folder holds an adapter.
     """
-    name = parse_base(name)
+    name = _parse_name(path, name)
     path = _place(path)
     with open_base(path, context.cache, progress=context.progress) as base:
         _check(base)
@@ -72,6 +73,20 @@ def fingerprint(context: Context, path: Path) -> Fingerprint:
             identity=base.identity.whole.identity,
             parts=base.identity.whole.parts,
         )
+
+
+def _parse_name(path: Path, name: str) -> str:
+    """Parse the name of a new base; an id of the hub in its place is no name."""
+    try:
+        return parse_base(name)
+    except InvalidInput as error:
+        hub_id = BaseClaim("", name).hub_id
+        if "/" not in hub_id:
+            raise
+        own = hub_id.rpartition("/")[2].lower()
+        raise InvalidInput(
+            error.message, fix=f"name it, with its id on the hub: deltareg base push {path} {own} --hub-id {name}"
+        ) from error
 
 
 def _check(base: BaseFolder) -> None:

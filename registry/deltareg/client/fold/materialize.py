@@ -22,7 +22,7 @@ from deltareg.codec import ReadRange
 from deltareg.delta.fold import RECIPE
 from deltareg.delta.kinds import holds_results
 from deltareg.digest import Digest
-from deltareg.errors import Conflict, IntegrityFailure, InvalidInput, Refused
+from deltareg.errors import BaseMismatch, Conflict, IntegrityFailure, InvalidInput, NotFound, Refused
 from deltareg.identity.manifest import Manifest
 from deltareg.refs import Ref
 from deltareg.wire import BaseInfo, VersionDetail
@@ -60,7 +60,7 @@ def materialize(
         raise InvalidInput(
             f"{version.ref} ({version.kind}) cannot be folded into weights", fix="attach it to the running base instead"
         )
-    options = FoldOptions(base=base, dtype=_DTYPES[dtype], expect=expect)
+    options = FoldOptions(base=_folder_meant(context, version, base), dtype=_DTYPES[dtype], expect=expect)
     outcome = fold_version(context, version, out, options)
     if options.dtype is None:
         note_fold(context.cache, version, outcome.root, out)
@@ -83,6 +83,31 @@ def _report(version: VersionDetail, out: Path, made: "FoldOutcome", started: flo
         revocation=version.revocation,
         trained_on=version.trained_on,
     )
+
+
+def _folder_meant(context: Context, version: VersionDetail, base: Path | None) -> Path | None:
+    """Return the folder that `--base` names; None for the name of the version's own base, which is found.
+
+    Raises:
+        BaseMismatch: It is the name of another base.
+        NotFound: It is neither a folder nor the name of a base.
+    """
+    if base is None or base.exists():
+        return base
+    try:
+        info = context.api.get(base_path(str(base)), BaseInfo)
+    except (InvalidInput, NotFound) as error:
+        raise NotFound(
+            f"{base} is no folder, and no base here has that name",
+            fix=f"leave --base out, or name {version.base.name} or its folder",
+        ) from error
+    is_equal = bool(info.identity) and info.identity == version.base.identity
+    if info.name != version.base.name and not is_equal:
+        raise BaseMismatch(
+            f"{version.ref} is for {version.base.name}, not for {info.name}",
+            fix=f"leave --base out, or name {version.base.name}",
+        )
+    return None
 
 
 def _root_there(

@@ -1,13 +1,16 @@
 """Lint: what a folder is and what is wrong with it, without a server when the base is a folder."""
 
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from deltareg.client.bases.bases import KnownBase
 from deltareg.client.context import Context
 from deltareg.client.fold.version_base import open_named_base
 from deltareg.client.folders.folder import Folder, open_delta
-from deltareg.client.folders.near_misses import check_exists
+from deltareg.client.folders.near_misses import check_exists, means_folder
+from deltareg.client.push.push_target import find_push_target
 from deltareg.client.results.reports import LintReport
 from deltareg.delta.delta_manifest import Assessment, assess
 from deltareg.delta.examine import examine
@@ -22,17 +25,39 @@ from deltareg.errors import Problem, Refused
 NO_BASE = BaseView(Digest("blake3", "0" * 64), {}, {}, name_map_for({}, ()))
 
 
-def lint(context: Context, path: Path, *, base: str | None, convention: str = "") -> LintReport:
-    """Examine a folder as a push would; every problem is in the report, none is raised."""
+def lint(
+    context: Context, path: Path, *, base: str | None, convention: str = "", trained_on: str | None = None
+) -> LintReport:
+    """Examine a folder as a push would; every problem is in the report, none is raised.
+
+    Args:
+        context: The client's surroundings.
+        path: The folder.
+        base: The base, by name or as a folder, for which no server is asked; None for none.
+        convention: What the user says of its values.
+        trained_on: The base that somebody insists it was trained on.
+    """
     check_exists(path)  # before anything is said of a base
     known = KnownBase("", NO_BASE) if base is None else open_named_base(context, base)
     try:
         with open_delta(path, convention=convention) as folder:
-            return _report(folder, known)
+            report = _report(folder, known)
+            return replace(report, problems=[*_denials(context, folder, base, trained_on), *report.problems])
     except Refused as refused:
         return LintReport(problems=refused.problems)
     finally:
         known.close()
+
+
+def _denials(context: Context, folder: Folder, base: str | None, trained_on: str | None) -> Sequence[Problem]:
+    """Return what the folder's own files say against the base, where a server is asked about it."""
+    if base is None or means_folder(base):
+        return ()
+    try:
+        find_push_target(context, folder, None, base=base, trained_on=trained_on).onto.base.close()
+    except Refused as refused:
+        return refused.problems
+    return ()
 
 
 def _report(folder: Folder, known: KnownBase) -> LintReport:

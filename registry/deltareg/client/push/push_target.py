@@ -42,14 +42,14 @@ class PushTarget:
 
 
 def find_push_target(
-    context: Context, folder: Folder, line: LineRef, *, base: str | None, trained_on: str | None
+    context: Context, folder: Folder, line: LineRef | None, *, base: str | None, trained_on: str | None
 ) -> PushTarget:
     """Find the base of a push.
 
     Args:
         context: The client's surroundings.
         folder: The opened folder.
-        line: The line that is pushed to, for advice.
+        line: The line that is pushed to, for advice; None where nothing is pushed yet.
         base: The base, as it was said; None for the one that the folder's files name.
         trained_on: The base, or a variant of it, that somebody insists it was trained on.
 
@@ -68,7 +68,7 @@ def find_push_target(
     try:
         if insisted and insisted != text:
             onto.base = _agree(context, onto.base, text, insisted)
-        command = f"deltareg push {folder.source} {line}"
+        command = f"deltareg push {folder.source} {line or 'NS/NAME'}"
         claim, remark = check_claims(context, claims, onto.base, is_insisted=bool(insisted), command=command)
     except BaseException:
         onto.base.close()

@@ -21,9 +21,11 @@ class Folders(Resource):
 
     __slots__ = ()
 
-    def lint(self, path: AnyPath, *, base: str | None = None, convention: str = "") -> "reports.LintReport":
+    def lint(
+        self, path: AnyPath, *, base: str | None = None, convention: str = "", trained_on: str | None = None
+    ) -> "reports.LintReport":
         """Report what a folder is and what is wrong with it; offline if the base is a folder."""
-        return use_cases.lint.lint(self._context, Path(path), base=base, convention=convention)
+        return use_cases.lint.lint(self._context, Path(path), base=base, convention=convention, trained_on=trained_on)
 
     def convert(
         self, path: AnyPath, to: AnyPath, *, base: str | None = None, layout: str = "peft"
