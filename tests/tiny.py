@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
 WIDTH, HIDDEN, LAYERS, VOCABULARY = 8, 12, 2, 20
 LLAMA = {

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -87,6 +88,23 @@ def test_two_pushes_at_once_make_one_version(willing, delta):
 
     assert len({(report.version.ref, report.version.digest) for report in reports}) == 1
     assert all(report.golden.startswith("recorded by the library afterwards") for report in reports)
+
+
+@pytest.mark.slow
+def test_a_push_that_is_killed_while_it_records_leaves_nothing_in_the_folder(willing, delta):
+    before, base = state(delta), BASES / "tinyllama"
+    process = willing.spawn("push", delta, "me/chat", "--base", base)
+    deadline = time.monotonic() + 60
+
+    while not list((willing.home / "cache").rglob("tmp/*/")) and process.poll() is None:
+        assert time.monotonic() < deadline, "it never began to record"
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    again = done(willing, "push", delta, "me/chat", "--base", base)
+
+    assert state(delta) == before
+    assert (again["version"], again["golden"].startswith("recorded by the library")) == (1, True)
 
 
 def test_a_push_without_outputs_stays_the_version_that_it_is(willing, delta):

@@ -215,6 +215,31 @@ def test_a_file_of_the_first_schema_is_still_read():
     assert sample.outputs["logits"].values[0, 0] == pytest.approx(1.66589, abs=1e-4)
 
 
+def test_the_bytes_of_a_file_that_names_its_base_are_these():
+    raw = (FROZEN / "2-base.json").read_bytes()
+
+    golden = decode(raw)
+
+    assert encode(golden) == raw
+    assert golden.origin.base == f"blake3:{'5c' * 32}"
+    assert golden.origin.how == "by_library"
+
+
+def test_a_file_that_names_no_base_says_so():
+    golden = decode((FROZEN / "2.json").read_bytes())
+
+    assert golden.origin.base == ""
+
+
+@pytest.mark.parametrize("base", [7, None, ["blake3:0"], "x" * 300, "a\nb"])
+def test_a_base_that_is_no_word_is_refused(base):
+    document = json.loads((FROZEN / "2-base.json").read_bytes())
+    document["recorded"]["base"] = base
+
+    with pytest.raises(Refused, match="its base is no word"):
+        decode(json.dumps(document).encode())
+
+
 def test_the_bytes_of_a_file_that_says_how_training_began_are_these():
     raw = (FROZEN / "2-training.json").read_bytes()
 

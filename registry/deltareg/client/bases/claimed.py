@@ -6,7 +6,7 @@ place on this machine is known by its fingerprint, which tells more than any nam
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from deltareg.client.asking.resolving import base_path
 from deltareg.client.bases.bases import KnownBase
@@ -139,10 +139,18 @@ def refuse(conflict: Contradiction[MeantBase], base: KnownBase, command: str) ->
 
 def _remark(claims: BaseClaims, found: dict[BaseClaim, ClaimedBases[MeantBase]], base: KnownBase) -> str:
     """Say that nobody knows the name in the files, so that nothing of theirs confirms the base."""
-    if not claims.claims or any(one.bases for one in found.values()) or claims.first.name == base.name:
-        return ""
     first = claims.first
-    return f"{first.where} names {first}, which no base here is known by; {base.name} is what you said"
+    if not first.name or any(one.bases for one in found.values()) or first.name == base.name or _ends(base, first):
+        return ""
+    return f"{first.where} names {first}, and no base here is known by that; {base.name} is what you said"
+
+
+def _ends(base: KnownBase, claim: BaseClaim) -> bool:
+    """Whether the folder of a base ends as a relative path does: that confirms, and denies nothing."""
+    if base.folder is None:
+        return False
+    here, named = base.folder.path.absolute().parts, PurePath(claim.name.removeprefix("~/")).parts
+    return bool(named) and here[-len(named) :] == named
 
 
 def _model_at(name: str) -> Path | None:
