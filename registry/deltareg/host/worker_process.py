@@ -9,6 +9,9 @@ from typing import cast
 
 from deltareg.errors import DeltaregError, Inconclusive, error_classes
 
+OFFLINE = {"HF_HUB_OFFLINE": "1"}
+"""For a process that reads a base from this disk, and asks nothing of a hub."""
+
 
 def worker_line() -> list[str]:
     """Return the start of a worker's command line; that worker ends when this process does."""

@@ -174,7 +174,7 @@ def _of_folder(context: Context, claim: BaseClaim, place: Path) -> Sequence[Mean
         root, identity = str(folder.identity.root), str(folder.identity.whole.identity)
         is_packed = bool(packed_problems(folder.view, place.name))
     infos = context.api.get("/bases", Page[BaseInfo], root=root, limit=_MOST).items
-    registered = [_meant(info) for info in infos]
+    registered = [_as_meant(info) for info in infos]
     same = [one for one in registered if one.identity == identity] or registered
     if same or is_packed or claim.where != ADAPTER_CONFIG:
         return same
@@ -195,8 +195,8 @@ def _of_names(context: Context, claim: BaseClaim) -> ClaimedBases[MeantBase]:
         bases[own.name] = own
     except (InvalidInput, NotFound):
         pass
-    others = {info.name: _meant(info) for info in of_hub.of_other_revisions if not bases}
-    return ClaimedBases([_meant(info) for info in bases.values()], list(others.values()))
+    others = {info.name: _as_meant(info) for info in of_hub.of_other_revisions if not bases}
+    return ClaimedBases([_as_meant(info) for info in bases.values()], list(others.values()))
 
 
 def _revisions(infos: Sequence[BaseInfo], hub_id: str) -> list[tuple[BaseInfo, str]]:
@@ -204,7 +204,7 @@ def _revisions(infos: Sequence[BaseInfo], hub_id: str) -> list[tuple[BaseInfo, s
     return [(info, revision) for info, name, revision in parted if name.lower() == hub_id.lower()]
 
 
-def _meant(info: BaseInfo) -> MeantBase:
+def _as_meant(info: BaseInfo) -> MeantBase:
     if info.variant_of is None:
         return MeantBase(info.name, info.name, info.root, info.identity)
     return MeantBase(info.name, info.variant_of.name, info.variant_of.root, info.variant_of.identity)

@@ -46,7 +46,7 @@ def find_named_base(context: Context, claims: BaseClaims, folder: Folder) -> tup
         InvalidInput: They name no base, none that is registered or here, or more than one.
     """
     if claims.base:  # written for this registry
-        return _registered(context, claims.base), "README.md"
+        return _find_registered(context, claims.base), "README.md"
     found = {claim: find_claimed(context, claim).bases for claim in claims.claims}
     leading = {claim: {one.name: one for one in bases} for claim, bases in found.items() if bases}
     if not leading:
@@ -60,7 +60,7 @@ def find_named_base(context: Context, claims: BaseClaims, folder: Folder) -> tup
     raise InvalidInput(f"{_quote(first)} is {both}", fix=f"choose: --base {min(common or choices)}")
 
 
-def _registered(context: Context, name: str) -> str:
+def _find_registered(context: Context, name: str) -> str:
     try:
         return context.api.get(base_path(name.lower()), BaseInfo).name
     except NotFound as error:

@@ -27,6 +27,8 @@ from deltareg.suites.golden_file import GOLDEN_FILE, MOST_BYTES, decode
 from deltareg.wire import Page, VersionInfo
 
 _LOOKED_AT = 50
+_UNREADABLE = (Blocked, Corrupt, IntegrityFailure, NotFound, Refused)
+"""What is raised of a version that is deleted, or damaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,46 +46,55 @@ class EarlierGolden:
     origin: GoldenOrigin
 
 
-def find_same(context: Context, line: LineRef, manifest: Manifest, base: KnownBase) -> VersionInfo | None:
+def list_before(context: Context, line: LineRef) -> Page[VersionInfo]:
+    """List the newest versions of a line; none where it begins with this push."""
+    try:
+        return context.api.get(f"{line_path(line)}/versions", Page[VersionInfo], limit=_LOOKED_AT)
+    except NotFound:
+        return Page[VersionInfo](items=[])
+
+
+def find_same(
+    context: Context, line: LineRef, before: Page[VersionInfo], manifest: Manifest, base: KnownBase
+) -> VersionInfo | None:
     """Return the version of the line that a push would be, on that base; None where it would be a new one.
 
     Args:
         context: The client's surroundings.
         line: The line that is pushed to.
+        before: Its newest versions.
         manifest: What is pushed.
         base: The base that it is pushed onto.
     """
-    try:
-        version = resolve(context, Ref.parse(f"{line}@{manifest.digest}"), bare="newest")
-    except (Blocked, NotFound):
-        return None
-    return version if _is_on(version, base) and not version.is_deleted else None
+    own = str(manifest.digest)
+    found: VersionInfo | None = next((version for version in before.items if version.digest == own), None)
+    if found is None and before.next_cursor:
+        try:
+            found = resolve(context, Ref.parse(f"{line}@{own}"), bare="newest")
+        except _UNREADABLE:
+            return None
+    return found if found is not None and _is_on(found, base) and not found.is_deleted else None
 
 
 def find_golden(
-    context: Context, line: LineRef, files: Iterable[ManifestFile], base: KnownBase
+    context: Context, before: Page[VersionInfo], files: Iterable[ManifestFile], base: KnownBase
 ) -> EarlierGolden | None:
     """Find a version of the line that has these files and golden outputs, and give those.
 
     Args:
         context: The client's surroundings.
-        line: The line that is pushed to.
+        before: The newest versions of the line that is pushed to.
         files: What is pushed; it has no golden outputs.
         base: The base that it is pushed onto.
     """
     own = {file.path: file for file in files}
     total = sum(file.size_bytes for file in own.values())
-    try:
-        path = f"{line_path(line)}/versions"
-        page = context.api.get(path, Page[VersionInfo], limit=_LOOKED_AT)
-    except NotFound:  # the line begins with this push
-        return None
-    for version in page.items:
+    for version in before.items:
         if not total < version.logical_bytes <= total + MOST_BYTES or not _is_on(version, base):
             continue
         try:
             found = _golden_of(context, version, own)
-        except (Blocked, Corrupt, IntegrityFailure, NotFound, Refused):  # deleted, or damaged
+        except _UNREADABLE:
             continue
         if found is not None and counts_for(found.origin, base, verdict=version.verdict):
             return found

@@ -14,13 +14,14 @@ from deltareg.client.bases.bases import KnownBase
 from deltareg.client.context import Context
 from deltareg.client.folders.folder import Folder
 from deltareg.client.folders.golden import add_kept, changed_weights, golden_file, leave_golden_out, origin_in
-from deltareg.client.push.golden_before import counts_for, find_golden, find_same
+from deltareg.client.push.golden_before import counts_for, find_golden, find_same, list_before
 from deltareg.client.push.library_recorder import find_recorded, record_by_library
 from deltareg.errors import BaseMismatch, DeltaregError, InvalidInput
 from deltareg.identity.manifest import Manifest
 from deltareg.refs import LineRef
 from deltareg.suites.golden import GoldenOrigin
 from deltareg.suites.golden_file import GOLDEN_FILE, decode
+from deltareg.wire import Page, VersionInfo
 
 MOST_BASE_BYTES = 3 << 30
 _ALONE = frozenset({"", "deltareg"})
@@ -91,12 +92,15 @@ def take_golden(context: Context, delta: PushedDelta, choice: GoldenChoice) -> G
         return _take_file(delta, choice.file)
     origin = origin_in(folder)
     changed = () if origin is None else changed_weights(folder.path, origin)
-    why = "" if origin is None else _why_not_own(context, delta, origin, changed)
+    if origin is not None and origin.how != "by_library" and not _is_of_another(delta, origin):
+        return GoldenOutcome(_describe_origin(origin, changed))  # where weights changed since, verification judges
+    before = list_before(context, delta.line)
+    why = "" if origin is None else _why_not_own(context, delta, before, origin, changed)
     if origin is not None and not why:
         return GoldenOutcome(_describe_origin(origin, changed))
     if why:
         leave_golden_out(folder, why=why)
-    return _find_or_record(context, delta)
+    return _find_or_record(context, delta, before)
 
 
 def _take_file(delta: PushedDelta, path: Path) -> GoldenOutcome:
@@ -112,7 +116,7 @@ def _take_file(delta: PushedDelta, path: Path) -> GoldenOutcome:
             fix="push the folder that it was recorded with, or record again: deltareg golden record FOLDER --base"
             f" {base.name}",
         )
-    if origin.base not in {"", str(base.view.root)}:
+    if _is_of_another(delta, origin):
         raise BaseMismatch(
             f"{path} was computed on another base than {base.name}",
             fix=f"record it on this one: deltareg golden record FOLDER --base {base.name}",
@@ -125,30 +129,35 @@ def _take_file(delta: PushedDelta, path: Path) -> GoldenOutcome:
     return GoldenOutcome(_describe_origin(origin, ()), note=note)
 
 
-def _why_not_own(context: Context, delta: PushedDelta, origin: GoldenOrigin, changed: Sequence[str]) -> str:
-    """Return why the outputs in the folder do not count; empty where they do."""
-    if origin.base not in {"", str(delta.base.view.root)}:
+def _is_of_another(delta: PushedDelta, origin: GoldenOrigin) -> bool:
+    """Whether outputs say that they were computed on another base."""
+    return origin.base not in {"", str(delta.base.view.root)}
+
+
+def _why_not_own(
+    context: Context, delta: PushedDelta, before: Page[VersionInfo], origin: GoldenOrigin, changed: Sequence[str]
+) -> str:
+    """Return why the library's outputs in the folder do not count; empty where they do."""
+    if _is_of_another(delta, origin):
         return "computed on another base"
-    if origin.how != "by_library":
-        return ""  # of the training: where weights have changed since, verification shows it
     if changed:
         return "of other weights"
     if origin.base:
         return ""
-    before = find_same(context, delta.line, delta.manifest(), delta.base)
-    if before is not None and counts_for(origin, delta.base, verdict=before.verdict):
+    same = find_same(context, delta.line, before, delta.manifest(), delta.base)
+    if same is not None and counts_for(origin, delta.base, verdict=same.verdict):
         return ""  # the same push again
     return "it does not say on which base it was computed: an earlier release wrote it"
 
 
-def _find_or_record(context: Context, delta: PushedDelta) -> GoldenOutcome:
+def _find_or_record(context: Context, delta: PushedDelta, before: Page[VersionInfo]) -> GoldenOutcome:
     """Take the outputs that exist of these files on this base; else have the library compute some."""
     folder, base, files = delta.folder, delta.base, delta.manifest().files
-    before = find_golden(context, delta.line, files, base)
-    if before is not None:
-        add_kept(folder, before.raw)
-        return GoldenOutcome(f"{before.origin.description}; those of {before.ref}")
-    same = find_same(context, delta.line, delta.manifest(), base)
+    earlier = find_golden(context, before, files, base)
+    if earlier is not None:
+        add_kept(folder, earlier.raw)
+        return GoldenOutcome(f"{earlier.origin.description}; those of {earlier.ref}")
+    same = find_same(context, delta.line, before, delta.manifest(), base)
     if same is not None:  # with outputs it would be another version
         return GoldenOutcome(missing=f"{same.ref} was pushed without")
     raw = find_recorded(context, base, files)

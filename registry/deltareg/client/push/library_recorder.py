@@ -15,12 +15,10 @@ from deltareg.client.context import Context
 from deltareg.client.folders.folder import Folder
 from deltareg.errors import Misconfigured
 from deltareg.host.parts import missing_of
-from deltareg.host.worker_process import ask
+from deltareg.host.worker_process import OFFLINE, ask
 from deltareg.identity.manifest import ManifestFile
 from deltareg.suites.golden_file import GOLDEN_FILE
 
-ENVIRON = {"HF_HUB_OFFLINE": "1"}
-"""A base is read from this disk; nothing is asked of a hub."""
 _PACKAGES = {"kohya": "diffusers"}
 _MOST_S = 180.0
 
@@ -65,7 +63,7 @@ def record_by_library(
                 "device": _device(),
                 "into": into,
             }
-            ask("golden", json.dumps(request, default=str), environ=ENVIRON, timeout_s=_MOST_S, is_silent=True)
+            ask("golden", json.dumps(request, default=str), environ=OFFLINE, timeout_s=_MOST_S, is_silent=True)
             return context.cache.keep_first(_name(base, files), into.read_bytes())
     finally:
         meter.close()

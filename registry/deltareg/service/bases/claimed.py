@@ -34,7 +34,7 @@ def find_claimed(
         knows_places: Whether a path may mean the base that was registered from there. Who pushes from
             that machine looks at the path itself.
     """
-    rows = list(_named(conn, claim.name))
+    rows = list(_find_named(conn, claim.name))
     of_hub = _of_hub(conn, claim)
     if not rows:
         rows = list(of_hub.bases)
@@ -87,7 +87,7 @@ def refuse_denied(denial: Contradiction[BaseRow], base: BaseRow, *, insist: str)
     return Refused([Problem("base_mismatch", message, fix=fix)])
 
 
-def _named(conn: sa.Connection, name: str) -> list[BaseRow]:
+def _find_named(conn: sa.Connection, name: str) -> list[BaseRow]:
     try:
         return list(base_queries.base_rows(conn, name=parse_base(name.lower()), limit=1))
     except InvalidInput:

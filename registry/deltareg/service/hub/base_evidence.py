@@ -69,7 +69,7 @@ def choose_base(conn: sa.Connection, caller: Caller, line: str, folder: Path, *,
             config names another one than the card.
     """
     said = claims_of(folder)
-    row, where = _named(conn, caller, line, said, newest=newest)
+    row, where = _find_named(conn, caller, line, said, newest=newest)
     if row is None:
         return ChosenBase(newest, where)
     if said.trained_on:
@@ -82,7 +82,7 @@ def choose_base(conn: sa.Connection, caller: Caller, line: str, folder: Path, *,
     return ChosenBase(row.name, where)
 
 
-def _named(
+def _find_named(
     conn: sa.Connection, caller: Caller, line: str, said: BaseClaims, *, newest: str
 ) -> tuple[BaseRow | None, str]:
     own_name = said.base or said.trained_on
