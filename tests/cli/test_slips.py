@@ -22,7 +22,7 @@ SLIPS: list[tuple[list[str | Path], int, str]] = [
     (["base", "show", "other"], 3, "bases here: tinyllama"),
     (["push", DELTAS / "lora", "team/MyLoRA", "--base", "tinyllama"], 2, "write mylora"),
     (["push", DELTAS / "lora", "team/x:v7", "--base", "tinyllama"], 2, "write team/x"),
-    (["push", DELTAS / "lora", "team/x"], 2, "--base with one of: tinyllama"),
+    (["push", DELTAS / "lora", "team/x"], 2, "its shapes fit: tinyllama; choose: --base tinyllama"),
     (
         ["push", DELTAS / "lora" / "adapter_model.safetensors", "team/x", "--base", "tinyllama"],
         2,
@@ -30,6 +30,9 @@ SLIPS: list[tuple[list[str | Path], int, str]] = [
     ),
     (["base", "push", DELTAS / "lora", "adapter"], 2, "holds an adapter, not a base"),
     (["base", "register", DELTAS / "lora", "adapter"], 2, "holds an adapter, not a base"),
+    (["base", "push", BASES / "tinyllama", "Acme/Tiny"], 2, "tiny --hub-id Acme/Tiny"),
+    (["base", "register", BASES / "tinyllama", "tiny2", "Acme/Tiny"], 2, "--hub-id Acme/Tiny"),
+    (["materialize", "team/lora:v1", "--out", "m", "--base", "nosuch"], 3, "leave --base out, or name tinyllama"),
     (["promote", "team/lora", "--channel", "dev"], 2, "promote team/lora:v1 --channel dev"),
     (["verdict", "show", "team/lora:v7"], 3, "there is no version team/lora:v7"),
     (["ls", "--filter", "labl.x=y"], 2, "label.KEY"),
@@ -205,7 +208,7 @@ def test_the_base_is_found_where_the_config_and_the_hub_name_it(ana, monkeypatch
 
     assert (named.status, named.json["base"]["name"]) == (0, "tinyllama")
     assert unnamed.status == 0
-    assert "snapshots/abc, which adapter_config.json names" in unnamed.err
+    assert "base: tinyllama, which adapter_config.json names" in unnamed.err
     assert wrong.status == 2
     assert ana("base", "fingerprint", "acme/Tiny-Llama").status == 0
 

@@ -211,6 +211,19 @@ def test_a_folder_of_the_other_is_refused_for_the_fold(client, both, second, del
 
 
 @ONE_STACK
+def test_a_fold_takes_the_name_of_its_base_and_no_other(client, both, delta, tmp_path):
+    client.push(delta, "team/one", base="tiny")
+
+    with pytest.raises(BaseMismatch, match="team/one:v1 is for tiny, not for aaa"):
+        client.materialize("team/one:v1", tmp_path / "out", base="aaa")
+    with pytest.raises(NotFound, match="no folder, and no base here"):
+        client.materialize("team/one:v1", tmp_path / "out", base="nosuch")
+    client.materialize("team/one:v1", tmp_path / "out", base="tiny")
+
+    assert template_of(tmp_path / "out") == "first"
+
+
+@ONE_STACK
 def test_what_decides_nothing_comes_from_the_registered_base_alone(fresh, first, delta, tmp_path):
     """The folder is the same base, with notes, code and a key of its own."""
     fresh.bases.push(first, "tiny")

@@ -6,6 +6,7 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
@@ -262,6 +263,33 @@ def test_the_config_wins_over_a_card_that_names_a_place(ways, home, tmp_path):
         committed = client.show("team/card-place-hub")
     assert (pushed.base.name, committed.base.name) == ("llama", "llama")
     assert committed.digest == pushed.digest
+
+
+def test_a_commit_of_a_folder_is_the_version_that_a_push_made_of_it(ways, home, tmp_path):
+    """Outputs that the push took along are the version's, and a commit records none of its own."""
+    folder = delta_naming(tmp_path / "delta", home, "its name")
+    arrays = {"inputs.input_ids": np.array([[1, 2]]), "outputs.logits": np.ones((1, 2, 4), np.float32)}
+    save_file(arrays, tmp_path / "golden.safetensors")
+    first = ways.python(folder, "team/doors", "llama", golden=tmp_path / "golden.safetensors")
+    other = tiny.lora(tmp_path / "other", tiny.base(tmp_path / "shape"), seed=8, base_model_name_or_path="llama").path
+    second = ways.python(other, "team/doors", "llama")
+    api = huggingface_hub.HfApi(endpoint=ways.site.url, token=ways.site.token("read", "push", principal="trainer"))
+
+    api.upload_folder(folder_path=folder, repo_id="team/doors")
+    by_command = ways.command(folder, "team/doors", "llama")
+
+    assert (first.version, second.version, by_command.version) == (1, 2, 1)
+    with ways.site.client() as client:
+        assert client.show("team/doors").version == 2
+
+
+def test_a_path_where_an_adapter_lies_by_now_says_nothing(ways, home, tmp_path):
+    base = tiny.base(tmp_path / "shape")
+    delta = tiny.lora(tmp_path / "out", base, base_model_name_or_path=str(tmp_path / "out"), targets=("q_proj",)).path
+
+    version = ways.python(delta, "team/overwritten", "llama")
+
+    assert (version.base.name, version.base_claim) == ("llama", "")
 
 
 def test_a_commit_opens_no_path_of_the_servers_machine(ways, home, tmp_path):

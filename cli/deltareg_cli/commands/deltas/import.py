@@ -185,6 +185,7 @@ def _push(
             origin.folder,
             line,
             base=base_name,
+            trained_on=origin.base or None if base is None else None,  # as the registry had recorded it
             message=commit_message,
             parents=parents,
             labels=origin.all_labels() | labels,

@@ -28,7 +28,7 @@ ORDER = 50
 @option("--out", required=True, metavar="DIR", type=click.Path(path_type=Path), help="Where it goes.")
 @option(
     "--base",
-    metavar="PATH",
+    metavar="NAME|PATH",
     type=click.Path(path_type=Path),
     help="The base: its folder, or its name. Without it, it is found by its fingerprint.",
 )

@@ -19,6 +19,7 @@ from deltareg.documents.model_card import CARD_FILE
 from deltareg.errors import DeltaregError, InvalidInput, NotFound, Problem, Refused
 from deltareg.identity.base_claims import (
     ADAPTER_CONFIG,
+    MODEL_CONFIG,
     BaseClaim,
     BaseClaims,
     ClaimedBases,
@@ -30,7 +31,7 @@ from deltareg.identity.base_claims import (
 from deltareg.wire import BaseInfo, Page
 
 _MOST = 50
-_OF_MODELS = ("config.json", "model_index.json", "*.safetensors")
+_OF_MODELS = (MODEL_CONFIG, "model_index.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,11 +158,10 @@ def _model_at(name: str) -> Path | None:
     """Return the folder of a model that a name leads to on this machine."""
     try:
         place = Path(name).expanduser()
-        if place.is_dir() and any(any(place.glob(pattern)) for pattern in _OF_MODELS):
-            return place
+        is_model = any((place / name).is_file() for name in _OF_MODELS)
+        return place if is_model and not (place / ADAPTER_CONFIG).exists() else None
     except (OSError, RuntimeError, ValueError):  # longer than any name, no such home, or with a NUL in it
         return None
-    return None
 
 
 def _of_folder(context: Context, claim: BaseClaim, place: Path) -> Sequence[MeantBase]:
