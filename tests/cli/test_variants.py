@@ -32,6 +32,18 @@ def test_a_push_for_a_variant_says_what_it_is_of(registered, folders):
     assert "(trained on root-fp8)" in registered("show", "me/chat:v1").out
 
 
+def test_a_variant_and_its_root_are_one_base_to_what_the_config_names(registered, folders):
+    config = folders["lora"] / "adapter_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"base_model_name_or_path": "root-fp8"}))
+
+    of_root = registered("push", folders["lora"], "me/chat", "--base", "root", "--json")
+    insisted = registered("push", folders["lora"], "me/other", "--base", "root", "--trained-on", "root-fp8")
+
+    assert (of_root.status, of_root.json["base"]["name"], of_root.json["base_claim"]) == (0, "root", "")
+    assert "trained on  root-fp8" in insisted.out
+    assert "its files say" not in insisted.out
+
+
 def test_the_base_that_the_config_names_is_told(registered, folders):
     ended = registered("push", folders["lora"], "me/chat")
 
