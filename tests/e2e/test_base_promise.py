@@ -198,6 +198,16 @@ def test_both_are_named_with_the_command_that_is_right(ways, home, tmp_path):
     assert "--base other and --trained-on llama are two bases" in two.err
 
 
+def test_a_push_that_only_looks_asks_the_same(ways, home, tmp_path):
+    folder = delta_naming(tmp_path / "delta", home, "its id on the hub")
+    words = ("push", folder, "team/dry", "--dry-run", "--json", "--base", "other")
+
+    looked, insisted = ways.shell(*words), ways.shell(*words, "--trained-on", "other")
+
+    assert (looked.status, [one["code"] for one in looked.json["problems"]]) == (ExitStatus.INVALID, ["base_mismatch"])
+    assert (insisted.status, insisted.json["problems"]) == (0, [])
+
+
 @pytest.mark.parametrize("spelling", ["its id on the hub", "the path", "a relative path", "id and revision"])
 def test_without_a_word_it_is_the_base_that_the_files_name(ways, home, tmp_path, spelling):
     folder = delta_naming(tmp_path / "delta", home, spelling)

@@ -147,13 +147,8 @@ def merge(context: Context, parents: Weighted, line: LineRef, *, options: MergeO
         modules = job.write(draft)
         recipe = _recipe(job, modules)
         (draft / RECIPE_FILE).write_bytes(recipe.encode())
-        pushed = push(
-            context,
-            draft,
-            line,
-            base=versions[0].base.name,
-            options=_push_options(recipe, options, base=versions[0].base.name),
-        )
+        base = versions[0].base.name
+        pushed = push(context, draft, line, base=base, options=_push_options(recipe, options, base=base))
     trim(context)
     return MergeReport(pushed, recipe, time.monotonic() - started)
 
