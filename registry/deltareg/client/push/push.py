@@ -208,8 +208,10 @@ def _open(context: Context, request: UploadOpen) -> UploadInfo:
     except InvalidInput as error:
         if "body.parents" not in error.message and "body.base_claim" not in error.message:
             raise
-        empty: dict[str, object] = {"base_claim": None} | ({"parents": []} if "body.parents" in error.message else {})
-        return context.api.post("/uploads", request.model_copy(update=empty), UploadInfo)
+        bare = request.model_copy(update={"base_claim": None})
+        if "body.parents" in error.message:
+            bare = bare.model_copy(update={"parents": []})
+        return context.api.post("/uploads", bare, UploadInfo)
 
 
 def _send(

@@ -40,8 +40,9 @@ def find_claimed(
         rows = list(of_hub.bases)
     if not rows and knows_places:
         rows = list(base_queries.base_rows(conn, location=claim.location))
-    others = [] if rows else of_hub.of_other_revisions
-    return ClaimedBases(_readable(caller, rows), _readable(caller, others))
+    if rows:
+        return ClaimedBases(_readable(caller, rows))
+    return ClaimedBases((), _readable(caller, of_hub.of_other_revisions))
 
 
 def find_denial(
