@@ -3,7 +3,6 @@
 import pytest
 
 from deltareg.errors import Blocked, Forbidden, InvalidInput
-from deltareg.wire import VersionChange
 
 V1, V2 = "team/lora:v1", "team/lora:v2"
 
@@ -86,5 +85,5 @@ def test_what_is_no_label_is_refused_and_so_is_who_may_not_push(local_registry):
     assert len(client.show(V1).labels) == 64
     with pytest.raises(Forbidden, match="does not allow 'push'"):
         reader.versions.label(V1, {"a": "b"})
-    with pytest.raises(ValueError, match="at least 1"):
-        VersionChange(labels={})
+    with pytest.raises(InvalidInput, match="nothing to change"):
+        client.versions.label(V1, {})

@@ -77,6 +77,7 @@ class Action(StrEnum):
     VERSION_CORRUPT = "version.corrupt"
     VERSION_DELETE = "version.delete"
     VERSION_DOUBT = "version.doubt"
+    VERSION_EDIT = "version.edit"
     VERSION_HEAL = "version.heal"
     VERSION_LABEL = "version.label"
     VERSION_PROVE = "version.prove"

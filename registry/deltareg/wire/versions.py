@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from deltareg.wire.bases import BaseName
-from deltareg.wire.messages import Answer, Reason, Request
+from deltareg.wire.messages import Answer, Reason, Request, Text
 from deltareg.wire.referrers import ReferrerInfo
 from deltareg.words import EventKind, Outcome, ProofState
 
@@ -33,9 +33,14 @@ class Unrevoke(Request):
 
 
 class VersionChange(Request):
-    """What changes of a version: labels, each with its value, or null to take it away."""
+    """What changes of a version; what is left out stays.
 
-    labels: Annotated[dict[str, str | None], Field(min_length=1, max_length=64)]
+    A label has its value, or null to take it away. A `semver` is given to a version that has none.
+    """
+
+    labels: Annotated[dict[str, str | None], Field(max_length=64)] = {}
+    semver: str | None = None
+    message: Text | None = None
 
 
 class VersionInfo(Answer):

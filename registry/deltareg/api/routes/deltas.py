@@ -20,7 +20,7 @@ from deltareg.service.bases import fit as fit_service
 from deltareg.service.bases import probes as probe_service
 from deltareg.service.channels import gate as gate_service
 from deltareg.service.lines import cards as card_service
-from deltareg.service.lines import labels as label_service
+from deltareg.service.lines import details as detail_service
 from deltareg.service.lines import lineage as lineage_service
 from deltareg.service.lines import log as log_service
 from deltareg.service.lines import revocations as revocation_service
@@ -171,8 +171,8 @@ def show_version(request: Request, registry: InRegistry, by: By, version: Versio
 
 @router.patch("/deltas/{ns}/{name}/versions/{version}")
 def change_version(registry: InRegistry, by: By, version: Version, body: VersionChange) -> VersionInfo:
-    """Set labels of the version, or with null take them away; others stay as they are."""
-    return label_service.change_labels(registry, by, version, body)
+    """Set labels of the version, or with null take them away; set its semver and its message."""
+    return detail_service.change_version(registry, by, version, body)
 
 
 @router.delete("/deltas/{ns}/{name}/versions/{version}")

@@ -1,5 +1,6 @@
 """Push: recognise, account, encode against the base, send what is missing, commit."""
 
+import shlex
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -24,7 +25,7 @@ from deltareg.delta.delta_manifest import Assessment, assess, build_delta_manife
 from deltareg.delta.examine import examine
 from deltareg.delta.quantised.fit import packed_problems
 from deltareg.digest import Digest
-from deltareg.errors import InvalidInput, Refused, UploadClosed
+from deltareg.errors import InvalidInput, Problem, Refused, UploadClosed
 from deltareg.identity.manifest import Manifest
 from deltareg.refs import LineRef
 from deltareg.wire import UploadComplete, UploadInfo, UploadOpen, VersionDetail, VersionInfo, request_of
@@ -125,13 +126,30 @@ def push(context: Context, path: Path, line: LineRef, *, base: str | None, optio
         uploaded_bytes=uploaded,
         seconds=time.monotonic() - started,
         left_out=left_out,
-        warnings=[p for p in assessment.account.problems if p.severity == "warning"],
+        warnings=[
+            *(p for p in assessment.account.problems if p.severity == "warning"),
+            *_kept_message(version, options.message),
+        ],
         base_uploaded_bytes=onto.uploaded_bytes,
         signature=signed,
         golden=golden.described,
         golden_missing=golden.missing,
         notes=[*target.notes, *([golden.note] if golden.note else [])],
     )
+
+
+def _kept_message(version: VersionInfo, message: str) -> list[Problem]:
+    """Warn where bytes that were there already keep the message that they came with."""
+    if not message or message == version.message:
+        return []
+    return [
+        Problem(
+            "conflict",
+            f"{version.ref} was there and keeps its message, {version.message!r};"
+            f" to replace it: deltareg edit {version.ref} -m {shlex.quote(message)}",
+            severity="warning",
+        )
+    ]
 
 
 def _sign(folder: Folder, manifest: Manifest, sign: "SigningCredentials | None") -> bytes:

@@ -260,6 +260,16 @@ class Versions(Resource):
         path = path_of_one(self._context, ref)
         return self._context.api.request("PATCH", path, VersionInfo, body=body)
 
+    def edit(self, ref: str, *, semver: str | None = None, message: str | None = None) -> VersionInfo:
+        """Give a version its semver, which is never moved, or another message.
+
+        Raises:
+            InvalidInput: The reference does not name one version, or the semver is none.
+            Conflict: The semver stands elsewhere, or the version has another one.
+        """
+        body = request_of(VersionChange, semver=semver, message=message)
+        return self._context.api.request("PATCH", path_of_one(self._context, ref), VersionInfo, body=body)
+
     def card_of(self, version: VersionDetail) -> CardInfo | None:
         """Return what the README.md of a shown version says; None if it has none."""
         return use_cases.written_card.show_card(self._context, version)

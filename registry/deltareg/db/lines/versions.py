@@ -264,6 +264,11 @@ def replace_labels(conn: sa.Connection, version_id: int, labels: Mapping[str, st
     conn.execute(changed)
 
 
+def set_details(conn: sa.Connection, version_id: int, **said: str) -> None:
+    """Set the semver or the message of a version that the caller has locked."""
+    conn.execute(sa.update(versions).where(versions.c.id == version_id).values(**said))
+
+
 def lock_version(conn: sa.Connection, version_id: int) -> None:
     """Lock a version, so that nobody else builds on it until the transaction ends."""
     query = sa.select(versions.c.id).where(versions.c.id == version_id).with_for_update()

@@ -6,60 +6,10 @@ changing them makes no new version.
 
 from collections.abc import Mapping
 
-import sqlalchemy as sa
-
-from deltareg.db.lines import versions as queries
-from deltareg.db.session import with_retry
-from deltareg.errors import Blocked, InvalidInput
-from deltareg.refs import Ref
-from deltareg.service.authority.grants import Right
-from deltareg.service.describe import describe_version, line_of, ref_of
-from deltareg.service.events import Action
-from deltareg.service.lines.cards import relabel
-from deltareg.service.lines.veil import veil_base
-from deltareg.service.registry import Caller, Registry
-from deltareg.service.resolve import find_version
-from deltareg.wire import VersionChange, VersionInfo
+from deltareg.errors import InvalidInput
 
 _MOST, _MOST_CHARACTERS = 64, 256
 _NOT_IN_KEYS = frozenset("\"'\\=,")
-
-
-def change_labels(registry: Registry, caller: Caller, ref: Ref, request: VersionChange) -> VersionInfo:
-    """Set and remove labels of a version; a change that changes nothing leaves no trace.
-
-    Raises:
-        Forbidden: The caller may not push to the line.
-        NotFound: The caller sees no such version.
-        InvalidInput: A label is malformed, or there would be too many.
-        Blocked: The version is deleted.
-    """
-    caller.require(Right.PUSH, on=ref.line)
-    check_labels({key: value for key, value in request.labels.items() if value is not None})
-
-    def transaction(conn: sa.Connection) -> VersionInfo:
-        version_id = find_version(conn, caller, ref, bare="newest").id
-        queries.lock_version(conn, version_id)
-        row = queries.version_by_id(conn, version_id)
-        if row.deleted_at is not None:
-            raise Blocked(f"{ref_of(row)} is deleted", fix=f"deltareg restore {ref_of(row)}")
-        merged = row.labels | request.labels
-        labels = {key: value for key, value in merged.items() if value is not None}
-        check_count(labels)
-        if labels != row.labels:
-            queries.replace_labels(conn, row.id, labels)
-            relabel(conn, row, queries.version_by_id(conn, row.id))
-            caller.record(
-                conn,
-                Action.VERSION_LABEL,
-                ref_of(row),
-                on=line_of(row),
-                before={"labels": row.labels},
-                after={"labels": labels},
-            )
-        return veil_base(caller, describe_version(conn, queries.version_by_id(conn, row.id)))
-
-    return with_retry(registry.engine, transaction)
 
 
 def check_labels(labels: Mapping[str, str]) -> None:

@@ -29,6 +29,7 @@ from deltareg.db.storage.shares import PackHolder, Share, keep_shares
 from deltareg.delta.delta_manifest import assess, build_delta_manifest
 from deltareg.delta.kind import BaseView
 from deltareg.delta.shapes import header_tensors
+from deltareg.documents.json_values import is_object
 from deltareg.documents.model_card import ModelCard
 from deltareg.errors import Conflict, DeltaregError, InvalidInput, Problem, Refused, UploadClosed
 from deltareg.identity.base_claims import read_claims
@@ -47,6 +48,7 @@ from deltareg.service.describe import describe_version, line_of, ref_of
 from deltareg.service.digest_cache import view_of_base
 from deltareg.service.events import Action
 from deltareg.service.lines.cards import card_bytes_in, card_in, keep_card
+from deltareg.service.lines.details import add_details
 from deltareg.service.push.bound_base import base_of_upload, check_base_claims, check_same_base
 from deltareg.service.push.forms import drop_pushed, take_form
 from deltareg.service.push.parents import check_merged, named_parents
@@ -207,7 +209,7 @@ def _commit(conn: sa.Connection, caller: Caller, upload_id: str, stored: _Stored
         check_same_base(conn, existing, base_of_upload(conn, caller, upload, stored.manifest))
         _take_again(conn, caller, upload, existing, stored)
         queries.close_upload(conn, upload_id, state="complete", version_id=existing.id)
-        existing = version_queries.version_by_id(conn, existing.id)
+        existing = _say_again(conn, caller, upload, version_queries.version_by_id(conn, existing.id))
         return _answer(conn, upload, existing, created=False)
     pack_ids = adopt_packs(conn, caller, upload, stored.storage)
     version_id = _add_version(conn, caller, upload, delta, stored)
@@ -227,6 +229,20 @@ def _commit(conn: sa.Connection, caller: Caller, upload_id: str, stored: _Stored
     subject = f"{row.namespace}/{row.line}:v{row.number}"
     caller.record(conn, Action.VERSION_PUSH, subject, on=line_of(row), before=None, after=after)
     return info
+
+
+def _say_again(conn: sa.Connection, caller: Caller, upload: UploadRow, known: VersionRow) -> VersionRow:
+    """Give an existing version what the push says of it, as one that sent no bytes does."""
+    said = upload.request
+    semver, labels = said["semver"], said["labels"]
+    return add_details(
+        conn,
+        caller,
+        known,
+        semver=None if semver is None else str(semver),
+        message=str(said["message"]),
+        labels={key: str(value) for key, value in labels.items()} if is_object(labels) else {},
+    )
 
 
 def _take_again(conn: sa.Connection, caller: Caller, upload: UploadRow, known: VersionRow, stored: _Stored) -> None:

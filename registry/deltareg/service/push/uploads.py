@@ -46,6 +46,7 @@ from deltareg.service.bases.stacks import find_ground, is_version_base
 from deltareg.service.bases.variants import check_variant, settle
 from deltareg.service.describe import describe_base, describe_version, proof_of, sender_of
 from deltareg.service.digest_cache import decode_manifest
+from deltareg.service.lines.details import add_details
 from deltareg.service.push.bound_base import base_for, bound_to, check_same_base, open_one
 from deltareg.service.push.damage import QUICK_BYTES, find_damage_of
 from deltareg.service.push.targets import check_target
@@ -287,6 +288,9 @@ def _find_done(
     if row is None or is_wanted_again(row, caller):
         return None
     check_same_base(conn, row, base)
+    if request.semver is not None:
+        delta_queries.delta_row(conn, line.namespace, line.name, lock=True)  # of two that give one, one does
+    row = add_details(conn, caller, row, semver=request.semver, message=request.message, labels=request.labels)
     info = UploadInfo(id="", state="complete", manifest_digest=digest)
     return info.model_copy(update={"version": describe_version(conn, row)})
 

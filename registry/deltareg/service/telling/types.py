@@ -44,6 +44,9 @@ _MOVE = ("version", "digest", "base", "revision", "reason", "request", "break_gl
 TYPES: tuple[EventType, ...] = (
     EventType("version.pushed", (Action.VERSION_PUSH,), "A version is there.", ("digest", "kind", "base")),
     EventType("version.labelled", (Action.VERSION_LABEL,), "Labels of a version were changed.", ("labels",)),
+    EventType(
+        "version.edited", (Action.VERSION_EDIT,), "A version got a semver or another message.", ("semver", "message")
+    ),
     EventType("version.deleted", (Action.VERSION_DELETE,), "A version was deleted."),
     EventType("version.restored", (Action.VERSION_RESTORE,), "A deletion was taken back."),
     EventType("version.revoked", (Action.VERSION_REVOKE,), "A version is withdrawn everywhere.", ("digest", "reason")),
