@@ -1,4 +1,8 @@
-"""References, parsed once at the edge: `[host/]ns/name[:vN|:label|@channel[#N|~N]|@sha256:…]`."""
+"""References, parsed once at the edge: `[host/]ns/name[:vN|:label|@channel[#N|~N]|@sha256:…]`.
+
+A digest may be cut short, as outputs print it, and stands alone, `sha256:681f75e9e2b8`, where only
+one line has such a version.
+"""
 
 import re
 from dataclasses import dataclass
@@ -13,6 +17,7 @@ _NAME = r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?"
 _NAME_PATTERN = re.compile(_NAME)
 _SEMVER = re.compile(r"\d+\.\d+\.\d+(?:[-+][0-9A-Za-z.+-]+)?")
 _ID_PATTERN = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_PREFIX = re.compile(r"sha256:[0-9a-f]{6,63}")
 _RESERVED_CHANNEL = re.compile(r"v\d+|\d+\.\d+\.\d+.*|sha256.*|latest")
 _CHANNEL = re.compile(rf"({_NAME})(?:#(\d{{1,9}})|~(\d{{1,9}}))?")
 
@@ -47,13 +52,18 @@ class LineRef:
         return f"{self.namespace}/{self.name}"
 
 
+NO_LINE = LineRef("", "")
+"""The line of a reference that is a digest alone."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ref:
     """A reference to one version of a line.
 
-    At most one of `version`, `label`, `digest` and `channel` is set; without any of them the
-    context decides (the newest for reading, `@prod` for using). `revision` and `back` go with
-    `channel`: `@prod#17` is ledger revision 17, `@prod~1` the revision before the current one.
+    At most one of `version`, `label`, `digest`, `prefix` and `channel` is set; without any of them
+    the context decides (the newest for reading, `@prod` for using). `prefix` is how a digest
+    begins. `revision` and `back` go with `channel`: `@prod#17` is ledger revision 17, `@prod~1` the
+    revision before the current one.
     """
 
     line: LineRef
@@ -61,6 +71,7 @@ class Ref:
     version: int | None = None
     label: str | None = None
     digest: Digest | None = None
+    prefix: str | None = None
     channel: str | None = None
     revision: int | None = None
     back: int = 0
@@ -73,6 +84,8 @@ class Ref:
             InvalidInput: The text has none of these forms.
         """
         body = text.removeprefix("deltareg://")
+        if body.startswith("sha256:"):
+            return cls._of_digest(NO_LINE, "", body)
         path, at, selector = body.partition("@")
         colon = ""
         if not at:
@@ -89,7 +102,7 @@ class Ref:
     @classmethod
     def _at(cls, line: LineRef, host: str, selector: str, text: str) -> Self:
         if selector.startswith(("sha256:", "blake3:")):
-            return cls(line, host, digest=Digest.parse(selector))
+            return cls._of_digest(line, host, selector)
         match = _CHANNEL.fullmatch(selector)
         if match is None:
             raise InvalidInput(
@@ -99,6 +112,13 @@ class Ref:
         channel = parse_channel(match[1])
         revision = int(match[2]) if match[2] else None
         return cls(line, host, channel=channel, revision=revision, back=int(match[3] or 0))
+
+    @classmethod
+    def _of_digest(cls, line: LineRef, host: str, selector: str) -> Self:
+        selector = selector.removesuffix("…")
+        if _PREFIX.fullmatch(selector):
+            return cls(line, host, prefix=selector)
+        return cls(line, host, digest=Digest.parse(selector))
 
     @classmethod
     def _colon(cls, line: LineRef, host: str, selector: str, text: str) -> Self:
@@ -113,10 +133,12 @@ class Ref:
     @property
     def is_bare(self) -> bool:
         """Whether only the line is named."""
-        return not (self.version or self.label or self.digest or self.channel)
+        return not (self.version or self.label or self.digest or self.prefix or self.channel)
 
     def __str__(self) -> str:
         """Format it in its shortest form."""
+        if self.line == NO_LINE:
+            return self.selector.removeprefix("@")
         host = f"{self.host}/" if self.host else ""
         return f"{host}{self.line}{self.selector}"
 
@@ -127,8 +149,9 @@ class Ref:
             return f":v{self.version}"
         if self.label is not None:
             return f":{self.label}"
-        if self.digest is not None:
-            return f"@{self.digest}"
+        digest = self.digest or self.prefix
+        if digest is not None:
+            return f"@{digest}"
         if self.channel is None:
             return ""
         if self.revision is not None:
@@ -155,7 +178,11 @@ def _is_name(text: str) -> bool:
 
 
 def plain_base(text: str) -> str:
-    """Return a base's name as it is stored: a shared base has no namespace in it."""
+    """Return a base's name as it is stored: a shared base has no namespace in it.
+
+    `base:NAME`, as lineages print it, is `NAME`.
+    """
+    text = text.removeprefix("base:")
     return text if ":" in text else text.removeprefix(f"{SHARED}/")
 
 

@@ -62,6 +62,10 @@ class Command(click.Command):
             raise click.UsageError(f"{ctx.command_path} has no --dry-run", ctx)
         invocation.begin(is_resumable=self.is_resumable, is_tolerant=self.is_tolerant)
         try:
+            if any("sha256:" in str(value) for value in ctx.params.values()):
+                from deltareg_cli.tree.whole_refs import name_versions  # few type a digest
+
+                name_versions(ctx, invocation)
             result: object = super().invoke(ctx)
         except (InvalidInput, NotFound) as error:
             from deltareg_cli.tree import nearest, slips  # what a line without a slip need not load

@@ -20,16 +20,17 @@ from deltareg.db.lines.resolve import Told
 from deltareg.db.lines.rows import LineRow
 from deltareg.db.lines.version_rows import ResolvedRow, VersionRow
 from deltareg.errors import InvalidInput, NotFound
-from deltareg.refs import LineRef, Ref, plain_base
+from deltareg.refs import NO_LINE, LineRef, Ref, plain_base
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.refusals import absent
-from deltareg.service.authority.resources import Base
-from deltareg.service.describe import ref_of
+from deltareg.service.authority.resources import SOMEWHERE, Base
+from deltareg.service.describe import line_of, ref_of
 from deltareg.service.registry import Caller
 from deltareg.suites.suite import DEFAULT_SUITE, built_in
 from deltareg.words import BareName
 
 Bare = BareName
+_SHOWN = 8
 
 
 def find_line(conn: sa.Connection, caller: Caller, line: LineRef, *, lock: bool = False) -> LineRow:
@@ -95,8 +96,12 @@ def find_version(conn: sa.Connection, caller: Caller, ref: Ref, *, bare: Bare) -
     """
     if ref.channel is not None or (ref.is_bare and bare == "prod"):
         return _on_channel(conn, caller, ref)
+    if ref.line == NO_LINE:
+        return _by_digest(conn, caller, ref)
     if not caller.sees(ref.line):
         raise absent(ref.line)
+    if ref.prefix is not None:
+        return _by_digest(conn, caller, ref)
     row = queries.find_version_named(
         conn,
         ref.line.namespace,
@@ -119,6 +124,8 @@ def look_up(conn: sa.Connection, token_hash: str, *, ref: Ref, bare: Bare) -> To
     """
     shown_suite = _shown_suite()
     line = ref.line.namespace, ref.line.name
+    if ref.line == NO_LINE or ref.prefix is not None:
+        return live_token(conn, token_hash), ()
     if ref.version is not None:
         return resolve_queries.by_number(conn, token_hash, line, ref.version, shown_suite)
     if ref.is_bare and bare == "newest":
@@ -144,6 +151,11 @@ def resolve_version(
         Forbidden: The caller may not read the line.
         NotFound: As in `find_version`, which is used if `found` is empty.
     """
+    if ref.line == NO_LINE:
+        caller.require(Right.READ, on=SOMEWHERE)
+        row = find_version(conn, caller, ref, bare=bare)
+        caller.require(Right.READ, on=line_of(row))
+        return resolve_queries.by_row_id(conn, row.id, _shown_suite())
     caller.require(Right.READ, on=ref.line)
     if found:
         return found
@@ -170,6 +182,27 @@ def find_channel(conn: sa.Connection, caller: Caller, ref: LineRef, name: str, *
             f"{ref} has no channel {name!r}", fix=f"channels: {names}; or make it: deltareg channel create {ref} {name}"
         )
     return row
+
+
+def _by_digest(conn: sa.Connection, caller: Caller, ref: Ref) -> VersionRow:
+    """Find the one version, of a line or of all that the caller sees, whose digest is or begins so."""
+    begins = str(ref.digest or ref.prefix)
+    if ref.line == NO_LINE:
+        rows = queries.versions_by_prefix(conn, begins, sight=caller.sight, limit=_SHOWN + 1)
+    else:
+        line = ref.line.namespace, ref.line.name
+        rows = queries.versions_by_prefix(conn, begins, line=line, limit=_SHOWN + 1)
+    if len(rows) > 1:
+        names = ", ".join(ref_of(row) for row in rows[:_SHOWN])
+        more = " and more" if len(rows) > _SHOWN else ""
+        raise InvalidInput(f"{begins} is more than one version: {names}{more}", fix=f"name one: {ref_of(rows[0])}")
+    if not rows:
+        if ref.line != NO_LINE:
+            find_line(conn, caller, ref.line)
+        where = "" if ref.line == NO_LINE else f" of {ref.line}"
+        fix = f"deltareg log {ref.line}" if where else f"deltareg search {begins}"
+        raise NotFound(f"the digest of no version{where} begins with {begins}", fix=fix)
+    return rows[0]
 
 
 def _on_channel(conn: sa.Connection, caller: Caller, ref: Ref) -> VersionRow:

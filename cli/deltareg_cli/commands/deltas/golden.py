@@ -6,6 +6,7 @@ from typing import cast
 import click
 
 from deltareg.errors import InvalidInput, NotFound
+from deltareg.refs import Ref
 from deltareg.words import CONVENTIONS
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
@@ -117,14 +118,23 @@ def record(
     invocation.output.show(CommandResult(dict(recording), blocks, [str(recording["file"])]))
 
 
-@command("show", Example("of a folder", "deltareg golden show ./adapter"), see_also=("push",))
-@click.argument("path", type=click.Path(path_type=Path), help="A delta's folder, or the file.")
+@command(
+    "show",
+    Example("of a folder", "deltareg golden show ./adapter"),
+    Example("of a version", "deltareg golden show me/chat:v3"),
+    see_also=("push",),
+)
+@click.argument("ref", metavar="REF|PATH", help="A version, a delta's folder, or the file.")
 @click.pass_obj
-def show(invocation: Invocation, path: Path) -> None:
-    """Show where a folder's golden outputs come from.
+def show(invocation: Invocation, ref: str) -> None:
+    """Show where golden outputs come from, of a version or a folder.
 
-    Also whether its weights are still those that they were recorded with.
+    Also whether its weights are still those that they were recorded with. A version is pulled into
+    the cache for that.
     """
+    path = Path(ref)
+    if not path.exists() and _is_ref(ref):
+        path = invocation.client.pull(ref).path
     outputs = invocation.client.folders.golden(path)
     columns = [Column("forward", is_number=True), Column("inputs"), Column("outputs")]
     rows: list[list[Text]] = [
@@ -132,7 +142,7 @@ def show(invocation: Invocation, path: Path) -> None:
     ]
     changed = ", ".join(outputs.changed)
     blocks: list[Block] = [
-        TitleBlock(str(path), outputs.description),
+        TitleBlock(ref, outputs.description),
         FactsBlock(
             [
                 ("weights", f"changed since: {changed}" if changed else "as they were"),
@@ -145,6 +155,17 @@ def show(invocation: Invocation, path: Path) -> None:
         TableBlock(columns, rows, if_empty="no forward was recorded"),
     ]
     invocation.output.show(CommandResult(outputs.to_dict(), blocks, [outputs.how]))
+
+
+def _is_ref(text: str) -> bool:
+    """Whether a text could name a version; one that begins with a dot or a slash is a path."""
+    if text.startswith((".", "/", "~")):
+        return False
+    try:
+        Ref.parse(text)
+    except InvalidInput:
+        return False
+    return True
 
 
 def _base_folder(invocation: Invocation, base: str) -> Path:

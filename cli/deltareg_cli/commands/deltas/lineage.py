@@ -24,10 +24,11 @@ Row = tuple[str, str, str]
     "lineage",
     Example("both ways", "deltareg lineage me/chat:v3"),
     Example("only what was made from it", "deltareg lineage me/chat:v3 --down"),
+    Example("what stands on a base", "deltareg lineage base:llama"),
     Example("as a picture", "deltareg lineage me/chat:v3 --format dot | dot -Tsvg > lineage.svg"),
     see_also=("show", "diff"),
 )
-@click.argument("ref", help="Where to begin; a bare NS/NAME is its newest version.")
+@click.argument("ref", help="Where to begin; a bare NS/NAME is its newest version, base:NAME a base.")
 @option("--up", is_flag=True, help="Only what it was made from.")
 @option("--down", is_flag=True, help="Only what was made from it.")
 @option("--depth", type=click.IntRange(1, 100), default=10, show_default=True, help="Steps at most.")
@@ -49,7 +50,7 @@ def lineage(invocation: Invocation, ref: str, *, up: bool, down: bool, depth: in
     if form == "json":
         invocation.output.format = "json"
     answer = invocation.client.versions.lineage(ref, depth=depth)
-    labels = invocation.client.show(answer.ref).labels
+    labels = {} if answer.ref.startswith("base:") else invocation.client.show(answer.ref).labels
     if up != down:
         answer = answer.model_copy(update={"down" if up else "up": []})
     lines: list[Text | Sequence[Text]] = [Cell(answer.ref, "name")]

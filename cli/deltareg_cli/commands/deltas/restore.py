@@ -24,7 +24,8 @@ def restore(invocation: Invocation, ref: str) -> None:
     is refused with 13, and has to be pushed again as a new version. What it was made from, or
     stands on, comes back first. A version that is not deleted is left as it is.
     """
-    if Ref.parse(ref).version is None:
+    parsed = Ref.parse(ref)
+    if not (parsed.version or parsed.digest or parsed.prefix):
         raise InvalidInput(f"{ref} does not name one version", fix="write ns/name:v3")
     version = invocation.client.versions.restore(ref)
     lines = LinesBlock([[Cell(version.ref, "name"), "is there"]])

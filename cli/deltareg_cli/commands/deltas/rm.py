@@ -35,7 +35,7 @@ def rm(invocation: Invocation, ref: str) -> None:
     another version was made from or has as its base, is not deleted.
     """
     parsed = Ref.parse(ref)
-    if parsed.version is None and parsed.digest is None:
+    if not (parsed.version or parsed.digest or parsed.prefix):
         raise InvalidInput(f"{ref} does not name one version", fix="write ns/name:v3")
     is_dry = invocation.globals.dry_run
     if not is_dry:

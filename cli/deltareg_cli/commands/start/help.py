@@ -45,9 +45,11 @@ REFERENCES = (
     ("ns/name@prod", "What the channel serves now."),
     ("ns/name@prod#17", "What it served as of revision 17 of its ledger."),
     ("ns/name@prod~1", "What it served one revision before this one."),
-    ("ns/name@sha256:ab12…", "The version with this manifest, wherever it is named."),
+    ("ns/name@sha256:ab12…", "The version with this manifest; six digits do where only one begins so."),
+    ("sha256:ab12…", "The same where it stands alone: of all lines, as outputs print it."),
     ("deltareg://host/ns/name@prod", "The same on another server."),
     ("llama-3.1-8b, ./llama", "A base by its name or as a folder, wherever --base stands."),
+    ("base:llama-3.1-8b", "A base where versions are named, too: lineage."),
 )
 OUTPUT = (
     ("table", "For people: facts and tables; colours on a terminal, plain columns in a pipe."),

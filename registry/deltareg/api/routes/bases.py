@@ -10,9 +10,10 @@ from deltareg.api.conditions import answer
 from deltareg.refs import plain_base
 from deltareg.service.bases import bases as service
 from deltareg.service.bases import changes, probes
+from deltareg.service.lines import lineage
 from deltareg.service.verdicts import compat
 from deltareg.suites.suite import DEFAULT_SUITE
-from deltareg.wire import BaseDiff, BaseInfo, BaseProbeSet, BaseRename, CompatRow, FiguresReport, Page
+from deltareg.wire import BaseDiff, BaseInfo, BaseProbeSet, BaseRename, CompatRow, FiguresReport, LineageAnswer, Page
 
 router = closed_router("bases", prefix="/bases")
 
@@ -51,6 +52,12 @@ def base_compat(
 ) -> Page[CompatRow]:
     """List the versions of a base, newest first, and on which of its variants each is proven."""
     return compat.list_compat(registry, by, base, suite=suite, cursor=cursor, limit=limit)
+
+
+@router.get("/{base}/lineage")
+def base_lineage(registry: InRegistry, by: By, base: Named, depth: int = 10) -> LineageAnswer:
+    """Walk from the base to the newest versions on it, and to what was made from those."""
+    return lineage.show_base_lineage(registry, by, base, depth=depth)
 
 
 @router.get("/{base}/manifest")

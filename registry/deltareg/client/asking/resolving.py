@@ -7,6 +7,9 @@ from deltareg.identity.manifest import Manifest
 from deltareg.refs import Ref, parse_base
 from deltareg.wire import VersionDetail, VersionInfo
 
+BASE = "base:"
+"""What stands before the name of a base where versions are named, too."""
+
 
 def resolve(context: Context, ref: Ref, *, bare: str) -> VersionDetail:
     """Ask the server which version a reference means."""
@@ -64,6 +67,7 @@ def path_of_one(context: Context, text: str) -> str:
 
 def base_path(name: str) -> str:
     """Return the API path of a base, which may be a version (`ns/name:v3`)."""
+    name = name.removeprefix(BASE)
     if ":" not in name:
         return f"/bases/{parse_base(name).replace('/', '~')}"
     ref = Ref.parse(name)

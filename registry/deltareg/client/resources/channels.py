@@ -127,7 +127,7 @@ class Channels(Resource):
         """
         use_cases.last_checkpoint.see_checkpoint(self._context)
         version = resolve(self._context, Ref.parse(ref), bare="newest")
-        line = Ref.parse(ref).line
+        line = Ref.parse(version.ref).line
         current = show_channel(self._context, line, channel)
         if if_current is not None and current.version != if_current:
             raise StaleRevision(

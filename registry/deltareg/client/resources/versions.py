@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from deltareg.client import use_cases
 from deltareg.client.asking.lines import label_query, line_path
-from deltareg.client.asking.resolving import path_of_one, resolve, resolve_live, version_path
+from deltareg.client.asking.resolving import BASE, base_path, path_of_one, resolve, resolve_live, version_path
 from deltareg.client.pull.pull import pull, pull_several
 from deltareg.client.resources.resource import AnyPath, Resource
 from deltareg.client.resources.runs import Runs
@@ -241,7 +241,12 @@ class Versions(Resource):
         )
 
     def lineage(self, ref: str, *, depth: int = 10) -> LineageAnswer:
-        """Show a version's parents and base, and the versions made from it."""
+        """Show a version's parents and base, and the versions made from it.
+
+        `base:NAME` shows the newest versions on a base, and what was made from those.
+        """
+        if ref.startswith(BASE):
+            return self._context.api.get(f"{base_path(ref)}/lineage", LineageAnswer, depth=depth)
         version = resolve(self._context, Ref.parse(ref), bare="newest")
         path = f"{version_path(Ref.parse(version.ref))}/lineage"
         return self._context.api.get(path, LineageAnswer, depth=depth)

@@ -8,6 +8,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from deltareg.db.access.in_sight import in_sight
+from deltareg.db.access.sight import VisibleLines
 from deltareg.db.lines.deltas import AskedLabel
 from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.sql.among import among, write_ids
@@ -110,6 +112,24 @@ def _find_version(
         if digest is not None:
             query = query.where(versions.c.manifest_digest == digest)
     return fetch_one(conn, query.order_by(versions.c.number.desc()).limit(1), VersionRow)
+
+
+def versions_by_prefix(
+    conn: sa.Connection,
+    prefix: str,
+    *,
+    line: tuple[str, str] | None = None,
+    sight: VisibleLines | None = None,
+    limit: int,
+) -> Sequence[VersionRow]:
+    """List versions whose digest begins so, by name: of a line, or of all that `sight` shows."""
+    query = select_versions().where(
+        versions.c.manifest_digest.startswith(prefix, autoescape=True), versions.c.deleted_at.is_(None)
+    )
+    if line is not None:
+        query = query.where(namespaces.c.name == line[0], deltas.c.name == line[1])
+    query = in_sight(query, sight)
+    return fetch_all(conn, query.order_by(namespaces.c.name, deltas.c.name, versions.c.number).limit(limit), VersionRow)
 
 
 def version_rows(
@@ -256,6 +276,12 @@ def children_of(conn: sa.Connection, version_id: int) -> Sequence[VersionRow]:
         .order_by(versions.c.id)
     )
     return fetch_all(conn, query, VersionRow)
+
+
+def versions_on(conn: sa.Connection, base_id: int, *, sight: VisibleLines | None, limit: int) -> Sequence[VersionRow]:
+    """List the versions on a base that `sight` shows, newest first."""
+    query = select_versions().where(versions.c.base_id == base_id, versions.c.deleted_at.is_(None))
+    return fetch_all(conn, in_sight(query, sight).order_by(versions.c.id.desc()).limit(limit), VersionRow)
 
 
 def replace_labels(conn: sa.Connection, version_id: int, labels: Mapping[str, str]) -> None:

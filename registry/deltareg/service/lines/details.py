@@ -44,9 +44,7 @@ def change_version(registry: Registry, caller: Caller, ref: Ref, request: Versio
     def transaction(conn: sa.Connection) -> VersionInfo:
         find_line(conn, caller, ref.line, lock=request.semver is not None)  # of two that give one, one does
         row = find_version(conn, caller, ref, bare="newest")
-        row = change_details(
-            conn, caller, row, semver=request.semver, message=request.message, labels=request.labels
-        )
+        row = change_details(conn, caller, row, semver=request.semver, message=request.message, labels=request.labels)
         return veil_base(caller, describe_version(conn, row))
 
     return with_retry(registry.engine, transaction)
@@ -127,8 +125,7 @@ def _check_free(conn: sa.Connection, row: VersionRow, semver: str) -> None:
     ref = ref_of(row)
     if row.semver is not None:
         raise Conflict(
-            f"{ref} is {row.semver} already, and keeps it",
-            fix=f"leave --semver out, or push other bytes as {semver}",
+            f"{ref} is {row.semver} already, and keeps it", fix=f"leave --semver out, or push other bytes as {semver}"
         )
     other = queries.find_version(conn, row.delta_id, semver=semver)
     if other is not None:

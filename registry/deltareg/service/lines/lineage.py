@@ -1,6 +1,7 @@
 """Where a version comes from and what was made from it: up to the base, down to its children."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import sqlalchemy as sa
 
@@ -16,10 +17,11 @@ from deltareg.service.authority.resources import Base
 from deltareg.service.describe import ref_of
 from deltareg.service.lines.merges import is_merge
 from deltareg.service.registry import Caller, Registry
-from deltareg.service.resolve import find_version
+from deltareg.service.resolve import find_base, find_version
 from deltareg.wire import LineageAnswer, LineageEdge
 
 _MAX_DEPTH = 50
+_MOST_ON_BASE = 200
 
 
 def show_lineage(registry: Registry, caller: Caller, ref: Ref, *, depth: int) -> LineageAnswer:
@@ -40,11 +42,36 @@ def show_lineage(registry: Registry, caller: Caller, ref: Ref, *, depth: int) ->
     return LineageAnswer(ref=start, up=_show(up), down=_show(down))
 
 
+def show_base_lineage(registry: Registry, caller: Caller, name: str, *, depth: int) -> LineageAnswer:
+    """Walk down from a base to the newest versions on it, and to what was made from them.
+
+    Raises:
+        InvalidInput: The depth is not 1 to 50.
+        NotFound: The caller sees no base of that name.
+    """
+    caller.require(Right.READ, on=Base(name))
+    if not 1 <= depth <= _MAX_DEPTH:
+        raise InvalidInput(f"depth must be 1 to {_MAX_DEPTH}, not {depth}")
+    with read(registry.engine) as conn:
+        base = find_base(conn, caller, name)
+        start = f"base:{base.name}"
+        walked = _Seen(conn, caller, {}, base_ids={start: base.id})
+        down = walk(start, walked.children, up=False, depth=depth)
+    return LineageAnswer(ref=start, up=[], down=_show(down))
+
+
 class _Seen:
     """The versions that a walk has met, so that none is looked up twice."""
 
-    def __init__(self, conn: sa.Connection, caller: Caller, rows: dict[str, VersionRow]) -> None:
-        self._conn, self._caller, self._rows = conn, caller, rows
+    def __init__(
+        self,
+        conn: sa.Connection,
+        caller: Caller,
+        rows: dict[str, VersionRow],
+        *,
+        base_ids: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
+        self._conn, self._caller, self._rows, self._base_ids = conn, caller, rows, base_ids
 
     def parents(self, node: str) -> list[Edge]:
         """Return the edges from a version to its parents and its base."""
@@ -62,6 +89,10 @@ class _Seen:
 
     def children(self, node: str) -> list[Edge]:
         """Return the edges from versions made of this one, or standing on it."""
+        base_id = self._base_ids.get(node)
+        if base_id is not None:
+            on_it = queries.versions_on(self._conn, base_id, sight=self._caller.sight, limit=_MOST_ON_BASE)
+            return [Edge(ref, node, "base") for ref in self._note(on_it)]
         row = self._row(node)
         children = queries.children_of(self._conn, row.id)
         edges = [
