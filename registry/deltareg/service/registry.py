@@ -10,10 +10,12 @@ import sqlalchemy as sa
 from deltareg.db.access.sight import VisibleLines
 from deltareg.db.overview.rows import FacetRow
 from deltareg.errors import Unauthenticated
+from deltareg.refs import LineRef, Ref, plain_base
+from deltareg.service.aliases import NO_ALIASES, Aliases, with_line
 from deltareg.service.authority.decide import AccessDecision, decide_cached, knows
 from deltareg.service.authority.grants import Grant, Right, UnclaimedNamespaces
 from deltareg.service.authority.refusals import make_refusal, pretend_absent
-from deltareg.service.authority.resources import SOMEWHERE, Resource
+from deltareg.service.authority.resources import SOMEWHERE, Namespace, Resource
 from deltareg.service.authority.sight import sight_of
 from deltareg.service.events import Action, record_event
 from deltareg.service.timed_cache import AnswerCache
@@ -70,6 +72,7 @@ class Caller:
         grants: What the token allows, and where: what both its scopes and its principal allow.
         request_id: Ties log lines, audit rows and answers of one request together.
         is_worker: Whether it is a worker, which takes runs but asks for none.
+        aliases: Where former names lead; what the caller may not see does not exist for it.
     """
 
     principal: str
@@ -78,6 +81,7 @@ class Caller:
     grants: frozenset[Grant]
     request_id: str = ""
     is_worker: bool = False
+    aliases: Aliases = field(default=NO_ALIASES, compare=False)
 
     @property
     def is_anonymous(self) -> bool:
@@ -120,6 +124,40 @@ class Caller:
         """Whether the caller may create a namespace of a name that nobody has."""
         reaches = [grant.reach for grant in self.grants]
         return any(isinstance(each, UnclaimedNamespaces) and each.allows(namespace) for each in reaches)
+
+    def current_namespace(self, name: str) -> str:
+        """Return the name that a namespace has now, if the caller may see it, else the given one."""
+        now = self.aliases.namespace(name)
+        return now if now != name and self.sees(Namespace(now)) else name
+
+    def current_line(self, line: LineRef) -> LineRef:
+        """Return the name that a line has now, or the given one for what the caller may not see.
+
+        A line that has left a namespace is found under its former name by those who see both.
+        """
+        now, inside = self.aliases.line(line), self.aliases.within(line)
+        if now == line or not self.sees(now):
+            return line
+        return now if now.namespace == inside.namespace or self.sees(inside) else line
+
+    def current_channel(self, line: LineRef, name: str) -> str:
+        """Return the name that a channel of a line, named as it is now, has now."""
+        return self.aliases.channel(line, name)
+
+    def current_ref(self, ref: Ref) -> Ref:
+        """Return a reference with the names that its line and its channel have now."""
+        line = self.current_line(ref.line)
+        return with_line(ref, line, None if ref.channel is None else self.current_channel(line, ref.channel))
+
+    def current_base(self, name: str) -> str:
+        """Return the name of a base in its namespace, or of the version that it is, as they are now."""
+        plain = plain_base(name)
+        if "/" not in plain:
+            return plain
+        if ":" in plain:
+            return str(self.current_ref(Ref.parse(plain)))
+        namespace, _, own = plain.partition("/")
+        return f"{self.current_namespace(namespace)}/{own}"
 
     def record(
         self, conn: sa.Connection, action: Action, subject: str, *, on: Resource, before: object, after: object

@@ -19,7 +19,7 @@ from deltareg.db.lines import versions as queries
 from deltareg.db.lines.resolve import Told
 from deltareg.db.lines.rows import LineRow
 from deltareg.db.lines.version_rows import ResolvedRow, VersionRow
-from deltareg.errors import InvalidInput, NotFound
+from deltareg.errors import Blocked, InvalidInput, NotFound
 from deltareg.refs import NO_LINE, LineRef, Ref, plain_base
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.refusals import absent
@@ -33,17 +33,22 @@ Bare = BareName
 _SHOWN = 8
 
 
-def find_line(conn: sa.Connection, caller: Caller, line: LineRef, *, lock: bool = False) -> LineRow:
+def find_line(
+    conn: sa.Connection, caller: Caller, line: LineRef, *, lock: bool = False, also_deleted: bool = False
+) -> LineRow:
     """Find a delta line.
 
     Raises:
         NotFound: The caller sees no line of that name.
+        Blocked: It is deleted.
     """
     if not caller.sees(line):
         raise absent(line)
     row = delta_queries.delta_row(conn, line.namespace, line.name, lock=lock)
     if row is None:
         raise absent(line)
+    if row.deleted_at is not None and not also_deleted:
+        raise Blocked(f"{line} is deleted", fix=f"bring it back, while its bytes are there: deltareg restore {line}")
     return row
 
 
@@ -53,6 +58,7 @@ def find_base(conn: sa.Connection, caller: Caller, name: str) -> BaseRow:
     Raises:
         NotFound: The caller sees no base of that name.
     """
+    name = caller.current_base(name)
     if not caller.sees(Base(name)):
         raise absent(Base(name))
     rows = base_queries.base_rows(conn, name=plain_base(name), limit=1)
@@ -94,6 +100,7 @@ def find_version(conn: sa.Connection, caller: Caller, ref: Ref, *, bare: Bare) -
         NotFound: There is no such line, version, channel or revision, or the channel serves
             nothing.
     """
+    ref = caller.current_ref(ref)
     if ref.channel is not None or (ref.is_bare and bare == "prod"):
         return _on_channel(conn, caller, ref)
     if ref.line == NO_LINE:
@@ -156,6 +163,7 @@ def resolve_version(
         row = find_version(conn, caller, ref, bare=bare)
         caller.require(Right.READ, on=line_of(row))
         return resolve_queries.by_row_id(conn, row.id, _shown_suite())
+    ref = caller.current_ref(ref)
     caller.require(Right.READ, on=ref.line)
     if found:
         return found
@@ -206,7 +214,8 @@ def _by_digest(conn: sa.Connection, caller: Caller, ref: Ref) -> VersionRow:
 
 
 def _on_channel(conn: sa.Connection, caller: Caller, ref: Ref) -> VersionRow:
-    channel = find_channel(conn, caller, ref.line, ref.channel or "prod")
+    name = ref.channel or caller.current_channel(ref.line, "prod")
+    channel = find_channel(conn, caller, ref.line, name)
     number = channel.revision if ref.revision is None else ref.revision
     if ref.back:
         revision = channel_queries.version_back(conn, channel.id, number=number, back=ref.back)

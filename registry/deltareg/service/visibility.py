@@ -1,4 +1,4 @@
-"""Which namespaces are private and which are public, cached until one of them changes.
+"""Which namespaces are private and which are public, and where former names lead, until one changes.
 
 The number of the current visibility is read with every token (`LiveTokenRow.epoch`). If it equals
 the cached one, nothing else is read; otherwise the names are read anew.
@@ -10,6 +10,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from deltareg.db.access import namespaces as queries
+from deltareg.service.aliases import NO_ALIASES, Aliases, read_aliases
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +21,13 @@ class Visibility:
         epoch: The number that it was read at.
         private: The names of those that only their members see.
         public: The names of those that can be read without a token, where the server allows it.
+        aliases: Where former names lead.
     """
 
     epoch: int | None
     private: frozenset[str]
     public: frozenset[str]
+    aliases: Aliases = NO_ALIASES
 
 
 _UNKNOWN: Final = Visibility(None, frozenset(), frozenset())
@@ -46,5 +49,6 @@ class Visibilities:
             level: frozenset(name for name, visibility in rows if visibility == level)
             for level in ("private", "public")
         }
-        self._kept = Visibility(number, names["private"], names["public"])
+        # Read after the number: they are as new as it says, or newer.
+        self._kept = Visibility(number, names["private"], names["public"], read_aliases(conn))
         return self._kept

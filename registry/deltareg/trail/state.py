@@ -11,6 +11,8 @@ from deltareg.documents.json_values import is_object
 
 _MOVES: Final = frozenset({"channel.promote", "channel.rollback", "channel.freeze", "channel.unfreeze"})
 _REVOCATIONS: Final = {"version.revoke": True, "version.unrevoke": False}
+_PARTS: Final = ("/", ":", "@")
+_RENAMES: Final = frozenset({"line.rename", "channel.rename", "namespace.rename"})
 _ENROLMENTS: Final = frozenset({"key.enrol", "key.rotate"})
 
 
@@ -32,10 +34,22 @@ class StateCheck:
             self._said[subject] = _only(state, "revision", "version", "digest")
         elif action in _REVOCATIONS:
             self._said[subject] = {"revoked": _REVOCATIONS[action], **_only(state, "digest")}
+        elif action in _RENAMES:
+            before = leaf.get("before")
+            self._rename(before.get("name") if is_object(before) else None, state.get("name"))
         elif action in _ENROLMENTS:
             self._said[subject] = {"revoked": False, **_only(state, "key", "role")}
         elif action == "key.revoke":
             self._said.setdefault(subject, {})["revoked"] = True
+
+    def _rename(self, before: object, after: object) -> None:
+        """Go on with what was said of a thing, and of all that lies in it, under its new name."""
+        if not isinstance(before, str) or not isinstance(after, str):
+            return
+        within = tuple(before + mark for mark in _PARTS)
+        named = [one for one in self._said if not one.startswith("key/") or "@" in one or ":" in one]
+        for subject in [one for one in named if one == before or one.startswith(within)]:
+            self._said[after + subject.removeprefix(before)] = self._said.pop(subject)
 
     def state(self, subject: str, says: Mapping[str, object]) -> None:
         """Read the current state of a thing in the tables."""

@@ -43,6 +43,26 @@ class VersionChange(Request):
     message: Text | None = None
 
 
+class Rename(Request):
+    """What a line (`ns/name`), a channel or a namespace is called from now on."""
+
+    to: Annotated[str, Field(min_length=1, max_length=140)]
+
+
+class NameChange(Answer):
+    """The name that something has now, and the one that leads to it; empty where none does."""
+
+    name: str
+    before: str = ""
+
+
+class LineDeletion(Answer):
+    """A line that was deleted or is back, and the numbers of the versions that went or came with it."""
+
+    ref: str
+    versions: list[int]
+
+
 class VersionInfo(Answer):
     """A version, in the fields that people and scripts ask for.
 

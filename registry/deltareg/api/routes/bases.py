@@ -18,9 +18,9 @@ from deltareg.wire import BaseDiff, BaseInfo, BaseProbeSet, BaseRename, CompatRo
 router = closed_router("bases", prefix="/bases")
 
 
-def base_in_path(base: str) -> str:
+async def base_in_path(by: By, base: str) -> str:
     """Return the name of a base in an address, where `~` stands for the `/` after a namespace."""
-    return plain_base(base.replace("~", "/", 1))
+    return by.current_base(plain_base(base.replace("~", "/", 1)))
 
 
 Named = Annotated[str, Depends(base_in_path)]

@@ -12,12 +12,13 @@ from deltareg.api.closed import closed_router
 from deltareg.api.conditions import answer, json_answer, policy_tag, seen_policy, seen_revision
 from deltareg.api.idempotency import once_and_kept
 from deltareg.api.parameters import Number, Reason
-from deltareg.api.routes.deltas import Line
+from deltareg.api.routes.deltas import ChannelName, Line
 from deltareg.service.channels import channels as service
 from deltareg.service.channels import policies, summaries
 from deltareg.service.channels.move import move_channel
 from deltareg.service.channels.readiness import show_readiness
 from deltareg.service.channels.reviews import review_move
+from deltareg.service.names import channels as names
 from deltareg.streaming import is_in_vain
 from deltareg.wire import (
     ChannelInfo,
@@ -25,11 +26,13 @@ from deltareg.wire import (
     GateSummary,
     GlassBroken,
     MoveResult,
+    NameChange,
     Page,
     PolicyChange,
     PolicyInfo,
     PolicySet,
     ReadinessInfo,
+    Rename,
     Review,
     RevisionInfo,
 )
@@ -50,7 +53,7 @@ async def show_channel(
     registry: InRegistry,
     by: By,
     line: Line,
-    channel: str,
+    channel: ChannelName,
     at: str | None = None,
     wait: Annotated[float, Query(ge=0, le=60)] = 0,
 ) -> Response:
@@ -81,20 +84,28 @@ async def show_channel(
 
 
 @router.put("/{channel}")
-def create_channel(registry: InRegistry, by: By, line: Line, channel: str) -> ChannelInfo:
+def create_channel(registry: InRegistry, by: By, line: Line, channel: ChannelName) -> ChannelInfo:
     """Make a channel; one that exists is left as it is."""
     return service.create_channel(registry, by, line, channel)
 
 
+@router.post("/{channel}:rename")
+def rename_channel(registry: InRegistry, by: By, line: Line, channel: ChannelName, body: Rename) -> NameChange:
+    """Give the channel another name; its former one leads on."""
+    return names.rename_channel(registry, by, line, channel, body)
+
+
 @router.get("/{channel}/policy", response_model=PolicyInfo)
-def show_policy(registry: InRegistry, by: By, line: Line, channel: str) -> Response:
+def show_policy(registry: InRegistry, by: By, line: Line, channel: ChannelName) -> Response:
     """Show what a channel asks; the ETag is what replacing it needs."""
     info = policies.show_policy(registry, by, line, channel)
     return json_answer(info, headers={"ETag": policy_tag(info.digest)})
 
 
 @router.put("/{channel}/policy", response_model=PolicyChange)
-def set_policy(request: Request, registry: InRegistry, by: By, line: Line, channel: str, body: PolicySet) -> Response:
+def set_policy(
+    request: Request, registry: InRegistry, by: By, line: Line, channel: ChannelName, body: PolicySet
+) -> Response:
     """Replace the policy whole; `If-Match` holds the ETag of the one that stands."""
     change = policies.set_policy(registry, by, line, channel, body, is_seen=seen_policy(request))
     return json_answer(change, headers={"ETag": policy_tag(change.digest)})
@@ -102,20 +113,22 @@ def set_policy(request: Request, registry: InRegistry, by: By, line: Line, chann
 
 @router.get("/{channel}/revisions")
 def list_revisions(
-    registry: InRegistry, by: By, line: Line, channel: str, cursor: str | None = None, limit: int = 50
+    registry: InRegistry, by: By, line: Line, channel: ChannelName, cursor: str | None = None, limit: int = 50
 ) -> Page[RevisionInfo]:
     """List a channel's ledger, newest first."""
     return service.list_revisions(registry, by, line, channel, cursor=cursor, limit=limit)
 
 
 @router.get("/{channel}/revisions/{number}/summary")
-def show_summary(registry: InRegistry, by: By, line: Line, channel: str, number: Number) -> GateSummary:
+def show_summary(registry: InRegistry, by: By, line: Line, channel: ChannelName, number: Number) -> GateSummary:
     """Give what the server signed when it made a promotion: why the gate let it through."""
     return summaries.show_summary(registry, by, line, channel, number)
 
 
 @router.post("/{channel}/revisions", response_model=MoveResult)
-def move(request: Request, registry: InRegistry, by: By, line: Line, channel: str, body: ChannelMove) -> Response:
+def move(
+    request: Request, registry: InRegistry, by: By, line: Line, channel: ChannelName, body: ChannelMove
+) -> Response:
     """Promote, roll back, freeze or unfreeze; `If-Match` holds the channel's ETag as last seen."""
     seen = seen_revision(request)
     return once_and_kept(
@@ -124,20 +137,20 @@ def move(request: Request, registry: InRegistry, by: By, line: Line, channel: st
 
 
 @router.get("/{channel}/readiness")
-def readiness(registry: InRegistry, by: By, line: Line, channel: str) -> ReadinessInfo:
+def readiness(registry: InRegistry, by: By, line: Line, channel: ChannelName) -> ReadinessInfo:
     """Say where a rollback would go now, and whether it would get there."""
     return show_readiness(registry, by, line, channel)
 
 
 @router.post("/{channel}/revisions/{number}:review")
-def review(registry: InRegistry, by: By, line: Line, channel: str, number: Number, body: Review) -> GlassBroken:
+def review(registry: InRegistry, by: By, line: Line, channel: ChannelName, number: Number, body: Review) -> GlassBroken:
     """Review a move that broke the glass, as somebody other than who made it."""
     return review_move(registry, by, line, channel, number, message=body.message)
 
 
 @router.delete("/{channel}/quarantine/{version}")
 def clear_quarantine(
-    registry: InRegistry, by: By, line: Line, channel: str, version: Number, reason: Reason
+    registry: InRegistry, by: By, line: Line, channel: ChannelName, version: Number, reason: Reason
 ) -> ChannelInfo:
     """Let a version that was rolled back be promoted again; a reason is required."""
     return service.clear_quarantine(registry, by, line, channel, version, reason=reason)

@@ -25,6 +25,8 @@ from deltareg.service.lines import lineage as lineage_service
 from deltareg.service.lines import log as log_service
 from deltareg.service.lines import revocations as revocation_service
 from deltareg.service.lines import versions as service
+from deltareg.service.names import deleting as deleting_service
+from deltareg.service.names import lines as name_service
 from deltareg.service.push import restore as restore_service
 from deltareg.service.push import revert as revert_service
 from deltareg.service.resolve import Bare, look_up
@@ -39,9 +41,12 @@ from deltareg.wire import (
     FormRevert,
     GateAnswer,
     LineageAnswer,
+    LineDeletion,
     LineInfo,
     LogEntry,
+    NameChange,
     Page,
+    Rename,
     Revoke,
     RunInfo,
     Unrevoke,
@@ -54,14 +59,24 @@ router = closed_router("deltas")
 quick = reading_router("deltas")
 
 
-def line_of(ns: str, name: str) -> LineRef:
-    """Parse the line in a path."""
-    return LineRef(parse_name(ns, "namespace"), parse_name(name))
+async def line_of(by: By, ns: str, name: str) -> LineRef:
+    """Parse the line in a path; a former name leads to the one that it has now."""
+    return by.current_line(LineRef(parse_name(ns, "namespace"), parse_name(name)))
 
 
-def version_of(ns: str, name: str, version: Number) -> Ref:
+async def channel_of(by: By, line: Annotated[LineRef, Depends(line_of)], channel: str) -> str:
+    """Return the channel in a path, by the name that it has now."""
+    return by.current_channel(line, channel)
+
+
+async def version_of(line: Annotated[LineRef, Depends(line_of)], version: Number) -> Ref:
     """Parse the version in a path."""
-    return Ref(line_of(ns, name), version=version)
+    return Ref(line, version=version)
+
+
+Line = Annotated[LineRef, Depends(line_of)]
+ChannelName = Annotated[str, Depends(channel_of)]
+Version = Annotated[Ref, Depends(version_of)]
 
 
 class ResolveQuery(BaseModel):
@@ -112,8 +127,6 @@ def label_name(text: str) -> str:
 
 
 Only = Annotated[LineFilter, Depends(filter_of)]
-Line = Annotated[LineRef, Depends(line_of)]
-Version = Annotated[Ref, Depends(version_of)]
 
 
 @quick.get("/resolve", response_model=VersionDetail, openapi_extra=SECURITY)
@@ -143,8 +156,32 @@ def list_namespace(
     registry: InRegistry, by: By, ns: str, only: Only, cursor: str | None = None, limit: int = 50
 ) -> Page[LineInfo]:
     """List the delta lines of a namespace by name."""
-    inside = replace(only, namespace=parse_name(ns, "namespace"))
+    inside = replace(only, namespace=by.current_namespace(parse_name(ns, "namespace")))
     return service.list_lines(registry, by, only=inside, cursor=cursor, limit=limit)
+
+
+@router.post("/deltas/{ns}/{name}:rename")
+def rename_line(registry: InRegistry, by: By, line: Line, body: Rename) -> NameChange:
+    """Give the line another name, also in another namespace; its former name leads on."""
+    return name_service.rename_line(registry, by, line, body)
+
+
+@router.delete("/deltas/{ns}/{name}")
+def delete_line(registry: InRegistry, by: By, line: Line, *, dry_run: bool = False) -> LineDeletion:
+    """Delete the line with all its versions. With `dry_run` only look whether it may."""
+    return deleting_service.delete_line(registry, by, line, dry_run=dry_run)
+
+
+@router.post("/deltas/{ns}/{name}:restore")
+def restore_line(registry: InRegistry, by: By, line: Line) -> LineDeletion:
+    """Bring a deleted line back, with the versions that were deleted with it."""
+    return restore_service.restore_line(registry, by, line)
+
+
+@router.delete("/deltas/{ns}/{name}/name")
+def free_name(registry: InRegistry, by: By, ns: str, name: str) -> NameChange:
+    """Let a former name of a line lead nowhere any more, so that another line may have it."""
+    return name_service.free_name(registry, by, LineRef(parse_name(ns, "namespace"), parse_name(name)))
 
 
 @router.get("/deltas/{ns}/{name}/versions")

@@ -22,7 +22,7 @@ def queue_comparison(request: Request, registry: InRegistry, by: By, body: Compa
 @router.get("/comparisons")
 def show_comparison(registry: InRegistry, by: By, a: str, b: str) -> VersionDifferences:
     """Show how far two versions are apart, as a worker found out, and the run that finds out."""
-    return comparing.show_comparison(registry, by, Ref.parse(a), Ref.parse(b))
+    return comparing.show_comparison(registry, by, by.current_ref(Ref.parse(a)), by.current_ref(Ref.parse(b)))
 
 
 @router.post("/answers", response_model=RunInfo)

@@ -5,6 +5,7 @@ from fastapi import Request, Response
 from deltareg.api.auth import By, InRegistry
 from deltareg.api.closed import closed_router
 from deltareg.api.conditions import json_answer, policy_tag, seen_policy
+from deltareg.api.routes.members import NamespaceName
 from deltareg.service.channels import floors as service
 from deltareg.wire import FloorChange, FloorInfo, FloorSet
 
@@ -25,13 +26,13 @@ def set_server_policy(request: Request, registry: InRegistry, by: By, body: Floo
 
 
 @router.get("/namespaces/{ns}/policy", response_model=FloorInfo)
-def show_namespace_policy(registry: InRegistry, by: By, ns: str) -> Response:
+def show_namespace_policy(registry: InRegistry, by: By, ns: NamespaceName) -> Response:
     """Show what a namespace asks of its channels; the ETag is what replacing it needs."""
     return _answer_floor(service.show_floor(registry, by, ns))
 
 
 @router.put("/namespaces/{ns}/policy", response_model=FloorChange)
-def set_namespace_policy(request: Request, registry: InRegistry, by: By, ns: str, body: FloorSet) -> Response:
+def set_namespace_policy(request: Request, registry: InRegistry, by: By, ns: NamespaceName, body: FloorSet) -> Response:
     """Replace what a namespace asks of its channels; `If-Match` holds the ETag of what stands."""
     change = service.set_floor(registry, by, ns, body, is_seen=seen_policy(request))
     return json_answer(change, headers={"ETag": policy_tag(change.digest)})

@@ -2,26 +2,37 @@
 
 from typing import Annotated
 
-from fastapi import Query
+from fastapi import Depends, Query
 
 from deltareg.api.auth import By, InRegistry
 from deltareg.api.closed import closed_router
 from deltareg.api.parameters import Number
 from deltareg.service.access import explain, members, namespaces, review
+from deltareg.service.names import namespaces as names
 from deltareg.wire import (
     AccessAnswer,
     AccessFinding,
     MemberAdd,
     MemberInfo,
+    NameChange,
     NamespaceChange,
     NamespaceCreate,
     NamespaceInfo,
     Page,
+    Rename,
 )
 
 router = closed_router("members")
 
 Named = Annotated[str | None, Query(max_length=64)]
+
+
+async def namespace_of(by: By, ns: str) -> str:
+    """Return the namespace in a path, by the name that it has now."""
+    return by.current_namespace(ns)
+
+
+NamespaceName = Annotated[str, Depends(namespace_of)]
 
 
 @router.get("/namespaces")
@@ -37,15 +48,21 @@ def create_namespace(registry: InRegistry, by: By, body: NamespaceCreate) -> Nam
 
 
 @router.get("/namespaces/{ns}")
-def show_namespace(registry: InRegistry, by: By, ns: str) -> NamespaceInfo:
+def show_namespace(registry: InRegistry, by: By, ns: NamespaceName) -> NamespaceInfo:
     """Show a namespace."""
     return namespaces.show_namespace(registry, by, ns)
 
 
 @router.patch("/namespaces/{ns}")
-def change_namespace(registry: InRegistry, by: By, ns: str, body: NamespaceChange) -> NamespaceInfo:
+def change_namespace(registry: InRegistry, by: By, ns: NamespaceName, body: NamespaceChange) -> NamespaceInfo:
     """Make a namespace private, internal or public."""
     return namespaces.change_namespace(registry, by, ns, body)
+
+
+@router.post("/namespaces/{ns}:rename")
+def rename_namespace(registry: InRegistry, by: By, ns: NamespaceName, body: Rename) -> NameChange:
+    """Give the namespace another name; its former one leads on."""
+    return names.rename_namespace(registry, by, ns, body)
 
 
 @router.get("/members")
@@ -53,6 +70,7 @@ def list_members(
     registry: InRegistry, by: By, namespace: Named = None, cursor: str | None = None, limit: int = 50
 ) -> Page[MemberInfo]:
     """List the roles in a namespace, or those that reach everything."""
+    namespace = None if namespace is None else by.current_namespace(namespace)
     return members.list_members(registry, by, namespace, cursor=cursor, limit=limit)
 
 

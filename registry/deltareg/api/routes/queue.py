@@ -20,7 +20,7 @@ def list_queue(
     registry: InRegistry, by: By, ref: str | None = None, cursor: str | None = None, limit: int = 50
 ) -> Page[RunInfo]:
     """List what runs, and then what waits, the next one first."""
-    of = None if ref is None else Ref.parse(ref)
+    of = None if ref is None else by.current_ref(Ref.parse(ref))
     return service.list_queue(registry, by, ref=of, cursor=cursor, limit=limit)
 
 

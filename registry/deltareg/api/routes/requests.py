@@ -25,7 +25,7 @@ def list_requests(
     limit: int = 50,
 ) -> Page[RequestInfo]:
     """List requests, newest first: all, or those `of` a line, in a state, for a channel."""
-    line = None if of is None else LineRef.parse(of)
+    line = None if of is None else by.current_line(LineRef.parse(of))
     return service.list_requests(registry, by, line, state=state, channel=channel, cursor=cursor, limit=limit)
 
 

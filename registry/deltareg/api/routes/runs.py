@@ -55,7 +55,7 @@ def list_runs(
     limit: int = 50,
 ) -> Page[RunInfo]:
     """List runs, newest first."""
-    of = None if ref is None else Ref.parse(ref)
+    of = None if ref is None else by.current_ref(Ref.parse(ref))
     return service.list_runs(registry, by, state=state, what=what, ref=of, cursor=cursor, limit=limit)
 
 
@@ -182,7 +182,7 @@ def list_verdicts(
     limit: int = 50,
 ) -> Page[VerdictInfo]:
     """List verdicts, of one version or of all, newest first."""
-    of = None if ref is None else Ref.parse(ref)
+    of = None if ref is None else by.current_ref(Ref.parse(ref))
     return verdicts.list_verdicts(registry, by, of, suite=suite, cursor=cursor, limit=limit)
 
 

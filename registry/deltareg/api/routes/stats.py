@@ -14,17 +14,17 @@ from deltareg.wire import StorageReport
 router = closed_router("stats", prefix="/stats")
 
 
-def part_of(
-    namespace: str | None = None, line: str | None = None, ref: str | None = None
+async def part_of(
+    by: By, namespace: str | None = None, line: str | None = None, ref: str | None = None
 ) -> str | LineRef | Ref | None:
     """Return the part that the query names; None for everything."""
     if sum(part is not None for part in (namespace, line, ref)) > 1:
         raise InvalidInput("namespace, line and ref cannot go together", fix="name one of them")
     if namespace is not None:
-        return parse_name(namespace, "namespace")
+        return by.current_namespace(parse_name(namespace, "namespace"))
     if line is not None:
-        return LineRef.parse(line)
-    return None if ref is None else Ref.parse(ref)
+        return by.current_line(LineRef.parse(line))
+    return None if ref is None else by.current_ref(Ref.parse(ref))
 
 
 PartOf = Annotated[str | LineRef | Ref | None, Depends(part_of)]

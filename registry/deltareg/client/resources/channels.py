@@ -23,11 +23,13 @@ from deltareg.wire import (
     GateSummary,
     GlassBroken,
     MoveResult,
+    NameChange,
     Page,
     PolicyChange,
     PolicyInfo,
     PolicySet,
     ReadinessInfo,
+    Rename,
     RequestInfo,
     Review,
     RevisionInfo,
@@ -149,6 +151,15 @@ class Channels(Resource):
             if not wait:
                 raise
             return self._wait_for_approvals(str(line), move, due.request, timeout_s=timeout_s)
+
+    def rename(self, line: str, channel: str, to: str) -> NameChange:
+        """Give a channel another name; its former name leads on to it.
+
+        Raises:
+            Conflict: Another channel has that name, or it leads on to one.
+        """
+        path = f"{channel_path(LineRef.parse(line), channel)}:rename"
+        return self._context.api.post(path, request_of(Rename, to=to), NameChange)
 
     def rollback(
         self,

@@ -7,7 +7,7 @@ from deltareg.client.resources.resource import Resource
 from deltareg.client.results.listing import Listing
 from deltareg.errors import InvalidInput
 from deltareg.refs import LineRef, parse_name
-from deltareg.wire import LineInfo, LogEntry, Page
+from deltareg.wire import LineDeletion, LineInfo, LogEntry, NameChange, Page, Rename, request_of
 
 _FILTERS = ("base", "kind", "verdict", "channel")
 
@@ -48,3 +48,38 @@ class Lines(Resource):
         """List what happened to a line, newest first."""
         path = f"{line_path(LineRef.parse(line))}/log"
         return self._list(path, Page[LogEntry], channel=channel, cursor=cursor, limit=limit)
+
+    def rename(self, line: str, to: str) -> NameChange:
+        """Give a line another name, also in another namespace; its former name leads on to it.
+
+        Raises:
+            Forbidden: The caller does not own both namespaces.
+            Conflict: Another line has that name, or it leads on to one.
+        """
+        path = f"{line_path(LineRef.parse(line))}:rename"
+        return self._context.api.post(path, request_of(Rename, to=str(LineRef.parse(to))), NameChange)
+
+    def free(self, line: str) -> NameChange:
+        """Let a former name of a line lead nowhere any more, so that another line may have it.
+
+        Raises:
+            NotFound: It is no former name.
+        """
+        return self._context.api.request("DELETE", f"{line_path(LineRef.parse(line))}/name", NameChange)
+
+    def delete(self, line: str, *, dry_run: bool = False) -> LineDeletion:
+        """Delete a line with all its versions, or with `dry_run` only check whether that is allowed.
+
+        Raises:
+            Conflict: A channel serves one of them, or something else was made from one or stands on it.
+        """
+        query = {"dry_run": True} if dry_run else {}
+        return self._context.api.request("DELETE", line_path(LineRef.parse(line)), LineDeletion, query=query)
+
+    def restore(self, line: str) -> LineDeletion:
+        """Bring a deleted line back, with the versions that were deleted with it.
+
+        Raises:
+            Blocked: Collection has freed the bytes of all of them.
+        """
+        return self._context.api.post(f"{line_path(LineRef.parse(line))}:restore", None, LineDeletion)

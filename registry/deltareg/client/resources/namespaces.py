@@ -2,7 +2,17 @@
 
 from deltareg.client.resources.resource import Resource
 from deltareg.client.results.listing import Listing
-from deltareg.wire import NamespaceChange, NamespaceCreate, NamespaceInfo, Page, Visibility, request_of
+from deltareg.refs import parse_name
+from deltareg.wire import (
+    NameChange,
+    NamespaceChange,
+    NamespaceCreate,
+    NamespaceInfo,
+    Page,
+    Rename,
+    Visibility,
+    request_of,
+)
 
 
 class Namespaces(Resource):
@@ -27,3 +37,13 @@ class Namespaces(Resource):
         """Make a namespace private, internal or public."""
         body = request_of(NamespaceChange, visibility=visibility)
         return self._context.api.request("PATCH", f"/namespaces/{name}", NamespaceInfo, body=body)
+
+    def rename(self, name: str, to: str) -> NameChange:
+        """Give a namespace another name; its former name leads on to it.
+
+        Raises:
+            Forbidden: The caller does not own it.
+            Conflict: The name is taken.
+        """
+        body = request_of(Rename, to=parse_name(to, "namespace"))
+        return self._context.api.post(f"/namespaces/{parse_name(name, 'namespace')}:rename", body, NameChange)

@@ -60,7 +60,7 @@ def _select() -> sa.Select[*tuple[Any, ...]]:
     lines = (
         sa.select(sa.func.count())
         .select_from(deltas)
-        .where(deltas.c.namespace_id == namespaces.c.id)
+        .where(deltas.c.namespace_id == namespaces.c.id, deltas.c.deleted_at.is_(None))
         .correlate(namespaces)
         .scalar_subquery()
     )

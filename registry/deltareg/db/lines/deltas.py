@@ -65,6 +65,11 @@ def add_delta(conn: sa.Connection, namespace_id: int, name: str, *, created_by: 
         return
 
 
+def set_deleted(conn: sa.Connection, delta_id: int, at: int | None) -> None:
+    """Mark a line that the caller has locked as deleted at a time, or as there."""
+    conn.execute(sa.update(deltas).where(deltas.c.id == delta_id).values(deleted_at=at))
+
+
 def take_number(conn: sa.Connection, delta_id: int) -> int:
     """Take the next version number of a line; a number is never given out twice."""
     update = (
@@ -132,6 +137,7 @@ def line_rows(conn: sa.Connection, *, only: LineFilter, after: str | None, limit
         # As a value and not as the column, so that SQLite begins with the namespaces: then lines
         # come in their order by index, and nothing is read beyond the page.
         .join(namespaces, deltas.c.namespace_id == sa.func.coalesce(namespaces.c.id, 0))
+        .where(deltas.c.deleted_at.is_(None))
         .order_by(namespace, name)
         .limit(limit)
     )

@@ -15,6 +15,7 @@ class LineRow:
     next_version: int
     created_at: int
     created_by: int | None
+    deleted_at: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,3 +45,23 @@ class EventRow:
     channel: str | None
     outcome: str | None
     text: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AliasOfLineRow:
+    """A former name of a line, and the one that it has now."""
+
+    namespace: str
+    name: str
+    to_namespace: str
+    to_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class AliasOfChannelRow:
+    """A former name of a channel of a line, and the one that it has now."""
+
+    namespace: str
+    line: str
+    name: str
+    to_name: str

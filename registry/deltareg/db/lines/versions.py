@@ -151,6 +151,17 @@ def version_rows(
     return fetch_all(conn, query, VersionRow)
 
 
+def all_of_line(conn: sa.Connection, delta_id: int) -> Sequence[VersionRow]:
+    """List all versions of a line, deleted ones too, oldest first."""
+    return fetch_all(conn, select_versions().where(versions.c.delta_id == delta_id).order_by(versions.c.id), VersionRow)
+
+
+def all_of_namespace(conn: sa.Connection, namespace_id: int) -> Sequence[VersionRow]:
+    """List all versions in a namespace, deleted ones too, oldest first."""
+    query = select_versions().where(deltas.c.namespace_id == namespace_id)
+    return fetch_all(conn, query.order_by(versions.c.id), VersionRow)
+
+
 def live_numbers(conn: sa.Connection, delta_id: int) -> list[int]:
     """List the numbers of the versions of a line that are not deleted, in order."""
     query = (
@@ -301,9 +312,10 @@ def lock_version(conn: sa.Connection, version_id: int) -> None:
     conn.execute(query)
 
 
-def delete_version(conn: sa.Connection, version_id: int) -> None:
-    """Mark a version deleted; collection releases its packs later."""
-    conn.execute(sa.update(versions).where(versions.c.id == version_id).values(deleted_at=now_us()))
+def delete_version(conn: sa.Connection, version_id: int, *, at: int | None = None) -> None:
+    """Mark a version deleted, at a time or now; collection releases its packs later."""
+    when = now_us() if at is None else at
+    conn.execute(sa.update(versions).where(versions.c.id == version_id).values(deleted_at=when))
 
 
 def restore_version(conn: sa.Connection, version_id: int) -> None:

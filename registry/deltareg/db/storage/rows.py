@@ -135,3 +135,14 @@ class HolderRow:
     alone_payload: int
     shared_bytes: int
     unmeasured: int
+
+
+@dataclass(frozen=True, slots=True)
+class MovingPackRow:
+    """A pack of a line that leaves its scope, and whether something that stays needs it as well."""
+
+    id: int
+    digest: str
+    physical_key: str
+    size_bytes: int
+    is_shared: bool

@@ -124,6 +124,8 @@ deltas = sa.Table(
     count("next_version", default=1),
     created_at(),
     created_by(),
+    # The versions that were deleted with it have the same time.
+    time("deleted_at"),
     sa.UniqueConstraint("namespace_id", "name"),
 )
 

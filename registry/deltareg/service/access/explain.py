@@ -43,7 +43,7 @@ def explain_access(registry: Registry, caller: Caller, *, principal: str, action
     if action not in frozenset(Right):
         choices = ", ".join(sorted(SCOPES))
         raise InvalidInput(f"there is no right {action[:40]!r}", fix=f"one of {choices}")
-    right, on = Right(action), parse_resource(ref)
+    right, on = Right(action), _as_now(caller, parse_resource(ref))
     if parse_name(principal, "principal") != caller.principal:
         place = namespace_of(on)
         caller.require(
@@ -72,6 +72,20 @@ def parse_resource(text: str) -> Resource:
     ref = Ref.parse(text)
     line = LineRef(ref.line.namespace, ref.line.name)
     return line if ref.channel is None else Channel(line, ref.channel)
+
+
+def _as_now(caller: Caller, on: Resource) -> Resource:
+    """Return a resource by the name that it has now."""
+    match on:
+        case Namespace():
+            return Namespace(caller.current_namespace(on.name))
+        case LineRef():
+            return caller.current_line(on)
+        case Channel():
+            line = caller.current_line(on.line)
+            return Channel(line, caller.current_channel(line, on.name))
+        case _:
+            return on
 
 
 class _Case:

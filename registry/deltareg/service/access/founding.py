@@ -3,8 +3,9 @@
 import sqlalchemy as sa
 
 from deltareg.db.access import grants as queries
+from deltareg.db.lines import aliases as alias_queries
 from deltareg.db.lines import deltas as delta_queries
-from deltareg.errors import InvalidInput
+from deltareg.errors import Conflict, InvalidInput
 from deltareg.refs import LineRef
 from deltareg.service.authority.grants import RESERVED, Right
 from deltareg.service.authority.resources import Resource
@@ -18,9 +19,11 @@ def require_push(conn: sa.Connection, caller: Caller, *, on: Resource) -> None:
     Raises:
         Forbidden: The caller has no right to push there.
     """
+    on = caller.current_line(on) if isinstance(on, LineRef) else on
     if isinstance(on, LineRef) and not caller.may(Right.PUSH, on=on):
         is_free = caller.may_found(on.namespace)
         if is_free and delta_queries.namespace_id(conn, on.namespace) is None:
+            check_unnamed(conn, on.namespace)
             return
     caller.require(Right.PUSH, on=on)
     if isinstance(on, LineRef) and delta_queries.namespace_id(conn, on.namespace) is None:
@@ -37,6 +40,7 @@ def found_namespace(conn: sa.Connection, caller: Caller, line: LineRef) -> int:
     namespace_id = delta_queries.namespace_id(conn, line.namespace)
     if namespace_id is None:
         check_free(line.namespace)
+        check_unnamed(conn, line.namespace)
         added = delta_queries.add_namespace(conn, line.namespace, created_by=caller.principal_id)
         namespace_id = added.id
         if added.is_new:
@@ -54,6 +58,16 @@ def check_free(name: str) -> None:
     """
     if name in RESERVED:
         raise InvalidInput(f"the name {name} is kept for what belongs to all", fix="choose another namespace")
+
+
+def check_unnamed(conn: sa.Connection, name: str) -> None:
+    """Refuse to found a namespace under the former name of another one.
+
+    Raises:
+        Conflict: The name leads on to a namespace.
+    """
+    if alias_queries.alias_of_namespace(conn, name) is not None:
+        raise Conflict(f"the name {name} is taken", fix="choose another one")
 
 
 def give_owner(conn: sa.Connection, caller: Caller, namespace_id: int) -> None:

@@ -12,7 +12,7 @@ from deltareg.db.session import read, with_retry
 from deltareg.db.sql.row_protocols import present
 from deltareg.errors import Conflict, Forbidden
 from deltareg.refs import parse_name
-from deltareg.service.access.founding import check_free, give_owner
+from deltareg.service.access.founding import check_free, check_unnamed, give_owner
 from deltareg.service.access.members import check_seen
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING, SHARED, SOMEWHERE, Namespace
@@ -60,6 +60,7 @@ def create_namespace(registry: Registry, caller: Caller, request: NamespaceCreat
     check_free(name)
 
     def transaction(conn: sa.Connection) -> NamespaceInfo:
+        check_unnamed(conn, name)
         added = delta_queries.add_namespace(conn, name, created_by=caller.principal_id)
         if not added.is_new:
             raise Conflict(f"the name {name} is taken", fix="choose another one")

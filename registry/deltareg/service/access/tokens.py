@@ -122,15 +122,18 @@ def caller_with(registry: Registry, conn: sa.Connection, row: LiveTokenRow, requ
     visibility = registry.visibilities.at(conn, row.epoch)
     scopes = scopes_for(row.principal_kind, row.scopes)
     grants = grants_of_token(scopes, row.held or "", limits, visibility.private)
-    return Caller(row.principal, row.principal_id, row.id, grants, request_id, is_worker=row.principal_kind == WORKER)
+    is_worker = row.principal_kind == WORKER
+    return Caller(
+        row.principal, row.principal_id, row.id, grants, request_id, is_worker=is_worker, aliases=visibility.aliases
+    )
 
 
 def answer_anybody(registry: Registry, act: Callable[[sa.Connection, Caller], T], *, request_id: str) -> T:
     """Answer a request without a token, about public things only."""
     with glance(registry.engine) as conn:
-        public = registry.visibilities.at(conn, None).public
-        grants = frozenset({Grant(Right.READ, PublicNamespaces(public))})
-        return act(conn, Caller(ANONYMOUS, 0, None, grants, request_id))
+        visibility = registry.visibilities.at(conn, None)
+        grants = frozenset({Grant(Right.READ, PublicNamespaces(visibility.public))})
+        return act(conn, Caller(ANONYMOUS, 0, None, grants, request_id, aliases=visibility.aliases))
 
 
 def is_live(registry: Registry, header: str) -> bool:

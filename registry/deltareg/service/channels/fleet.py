@@ -38,7 +38,7 @@ def report_agent(registry: Registry, caller: Caller, name: str, report: AgentRep
     """
     caller.require(Right.SERVE, on=SOMEWHERE)
     parse_name(name, "name for an agent")
-    followed = [(parse_followed(observed.channel), observed) for observed in report.serves]
+    followed = [(caller.current_ref(parse_followed(observed.channel)), observed) for observed in report.serves]
 
     for ref, _ in followed:
         caller.require(Right.SERVE, on=Channel(ref.line, ref.channel or ""))
@@ -76,6 +76,7 @@ def list_followers(
     digest = None if of is None else _find_digest(of)
     ref = None if of is None or digest is not None else Ref.parse(of)
     if ref is not None:
+        ref = caller.current_ref(ref)
         caller.require(Right.READ, on=ref.line)
     with read(registry.engine) as conn:
         line = None if ref is None else find_line(conn, caller, ref.line)

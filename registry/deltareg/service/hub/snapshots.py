@@ -151,6 +151,7 @@ def find_repository(conn: sa.Connection, caller: Caller, repository: str) -> Hub
         Forbidden: The caller may know of the delta but not read it.
     """
     line = parse_repository(repository)
+    line = None if line is None else caller.current_line(line)
     if line is not None and caller.sees(line):
         row = delta_queries.delta_row(conn, line.namespace, line.name)
         if row is not None:

@@ -55,13 +55,13 @@ def find_blob(registry: Registry, caller: Caller, digest: Digest, *, of: str) ->
         if of.startswith(_RUN_PREFIX):
             pack = _of_run(conn, caller, of.removeprefix(_RUN_PREFIX), digest)
         elif of.startswith(_BASE_PREFIX):
-            name = of.removeprefix(_BASE_PREFIX)
+            name = caller.current_base(of.removeprefix(_BASE_PREFIX))
             caller.require(Right.READ, on=Base(name))
             base = find_base(conn, caller, name)
             refuse_corrupt(conn, caller, PackHolder(base.id, is_base=True), name)
             pack = queries.pack_of_base(conn, base.id, str(digest))
         else:
-            ref = Ref.parse(of)
+            ref = caller.current_ref(Ref.parse(of))
             caller.require(Right.READ, on=ref.line)
             version = find_version(conn, caller, ref, bare="newest")
             refuse_deleted(version)

@@ -90,8 +90,8 @@ def keep_metrics(conn: sa.Connection, version_id: int) -> None:
         queries.replace_metrics(conn, version_id, suite, metrics_of_checks(checks))
 
 
-def relabel(conn: sa.Connection, before: VersionRow, after: VersionRow) -> None:
-    """Update the search index after a change of labels; index a version that was not indexed yet."""
+def relabel(conn: sa.Connection, after: VersionRow, *, before: VersionRow) -> None:
+    """Update the search index after a change of what is said of a version, or of its names."""
     document = queries.card_of(conn, after.id)
     if document is None and not queries.is_read(conn, after.id):
         return

@@ -88,7 +88,7 @@ def change_details(
     row = queries.version_by_id(conn, row.id)
     if row.deleted_at is not None:
         raise Blocked(f"{ref_of(row)} is deleted", fix=f"deltareg restore {ref_of(row)}")
-    _relabel(conn, caller, row, labels)
+    row = _relabel(conn, caller, row, labels)
     changed: dict[str, str] = {}
     if semver is not None and semver != row.semver:
         _check_free(conn, row, semver)
@@ -97,6 +97,7 @@ def change_details(
         changed["message"] = message
     if changed:
         queries.set_details(conn, row.id, **changed)
+        relabel(conn, queries.version_by_id(conn, row.id), before=row)
         before = {"semver": row.semver, "message": row.message}
         caller.record(
             conn,
@@ -109,15 +110,17 @@ def change_details(
     return queries.version_by_id(conn, row.id)
 
 
-def _relabel(conn: sa.Connection, caller: Caller, row: VersionRow, wanted: Mapping[str, str | None]) -> None:
+def _relabel(conn: sa.Connection, caller: Caller, row: VersionRow, wanted: Mapping[str, str | None]) -> VersionRow:
     labels = {key: value for key, value in {**row.labels, **wanted}.items() if value is not None}
     check_count(labels)
     if labels == row.labels:
-        return
+        return row
     queries.replace_labels(conn, row.id, labels)
-    relabel(conn, row, queries.version_by_id(conn, row.id))
+    now = queries.version_by_id(conn, row.id)
+    relabel(conn, now, before=row)
     before, after = {"labels": row.labels}, {"labels": labels}
     caller.record(conn, Action.VERSION_LABEL, ref_of(row), on=line_of(row), before=before, after=after)
+    return now
 
 
 def _check_free(conn: sa.Connection, row: VersionRow, semver: str) -> None:

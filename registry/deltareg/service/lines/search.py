@@ -140,10 +140,10 @@ def _kind(name: str) -> str:
 
 def _place(conn: sa.Connection, caller: Caller, text: str) -> str:
     if "/" in text:
-        line = LineRef.parse(text)
+        line = caller.current_line(LineRef.parse(text))
         find_line(conn, caller, line)
         return str(line)
-    name = Namespace(parse_name(text, "namespace"))
+    name = Namespace(caller.current_namespace(parse_name(text, "namespace")))
     if not caller.sees(name) or delta_queries.namespace_id(conn, name.name) is None:
         raise absent(name)
     return name.name

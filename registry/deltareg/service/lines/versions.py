@@ -1,6 +1,6 @@
 """Reading versions: list, show, manifest, storage, log, lineage; and deleting one."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import sqlalchemy as sa
@@ -77,7 +77,7 @@ def list_versions(
     caller.require(Right.READ, on=line)
     before = read_number_cursor(cursor)
     with read(registry.engine) as conn:
-        delta = find_line(conn, caller, line)
+        delta = find_line(conn, caller, line, also_deleted=True)
         rows = queries.version_rows(conn, delta.id, before=before, limit=check_limit(limit) + 1, labels=labels)
         infos = {info.version: info for info in describe_versions(conn, rows)}
         infos = {number: veil_base(caller, info) for number, info in infos.items()}
@@ -142,7 +142,7 @@ def delete_version(registry: Registry, caller: Caller, ref: Ref, *, dry_run: boo
         row = find_version(conn, caller, ref, bare="newest")
         queries.lock_version(conn, row.id)
         if row.deleted_at is None:
-            _refuse_if_needed(conn, caller, row)
+            refuse_if_needed(conn, caller, row)
             queries.delete_version(conn, row.id)
             after = {"deleted": True}
             caller.record(conn, Action.VERSION_DELETE, ref_of(row), on=ref.line, before={"deleted": False}, after=after)
@@ -157,7 +157,14 @@ def _newest(conn: sa.Connection, caller: Caller, rows: Sequence[ListedLineRow]) 
     return dict(zip(versions, infos, strict=True))
 
 
-def _refuse_if_needed(conn: sa.Connection, caller: Caller, row: VersionRow) -> None:
+def refuse_if_needed(
+    conn: sa.Connection, caller: Caller, row: VersionRow, *, beside: Collection[int] = frozenset()
+) -> None:
+    """Refuse to delete a version that others need, `beside` those that go with it.
+
+    Raises:
+        Conflict: A channel serves it, or another version was made from it or stands on it.
+    """
     ref = ref_of(row)
     serving = channel_queries.serving_channels(conn, row.id)
     if serving:
@@ -167,11 +174,11 @@ def _refuse_if_needed(conn: sa.Connection, caller: Caller, row: VersionRow) -> N
             f"{ref} is what {channel} serves",
             fix=f"promote another version first, or: deltareg rollback {line} --channel {channel}",
         )
-    children = queries.children_of(conn, row.id)
+    children = [one for one in queries.children_of(conn, row.id) if one.id not in beside]
     if children:
         child = tell_version(caller, children[0])
         raise Conflict(f"{child} was made from {ref}", fix="delete the newer one first")
-    standing = stacks.stacked_on(conn, row.id)
+    standing = [one for one in stacks.stacked_on(conn, row.id) if one.id not in beside]
     if standing:
         above = tell_version(caller, standing[0])
         fix = f"remove that one first: deltareg rm {above}"

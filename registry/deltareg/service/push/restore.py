@@ -7,6 +7,7 @@ earlier. No clock decides: whatever still has its packs can be restored.
 import sqlalchemy as sa
 
 from deltareg.db.bases import stacks
+from deltareg.db.lines import deltas as delta_queries
 from deltareg.db.lines import versions as queries
 from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.session import with_retry
@@ -14,7 +15,7 @@ from deltareg.db.storage import packs, proofs
 from deltareg.db.storage.shares import PackHolder
 from deltareg.db.upkeep import damage
 from deltareg.errors import Conflict
-from deltareg.refs import Ref
+from deltareg.refs import LineRef, Ref
 from deltareg.service.authority.grants import Right
 from deltareg.service.deleted import refuse_released
 from deltareg.service.describe import describe_version, ref_of
@@ -24,7 +25,7 @@ from deltareg.service.push.damage import hurt_by
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_line, find_version
 from deltareg.service.runs.kinds.prove import queue_proof
-from deltareg.wire import VersionInfo
+from deltareg.wire import LineDeletion, VersionInfo
 
 
 def restore_version(registry: Registry, caller: Caller, ref: Ref) -> VersionInfo:
@@ -42,7 +43,9 @@ def restore_version(registry: Registry, caller: Caller, ref: Ref) -> VersionInfo
     caller.require(Right.ADMIN, on=ref.line)
 
     def transaction(conn: sa.Connection) -> VersionInfo:
-        find_line(conn, caller, ref.line, lock=True)
+        line = find_line(conn, caller, ref.line, lock=True, also_deleted=True)
+        if line.deleted_at is not None:
+            delta_queries.set_deleted(conn, line.id, None)
         version_id = find_version(conn, caller, ref, bare="newest").id
         queries.lock_version(conn, version_id)
         row = queries.version_by_id(conn, version_id)
@@ -61,6 +64,41 @@ def restore_version(registry: Registry, caller: Caller, ref: Ref) -> VersionInfo
             for base_id in stacks.bases_that_are(conn, row.id):
                 _look_again(conn, caller, PackHolder(base_id, is_base=True))
         return veil_base(caller, describe_version(conn, queries.version_by_id(conn, row.id)))
+
+    return with_retry(registry.engine, transaction)
+
+
+def restore_line(registry: Registry, caller: Caller, line: LineRef) -> LineDeletion:
+    """Restore a deleted line with the versions that were deleted with it and have their bytes still.
+
+    One that is not deleted stays as it is.
+
+    Raises:
+        Blocked: Collection has freed the bytes of all of them.
+        Conflict: What one of them was made from or stands on is deleted.
+    """
+    caller.require(Right.ADMIN, on=line)
+
+    def transaction(conn: sa.Connection) -> LineDeletion:
+        row = find_line(conn, caller, line, lock=True, also_deleted=True)
+        if row.deleted_at is None:
+            return LineDeletion(ref=str(line), versions=[])
+        gone = [one for one in queries.all_of_line(conn, row.id) if one.deleted_at == row.deleted_at]
+        back = [one for one in gone if one.released_at is None]
+        if gone and not back:
+            refuse_released(gone[-1])
+        delta_queries.set_deleted(conn, row.id, None)
+        for one in back:  # the oldest first, for what was made of it
+            queries.lock_version(conn, one.id)
+            _check(conn, caller, one)
+            queries.restore_version(conn, one.id)
+            _look_again(conn, caller, PackHolder(one.id))
+            for base_id in stacks.bases_that_are(conn, one.id):
+                _look_again(conn, caller, PackHolder(base_id, is_base=True))
+        numbers = [one.number for one in back]
+        before, after = {"deleted": True}, {"deleted": False, "versions": numbers}
+        caller.record(conn, Action.LINE_RESTORE, str(line), on=line, before=before, after=after)
+        return LineDeletion(ref=str(line), versions=numbers)
 
     return with_retry(registry.engine, transaction)
 

@@ -37,7 +37,7 @@ from deltareg.errors import (
 )
 from deltareg.identity.manifest import Manifest
 from deltareg.identity.storage_map import Chain
-from deltareg.refs import LineRef, Ref, plain_base
+from deltareg.refs import LineRef, Ref
 from deltareg.service.access.founding import require_push
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import SOMEWHERE, Base, Resource
@@ -67,7 +67,7 @@ def open_upload(
         Forbidden: The token does not allow it.
     """
     caller.require(Right.PUSH, on=SOMEWHERE)
-    request = _with_plain_names(request)
+    request = _with_current_names(caller, request)
     raw = request.manifest.encode()
     digest = str(Manifest.digest_of(raw))
     manifest = decode_manifest(digest, lambda: raw)
@@ -269,10 +269,13 @@ def _check_right(conn: sa.Connection, caller: Caller, upload: UploadRow) -> None
         raise LeaseLost(f"run {own.run_id} is not under your lease (any more)", fix="claim another")
 
 
-def _with_plain_names(request: UploadOpen) -> UploadOpen:
-    names = {"base": plain_base(request.base)}
+def _with_current_names(caller: Caller, request: UploadOpen) -> UploadOpen:
+    """Return a push with plain names, a former name of its line or base replaced by what it leads to."""
+    names = {"base": caller.current_base(request.base) if request.base else ""}
     if request.subject == "base":
-        names["target"] = plain_base(request.target)
+        names["target"] = caller.current_base(request.target)
+    else:
+        names["target"] = str(caller.current_line(LineRef.parse(request.target)))
     return request.model_copy(update=names)
 
 

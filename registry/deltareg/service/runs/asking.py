@@ -88,7 +88,7 @@ def show_answers(registry: Registry, caller: Caller, run_id: str) -> AnswersInfo
         row = info.find_run(conn, caller, run_id)
         refs = _refs(row)
         for ref in refs.values():
-            caller.require(Right.READ, on=Ref.parse(ref).line)
+            caller.require(Right.READ, on=caller.current_ref(Ref.parse(ref)).line)
         result = run_results.result_row(conn, run_id)
         if row.what != WHAT or row.created_by != caller.principal_id or result is None:
             raise NotFound(

@@ -42,7 +42,7 @@ def queue_comparison(
         QuotaExceeded: The caller has asked for too many comparisons.
     """
     require_queueing(caller, on=SOMEWHERE)
-    refs = Ref.parse(request.a), Ref.parse(request.b)
+    refs = caller.current_ref(Ref.parse(request.a)), caller.current_ref(Ref.parse(request.b))
     for ref in refs:
         caller.require(Right.READ, on=ref.line)
 

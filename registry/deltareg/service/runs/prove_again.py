@@ -35,7 +35,7 @@ def queue_prove(
     _require(caller, on=SOMEWHERE)
     if bool(request.ref) == bool(request.base):
         raise InvalidInput("a proof is of a version or of a base", fix="send `ref` or `base`")
-    on: Resource = Base(request.base) if request.base else Ref.parse(request.ref).line
+    on: Resource = Base(request.base) if request.base else caller.current_ref(Ref.parse(request.ref)).line
     _require(caller, on=on)
 
     def transaction(conn: sa.Connection) -> RunInfo:

@@ -39,7 +39,7 @@ def queue_run(registry: Registry, caller: Caller, request: RunCreate, *, new_id:
         Blocked: The version is deleted.
     """
     require_queueing(caller, on=SOMEWHERE)
-    ref = Ref.parse(request.ref)
+    ref = caller.current_ref(Ref.parse(request.ref))
     require_queueing(caller, on=ref.line)
     priority = priority_of(caller, request.priority, on=ref.line)
 

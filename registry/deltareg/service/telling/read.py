@@ -1,7 +1,7 @@
 """Reading events: a page, or what has come since, as far as the caller may see it now."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
@@ -83,6 +83,7 @@ def list_events(
         InvalidInput: `after` is no id, or the limit is out of bounds.
     """
     caller.require(Right.READ, on=SHARED)
+    wanted = _as_now(caller, wanted)
     with read(registry.engine) as conn:
         _check_seen(conn, caller, wanted)
         head = queries.head(conn)
@@ -114,6 +115,7 @@ def begin_now(registry: Registry, caller: Caller, wanted: EventFilter) -> EventP
         NotFound: The namespace or line is not there for the caller.
     """
     caller.require(Right.READ, on=SHARED)
+    wanted = _as_now(caller, wanted)
     with read(registry.engine) as conn:
         _check_seen(conn, caller, wanted)
         head = queries.head(conn)
@@ -140,6 +142,15 @@ def _start(conn: sa.Connection, after: str, *, last: int) -> int:
             fix="begin with what there is, without it, and look at what changed: deltareg log",
         )
     return number
+
+
+def _as_now(caller: Caller, wanted: EventFilter) -> EventFilter:
+    if wanted.namespace is None:
+        return wanted
+    if wanted.line is None:
+        return replace(wanted, namespace=caller.current_namespace(wanted.namespace))
+    line = caller.current_line(LineRef(wanted.namespace, wanted.line))
+    return replace(wanted, namespace=line.namespace, line=line.name)
 
 
 def _check_seen(conn: sa.Connection, caller: Caller, wanted: EventFilter) -> None:

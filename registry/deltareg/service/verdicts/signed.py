@@ -6,7 +6,7 @@ Nothing that is sent beside the envelope is trusted.
 """
 
 import hmac
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -19,6 +19,7 @@ from deltareg.db.sql.row_protocols import present
 from deltareg.db.verdicts import signing as queries
 from deltareg.db.verdicts.signing_rows import KeyRow
 from deltareg.errors import BadSignature
+from deltareg.service.aliases import former_refs
 from deltareg.service.describe import ref_of
 from deltareg.service.ledger.references import references_of
 from deltareg.service.registry import Registry
@@ -84,7 +85,8 @@ def open_verdict(conn: sa.Connection, run: RunRow, envelope: bytes, *, principal
         check_key(key, principal_id)
     predicate = read_verdict(signed.statement)
     version = version_queries.version_by_id(conn, present(run.version_id))
-    for what, is_right in _compare_bindings(run, version, signed, predicate, nonce=lease.nonce):
+    names = former_refs(conn, version)
+    for what, is_right in _compare_bindings(run, version, signed, predicate, nonce=lease.nonce, names=names):
         if not is_right:
             raise BadSignature(f"the statement is not about this run: its {what}", fix=AGAIN)
     return SignedVerdict(predicate, signed.keyid, key, envelope)
@@ -123,12 +125,18 @@ def _digests(run: RunRow) -> dict[str, str]:
 
 
 def _compare_bindings(
-    run: RunRow, version: VersionRow, signed: SignedStatement, said: VerdictPredicate, *, nonce: str
+    run: RunRow,
+    version: VersionRow,
+    signed: SignedStatement,
+    said: VerdictPredicate,
+    *,
+    nonce: str,
+    names: Collection[str],
 ) -> Iterator[tuple[str, bool]]:
     yield "run", said.run == run.id
     yield "lease", said.fence == run.fence
     yield "nonce", hmac.compare_digest(said.nonce.encode(), nonce.encode())
-    yield "subject", signed.statement.name == ref_of(version)
+    yield "subject", signed.statement.name in {ref_of(version), *names}  # it may have been renamed since
     yield "digest", f"sha256:{signed.statement.sha256}" == version.manifest_digest
     yield "suite", said.suite.name == run.suite
     yield "base", said.base.root == run.request.get("base_root", version.base_root)

@@ -1,0 +1,1 @@
+"""Renaming, moving and deleting lines, channels and namespaces; the former names lead on."""
