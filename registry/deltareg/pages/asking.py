@@ -44,13 +44,25 @@ class ViewRequest:
 
     @property
     def line(self) -> LineRef:
-        """The line in the path."""
-        return LineRef.parse(f"{self.part('ns')}/{self.part('name')}")
+        """The line in the path, by the name that it has now."""
+        return self.caller.current_line(LineRef.parse(f"{self.part('ns')}/{self.part('name')}"))
 
     @property
     def channel(self) -> str:
-        """The channel in the path."""
-        return parse_channel(self.part("channel"))
+        """The channel in the path, by the name that it has now."""
+        return self.caller.current_channel(self.line, parse_channel(self.part("channel")))
+
+    @property
+    def current_path(self) -> str | None:
+        """The path with the names that its line and channel have now; None where they have them."""
+        parts: dict[str, object] = self.request.path_params
+        if "ns" not in parts or "name" not in parts:
+            return None
+        path = self.request.url.path
+        now = path.replace(f"/deltas/{self.part('ns')}/{self.part('name')}", f"/deltas/{self.line}", 1)
+        if "channel" in parts:
+            now = now.replace(f"/channels/{self.part('channel')}", f"/channels/{self.channel}", 1)
+        return None if now == path else now
 
     @property
     def query(self) -> QueryParams:

@@ -103,6 +103,7 @@ def _find(ask: ViewRequest) -> str:
         ref = Ref.parse(text)
     except InvalidInput:
         return _resolve_text(ask, text) or f"{ROOT}/deltas?{urlencode({'q': text})}"
+    ref = ask.caller.current_ref(ref)
     line = f"{ROOT}/deltas/{quote(str(ref.line))}"
     if ref.version is not None:
         return f"{line}/v{ref.version}"
@@ -110,7 +111,8 @@ def _find(ask: ViewRequest) -> str:
         return f"{line}/channels/{quote(ref.channel)}"
     if ref.is_bare:
         return line if ask.caller.sees(ref.line) else f"{ROOT}/deltas?{urlencode({'q': text})}"
-    return f"{line}/v{show_version(ask.registry, ask.caller, ref, bare='newest').version}"
+    version = show_version(ask.registry, ask.caller, ref, bare="newest")
+    return f"{ROOT}/deltas/{quote(f'{version.namespace}/{version.name}')}/v{version.version}"
 
 
 def _resolve_text(ask: ViewRequest, text: str) -> str:

@@ -155,6 +155,10 @@ def _view(registry: Registry, view: View) -> Endpoint:
         format_word = request.query_params.get("format", "")
         is_whole = format_word == "csv"
         ask = replace(_open_ask(registry, request), is_whole=is_whole)
+        elsewhere = ask.current_path
+        if elsewhere is not None:  # a link from before it was renamed
+            query = request.url.query
+            return see_other(f"{elsewhere}?{query}" if query else elsewhere)
         text = view.texts.get(format_word)
         if text is not None:
             return _file(text, ask)

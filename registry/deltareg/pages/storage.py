@@ -40,9 +40,9 @@ def _storage(ask: ViewRequest) -> StoragePage:
     text = ask.text("of") or ""
     of: str | LineRef | Ref | None = None
     if ":" in text:
-        of = Ref.parse(text)
+        of = ask.caller.current_ref(Ref.parse(text))
     elif "/" in text:
-        of = LineRef.parse(text)
+        of = ask.caller.current_line(LineRef.parse(text))
     elif text:
         of = parse_name(text, "namespace")
     aged = recall_storage(ask.registry, ask.caller, of, limit=ask.most(_LISTED), is_anew=ask.text("anew") is not None)

@@ -185,7 +185,8 @@ class GateAnswer(Answer):
     `verdicts` are those that the answer rests on. `vsa` is the answer as the server signs it: a
     DSSE envelope of a SLSA verification summary. `base` is the version's base, `served_base` that
     of what the channel serves, empty where it serves nothing. `base_claim` is the base that the
-    version's own files name, where who pushed it insisted on another.
+    version's own files name, where who pushed it insisted on another. `former` are references that
+    the version had under former names of its line: what was signed at that time says one of them.
     """
 
     ref: str
@@ -199,6 +200,7 @@ class GateAnswer(Answer):
     base: str = ""
     base_claim: str = ""
     served_base: str = ""
+    former: list[str] = []
 
     def _in_short(self) -> str:
         unmet = ", ".join(rule.rule for rule in self.unmet)

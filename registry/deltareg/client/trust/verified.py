@@ -56,8 +56,9 @@ def verify_answer(context: Context, answer: GateAnswer, *, digest: str) -> list[
         raise BadSignature(
             f"the server counts a verdict of {min(rests - proven_suites)} that is not signed", fix=_UPGRADE
         )
+    names = {answer.ref, *answer.former}  # a line may have been renamed since; a digest stays
     for proof in proofs:
-        if (proof.ref, proof.digest) != (answer.ref, digest) or proof.verdict == "inconclusive":
+        if proof.ref not in names or proof.digest != digest or proof.verdict == "inconclusive":
             raise BadSignature(
                 f"the server counts a verdict of {proof.suite} that says {proof.verdict} about {proof.ref}",
                 fix="ask who runs the server; do not promote",

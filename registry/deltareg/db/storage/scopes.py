@@ -42,8 +42,8 @@ def packs_of_line(conn: sa.Connection, delta_id: int, scope: str) -> Sequence[Mo
     return fetch_all(conn, query, MovingPackRow)
 
 
-def sound_in(conn: sa.Connection, scope: str, digests: Iterable[str]) -> dict[str, int]:
-    """Return the sound packs of a scope among some, by digest, locked against collection."""
+def sound_in(conn: sa.Connection, scope: str, digests: Iterable[str], *, lock: bool) -> dict[str, int]:
+    """Return the sound packs of a scope among some, by digest; with `lock`, collection leaves them."""
     query = (
         sa.select(packs.c.digest, packs.c.id)
         .where(
@@ -53,8 +53,8 @@ def sound_in(conn: sa.Connection, scope: str, digests: Iterable[str]) -> dict[st
             packs.c.bad_at.is_(None),
         )
         .order_by(packs.c.digest)
-        .with_for_update(read=True)
     )
+    query = query.with_for_update(read=True) if lock else query
     return {row.digest: row.id for row in conn.execute(query)}
 
 

@@ -22,6 +22,7 @@ from deltareg.gate.policy_judgement import judge_with_floors
 from deltareg.gate.ruling import Rule, Ruling
 from deltareg.gate.verdict_facts import VerdictFact
 from deltareg.refs import Ref
+from deltareg.service.aliases import former_refs
 from deltareg.service.authority.grants import Right
 from deltareg.service.channels.approvals import counting
 from deltareg.service.channels.known_version import KnownVersion, read_known
@@ -127,7 +128,9 @@ def check_gate(
         row = find_channel(conn, caller, ref.line, channel)
         case = gather(conn, version, row)
         case = case.accepting_for(warnings=accept_warnings, new_base=new_base)
-        return answer_of(conn, registry, version, channel, case)
+        answer = answer_of(conn, registry, version, channel, case)
+        former = [name for name in former_refs(conn, version) if caller.sees(Ref.parse(name).line)]
+        return answer.model_copy(update={"former": former})
 
 
 def answer_of(conn: sa.Connection, registry: Registry, version: VersionRow, channel: str, case: GateCase) -> GateAnswer:

@@ -44,7 +44,7 @@ def copy_shared(registry: Registry, caller: Caller, line: LineRef, to: LineRef) 
     with read(registry.engine) as conn:
         delta = delta_queries.delta_row(conn, line.namespace, line.name)
         rows = [] if delta is None else queries.packs_of_line(conn, delta.id, namespace_scope(line.namespace))
-        wanted = _to_copy(conn, rows, scope)
+        wanted = _to_copy(conn, rows, queries.sound_in(conn, scope, _digests(rows), lock=False), scope)
     if not wanted:
         return PackCopies()
     upload = str(uuid4())
@@ -72,9 +72,9 @@ def move_packs(conn: sa.Connection, delta_id: int, line: LineRef, to: LineRef, c
     """Let the packs of a line lie in the scope of another namespace; False where copies are lacking."""
     scope = namespace_scope(to.namespace)
     rows = queries.packs_of_line(conn, delta_id, namespace_scope(line.namespace))
-    if any(row.digest not in copies.keys for row in _to_copy(conn, rows, scope)):
+    there = queries.sound_in(conn, scope, _digests(rows), lock=True)
+    if any(row.digest not in copies.keys for row in _to_copy(conn, rows, there, scope)):
         return False
-    there = queries.sound_in(conn, scope, [row.digest for row in rows])
     alone: list[int] = []
     for row in rows:
         after = there.get(row.digest)
@@ -91,10 +91,15 @@ def move_packs(conn: sa.Connection, delta_id: int, line: LineRef, to: LineRef, c
     return True
 
 
-def _to_copy(conn: sa.Connection, rows: Sequence[MovingPackRow], scope: str) -> list[MovingPackRow]:
-    digests = [row.digest for row in rows]
-    there, unsound = queries.sound_in(conn, scope, digests), queries.unsound_in(conn, scope, digests)
+def _to_copy(
+    conn: sa.Connection, rows: Sequence[MovingPackRow], there: Mapping[str, int], scope: str
+) -> list[MovingPackRow]:
+    unsound = queries.unsound_in(conn, scope, _digests(rows))
     return [row for row in rows if row.digest not in there and (row.is_shared or row.digest in unsound)]
+
+
+def _digests(rows: Sequence[MovingPackRow]) -> list[str]:
+    return [row.digest for row in rows]
 
 
 def _copy(registry: Registry, upload: str, number: int, row: MovingPackRow) -> str:
