@@ -18,7 +18,7 @@ from deltareg_cli.terminal.blocks import (
 )
 from deltareg_cli.terminal.wording import count, moment, short, size
 from deltareg_cli.views.cards import card_facts, describe_card
-from deltareg_cli.views.revocations import describe_revocation
+from deltareg_cli.views.revocations import describe_deprecation, describe_revocation
 
 NO_VERSIONS = "no versions yet: deltareg push PATH NS/NAME --base REF"
 _PROOFS: dict[ProofState | None, Cell] = {
@@ -105,6 +105,7 @@ def version_blocks(version: VersionInfo, *, now: datetime, card: CardInfo | None
         *(() if card is None else card_facts(card)),
         ("signed by", signers_of(version)),
         ("revoked", Cell(describe_revocation(version.revocation) if version.revocation else "", "bad")),
+        ("deprecated", Cell(describe_deprecation(version.deprecation) if version.deprecation else "", "warn")),
         ("pushed", f"{moment(version.created_at, now=now)} by {version.created_by}"),
         ("size", sizes_of(version)),
         *(_detail(version) if isinstance(version, VersionDetail) else ()),
@@ -112,6 +113,7 @@ def version_blocks(version: VersionInfo, *, now: datetime, card: CardInfo | None
     ]
     state = "deleted" if version.is_deleted else "revoked" if version.is_revoked else ""
     state = state or ("corrupt" if version.proof == "corrupt" else "")
+    state = state or ("deprecated" if version.deprecation else "")
     return [TitleBlock(version.ref, state), FactsBlock(rows)]
 
 
@@ -174,6 +176,8 @@ def verdict_of(version: VersionInfo) -> Cell:
     """Name a version's verdict, or the reason why it counts no more."""
     if version.is_deleted:
         return tone_word("deleted")
+    if version.deprecation is not None and not (version.is_revoked or version.proof == "corrupt"):
+        return Cell("deprecated", "warn")
     if version.is_revoked or version.proof == "corrupt":
         return Cell("revoked" if version.is_revoked else "corrupt", "bad")
     if version.superseded_by:

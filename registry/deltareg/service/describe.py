@@ -1,6 +1,6 @@
 """Rows as the wire shows them: versions with verdict and channels, bases with relations."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -34,6 +34,7 @@ from deltareg.wire import (
     BaseInfo,
     BaseName,
     BaseRelation,
+    Deprecation,
     ProofState,
     ReferrerInfo,
     Revocation,
@@ -337,7 +338,15 @@ def _describe_version(row: VersionRow, standing: _Standing) -> VersionInfo:
         revocation=standing.revocation,
         signatures=list(standing.signatures),
         superseded_by=standing.superseded_by,
+        deprecation=deprecation_of(row.deprecation or row.line_deprecation),
     )
+
+
+def deprecation_of(said: Mapping[str, str] | None) -> Deprecation | None:
+    """Describe a deprecation as its row has it."""
+    if said is None:
+        return None
+    return Deprecation(actor=said["actor"], at=said["at"], reason=said["reason"], successor=said.get("successor", ""))
 
 
 def _revocation(row: RevocationRow | None) -> Revocation | None:

@@ -43,6 +43,29 @@ class VersionChange(Request):
     message: Text | None = None
 
 
+class Deprecation(Answer):
+    """Who deprecated a version or its line, when and why, and what to use instead; empty for nothing."""
+
+    actor: str
+    at: str
+    reason: str
+    successor: str = ""
+
+
+class Deprecate(Request):
+    """Why a version or a line is deprecated, and what to use instead; without a reason it no longer is."""
+
+    reason: Annotated[str, Field(max_length=2_000)] = ""
+    successor: Annotated[str, Field(max_length=300)] = ""
+
+
+class LineStanding(Answer):
+    """A line and its deprecation, if it has one."""
+
+    ref: str
+    deprecation: Deprecation | None = None
+
+
 class Rename(Request):
     """What a line (`ns/name`), a channel or a namespace is called from now on."""
 
@@ -105,6 +128,7 @@ class VersionInfo(Answer):
     proof: ProofState | None = None
     signatures: list[ReferrerInfo] = []
     superseded_by: str = ""
+    deprecation: Deprecation | None = None
 
     def _in_short(self) -> str:
         state = ["revoked"] if self.is_revoked else ["deleted"] if self.is_deleted else []

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from deltareg.wire import Deprecation
 from deltareg_cli.exits import ExitStatus
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import ChannelParam, option
@@ -61,7 +62,7 @@ def show_outdated(invocation: Invocation, paths: tuple[Path, ...], *, channel: s
     """
     report = invocation.client.folders.list_outdated(*paths, channel=channel)
     for each in report.folders:
-        warn(invocation, each.ref, each.revocation)
+        warn(invocation, each.ref, each.revocation, each.deprecation)
     ids = [str(each.folder) for each in report.folders if not each.is_fine]
     invocation.output.show(CommandResult(report.to_dict(), [_table(report)], ids))
     return ExitStatus.DONE if report.is_fine else ExitStatus.DIFFERENT
@@ -81,7 +82,7 @@ def _table(report: "OutdatedReport") -> TableBlock:
             each.ref,
             Cell(each.standing, _TONES[each.standing]),
             _number(each.served),
-            _number(each.newest),
+            _number(each.newest) if each.deprecation is None else _instead(each.deprecation),
         ]
         for each in report.folders
     ]
@@ -90,3 +91,7 @@ def _table(report: "OutdatedReport") -> TableBlock:
 
 def _number(ref: str) -> Text:
     return ref.rpartition(":")[2] if ref else Cell("-", "dim")
+
+
+def _instead(deprecation: Deprecation) -> Text:
+    return Cell(f"use {deprecation.successor}" if deprecation.successor else "deprecated", "warn")

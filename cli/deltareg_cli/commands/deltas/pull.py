@@ -137,7 +137,7 @@ def _pull_several(
         refs, to, include=include, signers=signers, sigstore_trust=sigstore_trust
     )
     for report in reports:
-        warn(invocation, report.ref, report.revocation)
+        warn(invocation, report.ref, report.revocation, report.deprecation)
     columns = [Column("version"), Column("path"), Column("fetched", is_number=True), Column("cached", is_number=True)]
     rows: list[list[Text]] = [
         [Cell(each.ref, "name"), str(each.path), size(each.fetched_bytes), size(each.cached_bytes)] for each in reports
@@ -166,7 +166,7 @@ def show_pulled(
     invocation: Invocation, report: "PullReport | MaterializeReport", *, signed_by: Sequence[str] = ()
 ) -> None:
     """Show in a line where the bytes are now and where they came from; warn of a revoked version."""
-    warn(invocation, report.ref, report.revocation)
+    warn(invocation, report.ref, report.revocation, report.deprecation)
     document = report.to_dict()
     if document.get("trained_on"):
         invocation.output.note(clean(_told_trained(report.ref, str(document["trained_on"]))))

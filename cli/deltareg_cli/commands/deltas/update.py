@@ -47,7 +47,7 @@ def update(invocation: Invocation, folder: Path, *, to: str, plan: bool) -> None
     """
     is_plan = plan or invocation.globals.dry_run
     report = invocation.client.folders.update(folder, to, is_plan=is_plan)
-    warn(invocation, report.ref, report.revocation)
+    warn(invocation, report.ref, report.revocation, report.deprecation)
     invocation.output.show(update_answer(report))
 
 

@@ -20,6 +20,7 @@ from deltareg.service.bases import fit as fit_service
 from deltareg.service.bases import probes as probe_service
 from deltareg.service.channels import gate as gate_service
 from deltareg.service.lines import cards as card_service
+from deltareg.service.lines import deprecations as deprecation_service
 from deltareg.service.lines import details as detail_service
 from deltareg.service.lines import lineage as lineage_service
 from deltareg.service.lines import log as log_service
@@ -35,6 +36,7 @@ from deltareg.wire import (
     BaseInfo,
     BaseProbeSet,
     CardInfo,
+    Deprecate,
     FiguresReport,
     FitInfo,
     FormHistory,
@@ -43,6 +45,7 @@ from deltareg.wire import (
     LineageAnswer,
     LineDeletion,
     LineInfo,
+    LineStanding,
     LogEntry,
     NameChange,
     Page,
@@ -228,6 +231,18 @@ def revoke(registry: InRegistry, by: By, version: Version, body: Revoke) -> Vers
 def unrevoke(registry: InRegistry, by: By, version: Version, body: Unrevoke) -> VersionInfo:
     """End the revocation of the version; a reason is required."""
     return revocation_service.unrevoke_version(registry, by, version, body)
+
+
+@router.post("/deltas/{ns}/{name}/versions/{version}:deprecate")
+def deprecate(registry: InRegistry, by: By, version: Version, body: Deprecate) -> VersionInfo:
+    """Warn whoever takes the version, and name what to use instead; without a reason no longer."""
+    return deprecation_service.deprecate_version(registry, by, version, body)
+
+
+@router.post("/deltas/{ns}/{name}:deprecate")
+def deprecate_line(registry: InRegistry, by: By, line: Line, body: Deprecate) -> LineStanding:
+    """Warn whoever takes a version of the line, and name what to use instead."""
+    return deprecation_service.deprecate_line(registry, by, line, body)
 
 
 @router.post("/deltas/{ns}/{name}/versions/{version}:restore")

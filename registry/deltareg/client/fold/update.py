@@ -244,4 +244,5 @@ def _report(
         is_plan=is_plan,
         was_written_to=was_written_to,
         revocation=job.version.revocation,
+        deprecation=job.version.deprecation,
     )

@@ -86,6 +86,7 @@ def _stands(context: Context, folder: Path, ref: Ref, channel: str) -> FolderSta
         served="" if channel_version is None else channel_version.ref,
         newest="" if newest is None else newest.ref,
         revocation=None if version is None else version.revocation,
+        deprecation=None if version is None else version.deprecation,
     )
 
 

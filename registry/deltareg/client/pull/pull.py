@@ -152,6 +152,7 @@ def _report(
         manifest,
         put_on,
         revocation=version.revocation,
+        deprecation=version.deprecation,
         signed_by=tuple(proof.signed_by for proof in proofs),
     )
 

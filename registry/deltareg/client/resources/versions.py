@@ -16,7 +16,9 @@ from deltareg.client.results.pull_report import MaterializeReport, PullReport
 from deltareg.refs import LineRef, Ref
 from deltareg.wire import (
     CardInfo,
+    Deprecate,
     LineageAnswer,
+    LineStanding,
     Page,
     Revoke,
     RunInfo,
@@ -336,6 +338,20 @@ class Versions(Resource):
         """
         request = request_of(Unrevoke, reason=reason)
         return self._context.api.post(f"{path_of_one(self._context, ref)}:unrevoke", request, VersionInfo)
+
+    def deprecate(self, ref: str, *, reason: str, successor: str = "") -> VersionInfo | LineStanding:
+        """Warn whoever takes a version, or any of a line, and name what to use instead.
+
+        An empty reason takes it back.
+
+        Raises:
+            Conflict: The successor is deprecated itself.
+        """
+        body = request_of(Deprecate, reason=reason, successor=successor)
+        named = Ref.parse(ref)
+        if named.is_bare:
+            return self._context.api.post(f"{line_path(named.line)}:deprecate", body, LineStanding)
+        return self._context.api.post(f"{path_of_one(self._context, ref)}:deprecate", body, VersionInfo)
 
     def flatten(self, ref: str) -> RunInfo:
         """Queue a run that stores a version against its base alone, or join the one under way.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from deltareg.wire import SCHEMA_VERSION, Revocation
+from deltareg.wire import SCHEMA_VERSION, Deprecation, Revocation
 from deltareg.wire.tables import rows_html
 
 Standing = Literal["current", "ahead", "behind", "superseded", "revoked", "corrupt", "gone"]
@@ -24,6 +24,7 @@ class FolderStanding:
         served: What the channel serves; empty if it serves nothing.
         newest: The newest version of the line; empty if the line is gone.
         revocation: The revocation of the version in the folder.
+        deprecation: The deprecation of the version in the folder, or of its line.
     """
 
     folder: Path
@@ -32,6 +33,7 @@ class FolderStanding:
     served: str = ""
     newest: str = ""
     revocation: Revocation | None = None
+    deprecation: Deprecation | None = None
 
     @property
     def is_fine(self) -> bool:
@@ -48,6 +50,7 @@ class FolderStanding:
             "served": self.served,
             "newest": self.newest,
             "revocation": revocation,
+            "deprecation": self.deprecation.model_dump() if self.deprecation else None,
         }
 
 

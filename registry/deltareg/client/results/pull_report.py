@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from deltareg.identity.manifest import Manifest
-from deltareg.wire import SCHEMA_VERSION, Revocation
+from deltareg.wire import SCHEMA_VERSION, Deprecation, Revocation
 from deltareg.wire.tables import facts_html, one_line
 
 
@@ -48,6 +48,7 @@ class PullReport:
         seconds: How long it took.
         manifest: What the version is: kind, base, config, tensors, files.
         revocation: The revocation, if it is revoked.
+        deprecation: The deprecation, if it or its line is deprecated.
         signed_by: Which of the required signers have signed it.
     """
 
@@ -60,6 +61,7 @@ class PullReport:
     manifest: Manifest = field(repr=False)
     _attach: Callable[[object, Sequence[str]], Attachment] = field(repr=False, compare=False)
     revocation: Revocation | None = None
+    deprecation: Deprecation | None = None
     signed_by: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
@@ -111,6 +113,7 @@ class MaterializeReport:
         root: The fingerprint of the written model.
         recipe: The name of the rule that folded it.
         revocation: The revocation, if the version is revoked.
+        deprecation: The deprecation, if the version or its line is deprecated.
         trained_on: The variant of the base that it was trained on; empty if it was the base itself.
     """
 
@@ -123,6 +126,7 @@ class MaterializeReport:
     root: str
     recipe: str
     revocation: Revocation | None = None
+    deprecation: Deprecation | None = None
     trained_on: str = ""
 
     def __repr__(self) -> str:
@@ -155,6 +159,8 @@ def _fields(report: PullReport | MaterializeReport) -> dict[str, object]:
         "cached_bytes": report.cached_bytes,
         "seconds": round(report.seconds, 3),
     }
+    if report.deprecation is not None:
+        fields["deprecation"] = report.deprecation.model_dump()
     if report.revocation is not None:
         fields["revocation"] = report.revocation.model_dump()
     return fields

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from deltareg.wire import SCHEMA_VERSION, Revocation
+from deltareg.wire import SCHEMA_VERSION, Deprecation, Revocation
 from deltareg.wire.tables import facts_html
 from deltareg.words import UpdatePlan
 
@@ -25,6 +25,7 @@ class UpdateReport:
         is_plan: Whether this is only a plan.
         was_written_to: Whether the folder had been written to, so that nothing in it was used.
         revocation: The revocation, if `ref` is revoked.
+        deprecation: The deprecation, if `ref` is deprecated.
     """
 
     ref: str
@@ -38,6 +39,7 @@ class UpdateReport:
     is_plan: bool
     was_written_to: bool = False
     revocation: Revocation | None = None
+    deprecation: Deprecation | None = None
 
     @property
     def is_changed(self) -> bool:

@@ -1,7 +1,7 @@
 """Namespaces and delta lines."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -68,6 +68,11 @@ def add_delta(conn: sa.Connection, namespace_id: int, name: str, *, created_by: 
 def set_deleted(conn: sa.Connection, delta_id: int, at: int | None) -> None:
     """Mark a line that the caller has locked as deleted at a time, or as there."""
     conn.execute(sa.update(deltas).where(deltas.c.id == delta_id).values(deleted_at=at))
+
+
+def set_deprecation(conn: sa.Connection, delta_id: int, deprecation: Mapping[str, str] | None) -> None:
+    """Deprecate a line that the caller has locked, or end that with None."""
+    conn.execute(sa.update(deltas).where(deltas.c.id == delta_id).values(deprecation=deprecation))
 
 
 def take_number(conn: sa.Connection, delta_id: int) -> int:

@@ -1,5 +1,6 @@
 """Rows of delta lines and of their events."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from deltareg.words import EventKind
@@ -16,6 +17,7 @@ class LineRow:
     created_at: int
     created_by: int | None
     deleted_at: int | None
+    deprecation: Mapping[str, str] | None
 
 
 @dataclass(frozen=True, slots=True)

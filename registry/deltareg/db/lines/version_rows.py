@@ -1,5 +1,6 @@
 """Rows of versions and of facts about them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from deltareg.words import Outcome
@@ -30,6 +31,7 @@ class VersionRow:
     deleted_at: int | None
     released_at: int | None
     revoked_at: int | None
+    deprecation: Mapping[str, str] | None
     proven_at: int | None
     proven_revision: int | None
     corrupt_at: int | None
@@ -43,6 +45,7 @@ class VersionRow:
     maker: str | None
     trained_on: str | None
     signatures: int
+    line_deprecation: Mapping[str, str] | None
 
 
 @dataclass(frozen=True, slots=True)

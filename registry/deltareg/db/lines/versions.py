@@ -57,6 +57,7 @@ def select_versions() -> sa.Select[*tuple[Any, ...]]:
             principals.c.name.label("maker"),
             trained_on.scalar_subquery().label("trained_on"),
             signatures.scalar_subquery().label("signatures"),
+            deltas.c.deprecation.label("line_deprecation"),
         )
         .select_from(versions)
         .join(deltas, deltas.c.id == versions.c.delta_id)
@@ -304,6 +305,11 @@ def replace_labels(conn: sa.Connection, version_id: int, labels: Mapping[str, st
 def set_details(conn: sa.Connection, version_id: int, **said: str) -> None:
     """Set the semver or the message of a version that the caller has locked."""
     conn.execute(sa.update(versions).where(versions.c.id == version_id).values(**said))
+
+
+def set_deprecation(conn: sa.Connection, version_id: int, deprecation: Mapping[str, str] | None) -> None:
+    """Deprecate a version that the caller has locked, or end that with None."""
+    conn.execute(sa.update(versions).where(versions.c.id == version_id).values(deprecation=deprecation))
 
 
 def lock_version(conn: sa.Connection, version_id: int) -> None:

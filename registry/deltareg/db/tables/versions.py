@@ -39,6 +39,11 @@ def proof_columns() -> tuple[sa.Column[int] | sa.Column[int | None], ...]:
     )
 
 
+def _deprecation() -> sa.Column[object]:
+    """Who deprecated it (`actor`), when (`at`), why (`reason`), and its `successor`; NULL if nobody did."""
+    return sa.Column("deprecation", Json)
+
+
 bases = sa.Table(
     "bases",
     metadata,
@@ -126,6 +131,7 @@ deltas = sa.Table(
     created_by(),
     # The versions that were deleted with it have the same time.
     time("deleted_at"),
+    _deprecation(),
     sa.UniqueConstraint("namespace_id", "name"),
 )
 
@@ -161,6 +167,7 @@ versions = sa.Table(
     sa.Column("base_claim", sa.Text),
     # Written by no release; to be dropped when no running one selects it (record 7).
     sa.Column("revoke_reason", sa.Text),
+    _deprecation(),
     *proof_columns(),
     # What a machine that has the base and nothing else fetches; NULL until upkeep has measured it.
     sa.Column("cold_bytes", sa.BigInteger),

@@ -18,7 +18,10 @@ Info = TypeVar("Info", bound=VersionInfo)
 
 
 def veil_base(caller: Caller, info: Info) -> Info:
-    """Return a version without the name of its base, if the caller may not see the base."""
+    """Return a version without the names of its base and successor, if the caller may not see them."""
+    if info.deprecation is not None and not (_sees_ref(caller, info.deprecation.successor)):
+        hidden = info.deprecation.model_copy(update={"successor": ""})
+        info = info.model_copy(update={"deprecation": hidden})
     if is_seen(caller, info.base.name):
         return info
     return info.model_copy(update={"base": BaseName(name=UNSEEN, root=info.base.root)})
@@ -56,6 +59,10 @@ def tell_version(caller: Caller, row: VersionColumns) -> str:
     if caller.sees(line_of(row)):
         return ref_of(row)
     return "a version of a namespace that you do not see"
+
+
+def _sees_ref(caller: Caller, ref: str) -> bool:
+    return not ref or caller.sees(caller.current_ref(Ref.parse(ref)).line)
 
 
 def _plain(name: str) -> str:

@@ -47,6 +47,12 @@ TYPES: tuple[EventType, ...] = (
     EventType(
         "version.edited", (Action.VERSION_EDIT,), "A version got a semver or another message.", ("semver", "message")
     ),
+    EventType(
+        "version.deprecated",
+        (Action.VERSION_DEPRECATE,),
+        "A version is deprecated, or no longer.",
+        ("reason", "successor"),
+    ),
     EventType("version.deleted", (Action.VERSION_DELETE,), "A version was deleted."),
     EventType("version.restored", (Action.VERSION_RESTORE,), "A deletion was taken back."),
     EventType("version.revoked", (Action.VERSION_REVOKE,), "A version is withdrawn everywhere.", ("digest", "reason")),
@@ -148,6 +154,9 @@ TYPES: tuple[EventType, ...] = (
         ("state", "version", "reason"),
     ),
     EventType("line.renamed", (Action.LINE_RENAME,), "A line has another name.", ("name",)),
+    EventType(
+        "line.deprecated", (Action.LINE_DEPRECATE,), "A line is deprecated, or no longer.", ("reason", "successor")
+    ),
     EventType("line.deleted", (Action.LINE_DELETE,), "A line was deleted, with all its versions."),
     EventType("line.restored", (Action.LINE_RESTORE,), "A deleted line is back."),
     EventType("namespace.renamed", (Action.NAMESPACE_RENAME,), "A namespace has another name.", ("name",)),
