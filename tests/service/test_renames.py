@@ -206,3 +206,20 @@ def test_a_line_is_deleted_and_comes_back(line, admin, tmp_path):
     assert line.show("team/spare:v1").is_deleted, "it was deleted by itself before"
     admin.lines.delete("team/spare")
     assert push(line, "team/spare", "lora") == "team/spare:v3"
+
+
+def test_a_channel_goes_with_its_name_and_comes_back_with_its_ledger(line, admin):
+    before = line.channels.show("team/lora", "prod")
+
+    assert admin.channels.delete("team/lora", "prod", dry_run=True).version == 1
+    admin.channels.delete("team/lora", "prod")
+
+    assert "prod" not in [each.channel for each in line.channels.list("team/lora").items]
+    assert line.show(V1).channels == []
+    with pytest.raises(NotFound, match="no channel 'prod'"):
+        line.show("team/lora@prod")
+    assert admin.lines.delete("team/lora").versions == [1]
+    admin.lines.restore("team/lora")
+    assert line.channels.create("team/lora", "prod").version == 1
+    assert line.channels.show("team/lora", "prod").revision == before.revision
+    assert line.show("team/lora@prod").ref == V1

@@ -1,4 +1,4 @@
-"""Lines, channels and namespaces have aliases, and a line may be deleted.
+"""Lines, channels and namespaces have aliases, and a line or a channel may be deleted.
 
 What there is keeps its name; nothing had another one before.
 """
@@ -40,11 +40,13 @@ def upgrade() -> None:
     op.create_index("ix_line_aliases_delta_id", "line_aliases", ["delta_id"])
     op.create_index("ix_channel_aliases_channel_id", "channel_aliases", ["channel_id"])
     op.create_index("ix_namespace_aliases_namespace_id", "namespace_aliases", ["namespace_id"])
-    op.add_column("deltas", sa.Column("deleted_at", sa.BigInteger()))
+    for table in ("deltas", "channels"):
+        op.add_column(table, sa.Column("deleted_at", sa.BigInteger()))
 
 
 def downgrade() -> None:
-    op.drop_column("deltas", "deleted_at")
+    for table in ("channels", "deltas"):
+        op.drop_column(table, "deleted_at")
     for table in ("namespace_aliases", "channel_aliases", "line_aliases"):
         op.drop_table(table)
 

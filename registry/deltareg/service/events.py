@@ -33,6 +33,7 @@ class Action(StrEnum):
     BASE_RENAME = "base.rename"
     CHANNEL_CLEAR = "channel.clear"
     CHANNEL_CREATE = "channel.create"
+    CHANNEL_DELETE = "channel.delete"
     CHANNEL_FREEZE = "channel.freeze"
     CHANNEL_POLICY = "channel.policy"
     CHANNEL_PROMOTE = "channel.promote"

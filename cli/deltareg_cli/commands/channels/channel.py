@@ -6,6 +6,7 @@ from deltareg.errors import InvalidInput
 from deltareg.refs import Ref
 from deltareg_cli.commands.channels.channel_export import export
 from deltareg_cli.commands.channels.channel_policy import policy
+from deltareg_cli.commands.channels.channel_rm import rm
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import (
     ChannelParam,
@@ -245,5 +246,5 @@ def _place(line: str, name: str | None) -> tuple[str, str]:
     return str(ref.line), name or str(ref.channel)
 
 
-for _command in (ls, create, show, history, freeze, unfreeze, review, clear, export, policy):
+for _command in (ls, create, show, history, freeze, unfreeze, review, clear, rm, export, policy):
     channel.add_command(_command)

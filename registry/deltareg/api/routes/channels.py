@@ -89,6 +89,14 @@ def create_channel(registry: InRegistry, by: By, line: Line, channel: ChannelNam
     return service.create_channel(registry, by, line, channel)
 
 
+@router.delete("/{channel}")
+def delete_channel(
+    registry: InRegistry, by: By, line: Line, channel: ChannelName, *, dry_run: bool = False
+) -> ChannelInfo:
+    """Delete a channel that nobody follows; its ledger stays. With `dry_run` only look whether it may."""
+    return names.delete_channel(registry, by, line, channel, dry_run=dry_run)
+
+
 @router.post("/{channel}:rename")
 def rename_channel(registry: InRegistry, by: By, line: Line, channel: ChannelName, body: Rename) -> NameChange:
     """Give the channel another name; its former one leads on."""

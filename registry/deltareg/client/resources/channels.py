@@ -152,6 +152,17 @@ class Channels(Resource):
                 raise
             return self._wait_for_approvals(str(line), move, due.request, timeout_s=timeout_s)
 
+    def delete(self, line: str, channel: str, *, dry_run: bool = False) -> ChannelInfo:
+        """Delete a channel, or with `dry_run` only check whether that is allowed; its ledger stays.
+
+        `create` brings it back as it was.
+
+        Raises:
+            Conflict: An agent follows it.
+        """
+        query = {"dry_run": True} if dry_run else {}
+        return self._context.api.request("DELETE", channel_path(LineRef.parse(line), channel), ChannelInfo, query=query)
+
     def rename(self, line: str, channel: str, to: str) -> NameChange:
         """Give a channel another name; its former name leads on to it.
 

@@ -26,7 +26,9 @@ from deltareg.db.tables import (
 _MOST_FOLLOWERS: Final = 200
 _LINE: sa.BindParameter[int] = sa.bindparam("delta_id", type_=sa.BigInteger)
 _ONE: sa.BindParameter[int] = sa.bindparam("channel_id", type_=sa.BigInteger)
-_ASKED: Final = sa.and_(channels.c.delta_id == _LINE, sa.or_(_ONE == ALL, channels.c.id == _ONE))
+_ASKED: Final = sa.and_(
+    channels.c.delta_id == _LINE, sa.or_(_ONE == ALL, channels.c.id == _ONE), channels.c.deleted_at.is_(None)
+)
 
 
 def select_setbacks() -> sa.Select[*tuple[Any, ...]]:

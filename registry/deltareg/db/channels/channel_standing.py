@@ -18,7 +18,9 @@ ALL: Final = 0
 """Stands for all channels of a line, in place of the row of one."""
 _LINE: sa.BindParameter[int] = sa.bindparam("delta_id", type_=sa.BigInteger)
 _ONE: sa.BindParameter[int] = sa.bindparam("channel_id", type_=sa.BigInteger)
-_ASKED: Final = sa.and_(channels.c.delta_id == _LINE, sa.or_(_ONE == ALL, channels.c.id == _ONE))
+_ASKED: Final = sa.and_(
+    channels.c.delta_id == _LINE, sa.or_(_ONE == ALL, channels.c.id == _ONE), channels.c.deleted_at.is_(None)
+)
 _IS_NEWEST: Final = sa.and_(channels.c.id == revisions.c.channel_id, channels.c.revision == revisions.c.number)
 
 

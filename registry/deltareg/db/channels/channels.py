@@ -15,6 +15,7 @@ from deltareg.db.tables import (
     bases,
     channels,
     deltas,
+    followers,
     freezes,
     namespaces,
     principals,
@@ -28,7 +29,9 @@ from deltareg.db.tables import (
 
 def channel_row(conn: sa.Connection, delta_id: int, name: str, *, lock: bool = False) -> ChannelRow | None:
     """Find a channel; with `lock`, nobody else can move it until the transaction ends."""
-    query = select_channels().where(channels.c.delta_id == delta_id, channels.c.name == name)
+    query = select_channels().where(
+        channels.c.delta_id == delta_id, channels.c.name == name, channels.c.deleted_at.is_(None)
+    )
     if lock:
         query = query.with_for_update(of=channels)
     return fetch_one(conn, query, ChannelRow)
@@ -40,7 +43,12 @@ def channel_named(conn: sa.Connection, namespace: str, line: str, name: str) -> 
         select_channels()
         .join(deltas, deltas.c.id == channels.c.delta_id)
         .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
-        .where(namespaces.c.name == namespace, deltas.c.name == line, channels.c.name == name)
+        .where(
+            namespaces.c.name == namespace,
+            deltas.c.name == line,
+            channels.c.name == name,
+            channels.c.deleted_at.is_(None),
+        )
     )
     return fetch_one(conn, query, ChannelRow)
 
@@ -55,7 +63,8 @@ def channel_by_id(conn: sa.Connection, channel_id: int, *, lock: bool = False) -
 
 def channel_rows(conn: sa.Connection, delta_id: int) -> Sequence[ChannelRow]:
     """List the channels of a line in the order in which they were created."""
-    query = select_channels().where(channels.c.delta_id == delta_id).order_by(channels.c.id)
+    live = sa.and_(channels.c.delta_id == delta_id, channels.c.deleted_at.is_(None))
+    query = select_channels().where(live).order_by(channels.c.id)
     return fetch_all(conn, query, ChannelRow)
 
 
@@ -65,7 +74,12 @@ def newest_revision(conn: sa.Connection, namespace: str, line: str, name: str) -
         sa.select(channels.c.revision)
         .join(deltas, deltas.c.id == channels.c.delta_id)
         .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
-        .where(namespaces.c.name == namespace, deltas.c.name == line, channels.c.name == name)
+        .where(
+            namespaces.c.name == namespace,
+            deltas.c.name == line,
+            channels.c.name == name,
+            channels.c.deleted_at.is_(None),
+        )
     )
     return conn.execute(query).scalar()
 
@@ -77,6 +91,18 @@ def add_channel(conn: sa.Connection, delta_id: int, name: str, *, policy: Mappin
             conn.execute(sa.insert(channels).values(delta_id=delta_id, name=name, policy=dict(policy)))
     except IntegrityError:
         return
+
+
+def delete_channel(conn: sa.Connection, channel_id: int) -> None:
+    """Mark a channel that the caller has locked deleted, and forget who followed it; its ledger stays."""
+    conn.execute(sa.delete(followers).where(followers.c.channel_id == channel_id))
+    conn.execute(sa.update(channels).where(channels.c.id == channel_id).values(deleted_at=now_us()))
+
+
+def restore_channel(conn: sa.Connection, delta_id: int, name: str) -> bool:
+    """Undo the deletion of a channel of a line; return False if none of that name was deleted."""
+    gone = sa.and_(channels.c.delta_id == delta_id, channels.c.name == name, channels.c.deleted_at.is_not(None))
+    return conn.execute(sa.update(channels).where(gone).values(deleted_at=None)).rowcount > 0
 
 
 def replace_policy(conn: sa.Connection, channel_id: int, *, policy: Mapping[str, object]) -> None:
@@ -144,7 +170,14 @@ def pointers(conn: sa.Connection, delta_ids: Sequence[int]) -> Sequence[PointerR
     """List (delta_id, channel, version number, version id) of channels that serve a version."""
     query = (
         sa.select(channels.c.delta_id, channels.c.name, versions.c.number, versions.c.id.label("version"))
-        .join(revisions, sa.and_(revisions.c.channel_id == channels.c.id, revisions.c.number == channels.c.revision))
+        .join(
+            revisions,
+            sa.and_(
+                revisions.c.channel_id == channels.c.id,
+                revisions.c.number == channels.c.revision,
+                channels.c.deleted_at.is_(None),
+            ),
+        )
         .join(versions, versions.c.id == revisions.c.version_id)
         .where(channels.c.delta_id.in_(delta_ids))
         .order_by(channels.c.id)
@@ -154,7 +187,11 @@ def pointers(conn: sa.Connection, delta_ids: Sequence[int]) -> Sequence[PointerR
 
 def standings(conn: sa.Connection, delta_ids: Sequence[int]) -> Sequence[StandingRow]:
     """List (delta_id, name, policy, kind, ends_at) of the channels that have a ledger."""
-    newest = sa.and_(revisions.c.channel_id == channels.c.id, revisions.c.number == channels.c.revision)
+    newest = sa.and_(
+        revisions.c.channel_id == channels.c.id,
+        revisions.c.number == channels.c.revision,
+        channels.c.deleted_at.is_(None),
+    )
     query = (
         sa.select(
             channels.c.delta_id,
@@ -179,7 +216,11 @@ def serving_channels(conn: sa.Connection, version_id: int) -> Sequence[str]:
 
 def serving_rows(conn: sa.Connection, version_id: int) -> Sequence[ChannelRow]:
     """List the channels that serve a version now, as full rows."""
-    newest = sa.and_(revisions.c.channel_id == channels.c.id, revisions.c.number == channels.c.revision)
+    newest = sa.and_(
+        revisions.c.channel_id == channels.c.id,
+        revisions.c.number == channels.c.revision,
+        channels.c.deleted_at.is_(None),
+    )
     query = (
         select_channels().join(revisions, newest).where(revisions.c.version_id == version_id).order_by(channels.c.id)
     )

@@ -38,7 +38,7 @@ def channel_ids(conn: sa.Connection, names: Collection[tuple[str, str, str]]) ->
         sa.select(channels.c.id, *columns)
         .join(deltas, deltas.c.id == channels.c.delta_id)
         .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
-        .where(sa.tuple_(*columns).in_(names))
+        .where(sa.tuple_(*columns).in_(names), channels.c.deleted_at.is_(None))
     )
     return {(row[1], row[2], row[3]): row[0] for row in conn.execute(query)}
 

@@ -16,6 +16,7 @@ class ChannelRow:
     revision: int
     policy: Mapping[str, object]
     created_at: int
+    deleted_at: int | None
     server_floor: Mapping[str, object] | None
     namespace_floor: Mapping[str, object] | None
 

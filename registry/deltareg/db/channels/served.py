@@ -22,7 +22,14 @@ def served_channels(
             deltas.c.name.label("line"),
             revisions.c.version_id,
         )
-        .join(revisions, sa.and_(revisions.c.channel_id == channels.c.id, revisions.c.number == channels.c.revision))
+        .join(
+            revisions,
+            sa.and_(
+                revisions.c.channel_id == channels.c.id,
+                revisions.c.number == channels.c.revision,
+                channels.c.deleted_at.is_(None),
+            ),
+        )
         .join(deltas, deltas.c.id == channels.c.delta_id)
         .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
         .where(revisions.c.version_id.is_not(None))

@@ -175,7 +175,10 @@ def _filter_lines(query: sa.Select[*tuple[Any, ...]], only: LineFilter) -> sa.Se
         query = query.where(namespaces.c.name == only.namespace)
     if only.channel is not None:
         serves = sa.exists().where(
-            channels.c.delta_id == deltas.c.id, channels.c.name == only.channel, channels.c.revision > 0
+            channels.c.delta_id == deltas.c.id,
+            channels.c.name == only.channel,
+            channels.c.revision > 0,
+            channels.c.deleted_at.is_(None),
         )
         query = query.where(serves)
     newest = versions.alias("newest")

@@ -85,7 +85,11 @@ def parent_edges(conn: sa.Connection, version_ids: Sequence[int]) -> list[tuple[
 
 def serving(conn: sa.Connection, version_ids: Sequence[int]) -> Sequence[ServedRow]:
     """List the channels that serve some versions, in the order of their creation."""
-    newest = sa.and_(revisions.c.channel_id == channels.c.id, revisions.c.number == channels.c.revision)
+    newest = sa.and_(
+        revisions.c.channel_id == channels.c.id,
+        revisions.c.number == channels.c.revision,
+        channels.c.deleted_at.is_(None),
+    )
     query = (
         sa.select(revisions.c.version_id, channels.c.name.label("channel"))
         .join(channels, newest)

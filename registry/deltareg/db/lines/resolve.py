@@ -84,6 +84,7 @@ def _select() -> sa.Select[*tuple[Any, ...]]:
     # By the line's few channels: a join of all channels with what each serves would be made first.
     serves = sa.and_(
         serving.c.delta_id == versions.c.delta_id,
+        serving.c.deleted_at.is_(None),
         sa.exists().where(
             newest.c.channel_id == serving.c.id,
             newest.c.number == serving.c.revision,
@@ -134,7 +135,7 @@ _ON_CHANNEL: Final = _beside_token(
             revisions.c.version_id == versions.c.id,
         ),
     )
-    .where(channels.c.name == sa.bindparam("channel"))
+    .where(channels.c.name == sa.bindparam("channel"), channels.c.deleted_at.is_(None))
 )
 _BY_NUMBER: Final = _beside_token(_of_line().where(versions.c.number == sa.bindparam("number")))
 _NEWEST: Final = _beside_token(

@@ -222,4 +222,8 @@ def _glances(suite: str) -> sa.Select[*tuple[Any, ...]]:
 
 
 def _newest() -> sa.ColumnElement[bool]:
-    return sa.and_(revisions.c.channel_id == channels.c.id, revisions.c.number == channels.c.revision)
+    return sa.and_(
+        revisions.c.channel_id == channels.c.id,
+        revisions.c.number == channels.c.revision,
+        channels.c.deleted_at.is_(None),
+    )

@@ -25,6 +25,7 @@ channels = sa.Table(
     count("revision", default=0),
     sa.Column("policy", Json, nullable=False),
     created_at(),
+    time("deleted_at"),
     sa.UniqueConstraint("delta_id", "name"),
 )
 

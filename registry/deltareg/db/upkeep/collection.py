@@ -319,7 +319,7 @@ def _select_served(window: PinWindow | AskedWindow, lines: sa.Select[int] | None
             sa.func.coalesce(sa.cast(days, sa.BigInteger) * _DAY_US, window.us).label("us"),
         )
         .join(channels, channels.c.id == revisions.c.channel_id)
-        .where(sa.or_(revisions.c.kind == "promote", revisions.c.kind == "rollback"))
+        .where(sa.or_(revisions.c.kind == "promote", revisions.c.kind == "rollback"), channels.c.deleted_at.is_(None))
     )
     if lines is not None:
         query = query.where(channels.c.delta_id.in_(lines))

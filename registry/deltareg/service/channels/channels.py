@@ -124,6 +124,10 @@ def create_channel(registry: Registry, caller: Caller, line: LineRef, name: str)
     def transaction(conn: sa.Connection) -> ChannelInfo:
         delta = find_line(conn, caller, line, lock=True)
         if queries.channel_row(conn, delta.id, name) is None:
+            if queries.restore_channel(conn, delta.id, name):  # with its policy and its ledger
+                before, after = {"deleted": True}, {"deleted": False}
+                caller.record(conn, Action.CHANNEL_CREATE, f"{line}@{name}", on=line, before=before, after=after)
+                return describe_channel(conn, line, find_channel(conn, caller, line, name))
             queries.add_channel(conn, delta.id, name, policy=FRESH_POLICY)
             subject = f"{line}@{name}"
             caller.record(conn, Action.CHANNEL_CREATE, subject, on=line, before=None, after=FRESH_POLICY)

@@ -172,7 +172,8 @@ def refuse_if_needed(
         line = f"{row.namespace}/{row.line}"
         raise Conflict(
             f"{ref} is what {channel} serves",
-            fix=f"promote another version first, or: deltareg rollback {line} --channel {channel}",
+            fix=f"promote another version first, or: deltareg rollback {line} --channel {channel};"
+            f" where nobody needs {channel}: deltareg channel rm {line} {channel}",
         )
     children = [one for one in queries.children_of(conn, row.id) if one.id not in beside]
     if children:

@@ -1,19 +1,23 @@
-"""Renaming a channel; its ledger, its policy and whoever follows it stay with it."""
+"""Renaming a channel, with its ledger, its policy and its followers; and deleting one."""
 
 import sqlalchemy as sa
 
 from deltareg.db.access import grants as grant_queries
 from deltareg.db.channels import channels as channel_queries
 from deltareg.db.lines import aliases as queries
-from deltareg.db.session import with_retry
+from deltareg.db.session import try_transaction, with_retry
 from deltareg.errors import Conflict
 from deltareg.refs import LineRef, parse_channel
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import Namespace
+from deltareg.service.channels.channels import describe_channel
+from deltareg.service.channels.fleet import followers_of
 from deltareg.service.events import Action
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_channel, find_line
-from deltareg.wire import NameChange, Rename
+from deltareg.wire import ChannelInfo, NameChange, Rename
+
+_SHOWN = 5
 
 
 def rename_channel(registry: Registry, caller: Caller, line: LineRef, name: str, request: Rename) -> NameChange:
@@ -48,6 +52,37 @@ def rename_channel(registry: Registry, caller: Caller, line: LineRef, name: str,
         return NameChange(name=after, before=before)
 
     return with_retry(registry.engine, transaction)
+
+
+def delete_channel(
+    registry: Registry, caller: Caller, line: LineRef, name: str, *, dry_run: bool = False
+) -> ChannelInfo:
+    """Delete a channel; its ledger stays, and creating it again brings it back as it was.
+
+    With `dry_run`, only check whether it could be deleted.
+
+    Raises:
+        Conflict: An agent follows it.
+        NotFound: The caller sees no such channel.
+    """
+    caller.require(Right.ADMIN, on=line)
+
+    def transaction(conn: sa.Connection) -> ChannelInfo:
+        find_line(conn, caller, line, lock=True)
+        row = find_channel(conn, caller, line, name, lock=True)
+        info = describe_channel(conn, line, row)
+        follows = [one.agent for one in followers_of(conn, caller, row.id, limit=_SHOWN) if one.drift != "silent"]
+        if follows:
+            raise Conflict(
+                f"{line}@{name} is followed by {', '.join(follows)}",
+                fix="stop them, or let them follow another channel; then: deltareg fleet forget AGENT",
+            )
+        channel_queries.delete_channel(conn, row.id)
+        before, after = {"deleted": False, "version": info.version}, {"deleted": True}
+        caller.record(conn, Action.CHANNEL_DELETE, f"{line}@{name}", on=line, before=before, after=after)
+        return info
+
+    return (try_transaction if dry_run else with_retry)(registry.engine, transaction)
 
 
 def _take_grants_along(

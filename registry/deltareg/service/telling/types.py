@@ -162,6 +162,7 @@ TYPES: tuple[EventType, ...] = (
     EventType("namespace.renamed", (Action.NAMESPACE_RENAME,), "A namespace has another name.", ("name",)),
     EventType("channel.renamed", (Action.CHANNEL_RENAME,), "A channel has another name.", ("name",)),
     EventType("channel.created", (Action.CHANNEL_CREATE,), "A channel is there."),
+    EventType("channel.deleted", (Action.CHANNEL_DELETE,), "A channel is gone; its ledger stays."),
     EventType("channel.promoted", (Action.CHANNEL_PROMOTE,), "A channel serves a version.", _MOVE),
     EventType("channel.rolled_back", (Action.CHANNEL_ROLLBACK,), "A channel serves an earlier version again.", _MOVE),
     EventType(
