@@ -62,7 +62,22 @@ from deltareg.service.hub import (
 )
 from deltareg.service.hub.files import CommitFile
 from deltareg.service.hub.snapshots import MissingContent
-from deltareg.service.lines import blobs, cards, labels, lineage, log, referrers, revocations, search, versions
+from deltareg.service.lines import (
+    blobs,
+    cards,
+    deprecations,
+    details,
+    lineage,
+    log,
+    referrers,
+    revocations,
+    search,
+    versions,
+)
+from deltareg.service.names import channels as channel_names
+from deltareg.service.names import deleting, moving
+from deltareg.service.names import lines as line_names
+from deltareg.service.names import namespaces as namespace_names
 from deltareg.service.overview import (
     bisection,
     choices,
@@ -100,6 +115,7 @@ from deltareg.wire import (
     BaseRename,
     ChannelMove,
     CheckMore,
+    Deprecate,
     FiguresReport,
     FloorSet,
     FormRevert,
@@ -118,6 +134,7 @@ from deltareg.wire import (
     Redeliver,
     ReencodeReport,
     ReferrerAdd,
+    Rename,
     Revoke,
     RunCreate,
     RunFailure,
@@ -180,6 +197,7 @@ READS = [  # of what lies in `lab`, or is about it
     called(bases.base_manifest_bytes, AS_BASE),
     called(probes.show_probes, AS_BASE),
     called(bases.base_storage_bytes, AS_BASE),
+    called(lineage.show_base_lineage, AS_BASE, depth=5),
     called(compat.list_compat, AS_BASE, suite="smoke", **PAGE),
     called(channels.list_channels, LAB),
     called(channels.show_channel, LAB, "prod", at=None),
@@ -287,8 +305,18 @@ WRITES = [  # to what lies in `lab`
     called(revocations.revoke_version, V1, Revoke(reason="bad")),
     called(revocations.unrevoke_version, V1, Unrevoke(reason="good")),
     called(versions.delete_version, V1),
-    called(labels.change_labels, V1, VersionChange(labels={"a": "b"})),
+    called(details.change_version, V1, VersionChange(labels={"a": "b"})),
+    called(deprecations.deprecate_version, V1, Deprecate(reason="old")),
+    called(deprecations.deprecate_line, LAB, Deprecate(reason="old")),
+    called(line_names.rename_line, LAB, Rename(to="lab/z")),
+    called(line_names.free_name, LineRef("lab", "old")),
+    called(moving.copy_shared, LAB, LineRef("lab", "z")),
+    called(deleting.delete_line, LAB),
+    called(channel_names.rename_channel, LAB, "prod", Rename(to="live2")),
+    called(channel_names.delete_channel, LAB, "prod"),
+    called(namespace_names.rename_namespace, "lab", Rename(to="labs")),
     called(restore.restore_version, V1),
+    called(restore.restore_line, LAB),
     called(referrers.add_referrer, V1, ReferrerAdd(form="attestation", body="{}")),
     called(changes.rename_base, "lab/b", BaseRename(name="lab/c")),
     called(changes.delete_base, "lab/b"),
@@ -379,6 +407,7 @@ SHARED = [  # by all namespaces, or left out of a list, or the caller's own
     called(bases.list_bases, root=None, **PAGE),
     called(registered_base.bases_called, "tiny"),
     called(bases.show_base, "tiny"),
+    called(lineage.show_base_lineage, "tiny", depth=5),
     called(compat.list_compat, "tiny", suite="smoke", **PAGE),
     called(registered_base.show_base_with_versions, "tiny", suite="smoke", **PAGE),
     called(bases.base_manifest_bytes, "tiny"),

@@ -4,11 +4,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
+import sqlalchemy as sa
 
+from deltareg.db import tables as t
+from deltareg.db.session import read
 from deltareg.errors import Blocked, Conflict, DeltaregError, Forbidden, NotFound
+from deltareg.refs import LineRef
+from deltareg.service.names.moving import copy_shared
 from deltareg.wire import TokenCreate, request_of
 from tests.cli.steps import BASES, DELTAS
-from tests.trail.logs import SERVER, check, seal_all
+from tests.proving import prove_all, prover_of
+from tests.trail.logs import ADMIN, SERVER, check, seal_all
 
 V1 = "team/lora:v1"
 
@@ -93,19 +99,53 @@ def test_a_line_gets_its_name_back(line, admin):
     assert line.show(V1).ref == V1
 
 
-def test_a_line_moves_with_its_bytes(line, admin, tmp_path):
+def keys_of(registry, scope):
+    with read(registry.engine) as conn:
+        query = sa.select(t.packs.c.physical_key).where(t.packs.c.scope == scope)
+        return set(conn.execute(query).scalars())
+
+
+def share(line, registry_server):
+    """Let two lines of a namespace need the same pack; gives the names of both."""
+    prove_all(prover_of(registry_server))
+    push(line, "team/near", "lora")
     push(line, "team/lora", "lora_v2")
-    push(line, "team/near", "lora", parents=["team/lora:v2"])
+
+
+def test_a_line_moves_with_its_bytes_and_leaves_others_theirs(line, admin, registry_server, tmp_path):
+    share(line, registry_server)
     admin.namespaces.create("crew")
+    registry = registry_server.registry
+    before = keys_of(registry, "ns:team")
 
     admin.lines.rename("team/lora", "crew/style")
 
-    assert line.pull("team/lora:v2", tmp_path / "moved").ref == "crew/style:v2"
-    assert line.pull("team/near:v1", tmp_path / "stayed").ref == "team/near:v1"
+    moved = keys_of(registry, "ns:crew")
+    assert moved - before, "what both need is copied"
+    assert keys_of(registry, "ns:team") < before | moved
     assert push(line, "team/lora", "lora") == "crew/style:v1"
+    assert admin.storage.collect(dry_run=False, grace_s=0)
+    for ref in ("crew/style:v1", "crew/style:v2", "team/near:v1", "team/lora:v2"):
+        line.pull(ref, tmp_path / ref.replace("/", "-").replace(":", "-"))
+    assert prove_all(prover_of(registry_server)) == [] or line.show("crew/style:v1").proof != "corrupt"
+
+
+def test_copies_of_a_move_that_was_killed_are_collected(line, admin, registry_server):
+    share(line, registry_server)
+    admin.namespaces.create("crew")
+    registry = registry_server.registry
+    with read(registry.engine) as conn:
+        somebody = conn.execute(sa.select(t.principals.c.id).limit(1)).scalar_one()
+    mover = replace(ADMIN, principal_id=somebody)
+
+    copies = copy_shared(registry, mover, LineRef("team", "lora"), LineRef("crew", "style"))
+
+    assert copies.keys
+    assert all(registry.store.size(key) == size for key, size in copies.keys.values())
     admin.storage.collect(dry_run=False, grace_s=0)
-    assert line.pull("crew/style:v1", tmp_path / "again").ref == "crew/style:v1"
-    assert line.pull("team/near:v1", tmp_path / "again-near").ref == "team/near:v1"
+    admin.storage.collect(dry_run=False, grace_s=0)
+    assert all(registry.store.size(key) is None for key, _ in copies.keys.values())
+    assert admin.lines.rename("team/lora", "crew/style").name == "crew/style"
 
 
 def test_a_namespace_keeps_its_members_tokens_and_bytes(line, admin, registry_server, tmp_path):

@@ -21,12 +21,12 @@ def name_versions(ctx: click.Context, invocation: Invocation) -> None:
         if name not in _REFS:
             continue
         if isinstance(value, str):
-            ctx.params[name] = _named(invocation, value)
+            ctx.params[name] = _name(invocation, value)
         elif isinstance(value, tuple):
-            ctx.params[name] = tuple(_named(invocation, one) if isinstance(one, str) else one for one in value)
+            ctx.params[name] = tuple(_name(invocation, one) if isinstance(one, str) else one for one in value)
 
 
-def _named(invocation: Invocation, text: str) -> str:
+def _name(invocation: Invocation, text: str) -> str:
     digest, equals, weight = text.partition("=")  # a merge gives each of its parents a weight
     if not _ALONE.fullmatch(digest):
         return text

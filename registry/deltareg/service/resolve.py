@@ -178,6 +178,7 @@ def find_channel(conn: sa.Connection, caller: Caller, ref: LineRef, name: str, *
         NotFound: The caller sees no such line, or the line has no such channel; then the error
             lists its channels.
     """
+    name = caller.current_channel(ref, name)
     if not lock and caller.sees(ref):
         channel = channel_queries.channel_named(conn, ref.namespace, ref.name, name)
         if channel is not None:

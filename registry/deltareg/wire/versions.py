@@ -59,13 +59,6 @@ class Deprecate(Request):
     successor: Annotated[str, Field(max_length=300)] = ""
 
 
-class LineStanding(Answer):
-    """A line and its deprecation, if it has one."""
-
-    ref: str
-    deprecation: Deprecation | None = None
-
-
 class Rename(Request):
     """What a line (`ns/name`), a channel or a namespace is called from now on."""
 
@@ -79,11 +72,12 @@ class NameChange(Answer):
     before: str = ""
 
 
-class LineDeletion(Answer):
-    """A line that was deleted or is back, and the numbers of the versions that went or came with it."""
+class LineState(Answer):
+    """A line, the versions that went or came back with it, and its deprecation if it has one."""
 
     ref: str
-    versions: list[int]
+    versions: list[int] = []
+    deprecation: Deprecation | None = None
 
 
 class VersionInfo(Answer):

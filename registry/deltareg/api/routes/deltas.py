@@ -43,9 +43,8 @@ from deltareg.wire import (
     FormRevert,
     GateAnswer,
     LineageAnswer,
-    LineDeletion,
     LineInfo,
-    LineStanding,
+    LineState,
     LogEntry,
     NameChange,
     Page,
@@ -170,13 +169,13 @@ def rename_line(registry: InRegistry, by: By, line: Line, body: Rename) -> NameC
 
 
 @router.delete("/deltas/{ns}/{name}")
-def delete_line(registry: InRegistry, by: By, line: Line, *, dry_run: bool = False) -> LineDeletion:
+def delete_line(registry: InRegistry, by: By, line: Line, *, dry_run: bool = False) -> LineState:
     """Delete the line with all its versions. With `dry_run` only look whether it may."""
     return deleting_service.delete_line(registry, by, line, dry_run=dry_run)
 
 
 @router.post("/deltas/{ns}/{name}:restore")
-def restore_line(registry: InRegistry, by: By, line: Line) -> LineDeletion:
+def restore_line(registry: InRegistry, by: By, line: Line) -> LineState:
     """Bring a deleted line back, with the versions that were deleted with it."""
     return restore_service.restore_line(registry, by, line)
 
@@ -240,7 +239,7 @@ def deprecate(registry: InRegistry, by: By, version: Version, body: Deprecate) -
 
 
 @router.post("/deltas/{ns}/{name}:deprecate")
-def deprecate_line(registry: InRegistry, by: By, line: Line, body: Deprecate) -> LineStanding:
+def deprecate_line(registry: InRegistry, by: By, line: Line, body: Deprecate) -> LineState:
     """Warn whoever takes a version of the line, and name what to use instead."""
     return deprecation_service.deprecate_line(registry, by, line, body)
 

@@ -33,6 +33,7 @@ def list_webhooks(
     limit: int = 50,
 ) -> Page[WebhookInfo]:
     """List the webhooks of a namespace; for an admin all there are."""
+    namespace = None if namespace is None else by.current_namespace(namespace)
     return service.list_webhooks(registry, by, namespace, cursor=cursor, limit=limit)
 
 

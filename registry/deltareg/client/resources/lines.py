@@ -7,7 +7,7 @@ from deltareg.client.resources.resource import Resource
 from deltareg.client.results.listing import Listing
 from deltareg.errors import InvalidInput
 from deltareg.refs import LineRef, parse_name
-from deltareg.wire import LineDeletion, LineInfo, LogEntry, NameChange, Page, Rename, request_of
+from deltareg.wire import LineInfo, LineState, LogEntry, NameChange, Page, Rename, request_of
 
 _FILTERS = ("base", "kind", "verdict", "channel")
 
@@ -67,19 +67,19 @@ class Lines(Resource):
         """
         return self._context.api.request("DELETE", f"{line_path(LineRef.parse(line))}/name", NameChange)
 
-    def delete(self, line: str, *, dry_run: bool = False) -> LineDeletion:
+    def delete(self, line: str, *, dry_run: bool = False) -> LineState:
         """Delete a line with all its versions, or with `dry_run` only check whether that is allowed.
 
         Raises:
             Conflict: A channel serves one of them, or something else was made from one or stands on it.
         """
         query = {"dry_run": True} if dry_run else {}
-        return self._context.api.request("DELETE", line_path(LineRef.parse(line)), LineDeletion, query=query)
+        return self._context.api.request("DELETE", line_path(LineRef.parse(line)), LineState, query=query)
 
-    def restore(self, line: str) -> LineDeletion:
+    def restore(self, line: str) -> LineState:
         """Bring a deleted line back, with the versions that were deleted with it.
 
         Raises:
             Blocked: Collection has freed the bytes of all of them.
         """
-        return self._context.api.post(f"{line_path(LineRef.parse(line))}:restore", None, LineDeletion)
+        return self._context.api.post(f"{line_path(LineRef.parse(line))}:restore", None, LineState)

@@ -18,7 +18,7 @@ from deltareg.wire import (
     CardInfo,
     Deprecate,
     LineageAnswer,
-    LineStanding,
+    LineState,
     Page,
     Revoke,
     RunInfo,
@@ -339,7 +339,7 @@ class Versions(Resource):
         request = request_of(Unrevoke, reason=reason)
         return self._context.api.post(f"{path_of_one(self._context, ref)}:unrevoke", request, VersionInfo)
 
-    def deprecate(self, ref: str, *, reason: str, successor: str = "") -> VersionInfo | LineStanding:
+    def deprecate(self, ref: str, *, reason: str, successor: str = "") -> VersionInfo | LineState:
         """Warn whoever takes a version, or any of a line, and name what to use instead.
 
         An empty reason takes it back.
@@ -350,7 +350,7 @@ class Versions(Resource):
         body = request_of(Deprecate, reason=reason, successor=successor)
         named = Ref.parse(ref)
         if named.is_bare:
-            return self._context.api.post(f"{line_path(named.line)}:deprecate", body, LineStanding)
+            return self._context.api.post(f"{line_path(named.line)}:deprecate", body, LineState)
         return self._context.api.post(f"{path_of_one(self._context, ref)}:deprecate", body, VersionInfo)
 
     def flatten(self, ref: str) -> RunInfo:

@@ -21,7 +21,7 @@ from deltareg.service.events import Action
 from deltareg.service.lines.veil import veil_base
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_line, find_version
-from deltareg.wire import Deprecate, LineStanding, VersionInfo
+from deltareg.wire import Deprecate, LineState, VersionInfo
 
 
 def deprecate_version(registry: Registry, caller: Caller, ref: Ref, request: Deprecate) -> VersionInfo:
@@ -48,7 +48,7 @@ def deprecate_version(registry: Registry, caller: Caller, ref: Ref, request: Dep
     return with_retry(registry.engine, transaction)
 
 
-def deprecate_line(registry: Registry, caller: Caller, line: LineRef, request: Deprecate) -> LineStanding:
+def deprecate_line(registry: Registry, caller: Caller, line: LineRef, request: Deprecate) -> LineState:
     """Deprecate a line, all its versions and those to come, or without a reason take that back.
 
     Raises:
@@ -56,12 +56,12 @@ def deprecate_line(registry: Registry, caller: Caller, line: LineRef, request: D
     """
     caller.require(Right.PROMOTE, on=line)
 
-    def transaction(conn: sa.Connection) -> LineStanding:
+    def transaction(conn: sa.Connection) -> LineState:
         row = find_line(conn, caller, line, lock=True)
         said = _say(conn, caller, request, of=str(line))
         line_queries.set_deprecation(conn, row.id, said)
         _record(conn, caller, str(line), on=line, before=row.deprecation is not None, said=said)
-        return LineStanding(ref=str(line), deprecation=deprecation_of(said))
+        return LineState(ref=str(line), deprecation=deprecation_of(said))
 
     return with_retry(registry.engine, transaction)
 

@@ -12,10 +12,10 @@ from deltareg.service.events import Action
 from deltareg.service.lines.versions import refuse_if_needed
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_line
-from deltareg.wire import LineDeletion
+from deltareg.wire import LineState
 
 
-def delete_line(registry: Registry, caller: Caller, line: LineRef, *, dry_run: bool = False) -> LineDeletion:
+def delete_line(registry: Registry, caller: Caller, line: LineRef, *, dry_run: bool = False) -> LineState:
     """Delete a line and its versions; its numbers are never used again, and its names stay its own.
 
     With `dry_run`, only check whether it could be deleted.
@@ -26,7 +26,7 @@ def delete_line(registry: Registry, caller: Caller, line: LineRef, *, dry_run: b
     """
     caller.require(Right.ADMIN, on=line)
 
-    def transaction(conn: sa.Connection) -> LineDeletion:
+    def transaction(conn: sa.Connection) -> LineState:
         row = find_line(conn, caller, line, lock=True)
         live = [one for one in queries.all_of_line(conn, row.id) if one.deleted_at is None]
         beside = {one.id for one in live}
@@ -39,6 +39,6 @@ def delete_line(registry: Registry, caller: Caller, line: LineRef, *, dry_run: b
         numbers = [one.number for one in live]
         before, after = {"deleted": False}, {"deleted": True, "versions": numbers}
         caller.record(conn, Action.LINE_DELETE, str(line), on=line, before=before, after=after)
-        return LineDeletion(ref=str(line), versions=numbers)
+        return LineState(ref=str(line), versions=numbers)
 
     return (try_transaction if dry_run else with_retry)(registry.engine, transaction)

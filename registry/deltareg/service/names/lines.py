@@ -88,7 +88,7 @@ def _rename(conn: sa.Connection, caller: Caller, line: LineRef, to: LineRef, cop
         return None
     queries.drop_line_alias(conn, namespace, to.name)
     if not queries.name_line(conn, row.id, namespace_id=namespace, name=to.name, by=caller.principal_id):
-        raise _taken(to)
+        raise _refuse_taken(to)
     _take_along(conn, caller, row, line, to, namespace)
     reindex(conn, versions)
     before, after = {"name": str(line)}, {"name": str(to)}
@@ -105,7 +105,7 @@ def reindex(conn: sa.Connection, versions: Sequence[VersionRow]) -> None:
 
 def _check_free(conn: sa.Connection, caller: Caller, row: LineRow, to: LineRef) -> None:
     if delta_queries.delta_row(conn, to.namespace, to.name) is not None:
-        raise _taken(to)
+        raise _refuse_taken(to)
     alias = queries.alias_of_line(conn, to.namespace, to.name)
     if alias is None:
         return
@@ -117,7 +117,7 @@ def _check_free(conn: sa.Connection, caller: Caller, row: LineRow, to: LineRef) 
     raise Conflict(f"{to} is a former name, and {where}", fix=f"to let it go first: deltareg rm {to}")
 
 
-def _taken(to: LineRef) -> Conflict:
+def _refuse_taken(to: LineRef) -> Conflict:
     return Conflict(f"{to} is a line already", fix="choose another name")
 
 

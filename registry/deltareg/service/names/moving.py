@@ -19,6 +19,7 @@ from deltareg.db.storage import uploads as upload_queries
 from deltareg.db.storage.rows import MovingPackRow
 from deltareg.digest import Digest
 from deltareg.refs import LineRef
+from deltareg.service.authority.grants import Right
 from deltareg.service.registry import Caller, Registry, namespace_scope
 from deltareg.store import fresh_key
 
@@ -37,7 +38,13 @@ class PackCopies:
 
 
 def copy_shared(registry: Registry, caller: Caller, line: LineRef, to: LineRef) -> PackCopies:
-    """Copy the packs of a line that stay behind as well; nothing where none do."""
+    """Copy the packs of a line that stay behind as well; nothing where none do.
+
+    Raises:
+        Forbidden: The caller does not own both namespaces.
+    """
+    caller.require(Right.ADMIN, on=line)
+    caller.require(Right.ADMIN, on=to)
     if line.namespace == to.namespace:
         return PackCopies()
     scope = namespace_scope(to.namespace)

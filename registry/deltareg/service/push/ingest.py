@@ -296,7 +296,7 @@ def _lock_delta(conn: sa.Connection, caller: Caller, line: LineRef) -> LineRow:
             before, after = {"deleted": True}, {"deleted": False, "versions": []}
             caller.record(conn, Action.LINE_RESTORE, str(line), on=line, before=before, after=after)
         return row
-    moved = _moved(conn, caller, line)
+    moved = _find_moved(conn, caller, line)
     if moved is not None:
         return moved
     namespace = found_namespace(conn, caller, line)
@@ -308,7 +308,7 @@ def _lock_delta(conn: sa.Connection, caller: Caller, line: LineRef) -> LineRow:
     return row
 
 
-def _moved(conn: sa.Connection, caller: Caller, line: LineRef) -> LineRow | None:
+def _find_moved(conn: sa.Connection, caller: Caller, line: LineRef) -> LineRow | None:
     """Find the line that a former name leads to: it may have got another one since the push began.
 
     Raises:

@@ -25,7 +25,7 @@ from deltareg.service.push.damage import hurt_by
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_line, find_version
 from deltareg.service.runs.kinds.prove import queue_proof
-from deltareg.wire import LineDeletion, VersionInfo
+from deltareg.wire import LineState, VersionInfo
 
 
 def restore_version(registry: Registry, caller: Caller, ref: Ref) -> VersionInfo:
@@ -68,7 +68,7 @@ def restore_version(registry: Registry, caller: Caller, ref: Ref) -> VersionInfo
     return with_retry(registry.engine, transaction)
 
 
-def restore_line(registry: Registry, caller: Caller, line: LineRef) -> LineDeletion:
+def restore_line(registry: Registry, caller: Caller, line: LineRef) -> LineState:
     """Restore a deleted line with the versions that were deleted with it and have their bytes still.
 
     One that is not deleted stays as it is.
@@ -79,10 +79,10 @@ def restore_line(registry: Registry, caller: Caller, line: LineRef) -> LineDelet
     """
     caller.require(Right.ADMIN, on=line)
 
-    def transaction(conn: sa.Connection) -> LineDeletion:
+    def transaction(conn: sa.Connection) -> LineState:
         row = find_line(conn, caller, line, lock=True, also_deleted=True)
         if row.deleted_at is None:
-            return LineDeletion(ref=str(line), versions=[])
+            return LineState(ref=str(line), versions=[])
         gone = [one for one in queries.all_of_line(conn, row.id) if one.deleted_at == row.deleted_at]
         back = [one for one in gone if one.released_at is None]
         if gone and not back:
@@ -98,7 +98,7 @@ def restore_line(registry: Registry, caller: Caller, line: LineRef) -> LineDelet
         numbers = [one.number for one in back]
         before, after = {"deleted": True}, {"deleted": False, "versions": numbers}
         caller.record(conn, Action.LINE_RESTORE, str(line), on=line, before=before, after=after)
-        return LineDeletion(ref=str(line), versions=numbers)
+        return LineState(ref=str(line), versions=numbers)
 
     return with_retry(registry.engine, transaction)
 
