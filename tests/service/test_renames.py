@@ -13,7 +13,9 @@ from deltareg.refs import LineRef
 from deltareg.service.names.moving import copy_shared
 from deltareg.wire import TokenCreate, request_of
 from tests.cli.steps import BASES, DELTAS
+from tests.pages.conftest import browser
 from tests.proving import prove_all, prover_of
+from tests.service.test_fleet import report, serving
 from tests.trail.logs import ADMIN, SERVER, check, seal_all
 
 V1 = "team/lora:v1"
@@ -263,3 +265,39 @@ def test_a_channel_goes_with_its_name_and_comes_back_with_its_ledger(line, admin
     assert line.channels.create("team/lora", "prod").version == 1
     assert line.channels.show("team/lora", "prod").revision == before.revision
     assert line.show("team/lora@prod").ref == V1
+
+
+def test_agents_locks_and_pulled_folders_go_on_by_the_former_name(line, admin, registry_server, tmp_path):
+    host = registry_server.client(("read", "serve"), principal="host")
+    lock = tmp_path / "delta.lock"
+    line.folders.lock(lock, add=[("team/lora@prod", tmp_path / "locked")])
+    line.pull(V1, tmp_path / "pulled")
+    observed = serving(line)
+
+    admin.lines.rename("team/lora", "team/style")
+    admin.channels.rename("team/style", "prod", "live")
+    report(host, observed)
+
+    assert [(one.channel, one.drift) for one in line.fleet.list().items] == [("team/style@live", "none")]
+    assert line.folders.sync(lock).folders[0].step == "fetched"
+    assert push(line, "team/lora") == "team/style:v2"
+    assert line.folders.update(tmp_path / "pulled", "team/lora:v2").ref == "team/style:v2"
+    [folder] = line.folders.list_outdated(tmp_path / "pulled", channel="live").folders
+    assert folder.served == "team/style:v1"
+    with pytest.raises(Conflict, match="is followed by host-1"):
+        admin.channels.delete("team/style", "live")
+
+
+def test_a_link_with_a_former_name_leads_to_the_page(line, admin, registry_server):
+    admin.lines.rename("team/lora", "team/style")
+    admin.channels.rename("team/style", "prod", "live")
+
+    with browser(registry_server, registry_server.admin_token) as pages:
+        version = pages.get("/ui/deltas/team/lora/v1?x=1", follow_redirects=False)
+        channel = pages.get("/ui/deltas/team/lora/channels/prod", follow_redirects=False)
+        shown = pages.get("/ui/deltas/team/lora", follow_redirects=True)
+
+    assert version.headers["location"].endswith("/ui/deltas/team/style/v1?x=1")
+    assert channel.headers["location"].endswith("/ui/deltas/team/style/channels/live")
+    assert shown.status_code == 200
+    assert "team/style" in shown.text
