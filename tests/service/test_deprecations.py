@@ -4,6 +4,7 @@ import pytest
 
 from deltareg.errors import Conflict, Forbidden, InvalidInput, NotFound
 from tests.cli.steps import DELTAS, done, push
+from tests.pages.conftest import browser
 
 V1, V2 = "team/lora:v1", "team/lora:v2"
 
@@ -68,3 +69,20 @@ def test_the_command_line_says_it_in_one_line(user, tmp_path):
     assert "deprecated" in user("ls", "me/chat").out
     assert user("deprecate", "me/chat:v1").status == 2
     assert "is not deprecated" in user("deprecate", "me/chat:v1", "--undo").out
+
+
+def test_pages_show_it(two, registry_server):
+    two.versions.push(DELTAS / "lora", "team/new", base="tinyllama", golden=False)
+    two.versions.deprecate("team/lora", reason="<retrained>", successor="team/new")
+    two.versions.deprecate("team/new:v1", reason="too", successor="")
+
+    with browser(registry_server, registry_server.admin_token) as pages:
+        version, other, line = (
+            pages.get(f"/ui/deltas/{path}").text for path in ("team/lora/v1", "team/new/v1", "team/lora")
+        )
+
+    assert "Deprecated by maker" in version
+    assert "&lt;retrained&gt;" in version
+    assert '<a href="/ui/find?q=team/new">team/new</a>' in version
+    assert "Deprecated by maker" in other
+    assert "deprecated" in line

@@ -5,6 +5,7 @@ links that use it go on. What was signed and what the audit trail says keeps the
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import sqlalchemy as sa
 
@@ -44,7 +45,7 @@ def rename_line(registry: Registry, caller: Caller, line: LineRef, request: Rena
     caller.require(Right.ADMIN, on=to)
     for _ in range(_TRIES):
         copies = copy_shared(registry, caller, line, to)
-        done = with_retry(registry.engine, lambda conn, copies=copies: _rename(conn, caller, line, to, copies))
+        done = with_retry(registry.engine, partial(_rename, caller=caller, line=line, to=to, copies=copies))
         if done is not None:
             return done
     raise Conflict(f"{line} was changed while its bytes were copied", fix="run the same command again")
