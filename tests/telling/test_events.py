@@ -114,6 +114,8 @@ def test_whatever_is_in_no_type_is_told_nobody(registry, ada):
     assert {"token.create", "member.add", "key.enrol", "webhook.add"} <= kept
     assert {each.split(".")[0] for each in NAMES} == {
         "version",
+        "line",
+        "namespace",
         "base",
         "proof",
         "verdict",
