@@ -13,6 +13,7 @@ LINES = {
     "card show": ("card", "show", "REF"),
     "card write": ("card", "write", "REF"),
     "channel policy explain": ("channel", "policy", "explain", "REF", "--channel", "dev"),
+    "deprecate": ("deprecate", "REF", "-m", "old"),
     "diff": ("diff", "REF", "REF"),
     "edit": ("edit", "REF", "-m", "said"),
     "export": ("export", "REF", "--to", "FOLDER"),

@@ -1,8 +1,9 @@
 """`deltareg mv`: another name for a line, a channel or a namespace."""
 
+from typing import TYPE_CHECKING
+
 import click
 
-from deltareg.client import Client
 from deltareg.errors import InvalidInput
 from deltareg.refs import LineRef, Ref, parse_channel, parse_name
 from deltareg.wire import NameChange
@@ -11,6 +12,9 @@ from deltareg_cli.terminal.blocks import Cell, CommandResult, LinesBlock
 from deltareg_cli.terminal.documents import fields
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.help_page import Example
+
+if TYPE_CHECKING:
+    from deltareg.client import Client
 
 ORDER = 138
 
@@ -42,7 +46,7 @@ def mv(invocation: Invocation, before: str, after: str) -> None:
     invocation.output.show(CommandResult(fields(change), [lines], [change.name]))
 
 
-def _rename(client: Client, before: str, after: str) -> NameChange:
+def _rename(client: "Client", before: str, after: str) -> NameChange:
     if "/" not in before and "@" not in before:
         if "/" in after or "@" in after:
             raise InvalidInput(f"{before} is a namespace, and {after} is none", fix="deltareg mv NS NEW")
