@@ -49,7 +49,9 @@ LINES = {
     ),
     "a line each in `db/tables/versions.py`": (
         "registry/deltareg/db/tables/versions.py",
-        {'    *proof_columns(),\n    sa.UniqueConstraint("delta_id", "number")': '    sa.Column("note", sa.Text),\n'},
+        {
+            '    sa.Column("cold_bytes", sa.BigInteger),\n    sa.UniqueConstraint("delta_id", "number")': '    sa.Column("note", sa.Text),\n'
+        },
     ),
     "`db/lines/version_rows.py`": (
         "registry/deltareg/db/lines/version_rows.py",
@@ -57,7 +59,7 @@ LINES = {
     ),
     "`wire/versions.py`": (
         "registry/deltareg/wire/versions.py",
-        {'    trained_on: str = ""\n    message: str\n': "    note: str | None = None\n"},
+        {'    base_claim: str = ""\n    message: str\n': "    note: str | None = None\n"},
     ),
     "`service/describe.py`": (
         "registry/deltareg/service/describe.py",

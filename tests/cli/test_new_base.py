@@ -27,7 +27,7 @@ def test_without_the_word_it_is_refused_with_both_bases_and_the_command(moving):
     assert "is for base other, and prod serves tinyllama: its hosts would need another base" in refused.err
     assert f"fix:   deltareg promote {V2} --channel prod --new-base" in refused.err
     assert "see:   deltareg explain new_base" in refused.err
-    assert "base tinyllama → other" in tried.out
+    assert "base would change: tinyllama → other" in tried.out
     assert (checked.json["served_base"], checked.json["base"]) == ("tinyllama", "other")
 
 
@@ -63,6 +63,6 @@ def test_a_rollback_that_goes_nowhere_is_told_in_words(moving):
     shown = moving("channel", "show", "me/chat", "prod").out
     refused = moving("rollback", "me/chat", *PROD, "-m", "x")
 
-    assert "not possible: v1 is the first that it serves" in shown
+    assert "nothing to roll back to: v1 is the first that it serves" in shown
     assert refused.status == 3
     assert "serves v1, and nothing before it is left to go back to" in refused.err

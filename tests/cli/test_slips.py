@@ -51,7 +51,6 @@ MEANT: list[tuple[str, str]] = [
     ("gate check team/code prod --wait", "gate check team/code --wait --channel prod"),
     ("rollback team/code prod -m 'a b'", "rollback team/code -m 'a b' --channel prod"),
     ("rollback team/code --channel prod --to v2", "rollback team/code --channel prod --version v2"),
-    ("verify team/code --wait --wait-timeout=5m", "verify team/code --wait --timeout 5m"),
     ("pull a/b --out ./d", "pull a/b --to ./d"),
     ("channel policy explain a/b:v3 prod", "channel policy explain a/b:v3 --channel prod"),
     ("channel freeze a/b prod 'an audit'", "channel freeze a/b prod -m 'an audit'"),

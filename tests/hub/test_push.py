@@ -163,16 +163,26 @@ def test_a_channel_is_not_committed_to(site, api):
     ("call", "told"),
     [
         (lambda api: api.create_branch("team/peer", branch="next"), "deltareg promote team/peer:vN"),
-        (lambda api: api.create_tag("team/peer", tag="1.4.0"), "deltareg push PATH team/peer --semver"),
+        (lambda api: api.create_tag("team/peer", tag="v7"), "is the name of a version"),
         (lambda api: api.create_discussion("team/peer", "a title"), "no pull requests here"),
         (lambda api: api.super_squash_history("team/peer"), "deltareg rm team/peer:vN"),
-        (lambda api: api.delete_repo("team/peer"), "deltareg rm NS/NAME:vN"),
-        (lambda api: api.move_repo("team/peer", "team/other"), "deltareg push PATH"),
+        (lambda api: api.delete_repo("team/peer"), "deltareg rm NS/NAME"),
+        (lambda api: api.move_repo("team/peer", "team/other"), "deltareg mv NS/NAME NS/OTHER"),
     ],
 )
 def test_what_is_done_in_another_way_is_told_with_the_way(api, call, told):
     with pytest.raises(HfHubHTTPError, match=told):
         call(api)
+
+
+def test_a_semantic_version_is_a_tag_that_stays(site, api):
+    api.upload_folder(folder_path=LORA, repo_id="team/tagged")
+    api.create_tag("team/tagged", tag="1.4.0")
+
+    assert site.client(principal="trainer").versions.show("team/tagged:v1").semver == "1.4.0"
+    assert "1.4.0" in {tag.name for tag in api.list_repo_refs("team/tagged").tags}
+    with pytest.raises(HfHubHTTPError, match=r"is 1\.4\.0 already"):
+        api.create_tag("team/tagged", tag="1.5.0")
 
 
 @pytest.mark.soak

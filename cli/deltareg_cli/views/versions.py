@@ -76,6 +76,10 @@ def _states(version: VersionInfo) -> list[Sentence]:
         rows.append(Sentence("nobody can pull it", Cell("DELETED:", "bad")))
     if version.revocation:
         rows.append(Sentence(describe_revocation(version.revocation), Cell("REVOKED", "bad")))
+    if version.deprecation:
+        rows.append(Sentence(describe_deprecation(version.deprecation), Cell("deprecated", "warn")))
+    if version.base_claim:
+        rows.append(Sentence(f"its files say it was trained on {version.base_claim}", Cell("note:", "warn")))
     if version.proof == "corrupt":
         rows.append(Sentence("what is stored is not what it says; push the same folder again", Cell("CORRUPT:", "bad")))
     return rows

@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from deltareg.client.resources.webhooks import Webhooks
     from deltareg.client.results import reports
     from deltareg.client.results.diff_report import DiffReport
-    from deltareg.client.results.extract_report import ExtractReport
     from deltareg.signing.making import SigningCredentials
 
 
@@ -275,19 +274,6 @@ class Client:
     ) -> "reports.MergeReport":
         """Merge versions and push the result as a version of a line; see `versions.merge`."""
         return self.versions.merge(parents, line, options=options, wait=wait, timeout_s=timeout_s)
-
-    def extract(
-        self,
-        source: AnyPath,
-        out: AnyPath,
-        *,
-        base: str | None = None,
-        rank: int | None = None,
-        energy: float | None = None,
-        keep: bool = False,
-    ) -> "ExtractReport":
-        """Write what a fine-tune changed as a LoRA, with its error stated; see `folders.extract`."""
-        return self.folders.extract(source, out, base=base, rank=rank, energy=energy, keep=keep)
 
     def gate(self, ref: str, channel: str, *, accept_warnings: bool = False, new_base: bool = False) -> GateAnswer:
         """Return whether a version may go to a channel, and what is unmet; see `channels.gate`."""

@@ -80,7 +80,7 @@ def parameters(network):
 def test_what_peft_makes_of_it_is_as_far_from_the_fine_tune_as_was_stated(name, client, tmp_path):
     base, tuned = fine_tune(tmp_path, name)
 
-    report = client.extract(tuned, tmp_path / "lora", base=str(base), energy=0.8)
+    report = client.folders.extract(tuned, tmp_path / "lora", base=str(base), energy=0.8)
 
     before, wanted, got = (parameters(n) for n in (loaded(base), loaded(tuned), with_lora(base, tmp_path / "lora")))
     lost = np.sqrt(sum(np.sum((got[n] - wanted[n]) ** 2) for n in wanted))
@@ -95,7 +95,7 @@ def test_what_peft_makes_of_it_is_as_far_from_the_fine_tune_as_was_stated(name, 
 def test_with_all_of_it_kept_it_is_the_fine_tune_but_for_what_is_named(name, client, tmp_path):
     base, tuned = fine_tune(tmp_path, name)
 
-    report = client.extract(tuned, tmp_path / "lora", base=str(base), energy=1.0, keep=True)
+    report = client.folders.extract(tuned, tmp_path / "lora", base=str(base), energy=1.0, keep=True)
 
     before, wanted, got = (parameters(n) for n in (loaded(base), loaded(tuned), with_lora(base, tmp_path / "lora")))
     left_out = {change.target for change in report.left_out}
@@ -111,7 +111,7 @@ def test_experts_are_refused_by_name(name, client, tmp_path):
     base, tuned = fine_tune(tmp_path, name)
 
     with pytest.raises(InvalidInput, match="belongs to a stack of experts") as refused:
-        client.extract(tuned, tmp_path / "lora", base=str(base))
+        client.folders.extract(tuned, tmp_path / "lora", base=str(base))
 
     assert "push the fine-tune as it is" in refused.value.fix
     assert not (tmp_path / "lora").exists()
@@ -127,7 +127,7 @@ def test_a_fine_tune_that_was_a_lora_gives_its_rank_and_its_outputs_back(name, r
     with small_networks.quiet():
         peft.get_peft_model(loaded(base), config).merge_and_unload().save_pretrained(tmp_path / "merged")
 
-    report = client.extract(tmp_path / "merged", tmp_path / "lora", base=str(base), energy=0.999999)
+    report = client.folders.extract(tmp_path / "merged", tmp_path / "lora", base=str(base), energy=0.999999)
 
     assert {module.rank for module in report.modules} == {rank}
     assert not report.left_out
@@ -142,7 +142,7 @@ def test_outputs_of_a_fine_tune_come_as_near_as_the_energy_says(client, tmp_path
     tokens, distances = torch.arange(1, 33).reshape(2, 16), []
 
     for energy in (0.5, 0.9, 0.99, 0.9999):
-        client.extract(TUNED, tmp_path / f"{energy}", base=str(BASE), energy=energy, keep=True)
+        client.folders.extract(TUNED, tmp_path / f"{energy}", base=str(BASE), energy=energy, keep=True)
         with torch.no_grad():
             wanted, got = (n(tokens).logits for n in (loaded_delta(tmp_path), with_lora(BASE, tmp_path / f"{energy}")))
         distances.append(float((wanted - got).norm() / wanted.norm()))
@@ -162,8 +162,8 @@ def loaded_delta(tmp_path):
 
 
 def test_a_fixed_rank_is_every_modules_and_with_an_energy_the_largest(client, tmp_path):
-    four = client.extract(TUNED, tmp_path / "four", base=str(BASE), rank=4)
-    bounded = client.extract(TUNED, tmp_path / "bounded", base=str(BASE), rank=4, energy=0.5)
+    four = client.folders.extract(TUNED, tmp_path / "four", base=str(BASE), rank=4)
+    bounded = client.folders.extract(TUNED, tmp_path / "bounded", base=str(BASE), rank=4, energy=0.5)
 
     config = json.loads((tmp_path / "four" / "adapter_config.json").read_text())
     assert {module.rank for module in four.modules} == {4}
@@ -174,7 +174,7 @@ def test_a_fixed_rank_is_every_modules_and_with_an_energy_the_largest(client, tm
 
 
 def test_each_modules_error_is_that_of_the_full_decomposition(client, tmp_path):
-    report = client.extract(TUNED, tmp_path / "lora", base=str(BASE), energy=0.9)
+    report = client.folders.extract(TUNED, tmp_path / "lora", base=str(BASE), energy=0.9)
 
     _, base = folders.open_base(BASE)
     tuned = {n: v for file in TUNED.glob("*.safetensors") for n, v in load_file(file).items()}
@@ -188,7 +188,7 @@ def test_each_modules_error_is_that_of_the_full_decomposition(client, tmp_path):
 
 
 def test_it_is_a_delta_that_is_pushed_like_any_other(client, tmp_path):
-    client.extract(TUNED, tmp_path / "lora", base=str(BASE), keep=True)
+    client.folders.extract(TUNED, tmp_path / "lora", base=str(BASE), keep=True)
 
     lint = client.lint(tmp_path / "lora", base=str(BASE))
 
@@ -199,7 +199,7 @@ def test_only_biases_and_norms_are_nothing_for_factors(client, tmp_path):
     bitfit, gpt2 = SAMPLES / "deltas" / "tinygpt2" / "bitfit", SAMPLES / "bases" / "tinygpt2"
 
     with pytest.raises(InvalidInput, match="no weight of a layer differs"):
-        client.extract(bitfit, tmp_path / "lora", base=str(gpt2))
+        client.folders.extract(bitfit, tmp_path / "lora", base=str(gpt2))
 
     assert not (tmp_path / "lora").exists()
 
@@ -212,7 +212,7 @@ def test_a_weight_that_is_not_finite_is_named(client, tmp_path):
     save_file(tensors, tmp_path / "tuned" / "model.safetensors")
 
     with pytest.raises(InvalidInput, match=f"{target} holds numbers that are not finite"):
-        client.extract(tmp_path / "tuned", tmp_path / "lora", base=str(BASE))
+        client.folders.extract(tmp_path / "tuned", tmp_path / "lora", base=str(BASE))
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_a_weight_that_is_not_finite_is_named(client, tmp_path):
 )
 def test_what_means_nothing_is_refused_before_anything_is_written(more, error, words, client, tmp_path):
     with pytest.raises(error, match=words):
-        client.extract(TUNED, tmp_path / "lora", **more)
+        client.folders.extract(TUNED, tmp_path / "lora", **more)
 
     assert not list(tmp_path.glob("lora*"))
 
@@ -235,9 +235,9 @@ def test_a_folder_that_is_there_is_not_written_over(client, tmp_path):
     (tmp_path / "lora" / "mine").write_text("mine")
 
     with pytest.raises(Conflict, match="not empty"):
-        client.extract(TUNED, tmp_path / "lora", base=str(BASE))
+        client.folders.extract(TUNED, tmp_path / "lora", base=str(BASE))
     with pytest.raises(NotFound, match="there is nothing at"):
-        client.extract("./nowhere", tmp_path / "other", base=str(BASE))
+        client.folders.extract("./nowhere", tmp_path / "other", base=str(BASE))
 
     assert [file.name for file in (tmp_path / "lora").iterdir()] == ["mine"]
 
@@ -247,10 +247,10 @@ def test_a_version_of_the_registry_knows_its_base(local_registry, tmp_path):
     client.bases.push(BASE, "tinyllama")
     client.push(TUNED, "team/tuned", base="tinyllama")
 
-    report = client.extract("team/tuned", tmp_path / "lora")
+    report = client.folders.extract("team/tuned", tmp_path / "lora")
     pushed = client.push(tmp_path / "lora", "team/small")  # the base that its config names
 
     assert (report.source, report.base) == ("team/tuned:v1", "tinyllama")
     assert (pushed.version.kind, pushed.version.base.name) == ("lora", "tinyllama")
     with pytest.raises(InvalidInput, match="has its base"):
-        client.extract("team/tuned", tmp_path / "other", base="tinyllama")
+        client.folders.extract("team/tuned", tmp_path / "other", base="tinyllama")

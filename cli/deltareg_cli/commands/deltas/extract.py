@@ -75,7 +75,7 @@ def extract(
 
     The folder is one of peft's: push it, or load it with peft. The base is named in its config.
     """
-    report = invocation.client.extract(source, out, base=base, rank=rank, energy=energy, keep=keep)
+    report = invocation.client.folders.extract(source, out, base=base, rank=rank, energy=energy, keep=keep)
     invocation.output.show(CommandResult(report.to_dict(), _extract_blocks(report), [str(report.path)]))
 
 

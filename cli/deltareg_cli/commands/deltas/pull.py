@@ -1,5 +1,6 @@
 """`deltareg pull`: get the files of a version."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +33,7 @@ from deltareg_cli.views.revocations import warn
 if TYPE_CHECKING:
     from deltareg.client import MaterializeReport, PullReport
 
+_PATHS = (".", "/", "~")
 ORDER = 40
 
 
@@ -101,6 +103,10 @@ def pull(
     `deltareg signature verify DIR`. With --require-signature it is verified before anything comes.
     Beside a part of the files no signature lies, as it is of all of them.
     """
+    if len(refs) > 1 and to is None and refs[-1].startswith(_PATHS):
+        raise InvalidInput(
+            f"{refs[-1]} is a path, and no version", fix=f"deltareg pull {shlex.join(refs[:-1])} --to {refs[-1]}"
+        )
     for ref in refs:
         if frozen and Ref.parse(ref).is_bare:
             raise InvalidInput(

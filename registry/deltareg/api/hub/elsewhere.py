@@ -53,11 +53,8 @@ _ASKED: Final = {
         "versions are what they were pushed as; nothing is squashed",
         "deltareg rm NS/NAME:vN",
     ),
-    ("DELETE", "/api/repos/delete"): ("this interface deletes nothing", "deltareg rm NS/NAME:vN"),
-    ("POST", "/api/repos/move"): (
-        "this interface moves nothing",
-        "push it under the other name: deltareg push PATH NS/NAME",
-    ),
+    ("DELETE", "/api/repos/delete"): ("this interface deletes nothing", "deltareg rm NS/NAME"),
+    ("POST", "/api/repos/move"): ("this interface moves nothing", "deltareg mv NS/NAME NS/OTHER"),
 }
 _ONLY_MODELS: Words = ("only models are kept here", "leave repo_type out")
 _OTHERS: Final = {

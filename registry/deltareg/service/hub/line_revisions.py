@@ -86,6 +86,11 @@ def is_version_name(text: str) -> bool:
     return bool(_NUMBER.fullmatch(text) or _LABEL.fullmatch(text) or text.startswith("sha256:"))
 
 
+def is_semver(text: str) -> bool:
+    """Whether a text is a semantic version."""
+    return bool(_LABEL.fullmatch(text))
+
+
 def is_tag(text: str) -> bool:
     """Whether a text may be a tag: a label without a value."""
     try:

@@ -1,4 +1,4 @@
-"""Tags that hub clients put on versions: a label without a value, on one version of a line."""
+"""Tags that hub clients put on versions: a semantic version, or a label without a value on one version of a line."""
 
 from collections.abc import Sequence
 
@@ -13,8 +13,8 @@ from deltareg.errors import Conflict, InvalidInput, NotFound
 from deltareg.refs import LineRef, Ref
 from deltareg.service.authority.grants import Right
 from deltareg.service.describe import ref_of
-from deltareg.service.hub.line_revisions import MAIN, HubLine, is_tag, is_version_name, version_meant
-from deltareg.service.lines.labels import change_labels
+from deltareg.service.hub.line_revisions import MAIN, HubLine, is_semver, is_tag, is_version_name, version_meant
+from deltareg.service.lines.details import change_version
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_line
 from deltareg.wire import VersionChange
@@ -29,20 +29,24 @@ def add_tag(registry: Registry, caller: Caller, line: LineRef, revision: str, ta
         Forbidden: The caller may not push to the line.
         NotFound: The caller sees no such line or version.
         InvalidInput: The tag is the name of something else, or cannot be a label.
-        Conflict: The line has the tag already.
+        Conflict: The line has the tag already, or the version another semantic version.
     """
     with read(registry.engine) as conn:
         delta = _find_line(conn, caller, line)
         version = version_meant(conn, caller, delta, revision, main="newest")
         if tag in {f"v{version.number}", version.semver}:
             raise Conflict(f"{ref_of(version)} is called {tag} already")
-        _check_tag(conn, delta, tag)
+        if is_semver(tag):
+            change = VersionChange(semver=tag)
+        else:
+            _check_tag(conn, delta, tag)
+            change = VersionChange(labels={tag: ""})
         for other in _versions_with(conn, delta, tag):
             raise Conflict(
                 f"{tag[:80]} is on {ref_of(other)} already",
                 fix=f"take it from there first: deltareg label rm {ref_of(other)} {tag[:80]}",
             )
-    change_labels(registry, caller, Ref(line, version=version.number), VersionChange(labels={tag: ""}))
+    change_version(registry, caller, Ref(line, version=version.number), change)
 
 
 def remove_tag(registry: Registry, caller: Caller, line: LineRef, tag: str) -> None:
@@ -60,7 +64,7 @@ def remove_tag(registry: Registry, caller: Caller, line: LineRef, tag: str) -> N
     if not tagged:
         raise NotFound(f"{line} has no tag {tag[:80]!r}", fix=f"deltareg ls {line}")
     for version in tagged:
-        change_labels(registry, caller, Ref(line, version=version.number), VersionChange(labels={tag: None}))
+        change_version(registry, caller, Ref(line, version=version.number), VersionChange(labels={tag: None}))
 
 
 def _find_line(conn: sa.Connection, caller: Caller, line: LineRef) -> HubLine:
@@ -76,8 +80,8 @@ def _check_tag(conn: sa.Connection, delta: HubLine, tag: str) -> None:
     """
     if is_version_name(tag):
         raise InvalidInput(
-            f"{tag[:80]} is the name of a version: numbers are the registry's, a semantic version is given at the push",
-            fix=f"deltareg push PATH {delta.line} --semver 1.4.0; or choose another tag",
+            f"{tag[:80]} is the name of a version, and stays with it",
+            fix="choose another tag, a word or a semantic version such as 1.4.0",
         )
     channels = {pointer.name for pointer in channel_queries.pointers(conn, [delta.row_id])}
     if tag == MAIN or tag in channels:
