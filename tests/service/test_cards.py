@@ -157,6 +157,6 @@ def test_one_without_a_card_gets_one_and_a_broken_one_is_left(client, tmp_path):
     assert ModelCard(text).data.to_dict()["deltareg"]["base"] == "tinyllama"
     with pytest.raises(InvalidInput, match="cannot be written back") as refused:
         client.versions.write_card(broken.ref)
-    assert "mend its front matter" in refused.value.fix
+    assert "fix its front matter" in refused.value.fix
     with pytest.raises(NotFound):
         client.versions.card("team/lora:v9")

@@ -297,7 +297,7 @@ def test_a_keyless_signature_is_refused_where_no_sigstore_is_trusted(registry, a
     fields["verificationMaterial"] = {"certificate": {"rawBytes": "AAAA"}, "tlogEntries": []}
     added = ReferrerAdd(form="signature", body=json.dumps(fields))
 
-    with pytest.raises(InvalidInput, match="told of no Sigstore") as refused:
+    with pytest.raises(InvalidInput, match="trusts no Sigstore") as refused:
         add_referrer(registry, ada, REF, added)
 
     assert "DELTAREG_SIGSTORE_TRUST" in refused.value.fix

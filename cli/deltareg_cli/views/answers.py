@@ -21,7 +21,7 @@ def answer_blocks(found: AnswersInfo, *, has_prompt: bool = False) -> list[Block
             heading = f"the prompt as it got it, {count(each.given_tokens, 'token')}:"
             blocks += [LinesBlock([Cell(heading, "dim")]), _lines(each.given), LinesBlock([Cell("\u2192", "dim")])]
         blocks.append(_answer(each))
-    return [*blocks, LinesBlock([Cell("no gate goes by an answer", "dim")])]
+    return [*blocks, LinesBlock([Cell("no gate uses an answer", "dim")])]
 
 
 def _answer(each: SideAnswer) -> Block:

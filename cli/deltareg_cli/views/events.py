@@ -96,7 +96,7 @@ def webhook_blocks(hook: WebhookInfo, *, now: datetime, what: str = "webhook") -
                 ("delivered", arrived),
                 ("due", str(hook.pending)),
                 ("dead", Cell(str(hook.dead), "bad" if hook.dead else "")),
-                ("answers", f"{hook.answers}, who has to own what it is told of"),
+                ("answers", f"{hook.answers}, who must own what it reports"),
                 ("made", f"{moment(hook.created_at, now=now)} by {hook.made_by}"),
                 ("note", hook.note),
             ]

@@ -87,7 +87,7 @@ def bases() -> None:
     something was pushed onto is listed here by its reference.
 
     A base with packed weights is recorded as a variant of its base in full precision. What is
-    trained on it is a version of that root, held against the root's names and shapes, folded into
+    trained on it is a version of that root, checked against the root's names and shapes, folded into
     the root alone, and verified on the root and on each variant that somebody asks for.
     """
 

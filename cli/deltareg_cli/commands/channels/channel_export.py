@@ -33,7 +33,11 @@ CLUSTER, SPLIT = "What the registry does not know", "Two channels (llm-d)"
 )
 @click.argument("line", metavar="NS/NAME@CHANNEL", help="The channel.")
 @option(
-    "--format", "form", type=click.Choice(["dynamo", "llm-d", "kserve"]), required=True, help="Which system is told."
+    "--format",
+    "form",
+    type=click.Choice(["dynamo", "llm-d", "kserve"]),
+    required=True,
+    help="Which system the manifest is for.",
 )
 @option("--base-model", metavar="NAME", default="", section=CLUSTER, help="What the base is served as.")
 @option("--base-uri", metavar="URI", default="", section=CLUSTER, help="Where KServe gets the base.")

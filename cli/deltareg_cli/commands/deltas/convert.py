@@ -43,21 +43,20 @@ LAYOUTS = (PUSHED, "mlx", "gguf", "per-expert", "fused-experts")
 def convert(invocation: Invocation, path: Path, *, out: Path | None, to: str | None, base: str | None) -> None:
     """Write a delta in the layout of push, or of another program.
 
-    Pickles (.bin, .pt) become safetensors: an own reader takes the tensors out and carries out
-    nothing; a pickle that asks for anything but tensors is refused by name. Names lose what FSDP,
-    torch.compile and DistributedDataParallel put into them. With --base the names of a LoRA become
-    those that the base has, where it was trained on a language model alone or by transformers 4. A
-    LoRA of kohya, old diffusers, LyCORIS, ComfyUI, MLX or llama.cpp becomes one of peft, with
-    modules found by the base's own names. A full fine-tune becomes a sparse or BitFit delta where
-    that is exact and smaller.
+    Pickles (.bin, .pt) become safetensors: the reader extracts tensors and executes nothing; a
+    pickle that contains anything else is refused by name. Prefixes of FSDP, torch.compile and
+    DistributedDataParallel are removed. With --base, the names of a LoRA that was trained on a
+    language model alone, or with transformers 4, become those of the base. A LoRA of kohya, old
+    diffusers, LyCORIS, ComfyUI, MLX or llama.cpp becomes one of peft. A full fine-tune becomes a
+    sparse or BitFit delta where that is exact and smaller.
 
-    With --to, a LoRA becomes one of MLX (mlx) or llama.cpp (gguf), or the factors of single experts
-    become those of all experts of a layer (fused-experts) and back (per-expert). What has no exact
-    form there is refused with the reason.
+    --to mlx and --to gguf write a LoRA for MLX and llama.cpp; --to fused-experts joins the factors
+    of single experts into those of a layer, and --to per-expert splits them. What has no exact form
+    there is refused with the reason.
 
-    What is written is read again and held against what was read before the folder gets its name.
-    Files beside the weights go along; nothing at PATH is changed. `--to DIR` without --out names
-    the new folder, as it did before there were layouts.
+    The result is read again and compared with the input before the folder gets its name. Other
+    files are copied; nothing at PATH is changed. `--to DIR` without --out names the new folder, as
+    before there were layouts.
     """
     folder, layout = _target(out, to)
     report = invocation.client.folders.convert(path, folder, base=base, layout=layout)

@@ -48,5 +48,5 @@ def flatten(invocation: Invocation, ref: str, *, wait: bool, timeout: float) -> 
     if wait and run.state != "done":
         raise Unavailable(
             f"{run.ref} is stored as before: {run.error or run.state}",
-            fix=f"when that is mended: deltareg flatten {run.ref} --wait",
+            fix=f"once that is fixed: deltareg flatten {run.ref} --wait",
         )

@@ -28,7 +28,7 @@ ORDER = 35
 def import_() -> None:
     """Push what lies in another store.
 
-    It goes through the same push as any folder: recognised, held against its base, encoded. Where
+    It goes through the same push as any folder: recognised, checked against its base, encoded. Where
     it came from is kept as labels of the version, imported.from and imported.digest.
     """
 
@@ -87,9 +87,9 @@ def hf_folder(
 ) -> None:
     """Push a folder that a client of the Hugging Face Hub left.
 
-    In the hub's cache files are links, which a push takes none of: here they are followed, within
-    their repository. Repository and revision are noted, as far as the folder says them. Nothing is
-    asked of the hub.
+    The hub's cache consists of links, which a push refuses. This command follows them within their
+    repository, and records repository and revision where the folder names them. It never contacts
+    the hub.
     """
     from deltareg.integrations import hf_folder as folders
 
@@ -124,9 +124,9 @@ def mlflow(
     path: str,
     tracking_uri: str | None,
 ) -> None:
-    """Push what MLflow has of a run, or of a registered model.
+    """Push an artifact of an MLflow run, or of a registered model.
 
-    Of a run, its id, its page, metrics and params become labels of the version.
+    A run's id, page, metrics and params become labels of the version.
     """
     from deltareg.integrations.mlflow_imports import mlflow_artifact
 
@@ -155,7 +155,7 @@ def oci(
 ) -> None:
     """Push a model that is kept as an OCI artifact.
 
-    ModelPack artifacts are taken, and images with files in models/. Every blob is held against its
+    ModelPack artifacts are taken, and images with files in models/. Every blob is checked against its
     digest. What was exported by deltareg finds its base by the fingerprint that it was exported
     with, if that base is known here.
     """

@@ -62,7 +62,7 @@ def prove(invocation: Invocation, number: int) -> None:
 @option("--note", is_flag=True, help="As it was signed, in the form of C2SP's tlog-checkpoint.")
 @click.pass_obj
 def checkpoint(invocation: Invocation, *, note: bool) -> None:
-    """Show the newest checkpoint, held against the last one seen.
+    """Show the newest checkpoint, compared with the last one seen.
 
     It says how many rows the log has and the root over them, signed by the server. This machine
     remembers it, and refuses one that is older or does not go on from it (exit 6).

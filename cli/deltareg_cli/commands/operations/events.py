@@ -22,7 +22,7 @@ ORDER = 62
     see_also=("webhook", "log", "audit"),
 )
 def events() -> None:
-    """See what happens in the registry, as others are told of it.
+    """See what happens in the registry, as events.
 
     Events are CloudEvents in one order. They tell of versions, proofs, verdicts, requests,
     channels, bases and drift, of what you may read; deltareg webhook sends them elsewhere. They are

@@ -73,16 +73,15 @@ def fsck(invocation: Invocation, **asked: Unpack[_Asked]) -> ExitStatus:
     The exit status is 6 if anything is missing or damaged. Objects in the store that no row names are
     listed, and harm nothing. Without --repair nothing is changed.
 
-    With it, rows are mended from others that say the same, and packs from copies of their bytes: in
-    the store, or in the second store of the server's settings. A pack that has none is marked:
-    nothing relies on it any more, and a version that needs it is served in a former form that is
-    whole, if one is kept, or refused until its folder is pushed again. What has to be pushed is
-    listed, with who sent it and the command; that push sends the bytes and takes their place, under
-    the same number. The exit status is 0 when nothing is left to push.
+    --repair restores rows from other rows, and packs from copies of their bytes in the store or in
+    the server's second store. A pack without a copy is marked as damaged. A version that needs it is
+    served in a former form, if one is kept; otherwise it is refused until its folder is pushed
+    again. The command lists these pushes and who can make them; such a push keeps the version's
+    number. The exit status is 0 when nothing is left to push.
 
-    With --pieces every tensor is decoded and compared with its digest, which also finds what was
-    never right. Each version and base is a run of its own, behind all other work; a check that was
-    interrupted goes on with --check ID.
+    --pieces decodes every tensor and compares its digest, which also finds bytes that were never
+    right. Each version and base is a run with the lowest priority; --check ID continues an
+    interrupted check.
     """
     if asked["pieces"] or asked["check"]:
         return _pieces(invocation, asked)

@@ -20,8 +20,8 @@ ORDER = 10
 def server() -> None:
     """Run a registry for other machines.
 
-    Settings come from the environment (docs/settings.md). The API has no state of its own: with
-    PostgreSQL and S3 as many of them run side by side as are wanted.
+    Settings come from the environment (docs/settings.md). The API keeps no state: with
+    PostgreSQL and S3 any number of servers can run side by side.
     """
 
 
@@ -39,9 +39,9 @@ def server() -> None:
 def run(host: str | None, port: int | None) -> None:
     """Run the API, without workers.
 
-    It listens on this machine only unless it is told of TLS (DELTAREG_TLS_CERT, DELTAREG_TLS_KEY)
-    or of a proxy in front that ends TLS (DELTAREG_BEHIND_PROXY=true). A schema that is not this
-    release's is refused: run deltareg server migrate first.
+    It listens on this machine only, unless it has TLS (DELTAREG_TLS_CERT, DELTAREG_TLS_KEY) or runs
+    behind a proxy that terminates TLS (DELTAREG_BEHIND_PROXY=true). It refuses the schema of another
+    release: run deltareg server migrate first.
     """
     become("deltareg.api", "run", *build_flags(host=host, port=port), extras=["server"])
 
@@ -53,7 +53,7 @@ def run(host: str | None, port: int | None) -> None:
 def migrate(invocation: Invocation, revision: str, url: str | None) -> None:
     """Make or change the schema of the database; safe to repeat.
 
-    Run it once for each release, before the new servers start; old ones go on meanwhile.
+    Run it once per release, before the new servers start; old servers keep running meanwhile.
     """
     url = url or invocation.environ.get("DELTAREG_DATABASE_URL")
     if not url:
@@ -66,7 +66,7 @@ def migrate(invocation: Invocation, revision: str, url: str | None) -> None:
 def check() -> None:
     """Check settings, schema and store, and say what is wrong.
 
-    Nothing is changed. The store is tried with a small object, which is taken away again.
+    Nothing is changed. A small object is written to the store and deleted again.
     """
     become("deltareg.api", "check", extras=["server"])
 

@@ -41,10 +41,9 @@ _HOST = option(
 def enrol(invocation: Invocation, name: str, *, key: str, host: str) -> None:
     """Enrol a worker with its public key.
 
-    Only verdicts that an enrolled worker has signed count. A worker reads, takes runs and reports;
-    it never pushes, promotes or approves, whatever its token says. Several processes may share a
-    worker's key and token; machines that are to judge independently are enrolled each with a key of
-    its own.
+    Only verdicts signed by an enrolled worker count. A worker reads, takes runs and reports; it
+    never pushes, promotes or approves, whatever its token allows. Several processes may share a
+    worker's key and token. Machines that should judge independently need a key each.
     """
     made = invocation.client.keys.enrol(name, key, host=host)
     _show(invocation, made)
@@ -63,10 +62,10 @@ def enrol(invocation: Invocation, name: str, *, key: str, host: str) -> None:
 @_HOST
 @click.pass_obj
 def rotate(invocation: Invocation, name: str, *, key: str, host: str) -> None:
-    """Let a new key take the place of a worker's key.
+    """Replace a worker's key.
 
-    What was signed with the old one counts on. Where somebody else may have had the old key, revoke
-    it instead.
+    What the old key signed keeps counting. If somebody else may have had the old key, revoke it
+    instead.
     """
     _show(invocation, invocation.client.keys.enrol(name, key, host=host, replaces=True))
 
@@ -80,10 +79,10 @@ def rotate(invocation: Invocation, name: str, *, key: str, host: str) -> None:
 @option("-m", "--reason", required=True, metavar="REASON", help="Why.")
 @click.pass_obj
 def revoke(invocation: Invocation, named: str, *, reason: str) -> None:
-    """Revoke a key with all that it signed.
+    """Revoke a key and everything that it signed.
 
-    Its verdicts do not count any more, for any channel; what is served stays served and is verified
-    again. The tokens of a worker that signs with it now end too. It cannot be taken back.
+    Its verdicts no longer count for any channel. Channels keep serving their versions, which are
+    verified again. The tokens of a worker that uses the key end too. This cannot be undone.
     """
     key = invocation.client.keys.find(named)
     invocation.confirm(f"Revoke key {key.keyid[:16]} of {key.name} and all that it signed?")
@@ -103,8 +102,8 @@ def revoke(invocation: Invocation, named: str, *, reason: str) -> None:
 def keys(invocation: Invocation, *, export: str | None, pin: bool) -> None:
     """List the keys of workers and servers.
 
-    A key that is live or retired is good for what it signed; one that is revoked is for nothing.
-    This machine trusts the keys that it is told first, and after that those that --pin takes.
+    Signatures of a live or retired key count, those of a revoked one do not. This machine trusts
+    the keys that it saw first, and later those that --pin adds.
     """
     if export is not None and pin:
         raise InvalidInput("--export writes them all, --pin trusts them here", fix="choose one")

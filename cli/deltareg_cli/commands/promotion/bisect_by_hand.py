@@ -62,7 +62,7 @@ def start(invocation: Invocation, line: str, *, good: int | None, bad: int | Non
 def good(invocation: Invocation, named: str | None) -> ExitStatus:
     """Say that a version is good, and hear which one to try next.
 
-    A version that was judged before is judged anew, which mends a slip. Exit status: 0 versions are
+    Judging a version again corrects a slip. Exit status: 0 versions are
     left to try, or the first bad one is found; 11 only skipped ones are left; 2 it contradicts what
     was said of another version; 5 the search went on in another place meanwhile.
     """
@@ -80,7 +80,7 @@ def good(invocation: Invocation, named: str | None) -> ExitStatus:
 def bad(invocation: Invocation, named: str | None) -> ExitStatus:
     """Say that a version is bad, and hear which one to try next.
 
-    A version that was judged before is judged anew, which mends a slip. Exit status: 0 versions are
+    Judging a version again corrects a slip. Exit status: 0 versions are
     left to try, or the first bad one is found; 11 only skipped ones are left; 2 it contradicts what
     was said of another version; 5 the search went on in another place meanwhile.
     """

@@ -56,5 +56,5 @@ def finish_proof(invocation: Invocation, run: RunInfo, *, wait: bool, timeout_s:
         command = f"deltareg prove {run.ref}" if run.ref else f"deltareg base prove {run.base}"
         raise Unavailable(
             f"nobody could tell about {name}: {run.error or run.state}",
-            fix=f"when that is mended: {command} --again --wait",
+            fix=f"once that is fixed: {command} --again --wait",
         )

@@ -29,7 +29,7 @@ def revoke(invocation: Invocation, ref: str, *, reason: str, even_if_served: boo
     """Withdraw a version, with a reason.
 
     From then on it is not promoted to any channel, is no target of a rollback and the base of
-    nothing new; the same holds for versions that stand on it. Whoever tries is told by whom, when
+    nothing new; the same holds for versions that stand on it. Whoever tries learns by whom, when
     and why, and the command ends with 13. Nothing is deleted: who pulls it gets its bytes, and a
     warning.
 

@@ -78,12 +78,12 @@ def backtest(
 ) -> ExitStatus:
     """Try a suite on a line's versions and on faults put into one.
 
-    Versions should pass: each is held against the one before it, and one that fails is a false
+    Versions should pass: each is compared with the one before it, and one that fails is a false
     alarm. Then the newest is broken on purpose, in some twenty ways that happen to deltas: layers
-    swapped, a wrong alpha, the sign turned, values quantised badly. Each broken one is held against
+    swapped, a wrong alpha, the sign turned, values quantised badly. Each broken one is compared with
     the whole one as if it were to replace it, and should be stopped.
 
-    A fault that is missed and changes nothing that the samples show is told apart from one that
+    A fault that is missed and changes nothing that the samples show is distinguished from one that
     costs something. All of it runs here, with the code of a worker; no verdict comes of it and
     nothing is sent. It takes the verify part. Ctrl-C ends it with what is done.
     """

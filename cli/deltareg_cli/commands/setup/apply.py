@@ -41,14 +41,14 @@ ORDER = 25
 def apply(invocation: Invocation, *, folder: Path, reason: str, prune: bool, offline: bool) -> ExitStatus:
     """Make suites and policies what a folder says.
 
-    policies/server.yaml is what the server asks of every channel, policies/NS/namespace.yaml what a
-    namespace does, policies/NS/NAME/CHANNEL.yaml what a channel asks; suites/ holds suites with the
-    files of their samples. Every file is read, and every policy tried by the server, before
-    anything changes. What is as the folder says stays as it is, so it can be applied again.
+    policies/server.yaml applies to every channel, policies/NS/namespace.yaml to the channels of a
+    namespace, policies/NS/NAME/CHANNEL.yaml to one channel; suites/ contains suites with their
+    samples. Every file is read, and the server checks every policy, before anything changes. Only
+    differences are applied, so the command can be repeated.
 
-    A folder speaks for the namespaces that it has folders of, and with policies/server.yaml for the
-    whole server. What is there and not in the folder is told, and kept; --prune resets policies to
-    asking for smoke alone, and floors to asking nothing. Suites always stay, as verdicts name them.
+    A folder covers the namespaces that it has folders for, and with policies/server.yaml the whole
+    server. Policies on the server that the folder lacks are listed and kept; --prune resets them to
+    requiring smoke alone, and floors to requiring nothing. Suites stay, because verdicts name them.
 
     The exit status is 0 when it is done. With --dry-run it is 0 when there is nothing to do and 10
     when something would change, and a token that may read is enough. With --offline it is 2 when a

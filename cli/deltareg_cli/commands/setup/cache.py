@@ -31,8 +31,8 @@ ORDER = 40
 def cache() -> None:
     """Look after the bytes that pulls keep on this machine.
 
-    All of them can be fetched again. What was used longest ago goes when there is more than the
-    setting cache_max_size says, except what is pinned.
+    All of them can be fetched again. When the cache exceeds the setting cache_max_size, what was
+    unused for longest is removed, except what is pinned.
     """
 
 
@@ -111,7 +111,7 @@ def prune(invocation: Invocation, *, max_size: int | None, older_than: float | N
 def verify(invocation: Invocation, *, fix: bool) -> ExitStatus:
     """Read packs and parts and compare them with their digests.
 
-    Snapshots and bases are held against theirs at every use, if a file of them was touched.
+    Snapshots and bases are checked against theirs at every use, if a file of them was touched.
 
     The exit status is 6 if something is damaged and was not dropped.
     """

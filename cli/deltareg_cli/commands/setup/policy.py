@@ -25,11 +25,11 @@ ORDER = 24
     see_also=("channel policy", "gate check", "member"),
 )
 def policy() -> None:
-    """Say what the server, or a namespace, asks of every channel.
+    """Set what the server, or a namespace, requires of every channel.
 
-    Such a policy is a floor: it is asked beside the channel's own, and of each key the stricter
-    holds. Admins set the server's, owners that of their namespace. Where a gate refuses, it names
-    the floor that asks.
+    Such a policy is a floor: it applies in addition to the channel's own, and for each key the
+    stricter one decides. Admins set the server's, owners that of their namespace. A gate that
+    refuses because of a floor names it.
     """
 
 
@@ -44,9 +44,9 @@ namespace_option = option("--namespace", metavar="NS", help="The namespace; with
 @namespace_option
 @click.pass_obj
 def get(invocation: Invocation, *, namespace: str | None) -> None:
-    """Print what is asked of every channel, as YAML for policy set.
+    """Print what is required of every channel, as YAML for policy set.
 
-    Nothing is asked while it is empty, {}.
+    An empty policy, {}, requires nothing.
     """
     from deltareg.documents.yaml_document import write_yaml  # what other lines need not load
 
@@ -69,16 +69,16 @@ def get(invocation: Invocation, *, namespace: str | None) -> None:
 @dry_run("Show what would change and change nothing.")
 @click.pass_obj
 def set_(invocation: Invocation, file: str, *, namespace: str | None, reason: str) -> None:
-    """Replace what is asked of every channel, whole.
+    """Replace what is required of every channel.
 
-    It takes the keys of a channel's policy, but for smoke, variants and worker_labels, and asks
-    nothing that the file does not say: suites: [smoke] asks for smoke where a channel leaves it
-    out. rollback is the widest window that a channel may have, and local: false takes verdicts of
-    verify --on local from all.
+    The file has the keys of a channel's policy except smoke, variants and worker_labels, and
+    requires only what it names: suites: [smoke] requires smoke even where a channel does not.
+    rollback is the widest window that a channel may have; local: false excludes verdicts of verify
+    --on local everywhere.
 
-    The server's takes an admin, a namespace's its owner. It holds at once, for every channel there
-    is; what they serve is served on. Open requests whose channels ask for something else now are
-    stale, and verdicts that were asked for those channels count no more.
+    An admin sets the server's floor, an owner that of a namespace. It takes effect at once for every
+    channel; channels keep serving their versions. Open requests whose requirements changed become
+    stale, and verdicts that were made for those channels no longer count.
     """
     from deltareg.gate.policy_file import read_floor_file  # YAML, as above
 

@@ -84,7 +84,7 @@ def image_mark(image: str) -> str:
     try:
         return blake2b(Path(image).read_bytes(), digest_size=16).hexdigest()
     except OSError as error:
-        raise InvalidInput(f"{image} cannot be read: {error.strerror}", fix="mend the list of images") from error
+        raise InvalidInput(f"{image} cannot be read: {error.strerror}", fix="correct the list of images") from error
 
 
 def _texts_in(value: object) -> Iterator[str]:
@@ -133,7 +133,7 @@ def _beside(record: Record, folder: Path) -> Record:
         return record
     image = (folder / str(record[key])).resolve()
     if not image.is_relative_to(folder.resolve()) or not image.is_file():
-        raise InvalidInput(f"there is no {record[key]} in {folder}", fix="mend the list of images")
+        raise InvalidInput(f"there is no {record[key]} in {folder}", fix="correct the list of images")
     rest = {name: value for name, value in record.items() if name != key}
     return {"image": str(image), **rest}
 

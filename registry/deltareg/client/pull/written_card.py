@@ -63,7 +63,7 @@ def card_text(version: VersionDetail, text: str, base: BaseInfo | None, *, serve
     except InvalidInput as error:
         raise InvalidInput(
             f"the {CARD_FILE} of {version.ref} cannot be written back: {error.message}",
-            fix="mend its front matter, and push the folder again",
+            fix="fix its front matter, and push the folder again",
         ) from error
     fields = {**fields, **{k: v for k, v in _missing(version, base).items() if k not in fields}}
     own = fields.get(KEY)

@@ -105,6 +105,6 @@ def _check_open(request: RequestInfo) -> None:
     again = f"deltareg promote {request.ref} --channel {request.channel}"
     message = f"request {request.id} for {request.ref} is {request.state}{by}{why}"
     if request.state == "rejected":
-        raise Blocked(message, fix="mend what was found and push a new version")
+        raise Blocked(message, fix="fix what was found, and push a new version")
     if request.state != "open":
         raise Conflict(message, fix=f"if it is wanted still: {again}")

@@ -102,7 +102,7 @@ def _open_certified(
     if not bundle.is_keyless:
         return open_by_chain(bundle, at=at, roots=authorities)
     if trust is None:
-        raise InvalidInput("this registry is told of no Sigstore to trust", fix=_NO_SIGSTORE)
+        raise InvalidInput("this registry trusts no Sigstore", fix=_NO_SIGSTORE)
     return open_by_sigstore(raw, bundle, trust)
 
 

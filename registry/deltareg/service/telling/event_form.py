@@ -35,5 +35,5 @@ class EventForm:
         except Exception as error:
             raise Misconfigured(
                 f"the form {self.name} cannot write {event.type}: {type(error).__name__}",
-                fix="mend it, or take what brings it off the server",
+                fix="fix it, or uninstall the package that brings it",
             ) from error

@@ -48,5 +48,5 @@ def find_form(name: str) -> EventForm:
 
 def _check(where: str, value: object) -> EventForm:
     if not isinstance(value, EventForm):
-        raise Misconfigured(f"{where} is no EventForm", fix="uninstall it, or mend it")
+        raise Misconfigured(f"{where} is no EventForm", fix="uninstall it, or fix it")
     return value
