@@ -27,6 +27,7 @@ def elsewhere() -> dict[str, str]:
     """Give the pages that lie outside of docs/: where, and where the site has them."""
     found = {
         "README.md": "index.md",
+        "docs/README.md": "guide.md",
         "CHANGELOG.md": "changelog.md",
         "CONTRIBUTING.md": "contributing.md",
         "deploy/README.md": "deploy.md",
@@ -39,7 +40,7 @@ def elsewhere() -> dict[str, str]:
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Write the navigation: how-tos and decisions in the order of their lists."""
     config.nav = [
-        {"Start": ["index.md", {"Run it": "deploy.md"}]},
+        {"Start": ["index.md", {"By task": "guide.md"}, {"Run it": "deploy.md"}]},
         {"How-tos": _listed("howto")},
         {
             "Reference": [
@@ -79,6 +80,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     made = {site: (REPOSITORY / path).read_text("utf-8") for path, site in elsewhere().items()}
     made["http.md"] = http_page()
     made["problems/index.md"] = _problem_list()
+    if (index := files.get_file_from_path("README.md")) is not None:
+        files.remove(index)  # the page of the repository's root is the site's first
     for name, content in made.items():
         files.append(File.generated(config, name, content=content))
     return files
