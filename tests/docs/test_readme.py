@@ -12,9 +12,7 @@ MOST_BEFORE_A_PROMOTION = 400
 MOST_OF_OURS = 10
 # Terms of the glossary that people know from Git, package registries, model hubs or machine learning.
 KNOWN = frozenset(
-    "adapter base check checkpoint conflict convention diff digest effect event file form kind label layer log look merge"
-    " metric part probe promote pull push reference registry relation report request right run sample share site size"
-    " store version verify worker".split()
+    {"base", "check", "promote", "pull", "push", "registry", "run", "store", "verify", "version", "worker"}
 )
 
 

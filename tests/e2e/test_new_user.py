@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.soak, pytest.mark.slow, pytest.mark.timeout(900)]
 WAYS = {
     "the command line": ("push .*my-lora", "verify", "promote", "pull", "rollback"),
     "Python": (r"client\.push", r"client\.verify", r"client\.promote", r"client\.pull", r"client\.rollback"),
-    "push_to_hub": ("python train.py tinyllama me/hub", "verify me/hub", "promote me/hub", "revision=.prod", "rollback"),
+    "push_to_hub": ("python train.py tinyllama me/hub", "verify me/hub", "promote me/hub", "revision=.prod"),
 }
 
 
@@ -55,7 +55,13 @@ def test_all_that_the_readme_says_works(desk):
 
     print(f"\n{len(commands)} commands, {(time.monotonic() - started) / 60:.1f} minutes")
     assert not failures, "\n\n".join(failures)
-    assert sorted(desk.client.channels.list("me/python")) is not None
+    served = {line: desk.client.show(f"{line}@prod").ref for line in ("team/code", "me/mine", "me/python", "me/hub")}
+    assert served == {
+        "team/code": "team/code:v1",
+        "me/mine": "me/mine:v1",
+        "me/python": "me/python:v1",
+        "me/hub": "me/hub:v1",
+    }
 
 
 def test_the_readme_shows_each_way_to_its_end():
