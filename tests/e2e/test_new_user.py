@@ -23,7 +23,13 @@ pytestmark = [pytest.mark.soak, pytest.mark.slow, pytest.mark.timeout(900)]
 WAYS = {
     "the command line": ("push .*my-lora", "verify", "promote", "pull", "rollback"),
     "Python": (r"client\.push", r"client\.verify", r"client\.promote", r"client\.pull", r"client\.rollback"),
-    "push_to_hub": ("python train.py tinyllama me/hub", "verify me/hub", "promote me/hub", "revision=.prod"),
+    "push_to_hub": (
+        "python train.py tinyllama me/hub",
+        "verify me/hub",
+        "promote me/hub",
+        "hf download .* prod",
+        "rollback me/hub",
+    ),
 }
 
 
