@@ -89,7 +89,7 @@ def create_app(
         anonymous_reading: Whether anybody may read public content without a token.
         hub_main: What `main` means for clients of the Hugging Face Hub that only read; None
             disables the hub interface.
-        hub_address: The address by which the server reaches itself, to push what hub clients
+        hub_address: The address at which the server reaches itself, to push what hub clients
             committed; None for the address of the request, over plain http; empty if there is none.
         room: The server's own disks, which need room for it to be ready; None if it has none.
     """

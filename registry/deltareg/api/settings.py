@@ -51,7 +51,7 @@ class ServerSettings(BaseSettings):
     )
     hub_address: str = Field(
         default="",
-        description="The address by which the server reaches itself, to push what such clients"
+        description="The address at which the server reaches itself, to push what such clients"
         " commit; by default the one that it listens on. With TLS of its own it has to be told.",
     )
     lease_s: float = Field(default=60.0, description="How long a worker's lease lasts, seconds.")

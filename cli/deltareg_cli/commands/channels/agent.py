@@ -156,7 +156,7 @@ def run(
     name of its own, and the one before stays until it has drained. llama.cpp loads adapters when it
     starts: versions that it has are switched by their scales, and a new one takes a --restart.
 
-    A version is served on the base that it is for, and on no other. Servers say which folder they
+    A version is served only on the base that it is for. Servers say which folder they
     were started with; where that is not on this machine, and with dir, --base names it. Without,
     the base is unchecked, which is shown. On another base nothing is served; --once ends with 7.
 

@@ -100,7 +100,7 @@ def show(invocation: Invocation, line: str, name: str | None, *, at: str | None)
     """Show what a channel serves, by whom and why, and who follows.
 
     What it serves is unfit when it would not be let onto the channel now, for what it is: it has
-    failed since, was revoked, or stands on or was merged from what was. It is served on all the
+    failed since, was revoked, or stands on or was merged from what was. The channel serves it all the
     same; roll back.
 
     Below that: which hosts serve it (see deltareg agent), what waits for approvals, where a rollback
@@ -162,7 +162,7 @@ def freeze(invocation: Invocation, line: str, name: str | None, *, reason: str, 
     """Let nothing move a channel, with a reason.
 
     While it is frozen, promote and rollback are refused with 13 and say by whom, why and until
-    when. What it serves is served on. After --until it moves as before, and nobody has to do
+    when. It keeps serving its version. After --until it moves as before, and nobody has to do
     anything; without it, deltareg channel unfreeze ends it.
 
     A freeze is an entry of the ledger. Freezing a frozen channel again gives it another reason and

@@ -73,8 +73,8 @@ def set_(invocation: Invocation, line: str, name: str, file: str, *, reason: str
     smoke: false; its freeze windows say of which zone they are.
 
     It takes a token with admin, because whoever promotes does not decide what that takes. Verdicts
-    that were asked for the channel, and approvals, do not count under another policy. What the
-    channel serves is served on. A policy that somebody else replaced meanwhile is refused with 5.
+    that were asked for the channel, and approvals, do not count under another policy. The
+    channel keeps serving its version. A policy that somebody else replaced meanwhile is refused with 5.
     """
     from deltareg.gate.policy_file import read_policy_file  # YAML, which reading needs not
 

@@ -197,7 +197,7 @@ def push(
     its own base and stores the result, so that it has the same bits for everybody. A stack has at
     most four versions.
 
-    For a base that is a variant, its weights packed in few bits, the folder is held against its
+    For a base that is a variant, its weights packed in few bits, the folder is checked against its
     root, and the version is one of the root; it remembers the variant that it was trained on.
 
     Only bytes that the registry does not have are sent. The same folder pushed twice is one
@@ -329,7 +329,7 @@ def _proof_now(invocation: Invocation, version: VersionInfo) -> ProofState | Non
 def push_answer(
     report: "PushReport", run: RunInfo | None, *, now: datetime, waits: str = "", proof: ProofState | None = None
 ) -> CommandResult:
-    """Show the version in a line, then what its checks came to or how to wait for them."""
+    """Show the version in a line, then the result of its checks or how to wait for them."""
     version = report.version
     document = dict(report.to_dict())
     if proof is not None:
@@ -356,7 +356,7 @@ def push_answer(
 
 
 def _check_state(run: RunInfo | None, version: VersionInfo, waits: str, *, now: datetime) -> list[Block]:
-    """Show what the checks came to, or how to wait for them."""
+    """Show the result of the checks, or how to wait for them."""
     if run is not None and run.verdict is not None:
         return outcome_blocks(
             run.verdict, now=now, next_step=f"promote it: deltareg promote {version.ref} --channel prod"

@@ -47,7 +47,7 @@ def stats() -> None:
 )
 @click.pass_obj
 def storage(invocation: Invocation, of: str | None, *, limit: int) -> None:
-    """Show what is stored, and what was saved by which means.
+    """Show what is stored, and what saved how much.
 
     References save by encoding weights against the base or an earlier version, dedup by storing
     equal bytes of a namespace once, and entropy coding on what stands alone. What several versions

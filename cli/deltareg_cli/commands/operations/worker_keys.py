@@ -1,4 +1,4 @@
-"""`deltareg worker enrol` and its like: whose findings the registry goes by."""
+"""`deltareg worker enrol` and its like: whose verdicts the registry trusts."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`deltareg prove`: have stored bytes decoded and held against their digests."""
+"""`deltareg prove`: have stored bytes decoded and compared with their digests."""
 
 import click
 

@@ -85,7 +85,7 @@ def unwaive(invocation: Invocation, verdict_id: str, *, check: str, channel: str
 def continue_(invocation: Invocation, verdict_id: str, *, wait: bool, timeout: float) -> ExitStatus:
     """Run what a waived verdict left out.
 
-    A waiver queues that by itself; this queues it again where the run was cancelled or came to
+    A waiver queues that by itself; this queues it again where the run was cancelled or led to
     nothing, or joins the one under way. It takes the right to promote.
     """
     run = invocation.client.verdicts.continue_(verdict_id)

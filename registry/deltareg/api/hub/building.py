@@ -29,7 +29,7 @@ class PushProgram:
     """Pushes folders to a server as the committer.
 
     Attributes:
-        server: The address by which the server reaches itself.
+        server: The address at which the server reaches itself.
         token: The committer's token.
         home: The home folder of the program, for it alone.
         request_id: Ties the requests of the program to the commit.

@@ -32,7 +32,7 @@ class HubState(AppState):
 
     Attributes:
         hub_main: What `main` means for clients that only read.
-        hub_address: The address by which the server reaches itself, to push what they committed;
+        hub_address: The address at which the server reaches itself, to push what they committed;
             None for the address of the request, over plain http; empty if there is none.
         hub_builds: Limits how many commits are built at once.
         hub_joins: Limits how many files are assembled at once.

@@ -176,7 +176,7 @@ def _own_address(request: Request) -> str:
     server = request.scope.get("server")
     if configured is not None or server is None or server[1] is None:
         raise Unavailable(
-            "the server does not know an address by which it reaches itself",
+            "the server does not know an address at which it reaches itself",
             fix="whoever runs it sets DELTAREG_HUB_ADDRESS; until then: deltareg push",
         )
     host = f"[{server[0]}]" if ":" in server[0] else server[0]

@@ -108,7 +108,7 @@ TYPES: tuple[EventType, ...] = (
         ("form",),
     ),
     EventType(
-        "verdict.given", (Action.RUN_COMPLETE,), "A verification came to a verdict.", ("verdict", "verdict_id", "keyid")
+        "verdict.given", (Action.RUN_COMPLETE,), "A verification ended with a verdict.", ("verdict", "verdict_id", "keyid")
     ),
     EventType("verdict.missing", (Action.RUN_DEAD,), "A run was given up after its last attempt.", ("state",)),
     EventType("verdict.missing", (Action.RUN_FAIL,), "", ("state",), only=("state", "dead")),
@@ -128,7 +128,7 @@ TYPES: tuple[EventType, ...] = (
     EventType(
         "verdict.disputed",
         (Action.VERDICT_DISPUTE,),
-        "Two workers came to different things.",
+        "Two workers disagree.",
         ("verdict", "other", "told"),
     ),
     EventType(
