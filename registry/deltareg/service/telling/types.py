@@ -108,7 +108,7 @@ TYPES: tuple[EventType, ...] = (
         ("form",),
     ),
     EventType(
-        "verdict.given", (Action.RUN_COMPLETE,), "A verification ended with a verdict.", ("verdict", "verdict_id", "keyid")
+        "verdict.given", (Action.RUN_COMPLETE,), "A verification gave a verdict.", ("verdict", "verdict_id", "keyid")
     ),
     EventType("verdict.missing", (Action.RUN_DEAD,), "A run was given up after its last attempt.", ("state",)),
     EventType("verdict.missing", (Action.RUN_FAIL,), "", ("state",), only=("state", "dead")),
