@@ -85,9 +85,9 @@ class Through(httpx.BaseTransport):
 
 
 def run_command(name, *arguments):
-    """Run a command, and look for it on the first page."""
+    """Run a command, and look for it on the page of all commands."""
     with redirect_stdout(StringIO()) as page, redirect_stderr(StringIO()) as said:
-        run(["--help"])
+        run(["help", "all"])
         run([name, *arguments])
     assert f"  {name} " in page.getvalue()
     return said.getvalue()
