@@ -92,12 +92,7 @@ def test_the_command_for_a_lost_token_makes_one(service_folder):
     line = re.findall(r"^deltareg-server (token create --admin.*?)$", page, flags=re.M)[-1]
     words = line.replace("deltareg-data", str(service_folder)).split()
 
-    made = subprocess.run(
-        [sys.executable, "-m", "deltareg.api", *words],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    made = subprocess.run([sys.executable, "-m", "deltareg.api", *words], capture_output=True, text=True, check=True)
 
     assert re.fullmatch(r"drg_pat_\w+\n", made.stdout)
 

@@ -125,12 +125,7 @@ TYPES: tuple[EventType, ...] = (
         "A pass after a failure with the same bindings; another run looks.",
         ("verdict",),
     ),
-    EventType(
-        "verdict.disputed",
-        (Action.VERDICT_DISPUTE,),
-        "Two workers disagree.",
-        ("verdict", "other", "told"),
-    ),
+    EventType("verdict.disputed", (Action.VERDICT_DISPUTE,), "Two workers disagree.", ("verdict", "other", "told")),
     EventType(
         "request.opened", (Action.REQUEST_OPEN,), "A promotion waits for approvals.", ("state", "version", "reason")
     ),
