@@ -1,6 +1,7 @@
 """The server's settings: what cannot be read is named, and what they mean."""
 
 import pytest
+from sqlalchemy.pool import QueuePool
 
 from deltareg.api.opening import check_keys, read_settings
 from deltareg.db.session import create_engine
@@ -50,4 +51,5 @@ def test_a_server_opens_as_many_connections_as_it_may(monkeypatch, tmp_path):
     settings = read_settings(data_dir=tmp_path)
     engine = create_engine("postgresql+psycopg://none/none", connections=settings.database_connections)
 
+    assert isinstance(engine.pool, QueuePool)
     assert (engine.pool.size(), engine.pool._max_overflow) == (1, 4)

@@ -50,7 +50,9 @@ LINES = {
     "a line each in `db/tables/versions.py`": (
         "registry/deltareg/db/tables/versions.py",
         {
-            '    sa.Column("cold_bytes", sa.BigInteger),\n    sa.UniqueConstraint("delta_id", "number")': '    sa.Column("note", sa.Text),\n'
+            '    sa.Column("cold_bytes", sa.BigInteger),\n    sa.UniqueConstraint("delta_id", "number")': (
+                '    sa.Column("note", sa.Text),\n'
+            )
         },
     ),
     "`db/lines/version_rows.py`": (

@@ -70,7 +70,7 @@ def show(*words, environ=None, cwd=None):
 
 def _read(leader):
     """Read until the other side has closed the terminal."""
-    parts = []
+    parts: list[bytes] = []
     while True:
         try:
             part = os.read(leader, 1 << 16)

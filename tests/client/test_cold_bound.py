@@ -40,6 +40,7 @@ class History:
                     stored.add(chain, refs)
         before = self.versions[-1] if self.versions and with_earlier else None
         for number, data in enumerate(before[0] if before else ()):
+            assert before is not None
             chain = before[1].chain(piece_of("F16", data).digest)
             if chain.piece.digest in stored and stored.chain(chain.piece.digest).depth < DEPTH_MAX:
                 offered[number] = Reference(piece_of("F16", data), reader(data))
@@ -56,7 +57,7 @@ class History:
         below = self.base[number]
         pair = (piece_of("F16", below), reader(below)) if with_base else (None, None)
         others = () if other is None or other.piece.digest == piece_of("F16", data).digest else (other,)
-        return PieceSource(piece_of("F16", data), reader(data), *pair, others)
+        return PieceSource(piece_of("F16", data), reader(data), pair[0], pair[1], others)
 
     def alone(self, tensors, *, with_base):
         """Give what a version takes that knows of no other one."""

@@ -4,7 +4,7 @@ import traceback
 
 import pytest
 
-from deltareg.errors import Blocked, DeltaregError, GatePending, NotFound, Problem, Refused
+from deltareg.errors import ApprovalDue, Blocked, DeltaregError, NotFound, Problem, Refused
 from deltareg.suites.suite import built_in
 from tests.fixtures.registries import SAMPLES
 
@@ -119,7 +119,7 @@ def test_a_wait_that_takes_too_long_says_that_it_goes_on(client):
 def test_a_promotion_waits_for_its_approvals(client, local_registry):
     client.channels.set_policy(LINE, "dev", {"approvals": 1, "smoke": False}, reason="two people")
     cyd = local_registry.client(("read", "approve"), principal="cyd")
-    with pytest.raises(GatePending) as due:
+    with pytest.raises(ApprovalDue) as due:
         client.promote(V1, "dev")
     cyd.requests.approve(due.value.request)
     client.channels.set_policy(LINE, "staging", {"approvals": 1, "smoke": False}, reason="two people")

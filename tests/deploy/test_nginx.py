@@ -34,7 +34,8 @@ def proxy(local_registry, tmp_path):
     if program is None:
         pytest.skip("needs nginx: apt-get install nginx")
     page = (REPOSITORY / "deploy" / "README.md").read_text("utf-8")
-    location = re.search(r"```nginx\n(.*?)```", page, re.DOTALL)[1].replace("http://127.0.0.1:8642", local_registry.url)
+    (found,) = re.findall(r"```nginx\n(.*?)```", page, re.DOTALL)
+    location = found.replace("http://127.0.0.1:8642", local_registry.url)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -136,5 +136,5 @@ def test_a_transcript_shows_what_is_printed_and_how_it_ends():
 
     first, second = Block(1, "console", body).commands()
 
-    assert (first.text, first.output, first.statuses) == ("deltareg ls", "me/chat", {0})
-    assert (second.text, second.line, second.statuses) == ("deltareg rm me/chat:v1", 4, {5})
+    assert (first.text, first.output, first.statuses) == ("deltareg ls", "me/chat", frozenset({0}))
+    assert (second.text, second.line, second.statuses) == ("deltareg rm me/chat:v1", 4, frozenset({5}))

@@ -212,7 +212,7 @@ def test_a_push_that_only_looks_asks_the_same(ways, home, tmp_path):
 def test_without_a_word_it_is_the_base_that_the_files_name(ways, home, tmp_path, spelling):
     folder = delta_naming(tmp_path / "delta", home, spelling)
 
-    version = ways.python(folder, f"team/silent-{SPELLINGS[spelling][0].count('/')}-{len(spelling)}", None)
+    version = ways.python(folder, f"team/silent-{str(SPELLINGS[spelling][0]).count('/')}-{len(spelling)}", None)
 
     assert version.base.name == "llama"
 

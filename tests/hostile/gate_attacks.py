@@ -47,7 +47,12 @@ def _(world, me):
 
 @attack("a move says that the gate is open", best=MOVERS)
 def _(world, me):
-    forced = ({"skip_gate": True}, {"verdict_ids": ["x"]}, {"waived": True}, {"force": True})
+    forced: tuple[dict[str, object], ...] = (
+        {"skip_gate": True},
+        {"verdict_ids": ["x"]},
+        {"waived": True},
+        {"force": True},
+    )
     return some(*[me.move(world, version=3, **more) for more in forced])
 
 
@@ -62,7 +67,13 @@ def _(world, me):
     world.prove()
     asks(world, "dev", line=line)
     world.owner.promote(f"{line}:v1", "dev")
-    forced = ({}, {"accept_warnings": True}, {"new_base": "perhaps"}, {"new_base": None}, {"base": "other"})
+    forced: tuple[dict[str, object], ...] = (
+        {},
+        {"accept_warnings": True},
+        {"new_base": "perhaps"},
+        {"new_base": None},
+        {"base": "other"},
+    )
     return some(*[me.move(world, line=line, channel="dev", version=2, **more) for more in forced])
 
 

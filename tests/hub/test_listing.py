@@ -7,6 +7,7 @@ import pytest
 
 from deltareg.client import Client
 from deltareg.service.hub import listing
+from deltareg.service.paging import cursor_at, read_cursor
 from tests.fixtures.registries import SCOPES
 from tests.hub.conftest import BASE, HUB_ID, LORA, LORA_2, fill, member
 
@@ -115,10 +116,10 @@ def test_pages_of_somebody_name_nothing_that_they_may_not_read(shelf, ask, reade
 
     first = ask(shelf, "/api/models", token=reader)
     cursor = httpx.URL(first.links["next"]["url"]).params["cursor"]
-    as_other = ask(shelf, "/api/models", token=reader, params={"cursor": listing.cursor_at("name:den/a")})
+    as_other = ask(shelf, "/api/models", token=reader, params={"cursor": cursor_at("name:den/a")})
 
     assert [each["id"] for each in first.json()] == ["team/full"]
-    assert listing.read_cursor(cursor) == "name:team/full"
+    assert read_cursor(cursor) == "name:team/full"
     assert as_other.json() == first.json()
 
 

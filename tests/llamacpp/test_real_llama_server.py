@@ -60,6 +60,7 @@ class Server:
                 home=home, libraries=program.parent, program=program, model=model, port=port, options=options
             )
         )
+        self.keeps_prompts = not options
         self.restart = shlex.join(["/bin/sh", str(self.script)])
 
     def starts(self) -> int:
@@ -125,7 +126,6 @@ def server(request, tmp_path, base):
     home = tmp_path / "engine"
     home.mkdir()
     made = Server(home, write_base(base, home / "base.gguf"), request.param)
-    made.keeps_prompts = not request.param
     yield made
     made.stop()
 

@@ -12,6 +12,7 @@ The soak runs mergekit again, by the interpreter that DELTAREG_TEST_MERGEKIT nam
 import json
 import os
 import subprocess
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -52,7 +53,9 @@ def merge(sources, case):
     base, effects = sources
     _, _, keys, parameters, weights = CASES[case]
     parents = [Parent(key, key, weight, effects[key]) for key, weight in zip(keys, weights, strict=True)]
-    merging = ValueMerging(parents, base, method=by_values(CASES[case][0]), settings=MergeSettings(**parameters))
+    merging = ValueMerging(
+        parents, base, method=by_values(CASES[case][0]), settings=MergeSettings(**cast("dict[str, Any]", parameters))
+    )
     return {
         name: np.frombuffer(b"".join(merging.rows(name)), "<f4").reshape(merging.shape(name))
         for name in merging.targets

@@ -10,11 +10,11 @@ from collections.abc import Collection, Mapping, Sequence
 
 from deltareg.delta.kind import Account, WeightUpdate
 from deltareg.delta.maths.formula import StoredUpdate, Tensor
-from deltareg.delta.maths.numpy_ops import NumPyOps
 from deltareg.delta.maths.updates import ScaledAddition
 from deltareg.delta.updates_sparse import SparseElements
 from deltareg.suites.catalogue import CheckForm
 from deltareg.suites.suite import CheckSpec
+from deltareg.tensors.array import to_f32
 from deltareg_verify.engine.case import Case
 from deltareg_verify.engine.engine import WeightChange
 from deltareg_verify.judging.check import Check, Finding
@@ -23,7 +23,6 @@ from deltareg_verify.judging.checks.norm_ratio import layer_type
 _CODE = "partial_application"
 _EXPERT = ".experts."
 _FLOATS = {"F64", "F32", "F16", "BF16"}
-_OPS = NumPyOps()
 
 
 def run(case: Case, spec: CheckSpec) -> Finding:
@@ -64,7 +63,7 @@ def _zero_roles(case: Case, idle: Collection[str]) -> list[str]:
 
 
 def _is_zero(tensor: Tensor) -> bool:
-    return tensor.dtype in _FLOATS and not _OPS.load(tensor).any()
+    return tensor.dtype in _FLOATS and not to_f32(tensor.read(), tensor.dtype).any()
 
 
 def _judge_stored(changes: Sequence[WeightChange]) -> Finding:
