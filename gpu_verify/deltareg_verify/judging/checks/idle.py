@@ -14,7 +14,7 @@ from deltareg.delta.maths.updates import ScaledAddition
 from deltareg.delta.updates_sparse import SparseElements
 from deltareg.suites.catalogue import CheckForm
 from deltareg.suites.suite import CheckSpec
-from deltareg.tensors.array import to_f32
+from deltareg.tensors.array import to_f32, view
 from deltareg_verify.engine.case import Case
 from deltareg_verify.engine.engine import WeightChange
 from deltareg_verify.judging.check import Check, Finding
@@ -63,7 +63,7 @@ def _zero_roles(case: Case, idle: Collection[str]) -> list[str]:
 
 
 def _is_zero(tensor: Tensor) -> bool:
-    return tensor.dtype in _FLOATS and not to_f32(tensor.read(), tensor.dtype).any()
+    return tensor.dtype in _FLOATS and not to_f32(view(tensor.read(), tensor.dtype, tensor.shape), tensor.dtype).any()
 
 
 def _judge_stored(changes: Sequence[WeightChange]) -> Finding:
