@@ -74,6 +74,7 @@ PAGES: dict[str, Page] = {
     "policies": Page(preparing.chat),
     "quantised-bases": Page(preparing.quantised, is_real=True),
     "record-outputs": Page(lambda desk: preparing.adapters(desk, "adapter", base="llama-3.1-8b")),
+    "rename-and-retire": Page(preparing.samples),
     "run-workers": Page(preparing.chat),
     "s3-permissions": Page(is_real=True),
     "sign-deltas": Page(lambda desk: preparing.chat(desk, versions=1, promoted=1)),

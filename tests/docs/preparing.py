@@ -84,6 +84,9 @@ def attach(desk: Desk) -> None:
 def bases(desk: Desk) -> None:
     """Lay two bases of one shape whose configs differ, and a folder that is neither."""
     adapters(desk, "adapter", base="llama-3.1-8b")
+    desk.base("mistral-7b", sample="tinyllama_other")
+    said = desk.folder / "adapter" / "adapter_config.json"
+    said.write_text(json.dumps(json.loads(said.read_text()) | {"base_model_name_or_path": "llama-3.1-8b"}))
     for name, epsilon in (("llama-3.1-8b-new", 1e-5), ("llama-edited", 1e-3)):
         folder = desk.lay(name, "bases/tinyllama")
         config = json.loads((folder / "config.json").read_text())
@@ -203,7 +206,6 @@ def samples(desk: Desk) -> None:
     """Lay the samples as a checkout of the repository has them, with a base stored."""
     shutil.copytree(SAMPLES / "deltas" / "tinyllama", desk.folder / "tests/samples/deltas/tinyllama")
     desk.base("tinyllama", "tinyllama")
-    desk.versions("team/draft", 1, base="tinyllama")
 
 
 def suites(desk: Desk) -> None:
