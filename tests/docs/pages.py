@@ -56,6 +56,7 @@ PAGES: dict[str, Page] = {
     "compare-behaviour": Page(preparing.asked, is_real=True),
     "convert": Page(preparing.convert),
     "data-tools": Page(preparing.data_tools),
+    "deploy/README.md": Page(is_real=True),
     "diffusion": Page(preparing.diffusion, is_real=True),
     "events": Page(preparing.events),
     "find-versions": Page(preparing.find),
