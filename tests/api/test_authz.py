@@ -100,6 +100,11 @@ BODIES: dict[str, dict[str, object]] = {
     "POST /api/v1/deltas/{ns}/{name}/versions/{version}:unrevoke": {"reason": "x"},
 }
 BODIES |= {
+    "POST /api/v1/deltas/{ns}/{name}:rename": {"to": "team/lora"},
+    "POST /api/v1/deltas/{ns}/{name}/channels/{channel}:rename": {"to": "prod"},
+    "POST /api/v1/namespaces/{ns}:rename": {"to": "team"},
+    "POST /api/v1/deltas/{ns}/{name}:deprecate": {"reason": "x"},
+    "POST /api/v1/deltas/{ns}/{name}/versions/{version}:deprecate": {"reason": "x"},
     "POST /api/v1/webhooks": {"url": "http://10.0.0.1/"},
     "POST /api/v1/webhooks/{webhook_id}:redeliver": {"dead": True},
     "POST /api/v1/webhooks/{webhook_id}:rotate": {},

@@ -40,7 +40,7 @@ def test_a_variant_and_its_root_are_one_base_to_what_the_config_names(registered
     insisted = registered("push", folders["lora"], "me/other", "--base", "root", "--trained-on", "root-fp8")
 
     assert (of_root.status, of_root.json["base"]["name"], of_root.json["base_claim"]) == (0, "root", "")
-    assert "trained on  root-fp8" in insisted.out
+    assert "(trained on root-fp8)" in insisted.out
     assert "its files say" not in insisted.out
 
 

@@ -110,7 +110,7 @@ def test_where_nothing_is_registered_the_command_that_registers_is_said(client, 
 
     with pytest.raises(InvalidInput) as refused:
         client.push(write("org/absent"), "team/chat")
-    with pytest.raises(InvalidInput, match=r"no base is named$"):
+    with pytest.raises(InvalidInput, match="no base is named\nfix:   store it"):
         client.push(write(None), "team/chat")
 
     assert "is no registered base, and not on this machine" in str(refused.value)

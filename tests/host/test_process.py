@@ -63,6 +63,7 @@ def test_statuses_are_those_of_the_table():
             "gate_pending",
             "approval_due",
             "blocked",
+            "new_base",
             "wait_timeout",
             "difference",
             "blob_missing",

@@ -56,7 +56,6 @@ def test_a_label_that_somebody_else_put_on_is_a_tag_of_the_newest_that_has_it(li
     ("tag", "told"),
     [
         ("v3", "v3 is the name of a version"),
-        ("1.4.0", "deltareg push PATH team/lora --semver 1.4.0"),
         ("sha256:abc", "is the name of a version"),
         ("main", "main is a channel of team/lora"),
         ("prod", "deltareg promote team/lora:vN --channel prod"),

@@ -269,6 +269,7 @@ def test_an_adapter_that_its_base_does_not_fit_is_noticed_before_it_is_trained(s
 def test_a_base_that_nobody_names_is_noticed_before_the_first_step(client, line, tmp_path):
     run = trainer(tmp_path, PushCallback(line, client=client), max_steps=1)
     run.model.peft_config["default"].base_model_name_or_path = "org/unknown"
+    run.model.get_base_model().config._name_or_path = run.model.get_base_model().name_or_path = "org/unknown"
 
     with pytest.raises(InvalidInput, match="no base is named"):
         run.train()

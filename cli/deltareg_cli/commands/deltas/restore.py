@@ -23,7 +23,7 @@ ORDER = 145
 @click.argument("ref", help="The version, by its number: ns/name:v3; or a line, ns/name.")
 @click.pass_obj
 def restore(invocation: Invocation, ref: str) -> None:
-    """Bring a deleted version or line back, as long as its bytes are there.
+    """Bring a deleted version or line back while its bytes are there.
 
     It has its number, verdicts, revocation and quarantines as before. Collection frees the bytes of
     a deleted version when its grace is over, a day unless the server says otherwise; after that it

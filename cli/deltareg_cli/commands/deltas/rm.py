@@ -29,7 +29,7 @@ ORDER = 140
 @dry_run("Look whether it may be deleted, and delete nothing.")
 @click.pass_obj
 def rm(invocation: Invocation, ref: str) -> None:
-    """Delete a version or a line; a version's number is never used again.
+    """Delete a version or a line; its number is never used again.
 
     Nobody can pull or promote it any more. Its ledger entries, verdicts and audit rows stay. Its
     bytes are freed by collection (deltareg gc run) when its grace is over, a day unless the server

@@ -76,7 +76,7 @@ def checkpoint(invocation: Invocation, *, note: bool) -> None:
 @command("accept", Example("after a restored backup", "deltareg audit accept"), see_also=_SEE)
 @click.pass_obj
 def accept(invocation: Invocation) -> None:
-    """Trust the registry's log as it is now, whatever was seen before.
+    """Trust the registry's log as it is, whatever was seen before.
 
     For when who runs the registry says that a backup was restored or that it is a new one. Keys of
     the server that are new are pinned with it.

@@ -26,7 +26,7 @@ ORDER = 115
 @option("--undo", is_flag=True, help="It is not deprecated any more.")
 @click.pass_obj
 def deprecate(invocation: Invocation, ref: str, *, successor: str, reason: str, undo: bool) -> None:
-    """Warn whoever takes a version or a line, and name what to use instead.
+    """Warn whoever takes a version or a line; name its successor.
 
     Nothing is refused: it is pulled, promoted and served as before. Whoever pulls, looks at or
     updates it reads one line with the reason and the successor, outdated proposes the successor,

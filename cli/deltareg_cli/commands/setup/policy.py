@@ -44,7 +44,7 @@ namespace_option = option("--namespace", metavar="NS", help="The namespace; with
 @namespace_option
 @click.pass_obj
 def get(invocation: Invocation, *, namespace: str | None) -> None:
-    """Print what is required of every channel, as YAML for policy set.
+    """Print what every channel requires, as YAML for policy set.
 
     An empty policy, {}, requires nothing.
     """

@@ -126,7 +126,8 @@ class TorchEngine:
         if self._placing is not None:
             return SecondOpinion(library)
         tensors = {name for effect in without for name in effect.consumes}
-        rest = [e.target for e in self._effects if isinstance(e, WeightUpdate) and e not in without]
+        updates = [e for e in self._effects if isinstance(e, WeightUpdate) and not e.update.replaces]
+        rest = [effect.target for effect in updates if effect not in without]
         modules = sorted({place.rpartition(".")[0] for name in rest for place in self._network.places.get(name, ())})
         with devices.memory_seam(f"running the delta by {library}"), files_without(folder, tensors, modules) as files:
             opinion = ask(

@@ -74,8 +74,6 @@ def _effects_of_older_names(case: Case) -> Sequence[WeightUpdate]:
     """
     names, config = case.base.view.names, case.folder.files.documents.get(_CONFIG, {})
     effects = [effect for effect in case.account.effects if isinstance(effect, WeightUpdate)]
-    if len(effects) < len(case.account.effects):
-        return []
     gone = set() if config.get("target_parameters") else case.engine.find_outside_layers(e.target for e in effects)
     experts = {_last_name(effect) for effect in effects if names.part(effect.target) is not None}
     return [
@@ -98,7 +96,7 @@ def _judge_older(
     name = f"{opinion.library} {opinion.version}"
     others = [effect for effect in case.account.effects if effect not in older]
     agrees = "loads none of it"
-    if others:
+    if any(isinstance(effect, WeightUpdate) and not effect.update.replaces for effect in others):
         rest = case.engine.second_opinion(case.manifest.source.library, case.folder.path, without=older)
         if rest.outputs is None:
             return differs

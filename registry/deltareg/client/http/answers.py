@@ -40,7 +40,7 @@ def read_problem(response: httpx.Response) -> DeltaregError:
         if response.status_code in _TEMPORARY:
             return Unavailable(f"the server {text}", fix="try again")
         return InvalidInput(
-            f"no Delta Registry is at {_origin(response.url)}: it {text}",
+            f"no Delta Registry is at {_place(response)}: it {text}",
             fix="check the address: deltareg config get server",
         )
     error_class = error_classes().get(problem.code)
@@ -157,6 +157,13 @@ def _no_registry(error: httpx.HTTPError, server: str) -> Unavailable:
     return Unavailable(
         f"no registry answers at {server}", fix="start one with `deltareg up`, or name another: --server URL"
     )
+
+
+def _place(response: httpx.Response) -> str:
+    try:
+        return _origin(response.url)
+    except RuntimeError:  # an answer without its request
+        return "this address"
 
 
 def _origin(url: httpx.URL) -> str:

@@ -75,7 +75,7 @@ def delete_channel(
         if follows:
             raise Conflict(
                 f"{line}@{name} is followed by {', '.join(follows)}",
-                fix="stop them, or let them follow another channel; then: deltareg fleet forget AGENT",
+                fix="stop them, or let them follow another channel; then: deltareg fleet rm AGENT",
             )
         channel_queries.delete_channel(conn, row.id)
         before, after = {"deleted": False, "version": info.version}, {"deleted": True}
