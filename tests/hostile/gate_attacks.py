@@ -341,3 +341,19 @@ def deleted(world):
     except DeltaregError:
         pass
     return known["ref"]
+
+
+@attack("a rule promotes what nobody verified", best=("owner", "pusher"))
+def _(world, me):
+    line = me.line(world)
+    world.owner.push(DELTAS / "lora", line, base="tinyllama", golden=False)
+    asks(world, "dev", line=line, suites=["smoke"], auto_promote=True)
+    return world.owner.channels.show(line, "dev").version is not None
+
+
+@attack("a rule promotes although nobody approved", best=("owner", "pusher"))
+def _(world, me):
+    line = me.line(world)
+    world.owner.push(DELTAS / "lora", line, base="tinyllama", golden=False)
+    asks(world, "dev", line=line, auto_promote=True, approvals=1)
+    return world.owner.channels.show(line, "dev").version is not None

@@ -31,7 +31,7 @@ def secrets(world):
         f"{VAULT}/channels/prod/policy",
         f"{VAULT}/channels/prod/revisions",
         f"{VAULT}/channels/prod/readiness",
-        *(f"{VAULT}/versions/1{end}" for end in ("", "/manifest", "/storage", "/lineage")),
+        *(f"{VAULT}/versions/1{end}" for end in ("", "/manifest", "/storage", "/lineage", "/pulls")),
         f"{VAULT}/versions/1/gate?channel=prod",
         f"/resolve?ref={SECRET}:v1",
         f"/verdicts/{known['verdict']}",

@@ -293,3 +293,16 @@ def test_who_comes_when_all_places_are_taken_is_asked_to_come_again(shelf, get, 
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
     assert "sends as many files as it can" in answer.json()["error"]
     assert get(FILE).content == RAW
+
+
+def test_a_file_that_is_read_is_a_pull_and_a_look_at_its_headers_none(shelf, ask):
+    token, path = member(shelf, "puller"), "/team/lora/resolve/v1/adapter_config.json"
+    with Client(shelf._config(shelf.admin_token)) as admin:
+        ask(shelf, path, token=token, method="HEAD")
+        before = admin.versions.pulls("team/lora:v1")
+        ask(shelf, path, token=token)
+        after = admin.versions.pulls("team/lora:v1")
+
+    assert "puller" not in {each.principal for each in before.by}
+    assert "puller" in {each.principal for each in after.by}
+    assert after.pulls == before.pulls + 1

@@ -201,6 +201,9 @@ ROWS: tuple[tuple[sa.Table, dict[str, object]], ...] = (
     (t.cards, {"version_id": 2, "document": None}),
     (t.search_terms, {"term": "x", "version_id": 1}),
     (t.version_metrics, {"name": "accuracy", "version_id": 1, "source": "smoke", "value": 0.5}),
+    (t.pulls, {"version_id": 1, "principal_id": 0, "number": 2, "last_at": T0}),
+    (t.version_weights, {"version_id": 1, "digest": "sha256:1", "size_bytes": 9}),
+    (t.weight_marks, {"mark": 2**63 - 1, "version_id": 1}),
     (t.hub_drafts, {"id": 1, "line": "lab/x", "principal_id": 1, "changes": "{}", "touched_at": T0}),
     (
         t.hub_staged,
@@ -436,6 +439,7 @@ ROWS: tuple[tuple[sa.Table, dict[str, object]], ...] = (
         {"id": "w", "verdict_id": "v", "check_name": "effect", "reason": "known", "expires_at": T0, "actor_id": 1},
     ),
     (t.waiver_channels, {"waiver_id": "w", "channel_id": 1}),
+    (t.auto_promotions, {"channel_id": 1, "principal_id": 1}),
     (t.complete_verdicts, {"verdict_id": "v"}),
     (t.accepted_warnings, {"request_id": 1, "warning": "smoke/spectral"}),
     (t.agents, {"id": 1, "name": "host", "principal_id": 1, "engine": "dir", "every_us": 1, "seen_at": T0}),

@@ -35,6 +35,8 @@ def policy_in_short(policy: Mapping[str, object]) -> str:
     windows = len(_items(policy.get("freeze")))
     if windows:
         demands.append(count(windows, "freeze window"))
+    if "auto_promote" in policy:
+        demands.append("promotes what passes")
     return ", ".join(demands)
 
 

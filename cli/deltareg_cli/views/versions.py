@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from deltareg.wire import CardInfo, ProofState, VersionDetail, VersionInfo
+from deltareg.wire import CardInfo, ProofState, VersionDetail, VersionInfo, VersionPulls
+from deltareg.wire.versions import AlikeVersion
 from deltareg_cli.terminal.blocks import (
     Block,
     Cell,
@@ -93,7 +94,9 @@ def _standing(version: VersionInfo) -> list[str]:
     return [part for part in (serves, version.semver or "", labels, f"signed by {signers}" if signers else "") if part]
 
 
-def version_blocks(version: VersionInfo, *, now: datetime, card: CardInfo | None = None) -> list[Block]:
+def version_blocks(
+    version: VersionInfo, *, now: datetime, card: CardInfo | None = None, pulls: VersionPulls | None = None
+) -> list[Block]:
     """Show one version in full."""
     rows: list[tuple[str, Text | Sequence[Text]]] = [
         ("kind", kind_of(version)),
@@ -111,6 +114,7 @@ def version_blocks(version: VersionInfo, *, now: datetime, card: CardInfo | None
         ("revoked", Cell(describe_revocation(version.revocation) if version.revocation else "", "bad")),
         ("deprecated", Cell(describe_deprecation(version.deprecation) if version.deprecation else "", "warn")),
         ("pushed", f"{moment(version.created_at, now=now)} by {version.created_by}"),
+        ("pulled", "" if pulls is None else describe_pulls(pulls, now=now)),
         ("size", sizes_of(version)),
         *(_detail(version) if isinstance(version, VersionDetail) else ()),
         ("digest", version.digest),
@@ -230,6 +234,24 @@ def sizes_of(version: VersionInfo) -> str:
     """Describe the sizes of a version: as files, as stored, and what a machine without it fetches."""
     cold = "" if version.cold_bytes is None else f", {size(version.cold_bytes)} for a cold pull"
     return f"{size(version.logical_bytes)} ({size(version.stored_bytes)} stored{cold})"
+
+
+def describe_alike(alike: Sequence[AlikeVersion]) -> str:
+    """Name in one line the versions with the same weights, or nearly the same."""
+    first = alike[0]
+    how = "the same weights" if first.share == 1.0 else f"{min(first.share, 0.999):.1%} of the same weights"
+    others = f" and {count(len(alike) - 1, 'other')}" if len(alike) > 1 else ""
+    return f"{how} as {first.ref}{', which is revoked' if first.is_revoked else ''}{others}"
+
+
+def describe_pulls(pulls: VersionPulls, *, now: datetime) -> str:
+    """Describe who pulled a version and when last, in one line."""
+    if pulls.last_at is None:
+        return "never yet"
+    last = pulls.by[0] if pulls.by else None
+    by = f" by {last.principal}" if last is not None and last.last_at == pulls.last_at else ""
+    others = f", {pulls.pullers} in all" if pulls.pullers > 1 else ""
+    return f"last {moment(pulls.last_at, now=now)}{by}{others}, {count(pulls.pulls, 'pull')}"
 
 
 def _describe_signatures(version: VersionInfo) -> Cell:

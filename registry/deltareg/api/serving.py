@@ -13,7 +13,9 @@ import uvicorn
 
 from deltareg.api.app import LOOPBACK_HOSTS, create_app
 from deltareg.api.app_state import AppState, state_of_app
+from deltareg.api.noting import noting
 from deltareg.api.own_address import own_address
+from deltareg.api.promoting import promoting
 from deltareg.api.room import DiskRoom
 from deltareg.api.sealing import sealing
 from deltareg.api.settings import ServerSettings
@@ -73,6 +75,8 @@ def serve(registry: Registry, settings: ServerSettings, listener: socket.socket)
     places = CheckpointStores(registry.store, settings.effective_checkpoint_file)
     with (
         telling(registry),
+        noting(registry),
+        promoting(registry),
         sealing(registry, places),
         upkeep(registry, keep_logs_s=settings.keep_logs_s),
         _asked_to_end(),

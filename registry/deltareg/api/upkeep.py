@@ -1,8 +1,8 @@
 """Drops what nobody needs any more, now and then, in each serving process.
 
 These are the logs of runs that ended long ago, expired answers, and events that nobody took out of
-the outbox. What was pushed before there were proofs is proven, or queued to be, cards that were not
-read yet are read, and versions that were not measured yet are measured.
+the outbox. What was pushed before there were proofs is proven, or queued to be, cards and weights
+that were not read yet are read, and versions that were not measured yet are measured.
 """
 
 import logging
@@ -21,6 +21,7 @@ from deltareg.service.runs.result_retention import drop_some_results
 from deltareg.service.upkeep.old_events import drop_some_events
 from deltareg.service.upkeep.unmeasured import measure_some_versions
 from deltareg.service.upkeep.unread_cards import read_some_cards
+from deltareg.service.upkeep.unread_weights import read_some_weights
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ def upkeep(registry: Registry, *, keep_logs_s: float | None, every_s: float = EV
         "answers, and comparisons of what was deleted": partial(drop_some_results, registry.engine),
         "old events": partial(drop_some_events, registry.engine),
         "claims from before there were proofs": partial(settle_some_claims, registry),
+        "weights of versions from before they were compared": partial(read_some_weights, registry),
         "cards of versions from before they were read": partial(read_some_cards, registry),
         "versions from before cold pulls were measured": partial(measure_some_versions, registry),
     }

@@ -24,8 +24,8 @@ from deltareg.gate.policy import (
 from deltareg.gate.serving_terms import stricter_serving
 from deltareg.identity.manifest import canonical_json
 
-OF_CHANNELS = frozenset({"smoke", "variants", "worker_labels", "new_base"})
-"""Keys about one base or one fleet, or about what a channel leaves out: no floor has them."""
+OF_CHANNELS = frozenset({"smoke", "variants", "worker_labels", "new_base", "auto_promote", "label"})
+"""Keys about one base or one fleet, what a channel leaves out, or does by itself: no floor has them."""
 FLOOR_KEYS = tuple(key for key in KEYS if key not in OF_CHANNELS)
 THE_SERVER = "the server"
 

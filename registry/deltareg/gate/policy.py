@@ -23,6 +23,7 @@ from deltareg.documents.strict_fields import (
     read_word,
 )
 from deltareg.gate.freeze_window import FreezeWindow, parse_window, with_zone, without_utc
+from deltareg.gate.promotion_labels import parse_labels
 from deltareg.gate.serving_terms import ServingTerm, parse_serving
 from deltareg.gate.signature_terms import SignatureTerm, parse_terms, terms_fields, terms_in_order
 from deltareg.identity.manifest import canonical_json
@@ -52,6 +53,8 @@ KEYS = (
     "servable",
     "new_base",
     "smoke",
+    "auto_promote",
+    "label",
 )
 MOST_APPROVALS = 20
 MOST_WORKERS = 10
@@ -107,6 +110,8 @@ class Policy:
         signatures: Who must have signed the version's files.
         servable: The engines that must be able to serve it.
         is_new_base_taken: Whether a promotion may change the channel's base without a word.
+        is_auto_promoted: Whether a newer version that meets all of this is promoted by itself.
+        label: What a version is labelled with when it is promoted.
     """
 
     suites: tuple[RequiredSuite, ...] = (RequiredSuite(DEFAULT_SUITE),)
@@ -127,6 +132,8 @@ class Policy:
     signatures: tuple[SignatureTerm, ...] = ()
     servable: tuple[ServingTerm, ...] = ()
     is_new_base_taken: bool = False
+    is_auto_promoted: bool = False
+    label: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def asks_smoke(self) -> bool:
@@ -173,6 +180,8 @@ def parse_policy(fields: object, *, lines: Mapping[str, int] | None = None) -> P
         signatures=read("signatures", parse_terms, default.signatures),
         servable=read("servable", parse_serving, default.servable),
         is_new_base_taken=read("new_base", _flag, default.is_new_base_taken),
+        is_auto_promoted=read("auto_promote", _flag, default.is_auto_promoted),
+        label=read("label", parse_labels, default.label),
     )
 
 
@@ -220,6 +229,8 @@ def policy_fields(policy: Policy) -> dict[str, object]:
         "servable": [term.field() for term in policy.servable] or None,
         "new_base": policy.is_new_base_taken or None,
         "smoke": None if policy.asks_smoke else False,
+        "auto_promote": policy.is_auto_promoted or None,
+        "label": dict(policy.label) or None,
     }
     return fields | {key: value for key, value in optional.items() if value is not None}
 

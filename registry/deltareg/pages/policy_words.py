@@ -25,6 +25,8 @@ _TITLES: Final[Mapping[str, str]] = {
     "servable": "Servable by",
     "new_base": "May change its base without a word",
     "sandbox": "Least sandbox",
+    "auto_promote": "Promotes by itself what passes",
+    "label": "Labels what it promotes",
 }
 
 

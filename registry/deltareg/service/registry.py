@@ -18,6 +18,7 @@ from deltareg.service.authority.refusals import make_refusal, pretend_absent
 from deltareg.service.authority.resources import SOMEWHERE, Namespace, Resource
 from deltareg.service.authority.sight import sight_of
 from deltareg.service.events import Action, record_event
+from deltareg.service.pull_notes import PullNotes
 from deltareg.service.timed_cache import AnswerCache
 from deltareg.service.visibility import Visibilities
 from deltareg.signing.keys import SigningKey
@@ -46,6 +47,7 @@ class Registry:
         visibilities: Which namespaces are private, cached until one of them changes.
         figures: The cached storage figures for pages.
         facets: The cached counts of lines by facet for pages.
+        pulls: The pulls that are not written yet.
     """
 
     engine: sa.Engine
@@ -59,6 +61,7 @@ class Registry:
     visibilities: Visibilities = field(default_factory=Visibilities, compare=False)
     figures: AnswerCache[StorageReport] = field(default_factory=AnswerCache[StorageReport], compare=False)
     facets: AnswerCache[Sequence[FacetRow]] = field(default_factory=AnswerCache[Sequence[FacetRow]], compare=False)
+    pulls: PullNotes = field(default_factory=PullNotes, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

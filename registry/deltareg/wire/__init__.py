@@ -190,12 +190,12 @@ _HOMES = {
         "Revocation",
         "NameChange",
         "Rename",
-        "Rename",
         "Revoke",
         "Unrevoke",
         "VersionChange",
         "VersionDetail",
         "VersionInfo",
+        "VersionPulls",
     ),
 }
 
@@ -371,6 +371,7 @@ __all__ = [
     "VersionDetail",
     "VersionDifferences",
     "VersionInfo",
+    "VersionPulls",
     "Visibility",
     "Waiver",
     "WaiverCreate",

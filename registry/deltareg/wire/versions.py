@@ -80,6 +80,14 @@ class LineState(Answer):
     deprecation: Deprecation | None = None
 
 
+class AlikeVersion(Answer):
+    """A version with the same weights: `share` is 1, or how much of the bytes is the same."""
+
+    ref: str
+    share: float
+    is_revoked: bool = False
+
+
 class VersionInfo(Answer):
     """A version, in the fields that people and scripts ask for.
 
@@ -89,7 +97,8 @@ class VersionInfo(Answer):
     the base that its own files name, with the file, where who pushed it insisted on another. `proof` is of
     the bytes that are stored now, `signatures` are of its files. A `verdict` that is a pass may
     have warnings, which the verdict names. Without a verdict, `superseded_by` names the newer
-    version whose verification took the place of its own, if one did.
+    version whose verification took the place of its own, if one did. `alike` is in the answer of a
+    push alone: what has the same weights, or nearly, of what the pusher may read.
     """
 
     ref: str
@@ -122,6 +131,7 @@ class VersionInfo(Answer):
     proof: ProofState | None = None
     signatures: list[ReferrerInfo] = []
     superseded_by: str = ""
+    alike: list[AlikeVersion] = []
     deprecation: Deprecation | None = None
 
     def _in_short(self) -> str:
@@ -150,6 +160,26 @@ class VersionDetail(VersionInfo):
     golden: str = ""
     sender: str = ""
     relying: list[str] = []
+
+
+class PullerInfo(Answer):
+    """Who pulled a version: in how many hours, and when last."""
+
+    principal: str
+    pulls: int
+    last_at: str
+
+
+class VersionPulls(Answer):
+    """How often a version was pulled, all pulls of one principal within an hour as one.
+
+    `pullers` counts everybody; `by` names those whom the caller may see, the last one first.
+    """
+
+    pulls: int
+    pullers: int
+    last_at: str | None
+    by: list[PullerInfo] = []
 
 
 class LogEntry(Answer):

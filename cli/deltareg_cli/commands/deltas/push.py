@@ -23,7 +23,7 @@ from deltareg_cli.tree.global_options import compression_option, concurrency_opt
 from deltareg_cli.tree.help_page import Example
 from deltareg_cli.views.outcomes import outcome_blocks, run_outcome_blocks
 from deltareg_cli.views.runs import explain_unserved
-from deltareg_cli.views.versions import describe_verdict, describe_version, proof_cell
+from deltareg_cli.views.versions import describe_alike, describe_verdict, describe_version, proof_cell
 
 if TYPE_CHECKING:
     from deltareg.client import PushReport
@@ -270,13 +270,15 @@ def _labels_of_run(invocation: Invocation, run_id: str | None) -> dict[str, str]
 
 
 def told_of_push(invocation: Invocation, report: "PushReport") -> None:
-    """Note the files that a push left out, what is said of its base, and what is odd about it."""
+    """Note the files that a push left out, what is odd about it or its base, and what has the same weights."""
     if report.left_out:
         invocation.output.note(clean(_left_out(report.left_out)))
     for note in report.notes:
         invocation.output.note(clean(note))
     for problem in report.warnings:
         invocation.output.note(f"warning: {problem.code}: {clean(problem.message)}")
+    if report.version.alike:
+        invocation.output.note(clean(describe_alike(report.version.alike)))
 
 
 def _signing(

@@ -28,8 +28,11 @@ def show(invocation: Invocation, ref: str) -> None:
     """
     version = invocation.client.show(ref)
     card = invocation.client.versions.card_of(version)
+    is_whole = invocation.output.is_verbose or invocation.output.is_for_scripts
+    pulls = invocation.client.versions.pulls_of(version) if is_whole else None  # it takes a request of its own
     blocks = version_answer(version, now=invocation.now, card=card)
-    details = version_blocks(version, now=invocation.now, card=card)
+    details = version_blocks(version, now=invocation.now, card=card, pulls=pulls)
     document = as_it_is(version)
     document["card"] = None if card is None else card.model_dump(exclude={"ref", "text"})
+    document["pulls"] = None if pulls is None else pulls.to_dict()
     invocation.output.show(CommandResult(document, blocks, [version.ref], details[1:]))

@@ -29,6 +29,7 @@ from deltareg.service.hub.line_revisions import MAIN, Main
 from deltareg.service.hub.listed_repository import look_at_tags
 from deltareg.service.hub.person import look_at_person
 from deltareg.service.hub.snapshots import MissingContent, Snapshot
+from deltareg.service.lines.pulls import note_pull
 from deltareg.service.registry import Caller, Registry
 
 router = APIRouter(dependencies=[Depends(caller_of)], route_class=HubRoute, include_in_schema=False)
@@ -245,7 +246,10 @@ def _content(
 ) -> FileContent | StagedContent | MissingContent:
     draft = look_for_draft(registry, by, repository, revision)
     if draft is None:
-        return look_for_content(registry, by, repository, revision, path, main=main)
+        content = look_for_content(registry, by, repository, revision, path, main=main)
+        if isinstance(content, FileContent) and not content.snapshot.held.is_base:
+            note_pull(registry, by, content.snapshot.held.row_id)
+        return content
     staged = look_for_staged(registry, by, draft, path)
     return staged or look_for_content(registry, by, repository, MAIN, path, main="newest")
 

@@ -15,6 +15,7 @@ from deltareg.api.parameters import Number, Reason
 from deltareg.api.routes.deltas import ChannelName, Line
 from deltareg.service.channels import channels as service
 from deltareg.service.channels import policies, summaries
+from deltareg.service.channels.auto_promote import promote_if_passed
 from deltareg.service.channels.move import move_channel
 from deltareg.service.channels.readiness import show_readiness
 from deltareg.service.channels.reviews import review_move
@@ -116,6 +117,8 @@ def set_policy(
 ) -> Response:
     """Replace the policy whole; `If-Match` holds the ETag of the one that stands."""
     change = policies.set_policy(registry, by, line, channel, body, is_seen=seen_policy(request))
+    if change.is_changed and not body.dry_run:
+        promote_if_passed(registry, line)
     return json_answer(change, headers={"ETag": policy_tag(change.digest)})
 
 

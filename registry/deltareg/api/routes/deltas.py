@@ -24,6 +24,7 @@ from deltareg.service.lines import deprecations as deprecation_service
 from deltareg.service.lines import details as detail_service
 from deltareg.service.lines import lineage as lineage_service
 from deltareg.service.lines import log as log_service
+from deltareg.service.lines import pulls as pull_service
 from deltareg.service.lines import revocations as revocation_service
 from deltareg.service.lines import versions as service
 from deltareg.service.names import deleting as deleting_service
@@ -55,6 +56,7 @@ from deltareg.wire import (
     VersionChange,
     VersionDetail,
     VersionInfo,
+    VersionPulls,
 )
 
 router = closed_router("deltas")
@@ -286,6 +288,12 @@ def manifest(registry: InRegistry, by: By, version: Version) -> Response:
 def storage(registry: InRegistry, by: By, version: Version) -> Response:
     """Give the storage map as it is now."""
     return Response(service.storage_bytes(registry, by, version), media_type="application/json")
+
+
+@router.get("/deltas/{ns}/{name}/versions/{version}/pulls")
+def pulls(registry: InRegistry, by: By, version: Version) -> VersionPulls:
+    """Say how often the version was pulled, when last, and by whom as far as the caller may know."""
+    return pull_service.show_pulls(registry, by, version)
 
 
 @router.get("/deltas/{ns}/{name}/versions/{version}/lineage")

@@ -15,6 +15,7 @@ from deltareg.api.waiting import FIRST_PAUSE_S, LONGEST_PAUSE_S, wait_until
 from deltareg.errors import InvalidInput
 from deltareg.refs import Ref
 from deltareg.service.channels import waive as waivers
+from deltareg.service.channels.auto_promote import promote_if_passed
 from deltareg.service.push import proving, reencode, unreadable
 from deltareg.service.runs import leases, prove_again
 from deltareg.service.runs import runs as service
@@ -102,6 +103,8 @@ def complete_run(registry: InRegistry, by: By, run_id: str, body: SignedReport |
     signed_verdict = signed.said_by_enrolled(registry, verdict.id)
     if signed_verdict is not None:
         proving.prove_by_verdict(registry, by, run_id, signed_verdict)
+    if verdict.verdict == "pass":
+        promote_if_passed(registry, Ref.parse(verdict.ref).line)
     return verdict
 
 

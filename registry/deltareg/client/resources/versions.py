@@ -13,6 +13,7 @@ from deltareg.client.resources.resource import AnyPath, Resource
 from deltareg.client.resources.runs import Runs
 from deltareg.client.results.listing import Listing
 from deltareg.client.results.pull_report import MaterializeReport, PullReport
+from deltareg.errors import NotFound
 from deltareg.refs import LineRef, Ref
 from deltareg.wire import (
     CardInfo,
@@ -27,6 +28,7 @@ from deltareg.wire import (
     VersionChange,
     VersionDetail,
     VersionInfo,
+    VersionPulls,
     request_of,
 )
 from deltareg.words import BareName
@@ -252,6 +254,19 @@ class Versions(Resource):
         version = resolve(self._context, Ref.parse(ref), bare="newest")
         path = f"{version_path(Ref.parse(version.ref))}/lineage"
         return self._context.api.get(path, LineageAnswer, depth=depth)
+
+    def pulls(self, ref: str) -> VersionPulls:
+        """Return how often a version was pulled, when last, and by whom, as far as one may know."""
+        version = resolve(self._context, Ref.parse(ref), bare="newest")
+        return self.pulls_of(version)
+
+    def pulls_of(self, version: VersionInfo) -> VersionPulls:
+        """Return how often a shown version was pulled; a server of the release before counts none."""
+        path = f"{version_path(Ref.parse(version.ref))}/pulls"
+        try:
+            return self._context.api.get(path, VersionPulls)
+        except NotFound:
+            return VersionPulls(pulls=0, pullers=0, last_at=None)
 
     def diff(self, a: str, b: str, *, top: int = 20, has_numbers: bool = True) -> "DiffReport":
         """Compare two versions: files, config, tensors, and what each does to every module."""

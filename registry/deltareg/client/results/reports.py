@@ -195,6 +195,7 @@ class PushReport:
             "golden_missing": self.golden_missing,
             "base_claim": v.base_claim,
             "notes": list(self.notes),
+            "alike": [each.to_dict() for each in v.alike],
         }
 
     def _repr_html_(self) -> str:

@@ -12,6 +12,7 @@ from deltareg.db.tables.base_identities import deleted_bases as deleted_bases
 from deltareg.db.tables.base_identities import verdict_bases as verdict_bases
 from deltareg.db.tables.base_probes import base_figures as base_figures
 from deltareg.db.tables.base_probes import base_probes as base_probes
+from deltareg.db.tables.channels import auto_promotions as auto_promotions
 from deltareg.db.tables.channels import channels as channels
 from deltareg.db.tables.channels import freezes as freezes
 from deltareg.db.tables.channels import quarantines as quarantines
@@ -44,6 +45,7 @@ from deltareg.db.tables.principals import idempotency as idempotency
 from deltareg.db.tables.principals import namespaces as namespaces
 from deltareg.db.tables.principals import principals as principals
 from deltareg.db.tables.principals import tokens as tokens
+from deltareg.db.tables.pulls import pulls as pulls
 from deltareg.db.tables.referrers import referrers as referrers
 from deltareg.db.tables.referrers import revoked_signers as revoked_signers
 from deltareg.db.tables.requests import accepted_warnings as accepted_warnings
@@ -95,3 +97,5 @@ from deltareg.db.tables.webhooks import deliveries as deliveries
 from deltareg.db.tables.webhooks import delivery_attempts as delivery_attempts
 from deltareg.db.tables.webhooks import webhook_secrets as webhook_secrets
 from deltareg.db.tables.webhooks import webhooks as webhooks
+from deltareg.db.tables.weights import version_weights as version_weights
+from deltareg.db.tables.weights import weight_marks as weight_marks

@@ -6,6 +6,7 @@ from deltareg.db.tables.metadata import (
     Json,
     count,
     created_at,
+    member,
     metadata,
     one_of,
     optional_row,
@@ -27,6 +28,15 @@ channels = sa.Table(
     created_at(),
     time("deleted_at"),
     sa.UniqueConstraint("delta_id", "name"),
+)
+
+# Channels that promote what passes by themselves, with who said so and answers for it.
+auto_promotions = sa.Table(
+    "auto_promotions",
+    metadata,
+    member("channel_id", "channels.id", ondelete="CASCADE"),
+    required_row("principal_id", "principals.id"),
+    created_at(),
 )
 
 # Append-only: the migration adds triggers that refuse UPDATE and DELETE.

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 import sqlalchemy as sa
 
 from deltareg.db.bases import bases as base_queries
+from deltareg.db.channels import auto_promotions as rules
 from deltareg.db.channels import channels as queries
 from deltareg.db.channels.rows import ChannelRow
 from deltareg.db.session import read, with_retry
@@ -14,12 +15,14 @@ from deltareg.documents.strict_fields import DocumentPlace, read_word
 from deltareg.errors import InvalidInput, StaleRevision
 from deltareg.gate.floors import over
 from deltareg.gate.policy import Policy, parse_policy, policy_digest, policy_fields, stored_fields
+from deltareg.gate.promotion_labels import fill_labels
 from deltareg.refs import LineRef
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import Base, Channel
 from deltareg.service.channels.approvals import end_others
 from deltareg.service.events import Action
 from deltareg.service.ledger.channel_policy import digest_of_policy, floors_of, own_policy_of
+from deltareg.service.lines.labels import check_labels
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_channel
 from deltareg.service.verdicts.facts import suite_facts
@@ -86,8 +89,10 @@ def set_policy(
             )
         check_names(conn, caller, policy)
         _check_reason(before, policy, request.reason)
+        _check_labels(name, policy)
         if not request.dry_run:
             _write(conn, caller, line, channel, change, stored_fields(policy), request.reason)
+            _keep_rule(conn, caller, channel, policy)
         return change
 
     return with_retry(registry.engine, transaction)
@@ -167,3 +172,19 @@ def _check_variants(conn: sa.Connection, caller: Caller, policy: Policy) -> None
 def _check_reason(before: Policy, after: Policy, reason: str) -> None:
     if (before.is_protected or after.is_protected) and not reason:
         raise InvalidInput("the channel is protected: a change of its policy takes a reason", fix="say why: -m REASON")
+
+
+def _check_labels(name: str, policy: Policy) -> None:
+    """Refuse labels for promotions that nobody could set by hand."""
+    check_labels(fill_labels(policy.label, date="2026-01-01", channel=name))
+
+
+def _keep_rule(conn: sa.Connection, caller: Caller, channel: ChannelRow, policy: Policy) -> None:
+    """Remember who answers for what the channel promotes by itself: whoever set its policy last.
+
+    They may promote there as well, which `admin` includes; `auto_promote` asks again each time.
+    """
+    if policy.is_auto_promoted:
+        rules.set_rule(conn, channel.id, principal_id=caller.principal_id)
+    else:
+        rules.end_rule(conn, channel.id)

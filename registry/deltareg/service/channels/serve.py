@@ -11,6 +11,7 @@ from deltareg.errors import Blocked, Corrupt
 from deltareg.refs import LineRef
 from deltareg.service.channels.approvals import MOVED_ON, end_others, note_promoted
 from deltareg.service.channels.gate import GateCase
+from deltareg.service.channels.labelling import label_promoted
 from deltareg.service.channels.terms import write_terms
 from deltareg.service.describe import ref_of
 from deltareg.service.ledger.append import append
@@ -95,6 +96,8 @@ def serve(
         passed_over=[f"{ruling.rule}: {ruling.message}" for ruling in unmet],
     )
     queue_for_cold_pulls(conn, version, created_by=caller.principal_id)
+    if is_promoted:
+        label_promoted(conn, caller, channel, version, now_us=case.now.now_us)
     if freeze is not None:
         now = queries.channel_by_id(conn, channel.id)
         freeze_again(conn, caller, line, now, freeze)

@@ -18,6 +18,7 @@ from deltareg.service.authority.resources import EVERYTHING, SOMEWHERE, Base
 from deltareg.service.corrupt import refuse_corrupt
 from deltareg.service.deleted import refuse_deleted
 from deltareg.service.describe import ref_of
+from deltareg.service.lines.pulls import note_pull
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_base, find_version
 
@@ -67,6 +68,8 @@ def find_blob(registry: Registry, caller: Caller, digest: Digest, *, of: str) ->
             refuse_deleted(version)
             refuse_corrupt(conn, caller, PackHolder(version.id), ref_of(version))
             pack = queries.pack_of_version(conn, version.id, str(digest))
+            if pack is not None:
+                note_pull(registry, caller, version.id)
     if pack is None:
         raise NotFound(f"{of[:120]} has no pack {digest.short}")
     key, size = pack

@@ -5,20 +5,22 @@ from deltareg.db.session import read
 from deltareg.refs import Ref
 from deltareg.service.channels.setbacks import setbacks
 from deltareg.service.describe import describe_detail
+from deltareg.service.lines.pulls import show_pulls
 from deltareg.service.lines.veil import veiled_detail
 from deltareg.service.overview.beside import OpenRequest, open_requests
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import resolve_version
-from deltareg.wire import Answer, Setback, VersionDetail
+from deltareg.wire import Answer, Setback, VersionDetail, VersionPulls
 
 
 class VersionOverview(Answer):
-    """A version, its setbacks, its open requests, and the channels of its line."""
+    """A version, its setbacks, its open requests, the channels of its line, and its pulls."""
 
     version: VersionDetail
     setbacks: list[Setback]
     requests: list[OpenRequest]
     names: list[str]
+    pulls: VersionPulls
 
 
 def show_version_around(registry: Registry, caller: Caller, ref: Ref) -> VersionOverview:
@@ -33,4 +35,5 @@ def show_version_around(registry: Registry, caller: Caller, ref: Ref) -> Version
         setbacks=setbacks(beside.all(beside_channels.SETBACKS), version=number),
         requests=open_requests(beside.all(beside_channels.OPEN), version=number),
         names=[each.name for each in beside.all(beside_channels.NAMES)],
+        pulls=show_pulls(registry, caller, Ref.parse(detail.ref)),
     )

@@ -37,7 +37,7 @@ from deltareg.identity.base_claims import read_claims
 from deltareg.identity.manifest import Manifest
 from deltareg.identity.pack_spans import cold_bytes
 from deltareg.identity.storage_map import StorageMap
-from deltareg.refs import LineRef
+from deltareg.refs import LineRef, Ref
 from deltareg.service.access.founding import found_namespace, require_push
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import SOMEWHERE
@@ -48,6 +48,7 @@ from deltareg.service.channels.channels import add_default_channels
 from deltareg.service.describe import describe_version, line_of, ref_of
 from deltareg.service.digest_cache import view_of_base
 from deltareg.service.events import Action
+from deltareg.service.lines.alike import WeightMarks, find_alike, keep_weights, marks_of
 from deltareg.service.lines.cards import card_bytes_in, card_in, keep_card
 from deltareg.service.lines.details import add_details
 from deltareg.service.push.bound_base import base_of_upload, check_base_claims, check_same_base
@@ -113,8 +114,10 @@ def complete_upload(
         reencode_run=new_id() if again else None,
         card=card,
         base_claim=base_claim,
+        weights=marks_of(manifest, base),
     )
-    return with_retry(registry.engine, lambda conn: _commit(conn, caller, upload_id, stored))
+    info = with_retry(registry.engine, lambda conn: _commit(conn, caller, upload_id, stored))
+    return _with_alike(registry, caller, info)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +133,7 @@ class _Stored:
         reencode_run: The id of a run that re-encodes it against the base; None if none is needed.
         card: The card from its README.md; None without one.
         base_claim: What its files say of its base, where the publisher insists on another; mostly empty.
+        weights: By what versions with the same weights are found.
     """
 
     manifest: Manifest
@@ -140,6 +144,7 @@ class _Stored:
     reencode_run: UUID | None
     card: ModelCard | None
     base_claim: str
+    weights: WeightMarks
 
 
 def _check_claim(
@@ -220,6 +225,7 @@ def _commit(conn: sa.Connection, caller: Caller, upload_id: str, stored: _Stored
     queries.close_upload(conn, upload_id, state="complete", version_id=version_id)
     row = version_queries.version_by_id(conn, version_id)
     keep_card(conn, row, stored.card)
+    keep_weights(conn, version_id, stored.weights)
     queue_of_push(conn, caller, row)
     if stored.reencode_run is not None:
         run_id = str(stored.reencode_run)
@@ -375,6 +381,15 @@ def _add_version(conn: sa.Connection, caller: Caller, upload: UploadRow, delta: 
     check_merged(conn, manifest, parents)
     version_queries.add_parents(conn, version_id, [row.id for row in parents])
     return version_id
+
+
+def _with_alike(registry: Registry, caller: Caller, info: UploadInfo) -> UploadInfo:
+    """Add to the answer of a push which other versions have the same weights."""
+    version = info.version
+    if version is None or not version.created:
+        return info
+    alike = find_alike(registry, caller, Ref.parse(version.ref))
+    return info.model_copy(update={"version": version.model_copy(update={"alike": alike})})
 
 
 def _answer(conn: sa.Connection, upload: UploadRow, row: VersionRow, *, created: bool) -> UploadInfo:

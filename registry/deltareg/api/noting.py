@@ -1,0 +1,42 @@
+"""Writes the pulls that were noted, every few seconds, in each serving process."""
+
+import logging
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from deltareg.errors import DeltaregError
+from deltareg.service.registry import Registry
+
+log = logging.getLogger(__name__)
+
+EVERY_S = 20.0
+"""How long a pull waits to be written, seconds; what a killed server loses."""
+
+
+@contextmanager
+def noting(registry: Registry, *, every_s: float = EVERY_S) -> Generator[None, None, None]:
+    """Write the noted pulls every so often while the block lasts, and at its end."""
+    ended = threading.Event()
+
+    def work() -> None:
+        while not ended.wait(every_s):
+            _write(registry)
+
+    working = threading.Thread(target=work, daemon=True, name="noting")
+    working.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        working.join()
+        _write(registry)
+
+
+def _write(registry: Registry) -> None:
+    try:
+        registry.pulls.write(registry.engine)
+    except (DeltaregError, SQLAlchemyError) as error:  # nobody above: told, and goes on
+        log.warning("pulls are not written, it is tried again: %s", error)
