@@ -22,6 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWa
 
 REVISION = "a1b2c3d4e5f60718293a4b5c6d7e8f9001122334"
 SNAPSHOT = f"/data/hub/models--Org--Llama/snapshots/{REVISION}"
+SLOW_WAYS = ("callback", "commit")  # a fifth of a minute each
 SPELLINGS = {
     "its name": ("llama", None),
     "a former name": ("llama-before", None),
@@ -153,7 +154,9 @@ def outcome(push):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", ["command", "python", "callback", "commit"])
+@pytest.mark.parametrize(
+    "way", ["command", "python", *(pytest.param(way, marks=pytest.mark.soak) for way in SLOW_WAYS)]
+)
 def test_no_spelling_of_a_base_is_pushed_onto_another_one(ways, home, tmp_path, way):
     wanted = ELSEWHERE if way == "commit" else HERE
     push, found = getattr(ways, way), {}
