@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from deltareg.errors import InvalidInput, NotFound, Unavailable
-from tests.client.agents import DELTAS, LINE, PROD, aliases, make_agent, reported, running_agent
+from tests.client.agents import DELTAS, LINE, PROD, SCOPES, aliases, make_agent, reported, running_agent
 from tests.fixtures.processes import until
 from tests.fixtures.vllm_stub import Adapter
 
@@ -165,6 +165,43 @@ def test_adapters_of_others_are_left_alone(vllm, host, tmp_path):
     make_agent(host, tmp_path / "own", engine="vllm", url=vllm.url, drain_s=0)[0].once()
 
     assert vllm.names() == ["mine", V2]
+
+
+def test_agents_and_an_operator_share_a_server_and_have_nothing_to_say_at_rest(
+    vllm, local_registry, host, maker, tmp_path, caplog
+):
+    maker.promote(f"{LINE}:v1", "staging")
+    theirs = {
+        V1: tmp_path / "by-hand" / "prod",
+        "mine": tmp_path / "gone" / "versions" / "team--lora--v7-0123456789ab",
+        "other--line--v1": tmp_path / "gone" / "versions" / "other--line--v1-0123456789ab",
+        "no-path": "",
+    }
+    vllm.adapters.update({name: Adapter(name, path, "") for name, path in theirs.items()})
+    other = local_registry.client(SCOPES, principal="other")
+    one, two = tmp_path / "one", tmp_path / "two"
+
+    with (
+        running_agent(host, one, engine="vllm", url=vllm.url),
+        running_agent(other, two, engine="vllm", url=vllm.url, channels=(PROD, "team/lora@staging"), agent="other"),
+    ):
+        until(lambda: is_served(one, PROD) and is_served(two, PROD, "team/lora@staging"), "all is served")
+        seen = len(vllm.looks)
+        caplog.clear()
+        until(lambda: len(vllm.looks) > seen + 100, "both have looked many times", timeout_s=30)
+        lines = caplog.messages.copy()
+        maker.rollback(LINE, "prod")
+        until(lambda: aliases(one)[PROD]["version"] == aliases(two)[PROD]["version"] == 1, "both have moved")
+        until(lambda: not any(name.startswith(V2) for name in vllm.names()), "what both had has drained")
+
+    assert [line for line in lines if "HTTP Request" not in line] == []
+    assert {call[1] for call in vllm.calls if call[0] == "unload"} & set(theirs) == set()
+    assert theirs.keys() <= set(vllm.names())
+    assert not list(two.glob("versions/*v7*")) + list(one.glob("versions/other*"))
+
+
+def is_served(folder, *channels):
+    return (folder / "serving.json").exists() and set(channels) <= aliases(folder).keys()
 
 
 def test_a_name_that_somebody_else_has_is_left_to_them(vllm, host, maker, tmp_path):

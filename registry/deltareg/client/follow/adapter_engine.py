@@ -149,8 +149,12 @@ class AdapterEngine:
         return SettleOutcome(is_over, refusals)
 
     def holds(self, versions: Path) -> Collection[str]:
-        """Return the folders that the server was told to load."""
-        return {Path(root).name for root in self._state.adapters.values()}
+        """Return those of our folders that the server has loaded, under whatever name.
+
+        What lies elsewhere belongs to another agent or to an operator, though it may be called the same.
+        """
+        roots = [Path(root) for root in self._state.adapters.values()]
+        return {root.name for root in roots if root.parent == self._versions or self._is_linked_to(root)}
 
     def close(self) -> None:
         """Close the server's connections."""
@@ -199,6 +203,14 @@ class AdapterEngine:
             for name, root in self._state.adapters.items()
             if Path(root) == self._versions / folder and self._is_ours(name, root)
         }
+
+    def _is_linked_to(self, root: Path) -> bool:
+        """Whether a path is one of our folders by another way, through a link or a second mount."""
+        folder = self._versions / root.name
+        try:
+            return bool(root.name) and folder.samefile(root)
+        except OSError:
+            return False
 
     def _folder(self, name: str) -> str:
         return Path(self._state.adapters.get(name, "")).name

@@ -47,7 +47,9 @@ def kept_alone(folder: Path) -> Generator[None, None, None]:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(descriptor)
-        raise Conflict(f"another agent keeps {folder}", fix="stop it, or name another folder: --dir") from error
+        raise Conflict(
+            f"another agent keeps {folder}", fix="stop it and name its channels here too, or name another folder: --dir"
+        ) from error
     try:
         yield
     finally:
