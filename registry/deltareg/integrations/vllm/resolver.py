@@ -6,13 +6,13 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deltareg.errors import DeltaregError
 from deltareg.integrations.vllm.library import VllmLibrary
 
 if TYPE_CHECKING:
+    from deltareg.client.follow.by_name.finding import NamedVersion
     from deltareg.client.follow.by_name.opening import VersionsByName
 
 log = logging.getLogger(__name__)
@@ -31,8 +31,8 @@ class AdapterFinder:
         self._open = ExitStack()
         self._trouble = ""
 
-    def find(self, name: str, base: str) -> Path | None:
-        """Return the folder of a version; None if it may not be served, as the log explains."""
+    def find(self, name: str, base: str) -> "NamedVersion | None":
+        """Return the version that a name means; None if it may not be served, as the log explains."""
         # Names that are no references are other people's: not even the settings are read for them.
         if "/" not in name:
             return None
@@ -91,10 +91,11 @@ def make_resolver(library: VllmLibrary, names: "AdapterFinder | VersionsByName |
     async def resolve_lora(_: object, base_model_name: str, lora_name: str) -> object:
         """Return what vLLM has to load, or None."""
         loop = asyncio.get_running_loop()
-        folder = await loop.run_in_executor(threads, finder.find, lora_name, base_model_name)
-        if folder is None:
+        found = await loop.run_in_executor(threads, finder.find, lora_name, base_model_name)
+        if found is None:
             return None
-        return library.request(lora_name=lora_name, lora_int_id=1, lora_path=str(folder))
+        # vLLM keeps it under the name that was asked for, and caches prefixes under the one it is given.
+        return library.request(lora_name=found.served_as, lora_int_id=1, lora_path=str(found.hold.folder))
 
     members = {"resolve_lora": resolve_lora, "names": finder}
     kind = type("DeltaregResolver", (library.resolver,), members)

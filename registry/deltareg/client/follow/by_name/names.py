@@ -1,4 +1,4 @@
-"""Reads names that mean one version for good, and refuses others."""
+"""Reads names of versions and of channels, and refuses others."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from deltareg.refs import Ref
 
 @dataclass(frozen=True, slots=True)
 class MovingName:
-    """A name of a line that does not mean one version for good.
+    """A name of a line that means neither one version for good nor what a channel serves.
 
     Attributes:
         why: What is wrong with it.
@@ -20,10 +20,9 @@ class MovingName:
 
 
 def read_name(text: str) -> Ref | MovingName | None:
-    """Read `ns/name:v12`, `ns/name@prod#17` or `ns/name@sha256:…`; None for anything else.
+    """Read `ns/name:v12`, `ns/name@prod` or `ns/name@sha256:…`; None for anything else.
 
-    An engine asks for a name only once, so a name that means another version tomorrow would keep
-    meaning today's.
+    Of names that move, only channels are read, because only a channel says when it moves.
     """
     try:
         ref = Ref.parse(text)
@@ -31,12 +30,16 @@ def read_name(text: str) -> Ref | MovingName | None:
         return None
     if ref.host:
         return MovingName("it names a registry", fix=f"ask for {ref.line}{ref.selector}")
-    if ref.version is not None or ref.digest is not None or ref.revision is not None:
-        return ref
-    if ref.channel is not None:
+    if ref.back:
         return MovingName(
-            f"{ref.channel} is a channel, which may move, and this name would not",
-            fix=f"ask for {ref.line}:v1 or {ref.line}@{ref.channel}#1 by their numbers, or let an"
-            " agent follow the channel",
+            "it moves whenever its channel does",
+            fix=f"ask for {ref.line}@{ref.channel}, or for a revision: {ref.line}@{ref.channel}#1",
         )
-    return MovingName("it does not say which version", fix=f"ask for {ref.line}:v1 by its number")
+    if ref.is_bare or ref.label is not None:
+        return MovingName("it does not say which version", fix=f"ask for {ref.line}:v1 or {ref.line}@prod")
+    return ref
+
+
+def is_channel(ref: Ref) -> bool:
+    """Whether a reference means what a channel serves at the moment."""
+    return ref.channel is not None and ref.revision is None and not ref.back
