@@ -86,6 +86,39 @@ def test_its_own_reader_finds_names_factors_and_alpha(client, tmp_path, base):
         assert np.array_equal(found[f"{name}.weight.lora_b"], wanted)
 
 
+def instructions(modelfile):
+    """Read a Modelfile by its documented grammar: `# comment`, or an instruction and its arguments to the line's end."""
+    found = []
+    for line in modelfile.read_text().splitlines():
+        if line.strip() and not line.lstrip().startswith("#"):
+            instruction, _, arguments = line.strip().partition(" ")
+            assert instruction.lower() in {"from", "parameter", "template", "system", "adapter", "license", "message"}
+            assert not arguments.startswith('"')  # which would have to be closed
+            found.append((instruction.lower(), arguments.strip()))
+    return dict(found)
+
+
+@pytest.mark.parametrize("name", ["base", "a base's folder, v2 #1"])
+def test_ollama_finds_base_and_adapter_by_the_modelfile_beside_it(client, tmp_path, name):
+    base = tiny.base(tmp_path / name)
+    written(client, tmp_path, base)
+
+    found = instructions(tmp_path / "gguf" / "Modelfile")
+
+    assert found.keys() == {"from", "adapter"}
+    assert Path(found["from"]).is_absolute()
+    assert list(Path(found["from"]).glob("model*.safetensors"))  # what Ollama looks for in a folder
+    assert (tmp_path / "gguf" / found["adapter"]).read_bytes()[:4] == b"GGUF"
+
+
+def test_a_base_whose_path_no_modelfile_can_say_goes_without_one(client, tmp_path):
+    base = tiny.base(tmp_path / "two\nlines")
+
+    written(client, tmp_path, base)
+
+    assert [path.name for path in (tmp_path / "gguf").iterdir()] == [FILE]
+
+
 def test_networks_whose_rows_stay_keep_them(client, tmp_path, base):
     told = {**base.config, "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2"}
     (base.path / "config.json").write_text(json.dumps(told))

@@ -1,6 +1,7 @@
 """A LoRA as llama.cpp reads it: one GGUF file, written by the format's own package.
 
-Factors are widened to float32, as llama.cpp's own converter does by default.
+Factors are widened to float32, as llama.cpp's own converter does by default. A `Modelfile` beside
+it names the base and the adapter for Ollama.
 """
 
 import errno
@@ -24,7 +25,7 @@ from deltareg.client.convert.writing import Conversion
 from deltareg.errors import IntegrityFailure, InvalidInput
 from deltareg.tensors.array import F32
 
-FILE = "adapter.gguf"
+FILE, MODELFILE = "adapter.gguf", "Modelfile"
 _EXACT = frozenset({"F32", "F16", "BF16"})
 _HEAD_BYTES = 1 << 12  # names, shapes and places of a few hundred factors
 _OTHERWISE = "leave it out of what is trained, or serve it in peft's layout"
@@ -70,13 +71,24 @@ def plan(lora: ConvertedLora, known: KnownBase) -> Conversion:
         result="gguf",
         files={},
         source_bytes=lora.source_bytes,
-        beside=lora.documents,
+        beside={**lora.documents, **_modelfile(known)},
         left_out=lora.left_out,
         reread=reread,
         made={FILE: make},
         made_tensors=2 * len(by_name),
         made_bytes=made_bytes,
     )
+
+
+def _modelfile(known: KnownBase) -> dict[str, bytes]:
+    """Return what `ollama create` reads, unless the base's path is one that it cannot express.
+
+    A base is named by its folder, which Ollama imports, or by its name here.
+    """
+    base = known.name if known.folder is None else str(known.folder.path.absolute())
+    if not base.isprintable() or not base or base != base.strip():
+        return {}
+    return {MODELFILE: f"# ollama create NAME -f {MODELFILE}\nFROM {base}\nADAPTER ./{FILE}\n".encode()}
 
 
 def _check_room(folder: Path, size_bytes: int) -> None:
