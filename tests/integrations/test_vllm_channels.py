@@ -2,16 +2,20 @@
 
 import hashlib
 import logging
+import threading
 
 import httpx
 import pytest
 
+from deltareg.client.follow.by_name import watching
 from deltareg.client.follow.by_name.finding import ByNameOptions
+from deltareg.integrations.vllm import ChannelNames
 from deltareg.integrations.vllm.library import load_library
 from deltareg.integrations.vllm.resolver import make_resolver
 from tests.client.agents import DELTAS, LINE, PROD
 from tests.fixtures.processes import until
-from tests.fixtures.registries import SAMPLES
+from tests.fixtures.registries import SAMPLES, serving
+from tests.fixtures.vllm_stub import VllmStub, make_app
 
 BASE = str(SAMPLES / "bases" / "tinyllama")
 
@@ -30,26 +34,41 @@ def maker(local_registry):
 
 
 @pytest.fixture
+def keys():
+    return []
+
+
+@pytest.fixture
+def vllm(keys):
+    """Run a vLLM that was started with the middleware; gives its state."""
+    stub = VllmStub(base=BASE)
+    app = make_app(stub)
+    app.add_middleware(ChannelNames, keys=keys)
+    with serving(app) as url:
+        stub.url = url
+        yield stub
+
+
+@pytest.fixture
 def plug(vllm, vllm_library, local_registry, maker, tmp_path, caplog):
     """Start a vLLM with the plug-in; gives how to start another one beside it."""
     caplog.set_level(logging.INFO, "deltareg")
     opened = []
 
-    def start(*, url=vllm.url, server=None):
+    def start(*, server=None):
         client = local_registry.client(("read",), principal="host", server=server or local_registry.url, retries=0)
-        by_name = client.fleet.by_name(ByNameOptions(tmp_path / "by-name", 1 << 30, engine="vllm"), url=url)
+        by_name = client.fleet.by_name(ByNameOptions(tmp_path / "by-name", 1 << 30, engine="vllm"), url=vllm.url)
         opened.append(by_name)
         vllm.resolvers[:] = [make_resolver(load_library(), by_name)]
 
-    vllm.base = BASE
     start()
     yield start
     for by_name in opened:
         by_name.close()
 
 
-def ask(vllm, name=PROD, **more):
-    return httpx.post(f"{vllm.url}/v1/completions", json={"model": name, **more}, verify=False)
+def ask(vllm, name=PROD, *, headers=None, **more):
+    return httpx.post(f"{vllm.url}/v1/completions", json={"model": name, **more}, headers=headers, verify=False)
 
 
 def text_of(answer):
@@ -86,17 +105,24 @@ def test_the_answer_says_which_revision_gave_it_and_that_name_is_good_for_ever(v
     assert model == f"{PROD}#2"
     assert text_of(ask(vllm, model)) == RIGHT[2]
     assert ask(vllm).json()["model"] == f"{PROD}#3"
-    assert vllm.names() == [PROD, model]
+    assert vllm.names() == [model, f"{PROD}#3"]
 
 
-def test_no_prefix_of_one_version_is_used_for_another(vllm, plug, maker, caplog):
+def test_what_is_in_flight_is_answered_by_the_version_it_began_with(vllm, plug, maker, caplog):
     ask(vllm)
+    held = threading.Thread(target=lambda: answers.append(ask(vllm, is_held=True)))
+    answers = []
+    held.start()
+    until(lambda: vllm.held, "it is in flight")
     maker.rollback(LINE, "prod")
     until(is_moved(caplog, 1), "v1 is served")
-    ask(vllm)
+    after = text_of(ask(vllm))
+    vllm.release()
+    held.join()
 
-    assert {name for name, _ in vllm.prefix_cache} == {f"{PROD}#2", f"{PROD}#3"}
-    assert len({path for _, path in vllm.prefix_cache}) == 2
+    assert after == RIGHT[1]
+    assert text_of(answers[0]) == RIGHT[2]
+    assert not [call for call in vllm.calls if call[0] == "unload"]
 
 
 def test_a_version_that_cannot_be_served_leaves_the_one_before(vllm, plug, maker, local_registry, caplog):
@@ -104,7 +130,7 @@ def test_a_version_that_cannot_be_served_leaves_the_one_before(vllm, plug, maker
     maker.push(DELTAS / "lora_dora", LINE, base="tinyllama")
     local_registry.verified(f"{LINE}:v3")
     maker.promote(f"{LINE}:v3", "prod")
-    stays = f"{PROD} stays {LINE}:v2, and {LINE}:v3 is not served: "
+    stays = f"{PROD} stays {LINE}:v2, as {LINE}:v3 is not served: "
     until(lambda: any(line.startswith(stays) for line in caplog.messages), "it is told")
 
     assert text_of(ask(vllm)) == RIGHT[2]
@@ -114,45 +140,65 @@ def test_a_version_that_cannot_be_served_leaves_the_one_before(vllm, plug, maker
     assert text_of(ask(vllm)) == RIGHT[1]
 
 
-def test_a_registry_that_is_away_ends_nothing(vllm, plug, local_registry, break_network):
+def test_a_version_is_there_before_its_channel_moves(vllm, plug, maker, local_registry, break_network, caplog):
     proxy = break_network(local_registry.url)
     plug(server=proxy.url)
     assert text_of(ask(vllm)) == RIGHT[2]
-    for _ in range(20):
+    maker.rollback(LINE, "prod")
+    until(is_moved(caplog, 1), "v1 is served")
+    for _ in range(50):
         proxy.breaks(r".", "reset")
 
-    vllm.adapters.clear()
-
-    assert text_of(ask(vllm)) == RIGHT[2]
-
-
-def test_a_vllm_that_cannot_be_told_to_forget_is_given_no_name_that_moves(vllm, plug, caplog):
-    plug(url="http://127.0.0.1:9")
-
-    assert ask(vllm).status_code == 404
-    assert text_of(ask(vllm, f"{LINE}:v2")) == RIGHT[2]
-    assert "so nothing can be unloaded; DELTAREG_VLLM_URL names the address" in caplog.text
-
-
-def test_one_that_vllm_does_not_let_go_of_is_told_of_once_and_moves_later(vllm, plug, maker, caplog):
-    ask(vllm)
-    vllm.stuck.add(PROD)
-    maker.rollback(LINE, "prod")
-    kept = f"{PROD} is what it was until vLLM lets go of it: "
-    until(lambda: any(line.startswith(kept) for line in caplog.messages), "it is told")
-    until(lambda: vllm.calls.count(("unload", PROD)) > 1, "it is tried again")
-    vllm.stuck.clear()
-    until(is_moved(caplog, 1), "v1 is served")
-
     assert text_of(ask(vllm)) == RIGHT[1]
-    assert len([line for line in caplog.messages if line.startswith(kept)]) == 1
 
 
-def test_two_channels_of_a_line_move_by_themselves(vllm, plug, maker, caplog):
+def test_two_channels_of_a_line_move_by_themselves(vllm, plug, maker):
     assert text_of(ask(vllm)) == RIGHT[2]
     maker.promote(f"{LINE}:v1", "staging")
     staging = ask(vllm, f"{LINE}@staging").json()
 
     assert (staging["model"], staging["choices"][0]["text"]) == (f"{LINE}@staging#1", RIGHT[1])
     assert text_of(ask(vllm)) == RIGHT[2]
-    assert vllm.names() == [PROD, f"{LINE}@staging"]
+
+
+def test_what_is_no_channel_to_be_served_is_refused_with_the_reason(vllm, plug, maker, caplog):
+    maker.channels.create(LINE, "empty")
+    reasons = {f"{LINE}@empty": "empty serves nothing", f"{LINE}@nowhere": "nowhere", "other/line@prod": "other/line"}
+
+    assert {ask(vllm, name).status_code for name in reasons for _ in range(2)} == {404}
+
+    for name, told in reasons.items():
+        (line,) = [line for line in caplog.messages if line.startswith(f"{name} is not served: ")]
+        assert told in line
+
+
+def test_what_is_sent_otherwise_reaches_vllm_as_it_was_sent(vllm, plug):
+    url = f"{vllm.url}/v1/load_lora_adapter"
+    strange = [b"", b"@", b"[1, 2]", b'{"model": 7, "x": "@"}', b'{"model": "a@b"']
+
+    told = [httpx.post(url, content=body, headers={"Content-Type": "application/json"}) for body in strange]
+    form = httpx.post(f"{vllm.url}/v1/load_lora_adapter", data={"model": PROD})
+
+    assert {answer.status_code for answer in [*told, form]} == {400}
+    assert vllm.calls == []
+
+
+@pytest.mark.parametrize("keys", [["one", "two"]])
+def test_nobody_without_vllms_key_has_the_registry_asked(vllm, plug, caplog):
+    for headers in ({}, {"Authorization": "Bearer three"}, {"Authorization": "two"}):
+        assert ask(vllm, headers=headers).status_code == 404
+    asked = [line for line in caplog.messages if "team/lora@prod" in line and "--middleware" not in line]
+
+    assert text_of(ask(vllm, headers={"Authorization": "Bearer two"})) == RIGHT[2]
+    assert asked == []
+
+
+def test_a_revision_that_its_channel_left_is_unloaded_when_nobody_can_be_using_it(vllm, plug, maker, monkeypatch):
+    monkeypatch.setattr(watching, "_DRAIN_S", 0.1)
+    monkeypatch.setattr(watching, "FOLDERS_S", 0.05)
+    monkeypatch.setattr(watching, "REGISTRY_S", 0.1)
+    ask(vllm)
+    maker.rollback(LINE, "prod")
+    until(lambda: ask(vllm).json()["model"] == f"{PROD}#3", "v1 is served")
+
+    until(lambda: vllm.names() == [f"{PROD}#3"], "the other is unloaded")

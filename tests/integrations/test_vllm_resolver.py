@@ -107,9 +107,9 @@ def test_names_that_mean_one_version_for_good_are_served(vllm, plug, maker):
 
 def test_others_are_not_and_the_log_says_why_once(vllm, plug, caplog):
     reasons = {
-        "team/lora@nowhere": "nowhere",
-        "team/lora@prod~1": "it moves whenever its channel does; ask for team/lora@prod, or for a revision: team/lora@prod#1",
-        "team/lora": "does not say which version; ask for team/lora:v1 or team/lora@prod",
+        "team/lora@prod": "--middleware deltareg.integrations.vllm.ChannelNames and ask in JSON",
+        "team/lora@prod~1": "prod is a channel, which may move",
+        "team/lora": "does not say which version; ask for team/lora:v1",
         "team/lora:1.0.0": "does not say which version",
         "registry.example/team/lora:v1": "names a registry; ask for team/lora:v1",
         "team/lora:v7": "team/lora:v7",

@@ -37,15 +37,15 @@ class Host:
         context = client._context
         options = ByNameOptions(home, max_bytes, "vllm")
         self.server = VllmServer(url or vllm.url)
-        self.finder = VersionFinder(context, options, self.server, clock=lambda: self.now)
+        self.finder = VersionFinder(context, options, clock=lambda: self.now)
         self.watcher = VersionWatcher(context, self.finder, self.server, max_bytes=max_bytes, clock=lambda: self.now)
 
     def load(self, *names):
         """Do as vLLM does when its clients ask."""
         for name in names:
-            found = self.finder.find(name, self.vllm.base)
-            if found is not None:
-                self.vllm.adapters[name] = read_adapter(found.served_as, found.hold.folder, max_rank=16)
+            folder = self.finder.find(name, self.vllm.base)
+            if folder is not None:
+                self.vllm.adapters[name] = read_adapter(name, folder, max_rank=16)
 
     def round(self):
         self.watcher.look_at_folders()
@@ -75,7 +75,7 @@ def test_a_version_that_is_revoked_is_unloaded_in_the_next_round(host, vllm, mak
 
 
 def test_one_that_is_revoked_on_its_way_is_unloaded_when_it_is_there(host, vllm, maker):
-    folder = host.finder.find(V1, vllm.base).hold.folder
+    folder = host.finder.find(V1, vllm.base)
     maker.versions.revoke(V1, reason="it leaks")
     host.round()
 

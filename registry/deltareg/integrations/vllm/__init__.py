@@ -2,10 +2,15 @@
 
 vLLM finds it by the entry point `vllm.general_plugins` and calls `register` in every process that
 it starts, some of them more than once. If adapters may be loaded at runtime, the server then asks
-the resolver for each name that it does not know.
+the resolver for each name that it does not know. With `ChannelNames` as its middleware, clients may
+name channels.
 """
 
 import logging
+
+from deltareg.integrations.vllm.channel_names import ChannelNames
+
+__all__ = ["NAME", "ChannelNames", "register"]
 
 log = logging.getLogger(__name__)
 NAME = "deltareg"

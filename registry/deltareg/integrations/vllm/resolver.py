@@ -6,13 +6,13 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deltareg.errors import DeltaregError
 from deltareg.integrations.vllm.library import VllmLibrary
 
 if TYPE_CHECKING:
-    from deltareg.client.follow.by_name.finding import NamedVersion
     from deltareg.client.follow.by_name.opening import VersionsByName
 
 log = logging.getLogger(__name__)
@@ -31,8 +31,8 @@ class AdapterFinder:
         self._open = ExitStack()
         self._trouble = ""
 
-    def find(self, name: str, base: str) -> "NamedVersion | None":
-        """Return the version that a name means; None if it may not be served, as the log explains."""
+    def find(self, name: str, base: str) -> Path | None:
+        """Return the folder of a version; None if it may not be served, as the log explains."""
         # Names that are no references are other people's: not even the settings are read for them.
         if "/" not in name:
             return None
@@ -44,6 +44,17 @@ class AdapterFinder:
             self._trouble = str(error)
             return None
         return by_name.find(name, base)
+
+    def channel_now(self, name: str) -> str | None:
+        """Return the name of the revision that a channel is at; None for what is no channel."""
+        try:
+            return self._open_once().channel_now(name)
+        except DeltaregError:  # which is told when vLLM asks for the name itself
+            return None
+
+    def known_channel(self, name: str) -> str | None:
+        """Return the same without waiting; None for a channel that is not listened to."""
+        return None if self._by_name is None else self._by_name.known_channel(name)
 
     def close(self) -> None:
         """Stop watching; loaded versions stay loaded."""
@@ -82,20 +93,28 @@ def _open_names(closing: ExitStack) -> "VersionsByName":
     return names
 
 
+_made: "list[AdapterFinder | VersionsByName]" = []
+
+
+def newest_finder() -> "AdapterFinder | VersionsByName | None":
+    """Return the finder of the newest resolver, which vLLM does not hand to its middleware."""
+    return _made[-1] if _made else None
+
+
 def make_resolver(library: VllmLibrary, names: "AdapterFinder | VersionsByName | None" = None) -> object:
     """Build a resolver of vLLM's own class, which vLLM may check for one day."""
     finder = names or AdapterFinder()
+    _made[:] = [finder]
     # Of our own: a base that is hashed must not keep vLLM's threads from what they are for.
     threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="deltareg")
 
     async def resolve_lora(_: object, base_model_name: str, lora_name: str) -> object:
         """Return what vLLM has to load, or None."""
         loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(threads, finder.find, lora_name, base_model_name)
-        if found is None:
+        folder = await loop.run_in_executor(threads, finder.find, lora_name, base_model_name)
+        if folder is None:
             return None
-        # vLLM keeps it under the name that was asked for, and caches prefixes under the one it is given.
-        return library.request(lora_name=found.served_as, lora_int_id=1, lora_path=str(found.hold.folder))
+        return library.request(lora_name=lora_name, lora_int_id=1, lora_path=str(folder))
 
     members = {"resolve_lora": resolve_lora, "names": finder}
     kind = type("DeltaregResolver", (library.resolver,), members)

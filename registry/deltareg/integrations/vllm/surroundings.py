@@ -63,6 +63,13 @@ def read_surroundings(
     )
 
 
+def read_keys(environ: Mapping[str, str] | None = None, arguments: Sequence[str] | None = None) -> list[str]:
+    """Read the API keys that vLLM takes; by default those of this process."""
+    env = os.environ if environ is None else environ
+    options = _parse(sys.argv[1:] if arguments is None else arguments)
+    return [key for key in options.api_key or [env.get("VLLM_API_KEY", "")] if key]
+
+
 class _Told(argparse.Namespace):
     host: str | None
     port: int

@@ -1,108 +1,163 @@
-"""Names of channels: each means the version that its channel serves, and moves with it.
+"""Channels as names: each request is told the revision that the channel is at, `ns/name@prod#17`.
 
-An engine asks for a name once and keeps the answer, together with what it cached for it. So it is
-given the version under a name that means it for good, `ns/name@prod#17`. When the channel moves,
-the next version is brought and checked first; then the engine forgets the channel's name, and asks
-again at the next request. Requests under way are answered by the version that they began with.
+An engine keeps what it was given under a name, with all that it cached for it. So it never sees a
+name that moves: it is asked for the revision, which means one version for good. A channel that
+moves is heard at once. Its next version is checked and brought first, and until then the one before
+is meant, as well as where the next cannot be served.
 """
 
+import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from deltareg.client.context import Context
-from deltareg.client.follow.by_name.names import is_channel
+from deltareg.client.follow.by_name.finding import VersionFinder
+from deltareg.client.follow.by_name.names import read_channel
 from deltareg.client.follow.release import FollowedChannel, Release
 from deltareg.client.follow.watch import ChannelWatch
-from deltareg.errors import InvalidInput, NotFound
+from deltareg.errors import DeltaregError, InvalidInput, NotFound
 from deltareg.refs import Ref
-from deltareg.wire import ChannelInfo
 
-
-@dataclass(frozen=True, slots=True)
-class ChannelMove:
-    """What a channel says now.
-
-    Attributes:
-        ref: The reference that means it for good; None if the channel serves nothing or is gone.
-        release: The version; None likewise.
-        why: Why nothing is served.
-    """
-
-    ref: Ref | None = None
-    release: Release | None = None
-    why: str = ""
+log = logging.getLogger(__name__)
+_AGAIN_S = 10.0
+"""How soon what could not be brought is tried again, though its channel has said nothing new."""
+_MOST = 100
+"""How many channels are listened to: beyond them, the one that was named first is forgotten."""
 
 
 @dataclass(slots=True)
-class _Heard:
-    """A channel that is listened to."""
+class _Tracked:
+    """A channel that is listened to, and the revision that it means to the engine."""
 
     ref: Ref
     watch: ChannelWatch
     stop: threading.Event
+    current: Ref
+    release: Release
+    failed: Release | None = None
+    due: float = 0.0
 
 
-class ChannelNames:
-    """The channels that an engine's clients ask for; safe to use from several threads."""
+class ChannelTracker:
+    """Knows what channels mean; safe to use from several threads."""
 
-    def __init__(self, context: Context, on_change: Callable[[], None]) -> None:
-        """Prepare; no request is sent yet. `on_change` is called in other threads."""
-        self._context, self._on_change = context, on_change
-        self._heard: dict[str, _Heard] = {}
-        self._lock = threading.Lock()
+    def __init__(
+        self,
+        context: Context,
+        finder: VersionFinder,
+        *,
+        on_move: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Prepare; no request is sent yet.
 
-    def listen(self, name: str, ref: Ref) -> Ref:
-        """Ask a channel what it serves, listen to it from now on, and return what means that for good.
-
-        Raises:
-            DeltaregError: It serves nothing, does not exist, or cannot be asked.
+        Args:
+            context: The client's surroundings.
+            finder: Brings the versions.
+            on_move: Called with the name of a revision that its channel means no more.
+            clock: A monotonic clock, in seconds.
         """
-        stop = threading.Event()
-        heard = _Heard(ref, ChannelWatch(self._context, _channel_of(ref), self._on_change, stop), stop)
-        heard.watch.look()
-        move = _read(heard)
-        if move is None or move.ref is None:
-            raise InvalidInput(f"{ref.channel} serves nothing", fix=f"deltareg promote {ref.line}:v1 {ref.channel}")
+        self._context, self._finder, self._on_move, self._clock = context, finder, on_move, clock
+        self._tracked: dict[str, _Tracked] = {}
+        self._lock = threading.Lock()
+        self._heard, self._stop = threading.Event(), threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def known(self, name: str) -> str | None:
+        """Return the revision that a channel means, without asking anybody; None if it is not listened to."""
+        tracked = self._tracked.get(name)
+        return None if tracked is None else str(tracked.current)
+
+    def now(self, name: str) -> str | None:
+        """Return the revision that a channel means; the first time, the registry is asked.
+
+        None for what is no channel, and for one that serves nothing or cannot be asked, as the log
+        explains.
+        """
+        ref = read_channel(name)
+        if ref is None or self._finder.was_refused(name):
+            return None
+        known = self.known(name)
+        if known is not None:
+            return known
+        try:
+            tracked = self._listen(ref)
+        except DeltaregError as error:
+            self._finder.refuse(name, error)
+            return None
         with self._lock:
-            before = self._heard.get(name)
-            self._heard[name] = heard
-        if before is not None:
-            before.stop.set()
-        heard.watch.start()
-        return move.ref
+            self._tracked.setdefault(name, tracked)
+            strays = list(self._tracked)[:-_MOST]
+        if self._tracked.get(name) is tracked:
+            tracked.watch.start()
+        for stray in strays:
+            self._forget(stray)
+        self._start()
+        return str(tracked.current)
 
-    def hear(self, name: str) -> ChannelMove | None:
-        """Return what a channel said last; None if the name is none that is listened to."""
-        heard = self._heard.get(name)
-        return None if heard is None else _read(heard)
-
-    def forget(self, name: str) -> None:
-        """Listen to a channel no longer."""
-        with self._lock:
-            heard = self._heard.pop(name, None)
-        if heard is not None:
-            heard.stop.set()
-
-    def close(self) -> None:
+    def stop(self) -> None:
         """Listen to none any more."""
-        for name in list(self._heard):
-            self.forget(name)
+        self._stop.set()
+        self._heard.set()
+        for name in list(self._tracked):
+            self._forget(name)
+        if self._thread is not None:
+            self._thread.join()
 
+    def move(self) -> None:
+        """Go on to what channels say now, each once its next version may be served."""
+        for name, tracked in list(self._tracked.items()):
+            seen = tracked.watch.seen
+            release = None if seen is None else Release.of(tracked.ref.line, seen)
+            if isinstance(tracked.watch.error, NotFound) or release is None or seen is None:
+                self._forget(name)
+                self._on_move(str(tracked.current))
+            elif release != tracked.release:
+                self._move(name, tracked, replace(tracked.ref, revision=seen.revision), release)
 
-def _read(heard: _Heard) -> ChannelMove | None:
-    if isinstance(heard.watch.error, NotFound):
-        return ChannelMove(why=heard.watch.error.message)
-    seen: ChannelInfo | None = heard.watch.seen
-    if seen is None:
-        return None
-    release = Release.of(heard.ref.line, seen)
-    if release is None:
-        return ChannelMove(why=f"{heard.ref.channel} serves nothing")
-    return ChannelMove(replace(heard.ref, revision=seen.revision), release)
+    def _move(self, name: str, tracked: _Tracked, ref: Ref, release: Release) -> None:
+        if tracked.failed == release and self._clock() < tracked.due:
+            return
+        try:
+            self._finder.bring_ahead(ref)
+        except (DeltaregError, OSError) as error:
+            if tracked.failed != release:
+                log.warning("%s stays %s, as %s is not served: %s", name, tracked.release.ref, release.ref, error)
+            tracked.failed, tracked.due = release, self._clock() + _AGAIN_S
+            return
+        before = str(tracked.current)
+        tracked.current, tracked.release, tracked.failed = ref, release, None
+        log.info("%s is %s from the next request on", name, release.ref)
+        self._on_move(before)
 
+    def _listen(self, ref: Ref) -> _Tracked:
+        stop = threading.Event()
+        watch = ChannelWatch(self._context, FollowedChannel(ref.line, ref.channel or ""), self._heard.set, stop)
+        watch.look()
+        release = None if watch.seen is None else Release.of(ref.line, watch.seen)
+        if watch.seen is None or release is None:
+            raise InvalidInput(f"{ref.channel} serves nothing", fix=f"deltareg promote {ref.line}:v1 {ref.channel}")
+        return _Tracked(ref, watch, stop, replace(ref, revision=watch.seen.revision), release)
 
-def _channel_of(ref: Ref) -> FollowedChannel:
-    if not is_channel(ref):
-        raise AssertionError(f"unreachable: {ref} is no channel")
-    return FollowedChannel(ref.line, ref.channel or "")
+    def _forget(self, name: str) -> None:
+        with self._lock:
+            tracked = self._tracked.pop(name, None)
+        if tracked is not None:
+            tracked.stop.set()
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="channels", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self._heard.wait(_AGAIN_S)
+            self._heard.clear()
+            try:
+                self.move()
+            except Exception:  # a thread that ended would leave channels where they are
+                log.exception("what channels say cannot be followed")

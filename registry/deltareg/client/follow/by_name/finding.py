@@ -9,13 +9,10 @@ from pathlib import Path
 
 from deltareg.client.asking.resolving import resolve
 from deltareg.client.context import Context
-from deltareg.client.follow.by_name.channels import ChannelNames
 from deltareg.client.follow.by_name.holding import FolderHold, SharedFolders
-from deltareg.client.follow.by_name.names import MovingName, is_channel, read_name
-from deltareg.client.follow.by_name.own_server import list_own
+from deltareg.client.follow.by_name.names import MovingName, read_name
 from deltareg.client.follow.release import Release
 from deltareg.client.follow.served_base import ServedBase, VersionBase
-from deltareg.client.follow.vllm_server import VllmServer
 from deltareg.delta.serving import ServableDelta, servability
 from deltareg.digest import Digest
 from deltareg.errors import Blocked, DeltaregError, InvalidInput
@@ -53,38 +50,31 @@ class NamedVersion:
     """A version that the engine was given under a name.
 
     Attributes:
-        name: The name that clients ask for.
-        served_as: The name that the engine keeps it under; it means the version for good.
+        name: The name.
         ref: The reference that names the version for good.
         release: The version.
         hold: The hold on its folder.
         at: When it was found, on the finder's clock.
+        base: The base that it was checked against, where that was before it was asked for; else empty.
     """
 
     name: str
-    served_as: str
     ref: Ref
     release: Release
     hold: FolderHold
     at: float
+    base: str = ""
 
 
 class VersionFinder:
     """Finds versions for one engine; safe to use from several threads."""
 
     def __init__(
-        self,
-        context: Context,
-        options: ByNameOptions,
-        server: VllmServer,
-        *,
-        clock: Callable[[], float] = time.monotonic,
+        self, context: Context, options: ByNameOptions, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         """Prepare; no request is sent yet."""
-        self._context, self._options, self._server, self._clock = context, options, server, clock
+        self._context, self._options, self._clock = context, options, clock
         self.folders = SharedFolders(options.home)
-        self.moved = threading.Event()
-        self.channels = ChannelNames(context, self.moved.set)
         self.found: dict[str, NamedVersion] = {}
         self._refused: dict[str, float] = {}
         self._lock, self._checking = threading.Lock(), threading.Lock()
@@ -93,11 +83,10 @@ class VersionFinder:
         self._has_told_base = False
         self.said_base = ""
 
-    def find(self, name: str, said_base: str) -> NamedVersion | None:
-        """Return the version that a name means, whole in its folder; None if it may not be served.
+    def find(self, name: str, said_base: str) -> Path | None:
+        """Return the folder of the version that a name means; None if it may not be served.
 
-        The reason is logged, once in a while. A channel that was asked for before means what was
-        brought last: whoever listens to it brings the next.
+        The reason is logged, once in a while.
 
         Args:
             name: The name that a client of the engine asks for.
@@ -105,52 +94,47 @@ class VersionFinder:
         """
         self.said_base = said_base
         ref = read_name(name)
-        if ref is None or self._was_refused(name):
+        if ref is None or self.was_refused(name):
             return None
         if isinstance(ref, MovingName):
-            self._refuse(name, f"{ref.why}; {ref.fix}")
+            # Under another key: a channel that cannot be served in this way is served through the middleware.
+            if not self.was_refused(f"moving {name}"):
+                self._refuse(name, f"{ref.why}; {ref.fix}", key=f"moving {name}")
             return None
+        ahead = self._take_ahead(name, said_base)
+        if ahead is not None:
+            return ahead
         try:
-            return self._find_channel(name, ref) if is_channel(ref) else self._put(self.bring(name, ref))
-        except DeltaregError as error:
-            self._refuse(name, f"{error.message}; {error.fix}" if error.fix else error.message)
-        except OSError as error:
-            self._refuse(name, str(error))
+            return self._find(name, ref, said_base)
+        except (DeltaregError, OSError) as error:
+            self.refuse(name, error)
         return None
 
-    def forget(self, version: NamedVersion) -> bool:
-        """Record that the engine no longer has a name; false if it means another version by now."""
-        with self._lock:
-            if self.found.get(version.name) is not version:
-                return False
-            del self.found[version.name]
-        self.channels.forget(version.name)
-        return True
-
-    def replace(self, before: NamedVersion, version: NamedVersion) -> bool:
-        """Record what a name means from now on; false if it no longer meant what it did before."""
-        with self._lock:
-            if self.found.get(version.name) is not before:
-                return False
-            self.found[version.name] = version
-        return True
-
-    def bring(self, name: str, ref: Ref) -> NamedVersion:
-        """Check the version that a reference means for good, and bring it into its folder.
+    def bring_ahead(self, ref: Ref) -> None:
+        """Find a version before it is asked for, unless nothing has been asked for yet.
 
         Raises:
             DeltaregError: It may not be served, or cannot be brought.
             OSError: The disk is full, for example.
         """
-        version = resolve(self._context, ref, bare="newest")
-        self.check_is_live(version)
-        self._check_servable(version)
-        release = Release(ref.line, version.version, Digest.parse(version.digest))
-        state = self._check_base(release, version, self.said_base)
-        hold, fetched_bytes = self.folders.hold(self._context, release)
-        log.info("%s is %s in %s: base %s, %d bytes fetched", name, release.ref, hold.folder, state, fetched_bytes)
-        served_as = str(ref) if is_channel(Ref.parse(name)) else name
-        return NamedVersion(name, served_as, ref, release, hold, self._clock())
+        if self.said_base:
+            self._find(str(ref), ref, self.said_base)
+            self.found[str(ref)].base = self.said_base
+
+    def refuse(self, name: str, error: DeltaregError | OSError) -> None:
+        """Log why a name is not served, and serve it no more for a while."""
+        fix = f"; {error.fix}" if isinstance(error, DeltaregError) and error.fix else ""
+        self._refuse(name, f"{error.message if isinstance(error, DeltaregError) else error}{fix}")
+
+    def was_refused(self, name: str) -> bool:
+        """Whether a name was refused a moment ago."""
+        with self._lock:
+            return self._refused.get(name, float("-inf")) > self._clock()
+
+    def forget(self, name: str) -> NamedVersion | None:
+        """Record that the engine no longer has a name; return the version it stood for."""
+        with self._lock:
+            return self.found.pop(name, None)
 
     def check_is_live(self, version: VersionDetail) -> None:
         """Check that a version was not revoked or deleted.
@@ -170,26 +154,29 @@ class VersionFinder:
         if version.proof == "corrupt":
             raise Blocked(f"what is stored of {version.ref} is corrupt", fix="deltareg push its files again")
 
-    def _find_channel(self, name: str, ref: Ref) -> NamedVersion:
+    def _find(self, name: str, ref: Ref, said_base: str) -> Path:
+        version = resolve(self._context, ref, bare="newest")
+        self.check_is_live(version)
+        self._check_servable(version)
+        release = Release(ref.line, version.version, Digest.parse(version.digest))
+        state = self._check_base(release, version, said_base)
+        hold, fetched_bytes = self.folders.hold(self._context, release)
         with self._lock:
-            found = self.found.get(name)
-        if found is not None:
-            return found
-        # A channel's name that cannot be unloaded would be served as it is today for good.
-        list_own(self._server, self.said_base)
-        try:
-            return self._put(self.bring(name, self.channels.listen(name, ref)))
-        except (DeltaregError, OSError):
-            self.channels.forget(name)
-            raise
-
-    def _put(self, version: NamedVersion) -> NamedVersion:
-        with self._lock:
-            before = self.found.get(version.name)
-            self.found[version.name] = version
+            before = self.found.get(name)
+            self.found[name] = NamedVersion(name, ref, release, hold, self._clock())
         if before is not None:
             before.hold.let_go()
-        return version
+        log.info("%s is %s in %s: base %s, %d bytes fetched", name, release.ref, hold.folder, state, fetched_bytes)
+        return hold.folder
+
+    def _take_ahead(self, name: str, said_base: str) -> Path | None:
+        """Return what was brought before it was asked for; the registry is not asked again."""
+        with self._lock:
+            found = self.found.get(name)
+            if found is None or not found.base or found.base != said_base:
+                return None
+            found.base, found.at = "", self._clock()
+        return found.hold.folder
 
     def _check_servable(self, version: VersionDetail) -> None:
         delta = ServableDelta(version.kind, version.variant, version.config, version.files)
@@ -227,13 +214,9 @@ class VersionFinder:
                 )
         return state
 
-    def _was_refused(self, name: str) -> bool:
+    def _refuse(self, name: str, why: str, *, key: str = "") -> None:
         with self._lock:
-            return self._refused.get(name, float("-inf")) > self._clock()
-
-    def _refuse(self, name: str, why: str) -> None:
-        with self._lock:
-            self._refused[name] = self._clock() + _REFUSED_S
+            self._refused[key or name] = self._clock() + _REFUSED_S
             while len(self._refused) > _MOST_REFUSED:
                 self._refused.pop(next(iter(self._refused)))
         log.warning("%s is not served: %s", name, why)

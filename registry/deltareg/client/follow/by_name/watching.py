@@ -17,7 +17,6 @@ from deltareg.client.context import Context
 from deltareg.client.follow.adapter_server import AdapterListing
 from deltareg.client.follow.by_name.finding import NamedVersion, VersionFinder
 from deltareg.client.follow.by_name.holding import FolderHold
-from deltareg.client.follow.by_name.own_server import list_own
 from deltareg.client.follow.version_folders import is_whole
 from deltareg.client.follow.vllm_server import VllmServer
 from deltareg.errors import Blocked, DeltaregError, NotFound, Unavailable
@@ -63,8 +62,7 @@ class VersionWatcher:
         self._max_bytes, self._clock = max_bytes, clock
         self._leaving: list[_Leaving] = []
         self._to_unload: dict[str, str] = {}
-        self._moved: dict[str, list[FolderHold]] = {}
-        self._moving = threading.Lock()
+        self._retired: dict[str, float] = {}
         self._told: dict[str, str] = {}
         self._asked_at = clock()
         self._stop = threading.Event()
@@ -84,20 +82,9 @@ class VersionWatcher:
         if self._thread is not None:
             self._thread.join()
 
-    def move(self, before: NamedVersion) -> None:
-        """Have the engine forget a channel's name that means another version now.
-
-        It asks again at the next request. Requests under way are answered by the version before,
-        whose folder stays as long as they may need it.
-        """
-        self._to_unload.pop(before.name, None)
-        with self._moving:
-            self._moved.setdefault(before.name, []).append(before.hold)
-        self._forget_moved()
-
-    def end(self, name: str, why: str) -> None:
-        """Unload what a name means in the next round."""
-        self._to_unload.setdefault(name, why)
+    def retire(self, name: str) -> None:
+        """Unload a revision that its channel means no more, once nobody can be using it."""
+        self._retired[name] = self._clock() + _DRAIN_S
 
     def look_at_folders(self) -> None:
         """Rewrite folders that are gone or changed; unload those that cannot be rewritten."""
@@ -129,7 +116,10 @@ class VersionWatcher:
     def settle(self) -> None:
         """Unload what is marked, release what the engine no longer has, and prune."""
         versions = self._list_found()
-        self._forget_moved()
+        for name in [name for name, due in list(self._retired.items()) if due <= self._clock()]:
+            del self._retired[name]
+            if name in self._finder.found:
+                self._to_unload.setdefault(name, "its channel has moved on")
         self._make_room(versions)
         listing = self._list_loaded() if versions else None
         if listing is not None:
@@ -158,31 +148,11 @@ class VersionWatcher:
         if self._clock() - self._asked_at >= REGISTRY_S:
             self.ask()
             self.settle()
-        elif self._to_unload or self._moved:
+        elif self._to_unload:
             self.settle()
 
-    def _forget_moved(self) -> None:
-        """Have the engine forget the names that mean another version now; retried in every round."""
-        with self._moving:
-            if not self._moved or self._list_loaded() is None:
-                return
-            for name, holds in list(self._moved.items()):
-                try:
-                    self._server.unload(name)
-                except DeltaregError as error:
-                    self._tell(name, f"{name} is what it was until vLLM lets go of it: {error.message}")
-                    continue
-                self._told.pop(name, None)
-                del self._moved[name]
-                self._leaving.extend(_Leaving(hold, self._clock() + _DRAIN_S) for hold in holds)
-                found = self._finder.found.get(name)
-                if found is not None:
-                    log.info("%s is %s from the next request on", name, found.release.ref)
-
     def _settle(self, found: NamedVersion, listed: AdapterListing) -> None:
-        if any(_is_former(found, name) and name not in self._finder.found for name in listed.adapters):
-            self._moved.setdefault(found.name, [])  # it was on its way when the name moved
-        if listed.adapters.get(found.served_as) != str(found.hold.folder):
+        if listed.adapters.get(found.name) != str(found.hold.folder):
             # One that was just given may be on its way, though it is to be unloaded by now.
             if self._clock() - found.at > _LOAD_S:
                 self._leave(found)
@@ -201,7 +171,7 @@ class VersionWatcher:
     def _leave(self, found: NamedVersion) -> None:
         self._to_unload.pop(found.name, None)
         self._told.pop(found.name, None)
-        if self._finder.forget(found):
+        if self._finder.forget(found.name) is not None:
             self._leaving.append(_Leaving(found.hold, self._clock() + _DRAIN_S))
 
     def _make_room(self, found: Collection[NamedVersion]) -> None:
@@ -222,9 +192,18 @@ class VersionWatcher:
     def _list_loaded(self) -> AdapterListing | None:
         """List what the engine has; None if it does not answer, or another program does."""
         try:
-            listing = list_own(self._server, self._finder.said_base)
+            listing = self._server.models()
         except DeltaregError as error:
-            self._tell("engine", f"{error.message}; {error.fix}")
+            self._tell("engine", f"{error.message}, so nothing can be unloaded; {_ADDRESS}")
+            return None
+        expected_base = self._finder.said_base
+        if listing.base != expected_base:
+            actual_base = listing.base or "something else"
+            self._tell(
+                "engine",
+                f"vLLM at {self._server.url} serves {actual_base}, and the one here {expected_base}, so nothing can"
+                f" be unloaded; {_ADDRESS}",
+            )
             return None
         self._told.pop("engine", None)
         return listing
@@ -239,6 +218,4 @@ class VersionWatcher:
         self._told[about] = text
 
 
-def _is_former(found: NamedVersion, loaded: str) -> bool:
-    """Whether the engine has under a channel's name what the channel served at another revision."""
-    return found.served_as != found.name and loaded != found.served_as and loaded.startswith(f"{found.name}#")
+_ADDRESS = "DELTAREG_VLLM_URL names the address at which vLLM listens, from here"
