@@ -24,6 +24,7 @@ from tests.client.agents import (
 from tests.client.grids import Traffic
 from tests.e2e.test_data_path import same_files
 from tests.fixtures.processes import until
+from tests.fixtures.registries import SAMPLES
 
 PROMISED_S = 5.0
 
@@ -246,3 +247,15 @@ def test_a_folder_that_is_gone_comes_back(host, tmp_path):
     make_agent(host, tmp_path)[0].once()
 
     assert same_files(DELTAS / "lora_v2", tmp_path / "current")
+
+
+def test_what_an_agent_has_brought_becomes_a_model_of_ollama(host, tmp_path):
+    pytest.importorskip("gguf", reason="needs gguf: pip install 'deltareg[gguf]'")
+    base = SAMPLES / "bases" / "tinyllama"
+    make_agent(host, tmp_path)[0].once()
+
+    host.folders.convert(tmp_path / "current", tmp_path / "ollama", base=str(base), layout="gguf")
+
+    lines = (tmp_path / "ollama" / "Modelfile").read_text().splitlines()
+    assert [line for line in lines if not line.startswith("#")] == [f"FROM {base.absolute()}", "ADAPTER ./adapter.gguf"]
+    assert (tmp_path / "ollama" / "adapter.gguf").is_file()

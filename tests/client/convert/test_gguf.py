@@ -87,7 +87,7 @@ def test_its_own_reader_finds_names_factors_and_alpha(client, tmp_path, base):
 
 
 def instructions(modelfile):
-    """Read a Modelfile by its documented grammar: `# comment`, or an instruction and its arguments to the line's end."""
+    """Read a Modelfile by its documented grammar: a comment, or an instruction and its arguments to the line's end."""
     found = []
     for line in modelfile.read_text().splitlines():
         if line.strip() and not line.lstrip().startswith("#"):
