@@ -74,8 +74,8 @@ async def _find_revision(name: str) -> str | None:
     names = newest_finder()
     if names is None:
         return None
-    known = names.known_channel(name)
-    return known or await asyncio.get_running_loop().run_in_executor(None, names.channel_now, name)
+    known = names.look_up_channel(name)
+    return known or await asyncio.get_running_loop().run_in_executor(None, names.resolve_channel, name)
 
 
 async def _read(receive: Receive) -> tuple[bytes, MutableMapping[str, Any] | None]:

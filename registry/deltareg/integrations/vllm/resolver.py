@@ -45,16 +45,16 @@ class AdapterFinder:
             return None
         return by_name.find(name, base)
 
-    def channel_now(self, name: str) -> str | None:
+    def resolve_channel(self, name: str) -> str | None:
         """Return the name of the revision that a channel is at; None for what is no channel."""
         try:
-            return self._open_once().channel_now(name)
+            return self._open_once().resolve_channel(name)
         except DeltaregError:  # which is told when vLLM asks for the name itself
             return None
 
-    def known_channel(self, name: str) -> str | None:
+    def look_up_channel(self, name: str) -> str | None:
         """Return the same without waiting; None for a channel that is not listened to."""
-        return None if self._by_name is None else self._by_name.known_channel(name)
+        return None if self._by_name is None else self._by_name.look_up_channel(name)
 
     def close(self) -> None:
         """Stop watching; loaded versions stay loaded."""

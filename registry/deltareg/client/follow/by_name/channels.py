@@ -65,12 +65,12 @@ class ChannelTracker:
         self._heard, self._stop = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
 
-    def known(self, name: str) -> str | None:
+    def look_up(self, name: str) -> str | None:
         """Return the revision that a channel means, without asking anybody; None if it is not listened to."""
         tracked = self._tracked.get(name)
         return None if tracked is None else str(tracked.current)
 
-    def now(self, name: str) -> str | None:
+    def resolve(self, name: str) -> str | None:
         """Return the revision that a channel means; the first time, the registry is asked.
 
         None for what is no channel, and for one that serves nothing or cannot be asked, as the log
@@ -79,7 +79,7 @@ class ChannelTracker:
         ref = read_channel(name)
         if ref is None or self._finder.was_refused(name):
             return None
-        known = self.known(name)
+        known = self.look_up(name)
         if known is not None:
             return known
         try:

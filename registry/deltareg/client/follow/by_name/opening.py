@@ -39,16 +39,16 @@ class VersionsByName:
             self._watcher.start()
         return folder
 
-    def channel_now(self, name: str) -> str | None:
+    def resolve_channel(self, name: str) -> str | None:
         """Return the name of the revision that a channel is at, `ns/name@prod#17`; None for what is no channel.
 
         The first call for a channel asks the registry. From then on it is listened to.
         """
-        return self._channels.now(name)
+        return self._channels.resolve(name)
 
-    def known_channel(self, name: str) -> str | None:
+    def look_up_channel(self, name: str) -> str | None:
         """Return the same without waiting for anything; None for a channel that is not listened to."""
-        return self._channels.known(name)
+        return self._channels.look_up(name)
 
     def close(self) -> None:
         """Stop watching; loaded versions stay loaded."""
