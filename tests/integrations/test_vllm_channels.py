@@ -9,13 +9,14 @@ import pytest
 
 from deltareg.client.follow.by_name import watching
 from deltareg.client.follow.by_name.finding import ByNameOptions
-from deltareg.integrations.vllm import ChannelNames
+from deltareg.integrations.vllm import ChannelNames, resolver
 from deltareg.integrations.vllm.library import load_library
 from deltareg.integrations.vllm.resolver import make_resolver
+from deltareg.integrations.vllm.surroundings import read_keys
 from tests.client.agents import DELTAS, LINE, PROD
 from tests.fixtures.processes import until
 from tests.fixtures.registries import SAMPLES, serving
-from tests.fixtures.vllm_stub import VllmStub, make_app
+from tests.fixtures.vllm_stub import BASE_MODEL, VllmStub, make_app
 
 BASE = str(SAMPLES / "bases" / "tinyllama")
 
@@ -202,3 +203,16 @@ def test_a_revision_that_its_channel_left_is_unloaded_when_nobody_can_be_using_i
     until(lambda: ask(vllm).json()["model"] == f"{PROD}#3", "v1 is served")
 
     until(lambda: vllm.names() == [f"{PROD}#3"], "the other is unloaded")
+
+
+def test_a_vllm_without_the_plug_in_serves_as_it_did(vllm, monkeypatch):
+    monkeypatch.setattr(resolver, "_made", [])
+
+    assert ask(vllm, BASE_MODEL).status_code == ask(vllm).status_code == 404
+    assert vllm.calls == []
+
+
+def test_the_keys_are_those_that_vllm_was_started_with():
+    assert read_keys({"VLLM_API_KEY": "env"}, ["--api-key", "one", "two", "--port", "7"]) == ["one", "two"]
+    assert read_keys({"VLLM_API_KEY": "env"}, []) == ["env"]
+    assert read_keys({}, []) == []

@@ -60,7 +60,8 @@ class ChannelNames:
         except (ValueError, RecursionError):  # vLLM says what is wrong with it
             return body
         name = document.get("model") if isinstance(document, dict) else None
-        if not isinstance(document, dict) or not isinstance(name, str) or "@" not in name:
+        # Names of another form are other people's: not even the settings are read for them.
+        if not isinstance(document, dict) or not isinstance(name, str) or not {"/", "@"} <= set(name):
             return body
         revision = await _find_revision(name)
         if revision is None:
