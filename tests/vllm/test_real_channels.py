@@ -156,7 +156,7 @@ def _rest(server, local_registry, tmp_path, figures, caplog):
         running_agent(clients[1], folders[1], agent="two", **options),
     ):
         until(lambda: all((folder / "serving.json").exists() for folder in folders), "both serve", timeout_s=120)
-        time.sleep(5)  # what was asked for before has been answered
+        time.sleep(25)  # vLLM tells figures every ten seconds, and once more when nobody asks any more
         said, written = len(caplog.records), server.log.read_text().count("\n")
         time.sleep(REST_S)
         ours = [record for record in caplog.records[said:] if not record.name.startswith("deltareg.requests")]
