@@ -190,7 +190,7 @@ def test_nobody_without_vllms_key_has_the_registry_asked(vllm, plug, caplog):
         assert ask(vllm, headers=headers).status_code == 404
     asked = [line for line in caplog.messages if "team/lora@prod" in line and "--middleware" not in line]
 
-    assert text_of(ask(vllm, headers={"Authorization": "Bearer two"})) == RIGHT[2]
+    assert text_of(ask(vllm, headers={"Authorization": "bearer two"})) == RIGHT[2]
     assert asked == []
 
 

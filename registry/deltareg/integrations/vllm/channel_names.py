@@ -49,8 +49,9 @@ class ChannelNames:
 
     def _is_known(self, headers: dict[bytes, bytes]) -> bool:
         """Whether vLLM will take the request: nobody else may have the registry asked."""
-        given = headers.get(b"authorization", b"")
-        return not self._keys or any(hmac.compare_digest(given, f"Bearer {key}".encode()) for key in self._keys)
+        scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
+        is_bearer = scheme.lower() == b"bearer"
+        return not self._keys or (is_bearer and any(hmac.compare_digest(given, key.encode()) for key in self._keys))
 
     async def _name(self, body: bytes) -> bytes:
         if b"@" not in body:
