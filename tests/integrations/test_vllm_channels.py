@@ -112,7 +112,7 @@ def test_the_answer_says_which_revision_gave_it_and_that_name_is_good_for_ever(v
 def test_what_is_in_flight_is_answered_by_the_version_it_began_with(vllm, plug, maker, caplog):
     ask(vllm)
     held = threading.Thread(target=lambda: answers.append(ask(vllm, is_held=True)))
-    answers = []
+    answers: list[object] = []
     held.start()
     until(lambda: vllm.held, "it is in flight")
     maker.rollback(LINE, "prod")
