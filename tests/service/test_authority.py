@@ -63,12 +63,14 @@ from deltareg.service.hub import (
 from deltareg.service.hub.files import CommitFile
 from deltareg.service.hub.snapshots import MissingContent
 from deltareg.service.lines import (
+    alike,
     blobs,
     cards,
     deprecations,
     details,
     lineage,
     log,
+    pulls,
     referrers,
     revocations,
     search,
@@ -238,6 +240,7 @@ READS = [  # of what lies in `lab`, or is about it
     called(versions.show_version, AT_PROD, bare="newest"),
     called(versions.manifest_bytes, V1),
     called(versions.storage_bytes, V1),
+    called(pulls.show_pulls, V1),
     called(revert.show_forms, V1, keep_s=60),
     called(referrers.list_referrers, V1),
     called(referrers.show_referrer, V1, f"sha256:{'0' * 64}"),
@@ -417,6 +420,8 @@ SHARED = [  # by all namespaces, or left out of a list, or the caller's own
     called(deltas_page.look_for_lines, only=LineFilter(), **PAGE),
     called(home.show_home),
     called(home.show_kept),
+    called(pulls.note_pull, 1),
+    called(alike.find_alike, V1),  # among what the caller reads
     called(search.search_versions, search.SearchQuery(), **PAGE),
     called(suites.list_suites),
     called(suites.list_versions, "smoke", **PAGE),

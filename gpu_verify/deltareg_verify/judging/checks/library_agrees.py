@@ -44,7 +44,7 @@ def run(case: Case, spec: CheckSpec) -> Finding:
         finding = Finding("fail", code=_DIFFERS, detail=f"{name} does not load it: {opinion.refusal}")
     else:
         finding = _compare_outputs(case, spec, opinion.outputs, case.outputs("attached"), name)
-    older = _effects_of_older_names(case) if finding.verdict == "fail" else []
+    older = _effects_of_older_names(case) if finding.verdict == "fail" and library == "peft" else []
     return _judge_older(case, spec, opinion, older, finding) if older else finding
 
 
@@ -79,7 +79,7 @@ def _effects_of_older_names(case: Case) -> Sequence[WeightUpdate]:
     return [
         effect
         for effect in effects
-        if effect.target in gone
+        if (effect.target in gone and not effect.update.replaces)
         or _last_name(effect) in experts
         or any(names.apply_renames(tensor) != tensor for tensor in effect.consumes)
     ]
