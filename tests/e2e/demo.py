@@ -338,12 +338,14 @@ def _bar(step: int, total: int, loss: float) -> None:
 
 
 def _same_files(story: Story, original: Path, pulled: Path) -> None:
-    files = [path for path in pulled.rglob("*") if path.is_file()]
+    files = [path for path in original.rglob("*") if path.is_file()]
     for path in files:
-        if not filecmp.cmp(path, original / path.relative_to(pulled), shallow=False):
+        if not filecmp.cmp(path, pulled / path.relative_to(original), shallow=False):
             raise Unexpected(f"{path.name} came back with other bytes")
     size = sum(path.stat().st_size for path in files)
     story.say(f"  {len(files)} files, {size / 1e6:.1f} MB: every byte as it was trained.")
+    recorded = sorted({path.name for path in pulled.iterdir()} - {path.name for path in original.iterdir()})
+    story.say(f"  beside them {', '.join(recorded)}, which the push recorded." if recorded else "")
 
 
 def _same_tensors(story: Story, original: Path, model: Path) -> None:
