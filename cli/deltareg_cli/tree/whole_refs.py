@@ -1,6 +1,7 @@
 """Digests that stand alone on a command line: each becomes the reference of its version."""
 
 import re
+from typing import cast
 
 import click
 
@@ -23,7 +24,8 @@ def name_versions(ctx: click.Context, invocation: Invocation) -> None:
         if isinstance(value, str):
             ctx.params[name] = _name(invocation, value)
         elif isinstance(value, tuple):
-            ctx.params[name] = tuple(_name(invocation, one) if isinstance(one, str) else one for one in value)
+            parts = cast("tuple[object, ...]", value)
+            ctx.params[name] = tuple(_name(invocation, one) if isinstance(one, str) else one for one in parts)
 
 
 def _name(invocation: Invocation, text: str) -> str:

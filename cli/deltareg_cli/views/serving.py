@@ -71,11 +71,6 @@ def _describe_served(channel: ChannelInfo, *, now: datetime) -> str:
     return f"serves {describe_served(channel).text}, {verb} {moment(channel.at, now=now)} by {channel.actor}{reason}"
 
 
-def _describe_request(request: RequestInfo) -> str:
-    missing = count(request.missing, "approval")
-    return f"v{request.version} waits for {missing}: deltareg request show {request.id}"
-
-
 def _describe_rollback(ready: ReadinessInfo) -> str:
     """Describe where a rollback would go, and what is in its way."""
     obstacles = [light.message for light in ready.lights if light.light != "ok"]

@@ -117,9 +117,8 @@ def pull(
         _pull_several(invocation, refs, to, include, signers=signers, sigstore_trust=sigstore_trust, card=card)
         return
     _check_card(card, to)
-    pulled = invocation.client.versions.pull(
-        refs[0], to, include=include, signers=signers, sigstore_trust=sigstore_trust
-    )
+    ref = next(iter(refs))
+    pulled = invocation.client.versions.pull(ref, to, include=include, signers=signers, sigstore_trust=sigstore_trust)
     if card is not None:
         put_card(invocation.client.versions.write_card(pulled.ref), card)
     show_pulled(invocation, pulled, signed_by=pulled.signed_by)

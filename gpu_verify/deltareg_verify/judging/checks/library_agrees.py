@@ -10,7 +10,7 @@ without an error, so the two are then compared over the rest.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from deltareg.delta.kind import WeightUpdate
 from deltareg.suites.catalogue import CheckForm
@@ -44,7 +44,8 @@ def run(case: Case, spec: CheckSpec) -> Finding:
         finding = Finding("fail", code=_DIFFERS, detail=f"{name} does not load it: {opinion.refusal}")
     else:
         finding = _compare_outputs(case, spec, opinion.outputs, case.outputs("attached"), name)
-    older = _effects_of_older_names(case) if finding.verdict == "fail" and library == "peft" else []
+    is_peft = library == "peft"
+    older: Sequence[WeightUpdate] = _effects_of_older_names(case) if finding.verdict == "fail" and is_peft else ()
     return _judge_older(case, spec, opinion, older, finding) if older else finding
 
 
@@ -74,7 +75,9 @@ def _effects_of_older_names(case: Case) -> Sequence[WeightUpdate]:
     """
     names, config = case.base.view.names, case.folder.files.documents.get(_CONFIG, {})
     effects = [effect for effect in case.account.effects if isinstance(effect, WeightUpdate)]
-    gone = set() if config.get("target_parameters") else case.engine.find_outside_layers(e.target for e in effects)
+    gone: Collection[str] = ()
+    if not config.get("target_parameters"):
+        gone = case.engine.find_outside_layers(effect.target for effect in effects)
     experts = {_last_name(effect) for effect in effects if names.part(effect.target) is not None}
     return [
         effect

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -190,7 +190,7 @@ def _fields(thing: BaseModel) -> Iterator[tuple[str, str]]:
         if isinstance(value, str) and value:
             yield name, _quote(value)
         elif isinstance(value, list) and value:
-            yield name, f"[{', '.join(_quote(str(each)) for each in value)}]"
+            yield name, f"[{', '.join(_quote(str(each)) for each in cast('list[object]', value))}]"
 
 
 def _table(name: str, fields: Iterable[tuple[str, str]]) -> str:

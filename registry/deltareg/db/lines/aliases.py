@@ -5,6 +5,7 @@ transaction ends, and every cache of names notices.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
@@ -123,7 +124,7 @@ def name_namespace(conn: sa.Connection, namespace_id: int, *, before: str, after
     return True
 
 
-def _select_lines() -> sa.Select[tuple[str, str, str, str]]:
+def _select_lines() -> sa.Select[*tuple[Any, ...]]:
     return (
         sa.select(
             namespaces.c.name.label("namespace"),

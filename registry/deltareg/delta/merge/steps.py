@@ -104,10 +104,11 @@ def keep_chances(change: F64, settings: MergeSettings) -> F64:
 
     Elements are ranked along the second axis, those of a vector among each other.
     """
-    rows = np.abs(change.reshape(1, -1) if change.ndim < _MATRIX else change)
+    rows: F64 = np.abs(np.reshape(change, (1, -1)) if change.ndim < _MATRIX else change)
     order = np.argsort(rows, axis=1, kind="stable")
     ranks = np.empty(rows.shape)
-    np.put_along_axis(ranks, order, np.arange(rows.shape[1]).reshape(1, -1, *[1] * (rows.ndim - 2)), axis=1)
+    places: F64 = np.arange(rows.shape[1], dtype=np.float64)
+    np.put_along_axis(ranks, order, np.reshape(places, (1, -1, *[1] * (rows.ndim - 2))), axis=1)
     place = ranks / (rows.shape[1] - 1) if rows.shape[1] > 1 else np.full(rows.shape, 0.5)
     return np.reshape(settings.density - settings.epsilon + place * (2 * settings.epsilon), change.shape)
 

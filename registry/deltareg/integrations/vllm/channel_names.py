@@ -9,8 +9,10 @@ version.
 import asyncio
 import hmac
 import json
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from typing import Any
+
+from deltareg.documents.json_values import is_object
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -36,7 +38,8 @@ class ChannelNames:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        headers = dict(scope.get("headers") or ())
+        pairs: Iterable[tuple[bytes, bytes]] = scope.get("headers") or ()
+        headers = dict(pairs)
         is_json = headers.get(b"content-type", b"").partition(b";")[0].strip().lower() == b"application/json"
         if scope["type"] != "http" or scope["method"] != "POST" or not is_json or not self._is_known(headers):
             await self._app(scope, receive, send)
@@ -60,9 +63,11 @@ class ChannelNames:
             document: object = json.loads(body)
         except (ValueError, RecursionError):  # vLLM says what is wrong with it
             return body
-        name = document.get("model") if isinstance(document, dict) else None
+        if not is_object(document):
+            return body
+        name = document.get("model")
         # Names of another form are other people's: not even the settings are read for them.
-        if not isinstance(document, dict) or not isinstance(name, str) or not {"/", "@"} <= set(name):
+        if not isinstance(name, str) or not {"/", "@"} <= set(name):
             return body
         revision = await _find_revision(name)
         if revision is None:

@@ -50,7 +50,9 @@ def copy_shared(registry: Registry, caller: Caller, line: LineRef, to: LineRef) 
     scope = namespace_scope(to.namespace)
     with read(registry.engine) as conn:
         delta = delta_queries.delta_row(conn, line.namespace, line.name)
-        rows = [] if delta is None else queries.packs_of_line(conn, delta.id, namespace_scope(line.namespace))
+        rows: Sequence[MovingPackRow] = ()
+        if delta is not None:
+            rows = queries.packs_of_line(conn, delta.id, namespace_scope(line.namespace))
         wanted = _to_copy(conn, rows, queries.sound_in(conn, scope, _digests(rows), lock=False), scope)
     if not wanted:
         return PackCopies()

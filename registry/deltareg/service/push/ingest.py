@@ -299,8 +299,8 @@ def _lock_delta(conn: sa.Connection, caller: Caller, line: LineRef) -> LineRow:
         caller.require(Right.PUSH, on=line)  # somebody else may have made it since the first look
         if row.deleted_at is not None:  # its versions stay deleted; its next one brings it back
             delta_queries.set_deleted(conn, row.id, None)
-            before, after = {"deleted": True}, {"deleted": False, "versions": []}
-            caller.record(conn, Action.LINE_RESTORE, str(line), on=line, before=before, after=after)
+            after: dict[str, object] = {"deleted": False, "versions": []}
+            caller.record(conn, Action.LINE_RESTORE, str(line), on=line, before={"deleted": True}, after=after)
         return row
     moved = _find_moved(conn, caller, line)
     if moved is not None:
