@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from deltareg.api.background import running
 from deltareg.errors import DeltaregError
 from deltareg.service.registry import Registry
 
@@ -19,19 +20,15 @@ EVERY_S = 20.0
 @contextmanager
 def noting(registry: Registry, *, every_s: float = EVERY_S) -> Generator[None, None, None]:
     """Write the noted pulls every so often while the block lasts, and at its end."""
-    ended = threading.Event()
 
-    def work() -> None:
+    def work(ended: threading.Event) -> None:
         while not ended.wait(every_s):
             _write(registry)
 
-    working = threading.Thread(target=work, daemon=True, name="noting")
-    working.start()
     try:
-        yield
+        with running(work, name="noting"):
+            yield
     finally:
-        ended.set()
-        working.join()
         _write(registry)
 
 

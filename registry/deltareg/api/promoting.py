@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from deltareg.api.background import running
 from deltareg.db.channels.auto_promotions import newest_change
 from deltareg.db.session import read
 from deltareg.errors import DeltaregError
@@ -31,9 +32,8 @@ def promoting(registry: Registry, *, every_s: float = EVERY_S) -> Generator[None
     Where nothing has changed in the registry, only time could let something pass: then it looks
     every ten minutes.
     """
-    ended = threading.Event()
 
-    def work() -> None:
+    def work(ended: threading.Event) -> None:
         looked_at, change = float("-inf"), -1
         while True:
             try:
@@ -47,10 +47,5 @@ def promoting(registry: Registry, *, every_s: float = EVERY_S) -> Generator[None
             if ended.wait(every_s):
                 return
 
-    working = threading.Thread(target=work, daemon=True, name="promoting")
-    working.start()
-    try:
+    with running(work, name="promoting"):
         yield
-    finally:
-        ended.set()
-        working.join()

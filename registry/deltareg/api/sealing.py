@@ -8,6 +8,7 @@ from functools import partial
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from deltareg.api.background import running
 from deltareg.errors import DeltaregError
 from deltareg.service.registry import Registry
 from deltareg.service.trail.keep import CheckpointStores, differs_from_kept
@@ -69,10 +70,9 @@ def sealing(
         every_s: How long to wait between two rounds.
         rows: The most rows that one checkpoint seals.
     """
-    ended = threading.Event()
     seal = partial(seal_some, registry, rows=rows, tell=_Teller(places))
 
-    def work() -> None:
+    def work(ended: threading.Event) -> None:
         warn_of_differences(registry, places)
         while True:
             try:
@@ -84,13 +84,10 @@ def sealing(
             if ended.wait(every_s):
                 return
 
-    working = threading.Thread(target=work, daemon=True, name="sealing")
-    working.start()
     try:
-        yield
+        with running(work, name="sealing"):
+            yield
     finally:
-        ended.set()
-        working.join()
         try:
             seal()
         except (DeltaregError, SQLAlchemyError) as error:

@@ -7,12 +7,13 @@ that were not read yet are read, and versions that were not measured yet are mea
 
 import logging
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from functools import partial
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from deltareg.api.background import running
 from deltareg.errors import DeltaregError
 from deltareg.service.push.backlog import settle_some_claims
 from deltareg.service.registry import Registry
@@ -41,7 +42,6 @@ def upkeep(registry: Registry, *, keep_logs_s: float | None, every_s: float = EV
         keep_logs_s: How long the log of a run is kept after its end, seconds; None for ever.
         every_s: How long to wait between two rounds, seconds.
     """
-    ended = threading.Event()
     chores = {
         "old logs of runs": partial(drop_some_logs, registry.engine, keep_s=keep_logs_s),
         "answers, and comparisons of what was deleted": partial(drop_some_results, registry.engine),
@@ -51,17 +51,11 @@ def upkeep(registry: Registry, *, keep_logs_s: float | None, every_s: float = EV
         "cards of versions from before they were read": partial(read_some_cards, registry),
         "versions from before cold pulls were measured": partial(measure_some_versions, registry),
     }
-    arguments = (chores, every_s, ended)
-    working = threading.Thread(target=_work, args=arguments, daemon=True, name="upkeep")
-    working.start()
-    try:
+    with running(partial(_work, chores, every_s), name="upkeep"):
         yield
-    finally:
-        ended.set()
-        working.join()
 
 
-def _work(chores: dict[str, Callable[[], int]], every_s: float, ended: threading.Event) -> None:
+def _work(chores: Mapping[str, Callable[[], int]], every_s: float, ended: threading.Event) -> None:
     while True:
         for what, drop_some in chores.items():
             try:
