@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from deltareg.documents.json_values import is_list, is_object
 from deltareg.documents.model_card import CARD_FILE, MOST_CARD_BYTES, read_front, split_card
@@ -24,6 +24,18 @@ _CHARACTERS, _REVISION_CHARACTERS = 1024, 120
 _METADATA = ("ss_sd_model_name", "base_model_name_or_path", "base_model")
 """Keys of a safetensors header that trainers write: of kohya's scripts, of peft, of diffusers' examples."""
 Found = TypeVar("Found")
+
+
+class Named(Protocol):
+    """A base as somebody knows it."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        ...
+
+
+Known = TypeVar("Known", bound=Named)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,16 +119,36 @@ class ClaimedBases(Generic[Found]):
 
 
 @dataclass(frozen=True, slots=True)
-class Contradiction(Generic[Found]):
+class Contradiction(Generic[Known]):
     """A claim that leads to another base than the one that is pushed onto, and the bases it leads to."""
 
     claim: BaseClaim
-    found: ClaimedBases[Found]
+    found: ClaimedBases[Known]
+
+    @property
+    def in_short(self) -> str:
+        """What the delta says of its base, in the words that its version keeps."""
+        names = " or ".join(one.name for one in self.found.bases) or str(self.claim)
+        spelled = f": {self.claim}" if str(self.claim) != names else ""
+        return f"{names} ({self.claim.where}{spelled})"
+
+    def describe(self, base: str) -> str:
+        """Say what the files say against a base of that name."""
+        names = " or ".join(one.name for one in [*self.found.bases, *self.found.of_other_revisions])
+        if not self.found.bases:
+            return f"{self.claim.where} says it was trained on {self.claim}, and only other revisions are here: {names}"
+        spelled = f" ({self.claim})" if str(self.claim) != names else ""
+        return f"{self.claim.where} says it was trained on {names}{spelled}, and you said {base}"
+
+    @property
+    def registering(self) -> str:
+        """The command that registers the revision that only others are here of."""
+        return f"deltareg base register PATH NAME --hub-id {self.claim.hub_id}@{self.claim.hub_revision}"
 
 
 def find_contradiction(
-    claims: Iterable[BaseClaim], find: Callable[[BaseClaim], ClaimedBases[Found]], *, is_same: Callable[[Found], bool]
-) -> Contradiction[Found] | None:
+    claims: Iterable[BaseClaim], find: Callable[[BaseClaim], ClaimedBases[Known]], *, is_same: Callable[[Known], bool]
+) -> Contradiction[Known] | None:
     """Return the claim that contradicts a base; None where none does.
 
     Args:

@@ -107,34 +107,21 @@ def check_claims(
         return "", _remark(claims, found, base)
     if not is_insisted:
         raise refuse(conflict, base, command)
-    return describe_claim(conflict), ""
-
-
-def describe_claim(conflict: Contradiction[MeantBase]) -> str:
-    """Describe what a delta says of its base in the words that a version keeps."""
-    names = " or ".join(one.name for one in conflict.found.bases) or str(conflict.claim)
-    spelled = f": {conflict.claim}" if str(conflict.claim) != names else ""
-    return f"{names} ({conflict.claim.where}{spelled})"
+    return conflict.in_short, ""
 
 
 def refuse(conflict: Contradiction[MeantBase], base: KnownBase, command: str) -> Refused:
     """Return the refusal of a base that the delta's files contradict."""
-    claim, found = conflict.claim, conflict.found
-    meant = [*found.bases, *found.of_other_revisions]
+    claim, bases = conflict.claim, conflict.found.bases
     insist = f"(if {claim.where} is wrong: --trained-on {base.name})"
-    if found.bases and found.bases[0].is_registered:
-        names = " or ".join(one.name for one in meant)
-        spelled = f" ({claim})" if str(claim) != names else ""
-        message = f"{claim.where} says it was trained on {names}{spelled}, and you said {base.name}"
-        fix = f"{command} --base {meant[0].name} {insist}"
-    elif found.bases:
-        message = f"{claim.where} names {claim}, which holds another model than {base.name}, and no registered one"
-        fix = f"register it: deltareg base push {meant[0].name} NAME; then push with --base NAME {insist}"
+    message = conflict.describe(base.name)
+    if not bases:
+        fix = f"register that one: {conflict.registering} {insist}"
+    elif bases[0].is_registered:
+        fix = f"{command} --base {bases[0].name} {insist}"
     else:
-        names = ", ".join(f"{one.name}" for one in meant)
-        message = f"{claim.where} says it was trained on {claim}, and only other revisions are here: {names}"
-        revision = f"{claim.hub_id}@{claim.hub_revision}"
-        fix = f"register that one: deltareg base register PATH NAME --hub-id {revision} {insist}"
+        message = f"{claim.where} names {claim}, which holds another model than {base.name}, and no registered one"
+        fix = f"register it: deltareg base push {bases[0].name} NAME; then push with --base NAME {insist}"
     return Refused([Problem("base_mismatch", message, fix=fix)])
 
 

@@ -59,13 +59,6 @@ def find_denial(
     )
 
 
-def describe_denial(denial: Contradiction[BaseRow]) -> str:
-    """Describe what a delta's files say of its base in the words that its version keeps."""
-    names = " or ".join(row.name for row in denial.found.bases) or str(denial.claim)
-    spelled = f": {denial.claim}" if str(denial.claim) != names else ""
-    return f"{names} ({denial.claim.where}{spelled})"
-
-
 def refuse_denied(denial: Contradiction[BaseRow], base: BaseRow, *, insist: str) -> Refused:
     """Return the refusal of a base that the delta's files contradict.
 
@@ -74,18 +67,11 @@ def refuse_denied(denial: Contradiction[BaseRow], base: BaseRow, *, insist: str)
         base: The base that it is pushed onto.
         insist: How the publisher insists.
     """
-    claim, rows = denial.claim, [*denial.found.bases, *denial.found.of_other_revisions]
-    names = " or ".join(row.name for row in rows)
-    spelled = f" ({claim})" if str(claim) != names else ""
-    message = f"{claim.where} says it was trained on {names}{spelled}, and you said {base.name}"
-    fix = f"push it with --base {rows[0].name} (if {claim.where} is wrong: {insist})"
-    if not denial.found.bases:
-        message = f"{claim.where} says it was trained on {claim}, and only other revisions are here: {names}"
-        fix = (
-            f"register that one: deltareg base register PATH NAME --hub-id {claim.hub_id}@{claim.hub_revision}"
-            f" (if {claim.where} is wrong: {insist})"
-        )
-    return Refused([Problem("base_mismatch", message, fix=fix)])
+    insisting = f"(if {denial.claim.where} is wrong: {insist})"
+    fix = f"register that one: {denial.registering} {insisting}"
+    if denial.found.bases:
+        fix = f"push it with --base {denial.found.bases[0].name} {insisting}"
+    return Refused([Problem("base_mismatch", denial.describe(base.name), fix=fix)])
 
 
 def _find_named(conn: sa.Connection, name: str) -> list[BaseRow]:

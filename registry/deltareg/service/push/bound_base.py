@@ -15,7 +15,7 @@ from deltareg.errors import Conflict, Problem, Refused
 from deltareg.identity.base_claims import BaseClaims
 from deltareg.identity.manifest import Manifest
 from deltareg.service.base_parts import base_meant, tell_choice, with_identity
-from deltareg.service.bases.claimed import describe_denial, find_denial, refuse_denied
+from deltareg.service.bases.claimed import find_denial, refuse_denied
 from deltareg.service.bases.stacks import find_ground
 from deltareg.service.bases.variants import packed_base
 from deltareg.service.registry import Caller
@@ -98,7 +98,7 @@ def check_base_claims(
         return insisted if isinstance(insisted, str) else ""
     if not isinstance(insisted, str):
         raise refuse_denied(denial, base, insist=f"--trained-on {base.name}")
-    return describe_denial(denial)
+    return denial.in_short
 
 
 def check_same_base(conn: sa.Connection, version: VersionRow, base: BaseRow) -> None:
