@@ -55,7 +55,10 @@ class WeightMarks:
 
 def marks_of(manifest: Manifest, base: BaseView | None) -> WeightMarks:
     """Return by what the weights of a manifest are found; `base` is None where it is unknown."""
-    sizes = _sizes(manifest, base)
+    return _marks(_sizes(manifest, base))
+
+
+def _marks(sizes: Mapping[str, int]) -> WeightMarks:
     largest = sorted(sizes, key=lambda digest: (-sizes[digest], digest))[:_EACH]
     lowest = sorted(sizes)[:_EACH]
     lines = "\n".join(f"{digest} {size}" for digest, size in sorted(sizes.items()))
@@ -91,8 +94,8 @@ def read_weights(conn: sa.Connection, row: VersionRow) -> WeightMarks:
 
 
 def _find(conn: sa.Connection, caller: Caller, row: VersionRow) -> list[AlikeVersion]:
-    manifest, base = _manifest(conn, row), _base(conn, row)
-    own, found = _sizes(manifest, base), marks_of(manifest, base)
+    own = _sizes(_manifest(conn, row), _base(conn, row))
+    found = _marks(own)
     total = found.size_bytes
     if not total:
         return []
