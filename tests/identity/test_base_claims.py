@@ -1,5 +1,7 @@
 """What the files of a delta say about its base, and what contradicts what."""
 
+from typing import NamedTuple
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -99,11 +101,14 @@ def test_a_revision_that_is_not_here_leads_to_none_and_to_the_others_beside_it()
     assert (list(found.bases), list(found.of_other_revisions)) == ([], ["old", "new"])
 
 
-KNOWN = {
-    "org/one": ClaimedBases(["one"]),
-    "org/both": ClaimedBases(["one", "two"]),
-    "org/late": ClaimedBases((), ["one"]),
-}
+class Base(NamedTuple):
+    """A base that has a name, as any has."""
+
+    name: str
+
+
+ONE, TWO = Base("one"), Base("two")
+KNOWN = {"org/one": ClaimedBases([ONE]), "org/both": ClaimedBases([ONE, TWO]), "org/late": ClaimedBases((), [ONE])}
 
 
 @pytest.mark.parametrize(
@@ -123,7 +128,7 @@ def test_the_first_claim_that_leads_anywhere_decides(names, onto, denies):
     claims = [BaseClaim("a file", name) for name in names]
 
     conflict = find_contradiction(
-        claims, lambda claim: KNOWN.get(claim.name, ClaimedBases()), is_same=lambda one: one == onto
+        claims, lambda claim: KNOWN.get(claim.name, ClaimedBases()), is_same=lambda base: base.name == onto
     )
 
     assert (conflict is not None) == denies
