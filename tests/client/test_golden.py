@@ -5,6 +5,7 @@ import pytest
 import sqlalchemy as sa
 from safetensors.numpy import save_file
 
+from deltareg.client.push.golden_of_push import UNSEEN
 from deltareg.db import tables as t
 from deltareg.db.session import write
 from deltareg.errors import BaseMismatch, InvalidInput, NotFound
@@ -74,6 +75,30 @@ def test_a_file_that_is_named_takes_the_place_of_the_folders_own(local_registry,
     assert pushed.golden == "recorded by the publisher"
     assert pushed.notes == [f"the {GOLDEN_FILE} in the folder is not used: --golden names another"]
     assert (delta / GOLDEN_FILE).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("recorded", "golden", "is_told"),
+    [(None, None, True), ("by_library", None, True), ("in_training", None, False), (None, False, False)],
+)
+def test_the_first_push_of_a_line_says_what_goes_unseen_without_outputs_from_training(
+    local_registry, folders, tmp_path, recorded, golden, is_told
+):
+    client = local_registry.client()
+    delta, base = folders
+    client.bases.push(base, "tiny")
+    if recorded is not None:
+        put_golden(delta, recorded, base=str(client.bases.show("tiny").root))
+
+    first = client.push(delta, "me/chat", base="tiny", golden=golden)
+    same = client.push(delta, "me/chat", base="tiny", golden=golden)
+    later = client.push(
+        tiny.lora(tmp_path / "later", tiny.base(tmp_path / "again"), seed=5).path, "me/chat", base="tiny"
+    )
+
+    assert (UNSEEN in first.notes) == is_told
+    assert UNSEEN not in [*same.notes, *later.notes]
+    assert later.version.version == 2
 
 
 def put_golden(folder, how, **origin):

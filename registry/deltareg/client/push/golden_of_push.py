@@ -19,11 +19,13 @@ from deltareg.client.push.library_recorder import find_recorded, record_by_libra
 from deltareg.errors import BaseMismatch, DeltaregError, InvalidInput
 from deltareg.identity.manifest import Manifest
 from deltareg.refs import LineRef
-from deltareg.suites.golden import GoldenOrigin
+from deltareg.suites.golden import GoldenOrigin, How
 from deltareg.suites.golden_file import GOLDEN_FILE, decode
 from deltareg.wire import Page, VersionInfo
 
 MOST_BASE_BYTES = 3 << 30
+UNSEEN = "no outputs from training, so half of all damage goes unseen: deltareg golden"
+"""What the first push of a line says without them; docs/planted.md has the figures."""
 _ALONE = frozenset({"", "deltareg"})
 
 
@@ -48,11 +50,18 @@ class GoldenOutcome:
         described: Where the outputs come from; empty where there are none.
         missing: Why there are none; empty where there are, or nobody asked.
         note: What became of others that lay in the folder; mostly empty.
+        how: How they were made; None where there are none.
     """
 
     described: str = ""
     missing: str = ""
     note: str = ""
+    how: How | None = None
+
+    @property
+    def shows_damage(self) -> bool:
+        """Whether they show what happened to the files since the training."""
+        return self.how in {"in_training", "by_publisher"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +102,13 @@ def take_golden(context: Context, delta: PushedDelta, choice: GoldenChoice) -> G
     origin = origin_in(folder)
     changed = () if origin is None else changed_weights(folder.path, origin)
     if origin is not None and origin.how != "by_library" and not _is_of_another(delta, origin):
-        return GoldenOutcome(_describe_origin(origin, changed))  # where weights changed since, verification judges
+        return GoldenOutcome(
+            _describe_origin(origin, changed), how=origin.how
+        )  # where weights changed since, verification judges
     before = list_before(context, delta.line)
     why = "" if origin is None else _why_not_own(context, delta, before, origin, changed)
     if origin is not None and not why:
-        return GoldenOutcome(_describe_origin(origin, changed))
+        return GoldenOutcome(_describe_origin(origin, changed), how=origin.how)
     if why:
         leave_golden_out(folder, why=why)
     return _find_or_record(context, delta, before)
@@ -126,7 +137,7 @@ def _take_file(delta: PushedDelta, path: Path) -> GoldenOutcome:
     add_kept(folder, raw)
     is_other = own is not None and bytes(own.data) != raw
     note = f"the {GOLDEN_FILE} in the folder is not used: --golden names another" if is_other else ""
-    return GoldenOutcome(_describe_origin(origin, ()), note=note)
+    return GoldenOutcome(_describe_origin(origin, ()), note=note, how=origin.how)
 
 
 def _is_of_another(delta: PushedDelta, origin: GoldenOrigin) -> bool:
@@ -156,7 +167,7 @@ def _find_or_record(context: Context, delta: PushedDelta, before: Page[VersionIn
     earlier = find_golden(context, before, files, base)
     if earlier is not None:
         add_kept(folder, earlier.raw)
-        return GoldenOutcome(f"{earlier.origin.description}; those of {earlier.ref}")
+        return GoldenOutcome(f"{earlier.origin.description}; those of {earlier.ref}", how=earlier.origin.how)
     same = find_same(context, delta.line, before, delta.manifest(), base)
     if same is not None:  # with outputs it would be another version
         return GoldenOutcome(missing=f"{same.ref} was pushed without")
@@ -172,7 +183,8 @@ def _find_or_record(context: Context, delta: PushedDelta, before: Page[VersionIn
         except DeltaregError as error:
             return GoldenOutcome(missing=error.message)
     add_kept(folder, raw)
-    return GoldenOutcome(_describe_origin(decode(raw).origin, ()))
+    origin = decode(raw).origin
+    return GoldenOutcome(_describe_origin(origin, ()), how=origin.how)
 
 
 def _describe_origin(origin: GoldenOrigin, changed: Sequence[str]) -> str:

@@ -16,7 +16,7 @@ from deltareg.client.folders.hashing import FolderHashing
 from deltareg.client.folders.known_folders import remember_version
 from deltareg.client.packs.stored_pieces import stored_of
 from deltareg.client.packs.transfer import piece_sources, references, send_pieces
-from deltareg.client.push.golden_of_push import GoldenChoice, PushedDelta, take_golden
+from deltareg.client.push.golden_of_push import UNSEEN, GoldenChoice, GoldenOutcome, PushedDelta, take_golden
 from deltareg.client.push.push_target import find_push_target
 from deltareg.client.push.version_before import earlier_at_hand
 from deltareg.client.results.reports import PushReport
@@ -134,8 +134,15 @@ def push(context: Context, path: Path, line: LineRef, *, base: str | None, optio
         signature=signed,
         golden=golden.described,
         golden_missing=golden.missing,
-        notes=[*target.notes, *([golden.note] if golden.note else [])],
+        notes=[*target.notes, *_golden_notes(version, golden, options)],
     )
+
+
+def _golden_notes(version: VersionInfo, golden: GoldenOutcome, options: PushOptions) -> list[str]:
+    """Say what became of other outputs, and once a line what goes unseen without any of the training."""
+    is_first = version.created and version.version == 1
+    is_unaware = is_first and not golden.shows_damage and not options.golden.is_left_out
+    return [*([golden.note] if golden.note else []), *([UNSEEN] if is_unaware else [])]
 
 
 def _kept_message(version: VersionInfo, message: str) -> list[Problem]:
