@@ -83,6 +83,32 @@ def test_a_suite_of_every_task_is_sound_and_can_be_pushed(data, file, task, chec
     assert drafted.json["next"][1] == f"deltareg suite push {path}"
 
 
+def test_general_texts_may_be_the_users_own_with_a_group_each(data):
+    (data.home / "general").mkdir()
+    (data.home / "general" / "law.txt").write_text("".join(f"{text(n)}\n" for n in range(300, 320)))
+    rows = ({"language": "sv", "text": text(n)} for n in range(400, 409))
+    (data.home / "general" / "more.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+
+    ended = init(data, "lines.txt", "--general", "general", "--json")
+    looked = data("suite", "lint", "me-chat-suite/me-chat.yaml", "--json")
+
+    assert ended.status == looked.status == 0, ended.err + looked.err
+    assert ended.json["general"] == "29 texts, those of general: law, sv"
+    assert [one["check"] for one in ended.json["checks"]] == ["perplexity", "forgetting", "perplexity"]
+    lines = (data.home / "me-chat-suite" / "me-chat-general.jsonl").read_text().splitlines()
+    assert json.loads(lines[-1]) == {"text": text(408), "group": "sv"}
+
+
+def test_too_few_general_texts_are_refused_with_what_to_do(data):
+    (data.home / "few.txt").write_text("one text\nanother text\n")
+
+    ended = init(data, "lines.txt", "--general", "few.txt")
+
+    assert ended.status == 2
+    assert "has no group of 8 different texts" in ended.err
+    assert '"group": "en"' in ended.err
+
+
 def test_people_see_what_it_asks_for_and_what_it_lets_through(data):
     ended = init(data, "topics.csv")
 

@@ -60,7 +60,7 @@ def check(case, name, settings="", *, file="a.jsonl"):
         f"checks: [{{check: {name}, probes: rows{', ' + settings if settings else ''}}}]\n"
     )
     suite = read_suite(text.encode())
-    case.suite = replace(case.suite, sets=suite.sets)
+    case.suite = replace(case.suite, sets=suite.sets, checks=suite.checks)
     return all_checks()[name].run(case, suite.checks[0])
 
 

@@ -22,8 +22,17 @@ def make_language_base(folder, *, steps=60):
     ids = torch.tensor(tokenizer(text, add_special_tokens=False)["input_ids"])
     torch.manual_seed(11)
     torch.set_num_threads(1)  # so small a network is not worth a second one
+    network = make_network(len(tokenizer))
+    train(network, ids, steps=steps, rate=8e-3)
+    network.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def make_network(vocabulary):
+    """Give a small Llama of random numbers."""
     config = LlamaConfig(
-        vocab_size=len(tokenizer),
+        vocab_size=vocabulary,
         hidden_size=96,
         intermediate_size=192,
         num_hidden_layers=2,
@@ -35,11 +44,7 @@ def make_language_base(folder, *, steps=60):
         pad_token_id=2,
         tie_word_embeddings=False,
     )
-    network = LlamaForCausalLM(config)
-    train(network, ids, steps=steps, rate=8e-3)
-    network.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return LlamaForCausalLM(config)
 
 
 def pages():

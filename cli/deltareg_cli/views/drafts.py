@@ -44,7 +44,7 @@ def drafted_answer(found: "DraftedSuite", notes: Sequence[str]) -> CommandResult
                 ("without", ", ".join(part for part in left if part)),
                 ("training", source.training or Cell("nobody said what it was: --training", "warn")),
                 ("power", _power(power)),
-                ("general text", draft.general[1] if draft.general[0] else Cell(draft.general[1], "dim")),
+                ("general text", Cell(draft.general.describe(), "" if draft.general.texts else "dim")),
                 ("rest", "" if found.rest is None else f"{found.rest}, to train on"),
                 ("files", ", ".join(found.files)),
             ]

@@ -25,10 +25,12 @@ from deltareg.client.disk.weights_file import TensorSlot, write_header
 from deltareg.client.folders.base_folder import open_base
 from deltareg.errors import DeltaregError, InvalidInput
 from deltareg.suites.catalogue import CATALOGUE
+from deltareg.suites.drafting.draft import LEAST_GAIN
 from deltareg.suites.probe_set import Samples, read_samples
 from deltareg.suites.suite import DEFAULT_SUITE, CheckSpec, ProbeSet, built_in
-from deltareg_verify.engine.changes import MEASURES, EngineSide, MeasureChange
+from deltareg_verify.engine.changes import MEASURES, EngineSide, MeasureChange, perplexity
 from deltareg_verify.engine.engine import DeltaEngine
+from deltareg_verify.engine.measures.word_order import group_rows, measure_understanding
 from deltareg_verify.judging.checks import all_checks
 from deltareg_verify.messages.process_answer import answer
 from deltareg_verify.messages.requests import ProcessRequest
@@ -40,7 +42,7 @@ Fields = Mapping[str, object]
 _Z = 1.959963984540054
 _SIBLINGS, _SIBLING_NOISE = 2, 0.1
 _BLOCKS, _LEAST_BLOCK = 8, 10
-_BASE = "base"
+_BASE, _GENERAL = "base", "general"
 _PROBES = "samples"  # what a check is told that it looks at; they are given by hand
 _FACTORS = frozenset({"target_perplexity"})
 
@@ -100,16 +102,21 @@ def run(wanted: PilotRequest) -> Fields:
     from deltareg_verify.engine.torch_engine import TorchEngine, class_with_place, prepare_device, quieten
 
     quieten()
-    document = {"has_template": _prepare(wanted)}
-    if not wanted.versions:
+    document: dict[str, object] = {"has_template": _prepare(wanted), "understanding": None}
+    general = _read_set(wanted, _GENERAL) if _GENERAL in wanted.sets else None
+    understanding: Mapping[str, float] | None = None
+    if not wanted.versions and general is None:
         return {**document, "items": [], "is_cut": False, "notes": []}
     with ExitStack() as stack:
         base = stack.enter_context(open_base(wanted.base, Cache(wanted.cache)))
         suite = replace(built_in(DEFAULT_SUITE), sets={_PROBES: ProbeSet(_PROBES, "")})
         make = partial(TorchEngine, suite=suite, device=prepare_device(wanted.device, threads=wanted.threads))
+        if general is not None:
+            understanding = measure_understanding(make(base, ()), general, seed=suite.seed)
+            document["understanding"] = {} if understanding is None else understanding
         trials = Trials(base, suite, wanted.out, make, class_with_place)
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pilot-")))
-        comparing = _Comparing(wanted, trials, scratch, stack)
+        comparing = _Comparing(wanted, trials, scratch, stack, understanding)
         items = list(comparing.go())
         return {**document, "items": items, "is_cut": comparing.is_cut, "notes": comparing.notes}
 
@@ -156,13 +163,15 @@ class _Comparing:
     trials: Trials
     scratch: Path
     stack: ExitStack
+    understanding: Mapping[str, float] | None = None
     is_cut: bool = False
     notes: list[str] = field(default_factory=list[str])
 
     def go(self) -> Iterator[Fields]:
         """Yield the measures, newest version first."""
         started = time.monotonic()
-        samples = {name: self._samples(name) for name in self.wanted.sets}
+        samples = {name: self._samples(name) for name in self.wanted.sets if name != _GENERAL}
+        groups = self._groups()
         there = list(self._there())
         for at in reversed(range(len(there))):
             if time.monotonic() - started > self.wanted.seconds and at < len(there) - 1:
@@ -175,6 +184,23 @@ class _Comparing:
                     if change is not None:
                         rival = _BASE if other is None else other.ref
                         yield {"set": name, "a": rival, "b": there[at].ref, **change}
+            yield from self._changes_of_groups(there[at], groups)
+
+    def _changes_of_groups(self, version: "_There", groups: Sequence[Samples]) -> Iterator[Fields]:
+        """Yield what a version gains or loses of each general group that the base understands."""
+        for group in groups:
+            base, ours = EngineSide(version.engine, "base"), EngineSide(version.engine, "attached")
+            change = perplexity(base, ours, group)
+            scaled = None if change is None else _on_scale(change)
+            if scaled is not None:
+                yield {"set": _GENERAL, "a": _BASE, "b": version.ref, **scaled}
+
+    def _groups(self) -> list[Samples]:
+        if not self.understanding:
+            return []
+        general = _read_set(self.wanted, _GENERAL)
+        known = [rows for name, rows in group_rows(general).items() if self.understanding.get(name, 0.0) >= LEAST_GAIN]
+        return [general.select_rows(rows) for rows in known]
 
     def _there(self) -> Iterator["_There"]:
         """Yield the versions on the base; for a single version, seeded siblings as well."""
@@ -209,9 +235,7 @@ class _Comparing:
             yield _There(f"{version.ref} with noise", opened, engine)
 
     def _samples(self, name: str) -> Samples:
-        file = self.wanted.sets[name][1]
-        samples = read_samples(ProbeSet(name, file), (self.wanted.out / file).read_bytes())
-        return rows_of(samples, slice(self.wanted.most))
+        return rows_of(_read_set(self.wanted, name), slice(self.wanted.most))
 
     def _change(self, name: str, before: "_There | None", after: "_There", samples: Samples) -> Fields | None:
         check = self.wanted.sets[name][0]
@@ -298,6 +322,11 @@ def _on_scale(found: MeasureChange) -> Fields | None:
     return {"change": change, "spread": spread, "n": one.n, "a_value": found.a.value, "b_value": found.b.value}
 
 
+def _read_set(wanted: PilotRequest, name: str) -> Samples:
+    file = wanted.sets[name][1]
+    return read_samples(ProbeSet(name, file), (wanted.out / file).read_bytes())
+
+
 def rows_of(samples: Samples, rows: slice) -> Samples:
     """Return some samples of a set."""
     return replace(
@@ -309,4 +338,5 @@ def rows_of(samples: Samples, rows: slice) -> Samples:
         partners=samples.partners[rows],
         scores=None if samples.scores is None else samples.scores[rows],
         candidates=samples.candidates[rows],
+        groups=samples.groups[rows],
     )

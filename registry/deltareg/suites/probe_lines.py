@@ -6,6 +6,7 @@
 | `target` | the text that belongs to it: a translation, an answer, what comes next |
 | `other`, `score` | a second text, and how alike the two are |
 | `relevant`, `others` | texts that answer it, and texts that do not |
+| `group` | what it is of: a language, a domain |
 """
 
 import json
@@ -19,7 +20,13 @@ from deltareg.documents.json_values import is_count, is_list, is_object
 from deltareg.errors import InvalidInput
 from deltareg.suites.samples import FIX, RankingCandidates, Samples
 
-_GROUPS: Mapping[str, tuple[str, ...]] = {"label": (), "target": (), "other": ("score",), "relevant": ("others",)}
+_GROUPS: Mapping[str, tuple[str, ...]] = {
+    "label": (),
+    "target": (),
+    "other": ("score",),
+    "relevant": ("others",),
+    "group": (),
+}
 
 
 def read_lines(lines: Sequence[tuple[int, str]], name: str) -> Samples:
@@ -43,6 +50,7 @@ def read_lines(lines: Sequence[tuple[int, str]], name: str) -> Samples:
         partners=_texts(rows, "other") if "other" in first else (),
         scores=_scores(rows) if "score" in first else None,
         candidates=_all_candidates(rows) if "relevant" in first else (),
+        groups=_texts(rows, "group") if "group" in first else (),
     )
 
 

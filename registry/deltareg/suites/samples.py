@@ -40,6 +40,7 @@ class Samples:
         partners: A second text for each sample.
         scores: (n,): How alike the two texts are.
         candidates: Texts to rank for each sample.
+        groups: What each sample is of: a language, a domain.
     """
 
     texts: tuple[str, ...] = ()
@@ -49,6 +50,7 @@ class Samples:
     partners: tuple[str, ...] = ()
     scores: NDArray[np.float64] | None = None
     candidates: tuple[RankingCandidates, ...] = ()
+    groups: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """The number of samples."""
@@ -67,6 +69,7 @@ class Samples:
             _some(self.partners, indices),
             None if self.scores is None else self.scores[indices],
             _some(self.candidates, indices),
+            _some(self.groups, indices),
         )
 
 

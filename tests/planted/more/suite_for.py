@@ -99,8 +99,8 @@ def _drafted(subject: Subject, base: Path, promoted: Path, out: Path, samples: i
     with Client("http://127.0.0.1:9") as client:  # nothing is asked of it
         drafting = client.suites.drafting
         found = drafting.read(wanted)
-        general = drafting.general(found, "")
-        request = drafting.prepare(found, prepared, general=general[0])
+        general = drafting.general(wanted, found)
+        request = drafting.prepare(found, prepared, general=general)
         at_hand = {
             "base": base,
             "cache": out / "cache",

@@ -122,7 +122,6 @@ def _run_backtest(
         tempfile.TemporaryDirectory(prefix="deltareg-backtest-") as folder,
         history.at_hand(stretch, base=base) as at_hand,
     ):
-        at_hand.pop("name")
         request = {**at_hand, **write_trial(Path(folder), parsed, files), **options}
         invocation.output.note(
             f"{parsed.name} over {_versions(len(stretch.versions))} of {stretch.line}"

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, cast, get_args
 
 import click
 
@@ -63,6 +63,12 @@ _MOST_VERSIONS = 5
     type=click.Path(path_type=Path),
     help="Take half of the rows at most, and write those to train on here, as .jsonl.",
 )
+@option(
+    "--general",
+    metavar="FILE|DIR",
+    type=click.Path(path_type=Path),
+    help="Texts that must not be forgotten. Default: many languages and code.",
+)
 @option("--base", metavar="NAME|FOLDER", help="The base. Default: that of the line's newest version.")
 @option(
     "--power",
@@ -96,6 +102,7 @@ def init(
     task: Task | None,
     training: Path | None,
     rest: Path | None,
+    general: Path | None,
     base: str | None,
     power: float,
     margin: float | None,
@@ -114,8 +121,9 @@ def init(
 
     The versions that the line has are run on them, here, to learn how far healthy ones are apart;
     margins follow from that. What is written asks for three things: better than the base on your
-    data, not much worse on general text, and no worse than the version that is promoted. Comments
-    say where each number is from, and what a broken version could still lose.
+    data, no language or domain forgotten that the base understands, and no worse than the version
+    that is promoted. Comments say where each number is from, and what a broken version could still
+    lose.
 
     The folder holds the YAML file and its probe sets. Nothing is sent.
     """
@@ -131,6 +139,7 @@ def init(
         task=task,
         training=training,
         rest=rest,
+        general=general,
         name=name or "",
         out=out,
         aim=SuiteAim(power, margin),
@@ -146,16 +155,16 @@ def init(
         tempfile.TemporaryDirectory(prefix="deltareg-init-") as scratch,
         _at_hand(invocation, request_made, base, notes, is_wanted=not no_run) as at_hand,
     ):
-        general = drafting.general(draft_rows, str(at_hand.pop("name", "")))
+        texts = drafting.general(request_made, draft_rows)
         folder = Path(scratch)
-        request = drafting.prepare(draft_rows, folder, general=general[0])
+        request = drafting.prepare(draft_rows, folder, general=texts)
         answer = _answer(invocation, draft_rows, {**at_hand, **request}, folder, notes, gpu=gpu)
         draft = drafting.write(
             request_made,
             draft_rows,
             folder,
             answer=answer,
-            general=general,
+            general=texts,
             notes=notes,
             command=_line(request_made, base),
         )
@@ -210,7 +219,8 @@ def _answer(
         if found.source.task == "chat":
             notes.append("chats are written plainly, for there is no base to take a template from")
         return {}
-    if not request["versions"] and not needs_base and found.source.task != "chat":
+    is_asked = "general" in cast("Mapping[str, object]", request["sets"])
+    if not request["versions"] and not needs_base and not is_asked and found.source.task != "chat":
         return {}
     invocation.output.note(_doing(request["versions"]))
     path = folder / "request.json"
@@ -240,6 +250,7 @@ def _line(wanted: "DraftRequest", base: str | None) -> str:
         "--task": wanted.task,
         "--training": wanted.training,
         "--rest": wanted.rest,
+        "--general": wanted.general,
         "--base": base,
         "--margin": wanted.aim.margin,
         "--name": wanted.name or None,

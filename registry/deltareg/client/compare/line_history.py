@@ -99,12 +99,7 @@ class LineHistory:
                 convention = str(one.config.get("convention", ""))
                 versions.append({"ref": one.ref, "delta": path, "convention": convention})
             trim(self.context, keep=set(paths))
-            yield {
-                "base": folder.path.absolute(),
-                "versions": versions,
-                "cache": self.context.cache.path,
-                "name": stretch.versions[-1].base.name,
-            }
+            yield {"base": folder.path.absolute(), "versions": versions, "cache": self.context.cache.path}
 
     @contextmanager
     def base_at_hand(self, base: Path | str) -> Generator[dict[str, object], None, None]:
@@ -113,14 +108,12 @@ class LineHistory:
         Args:
             base: Its folder, or its name.
         """
-        name = ""
         if isinstance(base, Path):
             folder = open_base(base, self.context.cache, progress=self.context.progress)
         else:
-            info = self.context.api.get(base_path(base), BaseInfo)
-            name, folder = info.name, fetch_base(self.context, info)
+            folder = fetch_base(self.context, self.context.api.get(base_path(base), BaseInfo))
         with folder:
-            yield {"base": folder.path.absolute(), "versions": [], "cache": self.context.cache.path, "name": name}
+            yield {"base": folder.path.absolute(), "versions": [], "cache": self.context.cache.path}
 
     def probes_of(self, suite: Suite) -> dict[str, bytes]:
         """Return the files of a suite's probe sets, by name."""

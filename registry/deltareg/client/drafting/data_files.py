@@ -61,7 +61,7 @@ def training_texts(path: Path) -> Iterator[str]:
     Raises:
         As `read_records`.
     """
-    return (" ".join(_texts_in(record)) for record in each_record(path))
+    return (" ".join(texts_in(record)) for record in each_record(path))
 
 
 def training_images(path: Path) -> Iterator[str]:
@@ -87,17 +87,18 @@ def image_mark(image: str) -> str:
         raise InvalidInput(f"{image} cannot be read: {error.strerror}", fix="correct the list of images") from error
 
 
-def _texts_in(value: object) -> Iterator[str]:
+def texts_in(value: object) -> Iterator[str]:
+    """Yield all text in a row, whatever its columns are called."""
     if isinstance(value, str):
         yield value
     elif is_object(value):
         for key, item in value.items():
             # Of a turn, who speaks is no part of what is said.
             if key not in {"role", "from"}:
-                yield from _texts_in(item)
+                yield from texts_in(item)
     elif is_list(value):
         for item in value:
-            yield from _texts_in(item)
+            yield from texts_in(item)
 
 
 def _of_folder(path: Path) -> Iterator[Record]:

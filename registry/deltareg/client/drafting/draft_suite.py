@@ -7,20 +7,20 @@ and how far versions are apart; without it, margins are the usual ones.
 import json
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import cast
 
 from deltareg.client.context import Context
 from deltareg.client.drafting.data_files import each_record, image_mark, read_records, training_images, training_texts
-from deltareg.client.drafting.general_texts import general_texts
+from deltareg.client.drafting.general_texts import read_texts, shipped_texts
 from deltareg.client.drafting.probe_files import cut_file, write_lines
 from deltareg.client.drafting.spreads import spread_on
 from deltareg.errors import Conflict, InvalidInput
 from deltareg.refs import LineRef
-from deltareg.suites.drafting.draft import Draft, SampleSource, SuiteAim, draft
-from deltareg.suites.drafting.measures import PERPLEXITY, DraftMeasure, measures_of
+from deltareg.suites.drafting.draft import Draft, GeneralTexts, SampleSource, SuiteAim, draft
+from deltareg.suites.drafting.measures import FORGETTING, DraftMeasure, measures_of
 from deltareg.suites.drafting.repeated_rows import seen_in, without_repeats
 from deltareg.suites.drafting.rows import DataRow, Record, Task, classes_of, guess_task, rows_of
 from deltareg.suites.drafting.sizes import LEAST, VersionSpread
@@ -44,6 +44,7 @@ class DraftRequest:
         task: The kind of task; None to infer it from the data.
         training: The training data; None if unknown.
         rest: The file for rows that do not become samples; None to take as many rows as needed.
+        general: The file or folder of general texts; None for those of this release.
         name: The suite's name; empty for the line's name.
         out: The folder to write; None for one named after the suite.
         aim: The power and margin to aim for.
@@ -56,6 +57,7 @@ class DraftRequest:
     task: Task | None = None
     training: Path | None = None
     rest: Path | None = None
+    general: Path | None = None
     name: str = ""
     out: Path | None = None
     aim: SuiteAim = field(default_factory=SuiteAim)
@@ -162,18 +164,20 @@ class SuiteDrafting:
         )
         return CandidateRows([rows[at] for at in order], [records[at] for at in order], source, measure, closer)
 
-    def general(self, found: CandidateRows, base: str) -> tuple[Sequence[str], str]:
-        """Return general texts that a delta must not forget, and where they are from.
+    def general(self, wanted: DraftRequest, found: CandidateRows) -> GeneralTexts:
+        """Return general texts that a delta must not forget.
 
-        Args:
-            found: The candidates.
-            base: The base's name in the registry; empty if unknown.
+        Raises:
+            NotFound: There is no such file.
+            InvalidInput: The user's texts cannot be read, or are too few.
         """
+        if wanted.general is not None:
+            return read_texts(wanted.general)
         if found.source.task not in _OF_LANGUAGE:
-            return (), f"not asked for: {found.measure.description} says nothing of text"
-        return general_texts(self.context, base)
+            return GeneralTexts(origin=f"not asked for: {found.measure.description} says nothing of text")
+        return shipped_texts()
 
-    def prepare(self, found: CandidateRows, folder: Path, *, general: Sequence[str] = ()) -> dict[str, object]:
+    def prepare(self, found: CandidateRows, folder: Path, *, general: GeneralTexts) -> dict[str, object]:
         """Write probe files of all candidates; return the process's request fields.
 
         Args:
@@ -205,8 +209,8 @@ class SuiteDrafting:
             write_lines(folder / name, rows, found.source, found.measure)
         else:
             write_lines(folder / name, rows, found.source, found.measure)
-        if general:
-            sets["general"] = [PERPLEXITY.check, "general.jsonl"]
+        if general.texts:
+            sets["general"] = [FORGETTING.check, "general.jsonl"]
             _write_texts(folder / "general.jsonl", general)
         return request
 
@@ -217,7 +221,7 @@ class SuiteDrafting:
         prepared: Path,
         *,
         answer: Fields,
-        general: tuple[Sequence[str], str],
+        general: GeneralTexts,
         command: str,
         notes: Sequence[str] = (),
     ) -> DraftedSuite:
@@ -228,12 +232,14 @@ class SuiteDrafting:
             found: The candidates.
             prepared: The folder that `prepare` has written.
             answer: The process's answer; empty if none was started.
-            general: General texts, and where they are from.
+            general: General texts.
             command: The command line that drafts the suite.
             notes: Remarks to write into the file.
         """
         items = cast("Sequence[Fields]", answer.get("items", ()))
         name = wanted.suite
+        gains = cast("Mapping[str, float] | None", answer.get("understanding"))
+        asked = general if gains is None else general.understood(gains)
         file = f"{name}-in-domain{found.file}"
         suite_draft = draft(
             name=name,
@@ -242,8 +248,8 @@ class SuiteDrafting:
             measure=found.measure,
             file=file,
             in_domain=spread_on("in_domain", items, found.measure),
-            general=general,
-            elsewhere=spread_on("general", items, PERPLEXITY),
+            general=asked,
+            elsewhere=spread_on("general", items, FORGETTING),
             aim=wanted.aim,
             closer=_closer(found.closer, items),
             notes=notes,
@@ -252,8 +258,8 @@ class SuiteDrafting:
         folder.mkdir(parents=True, exist_ok=True)
         cut_file(prepared / f"in-domain{found.file}", folder / file, suite_draft.n)
         files = [file]
-        if general[0]:
-            _write_texts(folder / general_file(name), general[0])
+        if asked.texts:
+            _write_texts(folder / general_file(name), asked)
             files.append(general_file(name))
         path = folder / f"{name}.yaml"
         path.write_text(write_draft(suite_draft, command=command))
@@ -303,7 +309,7 @@ def describe_draft(found: DraftedSuite) -> dict[str, object]:
         "training": suite_draft.source.training,
         "samples": suite_draft.n,
         "power": round(suite_draft.sized.power, 3),
-        "general": suite_draft.general[1],
+        "general": suite_draft.general.describe(),
         "files": list(found.files),
         "rest": None if found.rest is None else str(found.rest),
         "checks": [
@@ -329,5 +335,6 @@ def _in_order(rows: Sequence[DataRow], numbers: Sequence[int], *, seed: int) -> 
     return [numbers[at] for at in sorted(order, key=places.__getitem__)]
 
 
-def _write_texts(path: Path, texts: Iterable[str]) -> None:
-    path.write_text("".join(f"{json.dumps({'text': text}, ensure_ascii=False)}\n" for text in texts))
+def _write_texts(path: Path, general: GeneralTexts) -> None:
+    lines = (json.dumps({"text": one.text, "group": one.group}, ensure_ascii=False) for one in general.texts)
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")

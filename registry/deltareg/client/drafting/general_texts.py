@@ -1,69 +1,65 @@
-"""General texts that a delta must not forget: those drawn for its base, and their corpus.
+"""General texts that a delta must not forget, by group: those of this release, or the user's own.
 
-An older server has drawn none, and an older release has no corpus. Then there are no such texts,
-and a suite does not ask for them.
+A group is a language or a domain. Which groups are asked is for the base to decide: it is held to those
+that it understands, each by itself.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
+from pathlib import Path
+from typing import cast
 
-from deltareg.client.asking.resolving import base_path
-from deltareg.client.context import Context
-from deltareg.documents.json_values import is_list, is_object
-from deltareg.errors import DeltaregError
+from deltareg.client.drafting.data_files import read_records, texts_in
+from deltareg.errors import InvalidInput
+from deltareg.suites.drafting.draft import GeneralText, GeneralTexts
 from deltareg.suites.drafting.repeated_rows import without_repeats
 
-_LEAST = 20
+LEAST = 8
+"""Fewer texts show too little of a group."""
+_CORPORA = ("corpus.json", "more.json")
 _KINDS = ("text", "code", "chat")
+_GROUP_COLUMNS = ("group", "language", "lang", "domain", "category")
 
 
-def general_texts(context: Context, base: str) -> tuple[Sequence[str], str]:
-    """Return general texts for a base, and where they are from.
+def shipped_texts() -> GeneralTexts:
+    """Return the texts that come with this release."""
+    texts: list[GeneralText] = []
+    for name in _CORPORA:
+        path = files("deltareg") / "suites" / "general" / name
+        corpus = cast("Mapping[str, Sequence[Mapping[str, object]]]", json.loads(path.read_bytes()))
+        texts += [_shipped_text(row, kind) for kind in _KINDS for row in corpus[kind]]
+    return GeneralTexts(texts, "those of this release")
 
-    Args:
-        context: The client's surroundings.
-        base: The base's name in the registry; empty if it does not have it.
+
+def read_texts(path: Path) -> GeneralTexts:
+    """Read the user's general texts: a file of rows, or a folder with a file for each group.
+
+    The group is what a column `group`, `language` or `domain` says, or the name of the file.
+
+    Raises:
+        NotFound: There is no such file.
+        InvalidInput: It cannot be read, or no group has enough texts.
     """
-    own_texts, shipped = list(_fetch_drawn(context, base)) if base else [], list(_read_shipped())
-    both = [*own_texts, *shipped]
-    texts = [both[at] for at in without_repeats(both)]
-    if len(texts) < _LEAST:
-        return (), "left out: neither the registry nor this release has general texts for the base"
-    description = f"{len(texts)} texts in many languages and in code"
-    return texts, f"{description}, those drawn for {base} first" if own_texts else description
+    parts = sorted(one for one in path.iterdir() if one.is_file()) if path.is_dir() else [path]
+    texts = [text for part in parts for row in read_records(part) if (text := _own_text(row, part.stem)).text]
+    unique = [texts[at] for at in without_repeats([one.text for one in texts])]
+    counts = {one.group: sum(other.group == one.group for other in unique) for one in unique}
+    if max(counts.values(), default=0) < LEAST:
+        raise InvalidInput(
+            f"{path} has no group of {LEAST} different texts",
+            fix='give more texts of each language or domain, a row each: {"text": "…", "group": "en"}',
+        )
+    return GeneralTexts(unique, f"those of {path}")
 
 
-def _fetch_drawn(context: Context, base: str) -> Iterator[str]:
-    """Yield the texts that were drawn for a base when it was registered."""
-    try:
-        answer: object = context.api.send("GET", f"{base_path(base)}/probes").json()
-    except (DeltaregError, ValueError):  # an older server, or a base that is gone
-        return
-    document = answer.get("document") if is_object(answer) else None
-    try:
-        document_fields: object = json.loads(document) if isinstance(document, str) else None
-    except ValueError:
-        return
-    texts = document_fields.get("texts") if is_object(document_fields) else None
-    yield from _texts_of(texts)
+def _shipped_text(row: Mapping[str, object], kind: str) -> GeneralText:
+    parts = (row.get(key) for key in ("text", "user", "assistant"))
+    return GeneralText(str(row.get("class", kind)), "\n".join(part for part in parts if isinstance(part, str)))
 
 
-def _read_shipped() -> Iterator[str]:
-    """Yield the texts of the corpus that comes with this release."""
-    path = files("deltareg") / "suites" / "general" / "corpus.json"
-    if not path.is_file():
-        return
-    corpus: object = json.loads(path.read_bytes())
-    if is_object(corpus):
-        for kind in _KINDS:
-            yield from _texts_of(corpus.get(kind))
-
-
-def _texts_of(rows: object) -> Iterator[str]:
-    for row in rows if is_list(rows) else []:
-        if is_object(row):
-            texts = (row.get("text"), row.get("user"), row.get("answer"), row.get("assistant"))
-            text = "\n".join(part for part in texts if isinstance(part, str) and part)
-            if text:
-                yield text
+def _own_text(row: Mapping[str, object], stem: str) -> GeneralText:
+    named = next((row[key] for key in _GROUP_COLUMNS if isinstance(row.get(key), str)), stem)
+    rest = {key: value for key, value in row.items() if key not in _GROUP_COLUMNS}
+    words: Sequence[str] = [text for text in texts_in(rest) if text.strip()]
+    return GeneralText(str(named), "\n".join(words))

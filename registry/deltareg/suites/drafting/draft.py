@@ -1,16 +1,18 @@
 """A draft: the content of a future suite, with the facts about each of its comparisons."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from deltareg.statistics.power import POWER
-from deltareg.suites.drafting.measures import PERPLEXITY, DraftMeasure
+from deltareg.suites.drafting.measures import FORGETTING, DraftMeasure
 from deltareg.suites.drafting.rows import Task
 from deltareg.suites.drafting.sizes import SizedComparison, VersionSpread, gain_asked, loss_allowed, size, size_for_half
 
 GENERAL_LOSS = 0.33
 """What a delta may usually lose of general text: a third of its perplexity."""
+LEAST_GAIN = 0.4
+"""How much likelier a token has to be in its place than out of order, in nats, for a base to understand a text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,55 @@ class SuiteAim:
 
     power: float = POWER
     margin: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GeneralText:
+    """A text of a language or domain that a delta must not forget."""
+
+    group: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class GeneralTexts:
+    """General texts, and which of them a base is asked.
+
+    Attributes:
+        texts: The texts, with their groups; empty if none are asked.
+        origin: Where they are from, for people; why there are none where there are none.
+        unknown: The groups that the base does not understand, which are not asked.
+        is_known: Whether the base was asked what it understands; else each verification asks it.
+    """
+
+    texts: Sequence[GeneralText] = ()
+    origin: str = ""
+    unknown: Sequence[str] = ()
+    is_known: bool = False
+
+    @property
+    def groups(self) -> list[str]:
+        """The groups, in the order of their first texts."""
+        return list(dict.fromkeys(one.group for one in self.texts))
+
+    def understood(self, gains: Mapping[str, float]) -> "GeneralTexts":
+        """Keep the groups that a base understands.
+
+        Args:
+            gains: How much likelier a token is to it in its place than out of order, in nats, by group.
+        """
+        known = [one for one in self.texts if gains.get(one.group, 0.0) >= LEAST_GAIN]
+        unknown = [name for name in self.groups if gains.get(name, 0.0) < LEAST_GAIN]
+        return GeneralTexts(known, self.origin, unknown, is_known=True)
+
+    def describe(self) -> str:
+        """Say which groups are asked, where they are from, and why the others are not."""
+        if not self.texts and not self.unknown:
+            return self.origin
+        held = f"{len(self.texts)} texts, {self.origin}: {', '.join(self.groups)}" if self.texts else "none is asked"
+        if self.unknown:
+            held += f"; not {', '.join(self.unknown)}, which the base predicts hardly better than shuffled words"
+        return held
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +140,7 @@ class Draft:
         source: Where its samples come from.
         n: How many samples of the domain it takes.
         file: The file with them.
-        general: General texts, with their source; empty if there are none.
+        general: General texts.
         comparisons: In the order in which they run.
         sized: The comparison with the promoted version.
         notes: Further remarks.
@@ -100,7 +151,7 @@ class Draft:
     source: SampleSource
     n: int
     file: str
-    general: tuple[Sequence[str], str]
+    general: GeneralTexts
     comparisons: Sequence[DraftComparison]
     sized: SizedComparison
     notes: Sequence[str] = ()
@@ -114,7 +165,7 @@ def draft(
     measure: DraftMeasure,
     file: str,
     in_domain: VersionSpread,
-    general: tuple[Sequence[str], str],
+    general: GeneralTexts,
     elsewhere: VersionSpread,
     aim: SuiteAim,
     closer: tuple[DraftMeasure, VersionSpread] | None = None,
@@ -129,7 +180,7 @@ def draft(
         measure: The measure of its task.
         file: The file with its samples.
         in_domain: How healthy versions differ on them.
-        general: General texts, with their source.
+        general: General texts.
         elsewhere: How healthy versions differ on general texts.
         aim: The user's requirements.
         closer: A second measure of the same samples that shows smaller losses, and how healthy
@@ -138,7 +189,7 @@ def draft(
     """
     sized = size(measure, in_domain, available=source.available, power=aim.power, margin=aim.margin)
     comparisons = [_in_domain(measure, in_domain, sized, aim)]
-    if general[0]:
+    if general.texts:
         comparisons.append(_general(elsewhere))
     comparisons.append(_compare_with_promoted(measure, in_domain, sized, aim))
     if closer is not None:
@@ -169,10 +220,10 @@ def _fall(measure: DraftMeasure, gain: float) -> float:
 
 
 def _general(spread: VersionSpread) -> DraftComparison:
-    loss, why = loss_allowed(PERPLEXITY, spread, usual=GENERAL_LOSS)
-    reason = f"general texts may become less likely by {PERPLEXITY.say(loss)}: {why}"
-    misses = f"a version that loses less than {PERPLEXITY.say(loss)} of general text"
-    return DraftComparison("general", PERPLEXITY, "general", "base", -loss, reason, misses)
+    loss, why = loss_allowed(FORGETTING, spread, usual=GENERAL_LOSS)
+    reason = f"no language or domain may become less likely by more than {FORGETTING.say(loss)}: {why}"
+    misses = f"a version that loses less than {FORGETTING.say(loss)} of each"
+    return DraftComparison("general", FORGETTING, "general", "base", -loss, reason, misses)
 
 
 def _compare_with_promoted(

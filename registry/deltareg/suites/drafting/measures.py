@@ -64,6 +64,7 @@ class DraftMeasure:
 
 
 PERPLEXITY = DraftMeasure("perplexity", "perplexity", is_relative=True, greater_is_better=False, spread=0.3)
+FORGETTING = DraftMeasure("forgetting", "general perplexity", is_relative=True, greater_is_better=False, spread=0.3)
 _OF_ANSWERS = DraftMeasure(
     "target_perplexity", "perplexity of answers", is_relative=True, greater_is_better=False, spread=0.4, form="targets"
 )

@@ -57,8 +57,8 @@ def _sets(draft: Draft) -> Iterator[str]:
     if draft.source.classes and not all(map(str.isdecimal, draft.source.classes)):
         labels = (f"{at} {label}" for at, label in enumerate(draft.source.classes))
         yield from _comment(f"Labels: {', '.join(labels)}.", indent="  ")
-    if draft.general[0]:
-        yield from _comment(f"What must not be forgotten: {draft.general[1]}.", indent="  ")
+    if draft.general.texts:
+        yield from _comment(f"What must not be forgotten: {draft.general.describe()}.", indent="  ")
         yield f"  general: {{file: {general_file(draft.name)}}}"
 
 
