@@ -6,6 +6,7 @@ from pathlib import Path
 
 from deltareg.client.results.proofs import FilesProof, SignerKey
 from deltareg.wire import ReferrerBody, ReferrerInfo, RevokedSigner
+from deltareg.wire.evidence import EvaluationBody
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.terminal.blocks import Block, Cell, Column, CommandResult, FactsBlock, TableBlock, Text, TitleBlock
 from deltareg_cli.terminal.documents import fields, items_fields
@@ -33,28 +34,6 @@ def signature_table(found: Sequence[ReferrerInfo], *, now: datetime) -> TableBlo
     ]
     empty = "nobody has signed it: deltareg push PATH NS/NAME --sign KEY"
     return TableBlock(columns, rows, if_empty=empty)
-
-
-def attestation_table(found: Sequence[ReferrerInfo], *, now: datetime) -> TableBlock:
-    """Build the table of attestations about a version."""
-    columns = [
-        Column("digest"),
-        Column("says"),
-        Column("signed by"),
-        Column("brought"),
-        Column("revoked", is_prose=True),
-    ]
-    rows: list[list[Text]] = [
-        [
-            Cell(short(info.digest), "name"),
-            info.predicate_type,
-            info.signed_by,
-            f"{moment(info.created_at, now=now)} by {info.created_by}",
-            Cell(info.revoked, "bad"),
-        ]
-        for info in found
-    ]
-    return TableBlock(columns, rows, if_empty="nobody attests anything: deltareg attest add REF FILE")
 
 
 def referrer_blocks(info: ReferrerInfo, *, now: datetime) -> list[Block]:
@@ -118,7 +97,7 @@ def show_proofs(invocation: Invocation, proofs: Sequence[FilesProof]) -> None:
     invocation.output.show(CommandResult(document, files_proof_blocks(proofs), digests))
 
 
-def write_body(invocation: Invocation, found: ReferrerBody, out: Path | None) -> None:
+def write_body(invocation: Invocation, found: ReferrerBody | EvaluationBody, out: Path | None) -> None:
     """Write a signed body into a file, or print it."""
     if out is not None:
         out.write_bytes(found.body.encode())

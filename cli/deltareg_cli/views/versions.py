@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from deltareg.wire import CardInfo, ProofState, VersionDetail, VersionInfo, VersionPulls
+from deltareg.wire.evidence import OutsideEvidence
 from deltareg.wire.versions import AlikeVersion
 from deltareg_cli.terminal.blocks import (
     Block,
@@ -19,6 +20,7 @@ from deltareg_cli.terminal.blocks import (
 )
 from deltareg_cli.terminal.wording import count, moment, short, size
 from deltareg_cli.views.cards import card_facts, describe_card
+from deltareg_cli.views.evidence import evidence_facts
 from deltareg_cli.views.revocations import describe_deprecation, describe_revocation
 
 NO_VERSIONS = "no versions yet: deltareg push PATH NS/NAME --base REF"
@@ -95,7 +97,12 @@ def _standing(version: VersionInfo) -> list[str]:
 
 
 def version_blocks(
-    version: VersionInfo, *, now: datetime, card: CardInfo | None = None, pulls: VersionPulls | None = None
+    version: VersionInfo,
+    *,
+    now: datetime,
+    card: CardInfo | None = None,
+    pulls: VersionPulls | None = None,
+    evidence: Sequence[OutsideEvidence] = (),
 ) -> list[Block]:
     """Show one version in full."""
     rows: list[tuple[str, Text | Sequence[Text]]] = [
@@ -111,6 +118,7 @@ def version_blocks(
         ("message", version.message),
         *(() if card is None else card_facts(card)),
         ("signed by", signers_of(version)),
+        *evidence_facts(evidence),
         ("revoked", Cell(describe_revocation(version.revocation) if version.revocation else "", "bad")),
         ("deprecated", Cell(describe_deprecation(version.deprecation) if version.deprecation else "", "warn")),
         ("pushed", f"{moment(version.created_at, now=now)} by {version.created_by}"),

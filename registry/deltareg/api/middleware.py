@@ -20,7 +20,7 @@ _PACK_PATH = re.compile(
     r".*/uploads/[^/]+/packs/\d+|/lfs/[0-9a-f]{32}"
     r"|/cas/[0-9a-f]{32}/v1/(shards|xorbs/[^/]+/[0-9a-f]{64})"
 )
-_DOCUMENT_PATH = re.compile(r".*/(suites|referrers|uploads(/[^/]*)?|runs/[^/]+:(upload|replace))")
+_DOCUMENT_PATH = re.compile(r".*/(suites|referrers|evaluations|uploads(/[^/]*)?|runs/[^/]+:(upload|replace))")
 _COMMIT_PATH = re.compile(r"/api/models/[^/]+/[^/]+/commit/.+")
 _METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 _BODY_MAX = 1 << 20

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from deltareg.client.resources.cached import Cached
     from deltareg.client.resources.channels import Channels
     from deltareg.client.resources.events import Events
+    from deltareg.client.resources.evidence import Evidence
     from deltareg.client.resources.fleet import Fleet
     from deltareg.client.resources.floors import Floors
     from deltareg.client.resources.folders import Folders
@@ -92,6 +93,8 @@ class Client:
     """Keys of workers and servers: list, enrol, revoke, trust."""
     signatures: "Signatures" = load_on_use()
     """Signatures of versions, and attestations about them: add, list, verify."""
+    evidence: "Evidence" = load_on_use()
+    """What others say about versions: attestations and evaluations, added, listed, withdrawn."""
     suites: "Suites" = load_on_use()
     """Suites that versions are verified with: list, show, push."""
     fleet: "Fleet" = load_on_use()

@@ -20,6 +20,7 @@ MOST_FRONT_BYTES = 64 << 10
 _MOST_ITEMS, _MOST_CHARACTERS, _MOST_METRICS = 64, 200, 128
 _MOST_SUMMARY = 400
 _LARGEST = 1 << 63  # a longer number is no text that somebody meant
+_KEYS = ("license", "pipeline_tag", "library_name", "language", "tags", "datasets", "base_model", "model-index")
 _FENCE = re.compile(r"(?:```|~~~)")
 _NO_PROSE = ("#", "|", "<", "!", "[!", ">", "---", "===")
 _LINK = re.compile(r"\[([^\][]{0,200})\]\([^()\s]{0,400}\)")
@@ -93,6 +94,12 @@ def read_card(raw: bytes) -> ModelCard:
     )
 
 
+def problems_about(card: ModelCard, *keys: str) -> list[str]:
+    """Return what keeps some keys of a card from being read in full: all but the faults of others."""
+    others = tuple(f"{of}{key} " for key in _KEYS if key not in keys for of in ("", "of "))
+    return [problem for problem in card.problems if not problem.startswith((*others, "of its metrics "))]
+
+
 def split_card(text: str) -> tuple[str, str]:
     """Split a card into its front matter, empty if it has none, and the rest."""
     lines = text.splitlines(keepends=True)
@@ -163,8 +170,10 @@ def _without_comments(body: str) -> str:
 
 
 def _one(fields: Mapping[str, object], key: str, problems: list[str]) -> str:
-    texts = _several(fields, key, problems)
-    return ", ".join(texts)[:_MOST_CHARACTERS]
+    text = ", ".join(_several(fields, key, problems))
+    if len(text) > _MOST_CHARACTERS:
+        problems.append(f"{key} has {len(text)} characters, of which the first {_MOST_CHARACTERS} count")
+    return text[:_MOST_CHARACTERS]
 
 
 def _several(fields: Mapping[str, object], key: str, problems: list[str]) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from deltareg.digest import Digest, sha256_of
 from deltareg.documents.json_values import is_list, is_object
 from deltareg.documents.strict_fields import DocumentPlace, read_object
+from deltareg.gate.outside_terms import stricter_outside
 from deltareg.gate.policy import (
     EVIDENCE,
     KEYS,
@@ -127,6 +128,7 @@ def _stricter(own: Policy, floor: Floor) -> Policy:
         independent=max(own.independent, least.independent),
         is_local_taken=own.is_local_taken and not floor.is_local_refused,
         servable=stricter_serving(own.servable, least.servable),
+        outside=stricter_outside(own.outside, least.outside),
         signatures=(*own.signatures, *(term for term in least.signatures if term not in own.signatures)),
     )
 

@@ -14,6 +14,8 @@ from deltareg.errors import DeltaregError, Problem
 from deltareg.gate.contradiction import find_contradicted
 from deltareg.gate.freeze_window import standing_window
 from deltareg.gate.new_base import NEW_BASE, BaseFact, name_base, rule_on_new_base
+from deltareg.gate.outside_facts import OutsideFacts
+from deltareg.gate.outside_terms import rule_on_outside
 from deltareg.gate.policy import Policy, RollbackWindow
 from deltareg.gate.ruling import RULE_ERRORS, Rule, Ruling
 from deltareg.gate.serving_terms import ServingFact, rule_on_serving
@@ -44,6 +46,7 @@ class Candidate:
         base_aliases: Former names of its base.
         signatures: Who signed its files.
         serving: Whether engines can serve it, by engine; only if the policy asks.
+        outside: What others say about it; only if the policy asks.
         corrupt_below: The corrupt version or base that it stands on: `stands on base x, which is
             …`.
         corrupt_fix: The command that repairs that.
@@ -66,6 +69,7 @@ class Candidate:
     base_aliases: Sequence[str] = ()
     signatures: Sequence[SignatureFact] = ()
     serving: Mapping[str, ServingFact] = field(default_factory=dict[str, ServingFact])
+    outside: OutsideFacts = OutsideFacts()
 
     @property
     def base_fact(self) -> BaseFact:
@@ -144,6 +148,7 @@ def judge(candidate: Candidate, policy: Policy, verdicts: Sequence[VerdictFact],
     for name in policy.variants:
         rulings += _on_variant(candidate, name, policy, verdicts, now)
     rulings += [rule_on_signature(candidate.ref, term, candidate.signatures) for term in policy.signatures]
+    rulings += rule_on_outside(candidate.ref, policy.outside, candidate.outside)
     rulings.append(_on_proof(candidate))
     if candidate.corrupt_below:
         message = f"{candidate.ref} {candidate.corrupt_below}"

@@ -23,6 +23,7 @@ from deltareg.documents.strict_fields import (
     read_word,
 )
 from deltareg.gate.freeze_window import FreezeWindow, parse_window, with_zone, without_utc
+from deltareg.gate.outside_terms import OUTSIDE_KEYS, OutsideTerms, outside_fields, parse_outside
 from deltareg.gate.promotion_labels import parse_labels
 from deltareg.gate.serving_terms import ServingTerm, parse_serving
 from deltareg.gate.signature_terms import SignatureTerm, parse_terms, terms_fields, terms_in_order
@@ -51,6 +52,7 @@ KEYS = (
     "local",
     "signatures",
     "servable",
+    *OUTSIDE_KEYS,
     "new_base",
     "smoke",
     "auto_promote",
@@ -109,6 +111,7 @@ class Policy:
         is_local_taken: Whether verdicts of `verify --on local` count.
         signatures: Who must have signed the version's files.
         servable: The engines that must be able to serve it.
+        outside: What others must say about it.
         is_new_base_taken: Whether a promotion may change the channel's base without a word.
         is_auto_promoted: Whether a newer version that meets all of this is promoted by itself.
         label: What a version is labelled with when it is promoted.
@@ -131,6 +134,7 @@ class Policy:
     is_local_taken: bool = False
     signatures: tuple[SignatureTerm, ...] = ()
     servable: tuple[ServingTerm, ...] = ()
+    outside: OutsideTerms = OutsideTerms()
     is_new_base_taken: bool = False
     is_auto_promoted: bool = False
     label: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -179,6 +183,7 @@ def parse_policy(fields: object, *, lines: Mapping[str, int] | None = None) -> P
         is_local_taken=read("local", _flag, default.is_local_taken),
         signatures=read("signatures", parse_terms, default.signatures),
         servable=read("servable", parse_serving, default.servable),
+        outside=parse_outside(document, root),
         is_new_base_taken=read("new_base", _flag, default.is_new_base_taken),
         is_auto_promoted=read("auto_promote", _flag, default.is_auto_promoted),
         label=read("label", parse_labels, default.label),
@@ -227,6 +232,7 @@ def policy_fields(policy: Policy) -> dict[str, object]:
         "local": policy.is_local_taken or None,
         "signatures": terms_fields(policy.signatures) or None,
         "servable": [term.field() for term in policy.servable] or None,
+        **outside_fields(policy.outside),
         "new_base": policy.is_new_base_taken or None,
         "smoke": None if policy.asks_smoke else False,
         "auto_promote": policy.is_auto_promoted or None,
@@ -247,6 +253,7 @@ def policy_digest(policy: Policy) -> Digest:
         freeze=tuple(sorted(policy.freeze, key=lambda window: str(without_utc(window.fields())))),
         signatures=terms_in_order(policy.signatures),
         servable=tuple(sorted(policy.servable, key=lambda term: term.engine)),
+        outside=policy.outside.in_order(),
     )
     return sha256_of(canonical_json(stored_fields(ordered)))
 

@@ -5,11 +5,13 @@ from dataclasses import replace
 
 from deltareg.gate.floors import Floor, over
 from deltareg.gate.judge import Candidate, Circumstances, judge, rule_on_base
+from deltareg.gate.outside_terms import OUTSIDE_RULES
 from deltareg.gate.policy import Policy
 from deltareg.gate.ruling import Rule, Ruling
 from deltareg.gate.verdict_facts import VerdictFact
 
-_OF_POLICIES: frozenset[Rule] = frozenset({"kind", "base", "servable", "signature", "approvals", "frozen"})
+_BY_POLICY: frozenset[Rule] = frozenset({"kind", "base", "servable", "signature", "approvals", "frozen"})
+_OF_POLICIES: frozenset[Rule] = _BY_POLICY | OUTSIDE_RULES
 _Key = tuple[Rule, str]
 
 

@@ -38,6 +38,11 @@ Rule = Literal[
     "undecided",
     "servable",
     "new_base",
+    "attestation",
+    "metric",
+    "refuted",
+    "licence",
+    "dataset",
 ]
 
 # What an unmet rule is to whoever asks; of several unmet rules the first here names the refusal.
@@ -50,7 +55,10 @@ RULE_ERRORS: dict[Rule, type[DeltaregError]] = {
     "kind": Blocked,
     "base": Blocked,
     "servable": Blocked,
+    "licence": Blocked,
+    "dataset": Blocked,
     "failed": GateFailed,
+    "refuted": GateFailed,
     "inconclusive": Inconclusive,
     "undecided": Inconclusive,
     "new_base": NewBase,
@@ -70,6 +78,8 @@ RULE_ERRORS: dict[Rule, type[DeltaregError]] = {
     "evidence": GatePending,
     "independent": GatePending,
     "signature": GatePending,
+    "attestation": GatePending,
+    "metric": GatePending,
     "warnings": GatePending,
     "proven": GatePending,
     "approvals": GatePending,
@@ -88,6 +98,7 @@ class Ruling:
         suite: The suite concerned; empty for other rules.
         warnings: The warnings to accept, or that were accepted, as `suite/check`.
         asked_by: The floors that ask for it; empty if the channel itself does.
+        evidence: The digests of what others said that it rests on.
     """
 
     rule: Rule
@@ -96,6 +107,7 @@ class Ruling:
     suite: str = ""
     warnings: tuple[str, ...] = ()
     asked_by: tuple[str, ...] = ()
+    evidence: tuple[str, ...] = ()
 
     @property
     def is_met(self) -> bool:

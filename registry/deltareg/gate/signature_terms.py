@@ -5,14 +5,16 @@ was verified when it arrived. What counts now is who made it, and whether their 
 since: a revoked key invalidates all its signatures, since nobody knows who used it when.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from deltareg.documents.strict_fields import DocumentPlace, read_list, read_object
 from deltareg.errors import InvalidInput
 from deltareg.gate.ruling import Ruling
 from deltareg.signing.signatories import Signatory, WantedSigner
 
+Term = TypeVar("Term")
 SignatureTerm = tuple[WantedSigner, ...]
 """Signers of whom one must have signed."""
 _EXAMPLE = "[{key: KEYID}, {any: [{ca: FINGERPRINT, identity: NAME}, …]}]"
@@ -39,8 +41,19 @@ def parse_terms(value: object, place: DocumentPlace) -> tuple[SignatureTerm, ...
     Raises:
         InvalidInput: One of them is empty, or named twice.
     """
-    items = _items(value, place)
-    terms = tuple(_term(item, place.at(number)) for number, item in enumerate(items))
+    return read_terms(value, place, parse_term, example=_EXAMPLE)
+
+
+def read_terms(
+    value: object, place: DocumentPlace, how: Callable[[object, DocumentPlace], Term], *, example: str
+) -> tuple[Term, ...]:
+    """Read a list of terms, each once.
+
+    Raises:
+        InvalidInput: It is empty or too long, or asks the same twice.
+    """
+    items = _items(value, place, example=example)
+    terms = tuple(how(item, place.at(number)) for number, item in enumerate(items))
     for number, term in enumerate(terms):
         if term in terms[:number]:
             raise place.at(number).wrong("asks the same twice", fix="ask it once")
@@ -49,18 +62,33 @@ def parse_terms(value: object, place: DocumentPlace) -> tuple[SignatureTerm, ...
 
 def terms_fields(terms: Sequence[SignatureTerm]) -> list[object]:
     """Write the required signers as `parse_terms` reads them."""
-    return [term[0].fields() if len(term) == 1 else {"any": [signer.fields() for signer in term]} for term in terms]
+    return [term_field(term) for term in terms]
+
+
+def term_field(term: SignatureTerm) -> object:
+    """Write one signer, or several of whom one must have signed, as `parse_term` reads them."""
+    return term[0].fields() if len(term) == 1 else {"any": [signer.fields() for signer in term]}
 
 
 def terms_in_order(terms: Sequence[SignatureTerm]) -> tuple[SignatureTerm, ...]:
     """Return the terms in the canonical order that digests are taken over."""
-    ordered = [tuple(sorted(term, key=_make_sort_key)) for term in terms]
+    ordered = [term_in_order(term) for term in terms]
     return tuple(sorted(ordered, key=lambda term: [_make_sort_key(signer) for signer in term]))
+
+
+def term_in_order(term: SignatureTerm) -> SignatureTerm:
+    """Return the signers of one term in their canonical order."""
+    return tuple(sorted(term, key=_make_sort_key))
+
+
+def describe_term(term: SignatureTerm) -> str:
+    """Name the signers of whom one must have signed."""
+    return " or ".join(signer.description for signer in term)
 
 
 def rule_on_signature(ref: str, term: SignatureTerm, found: Sequence[SignatureFact]) -> Ruling:
     """Check the signatures of a version against one term."""
-    expected = " or ".join(signer.description for signer in term)
+    expected = describe_term(term)
     meeting = [fact for fact in found if any(each.is_met_by(fact.signatory) for each in term)]
     for fact in meeting:
         if not fact.revoked:
@@ -76,14 +104,19 @@ def rule_on_signature(ref: str, term: SignatureTerm, found: Sequence[SignatureFa
     return Ruling("signature", f"{ref} is not signed by {expected}", fix=fix)
 
 
-def _term(value: object, place: DocumentPlace) -> SignatureTerm:
+def parse_term(value: object, place: DocumentPlace) -> SignatureTerm:
+    """Parse one signer, or any of several.
+
+    Raises:
+        InvalidInput: There is none, or one is named twice.
+    """
     fields = read_object(value, place, known=(*_FIELDS, "any"))
     if "any" not in fields:
         return (_read_wanted(fields, place),)
     if len(fields) > 1:
         raise place.wrong("names one signer and any of several", fix=f"write {_EXAMPLE}")
     inner = place.at("any")
-    items = _items(fields["any"], inner)
+    items = _items(fields["any"], inner, example=_EXAMPLE)
     signers = tuple(
         _read_wanted(read_object(item, inner.at(number), known=_FIELDS), inner.at(number))
         for number, item in enumerate(items)
@@ -100,8 +133,8 @@ def _read_wanted(fields: dict[str, object], place: DocumentPlace) -> WantedSigne
         raise place.wrong(error.message, fix=error.fix) from error
 
 
-def _items(value: object, place: DocumentPlace) -> list[object]:
-    items = read_list(value, place, example=_EXAMPLE)
+def _items(value: object, place: DocumentPlace, *, example: str) -> list[object]:
+    items = read_list(value, place, example=example)
     if not items:
         raise place.wrong("is empty, and so would ask nothing", fix="leave the key out")
     if len(items) > _MOST_TERMS:

@@ -43,6 +43,8 @@ class Action(StrEnum):
     CHANNEL_UNFIT = "channel.unfit"
     CHANNEL_UNFREEZE = "channel.unfreeze"
     COLLECT_RUN = "collect.run"
+    EVALUATION_ADD = "evaluation.add"
+    EVALUATION_WITHDRAW = "evaluation.withdraw"
     FLOOR_SET = "floor.set"
     KEY_ENROL = "key.enrol"
     KEY_REVOKE = "key.revoke"

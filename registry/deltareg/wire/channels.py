@@ -182,7 +182,8 @@ class GateRule(Answer):
 class GateAnswer(Answer):
     """Whether a version may go to a channel, what is missing, and every rule with its facts.
 
-    `verdicts` are those that the answer rests on. `vsa` is the answer as the server signs it: a
+    `verdicts` are those that the answer rests on, `evidence` the digests of what others say that it
+    rests on. `vsa` is the answer as the server signs it: a
     DSSE envelope of a SLSA verification summary. `base` is the version's base, `served_base` that
     of what the channel serves, empty where it serves nothing. `base_claim` is the base that the
     version's own files name, where who pushed it insisted on another. `former` are references that
@@ -196,6 +197,7 @@ class GateAnswer(Answer):
     rules: list[GateRule] = []
     policy_digest: str = ""
     verdicts: list[str] = []
+    evidence: list[str] = []
     vsa: str = ""
     base: str = ""
     base_claim: str = ""

@@ -172,6 +172,7 @@ def summary_statement(
     channel: str,
     policy_digest: str,
     inputs: Mapping[str, str],
+    evidence: Sequence[str] = (),
     unmet: Sequence[str],
     server: str,
     at: str,
@@ -184,6 +185,7 @@ def summary_statement(
         channel: The channel.
         policy_digest: The digest of the channel's policy.
         inputs: The sha256 of each verdict's envelope that the answer rests on, by verdict.
+        evidence: The digests of what others say about the version that the answer rests on.
         unmet: The rules that are not met; empty if the version may go there.
         server: The server that answered.
         at: The time, RFC 3339.
@@ -200,6 +202,10 @@ def summary_statement(
         "inputAttestations": [
             {"uri": f"urn:deltareg:verdict:{verdict}", "digest": {"sha256": envelope_digest}}
             for verdict, envelope_digest in inputs.items()
+        ]
+        + [
+            {"uri": f"urn:deltareg:evidence:{digest}", "digest": {"sha256": digest.removeprefix(_SHA256)}}
+            for digest in evidence
         ],
         "verificationResult": "FAILED" if unmet else "PASSED",
         "verifiedLevels": ["FAILED"] if unmet else ["DELTAREG_GATE"],

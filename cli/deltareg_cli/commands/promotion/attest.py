@@ -1,4 +1,4 @@
-"""`deltareg attest`: in-toto attestations of others about versions."""
+"""`deltareg attest`: what others say about versions, signed as in-toto attestations or not."""
 
 from pathlib import Path
 
@@ -11,7 +11,8 @@ from deltareg_cli.terminal.blocks import CommandResult
 from deltareg_cli.terminal.documents import fields, items_fields
 from deltareg_cli.tree.command_tree import command, group
 from deltareg_cli.tree.help_page import Example
-from deltareg_cli.views.signatures import attestation_table, referrer_blocks, show_proofs, write_body
+from deltareg_cli.views.evidence import evidence_blocks, evidence_table
+from deltareg_cli.views.signatures import show_proofs, write_body
 
 ORDER = 34
 
@@ -19,38 +20,42 @@ ORDER = 34
 @group(
     "attest",
     Example("how it was trained", "deltareg attest add me/chat:v3 provenance.json --key builder.pub"),
+    Example("what another system measured", "deltareg attest add me/chat:v3 results.json"),
     Example("what there is", "deltareg attest ls me/chat:v3"),
     Example("whether it holds", "deltareg attest verify me/chat:v3 --key builder.pub"),
-    see_also=("signature", "show", "verdict"),
+    see_also=("signature", "show", "verdict", "channel policy"),
 )
 def attest() -> None:
-    """Keep what others attest about a version.
+    """Keep what others say about a version.
 
-    Provenance, results of tests and the like. An attestation is an in-toto statement in a DSSE
-    envelope, or in a bundle of a Sigstore. It is kept as it is; what it says is for those who know
-    its kind.
+    Signed, it is an in-toto statement in a DSSE envelope or in a bundle of a Sigstore: provenance,
+    results of tests and the like. Not signed, it is an evaluation, and the word of whoever brings
+    it. A channel's policy may ask for both. No worker here found any of it.
     """
 
 
 @command(
     "add",
     Example("SLSA provenance", "deltareg attest add me/chat:v3 provenance.json --key builder.pub"),
-    see_also=("attest ls", "attest verify"),
+    Example("what lm-evaluation-harness wrote", "deltareg attest add me/chat:v3 results.json"),
+    see_also=("attest ls", "attest verify", "attest withdraw"),
 )
 @click.argument("ref", help="The version; a bare NS/NAME is its newest.")
-@click.argument("path", metavar="FILE", type=click.Path(path_type=Path), help="The attestation.")
+@click.argument("path", metavar="FILE", type=click.Path(path_type=Path), help="The attestation, or an evaluation.")
 @public_key_option()
 @click.pass_obj
 def add(invocation: Invocation, ref: str, path: Path, *, public: str | None) -> None:
-    """Bring an attestation about a version.
+    """Bring what somebody says about a version.
 
-    Its signature must hold. Each thing that it is about must be the version, by its digest, or a
-    file of it, and one of them must be the version or its weights. At most 1 MiB.
+    The signature of an attestation must hold. Each thing that it is about must be the version, by
+    its digest, or a file of it, and one of them must be the version or its weights. An evaluation
+    that nobody signed is a results.json of lm-evaluation-harness, or {"metrics": {NAME: NUMBER}};
+    it is kept as your word about the one version that you name. At most 1 MiB.
     """
-    attestation = invocation.client.signatures.add(ref, path, key=public, form="attestation")
-    blocks = referrer_blocks(attestation, now=invocation.now)
-    document = fields(attestation, "digest", "predicate_type", "signed_by")
-    invocation.output.show(CommandResult(document, blocks, [attestation.digest]))
+    evidence = invocation.client.evidence.add(ref, path, key=public)
+    blocks = evidence_blocks(evidence, now=invocation.now)
+    document = fields(evidence, "digest", "predicate_type", "signed_by")
+    invocation.output.show(CommandResult(document, blocks, [evidence.digest]))
 
 
 @command(
@@ -61,11 +66,31 @@ def add(invocation: Invocation, ref: str, path: Path, *, public: str | None) -> 
 @click.argument("ref", help="The version; a bare NS/NAME is its newest.")
 @click.pass_obj
 def ls(invocation: Invocation, ref: str) -> None:
-    """List the attestations about a version, oldest first."""
-    attestations = invocation.client.signatures.list(ref, form="attestation")
-    items = [fields(info, "digest", "predicate_type", "signed_by") for info in attestations]
-    table = attestation_table(attestations, now=invocation.now)
-    invocation.output.show(CommandResult(items_fields(items), [table], [info.digest for info in attestations]))
+    """List what others say about a version, and who says it, oldest first."""
+    evidence = invocation.client.evidence.list(ref)
+    items = [fields(one, "digest", "predicate_type", "signed_by") for one in evidence]
+    table = evidence_table(evidence, now=invocation.now)
+    invocation.output.show(CommandResult(items_fields(items), [table], [one.digest for one in evidence]))
+
+
+@command(
+    "withdraw",
+    Example("measured on the wrong data", 'deltareg attest withdraw me/chat:v3 3f2a19c0 -m "wrong split"'),
+    see_also=("attest ls", "signature revoke"),
+)
+@click.argument("ref", help="The version; a bare NS/NAME is its newest.")
+@click.argument("digest", help="The evaluation, by the first digits of its digest.")
+@option("-m", "--reason", required=True, metavar="REASON", help="Why.")
+@click.pass_obj
+def withdraw(invocation: Invocation, ref: str, digest: str, *, reason: str) -> None:
+    """Let an evaluation that nobody signed count no more.
+
+    You may withdraw what you brought; whoever administers the line may withdraw all. What is signed
+    stays: its signer may be revoked.
+    """
+    evidence = invocation.client.evidence.withdraw(ref, digest, reason=reason)
+    blocks = evidence_blocks(evidence, now=invocation.now)
+    invocation.output.show(CommandResult(fields(evidence, "digest", "ignored"), blocks, [evidence.digest]))
 
 
 @command(
@@ -74,13 +99,12 @@ def ls(invocation: Invocation, ref: str) -> None:
     see_also=("attest ls", "attest verify"),
 )
 @click.argument("ref", help="The version; a bare NS/NAME is its newest.")
-@click.argument("digest", required=False, default="", help="Which one; without it, the newest.")
+@click.argument("digest", required=False, default="", help="Which one; without it, the newest attestation.")
 @option("--out", metavar="FILE", type=click.Path(path_type=Path), help="Where to write it.")
 @click.pass_obj
 def export(invocation: Invocation, ref: str, digest: str, *, out: Path | None) -> None:
-    """Write an attestation as it was signed."""
-    attestation = invocation.client.signatures.show(ref, digest, form="attestation")
-    write_body(invocation, attestation, out)
+    """Write an attestation as it was signed, or an evaluation as it came."""
+    write_body(invocation, invocation.client.evidence.show(ref, digest), out)
 
 
 @command(
@@ -108,5 +132,5 @@ def verify(
     show_proofs(invocation, proofs)
 
 
-for _command in (add, ls, export, verify):
+for _command in (add, ls, export, verify, withdraw):
     attest.add_command(_command)

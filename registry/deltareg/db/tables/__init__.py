@@ -17,6 +17,8 @@ from deltareg.db.tables.channels import channels as channels
 from deltareg.db.tables.channels import freezes as freezes
 from deltareg.db.tables.channels import quarantines as quarantines
 from deltareg.db.tables.channels import revisions as revisions
+from deltareg.db.tables.evaluations import evaluations as evaluations
+from deltareg.db.tables.evaluations import withdrawn_evaluations as withdrawn_evaluations
 from deltareg.db.tables.fleet import agents as agents
 from deltareg.db.tables.fleet import followers as followers
 from deltareg.db.tables.floors import floors as floors

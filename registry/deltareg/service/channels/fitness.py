@@ -17,10 +17,11 @@ from deltareg.gate.policy import policy_digest
 from deltareg.gate.ruling import Rule
 from deltareg.service.channels.known_version import known_of
 from deltareg.service.ledger.channel_policy import policy_of
+from deltareg.service.lines.outside import outside_facts
 from deltareg.service.verdicts.facts import suite_facts
 from deltareg.wire import Unfitness
 
-UNFIT: tuple[Rule, ...] = ("revoked", "corrupt", "deleted", "failed")
+UNFIT: tuple[Rule, ...] = ("revoked", "corrupt", "deleted", "failed", "refuted")
 """What is wrong with a version itself; all else, such as an approval, was asked when it moved."""
 
 
@@ -55,9 +56,11 @@ def unfitness(
         )
         any_environment = replace(policy, environment="any")  # a failure is one wherever it was found
         verdicts = version.verdicts_on(channel.id)
+        said = outside_facts(conn, versions[served[channel.id]], policy.outside)
+        candidate = replace(version.candidate, outside=said)
         reasons[channel.id] = [
             Unfitness(rule=one.rule, message=one.message, suite=one.suite)
-            for one in judge(version.candidate, any_environment, verdicts, now=now)
+            for one in judge(candidate, any_environment, verdicts, now=now)
             if one.rule in UNFIT and not one.is_met
         ]
     return reasons

@@ -17,6 +17,7 @@ from deltareg.db.sql.together import CombinedResult
 from deltareg.gate.floors import Floor, over
 from deltareg.gate.judge import Candidate, Circumstances, deciding
 from deltareg.gate.new_base import NEW_BASE, BaseFact, is_same_base, name_base
+from deltareg.gate.outside_terms import OUTSIDE_RULES
 from deltareg.gate.policy import Policy, policy_digest
 from deltareg.gate.policy_judgement import judge_with_floors
 from deltareg.gate.ruling import Rule, Ruling
@@ -31,6 +32,7 @@ from deltareg.service.channels.summaries import sign_answer
 from deltareg.service.describe import base_claim_of, ref_of
 from deltareg.service.ledger.channel_policy import floors_of, own_policy_of, policy_of
 from deltareg.service.ledger.freeze import standing_freeze, tell_freeze
+from deltareg.service.lines.outside import outside_facts
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_channel, find_version
 from deltareg.service.verdicts.environments import worker_environments
@@ -103,6 +105,10 @@ class GateCase:
         """List the warnings that somebody has to accept for the channel, as `suite/check`."""
         return [warning for ruling in self.rulings() for warning in ruling.warnings]
 
+    def evidence(self) -> list[Ruling]:
+        """List the met rules that rest on what others say about the version."""
+        return [ruling for ruling in self.rulings() if ruling.is_met and ruling.rule in OUTSIDE_RULES]
+
     def passes(self) -> list[str]:
         """List the ids of the verdicts that a move to the version rests on: a pass for each suite."""
         decisive = deciding(self.candidate, self.policy, self.verdicts, now=self.now)
@@ -137,6 +143,7 @@ def answer_of(conn: sa.Connection, registry: Registry, version: VersionRow, chan
     """Describe the gate's decision about a version, signed where the registry has a key."""
     rulings, verdicts = case.rulings(), case.passes()
     unmet = [ruling for ruling in rulings if not ruling.is_met]
+    evidence = [digest for ruling in rulings for digest in ruling.evidence]
     signed = (
         b""
         if registry.signer is None
@@ -148,6 +155,7 @@ def answer_of(conn: sa.Connection, registry: Registry, version: VersionRow, chan
             channel=channel,
             policy_digest=case.now.policy_digest,
             verdicts=verdicts,
+            evidence=evidence,
             unmet=[ruling.rule for ruling in unmet],
         )
     )
@@ -164,6 +172,7 @@ def answer_of(conn: sa.Connection, registry: Registry, version: VersionRow, chan
         ],
         policy_digest=case.now.policy_digest,
         verdicts=verdicts,
+        evidence=evidence,
         vsa=signed.decode(),
         base=case.candidate.base_fact.name,
         base_claim=base_claim_of(version),
@@ -190,6 +199,7 @@ def gather(
         facts.candidate,
         is_quarantined=found.one(before_gate.QUARANTINE) is not None,
         serving=serving_facts(conn, version) if policy.servable else {},
+        outside=outside_facts(conn, version, policy.outside),
     )
     return GateCase(
         candidate,

@@ -8,6 +8,7 @@ from deltareg.db.bases import bases as base_queries
 from deltareg.db.channels import auto_promotions as rules
 from deltareg.db.channels import channels as queries
 from deltareg.db.channels.rows import ChannelRow
+from deltareg.db.lines.referrers import revoked_signer_rows
 from deltareg.db.session import read, with_retry
 from deltareg.delta.kinds import kind_names
 from deltareg.delta.serving import engine_names
@@ -152,6 +153,20 @@ def check_names(conn: sa.Connection, caller: Caller, policy: Policy) -> None:
                 )
             )
     _check_variants(conn, caller, policy)
+    _check_signers(conn, policy)
+
+
+def _check_signers(conn: sa.Connection, policy: Policy) -> None:
+    """Refuse terms whose signers are all revoked: nothing by them counts."""
+    terms = policy.outside
+    revoked = {row.keyid: row.reason for row in revoked_signer_rows(conn)} if terms.asks_others else {}
+    for key, items in (("attestations", terms.attestations), ("metrics", terms.metrics)):
+        for number, term in enumerate(items):
+            ended = [signer for signer in term.signers if {signer.key, signer.ca} & revoked.keys()]
+            if ended and len(ended) == len(term.signers):
+                place = DocumentPlace(key).at(number).at("from")
+                why = revoked[ended[0].key or ended[0].ca]
+                raise place.wrong(f"{ended[0].description} is revoked: {why}", fix="name another signer")
 
 
 def _check_variants(conn: sa.Connection, caller: Caller, policy: Policy) -> None:

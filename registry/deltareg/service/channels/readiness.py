@@ -146,7 +146,7 @@ def _facts(
         age_s=age_s,
         is_in_window=is_inside,
         unmet=tuple(one.message for one in unmet),
-        failed=tuple(one.message for one in everything if one.rule == "failed"),
+        failed=tuple(one.message for one in everything if one.rule in {"failed", "refuted"}),
         served_base=case.served_base if case.changes_base else "",
     )
 

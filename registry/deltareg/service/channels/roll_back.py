@@ -286,7 +286,7 @@ def _check_target(
     check_standing(conn, version, fix=further)
     if move.break_glass:
         return
-    failed = [ruling for ruling in case.unmet() if ruling.rule == "failed"]
+    failed = [ruling for ruling in case.unmet() if ruling.rule in {"failed", "refuted"}]
     if failed:
         gate_error = cast(DeltaregError, refusal(failed))
         message = f"{gate_error.message}, and it would be served again"

@@ -94,6 +94,7 @@ def serve(
         accepted=accepted,
         bases=(case.served_base, case.candidate.base_fact.name),
         passed_over=[f"{ruling.rule}: {ruling.message}" for ruling in unmet],
+        evidence=[ruling.message for ruling in case.evidence()] if is_promoted else [],
     )
     queue_for_cold_pulls(conn, version, created_by=caller.principal_id)
     if is_promoted:

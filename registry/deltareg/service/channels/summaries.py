@@ -10,17 +10,21 @@ from hashlib import sha256
 import sqlalchemy as sa
 
 from deltareg.db.channels import channels as channel_queries
+from deltareg.db.channels.rows import ChannelRow
 from deltareg.db.lines import versions as version_queries
+from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.session import read
 from deltareg.db.sql.clock import read_clock
 from deltareg.db.sql.row_protocols import present
 from deltareg.db.verdicts import signing as queries
 from deltareg.errors import NotFound
+from deltareg.gate.outside_terms import rule_on_outside
 from deltareg.refs import LineRef
 from deltareg.service.authority.grants import Right
 from deltareg.service.clock import rfc3339_seconds
 from deltareg.service.describe import ref_of
-from deltareg.service.ledger.channel_policy import digest_of_policy
+from deltareg.service.ledger.channel_policy import digest_of_policy, policy_of
+from deltareg.service.lines.outside import outside_facts
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_channel
 from deltareg.signing.keys import SigningKey
@@ -40,6 +44,7 @@ def sign_answer(
     channel: str,
     policy_digest: str,
     verdicts: Sequence[str],
+    evidence: Sequence[str],
     unmet: Sequence[str],
 ) -> bytes:
     """Sign the answer of a gate about a version, with the verdicts that it rests on.
@@ -52,6 +57,7 @@ def sign_answer(
         channel: The channel.
         policy_digest: The digest of its policy.
         verdicts: The verdicts that the answer rests on.
+        evidence: The digests of what others say that it rests on.
         unmet: The rules that are not met.
     """
     rows = [queries.envelope_row(conn, verdict) for verdict in verdicts]
@@ -62,6 +68,7 @@ def sign_answer(
         channel=channel,
         policy_digest=policy_digest,
         inputs=inputs,
+        evidence=evidence,
         unmet=unmet,
         server=f"urn:deltareg:server:{signer.keyid}",
         at=rfc3339_seconds(read_clock(conn)),
@@ -84,9 +91,17 @@ def keep_summary(conn: sa.Connection, signer: SigningKey | None, channel_id: int
         channel=channel.name,
         policy_digest=digest_of_policy(channel),
         verdicts=list(revision.verdict_ids),
+        evidence=_evidence(conn, version, channel),
         unmet=[BROKEN_GLASS] if revision.break_glass else [],
     )
     queries.add_summary(conn, revision.id, keyid=signer.keyid, body=signed)
+
+
+def _evidence(conn: sa.Connection, version: VersionRow, channel: ChannelRow) -> list[str]:
+    """Return the digests of what others say that a promotion to a channel has just rested on."""
+    terms = policy_of(channel).outside
+    rulings = rule_on_outside(ref_of(version), terms, outside_facts(conn, version, terms))
+    return [digest for ruling in rulings for digest in ruling.evidence]
 
 
 def show_summary(registry: Registry, caller: Caller, line: LineRef, name: str, number: int) -> GateSummary:

@@ -29,6 +29,7 @@ def append(
     accepted: Sequence[str] = (),
     passed_over: Sequence[str] = (),
     bases: tuple[str, str] = ("", ""),
+    evidence: Sequence[str] = (),
 ) -> tuple[MoveResult, int]:
     """Append a revision after `current`; return the result of the move and the id of its row.
 
@@ -46,6 +47,7 @@ def append(
         passed_over: The unmet rules of the gate that a move with break-glass passed over.
         bases: The names of the bases before and after the move; the audit row has them where they
             differ.
+        evidence: What others say about the version that the move rests on, in words.
     """
     if not queries.advance(conn, channel.id, seen=channel.revision):
         raise StaleRevision(f"{line}@{channel.name} moved meanwhile", fix="look again")
@@ -80,6 +82,8 @@ def append(
         after["break_glass"] = True
     if passed_over:
         after["passed_over"] = list(passed_over)
+    if evidence:
+        after["evidence"] = list(evidence)
     if accepted:
         after["accepted_warnings"] = list(accepted)
     caller.record(conn, Action(f"channel.{move.kind}"), f"{line}@{channel.name}", on=line, before=before, after=after)

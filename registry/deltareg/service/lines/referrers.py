@@ -4,13 +4,14 @@ Everything stored was verified when it came in, and is about this version. It is
 removed, so that nobody can strip a version of what others signed about it.
 """
 
+from functools import partial
 from hashlib import sha256
 
 import sqlalchemy as sa
 
 from deltareg.db.lines import referrers as queries
 from deltareg.db.lines import versions as version_queries
-from deltareg.db.lines.referrer_rows import RevokedSignerRow
+from deltareg.db.lines.referrer_rows import ReferrerRow, RevokedSignerRow
 from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.session import read, with_retry
 from deltareg.db.sql.clock import read_clock
@@ -20,8 +21,9 @@ from deltareg.refs import Ref
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING, SHARED
 from deltareg.service.clock import moment_of, rfc3339
-from deltareg.service.describe import describe_referrer, line_of, ref_of
+from deltareg.service.describe import describe_referrer, line_of, ref_of, signatory_of
 from deltareg.service.events import Action
+from deltareg.service.lines.outside import signed_content
 from deltareg.service.lines.signed_files import VerifiedReferrer, take_signed
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_version
@@ -130,7 +132,7 @@ def _keep(
 ) -> ReferrerInfo:
     digest, who = f"sha256:{sha256(body).hexdigest()}", taken.signatory
     ref = ref_of(version)
-    existing = queries.referrer_by_digest(conn, version.id, digest)
+    existing = queries.referrer_by_digest(conn, version.id, digest) or _find_same(conn, version, request, body, taken)
     if existing is not None:
         return describe_referrer(existing)
     _check_room(conn, caller, version, fix=f"{_LIST[request.form]} {ref}")
@@ -161,6 +163,28 @@ def _keep(
         after={"digest": digest, "signed_by": who.description, "predicate_type": taken.predicate_type},
     )
     return describe_referrer(added)
+
+
+def _find_same(
+    conn: sa.Connection, version: VersionRow, request: ReferrerAdd, body: bytes, taken: VerifiedReferrer
+) -> ReferrerRow | None:
+    """Return an attestation that is there already with the same signed bytes, in whatever envelope.
+
+    A signer's newest counts, so an old one must not become the newest by another spelling.
+    """
+    if request.form != "attestation":
+        return None
+    payload = signed_content(f"sha256:{sha256(body).hexdigest()}", lambda: body).payload
+    for row in queries.referrer_rows(conn, [version.id], form="attestation"):
+        is_same_kind = (signatory_of(row), row.predicate_type) == (taken.signatory, taken.predicate_type)
+        content = signed_content(row.digest, partial(_body_of, conn, row.id)) if is_same_kind else None
+        if content is not None and content.payload == payload:
+            return row
+    return None
+
+
+def _body_of(conn: sa.Connection, row_id: int) -> bytes:
+    return queries.referrer_body(conn, row_id).body
 
 
 def _check_room(conn: sa.Connection, caller: Caller, version: VersionRow, *, fix: str) -> None:

@@ -70,6 +70,18 @@ TYPES: tuple[EventType, ...] = (
         ("digest", "signed_by", "predicate_type"),
     ),
     EventType(
+        "version.evaluated",
+        (Action.EVALUATION_ADD,),
+        "Somebody reported metrics of a version that another system measured.",
+        ("digest", "reported_by", "metrics"),
+    ),
+    EventType(
+        "version.evaluation_withdrawn",
+        (Action.EVALUATION_WITHDRAW,),
+        "Reported metrics of a version count no more.",
+        ("digest", "reported_by", "reason"),
+    ),
+    EventType(
         "version.stored_anew",
         (Action.VERSION_REENCODE,),
         "A version is served in another stored form.",
