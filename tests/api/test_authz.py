@@ -109,6 +109,8 @@ BODIES |= {
     "POST /api/v1/webhooks/{webhook_id}:redeliver": {"dead": True},
     "POST /api/v1/webhooks/{webhook_id}:rotate": {},
     "POST /api/v1/deltas/{ns}/{name}/versions/{version}/referrers": {"form": "signature", "body": "{}"},
+    "POST /api/v1/deltas/{ns}/{name}/versions/{version}/evaluations": {"body": "{}"},
+    "POST /api/v1/deltas/{ns}/{name}/versions/{version}/evaluations/{digest}:withdraw": {"reason": "x"},
     "POST /api/v1/signers/{keyid}:revoke": {"reason": "x"},
     "POST /api/v1/requests/{request_id}:approve": {},
     "POST /api/v1/fsck/checks": {},

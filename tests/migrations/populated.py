@@ -363,6 +363,8 @@ ROWS: tuple[tuple[sa.Table, dict[str, object]], ...] = (
             "created_by": 1,
         },
     ),
+    (t.evaluations, {"id": 1, "version_id": 1, "digest": "sha256:e", "body": b"{}", "created_by": 1}),
+    (t.withdrawn_evaluations, {"evaluation_id": 1, "reason": "x", "created_by": 1}),
     (t.floors, {"id": 1, "namespace_id": 1, "policy": {"approvals": 1}, "reason": "x", "created_by": 1}),
     (t.revoked_signers, {"keyid": "k", "reason": "stolen", "created_by": 1}),
     (t.suites, {"id": 1, "name": "mine", "number": 1, "digest": "sha256:s", "document": b"{}", "created_by": 1}),

@@ -31,6 +31,7 @@ APPEND_ONLY = [
     "base_probes",
     "complete_verdicts",
     "disputes",
+    "evaluations",
     "floors",
     "freezes",
     "log_checkpoints",
@@ -47,6 +48,7 @@ APPEND_ONLY = [
     "verdict_envelopes",
     "verdicts",
     "waiver_channels",
+    "withdrawn_evaluations",
 ]
 WORDS = re.compile(r"(IN \(|ARRAY\[)('[^)\]]*)([)\]])")
 # What 0022 makes of tokens and namespaces that were there, on every way up, and 0025 of the trail.

@@ -68,6 +68,7 @@ from deltareg.service.lines import (
     cards,
     deprecations,
     details,
+    evaluations,
     lineage,
     log,
     pulls,
@@ -151,6 +152,7 @@ from deltareg.wire import (
     WebhookAdd,
     WebhookRotate,
 )
+from deltareg.wire.evidence import EvaluationAdd, EvaluationWithdraw
 from deltareg.wire.findings import AnswerCreate, CompareCreate, FoundReport
 from tests.migrations.populated import ROWS, populate
 from tests.service import rows
@@ -243,6 +245,8 @@ READS = [  # of what lies in `lab`, or is about it
     called(pulls.show_pulls, V1),
     called(revert.show_forms, V1, keep_s=60),
     called(referrers.list_referrers, V1),
+    called(evaluations.list_evidence, V1),
+    called(evaluations.show_evaluation, V1, f"sha256:{'0' * 64}"),
     called(referrers.show_referrer, V1, f"sha256:{'0' * 64}"),
     called(run_log.read_log, "r", after=0),
     called(queue.list_queue, ref=V1, **PAGE),
@@ -320,6 +324,8 @@ WRITES = [  # to what lies in `lab`
     called(namespace_names.rename_namespace, "lab", Rename(to="labs")),
     called(restore.restore_version, V1),
     called(restore.restore_line, LAB),
+    called(evaluations.add_evaluation, V1, EvaluationAdd(body='{"metrics": {"a": 1}}')),
+    called(evaluations.withdraw_evaluation, V1, f"sha256:{'0' * 64}", EvaluationWithdraw(reason="x")),
     called(referrers.add_referrer, V1, ReferrerAdd(form="attestation", body="{}")),
     called(changes.rename_base, "lab/b", BaseRename(name="lab/c")),
     called(changes.delete_base, "lab/b"),

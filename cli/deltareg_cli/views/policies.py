@@ -22,9 +22,13 @@ def policy_in_short(policy: Mapping[str, object]) -> str:
         ("environment", "{} environment"),
         ("variants", "on {}"),
         ("servable", "servable by {}"),
+        ("licences", "licences {}"),
+        ("datasets", "data sets {}"),
     ):
         if key in policy:
             demands.append(text.format(_words(policy[key])))
+    demands += [f"attested {item['type']}" for item in _objects(policy.get("attestations"))]
+    demands += [f"{item['name']} measured" for item in _objects(policy.get("metrics"))]
     approvals = policy.get("approvals")
     if isinstance(approvals, int):
         demands.append(count(approvals, "approval"))
@@ -117,6 +121,10 @@ def _words(value: object) -> str:
     if is_object(value):
         return " or ".join(f"{number} {key}" for key, number in value.items())
     return " ".join(str(item) for item in _items(value)) if is_list(value) else str(value)
+
+
+def _objects(value: object) -> list[Mapping[str, object]]:
+    return [item for item in _items(value) if is_object(item)]
 
 
 def _items(value: object) -> Sequence[object]:

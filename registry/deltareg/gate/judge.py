@@ -69,7 +69,7 @@ class Candidate:
     base_aliases: Sequence[str] = ()
     signatures: Sequence[SignatureFact] = ()
     serving: Mapping[str, ServingFact] = field(default_factory=dict[str, ServingFact])
-    outside: OutsideFacts = OutsideFacts()
+    outside: OutsideFacts = field(default_factory=OutsideFacts)
 
     @property
     def base_fact(self) -> BaseFact:

@@ -63,14 +63,6 @@ class OutsideFact:
         signatory = self.signatory
         return signatory is not None and any(signer.is_met_by(signatory) for signer in signers)
 
-    def _make_sayer_key(self) -> tuple[str, ...]:
-        who = self.signatory
-        if who is None:
-            return ("sender", self.sender)
-        if who.issuer or who.ca:  # who is named by a certificate may sign with many keys
-            return ("named", who.ca, who.issuer, who.identity)
-        return ("key", who.keyid)
-
 
 @dataclass(frozen=True, slots=True)
 class CardFact:
@@ -104,7 +96,16 @@ def newest_by_sayer(facts: Iterable[OutsideFact]) -> list[OutsideFact]:
     """Keep of each sayer the newest fact; `facts` are oldest first."""
     newest: dict[tuple[str, ...], OutsideFact] = {}
     for fact in facts:
-        key = fact._make_sayer_key()
+        key = _make_sayer_key(fact)
         newest.pop(key, None)
         newest[key] = fact
     return list(newest.values())
+
+
+def _make_sayer_key(fact: OutsideFact) -> tuple[str, ...]:
+    who = fact.signatory
+    if who is None:
+        return ("sender", fact.sender)
+    if who.issuer or who.ca:  # who is named by a certificate may sign with many keys
+        return ("named", who.ca, who.issuer, who.identity)
+    return ("key", who.keyid)

@@ -134,7 +134,7 @@ class Policy:
     is_local_taken: bool = False
     signatures: tuple[SignatureTerm, ...] = ()
     servable: tuple[ServingTerm, ...] = ()
-    outside: OutsideTerms = OutsideTerms()
+    outside: OutsideTerms = field(default_factory=OutsideTerms)
     is_new_base_taken: bool = False
     is_auto_promoted: bool = False
     label: Mapping[str, str] = field(default_factory=dict[str, str])

@@ -5,6 +5,7 @@ from typing import Final
 
 from deltareg.documents.json_values import is_list, is_object
 from deltareg.pages.changes import in_words
+from deltareg.signing.signatories import WantedSigner
 
 _TITLES: Final[Mapping[str, str]] = {
     "suites": "Suites that must have passed",
@@ -23,6 +24,10 @@ _TITLES: Final[Mapping[str, str]] = {
     "local": "Verdicts of somebody's own machine",
     "signatures": "Signed by",
     "servable": "Servable by",
+    "attestations": "Attested by others",
+    "metrics": "Measured by others",
+    "licences": "Licences that the card may name",
+    "datasets": "Data sets that the card may name",
     "new_base": "May change its base without a word",
     "sandbox": "Least sandbox",
     "auto_promote": "Promotes by itself what passes",
@@ -83,10 +88,36 @@ def _rollback(value: object) -> str:
     return f"{value.get('revisions')} revisions or {value.get('days')} days back"
 
 
+def _attestations(value: object) -> str:
+    return "; ".join(f"{one.get('type')} by {_signers(one.get('from'))}" for one in _objects(value))
+
+
+def _metrics(value: object) -> str:
+    return "; ".join(
+        f"{one.get('name')}"
+        + "".join(f" {words} {one[key]}" for key, words in _BOUNDS.items() if key in one)
+        + f", by {_signers(one.get('from'))}"
+        for one in _objects(value)
+    )
+
+
+def _signers(value: object) -> str:
+    signers = _objects(value.get("any")) or [value] if is_object(value) else []
+    named = [WantedSigner.of_fields(signer).description for signer in signers]
+    return " or ".join(named) or "anyone who may push the line, signed or not"
+
+
+def _objects(value: object) -> list[Mapping[str, object]]:
+    return [each for each in value if is_object(each)] if is_list(value) else []
+
+
+_BOUNDS: Final = {"at_least": "at least", "at_most": "at most"}
 _WORDS: Final[Mapping[str, Callable[[object], str]]] = {
     "suites": _suites,
     "approvals": _approvals,
     "protected": _protection,
     "freeze": _windows,
     "rollback": _rollback,
+    "attestations": _attestations,
+    "metrics": _metrics,
 }

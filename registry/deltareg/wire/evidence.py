@@ -35,8 +35,9 @@ class OutsideEvidence(Answer):
 
 
 class EvaluationAdd(Request):
-    """What another system measured of the version: the results.json of lm-evaluation-harness, or
-    `{"metrics": {NAME: NUMBER}}`. It is not signed; whoever sends it answers for it.
+    """What another system measured of the version, unsigned; whoever sends it answers for it.
+
+    It is a results.json of lm-evaluation-harness, or `{"metrics": {NAME: NUMBER}}`.
     """
 
     body: Annotated[str, Field(min_length=2, max_length=MOST_CHARACTERS)]

@@ -80,12 +80,8 @@ def append(
         after["request"] = request
     if move.break_glass:
         after["break_glass"] = True
-    if passed_over:
-        after["passed_over"] = list(passed_over)
-    if evidence:
-        after["evidence"] = list(evidence)
-    if accepted:
-        after["accepted_warnings"] = list(accepted)
+    rested = {"passed_over": passed_over, "evidence": evidence, "accepted_warnings": accepted}
+    after |= {name: list(words) for name, words in rested.items() if words}
     caller.record(conn, Action(f"channel.{move.kind}"), f"{line}@{channel.name}", on=line, before=before, after=after)
     result = MoveResult(
         channel=channel.name,

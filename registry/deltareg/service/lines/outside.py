@@ -76,9 +76,8 @@ def said_about(conn: sa.Connection, version: VersionRow) -> list[SaidAbout]:
     signed = referrer_queries.referrer_rows(conn, [version.id], form="attestation")
     manifest = _manifest(conn, version) if signed else None
     said = [SaidAbout(_signed_fact(conn, row, manifest), row) for row in signed if manifest is not None]
-    for row in evaluation_queries.evaluation_rows(conn, version.id):
-        said.append(SaidAbout(_measured_fact(conn, row), row))
-    return said
+    measured = evaluation_queries.evaluation_rows(conn, version.id)
+    return said + [SaidAbout(_measured_fact(conn, row), row) for row in measured]
 
 
 def signed_content(digest: str, raw: Callable[[], bytes]) -> SignedContent:
