@@ -76,7 +76,10 @@ def test_a_floor_only_adds(own, least):
     assert over(asked, [least]) == asked
     unmet = {(one.rule, one.suite) for one in judged(own) if not one.is_met}
     assert {(one.rule, one.suite) for one in judged(asked) if not one.is_met} >= {
-        key for key in unmet if key[0] in {"kind", "base", "approvals", "missing", "signature"}
+        key
+        for key in unmet
+        if key[0]
+        in {"kind", "base", "approvals", "missing", "signature", "attestation", "metric", "licence", "dataset"}
     }
 
 

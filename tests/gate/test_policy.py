@@ -43,6 +43,7 @@ FULL = {
     ],
 }
 _KEYS = st.sampled_from([{"key": digit * 64} for digit in "abc"] + [{"ca": "d" * 64}])
+_METRICS = st.sampled_from(["mmlu/acc", "ppl"])
 _NAMES = st.lists(st.text("abcdefgh-0123456789", min_size=1, max_size=12), min_size=1, max_size=4, unique=True)
 _DAY_TIMES = st.builds(
     "{} {:02}:{:02}".format,
@@ -79,6 +80,22 @@ DOCUMENTS = st.fixed_dictionaries(
             max_size=3,
             unique_by=str,
         ),
+        "attestations": st.lists(
+            st.fixed_dictionaries({"type": st.sampled_from(["urn:a", "urn:b"]), "from": _KEYS}),
+            min_size=1,
+            max_size=3,
+            unique_by=str,
+        ),
+        "metrics": st.lists(
+            st.fixed_dictionaries(
+                {"name": _METRICS, "at_least": st.floats(0, 1), "from": st.one_of(_KEYS, st.just("anyone"))}
+            ),
+            min_size=1,
+            max_size=3,
+            unique_by=lambda term: (term["name"], str(term["from"])),
+        ),
+        "licences": st.lists(st.sampled_from(["mit", "apache-2.0", "llama3.1"]), min_size=1, unique=True),
+        "datasets": st.lists(st.sampled_from(["squad", "a/*", "a/b", "b/*", "*"]), min_size=1, unique=True),
     },
 )
 

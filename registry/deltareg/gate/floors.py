@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from deltareg.digest import Digest, sha256_of
 from deltareg.documents.json_values import is_list, is_object
 from deltareg.documents.strict_fields import DocumentPlace, read_object
-from deltareg.gate.outside_terms import stricter_outside
+from deltareg.gate.outside_terms import digest_fields, stricter_outside
 from deltareg.gate.policy import (
     EVIDENCE,
     KEYS,
@@ -65,7 +65,7 @@ class Floor:
     @property
     def digest(self) -> Digest:
         """The digest of its requirements."""
-        return sha256_of(canonical_json(self.fields()))
+        return sha256_of(canonical_json(digest_fields(self.fields(), self.policy.outside)))
 
 
 def parse_floor(fields: object, *, of: str, lines: Mapping[str, int] | None = None) -> Floor:

@@ -5,7 +5,7 @@ that the bounds are kept: one who says otherwise is a reason to look, not one to
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -22,6 +22,7 @@ from deltareg.gate.signature_terms import (
 )
 
 ANYONE = "anyone"
+_EXACT = 1 << 53
 _BOUNDS = ("at_least", "at_most")
 _EXAMPLE = "[{name: mmlu/acc, at_least: 0.6, from: {key: KEYID}}]"
 
@@ -44,9 +45,16 @@ class MetricTerm:
 
     def field(self) -> dict[str, object]:
         """Write it as in a policy."""
+        return self._fields(_plain)
+
+    def digest_field(self) -> dict[str, object]:
+        """Write it as digests are taken over it: numbers as text, since only text is written in one way."""
+        return self._fields(_number)
+
+    def _fields(self, write: Callable[[float], object]) -> dict[str, object]:
         bounds = {"at_least": self.at_least, "at_most": self.at_most}
         who = term_field(self.signers) if self.signers else ANYONE
-        return {"name": self.name, **{key: v for key, v in bounds.items() if v is not None}, "from": who}
+        return {"name": self.name, **{key: write(v) for key, v in bounds.items() if v is not None}, "from": who}
 
     def in_order(self) -> "MetricTerm":
         """Return it in the canonical order that digests are taken over."""
@@ -150,5 +158,9 @@ def _bound(value: object, place: DocumentPlace) -> float:
     return number
 
 
+def _plain(value: float) -> object:
+    return int(value) if value.is_integer() and abs(value) < _EXACT else value
+
+
 def _number(value: float) -> str:
-    return repr(value).removesuffix(".0")
+    return str(_plain(value))

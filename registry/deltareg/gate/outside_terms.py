@@ -94,6 +94,12 @@ def outside_fields(terms: OutsideTerms) -> dict[str, object]:
     }
 
 
+def digest_fields(fields: Mapping[str, object], terms: OutsideTerms) -> dict[str, object]:
+    """Return the fields of a policy with its metrics as digests are taken over them, without floats."""
+    metrics = {"metrics": [term.digest_field() for term in terms.metrics]} if terms.metrics else {}
+    return {**fields, **metrics}
+
+
 def stricter_outside(own: OutsideTerms, least: OutsideTerms) -> OutsideTerms:
     """Combine two: all attestations and metrics of both, and what both allow."""
     return OutsideTerms(

@@ -23,7 +23,7 @@ from deltareg.documents.strict_fields import (
     read_word,
 )
 from deltareg.gate.freeze_window import FreezeWindow, parse_window, with_zone, without_utc
-from deltareg.gate.outside_terms import OUTSIDE_KEYS, OutsideTerms, outside_fields, parse_outside
+from deltareg.gate.outside_terms import OUTSIDE_KEYS, OutsideTerms, digest_fields, outside_fields, parse_outside
 from deltareg.gate.promotion_labels import parse_labels
 from deltareg.gate.serving_terms import ServingTerm, parse_serving
 from deltareg.gate.signature_terms import SignatureTerm, parse_terms, terms_fields, terms_in_order
@@ -255,7 +255,7 @@ def policy_digest(policy: Policy) -> Digest:
         servable=tuple(sorted(policy.servable, key=lambda term: term.engine)),
         outside=policy.outside.in_order(),
     )
-    return sha256_of(canonical_json(stored_fields(ordered)))
+    return sha256_of(canonical_json(digest_fields(stored_fields(ordered), ordered.outside)))
 
 
 def write_age(seconds: int) -> str:
