@@ -84,7 +84,7 @@ DOCUMENTS = st.fixed_dictionaries(
             st.fixed_dictionaries({"type": st.sampled_from(["urn:a", "urn:b"]), "from": _KEYS}),
             min_size=1,
             max_size=3,
-            unique_by=str,
+            unique_by=lambda term: (term["type"], str(term["from"])),
         ),
         "metrics": st.lists(
             st.fixed_dictionaries(
