@@ -12,6 +12,7 @@ from deltareg.db import tables as t
 from deltareg.db.session import write
 from deltareg.db.sql.clock import now_us
 from deltareg.suites.suite import built_in
+from deltareg.wire.evidence import EvaluationAdd, OutsideEvidence
 from tests.api.promotions import Promotions
 from tests.fixtures.registries import running
 
@@ -102,6 +103,13 @@ def lied_below(on, table, where):
     assert changed.rowcount == 1
 
 
+def measured(on):
+    """Let somebody report a low metric of the version that is tried."""
+    brought = EvaluationAdd(body='{"metrics": {"acc": 0.4}}')
+    version = f"/deltas/{on.name}/versions/{on.tried}"
+    on.client._context.api.post(f"{version}/evaluations", brought, OutsideEvidence)
+
+
 def trained_on_a_lie(on):
     """Let the version that is tried be trained on a variant that is known as corrupt."""
     with write(on.world.server.registry.engine) as conn:
@@ -190,6 +198,13 @@ ROWS = {
     "would go to a frozen channel": Row(lambda on: on.client.channels.freeze(on.name, "dev", reason="release")),
     "would go in a freeze window of the policy": Row(late={"freeze": ALWAYS}),
     "lacks a signature that the policy asks for": Row(late={"signatures": [{"key": "a" * 64}]}),
+    "lacks an attestation that the policy asks for": Row(
+        late={"attestations": [{"type": "https://slsa.dev/provenance/v1", "from": {"key": "a" * 64}}]}
+    ),
+    "has a metric, as others measured it, beyond what the policy asks": Row(
+        measured, late={"metrics": [{"name": "acc", "at_least": 0.6, "from": "anyone"}]}
+    ),
+    "names a licence, or none, that the policy does not allow": Row(late={"licences": ["mit"]}),
     "lacks an approval": Row(late={"approvals": 1}),
 }
 OUTSIDE = {"rollback": {"revisions": 0, "days": 0}}

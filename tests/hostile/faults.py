@@ -14,6 +14,7 @@ from deltareg.db.storage import blobs as blob_queries
 from deltareg.db.storage import proofs, uploads
 from deltareg.db.storage.shares import keep_shares
 from deltareg.gate import judge
+from deltareg.gate.outside_facts import OutsideFact
 from deltareg.gate.signers import SignerTerms
 from deltareg.identity.manifest import Manifest
 from deltareg.identity.storage_map import StorageMap
@@ -21,7 +22,7 @@ from deltareg.service.access import founding, members, namespaces
 from deltareg.service.authority import caller_grants, decide, sight
 from deltareg.service.authority.grants import Right
 from deltareg.service.channels import requests, waive
-from deltareg.service.lines import blobs, versions
+from deltareg.service.lines import blobs, referrers, signed_files, versions
 from deltareg.service.push import bound_base, ingest
 from deltareg.service.push import uploads as upload_service
 from deltareg.service.push.places import places_of, record_places
@@ -156,6 +157,15 @@ FAULTS = {
     "what is deleted is given": Fault(deleted_given, ("a deleted version is pulled",)),
     "an upload is anybody's": Fault(uploads_of_anybody, ("an upload of another",)),
     "a hash is a capability": Fault(hash_is_enough, ("come by their digest",)),
+    "who signed is not asked": Fault(
+        lambda patch, _: patch.setattr(OutsideFact, "is_by", lambda *_: True), ("counts for a signer",)
+    ),
+    "weights and settings of others will do": Fault(
+        lambda patch, _: patch.setattr(signed_files, "check_about", nothing), ("about another version",)
+    ),
+    "an old word is taken for a new one": Fault(
+        lambda patch, _: patch.setattr(referrers, "_find_same", nothing), ("by what passed before",)
+    ),
     "every name is free": Fault(names_free, ("a reserved name",)),
     "anything may be given": Fault(anything_given, ("break the glass is given",)),
     "a key is all that an answer is asked by": Fault(answers_by_key_alone, ("by its key",)),

@@ -5,12 +5,20 @@ from contextlib import contextmanager
 import pytest
 
 from tests.fixtures.databases import BOTH, database
-from tests.hostile import bytes_attacks, content_attacks, gate_attacks, name_attacks, right_attacks, verdict_attacks
+from tests.hostile import (
+    bytes_attacks,
+    content_attacks,
+    evidence_attacks,
+    gate_attacks,
+    name_attacks,
+    right_attacks,
+    verdict_attacks,
+)
 from tests.hostile.faults import FAULTS, clear_caches
 from tests.hostile.table import ATTACKS
 from tests.hostile.world import PEOPLE, world
 
-MODULES = (bytes_attacks, content_attacks, gate_attacks, name_attacks, right_attacks, verdict_attacks)
+MODULES = (bytes_attacks, content_attacks, evidence_attacks, gate_attacks, name_attacks, right_attacks, verdict_attacks)
 READY = {name: one for name, one in ATTACKS.items() if not one.waits_for}
 
 

@@ -85,9 +85,7 @@ def test_what_the_server_signs_names_what_it_rests_on(maker, others, local_regis
         assert predicate["verificationResult"] == "PASSED"
 
 
-def test_a_metric_counts_by_whose_word_it_is(registry_server, tmp_path):
-    maker = registry_server.line("lora")
-    others = OtherSystem(maker, tmp_path)
+def test_a_metric_counts_by_whose_word_it_is(maker, others):
     asks(maker, metrics=[{"name": "mmlu/acc", "at_least": 0.6, "from": key_of("lab")}])
 
     others.reports(V1, mmlu__acc=0.9)
@@ -246,7 +244,6 @@ def test_the_card_that_counts_lies_among_the_versions_files(maker, tmp_path):
         "license: MIT\ndatasets: [my-org/a]": set(),
         "license: other\ndatasets: [my-org/a, leaked]": {"licence", "dataset"},
         "license: mit\nlicense: other\ndatasets: my-org/a": {"licence", "dataset"},
-        "license: [mit, {a: b}]\ndatasets: my-org/a": {"licence", "dataset"},
         f"license: mit\ndatasets: [{', '.join(f'my-org/{n}' for n in range(70))}, leaked]": {"licence", "dataset"},
         "license: mit\ntags: {a: b}\ndatasets: my-org/a\nmodel-index: nothing": set(),
     }

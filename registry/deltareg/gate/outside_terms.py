@@ -17,11 +17,10 @@ from deltareg.gate.card_terms import (
 from deltareg.gate.metric_terms import MetricTerm, parse_metrics, rule_on_metric
 from deltareg.gate.outside_facts import OutsideFacts
 from deltareg.gate.ruling import Rule, Ruling
-from deltareg.signing.signatories import WantedSigner
 
 OUTSIDE_KEYS = ("attestations", "metrics", "licences", "datasets")
 OUTSIDE_RULES: frozenset[Rule] = frozenset({"attestation", "metric", "refuted", "licence", "dataset"})
-_Term = TypeVar("_Term", AttestationTerm, MetricTerm)
+_Term = TypeVar("_Term")
 _Value = TypeVar("_Value")
 
 
@@ -50,11 +49,6 @@ class OutsideTerms:
     def asks_card(self) -> bool:
         """Whether it asks for what the card declares."""
         return self.licences is not None or self.datasets is not None
-
-    @property
-    def signers(self) -> set[WantedSigner]:
-        """The signers whose word it asks for."""
-        return {signer for term in (*self.attestations, *self.metrics) for signer in term.signers}
 
     def in_order(self) -> "OutsideTerms":
         """Return the terms in the canonical order that digests are taken over."""
