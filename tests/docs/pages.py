@@ -71,6 +71,7 @@ PAGES: dict[str, Page] = {
     "move-versions": Page(preparing.move_versions),
     "oci": Page(lambda desk: preparing.chat(desk, line="team/chat", base="llama")),
     "operate": Page(preparing.chat, is_real=True),
+    "outside-evidence": Page(preparing.chat),
     "pages": Page(lambda desk: preparing.chat(desk, line="team/chat")),
     "policies": Page(preparing.chat),
     "quantised-bases": Page(preparing.quantised, is_real=True),

@@ -134,7 +134,7 @@ def _term(value: object, place: DocumentPlace) -> MetricTerm:
     if "name" not in fields:
         raise place.wrong("names no metric", fix=f"write {_EXAMPLE}")
     name = read_text(fields["name"], place.at("name"), example="name: mmlu/acc")
-    low, high = (_bound(fields[key], place.at(key)) if key in fields else None for key in _BOUNDS)
+    low, high = (_read_bound(fields[key], place.at(key)) if key in fields else None for key in _BOUNDS)
     if low is None and high is None:
         raise place.wrong("has no bound, and so would ask nothing", fix="write at_least: 0.6, or at_most: 12")
     if low is not None and high is not None and low > high:
@@ -147,7 +147,7 @@ def _term(value: object, place: DocumentPlace) -> MetricTerm:
     return MetricTerm(name, low, high, parse_term(fields["from"], place.at("from")))
 
 
-def _bound(value: object, place: DocumentPlace) -> float:
+def _read_bound(value: object, place: DocumentPlace) -> float:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     try:
         number = float(value) if is_number else math.nan  # type: ignore[arg-type]  # it is a number

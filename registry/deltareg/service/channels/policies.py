@@ -160,10 +160,14 @@ def _check_signers(conn: sa.Connection, policy: Policy) -> None:
     """Refuse terms whose signers are all revoked: nothing by them counts."""
     terms = policy.outside
     revoked = {row.keyid: row.reason for row in revoked_signer_rows(conn)} if terms.asks_others else {}
-    for key, items in (("attestations", terms.attestations), ("metrics", terms.metrics)):
-        for number, term in enumerate(items):
-            ended = [signer for signer in term.signers if {signer.key, signer.ca} & revoked.keys()]
-            if ended and len(ended) == len(term.signers):
+    asked = {
+        "attestations": [term.signers for term in terms.attestations],
+        "metrics": [term.signers for term in terms.metrics],
+    }
+    for key, items in asked.items():
+        for number, signers in enumerate(items):
+            ended = [signer for signer in signers if {signer.key, signer.ca} & revoked.keys()]
+            if ended and len(ended) == len(signers):
                 place = DocumentPlace(key).at(number).at("from")
                 why = revoked[ended[0].key or ended[0].ca]
                 raise place.wrong(f"{ended[0].description} is revoked: {why}", fix="name another signer")
