@@ -27,6 +27,22 @@ from deltareg.pages.policy_words import _TITLES, policy_words
             },
             {"none", "1 other person, who neither asked nor pushed", "lora, ia3", "fri 16:00 to mon 08:00 UTC: calm"},
         ),
+        (
+            {
+                "suites": [],
+                "approvals": 1,
+                "attestations": [{"type": "urn:x", "from": {"any": [{"key": "a" * 64}, {"ca": "b" * 64}]}}],
+                "metrics": [{"name": "ppl", "at_least": 1, "at_most": 9, "from": "anyone"}],
+                "licences": ["mit", "apache-2.0"],
+            },
+            {
+                "none",
+                "1 other person, who neither asked nor pushed",
+                f"urn:x by key {'a' * 12} or anybody, by authority {'b' * 12}",
+                "ppl at least 1 at most 9, by anyone who may push the line, signed or not",
+                "mit, apache-2.0",
+            },
+        ),
     ],
 )
 def test_a_policy_is_told_in_words(fields, told):

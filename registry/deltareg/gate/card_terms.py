@@ -27,7 +27,7 @@ def parse_licences(value: object, place: DocumentPlace) -> AllowList:
         InvalidInput: The list is empty, or one of them is no such id.
     """
     example = "[apache-2.0, mit]"
-    return _allowed(value, place, lambda text: bool(_LICENCE.fullmatch(text)), example=example, what="licence")
+    return _read_allowed(value, place, lambda text: bool(_LICENCE.fullmatch(text)), example=example, what="licence")
 
 
 def parse_datasets(value: object, place: DocumentPlace) -> AllowList:
@@ -37,7 +37,7 @@ def parse_datasets(value: object, place: DocumentPlace) -> AllowList:
         InvalidInput: The list is empty, or one has a `*` before its end.
     """
     example = '[squad, "my-org/*"]'
-    return _allowed(value, place, lambda text: bool(_PATTERN.fullmatch(text)), example=example, what="data set")
+    return _read_allowed(value, place, lambda text: bool(_PATTERN.fullmatch(text)), example=example, what="data set")
 
 
 def rule_on_licences(ref: str, allowed: AllowList, card: CardFact | None) -> Ruling:
@@ -79,7 +79,7 @@ def _rule(rule: Rule, ref: str, allowed: AllowList, card: CardFact | None, named
     return Ruling(rule, f"the card of {ref} names the {what} {', '.join(named)}, as its author says")
 
 
-def _allowed(
+def _read_allowed(
     value: object, place: DocumentPlace, is_one: Callable[[str], bool], *, example: str, what: str
 ) -> AllowList:
     items = read_list(value, place, example=example)
