@@ -243,7 +243,6 @@ def test_the_card_that_counts_lies_among_the_versions_files(maker, tmp_path):
     cards = {
         "license: MIT\ndatasets: [my-org/a]": set(),
         "license: other\ndatasets: [my-org/a, leaked]": {"licence", "dataset"},
-        "license: mit\nlicense: other\ndatasets: my-org/a": {"licence", "dataset"},
         f"license: mit\ndatasets: [{', '.join(f'my-org/{n}' for n in range(70))}, leaked]": {"licence", "dataset"},
         "license: mit\ntags: {a: b}\ndatasets: my-org/a\nmodel-index: nothing": set(),
     }
@@ -274,23 +273,22 @@ def test_who_may_not_push_says_nothing_and_takes_nothing_back(maker, others, loc
     assert [one.ignored for one in maker.evidence.list(V1)] == ["", ""]
 
 
-@pytest.mark.parametrize(
-    ("body", "told"),
-    [
-        ('{"metrics": {"a": NaN}}', "NaN"),
-        ('{"metrics": {"a": 1e999}}', "no finite number"),
-        ('{"metrics": {"a": 1, "a": 2}}', "twice"),
-        ('{"metrics": {"a": "1"}}', "no finite number"),
-        ("[1]", "start with {"),
-        ('{"a": ' * 40 + "1" + "}" * 40, "nested deeper"),
-    ],
-)
-def test_what_is_no_evaluation_is_refused_by_the_server_too(maker, local_registry, body, told):
+def test_what_is_no_evaluation_is_refused_by_the_server_too(maker, local_registry):
     http = local_registry.http(local_registry.token("read", "push"))
+    bodies = {
+        '{"metrics": {"a": NaN}}': "NaN",
+        '{"metrics": {"a": 1e999}}': "no finite number",
+        '{"metrics": {"a": 1, "a": 2}}': "twice",
+        '{"metrics": {"a": "1"}}': "no finite number",
+        "[1]": "start with {",
+        '{"a": ' * 40 + "1" + "}" * 40: "nested deeper",
+    }
 
-    answer = http.post("/deltas/team/lora/versions/1/evaluations", json={"body": body})
+    for body, told in bodies.items():
+        answer = http.post("/deltas/team/lora/versions/1/evaluations", json={"body": body})
+        assert (answer.status_code, told in answer.text) == (422, True), answer.text
 
-    assert (answer.status_code, told in answer.text) == (422, True), answer.text
+    assert list(maker.evidence.list(V1)) == []
 
 
 def test_what_is_too_large_or_too_much_is_refused(maker, others, local_registry, monkeypatch, tmp_path):
