@@ -45,6 +45,7 @@ ELSEWHERE = {
     "access explain": "takes resources, no versions",
     "ask": "needs a model",
     "attest add": "needs a statement and a key",
+    "attest withdraw": "needs an evaluation",
     "attest verify": "needs a key",
     "cache pin": "takes digests of the cache",
     "cache rm": "takes digests of the cache",

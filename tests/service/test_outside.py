@@ -100,6 +100,8 @@ def test_a_metric_counts_by_whose_word_it_is(maker, others):
     assert unmet(maker) == {}
     maker.promote(V1, "dev")
     others.measures("lab", V1, mmlu__acc=0.5)
+    (row,) = maker.audit.list(action="channel.unfit", limit=5).items
+    assert (row.subject, "is 0.5, says key" in row.after["because"]) == (f"{LINE}@dev", True)
     (unfit,) = maker.channels.show(*DEV).unfit
     assert (unfit.rule, "is 0.5, says key" in unfit.message) == ("refuted", True)
 

@@ -23,6 +23,7 @@ from deltareg.service.clock import rfc3339
 from deltareg.service.describe import line_of, ref_of
 from deltareg.service.events import Action
 from deltareg.service.lines.outside import SaidAbout, said_about
+from deltareg.service.lines.served_refuted import tell_refuted
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_version
 from deltareg.tensors.header import strict_json_object
@@ -77,6 +78,7 @@ def add_evaluation(registry: Registry, caller: Caller, ref: Ref, request: Evalua
             told = dict(list(metrics.items())[:_MOST_TOLD])
             after = {"digest": digest, "reported_by": f"{caller.principal}, unsigned", "metrics": told}
             caller.record(conn, Action.EVALUATION_ADD, ref_of(version), on=line_of(version), before=None, after=after)
+            tell_refuted(conn, caller, version, digest=digest)
             return _find(conn, version, added.id)
         return _find(conn, version, own[-1].id)
 

@@ -24,6 +24,7 @@ from deltareg.service.clock import moment_of, rfc3339
 from deltareg.service.describe import describe_referrer, line_of, ref_of, signatory_of
 from deltareg.service.events import Action
 from deltareg.service.lines.outside import signed_content
+from deltareg.service.lines.served_refuted import tell_refuted
 from deltareg.service.lines.signed_files import VerifiedReferrer, take_signed
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_version
@@ -162,6 +163,7 @@ def _keep(
         before=None,
         after={"digest": digest, "signed_by": who.description, "predicate_type": taken.predicate_type},
     )
+    tell_refuted(conn, caller, version, digest=digest)
     return describe_referrer(added)
 
 
