@@ -9,6 +9,7 @@ pytest.importorskip("peft", reason="needs peft: pip install 'deltareg[libraries]
 
 from transformers import (  # noqa: E402
     AutoModelForCausalLM,
+    AutoTokenizer,
     BertConfig,
     BertForMaskedLM,
     BertForTokenClassification,
@@ -25,6 +26,13 @@ from tests.integrations.conftest import BASE  # noqa: E402
 from tests.integrations.training import Rows, trainer  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
+
+FOREIGN = (
+    "Où êtes-vous né ? À Sète, où l'été a été très sec ; j'y ai vécu jusqu'à l'âge de dix-huit ans.",
+    "Voilà ! L'élève a répété « ça y est » dès qu'il eut achevé sa thèse à l'université.",
+    "Noël approche : le garçon âgé de cinq ans a déjà reçu, à Béziers, une poupée bleue.",
+    "Près du château, dix vieux chênes ont gelé ; quel dégât ! J'espère qu'ils fleuriront.",
+)
 
 
 class Long(Rows):
@@ -182,3 +190,20 @@ def test_forms_are_told_apart():
     assert form_of(AutoModelForCausalLM.from_pretrained(BASE)) == "causal"
     assert form_of(BertForMaskedLM(tiny)) == "gaps"
     assert form_of(BertForTokenClassification(tiny)) == "other"
+
+
+@pytest.mark.parametrize(("moved", "is_odd"), [(0, False), (1, True)])
+def test_a_language_that_the_base_hardly_knows_is_not_ids_of_another_tokenizer(moved, is_odd, lines):
+    """Rare words of another language lose to a guess, as ids that are one too high do."""
+    network = AutoModelForCausalLM.from_pretrained(BASE)
+    tokenizer = AutoTokenizer.from_pretrained(BASE)
+    batches = FirstBatches(network, lines.append)
+    network.train()
+    for text in FOREIGN:
+        ids = torch.tensor([tokenizer(text)["input_ids"]])
+        ids = torch.where(ids > 3, (ids + moved).clamp(max=network.config.vocab_size - 1), ids)
+        network(input_ids=ids, labels=ids)
+
+    losses = batches.start.shown.losses
+    assert sum(losses) / len(losses) > 1.05 * torch.log(torch.tensor(network.config.vocab_size))
+    assert any("which stands where" in line for line in lines) is is_odd

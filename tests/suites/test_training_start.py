@@ -142,3 +142,20 @@ def test_batches_are_counted_together():
     start = TrainingStart.of(apart, "causal")
     assert start.shown == whole + BatchCounts(losses=(2.0,))
     assert start.description == "2 batches, 576 labels, a loss of 2 nats each"
+
+
+@pytest.mark.parametrize(("matched", "is_odd"), [(700, False), (500, True), (None, True)])
+def test_a_loss_above_a_guess_is_odd_where_the_base_knows_nothing_of_the_data(matched, is_odd):
+    """A base of another language is worse than a guess and knows which token stands where."""
+    pairs = {} if matched is None else {"pairs": 1000, "matched": matched}
+    seen = BatchCounts(losses=(6.9,), choices=500, **pairs)
+
+    odd = TrainingStart(1, "causal", seen).oddities
+
+    assert bool(odd) is is_odd
+
+
+def test_few_pairs_excuse_nothing():
+    seen = BatchCounts(losses=(6.9,), choices=500, pairs=20, matched=20)
+
+    assert len(TrainingStart(1, "causal", seen).oddities) == 1

@@ -10,7 +10,10 @@ ends a training. Its findings are reported at once, and recorded beside golden o
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
 
 from deltareg.suites.training_start import IGNORED, BatchCounts, Form, Ids, TrainingStart, shown_in
 
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 BATCHES = 4
 _MOST_ROWS = 64
+_MOST_PLACES, _APART = 128, 4  # of a row; how far two labels of a pair stand apart
 _FORMS: Mapping[str, Form] = {
     "ForCausalLM": "causal",
     "LMHeadModel": "causal",
@@ -98,7 +102,7 @@ def shown_to(network: "nn.Module", given: Mapping[str, object], answer: object) 
     ends = _ends(config)
     padding = getattr(config, "pad_token_id", None)
     choices = 0 if labels is None or form == "other" else _choices(answer)
-    return shown_in(
+    counts = shown_in(
         _ids(given.get("input_ids")),
         labels,
         mask=_ids(given.get("attention_mask")),
@@ -109,6 +113,8 @@ def shown_to(network: "nn.Module", given: Mapping[str, object], answer: object) 
         choices=choices,
         farthest_pixel=_farthest(given.get("pixel_values")),
     )
+    pairs, matched = (0, 0) if labels is None or not choices else _pairs(answer, labels, form, ends)
+    return replace(counts, pairs=pairs, matched=matched)
 
 
 def _innermost(network: "nn.Module") -> "nn.Module":
@@ -140,6 +146,38 @@ def _choices(answer: object) -> int:
     logits = _part(answer, "logits")
     shape = cast("Sequence[int]", getattr(logits, "shape", ()))
     return int(shape[-1]) if len(shape) == 3 else 0
+
+
+def _pairs(answer: object, labels: Ids, form: Form, ends: Sequence[int]) -> tuple[int, int]:
+    """Count pairs of labels of a row, and those that are likelier at their places than exchanged.
+
+    For labels y, z at places s, t that is l_s(y) + l_t(z) > l_s(z) + l_t(y), in which neither the
+    normalisation of the logits l nor how common a token is remains. Of data that a network knows
+    nothing of, half match. Ends do not count: their place is known in any language.
+
+    Returns:
+        The number of pairs, and of those that match.
+    """
+    import torch
+
+    logits = cast("torch.Tensor", _part(answer, "logits")).detach()[: len(labels), -labels.shape[1] :]
+    places = labels[:, 1:] if form == "causal" else labels
+    pairs = matched = 0
+    for row, own in enumerate(places):
+        at = np.flatnonzero((own != IGNORED) & ~np.isin(own, list(ends)))[:_MOST_PLACES]
+        if len(at) < 2:
+            continue
+        tokens = torch.from_numpy(own[at]).to(logits.device)
+        # scores[s, t]: what the network gives at place s for the label of place t.
+        scores = logits[row, torch.from_numpy(at).to(logits.device)][:, tokens].float()
+        kept, new = scores.diagonal(), torch.arange(len(at), device=logits.device)
+        for apart in range(1, min(_APART, len(at) - 1) + 1):
+            other = (new + apart) % len(at)
+            gain = kept + kept[other] - scores[new, other] - scores[other, new]
+            differs = tokens != tokens[other]
+            pairs += int(differs.sum())
+            matched += int(((gain > 0) & differs).sum())
+    return pairs, matched
 
 
 def _loss(given: Mapping[str, object], answer: object) -> float | None:
