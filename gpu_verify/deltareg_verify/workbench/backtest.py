@@ -6,6 +6,7 @@ the results so far.
 """
 
 import json
+import math
 import os
 import tempfile
 import time
@@ -20,18 +21,23 @@ import click
 import numpy as np
 
 from deltareg.client.cache.cache import Cache
-from deltareg.client.folders.base_folder import open_base
-from deltareg.errors import DeltaregError, InvalidInput, Refused
+from deltareg.client.folders.base_folder import BaseFolder, open_base
+from deltareg.errors import InvalidInput, Refused
 from deltareg.suites.drafting.measures import measures
+from deltareg.suites.samples import Samples
 from deltareg.suites.suite import CheckSpec, parse_suite
 from deltareg_verify.engine.engine import DeltaEngine
 from deltareg_verify.messages.process_answer import answer
 from deltareg_verify.messages.requests import ProcessRequest
-from deltareg_verify.workbench.faults import FAULTS, Fault, MutableDelta, MutableTensor
-from deltareg_verify.workbench.faults.delta_files import is_changed, open_parts, write_parts
-from deltareg_verify.workbench.trials import TrialDelta, TrialOutcome, Trials, caught_by
+from deltareg_verify.workbench.faults import FAULTS, TRAININGS, Fault, TrainingFault
+from deltareg_verify.workbench.subject import Subject
+from deltareg_verify.workbench.trained_faults import TrainedFaults, build_row, read_training, row_without
+from deltareg_verify.workbench.trials import Trials
 
 Row = dict[str, object]
+_SMALL = 20_000_000  # numbers in a base
+_TRAININGS = 20  # how many of them the time would suffice for
+AnyFault = Fault | TrainingFault
 Say = Callable[[Mapping[str, object]], None]
 
 
@@ -64,6 +70,8 @@ class BacktestRequest(ProcessRequest):
         seed: The seed of the faults.
         seconds: When to stop, whatever is left.
         device: `cpu`, `cuda:N` or `auto`.
+        training: Rows to train broken versions on, in the form of a probe set; None takes a third of
+            the suite's own, and judges those versions on the rest.
     """
 
     base: Path
@@ -75,6 +83,7 @@ class BacktestRequest(ProcessRequest):
     seed: int = 0
     seconds: float = 600.0
     device: str = "auto"
+    training: Path | None = None
 
 
 @click.command("backtest", hidden=True)
@@ -87,7 +96,7 @@ def backtest(request: str) -> None:
 @click.command("faults", hidden=True)
 def faults() -> None:
     """List the faults that can be put into a delta."""
-    answer(lambda: {"items": [{"name": one.name, "about": one.about} for one in FAULTS.values()]})
+    answer(lambda: {"items": [{"name": one.name, "about": one.about} for one in choose(())]})
 
 
 def run(wanted: BacktestRequest, *, say: Say) -> Mapping[str, object]:
@@ -104,9 +113,9 @@ def run(wanted: BacktestRequest, *, say: Say) -> Mapping[str, object]:
     from deltareg_verify.engine.torch_engine import TorchEngine, class_with_place, environment, prepare_device, quieten
 
     quieten()
-    device = prepare_device(wanted.device, threads=0)
     with ExitStack() as stack:
         base = stack.enter_context(open_base(wanted.base, Cache(wanted.cache)))
+        device = prepare_device(wanted.device, threads=_threads(base))
         make = partial(TorchEngine, suite=suite, device=device)
         trials = Trials(base, suite, wanted.probes, make, class_with_place)
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="backtest-")))
@@ -118,21 +127,29 @@ def run(wanted: BacktestRequest, *, say: Say) -> Mapping[str, object]:
             "seed": wanted.seed,
             "ended": end,
             "subject": wanted.versions[-1].ref,
+            "has_golden": trial.has_golden,
             "items": trial.rows,
             "device": environment(device)["device"],
         }
 
 
-def choose(names: Sequence[str]) -> list[Fault]:
+def _threads(base: BaseFolder) -> int:
+    """Return how many threads to run on; 0 for all. A small network's would wait for each other most of the time."""
+    size = sum(math.prod(one.shape) for one in base.view.tensors.values())
+    return 1 if size < _SMALL else 0
+
+
+def choose(names: Sequence[str]) -> list[AnyFault]:
     """Return the faults of these names; all of them where none is named.
 
     Raises:
         InvalidInput: There is no such fault.
     """
-    odd = next((name for name in names if name not in FAULTS), None)
+    known: dict[str, AnyFault] = {**TRAININGS, **FAULTS}
+    odd = next((name for name in names if name not in known), None)
     if odd is not None:
-        raise InvalidInput(f"there is no fault {odd!r}", fix=f"faults: {', '.join(FAULTS)}")
-    return [FAULTS[name] for name in names] if names else list(FAULTS.values())
+        raise InvalidInput(f"there is no fault {odd!r}", fix=f"faults: {', '.join(known)}")
+    return [known[name] for name in names] if names else list(known.values())
 
 
 @dataclass(slots=True)
@@ -146,13 +163,16 @@ class _Backtest:
     stack: ExitStack
     rows: list[Row]
     started: float
+    training: Samples | None
+    has_golden: bool
 
     def __init__(self, trials: Trials, wanted: BacktestRequest, scratch: Path, say: Say, stack: ExitStack) -> None:
         self.trials, self.wanted, self.scratch = trials, wanted, scratch
         self.say, self.stack = say, stack
-        self.rows, self.started = [], time.monotonic()
+        self.rows, self.started, self.has_golden = [], time.monotonic(), False
+        self.training = None if wanted.training is None else read_training(wanted.training)
 
-    def go(self, chosen: Sequence[Fault]) -> str:
+    def go(self, chosen: Sequence[AnyFault]) -> str:
         """Try everything; returns how it ended: `done`, `out of time` or `interrupted`.
 
         The version that faults are put into comes first, as the cost of a fault is reported
@@ -170,12 +190,19 @@ class _Backtest:
             return "interrupted"
         return "done"
 
-    def _steps(self, chosen: Sequence[Fault]) -> list[Callable[[], Row]]:
+    def _steps(self, chosen: Sequence[AnyFault]) -> list[Callable[[], Row]]:
         versions = self.wanted.versions
         own = [partial(self._version, at) for at in range(len(versions))]
-        subject = _Subject(self.trials, versions[-1], self._other(), self.stack)
+        subject = Subject(
+            self.trials, versions[-1].delta, self.stack, convention=versions[-1].convention, other=self._other()
+        )
+        self.has_golden = subject.has_golden
         self._bring_references()
-        broken = [partial(self._fault, one, subject) for one in chosen]
+        trained = TrainedFaults(self.trials, subject, self.scratch, training=self.training, seed=self.wanted.seed)
+        broken: list[Callable[[], Row]] = [
+            partial(self._fault, one, subject) if isinstance(one, Fault) else partial(self._trained, one, trained)
+            for one in chosen
+        ]
         return [own[-1], *broken, *reversed(own[:-1])]
 
     def _bring_references(self) -> None:
@@ -194,7 +221,10 @@ class _Backtest:
         with ExitStack() as stack:
             incumbent = None if before is None else self._incumbent(before, stack)
             outcome = self.trials.judge(one.delta, convention=one.convention, incumbent=incumbent)
-        return {"name": one.ref, "is_fault": False, **_build_row(outcome)}
+        return {"name": one.ref, "is_fault": False, **build_row(outcome)}
+
+    def _trained(self, fault: TrainingFault, trained: TrainedFaults) -> Row:
+        return trained.row_of(fault, seconds=max(1.0, self.wanted.seconds / _TRAININGS))
 
     def _measures(self, row: Row) -> list[Row]:
         """Return a delta's measures on the samples, beside those of the unbroken one."""
@@ -214,60 +244,21 @@ class _Backtest:
             return None
         return self.trials.engine(delta, is_fixed=True)
 
-    def _other(self) -> BacktestVersion | None:
-        return self.wanted.versions[-2] if len(self.wanted.versions) > 1 else None
+    def _other(self) -> Path | None:
+        return self.wanted.versions[-2].delta if len(self.wanted.versions) > 1 else None
 
-    def _fault(self, fault: Fault, subject: "_Subject") -> Row:
+    def _fault(self, fault: Fault, subject: Subject) -> Row:
         row: Row = {"name": fault.name, "is_fault": True, "about": fault.about}
         out = self.scratch / fault.name
         random = np.random.default_rng([self.wanted.seed, *fault.name.encode()])
         if not subject.break_into(out, fault, random):
-            return {**row, "verdict": "n/a", "caught_by": [], "checks": [], "seconds": 0.0}
-        outcome = self.trials.judge(out, convention=subject.version.convention, incumbent=subject.incumbent)
-        return {**row, **_build_row(outcome)}
-
-
-class _Subject:
-    """The version that faults are put into, opened once; it is what the broken ones replace."""
-
-    def __init__(
-        self, trials: Trials, version: BacktestVersion, other: BacktestVersion | None, stack: ExitStack
-    ) -> None:
-        self.version = version
-        self._delta: TrialDelta = stack.enter_context(trials.open_delta(version.delta, convention=version.convention))
-        base = trials.base.tensors
-        self._opened = open_parts(self._delta.folder, self._delta.account, base)
-        if other is not None:
-            self._opened.other = _parts_of(trials, other)
-        self.incumbent = trials.engine(self._delta, is_fixed=True)
-
-    def break_into(self, out: Path, fault: Fault, random: np.random.Generator) -> bool:
-        """Write a broken delta; returns whether the fault had anything to work on."""
-        before = self._opened
-        broken = MutableDelta(dict(before.parts), dict(before.config), before.config_file, before.other)
-        fault.inject(broken, random)
-        if not is_changed(before, broken):
-            return False
-        write_parts(broken, self._delta.folder, out)
-        return True
-
-
-def _parts_of(trials: Trials, version: BacktestVersion) -> Mapping[str, MutableTensor]:
-    try:
-        with trials.open_delta(version.delta, convention=version.convention) as delta:
-            return open_parts(delta.folder, delta.account, trials.base.tensors).parts
-    except DeltaregError:  # another base, or another kind: there is just no other run to take from
-        return {}
-
-
-def _build_row(found: TrialOutcome) -> Row:
-    return {
-        "verdict": found.verdict,
-        "caught_by": list(caught_by(found)),
-        "code": found.code,
-        "seconds": round(found.seconds, 2),
-        "checks": [one.model_dump() for one in found.checks],
-    }
+            return {**row, **row_without("there is nothing of the kind in the delta")}
+        outcome = self.trials.judge(out, convention=subject.convention, incumbent=subject.incumbent)
+        row |= build_row(outcome)
+        if not row["caught_by"] and subject.golden is not None:
+            seen = self.trials.is_seen_by_golden(out, subject.golden, convention=subject.convention)
+            row["is_seen_by_golden"] = seen
+        return row
 
 
 def _loss(spec: CheckSpec, value: float, whole: float) -> Row:

@@ -20,19 +20,23 @@ from deltareg.delta.examine import examine as examine_numbers
 from deltareg.delta.kind import Account
 from deltareg.errors import Refused
 from deltareg.identity.manifest import Manifest
+from deltareg.suites.catalogue import CATALOGUE
+from deltareg.suites.golden import GoldenOutputs
+from deltareg.suites.golden_file import GOLDEN_FILE, encode
 from deltareg.suites.lm_task import LmTask, fill_task, read_task
 from deltareg.suites.probe_set import Samples, read_samples
-from deltareg.suites.suite import ProbeSet, Suite
+from deltareg.suites.suite import CheckSpec, ProbeSet, Suite
 from deltareg.wire import CheckResult
 from deltareg_verify.child.delta_network import FindClass, account_served, as_served
 from deltareg_verify.engine.case import Case, CaseParts
 from deltareg_verify.engine.engine import DeltaEngine
 from deltareg_verify.judging.caching_engine import Answers, remembering
+from deltareg_verify.judging.checks import all_checks
 from deltareg_verify.judging.examine import examine
 from deltareg_verify.judging.verdict import judge
 
 MakeEngine = Callable[..., DeltaEngine]
-_BEST = "best of "
+_BEST, _GOLDEN = "best of ", "golden"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,22 +125,50 @@ class Trials:
         engine = self._roots[key].beside(delta.account.effects)
         return remembering(engine, self._answers[key], is_fixed=is_fixed)
 
-    def judge(self, path: Path, *, convention: str = "", incumbent: DeltaEngine | None = None) -> TrialOutcome:
+    def judge(
+        self,
+        path: Path,
+        *,
+        convention: str = "",
+        incumbent: DeltaEngine | None = None,
+        samples: Callable[[ProbeSet], Samples] | None = None,
+        best: DeltaEngine | None = None,
+    ) -> TrialOutcome:
         """Check a delta as a push would, and run the checks of the suite.
 
         Args:
             path: The delta's folder.
             convention: The convention of its values.
             incumbent: What `against: promoted` means; None where nothing is promoted.
+            samples: Reads a probe set, where not all of it is to be judged on.
+            best: What `best of` means; None takes the incumbent.
         """
         started = time.perf_counter()
         try:
             with self.open_delta(path, convention=convention) as delta:
-                results = tuple(examine(self.case(delta, incumbent=incumbent)))
+                results = tuple(examine(self.case(delta, incumbent=incumbent, samples=samples, best=best)))
         except Refused as error:
             return TrialOutcome("refused", error.problem_code, (), time.perf_counter() - started)
         verdict = judge(self.suite, results)
         return TrialOutcome(verdict, "", results, time.perf_counter() - started)
+
+    def is_seen_by_golden(self, path: Path, golden: GoldenOutputs, *, convention: str = "") -> bool:
+        """Return whether golden outputs of the healthy version would stop a delta.
+
+        Args:
+            path: The delta's folder; it gets the outputs.
+            golden: The outputs.
+            convention: The convention of its values.
+        """
+        (path / GOLDEN_FILE).write_bytes(encode(golden))
+        form = CATALOGUE[_GOLDEN]
+        parameters = {name: value for name, value in form.parameters.items() if value is not None}
+        spec = CheckSpec(_GOLDEN, required=True, parameters=parameters, check=_GOLDEN)
+        try:
+            with self.open_delta(path, convention=convention) as delta:
+                return all_checks()[_GOLDEN].run(self.case(delta, incumbent=None), spec).verdict == "fail"
+        except Refused:
+            return False
 
     def samples(self, one: ProbeSet) -> Samples:
         """Read a probe set, once."""
@@ -151,6 +183,7 @@ class Trials:
         incumbent: DeltaEngine | None,
         engine: DeltaEngine | None = None,
         samples: Callable[[ProbeSet], Samples] | None = None,
+        best: DeltaEngine | None = None,
     ) -> Case:
         """Build the case of a delta.
 
@@ -159,6 +192,7 @@ class Trials:
             incumbent: What `against: promoted` means; None where nothing is promoted.
             engine: The delta on the base, where it is loaded already.
             samples: Reads a probe set, where that is not one of the suite's.
+            best: What `best of` means; None takes the incumbent.
         """
         parts = CaseParts(
             folder=lambda: delta.folder,
@@ -167,7 +201,7 @@ class Trials:
             samples=self.samples if samples is None else samples,
             task=self._task,
             promoted=None if incumbent is None else lambda _: incumbent,
-            references={name: partial(_itself, one) for name, one in self._referees(incumbent).items()},
+            references={name: partial(_itself, one) for name, one in self._referees(best or incumbent).items()},
         )
         return Case(self._manifest(delta), self.base, suite=self.suite, parts=parts, clock=time.perf_counter)
 

@@ -47,6 +47,12 @@ MOST_VERSIONS = 5
     type=click.Path(path_type=Path),
     help="The base's folder. Default: where this machine has it, or it is fetched.",
 )
+@option(
+    "--training",
+    metavar="FILE",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Rows to train broken versions on, as the suite's files have them. Default: a third of the suite's.",
+)
 @option("--only", multiple=True, metavar="FAULT", help="Put in this fault only; may be repeated.")
 @option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the faults.")
 @option(
@@ -59,6 +65,7 @@ MOST_VERSIONS = 5
 )
 @timeout_option(default="10m", help="When to stop, whatever is left; what is done is shown.")
 @option("--exit-code", is_flag=True, help="Exit status 10 if a fault is missed or a version fails.")
+@option("--all", "has_all", is_flag=True, help="List every delta and what each check stops.")
 @option("--faults", "is_list", is_flag=True, help="Tell each fault in a sentence as well.")
 @gpu_option()
 @click.pass_obj
@@ -73,19 +80,23 @@ def backtest(
     most: int,
     timeout: float,
     exit_code: bool,
+    has_all: bool,
     is_list: bool,
+    training: Path | None,
     gpu: str,
 ) -> ExitStatus:
     """Try a suite on a line's versions and on faults put into one.
 
     Versions should pass: each is compared with the one before it, and one that fails is a false
-    alarm. Then the newest is broken on purpose, in some twenty ways that happen to deltas: layers
-    swapped, a wrong alpha, the sign turned, values quantised badly. Each broken one is compared with
-    the whole one as if it were to replace it, and should be stopped.
+    alarm. Then the newest is broken on purpose. Some faults are put into its files: layers swapped, a
+    wrong alpha, values quantised badly. Others are trained: forgetting, wrong labels, a drift over
+    five versions, half a training. Those learn from a third of the suite's rows and are judged on the
+    rest. Each broken version is compared with the whole one as if it were to replace it, and should
+    be stopped.
 
-    A fault that is missed and changes nothing that the samples show is distinguished from one that
-    costs something. All of it runs here, with the code of a worker; no verdict comes of it and
-    nothing is sent. It takes the verify part. Ctrl-C ends it with what is done.
+    A fault that does no harm that the samples show is not counted. The answer says which faults only
+    golden outputs stop. All of it runs here; no verdict comes of it and nothing is sent. It takes the
+    verify part. Ctrl-C ends it with what is done.
     """
     require("verify")
     device = device_of(gpu)
@@ -95,11 +106,17 @@ def backtest(
         line,
         base=base,
         most=most,
-        options={"faults": list(only), "seed": seed, "seconds": timeout, "device": device},
+        options={
+            "faults": list(only),
+            "seed": seed,
+            "seconds": timeout,
+            "device": device,
+            "training": None if training is None else training.absolute(),
+        },
     )
     from deltareg_cli.views.backtests import backtest_answer, is_noticed
 
-    invocation.output.show(backtest_answer(document, is_list=is_list))
+    invocation.output.show(backtest_answer(document, has_all=has_all, is_list=is_list))
     if document["ended"] == "interrupted":
         return ExitStatus.INTERRUPTED
     if document["ended"] != "done":
@@ -156,7 +173,7 @@ def _suite(invocation: Invocation, text: str) -> "tuple[Suite, Mapping[str, byte
 
 def _step(step: Mapping[str, object]) -> str:
     caught = ", ".join(cast("list[str]", step["caught_by"]))
-    word = {"n/a": "does not apply", "pass": "passes"}.get(str(step["verdict"]), "")
+    word = {"n/a": f"does not apply: {clean(str(step.get('why', '')))}", "pass": "passes"}.get(str(step["verdict"]), "")
     outcome = word or f"stopped by {caught or 'what could not be shown'}"
     name = clean(str(step["name"]))
     return f"{step['done']:>3} of {step['of']}  {name}: {outcome} ({step['seconds']} s)"

@@ -9,10 +9,12 @@ from deltareg_verify.engine.torch_engine.judging import text_losses
 from deltareg_verify.engine.torch_engine.load import load_tokenizer
 from deltareg_verify.engine.torch_engine.room import MemoryRoom
 from deltareg_verify.engine.torch_engine.tokens import BaseTokenizer
+from deltareg_verify.engine.torch_engine.training import DeltaTrainer
 from deltareg_verify.engine.torch_engine.warm import quieten, warm, warm_for
 
 __all__ = [
     "BaseTokenizer",
+    "DeltaTrainer",
     "MemoryRoom",
     "StandaloneDelta",
     "TorchEngine",

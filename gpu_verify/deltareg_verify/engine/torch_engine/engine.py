@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from deltareg.delta.kind import Addition, BaseCopy, Effect, WeightUpdate
+from deltareg.delta.maths.formula import Tensor
 from deltareg.errors import Inconclusive
 from deltareg.suites.base_probes import BaseProbes
 from deltareg.suites.suite import Suite
@@ -53,6 +54,7 @@ from deltareg_verify.engine.torch_engine.second_opinion import ask, stored_place
 from deltareg_verify.engine.torch_engine.streamed import StreamPlacement
 from deltareg_verify.engine.torch_engine.swap import swap_tensors
 from deltareg_verify.engine.torch_engine.tokens import BaseTokenizer
+from deltareg_verify.engine.torch_engine.training import DeltaTrainer
 from deltareg_verify.engine.torch_engine.writing import can_write, load_settings, write
 from deltareg_verify.messages.figures import Figures
 
@@ -270,6 +272,10 @@ class TorchEngine:
         else:
             self._probed = other._probed = [*self._probed, *effects]
         return other
+
+    def trainer(self, stored: Mapping[str, tuple[Tensor, float]]) -> DeltaTrainer:
+        """Return a trainer of tensors that the effects read; see `DeltaTrainer`."""
+        return DeltaTrainer(self._network, self._base, self._effects, stored, self._device)
 
     def in_dtype(self, dtype: str) -> "TorchEngine":
         """Return the same engine with its base in a dtype, loaded anew if need be."""

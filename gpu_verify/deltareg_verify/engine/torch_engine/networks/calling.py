@@ -59,8 +59,8 @@ def call(module: nn.Module, inputs: Mapping[str, torch.Tensor]) -> Result:
         inputs: By parameter of its forward.
     """
     if isinstance(module, (PreTrainedModel, ComponentNetworks)):
-        return cast("Result", module(**inputs, **_asked_for(module)))
-    answer = module(**_arguments(inputs), **_asked_for(module))
+        return cast("Result", module(**inputs, **asked_for(module)))
+    answer = module(**_arguments(inputs), **asked_for(module))
     return _flat(answer)
 
 
@@ -69,7 +69,7 @@ def parameters_of(module: nn.Module) -> Collection[str]:
     return inspect.signature(module.forward).parameters
 
 
-def _asked_for(module: nn.Module) -> dict[str, object]:
+def asked_for(module: nn.Module) -> dict[str, object]:
     """Return the arguments that ask for named outputs and for no cache."""
     if isinstance(module, PreTrainedModel):
         has_cache = getattr(module.config, "use_cache", None) is not None
