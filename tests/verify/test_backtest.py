@@ -114,3 +114,44 @@ def test_what_a_suite_pins_is_compared_with_as_far_as_it_is_there(request_, tmp_
     (check,) = (one for one in newest["checks"] if one["name"] == "pinned")
     assert newest["verdict"] == "pass"
     assert check["baseline"] is not None
+
+
+def test_a_training_on_the_users_rows_is_judged_on_the_others(request_, tmp_path):
+    (tmp_path / "texts.txt").write_text("".join(f"Some Text of Number {n} that stays\n" for n in range(24)))
+
+    found = tried(replace(request_, faults=("lowercased",)))
+
+    rows = {row["name"]: row for row in found["items"]}
+    harm = rows["lowercased"]["harm"]
+    assert harm["on"] == "texts"
+    assert harm["is_material"] is (harm["value"] >= 0.05)  # the sample has never learnt these texts
+    (kept,) = (one for one in rows["lowercased"]["checks"] if one["name"] == "kept")
+    assert kept["comparison"]["n"] == 16
+    assert json.dumps(found)
+
+
+def test_where_nothing_can_be_trained_the_row_says_why(request_):
+    found = tried(replace(request_, faults=("forgetting",)))
+
+    row = next(one for one in found["items"] if one["is_fault"])
+    assert (row["verdict"], row["caught_by"]) == ("n/a", [])
+    assert row["why"] == "the suite has no 12 rows to learn from: --training"
+
+
+def test_rows_of_ones_own_are_trained_on_and_all_of_the_suite_judges(request_, tmp_path):
+    (tmp_path / "mine.txt").write_text("".join(f"Other Words of Row {n}\n" for n in range(12)))
+
+    found = tried(replace(request_, faults=("lowercased",), training=tmp_path / "mine.txt"))
+
+    row = next(one for one in found["items"] if one["is_fault"])
+    (kept,) = (one for one in row["checks"] if one["name"] == "kept")
+    assert kept["comparison"]["n"] == 4
+
+
+def test_what_passes_says_whether_golden_outputs_would_stop_it(request_):
+    found = tried(replace(request_, faults=("wrong-dtype", "never-trained")))
+
+    rows = {row["name"]: row for row in found["items"]}
+    assert rows["wrong-dtype"]["is_seen_by_golden"] is True
+    assert "is_seen_by_golden" not in rows["never-trained"]
+    assert found["has_golden"] is False

@@ -156,7 +156,8 @@ def _head(
     stopped = len(told.stopped) + len(told.golden_stops)
     lead = f"{found['suite']} stops {stopped} of {count(told.tried, 'fault')} in {found['subject']}"
     alone = [*told.golden_stops, *told.golden_would]
-    rests = f"; {len(told.golden_stops)} of them rest on golden outputs alone" if told.golden_stops else ""
+    resting = len(told.golden_stops)
+    rests = f"; {resting} of them {'rests' if resting == 1 else 'rest'} on golden outputs alone" if resting else ""
     rows = [Sentence(f"{lead}{rests}")]
     if told.missed:
         rows.append(Sentence(f"{_list(told.missed)}: more samples, or a smaller margin", Cell("passes:", "bad")))
@@ -167,7 +168,7 @@ def _head(
     rest = [
         f"{count(len(told.harmless), 'fault')} no worse than healthy versions" if told.harmless else "",
         f"too weak to matter: {_list(told.too_weak)}" if told.too_weak else "",
-        f"{len(told.idle)} do not apply" if told.idle else "",
+        f"{len(told.idle)} {'does' if len(told.idle) == 1 else 'do'} not apply" if told.idle else "",
         f"no false alarm in {count(len(versions), 'version')}" if versions and not alarms else "",
         "" if found["ended"] == "done" else str(found["ended"]),
     ]
