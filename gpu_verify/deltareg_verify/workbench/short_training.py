@@ -145,9 +145,11 @@ class ShortTrainings:
             InvalidInput: There is nothing to train, or to spoil.
         """
         spoilt = fault.spoil(self.rows.learnt, random)
-        rows = None if spoilt is None else training_rows(self.engine, spoilt)
+        if spoilt is None:
+            raise InvalidInput("there is nothing of the kind in the rows")
+        rows = training_rows(self.engine, spoilt)
         if rows is None:
-            raise InvalidInput("the rows have nothing of the kind")
+            raise InvalidInput("the network has no loss on rows of this kind")
         self._measure_whole()
         if fault.ends == "forgotten" and self._texts is None and rows.form == "causal":
             raise InvalidInput("there is no general text that the base knows anything of")
