@@ -29,6 +29,7 @@ class PlainEngine:
     sizes: tuple = (WeightChange("layers.0.q.weight", 0.1, 1.0),)
     took_part: FiredEffects = ALL_FIRED
     overflows: tuple = ()
+    optional: tuple = ()
     tokens: list | None = None
     perplexities: dict = field(default_factory=dict)
     figures: dict = field(default_factory=dict)
@@ -49,6 +50,9 @@ class PlainEngine:
 
     def find_fired(self):
         return self.took_part
+
+    def find_optional(self):
+        return self.optional
 
     def find_overflowed(self):
         return self.overflows

@@ -210,6 +210,10 @@ class DeltaEngine(Protocol):
         """Return which effects took part in the attached forward on the probe."""
         ...
 
+    def find_optional(self) -> Collection[str]:
+        """Return the targets without which some call of the network does: by a flag, or with fewer inputs."""
+        ...
+
     def find_overflowed(self) -> Sequence[str]:
         """Name the targets that are not finite once folded and rounded to the base's dtype."""
         ...

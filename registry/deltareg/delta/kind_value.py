@@ -10,6 +10,7 @@ from typing import Generic, Protocol, TypeVar
 
 from deltareg.delta.kind import BaseView, DeltaFiles, Effect, Tensors
 from deltareg.delta.shapes import header_tensors
+from deltareg.delta.traits import Traits, traits_of
 from deltareg.errors import Problem
 
 
@@ -81,6 +82,11 @@ class DeltaOfValue(ABC, Generic[K]):
     def effects(self, tensors: Tensors, base: BaseView) -> list[Effect]:
         """See `deltareg.delta.kind.DeltaKind`."""
         return self.plan(tensors, base).effects
+
+    @property
+    def traits(self) -> Traits:
+        """What is usual for the kind."""
+        return traits_of(self.kind)
 
     @abstractmethod
     def plan(self, tensors: Tensors, base: BaseView) -> PlannedEffects:

@@ -6,7 +6,7 @@
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -45,6 +45,7 @@ from deltareg_verify.engine.torch_engine.load import DTYPES, SPELLED, LoadedNetw
 from deltareg_verify.engine.torch_engine.networks.calling import parameters_of
 from deltareg_verify.engine.torch_engine.networks.pipeline import run_part
 from deltareg_verify.engine.torch_engine.ops import REAL, KeepingOps, TorchOps
+from deltareg_verify.engine.torch_engine.other_calls import other_calls
 from deltareg_verify.engine.torch_engine.plan import NetworkPlan, fold_plan, make_plan
 from deltareg_verify.engine.torch_engine.positions import most_positions
 from deltareg_verify.engine.torch_engine.prefix import added_rows, places_before, without_added
@@ -165,6 +166,15 @@ class TorchEngine:
     def fired_for(self, inputs: Mapping[str, NDArray[np.generic]]) -> FiredEffects:
         """Run one attached forward on other inputs and return what took part."""
         return self._observe_fired(given_inputs(self._network.module, inputs))
+
+    def find_optional(self) -> Collection[str]:
+        """Return the targets without which some call of the network does: by a flag, or with fewer inputs."""
+        module, plan = self._network.module, self._plan
+        seen: list[Collection[str]] = []
+        for inputs in other_calls(module, self._probe):
+            with suppress(AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
+                seen.append(watched_forward(module, plan, self._running, inputs).seen)
+        return {name for one in seen for name in plan.effects().difference(one)}
 
     def find_overflowed(self) -> Sequence[str]:
         """Name folded weights that are not finite."""

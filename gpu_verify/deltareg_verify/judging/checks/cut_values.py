@@ -9,13 +9,16 @@ minus one.
 
 A few steps of an optimizer that follows signs leave few sizes, too, and the largest at many places.
 But it adds them to random initial numbers, so not all matrices have few sizes; and where sizes are
-few, many of the largest prove nothing.
+few, many of the largest prove nothing. A factor on every channel may turn some of them round, and
+leave little of one weight along the former: so nothing may be left of a weight's size, or little along
+the middle weight of all.
 
 A change without any small sizes has kept only the largest. Merges by trimming do that and can be
 good, so it only warns. A change that is stored as such is zero where a sparse training left the
 weight alone.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import cast
@@ -26,11 +29,13 @@ from deltareg.delta.kind import WeightUpdate
 from deltareg.delta.maths.formula import StoredUpdate, Tensor, is_factored
 from deltareg.delta.maths.numpy_ops import NumPyOps
 from deltareg.delta.maths.updates import ScaledAddition
+from deltareg.delta.traits import traits_of
 from deltareg.suites.catalogue import CheckForm
 from deltareg.suites.suite import CheckSpec
 from deltareg.tensors.array import F32
 from deltareg.tensors.header import FLOAT_DTYPES
 from deltareg_verify.engine.case import Case
+from deltareg_verify.engine.engine import WeightChange
 from deltareg_verify.judging.check import Check, Finding
 from deltareg_verify.judging.checks.idle import computed_targets
 
@@ -164,16 +169,36 @@ def _products(case: Case, limits: CutLimits) -> Iterator[CutMatrix]:
 
 
 def _find_erased(case: Case, limits: CutLimits) -> Iterator[CutMatrix]:
-    """Find weights of which a computed change leaves little.
+    """Find weights of which a computed change leaves little, and deltas that do so to most weights.
 
-    A weight that is stored whole may be a new one altogether, such as a fresh head.
+    A weight that is stored whole may be a new one altogether, such as a fresh head. A kind that turns
+    weights leaves them their size.
     """
     computed = computed_targets(case.account)
-    for change in case.changes:
-        if change.target in computed and not change.is_vector and change.kept < 1:
-            detail = f"{change.kept:.0%} of the base's weight is left, as if it were multiplied away"
-            over = limits.kept / change.kept if change.kept > 0 else _ALL
-            yield CutMatrix(change.target, min(over, _ALL), detail)
+    sized = [c for c in case.changes if c.target in computed and not c.is_vector and c.weight_rms > 0]
+    for change in sized:
+        left = _size_left(change)
+        if left < 1:
+            detail = f"{left:.0%} of the base's weight is left, as if it were multiplied away"
+            yield CutMatrix(change.target, _over(limits.kept, left), detail)
+    along = sorted((c for c in sized if c.kept != 1), key=lambda c: c.kept)
+    middle = along[len(along) // 2] if along else None
+    if middle is not None and middle.kept < 1 and not traits_of(case.account.delta).turns:
+        detail = (
+            f"{middle.kept:.0%} of the base's weight is left along it, in the middle one of {len(along)} weights,"
+            " as if they were multiplied away"
+        )
+        yield CutMatrix(middle.target, _over(limits.kept, middle.kept), detail)
+
+
+def _size_left(change: WeightChange) -> float:
+    """Return the size of the new weight as a share of the former: |W + D|² = |W|² + 2 W·D + |D|²."""
+    square = 2 * change.kept - 1 + (change.delta_rms / change.weight_rms) ** 2
+    return math.sqrt(square) if square > 0 else 0.0  # rounding; a NaN is for `finite`
+
+
+def _over(least: float, share: float) -> float:
+    return min(least / share, _ALL) if share > 0 else _ALL
 
 
 def _largest_kept(name: str, change: F32, limits: CutLimits) -> Iterator[CutMatrix]:

@@ -21,11 +21,11 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from deltareg.delta.examine import SHARED_ROLES
 from deltareg.delta.kind import AGAIN, WeightUpdate
 from deltareg.delta.maths.formula import StoredUpdate, Tensor
 from deltareg.delta.maths.low_rank import LowRankChange, low_rank_change
 from deltareg.delta.maths.numpy_ops import NumPyOps
+from deltareg.delta.traits import traits_of
 from deltareg.suites.catalogue import CheckForm
 from deltareg.suites.suite import CheckSpec
 from deltareg.tensors.array import F32
@@ -151,12 +151,13 @@ def _compare_start_size(pairs: Sequence[LowRankChange], *, least: float) -> Iter
 
 def _pairs(case: Case) -> Iterator[LowRankChange]:
     """Return the products of two matrices each, stored for them alone."""
+    common = traits_of(case.account.delta).shared
     users = Counter(name for effect in case.account.effects for name in effect.consumes)
     for effect in case.account.effects:
         names = [n for n in effect.consumes if len(case.folder.tensors[n].shape) > 1]
         roles = {role.removesuffix(AGAIN) for role in effect.consumes.values()}
         is_own = len(names) == 2 and all(users[name] == 1 for name in names)
-        if isinstance(effect, WeightUpdate) and is_own and not roles & SHARED_ROLES:
+        if isinstance(effect, WeightUpdate) and is_own and not roles & common:
             change = low_rank_change([effect.update])
             if change is not None and np.isfinite(change.left).all() and np.isfinite(change.right).all():
                 yield change

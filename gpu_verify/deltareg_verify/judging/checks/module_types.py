@@ -3,7 +3,8 @@
 `idle` finds single weights of a type that stand still. Where all of a type do, such as every q_proj
 of a decoder whose v_proj were trained, an optimizer got half of the parameters, or half of them
 were saved at their initial values. A part that the network never runs gets no gradient and rightly
-stands still, which one forward shows.
+stands still, which one forward shows. So does one that another call of the network leaves out, such as
+BLIP's attention across its towers where it was trained to compare their vectors.
 """
 
 from collections import defaultdict
@@ -33,12 +34,17 @@ def run(case: Case, _spec: CheckSpec) -> Finding:
     summary = f"{len(types) - len(still)} of {len(types)} types of module moved"
     dead = _never_run(case, moved, sick) if sick else []
     sick = [name for name in sick if name not in dead]
+    optional = _left_out(case, moved, sick) if sick else []
+    sick = [name for name in sick if name not in optional]
     if sick:
         detail = f"{summary}; all of {', '.join(sick[:3])} stand still, and others beside them do not"
         return Finding("fail", len(sick), 0, code=_CODE, detail=detail)
     if dead:
         detail = f"{summary}; no forward uses {', '.join(dead[:3])}, and the delta leaves them alone"
         return Finding("warn", len(dead), 0, code=_CODE, detail=detail)
+    if optional:
+        detail = f"{summary}; nothing moved in {', '.join(optional[:3])}, which the network can be called without"
+        return Finding("warn", len(optional), 0, code=_CODE, detail=detail)
     if still:  # a tower that the data did not reach
         detail = f"{summary}; nothing moved in {', '.join(sorted(set(map(_stack, still)))[:3])}"
         return Finding("warn", len(still), 0, code=_CODE, detail=detail)
@@ -50,6 +56,13 @@ def _never_run(case: Case, moved: Collection[str], kinds: Sequence[str]) -> list
     _, dead = find_unused(case)
     live_types = {layer_type(name) for name in moved if name not in dead}
     return [kind for kind in kinds if kind not in live_types]
+
+
+def _left_out(case: Case, moved: Collection[str], kinds: Sequence[str]) -> list[str]:
+    """Return the types all of which some other call of the network leaves out."""
+    optional = case.engine.find_optional()
+    needed_types = {layer_type(name) for name in moved if name not in optional}
+    return [kind for kind in kinds if kind not in needed_types]
 
 
 def _types(moved: Mapping[str, bool]) -> dict[str, bool]:

@@ -3,20 +3,24 @@
 A converter that counts layers or rows from another start, takes keys for queries, permutes heads or
 turns a matrix leaves weights that are whole, well sized and wrong. Fine-tuning never goes that far:
 a tuned row stays nearer to the base's own row than to any other. Nor does it train the same numbers
-twice: a shard that was written under two names leaves layers that are equal to the last bit.
+twice: a shard that was written under two names leaves layers that are equal to the last bit. Tensors
+that modules of the kind have in common do not count. Neither does one factor of several modules of a
+layer where the other differs, as in a LoRA of one fused projection that was split for its parts.
 """
 
 import math
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
 
-from deltareg.delta.examine import SHARED_ROLES
 from deltareg.delta.kind import AGAIN
 from deltareg.delta.maths.formula import Tensor
 from deltareg.delta.maths.numpy_ops import NumPyOps
+from deltareg.delta.traits import traits_of
+from deltareg.digest import Digest
 from deltareg.suites.catalogue import CheckForm
 from deltareg.suites.suite import CheckSpec
 from deltareg.tensors.array import F32
@@ -83,23 +87,48 @@ def run(case: Case, spec: CheckSpec) -> Finding:
 def _twice(case: Case) -> list[str]:
     """Return the tensors that copy one that was trained elsewhere, after the first of those.
 
-    Copies that the base has as well, that it ties, that are of one weight, or that all modules
-    share, do not count, nor do initial values: all zero, or all one.
+    Copies that the base has as well, that it ties, that are of one weight, or that modules have in
+    common, do not count, nor do initial values: all zero, or all one.
     """
     by_digest: dict[object, tuple[str, str]] = {}
     copies: list[str] = []
+    digests = _digests(case)
+    common = traits_of(case.account.delta).shared
     for one in case.manifest.tensors:
         role, target = case.account.roles.get(one.name, ("", ""))
-        is_shared = role.removesuffix(AGAIN) in SHARED_ROLES or role.endswith(AGAIN)
+        is_shared = role.removesuffix(AGAIN) in common or role.endswith(AGAIN)
         is_small = len(one.shape) < 2 or math.prod(one.shape) < _FEWEST
         if is_shared or is_small or one.dtype not in FLOAT_DTYPES:
             continue
         like = (one.dtype, one.shape, one.digest)
         first, its_target = by_digest.setdefault(like, (one.name, target))
         is_one = target == its_target or _are_tied(case, target, its_target)
+        is_one = is_one or _are_split(target, its_target, digests)
         if first != one.name and not is_one and not _is_own(case, one.name, target):
             copies += [first, one.name] if not copies else [one.name]
     return copies
+
+
+def _digests(case: Case) -> Mapping[str, Mapping[str, Digest]]:
+    """Return the digests of a target's tensors by role."""
+    found: dict[str, dict[str, Digest]] = defaultdict(dict)
+    for one in case.manifest.tensors:
+        role, target = case.account.roles.get(one.name, ("", ""))
+        found[target][role] = one.digest
+    return found
+
+
+def _are_split(target: str, other: str, digests: Mapping[str, Mapping[str, Digest]]) -> bool:
+    """Return whether two weights of a layer have a factor in common and another each to itself."""
+    own, its = digests[target], digests[other]
+    return _layer(target) == _layer(other) and any(own[role] != its[role] for role in own.keys() & its.keys())
+
+
+def _layer(target: str) -> str:
+    """Return the part of a name that all weights of its layer share; experts are of one layer."""
+    parts = target.split(".")
+    numbers = [at for at, part in enumerate(parts) if part.isdecimal() and parts[at - 1] != "experts"]
+    return ".".join(parts[: numbers[-1] + 1] if numbers else parts[:-2])
 
 
 def _are_tied(case: Case, target: str, other: str) -> bool:

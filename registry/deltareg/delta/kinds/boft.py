@@ -14,6 +14,7 @@ from deltareg.delta.layouts.peft.config import Fields
 from deltareg.delta.layouts.peft.peft_kind import PeftKind, Site
 from deltareg.delta.layouts.peft.rotations import as_matrix, cayley, inputs_of, multiply_blocks
 from deltareg.delta.maths.formula import Array, Integers, Ops, Tensor
+from deltareg.delta.traits import Traits
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,4 +113,12 @@ def effects(site: Site, settings: Boft) -> Iterable[Effect]:
     yield site.changes(Butterfly(blocks, scale))
 
 
-BOFT = PeftKind("multiplicative", "boft", "BOFT", {("boft_R", ""): "boft_R", ("boft_s", ""): "boft_s"}, read, effects)
+BOFT = PeftKind(
+    "multiplicative",
+    "boft",
+    "BOFT",
+    {("boft_R", ""): "boft_R", ("boft_s", ""): "boft_s"},
+    read,
+    effects,
+    usual=Traits(turns=True),
+)

@@ -12,6 +12,7 @@ from deltareg.delta.layouts.peft.config import Fields
 from deltareg.delta.layouts.peft.peft_kind import PeftKind, Site
 from deltareg.delta.layouts.peft.rotations import as_matrix, inputs_of
 from deltareg.delta.maths.formula import Array, Ops, Tensor
+from deltareg.delta.traits import Traits
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,4 +81,4 @@ def effects(site: Site, settings: Hra) -> Iterable[Effect]:
     yield site.changes(HouseholderChain(directions, settings.apply_GS))
 
 
-HRA = PeftKind("multiplicative", "hra", "HRA", {("hra_u", ""): "hra_u"}, read, effects)
+HRA = PeftKind("multiplicative", "hra", "HRA", {("hra_u", ""): "hra_u"}, read, effects, usual=Traits(turns=True))

@@ -14,6 +14,7 @@ from deltareg.delta.layouts.peft.config import Fields
 from deltareg.delta.layouts.peft.peft_kind import PeftKind, Site
 from deltareg.delta.layouts.peft.sides import check_rank, plain_layer, sizes
 from deltareg.delta.maths.formula import Array, Ops, Tensor
+from deltareg.delta.traits import Traits
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,4 +98,5 @@ LILY = PeftKind(
     read,
     effects,
     foldable=False,
+    usual=Traits(shared=frozenset({"lily_A", "lily_B"})),
 )

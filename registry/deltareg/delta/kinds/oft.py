@@ -14,6 +14,7 @@ from deltareg.delta.layouts.peft.config import Fields
 from deltareg.delta.layouts.peft.peft_kind import PeftKind, Site
 from deltareg.delta.layouts.peft.rotations import as_matrix, cayley, inputs_of, multiply_blocks, neumann, skew_blocks
 from deltareg.delta.maths.formula import Array, Ops, Tensor
+from deltareg.delta.traits import Traits
 
 _NEUMANN_SINCE = (0, 18)
 
@@ -157,4 +158,5 @@ OFT = PeftKind(
     read,
     effects,
     optional=frozenset({"oft_R", "oft_embedding_R"}),
+    usual=Traits(turns=True),
 )

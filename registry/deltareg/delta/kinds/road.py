@@ -14,6 +14,7 @@ from deltareg.delta.layouts.peft.config import Fields
 from deltareg.delta.layouts.peft.peft_kind import PeftKind, Site
 from deltareg.delta.layouts.peft.rotations import inputs_of
 from deltareg.delta.maths.formula import Array, Ops, Tensor
+from deltareg.delta.traits import Traits
 
 _SHARES = {"road_1": 1, "road_2": 2, "road_4": 4}  # halves of θ that a group has
 
@@ -99,4 +100,5 @@ ROAD = PeftKind(
     {("road_theta", ""): "road_theta", ("road_alpha", ""): "road_alpha"},
     read,
     effects,
+    usual=Traits(turns=True),
 )

@@ -35,6 +35,7 @@ def load_by_peft(network: torch.nn.Module, folder: Path, effects: Sequence[Effec
         model = peft.PeftModel.from_pretrained(
             network, str(folder), torch_device=str(network.device), local_files_only=True
         )
+        _settle_bases(model)
         return cast("torch.nn.Module", model.eval())
 
 
@@ -51,6 +52,22 @@ def _give_memory(network: torch.nn.Module, effects: Sequence[Effect]) -> None:
     if any(isinstance(update, (OrthonormalRemoval, PrincipalRemoval)) for update in updates):
         for parameter in network.parameters():
             parameter.data = parameter.data.clone()
+
+
+def _settle_bases(model: torch.nn.Module) -> None:
+    """Let FRoD's layers follow the basis that was saved, not the one that peft made before it read the file.
+
+    peft decomposes the base's weights anew where it loads a delta, and rounding decides the signs of what
+    it gets: one half of each product would be of this machine and the other of the one that trained.
+    """
+    for layer in model.modules():
+        decompose = getattr(layer, "_calculate_frod_u_and_lambda", None)
+        if decompose is None:
+            continue
+        own = layer.get_base_layer().weight
+        for name, units in layer.frod_U.items():
+            weight = own.T if layer.fan_in_fan_out else own
+            layer.frod_U[name] = decompose(layer.frod_V[name], weight)[0].to(units.dtype)
 
 
 def _grow(network: torch.nn.Module, effects: Sequence[Effect]) -> None:

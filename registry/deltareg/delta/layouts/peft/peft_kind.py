@@ -40,6 +40,7 @@ from deltareg.delta.layouts.peft.targets import TargetModules, read_saved, read_
 from deltareg.delta.layouts.peft.tied_rows import two_readings
 from deltareg.delta.layouts.peft.trained import TrainedNetwork, read_trained
 from deltareg.delta.maths.formula import Tensor, Update
+from deltareg.delta.traits import PLAIN, Traits
 from deltareg.errors import Problem, Refused
 from deltareg.identity.manifest import Source
 
@@ -134,6 +135,7 @@ class PeftKind(Generic[S]):
         bias_words: The kind's name in `bias`, if its documentation uses another.
         has_vectors: Whether weights of one dimension are adapted, so that one may be missing.
         with_twins: Whether the library also adapts modules that share their weight with a target.
+        usual: What is usual for the kind, beside the tensors of the whole delta.
     """
 
     name: str
@@ -148,6 +150,13 @@ class PeftKind(Generic[S]):
     bias_words: tuple[str, ...] = ()
     has_vectors: bool = False
     with_twins: bool = False
+    usual: Traits = PLAIN
+
+    @property
+    def traits(self) -> Traits:
+        """What is usual for the kind; modules have the tensors of the whole delta in common."""
+        common = (role.removesuffix(".") for role in self.shared.values())
+        return replace(self.usual, shared=self.usual.shared.union(common))
 
     @property
     def layout(self) -> str:
