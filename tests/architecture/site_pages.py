@@ -62,6 +62,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
                 "words.md",
                 "planted.md",
                 "planted-more.md",
+                "kinds-by-checks.md",
                 "fresh.md",
                 "statistics.md",
                 "style-of-output.md",

@@ -78,6 +78,7 @@ RECIPES: dict[str, Recipe] = {
     "deft": Recipe("DeftConfig", {"r": 2}),
     "delora": Recipe("DeloraConfig", {"r": 2, "delora_lambda": 1}),
     "fourierft": Recipe("FourierFTConfig", {"n_frequency": 60, "scaling": 10.0, "init_weights": True}),
+    "frod": Recipe("FrodConfig", {"progressbar": False}),
     "glora": Recipe("GloraConfig", {"r": 2}),
     "gralora": Recipe("GraloraConfig", {"r": 4, "gralora_k": 2}, targets=["q_proj"]),
     "hira": Recipe("HiraConfig", {"r": 2}),

@@ -23,11 +23,15 @@ def trained(tmp_path_factory):
     return folder / "delta"
 
 
+def unaltered(_, value):
+    return value
+
+
 @pytest.fixture
 def judged(trained, tmp_path, cache_dir):
     """Alter the tensors, store them in a dtype, and give the finding."""
 
-    def judge(dtype, alter=lambda name, value: value):
+    def judge(dtype, alter=unaltered):
         delta = copied(trained, tmp_path / "delta")
         tensors = {n: alter(n, v).to(dtype).contiguous() for n, v in load_file(delta / WEIGHTS).items()}
         save_file(tensors, delta / WEIGHTS, metadata={"format": "pt"})

@@ -6,7 +6,11 @@ A kind's file in `deltareg.delta.kinds` says `traits = Traits(…)`; one that sa
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
-_TOLD = {"shared": "modules have {} in common", "turns": "it turns a weight, so little need lie along the former one"}
+_TOLD = {
+    "shared": "modules have {} in common",
+    "turns": "it turns a weight, so little need lie along the former one",
+    "mixes_rows": "all tokens of a batch decide what it does to each",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +22,12 @@ class Traits:
             for all.
         turns: Whether it turns weights and leaves them their size: what lies along the former weight
             says nothing.
+        mixes_rows: Whether all tokens of a batch decide what it does to each.
     """
 
     shared: frozenset[str] = frozenset()
     turns: bool = False
+    mixes_rows: bool = False
 
     def describe(self) -> Iterable[str]:
         """Describe each trait that is not plain, for people."""

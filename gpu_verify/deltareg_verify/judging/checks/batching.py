@@ -3,11 +3,13 @@
 Servers choose how they call a network, whatever the delta. What a base does by itself, such as one
 that counts padding among its positions, is no finding about the delta: its own difference is
 allowed, a few times over. At positions that a base never met, a head that the delta brings answers
-arbitrarily, and the base has no head to compare it with.
+arbitrarily, and the base has no head to compare it with. A kind that mixes the rows of a batch by
+design is warned of.
 """
 
 import math
 
+from deltareg.delta.traits import traits_of
 from deltareg.suites.catalogue import CheckForm
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.engine.case import Case
@@ -42,6 +44,9 @@ def run(case: Case, spec: CheckSpec) -> Finding:
         return Finding("n/a", detail="there is no way of calling it to be compared")
     value, mark, own = ours[worst], allowed[worst], base.batching[worst]
     detail = f"{_WORDS[worst]} it differs by {value:.2g} of its outputs, the base by {own:.2g}"
+    if sick and traits_of(case.account.delta).mixes_rows:
+        detail += "; all tokens of a batch decide what its kind does to each: serve one request at a time"
+        return Finding("warn", value, mark, own, code="batching_differs", detail=detail)
     if sick:
         return Finding("fail", value, mark, own, code="batching_differs", detail=detail)
     return Finding("pass", value, mark, own, detail=f"{len(ways)} ways; {detail}")

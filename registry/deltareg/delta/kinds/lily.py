@@ -98,5 +98,5 @@ LILY = PeftKind(
     read,
     effects,
     foldable=False,
-    usual=Traits(shared=frozenset({"lily_A", "lily_B"})),
+    usual=Traits(shared=frozenset({"lily_A", "lily_B"}), mixes_rows=True),
 )
