@@ -7,7 +7,7 @@
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from transformers import PreTrainedModel
@@ -60,14 +60,13 @@ def _settle_bases(model: torch.nn.Module) -> None:
     peft decomposes the base's weights anew where it loads a delta, and rounding decides the signs of what
     it gets: one half of each product would be of this machine and the other of the one that trained.
     """
-    for layer in model.modules():
-        decompose = getattr(layer, "_calculate_frod_u_and_lambda", None)
-        if decompose is None:
-            continue
-        own = layer.get_base_layer().weight
-        for name, units in layer.frod_U.items():
-            weight = own.T if layer.fan_in_fan_out else own
-            layer.frod_U[name] = decompose(layer.frod_V[name], weight)[0].to(units.dtype)
+    for module in model.modules():
+        if hasattr(module, "_calculate_frod_u_and_lambda"):
+            layer: Any = module  # of peft, which says no types
+            weight = layer.get_base_layer().weight
+            weight = weight.T if layer.fan_in_fan_out else weight
+            for name, units in layer.frod_U.items():
+                layer.frod_U[name] = layer._calculate_frod_u_and_lambda(layer.frod_V[name], weight)[0].to(units.dtype)
 
 
 def _grow(network: torch.nn.Module, effects: Sequence[Effect]) -> None:
