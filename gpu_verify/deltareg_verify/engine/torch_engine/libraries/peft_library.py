@@ -61,12 +61,13 @@ def _settle_bases(model: torch.nn.Module) -> None:
     it gets: one half of each product would be of this machine and the other of the one that trained.
     """
     for module in model.modules():
-        if hasattr(module, "_calculate_frod_u_and_lambda"):
+        decompose = getattr(module, "_calculate_frod_u_and_lambda", None)
+        if callable(decompose):
             layer: Any = module  # of peft, which says no types
             weight = layer.get_base_layer().weight
             weight = weight.T if layer.fan_in_fan_out else weight
             for name, units in layer.frod_U.items():
-                layer.frod_U[name] = layer._calculate_frod_u_and_lambda(layer.frod_V[name], weight)[0].to(units.dtype)
+                layer.frod_U[name] = decompose(layer.frod_V[name], weight)[0].to(units.dtype)
 
 
 def _grow(network: torch.nn.Module, effects: Sequence[Effect]) -> None:
