@@ -76,13 +76,15 @@ def effects(site: Site, settings: NoSettings) -> Iterable[Effect]:
     """Rewrite a linear layer's weight over the shared basis."""
     _check_tables(site)
     role = role_of(site.module)
-    basis, places, _ = (site.tensors[table + role] for table in _TABLES)
+    basis, places, size = (site.tensors[table + role] for table in _TABLES)
     (n_in,), (count,) = sizes(site, "lengths", 1), sizes(site, "values", 1)
     n_out = site.shape[1] if site.shape[0] == n_in != site.shape[-1] else site.shape[0]
     flipped = is_flipped(site, n_out, n_in)
     if basis.shape != (n_in, n_in) or places.shape != (2, count):
         message = f"{list(basis.shape)} and {list(places.shape)} are no basis of {n_in} inputs"
         raise site.refuse("shape", f"{message} and no places of {count} values", "lengths")
+    if size.shape != (2,):
+        raise site.refuse("shape", f"{list(size.shape)} is no size of a matrix", f"frod_s_size.{role}")
     tensors = site.tensors
     yield site.changes(BasisRewrite(basis, places, tensors["values"], tensors["lengths"], flipped))
 
