@@ -4,6 +4,8 @@ import math
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,7 +23,7 @@ from tests.gate.test_judge import CANDIDATE, NOW
 KIND = "https://slsa.dev/provenance/v1"
 ANA, EVE = "a" * 64, "e" * 64
 BY_ANA = {"key": ANA}
-FULL = {
+FULL: dict[str, Any] = {
     "suites": [],
     "attestations": [{"type": KIND, "from": BY_ANA}, {"type": "urn:x", "from": {"any": [BY_ANA, {"ca": EVE}]}}],
     "metrics": [

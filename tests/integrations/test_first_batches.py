@@ -204,6 +204,8 @@ def test_a_language_that_the_base_hardly_knows_is_not_ids_of_another_tokenizer(m
         ids = torch.where(ids > 3, (ids + moved).clamp(max=network.config.vocab_size - 1), ids)
         network(input_ids=ids, labels=ids)
 
-    losses = batches.start.shown.losses
+    start = batches.start
+    assert start is not None
+    losses = start.shown.losses
     assert sum(losses) / len(losses) > 1.05 * torch.log(torch.tensor(network.config.vocab_size))
     assert any("which stands where" in line for line in lines) is is_odd

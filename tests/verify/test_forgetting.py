@@ -156,6 +156,7 @@ def test_a_base_that_forgets_its_own_language_for_scripts_that_it_never_knew(tmp
     assert pooled.value < pooled.baseline
     assert (held.verdict, held.code) == ("fail", "worse_than_base")
     gains = measure_understanding(case.engine, samples, seed=0)
+    assert gains is not None
     known = [name for name, gain in gains.items() if gain >= LEAST_GAIN]
     factors = {
         name: float(np.exp((after[own, 0].sum() - before[own, 0].sum()) / before[own, 1].sum()))

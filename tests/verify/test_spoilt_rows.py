@@ -82,6 +82,7 @@ def test_a_third_of_the_rows_is_learnt_from_and_the_rest_is_held_back():
 
     split = split_rows(suite(), sets.__getitem__, training=None, seed=0)
 
+    assert split is not None
     assert (split.name, len(split.learnt), len(split.held)) == ("own", 13, 27)
     assert {*split.learnt.texts, *split.held.texts} == {*CHAT.texts}
 
@@ -91,6 +92,7 @@ def test_rows_of_the_user_are_learnt_from_and_all_of_the_suite_is_held_back():
 
     split = split_rows(suite(), sets.__getitem__, training=TEXTS, seed=0)
 
+    assert split is not None
     assert (split.learnt, split.held) == (TEXTS, CHAT)
 
 

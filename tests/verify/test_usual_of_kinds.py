@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
@@ -23,7 +24,7 @@ from tests.small_networks import IMAGE, NETWORKS, SMALL, WORDS
 from tests.verify import kinds_by_checks
 from tests.verify.bench import SAMPLES, SMOKE, Bench, sample_base
 from tests.verify.kinds_by_checks import COLLAPSED, PAGE, own_samples, samples_of, verdicts_of
-from tests.verify.library_deltas import LibraryDelta, peft, torch, verdict_of
+from tests.verify.library_deltas import LibraryDelta, peft, verdict_of
 
 FILE = "adapter_model.safetensors"
 SMALL_RUN = ("lily", "frod", "tinyllama/lora_bf16")

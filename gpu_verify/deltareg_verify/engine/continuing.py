@@ -47,6 +47,16 @@ def continuation(engine: DeltaEngine, state: State, text: str, count: int) -> Ge
     return strip_end(tokens, tokenizer, {tokenizer.end})
 
 
+def continuations(engine: DeltaEngine, state: State, texts: Sequence[str], count: int) -> list[GeneratedText] | None:
+    """Continue several texts as `continuation` does each."""
+    tokenizer = engine.tokenizer()
+    if tokenizer is None:
+        return None
+    encoded = [tokenizer.encode(text)[-max(tokenizer.most - count, 1) :] for text in texts]
+    written = engine.follow_all(state, encoded, count, end=tokenizer.end)
+    return [strip_end(tokens, tokenizer, {tokenizer.end}) for tokens in written]
+
+
 def strip_end(tokens: Sequence[int], tokenizer: Tokenizer, ends: Collection[int | None]) -> GeneratedText:
     """Return the written text without its end token, whichever of `ends` that is."""
     is_over = bool(tokens) and tokens[-1] in ends

@@ -291,6 +291,19 @@ class DeltaEngine(Protocol):
         """
         ...
 
+    def follow_all(
+        self, state: State, texts: Sequence[Sequence[int]], count: int, *, end: int | None
+    ) -> list[list[int]]:
+        """Continue several texts greedily, on a network with a tokenizer.
+
+        Args:
+            state: The network's state.
+            texts: The tokens of each.
+            count: How many tokens at most for each.
+            end: The token after which a text is over; None for none.
+        """
+        ...
+
     def seconds(self, state: State, count: int) -> Sequence[float]:
         """Time `count` forwards on the probe, after one that does not count."""
         ...

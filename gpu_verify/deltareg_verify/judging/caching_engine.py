@@ -78,6 +78,18 @@ class RememberingEngine:
             cache[key] = self._engine.write(state, inputs, count)
         return cast("list[list[int]] | None", cache[key])
 
+    def follow_all(
+        self, state: State, texts: Sequence[Sequence[int]], count: int, *, end: int | None
+    ) -> list[list[int]]:
+        """Continue texts; a text that was continued before, in whatever company, is not continued again."""
+        cache = self._kept_numbers(state)
+        keys = [("follow", state, str(count), repr((*text,)), str(end)) for text in texts]
+        new = [at for at, key in enumerate(keys) if key not in cache]
+        if new:
+            written = self._engine.follow_all(state, [texts[at] for at in new], count, end=end)
+            cache.update(zip([keys[at] for at in new], written, strict=True))
+        return [cast("list[int]", cache[key]) for key in keys]
+
     def general(self, state: State, probes: BaseProbes, *, ways: Collection[str] | None = None) -> Figures:
         """Return the figures on the general probes; the base's are the same for every delta on it."""
         if state != "base" or ways is not None:

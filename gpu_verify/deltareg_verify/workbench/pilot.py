@@ -25,11 +25,13 @@ from deltareg.client.disk.weights_file import TensorSlot, write_header
 from deltareg.client.folders.base_folder import open_base
 from deltareg.errors import DeltaregError, InvalidInput
 from deltareg.suites.catalogue import CATALOGUE
+from deltareg.suites.drafting.answer_forms import OTHERS
 from deltareg.suites.drafting.draft import LEAST_GAIN
 from deltareg.suites.probe_set import Samples, read_samples
 from deltareg.suites.suite import DEFAULT_SUITE, CheckSpec, ProbeSet, built_in
-from deltareg_verify.engine.changes import MEASURES, EngineSide, MeasureChange, perplexity
+from deltareg_verify.engine.changes import MEASURES, EngineSide, MeasureChange, RowMeasure, perplexity
 from deltareg_verify.engine.engine import DeltaEngine
+from deltareg_verify.engine.measures.choices import choice_measure
 from deltareg_verify.engine.measures.word_order import group_rows, measure_understanding
 from deltareg_verify.judging.checks import all_checks
 from deltareg_verify.messages.process_answer import answer
@@ -45,6 +47,8 @@ _BLOCKS, _LEAST_BLOCK = 8, 10
 _BASE, _GENERAL = "base", "general"
 _PROBES = "samples"  # what a check is told that it looks at; they are given by hand
 _FACTORS = frozenset({"target_perplexity"})
+_CHOICES = "choices"
+_MOST_BY_CHECK = {"written_text": 60, _CHOICES: 50}  # each sample takes many forwards
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +65,8 @@ class PilotRequest(ProcessRequest):
         captions: The caption of each image; empty where images have classes.
         labels: The class of each image; empty where they have captions.
         sets: The measure and the file of each probe set: `{"in_domain": ["accuracy", "x.jsonl"]}`.
-        parameters: The parameters of the task's check beside its defaults.
-        most: How many samples are measured.
+        parameters: The parameters of each set's check beside its defaults.
+        most: How many samples are measured, or fewer where a check takes many forwards for each.
         seconds: When to stop measuring, whatever is left.
         device: `cpu`, `cuda:N` or `auto`.
         threads: Processor threads; 0 takes all that the process may use.
@@ -77,7 +81,7 @@ class PilotRequest(ProcessRequest):
     captions: Sequence[str] = ()
     labels: Sequence[int] = ()
     sets: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
-    parameters: Mapping[str, str | int] = field(default_factory=dict[str, "str | int"])
+    parameters: Mapping[str, Mapping[str, str | int]] = field(default_factory=dict[str, "Mapping[str, str | int]"])
     most: int = 200
     seconds: float = 120.0
     device: str = "auto"
@@ -235,14 +239,16 @@ class _Comparing:
             yield _There(f"{version.ref} with noise", opened, engine)
 
     def _samples(self, name: str) -> Samples:
-        return rows_of(_read_set(self.wanted, name), slice(self.wanted.most))
+        check, _ = self.wanted.sets[name]
+        most = min(self.wanted.most, _MOST_BY_CHECK.get(check, self.wanted.most))
+        return rows_of(_read_set(self.wanted, name), slice(most))
 
     def _change(self, name: str, before: "_There | None", after: "_There", samples: Samples) -> Fields | None:
         check = self.wanted.sets[name][0]
-        measure = MEASURES.get(check)
+        measure = self._choices(name) if check == _CHOICES else MEASURES.get(check)
         try:
             if measure is None:
-                return self._by_blocks(check, before, after, samples)
+                return self._by_blocks(name, before, after, samples)
             ours = EngineSide(after.engine, "attached")
             theirs = EngineSide(after.engine, "base") if before is None else EngineSide(before.engine, "attached")
             change: MeasureChange | None = measure(theirs, ours, samples, seed=0)
@@ -250,16 +256,20 @@ class _Comparing:
             raise InvalidInput(f"the network does not run on these samples: {error}") from error
         return None if change is None else _on_scale(change)
 
-    def _by_blocks(self, check: str, before: "_There | None", after: "_There", samples: Samples) -> Fields | None:
+    def _choices(self, name: str) -> RowMeasure:
+        which = str(self.wanted.parameters.get(name, {}).get("measure", CATALOGUE[_CHOICES].parameters["measure"]))
+        return choice_measure(which, others=OTHERS, seed=0)
+
+    def _by_blocks(self, name: str, before: "_There | None", after: "_There", samples: Samples) -> Fields | None:
         """Measure by the check itself, whole and in blocks, whose differences show the spread."""
-        is_factor = check in _FACTORS
-        whole = self._run_check(check, before, after, samples)
+        is_factor = self.wanted.sets[name][0] in _FACTORS
+        whole = self._run_check(name, before, after, samples)
         if whole is None:
             return None
         count = min(_BLOCKS, len(samples) // _LEAST_BLOCK)
         edges = np.linspace(0, len(samples), count + 1).astype(int)
         parts = [
-            self._run_check(check, before, after, rows_of(samples, slice(start, stop)))
+            self._run_check(name, before, after, rows_of(samples, slice(start, stop)))
             for start, stop in pairwise(edges.tolist())
         ]
         steps = [_step(part, is_factor=is_factor) for part in parts if part is not None]
@@ -271,12 +281,11 @@ class _Comparing:
         return {"change": change, "spread": spread, "n": len(samples), "a_value": whole[0], "b_value": whole[1]}
 
     def _run_check(
-        self, check: str, before: "_There | None", after: "_There", samples: Samples
+        self, name: str, before: "_There | None", after: "_There", samples: Samples
     ) -> tuple[float, float] | None:
-        form = CATALOGUE[check]
-        own = {name: value for name, value in self.wanted.parameters.items() if name in form.parameters}
-        check_parameters = {**form.parameters, **own, "least_samples": 1}
-        parameters = {name: value for name, value in check_parameters.items() if value is not None}
+        check = self.wanted.sets[name][0]
+        check_parameters = {**CATALOGUE[check].parameters, **self.wanted.parameters.get(name, {}), "least_samples": 1}
+        parameters = {key: value for key, value in check_parameters.items() if value is not None}
         against = "base" if before is None else "promoted"
         spec = CheckSpec(check, required=False, parameters=parameters, check=check, against=against, probes=_PROBES)
         case = self.trials.case(

@@ -135,7 +135,7 @@ def _margins(suite: Suite, samples: Mapping[str, Samples]) -> Iterator[LintFindi
 def _too_few(spec: CheckSpec, measure: DraftMeasure, margin: float, n: int) -> Iterator[LintFinding]:
     described = f"a margin of {measure.say(margin)} on {n} samples"
     # Two versions that answer every sample alike differ by as much as this leaves open.
-    if not measure.is_relative and paired_interval(0, 0, n).low < -margin:
+    if measure.is_share and paired_interval(0, 0, n).low < -margin:
         yield LintFinding(
             "error",
             spec.name,

@@ -8,8 +8,8 @@ import numpy as np
 
 from deltareg.suites.probe_set import Samples
 from deltareg_verify.engine.changes import EngineSide
-from deltareg_verify.engine.continuing import GeneratedText, continuation, written_each
-from deltareg_verify.engine.engine import F32, DeltaEngine, State
+from deltareg_verify.engine.continuing import GeneratedText, continuations, written_each
+from deltareg_verify.engine.engine import F32, DeltaEngine, State, Tokenizer
 from deltareg_verify.engine.measures.targets import row_of
 
 _SCORES = "logits"
@@ -53,7 +53,7 @@ def answers(
 def _answers(side: EngineSide, samples: Samples, count: int) -> list[GeneratedText] | None:
     engine, state = side.engine, side.state
     if samples.texts and engine.tokenizer() is not None:
-        return _all(continuation(engine, state, text, count) for text in samples.texts)
+        return continuations(engine, state, samples.texts, count)
     rows = _all(row_of(engine, samples, row) for row in range(len(samples)))
     if rows is None:
         return None
@@ -77,6 +77,42 @@ def texts_of(side: EngineSide, samples: Samples, *, count: int, known: Known | N
     """Return what `answers` does, as text alone."""
     generated = answers(side, samples, count=count, known=known)
     return None if generated is None else [one.text for one in generated]
+
+
+def without_marks(
+    generated: Sequence[GeneratedText], targets: Sequence[str], words: Tokenizer
+) -> list[tuple[str, str]]:
+    """Return what was written beside the right texts, without the special tokens of templates.
+
+    Args:
+        generated: One per sample.
+        targets: The right texts.
+        words: The base's tokenizer.
+    """
+    pairs: list[tuple[str, str]] = []
+    for one, target in zip(generated, targets, strict=True):
+        written, right = cut_to_answer(one, target, words)
+        is_marked = len(right) < len(words.encode(target, special=False))
+        pairs.append((words.decode(written), words.decode(right)) if is_marked else (one.text, target))
+    return pairs
+
+
+def cut_to_answer(one: GeneratedText, target: str, words: Tokenizer) -> tuple[Sequence[int], Sequence[int]]:
+    """Return the tokens of a written and of the right text, without the special ones of a template.
+
+    The right text of a chat ends with the mark of a turn's end. What is written is over there too,
+    whatever token the base calls its end.
+    """
+    tokens = words.encode(target, special=False)
+    marks = [token for token in tokens if _is_mark(words, token)]
+    if not marks:
+        return one.tokens, tokens
+    last = next((at for at, token in enumerate(one.tokens) if token == marks[-1]), len(one.tokens))
+    return one.tokens[:last], [token for token in tokens if token not in marks]
+
+
+def _is_mark(words: Tokenizer, token: int) -> bool:
+    return not words.decode([token]) and bool(words.decode([token], special=True))
 
 
 def _decode_frames(engine: DeltaEngine, scores: F32 | None) -> GeneratedText | None:

@@ -34,8 +34,37 @@ def length(one: GeneratedText) -> float:
 
 def repetition(one: GeneratedText) -> float:
     """Return the share of groups of four tokens that occurred before (Welleck et al., 2019)."""
-    grams = [one.tokens[at : at + _GRAM] for at in range(len(one.tokens) - _GRAM + 1)]
+    return repeated_share(one.tokens)
+
+
+def repeated_share(tokens: Sequence[int]) -> float:
+    """Return the share of groups of four tokens that occurred before; 0 for fewer than four."""
+    grams = [tuple(tokens[at : at + _GRAM]) for at in range(len(tokens) - _GRAM + 1)]
     return 1 - len({*grams}) / len(grams) if grams else 0.0
+
+
+def length_likeness(written: Sequence[int], target: Sequence[int]) -> float:
+    """Return the shorter length as a share of the longer one; 1 where both are empty."""
+    longer = max(len(written), len(target))
+    return min(len(written), len(target)) / longer if longer else 1.0
+
+
+def repetition_likeness(written: Sequence[int], target: Sequence[int]) -> float:
+    """Return one less what is repeated beyond what the right text repeats."""
+    return 1 - max(0.0, repeated_share(written) - repeated_share(target))
+
+
+def form_likeness(written: Sequence[int], target: Sequence[int]) -> float:
+    """Return the product of both likenesses."""
+    return length_likeness(written, target) * repetition_likeness(written, target)
+
+
+LIKENESS: Mapping[str, tuple[str, Callable[[Sequence[int], Sequence[int]], float]]] = {
+    "both": ("likeness in length and repetition", form_likeness),
+    "length": ("likeness in length", length_likeness),
+    "repetition": ("likeness in repetition", repetition_likeness),
+}
+"""Name -> what it is in words, and its value, 0 to 1, for the tokens of a written and the right text."""
 
 
 def reaches_end(one: GeneratedText) -> float:

@@ -214,6 +214,12 @@ class TorchEngine:
         logits_of = partial(self._logits, state)
         return wording.follow(logits_of, tokens, count, is_over=is_over, device=self._device)
 
+    def follow_all(
+        self, state: State, texts: Sequence[Sequence[int]], count: int, *, end: int | None
+    ) -> list[list[int]]:
+        """Continue texts without a cache, those of one length in one forward."""
+        return wording.follow_all(partial(self._logits, state), texts, count, end=end, device=self._device)
+
     def general(self, state: State, probes: BaseProbes, *, ways: Collection[str] | None = None) -> Figures:
         """Measure the figures on the general probes."""
         return self.run_judge(state, probes, partial(figures_of, ways=ways))

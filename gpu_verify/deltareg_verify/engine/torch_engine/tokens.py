@@ -5,7 +5,7 @@
 # pyright: reportUnknownArgumentType=false
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,8 @@ from deltareg.errors import InvalidInput
 from deltareg_verify.engine.engine import F64
 
 Pair = tuple[Sequence[int], Sequence[int]]
+Row = tuple[int, ...]
+_MOST_TOGETHER = 512  # tokens of one forward, as many as the longest text may have
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +76,26 @@ def score_pairs(
         _check(context, following, most)
         by_input[tuple([*context, *following][-(most + 1) : -1])].append(row)
     scores = np.zeros((len(pairs), 2))
-    for inputs, rows in by_input.items():
-        logits = logits_of(torch.tensor([inputs], dtype=torch.long, device=device))[0]
-        for row in rows:
-            targets = torch.tensor(list(pairs[row][1]), dtype=torch.long, device=device)
-            logs = logits[-len(targets) :].log_softmax(-1)
-            total = logs.gather(1, targets[:, None]).double().sum()
-            scores[row] = float(total), bool((logs.argmax(-1) == targets).all())
+    for together in _alike(by_input):
+        all_logits = logits_of(torch.tensor(together, dtype=torch.long, device=device))
+        for inputs, logits in zip(together, all_logits, strict=True):
+            for row in by_input[inputs]:
+                targets = torch.tensor(list(pairs[row][1]), dtype=torch.long, device=device)
+                logs = logits[-len(targets) :].log_softmax(-1)
+                total = logs.gather(1, targets[:, None]).double().sum()
+                scores[row] = float(total), bool((logs.argmax(-1) == targets).all())
     return scores
+
+
+def _alike(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """Yield rows of one length together, some at a time: such rows need no padding."""
+    by_length: defaultdict[int, list[Row]] = defaultdict(list)
+    for row in rows:
+        by_length[len(row)].append(row)
+    for length, alike in by_length.items():
+        count = max(1, _MOST_TOGETHER // length)
+        for start in range(0, len(alike), count):
+            yield alike[start : start + count]
 
 
 def sum_losses(
@@ -155,6 +169,38 @@ def follow(
         if is_over(added):
             break
         ids = torch.cat([ids, ids.new_tensor([[following]])], dim=1)
+    return added
+
+
+def follow_all(
+    logits_of: Callable[[torch.Tensor], torch.Tensor],
+    texts: Sequence[Sequence[int]],
+    count: int,
+    *,
+    end: int | None,
+    device: torch.device,
+) -> list[list[int]]:
+    """Continue several texts greedily; see `DeltaEngine.follow_all`.
+
+    A short one is continued until it is as long as a longer one, which then goes with it, so that
+    no row is ever padded.
+    """
+    added: list[list[int]] = [[] for _ in texts]
+    is_open = [bool(text) and count > 0 for text in texts]
+    while any(is_open):
+        shortest = min(len(texts[at]) + len(added[at]) for at in range(len(texts)) if is_open[at])
+        places = {
+            at: (*texts[at], *added[at])
+            for at in range(len(texts))
+            if is_open[at] and len(texts[at]) + len(added[at]) == shortest
+        }
+        following: dict[Row, int] = {}
+        for together in _alike(dict.fromkeys(places.values())):
+            last = logits_of(torch.tensor(together, dtype=torch.long, device=device))[:, -1].argmax(-1)
+            following.update(zip(together, last.tolist(), strict=True))
+        for at, row in places.items():
+            added[at].append(following[row])
+            is_open[at] = following[row] != end and len(added[at]) < count
     return added
 
 

@@ -10,7 +10,7 @@ from deltareg.suites.probe_set import Samples
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.engine.case import Case
 from deltareg_verify.engine.changes import EngineSide
-from deltareg_verify.engine.measures.answers import texts_of
+from deltareg_verify.engine.measures.answers import answers, without_marks
 from deltareg_verify.engine.measures.normal_forms import normalise_answer
 from deltareg_verify.judging.check import Check, Finding
 from deltareg_verify.judging.sample_comparison import SampleMeasure, rows_compared
@@ -29,12 +29,13 @@ def run(case: Case, spec: CheckSpec) -> Finding:
 
 
 def _values(case: Case, spec: CheckSpec, side: EngineSide, samples: Samples) -> list[object] | None:
-    texts = texts_of(side, samples, count=int(spec.number("new_tokens")), known=case.written)
-    if texts is None:
+    generated = answers(side, samples, count=int(spec.number("new_tokens")), known=case.written)
+    words = side.engine.vocabulary()
+    if generated is None or words is None:
         return None
     begins = spec.parameters["match"] == "begins"
-    rows = zip(texts, samples.targets, strict=True)
-    return [float(is_right(text, target, begins=begins)) for text, target in rows]
+    pairs = without_marks(generated, samples.targets, words)
+    return [float(is_right(text, target, begins=begins)) for text, target in pairs]
 
 
 def is_right(text: str, target: str, *, begins: bool) -> bool:

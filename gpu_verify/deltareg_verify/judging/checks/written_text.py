@@ -3,7 +3,7 @@
 chrF and TER are those of sacrebleu, sentence by sentence; ROUGE is that of rouge-score, its F1.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
 
@@ -12,7 +12,7 @@ from deltareg.suites.probe_set import Samples
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.engine.case import Case
 from deltareg_verify.engine.changes import EngineSide
-from deltareg_verify.engine.measures.answers import texts_of
+from deltareg_verify.engine.measures.answers import answers, without_marks
 from deltareg_verify.judging.check import Check, Finding
 from deltareg_verify.judging.sample_comparison import SampleMeasure, rows_compared
 from deltareg_verify.judging.text_scores import LIBRARIES, SCORES
@@ -36,12 +36,11 @@ def run(case: Case, spec: CheckSpec) -> Finding:
 def _values(
     case: Case, spec: CheckSpec, score: Callable[[str, str], float], side: EngineSide, samples: Samples
 ) -> list[object] | None:
-    texts = texts_of(side, samples, count=int(spec.number("new_tokens")), known=case.written)
-    return None if texts is None else _score_texts(score, texts, samples.targets)
-
-
-def _score_texts(score: Callable[[str, str], float], texts: Sequence[str], targets: Sequence[str]) -> list[object]:
-    return [score(text, target) for text, target in zip(texts, targets, strict=True)]
+    generated = answers(side, samples, count=int(spec.number("new_tokens")), known=case.written)
+    words = side.engine.vocabulary()
+    if generated is None or words is None:
+        return None
+    return [score(text, target) for text, target in without_marks(generated, samples.targets, words)]
 
 
 CHECK = Check(

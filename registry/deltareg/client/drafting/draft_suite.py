@@ -8,7 +8,7 @@ import json
 import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
@@ -16,22 +16,26 @@ from deltareg.client.context import Context
 from deltareg.client.drafting.data_files import each_record, image_mark, read_records, training_images, training_texts
 from deltareg.client.drafting.general_texts import read_texts, shipped_texts
 from deltareg.client.drafting.probe_files import cut_file, write_lines
-from deltareg.client.drafting.spreads import spread_on
+from deltareg.client.drafting.spreads import least_reached, spread_on
 from deltareg.errors import Conflict, InvalidInput
 from deltareg.refs import LineRef
+from deltareg.suites.drafting.answer_forms import look_at
 from deltareg.suites.drafting.draft import Draft, GeneralTexts, SampleSource, SuiteAim, draft
-from deltareg.suites.drafting.measures import FORGETTING, DraftMeasure, measures_of
+from deltareg.suites.drafting.measures import CHOICES, FORGETTING, RIGHT, DraftMeasure, measures_of
 from deltareg.suites.drafting.repeated_rows import seen_in, without_repeats
 from deltareg.suites.drafting.rows import DataRow, Record, Task, classes_of, guess_task, rows_of
-from deltareg.suites.drafting.sizes import LEAST, VersionSpread
+from deltareg.suites.drafting.sizes import LEAST
 from deltareg.suites.drafting.suite_yaml import general_file, write_draft
 
 Fields = Mapping[str, object]
 MOST_IMAGES = 500
-_MOST_MEASURED, _MOST_DEAR = 100, 60
+_MOST_MEASURED = 100
 _GUESSED_BY = 200
 _CLOSER = "closer"
 _OF_LANGUAGE = frozenset({"lm", "chat"})
+# Versions write token by token, which takes longer than all else; their margins are what is usual.
+_UNMEASURED = frozenset({"answers", "written_form"})
+_ANSWERED = frozenset({"chat", "translate"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +89,14 @@ class CandidateRows:
             training.
         source: The kind of data that they are from.
         measure: The measure of their task.
-        closer: A second measure that shows smaller losses; None if there is none.
+        closer: Further measures of the same samples, which show what the first one misses.
     """
 
     rows: Sequence[DataRow]
     records: Sequence[Record]
     source: SampleSource
     measure: DraftMeasure
-    closer: DraftMeasure | None = None
+    closer: Sequence[DraftMeasure] = ()
 
     @property
     def file(self) -> str:
@@ -134,7 +138,6 @@ class SuiteDrafting:
         self._check_free(wanted)
         records = read_records(wanted.data)
         task, by = guess_task(records[:_GUESSED_BY]) if wanted.task is None else (wanted.task, "as asked for")
-        measure, closer = measures_of(task)
         rows = rows_of(records, task)
         classes = classes_of(rows) if task == "classify" else ()
         texts = [image_mark(row.image) if row.image else row.whole for row in rows]
@@ -148,19 +151,22 @@ class SuiteDrafting:
                 f"{len(chosen)} of {len(rows)} rows are left, and {LEAST} are the least that shows anything",
                 fix="bring more rows that training has not seen",
             )
+        look = look_at([rows[at].target for at in chosen]) if task in _ANSWERED else None
+        measure, closer = measures_of(task, None if look is None else look.form)
         order = _in_order([rows[at] for at in chosen], chosen, seed=wanted.seed)
         most = min(measure.most, MOST_IMAGES) if rows[0].image else measure.most
         available = min(most, len(chosen) // 2 if wanted.rest else len(chosen))
         source = SampleSource(
             str(wanted.data),
             task,
-            by,
+            by if look is None else f"{by}; {look.why}",
             len(rows),
             repeats,
             len(leaked),
             "" if wanted.training is None else str(wanted.training),
             classes,
             available,
+            None if look is None or measure is not CHOICES else max(look.guess, 1 / look.options),
         )
         return CandidateRows([rows[at] for at in order], [records[at] for at in order], source, measure, closer)
 
@@ -187,15 +193,14 @@ class SuiteDrafting:
         """
         rows = found.rows[: found.source.available]
         name = f"in-domain{found.file}"
-        sets = {"in_domain": [found.measure.check, name]}
-        if found.closer is not None:
-            sets[_CLOSER] = [found.closer.check, name]
-        dear = found.measure.check == "written_text"  # each sample is written token by token
+        closer = {f"{_CLOSER}-{one.check}": one for one in found.closer if one.check not in _UNMEASURED}
+        by_set = {"in_domain": found.measure, **closer}
+        sets = {key: [one.check, name] for key, one in by_set.items()}
         request: dict[str, object] = {
             "out": folder,
             "sets": sets,
-            "parameters": found.measure.parameters,
-            "most": _MOST_DEAR if dear else _MOST_MEASURED,
+            "parameters": {key: one.parameters for key, one in by_set.items() if one.parameters},
+            "most": _MOST_MEASURED,
         }
         if rows[0].image:
             request["images"] = [row.image for row in rows]
@@ -251,7 +256,10 @@ class SuiteDrafting:
             general=asked,
             elsewhere=spread_on("general", items, FORGETTING),
             aim=wanted.aim,
-            closer=_closer(found.closer, items),
+            closer=[
+                (_as_written(one, answer), spread_on(f"{_CLOSER}-{one.check}", items, one)) for one in found.closer
+            ],
+            reached=least_reached("in_domain", items),
             notes=notes,
         )
         folder = wanted.folder
@@ -290,8 +298,11 @@ class SuiteDrafting:
         return wanted.rest
 
 
-def _closer(measure: DraftMeasure | None, items: Sequence[Fields]) -> tuple[DraftMeasure, VersionSpread] | None:
-    return None if measure is None else (measure, spread_on(_CLOSER, items, measure))
+def _as_written(measure: DraftMeasure, answer: Fields) -> DraftMeasure:
+    """Return how a measure looks at what is written: with a template, an answer ends where it is over."""
+    if measure.check != RIGHT.check or not answer.get("has_template"):
+        return measure
+    return replace(measure, parameters={**measure.parameters, "match": "whole"})
 
 
 def describe_draft(found: DraftedSuite) -> dict[str, object]:

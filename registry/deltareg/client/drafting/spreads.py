@@ -33,5 +33,11 @@ def spread_on(name: str, items: Sequence[Fields], measure: DraftMeasure) -> Vers
     )
 
 
+def least_reached(name: str, items: Sequence[Fields]) -> float | None:
+    """Return the least that a version reached on a probe set by itself; None where none was measured."""
+    values = [_number(one, "b_value") for one in items if one["set"] == name and one["a"] == BASE]
+    return min(values, default=None)
+
+
 def _number(one: Fields, key: str) -> float:
     return cast(float, one[key])

@@ -13,6 +13,8 @@ GENERAL_LOSS = 0.33
 """What a delta may usually lose of general text: a third of its perplexity."""
 LEAST_GAIN = 0.4
 """How much likelier a token has to be in its place than out of order, in nats, for a base to understand a text."""
+_ABOVE_GUESS = 0.25
+"""How far from a guess to what is always right a version has to come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,7 @@ class SampleSource:
         training: The training data that was searched for them; empty if none was.
         classes: The classes in the order of their numbers.
         available: How many a suite may take.
+        guess: What a guess would get right, of answers that are chosen among others; None elsewhere.
     """
 
     named: str
@@ -102,6 +105,7 @@ class SampleSource:
     training: str = ""
     classes: Sequence[str] = ()
     available: int = 0
+    guess: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +113,7 @@ class DraftComparison:
     """A comparing check of a draft.
 
     Attributes:
-        name: `in_domain`, `general`, `kept` or `likely`.
+        name: `in_domain`, `general`, `kept`, or that of a further measure of the same samples.
         measure: The measure.
         probes: The probe set.
         against: The reference.
@@ -118,6 +122,7 @@ class DraftComparison:
         misses: For people: the losses that it does not catch; empty if unknown.
         undecided: The outcome if the samples decide nothing: a warning, which closes the gate of a
             protected channel. A failure would stop every fifth healthy version.
+        least: What the measure itself must reach; None for nothing.
     """
 
     name: str
@@ -128,6 +133,7 @@ class DraftComparison:
     why: str
     misses: str = ""
     undecided: str = "warn"
+    least: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +174,8 @@ def draft(
     general: GeneralTexts,
     elsewhere: VersionSpread,
     aim: SuiteAim,
-    closer: tuple[DraftMeasure, VersionSpread] | None = None,
+    closer: Sequence[tuple[DraftMeasure, VersionSpread]] = (),
+    reached: float | None = None,
     notes: Sequence[str] = (),
 ) -> Draft:
     """Choose margins and sizes, and return the draft.
@@ -183,17 +190,17 @@ def draft(
         general: General texts.
         elsewhere: How healthy versions differ on general texts.
         aim: The user's requirements.
-        closer: A second measure of the same samples that shows smaller losses, and how healthy
-            versions differ by it.
+        closer: Further measures of the same samples, which show what the first one misses, and how
+            healthy versions differ by each.
+        reached: The least that a version of the line reached; None where none was measured.
         notes: Further remarks.
     """
     sized = size(measure, in_domain, available=source.available, power=aim.power, margin=aim.margin)
-    comparisons = [_in_domain(measure, in_domain, sized, aim)]
+    comparisons = [_above_guess(_in_domain(measure, in_domain, sized, aim), source.guess, reached)]
     if general.texts:
         comparisons.append(_general(elsewhere))
     comparisons.append(_compare_with_promoted(measure, in_domain, sized, aim))
-    if closer is not None:
-        comparisons.append(_likely(*closer, samples=sized.n, aim=aim))
+    comparisons += [_beside(one, spread, samples=sized.n, aim=aim) for one, spread in closer]
     return Draft(name, line, source, sized.n, file, general, comparisons, sized, notes)
 
 
@@ -213,6 +220,22 @@ def _in_domain(measure: DraftMeasure, spread: VersionSpread, sized: SizedCompari
         )
     misses = "a version that gains as much, and could have gained more"
     return DraftComparison("in_domain", measure, "in_domain", "base", gain, why, misses)
+
+
+def _above_guess(comparison: DraftComparison, guess: float | None, reached: float | None) -> DraftComparison:
+    """Ask for more than a guess gets: a version that learnt nothing can be better than its base."""
+    if guess is None:
+        return comparison
+    above = (1 - guess) * _ABOVE_GUESS
+    if reached is not None and reached > guess:
+        above = min(above, (reached - guess) / 2)
+    least = math.floor((guess + above) * 1000) / 1000
+    why = (
+        f"{comparison.why}; and above {comparison.measure.say(least)}, as a guess gets {comparison.measure.say(guess)}"
+    )
+    if reached is not None and reached <= guess:
+        why += ", and some version so far got no more"
+    return replace(comparison, why=why, least=least)
 
 
 def _fall(measure: DraftMeasure, gain: float) -> float:
@@ -241,15 +264,16 @@ def _compare_with_promoted(
     )
 
 
-def _likely(measure: DraftMeasure, spread: VersionSpread, *, samples: int, aim: SuiteAim) -> DraftComparison:
-    """Draft a comparison of how likely the right texts are, on the same samples."""
-    sized = size(measure, spread, available=samples, power=aim.power)
+def _beside(measure: DraftMeasure, spread: VersionSpread, *, samples: int, aim: SuiteAim) -> DraftComparison:
+    """Draft a comparison by a further measure, on the same samples."""
+    sized = size(measure, spread, available=min(samples, measure.most), power=aim.power)
     comparison = _compare_with_promoted(measure, spread, sized, aim)
+    limit = "no lower" if measure.greater_is_better else "no higher"
     why = (
-        f"{measure.description} no higher than by the promoted version by more than "
+        f"{measure.description} {limit} than by the promoted version by more than "
         f"{measure.say(sized.margin)}: {sized.learned}"
     )
-    return replace(comparison, name="likely", why=why)
+    return replace(comparison, name=measure.name, why=why)
 
 
 def describe_missed(measure: DraftMeasure, spread: VersionSpread, sized: SizedComparison, aim: SuiteAim) -> str:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from deltareg.suites.drafting.answer_forms import AnswerForm
 from deltareg.suites.drafting.rows import Task
 
 LITTLE = 0.5
@@ -30,6 +31,8 @@ class DraftMeasure:
         parameters: Parameters of the check that differ from its defaults.
         form: The form of samples: `texts`, `labelled`, `targets`, `ranked`, `pairs`.
         most: The most samples that a suite takes, given the time of each.
+        name: The name of its comparison where it stands beside the measure of a task.
+        is_share: Whether it is a share of samples that are right.
     """
 
     check: str
@@ -42,6 +45,8 @@ class DraftMeasure:
     parameters: Mapping[str, str | int] = field(default_factory=dict[str, "str | int"])
     form: str = "texts"
     most: int = 2_000
+    name: str = "likely"
+    is_share: bool = False
 
     @property
     def term(self) -> str:
@@ -79,25 +84,78 @@ _CHRF = DraftMeasure(
     most=500,
 )
 _FOUND = DraftMeasure("text_retrieval", "reciprocal rank", spread=0.3, form="ranked", parameters={"measure": "mrr"})
-_BY_TASK: dict[Task, tuple[DraftMeasure, DraftMeasure | None]] = {
-    "lm": (PERPLEXITY, None),
-    "chat": (_OF_ANSWERS, None),
-    "classify": (DraftMeasure("accuracy", "accuracy", form="labelled"), None),
-    "retrieve": (_FOUND, None),
-    "translate": (_CHRF, _OF_ANSWERS),
-    "caption": (DraftMeasure("retrieval", "recall at 1", form="pairs", most=500), None),
+CHOICES = DraftMeasure(
+    "choices",
+    "probability of the right answer among others",
+    spread=0.4,  # of versions by two seeds, 0.13 to 0.25
+    form="targets",
+    most=500,
+    name="chosen",
+)
+_SURE = DraftMeasure(
+    "choices",
+    "probability of the right answer",
+    spread=0.4,
+    form="targets",
+    parameters={"measure": "alone"},
+    most=500,
+    name="sure",
+)
+RIGHT = DraftMeasure(
+    "answers",
+    "right answers",
+    form="targets",
+    parameters={"match": "begins", "new_tokens": 16},
+    most=500,
+    name="right",
+    is_share=True,
+)
+_FORM = DraftMeasure(
+    "written_form",
+    "likeness in length and repetition",
+    spread=0.25,
+    margin=0.1,
+    form="targets",
+    parameters={"new_tokens": 32, "most": 40},
+    most=40,
+    name="form",
+)
+_ACCURACY = DraftMeasure("accuracy", "accuracy", form="labelled", is_share=True)
+_RECALL = DraftMeasure("retrieval", "recall at 1", form="pairs", most=500, is_share=True)
+TaskMeasures = tuple[DraftMeasure, tuple[DraftMeasure, ...]]
+_BY_TASK: dict[Task, TaskMeasures] = {
+    "lm": (PERPLEXITY, ()),
+    "chat": (_OF_ANSWERS, (_FORM,)),
+    "classify": (_ACCURACY, ()),
+    "retrieve": (_FOUND, ()),
+    "translate": (_CHRF, (_OF_ANSWERS,)),
+    "caption": (_RECALL, ()),
 }
+_BY_ANSWERS: dict[tuple[Task, AnswerForm], TaskMeasures] = {
+    ("chat", "few"): (CHOICES, (_SURE, RIGHT)),
+    ("chat", "short"): (CHOICES, (_SURE, RIGHT)),
+    ("chat", "mixed"): (_OF_ANSWERS, (CHOICES, _FORM)),
+    ("translate", "few"): (CHOICES, (_SURE, RIGHT)),
+    ("translate", "short"): (_CHRF, (_OF_ANSWERS, CHOICES)),
+}
+"""Where the answers of rows call for more than their task does."""
 
 
 def measures() -> dict[str, DraftMeasure]:
     """Return all measures by the name of their check."""
-    return {one.check: one for task_measures in _BY_TASK.values() for one in task_measures if one is not None}
+    chosen = [*_BY_TASK.values(), *_BY_ANSWERS.values()]
+    return {one.check: one for first, others in chosen for one in (first, *others)}
 
 
-def measures_of(task: Task) -> tuple[DraftMeasure, DraftMeasure | None]:
-    """Return the measure of a task, and one that shows smaller losses on the same samples.
+def measures_of(task: Task, answers: AnswerForm | None = None) -> TaskMeasures:
+    """Return the measure of a task, and others that show on the same samples what it misses.
 
-    The first one is the quality of a version as people see it. Generated text changes late and in
-    leaps; the likelihood of the right text shows earlier what a version has lost.
+    The first one is the quality of a version, as far as these samples can show it. Generated text
+    changes late and in leaps; the likelihood of the right text shows earlier what a version has
+    lost, and nothing of what it writes in its place.
+
+    Args:
+        task: The task of the rows.
+        answers: The form of their answers; None for rows without any.
     """
-    return _BY_TASK[task]
+    return _BY_ANSWERS.get((task, answers), _BY_TASK[task]) if answers is not None else _BY_TASK[task]

@@ -20,6 +20,7 @@ _TEXTS = ("text", "sentence", "content", "review", "input", "document", "body", 
 _LABELS = ("label", "labels", "class", "category", "intent", "sentiment", "topic")
 _PROMPTS = ("prompt", "instruction", "question", "user", "input")
 _ANSWERS = ("completion", "response", "output", "answer", "assistant", "chosen", "target")
+_CONTEXTS = ("context", "passage")
 _QUERIES = ("query", "anchor", "question", "sentence1")
 _FOUND = ("positive", "positives", "relevant", "passage", "passages", "document", "context", "sentence2")
 _OTHERS = ("negative", "negatives", "others", "hard_negatives")
@@ -163,12 +164,13 @@ def _signs(first: Record, records: Sequence[Record]) -> list[tuple[Task, str]]:
     languages = _languages(first)
     chat = next((key for key in _CHATS if is_list(first.get(key))), "")
     is_few = bool(label) and _is_few(records, label)
-    caption = _name(first, _CAPTIONS)
+    caption, context = _name(first, _CAPTIONS), _name(first, _CONTEXTS)
     return [
         ("chat", f"there are turns in {chat!r}" if chat else ""),
         ("classify", f"{label!r} names a class for each image" if image and is_few else ""),
         ("caption", f"{caption!r} belongs to the image in {image!r}" if image and caption else ""),
         ("translate", " and ".join(languages) if languages else ""),
+        ("chat", f"{answer!r} answers {prompt!r} from {context!r}" if prompt and answer and context else ""),
         ("retrieve", f"{passage!r} belongs to {query!r}" if query and passage and not is_few else ""),
         ("classify", f"{label!r} names a class for each text" if is_few else ""),
         ("translate", f"{target!r} is {source!r} in other words" if source and target else ""),
@@ -180,7 +182,9 @@ def _signs(first: Record, records: Sequence[Record]) -> list[tuple[Task, str]]:
 def _chat(record: Record, where: str) -> DataRow:
     key = next((name for name in _CHATS if is_list(record.get(name))), "")
     if not key:
-        prompt, answer = _need(record, _PROMPTS, where), _need(record, _ANSWERS, where)
+        prompt, answer = _need(record, (*_PROMPTS, *_TEXTS), where), _need(record, (*_ANSWERS, *_LABELS), where)
+        context = _name(record, _CONTEXTS)
+        prompt = f"{record[context]}\n{prompt}" if context else prompt
         turns: tuple[tuple[str, str], ...] = (("user", prompt), ("assistant", answer))
     else:
         turns = _turns(record[key], f"{where}: {key}")

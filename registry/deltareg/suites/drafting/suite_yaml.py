@@ -128,7 +128,8 @@ def _write_comparison(one: DraftComparison) -> Iterator[str]:
     parameters = {"undecided": one.undecided, **measure.parameters}
     text = ", ".join(f"{name}: {value}" for name, value in parameters.items())
     yield f"    parameters: {{{text}}}"
-    yield f"    threshold: {{{measure.term}: {one.change:g}{better}}}"
+    least = "" if one.least is None else f"threshold: {one.least:g}, "
+    yield f"    threshold: {{{least}{measure.term}: {one.change:g}{better}}}"
 
 
 def _sentence(text: str) -> str:
