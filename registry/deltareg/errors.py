@@ -362,6 +362,7 @@ CHECK_CODES = frozenset({
     "non_deterministic", "below_threshold", "missing_measure", "not_reloadable",
     "library_differs", "library_absent", "older_library", "collapsed", "special_tokens", "batching_differs",
     "trigger_suspected", "misplaced", "cut_values", "unrelated", "odd_batches", "unfinished",
+    "nothing_to_compare",
 })  # fmt: skip
 NOTE_CODES = frozenset({"config_changed", "base_evidence", "trainer_state_left_out"})
 PROBLEM_CODES = FILE_CODES | KIND_CODES | CHECK_CODES | NOTE_CODES

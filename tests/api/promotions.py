@@ -118,9 +118,10 @@ class Line:
 
     def honest(self, grant, **changes):
         """Write the report of a pass, or what is given in its place, to be signed when sent."""
-        smoke = {**grant, "suite": "smoke"} if grant["suite"] == MINE else grant
+        is_smoke = grant["suite"] == "smoke"
+        smoke = grant if is_smoke else {**grant, "suite": "smoke"}
         found = report(LeaseGrant.model_validate(smoke)).model_dump(mode="json")
-        if grant["suite"] == MINE:
+        if not is_smoke:
             found["checks"] = [check for check in found["checks"] if check["name"] == "effect"]
         return found | changes | {LEASE: grant}
 

@@ -18,6 +18,18 @@ from tests.fixtures.registries import running
 
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "ways-to-prod.md"
 NAMES = [spec.name for spec in built_in("smoke").checks]
+HELD = "held"
+TEXTS = ", ".join(f"text {number}" for number in range(20))
+HELD_SUITE = f"""\
+name: {HELD}
+sets: {{texts: {{text: [{TEXTS}]}}}}
+checks:
+  - effect
+  - check: perplexity
+    name: kept
+    probes: texts
+    threshold: {{min_relative_change: -0.1, greater_is_better: false}}
+"""
 ALWAYS = [{"from": "2000-01-01", "to": "2100-01-01", "zone": "UTC", "reason": "fair"}]
 
 
@@ -32,7 +44,7 @@ def judged(on, **outcomes):
 def undecided(on):
     """Let a check of the version that is tried be a comparison that its samples do not decide."""
     compared = {
-        "against": "promoted",
+        "against": "base",
         "decision": "undecided",
         "low": 0.8,
         "high": 0.95,
@@ -41,9 +53,9 @@ def undecided(on):
         "n": 40,
         "needs": 900,
     }
-    checks: list[dict[str, object]] = [{"name": name, "verdict": "pass"} for name in NAMES]
-    checks[-1] |= {"verdict": "warn", "code": "undecided", "comparison": compared}
-    on.verify(on.tried, verdict="pass", checks=checks)
+    checks: list[dict[str, object]] = [{"name": "effect", "verdict": "pass"}]
+    checks.append({"name": "kept", "verdict": "warn", "code": "undecided", "comparison": compared})
+    on.verify(on.tried, suite=HELD, verdict="pass", seed=0, checks=checks)
 
 
 def waived(on, *, check="library_agrees", channel="dev", **outcomes):
@@ -174,7 +186,10 @@ ROWS = {
     "passes with a warning that is accepted": Row(
         lambda on: judged(on, library_agrees="warn"), policy={"protected": True}, accepts={"accept_warnings": True}
     ),
-    "passes with a comparison undecided, and the channel is protected": Row(undecided, policy={"protected": True}),
+    "passes with a required comparison undecided": Row(undecided, policy={"suites": ["smoke", HELD]}),
+    "passes with one undecided that is accepted": Row(
+        undecided, policy={"suites": ["smoke", HELD]}, accepts={"accept_undecided": True}
+    ),
     "has bytes that nobody has proven": Row(lambda on: standing(on, proven_at=None, proven_revision=None)),
     "has bytes that are not what it says": Row(lambda on: standing(on, corrupt_at=now_us())),
     "stands on a base that is not what it says": Row(
@@ -222,7 +237,10 @@ def world(sqlite_template, tmp_path_factory):
     shutil.copyfile(sqlite_template, folder / "registry.db")
     url = f"sqlite:///{folder / 'registry.db'}"
     with running(url, (folder / "blobs").as_uri(), folder) as server:
-        yield Promotions(server)
+        made = Promotions(server)
+        answer = made.http.post("/suites", json={"document": HELD_SUITE})
+        assert answer.status_code == 200, answer.text
+        yield made
 
 
 def begun(world, row, **policy):
@@ -240,6 +258,9 @@ def begun(world, row, **policy):
         on.tried = 2
     if row.first is not None:
         on.verify(on.tried, **row.first)
+    if HELD in on.policy["suites"]:
+        shown = [{"name": name, "verdict": "pass"} for name in ("effect", "kept")]
+        on.verify(on.tried, suite=HELD, seed=0, checks=shown)
     on.move(version=on.tried, break_glass=True, reason="x")
     on.push("lora_v2").verify(on.tried + 1)
     on.move(version=on.tried + 1, break_glass=True, reason="x")
@@ -296,6 +317,7 @@ OFTEN = {
     "has one that failed, waived, and checks that did not run",
     "passes with a warning that is accepted",
     "is for another base than the channel serves",
+    "passes with one undecided that is accepted",
 }
 
 

@@ -46,5 +46,16 @@ def test_a_comparison_tells_estimate_interval_margin_samples_look_and_decision()
     ]
 
 
+def test_each_version_that_it_was_compared_with_has_a_row():
+    beside = COMPARED.model_copy(update={"against": "best", "other": "me/chat:v3", "decision": "met", "needs": 0})
+    check = CHECK.model_copy(update={"beside": [beside]})
+
+    _, table = comparison_blocks([check])
+
+    assert isinstance(table, TableBlock)
+    assert [cells(row)[1] for row in table.rows] == ["undecided", "not worse"]
+    assert cells(table.rows[1])[-1] == "me/chat:v3 (best)"
+
+
 def test_a_verdict_that_compares_nothing_has_no_table():
     assert comparison_blocks([CheckResult(name="effect", verdict="pass")]) == []

@@ -53,6 +53,9 @@ def floor(of=TEAM, **asked):
         ({"independent": 1}, {"independent": 2}, {"independent": 2}),
         ({"local": True}, {"local": False}, {}),
         ({"local": True}, {}, {"local": True}),
+        ({"fixed_reference": False}, {"fixed_reference": True}, {"fixed_reference": True}),
+        ({"fixed_reference": False}, {}, {"fixed_reference": False}),
+        ({}, {"fixed_reference": True}, {"fixed_reference": True}),
         (
             {"signatures": [{"key": "a" * 64}]},
             {"signatures": [{"key": "b" * 64}, {"key": "a" * 64}]},

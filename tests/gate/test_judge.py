@@ -6,8 +6,10 @@ import pytest
 
 from deltareg.digest import sha256_of
 from deltareg.errors import Blocked, GateFailed, GatePending, Inconclusive
+from deltareg.gate.agreement import CheckFact
 from deltareg.gate.judge import Candidate, Circumstances, is_in_window, judge, refusal
-from deltareg.gate.policy import Policy, RequiredSuite, RollbackWindow, parse_policy, policy_digest
+from deltareg.gate.policy import Policy, RollbackWindow, parse_policy, policy_digest
+from deltareg.gate.required_suites import RequiredSuite
 from deltareg.gate.ruling import RULE_ERRORS, Ruling
 from deltareg.gate.signers import VerdictSigner
 from deltareg.gate.verdict_facts import SuiteFact, VerdictConditions, VerdictFact
@@ -68,23 +70,82 @@ def told(candidate=CANDIDATE, policy=POLICY, verdicts=(VERDICT,), now=NOW):
     return [ruling.rule for ruling in gate(candidate, policy, verdicts, now=now)]
 
 
-def test_an_undecided_comparison_is_no_pass_on_a_protected_channel_whoever_accepts_it():
-    policy = replace(POLICY, is_protected=True)
-    verdict = replace(
-        VERDICT,
-        warned_checks=("not_worse", "library_agrees"),
-        policy_digest="",
-        undecided={"not_worse": "[0.8, 0.9] holds 0.87, n = 40; about 900 would decide it"},
-    )
-    accepting = replace(NOW, accepted=frozenset({"smoke/not_worse", "smoke/library_agrees"}))
+UNDECIDED = replace(
+    VERDICT,
+    warned_checks=("not_worse", "library_agrees"),
+    policy_digest="",
+    undecided={"not_worse": "[0.8, 0.9] holds 0.87, n = 40; about 900 would decide it"},
+)
 
-    unmet = gate(CANDIDATE, policy, [verdict], now=accepting)
+
+@pytest.mark.parametrize("is_protected", [True, False])
+def test_a_required_comparison_has_to_be_decided_whoever_accepts_its_warning(is_protected):
+    policy = replace(POLICY, is_protected=is_protected)
+    asked = replace(NOW, suites={"smoke": replace(SUITE, decisive=frozenset({"not_worse"}))})
+    accepting = replace(asked, accepted=frozenset({"smoke/not_worse", "smoke/library_agrees"}))
+
+    unmet = gate(CANDIDATE, policy, [UNDECIDED], now=accepting)
 
     assert [ruling.rule for ruling in unmet] == ["undecided"]
     assert "not_worse is undecided: [0.8, 0.9] holds 0.87, n = 40" in unmet[0].message
     assert unmet[0].fix.startswith("deltareg suite push FILE")
+    assert "--accept-undecided -m REASON" in unmet[0].fix
+    assert unmet[0].undecided == (VERDICT.id, "not_worse")
     assert isinstance(refusal(unmet), Inconclusive)
-    assert told(policy=POLICY, verdicts=[verdict], now=accepting) == []
+
+
+def test_somebody_may_answer_for_what_is_undecided_and_that_is_told():
+    asked = replace(NOW, suites={"smoke": replace(SUITE, decisive=frozenset({"not_worse"}))})
+    waived = replace(UNDECIDED, waived={"not_worse": "until 2026-12-01 by ada: more rows next week"})
+
+    rulings = judge(CANDIDATE, POLICY, [waived], now=asked)
+
+    assert all(ruling.is_met for ruling in rulings)
+    told_of = next(ruling for ruling in rulings if ruling.rule == "undecided")
+    assert "was accepted until 2026-12-01 by ada: more rows next week" in told_of.message
+    assert told_of.warnings == ("smoke/not_worse",)
+
+
+def test_a_comparison_that_only_warns_need_not_be_decided():
+    accepting = replace(NOW, accepted=frozenset({"smoke/not_worse", "smoke/library_agrees"}))
+
+    assert told(verdicts=[UNDECIDED]) == []
+    assert told(policy=replace(POLICY, is_protected=True), verdicts=[UNDECIDED]) == ["warnings"]
+    assert told(policy=replace(POLICY, is_protected=True), verdicts=[UNDECIDED], now=accepting) == []
+
+
+@pytest.mark.parametrize(
+    ("fixed", "channel", "unmet"),
+    [(None, "prod", True), (None, "dev", False), (True, "dev", True), (False, "prod", False)],
+)
+def test_prod_asks_for_a_reference_that_stays_unless_its_policy_says_otherwise(fixed, channel, unmet):
+    policy = replace(POLICY, fixed_reference=fixed)
+    verdict = replace(VERDICT, policy_digest="", compared_with=OTHER)
+    drifting = replace(SUITE, needs_promoted=True, drifting=("kept",))
+    held = replace(SUITE, needs_promoted=True)
+
+    for suite, is_unmet in ((drifting, unmet), (held, False), (SUITE, False)):
+        now = replace(NOW, channel=channel, suites={"smoke": suite}, incumbent=OTHER)
+        assert told(policy=policy, verdicts=[verdict], now=now) == (["drift"] if is_unmet else [])
+
+
+def test_a_verdict_counts_only_beside_the_best_that_the_channel_has_now():
+    suite = replace(SUITE, needs_promoted=True, is_held_to_best=True)
+    now = replace(NOW, suites={"smoke": suite}, incumbent=OTHER, bests={"smoke": {"best by kept": "sha256:new"}})
+    verdict = replace(VERDICT, compared_with=OTHER)
+
+    assert told(verdicts=[replace(verdict, held_against={"best by kept": "sha256:new"})], now=now) == []
+    assert told(verdicts=[replace(verdict, held_against={"best by kept": "sha256:old"})], now=now) == ["incumbent"]
+    assert told(verdicts=[verdict], now=now) == ["incumbent"]
+
+
+def test_a_pass_of_before_with_nothing_to_compare_with_is_inconclusive():
+    verdict = replace(VERDICT, checks={"kept": CheckFact("n/a"), "spectral": CheckFact("n/a")})
+    now = replace(NOW, suites={"smoke": replace(SUITE, required={"kept": False, "spectral": True})})
+
+    (unmet,) = gate(CANDIDATE, POLICY, [verdict], now=now)
+
+    assert (unmet.rule, "kept had nothing to compare with" in unmet.message) == ("inconclusive", True)
 
 
 def test_a_version_that_meets_every_rule_may_go():

@@ -3,7 +3,6 @@
 import math
 from dataclasses import replace
 from fnmatch import fnmatchcase
-
 from typing import Any
 
 import pytest

@@ -13,7 +13,6 @@ from deltareg.gate.policy import (
     MOST_APPROVALS,
     SANDBOX_LAYERS,
     Policy,
-    RequiredSuite,
     RollbackWindow,
     parse_policy,
     policy_digest,
@@ -21,6 +20,7 @@ from deltareg.gate.policy import (
     read_stored,
     stored_fields,
 )
+from deltareg.gate.required_suites import RequiredSuite
 from deltareg.identity.manifest import canonical_json
 
 FULL = {

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from deltareg.errors import Forbidden, Inconclusive, InvalidInput
 from deltareg.gate.verifier import VERIFIER
 from deltareg.wire import CheckResult, Comparison, LeaseRequest, VerdictReport
 
@@ -75,21 +76,24 @@ def test_a_named_version_is_granted_with_its_digest(client, judge):
     assert (named.ref, named.digest) == ("team/lora:v1", client.show("team/lora:v1").digest)
 
 
-@pytest.mark.parametrize(
-    ("reference", "why"),
-    [
-        ("team/lora:v9", "there is no team/lora:v9"),
-        ("other/lora:v1", "is not of namespace team"),
-        ("team/lora:v3", "is this version itself"),
-    ],
-)
-def test_a_version_that_cannot_be_compared_with_says_why(judge, reference, why):
-    judge.suite(reference)
+def test_the_named_version_itself_and_one_that_is_gone_say_why(client, judge):
+    judge.suite("team/lora:v3")
+    itself = judge.run(3).references["team/lora:v3"]
+    judge.suite("team/lora:v1")
+    client.versions.delete("team/lora:v1")
+    gone = judge.run(3).references["team/lora:v1"]
 
-    named = judge.run(3).references[reference]
+    assert (itself.ref, gone.ref) == ("", "")
+    assert itself.why == "team/lora:v3 is this version itself"
+    assert gone.why.startswith("there is no team/lora:v1")
 
-    assert not named.ref
-    assert why in named.why
+
+@pytest.mark.parametrize("reference", ["team/lora:v9", "other/lora:v1"])
+def test_a_suite_that_names_a_version_which_is_not_there_is_refused(judge, reference):
+    with pytest.raises(InvalidInput, match=f"there is no {reference} to compare with") as refused:
+        judge.suite(reference)
+
+    assert refused.value.fix == "push that version first, or write `reference: best`"
 
 
 def test_the_best_of_the_last_few_is_the_one_that_measured_best(judge):
@@ -132,22 +136,77 @@ def test_a_comparison_is_shown_as_it_was_signed(client, judge):
     assert verdict.checks[1].comparison == compared
 
 
-def test_an_undecided_comparison_keeps_a_version_off_a_protected_channel(client, judge):
-    judge.suite("team/lora:v1")
-    policy = {"suites": ["kept"], "protected": True}
-    client.channels.create("team/lora", "safe")
-    client.channels.set_policy("team/lora", "safe", policy, reason="customers")
-    compared = Comparison(
-        against="promoted", decision="undecided", low=9.0, high=12.5, confidence=0.95, margin=1.0, n=20, needs=80
-    )
-    judge.run(3, verdict="warn", code="undecided", comparison=compared)
-    beside_base = compared.model_copy(update={"against": "base"})
+COMPARED = Comparison(
+    against="promoted", decision="undecided", low=9.0, high=12.5, confidence=0.95, margin=1.0, n=20, needs=80
+)
 
-    (unmet,) = client.gate("team/lora:v3", "safe", accept_warnings=True).unmet
-    judge.run(3, verdict="warn", code="undecided", comparison=beside_base)
-    accepted = client.gate("team/lora:v3", "safe", accept_warnings=True)
+
+@pytest.fixture
+def asking(client, judge):
+    """Have channels ask for the suite, one of them protected, and v3 judged undecided."""
+    judge.suite("team/lora:v1")
+    for name, more in (("open", {}), ("safe", {"protected": True})):
+        client.channels.create("team/lora", name)
+        client.channels.set_policy("team/lora", name, {"suites": ["kept"], **more}, reason="customers")
+    judge.run(3, verdict="warn", code="undecided", comparison=COMPARED)
+    return client
+
+
+@pytest.mark.parametrize("channel", ["open", "safe"])
+@pytest.mark.parametrize("against", ["base", "promoted"])
+def test_an_undecided_comparison_keeps_a_version_off_every_channel_that_asks(asking, judge, channel, against):
+    judge.run(3, verdict="warn", code="undecided", comparison=COMPARED.model_copy(update={"against": against}))
+
+    (unmet,) = asking.gate("team/lora:v3", channel, accept_warnings=True).unmet
+    with pytest.raises(Inconclusive, match="is undecided"):
+        asking.promote("team/lora:v3", channel, reason="new", accept_warnings=True)
 
     assert unmet.rule == "undecided"
     assert "[9, 12.5] holds" in unmet.message
     assert "about 80 would decide it" in unmet.message
-    assert accepted.allowed
+
+
+def test_who_accepts_what_is_undecided_gives_a_reason_and_it_is_a_waiver_everywhere(asking):
+    dry = asking.gate("team/lora:v3", "open", accept_undecided=True)
+    with pytest.raises(InvalidInput, match="takes a reason"):
+        asking.promote("team/lora:v3", "open", accept_undecided=True)
+
+    move = asking.promote("team/lora:v3", "open", reason="more rows next week", accept_undecided=True)
+
+    assert dry.allowed
+    assert move.accepted == ["kept/perplexity"]
+    told = [rule.message for rule in asking.gate("team/lora:v3", "open").rules if rule.rule == "undecided"]
+    assert "was accepted until" in told[0]
+    assert "more rows next week" in told[0]
+    (shown,) = asking.channels.show("team/lora", "open").waivers
+    assert (shown.check, shown.reason, shown.channel, shown.stands) == (
+        "perplexity",
+        "more rows next week",
+        "open",
+        True,
+    )
+    waived = asking.audit.list(action="verdict.waive").items[0]
+    assert (waived.after["check"], waived.after["undecided"]) == ("perplexity", True)
+    assert asking.audit.list(action="channel.promote").items[0].after["accepted_warnings"] == ["kept/perplexity"]
+    assert [rule.rule for rule in asking.gate("team/lora:v3", "safe", accept_warnings=True).unmet] == ["undecided"]
+
+
+def test_on_a_protected_channel_somebody_else_accepts_it(asking, registry_server):
+    asked = {"reason": "we know", "accept_warnings": True, "accept_undecided": True}
+    bob = registry_server.client(("read", "promote"), principal="bob")
+
+    with pytest.raises(Forbidden, match="cannot waive"):
+        asking.promote("team/lora:v3", "safe", **asked)
+    assert asking.channels.show("team/lora", "safe").waivers == []  # the move took it back with it
+    assert bob.promote("team/lora:v3", "safe", **asked).accepted == ["kept/perplexity"]
+
+
+def test_an_undecided_check_is_waived_by_hand_as_well(asking, registry_server):
+    bob = registry_server.client(("read", "promote"), principal="bob")
+    verdict = asking.verdicts.list("team/lora:v3", limit=1).items[0]
+
+    bob.verdicts.waive(verdict.id, "perplexity", channel="open", reason="rows are dear")
+
+    assert asking.gate("team/lora:v3", "open").allowed
+    bob.verdicts.unwaive(verdict.id, "perplexity")
+    assert not asking.gate("team/lora:v3", "open").allowed

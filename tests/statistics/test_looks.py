@@ -1,12 +1,10 @@
-"""Looks, families and power, against SciPy's multivariate normal, statsmodels and simulation."""
+"""Looks and power, against SciPy's multivariate normal, statsmodels and simulation."""
 
 import numpy as np
 import pytest
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
-from deltareg.statistics.family import holm
 from deltareg.statistics.intervals import mean_interval
 from deltareg.statistics.looks import growing, look_tails
 from deltareg.statistics.power import chance_to_pass, samples_needed, spread_of_shares
@@ -39,13 +37,6 @@ def test_looks_double_until_all_is_seen():
     assert growing(100, 800) == (100, 200, 400, 800)
     assert growing(100, 730) == (100, 200, 400, 730)
     assert growing(100, 120) == (120,)
-
-
-def test_holm_is_that_of_statsmodels():
-    p_values = [0.01, 0.2, 0.004, 0.03, 0.9]
-
-    assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1])
-    assert holm([]) == []
 
 
 @pytest.mark.parametrize(("spread", "margin"), [(1.0, 0.5), (0.4, 0.1), (1.0, 0.2)])

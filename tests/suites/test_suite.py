@@ -171,7 +171,7 @@ def test_a_suite_names_versions_to_compare_with():
 
     assert (spec.against, spec.reference, spec.looks) == ("promoted", "best of 5", LookSizes(20))
     assert list(suite.references) == ["best of 5 by perplexity"]
-    assert (suite.needs_promoted, suite.comparisons) == (True, 1)
+    assert (suite.needs_promoted, suite.drifting) == (True, ("perplexity",))
     assert parse_suite(suite.document) == suite
     assert list(compared("against: me/chat:v3").references) == ["me/chat:v3"]
 

@@ -140,8 +140,11 @@ def test_a_threshold_of_its_own_stands_beside_a_margin(accuracy):
     assert (finding.verdict, finding.code) == ("fail", "below_threshold")
 
 
-def test_nothing_promoted_is_nothing_to_be_worse_than(accuracy):
-    assert accuracy("against: promoted", ours=3).verdict == "n/a"
+def test_where_nothing_is_promoted_the_base_stands_in(accuracy):
+    asked = "against: promoted, threshold: {min_absolute_change: -0.1}"
+
+    assert accuracy(asked, ours=10, base=30).code == "worse_than_base"
+    assert accuracy(asked, ours=40, base=30).verdict == "pass"
 
 
 def test_worse_than_the_base_is_called_so(accuracy):

@@ -139,6 +139,12 @@ break_glass_option = partial(
 accept_warnings_option = partial(
     option, "--accept-warnings", is_flag=True, help="Let its verdicts warn: a protected channel asks for that word."
 )
+accept_undecided_option = partial(
+    option,
+    "--accept-undecided",
+    is_flag=True,
+    help="Waive comparisons that the samples do not decide, for 30 days; needs -m.",
+)
 new_base_option = partial(
     option, "--new-base", is_flag=True, help="Let the channel change its base: its hosts will need the new one."
 )

@@ -15,7 +15,9 @@ _WORDS: dict[str, tuple[str, Tone]] = {
 
 def comparison_blocks(checks: Sequence[CheckResult]) -> list[Block]:
     """Show the comparisons; empty where a verdict compares nothing."""
-    compared = [(check, check.comparison) for check in checks if check.comparison is not None]
+    compared = [
+        (check, one) for check in checks if check.comparison is not None for one in (check.comparison, *check.beside)
+    ]
     if not compared:
         return []
     columns = [
@@ -45,7 +47,7 @@ def _row(check: CheckResult, found: Comparison) -> list[Text]:
         Cell(word, tone),
         number(check.value),
         f"{number(found.low)} to {number(found.high)} at {100 * found.confidence:.4g} %",
-        number(check.threshold),
+        number(check.threshold if found is check.comparison else None),
         number(found.margin),
         str(found.n),
         f"{found.look} of {found.looks}",

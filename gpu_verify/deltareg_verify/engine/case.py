@@ -239,9 +239,18 @@ class Case:
     def reference(self, name: str) -> DeltaEngine | None:
         """Return the engine of another version that the suite compares with; None without one."""
         if name not in self._references:
+            names = self._parts.names
+            is_promoted = name in names and names[name] == names.get("promoted")
             give = self._parts.references.get(name)
-            self._references[name] = None if give is None else give(self.engine)
+            if is_promoted and self._parts.promoted is not None:
+                self._references[name] = self.promoted
+            else:
+                self._references[name] = None if give is None else give(self.engine)
         return self._references[name]
+
+    def is_told(self, name: str) -> bool:
+        """Whether whoever gave the run said what became of a version that the suite compares with."""
+        return name in self._parts.names
 
     def describe_rival(self, name: str) -> str:
         """Describe in words what a suite compares with."""

@@ -24,7 +24,8 @@ class Finding:
         baseline: The same measure of the base alone.
         code: The problem code of a failure or warning.
         detail: A sentence for people.
-        comparison: The comparison with a margin, until all comparisons of the run are in.
+        comparison: The gravest comparison with a margin.
+        beside: The other comparisons of the check.
     """
 
     verdict: CheckOutcome
@@ -34,6 +35,7 @@ class Finding:
     code: str = ""
     detail: str = ""
     comparison: MarginComparison | None = None
+    beside: tuple[MarginComparison, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

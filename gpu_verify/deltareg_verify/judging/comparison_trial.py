@@ -1,8 +1,7 @@
 """Compares a version with others look by look, until the margin is decided."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,7 +15,6 @@ from deltareg_verify.engine.changes import EngineSide, Measure, MeasureChange, R
 from deltareg_verify.engine.engine import F64
 
 DECIDED_NOTHING: Decision = "undecided"
-_GRAVITY: dict[Decision, int] = {"missed": 0, "undecided": 1, "met": 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +49,9 @@ class ComparisonTrial:
 class LookValues:
     """The values of each version for the samples of a check, computed once, in the order of looks."""
 
-    def __init__(self, measure: Measure, samples: Samples, *, order: Sequence[int]) -> None:
+    def __init__(self, measure: Measure, samples: Samples, *, order: Sequence[int], seed: int) -> None:
         self._measure = measure
+        self._seed = seed
         self._samples = samples
         self._order = order
         self._found: dict[int, list[F64 | None]] = {}
@@ -61,7 +60,7 @@ class LookValues:
     def change(self, other: EngineSide, ours: EngineSide, count: int) -> MeasureChange | None:
         """Compare two versions on the first `count` samples."""
         if not isinstance(self._measure, RowMeasure):
-            return self._measure(other, ours, self._samples.select_rows(self._order[:count]), seed=0)
+            return self._measure(other, ours, self._samples.select_rows(self._order[:count]), seed=self._seed)
         before, after = self._rows(other, count), self._rows(ours, count)
         return None if before is None or after is None else self._measure.change(before, after)
 
@@ -96,7 +95,7 @@ def order_of(count: int, *, seed: int, is_drawn: bool) -> list[int]:
 
 
 def run_looks(
-    compare: Callable[[int], MeasureChange | None], threshold: Threshold, planned: Sequence[int], *, family: int
+    compare: Callable[[int], MeasureChange | None], threshold: Threshold, planned: Sequence[int]
 ) -> ComparisonTrial | None:
     """Run looks until the margin is decided or all samples are used; None without a measure.
 
@@ -104,7 +103,6 @@ def run_looks(
         compare: Compares on the given number of first samples.
         threshold: The margin that may be lost.
         planned: How many samples each look sees.
-        family: How many comparisons the run makes together.
     """
     changes: list[MeasureChange] = []
     looks: list[Look] = []
@@ -116,7 +114,7 @@ def run_looks(
         changes.append(change)
         mark = threshold.only_change.mark(change.a.value)
         looks.append(Look(change.beside_at, mark, threshold.greater_is_better))
-        decision = decide(looks, planned, family=family)
+        decision = decide(looks, planned)
         if decision != "undecided":
             break
     return ComparisonTrial(
@@ -127,14 +125,3 @@ def run_looks(
         tails[len(looks) - 1],
         1.0 if decision == "met" else p_missed(looks, planned),
     )
-
-
-def graver(one: ComparisonTrial, other: ComparisonTrial) -> ComparisonTrial:
-    """Return which of two comparisons counts where both must be met; its error covers both."""
-    first = one if _GRAVITY[one.decision] <= _GRAVITY[other.decision] else other
-    return replace(first, p=min(1.0, 2 * min(one.p, other.p)))
-
-
-def against(rows: LookValues, other: EngineSide, ours: EngineSide) -> Callable[[int], MeasureChange | None]:
-    """Compare with one other version, on as many samples as a look sees."""
-    return partial(rows.change, other, ours)

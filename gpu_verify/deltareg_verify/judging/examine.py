@@ -1,6 +1,6 @@
 """Runs a suite's checks over a case, in the child."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 
 from deltareg.errors import DeltaregError, Inconclusive, IntegrityFailure, Refused
 from deltareg.suites.suite import CheckSpec
@@ -8,14 +8,12 @@ from deltareg.wire import CheckResult
 from deltareg_verify.engine.case import Case
 from deltareg_verify.judging.check import Check, Finding, Value, refusal
 from deltareg_verify.judging.checks import all_checks
-from deltareg_verify.judging.margin_comparison import conclude
-from deltareg_verify.judging.threshold_rule import as_finding
 
 
 def examine(
     case: Case, *, checks: Mapping[str, Check] | None = None, waived: Collection[str] = ()
 ) -> Iterator[CheckResult]:
-    """Run the suite's checks in order and yield each result as it comes, comparisons at the end.
+    """Run the suite's checks in order and yield each result as it comes.
 
     After a static check has failed, the rest are listed as skipped: a delta whose stored values are
     wrong is not put onto a device. A waived check stops nothing.
@@ -30,7 +28,6 @@ def examine(
     """
     by_name = all_checks() if checks is None else checks
     failed = ""
-    waiting: list[tuple[CheckSpec, Finding, float]] = []
     for spec in case.suite.checks:
         check = by_name.get(spec.check)
         if failed:
@@ -39,21 +36,10 @@ def examine(
             yield skip_check(spec, "this worker has no such check; upgrade deltareg-worker")
         else:
             finding, seconds = _run(check, spec, case)
-            if finding.comparison is not None:  # how surely it is missed depends on the others
-                waiting.append((spec, finding, seconds))
-                continue
             result = _result(spec, finding, seconds)
             is_end = check.is_static and result.verdict == "fail" and spec.name not in waived
             failed = spec.name if is_end else ""
             yield result
-    yield from _conclude_comparisons(waiting)
-
-
-def _conclude_comparisons(found: Sequence[tuple[CheckSpec, Finding, float]]) -> Iterator[CheckResult]:
-    """Yield the results of all comparisons together."""
-    comparisons = [one.comparison for _, one, _ in found if one.comparison is not None]
-    for (spec, finding, seconds), last in zip(found, conclude(comparisons), strict=True):
-        yield _result(spec, as_finding(finding, last), seconds)
 
 
 def skip_check(spec: CheckSpec, reason: str) -> CheckResult:
@@ -64,7 +50,7 @@ def skip_check(spec: CheckSpec, reason: str) -> CheckResult:
 def _run(check: Check, spec: CheckSpec, case: Case) -> tuple[Finding, float]:
     started = case.clock()
     finding = _find(check, spec, case)
-    if finding.verdict == "n/a" and not spec.may_not_apply:
+    if finding.verdict == "n/a" and not (spec.form is not None and spec.form.may_not_apply):
         finding = Finding("skipped", detail=f"says n/a but always applies: {finding.detail}")
     return finding, round(case.clock() - started, 4)
 
@@ -81,6 +67,7 @@ def _result(spec: CheckSpec, finding: Finding, seconds: float) -> CheckResult:
         code=finding.code,
         detail=finding.detail,
         comparison=None if compared is None else compared.answer(),
+        beside=[one.answer() for one in finding.beside],
     )
 
 

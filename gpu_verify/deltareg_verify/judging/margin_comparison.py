@@ -1,15 +1,9 @@
-"""The result of a comparison: which margin was to be kept, and how surely it was.
-
-Whether one is missed depends on the other comparisons of the run, so that is decided at the end.
-"""
+"""The result of a comparison: which margin was to be kept, and how surely it was."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from deltareg.statistics.family import holm
 from deltareg.statistics.intervals import Interval
-from deltareg.statistics.quantiles import TAIL
 from deltareg.suites.threshold import Judgement
 from deltareg.wire import CheckOutcome, Comparison
 from deltareg.words import Decision
@@ -41,8 +35,8 @@ class MarginComparison:
         value: The measure.
         worse: The outcome of a worse measure.
         code: The problem code of a worse measure.
-        note: A remark: that the other side is itself worse.
-        family: How many comparisons the run made.
+        note: A remark: that the promoted version is itself worse.
+        stands_in: Why the other side stands in for one without a value; empty if it does not.
     """
 
     description: str
@@ -65,7 +59,7 @@ class MarginComparison:
     worse: str
     code: str
     note: str = ""
-    family: int = 1
+    stands_in: str = ""
 
     @property
     def outcome(self) -> tuple[CheckOutcome, str]:
@@ -105,8 +99,8 @@ class MarginComparison:
             sentences.append(f"undecided: {self._what_to_do}")
         if self.plain == "undecided":
             sentences.append("the interval does not decide the threshold")
-        if self.family > 1:
-            sentences.append(f"one of {self.family} comparisons, Holm")
+        if self.stands_in:
+            sentences.append(self.stands_in)
         if self.note:
             sentences.append(self.note)
         return "; ".join(sentences)
@@ -132,29 +126,9 @@ class MarginComparison:
             looks=len(self.planned),
             most=self.planned[-1],
             p=_short(self.p),
-            family=self.family,
             needs=self.needs,
+            baseline=_finite(self.baseline),
         )
-
-
-def conclude(found: Sequence[MarginComparison]) -> list[MarginComparison]:
-    """Decide which of all comparisons of a run are missed, by Holm's procedure.
-
-    One that met its margin stays so: all must, and each shows it by itself.
-    """
-    adjusted = holm([one.p for one in found])
-    return [
-        one
-        if one.decision == "met" and one.family == len(found)
-        else replace(one, family=len(found), decision=_adjust_decision(one, p))
-        for one, p in zip(found, adjusted, strict=True)
-    ]
-
-
-def _adjust_decision(one: MarginComparison, p: float) -> Decision:
-    if one.decision == "met":
-        return "met"
-    return "missed" if p <= TAIL else "undecided"
 
 
 def _finite(value: float) -> float | None:

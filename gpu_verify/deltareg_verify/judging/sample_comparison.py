@@ -5,6 +5,7 @@ The statistics are those of all comparisons; a check supplies the values and the
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -13,10 +14,10 @@ from deltareg.suites.probe_set import Samples
 from deltareg.suites.samples import lacking
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.engine.case import Case
-from deltareg_verify.engine.changes import EngineSide
+from deltareg_verify.engine.changes import EngineSide, MeasureChange
 from deltareg_verify.judging.check import Finding
 from deltareg_verify.judging.task_measure import Aggregate, Values, measure
-from deltareg_verify.judging.threshold_rule import judge_measure, no_rival, report_unmeasured, rival
+from deltareg_verify.judging.threshold_rule import as_change, compare_with_rivals
 
 Take = Callable[[EngineSide, Samples], Values | None]
 
@@ -62,24 +63,47 @@ def rows_compared(case: Case, spec: CheckSpec, take: Take, measured: SampleMeasu
     Raises:
         InvalidInput: The probe set lacks what the check needs.
     """
-    other = rival(case, spec)
-    if other is None:
-        return no_rival(case, spec, spec.against)
     samples = case.samples(spec.probes)
     lost = None if spec.form is None else lacking(spec.form, samples)
     if lost is not None:
         raise InvalidInput(f"the samples have no {lost[0]}", fix=lost[1])
-    ours = take(EngineSide(case.engine, "attached"), samples)
-    theirs = take(other, samples) if ours else None
+    taken: dict[tuple[int, str], Values | None] = {}
+
+    def values_of(side: EngineSide) -> Values | None:
+        key = (id(side.engine), side.state)
+        if key not in taken:
+            taken[key] = take(side, samples)
+        return taken[key]
+
+    ours = values_of(EngineSide(case.engine, "attached"))
+    addition = f" ({measured.also(ours)})" if ours and measured.also is not None else ""
+    return compare_with_rivals(
+        case,
+        spec,
+        partial(_change, values_of, measured, case.suite.seed),
+        planned=(len(samples),),
+        told=f"{measured.description}{addition}",
+        needs=measured.needs,
+        is_between=measured.is_between,
+    )
+
+
+def _change(
+    values_of: Callable[[EngineSide], Values | None],
+    measured: SampleMeasure,
+    seed: int,
+    before: EngineSide,
+    after: EngineSide,
+    _count: int,
+) -> MeasureChange | None:
+    ours = values_of(after)
+    theirs = values_of(before) if ours else None
     if not ours or not theirs:
-        return report_unmeasured(case, spec, f"needs {measured.needs}")
-    addition = "" if measured.also is None else f" ({measured.also(ours)})"
+        return None
     if measured.is_between:
         ours, theirs = _pairs(ours, theirs), _pairs(theirs, theirs)
-    measures = measure(ours, theirs, by=measured.by, aggregate=measured.aggregate, seed=case.suite.seed)
-    return judge_measure(
-        spec, measures.found, measures.baseline, told=f"{measured.description}{addition}", change=measures.change
-    )
+    measures = measure(ours, theirs, by=measured.by, aggregate=measured.aggregate, seed=seed)
+    return as_change(measures.found, measures.baseline, measures.change)
 
 
 def _pairs(ours: Values, theirs: Values) -> Values:

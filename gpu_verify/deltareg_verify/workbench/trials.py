@@ -25,6 +25,7 @@ from deltareg.suites.golden import GoldenOutputs
 from deltareg.suites.golden_file import GOLDEN_FILE, encode
 from deltareg.suites.lm_task import LmTask, fill_task, read_task
 from deltareg.suites.probe_set import Samples, read_samples
+from deltareg.suites.reference import is_best
 from deltareg.suites.suite import CheckSpec, ProbeSet, Suite
 from deltareg.wire import CheckResult
 from deltareg_verify.child.delta_network import FindClass, account_served, as_served
@@ -36,7 +37,7 @@ from deltareg_verify.judging.examine import examine
 from deltareg_verify.judging.verdict import judge
 
 MakeEngine = Callable[..., DeltaEngine]
-_BEST, _GOLDEN = "best of ", "golden"
+_GOLDEN = "golden"
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,10 +209,10 @@ class Trials:
     def _referees(self, incumbent: DeltaEngine | None) -> dict[str, DeltaEngine]:
         """Return the versions that the suite compares with beside the promoted one.
 
-        The one before stands for the best of the last few, as no verdict here says which that is.
+        The one before stands for the best, as no verdict here says which that is.
         """
-        names = {one.against for one in self.suite.checks} | {one.reference for one in self.suite.checks}
-        best = {} if incumbent is None else {name: incumbent for name in names if name.startswith(_BEST)}
+        chosen = (key for key, (_, name) in self.suite.references.items() if is_best(name))
+        best = {} if incumbent is None else dict.fromkeys(chosen, incumbent)
         return {**best, **self.references}
 
     def _manifest(self, delta: TrialDelta) -> Manifest:

@@ -278,9 +278,19 @@ class Client:
         """Merge versions and push the result as a version of a line; see `versions.merge`."""
         return self.versions.merge(parents, line, options=options, wait=wait, timeout_s=timeout_s)
 
-    def gate(self, ref: str, channel: str, *, accept_warnings: bool = False, new_base: bool = False) -> GateAnswer:
+    def gate(
+        self,
+        ref: str,
+        channel: str,
+        *,
+        accept_warnings: bool = False,
+        new_base: bool = False,
+        accept_undecided: bool = False,
+    ) -> GateAnswer:
         """Return whether a version may go to a channel, and what is unmet; see `channels.gate`."""
-        return self.channels.gate(ref, channel, accept_warnings=accept_warnings, new_base=new_base)
+        return self.channels.gate(
+            ref, channel, accept_warnings=accept_warnings, new_base=new_base, accept_undecided=accept_undecided
+        )
 
     def promote(
         self,
@@ -292,6 +302,7 @@ class Client:
         break_glass: bool = False,
         accept_warnings: bool = False,
         new_base: bool = False,
+        accept_undecided: bool = False,
         wait: bool = False,
         timeout_s: float = 3600.0,
     ) -> MoveResult:
@@ -304,6 +315,7 @@ class Client:
             break_glass=break_glass,
             accept_warnings=accept_warnings,
             new_base=new_base,
+            accept_undecided=accept_undecided,
             wait=wait,
             timeout_s=timeout_s,
         )
@@ -353,8 +365,6 @@ class Client:
         """Fold a version into its base and write the full model; see `versions.materialize`."""
         return self.versions.materialize(ref, out, base=base, dtype=dtype, expect=expect)
 
-    # What computes over several versions
-
     @property
     def behavior(self) -> "Behavior":
         """Compares what versions do."""
@@ -369,8 +379,6 @@ class Client:
     def bisection_by_hand(self) -> "HandBisection":
         """The same search with a person as the judge, remembered between judgements."""
         return use_cases.bisect_by_hand.HandBisection(self._context)
-
-    # The server
 
     def ready(self) -> bool:
         """Whether the server answers and is ready."""

@@ -12,16 +12,8 @@ from deltareg.digest import Digest, sha256_of
 from deltareg.documents.json_values import is_list, is_object
 from deltareg.documents.strict_fields import DocumentPlace, read_object
 from deltareg.gate.outside_terms import digest_fields, stricter_outside
-from deltareg.gate.policy import (
-    EVIDENCE,
-    KEYS,
-    SANDBOX_LAYERS,
-    Policy,
-    RequiredSuite,
-    RollbackWindow,
-    parse_policy,
-    policy_fields,
-)
+from deltareg.gate.policy import EVIDENCE, KEYS, SANDBOX_LAYERS, Policy, RollbackWindow, parse_policy, policy_fields
+from deltareg.gate.required_suites import RequiredSuite
 from deltareg.gate.serving_terms import stricter_serving
 from deltareg.identity.manifest import canonical_json
 
@@ -85,6 +77,9 @@ def parse_floor(fields: object, *, of: str, lines: Mapping[str, int] | None = No
     for key in OF_CHANNELS & document.keys():
         keys = ", ".join(FLOOR_KEYS)
         raise place.at(key).wrong("is for a channel to say, and not for a floor", fix=keys)
+    if document.get("fixed_reference") is False:
+        fix = "leave it out, or write true"
+        raise place.at("fixed_reference").wrong("asks for less, and a floor asks for more", fix=fix)
     if document.get("local") is True:
         raise place.at("local").wrong("asks for less, and a floor asks for more", fix="leave it out, or write false")
     policy = parse_policy(document, lines=lines)
@@ -127,6 +122,7 @@ def _stricter(own: Policy, floor: Floor) -> Policy:
         workers=_both(own.workers, least.workers),
         independent=max(own.independent, least.independent),
         is_local_taken=own.is_local_taken and not floor.is_local_refused,
+        fixed_reference=True if least.fixed_reference else own.fixed_reference,
         servable=stricter_serving(own.servable, least.servable),
         outside=stricter_outside(own.outside, least.outside),
         signatures=(*own.signatures, *(term for term in least.signatures if term not in own.signatures)),

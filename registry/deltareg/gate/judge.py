@@ -101,6 +101,7 @@ class Circumstances:
         accepted: The warnings accepted with the move, as `suite/check`; `new_base` for a change of
             the channel's base.
         served_base: The base of the version that the channel serves; None if it serves none.
+        bests: What the channel holds a version against as the best: manifests by suite and key.
     """
 
     channel: str
@@ -115,6 +116,7 @@ class Circumstances:
     accepted: frozenset[str] = frozenset()
     identities: Mapping[str, str] = field(default_factory=dict[str, str])
     served_base: BaseFact | None = None
+    bests: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
 
 
 def judge(candidate: Candidate, policy: Policy, verdicts: Sequence[VerdictFact], *, now: Circumstances) -> list[Ruling]:
@@ -145,6 +147,8 @@ def judge(candidate: Candidate, policy: Policy, verdicts: Sequence[VerdictFact],
         rulings += rule_on_suite(
             subject, suite, policy, own, suite=now.suites.get(suite.name), bound=_bounds(policy, now), now_us=now.now_us
         )
+    if policy.asks_fixed_reference(now.channel):
+        rulings += _on_drift(policy, now)
     for name in policy.variants:
         rulings += _on_variant(candidate, name, policy, verdicts, now)
     rulings += [rule_on_signature(candidate.ref, term, candidate.signatures) for term in policy.signatures]
@@ -230,6 +234,7 @@ def _bounds(policy: Policy, now: Circumstances) -> VerdictConditions:
         now.incumbent,
         now.accepted if policy.is_protected else None,
         signers,
+        now.bests,
     )
 
 
@@ -299,6 +304,30 @@ def _on_kind(candidate: Candidate, kinds: Sequence[str], now: Circumstances) -> 
     )
 
 
+def _on_drift(policy: Policy, now: Circumstances) -> list[Ruling]:
+    """Require of suites that compare versions a reference that does not move with the channel."""
+    rulings: list[Ruling] = []
+    for required in policy.suites:
+        suite = now.suites.get(required.name)
+        if suite is None or not suite.needs_promoted:
+            continue
+        if not suite.drifting:
+            message = f"suite {required.name} holds versions to a reference that does not move"
+            rulings.append(Ruling("drift", message, suite=required.name))
+            continue
+        checks = ", ".join(suite.drifting)
+        message = (
+            f"suite {required.name}: {checks} compares with the version before and with none that stays,"
+            " so small losses add up unseen"
+        )
+        fix = (
+            f"write `reference: best` into {checks}, then: deltareg suite push FILE;"
+            " or `fixed_reference: false` into the policy"
+        )
+        rulings.append(Ruling("drift", message, fix=fix, suite=required.name))
+    return rulings
+
+
 def _on_variant(
     candidate: Candidate, name: str, policy: Policy, verdicts: Sequence[VerdictFact], now: Circumstances
 ) -> list[Ruling]:
@@ -319,7 +348,7 @@ def _on_variant(
             policy,
             of_root,
             suite=now.suites.get(suite.name),
-            bound=replace(_bounds(policy, now), incumbent=None),
+            bound=replace(_bounds(policy, now), incumbent=None, bests={}),
             now_us=now.now_us,
         )
     return [replace(one, message=_told_on(one, subject)) for one in rulings]

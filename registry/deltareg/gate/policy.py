@@ -6,7 +6,6 @@ another order, gives the same policy. Verdicts for a channel and approvals are b
 after a change of the policy they no longer count.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
@@ -17,7 +16,6 @@ from deltareg.documents.strict_fields import (
     DocumentPlace,
     describe_value,
     read_count,
-    read_list,
     read_object,
     read_text,
     read_word,
@@ -25,6 +23,16 @@ from deltareg.documents.strict_fields import (
 from deltareg.gate.freeze_window import FreezeWindow, parse_window, with_zone, without_utc
 from deltareg.gate.outside_terms import OUTSIDE_KEYS, OutsideTerms, digest_fields, outside_fields, parse_outside
 from deltareg.gate.promotion_labels import parse_labels
+from deltareg.gate.required_suites import (
+    DEFAULT_SUITE,
+    RequiredSuite,
+    name_of_suite,
+    parse_suites,
+    put_beside_smoke,
+    read_items,
+    refuse_twice,
+    suite_field,
+)
 from deltareg.gate.serving_terms import ServingTerm, parse_serving
 from deltareg.gate.signature_terms import SignatureTerm, parse_terms, terms_fields, terms_in_order
 from deltareg.identity.manifest import canonical_json
@@ -57,28 +65,13 @@ KEYS = (
     "smoke",
     "auto_promote",
     "label",
+    "fixed_reference",
 )
 MOST_APPROVALS = 20
 MOST_WORKERS = 10
-_MOST_ITEMS = 200
 _MOST_LABELS = 16
-_SECONDS = {"w": 604_800, "d": 86_400, "h": 3600, "m": 60, "s": 1}
-_AGE = re.compile(r"(\d{1,6})([wdhms])")
-DEFAULT_SUITE = "smoke"
-_SUITE_EXAMPLE = "[smoke, {suite: deep, max_age: 30d}]"
-
-
-@dataclass(frozen=True, slots=True)
-class RequiredSuite:
-    """A suite that must have passed.
-
-    Attributes:
-        name: Of the suite.
-        max_age_s: How old its verdict may be, in seconds; None for any age.
-    """
-
-    name: str
-    max_age_s: int | None = None
+PRODUCTION = "prod"
+"""The channel that holds versions to a reference that does not move, unless its policy says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +108,8 @@ class Policy:
         is_new_base_taken: Whether a promotion may change the channel's base without a word.
         is_auto_promoted: Whether a newer version that meets all of this is promoted by itself.
         label: What a version is labelled with when it is promoted.
+        fixed_reference: Whether suites that compare versions need a reference that does not move;
+            None for what is usual on the channel: on `prod` they do.
     """
 
     suites: tuple[RequiredSuite, ...] = (RequiredSuite(DEFAULT_SUITE),)
@@ -138,6 +133,11 @@ class Policy:
     is_new_base_taken: bool = False
     is_auto_promoted: bool = False
     label: Mapping[str, str] = field(default_factory=dict[str, str])
+    fixed_reference: bool | None = None
+
+    def asks_fixed_reference(self, channel: str) -> bool:
+        """Whether suites need a reference that does not move, on a channel of a name."""
+        return channel == PRODUCTION if self.fixed_reference is None else self.fixed_reference
 
     @property
     def asks_smoke(self) -> bool:
@@ -164,8 +164,8 @@ def parse_policy(fields: object, *, lines: Mapping[str, int] | None = None) -> P
         return how(document[key], root.at(key)) if key in document else otherwise
 
     return Policy(
-        suites=_beside_smoke(
-            read("suites", _suites, ()), asks_smoke=read("smoke", _flag, default.asks_smoke), place=root
+        suites=put_beside_smoke(
+            read("suites", parse_suites, ()), asks_smoke=read("smoke", _flag, default.asks_smoke), place=root
         ),
         sandbox=read("sandbox", _sandbox, default.sandbox),
         evidence=read("evidence", _evidence, default.evidence),
@@ -187,6 +187,7 @@ def parse_policy(fields: object, *, lines: Mapping[str, int] | None = None) -> P
         is_new_base_taken=read("new_base", _flag, default.is_new_base_taken),
         is_auto_promoted=read("auto_promote", _flag, default.is_auto_promoted),
         label=read("label", parse_labels, default.label),
+        fixed_reference=read("fixed_reference", _flag, default.fixed_reference),
     )
 
 
@@ -197,7 +198,7 @@ def read_stored(fields: Mapping[str, object]) -> Policy:
     """
     suites, windows = fields.get("suites"), fields.get("freeze")
     document = dict(fields)
-    if is_list(suites) and DEFAULT_SUITE not in {_name_of(suite) for suite in suites}:
+    if is_list(suites) and DEFAULT_SUITE not in {name_of_suite(suite) for suite in suites}:
         document["smoke"] = False
     if is_list(windows):
         document["freeze"] = [with_zone(one) if is_object(one) else one for one in windows]
@@ -214,7 +215,7 @@ def stored_fields(policy: Policy) -> dict[str, object]:
 
 def policy_fields(policy: Policy) -> dict[str, object]:
     """Write a policy for people: the suites, and otherwise only values that are not the default."""
-    fields: dict[str, object] = {"suites": [_suite_field(suite) for suite in policy.suites]}
+    fields: dict[str, object] = {"suites": [suite_field(suite) for suite in policy.suites]}
     optional: dict[str, object] = {
         "sandbox": list(policy.sandbox) or None,
         "evidence": policy.evidence or None,
@@ -237,6 +238,7 @@ def policy_fields(policy: Policy) -> dict[str, object]:
         "smoke": None if policy.asks_smoke else False,
         "auto_promote": policy.is_auto_promoted or None,
         "label": dict(policy.label) or None,
+        "fixed_reference": policy.fixed_reference,
     }
     return fields | {key: value for key, value in optional.items() if value is not None}
 
@@ -258,66 +260,19 @@ def policy_digest(policy: Policy) -> Digest:
     return sha256_of(canonical_json(digest_fields(stored_fields(ordered), ordered.outside)))
 
 
-def write_age(seconds: int) -> str:
-    """Format an age in the largest unit that is exact: `30d`, `36h`."""
-    unit = next(unit for unit, size in _SECONDS.items() if seconds % size == 0 and unit != "w")
-    return f"{seconds // _SECONDS[unit]}{unit}"
-
-
-def _suites(value: object, place: DocumentPlace) -> tuple[RequiredSuite, ...]:
-    items = _items(value, place, example=_SUITE_EXAMPLE)
-    suites = tuple(_suite(item, place.at(number)) for number, item in enumerate(items))
-    _unlike([suite.name for suite in suites], place)
-    return suites
-
-
-def _beside_smoke(
-    suites: tuple[RequiredSuite, ...], *, asks_smoke: bool, place: DocumentPlace
-) -> tuple[RequiredSuite, ...]:
-    """Add `smoke` before all other suites, unless it is among them or not required."""
-    is_named = any(suite.name == DEFAULT_SUITE for suite in suites)
-    if is_named and not asks_smoke:
-        raise place.at("smoke").wrong("is false, and `suites` names smoke", fix="take one of the two out")
-    return suites if is_named or not asks_smoke else (RequiredSuite(DEFAULT_SUITE), *suites)
-
-
-def _name_of(suite: object) -> object:
-    return suite.get("suite") if is_object(suite) else suite
-
-
-def _suite(value: object, place: DocumentPlace) -> RequiredSuite:
-    if isinstance(value, str):
-        return RequiredSuite(read_text(value, place, example="smoke"))
-    fields = read_object(value, place, known=("suite", "max_age"))
-    if "suite" not in fields:
-        raise place.wrong("names no suite", fix="write {suite: deep, max_age: 30d}")
-    name = read_text(fields["suite"], place.at("suite"), example="suite: deep")
-    if "max_age" not in fields:
-        return RequiredSuite(name)
-    return RequiredSuite(name, _age(fields["max_age"], place.at("max_age")))
-
-
-def _age(value: object, place: DocumentPlace) -> int:
-    match = _AGE.fullmatch(value) if isinstance(value, str) else None
-    seconds = 0 if match is None else int(match[1]) * _SECONDS[match[2]]
-    if seconds == 0:
-        raise place.wrong(f"is no age: {describe_value(value)}", fix="write 30d, 12h or 90m")
-    return seconds
-
-
 def _sandbox(value: object, place: DocumentPlace) -> tuple[str, ...]:
-    items = _items(value, place, example="[network, files, calls]")
+    items = read_items(value, place, example="[network, files, calls]")
     layers = [read_word(item, place.at(number), words=SANDBOX_LAYERS) for number, item in enumerate(items)]
     return tuple(layer for layer in SANDBOX_LAYERS if layer in layers)
 
 
 def _names(example: str) -> Callable[[object, DocumentPlace], tuple[str, ...]]:
     def read(value: object, place: DocumentPlace) -> tuple[str, ...]:
-        items = _items(value, place, example=example)
+        items = read_items(value, place, example=example)
         if not items:
             raise place.wrong("is empty, and so nothing could pass", fix="leave the key out")
         names = [read_text(item, place.at(number), example=example) for number, item in enumerate(items)]
-        _unlike(names, place)
+        refuse_twice(names, place)
         return tuple(names)
 
     return read
@@ -330,7 +285,7 @@ def _flag(value: object, place: DocumentPlace) -> bool:
 
 
 def _windows(value: object, place: DocumentPlace) -> tuple[FreezeWindow, ...]:
-    items = _items(value, place, example='[{from: "Fri 16:00", to: "Mon 08:00", zone: UTC}]')
+    items = read_items(value, place, example='[{from: "Fri 16:00", to: "Mon 08:00", zone: UTC}]')
     return tuple(parse_window(item, place.at(number)) for number, item in enumerate(items))
 
 
@@ -368,25 +323,6 @@ def _rollback(value: object, place: DocumentPlace) -> RollbackWindow:
         read_count(fields.get("revisions", default.revisions), place.at("revisions"), most=1000),
         read_count(fields.get("days", default.days), place.at("days"), most=3650),
     )
-
-
-def _items(value: object, place: DocumentPlace, *, example: str) -> list[object]:
-    items = read_list(value, place, example=example)
-    if len(items) > _MOST_ITEMS:
-        raise place.wrong(f"has {len(items)} items", fix=f"name at most {_MOST_ITEMS}")
-    return items
-
-
-def _unlike(names: list[str], place: DocumentPlace) -> None:
-    for number, name in enumerate(names):
-        if name in names[:number]:
-            raise place.at(number).wrong(f"names {name} twice", fix="name it once")
-
-
-def _suite_field(suite: RequiredSuite) -> object:
-    if suite.max_age_s is None:
-        return suite.name
-    return {"suite": suite.name, "max_age": write_age(suite.max_age_s)}
 
 
 def _rollback_field(window: RollbackWindow) -> object:

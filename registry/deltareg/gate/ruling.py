@@ -43,6 +43,7 @@ Rule = Literal[
     "refuted",
     "licence",
     "dataset",
+    "drift",
 ]
 
 # What an unmet rule is to whoever asks; of several unmet rules the first here names the refusal.
@@ -80,6 +81,7 @@ RULE_ERRORS: dict[Rule, type[DeltaregError]] = {
     "signature": GatePending,
     "attestation": GatePending,
     "metric": GatePending,
+    "drift": GatePending,
     "warnings": GatePending,
     "proven": GatePending,
     "approvals": GatePending,
@@ -99,6 +101,7 @@ class Ruling:
         warnings: The warnings to accept, or that were accepted, as `suite/check`.
         asked_by: The floors that ask for it; empty if the channel itself does.
         evidence: The digests of what others said that it rests on.
+        undecided: The verdict and its check that is to be decided.
     """
 
     rule: Rule
@@ -108,6 +111,7 @@ class Ruling:
     warnings: tuple[str, ...] = ()
     asked_by: tuple[str, ...] = ()
     evidence: tuple[str, ...] = ()
+    undecided: tuple[str, str] | None = None
 
     @property
     def is_met(self) -> bool:

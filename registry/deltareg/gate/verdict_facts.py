@@ -41,6 +41,9 @@ class SuiteFact:
         required: The required checks; for each, whether `n/a` is allowed.
         tolerance: How much two workers' measures may differ, as a share of the larger.
         is_for_gates: Whether its verdicts count for channels at all.
+        is_held_to_best: Whether it compares with the best that a channel has served.
+        drifting: The required checks that compare with versions, and with none that stays.
+        decisive: The required checks that a version can fail: as comparisons they have to be decided.
     """
 
     digest: Digest
@@ -50,6 +53,9 @@ class SuiteFact:
     required: Mapping[str, bool] = field(default_factory=dict[str, bool])
     tolerance: float = TOLERANCE
     is_for_gates: bool = True
+    is_held_to_best: bool = False
+    drifting: tuple[str, ...] = ()
+    decisive: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +70,7 @@ class VerdictConditions:
         accepted: The warnings that a move accepts, as `suite/check`; None if warnings are not
             considered.
         signers: The requirements for signers.
+        bests: What the channel holds versions against as the best: manifests by suite and key.
     """
 
     policy_digest: str | None = None
@@ -71,6 +78,7 @@ class VerdictConditions:
     incumbent: str | None = None
     accepted: frozenset[str] | None = None
     signers: SignerTerms = field(default_factory=SignerTerms)
+    bests: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,14 +126,14 @@ class VerdictFact:
         is_complete: Whether each check that the suite requires has shown something.
         waived: By failed check, until when it is waived on this channel, in words.
         compared_with: The manifest of the version that the suite compared with; may be empty.
+        held_against: The manifests of its references, by key, where the gate asks for them.
         continues: The verdict that it continues after a waiver; usually empty.
         continuation: The run that performs its skipped checks, while that is in progress.
         identity: The identity of its base; empty if unknown.
         signer: The signer.
         checks: The checks, by name, to compare with those of another.
         disputed: Another worker's differing finding, in words; empty if there is none.
-        undecided: The comparisons with other versions that its samples left undecided, in words, by
-            check.
+        undecided: The comparisons that its samples left undecided, in words, by check.
         waits_for: For an inconclusive one: the corrupt object that it reads, and the command that
             repairs it.
     """
@@ -158,6 +166,7 @@ class VerdictFact:
     disputed: str = ""
     undecided: Mapping[str, str] = field(default_factory=dict[str, str])
     waits_for: tuple[str, str] = ("", "")
+    held_against: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def standing_failures(self) -> tuple[str, ...]:

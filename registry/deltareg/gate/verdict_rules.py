@@ -9,10 +9,11 @@ from collections.abc import Sequence
 
 from deltareg.gate.agreement import disagreement, independent_of
 from deltareg.gate.contradiction import find_contradicted
-from deltareg.gate.policy import EVIDENCE, Policy, RequiredSuite, write_age
+from deltareg.gate.policy import EVIDENCE, Policy
+from deltareg.gate.required_suites import RequiredSuite, write_age
 from deltareg.gate.ruling import Rule, Ruling
 from deltareg.gate.signers import why_untrusted
-from deltareg.gate.verdict_facts import SuiteFact, VerdictConditions, VerdictFact, VerdictSubject
+from deltareg.gate.verdict_facts import NEVER_WAIVED, SuiteFact, VerdictConditions, VerdictFact, VerdictSubject
 from deltareg.gate.verifier import VERIFIER, environment_key, is_current_verifier
 
 _US_PER_S = 1_000_000
@@ -56,7 +57,7 @@ def rule_on_suite(
         newest, failed = counting[0], find_contradicted(counting)
         if failed is not None:
             return [_on_contradiction(subject, newest, failed, now_us=now_us)]
-        rulings = _rule_on_verdict(subject, required, policy, newest, bound=bound, now_us=now_us)
+        rulings = _rule_on_verdict(subject, required, policy, newest, suite=suite, bound=bound, now_us=now_us)
         if policy.independent > 1 and rulings[0].rule == "verdict":
             rulings.append(_rule_on_others(subject, policy, counting, suite))
         return rulings
@@ -151,6 +152,7 @@ def _rule_on_verdict(
     policy: Policy,
     verdict: VerdictFact,
     *,
+    suite: SuiteFact,
     bound: VerdictConditions,
     now_us: int,
 ) -> list[Ruling]:
@@ -162,9 +164,15 @@ def _rule_on_verdict(
     again = _verify(subject, name, again=True)
     waived = "".join(f"; {check} waived {until}" for check, until in sorted(verdict.waived.items()))
     rulings = [Ruling("verdict", f"{detail}{waived}", suite=name)]
+    empty = [check for check, may in suite.required.items() if not may and _is_empty(verdict, check)]
+    if empty:  # of a release that took it for shown
+        message = f"{detail}: {', '.join(empty)} had nothing to compare with"
+        return [Ruling("inconclusive", message, fix=again, suite=name)]
+    open_checks = [check for check in verdict.undecided if check in suite.decisive]
+    rulings += [_on_undecided(subject, verdict, check, suite=name) for check in open_checks]
     if bound.accepted is not None:
-        rulings += _on_undecided(subject, verdict, suite=name)
-        rulings += _on_warnings(subject, verdict, bound.accepted, suite=name)
+        warned = [check for check in verdict.warned_checks if check not in open_checks]
+        rulings += _on_warnings(subject, verdict, warned, bound.accepted, suite=name)
     age_s = (now_us - verdict.created_us) / _US_PER_S
     conditions: list[tuple[Rule, bool, str]] = []
     if required.max_age_s is not None:
@@ -262,23 +270,29 @@ def _on_gap(verdict: VerdictFact, told: str, *, suite: str) -> Ruling:
     return Ruling("inconclusive", message, fix=fix, suite=suite)
 
 
-def _on_undecided(subject: VerdictSubject, verdict: VerdictFact, *, suite: str) -> list[Ruling]:
-    """Require that comparisons with versions are decided: accepting a warning decides nothing."""
+def _is_empty(verdict: VerdictFact, check: str) -> bool:
+    found = verdict.checks.get(check)
+    return found is not None and found.outcome == "n/a"
+
+
+def _on_undecided(subject: VerdictSubject, verdict: VerdictFact, check: str, *, suite: str) -> Ruling:
+    """Require that a required comparison is decided, or that somebody answers for it."""
+    until = verdict.waived.get(check)
+    if until is not None and check not in NEVER_WAIVED:
+        message = f"suite {suite}: {check} is undecided, and was accepted {until}"
+        return Ruling("undecided", message, suite=suite, warnings=(f"{suite}/{check}",))
+    message = f"suite {suite}: {check} is undecided: {verdict.undecided[check]}"
     fix = (
         "deltareg suite push FILE, with more samples in its probe set or a wider margin;"
-        f" then {_verify(subject, suite)}"
+        f" then {_verify(subject, suite)}; or promote with --accept-undecided -m REASON"
     )
-    return [
-        Ruling("undecided", f"suite {suite}: {check} is undecided: {reason}", fix=fix, suite=suite)
-        for check, reason in verdict.undecided.items()
-    ]
+    return Ruling("undecided", message, fix=fix, suite=suite, undecided=(verdict.id, check))
 
 
 def _on_warnings(
-    subject: VerdictSubject, verdict: VerdictFact, accepted: frozenset[str], *, suite: str
+    subject: VerdictSubject, verdict: VerdictFact, warned: Sequence[str], accepted: frozenset[str], *, suite: str
 ) -> list[Ruling]:
     """Require that each check that warned is accepted."""
-    warned = [check for check in verdict.warned_checks if check not in verdict.undecided]
     if not warned:
         return []
     names = ", ".join(warned)
@@ -297,6 +311,10 @@ def _why_other(verdict: VerdictFact, suite: SuiteFact, bound: VerdictConditions)
     if suite.needs_promoted and bound.incumbent not in {None, verdict.compared_with}:
         with_what = _short(verdict.compared_with) or "nothing"
         return "incumbent", f"it was compared with {with_what}, the channel serves another now"
+    for key, digest in bound.bests.get(verdict.suite, {}).items():
+        held = verdict.held_against.get(key, "")
+        if held != digest:
+            return "incumbent", f"it was held against {_short(held) or 'nothing'} as the {key}, which is another here"
     environment = environment_key(verdict.environment)
     if bound.environments is not None and environment not in bound.environments:
         now = "; ".join(sorted(bound.environments)) or "not known"

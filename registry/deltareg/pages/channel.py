@@ -183,6 +183,7 @@ def _move(ask: ViewRequest) -> str:
         until=ask.form_text("until") or None,
         accept_warnings=ask.form_text("accept_warnings") == "yes",
         new_base=ask.form_text("new_base") == "yes",
+        accept_undecided=ask.form_text("accept_undecided") == "yes",
     )
     seen_number = ask.form_number("revision")
     revision = move_channel(ask.registry, ask.caller, ask.line, ask.channel, move, seen=seen_number)

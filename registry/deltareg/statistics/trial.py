@@ -2,8 +2,8 @@
 
 The worse end of an interval shows that a mark is met, the better end that it is missed. If several
 comparisons must all be met, each is decided at its own tail; the claim that all are met is then
-wrong no more often than that (Berger, 1982, Technometrics 24:295). The claim that one of them is
-missed is adjusted by Holm's procedure, on the p-values of `p_missed`.
+wrong no more often than that (Berger, 1982, Technometrics 24:295). A miss is decided at its own tail
+as well, so that no comparison beside it takes it back.
 """
 
 import math
@@ -44,19 +44,18 @@ class Look:
         return not (interval.high >= self.mark if self.is_upward else interval.low <= self.mark)
 
 
-def decide(looks: Sequence[Look], planned: Sequence[int], *, family: int = 1, tail: float = TAIL) -> Decision:
+def decide(looks: Sequence[Look], planned: Sequence[int], *, tail: float = TAIL) -> Decision:
     """Return the decision at the newest look.
 
     Args:
         looks: The looks so far, in order.
         planned: How many samples each look sees, future looks included.
-        family: How many comparisons are made together.
         tail: The error on one side.
     """
-    newest, number = looks[-1], len(looks) - 1
-    if newest.is_met(look_tails(planned, tail=tail)[number]):
+    newest, own = looks[-1], look_tails(planned, tail=tail)[len(looks) - 1]
+    if newest.is_met(own):
         return "met"
-    if newest.is_missed(look_tails(planned, tail=tail / family)[number]):
+    if newest.is_missed(own):
         return "missed"
     return "undecided"
 

@@ -15,7 +15,9 @@ Fields = Mapping[str, object]
 
 _DTYPES = ("keep", "f32", "bf16", "f16")
 _TOP = {"name", "about", "seed", "dtype", "budget", "probe", "sets", "checks", "tolerance"}
-_CHECK = {"check", "name", "required", "parameters", "threshold", "against", "probes", "reference", "looks"}
+UNMEASURED = "n/a"
+"""The key of a check that says why it may have no measure, or nothing to compare with."""
+_CHECK = {"check", "name", "required", "parameters", "threshold", "against", "probes", "reference", "looks", UNMEASURED}
 _THRESHOLD = {"threshold", "min_absolute_change", "min_relative_change", "greater_is_better"}
 _CHANGES = {"min_absolute_change", "min_relative_change"}
 _CHANGE_KEYS = "min_absolute_change or min_relative_change"
@@ -23,6 +25,7 @@ _SET = {"file", "digest", "text", "data"}
 _PROBE = {"sequences": 4, "tokens": 24}
 _LOOKS = {"first": 0, "most": 0}
 _LEAST_LOOK = 10
+_LEAST_REASON = 2  # words
 _BUDGET = {"seconds": 0, "memory_bytes": 0}
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -85,6 +88,7 @@ def _check(item: object, sets: Mapping[str, Fields], number: int) -> dict[str, o
         entry["threshold"] = _threshold(fields["threshold"], form, where)
     entry |= _baseline(fields, form, where)
     entry |= _looks(fields, form, where)
+    entry |= _reason(fields, form, where)
     return entry | _probes(fields, form, sets, where)
 
 
@@ -153,7 +157,7 @@ def _comparable(value: object, form: CheckForm, where: str) -> None:
     takes_versions = PROMOTED in form.against
     if takes_versions and isinstance(value, str) and read_reference(value) is not None:
         return
-    allowed = [*form.against, *([f"NS/NAME:vN, best of 2 to {MOST_BACK}"] if takes_versions else [])]
+    allowed = [*form.against, *([f"best, NS/NAME:vN, best of 2 to {MOST_BACK}"] if takes_versions else [])]
     _refuse(where, f"is compared with {', '.join(allowed) or 'nothing'}, not with {value!r}")
 
 
@@ -172,6 +176,18 @@ def _looks(fields: Fields, form: CheckForm, where: str) -> dict[str, dict[str, i
     if looks["most"] and looks["most"] <= looks["first"]:
         _refuse(where, "has `most`, the samples to look at in the end, more than at first")
     return {"looks": looks}
+
+
+def _reason(fields: Fields, form: CheckForm, where: str) -> dict[str, str]:
+    """Read why a measure may be lacking, or have nothing to be compared with."""
+    if UNMEASURED not in fields:
+        return {}
+    if not form.against or not form.may_not_apply:
+        _refuse(where, f"compares nothing that could be lacking, so it takes no `{UNMEASURED}`")
+    reason = fields[UNMEASURED]
+    if not isinstance(reason, str) or len(reason.split()) < _LEAST_REASON:
+        _refuse(f"{where}: {UNMEASURED}", "is the reason, in a few words, why it may have nothing to compare with")
+    return {UNMEASURED: _text(reason, f"{where}: {UNMEASURED}")}
 
 
 def _probes(fields: Fields, form: CheckForm, sets: Mapping[str, Fields], where: str) -> dict[str, str]:

@@ -13,6 +13,7 @@ CODE_FIXES: Mapping[str, str] = {
     "golden_missing": "record outputs where it was trained: deltareg golden --help",
     "library_absent": "install that library beside the worker",
     "missing_measure": "take a suite that fits this kind of network: deltareg suite ls",
+    "nothing_to_compare": 'promote a first version, or let the suite say why: "n/a": REASON',
     "regression": "see what changed: deltareg diff OLD NEW --mode behavior",
     "undecided": "give the suite more samples, or a wider margin",
     "unexpected_tensors": "see which tensors fit nothing: deltareg lint FOLDER --base BASE",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from deltareg.statistics.intervals import paired_interval
 from deltareg.statistics.power import POWER, chance_to_pass, samples_needed
-from deltareg.suites.catalogue import judges
+from deltareg.suites.consistency import contradictions
 from deltareg.suites.drafting.measures import LITTLE, DraftMeasure, measures
 from deltareg.suites.drafting.repeated_rows import words_of
 from deltareg.suites.probe_set import Samples
@@ -49,20 +49,14 @@ def lint(suite: Suite, samples: Mapping[str, Samples]) -> list[LintFinding]:
 
 
 def _of_checks(suite: Suite) -> Iterator[LintFinding]:
-    judging = [one for one in suite.checks if judges(one.check, has_threshold=bool(one.threshold))]
-    if not judging:
+    for found in contradictions(suite):
+        yield LintFinding("error", found.where, found.message, found.fix)
+    for name in suite.drifting:
         yield LintFinding(
-            "error",
-            "",
-            "no check can fail, so every version passes",
-            "name checks of smoke, or give a check a threshold",
-        )
-    elif not any(one.required for one in judging):
-        yield LintFinding(
-            "error",
-            "",
-            "no check that can fail is required, so a verdict may show nothing",
-            "leave out `required: false` where it matters",
+            "warning",
+            name,
+            "compares with versions and with none that stays, so small losses add up unseen",
+            "write `reference: best`; the channel prod asks for it",
         )
     for one in suite.checks:
         if one.form is not None and one.form.takes_threshold and one.threshold is None:

@@ -16,8 +16,8 @@ from deltareg.documents.yaml_document import read_yaml
 from deltareg.errors import NotFound
 from deltareg.identity.manifest import canonical_json
 from deltareg.suites.catalogue import CATALOGUE, CheckForm
-from deltareg.suites.document import Fields, normalise
-from deltareg.suites.reference import BASE, PROMOTED
+from deltareg.suites.document import UNMEASURED, Fields, normalise
+from deltareg.suites.reference import BASE, BEST, PROMOTED, is_best
 from deltareg.suites.threshold import Threshold, threshold_of
 from deltareg.tensors.header import strict_json_object
 
@@ -48,11 +48,12 @@ class CheckSpec:
         required: Whether the verdict is inconclusive if the check should have run and did not.
         parameters: Counts and tolerances; fractions are strings.
         threshold: The bound for its measure; None if it only reports.
-        against: The reference of its measure: `base`, `promoted`, a version, the best of the last
-            few, or none.
+        against: The reference of its measure: `base`, `promoted`, `best`, a version, the best of
+            the last few, or none.
         probes: The probe set that it runs on; empty for the seeded probe.
         reference: A fixed reference for the promoted version and for this one.
         looks: The sizes of its looks; None for all samples at once.
+        unmeasured: Why it may have no measure, or nothing to compare with; empty if it may not.
     """
 
     name: str
@@ -64,6 +65,7 @@ class CheckSpec:
     probes: str = ""
     reference: str = ""
     looks: LookSizes | None = None
+    unmeasured: str = ""
 
     @property
     def form(self) -> CheckForm | None:
@@ -72,17 +74,39 @@ class CheckSpec:
 
     @property
     def may_not_apply(self) -> bool:
-        """Whether `n/a` counts as shown; for other checks, unknown ones included, it shows nothing."""
-        return self.form is not None and self.form.may_not_apply
+        """Whether `n/a` counts as shown; for other checks, unknown ones included, it shows nothing.
+
+        A measure that has nothing to be compared with has shown nothing, unless the suite says that
+        it may be so.
+        """
+        if self.form is None or not self.form.may_not_apply:
+            return False
+        return not self.form.against or self.may_be_unmeasured
+
+    @property
+    def may_be_unmeasured(self) -> bool:
+        """Whether the suite lets it be without a measure, or without anything to compare with."""
+        return bool(self.unmeasured) or self.parameters.get("missing") == "n/a"
 
     @property
     def compares(self) -> bool:
         """Whether it must show that no more than a margin was lost."""
         return self.threshold is not None and self.threshold.needs_baseline
 
+    @property
+    def is_decisive(self) -> bool:
+        """Whether it is required and a version can fail it, and not only be warned of."""
+        return self.required and self.parameters.get("worse") != "warn"
+
     def key_of(self, name: str) -> str:
-        """Return the key of a reference version; that of `best of` depends on the check."""
-        return f"{name} by {self.name}" if name.startswith("best of ") else name
+        """Return the key of a reference version; that of the best depends on the check."""
+        return f"{name} by {self.name}" if is_best(name) else name
+
+    @property
+    def is_anchored(self) -> bool:
+        """Whether it holds a version to the best of the line, or to one that the suite names."""
+        names = {self.against, self.reference} - {"", BASE, PROMOTED}
+        return any(name == BEST or not is_best(name) for name in names)
 
     def number(self, key: str) -> float:
         """Return a numeric parameter."""
@@ -164,8 +188,11 @@ class Suite:
 
     @property
     def needs_promoted(self) -> bool:
-        """Whether a check compares with the version that a channel serves."""
-        return any(spec.against == PROMOTED for spec in self.checks)
+        """Whether a check compares with the version that a channel serves.
+
+        One that asks for the best does, too: while there is none, that version stands in.
+        """
+        return any(spec.against == PROMOTED or is_best(spec.against) for spec in self.checks)
 
     @property
     def references(self) -> Mapping[str, "tuple[CheckSpec, str]"]:
@@ -178,9 +205,18 @@ class Suite:
         }
 
     @property
-    def comparisons(self) -> int:
-        """How many of its checks must show that no more than a margin was lost."""
-        return sum(spec.compares for spec in self.checks)
+    def held_to_best(self) -> Mapping[str, CheckSpec]:
+        """The checks that compare with the best that a channel has served, by the key of that."""
+        return {key: spec for key, (spec, name) in self.references.items() if name == BEST}
+
+    @property
+    def drifting(self) -> tuple[str, ...]:
+        """The required checks that compare with versions, and with none that stays: losses add up."""
+        return tuple(
+            spec.name
+            for spec in self.checks
+            if spec.is_decisive and spec.compares and spec.against != BASE and not spec.is_anchored
+        )
 
 
 @cache
@@ -257,6 +293,7 @@ def _spec(item: Fields) -> CheckSpec:
         probes=str(item.get("probes", "")),
         reference=str(item.get("reference", "")),
         looks=None if looks is None else LookSizes(**looks),
+        unmeasured=str(item.get(UNMEASURED, "")),
     )
 
 

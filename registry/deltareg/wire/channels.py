@@ -105,7 +105,8 @@ class ChannelMove(Request):
     `until`, an RFC 3339 time. With `break_glass`, which takes a scope of its own and a reason, a
     promotion or a rollback asks neither the gate nor for approvals, and somebody else reviews it.
     A protected channel takes a version whose verdicts warn only with `accept_warnings`. A promotion
-    changes the channel's base only with `new_base`, unless the policy allows it.
+    changes the channel's base only with `new_base`, unless the policy allows it. With
+    `accept_undecided` and a reason it waives the comparisons that the samples do not decide.
     """
 
     kind: RevisionKind
@@ -118,6 +119,7 @@ class ChannelMove(Request):
     dry_run: bool = False
     accept_warnings: bool = False
     new_base: bool = False
+    accept_undecided: bool = False
 
 
 class QuarantineClear(Request):

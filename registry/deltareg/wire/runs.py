@@ -27,13 +27,11 @@ Labels = Annotated[
 class Comparison(Answer):
     """What a check showed of a margin: how surely no more was lost than may be.
 
-    `other` is what the version was compared with, `low` and `high` are the ends of the interval
-    around the check's value that the change leaves, with that `confidence`; the check's threshold
-    is the mark to be reached, `margin` below the baseline, or above it where less is better. Of
-    the planned `looks` at up to `most` samples, `look` was the last, at `n`. `p` is the error at
-    which it would have been shown to miss the mark, by itself; of the `family` of comparisons of
-    the run as many miss theirs as Holm's procedure says. Where it is `undecided`, about `needs`
-    samples would decide it if all stays as it looks; 0 where nobody can say.
+    `other` is what the version was compared with and `baseline` what that has. `low` and `high` are
+    the ends of the interval around the check's value, with that `confidence`; the check's threshold
+    is the mark to be reached, `margin` from the baseline. Of the planned `looks` at up to `most`
+    samples, `look` was the last, at `n`. `p` is the error at which it would have missed the mark; older
+    verdicts held a `family` together by Holm's procedure. About `needs` samples would decide it; 0: unknown.
     """
 
     against: str
@@ -50,10 +48,11 @@ class Comparison(Answer):
     p: float = 1.0
     family: int = 1
     needs: int = 0
+    baseline: float | None = None
 
 
 class CheckResult(Answer):
-    """The outcome of one check; `comparison` where it had to show that little was lost."""
+    """The outcome of one check; `comparison` is its gravest comparison, `beside` has the others."""
 
     name: str
     value: float | int | str | None = None
@@ -64,6 +63,7 @@ class CheckResult(Answer):
     code: str = ""
     detail: str = ""
     comparison: Comparison | None = None
+    beside: list[Comparison] = []
 
 
 class WrongPart(Answer):

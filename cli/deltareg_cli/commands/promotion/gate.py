@@ -85,6 +85,7 @@ class _Needless:
 @option("--channel", required=True, type=ChannelParam(), help="The channel that it would go to.")
 @option("--wait", is_flag=True, help="Have missing verdicts made, and wait for them.")
 @accept_warnings_option()
+@option("--accept-undecided", is_flag=True, help="As if comparisons that the samples do not decide were waived.")
 @new_base_option()
 @timeout_option(help="How long to wait; the runs go on after that.")
 @option("--vsa", metavar="FILE", help="Write the answer as the server signs it, a SLSA VSA.")
@@ -97,6 +98,7 @@ def check(
     channel: str,
     wait: bool,
     accept_warnings: bool,
+    accept_undecided: bool,
     new_base: bool,
     timeout: float,
     vsa: str | None,
@@ -110,11 +112,18 @@ def check(
     whatever the answer is. A verdict that nobody signed who is trusted here is refused, with exit
     status 6, though the server counts it. Exit status: 0 allowed, 8 a verdict is fail, 9 a
     verdict or an approval is missing, too old or does not count, or warnings are not accepted, 11
-    a verdict is inconclusive, 13 revoked, quarantined, deleted, frozen, of a kind or base that
-    the channel does not take, or for another base than it serves, 124 the wait timed out.
+    a verdict is inconclusive or a comparison undecided, 13 revoked, quarantined, deleted, frozen, of
+    a kind or base that the channel does not take, or for another base than it serves, 124 the wait
+    timed out.
     """
     paths.check()
-    ask = partial(invocation.client.gate, channel=channel, accept_warnings=accept_warnings, new_base=new_base)
+    ask = partial(
+        invocation.client.gate,
+        channel=channel,
+        accept_warnings=accept_warnings,
+        new_base=new_base,
+        accept_undecided=accept_undecided,
+    )
     answer = ask(ref)
     waited = _wait(invocation, answer, timeout_s=timeout) if wait else _Waited({})
     if wait:

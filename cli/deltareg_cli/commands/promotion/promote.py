@@ -12,6 +12,7 @@ from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import (
     ChannelParam,
     VersionNumber,
+    accept_undecided_option,
     accept_warnings_option,
     break_glass_option,
     new_base_option,
@@ -42,6 +43,10 @@ ORDER = 70
         "although its verdict warns, to a protected channel",
         "deltareg promote me/chat:v3 --channel prod --accept-warnings -m REASON",
     ),
+    Example(
+        "although 50 rows do not decide it",
+        'deltareg promote me/chat:v3 --channel prod --accept-undecided -m "more rows next week"',
+    ),
     Example("trained on another base than prod serves", "deltareg promote me/chat:v3 --channel prod --new-base"),
     Example("and wait until it was approved", "deltareg promote me/chat:v3 --channel prod --wait --timeout 2h"),
     see_also=("gate", "request", "rollback", "channel", "help exit-codes"),
@@ -52,6 +57,7 @@ ORDER = 70
 @option("--if-current", type=VersionNumber(), metavar="vN", help="Move only if the channel serves this version now.")
 @reason_option()
 @accept_warnings_option()
+@accept_undecided_option()
 @new_base_option()
 @option("--wait", is_flag=True, help="Wait until others have approved, where that is due.")
 @timeout_option(help="How long to wait; the request stays open after that.")
@@ -66,6 +72,7 @@ def promote(
     if_current: int | None,
     reason: str,
     accept_warnings: bool,
+    accept_undecided: bool,
     new_base: bool,
     wait: bool,
     timeout: float,
@@ -78,6 +85,9 @@ def promote(
     serves already stays there, with 0, so that a job can be run again. Warnings of the verdicts
     that count are shown beside the move. A protected channel takes such a version only
     with --accept-warnings, and the ledger's audit row says which were accepted.
+
+    A required comparison that the samples do not decide asks for more of them. With
+    --accept-undecided and -m you answer for it, for 30 days: that is a waiver, and shown as one.
 
     A serving host holds one base. So a version for another base than the channel serves is refused
     until --new-base, or the channel's policy, allows it.
@@ -97,7 +107,9 @@ def promote(
     serves, or the channel is frozen.
     """
     if invocation.globals.dry_run:
-        answer = invocation.client.gate(ref, channel, accept_warnings=accept_warnings, new_base=new_base)
+        answer = invocation.client.gate(
+            ref, channel, accept_warnings=accept_warnings, new_base=new_base, accept_undecided=accept_undecided
+        )
         warnings = warn_of(invocation, answer.ref)
         document = {**fields(answer, "allowed", "unmet"), "warnings": warnings, "dry_run": True}
         invocation.output.show(CommandResult(document, gate_blocks(answer), [answer.ref]))
@@ -112,6 +124,7 @@ def promote(
         break_glass=break_glass,
         accept_warnings=accept_warnings,
         new_base=new_base,
+        accept_undecided=accept_undecided,
     )
     try:
         move = act(ref)

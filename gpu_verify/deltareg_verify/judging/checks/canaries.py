@@ -10,12 +10,12 @@ from deltareg.suites.catalogue import UNDECIDED, CheckForm
 from deltareg.suites.estimate import Estimate, of_ratio
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.engine.case import Case
-from deltareg_verify.engine.changes import EngineSide
+from deltareg_verify.engine.changes import EngineSide, MeasureChange
 from deltareg_verify.engine.contrast import Contrast
 from deltareg_verify.engine.engine import State
 from deltareg_verify.judging.behavior_rows import RunningSide, rows_of
 from deltareg_verify.judging.check import Check, Finding
-from deltareg_verify.judging.threshold_rule import judge_measure, no_rival, report_unmeasured, rival
+from deltareg_verify.judging.threshold_rule import as_change, compare_with_rivals
 
 _TOLD = {
     "agreement": "share of places with the same one first",
@@ -27,19 +27,22 @@ _SAME = {"agreement": 1.0, "kl": 0.0, "cosine": 1.0}
 
 def run(case: Case, spec: CheckSpec) -> Finding:
     """Run both on every prompt, and measure how far they are apart."""
-    other = rival(case, spec)
-    if other is None:
-        return no_rival(case, spec, spec.against)
     which = str(spec.parameters["measure"])
     samples = case.samples(spec.probes)
-    sides = (RunningSide(side, _nothing) for side in (other, EngineSide(case.engine, "attached")))
-    rows = rows_of(spec.probes, samples, *sides, most=len(samples))
-    contributions = [_parts(row.contrast, which) for row in rows]
-    parts = [one for one in contributions if one is not None]
-    if not parts or len(parts) < len(contributions):
-        return report_unmeasured(case, spec, f"needs outputs that have a {which}")
-    estimate = _estimate(np.array(parts), seed=case.suite.seed)
-    return judge_measure(spec, estimate, _SAME[which], told=_TOLD[which], change=estimate)
+
+    def change(before: EngineSide, after: EngineSide, _count: int) -> MeasureChange | None:
+        sides = (RunningSide(side, _nothing) for side in (before, after))
+        rows = rows_of(spec.probes, samples, *sides, most=len(samples))
+        contributions = [_parts(row.contrast, which) for row in rows]
+        parts = [one for one in contributions if one is not None]
+        if not parts or len(parts) < len(contributions):
+            return None
+        estimate = _estimate(np.array(parts), seed=case.suite.seed)
+        return as_change(estimate, _SAME[which], estimate)
+
+    needs = f"outputs that have a {which}"
+    planned = (len(samples),)
+    return compare_with_rivals(case, spec, change, planned=planned, told=_TOLD[which], needs=needs, is_between=True)
 
 
 def _estimate(parts: np.ndarray[tuple[int, ...], np.dtype[np.float64]], *, seed: int) -> Estimate:

@@ -317,9 +317,18 @@ def gate(
     *,
     accept_warnings: bool = False,
     new_base: bool = False,
+    accept_undecided: bool = False,
 ) -> GateAnswer:
     """Say whether the version may go to a channel, and if not what is missing."""
-    return gate_service.check_gate(registry, by, version, channel, accept_warnings=accept_warnings, new_base=new_base)
+    return gate_service.check_gate(
+        registry,
+        by,
+        version,
+        channel,
+        accept_warnings=accept_warnings,
+        new_base=new_base,
+        accept_undecided=accept_undecided,
+    )
 
 
 @router.get("/deltas/{ns}/{name}/versions/{version}/as-base", response_model=BaseInfo)

@@ -63,7 +63,15 @@ class Channels(Resource):
         path = f"{_path(line, name)}/revisions"
         return self._list(path, Page[RevisionInfo], cursor=cursor, limit=limit)
 
-    def gate(self, ref: str, channel: str, *, accept_warnings: bool = False, new_base: bool = False) -> GateAnswer:
+    def gate(
+        self,
+        ref: str,
+        channel: str,
+        *,
+        accept_warnings: bool = False,
+        new_base: bool = False,
+        accept_undecided: bool = False,
+    ) -> GateAnswer:
         """Return whether a version may go to a channel, and if not, what is missing.
 
         Args:
@@ -71,6 +79,7 @@ class Channels(Resource):
             channel: The channel.
             accept_warnings: Whether to accept warnings in its verdicts.
             new_base: Whether the channel may change its base.
+            accept_undecided: Whether somebody answers for comparisons that the samples do not decide.
 
         Raises:
             BadSignature: The server counts a verdict without a trusted signature.
@@ -81,6 +90,7 @@ class Channels(Resource):
         path = f"{version_path(Ref.parse(version.ref))}/gate"
         accepting = {"accept_warnings": True} if accept_warnings else {}
         accepting |= {"new_base": True} if new_base else {}
+        accepting |= {"accept_undecided": True} if accept_undecided else {}
         answer = self._context.api.get(path, GateAnswer, channel=parse_channel(channel), **accepting)
         if answer.allowed:
             use_cases.verified.verify_answer(self._context, answer, digest=version.digest)
@@ -100,6 +110,7 @@ class Channels(Resource):
         break_glass: bool = False,
         accept_warnings: bool = False,
         new_base: bool = False,
+        accept_undecided: bool = False,
         wait: bool = False,
         timeout_s: float = 3600.0,
     ) -> MoveResult:
@@ -114,6 +125,8 @@ class Channels(Resource):
             accept_warnings: Whether to accept warnings in its verdicts, which stop a promotion to a
                 protected channel otherwise.
             new_base: Whether the channel may change its base, which stops a promotion otherwise.
+            accept_undecided: Whether to waive, for the reason given, the comparisons that the samples
+                do not decide, which stop a promotion otherwise.
             wait: Whether to return only once others have approved, where that is due.
             timeout_s: How long to wait for them at most; the request stays open after that.
 
@@ -144,6 +157,7 @@ class Channels(Resource):
             break_glass=break_glass,
             accept_warnings=accept_warnings,
             new_base=new_base,
+            **({"accept_undecided": True} if accept_undecided else {}),
         )
         try:
             return self._move(str(line), channel, move, current=current)

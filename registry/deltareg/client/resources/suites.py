@@ -15,6 +15,7 @@ from deltareg.documents.yaml_document import read_yaml, write_yaml
 from deltareg.errors import IntegrityFailure, InvalidInput, NotFound
 from deltareg.identity.manifest import canonical_json
 from deltareg.suites.catalogue import CATALOGUE, CheckForm
+from deltareg.suites.consistency import refuse_contradictions
 from deltareg.suites.document import normalise
 from deltareg.suites.lint import LintFinding, lint
 from deltareg.suites.lm_task import asked_of, fill_task, read_task
@@ -88,6 +89,7 @@ class Suites(Resource):
     def look(self, path: AnyPath) -> SuiteInfo:
         """Read and check what `push` would push, without sending anything."""
         suite, _ = read_suite_file(Path(path))
+        refuse_contradictions(suite)
         return describe_parsed(suite, is_built_in=False)
 
     def lint(self, path: AnyPath) -> tuple[Suite, Sequence[LintFinding]]:

@@ -4,7 +4,7 @@ Whoever asks, one function here gathers the facts, once per move, and the core d
 an answer, its explanation and the verdicts that a move names cannot differ.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
@@ -14,6 +14,7 @@ from deltareg.db.channels.rows import ChannelRow
 from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.session import read
 from deltareg.db.sql.together import CombinedResult
+from deltareg.db.verdicts.held_against import held_verdicts
 from deltareg.gate.floors import Floor, over
 from deltareg.gate.judge import Candidate, Circumstances, deciding
 from deltareg.gate.new_base import NEW_BASE, BaseFact, is_same_base, name_base
@@ -21,7 +22,7 @@ from deltareg.gate.outside_terms import OUTSIDE_RULES
 from deltareg.gate.policy import Policy, policy_digest
 from deltareg.gate.policy_judgement import judge_with_floors
 from deltareg.gate.ruling import Rule, Ruling
-from deltareg.gate.verdict_facts import VerdictFact
+from deltareg.gate.verdict_facts import SuiteFact, VerdictFact
 from deltareg.refs import Ref
 from deltareg.service.aliases import former_refs
 from deltareg.service.authority.grants import Right
@@ -32,11 +33,14 @@ from deltareg.service.channels.summaries import sign_answer
 from deltareg.service.describe import base_claim_of, ref_of
 from deltareg.service.ledger.channel_policy import floors_of, own_policy_of, policy_of
 from deltareg.service.ledger.freeze import standing_freeze, tell_freeze
+from deltareg.service.ledger.references import best_of_channel
+from deltareg.service.ledger.references_document import digests_of
 from deltareg.service.lines.outside import outside_facts
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_channel, find_version
 from deltareg.service.verdicts.environments import worker_environments
 from deltareg.service.verdicts.facts import suite_facts
+from deltareg.service.verdicts.suites import find_suite
 from deltareg.wire import GateAnswer, GateRule, UnmetRule
 
 FRESH_POLICY: dict[str, object] = {"suites": ["smoke"]}
@@ -79,10 +83,23 @@ class GateCase:
         accepted = self.warnings() if warnings is None else warnings
         return replace(self, now=replace(self.now, accepted=self.now.accepted.union(accepted)))
 
-    def accepting_for(self, *, warnings: bool, new_base: bool) -> "GateCase":
-        """Return the case with all warnings accepted, or a change of the channel's base, or both."""
+    def accepting_for(self, *, warnings: bool, new_base: bool, undecided: bool = False) -> "GateCase":
+        """Return the case with warnings, undecided comparisons or a change of the channel's base accepted."""
         case = self.accepting([NEW_BASE]) if new_base else self
+        case = case.deciding_all() if undecided else case
         return case.accepting() if warnings else case
+
+    def deciding_all(self) -> "GateCase":
+        """Return the case as if somebody answered for every undecided comparison."""
+        verdicts = [
+            replace(one, waived={**dict.fromkeys(one.undecided, "with this move"), **one.waived})
+            for one in self.verdicts
+        ]
+        return replace(self, verdicts=verdicts)
+
+    def open_comparisons(self) -> list[tuple[str, str]]:
+        """List the comparisons that the gate asks to be decided, each with its verdict."""
+        return [one.undecided for one in self.rulings() if one.undecided is not None and not one.is_met]
 
     @property
     def accepted(self) -> list[str]:
@@ -116,7 +133,14 @@ class GateCase:
 
 
 def check_gate(
-    registry: Registry, caller: Caller, ref: Ref, channel: str, *, accept_warnings: bool = False, new_base: bool = False
+    registry: Registry,
+    caller: Caller,
+    ref: Ref,
+    channel: str,
+    *,
+    accept_warnings: bool = False,
+    new_base: bool = False,
+    accept_undecided: bool = False,
 ) -> GateAnswer:
     """Judge a version by every rule of a channel and return what is missing; changes nothing.
 
@@ -127,13 +151,14 @@ def check_gate(
         channel: The channel.
         accept_warnings: Whether to accept the warnings of its verdicts.
         new_base: Whether the channel may change its base.
+        accept_undecided: Whether somebody answers for what its samples do not decide.
     """
     caller.require(Right.READ, on=ref.line)
     with read(registry.engine) as conn:
         version = find_version(conn, caller, ref, bare="newest")
         row = find_channel(conn, caller, ref.line, channel)
         case = gather(conn, version, row)
-        case = case.accepting_for(warnings=accept_warnings, new_base=new_base)
+        case = case.accepting_for(warnings=accept_warnings, new_base=new_base, undecided=accept_undecided)
         answer = answer_of(conn, registry, version, channel, case)
         former = [name for name in former_refs(conn, version) if caller.sees(Ref.parse(name).line)]
         return answer.model_copy(update={"former": former})
@@ -201,13 +226,40 @@ def gather(
         serving=serving_facts(conn, version) if policy.servable else {},
         outside=outside_facts(conn, version, policy.outside),
     )
+    now = _circumstances(conn, version, channel, policy, facts, found)
     return GateCase(
         candidate,
         own_policy_of(channel),
         floors_of(channel, namespace=version.namespace),
-        facts.verdicts_on(channel.id),
-        _circumstances(conn, version, channel, policy, facts, found),
+        _with_references(conn, facts.verdicts_on(channel.id), now.bests),
+        now,
     )
+
+
+def _with_references(
+    conn: sa.Connection, verdicts: Sequence[VerdictFact], bests: Mapping[str, Mapping[str, str]]
+) -> Sequence[VerdictFact]:
+    """Say of the verdicts of suites that hold versions to the best what each was held against."""
+    held = {
+        verdict_id: digests_of(row.request)
+        for suite in bests
+        for verdict_id, row in held_verdicts(
+            conn, (one.id for one in verdicts if one.suite == suite), suite=suite
+        ).items()
+    }
+    return [replace(one, held_against=held.get(one.id, {})) for one in verdicts] if bests else verdicts
+
+
+def _read_bests(
+    conn: sa.Connection, version: VersionRow, channel: ChannelRow, suites: Mapping[str, SuiteFact]
+) -> dict[str, Mapping[str, str]]:
+    """Return what the channel holds the version against as the best, by suite and key."""
+    bests: dict[str, Mapping[str, str]] = {}
+    for name, fact in suites.items():
+        if fact.is_held_to_best:
+            found = best_of_channel(conn, version, find_suite(conn, name), channel_id=channel.id)
+            bests[name] = {key: one.digest for key, one in found.items()}
+    return bests
 
 
 def _circumstances(
@@ -222,11 +274,12 @@ def _circumstances(
     newest = found.one(before_gate.NEWEST)
     freeze = standing_freeze(newest, at_us=now_us)
     served_id, digest_served = (None, None) if newest is None else (newest.version_id, newest.digest)
+    suites = suite_facts(conn, (suite.name for suite in policy.suites))
     return Circumstances(
         channel=channel.name,
         now_us=now_us,
         policy_digest=digest,
-        suites=suite_facts(conn, (suite.name for suite in policy.suites)),
+        suites=suites,
         environments=worker_environments(conn) if policy.environment == "strict" else frozenset(),
         frozen="" if freeze is None else tell_freeze(freeze, channel.name),
         approvals=_approvals(conn, version, found, digest),
@@ -234,6 +287,7 @@ def _circumstances(
         variants=known.variants,
         identities=known.identities,
         served_base=_find_served_base(found, version),
+        bests={} if served_id == version.id else _read_bests(conn, version, channel, suites),
     )
 
 

@@ -10,6 +10,7 @@ from deltareg.db.lines.version_rows import VersionRow
 from deltareg.errors import Conflict, DeltaregError, GatePending, InvalidInput, NotFound
 from deltareg.gate.judge import refusal
 from deltareg.refs import LineRef
+from deltareg.service.channels.accept_undecided import accept_undecided
 from deltareg.service.channels.approvals import ask_for_approvals
 from deltareg.service.channels.gate import gather
 from deltareg.service.channels.serve import check_standing, hold_version, serve
@@ -39,6 +40,8 @@ def promote(
         raise InvalidInput("a promotion names a version", fix="send `version`")
     version = hold_version(conn, _version(conn, line, channel.delta_id, move.version))
     case = gather(conn, version, channel)
+    if move.accept_undecided and not move.break_glass and accept_undecided(conn, caller, channel, version, case, move):
+        case = gather(conn, version, channel)
     case = case.accepting_for(warnings=move.accept_warnings, new_base=move.new_base)
     if move.break_glass:
         check_standing(conn, version, fix="choose another version")

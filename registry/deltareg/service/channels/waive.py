@@ -29,6 +29,7 @@ from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_channel
 from deltareg.service.runs.continuations import queue_continuation
 from deltareg.service.runs.runs import describe_run
+from deltareg.service.verdicts.facts import is_undecided
 from deltareg.service.verdicts.suites import suite_of
 from deltareg.service.verdicts.verdicts import describe_verdict
 from deltareg.service.verdicts.waivers import describe_waivers, find_verdict, standing_waivers
@@ -202,7 +203,7 @@ def _refuse_again(conn: sa.Connection, verdict: VerdictRow, request: WaiverCreat
 
 
 def refuse_check(verdict: VerdictRow, check: str, *, kind: str) -> None:
-    """Refuse to waive a check that did not fail, or one that may never be waived.
+    """Refuse to waive a check that did not fail and is decided, or one that may never be waived.
 
     Args:
         verdict: The verdict.
@@ -215,6 +216,7 @@ def refuse_check(verdict: VerdictRow, check: str, *, kind: str) -> None:
     """
     outcomes = {str(result["name"]): result["verdict"] for result in verdict.checks}
     failed = [name for name, outcome in outcomes.items() if outcome == "fail"]
+    undecided = [str(result["name"]) for result in verdict.checks if is_undecided(result)]
     if {check, kind} & NEVER_WAIVED:
         raise InvalidInput(
             f"{check} is never waived: it shows that something is not what it claims to be",
@@ -223,10 +225,10 @@ def refuse_check(verdict: VerdictRow, check: str, *, kind: str) -> None:
     if check not in outcomes:
         names = ", ".join(outcomes) or "none"
         raise NotFound(f"verdict {verdict.id} has no check {check[:60]!r}", fix=f"checks: {names}")
-    if check not in failed or verdict.verdict != "fail":
+    if (check not in failed or verdict.verdict != "fail") and check not in undecided:
         raise InvalidInput(
             f"{check} did not fail in a verdict that is fail: it is {outcomes[check]}, the verdict {verdict.verdict}",
-            fix=f"failed: {', '.join(failed) or 'none'}",
+            fix=f"failed or undecided: {', '.join([*failed, *undecided]) or 'none'}",
         )
 
 

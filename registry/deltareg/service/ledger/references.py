@@ -2,49 +2,73 @@
 
 A named reference is in the version's own namespace, so that no verdict reveals what its readers may
 not see. The best of the last few versions is chosen by the measures of their verdicts of the same
-suite; for the comparison it is measured anew, on the same samples.
+suite, the best that a channel has served by its ledger; for the comparison either is measured anew,
+on the same samples.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
 
+from deltareg.db.channels import channels as channel_queries
 from deltareg.db.lines import deltas as delta_queries
 from deltareg.db.lines import versions as version_queries
 from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.verdicts import verdicts as verdict_queries
 from deltareg.refs import Ref
 from deltareg.service.describe import ref_of
-from deltareg.suites.reference import BestOf, read_reference
+from deltareg.service.ledger.best import find_best, read_history
+from deltareg.service.ledger.incumbent import DEFAULT_CHANNEL
+from deltareg.service.ledger.references_document import references_of as references_of
+from deltareg.service.ledger.references_document import write_references
+from deltareg.suites.reference import IS_ITSELF, Best, BestOf, read_reference
 from deltareg.suites.suite import CheckSpec, Suite
 from deltareg.wire import ReferenceGrant
 
-REFERENCES = "references"
-"""Of a run's request: the versions that its suite compares with, as JSON."""
 _LOOKED_AT = 4
 
 
-def reference_request(conn: sa.Connection, version: VersionRow, suite: Suite) -> dict[str, str]:
-    """Return the references as entries of a run's request; none for a suite that names none."""
-    if not suite.references:
-        return {}
-    references = {
-        key: _find(conn, version, suite, spec, name).to_dict() for key, (spec, name) in suite.references.items()
+def reference_request(conn: sa.Connection, version: VersionRow, suite: Suite, *, channel: str | None) -> dict[str, str]:
+    """Return the references as entries of a run's request; none for a suite that names none.
+
+    Args:
+        conn: A transaction.
+        version: The version that is to be verified.
+        suite: The suite.
+        channel: The channel whose best it may be held against; None for the default.
+    """
+    row = None
+    if suite.held_to_best:
+        row = channel_queries.channel_row(conn, version.delta_id, channel or DEFAULT_CHANNEL)
+    bests = {} if row is None else best_of_channel(conn, version, suite, channel_id=row.id)
+    found = {
+        key: bests[key] if key in bests else _find(conn, version, suite, spec, name)
+        for key, (spec, name) in suite.references.items()
     }
-    return {REFERENCES: json.dumps(references, sort_keys=True)}
+    return write_references(found)
+
+
+def best_of_channel(
+    conn: sa.Connection, version: VersionRow, suite: Suite, *, channel_id: int
+) -> dict[str, ReferenceGrant]:
+    """Return what a channel holds a version against as the best, by the key of each such check."""
+    specs = suite.held_to_best
+    if not specs:
+        return {}
+    history = read_history(conn, version, channel_id=channel_id, suite=suite.name)
+    bests = {key: find_best(history, spec, but=version.manifest_digest) for key, spec in specs.items()}
+    nothing = ReferenceGrant(why=f"the channel has served no other version by suite {suite.name} yet")
+    return {
+        key: nothing if best is None else ReferenceGrant(ref=ref_of(best), digest=best.manifest_digest)
+        for key, best in bests.items()
+    }
 
 
 def named_beside(versions: Mapping[str, VersionRow]) -> dict[str, str]:
     """Return other versions that a run is about as entries of its request, each under a word."""
-    named = {key: {"ref": ref_of(row), "digest": row.manifest_digest} for key, row in versions.items()}
-    return {REFERENCES: json.dumps(named, sort_keys=True)} if named else {}
-
-
-def references_of(request: Mapping[str, str]) -> dict[str, ReferenceGrant]:
-    """Read the references of a request, as `reference_request` wrote them."""
-    references: dict[str, object] = json.loads(request.get(REFERENCES, "{}"))
-    return {key: ReferenceGrant.model_validate(value) for key, value in references.items()}
+    return write_references(
+        {key: ReferenceGrant(ref=ref_of(row), digest=row.manifest_digest) for key, row in versions.items()}
+    )
 
 
 def reference_versions(conn: sa.Connection, request: Mapping[str, str]) -> list[VersionRow]:
@@ -67,6 +91,8 @@ def _find(conn: sa.Connection, version: VersionRow, suite: Suite, spec: CheckSpe
             return _best(conn, version, suite, spec, wanted)
         case Ref() as ref:
             return _grant_named(conn, version, ref)
+        case Best():
+            return ReferenceGrant(why="the line has no such channel")
         case None:  # of a suite of another release
             return ReferenceGrant(why=f"{name!r} names no version")
 
@@ -81,7 +107,7 @@ def _grant_named(conn: sa.Connection, version: VersionRow, ref: Ref) -> Referenc
     if named_version is None or named_version.deleted_at is not None:
         return ReferenceGrant(why=f"there is no {ref}: let the suite name a reference that is kept")
     if named_version.id == version.id:
-        return ReferenceGrant(why=f"{ref} is this version itself")
+        return ReferenceGrant(why=f"{ref} {IS_ITSELF}")
     return ReferenceGrant(ref=ref_of(named_version), digest=named_version.manifest_digest)
 
 

@@ -15,6 +15,7 @@ from deltareg.service.authority.resources import SOMEWHERE
 from deltareg.service.channels.waive import kind_of_check, refuse_check, refuse_own
 from deltareg.service.describe import line_of
 from deltareg.service.registry import Caller, Registry
+from deltareg.service.verdicts.facts import is_undecided
 from deltareg.service.verdicts.verdicts import describe_verdict
 from deltareg.service.verdicts.waivers import describe_waivers, find_verdict
 from deltareg.wire import Answer, CheckResult, VerdictInfo
@@ -64,14 +65,15 @@ def look_at_waiving(registry: Registry, caller: Caller, verdict_id: str) -> Waiv
         failed = [
             _explain_failed(conn, row, CheckResult.model_validate(check))
             for check in row.checks
-            if check.get("verdict") == "fail"
+            if check.get("verdict") == "fail" or is_undecided(check)
         ]
         why_not = _why_not(conn, caller, row)
     info = describe_verdict(row, waivers)
     waived = {waiver.check for waiver in waivers if waiver.stands}
     skipped = [check.name for check in info.checks if check.verdict == "skipped"]
     left_out = [] if info.is_complete else skipped
-    is_answered = bool(failed) and all(one.result.name in waived for one in failed)
+    own = [one.result.name for one in failed if one.result.verdict == "fail"]
+    is_answered = bool(own) and waived.issuperset(own)
     return WaiverLook(
         line=str(line_of(row)),
         number=version.number,

@@ -14,7 +14,6 @@ from deltareg.gate.verdict_facts import SuiteFact, VerdictConditions, VerdictFac
 from deltareg.gate.verdict_rules import why_not
 from deltareg.service.clock import rfc3339_seconds
 from deltareg.service.verdicts.suites import find_suite
-from deltareg.suites.reference import BASE
 from deltareg.suites.suite import FAST_SUITE, Suite, built_in, built_in_names
 from deltareg.words import Outcome
 
@@ -124,6 +123,9 @@ def fact_of_suite(suite: Suite) -> SuiteFact:
         required,
         TOLERANCE if suite.tolerance is None else suite.tolerance,
         is_for_gates=suite.name != FAST_SUITE,
+        is_held_to_best=bool(suite.held_to_best),
+        drifting=suite.drifting,
+        decisive=frozenset(spec.name for spec in suite.checks if spec.is_decisive),
     )
 
 
@@ -135,13 +137,17 @@ def _waits_for(checks: Iterable[Mapping[str, object]]) -> tuple[str, str]:
     return "", ""
 
 
+def is_undecided(check: Mapping[str, object]) -> bool:
+    """Whether a check of a verdict is a comparison that its samples left undecided."""
+    return check.get("verdict") == "warn" and check.get("code") == "undecided"
+
+
 def _describe_undecided(checks: Iterable[Mapping[str, object]]) -> dict[str, str]:
-    """Describe, by check, the result of each undecided comparison with another version."""
+    """Describe, by check, the result of each undecided comparison."""
     reasons: dict[str, str] = {}
     for check in checks:
         comparison = check.get("comparison")
-        is_open = check.get("verdict") == "warn" and check.get("code") == "undecided"
-        if is_open and is_object(comparison) and comparison.get("against") != BASE:
+        if is_undecided(check) and is_object(comparison):
             ends = f"[{_format_number(comparison.get('low'))}, {_format_number(comparison.get('high'))}]"
             mark, n = _format_number(check.get("threshold")), comparison.get("n")
             reasons[str(check["name"])] = f"{ends} holds {mark}, n = {n}{_describe_need(comparison)}"

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 
 import sqlalchemy as sa
 
+from deltareg.db.lines import deltas as delta_queries
+from deltareg.db.lines import versions as version_queries
 from deltareg.db.session import read, try_transaction, with_retry
 from deltareg.db.verdicts import suites as queries
 from deltareg.db.verdicts.rows import SuiteRow
@@ -21,6 +23,7 @@ from deltareg.service.clock import rfc3339
 from deltareg.service.events import Action
 from deltareg.service.paging import check_limit, page, read_number_cursor
 from deltareg.service.registry import Caller, Registry
+from deltareg.suites.consistency import named_references, refuse_contradictions
 from deltareg.suites.suite import Suite, built_in, built_in_names, parse_suite, read_suite
 from deltareg.wire import Page, SuiteInfo, SuitePush
 from deltareg.wire.suites import describe_parsed
@@ -47,8 +50,8 @@ def push_suite(
         is_trial: Whether to only return what would be stored.
 
     Raises:
-        InvalidInput: The document is no suite, its name is that of a built-in suite, or a file does
-            not fit.
+        InvalidInput: The document is no suite or does not hold together, its name is that of a
+            built-in suite, it compares with a version that is not there, or a file does not fit.
         Conflict: A file of its probe sets is neither here nor in the request, or somebody pushed
             the same suite at the same time.
         StaleRevision: The suite is not the one that the caller has seen.
@@ -68,6 +71,8 @@ def push_suite(
             raise StaleRevision(
                 f"suite {suite.name} was changed meanwhile", fix=f"look again: deltareg suite show {suite.name} --yaml"
             )
+        refuse_contradictions(suite)
+        _refuse_absent_references(conn, suite)
         for digest, content in contents.items():
             queries.add_file(conn, digest, content)
         unknown_files = names.keys() - queries.known_files(conn, names)
@@ -95,6 +100,18 @@ def push_suite(
         return describe_suite(suite, row).model_copy(update={"created": True})
 
     return (try_transaction if is_trial else with_retry)(registry.engine, transaction)
+
+
+def _refuse_absent_references(conn: sa.Connection, suite: Suite) -> None:
+    """Refuse a suite that compares with a version that is not there: it could never be judged."""
+    for check, ref in named_references(suite):
+        line = delta_queries.delta_row(conn, ref.line.namespace, ref.line.name)
+        version = None if line is None else version_queries.find_version(conn, line.id, number=ref.version)
+        if version is None or version.deleted_at is not None:
+            raise InvalidInput(
+                f"check {check}: there is no {ref} to compare with",
+                fix="push that version first, or write `reference: best`",
+            )
 
 
 def list_suites(registry: Registry, caller: Caller) -> Page[SuiteInfo]:

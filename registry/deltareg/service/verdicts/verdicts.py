@@ -159,7 +159,7 @@ def record_verdict(
         made_on=report.base_identity,
     )
     if run.request.get("continues"):
-        failed = [check.name for check in report.checks if check.verdict == "fail"]
+        failed = [check.name for check in report.checks if check.verdict == "fail" or check.code == "undecided"]
         carry_waivers(conn, run, verdict_id, failed)
     if any(check.name == DIGESTS and check.verdict == "fail" for check in report.checks):
         # Its bytes are not what its manifest says: nobody else's version may be built of them.

@@ -8,6 +8,7 @@ from deltareg.statistics.power import POWER
 from deltareg.suites.drafting.measures import FORGETTING, DraftMeasure
 from deltareg.suites.drafting.rows import Task
 from deltareg.suites.drafting.sizes import SizedComparison, VersionSpread, gain_asked, loss_allowed, size, size_for_half
+from deltareg.suites.reference import BEST
 
 GENERAL_LOSS = 0.33
 """What a delta may usually lose of general text: a third of its perplexity."""
@@ -120,9 +121,10 @@ class DraftComparison:
         change: The change that the threshold asks for, in its own unit.
         why: For people: the requirement, and the source of the number.
         misses: For people: the losses that it does not catch; empty if unknown.
-        undecided: The outcome if the samples decide nothing: a warning, which closes the gate of a
-            protected channel. A failure would stop every fifth healthy version.
+        undecided: The outcome if the samples decide nothing: a warning, with which the gate asks for
+            more of them. A failure would stop every fifth healthy version.
         least: What the measure itself must reach; None for nothing.
+        reference: The reference beside it that does not move; empty for none.
     """
 
     name: str
@@ -134,6 +136,7 @@ class DraftComparison:
     misses: str = ""
     undecided: str = "warn"
     least: float | None = None
+    reference: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +255,10 @@ def _general(spread: VersionSpread) -> DraftComparison:
 def _compare_with_promoted(
     measure: DraftMeasure, spread: VersionSpread, sized: SizedComparison, aim: SuiteAim
 ) -> DraftComparison:
-    why = f"no worse than the promoted version by more than {measure.say(sized.margin)}: {sized.learned}"
+    why = (
+        "no worse than the promoted version, nor than the best that the channel served, by more than "
+        f"{measure.say(sized.margin)}: {sized.learned}"
+    )
     return DraftComparison(
         "kept",
         measure,
@@ -261,6 +267,7 @@ def _compare_with_promoted(
         -float(f"{sized.margin:.3g}"),
         why,
         describe_missed(measure, spread, sized, aim),
+        reference=BEST,
     )
 
 
@@ -270,7 +277,7 @@ def _beside(measure: DraftMeasure, spread: VersionSpread, *, samples: int, aim: 
     comparison = _compare_with_promoted(measure, spread, sized, aim)
     limit = "no lower" if measure.greater_is_better else "no higher"
     why = (
-        f"{measure.description} {limit} than by the promoted version by more than "
+        f"{measure.description} {limit} than by either of the two by more than "
         f"{measure.say(sized.margin)}: {sized.learned}"
     )
     return replace(comparison, name=measure.name, why=why)

@@ -125,6 +125,8 @@ def _write_comparison(one: DraftComparison) -> Iterator[str]:
     yield f"    name: {one.name}"
     yield f"    probes: {one.probes}"
     yield f"    against: {one.against}"
+    if one.reference:
+        yield f"    reference: {one.reference}"
     parameters = {"undecided": one.undecided, **measure.parameters}
     text = ", ".join(f"{name}: {value}" for name, value in parameters.items())
     yield f"    parameters: {{{text}}}"

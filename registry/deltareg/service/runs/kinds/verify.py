@@ -30,6 +30,7 @@ from deltareg.service.events import Action
 from deltareg.service.labels import QUANTISED, tell_labels
 from deltareg.service.ledger.incumbent import incumbent_request
 from deltareg.service.ledger.references import reference_request
+from deltareg.service.ledger.references_document import digests_of
 from deltareg.service.lines.cards import keep_metrics
 from deltareg.service.priority import LOW, NORMAL
 from deltareg.service.registry import Caller, Registry
@@ -254,11 +255,13 @@ def _queue_or_join(
         raise Blocked(f"{ref_of(version)} is deleted", fix="verify another version")
     digest = str(suite.digest)
     request = (
-        incumbent_request(conn, version, suite, channel=channel) | reference_request(conn, version, suite)
+        incumbent_request(conn, version, suite, channel=channel)
+        | reference_request(conn, version, suite, channel=channel)
         if variant is None
         else _on_variant(conn, variant)
     )
     compared_with, on = request.get("promoted_digest", ""), request.get("base_root", "")
+    held = _tell_held(request)
     if not again and not labels and not apart:  # who names a worker wants it done there
         newest = verdict_queries.newest_verdict(
             conn,
@@ -268,16 +271,16 @@ def _queue_or_join(
             compared_with=compared_with,
             base_root=request.get("base_root"),
         )
-        if newest is not None and _is_as_good(newest, policy_digest=policy_digest):
+        if newest is not None and _is_as_good(conn, newest, request, policy_digest=policy_digest):
             return str(newest.run_id)
         if policy_digest:  # one that was asked for no channel will say as much
             joined = queries.join(
-                conn, _key(version, digest, compared_with, on), version_id=version.id, priority=priority
+                conn, _key(version, digest, compared_with, held, on), version_id=version.id, priority=priority
             )
             if joined is not None:
                 return joined
     particulars = (tell_labels(labels), tell_labels(apart or {}))
-    key = _key(version, digest, compared_with, on, policy_digest, *particulars)
+    key = _key(version, digest, compared_with, held, on, policy_digest, *particulars)
     if variant is not None and variant.scheme is not None:
         labels = {**labels, QUANTISED: variant.scheme}
     return queries.enqueue(
@@ -316,11 +319,19 @@ def _key(version: VersionRow, suite_digest: str, *particulars: str) -> str:
     return ":".join((WHAT, str(version.id), suite_digest, *filter(None, particulars)))
 
 
-def _is_as_good(verdict: VerdictRow, *, policy_digest: str) -> bool:
+def _is_as_good(conn: sa.Connection, verdict: VerdictRow, request: Mapping[str, str], *, policy_digest: str) -> bool:
     """Whether an existing verdict says what a new one would."""
     is_of_policy = verdict.policy_digest in {"", policy_digest}
-    is_counted = not why_uncounted(verdict)
-    return verdict.verdict != "inconclusive" and is_of_policy and is_counted
+    if verdict.verdict == "inconclusive" or not is_of_policy or why_uncounted(verdict):
+        return False
+    made = queries.run_row(conn, verdict.run_id)
+    return made is None or digests_of(made.request) == digests_of(request)
+
+
+def _tell_held(request: Mapping[str, str]) -> str:
+    """Return what a version is to be held against beside the promoted one, for the key of its run."""
+    digests = digests_of(request)
+    return sha256_of(repr(sorted(digests.items())).encode()).hex[:16] if digests else ""
 
 
 def _record_death(conn: sa.Connection, run: RunRow, *, outcome_id: str, created_by: int | None) -> None:
