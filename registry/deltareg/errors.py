@@ -23,6 +23,7 @@
     ├── GatePending                  9   409
     │   └── ApprovalDue              9   409   a request is open, others have to approve it
     ├── Inconclusive                11   409
+    │   └── NoProbe                 11   409   nothing can be drawn for this network
     ├── QuotaExceeded               12   507
     │   └── DiskFull                12   507
     ├── Blocked                     13   409
@@ -268,6 +269,13 @@ class Inconclusive(DeltaregError):
     code = "inconclusive"
     exit_code = 11
     retryable = True
+
+
+class NoProbe(Inconclusive):
+    """No input of a network can be drawn; checks that need none go on, and those that do are skipped."""
+
+    code = "no_probe"
+    retryable = False
 
 
 class QuotaExceeded(DeltaregError):

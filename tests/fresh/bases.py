@@ -5,14 +5,15 @@ from typing import Any
 import numpy as np
 
 from tests import small_networks
+from tests.fresh.among_words import AMONG_WORDS, HEARD
 from tests.fresh.inputs import Inputs
 from tests.fresh.media import IMAGES, PAIRS, SEVERAL, SOUNDS
+from tests.fresh.modalities import BESIDE_WORDS, IN_TIME, MOVING, SEEN
 from tests.fresh.text import DECODERS, DOUBLE, ENCODERS, Table
 from tests.small_networks import off_defaults, torch, transformers
 
-_UNUSABLE = {"llava_next"}  # its images come cut up, which nothing here does
 BASES: Table = {
-    **{n: told for n, told in small_networks.NETWORKS.items() if n not in _UNUSABLE},
+    **small_networks.NETWORKS,
     **ENCODERS,
     **DECODERS,
     **DOUBLE,
@@ -20,6 +21,12 @@ BASES: Table = {
     **SOUNDS,
     **SEVERAL,
     **PAIRS,
+    **AMONG_WORDS,
+    **HEARD,
+    **SEEN,
+    **MOVING,
+    **IN_TIME,
+    **BESIDE_WORDS,
 }
 
 

@@ -1,13 +1,14 @@
 """An activated LoRA on a live network: the library's own logits, also in decoding with a cache."""
 
 import inspect
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from deltareg.client.cache.cache import Cache
 from deltareg.client.folders.base_folder import open_base
-from deltareg.delta.kind import ActivationHook
+from deltareg.delta.kind import ActivationHook, WeightUpdate
+from deltareg.delta.maths.updates import RowReplacement
 from deltareg_verify.engine.torch_engine.attach import attach, open_delta
 from deltareg_verify.engine.torch_engine.invocations import with_invocations
 from deltareg_verify.engine.torch_engine.prompts import cache_of
@@ -167,6 +168,31 @@ def test_a_probe_has_the_phrase_in_every_other_row():
     assert with_invocations({"input_ids": ids}, [hook()])["input_ids"] is ids
     assert with_invocations({"pixel_values": ids}, [hook(5)]).keys() == {"pixel_values"}
     assert with_invocations({"input_ids": ids}, [hook(*range(7))])["input_ids"].equal(ids)
+
+
+def test_tokens_that_a_delta_brings_stand_in_the_rows_between():
+    ids = torch.arange(100, 124).reshape(4, 6)
+    effect = WeightUpdate("embed.weight", RowReplacement((7, 104, 900, 5000), cast(Any, None)), {})
+
+    made = with_invocations({"input_ids": ids}, [effect], known=1000)["input_ids"]
+
+    assert made.tolist() == [
+        ids[0].tolist(),
+        [106, 107, 108, 7, 900, 111],
+        ids[2].tolist(),
+        [118, 119, 120, 7, 900, 123],
+    ]
+    assert with_invocations({"input_ids": ids}, [effect])["input_ids"] is ids
+
+
+def test_new_tokens_alone_are_seen_to_act(tmp_path, cache_dir):
+    config = peft.TrainableTokensConfig(target_modules=["embed_tokens"], token_indices=[30, 31], task_type="CAUSAL_LM")
+    with oracle.quiet():
+        oracle.saved(tmp_path, llama(), config, size=0.5)
+
+    engine = Bench(tmp_path / "delta", tmp_path / "base", cache_dir).engine()
+
+    assert abs(engine.outputs("attached")["logits"] - engine.outputs("base")["logits"])[1].max() > 1e-3
 
 
 @pytest.mark.parametrize(("size", "want"), [(0.5, "pass"), (0.0, "fail")])

@@ -14,16 +14,16 @@ from transformers import (
     GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
+    MarkupLMConfig,
+    MarkupLMModel,
     T5Config,
     T5ForConditionalGeneration,
-    TimeSeriesTransformerConfig,
-    TimeSeriesTransformerModel,
     ViTConfig,
     ViTForImageClassification,
 )
 
-from deltareg.errors import Inconclusive
-from deltareg_verify.engine.torch_engine.probe import floating_outputs, probe_inputs
+from deltareg.errors import NoProbe
+from deltareg_verify.engine.torch_engine.probe import floating_outputs, probe_inputs, undrawn_kinds
 from tests import small_networks
 from tests.fresh import bases
 
@@ -166,15 +166,63 @@ def test_each_row_has_one_end_token():
     assert ((ids["input_ids"] == 2).sum(1) == 1).all()
 
 
-def test_a_network_that_takes_something_else_is_inconclusive():
-    config = TimeSeriesTransformerConfig(
-        prediction_length=2, d_model=16, encoder_layers=1, decoder_layers=1, encoder_ffn_dim=16, decoder_ffn_dim=16
-    )
+def test_a_network_that_takes_something_else_is_told_of():
+    config = MarkupLMConfig(**TEXT)
+    module = MarkupLMModel(config)
+    module.main_input_name = "pages"
 
-    with pytest.raises(Inconclusive, match=r"no probe for TimeSeries.*: it takes past_values"):
-        inputs_of(TimeSeriesTransformerModel(config))
+    with pytest.raises(NoProbe, match=r"no probe for MarkupLMModel: it takes pages"):
+        inputs_of(module)
 
 
-def test_pictures_of_an_unknown_shape_are_inconclusive():
-    with pytest.raises(Inconclusive, match=r"no probe for LlavaNext.*: its images are of no known"):
-        inputs_of(small_networks.made("llava_next"))
+def test_words_go_alone_where_pictures_are_of_an_unknown_shape():
+    module = small_networks.made("llava")
+    module.config.vision_config.image_size = 12
+
+    inputs = inputs_of(module)
+
+    assert inputs.keys() == {"input_ids", "attention_mask"}
+    assert undrawn_kinds(module, inputs) == ["images"]
+
+
+def test_a_network_of_pictures_of_an_unknown_shape_is_told_of():
+    module = NETWORKS["vit"]()
+    module.config.image_size = 12
+
+    with pytest.raises(NoProbe, match=r"no probe for ViT.*: its forward takes pixel_values in no known shape") as told:
+        inputs_of(module)
+    assert "probe: {set: NAME}" in told.value.fix
+
+
+def test_a_probe_of_words_costs_no_forward():
+    module = NETWORKS["llama"]()
+    calls = []
+    module.register_forward_pre_hook(lambda *_: calls.append(1))
+
+    inputs_of(module)
+
+    assert not calls
+
+
+REACHED = {
+    "longformer": "longformer.encoder.layer.0.attention.self.query_global.weight",
+    "led": "led.encoder.layers.0.self_attn.longformer_self_attn.value_global.weight",
+    "luke": "luke.encoder.layer.0.attention.self.e2w_query.weight",
+    "xlnet": "transformer.layer.0.rel_attn.seg_embed",
+    "roc_bert": "roc_bert.embeddings.shape_embed.weight",
+    "llava_onevision": "model.vision_tower.encoder.layers.0.self_attn.q_proj.weight",
+    "qwen2_audio": "model.audio_tower.layers.0.self_attn.q_proj.weight",
+    "decision_transformer": "encoder.h.0.attn.c_attn.weight",
+}
+
+
+@pytest.mark.parametrize("name", REACHED)
+def test_the_probe_reaches_what_words_alone_do_not(name):
+    module = bases.made(name)
+
+    outputs = module(**inputs_of(module, tokens=12))
+
+    torch.stack(
+        [v.float().sum() for v in outputs.values() if isinstance(v, torch.Tensor) and v.requires_grad]
+    ).sum().backward()
+    assert module.get_parameter(REACHED[name]).grad.abs().sum() > 0

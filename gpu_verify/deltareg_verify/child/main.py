@@ -7,10 +7,13 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
 
 from deltareg.client.folders.base_folder import BaseFolder
 from deltareg.client.folders.folder import open_folder
@@ -22,7 +25,7 @@ from deltareg.identity.manifest import Manifest
 from deltareg.suites.base_probes import BaseProbes
 from deltareg.suites.lm_task import LmTask, fill_task, read_task
 from deltareg.suites.probe_set import read_samples
-from deltareg.suites.suite import ProbeSet, parse_suite
+from deltareg.suites.suite import ProbeSet, Suite, parse_suite
 from deltareg_verify.child.answering import reply
 from deltareg_verify.child.base_measurement import measure
 from deltareg_verify.child.delta_network import account_served, as_served
@@ -149,7 +152,7 @@ def _bounds(assignment: Assignment) -> layers.SandboxLimits:
 def _case(assignment: Assignment, engine: Callable[..., TorchEngine]) -> Case:
     manifest = Manifest.decode(assignment.manifest.read_bytes())
     suite = parse_suite(assignment.suite.read_bytes())
-    make_engine = partial(engine, suite=suite)
+    make_engine = partial(engine, suite=suite, samples=_samples_in_place(suite, assignment.probes))
     base = _open_base(assignment.base, assignment.base_manifest)
     below, promoted = assignment.below, assignment.promoted
 
@@ -188,6 +191,12 @@ def _of_base(assignment: Assignment) -> _OfBase:
     if figures is not None:
         parts["figures"] = lambda: Figures.decode(figures.read_bytes())
     return parts
+
+
+def _samples_in_place(suite: Suite, folder: Path) -> Callable[[], Mapping[str, NDArray[np.generic]]] | None:
+    """Return what reads the samples that a suite has in place of the seeded probe; None without any."""
+    one = suite.sets.get(suite.probe_set)
+    return None if one is None else lambda: read_samples(one, _probes(folder / one.file)).arrays
 
 
 def _probes(path: Path) -> bytes:

@@ -306,7 +306,7 @@ class Case:
     def _base_figures(self) -> Figures:
         figures = self._parts.figures
         # A delta that makes another network of the base is beside that network without it.
-        if figures is not None and self.account.network_class is None:
+        if figures is not None and self.account.network_class is None and not self.suite.probe_set:
             return figures()
         return base_figures(self.engine, self.probes)
 

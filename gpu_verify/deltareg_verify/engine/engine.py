@@ -61,6 +61,9 @@ class FiredEffects:
             memory should have them: nobody can say what the delta does there.
         moved: The effects between modules that stand for no weight, and whether they ever returned
             something other than their input.
+        shadowed: Silent targets whose modules no forward of the class calls: it reads the same tensor by
+            others, all of which it called.
+        undrawn: Kinds of input that the network takes and was not given: images, sounds.
         outputs: The outputs of that forward; None where nobody kept them. Its random numbers are
             drawn with another seed than those of other forwards.
     """
@@ -71,6 +74,8 @@ class FiredEffects:
     homeless: tuple[str, ...] = ()
     moved: Mapping[str, bool] = field(default_factory=dict[str, bool])
     outputs: Outputs | None = field(default=None, compare=False)
+    shadowed: tuple[str, ...] = ()
+    undrawn: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping
 
-from deltareg.errors import DeltaregError, Inconclusive, IntegrityFailure, Refused
+from deltareg.errors import DeltaregError, Inconclusive, IntegrityFailure, NoProbe, Refused
 from deltareg.suites.suite import CheckSpec
 from deltareg.wire import CheckResult
 from deltareg_verify.engine.case import Case
@@ -83,6 +83,8 @@ def _find(check: Check, spec: CheckSpec, case: Case) -> Finding:
         return refusal(next(p for p in error.problems if p.code == error.problem_code))
     except IntegrityFailure as error:
         return Finding("fail", code=error.code, detail=error.message)
+    except NoProbe as error:  # others need none, and a suite may bring its own
+        return Finding("skipped", detail=f"{error.message}; {error.fix}" if error.fix else error.message)
     except Inconclusive:
         raise
     except DeltaregError as error:

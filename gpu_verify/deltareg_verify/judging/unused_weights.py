@@ -2,19 +2,28 @@
 
 from deltareg.delta.kind import WeightUpdate
 from deltareg_verify.engine.case import Case
+from deltareg_verify.engine.engine import FiredEffects
 
 
 def find_unused(case: Case) -> tuple[list[str], list[str]]:
     """Return the effects that no forward uses: those that change something, and those that do not.
 
     A part of a network that its class never runs gets no gradient, so training leaves it as it is.
-    A weight that is used under another name, with the same values, is used.
+    A weight that is used under another name, with the same values, is used; and a name that its class never
+    calls acts on nothing, whatever goes in.
     """
-    silent = [name for name in case.fired.silent if not _is_other_name(case, name)]
+    at_hand = [name for name in case.fired.silent if name not in case.fired.shadowed]
+    silent = [name for name in at_hand if not _is_other_name(case, name)]
     if not silent:
         return [], []
     same = {change.target for change in case.changes if not change.delta_rms}
     return [n for n in silent if n not in same], [n for n in silent if n in same]
+
+
+def lacking(fired: FiredEffects) -> str:
+    """Say which inputs a probe lacks, behind which a weight may be used, and what decides instead."""
+    kinds = " and ".join(fired.undrawn)
+    return f"there is no probe of its {kinds}; give the suite samples of its own, and `probe: {{set: NAME}}`"
 
 
 def _is_other_name(case: Case, name: str) -> bool:

@@ -54,8 +54,9 @@ def rule_on_datasets(ref: str, allowed: AllowList, card: CardFact | None) -> Rul
 
 def allowed_by_both(own: AllowList | None, least: AllowList | None) -> AllowList | None:
     """Return what two lists allow; None allows everything."""
+    one = least if own is None else own
     if own is None or least is None:
-        return least if own is None else own
+        return None if one is None else tuple(sorted(one))
     both = {_narrower(one, other) for one in own for other in least}
     return tuple(sorted(both - {""}))
 

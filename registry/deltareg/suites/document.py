@@ -23,6 +23,7 @@ _CHANGES = {"min_absolute_change", "min_relative_change"}
 _CHANGE_KEYS = "min_absolute_change or min_relative_change"
 _SET = {"file", "digest", "text", "data"}
 _PROBE = {"sequences": 4, "tokens": 24}
+_IN_PLACE = "set"
 _LOOKS = {"first": 0, "most": 0}
 _LEAST_LOOK = 10
 _LEAST_REASON = 2  # words
@@ -62,7 +63,7 @@ def normalise(fields: Fields) -> dict[str, object]:
         "seed": _count(fields.get("seed", 0), "seed"),
         "dtype": dtype,
         "budget": _counts(fields.get("budget", {}), _BUDGET, "budget", least=0),
-        "probe": _counts(fields.get("probe", {}), _PROBE, "probe", least=1),
+        "probe": _seeded_probe(fields.get("probe", {}), sets),
         "sets": sets,
         "checks": specs,
         **tolerance,
@@ -209,6 +210,18 @@ def _probes(fields: Fields, form: CheckForm, sets: Mapping[str, Fields], where: 
     if "images" in form.probes and not file.endswith(_TENSORS):
         _refuse(where, f"reads images from a file {_TENSORS}, not {file or name}")
     return {"probes": name}
+
+
+def _seeded_probe(value: object, sets: Mapping[str, Fields]) -> dict[str, str | int]:
+    """Read the sizes of the seeded probe, and the set of tensors that stands in for it."""
+    fields = _mapping(value, "probe")
+    counts = _counts({key: count for key, count in fields.items() if key != _IN_PLACE}, _PROBE, "probe", least=1)
+    if _IN_PLACE not in fields:
+        return {**counts}
+    name = fields[_IN_PLACE]
+    if not isinstance(name, str) or not str(sets.get(name, {}).get("file", "")).endswith(_TENSORS):
+        _refuse("probe.set", f"names one of the suite's sets whose file is {_TENSORS}, not {name!r}")
+    return {**counts, _IN_PLACE: name}
 
 
 def _sets(value: object) -> dict[str, Fields]:

@@ -82,7 +82,7 @@ def _find_dropped_checks(suite: Suite) -> Iterator[LintFinding]:
 
 
 def _find_unused_sets(suite: Suite) -> Iterator[LintFinding]:
-    used = {one.probes for one in suite.checks}
+    used = {one.probes for one in suite.checks} | {suite.probe_set}
     for name in suite.sets:
         if name not in used:
             yield LintFinding("warning", name, "no check runs on this set", "name it, or leave it out")

@@ -172,6 +172,7 @@ class Suite:
         budget: The limits of a run.
         tolerance: How much the measures of two workers may differ, as a share; None for the
             default.
+        probe_set: The set whose first samples stand in for the seeded probe; empty for that.
     """
 
     name: str
@@ -185,6 +186,7 @@ class Suite:
     sets: Mapping[str, ProbeSet] = field(default_factory=dict[str, ProbeSet])
     budget: SuiteBudget = field(default_factory=SuiteBudget)
     tolerance: float | None = None
+    probe_set: str = ""
 
     @property
     def needs_promoted(self) -> bool:
@@ -261,7 +263,8 @@ def parse_suite(document: bytes) -> Suite:
 
 def _suite(document: bytes) -> Suite:
     fields = strict_json_object(document)
-    probe = cast("Mapping[str, int]", fields["probe"])
+    probe = cast("dict[str, int]", fields["probe"])
+    in_place = str(probe.pop("set", ""))
     budget = cast("Mapping[str, int]", fields["budget"])
     sets = cast("Mapping[str, Fields]", fields["sets"])
     checks = cast("list[Fields]", fields["checks"])
@@ -277,6 +280,7 @@ def _suite(document: bytes) -> Suite:
         sets={name: _set(name, item) for name, item in sets.items()},
         budget=SuiteBudget(**budget),
         tolerance=float(cast("str | int", fields["tolerance"])) if "tolerance" in fields else None,
+        probe_set=in_place,
     )
 
 

@@ -24,7 +24,7 @@ from deltareg_verify.engine.torch_engine.load import load
 from deltareg_verify.engine.torch_engine.networks.pipeline import run_part
 from deltareg_verify.engine.torch_engine.ops import TorchOps
 from deltareg_verify.engine.torch_engine.plan import make_plan
-from deltareg_verify.engine.torch_engine.probe import floating_outputs, given_inputs, probe_inputs
+from deltareg_verify.engine.torch_engine.probe import floating_outputs, given_inputs, known_tokens, probe_inputs
 from deltareg_verify.engine.torch_engine.second_opinion import load_with_library, stored_places
 
 Arrays = Mapping[str, NDArray[np.generic]]
@@ -78,7 +78,7 @@ def load_alone(
         seeded = probe_inputs(network.module, seed=suite.seed, sequences=sequences, tokens=tokens)
         probe = {
             name: (value.float() if value.is_floating_point() else value).cpu().numpy()
-            for name, value in with_invocations(seeded, effects).items()
+            for name, value in with_invocations(seeded, effects, known=known_tokens(network.module)).items()
         }
         plan = make_plan(network, effects, tensors=own.tensors, names=own.view.names, ops=TorchOps(device))
         parameters = stored_places(effects, network, plan)

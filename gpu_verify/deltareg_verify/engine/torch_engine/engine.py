@@ -22,18 +22,10 @@ from deltareg.errors import Inconclusive
 from deltareg.suites.base_probes import BaseProbes
 from deltareg.suites.suite import Suite
 from deltareg_verify.engine.case import BaseFiles
-from deltareg_verify.engine.engine import (
-    F64,
-    OTHER_SEED,
-    FiredEffects,
-    Outputs,
-    ReloadOutcome,
-    SecondOpinion,
-    State,
-    WeightChange,
-)
+from deltareg_verify.engine.engine import F64, FiredEffects, Outputs, ReloadOutcome, SecondOpinion, State, WeightChange
 from deltareg_verify.engine.torch_engine import device as devices
 from deltareg_verify.engine.torch_engine import tokens as wording
+from deltareg_verify.engine.torch_engine.fired import watch_effects
 from deltareg_verify.engine.torch_engine.fold import chains, change_of, is_finite
 from deltareg_verify.engine.torch_engine.folded_reload import folded_values, load_beside
 from deltareg_verify.engine.torch_engine.forward import forward, put_on, watched_forward
@@ -49,7 +41,13 @@ from deltareg_verify.engine.torch_engine.other_calls import other_calls
 from deltareg_verify.engine.torch_engine.plan import NetworkPlan, fold_plan, make_plan
 from deltareg_verify.engine.torch_engine.positions import most_positions
 from deltareg_verify.engine.torch_engine.prefix import added_rows, places_before, without_added
-from deltareg_verify.engine.torch_engine.probe import continues_texts, floating_outputs, given_inputs, probe_inputs
+from deltareg_verify.engine.torch_engine.probe import (
+    continues_texts,
+    floating_outputs,
+    given_inputs,
+    known_tokens,
+    probe_inputs,
+)
 from deltareg_verify.engine.torch_engine.room import MemoryRoom, estimate_need
 from deltareg_verify.engine.torch_engine.second_opinion import ask, stored_places
 from deltareg_verify.engine.torch_engine.streamed import StreamPlacement
@@ -73,6 +71,7 @@ class TorchEngine:
         suite: Suite,
         device: torch.device,
         room: MemoryRoom | None = None,
+        samples: Callable[[], Mapping[str, NDArray[np.generic]]] | None = None,
     ) -> None:
         self._whole = base
         self._base = run_part(base, effects)
@@ -81,6 +80,7 @@ class TorchEngine:
         self._effects = self._probed = effects
         self._suite = suite
         self._device = device
+        self._samples = samples
         self._running = KeepingOps(device)
 
     @property
@@ -231,7 +231,7 @@ class TorchEngine:
             self._tokenizer,
             self._is_generative,
             self._most_positions,
-            self._probe,
+            lambda: self._probe,
             self._effects if state == "attached" else (),
         )
         with devices.memory_seam(f"running the {state} network on general probes"):
@@ -279,7 +279,9 @@ class TorchEngine:
 
     def beside(self, effects: Sequence[Effect]) -> "TorchEngine":
         """Return an engine of another delta, with this one's network."""
-        other = TorchEngine(self._whole, effects, suite=self._suite, device=self._device, room=self._room)
+        other = TorchEngine(
+            self._whole, effects, suite=self._suite, device=self._device, room=self._room, samples=self._samples
+        )
         if other._base.view.components.keys() <= self._base.view.components.keys():
             other._base, other._tensors = self._base, self._tensors
             other._network, other._tokenizer = self._network, self._tokenizer
@@ -298,7 +300,9 @@ class TorchEngine:
         if dtype not in SPELLED or DTYPES[SPELLED[dtype]] == self._dtype:
             return self
         suite = replace(self._suite, dtype=SPELLED[dtype])
-        return TorchEngine(self._whole, self._effects, suite=suite, device=self._device, room=self._room)
+        return TorchEngine(
+            self._whole, self._effects, suite=suite, device=self._device, room=self._room, samples=self._samples
+        )
 
     def peak_bytes(self) -> int:
         """The most memory held so far."""
@@ -354,8 +358,13 @@ class TorchEngine:
     @cached_property
     def _probe(self) -> Mapping[str, torch.Tensor]:
         rows, tokens = (self._suite.probes[name] for name in ("sequences", "tokens"))
-        inputs = probe_inputs(self._network.module, seed=self._suite.seed, sequences=rows, tokens=tokens)
-        return with_invocations(inputs, self._probed)
+        module = self._network.module
+        if self._samples is not None:
+            first = {name: values[:rows] for name, values in self._samples().items()}
+            return with_invocations(given_inputs(module, first), self._probed, known=known_tokens(module))
+        with devices.memory_seam("drawing the probe"):
+            inputs = probe_inputs(module, seed=self._suite.seed, sequences=rows, tokens=tokens)
+        return with_invocations(inputs, self._probed, known=known_tokens(module))
 
     @cached_property
     def _most_positions(self) -> int:
@@ -363,17 +372,12 @@ class TorchEngine:
 
     @property
     def _is_generative(self) -> bool:
-        return continues_texts(self._network.module, self._probe)
+        return continues_texts(self._network.module)
 
     def _observe_fired(self, inputs: Mapping[str, torch.Tensor]) -> FiredEffects:
-        module, plan = self._network.module, self._plan
         with devices.memory_seam("running the attached forward"):
-            watched = watched_forward(module, plan, self._running, inputs, seed=OTHER_SEED)
-        planned, homeless = plan.effects(), tuple(plan.homeless)
-        silent = tuple(sorted(planned.difference(watched.seen)))
-        outputs = self._of_inputs("attached", watched.result) if inputs is self._probe else None
-        not_exercised = tuple(plan.not_exercised)
-        return FiredEffects(len(planned), silent, not_exercised, homeless, watched.moved, outputs)
+            fired, result = watch_effects(self._network, self._plan, self._running, inputs)
+        return replace(fired, outputs=self._of_inputs("attached", result) if inputs is self._probe else None)
 
     def _of_inputs(self, state: State, result: Mapping[str, object]) -> Outputs:
         """Return the outputs on the probe, without the rows of a prompt."""

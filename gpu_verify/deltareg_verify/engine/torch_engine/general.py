@@ -15,11 +15,13 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from deltareg.errors import NoProbe
 from deltareg.suites.base_probes import BaseProbes, ProbeText
 from deltareg_verify.engine.torch_engine.general_media import with_patterns
 from deltareg_verify.engine.torch_engine.media import INPUTS, SOUNDS
 from deltareg_verify.engine.torch_engine.networks.calling import parameters_of
 from deltareg_verify.engine.torch_engine.probe import probe_inputs
+from deltareg_verify.engine.torch_engine.seeded.placeholders import TOKEN_SETTINGS
 from deltareg_verify.engine.torch_engine.spread import classes_of, spreads_of
 from deltareg_verify.messages.figures import Figures, ProbeLoss, TokenOdds
 
@@ -93,12 +95,15 @@ def general_inputs(
 
 def _without_words(
     module: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None, probes: BaseProbes
-) -> GeneralProbes:
+) -> GeneralProbes | None:
     """Return images and sounds of the probes, and seeded tokens for a network that takes neither."""
     takes = set(parameters_of(module))
     count = probes.images if takes & INPUTS else len(probes.texts)
     count = min(_FEW_SOUNDS, probes.sounds) if takes & SOUNDS else count
-    seeded = probe_inputs(module, seed=probes.seed, sequences=count, tokens=TOKENS)
+    try:
+        seeded = probe_inputs(module, seed=probes.seed, sequences=count, tokens=TOKENS)
+    except NoProbe:  # a suite may have brought one
+        return None
     inputs = _with_texts(module, tokenizer, with_patterns(seeded, seed=probes.seed), probes)
     if type(module).__name__.endswith("ForCTC"):  # its classes are a vocabulary; it reads no word
         return GeneralProbes("other", inputs, names_frames=True)
@@ -119,8 +124,7 @@ def _with_texts(
 ) -> Mapping[str, torch.Tensor]:
     """Replace random tokens with texts, where they stand beside images or sounds."""
     ids = made.get("input_ids")
-    is_apart = getattr(module.config, "image_token_id", None) is None
-    if ids is None or tokenizer is None or not is_apart or not INPUTS & made.keys():
+    if ids is None or tokenizer is None or not INPUTS & made.keys() or not _is_apart(module, made):
         return made
     texts = [one.text for one in probes.texts if one.kind == "text"][: ids.shape[0]]
     token_rows = tokenizer(texts, truncation=True, max_length=ids.shape[1])["input_ids"]
@@ -128,6 +132,13 @@ def _with_texts(
         return made
     ids, mask = pad_rows(token_rows, pad=pad_of(tokenizer), device=module.device)
     return {**made, "input_ids": ids, "attention_mask": mask}
+
+
+def _is_apart(module: PreTrainedModel, made: Mapping[str, torch.Tensor]) -> bool:
+    """Return whether words stand alone: no token is a placeholder, and nothing is told of each token."""
+    told = [value for name, value in made.items() if name not in {"input_ids", "attention_mask"}]
+    is_told_of = any(value.shape[:2] == made["input_ids"].shape for value in told)
+    return not is_told_of and all(getattr(module.config, name, None) is None for name in TOKEN_SETTINGS)
 
 
 def _add_labels(given: GeneralProbes, module: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> GeneralProbes:

@@ -43,7 +43,7 @@ class JudgedNetwork:
         tokenizer: The base's.
         is_causal: Whether it continues texts.
         most: How many tokens it takes at once.
-        probe: The seeded probe, for a network that takes nothing of the base's probes.
+        probe: Returns the seeded probe, for a network that takes nothing of the base's probes.
         effects: The effects of a delta on it.
     """
 
@@ -51,13 +51,13 @@ class JudgedNetwork:
     tokenizer: PreTrainedTokenizerBase | None
     is_causal: bool
     most: int
-    probe: Mapping[str, torch.Tensor]
+    probe: Callable[[], Mapping[str, torch.Tensor]]
     effects: Sequence[Effect]
 
     def inputs(self, probes: BaseProbes) -> GeneralProbes:
         """Return the general probes as inputs."""
         general = general_inputs(self.module, self.tokenizer, probes, is_causal=self.is_causal, most=self.most)
-        return general or GeneralProbes("other", self.probe)
+        return general or GeneralProbes("other", self.probe())
 
 
 Found = TypeVar("Found")

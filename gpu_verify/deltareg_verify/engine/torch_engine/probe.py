@@ -4,7 +4,6 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 
-import inspect
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol, cast
 
@@ -12,13 +11,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from transformers import PretrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
-from deltareg.errors import Inconclusive, InvalidInput
+from deltareg.errors import Inconclusive, InvalidInput, NoProbe
 from deltareg_verify.engine.engine import F32
-from deltareg_verify.engine.torch_engine.media import INPUTS, SOUNDS, media_inputs, with_image_tokens
-from deltareg_verify.engine.torch_engine.networks.calling import ComponentNetworks, parameters_of
+from deltareg_verify.engine.torch_engine.media import INPUTS, KINDS, SOUNDS, draw_media
+from deltareg_verify.engine.torch_engine.networks.calling import ComponentNetworks, call, parameters_of
 from deltareg_verify.engine.torch_engine.networks.diffusers_probe import diffusers_probe
+from deltareg_verify.engine.torch_engine.seeded.network_draw import NetworkDraw
+from deltareg_verify.engine.torch_engine.seeded.placeholders import with_placeholders
+from deltareg_verify.engine.torch_engine.seeded.words import by_choices, count_tokens, draw_beside, draw_ids, draw_words
 
 Inputs = Mapping[str, torch.Tensor]
 _KNOWN = (
@@ -38,9 +40,9 @@ _KNOWN = (
     "img_",
     "txt_",
 )
-_LENGTHS = ("max_position_embeddings", "max_target_positions")
+_WORDS = frozenset({"input_ids", "attention_mask", "decoder_input_ids", "labels"})
+_OWN_PROBE = "give the suite samples of its own, and `probe: {set: NAME}`"
 _TOKENS = ("input_ids", "decoder_input_ids")
-_BOUND = frozenset({"decoder_input_ids", "image_attention_mask"})  # no forward on words alone
 
 
 class _Placed(Protocol):
@@ -62,48 +64,94 @@ def probe_inputs(module: nn.Module, *, seed: int, sequences: int, tokens: int) -
         tokens: Length of a sequence, cut to what the network can take.
 
     Raises:
-        Inconclusive: The network takes something else, or these in an unknown shape.
+        NoProbe: The network takes something else, or these in an unknown shape.
     """
     if isinstance(module, ComponentNetworks):
         parts = module.parts.items()
         each = {n: probe_inputs(p, seed=seed, sequences=sequences, tokens=tokens) for n, p in parts}
         return {f"{n}.{name}": value for n, inputs in each.items() for name, value in inputs.items()}
     if isinstance(module, PreTrainedModel):
-        inputs = _inputs_of(module, np.random.default_rng(seed), sequences, tokens)
-    else:
-        inputs = diffusers_probe(module, seed=seed, rows=sequences, tokens=tokens)
-    return _move_to_network(module, inputs)
+        try:
+            return _inputs_that_run(module, seed, sequences, tokens, has_media=True)
+        except NoProbe as error:  # what lies behind other inputs is reported by who looks for it
+            try:
+                return _inputs_that_run(module, seed, sequences, tokens, has_media=False)
+            except NoProbe:
+                raise error from None
+    return _move_to_network(module, diffusers_probe(module, seed=seed, rows=sequences, tokens=tokens))
 
 
-def _inputs_of(
-    module: PreTrainedModel, random: np.random.Generator, sequences: int, tokens: int
+def known_tokens(module: nn.Module) -> int:
+    """Return how many tokens a network knows; zero where it reads none."""
+    if not isinstance(module, PreTrainedModel) or module.main_input_name != "input_ids":
+        return 0
+    return count_tokens(module.config.get_text_config())
+
+
+def undrawn_kinds(module: nn.Module, inputs: Inputs) -> list[str]:
+    """Name the kinds of input that a network takes and that it is not given: images, sounds."""
+    takes = {*parameters_of(module)} if isinstance(module, PreTrainedModel) else set[str]()
+    return [kind for kind, names in KINDS.items() if takes & names and not inputs.keys() & names]
+
+
+def _inputs_that_run(
+    module: PreTrainedModel, seed: int, sequences: int, tokens: int, *, has_media: bool
 ) -> dict[str, torch.Tensor]:
-    takes = inspect.signature(module.forward).parameters
-    text = module.config.get_text_config()
-    inputs: dict[str, torch.Tensor] = {}
-    if "input_ids" in takes:
-        ids = _token_ids(random, text, sequences, tokens)
-        inputs["input_ids"], inputs["attention_mask"] = ids, torch.ones_like(ids)
-    inputs |= media_inputs(random, module, takes, sequences)
+    draw = NetworkDraw(np.random.default_rng(seed), module, sequences, tokens)
+    inputs = _move_to_network(module, _inputs_of(draw, draw_media(draw) if has_media else None))
+    if inputs.keys() - _WORDS or not has_media:
+        _check_runs(module, inputs)
+    return inputs
+
+
+def _inputs_of(draw: NetworkDraw, media: Inputs | None) -> dict[str, torch.Tensor]:
+    """Draw all that a network takes, or with None in place of media its words alone."""
+    module, takes = draw.module, draw.takes
+    inputs = {**draw_words(draw), **(media or {})}
     if _is_given_decoder_ids(module, takes):
-        inputs["decoder_input_ids"] = _token_ids(random, text, sequences, tokens // 2)
+        inputs["decoder_input_ids"] = draw_ids(draw, draw.tokens // 2)
         if hasattr(module, "text_decoder"):  # what BLIP answers shows in its loss alone
             inputs["labels"] = inputs["decoder_input_ids"]
-    # What is no text goes through parts of its own, which no text would exercise.
-    needed = {module.main_input_name} | (INPUTS & takes.keys())
+    _check_complete(draw, inputs, is_of_words=media is None)
+    inputs = with_placeholders(draw, inputs)
+    inputs |= draw_beside(draw, inputs)
+    return by_choices(draw, {name: value for name, value in inputs.items() if name in takes})
+
+
+def _check_complete(draw: NetworkDraw, inputs: Inputs, *, is_of_words: bool) -> None:
+    """Raise where a network takes what was not drawn."""
+    main = draw.module.main_input_name
+    names = {main} if isinstance(main, str) else {*main}  # of OneFormer a list
+    needed = names if is_of_words else names | (INPUTS & {*draw.takes})
     lost = sorted(needed - inputs.keys() - (SOUNDS if SOUNDS & inputs.keys() else frozenset()))
     if lost:
-        raise Inconclusive(f"there is no probe for {type(module).__name__}: it takes {lost[0]}")
-    inputs = with_image_tokens(module, inputs, takes)
-    return {name: value for name, value in inputs.items() if name in takes}
+        raise no_probe(draw.module, f"it takes {lost[0]}")
 
 
-def continues_texts(module: nn.Module, probe: Inputs) -> bool:
+def _check_runs(module: nn.Module, inputs: Inputs) -> None:
+    """Run a network once on inputs of kinds that classes shape differently, so that others need not wonder."""
+    try:
+        with torch.no_grad():
+            call(module, inputs)
+    except (torch.OutOfMemoryError, MemoryError, Inconclusive):
+        raise
+    except Exception as error:
+        kinds = ", ".join(sorted(inputs.keys() - _WORDS))
+        raise no_probe(module, f"its forward takes {kinds} in no known shape") from error
+
+
+def no_probe(module: nn.Module, reason: str) -> NoProbe:
+    """Say that no input of a network can be drawn, and what decides instead."""
+    return NoProbe(f"there is no probe for {type(module).__name__}: {reason}", fix=_OWN_PROBE)
+
+
+def continues_texts(module: nn.Module) -> bool:
     """Return whether a network continues texts by itself, and by words alone."""
-    if not isinstance(module, PreTrainedModel):
+    if not isinstance(module, PreTrainedModel) or module.main_input_name != "input_ids":
         return False
-    goes_on = module.main_input_name == "input_ids" and not probe.keys() & _BOUND
-    return goes_on and module.can_generate() and not module.config.is_encoder_decoder
+    takes = parameters_of(module)
+    is_bound = "image_attention_mask" in takes or _is_given_decoder_ids(module, takes)  # no forward on words alone
+    return not is_bound and module.can_generate() and not module.config.is_encoder_decoder
 
 
 def given_inputs(module: nn.Module, arrays: Mapping[str, NDArray[np.generic]]) -> dict[str, torch.Tensor]:
@@ -121,7 +169,7 @@ def given_inputs(module: nn.Module, arrays: Mapping[str, NDArray[np.generic]]) -
         raise _not_taken(module, detail, [name for name in takes if name.startswith(_KNOWN)])
     token_ids = [(name, arrays[name]) for name in _TOKENS if name in arrays]
     if token_ids and isinstance(module, PreTrainedModel):
-        _check_tokens(token_ids, module.config.get_text_config().vocab_size)
+        _check_tokens(token_ids, count_tokens(module.config.get_text_config()))
     return _move_to_network(module, {name: torch.from_numpy(v.copy()) for name, v in arrays.items()})
 
 
@@ -169,15 +217,3 @@ def _is_given_decoder_ids(module: PreTrainedModel, takes: Collection[str]) -> bo
     has_decoder = module.config.is_encoder_decoder or hasattr(module, "text_decoder")
     is_classifier = type(module).__name__.endswith("ForSequenceClassification")
     return "decoder_input_ids" in takes and has_decoder and not is_classifier
-
-
-def _token_ids(random: np.random.Generator, config: PretrainedConfig, sequences: int, tokens: int) -> torch.Tensor:
-    lengths = (getattr(config, name, None) for name in _LENGTHS)
-    length = max(2, min([tokens, *(most for most in lengths if most)]))
-    ids = random.integers(0, config.vocab_size, (sequences, length))
-    end = config.eos_token_id
-    if isinstance(end, int) and end < config.vocab_size:
-        # CLIP pools at the first end token, and classifiers at the last: each row has just one.
-        ids[ids == end] = (end + 1) % config.vocab_size
-        ids[:, -1] = end
-    return torch.from_numpy(ids)

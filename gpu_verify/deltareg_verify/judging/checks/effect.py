@@ -17,7 +17,7 @@ from deltareg_verify.engine.case import Case
 from deltareg_verify.engine.engine import FiredEffects
 from deltareg_verify.judging.check import Check, Finding
 from deltareg_verify.judging.checks.idle import partly_still
-from deltareg_verify.judging.unused_weights import find_unused
+from deltareg_verify.judging.unused_weights import find_unused, lacking
 
 _CODE = "partial_application"
 
@@ -50,18 +50,28 @@ def run(case: Case, spec: CheckSpec) -> Finding:
             f" by, which rounding to bfloat16 hides; {summary}"
         )
         return Finding("fail", share_moved, least_share, code="no_effect", detail=detail)
-    summary += f"; they move outputs by {share_moved:.2g} of what these vary by"
+    doubts = [*_describe_dead(dead, fired.shadowed), *([still] if share else [])]
+    moved = f"they move outputs by {share_moved:.2g} of what these vary by"
+    return Finding("warn" if doubts else "pass", change, least, detail="; ".join([summary, moved, *doubts]))
+
+
+def _describe_dead(dead: Sequence[str], shadowed: Sequence[str]) -> list[str]:
+    """Describe what takes no part and need not: it changes nothing, or nothing can reach it."""
+    described: list[str] = []
     if dead:
-        summary += f"; no forward uses {', '.join(dead[:3])}, and the delta leaves that as it is"
-    if share:
-        summary += f"; {still}"
-    return Finding("warn" if dead or share else "pass", change, least, detail=summary)
+        described.append(f"no forward uses {', '.join(dead[:3])}, and the delta leaves that as it is")
+    if shadowed:
+        names = ", ".join(shadowed[:3])
+        described.append(f"the network never calls {names} by that name, so it acts there only once merged")
+    return described
 
 
 def _report_unused(fired: FiredEffects, silent: Sequence[str]) -> Finding | None:
     """Report effects that took no part, or could not; None where all did."""
     if silent:
         detail = f"no forward uses {', '.join(silent[:3])}"
+        if fired.undrawn:
+            return Finding("skipped", len(silent), detail=f"{detail}: {lacking(fired)}")
         return Finding("fail", len(silent), 0, code=_CODE, detail=detail)
     if fired.homeless:
         places = ", ".join(fired.homeless[:3])

@@ -10,7 +10,7 @@ from deltareg.suites.catalogue import CheckForm
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.engine.case import Case
 from deltareg_verify.judging.check import Check, Finding
-from deltareg_verify.judging.unused_weights import find_unused
+from deltareg_verify.judging.unused_weights import find_unused, lacking
 
 _CODE = "partial_application"
 
@@ -24,8 +24,11 @@ def run(case: Case, _spec: CheckSpec) -> Finding:
     idle = sorted({*fired.not_exercised, *find_unused(case)[0]})
     count = len(case.account.roles)
     if idle:
-        detail = f"no forward runs {', '.join(idle[:3])}; {_why(case, fired.not_exercised)}"
-        if len(idle) == len({*fired.not_exercised}):  # nobody here can say whether it is any good
+        is_homeless = len(idle) == len({*fired.not_exercised})  # nobody here can say whether it is any good
+        is_behind = bool(fired.undrawn) and not is_homeless
+        why = lacking(fired) if is_behind else _why(case, fired.not_exercised)
+        detail = f"no forward runs {', '.join(idle[:3])}; {why}"
+        if is_homeless or is_behind:
             return Finding("skipped", len(idle), 0, detail=detail)
         return Finding("fail", len(idle), 0, code=_CODE, detail=detail)
     return Finding("pass", 0, 0, detail=f"{count} tensors took part{_where(case)}")

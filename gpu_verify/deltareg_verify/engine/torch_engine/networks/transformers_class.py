@@ -18,8 +18,10 @@ from deltareg.documents.json_values import is_list, is_object
 from deltareg.errors import Inconclusive
 from deltareg_verify.engine.torch_engine.networks.loaded_stays import keep_loaded
 from deltareg_verify.engine.torch_engine.networks.loading import LoadReport
+from deltareg_verify.engine.torch_engine.seeded.placeholders import TOKEN_SETTINGS
 
 _NO_TOKEN = -1
+_FIRST_FREE = 3  # after those that pad, begin and end texts
 _SAID = frozenset({"architectures", "id2label", "label2id"})
 _Told = Mapping[str, Iterable[object]]
 _UNREADABLE = (ValueError, OSError, KeyError, ImportError)
@@ -44,6 +46,7 @@ def make(
         config = _config_as(path, said)
         _say(config, said)
         _keep_weights(config)
+        _know_placeholders(config)
         loaded = _network_class(config).from_pretrained(
             None,
             config=config,
@@ -114,6 +117,19 @@ def _keep_weights(config: transformers.PretrainedConfig) -> None:
     """Make RWKV leave its weights unchanged; otherwise it divides them at its first forward."""
     if getattr(config, "rescale_every", 0):
         config.rescale_every = 0
+
+
+def _know_placeholders(config: transformers.PretrainedConfig) -> None:
+    """Give what stands for images and sounds a token of the vocabulary, where the config names none.
+
+    Early configs of LLaVA and Fuyu do so, and no text could hold such a token. Its number changes nothing that is
+    computed: what the network makes of the image takes its place.
+    """
+    vocabulary = getattr(config.get_text_config(), "vocab_size", None)
+    for number, name in enumerate(TOKEN_SETTINGS, start=_FIRST_FREE):
+        token = getattr(config, name, None)
+        if isinstance(token, int) and isinstance(vocabulary, int) and number < vocabulary <= token:
+            setattr(config, name, number)
 
 
 def _unloadable(path: Path, error: Exception) -> Inconclusive:
