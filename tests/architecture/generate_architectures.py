@@ -30,6 +30,7 @@ _SCALED = re.compile(
     r"if self\.config\.(?:scale_decoder_outputs|tie_word_embeddings):\s+"
     r"(?:#.*\s+)*(\w+) = \1 \*"
 )
+_STANDARDISED = re.compile(r"class \w*WeightStandardized\w*\(nn\.Conv2d\)")
 _HEADED = re.compile(r"\w+(For[A-Z]\w+|LMHeadModel|DoubleHeadsModel)")
 
 
@@ -45,6 +46,7 @@ def generate() -> str:
     conv1d: dict[str, set[str]] = defaultdict(set)
     in_out: set[str] = set()
     scaled: set[str] = set()
+    standardised: set[str] = set()
     headed: dict[str, set[str]] = defaultdict(set)
     prefixes: dict[str, set[str]] = defaultdict(set)
     unpooled: set[str] = set()
@@ -74,6 +76,7 @@ def generate() -> str:
             conv1d[model_type] |= set(_CONV1D.findall(source))
             in_out |= {model_type} if _IN_OUT in source else set()
             scaled |= {model_type} if _SCALED.search(source) else set()
+            standardised |= {model_type} if _STANDARDISED.search(source) else set()
     facts = {
         "transformers": transformers.__version__,
         "types": sorted(CONFIG_MAPPING_NAMES),
@@ -84,6 +87,7 @@ def generate() -> str:
         "conv1d": {name: sorted(found) for name, found in sorted(conv1d.items()) if found},
         "experts_in_out": sorted(in_out),
         "scaled_by_ties": sorted(scaled),
+        "standardised": sorted(standardised),
         "headed": {name: sorted(found) for name, found in sorted(headed.items()) if name},
         "prefixes": {
             name: max(found)

@@ -9,6 +9,7 @@ import re
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from deltareg.delta.names.rules import rules_for
 from deltareg.delta.names.ties import ties_of
 
 _RUN = re.compile(r"\^?[A-Za-z0-9_]+(\.([A-Za-z0-9_]+|\{n\}))*")
+_LEVEL = re.compile(r"\^(\w+)\\\.\(\.\+\)")  # a level that was taken out of the names of a part
 _COUNTS = ("num_hidden_layers", "encoder_layers", "decoder_layers", "num_layers", "n_layer", "n_layers", "depth")
 Rename = tuple[str, str]
 
@@ -46,8 +48,13 @@ def renames_of(classes: Iterable[type[Any]]) -> list[dict[str, Any]]:
 
 def as_runs(transform: Any) -> Rename | None:
     """Write one renaming of the library as two runs; None where it is more than that."""
-    from transformers.core_model_loading import WeightRenaming
+    from transformers.core_model_loading import PrefixChange, WeightRenaming
 
+    if type(transform) is PrefixChange and transform.scope_prefix:
+        level = _LEVEL.fullmatch(transform._original_source_patterns[0])
+        if level is None or transform._original_target_patterns != [r"\1"]:
+            return None
+        return f"{transform.scope_prefix}.{level[1]}", transform.scope_prefix
     if type(transform) is not WeightRenaming:
         return None
     old, new = (
@@ -66,13 +73,17 @@ def outline(cls: type[Any]) -> Any:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        try:
-            config = cls.config_class()
-            _shorten(config)
-            with torch.device("meta"):
-                return cls(config)
-        except Exception:  # noqa: BLE001  # whatever keeps a class from being made of its config
-            return None
+        for is_completed in (False, True):
+            try:
+                config = cls.config_class()
+                if is_completed:
+                    _complete(config)
+                _shorten(config)
+                with torch.device("meta"):
+                    return cls(config)
+            except Exception:  # noqa: BLE001  # whatever keeps a class from being made of its config
+                continue
+    return None
 
 
 def is_told(network: Any, renames: list[Rename]) -> bool:
@@ -108,15 +119,31 @@ def _plain(pattern: str) -> str:
     return start + text.removeprefix("^").strip(".")
 
 
+def _complete(config: Any) -> None:
+    """Give the numbers of heads that a default leaves out, or that do not divide its width."""
+    width, heads = (getattr(config, name, None) for name in ("hidden_size", "num_attention_heads"))
+    if isinstance(width, int) and isinstance(heads, int) and heads and width % heads:
+        heads = next(count for count in range(heads, 0, -1) if width % count == 0)
+        config.num_attention_heads = heads
+    if isinstance(width, int) and isinstance(heads, int) and heads:
+        defaults = {"num_key_value_heads": heads, "head_dim": width // heads}
+        for name in (name for name in defaults if getattr(config, name, 0) is None):
+            setattr(config, name, defaults[name])
+    for part in _parts(config):
+        _complete(part)
+
+
 def _shorten(config: Any) -> None:
-    """Leave two layers of each stack, so that an outline is made in a moment."""
+    """Leave two layers of each stack, so that an outline is made in a moment; some count in another way."""
     for name in _COUNTS:
         count = getattr(config, name, None)
         if isinstance(count, int) and count > 3:
-            setattr(config, name, 2)
+            with suppress(AttributeError, NotImplementedError):
+                setattr(config, name, 2)
     kinds, count = getattr(config, "layer_types", None), getattr(config, "num_hidden_layers", None)
     if isinstance(kinds, list) and count:
-        config.layer_types = kinds[:count]
+        with suppress(AttributeError):
+            config.layer_types = kinds[:count]
     for part in _parts(config):
         _shorten(part)
 

@@ -287,3 +287,20 @@ def test_an_earlier_version_that_is_deleted_under_a_push_is_not_used(server, tmp
     assert report.created
     assert same_files(second, tmp_path / "out")
     assert depths(server, report.version.ref).count(2) == 0
+
+
+@pytest.mark.parametrize("of", ["the base", "a version"])
+@ONE_STACK
+def test_two_layers_that_change_places_are_stored_and_come_back(server, tmp_path, of):
+    states = [weights()]
+    states[0][NAMES[2]] = trained({NAMES[1]: states[0][NAMES[1]]}, 1, names=NAMES[1:2])[NAMES[1]]  # alike
+    states += [trained(states[0], 2, names=NAMES[:1] if of == "the base" else NAMES)]
+    states += [states[1] | {NAMES[1]: states[1][NAMES[2]], NAMES[2]: states[1][NAMES[1]]}]
+    base, plain, exchanged = (write(tmp_path / str(at), state) for at, state in enumerate(states))
+    client = server.client()
+    client.bases.push(base, "base")
+
+    _, report = pushed(client, [plain, exchanged])
+
+    server.client(("read",)).pull(report.version.ref, tmp_path / "out")
+    assert same_files(tmp_path / "out", exchanged)

@@ -78,6 +78,12 @@ SORTS = {
     "unet peft": Sort("UNet2DConditionModel", "peft"),
     "sdxl new": Sort("UNet2DConditionModel sdxl", "new"),
     "flux new": Sort("FluxTransformer2DModel", "new"),
+    "flux adapter": Sort("FluxTransformer2DModel", "adapter"),
+    "flux adapter dora": Sort("FluxTransformer2DModel", "adapter", options=(("use_dora", True),)),
+    "unet adapter rslora": Sort("UNet2DConditionModel", "adapter", ("to_q", "conv1"), (("use_rslora", True),)),
+    "sd3 adapter": Sort("SD3Transformer2DModel", "adapter", ("to_q", "add_k_proj")),
+    "wan adapter": Sort("WanTransformer3DModel", "adapter"),
+    "flux alphas": Sort("FluxTransformer2DModel", "alphas"),
     "flux kohya": Sort("FluxTransformer2DModel", "kohya", ("to_q", "to_v", "proj_mlp", "ff.net.2")),
     "flux peft": Sort("FluxTransformer2DModel", "peft", ("to_q", "add_k_proj")),
     "sd3 kohya": Sort("SD3Transformer2DModel", "kohya"),
@@ -156,6 +162,8 @@ def loaded(sort, made):
         modules = {n.rpartition(".lora_")[0] for n in named}
         alphas = {f"{module}.alpha": float(made.config["lora_alpha"]) for module in modules}
         model.load_lora_adapter(named, prefix="transformer", network_alphas=alphas)
+    elif sort.layout == "adapter":
+        model.load_lora_adapter(made.delta, weight_name=FILE, prefix=None)
     else:
         (name,) = (path.name for path in made.delta.iterdir())
         _pipeline(sort, model).load_lora_weights(made.delta, weight_name=name)
@@ -191,6 +199,19 @@ def _new(made, sort, asked):
     told = {f"{sort.part}.{key}": value for key, value in _plain(asked).items()}
     metadata = {"format": "pt", "lora_adapter_metadata": json.dumps(told, indent=2, sort_keys=True)}
     _save(made, {f"{sort.part}.{n}": v for n, v in made.tensors.items()}, metadata)
+
+
+def _adapter(made, _sort, asked):
+    """Write what `save_lora_adapter` of a model writes."""
+    told = json.dumps(_plain(asked), indent=2, sort_keys=True)
+    _save(made, made.tensors, {"format": "pt", "lora_adapter_metadata": told})
+
+
+def _alphas(made, sort, _asked):
+    """Write what trainers of Flux write: an alpha beside every pair."""
+    modules = sorted({name.partition(".lora_")[0] for name in made.tensors})
+    alphas = {f"{sort.part}.{m}.alpha": torch.tensor(float(made.config["lora_alpha"])) for m in modules}
+    _save(made, {f"{sort.part}.{n}": v for n, v in made.tensors.items()} | alphas, {"format": "pt"}, "lora.safetensors")
 
 
 def _old(made, sort, _asked):
@@ -318,7 +339,7 @@ def _as_torch(found):
     return {name: torch.tensor(np.asarray(value)).contiguous() for name, value in found.items()}
 
 
-_LAYOUTS = {"new": _new, "old": _old, "kohya": _kohya, "peft": _peft}
+_LAYOUTS = {"new": _new, "adapter": _adapter, "alphas": _alphas, "old": _old, "kohya": _kohya, "peft": _peft}
 
 
 def _save(made, tensors, metadata, name=FILE):

@@ -33,6 +33,8 @@ QUICK = (
     "unet kohya",
     "sdxl original kohya",
     "flux new",
+    "flux adapter",
+    "flux alphas",
     "flux kohya",
     "flux original comfyui",
     "sd3 new",
@@ -125,6 +127,17 @@ def test_a_folded_folder_is_read_by_the_library(sort, made, bench, engine, tmp_p
 
     model = tiny_diffusers.read(sort.model, tmp_path / "out")
     assert largest(answers(model), engine.outputs("folded")) < EXACT
+
+
+@pytest.mark.parametrize("name", ["flux original kohya", "sdxl original kohya"])
+def test_a_file_with_original_names_is_what_it_converts_to(name, tmp_path, cache_dir):
+    made = diffusion_loras.make(diffusion_loras.SORTS[name], tmp_path)
+    benches = [Bench(path, made.base, cache_dir) for path in (made.source, made.delta)]
+
+    as_it_is, converted = (bench.engine().outputs("folded") for bench in benches)
+
+    assert benches[0].assessment.errors == []
+    assert largest(as_it_is, converted) < EXACT
 
 
 @pytest.mark.parametrize("name", all_of(tiny_diffusers.TINY, quick=list(tiny_diffusers.TINY)[::4]))

@@ -203,6 +203,10 @@ class DeltaEngine(Protocol):
         """Return the targets that are not the weight of a linear layer, an embedding or a convolution."""
         ...
 
+    def find_read_directly(self, targets: Iterable[str]) -> Collection[str]:
+        """Return the targets whose module does not run: the network computes with the weight itself."""
+        ...
+
     def outputs_for(self, state: State, inputs: Mapping[str, NDArray[np.generic]]) -> Outputs:
         """Return the outputs for other inputs, by parameter of the network's forward.
 

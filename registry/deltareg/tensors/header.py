@@ -215,6 +215,7 @@ def looks_like_pickle(first: bytes) -> bool:
 
 
 SAVE_FIX = "save the tensors again with safetensors"
+_EMPTY_FIX = "leave it out: save_file({n: t for n, t in load_file(FILE).items() if t.numel()}, FILE, {'format': 'pt'})"
 _DTYPE_FIX = f"save it in one of {', '.join(ITEM_BYTES)}"
 JSON_FIX = "write the file again as one JSON object; NaN and Infinity are no JSON"
 CONVERT_FIX = "convert it without executing it: deltareg convert PATH --out DIR"
@@ -287,7 +288,7 @@ def _tensor(name: str, entry: object) -> TensorInfo:
         _refuse("header", f"data_offsets {list(offsets)[:4]} are not begin <= end", SAVE_FIX, name)
     size = math.prod(shape) * ITEM_BYTES[dtype]
     if size == 0:
-        _refuse("header", f"shape {list(shape)} holds nothing", "take it out", name)
+        _refuse("header", f"shape {list(shape)} holds nothing", _EMPTY_FIX, name)
     if size != offsets[1] - offsets[0]:
         span = offsets[1] - offsets[0]
         _refuse("header", f"{dtype} {list(shape)} is {size} bytes, offsets say {span}", SAVE_FIX, name)

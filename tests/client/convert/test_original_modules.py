@@ -194,16 +194,30 @@ def test_lokr_of_a_pipeline_asks_for_the_component(client, tmp_path, pipeline):
     assert "name the component's own folder or base" in refused.fix
 
 
-@pytest.mark.parametrize("kind", ["flux", "pipeline"])
-def test_push_names_the_command(client, tmp_path, kind, request):
-    base = request.getfixturevalue(kind)
+def test_a_pipeline_takes_a_file_as_it_is(client, tmp_path, pipeline):
     tiny.write(tmp_path / "in", whole(), file="x.safetensors")
 
-    found = client.folders.lint(tmp_path / "in", base=base.path)
+    assert client.folders.lint(tmp_path / "in", base=pipeline.path).is_accepted
 
-    assert [problem.code for problem in found.problems] == ["no_tensor_applied"]
-    assert found.problems[0].fix == COMMAND
-    assert "3 modules are named as in the model's original code" in found.problems[0].message
+
+def test_a_file_is_taken_as_it_is_and_folds_as_what_it_converts_to(client, tmp_path, flux):
+    tiny.write(tmp_path / "in", whole(), file="x.safetensors")
+
+    client.folders.convert(tmp_path / "in", tmp_path / "converted", base=flux.path)
+
+    got, want = (folded(tmp_path / name, flux.path) for name in ("in", "converted"))
+    assert got.keys() == want.keys()
+    assert all(np.allclose(got[name], want[name], atol=1e-6) for name in want)
+
+
+@pytest.mark.parametrize("rows", [3 * WIDTH - 1, 3 * WIDTH + 4])
+def test_a_factor_that_does_not_divide_among_its_modules_is_refused(client, tmp_path, flux, rows):
+    tiny.write(tmp_path / "in", pair(QKV_KEY, rows, alpha=2.0), file="x.safetensors")
+
+    found = client.folders.lint(tmp_path / "in", base=flux.path)
+
+    assert [problem.code for problem in found.problems] == ["shape"]
+    assert "does not divide among" in found.problems[0].message
 
 
 def test_a_base_that_has_the_original_names_takes_the_file_as_it_is(client, tmp_path):

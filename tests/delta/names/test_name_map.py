@@ -159,3 +159,26 @@ def test_an_ambiguous_spelling_means_nothing_but_its_own_name():
 )
 def test_conv1d_weights_are_known_by_type(name, transposed):
     assert name_map_for({"model_type": "gpt2"}, [name]).is_transposed(name) is transposed
+
+
+def test_experts_without_a_gate_are_a_parameter_of_their_own():
+    files = [f"model.layers.0.mlp.experts.{n}.{part}_proj.weight" for n in range(2) for part in ("up", "down")]
+    names = name_map_for({"model_type": "nemotron_h"}, files)
+
+    parts = {file: names.part(file) for file in files}
+
+    up, down = parts[files[2]], parts[files[3]]
+    assert up is not None
+    assert down is not None
+    assert (up.whole, up.row, up.place, up.places) == ("model.layers.0.mlp.experts.up_proj", 1, 0, 1)
+    assert (down.whole, down.row, down.place, down.places) == ("model.layers.0.mlp.experts.down_proj", 1, 0, 1)
+
+
+def test_experts_with_a_gate_are_parts_of_one():
+    files = [f"model.layers.0.mlp.experts.{n}.{part}_proj.weight" for n in range(2) for part in ("gate", "up")]
+    names = name_map_for({"model_type": "longcat_flash"}, files)
+
+    up = names.part(files[3])
+
+    assert up is not None
+    assert (up.whole, up.row, up.place, up.places) == ("model.layers.0.mlp.experts.gate_up_proj", 1, 1, 2)

@@ -6,7 +6,7 @@
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -25,10 +25,11 @@ from deltareg_verify.engine.case import BaseFiles
 from deltareg_verify.engine.engine import F64, FiredEffects, Outputs, ReloadOutcome, SecondOpinion, State, WeightChange
 from deltareg_verify.engine.torch_engine import device as devices
 from deltareg_verify.engine.torch_engine import tokens as wording
-from deltareg_verify.engine.torch_engine.fired import watch_effects
+from deltareg_verify.engine.torch_engine.direct_weights import find_read_directly
+from deltareg_verify.engine.torch_engine.fired import find_optional_effects, watch_effects
 from deltareg_verify.engine.torch_engine.fold import chains, change_of, is_finite
 from deltareg_verify.engine.torch_engine.folded_reload import folded_values, load_beside
-from deltareg_verify.engine.torch_engine.forward import forward, put_on, watched_forward
+from deltareg_verify.engine.torch_engine.forward import forward, put_on
 from deltareg_verify.engine.torch_engine.from_files import blank_values, dtype_of
 from deltareg_verify.engine.torch_engine.invocations import with_invocations
 from deltareg_verify.engine.torch_engine.judging import Found, Judge, JudgedNetwork, figures_of
@@ -37,7 +38,6 @@ from deltareg_verify.engine.torch_engine.load import DTYPES, SPELLED, LoadedNetw
 from deltareg_verify.engine.torch_engine.networks.calling import parameters_of
 from deltareg_verify.engine.torch_engine.networks.pipeline import run_part
 from deltareg_verify.engine.torch_engine.ops import REAL, KeepingOps, TorchOps
-from deltareg_verify.engine.torch_engine.other_calls import other_calls
 from deltareg_verify.engine.torch_engine.plan import NetworkPlan, fold_plan, make_plan
 from deltareg_verify.engine.torch_engine.positions import most_positions
 from deltareg_verify.engine.torch_engine.prefix import added_rows, places_before, without_added
@@ -151,6 +151,10 @@ class TorchEngine:
         places, module = self._network.places, self._network.module
         return {target for target in targets if not any(is_layer_weight(module, at) for at in places.get(target, ()))}
 
+    def find_read_directly(self, targets: Iterable[str]) -> Collection[str]:
+        """Return the targets whose module does not run: the network computes with the weight itself."""
+        return find_read_directly(self._network.module, {name: self._network.places.get(name, ()) for name in targets})
+
     def outputs_for(self, state: State, inputs: Mapping[str, NDArray[np.generic]]) -> Outputs:
         """Run one forward on other inputs, by parameter of the network's forward.
 
@@ -169,12 +173,7 @@ class TorchEngine:
 
     def find_optional(self) -> Collection[str]:
         """Return the targets without which some call of the network does: by a flag, or with fewer inputs."""
-        module, plan = self._network.module, self._plan
-        seen: list[Collection[str]] = []
-        for inputs in other_calls(module, self._probe):
-            with suppress(AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
-                seen.append(watched_forward(module, plan, self._running, inputs).seen)
-        return {name for one in seen for name in plan.effects().difference(one)}
+        return find_optional_effects(self._network.module, self._plan, self._running, self._probe)
 
     def find_overflowed(self) -> Sequence[str]:
         """Name folded weights that are not finite."""

@@ -10,7 +10,7 @@ third acts on nothing, in the library as here, whatever goes in.
 # pyright: reportUnknownArgumentType=false
 
 from collections.abc import Collection, Iterable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import torch
 from torch import nn
@@ -20,6 +20,7 @@ from deltareg_verify.engine.torch_engine.forward import forward, watched_forward
 from deltareg_verify.engine.torch_engine.load import LoadedNetwork
 from deltareg_verify.engine.torch_engine.networks.calling import Result
 from deltareg_verify.engine.torch_engine.ops import TorchOps
+from deltareg_verify.engine.torch_engine.other_calls import other_calls
 from deltareg_verify.engine.torch_engine.plan import NetworkPlan
 from deltareg_verify.engine.torch_engine.probe import undrawn_kinds
 
@@ -51,6 +52,24 @@ def watch_effects(
         undrawn=tuple(undrawn_kinds(network.module, inputs)),
     )
     return fired, watched.result
+
+
+def find_optional_effects(
+    module: nn.Module, plan: NetworkPlan, ops: TorchOps, probe: Mapping[str, torch.Tensor]
+) -> Collection[str]:
+    """Return the targets without which some call of the network does: by a flag, or with fewer inputs.
+
+    Args:
+        module: The network.
+        plan: The delta on it.
+        ops: The operations that its formulas run on.
+        probe: By parameter of its forward.
+    """
+    seen: list[Collection[str]] = []
+    for inputs in other_calls(module, probe):
+        with suppress(AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
+            seen.append(watched_forward(module, plan, ops, inputs).seen)
+    return {name for one in seen for name in plan.effects().difference(one)}
 
 
 def _find_shadowed(

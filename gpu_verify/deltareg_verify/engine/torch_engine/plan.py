@@ -16,6 +16,7 @@ from deltareg.delta.kind import ActivationHook, Addition, BaseCopy, Effect, Pref
 from deltareg.delta.maths.formula import Tensor
 from deltareg.delta.names import NameMap
 from deltareg_verify.engine.torch_engine.branch import as_hook, branch_for, has_branch
+from deltareg_verify.engine.torch_engine.direct_weights import is_read_directly
 from deltareg_verify.engine.torch_engine.fold import UpdateChain, chains, fold, new_weight
 from deltareg_verify.engine.torch_engine.load import LoadedNetwork, ParameterSlot
 from deltareg_verify.engine.torch_engine.ops import TorchOps, as_torch
@@ -153,7 +154,7 @@ def _attach(
     if not first.dtype.is_floating_point:  # such as how many batches a BatchNorm has seen
         plan.counters.add(chain.target)
     before = replace(chain, updates=chain.updates[:-1])
-    is_plain = not before.updates and chain.shape is None
+    is_plain = (not before.updates and chain.shape is None) or not has_branch(chain.updates[-1])
     beneath = None if is_plain else new_weight(before, first, tensors, ops)
     value: torch.Tensor | None = None
     hooks: list[ActivationHook] = []
@@ -161,7 +162,7 @@ def _attach(
         plan.targets[place] = chain.target
         path, _, attribute = place.rpartition(".")
         branch = None
-        if attribute == "weight" and has_branch(chain.updates[-1]):
+        if attribute == "weight" and has_branch(chain.updates[-1]) and not is_read_directly(network.module, path):
             module = network.module.get_submodule(path)
             weight = network.live[place] if beneath is None else beneath
             branch = branch_for(module, chain.updates[-1], weight, ops)

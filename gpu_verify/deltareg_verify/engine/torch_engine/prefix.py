@@ -107,7 +107,9 @@ def _attention(
 
 def _is_for_cache(network: PreTrainedModel, insert: PrefixInsert) -> bool:
     """Return whether a prefix stands for earlier tokens of a decoder."""
-    is_causal = getattr(submodule(network, insert.module), "is_causal", True)
+    module = submodule(network, insert.module)
+    # Some decoders leave it to their mask, and only say that they are one.
+    is_causal = getattr(module, "is_causal", True) or getattr(module, "is_decoder", False)
     return bool(insert.shift and is_causal and insert.gate is None and takes_cache(network))
 
 

@@ -7,12 +7,21 @@ else to it shows.
 Libraries leave names behind: what transformers 4 called `experts.0.gate_proj` is a row of one tensor
 today. A delta with such names is right where it was made. Today's library drops what it does not find,
 without an error, so the two are then compared over the rest.
+
+Libraries also change formulas. Such a delta is read by that of the release that wrote it, and today's
+library has to agree where some other config makes it compute the same.
 """
 
+import json
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from deltareg.delta.kind import WeightUpdate
+from deltareg.delta.older_reading import OlderReading, older_reading
 from deltareg.suites.catalogue import CheckForm
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.engine.arrays import find_overlap, root_mean_square
@@ -24,6 +33,7 @@ from deltareg_verify.judging.check import Check, Finding
 _DIFFERS, _ABSENT, _OLDER = "library_differs", "library_absent", "older_library"
 _NO_LIBRARY = "no library reads it beside transformers, see reloads"
 _CONFIG = "adapter_config.json"
+_VERSION = "peft_version"  # in configs since peft 0.18
 _CARD, _CARD_BYTES = "README.md", 1 << 20
 _WRITTEN_BY = re.compile(r"^\s*-\s*PEFT\s+(\d[\w.]{0,30})\s*$", re.MULTILINE | re.IGNORECASE)
 
@@ -44,9 +54,14 @@ def run(case: Case, spec: CheckSpec) -> Finding:
         finding = Finding("fail", code=_DIFFERS, detail=f"{name} does not load it: {opinion.refusal}")
     else:
         finding = _compare_outputs(case, spec, opinion.outputs, case.outputs("attached"), name)
-    is_peft = library == "peft"
-    older: Sequence[WeightUpdate] = _effects_of_older_names(case) if finding.verdict == "fail" and is_peft else ()
-    return _judge_older(case, spec, opinion, older, finding) if older else finding
+    if finding.verdict != "fail" or library != "peft":
+        return finding
+    reading = older_reading(case.account.delta)
+    if reading is not None:
+        return _judge_reading(case, spec, opinion, reading, finding)
+    older = _effects_of_older_names(case)
+    finding = _judge_older(case, spec, opinion, older, finding) if older else finding
+    return _explain_direct(case, finding) if finding.verdict == "fail" else finding
 
 
 def _compare_outputs(case: Case, spec: CheckSpec, outputs: Outputs, ours: Outputs, name: str) -> Finding:
@@ -68,6 +83,38 @@ def _compare_outputs(case: Case, spec: CheckSpec, outputs: Outputs, ours: Output
     return Finding("pass", difference, tolerance, detail=detail)
 
 
+def _judge_reading(
+    case: Case, spec: CheckSpec, opinion: SecondOpinion, reading: OlderReading, differs: Finding
+) -> Finding:
+    """Judge a delta whose formula the library has changed: where a config says the same today, they have to agree."""
+    name = f"{opinion.library} {opinion.version}"
+    agrees = "does not load it" if opinion.outputs is None else "computes it by another formula"
+    if reading.fields is not None:
+        with _with_fields(case.folder.path, reading.fields) as folder:
+            restated = case.engine.second_opinion(case.manifest.source.library, folder)
+        if restated.outputs is None:
+            return differs
+        found = _compare_outputs(case, spec, restated.outputs, case.outputs("attached"), name)
+        if found.verdict == "fail":
+            return found
+        agrees = f"agrees with {' and '.join(sorted(reading.fields))} as {reading.releases} used them"
+    detail = f"{name} {agrees} ({reading.difference}); load it with {reading.releases}, or fold it"
+    return Finding("fail" if _is_needed(spec) else "warn", differs.value, differs.threshold, code=_OLDER, detail=detail)
+
+
+@contextmanager
+def _with_fields(folder: Path, fields: Mapping[str, object]) -> Generator[Path, None, None]:
+    """Yield a folder with the same files, and other values for some fields of the config."""
+    with TemporaryDirectory() as copy:
+        for file in filter(Path.is_file, folder.iterdir()):
+            (Path(copy) / file.name).symlink_to(file.resolve())
+        config = Path(copy) / _CONFIG
+        document = json.loads(config.read_bytes())
+        config.unlink()
+        config.write_text(json.dumps({**document, **fields}))
+        yield Path(copy)
+
+
 def _effects_of_older_names(case: Case) -> Sequence[WeightUpdate]:
     """Return the effects on modules that an earlier transformers had, and that today's network has not.
 
@@ -75,9 +122,12 @@ def _effects_of_older_names(case: Case) -> Sequence[WeightUpdate]:
     """
     names, config = case.base.view.names, case.folder.files.documents.get(_CONFIG, {})
     effects = [effect for effect in case.account.effects if isinstance(effect, WeightUpdate)]
-    gone: Collection[str] = ()
+    gone: set[str] = set()
     if not config.get("target_parameters"):
-        gone = case.engine.find_outside_layers(effect.target for effect in effects)
+        targets = [effect.target for effect in effects]
+        gone = {*case.engine.find_outside_layers(targets)}
+        # An earlier transformers ran modules that today's computes with by their weight alone.
+        gone |= set() if config.get(_VERSION) else {*case.engine.find_read_directly(targets)}
     experts = {_last_name(effect) for effect in effects if names.part(effect.target) is not None}
     return [
         effect
@@ -86,6 +136,19 @@ def _effects_of_older_names(case: Case) -> Sequence[WeightUpdate]:
         or _last_name(effect) in experts
         or any(names.apply_renames(tensor) != tensor for tensor in effect.consumes)
     ]
+
+
+def _explain_direct(case: Case, differs: Finding) -> Finding:
+    """Say which modules the library adapts in vain: the network computes with their weight and does not run them."""
+    targets = sorted(e.target for e in case.account.effects if isinstance(e, WeightUpdate) and not e.update.replaces)
+    direct = sorted(case.engine.find_read_directly(targets))
+    if not direct or differs.value is None:
+        return differs
+    name = direct[0].removesuffix(".weight")
+    why = f"the network computes with the weight of {name} and does not run it, so an adapter there does nothing until"
+    return replace(
+        differs, detail=f"{differs.detail}; {why} it is merged: take it out of target_modules, or push it merged"
+    )
 
 
 def _last_name(effect: WeightUpdate) -> str:

@@ -6,47 +6,21 @@ Nothing is computed: rows are copied.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from itertools import pairwise
 from typing import NoReturn
 
 from deltareg.client.convert.image_prefixes import DOTTED, ImageTensorName, split
 from deltareg.client.folders.folder import Folder
 from deltareg.delta.kind import BaseView, Tensors
 from deltareg.delta.layouts.originals import OriginalModule, by_path, by_spelling
+from deltareg.delta.layouts.originals.shares import rows_of
 from deltareg.delta.maths.formula import Tensor
 from deltareg.errors import Problem, Refused
-from deltareg.tensors.derived import DerivedTensor
 
 _PREFIXES = (DOTTED, "lora_unet_", "lycoris_")
 """What stands before modules of the network that makes the image."""
 _OF_OUTPUTS = frozenset({"lora_up.weight", "lora_B.weight", "dora_scale", "hada_w1_a", "hada_w2_a"})
 """Factors of which a row is an output of the module."""
 _SHARED = frozenset({"lora_down.weight", "lora_A.weight", "alpha", "hada_w1_b", "hada_w2_b"})
-
-
-@dataclass(frozen=True, slots=True)
-class TensorRows(DerivedTensor[Tensor]):
-    """Runs of rows of a tensor, one after the other, which are read when they are asked for."""
-
-    runs: tuple[tuple[int, int], ...]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Dimensions."""
-        return (sum(stop - start for start, stop in self.runs), *self.origin.shape[1:])
-
-    def read(self, start: int = 0, stop: int | None = None) -> memoryview:
-        """Return the bytes of rows `start:stop`."""
-        last = self.shape[0] if stop is None else stop
-        blocks: list[memoryview] = []
-        before = 0
-        for first, end in self.runs:
-            low, high = max(start - before, 0), min(last - before, end - first)
-            if low < high:
-                blocks.append(self.origin.read(first + low, first + high))
-            before += end - first
-        return blocks[0] if len(blocks) == 1 else memoryview(b"".join(blocks))
 
 
 def are_in(folder: Folder, base: BaseView) -> bool:
@@ -110,16 +84,13 @@ def _shares(tensor: Tensor, named: ImageTensorName, original: OriginalModule, ba
         fix = "train it as LoRA or LoHa, which have rows of their own for each output"
         _refuse("unknown_kind", f"{message}; {named.role} has no such split", tensor.name, fix)
     heights = [base.tensors[f"{module}.weight"].shape[0] for module in modules]
-    ends = [sum(heights[:at]) for at in range(len(heights) + 1)]
-    if tensor.shape[:1] != (ends[-1],):
+    height = sum(heights)
+    if tensor.shape[:1] != (height,):
         if named.role == "dora_scale":  # its norm is over inputs, which is refused for what it is
             return [tensor] * len(modules)
-        message = f"it has {list(tensor.shape)}, and {' and '.join(modules)} have {ends[-1]} rows"
+        message = f"it has {list(tensor.shape)}, and {' and '.join(modules)} have {height} rows"
         _refuse("shape", message, tensor.name, "check the base")
-    if original.is_turned:
-        half = ends[-1] // 2
-        return [TensorRows(tensor, ((half, ends[-1]), (0, half)))]
-    return [TensorRows(tensor, (run,)) for run in pairwise(ends)]
+    return rows_of(tensor, original, heights)
 
 
 def _refuse(code: str, told: str, tensor: str, fix: str) -> NoReturn:

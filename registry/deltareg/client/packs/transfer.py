@@ -98,10 +98,14 @@ def piece_sources(
         data = folder.contents[file.path].data[: file.part.size_bytes]
         heads.append(PieceSource(file.part, reader(data)))
     bodies: list[PieceSource] = []
+    # A tensor of the base under another name need not be stored either. Encoded, it might refer to the
+    # tensor that stands in its place, and that one to it, as in two layers that changed places.
+    of_base = {piece.digest: (piece, tensor) for piece, tensor in references.values()}
     for item in manifest.tensors:
         tensor = folder.tensors_of(item.file)[item.name]
         own = manifest.base_name(item.file, item.name)
-        piece, other = references.get(own, (None, None))
+        pair = of_base.get(item.digest) or references.get(own)
+        piece, other = pair or (None, None)
         read_range = None if other is None else reader(other.read())
         before = earlier.get((item.file, item.name))
         others = () if before is None else (before,)

@@ -23,6 +23,7 @@ class ArchitectureFacts:
         conv1d: Model type -> names of the modules whose weight is stored (in, out).
         experts_in_out: Model types whose stacks of experts are stored (experts, in, out).
         scaled_by_ties: Model types that scale their outputs by whether their config ties.
+        standardised: Model types that standardise their kernels whenever they run them.
         causal_lm: Model type -> the class that is its language model.
         headed: Model type -> its classes that put a head on the plain network.
         prefixes: Model type -> the attribute that holds the plain network in classes with a head.
@@ -37,6 +38,7 @@ class ArchitectureFacts:
     conv1d: Mapping[str, frozenset[str]]
     experts_in_out: frozenset[str]
     scaled_by_ties: frozenset[str]
+    standardised: frozenset[str]
     causal_lm: Mapping[str, str]
     headed: Mapping[str, frozenset[str]]
     prefixes: Mapping[str, str]
@@ -62,6 +64,7 @@ class _Document(TypedDict):
     conv1d: dict[str, list[str]]
     experts_in_out: list[str]
     scaled_by_ties: list[str]
+    standardised: list[str]
     causal_lm: dict[str, str]
     headed: dict[str, list[str]]
     prefixes: dict[str, str]
@@ -79,6 +82,7 @@ def facts() -> ArchitectureFacts:
         conv1d={name: frozenset(names) for name, names in document["conv1d"].items()},
         experts_in_out=frozenset(document["experts_in_out"]),
         scaled_by_ties=frozenset(document["scaled_by_ties"]),
+        standardised=frozenset(document["standardised"]),
         causal_lm=document["causal_lm"],
         headed={name: frozenset(names) for name, names in document["headed"].items()},
         prefixes=document["prefixes"],

@@ -4,6 +4,8 @@
 metadata holds the config of each part, `unet.lora_alpha`. Which modules there are the library reads
 off the tensors, whatever the config asks for; without metadata it takes the rank for alpha. A file
 of several parts is a delta of the pipeline; of bases that are each a part, it is one for each.
+
+`save_lora_adapter` of a model writes the same without the part: the metadata is the config itself.
 """
 
 import re
@@ -23,7 +25,12 @@ from deltareg.tensors.header import SafetensorsHeader, strict_json_object
 
 _PARTS = "unet|transformer|text_encoder(?:_[23])?"
 _MARKERS = "A|B|embedding_A|embedding_B|magnitude_vector"
-_NAME = re.compile(rf"({_PARTS})\.(.+\.lora_(?:{_MARKERS})\b.*)")
+_FACTOR = rf".+\.lora_(?:{_MARKERS})\b.*"
+_NAME = re.compile(rf"({_PARTS})\.({_FACTOR})")
+_BARE = re.compile(_FACTOR)
+_CLASS = "_class_name"
+_MAIN = ("transformer", "unet")
+_ALPHA = ".alpha"
 _METADATA = "lora_adapter_metadata"
 _LEFT_TO_THE_TENSORS = frozenset({"target_modules", "exclude_modules", "layers_to_transform", "layers_pattern"})
 
@@ -38,11 +45,16 @@ class DiffusersLora:
     def recognise(cls, files: DeltaFiles, base: BaseView) -> Match | None:
         if CONFIG_FILE in files.documents:
             return None
-        first = next((name for name in sorted(files.names) if _NAME.fullmatch(name)), "")
+        if any(name.endswith(_ALPHA) for name in files.names) and not _has_metadata(files):
+            return None  # a layout of its own
+        pattern = _BARE if _is_bare(files, base) else _NAME
+        first = next((name for name in sorted(files.names) if pattern.fullmatch(name)), "")
         return Match(cls.name, f"tensor names such as {first[:80]}", 2) if first else None
 
     @classmethod
     def parse(cls, files: DeltaFiles, base: BaseView) -> "PartsOfPipeline":
+        if _is_bare(files, base):
+            return PartsOfPipeline((_part(_main_part(base), files, base, is_bare=True),))
         parts = sorted({match[1] for name in files.names if (match := _NAME.fullmatch(name))})
         if len(parts) > 1 and not base.components:
             message = f"the file holds a LoRA for each of {', '.join(parts)}, which are bases apart"
@@ -59,19 +71,22 @@ class PartOfPipeline:
     Attributes:
         part: Its name in the pipeline.
         lora: The LoRA, under names as peft writes them.
+        is_bare: Whether the file's names do not begin with the part.
     """
 
     part: str
     lora: LoraDelta
+    is_bare: bool = False
 
     def problems(self, files: DeltaFiles, base: BaseView) -> list[Problem]:
         """Return the delta's problems, under the names of the file."""
-        problems = self.lora.problems(_rename_to_peft(files, self.part), component_of(base, self.part))
+        problems = self.lora.problems(_rename_to_peft(files, self._start), component_of(base, self.part))
         return [replace(problem, tensor=self._own(problem.tensor)) for problem in problems]
 
     def effects(self, tensors: Tensors, base: BaseView) -> list[Effect]:
         """Return the delta's effects, under the names of the base."""
-        own = {_plain(name, self.part): tensor for name, tensor in tensors.items() if name.startswith(f"{self.part}.")}
+        start = self._start
+        own = {_plain(name, start): tensor for name, tensor in tensors.items() if name.startswith(start)}
         effects = map(self._under_own_names, self.lora.effects(own, component_of(base, self.part)))
         is_inside = self.part in base.components
         return [in_pipeline(effect, self.part) if is_inside else effect for effect in effects]
@@ -86,7 +101,11 @@ class PartOfPipeline:
 
     def _own(self, name: str) -> str:
         is_renamed = name.startswith(PREFIX)
-        return f"{self.part}.{name.removeprefix(PREFIX)}" if is_renamed else name
+        return f"{self._start}{name.removeprefix(PREFIX)}" if is_renamed else name
+
+    @property
+    def _start(self) -> str:
+        return "" if self.is_bare else f"{self.part}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,16 +144,33 @@ class PartsOfPipeline:
         return [effect for part in self.parts for effect in part.effects(tensors, base)]
 
 
-def _part(part: str, files: DeltaFiles, base: BaseView) -> PartOfPipeline:
-    own = _rename_to_peft(files, part)
-    declared = _read_config(part, files.headers.values())
+def _is_bare(files: DeltaFiles, base: BaseView) -> bool:
+    """Whether the names are those of one model of diffusers, which do not begin with a part."""
+    if any(name.startswith(PREFIX) or _NAME.fullmatch(name) for name in files.names):
+        return False
+    return _has_metadata(files) or _CLASS in base.config or bool(base.components)
+
+
+def _has_metadata(files: DeltaFiles) -> bool:
+    return any(_METADATA in header.metadata for header in files.headers.values())
+
+
+def _main_part(base: BaseView) -> str:
+    """Return the part that makes the image, as `load_lora_adapter` is a method of it; by its class outside of any."""
+    own = next((part for part in _MAIN if part in base.components), "")
+    return own or ("unet" if str(base.config.get(_CLASS, "")).startswith("UNet") else "transformer")
+
+
+def _part(part: str, files: DeltaFiles, base: BaseView, *, is_bare: bool = False) -> PartOfPipeline:
+    own = _rename_to_peft(files, "" if is_bare else f"{part}.")
+    declared = _read_config("" if is_bare else part, files.headers.values())
     try:
         lora = read_lora(declared or _read_off(own), own, component_of(base, part))
     except Refused as error:
         if declared is None:
             raise
         raise Refused([_of_metadata(problem) for problem in error.problems]) from error
-    return PartOfPipeline(part, lora)
+    return PartOfPipeline(part, lora, is_bare)
 
 
 def _of_metadata(problem: Problem) -> Problem:
@@ -143,28 +179,29 @@ def _of_metadata(problem: Problem) -> Problem:
     return replace(problem, message=f"{_METADATA}: {detail}")
 
 
-def _plain(name: str, part: str) -> str:
-    return f"{PREFIX}{name.removeprefix(part + '.')}" if name.startswith(f"{part}.") else name
+def _plain(name: str, start: str) -> str:
+    return f"{PREFIX}{name.removeprefix(start)}" if name.startswith(start) else name
 
 
-def _rename_to_peft(files: DeltaFiles, part: str) -> DeltaFiles:
+def _rename_to_peft(files: DeltaFiles, start: str) -> DeltaFiles:
     """Return the files as peft would have written them for one part, without the tensors of others."""
     headers = {
         path: replace(
-            header, tensors={_plain(name, part): info for name, info in header.tensors.items() if _belongs(name, part)}
+            header,
+            tensors={_plain(name, start): info for name, info in header.tensors.items() if _belongs(name, start)},
         )
         for path, header in files.headers.items()
     }
     return replace(files, headers=headers)
 
 
-def _belongs(name: str, part: str) -> bool:
+def _belongs(name: str, start: str) -> bool:
     match = _NAME.fullmatch(name)
-    return match is None or match[1] == part
+    return match is None or not start or f"{match[1]}." == start
 
 
 def _read_config(part: str, headers: Iterable[SafetensorsHeader]) -> Mapping[str, object] | None:
-    """Read the part's config from the metadata; None if there is none.
+    """Read the part's config from the metadata, or all of it for no part; None if there is none.
 
     Raises:
         Refused: It is no config.
@@ -172,14 +209,9 @@ def _read_config(part: str, headers: Iterable[SafetensorsHeader]) -> Mapping[str
     for header in headers:
         text = header.metadata.get(_METADATA)
         if text is not None:
-            document = _document(text)
-            fields = {key.partition(".")[::2]: value for key, value in document.items()}
-            config = {
-                key: value
-                for (above, key), value in fields.items()
-                if above == part and key not in _LEFT_TO_THE_TENSORS
-            }
-            return {"peft_type": "LORA", **config}
+            start = f"{part}." if part else ""
+            own = {k.removeprefix(start): v for k, v in _document(text).items() if k.startswith(start)}
+            return {"peft_type": "LORA", **{k: v for k, v in own.items() if k not in _LEFT_TO_THE_TENSORS}}
     return None
 
 

@@ -2,17 +2,18 @@
 
 `lora_te_text_model_encoder_layers_0_mlp_fc1.lora_down.weight` could be read in many ways, so the
 names of the base decide; one that fits two of its modules is refused. LoCon's convolutions come in
-the same file, with or without a core (`lora_mid`).
+the same file, with or without a core (`lora_mid`). A module may go by its name in the model's original code; where
+the base has several in its place, as q, k and v of Flux, each takes its own rows of the up projection.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from deltareg.delta.formats import CONVERT_FIX
 from deltareg.delta.kind import BaseView, DeltaFiles
 from deltareg.delta.layouts.bare_pairs.pair_kind import Finder, PairKind
 from deltareg.delta.layouts.bare_pairs.plan import PairTensorName, Where
-from deltareg.delta.layouts.originals import by_spelling
+from deltareg.delta.layouts.originals import OriginalModule, by_spelling
 from deltareg.errors import Problem
 
 PREFIXES = {
@@ -76,31 +77,18 @@ def find_lost_alphas(files: DeltaFiles) -> list[Problem]:
 
 
 def find_unreadable(files: DeltaFiles, base: BaseView) -> list[Problem]:
-    """Find what is not read in this layout: DoRA, and names that `convert` knows."""
+    """Find what is not read in this layout: DoRA."""
     names = sorted(name for name in files.names if name.endswith(_DORA))
-    if names:
-        message = f"{len(names)} modules come with a dora_scale, and DoRA is not read in this layout"
-        return [Problem("unknown_kind", message, tensor=names[0], fix=CONVERT_FIX)]
-    return _original(files, base)
-
-
-def _original(files: DeltaFiles, base: BaseView) -> list[Problem]:
-    """Find modules that the base has under other names than the model's original code."""
-    table, find = by_spelling(base), finder(base)
-    modules = {parsed.module: name for name in files.names if (parsed := read(name)) is not None}
-    lost = sorted(
-        (name, table[module.removeprefix(_MAIN)].modules)
-        for module, name in modules.items()
-        if module.startswith(_MAIN) and module.removeprefix(_MAIN) in table and not find(module)
-    )
-    if not lost:
+    if not names:
         return []
-    name, places = lost[0]
-    message = (
-        f"{len(lost)} modules are named as in the model's original code, and the base has the names"
-        f" of diffusers: this one is {' and '.join(places)}"
-    )
-    return [Problem("no_tensor_applied", message, tensor=name, fix=CONVERT_FIX)]
+    message = f"{len(names)} modules come with a dora_scale, and DoRA is not read in this layout"
+    return [Problem("unknown_kind", message, tensor=names[0], fix=CONVERT_FIX)]
+
+
+def originals(base: BaseView) -> Callable[[str], OriginalModule | None]:
+    """Return a finder of modules that go by their names in the model's original code."""
+    table = by_spelling(base)
+    return lambda module: table.get(module.removeprefix(_MAIN)) if module.startswith(_MAIN) else None
 
 
 def _lost_alpha(told: str) -> Problem:
@@ -108,4 +96,4 @@ def _lost_alpha(told: str) -> Problem:
     return Problem("missing_tensors", message, fix="save it again, with the alpha of every module")
 
 
-KOHYA = PairKind("kohya", read, finder, find_lost_alphas, find_unreadable)
+KOHYA = PairKind("kohya", read, finder, find_lost_alphas, find_unreadable, originals=originals)

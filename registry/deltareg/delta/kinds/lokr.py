@@ -1,12 +1,13 @@
 """LoKr: a Kronecker product of two small matrices, either of which may be a low-rank product.
 
 W' = W + alpha / r · C ⊗ (A B) (Edalati et al. 2022, arXiv 2212.10650; Yeh et al. 2023, arXiv
-2309.14859). The second may also be a kernel, or come from a core (`use_effective_conv2d`).
+2309.14859). The second may also be a kernel, or come from a core (`use_effective_conv2d`). Until 0.13 the
+library left alpha / r out; the release that brought it brought `rank_dropout_scale` to the config too.
 """
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,11 +15,14 @@ from deltareg.delta.kind import Effect
 from deltareg.delta.layouts.peft.config import Fields
 from deltareg.delta.layouts.peft.lycoris import LycorisSettings, read_settings
 from deltareg.delta.layouts.peft.peft_kind import PeftKind, Site
+from deltareg.delta.layouts.peft.releases import is_before
 from deltareg.delta.layouts.peft.sides import check_rank, plain_layer, require, sizes
 from deltareg.delta.layouts.peft.tucker import check_core, has_core, tucker_rows
 from deltareg.delta.maths.formula import Array, Ops, Tensor
+from deltareg.delta.older_reading import OlderReading
 
 _ROLES = ("lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_b", "lokr_t2")
+_SCALED_WITH, _SCALED_SINCE = "rank_dropout_scale", (0, 14)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +97,25 @@ class KroneckerOfLines:
 
 def read(fields: Fields) -> LycorisSettings:
     """Read the settings; the shapes show how matrices are divided."""
-    fields.ignore("decompose_both", "decompose_factor", "rank_dropout_scale")
-    return read_settings(fields)
+    fields.ignore("decompose_both", "decompose_factor", _SCALED_WITH)
+    settings = read_settings(fields)
+    return _unscaled(settings) if is_before(fields, _SCALED_WITH, _SCALED_SINCE) else settings
+
+
+def find_older(fields: Fields) -> OlderReading | None:
+    """Find out whether the release that wrote it left the scale out, and that makes a difference."""
+    if not is_before(fields, _SCALED_WITH, _SCALED_SINCE):
+        return None
+    settings = read_settings(fields)
+    if settings == _unscaled(settings):
+        return None
+    difference = f"without alpha / r; today's multiplies by {settings.alpha / settings.r:.3g}"
+    fields_of_today = {"alpha": settings.r, "alpha_pattern": fields.table("rank_pattern")}
+    return OlderReading("peft 0.13 or earlier", difference, fields_of_today)
+
+
+def _unscaled(settings: LycorisSettings) -> LycorisSettings:
+    return replace(settings, alpha=settings.r, alphas=settings.ranks)
 
 
 def effects(site: Site, settings: LycorisSettings) -> Iterable[Effect]:
@@ -158,5 +179,12 @@ def _is_whole(site: Site, name: str) -> bool:
 
 
 LOKR = PeftKind(
-    "lora", "lokr", "LOKR", {(role, ""): role for role in _ROLES}, read, effects, optional=frozenset(_ROLES)
+    "lora",
+    "lokr",
+    "LOKR",
+    {(role, ""): role for role in _ROLES},
+    read,
+    effects,
+    optional=frozenset(_ROLES),
+    older=find_older,
 )

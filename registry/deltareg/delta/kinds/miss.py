@@ -3,6 +3,8 @@
 By default every run of r columns gets the same values, W'[o, q] = W[o, q] + D[q mod r, o] (Kang &
 Yin 2024, arXiv 2409.15371). `mini` also repeats them over the outputs. `bat` multiplies: with W cut
 into blocks of r x r, W'_ab = W_ab + W_ab D_a + D_a.
+
+Until 0.18 peft called it Bone, with names of its own and without `mini`.
 """
 
 from collections.abc import Iterable
@@ -16,6 +18,7 @@ from deltareg.delta.layouts.peft.peft_kind import PeftKind, Site
 from deltareg.delta.layouts.peft.sides import check_rank, plain_layer, sizes
 from deltareg.delta.maths.formula import Array, Ops, Tensor
 from deltareg.delta.maths.updates import LowRank
+from deltareg.delta.older_reading import OlderReading
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,3 +125,28 @@ def _bat(site: Site, r: int, n_out: int, n_in: int) -> BlockTransform:
 
 
 MISS = PeftKind("lora", "miss", "MISS", {("miss_block", ""): "block"}, read, effects, bias_words=("MiSS",))
+
+
+def read_bone(fields: Fields) -> Settings:
+    """Read size and formula of a Bone."""
+    init = fields.value("init_weights")
+    if init is not None and not isinstance(init, bool) and init != "bat":
+        fields.refuse("init_weights", "is not a formula that is known here")
+    return Settings(fields.integer("r", 64), 1, "bat" if init == "bat" else "")
+
+
+def find_older_bone(_: Fields) -> OlderReading:
+    """Say which releases load a Bone."""
+    return OlderReading("peft 0.18 or earlier", "today's has it as MiSS, under other names")
+
+
+BONE = PeftKind(
+    "lora",
+    "bone",
+    "BONE",
+    {("bone_block", ""): "block"},
+    read_bone,
+    effects,
+    bias_words=("Bone",),
+    older=find_older_bone,
+)

@@ -116,8 +116,9 @@ def misfits(info: TensorInfo, target: str, base: BaseView) -> list[Problem]:
     own, shape = info.shape, record.shape
     if own == shape or (base.names.is_head(base.names.canonical(target)) and len(own) == len(shape)):
         return []
-    more_tokens = bool(own and shape) and own[1:] == shape[1:] and own[0] > shape[0]
-    if more_tokens and shape[0] == vocabulary(base.config):
+    grown = [(now, before) for now, before in zip(own, shape, strict=False) if now != before]
+    # An embedding grows by rows; a bias of a whole head, (1, tokens), by columns.
+    if len(own) == len(shape) and len(grown) == 1 and grown[0][0] > grown[0][1] == vocabulary(base.config):
         return []
     message = f"{list(own)} does not fit {target} {list(shape)}"
     return [Problem("shape", message, tensor=info.name, fix="check the base")]

@@ -101,9 +101,12 @@ class NameMap:
         experts, number, module = match.groups()
         for parameter, modules in self.rules.fused:
             container, _, own = parameter.rpartition(".")
-            if module in modules and f".{experts}".endswith(f".{container}"):
-                place = modules.index(module)
-                return ParameterPart(f"{experts}.{own}", int(number), place, len(modules))
+            if module not in modules or not f".{experts}".endswith(f".{container}"):
+                continue
+            start = file_name.removesuffix(f"{module}.weight")
+            if start != file_name and any(f"{start}{other}.weight" not in self.files for other in modules):
+                return ParameterPart(f"{experts}.{module}", int(number), 0, 1)  # experts without a gate
+            return ParameterPart(f"{experts}.{own}", int(number), modules.index(module), len(modules))
         return None
 
     def sharers(self, path: str) -> dict[str, str]:

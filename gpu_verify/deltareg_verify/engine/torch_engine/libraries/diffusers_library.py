@@ -1,6 +1,6 @@
 """A LoRA as diffusers itself loads it: by a pipeline of only the models that the LoRA is for."""
 
-# diffusers has no types that checkers see; mypy stays strict on the types that are our own.
+# diffusers and safetensors have no types that checkers see; mypy stays strict on the types that are our own.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
 
@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+from safetensors import safe_open
 from torch import nn
 
 from deltareg.delta.kind import Effect
@@ -35,6 +36,8 @@ _PIPELINES: Mapping[str, str] = {
 _WEIGHTS = "pytorch_lora_weights.safetensors"
 _XL = "StableDiffusionXLPipeline"
 _UNET, _TRANSFORMER = "unet", "transformer"
+_STARTS = ("unet.", "transformer.", "text_encoder", "lora_", "diffusion_model.")
+"""How names begin in files of whole pipelines."""
 _SCHEDULE = {"steps_offset": 1, "clip_sample": False}  # as its pipelines want it, without a note
 
 
@@ -51,17 +54,30 @@ def load_by_diffusers(network: nn.Module, folder: Path, _effects: Sequence[Effec
     if pipeline is None:
         return None
     file = tensors_file(folder, "diffusers", _WEIGHTS)
+    is_of_model = not any(name.startswith(_STARTS) for name in _names(file))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        pipeline.load_lora_weights(str(file.parent), weight_name=file.name, local_files_only=True)
+        if is_of_model and parts is not None:  # as `save_lora_adapter` of the model writes it
+            main = cast("Any", parts.get(_UNET) or parts.get(_TRANSFORMER))
+            main.load_lora_adapter(str(file.parent), weight_name=file.name, prefix=None, local_files_only=True)
+        else:
+            pipeline.load_lora_weights(str(file.parent), weight_name=file.name, local_files_only=True)
     return network.eval()
 
 
 def load_kohyas_by_diffusers(network: nn.Module, folder: Path, effects: Sequence[Effect]) -> nn.Module | None:
-    """Load a LoRA of kohya's scripts; diffusers reads those of UNets by names of its own."""
+    """Load a LoRA of kohya's scripts; diffusers reads those of UNets by names of its own.
+
+    It reads original names of a Flux too, but only of one with the published widths.
+    """
     parts = _parts(network)
     is_unet = parts is not None and set(parts) == {_UNET}
     return load_by_diffusers(network, folder, effects) if is_unet else None
+
+
+def _names(file: Path) -> Sequence[str]:
+    with safe_open(file, framework="pt") as tensors:
+        return list(tensors.keys())
 
 
 def _parts(network: nn.Module) -> Mapping[str, nn.Module] | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from deltareg.delta.kind import BaseView, DeltaFiles, Match, Tensors
 from deltareg.delta.kind_value import DeltaOfValue
 from deltareg.delta.layouts.bare_pairs.plan import PairPlan, PairTensorName, Where, plan_pairs, ranks_of
+from deltareg.delta.layouts.originals.original import OriginalModule
 from deltareg.delta.layouts.peft.config import CONFIG_FILE as PEFT_CONFIG
 from deltareg.errors import Problem, Refused
 from deltareg.identity.manifest import Source
@@ -22,16 +23,22 @@ def _nothing_of(_: DeltaFiles, __: BaseView) -> list[Problem]:
     return []
 
 
+def _no_originals(_: BaseView) -> Callable[[str], OriginalModule | None]:
+    return lambda _: None
+
+
 @dataclass(frozen=True)
 class PairKind:
     """One layout of bare pairs.
 
     Attributes:
-        layout: Its name, which is also that of the library.
+        layout: Its name.
         read: Parses a tensor's name; None for a name without meaning here.
         finder: Returns, for a base, a finder of the weights that a module's name fits.
         lost: Finds missing tensors by other evidence than names.
         refused: Finds what is not read for a base, so that not every tensor of it is reported.
+        library: The library that writes it; the layout's name if empty.
+        originals: Returns, for a base, a finder of modules by their names in the model's original code.
     """
 
     layout: str
@@ -39,6 +46,8 @@ class PairKind:
     finder: Callable[[BaseView], Finder]
     lost: Callable[[DeltaFiles], list[Problem]] = _nothing
     refused: Callable[[DeltaFiles, BaseView], list[Problem]] = _nothing_of
+    library: str = ""
+    originals: Callable[[BaseView], Callable[[str], OriginalModule | None]] = _no_originals
     name: str = field(default="lora", init=False)
     variant: str = field(default="", init=False)  # all that these layouts can say is plain LoRA
     foldable: bool = field(default=True, init=False)
@@ -79,7 +88,7 @@ class PairDelta(DeltaOfValue[PairKind]):
     @property
     def source(self) -> Source:
         """The library; no file tells its version."""
-        return Source(self.kind.layout)
+        return Source(self.kind.library or self.kind.layout)
 
     def config(self) -> dict[str, object]:
         """The layout and the rank, or the ranks."""
@@ -92,4 +101,6 @@ class PairDelta(DeltaOfValue[PairKind]):
 
     def plan(self, tensors: Tensors, base: BaseView) -> PairPlan:
         """Pair the factors, and find the weight of each pair."""
-        return plan_pairs(tensors, base, read=self.kind.read, find=self.kind.finder(base))
+        kind = self.kind
+        find_original = kind.originals(base)
+        return plan_pairs(tensors, base, read=kind.read, find=kind.finder(base), find_original=find_original)

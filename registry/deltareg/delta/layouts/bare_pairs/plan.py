@@ -1,11 +1,13 @@
 """Pairs of factors, found in the base: every tensor has a module, every module its pair."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from deltareg.delta.kind import BaseView, Effect, Tensors, WeightUpdate
 from deltareg.delta.layouts.bare_pairs.pair import PairUpdate
+from deltareg.delta.layouts.originals.original import OriginalModule
+from deltareg.delta.layouts.originals.shares import rows_of
 from deltareg.delta.layouts.plain_weights import report_unapplied, taken_twice
 from deltareg.delta.maths.formula import Tensor
 from deltareg.errors import Problem
@@ -38,7 +40,12 @@ class PairPlan:
 
 
 def plan_pairs(
-    tensors: Tensors, base: BaseView, *, read: Callable[[str], PairTensorName | None], find: Callable[[str], Where]
+    tensors: Tensors,
+    base: BaseView,
+    *,
+    read: Callable[[str], PairTensorName | None],
+    find: Callable[[str], Where],
+    find_original: Callable[[str], OriginalModule | None] = lambda _: None,
 ) -> PairPlan:
     """Plan the effects of pairs, and record their problems.
 
@@ -47,6 +54,7 @@ def plan_pairs(
         base: The base.
         read: Parses a tensor's name; None for a name without meaning here.
         find: Returns the weights that a module's name fits.
+        find_original: Returns what a module of the model's original code is in the base.
     """
     plan, lost = PairPlan(), list[str]()
     modules = _by_module(tensors, read, plan)
@@ -54,17 +62,19 @@ def plan_pairs(
     claimed: dict[str, str] = {}
     for module, roles in modules.items():
         name = next(iter(roles.values())).name
-        match find(module):
-            case ():
-                lost += [tensor.name for tensor in roles.values()]
-            case (target,) if target in claimed:
-                plan.problems.append(taken_twice(name, claimed[target], target))
-            case (target,):
-                claimed[target] = name
-                if _is_whole(roles, plan, has_alphas=has_alphas):
-                    _add(plan, roles, target, base)
-            case where:
-                plan.problems.append(_unclear(name, where))
+        where, original = find(module), find_original(module)
+        targets = where if where or original is None else tuple(f"{own}.weight" for own in original.modules)
+        taken = next((target for target in targets if target in claimed), "")
+        if not targets:
+            lost += [tensor.name for tensor in roles.values()]
+        elif len(where) > 1:
+            plan.problems.append(_unclear(name, where))
+        elif taken:
+            plan.problems.append(taken_twice(name, claimed[taken], taken))
+        else:
+            claimed |= dict.fromkeys(targets, name)
+            if _is_whole(roles, plan, has_alphas=has_alphas):
+                _add_shares(plan, roles, targets, None if where else original, base)
     plan.problems += report_unapplied(lost, is_some_applied=bool(claimed))
     return plan
 
@@ -112,7 +122,25 @@ def _is_whole(roles: Mapping[str, Tensor], plan: PairPlan, *, has_alphas: bool) 
     return not missing
 
 
-def _add(plan: PairPlan, roles: Mapping[str, Tensor], target: str, base: BaseView) -> None:
+def _add_shares(
+    plan: PairPlan, roles: Mapping[str, Tensor], targets: Sequence[str], original: OriginalModule | None, base: BaseView
+) -> None:
+    """Give each weight its rows of the up projection, and the whole of the others."""
+    up, ups = roles["up"], [roles["up"]]
+    if original is not None and not original.is_renamed_only:
+        heights = [base.tensors[target].shape[0] for target in targets]
+        if up.shape[:1] != (sum(heights),) or "core" in roles:
+            message = f"{list(up.shape)} does not divide among {' and '.join(targets)}"
+            plan.problems.append(Problem("shape", message, tensor=up.name, fix="check the base"))
+            return
+        ups = rows_of(up, original, heights)
+    consumes = {tensor.name: f"lora_{role}" for role, tensor in roles.items()}
+    for target, own in zip(targets, ups, strict=True):
+        _add(plan, {**roles, "up": own}, target, base, consumes)
+        consumes = {}  # the first consumes them on behalf of all
+
+
+def _add(plan: PairPlan, roles: Mapping[str, Tensor], target: str, base: BaseView, consumes: Mapping[str, str]) -> None:
     is_flipped = base.names.is_transposed(target)
     alpha, core = roles.get("alpha"), roles.get("core")
     pair = PairUpdate(roles["up"], roles["down"], alpha, core, is_flipped)
@@ -124,5 +152,4 @@ def _add(plan: PairPlan, roles: Mapping[str, Tensor], target: str, base: BaseVie
         problem = Problem("shape", f"{message} ({target})", tensor=name, fix="check the base")
         plan.problems.append(problem)
         return
-    consumes = {tensor.name: f"lora_{role}" for role, tensor in roles.items()}
     plan.effects.append(WeightUpdate(target, pair, consumes))

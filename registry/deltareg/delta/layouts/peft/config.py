@@ -78,6 +78,17 @@ class Fields:
         self.budget = PatternBudget()
         self._check_information()
 
+    def has(self, name: str) -> bool:
+        """Whether the config has a field, be it null."""
+        return name in self._config
+
+    @property
+    def version(self) -> tuple[int, int] | None:
+        """Major and minor number of the release that wrote the config; None where it does not say."""
+        text = self._config.get("peft_version")
+        parts = str(text).split(".")[:2] if isinstance(text, str) else []
+        return (int(parts[0]), int(parts[1])) if len(parts) == 2 and all(map(str.isdecimal, parts)) else None
+
     def flag(self, name: str, *, default: bool = False) -> bool:
         """Read true or false; null is the default."""
         value = self._take(name)

@@ -18,6 +18,7 @@ from deltareg.delta.layouts.peft.suffixes import Suffixes
 from deltareg.delta.maths.formula import Array, Ops, Tensor
 from deltareg.delta.maths.updates import LowRank
 from deltareg.errors import Problem, Refused
+from deltareg.words import Severity
 
 # The parameters of a module of experts in the order in which networks declare them, and the
 # projections that they are made of, by the spellings of files.
@@ -247,7 +248,7 @@ def _find_unadapted(container: str, wanted: Suffixes, base: BaseView) -> list[Pr
 
 
 def _unknown(wanted: Suffixes, containers: Iterable[str], base: BaseView) -> list[Problem]:
-    """Find the targeted parameters that the base does not have."""
+    """Find the targeted parameters that the base does not have; the library refuses only if it has none of them."""
     if not wanted.entries:
         return []
     paths = [base.names.canonical(name) for name in base.tensors]
@@ -255,8 +256,7 @@ def _unknown(wanted: Suffixes, containers: Iterable[str], base: BaseView) -> lis
     paths += [f"{prefix}.{path}" for prefix in base.names.rules.strip for path in paths]
     parts = [path.split(".") for path in paths]
     ends = {".".join(path[at:]) for path in parts for at in range(len(path))}
-    return [
-        Problem("bad_config", f"target_parameters: the base has no {entry.text}")
-        for entry in wanted.entries
-        if entry.text not in ends
-    ]
+    unknown = [entry.text for entry in wanted.entries if entry.text not in ends]
+    severity: Severity = "error" if len(unknown) == len(wanted.entries) else "warning"
+    fix = "take it out of target_parameters, or check the base"
+    return [Problem("bad_config", f"target_parameters: the base has no {text}", severity, fix=fix) for text in unknown]

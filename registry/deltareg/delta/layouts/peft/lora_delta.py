@@ -24,6 +24,7 @@ from deltareg.delta.layouts.peft.modules import (
 )
 from deltareg.delta.layouts.peft.saved import EffectPlan, SavedModules, plan_saved
 from deltareg.delta.layouts.peft.selection import hold_against_config
+from deltareg.delta.layouts.peft.standardised import standardised_kernels
 from deltareg.delta.layouts.peft.statistics import unmoved_statistics
 from deltareg.delta.layouts.peft.suffixes import ModuleNumbers, Suffix, format_entry, suffix
 from deltareg.delta.layouts.peft.targets import (
@@ -144,6 +145,7 @@ class LoraDelta:
         if not self.declared.with_twins:
             untie(plan, base)
         plan.problems += unmoved_statistics(plan.effects, base)
+        plan.problems += standardised_kernels(plan.effects, base)
         return plan
 
 

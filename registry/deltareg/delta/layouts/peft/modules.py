@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
+from deltareg.delta.architectures import facts
 from deltareg.delta.kind import BaseView, WeightUpdate
 from deltareg.delta.layouts.peft.keys import PREFIX, PeftTensorName, PeftTensorNames
 from deltareg.delta.layouts.peft.marks import marks
@@ -114,6 +115,10 @@ def refuse_unapplied(
         if elsewhere:
             module, path = next(iter(elsewhere.items()))
             message, fix = f"{message} under these names: {module} is {path} there", RENAME
+        elif base.names.model_type in facts().loras_renamed:
+            # The library keeps them in another form in files, such as q, k and v as one weight.
+            saving = "model.save_pretrained(DIR, save_original_format=False)"
+            fix = f"{fix}; or register the base as it is in memory: {saving}"
         code = "partial_application" if hit else "no_tensor_applied"
         plan.refuse(code, message, lost[0], fix)
     for name in odd:

@@ -34,12 +34,14 @@ from deltareg.delta.layouts.peft.modules import (
 )
 from deltareg.delta.layouts.peft.saved import EffectPlan, SavedModules, plan_saved
 from deltareg.delta.layouts.peft.selection import hold_against_config
+from deltareg.delta.layouts.peft.standardised import standardised_kernels
 from deltareg.delta.layouts.peft.statistics import unmoved_statistics
 from deltareg.delta.layouts.peft.suffixes import ModuleNumbers, format_entry
 from deltareg.delta.layouts.peft.targets import TargetModules, read_saved, read_targets
 from deltareg.delta.layouts.peft.tied_rows import two_readings
 from deltareg.delta.layouts.peft.trained import TrainedNetwork, read_trained
 from deltareg.delta.maths.formula import Tensor, Update
+from deltareg.delta.older_reading import OlderReading
 from deltareg.delta.traits import PLAIN, Traits
 from deltareg.errors import Problem, Refused
 from deltareg.identity.manifest import Source
@@ -117,6 +119,10 @@ class Site:
         return Refused([Problem(code, message, tensor=tensor, fix=fix)])
 
 
+def _no_older(_: Fields) -> None:
+    return None
+
+
 @dataclass(frozen=True)
 class PeftKind(Generic[S]):
     """One `peft_type`.
@@ -135,6 +141,7 @@ class PeftKind(Generic[S]):
         bias_words: The kind's name in `bias`, if its documentation uses another.
         has_vectors: Whether weights of one dimension are adapted, so that one may be missing.
         with_twins: Whether the library also adapts modules that share their weight with a target.
+        older: Finds out, by what the config has and lacks, whether an earlier release read it otherwise.
         usual: What is usual for the kind, beside the tensors of the whole delta.
     """
 
@@ -150,6 +157,7 @@ class PeftKind(Generic[S]):
     bias_words: tuple[str, ...] = ()
     has_vectors: bool = False
     with_twins: bool = False
+    older: Callable[[Fields], OlderReading | None] = _no_older
     usual: Traits = PLAIN
 
     @property
@@ -208,7 +216,7 @@ class PeftKind(Generic[S]):
             source=peft_source(config),
         )
         fields_.finish()
-        return delta
+        return replace(delta, older=self.older(fields_))
 
 
 @dataclass(frozen=True)
@@ -222,6 +230,7 @@ class PeftDelta(DeltaOfValue[PeftKind[S]], Generic[S]):
         trained: The network that was trained.
         told_transposed: `fan_in_fan_out`.
         source: The library and its version.
+        older: How an earlier release reads it, if that wrote it and today's reads it otherwise.
     """
 
     settings: S
@@ -230,6 +239,7 @@ class PeftDelta(DeltaOfValue[PeftKind[S]], Generic[S]):
     trained: TrainedNetwork
     told_transposed: bool
     source: Source
+    older: OlderReading | None = None
 
     def config(self) -> dict[str, object]:
         """All fields of the settings, and the modules that are saved whole."""
@@ -278,6 +288,8 @@ class PeftDelta(DeltaOfValue[PeftKind[S]], Generic[S]):
         plan.problems += two_readings(plan.effects, self.trained, base)
         untie(plan, base)
         plan.problems += unmoved_statistics(plan.effects, base)
+        plan.problems += standardised_kernels(plan.effects, base)
+        plan.problems += [self.older.problem()] if self.older is not None else []
         return plan
 
     def _site(

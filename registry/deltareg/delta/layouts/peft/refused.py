@@ -5,7 +5,10 @@ REASONS = {
         "it is not self-contained: which outputs each of its factors adds to follows from a"
         " clustering of the base's weight that is not saved"
     ),
-    "MULTITASK_PROMPT_TUNING": ("it multiplies its prompt with factors of a task whose number comes with each input"),
+    "MULTITASK_PROMPT_TUNING": (
+        "it multiplies its prompt with factors of a task whose number comes with each input: for one task, save"
+        " prompt_embeddings * (prefix_task_cols[TASK] @ prefix_task_rows[TASK]) as a delta of PROMPT_TUNING"
+    ),
     "OSF": (
         "it is not self-contained: it replaces singular components that are worked out from the"
         " base on every load, and those of nearly equal size come out differently"

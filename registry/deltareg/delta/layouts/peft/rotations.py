@@ -46,6 +46,29 @@ def skew_blocks(upper: Array, size: int, ops: Ops) -> Array:
     return half - ops.permute(half, 0, 2, 1)
 
 
+def shorten_blocks(blocks: Array, limit: float, ops: Ops) -> Array:
+    """Scale every block (b, s, s) that is longer than the limit down to it; leave the others alone."""
+    count, size, _ = blocks.shape
+    lengths = ops.row_norms(blocks.reshape(count, size * size))
+    longest = ops.apply("relu", lengths - limit) + limit  # the larger of the two
+    return blocks * ((ops.zeros(count, 1) + limit) / longest).reshape(count, 1, 1)
+
+
+def divide_inputs(n_in: int, size: int, number: int) -> int:
+    """Return the rows of a block, by its size or, where that is zero, by the number of blocks.
+
+    A number that does not divide the inputs is replaced by the nearest that does; the smaller one
+    wins a tie. That is how the library adjusts it.
+    """
+    requested = size or number
+    if requested >= n_in:
+        nearest = n_in
+    else:
+        divisors = (d for d in range(1, n_in + 1) if n_in % d == 0)
+        nearest = min(divisors, key=lambda d: (abs(d - requested), d))
+    return nearest if size else n_in // nearest
+
+
 def identity_blocks(blocks: Array, ops: Ops) -> Array:
     """Return identities of the size and number of the blocks."""
     count, size, _ = blocks.shape
@@ -58,11 +81,17 @@ def cayley(skew: Array, ops: Ops) -> Array:
     return (identity - skew) @ ops.inverse(identity + skew)
 
 
-def neumann(skew: Array, terms: int, ops: Ops) -> Array:
+def neumann(skew: Array, terms: int, ops: Ops, *, is_last_whole: bool = False) -> Array:
     """Approximate a rotation by I + 2Q + 2Q² + … + Qⁿ, with `terms` terms in all.
 
     The last term has no factor of two, and three terms give the same as four (Qiu et al. 2025,
     arXiv 2506.19847, and the library). The sign of Q is the opposite of that in `cayley`.
+
+    Args:
+        skew: Q of every block (b, s, s).
+        terms: How many terms there are.
+        ops: The array library's operations.
+        is_last_whole: Whether the last term has a factor of two as well, as in peft 0.16 and 0.17.
     """
     total = identity_blocks(skew, ops)
     if terms > 1:
@@ -70,11 +99,17 @@ def neumann(skew: Array, terms: int, ops: Ops) -> Array:
     if terms > 2:
         power = skew @ skew
         total = total + power * 2.0
-        for _ in range(3, terms - 1):
+        for _ in range(3, terms if is_last_whole else terms - 1):
             power = power @ skew
             total = total + power * 2.0
-        total = total + power @ skew
+        if not is_last_whole:
+            total = total + power @ skew
     return total
+
+
+def skew_of(square: Array, ops: Ops) -> Array:
+    """Return the skew-symmetric half of whole blocks (b, s, s): (X - Xᵀ) / 2."""
+    return (square - ops.permute(square, 0, 2, 1)) * 0.5
 
 
 def multiply_blocks(matrix: Array, blocks: Array, ops: Ops) -> Array:

@@ -30,7 +30,7 @@ def two_readings(effects: Sequence[Effect], trained: TrainedNetwork, base: BaseV
         twin, without = _served_later(effect.target, base)
         if twin:
             message = f"{twin} shares these rows, and the library computes it without {without} until"
-            fix = "merge them with the library and push that, or train the embedding as a whole"
+            fix = "push the whole model: model.merge_and_unload().save_pretrained(DIR); or train the whole embedding"
             name = next(iter(effect.consumes), "")
             return [Problem("ambiguous", f"{message} they are merged", tensor=name, fix=fix)]
     return []
