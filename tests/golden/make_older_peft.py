@@ -15,6 +15,7 @@ import shutil
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before the libraries look
 
@@ -23,7 +24,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
-WANTED = {
+WANTED: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
     "0.10": {
         "lokr": ("LoKrConfig", {"r": 4, "alpha": 8}),
         "lokr-factors": ("LoKrConfig", {"r": 1, "alpha": 3, "decompose_both": True, "decompose_factor": 4}),
@@ -86,7 +87,7 @@ def main(out: Path) -> None:
             if parameter.requires_grad:
                 mean = 1.0 if own.endswith("oft_s.default") else 0.0
                 torch.nn.init.normal_(parameter, mean=mean, std=0.2)
-        model.save_pretrained(folder)
+        model.save_pretrained(str(folder))
         loaded = peft.PeftModel.from_pretrained(LlamaForCausalLM.from_pretrained(base).eval(), folder).eval()
         with torch.no_grad():
             outputs = loaded(input_ids=inputs).logits

@@ -9,7 +9,8 @@ import platform
 import re
 import resource
 import sys
-from collections.abc import Generator, Mapping
+import time
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -117,3 +118,14 @@ def _first_device() -> str:
 def _too_little(what: str) -> Inconclusive:
     fix = "run it on a worker with more memory, or raise DELTAREG_WORKER_MEMORY_BYTES"
     return Inconclusive(f"not enough memory while {what}", fix=fix)
+
+
+def time_calls(call: Callable[[], object], count: int, device: torch.device) -> list[float]:
+    """Return the seconds that each of some calls takes on a device, after one that is not counted."""
+    times: list[float] = []
+    for _ in range(count + 1):
+        started = time.perf_counter()
+        call()
+        finish(device)
+        times.append(time.perf_counter() - started)
+    return times[1:]

@@ -4,7 +4,6 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 
-import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -182,14 +181,10 @@ class TorchEngine:
             return sorted({targets[name] for name, new in folded if not is_finite(new)})
 
     def generate(self, count: int) -> NDArray[np.int64] | None:
-        """Continue the probe greedily, without a cache, so that each step is a plain forward."""
+        """Continue the probe greedily."""
         if not self._is_generative:
             return None
-        ids = self._probe["input_ids"]
-        for _ in range(count):
-            logits = self._logits("attached", ids)
-            ids = torch.cat([ids, logits[:, -1].argmax(-1, keepdim=True)], dim=1)
-        return ids[:, -count:].cpu().numpy()
+        return wording.continue_rows(partial(self._logits, "attached"), self._probe["input_ids"], count)
 
     def tokenizer(self) -> BaseTokenizer | None:
         """Return the base's tokenizer, for a network that continues texts."""
@@ -267,14 +262,7 @@ class TorchEngine:
 
     def seconds(self, state: State, count: int) -> Sequence[float]:
         """Time forwards on the probe."""
-        times: list[float] = []
-        for number in range(count + 1):
-            started = time.perf_counter()
-            self._forward(state, self._probe)
-            devices.finish(self._device)
-            if number:
-                times.append(time.perf_counter() - started)
-        return times
+        return devices.time_calls(lambda: self._forward(state, self._probe), count, self._device)
 
     def beside(self, effects: Sequence[Effect]) -> "TorchEngine":
         """Return an engine of another delta, with this one's network."""
@@ -358,11 +346,11 @@ class TorchEngine:
     def _probe(self) -> Mapping[str, torch.Tensor]:
         rows, tokens = (self._suite.probes[name] for name in ("sequences", "tokens"))
         module = self._network.module
-        if self._samples is not None:
-            first = {name: values[:rows] for name, values in self._samples().items()}
-            return with_invocations(given_inputs(module, first), self._probed, known=known_tokens(module))
         with devices.memory_seam("drawing the probe"):
-            inputs = probe_inputs(module, seed=self._suite.seed, sequences=rows, tokens=tokens)
+            if self._samples is None:
+                inputs = probe_inputs(module, seed=self._suite.seed, sequences=rows, tokens=tokens)
+            else:
+                inputs = given_inputs(module, {name: values[:rows] for name, values in self._samples().items()})
         return with_invocations(inputs, self._probed, known=known_tokens(module))
 
     @cached_property
@@ -396,14 +384,13 @@ class TorchEngine:
 
     def _as(self, state: State) -> AbstractContextManager[object]:
         """Keep the network in a state for as long as the block runs."""
-        module = self._network.module
         match state:
             case "base":
                 return nullcontext()
             case "attached":
-                return put_on(module, self._plan, self._running, _nobody)
+                return put_on(self._network.module, self._plan, self._running, _nobody)
             case "folded":
-                return swap_tensors(module, self._folded)
+                return swap_tensors(self._network.module, self._folded)
 
 
 def _nobody(effect: object, passed: object = None, /) -> None:

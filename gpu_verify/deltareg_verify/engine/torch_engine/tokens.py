@@ -172,6 +172,25 @@ def follow(
     return added
 
 
+def continue_rows(
+    logits_of: Callable[[torch.Tensor], torch.Tensor], ids: torch.Tensor, count: int
+) -> NDArray[np.int64]:
+    """Continue rows of tokens greedily, without a cache, so that each step is a plain forward.
+
+    Args:
+        logits_of: Returns the logits for some tokens.
+        ids: (rows, tokens): The rows.
+        count: How many tokens to add.
+
+    Returns:
+        (rows, count): The added tokens.
+    """
+    for _ in range(count):
+        ids = torch.cat([ids, logits_of(ids)[:, -1].argmax(-1, keepdim=True)], dim=1)
+    added: NDArray[np.int64] = ids[:, -count:].cpu().numpy()
+    return added
+
+
 def follow_all(
     logits_of: Callable[[torch.Tensor], torch.Tensor],
     texts: Sequence[Sequence[int]],
