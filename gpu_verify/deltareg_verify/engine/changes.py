@@ -100,7 +100,8 @@ def _losses(side: EngineSide, samples: Samples) -> F64 | None:
     return side.engine.losses(side.state, samples.texts) if samples.texts else None
 
 
-def _of_losses(before: F64, after: F64) -> MeasureChange | None:
+def of_losses(before: F64, after: F64) -> MeasureChange | None:
+    """Compare losses of the same texts: (n, 2) of nats and tokens; None where no token counts."""
     is_counted = (before[:, 1] > 0) & (after[:, 1] > 0)  # a text of one token has nothing to predict
     if not is_counted.any():
         return None
@@ -188,7 +189,7 @@ def _is_found(scores: F32, within: int) -> F64:
     return is_found.astype(np.float64)
 
 
-perplexity = RowMeasure(_losses, _of_losses)
+perplexity = RowMeasure(_losses, of_losses)
 """Without texts of two tokens, a generative head or a tokenizer there is none."""
 
 accuracy = RowMeasure(_hits, of_shares)

@@ -29,9 +29,10 @@ from deltareg.suites.drafting.answer_forms import OTHERS
 from deltareg.suites.drafting.draft import LEAST_GAIN
 from deltareg.suites.probe_set import Samples, read_samples
 from deltareg.suites.suite import DEFAULT_SUITE, CheckSpec, ProbeSet, built_in
-from deltareg_verify.engine.changes import MEASURES, EngineSide, MeasureChange, RowMeasure, perplexity
+from deltareg_verify.engine.changes import MEASURES, EngineSide, Measure, MeasureChange, RowMeasure, perplexity
 from deltareg_verify.engine.engine import DeltaEngine
 from deltareg_verify.engine.measures.choices import choice_measure
+from deltareg_verify.engine.measures.targets import target_perplexity
 from deltareg_verify.engine.measures.word_order import group_rows, measure_understanding
 from deltareg_verify.judging.checks import all_checks
 from deltareg_verify.messages.process_answer import answer
@@ -46,8 +47,8 @@ _SIBLINGS, _SIBLING_NOISE = 2, 0.1
 _BLOCKS, _LEAST_BLOCK = 8, 10
 _BASE, _GENERAL = "base", "general"
 _PROBES = "samples"  # what a check is told that it looks at; they are given by hand
-_FACTORS = frozenset({"target_perplexity"})
 _CHOICES = "choices"
+_MEASURES: Mapping[str, Measure] = {**MEASURES, "target_perplexity": target_perplexity}
 _MOST_BY_CHECK = {"written_text": 60, _CHOICES: 50}  # each sample takes many forwards
 
 
@@ -236,7 +237,7 @@ class _Comparing:
             write_parts(MutableDelta(parts, whole.config, whole.config_file), delta.folder, out)
             opened = self.stack.enter_context(self.trials.open_delta(out, convention=version.convention))
             engine = self.trials.engine(opened, is_fixed=True)
-            yield _There(f"{version.ref} with noise", opened, engine)
+            yield _There(f"{version.ref} with noise", opened, engine, is_sibling=True)
 
     def _samples(self, name: str) -> Samples:
         check, _ = self.wanted.sets[name]
@@ -245,12 +246,14 @@ class _Comparing:
 
     def _change(self, name: str, before: "_There | None", after: "_There", samples: Samples) -> Fields | None:
         check = self.wanted.sets[name][0]
-        measure = self._choices(name) if check == _CHOICES else MEASURES.get(check)
+        measure = self._choices(name) if check == _CHOICES else _MEASURES.get(check)
         try:
             if measure is None:
                 return self._by_blocks(name, before, after, samples)
             ours = EngineSide(after.engine, "attached")
             theirs = EngineSide(after.engine, "base") if before is None else EngineSide(before.engine, "attached")
+            if isinstance(measure, RowMeasure):
+                return _by_rows(measure, theirs, ours, samples, is_pair=before is not None and not before.is_sibling)
             change: MeasureChange | None = measure(theirs, ours, samples, seed=0)
         except (IndexError, RuntimeError, TypeError, ValueError) as error:
             raise InvalidInput(f"the network does not run on these samples: {error}") from error
@@ -262,7 +265,6 @@ class _Comparing:
 
     def _by_blocks(self, name: str, before: "_There | None", after: "_There", samples: Samples) -> Fields | None:
         """Measure by the check itself, whole and in blocks, whose differences show the spread."""
-        is_factor = self.wanted.sets[name][0] in _FACTORS
         whole = self._run_check(name, before, after, samples)
         if whole is None:
             return None
@@ -272,9 +274,9 @@ class _Comparing:
             self._run_check(name, before, after, rows_of(samples, slice(start, stop)))
             for start, stop in pairwise(edges.tolist())
         ]
-        steps = [_step(part, is_factor=is_factor) for part in parts if part is not None]
+        steps = [part[1] - part[0] for part in parts if part is not None]
         finite = [step for step in steps if math.isfinite(step)]
-        change = _step(whole, is_factor=is_factor)
+        change = whole[1] - whole[0]
         if len(finite) < 2 or not math.isfinite(change):
             return None
         spread = float(np.std(finite, ddof=1)) * math.sqrt(len(samples) / len(finite))
@@ -307,13 +309,22 @@ class _There:
     ref: str
     delta: TrialDelta
     engine: DeltaEngine
+    is_sibling: bool = False
 
 
-def _step(pair: tuple[float, float], *, is_factor: bool) -> float:
-    a, b = pair
-    if is_factor:
-        return math.log(b / a) if a > 0 and b > 0 else math.nan
-    return b - a
+def _by_rows(
+    measure: RowMeasure, theirs: EngineSide, ours: EngineSide, samples: Samples, *, is_pair: bool
+) -> Fields | None:
+    """Return a change and, of a pair of versions that were trained, what each sample adds to it."""
+    before, after = measure.rows(theirs, samples), measure.rows(ours, samples)
+    change = None if before is None or after is None else measure.change(before, after)
+    scaled = None if change is None else _on_scale(change)
+    if scaled is None or before is None or after is None or not is_pair:
+        return scaled
+    if before.ndim == 1:
+        return {**scaled, "samples": [before.tolist(), after.tolist(), [1.0] * len(after)]}
+    counted = (before[:, 1] > 0) & (after[:, 1] > 0)
+    return {**scaled, "samples": [before[counted, 0].tolist(), after[counted, 0].tolist(), after[counted, 1].tolist()]}
 
 
 def _on_scale(found: MeasureChange) -> Fields | None:

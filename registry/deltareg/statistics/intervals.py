@@ -81,30 +81,47 @@ def mean_interval(parts: F64, sizes: F64 | None = None, *, tail: float = TAIL) -
     """
     n = len(parts)
     weights = np.ones(n) if sizes is None else sizes
-    ratio = float(parts.sum() / weights.sum())
-    if not math.isfinite(ratio):
-        return NOWHERE
+    low, high = mean_intervals(parts[None], weights[None], tail=tail)
+    return Interval(float(low[0]), float(high[0]))
+
+
+def mean_intervals(parts: F64, sizes: F64, *, tail: float = TAIL) -> tuple[F64, F64]:
+    """Return the lower and the upper ends of many intervals, each as `mean_interval` gives it.
+
+    Args:
+        parts: (runs, n): The contribution of each sample.
+        sizes: (runs, n): The size of each sample.
+        tail: The error on each side.
+    """
+    n = parts.shape[1]
+    means = sizes.mean(axis=1, keepdims=True)
+    ratios = parts.sum(axis=1, keepdims=True) / sizes.sum(axis=1, keepdims=True)
     if n < 2:
-        return ANYWHERE
-    residuals = (parts - ratio * weights) / weights.mean()
-    square = float((residuals**2).mean())
-    error = math.sqrt(square / (n - 1))
-    # What is left of equal parts is rounding, and its shape means nothing.
-    if error <= 1e-14 * max(1e-300, float(np.abs(parts).max()) / float(weights.mean())):
-        return Interval(ratio, ratio)
-    skewness = float((residuals**3).mean()) / square**1.5
+        ends = np.where(np.isfinite(ratios[:, 0]), math.inf, math.nan)
+        return -ends, ends
+    with np.errstate(invalid="ignore", over="ignore"):
+        residuals = (parts - ratios * sizes) / means
+        squares = (residuals**2).mean(axis=1)
+        errors = np.sqrt(squares / (n - 1))
+        # What is left of equal parts is rounding, and its shape means nothing.
+        is_even = errors <= 1e-14 * np.maximum(1e-300, np.abs(parts).max(axis=1) / means[:, 0])
+        skewness = (residuals**3).mean(axis=1) / np.where(is_even, 1.0, squares**1.5)
     t = t_quantile(tail, n - 1)
     above, below = (_remove_skew(end, skewness, n) for end in (t, -t))
-    return Interval(ratio - error * max(t, above), ratio + error * max(t, -below))
+    ratios = ratios[:, 0]
+    low = np.where(is_even, ratios, ratios - errors * np.maximum(t, above))
+    high = np.where(is_even, ratios, ratios + errors * np.maximum(t, -below))
+    is_number = np.isfinite(ratios)
+    return np.where(is_number, low, math.nan), np.where(is_number, high, math.nan)
 
 
-def _remove_skew(point: float, skewness: float, n: int) -> float:
+def _remove_skew(point: float, skewness: F64, n: int) -> F64:
     """Apply the inverse of Hall's cubic transformation to a quantile."""
     root = math.sqrt(n)
     slope, moved = skewness / (3 * root), point - skewness / (6 * root)
-    if abs(slope) < 1e-9:
-        return moved
-    return float(np.cbrt(1 + 3 * slope * moved) - 1) / slope
+    is_flat = np.abs(slope) < 1e-9
+    steep = np.where(is_flat, 1.0, slope)
+    return np.where(is_flat, moved, (np.cbrt(1 + 3 * steep * moved) - 1) / steep)
 
 
 def _score(gained: float, lost: float, n: int, at: float) -> float:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from deltareg.suites.probe_set import Samples
-from deltareg_verify.engine.changes import EngineSide
+from deltareg_verify.engine.changes import EngineSide, RowMeasure, of_losses
 from deltareg_verify.engine.continuing import Inputs
-from deltareg_verify.engine.engine import DeltaEngine, Tokenizer
+from deltareg_verify.engine.engine import F64, DeltaEngine, Tokenizer
 
 _LOSS = "loss"
 _START = "decoder_start_token_id"
@@ -63,3 +63,12 @@ def _labels(engine: DeltaEngine, vocabulary: Tokenizer, target: str) -> list[int
     tokens = vocabulary.encode(target)
     start = engine.config.get(_START)
     return tokens[1:] if len(tokens) > 1 and tokens[0] == start else tokens
+
+
+def _losses(side: EngineSide, samples: Samples) -> F64 | None:
+    likelihoods = target_likelihoods(side, samples)
+    return None if likelihoods is None else np.array(likelihoods, np.float64) * (-1.0, 1.0)
+
+
+target_perplexity = RowMeasure(_losses, of_losses)
+"""Without targets, or a network that goes on with text, there is none."""

@@ -7,13 +7,15 @@ from dataclasses import dataclass, replace
 from deltareg.statistics.power import POWER
 from deltareg.suites.drafting.measures import FORGETTING, DraftMeasure
 from deltareg.suites.drafting.rows import Task
-from deltareg.suites.drafting.sizes import SizedComparison, VersionSpread, gain_asked, loss_allowed, size, size_for_half
+from deltareg.suites.drafting.sizes import SizedComparison, VersionSpread, gain_asked, loss_allowed, size
 from deltareg.suites.reference import BEST
 
 GENERAL_LOSS = 0.33
 """What a delta may usually lose of general text: a third of its perplexity."""
 LEAST_GAIN = 0.4
 """How much likelier a token has to be in its place than out of order, in nats, for a base to understand a text."""
+_LUMPY = 1.1
+"""How much larger a loss on few samples has to be before that is worth saying."""
 _ABOVE_GUESS = 0.25
 """How far from a guess to what is always right a version has to come."""
 
@@ -202,7 +204,7 @@ def draft(
     comparisons = [_above_guess(_in_domain(measure, in_domain, sized, aim), source.guess, reached)]
     if general.texts:
         comparisons.append(_general(elsewhere))
-    comparisons.append(_compare_with_promoted(measure, in_domain, sized, aim))
+    comparisons.append(_compare_with_promoted(measure, sized, aim))
     comparisons += [_beside(one, spread, samples=sized.n, aim=aim) for one, spread in closer]
     return Draft(name, line, source, sized.n, file, general, comparisons, sized, notes)
 
@@ -252,9 +254,7 @@ def _general(spread: VersionSpread) -> DraftComparison:
     return DraftComparison("general", FORGETTING, "general", "base", -loss, reason, misses)
 
 
-def _compare_with_promoted(
-    measure: DraftMeasure, spread: VersionSpread, sized: SizedComparison, aim: SuiteAim
-) -> DraftComparison:
+def _compare_with_promoted(measure: DraftMeasure, sized: SizedComparison, aim: SuiteAim) -> DraftComparison:
     why = (
         "no worse than the promoted version, nor than the best that the channel served, by more than "
         f"{measure.say(sized.margin)}: {sized.learned}"
@@ -266,7 +266,7 @@ def _compare_with_promoted(
         "promoted",
         -float(f"{sized.margin:.3g}"),
         why,
-        describe_missed(measure, spread, sized, aim),
+        describe_missed(measure, sized, aim),
         reference=BEST,
     )
 
@@ -274,7 +274,7 @@ def _compare_with_promoted(
 def _beside(measure: DraftMeasure, spread: VersionSpread, *, samples: int, aim: SuiteAim) -> DraftComparison:
     """Draft a comparison by a further measure, on the same samples."""
     sized = size(measure, spread, available=min(samples, measure.most), power=aim.power)
-    comparison = _compare_with_promoted(measure, spread, sized, aim)
+    comparison = _compare_with_promoted(measure, sized, aim)
     limit = "no lower" if measure.greater_is_better else "no higher"
     why = (
         f"{measure.description} {limit} than by either of the two by more than "
@@ -283,18 +283,19 @@ def _beside(measure: DraftMeasure, spread: VersionSpread, *, samples: int, aim: 
     return replace(comparison, name=measure.name, why=why)
 
 
-def describe_missed(measure: DraftMeasure, spread: VersionSpread, sized: SizedComparison, aim: SuiteAim) -> str:
+def describe_missed(measure: DraftMeasure, sized: SizedComparison, aim: SuiteAim) -> str:
     """Describe the losses that a comparison with the promoted version misses, and the remedy."""
-    if sized.stopped <= 0:
-        needed = size(measure, spread, available=10**9, power=aim.power, margin=sized.margin)
+    losses, often = sized.losses, f"{round(100 * aim.power)} times in 100"
+    if not losses.held > 0:
         return (
-            f"any loss under {measure.say(sized.margin)} may pass, and so few samples stop healthy "
-            f"versions, too; {needed.n:,} samples would stop less than one of "
-            f"{round(1 / (1 - aim.power))} of these"
+            f"any loss under {measure.say(sized.margin)} may pass, and so few samples stop healthy versions, too:"
+            f" {round(100 * (1 - sized.power))} in 100; bring more samples, or allow a larger margin"
         )
-    better = size_for_half(measure, spread, sized, power=aim.power)
-    return (
-        f"a loss under {measure.say(sized.stopped)} would pass more than "
-        f"{round(100 * (1 - aim.power))} times in 100; {better.n:,} samples with a margin of "
-        f"{measure.say(better.margin)} would catch {measure.say(better.stopped)} as surely"
-    )
+    text = f"a loss under {measure.say(losses.held)}: from there on a version does not pass, {often}"
+    if math.isfinite(losses.failed):
+        text += f"; it fails from {measure.say(losses.failed)}"
+    if losses.failed_in_lumps > losses.failed * _LUMPY:
+        later = f"from {measure.say(losses.failed_in_lumps)}" if math.isfinite(losses.failed_in_lumps) else "never"
+        text += f", and {later} where a tenth of the samples has all of the loss"
+    four = measure.from_scale(measure.to_scale(losses.held) / 2), measure.from_scale(measure.to_scale(sized.margin) / 2)
+    return f"{text}; {4 * sized.n:,} samples with a margin of {measure.say(four[1])} would stop {measure.say(four[0])}"

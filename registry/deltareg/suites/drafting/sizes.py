@@ -4,8 +4,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from deltareg.statistics.power import chance_to_pass, samples_needed
+import numpy as np
+
+from deltareg.statistics.power import samples_needed
 from deltareg.statistics.quantiles import TAIL, normal_quantile, t_quantile
+from deltareg.statistics.redrawing import LUMPS, PairedSamples, RedrawnRuns, assume_samples
 from deltareg.suites.drafting.measures import DraftMeasure
 
 LEAST, USUAL_LEAST = 20, 200
@@ -15,7 +18,7 @@ With no more than show that a healthy version lost nothing, a loss of 1.7 times 
 undecided in half of the cases; and samples that are at hand cost a forward each.
 """
 _ROOM = 1.5
-_STEPS = 40
+_GROWTH, _NEARLY = 1.05, 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +30,37 @@ class VersionSpread:
         single_base: The same between a version and the base.
         gains: How much better than the base each version is.
         drifts: How much better each version is than the one before it.
+        samples: The samples of two versions, which say more than their spread; None if unknown.
     """
 
     single: float
     single_base: float = 0.0
     gains: tuple[float, ...] = ()
     drifts: tuple[float, ...] = ()
+    samples: PairedSamples | None = None
+
+    def at_hand(self, measure: DraftMeasure) -> PairedSamples:
+        """Return the samples to draw from: those of two versions, or made-up ones of the same spread."""
+        if self.samples is not None:
+            return self.samples
+        return assume_samples(self.single, is_share=measure.is_share)
+
+
+@dataclass(frozen=True, slots=True)
+class StoppedLosses:
+    """The losses that a comparison stops as often as asked for, as people write them; infinite for none.
+
+    Attributes:
+        held: A version that lost so much does not pass: it is shown to be worse, or nothing is shown.
+        held_in_lumps: The same where a tenth of the samples has all of the loss.
+        failed: A version that lost so much fails.
+        failed_in_lumps: The same where a tenth of the samples has all of the loss.
+    """
+
+    held: float
+    held_in_lumps: float
+    failed: float
+    failed_in_lumps: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,25 +71,19 @@ class SizedComparison:
         margin: The margin, as people write it.
         n: How many samples.
         power: How often a version that lost nothing is shown to have lost no more than the margin.
-        stopped: A loss of this size, as people write it, is stopped as often as asked for.
+        losses: What is stopped as often as asked for.
         learned: The source of the margin, for people.
     """
 
     margin: float
     n: int
     power: float
-    stopped: float
+    losses: StoppedLosses
     learned: str
 
 
 def size(
-    measure: DraftMeasure,
-    spread: VersionSpread,
-    *,
-    available: int,
-    power: float,
-    margin: float | None = None,
-    tail: float = TAIL,
+    measure: DraftMeasure, spread: VersionSpread, *, available: int, power: float, margin: float | None = None
 ) -> SizedComparison:
     """Choose margin and number of samples for a comparison with the promoted version.
 
@@ -74,40 +96,52 @@ def size(
         available: How many samples there are.
         power: How often a true result should be shown.
         margin: The margin, as people write it; None to choose it.
-        tail: The error on one side.
     """
+    samples = spread.at_hand(measure)
     chosen_margin, learned = _margin(measure, spread) if margin is None else (margin, "as asked for")
-    needed = samples_needed(spread.single, measure.to_scale(chosen_margin), power=power, tail=tail)
-    most = max(needed, USUAL_LEAST, samples_for_gain(spread, power=power, tail=tail))
-    n = min(most, available)
+    needed = find_needed(samples, measure.to_scale(chosen_margin), power=power, most=available)
+    n = min(max(needed, USUAL_LEAST, samples_for_gain(spread, power=power)), available)
+    runs = RedrawnRuns(samples, n)
     if needed > available and margin is None:
         # A margin that these samples cannot show would stop healthy versions as well.
-        chosen_margin = _round_up(measure.from_scale(_find_shown_margin(spread.single, n, power=power, tail=tail)))
-        learned = f"the smallest that {n} samples show"
+        shown = float(np.quantile(runs.shown_margins(), power, method="higher"))
+        chosen_margin, learned = _round_up(measure.from_scale(shown)), f"the smallest that {n} samples show"
     room = measure.to_scale(chosen_margin)
-    reached = chance_to_pass(spread.single, room, n, tail=tail) if n > 1 else 0.0
-    return SizedComparison(
-        chosen_margin,
-        n,
-        reached,
-        measure.from_scale(_find_stopped_loss(spread.single, room, n, power=power, tail=tail)),
-        learned,
+    losses = find_stopped_losses(measure, runs, room, power=power)
+    return SizedComparison(chosen_margin, n, runs.chance_to_pass(room), losses, learned)
+
+
+def find_needed(samples: PairedSamples, room: float, *, power: float, most: int) -> int:
+    """Return how many samples show that a version without a loss keeps a margin; more than `most` if too many.
+
+    Args:
+        samples: The samples at hand.
+        room: The margin, on the scale of comparisons.
+        power: How often it should be shown.
+        most: The most samples that may be taken.
+    """
+    n = max(LEAST, samples_needed(samples.spread, room, power=power))
+    while n <= most and RedrawnRuns(samples, n).chance_to_pass(room) < power - _NEARLY:
+        n = math.ceil(n * _GROWTH)
+    return n
+
+
+def find_stopped_losses(measure: DraftMeasure, runs: RedrawnRuns, room: float, *, power: float) -> StoppedLosses:
+    """Find the losses that a comparison stops, even ones and lumpy ones.
+
+    Args:
+        measure: The measure to compare.
+        runs: Its runs.
+        room: The margin, on the scale of comparisons.
+        power: How often a loss is to be stopped.
+    """
+    lumps = 0.0 if measure.is_share else LUMPS  # a right answer is lost whole
+    return StoppedLosses(
+        held=measure.from_scale(runs.stopped_loss(room, power=power)),
+        held_in_lumps=measure.from_scale(runs.stopped_loss(room, power=power, lumps=lumps)),
+        failed=measure.from_scale(runs.failed_loss(room, power=power)),
+        failed_in_lumps=measure.from_scale(runs.failed_loss(room, power=power, lumps=lumps)),
     )
-
-
-def size_for_half(
-    measure: DraftMeasure, spread: VersionSpread, sized: SizedComparison, *, power: float
-) -> SizedComparison:
-    """Return the margin and the number of samples that would stop losses half as large."""
-    half = measure.to_scale(sized.stopped) / 2
-    low, high = half, measure.to_scale(sized.margin)
-    for _ in range(_STEPS):  # the largest margin with which a version that lost half is stopped
-        middle = (low + high) / 2
-        n = samples_needed(spread.single, middle, power=power)
-        is_stopped = _find_stopped_loss(spread.single, middle, n, power=power) <= half
-        low, high = (middle, high) if is_stopped else (low, middle)
-    n = max(samples_needed(spread.single, low, power=power), LEAST)
-    return SizedComparison(measure.from_scale(low), n, power, measure.from_scale(half), "")
 
 
 def gain_asked(spread: VersionSpread, n: int, *, power: float, tail: float = TAIL) -> float:
@@ -148,14 +182,6 @@ def _margin(measure: DraftMeasure, spread: VersionSpread) -> tuple[float, str]:
     if spread.drifts:
         return measure.margin, "what is usual; healthy versions of the line lost less"
     return measure.margin, "what is usual; the line has no two versions to learn from"
-
-
-def _find_stopped_loss(single: float, room: float, n: int, *, power: float, tail: float = TAIL) -> float:
-    """Return the loss with which a version passes no more often than one minus the power."""
-    if n < 2:
-        return math.inf
-    error = max(single, 1e-12) / math.sqrt(n)
-    return max(0.0, room - error * (t_quantile(tail, n - 1) + normal_quantile(power)))
 
 
 def _find_shown_margin(single: float, n: int, *, power: float, tail: float) -> float:
