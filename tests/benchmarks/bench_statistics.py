@@ -19,13 +19,16 @@ from scipy import stats
 
 from deltareg.statistics.intervals import mean_interval, paired_interval, share_interval
 from deltareg.statistics.looks import growing, look_tails
+from deltareg.statistics.redrawing import LUMPS, RedrawnRuns
 from deltareg.statistics.trial import Look, decide
 from deltareg.suites.estimate import of_drawn, rows_drawn
 from tests.benchmarks.page import write_page
+from tests.statistics.populations import POPULATIONS, RUNS, decisions
 
 _PAGE = Path(__file__).parents[2] / "docs" / "statistics.md"
 _COUNTS = (10, 20, 50, 200)
 _LEAST, _MOST = 0.93, 0.97
+_POWER = 0.8
 Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
 DRAWN: dict[str, tuple[Draw, float, float]] = {  # how it is drawn, its mean, its deviation
     "normal": (lambda random, shape: random.normal(size=shape), 0.0, 1.0),
@@ -71,6 +74,7 @@ def main() -> None:
         "coverage": "\n".join(coverage(asked.draws)),
         "shares": "\n".join(shares()),
         "trials": "\n".join(trials(asked.trials)),
+        "claims": "\n".join(claims()),
     }
     for marker, text in parts.items():
         print(text, end="\n\n")
@@ -119,6 +123,28 @@ def trials(count: int) -> Iterator[str]:
     yield f"{'five losses of half a margin, one after another':<48}{'all promoted':>14}"
     yield f"{'  each held against the promoted one':<48}{alone:>14.3f}"
     yield f"{'  and against the best that was served':<48}{beside:>14.3f}"
+
+
+def claims() -> Iterator[str]:
+    """What a draft claims to stop in 80 of 100 cases, and how often the gate does, on samples drawn anew."""
+    head = ("power", "passes", "held from", "is held", "fails from", "fails")
+    yield f"{f'claims with a margin, tried on {RUNS:,} new runs each':<52}" + "".join(f"{one:>11}" for one in head)
+    for name, samples in POPULATIONS.items():
+        margin = 0.1 if samples.is_share else 0.08
+        for n in (50, 200):
+            for lumps in (0.0,) if samples.is_share else (0.0, LUMPS):
+                runs = RedrawnRuns(samples, n)
+                held = runs.stopped_loss(margin, power=_POWER, lumps=lumps)
+                failed = runs.failed_loss(margin, power=_POWER, lumps=lumps)
+                passes, _ = decisions(samples, n, margin, loss=0.0, lumps=0.0)
+                still, _ = decisions(samples, n, margin, loss=held, lumps=lumps)
+                fails = (
+                    "" if failed == math.inf else f"{decisions(samples, n, margin, loss=failed, lumps=lumps)[1]:.3f}"
+                )
+                is_lumpy = ", on a tenth of them" if lumps else ""
+                cells = (f"{runs.chance_to_pass(margin):.3f}", f"{passes:.3f}", f"{held:.4f}", f"{1 - still:.3f}")
+                ends = ("never" if failed == math.inf else f"{failed:.4f}", fails)
+                yield f"{f'{name}, n = {n}{is_lumpy}':<52}" + "".join(f"{one:>11}" for one in (*cells, *ends))
 
 
 def _covered(draw: Draw, mean: float, n: int, draws: int) -> str:
