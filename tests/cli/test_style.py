@@ -163,9 +163,8 @@ def test_a_failed_verdict_says_what_was_found_and_what_to_do(team):
 
     assert screen.status == 8
     assert screen.lines == [
-        "me/broken:v1 FAILS smoke",
-        "  idle: 4 of 4 weights do not change: lora_B is zero everywhere, as before",
-        "        training",
+        "me/broken:v1 FAILS smoke at idle: 4 of 4 weights do not change: lora_B is zero",
+        "                   everywhere, as before training",
         f"  fix: {fix_of('idle', 'no_effect')}",
         "12 checks passed, 14 did not run",
         "all checks: deltareg verdict show me/broken:v1 --all",

@@ -35,9 +35,15 @@ def outcome_blocks(verdict: VerdictInfo, *, now: datetime, next_step: str = "", 
     suite = f"{verdict.suite} on {verdict.variant}" if verdict.variant else verdict.suite
     foot = _foot(verdict, now=now)
     shown = _worth_showing(verdict)[: 1 if foot else _MOST_SHOWN]
-    blocks: list[Block] = [LinesBlock([[Cell(verdict.ref, "name"), Cell(word, tone), suite]])]
-    for check in shown:
-        blocks += _check_blocks(check, most_lines=2 if check is shown[0] else 1)
+    if verdict.verdict == "pass" or not shown:
+        blocks: list[Block] = [LinesBlock([[Cell(verdict.ref, "name"), Cell(word, tone), suite]])]
+        others = shown
+    else:
+        why = f"{suite} at {shown[0].name}: {_finding(shown[0])}"
+        blocks = [SentencesBlock([Sentence(why, Cell(f"{verdict.ref} {word}", tone))]), *_fix_blocks(shown[0])]
+        others = shown[1:]
+    for check in others:
+        blocks += _check_blocks(check, most_lines=1)
     measures = _measures(verdict.checks) if verdict.verdict == "pass" else ""
     rows = [Sentence(rest, most_lines=1)] if (rest := _the_rest(verdict, shown)) else []
     rows += foot
@@ -100,11 +106,15 @@ def _check_blocks(check: CheckResult, *, most_lines: int) -> list[Block]:
     """Show a check that is no pass: what was found, and what to do about it."""
     lead = Cell(f"{check.name}:" if check.verdict == "fail" else f"{check.name} {check.verdict}:")
     lead = Cell(lead.text, _TONES.get(check.verdict, ""))
-    blocks: list[Block] = [SentencesBlock([Sentence(_finding(check), lead, most_lines)], indent=2)]
-    if check.verdict == "fail":
-        fix = fix_of(check.name, check.code)
-        blocks.append(SentencesBlock([Sentence(fix, Cell("fix:", "good"), most_lines=1)], indent=2))
-    return blocks
+    return [SentencesBlock([Sentence(_finding(check), lead, most_lines)], indent=2), *_fix_blocks(check)]
+
+
+def _fix_blocks(check: CheckResult) -> list[Block]:
+    """Say what to do about a check that failed."""
+    if check.verdict != "fail":
+        return []
+    fix = fix_of(check.name, check.code)
+    return [SentencesBlock([Sentence(fix, Cell("fix:", "good"), most_lines=1)], indent=2)]
 
 
 def _finding(check: CheckResult) -> str:
