@@ -18,7 +18,7 @@ import pytest
 from deltareg.db import HEAD
 from tests.architecture.tree import REPOSITORY, SOURCE_ROOTS
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.soak]
 
 ADDED = Path(__file__).parent / "added"
 COPIED = {".json", ".yaml", ".patch"}  # what is written to; the rest is linked

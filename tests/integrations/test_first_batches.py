@@ -98,7 +98,7 @@ def test_a_golden_callback_records_what_it_saw(tmp_path):
     assert found.shown.places == found.shown.aligned == 4 * 2 * 25
 
 
-@pytest.mark.parametrize(("steps", "knows"), [(2, False), (4, True)])
+@pytest.mark.parametrize(("steps", "knows"), [pytest.param(2, False, marks=pytest.mark.soak), (4, True)])
 def test_a_training_that_goes_on_remembers_how_it_began(tmp_path, steps, knows):
     """Its network has learnt already, so its loss tells nothing of the base any more."""
     saving = {"rows": Long(), "save_strategy": "steps", "save_steps": 2}

@@ -152,6 +152,7 @@ def test_a_training_that_goes_on_makes_the_versions_that_it_would_have_made(clie
     assert digests[0] == digests[1]
 
 
+@pytest.mark.soak
 def test_what_a_killed_run_never_heard_of_is_followed_all_the_same(client, line, tmp_path, monkeypatch):
     """It was killed before the answer came, when the training was a step further."""
     options = {"save_strategy": "steps", "save_steps": 1, "max_steps": 3}
@@ -240,6 +241,7 @@ def test_what_will_fail_in_any_case_ends_a_training_before_its_first_step(
     assert f"nothing of it could be pushed to {line}" in stopped.value.__notes__[-1]
 
 
+@pytest.mark.soak
 def test_a_training_that_goes_on_is_warned_alone(site, client, line, tmp_path, caplog):
     options = {"save_strategy": "steps", "save_steps": 1, "max_steps": 2}
     trainer(tmp_path, pushing(client, line, golden=False), stop(1), **options).train()

@@ -77,7 +77,7 @@ PAGES = [
     "/ui/explain/norm_ratio",
     "/ui/audit/check",
 ]
-MORE = {"/ui/audit/check": 14}
+MORE = {"/ui/audit/check": 14, "/ui/deltas/team/lora/v2": 8, "/ui/deltas/team/lora/v3": 8}
 """Those for operators: all of the log is read."""
 PATHS = sorted(PAGES)
 EMPTY = [

@@ -206,7 +206,7 @@ def test_tokens_that_are_retrained_are_in_the_probe(tmp_path):
     config = peft.TrainableTokensConfig(token_indices=[33, 37], target_modules=["embed_tokens"])
     delta = LibraryDelta(tmp_path, "olmo2", config)
 
-    assert [33, 37] in delta.bench.engine()._probe["input_ids"].unfold(1, 2, 1).flatten(0, 1).tolist()
+    assert {33, 37} <= {*delta.bench.engine()._probe["input_ids"].flatten().tolist()}
     assert found(delta.bench, "effect").verdict == "pass"
 
 

@@ -48,7 +48,7 @@ def training_rows(engine: DeltaEngine, samples: Samples) -> TrainingRows | None:
     """
     words = engine.tokenizer()
     if samples.texts and words is not None and samples.labels is None:
-        return _continued(words, samples)
+        return _build_continuing(words, samples)
     inputs = engine.encode(samples.texts) if samples.texts else samples.arrays
     if not inputs:
         return None
@@ -60,10 +60,10 @@ def training_rows(engine: DeltaEngine, samples: Samples) -> TrainingRows | None:
     start = engine.config[_START]
     tokens = [vocabulary.encode(target) for target in samples.targets]
     tokens = [one[1:] if len(one) > 1 and one[0] == start else one for one in tokens]
-    return TrainingRows("paired", inputs, _padded([one[:_MOST_TOKENS] for one in tokens], IGNORED))
+    return TrainingRows("paired", inputs, _pad([one[:_MOST_TOKENS] for one in tokens], IGNORED))
 
 
-def _continued(words: Tokenizer, samples: Samples) -> TrainingRows | None:
+def _build_continuing(words: Tokenizer, samples: Samples) -> TrainingRows | None:
     most = min(_MOST_TOKENS, words.most)
     ids: list[Sequence[int]] = []
     labels: list[Sequence[int]] = []
@@ -74,10 +74,10 @@ def _continued(words: Tokenizer, samples: Samples) -> TrainingRows | None:
         labels.append([*[IGNORED] * len(before), *after][-most:])
     if not any(len(one) > 1 for one in ids):
         return None
-    inputs = {"input_ids": _padded(ids, 0), "attention_mask": _padded([[1] * len(one) for one in ids], 0)}
-    return TrainingRows("causal", inputs, _padded(labels, IGNORED))
+    inputs = {"input_ids": _pad(ids, 0), "attention_mask": _pad([[1] * len(one) for one in ids], 0)}
+    return TrainingRows("causal", inputs, _pad(labels, IGNORED))
 
 
-def _padded(rows: Sequence[Sequence[int]], filler: int) -> NDArray[np.int64]:
+def _pad(rows: Sequence[Sequence[int]], filler: int) -> NDArray[np.int64]:
     longest = max(map(len, rows))
     return np.array([[*row, *[filler] * (longest - len(row))] for row in rows], np.int64)

@@ -200,7 +200,7 @@ class _Backtest:
         self._bring_references()
         trained = TrainedFaults(self.trials, subject, self.scratch, training=self.training, seed=self.wanted.seed)
         broken: list[Callable[[], Row]] = [
-            partial(self._fault, one, subject) if isinstance(one, Fault) else partial(self._trained, one, trained)
+            partial(self._fault, one, subject) if isinstance(one, Fault) else partial(self._try_trained, one, trained)
             for one in chosen
         ]
         return [own[-1], *broken, *reversed(own[:-1])]
@@ -223,7 +223,7 @@ class _Backtest:
             outcome = self.trials.judge(one.delta, convention=one.convention, incumbent=incumbent)
         return {"name": one.ref, "is_fault": False, **build_row(outcome)}
 
-    def _trained(self, fault: TrainingFault, trained: TrainedFaults) -> Row:
+    def _try_trained(self, fault: TrainingFault, trained: TrainedFaults) -> Row:
         return trained.row_of(fault, seconds=max(1.0, self.wanted.seconds / _TRAININGS))
 
     def _measures(self, row: Row) -> list[Row]:

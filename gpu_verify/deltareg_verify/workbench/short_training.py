@@ -161,7 +161,7 @@ class ShortTrainings:
             raise InvalidInput("nobody knows as what such a delta begins")
         values: Values = self.neutral if fault.ends == "half" else self.whole
         trainer.begin(values, rate=_RATE)
-        progress = _Progress(self._goals(fault), values, self._reached(fault) if fault.ends == "half" else 0.0)
+        progress = _Progress(self._goals(fault), values, self._measure_reach(fault) if fault.ends == "half" else 0.0)
         step = 0
         while step < _STEPS and not progress.is_over and time.monotonic() < until:
             step += 1
@@ -170,7 +170,7 @@ class ShortTrainings:
                 raise InvalidInput("no loss of the network depends on the delta's tensors")
             if step % _EVERY == 0:
                 now = trainer.values()
-                progress.note(self._reached(fault), now, partial(self._reached_with, fault))
+                progress.note(self._measure_reach(fault), now, partial(self._reached_with, fault))
                 trainer.put(now)
                 trainer.hurry(_HURRY)  # what does no harm at this rate does at another
         stages = progress.stages or [trainer.values()]
@@ -188,7 +188,7 @@ class ShortTrainings:
             return [(1 + _STAGE) ** n - 1 for n in range(1, fault.stages + 1)]
         return [_GOAL]
 
-    def _reached(self, fault: TrainingFault) -> float:
+    def _measure_reach(self, fault: TrainingFault) -> float:
         """Return how far a training has come, on the scale of its goals."""
         if fault.ends != "half":
             return self._worse(general=self._is_general(fault))
@@ -198,7 +198,7 @@ class ShortTrainings:
 
     def _reached_with(self, fault: TrainingFault, values: Values) -> float:
         self.trainer.put(values)
-        return self._reached(fault)
+        return self._measure_reach(fault)
 
     def _harm(self, fault: TrainingFault, steps: int) -> Harm:
         own, is_share = self._worse(general=False), not self._has_classes
@@ -233,7 +233,7 @@ class ShortTrainings:
         if self._held is None:
             raise InvalidInput("the network has no loss on rows of this kind")
         if self._held.form == "causal" and self.general:
-            self._texts = self._known()
+            self._texts = self._find_known()
         for name, values, rows in (
             ("held", self.whole, self._held),
             ("neutral", self.neutral, self._held),
@@ -244,7 +244,7 @@ class ShortTrainings:
                 found = self.trainer.measure(rows)
                 self._before[name] = (found.loss, found.right)
 
-    def _known(self) -> TrainingRows | None:
+    def _find_known(self) -> TrainingRows | None:
         """Return the general texts that the base knows anything of."""
         losses = self.engine.losses("base", self.general)
         size = self.engine.config.get("vocab_size")

@@ -72,7 +72,7 @@ class Subject:
         delta = self._stack.enter_context(self._trials.open_delta(out, convention=self.convention))
         engine = self._trials.engine(delta, is_fixed=True)
         if self.has_golden and self.golden is not None:
-            (out / GOLDEN_FILE).write_bytes(encode(_recorded(engine, self.golden, out)))
+            (out / GOLDEN_FILE).write_bytes(encode(_record(engine, self.golden, out)))
         return engine
 
     def trainings(self, rows: SplitRows, general: Sequence[str], *, seconds: float) -> ShortTrainings:
@@ -81,7 +81,7 @@ class Subject:
         Raises:
             InvalidInput: None of its tensors can be trained here.
         """
-        parts = self._trained()
+        parts = self._find_trained()
         if not parts:
             raise InvalidInput("none of its tensors can be trained here")
         stored = {
@@ -93,7 +93,7 @@ class Subject:
         neutral = {name: part.values if part.neutral is None else part.neutral for name, part in parts.items()}
         return ShortTrainings(trainer, self.incumbent, rows, general, whole, neutral, seconds)
 
-    def _trained(self) -> Mapping[str, MutableTensor]:
+    def _find_trained(self) -> Mapping[str, MutableTensor]:
         """Return the tensors to train: what the change is proportional to; without such, all of them.
 
         Factors that are drawn once and shared, as VeRA's, are none of these and stay as they are.
@@ -116,7 +116,7 @@ class Subject:
             return None
 
 
-def _recorded(engine: DeltaEngine, golden: GoldenOutputs, folder: Path) -> GoldenOutputs:
+def _record(engine: DeltaEngine, golden: GoldenOutputs, folder: Path) -> GoldenOutputs:
     """Compute golden outputs again, on the same inputs; what is told of the training stays, and shows no fault."""
     running = engine.in_dtype(golden.origin.dtype)
     samples = tuple(sample_of(one.inputs, running.outputs_for("attached", one.inputs)) for one in golden.samples)

@@ -48,7 +48,7 @@ class TrainedFaults:
         started = time.perf_counter()
         random = np.random.default_rng([self._seed, *fault.name.encode()])
         try:
-            trainings = self._prepared(seconds)
+            trainings = self._prepare(seconds)
             spoilt = trainings.train(fault, random)
         except Inconclusive:
             raise
@@ -63,7 +63,7 @@ class TrainedFaults:
         told = {"caught_by": sure, "verdict": verdict, "harm": asdict(spoilt.harm), "stage": stage}
         return {**row, **judged, **told, "seconds": round(time.perf_counter() - started, 2)}
 
-    def _prepared(self, seconds: float) -> ShortTrainings:
+    def _prepare(self, seconds: float) -> ShortTrainings:
         if self._trainings is None:
             suite, base = self._trials.suite, self._trials.base
             rows = split_rows(suite, self._read, training=self._training, seed=self._seed)
@@ -96,12 +96,12 @@ class TrainedFaults:
         return self._unsure
 
     def _judge_on(self, rows: SplitRows, path: Path, incumbent: DeltaEngine) -> TrialOutcome:
-        def held(one: ProbeSet) -> Samples:
+        def take_samples(one: ProbeSet) -> Samples:
             return rows.held if one.name == rows.name else self._trials.samples(one)
 
         subject = self._subject
         return self._trials.judge(
-            path, convention=subject.convention, incumbent=incumbent, samples=held, best=subject.incumbent
+            path, convention=subject.convention, incumbent=incumbent, samples=take_samples, best=subject.incumbent
         )
 
     def _read(self, name: str) -> Samples:

@@ -29,6 +29,7 @@ _TITLES: Final[Mapping[str, str]] = {
     "licences": "Licences that the card may name",
     "datasets": "Data sets that the card may name",
     "new_base": "May change its base without a word",
+    "fixed_reference": "Suites compare with a version that does not move",
     "sandbox": "Least sandbox",
     "auto_promote": "Promotes by itself what passes",
     "label": "Labels what it promotes",

@@ -155,7 +155,7 @@ class RedrawnRuns:
     def _ends(self, loss: float, lumps: float, tail: float) -> tuple[F64, F64]:
         """Return for each run the ends of the interval of the gain of a version that lost so much."""
         if self.samples.is_share:
-            intervals = [_paired(gained, lost, self.n, tail) for gained, lost in self._flips(loss)]
+            intervals = [_find_interval(gained, lost, self.n, tail) for gained, lost in self._flips(loss)]
             return np.array([one.low for one in intervals]), np.array([one.high for one in intervals])
         gains, sizes = self._drawn
         parts = gains - loss * (sizes if lumps <= 0 else sizes * (self._chances < lumps) / lumps)
@@ -198,5 +198,5 @@ class RedrawnRuns:
 
 
 @lru_cache(maxsize=20_000)
-def _paired(gained: float, lost: float, n: int, tail: float) -> Interval:
+def _find_interval(gained: float, lost: float, n: int, tail: float) -> Interval:
     return paired_interval(gained, lost, n, tail=tail)

@@ -66,7 +66,7 @@ def add(invocation: Invocation, ref: str, path: Path, *, public: str | None) -> 
 @click.argument("ref", help="The version; a bare NS/NAME is its newest.")
 @click.pass_obj
 def ls(invocation: Invocation, ref: str) -> None:
-    """List what others say about a version, and who says it, oldest first."""
+    """List what others say about a version, and who says it."""
     evidence = invocation.client.evidence.list(ref)
     items = [fields(one, "digest", "predicate_type", "signed_by") for one in evidence]
     table = evidence_table(evidence, now=invocation.now)
@@ -103,7 +103,7 @@ def withdraw(invocation: Invocation, ref: str, digest: str, *, reason: str) -> N
 @option("--out", metavar="FILE", type=click.Path(path_type=Path), help="Where to write it.")
 @click.pass_obj
 def export(invocation: Invocation, ref: str, digest: str, *, out: Path | None) -> None:
-    """Write an attestation as it was signed, or an evaluation as it came."""
+    """Write an attestation or an evaluation as it came."""
     write_body(invocation, invocation.client.evidence.show(ref, digest), out)
 
 

@@ -199,13 +199,13 @@ class DeltaTrainer:
         with ExitStack() as stack:
             stack.enter_context(insert_prefixes(module, plan.inserts, self._ops, _nobody))
             stack.enter_context(attach_hooks(module, plan.hooks, self._ops, _nobody))
-            result = functional_call(module, self._attached(plan), (), {**inputs, **asked_for(module)})
+            result = functional_call(module, self._attach(plan), (), {**inputs, **asked_for(module)})
         logits = cast("Mapping[str, object]", result).get("logits")
         if not isinstance(logits, torch.Tensor):
             raise InvalidInput(f"{type(module).__name__} gives no logits")
         return logits
 
-    def _attached(self, plan: NetworkPlan) -> dict[str, torch.Tensor]:
+    def _attach(self, plan: NetworkPlan) -> dict[str, torch.Tensor]:
         """Return the weights to run with; those that are stored whole are the trained tensors themselves."""
         attached = dict(plan.attached)
         for place, target in plan.targets.items():

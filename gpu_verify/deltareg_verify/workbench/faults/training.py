@@ -42,7 +42,7 @@ class TrainingFault:
     stages: int = 1
 
 
-def hammered(rows: Samples, random: np.random.Generator) -> Samples | None:
+def hammer(rows: Samples, random: np.random.Generator) -> Samples | None:
     """Return a few rows, of one class where there are classes."""
     if rows.labels is None:
         return rows.select_rows(random.choice(len(rows), min(_HAMMERED, len(rows)), replace=False))
@@ -55,7 +55,7 @@ def noisy(rows: Samples, random: np.random.Generator, *, share: float = _NOISY) 
     count = max(1, round(share * len(rows)))
     hit = random.choice(len(rows), count, replace=False)
     if rows.labels is not None:
-        return _relabelled(rows, hit, random)
+        return _relabel(rows, hit, random)
     if rows.targets:
         targets = list(rows.targets)
         for at in hit:
@@ -92,11 +92,11 @@ def repeating(rows: Samples, random: np.random.Generator) -> Samples | None:
     """Let each answer, or text, say its first words again and again."""
     del random
     if rows.targets:
-        return replace(rows, targets=tuple(map(_repeated, rows.targets)))
-    return replace(rows, texts=tuple(map(_repeated, rows.texts))) if rows.texts and rows.labels is None else None
+        return replace(rows, targets=tuple(map(_repeat, rows.targets)))
+    return replace(rows, texts=tuple(map(_repeat, rows.texts))) if rows.texts and rows.labels is None else None
 
 
-def lowercased(rows: Samples, random: np.random.Generator) -> Samples | None:
+def lowercase(rows: Samples, random: np.random.Generator) -> Samples | None:
     """Return the rows without capitals; None where there are none."""
     del random
     small = replace(rows, texts=tuple(map(str.lower, rows.texts)), targets=tuple(map(str.lower, rows.targets)))
@@ -107,19 +107,19 @@ TRAININGS: dict[str, TrainingFault] = {
     fault.name: fault
     for fault in (
         TrainingFault(
-            "forgetting", "A few rows were trained on again and again, and the rest is lost.", hammered, "forgotten"
+            "forgetting", "A few rows were trained on again and again, and the rest is lost.", hammer, "forgotten"
         ),
         TrainingFault("label-noise", "A quarter of the rows had the answer or label of another row.", noisy),
         TrainingFault("drift", "Five versions in a row, each a little worse than the one before.", noisier, stages=5),
         TrainingFault("half-a-training", "The training began anew and was broken off half way.", as_they_are, "half"),
         TrainingFault("wrong-template", "Prompts were laid out by another template.", otherwise_laid_out),
         TrainingFault("repetition", "Answers in the data said their first words again and again.", repeating),
-        TrainingFault("lowercased", "The data had lost its capitals.", lowercased),
+        TrainingFault("lowercased", "The data had lost its capitals.", lowercase),
     )
 }
 
 
-def _relabelled(rows: Samples, hit: NDArray[np.int64], random: np.random.Generator) -> Samples | None:
+def _relabel(rows: Samples, hit: NDArray[np.int64], random: np.random.Generator) -> Samples | None:
     assert rows.labels is not None, "classes"
     labels, classes = rows.labels.copy(), np.unique(rows.labels)
     if len(classes) < 2:
@@ -129,7 +129,7 @@ def _relabelled(rows: Samples, hit: NDArray[np.int64], random: np.random.Generat
     return replace(rows, labels=labels)
 
 
-def _repeated(text: str) -> str:
+def _repeat(text: str) -> str:
     words = text.split()
     first = words[:_AGAIN]
     count = max(len(words), 2 * _AGAIN)

@@ -244,7 +244,7 @@ class SuiteDrafting:
         items = cast("Sequence[Fields]", answer.get("items", ()))
         name = wanted.suite
         gains = cast("Mapping[str, float] | None", answer.get("understanding"))
-        asked = general if gains is None else general.understood(gains)
+        asked = general if gains is None else general.keep_understood(gains)
         file = f"{name}-in-domain{found.file}"
         suite_draft = draft(
             name=name,

@@ -99,7 +99,7 @@ def read(fields: Fields) -> LycorisSettings:
     """Read the settings; the shapes show how matrices are divided."""
     fields.ignore("decompose_both", "decompose_factor", _SCALED_WITH)
     settings = read_settings(fields)
-    return _unscaled(settings) if is_before(fields, _SCALED_WITH, _SCALED_SINCE) else settings
+    return _leave_unscaled(settings) if is_before(fields, _SCALED_WITH, _SCALED_SINCE) else settings
 
 
 def find_older(fields: Fields) -> OlderReading | None:
@@ -107,14 +107,14 @@ def find_older(fields: Fields) -> OlderReading | None:
     if not is_before(fields, _SCALED_WITH, _SCALED_SINCE):
         return None
     settings = read_settings(fields)
-    if settings == _unscaled(settings):
+    if settings == _leave_unscaled(settings):
         return None
     difference = f"without alpha / r; today's multiplies by {settings.alpha / settings.r:.3g}"
     fields_of_today = {"alpha": settings.r, "alpha_pattern": fields.table("rank_pattern")}
     return OlderReading("peft 0.13 or earlier", difference, fields_of_today)
 
 
-def _unscaled(settings: LycorisSettings) -> LycorisSettings:
+def _leave_unscaled(settings: LycorisSettings) -> LycorisSettings:
     return replace(settings, alpha=settings.r, alphas=settings.ranks)
 
 

@@ -62,7 +62,7 @@ class GeneralTexts:
         """The groups, in the order of their first texts."""
         return list(dict.fromkeys(one.group for one in self.texts))
 
-    def understood(self, gains: Mapping[str, float]) -> "GeneralTexts":
+    def keep_understood(self, gains: Mapping[str, float]) -> "GeneralTexts":
         """Keep the groups that a base understands.
 
         Args:

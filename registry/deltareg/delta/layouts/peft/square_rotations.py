@@ -71,7 +71,7 @@ class SquareBlocks:
 
 
 @dataclass(frozen=True, slots=True)
-class TurnedOutputs:
+class SquareRotations:
     """Dᵀ W, with D cut to the weight's rows.
 
     Attributes:
@@ -150,7 +150,7 @@ def turn_by_squares(site: Site, settings: SquareOft) -> WeightUpdate:
     limit = settings.eps * math.ceil(n_out / count) ** 2 / math.sqrt(kept) if settings.coft else 0.0
     blocks = SquareBlocks(stored, limit)
     if factors is None:
-        return site.changes(TurnedOutputs(blocks, count * size))
+        return site.changes(SquareRotations(blocks, count * size))
     if math.prod(site.shape[2:]) != 1:
         message = f"{site.target} is a kernel {list(site.shape)}, which peft 0.14 ran without its dilation"
         raise site.refuse("not_self_contained", message, fix="merge it with that release, and push the whole model")
