@@ -1,6 +1,6 @@
 """`python -m tests.planted.measure`: make the planted set, put it through the gate, write the page.
 
-    python -m tests.planted.measure --jobs 2               # docs/planted.md
+    python -m tests.planted.measure --jobs 2               # docs/planted-first.md
     python -m tests.planted.measure --values FILE.jsonl    # and keep what every check gave
     python -m tests.planted.measure --from FILE.jsonl …    # the page anew, from what was kept
     python -m tests.planted.measure --half tuning --values FILE.jsonl    # one half, and no page
@@ -28,7 +28,7 @@ from tests.planted.page import MUTATIONS, page
 from tests.planted.workshop import Workshop
 from tests.small_networks import quiet
 
-PAGE = Path(__file__).parents[2] / "docs" / "planted.md"
+PAGE = Path(__file__).parents[2] / "docs" / "planted-first.md"
 
 
 def survey(wanted: Sequence[Planted], folder: Path) -> list[Seen]:

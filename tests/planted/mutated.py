@@ -31,7 +31,7 @@ from tests.planted.workshop import Workshop
 from tests.small_networks import quiet
 from tests.verify.bench import SMOKE, Bench
 
-PAGE = Path(__file__).parents[2] / "docs" / "planted.md"
+PAGE = Path(__file__).parents[2] / "docs" / "planted-first.md"
 PLACES = (
     "llama/lora-qv",
     "llama/lora-all",

@@ -1,4 +1,4 @@
-"""docs/planted.md: how the set is made, what catches what, where thresholds come from."""
+"""docs/planted-first.md: how the set is made, what catches what, where thresholds come from."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence, Set
@@ -11,7 +11,7 @@ from tests.planted.suites import NORM_CAP
 from tests.verify.bench import SMOKE
 
 _HEAD = """\
-# The planted set: what the gate catches
+# The first planted set
 
 Written by `python -m tests.planted.measure`; do not edit by hand.
 

@@ -19,7 +19,7 @@ _HEAD = """\
 
 Written by `python -m tests.planted.more KEPT OUT --write`; do not edit by hand.
 
-[The first set](planted.md) was made beside the gate that it measures. This one was made apart from
+[The first set](planted-first.md) was made beside the gate that it measures. This one was made apart from
 it: other bases, published ones among them, and {faults} other ways to break a delta. {healthy}
 healthy deltas and {broken} broken ones are here, on {bases} bases of {modalities} modalities. All
 of it follows from seeds (`tests/planted/more`), but for the texts: READMEs, docstrings and code of
@@ -53,7 +53,7 @@ these, and no threshold on them would stop such a delta without stopping healthy
   end never learned, another revision of the base, data memorised). The delta is whole and does what
   it was trained for. Where general text becomes thrice as unlikely, `general_perplexity` stops it.
   Held to text that the base itself would write, healthy deltas lose up to 1.5 nats a token
-  ([the first set](planted.md)), so a closer look would stop these.
+  ([the first set](planted-first.md)), so a closer look would stop these.
 
 Recorded outputs see all that happened after training. Of what went wrong within it, the counts that
 a callback records of the first batches show labels, ends, padding and ids that do not belong to the

@@ -110,7 +110,7 @@ def _drafted(subject: Subject, base: Path, promoted: Path, out: Path, samples: i
         }
         asked = out / "request.json"
         asked.write_text(json.dumps({**at_hand, **request}, default=str))
-        answer = pilot.run(pilot.PilotRequest.decode(str(asked)))
+        answer = pilot.run(pilot.PilotRequest.decode(asked.read_bytes()))
         drafting.write(wanted, found, prepared, answer=answer, general=general, command="suite init")
     for one in (data, prepared, out / "cache"):
         shutil.rmtree(one, ignore_errors=True)
