@@ -7,10 +7,11 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from deltareg.identity.manifest import Source
 from deltareg_verify.judging.examine import examine
+from tests import small_networks
 from tests.verify.bench import SAMPLES, Bench, sample_base, suite_of
 
 peft = pytest.importorskip("peft", reason="needs peft: pip install 'deltareg[libraries]'")
@@ -207,6 +208,25 @@ def test_older_names_excuse_nothing_that_the_library_finds(of_transformers_4, ca
     result = only(bench)
 
     assert (result.verdict, result.code) == ("fail", "library_differs")
+
+
+def test_a_bias_is_scaled_where_its_layer_is_though_experts_are_not(cache_dir, tmp_path):
+    """peft 0.14 scaled each expert by itself, and the bias of k_proj along with its weight."""
+    with small_networks.quiet():
+        small_networks.made("qwen2_moe").save_pretrained(tmp_path / "base")
+    shapes = {n: v.shape for n, v in load_file(tmp_path / "base" / "model.safetensors").items()}
+    modules = [n.removesuffix(".weight") for n in shapes if n.endswith(("k_proj.weight", "down_proj.weight"))]
+    torch.manual_seed(3)
+    tensors = {f"base_model.model.{m}.ia3_l": 1 + torch.randn(shapes[f"{m}.weight"][0], 1) / 4 for m in modules}
+    (tmp_path / "delta").mkdir()
+    save_file(tensors, tmp_path / "delta" / "adapter_model.safetensors", metadata={"format": "pt"})
+    config = {"peft_type": "IA3", "target_modules": ["k_proj", "down_proj"], "feedforward_modules": []}
+    (tmp_path / "delta" / "adapter_config.json").write_text(json.dumps(config))
+
+    result = only(Bench(tmp_path / "delta", tmp_path / "base", cache_dir, suite=AGREES))
+
+    assert (result.verdict, result.code) == ("warn", "older_library")
+    assert "agrees on 4 of" in result.detail
 
 
 @pytest.mark.skipif(not CASES3.is_dir(), reason="needs the third set of cases: ../shared/cases3")

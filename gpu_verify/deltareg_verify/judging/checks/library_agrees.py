@@ -124,7 +124,7 @@ def _effects_of_older_names(case: Case) -> Sequence[WeightUpdate]:
     effects = [effect for effect in case.account.effects if isinstance(effect, WeightUpdate)]
     gone: set[str] = set()
     if not config.get("target_parameters"):
-        targets = [effect.target for effect in effects]
+        targets = sorted({_weight_of(effect) for effect in effects})  # a bias goes where its layer goes
         gone = {*case.engine.find_outside_layers(targets)}
         # An earlier transformers ran modules that today's computes with by their weight alone.
         gone |= set() if config.get(_VERSION) else {*case.engine.find_read_directly(targets)}
@@ -132,7 +132,7 @@ def _effects_of_older_names(case: Case) -> Sequence[WeightUpdate]:
     return [
         effect
         for effect in effects
-        if (effect.target in gone and not effect.update.replaces)
+        if (_weight_of(effect) in gone and not effect.update.replaces)
         or _last_name(effect) in experts
         or any(names.apply_renames(tensor) != tensor for tensor in effect.consumes)
     ]
@@ -149,6 +149,11 @@ def _explain_direct(case: Case, differs: Finding) -> Finding:
     return replace(
         differs, detail=f"{differs.detail}; {why} it is merged: take it out of target_modules, or push it merged"
     )
+
+
+def _weight_of(effect: WeightUpdate) -> str:
+    module, _, parameter = effect.target.rpartition(".")
+    return f"{module}.weight" if parameter == "bias" else effect.target
 
 
 def _last_name(effect: WeightUpdate) -> str:
