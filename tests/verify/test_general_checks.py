@@ -301,6 +301,14 @@ def test_spread_is_what_torch_computes_pair_by_pair():
     assert found["text_embeds"].distance == pytest.approx(1 - float(pairs.mean()), abs=1e-9)
 
 
+def test_one_number_for_an_input_has_no_direction_to_compare():
+    returns = torch.randn(4, 6, 1)  # what a Decision Transformer foresees
+
+    assert spreads_of({"return_preds": returns, "action_preds": returns.expand(4, 6, 3)}, None).keys() == {
+        "action_preds"
+    }
+
+
 def test_the_entropy_of_classes_is_what_torch_computes():
     logits = torch.from_numpy(np.random.default_rng(2).normal(0, 2, (9, 4)))
 

@@ -57,7 +57,9 @@ def spreads_of(result: Mapping[str, object], mask: torch.Tensor | None) -> dict[
             continue
         is_rows = value.ndim > 1 and 1 < value.shape[0] <= _MOST_ROWS
         if value.is_floating_point() and is_rows and value.numel() <= _MOST_VALUES:
-            spreads[name] = _spread(_pool_rows(value, mask))
+            rows = _pool_rows(value, mask)
+            if rows.shape[1] > 1:  # one number has a sign and no direction
+                spreads[name] = _spread(rows)
     return spreads
 
 
