@@ -38,19 +38,19 @@ class ParameterSlot:
 
     Attributes:
         whole: The parameter's name.
-        row: The row of its first dimension.
+        row: The row of its first dimension; None where the parts follow each other along that one.
         start: The first row below that is the tensor's.
         stop: One after the tensor's last row.
     """
 
     whole: str
-    row: int
+    row: int | None
     start: int
     stop: int
 
     def of(self, value: torch.Tensor) -> torch.Tensor:
         """Return this part of the parameter's value."""
-        return value[self.row, self.start : self.stop]
+        return value[self.start : self.stop] if self.row is None else value[self.row, self.start : self.stop]
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,23 +218,38 @@ def find_slots(live: Mapping[str, torch.Tensor], view: BaseView) -> dict[str, Pa
     spelled = {view.names.canonical(name): name for name in live}
     by_parameter: dict[str, dict[str, ParameterSlot]] = defaultdict(dict)
     for file_name, record in view.tensors.items():
-        part = view.names.part(file_name)
-        whole = spelled.get(view.names.canonical(part.whole)) if part is not None else None
-        if part is None or whole is None or len(record.shape) < 2:
-            continue
-        height = record.shape[0]
-        rows = (part.place * height, (part.place + 1) * height)
-        shape = (part.places * height, *record.shape[1:])
-        if part.row < live[whole].shape[0] and live[whole].shape[1:] == shape:
-            by_parameter[whole][file_name] = ParameterSlot(whole, part.row, *rows)
+        slot = _slot_of(file_name, record.shape, live, spelled, view)
+        if slot is not None:
+            by_parameter[slot.whole][file_name] = slot
     slots: dict[str, ParameterSlot] = {}
     for whole, parts in by_parameter.items():
         covered = {(slot.row, slot.start) for slot in parts.values()}
-        size = live[whole].shape[0] * live[whole].shape[1]
+        is_joined = any(slot.row is None for slot in parts.values())
+        size = live[whole].shape[0] * (1 if is_joined else live[whole].shape[1])
         is_whole = sum(slot.stop - slot.start for slot in parts.values()) == size
         if is_whole and len(covered) == len(parts):
             slots.update(parts)
     return slots
+
+
+def _slot_of(
+    file_name: str, shape: Sequence[int], live: Mapping[str, torch.Tensor], spelled: Mapping[str, str], view: BaseView
+) -> ParameterSlot | None:
+    """Return the place of one tensor of the files; None where it is no part, or does not fit."""
+    part, joined = view.names.part(file_name), view.names.joined(file_name)
+    among = part or joined
+    whole = spelled.get(view.names.canonical(among.whole)) if among is not None else None
+    if whole is None or len(shape) < 2:
+        return None
+    height, room = shape[0], live[whole].shape
+    if part is not None:
+        start, fits = part.place * height, (part.places * height, *shape[1:])
+        is_here = part.row < room[0] and room[1:] == fits
+        return ParameterSlot(whole, part.row, start, start + height) if is_here else None
+    if joined is None or room[1:] != tuple(shape[1:]) or not {*joined.before} <= view.tensors.keys():
+        return None
+    start = sum(view.tensors[name].shape[0] for name in joined.before)
+    return ParameterSlot(whole, None, start, start + height)
 
 
 def load_tokenizer(path: Path) -> transformers.PreTrainedTokenizerBase | None:

@@ -12,6 +12,7 @@ from deltareg.delta.names.runs import respell
 from deltareg.delta.names.ties import PARTS_OF, Ties, ties_of
 
 _EXPERT = re.compile(r"(.+)\.(\d{1,9})\.(\w+)\.weight")
+_WEIGHT = ".weight"
 _OTHER_PREFIX = "transformer."  # of classes that answer questions, Llama's among them
 _OWN_STACK = "transformer.layer."  # how DistilBERT calls its layers: no prefix, but a part of it
 _LANGUAGE_HEADS = ("LM", "ConditionalGeneration", "PreTraining", "DoubleHeads")
@@ -32,6 +33,19 @@ class ParameterPart:
     row: int
     place: int
     places: int
+
+
+@dataclass(frozen=True, slots=True)
+class JoinedRows:
+    """The position of a file's tensor in a parameter that is several of them, one below the other.
+
+    Attributes:
+        whole: The parameter's name in the running network.
+        before: The tensors of the files whose rows come first.
+    """
+
+    whole: str
+    before: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +121,17 @@ class NameMap:
             if start != file_name and any(f"{start}{other}.weight" not in self.files for other in modules):
                 return ParameterPart(f"{experts}.{module}", int(number), 0, 1)  # experts without a gate
             return ParameterPart(f"{experts}.{own}", int(number), modules.index(module), len(modules))
+        return None
+
+    def joined(self, file_name: str) -> JoinedRows | None:
+        """Return the position of a tensor whose rows follow those of others in one parameter; else None."""
+        path, _, own = (self.memory(file_name) or "").removesuffix(_WEIGHT).rpartition(".")
+        for module, parts in self.rules.joined:
+            container, _, whole = module.rpartition(".")
+            if own in parts and f".{path}".endswith(f".{container}"):
+                start = file_name.removesuffix(f"{own}{_WEIGHT}")
+                before = tuple(f"{start}{part}{_WEIGHT}" for part in parts[: parts.index(own)])
+                return JoinedRows(f"{path}.{whole}{_WEIGHT}", before)
         return None
 
     def sharers(self, path: str) -> dict[str, str]:

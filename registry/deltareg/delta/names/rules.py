@@ -27,6 +27,7 @@ class NameRules:
         heads: First components of modules that a class adds to the plain network.
         fused: (parameter in memory, modules of one expert in files): `experts.N.<module>.weight`
             for all N are one parameter; of several modules the rows follow each other.
+        joined: (module in memory, modules in files): the rows of their weights follow each other in its one.
         unprefixed: Classes that hold the plain network's modules themselves.
     """
 
@@ -39,6 +40,7 @@ class NameRules:
     transposed: tuple[str, ...]
     heads: frozenset[str]
     fused: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    joined: tuple[tuple[str, tuple[str, ...]], ...] = ()
     unprefixed: frozenset[str] = frozenset()
 
     @property
@@ -69,6 +71,7 @@ class _Document(TypedDict):
     transposed: list[str]
     heads: list[str]
     fused: NotRequired[list[tuple[str, list[str]]]]
+    joined: NotRequired[list[tuple[str, list[str]]]]
     unprefixed: NotRequired[list[str]]
 
 
@@ -93,5 +96,6 @@ def _rules(model_type: str, document: _Document, *, also_strip: tuple[str, ...] 
         transposed=tuple(document["transposed"]),
         heads=frozenset(document["heads"]),
         fused=tuple((whole, tuple(modules)) for whole, modules in document.get("fused", ())),
+        joined=tuple((whole, tuple(modules)) for whole, modules in document.get("joined", ())),
         unprefixed=frozenset(document.get("unprefixed", ())),
     )
