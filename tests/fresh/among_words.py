@@ -31,6 +31,14 @@ SAM_EYE: Options = {
 }
 PALIGEMMA, QWEN2_VL = NETWORKS["paligemma"][1], NETWORKS["qwen2_vl"][1]
 AMONG_WORDS: Table = {
+    "aya_vision": (
+        "AyaVisionForConditionalGeneration",
+        {
+            "text_config": {"model_type": "cohere2", **DECODER, **HEADS, "layer_types": ["full_attention"] * 2},
+            "vision_config": {**SIGLIP_EYE, "vision_use_head": False},
+            "image_token_index": 30,
+        },
+    ),
     "fuyu": (
         "FuyuForCausalLM",
         {
@@ -101,6 +109,10 @@ AMONG_WORDS: Table = {
             "video_token_id": 29,
             "image_grid_pinpoints": [[8, 8], [16, 16]],
         },
+    ),
+    "llava, a deeper eye": (  # its last layer is never used, and is one of four here
+        "LlavaForConditionalGeneration",
+        {"text_config": LLAMA, "vision_config": {**CLIP_EYE, "num_hidden_layers": 4}, "image_token_index": 30},
     ),
     "mistral3": (
         "Mistral3ForConditionalGeneration",

@@ -59,7 +59,7 @@ def anatomy_of(network: Any) -> Anatomy:
     is_tied = output is not None and embedding is not None and output.weight is embedding.weight
     return Anatomy(
         linears=_ends(p for p, m in inner.items() if _is_linear(m)),
-        convolutions=_ends(p for p, m in inner.items() if type(m) is nn.Conv2d and m.groups == 1),
+        convolutions=_ends(p for p, m in inner.items() if isinstance(m, nn.Conv2d) and m.groups == 1),
         norms=_ends(
             p
             for p in inner

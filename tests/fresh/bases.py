@@ -8,6 +8,7 @@ from tests import small_networks
 from tests.fresh.among_words import AMONG_WORDS, HEARD
 from tests.fresh.inputs import Inputs
 from tests.fresh.media import IMAGES, PAIRS, SEVERAL, SOUNDS
+from tests.fresh.mixtures import MIXTURES
 from tests.fresh.modalities import BESIDE_WORDS, IN_TIME, MOVING, SEEN
 from tests.fresh.text import DECODERS, DOUBLE, ENCODERS, Table
 from tests.small_networks import off_defaults, torch, transformers
@@ -17,6 +18,7 @@ BASES: Table = {
     **ENCODERS,
     **DECODERS,
     **DOUBLE,
+    **MIXTURES,
     **IMAGES,
     **SOUNDS,
     **SEVERAL,

@@ -26,7 +26,7 @@ TOLERANCE = 1e-5
 _LOOSE = 1e-4
 _BY_SINGULAR_VALUES = frozenset({"pissa", "olora"})  # of the base, worked out anew at each load
 _NO_EFFECT = 1e-5
-_RESULTS = {
+RESULTS = {
     (True, True): "right",
     (True, False): "doubted",
     (False, True): "wrong",
@@ -51,6 +51,8 @@ class Outcome:
         code: Of the refusal.
         message: The reason, whatever the result.
         refused: The code that had to refuse it.
+        by: The release that wrote it, where that is not an installed one of peft or transformers.
+        converted: What becomes of it after the `convert` that the refusal names; empty where it names none.
     """
 
     base: str
@@ -63,6 +65,8 @@ class Outcome:
     code: str = ""
     message: str = ""
     refused: str = ""
+    by: str = ""
+    converted: str = ""
 
     @property
     def error(self) -> float:
@@ -124,12 +128,12 @@ def run(place: Workplace, title: str, recipe: Recipe, *, seed: int = 0) -> Outco
         with quiet():
             is_for_it, want = _made(place, recipe, random, delta)
     except Exception as error:  # noqa: BLE001  # whatever the library cannot do is no delta
-        return replace(start, message=_line(error))
+        return replace(start, message=line_of(error))
     if not is_for_it:
         return replace(start, result="not for it")
     if not recipe.refused and not all(np.isfinite(value).all() for value in want.values()):
         return replace(start, message="its outputs are not finite")
-    if not recipe.refused and _error(place.plain, want) < _NO_EFFECT:
+    if not recipe.refused and difference(place.plain, want) < _NO_EFFECT:
         return replace(start, result="no effect")
     return _judged(place, delta, want, start)
 
@@ -151,7 +155,7 @@ def _made(place: Workplace, recipe: Recipe, random: Random, delta: Path) -> tupl
         after = _answers(place, recipe, delta)
     except Exception:  # noqa: BLE001  # of any kind: it is to be refused anyway
         return True, {}
-    return _error(before, after) > _NO_EFFECT, after
+    return difference(before, after) > _NO_EFFECT, after
 
 
 def _answers(place: Workplace, recipe: Recipe, delta: Path) -> Arrays:
@@ -164,11 +168,16 @@ def _judged(place: Workplace, delta: Path, want: Arrays, start: Outcome) -> Outc
     try:
         bench = Bench(delta, place.folder / "base", place.folder / "cache")
     except Refused as refused:
-        problem = next(p for p in refused.problems if p.severity == "error")
-        said = f"{problem.message} [{problem.tensor}]" if problem.tensor else problem.message
-        return replace(start, result="refused", code=problem.code, message=said)
+        return refusal_of(refused, start)
     with bench.base, bench.folder:
         return _compared(place, bench, want, start)
+
+
+def refusal_of(refused: Refused, start: Outcome) -> Outcome:
+    """Say why a delta was not taken."""
+    problem = next(p for p in refused.problems if p.severity == "error")
+    said = f"{problem.message} [{problem.tensor}]" if problem.tensor else problem.message
+    return replace(start, result="refused", code=problem.code, message=said)
 
 
 def _compared(place: Workplace, bench: Bench, want: Arrays, start: Outcome) -> Outcome:
@@ -178,13 +187,13 @@ def _compared(place: Workplace, bench: Bench, want: Arrays, start: Outcome) -> O
     given = {name: value.numpy() for name, value in place.inputs.items()}
     with quiet():
         try:
-            attached = _error(bench.engine().outputs_for("attached", given), want)
+            attached = difference(bench.engine().outputs_for("attached", given), want)
         except Exception as error:  # noqa: BLE001  # as the worker does: it is no pass
-            said = f"{said} not attached: {_line(error)}".strip()
-        doubt = _doubt(bench)
+            said = f"{said} not attached: {line_of(error)}".strip()
+        doubt = doubt_of(bench)
     errors = [error for error in (folded, attached) if error is not None]
     is_right = all(error <= _tolerance(kind.variant) for error in errors)
-    result = _RESULTS[is_right, not doubt]
+    result = RESULTS[is_right, not doubt]
     return replace(
         start,
         result=result,
@@ -195,7 +204,7 @@ def _compared(place: Workplace, bench: Bench, want: Arrays, start: Outcome) -> O
     )
 
 
-def _doubt(bench: Bench) -> str:
+def doubt_of(bench: Bench) -> str:
     """Say why `smoke` does not pass; nothing where it does."""
     try:
         results = list(examine(bench.case()))
@@ -218,9 +227,9 @@ def _folded(place: Workplace, bench: Bench, want: Arrays) -> tuple[float, str]:
     try:
         with quiet():
             network, lost = _reloaded(place.name, out)
-            error = _error(bases.outputs(network, place.inputs), want)
+            error = difference(bases.outputs(network, place.inputs), want)
     except (RuntimeError, ValueError, OSError) as failed:
-        return float("inf"), f"the folded folder does not load: {_line(failed)}"
+        return float("inf"), f"the folded folder does not load: {line_of(failed)}"
     more = sorted(lost - place.lost)
     if more:
         return float("inf"), f"the folded folder loads with other tensors: {more[:3]}"
@@ -234,14 +243,14 @@ def _reloaded(name: str, folder: Path) -> tuple[Any, frozenset[str]]:
     return network.eval(), frozenset(str(entry) for entry in listed)
 
 
-def _error(got: Arrays, want: Arrays) -> float:
+def difference(got: Arrays, want: Arrays) -> float:
     """Give the largest difference of any output, in units of its largest value if that is > 1."""
     if got.keys() != want.keys() or any(got[n].shape != want[n].shape for n in want):
         return float("inf")
     return max(float(np.abs(got[n] - want[n]).max(initial=0) / max(1.0, np.abs(want[n]).max(initial=0))) for n in want)
 
 
-def _line(error: BaseException) -> str:
+def line_of(error: BaseException) -> str:
     # What a library has not made is its own affair; by the class it would read as ours.
     is_absent = isinstance(error, NotImplementedError)
     what = "the library does not do it" if is_absent else type(error).__name__

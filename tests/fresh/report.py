@@ -14,6 +14,7 @@ from tests.fresh.bases import BASES
 from tests.fresh.outcomes import TOLERANCE, Outcome
 from tests.fresh.plan import RECIPES, SEED, outcomes_on
 from tests.fresh.rules import MAY_REFUSE, complaint
+from tests.fresh.third_set import HEADING
 
 PAGE = Path(__file__).parents[2] / "docs" / "fresh.md"
 MADE = ("right", "refused", "told", "doubted", "wrong")
@@ -192,7 +193,8 @@ def main() -> None:
     print(dict(Counter(outcome.result for outcome in found)))
     if asked.write:
         text = page(found, peft=peft.__version__, transformers=transformers.__version__)
-        PAGE.write_text(text)
+        rest = PAGE.read_text().partition(HEADING)  # its last part is another program's
+        PAGE.write_text(f"{text}\n{rest[1]}{rest[2]}" if rest[1] else text)
 
 
 if __name__ == "__main__":

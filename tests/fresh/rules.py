@@ -53,6 +53,8 @@ def _wrong_with_refusal(outcome: Outcome) -> str:
     if outcome.refused:
         is_so = outcome.code in {outcome.refused, *AS_WELL.get(outcome.refused, ())}
         return "" if is_so else f"not refused as {outcome.refused}"
+    if outcome.converted:  # a command that does not mend it is none
+        return "" if outcome.converted == "right" else f"refused, and convert does not mend it ({outcome.converted})"
     is_known = outcome.code in MAY_REFUSE
     is_library = outcome.code != "not_selected" or outcome.recipe in LIBRARY_LOSES
     return "" if is_known and is_library else "refused without need"
