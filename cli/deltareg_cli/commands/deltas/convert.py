@@ -45,7 +45,7 @@ def convert(invocation: Invocation, path: Path, *, out: Path | None, to: str | N
 
     Pickles (.bin, .pt) become safetensors: the reader extracts tensors and executes nothing; a
     pickle that contains anything else is refused by name. Prefixes of FSDP, torch.compile and
-    DistributedDataParallel are removed. With --base, the names of a LoRA that was trained on a
+    DistributedDataParallel are removed. With --base, the names of a LoRA, an IA3 or the like, trained on a
     language model alone, or with transformers 4, become those of the base. A LoRA of kohya, old
     diffusers, LyCORIS, ComfyUI, MLX or llama.cpp becomes one of peft. A full fine-tune becomes a
     sparse or BitFit delta where that is exact and smaller.

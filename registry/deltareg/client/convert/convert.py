@@ -1,7 +1,7 @@
 """Convert: writes a folder in a layout that push refuses, or could store smaller, in another.
 
-Pickles become safetensors, names lose the wrappers of a training process, a LoRA of another class
-or release gets the names of its base, LoRAs of image trainers, MLX and llama.cpp become LoRAs as
+Pickles become safetensors, names lose the wrappers of a training process, a LoRA (or IA3, LoKr, …) of another
+class or release gets the names of its base, LoRAs of image trainers, MLX and llama.cpp become LoRAs as
 peft writes them, and a full fine-tune that hardly differs from its base is reduced to what differs.
 The other direction writes MLX and llama.cpp. The result is proved against the source before it gets
 its name.
