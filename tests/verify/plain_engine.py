@@ -54,6 +54,9 @@ class PlainEngine:
     def find_optional(self):
         return self.optional
 
+    def find_read_directly(self, _targets):
+        return ()
+
     def find_overflowed(self):
         return self.overflows
 
