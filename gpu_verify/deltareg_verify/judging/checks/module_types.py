@@ -52,8 +52,12 @@ def run(case: Case, _spec: CheckSpec) -> Finding:
 
 
 def _never_run(case: Case, moved: Collection[str], kinds: Sequence[str]) -> list[str]:
-    """Return the types of which no forward uses any part, as such parts get no gradient."""
-    _, dead = find_unused(case)
+    """Return the types of which no forward uses any part, or runs any, as such parts get no gradient.
+
+    What computes with the weight of a module and does not run it passes over an adapter there.
+    """
+    _, unused = find_unused(case)
+    dead = {*unused, *case.engine.find_read_directly(moved)}
     live_types = {layer_type(name) for name in moved if name not in dead}
     return [kind for kind in kinds if kind not in live_types]
 
