@@ -63,7 +63,7 @@ def _converted(folder: Path, work: Path, refused: Refused, start: Outcome) -> Ou
     shutil.copytree(folder, work / "again", ignore=shutil.ignore_patterns("delta"))
     try:
         with Client(ClientConfig(cache_dir=work / "cache")) as client:
-            client.folders.convert(folder / "delta", work / "again" / "delta", base=folder / "base")
+            client.folders.convert(folder / "delta", work / "again" / "delta", base=str(folder / "base"))
     except DeltaregError as error:
         return replace(outcome, converted=f"not converted: {error}")
     (work / "work").mkdir()

@@ -18,6 +18,7 @@ import sys
 import warnings
 import zlib
 from pathlib import Path
+from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before the libraries look
 
@@ -65,7 +66,7 @@ SEQ = {
     "init_std": 0.2,
     "decoder_start_token_id": 2,
 }
-BASES = {
+BASES: dict[str, dict[str, tuple[str, dict[str, Any], str]]] = {
     "0.10": {
         "llava": ("LlavaForConditionalGeneration", {"text_config": LLAMA, "vision_config": CLIP}, "words"),
         "qwen2_text": ("Qwen2ForCausalLM", LLM, "words"),
@@ -270,7 +271,7 @@ BASES = {
 }
 """Release -> base -> its class, the config, and what it reads."""
 
-KINDS = {
+KINDS: dict[str, tuple[str, dict[str, Any], int]] = {
     "lora on leaves": ("LoraConfig", {"r": 3, "lora_alpha": 5}, 6),
     "dora": ("LoraConfig", {"r": 2, "lora_alpha": 4, "use_dora": True}, 3),
     "lora, rank-stabilised": ("LoraConfig", {"r": 4, "lora_alpha": 6, "use_rslora": True}, 3),

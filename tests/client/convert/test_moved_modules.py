@@ -1,6 +1,7 @@
 """IA3 and LoKr by the names of an earlier release: `push` names the command, and `convert` mends them."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ LOKR = {
     "rank_dropout_scale": False,
     "target_modules": [OLD + KEY, "down_proj"],
 }
-DELTAS = {
+DELTAS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "ia3": (IA3, {KEY: {"ia3_l": (8, 1)}, DOWN: {"ia3_l": (1, 12)}}),
     "lokr": (LOKR, {KEY: {"lokr_w1": (2, 2), "lokr_w2": (4, 4)}, DOWN: {"lokr_w1": (2, 3), "lokr_w2": (4, 4)}}),
 }
