@@ -130,7 +130,7 @@ def test_nothing_is_told_of_batches_as_they_should_be(lines, tmp_path):
     assert network._forward_hooks == {}
 
 
-@pytest.mark.parametrize("accumulated", [1, 4])
+@pytest.mark.parametrize("accumulated", [pytest.param(1, marks=pytest.mark.soak), 4])
 def test_the_loss_is_that_of_a_label_however_many_batches_are_accumulated(accumulated, tmp_path):
     """The oracle is the network itself, asked for the loss of each batch alone."""
     found, wanted = [], []

@@ -66,6 +66,7 @@ def test_every_strategy_pushes_what_it_saves_and_the_end(client, line, tmp_path,
     assert list(tmp_path.glob(".deltareg/steps/*")) == []
 
 
+@pytest.mark.soak
 def test_what_a_version_says_of_the_training(client, line, tmp_path, monkeypatch):
     """Step, epoch, measures and the run; a version follows the one before it."""
     monkeypatch.setenv("CI_JOB_URL", "https://bot:secret@ci.example/jobs/7")
@@ -254,6 +255,7 @@ def test_a_training_that_goes_on_is_warned_alone(site, client, line, tmp_path, c
     assert f"{line}: nothing can be pushed as it is now: " in caplog.text
 
 
+@pytest.mark.soak
 def test_an_adapter_that_its_base_does_not_fit_is_noticed_before_it_is_trained(site, client, line, tmp_path):
     with site.client() as admin:
         admin.bases.push(SAMPLES / "bases" / "tinygpt2", "tinygpt2")
@@ -268,6 +270,7 @@ def test_an_adapter_that_its_base_does_not_fit_is_noticed_before_it_is_trained(s
     assert line not in {each.ref for each in client.lines.list("team")}
 
 
+@pytest.mark.soak
 def test_a_base_that_nobody_names_is_noticed_before_the_first_step(client, line, tmp_path):
     run = trainer(tmp_path, PushCallback(line, client=client), max_steps=1)
     run.model.peft_config["default"].base_model_name_or_path = "org/unknown"
