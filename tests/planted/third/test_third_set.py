@@ -13,7 +13,7 @@ import torch
 from tests.planted.front import PAGE as FRONT
 from tests.planted.front import front
 from tests.planted.more.items import PLACES as OF_SECOND
-from tests.planted.third.bases import encoded, load_base
+from tests.planted.third.bases import IGNORED, encoded, load_base
 from tests.planted.third.broken import EDITED
 from tests.planted.third.damage import BARS, Damage, keep_damage
 from tests.planted.third.drift import STEP, drifting
@@ -29,7 +29,7 @@ from tests.planted.third.tasks import IS_EXACT, draw, rate
 from tests.small_networks import quiet
 
 # A base all the same when it has learnt next to nothing; the whole set has all of it.
-SHARE = 0.02
+SHARE = 0.01
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def test_the_first_page_says_what_the_three_others_say():
 
 def test_parts_of_a_task_share_no_row():
     for task in IS_EXACT:
-        parts = [{row.asked or row.answer for row in draw(task, 700, seed=1, part=p)} for p in ("train", "suite")]
+        parts = [{row.asked or row.answer for row in draw(task, 300, seed=1, part=p)} for p in ("train", "suite")]
         assert not parts[0] & parts[1]
 
 
@@ -111,26 +111,26 @@ def test_what_spoils_rows_changes_some_of_them(name):
 
 
 def test_an_exact_match_is_what_greedy_decoding_writes(shop):
-    network = load_base(shop.base("qwen")).eval()
-    rows = draw("route", 6, seed=2, part="measure")
-    batch = encoded(shop.kept, "qwen", rows)
-    prompt = batch["input_ids"][:1, : int((batch["labels"][0] != -100).nonzero()[0])]
+    network = load_base(shop.base("opt")).eval()
+    prompt = encoded(shop.kept, "opt", draw("reports", 1, seed=2, part="measure"))["input_ids"][:, :6]
     with torch.no_grad():
-        whole = network.generate(prompt, max_new_tokens=3, do_sample=False)  # type: ignore[operator]  # of transformers
-    written = whole[0, prompt.shape[1] :]
+        whole = network.generate(prompt, max_new_tokens=4, do_sample=False)  # type: ignore[operator]  # of transformers
+    labels = whole.clone()
+    labels[:, : prompt.shape[1]] = IGNORED
+    wrong = labels.clone()
+    wrong[0, -1] = (wrong[0, -1] + 1) % 100
     own = {"input_ids": whole, "attention_mask": torch.ones_like(whole)}
-    labels = torch.cat([torch.full_like(prompt[0], -100), written])[None]
 
     assert rate(network, {**own, "labels": labels}, is_exact=True) == 1.0
-    assert rate(network, {**own, "labels": labels.clamp(max=5)}, is_exact=True) == 0.0
+    assert rate(network, {**own, "labels": wrong}, is_exact=True) == 0.0
 
 
 @pytest.mark.timeout(120)
 def test_a_handful_goes_through_smoke_as_it_is_expected_to(shop, tmp_path):
-    healthy, twice = item_of("", "reports/lora-all"), item_of("layers_exchanged", "reports/lora-all")
+    healthy, exchanged = item_of("", "reports/lora-all"), item_of("layers_exchanged", "reports/lora-all")
     lost = item_of("overflowed", "reports/lora-f16")
     with quiet():
-        said = {item.fault: look_at(item, shop, tmp_path, rows=())[0] for item in (healthy, twice, lost)}
+        said = {item.fault: look_at(item, shop, tmp_path, rows=())[0] for item in (healthy, exchanged, lost)}
 
     assert not said[""].stops(SMOKE) & RECORDED
     assert "golden" in said["layers_exchanged"].stops(SMOKE)
