@@ -20,5 +20,5 @@ How it is meant to be used:
   rule for it.** Measure it once on the final code, write the page, and leave it.
 
 `-j 2` takes two processes; `--places route/lora-all,…` and `--faults noise_25,…` take a part. Both
-halves take about 25 minutes of two cores: 10 to make, 15 to judge.
+halves take about half an hour of two busy cores: 12 minutes to make, 19 to judge.
 """

@@ -1,6 +1,6 @@
 """The third planted set: it is what it says, and a handful of it goes through the gate.
 
-The whole of it takes 25 minutes of two cores; `python -m tests.planted.third` runs it.
+The whole of it takes half an hour of two cores; `python -m tests.planted.third` runs it.
 """
 
 import json
