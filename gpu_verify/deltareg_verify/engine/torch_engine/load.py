@@ -236,7 +236,7 @@ def _slot_of(
     file_name: str, shape: Sequence[int], live: Mapping[str, torch.Tensor], spelled: Mapping[str, str], view: BaseView
 ) -> ParameterSlot | None:
     """Return the place of one tensor of the files; None where it is no part, or does not fit."""
-    part, joined = view.names.part(file_name), view.names.joined(file_name)
+    part, joined = view.names.part(file_name), view.names.find_joined(file_name)
     among = part or joined
     whole = spelled.get(view.names.canonical(among.whole)) if among is not None else None
     if whole is None or len(shape) < 2:

@@ -123,7 +123,7 @@ class NameMap:
             return ParameterPart(f"{experts}.{own}", int(number), modules.index(module), len(modules))
         return None
 
-    def joined(self, file_name: str) -> JoinedRows | None:
+    def find_joined(self, file_name: str) -> JoinedRows | None:
         """Return the position of a tensor whose rows follow those of others in one parameter; else None."""
         path, _, own = (self.memory(file_name) or "").removesuffix(_WEIGHT).rpartition(".")
         for module, parts in self.rules.joined:
