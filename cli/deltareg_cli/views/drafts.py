@@ -49,7 +49,7 @@ def drafted_answer(found: "DraftedSuite", notes: Sequence[str]) -> CommandResult
                 ("files", ", ".join(found.files)),
             ]
         ),
-        TitleBlock("Asks", "what too few samples decide warns, and closes protected channels"),
+        TitleBlock("Asks", "what too few samples decide warns, and keeps channels closed"),
         TableBlock(
             [Column("check"), Column("measure"), Column("asks for", is_prose=True)],
             [_row(one) for one in draft.comparisons],
