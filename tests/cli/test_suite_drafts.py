@@ -99,6 +99,15 @@ def test_general_texts_may_be_the_users_own_with_a_group_each(data):
     assert json.loads(lines[-1]) == {"text": text(408), "group": "sv"}
 
 
+def test_of_a_group_a_hundred_general_texts_are_taken(data):
+    (data.home / "law.txt").write_text("".join(f"{text(n)} {n}\n" for n in range(300, 500)))
+
+    ended = init(data, "lines.txt", "--general", "law.txt", "--json")
+
+    assert ended.status == 0, ended.err
+    assert ended.json["general"] == "100 texts, those of law.txt: law"
+
+
 def test_too_few_general_texts_are_refused_with_what_to_do(data):
     (data.home / "few.txt").write_text("one text\nanother text\n")
 

@@ -51,7 +51,7 @@ def open_subject(tmp_path):
 
 
 def trainings(subject):
-    return subject.trainings(SplitRows("own", ROWS, ROWS), [], seconds=60)
+    return subject.trainings(SplitRows("own", ROWS, ROWS), Samples(), seconds=60)
 
 
 def with_peft(folder, rows):
@@ -133,7 +133,7 @@ def test_the_harm_is_there_for_transformers_too_on_rows_that_nobody_has_seen(nam
     healthy = _train_by_peft(tmp_path / "healthy")
     subject = open_subject("", healthy)
     split = SplitRows("own", _rows(range(40)), _rows(range(100, 140)))
-    short = subject.trainings(split, [], seconds=120)
+    short = subject.trainings(split, Samples(), seconds=120)
 
     spoilt = short.train(TRAININGS[name], np.random.default_rng(0))
 

@@ -3,6 +3,7 @@
 import math
 import random
 from collections import Counter
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -10,10 +11,10 @@ import pytest
 judged = pytest.importorskip("tests.verify.judged", reason="needs torch and peft")
 torch = judged.torch
 from deltareg.client.drafting.general_texts import shipped_texts  # noqa: E402
-from deltareg.suites.drafting.draft import LEAST_GAIN, GeneralText, GeneralTexts  # noqa: E402
+from deltareg.suites.drafting.draft import GeneralText, GeneralTexts  # noqa: E402
 from deltareg.suites.drafting.repeated_rows import without_repeats  # noqa: E402
 from deltareg.suites.samples import Samples  # noqa: E402
-from deltareg_verify.engine.measures.word_order import group_rows, measure_understanding, mix_words  # noqa: E402
+from deltareg_verify.engine.measures.word_order import LEAST_GAIN, find_understood, group_rows, mix_words  # noqa: E402
 from deltareg_verify.judging.checks.forgetting import held_groups  # noqa: E402
 from tests.verify import small_language  # noqa: E402
 from tests.verify.bench import SAMPLES as FOLDERS  # noqa: E402
@@ -78,6 +79,15 @@ def test_a_base_that_understands_none_of_it_is_not_held_to_it(cache_dir):
     assert "in another order" in finding.detail
 
 
+@pytest.mark.parametrize(("gain", "is_known"), [(LEAST_GAIN + 0.01, True), (LEAST_GAIN - 0.01, False)])
+def test_a_base_understands_what_is_likelier_in_its_place(gain, is_known):
+    engine = TextEngine(lambda _, text: 3.0 if text in SAMPLES.texts else 3.0 + gain)
+
+    known = find_understood(cast("Any", engine), SAMPLES, seed=0)
+
+    assert known == ({"en": [*range(10)], "xx": [*range(10, 20)]} if is_known else {})
+
+
 def test_without_a_threshold_the_worst_group_is_told(cache_dir):
     finding = judge(cache_dir, "against: base", worse=0.2)
 
@@ -86,9 +96,7 @@ def test_without_a_threshold_the_worst_group_is_told(cache_dir):
 
 
 def test_groups_of_few_texts_are_held_together():
-    rows = {"en": range(10), "de": range(10, 13), "fr": range(13, 18), "ru": range(18, 30)}
-
-    held = held_groups(rows, {"en": 1.0, "de": 1.0, "fr": LEAST_GAIN, "ru": 0.1}, least=8)
+    held = held_groups({"en": range(10), "de": range(10, 13), "fr": range(13, 18)}, least=8)
 
     assert {name: list(own) for name, own in held.items()} == {"en": list(range(10)), "others": list(range(10, 18))}
 
@@ -116,7 +124,7 @@ def test_every_group_of_this_release_can_be_held_by_itself():
 def test_a_draft_says_which_groups_are_asked_and_why_the_others_are_not():
     texts = GeneralTexts([GeneralText(name, text) for name, text in zip("aab", "xyz", strict=True)], "those of me")
 
-    asked = texts.keep_understood({"a": LEAST_GAIN, "b": LEAST_GAIN - 0.01})
+    asked = texts.keep_understood(["a"])
 
     assert asked.groups == ["a"]
     assert asked.describe() == (
@@ -155,9 +163,8 @@ def test_a_base_that_forgets_its_own_language_for_scripts_that_it_never_knew(tmp
     assert pooled.verdict == "pass"
     assert pooled.value < pooled.baseline
     assert (held.verdict, held.code) == ("fail", "worse_than_base")
-    gains = measure_understanding(case.engine, samples, seed=0)
-    assert gains is not None
-    known = [name for name, gain in gains.items() if gain >= LEAST_GAIN]
+    known = find_understood(case.engine, samples, seed=0)
+    assert known is not None
     factors = {
         name: float(np.exp((after[own, 0].sum() - before[own, 0].sum()) / before[own, 1].sum()))
         for name, own in group_rows(samples).items()

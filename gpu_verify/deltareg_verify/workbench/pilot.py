@@ -26,14 +26,13 @@ from deltareg.client.folders.base_folder import open_base
 from deltareg.errors import DeltaregError, InvalidInput
 from deltareg.suites.catalogue import CATALOGUE
 from deltareg.suites.drafting.answer_forms import OTHERS
-from deltareg.suites.drafting.draft import LEAST_GAIN
 from deltareg.suites.probe_set import Samples, read_samples
 from deltareg.suites.suite import DEFAULT_SUITE, CheckSpec, ProbeSet, built_in
 from deltareg_verify.engine.changes import MEASURES, EngineSide, Measure, MeasureChange, RowMeasure, perplexity
 from deltareg_verify.engine.engine import DeltaEngine
 from deltareg_verify.engine.measures.choices import choice_measure
 from deltareg_verify.engine.measures.targets import target_perplexity
-from deltareg_verify.engine.measures.word_order import group_rows, measure_understanding
+from deltareg_verify.engine.measures.word_order import find_understood
 from deltareg_verify.judging.checks import all_checks
 from deltareg_verify.messages.process_answer import answer
 from deltareg_verify.messages.requests import ProcessRequest
@@ -107,9 +106,9 @@ def run(wanted: PilotRequest) -> Fields:
     from deltareg_verify.engine.torch_engine import TorchEngine, class_with_place, prepare_device, quieten
 
     quieten()
-    document: dict[str, object] = {"has_template": _prepare(wanted), "understanding": None}
+    document: dict[str, object] = {"has_template": _prepare(wanted), "understood": None}
     general = _read_set(wanted, _GENERAL) if _GENERAL in wanted.sets else None
-    understanding: Mapping[str, float] | None = None
+    understood: Mapping[str, Sequence[int]] = {}
     if not wanted.versions and general is None:
         return {**document, "items": [], "is_cut": False, "notes": []}
     with ExitStack() as stack:
@@ -117,11 +116,11 @@ def run(wanted: PilotRequest) -> Fields:
         suite = replace(built_in(DEFAULT_SUITE), sets={_PROBES: ProbeSet(_PROBES, "")})
         make = partial(TorchEngine, suite=suite, device=prepare_device(wanted.device, threads=wanted.threads))
         if general is not None:
-            understanding = measure_understanding(make(base, ()), general, seed=suite.seed)
-            document["understanding"] = {} if understanding is None else understanding
+            understood = find_understood(make(base, ()), general, seed=suite.seed) or {}
+            document["understood"] = [*understood]
         trials = Trials(base, suite, wanted.out, make, class_with_place)
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pilot-")))
-        comparing = _Comparing(wanted, trials, scratch, stack, understanding)
+        comparing = _Comparing(wanted, trials, scratch, stack, understood)
         items = list(comparing.go())
         return {**document, "items": items, "is_cut": comparing.is_cut, "notes": comparing.notes}
 
@@ -168,7 +167,7 @@ class _Comparing:
     trials: Trials
     scratch: Path
     stack: ExitStack
-    understanding: Mapping[str, float] | None = None
+    understood: Mapping[str, Sequence[int]] = field(default_factory=dict[str, Sequence[int]])
     is_cut: bool = False
     notes: list[str] = field(default_factory=list[str])
 
@@ -201,11 +200,11 @@ class _Comparing:
                 yield {"set": _GENERAL, "a": _BASE, "b": version.ref, **scaled}
 
     def _groups(self) -> list[Samples]:
-        if not self.understanding:
+        """Read the general texts of each group that the base understands."""
+        if not self.understood:
             return []
         general = _read_set(self.wanted, _GENERAL)
-        known = [rows for name, rows in group_rows(general).items() if self.understanding.get(name, 0.0) >= LEAST_GAIN]
-        return [general.select_rows(rows) for rows in known]
+        return [general.select_rows(rows) for rows in self.understood.values()]
 
     def _there(self) -> Iterator["_There"]:
         """Yield the versions on the base; for a single version, seeded siblings as well."""

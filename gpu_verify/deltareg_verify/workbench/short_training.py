@@ -7,7 +7,7 @@ What did no harm worth the name is told as that, and is no fault that a suite co
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ from deltareg.suites.samples import Samples
 from deltareg.suites.suite import Suite
 from deltareg.tensors.array import F32
 from deltareg_verify.engine.engine import DeltaEngine
+from deltareg_verify.engine.measures.word_order import find_understood
 from deltareg_verify.engine.training_rows import TrainingRows, training_rows
 from deltareg_verify.workbench.faults.training import TrainingFault
 
@@ -32,7 +33,7 @@ _SHARE, _LEAST, _MOST = 1 / 3, 8, 64  # of rows, how many are learnt from
 _MOST_MEASURED, _MOST_GENERAL = 64, 24
 _BATCH, _STEPS, _EVERY, _RATE = 8, 60, 4, 0.06
 _HALVINGS, _SLACK, _HURRY = 4, 0.25, 1.15
-_KNOWN = 0.8  # of the loss of a guess: general texts that a base knows anything of
+_GENERAL_CHECKS = frozenset({"forgetting", "perplexity"})
 MATERIAL = 0.05
 """Perplexity on held rows that is so much worse is harm, as a share; of right answers two points are."""
 MATERIAL_RIGHT, MATERIAL_GENERAL = 0.02, 0.33
@@ -130,7 +131,7 @@ class ShortTrainings:
     trainer: "DeltaTrainer"
     engine: DeltaEngine
     rows: SplitRows
-    general: Sequence[str]
+    general: Samples
     whole: Values
     neutral: Values
     seconds: float = 30.0
@@ -152,7 +153,7 @@ class ShortTrainings:
             raise InvalidInput("the network has no loss on rows of this kind")
         self._measure_whole()
         if fault.ends == "forgotten" and self._texts is None and rows.form == "causal":
-            raise InvalidInput("there is no general text that the base knows anything of")
+            raise InvalidInput("there is no general text that the base understands")
         return self._descend(fault, rows, random)
 
     def _descend(self, fault: TrainingFault, rows: TrainingRows, random: np.random.Generator) -> SpoiltVersion:
@@ -232,7 +233,7 @@ class ShortTrainings:
         self._held = training_rows(self.engine, _some(self.rows.held, _MOST_MEASURED))
         if self._held is None:
             raise InvalidInput("the network has no loss on rows of this kind")
-        if self._held.form == "causal" and self.general:
+        if self._held.form == "causal" and self.general.texts:
             self._texts = self._find_known()
         for name, values, rows in (
             ("held", self.whole, self._held),
@@ -245,14 +246,10 @@ class ShortTrainings:
                 self._before[name] = (found.loss, found.right)
 
     def _find_known(self) -> TrainingRows | None:
-        """Return the general texts that the base knows anything of."""
-        losses = self.engine.losses("base", self.general)
-        size = self.engine.config.get("vocab_size")
-        if losses is None or not isinstance(size, int):
-            return None
-        mean = losses[:, 0] / np.maximum(losses[:, 1], 1)
-        known = [text for text, loss in zip(self.general, mean, strict=True) if 0 < loss < _KNOWN * math.log(size)]
-        return training_rows(self.engine, Samples(tuple(known[:_MOST_GENERAL]))) if known else None
+        """Return the general texts that the base understands."""
+        known = find_understood(self.engine, self.general, seed=0)
+        rows = sorted(row for own in (known or {}).values() for row in own)
+        return training_rows(self.engine, _some(self.general.select_rows(rows), _MOST_GENERAL)) if rows else None
 
 
 @dataclass(slots=True)
@@ -293,7 +290,7 @@ class _Progress:
 
 def general_texts(
     suite: Suite, read: Callable[[str], Samples], but: str, identity: str, config: Mapping[str, object]
-) -> list[str]:
+) -> Samples:
     """Return general texts: those of the suite, or those that are drawn for the base.
 
     Args:
@@ -303,9 +300,12 @@ def general_texts(
         identity: The base's root, which seeds the draw.
         config: The base's configuration.
     """
-    names = dict.fromkeys(one.probes for one in suite.checks if one.check == "perplexity" and one.probes != but)
-    texts = [text for name in names if name in suite.sets for text in read(name).texts]
-    return texts or [one.text for one in draw(identity, config).texts]
+    names = (one.probes for one in suite.checks if one.check in _GENERAL_CHECKS and one.probes != but)
+    own = next((samples for name in names if name in suite.sets and (samples := read(name)).texts), None)
+    if own is not None:
+        return own
+    drawn = draw(identity, config).texts
+    return Samples(tuple(one.text for one in drawn), groups=tuple(one.name for one in drawn))
 
 
 def _some(samples: Samples, most: int) -> Samples:

@@ -1,6 +1,6 @@
 """The version that faults are put into: its files opened, its engine, its golden outputs, its trainer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +13,7 @@ from deltareg.host.weights_files import weights_digests
 from deltareg.suites.golden import GoldenOrigin, GoldenOutputs, sample_of
 from deltareg.suites.golden_file import GOLDEN_FILE, decode, encode
 from deltareg.suites.golden_prompts import PROMPTS
+from deltareg.suites.samples import Samples
 from deltareg_verify.engine.engine import DeltaEngine
 from deltareg_verify.workbench.faults import Fault, MutableDelta, MutableTensor
 from deltareg_verify.workbench.faults.delta_files import is_changed, open_parts, write_parts
@@ -75,7 +76,7 @@ class Subject:
             (out / GOLDEN_FILE).write_bytes(encode(_record(engine, self.golden, out)))
         return engine
 
-    def trainings(self, rows: SplitRows, general: Sequence[str], *, seconds: float) -> ShortTrainings:
+    def trainings(self, rows: SplitRows, general: Samples, *, seconds: float) -> ShortTrainings:
         """Return what trains it.
 
         Raises:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deltareg.statistics.intervals import F64, Interval, mean_intervals, paired_interval
-from deltareg.statistics.quantiles import TAIL, normal_quantile
+from deltareg.statistics.quantiles import normal_quantile
 
 RUNS = 1_500
 LUMPS = 0.1
@@ -77,57 +77,52 @@ def assume_samples(spread: float, *, is_share: bool = False) -> PairedSamples:
 
 @dataclass(frozen=True)
 class RedrawnRuns:
-    """Runs of a comparison on n samples, drawn from those at hand.
+    """Runs of a comparison on n samples, drawn from those at hand; each draw is the same every time.
 
     Attributes:
         samples: The samples at hand.
         n: How many samples a run has.
-        seed: The seed of the draws.
     """
 
     samples: PairedSamples
     n: int
-    seed: int = 0
 
-    def shown_margins(self, tail: float = TAIL) -> F64:
-        """Return for each run the smallest margin that it shows a version without a loss to keep, sorted."""
-        low, _ = self._ends(0.0, 0.0, tail)
-        return np.sort(-low)
+    def shown_margin(self, power: float) -> float:
+        """Return the smallest margin that a version without a loss is shown to keep as often as `power`."""
+        low, _ = self._plain
+        return float(np.quantile(-low, power, method="higher"))
 
-    def chance_to_pass(self, margin: float, *, loss: float = 0.0, lumps: float = 0.0, tail: float = TAIL) -> float:
+    def chance_to_pass(self, margin: float, *, loss: float = 0.0, lumps: float = 0.0) -> float:
         """Return how often a version is shown to keep a margin.
 
         Args:
             margin: The allowed loss, on the scale of comparisons.
             loss: What it really lost.
             lumps: The share of samples that the loss is on; 0 for all alike.
-            tail: The error on one side.
         """
-        low, _ = self._ends(loss, lumps, tail)
+        low, _ = self._ends(loss, lumps)
         return float(np.mean(low >= -margin))
 
-    def chance_to_fail(self, margin: float, *, loss: float, lumps: float = 0.0, tail: float = TAIL) -> float:
+    def chance_to_fail(self, margin: float, *, loss: float, lumps: float = 0.0) -> float:
         """Return how often a version is shown to have lost more than a margin; see `chance_to_pass`."""
-        _, high = self._ends(loss, lumps, tail)
+        _, high = self._ends(loss, lumps)
         return float(np.mean(high < -margin))
 
-    def stopped_loss(self, margin: float, *, power: float, lumps: float = 0.0, tail: float = TAIL) -> float:
+    def stopped_loss(self, margin: float, *, power: float, lumps: float = 0.0) -> float:
         """Return the smallest loss with which a version is not shown to keep a margin as often as `power`."""
-        if lumps <= 0 and not self.samples.is_share:  # an even loss moves an interval and nothing else
-            low, _ = self._ends(0.0, 0.0, tail)
-            return max(0.0, margin + float(np.quantile(low, power, method="higher")))
-        return self._smallest(
-            lambda loss: self.chance_to_pass(margin, loss=loss, lumps=lumps, tail=tail) <= 1 - power, margin
-        )
+        if self._moves_evenly(lumps):
+            return max(0.0, margin + float(np.quantile(self._plain[0], power, method="higher")))
+        return self._smallest(lambda loss: self.chance_to_pass(margin, loss=loss, lumps=lumps) <= 1 - power, margin)
 
-    def failed_loss(self, margin: float, *, power: float, lumps: float = 0.0, tail: float = TAIL) -> float:
+    def failed_loss(self, margin: float, *, power: float, lumps: float = 0.0) -> float:
         """Return the smallest loss with which a version fails as often as `power`."""
-        if lumps <= 0 and not self.samples.is_share:
-            _, high = self._ends(0.0, 0.0, tail)
-            return max(0.0, margin + float(np.quantile(high, power, method="higher")))
-        return self._smallest(
-            lambda loss: self.chance_to_fail(margin, loss=loss, lumps=lumps, tail=tail) >= power, margin
-        )
+        if self._moves_evenly(lumps):
+            return max(0.0, margin + float(np.quantile(self._plain[1], power, method="higher")))
+        return self._smallest(lambda loss: self.chance_to_fail(margin, loss=loss, lumps=lumps) >= power, margin)
+
+    def _moves_evenly(self, lumps: float) -> bool:
+        """Whether a loss moves an interval and nothing else."""
+        return lumps <= 0 and not self.samples.is_share
 
     def _smallest(self, is_enough: Callable[[float], bool], margin: float) -> float:
         if is_enough(0.0):
@@ -152,14 +147,22 @@ class RedrawnRuns:
         steps = self._centred
         return 100 * (float(np.abs(steps).max()) / float(self.samples.sizes.mean()) + 1e-9) + 10
 
-    def _ends(self, loss: float, lumps: float, tail: float) -> tuple[F64, F64]:
+    @cached_property
+    def _plain(self) -> tuple[F64, F64]:
+        """The ends for a version that lost nothing."""
+        return self._find_ends(0.0, 0.0)
+
+    def _ends(self, loss: float, lumps: float) -> tuple[F64, F64]:
+        return self._find_ends(loss, lumps) if loss else self._plain
+
+    def _find_ends(self, loss: float, lumps: float) -> tuple[F64, F64]:
         """Return for each run the ends of the interval of the gain of a version that lost so much."""
         if self.samples.is_share:
-            intervals = [_find_interval(gained, lost, self.n, tail) for gained, lost in self._flips(loss)]
+            intervals = [_find_interval(gained, lost, self.n) for gained, lost in self._flips(loss)]
             return np.array([one.low for one in intervals]), np.array([one.high for one in intervals])
         gains, sizes = self._drawn
         parts = gains - loss * (sizes if lumps <= 0 else sizes * (self._chances < lumps) / lumps)
-        return mean_intervals(parts, sizes, tail=tail)
+        return mean_intervals(parts, sizes)
 
     def _flips(self, loss: float) -> list[tuple[float, float]]:
         """Return for each run how many samples a version that lost so much gained and lost."""
@@ -185,18 +188,18 @@ class RedrawnRuns:
 
     @cached_property
     def _rows(self) -> NDArray[np.int64]:
-        generator = np.random.default_rng([self.seed, 0])
+        generator = np.random.default_rng(0)
         return generator.integers(0, len(self.samples), (RUNS, self.n))
 
     @cached_property
     def _chances(self) -> F64:
-        return np.random.default_rng([self.seed, 1]).random((RUNS, self.n))
+        return np.random.default_rng(1).random((RUNS, self.n))
 
     @cached_property
     def _coins(self) -> NDArray[np.bool_]:
-        return np.random.default_rng([self.seed, 2]).random((RUNS, self.n)) < 0.5
+        return np.random.default_rng(2).random((RUNS, self.n)) < 0.5
 
 
 @lru_cache(maxsize=20_000)
-def _find_interval(gained: float, lost: float, n: int, tail: float) -> Interval:
-    return paired_interval(gained, lost, n, tail=tail)
+def _find_interval(gained: float, lost: float, n: int) -> Interval:
+    return paired_interval(gained, lost, n)

@@ -17,6 +17,8 @@ from deltareg_verify.engine.engine import DeltaEngine
 _PIECES = re.compile(r"\w+|[^\w\s]|\s+")
 _LONGEST_WORD = 12
 """What is longer is of a script that writes no spaces, and moves letter by letter."""
+LEAST_GAIN = 0.4
+"""How much likelier a token has to be in its place than out of order, in nats, for a base to understand a text."""
 
 
 def group_rows(samples: Samples) -> dict[str, list[int]]:
@@ -50,6 +52,14 @@ def measure_understanding(engine: DeltaEngine, samples: Samples, *, seed: int) -
             means = sums[:, 0] / sums[:, 1]
             gains[name] = float(means[1] - means[0])
     return gains
+
+
+def find_understood(engine: DeltaEngine, samples: Samples, *, seed: int) -> dict[str, list[int]] | None:
+    """Return the rows of the groups that a base understands, by group; see `measure_understanding`."""
+    gains = measure_understanding(engine, samples, seed=seed)
+    if gains is None:
+        return None
+    return {name: rows for name, rows in group_rows(samples).items() if gains.get(name, 0.0) >= LEAST_GAIN}
 
 
 def mix_words(text: str, *, seed: int) -> str:

@@ -8,12 +8,11 @@ and the worst decides.
 from collections.abc import Mapping, Sequence
 
 from deltareg.suites.catalogue import UNDECIDED, CheckForm
-from deltareg.suites.drafting.draft import LEAST_GAIN
 from deltareg.suites.samples import Samples
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.engine.case import Case
 from deltareg_verify.engine.changes import perplexity
-from deltareg_verify.engine.measures.word_order import group_rows, measure_understanding
+from deltareg_verify.engine.measures.word_order import find_understood
 from deltareg_verify.judging.check import Check, Finding
 from deltareg_verify.judging.comparison_trial import LookValues
 from deltareg_verify.judging.threshold_rule import compare_with_rivals, gravest, report_unmeasured
@@ -25,10 +24,10 @@ _REST = "others"
 def run(case: Case, spec: CheckSpec) -> Finding:
     """Compare perplexity on each group of a probe set that the base understands."""
     samples = case.samples(spec.probes)
-    gains = measure_understanding(case.engine, samples, seed=case.suite.seed) if samples.texts else None
-    if gains is None:
+    known = find_understood(case.engine, samples, seed=case.suite.seed) if samples.texts else None
+    if known is None:
         return report_unmeasured(case, spec, f"needs {_NEEDS}")
-    groups = held_groups(group_rows(samples), gains, least=int(spec.number("least_samples")))
+    groups = held_groups(known, least=int(spec.number("least_samples")))
     if not groups:
         return Finding("n/a", detail="the base predicts none of these texts better than their words in another order")
     return gravest([_hold(case, spec, name, samples.select_rows(rows)) for name, rows in groups.items()])
@@ -40,17 +39,13 @@ def _hold(case: Case, spec: CheckSpec, group: str, samples: Samples) -> Finding:
     return compare_with_rivals(case, spec, values.change, planned=(len(samples),), told=told, needs=_NEEDS)
 
 
-def held_groups(
-    rows: Mapping[str, Sequence[int]], gains: Mapping[str, float], *, least: int
-) -> dict[str, Sequence[int]]:
+def held_groups(known: Mapping[str, Sequence[int]], *, least: int) -> dict[str, Sequence[int]]:
     """Return the rows of each group to hold; groups of too few texts are held together.
 
     Args:
-        rows: The rows of each group.
-        gains: How much likelier a token is to the base in its place than out of order, in nats, by group.
+        known: The rows of each group that the base understands.
         least: How many texts a group needs to be held by itself.
     """
-    known = {name: own for name, own in rows.items() if gains.get(name, 0.0) >= LEAST_GAIN}
     large = {name: own for name, own in known.items() if len(own) >= least}
     rest = sorted(row for name, own in known.items() if name not in large for row in own)
     return large | ({_REST: rest} if len(rest) >= least else {})

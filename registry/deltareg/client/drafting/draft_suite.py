@@ -243,8 +243,8 @@ class SuiteDrafting:
         """
         items = cast("Sequence[Fields]", answer.get("items", ()))
         name = wanted.suite
-        gains = cast("Mapping[str, float] | None", answer.get("understanding"))
-        asked = general if gains is None else general.keep_understood(gains)
+        understood = cast("Sequence[str] | None", answer.get("understood"))
+        asked = general if understood is None else general.keep_understood(understood)
         file = f"{name}-in-domain{found.file}"
         suite_draft = draft(
             name=name,

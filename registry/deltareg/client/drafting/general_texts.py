@@ -5,6 +5,7 @@ that it understands, each by itself.
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -17,6 +18,7 @@ from deltareg.suites.drafting.repeated_rows import without_repeats
 
 LEAST = 8
 """Fewer texts show too little of a group."""
+_MOST_EACH = 100  # of a group: each verification runs all of them
 _CORPORA = ("corpus.json", "more.json")
 _KINDS = ("text", "code", "chat")
 _GROUP_COLUMNS = ("group", "language", "lang", "domain", "category")
@@ -35,7 +37,8 @@ def shipped_texts() -> GeneralTexts:
 def read_texts(path: Path) -> GeneralTexts:
     """Read the user's general texts: a file of rows, or a folder with a file for each group.
 
-    The group is what a column `group`, `language` or `domain` says, or the name of the file.
+    The group is what a column `group`, `language` or `domain` says, or the name of the file. Of each
+    the first hundred texts are taken.
 
     Raises:
         NotFound: There is no such file.
@@ -44,13 +47,17 @@ def read_texts(path: Path) -> GeneralTexts:
     parts = sorted(one for one in path.iterdir() if one.is_file()) if path.is_dir() else [path]
     texts = [text for part in parts for row in read_records(part) if (text := _own_text(row, part.stem)).text]
     unique = [texts[at] for at in without_repeats([one.text for one in texts])]
-    counts = {one.group: sum(other.group == one.group for other in unique) for one in unique}
+    counts: Counter[str] = Counter()
+    taken: list[GeneralText] = []
+    for one in unique:
+        counts[one.group] += 1
+        taken += [one] if counts[one.group] <= _MOST_EACH else []
     if max(counts.values(), default=0) < LEAST:
         raise InvalidInput(
             f"{path} has no group of {LEAST} different texts",
             fix='give more texts of each language or domain, a row each: {"text": "…", "group": "en"}',
         )
-    return GeneralTexts(unique, f"those of {path}")
+    return GeneralTexts(taken, f"those of {path}")
 
 
 def _shipped_text(row: Mapping[str, object], kind: str) -> GeneralText:

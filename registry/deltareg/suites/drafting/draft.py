@@ -1,7 +1,7 @@
 """A draft: the content of a future suite, with the facts about each of its comparisons."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from deltareg.statistics.power import POWER
@@ -12,8 +12,6 @@ from deltareg.suites.reference import BEST
 
 GENERAL_LOSS = 0.33
 """What a delta may usually lose of general text: a third of its perplexity."""
-LEAST_GAIN = 0.4
-"""How much likelier a token has to be in its place than out of order, in nats, for a base to understand a text."""
 _LUMPY = 1.1
 """How much larger a loss on few samples has to be before that is worth saying."""
 _ABOVE_GUESS = 0.25
@@ -62,14 +60,10 @@ class GeneralTexts:
         """The groups, in the order of their first texts."""
         return list(dict.fromkeys(one.group for one in self.texts))
 
-    def keep_understood(self, gains: Mapping[str, float]) -> "GeneralTexts":
-        """Keep the groups that a base understands.
-
-        Args:
-            gains: How much likelier a token is to it in its place than out of order, in nats, by group.
-        """
-        known = [one for one in self.texts if gains.get(one.group, 0.0) >= LEAST_GAIN]
-        unknown = [name for name in self.groups if gains.get(name, 0.0) < LEAST_GAIN]
+    def keep_understood(self, names: Collection[str]) -> "GeneralTexts":
+        """Keep the groups of these names, which a base understands."""
+        known = [one for one in self.texts if one.group in names]
+        unknown = [name for name in self.groups if name not in names]
         return GeneralTexts(known, self.origin, unknown, is_known=True)
 
     def describe(self) -> str:

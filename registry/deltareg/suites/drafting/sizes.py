@@ -4,8 +4,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from deltareg.statistics.power import samples_needed
 from deltareg.statistics.quantiles import TAIL, normal_quantile, t_quantile
 from deltareg.statistics.redrawing import LUMPS, PairedSamples, RedrawnRuns, assume_samples
@@ -52,13 +50,11 @@ class StoppedLosses:
 
     Attributes:
         held: A version that lost so much does not pass: it is shown to be worse, or nothing is shown.
-        held_in_lumps: The same where a tenth of the samples has all of the loss.
         failed: A version that lost so much fails.
-        failed_in_lumps: The same where a tenth of the samples has all of the loss.
+        failed_in_lumps: Such a one where a tenth of the samples has all of the loss.
     """
 
     held: float
-    held_in_lumps: float
     failed: float
     failed_in_lumps: float
 
@@ -104,8 +100,8 @@ def size(
     runs = RedrawnRuns(samples, n)
     if needed > available and margin is None:
         # A margin that these samples cannot show would stop healthy versions as well.
-        shown = float(np.quantile(runs.shown_margins(), power, method="higher"))
-        chosen_margin, learned = _round_up(measure.from_scale(shown)), f"the smallest that {n} samples show"
+        chosen_margin = _round_up(measure.from_scale(runs.shown_margin(power)))
+        learned = f"the smallest that {n} samples show"
     room = measure.to_scale(chosen_margin)
     losses = find_stopped_losses(measure, runs, room, power=power)
     return SizedComparison(chosen_margin, n, runs.chance_to_pass(room), losses, learned)
@@ -138,7 +134,6 @@ def find_stopped_losses(measure: DraftMeasure, runs: RedrawnRuns, room: float, *
     lumps = 0.0 if measure.is_share else LUMPS  # a right answer is lost whole
     return StoppedLosses(
         held=measure.from_scale(runs.stopped_loss(room, power=power)),
-        held_in_lumps=measure.from_scale(runs.stopped_loss(room, power=power, lumps=lumps)),
         failed=measure.from_scale(runs.failed_loss(room, power=power)),
         failed_in_lumps=measure.from_scale(runs.failed_loss(room, power=power, lumps=lumps)),
     )
