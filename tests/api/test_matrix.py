@@ -72,7 +72,9 @@ QUERIES = {
     "GET /api/v1/deltas/{ns}/{name}/versions/{version}/fit": {"base": "tiny"},
     "GET /api/v1/bases/{base}/diff": {"other": "tiny"},
     "GET /api/v1/comparisons": {"a": "lab/x:v1", "b": "lab/x:v2"},
+    "GET /api/v1/audit": {"namespace": "lab"},
     "GET /api/v1/audit/consistency": {"old": "0", "new": "0"},
+    "GET /api/v1/audit/excerpt": {"namespace": "lab"},
     "GET /api/v1/blobs/{digest}": {"of": "lab/x:v1"},
     "GET /api/v1/deltas/{ns}/{name}/versions/{version}/gate": {"channel": "prod"},
     "DELETE /api/v1/deltas/{ns}/{name}/channels/{channel}/quarantine/{version}": {"reason": "x"},
@@ -109,6 +111,9 @@ BODY = BODIES | {
     },
 }
 RIGHTS_HERE = {
+    "GET /api/v1/audit": {Right.ADMIN},
+    "GET /api/v1/audit/excerpt": {Right.ADMIN},
+    "GET /api/v1/audit/rows/{number}/proof": {Right.ADMIN},
     "GET /api/v1/access/explain": {Right.MAINTAIN},
     "GET /api/v1/access/review": {Right.MAINTAIN},
     "GET /api/v1/members": {Right.READ},

@@ -8,7 +8,7 @@ from deltareg.api.serve import server
 from deltareg.db.access.principals import add_principal, count_tokens
 from deltareg.db.session import create_engine, read, write
 from deltareg.db.tables import principals
-from deltareg.service.access.audit import list_audit
+from deltareg.service.access.audit import AuditQuery, list_audit
 from deltareg.service.access.tokens import authenticate
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
@@ -35,7 +35,7 @@ def test_it_is_for_an_admin_and_written_down(lost):
     done = create(folder, "--admin", "--for", "grace")
 
     grace = authenticate(registry, done.stdout.strip(), request_id="r")
-    trail = list_audit(registry, grace, actor=None, action=None, subject=None, cursor=None, limit=9).items
+    trail = list_audit(registry, grace, AuditQuery(), cursor=None, limit=9).items
     assert grace.may(Right.ADMIN, on=EVERYTHING)
     assert not grace.may(Right.BREAK_GLASS, on=EVERYTHING)
     assert [(row.actor, row.action) for row in trail] == [("registry", "token.bootstrap")]

@@ -89,8 +89,63 @@ def test_an_export_of_before_is_none_that_can_be_verified(ana, tmp_path):
     assert refused.status == 2
     assert "audit export --proofs" in refused.err
     assert ana("audit", "export", "--out", "x").status == 2
-    assert ana("audit", "export", "--proofs", "--actor", "ana").status == 2
     assert ana("audit", "verify", "nowhere.jsonl").status == 2
+
+
+def excerpt(ana, tmp_path, *asked):
+    """Write a part of the log, and the keys to verify it with."""
+    part, keys = tmp_path / "part.jsonl", tmp_path / "keys.json"
+    assert ana("audit", "export", *asked, "--proofs", "--out", str(part)).status == 0
+    ana("worker", "keys", "--export", str(keys))
+    return part, ("--keys", str(keys), "--server", "http://nobody:1")
+
+
+def test_a_part_is_verified_offline_without_the_rest(ana, sealed, tmp_path):
+    part, offline = excerpt(ana, tmp_path, "--actor", "ada", "--action", "channel", "--until", "2100-01-01")
+    lines = [json.loads(line) for line in part.read_text().splitlines()]
+    rows_of_it = [line for line in lines if "position" in line]
+
+    report = ana("audit", "verify", str(part), *offline, "--json")
+
+    assert (report.status, report.json["holds"], report.json["rows"]) == (0, True, len(rows_of_it))
+    assert {line["leaf"]["action"] for line in rows_of_it} == {"channel.clear"}
+    assert report.json["statements"] == len(rows_of_it) >= 2
+    assert "others that were left out do not show" in ana("audit", "verify", str(part), *offline).out
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (lambda lines: lines[2]["leaf"].update(actor="eve"), "edited"),
+        (lambda lines: lines[2].update(position=lines[2]["position"] + 1), "edited"),
+        (lambda lines: lines[2].update(hashes=lines[2]["hashes"][1:]), "edited"),
+        (lambda lines: lines[2].update(statement=lines[3]["statement"]), "statement"),
+        (lambda lines: lines.insert(3, lines[2]), "reordered"),
+        (lambda lines: lines.pop(), "truncated"),
+        (lambda lines: lines.pop(2), "truncated"),
+        (lambda lines: lines.pop(1), "unsigned"),
+        (lambda lines: lines[1].update(checkpoint=lines[1]["checkpoint"].replace("\n2", "\n3", 1)), "unsigned"),
+        (lambda lines: lines[0].update(origin="another/log"), "unsigned"),
+    ],
+)
+def test_a_part_that_was_changed_does_not_hold(ana, sealed, tmp_path, change, what):
+    part, offline = excerpt(ana, tmp_path, "--action", "channel")
+    lines = [json.loads(line) for line in part.read_text().splitlines()]
+    change(lines)
+    part.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+
+    report = ana("audit", "verify", str(part), *offline, "--json")
+
+    assert (report.status, report.json["findings"][0]["what"]) == (6, what)
+
+
+def test_what_is_not_sealed_yet_is_no_part_for_an_auditor(ana, sealed, tmp_path):
+    fill(sealed, 1)
+    refused = ana("audit", "export", "--actor", "ada", "--proofs", "--out", str(tmp_path / "part.jsonl"))
+
+    assert refused.status != 0
+    assert "not sealed yet" in refused.err
+    assert not list(tmp_path.glob("*.jsonl"))
 
 
 def test_a_checkpoint_is_given_as_it_was_signed(ana):

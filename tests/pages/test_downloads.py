@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deltareg.pages.tables import PageTable, harmless, parts, write_rows
-from deltareg.service.access.audit import list_audit
+from deltareg.service.access.audit import AuditQuery, list_audit
 from deltareg.service.access.tokens import authenticate
 from tests.pages.conftest import browser
 from tests.pages.test_pages import LINE, PROD
@@ -74,7 +74,7 @@ def test_all_of_a_list_is_there_and_not_a_page_of_it(desk):
     admin = authenticate(desk.registry, desk.admin_token, request_id="x")
 
     def load(cursor):
-        return list_audit(desk.registry, admin, actor=None, action=None, subject=None, cursor=cursor or None, limit=3)
+        return list_audit(desk.registry, admin, AuditQuery(), cursor=cursor or None, limit=3)
 
     table: PageTable[Any] = PageTable(
         ("row", "did"), lambda page: [(row.id, row.action) for row in page.items], lambda page: page.next_cursor

@@ -108,7 +108,7 @@ from deltareg.service.runs.kinds import verify
 from deltareg.service.telling import deliveries, webhooks
 from deltareg.service.telling import read as events
 from deltareg.service.telling.read import EventFilter
-from deltareg.service.trail import proofs
+from deltareg.service.trail import excerpts, proofs
 from deltareg.service.upkeep import collect, fsck, outlook, pieces, plan, stats
 from deltareg.service.verdicts import compat, suites, verdicts
 from deltareg.store.memory import MemoryStore
@@ -281,6 +281,8 @@ READS = [  # of what lies in `lab`, or is about it
     called(history.look_for_commits, "lab/x", "v2", main="newest"),
 ]
 DECIDES = [  # on what is known by a number alone, so that it has to be found first
+    called(audit.list_audit, audit.AuditQuery(namespace="lab"), **PAGE),
+    called(excerpts.read_excerpt, audit.AuditQuery(namespace="lab"), **PAGE),
     called(requests.approve_request, 1, message=""),
     called(requests.reject_request, 1, reason="no"),
     called(requests.withdraw_request, 1),
@@ -359,10 +361,13 @@ WRITES = [  # to what lies in `lab`
     called(webhooks.add_webhook, HOOK),
     called(webhooks.list_webhooks, "lab", **PAGE),
 ]
+OF_A_NUMBER = [  # refused as on everything, whatever it is about: the number of a row tells nothing
+    called(proofs.prove_row, 1)
+]
 WHOLES = [  # of everything, and what belongs to no namespace
-    called(audit.list_audit, actor=None, action=None, subject="lab/x", **PAGE),
+    called(audit.list_audit, query=audit.AuditQuery(subject="lab/x"), **PAGE),
+    called(excerpts.read_excerpt, audit.AuditQuery(), **PAGE),
     called(proofs.read_log, after=None, limit=10),
-    called(proofs.prove_row, 1),
     called(trail_check.check_trail),
     called(tokens.create_token, TokenCreate(principal="eve")),
     called(keys.enrol_worker, KeyEnrol(name="gpu-1", key=str(key_of("gpu-1").public))),
@@ -617,6 +622,15 @@ def test_of_the_hub_only_what_is_read_is_missing_and_not_refused(registry):
     assert missing == {"look_for", "look_for_files", "look_for_content", "look_for_refs", "look_for_commits"}
 
 
+def test_a_row_of_the_trail_is_proven_to_owners_of_what_it_is_about(registry):
+    reads = member("lab", rights=[*set(Right) - {Right.ADMIN}])
+
+    for caller, number in ((member("mine"), 1), (reads, 1), (member("lab"), 999)):
+        with pytest.raises(Forbidden, match="does not allow 'admin'"):
+            proofs.prove_row(registry, caller, number)
+    assert proofs.prove_row(registry, member("lab"), 1).position == 0
+
+
 def test_a_draft_is_there_for_who_began_it_and_may_push(registry):
     ada, bob = member("lab"), replace(member("lab"), principal="bob", principal_id=2)
     reads = member("lab", rights=[Right.READ])
@@ -653,7 +667,7 @@ def test_a_session_of_another_reads_as_one_that_never_was(registry):
 
 
 def test_no_use_case_is_left_out_of_these_tables():
-    tabled = {param.id for table in (READS, DECIDES, WRITES, WHOLES, SHARED) for param in table}
+    tabled = {param.id for table in (READS, DECIDES, WRITES, OF_A_NUMBER, WHOLES, SHARED) for param in table}
     found = set()
     for info in pkgutil.walk_packages(deltareg.service.__path__, "deltareg.service."):
         module = importlib.import_module(info.name)

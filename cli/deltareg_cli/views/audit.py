@@ -5,6 +5,7 @@ from deltareg.wire import CheckpointInfo
 from deltareg_cli.terminal.blocks import Block, Cell, Column, FactsBlock, TableBlock, TitleBlock
 
 _BEFORE = "are from before the log: sealed as the database had them then"
+_PART = ", which are all that this file has: others that were left out do not show"
 _FEWEST_SHOWN = 20
 
 
@@ -50,6 +51,7 @@ def report_blocks(report: LogReport) -> list[Block]:
             [
                 ("log", Cell("holds", "good") if report.holds else Cell("was rewritten", "bad")),
                 ("rows", str(report.size)),
+                ("proven", "" if report.rows is None else f"{report.rows} of them{_PART}"),
                 ("unsigned", Cell(str(unsigned), "bad") if unsigned else ""),
                 ("statements", f"{report.statements} signed" if report.statements else ""),
                 ("before", f"{report.from_before} rows {_BEFORE}" if report.from_before else ""),

@@ -1,6 +1,7 @@
-"""Durations and sizes as people write them: `30s`, `1h30m`, `50GB`, `512MiB`."""
+"""Durations, moments and sizes as people write them: `1h30m`, `7d`, `2026-11-24`, `50GB`, `512MiB`."""
 
 import re
+from datetime import UTC, datetime, timedelta
 
 from deltareg.errors import InvalidInput
 
@@ -19,6 +20,23 @@ def parse_duration(text: str) -> float:
     if not text or "".join(number + unit for number, unit in parts) != text:
         raise InvalidInput(f"not a duration: {text[:60]!r}", fix="write 30s, 10m, 1h30m or 90d")
     return sum(float(number) * _SECONDS[unit or "s"] for number, unit in parts)
+
+
+def read_moment(text: str | None, *, now: datetime | None = None) -> str | None:
+    """Return a moment in RFC 3339: a time or a date as it is, a duration as long before now.
+
+    Raises:
+        InvalidInput: It is none of these.
+    """
+    if text is None or "-" in text:
+        return text
+    try:
+        moment = (now or datetime.now(UTC)) - timedelta(seconds=parse_duration(text))
+    except (InvalidInput, OverflowError) as error:
+        raise InvalidInput(
+            f"not a moment: {text[:60]!r}", fix="write 7d, 2026-11-24 or 2026-11-24T15:00:00Z"
+        ) from error
+    return moment.isoformat().replace("+00:00", "Z")
 
 
 def parse_size(text: str) -> int:

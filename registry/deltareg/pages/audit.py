@@ -3,13 +3,14 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from urllib.parse import urlencode
 
 from deltareg.errors import NotFound
 from deltareg.pages.asking import ViewRequest
 from deltareg.pages.changes import AuditChange, address_of, changes
 from deltareg.pages.routing import View
 from deltareg.pages.tables import Cell, PageTable
-from deltareg.service.access.audit import list_audit
+from deltareg.service.access.audit import AuditQuery, list_audit
 from deltareg.service.events import Action
 from deltareg.service.overview.trail_check import TrailReport, check_trail
 from deltareg.service.paging import cursor_at
@@ -17,6 +18,7 @@ from deltareg.service.trail.proofs import show_checkpoint
 from deltareg.wire import Answer, AuditRow, CheckpointInfo, Page
 
 _LISTED = 100
+_FILTERS = ("namespace", "actor", "action", "subject", "since", "until")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +37,12 @@ class AuditPage(Answer):
     that can be searched for.
     """
 
+    namespace: str
     actor: str
     action: str
     subject: str
+    since: str
+    until: str
     rows: Page[AuditRow]
     checkpoint: CheckpointInfo | None
     row: int | None
@@ -46,7 +51,14 @@ class AuditPage(Answer):
     @property
     def is_narrowed(self) -> bool:
         """Whether the page shows only a part of the trail."""
-        return bool(self.actor or self.action or self.subject or self.row is not None)
+        words = (self.namespace, self.actor, self.action, self.subject, self.since, self.until)
+        return any(words) or self.row is not None
+
+    @property
+    def query(self) -> str:
+        """The filters as the query of an address."""
+        words = {name: getattr(self, name) for name in _FILTERS}
+        return urlencode({name: word for name, word in words.items() if word})
 
     @property
     def described_rows(self) -> list[DescribedAuditRow]:
@@ -63,18 +75,11 @@ class AuditCheckPage(Answer):
 
 
 def _audit(ask: ViewRequest) -> AuditPage:
-    actor, action, subject = (ask.text(name) for name in ("actor", "action", "subject"))
+    asked = {name: ask.text(name) for name in _FILTERS}
     row = ask.text_number("row")
     cursor = ask.cursor if row is None or ask.cursor else cursor_at(row + 1)
     rows = list_audit(
-        ask.registry,
-        ask.caller,
-        actor=actor,
-        action=action,
-        subject=subject,
-        cursor=cursor,
-        limit=ask.most(_LISTED),
-        by_parts=True,
+        ask.registry, ask.caller, AuditQuery(**asked), cursor=cursor, limit=ask.most(_LISTED), by_parts=True
     )
     checkpoint: CheckpointInfo | None
     try:
@@ -82,9 +87,7 @@ def _audit(ask: ViewRequest) -> AuditPage:
     except NotFound:
         checkpoint = None
     return AuditPage(
-        actor=actor or "",
-        action=action or "",
-        subject=subject or "",
+        **{name: word or "" for name, word in asked.items()},
         rows=rows,
         checkpoint=checkpoint,
         row=row,

@@ -9,7 +9,7 @@ from enum import StrEnum
 import sqlalchemy as sa
 
 from deltareg.db.events.outbox import add_event
-from deltareg.db.trail.audit import record_audit
+from deltareg.db.trail.audit import place_audit, record_audit
 from deltareg.refs import LineRef
 from deltareg.service.authority.resources import Resource, namespace_of
 
@@ -140,5 +140,7 @@ def record_event(
         after=after,
         request_id=request_id,
     )
-    line = on.name if isinstance(on, LineRef) else None
-    add_event(conn, audit_id, namespace=namespace_of(on), line=line)
+    namespace, line = namespace_of(on), on.name if isinstance(on, LineRef) else None
+    if namespace is not None:
+        place_audit(conn, audit_id, namespace=namespace)
+    add_event(conn, audit_id, namespace=namespace, line=line)

@@ -44,6 +44,28 @@ class InclusionProof(Answer):
     checkpoint: CheckpointInfo
 
 
+class ProvenRow(Answer):
+    """A row of the audit trail with the proof that it is in the log; see `InclusionProof`."""
+
+    position: int
+    leaf: Mapping[str, object]
+    statement: str = ""
+    hashes: list[str]
+
+
+class TrailExcerpt(Answer):
+    """Some rows of the audit trail, oldest first, each proven under one checkpoint.
+
+    `unsealed` are rows that were asked for and cannot be proven yet. `after` is where the next part
+    begins.
+    """
+
+    checkpoint: CheckpointInfo
+    rows: list[ProvenRow]
+    unsealed: int = 0
+    after: str | None = None
+
+
 class TrailEntry(Answer):
     """A row of the audit trail in the log; `leaf` is null where somebody deleted the row."""
 

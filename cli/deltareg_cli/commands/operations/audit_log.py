@@ -24,7 +24,7 @@ _SEE = ("audit export", "audit checkpoint", "explain")
     Example("against what was kept elsewhere", "deltareg audit verify --against checkpoints.jsonl"),
     see_also=_SEE,
 )
-@click.argument("file", required=False, help="What audit export --proofs wrote.")
+@click.argument("file", required=False, help="What audit export --proofs wrote, the log or a part.")
 @option("--keys", "keys_file", metavar="FILE", help="The keys to trust, from deltareg worker keys --export.")
 @option("--against", multiple=True, metavar="FILE", help="Checkpoints that were kept elsewhere; may be repeated.")
 @click.pass_obj

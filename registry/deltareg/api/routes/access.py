@@ -1,6 +1,8 @@
 """The caller, the server, tokens, sessions, keys, and the audit trail."""
 
-from fastapi import Request, Response
+from typing import Annotated
+
+from fastapi import Depends, Request, Response
 
 from deltareg import __version__
 from deltareg.api.app_state import state_of
@@ -118,13 +120,9 @@ def revoke_key(registry: InRegistry, by: By, keyid: str, body: KeyRevoke) -> Key
 def list_audit(
     registry: InRegistry,
     by: By,
-    actor: str | None = None,
-    action: str | None = None,
-    subject: str | None = None,
+    query: Annotated[audit_service.AuditQuery, Depends()],
     cursor: str | None = None,
     limit: int = 50,
 ) -> Page[AuditRow]:
-    """List who did what, newest first."""
-    return audit_service.list_audit(
-        registry, by, actor=actor, action=action, subject=subject, cursor=cursor, limit=limit
-    )
+    """List who did what, newest first; in one namespace for its owners."""
+    return audit_service.list_audit(registry, by, query, cursor=cursor, limit=limit)

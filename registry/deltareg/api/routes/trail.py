@@ -1,10 +1,15 @@
 """The audit trail as a log: checkpoints, proofs, and the whole log for anybody who verifies it."""
 
+from typing import Annotated
+
+from fastapi import Depends
+
 from deltareg.api.auth import By, InRegistry
 from deltareg.api.closed import closed_router
 from deltareg.api.parameters import Number
-from deltareg.service.trail import proofs
-from deltareg.wire import CheckpointInfo, ConsistencyProof, InclusionProof, TrailPage
+from deltareg.service.access.audit import AuditQuery
+from deltareg.service.trail import excerpts, proofs
+from deltareg.wire import CheckpointInfo, ConsistencyProof, InclusionProof, TrailExcerpt, TrailPage
 
 router = closed_router("audit", prefix="/audit")
 
@@ -25,6 +30,14 @@ def prove_consistency(registry: InRegistry, by: By, old: int, new: int) -> Consi
 def prove_row(registry: InRegistry, by: By, number: Number) -> InclusionProof:
     """Prove that a row of the audit trail is in the log (RFC 6962, 2.1.1)."""
     return proofs.prove_row(registry, by, number)
+
+
+@router.get("/excerpt")
+def read_excerpt(
+    registry: InRegistry, by: By, query: Annotated[AuditQuery, Depends()], cursor: str | None = None, limit: int = 200
+) -> TrailExcerpt:
+    """Give some rows of the audit trail, oldest first, each proven to be in the log."""
+    return excerpts.read_excerpt(registry, by, query, cursor=cursor, limit=limit)
 
 
 @router.get("/log")

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deltareg.client import use_cases
+from deltareg.client.quantities import read_moment
 from deltareg.client.resources.resource import AnyPath, Resource
 from deltareg.client.results.listing import Listing
 from deltareg.client.results.log_report import LogReport, RowProof
@@ -19,15 +20,39 @@ class Audit(Resource):
     def list(
         self,
         *,
+        namespace: str | None = None,
         actor: str | None = None,
         action: str | None = None,
         subject: str | None = None,
+        since: str | None = None,
+        until: str | None = None,
         cursor: str | None = None,
         limit: int = 50,
     ) -> Listing[AuditRow]:
-        """List who did what, newest first."""
+        """List who did what, newest first.
+
+        Args:
+            namespace: Only what is about this namespace; its owners may ask for that, admins for
+                all.
+            actor: Only what this principal did.
+            action: Only this action, `channel.promote`, or all on a kind of thing, `channel`.
+            subject: Only what was done to this, and to what is below it.
+            since: Only from this moment on: RFC 3339, a date (UTC), or a duration back, `7d`.
+            until: Only before this moment.
+            cursor: Where to go on.
+            limit: How many rows a page has.
+        """
         return self._list(
-            "/audit", Page[AuditRow], actor=actor, action=action, subject=subject, cursor=cursor, limit=limit
+            "/audit",
+            Page[AuditRow],
+            namespace=namespace,
+            actor=actor,
+            action=action,
+            subject=subject,
+            since=read_moment(since),
+            until=read_moment(until),
+            cursor=cursor,
+            limit=limit,
         )
 
     def checkpoint(self) -> CheckpointInfo:
@@ -57,15 +82,44 @@ class Audit(Resource):
         """Write the log, with what is needed to verify it, to a file; return its number of rows."""
         return use_cases.audit_log.write_log(self._context, Path(path))
 
+    def export_excerpt(
+        self,
+        path: AnyPath,
+        *,
+        namespace: str | None = None,
+        actor: str | None = None,
+        action: str | None = None,
+        subject: str | None = None,
+        since: str | None = None,
+        until: str | None = None,
+    ) -> int:
+        """Write some rows, each with the proof that it is in the signed log; return how many.
+
+        The arguments are those of `list`. `verify` reads the file without any server.
+
+        Raises:
+            Unavailable: A row is not sealed yet.
+        """
+        asked = {
+            "namespace": namespace,
+            "actor": actor,
+            "action": action,
+            "subject": subject,
+            "since": read_moment(since),
+            "until": read_moment(until),
+        }
+        wanted = {name: word for name, word in asked.items() if word is not None}
+        return use_cases.audit_log.write_excerpt(self._context, Path(path), wanted)
+
     def verify(
         self, path: AnyPath | None = None, *, keys: AnyPath | None = None, against: Sequence[AnyPath] = ()
     ) -> LogReport:
-        """Verify the log of the registry, or an exported one without any server.
+        """Verify the log of the registry, or an exported one or a part of it without any server.
 
         Problems are in the report's `findings`.
 
         Args:
-            path: The file that `export_log` wrote; None for the registry's own log.
+            path: The file that `export_log` or `export_excerpt` wrote; None for the registry's own log.
             keys: A file with the keys to trust, from `keys.export`; the pinned keys by default.
             against: Files with checkpoints that were kept elsewhere.
         """

@@ -19,7 +19,7 @@ class LogReport(Answer):
     first `from_before` of them are older than the log, and are sealed as the database had them
     then. `waiting` rows are not sealed yet, and nothing protects them. `statements` are what the
     server signed about single rows. `against` says where the checkpoints came from that it was
-    checked against.
+    checked against. Of an export of a part, `rows` says how many rows it has; None for a whole log.
     """
 
     origin: str
@@ -28,6 +28,7 @@ class LogReport(Answer):
     from_before: int
     waiting: int
     statements: int
+    rows: int | None = None
     root: str = ""
     keyid: str = ""
     against: tuple[str, ...] = ()

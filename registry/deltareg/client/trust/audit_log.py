@@ -1,25 +1,30 @@
 """The audit log of a registry: written to a file, and verified from the registry or the file."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from itertools import chain
 from pathlib import Path
 
 from deltareg.client.context import Context
 from deltareg.client.results.log_report import LogFinding, LogReport, RowProof
 from deltareg.client.trust.last_checkpoint import hold_to, recall_checkpoint, said_in, see_checkpoint, server_keys
 from deltareg.client.trust.trusted_keys import TrustedKeys, pinned_keys, trusted_keys
-from deltareg.errors import IntegrityFailure, InvalidInput
+from deltareg.errors import IntegrityFailure, InvalidInput, Unavailable
 from deltareg.signing.keys import PublicKey
-from deltareg.trail.check import LogCheck, LogEvidence
+from deltareg.trail.check import LogCheck, LogDefect, LogEvidence
 from deltareg.trail.checkpoint import open_checkpoint
+from deltareg.trail.excerpt import FORM as EXCERPT
+from deltareg.trail.excerpt import ExcerptCheck
 from deltareg.trail.leaves import STATEMENT, hash_of
 from deltareg.trail.lines import Line, check_lines, read_lines, write_line
 from deltareg.trail.log_copy import KeptLog
 from deltareg.trail.merkle import check_inclusion
 from deltareg.trail.statements import check_change
-from deltareg.wire import InclusionProof, TrailPage
+from deltareg.wire import InclusionProof, TrailExcerpt, TrailPage
 from deltareg.wire.log_lines import PART, log_lines
+
+_EXCERPT_PART = 200
 
 
 def fetch_lines(context: Context) -> Iterator[Line]:
@@ -33,11 +38,51 @@ def fetch_lines(context: Context) -> Iterator[Line]:
 
 def write_log(context: Context, path: Path) -> int:
     """Write the log to a file, whole or not at all; return its number of rows."""
+    return _write_lines(fetch_lines(context), path)
+
+
+def write_excerpt(context: Context, path: Path, asked: Mapping[str, str]) -> int:
+    """Write rows of the log with their proofs to a file, whole or not at all; return how many.
+
+    Args:
+        context: The registry.
+        path: The file.
+        asked: Which rows: values of the filters of the audit trail, by name.
+
+    Raises:
+        Unavailable: A row that was asked for is not sealed yet.
+    """
+    return _write_lines(_excerpt_lines(context, asked), path)
+
+
+def _excerpt_lines(context: Context, asked: Mapping[str, str]) -> Iterator[Line]:
+    cursor: str | None = None
+    note, rows = "", 0
+    while True:
+        part = context.api.get("/audit/excerpt", TrailExcerpt, cursor=cursor, limit=_EXCERPT_PART, **asked)
+        if cursor is None:
+            server = context.config.server
+            yield {"form": EXCERPT, "origin": part.checkpoint.origin, "server": server, "asked": dict(asked)}
+        if part.unsealed:
+            raise Unavailable(f"{part.unsealed} of these rows are not sealed yet", fix="ask again in some seconds")
+        if part.checkpoint.note != note:
+            note = part.checkpoint.note
+            yield {"checkpoint": note}
+        for row in part.rows:
+            line = row.model_dump(mode="json")
+            yield line if row.statement else {k: v for k, v in line.items() if k != "statement"}
+        rows, cursor = rows + len(part.rows), part.after
+        if cursor is None:
+            yield {"end": True, "rows": rows}
+            return
+
+
+def _write_lines(lines: Iterable[Line], path: Path) -> int:
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     rows = 0
     try:
         with draft.open("w", encoding="utf-8") as file:
-            for line in fetch_lines(context):
+            for line in lines:
                 file.write(write_line(line))
                 rows += "position" in line
         draft.replace(path)
@@ -72,8 +117,11 @@ def verify_log(
     try:
         with context_file as file:
             lines = fetch_lines(context) if file is None else read_lines(file)
+            first = next(lines, {})
+            if first.get("form") == EXCERPT:
+                return _check_excerpt(first, lines, keys, evidence, names)
             revoked = server_keys(trusted, revoked=True)
-            check = check_lines(lines, keys, evidence, revoked=revoked)
+            check = check_lines(chain([first], lines), keys, evidence, revoked=revoked)
     except UnicodeDecodeError as error:
         raise InvalidInput(f"{path} is no export of the log") from error
     return _report(check, names)
@@ -141,6 +189,32 @@ def _load_known(seen: str | None, against: Sequence[Path], keys: Sequence[Public
     return evidence, names
 
 
+def _check_excerpt(
+    first: Line, lines: Iterable[Line], keys: Sequence[PublicKey], evidence: LogEvidence, against: list[str]
+) -> LogReport:
+    check = ExcerptCheck(first, keys, evidence)
+    check.read(lines)
+    last = check.last
+    size = 0 if last is None else last.checkpoint.size
+    return LogReport(
+        origin=check.origin,
+        size=size,
+        waiting=0,
+        statements=check.statements,
+        signed=size,
+        from_before=0,
+        rows=check.rows,
+        root="" if last is None else last.checkpoint.root.hex(),
+        keyid="" if last is None else last.key.keyid,
+        against=tuple(against),
+        findings=_findings(check.findings),
+    )
+
+
+def _findings(defects: Iterable[LogDefect]) -> tuple[LogFinding, ...]:
+    return tuple(LogFinding(what=each.what, text=each.text, position=each.position, row=each.row) for each in defects)
+
+
 def _report(check: LogCheck, against: list[str]) -> LogReport:
     last = check.last
     return LogReport(
@@ -154,7 +228,5 @@ def _report(check: LogCheck, against: list[str]) -> LogReport:
         keyid="" if last is None else last.key.keyid,
         against=tuple(against),
         notices=tuple(check.notices),
-        findings=tuple(
-            LogFinding(what=each.what, text=each.text, position=each.position, row=each.row) for each in check.findings
-        ),
+        findings=_findings(check.findings),
     )

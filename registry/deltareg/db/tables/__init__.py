@@ -43,6 +43,7 @@ from deltareg.db.tables.packs import uploads as uploads
 from deltareg.db.tables.packs import version_packs as version_packs
 from deltareg.db.tables.packs import version_shares as version_shares
 from deltareg.db.tables.principals import audit as audit
+from deltareg.db.tables.principals import audit_places as audit_places
 from deltareg.db.tables.principals import idempotency as idempotency
 from deltareg.db.tables.principals import namespaces as namespaces
 from deltareg.db.tables.principals import principals as principals

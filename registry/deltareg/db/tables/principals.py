@@ -7,6 +7,7 @@ from deltareg.db.tables.metadata import (
     count,
     created_at,
     created_by,
+    member,
     metadata,
     one_of,
     optional_row,
@@ -76,6 +77,16 @@ audit = sa.Table(
     text("request_id"),
     sa.Index(None, "subject", "id"),
     sa.Index(None, "actor", "id"),
+    sa.Index(None, "created_at"),
+)
+
+# Which namespace a row of the trail is about, for its owners to read. Append-only, as the trail is.
+audit_places = sa.Table(
+    "audit_places",
+    metadata,
+    member("audit_id", "audit.id"),
+    required_row("namespace_id", "namespaces.id"),
+    sa.Index(None, "namespace_id", "audit_id"),
 )
 
 idempotency = sa.Table(

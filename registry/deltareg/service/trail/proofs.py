@@ -8,10 +8,11 @@ import sqlalchemy as sa
 from deltareg.db.session import read
 from deltareg.db.trail import trail as queries
 from deltareg.db.trail import trail_state as state
+from deltareg.db.trail.audit import namespace_of_audit
 from deltareg.db.trail.rows import CheckpointRow, LeafRow
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.service.authority.grants import Right
-from deltareg.service.authority.resources import EVERYTHING, SHARED
+from deltareg.service.authority.resources import EVERYTHING, SHARED, Namespace
 from deltareg.service.paging import read_cursor
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.trail.leaves import hashes_in, leaf_of_row
@@ -42,7 +43,7 @@ def show_checkpoint(registry: Registry, caller: Caller) -> CheckpointInfo:
     """
     caller.require(Right.READ, on=SHARED)
     with read(registry.engine) as conn:
-        return _newest(conn)
+        return newest_checkpoint(conn)
 
 
 def prove_consistency(registry: Registry, caller: Caller, *, old: int, new: int) -> ConsistencyProof:
@@ -65,12 +66,13 @@ def prove_row(registry: Registry, caller: Caller, audit_id: int) -> InclusionPro
     Raises:
         NotFound: There is no such row, or it is not sealed yet.
     """
-    caller.require(Right.ADMIN, on=EVERYTHING)
+    caller.require(Right.READ, on=SHARED)
     with read(registry.engine) as conn:
+        _check_may_read(conn, caller, audit_id)
         row = queries.leaf_of_row(conn, audit_id)
         if row is None or row.id is None:
             raise NotFound(f"row {audit_id} is not in the log", fix="deltareg audit ls; rows wait some seconds")
-        newest = _newest(conn)
+        newest = newest_checkpoint(conn)
         proof = inclusion_proof(hashes_in(conn), row.position, newest.size)
     statement = row.statement or b""
     return InclusionProof(
@@ -100,6 +102,13 @@ def read_log(registry: Registry, caller: Caller, *, after: str | None, limit: in
         if is_outside:
             return _outside(conn, origin, int(number), limit)
         return _part(conn, origin, int(number), limit)
+
+
+def _check_may_read(conn: sa.Connection, caller: Caller, audit_id: int) -> None:
+    """Refuse a row to all but admins and the owners of the namespace that it is about."""
+    namespace = None if caller.may(Right.ADMIN, on=EVERYTHING) else namespace_of_audit(conn, audit_id)
+    if namespace is None or not caller.may(Right.ADMIN, on=Namespace(namespace)):
+        caller.require(Right.ADMIN, on=EVERYTHING)
 
 
 def _part(conn: sa.Connection, origin: str, after: int, limit: int) -> TrailPage:
@@ -145,7 +154,12 @@ def _entry(row: LeafRow) -> TrailEntry:
     )
 
 
-def _newest(conn: sa.Connection) -> CheckpointInfo:
+def newest_checkpoint(conn: sa.Connection) -> CheckpointInfo:
+    """Return the newest checkpoint.
+
+    Raises:
+        NotFound: Nothing has been sealed yet.
+    """
     row = queries.newest_checkpoint(conn)
     if row is None:
         raise NotFound(

@@ -1,0 +1,59 @@
+"""Parts of the audit trail for an auditor: rows with the proofs that they are in the log."""
+
+import sqlalchemy as sa
+
+from deltareg.db.session import read
+from deltareg.db.trail import trail as queries
+from deltareg.db.trail.audit import audit_ids
+from deltareg.service.access.audit import AuditQuery, filter_for
+from deltareg.service.paging import check_limit, cursor_at, read_number_cursor
+from deltareg.service.registry import Caller, Registry
+from deltareg.service.trail.leaves import hashes_in, leaf_of_row
+from deltareg.service.trail.proofs import newest_checkpoint
+from deltareg.trail.merkle import inclusion_proof
+from deltareg.wire import ProvenRow, TrailExcerpt
+
+
+def read_excerpt(
+    registry: Registry, caller: Caller, query: AuditQuery, *, cursor: str | None, limit: int
+) -> TrailExcerpt:
+    """Return rows that match, oldest first, each with the proof that it is in the log.
+
+    Args:
+        registry: The database and the store.
+        caller: Who asks: an admin of everything, or an owner of the namespace that is asked about.
+        query: What is asked for.
+        cursor: Where the part begins.
+        limit: How many rows to return.
+
+    Raises:
+        Forbidden: The caller may not read that.
+        NotFound: Nothing is sealed yet, or the caller sees no such namespace.
+    """
+    after, limit = read_number_cursor(cursor) or 0, check_limit(limit)
+    with read(registry.engine) as conn:
+        wanted = filter_for(conn, caller, query)
+        newest = newest_checkpoint(conn)
+        ids = audit_ids(conn, wanted, after=after, limit=limit)
+        proven = [_prove(conn, each, newest.size) for each in ids]
+    rows = [row for row in proven if row is not None]
+    return TrailExcerpt(
+        checkpoint=newest,
+        rows=rows,
+        unsealed=len(ids) - len(rows),
+        after=cursor_at(ids[-1]) if len(ids) == limit else None,
+    )
+
+
+def _prove(conn: sa.Connection, audit_id: int, size: int) -> ProvenRow | None:
+    row = queries.leaf_of_row(conn, audit_id)
+    if row is None or row.id is None or row.position >= size:
+        return None
+    statement = row.statement or b""
+    hashes = inclusion_proof(hashes_in(conn), row.position, size)
+    return ProvenRow(
+        position=row.position,
+        leaf=leaf_of_row(row, statement=statement),
+        statement=statement.decode(),
+        hashes=[each.hex() for each in hashes],
+    )
