@@ -74,6 +74,7 @@ docs: $(VENV)/.ready-test   ## write what comes from the code: command line, set
 	@$(BIN)/python -m tests.architecture.generate_check_catalogue --write
 	@$(BIN)/python -m tests.architecture.generate_openapi --write
 	@$(BIN)/python -m tests.architecture.generate_words_docs --write
+	@$(BIN)/python -m tests.hostile.threat_page --write
 
 site: $(VENV)/.ready-docs   ## the docs as a site in build/site, to be opened as files
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs --quiet build --strict

@@ -17,6 +17,7 @@ class Attack:
         but: Whose right it is, so that it is none.
         best: Who comes nearest, and tries it in every run of the tests.
         waits_for: What has to be built before it can be tried.
+        module: Where it is written: what it is about.
     """
 
     name: str
@@ -24,6 +25,7 @@ class Attack:
     but: frozenset[str] = frozenset()
     best: tuple[str, ...] = ("owner",)
     waits_for: str = ""
+    module: str = ""
 
 
 def attack(name, *, but=(), best=("owner",), waits_for=""):
@@ -31,7 +33,7 @@ def attack(name, *, but=(), best=("owner",), waits_for=""):
 
     def put(tries):
         assert name not in ATTACKS
-        ATTACKS[name] = Attack(name, tries, frozenset(but), best, waits_for)
+        ATTACKS[name] = Attack(name, tries, frozenset(but), best, waits_for, getattr(tries, "__module__", ""))
         return tries
 
     return put

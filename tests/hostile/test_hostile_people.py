@@ -5,21 +5,17 @@ from contextlib import contextmanager
 import pytest
 
 from tests.fixtures.databases import BOTH, database
-from tests.hostile import (
-    bytes_attacks,
-    content_attacks,
-    evidence_attacks,
-    gate_attacks,
-    name_attacks,
-    right_attacks,
-    verdict_attacks,
-)
 from tests.hostile.faults import FAULTS, clear_caches
 from tests.hostile.table import ATTACKS
+from tests.hostile.threat_page import MODULES, PAGE, page
 from tests.hostile.world import PEOPLE, world
 
-MODULES = (bytes_attacks, content_attacks, evidence_attacks, gate_attacks, name_attacks, right_attacks, verdict_attacks)
 READY = {name: one for name, one in ATTACKS.items() if not one.waits_for}
+
+
+def test_the_page_of_threats_lists_them_all():
+    assert {one.module for one in READY.values()} == {module.__name__ for module in MODULES}
+    assert PAGE.read_text() == page(), "python -m tests.hostile.threat_page --write"
 
 
 @contextmanager
