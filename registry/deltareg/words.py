@@ -92,6 +92,11 @@ EventKind = Literal["push", "verdict", "promote", "rollback", "freeze", "unfreez
 RequestState = Literal["open", "promoted", "rejected", "withdrawn", "stale"]
 """What became of a request to promote."""
 REQUEST_STATES: tuple[RequestState, ...] = get_args(RequestState)
+Founders = Literal["pushers", "admins"]
+"""Who makes namespaces on a server."""
+NamespaceRequestState = Literal["open", "granted", "refused"]
+"""What became of a request for a namespace."""
+NAMESPACE_REQUEST_STATES: tuple[NamespaceRequestState, ...] = get_args(NamespaceRequestState)
 Light = Literal["ok", "warn", "no"]
 """Whether a rollback would get where it would go."""
 BareName = Literal["newest", "prod"]

@@ -21,7 +21,7 @@ from safetensors.numpy import load_file, save_file
 
 from deltareg.client import WorkerClient
 from deltareg.db import tables as t
-from deltareg.db.access import grants, principals
+from deltareg.db.access import grants, owners, principals
 from deltareg.db.session import read, write
 from deltareg.errors import DeltaregError
 from deltareg.service.access.tokens import hash_secret, mint_secret
@@ -251,7 +251,7 @@ def _people(conn):
         kind = {"worker": "worker", "script": "service"}.get(name, "user")
         ids[name] = principals.add_principal(conn, name, kind=kind)
         if name == "script":
-            grants.name_person(conn, ids[name], person_id=ids["pusher"])
+            owners.set_owner(conn, ids[name], ids["pusher"], created_by=None)
         tokens[name] = _token(conn, ids[name], scopes=SCOPES if name == "breaker" else PLAIN)
     grants.add_grant(conn, ids["chief"], role="admin", namespace_id=None, created_by=None)
     grants.add_grant(conn, ids["worker"], role="verifier", namespace_id=None, created_by=None)

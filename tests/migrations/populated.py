@@ -61,7 +61,21 @@ ROWS: tuple[tuple[sa.Table, dict[str, object]], ...] = (
     ),
     (t.namespaces, {"id": 1, "name": "lab", "created_by": 1}),
     (t.principals, {"id": 3, "name": "ci", "kind": "service"}),
-    (t.stand_ins, {"principal_id": 3, "person_id": 1}),
+    (t.stand_ins, {"id": 1, "principal_id": 3, "person_id": 1}),
+    (t.account_owners, {"id": 1, "principal_id": 3, "owner_id": 1}),
+    (t.token_origins, {"token_id": 2, "made_with": 1}),
+    (
+        t.namespace_requests,
+        {
+            "id": 1,
+            "name": "new",
+            "visibility": "internal",
+            "reason": "a team",
+            "state": "open",
+            "opener_id": 2,
+            "decision": "",
+        },
+    ),
     (t.grants, {"id": 1, "principal_id": 2, "namespace_id": 1, "role": "approver", "created_by": 1}),
     (
         t.audit,

@@ -68,4 +68,4 @@ def test_each_principal_holds_everywhere_what_its_live_tokens_allow(migrated):
 
 def test_who_made_the_first_token_of_a_script_stands_behind_it(migrated):
     with read(migrated) as conn:
-        assert people_of(conn, [1, 2, 3, 4]) == {1: 1, 2: 2, 3: 1, 4: 4}
+        assert people_of(conn, [1, 2, 3, 4]) == {1: {1}, 2: {2}, 3: {1}, 4: {4}}

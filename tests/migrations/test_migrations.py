@@ -25,6 +25,7 @@ REVISIONS = sorted(path.name[:4] for path in VERSIONS.glob("[0-9]*.py"))
 WHOLE_WAYS = [name if name in {"0001", "0013"} else pytest.param(name, marks=pytest.mark.soak) for name in REVISIONS]
 APPEND_ONLY = [
     "accepted_warnings",
+    "account_owners",
     "approvals",
     "audit",
     "base_figures",
@@ -45,14 +46,16 @@ APPEND_ONLY = [
     "revoked_signers",
     "summaries",
     "terms",
+    "token_origins",
     "verdict_envelopes",
     "verdicts",
     "waiver_channels",
     "withdrawn_evaluations",
 ]
 WORDS = re.compile(r"(IN \(|ARRAY\[)('[^)\]]*)([)\]])")
-# What 0022 makes of tokens and namespaces that were there, on every way up, 0025 and 0044 of the trail.
-MADE = {"audit_places", "grants", "stand_ins", "unsealed", "visibility_epochs"}
+# What 0022 makes of tokens and namespaces that were there, on every way up, 0025 and 0044 of the trail,
+# and 0045 of who stood behind whom.
+MADE = {"account_owners", "audit_places", "grants", "stand_ins", "unsealed", "visibility_epochs"}
 
 
 @pytest.fixture(scope="module", params=BOTH)

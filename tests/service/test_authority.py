@@ -28,7 +28,21 @@ from deltareg.errors import DeltaregError, Forbidden, NotFound
 from deltareg.identity.manifest import BASE_KIND, Manifest, ManifestFile, ManifestTensor, Piece
 from deltareg.identity.storage_map import StorageMap
 from deltareg.refs import LineRef, Ref
-from deltareg.service.access import audit, explain, keys, members, namespaces, review, sessions, tokens
+from deltareg.service.access import (
+    audit,
+    explain,
+    keeping,
+    keys,
+    making,
+    members,
+    namespace_requests,
+    namespaces,
+    offboarding,
+    people,
+    review,
+    sessions,
+    tokens,
+)
 from deltareg.service.authority.grants import Grant, Right, UnclaimedNamespaces
 from deltareg.service.authority.resources import Namespace
 from deltareg.service.bases import bases, changes, fit, probes
@@ -144,6 +158,7 @@ from deltareg.wire import (
     SignerRevoke,
     SuitePush,
     TokenCreate,
+    TokenRenew,
     Unrevoke,
     UploadComplete,
     UploadOpen,
@@ -369,7 +384,7 @@ WHOLES = [  # of everything, and what belongs to no namespace
     called(excerpts.read_excerpt, audit.AuditQuery(), **PAGE),
     called(proofs.read_log, after=None, limit=10),
     called(trail_check.check_trail),
-    called(tokens.create_token, TokenCreate(principal="eve")),
+    called(making.create_token, TokenCreate(principal="eve")),
     called(keys.enrol_worker, KeyEnrol(name="gpu-1", key=str(key_of("gpu-1").public))),
     called(keys.revoke_key, "k", KeyRevoke(reason="x")),
     called(doubts.doubt_proofs, "0" * 64),
@@ -377,8 +392,13 @@ WHOLES = [  # of everything, and what belongs to no namespace
     called(members.list_members, None, **PAGE),
     called(members.add_member, MemberAdd(principal="bob", role="reader")),
     called(review.review_access, None, unused_days=90, **PAGE),
-    called(tokens.list_tokens, **PAGE),
-    called(tokens.revoke_token, 1),
+    called(offboarding.list_principals, kind=None, **PAGE),
+    called(offboarding.show_principal, "bob"),
+    called(people.disable_person, "bob"),
+    called(people.enable_person, "bob"),
+    called(people.hand_over, "ci", to="bob"),
+    called(namespace_requests.grant_namespace, 1, reason=""),
+    called(namespace_requests.refuse_namespace, 1, reason=""),
     called(fleet.forget_agent, "others"),
     called(uploads.open_upload, opening("tiny-2", "base")),
     called(changes.rename_base, "tiny", BaseRename(name="tiny-2")),
@@ -414,6 +434,11 @@ WHOLES = [  # of everything, and what belongs to no namespace
 ]
 SHARED = [  # by all namespaces, or left out of a list, or the caller's own
     called(tokens.whoami),
+    called(keeping.list_tokens, **PAGE),
+    called(keeping.revoke_token, 1),
+    called(keeping.renew_token, TokenRenew()),
+    called(offboarding.show_principal, "ada"),
+    called(namespace_requests.list_namespace_requests, state=None, **PAGE),
     called(keys.list_keys),
     called(referrers.list_revoked_signers),
     called(proofs.show_checkpoint),
@@ -446,6 +471,7 @@ SHARED = [  # by all namespaces, or left out of a list, or the caller's own
     called(verdicts.list_verdicts, None, suite=None, **PAGE),
     called(namespaces.list_namespaces, **PAGE),
     called(namespaces.create_namespace, NamespaceCreate(name="fresh")),
+    called(namespace_requests.ask_for_namespace, NamespaceCreate(name="fresh")),
     called(explain.explain_access, principal="ada", action="read", ref="lab/x"),
     called(events.list_events, EventFilter(), after=None, limit=5),
     called(events.begin_now, EventFilter()),

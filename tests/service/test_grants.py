@@ -11,7 +11,7 @@ from deltareg.db.lines import deltas
 from deltareg.db.session import read, write
 from deltareg.errors import Conflict, Forbidden, InvalidInput, NotFound
 from deltareg.refs import LineRef
-from deltareg.service.access import explain, members, namespaces, review, tokens
+from deltareg.service.access import explain, making, members, namespaces, review, tokens
 from deltareg.service.access.founding import found_namespace, require_push
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING, Channel, Namespace
@@ -41,7 +41,7 @@ class Place:
     def secret(self, name, *scopes, by=None, **more):
         wanted = {"everywhere": False} | more
         request = TokenCreate(principal=name, scopes=[*scopes] or ["read", "push"], **wanted)
-        return tokens.create_token(self.registry, by or self.root, request).token
+        return making.create_token(self.registry, by or self.root, request).token
 
     def caller(self, name, *scopes, **more):
         return self.of(self.secret(name, *scopes, **more))
@@ -264,11 +264,17 @@ def test_an_admin_who_does_not_hold_break_glass_makes_no_token_for_it(one_place)
             place.secret(name, "break-glass", by=other, everywhere=True)
 
 
-def test_a_client_of_the_release_before_gets_a_token_as_before(one_place):
-    before = one_place.caller("ada", "read", "push", everywhere=None)
+def test_a_token_gives_no_roles_to_who_does_not_ask_for_them(one_place):
+    request = TokenCreate(principal="ada", scopes=["read", "promote"])
 
-    assert before.may(Right.PUSH, on=EVERYTHING)
-    assert not before.may(Right.PROMOTE, on=LAB)
+    made = making.create_token(one_place.registry, one_place.root, request)
+    silent = one_place.of(made.token)
+
+    assert not silent.may(Right.PROMOTE, on=EVERYTHING)
+    assert made.lacking == ["promote"]
+    assert "`everywhere`" in made.warnings[0]
+    said = making.create_token(one_place.registry, one_place.root, request.model_copy(update={"everywhere": False}))
+    assert said.warnings == []
 
 
 @pytest.mark.parametrize(
@@ -325,7 +331,7 @@ def test_who_makes_a_scripts_name_stands_behind_it(place):
     }
     with read(place.registry.engine) as conn:
         ci, root = (principals.principal_id(conn, name) or 0 for name in ("ci", "root"))
-        assert grants.people_of(conn, [ci, root]) == {ci: root, root: root}
+        assert grants.people_of(conn, [ci, root]) == {ci: {root}, root: {root}}
 
 
 @pytest.mark.parametrize(
@@ -402,7 +408,7 @@ def test_a_grant_ends_and_does_not_change_otherwise(place):
         sa.update(t.grants).values(role="admin"),
         sa.update(t.grants).values(namespace_id=None, pattern=""),
         sa.delete(t.grants),
-        sa.update(t.stand_ins).values(person_id=1),
+        sa.update(t.stand_ins).values(person_id=2),
     ):
         place.secret("ci", "push", kind="ci")
         with pytest.raises(sa.exc.IntegrityError), write(place.registry.engine) as conn:

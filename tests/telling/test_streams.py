@@ -11,7 +11,7 @@ from deltareg import shared_state, streaming
 from deltareg.api.routes import events as routes
 from deltareg.api.telling import Pace, telling
 from deltareg.errors import InvalidInput, NotFound
-from deltareg.service.access.tokens import list_tokens, revoke_token
+from deltareg.service.access.keeping import list_tokens, revoke_token
 from deltareg.service.telling.number import number_all
 from tests.service import rows
 from tests.telling.told import SUBJECTS, happen, happen_in_one, own, receiver, until

@@ -49,7 +49,12 @@ def open_registry(settings: ServerSettings) -> Registry:
     store = open_store(url, options=read_options(url, os.environ))
     second = None if copy is None else open_store(copy, options=read_options(copy, os.environ))
     return Registry(
-        engine, store, sigstore=settings.sigstore_trust, recheck_share=settings.recheck_share, second=second
+        engine,
+        store,
+        sigstore=settings.sigstore_trust,
+        recheck_share=settings.recheck_share,
+        second=second,
+        namespaces_by=settings.namespaces_by,
     )
 
 

@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from deltareg.words import BareName
+from deltareg.words import BareName, Founders
 
 
 class ServerSettings(BaseSettings):
@@ -41,6 +41,11 @@ class ServerSettings(BaseSettings):
         default=(), description="Host names that requests may be for, comma-separated."
     )
     anonymous_reading: bool = Field(default=False, description="Whether public namespaces are read without a token.")
+    namespaces_by: Founders = Field(
+        default="pushers",
+        description="Who makes namespaces: whoever may push, by a first push or `namespace create`,"
+        " or `admins` alone, whom others ask by `namespace create`.",
+    )
     hub: bool = Field(
         default=True, description="Whether clients of the Hugging Face Hub are answered, at the server's root."
     )

@@ -8,9 +8,10 @@ from deltareg.pages.asking import ViewRequest
 from deltareg.pages.guard import ROOT
 from deltareg.pages.routing import FormAction, View
 from deltareg.pages.tables import Cell, PageTable
+from deltareg.service.access.keeping import list_tokens, revoke_token
 from deltareg.service.access.members import list_members
 from deltareg.service.access.namespaces import list_namespaces
-from deltareg.service.access.tokens import list_tokens, revoke_token, whoami
+from deltareg.service.access.tokens import whoami
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
 from deltareg.service.clock import rfc3339, rfc3339_of

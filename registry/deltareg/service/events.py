@@ -57,9 +57,15 @@ class Action(StrEnum):
     LOG_BEGIN = "log.begin"
     MEMBER_ADD = "member.add"
     MEMBER_END = "member.end"
+    NAMESPACE_ASK = "namespace.ask"
     NAMESPACE_CREATE = "namespace.create"
+    NAMESPACE_GRANT = "namespace.grant"
+    NAMESPACE_REFUSE = "namespace.refuse"
     NAMESPACE_RENAME = "namespace.rename"
     NAMESPACE_VISIBILITY = "namespace.visibility"
+    PRINCIPAL_DISABLE = "principal.disable"
+    PRINCIPAL_ENABLE = "principal.enable"
+    PRINCIPAL_GIVE = "principal.give"
     REQUEST_APPROVE = "request.approve"
     REQUEST_OPEN = "request.open"
     REQUEST_PROMOTE = "request.promote"
@@ -79,6 +85,7 @@ class Action(StrEnum):
     SUITE_PUSH = "suite.push"
     TOKEN_BOOTSTRAP = "token.bootstrap"  # noqa: S105  # an action, no secret
     TOKEN_CREATE = "token.create"  # noqa: S105
+    TOKEN_RENEW = "token.renew"  # noqa: S105
     TOKEN_REVOKE = "token.revoke"  # noqa: S105
     VERDICT_CONTRADICT = "verdict.contradict"
     VERDICT_DISPUTE = "verdict.dispute"

@@ -25,6 +25,7 @@ from deltareg.signing.keys import SigningKey
 from deltareg.signing.secret_box import SecretBox
 from deltareg.store import BlobStore
 from deltareg.wire import StorageReport
+from deltareg.words import Founders
 
 PACK_BYTES_MAX = 64 << 20
 BASES = "bases"
@@ -44,6 +45,7 @@ class Registry:
         second: Another store with copies of the same bytes, to heal from; None for none.
         box: Encrypts the addresses and secrets of webhooks; None if there are no webhooks.
         networks: Private networks that webhooks may call.
+        namespaces_by: Who makes namespaces: whoever may push, or admins alone.
         visibilities: Which namespaces are private, cached until one of them changes.
         figures: The cached storage figures for pages.
         facets: The cached counts of lines by facet for pages.
@@ -58,6 +60,7 @@ class Registry:
     second: BlobStore | None = None
     box: SecretBox | None = None
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    namespaces_by: Founders = "pushers"
     visibilities: Visibilities = field(default_factory=Visibilities, compare=False)
     figures: AnswerCache[StorageReport] = field(default_factory=AnswerCache[StorageReport], compare=False)
     facets: AnswerCache[Sequence[FacetRow]] = field(default_factory=AnswerCache[Sequence[FacetRow]], compare=False)
@@ -75,6 +78,7 @@ class Caller:
         grants: What the token allows, and where: what both its scopes and its principal allow.
         request_id: Ties log lines, audit rows and answers of one request together.
         is_worker: Whether it is a worker, which takes runs but asks for none.
+        is_founder: Whether it may make namespaces at all, where nobody has the name.
         aliases: Where former names lead; what the caller may not see does not exist for it.
     """
 
@@ -84,6 +88,7 @@ class Caller:
     grants: frozenset[Grant]
     request_id: str = ""
     is_worker: bool = False
+    is_founder: bool = True
     aliases: Aliases = field(default=NO_ALIASES, compare=False)
 
     @property
@@ -126,7 +131,8 @@ class Caller:
     def may_found(self, namespace: str) -> bool:
         """Whether the caller may create a namespace of a name that nobody has."""
         reaches = [grant.reach for grant in self.grants]
-        return any(isinstance(each, UnclaimedNamespaces) and each.allows(namespace) for each in reaches)
+        is_free = any(isinstance(each, UnclaimedNamespaces) and each.allows(namespace) for each in reaches)
+        return self.is_founder and is_free
 
     def current_namespace(self, name: str) -> str:
         """Return the name that a namespace has now, if the caller may see it, else the given one."""

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from deltareg.wire.messages import API, Answer, Request, Text
-from deltareg.words import Role, Scope, TokenKind, Visibility
+from deltareg.words import NamespaceRequestState, Role, Scope, TokenKind, Visibility
 
 Name = Annotated[str, Field(max_length=64)]
 
@@ -13,7 +13,8 @@ Name = Annotated[str, Field(max_length=64)]
 class WhoAmI(Answer):
     """Whose token this is, what it is for, and what its principal may do.
 
-    It allows what both allow. Without `namespaces` it is limited to none.
+    It allows what both allow. Without `namespaces` it is limited to none. `acts_for` names the owner of
+    a service account or a machine, `people` everybody who counts as the same person in a rule.
     """
 
     principal: str
@@ -23,6 +24,8 @@ class WhoAmI(Answer):
     expires_at: str | None
     namespaces: list[str] | None = None
     roles: list[str] = []
+    acts_for: str | None = None
+    people: list[str] = []
 
 
 class Meta(Answer):
@@ -44,8 +47,19 @@ class Meta(Answer):
 class TokenCreate(Request):
     """A new token for a named principal.
 
-    With `everywhere` its principal is given what it lacks of the scopes, on everything; with false
-    nothing is given. Clients of the release before do not say, and it is as with true.
+    Admins make tokens for everybody. Owners of namespaces make them, limited to these, for service
+    accounts of their own. Everybody makes narrower ones for themselves.
+
+    Attributes:
+        principal: Whose it is.
+        kind: Who uses it.
+        scopes: What it is for.
+        expires_in_s: After how many seconds it ends.
+        note: What it is for, for people.
+        namespaces: The namespaces that it is limited to.
+        everywhere: Whether its principal is given what it lacks of the scopes, on everything.
+        acts_for: The person or the group whose a service account or a machine is. Without it, that
+            is whoever makes its first token; and whoever makes another one counts as behind it, too.
     """
 
     principal: Name
@@ -55,10 +69,17 @@ class TokenCreate(Request):
     note: Text = ""
     namespaces: Annotated[list[Name], Field(min_length=1, max_length=64)] | None = None
     everywhere: bool | None = None
+    acts_for: Name | None = None
+
+
+class TokenRenew(Request):
+    """The token in use is to be renewed, for the same scopes or for some of them."""
+
+    scopes: Annotated[list[Scope], Field(min_length=1)] | None = None
 
 
 class TokenInfo(Answer):
-    """A token without its secret."""
+    """A token without its secret; `people` are those who stand behind a script or a worker."""
 
     id: int
     display: str
@@ -72,16 +93,70 @@ class TokenInfo(Answer):
     revoked_at: str | None
     last_used_at: str | None
     namespaces: list[str] | None = None
+    people: list[str] = []
 
 
 class TokenCreated(TokenInfo):
     """A token with its secret, shown this once.
 
-    Its principal holds no role yet that allows the scopes in `lacking`.
+    Its principal holds no role yet that allows the scopes in `lacking`, and `warnings` say so where the
+    request did not say whether it is to be given any: servers of a release before gave them.
     """
 
     token: Annotated[str, Field(repr=False)]
     lacking: list[Scope] = []
+    warnings: list[str] = []
+
+
+class PrincipalGive(Request):
+    """The person or the group that is to own a service account or a machine."""
+
+    to: Name
+
+
+class LeftThing(Answer):
+    """Something that a principal leaves to others, and the command that takes it over."""
+
+    kind: str
+    name: str
+    fix: str
+
+
+class PrincipalInfo(Answer):
+    """A person, a service account, a machine or a group, and what there is of it.
+
+    Attributes:
+        name: Its name.
+        kind: What it is.
+        disabled_at: Since when it is disabled.
+        acts_for: The owner of a service account or a machine.
+        people: Who counts as the same person as a script or a worker, in a rule about people.
+        tokens: Its live tokens.
+        sessions: In how many browsers it is logged in.
+        roles: What it holds.
+        owns: The service accounts and machines that are its own.
+        leaves: What somebody else has to take over if it goes.
+    """
+
+    name: str
+    kind: str
+    disabled_at: str | None = None
+    acts_for: str | None = None
+    people: list[str] = []
+    tokens: list[TokenInfo] = []
+    sessions: int = 0
+    roles: list[str] = []
+    owns: list[str] = []
+    leaves: list[LeftThing] = []
+
+
+class PrincipalEntry(Answer):
+    """A principal in a list."""
+
+    name: str
+    kind: str
+    disabled_at: str | None
+    acts_for: str | None
 
 
 class SessionOpened(Answer):
@@ -147,10 +222,35 @@ class MemberInfo(Answer):
 
 
 class NamespaceCreate(Request):
-    """A namespace with nothing in it; who makes it owns it."""
+    """A namespace with nothing in it; who makes it owns it.
+
+    Where admins alone make namespaces, it is a request to them, and `reason` tells them what for.
+    """
 
     name: Name
     visibility: Visibility = "internal"
+    reason: Text = ""
+
+
+class NamespaceDecide(Request):
+    """Why a request for a namespace is granted or refused."""
+
+    reason: Text = ""
+
+
+class NamespaceRequestInfo(Answer):
+    """A request for a namespace: who asked for which, and what became of it."""
+
+    id: int
+    name: str
+    visibility: Visibility
+    opener: str
+    reason: str
+    opened_at: str
+    state: NamespaceRequestState
+    decided_by: str | None
+    decided_at: str | None
+    decision: str
 
 
 class NamespaceChange(Request):

@@ -11,7 +11,7 @@ from deltareg.api.closed import closed_router
 from deltareg.api.conditions import json_answer
 from deltareg.api.parameters import Number
 from deltareg.service.access import audit as audit_service
-from deltareg.service.access import keys, sessions
+from deltareg.service.access import keeping, keys, making, sessions
 from deltareg.service.access import tokens as service
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import SHARED
@@ -32,6 +32,7 @@ from deltareg.wire import (
     TokenCreate,
     TokenCreated,
     TokenInfo,
+    TokenRenew,
     WhoAmI,
 )
 
@@ -60,21 +61,27 @@ def meta(request: Request, registry: InRegistry, by: By) -> Meta:
 
 @router.get("/tokens")
 def list_tokens(registry: InRegistry, by: By, cursor: str | None = None, limit: int = 50) -> Page[TokenInfo]:
-    """List tokens, newest first, without secrets."""
-    return service.list_tokens(registry, by, cursor=cursor, limit=limit)
+    """List the tokens that one may see, newest first, without secrets."""
+    return keeping.list_tokens(registry, by, cursor=cursor, limit=limit)
 
 
 @router.post("/tokens", status_code=201, response_model=TokenCreated)
 def create_token(registry: InRegistry, by: By, body: TokenCreate) -> Response:
     """Make a token for a named principal; its secret is in this answer and nowhere else."""
-    created = service.create_token(registry, by, body)
+    created = making.create_token(registry, by, body)
     return json_answer(created, 201, {"Cache-Control": "no-store"})
+
+
+@router.post("/tokens:renew", status_code=201, response_model=TokenCreated)
+def renew_token(registry: InRegistry, by: By, body: TokenRenew) -> Response:
+    """Replace the token of the request by a new one; its secret is in this answer and nowhere else."""
+    return json_answer(keeping.renew_token(registry, by, body), 201, {"Cache-Control": "no-store"})
 
 
 @router.post("/tokens/{token_id}:revoke")
 def revoke_token(registry: InRegistry, by: By, token_id: Number) -> TokenInfo:
-    """Revoke a token at once."""
-    return service.revoke_token(registry, by, token_id)
+    """Revoke a token at once, with what took its place and what was made with it."""
+    return keeping.revoke_token(registry, by, token_id)
 
 
 @router.post("/sessions", status_code=201, response_model=SessionOpened)

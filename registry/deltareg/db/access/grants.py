@@ -1,6 +1,6 @@
 """Who holds which role where, and which person stands behind a script's principal."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -49,9 +49,27 @@ def held_by(principal_id: sa.ColumnElement[int]) -> sa.ScalarSelect[str]:
     )
 
 
+def behind(principal_id: sa.ColumnElement[int]) -> sa.ScalarSelect[str]:
+    """Return a subquery for the names of who stands behind a principal now, joined by commas; NULL if nobody does."""
+    person = principals.alias("person")
+    return (
+        sa.select(joined(person.c.name))
+        .select_from(stand_ins)
+        .join(person, person.c.id == stand_ins.c.person_id)
+        .where(stand_ins.c.principal_id == principal_id, stand_ins.c.ended_at.is_(None))
+        .scalar_subquery()
+    )
+
+
+def names_behind(conn: sa.Connection, principal_id: int) -> str | None:
+    """Return the names of who stands behind a principal now, as `behind` joins them."""
+    return conn.execute(sa.select(behind(sa.literal(principal_id)))).scalar()
+
+
 def holdings_of(conn: sa.Connection, principal_id: int) -> str:
-    """Return a principal's grants in the format of `held_by`; empty if there are none."""
-    query = sa.select(held_by(sa.literal(principal_id)))
+    """Return a principal's grants in the format of `held_by`; empty if there are none or it is disabled."""
+    is_enabled = sa.and_(principals.c.id == principal_id, principals.c.disabled_at.is_(None))
+    query = sa.select(held_by(sa.literal(principal_id))).where(sa.exists().where(is_enabled))
     return conn.execute(query).scalar() or ""
 
 
@@ -91,9 +109,10 @@ def end_grant(conn: sa.Connection, grant_id: int, *, ended_by: int) -> bool:
 
 
 def ended_since(conn: sa.Connection, principal_id: int, *, since_us: int) -> bool:
-    """Whether a role of a principal has been taken away since the given time."""
-    query = sa.select(grants.c.id).where(grants.c.principal_id == principal_id, grants.c.ended_at >= since_us)
-    return conn.execute(query.limit(1)).first() is not None
+    """Whether a role of a principal has been taken away since the given time, or all are: it is disabled."""
+    ended = sa.select(grants.c.id).where(grants.c.principal_id == principal_id, grants.c.ended_at >= since_us)
+    disabled = sa.select(principals.c.id).where(principals.c.id == principal_id, principals.c.disabled_at.is_not(None))
+    return conn.execute(sa.select(sa.or_(ended.exists(), disabled.exists()))).scalar_one()
 
 
 def grant_row(conn: sa.Connection, grant_id: int) -> GrantRow | None:
@@ -142,32 +161,53 @@ def count_legacy(conn: sa.Connection) -> tuple[int, int]:
 
 
 def lock_holders(conn: sa.Connection, namespace_id: int | None, role: str) -> int:
-    """Count the holders of a role in a namespace, or everywhere, and lock their grants."""
+    """Count the holders of a role in a namespace, or everywhere, who are not disabled; lock their grants."""
     place = grants.c.namespace_id.is_(None) if namespace_id is None else grants.c.namespace_id == namespace_id
     query = (
         sa.select(grants.c.principal_id)
-        .where(place, grants.c.role == role, grants.c.ended_at.is_(None))
+        .join(principals, principals.c.id == grants.c.principal_id)
+        .where(place, grants.c.role == role, grants.c.ended_at.is_(None), principals.c.disabled_at.is_(None))
         .order_by(grants.c.id)
         .with_for_update()
     )
     return len(set(conn.execute(query).scalars()))
 
 
-def name_person(conn: sa.Connection, principal_id: int, *, person_id: int) -> None:
-    """Record the person who stands behind a principal that is not a person."""
-    conn.execute(sa.insert(stand_ins).values(principal_id=principal_id, person_id=person_id))
+def people_of(conn: sa.Connection, principal_ids: Iterable[int], *, now: bool = False) -> dict[int, frozenset[int]]:
+    """Return all persons behind each principal: the principal itself unless others are recorded.
 
-
-def people_of(conn: sa.Connection, principal_ids: Sequence[int]) -> dict[int, int]:
-    """Return the person behind each principal: the principal itself unless another is recorded."""
+    Of what was done, everybody counts who ever stood behind who did it: nobody becomes two people by
+    handing an account over. Of who acts now, with `now`, those count who stand behind it now.
+    """
     ids = sorted(set(principal_ids))
     query = sa.select(stand_ins.c.principal_id, stand_ins.c.person_id).where(stand_ins.c.principal_id.in_(ids))
-    people = {row[0]: row[1] for row in conn.execute(query)}
-    return {each: people.get(each, each) for each in ids}
+    people: dict[int, set[int]] = {}
+    for row in conn.execute(query.where(stand_ins.c.ended_at.is_(None)) if now else query):
+        people.setdefault(row[0], set()).add(row[1])
+    return {each: frozenset(people.get(each, {each})) for each in ids}
+
+
+def same_person(conn: sa.Connection, acted: Iterable[int], *, acts: int) -> set[int]:
+    """Return those of some principals whose work a person did who stands behind another one now.
+
+    Args:
+        conn: A transaction.
+        acted: The principals that did something before.
+        acts: The principal that acts now.
+    """
+    before, now = people_of(conn, acted), people_of(conn, [acts], now=True)[acts]
+    return {each for each, people in before.items() if each == acts or people & now}
+
+
+def principals_beside(conn: sa.Connection, principal_id: int) -> set[int]:
+    """Return all principals that are one person with another: itself, who stands behind it, and theirs."""
+    people = people_of(conn, [principal_id], now=True)[principal_id] | {principal_id}
+    query = sa.select(stand_ins.c.principal_id).where(stand_ins.c.person_id.in_(people))
+    return {principal_id, *people, *conn.execute(query).scalars()}
 
 
 def _select_grants() -> sa.Select[*tuple[Any, ...]]:
-    giver, person = principals.alias("giver"), principals.alias("person")
+    giver = principals.alias("giver")
     last_used = (
         sa.select(sa.func.max(tokens.c.last_used_at))
         .where(tokens.c.principal_id == grants.c.principal_id)
@@ -180,7 +220,7 @@ def _select_grants() -> sa.Select[*tuple[Any, ...]]:
             grants.c.principal_id,
             principals.c.name.label("principal"),
             principals.c.kind,
-            person.c.name.label("person"),
+            behind(grants.c.principal_id).label("person"),
             namespaces.c.name.label("namespace"),
             grants.c.role,
             grants.c.pattern,
@@ -192,8 +232,6 @@ def _select_grants() -> sa.Select[*tuple[Any, ...]]:
         .join(principals, principals.c.id == grants.c.principal_id)
         .outerjoin(namespaces, namespaces.c.id == grants.c.namespace_id)
         .outerjoin(giver, giver.c.id == grants.c.created_by)
-        .outerjoin(stand_ins, stand_ins.c.principal_id == grants.c.principal_id)
-        .outerjoin(person, person.c.id == stand_ins.c.person_id)
         .where(grants.c.ended_at.is_(None))
     )
 

@@ -1,21 +1,34 @@
 """Principals and their tokens."""
 
+import json
 from collections.abc import Sequence
 from typing import Any, Final
 
 import sqlalchemy as sa
 
-from deltareg.db.access.grants import held_by
+from deltareg.db.access.grants import behind, held_by
 from deltareg.db.access.rows import HeldRow, PrincipalRow, TokenRow
+from deltareg.db.sql.among import all_among
 from deltareg.db.sql.clock import now_us
 from deltareg.db.sql.fetch import fetch_all, fetch_one
 from deltareg.db.sql.together import CombinedQuery, QueryPart
-from deltareg.db.tables import principals, tokens
+from deltareg.db.tables import principals, token_origins, tokens
 
 
 def principal_id(conn: sa.Connection, name: str) -> int | None:
     """Return the id of a principal, or None if nobody has that name."""
     return conn.execute(sa.select(principals.c.id).where(principals.c.name == name)).scalar()
+
+
+def principal_rows(conn: sa.Connection, *, kind: str | None, after: str | None, limit: int) -> Sequence[PrincipalRow]:
+    """List principals by name."""
+    query = sa.select(principals.c.id, principals.c.name, principals.c.kind, principals.c.disabled_at)
+    query = query.order_by(principals.c.name).limit(limit)
+    if kind is not None:
+        query = query.where(principals.c.kind == kind)
+    if after is not None:
+        query = query.where(principals.c.name > after)
+    return fetch_all(conn, query, PrincipalRow)
 
 
 def principal_row(conn: sa.Connection, name: str) -> PrincipalRow | None:
@@ -59,6 +72,44 @@ def add_principal(conn: sa.Connection, name: str, *, kind: str) -> int:
     """Insert a principal and return its id."""
     insert = sa.insert(principals).values(name=name, kind=kind).returning(principals.c.id)
     return int(conn.execute(insert).scalar_one())
+
+
+def add_origin(conn: sa.Connection, token_id: int, *, renews: int | None = None, made_with: int | None = None) -> None:
+    """Record how somebody came to a token of their own."""
+    conn.execute(sa.insert(token_origins).values(token_id=token_id, renews=renews, made_with=made_with))
+
+
+def origin_of(conn: sa.Connection, token_id: int) -> int | None:
+    """Return the token with which somebody made one for themselves; None for any other token."""
+    return conn.execute(sa.select(token_origins.c.made_with).where(token_origins.c.token_id == token_id)).scalar()
+
+
+def renewals_of(conn: sa.Connection, token_id: int) -> Sequence[TokenRow]:
+    """List the live tokens that took the place of another one, newest first."""
+    query = _select_tokens().join(token_origins, token_origins.c.token_id == tokens.c.id)
+    return fetch_all(conn, query.where(token_origins.c.renews == token_id, tokens.c.revoked_at.is_(None)), TokenRow)
+
+
+def family_of(conn: sa.Connection, token_id: int) -> set[int]:
+    """Return the tokens that end with one: what it renewed, what renews it, and what was made with any of them."""
+    family: set[int] = set()
+    added = {token_id}
+    while added:
+        family |= added
+        of_them = sa.or_(token_origins.c.made_with.in_(added), token_origins.c.renews.in_(added))
+        down = sa.select(token_origins.c.token_id).where(of_them)
+        up = sa.select(token_origins.c.renews).where(
+            token_origins.c.token_id.in_(added), token_origins.c.renews.is_not(None)
+        )
+        added = {row[0] for row in [*conn.execute(down), *conn.execute(up)]} - family
+    return family
+
+
+def end_soon(conn: sa.Connection, token_id: int, *, in_us: int) -> None:
+    """Let a token end after so long, unless it ends before."""
+    at = now_us() + in_us
+    is_later = sa.or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > at)
+    conn.execute(sa.update(tokens).where(tokens.c.id == token_id, is_later).values(expires_at=at))
 
 
 def add_token(
@@ -107,15 +158,43 @@ def live_tokens_of(conn: sa.Connection, principal_id: int) -> Sequence[TokenRow]
 
 
 def token_rows(
-    conn: sa.Connection, *, token_id: int | None = None, before: int | None = None, limit: int = 50
+    conn: sa.Connection,
+    *,
+    token_id: int | None = None,
+    of_principals: Sequence[int] | None = None,
+    within: Sequence[str] = (),
+    before: int | None = None,
+    limit: int = 50,
 ) -> Sequence[TokenRow]:
-    """List tokens without their hashes, newest first."""
+    """List tokens without their hashes, newest first.
+
+    Args:
+        conn: A transaction.
+        token_id: Only this one.
+        of_principals: Only those of some principals; None for all.
+        within: And with `of_principals`, service accounts' tokens that are limited to some of these namespaces.
+        before: Only older ones.
+        limit: How many at most.
+    """
     query = _select_tokens().limit(limit)
+    if of_principals is not None:
+        query = query.where(sa.or_(tokens.c.principal_id.in_(of_principals), _is_within(within)))
     if token_id is not None:
         query = query.where(tokens.c.id == token_id)
     if before is not None:
         query = query.where(tokens.c.id < before)
     return fetch_all(conn, query, TokenRow)
+
+
+def _is_within(names: Sequence[str]) -> sa.ColumnElement[bool]:
+    """Whether a token is a service account's and limited to some namespaces, none of which is another."""
+    if not names:
+        return sa.false()
+    return sa.and_(
+        principals.c.kind == "service",
+        tokens.c.namespaces.is_not(None),
+        all_among(tokens.c.namespaces, json.dumps(list(names))),
+    )
 
 
 def own_token(conn: sa.Connection, token_id: int) -> tuple[TokenRow, str]:
@@ -140,6 +219,7 @@ def _select_tokens() -> sa.Select[*tuple[Any, ...]]:
             principals.c.name.label("principal"),
             maker.c.name.label("created_by"),
             tokens.c.namespaces,
+            behind(tokens.c.principal_id).label("people"),
         )
         .join(principals, principals.c.id == tokens.c.principal_id)
         .outerjoin(maker, maker.c.id == tokens.c.created_by)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from deltareg.words import Role, Scope, TokenKind, Visibility
+from deltareg.words import NamespaceRequestState, Role, Scope, TokenKind, Visibility
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,24 @@ class PrincipalRow:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnedRow:
+    """A service account or a machine, and the name of its owner."""
+
+    id: int
+    name: str
+    kind: str
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeftRow:
+    """One thing that a principal leaves to others, and of which kind it is."""
+
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class HeldRow:
     """A principal's grants as `held_by` formats them; None if there are none."""
 
@@ -49,7 +67,7 @@ class HeldRow:
 
 @dataclass(frozen=True, slots=True)
 class TokenRow:
-    """A token without its hash."""
+    """A token without its hash; `people` are the names of who stands behind its principal, joined by commas."""
 
     id: int
     display: str
@@ -63,6 +81,7 @@ class TokenRow:
     principal: str
     created_by: str | None
     namespaces: list[str] | None
+    people: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,3 +141,20 @@ class NamespaceRow:
     created_at: int
     created_by: str | None
     lines: int
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceRequestRow:
+    """A request for a namespace, with the names of who asked and who decided."""
+
+    id: int
+    name: str
+    visibility: Visibility
+    reason: str
+    state: NamespaceRequestState
+    opener_id: int
+    created_at: int
+    decided_at: int | None
+    decision: str
+    opener: str
+    decider: str | None

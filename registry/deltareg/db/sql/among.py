@@ -1,4 +1,4 @@
-"""Many row ids as one parameter: a prepared statement takes any number of them."""
+"""Many row ids or names as one parameter: a prepared statement takes any number of them."""
 
 import json
 from collections.abc import Iterable
@@ -34,6 +34,31 @@ def _among_postgresql(element: among, compiler: SQLCompiler, **kw: Any) -> str: 
     column, ids = (compiler.process(clause, **kw) for clause in element.clauses)
     elements = f"json_array_elements_text(CAST({ids} AS JSON))"
     return f"{column} IN (SELECT CAST(value AS BIGINT) FROM {elements})"  # noqa: S608  (as above)
+
+
+class all_among(GenericFunction[bool]):  # noqa: N801  (reads as the SQL function that it is)
+    """Whether all texts of a JSON array in a column are among those of another one, a parameter."""
+
+    type = sa.Boolean()
+    inherit_cache = True
+    name = "deltareg_all_among"
+
+
+@compiles(all_among, "sqlite")
+def _all_among_sqlite(element: all_among, compiler: SQLCompiler, **kw: Any) -> str:  # noqa: ANN401
+    column, names = (compiler.process(clause, **kw) for clause in element.clauses)
+    others = f"value NOT IN (SELECT value FROM json_each({names}))"  # noqa: S608  (of parameters)
+    return f"NOT EXISTS (SELECT 1 FROM json_each({column}) WHERE {others})"  # noqa: S608
+
+
+@compiles(all_among, "postgresql")
+def _all_among_postgresql(element: all_among, compiler: SQLCompiler, **kw: Any) -> str:  # noqa: ANN401
+    column, names = (compiler.process(clause, **kw) for clause in element.clauses)
+    others = f"json_array_elements_text(CAST({names} AS JSON)) AS o(value)"
+    return (
+        f"NOT EXISTS (SELECT 1 FROM json_array_elements_text({column}) AS n(value)"  # noqa: S608
+        f" WHERE n.value NOT IN (SELECT o.value FROM {others}))"
+    )
 
 
 def write_ids(ids: Iterable[int]) -> str:

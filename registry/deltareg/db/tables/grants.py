@@ -1,4 +1,4 @@
-"""Who holds which role where, who stands behind a script, and when visibility changed."""
+"""Who holds which role where, who stands behind whom, what was asked for, and when visibility changed."""
 
 import sqlalchemy as sa
 
@@ -16,9 +16,11 @@ from deltareg.db.tables.metadata import (
     text,
     time,
 )
-from deltareg.words import ROLES
+from deltareg.words import NAMESPACE_REQUEST_STATES, ROLES, VISIBILITIES
 
 _LIVE_EVERYWHERE = sa.text("ended_at IS NULL AND namespace_id IS NULL")
+_LIVE = sa.text("ended_at IS NULL")
+_OPEN = sa.text("state = 'open'")
 _LIVE_WITHIN = sa.text("ended_at IS NULL AND namespace_id IS NOT NULL")
 
 # A grant ends and never changes otherwise, and none is deleted; the migration adds the triggers.
@@ -59,13 +61,65 @@ grants = sa.Table(
     sa.Index(None, "principal_id"),
 )
 
-# Append-only: who stands behind a principal is said once.
+# Everybody who ever stood behind a principal that is no person: who owned it, and who held a secret of
+# it. A row ends when the principal is handed over with its tokens revoked, and changes in no other way.
 stand_ins = sa.Table(
     "stand_ins",
     metadata,
-    member("principal_id", "principals.id"),
+    row_id(),
+    required_row("principal_id", "principals.id"),
     required_row("person_id", "principals.id"),
     created_at(),
+    time("ended_at"),
+    sa.Index("uq_stand_ins_live", "principal_id", "person_id", unique=True, sqlite_where=_LIVE, postgresql_where=_LIVE),
+    sa.Index(None, "person_id"),
+)
+
+# Append-only: the newest row of a service account or a machine says whose it is: a person's or a group's.
+account_owners = sa.Table(
+    "account_owners",
+    metadata,
+    row_id(),
+    required_row("principal_id", "principals.id"),
+    required_row("owner_id", "principals.id"),
+    created_at(),
+    created_by(),
+    sa.Index(None, "principal_id"),
+    sa.Index(None, "owner_id"),
+)
+
+# Append-only: how somebody came to a token of their own. One that takes the place of another `renews`
+# it; one that somebody made for themselves was `made_with` another, and ends with it.
+token_origins = sa.Table(
+    "token_origins",
+    metadata,
+    member("token_id", "tokens.id"),
+    optional_row("renews", "tokens.id"),
+    optional_row("made_with", "tokens.id"),
+    sa.Index(None, "renews"),
+    sa.Index(None, "made_with"),
+)
+
+# Who may not make a namespace asks for it.
+namespace_requests = sa.Table(
+    "namespace_requests",
+    metadata,
+    row_id(),
+    text("name"),
+    text("visibility"),
+    text("reason"),
+    text("state"),
+    required_row("opener_id", "principals.id"),
+    created_at(),
+    time("decided_at"),
+    optional_row("decided_by", "principals.id"),
+    text("decision"),
+    one_of("state", *NAMESPACE_REQUEST_STATES),
+    one_of("visibility", *VISIBILITIES),
+    sa.Index(
+        "uq_namespace_requests_open", "name", "opener_id", unique=True, sqlite_where=_OPEN, postgresql_where=_OPEN
+    ),
+    sa.Index(None, "opener_id"),
 )
 
 # One row, counted up whenever a namespace becomes as visible as it was not: its lock makes those

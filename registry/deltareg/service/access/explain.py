@@ -17,6 +17,7 @@ from deltareg.service.authority.roles import ROLE_OF, role_within
 from deltareg.service.registry import Caller, Registry, needs_token
 from deltareg.service.visibility import Visibility
 from deltareg.wire import AccessAnswer, AccessReason
+from deltareg.words import Founders
 
 EVERYWHERE = "everywhere"
 
@@ -54,7 +55,8 @@ def explain_access(registry: Registry, caller: Caller, *, principal: str, action
         if owner is None:
             raise NotFound(f"there is no principal {principal}", fix="deltareg token ls")
         visibility = registry.visibilities.at(conn, None)
-        return _Case(conn, owner, principal, right, on, visibility).answer(ref)
+        case = _Case(conn, owner, principal, right, on, visibility, founders=registry.namespaces_by)
+        return case.answer(ref)
 
 
 def parse_resource(text: str) -> Resource:
@@ -92,14 +94,23 @@ class _Case:
     """The facts that one answer is built from."""
 
     def __init__(
-        self, conn: sa.Connection, owner: int, name: str, right: Right, on: Resource, seen: Visibility
+        self,
+        conn: sa.Connection,
+        owner: int,
+        name: str,
+        right: Right,
+        on: Resource,
+        seen: Visibility,
+        *,
+        founders: Founders,
     ) -> None:
         place = namespace_of(on)
         self._name, self._right, self._on, self._private = name, right, on, seen.private
         self._held = grant_queries.holdings_of(conn, owner)
         self._holdings = read_holdings(self._held)
         self._tokens = queries.live_tokens_of(conn, owner)
-        self._is_free = place is not None and delta_queries.namespace_id(conn, place) is None
+        is_missing = place is not None and delta_queries.namespace_id(conn, place) is None
+        self._is_free = is_missing and founders == "pushers"
 
     def answer(self, ref: str) -> AccessAnswer:
         """Return what allows the action, what does not, and what is missing."""

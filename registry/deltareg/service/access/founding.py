@@ -3,9 +3,10 @@
 import sqlalchemy as sa
 
 from deltareg.db.access import grants as queries
+from deltareg.db.access.owners import owner_of
 from deltareg.db.lines import aliases as alias_queries
 from deltareg.db.lines import deltas as delta_queries
-from deltareg.errors import Conflict, InvalidInput
+from deltareg.errors import Conflict, Forbidden, InvalidInput
 from deltareg.refs import LineRef
 from deltareg.service.authority.grants import RESERVED, Right
 from deltareg.service.authority.resources import Resource
@@ -41,6 +42,7 @@ def found_namespace(conn: sa.Connection, caller: Caller, line: LineRef) -> int:
     if namespace_id is None:
         check_free(line.namespace)
         check_unnamed(conn, line.namespace)
+        check_founder(caller, line.namespace)
         added = delta_queries.add_namespace(conn, line.namespace, created_by=caller.principal_id)
         namespace_id = added.id
         if added.is_new:
@@ -48,6 +50,18 @@ def found_namespace(conn: sa.Connection, caller: Caller, line: LineRef) -> int:
             return namespace_id
     caller.require(Right.PUSH, on=line)
     return namespace_id
+
+
+def check_founder(caller: Caller, name: str) -> None:
+    """Refuse to found a namespace for somebody who may not, on a server where admins alone do.
+
+    Raises:
+        Forbidden: The caller is no admin.
+    """
+    if not caller.is_founder:
+        raise Forbidden(
+            "admins make the namespaces of this server", fix=f"ask for it: deltareg namespace create {name}"
+        )
 
 
 def check_free(name: str) -> None:
@@ -70,11 +84,19 @@ def check_unnamed(conn: sa.Connection, name: str) -> None:
         raise Conflict(f"the name {name} is taken", fix="choose another one")
 
 
-def give_owner(conn: sa.Connection, caller: Caller, namespace_id: int) -> None:
-    """Make whoever created a namespace its owner; a script pushes into it, and its person owns it."""
-    person = queries.people_of(conn, [caller.principal_id])[caller.principal_id]
-    roles = {person: Role.OWNER}
-    if person != caller.principal_id:
-        roles[caller.principal_id] = Role.PUSHER
+def give_owner(conn: sa.Connection, caller: Caller, namespace_id: int, *, principal_id: int | None = None) -> None:
+    """Make whoever created a namespace its owner; a script pushes into it, and its owner owns it.
+
+    Args:
+        conn: A transaction.
+        caller: Who creates it.
+        namespace_id: The namespace.
+        principal_id: Whom it is created for; None for the caller.
+    """
+    maker = caller.principal_id if principal_id is None else principal_id
+    owner = owner_of(conn, maker) or maker
+    roles = {owner: Role.OWNER}
+    if owner != maker:
+        roles[maker] = Role.PUSHER
     for principal, role in roles.items():
         queries.add_grant(conn, principal, role=role, namespace_id=namespace_id, created_by=caller.principal_id)

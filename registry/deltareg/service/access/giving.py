@@ -102,9 +102,3 @@ def _check_glass(caller: Caller, owner: int, holdings: Sequence[HeldRole]) -> No
 def _is_held(scope: Scope, holdings: Sequence[HeldRole]) -> bool:
     # Who may push makes a namespace by pushing; what is not private is read by all.
     return scope in {"read", "push"} or any(Right(scope) in RIGHTS[h.role] for h in holdings)
-
-
-def name_person(conn: sa.Connection, principal_id: int, *, behind: int) -> None:
-    """Record that a person acts under the name of the script or worker that they made."""
-    person = queries.people_of(conn, [behind])[behind]
-    queries.name_person(conn, principal_id, person_id=person)

@@ -7,13 +7,13 @@ import sqlalchemy as sa
 from deltareg.db.access import grants as grant_queries
 from deltareg.db.access import namespaces as queries
 from deltareg.db.access.rows import NamespaceRow
-from deltareg.db.lines import deltas as delta_queries
 from deltareg.db.session import read, with_retry
 from deltareg.db.sql.row_protocols import present
-from deltareg.errors import Conflict, Forbidden
+from deltareg.errors import Forbidden
 from deltareg.refs import parse_name
-from deltareg.service.access.founding import check_free, check_unnamed, give_owner
+from deltareg.service.access.founding import check_free
 from deltareg.service.access.members import check_seen
+from deltareg.service.access.namespace_requests import ask_for_namespace, make_namespace
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING, SHARED, SOMEWHERE, Namespace
 from deltareg.service.clock import rfc3339
@@ -47,29 +47,24 @@ def show_namespace(registry: Registry, caller: Caller, name: str) -> NamespaceIn
 def create_namespace(registry: Registry, caller: Caller, request: NamespaceCreate) -> NamespaceInfo:
     """Create an empty namespace that the caller owns, so that it can be private from the start.
 
+    Where admins alone make namespaces, others ask for it by this, and the first admin decides.
+
     Raises:
+        ApprovalDue: The caller may not make it; a request for it is open.
         Forbidden: The token does not allow pushing, or not into a namespace of this name.
         InvalidInput: The name is reserved.
         Conflict: A namespace of that name exists.
     """
     caller.require(Right.PUSH, on=SOMEWHERE)
     name = parse_name(request.name, "namespace")
-    place = Namespace(name)
+    if not caller.is_founder:
+        raise ask_for_namespace(registry, caller, request)
     if not caller.may_found(name) and not caller.may(Right.PUSH, on=EVERYTHING):
         raise Forbidden(f"this token is not for {name}", fix="use one that is not limited")
     check_free(name)
 
     def transaction(conn: sa.Connection) -> NamespaceInfo:
-        check_unnamed(conn, name)
-        added = delta_queries.add_namespace(conn, name, created_by=caller.principal_id)
-        if not added.is_new:
-            raise Conflict(f"the name {name} is taken", fix="choose another one")
-        give_owner(conn, caller, added.id)
-        if request.visibility != "internal":
-            queries.set_visibility(conn, added.id, request.visibility)
-        after = {"visibility": request.visibility}
-        subject = f"namespace/{name}"
-        caller.record(conn, Action.NAMESPACE_CREATE, subject, on=place, before=None, after=after)
+        make_namespace(conn, caller, name, request.visibility)
         return _describe(conn, [present(queries.namespace_row(conn, name))])[0]
 
     return with_retry(registry.engine, transaction)

@@ -3,27 +3,29 @@
 import hashlib
 import secrets
 import zlib
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Final, TypeVar
 
 import sqlalchemy as sa
 
 from deltareg.db.access import principals as queries
 from deltareg.db.access.bearers import live_token
+from deltareg.db.access.owners import owner_of
 from deltareg.db.access.rows import LiveTokenRow, TokenRow
 from deltareg.db.session import glance, read, with_retry, write
 from deltareg.db.sql.clock import US_PER_S
-from deltareg.errors import NotFound, Unauthenticated, Unavailable
-from deltareg.refs import parse_name
-from deltareg.service.access.giving import check_limits, give_scopes, name_person
+from deltareg.errors import Unauthenticated, Unavailable
+from deltareg.service.access.giving import give_scopes
 from deltareg.service.authority.caller_grants import grants_of_token, read_holdings
+from deltareg.service.authority.decide import AccessDecision, decide_cached
 from deltareg.service.authority.grants import SCOPES, WORKER, Grant, PublicNamespaces, Right, grants_of, scopes_for
 from deltareg.service.authority.resources import EVERYTHING
 from deltareg.service.clock import rfc3339, rfc3339_or_none
 from deltareg.service.events import Action
-from deltareg.service.paging import check_limit, page, read_number_cursor
 from deltareg.service.registry import ANONYMOUS, Caller, Registry, needs_token
-from deltareg.wire import Page, Scope, TokenCreate, TokenCreated, TokenInfo, TokenKind, WhoAmI
+from deltareg.wire import Scope, TokenInfo, TokenKind, WhoAmI
+from deltareg.words import PrincipalKind
 
 F = TypeVar("F")
 T = TypeVar("T")
@@ -32,8 +34,10 @@ _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _SECRET_LENGTH = 43  # 62**43 > 2**256
 _CHECK_LENGTH = 6
 _TOUCH_US = 60 * US_PER_S
+_ALLOWED = AccessDecision.ALLOWED
 _LOGIN = "run `deltareg auth login`, or set DELTAREG_TOKEN"
-_KINDS = {"pat": "user", "ci": "service", "wrk": "worker"}
+KINDS: Final[Mapping[TokenKind, PrincipalKind]] = MappingProxyType({"pat": "user", "ci": "service", "wrk": "worker"})
+"""Which kind of principal has tokens of a kind."""
 
 
 def mint_secret(kind: str, *, choose: Callable[[str], str] = secrets.choice) -> str:
@@ -105,7 +109,7 @@ def answer_to(
 
 def _check_form(token: str) -> None:
     parts = token.split("_")
-    well_formed = len(parts) == 4 and parts[0] == "drg" and parts[1] in _KINDS
+    well_formed = len(parts) == 4 and parts[0] == "drg" and parts[1] in KINDS
     if not well_formed or parts[3] != _check_digits(parts[1], parts[2]):
         raise Unauthenticated("this is not a token of a registry", fix=_LOGIN)
 
@@ -124,7 +128,14 @@ def caller_with(registry: Registry, conn: sa.Connection, row: LiveTokenRow, requ
     grants = grants_of_token(scopes, row.held or "", limits, visibility.private)
     is_worker = row.principal_kind == WORKER
     return Caller(
-        row.principal, row.principal_id, row.id, grants, request_id, is_worker=is_worker, aliases=visibility.aliases
+        row.principal,
+        row.principal_id,
+        row.id,
+        grants,
+        request_id,
+        is_worker=is_worker,
+        is_founder=registry.namespaces_by == "pushers" or decide_cached(grants, Right.ADMIN, EVERYTHING) is _ALLOWED,
+        aliases=visibility.aliases,
     )
 
 
@@ -156,6 +167,8 @@ def whoami(registry: Registry, caller: Caller) -> WhoAmI:
         raise needs_token()
     with read(registry.engine) as conn:
         row, holdings = queries.own_token(conn, caller.token_id)
+        owner = owner_of(conn, caller.principal_id)
+        acts_for = None if owner is None else queries.principal_name(conn, owner)
     return WhoAmI(
         principal=row.principal,
         kind=row.kind,
@@ -164,49 +177,9 @@ def whoami(registry: Registry, caller: Caller) -> WhoAmI:
         expires_at=rfc3339_or_none(row.expires_at),
         namespaces=row.namespaces,
         roles=[str(holding) for holding in read_holdings(holdings)],
+        acts_for=acts_for,
+        people=split_names(row.people),
     )
-
-
-def create_token(registry: Registry, caller: Caller, request: TokenCreate) -> TokenCreated:
-    """Create a token for a named principal, who need not exist yet.
-
-    The token never allows more than its principal may do at the moment of use. With `everywhere`,
-    the principal is given the rights that it lacks for it, on everything. A client of the release
-    before does not send `everywhere` and gets the same.
-
-    Raises:
-        Forbidden: The caller is no admin, or would give rights that it lacks.
-        InvalidInput: The request limits the token to namespaces and also asks for everywhere.
-    """
-    caller.require(Right.ADMIN, on=EVERYTHING)
-    name = parse_name(request.principal, "principal")
-    limits = check_limits(request)
-    secret = mint_secret(request.kind)
-    with write(registry.engine) as conn:
-        owner = queries.principal_id(conn, name)
-        if owner is None:
-            owner = queries.add_principal(conn, name, kind=_KINDS[request.kind])
-            if request.kind != "pat":
-                name_person(conn, owner, behind=caller.principal_id)
-        lacking = give_scopes(
-            conn, caller, owner, request.scopes, everywhere=limits is None and request.everywhere is not False
-        )
-        token_id = queries.add_token(
-            conn,
-            token_hash=hash_secret(secret),
-            display=secret[:12],
-            principal_id=owner,
-            kind=request.kind,
-            scopes=request.scopes,
-            namespaces=limits,
-            note=request.note,
-            created_by=caller.principal_id,
-            expires_in_us=request.expires_in_s * US_PER_S,
-        )
-        info = _show(queries.token_rows(conn, token_id=token_id)[0])
-        subject = f"token/{token_id}"
-        caller.record(conn, Action.TOKEN_CREATE, subject, on=EVERYTHING, before=None, after=info.model_dump())
-    return TokenCreated(**dict(info), token=secret, lacking=lacking)
 
 
 def bootstrap_token(
@@ -229,7 +202,7 @@ def bootstrap_token(
     with write(registry.engine) as conn:
         owner = queries.principal_id(conn, principal)
         if owner is None:
-            owner = queries.add_principal(conn, principal, kind=_KINDS[kind])
+            owner = queries.add_principal(conn, principal, kind=KINDS[kind])
         itself = Caller("registry", owner, None, grants_of(SCOPES))
         give_scopes(conn, itself, owner, [*scopes, *also_held], everywhere=True)
         expires_in_us = None if expires_in_s is None else expires_in_s * US_PER_S
@@ -250,36 +223,6 @@ def bootstrap_token(
     return secret
 
 
-def list_tokens(registry: Registry, caller: Caller, *, cursor: str | None, limit: int) -> Page[TokenInfo]:
-    """List all tokens without their secrets, newest first."""
-    caller.require(Right.ADMIN, on=EVERYTHING)
-    before = read_number_cursor(cursor)
-    with read(registry.engine) as conn:
-        rows = queries.token_rows(conn, before=before, limit=check_limit(limit) + 1)
-    return page(rows, limit, show=_show, key=lambda row: row.id)
-
-
-def revoke_token(registry: Registry, caller: Caller, token_id: int) -> TokenInfo:
-    """Revoke a token at once; revoking it again changes nothing.
-
-    Raises:
-        NotFound: There is no such token.
-    """
-    caller.require(Right.ADMIN, on=EVERYTHING)
-    with write(registry.engine) as conn:
-        is_changed = queries.revoke_token(conn, token_id)
-        rows = queries.token_rows(conn, token_id=token_id)
-        if not rows:
-            raise NotFound(f"there is no token {token_id}", fix="deltareg token ls")
-        info = _show(rows[0])
-        if is_changed:
-            after = {"revoked_at": info.revoked_at}
-            caller.record(
-                conn, Action.TOKEN_REVOKE, f"token/{token_id}", on=EVERYTHING, before={"revoked_at": None}, after=after
-            )
-    return info
-
-
 def _check_digits(kind: str, body: str) -> str:
     number = zlib.crc32(f"{kind}_{body}".encode())
     digits = ""
@@ -289,7 +232,8 @@ def _check_digits(kind: str, body: str) -> str:
     return digits
 
 
-def _show(row: TokenRow) -> TokenInfo:
+def describe_token(row: TokenRow) -> TokenInfo:
+    """Describe a token without its secret."""
     return TokenInfo(
         id=row.id,
         display=row.display,
@@ -303,4 +247,10 @@ def _show(row: TokenRow) -> TokenInfo:
         revoked_at=rfc3339_or_none(row.revoked_at),
         last_used_at=rfc3339_or_none(row.last_used_at),
         namespaces=row.namespaces,
+        people=split_names(row.people),
     )
+
+
+def split_names(joined: str | None) -> list[str]:
+    """Return the names that the database joined by commas, sorted."""
+    return sorted(joined.split(",")) if joined else []

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import sqlalchemy as sa
 
-from deltareg.db.access.grants import people_of
+from deltareg.db.access.grants import same_person
 from deltareg.db.channels import channels as channel_queries
 from deltareg.db.channels import requests as queries
 from deltareg.db.channels.beside_requests import setbacks_of
@@ -198,7 +198,7 @@ def _decide(
 def _check_other(conn: sa.Connection, caller: Caller, request: RequestRow) -> None:
     """Refuse an approver who is the same person as the opener or the uploader.
 
-    A script counts as the person behind it, and two names of one person count as one.
+    A script counts as everybody behind it, and two names of one person count as one.
     """
     whose = {request.uploader_id: "pushed its version", request.opener_id: "opened it"}
     whose |= {
@@ -207,8 +207,8 @@ def _check_other(conn: sa.Connection, caller: Caller, request: RequestRow) -> No
         if row.principal_id != caller.principal_id
     }
     other_ids = [who for who in whose if who is not None]
-    people = people_of(conn, [caller.principal_id, *other_ids])
-    same = next((who for who in other_ids if people[who] == people[caller.principal_id]), None)
+    people = same_person(conn, other_ids, acts=caller.principal_id)
+    same = next((who for who in other_ids if who in people), None)
     if same is not None:
         also = "" if same == caller.principal_id else ", under another name,"
         raise Forbidden(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from deltareg.db.access.grants import people_of
+from deltareg.db.access.grants import same_person
 from deltareg.db.channels import channels as channel_queries
 from deltareg.db.channels import reviews as queries
 from deltareg.db.channels.rows import BrokenGlassRow, RevisionRow
@@ -79,8 +79,7 @@ def _check(
     if move is None or not move.break_glass:
         what = "is not there" if move is None else "broke no glass"
         raise NotFound(f"{line}@{name}#{number} {what}", fix=history)
-    people = people_of(conn, [move.actor_id, caller.principal_id])
-    if people[move.actor_id] == people[caller.principal_id]:
+    if same_person(conn, [move.actor_id], acts=caller.principal_id):
         raise Forbidden(
             f"{caller.principal} broke the glass, so somebody else has to review it",
             fix="ask somebody else whose token allows `approve`",

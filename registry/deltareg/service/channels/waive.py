@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 
-from deltareg.db.access.grants import people_of
+from deltareg.db.access.grants import same_person
 from deltareg.db.channels import channels as channel_queries
 from deltareg.db.lines import versions as version_queries
 from deltareg.db.session import with_retry
@@ -183,10 +183,8 @@ def refuse_own(conn: sa.Connection, caller: Caller, verdict: VerdictRow) -> None
         Forbidden: The caller pushed it.
     """
     version = version_queries.version_by_id(conn, verdict.version_id)
-    # By principal, not by token: a second token of the same person is the same person.
-    uploader = version.created_by or 0
-    people = people_of(conn, [uploader, caller.principal_id])
-    if people[uploader] == people[caller.principal_id]:
+    # By person, not by token: a second token of the same person is the same person.
+    if same_person(conn, [version.created_by or 0], acts=caller.principal_id):
         raise Forbidden(
             f"{caller.principal} pushed {ref_of(version)} and cannot waive its checks",
             fix="ask somebody else who may promote",

@@ -10,7 +10,7 @@ from deltareg.db.session import with_retry
 from deltareg.db.storage.scopes import rename_scope
 from deltareg.errors import Conflict, Forbidden
 from deltareg.refs import parse_name
-from deltareg.service.access.founding import check_free
+from deltareg.service.access.founding import check_founder, check_free
 from deltareg.service.access.members import check_seen
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING, Namespace
@@ -32,6 +32,8 @@ def rename_namespace(registry: Registry, caller: Caller, name: str, request: Ren
     caller.require(Right.ADMIN, on=Namespace(name))
     to = parse_name(request.to, "namespace")
     check_free(to)
+    if to != name:
+        check_founder(caller, to)
     if to != name and not caller.may_found(to) and not caller.may(Right.PUSH, on=EVERYTHING):
         raise Forbidden(f"this token is not for {to}", fix="use one that is not limited")
 

@@ -1,0 +1,98 @@
+"""Whose a service account or a machine is, and who stands behind it because of that.
+
+The owner is a person or a group; of a group, all its members stand behind what it owns, those who
+joined later too.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from deltareg.db.access.rows import OwnedRow
+from deltareg.db.sql.clock import now_us
+from deltareg.db.sql.fetch import fetch_all
+from deltareg.db.tables import account_owners, principals, stand_ins
+
+GROUP = "group"
+
+
+def owner_of(conn: sa.Connection, principal_id: int) -> int | None:
+    """Return the owner of a service account or a machine; None if it is nobody's."""
+    query = sa.select(account_owners.c.owner_id).where(account_owners.c.principal_id == principal_id)
+    return conn.execute(query.order_by(account_owners.c.id.desc()).limit(1)).scalar()
+
+
+def set_owner(conn: sa.Connection, principal_id: int, owner_id: int, *, created_by: int | None) -> None:
+    """Record whose a principal is from now on, and that whoever the owner is stands behind it."""
+    values = {"principal_id": principal_id, "owner_id": owner_id, "created_by": created_by}
+    conn.execute(sa.insert(account_owners).values(values))
+    add_people(conn, principal_id, members_of(conn, owner_id))
+
+
+def add_people(conn: sa.Connection, principal_id: int, person_ids: Iterable[int]) -> None:
+    """Record that persons stand behind a principal, and behind those that it stands behind itself."""
+    behind_it = sa.select(stand_ins.c.principal_id).where(
+        stand_ins.c.person_id == principal_id, stand_ins.c.ended_at.is_(None)
+    )
+    people = set(person_ids)
+    for each in [principal_id, *conn.execute(behind_it).scalars()]:
+        live = sa.select(stand_ins.c.person_id).where(stand_ins.c.principal_id == each, stand_ins.c.ended_at.is_(None))
+        missing = people - {each, *conn.execute(live).scalars()}
+        rows = [{"principal_id": each, "person_id": person} for person in sorted(missing)]
+        if rows:
+            conn.execute(sa.insert(stand_ins), rows)
+
+
+def end_people(conn: sa.Connection, principal_id: int) -> None:
+    """Record that those who stood behind a principal do not any more: they hold no secret of it."""
+    live = sa.and_(stand_ins.c.principal_id == principal_id, stand_ins.c.ended_at.is_(None))
+    conn.execute(sa.update(stand_ins).where(live).values(ended_at=now_us()))
+
+
+def members_of(conn: sa.Connection, owner_id: int) -> set[int]:
+    """Return the persons that an owner is: itself, or the members of a group."""
+    kind = conn.execute(sa.select(principals.c.kind).where(principals.c.id == owner_id)).scalar()
+    if kind != GROUP:
+        return {owner_id}
+    members = sa.table("group_members", sa.column("group_id"), sa.column("member_id"))
+    query = sa.select(members.c.member_id).where(members.c.group_id == owner_id)
+    return set(conn.execute(query).scalars())
+
+
+def groups_with(conn: sa.Connection, member_id: int) -> set[int]:
+    """Return the groups that a person is in; none before there are groups."""
+    if not sa.inspect(conn).has_table("group_members"):
+        return set()
+    members = sa.table("group_members", sa.column("group_id"), sa.column("member_id"))
+    return set(conn.execute(sa.select(members.c.group_id).where(members.c.member_id == member_id)).scalars())
+
+
+def join_owned(conn: sa.Connection, group_id: int, member_ids: Iterable[int]) -> None:
+    """Record that new members of a group stand behind all that the group owns."""
+    joining = set(member_ids)
+    for row in owned_by(conn, [group_id]):
+        add_people(conn, row.id, joining)
+
+
+def owned_by(conn: sa.Connection, owner_ids: Sequence[int]) -> Sequence[OwnedRow]:
+    """List what persons or groups own now: service accounts and machines, by name."""
+    query = _select_owned().where(account_owners.c.owner_id.in_(list(owner_ids)))
+    return fetch_all(conn, query.order_by(principals.c.name), OwnedRow)
+
+
+def owner_names(conn: sa.Connection, principal_ids: Sequence[int]) -> dict[int, str]:
+    """Return the names of the owners of principals; those that are nobody's are left out."""
+    query = _select_owned().where(principals.c.id.in_(list(principal_ids)))
+    return {row.id: row.owner for row in fetch_all(conn, query, OwnedRow)}
+
+
+def _select_owned() -> sa.Select[*tuple[Any, ...]]:
+    newest = sa.select(sa.func.max(account_owners.c.id)).group_by(account_owners.c.principal_id)
+    owner = principals.alias("owner")
+    return (
+        sa.select(principals.c.id, principals.c.name, principals.c.kind, owner.c.name.label("owner"))
+        .join(account_owners, account_owners.c.principal_id == principals.c.id)
+        .join(owner, owner.c.id == account_owners.c.owner_id)
+        .where(account_owners.c.id.in_(newest))
+    )
