@@ -1,6 +1,6 @@
 """The queue as people and autoscalers see it: running and waiting runs, their places, and depth."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import sqlalchemy as sa
 
@@ -11,7 +11,7 @@ from deltareg.db.runs.runs import EXPIRED, ORDER, select_runs
 from deltareg.db.runs.worker_rows import BusyWorkerRow
 from deltareg.db.sql.clock import now_us
 from deltareg.db.sql.fetch import fetch_all
-from deltareg.db.tables import deltas, namespaces, runs, versions, workers
+from deltareg.db.tables import bases, deltas, namespaces, runs, versions, workers
 from deltareg.db.tables.runs import ACTIVE
 
 _WAITS = sa.or_(runs.c.state == "queued", EXPIRED)
@@ -89,6 +89,7 @@ def worker_rows(conn: sa.Connection, *, seen_within_us: int) -> Sequence[BusyWor
     query = (
         sa.select(
             workers.c.name,
+            workers.c.principal_id,
             workers.c.labels,
             workers.c.last_seen_at,
             age.label("age_us"),
@@ -107,3 +108,15 @@ def worker_rows(conn: sa.Connection, *, seen_within_us: int) -> Sequence[BusyWor
         .order_by(workers.c.name, runs.c.fence.desc())
     )
     return fetch_all(conn, query, BusyWorkerRow)
+
+
+def senders_of(conn: sa.Connection, run_ids: Collection[str]) -> dict[str, int | None]:
+    """Return who sent the bytes that runs are about, by run; forms of a version are left out."""
+    sender = sa.func.coalesce(versions.c.stored_by, versions.c.created_by, bases.c.stored_by, bases.c.created_by)
+    query = (
+        sa.select(runs.c.id, sender)
+        .outerjoin(versions, versions.c.id == runs.c.version_id)
+        .outerjoin(bases, bases.c.id == runs.c.base_id)
+        .where(runs.c.id.in_(run_ids), runs.c.request["form"].as_string().is_(None))
+    )
+    return {row[0]: row[1] for row in conn.execute(query)}

@@ -9,7 +9,7 @@ queueing, Goyal, Vin and Cheng 1996, with every run of cost one). So a claim rea
 index, and somebody who queues a thousand runs at once does not delay another's single run.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any
@@ -208,7 +208,8 @@ def claimable(
     conn: sa.Connection,
     *,
     what: Sequence[str],
-    principal_id: int | None = None,
+    not_proving: Collection[int] = (),
+    not_judging: Collection[int] = (),
     only: str = "",
     after: ClaimableRow | None = None,
     limit: int = 50,
@@ -220,7 +221,8 @@ def claimable(
     Args:
         conn: A transaction.
         what: The kinds of run that the worker does.
-        principal_id: The worker's principal, as nobody proves what they sent themselves.
+        not_proving: The principals whose claims are left out, as nobody proves what they sent themselves.
+        not_judging: The principals of whose bytes no verification is listed.
         only: The one run that the worker is for, if it is for one.
         after: The last one of the page before.
         limit: How many at most.
@@ -233,10 +235,12 @@ def claimable(
     )
     if only:
         query = query.where(runs.c.id == only)
-    if "prove" in what and principal_id is not None:
+    if "prove" in what and not_proving:
         # What a form needs beside is in the run's request (`service.runs.eligible`).
         is_of_form = runs.c.request["form"].as_string().is_not(None)
-        query = query.where(sa.or_(runs.c.what != "prove", is_of_form, ~_is_of(principal_id)))
+        query = query.where(sa.or_(runs.c.what != "prove", is_of_form, ~_is_of(not_proving)))
+    if "verify" in what and not_judging:
+        query = query.where(sa.or_(runs.c.what != "verify", ~_is_of(not_judging)))
     if after is not None:
         later = sa.tuple_(runs.c.turn, runs.c.created_at, runs.c.id) > (after.turn, after.created_at, after.id)
         query = query.where(sa.or_(runs.c.priority < after.priority, sa.and_(runs.c.priority == after.priority, later)))
@@ -343,12 +347,12 @@ def active_of_version(conn: sa.Connection, version_id: int, *, what: Sequence[st
     return list(conn.execute(query).scalars())
 
 
-def _is_of(principal_id: int) -> sa.ColumnElement[bool]:
-    """Whether a principal sent the bytes that a run is about."""
+def _is_of(principal_ids: Collection[int]) -> sa.ColumnElement[bool]:
+    """Whether one of some principals sent the bytes that a run is about."""
     return sa.or_(
         *(
             sa.exists().where(
-                table.c.id == column, sa.func.coalesce(table.c.stored_by, table.c.created_by) == principal_id
+                table.c.id == column, sa.func.coalesce(table.c.stored_by, table.c.created_by).in_(principal_ids)
             )
             for table, column in ((versions, runs.c.version_id), (bases, runs.c.base_id))
         )

@@ -20,6 +20,7 @@ class BusyWorkerRow:
     """A worker with the run that it holds, if any; one row for each run."""
 
     name: str
+    principal_id: int
     labels: dict[str, str]
     last_seen_at: int
     age_us: int

@@ -1,6 +1,6 @@
 """Keys and what they signed: envelopes of verdicts, disputes between them, summaries of moves."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -109,10 +109,18 @@ def has_live_worker_but(conn: sa.Connection, keyids: Iterable[str]) -> bool:
     return conn.execute(query.limit(1)).first() is not None
 
 
-def has_other_workers(conn: sa.Connection, principal_id: int) -> bool:
-    """Whether a worker of another principal is enrolled, active or not."""
-    is_other = sa.and_(signing_keys.c.role == "worker", _LIVE, signing_keys.c.principal_id != principal_id)
+def has_other_workers(conn: sa.Connection, principal_ids: Collection[int]) -> bool:
+    """Whether a worker of none of these principals is enrolled, active or not."""
+    is_other = sa.and_(signing_keys.c.role == "worker", _LIVE, signing_keys.c.principal_id.not_in(principal_ids))
     return conn.execute(sa.select(signing_keys.c.id).where(is_other).limit(1)).first() is not None
+
+
+def live_workers_of(conn: sa.Connection, principal_ids: Collection[int]) -> list[str]:
+    """Return the key ids of the live keys of the workers of some principals."""
+    query = sa.select(signing_keys.c.keyid).where(
+        signing_keys.c.role == "worker", _LIVE, signing_keys.c.principal_id.in_(principal_ids)
+    )
+    return list(conn.execute(query.order_by(signing_keys.c.id)).scalars())
 
 
 def bind_lease(conn: sa.Connection, run_id: str, *, nonce: str, public: str) -> None:

@@ -10,6 +10,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from deltareg.db.access.grants import same_person
 from deltareg.db.session import read, with_retry
 from deltareg.db.storage import proofs
 from deltareg.db.storage.shares import PackHolder
@@ -52,7 +53,8 @@ def _is_shown(conn: sa.Connection, held: PackHolder) -> bool:
         return False
     verdicts = verdict_rows(conn, version_id=held.row_id, suite=None, before=None, limit=_VERDICTS)
     return any(
-        verdict.created_by not in {None, row.sender_id}
+        verdict.created_by is not None
+        and not same_person(conn, [row.sender_id or 0], acts=verdict.created_by)
         and not signer_of(verdict).is_local
         and not verdict.key_revoked_at
         and any(c.get("name") == DIGESTS and c.get("verdict") == "pass" for c in verdict.checks)

@@ -19,7 +19,6 @@ from deltareg.db.storage import packs as pack_queries
 from deltareg.db.storage.proof_rows import FormRow
 from deltareg.db.storage.shares import PackHolder
 from deltareg.db.upkeep.damage import bad_packs
-from deltareg.db.verdicts.signing import has_other_workers
 from deltareg.errors import Forbidden
 from deltareg.identity.manifest import Manifest
 from deltareg.identity.storage_map import StorageMap
@@ -30,6 +29,7 @@ from deltareg.service.push.places import places_of
 from deltareg.service.push.proven import DecodedStorage, record_proof
 from deltareg.service.push.subject import subject_of
 from deltareg.service.registry import Caller, Registry
+from deltareg.service.runs.eligible import OwnWork
 from deltareg.service.runs.kinds.prove import result_of
 from deltareg.service.runs.lost_lease import lease_lost
 from deltareg.service.runs.runs import describe_run
@@ -155,7 +155,7 @@ def _refuse(conn: sa.Connection, caller: Caller, form: FormRow, proposed: _Propo
 
 
 def _refuse_maker(conn: sa.Connection, form: FormRow, caller: Caller) -> None:
-    if form.sent_by == caller.principal_id and has_other_workers(conn, caller.principal_id):
+    if form.sent_by in OwnWork.of(conn, caller.principal_id).while_others:
         raise Forbidden(
             "who stored a version anew does not prove it while other workers are enrolled",
             fix="leave it to a worker of somebody else",

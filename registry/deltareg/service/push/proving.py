@@ -12,6 +12,7 @@ from functools import partial
 
 import sqlalchemy as sa
 
+from deltareg.db.access.grants import same_person
 from deltareg.db.runs import runs as run_queries
 from deltareg.db.runs.rows import RunRow
 from deltareg.db.session import read, with_retry
@@ -72,6 +73,9 @@ def complete_proof(registry: Registry, caller: Caller, run_id: str, report: Proo
     return with_retry(registry.engine, lambda conn: _settle(conn, caller, outcome))
 
 
+OTHER_WORKER = "run a worker of somebody else: deltareg token create --for NAME --kind wrk --acts-for THEM"
+
+
 @dataclass(frozen=True, slots=True)
 class _Told:
     """The report of a worker about what it decoded, and what was stored when the server looked.
@@ -116,7 +120,7 @@ def _settle(conn: sa.Connection, caller: Caller, told: _Told) -> RunInfo:
     decoded, wrong = told.found, told.wrong
     now = proofs.standing(conn, decoded.subject.held, lock=True)
     is_about_now = told.report.storage_revision == now.storage_revision == decoded.revision
-    _refuse_sender(now, caller)
+    _refuse_sender(conn, now, caller)
     is_damaged = told.is_damaged or known_as_damaged(conn, decoded.subject.held, decoded.storage)
     is_newer = now.corrupt_at is not None and now.corrupt_at >= told.began and not is_damaged
     counts = is_about_now and now.deleted_at is None and not (is_newer and not wrong)
@@ -160,7 +164,7 @@ def prove_by_verdict(registry: Registry, caller: Caller, run_id: str, report: Ve
     def transaction(conn: sa.Connection) -> None:
         now = proofs.standing(conn, held, lock=True)
         is_about_now = report.storage_revision == now.storage_revision == decoded.revision
-        is_other = now.sender_id != caller.principal_id
+        is_other = not _is_sender(conn, now, caller)
         is_claim = now.corrupt_at is None and not now.is_proven  # what is corrupt takes a proof
         if is_about_now and is_other and now.deleted_at is None and is_claim:
             record_proof(conn, caller, decoded, before=now)
@@ -191,12 +195,14 @@ def _require_lease(conn: sa.Connection, caller: Caller, run_id: str) -> RunRow:
     return run
 
 
-def _refuse_sender(now: StandingProofRow, caller: Caller) -> None:
-    if now.sender_id == caller.principal_id:
-        raise Forbidden(
-            "who sent bytes does not prove them",
-            fix="run a worker with a token of its own: deltareg token create NAME --scope verify",
-        )
+def _refuse_sender(conn: sa.Connection, now: StandingProofRow, caller: Caller) -> None:
+    if _is_sender(conn, now, caller):
+        raise Forbidden("who sent bytes does not prove them, nor does a worker of theirs", fix=OTHER_WORKER)
+
+
+def _is_sender(conn: sa.Connection, now: StandingProofRow, caller: Caller) -> bool:
+    """Whether a person who stands behind a worker sent the bytes, under whatever name."""
+    return bool(same_person(conn, [now.sender_id or 0], acts=caller.principal_id))
 
 
 def _answered_before(conn: sa.Connection, caller: Caller, own: run_queries.RunClaim) -> RunInfo:

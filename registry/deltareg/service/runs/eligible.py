@@ -5,10 +5,13 @@ keys and hosts that it excludes. A worker that is not enrolled takes the one run
 queued for it, and its result is only for its owner.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Self
 
 import sqlalchemy as sa
 
+from deltareg.db.access.grants import principals_beside
 from deltareg.db.verdicts import signing as queries
 from deltareg.db.verdicts.signing_rows import KeyRow
 from deltareg.errors import Forbidden
@@ -56,23 +59,56 @@ def enrolled_key(conn: sa.Connection, caller: Caller, request: LeaseRequest) -> 
     )
 
 
-def may_take(run: Mapping[str, str], key: KeyRow | None, caller: Caller, *, is_alone: bool = False) -> bool:
+@dataclass(frozen=True, slots=True)
+class OwnWork:
+    """Whose work a worker does not look at, as it is its own or of a person who stands behind it.
+
+    Attributes:
+        never: The principals whose claims it never proves.
+        while_others: Those whose work it does not judge while there are workers of other people, or
+            else of other principals. Empty if there is no other worker.
+    """
+
+    never: frozenset[int]
+    while_others: frozenset[int]
+
+    @classmethod
+    def of(cls, conn: sa.Connection, principal_id: int) -> Self:
+        """Find it for the principal of a worker."""
+        beside = frozenset(principals_beside(conn, principal_id))
+        for own in (beside, frozenset({principal_id})):
+            if queries.has_other_workers(conn, own):
+                return cls(beside, own)
+        return cls(beside, frozenset())
+
+
+def may_take(
+    run: Mapping[str, str], key: KeyRow | None, caller: Caller, *, while_others: Collection[int] = frozenset()
+) -> bool:
     """Whether a worker may take a run.
 
     Args:
         run: What the run asks for.
         key: The worker's key; None for one that is not enrolled.
         caller: The principal of its token.
-        is_alone: Whether nobody else has an enrolled worker.
+        while_others: Those whose work it leaves to other workers, from `OwnWork`.
     """
     if key is None:
         return run.get(LOCAL) == str(caller.principal_id)
-    if run.get(SENT_BY) == str(caller.principal_id) and not is_alone:
+    if run.get(SENT_BY, "") in {str(each) for each in while_others}:
         return False
     left_out = set(run.get(NOT_BY, "").split(","))
     hosts = set(filter(None, run.get(NOT_ON, "").split(",")))
     is_apart = not hosts or (bool(key.host) and key.host not in hosts)
     return LOCAL not in run and key.keyid not in left_out and is_apart
+
+
+def same_people(conn: sa.Connection, principal_id: int | None) -> list[str]:
+    """Return the keys of all workers of the people behind one of them, if other people have workers."""
+    if principal_id is None:
+        return []
+    beside = principals_beside(conn, principal_id)
+    return queries.live_workers_of(conn, beside) if queries.has_other_workers(conn, beside) else []
 
 
 def leave_out(signers: Iterable[tuple[str, str]]) -> dict[str, str]:

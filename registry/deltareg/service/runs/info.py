@@ -1,13 +1,15 @@
 """Runs as the wire shows them, with their places in the queue."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import sqlalchemy as sa
 
+from deltareg.db.access.grants import principals_beside
 from deltareg.db.runs import queue as queue_queries
 from deltareg.db.runs import runs as queries
 from deltareg.db.runs.rows import RunRow, ShownRunRow
 from deltareg.db.runs.superseding import BY
+from deltareg.db.runs.worker_rows import BusyWorkerRow
 from deltareg.db.sql.clock import US_PER_S
 from deltareg.db.verdicts import verdicts as verdict_queries
 from deltareg.errors import NotFound
@@ -78,20 +80,32 @@ def describe_runs(conn: sa.Connection, rows: Sequence[ShownRunRow]) -> dict[str,
 def explain_unserved(conn: sa.Connection, rows: Sequence[ShownRunRow]) -> dict[str, str]:
     """Return, for each waiting run, why no live worker could take it; empty if one can.
 
-    Only labels are compared, because workers of any release ask for the kinds of run that they
-    know.
+    Labels are compared, and who stands behind a worker; not the kinds of run, because workers of any
+    release ask for those that they know.
     """
     workers = queue_queries.worker_rows(conn, seen_within_us=LIVE_US)
-    offers = [row.labels for row in workers if not is_for_one_run(row.labels)]
-    return {row.id: _refusal(row.labels, offers) for row in rows}
+    live = [row for row in workers if not is_for_one_run(row.labels)]
+    proofs = [row.id for row in rows if row.what == "prove"] if live else []
+    senders = queue_queries.senders_of(conn, proofs) if proofs else {}
+    own = {each: principals_beside(conn, each) for each in {row.principal_id for row in live}} if senders else {}
+    return {row.id: _refusal(row.labels, live, own, sender_id=senders.get(row.id)) for row in rows}
 
 
-def _refusal(required: Mapping[str, str], offers: Sequence[Mapping[str, str]]) -> str:
-    if not offers:
+def _refusal(
+    required: Mapping[str, str],
+    workers: Sequence[BusyWorkerRow],
+    own: Mapping[int, Collection[int]],
+    *,
+    sender_id: int | None,
+) -> str:
+    if not workers:
         return "no worker runs now"
-    if any(fits(required, offered) for offered in offers):
-        return ""
-    return f"no worker that runs now offers {tell_labels(required)}"
+    able = [row for row in workers if fits(required, row.labels)]
+    if not able:
+        return f"no worker that runs now offers {tell_labels(required)}"
+    if sender_id is not None and all(sender_id in own[row.principal_id] for row in able):
+        return "who sent this stands behind every worker that runs now: it takes one of somebody else"
+    return ""
 
 
 def _show(row: ShownRunRow, verdict: VerdictInfo | None) -> RunInfo:

@@ -25,7 +25,7 @@ from deltareg.db.runs.rows import ClaimableRow, RunRow
 from deltareg.db.session import read, with_retry
 from deltareg.db.sql.clock import US_PER_S
 from deltareg.db.sql.row_protocols import present
-from deltareg.db.verdicts.signing import bind_lease, has_other_workers
+from deltareg.db.verdicts.signing import bind_lease
 from deltareg.errors import Forbidden, NotFound
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
@@ -35,7 +35,7 @@ from deltareg.service.events import Action, record_event
 from deltareg.service.labels import ONLY_RUN, fits, is_for_one_run
 from deltareg.service.ledger.references import references_of
 from deltareg.service.registry import Caller, Registry
-from deltareg.service.runs.eligible import enrolled_key, may_take
+from deltareg.service.runs.eligible import OwnWork, enrolled_key, may_take
 from deltareg.service.runs.info import LIVE_US, concern_of_run
 from deltareg.service.runs.kinds import RUN_KINDS
 from deltareg.service.runs.kinds.answer import question_of
@@ -69,12 +69,12 @@ def claim_lease(
     caller.require(Right.VERIFY, on=EVERYTHING)
     with read(registry.engine) as conn:
         key = enrolled_key(conn, caller, request)
-        is_alone = not has_other_workers(conn, caller.principal_id)
+        own = OwnWork.of(conn, caller.principal_id)
     _see_worker(registry, caller, request)
     bury_exhausted(registry, new_id=new_id)
     lease_us = round(lease_s * US_PER_S)
-    for row in _fitting(registry, caller, request):
-        if not may_take(row.request, key, caller, is_alone=is_alone):
+    for row in _fitting(registry, own if key is not None else OwnWork(own.never, frozenset()), request):
+        if not may_take(row.request, key, caller, while_others=own.while_others):
             continue
         claim = partial(_claim, run_id=row.id, request=request, lease_us=lease_us, nonce=(nonce := new_nonce()))
         run = with_retry(registry.engine, claim)
@@ -173,13 +173,18 @@ def _see_worker(registry: Registry, caller: Caller, request: LeaseRequest) -> No
         queue_reverification(registry)
 
 
-def _fitting(registry: Registry, caller: Caller, request: LeaseRequest) -> Iterator[ClaimableRow]:
+def _fitting(registry: Registry, own: OwnWork, request: LeaseRequest) -> Iterator[ClaimableRow]:
     """Yield the runs that a worker could do, best first, read a page at a time."""
     after: ClaimableRow | None = None
     while True:
         with read(registry.engine) as conn:
             rows = queries.claimable(
-                conn, what=request.what, principal_id=caller.principal_id, only=request.run, after=after
+                conn,
+                what=request.what,
+                not_proving=own.never,
+                not_judging=own.while_others,
+                only=request.run,
+                after=after,
             )
         if not rows:
             return

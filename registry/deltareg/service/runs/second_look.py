@@ -23,7 +23,7 @@ from deltareg.service.describe import line_of
 from deltareg.service.events import Action
 from deltareg.service.priority import BACKGROUND
 from deltareg.service.registry import Caller, Registry
-from deltareg.service.runs.eligible import leave_out
+from deltareg.service.runs.eligible import leave_out, same_people
 from deltareg.service.verdicts.facts import check_facts, fact_of_suite
 from deltareg.service.verdicts.signed import SignedVerdict
 from deltareg.service.verdicts.suites import suite_of
@@ -75,7 +75,8 @@ def queue_second_look(
         suite=run.suite,
         priority=BACKGROUND,
         labels={name: value for name, value in run.labels.items() if name != "worker"},
-        request=request | leave_out([(key.keyid, key.host)]),
+        request=request
+        | leave_out([(key.keyid, key.host), *((each, "") for each in same_people(conn, key.principal_id))]),
     )
 
 

@@ -24,7 +24,7 @@ from deltareg.service.describe import line_of
 from deltareg.service.events import Action
 from deltareg.service.priority import HIGH
 from deltareg.service.registry import Caller
-from deltareg.service.runs.eligible import NOT_BY
+from deltareg.service.runs.eligible import NOT_BY, same_people
 from deltareg.service.runs.second_look import SECOND_OF
 from deltareg.service.verdicts.facts import fact_of, fact_of_suite
 from deltareg.service.verdicts.suites import suite_of
@@ -82,8 +82,15 @@ def _counting(conn: sa.Connection, run: RunRow, found: VerdictRow) -> list[Verdi
 def _left_out(conn: sa.Connection, passes: Sequence[VerdictFact], failed: VerdictFact) -> list[str]:
     """Return the keys to exclude from the third run; none if there is no other worker."""
     keyids = {verdict.signer.keyid for verdict in passes}
-    for keys in (keyids | {failed.signer.keyid}, keyids):
+    theirs = {keyid for each in passes for keyid in _keys_of_people(conn, each.signer.keyid)}
+    for keys in (keyids | theirs | {failed.signer.keyid}, keyids | {failed.signer.keyid}, keyids):
         left_out = sorted(keys - {""})
         if signing_queries.has_live_worker_but(conn, left_out):
             return left_out
     return []
+
+
+def _keys_of_people(conn: sa.Connection, keyid: str) -> list[str]:
+    """Return the keys of all workers of who stands behind a worker that signed, if others have workers."""
+    key = signing_queries.find_key(conn, keyid=keyid) if keyid else None
+    return [] if key is None else same_people(conn, key.principal_id)
