@@ -38,6 +38,7 @@ NAMES = {
     "check_id": "00000000-0000-4000-8000-000000000000",
     "request_id": "999999",
     "member_id": "999999",
+    "principal": "nobody-here",
     "keyid": "k",
     "webhook_id": "wh_9",
 }
@@ -66,6 +67,10 @@ REPORT = {
 }
 BODIES: dict[str, dict[str, object]] = {
     "POST /api/v1/tokens": {"principal": "eve"},
+    "POST /api/v1/tokens:renew": {},
+    "POST /api/v1/principals/{principal}:give": {"to": "bob"},
+    "POST /api/v1/namespace-requests/{request_id}:grant": {},
+    "POST /api/v1/namespace-requests/{request_id}:refuse": {"reason": "x"},
     "POST /api/v1/bases/{base}:rename": {"name": "tiny"},
     "POST /api/v1/bases/{base}/figures": {"envelope": "{}"},
     "POST /api/v1/deltas/{ns}/{name}/versions/{version}/as-base/figures": {"envelope": "{}"},

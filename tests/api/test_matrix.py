@@ -47,6 +47,7 @@ HERE = {
     "check": "effect",
     "request_id": "1",
     "member_id": "1",
+    "principal": "nobody-here",
     "agent": "host",
     "keyid": "k",
     "webhook_id": "wh_1",

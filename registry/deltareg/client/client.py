@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from deltareg.client.resources.lines import Lines
     from deltareg.client.resources.members import Members
     from deltareg.client.resources.namespaces import Namespaces
+    from deltareg.client.resources.principals import Principals
     from deltareg.client.resources.requests import Requests
     from deltareg.client.resources.runs import Runs
     from deltareg.client.resources.signatures import Signatures
@@ -105,12 +106,14 @@ class Client:
     """Webhooks: made, tried, rotated, and what was delivered to them."""
     members: "Members" = load_on_use()
     """Roles: given, listed, taken away, explained, reviewed."""
+    principals: "Principals" = load_on_use()
+    """People, service accounts and machines: listed, disabled, handed over."""
     namespaces: "Namespaces" = load_on_use()
-    """Namespaces: made, listed, shown, made private or public."""
+    """Namespaces: made or asked for, listed, shown, made private or public."""
     floors: "Floors" = load_on_use()
     """What the server and its namespaces ask of every channel: show, set."""
     tokens: "Tokens" = load_on_use()
-    """Tokens: create, list, revoke."""
+    """Tokens: create, renew, list, revoke."""
     audit: "Audit" = load_on_use()
     """Who did what."""
     storage: "Storage" = load_on_use()

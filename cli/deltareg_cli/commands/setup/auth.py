@@ -110,11 +110,19 @@ def _rows(who: WhoAmI, invocation: Invocation) -> list[tuple[str, str | Cell]]:
     expires = moment(who.expires_at, now=invocation.now) if who.expires_at else "never"
     return [
         ("principal", f"{who.principal} ({who.kind})"),
+        ("acts for", _people(who)),
         ("may", ", ".join(who.scopes)),
         ("only in", ", ".join(who.namespaces or [])),
         ("roles", "; ".join(who.roles)),
         ("expires", expires),
     ]
+
+
+def _people(who: WhoAmI) -> str:
+    """Name the owner of a script or a worker, and who else counts as the same person."""
+    others = [name for name in who.people if name != who.acts_for]
+    owner = who.acts_for or ""
+    return f"{owner} (and {', '.join(others)})" if owner and others else owner or ", ".join(others)
 
 
 def _document(who: WhoAmI, server: str, origin: str) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 import click
 
-from deltareg.wire import NamespaceInfo, Visibility
+from deltareg.wire import NamespaceInfo, NamespaceRequestInfo, Visibility
 from deltareg.words import VISIBILITIES
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import cursor_option, limit_option, option
@@ -12,6 +12,7 @@ from deltareg_cli.terminal.paging import note_more
 from deltareg_cli.tree.command_tree import command, group
 from deltareg_cli.tree.help_page import Example
 from deltareg_cli.views.access import namespace_blocks, namespace_table
+from deltareg_cli.views.principals import namespace_request_blocks, namespace_request_table
 
 ORDER = 21
 
@@ -58,13 +59,53 @@ def show(invocation: Invocation, name: str) -> None:
 )
 @click.argument("name", metavar="NS", help="A name that nobody has.")
 @option("--visibility", type=click.Choice(VISIBILITIES), default="internal", show_default=True, help="Who sees it.")
+@option("--reason", "-m", default="", metavar="TEXT", help="What it is for, where an admin decides.")
 @click.pass_obj
-def create(invocation: Invocation, name: str, *, visibility: Visibility) -> None:
+def create(invocation: Invocation, name: str, *, visibility: Visibility, reason: str) -> None:
     """Make a namespace with nothing in it, which is then yours.
 
     The first push into a name that nobody has does it, too.
+
+    Where admins alone make namespaces (DELTAREG_NAMESPACES_BY), it asks them for it and exits 9.
     """
-    _show(invocation, invocation.client.namespaces.create(name, visibility=visibility))
+    _show(invocation, invocation.client.namespaces.create(name, visibility=visibility, reason=reason))
+
+
+@command(
+    "requests",
+    Example("that wait", "deltareg namespace requests"),
+    see_also=("namespace grant", "namespace refuse", "namespace create"),
+)
+@option("--all", "is_all", is_flag=True, help="The decided ones, too.")
+@limit_option()
+@cursor_option()
+@click.pass_obj
+def requests(invocation: Invocation, *, is_all: bool, limit: int, cursor: str | None) -> None:
+    """List what was asked for: by you, or as an admin by anybody."""
+    page = invocation.client.namespaces.requests(state=None if is_all else "open", cursor=cursor, limit=limit)
+    table = namespace_request_table(page.items, now=invocation.now)
+    invocation.output.show(CommandResult(page_fields(page), [table], [str(item.id) for item in page.items]))
+    note_more(invocation.output, page.next_cursor)
+
+
+@command("grant", Example("as an admin", "deltareg namespace grant 3"), see_also=("namespace requests",))
+@click.argument("request_id", metavar="ID", type=click.IntRange(1), help="As namespace requests names it.")
+@option("--reason", "-m", default="", metavar="TEXT", help="Why.")
+@click.pass_obj
+def grant(invocation: Invocation, request_id: int, *, reason: str) -> None:
+    """Make the namespace that somebody asked for; it is theirs then."""
+    _show_request(invocation, invocation.client.namespaces.grant(request_id, reason=reason))
+
+
+@command(
+    "refuse", Example("with a reason", 'deltareg namespace refuse 3 -m "use team"'), see_also=("namespace requests",)
+)
+@click.argument("request_id", metavar="ID", type=click.IntRange(1), help="As namespace requests names it.")
+@option("--reason", "-m", required=True, metavar="TEXT", help="Why.")
+@click.pass_obj
+def refuse(invocation: Invocation, request_id: int, *, reason: str) -> None:
+    """Refuse a namespace that somebody asked for."""
+    _show_request(invocation, invocation.client.namespaces.refuse(request_id, reason=reason))
 
 
 @command(
@@ -88,5 +129,10 @@ def _show(invocation: Invocation, found: NamespaceInfo) -> None:
     invocation.output.show(CommandResult(fields(found, "name"), blocks, [found.name]))
 
 
-for _command in (ls, show, create, visibility):
+def _show_request(invocation: Invocation, found: NamespaceRequestInfo) -> None:
+    blocks = namespace_request_blocks(found)
+    invocation.output.show(CommandResult(fields(found, "id"), blocks, [str(found.id)]))
+
+
+for _command in (ls, show, create, requests, grant, refuse, visibility):
     namespace.add_command(_command)

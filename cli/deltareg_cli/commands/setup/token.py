@@ -7,6 +7,7 @@ import click
 
 from deltareg.wire import Scope, TokenCreate, TokenInfo, TokenKind, request_of
 from deltareg.words import SCOPES, TOKEN_KINDS
+from deltareg_cli.commands.setup.token_renew import renew
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import DurationParam, option
 from deltareg_cli.terminal.blocks import (
@@ -34,7 +35,7 @@ ORDER = 20
     see_also=("auth", "audit"),
 )
 def token() -> None:
-    """Make, list and revoke tokens.
+    """Make, list, renew and revoke tokens.
 
     A token belongs to a principal, and what is done with it is written down under that name.
     """
@@ -49,9 +50,13 @@ def token() -> None:
     ),
     Example(
         "for a script, in one namespace",
-        "deltareg token create --for ci --kind ci --namespace team --scope read --scope push",
+        "deltareg token create --for team-ci --kind ci --namespace team --scope read --scope push",
     ),
-    see_also=("member add", "access explain", "token ls", "token revoke", "auth login"),
+    Example(
+        "for a colleague's script, as an admin",
+        "deltareg token create --for ci-bot --kind ci --acts-for ana --scope read --scope push",
+    ),
+    see_also=("member add", "access explain", "token renew", "token revoke", "auth login"),
 )
 @option("--for", "principal", required=True, metavar="PRINCIPAL", help="Who acts with it.")
 @option(
@@ -73,6 +78,12 @@ def token() -> None:
 @option("--expires", type=DurationParam(), default="90d", show_default=True, help="After how long.")
 @option("--namespace", "namespaces", multiple=True, metavar="NS", help="Only in this namespace; may be repeated.")
 @option("--everywhere", is_flag=True, help="Give the principal the roles for it, in all namespaces.")
+@option(
+    "--acts-for",
+    default=None,
+    metavar="NAME",
+    help="Whose script or worker it is, a person or a group; by default yours.",
+)
 @option("--note", default="", metavar="TEXT", help="What it is for.")
 @click.pass_obj
 def create(
@@ -84,6 +95,7 @@ def create(
     expires: float,
     namespaces: tuple[str, ...],
     everywhere: bool,
+    acts_for: str | None,
     note: str,
 ) -> None:
     """Make a token for a principal.
@@ -91,6 +103,13 @@ def create(
     It allows what its scopes and the roles of the principal both allow, at the moment of use:
     deltareg member add gives roles in a namespace. Everybody reads what is not private, and whoever
     may push makes a namespace that nobody has.
+
+    Admins make tokens for everybody. Owners of a namespace make them for scripts called NS-NAME,
+    limited to the namespace. Everybody makes narrower ones for themselves, which end with the
+    token that they were made with.
+
+    In a rule about people, such as four eyes, a script or a worker counts as whom it acts for, and
+    as whoever made it a token without saying so.
 
     It is shown this once; the registry keeps only its hash.
     """
@@ -103,6 +122,7 @@ def create(
             expires_in_s=int(expires),
             namespaces=list(namespaces) or None,
             everywhere=everywhere,
+            acts_for=acts_for,
             note=note,
         )
     )
@@ -111,6 +131,7 @@ def create(
         FactsBlock(
             [
                 ("for", f"{new_token.principal} ({new_token.kind})"),
+                ("acts for", ", ".join(new_token.people)),
                 ("may", ", ".join(new_token.scopes)),
                 ("only in", ", ".join(new_token.namespaces or [])),
                 ("expires", _expiry(new_token, invocation.now)),
@@ -127,10 +148,14 @@ def create(
         )
 
 
-@command("ls", Example("all of them", "deltareg token ls"), see_also=("token revoke",))
+@command("ls", Example("all that you may see", "deltareg token ls"), see_also=("token revoke", "token renew"))
 @click.pass_obj
 def ls(invocation: Invocation) -> None:
-    """List tokens, without their secrets."""
+    """List tokens, without their secrets.
+
+    An admin sees all. Others see their own, those of their scripts and workers, and those of scripts
+    that are limited to namespaces of theirs.
+    """
     page = invocation.client.tokens.list()
     ids = [str(item.id) for item in page.items]
     table = token_table(page.items, now=invocation.now)
@@ -141,7 +166,10 @@ def ls(invocation: Invocation) -> None:
 @click.argument("token_id", metavar="ID", type=click.IntRange(1), help="As token ls names it.")
 @click.pass_obj
 def revoke(invocation: Invocation, token_id: int) -> None:
-    """Make a token worthless, at once and for good."""
+    """Make a token worthless, at once and for good.
+
+    What renewed it, and what its owner made with it for themselves, ends with it.
+    """
     revoked = invocation.client.tokens.revoke(token_id)
     blocks: list[Block] = [
         TitleBlock(f"token {revoked.id}", "revoked"),
@@ -166,7 +194,7 @@ def token_table(tokens: Sequence[TokenInfo], *, now: datetime) -> TableBlock:
         [
             Cell(str(item.id), "name"),
             item.display,
-            item.principal,
+            item.principal + (f" (for {', '.join(item.people)})" if item.people else ""),
             item.kind,
             ", ".join(item.scopes) + _where(item),
             Cell("revoked", "bad") if item.revoked_at else _expiry(item, now),
@@ -186,5 +214,5 @@ def _expiry(item: TokenInfo, now: datetime) -> str:
     return moment(item.expires_at, now=now) if item.expires_at else "never"
 
 
-for _command in (create, ls, revoke):
+for _command in (create, ls, renew, revoke):
     token.add_command(_command)

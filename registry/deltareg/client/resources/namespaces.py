@@ -7,12 +7,17 @@ from deltareg.wire import (
     NameChange,
     NamespaceChange,
     NamespaceCreate,
+    NamespaceDecide,
     NamespaceInfo,
+    NamespaceRequestInfo,
     Page,
     Rename,
     Visibility,
     request_of,
 )
+from deltareg.words import NamespaceRequestState
+
+_REQUESTS = "/namespace-requests"
 
 
 class Namespaces(Resource):
@@ -28,10 +33,30 @@ class Namespaces(Resource):
         """Show a namespace."""
         return self._context.api.get(f"/namespaces/{name}", NamespaceInfo)
 
-    def create(self, name: str, *, visibility: Visibility = "internal") -> NamespaceInfo:
-        """Create an empty namespace, which its creator then owns."""
-        body = request_of(NamespaceCreate, name=name, visibility=visibility)
+    def create(self, name: str, *, visibility: Visibility = "internal", reason: str = "") -> NamespaceInfo:
+        """Create an empty namespace, which its creator then owns.
+
+        Raises:
+            ApprovalDue: Admins alone make namespaces there; a request for it is open, with the reason.
+        """
+        body = request_of(NamespaceCreate, name=name, visibility=visibility, reason=reason)
         return self._context.api.post("/namespaces", body, NamespaceInfo)
+
+    def requests(
+        self, *, state: NamespaceRequestState | None = "open", cursor: str | None = None, limit: int = 50
+    ) -> Listing[NamespaceRequestInfo]:
+        """List requests for namespaces, newest first: one's own, or all as an admin."""
+        return self._list(_REQUESTS, Page[NamespaceRequestInfo], state=state, cursor=cursor, limit=limit)
+
+    def grant(self, request_id: int, *, reason: str = "") -> NamespaceRequestInfo:
+        """Make the namespace that somebody asked for, and give it to them."""
+        body = request_of(NamespaceDecide, reason=reason)
+        return self._context.api.post(f"{_REQUESTS}/{request_id}:grant", body, NamespaceRequestInfo)
+
+    def refuse(self, request_id: int, *, reason: str) -> NamespaceRequestInfo:
+        """Refuse a request for a namespace."""
+        body = request_of(NamespaceDecide, reason=reason)
+        return self._context.api.post(f"{_REQUESTS}/{request_id}:refuse", body, NamespaceRequestInfo)
 
     def change(self, name: str, *, visibility: Visibility) -> NamespaceInfo:
         """Make a namespace private, internal or public."""
