@@ -14,6 +14,7 @@ from deltareg.db.sql.clock import now_us
 from deltareg.db.sql.fetch import fetch_all
 from deltareg.db.sql.upsert import insert
 from deltareg.db.tables.hub import hub_areas, hub_staged, hub_tickets
+from deltareg.db.tables.principals import principals
 
 
 def open_area(conn: sa.Connection, line: str, principal_id: int, *, name: str) -> str:
@@ -47,7 +48,13 @@ def area_of_ticket(conn: sa.Connection, ticket: str, *, name: str) -> AreaRow | 
     query = (
         sa.select(areas.id, areas.name, areas.line, areas.principal_id)
         .join(hub_tickets, tickets.area == areas.name)
-        .where(areas.name == name, tickets.ticket == ticket, tickets.expires_at > now_us())
+        .join(principals, principals.c.id == tickets.principal_id)
+        .where(
+            areas.name == name,
+            tickets.ticket == ticket,
+            tickets.expires_at > now_us(),
+            principals.c.disabled_at.is_(None),
+        )
     )
     rows = fetch_all(conn, query, AreaRow)
     return rows[0] if rows else None

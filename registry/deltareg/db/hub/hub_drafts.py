@@ -13,6 +13,7 @@ from deltareg.db.sql.clock import now_us
 from deltareg.db.sql.fetch import fetch_all
 from deltareg.db.sql.upsert import batches, insert
 from deltareg.db.tables.hub import hub_drafts, hub_staged, hub_tickets
+from deltareg.db.tables.principals import principals
 
 
 def draft(conn: sa.Connection, line: str, principal_id: int, *, lock: bool = False) -> DraftRow | None:
@@ -149,8 +150,15 @@ def add_ticket(
 def ticket_row(conn: sa.Connection, ticket: str) -> TicketRow | None:
     """Return the file that a ticket is for, unless it has expired."""
     tickets = hub_tickets.c
-    query = sa.select(tickets.line, tickets.principal_id, tickets.sha256, tickets.size_bytes).where(
-        tickets.ticket == ticket, tickets.expires_at > now_us(), tickets.area == ""
+    query = (
+        sa.select(tickets.line, tickets.principal_id, tickets.sha256, tickets.size_bytes)
+        .join(principals, principals.c.id == tickets.principal_id)
+        .where(
+            tickets.ticket == ticket,
+            tickets.expires_at > now_us(),
+            tickets.area == "",
+            principals.c.disabled_at.is_(None),
+        )
     )
     rows = fetch_all(conn, query, TicketRow)
     return rows[0] if rows else None
