@@ -48,7 +48,7 @@ TemplateOf = Literal["", "version", "base"]
 TokenKind = Literal["pat", "ci", "wrk"]
 """Who uses a token: a person, a script, a worker."""
 TOKEN_KINDS: tuple[TokenKind, ...] = get_args(TokenKind)
-PrincipalKind = Literal["user", "service", "worker"]
+PrincipalKind = Literal["user", "service", "worker", "group"]
 """What a principal is."""
 PRINCIPAL_KINDS: tuple[PrincipalKind, ...] = get_args(PrincipalKind)
 Scope = Literal["read", "push", "promote", "approve", "verify", "serve", "break-glass", "admin"]

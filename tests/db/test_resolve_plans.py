@@ -7,7 +7,8 @@ from deltareg.refs import Ref
 from deltareg.service.resolve import look_up
 
 WALKED = "SCAN"
-OURS = {"SCAN found LEFT-JOIN"}  # what was found, which is as many rows as channels serve it
+# What was found, which is as many rows as channels serve it; who asks, and the groups that they are in.
+OURS = {"SCAN found LEFT-JOIN", "SCAN holders", "SCAN CONSTANT ROW"}
 
 
 @pytest.mark.parametrize("ref", ["lab/x:v1", "lab/x", "lab/x@prod", "lab/x@prod#1"])

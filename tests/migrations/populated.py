@@ -77,6 +77,9 @@ ROWS: tuple[tuple[sa.Table, dict[str, object]], ...] = (
         },
     ),
     (t.grants, {"id": 1, "principal_id": 2, "namespace_id": 1, "role": "approver", "created_by": 1}),
+    (t.roles, {"id": 1, "name": "releaser", "namespace_id": 1, "rights": "approve+promote", "created_by": 1}),
+    (t.groups, {"group_id": 3, "source": "", "created_by": 1}),
+    (t.group_members, {"group_id": 3, "member_id": 2, "created_by": 1}),
     (
         t.audit,
         {

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from deltareg.client.compare.bisect import Bisection
     from deltareg.client.compare.bisect_by_hand import HandBisection
     from deltareg.client.push.merge import MergeOptions, Weighted
+    from deltareg.client.resources.access import Access
     from deltareg.client.resources.audit import Audit
     from deltareg.client.resources.bases import Bases
     from deltareg.client.resources.cached import Cached
@@ -32,12 +33,14 @@ if TYPE_CHECKING:
     from deltareg.client.resources.fleet import Fleet
     from deltareg.client.resources.floors import Floors
     from deltareg.client.resources.folders import Folders
+    from deltareg.client.resources.groups import Groups
     from deltareg.client.resources.keys import Keys
     from deltareg.client.resources.lines import Lines
     from deltareg.client.resources.members import Members
     from deltareg.client.resources.namespaces import Namespaces
     from deltareg.client.resources.principals import Principals
     from deltareg.client.resources.requests import Requests
+    from deltareg.client.resources.roles import Roles
     from deltareg.client.resources.runs import Runs
     from deltareg.client.resources.signatures import Signatures
     from deltareg.client.resources.storage import Storage
@@ -104,6 +107,12 @@ class Client:
     """Events: listed, and heard as they come."""
     webhooks: "Webhooks" = load_on_use()
     """Webhooks: made, tried, rotated, and what was delivered to them."""
+    access: "Access" = load_on_use()
+    """Groups, roles, namespaces and members as one document: export it, apply it."""
+    groups: "Groups" = load_on_use()
+    """Groups: make them, say who is in them, show what they hold."""
+    roles: "Roles" = load_on_use()
+    """Roles: list them, and define some of your own."""
     members: "Members" = load_on_use()
     """Roles: given, listed, taken away, explained, reviewed."""
     principals: "Principals" = load_on_use()

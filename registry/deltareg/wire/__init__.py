@@ -44,9 +44,11 @@ if TYPE_CHECKING:  # `__all__` says which of their names are given on
     from deltareg.wire.findings import *
     from deltareg.wire.fleet import *
     from deltareg.wire.forms import *
+    from deltareg.wire.groups import *
     from deltareg.wire.keys import *
     from deltareg.wire.messages import *
     from deltareg.wire.operations import *
+    from deltareg.wire.organisation import *
     from deltareg.wire.problems import *
     from deltareg.wire.queue import *
     from deltareg.wire.referrers import *
@@ -63,8 +65,14 @@ __all__ = [
     "API",
     "SCHEMA_VERSION",
     "AccessAnswer",
+    "AccessApply",
+    "AccessChange",
+    "AccessDocument",
     "AccessFinding",
+    "AccessKept",
+    "AccessPlan",
     "AccessReason",
+    "AccessSubject",
     "AgentReport",
     "Answer",
     "AnswerCreate",
@@ -98,6 +106,9 @@ __all__ = [
     "Comparison",
     "CompatRow",
     "ConsistencyProof",
+    "DeclaredGroup",
+    "DeclaredNamespace",
+    "DeclaredService",
     "DeliveryInfo",
     "DeliveryState",
     "Deprecate",
@@ -124,6 +135,11 @@ __all__ = [
     "GateRule",
     "GateSummary",
     "GlassBroken",
+    "GroupDetail",
+    "GroupInfo",
+    "GroupJoin",
+    "GroupMember",
+    "GroupSet",
     "InclusionProof",
     "KeyEnrol",
     "KeyInfo",
@@ -192,6 +208,8 @@ __all__ = [
     "Revoke",
     "RevokedSigner",
     "Role",
+    "RoleInfo",
+    "RoleSet",
     "RunCreate",
     "RunFailure",
     "RunInfo",

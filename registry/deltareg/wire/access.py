@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from deltareg.wire.messages import API, Answer, Request, Text
-from deltareg.words import NamespaceRequestState, Role, Scope, TokenKind, Visibility
+from deltareg.words import NamespaceRequestState, Scope, TokenKind, Visibility
 
 Name = Annotated[str, Field(max_length=64)]
 
@@ -178,13 +178,13 @@ class SessionInfo(Answer):
 
 
 class MemberAdd(Request):
-    """A role for a principal: in a namespace, or everywhere without one.
+    """A role for a principal or a group: in a namespace, or everywhere without one.
 
     `pattern` names the lines, `bert-*`, or the channels, `bert-*@prod`, that it is about.
     """
 
     principal: Name
-    role: Role
+    role: Name
     namespace: Name | None = None
     pattern: Annotated[str, Field(max_length=130)] = ""
 
@@ -195,7 +195,7 @@ class MemberInfo(Answer):
     Attributes:
         id: Its number.
         principal: Whose it is.
-        kind: `user`, `service` or `worker`.
+        kind: `user`, `service`, `worker` or `group`.
         person: Who stands behind a script or a worker, as far as that is known.
         namespace: Where; none is everywhere.
         role: The role.
@@ -204,7 +204,7 @@ class MemberInfo(Answer):
         is_legacy: It is from a token of the release before.
         given_by: Who gave it.
         given_at: When.
-        last_used_at: When a token of the principal was last used.
+        last_used_at: When a token of the principal, or of a member of the group, was last used.
     """
 
     id: int
@@ -212,7 +212,7 @@ class MemberInfo(Answer):
     kind: str
     person: str | None
     namespace: str | None
-    role: Role
+    role: str
     rights: list[str]
     pattern: str
     is_legacy: bool

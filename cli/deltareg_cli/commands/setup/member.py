@@ -3,7 +3,7 @@
 import click
 
 from deltareg.errors import NotFound
-from deltareg.wire import MemberInfo, Role
+from deltareg.wire import MemberInfo
 from deltareg.words import ROLES
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import cursor_option, limit_option, option
@@ -16,18 +16,19 @@ from deltareg_cli.views.access import member_blocks, member_table
 
 ORDER = 22
 
-_ROLES = f"Which role: {', '.join(ROLES)}."
+_ROLES = f"Which role: {', '.join(ROLES)}, or one of your own."
 _PATTERN = "Only these lines, 'bert-*', or channels, 'bert-*@prod'."
 
 
 @group(
     "member",
     Example("a colleague may push", "deltareg member add team ana --role pusher"),
+    Example("a group may", "deltareg member add team ml --role pusher"),
     Example("who may do what there", "deltareg member ls team"),
     see_also=("access", "namespace", "token"),
 )
 def member() -> None:
-    """Give people roles in a namespace, and take them away.
+    """Give people and groups roles in a namespace, and take them away.
 
     Who makes a namespace, by pushing into it first, owns it, and gives others roles in it. All
     read: a reader does no more, a pusher pushes, a promoter promotes, an approver approves, a
@@ -50,15 +51,15 @@ def member() -> None:
     see_also=("member rm", "access explain"),
 )
 @click.argument("namespace", metavar="NS", help="The namespace; left out with --everywhere.")
-@click.argument("principal", metavar="[PRINCIPAL]", required=False, help="Who gets the role.")
-@option("--role", type=click.Choice(ROLES), required=True, metavar="ROLE", help=_ROLES)
+@click.argument("principal", metavar="[PRINCIPAL]", required=False, help="Who gets the role, or which group.")
+@option("--role", required=True, metavar="ROLE", help=_ROLES)
 @option("--pattern", default="", metavar="PATTERN", help=_PATTERN)
 @option("--everywhere", is_flag=True, help="In all namespaces, as an admin gives it.")
 @click.pass_obj
 def add(
-    invocation: Invocation, namespace: str, principal: str | None, *, role: Role, pattern: str, everywhere: bool
+    invocation: Invocation, namespace: str, principal: str | None, *, role: str, pattern: str, everywhere: bool
 ) -> None:
-    """Give a principal a role.
+    """Give a person, a service, a worker or a group a role.
 
     One that it holds there already is left as it is.
     """
@@ -96,7 +97,7 @@ def ls(invocation: Invocation, namespace: str | None, *, everywhere: bool, limit
 )
 @click.argument("namespace", metavar="NS", help="The namespace; left out with --everywhere.")
 @click.argument("principal", metavar="[PRINCIPAL]", required=False, help="Whose role it is.")
-@option("--role", type=click.Choice(ROLES), metavar="ROLE", help="Only this role.")
+@option("--role", metavar="ROLE", help="Only this role.")
 @option("--pattern", default=None, metavar="PATTERN", help="Only the one with this pattern.")
 @option("--everywhere", is_flag=True, help="What reaches all namespaces.")
 @click.pass_obj
@@ -105,7 +106,7 @@ def rm(
     namespace: str,
     principal: str | None,
     *,
-    role: Role | None,
+    role: str | None,
     pattern: str | None,
     everywhere: bool,
 ) -> None:

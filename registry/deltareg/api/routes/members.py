@@ -7,11 +7,14 @@ from fastapi import Depends, Query
 from deltareg.api.auth import By, InRegistry
 from deltareg.api.closed import closed_router
 from deltareg.api.parameters import Number
-from deltareg.service.access import explain, members, namespaces, review
+from deltareg.service.access import applying, explain, members, namespaces, organisation, review
 from deltareg.service.names import namespaces as names
 from deltareg.wire import (
     AccessAnswer,
+    AccessApply,
+    AccessDocument,
     AccessFinding,
+    AccessPlan,
     MemberAdd,
     MemberInfo,
     NameChange,
@@ -84,6 +87,18 @@ def add_member(registry: InRegistry, by: By, body: MemberAdd) -> MemberInfo:
 def end_member(registry: InRegistry, by: By, member_id: Number) -> MemberInfo:
     """Take a role away, at once."""
     return members.end_member(registry, by, member_id)
+
+
+@router.get("/access")
+def export_access(registry: InRegistry, by: By) -> AccessDocument:
+    """Write down groups, roles and members, as far as the caller sees them."""
+    return organisation.export_access(registry, by)
+
+
+@router.post("/access:apply")
+def apply_access(registry: InRegistry, by: By, body: AccessApply) -> AccessPlan:
+    """Make groups, roles, namespaces and members what a document says, all or nothing."""
+    return applying.apply_access(registry, by, body)
 
 
 @router.get("/access/explain")

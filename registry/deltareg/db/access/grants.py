@@ -12,7 +12,7 @@ from sqlalchemy.sql.functions import GenericFunction
 from deltareg.db.access.rows import GrantRow
 from deltareg.db.sql.clock import now_us
 from deltareg.db.sql.fetch import fetch_all, fetch_one
-from deltareg.db.tables import grants, namespaces, principals, stand_ins, tokens
+from deltareg.db.tables import grants, group_members, namespaces, principals, roles, stand_ins, tokens
 
 
 class joined(GenericFunction[str]):  # noqa: N801  (reads as the SQL function that it is)
@@ -34,17 +34,37 @@ def _joined_postgresql(element: joined, compiler: SQLCompiler, **kw: Any) -> str
 
 
 def held_by(principal_id: sa.ColumnElement[int]) -> sa.ScalarSelect[str]:
-    """Return a subquery for a principal's grants, as `role namespace pattern` joined by commas.
+    """Return a subquery for what a principal and its groups hold: `role namespace pattern`, joined by commas.
 
-    Names and patterns contain neither spaces nor commas. The value is NULL if there are no grants.
+    A role of one's own is followed by its rights: `releaser:approve+promote team `. Names and patterns
+    contain none of space, comma, colon and plus. The value is NULL if there are no grants.
+
+    Args:
+        principal_id: A column of the query around it, or a value.
     """
-    place = sa.func.coalesce(namespaces.c.name, "")
-    words = grants.c.role + " " + place + " " + grants.c.pattern
+    itself = principal_id
+    if isinstance(itself, sa.Column):  # named without its table, which is the outer query's
+        itself = sa.literal_column(f"{itself.table.name}.{itself.name}", sa.BigInteger)
+    groups = sa.select(group_members.c.group_id).where(group_members.c.member_id == itself)
+    # A union finds all by the index of grants; PostgreSQL would walk the table for an OR.
+    holders = sa.union_all(sa.select(itself.label("id")), groups).subquery("holders")
+    return _held(holders.join(grants, grants.c.principal_id == holders.c.id))
+
+
+def held_directly(principal_id: sa.ColumnElement[int]) -> sa.ScalarSelect[str]:
+    """Return a subquery for what a principal, or a group, holds itself, in the format of `held_by`."""
+    return _held(grants, grants.c.principal_id == principal_id)
+
+
+def _held(holding: sa.FromClause, *conditions: sa.ColumnElement[bool]) -> sa.ScalarSelect[str]:
+    rights = sa.func.coalesce(":" + roles.c.rights, "")
+    words = grants.c.role + rights + " " + sa.func.coalesce(namespaces.c.name, "") + " " + grants.c.pattern
     return (
         sa.select(joined(words))
-        .select_from(grants)
+        .select_from(holding)
         .outerjoin(namespaces, namespaces.c.id == grants.c.namespace_id)
-        .where(grants.c.principal_id == principal_id, grants.c.ended_at.is_(None))
+        .outerjoin(roles, roles.c.id == grants.c.role_id)
+        .where(grants.c.ended_at.is_(None), *conditions)
         .scalar_subquery()
     )
 
@@ -73,6 +93,12 @@ def holdings_of(conn: sa.Connection, principal_id: int) -> str:
     return conn.execute(query).scalar() or ""
 
 
+def held_itself(conn: sa.Connection, principal_id: int) -> str:
+    """Return what a principal, or a group, holds without the groups that it is in; as `held_by` formats it."""
+    query = sa.select(held_directly(sa.literal(principal_id)))
+    return conn.execute(query).scalar() or ""
+
+
 def add_grant(
     conn: sa.Connection,
     principal_id: int,
@@ -81,11 +107,23 @@ def add_grant(
     namespace_id: int | None,
     pattern: str = "",
     created_by: int | None,
+    role_id: int | None = None,
 ) -> bool:
-    """Grant a role; return False if the principal holds it there already."""
+    """Grant a role; return False if the principal holds it there already.
+
+    Args:
+        conn: The transaction.
+        principal_id: Whose role it is: somebody who acts, or a group.
+        role: The name of the role.
+        namespace_id: Where; None for everywhere.
+        pattern: Which lines or channels of the namespace; empty for all.
+        created_by: Who gives it.
+        role_id: The role of one's own; None for a built-in one.
+    """
     values = {
         "principal_id": principal_id,
         "role": role,
+        "role_id": role_id,
         "namespace_id": namespace_id,
         "pattern": pattern,
         "created_by": created_by,
@@ -108,13 +146,6 @@ def end_grant(conn: sa.Connection, grant_id: int, *, ended_by: int) -> bool:
     return conn.execute(update).rowcount == 1
 
 
-def ended_since(conn: sa.Connection, principal_id: int, *, since_us: int) -> bool:
-    """Whether a role of a principal has been taken away since the given time, or all are: it is disabled."""
-    ended = sa.select(grants.c.id).where(grants.c.principal_id == principal_id, grants.c.ended_at >= since_us)
-    disabled = sa.select(principals.c.id).where(principals.c.id == principal_id, principals.c.disabled_at.is_not(None))
-    return conn.execute(sa.select(sa.or_(ended.exists(), disabled.exists()))).scalar_one()
-
-
 def grant_row(conn: sa.Connection, grant_id: int) -> GrantRow | None:
     """Find a grant that has not ended."""
     return fetch_one(conn, _select_grants().where(grants.c.id == grant_id), GrantRow)
@@ -127,6 +158,7 @@ def grant_rows(
     everywhere: bool = False,
     principal_id: int | None = None,
     role: str | None = None,
+    role_id: int | None = None,
     after: int | None = None,
     limit: int | None = None,
 ) -> Sequence[GrantRow]:
@@ -147,6 +179,8 @@ def grant_rows(
         query = query.where(grants.c.principal_id == principal_id)
     if role is not None:
         query = query.where(grants.c.role == role)
+    if role_id is not None:
+        query = query.where(grants.c.role_id == role_id)
     if after is not None:
         query = query.where(grants.c.id > after)
     return fetch_all(conn, query if limit is None else query.limit(limit), GrantRow)
@@ -160,17 +194,23 @@ def count_legacy(conn: sa.Connection) -> tuple[int, int]:
     return number, people
 
 
-def lock_holders(conn: sa.Connection, namespace_id: int | None, role: str) -> int:
-    """Count the holders of a role in a namespace, or everywhere, who are not disabled; lock their grants."""
+def lock_keepers(conn: sa.Connection, namespace_id: int | None, role: str) -> int:
+    """Count who holds a role in a namespace, or everywhere, and lock the grants that give it.
+
+    Members of a group hold what the group holds; an empty group and whoever is disabled keep nothing.
+    """
     place = grants.c.namespace_id.is_(None) if namespace_id is None else grants.c.namespace_id == namespace_id
+    is_held = sa.and_(place, grants.c.role == role, grants.c.role_id.is_(None), grants.c.ended_at.is_(None))
+    conn.execute(sa.select(grants.c.id).where(is_held).order_by(grants.c.id).with_for_update()).all()
+    holders = sa.select(grants.c.principal_id.label("id")).where(is_held)
+    members = sa.select(group_members.c.member_id).join(grants, grants.c.principal_id == group_members.c.group_id)
+    keepers = sa.union(holders, members.where(is_held)).subquery("keepers")
     query = (
-        sa.select(grants.c.principal_id)
-        .join(principals, principals.c.id == grants.c.principal_id)
-        .where(place, grants.c.role == role, grants.c.ended_at.is_(None), principals.c.disabled_at.is_(None))
-        .order_by(grants.c.id)
-        .with_for_update()
+        sa.select(sa.func.count())
+        .select_from(keepers.join(principals, principals.c.id == keepers.c.id))
+        .where(principals.c.kind != "group", principals.c.disabled_at.is_(None))
     )
-    return len(set(conn.execute(query).scalars()))
+    return int(conn.execute(query).scalar_one())
 
 
 def people_of(conn: sa.Connection, principal_ids: Iterable[int], *, now: bool = False) -> dict[int, frozenset[int]]:
@@ -208,9 +248,12 @@ def principals_beside(conn: sa.Connection, principal_id: int) -> set[int]:
 
 def _select_grants() -> sa.Select[*tuple[Any, ...]]:
     giver = principals.alias("giver")
+    members = sa.select(group_members.c.member_id).where(group_members.c.group_id == grants.c.principal_id)
     last_used = (
         sa.select(sa.func.max(tokens.c.last_used_at))
-        .where(tokens.c.principal_id == grants.c.principal_id)
+        .where(
+            sa.or_(tokens.c.principal_id == grants.c.principal_id, tokens.c.principal_id.in_(members.correlate(grants)))
+        )
         .correlate(grants)
         .scalar_subquery()
     )
@@ -228,10 +271,13 @@ def _select_grants() -> sa.Select[*tuple[Any, ...]]:
             grants.c.created_at,
             giver.c.name.label("created_by"),
             last_used.label("last_used_at"),
+            grants.c.role_id,
+            roles.c.rights.label("own_rights"),
         )
         .join(principals, principals.c.id == grants.c.principal_id)
         .outerjoin(namespaces, namespaces.c.id == grants.c.namespace_id)
         .outerjoin(giver, giver.c.id == grants.c.created_by)
+        .outerjoin(roles, roles.c.id == grants.c.role_id)
         .where(grants.c.ended_at.is_(None))
     )
 

@@ -40,6 +40,11 @@ def set_visibility(conn: sa.Connection, namespace_id: int, visibility: str) -> N
     conn.execute(sa.update(namespaces).where(namespaces.c.id == namespace_id).values(visibility=visibility))
 
 
+def lock_epoch(conn: sa.Connection) -> None:
+    """Let those who change much about access at once take turns, until their transactions end."""
+    conn.execute(sa.select(visibility_epochs.c.number).with_for_update()).all()
+
+
 def epoch(conn: sa.Connection) -> int | None:
     """Return the visibility epoch."""
     return conn.execute(sa.select(EPOCH)).scalar()

@@ -9,10 +9,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from deltareg.db.access.grants import people_of
 from deltareg.db.access.rows import OwnedRow
 from deltareg.db.sql.clock import now_us
 from deltareg.db.sql.fetch import fetch_all
-from deltareg.db.tables import account_owners, principals, stand_ins
+from deltareg.db.tables import account_owners, group_members, principals, stand_ins
 
 GROUP = "group"
 
@@ -51,33 +52,37 @@ def end_people(conn: sa.Connection, principal_id: int) -> None:
 
 
 def members_of(conn: sa.Connection, owner_id: int) -> set[int]:
-    """Return the persons that an owner is: itself, or the members of a group."""
+    """Return the persons that an owner is: itself, or the members of a group and those behind them."""
     kind = conn.execute(sa.select(principals.c.kind).where(principals.c.id == owner_id)).scalar()
     if kind != GROUP:
         return {owner_id}
-    members = sa.table("group_members", sa.column("group_id"), sa.column("member_id"))
-    query = sa.select(members.c.member_id).where(members.c.group_id == owner_id)
-    return set(conn.execute(query).scalars())
+    query = sa.select(group_members.c.member_id).where(group_members.c.group_id == owner_id)
+    return _people(conn, conn.execute(query).scalars())
 
 
 def groups_with(conn: sa.Connection, member_id: int) -> set[int]:
-    """Return the groups that a person is in; none before there are groups."""
-    if not sa.inspect(conn).has_table("group_members"):
-        return set()
-    members = sa.table("group_members", sa.column("group_id"), sa.column("member_id"))
-    return set(conn.execute(sa.select(members.c.group_id).where(members.c.member_id == member_id)).scalars())
+    """Return the groups that a person is in."""
+    query = sa.select(group_members.c.group_id).where(group_members.c.member_id == member_id)
+    return set(conn.execute(query).scalars())
 
 
 def join_owned(conn: sa.Connection, group_id: int, member_ids: Iterable[int]) -> None:
     """Record that new members of a group stand behind all that the group owns."""
-    joining = set(member_ids)
+    joining = _people(conn, member_ids)
     for row in owned_by(conn, [group_id]):
         add_people(conn, row.id, joining)
 
 
-def owned_by(conn: sa.Connection, owner_ids: Sequence[int]) -> Sequence[OwnedRow]:
-    """List what persons or groups own now: service accounts and machines, by name."""
-    query = _select_owned().where(account_owners.c.owner_id.in_(list(owner_ids)))
+def _people(conn: sa.Connection, member_ids: Iterable[int]) -> set[int]:
+    """Return the persons that members of a group are: for a service account, those behind it now."""
+    return {person for people in people_of(conn, member_ids, now=True).values() for person in people}
+
+
+def owned_by(conn: sa.Connection, owner_ids: Sequence[int] | None = None) -> Sequence[OwnedRow]:
+    """List what persons or groups own now: service accounts and machines, by name; all with None."""
+    query = _select_owned()
+    if owner_ids is not None:
+        query = query.where(account_owners.c.owner_id.in_(list(owner_ids)))
     return fetch_all(conn, query.order_by(principals.c.name), OwnedRow)
 
 

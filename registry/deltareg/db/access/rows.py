@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from deltareg.words import NamespaceRequestState, Role, Scope, TokenKind, Visibility
+from deltareg.words import NamespaceRequestState, Scope, TokenKind, Visibility
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class LiveTokenRow:
 
 @dataclass(frozen=True, slots=True)
 class PrincipalRow:
-    """A principal: a user, a service or a worker."""
+    """A principal: a user, a service, a worker or a group."""
 
     id: int
     name: str
@@ -115,7 +115,14 @@ class KeptAnswerRow:
 
 @dataclass(frozen=True, slots=True)
 class GrantRow:
-    """A grant that has not ended, with everything that is shown of it."""
+    """A grant that has not ended, with everything that is shown of it.
+
+    Attributes:
+        person: Who stands behind its principal; None for itself, and where that is not known.
+        last_used_at: When a token of the principal, or of a member of the group, was last used.
+        role_id: The role of one's own that it gives; None for a built-in one.
+        own_rights: The rights of that role, joined by "+".
+    """
 
     id: int
     principal_id: int
@@ -123,12 +130,14 @@ class GrantRow:
     kind: str
     person: str | None
     namespace: str | None
-    role: Role
+    role: str
     pattern: str
     is_legacy: bool
     created_at: int
     created_by: str | None
     last_used_at: int | None
+    role_id: int | None
+    own_rights: str | None
 
 
 @dataclass(frozen=True, slots=True)

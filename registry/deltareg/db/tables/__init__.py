@@ -25,9 +25,12 @@ from deltareg.db.tables.floors import floors as floors
 from deltareg.db.tables.grants import account_owners as account_owners
 from deltareg.db.tables.grants import grants as grants
 from deltareg.db.tables.grants import namespace_requests as namespace_requests
+from deltareg.db.tables.grants import roles as roles
 from deltareg.db.tables.grants import stand_ins as stand_ins
 from deltareg.db.tables.grants import token_origins as token_origins
 from deltareg.db.tables.grants import visibility_epochs as visibility_epochs
+from deltareg.db.tables.groups import group_members as group_members
+from deltareg.db.tables.groups import groups as groups
 from deltareg.db.tables.hub import hub_areas as hub_areas
 from deltareg.db.tables.hub import hub_drafts as hub_drafts
 from deltareg.db.tables.hub import hub_staged as hub_staged

@@ -22,8 +22,30 @@ _LIVE_EVERYWHERE = sa.text("ended_at IS NULL AND namespace_id IS NULL")
 _LIVE = sa.text("ended_at IS NULL")
 _OPEN = sa.text("state = 'open'")
 _LIVE_WITHIN = sa.text("ended_at IS NULL AND namespace_id IS NOT NULL")
+_BUILT_IN = ", ".join(f"'{role}'" for role in ROLES)
+
+# A role of one's own: its rights, joined by "+", may change; its name and its place never do. When it
+# ends, its grants end with it.
+roles = sa.Table(
+    "roles",
+    metadata,
+    row_id(),
+    text("name"),
+    optional_row("namespace_id", "namespaces.id"),
+    text("rights"),
+    created_at(),
+    created_by(),
+    time("ended_at"),
+    sa.Index(
+        "uq_roles_everywhere", "name", unique=True, sqlite_where=_LIVE_EVERYWHERE, postgresql_where=_LIVE_EVERYWHERE
+    ),
+    sa.Index(
+        "uq_roles_within", "name", "namespace_id", unique=True, sqlite_where=_LIVE_WITHIN, postgresql_where=_LIVE_WITHIN
+    ),
+)
 
 # A grant ends and never changes otherwise, and none is deleted; the migration adds the triggers.
+# Of a role of one's own it has the name, too.
 grants = sa.Table(
     "grants",
     metadata,
@@ -37,8 +59,9 @@ grants = sa.Table(
     created_by(),
     time("ended_at"),
     optional_row("ended_by", "principals.id"),
+    optional_row("role_id", "roles.id"),
     sa.CheckConstraint("pattern = '' OR namespace_id IS NOT NULL", name="pattern"),
-    one_of("role", *ROLES),
+    sa.CheckConstraint(f"role_id IS NOT NULL OR role IN ({_BUILT_IN})", name="role"),
     sa.Index(
         "uq_grants_everywhere",
         "principal_id",

@@ -3,12 +3,14 @@
 import sqlalchemy as sa
 
 from deltareg.db.access import grants as grant_queries
+from deltareg.db.access import groups as group_queries
 from deltareg.db.access import principals as queries
 from deltareg.db.access.rows import TokenRow
 from deltareg.db.lines import deltas as delta_queries
 from deltareg.db.session import read
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.refs import LineRef, Ref, parse_name
+from deltareg.service.access.group_sight import sees_group
 from deltareg.service.authority.caller_grants import HeldRole, grants_of_token, read_holdings
 from deltareg.service.authority.decide import AccessDecision, decide
 from deltareg.service.authority.grants import RESERVED, SCOPES, Grant, Right, UnclaimedNamespaces
@@ -52,7 +54,8 @@ def explain_access(registry: Registry, caller: Caller, *, principal: str, action
         )
     with read(registry.engine) as conn:
         owner = queries.principal_id(conn, principal)
-        if owner is None:
+        row = group_queries.group_row(conn, principal)
+        if owner is None or (row is not None and not sees_group(conn, caller, row.id)):
             raise NotFound(f"there is no principal {principal}", fix="deltareg token ls")
         visibility = registry.visibilities.at(conn, None)
         case = _Case(conn, owner, principal, right, on, visibility, founders=registry.namespaces_by)
@@ -107,7 +110,10 @@ class _Case:
         place = namespace_of(on)
         self._name, self._right, self._on, self._private = name, right, on, seen.private
         self._held = grant_queries.holdings_of(conn, owner)
-        self._holdings = read_holdings(self._held)
+        self._holdings = [(name, each) for each in read_holdings(grant_queries.held_itself(conn, owner))]
+        for group in group_queries.groups_of(conn, owner):
+            of_group = read_holdings(grant_queries.held_itself(conn, group.id))
+            self._holdings += [(f"{name}, in the group {group.name},", each) for each in of_group]
         self._tokens = queries.live_tokens_of(conn, owner)
         is_missing = place is not None and delta_queries.namespace_id(conn, place) is None
         self._is_free = is_missing and founders == "pushers"
@@ -129,7 +135,7 @@ class _Case:
         )
 
     def _by_roles(self) -> list[AccessReason]:
-        grounds = [self._by_role(holding) for holding in self._holdings]
+        grounds = [self._by_role(holder, holding) for holder, holding in self._holdings]
         place = namespace_of(self._on)
         if self._right is Right.READ and place is not None:
             is_private = place in self._private
@@ -141,9 +147,9 @@ class _Case:
             grounds.append(AccessReason(is_met=True, what=what))
         return grounds or [AccessReason(is_met=False, what=f"{self._name} holds no role")]
 
-    def _by_role(self, holding: HeldRole) -> AccessReason:
+    def _by_role(self, holder: str, holding: HeldRole) -> AccessReason:
         is_met = self._allows(frozenset(holding.grants))
-        return AccessReason(is_met=is_met, what=f"{self._name} is {holding}")
+        return AccessReason(is_met=is_met, what=f"{holder} is {holding}")
 
     def _by_token(self, row: TokenRow) -> AccessReason:
         limits = None if row.namespaces is None else tuple(row.namespaces)

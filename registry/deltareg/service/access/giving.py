@@ -5,12 +5,13 @@ from collections.abc import Iterable, Sequence
 import sqlalchemy as sa
 
 from deltareg.db.access import grants as queries
+from deltareg.db.access import principals as principal_queries
 from deltareg.errors import Forbidden, InvalidInput
 from deltareg.refs import parse_name
 from deltareg.service.authority.caller_grants import HeldRole, read_holdings
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING, Namespace
-from deltareg.service.authority.roles import RIGHTS, ROLE_OF, Role
+from deltareg.service.authority.roles import ROLE_OF
 from deltareg.service.registry import Caller
 from deltareg.wire import Scope, TokenCreate
 
@@ -58,6 +59,17 @@ def cannot_give(caller: Caller, right: Right, namespace: str | None) -> Forbidde
     )
 
 
+def check_acts(conn: sa.Connection, name: str) -> None:
+    """Refuse to make a token for a group: its members act, each in their own name.
+
+    Raises:
+        InvalidInput: The principal is a group, or was one.
+    """
+    row = principal_queries.principal_row(conn, name)
+    if row is not None and row.kind == "group":
+        raise InvalidInput(f"{name} is a group, and a group has no tokens", fix="make one for a member of it")
+
+
 def give_scopes(
     conn: sa.Connection, caller: Caller, owner: int, scopes: Sequence[Scope], *, everywhere: bool
 ) -> list[Scope]:
@@ -80,7 +92,7 @@ def give_scopes(
         return [scope for scope in scopes if not _is_held(scope, holdings)]
     for scope in scopes:
         right = Right(scope)
-        if not any(h.namespace is None and right in RIGHTS[h.role] for h in holdings):
+        if not any(h.namespace is None and right in h.rights for h in holdings):
             if not caller.may(right, on=EVERYTHING):
                 raise cannot_give(caller, right, None)
             by = None if caller.token_id is None else caller.principal_id
@@ -94,11 +106,11 @@ def _check_glass(caller: Caller, owner: int, holdings: Sequence[HeldRole]) -> No
     Those who may break the glass themselves may make one for others too. Otherwise one admin could
     play two people: break the glass under another name, and review it.
     """
-    is_own = owner == caller.principal_id and any(h.role is Role.BREAK_GLASS for h in holdings)
+    is_own = owner == caller.principal_id and any(Right.BREAK_GLASS in h.rights for h in holdings)
     if not is_own and not caller.may(Right.BREAK_GLASS, on=EVERYTHING):
         raise cannot_give(caller, Right.BREAK_GLASS, None)
 
 
 def _is_held(scope: Scope, holdings: Sequence[HeldRole]) -> bool:
     # Who may push makes a namespace by pushing; what is not private is read by all.
-    return scope in {"read", "push"} or any(Right(scope) in RIGHTS[h.role] for h in holdings)
+    return scope in {"read", "push"} or any(Right(scope) in h.rights for h in holdings)

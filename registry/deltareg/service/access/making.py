@@ -17,7 +17,7 @@ from deltareg.db.session import with_retry
 from deltareg.db.sql.clock import US_PER_S, read_clock
 from deltareg.errors import Conflict, Forbidden, InvalidInput
 from deltareg.refs import parse_name
-from deltareg.service.access.giving import cannot_give, check_limits, give_scopes
+from deltareg.service.access.giving import cannot_give, check_acts, check_limits, give_scopes
 from deltareg.service.access.people import PERSON, find_owner
 from deltareg.service.access.tokens import KINDS, describe_token, hash_secret, mint_secret
 from deltareg.service.authority.grants import Right, implies
@@ -67,6 +67,7 @@ def create_token(registry: Registry, caller: Caller, request: TokenCreate) -> To
 
     def transaction(conn: sa.Connection) -> TokenCreated:
         queries.lock_principal(conn, name)
+        check_acts(conn, name)
         row = queries.principal_row(conn, name)
         if row is not None and row.disabled_at is not None:
             raise Conflict(f"{name} is disabled", fix=f"deltareg principal enable {name}")

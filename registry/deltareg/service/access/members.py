@@ -1,21 +1,28 @@
 """Members: who holds which role in a namespace or everywhere; adding, listing and removing them."""
 
 import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import sqlalchemy as sa
 
 from deltareg.db.access import grants as queries
 from deltareg.db.access import principals as principal_queries
+from deltareg.db.access.groups import KIND, lock_group
 from deltareg.db.access.rows import GrantRow
-from deltareg.db.lines import deltas as delta_queries
 from deltareg.db.session import read, with_retry
 from deltareg.errors import Conflict, InvalidInput, NotFound
 from deltareg.refs import parse_name
 from deltareg.service.access.giving import check_may_give
+from deltareg.service.access.group_sight import sees_group
+from deltareg.service.access.places import check_seen as check_seen
+from deltareg.service.access.places import find_namespace_id as find_namespace_id
+from deltareg.service.access.places import parse_place as parse_place
+from deltareg.service.access.roles import GivenRole, end_grant, rights_of, role_to_give
+from deltareg.service.authority.caller_grants import HeldRole
 from deltareg.service.authority.grants import Right
-from deltareg.service.authority.refusals import absent
-from deltareg.service.authority.resources import EVERYTHING, SOMEWHERE, Namespace, Resource
-from deltareg.service.authority.roles import OF_CHANNELS, OF_LINES, ONLY_EVERYWHERE, RIGHTS, Role
+from deltareg.service.authority.resources import EVERYTHING, SOMEWHERE, Namespace
+from deltareg.service.authority.roles import Role
 from deltareg.service.clock import rfc3339, rfc3339_or_none
 from deltareg.service.events import Action
 from deltareg.service.paging import check_limit, page, read_number_cursor
@@ -28,36 +35,43 @@ _KEPT = {True: Role.ADMIN, False: Role.OWNER}
 
 
 def add_member(registry: Registry, caller: Caller, request: MemberAdd) -> MemberInfo:
-    """Give a principal a role; a role that it already holds there stays as it is.
+    """Give a principal or a group a role; a role that it already holds there stays as it is.
 
     Raises:
         Forbidden: The caller manages no members there, or would give rights that it lacks.
-        NotFound: There is no such namespace, or no such principal.
+        NotFound: There is no such namespace, or no such principal or group that the caller sees.
         InvalidInput: The role does not exist for that place, or the pattern is malformed.
     """
-    role, namespace = Role(request.role), request.namespace
-    place = parse_place(namespace)
+    return with_retry(registry.engine, lambda conn: add_member_in(conn, caller, request))
+
+
+def add_member_in(conn: sa.Connection, caller: Caller, request: MemberAdd) -> MemberInfo:
+    """Do what `add_member` does, in a transaction."""
+    namespace, place = request.namespace, parse_place(request.namespace)
     caller.require(Right.ADMIN if namespace is None else Right.MAINTAIN, on=place)
-    _check_role(role, namespace, request.pattern)
-    check_may_give(caller, RIGHTS[role], namespace=namespace)
-
-    def transaction(conn: sa.Connection) -> MemberInfo:
-        owner = _principal(conn, request.principal)
-        namespace_id = find_namespace_id(conn, namespace)
-        is_new = queries.add_grant(
-            conn, owner, role=role, namespace_id=namespace_id, pattern=request.pattern, created_by=caller.principal_id
-        )
-        grants = queries.grant_rows(
-            conn, namespace_id=namespace_id, everywhere=namespace is None, principal_id=owner, role=role
-        )
-        row = next(row for row in grants if row.pattern == request.pattern)
-        if is_new:
-            after = {"role": role, "pattern": request.pattern}
-            subject = _subject(row)
-            caller.record(conn, Action.MEMBER_ADD, subject, on=place, before=None, after=after)
-        return describe_member(row)
-
-    return with_retry(registry.engine, transaction)
+    namespace_id = find_namespace_id(conn, namespace)
+    role = role_to_give(conn, request.role, namespace, namespace_id)
+    _check_pattern(role, namespace, request.pattern)
+    check_may_give(caller, role.rights, namespace=namespace)
+    owner = _find_holder(conn, caller, request.principal)
+    is_new = queries.add_grant(
+        conn,
+        owner,
+        role=role.name,
+        namespace_id=namespace_id,
+        pattern=request.pattern,
+        created_by=caller.principal_id,
+        role_id=role.row_id,
+    )
+    grants = queries.grant_rows(
+        conn, namespace_id=namespace_id, everywhere=namespace is None, principal_id=owner, role=role.name
+    )
+    row = next(row for row in grants if row.pattern == request.pattern)
+    if is_new:
+        after = {"role": role.name, "pattern": request.pattern}
+        subject = f"member/{namespace or '*'}/{row.principal}"
+        caller.record(conn, Action.MEMBER_ADD, subject, on=place, before=None, after=after)
+    return describe_member(row)
 
 
 def list_members(
@@ -91,65 +105,43 @@ def end_member(registry: Registry, caller: Caller, grant_id: int) -> MemberInfo:
         Forbidden: The caller could not give the role, so it may not take it away.
         Conflict: The namespace would have no owner left, or the registry no admin.
     """
+    return with_retry(registry.engine, lambda conn: end_member_in(conn, caller, grant_id))
+
+
+def end_member_in(conn: sa.Connection, caller: Caller, grant_id: int) -> MemberInfo:
+    """Do what `end_member` does, in a transaction."""
     if caller.is_anonymous:
         raise needs_token()
     caller.require(Right.READ, on=SOMEWHERE)
-
-    def transaction(conn: sa.Connection) -> MemberInfo:
-        row = queries.grant_row(conn, grant_id)
-        if row is None or not (_is_own(caller, row) or _sees(caller, row)):
-            raise NotFound(f"there is no role of number {grant_id}", fix="deltareg member ls NS")
-        # Of one's own with a token that could use it: one that leaked takes nothing away.
-        on, rights = parse_place(row.namespace), RIGHTS[Role(row.role)]
-        if not (_is_own(caller, row) and all(caller.may(right, on=on) for right in rights)):
-            check_may_give(caller, rights, namespace=row.namespace)
-        _check_kept(conn, row)
-        queries.end_grant(conn, row.id, ended_by=caller.principal_id)
-        before = {"role": row.role, "pattern": row.pattern}
-        place = parse_place(row.namespace)
-        caller.record(conn, Action.MEMBER_END, _subject(row), on=place, before=before, after=None)
-        return describe_member(row)
-
-    return with_retry(registry.engine, transaction)
+    row = queries.grant_row(conn, grant_id)
+    if row is None or not (_is_own(caller, row) or _sees(caller, row)):
+        raise NotFound(f"there is no role of number {grant_id}", fix="deltareg member ls NS")
+    # Of one's own with a token that could use it: one that leaked takes nothing away.
+    rights = rights_of(row)
+    used = HeldRole(row.role, rights, row.namespace, row.pattern).grants
+    if not (_is_own(caller, row) and caller.grants.issuperset(used)):
+        check_may_give(caller, rights, namespace=row.namespace)
+    with keep_somebody(conn, [row]):
+        end_grant(conn, caller, row)
+    return describe_member(row)
 
 
-def check_seen(conn: sa.Connection, caller: Caller, name: str) -> int:
-    """Return the id of a namespace that the caller may know of.
+@contextmanager
+def keep_somebody(conn: sa.Connection, rows: Iterable[GrantRow]) -> Iterator[None]:
+    """Refuse a change after which nobody would own a namespace, or be admin, because of these grants.
+
+    What a group holds its members hold, so it is asked again once the change is made.
 
     Raises:
-        NotFound: There is none, or the caller may not see it.
+        Conflict: Somebody held the role before, and nobody would.
     """
-    place = Namespace(parse_name(name, "namespace"))
-    namespace_id = delta_queries.namespace_id(conn, name)
-    if caller.is_anonymous:
-        raise needs_token()
-    caller.require(Right.READ, on=SOMEWHERE)
-    if namespace_id is None or not caller.sees(place):
-        raise absent(place)
-    return namespace_id
-
-
-def parse_place(namespace: str | None) -> Resource:
-    """Read the name of a namespace; without one it is everything.
-
-    Raises:
-        InvalidInput: It is no name.
-    """
-    return EVERYTHING if namespace is None else Namespace(parse_name(namespace, "namespace"))
-
-
-def find_namespace_id(conn: sa.Connection, namespace: str | None) -> int | None:
-    """Give the id of a namespace; None for everything.
-
-    Raises:
-        NotFound: There is none.
-    """
-    if namespace is None:
-        return None
-    found = delta_queries.namespace_id(conn, namespace)
-    if found is None:
-        raise absent(Namespace(namespace))
-    return found
+    kept = [row for row in rows if row.role == _KEPT[row.namespace is None]]
+    before = [(row, find_namespace_id(conn, row.namespace)) for row in kept]
+    held = [(row, place) for row, place in before if queries.lock_keepers(conn, place, row.role)]
+    yield
+    for row, place in held:
+        if not queries.lock_keepers(conn, place, row.role):
+            raise _refuse_to_end(row)
 
 
 def describe_member(row: GrantRow) -> MemberInfo:
@@ -161,7 +153,7 @@ def describe_member(row: GrantRow) -> MemberInfo:
         person=row.person,
         namespace=row.namespace,
         role=row.role,
-        rights=sorted(RIGHTS[Role(row.role)]),
+        rights=sorted(rights_of(row)),
         pattern=row.pattern,
         is_legacy=row.is_legacy,
         given_by=row.created_by or "registry",
@@ -170,37 +162,23 @@ def describe_member(row: GrantRow) -> MemberInfo:
     )
 
 
-def _check_role(role: Role, namespace: str | None, pattern: str) -> None:
-    if namespace is not None and role in ONLY_EVERYWHERE:
-        instead = "owner" if role is Role.ADMIN else "pusher, who may ask for verifications"
-        raise InvalidInput(f"{role} is a role for everywhere", fix=f"in a namespace: {instead}")
-    if namespace is None and role in {Role.OWNER, Role.MAINTAINER}:
-        raise InvalidInput(f"nobody is {role} of everything", fix="name a namespace, or: admin")
+def _check_pattern(role: GivenRole, namespace: str | None, pattern: str) -> None:
     if not pattern:
         return
     if namespace is None:
         raise InvalidInput("a pattern is about the lines of a namespace", fix="name one")
     if _PATTERN.fullmatch(pattern) is None:
         raise InvalidInput(f"no pattern of lines: {pattern[:80]!r}", fix="bert-*, or bert-*@prod")
-    if role not in (OF_CHANNELS if "@" in pattern else OF_LINES):
-        choices = ", ".join(sorted(OF_CHANNELS if "@" in pattern else OF_LINES))
-        raise InvalidInput(f"{role} is about all of a namespace", fix=f"with this pattern: {choices}")
+    if not role.fits(pattern):
+        what = "whole lines" if "@" in pattern and role.fits(pattern.partition("@")[0]) else "all of a namespace"
+        raise InvalidInput(f"{role.name} is about {what}", fix=f"leave out {pattern!r}, or choose another role")
 
 
-def _check_kept(conn: sa.Connection, row: GrantRow) -> None:
-    kept = _KEPT[row.namespace is None]
-    if row.role != kept:
-        return
-    namespace_id = find_namespace_id(conn, row.namespace)
-    if queries.lock_holders(conn, namespace_id, kept) < 2:
-        where = row.namespace or "this registry"
-        what = "owner" if row.namespace else "admin"
-        raise Conflict(
-            f"{row.principal} is the last {what} of {where}",
-            fix=f"give it to somebody else first: deltareg member add {row.namespace} NAME --role owner"
-            if row.namespace
-            else "give it to somebody else first: deltareg member add --everywhere NAME --role admin",
-        )
+def _refuse_to_end(row: GrantRow) -> Conflict:
+    where, what = row.namespace or "this registry", "owner" if row.namespace else "admin"
+    fix = f"{row.namespace} NAME --role owner" if row.namespace else "--everywhere NAME --role admin"
+    last = f"in {row.principal} are the last who are" if row.kind == KIND else f"{row.principal} is the last"
+    return Conflict(f"{last} {what} of {where}", fix=f"give it to somebody else first: deltareg member add {fix}")
 
 
 def _sees(caller: Caller, row: GrantRow) -> bool:
@@ -213,15 +191,13 @@ def _is_own(caller: Caller, row: GrantRow) -> bool:
     return row.principal_id == caller.principal_id
 
 
-def _principal(conn: sa.Connection, name: str) -> int:
-    principal_id = principal_queries.principal_id(conn, parse_name(name, "principal"))
-    if principal_id is None:
+def _find_holder(conn: sa.Connection, caller: Caller, name: str) -> int:
+    """Find who is to get a role: somebody who acts, or a group that the caller sees."""
+    row = principal_queries.principal_row(conn, parse_name(name, "principal"))
+    is_hidden = row is not None and row.kind == KIND and not sees_group(conn, caller, row.id)
+    if row is None or is_hidden or (row.kind == KIND and not lock_group(conn, row.id)):
         raise NotFound(
             f"there is no principal {name}",
             fix=f"an admin makes one with its first token: deltareg token create --for {name}",
         )
-    return principal_id
-
-
-def _subject(row: GrantRow) -> str:
-    return f"member/{row.namespace or '*'}/{row.principal}"
+    return row.id

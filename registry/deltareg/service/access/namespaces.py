@@ -77,20 +77,21 @@ def change_namespace(registry: Registry, caller: Caller, name: str, request: Nam
         Forbidden: The caller owns no namespace of that name.
         NotFound: There is none.
     """
+    return with_retry(registry.engine, lambda conn: change_namespace_in(conn, caller, name, request))
+
+
+def change_namespace_in(conn: sa.Connection, caller: Caller, name: str, request: NamespaceChange) -> NamespaceInfo:
+    """Do what `change_namespace` does, in a transaction."""
     place = Namespace(parse_name(name, "namespace"))
     caller.require(Right.ADMIN, on=place)
-
-    def transaction(conn: sa.Connection) -> NamespaceInfo:
-        namespace_id = check_seen(conn, caller, name)
-        row = present(queries.namespace_row(conn, name))
-        if row.visibility != request.visibility:
-            queries.set_visibility(conn, namespace_id, request.visibility)
-            before, after = {"visibility": row.visibility}, {"visibility": request.visibility}
-            subject = f"namespace/{name}"
-            caller.record(conn, Action.NAMESPACE_VISIBILITY, subject, on=place, before=before, after=after)
-        return _describe(conn, [present(queries.namespace_row(conn, name))])[0]
-
-    return with_retry(registry.engine, transaction)
+    namespace_id = check_seen(conn, caller, name)
+    row = present(queries.namespace_row(conn, name))
+    if row.visibility != request.visibility:
+        queries.set_visibility(conn, namespace_id, request.visibility)
+        before, after = {"visibility": row.visibility}, {"visibility": request.visibility}
+        subject = f"namespace/{name}"
+        caller.record(conn, Action.NAMESPACE_VISIBILITY, subject, on=place, before=before, after=after)
+    return _describe(conn, [present(queries.namespace_row(conn, name))])[0]
 
 
 def _describe(conn: sa.Connection, rows: Sequence[NamespaceRow]) -> list[NamespaceInfo]:

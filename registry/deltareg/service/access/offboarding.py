@@ -3,6 +3,7 @@
 import sqlalchemy as sa
 
 from deltareg.db.access import grants as grant_queries
+from deltareg.db.access import groups as group_queries
 from deltareg.db.access import leaving
 from deltareg.db.access import owners as owner_queries
 from deltareg.db.access import principals as queries
@@ -12,10 +13,9 @@ from deltareg.db.session import read
 from deltareg.errors import NotFound
 from deltareg.refs import parse_name
 from deltareg.service.access.tokens import describe_token, split_names
-from deltareg.service.authority.caller_grants import HeldRole
+from deltareg.service.authority.caller_grants import read_holdings
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
-from deltareg.service.authority.roles import Role
 from deltareg.service.clock import rfc3339_or_none
 from deltareg.service.paging import check_limit, page, read_cursor
 from deltareg.service.registry import Caller, Registry, needs_token
@@ -78,7 +78,10 @@ def describe_principal(conn: sa.Connection, row: PrincipalRow) -> PrincipalInfo:
     """Describe a principal."""
     owned = owner_queries.owned_by(conn, [row.id])
     left = [*leaving.left_behind(conn, row.id), *(LeftRow("account", each.name) for each in owned)]
-    grants = grant_queries.grant_rows(conn, principal_id=row.id)
+    roles = [str(each) for each in read_holdings(grant_queries.held_itself(conn, row.id))]
+    for group in group_queries.groups_of(conn, row.id):
+        of_group = read_holdings(grant_queries.held_itself(conn, group.id))
+        roles += [f"{each}, by the group {group.name}" for each in of_group] or [f"in the group {group.name}"]
     return PrincipalInfo(
         name=row.name,
         kind=row.kind,
@@ -87,7 +90,7 @@ def describe_principal(conn: sa.Connection, row: PrincipalRow) -> PrincipalInfo:
         people=split_names(grant_queries.names_behind(conn, row.id)),
         tokens=[describe_token(each) for each in queries.live_tokens_of(conn, row.id)],
         sessions=len(session_queries.session_rows(conn, row.id, limit=_SESSIONS_MOST)),
-        roles=[str(HeldRole(Role(each.role), each.namespace, each.pattern)) for each in grants],
+        roles=roles,
         owns=[each.name for each in owned],
         leaves=[LeftThing(kind=each.kind, name=each.name, fix=_FIXES[each.kind].format(each.name)) for each in left],
     )

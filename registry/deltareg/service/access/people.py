@@ -109,26 +109,27 @@ def hand_over(registry: Registry, caller: Caller, name: str, *, to: str) -> Prin
         NotFound: Nobody has one of the names.
         InvalidInput: It is a person, or the new owner is none.
     """
+    return _change(registry, caller, name, lambda conn, row: hand_over_in(conn, caller, row, to=to))
 
-    def give(conn: sa.Connection, row: PrincipalRow) -> None:
-        if row.kind in _OWNERS:
-            raise InvalidInput(f"{row.name} is a {row.kind}, and nobody's", fix="name a service account or a machine")
-        owner, before = find_owner(conn, to), owner_queries.owner_of(conn, row.id)
-        if owner.id == before:
-            return
-        ended = leaving.end_tokens(conn, row.id)
-        owner_queries.end_people(conn, row.id)
-        owner_queries.set_owner(conn, row.id, owner.id, created_by=caller.principal_id)
-        caller.record(
-            conn,
-            Action.PRINCIPAL_GIVE,
-            f"principal/{row.name}",
-            on=EVERYTHING,
-            before={"owner": None if before is None else queries.principal_name(conn, before)},
-            after={"owner": owner.name, "tokens_revoked": ended},
-        )
 
-    return _change(registry, caller, name, give)
+def hand_over_in(conn: sa.Connection, caller: Caller, row: PrincipalRow, *, to: str) -> None:
+    """Do what `hand_over` does, in a transaction."""
+    if row.kind in _OWNERS:
+        raise InvalidInput(f"{row.name} is a {row.kind}, and nobody's", fix="name a service account or a machine")
+    owner, before = find_owner(conn, to), owner_queries.owner_of(conn, row.id)
+    if owner.id == before:
+        return
+    ended = leaving.end_tokens(conn, row.id)
+    owner_queries.end_people(conn, row.id)
+    owner_queries.set_owner(conn, row.id, owner.id, created_by=caller.principal_id)
+    caller.record(
+        conn,
+        Action.PRINCIPAL_GIVE,
+        f"principal/{row.name}",
+        on=EVERYTHING,
+        before={"owner": None if before is None else queries.principal_name(conn, before)},
+        after={"owner": owner.name, "tokens_revoked": ended},
+    )
 
 
 def _change(
@@ -147,15 +148,13 @@ def _change(
 def _disable(caller: Caller, conn: sa.Connection, row: PrincipalRow) -> None:
     if row.disabled_at is not None:
         return
-    is_admin = any(
-        grant.role == Role.ADMIN for grant in grant_queries.grant_rows(conn, everywhere=True, principal_id=row.id)
-    )
-    if is_admin and grant_queries.lock_holders(conn, None, Role.ADMIN) < 2:
+    admins = grant_queries.lock_keepers(conn, None, Role.ADMIN)
+    leaving.set_disabled(conn, row.id, is_disabled=True)
+    if admins and not grant_queries.lock_keepers(conn, None, Role.ADMIN):
         raise Conflict(
             f"{row.name} is the last admin of this registry",
             fix="make somebody else one first: deltareg member add --everywhere NAME --role admin",
         )
-    leaving.set_disabled(conn, row.id, is_disabled=True)
     after = {
         "disabled": True,
         "tokens_revoked": leaving.end_tokens(conn, row.id),

@@ -16,7 +16,7 @@ from deltareg.db.access.rows import LiveTokenRow, TokenRow
 from deltareg.db.session import glance, read, with_retry, write
 from deltareg.db.sql.clock import US_PER_S
 from deltareg.errors import Unauthenticated, Unavailable
-from deltareg.service.access.giving import give_scopes
+from deltareg.service.access.giving import check_acts, give_scopes
 from deltareg.service.authority.caller_grants import grants_of_token, read_holdings
 from deltareg.service.authority.decide import AccessDecision, decide_cached
 from deltareg.service.authority.grants import SCOPES, WORKER, Grant, PublicNamespaces, Right, grants_of, scopes_for
@@ -200,6 +200,7 @@ def bootstrap_token(
     """
     secret = secret or mint_secret(kind)
     with write(registry.engine) as conn:
+        check_acts(conn, principal)
         owner = queries.principal_id(conn, principal)
         if owner is None:
             owner = queries.add_principal(conn, principal, kind=KINDS[kind])

@@ -16,7 +16,7 @@ from deltareg.service.authority.grants import (
     implies,
 )
 from deltareg.service.authority.resources import GeneralResource, Namespace
-from deltareg.service.authority.roles import RIGHTS, Role
+from deltareg.service.authority.roles import RIGHTS, read_rights
 
 _Limits = frozenset[str] | None
 
@@ -26,21 +26,29 @@ class HeldRole:
     """A role of a principal and where it holds.
 
     Attributes:
-        role: The role.
+        role: The name of the role.
+        rights: What the role gives.
         namespace: Where it holds; None for everywhere.
         pattern: Which lines of the namespace, `bert-*`, or which channels, `bert-*@prod`; empty for
             all.
     """
 
-    role: Role
+    role: str
+    rights: frozenset[Right]
     namespace: str | None = None
     pattern: str = ""
 
     @classmethod
     def read(cls, text: str) -> Self:
-        """Parse a role as the database writes it: `role namespace pattern`, separated by spaces."""
-        role, namespace, pattern = text.split(" ")
-        return cls(Role(role), namespace or None, pattern)
+        """Parse a role as the database writes it: `role namespace pattern`, separated by spaces.
+
+        A role of one's own is written with its rights; a built-in one that only a later release knows
+        gives none.
+        """
+        name, namespace, pattern = text.split(" ")
+        role, is_own, rights = name.partition(":")
+        held = read_rights(rights) if is_own else RIGHTS.get(role, frozenset[Right]())
+        return cls(role, held, namespace or None, pattern)
 
     @property
     def reach(self) -> Reach:
@@ -55,7 +63,7 @@ class HeldRole:
     @property
     def grants(self) -> list[Grant]:
         """The grants that come with the role."""
-        return [Grant(right, self.reach) for right in RIGHTS[self.role]]
+        return [Grant(right, self.reach) for right in self.rights]
 
     def __str__(self) -> str:
         """Format it for people: `promoter of team, bert-*@prod`, `admin everywhere`."""
@@ -84,9 +92,8 @@ def grants_of_token(
 @lru_cache(maxsize=4096)
 def read_holdings(text: str) -> tuple[HeldRole, ...]:
     """Parse the roles of a principal, separated by commas; roles of a later release are left out."""
-    role_names = {role.value for role in Role}
-    parts = [part for part in text.split(",") if part.partition(" ")[0] in role_names]
-    return tuple(HeldRole.read(part) for part in parts)
+    holdings = [HeldRole.read(part) for part in text.split(",") if part]
+    return tuple(holding for holding in holdings if holding.rights)
 
 
 @lru_cache(maxsize=4096)

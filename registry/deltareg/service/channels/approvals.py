@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from deltareg.db.access.grants import ended_since, holdings_of
+from deltareg.db.access.grants import holdings_of
 from deltareg.db.channels import requests as queries
 from deltareg.db.channels.request_rows import ApprovalRow, RequestRow
 from deltareg.db.channels.rows import ChannelRow
@@ -48,8 +48,6 @@ def counting(conn: sa.Connection, request: RequestRow, given: Sequence[ApprovalR
 
 
 def _has_lost(conn: sa.Connection, row: ApprovalRow, where: Channel) -> bool:
-    if not ended_since(conn, row.principal_id, since_us=row.created_at):
-        return False
     holdings = read_holdings(holdings_of(conn, row.principal_id))
     rights = grants_within(frozenset({Right.APPROVE.value}), holdings, None)
     return decide(rights, Right.APPROVE, where) is not AccessDecision.ALLOWED

@@ -101,6 +101,7 @@ def _take_grants_along(
             namespace_id=namespace,
             pattern=pattern,
             created_by=caller.principal_id,
+            role_id=grant.role_id,
         )
         subject, on = f"member/{line.namespace}/{grant.principal}", Namespace(line.namespace)
         was, now = {"role": grant.role, "pattern": grant.pattern}, {"role": grant.role, "pattern": pattern}

@@ -140,7 +140,13 @@ def _take_along(conn: sa.Connection, caller: Caller, row: LineRow, line: LineRef
         pattern = f"{to.name}{at}{channels}"
         grant_queries.end_grant(conn, grant.id, ended_by=by)
         grant_queries.add_grant(
-            conn, grant.principal_id, role=grant.role, namespace_id=namespace, pattern=pattern, created_by=by
+            conn,
+            grant.principal_id,
+            role=grant.role,
+            namespace_id=namespace,
+            pattern=pattern,
+            created_by=by,
+            role_id=grant.role_id,
         )
         subject, on = f"member/{line.namespace}/{grant.principal}", Namespace(line.namespace)
         before, after = {"role": grant.role, "pattern": grant.pattern}, {"role": grant.role, "pattern": pattern}
