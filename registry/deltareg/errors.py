@@ -23,7 +23,9 @@
     ├── GatePending                  9   409
     │   └── ApprovalDue              9   409   a request is open, others have to approve it
     ├── Inconclusive                11   409
-    │   └── NoProbe                 11   409   nothing can be drawn for this network
+    │   ├── BaseUnmeasured          11   409   the base itself could not be measured
+    │   ├── NoProbe                 11   409   nothing can be drawn for this network
+    │   └── OutOfTime               11   409   a worker's child took longer than it may
     ├── QuotaExceeded               12   507
     │   └── DiskFull                12   507
     ├── Blocked                     13   409
@@ -276,6 +278,29 @@ class NoProbe(Inconclusive):
 
     code = "no_probe"
     retryable = False
+
+
+class OutOfTime(Inconclusive):
+    """A child of a worker took longer than it may, and would again."""
+
+    code = "out_of_time"
+    retryable = False
+
+
+class BaseUnmeasured(Inconclusive):
+    """A base could not be measured, and whoever verifies its versions would fail the same way.
+
+    Attributes:
+        seconds: What was spent on it.
+    """
+
+    code = "base_unmeasured"
+    retryable = False
+
+    def __init__(self, message: str, *, seconds: float) -> None:
+        """Store why, and what it cost."""
+        super().__init__(message)
+        self.seconds = seconds
 
 
 class QuotaExceeded(DeltaregError):

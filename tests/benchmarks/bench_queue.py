@@ -4,6 +4,7 @@ LoRAs of one base lie in the queue before there is a worker; then `deltareg up` 
 the clock runs from there until all of them are verified: proof of the bytes, fork, sandbox, checks,
 report, and once the start of the worker and the measuring of the base. Everything goes through a
 command line, so another release beside this one is measured by the same: `--deltareg FILE`.
+`--waiting 100 10000 100000` tells what the queue itself costs while so many runs wait.
 """
 
 import argparse
@@ -26,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.benchmarks.bench_verify import LLAMA, tokenizer  # only now it can be imported
 from tests.benchmarks.page import write_page
+from tests.benchmarks.queue_costs import HEAD, costs
 
 _PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 _OWN = Path(sys.executable).with_name("deltareg")
@@ -40,15 +42,24 @@ def main():
     parser.add_argument("--small", action="store_true", help="a base of 1 M parameters")
     parser.add_argument("--deltareg", type=Path, action="append", help="another release's command")
     parser.add_argument("--write-docs", action="store_true", help="put the table into its page")
+    parser.add_argument("--waiting", type=int, nargs="+", help="tell the queue's own costs with so many runs instead")
     options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="deltareg-queue-") as folder:
+        if options.waiting:
+            print(HEAD, *(costs(Path(folder), size) for size in options.waiting), sep="\n")
+        else:
+            verify_all(options, Path(folder))
+
+
+def verify_all(options, folder):
+    """Time the verification of a queue, by one release or several."""
     lines = [f"{title(options)}\n{_HEAD}"]
     print(lines[0])
-    with tempfile.TemporaryDirectory(prefix="deltareg-queue-") as folder:
-        base, deltas = made(Path(folder), options)
-        commands = {"this release": _OWN} | {str(p): p for p in options.deltareg or ()}
-        for number, (name, command) in enumerate(commands.items()):
-            lines.append(measure(name, command, Path(folder) / f"registry-{number}", base, deltas))
-            print(lines[-1], flush=True)
+    base, deltas = made(folder, options)
+    commands = {"this release": _OWN} | {str(p): p for p in options.deltareg or ()}
+    for number, (name, command) in enumerate(commands.items()):
+        lines.append(measure(name, command, folder / f"registry-{number}", base, deltas))
+        print(lines[-1], flush=True)
     if options.write_docs:
         write_page(_PAGE, "queue", "\n".join(lines))
 

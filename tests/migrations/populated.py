@@ -197,6 +197,7 @@ ROWS: tuple[tuple[sa.Table, dict[str, object]], ...] = (
     (t.base_identities, {"base_id": 1, "identity": "blake3:i1", "parts": {"config": "sha256:aa"}, "is_partial": True}),
     (t.base_probes, {"base_id": 1, "digest": "sha256:p", "document": b"{}"}),
     (t.base_figures, {"base_id": 1, "surroundings": "{}", "keyid": "k", "envelope": b"{}", "created_by": 1}),
+    (t.unmeasured_bases, {"base_id": 1, "device": "cpu", "seconds": 900, "reason": "r", "created_by": 1}),
     (t.line_aliases, {"namespace_id": 1, "name": "old", "delta_id": 1, "created_by": 1}),
     (t.namespace_aliases, {"name": "workshop", "namespace_id": 1, "created_by": 1}),
     (t.base_aliases, {"name": "small", "base_id": 1, "created_by": 1}),

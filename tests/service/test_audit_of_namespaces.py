@@ -94,4 +94,3 @@ def test_times_bound_what_is_read(registry, ada):
     assert since[-1].at >= middle > until[0].at
     with pytest.raises(InvalidInput, match="not a time"):
         read_as(registry, ada, since="yesterday")
-

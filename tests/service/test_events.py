@@ -16,8 +16,8 @@ from deltareg.service.channels.channels import create_channel
 from deltareg.service.events import Action
 from deltareg.service.lines.revocations import revoke_version
 from deltareg.service.registry import Registry
+from deltareg.service.runs.death import bury_exhausted
 from deltareg.service.runs.kinds.verify import complete_run
-from deltareg.service.runs.leases import bury_exhausted
 from deltareg.service.runs.runs import cancel_run, queue_run
 from deltareg.service.upkeep import old_events
 from deltareg.service.upkeep.collect import run_collection

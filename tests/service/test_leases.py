@@ -10,8 +10,9 @@ from deltareg.db import tables as t
 from deltareg.errors import Forbidden, InvalidInput, LeaseLost
 from deltareg.service.labels import fits
 from deltareg.service.registry import Registry
+from deltareg.service.runs.death import bury_exhausted
 from deltareg.service.runs.kinds.verify import complete_run
-from deltareg.service.runs.leases import bury_exhausted, fail_run, hold_lease
+from deltareg.service.runs.leases import fail_run, hold_lease
 from deltareg.service.runs.runs import cancel_run, queue_run, show_run
 from deltareg.service.verdicts.verdicts import show_verdict
 from deltareg.store.memory import MemoryStore

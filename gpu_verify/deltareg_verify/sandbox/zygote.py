@@ -13,11 +13,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Self
 
-from deltareg.errors import Inconclusive, Misconfigured
+from deltareg.errors import Inconclusive, Misconfigured, OutOfTime
 from deltareg_verify.messages.report import MOST_BYTES
 
 log = logging.getLogger(__name__)
 
+_OVERDUE = "the child ran out of time and was killed"
 _START_S = 120.0
 _LAST_WORDS_S = 10.0
 _POLL_S = 0.1
@@ -91,6 +92,7 @@ class Zygote:
             heard: Called with each piece of the child's output as it comes.
 
         Raises:
+            OutOfTime: The child took longer, and was killed.
             Inconclusive: The child was killed, crashed or could not be started; its output does not
                 count, and the message holds the end of its standard error.
         """
@@ -106,6 +108,8 @@ class Zygote:
                 os.close(speaks)
             ear = _Ear(seat, words, heard)
             output, end = self._attend(ear, time.monotonic() + wall_s, interrupted)
+            if end == _OVERDUE:
+                raise OutOfTime(f"{end}: it may take {wall_s:,.0f} s{_tail(errors)}")
             if end:
                 raise Inconclusive(f"{end}{_tail(errors)}")
             return output
@@ -222,7 +226,7 @@ class _Ear:
 def _overdue(deadline: float, said: bytearray) -> str:
     if len(said) > MOST_BYTES:
         return "the child said more than a report may hold"
-    return "the child ran out of time and was killed" if time.monotonic() > deadline else ""
+    return _OVERDUE if time.monotonic() > deadline else ""
 
 
 def _hear(seat: socket.socket) -> str:

@@ -7,12 +7,13 @@ suite asks for, the device and the software.
 
 import json
 import logging
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from deltareg.errors import DeltaregError, Inconclusive
+from deltareg.errors import BaseUnmeasured, DeltaregError, Inconclusive
 from deltareg.identity.manifest import Manifest, canonical_json
 from deltareg.suites.base_probes import BaseProbes
 from deltareg.wire import BaseProbeSet, LeaseGrant
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 
 _DEPENDS_ON = ("torch", "transformers", "platform", "gpu", "cuda", "cudnn")
 _MOST_KEPT = 64
+_SHARE_OF_RUN = 0.5  # a verification computes with the base and with the delta
 
 
 class FiguresStore(Protocol):
@@ -78,6 +80,8 @@ class BaseMeasures:
         A registry of an older release has neither; then the child draws and measures for itself.
 
         Raises:
+            BaseUnmeasured: A child that measures it crashes, gives up or takes too long, as the
+                child of the run would after it.
             Inconclusive: The run was interrupted.
         """
         probes = self._probes(grant)
@@ -146,9 +150,10 @@ class BaseMeasures:
             scratch=own,
             device=self.device,
             threads=self.options.threads,
-            wall_s=self.options.run_timeout_s,
+            wall_s=self.options.run_timeout_s * _SHARE_OF_RUN,
             memory_bytes=self.options.memory_bytes,
         )
+        began = time.monotonic()
         try:
             output = self.children.run(
                 b"measure " + assignment.encode(),
@@ -160,8 +165,7 @@ class BaseMeasures:
         except Inconclusive as error:
             if interrupted():
                 raise
-            log.warning("the base cannot be measured: %s", error.message)
-            return None
+            raise BaseUnmeasured(error.message, seconds=time.monotonic() - began) from error
         return None if figures is None else figures.encode()
 
     def _keep(self, probes: BaseProbeSet, surroundings: str, found: bytes) -> None:

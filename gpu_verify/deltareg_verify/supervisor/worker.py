@@ -16,7 +16,16 @@ from functools import partial
 from pathlib import Path
 
 from deltareg.client.folders.base_folder import BaseFolder
-from deltareg.errors import DeltaregError, IntegrityFailure, InvalidInput, LeaseLost, NotFound, Unavailable
+from deltareg.errors import (
+    BaseUnmeasured,
+    DeltaregError,
+    IntegrityFailure,
+    InvalidInput,
+    LeaseLost,
+    NotFound,
+    OutOfTime,
+    Unavailable,
+)
 from deltareg.wire import LeaseGrant, LeaseRequest, ReencodeReport, RunFailure
 from deltareg.words import RUN_KIND_NAMES
 from deltareg_verify.child.sides import SideMaterials
@@ -146,7 +155,13 @@ class Worker:
         reason = _reason(error)
         log.warning("run=%s failed: %s", grant.run, reason)
         is_unreadable = isinstance(error, IntegrityFailure | NotFound)
-        failure = RunFailure(fence=grant.fence, error=reason, is_unreadable=is_unreadable)
+        failure = RunFailure(
+            fence=grant.fence,
+            error=reason,
+            is_unreadable=is_unreadable,
+            is_out_of_time=isinstance(error, OutOfTime),
+            measured_s=round(error.seconds) if isinstance(error, BaseUnmeasured) else None,
+        )
         self.registry.fail_run(grant.run, failure)
 
     def _tell(self, grant: LeaseGrant, heart: Heartbeat, tell: Callable[[], None]) -> None:

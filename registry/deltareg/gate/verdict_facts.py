@@ -8,6 +8,9 @@ from deltareg.gate.agreement import TOLERANCE, CheckFact
 from deltareg.gate.signers import SignerTerms, VerdictSigner
 from deltareg.words import Outcome
 
+INFRASTRUCTURE = "infrastructure"
+"""In the verdict of a run that came to nothing: the check that says why."""
+
 # A waiver says that somebody answers for a finding. For these nobody can: what they find is that
 # the bytes, the base or the computation are not what they claim to be, that the delta does nothing
 # or is not used, or that there was no check.
@@ -24,7 +27,7 @@ NEVER_WAIVED = frozenset(
         "effect",
         "exercised",
         "reloads",
-        "infrastructure",
+        INFRASTRUCTURE,
     }
 )
 

@@ -22,6 +22,8 @@ from deltareg.identity.manifest import canonical_json
 
 Modality = Literal["text", "image", "audio"]
 FORMAT = 1
+CHECKS_ON_THEM = frozenset({"general_perplexity", "special_tokens", "class_entropy", "embedding_spread", "batching"})
+"""The checks that go by the general probes of the base, and by its own figures on them."""
 _ENGLISH, _OTHERS, _PROGRAMS, _CHATS = 2, 6, 4, 2  # rows: fourteen, of twelve tokens each
 _IMAGES = _SOUNDS = 6
 _CONFIG_MARKS: Mapping[Modality, tuple[str, ...]] = {

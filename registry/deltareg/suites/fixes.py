@@ -8,13 +8,16 @@ MOST_CHARACTERS = 72
 
 # Codes that call for something else than the rest of their check does, and the codes of measures.
 CODE_FIXES: Mapping[str, str] = {
+    "base_unmeasured": "mend the base and push it, or ask again: deltareg verify REF --again",
     "base_mismatch": "push the version that is its base again, then verify this one",
     "below_threshold": "see what was asked: deltareg suite show SUITE",
+    "cancelled": "let it run to its end: deltareg verify REF --again --wait",
     "golden_missing": "record outputs where it was trained: deltareg golden --help",
     "library_absent": "install that library beside the worker",
     "missing_measure": "take a suite that fits this kind of network: deltareg suite ls",
     "nothing_to_compare": 'promote a first version, or let the suite say why: "n/a": REASON',
     "regression": "see what changed: deltareg diff OLD NEW --mode behavior",
+    "out_of_time": "ask again, behind all other work: deltareg verify REF --again",
     "undecided": "give the suite more samples, or a wider margin",
     "unexpected_tensors": "see which tensors fit nothing: deltareg lint FOLDER --base BASE",
     "worse_incumbent": "promote this one: it is the served version that got worse",

@@ -392,9 +392,13 @@ class ReencodeReport(Request):
 class RunFailure(Request):
     """A worker could not do the run; it may be tried again.
 
-    With `is_unreadable`, because what the registry gave was damaged, or some of it not there.
+    With `is_unreadable`, because what the registry gave was damaged, or some of it not there. With
+    `is_out_of_time` it took longer than the worker allows. With `measured_s`, the base could not be
+    measured, and so many seconds were spent on that. Neither of these is tried again by itself.
     """
 
     fence: int
     error: Text
     is_unreadable: bool = False
+    is_out_of_time: bool = False
+    measured_s: Annotated[int, Field(ge=0, le=1 << 31)] | None = None

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import deltareg
 from deltareg.gate.verifier import VERIFIER
+from deltareg.suites.base_probes import CHECKS_ON_THEM
 from deltareg.suites.suite import Suite
 from deltareg.wire import LeaseGrant, VerdictReport, request_of
 from deltareg_verify.judging import verdict as verdicts
@@ -17,9 +18,6 @@ from deltareg_verify.supervisor.interruption import interruption
 from deltareg_verify.supervisor.materials import Materials
 from deltareg_verify.supervisor.parts import WorkerParts
 from deltareg_verify.supervisor.run_log import RunLogSender
-
-OF_GENERAL_PROBES = frozenset({"general_perplexity", "special_tokens", "class_entropy", "embedding_spread", "batching"})
-"""The checks that go by the general probes of the base, and by its own figures on them."""
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +60,7 @@ def _bring_figures(
 ) -> MeasureFiles:
     """Bring the base's probe set and figures, where a check of the suite needs them."""
     names = {spec.check for spec in materials.suite.checks}
-    if parts.measures is None or not names & OF_GENERAL_PROBES:
+    if parts.measures is None or not names & CHECKS_ON_THEM:
         return MeasureFiles()
     return parts.measures.bring(
         grant, materials, folder, say=told.say, interrupted=lambda: interruption(parts, heart, own=folder / "measuring")

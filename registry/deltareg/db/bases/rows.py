@@ -48,6 +48,15 @@ class BaseRow:
 
 
 @dataclass(frozen=True, slots=True)
+class UnmeasuredRow:
+    """A base that could not be measured, and whether another worker has measured it."""
+
+    base_id: int
+    reason: str
+    is_measured: bool
+
+
+@dataclass(frozen=True, slots=True)
 class FiguresRow:
     """A worker's signed figures of a base in some surroundings."""
 

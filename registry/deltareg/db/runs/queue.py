@@ -1,20 +1,22 @@
 """The queue as people and autoscalers see it: running and waiting runs, their places, and depth."""
 
 from collections.abc import Collection, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from itertools import islice
 
 import sqlalchemy as sa
 
 from deltareg.db.access.in_sight import in_sight
 from deltareg.db.access.sight import VisibleLines
-from deltareg.db.runs.rows import DepthRow, QueuedRunRow, ShownRunRow
-from deltareg.db.runs.runs import EXPIRED, ORDER, select_runs
+from deltareg.db.runs.rows import DepthRow, QueuedRunRow
+from deltareg.db.runs.runs import select_runs
+from deltareg.db.runs.turns import EXPIRED, ORDER, WAITS, in_turn, places
 from deltareg.db.runs.worker_rows import BusyWorkerRow
 from deltareg.db.sql.clock import now_us
 from deltareg.db.sql.fetch import fetch_all
 from deltareg.db.tables import bases, deltas, namespaces, runs, versions, workers
 from deltareg.db.tables.runs import ACTIVE
-
-_WAITS = sa.or_(runs.c.state == "queued", EXPIRED)
 
 
 def queue_rows(
@@ -25,34 +27,32 @@ def queue_rows(
     offset: int = 0,
     limit: int = 50,
 ) -> Sequence[QueuedRunRow]:
-    """List active runs: those under a lease, then those that wait (`waits`), next first."""
+    """List active runs: those under a lease, then those that wait, next first, with their `place`."""
+    if version_id is None and sight is None:
+        return _next_rows(conn, offset=offset, limit=limit)
+    standing = places()
     query = (
         in_sight(select_runs(), sight)
-        .add_columns(_WAITS.label("waits"))
+        .outerjoin(standing, standing.c.id == runs.c.id)
+        .add_columns(standing.c.place)
         .where(ACTIVE)
-        .order_by(sa.case((_WAITS, 1), else_=0), *ORDER)
+        .order_by(sa.func.coalesce(standing.c.place, 0), *ORDER)
     )
     if version_id is not None:
         query = query.where(runs.c.version_id == version_id)
     return fetch_all(conn, query.offset(offset).limit(limit), QueuedRunRow)
 
 
-def place_of(conn: sa.Connection, run: ShownRunRow) -> int:
-    """Count the runs that a worker of all kinds would get before a waiting one."""
-    key = (run.turn, run.created_at, run.id)
-    ahead = sa.or_(
-        runs.c.priority > run.priority,
-        sa.and_(runs.c.priority == run.priority, sa.tuple_(runs.c.turn, runs.c.created_at, runs.c.id) < key),
-    )
-    return conn.execute(sa.select(sa.func.count()).where(ACTIVE, _WAITS, ahead)).scalar_one()
-
-
-def places_of(conn: sa.Connection, run_ids: Sequence[str]) -> dict[str, int]:
-    """Return the places of waiting runs in the queue, from 1, in one walk over it."""
-    place = sa.func.row_number().over(order_by=ORDER)
-    waiting = sa.select(runs.c.id, place.label("place")).where(ACTIVE, _WAITS).subquery("waiting")
-    query = sa.select(waiting.c.id, waiting.c.place).where(waiting.c.id.in_(run_ids))
-    return {row[0]: row[1] for row in conn.execute(query)}
+def _next_rows(conn: sa.Connection, *, offset: int, limit: int) -> Sequence[QueuedRunRow]:
+    """List as `queue_rows` does, of the whole queue: it reads no more of it than it lists."""
+    held = sa.select(runs.c.id).where(runs.c.state == sa.literal_column("'running'"), ~EXPIRED).order_by(*ORDER)
+    order: list[tuple[str, int | None]] = [(run_id, None) for run_id in conn.execute(held).scalars()]
+    waiting = islice(in_turn(lambda: nullcontext(conn), among=WAITS), max(0, offset + limit - len(order)))
+    order += [(run.id, place) for place, run in enumerate(waiting, 1)]
+    listed = dict(order[offset : offset + limit])
+    query = select_runs().add_columns(sa.null().label("place")).where(runs.c.id.in_(listed))
+    rows = {row.id: row for row in fetch_all(conn, query, QueuedRunRow)}
+    return [replace(rows[run_id], place=place) for run_id, place in listed.items()]
 
 
 def queue_depth(conn: sa.Connection) -> Sequence[DepthRow]:
@@ -66,9 +66,9 @@ def queue_depth(conn: sa.Connection) -> Sequence[DepthRow]:
         sa.select(
             runs.c.what,
             labels.label("labels"),
-            sa.func.count().filter(_WAITS).label("waiting"),
-            sa.func.count().filter(~_WAITS).label("running"),
-            sa.func.max(sa.case((_WAITS, now_us() - runs.c.created_at), else_=0)).label("oldest_us"),
+            sa.func.count().filter(WAITS).label("waiting"),
+            sa.func.count().filter(~WAITS).label("running"),
+            sa.func.max(sa.case((WAITS, now_us() - runs.c.created_at), else_=0)).label("oldest_us"),
         )
         .where(ACTIVE)
         .group_by(runs.c.what, labels)

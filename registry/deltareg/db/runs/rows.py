@@ -33,6 +33,7 @@ class RunRow:
     namespace_id: int | None
     turn: int
     base_id: int | None
+    turn_inside: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +49,9 @@ class ShownRunRow(RunRow):
 
 @dataclass(frozen=True, slots=True)
 class QueuedRunRow(ShownRunRow):
-    """An active run: under a lease, or waiting if `waits`."""
+    """An active run: under a lease, or waiting at a `place`."""
 
-    waits: bool
+    place: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +59,24 @@ class ClaimableRow:
     """A run that may be claimed, and its place in the queue."""
 
     id: str
+    what: str
+    version_id: int | None
+    suite: str
     labels: dict[str, str]
     request: Mapping[str, str]
     priority: int
+    namespace_id: int | None
     turn: int
+    turn_inside: int
     created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class LaneRow:
+    """Whose turns a run takes."""
+
+    namespace_id: int | None
+    created_by: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +97,10 @@ class ResultRow:
 
 @dataclass(frozen=True, slots=True)
 class PlaceRow:
-    """Where a run would be placed in the queue now."""
+    """Where a run would be placed in the queue now: among namespaces, and inside its own."""
 
-    namespace_id: int | None
     turn: int
+    turn_inside: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,24 +3,24 @@
 Every write of a worker names the fence of its claim. A run that was taken over has a higher fence,
 so a write of the old holder matches no row.
 
-Among runs of one priority, namespaces take turns: a new run is placed one turn behind the last one
-of its namespace, and behind the last one that was served, whichever is later (start-time fair
-queueing, Goyal, Vin and Cheng 1996, with every run of cost one). So a claim reads the head of an
-index, and somebody who queues a thousand runs at once does not delay another's single run.
+Whose turn it is, `db.runs.turns` says.
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, fields
-from functools import cache
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any
 
 import sqlalchemy as sa
 
 from deltareg.db.access.in_sight import in_sight
 from deltareg.db.access.sight import VisibleLines
-from deltareg.db.runs.rows import ClaimableRow, PlaceRow, RunRow, ShownRunRow
+from deltareg.db.runs import turns
+from deltareg.db.runs.rows import ClaimableRow, LaneRow, RunRow, ShownRunRow
+from deltareg.db.runs.turns import CLAIMABLE, EXPIRED
+from deltareg.db.session import read
 from deltareg.db.sql.clock import now_us
-from deltareg.db.sql.fetch import fetch_all, fetch_known, fetch_one
+from deltareg.db.sql.fetch import fetch_all, fetch_one
 from deltareg.db.sql.upsert import batches, insert
 from deltareg.db.tables import bases, deltas, namespaces, principals, runs, versions, workers
 from deltareg.db.tables.runs import ACTIVE
@@ -28,12 +28,6 @@ from deltareg.errors import Unavailable
 
 _ATTEMPTS = 10
 _TRIES = 3
-EXPIRED = sa.and_(runs.c.state == "running", runs.c.lease_expires_at < now_us())
-_CLAIMABLE = sa.and_(
-    ACTIVE,  # implied by what follows; it lets the planner use the partial index
-    sa.or_(runs.c.state == "queued", sa.and_(EXPIRED, runs.c.attempt < runs.c.max_attempts)),
-)
-ORDER = (runs.c.priority.desc(), runs.c.turn, runs.c.created_at, runs.c.id)
 _EXHAUSTED = sa.and_(ACTIVE, EXPIRED, runs.c.attempt >= runs.c.max_attempts)
 
 
@@ -91,7 +85,8 @@ def enqueue(
 
     A waiting run that is joined takes the higher of the two priorities.
     """
-    place = _place(conn, version_id, priority)
+    namespace_id = turns.namespace_of(conn, version_id=version_id, base_id=base_id)
+    place = turns.place(conn, (priority, namespace_id), created_by=created_by)
     added = (
         insert(conn, runs)
         .values(
@@ -105,8 +100,9 @@ def enqueue(
             priority=priority,
             max_attempts=max_attempts,
             created_by=created_by,
-            namespace_id=place.namespace_id,
+            namespace_id=namespace_id,
             turn=place.turn,
+            turn_inside=place.turn_inside,
             base_id=base_id,
         )
         .on_conflict_do_nothing(index_elements=["dedup_key"], index_where=ACTIVE)
@@ -115,19 +111,19 @@ def enqueue(
     for _ in range(_ATTEMPTS):
         if conn.execute(added).scalar() is not None:
             return run_id
-        active_id = join(conn, dedup_key, version_id=version_id, priority=priority)
+        active_id = join(conn, dedup_key, priority=priority)
         if active_id is not None:  # else it ended between the two statements
             return active_id
     raise Unavailable(f"runs of {dedup_key} come and go", fix="try again")
 
 
-def join(conn: sa.Connection, dedup_key: str, *, version_id: int | None, priority: int) -> str | None:
+def join(conn: sa.Connection, dedup_key: str, *, priority: int) -> str | None:
     """Join the active run with a key, as `enqueue` does; return its id, None if there is none."""
     under_way = sa.select(runs.c.id).where(runs.c.dedup_key == dedup_key, ACTIVE)
     run_id = conn.execute(under_way).scalar()
     if run_id is None:
         return None
-    _raise_priority(conn, str(run_id), version_id, priority)
+    _raise_priority(conn, str(run_id), priority)
     return str(run_id)
 
 
@@ -137,32 +133,26 @@ def was_done(conn: sa.Connection, dedup_key: str) -> bool:
     return conn.execute(done.limit(1)).first() is not None
 
 
-def _place(conn: sa.Connection, version_id: int | None, priority: int) -> PlaceRow:
-    """Return the `namespace_id` and `turn` of a run that is queued now, in one query."""
-    namespace_id = (
-        sa.select(deltas.c.namespace_id)
-        .join(versions, versions.c.delta_id == deltas.c.id)
-        .where(versions.c.id == version_id)
-        .scalar_subquery()
-    )
-    newest = sa.select(sa.func.max(runs.c.turn)).where(runs.c.priority == priority)
-    own = newest.where(runs.c.namespace_id == namespace_id, ACTIVE).scalar_subquery()
-    last_served = newest.where(runs.c.started_at.is_not(None)).scalar_subquery()
-    own_turn, served_turn = sa.func.coalesce(own, 0), sa.func.coalesce(last_served, 0)
-    turn = 1 + sa.case((own_turn > served_turn, own_turn), else_=served_turn)
-    return fetch_known(conn, sa.select(namespace_id.label("namespace_id"), turn.label("turn")), PlaceRow)
-
-
-def _raise_priority(conn: sa.Connection, run_id: str, version_id: int | None, priority: int) -> None:
+def _raise_priority(conn: sa.Connection, run_id: str, priority: int) -> None:
     lower = sa.and_(runs.c.id == run_id, runs.c.state == "queued", runs.c.priority < priority)
-    if conn.execute(sa.select(runs.c.id).where(lower)).first() is not None:
-        turn = _place(conn, version_id, priority).turn
-        conn.execute(sa.update(runs).where(lower).values(priority=priority, turn=turn))
+    lane = fetch_one(conn, sa.select(runs.c.namespace_id, runs.c.created_by).where(lower), LaneRow)
+    if lane is not None:
+        place = turns.place(conn, (priority, lane.namespace_id), created_by=lane.created_by)
+        raised = sa.update(runs).where(lower)
+        conn.execute(raised.values(priority=priority, turn=place.turn, turn_inside=place.turn_inside))
 
 
 def run_row(conn: sa.Connection, run_id: str) -> ShownRunRow | None:
     """Find a run."""
     return fetch_one(conn, select_runs().where(runs.c.id == run_id), ShownRunRow)
+
+
+def newest_ended(conn: sa.Connection, version_id: int, *, what: str, suite: str) -> ShownRunRow | None:
+    """Find the newest run of a version and a suite that ended and was not cancelled."""
+    query = select_runs().where(
+        runs.c.version_id == version_id, runs.c.what == what, runs.c.suite == suite, runs.c.state.in_(("done", "dead"))
+    )
+    return fetch_one(conn, query.order_by(runs.c.finished_at.desc(), runs.c.id.desc()).limit(1), ShownRunRow)
 
 
 def run_rows(
@@ -205,56 +195,43 @@ def renew_attempts(conn: sa.Connection, run_id: str) -> None:
 
 
 def claimable(
-    conn: sa.Connection,
+    engine: sa.Engine,
     *,
     what: Sequence[str],
     not_proving: Collection[int] = (),
     not_judging: Collection[int] = (),
     only: str = "",
-    after: ClaimableRow | None = None,
-    limit: int = 50,
-) -> Sequence[ClaimableRow]:
-    """List runs that may be claimed: by priority, then by turn, then the oldest first.
+) -> Iterator[ClaimableRow]:
+    """Yield runs that may be claimed, the next one first, read a page at a time.
 
     Those are queued runs, and runs whose lease has expired with attempts left. No row is locked.
 
     Args:
-        conn: A transaction.
+        engine: The database.
         what: The kinds of run that the worker does.
         not_proving: The principals whose claims are left out, as nobody proves what they sent themselves.
         not_judging: The principals of whose bytes no verification is listed.
         only: The one run that the worker is for, if it is for one.
-        after: The last one of the page before.
-        limit: How many at most.
     """
-    query = (
-        sa.select(*(runs.c[one.name] for one in fields(ClaimableRow)))
-        .where(_CLAIMABLE, runs.c.what.in_(what))
-        .order_by(*ORDER)
-        .limit(limit)
-    )
+    conditions: list[sa.ColumnElement[bool]] = [runs.c.what.in_(what)]
     if only:
-        query = query.where(runs.c.id == only)
+        conditions.append(runs.c.id == only)
     if "prove" in what and not_proving:
         # What a form needs beside is in the run's request (`service.runs.eligible`).
         is_of_form = runs.c.request["form"].as_string().is_not(None)
-        query = query.where(sa.or_(runs.c.what != "prove", is_of_form, ~_is_of(not_proving)))
+        conditions.append(sa.or_(runs.c.what != "prove", is_of_form, ~_is_of(not_proving)))
     if "verify" in what and not_judging:
-        query = query.where(sa.or_(runs.c.what != "verify", ~_is_of(not_judging)))
-    if after is not None:
-        later = sa.tuple_(runs.c.turn, runs.c.created_at, runs.c.id) > (after.turn, after.created_at, after.id)
-        query = query.where(sa.or_(runs.c.priority < after.priority, sa.and_(runs.c.priority == after.priority, later)))
-    return fetch_all(conn, query, ClaimableRow)
+        conditions.append(sa.or_(runs.c.what != "verify", ~_is_of(not_judging)))
+    return turns.in_turn(partial(read, engine), *conditions)
 
 
 def claim(conn: sa.Connection, run_id: str, *, holder: str, lease_us: int) -> RunRow | None:
     """Lease a run to a worker; None if another worker holds it or is claiming it."""
-    mine = (
-        sa.select(runs.c.id).where(runs.c.id == run_id, _CLAIMABLE).with_for_update(skip_locked=True).scalar_subquery()
-    )
+    if turns.take_turn(conn, run_id) is None:
+        return None
     update = (
         sa.update(runs)
-        .where(runs.c.id == mine)
+        .where(runs.c.id == run_id)
         .values(
             state="running",
             lease_holder=holder,
@@ -295,14 +272,17 @@ def finish(
 
 
 def give_back(conn: sa.Connection, hold: RunClaim, *, error: str) -> RunRow | None:
-    """Requeue a run as its holder; None if no attempts are left or the worker does not hold it."""
-    update = (
-        sa.update(runs)
-        .where(_is_held(hold), runs.c.attempt < runs.c.max_attempts)
-        .values(state="queued", lease_holder=None, lease_expires_at=None, error=error)
-        .returning(runs)
-    )
-    return fetch_one(conn, update, RunRow)
+    """Requeue a run as its holder; None if no attempts are left or the worker does not hold it.
+
+    It has had its turn, and stands where a new run of who queued it would.
+    """
+    run = held_run(conn, hold, lock=True)
+    if run is None or run.attempt >= run.max_attempts:
+        return None
+    place = turns.place(conn, (run.priority, run.namespace_id), created_by=run.created_by)
+    waits = {"state": "queued", "lease_holder": None, "lease_expires_at": None}
+    update = sa.update(runs).where(runs.c.id == run.id).returning(runs)
+    return fetch_one(conn, update.values(error=error, turn=place.turn, turn_inside=place.turn_inside, **waits), RunRow)
 
 
 def exhausted_runs(conn: sa.Connection, *, limit: int = 50) -> list[str]:
@@ -317,6 +297,18 @@ def bury(conn: sa.Connection, run_id: str, *, error: str) -> RunRow | None:
     )
     update = (
         sa.update(runs).where(runs.c.id == mine).values(state="dead", error=error, finished_at=now_us()).returning(runs)
+    )
+    return fetch_one(conn, update, RunRow)
+
+
+def end_unbegun(conn: sa.Connection, run_id: str, *, error: str, result: object) -> RunRow | None:
+    """End a run that waits, as dead; None if a worker has taken it meanwhile."""
+    mine = sa.select(runs.c.id).where(runs.c.id == run_id, CLAIMABLE).with_for_update(skip_locked=True)
+    update = (
+        sa.update(runs)
+        .where(runs.c.id == mine.scalar_subquery())
+        .values(state="dead", error=error, result=result, finished_at=now_us())
+        .returning(runs)
     )
     return fetch_one(conn, update, RunRow)
 

@@ -52,7 +52,10 @@ def _verifies() -> sa.Select[*tuple[Any, ...]]:
         sa.select(runs.c.id, runs.c.version_id, runs.c.suite, runs.c.state, runs.c.request)
         .join(versions, versions.c.id == runs.c.version_id)
         .where(
-            runs.c.what == "verify", runs.c.state.in_(["queued", "running", "dead"]), versions.c.deleted_at.is_(None)
+            runs.c.what == "verify",
+            runs.c.state.in_(["queued", "running", "dead"]),
+            runs.c.result["why"].as_string().is_(None),  # it ran out of time, and not for want of a base
+            versions.c.deleted_at.is_(None),
         )
         .order_by(runs.c.created_at, runs.c.id)
     )

@@ -12,6 +12,7 @@ from deltareg.db.tables.base_identities import deleted_bases as deleted_bases
 from deltareg.db.tables.base_identities import verdict_bases as verdict_bases
 from deltareg.db.tables.base_probes import base_figures as base_figures
 from deltareg.db.tables.base_probes import base_probes as base_probes
+from deltareg.db.tables.base_probes import unmeasured_bases as unmeasured_bases
 from deltareg.db.tables.channels import auto_promotions as auto_promotions
 from deltareg.db.tables.channels import channels as channels
 from deltareg.db.tables.channels import freezes as freezes

@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from deltareg.db.tables.metadata import created_at, created_by, member, metadata, text
+from deltareg.db.tables.metadata import count, created_at, created_by, member, metadata, text
 
 # Drawn once, when a base is registered or first verified on. Append-only, as is the table below.
 base_probes = sa.Table(
@@ -22,6 +22,19 @@ base_figures = sa.Table(
     sa.Column("surroundings", sa.Text, primary_key=True),
     sa.Column("keyid", sa.Text, primary_key=True),
     sa.Column("envelope", sa.LargeBinary, nullable=False),
+    created_at(),
+    created_by(),
+)
+
+# Where measuring a base came to nothing: on which device, how long it took and why. It is taken out
+# by who measures it after all.
+unmeasured_bases = sa.Table(
+    "unmeasured_bases",
+    metadata,
+    member("base_id", "bases.id"),
+    sa.Column("device", sa.Text, primary_key=True),
+    count("seconds"),
+    text("reason"),
     created_at(),
     created_by(),
 )

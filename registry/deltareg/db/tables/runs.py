@@ -45,6 +45,7 @@ runs = sa.Table(
     optional_row("namespace_id", "namespaces.id"),
     count("turn", default=0),
     optional_row("base_id", "bases.id"),
+    count("turn_inside", default=0),
     one_of("what", *RUN_KIND_NAMES),
     one_of("state", *RUN_STATES),
     sa.CheckConstraint("state <> 'running' OR lease_expires_at IS NOT NULL", name="leased"),
@@ -73,6 +74,37 @@ sa.Index(
 )
 _SERVED = runs.c.started_at.is_not(None)
 sa.Index("ix_runs_served", runs.c.priority, runs.c.turn, sqlite_where=_SERVED, postgresql_where=_SERVED)
+# The same inside a namespace: whose run is next there, the last one of a principal, the last served.
+sa.Index(
+    "ix_runs_next_inside",
+    runs.c.namespace_id,
+    runs.c.priority,
+    runs.c.turn_inside,
+    runs.c.created_at,
+    runs.c.id,
+    sqlite_where=ACTIVE,
+    postgresql_where=ACTIVE,
+)
+sa.Index(
+    "ix_runs_lane_inside",
+    runs.c.namespace_id,
+    runs.c.created_by,
+    runs.c.priority,
+    runs.c.turn_inside,
+    sqlite_where=ACTIVE,
+    postgresql_where=ACTIVE,
+)
+sa.Index(
+    "ix_runs_served_inside",
+    runs.c.namespace_id,
+    runs.c.priority,
+    runs.c.turn_inside,
+    sqlite_where=_SERVED,
+    postgresql_where=_SERVED,
+)
+# What each worker holds, and what a base or version has under way.
+_RUNNING = runs.c.state == sa.literal_column("'running'")
+sa.Index("ix_runs_held", runs.c.lease_holder, sqlite_where=_RUNNING, postgresql_where=_RUNNING)
 
 run_log = sa.Table(
     "run_log",

@@ -5,13 +5,17 @@ influence how the deltas on it are probed. A base of an older release gets its s
 first asks for it.
 """
 
+import json
+
 import sqlalchemy as sa
 
 from deltareg.db.bases import base_probes as queries
 from deltareg.db.bases.rows import BaseRow
+from deltareg.db.bases.unmeasured import forget_unmeasured
 from deltareg.db.session import read, with_retry
 from deltareg.db.verdicts import signing as signing_queries
 from deltareg.delta.base_manifest import base_view
+from deltareg.documents.json_values import is_object
 from deltareg.errors import BadSignature, Conflict, DeltaregError, NotFound
 from deltareg.identity.manifest import Manifest
 from deltareg.service.authority.grants import WORKER, Right
@@ -98,6 +102,7 @@ def add_figures(registry: Registry, caller: Caller, name: str, report: FiguresRe
             envelope=envelope,
             created_by=caller.principal_id,
         )
+        forget_unmeasured(conn, base.id, device=device_of(figures.surroundings))
         if is_new:
             caller.record(
                 conn,
@@ -110,6 +115,15 @@ def add_figures(registry: Registry, caller: Caller, name: str, report: FiguresRe
         return _show_probes(conn, base)
 
     return with_retry(registry.engine, transaction)
+
+
+def device_of(surroundings: str) -> str:
+    """Return the device that figures were measured on; empty where their worker does not say."""
+    try:
+        said: object = json.loads(surroundings)
+    except ValueError:
+        return ""
+    return str(said.get("device", "")) if is_object(said) else ""
 
 
 def _show_probes(conn: sa.Connection, base: BaseRow) -> BaseProbeSet:

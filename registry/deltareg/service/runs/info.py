@@ -9,6 +9,7 @@ from deltareg.db.runs import queue as queue_queries
 from deltareg.db.runs import runs as queries
 from deltareg.db.runs.rows import RunRow, ShownRunRow
 from deltareg.db.runs.superseding import BY
+from deltareg.db.runs.turns import place_of
 from deltareg.db.runs.worker_rows import BusyWorkerRow
 from deltareg.db.sql.clock import US_PER_S
 from deltareg.db.verdicts import verdicts as verdict_queries
@@ -58,7 +59,7 @@ def describe_run(conn: sa.Connection, row: ShownRunRow) -> RunInfo:
     info = describe_runs(conn, [row])[row.id]
     if row.state != "queued":
         return info
-    place = 1 + queue_queries.place_of(conn, row)
+    place = 1 + place_of(conn, row)
     return info.model_copy(update={"position": place, "unserved": explain_unserved(conn, [row])[row.id]})
 
 

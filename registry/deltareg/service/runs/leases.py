@@ -16,9 +16,7 @@ from uuid import UUID, uuid4
 import sqlalchemy as sa
 
 from deltareg.db.bases import bases as base_queries
-from deltareg.db.bases.rows import BaseRow
 from deltareg.db.lines import versions as version_queries
-from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.runs import runs as queries
 from deltareg.db.runs import workers as worker_queries
 from deltareg.db.runs.rows import ClaimableRow, RunRow
@@ -29,25 +27,26 @@ from deltareg.db.verdicts.signing import bind_lease
 from deltareg.errors import Forbidden, NotFound
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
-from deltareg.service.base_parts import identity_of
 from deltareg.service.describe import describe_base, ref_of
-from deltareg.service.events import Action, record_event
+from deltareg.service.events import Action
 from deltareg.service.labels import ONLY_RUN, fits, is_for_one_run
 from deltareg.service.ledger.references import references_of
 from deltareg.service.registry import Caller, Registry
+from deltareg.service.runs.death import bury_exhausted, keep_death
 from deltareg.service.runs.eligible import OwnWork, enrolled_key, may_take
+from deltareg.service.runs.ends import OUT_OF_TIME, UNMEASURED, result_of_end
 from deltareg.service.runs.info import LIVE_US, concern_of_run
-from deltareg.service.runs.kinds import RUN_KINDS
 from deltareg.service.runs.kinds.answer import question_of
 from deltareg.service.runs.kinds.prove import ANEW
 from deltareg.service.runs.lost_lease import lease_lost
 from deltareg.service.runs.reverify import queue_reverification
+from deltareg.service.runs.run_base import base_of_run
+from deltareg.service.runs.unmeasured import UnmeasuredBases, note_unmeasured
 from deltareg.service.runs.unnamed import make_redactor
 from deltareg.signing.keys import PublicKey
 from deltareg.wire import LeaseGrant, LeaseHold, LeaseRequest, RunFailure
 
 _SEEN_US = 20 * US_PER_S
-_NO_ANSWER = "the lease of the last attempt ran out without an answer from its worker"
 
 
 def claim_lease(
@@ -73,8 +72,11 @@ def claim_lease(
     _see_worker(registry, caller, request)
     bury_exhausted(registry, new_id=new_id)
     lease_us = round(lease_s * US_PER_S)
+    unmeasured = UnmeasuredBases(registry, request.labels.get("device", ""), "" if key is None else key.keyid, new_id)
     for row in _fitting(registry, own if key is not None else OwnWork(own.never, frozenset()), request):
         if not may_take(row.request, key, caller, while_others=own.while_others):
+            continue
+        if not request.run and unmeasured.passes_over(row):
             continue
         claim = partial(_claim, run_id=row.id, request=request, lease_us=lease_us, nonce=(nonce := new_nonce()))
         run = with_retry(registry.engine, claim)
@@ -116,6 +118,9 @@ def fail_run(
 ) -> None:
     """Return a run that could not be carried out to the queue; after the last attempt it is dead.
 
+    One that ran out of time is dead at once, and so is one whose base cannot be measured: they
+    would hold another worker for as long again. Somebody may ask for them again.
+
     Raises:
         LeaseLost: The run was given to another worker, was cancelled or has ended.
     """
@@ -126,13 +131,24 @@ def fail_run(
         held_run = queries.held_run(conn, own)
         if held_run is None:
             raise lease_lost(conn, own)
-        error = make_redactor(conn, held_run)(failure.error)
-        run = queries.give_back(conn, own, error=error)
+        error, why = failure.error, OUT_OF_TIME if failure.is_out_of_time else ""
+        if failure.measured_s is not None and held_run.version_id is not None:
+            why = UNMEASURED
+            error = note_unmeasured(
+                conn,
+                held_run,
+                device=_device_of(conn, held_run),
+                seconds=failure.measured_s,
+                reason=error,
+                created_by=caller.principal_id,
+            )
+        error = make_redactor(conn, held_run)(error)
+        run = None if why else queries.give_back(conn, own, error=error)
         if run is None:
-            run = queries.finish(conn, own, state="dead", error=error)
+            run = queries.finish(conn, own, state="dead", error=error, result=result_of_end(why) or None)
             if run is None:
                 raise lease_lost(conn, own)
-            _end_dead(conn, run, new_id, created_by=caller.principal_id)
+            keep_death(conn, run, new_id, created_by=caller.principal_id)
         after = {"state": run.state, "attempt": run.attempt, "error": error}
         caller.record(
             conn,
@@ -144,14 +160,6 @@ def fail_run(
         )
 
     with_retry(registry.engine, transaction)
-
-
-def bury_exhausted(registry: Registry, *, new_id: Callable[[], UUID] = uuid4) -> int:
-    """End the runs whose last worker went away; return how many there were."""
-    with read(registry.engine) as conn:
-        run_ids = queries.exhausted_runs(conn)
-    buried = [with_retry(registry.engine, partial(_bury, run_id=run_id, new_id=new_id)) for run_id in run_ids]
-    return sum(buried)
 
 
 def _see_worker(registry: Registry, caller: Caller, request: LeaseRequest) -> None:
@@ -174,22 +182,11 @@ def _see_worker(registry: Registry, caller: Caller, request: LeaseRequest) -> No
 
 
 def _fitting(registry: Registry, own: OwnWork, request: LeaseRequest) -> Iterator[ClaimableRow]:
-    """Yield the runs that a worker could do, best first, read a page at a time."""
-    after: ClaimableRow | None = None
-    while True:
-        with read(registry.engine) as conn:
-            rows = queries.claimable(
-                conn,
-                what=request.what,
-                not_proving=own.never,
-                not_judging=own.while_others,
-                only=request.run,
-                after=after,
-            )
-        if not rows:
-            return
-        yield from (row for row in rows if fits(row.labels, request.labels))
-        after = rows[-1]
+    """Yield the runs that a worker could do, best first."""
+    rows = queries.claimable(
+        registry.engine, what=request.what, not_proving=own.never, not_judging=own.while_others, only=request.run
+    )
+    yield from (row for row in rows if fits(row.labels, request.labels))
 
 
 def _claim(conn: sa.Connection, run_id: str, *, request: LeaseRequest, lease_us: int, nonce: str) -> RunRow | None:
@@ -200,12 +197,17 @@ def _claim(conn: sa.Connection, run_id: str, *, request: LeaseRequest, lease_us:
     return run
 
 
+def _device_of(conn: sa.Connection, run: RunRow) -> str:
+    row = worker_queries.worker_row(conn, run.lease_holder or "")
+    return "" if row is None else row.labels.get("device", "")
+
+
 def _grant(registry: Registry, run: RunRow, *, lease_s: float) -> LeaseGrant:
     if run.base_id is not None:
         return _grant_base(registry, run, present(run.base_id), lease_s=lease_s)
     with read(registry.engine) as conn:
         version = version_queries.version_by_id(conn, present(run.version_id))
-        row = _base_of(conn, run, version)
+        row = base_of_run(conn, run.request, version)
         if row is None:
             raise NotFound(f"{ref_of(version)} is for a base that is not here: {version.base_root}")
         base = describe_base(conn, row)
@@ -250,36 +252,3 @@ def _grant_base(registry: Registry, run: RunRow, base_id: int, *, lease_s: float
         storage_revision=row.storage_revision,
         is_anew=ANEW in run.request,
     )
-
-
-def _base_of(conn: sa.Connection, run: RunRow, version: VersionRow) -> BaseRow | None:
-    """Return the base that a run verifies on: that of its version, or the variant that it names."""
-    name, root = run.request.get("variant"), run.request.get("base_root")
-    if name is None:
-        return base_queries.base_of(conn, version)
-    identity = run.request.get("base_identity", "")
-    rows = base_queries.base_rows(conn, name=name, root=root, limit=1)
-    return next((row for row in rows if identity in {"", identity_of(conn, row)}), None)
-
-
-def _bury(conn: sa.Connection, run_id: str, new_id: Callable[[], UUID]) -> bool:
-    run = queries.bury(conn, run_id, error=_NO_ANSWER)
-    if run is None:
-        return False
-    _end_dead(conn, run, new_id, created_by=None)
-    record_event(
-        conn,
-        Action.RUN_DEAD,
-        f"run/{run_id}",
-        on=concern_of_run(conn, run),
-        before={"state": "running"},
-        after={"state": "dead", "error": run.error},
-        actor="registry",
-    )
-    return True
-
-
-def _end_dead(conn: sa.Connection, run: RunRow, new_id: Callable[[], UUID], *, created_by: int | None) -> None:
-    kind = RUN_KINDS.get(run.what)
-    if kind is not None:  # else it is of another release, which this one must not trip over
-        kind.on_death(conn, run, outcome_id=str(new_id()), created_by=created_by)

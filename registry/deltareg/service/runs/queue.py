@@ -4,10 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import sqlalchemy as sa
-
 from deltareg.db.runs import queue as queries
-from deltareg.db.runs.rows import QueuedRunRow
 from deltareg.db.runs.worker_rows import BusyWorkerRow
 from deltareg.db.session import read
 from deltareg.db.sql.clock import US_PER_S
@@ -76,11 +73,10 @@ def list_queue(registry: Registry, caller: Caller, *, ref: Ref | None, cursor: s
             conn, version_id=version_id, sight=caller.sight, offset=offset, limit=check_limit(limit) + 1
         )
         infos = describe_runs(conn, rows)
-        waiting = [row for row in rows if row.waits]
+        waiting = [row for row in rows if row.place is not None]
         reasons = explain_unserved(conn, waiting)
-        places = _places(conn, waiting, are_all=version_id is None and caller.sight is None)
     for row in waiting:
-        standing = {"position": places.get(row.id), "unserved": reasons[row.id]}
+        standing = {"position": row.place, "unserved": reasons[row.id]}
         infos[row.id] = infos[row.id].model_copy(update=standing)
     return page(rows, limit, show=lambda row: infos[row.id], key=lambda _: offset + limit)
 
@@ -123,14 +119,6 @@ def workforce(registry: Registry) -> list[Workforce]:
     of = {device: [row for row in rows if row.labels.get("device", "") == device] for device in devices}
     busy = {device: sum(row.run_id is not None for row in of[device]) for device in devices}
     return [Workforce(each, len(of[each]) - busy[each], busy[each]) for each in devices]
-
-
-def _places(conn: sa.Connection, waiting: Sequence[QueuedRunRow], *, are_all: bool) -> dict[str, int]:
-    """Return the places of waiting runs; with `are_all` no other runs wait between them."""
-    if are_all and waiting:
-        first = 1 + queries.place_of(conn, waiting[0])
-        return {row.id: first + index for index, row in enumerate(waiting)}
-    return queries.places_of(conn, [row.id for row in waiting]) if waiting else {}
 
 
 def _one_each(rows: Sequence[BusyWorkerRow]) -> list[BusyWorkerRow]:

@@ -5,8 +5,10 @@ from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 
+from deltareg.db.access.grants import people_of
 from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.runs import runs as queries
+from deltareg.db.runs.rows import ShownRunRow
 from deltareg.db.session import read, with_retry
 from deltareg.db.verdicts.outcomes import verdict_facts
 from deltareg.errors import Conflict, Forbidden, InvalidInput
@@ -17,12 +19,15 @@ from deltareg.service.describe import ref_of
 from deltareg.service.events import Action
 from deltareg.service.ledger.channel_policy import digest_of_policy
 from deltareg.service.paging import check_limit, page, read_mark_cursor
-from deltareg.service.priority import priority_of
+from deltareg.service.priority import BACKGROUND, HIGH, priority_of
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_channel, find_variant, find_version
 from deltareg.service.runs import info
+from deltareg.service.runs.cut_short import keep_findings
 from deltareg.service.runs.eligible import leave_out
+from deltareg.service.runs.ends import OUT_OF_TIME, UNMEASURED, code_of
 from deltareg.service.runs.kinds import verify
+from deltareg.service.runs.kinds.prove import ANEW
 from deltareg.service.runs.second_look import SECOND_OF
 from deltareg.service.verdicts.signed import LOCAL
 from deltareg.service.verdicts.suites import find_suite
@@ -58,12 +63,13 @@ def queue_run(registry: Registry, caller: Caller, request: RunCreate, *, new_id:
             suite,
             again=request.again,
             labels=request.labels,
-            priority=priority,
+            priority=_behind_others(conn, version, suite, priority),
             channel=request.channel,
             policy_digest=policy,
             new_id=lambda: UUID(new_run_id),
             variant=variant,
             apart=_apart(conn, caller, request, version, suite),
+            marks={ANEW: "yes"} if request.again else {},
         )
         if run_id == new_run_id:
             after = {"version": ref_of(version), "suite": suite.name}
@@ -117,25 +123,32 @@ def show_run(registry: Registry, caller: Caller, run_id: str) -> RunInfo:
         return info.describe_run(conn, row)
 
 
-def cancel_run(registry: Registry, caller: Caller, run_id: str) -> RunInfo:
+def cancel_run(registry: Registry, caller: Caller, run_id: str, *, new_id: Callable[[], UUID] = uuid4) -> RunInfo:
     """Cancel a queued or running run; its worker learns of it with its next heartbeat.
+
+    What a verification had found by then stays, as an inconclusive verdict, if a check had failed.
 
     Raises:
         NotFound: There is no run with that id.
         Conflict: The run has ended already.
-        Forbidden: The run is a second look, and the caller may not verify everything.
+        Forbidden: Somebody else asked for the run, and the caller may neither verify nor maintain
+            what it is about; or it is a second look, and the caller may not verify everything.
     """
     require_queueing(caller, on=SOMEWHERE)
+    verdict_id = str(new_id())
 
     def transaction(conn: sa.Connection) -> RunInfo:
         row = info.find_run(conn, caller, run_id)
         require_queueing(caller, on=info.concern_of(row))
         if SECOND_OF in row.request:  # of whoever pushed it: they would choose who looks at it
             caller.require(Right.VERIFY, on=EVERYTHING)
+        _require_own(conn, caller, row)
         state = queries.cancel(conn, run_id, error=f"cancelled by {caller.principal}")
         if state is None:
             raise Conflict(f"run {run_id} is {row.state}", fix="deltareg verify REF --again")
         after = {"state": "cancelled"}
+        if row.what == verify.WHAT and keep_findings(conn, row, by=caller.principal, verdict_id=verdict_id):
+            after |= {"verdict": "inconclusive", "verdict_id": verdict_id}
         caller.record(
             conn, Action.RUN_CANCEL, f"run/{run_id}", on=info.concern_of(row), before={"state": state}, after=after
         )
@@ -191,6 +204,25 @@ def require_queueing(caller: Caller, *, on: Resource) -> None:
         caller.require(Right.PUSH, on=on)
 
 
+def _require_own(conn: sa.Connection, caller: Caller, run: ShownRunRow) -> None:
+    """Check that a caller asked for a run, by whatever token, or answers for what it is about.
+
+    Raises:
+        Forbidden: It is somebody else's.
+    """
+    on = info.concern_of(run)
+    if run.created_by == caller.principal_id or caller.may(Right.VERIFY, on=on) or caller.may(Right.MAINTAIN, on=on):
+        return
+    if run.created_by is not None:
+        people = people_of(conn, [run.created_by, caller.principal_id])
+        if people[run.created_by] == people[caller.principal_id]:
+            return
+    raise Forbidden(
+        f"{run.maker or 'the registry'} asked for this run",
+        fix=f"ask {run.maker or 'an admin'}, or a maintainer of the namespace, to cancel it",
+    )
+
+
 def _apart(
     conn: sa.Connection, caller: Caller, request: RunCreate, version: VersionRow, suite: Suite
 ) -> dict[str, str]:
@@ -204,6 +236,13 @@ def _apart(
         for row in verdict_facts(conn, version.id)
         if row.suite_digest == str(suite.digest) and row.verdict == "pass" and row.signer
     )
+
+
+def _behind_others(conn: sa.Connection, version: VersionRow, suite: Suite, priority: int) -> int:
+    """Return the priority of a run that is asked for: behind all other work, if the last one ran out of time."""
+    last = queries.newest_ended(conn, version.id, what=verify.WHAT, suite=suite.name)
+    is_dear = last is not None and code_of(last.result) in {OUT_OF_TIME, UNMEASURED}
+    return min(priority, BACKGROUND) if is_dear and priority < HIGH else priority
 
 
 def _policy(conn: sa.Connection, caller: Caller, ref: Ref, channel: str) -> str:

@@ -21,6 +21,7 @@ from deltareg.db.verdicts import verdicts as queries
 from deltareg.db.verdicts.rows import VerdictRow
 from deltareg.db.verdicts.signing import envelope_row
 from deltareg.errors import InvalidInput, NotFound
+from deltareg.gate.verdict_facts import INFRASTRUCTURE
 from deltareg.refs import Ref
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import SOMEWHERE
@@ -37,7 +38,6 @@ from deltareg.suites.shown_checks import unshown
 from deltareg.suites.suite import Suite
 from deltareg.wire import CheckResult, EnvelopeInfo, Page, VerdictInfo, VerdictReport, Waiver
 
-INFRASTRUCTURE = "infrastructure"
 DIGESTS = "digests"
 
 
@@ -173,6 +173,7 @@ def record_inconclusive(
     *,
     verdict_id: str,
     created_by: int | None,
+    code: str = "",
     others: Sequence[CheckResult] = (),
 ) -> None:
     """Insert an inconclusive verdict for a failed run, in the transaction that ends it.
@@ -183,9 +184,10 @@ def record_inconclusive(
         error: The error that its worker reported.
         verdict_id: The id of the verdict.
         created_by: The worker's principal; None if there was none.
+        code: Why it came to nothing, where that is known (`service.runs.ends`).
         others: Further checks to record.
     """
-    check = CheckResult(name=INFRASTRUCTURE, verdict="fail", detail=error)
+    check = CheckResult(name=INFRASTRUCTURE, verdict="fail", code=code, detail=error)
     content: dict[str, object] = {
         "suite_digest": run.request["suite_digest"],
         "verifier": "",

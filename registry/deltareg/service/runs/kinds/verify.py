@@ -34,6 +34,8 @@ from deltareg.service.ledger.references_document import digests_of
 from deltareg.service.lines.cards import keep_metrics
 from deltareg.service.priority import LOW, NORMAL
 from deltareg.service.registry import Caller, Registry
+from deltareg.service.runs.cut_short import found_so_far
+from deltareg.service.runs.ends import code_of
 from deltareg.service.runs.info import concern_of_run
 from deltareg.service.runs.kinds.kind import RunKind
 from deltareg.service.runs.lost_lease import lease_lost
@@ -200,13 +202,14 @@ def queue_verify(
     channel: str | None = None,
     variant: BaseRow | None = None,
     apart: Mapping[str, str] | None = None,
+    marks: Mapping[str, str] | None = None,
 ) -> str:
     """Queue a verification in the caller's transaction; return its run id.
 
     Without `again` and labels it joins the run under way, or returns the one that has already
     judged. On a variant of the version's base, nothing is compared with what a channel serves. With
     `apart`, not every worker may take it (`runs.eligible`), so it joins no run that any worker may
-    take.
+    take. `marks` are stored with a new run.
 
     If it joins a run that a push queued, that run belongs to the asker from then on, and no later
     push ends it.
@@ -229,6 +232,7 @@ def queue_verify(
             channel=channel,
             variant=variant,
             apart=apart,
+            marks=marks,
         )
         if is_kept(conn, run_id):
             return run_id
@@ -274,9 +278,7 @@ def _queue_or_join(
         if newest is not None and _is_as_good(conn, newest, request, policy_digest=policy_digest):
             return str(newest.run_id)
         if policy_digest:  # one that was asked for no channel will say as much
-            joined = queries.join(
-                conn, _key(version, digest, compared_with, held, on), version_id=version.id, priority=priority
-            )
+            joined = queries.join(conn, _key(version, digest, compared_with, held, on), priority=priority)
             if joined is not None:
                 return joined
     particulars = (tell_labels(labels), tell_labels(apart or {}))
@@ -336,13 +338,15 @@ def _tell_held(request: Mapping[str, str]) -> str:
 
 def _record_death(conn: sa.Connection, run: RunRow, *, outcome_id: str, created_by: int | None) -> None:
     waits = note_waiting(conn, run)
+    others = found_so_far(conn, run.id) + ([] if waits is None else [waits])
     record_inconclusive(
         conn,
         run,
         present(run.error),
         verdict_id=outcome_id,
         created_by=created_by,
-        others=[] if waits is None else [waits],
+        code=code_of(run.result),
+        others=others,
     )
 
 
