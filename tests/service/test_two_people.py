@@ -8,10 +8,12 @@ from deltareg.db import tables as t
 from deltareg.db.access import grants
 from deltareg.db.session import read, write
 from deltareg.errors import ApprovalDue, Conflict, Forbidden, InvalidInput, NotFound
+from deltareg.service.access import people
 from deltareg.service.runs.eligible import OwnWork, leave_out, same_people
 from deltareg.wire import KeyEnrol, KeyInfo, LeaseRequest, ProofReport, TokenCreate
 from tests.fixtures.registries import SAMPLES
 from tests.proving import look, prove_all, prover_of, push_lie, zeros_of
+from tests.service.test_grants import place  # noqa: F401
 from tests.service.test_people import APPROVES, approve_by_hand, asking, id_of, opened_by  # noqa: F401
 from tests.signers import enrol_named, key_of
 
@@ -250,3 +252,16 @@ def test_looking_at_ones_own_proof_reports_like_anybody_elses(with_base):
     grant = claim(worker, "prover", "prove")
 
     assert worker.complete_proof(grant.run, look(worker, grant)).proof == "proven"
+
+
+def test_who_is_alone_has_nobody_to_deceive_until_somebody_else_is_known(place):  # noqa: F811
+    worker = place.caller("gpu-1", "read", "verify", kind="wrk", everywhere=True).principal_id
+    with read(place.registry.engine) as conn:
+        alone = grants.not_proven_by(conn, worker)
+    bob = place.caller("bob", "read")
+    people.disable_person(place.registry, place.root, "bob")
+
+    with read(place.registry.engine) as conn:
+        assert alone == {worker}
+        assert grants.not_proven_by(conn, worker) == {worker, place.root.principal_id}
+        assert bob.principal_id not in grants.not_proven_by(conn, worker)

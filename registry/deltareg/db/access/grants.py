@@ -246,6 +246,18 @@ def principals_beside(conn: sa.Connection, principal_id: int) -> set[int]:
     return {principal_id, *people, *conn.execute(query).scalars()}
 
 
+def not_proven_by(conn: sa.Connection, principal_id: int) -> set[int]:
+    """Return the principals whose claims a worker does not prove: all that are one person with it.
+
+    As long as nobody but one person has ever been known, that person has nobody to deceive, and the
+    worker leaves out itself alone.
+    """
+    people = sa.select(principals.c.id).where(principals.c.kind == "user").limit(2)
+    if len(conn.execute(people).all()) < 2:
+        return {principal_id}
+    return principals_beside(conn, principal_id)
+
+
 def _select_grants() -> sa.Select[*tuple[Any, ...]]:
     giver = principals.alias("giver")
     members = sa.select(group_members.c.member_id).where(group_members.c.group_id == grants.c.principal_id)

@@ -12,7 +12,7 @@ from functools import partial
 
 import sqlalchemy as sa
 
-from deltareg.db.access.grants import same_person
+from deltareg.db.access.grants import not_proven_by
 from deltareg.db.runs import runs as run_queries
 from deltareg.db.runs.rows import RunRow
 from deltareg.db.session import read, with_retry
@@ -202,7 +202,7 @@ def _refuse_sender(conn: sa.Connection, now: StandingProofRow, caller: Caller) -
 
 def _is_sender(conn: sa.Connection, now: StandingProofRow, caller: Caller) -> bool:
     """Whether a person who stands behind a worker sent the bytes, under whatever name."""
-    return bool(same_person(conn, [now.sender_id or 0], acts=caller.principal_id))
+    return now.sender_id in not_proven_by(conn, caller.principal_id)
 
 
 def _answered_before(conn: sa.Connection, caller: Caller, own: run_queries.RunClaim) -> RunInfo:

@@ -11,7 +11,7 @@ from typing import Self
 
 import sqlalchemy as sa
 
-from deltareg.db.access.grants import principals_beside
+from deltareg.db.access.grants import not_proven_by, principals_beside
 from deltareg.db.verdicts import signing as queries
 from deltareg.db.verdicts.signing_rows import KeyRow
 from deltareg.errors import Forbidden
@@ -75,7 +75,7 @@ class OwnWork:
     @classmethod
     def of(cls, conn: sa.Connection, principal_id: int) -> Self:
         """Find it for the principal of a worker."""
-        beside = frozenset(principals_beside(conn, principal_id))
+        beside = frozenset(not_proven_by(conn, principal_id))
         for own in (beside, frozenset({principal_id})):
             if queries.has_other_workers(conn, own):
                 return cls(beside, own)

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import sqlalchemy as sa
 
-from deltareg.db.access.grants import principals_beside
+from deltareg.db.access.grants import not_proven_by
 from deltareg.db.runs import queue as queue_queries
 from deltareg.db.runs import runs as queries
 from deltareg.db.runs.rows import RunRow, ShownRunRow
@@ -88,7 +88,7 @@ def explain_unserved(conn: sa.Connection, rows: Sequence[ShownRunRow]) -> dict[s
     live = [row for row in workers if not is_for_one_run(row.labels)]
     proofs = [row.id for row in rows if row.what == "prove"] if live else []
     senders = queue_queries.senders_of(conn, proofs) if proofs else {}
-    own = {each: principals_beside(conn, each) for each in {row.principal_id for row in live}} if senders else {}
+    own = {each: not_proven_by(conn, each) for each in {row.principal_id for row in live}} if senders else {}
     return {row.id: _refusal(row.labels, live, own, sender_id=senders.get(row.id)) for row in rows}
 
 
