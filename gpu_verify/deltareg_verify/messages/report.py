@@ -6,6 +6,8 @@ parsed strictly, of known shape. A report without its last line does not count.
 
 import json
 import math
+import re
+import resource
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +22,8 @@ from deltareg_verify.messages.figures import Figures
 
 MOST_BYTES = 1 << 20
 _DETAIL_CHARACTERS = 1_000
+# As torch says it, of a CPU and of a GPU.
+_NO_MEMORY = re.compile("can't allocate memory|out of memory|Cannot allocate memory")
 
 
 class CheckSurroundings(BaseModel):
@@ -100,12 +104,21 @@ class ReportWriter:
             yield
         except DeltaregError as error:
             self.give_up(f"{error.message}; {error.fix}" if error.fix else error.message)
-        except MemoryError:
-            self.give_up("not enough memory; run it on a worker with more")
+        except (MemoryError, RuntimeError) as error:
+            if not (isinstance(error, MemoryError) or _NO_MEMORY.search(str(error))):
+                raise
+            self.give_up(_tell_memory())
 
     def _say(self, line: Mapping[str, object]) -> None:
         self._pipe.write(json.dumps(line, allow_nan=False).encode() + b"\n")
         self._pipe.flush()
+
+
+def _tell_memory() -> str:
+    """Say how much memory this process may have, as its sandbox has set it."""
+    most, _ = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = "all memory that there is" if most == resource.RLIM_INFINITY else f"the {most:,} bytes of memory of a run"
+    return f"it took {limit}; a larger worker may do it, or more of DELTAREG_WORKER_MEMORY_BYTES or the suite's budget"
 
 
 def listen(raw: bytes) -> ChildReport:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from deltareg_verify.sandbox import cgroup
 
+_MOST_LEFT_BYTES = 8 << 30
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
@@ -54,11 +56,19 @@ def default_name() -> str:
     return f"{socket.gethostname()}-{os.getpid()}"[:120]
 
 
-def most_memory() -> int:
-    """Return nine tenths of the worker's memory: the rest is for system and supervisor."""
+def share_of_memory(workers: int) -> int:
+    """Return the bytes that a child may take by default: an equal share of this machine for each worker.
+
+    A quarter of the memory, at most 8 GiB, is left to the system, the supervisors with their warm
+    processes, and a server beside them.
+
+    Args:
+        workers: How many workers this machine runs.
+    """
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:
         limit = cgroup.memory_limit(cgroup.own_group())
     except OSError:  # no cgroup v2, so no limit of a container
         limit = None
-    return min(machine, limit or machine) * 9 // 10
+    memory = min(machine, limit or machine)
+    return (memory - min(memory // 4, _MOST_LEFT_BYTES)) // workers

@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from deltareg.errors import InvalidInput
 from deltareg.words import RUN_KIND_NAMES
 from deltareg_verify.sandbox.escape_trial import accepted_layers
-from deltareg_verify.supervisor.options import WorkerOptions, default_name, most_memory
+from deltareg_verify.supervisor.options import WorkerOptions, default_name, share_of_memory
 
 
 class WorkerSettings(BaseSettings):
@@ -31,14 +31,15 @@ class WorkerSettings(BaseSettings):
     run_timeout_s: Annotated[float, Field(gt=0, description="Seconds after which a child is killed.")] = 1800
     stop_grace_s: Annotated[float, Field(ge=0, description="Seconds that a run may still take after SIGTERM.")] = 20
     threads: Annotated[int, Field(ge=0, description="Processor threads of a child; 0 takes all.")] = 0
+    per_host: Annotated[int, Field(ge=1, description="How many workers this machine runs; `deltareg up` sets it.")] = 1
     memory_bytes: Annotated[
-        int,
+        int | None,
         Field(
             ge=0,
             description="Private memory of a child on a CPU, which pages of the base's files are "
-            "not; 0 sets no limit. Default: nine tenths of the machine's.",
+            "not; 0 sets no limit. Default: an equal share of three quarters of the machine's, or of all but 8 GiB.",
         ),
-    ] = Field(default_factory=most_memory)
+    ] = None
     allow_escapes: Annotated[
         str,
         Field(
@@ -76,7 +77,7 @@ class WorkerSettings(BaseSettings):
             run_timeout_s=self.run_timeout_s,
             stop_grace_s=self.stop_grace_s,
             threads=self.threads,
-            memory_bytes=self.memory_bytes,
+            memory_bytes=share_of_memory(self.per_host) if self.memory_bytes is None else self.memory_bytes,
             accepted_layers=accepted_layers(self.allow_escapes),
             base_cache_bytes=self.base_cache_bytes,
             key_file=self.key_file,

@@ -14,6 +14,7 @@ depends_on = None
 
 ROW_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 ACTIVE = sa.text("state IN ('queued', 'running')")
+DEAD = sa.text("state = 'dead'")
 RUNNING = sa.text("state = 'running'")
 SERVED = sa.text("started_at IS NOT NULL")
 INDEXES = (
@@ -21,6 +22,7 @@ INDEXES = (
     ("ix_runs_lane_inside", ("namespace_id", "created_by", "priority", "turn_inside"), ACTIVE),
     ("ix_runs_served_inside", ("namespace_id", "priority", "turn_inside"), SERVED),
     ("ix_runs_held", ("lease_holder",), RUNNING),
+    ("ix_runs_dead", ("namespace_id", "finished_at"), DEAD),
 )
 
 

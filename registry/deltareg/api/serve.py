@@ -86,6 +86,7 @@ def _workers(registry: Registry, settings: ServerSettings, url: str, count: int)
     environ = {}
     if count:
         environ = {
+            "DELTAREG_WORKER_PER_HOST": str(count),
             **os.environ,
             "DELTAREG_TOKEN": local_worker_token(registry),
             "DELTAREG_SERVER": url,

@@ -72,6 +72,16 @@ class ClaimableRow:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldRow:
+    """A worker, and the namespace of the run that it holds, if it holds one."""
+
+    name: str
+    labels: dict[str, str]
+    run_id: str | None
+    namespace_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class LaneRow:
     """Whose turns a run takes."""
 

@@ -102,9 +102,11 @@ sa.Index(
     sqlite_where=_SERVED,
     postgresql_where=_SERVED,
 )
-# What each worker holds, and what a base or version has under way.
+# What each worker holds, and what came to nothing in a namespace.
 _RUNNING = runs.c.state == sa.literal_column("'running'")
 sa.Index("ix_runs_held", runs.c.lease_holder, sqlite_where=_RUNNING, postgresql_where=_RUNNING)
+_DEAD = runs.c.state == sa.literal_column("'dead'")
+sa.Index("ix_runs_dead", runs.c.namespace_id, runs.c.finished_at, sqlite_where=_DEAD, postgresql_where=_DEAD)
 
 run_log = sa.Table(
     "run_log",

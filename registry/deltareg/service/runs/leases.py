@@ -38,6 +38,7 @@ from deltareg.service.runs.ends import OUT_OF_TIME, UNMEASURED, result_of_end
 from deltareg.service.runs.info import LIVE_US, concern_of_run
 from deltareg.service.runs.kinds.answer import question_of
 from deltareg.service.runs.kinds.prove import ANEW
+from deltareg.service.runs.last_worker import LastWorker
 from deltareg.service.runs.lost_lease import lease_lost
 from deltareg.service.runs.reverify import queue_reverification
 from deltareg.service.runs.run_base import base_of_run
@@ -73,10 +74,11 @@ def claim_lease(
     bury_exhausted(registry, new_id=new_id)
     lease_us = round(lease_s * US_PER_S)
     unmeasured = UnmeasuredBases(registry, request.labels.get("device", ""), "" if key is None else key.keyid, new_id)
+    last_worker = LastWorker(registry, request)
     for row in _fitting(registry, own if key is not None else OwnWork(own.never, frozenset()), request):
         if not may_take(row.request, key, caller, while_others=own.while_others):
             continue
-        if not request.run and unmeasured.passes_over(row):
+        if not request.run and (last_worker.is_kept_from(row) or unmeasured.passes_over(row)):
             continue
         claim = partial(_claim, run_id=row.id, request=request, lease_us=lease_us, nonce=(nonce := new_nonce()))
         run = with_retry(registry.engine, claim)
