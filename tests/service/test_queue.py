@@ -74,6 +74,7 @@ def serve(registry, worker, count, *, name="w1"):
 def test_one_run_is_served_among_the_first_although_many_were_queued_before(registry, ada, worker, many):
     versions_in(registry.engine, "many", many, maker=ada)
     queue_at_once(registry, ada, "many/x", many)
+    serve(registry, worker, 1)  # from here on all workers take runs on its base
     first, second = claim(registry, worker), claim(registry, worker, name="w2")
     (one,) = versions_in(registry.engine, "one", 1, maker=ada)
     queue_all(registry, ada, [one])

@@ -8,7 +8,7 @@ from deltareg.db.runs.rows import HeldRow
 from deltareg.db.runs.turns import EXPIRED
 from deltareg.db.sql.clock import now_us
 from deltareg.db.sql.fetch import fetch_all
-from deltareg.db.tables import base_figures, runs, signing_keys, workers
+from deltareg.db.tables import base_figures, runs, signing_keys, verdicts, versions, workers
 
 _RUNNING = runs.c.state == sa.literal_column("'running'")
 _DEAD = runs.c.state == sa.literal_column("'dead'")
@@ -35,11 +35,16 @@ def has_died(conn: sa.Connection, namespace_id: int, *, codes: Sequence[str], wi
     return conn.execute(query.limit(1)).first() is not None
 
 
-def is_measured(conn: sa.Connection, base_id: int) -> bool:
-    """Whether a worker whose key is not revoked has measured a base."""
-    query = (
+def has_come_to_an_end(conn: sa.Connection, base_id: int) -> bool:
+    """Whether a worker whose key is not revoked has measured a base, or a version of it has a worker's verdict."""
+    measured = (
         sa.select(base_figures.c.keyid)
         .join(signing_keys, signing_keys.c.keyid == base_figures.c.keyid)
         .where(base_figures.c.base_id == base_id, signing_keys.c.revoked_at.is_(None))
     )
-    return conn.execute(query.limit(1)).first() is not None
+    judged = (
+        sa.select(verdicts.c.id)
+        .join(versions, versions.c.id == verdicts.c.version_id)
+        .where(versions.c.base_id == base_id, verdicts.c.verifier != "")
+    )
+    return any(conn.execute(query.limit(1)).first() is not None for query in (measured, judged))

@@ -2,8 +2,8 @@
 
 Turns alone do not help who comes while a namespace holds every worker: nothing takes a run away from
 a worker. So where all other workers of a device serve one namespace, the last one takes no run of
-it whose cost nobody knows: its base was never measured, or a run of the namespace ran out of time
-within a day. What is known to be short goes on on all workers.
+it whose cost nobody knows: nothing on its base has come to an end yet, or a run of the namespace ran
+out of time within a day. All else goes on on all workers.
 """
 
 from dataclasses import dataclass, field
@@ -63,8 +63,8 @@ class LastWorker:
 
 
 def _is_known_to_end(conn: sa.Connection, row: ClaimableRow) -> bool:
-    """Whether somebody has measured what a run is carried out on."""
+    """Whether something on the base of a run has come to an end."""
     if row.version_id is None:
         return True
     base = base_of_run(conn, row.request, version_queries.version_by_id(conn, row.version_id))
-    return base is not None and queries.is_measured(conn, base.id)
+    return base is not None and queries.has_come_to_an_end(conn, base.id)
