@@ -2,7 +2,7 @@
 
 import pytest
 
-from deltareg.db.access.grants import name_person
+from deltareg.db.access.owners import set_owner
 from deltareg.db.session import write
 from deltareg.errors import Forbidden
 from deltareg.refs import LineRef, Ref
@@ -120,7 +120,7 @@ def test_a_colleague_who_pushes_does_not_end_what_somebody_else_asked_for(regist
 def test_a_person_ends_what_their_pipeline_asked_for_and_an_admin_what_anybody_did(registry, ada, root, worker):
     pipeline = rows.caller(registry.engine, "ci", kind="service", scopes={"read", "push"})
     with write(registry.engine) as conn:
-        name_person(conn, pipeline.principal_id, person_id=ada.principal_id)
+        set_owner(conn, pipeline.principal_id, ada.principal_id, created_by=None)
 
     own = cancel_run(registry, ada, under_way(registry, pipeline, worker).run)
     others = cancel_run(registry, root, under_way(registry, pipeline, worker).run)

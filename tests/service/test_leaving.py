@@ -11,7 +11,7 @@ from deltareg.errors import Conflict, Forbidden, NotFound, Unauthenticated
 from deltareg.service.access import keeping, making, members, offboarding, people, sessions
 from deltareg.service.access.people import find_or_add_person
 from deltareg.service.authority.grants import Right
-from deltareg.wire import TokenCreate
+from deltareg.wire import TokenCreate, TokenRenew
 from tests.fixtures.registries import SAMPLES
 from tests.service.test_grants import LAB, PAGE
 from tests.service.test_own_tokens import is_live, lab, make, one_lab, owner_of, renew, script  # noqa: F401
@@ -52,7 +52,7 @@ def test_nobody_makes_or_renews_a_token_of_who_is_disabled(one_lab):  # noqa: F8
     with pytest.raises(Conflict):
         making.create_token(place.registry, bob, TokenCreate(principal="bob"))
     with pytest.raises(Conflict):
-        keeping.renew_token(place.registry, bob, keeping.TokenRenew())
+        keeping.renew_token(place.registry, bob, TokenRenew())
     with pytest.raises(Unauthenticated), write(place.registry.engine) as conn:
         find_or_add_person(conn, "bob")
 

@@ -204,7 +204,7 @@ def test_a_renewed_token_allows_the_same_for_as_long_again(lab):
     now = whoami(lab.registry, lab.of(new.token))
 
     assert (now.scopes, now.namespaces, now.principal) == (["read", "push"], ["lab"], "bob")
-    assert now.expires_at >= old.expires_at
+    assert (now.expires_at or "") >= (old.expires_at or "z")
     assert is_live(lab, secret), "for an hour"
     with read(lab.registry.engine) as conn:
         ends, at = conn.execute(sa.select(t.tokens.c.expires_at, now_us()).where(t.tokens.c.id == old.token_id)).one()
@@ -231,10 +231,8 @@ def test_whose_renewed_token_was_lost_renews_again_and_the_lost_one_ends(one_lab
     assert not is_live(one_lab, lost)
     assert is_live(one_lab, new.token)
     life = one_lab.secret("bob", "read")  # of the same length
-    assert (
-        whoami(one_lab.registry, one_lab.of(new.token)).expires_at[:13]
-        == (whoami(one_lab.registry, one_lab.of(life)).expires_at[:13])
-    )
+    ends = [str(whoami(one_lab.registry, one_lab.of(secret)).expires_at)[:13] for secret in (new.token, life)]
+    assert ends[0] == ends[1]
 
 
 def test_who_stole_a_token_that_was_renewed_since_gets_no_new_one(one_lab):

@@ -71,7 +71,7 @@ def left_behind(conn: sa.Connection, principal_id: int) -> Sequence[LeftRow]:
     return [row for query in _left_by(principal_id) for row in fetch_all(conn, query, LeftRow)]
 
 
-def _left_by(principal_id: int) -> list[sa.Select[tuple[str, str]]]:
+def _left_by(principal_id: int) -> list[sa.Select[str, str]]:
     line = namespaces.c.name + "/" + deltas.c.name
     of_channel = sa.join(channels, deltas, deltas.c.id == channels.c.delta_id).join(
         namespaces, namespaces.c.id == deltas.c.namespace_id
@@ -115,5 +115,5 @@ def _left_by(principal_id: int) -> list[sa.Select[tuple[str, str]]]:
     ]
 
 
-def _left(kind: str, name: sa.ColumnElement[str]) -> sa.Select[tuple[str, str]]:
+def _left(kind: str, name: sa.ColumnElement[str]) -> sa.Select[str, str]:
     return sa.select(sa.literal(kind).label("kind"), name.label("name")).order_by(name)

@@ -97,7 +97,7 @@ def _check_may_make(caller: Caller, name: str, request: TokenCreate, limits: Seq
     for namespace in limits:
         caller.require(Right.ADMIN, on=Namespace(namespace))
         for scope in request.scopes:
-            if scope == Right.BREAK_GLASS or not caller.may(Right(scope), on=Namespace(namespace)):
+            if Right(scope) is Right.BREAK_GLASS or not caller.may(Right(scope), on=Namespace(namespace)):
                 raise cannot_give(caller, Right(scope), namespace)
     if not any(name.startswith(f"{namespace}-") for namespace in limits):
         raise Forbidden(
