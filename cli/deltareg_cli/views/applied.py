@@ -10,7 +10,12 @@ from deltareg_cli.terminal.wording import count
 if TYPE_CHECKING:
     from deltareg.client.applying.comparing import ApplyChange, ApplyPlan
 
-_WORDS = {"create": "made", "replace": "replaced", "reset": "reset: it is not in the folder"}
+_WORDS = {
+    "create": "made",
+    "replace": "replaced",
+    "reset": "reset: it is not in the folder",
+    "remove": "taken away: it is not in the folder",
+}
 
 
 def plan_document(plan: "ApplyPlan", *, is_dry: bool) -> dict[str, object]:
@@ -28,7 +33,7 @@ def plan_document(plan: "ApplyPlan", *, is_dry: bool) -> dict[str, object]:
             }
             for one in plan.changes
         ],
-        "kept": [{"kind": one.kind, "of": one.of, "command": one.command} for one in plan.kept],
+        "kept": [{"kind": one.kind, "of": one.of, "command": one.command, "is_own": one.is_own} for one in plan.kept],
         "unchanged": plan.unchanged,
         "is_checked": plan.is_checked,
         "dry_run": is_dry,
@@ -42,7 +47,9 @@ def plan_blocks(plan: "ApplyPlan", *, is_dry: bool) -> list[Block]:
         lines += _change_lines(one, is_dry=is_dry)
     if plan.kept:
         lines.append("kept, though it is not in the folder:")
-    lines += [[Cell(f"  {_name(one.kind, one.of)}", "name"), Cell(one.command, "dim")] for one in plan.kept]
+    for item in plan.kept:
+        own = [Cell("yours, and never pruned", "warn")] if item.is_own else []
+        lines.append([Cell(f"  {_name(item.kind, item.of)}", "name"), Cell(item.command, "dim"), *own])
     changed = count(len(plan.changes), "change") if plan.changes else "nothing to do"
     lines.append(Cell(f"{changed}, {plan.unchanged} as the folder says", "dim"))
     return [LinesBlock(lines)]
@@ -69,7 +76,7 @@ def _change_lines(change: "ApplyChange", *, is_dry: bool) -> list[Text | Sequenc
 
 
 def _name(kind: str, of: str) -> str:
-    return f"suite {of}" if kind == "suite" else of
+    return of if kind == "policy" else f"{kind} {of}"
 
 
 def _yaml(document: Mapping[str, object]) -> list[str]:

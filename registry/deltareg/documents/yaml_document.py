@@ -8,7 +8,7 @@ in the same way.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import cast
 
 import yaml
@@ -84,6 +84,24 @@ def read_yaml(raw: bytes, *, what: str) -> dict[str, object]:
     if _depth(value) > _MOST_DEPTH:
         raise InvalidInput(f"a {what} is nested at most {_MOST_DEPTH} deep")
     return value
+
+
+def find_line(raw: bytes, path: Sequence[str | int]) -> int:
+    """Return the line, from 1, of the value at a path of a document that `read_yaml` has read.
+
+    Steps that are not in the document are left out, so a value that was written short is found, too.
+    """
+    node = yaml.compose(raw.decode("utf-8-sig"), _StrictLoader)  # it is a SafeLoader
+    line = 0
+    for step in path:
+        if isinstance(node, yaml.MappingNode):
+            found = next(((key, value) for key, value in node.value if key.value == str(step)), None)
+            if found is not None:
+                line, node = found[0].start_mark.line, found[1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+            node = node.value[step]
+            line = node.start_mark.line
+    return line + 1
 
 
 class _Dumper(yaml.SafeDumper):

@@ -1,10 +1,12 @@
 """`deltareg access`: why somebody may do something, and who has what."""
 
+from pathlib import Path
+
 import click
 
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import cursor_option, limit_option, option
-from deltareg_cli.terminal.blocks import CommandResult
+from deltareg_cli.terminal.blocks import Cell, CommandResult, LinesBlock
 from deltareg_cli.terminal.documents import as_it_is, page_fields
 from deltareg_cli.terminal.paging import note_more
 from deltareg_cli.tree.command_tree import command, group
@@ -76,5 +78,24 @@ def review(invocation: Invocation, namespace: str | None, *, unused_days: int, l
     note_more(invocation.output, page.next_cursor)
 
 
-for _command in (explain, review):
+@command(
+    "export",
+    Example("the first files of an organisation", "deltareg access export registry"),
+    see_also=("apply", "policy get"),
+)
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path), help="A folder that is empty or new.")
+@click.pass_obj
+def export(invocation: Invocation, folder: Path) -> None:
+    """Write access to files that deltareg apply reads.
+
+    All that you see of it: an admin gets the whole server. Addresses of webhooks are not shown; in
+    their place stands a variable of the environment, for you to set where you apply the files.
+    """
+    from deltareg.client.applying.exporting import export_folder  # YAML, which others need not load
+
+    paths = [str(path) for path in export_folder(invocation.client, folder)]
+    invocation.output.show(CommandResult({"paths": paths}, [LinesBlock([Cell(path, "name") for path in paths])], paths))
+
+
+for _command in (explain, review, export):
     access.add_command(_command)

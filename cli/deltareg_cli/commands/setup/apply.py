@@ -1,4 +1,4 @@
-"""`deltareg apply`: make suites and policies what a folder says."""
+"""`deltareg apply`: make access, suites and policies what a folder says."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,27 +28,30 @@ ORDER = 25
     Example("what would change?", "deltareg apply -f registry --dry-run"),
     Example("make it so", 'deltareg apply -f registry -m "two people from now on"'),
     Example("is it sound? no server is asked", "deltareg apply -f registry --offline"),
-    Example("reset what is not in the folder, too", "deltareg apply -f registry --prune -m REASON"),
-    see_also=("policy set", "channel policy set", "suite push"),
+    Example("take away what is not in the folder, too", "deltareg apply -f registry --prune -m REASON"),
+    see_also=("access export", "member add", "policy set", "suite push"),
     is_resumable=True,
 )
 @option("-f", "--folder", required=True, metavar="DIR", type=click.Path(path_type=Path), help="The folder.")
 @reason_option()
-@option("--prune", is_flag=True, help="Reset policies that are not in the folder.")
+@option("--prune", is_flag=True, help="Take away what is not in the folder, and reset policies.")
 @option("--offline", is_flag=True, help="Read and check the files alone.")
 @dry_run("Show what would change and change nothing; 10 where anything would.")
 @click.pass_obj
 def apply(invocation: Invocation, *, folder: Path, reason: str, prune: bool, offline: bool) -> ExitStatus:
-    """Make suites and policies what a folder says.
+    """Make access, suites and policies what a folder says.
 
-    policies/server.yaml applies to every channel, policies/NS/namespace.yaml to the channels of a
-    namespace, policies/NS/NAME/CHANNEL.yaml to one channel; suites/ contains suites with their
-    samples. Every file is read, and the server checks every policy, before anything changes. Only
-    differences are applied, so the command can be repeated.
+    access.yaml has groups, roles, service accounts and who holds what everywhere; namespaces/NS.yaml
+    has visibility, members, roles and webhooks of one namespace. policies/server.yaml applies to
+    every channel, policies/NS/namespace.yaml to those of a namespace, policies/NS/NAME/CHANNEL.yaml
+    to one; suites/ contains suites with their samples. Every file is read, and the server tries every
+    change, before anything changes. All of access changes at once or not at all. Only differences
+    are applied, so the command can be repeated.
 
-    A folder covers the namespaces that it has folders for, and with policies/server.yaml the whole
-    server. Policies on the server that the folder lacks are listed and kept; --prune resets them to
-    requiring smoke alone, and floors to requiring nothing. Suites stay, because verdicts name them.
+    A file speaks for the keys that it has, a folder in policies/ for its namespace, and
+    policies/server.yaml for the whole server. What they leave out is listed and kept; --prune takes
+    it away, and resets policies. What you hold yourself is never pruned. Suites stay, because
+    verdicts name them.
 
     The exit status is 0 when it is done. With --dry-run it is 0 when there is nothing to do and 10
     when something would change, and a token that may read is enough. With --offline it is 2 when a
@@ -108,6 +111,8 @@ def _check(invocation: Invocation, declared: "Declarations") -> ExitStatus:
     errors = sum(one["severity"] == "error" for one in findings)
     suites, policies = len(declared.suites), len(declared.policies)
     contents = f"{count(suites, 'suite')}, {policies} {'policy' if policies == 1 else 'policies'}"
+    if declared.access.document is not None:
+        contents += f", access to {count(len(declared.access.document.namespaces), 'namespace')}"
     outcome = f"refused: {count(errors, 'error')}" if errors else "may be applied"
     lines.append(Cell(f"{contents}: {outcome}", "bad" if errors else "good"))
     document = {

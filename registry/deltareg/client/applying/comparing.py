@@ -1,9 +1,10 @@
 """Compares what a folder declares with what a registry has; changes nothing there."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from deltareg.client.applying.access_changes import WebhookChange, compare_access, compare_webhooks
 from deltareg.client.applying.declared import (
     Declarations,
     DeclaredPolicy,
@@ -16,8 +17,9 @@ from deltareg.client.client import Client
 from deltareg.errors import Forbidden, InvalidInput, NotFound
 from deltareg.gate.policy_file import read_policy_file
 from deltareg.tensors.header import strict_json_object
+from deltareg.wire import AccessChange, AccessDocument, AccessSubject
 
-Subject = Literal["suite", "policy"]
+Subject = Literal["suite", "policy", "webhook"] | AccessSubject
 
 _PAGE = 200
 _TRIED = "tried by apply"  # stands where a reason is due; a trial is kept nowhere
@@ -28,23 +30,25 @@ class ApplyChange:
     """One change that makes the registry match the folder.
 
     Attributes:
-        kind: A suite or a policy.
-        of: The suite's name, or whose policy it is.
+        kind: A suite, a policy, a webhook, or something about access.
+        of: Its name, or whose policy it is.
         action: `create` what is missing, `replace` what differs, `reset` a policy that is not in
-            the folder to what applies without it.
+            the folder to what applies without it, `remove` what else is not in the folder.
         before: The current document; empty where there is none.
         after: The document after the change.
         suite: The suite; for a change of a suite.
         place: The policy's owner; for a change of a policy.
+        webhook: What to take away and what to make; for a change of a webhook.
     """
 
     kind: Subject
     of: str
-    action: Literal["create", "replace", "reset"]
+    action: Literal["create", "replace", "reset", "remove"]
     before: Mapping[str, object]
     after: Mapping[str, object]
     suite: DeclaredSuite | None = None
     place: PolicyOwner = field(default_factory=PolicyOwner)
+    webhook: WebhookChange | None = None
 
     @property
     def needs_reason(self) -> bool:
@@ -54,11 +58,16 @@ class ApplyChange:
 
 @dataclass(frozen=True, slots=True)
 class UndeclaredItem:
-    """Something on the server that is not in the folder and stays."""
+    """Something on the server that is not in the folder and stays.
+
+    Attributes:
+        is_own: It gives the caller something, so that it stays even when others are pruned.
+    """
 
     kind: Subject
     of: str
     command: str
+    is_own: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +78,18 @@ class ApplyPlan:
         changes: The changes, in the order in which they are made.
         kept: What the folder does not declare although it speaks for that place.
         unchanged: How many things already match.
-        is_checked: Whether the server has tried each policy, which it does for callers who may set
+        is_checked: Whether the server has tried each change, which it does for callers who may make
             it.
+        access: What the folder says about access; None if nothing.
+        prune: Whether what is not in the folder is taken away.
     """
 
     changes: Sequence[ApplyChange]
     kept: Sequence[UndeclaredItem]
     unchanged: int
     is_checked: bool
+    access: AccessDocument | None = None
+    prune: bool = False
 
 
 def compare(
@@ -97,10 +110,15 @@ def compare(
         Forbidden: The caller may not set a policy, and it is not a dry run.
     """
     suites = list(_suites(client, declared))
-    policies = [_policy(client, one) for one in declared.policies]
-    changes = [one for one in (*suites, *policies) if one is not None]
-    unchanged = len(declared.suites) + len(declared.policies) - len(changes)
-    unlisted = list(_find_undeclared(client, declared))
+    access = compare_access(client, declared.access.document, prune=prune)
+    made = {one.of for one in access.changes if one.kind == "namespace" and one.action == "create"}
+    policies = [_policy(client, one, made) for one in declared.policies]
+    hooks, kept_hooks, same_hooks = _webhooks(client, declared, made, prune=prune)
+    of_access = [_change_of_access(one) for one in access.changes]
+    changes = [one for one in (*suites, *of_access, *policies, *hooks) if one is not None]
+    same = [*suites, *policies].count(None)
+    unchanged = same + access.unchanged + same_hooks
+    unlisted = list(_find_undeclared(client, declared, made))
     if prune:
         changes += unlisted
     retained = [] if prune else [_build_kept(one) for one in unlisted]
@@ -108,8 +126,14 @@ def compare(
         first = next(one.of for one in changes if one.needs_reason)
         raise InvalidInput(f"what {first} asks changes only with a reason", fix="say it: -m REASON")
     pending = {one.of for one in changes if one.kind == "suite"}
-    is_checked = _try_policies(client, changes, pending, reason=reason or (_TRIED if is_dry else ""), is_dry=is_dry)
-    return ApplyPlan(changes, [*retained, *_kept_suites(client, declared)], unchanged, is_checked)
+    tried = [one for one in changes if one.place.namespace not in made]
+    is_checked = _try_policies(client, tried, pending, reason=reason or (_TRIED if is_dry else ""), is_dry=is_dry)
+    if not is_dry and not access.is_checked:
+        raise Forbidden("this token may not make all of these changes to access", fix="use an admin's token")
+    kept = [UndeclaredItem(one.kind, one.of, one.command, one.is_own) for one in access.kept]
+    kept += [*kept_hooks, *retained, *_kept_suites(client, declared)]
+    is_checked = is_checked and access.is_checked
+    return ApplyPlan(changes, kept, unchanged, is_checked, declared.access.document, prune)
 
 
 def _suites(client: Client, declared: Declarations) -> Iterator[ApplyChange | None]:
@@ -127,9 +151,12 @@ def _suites(client: Client, declared: Declarations) -> Iterator[ApplyChange | No
         yield ApplyChange("suite", one.suite.name, "replace", before, after, suite=one)
 
 
-def _policy(client: Client, declared: DeclaredPolicy) -> ApplyChange | None:
+def _policy(client: Client, declared: DeclaredPolicy, made: Collection[str]) -> ApplyChange | None:
     of = declared.of
-    if of.is_floor:
+    before: Mapping[str, object]
+    if of.is_floor and of.namespace in made:
+        before = {}
+    elif of.is_floor:
         before = client.floors.show(of.namespace or None).policy
     else:
         policies = {one.channel: one.policy for one in client.channels.list(of.line)}
@@ -141,10 +168,10 @@ def _policy(client: Client, declared: DeclaredPolicy) -> ApplyChange | None:
     return ApplyChange("policy", str(of), "replace", before, declared.fields, place=of)
 
 
-def _find_undeclared(client: Client, declared: Declarations) -> Iterator[ApplyChange]:
+def _find_undeclared(client: Client, declared: Declarations, made: Collection[str]) -> Iterator[ApplyChange]:
     """Yield a reset for each policy that the folder does not declare."""
     declared_owners, fresh = {policy.of for policy in declared.policies}, read_policy_file(b"{}")
-    for namespace in _namespaces(client, declared):
+    for namespace in [name for name in _namespaces(client, declared) if name not in made]:
         of = PolicyOwner(namespace)
         floor = client.floors.show(namespace).policy if of not in declared_owners else {}
         if floor:
@@ -154,6 +181,28 @@ def _find_undeclared(client: Client, declared: Declarations) -> Iterator[ApplyCh
                 of = PolicyOwner(namespace, line.ref, channel.channel)
                 if of not in declared_owners and channel.policy != fresh:
                     yield ApplyChange("policy", str(of), "reset", channel.policy, fresh, place=of)
+
+
+def _change_of_access(change: AccessChange) -> ApplyChange:
+    return ApplyChange(change.kind, change.of, change.action, change.before, change.after)
+
+
+def _webhooks(
+    client: Client, declared: Declarations, made: Collection[str], *, prune: bool
+) -> tuple[list[ApplyChange], list[UndeclaredItem], int]:
+    """Compare webhooks by their names; return changes, what is kept, and how many are as they should be."""
+    changes, kept, same = list[ApplyChange](), list[UndeclaredItem](), 0
+    for namespace, hooks in (declared.access.webhooks or {}).items():
+        compared = compare_webhooks(client, namespace, hooks, is_new=namespace in made)
+        changes += [ApplyChange("webhook", one.of, one.action, one.before, one.after, webhook=one) for one in compared]
+        same += len(hooks) - len([one for one in compared if one.declared is not None])
+    if prune:
+        return changes, kept, same
+    removed = [one for one in changes if one.action == "remove"]
+    for one in removed:
+        if one.webhook is not None:
+            kept.append(UndeclaredItem("webhook", one.of, f"deltareg webhook rm {one.webhook.former}"))
+    return [one for one in changes if one not in removed], kept, same
 
 
 def _namespaces(client: Client, declared: Declarations) -> Sequence[str]:

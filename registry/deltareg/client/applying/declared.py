@@ -1,9 +1,10 @@
-"""What a folder declares: suites, and policies by their owner. No server is asked."""
+"""What a folder declares: access, suites, and policies by their owner. No server is asked."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from deltareg.client.applying.access_files import AccessFiles, read_access_files
 from deltareg.client.resources.suites import read_suite_file
 from deltareg.documents.json_values import is_list, is_object
 from deltareg.documents.yaml_document import read_yaml
@@ -13,7 +14,10 @@ from deltareg.refs import LineRef, parse_channel, parse_name
 from deltareg.suites.suite import Suite, built_in_names
 
 _ENDINGS = (".yaml", ".yml")
-_LAYOUT = "policies/server.yaml, policies/NS/namespace.yaml, policies/NS/NAME/CHANNEL.yaml, suites/*.yaml"
+_LAYOUT = (
+    "access.yaml, namespaces/NS.yaml, policies/server.yaml, policies/NS/namespace.yaml,"
+    " policies/NS/NAME/CHANNEL.yaml, suites/*.yaml"
+)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -74,13 +78,14 @@ class Declarations:
     """Everything that a folder declares.
 
     A folder speaks for the namespaces that it has folders of; one with a policy of the server
-    speaks for all namespaces.
+    speaks for all namespaces. Access files speak for what they name.
     """
 
     root: Path
     suites: Sequence[DeclaredSuite]
     policies: Sequence[DeclaredPolicy]
     namespaces: frozenset[str]
+    access: AccessFiles = field(default_factory=AccessFiles)
 
     @property
     def is_whole(self) -> bool:
@@ -89,7 +94,7 @@ class Declarations:
 
 
 def read_folder(root: Path) -> Declarations:
-    """Read a folder of suites and policies.
+    """Read a folder of access files, suites and policies.
 
     Raises:
         NotFound: The folder, or a file that a suite names, does not exist.
@@ -99,8 +104,9 @@ def read_folder(root: Path) -> Declarations:
     if not root.is_dir():
         raise NotFound(f"there is no folder {root}", fix=f"make it: {_LAYOUT}")
     policies, namespaces = _policies(root / "policies")
-    declared = Declarations(root, _suites(root / "suites"), policies, namespaces)
-    if not (declared.suites or policies or namespaces):
+    access = read_access_files(root)
+    declared = Declarations(root, _suites(root / "suites"), policies, namespaces, access)
+    if not (declared.suites or policies or namespaces or access.document):
         raise InvalidInput(f"{root} declares nothing", fix=f"it holds {_LAYOUT}")
     return declared
 
