@@ -97,9 +97,11 @@ class AccessPlan(Answer):
         unchanged: How many things match already.
         is_checked: Whether the changes were tried with the caller's rights; a caller of a dry run who
             lacks some learns what would change, and not whether it would be allowed.
+        refusal: Why a change would not be allowed.
     """
 
     changes: list[AccessChange]
     kept: list[AccessKept]
     unchanged: int
     is_checked: bool
+    refusal: str = ""

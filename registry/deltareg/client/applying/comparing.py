@@ -129,7 +129,7 @@ def compare(
     tried = [one for one in changes if one.place.namespace not in made]
     is_checked = _try_policies(client, tried, pending, reason=reason or (_TRIED if is_dry else ""), is_dry=is_dry)
     if not is_dry and not access.is_checked:
-        raise Forbidden("this token may not make all of these changes to access", fix="use an admin's token")
+        raise Forbidden(access.refusal, fix="see what would change with --dry-run, and ask somebody who may")
     kept = [UndeclaredItem(one.kind, one.of, one.command, one.is_own) for one in access.kept]
     kept += [*kept_hooks, *retained, *_kept_suites(client, declared)]
     is_checked = is_checked and access.is_checked

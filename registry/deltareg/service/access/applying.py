@@ -93,18 +93,22 @@ class _Applying:
         if self._document.everywhere is not None or self._document.services is not None:
             self._caller.require(Right.ADMIN, on=EVERYTHING)
         self._compare()
-        steps, is_checked = self._found.steps, True
+        steps, refusal = self._found.steps, ""
         try:
             for turn in ([s.first for s in steps], [s.make for s in steps], [s.take for s in steps]):
                 for act in chain.from_iterable(turn):
                     act()
-        except Forbidden:
+        except Forbidden as error:
             if not is_dry:
                 raise
-            is_checked = False
+            refusal = error.message
         changes = [step.change for step in steps]
         return AccessPlan(
-            changes=changes, kept=self._found.kept, unchanged=self._found.unchanged, is_checked=is_checked
+            changes=changes,
+            kept=self._found.kept,
+            unchanged=self._found.unchanged,
+            is_checked=not refusal,
+            refusal=refusal,
         )
 
     def _compare(self) -> None:

@@ -198,7 +198,8 @@ def _find(conn: sa.Connection, caller: Caller, name: str) -> GroupRow:
 
 
 def _find_to_change(conn: sa.Connection, caller: Caller, name: str) -> GroupRow:
-    """Find a group that the caller may change, and lock it."""
+    """Find a group that the caller may change, and lock it; for who does not see it there is none."""
+    caller.require(Right.READ, on=SHARED)
     if not caller.may(Right.ADMIN, on=EVERYTHING):
         _find(conn, caller, name)  # which may say that there is none
         caller.require(Right.ADMIN, on=EVERYTHING)
