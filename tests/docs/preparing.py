@@ -58,6 +58,7 @@ def apply(desk: Desk) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     desk.terminal.environ["COMMIT"] = "4f0c9a7"
+    desk.terminal.environ["DEPLOYS_URL"] = "http://127.0.0.1:9/hook"
 
 
 def approvals(desk: Desk) -> None:
