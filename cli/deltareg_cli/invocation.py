@@ -120,10 +120,10 @@ class Invocation:
             self._client = Client(self.config, progress=self._progress)
         return self._client
 
-    def client_with(self, token: str) -> "Client":
-        """Return a client that uses another token, from here on."""
+    def log_in_with(self, token: str) -> "Client":
+        """Return a client that uses a token which the user gives for this server, from here on."""
         self.end()
-        config = replace(self.config, token=token)
+        config = replace(self.config, token=token, named_in="", withheld=("", ""))
         self._loaded = replace(self.loaded, config=config)
         return self.client
 

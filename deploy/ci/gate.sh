@@ -12,7 +12,8 @@
 #   GATE_RETRY_WAIT  seconds before that (30)
 #   GATE_PR          a pull request to comment on, with gh and a token where they are
 #
-# DELTAREG_SERVER and DELTAREG_TOKEN are the client's own. The status is that of `deltareg`.
+# DELTAREG_SERVER and DELTAREG_TOKEN are the client's own; without a token the CI says
+# whose job this is. The status is that of `deltareg`.
 set -u
 
 : "${GATE_REF:?name the version: GATE_REF=NS/NAME:vN}"

@@ -11,7 +11,8 @@
 #   PROMOTE_RETRY_WAIT  seconds before that (30)
 #   PROMOTE_DIR         where the answer goes (deltareg-promote)
 #
-# DELTAREG_SERVER and DELTAREG_TOKEN are the client's own. The status is that of `deltareg`. A channel
+# DELTAREG_SERVER and DELTAREG_TOKEN are the client's own; without a token the CI says
+# whose job this is. The status is that of `deltareg`. A channel
 # that serves the version already stays there, with 0: the job can be run again.
 set -u
 

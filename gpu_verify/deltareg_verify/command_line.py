@@ -13,6 +13,7 @@ import click
 
 from deltareg.client import Client, WorkerClient
 from deltareg.client.config import ClientConfig, load_config
+from deltareg.client.token_reach import why_withheld
 from deltareg.errors import Inconclusive, InvalidInput, Misconfigured, Unavailable
 from deltareg.gate.verifier import VERIFIER
 from deltareg.host.process import explain_errors
@@ -158,6 +159,8 @@ def _run(options: WorkerOptions, server: str | None) -> None:
     stop = StopSignal(options.stop_grace_s)
     stop.listen()
     config = load_config(flags={"server": server} if server else {}).config
+    if (refusal := why_withheld(config)) is not None:  # said at once, not after a minute of preparing
+        raise refusal
     options.scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
     sweep(options.scratch, now=time.time())
     own = identity_of(options.key_file, options.host, is_for_one_run=bool(options.only_run))

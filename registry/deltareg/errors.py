@@ -8,6 +8,7 @@
     ├── NotFound                     3   404
     │   └── BlobMissing              6   502   a row names bytes that the store does not have
     ├── Unauthenticated              4   401
+    ├── AssertionRefused             4   400   what an issuer says of a workflow gets no token here
     ├── Forbidden                    4   403
     ├── Conflict                     5   409
     │   ├── StaleRevision            5   412
@@ -167,6 +168,22 @@ class Unauthenticated(DeltaregError):
 
     code = "unauthenticated"
     exit_code = 4
+
+
+class AssertionRefused(DeltaregError):
+    """What an issuer says of a workflow gets no token here.
+
+    Attributes:
+        reason: The error code of RFC 6749 and RFC 8693.
+    """
+
+    code = "assertion_refused"
+    exit_code = 4
+
+    def __init__(self, message: str, *, fix: str = "", reason: str = "invalid_request") -> None:
+        """Store the code that a client of the standard knows."""
+        super().__init__(message, fix=fix)
+        self.reason = reason
 
 
 class Forbidden(DeltaregError):

@@ -59,6 +59,9 @@ Role = Literal[
 ]
 """What a principal is in a namespace, or everywhere."""
 ROLES: tuple[Role, ...] = get_args(Role)
+TrustProvider = Literal["github", "gitlab", "oidc"]
+"""Who issues what a trust accepts: GitHub, GitLab, or another issuer of OpenID Connect."""
+TRUST_PROVIDERS: tuple[TrustProvider, ...] = get_args(TrustProvider)
 Visibility = Literal["private", "internal", "public"]
 """Who sees a namespace."""
 VISIBILITIES: tuple[Visibility, ...] = get_args(Visibility)

@@ -41,6 +41,7 @@ NAMES = {
     "principal": "nobody-here",
     "keyid": "k",
     "webhook_id": "wh_9",
+    "trust_id": "999999",
 }
 QUERIES = {
     "GET /api/v1/resolve": {"ref": "team/lora"},
@@ -115,6 +116,14 @@ BODIES |= {
     "POST /api/v1/deltas/{ns}/{name}:deprecate": {"reason": "x"},
     "POST /api/v1/deltas/{ns}/{name}/versions/{version}:deprecate": {"reason": "x"},
     "POST /api/v1/webhooks": {"url": "http://10.0.0.1/"},
+    "POST /api/v1/trusts": {
+        "provider": "github",
+        "audience": "https://registry.example",
+        "namespace": "team",
+        "scopes": ["push"],
+        "source_id": "74",
+        "owner_id": "65",
+    },
     "POST /api/v1/webhooks/{webhook_id}:redeliver": {"dead": True},
     "POST /api/v1/webhooks/{webhook_id}:rotate": {},
     "POST /api/v1/deltas/{ns}/{name}/versions/{version}/referrers": {"form": "signature", "body": "{}"},

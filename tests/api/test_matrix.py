@@ -2,7 +2,7 @@
 
 `reach_matrix.json` says of each route on what it is asked: `named` in the request, found by a
 `number`, a `list`, what all `share`, `everything`, one's `own`, what is `free` to who comes first,
-or `nobody` has to say who asks.
+or `nobody` has to say who asks; for an `assertion` it is what is brought that says so.
 What each role may comes from `authz_matrix.json`, by the table of roles. A route without a row
 fails.
 
@@ -51,6 +51,7 @@ HERE = {
     "agent": "host",
     "keyid": "k",
     "webhook_id": "wh_1",
+    "trust_id": "1",
     "check_id": "00000000-0000-4000-8000-000000000000",
 }
 NOWHERE = HERE | {
@@ -61,9 +62,10 @@ NOWHERE = HERE | {
     "member_id": "9",
     "upload_id": "n",
     "webhook_id": "wh_9",
+    "trust_id": "9",
 }
 NUMBERS = {"run_id": "r9", "verdict_id": "v9", "request_id": "9", "member_id": "9"}
-NUMBERS["webhook_id"] = "wh_9"
+NUMBERS |= {"webhook_id": "wh_9", "trust_id": "9"}
 KEY = str(SigningKey.generate().public)
 EVERYBODY = (*ROLES, "liner", "limited", "foreign", *WIDE, "anonymous")
 DECISIVE = {"private": ("owner", "foreign", "anonymous"), "internal": ("foreign",), "public": ("anonymous",)}
@@ -85,6 +87,7 @@ QUERIES = {
     "GET /api/v1/stats/storage": {"namespace": "lab"},
     "GET /api/v1/events/stream": {"after": "0", "seconds": "0"},
     "GET /api/v1/webhooks": {"namespace": "lab"},
+    "GET /api/v1/trusts": {"namespace": "lab"},
 }
 BODY = BODIES | {
     "POST /api/v1/uploads": {
@@ -104,6 +107,7 @@ BODY = BODIES | {
     "POST /api/v1/answers": {"prompt": "hi", "refs": ["lab/x:v1"]},
     "POST /api/v1/namespaces": {"name": "lab"},
     "POST /api/v1/webhooks": {"url": "http://127.0.0.1:9/", "namespace": "lab"},
+    "POST /api/v1/trusts": BODIES["POST /api/v1/trusts"] | {"namespace": "lab"},
     "POST /api/v1/members": {"principal": "bob", "role": "reader", "namespace": "lab"},
     "PUT /api/v1/fleet/agents/{agent}": {
         "engine": "dir",
@@ -123,7 +127,7 @@ RIGHTS_HERE = {
     "POST /api/v1/answers": {Right.PUSH, Right.VERIFY},
     "POST /api/v1/runs/{run_id}:rerun": {Right.PUSH, Right.VERIFY},
     "DELETE /api/v1/members/{member_id}": {Right.MAINTAIN},
-    **{route: {Right.ADMIN} for route in REACH if "{webhook_id}" in route},
+    **{route: {Right.ADMIN} for route in REACH if "{webhook_id}" in route or "/trusts" in route},
 }
 """What is asked where a namespace is named, or found, if that is not what is asked everywhere."""
 BY_QUERY = [route for route, reach in REACH.items() if reach in {"list", "number", "free"}]
@@ -194,7 +198,7 @@ def test_without_the_setting_nothing_is_read_without_a_token(filled):
     filled.make("public")
 
     for route, reach in REACH.items():
-        if reach != "nobody":
+        if reach not in {"nobody", "assertion"}:
             answer = send(filled, "anonymous", route, HERE, anonymous_reading=False)
             assert answer.status_code == 401, route
 
@@ -288,6 +292,7 @@ JUDGES = {
     "free": judge_shared,
     "everything": lambda *given, is_allowed: judge_shared(*given, is_allowed=is_allowed) or given[4].status_code == 404,
     "nobody": lambda *given, **_: given[4].status_code == 200,
+    "assertion": lambda *given, **_: given[4].status_code == 400,  # whoever brings none
 }
 
 
@@ -323,7 +328,7 @@ def send(world, who, route, names, **more):
 
 def may(who, route, visibility):
     """Whether somebody may do what a route does, by the tables alone."""
-    if REACH[route] == "nobody":
+    if REACH[route] in {"nobody", "assertion"}:
         return True
     if route == "POST /api/v1/namespaces":
         return who not in {"anonymous", "limited"}
@@ -354,6 +359,7 @@ def may_read(who, visibility):
 
 TAKEN_ONCE = {
     "DELETE /api/v1/members/{member_id}",
+    "DELETE /api/v1/trusts/{trust_id}",
     *(route for route in REACH if "{webhook_id}" in route and not route.startswith("GET")),
 }
 """What the first who may do it leaves nothing of for the next."""

@@ -81,6 +81,22 @@ ROWS: tuple[tuple[sa.Table, dict[str, object]], ...] = (
     (t.groups, {"group_id": 3, "source": "", "created_by": 1}),
     (t.group_members, {"group_id": 3, "member_id": 2, "created_by": 1}),
     (
+        t.trusts,
+        {
+            "id": 1,
+            "namespace_id": 1,
+            "principal_id": 3,
+            "provider": "github",
+            "issuer": "https://issuer.example",
+            "audience": "https://registry.example",
+            "conditions": {"repository_id": "74", "repository_owner_id": "65"},
+            "scopes": ["push"],
+            "note": "lab/models",
+            "created_by": 1,
+        },
+    ),
+    (t.used_assertions, {"digest": "sha256:u", "trust_id": 1, "expires_at": T0}),
+    (
         t.audit,
         {
             "id": 1,

@@ -7,11 +7,12 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn, cast
 
+from deltareg.client.config import ClientConfig
 from deltareg.errors import Inconclusive
 from deltareg.host.parts import NEEDS, missing_of, require
 from deltareg.host.worker_process import ask, rebuild_error, worker_line
 
-__all__ = ["NEEDS", "ask", "ask_on", "become", "build_flags", "missing_of", "require", "worker_line"]
+__all__ = ["NEEDS", "ask", "ask_on", "become", "build_flags", "connect", "missing_of", "require", "worker_line"]
 
 
 def become(module: str, *args: str, extras: Sequence[str], environ: Mapping[str, str] | None = None) -> NoReturn:
@@ -30,6 +31,20 @@ def become(module: str, *args: str, extras: Sequence[str], environ: Mapping[str,
         require(extra)
     line = [sys.executable, "-m", module, *args]
     os.execve(sys.executable, line, {**os.environ, **(environ or {})})  # noqa: S606  # our own module
+
+
+def connect(config: ClientConfig) -> tuple[list[str], dict[str, str]]:
+    """Return the words and variables by which a worker reaches the server of these settings.
+
+    A server that only a folder names is not handed on as if the user had named it: the worker reads
+    the folder's file itself, and `deltareg.client.token_reach` decides again.
+
+    Args:
+        config: The settings of this process.
+    """
+    if config.named_in:
+        return [], {}
+    return build_flags(server=config.server), {"DELTAREG_TOKEN": config.token} if config.token else {}
 
 
 def ask_on(

@@ -11,7 +11,7 @@ from uuid import uuid4
 from deltareg.errors import Conflict, DeltaregError, Forbidden, Inconclusive, WaitTimeout
 from deltareg.wire import RunCreate, RunInfo
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.runs.launch import build_flags, require, worker_line
+from deltareg_cli.runs.launch import build_flags, connect, require, worker_line
 from deltareg_cli.runs.waiting import wait_for
 from deltareg_cli.views.runs import OWN
 
@@ -71,10 +71,9 @@ class LocalWorker:
 
     def __enter__(self) -> Self:
         config = self._invocation.config
-        words = build_flags(server=config.server, run=self._run_id, name=self._name)
-        environ = {"DELTAREG_CACHE_DIR": str(config.cache_dir)}
-        if config.token:
-            environ["DELTAREG_TOKEN"] = config.token
+        server, environ = connect(config)
+        words = [*server, *build_flags(run=self._run_id, name=self._name)]
+        environ["DELTAREG_CACHE_DIR"] = str(config.cache_dir)
         self._process = subprocess.Popen(  # noqa: S603  # our own module
             [*worker_line(), "run", *words],
             env={**os.environ, **environ},

@@ -41,3 +41,8 @@ def _span(distance: float) -> str:
 def count(number: int, noun: str, plural: str = "") -> str:
     """Format a number with its noun: `1 tensor`, `4,096 tensors`, `2 entries`."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def who(name: str, via: str) -> str:
+    """Name who did something, and the workflow that they did it by, if it was one."""
+    return f"{name} via {via}" if via else name

@@ -18,7 +18,7 @@ from deltareg_cli.terminal.blocks import (
     Tone,
     tone_word,
 )
-from deltareg_cli.terminal.wording import moment, short
+from deltareg_cli.terminal.wording import moment, short, who
 from deltareg_cli.views.policies import floors_in_short, policy_in_short
 from deltareg_cli.views.verdicts import told_waiver
 
@@ -120,7 +120,7 @@ def ledger_table(revisions: Sequence[RevisionInfo], *, now: datetime) -> TableBl
             f"v{revision.version}" if revision.version else Cell("-", "dim"),
             Cell(short(revision.digest or ""), "dim"),
             moment(revision.at, now=now),
-            revision.actor,
+            who(revision.actor, revision.via),
             _circumstances(revision),
         ]
         for revision in revisions
@@ -186,6 +186,8 @@ def gate_blocks(answer: GateAnswer) -> list[Block]:
         blocks.append(SentencesBlock([Sentence(f"the channel's base would change: {bases}")]))
     if answer.base_claim:
         blocks.append(SentencesBlock([Sentence(f"its files say it was trained on {answer.base_claim}")]))
+    if " via " in answer.asker:
+        blocks.append(SentencesBlock([Sentence(f"asked by {answer.asker}")]))
     if answer.allowed:
         promote = f"promote it: deltareg promote {answer.ref} --channel {answer.channel}"
         return [*blocks, SentencesBlock([Sentence(promote)])]

@@ -24,6 +24,7 @@ from deltareg.api.routes import (
     deltas,
     events,
     evidence,
+    exchange,
     findings,
     fleet,
     floors,
@@ -99,6 +100,7 @@ def create_app(
     modules = (
         health,
         access,
+        exchange,
         members,
         groups,
         bases,
@@ -133,6 +135,7 @@ def create_app(
         summary="Artifact registry and versioning service for fine-tuning deltas.",
     )
     hold = partial(HubState, hub_main=hub_main, hub_address=hub_address) if hub_main else AppState
+    app.router.routes.extend(exchange.open_router.routes)
     state = hold(
         registry=registry,
         store_kind=store_kind,

@@ -10,8 +10,9 @@ from pydantic import ValidationError
 from deltareg.api.log_lines import start_log
 from deltareg.api.settings import ServerSettings
 from deltareg.db.session import check_schema, create_engine
-from deltareg.errors import Misconfigured
+from deltareg.errors import InvalidInput, Misconfigured
 from deltareg.host.process import explain_errors
+from deltareg.service.issuers import Issuers
 from deltareg.service.registry import Registry
 from deltareg.signing.key_file import read_key
 from deltareg.signing.secret_box import read_or_make_box
@@ -48,6 +49,10 @@ def open_registry(settings: ServerSettings) -> Registry:
     url, copy = settings.effective_store_url, settings.second_store_url
     store = open_store(url, options=read_options(url, os.environ))
     second = None if copy is None else open_store(copy, options=read_options(copy, os.environ))
+    try:
+        issuers = Issuers(settings.issuers, networks=settings.webhook_networks)
+    except InvalidInput as error:
+        raise Misconfigured(f"DELTAREG_ISSUERS: {error.message}", fix=error.fix) from error
     return Registry(
         engine,
         store,
@@ -55,6 +60,7 @@ def open_registry(settings: ServerSettings) -> Registry:
         recheck_share=settings.recheck_share,
         second=second,
         namespaces_by=settings.namespaces_by,
+        issuers=issuers,
     )
 
 

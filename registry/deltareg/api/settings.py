@@ -8,6 +8,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from deltareg.service.issuers import KNOWN
 from deltareg.words import BareName, Founders
 
 
@@ -86,11 +87,16 @@ class ServerSettings(BaseSettings):
     webhook_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
         default=(), description="Private networks that webhooks may call, as 10.1.0.0/16, comma-separated."
     )
+    issuers: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=KNOWN,
+        description="Whose assertions a trust may accept: issuers of OpenID Connect, comma-separated; nobody else"
+        " is asked for keys.",
+    )
     recheck_share: float = Field(
         default=0.02, ge=0, le=1, description="Of the passes, the share that another worker verifies again."
     )
 
-    @field_validator("allowed_hosts", "webhook_networks", mode="before")
+    @field_validator("allowed_hosts", "webhook_networks", "issuers", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):

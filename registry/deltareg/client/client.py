@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from deltareg.client.resources.storage import Storage
     from deltareg.client.resources.suites import Suites
     from deltareg.client.resources.tokens import Tokens
+    from deltareg.client.resources.trusts import Trusts
     from deltareg.client.resources.verdicts import Verdicts
     from deltareg.client.resources.versions import Versions
     from deltareg.client.resources.webhooks import Webhooks
@@ -123,6 +124,8 @@ class Client:
     """What the server and its namespaces ask of every channel: show, set."""
     tokens: "Tokens" = load_on_use()
     """Tokens: create, renew, list, revoke."""
+    trusts: "Trusts" = load_on_use()
+    """Trusts: whose workflows get a token without a stored secret."""
     audit: "Audit" = load_on_use()
     """Who did what."""
     storage: "Storage" = load_on_use()
@@ -167,7 +170,9 @@ class Client:
             Misconfigured: Others can read the token file.
         """
         if isinstance(server, ClientConfig):
-            config, server = _only(config, server), None
+            if config is not None:
+                raise InvalidInput("two configs are given", fix="leave one out")
+            config, server = server, None
         flags = {"server": server, "profile": profile, "cache_dir": cache_dir}
         settings = {key: str(value) for key, value in flags.items() if value is not None}
         if config is None:
@@ -403,9 +408,3 @@ class Client:
     def meta(self) -> Meta:
         """Return what the server is; fails at once, without retries, if it is not there."""
         return read_answer(self._api.send("GET", "/meta", is_patient=False), Meta)
-
-
-def _only(config: ClientConfig | None, first: ClientConfig) -> ClientConfig:
-    if config is not None:
-        raise InvalidInput("two configs are given", fix="leave one out")
-    return first

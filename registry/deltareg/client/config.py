@@ -13,6 +13,7 @@ from typing import Literal, cast, get_args
 
 import platformdirs
 
+from deltareg.client.assertions import AssertionSource
 from deltareg.client.config_file import read_settings
 from deltareg.client.quantities import parse_duration, parse_size
 from deltareg.errors import InvalidInput
@@ -24,6 +25,7 @@ DEFAULT_PATIENCE_S = 30.0
 DEFAULT_SERVER = f"http://{DEFAULT_HOST}:{DEFAULT_PORT}"
 DEFAULT_PROFILE = "default"
 PROJECT_FILE = "deltareg.toml"
+_IN_FOLDER = f"./{PROJECT_FILE}"
 OutputFormat = Literal["table", "json", "jsonl", "yaml"]
 OUTPUT_FORMATS: tuple[OutputFormat, ...] = get_args(OutputFormat)
 COMPRESSIONS = ("default", "fast", "max")
@@ -60,6 +62,10 @@ class ClientConfig:
             one each.
         insecure_http: Whether the token may go over plain http to another machine.
         withheld: Why an existing token is not used, and what to do; empty if it is used.
+        assertions: What the CI gives to this job to exchange for a token, where it has none; None
+            outside of one.
+        named_in: What others wrote that names the server, such as `./deltareg.toml`: it gets no token
+            but the one kept for it (`deltareg.client.token_reach`). Empty if the user names it.
         is_for_others: Whether a server pushes with it what somebody else sent, so that no path which
             these files name is looked at.
     """
@@ -80,6 +86,8 @@ class ClientConfig:
     request_id: str = ""
     insecure_http: bool = False
     withheld: tuple[str, str] = ("", "")
+    assertions: AssertionSource | None = None
+    named_in: str = ""
     is_for_others: bool = False
 
 
@@ -185,7 +193,14 @@ def load_config(
     if withheld[0]:
         token, origin = "", f"{origin}, withheld"
     config = _build(texts, token=token, request_id=request_id)
-    config = replace(config, withheld=withheld, is_for_others=bool(environment.get(FOR_OTHERS)))
+    named_in = values[0].origin if values[0].origin == _IN_FOLDER else ""
+    config = replace(
+        config,
+        withheld=withheld,
+        named_in=named_in,
+        assertions=None if token or withheld[0] else AssertionSource.read(environment),
+        is_for_others=bool(environment.get(FOR_OTHERS)),
+    )
     return LoadedConfig(config, (*values, ConfigValue("token", token, origin)))
 
 
@@ -222,7 +237,7 @@ def _places(flags: Mapping[str, str], environ: Mapping[str, str], folder: Path) 
     outer = [
         _Place("", flags, {key: f"--{key}" for key in flags}),
         _from_environ(environ),
-        _Place(f"./{PROJECT_FILE}", _of_project(project)),
+        _Place(_IN_FOLDER, _of_project(project)),
     ]
     top = _Place(str(user_file), _texts(user, str(user_file)))
     profile = _first(SETTINGS[1], [*outer, top])
@@ -232,7 +247,7 @@ def _places(flags: Mapping[str, str], environ: Mapping[str, str], folder: Path) 
 
 def _of_project(project: Mapping[str, object]) -> dict[str, str]:
     """Read what a project's file may set; whether a token goes in the clear is not among it."""
-    texts = _texts(project, f"./{PROJECT_FILE}")
+    texts = _texts(project, _IN_FOLDER)
     if "insecure_http" in texts:
         raise InvalidInput(
             f"./{PROJECT_FILE} does not decide insecure_http",
@@ -294,7 +309,7 @@ def _why_withheld(server: ConfigValue, token_origin: str) -> tuple[str, str]:
     A cloned folder may name any server, and a token set for another one is not meant for it.
     """
     is_ambient = "DELTAREG_TOKEN" in token_origin
-    if not (is_ambient and server.origin == f"./{PROJECT_FILE}"):
+    if not (is_ambient and server.origin == _IN_FOLDER):
         return "", ""
     message = f"./{PROJECT_FILE} names the server {server.text}, and does not get {token_origin} for it"
     return (message, f"if that server is meant: set DELTAREG_SERVER beside it, or --server {server.text}")

@@ -6,7 +6,7 @@ is that of the settings.
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from deltareg.client import Client
@@ -91,6 +91,8 @@ def open_client(
         address = f"https://{server}"
     environ = {key: text for key, text in os.environ.items() if key not in _OF_ANOTHER_SERVER}
     config = load_config(flags=flags | {"server": address}, environ=environ).config
+    if token is None:
+        config = replace(config, named_in=f"the address {SCHEME}{server}/…")
     return Client(config=config, token=token)
 
 

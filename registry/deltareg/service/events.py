@@ -92,8 +92,11 @@ class Action(StrEnum):
     SUITE_PUSH = "suite.push"
     TOKEN_BOOTSTRAP = "token.bootstrap"  # noqa: S105  # an action, no secret
     TOKEN_CREATE = "token.create"  # noqa: S105
+    TOKEN_EXCHANGE = "token.exchange"  # noqa: S105
     TOKEN_RENEW = "token.renew"  # noqa: S105
     TOKEN_REVOKE = "token.revoke"  # noqa: S105
+    TRUST_ADD = "trust.add"
+    TRUST_END = "trust.end"
     VERDICT_CONTRADICT = "verdict.contradict"
     VERDICT_DISPUTE = "verdict.dispute"
     VERDICT_UNWAIVE = "verdict.unwaive"

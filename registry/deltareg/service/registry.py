@@ -18,6 +18,7 @@ from deltareg.service.authority.refusals import make_refusal, pretend_absent
 from deltareg.service.authority.resources import SOMEWHERE, Namespace, Resource
 from deltareg.service.authority.sight import sight_of
 from deltareg.service.events import Action, record_event
+from deltareg.service.issuers import Issuers
 from deltareg.service.pull_notes import PullNotes
 from deltareg.service.timed_cache import AnswerCache
 from deltareg.service.visibility import Visibilities
@@ -46,6 +47,7 @@ class Registry:
         box: Encrypts the addresses and secrets of webhooks; None if there are no webhooks.
         networks: Private networks that webhooks may call.
         namespaces_by: Who makes namespaces: whoever may push, or admins alone.
+        issuers: Whose assertions may be exchanged for a token, and their keys, cached.
         visibilities: Which namespaces are private, cached until one of them changes.
         figures: The cached storage figures for pages.
         facets: The cached counts of lines by facet for pages.
@@ -61,6 +63,7 @@ class Registry:
     box: SecretBox | None = None
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
     namespaces_by: Founders = "pushers"
+    issuers: Issuers = field(default_factory=Issuers, compare=False)
     visibilities: Visibilities = field(default_factory=Visibilities, compare=False)
     figures: AnswerCache[StorageReport] = field(default_factory=AnswerCache[StorageReport], compare=False)
     facets: AnswerCache[Sequence[FacetRow]] = field(default_factory=AnswerCache[Sequence[FacetRow]], compare=False)

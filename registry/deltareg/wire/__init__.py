@@ -58,6 +58,7 @@ if TYPE_CHECKING:  # `__all__` says which of their names are given on
     from deltareg.wire.stats import *
     from deltareg.wire.suites import *
     from deltareg.wire.trail import *
+    from deltareg.wire.trusts import *
     from deltareg.wire.uploads import *
     from deltareg.wire.versions import *
 
@@ -236,6 +237,7 @@ __all__ = [
     "Text",
     "TokenCreate",
     "TokenCreated",
+    "TokenExchanged",
     "TokenInfo",
     "TokenKind",
     "TokenRenew",
@@ -246,6 +248,8 @@ __all__ = [
     "TrailPage",
     "TrailRow",
     "TrailState",
+    "TrustAdd",
+    "TrustInfo",
     "Unfitness",
     "UnmetRule",
     "Unrevoke",

@@ -75,7 +75,8 @@ class ChannelInfo(Answer):
 class RevisionInfo(Answer):
     """One entry of a channel's ledger; `review` is what was found by who reviewed it.
 
-    `ref` and `base` name the version that it serves and that version's base.
+    `ref` and `base` name the version that it serves and that version's base. `via` is the workflow
+    that moved the channel, where it got its token by a trust.
     """
 
     channel: str
@@ -95,6 +96,7 @@ class RevisionInfo(Answer):
     request: int | None = None
     base: str = ""
     ref: str = ""
+    via: str = ""
 
 
 class ChannelMove(Request):
@@ -190,6 +192,7 @@ class GateAnswer(Answer):
     of what the channel serves, empty where it serves nothing. `base_claim` is the base that the
     version's own files name, where who pushed it insisted on another. `former` are references that
     the version had under former names of its line: what was signed at that time says one of them.
+    `asker` is who asked: a principal, and the workflow where it got its token by a trust.
     """
 
     ref: str
@@ -205,6 +208,7 @@ class GateAnswer(Answer):
     base_claim: str = ""
     served_base: str = ""
     former: list[str] = []
+    asker: str = ""
 
     def _in_short(self) -> str:
         unmet = ", ".join(rule.rule for rule in self.unmet)

@@ -143,6 +143,7 @@ HOMES: Mapping[str, Sequence[str]] = {
         "TrailRow",
         "TrailState",
     ),
+    "trusts": ("TokenExchanged", "TrustAdd", "TrustInfo"),
     "uploads": ("ReceivedPack", "UploadComplete", "UploadInfo", "UploadOpen"),
     "versions": (
         "Deprecate",

@@ -8,7 +8,7 @@ from deltareg.wire.messages import Answer, Request
 
 
 class AuditRow(Answer):
-    """Who did what, with the state before and after."""
+    """Who did what, with the state before and after, and by which workflow if that got its token by a trust."""
 
     id: int
     at: str
@@ -19,6 +19,7 @@ class AuditRow(Answer):
     before: object
     after: object
     request_id: str
+    via: str = ""
 
 
 class CollectReport(Answer):

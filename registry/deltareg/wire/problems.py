@@ -12,6 +12,7 @@ STATUS: dict[type[DeltaregError], int] = {
     errors.NotFound: 404,
     errors.BlobMissing: 502,
     errors.Unauthenticated: 401,
+    errors.AssertionRefused: 400,
     errors.Forbidden: 403,
     errors.Conflict: 409,
     errors.StaleRevision: 412,

@@ -16,7 +16,7 @@ from deltareg_cli.terminal.blocks import Cell, Column, CommandResult, TableBlock
 from deltareg_cli.terminal.documents import fields, items_fields, page_fields
 from deltareg_cli.terminal.output import to_json
 from deltareg_cli.terminal.paging import note_more
-from deltareg_cli.terminal.wording import moment, short
+from deltareg_cli.terminal.wording import moment, short, who
 from deltareg_cli.tree.command_tree import command, group
 from deltareg_cli.tree.help_page import Example
 
@@ -82,7 +82,7 @@ def ls(invocation: Invocation, /, *, limit: int, cursor: str | None, **asked: st
         [
             str(row.id),
             moment(row.at, now=invocation.now),
-            row.actor,
+            who(row.actor, row.via),
             Cell(row.action, "name"),
             row.subject,
             Cell(_brief(row.after), "dim"),

@@ -6,7 +6,7 @@ from deltareg.words import RUN_KIND_NAMES
 from deltareg_cli.commands.operations.worker_keys import enrol, keys, revoke, rotate
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
-from deltareg_cli.runs.launch import become, build_flags
+from deltareg_cli.runs.launch import become, build_flags, connect
 from deltareg_cli.terminal.blocks import CommandResult
 from deltareg_cli.terminal.documents import page_fields
 from deltareg_cli.tree.command_tree import command, group
@@ -71,11 +71,10 @@ def run(
     A base is found by its fingerprint: in --base-dir, where this machine pushed or registered it
     from, in the Hugging Face cache, else it is fetched from the registry.
     """
-    config = invocation.config
-    words = build_flags(server=config.server, once=once, gpu=gpu, name=name)
+    words, environ = connect(invocation.config)
+    words += build_flags(once=once, gpu=gpu, name=name)
     words += [word for folder in base_dirs for word in build_flags(base_dir=folder)]
     words += [word for kind in only for word in build_flags(only=kind)]
-    environ = {"DELTAREG_TOKEN": config.token} if config.token else {}
     become("deltareg_verify", "run", *words, extras=["verify"], environ=environ)
 
 

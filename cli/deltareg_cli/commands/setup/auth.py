@@ -5,6 +5,7 @@ import sys
 import click
 
 from deltareg.client.config import ClientConfig
+from deltareg.client.token_reach import not_meant
 from deltareg.errors import InvalidInput, Unauthenticated
 from deltareg.host.token_files import forget_token, token_path, write_token
 from deltareg.wire import WhoAmI
@@ -49,7 +50,7 @@ def login(invocation: Invocation, *, token_stdin: bool) -> None:
     """
     server = invocation.config.server
     token = _read_token(invocation, is_on_stdin=token_stdin)
-    who = invocation.client_with(token).whoami()
+    who = invocation.log_in_with(token).whoami()
     path = write_token(server, token)
     rows: list[tuple[str, str | Cell]] = [("server", server), *_rows(who, invocation)]
     blocks: list[Block] = [TitleBlock("logged in"), FactsBlock([*rows, ("kept in", str(path))])]
@@ -63,9 +64,11 @@ def status(invocation: Invocation) -> None:
     """Say whose token is used, where it comes from, what it allows."""
     config = invocation.config
     origin = invocation.loaded.values[-1].origin
-    if config.token is None:
+    if config.token is None and config.assertions is None:
         raise _nobody(config)
     who = invocation.client.whoami()
+    if config.token is None:
+        origin = "what the CI says of this job, exchanged"
     rows: list[tuple[str, str | Cell]] = [("server", config.server), *_rows(who, invocation)]
     blocks: list[Block] = [TitleBlock(who.principal), FactsBlock([*rows, ("token from", origin)])]
     invocation.output.show(CommandResult(_document(who, config.server, origin), blocks, [who.principal]))
@@ -87,10 +90,13 @@ def logout(invocation: Invocation) -> None:
 
 
 def _read_token(invocation: Invocation, *, is_on_stdin: bool) -> str:
+    config = invocation.config
     if is_on_stdin:
+        if config.named_in:
+            raise not_meant(config)
         token = sys.stdin.read().strip()
     elif invocation.may_ask:
-        prompt = f"Token for {invocation.config.server}"
+        prompt = f"Token for {config.server}" + (f", which {config.named_in} names" if config.named_in else "")
         token = str(click.prompt(prompt, hide_input=True, err=True)).strip()
     else:
         raise InvalidInput("nobody is there to ask for the token", fix="pipe it: --token-stdin")

@@ -25,6 +25,8 @@ DEFAULTS = {"cache_dir": "~/.cache/deltareg", "progress": ""}  # said better tha
 OTHER_VARIABLES = (
     ("DELTAREG_TOKEN", "The token; comes before any that is kept."),
     ("DELTAREG_TOKEN_FILE", "A file that holds the token."),
+    ("DELTAREG_ID_TOKEN", "In CI: what it says of this job, exchanged where there is no token; also …_2 to …_9."),
+    ("DELTAREG_TRUST", "In CI: the number of the trust that is meant, where several accept the job."),
     ("DELTAREG_CONFIG", "The settings file, in place of config.toml."),
     ("XDG_CONFIG_HOME", "Where config.toml and tokens are; ~/.config by default."),
     ("XDG_CACHE_HOME", "Where the cache is; ~/.cache by default."),

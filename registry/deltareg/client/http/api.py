@@ -12,11 +12,13 @@ from pydantic import BaseModel
 
 from deltareg.client.config import DEFAULT_PATIENCE_S, ClientConfig
 from deltareg.client.http.answers import check_answer, our_errors, read_answer, store_failure
+from deltareg.client.http.exchange import ExchangedToken
 from deltareg.client.http.patience import RetryPolicy
 from deltareg.client.progress import SILENT, Progress
-from deltareg.errors import IntegrityFailure, InvalidInput, Misconfigured
+from deltareg.client.token_reach import why_not_exchanged, why_withheld
+from deltareg.errors import IntegrityFailure, InvalidInput
 from deltareg.host.lean_httpx import httpx
-from deltareg.host.token_files import is_confidential, is_here
+from deltareg.host.token_files import is_here
 from deltareg.wire import API
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -40,19 +42,6 @@ class _LateTrust(ssl.SSLContext):
         return _load_certificates().wrap_bio(*args, **options)
 
 
-def _why_unsent(config: ClientConfig) -> Misconfigured | None:
-    """Return the error if the token is not for a server, or others would see it; else None."""
-    message, fix = config.withheld
-    if message and not config.token:
-        return Misconfigured(message, fix=fix)
-    if not config.token or config.insecure_http or is_confidential(config.server):
-        return None
-    return Misconfigured(
-        f"plain http would show the token to everybody between here and {config.server}",
-        fix="use https://…; where the network is yours alone: DELTAREG_INSECURE_HTTP=1",
-    )
-
-
 class Api:
     """One server, as one client sees it; safe to use from several threads."""
 
@@ -73,7 +62,7 @@ class Api:
             sleep: Waits a number of seconds between tries.
         """
         headers = {"User-Agent": "deltareg"}
-        self._refusal = _why_unsent(config)
+        self._refusal = why_withheld(config)
         if config.token and self._refusal is None:
             headers["Authorization"] = f"Bearer {_printable(config.token)}"
         self._config = config
@@ -87,11 +76,19 @@ class Api:
         self._http = httpx.Client(
             base_url=config.server,
             headers=headers,
+            auth=self._exchanged(config),
             follow_redirects=True,
             transport=transport,
             verify=_LateTrust(ssl.PROTOCOL_TLS_CLIENT),
             timeout=httpx.Timeout(config.timeout_s, read=max(config.timeout_s, _BODY_TIMEOUT_S)),
         )
+
+    def _exchanged(self, config: ClientConfig) -> ExchangedToken | None:
+        """Return what gets a token for the job that this runs in; None where there is one, or no job."""
+        if config.assertions is None or config.token:
+            return None
+        refusal = why_not_exchanged(config)
+        return ExchangedToken(config.assertions, config.server, http=lambda: self._http, refusal=refusal)
 
     def close(self) -> None:
         """Close all connections."""
@@ -212,7 +209,7 @@ class Api:
     def is_ready(self) -> bool:
         """Whether the server answers and is ready."""
         try:
-            return self._http.get("/readyz").is_success
+            return self._http.get("/readyz", auth=None).is_success
         except httpx.HTTPError:
             return False
 

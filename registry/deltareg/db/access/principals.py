@@ -1,7 +1,7 @@
 """Principals and their tokens."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -124,8 +124,13 @@ def add_token(
     note: str,
     created_by: int | None,
     expires_in_us: int | None,
+    claims: Mapping[str, object] | None = None,
+    trust_id: int | None = None,
 ) -> int:
-    """Insert a token, stored only as a hash, and return its id."""
+    """Insert a token, stored only as a hash, and return its id.
+
+    One that was exchanged has the `claims` that name its workflow, and the trust that accepted them.
+    """
     expires = None if expires_in_us is None else now_us() + expires_in_us
     insert = sa.insert(tokens).values(
         token_hash=token_hash,
@@ -137,6 +142,8 @@ def add_token(
         note=note,
         created_by=created_by,
         expires_at=expires,
+        claims=None if claims is None else dict(claims),
+        trust_id=trust_id,
     )
     return int(conn.execute(insert.returning(tokens.c.id)).scalar_one())
 
@@ -166,7 +173,7 @@ def token_rows(
     before: int | None = None,
     limit: int = 50,
 ) -> Sequence[TokenRow]:
-    """List tokens without their hashes, newest first.
+    """List tokens without their hashes, newest first; exchanged ones while they last.
 
     Args:
         conn: A transaction.
@@ -181,6 +188,8 @@ def token_rows(
         query = query.where(sa.or_(tokens.c.principal_id.in_(of_principals), _is_within(within)))
     if token_id is not None:
         query = query.where(tokens.c.id == token_id)
+    else:
+        query = query.where(sa.or_(tokens.c.trust_id.is_(None), tokens.c.expires_at > now_us()))
     if before is not None:
         query = query.where(tokens.c.id < before)
     return fetch_all(conn, query, TokenRow)

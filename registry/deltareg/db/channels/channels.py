@@ -23,6 +23,7 @@ from deltareg.db.tables import (
     requests,
     reviews,
     revisions,
+    tokens,
     versions,
 )
 
@@ -281,6 +282,7 @@ def select_revisions() -> sa.Select[*tuple[Any, ...]]:
     return (
         sa.select(
             revisions,
+            tokens.c.claims,
             versions.c.number.label("version"),
             versions.c.revoked_at,
             previous.c.number.label("previous"),
@@ -295,6 +297,7 @@ def select_revisions() -> sa.Select[*tuple[Any, ...]]:
         .outerjoin(bases, bases.c.id == versions.c.base_id)
         .outerjoin(previous, previous.c.id == revisions.c.previous_version_id)
         .join(principals, principals.c.id == revisions.c.actor_id)
+        .outerjoin(tokens, tokens.c.id == revisions.c.token_id)
         .outerjoin(freezes, freezes.c.revision_id == revisions.c.id)
         .outerjoin(requests, requests.c.revision_id == revisions.c.id)
         .outerjoin(reviews, reviews.c.revision_id == revisions.c.id)

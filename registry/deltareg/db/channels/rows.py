@@ -45,7 +45,10 @@ class FloorRow:
 
 @dataclass(frozen=True, slots=True)
 class RevisionRow:
-    """A revision; `version` and `previous` are numbers, `revoked_at` is the version's."""
+    """A revision; `version` and `previous` are numbers, `revoked_at` is the version's.
+
+    `claims` name the workflow that moved the channel, where the token of the move was exchanged.
+    """
 
     id: int
     channel_id: int
@@ -60,6 +63,8 @@ class RevisionRow:
     previous_version_id: int | None
     break_glass: bool
     created_at: int
+    token_id: int | None
+    claims: Mapping[str, object] | None
     version: int | None
     revoked_at: int | None
     previous: int | None

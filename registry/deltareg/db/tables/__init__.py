@@ -89,6 +89,8 @@ from deltareg.db.tables.trail import log_nodes as log_nodes
 from deltareg.db.tables.trail import log_origins as log_origins
 from deltareg.db.tables.trail import log_statements as log_statements
 from deltareg.db.tables.trail import unsealed as unsealed
+from deltareg.db.tables.trusts import trusts as trusts
+from deltareg.db.tables.trusts import used_assertions as used_assertions
 from deltareg.db.tables.versions import base_hub_ids as base_hub_ids
 from deltareg.db.tables.versions import base_relations as base_relations
 from deltareg.db.tables.versions import base_variants as base_variants

@@ -4,6 +4,7 @@ import sqlalchemy as sa
 
 from deltareg.db.tables.metadata import (
     Json,
+    RowId,
     count,
     created_at,
     member,
@@ -56,6 +57,7 @@ revisions = sa.Table(
     optional_row("previous_version_id", "versions.id"),
     sa.Column("break_glass", sa.Boolean, nullable=False),
     created_at(),
+    sa.Column("token_id", RowId),  # which tells the workflow that moved it; NULL: before, or no token
     sa.UniqueConstraint("channel_id", "number"),
     one_of("kind", *REVISION_KINDS),
     sa.CheckConstraint(

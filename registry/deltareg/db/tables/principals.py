@@ -4,6 +4,7 @@ import sqlalchemy as sa
 
 from deltareg.db.tables.metadata import (
     Json,
+    RowId,
     count,
     created_at,
     created_by,
@@ -46,9 +47,12 @@ tokens = sa.Table(
     time("revoked_at"),
     time("last_used_at"),
     sa.Column("namespaces", Json),  # NULL: not limited to any
+    sa.Column("claims", Json),  # of the workflow that got it by a trust; NULL: somebody made it
+    sa.Column("trust_id", RowId),
     sa.UniqueConstraint("token_hash"),
     one_of("kind", *TOKEN_KINDS),
     sa.Index(None, "principal_id"),
+    sa.Index(None, "trust_id"),
 )
 
 namespaces = sa.Table(

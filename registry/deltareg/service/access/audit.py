@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from deltareg.db.access.trusts import claims_of
 from deltareg.db.session import read
 from deltareg.db.trail.audit import AuditFilter, audit_rows
 from deltareg.service.access.members import check_seen
@@ -12,6 +13,7 @@ from deltareg.service.authority.resources import EVERYTHING, Namespace
 from deltareg.service.clock import parse_time, rfc3339
 from deltareg.service.paging import check_limit, page, read_number_cursor
 from deltareg.service.registry import Caller, Registry
+from deltareg.service.workflow import describe_workflow
 from deltareg.wire import AuditRow, Page
 
 
@@ -58,6 +60,7 @@ def list_audit(
     with read(registry.engine) as conn:
         wanted = filter_for(conn, caller, query, by_parts=by_parts)
         rows = audit_rows(conn, wanted, before=before, limit=check_limit(limit) + 1)
+        claims = claims_of(conn, [row.token_id for row in rows])
     return page(
         rows,
         limit,
@@ -72,6 +75,7 @@ def list_audit(
             before=row.before,
             after=row.after,
             request_id=row.request_id,
+            via=describe_workflow(claims.get(row.token_id or 0)),
         ),
     )
 

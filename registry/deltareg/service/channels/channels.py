@@ -30,6 +30,7 @@ from deltareg.service.paging import check_limit, page, read_number_cursor
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_channel, find_line
 from deltareg.service.verdicts.waivers import show_waivers, standing_on_versions
+from deltareg.service.workflow import describe_workflow
 from deltareg.wire import ChannelInfo, GlassBroken, Page, RevisionInfo, Waiver
 
 DEFAULT_CHANNELS = ("dev", "staging", "prod")
@@ -99,6 +100,7 @@ def describe_revision(line: LineRef, channel: str, row: RevisionRow) -> Revision
         digest=row.digest,
         previous=row.previous,
         actor=row.actor,
+        via=describe_workflow(row.claims),
         reason=row.reason,
         verdicts=row.verdict_ids,
         at=rfc3339(row.created_at),

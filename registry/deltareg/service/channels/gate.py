@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
+from deltareg.db.access.trusts import claims_of
 from deltareg.db.channels import before_gate
 from deltareg.db.channels.rows import ChannelRow
 from deltareg.db.lines.version_rows import VersionRow
@@ -41,6 +42,7 @@ from deltareg.service.resolve import find_channel, find_version
 from deltareg.service.verdicts.environments import worker_environments
 from deltareg.service.verdicts.facts import suite_facts
 from deltareg.service.verdicts.suites import find_suite
+from deltareg.service.workflow import describe_workflow
 from deltareg.wire import GateAnswer, GateRule, UnmetRule
 
 FRESH_POLICY: dict[str, object] = {"suites": ["smoke"]}
@@ -161,7 +163,9 @@ def check_gate(
         case = case.accepting_for(warnings=accept_warnings, new_base=new_base, undecided=accept_undecided)
         answer = answer_of(conn, registry, version, channel, case)
         former = [name for name in former_refs(conn, version) if caller.sees(Ref.parse(name).line)]
-        return answer.model_copy(update={"former": former})
+        workflow = describe_workflow(claims_of(conn, [caller.token_id]).get(caller.token_id or 0))
+        asker = f"{caller.principal} via {workflow}" if workflow else caller.principal
+        return answer.model_copy(update={"former": former, "asker": asker})
 
 
 def answer_of(conn: sa.Connection, registry: Registry, version: VersionRow, channel: str, case: GateCase) -> GateAnswer:

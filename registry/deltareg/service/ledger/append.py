@@ -66,6 +66,7 @@ def append(
         verdict_ids=verdict_ids,
         previous_version_id=None if current is None else current.version_id,
         break_glass=move.break_glass,
+        token_id=caller.token_id,
     )
     version = None if serves is None else serves.number
     before: dict[str, object] = {"revision": channel.revision, "version": previous}

@@ -15,8 +15,9 @@ import anyio.to_thread
 
 from deltareg import __version__
 from deltareg.errors import InvalidInput
+from deltareg.host.addresses import Network, Resolve, resolve
 from deltareg.host.lean_httpx import httpx
-from deltareg.service.telling.addresses import Network, Resolve, WebhookAddress, pin_addresses, resolve
+from deltareg.service.telling.addresses import WebhookAddress, pin_addresses
 
 TIMEOUT_S = 15.0
 """How long one try may take from the look at the name to the end of the answer, seconds."""

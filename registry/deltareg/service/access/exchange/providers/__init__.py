@@ -1,0 +1,12 @@
+"""Who issues assertions, a file each: which claims a trust is about, and how a workflow is named."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from deltareg.service.access.exchange.providers.github import GITHUB
+from deltareg.service.access.exchange.providers.gitlab import GITLAB
+from deltareg.service.access.exchange.providers.oidc import OIDC
+from deltareg.service.access.exchange.providers.provider import Provider
+from deltareg.words import TrustProvider
+
+PROVIDERS: Final[Mapping[TrustProvider, Provider]] = {"github": GITHUB, "gitlab": GITLAB, "oidc": OIDC}
