@@ -3,6 +3,8 @@
 import io
 import json
 import math
+import subprocess
+import sys
 
 import pytest
 
@@ -97,3 +99,25 @@ def test_nothing_after_the_last_line_counts():
     later = PASS.model_copy(update={"name": "later"})
 
     assert listen(spoken(PASS) + spoken(later)).checks == (PASS,)
+
+
+GREEDY = """
+import resource, sys
+from deltareg_verify.messages.report import ReportWriter
+{before}
+resource.setrlimit(resource.RLIMIT_DATA, (3 << 30, 3 << 30))
+with ReportWriter(sys.stdout.buffer).giving_up():
+    {takes}
+"""
+BY_TORCH = ("import torch", "torch.ones(8 << 30, dtype=torch.uint8)")
+
+
+@pytest.mark.parametrize(
+    ("before", "takes"), [("", "bytearray(8 << 30)"), pytest.param(*BY_TORCH, marks=pytest.mark.soak)]
+)
+def test_who_takes_more_memory_than_it_may_is_told_how_much_that_is(before, takes):
+    program = GREEDY.format(before=before, takes=takes)
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+
+    with pytest.raises(Inconclusive, match="it took the 3,221,225,472 bytes of memory of a run"):
+        listen(run.stdout)
