@@ -1,19 +1,24 @@
 """Runs that hold a worker for long: they end once, are remembered, and leave a worker to others."""
 
+import random
+import threading
+from contextlib import suppress
+
 import pytest
 
 from deltareg.db import tables as t
 from deltareg.db.lines import deltas
 from deltareg.db.session import write
+from deltareg.errors import Conflict, LeaseLost
 from deltareg.service.registry import Registry
 from deltareg.service.runs.kinds.verify import complete_run
 from deltareg.service.runs.leases import fail_run
 from deltareg.service.runs.queue import list_queue
-from deltareg.service.runs.runs import queue_run, show_run
+from deltareg.service.runs.runs import cancel_run, queue_run, show_run
 from deltareg.store.memory import MemoryStore
 from deltareg.wire import RunCreate, RunFailure
 from tests.service import rows, work
-from tests.service.work import report
+from tests.service.work import expire, report
 from tests.signers import enrol
 
 CPU = {"device": "cpu"}
@@ -32,7 +37,7 @@ def ada(engine):
 
 @pytest.fixture
 def worker(engine):
-    return rows.caller(engine, "gpu-1", kind="worker", scopes={"verify"})
+    return rows.caller(engine, "gpu-1", kind="worker", scopes={"read", "verify"})
 
 
 def lines(engine, namespace, count, *, maker):
@@ -167,3 +172,45 @@ def test_what_is_known_to_end_goes_on_on_all_workers_until_something_ran_out_of_
 
     assert three.ref == third
     assert claim(registry, worker, name="w2") is None
+
+
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(2, 30))])
+def test_nothing_is_stuck_whatever_workers_and_pushers_do_at_once(registry, ada, worker, seed):
+    """Three workers complete, fail, run out of time or are gone with their lease, and somebody cancels."""
+    ids = queue(registry, ada, *lines(registry.engine, "a", 4, maker=ada), *lines(registry.engine, "b", 4, maker=ada))
+    serve_all(registry, worker, random.Random(seed), queue(registry, ada, "a/x:v1", again=True))
+    threads = [
+        threading.Thread(
+            target=serve_all, args=(registry, worker, random.Random(f"{seed}/{number}"), ids, f"w{number}")
+        )
+        for number in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for run_id in random.Random(seed).sample(ids, 3):
+        with suppress(Conflict):  # it has ended
+            cancel_run(registry, ada, run_id)
+    for thread in threads:
+        thread.join()
+
+    ended = [show_run(registry, ada, run_id) for run_id in ids]
+
+    assert {run.state for run in ended} <= {"done", "dead", "cancelled"}
+    assert [run.id for run in ended if (run.state == "cancelled") == (run.verdict is not None)] == []
+    assert list_queue(registry, ada, ref=None, cursor=None, limit=50).items == []
+
+
+def serve_all(registry, worker, rng, ids, name="w0"):
+    """Take runs until all have ended, and end each in one of the ways that workers have."""
+    while any(not show_run(registry, worker, run_id).is_over for run_id in ids):
+        grant = claim(registry, worker, name=name)
+        if grant is None:
+            continue
+        how = rng.choice(["completes", "completes", "fails", "hangs", "is killed"])
+        with suppress(LeaseLost):
+            if how == "completes":
+                complete_run(registry, worker, grant.run, report(grant))
+            elif how == "is killed":
+                expire(registry, grant.run)
+            else:
+                fail(registry, worker, grant, is_out_of_time=how == "hangs")
