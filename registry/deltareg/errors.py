@@ -28,6 +28,7 @@
     │   ├── NoProbe                 11   409   nothing can be drawn for this network
     │   └── OutOfTime               11   409   a worker's child took longer than it may
     ├── QuotaExceeded               12   507
+    │   ├── OverQuota               12   507   a quota of a namespace or a person
     │   └── DiskFull                12   507
     ├── Blocked                     13   409
     │   └── NewBase                 13   409   a channel would change its base
@@ -325,6 +326,17 @@ class QuotaExceeded(DeltaregError):
 
     code = "quota"
     exit_code = 12
+
+
+class OverQuota(QuotaExceeded):
+    """A namespace or a person would have more than its quota; `fix` says what would free room."""
+
+    code = "quota_exceeded"
+
+    def __init__(self, message: str, *, fix: str = "", holder: str = "", resource: str = "") -> None:
+        """Store the refusal; at the server also whose quota, as rows name it, and of what."""
+        super().__init__(message, fix=fix)
+        self.holder, self.resource = holder, resource
 
 
 class DiskFull(QuotaExceeded):

@@ -7,6 +7,10 @@ it. docs/words.md is generated from here.
 
 from typing import Literal, get_args
 
+QuotaResource = Literal["bytes", "versions", "lines", "drafts", "uploads", "minutes"]
+"""What a quota limits."""
+QUOTA_RESOURCES: tuple[QuotaResource, ...] = get_args(QuotaResource)
+
 Severity = Literal["error", "warning"]
 """How grave a problem is."""
 

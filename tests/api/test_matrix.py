@@ -53,6 +53,7 @@ HERE = {
     "webhook_id": "wh_1",
     "trust_id": "1",
     "check_id": "00000000-0000-4000-8000-000000000000",
+    "principal": "somebody",
 }
 NOWHERE = HERE | {
     "ns": "nowhere",
@@ -368,10 +369,14 @@ OF_NAMESPACE = {
     "GET /api/v1/namespaces/{ns}",
     "GET /api/v1/members",
     "GET /api/v1/namespaces/{ns}/policy",
+    "GET /api/v1/namespaces/{ns}/quota",
+    "GET /api/v1/quotas",
 }
 """What who has a role on some of its lines sees of a namespace."""
 # Names of people and machines, and what is worked on, are not public with the deltas.
 NEVER_ANONYMOUS = {
+    "GET /api/v1/namespaces/{ns}/quota",
+    "GET /api/v1/quotas",
     "GET /api/v1/namespaces/{ns}",
     "GET /api/v1/namespaces/{ns}/policy",
     "GET /api/v1/members",

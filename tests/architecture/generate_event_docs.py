@@ -15,7 +15,7 @@ Others are told of what stands here, and of nothing else: tokens, members, keys 
 the audit trail, for admins ([how to hear of events](howto/events.md)). On the wire `{PREFIX}`
 stands before each type. Every event has in its `data` the `ref` that it is about, which is its
 `subject`, and the `actor`; where it is about a delta, `namespace` and `delta`; and the fields that
-stand here, as far as they have a value. There are no quotas yet, and so no events of them. This
+stand here, as far as they have a value. This
 page is written from the code by `make docs`; a test compares the two.
 """
 

@@ -1,5 +1,6 @@
 """What Xet's client sends becomes the files that it was given; nothing else becomes any."""
 
+import hashlib
 import io
 import json
 import random
@@ -167,6 +168,44 @@ def test_what_a_shard_says_wrongly_is_refused_and_stages_nothing(local_hub, ask,
         assert (status, told in said["error"]) == (422, True), (told, said)
     assert told_there(ask, local_hub, token, "trainer/wrong") == set()
     assert len(list(local_hub.registry.store.keys("blobs/"))) == 1
+
+
+def test_much_from_little_is_refused_before_it_is_put_together(local_hub, ask, send):
+    """128 chunks of zeros, 16 MiB in 66 kB, named over and over."""
+    token = member(local_hub, "trainer", "push")
+    place, name = area(ask, local_hub, token, "trainer/zeros"), "ab" * 32
+    zeros = chunk_of(b"", packed=lz4.frame.compress(bytes(CHUNK_BYTES)), scheme=1, size=CHUNK_BYTES)
+    assert send(local_hub, place, f"v1/xorbs/default/{name}", zeros * 128)[0] == 200
+
+    def named(times):
+        digest = hashlib.sha256(bytes(times * 128 * CHUNK_BYTES)).hexdigest()
+        return shard_of((digest, [(name, 128 * CHUNK_BYTES, 0, 128)] * times))
+
+    once, often = (send(local_hub, place, "v1/shards", named(times)) for times in (1, 4))
+
+    assert once[0] == 200
+    assert (often[0], often[1]["code"]) == (507, "quota")
+    assert "bytes of files from" in often[1]["error"]
+    kept = [size for _, size in local_hub.registry.store.keys("blobs/")]
+    assert sorted(kept) == [len(zeros) * 128, 128 * CHUNK_BYTES]
+
+
+def test_files_of_hub_clients_count_against_quotas_before_they_come(local_hub, ask, send):
+    token = member(local_hub, "trainer", "push")
+    place = area(ask, local_hub, token, "trainer/full")
+    admin = local_hub.client()
+    admin.quotas.set("trainer", {"bytes": len(XORB.read_bytes()) - 1})
+
+    refused = send(local_hub, place, f"v1/xorbs/default/{XORB.stem}", XORB.read_bytes())
+    batch = {"operation": "upload", "objects": [{"oid": "ab" * 32, "size": 10**9}]}
+    path = "/trainer/full.git/info/lfs/objects/batch"
+    large = ask(local_hub, path, token=token, method="POST", json=batch)
+
+    assert (refused[0], refused[1]["code"]) == (507, "quota_exceeded")
+    assert large.status_code == 507
+    assert "trainer would have 1.0 GB, and its quota is" in large.json()["error"]
+    uses = {use.resource: use.used for use in admin.quotas.show("trainer").uses}
+    assert (uses["bytes"], uses["drafts"]) == (0, 1)
 
 
 def test_tickets_open_their_area_and_nothing_else(local_hub, ask, send):

@@ -83,7 +83,7 @@ def version(engine, delta_id, *, pack_ids=(), parents=()):
         return add_version(conn, delta_id, pack_ids=pack_ids, parents=parents)
 
 
-def add_version(conn, delta_id, *, pack_ids=(), parents=(), base_id=None):
+def add_version(conn, delta_id, *, pack_ids=(), parents=(), base_id=None, created_by=None):
     unique = next(_numbers)
     manifest = f'{{"number":{unique}}}'.encode()
     bound = conn.execute(sa.select(t.bases.c.id).where(t.bases.c.root == BASE_ROOT)).scalars()
@@ -98,6 +98,7 @@ def add_version(conn, delta_id, *, pack_ids=(), parents=(), base_id=None):
         foldable=True,
         base_root=BASE_ROOT,
         base_id=base_id or bound.first(),
+        created_by=created_by,
         labels={},
         logical_bytes=1,
         stored_bytes=1,

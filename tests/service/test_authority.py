@@ -114,7 +114,19 @@ from deltareg.service.overview import line as line_page
 from deltareg.service.overview import request as request_page
 from deltareg.service.overview import version as version_page
 from deltareg.service.overview import waiving as waiving_page
-from deltareg.service.push import doubts, ingest, ingest_base, proving, reencode, restore, revert, unreadable, uploads
+from deltareg.service.push import (
+    doubts,
+    ingest,
+    ingest_base,
+    proving,
+    receive,
+    reencode,
+    restore,
+    revert,
+    unreadable,
+    uploads,
+)
+from deltareg.service.quotas import quotas
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.runs import asking, comparing, finding_runs, flatten, leases, prove_again, queue, runs
 from deltareg.service.runs import log as run_log
@@ -169,6 +181,7 @@ from deltareg.wire import (
 )
 from deltareg.wire.evidence import EvaluationAdd, EvaluationWithdraw
 from deltareg.wire.findings import AnswerCreate, CompareCreate, FoundReport
+from deltareg.wire.quotas import QuotaSet
 from tests.migrations.populated import ROWS, populate
 from tests.service import rows
 from tests.service.work import SMOKE, findings
@@ -225,6 +238,7 @@ READS = [  # of what lies in `lab`, or is about it
     called(fleet.list_followers, "lab/x", **PAGE),
     called(fleet.list_followers, "lab/x@prod", **PAGE),
     called(floors.show_floor, "lab"),
+    called(quotas.show_quota, "lab"),
     called(line_page.show_line, LAB, **PAGE),
     called(measures.show_measures, LAB, limit=9),
     called(channel_page.show_ledger, LAB, "prod", at=None, **PAGE),
@@ -360,7 +374,7 @@ WRITES = [  # to what lies in `lab`
     called(uploads.open_upload, opening(AS_BASE, "base")),
     called(uploads.show_upload, "u"),
     called(uploads.abort_upload, "u"),
-    called(uploads.receive_pack, "open", number=1, digest=rows.BASE.digest, body=[b""]),
+    called(receive.receive_pack, "open", number=1, digest=rows.BASE.digest, body=[b""]),
     called(ingest.complete_upload, "open", UploadComplete(storage_map="{}")),
     called(ingest.complete_upload, "u", UploadComplete(storage_map="{}")),
     called(ingest_base.register_base, "open-base"),
@@ -426,6 +440,7 @@ WHOLES = [  # of everything, and what belongs to no namespace
     called(stats.recall_storage, None, limit=5, is_anew=False),
     called(suites.push_suite, SuitePush(document="name: mine\nchecks: [effect]")),
     called(floors.set_floor, None, FLOOR, is_seen=lambda _: True),
+    called(quotas.set_quota, "lab", QuotaSet(limits={})),
     called(trials.try_floor, None, {}),
     called(trials.try_suite, "name: mine\nchecks: [effect]"),
     called(probes.add_figures, "tiny", FiguresReport(envelope="{}")),
@@ -452,6 +467,7 @@ SHARED = [  # by all namespaces, or left out of a list, or the caller's own
     called(bases.base_manifest_bytes, "tiny"),
     called(probes.show_probes, "tiny"),
     called(floors.show_floor, None),
+    called(quotas.list_quotas, **PAGE),
     called(versions.list_lines, only=LineFilter(), **PAGE),
     called(deltas_page.look_for_lines, only=LineFilter(), **PAGE),
     called(home.show_home),

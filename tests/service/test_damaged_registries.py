@@ -19,7 +19,8 @@ from deltareg.db.storage import packs as pack_queries
 from deltareg.errors import UploadClosed
 from deltareg.identity.storage_map import StorageMap
 from deltareg.service.push.ingest_base import complete_base
-from deltareg.service.push.uploads import open_upload, receive_pack
+from deltareg.service.push.receive import receive_pack
+from deltareg.service.push.uploads import open_upload
 from deltareg.service.registry import BASES, Registry
 from deltareg.service.upkeep import collect, fsck
 from deltareg.store.memory import MemoryStore

@@ -28,8 +28,9 @@ from deltareg.service.lines.versions import delete_version
 from deltareg.service.push.ingest import complete_upload
 from deltareg.service.push.ingest_base import register_base
 from deltareg.service.push.proving import complete_proof
+from deltareg.service.push.receive import receive_pack
 from deltareg.service.push.reencode import complete_reencode, open_reencode
-from deltareg.service.push.uploads import open_upload, receive_pack
+from deltareg.service.push.uploads import open_upload
 from deltareg.service.registry import Registry
 from deltareg.service.runs.flatten import flatten
 from deltareg.service.runs.leases import claim_lease

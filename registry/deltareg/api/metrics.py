@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from deltareg.service.runs.queue import QueueDepth, Workforce
 from deltareg.wire import BaseState, Drift
-from deltareg.words import RUN_KIND_NAMES
+from deltareg.words import RUN_KIND_NAMES, QuotaResource
 
 _DEVICE_CHARACTERS = 40
 
@@ -47,9 +47,21 @@ class Metrics:
             ["drift", "base"],
             registry=self._collector,
         )
+        self._quotas = Gauge(
+            "deltareg_quota_used_ratio",
+            "Share of a quota that a namespace uses; of the 200 fullest.",
+            ["namespace", "resource"],
+            registry=self._collector,
+        )
         self._disputes = Gauge(
             "deltareg_disputed_verdicts", "Verdicts that a second worker did not find.", registry=self._collector
         )
+
+    def set_quotas(self, shares: Mapping[tuple[str, QuotaResource], float]) -> None:
+        """Record how much of their quotas namespaces use."""
+        self._quotas.clear()
+        for (namespace, resource), share in shares.items():
+            self._quotas.labels(namespace, resource).set(share)
 
     def set_disputes(self, count: int) -> None:
         """Record how many verdicts two workers disagree about."""

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from deltareg.client.resources.members import Members
     from deltareg.client.resources.namespaces import Namespaces
     from deltareg.client.resources.principals import Principals
+    from deltareg.client.resources.quotas import Quotas
     from deltareg.client.resources.requests import Requests
     from deltareg.client.resources.roles import Roles
     from deltareg.client.resources.runs import Runs
@@ -122,6 +123,8 @@ class Client:
     """Namespaces: made or asked for, listed, shown, made private or public."""
     floors: "Floors" = load_on_use()
     """What the server and its namespaces ask of every channel: show, set."""
+    quotas: "Quotas" = load_on_use()
+    """What namespaces and people may have, and use: listed, shown, set."""
     tokens: "Tokens" = load_on_use()
     """Tokens: create, renew, list, revoke."""
     trusts: "Trusts" = load_on_use()
@@ -160,8 +163,7 @@ class Client:
             token: The token to authenticate with.
             profile: The profile of `config.toml` to use.
             cache_dir: The folder that caches pulled bytes.
-            config: All settings at once, instead of server, profile and cache_dir; it may also be
-                the first argument.
+            config: All settings at once, in place of the others; also as the first argument.
             progress: Receives the progress of transfers; none is reported by default.
             transport: A replacement for the network connection, for tests.
 
@@ -181,9 +183,8 @@ class Client:
             raise InvalidInput(f"both config and {next(iter(settings))} are given", fix="leave one out")
         self.config = config if token is None else replace(config, token=token)
         self.cache = Cache(self.config.cache_dir)
-        reporter = SILENT if progress is None else progress
-        self._api = Api(self.config, transport=transport, progress=reporter)
-        self._context = Context(self._api, self.cache, self.config, reporter)
+        self._api = Api(self.config, transport=transport, progress=progress or SILENT)
+        self._context = Context(self._api, self.cache, self.config, progress or SILENT)
 
     def __enter__(self) -> Self:
         """Enter a `with` block."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from urllib.parse import urlencode
 
+from deltareg.errors import NotFound
 from deltareg.pages.asking import ViewRequest
 from deltareg.pages.guard import ROOT
 from deltareg.pages.routing import View
@@ -10,10 +11,12 @@ from deltareg.pages.tables import Cell, PageTable
 from deltareg.refs import LineRef, Ref, parse_name
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
+from deltareg.service.quotas.quotas import show_quota
 from deltareg.service.upkeep.outlook import Outlook, show_outlook
 from deltareg.service.upkeep.stats import recall_storage
 from deltareg.shared_state import shared_state_of
 from deltareg.wire import Answer, StorageReport
+from deltareg.wire.quotas import QuotaInfo
 
 _LISTED = 100
 
@@ -21,7 +24,7 @@ _LISTED = 100
 class StoragePage(Answer):
     """What is stored in total, or of a namespace, a line or a version, as of `age_s` seconds ago.
 
-    `largest` is the size of the largest part, in bytes of its packs.
+    `largest` is the size of the largest part, in bytes of its packs. `quota` is that of a namespace.
     """
 
     asked: str
@@ -29,6 +32,7 @@ class StoragePage(Answer):
     age_s: int
     largest: int
     may_plan: bool
+    quota: QuotaInfo | None = None
 
     @property
     def anew(self) -> str:
@@ -54,7 +58,16 @@ def _storage(ask: ViewRequest) -> StoragePage:
         age_s=round(aged.age_s),
         largest=largest,
         may_plan=ask.caller.may(Right.ADMIN, on=EVERYTHING),
+        quota=_quota(ask, of) if isinstance(of, str) else None,
     )
+
+
+def _quota(ask: ViewRequest, namespace: str) -> QuotaInfo | None:
+    """Return the quota of a namespace; None for one that nobody made yet, of which only bytes are there."""
+    try:
+        return show_quota(ask.registry, ask.caller, namespace)
+    except NotFound:
+        return None
 
 
 def _plan(ask: ViewRequest) -> Outlook:

@@ -71,6 +71,8 @@ class Action(StrEnum):
     PRINCIPAL_DISABLE = "principal.disable"
     PRINCIPAL_ENABLE = "principal.enable"
     PRINCIPAL_GIVE = "principal.give"
+    QUOTA_NEAR = "quota.near"
+    QUOTA_SET = "quota.set"
     REQUEST_APPROVE = "request.approve"
     REQUEST_OPEN = "request.open"
     REQUEST_PROMOTE = "request.promote"

@@ -51,6 +51,7 @@ if TYPE_CHECKING:  # `__all__` says which of their names are given on
     from deltareg.wire.organisation import *
     from deltareg.wire.problems import *
     from deltareg.wire.queue import *
+    from deltareg.wire.quotas import *
     from deltareg.wire.referrers import *
     from deltareg.wire.requests import *
     from deltareg.wire.runs import *
@@ -63,6 +64,9 @@ if TYPE_CHECKING:  # `__all__` says which of their names are given on
     from deltareg.wire.versions import *
 
 __all__ = [
+    "QuotaInfo",
+    "QuotaSet",
+    "QuotaUse",
     "API",
     "SCHEMA_VERSION",
     "AccessAnswer",

@@ -50,6 +50,7 @@ class UploadInfo(Answer):
 
     `known` maps piece digests that the namespace already stores to their storage entry, each with
     the pieces that decoding it needs, and `known_packs` lists the packs that all of them lie in.
+    `notes` says of which quotas much is used.
     """
 
     id: str
@@ -60,6 +61,7 @@ class UploadInfo(Answer):
     known_packs: list[ReceivedPack] = []
     version: VersionInfo | None = None
     base: BaseInfo | None = None
+    notes: list[str] = []
 
 
 class UploadComplete(Request):

@@ -9,7 +9,7 @@ from deltareg.errors import InvalidInput
 from deltareg.refs import LineRef
 from deltareg.service.hub.committing import MOST_FILES
 from deltareg.service.hub.files import CommitFile
-from deltareg.service.push.staging import check_room, find_staged, give_ticket
+from deltareg.service.push.staging import check_room, check_staging, find_staged, give_ticket
 from deltareg.service.registry import Caller, Registry
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -65,11 +65,13 @@ def batch_answer(
     """Answer a batch with an address for each object that is not stored yet.
 
     Raises:
-        QuotaExceeded: The objects are too large for this interface.
+        QuotaExceeded: The objects are too large for this interface, or for a quota.
     """
     check_room(str(line), sum(objects.values()))
     staged = find_staged(registry, str(line), caller, objects)
     present = staged.keys() | {entry.sha256 for entry in there.values()}
+    coming = sum(size for oid, size in objects.items() if oid not in present)
+    check_staging(registry, str(line), caller, coming)
     answers: list[Json] = []
     for oid, size in objects.items():
         answer: Json = {"oid": oid, "size": size}

@@ -8,6 +8,7 @@ from deltareg.api.auth import InRegistry
 from deltareg.db.session import check_schema
 from deltareg.errors import DiskFull, Unavailable
 from deltareg.service.channels.fleet import count_followers
+from deltareg.service.quotas.shares import quota_shares
 from deltareg.service.runs.queue import queue_depth, workforce
 from deltareg.service.runs.second_look import count_disputes
 
@@ -40,5 +41,6 @@ def metrics(request: Request, registry: InRegistry) -> Response:
     counters.set_queue(queue_depth(registry))
     counters.set_workers(workforce(registry))
     counters.set_followers(count_followers(registry))
+    counters.set_quotas(quota_shares(registry))
     counters.set_disputes(count_disputes(registry))
     return Response(counters.text(), media_type="text/plain; version=0.0.4")

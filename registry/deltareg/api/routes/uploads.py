@@ -13,7 +13,7 @@ from deltareg.api.parameters import Number
 from deltareg.api.sent_bodies import chunks_of
 from deltareg.digest import Digest
 from deltareg.errors import QuotaExceeded
-from deltareg.service.push import ingest, ingest_base
+from deltareg.service.push import ingest, ingest_base, receive
 from deltareg.service.push import uploads as service
 from deltareg.service.registry import PACK_BYTES_MAX
 from deltareg.wire import BaseInfo, ReceivedPack, UploadComplete, UploadInfo, UploadOpen
@@ -48,16 +48,22 @@ async def receive_pack(
     a thread that asks for the next chunk when it has room for it.
     """
     expected = Digest.parse(digest)
-    announced = request.headers.get("Content-Length", "0")
+    announced = request.headers.get("Content-Length", "")
     if announced.isdecimal() and int(announced) > PACK_BYTES_MAX:
         raise QuotaExceeded(f"a pack may have {PACK_BYTES_MAX} bytes, this one has {announced}")
 
-    def receive() -> ReceivedPack:
-        return service.receive_pack(
-            registry, by, upload_id, number=number, digest=expected, body=chunks_of(request, "pack")
+    def take() -> ReceivedPack:
+        return receive.receive_pack(
+            registry,
+            by,
+            upload_id,
+            number=number,
+            digest=expected,
+            body=chunks_of(request, "pack"),
+            size_bytes=int(announced) if announced.isdecimal() else None,
         )
 
-    return await anyio.to_thread.run_sync(receive, limiter=state_of(request).body_limiter)
+    return await anyio.to_thread.run_sync(take, limiter=state_of(request).body_limiter)
 
 
 @router.post("/{upload_id}:complete", response_model=UploadInfo)

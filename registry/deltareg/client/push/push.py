@@ -114,7 +114,8 @@ def push(context: Context, path: Path, line: LineRef, *, base: str | None, optio
         manifest = manifest_now()
         signature = _sign(folder, manifest, options.sign)
         prepared = PreparedDelta(folder, onto.base, manifest, target.base_claim)
-        version, uploaded = _send_patiently(context, prepared, line, options, parents)
+        sent = _send_patiently(context, prepared, line, options, parents)
+        version, uploaded = sent.version, sent.uploaded_bytes
         remember_version(context.cache, manifest.digest, folder.path, folder.states())
         left_out = list(folder.left_out)
     signed = None
@@ -134,7 +135,7 @@ def push(context: Context, path: Path, line: LineRef, *, base: str | None, optio
         signature=signed,
         golden=golden.described,
         golden_missing=golden.missing,
-        notes=[*target.notes, *_golden_notes(version, golden, options)],
+        notes=[*target.notes, *_golden_notes(version, golden, options), *sent.notes],
     )
 
 
@@ -201,7 +202,7 @@ def _manifest(
 
 def _send_patiently(
     context: Context, delta: PreparedDelta, line: LineRef, options: PushOptions, parents: Sequence[VersionDetail]
-) -> tuple[VersionInfo, int]:
+) -> "_Sent":
     """Send, and start over when the server gave the upload up meanwhile (a collection, say)."""
     request = request_of(
         UploadOpen,
@@ -241,10 +242,10 @@ def _open(context: Context, request: UploadOpen) -> UploadInfo:
 
 def _send(
     context: Context, delta: PreparedDelta, request: UploadOpen, idempotency_key: str | None, *, is_again: bool
-) -> tuple[VersionInfo, int]:
+) -> "_Sent":
     upload = _open(context, request)
     if upload.version is not None:
-        return upload.version, 0
+        return _Sent(upload.version)
     base, folder, manifest = delta.base, delta.folder, delta.manifest
     pairs = {} if base.tensors is None else references(folder.tensors, base.view, base.tensors)
     stored = stored_of(upload)
@@ -260,4 +261,13 @@ def _send(
     done = context.api.post(f"/uploads/{upload.id}:complete", complete, UploadInfo, headers={"Idempotency-Key": key})
     if done.version is None:
         raise UploadClosed("the upload was given up meanwhile", fix="run the same push again")
-    return done.version, sent.uploaded_bytes
+    return _Sent(done.version, sent.uploaded_bytes, done.notes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """The version that a push became, the bytes that it took, and what the server notes about it."""
+
+    version: VersionInfo
+    uploaded_bytes: int = 0
+    notes: Sequence[str] = ()

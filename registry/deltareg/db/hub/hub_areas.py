@@ -26,6 +26,12 @@ def open_area(conn: sa.Connection, line: str, principal_id: int, *, name: str) -
     return str(conn.execute(touched.returning(hub_areas.c.name)).scalar_one())
 
 
+def open_areas(conn: sa.Connection, principal_id: int) -> int:
+    """Count the areas that a principal has open."""
+    query = sa.select(sa.func.count()).select_from(hub_areas).where(hub_areas.c.principal_id == principal_id)
+    return int(conn.execute(query).scalar_one())
+
+
 def add_area_ticket(
     conn: sa.Connection, ticket: str, *, area: str, line: str, principal_id: int, lives_us: int
 ) -> None:

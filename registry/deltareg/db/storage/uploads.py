@@ -81,9 +81,16 @@ def close_upload(
     return conn.execute(update).rowcount == 1
 
 
-def add_upload_pack(conn: sa.Connection, upload_id: str, *, number: int, physical_key: str) -> int:
-    """Register a physical key before the first byte is written to it; return the row id."""
-    insert = sa.insert(upload_packs).values(upload_id=upload_id, number=number, physical_key=physical_key)
+def add_upload_pack(
+    conn: sa.Connection, upload_id: str, *, number: int, physical_key: str, size_bytes: int | None = None
+) -> int:
+    """Register a physical key before the first byte is written to it; return the row id.
+
+    `size_bytes` is how many are announced, which count as stored until they are.
+    """
+    insert = sa.insert(upload_packs).values(
+        upload_id=upload_id, number=number, physical_key=physical_key, size_bytes=size_bytes
+    )
     return int(conn.execute(insert.returning(upload_packs.c.id)).scalar_one())
 
 
@@ -95,6 +102,12 @@ def receive_upload_pack(conn: sa.Connection, upload_pack_id: int, *, digest: str
         .values(state="received", digest=digest, size_bytes=size_bytes)
     )
     return conn.execute(update).rowcount == 1
+
+
+def drop_upload_pack(conn: sa.Connection, upload_pack_id: int) -> None:
+    """Record that a pack did not come, and that nothing is left of it."""
+    is_it = sa.and_(upload_packs.c.id == upload_pack_id, upload_packs.c.state == "writing")
+    conn.execute(sa.update(upload_packs).where(is_it).values(state="dropped"))
 
 
 def received_packs(conn: sa.Connection, upload_id: str) -> Sequence[ReceivedPackRow]:

@@ -56,6 +56,9 @@ from deltareg.db.tables.principals import namespaces as namespaces
 from deltareg.db.tables.principals import principals as principals
 from deltareg.db.tables.principals import tokens as tokens
 from deltareg.db.tables.pulls import pulls as pulls
+from deltareg.db.tables.quotas import quota_usage as quota_usage
+from deltareg.db.tables.quotas import quota_warnings as quota_warnings
+from deltareg.db.tables.quotas import quotas as quotas
 from deltareg.db.tables.referrers import referrers as referrers
 from deltareg.db.tables.referrers import revoked_signers as revoked_signers
 from deltareg.db.tables.requests import accepted_warnings as accepted_warnings

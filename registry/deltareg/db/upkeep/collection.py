@@ -235,6 +235,11 @@ def recheck(conn: sa.Connection, marked: Sequence[MarkedPackRow]) -> list[Marked
     return [row for row in marked if keys.get(row.id) == row.physical_key]
 
 
+def scopes_of(conn: sa.Connection, pack_ids: Sequence[int]) -> set[str]:
+    """Return the scopes that packs lie in."""
+    return set(conn.execute(sa.select(packs.c.scope).where(packs.c.id.in_(pack_ids)).distinct()).scalars())
+
+
 def drop_pack(conn: sa.Connection, pack_id: int, *, physical_key: str) -> bool:
     """Drop the row of a pack whose object is gone; return False if a push revived it meanwhile."""
     dropped = sa.delete(packs).where(

@@ -23,7 +23,9 @@ from deltareg.service.access.founding import require_push
 from deltareg.service.hub.files import CommitFile, CommitTree, files_of, manifest_of
 from deltareg.service.hub.line_revisions import MAIN, pushes_to
 from deltareg.service.hub.snapshots import MissingContent, Snapshot, find_snapshot, parse_repository
-from deltareg.service.push.staging import find_staged, read_staged
+from deltareg.service.push.staging import find_staged, read_staged, scope_of
+from deltareg.service.quotas.holding import within_quotas
+from deltareg.service.quotas.room import explain_room
 from deltareg.service.registry import Caller, Registry
 from deltareg.store import BlobStore
 
@@ -98,10 +100,12 @@ def begin_draft(registry: Registry, caller: Caller, line: LineRef) -> bool:
         has_draft = queries.draft(conn, str(line), caller.principal_id) is not None
         if standing.newest is not None or has_draft:
             return False
-        queries.add_draft(conn, str(line), caller.principal_id)
+        with within_quotas(conn, scope_of(str(line)), caller.principal_id):
+            queries.add_draft(conn, str(line), caller.principal_id)
         return True
 
-    return with_retry(registry.engine, transaction)
+    with explain_room(registry.engine):
+        return with_retry(registry.engine, transaction)
 
 
 def find_standing(conn: sa.Connection, caller: Caller, line: LineRef) -> DraftState:
@@ -128,7 +132,8 @@ def keep_changes(registry: Registry, caller: Caller, line: LineRef, changes: Cha
 
     def transaction(conn: sa.Connection) -> None:
         require_push(conn, caller, on=line)
-        queries.add_draft(conn, str(line), caller.principal_id)
+        with within_quotas(conn, scope_of(str(line)), caller.principal_id):
+            queries.add_draft(conn, str(line), caller.principal_id)
         row = queries.draft(conn, str(line), caller.principal_id, lock=True)
         assert row is not None
         merged = {**decode(row.changes), **changes}
@@ -137,7 +142,8 @@ def keep_changes(registry: Registry, caller: Caller, line: LineRef, changes: Cha
         there = queries.staged_objects(conn, str(line), caller.principal_id, digests)
         queries.touch(conn, there.values())
 
-    with_retry(registry.engine, transaction)
+    with explain_room(registry.engine):
+        with_retry(registry.engine, transaction)
 
 
 def drop_changes(registry: Registry, caller: Caller, line: LineRef, done: Changes) -> None:

@@ -26,11 +26,18 @@ from deltareg.refs import LineRef
 from deltareg.service.access.founding import require_push
 from deltareg.service.hub.shards import ShardFile, ShardTerm, read_shard
 from deltareg.service.hub.xorbs import XORB_BYTES, find_chunks, unpack
-from deltareg.service.push.staging import TICKET_S, check_room, hash_ticket, hold, stage
+from deltareg.service.push.staging import TICKET_S, check_room, hash_ticket, hold, scope_of, stage
+from deltareg.service.quotas.holding import check_added, within_quotas
+from deltareg.service.quotas.room import explain_room
 from deltareg.service.registry import Caller, Registry
 from deltareg.store import BlobStore, fresh_key
 
 MOST_XORBS = 1_024
+MOST_RATIO = 16
+"""How many bytes of files may come of each byte that was sent, above `FREE_BYTES`: weights pack to about one."""
+FREE_BYTES = 16 << 20
+MOST_AREAS = 64
+"""To how many lines somebody may be sending by Xet at a time."""
 _Place = tuple[int, Sequence[int]]
 
 
@@ -48,12 +55,15 @@ def give_area(registry: Registry, caller: Caller, line: LineRef) -> AreaTicket:
 
     Raises:
         Forbidden: The caller may not push there.
+        QuotaExceeded: The caller is sending to too many lines, or a quota leaves no room.
     """
     name, ticket = secrets.token_hex(16), secrets.token_hex(16)
 
     def transaction(conn: sa.Connection) -> str:
         require_push(conn, caller, on=line)
-        area_id = queries.open_area(conn, str(line), caller.principal_id, name=name)
+        with within_quotas(conn, scope_of(str(line)), caller.principal_id, needs=("bytes",)):
+            area_id = queries.open_area(conn, str(line), caller.principal_id, name=name)
+        _check_areas(caller, queries.open_areas(conn, caller.principal_id))
         queries.add_area_ticket(
             conn,
             hash_ticket(ticket),
@@ -64,7 +74,8 @@ def give_area(registry: Registry, caller: Caller, line: LineRef) -> AreaTicket:
         )
         return area_id
 
-    return AreaTicket(with_retry(registry.engine, transaction), ticket)
+    with explain_room(registry.engine):
+        return AreaTicket(with_retry(registry.engine, transaction), ticket)
 
 
 def find_area(registry: Registry, name: str, ticket: str) -> AreaRow:
@@ -106,7 +117,8 @@ def take_xorb(registry: Registry, area: AreaRow, name: str, *, size_bytes: int, 
         check_room(area.line, held_bytes + size_bytes)
         if count >= MOST_XORBS:
             raise QuotaExceeded(f"{area.line}: {count} xorbs are on the way, at most {MOST_XORBS}")
-        return queries.add_xorb(conn, area, name=name, size_bytes=size_bytes, key=key)
+        with within_quotas(conn, scope_of(area.line), area.principal_id):
+            return queries.add_xorb(conn, area, name=name, size_bytes=size_bytes, key=key)
 
     hold(registry, key, _check_size(body, size_bytes), announce=announce)
 
@@ -125,10 +137,15 @@ def take_shard(registry: Registry, area: AreaRow, body: BinaryIO) -> None:
             raise _make_not_found()
         there = staged_objects(conn, area.line, area.principal_id, files)
         needed_bytes = sum(file.size_bytes for sha256, file in files.items() if sha256 not in there)
-        check_room(area.line, staged_bytes(conn, area.line, area.principal_id) + needed_bytes)
+        staged = staged_bytes(conn, area.line, area.principal_id)
+        check_room(area.line, staged + needed_bytes)
+        _, sent_bytes = queries.area_holds(conn, area.name)
+        _check_ratio(area.line, staged + needed_bytes, sent_bytes)
+        check_added(conn, scope_of(area.line), area.principal_id, needed_bytes)
         return queries.xorbs(conn, area.name), set(there)
 
-    xorbs, there = with_retry(registry.engine, look)
+    with explain_room(registry.engine):
+        xorbs, there = with_retry(registry.engine, look)
     with tempfile.TemporaryFile(prefix="deltareg-xet-") as spool:
         opened = _Xorbs(registry.store, xorbs, spool)
         for sha256, file in files.items():
@@ -190,6 +207,33 @@ class _Xorbs:
     def _read(self, at: int, size_bytes: int) -> bytes:
         self.spool.seek(at)
         return self.spool.read(size_bytes)
+
+
+def _check_areas(caller: Caller, count: int) -> None:
+    """Refuse more lines at a time than somebody pushes to: each may have `FREE_BYTES` for nothing.
+
+    Raises:
+        QuotaExceeded: There are more.
+    """
+    if count > MOST_AREAS:
+        raise QuotaExceeded(
+            f"{caller.principal} pushes to {MOST_AREAS} lines by Xet that have no version yet, which is the most",
+            fix="finish one of them first; what rests is collected with: deltareg gc run",
+        )
+
+
+def _check_ratio(line: str, files_bytes: int, sent_bytes: int) -> None:
+    """Refuse files that are put together from next to nothing: disks fill faster than they are sent.
+
+    Raises:
+        QuotaExceeded: They are.
+    """
+    most = FREE_BYTES + MOST_RATIO * sent_bytes
+    if files_bytes > most:
+        raise QuotaExceeded(
+            f"{line}: {files_bytes} bytes of files from {sent_bytes} that were sent, at most {most} come of those",
+            fix=f"push it with: deltareg push PATH {line} --base NAME",
+        )
 
 
 def _join_terms(xorbs: _Xorbs, file: ShardFile) -> Iterator[bytes]:

@@ -5,6 +5,7 @@ links that use it go on. What was signed and what the audit trail says keeps the
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 
 import sqlalchemy as sa
@@ -25,7 +26,9 @@ from deltareg.service.authority.resources import Namespace
 from deltareg.service.events import Action
 from deltareg.service.lines.cards import relabel
 from deltareg.service.names.moving import PackCopies, copy_shared, move_packs
-from deltareg.service.registry import Caller, Registry
+from deltareg.service.quotas.holding import within_quotas
+from deltareg.service.quotas.room import explain_room
+from deltareg.service.registry import Caller, Registry, namespace_scope
 from deltareg.service.resolve import find_line
 from deltareg.wire import NameChange, Rename
 
@@ -39,13 +42,15 @@ def rename_line(registry: Registry, caller: Caller, line: LineRef, request: Rena
         Forbidden: The caller does not own both namespaces.
         NotFound: The caller sees no such line, or no such namespace.
         Conflict: Another line has that name, or it leads on to one.
+        OverQuota: The other namespace has no room for it.
     """
     to = LineRef.parse(request.to)
     caller.require(Right.ADMIN, on=line)
     caller.require(Right.ADMIN, on=to)
     for _ in range(_TRIES):
-        copies = copy_shared(registry, caller, line, to)
-        done = with_retry(registry.engine, partial(_rename, caller=caller, line=line, to=to, copies=copies))
+        with explain_room(registry.engine):
+            copies = copy_shared(registry, caller, line, to)
+            done = with_retry(registry.engine, partial(_rename, caller=caller, line=line, to=to, copies=copies))
         if done is not None:
             return done
     raise Conflict(f"{line} was changed while its bytes were copied", fix="run the same command again")
@@ -85,12 +90,13 @@ def _rename(conn: sa.Connection, caller: Caller, line: LineRef, to: LineRef, cop
     _check_free(conn, caller, row, to)
     versions = version_queries.all_of_line(conn, row.id)
     is_moved = namespace != row.namespace_id
-    if is_moved and not move_packs(conn, row.id, line, to, copies):
-        return None
-    queries.drop_line_alias(conn, namespace, to.name)
-    if not queries.name_line(conn, row.id, namespace_id=namespace, name=to.name, by=caller.principal_id):
-        raise _refuse_taken(to)
-    _take_along(conn, caller, row, line, to, namespace)
+    with within_quotas(conn, namespace_scope(to.namespace), None, is_strict=True) if is_moved else nullcontext():
+        if is_moved and not move_packs(conn, row.id, line, to, copies):
+            return None
+        queries.drop_line_alias(conn, namespace, to.name)
+        if not queries.name_line(conn, row.id, namespace_id=namespace, name=to.name, by=caller.principal_id):
+            raise _refuse_taken(to)
+        _take_along(conn, caller, row, line, to, namespace)
     reindex(conn, versions)
     before, after = {"name": str(line)}, {"name": str(to)}
     caller.record(conn, Action.LINE_RENAME, str(to), on=to, before=before, after=after)

@@ -20,6 +20,7 @@ from deltareg.db.storage.rows import MovingPackRow
 from deltareg.digest import Digest
 from deltareg.refs import LineRef
 from deltareg.service.authority.grants import Right
+from deltareg.service.quotas.holding import check_added
 from deltareg.service.registry import Caller, Registry, namespace_scope
 from deltareg.store import fresh_key
 
@@ -42,6 +43,7 @@ def copy_shared(registry: Registry, caller: Caller, line: LineRef, to: LineRef) 
 
     Raises:
         Forbidden: The caller does not own both namespaces.
+        OverQuota: The other namespace has no room for the line.
     """
     caller.require(Right.ADMIN, on=line)
     caller.require(Right.ADMIN, on=to)
@@ -53,7 +55,9 @@ def copy_shared(registry: Registry, caller: Caller, line: LineRef, to: LineRef) 
         rows: Sequence[MovingPackRow] = ()
         if delta is not None:
             rows = queries.packs_of_line(conn, delta.id, namespace_scope(line.namespace))
-        wanted = _to_copy(conn, rows, queries.sound_in(conn, scope, _digests(rows), lock=False), scope)
+        there = queries.sound_in(conn, scope, _digests(rows), lock=False)
+        check_added(conn, scope, None, sum(row.size_bytes for row in rows if row.digest not in there))
+        wanted = _to_copy(conn, rows, there, scope)
     if not wanted:
         return PackCopies()
     upload = str(uuid4())

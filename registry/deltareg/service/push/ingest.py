@@ -14,7 +14,6 @@ import sqlalchemy as sa
 from deltareg.db.bases import bases as base_queries
 from deltareg.db.bases import variants as variant_queries
 from deltareg.db.bases.rows import BaseRow
-from deltareg.db.lines import aliases as alias_queries
 from deltareg.db.lines import deltas as delta_queries
 from deltareg.db.lines import versions as version_queries
 from deltareg.db.lines.rows import LineRow
@@ -32,19 +31,18 @@ from deltareg.delta.kind import BaseView
 from deltareg.delta.shapes import header_tensors
 from deltareg.documents.json_values import is_object
 from deltareg.documents.model_card import ModelCard
-from deltareg.errors import Conflict, DeltaregError, InvalidInput, Problem, Refused, UploadClosed
+from deltareg.errors import Conflict, DeltaregError, InvalidInput, Problem, Refused
 from deltareg.identity.base_claims import read_claims
 from deltareg.identity.manifest import Manifest
 from deltareg.identity.pack_spans import cold_bytes
 from deltareg.identity.storage_map import StorageMap
 from deltareg.refs import LineRef, Ref
-from deltareg.service.access.founding import found_namespace, require_push
+from deltareg.service.access.founding import require_push
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import SOMEWHERE
 from deltareg.service.base_parts import with_identity
 from deltareg.service.bases.stacks import find_ground
 from deltareg.service.bases.variants import packed_base
-from deltareg.service.channels.channels import add_default_channels
 from deltareg.service.describe import describe_version, line_of, ref_of
 from deltareg.service.digest_cache import view_of_base
 from deltareg.service.events import Action
@@ -53,7 +51,9 @@ from deltareg.service.lines.cards import card_bytes_in, card_in, keep_card
 from deltareg.service.lines.details import add_details
 from deltareg.service.push.bound_base import base_of_upload, check_base_claims, check_same_base
 from deltareg.service.push.forms import drop_pushed, take_form
+from deltareg.service.push.line import lock_pushed
 from deltareg.service.push.parents import check_merged, named_parents
+from deltareg.service.push.receive import give_up_when_over
 from deltareg.service.push.received import adopt_packs, pack_keys, read_back
 from deltareg.service.push.shares import measure
 from deltareg.service.push.subject import subject_of
@@ -67,6 +67,7 @@ from deltareg.service.push.uploads import (
     show_upload,
     target_of,
 )
+from deltareg.service.quotas.holding import near_notes, within_quotas
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_variant
 from deltareg.service.runs.kinds.prove import queue_proof
@@ -86,6 +87,7 @@ def complete_upload(
         Refused: The upload is not what the manifest claims, or its kind refuses it; nothing is
             kept.
         UploadClosed: The upload was aborted, or a pack that it relied on is gone: push again.
+        OverQuota: There would be more than a quota allows; nothing is kept.
     """
     caller.require(Right.PUSH, on=SOMEWHERE)
     with read(registry.engine) as conn:
@@ -116,7 +118,18 @@ def complete_upload(
         base_claim=base_claim,
         weights=marks_of(manifest, base),
     )
-    info = with_retry(registry.engine, lambda conn: _commit(conn, caller, upload_id, stored))
+
+    def transaction(conn: sa.Connection) -> UploadInfo:
+        # Whoever pushes or deletes locks the upload, the line, what is used and the packs in this order.
+        locked = find_own_upload(conn, caller, upload_id, lock=True)
+        line = LineRef.parse(locked.target)
+        delta_queries.delta_row(conn, line.namespace, line.name, lock=True)
+        with within_quotas(conn, locked.scope, caller.principal_id):
+            info = _commit(conn, caller, upload_id, stored)
+        return info.model_copy(update={"notes": near_notes(conn, locked.scope, caller.principal_id)})
+
+    with give_up_when_over(upload_id, registry, caller):
+        info = with_retry(registry.engine, transaction)
     return _with_alike(registry, caller, info)
 
 
@@ -209,7 +222,7 @@ def _commit(conn: sa.Connection, caller: Caller, upload_id: str, stored: _Stored
         row = version_queries.version_by_id(conn, present(upload.version_id))
         return _answer(conn, upload, row, created=False)
     check_open(upload)
-    delta = _lock_delta(conn, caller, LineRef.parse(upload.target))
+    delta = lock_pushed(conn, caller, LineRef.parse(upload.target))
     existing = version_queries.find_version(conn, delta.id, digest=upload.manifest_digest)
     if existing is not None:
         check_same_base(conn, existing, base_of_upload(conn, caller, upload, stored.manifest))
@@ -291,48 +304,6 @@ def _take_again(conn: sa.Connection, caller: Caller, upload: UploadRow, known: V
         before={"proof": "corrupt"},
         after={"proof": "claimed", "sent_by": caller.principal},
     )
-
-
-def _lock_delta(conn: sa.Connection, caller: Caller, line: LineRef) -> LineRow:
-    row = delta_queries.delta_row(conn, line.namespace, line.name, lock=True)
-    if row is not None:
-        caller.require(Right.PUSH, on=line)  # somebody else may have made it since the first look
-        if row.deleted_at is not None:  # its versions stay deleted; its next one brings it back
-            delta_queries.set_deleted(conn, row.id, None)
-            after: dict[str, object] = {"deleted": False, "versions": []}
-            caller.record(conn, Action.LINE_RESTORE, str(line), on=line, before={"deleted": True}, after=after)
-        return row
-    moved = _find_moved(conn, caller, line)
-    if moved is not None:
-        return moved
-    namespace = found_namespace(conn, caller, line)
-    delta_queries.add_delta(conn, namespace, line.name, created_by=caller.principal_id)
-    row = delta_queries.delta_row(conn, line.namespace, line.name, lock=True)
-    if row is None:
-        raise UploadClosed(f"{line} could not be made", fix=_AGAIN)
-    add_default_channels(conn, row.id)
-    return row
-
-
-def _find_moved(conn: sa.Connection, caller: Caller, line: LineRef) -> LineRow | None:
-    """Find the line that a former name leads to: it may have got another one since the push began.
-
-    Raises:
-        UploadClosed: It lies in another namespace now, and what was sent does not.
-        Conflict: It leads to a line that the caller may not push to.
-    """
-    alias = alias_queries.alias_of_line(conn, line.namespace, line.name)
-    if alias is None:
-        return None
-    now = LineRef(alias.to_namespace, alias.to_name)
-    if not caller.may(Right.PUSH, on=now):
-        raise Conflict(
-            f"{line} is a former name of a line, and leads on to it",
-            fix=f"choose another name, or let an owner of {line.namespace} free this one: deltareg rm {line}",
-        )
-    if now.namespace != line.namespace:
-        raise UploadClosed(f"{line} is {now} now", fix=f"push it there: deltareg push PATH {now}")
-    return delta_queries.delta_row(conn, now.namespace, now.name, lock=True)
 
 
 def _add_version(conn: sa.Connection, caller: Caller, upload: UploadRow, delta: LineRow, stored: _Stored) -> int:

@@ -52,9 +52,11 @@ from deltareg.service.bases.stacks import (
 from deltareg.service.bases.variants import check_variant, settle
 from deltareg.service.describe import describe_base
 from deltareg.service.events import Action
+from deltareg.service.push.receive import give_up_when_over
 from deltareg.service.push.received import adopt_packs, pack_keys, read_back
 from deltareg.service.push.shares import keep_share
 from deltareg.service.push.uploads import abort_upload, check_open, find_own_upload, manifest_of, target_of
+from deltareg.service.quotas.holding import within_quotas
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.runs.kinds import queue_where_base_was_missed
 from deltareg.service.runs.kinds.prove import queue_proof
@@ -99,7 +101,14 @@ def complete_base(registry: Registry, caller: Caller, upload_id: str, request: U
             abort_upload(registry, caller, upload_id)
         raise
     stored = _Stored(storage, raw, recipe)
-    return with_retry(registry.engine, lambda conn: _commit(conn, caller, upload_id, stored))
+
+    def transaction(conn: sa.Connection) -> BaseInfo:
+        locked = find_own_upload(conn, caller, upload_id, lock=True)
+        with within_quotas(conn, locked.scope, caller.principal_id):
+            return _commit(conn, caller, upload_id, stored)
+
+    with give_up_when_over(upload_id, registry, caller):
+        return with_retry(registry.engine, transaction)
 
 
 def _find_upload(conn: sa.Connection, caller: Caller, upload_id: str) -> UploadRow:

@@ -22,7 +22,9 @@ from deltareg.service.describe import describe_version, ref_of
 from deltareg.service.events import Action
 from deltareg.service.lines.veil import tell_version, veil_base
 from deltareg.service.push.damage import hurt_by
-from deltareg.service.registry import Caller, Registry
+from deltareg.service.quotas.holding import within_quotas
+from deltareg.service.quotas.room import explain_room
+from deltareg.service.registry import Caller, Registry, namespace_scope
 from deltareg.service.resolve import find_line, find_version
 from deltareg.service.runs.kinds.prove import queue_proof
 from deltareg.wire import LineState, VersionInfo
@@ -44,14 +46,16 @@ def restore_version(registry: Registry, caller: Caller, ref: Ref) -> VersionInfo
 
     def transaction(conn: sa.Connection) -> VersionInfo:
         line = find_line(conn, caller, ref.line, lock=True, also_deleted=True)
-        if line.deleted_at is not None:
-            delta_queries.set_deleted(conn, line.id, None)
+        with within_quotas(conn, namespace_scope(ref.line.namespace), None):
+            if line.deleted_at is not None:
+                delta_queries.set_deleted(conn, line.id, None)
         version_id = find_version(conn, caller, ref, bare="newest").id
         queries.lock_version(conn, version_id)
         row = queries.version_by_id(conn, version_id)
         if row.deleted_at is not None:
             _check(conn, caller, row)
-            queries.restore_version(conn, row.id)
+            with within_quotas(conn, namespace_scope(row.namespace), row.created_by):
+                queries.restore_version(conn, row.id)
             caller.record(
                 conn,
                 Action.VERSION_RESTORE,
@@ -65,7 +69,8 @@ def restore_version(registry: Registry, caller: Caller, ref: Ref) -> VersionInfo
                 _look_again(conn, caller, PackHolder(base_id, is_base=True))
         return veil_base(caller, describe_version(conn, queries.version_by_id(conn, row.id)))
 
-    return with_retry(registry.engine, transaction)
+    with explain_room(registry.engine):
+        return with_retry(registry.engine, transaction)
 
 
 def restore_line(registry: Registry, caller: Caller, line: LineRef) -> LineState:
@@ -87,11 +92,13 @@ def restore_line(registry: Registry, caller: Caller, line: LineRef) -> LineState
         back = [one for one in gone if one.released_at is None]
         if gone and not back:
             refuse_released(gone[-1])
-        delta_queries.set_deleted(conn, row.id, None)
-        for one in back:  # the oldest first, for what was made of it
-            queries.lock_version(conn, one.id)
-            _check(conn, caller, one)
-            queries.restore_version(conn, one.id)
+        with within_quotas(conn, namespace_scope(line.namespace), None):
+            delta_queries.set_deleted(conn, row.id, None)
+            for one in back:  # the oldest first, for what was made of it
+                queries.lock_version(conn, one.id)
+                _check(conn, caller, one)
+                queries.restore_version(conn, one.id)
+        for one in back:
             _look_again(conn, caller, PackHolder(one.id))
             for base_id in stacks.bases_that_are(conn, one.id):
                 _look_again(conn, caller, PackHolder(base_id, is_base=True))
@@ -100,7 +107,8 @@ def restore_line(registry: Registry, caller: Caller, line: LineRef) -> LineState
         caller.record(conn, Action.LINE_RESTORE, str(line), on=line, before=before, after=after)
         return LineState(ref=str(line), versions=numbers)
 
-    return with_retry(registry.engine, transaction)
+    with explain_room(registry.engine):
+        return with_retry(registry.engine, transaction)
 
 
 def _look_again(conn: sa.Connection, caller: Caller, held: PackHolder) -> None:

@@ -19,7 +19,9 @@ from deltareg.db.session import read, with_retry
 from deltareg.db.sql.clock import US_PER_S
 from deltareg.digest import Digest
 from deltareg.errors import IntegrityFailure, InvalidInput, NotFound, QuotaExceeded, UploadClosed
-from deltareg.service.registry import Caller, Registry
+from deltareg.service.quotas.holding import check_added, within_quotas
+from deltareg.service.quotas.room import explain_room
+from deltareg.service.registry import Caller, Registry, namespace_scope
 from deltareg.store import BlobStore, fresh_key
 
 MOST_BYTES = 2 << 30
@@ -35,14 +37,15 @@ def stage(
 
     Raises:
         InvalidInput: Its length or digest is another one.
-        QuotaExceeded: That person has staged too much for that line.
+        QuotaExceeded: That person has staged too much for that line, or a quota leaves no room.
     """
     key = fresh_key(Digest("sha256", sha256), attempt=uuid4())
 
     def announce(conn: sa.Connection) -> int:
         there = queries.staged_bytes(conn, line, principal_id)
         check_room(line, there + size_bytes)
-        return queries.add_staged(conn, line, principal_id, sha256=sha256, size_bytes=size_bytes, key=key)
+        with within_quotas(conn, scope_of(line), principal_id):
+            return queries.add_staged(conn, line, principal_id, sha256=sha256, size_bytes=size_bytes, key=key)
 
     hold(registry, key, _check_bytes(body, sha256, size_bytes), announce=announce)
 
@@ -59,7 +62,8 @@ def hold(registry: Registry, key: str, body: Iterable[bytes], *, announce: Calla
     Raises:
         UploadClosed: It was given up while the bytes came in.
     """
-    row_id = with_retry(registry.engine, announce)
+    with explain_room(registry.engine):
+        row_id = with_retry(registry.engine, announce)
     try:
         registry.store.write(key, body)
     except BaseException:
@@ -69,6 +73,11 @@ def hold(registry: Registry, key: str, body: Iterable[bytes], *, announce: Calla
     if not with_retry(registry.engine, partial(queries.arrive, staged_id=row_id)):
         registry.store.delete(key)
         raise UploadClosed("the file was given up while it came in", fix="push again")
+
+
+def scope_of(line: str) -> str:
+    """Return the scope that what is staged for a line counts against."""
+    return namespace_scope(line.partition("/")[0])
 
 
 def check_room(line: str, size_bytes: int) -> None:
@@ -82,6 +91,16 @@ def check_room(line: str, size_bytes: int) -> None:
             f"{line}: {size_bytes} bytes on the way, at most {MOST_BYTES} come by this interface",
             fix=f"push it with: deltareg push PATH {line} --base NAME",
         )
+
+
+def check_staging(registry: Registry, line: str, caller: Caller, size_bytes: int) -> None:
+    """Refuse what quotas leave no room for before any of it is sent.
+
+    Raises:
+        OverQuota: There is no room.
+    """
+    with explain_room(registry.engine), read(registry.engine) as conn:
+        check_added(conn, scope_of(line), caller.principal_id, size_bytes)
 
 
 def find_staged(registry: Registry, line: str, caller: Caller, digests: Collection[str]) -> Mapping[str, StagedRow]:

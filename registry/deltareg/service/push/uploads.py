@@ -1,12 +1,11 @@
-"""A push, first half: open an upload and receive packs, each under a fresh key, hashed as it comes.
+"""A push, first half: open an upload, which receives packs (`receive`), and abort or show it.
 
 Protocol D (docs/design.md, Stored form): the physical key is written to the database before its
 first byte to the store, is never used twice, and counts only once the upload is complete. A process
 that dies in between leaves bytes that collection finds, and nothing else.
 """
 
-import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from uuid import UUID, uuid4
 
@@ -26,15 +25,7 @@ from deltareg.db.storage.rows import UploadRow
 from deltareg.db.storage.shares import PackHolder
 from deltareg.delta.base_manifest import base_identity
 from deltareg.digest import Digest
-from deltareg.errors import (
-    DeltaregError,
-    IntegrityFailure,
-    LeaseLost,
-    NotFound,
-    QuotaExceeded,
-    StoreUnavailable,
-    UploadClosed,
-)
+from deltareg.errors import DeltaregError, LeaseLost, NotFound, UploadClosed
 from deltareg.identity.manifest import Manifest
 from deltareg.identity.storage_map import Chain
 from deltareg.refs import LineRef, Ref
@@ -50,9 +41,11 @@ from deltareg.service.lines.details import add_details
 from deltareg.service.push.bound_base import base_for, bound_to, check_same_base, open_one
 from deltareg.service.push.damage import QUICK_BYTES, find_damage_of
 from deltareg.service.push.targets import check_target
-from deltareg.service.registry import PACK_BYTES_MAX, Caller, Registry
-from deltareg.store import fresh_key
+from deltareg.service.quotas.holding import within_quotas
+from deltareg.service.quotas.room import explain_room
+from deltareg.service.registry import Caller, Registry
 from deltareg.wire import ReceivedPack, UploadInfo, UploadOpen
+from deltareg.words import QuotaResource
 
 _AGAIN = "run the same push again; what is stored already is not sent twice"
 
@@ -65,6 +58,7 @@ def open_upload(
     Raises:
         Refused: The manifest is malformed, or its base is unknown here.
         Forbidden: The token does not allow it.
+        OverQuota: A quota leaves no room for anything more.
     """
     caller.require(Right.PUSH, on=SOMEWHERE)
     request = _with_current_names(caller, request)
@@ -82,24 +76,27 @@ def open_upload(
         row = open_one(conn, caller, request, digest, base)
         if row is None:
             upload_id = str(new_id())
-            queries.add_upload(
-                conn,
-                upload_id=upload_id,
-                principal_id=caller.principal_id,
-                scope=scope,
-                subject=request.subject,
-                target=request.target,
-                manifest_digest=digest,
-                manifest=raw,
-                request=request.model_dump(exclude={"manifest"}) | bound_to(base),
-            )
+            needs: tuple[QuotaResource, ...] = ("bytes", "versions") if request.subject == "delta" else ("bytes",)
+            with within_quotas(conn, scope, caller.principal_id, needs=needs):
+                queries.add_upload(
+                    conn,
+                    upload_id=upload_id,
+                    principal_id=caller.principal_id,
+                    scope=scope,
+                    subject=request.subject,
+                    target=request.target,
+                    manifest_digest=digest,
+                    manifest=raw,
+                    request=request.model_dump(exclude={"manifest"}) | bound_to(base),
+                )
         else:
             upload_id = row.id
             queries.touch_upload(conn, upload_id)
         root = _reference_root(conn, caller, request.target, manifest)
         return _show(conn, upload_id, digest, scope, manifest, root)
 
-    info = with_retry(registry.engine, transaction)
+    with explain_room(registry.engine):
+        info = with_retry(registry.engine, transaction)
     if info.state == "complete" and _is_found_damaged(registry, caller, info):
         return with_retry(registry.engine, transaction)
     return info
@@ -121,56 +118,6 @@ def _held_by(conn: sa.Connection, info: UploadInfo) -> PackHolder:
     line = present(delta_queries.delta_row(conn, ref.line.namespace, ref.line.name))
     version = version_queries.find_version(conn, line.id, number=ref.version)
     return PackHolder(present(version).id)
-
-
-def receive_pack(
-    registry: Registry,
-    caller: Caller,
-    upload_id: str,
-    *,
-    number: int,
-    digest: Digest,
-    body: Iterable[bytes],
-    new_id: Callable[[], UUID] = uuid4,
-) -> ReceivedPack:
-    """Stream one pack to a fresh key; the server's own hash decides whether it counts.
-
-    Raises:
-        UploadClosed: The upload is not open (any more).
-        LeaseLost: It belongs to a run that the caller does not hold (any more).
-        IntegrityFailure: The bytes are not what `digest` says; nothing is kept.
-        QuotaExceeded: The pack is larger than a pack may be.
-    """
-    if not caller.may(Right.VERIFY, on=SOMEWHERE):
-        caller.require(Right.PUSH, on=SOMEWHERE)
-    key = fresh_key(digest, attempt=new_id())
-
-    def register(conn: sa.Connection) -> int:
-        _find_open(conn, caller, upload_id)
-        return queries.add_upload_pack(conn, upload_id, number=number, physical_key=key)
-
-    pack_id = with_retry(registry.engine, register)
-    hasher = hashlib.sha256()
-    try:
-        size = registry.store.write(key, _hash_chunks(body, hasher.update))
-        if hasher.hexdigest() != digest.hex:
-            raise IntegrityFailure(
-                f"pack {number} was announced as {digest.short}, {hasher.hexdigest()[:12]} came", fix=_AGAIN
-            )
-    except StoreUnavailable:  # it would not take a deletion either; collection finds what it kept
-        raise
-    except DeltaregError:
-        registry.store.delete(key)
-        raise
-
-    def receive(conn: sa.Connection) -> None:
-        _find_open(conn, caller, upload_id)
-        queries.touch_upload(conn, upload_id)
-        if not queries.receive_upload_pack(conn, pack_id, digest=str(digest), size_bytes=size):
-            raise UploadClosed("the upload was given up meanwhile", fix=_AGAIN)
-
-    with_retry(registry.engine, receive)
-    return ReceivedPack(digest=str(digest), size_bytes=size)
 
 
 def abort_upload(registry: Registry, caller: Caller, upload_id: str) -> None:
@@ -219,7 +166,14 @@ def _find_own(conn: sa.Connection, caller: Caller, upload_id: str, *, lock: bool
     return row
 
 
-def _find_open(conn: sa.Connection, caller: Caller, upload_id: str) -> UploadRow:
+def find_open(conn: sa.Connection, caller: Caller, upload_id: str) -> UploadRow:
+    """Find and lock an open upload that the caller may send to.
+
+    Raises:
+        NotFound: The caller has no such upload.
+        UploadClosed: It is not open (any more).
+        LeaseLost: It belongs to a run that the caller does not hold (any more).
+    """
     row = _find_own(conn, caller, upload_id, lock=True)
     check_open(row)
     _check_right(conn, caller, row)
@@ -359,13 +313,3 @@ def _show(conn: sa.Connection, upload_id: str, digest: str, scope: str, manifest
         known={p: known_pieces[p].decode() for p in packs if packs[p] <= sizes.keys()},
         known_packs=[ReceivedPack(digest=d, size_bytes=size) for d, (_, size) in sizes.items()],
     )
-
-
-def _hash_chunks(body: Iterable[bytes], update: Callable[[bytes], object]) -> Iterator[bytes]:
-    size = 0
-    for chunk in body:
-        size += len(chunk)
-        if size > PACK_BYTES_MAX:
-            raise QuotaExceeded(f"a pack may have {PACK_BYTES_MAX} bytes, this one has more")
-        update(chunk)
-        yield chunk

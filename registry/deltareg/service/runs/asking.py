@@ -22,7 +22,9 @@ from deltareg.service.clock import rfc3339_or_none
 from deltareg.service.describe import ref_of
 from deltareg.service.events import Action
 from deltareg.service.ledger.references import references_of
-from deltareg.service.registry import Caller, Registry
+from deltareg.service.quotas.holding import refuse_spent
+from deltareg.service.quotas.room import explain_room
+from deltareg.service.registry import Caller, Registry, namespace_scope
 from deltareg.service.resolve import find_version
 from deltareg.service.runs import info
 from deltareg.service.runs.kinds.answer import KEPT_S, WHAT, queue_answer
@@ -69,12 +71,14 @@ def ask(registry: Registry, caller: Caller, request: AnswerCreate, *, new_id: Ca
             form=request.form,
         )
         queue_answer(conn, caller, versions, question, about=about, run_id=run_id)
+        refuse_spent(conn, namespace_scope(versions[about].namespace), caller.principal_id)
         check_limit_of(conn, caller, WHAT, LIMIT, beside=run_id)
         after = {"version": ref_of(versions[about]), "what": WHAT}
         caller.record(conn, Action.RUN_QUEUE, f"run/{run_id}", on=line, before=None, after=after)
         return describe_run(conn, caller, run_id)
 
-    return with_retry(registry.engine, transaction)
+    with explain_room(registry.engine):
+        return with_retry(registry.engine, transaction)
 
 
 def show_answers(registry: Registry, caller: Caller, run_id: str) -> AnswersInfo:

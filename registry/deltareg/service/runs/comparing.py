@@ -16,7 +16,9 @@ from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import SHARED, SOMEWHERE
 from deltareg.service.describe import line_of, ref_of
 from deltareg.service.events import Action
-from deltareg.service.registry import Caller, Registry
+from deltareg.service.quotas.holding import refuse_spent
+from deltareg.service.quotas.room import explain_room
+from deltareg.service.registry import Caller, Registry, namespace_scope
 from deltareg.service.resolve import find_version
 from deltareg.service.runs import info
 from deltareg.service.runs.kinds.compare import WHAT, key_of, queue_compare
@@ -57,6 +59,7 @@ def queue_comparison(
         new_run_id = str(new_id())
         run_id = queue_compare(conn, caller, a, b, run_id=new_run_id)
         if run_id == new_run_id:
+            refuse_spent(conn, namespace_scope(b.namespace), caller.principal_id)
             check_limit_of(conn, caller, WHAT, LIMIT, beside=run_id)
             after = {"version": ref_of(b), "what": WHAT}
             if line_of(a) == line_of(b):  # readers of one line need not see another
@@ -64,7 +67,8 @@ def queue_comparison(
             caller.record(conn, Action.RUN_QUEUE, f"run/{run_id}", on=refs[1].line, before=None, after=after)
         return describe_run(conn, caller, run_id)
 
-    return with_retry(registry.engine, transaction)
+    with explain_room(registry.engine):
+        return with_retry(registry.engine, transaction)
 
 
 def show_comparison(registry: Registry, caller: Caller, a: Ref, b: Ref) -> VersionDifferences:

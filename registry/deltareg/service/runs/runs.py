@@ -20,7 +20,9 @@ from deltareg.service.events import Action
 from deltareg.service.ledger.channel_policy import digest_of_policy
 from deltareg.service.paging import check_limit, page, read_mark_cursor
 from deltareg.service.priority import BACKGROUND, HIGH, priority_of
-from deltareg.service.registry import Caller, Registry
+from deltareg.service.quotas.holding import refuse_spent
+from deltareg.service.quotas.room import explain_room
+from deltareg.service.registry import Caller, Registry, namespace_scope
 from deltareg.service.resolve import find_channel, find_variant, find_version
 from deltareg.service.runs import info
 from deltareg.service.runs.cut_short import keep_findings
@@ -42,6 +44,7 @@ def queue_run(registry: Registry, caller: Caller, request: RunCreate, *, new_id:
     Raises:
         NotFound: There is no such version or suite.
         Blocked: The version is deleted.
+        OverQuota: This month's minutes of verification are used up.
     """
     require_queueing(caller, on=SOMEWHERE)
     ref = caller.current_ref(Ref.parse(request.ref))
@@ -72,12 +75,14 @@ def queue_run(registry: Registry, caller: Caller, request: RunCreate, *, new_id:
             marks={ANEW: "yes"} if request.again else {},
         )
         if run_id == new_run_id:
+            refuse_spent(conn, namespace_scope(version.namespace), caller.principal_id)
             after = {"version": ref_of(version), "suite": suite.name}
             after |= {"variant": request.variant} if request.variant else {}
             caller.record(conn, Action.RUN_QUEUE, f"run/{run_id}", on=ref.line, before=None, after=after)
         return describe_run(conn, caller, run_id)
 
-    return with_retry(registry.engine, transaction)
+    with explain_room(registry.engine):
+        return with_retry(registry.engine, transaction)
 
 
 def list_runs(

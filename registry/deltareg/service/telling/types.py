@@ -160,6 +160,9 @@ TYPES: tuple[EventType, ...] = (
         "The channel moved on, or its policy changed.",
         ("state", "version", "reason"),
     ),
+    EventType(
+        "quota.near", (Action.QUOTA_NEAR,), "A namespace uses 80 % of a quota.", ("of", "resource", "used", "most")
+    ),
     EventType("line.renamed", (Action.LINE_RENAME,), "A line has another name.", ("name",)),
     EventType(
         "line.deprecated", (Action.LINE_DEPRECATE,), "A line is deprecated, or no longer.", ("reason", "successor")

@@ -24,12 +24,13 @@ from deltareg.errors import BlobMissing, IntegrityFailure
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
 from deltareg.service.registry import Caller, Registry
+from deltareg.service.upkeep.counts import KIND, wrong_counts
 from deltareg.service.upkeep.pages import page_rows
 from deltareg.service.upkeep.repair import repair, still_corrupt, unreferenced_packs
 from deltareg.store import BlobStore
 from deltareg.wire import FsckFinding, FsckReport
 
-FindingKind = Literal["missing", "size", "data", "bad", "orphan", "manifest", "map", "reference", "marked"]
+FindingKind = Literal["missing", "size", "data", "bad", "orphan", "manifest", "map", "reference", "marked", "count"]
 _BATCH = 200
 
 
@@ -41,7 +42,8 @@ class IntegrityFinding:
         kind: `missing` object, wrong `size`, `data` that does not hash to the digest, a pack that
             is known to be `bad`, `orphan` object without a row, `manifest` bytes that do not hash
             to theirs, a storage `map` that cannot be read, a `reference` to a pack that has no row,
-            or a pack that is `marked` for deletion although something needs it.
+            a pack that is `marked` for deletion although something needs it, or a `count` behind
+            quotas that is not what there is.
         subject: The pack, object or version concerned.
         detail: The problem, and what it means.
     """
@@ -111,6 +113,7 @@ def check(engine: sa.Engine, store: BlobStore, *, read_data: bool) -> FsckOutcom
         findings += [] if finding is None else [finding]
     findings += _check_objects(engine, store)
     findings += _check_documents(engine)
+    findings += [IntegrityFinding(KIND, wrong.holder, wrong.detail) for wrong in wrong_counts(engine)]
     findings += [
         IntegrityFinding("reference", name, f"nothing says that it needs the pack {digest}")
         for _, name, digest in unreferenced_packs(engine)

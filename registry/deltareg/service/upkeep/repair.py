@@ -30,6 +30,7 @@ from deltareg.service.push.damage import DamagedHolder, hurt_by, mark_damaged, w
 from deltareg.service.push.mending import bring_back, mend
 from deltareg.service.push.subject import subject_of
 from deltareg.service.registry import Caller, Registry
+from deltareg.service.upkeep.counts import KIND, mend_counts
 from deltareg.service.upkeep.pages import page_rows
 from deltareg.wire import FsckFinding, FsckHeal
 
@@ -68,6 +69,10 @@ def repair(registry: Registry, by: Caller, *, reads: bool) -> RepairOutcome:
         finding = _pack(registry, by, row, reads=reads)
         findings += [] if finding is None else [finding]
     findings += _pieces(registry)
+    findings += [
+        FsckFinding(kind=KIND, subject=wrong.holder, detail=wrong.detail, outcome="healed")
+        for wrong in mend_counts(registry.engine)
+    ]
     return RepairOutcome(packs, size, findings)
 
 

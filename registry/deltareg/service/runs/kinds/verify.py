@@ -33,7 +33,8 @@ from deltareg.service.ledger.references import reference_request
 from deltareg.service.ledger.references_document import digests_of
 from deltareg.service.lines.cards import keep_metrics
 from deltareg.service.priority import LOW, NORMAL
-from deltareg.service.registry import Caller, Registry
+from deltareg.service.quotas.holding import is_spent
+from deltareg.service.registry import Caller, Registry, namespace_scope
 from deltareg.service.runs.cut_short import found_so_far
 from deltareg.service.runs.ends import code_of
 from deltareg.service.runs.info import concern_of_run
@@ -74,11 +75,14 @@ def queue_default_suite(
     return queue_verify(conn, caller, version, suite, again=again, labels={}, priority=priority, new_id=new_id)
 
 
-def queue_of_push(conn: sa.Connection, caller: Caller, version: VersionRow) -> str:
+def queue_of_push(conn: sa.Connection, caller: Caller, version: VersionRow) -> str | None:
     """Queue the default suite for a new version, in place of waiting runs of its predecessors.
 
-    Those are the runs that earlier pushes queued, nobody asked for, and no worker has begun.
+    Those are the runs that earlier pushes queued, nobody asked for, and no worker has begun. Once
+    this month's minutes of verification are used up, nothing is queued, and it returns None.
     """
+    if is_spent(conn, namespace_scope(version.namespace), caller.principal_id):
+        return None
     suite = built_in(DEFAULT_SUITE)
     run_id = _queue_or_join(
         conn, caller, version, suite, again=False, labels={}, priority=NORMAL, new_id=uuid4, marks=BY_PUSH

@@ -1,0 +1,1 @@
+"""Quotas: limits of namespaces and people, held in the transactions that add."""
