@@ -53,7 +53,6 @@ HERE = {
     "webhook_id": "wh_1",
     "trust_id": "1",
     "check_id": "00000000-0000-4000-8000-000000000000",
-    "principal": "somebody",
 }
 NOWHERE = HERE | {
     "ns": "nowhere",

@@ -160,6 +160,7 @@ from deltareg.wire import (
     Observed,
     PolicySet,
     ProofReport,
+    QuotaSet,
     Redeliver,
     ReencodeReport,
     ReferrerAdd,
@@ -181,7 +182,6 @@ from deltareg.wire import (
 )
 from deltareg.wire.evidence import EvaluationAdd, EvaluationWithdraw
 from deltareg.wire.findings import AnswerCreate, CompareCreate, FoundReport
-from deltareg.wire.quotas import QuotaSet
 from tests.migrations.populated import ROWS, populate
 from tests.service import rows
 from tests.service.work import SMOKE, findings

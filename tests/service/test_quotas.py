@@ -26,7 +26,7 @@ from deltareg.service.registry import Registry
 from deltareg.service.upkeep import collect, fsck
 from deltareg.service.upkeep.repair import repair
 from deltareg.store.memory import MemoryStore
-from deltareg.wire.quotas import QuotaSet
+from deltareg.wire import QuotaSet
 from tests.fixtures.databases import BOTH
 from tests.service import rows
 

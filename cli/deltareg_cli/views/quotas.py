@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from deltareg.wire.quotas import QuotaInfo, QuotaUse
+from deltareg.wire import QuotaInfo, QuotaUse
 from deltareg_cli.terminal.blocks import (
     Block,
     Cell,

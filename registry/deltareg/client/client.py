@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, Self
 
-from deltareg.client import use_cases
 from deltareg.client.cache.cache import Cache
 from deltareg.client.config import ClientConfig, load_config
 from deltareg.client.context import Context
@@ -133,6 +132,13 @@ class Client:
     """Who did what."""
     storage: "Storage" = load_on_use()
     """What is stored, its integrity, and freeing what nothing needs."""
+
+    behavior: "Behavior" = load_on_use("compare.behavior.Behavior")
+    """Compares what versions do."""
+    bisection: "Bisection" = load_on_use("compare.bisect.Bisection")
+    """Searches for the version that made a line bad."""
+    bisection_by_hand: "HandBisection" = load_on_use("compare.bisect_by_hand.HandBisection")
+    """The same search with a person as the judge, remembered between judgements."""
 
     # What is on this machine
 
@@ -382,21 +388,6 @@ class Client:
     ) -> MaterializeReport:
         """Fold a version into its base and write the full model; see `versions.materialize`."""
         return self.versions.materialize(ref, out, base=base, dtype=dtype, expect=expect)
-
-    @property
-    def behavior(self) -> "Behavior":
-        """Compares what versions do."""
-        return use_cases.behavior.Behavior(self._context)
-
-    @property
-    def bisection(self) -> "Bisection":
-        """Searches for the version that made a line bad."""
-        return use_cases.bisect.Bisection(self._context)
-
-    @property
-    def bisection_by_hand(self) -> "HandBisection":
-        """The same search with a person as the judge, remembered between judgements."""
-        return use_cases.bisect_by_hand.HandBisection(self._context)
 
     def ready(self) -> bool:
         """Whether the server answers and is ready."""

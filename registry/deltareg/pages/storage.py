@@ -15,8 +15,7 @@ from deltareg.service.quotas.quotas import show_quota
 from deltareg.service.upkeep.outlook import Outlook, show_outlook
 from deltareg.service.upkeep.stats import recall_storage
 from deltareg.shared_state import shared_state_of
-from deltareg.wire import Answer, StorageReport
-from deltareg.wire.quotas import QuotaInfo
+from deltareg.wire import Answer, QuotaInfo, StorageReport
 
 _LISTED = 100
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:  # `__all__` says which of their names are given on
     from deltareg.wire.bases import *
     from deltareg.wire.cards import *
     from deltareg.wire.channels import *
+    from deltareg.wire.checks import *
     from deltareg.wire.events import *
     from deltareg.wire.findings import *
     from deltareg.wire.fleet import *
@@ -64,9 +65,6 @@ if TYPE_CHECKING:  # `__all__` says which of their names are given on
     from deltareg.wire.versions import *
 
 __all__ = [
-    "QuotaInfo",
-    "QuotaSet",
-    "QuotaUse",
     "API",
     "SCHEMA_VERSION",
     "AccessAnswer",
@@ -191,6 +189,9 @@ __all__ = [
     "ProofState",
     "ProvenRow",
     "QuarantineClear",
+    "QuotaInfo",
+    "QuotaSet",
+    "QuotaUse",
     "ReadinessInfo",
     "ReadinessLight",
     "ReceivedPack",

@@ -61,6 +61,7 @@ HOMES: Mapping[str, Sequence[str]] = {
         "Unfitness",
         "UnmetRule",
     ),
+    "checks": ("CheckResult", "Comparison"),
     "events": (
         "AttemptInfo",
         "DeliveryInfo",
@@ -95,6 +96,7 @@ HOMES: Mapping[str, Sequence[str]] = {
     ),
     "problems": ("ProblemDocument", "ProblemItem", "describe_problem", "status_of"),
     "queue": ("LineSent", "LogAppend", "LogLine", "RunLog", "WorkerInfo"),
+    "quotas": ("QuotaInfo", "QuotaSet", "QuotaUse"),
     "referrers": ("ReferrerAdd", "ReferrerBody", "ReferrerInfo", "RevokedSigner", "SignerRevoke"),
     "requests": (
         "ApprovalInfo",
@@ -107,8 +109,6 @@ HOMES: Mapping[str, Sequence[str]] = {
         "Setback",
     ),
     "runs": (
-        "CheckResult",
-        "Comparison",
         "LeaseGrant",
         "LeaseHold",
         "LeaseRequest",

@@ -9,8 +9,7 @@ from deltareg.api.closed import closed_router
 from deltareg.api.routes.members import NamespaceName
 from deltareg.service.quotas import quotas as service
 from deltareg.service.quotas.quotas import ALL_NAMESPACES
-from deltareg.wire import Page
-from deltareg.wire.quotas import QuotaInfo, QuotaSet
+from deltareg.wire import Page, QuotaInfo, QuotaSet
 
 router = closed_router("quotas")
 

@@ -6,8 +6,7 @@ from urllib.parse import quote
 from deltareg.client.resources.resource import Resource
 from deltareg.client.results.listing import Listing
 from deltareg.refs import parse_name
-from deltareg.wire import Page, request_of
-from deltareg.wire.quotas import QuotaInfo, QuotaSet
+from deltareg.wire import Page, QuotaInfo, QuotaSet, request_of
 from deltareg.words import QuotaResource
 
 

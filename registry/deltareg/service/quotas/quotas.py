@@ -21,8 +21,7 @@ from deltareg.service.quotas.accounts import QuotaAccount, account_of_person, ac
 from deltareg.service.quotas.holding import NEAR_PERCENT, percent
 from deltareg.service.quotas.room import frees
 from deltareg.service.registry import Caller, Registry, namespace_scope
-from deltareg.wire import Page
-from deltareg.wire.quotas import QuotaInfo, QuotaSet, QuotaUse
+from deltareg.wire import Page, QuotaInfo, QuotaSet, QuotaUse
 from deltareg.words import QUOTA_RESOURCES
 
 ALL_NAMESPACES, ALL_PEOPLE = "*", "@*"
