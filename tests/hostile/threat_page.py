@@ -9,12 +9,22 @@ from tests.hostile import (
     evidence_attacks,
     gate_attacks,
     name_attacks,
+    people_attacks,
     right_attacks,
     verdict_attacks,
 )
 from tests.hostile.table import ATTACKS
 
-MODULES = (right_attacks, gate_attacks, verdict_attacks, bytes_attacks, content_attacks, evidence_attacks, name_attacks)
+MODULES = (
+    right_attacks,
+    people_attacks,
+    gate_attacks,
+    verdict_attacks,
+    bytes_attacks,
+    content_attacks,
+    evidence_attacks,
+    name_attacks,
+)
 PAGE = Path(__file__).parents[2] / "docs" / "threat-model.md"
 BEGIN, END = "<!-- attacks: begin -->", "<!-- attacks: end -->"
 
