@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from deltareg.client.resources.principals import Principals
     from deltareg.client.resources.quotas import Quotas
     from deltareg.client.resources.requests import Requests
-    from deltareg.client.resources.roles import Roles
     from deltareg.client.resources.runs import Runs
     from deltareg.client.resources.signatures import Signatures
     from deltareg.client.resources.storage import Storage
@@ -67,8 +66,6 @@ class Client:
             run = client.verify(pushed.ref, wait=True)
             client.promote(pushed.ref, "prod", reason="better answers")
             print(client.pull("team/chat@prod").path)
-            for version in client.versions.list("team/chat"):
-                print(version.ref, version.verdict)
 
     Everything that a registry has is an attribute: `client.versions`, `client.channels`,
     `client.runs` and so on. The most common operations are also methods of the client itself. Paths
@@ -77,8 +74,6 @@ class Client:
 
     It is synchronous, safe to use from several threads, and closed by `close` or a `with` block.
     """
-
-    # What a registry has
 
     lines: "Lines" = load_on_use()
     """Lines: list them, read their log."""
@@ -109,11 +104,9 @@ class Client:
     webhooks: "Webhooks" = load_on_use()
     """Webhooks: made, tried, rotated, and what was delivered to them."""
     access: "Access" = load_on_use()
-    """Groups, roles, namespaces and members as one document: export it, apply it."""
+    """Access: roles, some of your own, and all of it as one document to export and apply."""
     groups: "Groups" = load_on_use()
     """Groups: make them, say who is in them, show what they hold."""
-    roles: "Roles" = load_on_use()
-    """Roles: list them, and define some of your own."""
     members: "Members" = load_on_use()
     """Roles: given, listed, taken away, explained, reviewed."""
     principals: "Principals" = load_on_use()
@@ -207,8 +200,6 @@ class Client:
     def close(self) -> None:
         """Close all connections."""
         self._api.close()
-
-    # What is done most
 
     def lint(
         self, path: AnyPath, *, base: str | None = None, convention: str = "", trained_on: str | None = None

@@ -47,7 +47,7 @@ def set_(invocation: Invocation, name: str, *, rights: tuple[str, ...], namespac
     The rights are push, promote, approve, serve, break-glass and maintain, which is to give roles to
     others. Everybody who holds a role may read.
     """
-    _show(invocation, invocation.client.roles.set(name, rights, namespace=namespace))
+    _show(invocation, invocation.client.access.set_role(name, rights, namespace=namespace))
 
 
 @command("ls", Example("those for all namespaces", "deltareg role ls"), see_also=("member add", "role set"))
@@ -55,7 +55,7 @@ def set_(invocation: Invocation, name: str, *, rights: tuple[str, ...], namespac
 @click.pass_obj
 def ls(invocation: Invocation, namespace: str | None) -> None:
     """List roles, with what they give."""
-    roles = invocation.client.roles.list(namespace)
+    roles = invocation.client.access.list_roles(namespace)
     document = {"items": [as_it_is(item) for item in roles]}
     invocation.output.show(CommandResult(document, [role_table(roles)], [item.name for item in roles]))
 
@@ -67,7 +67,7 @@ def ls(invocation: Invocation, namespace: str | None) -> None:
 def rm(invocation: Invocation, name: str, *, namespace: str | None) -> None:
     """Remove a role; whoever holds it loses it at once."""
     invocation.confirm(f"Remove the role {name} and take it from all who hold it?")
-    _show(invocation, invocation.client.roles.remove(name, namespace=namespace))
+    _show(invocation, invocation.client.access.remove_role(name, namespace=namespace))
 
 
 def _show(invocation: Invocation, item: RoleInfo) -> None:

@@ -60,10 +60,12 @@ def compare_webhooks(
     A server shows of an address only where it is, as the rest may be a secret: that part is compared.
     """
     existing = {} if is_new else {hook.note: hook for hook in client.webhooks.list(namespace, limit=_PAGE)}
-    return [*_wanted(existing, declared), *_unlisted(existing, namespace, declared)]
+    return [*_compare_declared(existing, declared), *_find_unlisted(existing, namespace, declared)]
 
 
-def _wanted(existing: Mapping[str, WebhookInfo], declared: Sequence[DeclaredWebhook]) -> Iterator[WebhookChange]:
+def _compare_declared(
+    existing: Mapping[str, WebhookInfo], declared: Sequence[DeclaredWebhook]
+) -> Iterator[WebhookChange]:
     for one in declared:
         hook = existing.get(one.name)
         before = {} if hook is None else write_webhook(hook)
@@ -76,7 +78,7 @@ def _wanted(existing: Mapping[str, WebhookInfo], declared: Sequence[DeclaredWebh
             yield WebhookChange(f"{one.name} in {one.namespace}", before, after, former, one)
 
 
-def _unlisted(
+def _find_unlisted(
     existing: Mapping[str, WebhookInfo], namespace: str, declared: Sequence[DeclaredWebhook]
 ) -> Iterator[WebhookChange]:
     names = {one.name for one in declared}

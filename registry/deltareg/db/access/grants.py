@@ -48,15 +48,15 @@ def held_by(principal_id: sa.ColumnElement[int]) -> sa.ScalarSelect[str]:
     groups = sa.select(group_members.c.group_id).where(group_members.c.member_id == itself)
     # A union finds all by the index of grants; PostgreSQL would walk the table for an OR.
     holders = sa.union_all(sa.select(itself.label("id")), groups).subquery("holders")
-    return _held(holders.join(grants, grants.c.principal_id == holders.c.id))
+    return _select_held(holders.join(grants, grants.c.principal_id == holders.c.id))
 
 
 def held_directly(principal_id: sa.ColumnElement[int]) -> sa.ScalarSelect[str]:
     """Return a subquery for what a principal, or a group, holds itself, in the format of `held_by`."""
-    return _held(grants, grants.c.principal_id == principal_id)
+    return _select_held(grants, grants.c.principal_id == principal_id)
 
 
-def _held(holding: sa.FromClause, *conditions: sa.ColumnElement[bool]) -> sa.ScalarSelect[str]:
+def _select_held(holding: sa.FromClause, *conditions: sa.ColumnElement[bool]) -> sa.ScalarSelect[str]:
     rights = sa.func.coalesce(":" + roles.c.rights, "")
     words = grants.c.role + rights + " " + sa.func.coalesce(namespaces.c.name, "") + " " + grants.c.pattern
     return (

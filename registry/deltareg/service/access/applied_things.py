@@ -38,7 +38,7 @@ def check_document(document: AccessDocument) -> None:
             raise InvalidInput(f"group {name}: {group.source} says who is in it", fix="leave out members, or source")
         if name in (document.services or {}):
             raise InvalidInput(f"{name} is a group and a service", fix="give one of them another name")
-    for _, who, texts in _given(document):
+    for _, who, texts in _list_given(document):
         for text in texts:
             if text != " ".join(text.split()) or text.count(" ") > 1:
                 raise InvalidInput(
@@ -48,13 +48,13 @@ def check_document(document: AccessDocument) -> None:
 
 def people_named(document: AccessDocument) -> set[str]:
     """Return who a document names that is no group and no service of it."""
-    named = {who for _, who, _ in _given(document)}
+    named = {who for _, who, _ in _list_given(document)}
     named |= {who for group in (document.groups or {}).values() for who in group.members}
     named |= {service.owner for service in (document.services or {}).values()}
     return named - (document.groups or {}).keys() - (document.services or {}).keys()
 
 
-def _given(document: AccessDocument) -> list[tuple[str | None, str, list[str]]]:
+def _list_given(document: AccessDocument) -> list[tuple[str | None, str, list[str]]]:
     places = [(None, document.everywhere), *((name, one.members) for name, one in document.namespaces.items())]
     return [(place, who, roles) for place, members in places for who, roles in (members or {}).items()]
 
