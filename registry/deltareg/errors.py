@@ -113,17 +113,13 @@ class Unauthenticated(DeltaregError):
 
 
 class AssertionRefused(DeltaregError):
-    """What an issuer says of a workflow gets no token here.
-
-    Attributes:
-        reason: The error code of RFC 6749 and RFC 8693.
-    """
+    """What an issuer says of a workflow gets no token here; `reason` is RFC 6749's code for it."""
 
     code = "assertion_refused"
     exit_code = 4
 
     def __init__(self, message: str, *, fix: str = "", reason: str = "invalid_request") -> None:
-        """Store the code that a client of the standard knows."""
+        """Store the code."""
         super().__init__(message, fix=fix)
         self.reason = reason
 

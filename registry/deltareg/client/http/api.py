@@ -76,14 +76,14 @@ class Api:
         self._http = httpx.Client(
             base_url=config.server,
             headers=headers,
-            auth=self._exchanged(config),
+            auth=self._open_exchange(config),
             follow_redirects=True,
             transport=transport,
             verify=_LateTrust(ssl.PROTOCOL_TLS_CLIENT),
             timeout=httpx.Timeout(config.timeout_s, read=max(config.timeout_s, _BODY_TIMEOUT_S)),
         )
 
-    def _exchanged(self, config: ClientConfig) -> ExchangedToken | None:
+    def _open_exchange(self, config: ClientConfig) -> ExchangedToken | None:
         """Return what gets a token for the job that this runs in; None where there is one, or no job."""
         if config.assertions is None or config.token:
             return None

@@ -116,7 +116,7 @@ def _mint(
             f"{gone} was disabled, and trust {trust.id} with it", fix=f"an owner of {trust.namespace} makes another"
         )
     wanted = [scope for scope in trust.scopes if not request.scopes or scope in {"read", *request.scopes}]
-    held = _held(conn, trust, trust.principal_id) & _held(conn, trust, trust.maker_id)
+    held = _read_held(conn, trust, trust.principal_id) & _read_held(conn, trust, trust.maker_id)
     scopes = [scope for scope in wanted if scope in held]
     if not scopes or (request.scopes and not set(request.scopes) <= held):
         raise AssertionRefused(
@@ -168,7 +168,7 @@ def _mint(
     )
 
 
-def _held(conn: sa.Connection, trust: TrustRow, principal_id: int) -> frozenset[Scope]:
+def _read_held(conn: sa.Connection, trust: TrustRow, principal_id: int) -> frozenset[Scope]:
     """Return which scopes of a trust a principal holds in its namespace at this moment."""
     holdings = read_holdings(holdings_of(conn, principal_id))
     grants = grants_within(SCOPES, holdings, frozenset({trust.namespace}))
