@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from deltareg.db.access.group_rows import OwnRoleRow
 from deltareg.db.sql.clock import now_us
@@ -39,10 +40,15 @@ def roles_named(conn: sa.Connection, name: str) -> Sequence[OwnRoleRow]:
     return fetch_all(conn, _select_roles().where(roles.c.name == name), OwnRoleRow)
 
 
-def add_role(conn: sa.Connection, name: str, *, namespace_id: int | None, rights: str, created_by: int | None) -> None:
-    """Insert a role whose name no other one there has."""
+def add_role(conn: sa.Connection, name: str, *, namespace_id: int | None, rights: str, created_by: int | None) -> bool:
+    """Insert a role; return False if somebody made one of that name there at the same moment."""
     values = {"name": name, "namespace_id": namespace_id, "rights": rights, "created_by": created_by}
-    conn.execute(sa.insert(roles).values(values))
+    try:
+        with conn.begin_nested():
+            conn.execute(sa.insert(roles).values(values))
+    except IntegrityError:
+        return False
+    return True
 
 
 def set_rights(conn: sa.Connection, role_id: int, rights: str) -> None:

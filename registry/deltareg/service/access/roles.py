@@ -80,7 +80,8 @@ def set_role_in(conn: sa.Connection, caller: Caller, request: RoleSet) -> RoleIn
     row = queries.find_role(conn, name, namespace_id, lock=True)
     if row is None or row.namespace != request.namespace:
         _check_name(conn, name, request.namespace)
-        queries.add_role(conn, name, namespace_id=namespace_id, rights=rights, created_by=caller.principal_id)
+        if not queries.add_role(conn, name, namespace_id=namespace_id, rights=rights, created_by=caller.principal_id):
+            raise Conflict(f"somebody made the role {name} at the same moment", fix="look at it, and try again")
         _record(conn, caller, Action.ROLE_SET, name, on=place, before=None, after=rights)
     elif row.rights != rights:
         _check_narrowed(conn, row, rights)
