@@ -48,6 +48,7 @@ PLANTS = [
     ("markup-is-drawn", "registry/deltareg/suites/lm_task.py", "def f(): import jinja2"),
     ("signed-in-one-room", "registry/deltareg/service/clock.py", "import cryptography"),
     ("signed-in-one-room", "registry/deltareg/client/context.py", "import securesystemslib"),
+    ("providers-in-one-room", "registry/deltareg/service/clock.py", "import joserfc"),
     ("thin-cli", "cli/deltareg_cli/main.py", "import deltareg.service"),
     ("thin-cli", "cli/deltareg_cli/main.py", "import httpx"),
     ("client-sees-the-wire", "registry/deltareg/client/__init__.py", "import deltareg.store"),

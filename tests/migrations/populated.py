@@ -481,6 +481,42 @@ ROWS: tuple[tuple[sa.Table, dict[str, object]], ...] = (
     (t.auto_promotions, {"channel_id": 1, "principal_id": 1}),
     (t.complete_verdicts, {"verdict_id": "v"}),
     (t.accepted_warnings, {"request_id": 1, "warning": "smoke/spectral"}),
+    (
+        t.tokens,
+        {
+            "id": 3,
+            "token_hash": "h3",
+            "display": "drg_pat_…",
+            "principal_id": 2,
+            "kind": "pat",
+            "scopes": ["read"],
+            "created_by": None,
+        },
+    ),
+    (t.identities, {"id": 1, "issuer": "https://id.example", "subject": "s", "principal_id": 2, "email": ""}),
+    (
+        t.sign_ins,
+        {
+            "id": 1,
+            "identity_id": 1,
+            "token_id": 3,
+            "provider": "acme",
+            "sid": None,
+            "refresh": b"sealed",
+            "machine": "",
+            "checked_at": T0,
+            "ends_at": T0,
+        },
+    ),
+    (
+        t.device_requests,
+        {"id": 1, "device_hash": "d", "code_hash": "c", "machine": "m", "address": "127.0.0.1", "expires_at": T0},
+    ),
+    (
+        t.sign_in_attempts,
+        {"id": 1, "state_hash": "s", "provider": "acme", "next": "/ui", "device_id": 1, "expires_at": T0},
+    ),
+    (t.logout_tokens, {"id": 1, "issuer": "https://id.example", "jti": "j", "expires_at": T0}),
     (t.agents, {"id": 1, "name": "host", "principal_id": 1, "engine": "dir", "every_us": 1, "seen_at": T0}),
     (
         t.followers,

@@ -79,12 +79,23 @@ ACTS = {
     "/verdicts/{verdict}/act": "/ui/verdicts/00000000-0000-4000-8000-000000000000/act",
     "/runs/{run}/act": "/ui/runs/00000000-0000-4000-8000-000000000000/act",
     "/sessions/{session}/end": "/ui/sessions/1/end",
+    "/sessions/machines/{machine}/end": "/ui/sessions/machines/1/end",
     "/tokens/{token}/revoke": "/ui/tokens/1/revoke",
     "/logout": "/ui/logout",
     **FORMS,
 }
 """What does something for who is logged in."""
-OPEN = {"GET /login", "POST /login", "POST /theme", "GET /static/{file}"}
+OPEN = {
+    "GET /login",
+    "POST /login",
+    "GET /device",
+    "POST /device",
+    "POST /sign-in/{provider}",
+    "GET /sign-in/{provider}/callback",
+    "POST /sign-in/{provider}/logout",
+    "POST /theme",
+    "GET /static/{file}",
+}
 """What is there for everybody."""
 
 

@@ -47,8 +47,8 @@ def test_a_template_has_nothing_that_is_forbidden(path, what):
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.stem)
 def test_every_form_that_acts_holds_the_word_of_its_session(path):
     for form in re.findall(r"<form[^>]*method=\"post\".*?</form>", path.read_text(), flags=re.S):
-        is_login = 'action="/ui/login"' in form
-        assert is_login or "ui.word(frame)" in form or "of.hidden(" in form
+        is_before = any(f'action="/ui/{place}' in form for place in ("login", "device", "sign-in/"))  # no session yet
+        assert is_before or "ui.word(frame)" in form or "of.hidden(" in form
 
 
 @pytest.mark.parametrize("word", [(kind, word) for kind, words in STATES.items() for word in sorted(words)], ids=str)

@@ -39,6 +39,7 @@ from deltareg.api.routes import (
     requests,
     runs,
     search,
+    sign_in,
     stats,
     suites,
     trail,
@@ -126,9 +127,14 @@ def create_app(
         webhooks,
         search,
         findings,
+        sign_in,
     )
     app = FastAPI(
-        routes=[*deltas.quick.routes, *(route for module in modules for route in module.router.routes)],
+        routes=[
+            *deltas.quick.routes,
+            *sign_in.open_router.routes,
+            *(route for module in modules for route in module.router.routes),
+        ],
         title="Delta Registry",
         version=__version__,
         openapi_url=f"{API}/openapi.json",

@@ -4,6 +4,7 @@ import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -12,11 +13,15 @@ from deltareg.api.settings import ServerSettings
 from deltareg.db.session import check_schema, create_engine
 from deltareg.errors import InvalidInput, Misconfigured
 from deltareg.host.process import explain_errors
+from deltareg.service.access.sign_in.providers import open_providers
 from deltareg.service.issuers import Issuers
 from deltareg.service.registry import Registry
 from deltareg.signing.key_file import read_key
 from deltareg.signing.secret_box import read_or_make_box
 from deltareg.store import open_store, read_options
+
+if TYPE_CHECKING:
+    from deltareg.oidc.provider import Provider
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -61,7 +66,17 @@ def open_registry(settings: ServerSettings) -> Registry:
         second=second,
         namespaces_by=settings.namespaces_by,
         issuers=issuers,
+        providers=_open_providers(settings),
     )
+
+
+def _open_providers(settings: ServerSettings) -> "tuple[Provider, ...]":
+    if settings.oidc is not None and settings.effective_webhook_key is None:
+        raise Misconfigured(
+            "DELTAREG_OIDC needs DELTAREG_WEBHOOK_KEY: what sign-ins are refreshed with is sealed under it",
+            fix="openssl rand -base64 32 > FILE, chmod 600 FILE, and name it on all servers",
+        )
+    return open_providers(settings.oidc)
 
 
 def check_keys(settings: ServerSettings) -> list[Path]:

@@ -74,6 +74,9 @@ def check() -> None:
         click.echo(f"database  ok  {registry.engine.url.render_as_string()}")
         click.echo(f"store     ok  {settings.effective_store_url}")
         click.echo(f"address   ok  {settings.host}:{settings.port}")
+        for provider in registry.providers:
+            provider.check()
+            click.echo(f"sign-in   ok  {provider.name}: {provider.settings.issuer}")
         click.echo(f"keys      ok  {', '.join(map(str, files)) or 'made at the first start'}")
 
 

@@ -16,6 +16,7 @@ from deltareg.api.app_state import AppState, state_of_app
 from deltareg.api.noting import noting
 from deltareg.api.own_address import own_address
 from deltareg.api.promoting import promoting
+from deltareg.api.refreshing import refreshing
 from deltareg.api.room import DiskRoom
 from deltareg.api.sealing import sealing
 from deltareg.api.settings import ServerSettings
@@ -78,6 +79,7 @@ def serve(registry: Registry, settings: ServerSettings, listener: socket.socket)
         noting(registry),
         promoting(registry),
         sealing(registry, places),
+        refreshing(registry),
         upkeep(registry, keep_logs_s=settings.keep_logs_s),
         _asked_to_end(),
     ):

@@ -79,9 +79,12 @@ class ServerSettings(BaseSettings):
     sigstore_trust: Path | None = Field(
         default=None, description="Trust configuration of the Sigstore whose signatures are taken, JSON."
     )
+    oidc: Path | None = Field(
+        default=None, description="File of the providers that people sign in with, TOML; without one, with tokens."
+    )
     webhook_key: Path | None = Field(
         default=None,
-        description="Key that secrets of webhooks are sealed under, mode 0600, the same on all"
+        description="Key that secrets of webhooks and sign-ins are sealed under, mode 0600, the same on all"
         " servers; made in the data folder where the database lies there.",
     )
     webhook_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from deltareg.client.resources.requests import Requests
     from deltareg.client.resources.runs import Runs
     from deltareg.client.resources.signatures import Signatures
+    from deltareg.client.resources.signins import Signins
     from deltareg.client.resources.storage import Storage
     from deltareg.client.resources.suites import Suites
     from deltareg.client.resources.tokens import Tokens
@@ -67,12 +68,10 @@ class Client:
             client.promote(pushed.ref, "prod", reason="better answers")
             print(client.pull("team/chat@prod").path)
 
-    Everything that a registry has is an attribute: `client.versions`, `client.channels`,
-    `client.runs` and so on. The most common operations are also methods of the client itself. Paths
-    are `str` or `Path`. Lists iterate over all their pages. Results have `to_dict()` and render as
-    tables in a notebook. Errors are classes of `deltareg.errors`.
-
-    It is synchronous, safe to use from several threads, and closed by `close` or a `with` block.
+    Everything that a registry has is an attribute: `client.versions`, `client.runs` and so on. What is
+    done most is also a method of the client itself. Paths are `str` or `Path`. Lists iterate over all
+    their pages. Results have `to_dict()` and render as tables in a notebook. Errors are classes of
+    `deltareg.errors`. It is synchronous, safe to use from several threads, and closed by `close` or `with`.
     """
 
     lines: "Lines" = load_on_use()
@@ -117,6 +116,8 @@ class Client:
     """What the server and its namespaces ask of every channel: show, set."""
     quotas: "Quotas" = load_on_use()
     """What namespaces and people may have, and use: listed, shown, set."""
+    signins: "Signins" = load_on_use()
+    """Who signs in with a provider, and signing in: providers, list, link."""
     tokens: "Tokens" = load_on_use()
     """Tokens: create, renew, list, revoke."""
     trusts: "Trusts" = load_on_use()

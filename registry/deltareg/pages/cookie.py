@@ -43,24 +43,27 @@ def session_of(request: Request, registry: Registry) -> Session:
 
 def keep_secret(request: Request, response: Response, secret: str) -> None:
     """Set the cookie with the secret of a session."""
-    is_secure = is_encrypted(request)
-    response.set_cookie(
-        _name(request),
-        secret,
-        max_age=LONGEST_S,
-        path="/" if is_secure else ROOT,
-        secure=is_secure,
-        httponly=True,
-        samesite="lax",
-    )
+    _keep(request, response, _name(request), secret, for_s=LONGEST_S)
 
 
 def drop_secret(request: Request, response: Response) -> None:
     """Delete the cookie with the secret of a session."""
-    is_secure = is_encrypted(request)
-    response.delete_cookie(
-        _name(request), path="/" if is_secure else ROOT, secure=is_secure, httponly=True, samesite="lax"
-    )
+    _keep(request, response, _name(request), "", for_s=0)
+
+
+def sign_in_secret_of(request: Request) -> str:
+    """Return the secret that a browser was sent to a provider with; empty if it was not."""
+    return request.cookies.get(_name(request, "-sign-in"), "")
+
+
+def keep_sign_in(request: Request, response: Response, secret: str, *, for_s: int) -> None:
+    """Set the cookie of a browser that is sent to a provider; it comes back with it from there."""
+    _keep(request, response, _name(request, "-sign-in"), secret, for_s=for_s)
+
+
+def drop_sign_in(request: Request, response: Response) -> None:
+    """Delete that cookie."""
+    _keep(request, response, _name(request, "-sign-in"), "", for_s=0)
 
 
 def request_id_of(request: Request) -> str:
@@ -68,8 +71,14 @@ def request_id_of(request: Request) -> str:
     return str(getattr(request.state, "request_id", ""))
 
 
-def _name(request: Request) -> str:
-    """Return the cookie's name; without TLS with the port, as ports of a host share cookies."""
+def _keep(request: Request, response: Response, name: str, value: str, *, for_s: int) -> None:
+    is_secure = is_encrypted(request)
+    path = "/" if is_secure else ROOT
+    response.set_cookie(name, value, max_age=for_s, path=path, secure=is_secure, httponly=True, samesite="lax")
+
+
+def _name(request: Request, purpose: str = "") -> str:
+    """Return a cookie's name; without TLS with the port, as ports of a host share cookies."""
     if is_encrypted(request):
-        return "__Host-deltareg"
-    return f"deltareg-{request.url.port or 80}"
+        return f"__Host-deltareg{purpose}"
+    return f"deltareg{purpose}-{request.url.port or 80}"

@@ -18,21 +18,25 @@ from deltareg.pages.problems import problem
 from deltareg.pages.routing import FormAction, OwnRoutes, View, read_form
 from deltareg.pages.tables import Cell, PageTable
 from deltareg.service.access import sessions
+from deltareg.service.access.sign_in.ending import end_own_sign_in, list_machines
+from deltareg.service.access.sign_in.providers import list_providers
 from deltareg.service.access.tokens import whoami
 from deltareg.service.registry import Registry
 from deltareg.wire import Answer, Page, SessionInfo, WhoAmI, status_of
+from deltareg.wire.sign_in import SignInInfo, SignInProvider
 
 PATH = "/login"
 
 
 class LoginPage(Answer):
-    """The login form: where to go afterwards, and what was wrong with the last attempt.
+    """The login form: where to go afterwards, with what, and what was wrong with the last attempt.
 
     `is_direct` says that no other site sent the browser here, `is_out` that it has just been logged
     out.
     """
 
     next: str
+    providers: Sequence[SignInProvider] = ()
     is_direct: bool
     is_out: bool = False
     wrong: str = ""
@@ -48,13 +52,14 @@ class SessionsPage(Answer):
     this: int
     who: WhoAmI
     sessions: Page[SessionInfo]
+    machines: Sequence[SignInInfo] = ()
 
 
 def routes(registry: Registry) -> list[Route]:
     """Return the routes that need no session."""
 
     async def show(request: Request) -> Response:
-        return _form(request)
+        return await anyio.to_thread.run_sync(login_form, registry, request)
 
     async def log_in(request: Request) -> Response:
         try:
@@ -85,12 +90,16 @@ def routes(registry: Registry) -> list[Route]:
     ]
 
 
-def _form(request: Request, error: DeltaregError | None = None, next_path: str = "") -> Response:
+def login_form(
+    registry: Registry, request: Request, error: DeltaregError | None = None, next_path: str = ""
+) -> Response:
+    """Answer with the log-in page, and what was wrong with the last attempt."""
     # Another site may link here with a code of its own, and have somebody work as somebody else: so
     # a code that comes with the address is sent by itself only where the browser came from nowhere.
     site = request.headers.get("sec-fetch-site", "none")
     page = LoginPage(
         next=own_path(next_path or request.query_params.get("next", "")),
+        providers=list_providers(registry),
         is_direct=site in {"none", "same-origin"},
         is_out=request.query_params.get("out") == "yes",
         wrong="" if error is None else error.message,
@@ -113,7 +122,7 @@ def _begin(registry: Registry, request: Request, form: dict[str, str]) -> Respon
             request_id=request_id_of(request),
         )
     except DeltaregError as error:
-        return _form(request, error, form.get("next", ""))
+        return login_form(registry, request, error, form.get("next", ""))
     answer = see_other(own_path(form.get("next", "")))
     keep_secret(request, answer, secret)
     return answer
@@ -127,11 +136,17 @@ def _end(registry: Registry, request: Request) -> None:
 def _list(ask: ViewRequest) -> SessionsPage:
     browsers = sessions.list_sessions(ask.registry, ask.caller)
     who = whoami(ask.registry, ask.caller)
-    return SessionsPage(this=ask.session.id, who=who, sessions=browsers)
+    machines = list_machines(ask.registry, ask.caller)
+    return SessionsPage(this=ask.session.id, who=who, sessions=browsers, machines=machines)
 
 
 def _end_one(ask: ViewRequest) -> str:
     sessions.end_session(ask.registry, ask.caller, ask.number("session"))
+    return f"{ROOT}/sessions"
+
+
+def _end_machine(ask: ViewRequest) -> str:
+    end_own_sign_in(ask.registry, ask.caller, ask.number("machine"))
     return f"{ROOT}/sessions"
 
 
@@ -145,4 +160,5 @@ PAGES = (
     OwnRoutes(routes),
     View("/sessions", _list, "sessions.html.jinja", table=_TABLE),
     FormAction("/sessions/{session}/end", _end_one),
+    FormAction("/sessions/machines/{machine}/end", _end_machine),
 )

@@ -51,6 +51,7 @@ class Action(StrEnum):
     GROUP_LEAVE = "group.leave"
     GROUP_REMOVE = "group.remove"
     GROUP_SOURCE = "group.source"
+    IDENTITY_LINK = "identity.link"
     KEY_ENROL = "key.enrol"
     KEY_REVOKE = "key.revoke"
     KEY_ROTATE = "key.rotate"

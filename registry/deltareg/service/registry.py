@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
@@ -28,6 +29,9 @@ from deltareg.store import BlobStore
 from deltareg.wire import StorageReport
 from deltareg.words import Founders
 
+if TYPE_CHECKING:  # loaded with the first provider
+    from deltareg.oidc.provider import Provider
+
 PACK_BYTES_MAX = 64 << 20
 BASES = "bases"
 ANONYMOUS = "anonymous"
@@ -48,6 +52,7 @@ class Registry:
         networks: Private networks that webhooks may call.
         namespaces_by: Who makes namespaces: whoever may push, or admins alone.
         issuers: Whose assertions may be exchanged for a token, and their keys, cached.
+        providers: The providers that people sign in with.
         visibilities: Which namespaces are private, cached until one of them changes.
         figures: The cached storage figures for pages.
         facets: The cached counts of lines by facet for pages.
@@ -64,6 +69,7 @@ class Registry:
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
     namespaces_by: Founders = "pushers"
     issuers: Issuers = field(default_factory=Issuers, compare=False)
+    providers: "tuple[Provider, ...]" = ()
     visibilities: Visibilities = field(default_factory=Visibilities, compare=False)
     figures: AnswerCache[StorageReport] = field(default_factory=AnswerCache[StorageReport], compare=False)
     facets: AnswerCache[Sequence[FacetRow]] = field(default_factory=AnswerCache[Sequence[FacetRow]], compare=False)

@@ -11,6 +11,7 @@ from deltareg.host.token_files import forget_token, token_path, write_token
 from deltareg.wire import WhoAmI
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
+from deltareg_cli.runs.signing_in import end_sign_in, sign_in
 from deltareg_cli.terminal.blocks import Block, Cell, CommandResult, FactsBlock, LinesBlock, TitleBlock
 from deltareg_cli.terminal.wording import moment
 from deltareg_cli.tree.command_tree import command, group
@@ -36,20 +37,23 @@ def auth() -> None:
 
 @command(
     "login",
-    Example("asks for the token", "deltareg auth login --server https://deltas.example"),
+    Example("in a browser, or asks for a token", "deltareg auth login --server https://deltas.example"),
     Example("from a secret store", "pass deltareg | deltareg auth login --server https://deltas.example --token-stdin"),
     see_also=("auth status", "token create"),
 )
 @option("--token-stdin", is_flag=True, help="Read the token from stdin.")
 @click.pass_obj
 def login(invocation: Invocation, *, token_stdin: bool) -> None:
-    """Keep a token for a server, after asking the server whose it is.
+    """Sign in to a server, or keep a token for it.
 
-    A token comes from who runs the registry: deltareg token create --for YOU. It is never taken
-    from the command line, where others on the machine could read it.
+    Where people sign in with a provider, you do so in a browser, on any machine. What is kept here
+    then is a token that lives as long as the provider confirms you.
+
+    Elsewhere a token comes from who runs the registry: deltareg token create --for YOU. It is never
+    taken from the command line, where others on the machine could read it.
     """
     server = invocation.config.server
-    token = _read_token(invocation, is_on_stdin=token_stdin)
+    token = ("" if token_stdin else sign_in(invocation)) or _read_token(invocation, is_on_stdin=token_stdin)
     who = invocation.log_in_with(token).whoami()
     path = write_token(server, token)
     rows: list[tuple[str, str | Cell]] = [("server", server), *_rows(who, invocation)]
@@ -77,11 +81,12 @@ def status(invocation: Invocation) -> None:
 @command("logout", Example("forget the token", "deltareg auth logout"), see_also=("token revoke",))
 @click.pass_obj
 def logout(invocation: Invocation) -> None:
-    """Forget the token kept for the server.
+    """Forget the token kept for the server, and end the sign-in that it is of.
 
-    The server still knows it: deltareg token revoke makes it worthless.
+    A token that an admin made the server still knows: deltareg token revoke makes it worthless.
     """
     server = invocation.config.server
+    end_sign_in(invocation)
     existed = forget_token(server)
     text = "forgot the token for" if existed else "there was no token kept for"
     document: dict[str, object] = {"server": server, "forgotten": existed}

@@ -148,6 +148,11 @@ def add_token(
     return int(conn.execute(insert.returning(tokens.c.id)).scalar_one())
 
 
+def set_secret(conn: sa.Connection, token_id: int, *, token_hash: str, display: str) -> None:
+    """Give a token, whose secret nobody knows, another one."""
+    conn.execute(sa.update(tokens).where(tokens.c.id == token_id).values(token_hash=token_hash, display=display))
+
+
 def touch_token(conn: sa.Connection, token_id: int) -> None:
     """Record that a token was used now."""
     conn.execute(sa.update(tokens).where(tokens.c.id == token_id).values(last_used_at=now_us()))

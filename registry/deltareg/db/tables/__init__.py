@@ -78,6 +78,11 @@ from deltareg.db.tables.search import cards as cards
 from deltareg.db.tables.search import search_terms as search_terms
 from deltareg.db.tables.search import version_metrics as version_metrics
 from deltareg.db.tables.sessions import sessions as sessions
+from deltareg.db.tables.sign_ins import device_requests as device_requests
+from deltareg.db.tables.sign_ins import identities as identities
+from deltareg.db.tables.sign_ins import logout_tokens as logout_tokens
+from deltareg.db.tables.sign_ins import sign_in_attempts as sign_in_attempts
+from deltareg.db.tables.sign_ins import sign_ins as sign_ins
 from deltareg.db.tables.signing import disputes as disputes
 from deltareg.db.tables.signing import lease_keys as lease_keys
 from deltareg.db.tables.signing import signing_keys as signing_keys

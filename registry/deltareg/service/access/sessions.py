@@ -17,6 +17,7 @@ from deltareg.db.access.session_rows import LiveSessionRow, SessionRow
 from deltareg.db.session import glance, read, with_retry
 from deltareg.db.sql.clock import US_PER_S
 from deltareg.errors import Forbidden, NotFound, Unauthenticated
+from deltareg.service.access.sign_in.ending import end_sign_in_of_session
 from deltareg.service.access.tokens import authenticate, caller_with, hash_secret
 from deltareg.service.authority.resources import EVERYTHING
 from deltareg.service.clock import rfc3339
@@ -174,6 +175,7 @@ def end_session(registry: Registry, caller: Caller, session_id: int) -> None:
     def transaction(conn: sa.Connection) -> None:
         if not queries.end_session(conn, session_id, principal_id=caller.principal_id):
             raise NotFound(f"you have no session {session_id}")
+        end_sign_in_of_session(conn, session_id)
         _note(conn, caller, Action.SESSION_END, session_id, None)
 
     with_retry(registry.engine, transaction)
