@@ -33,6 +33,7 @@
     ├── Blocked                     13   409
     │   └── NewBase                 13   409   a channel would change its base
     ├── Unavailable                 75   503   temporary, worth a retry
+    │   ├── RateLimited             75   429   too many requests in too short a time
     │   └── StoreUnavailable        75   503
     ├── Misconfigured                2   500
     │   └── StoreMisconfigured       2   500
@@ -306,6 +307,12 @@ class Unavailable(DeltaregError):
     exit_code = 75
     retryable = True
     retry_after_s: float = 0.0
+
+
+class RateLimited(Unavailable):
+    """Too many requests came from a principal or an address; they pass again in a while."""
+
+    code = "rate_limited"
 
 
 class StoreUnavailable(Unavailable):

@@ -7,6 +7,10 @@ from starlette.requests import Request
 from deltareg.errors import Unavailable
 
 READERS_MOST = 500
+PRINCIPAL = "principal_id"
+"""Where the state of a request holds its principal, once its token or session is checked."""
+HOLDER = "holder"
+"""Where it holds who holds the slots that it takes."""
 
 
 @dataclass(slots=True)

@@ -63,10 +63,12 @@ class SharedLook(Generic[Seen]):
     Attributes:
         look: Performs the look; may block.
         seen: The last result.
+        limiter: The threads that look; None for those that everything takes.
     """
 
     look: Callable[[], Seen]
     seen: Seen
+    limiter: anyio.CapacityLimiter | None = None
     _at: float = float("-inf")
     _looking: anyio.Lock = field(default_factory=anyio.Lock)
 
@@ -75,7 +77,7 @@ class SharedLook(Generic[Seen]):
         async with self._looking:
             if anyio.current_time() - self._at >= LOOK_S:
                 try:
-                    self.seen = await anyio.to_thread.run_sync(self.look)
+                    self.seen = await anyio.to_thread.run_sync(self.look, limiter=self.limiter)
                 except Unavailable:
                     return self.seen
                 self._at = anyio.current_time()

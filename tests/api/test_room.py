@@ -4,6 +4,7 @@ import httpx
 import pytest
 
 from deltareg.api import room
+from deltareg.api.health_checks import HealthChecks
 from deltareg.api.room import DiskRoom
 from deltareg.api.settings import ServerSettings
 from deltareg.errors import DiskFull
@@ -50,7 +51,8 @@ def test_it_is_looked_at_now_and_then(tmp_path):
 
 @pytest.mark.usefixtures("nearly_full")
 def test_a_server_without_room_is_not_ready(local_registry, tmp_path):
-    local_registry.app.state.server.room = DiskRoom({"store": tmp_path}, least_bytes=1 << 62)
+    room = DiskRoom({"store": tmp_path}, least_bytes=1 << 62)
+    local_registry.app.state.server.health = HealthChecks.of(local_registry.registry, room)
 
     answered = httpx.get(local_registry.url + "/readyz", verify=False)
 

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from deltareg import __version__
 from deltareg.api import problems
 from deltareg.api.app_state import AppState
+from deltareg.api.health_checks import HealthChecks
 from deltareg.api.hub import elsewhere as hub_elsewhere
 from deltareg.api.hub import repositories as hub_repositories
 from deltareg.api.hub import routes as hub_routes
@@ -15,6 +16,7 @@ from deltareg.api.hub import writing as hub_writing
 from deltareg.api.hub import xet as hub_xet
 from deltareg.api.hub.hub_state import HubState
 from deltareg.api.middleware import RequestContext
+from deltareg.api.overload.door import Door
 from deltareg.api.room import DiskRoom
 from deltareg.api.routes import (
     access,
@@ -48,13 +50,14 @@ from deltareg.api.routes import (
 )
 from deltareg.api.streams import newest_event
 from deltareg.pages.app import page_routes
-from deltareg.service.access.tokens import is_live
+from deltareg.service.access.tokens import is_live, live_hashes
 from deltareg.service.hub.line_revisions import Main
 from deltareg.service.push.revert import KEEP_FORMS_S
 from deltareg.service.registry import Registry
 from deltareg.service.runs.log_retention import DEFAULT_KEEP_S
 from deltareg.wire import API
 
+DOCUMENT_BYTES = 48 << 20
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 _OF_HUB = (
     hub_xet.areas,
@@ -81,6 +84,10 @@ def create_app(
     anonymous_reading: bool = False,
     hub_main: Main | None = None,
     hub_address: str | None = None,
+    document_bytes: int = DOCUMENT_BYTES,
+    requests_per_minute: int = 0,
+    bad_tokens_per_minute: int = 0,
+    proxies: int = 0,
 ) -> FastAPI:
     """Create the app of one server process.
 
@@ -98,6 +105,10 @@ def create_app(
         hub_address: The address at which the server reaches itself, to push what hub clients
             committed; None for the address of the request, over plain http; empty if there is none.
         room: The server's own disks, which need room for it to be ready; None if it has none.
+        document_bytes: The longest manifest or other document that is taken.
+        requests_per_minute: How many requests one principal may send a minute; 0 for any number.
+        bad_tokens_per_minute: How many bad tokens and failed log-ins one address may send; 0 for any number.
+        proxies: How many proxies are in front, each of which appends to `X-Forwarded-For`.
     """
     modules = (
         health,
@@ -151,9 +162,10 @@ def create_app(
         upload_grace_s=upload_grace_s,
         keep_logs_s=keep_logs_s,
         keep_forms_s=keep_forms_s,
-        room=room,
         anonymous_reading=anonymous_reading,
         newest_event=newest_event(registry),
+        health=HealthChecks.of(registry, room),
+        document_bytes=document_bytes,
     )
     app.state.server = state
     app.router.routes.extend(page_routes(registry, app.state))
@@ -161,6 +173,16 @@ def create_app(
         app.router.routes.extend(router.routes)
     problems.install(app)
     app.add_middleware(
-        RequestContext, metrics=state.metrics, allowed_hosts=tuple(allowed_hosts), is_live=partial(is_live, registry)
+        RequestContext,
+        metrics=state.health.metrics,
+        allowed_hosts=tuple(allowed_hosts),
+        is_live=partial(is_live, registry),
+        door=Door(
+            partial(live_hashes, registry),
+            requests_per_minute=requests_per_minute,
+            bad_tokens_per_minute=bad_tokens_per_minute,
+            proxies=proxies,
+        ),
+        document_bytes=document_bytes,
     )
     return app

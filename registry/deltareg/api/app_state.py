@@ -6,13 +6,16 @@ import anyio
 from starlette.applications import Starlette
 from starlette.requests import Request
 
-from deltareg.api.metrics import Metrics
-from deltareg.api.room import DiskRoom
+from deltareg.api.health_checks import HealthChecks
+from deltareg.api.overload.slots import FairSlots
 from deltareg.service.registry import Registry
 from deltareg.shared_state import SharedState
 from deltareg.streaming import SharedLook
 
 _PARALLEL_BODIES = 32
+_BODY_WAIT_S = 60.0
+_DOCUMENTS_AT_ONCE_BYTES = 64 << 20
+_DOCUMENT_WAIT_S = 60.0
 
 
 def state_of(request: Request) -> "AppState":
@@ -36,18 +39,28 @@ class AppState(SharedState):
         registry: The database and the store.
         store_kind: The kind of the store, for `/meta`.
         lease_s: How long a lease lasts, seconds.
-        room: The server's own disks, which need room for it to be ready; None if it has none.
         anonymous_reading: Whether anybody may read public content without a token.
         newest_event: The number of the newest event, read once for all readers.
-        metrics: The counters.
-        body_limiter: Limits how many bodies are received at once.
+        health: What probes ask, which waits for nothing that others hold.
+        bodies: The slots for receiving bodies of packs and files.
+        body_limiter: The threads that receive them.
+        documents: The slots for reading long documents, one a byte.
+        document_bytes: The longest document that is taken.
     """
 
     registry: Registry
     store_kind: str
     lease_s: float
-    room: DiskRoom | None
     anonymous_reading: bool
     newest_event: SharedLook[int]
-    metrics: Metrics = field(default_factory=Metrics)
+    health: HealthChecks
+    document_bytes: int
+    bodies: FairSlots = field(
+        default_factory=lambda: FairSlots(_PARALLEL_BODIES, what="uploads", patience_s=_BODY_WAIT_S)
+    )
+    documents: FairSlots = field(
+        default_factory=lambda: FairSlots(
+            _DOCUMENTS_AT_ONCE_BYTES, what="long documents", patience_s=_DOCUMENT_WAIT_S, may_hold_all=True
+        )
+    )
     body_limiter: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_PARALLEL_BODIES))

@@ -30,7 +30,7 @@ class ReadRequest:
 
     registry: Registry
     token: str | None
-    request_id: str
+    request: Request
 
     def __call__(
         self,
@@ -42,9 +42,15 @@ class ReadRequest:
         Raises:
             Unauthenticated: The token is not valid; the answer reveals nothing else.
         """
+        request_id = request_id_of(self.request)
         if self.token is None:
-            return answer_anybody(self.registry, self._unread(look, act), request_id=self.request_id)
-        return answer_to(self.registry, self.token, look, act, request_id=self.request_id)
+            return answer_anybody(self.registry, self._unread(look, act), request_id=request_id)
+
+        def note_and_act(conn: sa.Connection, caller: Caller, found: F) -> T:
+            self.request.state.principal_id = caller.principal_id
+            return act(conn, caller, found)
+
+        return answer_to(self.registry, self.token, look, note_and_act, request_id=request_id)
 
     @staticmethod
     def _unread(
@@ -74,7 +80,9 @@ def authenticate(
         if not is_open_to_anybody(request):
             raise needs_token()
         return answer_anybody(registry, lambda _conn, caller: caller, request_id=request_id_of(request))
-    return authenticate_token(registry, credentials.credentials, request_id=request_id_of(request))
+    caller = authenticate_token(registry, credentials.credentials, request_id=request_id_of(request))
+    request.state.principal_id = caller.principal_id
+    return caller
 
 
 async def reading(request: Request) -> ReadRequest:
@@ -89,10 +97,10 @@ async def reading(request: Request) -> ReadRequest:
     """
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer" and token:
-        return ReadRequest(await registry_of(request), token, request_id_of(request))
+        return ReadRequest(await registry_of(request), token, request)
     if not is_open_to_anybody(request):
         raise needs_token()
-    return ReadRequest(await registry_of(request), None, request_id_of(request))
+    return ReadRequest(await registry_of(request), None, request)
 
 
 def is_open_to_anybody(request: Request) -> bool:

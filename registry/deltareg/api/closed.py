@@ -10,6 +10,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
 
 from deltareg.api.auth import authenticate, reading
+from deltareg.api.json_bodies import JsonRoute
 from deltareg.wire import API
 
 
@@ -23,7 +24,7 @@ def closed_router(tag: str, *, prefix: str = "") -> APIRouter:
         tag: The heading of its routes in the OpenAPI document.
         prefix: What their paths share below the API's prefix.
     """
-    return APIRouter(prefix=API + prefix, tags=[tag], dependencies=[Depends(authenticate)])
+    return APIRouter(prefix=API + prefix, tags=[tag], dependencies=[Depends(authenticate)], route_class=JsonRoute)
 
 
 class ReadingRoute(APIRoute):

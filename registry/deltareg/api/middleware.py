@@ -1,18 +1,20 @@
-"""Applies to every request: an id, limits, a count for the metrics, a log line."""
+"""Applies to every request: an id, the door with its limits, a count for the metrics, a log line."""
 
+import json
 import logging
 import math
 import re
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 
 import anyio.to_thread
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deltareg.api.metrics import Metrics
-from deltareg.db.sql.document import DOCUMENT_BYTES_MAX
-from deltareg.wire import ProblemDocument
+from deltareg.api.overload.door import Door, Passage, Refusal, on_its_way, retry_after
+from deltareg.wire import ProblemDocument, describe_problem, status_of
 
 logger = logging.getLogger("deltareg.requests")
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -24,17 +26,24 @@ _DOCUMENT_PATH = re.compile(r".*/(suites|referrers|evaluations|uploads(/[^/]*)?|
 _COMMIT_PATH = re.compile(r"/api/models/[^/]+/[^/]+/commit/.+")
 _METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 _BODY_MAX = 1 << 20
-_DOCUMENT_BODY_MAX = DOCUMENT_BYTES_MAX
 _COMMIT_BODY_MAX = 48 << 20
 _PROBLEM = b"application/problem+json"
 _Refusal = tuple[int, str, str]
+_Fields = Mapping[bytes, bytes]
 
 
 class RequestContext:
     """Plain ASGI middleware, since it must not buffer the bodies that stream through."""
 
     def __init__(
-        self, app: ASGIApp, *, metrics: Metrics, allowed_hosts: Sequence[str], is_live: Callable[[str], bool]
+        self,
+        app: ASGIApp,
+        *,
+        metrics: Metrics,
+        allowed_hosts: Sequence[str],
+        is_live: Callable[[str], bool],
+        door: Door,
+        document_bytes: int,
     ) -> None:
         """Wrap an app.
 
@@ -43,18 +52,23 @@ class RequestContext:
             metrics: Counts the requests.
             allowed_hosts: Accepted host names; `*` is any, `*.example.org` any subdomain.
             is_live: Whether an `Authorization` header holds a valid token.
+            door: Decides which requests are answered now.
+            document_bytes: The longest body of a request that carries a document.
         """
         self._app = app
         self._metrics = metrics
         self._is_live = is_live
+        self._door, self._document_bytes = door, document_bytes
         self._hosts = [_bare(host) for host in allowed_hosts]
+        self._is_for_us = lru_cache(256)(self._goes_by)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = _request_id(scope)
+        fields = dict(scope["headers"])
+        request_id = _request_id(fields)
         scope.setdefault("state", {})["request_id"] = request_id
         started = time.perf_counter()
         status = 500
@@ -67,41 +81,62 @@ class RequestContext:
                 message = {**message, "headers": headers}
             await send(message)
 
-        refusal = self._refusal(scope) or await self._stranger(scope)
+        passage = None
         try:
+            passage = await self._door.enter(scope, fields)
+            refusal = self._refusal(scope, fields) or await self._stranger(scope, fields)
             if refusal is None:
-                await self._app(scope, receive, send_with_id)
+                await self._app(scope, receive, on_its_way(passage, send_with_id))
             else:
-                await _refuse(send_with_id, refusal, request_id)
+                await _refuse(on_its_way(passage, send_with_id), refusal, request_id)
+        except Refusal as kept_out:
+            await _turn_away(send_with_id, kept_out, request_id)
         finally:
-            self._note(scope, status, time.perf_counter() - started, request_id)
+            self._note(scope, passage, status, time.perf_counter() - started, request_id)
 
-    def _refusal(self, scope: Scope) -> _Refusal | None:
-        if not self._is_for_us(_header(scope, b"host")):
+    def _refusal(self, scope: Scope, fields: _Fields) -> _Refusal | None:
+        if not self._is_for_us(_text(fields, b"host")):
             return 400, "Bad request", "this server does not go by the name in the Host header"
         if "\0" in scope["path"] or b"%00" in scope["query_string"]:
             return 400, "Bad request", "the address holds a NUL character"
-        if _is_too_large(scope):
-            return 413, "Too large", "the body is larger than this route takes, or does not say"
+        if b"content-length" not in fields and b"transfer-encoding" not in fields:
+            return None
+        limit = self._limit(scope)
+        if limit is not None and b"transfer-encoding" in fields:
+            return 413, "Too large", "a body of this route says its length, which it may not leave to its chunks"
+        if limit is not None and _length(fields) > limit:
+            return 413, "Too large", f"the body is larger than the {limit} bytes that this route takes"
         return None
 
-    async def _stranger(self, scope: Scope) -> _Refusal | None:
-        """Refuse a large body without a valid token, which would be in memory before the check."""
-        if _PACK_PATH.fullmatch(scope["path"]) or _length(scope) <= _BODY_MAX:
+    def _limit(self, scope: Scope) -> int | None:
+        """Return how long a body may be; None for packs, which have a limit of their own."""
+        path = scope["path"]
+        if _PACK_PATH.fullmatch(path):
             return None
-        header = _header(scope, b"authorization")
+        if _DOCUMENT_PATH.fullmatch(path):
+            return self._document_bytes
+        return _COMMIT_BODY_MAX if _COMMIT_PATH.fullmatch(path) else _BODY_MAX
+
+    async def _stranger(self, scope: Scope, fields: _Fields) -> _Refusal | None:
+        """Refuse a large body without a valid token, which would be in memory before the check."""
+        if _length(fields) <= _BODY_MAX or _PACK_PATH.fullmatch(scope["path"]):
+            return None
+        header = _text(fields, b"authorization")
         if await anyio.to_thread.run_sync(self._is_live, header):
             return None
         return 401, "Not logged in", "a body of this size needs a token"
 
-    def _is_for_us(self, header: str) -> bool:
+    def _goes_by(self, header: str) -> bool:
         host = _bare(header)
         return any(
             pattern in {"*", host} or (pattern.startswith("*.") and host.endswith(pattern[1:]))
             for pattern in self._hosts
         )
 
-    def _note(self, scope: Scope, status: int, seconds: float, request_id: str) -> None:
+    def _note(self, scope: Scope, passage: Passage | None, status: int, seconds: float, request_id: str) -> None:
+        if passage is not None:
+            passage.leave()
+            self._door.note(passage, scope, status)
         route = getattr(scope.get("route"), "path", "none")
         # Only methods that exist are counted by name: anybody can make up more of them.
         method = scope["method"] if scope["method"] in _METHODS else "other"
@@ -126,31 +161,32 @@ def _bare(host: str) -> str:
     return name if name.count(":") > 1 else name.partition(":")[0]
 
 
-def _header(scope: Scope, name: bytes) -> str:
-    headers: dict[bytes, bytes] = dict(scope["headers"])
-    return headers.get(name, b"").decode("latin-1")
+def _text(fields: _Fields, name: bytes) -> str:
+    return fields.get(name, b"").decode("latin-1")
 
 
-def _request_id(scope: Scope) -> str:
-    sent_id = _header(scope, b"x-request-id")
+def _request_id(fields: _Fields) -> str:
+    sent_id = _text(fields, b"x-request-id")
     return sent_id if _ID.fullmatch(sent_id) else uuid.uuid4().hex
 
 
-def _is_too_large(scope: Scope) -> bool:
-    """Whether the announced body is larger than the route accepts; packs have their own limit."""
-    if _PACK_PATH.fullmatch(scope["path"]):
-        return False
-    if _header(scope, b"transfer-encoding"):
-        return True  # a body of unknown length is for packs only, whatever length it announces
-    limit = _DOCUMENT_BODY_MAX if _DOCUMENT_PATH.fullmatch(scope["path"]) else _BODY_MAX
-    if _COMMIT_PATH.fullmatch(scope["path"]):
-        limit = _COMMIT_BODY_MAX
-    return _length(scope) > limit
-
-
-def _length(scope: Scope) -> float:
-    text = _header(scope, b"content-length") or "0"
+def _length(fields: _Fields) -> float:
+    text = _text(fields, b"content-length") or "0"
     return int(text) if text.isascii() and text.isdecimal() else math.inf
+
+
+async def _turn_away(send: Send, refusal: Refusal, request_id: str) -> None:
+    """Answer a request that the door keeps out; its body is not read, so the connection ends."""
+    document = describe_problem(refusal.error, request_id=request_id)
+    body = json.dumps(document.model_dump()).encode()
+    headers = [
+        (b"content-type", _PROBLEM),
+        (b"content-length", str(len(body)).encode()),
+        (b"retry-after", retry_after(refusal.error)),
+        *refusal.headers,
+    ]
+    await send({"type": "http.response.start", "status": status_of(refusal.error), "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 async def _refuse(send: Send, refusal: _Refusal, request_id: str) -> None:

@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from deltareg.api.overload.door import retry_after
 from deltareg.errors import DeltaregError, QuotaExceeded, Unavailable
 from deltareg.wire import API, ProblemDocument, ProblemItem, describe_problem, status_of
 from deltareg.wire.problems import TITLES
@@ -21,7 +22,7 @@ def problem_response(error: DeltaregError, *, request_id: str) -> Response:
     """Answer with an error's problem document."""
     document = describe_problem(error, request_id=request_id)
     status = document.status
-    headers = {"Retry-After": "1"} if status == 503 else {}
+    headers = {"Retry-After": retry_after(error).decode()} if status in {429, 503} else {}
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return _answer(document, headers)

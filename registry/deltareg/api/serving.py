@@ -1,10 +1,12 @@
 """Serving until a signal: the app under uvicorn, and what the process does by itself beside it."""
 
+import asyncio
 import logging
 import signal
 import socket
 from collections.abc import Generator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import NoReturn
 
@@ -14,6 +16,10 @@ import uvicorn
 from deltareg.api.app import LOOPBACK_HOSTS, create_app
 from deltareg.api.app_state import AppState, state_of_app
 from deltareg.api.noting import noting
+from deltareg.api.overload.connections import ConnectionBook
+from deltareg.api.overload.descriptors import most_connections, raise_open_files
+from deltareg.api.overload.protocol import PatientProtocol
+from deltareg.api.overload.rates import BAD_TOKENS
 from deltareg.api.own_address import own_address
 from deltareg.api.promoting import promoting
 from deltareg.api.refreshing import refreshing
@@ -31,6 +37,8 @@ from deltareg.service.trail.keep import CheckpointStores
 
 logger = logging.getLogger(__name__)
 _ENDED_BY = 128
+_ACCEPTED_AT_ONCE, _WAITING_AT_MOST = 64, 2_048
+_HANDSHAKE_S = 10.0
 
 
 def serve(registry: Registry, settings: ServerSettings, listener: socket.socket) -> None:
@@ -55,6 +63,10 @@ def serve(registry: Registry, settings: ServerSettings, listener: socket.socket)
         hub_main=settings.hub_main if settings.hub else None,
         hub_address=own_address(settings.hub_address, settings.tls_cert, settings.host, listener.getsockname()[1]),
         allowed_hosts=hosts if not settings.behind_proxy or settings.allowed_hosts else ["*"],
+        document_bytes=settings.document_mib << 20,
+        requests_per_minute=settings.requests_per_minute,
+        bad_tokens_per_minute=BAD_TOKENS,
+        proxies=settings.behind_proxy,
     )
     config = uvicorn.Config(
         app,
@@ -64,8 +76,11 @@ def serve(registry: Registry, settings: ServerSettings, listener: socket.socket)
         ssl_certfile=settings.tls_cert,
         ssl_keyfile=settings.tls_key,
         server_header=False,
-        proxy_headers=settings.behind_proxy,
+        proxy_headers=bool(settings.behind_proxy),
+        backlog=_ACCEPTED_AT_ONCE,
     )
+    most = most_connections(raise_open_files(), database_connections=settings.database_connections)
+    book = ConnectionBook(most, None if settings.behind_proxy else most // 2)
     try:
         config.load()
     except OSError as error:  # ssl.SSLError is one
@@ -84,7 +99,7 @@ def serve(registry: Registry, settings: ServerSettings, listener: socket.socket)
         _asked_to_end(),
     ):
         collect_in_small_steps()
-        _Server(config, state_of_app(app)).run(sockets=[listener])
+        PatientServer(config, state_of_app(app), book).run(sockets=[listener])
 
 
 def _report_legacy(registry: Registry) -> None:
@@ -97,12 +112,47 @@ def _report_legacy(registry: Registry) -> None:
         )
 
 
-class _Server(uvicorn.Server):
-    """A server whose end is not delayed by requests that wait for something."""
+class PatientServer(uvicorn.Server):
+    """A server with deadlines, and whose end is not delayed by requests that wait for something."""
 
-    def __init__(self, config: uvicorn.Config, state: AppState) -> None:
+    def __init__(self, config: uvicorn.Config, state: AppState, book: ConnectionBook) -> None:
+        """Prepare a server.
+
+        Args:
+            config: uvicorn's settings; its protocol is not taken from there.
+            state: The state of the app.
+            book: The connections, none of them yet.
+        """
         super().__init__(config)
-        self._state = state
+        self._state, self._book = state, book
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen on the sockets, with a protocol that has deadlines."""
+        await self.lifespan.startup()
+        loop = asyncio.get_running_loop()
+        make = partial(
+            PatientProtocol,
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+            _loop=loop,
+            book=self._book,
+        )
+        handshake_s = _HANDSHAKE_S if self.config.ssl else None
+        self.servers = []
+        for listener in sockets or []:
+            # asyncio accepts as many at once as may wait: few, so that the book is asked before files run out.
+            self.servers.append(
+                await loop.create_server(
+                    make,
+                    sock=listener,
+                    backlog=self.config.backlog,
+                    ssl=self.config.ssl,
+                    ssl_handshake_timeout=handshake_s,
+                )
+            )
+            listener.listen(_WAITING_AT_MOST)
+        self.started = True
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to shut down because of a signal."""

@@ -37,7 +37,13 @@ class ServerSettings(BaseSettings):
     port: int = Field(default=8642, description="Port to listen on; 0 takes a free one.")
     tls_cert: Path | None = Field(default=None, description="Certificate chain, PEM.")
     tls_key: Path | None = Field(default=None, description="Private key, PEM.")
-    behind_proxy: bool = Field(default=False, description="A proxy in front ends TLS; allows a non-loopback address.")
+    behind_proxy: int = Field(
+        default=0,
+        ge=0,
+        le=9,
+        description="How many proxies are in front, the first of which ends TLS; true is one. It allows a"
+        " non-loopback address, and limits count by what the proxies append to `X-Forwarded-For`.",
+    )
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Host names that requests may be for, comma-separated."
     )
@@ -59,6 +65,15 @@ class ServerSettings(BaseSettings):
         default="",
         description="The address at which the server reaches itself, to push what such clients"
         " commit; by default the one that it listens on. With TLS of its own it has to be told.",
+    )
+    requests_per_minute: int = Field(
+        default=30_000,
+        ge=0,
+        description="How many requests a principal may send a minute; an address without a token may send"
+        " a quarter of it. 0 is any number.",
+    )
+    document_mib: int = Field(
+        default=48, ge=1, le=256, description="The longest manifest or storage map that is taken, MiB."
     )
     lease_s: float = Field(default=60.0, description="How long a worker's lease lasts, seconds.")
     upload_grace_s: float = Field(
@@ -98,6 +113,12 @@ class ServerSettings(BaseSettings):
     recheck_share: float = Field(
         default=0.02, ge=0, le=1, description="Of the passes, the share that another worker verifies again."
     )
+
+    @field_validator("behind_proxy", mode="before")
+    @classmethod
+    def _count(cls, value: object) -> object:
+        words = {"true": 1, "yes": 1, "on": 1, "false": 0, "no": 0, "off": 0, "": 0}
+        return words.get(value.strip().lower(), value) if isinstance(value, str) else value
 
     @field_validator("allowed_hosts", "webhook_networks", "issuers", mode="before")
     @classmethod

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import event, exc
@@ -38,7 +38,7 @@ def create_engine(url: str | sa.URL, *, connections: int = 30, busy_timeout_s: f
 
     Args:
         url: Where the database is.
-        connections: How many connections may be open at once; a third of them stays open.
+        connections: How many connections may be open at once; a third of them stays open. With 0 each use opens one.
         busy_timeout_s: How long a SQLite write waits for the writer before it.
 
     Raises:
@@ -46,9 +46,15 @@ def create_engine(url: str | sa.URL, *, connections: int = 30, busy_timeout_s: f
     """
     target = parse_url(url)
     if target.get_backend_name() == "sqlite":
-        return _sqlite(target, pool_size=connections // 3, busy_timeout_s=busy_timeout_s)
+        return _sqlite(target, _pool_of(connections // 3, 2 * (connections // 3)), busy_timeout_s=busy_timeout_s)
     pool_size = connections // 3
-    return _postgresql(target, pool_size=pool_size, max_overflow=connections - pool_size)
+    return _postgresql(target, _pool_of(pool_size, connections - pool_size))
+
+
+def _pool_of(pool_size: int, max_overflow: int) -> dict[str, Any]:
+    if not pool_size:
+        return {"poolclass": sa.NullPool}
+    return {"pool_size": pool_size, "max_overflow": max_overflow, "pool_timeout": 10}
 
 
 def parse_url(url: str | sa.URL) -> sa.URL:
@@ -199,12 +205,10 @@ def check_schema(engine: sa.Engine) -> None:
         )
 
 
-def _postgresql(target: sa.URL, *, pool_size: int, max_overflow: int) -> sa.Engine:
+def _postgresql(target: sa.URL, pool: dict[str, Any]) -> sa.Engine:
     engine = sa.create_engine(
         target,
-        pool_size=pool_size,
-        max_overflow=max_overflow,
-        pool_timeout=10,
+        **pool,
         # As with SQLite, a connection begins no transaction by itself: what opens one says which.
         isolation_level="AUTOCOMMIT",
         connect_args={"connect_timeout": 10, "application_name": "deltareg", "options": _POSTGRESQL_OPTIONS},
@@ -234,12 +238,10 @@ def _ping_if_rested(
         raise exc.InvalidatePoolError from error
 
 
-def _sqlite(target: sa.URL, *, pool_size: int, busy_timeout_s: float) -> sa.Engine:
+def _sqlite(target: sa.URL, pool: dict[str, Any], *, busy_timeout_s: float) -> sa.Engine:
     engine = sa.create_engine(
         target,
-        pool_size=pool_size,
-        max_overflow=2 * pool_size,
-        pool_timeout=10,
+        **pool,
         # The driver opens and ends no transaction by itself: BEGIN is ours.
         connect_args={"isolation_level": None, "timeout": busy_timeout_s},
     )

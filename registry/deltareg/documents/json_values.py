@@ -1,6 +1,25 @@
-"""Type guards for JSON values, so that the type checker follows."""
+"""JSON that somebody else wrote: parsed without surprises, and type guards so that the type checker follows."""
 
+import json
 from typing import TypeGuard
+
+
+def parse_json(raw: bytes | str) -> object:
+    """Parse JSON.
+
+    Raises:
+        ValueError: It is none, or nested deeper than any document that means something.
+    """
+    try:
+        value: object = json.loads(raw)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+    return value
+
+
+def is_text(text: str) -> bool:
+    """Whether a string is text that every database and every program takes: JSON may escape NUL and half a pair."""
+    return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def is_object(value: object) -> TypeGuard[dict[str, object]]:

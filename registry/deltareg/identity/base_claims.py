@@ -5,13 +5,12 @@ write the config and the metadata as they train, so these come before what a car
 that leads to a registered base decides; a card that names a path of the training machine decides nothing.
 """
 
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from deltareg.documents.json_values import is_list, is_object
+from deltareg.documents.json_values import is_list, is_object, is_text, parse_json
 from deltareg.documents.model_card import CARD_FILE, MOST_CARD_BYTES, read_front, split_card
 from deltareg.errors import InvalidInput
 
@@ -191,12 +190,12 @@ def read_claims(
     """
     front = _front_matter(card)
     ours = front.get("deltareg")
-    own = {key: value for key, value in ours.items() if isinstance(value, str)} if is_object(ours) else {}
+    own = {key: text for key, value in ours.items() if (text := _text(value))} if is_object(ours) else {}
     claims = [
         *_in_config(documents.get(ADAPTER_CONFIG, {})),
         *_in_model_config(documents.get(MODEL_CONFIG, {})),
         *_in_metadata(metadata),
-        *([BaseClaim(CARD_FILE, own["base"][:_CHARACTERS])] if own.get("base") else []),
+        *([BaseClaim(CARD_FILE, own["base"])] if own.get("base") else []),
         *_in_front_matter(front),
     ]
     return BaseClaims(own.get("base", ""), own.get("trained_on", ""), tuple(dict.fromkeys(claims)))
@@ -207,8 +206,8 @@ def parse_documents(raw: Mapping[str, bytes]) -> dict[str, Mapping[str, object]]
     parsed: dict[str, Mapping[str, object]] = {}
     for path, text in raw.items():
         try:
-            document: object = json.loads(text)
-        except (ValueError, RecursionError):  # none, or one that a push refuses in better words
+            document = parse_json(text)
+        except ValueError:  # none, or one that a push refuses in better words
             continue
         if is_object(document):
             parsed[path] = document
@@ -263,4 +262,4 @@ def _is_revision(wanted: str, recorded: str) -> bool:
 
 
 def _text(value: object) -> str:
-    return value[:_CHARACTERS].strip() if isinstance(value, str) else ""
+    return value[:_CHARACTERS].strip() if isinstance(value, str) and is_text(value) else ""

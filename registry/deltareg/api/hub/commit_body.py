@@ -6,13 +6,12 @@ It is read from a file line by line, since the length of a line is not known bef
 import base64
 import binascii
 import hashlib
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from deltareg.documents.json_values import is_count, is_object
+from deltareg.documents.json_values import is_count, is_object, is_text, parse_json
 from deltareg.errors import InvalidInput, QuotaExceeded
 from deltareg.identity.left_out import is_sent
 from deltareg.service.hub.committing import MOST_FILES, CommitOperations
@@ -106,8 +105,8 @@ def _too_much() -> QuotaExceeded:
 
 def _operation(line: bytes) -> tuple[str, Json]:
     try:
-        operation: object = json.loads(line)
-    except (ValueError, RecursionError):
+        operation = parse_json(line)
+    except ValueError:
         operation = None
     if not is_object(operation):
         raise InvalidInput("a line of the commit is no JSON object")
@@ -119,7 +118,7 @@ def _operation(line: bytes) -> tuple[str, Json]:
 
 def _path(value: Json) -> str:
     path = value.get("path")
-    if not isinstance(path, str) or not 0 < len(path) <= _PATH_LETTERS:
+    if not isinstance(path, str) or not 0 < len(path) <= _PATH_LETTERS or not is_text(path):
         raise InvalidInput(f"an operation of the commit has no path of at most {_PATH_LETTERS}")
     return path
 
@@ -149,4 +148,8 @@ def _message(header: Json) -> str:
 
 def _text(value: Json, name: str) -> str:
     text = value.get(name)
-    return text if isinstance(text, str) else ""
+    if not isinstance(text, str):
+        return ""
+    if not is_text(text):
+        raise InvalidInput(f"the {name} of the commit holds a NUL character or half of one, which is no text")
+    return text

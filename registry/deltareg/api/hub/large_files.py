@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from deltareg.api.hub.preupload import AnnouncedFile
-from deltareg.documents.json_values import is_count, is_list, is_object
+from deltareg.documents.json_values import is_count, is_list, is_object, is_text
 from deltareg.errors import InvalidInput
 from deltareg.refs import LineRef
 from deltareg.service.hub.committing import MOST_FILES
@@ -32,7 +32,7 @@ def announced_files(body: Mapping[str, object]) -> Sequence[AnnouncedFile]:
         path, size = item.get("path"), item.get("size")
         if not isinstance(path, str) or not path or not is_count(size):
             raise InvalidInput("a file that is asked about has no path or no size")
-        if not _is_text(path):
+        if not is_text(path):
             raise InvalidInput("a file that is asked about has a path that is no text")
         files.append(AnnouncedFile(path, size, str(item.get("sample") or "")))
     return files
@@ -83,15 +83,6 @@ def batch_answer(
             }
         answers.append(answer)
     return {"transfer": "basic", "objects": answers}
-
-
-def _is_text(path: str) -> bool:
-    """Whether the path is valid text: JSON may escape half of a surrogate pair."""
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _items(body: Mapping[str, object], name: str) -> Sequence[Mapping[str, object]]:

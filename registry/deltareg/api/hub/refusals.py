@@ -13,6 +13,7 @@ from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 
+from deltareg.api.overload.door import retry_after
 from deltareg.api.problems import request_id_of, tell_fault
 from deltareg.digest import sha256_of
 from deltareg.errors import Blocked, DeltaregError, IntegrityFailure, InvalidInput
@@ -52,7 +53,7 @@ def refusal(request: Request, error: DeltaregError) -> Response:
     elif status == 403:
         headers["X-Error-Message"] = in_a_header(error.message)
     elif status == 503:
-        headers["Retry-After"] = "1"
+        headers["Retry-After"] = retry_after(error).decode()
     return _answer(request, error, status, headers)
 
 
@@ -115,7 +116,8 @@ def hub_warning(text: str) -> dict[str, str]:
 
 def in_a_header(text: str) -> str:
     """Convert a text to what a header may hold: one line of ASCII."""
-    return " ".join(text.split()).encode("ascii", "replace").decode()[:1_000]
+    line = " ".join(text.split()).encode("ascii", "replace").decode()[:1_000]
+    return "".join(letter if letter.isprintable() else "?" for letter in line)
 
 
 def _answer(request: Request, error: DeltaregError, status: int, headers: dict[str, str]) -> Response:

@@ -20,7 +20,9 @@ from deltareg.api.hub.hub_state import hub_state_of
 from deltareg.api.hub.refusals import HubRoute, hub_warning, missing
 from deltareg.api.hub.sending import FileAnswer
 from deltareg.api.hub.who import By, caller_of
+from deltareg.api.json_bodies import parse_sent
 from deltareg.documents.json_values import is_list, is_object
+from deltareg.errors import InvalidInput
 from deltareg.service.hub.content import FileContent, look_for_content
 from deltareg.service.hub.drafts import StagedContent, look_for_draft, look_for_staged
 from deltareg.service.hub.files import CommitFile, CommitTree, look_for_files, no_file
@@ -133,8 +135,8 @@ async def paths_of(request: Request) -> tuple[list[str], bool]:
     raw = await request.body()
     if "json" in request.headers.get("Content-Type", ""):
         try:
-            body: object = await request.json()
-        except ValueError:
+            body: object = parse_sent(raw)
+        except InvalidInput:
             body = None
         fields = body if is_object(body) else {}
         paths, expand = fields.get("paths"), fields.get("expand")

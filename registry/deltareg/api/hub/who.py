@@ -29,9 +29,11 @@ def caller_of(request: Request, registry: InRegistry) -> Caller:
         )
     if scheme.lower() == "bearer" and token:
         try:
-            return authenticate(registry, token, request_id=request_id_of(request))
+            caller = authenticate(registry, token, request_id=request_id_of(request))
         except Unauthenticated as error:
             raise Unauthenticated(error.message, fix=_FIX) from error
+        request.state.principal_id = caller.principal_id
+        return caller
     if scheme or not state_of(request).anonymous_reading:
         raise Unauthenticated("this registry is read with a token, and none came", fix=_FIX)
     return answer_anybody(registry, lambda _conn, caller: caller, request_id=request_id_of(request))

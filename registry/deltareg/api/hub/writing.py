@@ -4,7 +4,6 @@ A commit is applied over the current files of the line, and the program that eve
 makes a version of it. Clients print `error` of a refusal, and the header `X-HF-Warning`.
 """
 
-import json
 import tempfile
 from collections.abc import Mapping
 from functools import partial
@@ -25,6 +24,7 @@ from deltareg.api.hub.preupload import modes
 from deltareg.api.hub.refusals import HubRoute, hub_warning, in_a_header
 from deltareg.api.hub.routes import Repository
 from deltareg.api.hub.who import By, caller_of
+from deltareg.api.json_bodies import parse_sent
 from deltareg.api.problems import request_id_of
 from deltareg.api.sent_bodies import chunks_of, spool_body
 from deltareg.documents.json_values import is_object
@@ -49,8 +49,8 @@ async def body_of(request: Request) -> Mapping[str, object]:
         InvalidInput: The body is no JSON object.
     """
     try:
-        body: object = json.loads(await request.body())
-    except (ValueError, RecursionError):
+        body = parse_sent(await request.body())
+    except InvalidInput:
         body = None
     if not is_object(body):
         raise InvalidInput("the body is no JSON object")
@@ -125,7 +125,9 @@ async def receive_large(request: Request, registry: InRegistry, ticket: str) -> 
             body=chunks_of(request, "file"),
         )
 
-    await anyio.to_thread.run_sync(receive, limiter=state_of(request).body_limiter)
+    state = state_of(request)
+    async with state.bodies.hold(row.principal_id):
+        await anyio.to_thread.run_sync(receive, limiter=state.body_limiter)
     return Response(status_code=200)
 
 

@@ -68,7 +68,9 @@ async def receive_xorb(request: Request, registry: InRegistry, name: str, to: Ar
     if not length.isascii() or not length.isdecimal():
         raise InvalidInput("a xorb is sent with its length")
     receive = partial(take_xorb, registry, to, name, size_bytes=int(length[:12]), body=chunks_of(request, "xorb"))
-    await anyio.to_thread.run_sync(receive, limiter=state_of(request).body_limiter)
+    state = state_of(request)
+    async with state.bodies.hold(to.principal_id):
+        await anyio.to_thread.run_sync(receive, limiter=state.body_limiter)
     return JSONResponse({"was_inserted": True})
 
 

@@ -4,13 +4,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 
 from deltareg.api.app_state import state_of
-from deltareg.api.auth import InRegistry
-from deltareg.db.session import check_schema
-from deltareg.errors import DiskFull, Unavailable
-from deltareg.service.channels.fleet import count_followers
-from deltareg.service.quotas.shares import quota_shares
-from deltareg.service.runs.queue import queue_depth, workforce
-from deltareg.service.runs.second_look import count_disputes
+from deltareg.errors import DeltaregError
 
 router = APIRouter(tags=["health"])
 
@@ -22,25 +16,18 @@ async def livez() -> str:
 
 
 @router.get("/readyz", response_class=PlainTextResponse)
-def readyz(request: Request, registry: InRegistry) -> str:
+async def readyz(request: Request) -> str:
     """The database answers and has the right schema, and the server's own disks have room."""
-    check_schema(registry.engine)
-    room = state_of(request).room
-    if room is not None:
-        try:
-            room.check()
-        except DiskFull as error:
-            raise Unavailable(error.message, fix=error.fix) from error  # 503 is what probes know
+    problem = await state_of(request).health.problem.take()
+    if problem is not None:
+        raise problem.with_traceback(None)
     return "ok\n"
 
 
 @router.get("/metrics", response_class=PlainTextResponse)
-def metrics(request: Request, registry: InRegistry) -> Response:
+async def metrics(request: Request) -> Response:
     """Counters in the Prometheus text format."""
-    counters = state_of(request).metrics
-    counters.set_queue(queue_depth(registry))
-    counters.set_workers(workforce(registry))
-    counters.set_followers(count_followers(registry))
-    counters.set_quotas(quota_shares(registry))
-    counters.set_disputes(count_disputes(registry))
-    return Response(counters.text(), media_type="text/plain; version=0.0.4")
+    text = await state_of(request).health.text.take()
+    if isinstance(text, DeltaregError):
+        raise text.with_traceback(None)
+    return Response(text, media_type="text/plain; version=0.0.4")

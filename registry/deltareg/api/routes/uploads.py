@@ -63,7 +63,9 @@ async def receive_pack(
             size_bytes=int(announced) if announced.isdecimal() else None,
         )
 
-    return await anyio.to_thread.run_sync(take, limiter=state_of(request).body_limiter)
+    state = state_of(request)
+    async with state.bodies.hold(by.principal_id):
+        return await anyio.to_thread.run_sync(take, limiter=state.body_limiter)
 
 
 @router.post("/{upload_id}:complete", response_model=UploadInfo)

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from deltareg.db.access import principals as queries
 from deltareg.db.access.bearers import live_token
+from deltareg.db.access.live_tokens import live_token_hashes
 from deltareg.db.access.owners import owner_of
 from deltareg.db.access.rows import LiveTokenRow, TokenRow
 from deltareg.db.session import glance, read, with_retry, write
@@ -159,6 +160,12 @@ def is_live(registry: Registry, header: str) -> bool:
     except Unavailable:  # the request itself will find out, and say so
         return True
     return True
+
+
+def live_hashes(registry: Registry) -> frozenset[str]:
+    """Return the hashes of all live tokens; what `hash_secret` makes of one of them is among these."""
+    with glance(registry.engine) as conn:
+        return live_token_hashes(conn)
 
 
 def whoami(registry: Registry, caller: Caller) -> WhoAmI:

@@ -5,7 +5,6 @@ draft. A wrong commit is refused, and the draft stays as it was.
 """
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Protocol
 
 from deltareg.db.lines import versions as version_queries
 from deltareg.db.session import read, write
-from deltareg.documents.json_values import is_object
+from deltareg.documents.json_values import is_object, parse_json
 from deltareg.errors import IntegrityFailure, InvalidInput, QuotaExceeded, Refused, StaleRevision
 from deltareg.identity.left_out import is_sent
 from deltareg.identity.manifest import check_path, check_paths
@@ -201,7 +200,7 @@ def _lacking_shards(folder: Path, files: Mapping[str, CommitFile]) -> str:
         if not path.endswith(_INDEX) or entry.size_bytes > _INDEX_BYTES:
             continue
         try:
-            index: object = json.loads((folder / path).read_bytes())
+            index = parse_json((folder / path).read_bytes())
         except ValueError:
             continue  # the push says what is wrong with it
         places = index.get("weight_map") if is_object(index) else None
