@@ -4,8 +4,9 @@ from typing import Annotated
 
 from pydantic import Field
 
+from deltareg.wire.checks import CheckResult
 from deltareg.wire.messages import Answer, Request, Text
-from deltareg.wire.runs import CheckResult, RunInfo
+from deltareg.wire.runs import RunInfo
 
 
 class LineSent(Request):

@@ -12,8 +12,9 @@ from pydantic import Field, ValidationError
 from deltareg.errors import InvalidInput
 from deltareg.signing.statement import Statement
 from deltareg.wire.bases import BaseProbeSet
+from deltareg.wire.checks import CheckResult
 from deltareg.wire.messages import Request, Text
-from deltareg.wire.runs import CheckResult, LeaseGrant, VerdictReport
+from deltareg.wire.runs import LeaseGrant, VerdictReport
 from deltareg.words import BaseEvidence, Outcome
 
 VERDICT: Final = "urn:deltareg:attestation:verdict:v1"

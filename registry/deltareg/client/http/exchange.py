@@ -82,7 +82,7 @@ class ExchangedToken(httpx.Auth):
             form = {"grant_type": _GRANT, "subject_token": assertion, "subject_token_type": _ID_TOKEN}
             if self._source.trust:
                 form["trust"] = self._source.trust
-            response = self._http().post(_PATH, data=form, auth=None, follow_redirects=False)
+            response = self._http().post(_PATH, data=form, auth=httpx.Auth(), follow_redirects=False)
             if response.is_success:
                 given = TokenExchanged.model_validate_json(response.content)
                 self._token, self._refusal = given.access_token, None

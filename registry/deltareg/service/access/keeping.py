@@ -5,6 +5,7 @@ import sqlalchemy as sa
 from deltareg.db.access import owners as owner_queries
 from deltareg.db.access import principals as queries
 from deltareg.db.access.rows import TokenRow
+from deltareg.db.access.sign_ins import live_sign_ins
 from deltareg.db.session import read, with_retry
 from deltareg.db.sql.clock import US_PER_S
 from deltareg.errors import Conflict, InvalidInput, NotFound
@@ -122,6 +123,8 @@ def _life_to_renew(conn: sa.Connection, caller: Caller, token: TokenRow, request
     # A renewal shortens the old token, so the life is that of the one that nobody got.
     measured = earlier[0] if earlier else token
     life = None if measured.expires_at is None else measured.expires_at - measured.created_at
+    if live_sign_ins(conn, token_id=token.id):
+        raise InvalidInput("a sign-in lives as long as its provider confirms it", fix="deltareg auth login")
     if life is not None and life <= OVERLAP_US:
         raise InvalidInput("a token that lives for an hour at most is not renewed", fix="get a new one for each job")
     for row in earlier:

@@ -219,8 +219,8 @@ def _require_own(conn: sa.Connection, caller: Caller, run: ShownRunRow) -> None:
     if run.created_by == caller.principal_id or caller.may(Right.VERIFY, on=on) or caller.may(Right.MAINTAIN, on=on):
         return
     if run.created_by is not None:
-        people = people_of(conn, [run.created_by, caller.principal_id])
-        if people[run.created_by] == people[caller.principal_id]:
+        people = people_of(conn, [run.created_by, caller.principal_id], now=True)
+        if people[run.created_by] & people[caller.principal_id]:
             return
     raise Forbidden(
         f"{run.maker or 'the registry'} asked for this run",

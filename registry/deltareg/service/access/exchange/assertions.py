@@ -155,10 +155,7 @@ def _payload(read: UnverifiedAssertion, key: Jwk) -> bytes:
     from joserfc import jwk, jws  # of the server's extra, and slow to load
     from joserfc.errors import JoseError
 
-    importers: dict[str, Callable[[dict[str, object]], jwk.Key]] = {
-        "RSA": jwk.RSAKey.import_key,
-        "EC": jwk.ECKey.import_key,
-    }
+    importers: dict[str, Callable[..., jwk.Key]] = {"RSA": jwk.RSAKey.import_key, "EC": jwk.ECKey.import_key}
     public = {name: value for name, value in key.items() if name in {"kty", "n", "e", "crv", "x", "y"}}
     try:
         imported = importers[str(key["kty"])](public)

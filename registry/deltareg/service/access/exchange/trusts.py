@@ -1,10 +1,12 @@
 """Trusts: made, listed and ended by those who own a namespace, within what they hold."""
 
 import json
+from typing import cast
 
 import sqlalchemy as sa
 
 from deltareg.db.access import grants as grant_queries
+from deltareg.db.access import owners as owner_queries
 from deltareg.db.access import principals as principal_queries
 from deltareg.db.access import trusts as queries
 from deltareg.db.access.trust_rows import TrustRow
@@ -13,7 +15,7 @@ from deltareg.db.sql.row_protocols import present
 from deltareg.errors import Conflict, Forbidden, InvalidInput, NotFound
 from deltareg.refs import parse_name
 from deltareg.service.access.exchange.providers import PROVIDERS
-from deltareg.service.access.giving import check_may_give, name_person
+from deltareg.service.access.giving import check_may_give
 from deltareg.service.access.members import check_seen
 from deltareg.service.authority.caller_grants import read_holdings
 from deltareg.service.authority.grants import Right
@@ -138,7 +140,7 @@ def describe_trust(row: TrustRow) -> TrustInfo:
         namespace=row.namespace,
         scopes=row.scopes,
         principal=row.principal,
-        conditions=dict(row.conditions),
+        conditions=cast("dict[str, str | int]", dict(row.conditions)),
         note=row.note,
         accepts=f"{whose} may {' and '.join(row.scopes)} in {row.namespace}, as {row.principal}",
         created_at=rfc3339(row.created_at),
@@ -179,12 +181,13 @@ def _account(conn: sa.Connection, caller: Caller, name: str) -> int:
     row = principal_queries.principal_row(conn, name)
     if row is None:
         principal_id = principal_queries.add_principal(conn, name, kind="service")
-        name_person(conn, principal_id, behind=caller.principal_id)
+        owner = owner_queries.owner_of(conn, caller.principal_id) or caller.principal_id
+        owner_queries.set_owner(conn, principal_id, owner, created_by=caller.principal_id)
         return principal_id
     if row.kind != "service":
         raise InvalidInput(f"{name} is a {row.kind}, not a service account", fix="choose another name: --as NAME")
     people = grant_queries.people_of(conn, [row.id, caller.principal_id])
-    if people[row.id] != people[caller.principal_id] and not caller.may(Right.ADMIN, on=EVERYTHING):
+    if not people[row.id] <= people[caller.principal_id] and not caller.may(Right.ADMIN, on=EVERYTHING):
         raise Forbidden(f"somebody else stands behind {name}", fix="choose another name: --as NAME")
     return row.id
 

@@ -5,11 +5,11 @@ import sqlalchemy as sa
 from deltareg.db.access import identities as queries
 from deltareg.db.access import principals as principal_queries
 from deltareg.db.access import sign_ins as sign_in_queries
-from deltareg.db.access.groups import replace_memberships
 from deltareg.db.access.sign_in_rows import IdentityRow
 from deltareg.db.session import read, with_retry
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.refs import parse_name
+from deltareg.service.access.groups import follow_provider
 from deltareg.service.access.sign_in.people import PERSON
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
@@ -68,7 +68,7 @@ def _end_as(registry: Registry, conn: sa.Connection, row: IdentityRow) -> None:
         principal_queries.revoke_token(conn, sign_in.token_id)
     for provider in registry.providers:
         if provider.settings.issuer == row.issuer:
-            replace_memberships(conn, row.principal_id, source=provider.name, groups=())
+            follow_provider(conn, row.principal_id, source=provider.name, groups=())
 
 
 def _show(registry: Registry, row: IdentityRow) -> IdentityInfo:

@@ -8,10 +8,10 @@ import sqlalchemy as sa
 
 from deltareg.db.access import identities as queries
 from deltareg.db.access import principals as principal_queries
-from deltareg.db.access.groups import replace_memberships
 from deltareg.db.access.sign_in_rows import IdentityRow
 from deltareg.errors import Forbidden
 from deltareg.oidc.claims import Claims, groups_here
+from deltareg.service.access.groups import follow_provider
 from deltareg.service.registry import ANONYMOUS
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def person_of(conn: sa.Connection, claims: Claims) -> IdentityRow:
 def take_groups(conn: sa.Connection, provider: "Provider", principal_id: int, claims: Claims) -> None:
     """Let a person be in the groups that the provider says now, as far as they are mapped."""
     groups = groups_here(provider.settings, claims)
-    change = replace_memberships(conn, principal_id, source=provider.name, groups=groups)
+    change = follow_provider(conn, principal_id, source=provider.name, groups=groups)
     if change.passed_over:
         names = ", ".join(change.passed_over)
         log.warning("%s maps to %s, which it does not keep: deltareg group add NAME --source", provider.name, names)

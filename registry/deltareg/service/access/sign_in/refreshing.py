@@ -8,11 +8,11 @@ import sqlalchemy as sa
 
 from deltareg.db.access import identities as identity_queries
 from deltareg.db.access import sign_ins as queries
-from deltareg.db.access.groups import replace_memberships
 from deltareg.db.access.sign_in_rows import SignInRow
 from deltareg.db.session import read, with_retry
 from deltareg.db.sql.clock import US_PER_S
 from deltareg.errors import Forbidden, Misconfigured, Unauthenticated, Unavailable
+from deltareg.service.access.groups import follow_provider
 from deltareg.service.access.sign_in.beginning import SEALED_FOR, UNCONFIRMED_S
 from deltareg.service.access.sign_in.ending import end_sign_in
 from deltareg.service.access.sign_in.people import take_groups
@@ -67,7 +67,7 @@ def _refresh(registry: Registry, row: SignInRow) -> None:
         end_sign_in(registry, row, why=error.message)
     except Forbidden as error:  # the provider knows them, and they may not come in any more
         with_retry(
-            registry.engine, lambda conn: replace_memberships(conn, row.principal_id, source=provider.name, groups=())
+            registry.engine, lambda conn: follow_provider(conn, row.principal_id, source=provider.name, groups=())
         )
         end_sign_in(registry, row, why=error.message)
     else:

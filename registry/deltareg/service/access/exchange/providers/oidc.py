@@ -23,7 +23,7 @@ class _Oidc:
         """Bind a trust to exact values of claims."""
         if any((request.source_id, request.owner_id, request.ref, request.environment, request.workflow)):
             raise InvalidInput("those options are for GitHub and GitLab", fix="--claim NAME=VALUE")
-        made = dict(request.claims)
+        made: dict[str, object] = {**request.claims}
         if not 0 < len(made) <= _MOST_CLAIMS:
             raise InvalidInput(f"a trust names 1 to {_MOST_CLAIMS} claims", fix="--claim NAME=VALUE")
         for name, value in made.items():
