@@ -9,7 +9,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deltareg.api.middleware import _DOCUMENT_BODY_MAX
+from deltareg.api.settings import ServerSettings
 from deltareg.db import tables as t
 from deltareg.db.lines import versions
 from deltareg.db.session import read, write
@@ -97,7 +97,9 @@ def test_a_frame_that_announces_nothing_is_refused():
 
 
 def test_what_a_request_may_bring_can_be_read_again():
-    assert _DOCUMENT_BODY_MAX <= DOCUMENT_BYTES_MAX
+    default = ServerSettings.model_fields["document_mib"].default
+
+    assert default << 20 <= DOCUMENT_BYTES_MAX
 
 
 def stored(conn, column):

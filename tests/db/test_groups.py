@@ -16,6 +16,7 @@ from deltareg.db.access.groups import (
 )
 from deltareg.db.access.principals import add_principal
 from deltareg.db.session import read, write
+from deltareg.db.sql.row_protocols import present
 from deltareg.errors import InvalidInput
 
 
@@ -54,7 +55,7 @@ def test_a_provider_takes_nobody_into_what_others_keep(engine, ana):
 
 def test_a_provider_ends_no_membership_that_people_gave(engine, ana):
     with write(engine) as conn:
-        group = add_group(conn, "ml", source="", created_by=None)
+        group = present(add_group(conn, "ml", source="", created_by=None))
         add_membership(conn, group.id, ana, created_by=None)
         replace_memberships(conn, ana, source="okta", groups=[])
 
@@ -68,7 +69,7 @@ def test_memberships_of_no_provider_are_not_replaced(engine, ana):
 
 def test_a_member_holds_what_its_groups_hold_at_once(engine, ana):
     with write(engine) as conn:
-        group = add_group(conn, "ml", source="", created_by=None)
+        group = present(add_group(conn, "ml", source="", created_by=None))
         add_grant(conn, ana, role="reader", namespace_id=None, created_by=None)
         add_grant(conn, group.id, role="verifier", namespace_id=None, created_by=None)
         before = holdings_of(conn, ana)
@@ -85,7 +86,7 @@ def test_a_member_holds_what_its_groups_hold_at_once(engine, ana):
 @pytest.mark.parametrize("kind", ["group", "worker"])
 def test_the_database_takes_people_and_services_into_groups(engine, kind):
     with write(engine) as conn:
-        group = add_group(conn, "ml", source="", created_by=None)
+        group = present(add_group(conn, "ml", source="", created_by=None))
         other = add_principal(conn, "other", kind=kind)
 
     with pytest.raises(sa.exc.IntegrityError, match="people and services"), write(engine) as conn:
@@ -96,7 +97,7 @@ def test_the_database_takes_people_and_services_into_groups(engine, kind):
 
 def test_the_database_gives_no_token_to_a_group(engine):
     with write(engine) as conn:
-        group = add_group(conn, "ml", source="", created_by=None)
+        group = present(add_group(conn, "ml", source="", created_by=None))
     values = {"token_hash": "h", "display": "d", "principal_id": group.id, "kind": "pat", "scopes": ["read"]}
 
     with pytest.raises(sa.exc.IntegrityError, match="a group has no tokens"), write(engine) as conn:

@@ -6,7 +6,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from deltareg.api.app import create_app
-from deltareg.service.access import members, namespaces, tokens
+from deltareg.service.access import making, members, namespaces, tokens
 from deltareg.service.access.exchange import trusts
 from deltareg.service.issuers import Issuers
 from deltareg.service.registry import Registry
@@ -49,7 +49,9 @@ class Team:
     def secret(self, name, *scopes, **more):
         """Make a token of somebody."""
         wanted = {"scopes": [*scopes] or ["read", "push", "promote", "serve", "admin"], "everywhere": False} | more
-        return tokens.create_token(self.registry, self.root, TokenCreate(principal=name, **wanted)).token
+        return making.create_token(
+            self.registry, self.root, TokenCreate.model_validate({"principal": name} | wanted)
+        ).token
 
     def person(self, name):
         """Make somebody, with a token for nearly everything."""

@@ -86,7 +86,7 @@ class Issuer:
     """An issuer that listens; its documents may be changed while it does."""
 
     def __init__(self):
-        self.requests = []
+        self.requests: list[str] = []
         self.keys = [jwk(rsa_key(), "one", alg="RS256"), jwk(ec_key(), "curve")]
         self.status = 200
         self.discovery = {}

@@ -1,5 +1,7 @@
 """A job gets its token by itself: in GitHub by asking for an assertion, in GitLab with those it was given."""
 
+from typing import cast
+
 import httpx
 import pytest
 
@@ -7,6 +9,7 @@ from deltareg import Client
 from deltareg.client import ClientConfig
 from deltareg.client.assertions import AssertionSource
 from deltareg.client.config import load_config
+from deltareg.client.http.exchange import ExchangedToken
 from deltareg.errors import AssertionRefused, Misconfigured, Unauthenticated
 from tests.exchange.issuer import GitHub, documented
 from tests.fixtures.registries import serving
@@ -64,7 +67,7 @@ def test_a_token_is_exchanged_anew_before_it_ends(served, github, tmp_path):
     config = _config(served.url, environ, tmp_path)
     with Client(config) as client:
         client.whoami()
-        exchanged = client._api._http.auth
+        exchanged = cast(ExchangedToken, client._api._http.auth)
         exchanged._renew_at = float("-inf")
 
         assert client.whoami().principal == "ci-team"

@@ -13,11 +13,12 @@ from deltareg.db.session import read, write
 from deltareg.db.sql.clock import now_us
 from deltareg.errors import Forbidden, Unauthenticated
 from deltareg.refs import LineRef
-from deltareg.service.access import audit, members, tokens
+from deltareg.service.access import audit, making, members, tokens
 from deltareg.service.access.exchange import trusts
 from deltareg.service.access.exchange.exchange import LASTS_S
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import Channel, Namespace
+from deltareg.wire import TokenCreate
 from tests.exchange.conftest import ID_TOKEN
 from tests.exchange.issuer import P256_ORDER, b64, documented, ec_key, jwk, rsa_key, sign_es256
 
@@ -74,9 +75,8 @@ def test_the_trail_names_the_workflow(team):
     team.trust()
     given = team.exchange(team.issuer.sign(documented("github"))).json()
 
-    rows = audit.list_audit(
-        team.registry, team.root, actor="ci-team", action="token.exchange", subject=None, cursor=None, limit=5
-    )
+    asked = audit.AuditQuery(actor="ci-team", action="token.exchange")
+    rows = audit.list_audit(team.registry, team.root, asked, cursor=None, limit=5)
 
     assert [row.via for row in rows.items] == ["github octo-org/octo-repo train.yml@main run 6213"]
     assert given["access_token"] not in json.dumps(rows.model_dump())
@@ -248,7 +248,7 @@ def test_no_redirect_is_followed_and_nobody_else_is_asked(small_team):
     assert (unknown.status_code, unknown.json()["error"]) == (400, "invalid_request")
 
 
-WRONG_FORMS = [
+WRONG_FORMS: list[tuple[dict[str, str], str]] = [
     ({"grant_type": "authorization_code"}, "unsupported_grant_type"),
     ({"grant_type": None}, "unsupported_grant_type"),
     ({"subject_token": None}, "invalid_request"),
@@ -295,7 +295,7 @@ def test_an_exchanged_token_makes_no_token_and_no_trust(small_team):
     with pytest.raises(Forbidden):
         small_team.trust(by=caller)
     with pytest.raises(Forbidden):
-        tokens.create_token(small_team.registry, caller, tokens.TokenCreate(principal="eve"))
+        making.create_token(small_team.registry, caller, TokenCreate(principal="eve"))
 
 
 def _members(team):

@@ -15,6 +15,7 @@ from deltareg.db.access.principals import principal_id
 from deltareg.db.access.roles import add_role, find_role
 from deltareg.db.lines.deltas import add_namespace
 from deltareg.db.session import write
+from deltareg.db.sql.row_protocols import present
 from deltareg.errors import DeltaregError
 from deltareg.refs import LineRef
 from deltareg.service.access.groups import join_group_in, leave_group_in
@@ -84,7 +85,7 @@ class Organisation:
         self.registry, self.conn, self.secrets = registry, conn, secrets
 
     def caller(self, who):
-        row = live_token(self.conn, hash_secret(self.secrets[who]))
+        row = present(live_token(self.conn, hash_secret(self.secrets[who])))
         return caller_with(self.registry, self.conn, row, "r")
 
     def does(self, what, by, *rest):
@@ -145,25 +146,27 @@ def resource(asked):
 def started(sqlite_engine):
     """Give a registry with people, groups and namespaces, and the people's tokens, which are for everything."""
     registry = Registry(sqlite_engine, MemoryStore())
-    scopes = ["admin", "break-glass"]
+    scopes: list[Scope] = ["admin", "break-glass"]
     secrets = {who: bootstrap_token(registry, principal=who, kind="pat", scopes=scopes) for who in PEOPLE}
     with write(sqlite_engine) as conn:
         for grant in queries.grant_rows(conn):
             queries.end_grant(conn, grant.id, ended_by=grant.principal_id)
-        ids = {None: None} | {name: add_namespace(conn, name, created_by=None).id for name in PLACES}
+        first = present(principal_id(conn, PEOPLE[0]))
+        ids = {name: add_namespace(conn, name, created_by=first).id for name in PLACES}
         set_visibility(conn, ids["den"], "private")
         for name, people in MEMBERS.items():
-            group = add_group(conn, name, source="", created_by=None)
+            group = present(add_group(conn, name, source="", created_by=None))
             for who in people:
-                add_membership(conn, group.id, principal_id(conn, who), created_by=None)
+                add_membership(conn, group.id, present(principal_id(conn, who)), created_by=None)
         add_role(conn, "releaser", namespace_id=None, rights="approve+promote+read", created_by=None)
         for who, name, at, pattern in START:
-            own = find_role(conn, name, ids[at])
+            place = None if at is None else ids[at]
+            own = find_role(conn, name, place)
             queries.add_grant(
                 conn,
-                principal_id(conn, who),
+                present(principal_id(conn, who)),
                 role=name,
-                namespace_id=ids[at],
+                namespace_id=place,
                 pattern=pattern,
                 created_by=None,
                 role_id=None if own is None else own.id,
@@ -175,7 +178,7 @@ def try_history(started, history):
     """Try a history on the registry and on the model; return the steps, each with whether it was allowed."""
     registry, secrets = started
     model = Model({"den"}, {name: set(people) for name, people in MEMBERS.items()}, dict(ROLES), set(START))
-    tried = Counter()
+    tried: Counter[tuple[str, bool]] = Counter()
     with registry.engine.connect() as conn:
         organisation = Organisation(registry, conn, secrets)
         for what, by, *named in history:
@@ -194,7 +197,7 @@ def try_history(started, history):
 
 
 def test_everybody_may_what_the_docs_say(started):
-    tried = Counter()
+    tried: Counter[tuple[str, bool]] = Counter()
     for seed in range(200):
         tried += try_history(started, draw_history(random.Random(seed).choice, 6))
 

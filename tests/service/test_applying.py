@@ -1,6 +1,7 @@
 """Access as a document: what differs is made, what is pruned is taken away, all of it or nothing."""
 
 import threading
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -12,7 +13,7 @@ from deltareg.service.access import applying, organisation
 from deltareg.wire import AccessApply, AccessDocument
 from tests.service.test_grants import Place
 
-WHOLE = {
+WHOLE: dict[str, Any] = {
     "services": {"ci-train": {"owner": "ml"}},
     "groups": {"ml": {"members": ["ana", "ben", "ci-train"]}, "ops": {"source": "okta"}},
     "roles": {"releaser": ["promote", "approve"]},

@@ -18,6 +18,7 @@ from deltareg.db.quotas.rows import UsageRow
 from deltareg.db.quotas.usage import COUNTS, usage_rows
 from deltareg.db.session import read, write
 from deltareg.db.sql.clock import now_us
+from deltareg.db.sql.row_protocols import present
 from deltareg.db.storage import packs, uploads
 from deltareg.digest import sha256_of
 from deltareg.refs import LineRef
@@ -116,13 +117,13 @@ class Pushes(RuleBasedStateMachine):
             namespace = deltas.add_namespace(conn, ns, created_by=maker).id
             for known in self.account.lines:
                 if (known.ns, known.name) == (ns, name):
-                    row = deltas.delta_row(conn, ns, name)
+                    row = present(deltas.delta_row(conn, ns, name))
                     deltas.set_deleted(conn, row.id, None)
                     known.is_deleted = False
                     return known, row.id
             deltas.add_delta(conn, namespace, name, created_by=maker)
             self.account.lines.append(Line(ns, name, maker))
-            return self.account.lines[-1], deltas.delta_row(conn, ns, name).id
+            return self.account.lines[-1], present(deltas.delta_row(conn, ns, name)).id
 
     def open_upload(self, place, who, contents, *, received):
         upload, ns = str(uuid.uuid4()), self.now[place]
@@ -240,8 +241,12 @@ class Pushes(RuleBasedStateMachine):
         self.now[place] = after
         account = self.account
         account.packs = {(after if ns == before else ns, c): who for (ns, c), who in account.packs.items()}
-        account.uploads = {key: (after if ns == before else ns, *rest) for key, (ns, *rest) in account.uploads.items()}
-        account.staged = {(after if ns == before else ns, *rest): size for (ns, *rest), size in account.staged.items()}
+        account.uploads = {
+            key: (after if ns == before else ns, who, size) for key, (ns, who, size) in account.uploads.items()
+        }
+        account.staged = {
+            (after if ns == before else ns, digest, who): size for (ns, digest, who), size in account.staged.items()
+        }
         account.drafts = {(name.replace(f"{before}/", f"{after}/"), who) for name, who in account.drafts}
         for line in account.lines:
             line.ns = after if line.ns == before else line.ns
@@ -272,9 +277,9 @@ class Pushes(RuleBasedStateMachine):
         ended = [key for key, (ns, *_) in account.uploads.items() if (ns, line.name) == (source, "x")]
         for key in ended:
             del account.uploads[key]
-        for key in [key for key in account.staged if key[0] == source and key[1].startswith(line.name)]:
-            size = account.staged.pop(key)
-            account.staged[target, key[1], key[2]] = account.staged.get((target, key[1], key[2]), 0) + size
+        for staged in [one for one in account.staged if one[0] == source and one[1].startswith(line.name)]:
+            size, there = account.staged.pop(staged), (target, *staged[1:])
+            account.staged[there] = account.staged.get(there, 0) + size
         line.ns = target
 
     @rule()

@@ -8,12 +8,13 @@ import pytest
 import sqlalchemy as sa
 
 from deltareg.db import tables as t
-from deltareg.db.access import grants
+from deltareg.db.access import owners
 from deltareg.db.lines import deltas
 from deltareg.db.quotas import limits
 from deltareg.db.quotas.usage import usage_rows
 from deltareg.db.session import read, with_retry, write
-from deltareg.db.sql.clock import now_us
+from deltareg.db.sql.clock import now_us, read_clock
+from deltareg.db.sql.row_protocols import present
 from deltareg.db.storage import uploads
 from deltareg.digest import sha256_of
 from deltareg.errors import Forbidden, IntegrityFailure, OverQuota
@@ -55,7 +56,7 @@ def delta(engine, ada):
 
 
 def limit(registry, ada, name="lab", **most):
-    return quotas.set_quota(registry, ada, name, QuotaSet(limits=most))
+    return quotas.set_quota(registry, ada, name, QuotaSet.model_validate({"limits": most}))
 
 
 def used(engine, holder="ns:lab"):
@@ -72,7 +73,7 @@ def send(registry, caller, upload, *, number=0):
 
 def state(engine, upload):
     with read(engine) as conn:
-        return uploads.upload_row(conn, upload).state
+        return present(uploads.upload_row(conn, upload)).state
 
 
 @pytest.mark.parametrize("database_url", BOTH, indirect=True)
@@ -153,7 +154,7 @@ def test_room_comes_back_from_what_is_aborted_and_collected(registry, engine, st
 def test_scripts_count_with_their_person_and_workers_with_nobody(registry, engine, ada, delta):
     ci, worker = rows.caller(engine, "ci", kind="service"), rows.caller(engine, "w", kind="worker")
     with write(engine) as conn:
-        grants.name_person(conn, ci.principal_id, person_id=ada.principal_id)
+        owners.set_owner(conn, ci.principal_id, ada.principal_id, created_by=None)
     limit(registry, ada, "@ada", bytes=1_500)
     limit(registry, ada, "@*", bytes=1_500)
     for one in (ada, worker, worker):
@@ -195,7 +196,7 @@ def test_what_is_over_a_new_limit_stays_and_nothing_is_added(registry, engine, s
     ):
         rows.add_version(conn, delta)
     with write(engine) as conn, within_quotas(conn, "ns:lab", ada.principal_id):
-        deltas.set_deleted(conn, delta, now_us())  # takes away, and may
+        deltas.set_deleted(conn, delta, read_clock(conn))  # takes away, and may
 
     assert (used(engine).versions, used(engine).lines) == (1, 0)
 
