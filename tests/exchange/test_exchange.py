@@ -248,7 +248,7 @@ def test_no_redirect_is_followed_and_nobody_else_is_asked(small_team):
     assert (unknown.status_code, unknown.json()["error"]) == (400, "invalid_request")
 
 
-WRONG_FORMS: list[tuple[dict[str, str], str]] = [
+WRONG_FORMS: list[tuple[dict[str, str | None], str]] = [
     ({"grant_type": "authorization_code"}, "unsupported_grant_type"),
     ({"grant_type": None}, "unsupported_grant_type"),
     ({"subject_token": None}, "invalid_request"),

@@ -27,6 +27,7 @@ from deltareg.service.authority.resources import EVERYTHING, Channel, Namespace
 from deltareg.service.registry import Registry
 from deltareg.store.memory import MemoryStore
 from deltareg.wire import MemberAdd, RoleSet
+from deltareg.words import Scope
 from tests.service.access_model import BUILT_IN, Model
 
 PEOPLE = ("root", "ann", "bob", "cyd", "dan")
@@ -51,7 +52,7 @@ START = {
     ("dan", "releaser", "lab", "bert-*@prod"),
 }
 MEMBERS = {"ml": {"dan"}, "ops": {"bob", "dan"}}
-ROLES = {("releaser", None): {"read", "promote", "approve"}}
+ROLES: dict[tuple[str, str | None], set[str]] = {("releaser", None): {"read", "promote", "approve"}}
 
 CHIEFS = ("root", "root", *PEOPLE)
 KINDS = ("give",) * 6 + ("take", "take", "join", "join", "leave", "define", "define", "undefine")
@@ -177,7 +178,7 @@ def started(sqlite_engine):
 def try_history(started, history):
     """Try a history on the registry and on the model; return the steps, each with whether it was allowed."""
     registry, secrets = started
-    model = Model({"den"}, {name: set(people) for name, people in MEMBERS.items()}, dict(ROLES), set(START))
+    model = Model({"den"}, {name: set(people) for name, people in MEMBERS.items()}, {**ROLES}, set(START))
     tried: Counter[tuple[str, bool]] = Counter()
     with registry.engine.connect() as conn:
         organisation = Organisation(registry, conn, secrets)
