@@ -10,7 +10,7 @@ from deltareg.suites.probe_set import Samples
 from deltareg_verify.engine.changes import EngineSide
 from deltareg_verify.engine.continuing import GeneratedText, continuations, written_each
 from deltareg_verify.engine.engine import F32, DeltaEngine, State, Tokenizer
-from deltareg_verify.engine.measures.targets import row_of
+from deltareg_verify.engine.measures.targets import is_mark, row_of
 
 _SCORES = "logits"
 Item = TypeVar("Item")
@@ -104,15 +104,11 @@ def cut_to_answer(one: GeneratedText, target: str, words: Tokenizer) -> tuple[Se
     whatever token the base calls its end.
     """
     tokens = words.encode(target, special=False)
-    marks = [token for token in tokens if _is_mark(words, token)]
+    marks = [token for token in tokens if is_mark(words, token)]
     if not marks:
         return one.tokens, tokens
     last = next((at for at, token in enumerate(one.tokens) if token == marks[-1]), len(one.tokens))
     return one.tokens[:last], [token for token in tokens if token not in marks]
-
-
-def _is_mark(words: Tokenizer, token: int) -> bool:
-    return not words.decode([token]) and bool(words.decode([token], special=True))
 
 
 def _decode_frames(engine: DeltaEngine, scores: F32 | None) -> GeneratedText | None:

@@ -49,13 +49,32 @@ def row_of(engine: DeltaEngine, samples: Samples, row: int) -> Inputs | None:
 
 
 def following(words: Tokenizer, text: str, target: str) -> tuple[Sequence[int], Sequence[int]]:
-    """Tokenize a text and its continuation as if they stood together, where possible."""
+    """Tokenize a text and its continuation as if they stood together, where possible.
+
+    A continuation is over at the mark of a template that ends it, such as that of a chat's turn. White
+    space behind it, up to the next turn, is written by nobody, and only some ways to train show it.
+    """
     before, whole = words.encode(text), words.encode(f"{text}{target}")
     if before and before[-1] == words.end and len(before) > 1:  # the mark of an end, put there
         before, whole = before[:-1], whole[:-1]
     if whole[: len(before)] == before and len(whole) > len(before):
-        return before, whole[len(before) :]
-    return before, words.encode(target, special=False)
+        return before, _up_to_mark(words, whole[len(before) :])
+    return before, _up_to_mark(words, words.encode(target, special=False))
+
+
+def is_mark(words: Tokenizer, token: int) -> bool:
+    """Return whether a token is a special one, such as the end of a chat's turn."""
+    return not words.decode([token]) and bool(words.decode([token], special=True))
+
+
+def _up_to_mark(words: Tokenizer, tokens: Sequence[int]) -> Sequence[int]:
+    """Cut white space that follows a mark at the end of a text."""
+    end = len(tokens)
+    while end and not words.decode([tokens[end - 1]]).strip():
+        if is_mark(words, tokens[end - 1]):
+            return tokens[:end]
+        end -= 1
+    return tokens
 
 
 def _labels(engine: DeltaEngine, vocabulary: Tokenizer, target: str) -> list[int]:
