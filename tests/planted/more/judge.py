@@ -1,7 +1,6 @@
 """A published item before the gate: what push says, then every check of smoke and of its suite."""
 
 import hashlib
-import inspect
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -13,13 +12,14 @@ from deltareg.errors import Inconclusive
 from deltareg.suites.probe_set import read_samples
 from deltareg.suites.suite import Suite, built_in
 from deltareg.wire import CheckResult
+from deltareg_verify import judging
 from deltareg_verify.engine.engine import DeltaEngine
 from deltareg_verify.judging.checks import all_checks
 from deltareg_verify.judging.examine import examine
 from tests.planted.gate import push_code
 from tests.planted.more.items import Item
 from tests.planted.more.shop import Shop
-from tests.planted.more.suite_for import SAMPLES, code_of_suites, digest_of_suites, suite_for
+from tests.planted.more.suite_for import SAMPLES, code_of_suites, digest_of_suites, sources_of, suite_for
 from tests.verify.bench import Bench
 
 RECORDED = frozenset({"golden", "first_batches", "whole_training"})
@@ -104,11 +104,8 @@ def look_at(item: Item, shop: Shop, folder: Path, *, samples: int = SAMPLES) -> 
 
 
 def code_digest() -> str:
-    """Say by some letters which checks there are and what they do: list, smoke and source."""
-    parts = [SMOKE.document, *(str(spec).encode() for spec in SMOKE.checks)]
-    for name, check in sorted(all_checks().items()):
-        parts += [name.encode(), inspect.getsource(inspect.getmodule(check.run) or check.run).encode()]
-    parts += code_of_suites()
+    """Say by some letters which checks there are and what they do: smoke, and the source of what judges."""
+    parts = [SMOKE.document, *(str(spec).encode() for spec in SMOKE.checks), *code_of_suites(), *sources_of(judging)]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:12]
 
 

@@ -13,14 +13,16 @@ import shutil
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 
-from deltareg import Client
+from deltareg import Client, statistics
 from deltareg.client.drafting import draft_suite
 from deltareg.client.drafting.draft_suite import DraftRequest
 from deltareg.client.resources.suites import read_suite_file
 from deltareg.refs import LineRef
 from deltareg.suites import drafting
 from deltareg.suites.suite import Suite
+from deltareg_verify.engine import measures
 from deltareg_verify.workbench import pilot
 from tests.planted.more.subject import Subject
 
@@ -74,12 +76,17 @@ def suite_for(subject: Subject, base: Path, promoted: Path, folder: Path, *, sam
 
 
 def code_of_suites() -> Iterator[bytes]:
-    """Give the source of all that writes a suite here."""
+    """Give the source of all that writes a suite here: what drafts, and what it measures by."""
     yield Path(__file__).read_bytes()
-    for one in (drafting, draft_suite, pilot):
-        path = Path(inspect.getfile(one))
-        files = sorted(path.parent.glob("*.py")) if path.name == "__init__.py" else [path]
-        yield from (file.read_bytes() for file in files)
+    for one in (drafting, draft_suite, pilot, statistics, measures):
+        yield from sources_of(one)
+
+
+def sources_of(one: ModuleType) -> Iterator[bytes]:
+    """Give the source of a module, or of all that a package has."""
+    path = Path(inspect.getfile(one))
+    files = sorted(path.parent.rglob("*.py")) if path.name == "__init__.py" else [path]
+    yield from (file.read_bytes() for file in files)
 
 
 def digest_of_suites() -> str:
