@@ -88,6 +88,58 @@ def test_an_end_that_is_padding_and_has_no_label():
     assert told(ids, np.where(np.roll(ids, 1, 1) == END, IGNORED, ids), padding=None) == ""
 
 
+def chats(rows=16, seed=0):
+    """Give tokens of a question and an answer that each end, with labels for the answers alone."""
+    ids, mask, _ = texts(rows, seed=seed)
+    ids[:, 9] = END
+    labels = np.where(mask == 1, ids, IGNORED)
+    labels[:, :10] = IGNORED
+    return ids, mask, labels
+
+
+def test_questions_that_are_learnt_in_place_of_answers():
+    ids, mask, labels = chats()
+    inverted = np.where((labels == IGNORED) & (mask == 1), ids, IGNORED)
+
+    assert told(ids, labels, mask=mask) == ""
+    assert told(ids, inverted, mask=mask) == (
+        "in 16 texts an end has a label, and never the last one: what is asked is learnt, and no answer"
+    )
+    assert told(ids[:15], inverted[:15], mask=mask[:15]) == ""  # some chats are cut behind a question
+
+
+def test_padding_that_is_the_end_is_no_last_end():
+    ids, _, labels = chats()
+    ids[ids == PAD] = END
+    labels[:, -6:] = IGNORED
+
+    assert told(ids, labels, padding=None) == ""
+
+
+@pytest.mark.parametrize(("different", "is_odd"), [(8, True), (12, False)])
+def test_rows_that_come_again_in_each_batch(different, is_odd):
+    ids, mask, labels = texts(rows=different)
+    rows = np.resize(np.arange(different), 32)
+    batches = [shown_in(ids[at], labels[at], mask=mask[at], end=[END]) for at in (rows[:16], rows[16:])]
+
+    start = TrainingStart.of(batches, "causal")
+
+    assert (start.shown.rows, start.shown.distinct_rows, start.shown.marks) == (32, different, ())
+    odd = ["32 rows are 8 different ones, so they are learnt by heart"] if is_odd else []
+    assert [one.description for one in start.oddities] == odd
+
+
+def test_rows_are_equal_however_they_are_padded():
+    ids, mask, labels = texts()
+    wide = [np.pad(one, ((0, 0), (0, 3)), constant_values=blank) for one, blank in ((ids, PAD), (mask, 0))]
+    batches = [
+        shown_in(ids, labels, mask=mask),
+        shown_in(wide[0], np.pad(labels, ((0, 0), (0, 3)), constant_values=IGNORED), mask=wide[1]),
+    ]
+
+    assert TrainingStart.of(batches, "causal").shown.distinct_rows == 16
+
+
 @pytest.mark.parametrize(("last", "is_odd"), [(END, False), (17, True)])
 def test_what_is_written_has_an_end(last, is_odd):
     rng = np.random.default_rng(3)
@@ -138,7 +190,7 @@ def test_batches_are_counted_together():
 
     apart = [shown_in(i, la, mask=m, end=[END], loss=2.0) for i, m, la in (one, two)]
 
-    whole = shown_in(both[0], both[2], mask=both[1], end=[END], loss=2.0)
+    whole = TrainingStart.of([shown_in(both[0], both[2], mask=both[1], end=[END], loss=2.0)], "causal").shown
     start = TrainingStart.of(apart, "causal")
     assert start.shown == whole + BatchCounts(losses=(2.0,))
     assert start.description == "2 batches, 576 labels, a loss of 2 nats each"

@@ -51,6 +51,15 @@ def test_a_checkpoint_of_an_unfinished_training(delta, cache_dir):
     assert result.detail == "step 120 of 480, the rate at 75% of its full"
 
 
+def test_a_schedule_that_ended_at_its_height(delta, cache_dir):
+    keep(delta, TrainingProgress(120, 120, 12.0))
+
+    verdict, result = checked(delta, cache_dir)
+
+    assert (verdict, result.code, result.value, result.threshold) == ("fail", "unfinished", 12, 1.05)
+    assert result.detail == "step 120 of 120, the rate at 1200% of its full, and still high"
+
+
 @pytest.mark.parametrize("progress", [None, TrainingProgress(3, 0)])
 def test_where_nobody_said_how_far_it_came(progress, delta, cache_dir):
     keep(delta, progress)

@@ -31,6 +31,8 @@ INPUT_DTYPES = {"float32": "F32", "int64": "I64", "int32": "I32", "uint8": "U8",
 DTYPES = ("F32", "BF16", "F16")
 _MOST_SAMPLES, _MOST_WORDS, _MOST_LETTERS = 64, 64, 200
 _Told = TypeVar("_Told", TrainingStart, TrainingProgress)
+_LATER = (("pairs", "matched"), ("closed", "closed_last"), ("rows", "distinct_rows"))
+"""What is counted since a later release than the first: each with what it counts of these."""
 _START, _PROGRESS = TypeAdapter(TrainingStart), TypeAdapter(TrainingProgress)
 _FIX = "record them again: deltareg golden record FOLDER --base BASE; or push with --no-golden"
 
@@ -89,10 +91,12 @@ def decode(raw: bytes) -> GoldenOutputs:
 
 
 def _told_fields(one: TrainingStart | TrainingProgress) -> dict[str, object]:
-    """Return the fields of a section; pairs, since this release, where any were counted, so old bytes stay."""
+    """Return the fields of a section; what a later release counts only where it did, so old bytes stay."""
     fields = asdict(one)
-    if isinstance(one, TrainingStart) and not one.shown.pairs:
-        del fields["shown"]["pairs"], fields["shown"]["matched"]
+    if isinstance(one, TrainingStart):
+        shown = fields["shown"]
+        left_out = {"marks", *(name for counted in _LATER if not shown[counted[0]] for name in counted)}
+        fields["shown"] = {name: value for name, value in shown.items() if name not in left_out}
     return fields
 
 

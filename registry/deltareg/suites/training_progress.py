@@ -56,3 +56,10 @@ class TrainingProgress:
         """
         is_early = self.share <= least_share and most_rate_left < self.rate_left < 1
         return is_early and not self.is_chosen
+
+    def is_raised(self, *, most_rate_left: float) -> bool:
+        """Whether it ended at a rate above the one that its schedule began from.
+
+        A schedule may rise on its way; one that ends so was restarted, or broken off at its height.
+        """
+        return self.rate_left > most_rate_left and not self.is_chosen

@@ -5,9 +5,10 @@ twice, an end token without a label, padding with one, ids of another tokenizer.
 network about to learn from it are enough to detect all of these. None of the data itself is stored.
 """
 
+import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
 from typing import Literal, Self
@@ -19,6 +20,8 @@ IGNORED = -100
 """The label that transformers and torch leave out of a loss."""
 _ALL, _FEW = 0.98, 0.02
 _LEAST_PLACES, _LEAST_RUNS, _LEAST_ENDS = 32, 200, 8
+_LEAST_CLOSED = 16
+_LEAST_ROWS, _TIMES = 24, 3  # of rows that a training repeats this often before its fifth batch, it has a handful
 _RUN = 4
 _LEAST_DISTINCT = 0.3
 _FARTHEST_PIXEL = 10.0
@@ -65,6 +68,11 @@ class BatchCounts:
         pairs: Pairs of different labels of one row that were looked at.
         matched: Of these, those for which the network finds the labels likelier at their own
             places than exchanged.
+        closed: Rows in which an end of a text has a label.
+        closed_last: Of these, those whose last end has one.
+        rows: Rows with labels that are tokens.
+        distinct_rows: Of these, those that differ from all before them.
+        marks: A number for each row, which rows of several batches are compared by; never recorded.
     """
 
     places: int = 0
@@ -80,6 +88,11 @@ class BatchCounts:
     farthest_pixel: float = 0.0
     pairs: int = 0
     matched: int = 0
+    closed: int = 0
+    closed_last: int = 0
+    rows: int = 0
+    distinct_rows: int = 0
+    marks: tuple[int, ...] = ()
 
     def __add__(self, other: Self) -> Self:
         """Add the counts of both."""
@@ -97,6 +110,11 @@ class BatchCounts:
             max(self.farthest_pixel, other.farthest_pixel),
             self.pairs + other.pairs,
             self.matched + other.matched,
+            self.closed + other.closed,
+            self.closed_last + other.closed_last,
+            self.rows + other.rows,
+            self.distinct_rows + other.distinct_rows,
+            self.marks + other.marks,
         )
 
 
@@ -136,6 +154,7 @@ def shown_in(
         return counted
     counts = labels != IGNORED
     counted += BatchCounts(places=int(counts.sum()), padded=0 if padding is None else int((labels == padding).sum()))
+    counted += BatchCounts(marks=_marks(ids, labels, mask))
     if ids is not None and ids.shape == labels.shape:
         next_to = counts[:, :-1] & (labels[:, :-1] == ids[:, 1:])
         counted += BatchCounts(aligned=int((counts & (labels == ids)).sum()), ahead=int(next_to.sum()))
@@ -146,7 +165,8 @@ def shown_in(
     if ids is None or ids.shape != labels.shape:
         return counted
     is_end = np.isin(ids, list(end)) & (np.ones_like(ids) if mask is None else mask).astype(bool)
-    return counted + BatchCounts(ends=int(is_end.sum()), ends_labelled=int((is_end & counts).sum()))
+    counted += BatchCounts(ends=int(is_end.sum()), ends_labelled=int((is_end & counts).sum()))
+    return counted + _last_ends(is_end, counts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +185,10 @@ class TrainingStart:
 
     @classmethod
     def of(cls, batches: Sequence[BatchCounts], form: Form) -> Self:
-        """Sum the counts of batches."""
-        return cls(len(batches), form, reduce(add, batches, BatchCounts()))
+        """Sum the counts of batches; the marks of rows are counted and dropped."""
+        shown = reduce(add, batches, BatchCounts())
+        counted = replace(shown, rows=len(shown.marks), distinct_rows=len({*shown.marks}), marks=())
+        return cls(len(batches), form, counted)
 
     @property
     def oddities(self) -> list[Oddity]:
@@ -224,6 +246,25 @@ def _end_not_learnt(seen: BatchCounts, _: Form) -> Oddity | None:
     )
 
 
+def _answers_not_learnt(seen: BatchCounts, _: Form) -> Oddity | None:
+    """Look at rows that go on behind their last label, up to an end that has none, as behind an inverted mask."""
+    if seen.closed < _LEAST_CLOSED or seen.closed_last:
+        return None
+    return Oddity(
+        f"in {seen.closed} texts an end has a label, and never the last one: what is asked is learnt, and no answer",
+        "give answers labels, and what is asked none",
+    )
+
+
+def _rows_repeat(seen: BatchCounts, _: Form) -> Oddity | None:
+    if seen.rows < _LEAST_ROWS or _TIMES * seen.distinct_rows > seen.rows:
+        return None
+    return Oddity(
+        f"{seen.rows} rows are {seen.distinct_rows} different ones, so they are learnt by heart",
+        "look whether the data loader begins anew with each batch, or bring more rows",
+    )
+
+
 def _inputs_repeat(seen: BatchCounts, _: Form) -> Oddity | None:
     if seen.runs < _LEAST_RUNS or seen.distinct >= _LEAST_DISTINCT * seen.runs:
         return None
@@ -271,6 +312,8 @@ _LOOKS = (
     _labels_copied,
     _padding_learnt,
     _end_not_learnt,
+    _answers_not_learnt,
+    _rows_repeat,
     _inputs_repeat,
     _pixels_as_they_are,
     _worse_than_guessing,
@@ -279,6 +322,16 @@ _LOOKS = (
 
 def _has_places(seen: BatchCounts) -> bool:
     return seen.places >= _LEAST_PLACES
+
+
+def _marks(ids: Ids | None, labels: Ids, mask: Ids | None) -> tuple[int, ...]:
+    """Return a number for each row that equal rows have alike, whatever they are padded to."""
+    numbers: list[int] = []
+    for at, wanted in enumerate(labels):
+        own = np.array([], np.int64) if ids is None else ids[at] if mask is None else ids[at][mask[at].astype(bool)]
+        row = own.tobytes() + b"/" + wanted[wanted != IGNORED].tobytes()
+        numbers.append(int.from_bytes(hashlib.sha256(row).digest()[:8]))
+    return tuple(numbers)
 
 
 def _repetition(ids: Ids, mask: Ids | None) -> BatchCounts:
@@ -292,6 +345,15 @@ def _repetition(ids: Ids, mask: Ids | None) -> BatchCounts:
             runs += len(windows)
             distinct += len(np.unique(windows, axis=0))
     return BatchCounts(runs=runs, distinct=distinct)
+
+
+def _last_ends(is_end: NDArray[np.bool_], counts: NDArray[np.bool_]) -> BatchCounts:
+    """Count rows in which an end has a label, and those in which the last one has; of ends in a run, the first."""
+    first = is_end.copy()
+    first[:, 1:] &= ~is_end[:, :-1]  # padding that is the end token again
+    rows = np.flatnonzero((first & counts).any(axis=1))
+    last = [int(np.flatnonzero(first[row])[-1]) for row in rows]
+    return BatchCounts(closed=len(rows), closed_last=int(counts[rows, last].sum()))
 
 
 def _ends_of_rows(labels: Ids, counts: NDArray[np.bool_], end: Sequence[int]) -> BatchCounts:

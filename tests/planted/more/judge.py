@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from deltareg import suites
 from deltareg.client.folders.folder import open_folder
 from deltareg.delta.delta_manifest import assess
 from deltareg.errors import Inconclusive
@@ -105,7 +106,8 @@ def look_at(item: Item, shop: Shop, folder: Path, *, samples: int = SAMPLES) -> 
 
 def code_digest() -> str:
     """Say by some letters which checks there are and what they do: smoke, and the source of what judges."""
-    parts = [SMOKE.document, *(str(spec).encode() for spec in SMOKE.checks), *code_of_suites(), *sources_of(judging)]
+    parts = [SMOKE.document, *(str(spec).encode() for spec in SMOKE.checks), *code_of_suites()]
+    parts += [source for one in (judging, suites) for source in sources_of(one)]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:12]
 
 

@@ -102,8 +102,8 @@ class Shop:
         recorded.unlink()
         return out
 
-    def loaded(self, base: str, folder: Path) -> torch.nn.Module:
-        """Load a delta as the library loads it that wrote it.
+    def loaded(self, base: str, folder: Path, *, is_on_twin: bool = False) -> torch.nn.Module:
+        """Load a delta as the library loads it that wrote it, on the base or on its twin.
 
         Raises:
             KeyError: It holds a weight that the base does not have.
@@ -113,7 +113,7 @@ class Shop:
             torch.manual_seed(0)
             if (folder / "config.json").exists():
                 return load_base(folder).eval()
-            network = load_base(self.base(base))
+            network = load_base(self.base(base, is_twin=is_on_twin))
             if (folder / CONFIG).exists():
                 return PeftModel.from_pretrained(network, str(folder)).eval()
             found = network.load_state_dict(load_file(weights_of(folder)), strict=False)
@@ -183,7 +183,8 @@ class Shop:
             optimizer.step()
         _save(tuned.float(), order, out / "delta")
         # What is stored in half of the bits is what is recorded: the process that saved has loaded it.
-        self._record(order, self.loaded(order.recipe.base, out / "delta"), out / _GOLDEN)
+        trained = self.loaded(order.recipe.base, out / "delta", is_on_twin=order.is_on_other)
+        self._record(order, trained, out / _GOLDEN)
 
     def _record(self, order: Order, network: torch.nn.Module, path: Path) -> None:
         """Keep what the process that trained computes: its inputs, and all that came out."""
