@@ -1,5 +1,7 @@
 """`push --golden`: the publisher's outputs travel with the version and come back with it."""
 
+import re
+
 import numpy as np
 import pytest
 import sqlalchemy as sa
@@ -13,8 +15,11 @@ from deltareg.host.weights_files import weights_digests
 from deltareg.suites.golden import GoldenOrigin, GoldenOutputs, sample_of
 from deltareg.suites.golden_file import GOLDEN_FILE, decode, encode
 from tests import tiny
+from tests.architecture.tree import REPOSITORY
 from tests.service import rows
 
+FIGURES = REPOSITORY / "docs" / "planted.md"
+SHARES = {"a third of": 1 / 3, "half of": 1 / 2, "two thirds of": 2 / 3}
 IDS = np.array([[1, 2, 3]])
 LOGITS = np.random.default_rng(0).standard_normal((1, 3, tiny.VOCABULARY)).astype(np.float32)
 
@@ -99,6 +104,17 @@ def test_the_first_push_of_a_line_says_what_goes_unseen_without_outputs_from_tra
     assert (UNSEEN in first.notes) == is_told
     assert UNSEEN not in [*same.notes, *later.notes]
     assert later.version.version == 2
+
+
+def test_the_share_that_a_push_says_goes_unseen_is_that_of_the_planted_sets():
+    row = next(line for line in FIGURES.read_text().splitlines() if line.startswith("| `smoke` alone |"))
+    counts = [(int(count), int(whole)) for count, whole in re.findall(r"(\d+) of (\d+)", row)]
+    damage = counts[::2]  # behind each stands how many healthy ones fail
+
+    unseen = 1 - sum(stopped for stopped, _ in damage) / sum(whole for _, whole in damage)
+
+    assert len(damage) >= 2
+    assert min(SHARES, key=lambda word: abs(SHARES[word] - unseen)) in UNSEEN
 
 
 def put_golden(folder, how, **origin):
