@@ -130,6 +130,10 @@ CASES = {
         llama,
         {"target_modules": QV, "trainable_token_indices": {"embed_tokens": [1], "lm_head": [2, 4]}},
     ),
+    "token rows by the end of names": (
+        bert,
+        {"target_modules": ["query"], "task_type": "SEQ_CLS", "trainable_token_indices": {"_embeddings": [0, 1]}},
+    ),
     "token rows, tied": (llama_tied, {"target_modules": QV, "trainable_token_indices": [0, 7]}),
     "normalised queries": (qwen3, {"target_modules": "all-linear", "task_type": "CAUSAL_LM"}),
 }

@@ -8,6 +8,7 @@ What the config does not declare must be a copy of the base, or it is refused.
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 
 from deltareg.delta.kind import Addition, BaseCopy, BaseView, Effect, Tensors, WeightUpdate
 from deltareg.delta.layouts.peft.keys import BASE_LAYER, ORIGINAL, SAVED, TOKENS, PeftTensorName
@@ -203,7 +204,7 @@ class _Parameter:
     def _rows(self, key: PeftTensorName) -> None:
         tensor = self.tensors[key.name]
         weight, reads = self._weight()
-        rows = next((r for s, r in self.declared.tokens if s is None or s.matches(key.module)), ())
+        rows = self._declared_rows(key.module)
         if not rows or not weight or key.parameter != _ROWS:
             self._refuse_unknown(key)
             return
@@ -215,6 +216,17 @@ class _Parameter:
             return
         update, consumes = RowReplacement(rows, tensor), {key.name: "token_rows"}
         self.plan.effects.append(WeightUpdate(target, update, consumes, reads, grown))
+
+    def _declared_rows(self, module: str) -> tuple[int, ...]:
+        """Return the rows that the config names for a module.
+
+        The library takes every module whose path ends in these letters: `embeddings` also means
+        `position_embeddings`.
+        """
+        tables = self.declared.tokens
+        named = (rows for entry, rows in tables if entry is None or entry.matches(module))
+        ended = (rows for entry, rows in tables if entry is not None and module.endswith(entry.text))
+        return next(chain(named, ended), ())
 
     def _weight(self) -> tuple[str, str]:
         """Return the base's tensor (empty if it has none), and again if it is only shared."""
