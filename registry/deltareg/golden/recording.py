@@ -63,7 +63,7 @@ def record(
         into: The folder that the delta was saved to, or a file.
         most_tokens: How many tokens of a text to use.
         how: Which process computes them.
-        training: How the training began, as `FirstBatches.seen` returns it.
+        training: How the training began, as `FirstBatches.start` returns it.
         progress: How far the training has come.
 
     Raises:
