@@ -8,12 +8,17 @@ import pytest
 
 judged = pytest.importorskip("tests.verify.judged", reason="needs torch and peft")
 torch = judged.torch
+from tokenizers import Tokenizer as Tokenizers  # noqa: E402
+from tokenizers import decoders, models, pre_tokenizers  # noqa: E402
+
 from deltareg.suites.samples import Samples  # noqa: E402
 from deltareg_verify.engine.continuing import GeneratedText  # noqa: E402
 from deltareg_verify.engine.engine import DeltaEngine, Tokenizer  # noqa: E402
 from deltareg_verify.engine.measures.answers import cut_to_answer, without_marks  # noqa: E402
 from deltareg_verify.engine.measures.choices import is_first, options_of, probability, probability_alone  # noqa: E402
+from deltareg_verify.engine.measures.targets import following  # noqa: E402
 from deltareg_verify.engine.measures.writing import LIKENESS  # noqa: E402
+from deltareg_verify.engine.torch_engine import BaseTokenizer  # noqa: E402
 from deltareg_verify.judging.caching_engine import remembering  # noqa: E402
 from tests.verify.bench import Bench  # noqa: E402
 
@@ -169,6 +174,32 @@ def test_the_marks_of_a_template_are_no_part_of_an_answer(tokens, target, pair):
 
     assert without_marks([one], [target], words) == [pair]
     assert list(cut_to_answer(one, target, words)[1]) == [3, 4]
+
+
+@pytest.mark.parametrize(
+    ("target", "scored"),
+    [
+        ("yes<|im_end|>\n", "yes<|im_end|>"),  # as ChatML and Gemma lay out a turn
+        ("yes<|im_end|> \n\n", "yes<|im_end|>"),
+        ("yes<|im_end|>", "yes<|im_end|>"),
+        ("<|im_end|>\n", "<|im_end|>"),
+        ("yes\n", "yes\n"),  # nothing says that it is over before the line is
+        ("a<|im_end|>b\n", "a<|im_end|>b\n"),
+        ("\n", "\n"),
+    ],
+)
+@pytest.mark.parametrize("text", ["<|im_start|>ask\n", "ask "])
+def test_an_answer_ends_at_the_mark_of_its_turn(text, target, scored):
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    made = Tokenizers(models.BPE({one: at for at, one in enumerate(letters)}, []))
+    made.pre_tokenizer, made.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    made.add_special_tokens(["<|im_start|>", "<|im_end|>"])
+    words = BaseTokenizer(judged.transformers.PreTrainedTokenizerFast(tokenizer_object=made), 64)
+
+    before, after = following(words, text, target)
+
+    assert words.decode([*before, *after], special=True) == text + scored
+    assert words.decode(after, special=True) == scored
 
 
 @pytest.mark.parametrize(
