@@ -22,17 +22,20 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     """Compare perplexity with the base's: on all general probes, and on what the base knows best.
 
     The half that it predicts best is looked at by itself. Of languages that it never learnt a base
-    knows nothing that could be destroyed, and their texts would hide what is.
+    knows nothing that could be destroyed, and their texts would hide what is. Nor do they decide alone:
+    all probes are too much only if those are that the base predicts better than a blind guess.
     """
     base = case.figures("base")
     if not base.known:
         summary = base.refusal or "it predicts no text that it has words for"
         return Finding("n/a", detail=f"the base has no perplexity on general text: {summary}")
     ours = case.figures("attached")
-    results = [_compare_perplexity(base, ours, classes) for classes in (base.known, tuple(base.losses))]
-    if any(one is None for one in results):
+    below = tuple(name for name, one in base.losses.items() if one.tokens and one.mean < _blind(case.base.view.config))
+    results = [_compare_perplexity(base, ours, classes) for classes in (base.known, tuple(base.losses), below)]
+    best_known, whole, learnt = results
+    if best_known is None or whole is None:
         return Finding("skipped", detail="the delta leaves nothing that predicts text")
-    before, after = max((one for one in results if one), key=_times)
+    before, after = max(best_known, whole if learnt is None else min(whole, learnt, key=_times), key=_times)
     most = spec.number("most_times") * before
     summary = f"general perplexity {after:.4g}, the base's is {before:.4g}"
     if after <= most:  # infinity and NaN are not
@@ -56,11 +59,16 @@ def _describe_best_known(base: Figures, config: Mapping[str, object]) -> str:
     It knows a class of text where it loses less than half of what a blind guess over its vocabulary
     would: how often tokens occur is worth less than that.
     """
-    words = config.get("text_config")
-    size = {**config, **(words if is_object(words) else {})}.get("vocab_size")
-    blind = math.log(size) if is_count(size) and size > 1 else math.inf
+    blind = _blind(config)
     classes = [name for name in base.known if base.losses[name].mean < blind / 2][:_MOST_NAMED]
     return f"; the base knows best: {', '.join(classes)}" if classes else ""
+
+
+def _blind(config: Mapping[str, object]) -> float:
+    """Return the loss of a blind guess over the vocabulary, in nats a token; infinity where its size is unknown."""
+    words = config.get("text_config")
+    size = {**config, **(words if is_object(words) else {})}.get("vocab_size")
+    return math.log(size) if is_count(size) and size > 1 else math.inf
 
 
 def _worst(base: Figures, ours: Figures) -> str:
