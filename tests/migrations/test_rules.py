@@ -48,3 +48,22 @@ def test_policies_and_floors_lose_what_the_release_before_does_not_know_of_other
     ]
     migrations.upgrade(database_url)
     assert migrations.check(database_url) == []
+
+
+def test_exchanged_tokens_end_on_the_way_down_and_others_stay(database_url):
+    populate(database_url)
+    engine = create_engine(database_url)
+    with write(engine) as conn:
+        made = conn.execute(sa.select(t.tokens.c.id, t.tokens.c.revoked_at)).all()
+        row = {"principal_id": 3, "display": "drg_ci_x", "kind": "ci", "scopes": ["push"], "trust_id": 1, "claims": {}}
+        conn.execute(sa.insert(t.tokens).values(id=900, token_hash="exchanged", **row))
+
+    migrations.downgrade(database_url, revision="0043")
+
+    with read(engine) as conn:
+        now = {row[0]: row[1] for row in conn.execute(sa.text("SELECT id, revoked_at FROM tokens"))}
+    engine.dispose()
+    assert now.pop(900) is not None
+    assert now == {row.id: row.revoked_at for row in made}
+    migrations.upgrade(database_url)
+    assert migrations.check(database_url) == []
