@@ -13,7 +13,8 @@ import anyio.to_thread
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deltareg.api.metrics import Metrics
-from deltareg.api.overload.door import Door, Passage, Refusal, on_its_way, retry_after
+from deltareg.api.overload.door import Door, Passage, on_its_way, retry_after
+from deltareg.errors import DeltaregError
 from deltareg.wire import ProblemDocument, describe_problem, status_of
 
 logger = logging.getLogger("deltareg.requests")
@@ -84,13 +85,15 @@ class RequestContext:
         passage = None
         try:
             passage = await self._door.enter(scope, fields)
+            send_on = on_its_way(passage, send_with_id)
+            if passage.refusal is not None:
+                await _turn_away(send_on, passage.refusal, request_id)
+                return
             refusal = self._refusal(scope, fields) or await self._stranger(scope, fields)
             if refusal is None:
-                await self._app(scope, receive, on_its_way(passage, send_with_id))
+                await self._app(scope, receive, send_on)
             else:
-                await _refuse(on_its_way(passage, send_with_id), refusal, request_id)
-        except Refusal as kept_out:
-            await _turn_away(send_with_id, kept_out, request_id)
+                await _refuse(send_on, refusal, request_id)
         finally:
             self._note(scope, passage, status, time.perf_counter() - started, request_id)
 
@@ -175,17 +178,16 @@ def _length(fields: _Fields) -> float:
     return int(text) if text.isascii() and text.isdecimal() else math.inf
 
 
-async def _turn_away(send: Send, refusal: Refusal, request_id: str) -> None:
+async def _turn_away(send: Send, error: DeltaregError, request_id: str) -> None:
     """Answer a request that the door keeps out; its body is not read, so the connection ends."""
-    document = describe_problem(refusal.error, request_id=request_id)
+    document = describe_problem(error, request_id=request_id)
     body = json.dumps(document.model_dump()).encode()
     headers = [
         (b"content-type", _PROBLEM),
         (b"content-length", str(len(body)).encode()),
-        (b"retry-after", retry_after(refusal.error)),
-        *refusal.headers,
+        (b"retry-after", retry_after(error)),
     ]
-    await send({"type": "http.response.start", "status": status_of(refusal.error), "headers": headers})
+    await send({"type": "http.response.start", "status": status_of(error), "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 

@@ -31,6 +31,7 @@ class Passage:
         has_token: Whether it has an `Authorization` header.
         is_login: Whether it is how somebody gets a token.
         headers: What its answer says about limits.
+        refusal: Why it does not pass; None if it does.
         slots: The slots of which it holds one; None for none.
         holder: Who holds it.
     """
@@ -41,6 +42,7 @@ class Passage:
     has_token: bool = False
     is_login: bool = False
     headers: Headers | None = None
+    refusal: DeltaregError | None = None
     slots: FairSlots | None = None
     holder: int | str = ""
 
@@ -102,8 +104,8 @@ class Door:
             scope: The request.
             fields: Its headers by name.
 
-        Raises:
-            Refusal: It sent too much, or the server is too busy for it.
+        Returns:
+            The request; with a refusal if it sent too much, or the server is too busy for it.
         """
         traffic = traffic_of(scope["method"], scope["path"], scope["query_string"])
         passage = Passage(traffic, "")
@@ -118,9 +120,11 @@ class Door:
             passage.address = client_address(scope, proxies=self._proxies)
         if principal is None and (passage.has_token or passage.is_login):
             await self._check_address(passage)
-        passage.headers, refusal = self._rates.count(principal, passage.address)
-        if refusal is not None:
-            raise Refusal(refusal, passage.headers)
+            if passage.refusal is not None:
+                return passage
+        passage.headers, passage.refusal = self._rates.count(principal, passage.address)
+        if passage.refusal is not None:
+            return passage
         scope["state"][HOLDER] = passage.holder = passage.address if principal is None else principal
         await self._take_slot(passage)
         return passage
@@ -131,8 +135,7 @@ class Door:
             return
         if not passage.is_login and await self._live.has(passage.credentials):
             return
-        headers, refusal = self._rates.refuse_bad_token(passage.address)
-        raise Refusal(refusal, headers)
+        passage.headers, passage.refusal = self._rates.refuse_bad_token(passage.address)
 
     async def _take_slot(self, passage: Passage) -> None:
         slots = {"list": self._lists, "change": self._changes}.get(passage.traffic)
@@ -141,12 +144,13 @@ class Door:
         try:
             await slots.take(passage.holder)
         except Unavailable as error:
-            raise Refusal(error, passage.headers or []) from error
-        passage.slots = slots
+            passage.refusal = error
+        else:
+            passage.slots = slots
 
     def note(self, passage: Passage, scope: Scope, status: int) -> None:
         """Note what came of a request: whether its credentials are valid, and whose."""
-        if passage.traffic == "health":
+        if passage.traffic == "health" or passage.refusal is not None:
             return
         if (status == 401 and passage.has_token) or (passage.is_login and 400 <= status < 500):
             self._known.forget(passage.credentials)
@@ -155,15 +159,6 @@ class Door:
         principal = scope.get("state", {}).get(PRINCIPAL)
         if passage.credentials and isinstance(principal, int) and principal:
             self._known.note(passage.credentials, principal)
-
-
-class Refusal(Exception):
-    """A request that the door keeps out."""
-
-    def __init__(self, error: DeltaregError, headers: Headers) -> None:
-        """Store why, with the headers that say what is left."""
-        super().__init__(error.message)
-        self.error, self.headers = error, headers
 
 
 def retry_after(error: DeltaregError) -> bytes:

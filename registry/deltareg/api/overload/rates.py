@@ -76,7 +76,7 @@ class Rates:
         is_allowed = self._store.acquire_sliding_window_entry(_key(policy.item, key), policy.item.amount, _WINDOW_S)
         if is_allowed and self._store.used * _SAID_FROM <= policy.item.amount:
             return [], None
-        headers, reset_s = self._said(policy, key)
+        headers, reset_s = self._read_window(policy, key)
         if is_allowed:
             return headers, None
         whose = "this address" if principal is None else "your tokens"
@@ -97,7 +97,7 @@ class Rates:
 
     def refuse_bad_token(self, address: str) -> tuple[Headers, RateLimited]:
         """Return the refusal of a token that is not looked at any more, with its headers."""
-        headers, reset_s = self._said(self._bad_tokens, address)
+        headers, reset_s = self._read_window(self._bad_tokens, address)
         error = RateLimited(
             f"this address sent more than {self._bad_tokens.item.amount} bad tokens or failed log-ins within a minute",
             fix="wait a minute; tokens that are valid work on",
@@ -105,7 +105,7 @@ class Rates:
         error.retry_after_s = float(max(reset_s, 5))
         return headers, error
 
-    def _said(self, policy: _Policy, key: str) -> tuple[Headers, int]:
+    def _read_window(self, policy: _Policy, key: str) -> tuple[Headers, int]:
         reset_at, remaining = self._limiter.get_window_stats(policy.item, key)
         reset_s = max(1, math.ceil(reset_at - time.time()))
         said = f'"{policy.name}";r={remaining};t={reset_s}'.encode()
