@@ -66,6 +66,8 @@ ROLES: tuple[Role, ...] = get_args(Role)
 TrustProvider = Literal["github", "gitlab", "oidc"]
 """Who issues what a trust accepts: GitHub, GitLab, or another issuer of OpenID Connect."""
 TRUST_PROVIDERS: tuple[TrustProvider, ...] = get_args(TrustProvider)
+AccessVerb = Literal["create", "replace", "remove"]
+"""What a document of access does to a thing."""
 Visibility = Literal["private", "internal", "public"]
 """Who sees a namespace."""
 VISIBILITIES: tuple[Visibility, ...] = get_args(Visibility)

@@ -38,7 +38,7 @@ def principal_blocks(item: PrincipalInfo, *, now: datetime) -> list[Block]:
         ("sessions", str(item.sessions) if item.sessions else ""),
         ("roles", "; ".join(item.roles)),
     ]
-    return [TitleBlock(item.name, _KINDS.get(item.kind, item.kind)), FactsBlock(facts), *_left(item)]
+    return [TitleBlock(item.name, _KINDS.get(item.kind, item.kind)), FactsBlock(facts), *_list_leavings(item)]
 
 
 def namespace_request_table(requests: Sequence[NamespaceRequestInfo], *, now: datetime) -> TableBlock:
@@ -73,7 +73,7 @@ def namespace_request_blocks(item: NamespaceRequestInfo) -> list[Block]:
     ]
 
 
-def _left(item: PrincipalInfo) -> list[Block]:
+def _list_leavings(item: PrincipalInfo) -> list[Block]:
     if not item.leaves:
         return []
     columns = [Column("leaves"), Column("which"), Column("take it over with", is_prose=True)]

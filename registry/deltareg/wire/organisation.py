@@ -6,7 +6,7 @@ from pydantic import Field
 
 from deltareg.wire.access import Name
 from deltareg.wire.messages import Answer, Request
-from deltareg.words import Visibility
+from deltareg.words import AccessVerb, Visibility
 
 GivenRoles = Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=64)]
 """Roles as files write them: `promoter`, or with its lines or channels `promoter chat-*@prod`."""
@@ -72,7 +72,7 @@ class AccessChange(Answer):
 
     kind: AccessSubject
     of: str
-    action: Literal["create", "replace", "remove"]
+    action: AccessVerb
     before: dict[str, object]
     after: dict[str, object]
 

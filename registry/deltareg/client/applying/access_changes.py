@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from deltareg.client.applying.access_files import DeclaredWebhook
 from deltareg.client.client import Client
 from deltareg.wire import AccessDocument, AccessPlan, WebhookInfo
+from deltareg.words import AccessVerb
 
 _PAGE = 200
 
@@ -30,7 +30,7 @@ class WebhookChange:
     declared: DeclaredWebhook | None = None
 
     @property
-    def action(self) -> Literal["create", "replace", "remove"]:
+    def action(self) -> AccessVerb:
         """What is done."""
         return "create" if not self.former else "replace" if self.declared else "remove"
 

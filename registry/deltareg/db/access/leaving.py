@@ -85,35 +85,37 @@ def _left_by(principal_id: int) -> list[sa.Select[str, str]]:
         .where(other.c.principal_id == someone.c.id, someone.c.id != principal_id, someone.c.disabled_at.is_(None))
     )
     return [
-        _left("namespace", namespaces.c.name)
+        _select_named("namespace", namespaces.c.name)
         .join(grants, grants.c.namespace_id == namespaces.c.id)
         .where(
             grants.c.principal_id == principal_id, grants.c.role == "owner", grants.c.ended_at.is_(None), ~has_other
         ),
-        _left("request", channel)
+        _select_named("request", channel)
         .select_from(of_channel)
         .join(requests, requests.c.channel_id == channels.c.id)
         .where(requests.c.opener_id == principal_id, requests.c.state == "open"),
-        _left("webhook", webhooks.c.id).where(webhooks.c.answers_id == principal_id),
-        _left("key", signing_keys.c.keyid).where(
+        _select_named("webhook", webhooks.c.id).where(webhooks.c.answers_id == principal_id),
+        _select_named("key", signing_keys.c.keyid).where(
             signing_keys.c.principal_id == principal_id,
             signing_keys.c.retired_at.is_(None),
             signing_keys.c.revoked_at.is_(None),
         ),
-        _left("agent", agents.c.name).where(agents.c.principal_id == principal_id),
-        _left("freeze", channel)
+        _select_named("agent", agents.c.name).where(agents.c.principal_id == principal_id),
+        _select_named("freeze", channel)
         .select_from(of_channel)
         .join(revisions, sa.and_(revisions.c.channel_id == channels.c.id, revisions.c.number == channels.c.revision))
         .where(revisions.c.actor_id == principal_id, revisions.c.kind == "freeze"),
-        _left("rule", channel)
+        _select_named("rule", channel)
         .select_from(of_channel)
         .join(auto_promotions, auto_promotions.c.channel_id == channels.c.id)
         .where(auto_promotions.c.principal_id == principal_id),
-        _left("upload", uploads.c.target).where(uploads.c.principal_id == principal_id, uploads.c.state == "open"),
-        _left("draft", hub_drafts.c.line).where(hub_drafts.c.principal_id == principal_id),
-        _left("run", runs.c.id).where(ACTIVE, runs.c.created_by == principal_id, runs.c.what != _PROOF),
+        _select_named("upload", uploads.c.target).where(
+            uploads.c.principal_id == principal_id, uploads.c.state == "open"
+        ),
+        _select_named("draft", hub_drafts.c.line).where(hub_drafts.c.principal_id == principal_id),
+        _select_named("run", runs.c.id).where(ACTIVE, runs.c.created_by == principal_id, runs.c.what != _PROOF),
     ]
 
 
-def _left(kind: str, name: sa.ColumnElement[str]) -> sa.Select[str, str]:
+def _select_named(kind: str, name: sa.ColumnElement[str]) -> sa.Select[str, str]:
     return sa.select(sa.literal(kind).label("kind"), name.label("name")).order_by(name)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from deltareg.db.runs.rows import HeldRow
+from deltareg.db.runs.rows import HeldRunRow
 from deltareg.db.runs.turns import EXPIRED
 from deltareg.db.sql.clock import now_us
 from deltareg.db.sql.fetch import fetch_all
@@ -14,14 +14,14 @@ _RUNNING = runs.c.state == sa.literal_column("'running'")
 _DEAD = runs.c.state == sa.literal_column("'dead'")
 
 
-def held_rows(conn: sa.Connection, *, seen_within_us: int) -> Sequence[HeldRow]:
+def held_rows(conn: sa.Connection, *, seen_within_us: int) -> Sequence[HeldRunRow]:
     """List the workers that ask for work or hold a run, with the namespace of what each holds."""
     is_held = sa.and_(_RUNNING, ~EXPIRED, runs.c.lease_holder == workers.c.name)
     query = sa.select(workers.c.name, workers.c.labels, runs.c.id.label("run_id"), runs.c.namespace_id).select_from(
         workers.outerjoin(runs, is_held)
     )
     is_live = now_us() - workers.c.last_seen_at < seen_within_us
-    return fetch_all(conn, query.where(sa.or_(is_live, runs.c.id.is_not(None))), HeldRow)
+    return fetch_all(conn, query.where(sa.or_(is_live, runs.c.id.is_not(None))), HeldRunRow)
 
 
 def has_died(conn: sa.Connection, namespace_id: int, *, codes: Sequence[str], within_us: int) -> bool:

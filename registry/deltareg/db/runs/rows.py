@@ -72,7 +72,7 @@ class ClaimableRow:
 
 
 @dataclass(frozen=True, slots=True)
-class HeldRow:
+class HeldRunRow:
     """A worker, and the namespace of the run that it holds, if it holds one."""
 
     name: str

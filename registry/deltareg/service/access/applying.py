@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
-from typing import Literal
 
 import sqlalchemy as sa
 
@@ -37,6 +36,7 @@ from deltareg.wire import (
     DeclaredGroup,
     DeclaredNamespace,
 )
+from deltareg.words import AccessVerb
 
 _Act = Callable[[], object]
 
@@ -247,7 +247,7 @@ class _Applying:
         if before == after:
             self._found.unchanged += 1
             return
-        action: Literal["create", "replace", "remove"] = "create" if not before else "replace" if after else "remove"
+        action: AccessVerb = "create" if not before else "replace" if after else "remove"
         change = AccessChange(kind=kind, of=of, action=action, before=dict(before), after=dict(after))
         self._found.steps.append(_Step(change, first, make, take))
 

@@ -49,18 +49,18 @@ class UnmeasuredBases:
 
     def passes_over(self, row: ClaimableRow) -> bool:
         """Whether the worker leaves a run alone: to another one, or because it just ended."""
-        if row.what != WHAT or row.version_id is None or ANEW in row.request or not self._known():
+        if row.what != WHAT or row.version_id is None or ANEW in row.request or not self._read_once():
             return False
         with read(self.registry.engine) as conn:
             base = base_of_run(conn, row.request, version_queries.version_by_id(conn, row.version_id))
-            found = None if base is None else self._known().get(base.id)
+            found = None if base is None else self._read_once().get(base.id)
             if base is None or found is None or not _needs_figures(conn, row):
                 return False
         if not found.is_measured:
             with_retry(self.registry.engine, lambda conn: self._end(conn, row, tell(base, self.device, found.reason)))
         return True
 
-    def _known(self) -> dict[int, UnmeasuredRow]:
+    def _read_once(self) -> dict[int, UnmeasuredRow]:
         if self._rows is None:
             with read(self.registry.engine) as conn:
                 rows = queries.unmeasured_rows(conn, device=self.device, keyid=self.keyid)

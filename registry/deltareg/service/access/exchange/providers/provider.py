@@ -15,7 +15,7 @@ BRANCHES_AND_TAGS = ("refs/heads/", "refs/tags/")
 """What a trust accepts that names no ref: never a pull request or a merge request."""
 
 
-class Provider(Protocol):
+class AssertionProvider(Protocol):
     """One kind of issuer."""
 
     def conditions(self, request: TrustAdd) -> dict[str, object]:
