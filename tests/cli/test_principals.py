@@ -18,7 +18,9 @@ def test_a_script_is_made_for_somebody_shown_handed_over_and_disabled(user):
     assert {item["name"] for item in listed if item["disabled_at"]} == {"cy"}
 
 
-def test_a_token_that_is_not_kept_here_is_renewed_and_shown(user):
+def test_a_token_that_is_not_kept_here_is_renewed_and_shown(user, monkeypatch):
+    monkeypatch.setenv("DELTAREG_TOKEN", user.server.token("read", "push", principal="ana", expires_in_s=86_400))
+
     new = user("token", "renew", "--scope", "read", "-q")
 
     assert new.status == 0, new.err
