@@ -43,6 +43,7 @@ LINES = {
 }
 ELSEWHERE = {
     "access explain": "takes resources, no versions",
+    "trust add": "its --ref is a branch of a repository",
     "ask": "needs a model",
     "attest add": "needs a statement and a key",
     "attest withdraw": "needs an evaluation",

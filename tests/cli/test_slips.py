@@ -59,7 +59,7 @@ MEANT: list[tuple[str, str]] = [
     ("base register ./llama --name x", "base register ./llama x"),
     ("base register --name=x ./llama", "base register ./llama x"),
     ("member add team alice owner", "member add team alice --role owner"),
-    ("member add team alice boss", "member add --help"),
+    ("member add team alice boss", "member add team alice --role boss"),
     ("verdict unwaive ID spectral", "verdict unwaive ID --check spectral"),
     ("agent run a/b@prod ./d", "agent run --channel a/b@prod --dir ./d"),
     ("pull a/b ./d", "pull a/b --to ./d"),

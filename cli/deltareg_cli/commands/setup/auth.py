@@ -81,7 +81,7 @@ def status(invocation: Invocation) -> None:
 @command("logout", Example("forget the token", "deltareg auth logout"), see_also=("token revoke",))
 @click.pass_obj
 def logout(invocation: Invocation) -> None:
-    """Forget the token kept for the server, and end the sign-in that it is of.
+    """Forget the token kept for the server, and end its sign-in.
 
     A token that an admin made the server still knows: deltareg token revoke makes it worthless.
     """

@@ -68,7 +68,7 @@ def add(invocation: Invocation, name: str, members: tuple[str, ...], *, source: 
 @click.argument("members", metavar="[MEMBER]...", nargs=-1, help="Who leaves it; nobody named is the whole group.")
 @click.pass_obj
 def rm(invocation: Invocation, name: str, members: tuple[str, ...]) -> None:
-    """Take people out of a group, or remove it with all that it holds.
+    """Take people out of a group, or remove it with its roles.
 
     It holds at once. Somebody has to stay who owns each namespace, and an admin.
     """

@@ -64,7 +64,7 @@ def ls(invocation: Invocation) -> None:
 @click.argument("principal", metavar="PRINCIPAL", help="Who it is to be.")
 @click.pass_obj
 def link(invocation: Invocation, identity_id: int, *, principal: str) -> None:
-    """Let who signs in with a provider be a principal that was here before.
+    """Let who signs in be a principal that was here before.
 
     Make sure that they are the same person: from then on one acts as the other. Where they are
     signed in, they sign in again.

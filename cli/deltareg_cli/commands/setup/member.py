@@ -28,7 +28,7 @@ _PATTERN = "Only these lines, 'bert-*', or channels, 'bert-*@prod'."
     see_also=("access", "namespace", "token"),
 )
 def member() -> None:
-    """Give people and groups roles in a namespace, and take them away.
+    """Give people and groups roles in a namespace, or take them.
 
     Who makes a namespace, by pushing into it first, owns it, and gives others roles in it. All
     read: a reader does no more, a pusher pushes, a promoter promotes, an approver approves, a

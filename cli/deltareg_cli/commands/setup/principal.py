@@ -24,7 +24,7 @@ ORDER = 23
     see_also=("member", "token", "access"),
 )
 def principal() -> None:
-    """Look at people, service accounts and machines; disable them, and hand them over.
+    """Disable people and machines, and hand accounts over.
 
     A person acts for themselves. A service account or a machine acts for its owner, a person or a
     group: in a rule about people, such as four eyes, it counts as them.
@@ -52,7 +52,7 @@ def ls(invocation: Invocation, *, kind: PrincipalKind | None, limit: int, cursor
 @click.argument("name", metavar="NAME", help="Who.")
 @click.pass_obj
 def show(invocation: Invocation, name: str) -> None:
-    """Show tokens, sessions and roles of a principal, and what somebody has to take over if it goes."""
+    """Show what a principal has, and what it would leave behind."""
     _show(invocation, invocation.client.principals.show(name))
 
 

@@ -77,9 +77,9 @@ def ls(invocation: Invocation, name: str | None, *, limit: int, cursor: str | No
 @click.argument("words", metavar="[NS|@PERSON] RESOURCE=LIMIT...", nargs=-1, required=True, help="Whose, and how much.")
 @click.pass_obj
 def set_(invocation: Invocation, words: Sequence[str]) -> None:
-    """Set limits: as an admin. Those that you do not name stay as they are.
+    """Set limits, as an admin.
 
-    none takes a limit away, although there is one for all; default takes its own limit away, so that
+    Those that you do not name stay as they are. none takes a limit away, although there is one for all; default takes its own limit away, so that
     the one for all applies. What is over a new limit stays, and nothing is added to it.
     """
     name, pairs = (None, words) if "=" in words[0] else (words[0], words[1:])
