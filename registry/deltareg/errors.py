@@ -253,9 +253,9 @@ class BaseUnmeasured(Inconclusive):
     code = "base_unmeasured"
     retryable = False
 
-    def __init__(self, message: str, *, seconds: float) -> None:
+    def __init__(self, message: str, *, seconds: float = 0.0, fix: str = "") -> None:
         """Store why, and what it cost."""
-        super().__init__(message)
+        super().__init__(message, fix=fix)
         self.seconds = seconds
 
 

@@ -262,7 +262,7 @@ def test_a_manifest_that_is_none(honest, refused, raw):
 
     push.manifest = raw
 
-    refused(push, "header", "duplicate_key")
+    refused(push, "header", "duplicate_key", "invalid_input")
 
 
 def no_piece(push):

@@ -6,7 +6,12 @@ import pytest
 from tests.api.test_authz import NAMES, QUERIES
 from tests.fixtures.registries import SCOPES
 
-OPEN = {"/api/v1/sign-in", "/api/v1/sign-in/devices", "/api/v1/sign-in/devices:fetch"}  # before there is a token
+OPEN = {  # before there is a token
+    "/api/v1/sign-in",
+    "/api/v1/sign-in/devices",
+    "/api/v1/sign-in/devices:fetch",
+    "/api/v1/tokens:exchange",
+}
 METHODS = {"get", "put", "post", "patch", "delete"}
 
 

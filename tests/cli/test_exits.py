@@ -42,7 +42,6 @@ def test_1_is_a_bug_and_says_so():
         ["rollback", "me/chat", "--channel", "prod", "--steps", "1", "--version", "v1"],
         ["channel", "show", "me/chat"],
         ["channel", "clear", "me/chat", "prod", "v1"],
-        ["auth", "login"],
     ],
     ids=" ".join,
 )
@@ -71,7 +70,7 @@ def test_4_nobody_and_not_allowed(user, local_registry, monkeypatch):
     monkeypatch.setenv("DELTAREG_TOKEN", "drg_pat_nonsense")
     nobody = user("ls").status
     monkeypatch.setenv("DELTAREG_TOKEN", local_registry.token("read", principal="guest"))
-    reader = user("token", "ls").status
+    reader = user("audit", "ls").status
 
     assert (nobody, reader) == (4, 4)
 

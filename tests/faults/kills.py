@@ -67,7 +67,7 @@ class KillHarness:
         with self.client() as client:
             client.bases.push(BASE, "tiny")
             client.keys.enrol("worker", str(key_of("worker").public), host="here")
-            request = TokenCreate(principal="worker", kind="wrk", scopes=["read", "verify"])
+            request = TokenCreate(principal="worker", kind="wrk", scopes=["read", "verify"], everywhere=True)
             self._worker_token = client.tokens.create(request).token
         self._start_worker()
         return self

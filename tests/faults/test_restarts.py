@@ -108,7 +108,7 @@ class Fire:
         with self._client() as client:
             client.bases.push(BASE, "tiny")
             client.keys.enrol("worker", str(key_of("worker").public), host="here")
-            request = TokenCreate(principal="worker", kind="wrk", scopes=["read", "verify"])
+            request = TokenCreate(principal="worker", kind="wrk", scopes=["read", "verify"], everywhere=True)
             token = client.tokens.create(request).token
             refs = [
                 client.push(self._payload(number), "lab/moved", base="tiny", message=f"push {number}").version.ref

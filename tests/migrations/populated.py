@@ -491,6 +491,7 @@ ROWS: tuple[tuple[sa.Table, dict[str, object]], ...] = (
             "kind": "pat",
             "scopes": ["read"],
             "created_by": None,
+            "revoked_at": T0,
         },
     ),
     (t.identities, {"id": 1, "issuer": "https://id.example", "subject": "s", "principal_id": 2, "email": ""}),

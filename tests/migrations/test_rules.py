@@ -58,7 +58,7 @@ def test_exchanged_tokens_end_on_the_way_down_and_others_stay(database_url):
         row = {"principal_id": 3, "display": "drg_ci_x", "kind": "ci", "scopes": ["push"], "trust_id": 1, "claims": {}}
         conn.execute(sa.insert(t.tokens).values(id=900, token_hash="exchanged", **row))
 
-    migrations.downgrade(database_url, revision="0043")
+    migrations.downgrade(database_url, revision="0047")
 
     with read(engine) as conn:
         now = {row[0]: row[1] for row in conn.execute(sa.text("SELECT id, revoked_at FROM tokens"))}

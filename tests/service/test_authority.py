@@ -29,8 +29,10 @@ from deltareg.identity.manifest import BASE_KIND, Manifest, ManifestFile, Manife
 from deltareg.identity.storage_map import StorageMap
 from deltareg.refs import LineRef, Ref
 from deltareg.service.access import (
+    applying,
     audit,
     explain,
+    groups,
     keeping,
     keys,
     making,
@@ -38,11 +40,15 @@ from deltareg.service.access import (
     namespace_requests,
     namespaces,
     offboarding,
+    organisation,
     people,
     review,
+    roles,
     sessions,
     tokens,
 )
+from deltareg.service.access.exchange import trusts
+from deltareg.service.access.sign_in import ending, linking
 from deltareg.service.authority.grants import Grant, Right, UnclaimedNamespaces
 from deltareg.service.authority.resources import Namespace
 from deltareg.service.bases import bases, changes, fit, probes
@@ -140,6 +146,8 @@ from deltareg.service.verdicts import compat, suites, verdicts
 from deltareg.store.memory import MemoryStore
 from deltareg.suites.suite import read_suite
 from deltareg.wire import (
+    AccessApply,
+    AccessDocument,
     AgentReport,
     BaseRename,
     ChannelMove,
@@ -148,6 +156,7 @@ from deltareg.wire import (
     FiguresReport,
     FloorSet,
     FormRevert,
+    GroupSet,
     KeyEnrol,
     KeyRevoke,
     LeaseHold,
@@ -166,6 +175,7 @@ from deltareg.wire import (
     ReferrerAdd,
     Rename,
     Revoke,
+    RoleSet,
     RunCreate,
     RunFailure,
     SignerRevoke,
@@ -182,6 +192,7 @@ from deltareg.wire import (
 )
 from deltareg.wire.evidence import EvaluationAdd, EvaluationWithdraw
 from deltareg.wire.findings import AnswerCreate, CompareCreate, FoundReport
+from deltareg.wire.sign_in import IdentityLink
 from tests.migrations.populated import ROWS, populate
 from tests.service import rows
 from tests.service.work import SMOKE, findings
@@ -390,8 +401,19 @@ WRITES = [  # to what lies in `lab`
     called(webhooks.add_webhook, HOOK),
     called(webhooks.list_webhooks, "lab", **PAGE),
 ]
-OF_A_NUMBER = [  # refused as on everything, whatever it is about: the number of a row tells nothing
-    called(proofs.prove_row, 1)
+ELSEWHERE = [  # each refuses in its own way, which its own tests hold
+    called(proofs.prove_row, 1),
+    called(applying.apply_access, AccessApply(document=AccessDocument())),
+    called(organisation.export_access),
+    called(trusts.add_trust, None),
+    called(trusts.end_trust, 1),
+    called(groups.show_group, "ml"),
+    called(groups.remove_group, "ml"),
+    called(groups.join_group, "ml", "bob"),
+    called(groups.leave_group, "ml", "bob"),
+    called(roles.set_role, RoleSet(name="releaser", rights=["read"], namespace="lab")),
+    called(roles.remove_role, "releaser", "lab"),
+    called(ending.end_own_sign_in, None),
 ]
 WHOLES = [  # of everything, and what belongs to no namespace
     called(audit.list_audit, query=audit.AuditQuery(subject="lab/x"), **PAGE),
@@ -446,6 +468,10 @@ WHOLES = [  # of everything, and what belongs to no namespace
     called(probes.add_figures, "tiny", FiguresReport(envelope="{}")),
     called(webhooks.add_webhook, HOOK.model_copy(update={"namespace": None})),
     called(webhooks.list_webhooks, None, **PAGE),
+    called(trusts.list_trusts, None, **PAGE),
+    called(groups.set_group, GroupSet(name="ml")),
+    called(linking.list_identities, **PAGE),
+    called(linking.link_identity, 1, IdentityLink(principal="bob")),
 ]
 SHARED = [  # by all namespaces, or left out of a list, or the caller's own
     called(tokens.whoami),
@@ -500,6 +526,9 @@ SHARED = [  # by all namespaces, or left out of a list, or the caller's own
     called(sessions.open_session),
     called(sessions.list_sessions),
     called(sessions.end_session, 2),
+    called(groups.list_groups, **PAGE),
+    called(roles.list_roles, None),
+    called(ending.list_machines),
 ]
 
 
@@ -709,7 +738,7 @@ def test_a_session_of_another_reads_as_one_that_never_was(registry):
 
 
 def test_no_use_case_is_left_out_of_these_tables():
-    tabled = {param.id for table in (READS, DECIDES, WRITES, OF_A_NUMBER, WHOLES, SHARED) for param in table}
+    tabled = {param.id for table in (READS, DECIDES, WRITES, ELSEWHERE, WHOLES, SHARED) for param in table}
     found = set()
     for info in pkgutil.walk_packages(deltareg.service.__path__, "deltareg.service."):
         module = importlib.import_module(info.name)

@@ -6,7 +6,6 @@ from contextlib import suppress
 
 import pytest
 
-from deltareg.db import tables as t
 from deltareg.db.lines import deltas
 from deltareg.db.session import write
 from deltareg.errors import Conflict, LeaseLost
@@ -66,10 +65,7 @@ def fail(registry, worker, grant, **why):
 
 def measure(registry, worker):
     """Let a worker have measured the base."""
-    key = enrol(registry.engine, worker.principal_id, worker.principal)
-    with write(registry.engine) as conn:
-        values = {"base_id": 1, "surroundings": "{}", "keyid": key.public.keyid, "envelope": b"{}"}
-        conn.execute(t.base_figures.insert().values(**values))
+    rows.measure_base(registry.engine, enrol(registry.engine, worker.principal_id, worker.principal))
 
 
 def test_a_run_that_ran_out_of_time_is_not_tried_again_by_itself(registry, ada, worker):

@@ -144,7 +144,7 @@ def test_work_is_for_tokens_that_may_verify(registry, ada):
 def test_eight_threads_claim_many_runs_each_once(registry, worker, ref, count):
     for number in range(count):
         enqueue(registry, f"run-{number:03}")
-    enrol(registry.engine, worker.principal_id, worker.principal)
+    rows.measure_base(registry.engine, enrol(registry.engine, worker.principal_id, worker.principal))
     taken: list[str] = []
     errors = []
 

@@ -122,6 +122,7 @@ def test_whatever_is_in_no_type_is_told_nobody(registry, ada):
         "request",
         "channel",
         "drift",
+        "quota",
     }
 
 
