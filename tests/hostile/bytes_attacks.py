@@ -10,7 +10,7 @@ from deltareg.errors import DeltaregError
 from deltareg.wire import LeaseRequest, ProofReport
 from tests.api import test_forgery as forgeries
 from tests.api.forger import copy, post, text
-from tests.hostile.table import attack, waits
+from tests.hostile.table import attack
 from tests.hostile.world import BASE
 from tests.proving import push_base_lie, push_lie, zeros_of
 
@@ -218,8 +218,3 @@ def _(world, me):
     if me.name != "worker":
         return False
     return forged(world, me, lambda _: None)
-
-
-waits("a re-encode run is answered with zeros", "re-encoding as a proposal")
-waits("a form that is pinned is collected", "re-encoding as a proposal")
-waits("a push is signed with a key of another", "signed deltas")

@@ -1,16 +1,20 @@
 """Rights: what is others' is neither read, nor changed, nor taken; nobody gives what they lack."""
 
+from dataclasses import replace
+
 import sqlalchemy as sa
 
 from deltareg.db import tables as t
 from deltareg.db.session import write
+from deltareg.service.trail.seal import seal_some
 from deltareg.wire import RunCreate
 from tests.api.forger import post, text
 from tests.api.world import plain
-from tests.hostile.table import attack, some, waits
+from tests.hostile.table import attack, some
 from tests.hostile.world import LINE, SECRET
+from tests.signers import key_of
 
-OWNERS = {"chief", "owner"}
+ADMINS, OWNERS = {"chief"}, {"chief", "owner"}
 READERS = OWNERS | {"read-only", "worker"}
 """Who may see the vault: its owner by any token that is not limited, and workers, who judge all."""
 VAULT = f"/deltas/{SECRET}"
@@ -282,8 +286,10 @@ def _(world, me):
 @attack("what runs the registry is asked for", but={"chief"}, best=("owner", "maintainer"))
 def _(world, me):
     return some(
-        me.does("POST", "/gc", {"dry_run": True}),
+        me.does("POST", "/gc/runs", {"dry_run": True}),
+        me.gets("/gc/plans"),
         me.does("POST", "/fsck", {}),
+        me.does("POST", "/fsck/checks", {}),
         me.gets("/audit"),
         me.gets("/access/review"),
         me.gets("/tokens", principal="chief") and "drg_pat" in me.http.get("/tokens").text and me.name == "anonymous",
@@ -324,5 +330,62 @@ def _(world, me):
     return any(answer.is_success or answer.status_code >= 500 for answer in sent)
 
 
-waits("a row of the trail is edited, and nobody can tell", "the tamper-evident log")
-waits("a client is shown an older or another log than it saw", "the tamper-evident log")
+@attack("the trail of another namespace is read", but=ADMINS, best=("foreign", "maintainer"))
+def _(world, me):
+    """By its name, by a subject, by the number of a row, and as an excerpt."""
+    if me.name in READERS:  # the vault's owner
+        return False
+    with world.engine.connect() as conn:
+        place = sa.select(t.namespaces.c.id).where(t.namespaces.c.name == "vault").scalar_subquery()
+        query = sa.select(t.audit_places.c.audit_id).where(t.audit_places.c.namespace_id == place)
+        numbers = conn.execute(query.order_by(t.audit_places.c.audit_id).limit(3)).scalars().all()
+    assert numbers
+    own = {"foreign": "other", "maintainer": "team"}.get(me.name, "team")
+    asked = [
+        {"namespace": "vault"},
+        {"namespace": own, "subject": "namespace/vault"},
+        {"namespace": own, "actor": "owner", "subject": f"delta/{SECRET}"},
+        {"subject": "namespace/vault"},
+    ]
+    seal_some(replace(world.server.registry, signer=key_of("the server")))
+    read = [me.http.get(path, params=each) for path in ("/audit", "/audit/excerpt") for each in asked]
+    return some(
+        *[each.is_success and "vault" in each.text for each in read],
+        *[me.gets(f"/audit/rows/{number}/proof") for number in numbers],
+    )
+
+
+@attack("the proof of a colleague's version is cancelled", but=OWNERS | {"maintainer"}, best=("pusher", "foreign"))
+def _(world, me):
+    """Which would leave it unproven for good: whoever pushed asks for it, and nobody else ends it."""
+    if me.name == "liner":  # maintains lines x*, but none called y*
+        return False
+    pushed = world.client_of("owner").push(world.fresh(), f"team/y{world.next()}", base="tinyllama")
+    runs = world.me("owner").http.get("/runs", params={"ref": pushed.version.ref}).json()["items"]
+    proofs = [run["id"] for run in runs if run["what"] == "prove"]
+    assert proofs
+    ended = [me.does("POST", f"/runs/{each}:cancel") for each in proofs]
+    world.prove()
+    return some(*ended, world.owner.show(pushed.version.ref).proof != "proven")
+
+
+@attack("a run gets ahead by being asked for again", but={"chief"}, best=("pusher", "owner"))
+def _(world, me):
+    """Asked for again while it waits, it keeps its turn, and is there once."""
+    world.stop_others()
+    foreign = world.me("foreign")
+    mine = me.ask("POST", "/runs", {"ref": f"{LINE}:v2", "again": True})
+    if not mine.is_success:
+        return False
+    others = foreign.ask("POST", "/runs", {"ref": "other/thing:v1", "again": True}).json()["id"]
+    before = _turns(world)
+    tries = [me.ask("POST", "/runs", {"ref": f"{LINE}:v2", "again": True, **more}) for more in ({}, {"priority": "normal"})]
+    after = _turns(world)
+    world.stop_others()
+    assert others in before
+    assert all(each.is_success for each in tries)
+    return before.index(others) < after.index(others) or len(after) > len(before)
+
+
+def _turns(world):
+    return [run.id for run in world.chief.runs.queue(limit=200).items if run.what == "verify"]

@@ -9,8 +9,10 @@ from tests.hostile import (
     evidence_attacks,
     gate_attacks,
     name_attacks,
+    organisation_attacks,
     people_attacks,
     right_attacks,
+    sign_in_attacks,
     verdict_attacks,
 )
 from tests.hostile.table import ATTACKS
@@ -18,6 +20,8 @@ from tests.hostile.table import ATTACKS
 MODULES = (
     right_attacks,
     people_attacks,
+    organisation_attacks,
+    sign_in_attacks,
     gate_attacks,
     verdict_attacks,
     bytes_attacks,

@@ -9,27 +9,33 @@ skipped.
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import count
 
 import httpx
 import numpy as np
 import sqlalchemy as sa
+from fastapi.testclient import TestClient
 from safetensors.numpy import load_file, save_file
 
+from deltareg.api.app import create_app
 from deltareg.client import WorkerClient
 from deltareg.db import tables as t
 from deltareg.db.access import grants, owners, principals
 from deltareg.db.session import read, write
 from deltareg.errors import DeltaregError
+from deltareg.oidc.provider import Provider
+from deltareg.oidc.provider_file import ProviderSettings
 from deltareg.service.access.tokens import hash_secret, mint_secret
 from deltareg.suites.suite import built_in
-from deltareg.wire import LeaseRequest, RunCreate
+from deltareg.wire import API, LeaseRequest, RunCreate
 from tests.api.forger import prepare
+from tests.exchange.issuer import Issuer
 from tests.fixtures.registries import SAMPLES, SCOPES, RunningRegistry, report, running
 from tests.proving import prove_all
+from tests.sign_in.hostile_provider import HostileProvider, hostile_provider
 from tests.signers import enrol, key_of
 
 BASE, DELTAS = SAMPLES / "bases" / "tinyllama", SAMPLES / "deltas" / "tinyllama"
@@ -53,6 +59,7 @@ PEOPLE = (
 )
 """`script` is a program of the pusher's, `liner` maintains lines `x*` alone, the last four have
 tokens of the owner's: one that reads, one for `other` alone, one taken back, one that has ended."""
+BAD_TOKENS = 5
 NAMES = [spec.name for spec in built_in("smoke").checks]
 
 
@@ -101,6 +108,8 @@ class World:
     server: RunningRegistry
     tokens: dict
     ids: dict
+    ci: Issuer
+    provider: HostileProvider
     _numbers: Iterator = field(default_factory=lambda: count(1))
     _people: dict = field(default_factory=dict)
 
@@ -134,6 +143,17 @@ class World:
     @cached_property
     def reader(self):
         return self.client_of("reader")
+
+    @cached_property
+    def strict(self):
+        """Open a second server of the registry, where admins alone make namespaces; gives a client of it.
+
+        It is behind a proxy on another machine, and takes five bad tokens a minute of an address.
+        """
+        registry = replace(self.server.registry, namespaces_by="admins")
+        app = create_app(registry, bad_tokens_per_minute=BAD_TOKENS, proxies=1)
+        client = TestClient(app, f"http://localhost{API}", client=("192.0.2.254", 1), raise_server_exceptions=False)
+        return self.server._open.enter_context(client)
 
     @cached_property
     def prepared(self):
@@ -230,15 +250,24 @@ def _found(outcome):
 @contextmanager
 def world(database_url, folder):
     """Run a registry with all that in it."""
-    with running(database_url, (folder / "blobs").as_uri(), folder) as server:
-        with write(server.registry.engine) as conn:
-            tokens, ids = _people(conn)
-        enrol(server.registry.engine, ids["worker"], "worker")
-        made = World(server, tokens, ids)
-        _fill(made)
-        with write(server.registry.engine) as conn:
-            _give_roles(conn, ids)
-        yield made
+    with closing(Issuer()) as ci, hostile_provider() as people:
+        settings = ProviderSettings(
+            name="acme", issuer=people.issuer, client_id="deltareg", admit=("*",), label="Acme"
+        )
+        outside = {"issuers": (ci.url,), "providers": (Provider(settings),)}
+        with running(database_url, (folder / "blobs").as_uri(), folder, **outside) as server:
+            yield _filled(server, ci, people)
+
+
+def _filled(server, ci, provider):
+    with write(server.registry.engine) as conn:
+        tokens, ids = _people(conn)
+    enrol(server.registry.engine, ids["worker"], "worker")
+    made = World(server, tokens, ids, ci, provider)
+    _fill(made)
+    with write(server.registry.engine) as conn:
+        _give_roles(conn, ids)
+    return made
 
 
 def _people(conn):

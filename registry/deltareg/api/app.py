@@ -166,6 +166,7 @@ def create_app(
         newest_event=newest_event(registry),
         health=HealthChecks.of(registry, room),
         document_bytes=document_bytes,
+        proxies=proxies,
     )
     app.state.server = state
     app.router.routes.extend(page_routes(registry, app.state))

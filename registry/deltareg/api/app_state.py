@@ -46,6 +46,7 @@ class AppState(SharedState):
         body_limiter: The threads that receive them.
         documents: The slots for reading long documents, one a byte.
         document_bytes: The longest document that is taken.
+        proxies: How many proxies are in front of the server.
     """
 
     registry: Registry
@@ -55,6 +56,7 @@ class AppState(SharedState):
     newest_event: SharedLook[int]
     health: HealthChecks
     document_bytes: int
+    proxies: int = 0
     bodies: FairSlots = field(
         default_factory=lambda: FairSlots(_PARALLEL_BODIES, what="uploads", patience_s=_BODY_WAIT_S)
     )

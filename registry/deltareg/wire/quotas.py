@@ -7,7 +7,7 @@ from pydantic import Field
 from deltareg.wire.messages import Answer, Request
 from deltareg.words import QuotaResource
 
-Most = Annotated[int, Field(ge=0, le=2**62)]
+Most = Annotated[int, Field(ge=0, le=2**62, strict=True)]
 
 
 class QuotaSet(Request):

@@ -6,9 +6,11 @@ somebody has signed in for it.
 
 from fastapi import APIRouter, Request, Response
 
+from deltareg.api.app_state import state_of
 from deltareg.api.auth import By, InRegistry
 from deltareg.api.closed import closed_router
 from deltareg.api.conditions import json_answer
+from deltareg.api.overload.address import client_address
 from deltareg.api.parameters import Number
 from deltareg.service.access.sign_in import devices, ending, linking
 from deltareg.service.access.sign_in.providers import list_providers
@@ -37,7 +39,7 @@ def show_providers(registry: InRegistry) -> SignInProviders:
 @open_router.post("/sign-in/devices", status_code=201, response_model=DeviceRequested)
 def ask_for_device(request: Request, registry: InRegistry, body: DeviceRequest) -> Response:
     """Let a command line wait until its person types a code into a browser and signs in."""
-    address = request.client.host if request.client else ""
+    address = client_address(request.scope, proxies=state_of(request).proxies)
     return json_answer(devices.ask_for_device(registry, body, address=address), 201, _ONCE)
 
 

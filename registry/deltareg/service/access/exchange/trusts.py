@@ -20,7 +20,7 @@ from deltareg.service.access.members import check_seen
 from deltareg.service.authority.caller_grants import read_holdings
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING, SOMEWHERE, Namespace
-from deltareg.service.authority.roles import RIGHTS, role_within
+from deltareg.service.authority.roles import role_within
 from deltareg.service.clock import rfc3339
 from deltareg.service.events import Action
 from deltareg.service.issuers import GITHUB, GITLAB
@@ -205,7 +205,7 @@ def _give_roles(
     """Give the account the least roles for what it lacks in the namespace, as `member add` would."""
     holdings = read_holdings(grant_queries.holdings_of(conn, principal_id))
     for right in map(Right, scopes):
-        is_held = any(h.namespace in {None, namespace} and not h.pattern and right in RIGHTS[h.role] for h in holdings)
+        is_held = any(h.namespace in {None, namespace} and not h.pattern and right in h.rights for h in holdings)
         if is_held or (right is Right.READ and len(scopes) > 1):  # every other role reads as well
             continue
         role = role_within(right)
