@@ -6,10 +6,10 @@ import sqlalchemy as sa
 from deltareg.db import tables as t
 from deltareg.db.session import read
 from deltareg.errors import Conflict, Forbidden, InvalidInput, NotFound
-from deltareg.service.access import members, namespaces
+from deltareg.service.access import members, namespaces, roles
 from deltareg.service.access.exchange import trusts
 from deltareg.service.names.namespaces import rename_namespace
-from deltareg.wire import NamespaceCreate, Rename
+from deltareg.wire import NamespaceCreate, Rename, RoleSet
 from tests.exchange.issuer import documented
 
 WRONG = {
@@ -49,6 +49,18 @@ def test_a_trust_that_binds_nothing_for_good_is_not_made(small_team):
     assert made == []
     with read(small_team.registry.engine) as conn:
         assert conn.execute(sa.select(sa.func.count()).select_from(t.trusts)).scalar_one() == 0
+
+
+def test_an_account_that_holds_a_role_of_ones_own_may_be_trusted(small_team):
+    small_team.trust()
+    wanted = RoleSet(name="mover", namespace="team", rights=["promote"])
+    roles.set_role(small_team.registry, small_team.olga, wanted)
+    small_team.member("ci-team", "mover")
+
+    small_team.trust(ref="main", scopes=["promote"])
+
+    held = members.list_members(small_team.registry, small_team.olga, "team", cursor=None, limit=50).items
+    assert sorted(row.role for row in held if row.principal == "ci-team") == ["mover", "pusher"]
 
 
 def test_it_says_in_one_sentence_what_it_accepts(small_team):

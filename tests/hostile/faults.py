@@ -5,9 +5,15 @@ the harness sees through a defence that is gone, not that there are two.
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 
+import jwt
+import sqlalchemy as sa
+
 from deltareg.api import idempotency
+from deltareg.api.overload import door
+from deltareg.api.routes import sign_in as sign_in_routes
 from deltareg.db import tables as t
 from deltareg.db.bases import bases as base_queries
 from deltareg.db.storage import blobs as blob_queries
@@ -18,7 +24,11 @@ from deltareg.gate.outside_facts import OutsideFact
 from deltareg.gate.signers import SignerTerms
 from deltareg.identity.manifest import Manifest
 from deltareg.identity.storage_map import StorageMap
-from deltareg.service.access import founding, members, namespaces
+from deltareg.oidc.provider import Provider
+from deltareg.oidc.tokens import LogoutToken
+from deltareg.service.access import founding, groups, members, namespaces, people
+from deltareg.service.access.exchange import exchange, trusts
+from deltareg.service.access.sign_in import devices
 from deltareg.service.authority import caller_grants, decide, sight
 from deltareg.service.authority.grants import Right
 from deltareg.service.channels import requests, waive
@@ -27,6 +37,8 @@ from deltareg.service.push import bound_base, ingest
 from deltareg.service.push import uploads as upload_service
 from deltareg.service.push.places import places_of, record_places
 from deltareg.service.push.subject import subject_of
+from deltareg.service.runs import runs
+from deltareg.service.trail import proofs as trail_proofs
 from deltareg.service.verdicts import signed
 from tests.service import rows
 
@@ -141,6 +153,64 @@ def first_base_meant(patch, _world):
     patch.setattr(bound_base, "base_meant", first)
 
 
+def everything_allowed(patch, _world):
+    patch.setattr(decide, "decide", lambda *_: decide.AccessDecision.ALLOWED)
+
+
+def old_tokens_live(patch, _world):
+    patch.setattr(people.leaving, "end_tokens", lambda *_: 0)
+    patch.setattr(people.owner_queries, "end_people", nothing)
+
+
+def any_account_trusted(patch, _world):
+    def account(conn, _caller, name):
+        return trusts.principal_queries.principal_row(conn, name).id
+
+    patch.setattr(trusts, "_account", account)
+
+
+def workflows_alike(patch, _world):
+    for each in exchange.PROVIDERS.values():
+        patch.setattr(type(each), "misfit", lambda *_, **__: None)
+
+
+def logouts_unsigned(patch, _world):
+    def read(_self, token):
+        claims = jwt.decode(token, options={"verify_signature": False})
+        return LogoutToken(subject=claims.get("sub"), sid=claims.get("sid"), jti=claims["jti"], issued_s=claims["iat"])
+
+    patch.setattr(Provider, "read_logout", read)
+
+
+def codes_are_secrets(patch, _world):
+    def by_either(conn, given):
+        rows = conn.execute(
+            sa.select(t.device_requests.c.id, t.device_requests.c.token_id, t.device_requests.c.code_hash)
+        )
+        return next((row for row in rows if row.code_hash == given), None) or secret_row(conn, given)
+
+    secret_row = devices.queries.device_by_secret
+    patch.setattr(devices.queries, "device_by_secret", by_either)
+
+
+def last_owner_may_go(patch, world):
+    patch.setattr(members, "keep_somebody", lambda *_: nullcontext())
+    patch.setattr(groups, "keep_somebody", lambda *_: nullcontext())
+    with world.engine.begin() as conn:
+        forget_triggers(conn, t.grants)
+
+
+def first_address_believed(patch, _world):
+    def first(scope, **_):
+        return next(value for name, value in scope["headers"] if name == b"x-forwarded-for").partition(b",")[0].decode()
+
+    patch.setattr(door, "client_address", first)
+
+
+def address_of_the_proxy(patch, _world):
+    patch.setattr(sign_in_routes, "client_address", lambda scope, **_: scope["client"][0])
+
+
 FAULTS = {
     "what is claimed is offered": Fault(claims_offered, ("claims is offered", "left with the")),
     "one's own word counts": Fault(own_word_counts, ("one's own machine counts",)),
@@ -151,7 +221,7 @@ FAULTS = {
     "every check may be waived": Fault(
         lambda patch, _: patch.setattr(waive, "refuse_check", nothing), ("never waived is",)
     ),
-    "who opened may approve": Fault(openers_approve, ("who opened a request",)),
+    "who opened may approve": Fault(openers_approve, ("who opened a request", "a group's script")),
     "who reads anything reads all": Fault(all_read, ("the vault is read",)),
     "what a token is for is forgotten": Fault(limits_forgotten, ("a token that reads",)),
     "what is deleted is given": Fault(deleted_given, ("a deleted version is pulled",)),
@@ -169,6 +239,27 @@ FAULTS = {
     "every name is free": Fault(names_free, ("a reserved name",)),
     "anything may be given": Fault(anything_given, ("break the glass is given",)),
     "a key is all that an answer is asked by": Fault(answers_by_key_alone, ("by its key",)),
+    "everybody may do everything": Fault(
+        everything_allowed,
+        ("into a group", "raises a quota", "linked to an admin", "one's own gives", "file of access", "by who holds it"),
+    ),
+    "tokens outlive their owner": Fault(old_tokens_live, ("old tokens", "handed over")),
+    "any account may be trusted": Fault(any_account_trusted, ("account of another",)),
+    "workflows are all alike": Fault(workflows_alike, ("of a fork",)),
+    "an assertion is good for ever": Fault(
+        lambda patch, _: patch.setattr(exchange.queries, "use_assertion", lambda *_, **__: True), ("a second token",)
+    ),
+    "a logout needs no signature": Fault(logouts_unsigned, ("a word about another",)),
+    "a code is as good as a secret": Fault(codes_are_secrets, ("fetched by its code",)),
+    "the last owner may go": Fault(last_owner_may_go, ("without an owner",)),
+    "who cancels is not asked": Fault(
+        lambda patch, _: patch.setattr(runs, "_require_own", nothing), ("a colleague's version",)
+    ),
+    "whose row it is is not asked": Fault(
+        lambda patch, _: patch.setattr(trail_proofs, "_check_may_read", nothing), ("trail of another",)
+    ),
+    "what a client says of its address is believed": Fault(first_address_believed, ("is made up", "by their address")),
+    "a proxy is who waits": Fault(address_of_the_proxy, ("machines that wait",)),
     "the first base of a root is meant": Fault(first_base_meant, ("the base of another",)),
 }
 

@@ -253,4 +253,3 @@ def _(world, me):
 def _used(world, name):
     uses = world.me("chief").http.get(f"/principals/{name}/quota").json()["uses"]
     return {each["resource"]: each["used"] for each in uses}
-

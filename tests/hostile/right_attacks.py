@@ -379,7 +379,9 @@ def _(world, me):
         return False
     others = foreign.ask("POST", "/runs", {"ref": "other/thing:v1", "again": True}).json()["id"]
     before = _turns(world)
-    tries = [me.ask("POST", "/runs", {"ref": f"{LINE}:v2", "again": True, **more}) for more in ({}, {"priority": "normal"})]
+    tries = [
+        me.ask("POST", "/runs", {"ref": f"{LINE}:v2", "again": True, **more}) for more in ({}, {"priority": "normal"})
+    ]
     after = _turns(world)
     world.stop_others()
     assert others in before

@@ -251,9 +251,7 @@ def _found(outcome):
 def world(database_url, folder):
     """Run a registry with all that in it."""
     with closing(Issuer()) as ci, hostile_provider() as people:
-        settings = ProviderSettings(
-            name="acme", issuer=people.issuer, client_id="deltareg", admit=("*",), label="Acme"
-        )
+        settings = ProviderSettings(name="acme", issuer=people.issuer, client_id="deltareg", admit=("*",), label="Acme")
         outside = {"issuers": (ci.url,), "providers": (Provider(settings),)}
         with running(database_url, (folder / "blobs").as_uri(), folder, **outside) as server:
             yield _filled(server, ci, people)
