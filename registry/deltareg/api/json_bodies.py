@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from typing import Any, BinaryIO, Final, cast
 
+from anyio import to_thread
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
@@ -50,8 +51,10 @@ class JsonRoute(APIRoute):
                 raw = await _read(request, held)
                 if not raw:
                     return await inner(request)
-                parsed = _ParsedRequest(request, parse_sent(raw))
-                del raw
+                # A long one is parsed in a thread: elsewhere it would hold up every other request until it is done.
+                value = parse_sent(raw) if len(raw) <= _LONG_BYTES else await to_thread.run_sync(parse_sent, raw)
+                parsed = _ParsedRequest(request, value)
+                del raw, value
                 return await inner(parsed)
 
         return handle
@@ -69,7 +72,7 @@ async def _read(request: Request, held: AsyncExitStack) -> bytes:
         if length > _LONG_BYTES:
             await held.enter_async_context(state.documents.hold(getattr(request.state, HOLDER, ""), length))
         spool.seek(0)
-        return spool.read()
+        return await to_thread.run_sync(spool.read)
 
 
 def parse_sent(raw: bytes) -> object:

@@ -1,14 +1,13 @@
 """The two base classes of all messages, and lists of them."""
 
 import math
-import re
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from typing import Annotated, Generic, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from deltareg.documents.json_values import is_list, is_object
+from deltareg.documents.json_values import is_list, is_object, is_text
 from deltareg.errors import InvalidInput
 from deltareg.wire.tables import facts_html, one_line
 
@@ -20,7 +19,6 @@ Reason = Annotated[str, Field(min_length=1, max_length=2_000)]
 Item = TypeVar("Item")
 _PLAIN = (str, int, float)
 _NOTHING = ("", 0, False)
-_NOT_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
 class _Message(BaseModel):
@@ -137,7 +135,7 @@ def request_of(kind: type[Asked], /, **fields: object) -> Asked:
 def _check_storable(value: object) -> None:
     """Refuse what not every database can store: odd characters, numbers beyond 64 bits, NaN."""
     for leaf in _leaves(value):
-        if isinstance(leaf, str) and _NOT_TEXT.search(leaf):
+        if isinstance(leaf, str) and not is_text(leaf):
             raise ValueError("text must not hold a NUL or half of a surrogate pair")
         if isinstance(leaf, int) and not -(1 << 63) <= leaf < 1 << 63:
             raise ValueError("a number must fit into 64 bits")
