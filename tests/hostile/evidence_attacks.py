@@ -81,6 +81,17 @@ def _(world, me):
     )
 
 
+@attack("a push is signed with a key of another", best=("owner", "chief"))
+def _(world, me):
+    """Eve signs and names the lab's key; the lab signed, of another version."""
+    about, other = manifest_of(world), manifest_of(world, 2)
+    return some(
+        brings(me, attest("eve", [about])),
+        brings(me, attest("lab", [other])),
+        brings(me, attest("eve", [about]), who="bo"),
+    )
+
+
 @attack("evidence about another version opens a gate", best=("owner", "chief"))
 def _(world, me):
     config = next(file for file in world.owner.show(f"{LINE}:v1").files if file.endswith(".json"))

@@ -241,7 +241,14 @@ FAULTS = {
     "a key is all that an answer is asked by": Fault(answers_by_key_alone, ("by its key",)),
     "everybody may do everything": Fault(
         everything_allowed,
-        ("into a group", "raises a quota", "linked to an admin", "one's own gives", "file of access", "by who holds it"),
+        (
+            "into a group",
+            "raises a quota",
+            "linked to an admin",
+            "one's own gives",
+            "file of access",
+            "by who holds it",
+        ),
     ),
     "tokens outlive their owner": Fault(old_tokens_live, ("old tokens", "handed over")),
     "any account may be trusted": Fault(any_account_trusted, ("account of another",)),

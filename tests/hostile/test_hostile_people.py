@@ -10,11 +10,9 @@ from tests.hostile.table import ATTACKS
 from tests.hostile.threat_page import MODULES, PAGE, page
 from tests.hostile.world import PEOPLE, world
 
-READY = {name: one for name, one in ATTACKS.items() if not one.waits_for}
-
 
 def test_the_page_of_threats_lists_them_all():
-    assert {one.module for one in READY.values()} == {module.__name__ for module in MODULES}
+    assert {one.module for one in ATTACKS.values()} == {module.__name__ for module in MODULES}
     assert PAGE.read_text() == page(), "python -m tests.hostile.threat_page --write"
 
 
@@ -50,21 +48,16 @@ def succeeded(world, attacks, people=None):
     ]
 
 
-def test_there_are_many_attacks_and_what_cannot_be_tried_says_what_it_waits_for():
-    assert len(READY) >= 40
-    assert all(one.waits_for for one in ATTACKS.values() if one.name not in READY)
-
-
 @pytest.mark.slow
 def test_nobody_who_comes_near_succeeds(sqlite_world):
-    assert succeeded(sqlite_world, READY.values()) == []
+    assert succeeded(sqlite_world, ATTACKS.values()) == []
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("which", BOTH)
 def test_nobody_at_all_succeeds(request, which):
     with made(request, which) as found:
-        assert succeeded(found, READY.values(), PEOPLE) == []
+        assert succeeded(found, ATTACKS.values(), PEOPLE) == []
 
 
 def test_every_defence_is_where_it_is_switched_off(sqlite_world):
@@ -80,7 +73,7 @@ def test_every_defence_is_where_it_is_switched_off(sqlite_world):
 def test_a_defence_that_is_off_is_noticed(sqlite_world, monkeypatch, fault):
     """By each of the attacks that it keeps out, none of which succeeds while it is on."""
     seeded = FAULTS[fault]
-    tried = {words: [one for one in READY.values() if words in one.name] for words in seeded.noticed_by}
+    tried = {words: [one for one in ATTACKS.values() if words in one.name] for words in seeded.noticed_by}
     before = {words: succeeded(sqlite_world, attacks) for words, attacks in tried.items()}
     clear_caches()
     seeded.seed(monkeypatch, sqlite_world)

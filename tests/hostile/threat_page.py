@@ -38,7 +38,7 @@ def listing() -> str:
     parts = []
     for module in MODULES:
         title, _, about = str(module.__doc__).strip().partition(": ")
-        ours = [one for one in ATTACKS.values() if one.module == module.__name__ and not one.waits_for]
+        ours = [one for one in ATTACKS.values() if one.module == module.__name__]
         parts.append(f"**{title}**: {about.rstrip('.')}.\n\n" + "\n".join(f"- {one.name}" for one in ours))
     return "\n\n".join(parts)
 
