@@ -72,7 +72,7 @@ def _(world, me):
 def _(world, me):
     """An admin lacks nothing but the glass; nobody else says what a role is outside of their namespace."""
     name = f"role-{world.next()}"
-    allowed = {"chief": 3, "owner": 1}.get(me.name, 0)
+    allowed = {"chief": 3, "owner": 1, "foreign": 1}.get(me.name, 0)
     wide = [["read", "break-glass"], ["break-glass"]]
     made = [me.does("POST", "/roles", {"name": name, "namespace": space, "rights": each})
             for space in ("team", None) for each in wide]  # fmt: skip
@@ -115,7 +115,7 @@ def _(world, me):
 @attack("a script that was handed over obeys who had it", best=("pusher",))
 def _(world, me):
     own = SELVES.get(me.name, me.name)
-    if own == "anonymous":
+    if own in {"anonymous", "script", "worker"}:  # who own nothing
         return False
     name, secret = script_of(world, own, "pusher")
     http = world.server.http(secret)
@@ -194,12 +194,13 @@ def _(world, me):
             {"services": {"script": {"owner": own}}},
             {"groups": {f"g{world.next()}": {"members": [own]}}},
             {"roles": {f"r{world.next()}": ["push"]}},
-            {"namespaces": {"other": {"members": {own: ["owner"]}}}} if me.name != "foreign" else {"everywhere": {}},
         ]
+    if me.name not in {"chief", "foreign"}:
+        documents.append({"namespaces": {"other": {"members": {own: ["owner"]}}}})
     if me.name not in OWNERS:
         documents.append({"namespaces": {"team": {"members": {own: ["owner"]}}}})
-    done = [me.does("POST", "/access:apply", {"document": each}) for each in documents]
-    return some(*[each for each, document in zip(done, documents, strict=True) if document != {"everywhere": {}}])
+    answers = [me.ask("POST", "/access:apply", {"document": each}) for each in documents]
+    return any(answer.is_success and answer.json()["changes"] for answer in answers)
 
 
 @attack("an owner raises a quota", but=ADMINS, best=("owner", "maintainer"))

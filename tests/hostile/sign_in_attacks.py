@@ -1,5 +1,6 @@
 """Sign-in: what a provider, a CI or a proxy says opens what it is about, once, and for nobody else."""
 
+from datetime import datetime
 from urllib.parse import urlencode
 
 import sqlalchemy as sa
@@ -75,7 +76,7 @@ def _(world, me):
     name = http.get("/whoami").json()["principal"]
     asked = {"principal": name, "kind": "ci", "scopes": ["read"], "expires_in_s": 86_400}
     made = http.post("/tokens", json=asked).json().get("expires_at")
-    lasting = made is not None and made > http.get("/whoami").json()["expires_at"]
+    lasting = made is not None and _seconds(made) - _seconds(http.get("/whoami").json()["expires_at"]) > 1
     wanted = {"provider": "github", "issuer": world.ci.url, "audience": AUDIENCE, "namespace": "team",
               "scopes": ["push"], "source_id": "74", "owner_id": "65"}  # fmt: skip
     return some(
@@ -86,6 +87,10 @@ def _(world, me):
         http.post("/members", json={"namespace": "team", "principal": name, "role": "owner"}).is_success,
         http.get("/deltas/vault/secret/versions/1").is_success,
     )
+
+
+def _seconds(at):
+    return datetime.fromisoformat(at).timestamp()
 
 
 @attack("a workflow of a fork, or of another branch, gets a token", best=("anonymous",))
@@ -197,13 +202,18 @@ def _(world, me):
     return some(*stolen)
 
 
+def address(world):
+    """Give an address that nobody has used."""
+    return f"2001:db8:{world.next():x}::1"
+
+
 @attack("an address is made up to send more bad tokens", best=("anonymous",))
 def _(world, me):
     """One proxy is in front, which appends the address that it was called from: here the last entry."""
     if me.name != "anonymous":
         return False
-    true = f"192.0.2.{world.next()}"
-    made_up = (f"198.51.100.{number}, 2001:db8::{number}, {true}" for number in range(BAD_TOKENS + 4))
+    true = address(world)
+    made_up = (f"198.51.100.{number}, {address(world)}, {true}" for number in range(BAD_TOKENS + 4))
     return 429 not in [_knocks(world, each) for each in made_up]
 
 
@@ -212,7 +222,7 @@ def _(world, me):
     """Whoever shares an address with one that sends bad tokens works on, and so does one that is only named."""
     if me.name != "anonymous":
         return False
-    shared, named = f"203.0.113.{world.next()}", f"203.0.113.{world.next()}"
+    shared, named = address(world), address(world)
     sent = [_knocks(world, f"{named}, {shared}") for _ in range(BAD_TOKENS + 4)]
     assert 429 in sent
     return some(_knocks(world, shared, world.tokens["reader"]) == 429, _knocks(world, named) == 429)
@@ -229,7 +239,7 @@ def _(world, me):
     """Behind a proxy each address has its own number of them, whatever it says of itself."""
     if me.name != "anonymous":
         return False
-    mine, theirs = f"192.0.2.{world.next()}", f"192.0.2.{world.next()}"
+    mine, theirs = address(world), address(world)
 
     def waits(forwarded):
         headers = {"X-Forwarded-For": forwarded}
