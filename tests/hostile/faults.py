@@ -15,6 +15,8 @@ from deltareg.api import idempotency
 from deltareg.api.overload import door
 from deltareg.api.routes import sign_in as sign_in_routes
 from deltareg.db import tables as t
+from deltareg.db.access import device_requests, leaving, owners, principals
+from deltareg.db.access import trusts as trust_queries
 from deltareg.db.bases import bases as base_queries
 from deltareg.db.storage import blobs as blob_queries
 from deltareg.db.storage import proofs, uploads
@@ -26,9 +28,9 @@ from deltareg.identity.manifest import Manifest
 from deltareg.identity.storage_map import StorageMap
 from deltareg.oidc.provider import Provider
 from deltareg.oidc.tokens import LogoutToken
-from deltareg.service.access import founding, groups, members, namespaces, people
-from deltareg.service.access.exchange import exchange, trusts
-from deltareg.service.access.sign_in import devices
+from deltareg.service.access import founding, groups, members, namespaces
+from deltareg.service.access.exchange import trusts
+from deltareg.service.access.exchange.providers import PROVIDERS
 from deltareg.service.authority import caller_grants, decide, sight
 from deltareg.service.authority.grants import Right
 from deltareg.service.channels import requests, waive
@@ -158,19 +160,19 @@ def everything_allowed(patch, _world):
 
 
 def old_tokens_live(patch, _world):
-    patch.setattr(people.leaving, "end_tokens", lambda *_: 0)
-    patch.setattr(people.owner_queries, "end_people", nothing)
+    patch.setattr(leaving, "end_tokens", lambda *_: 0)
+    patch.setattr(owners, "end_people", nothing)
 
 
 def any_account_trusted(patch, _world):
     def account(conn, _caller, name):
-        return trusts.principal_queries.principal_row(conn, name).id
+        return principals.principal_id(conn, name)
 
     patch.setattr(trusts, "_account", account)
 
 
 def workflows_alike(patch, _world):
-    for each in exchange.PROVIDERS.values():
+    for each in PROVIDERS.values():
         patch.setattr(type(each), "misfit", lambda *_, **__: None)
 
 
@@ -189,8 +191,8 @@ def codes_are_secrets(patch, _world):
         )
         return next((row for row in rows if row.code_hash == given), None) or secret_row(conn, given)
 
-    secret_row = devices.queries.device_by_secret
-    patch.setattr(devices.queries, "device_by_secret", by_either)
+    secret_row = device_requests.device_by_secret
+    patch.setattr(device_requests, "device_by_secret", by_either)
 
 
 def last_owner_may_go(patch, world):
@@ -254,7 +256,7 @@ FAULTS = {
     "any account may be trusted": Fault(any_account_trusted, ("account of another",)),
     "workflows are all alike": Fault(workflows_alike, ("of a fork",)),
     "an assertion is good for ever": Fault(
-        lambda patch, _: patch.setattr(exchange.queries, "use_assertion", lambda *_, **__: True), ("a second token",)
+        lambda patch, _: patch.setattr(trust_queries, "use_assertion", lambda *_, **__: True), ("a second token",)
     ),
     "a logout needs no signature": Fault(logouts_unsigned, ("a word about another",)),
     "a code is as good as a secret": Fault(codes_are_secrets, ("fetched by its code",)),

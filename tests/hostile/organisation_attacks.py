@@ -6,6 +6,7 @@ from deltareg.db import tables as t
 from deltareg.db.access import groups, owners, principals
 from deltareg.db.access.grants import add_grant, lock_keepers
 from deltareg.db.session import write
+from deltareg.db.sql.row_protocols import present
 from tests.api.forger import copy
 from tests.hostile.people_attacks import ADMINS, OWNERS, SELVES, does
 from tests.hostile.table import attack, some
@@ -15,7 +16,7 @@ def group(world, *members, role=None, namespace="team"):
     """Make a group of some people, with a role in a namespace; gives its name."""
     name = f"group-{world.next()}"
     with write(world.engine) as conn:
-        made = groups.add_group(conn, name, source="", created_by=None)
+        made = present(groups.add_group(conn, name, source="", created_by=None))
         for who in members:
             groups.add_membership(conn, made.id, world.ids[who], created_by=None)
         if role is not None:
@@ -27,7 +28,7 @@ def script_of(world, owner, *roles):
     """Make a script that somebody owns, with roles in `team`; gives its token."""
     name = f"team-s{world.next()}"
     with write(world.engine) as conn:
-        row = principals.principal_row(conn, owner)
+        row = present(principals.principal_row(conn, owner))
         number = principals.add_principal(conn, name, kind="service")
         owners.set_owner(conn, number, row.id, created_by=None)
         for role in roles:

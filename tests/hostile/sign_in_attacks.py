@@ -150,7 +150,7 @@ def _(world, me):
     number, made = world.next(), world.provider
     sid = f"session-{number}"
     secret = signed_in(world, sid)
-    events = {LOGOUT: {}}
+    events: dict[str, dict] = {LOGOUT: {}}
     claims = {"sid": sid, "jti": f"j{number}", "events": events, "nonce": None, "sub": sid}
     mine = {**claims, "sid": f"other-{number}", "sub": f"other-{number}", "jti": f"k{number}"}
     words = [
