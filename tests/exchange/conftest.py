@@ -86,8 +86,10 @@ class Team:
 
 @pytest.fixture
 def team(engine, issuer):
-    """Give the team on each of both databases."""
-    return Team(engine, issuer)
+    """Give the team on each of both databases; its requests share a loop, as those of a server do."""
+    made = Team(engine, issuer)
+    with made.http:
+        yield made
 
 
 @pytest.fixture

@@ -54,6 +54,7 @@ def test_nobody_who_comes_near_succeeds(sqlite_world):
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("which", BOTH)
 def test_nobody_at_all_succeeds(request, which):
     with made(request, which) as found:
