@@ -21,7 +21,7 @@ def does(world, secret, method, path, json=None):
 
 @attack("a token is made for somebody else", but=ADMINS, best=("owner", "maintainer", "script"))
 def _(world, me):
-    made = [token(me, principal=name) for name in ("chief", "reader", f"new-{world.next()}")]
+    made = [token(me, principal=name) for name in ("chief", "reader", f"new-{world.next()}") if name != me.name]
     return some(*made, token(me, principal="worker", kind="wrk"), token(me, principal=f"w{world.next()}", kind="wrk"))
 
 
@@ -35,7 +35,7 @@ def _(world, me):
         {"namespaces": ["team"], "scopes": ["read", "break-glass"]},
         {"namespaces": ["team"], "everywhere": True},
         {"namespaces": ["team"], "acts_for": "chief"},
-        {"namespaces": ["team"], "principal": "script"},
+        *([] if me.name == "script" else [{"namespaces": ["team"], "principal": "script"}]),
     )
     return some(*[token(me, **{"principal": name, "kind": "ci"} | each) for each in tries])
 
