@@ -29,7 +29,7 @@ def _(world, me):
 @attack("a script gets a token beyond what its maker owns", but=ADMINS, best=("owner", "maintainer", "limited"))
 def _(world, me):
     name = f"team-x{world.next()}"
-    tries = (
+    tries: tuple[dict[str, object], ...] = (
         {"namespaces": ["other"]},
         {"namespaces": ["team", "other"]},
         {"namespaces": None},
