@@ -38,7 +38,7 @@ def _(world, me):
         {"namespaces": ["team"], "acts_for": "chief"},
         *([] if me.name == "script" else [{"namespaces": ["team"], "principal": "script"}]),
     )
-    return some(*[token(me, **{"principal": name, "kind": "ci"} | each) for each in tries])
+    return some(*[token(me, **{"principal": name, "kind": "ci", **each}) for each in tries])
 
 
 @attack("somebody makes scripts in a namespace of others", but=OWNERS, best=("maintainer", "pusher", "liner"))
