@@ -36,8 +36,9 @@ def _(world, me):
         {"namespaces": ["team"], "scopes": ["read", "break-glass"]},
         {"namespaces": ["team"], "everywhere": True},
         {"namespaces": ["team"], "acts_for": "chief"},
-        *([] if me.name == "script" else [{"namespaces": ["team"], "principal": "script"}]),
     )
+    if me.name != "script":
+        tries += ({"namespaces": ["team"], "principal": "script"},)
     return some(*[token(me, **{"principal": name, "kind": "ci", **each}) for each in tries])
 
 
