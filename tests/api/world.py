@@ -17,12 +17,13 @@ from fastapi.testclient import TestClient
 from deltareg.api.app import create_app
 from deltareg.api.hub.elsewhere import off
 from deltareg.db import tables as t
-from deltareg.db.access import grants, namespaces, principals
+from deltareg.db.access import grants, groups, identities, namespaces, owners, principals, roles, sign_ins, trusts
+from deltareg.db.access.leaving import set_disabled
 from deltareg.db.session import create_engine, read, write
 from deltareg.digest import Digest, sha256_of
 from deltareg.identity.manifest import BASE_KIND, Manifest, ManifestFile, ManifestTensor, Piece
 from deltareg.identity.storage_map import StorageMap
-from deltareg.service.access.tokens import hash_secret, mint_secret
+from deltareg.service.access.tokens import KINDS, hash_secret, mint_secret
 from deltareg.service.registry import Registry
 from deltareg.service.telling.signature import about_address, about_secret
 from deltareg.signing.secret_box import SecretBox
@@ -41,6 +42,9 @@ WEIGHTS = Manifest(BASE_KIND, "", False, None, {"config_json": "{}"}, (_WEIGHT,)
 ROLES = ("owner", "maintainer", "promoter", "approver", "pusher", "reader", "server", "break-glass")
 _SHORT = re.compile(r"(sha256|blake3):[0-9a-z]{1,2}")
 WIDE = {"wide-reader": "reader", "wide-verifier": "verifier", "wide-admin": "admin"}
+AS = {"grouped": "pusher", "script": "reader", "signed-in": "promoter", "exchanged": "pusher"}
+"""Who may in `lab` what a role there gives, though not by a role of their own or not by any token."""
+OTHERS = ("leaver", "script-of-group", "narrowed")
 
 
 @dataclass
@@ -208,22 +212,88 @@ def _add_people(conn):
     for name, role in WIDE.items():
         who = _add_person(conn, name, tokens)
         grants.add_grant(conn, who, role=role, namespace_id=None, created_by=1)
+    _add_others(conn, tokens)
     return tokens | {"anonymous": None}
 
 
-def _add_person(conn, name, tokens, *, namespaces=None):
-    who = principals.add_principal(conn, name, kind="user")
-    secret = tokens[name] = mint_secret("pat")
+def _add_others(conn, tokens):
+    """Add who has something by a group, a script, a sign-in, an exchange or a role of one's own; or had."""
+    crew = groups.add_group(conn, "crew", source="", created_by=1)
+    grants.add_grant(conn, crew.id, role="pusher", namespace_id=1, created_by=1)
+    for name in ("grouped", "leaver"):
+        groups.add_membership(conn, crew.id, _add_person(conn, name, tokens), created_by=1)
+    groups.end_membership(conn, crew.id, principals.principal_id(conn, "leaver"))
+    owner = principals.principal_id(conn, "owner")
+    script = _add_person(conn, "script", tokens, kind="ci")
+    owners.set_owner(conn, script, owner, created_by=1)
+    grants.add_grant(conn, script, role="reader", namespace_id=1, created_by=1)
+    # What its owners may do is not what it may do.
+    owners.set_owner(conn, _add_person(conn, "script-of-group", tokens, kind="ci"), crew.id, created_by=1)
+    gone = _add_person(conn, "disabled", tokens)
+    grants.add_grant(conn, gone, role="owner", namespace_id=1, created_by=1)
+    set_disabled(conn, gone, is_disabled=True)  # its token is as it was, which no route of ours leaves
+    _sign_in(conn, tokens)
+    _exchange(conn, tokens, owner)
+    narrowed = _add_person(conn, "narrowed", tokens)
+    roles.add_role(conn, "shipper", namespace_id=1, rights="promote+read", created_by=1)
+    own = roles.find_role(conn, "shipper", 1)
+    grants.add_grant(
+        conn, narrowed, role="shipper", namespace_id=1, pattern="x*@dev", created_by=1, role_id=own.id
+    )
+
+
+def _sign_in(conn, tokens):
+    """Let somebody who promotes have the token of a sign-in."""
+    who = _add_person(conn, "signed-in", tokens)
+    grants.add_grant(conn, who, role="promoter", namespace_id=1, created_by=1)
+    identity = identities.add_identity(conn, issuer="https://okta.example", subject="s", principal_id=who, email="")
+    token = principals.live_tokens_of(conn, who)[0].id
+    sign_ins.add_sign_in(
+        conn, identity_id=identity, token_id=token, provider="okta", sid=None, refresh=None, machine="", for_us=10**12
+    )
+
+
+def _exchange(conn, tokens, owner):
+    """Let a service account that could maintain have what a trust gives: to push, in `lab` alone."""
+    who = principals.add_principal(conn, "exchanged", kind="service")
+    owners.set_owner(conn, who, owner, created_by=1)
+    grants.add_grant(conn, who, role="maintainer", namespace_id=1, created_by=1)
+    scopes = ["push", "read"]
+    trust = trusts.add_trust(
+        conn,
+        namespace_id=1,
+        principal_id=who,
+        provider="github",
+        issuer="https://issuer.example",
+        audience="https://registry.example",
+        conditions={"repository_id": "74", "repository_owner_id": "65"},
+        scopes=scopes,
+        note="",
+        created_by=owner,
+    )
+    claims = {"provider": "github", "issuer": "https://issuer.example", "repository": "lab/models"}
+    _add_token(conn, "exchanged", who, tokens, kind="ci", scopes=scopes, namespaces=["lab"], trust=(trust, claims))
+
+
+def _add_person(conn, name, tokens, *, kind="pat", namespaces=None):
+    who = principals.add_principal(conn, name, kind=KINDS[kind])
+    _add_token(conn, name, who, tokens, kind=kind, scopes=SCOPES, namespaces=namespaces)
+    return who
+
+
+def _add_token(conn, name, who, tokens, *, kind, scopes, namespaces, trust=(None, None)):
+    secret = tokens[name] = mint_secret(kind)
     principals.add_token(
         conn,
         token_hash=hash_secret(secret),
-        display="drg_pat_…",
+        display=secret[:12],
         principal_id=who,
-        kind="pat",
-        scopes=list(SCOPES),
+        kind=kind,
+        scopes=list(scopes),
         namespaces=namespaces,
         note="",
         created_by=1,
         expires_in_us=None,
+        trust_id=trust[0],
+        claims=trust[1],
     )
-    return who
