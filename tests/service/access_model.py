@@ -109,11 +109,10 @@ class Model:
         return manages and all(self.may(by, right, at) for right in rights)
 
     def sees(self, who, group):
-        return (
-            self.is_admin(who)
-            or who in self.members[group]
-            or any(at is not None and self.may(who, "maintain", at) for _, at in self.of(group))
-        )
+        return who in self.members[group] or self.manages(who, group)
+
+    def manages(self, who, group):
+        return self.is_admin(who) or any(at is not None and self.may(who, "maintain", at) for _, at in self.of(group))
 
     def of(self, holder):
         return [(role, at) for each, role, at, _ in self.held if each == holder]
