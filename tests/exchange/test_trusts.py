@@ -121,6 +121,18 @@ def test_the_account_gets_the_least_roles_and_its_maker_stands_behind_it(small_t
     assert sorted(held) == [("promoter", "olga"), ("pusher", "olga")]
 
 
+def test_what_it_has_by_a_role_of_ones_own_it_does_not_lack(small_team):
+    rights = RoleSet(name="shipper", namespace="team", rights=["promote"])
+    roles.set_role(small_team.registry, small_team.root, rights)
+    small_team.trust(scopes=["push"])
+    small_team.member("ci-team", "shipper")
+
+    small_team.trust(scopes=["push", "promote"], note="again")
+
+    rows = members.list_members(small_team.registry, small_team.root, "team", cursor=None, limit=50).items
+    assert sorted(row.role for row in rows if row.principal == "ci-team") == ["pusher", "shipper"]
+
+
 def test_pull_requests_are_for_a_trust_that_names_them(small_team):
     pulled = documented("github", event_name="pull_request", ref="refs/pull/5/merge")
     small_team.trust()

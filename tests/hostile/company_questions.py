@@ -23,6 +23,7 @@ class Questions(Steps):
         if not self.model.is_live(by):
             self.require(answer.status_code == 401, answer, by, path)
             return answer
+        self.require(not self.is_fault(answer), answer, by, path)
         if answer.status_code == 401:
             raise Difference(f"{self.kind} {by}: a live token is refused: {answer.text[:300]}")
         seen = {name for name in self.model.namespaces if self.model.sees_namespace(by, name)}
@@ -136,9 +137,8 @@ class Questions(Steps):
 
     def lines(self):
         by = self.who()
-        named = {(name, line) for name in self.model.with_lines for line in LINES}
-        shown = {place for place in named if self.model.may(by, "read", "/".join(place))}
-        self.lists(by, "/deltas", ("namespace", "name"), shown)
+        named = {f"{name}/{line}" for name in self.model.with_lines for line in LINES}
+        self.lists(by, "/deltas", "ref", {place for place in named if self.model.may(by, "read", place)})
 
     def groups(self):
         by = self.who()
@@ -154,7 +154,7 @@ class Questions(Steps):
             else:
                 self.require(self.hidden(by, answer, name, "GET", f"/groups/{name}"), answer, by, name)
 
-    def lists(self, by, path, fields, shown):
+    def lists(self, by, path, field, shown):
         answer = self.ask(by, "GET", path, limit=MANY)
         if not self.model.is_live(by):
             return
@@ -162,15 +162,15 @@ class Questions(Steps):
             self.require(answer.status_code == 403, answer, by, path)
             return
         self.require(answer.status_code == 200, answer, by, path)
-        items = answer.json()["items"]
-        told = {one[fields] if isinstance(fields, str) else tuple(one[each] for each in fields) for one in items}
+        told = {one[field] for one in answer.json()["items"]}
         self.require(told == shown, answer, by, path, sorted(told ^ shown))
 
     def others(self):
         """Lists of which only is asked what they may not tell."""
         by = self.who()
-        paths = ("/search", "/events", "/requests", "/quotas", "/access", "/whoami", "/runs", "/fleet/agents")
-        self.ask(by, "GET", self.pick((*paths, "/verdicts", "/bases", "/roles", "/namespace-requests")))
+        paths = ("/search", "/events", "/requests", "/quotas", "/access", "/runs", "/fleet/agents")
+        answer = self.ask(by, "GET", self.pick((*paths, "/verdicts", "/bases", "/roles", "/namespace-requests")))
+        self.require(answer.status_code < 404, answer, by)
 
     def tokens(self):
         by = self.who()
