@@ -2,6 +2,7 @@
 
 import threading
 import uuid
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -9,6 +10,7 @@ import sqlalchemy as sa
 
 from deltareg.db import tables as t
 from deltareg.db.access import owners
+from deltareg.db.access.namespaces import set_visibility
 from deltareg.db.lines import deltas
 from deltareg.db.quotas import limits
 from deltareg.db.quotas.usage import usage_rows
@@ -18,6 +20,8 @@ from deltareg.db.sql.row_protocols import present
 from deltareg.db.storage import uploads
 from deltareg.digest import sha256_of
 from deltareg.errors import Forbidden, IntegrityFailure, OverQuota
+from deltareg.service.authority.grants import Grant, NonPrivateNamespaces, Right
+from deltareg.service.names.namespaces import rename_namespace
 from deltareg.service.push.receive import receive_pack
 from deltareg.service.push.uploads import abort_upload
 from deltareg.service.quotas import quotas
@@ -27,7 +31,7 @@ from deltareg.service.registry import Registry
 from deltareg.service.upkeep import collect, fsck
 from deltareg.service.upkeep.repair import repair
 from deltareg.store.memory import MemoryStore
-from deltareg.wire import QuotaSet
+from deltareg.wire import QuotaSet, Rename
 from tests.fixtures.databases import BOTH
 from tests.service import rows
 
@@ -287,3 +291,17 @@ def test_only_admins_set_and_the_former_limits_are_in_the_trail(registry, engine
     assert changes == [({}, {"bytes": 5}), ({"bytes": 5}, {"bytes": 6})]
     with read(engine) as conn:
         assert [(row.holder, row.most) for row in limits.limit_rows(conn)] == [("ns:lab", 6)]
+
+
+def test_others_are_told_of_no_name_that_a_private_namespace_had_or_is_to_have(registry, ada):
+    rows.line(registry.engine, maker=ada)
+    with write(registry.engine) as conn:
+        set_visibility(conn, present(deltas.namespace_id(conn, "lab")), "private")
+    rename_namespace(registry, ada, "lab", Rename(to="den"))
+    quotas.set_quota(registry, ada, "secret", QuotaSet(limits={"versions": 1}))
+    reads = frozenset({Grant(Right.READ, NonPrivateNamespaces(frozenset({"den"})))})
+    other = replace(rows.caller(registry.engine, "eve"), grants=reads)
+
+    shown = quotas.list_quotas(registry, other, cursor=None, limit=50)
+
+    assert [info.name for info in shown.items] == ["@eve"]

@@ -1,6 +1,6 @@
 """Namespaces: what is in them, their visibility, and the epoch that counts its changes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -31,6 +31,11 @@ def namespace_rows(
     if after is not None:
         query = query.where(namespaces.c.name > after)
     return fetch_all(conn, query, NamespaceRow)
+
+
+def find_names(conn: sa.Connection, names: Iterable[str]) -> set[str]:
+    """Return those of some names that a namespace has now."""
+    return {*conn.execute(sa.select(namespaces.c.name).where(namespaces.c.name.in_(sorted(names)))).scalars()}
 
 
 def set_visibility(conn: sa.Connection, namespace_id: int, visibility: str) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import sqlalchemy as sa
 
+from deltareg.db.access.namespaces import find_names
 from deltareg.db.access.principals import principal_id, principal_name
 from deltareg.db.quotas import limits as queries
 from deltareg.db.quotas.limits import EACH_NAMESPACE, EACH_PERSON, limit_rows, person_behind
@@ -89,7 +90,8 @@ def _names(conn: sa.Connection, caller: Caller, rows: Iterable[LimitRow]) -> set
         people = [int(one.removeprefix(EACH_PERSON)) for one in holders if one.startswith(EACH_PERSON) and one != "by:"]
         return names | {ALL_NAMESPACES, ALL_PEOPLE} | {_person(conn, one) for one in people}
     own = {f"@{caller.principal}"} if caller.principal_id else set[str]()
-    return own | {name for name in names if caller.sees(Namespace(name))}
+    # A former name, or one that is to come, is no namespace's, and so of none that is private.
+    return own | {name for name in find_names(conn, names) if caller.sees(Namespace(name))}
 
 
 def _person(conn: sa.Connection, row_id: int) -> str:
