@@ -238,9 +238,7 @@ def _add_others(conn, tokens):
     narrowed = _add_person(conn, "narrowed", tokens)
     roles.add_role(conn, "shipper", namespace_id=1, rights="promote+read", created_by=1)
     own = roles.find_role(conn, "shipper", 1)
-    grants.add_grant(
-        conn, narrowed, role="shipper", namespace_id=1, pattern="x*@dev", created_by=1, role_id=own.id
-    )
+    grants.add_grant(conn, narrowed, role="shipper", namespace_id=1, pattern="x*@dev", created_by=1, role_id=own.id)
 
 
 def _sign_in(conn, tokens):

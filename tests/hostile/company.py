@@ -120,7 +120,7 @@ class Company(Model):
 
     def reads_anything(self, by):
         """Whether a token reads at all, which is what common lists ask for."""
-        if not by.is_for("read"):
+        if not self.is_live(by) or not by.is_for("read"):
             return False
         if by.limits is None:
             return True  # what is not private
@@ -136,7 +136,7 @@ class Company(Model):
     # What changes that
 
     def take(self, by, grant):
-        who, role, at, pattern = grant
+        who, role, at, _ = grant
         rights = self.rights(role, at)
         if not self.reads_anything(by):
             return False
@@ -163,7 +163,8 @@ class Company(Model):
 
     def found(self, by, name, visibility):
         """Make a namespace: the owner of a script owns what it makes, and the script pushes into it."""
-        if not (by.is_for("push") and by.reaches(name)) or name in self.namespaces or name in self.former:
+        is_allowed = self.is_live(by) and by.is_for("push") and by.reaches(name)
+        if not is_allowed or name in self.namespaces or name in self.former:
             return False
         owner = self.owners.get(by.who, by.who)
         self.held.add((owner, "owner", name, ""))
@@ -181,6 +182,11 @@ class Company(Model):
             return True
         if to in self.namespaces or (to in self.former and not is_own):
             return False
+        self.take_along(name, to)
+        return True
+
+    def take_along(self, name, to):
+        """Let all that is in a namespace be in it by its new name."""
         self.former = {old: to if now == name else now for old, now in self.former.items() if old != to}
         self.former[name] = to
         if name in self.numbers:
@@ -196,7 +202,6 @@ class Company(Model):
                 token.limits = token.limits - {name} | {to}
         for trust in self.trusts:
             trust.namespace = to if trust.namespace == name else trust.namespace
-        return True
 
     def disable(self, by, who):
         if not self.is_admin(by):

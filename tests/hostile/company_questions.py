@@ -62,7 +62,9 @@ class Questions(Steps):
 
     def push(self):
         by, (name, line) = self.who(), self.place()
-        answer = self.ask(by, "POST", "/uploads", {"subject": "delta", "target": f"{name}/{line}", "manifest": MANIFEST})
+        answer = self.ask(
+            by, "POST", "/uploads", {"subject": "delta", "target": f"{name}/{line}", "manifest": MANIFEST}
+        )
         if not self.model.is_live(by):
             return
         is_allowed = self.model.may(by, "push", f"{name}/{line}")

@@ -16,19 +16,21 @@ class Issuing(Company):
             return self.make_as_admin(by, who, kind, scopes, limits, acts_for)
         if who == by.who:
             return self.make_own(by, scopes, limits, acts_for)
-        if limits is None or kind != "service" or not any(who.startswith(f"{name}-") for name in limits):
+        if limits is None or kind != "service" or not self.may_make(by, who, scopes, limits, acts_for):
             return None
+        return self.issue(by, who, acts_for, Token(who, scopes, limits))
+
+    def may_make(self, by, who, scopes, limits, acts_for):
+        """Whether an owner of namespaces makes a token of a script of theirs."""
         gives = all(
             self.may(by, "admin", name)
             and all(scope != "break-glass" and self.may(by, scope, name) for scope in scopes)
             for name in limits
         )
         mine = {by.who, *(group for group, people in self.members.items() if by.who in people)}
-        if not gives or self.kinds[by.who] != "user" or self.owners.get(who, by.who) not in mine:
-            return None
-        if acts_for is not None and acts_for not in mine:
-            return None
-        return self.issue(by, who, acts_for, Token(who, scopes, limits))
+        is_theirs = {self.owners.get(who, by.who), acts_for or by.who} <= mine
+        is_named = any(who.startswith(f"{name}-") for name in limits)
+        return gives and is_named and is_theirs and self.kinds[by.who] == "user"
 
     def make_as_admin(self, by, who, kind, scopes, limits, acts_for):
         if kind == "user" and acts_for is not None:
@@ -94,6 +96,8 @@ class Issuing(Company):
         return True
 
     def lists_token(self, by, token):
+        if not self.is_live(by):
+            return False
         if self.is_admin(by):
             return True
         groups = {group for group, people in self.members.items() if by.who in people}

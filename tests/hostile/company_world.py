@@ -27,8 +27,8 @@ from tests.hostile.company_tokens import Issuing
 from tests.service import rows
 from tests.service.access_model import BUILT_IN
 
-NAMES = "amber birch cedar delft ember fjord grove haven inlet jetty knoll lotus".split()
-SPARE = "maple nacre orbit prism quill ridge".split()
+NAMES = ["amber", "birch", "cedar", "delft", "ember", "fjord", "grove", "haven", "inlet", "jetty", "knoll", "lotus"]
+SPARE = ["maple", "nacre", "orbit", "prism", "quill", "ridge"]
 PEOPLE = [f"p{number:03}" for number in range(100)]
 ADMINS = PEOPLE[:3]
 BOTS = [f"bot-{number}" for number in range(10)]
@@ -61,7 +61,12 @@ class World:
     def exchange(self, trust):
         """Ask for a token of a trust, as a workflow would."""
         assertion = self.issuer.sign(documented("github", iss=self.issuer.url, aud=AUDIENCE))
-        fields = {"grant_type": GRANT, "subject_token_type": ID_TOKEN, "subject_token": assertion, "trust": trust.number}
+        fields = {
+            "grant_type": GRANT,
+            "subject_token_type": ID_TOKEN,
+            "subject_token": assertion,
+            "trust": trust.number,
+        }
         return self.http.post(f"{API}/tokens:exchange", content=urlencode(fields), headers={"Content-Type": FORM})
 
     def grant_number(self, who, role, namespace, pattern):
@@ -118,14 +123,7 @@ def _fill(conn, world, drawn):
     for name in BOTS:
         model.owners[name] = drawn.choice((*PEOPLE, *GROUPS))
         owners.set_owner(conn, ids[name], ids[model.owners[name]], created_by=None)
-    spaces: dict[str | None, int | None] = {None: None}
-    for name in NAMES:
-        spaces[name] = _add_namespace(conn, world, name, drawn.choice(VISIBILITIES), ids[drawn.choice(PEOPLE)])
-    for name in OWN[:2]:
-        at = None if name == "releaser" else drawn.choice(NAMES)
-        rights = {"read", "promote", "approve"} if name == "releaser" else {"read", "push", "maintain"}
-        roles.add_role(conn, name, namespace_id=spaces[at], rights="+".join(sorted(rights)), created_by=None)
-        model.roles[name, at] = rights
+    spaces = _add_namespaces(conn, world, drawn, ids)
     _give(conn, world, drawn, ids, spaces)
     for name in (*PEOPLE, *BOTS):
         _add_token(conn, world, ids, Token(name, frozenset({*SCOPES, *drawn.choice(((), ("break-glass",)))})))
@@ -133,6 +131,19 @@ def _fill(conn, world, drawn):
             limits = frozenset(drawn.sample(NAMES, drawn.randint(1, 3))) if drawn.random() < 0.6 else None
             scopes = frozenset(drawn.sample((*SCOPES, "break-glass"), drawn.randint(1, 4)))
             _add_token(conn, world, ids, Token(name, scopes, limits))
+
+
+def _add_namespaces(conn, world, drawn, ids):
+    """Make the namespaces, and a role of one's own for all and one of a namespace."""
+    spaces: dict[str | None, int | None] = {None: None}
+    for name in NAMES:
+        spaces[name] = _add_namespace(conn, world, name, drawn.choice(VISIBILITIES), ids[drawn.choice(PEOPLE)])
+    for name in OWN[:2]:
+        at = None if name == "releaser" else drawn.choice(NAMES)
+        rights = {"read", "promote", "approve"} if name == "releaser" else {"read", "push", "maintain"}
+        roles.add_role(conn, name, namespace_id=spaces[at], rights="+".join(sorted(rights)), created_by=None)
+        world.model.roles[name, at] = rights
+    return spaces
 
 
 def _give(conn, world, drawn, ids, spaces):
