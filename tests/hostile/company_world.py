@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 
 from deltareg.api.app import create_app
 from deltareg.db import tables as t
-from deltareg.db.access import grants, groups, namespaces, owners, principals, roles
+from deltareg.db.access import grants, groups, namespaces, owners, principals, roles, trusts
 from deltareg.db.lines import deltas
 from deltareg.db.session import create_engine, read, write
 from deltareg.service.access.tokens import KINDS, hash_secret, mint_secret
@@ -22,7 +22,7 @@ from deltareg.store.memory import MemoryStore
 from deltareg.wire import API
 from tests.exchange.conftest import AUDIENCE, FORM, GRANT, ID_TOKEN
 from tests.exchange.issuer import documented
-from tests.hostile.company import Token
+from tests.hostile.company import Token, Trust
 from tests.hostile.company_tokens import Issuing
 from tests.service import rows
 from tests.service.access_model import BUILT_IN
@@ -125,6 +125,8 @@ def _fill(conn, world, drawn):
         owners.set_owner(conn, ids[name], ids[model.owners[name]], created_by=None)
     spaces = _add_namespaces(conn, world, drawn, ids)
     _give(conn, world, drawn, ids, spaces)
+    for account in BOTS[:4]:
+        _add_trust(conn, world, ids, spaces, account, drawn.choice(NAMES))
     for name in (*PEOPLE, *BOTS):
         _add_token(conn, world, ids, Token(name, frozenset({*SCOPES, *drawn.choice(((), ("break-glass",)))})))
         if drawn.random() < 0.5:
@@ -160,6 +162,26 @@ def _give(conn, world, drawn, ids, spaces):
         place = {"namespace_id": spaces[at], "pattern": pattern, "role_id": None if own is None else own.id}
         grants.add_grant(conn, ids[who], role=role, created_by=None, **place)
         world.model.held.add((who, role, at, pattern))
+
+
+def _add_trust(conn, world, ids, spaces, account, namespace):
+    """Let an admin have made a trust for a script that maintains a namespace."""
+    grants.add_grant(conn, ids[account], role="maintainer", namespace_id=spaces[namespace], created_by=None)
+    world.model.held.add((account, "maintainer", namespace, ""))
+    made = Trust(0, namespace, account, ADMINS[0], ["read", "push", "promote"])
+    made.number = trusts.add_trust(
+        conn,
+        namespace_id=spaces[namespace],
+        principal_id=ids[account],
+        provider="github",
+        issuer=world.issuer.url,
+        audience=AUDIENCE,
+        conditions={"repository_id": "74", "repository_owner_id": "65"},
+        scopes=made.scopes,
+        note="",
+        created_by=ids[made.maker],
+    )
+    world.model.trusts.append(made)
 
 
 def _add_namespace(conn, world, name, visibility, maker):

@@ -14,7 +14,7 @@ from deltareg.api.hub import elsewhere
 from deltareg.service.authority.grants import Right
 from deltareg.service.registry import Caller
 from tests.api.test_matrix import ALL, DECISIVE, FAULTS, clear_caches, holds
-from tests.api.world import ROLES, WIDE, plain, routes, world
+from tests.api.world import AS, ROLES, WIDE, plain, routes, world
 from tests.fixtures.databases import BOTH
 
 OPEN = {"hub_main": "prod", "hub_address": "http://127.0.0.1:9"}
@@ -298,6 +298,7 @@ def may(who, about, visibility):
         return True
     about = "push" if about == "untag" else about
     right = {Right.PUSH if about == "push" else Right.READ}
+    who = "reader" if who == "narrowed" else AS.get(who, who)
     if who in WIDE:
         return holds(WIDE[who], right)
     if about == "base":
