@@ -20,6 +20,7 @@ from deltareg.db import tables as t
 from deltareg.db.access import grants, groups, identities, namespaces, owners, principals, roles, sign_ins, trusts
 from deltareg.db.access.leaving import set_disabled
 from deltareg.db.session import create_engine, read, write
+from deltareg.db.sql.row_protocols import present
 from deltareg.digest import Digest, sha256_of
 from deltareg.identity.manifest import BASE_KIND, Manifest, ManifestFile, ManifestTensor, Piece
 from deltareg.identity.storage_map import StorageMap
@@ -29,6 +30,7 @@ from deltareg.service.telling.signature import about_address, about_secret
 from deltareg.signing.secret_box import SecretBox
 from deltareg.store.memory import MemoryStore
 from deltareg.suites.suite import read_suite
+from deltareg.words import Scope
 from tests.fixtures.registries import SCOPES
 from tests.migrations.populated import ROWS, T0
 from tests.service import rows
@@ -219,12 +221,12 @@ def _add_people(conn):
 
 def _add_others(conn, tokens):
     """Add who has something by a group, a script, a sign-in, an exchange or a role of one's own; or had."""
-    crew = groups.add_group(conn, "crew", source="", created_by=1)
+    crew = present(groups.add_group(conn, "crew", source="", created_by=1))
     grants.add_grant(conn, crew.id, role="pusher", namespace_id=1, created_by=1)
     for name in ("grouped", "leaver"):
         groups.add_membership(conn, crew.id, _add_person(conn, name, tokens), created_by=1)
-    groups.end_membership(conn, crew.id, principals.principal_id(conn, "leaver"))
-    owner = principals.principal_id(conn, "owner")
+    groups.end_membership(conn, crew.id, present(principals.principal_id(conn, "leaver")))
+    owner = present(principals.principal_id(conn, "owner"))
     script = _add_person(conn, "script", tokens, kind="ci")
     owners.set_owner(conn, script, owner, created_by=1)
     grants.add_grant(conn, script, role="reader", namespace_id=1, created_by=1)
@@ -237,7 +239,7 @@ def _add_others(conn, tokens):
     _exchange(conn, tokens, owner)
     narrowed = _add_person(conn, "narrowed", tokens)
     roles.add_role(conn, "shipper", namespace_id=1, rights="promote+read", created_by=1)
-    own = roles.find_role(conn, "shipper", 1)
+    own = present(roles.find_role(conn, "shipper", 1))
     grants.add_grant(conn, narrowed, role="shipper", namespace_id=1, pattern="x*@dev", created_by=1, role_id=own.id)
 
 
@@ -257,7 +259,7 @@ def _exchange(conn, tokens, owner):
     who = principals.add_principal(conn, "exchanged", kind="service")
     owners.set_owner(conn, who, owner, created_by=1)
     grants.add_grant(conn, who, role="maintainer", namespace_id=1, created_by=1)
-    scopes = ["push", "read"]
+    scopes: list[Scope] = ["push", "read"]
     trust = trusts.add_trust(
         conn,
         namespace_id=1,

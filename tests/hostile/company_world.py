@@ -15,6 +15,7 @@ from deltareg.db import tables as t
 from deltareg.db.access import grants, groups, namespaces, owners, principals, roles, trusts
 from deltareg.db.lines import deltas
 from deltareg.db.session import create_engine, read, write
+from deltareg.db.sql.row_protocols import present
 from deltareg.service.access.tokens import KINDS, hash_secret, mint_secret
 from deltareg.service.issuers import Issuers
 from deltareg.service.registry import Registry
@@ -116,7 +117,7 @@ def _fill(conn, world, drawn):
         model.kinds[name] = "user" if name in PEOPLE else "service"
         ids[name] = principals.add_principal(conn, name, kind=model.kinds[name])
     for name in GROUPS:
-        ids[name] = groups.add_group(conn, name, source="", created_by=None).id
+        ids[name] = present(groups.add_group(conn, name, source="", created_by=None)).id
         model.members[name] = set(drawn.sample(PEOPLE, drawn.randint(1, 6)) + drawn.sample(BOTS, drawn.randint(0, 1)))
         for who in sorted(model.members[name]):
             groups.add_membership(conn, ids[name], ids[who], created_by=None)
@@ -149,7 +150,7 @@ def _add_namespaces(conn, world, drawn, ids):
 
 
 def _give(conn, world, drawn, ids, spaces):
-    wanted = [(who, "admin", None, "") for who in ADMINS]
+    wanted: list[tuple[str, str, str | None, str]] = [(who, "admin", None, "") for who in ADMINS]
     wanted += [(drawn.choice((*PEOPLE, *PEOPLE, *GROUPS)), "owner", name, "") for name in NAMES for _ in range(2)]
     while len(wanted) < 200:
         at = drawn.choice((None, *NAMES, *NAMES))
@@ -177,7 +178,7 @@ def _add_trust(conn, world, ids, spaces, account, namespace):
         issuer=world.issuer.url,
         audience=AUDIENCE,
         conditions={"repository_id": "74", "repository_owner_id": "65"},
-        scopes=made.scopes,
+        scopes=["read", "push", "promote"],
         note="",
         created_by=ids[made.maker],
     )
@@ -192,11 +193,11 @@ def _add_namespace(conn, world, name, visibility, maker):
     world.model.with_lines.add(name)
     for line in LINES:
         deltas.add_delta(conn, number, line, created_by=maker)
-        delta = deltas.delta_row(conn, name, line).id
+        delta = present(deltas.delta_row(conn, name, line)).id
         version = rows.add_version(conn, delta, created_by=maker)
         digest = conn.execute(sa.select(t.versions.c.manifest_digest).where(t.versions.c.id == version)).scalar_one()
         for channel in CHANNELS:
-            place = {"delta_id": delta, "name": channel, "revision": 0, "policy": {}}
+            place: dict[str, object] = {"delta_id": delta, "name": channel, "revision": 0, "policy": {}}
             at = conn.execute(sa.insert(t.channels).values(place).returning(t.channels.c.id)).scalar_one()
             asked = {"channel_id": at, "version_id": version, "digest": digest, "policy_digest": "sha256:p"}
             asked |= {"seen_revision": 0, "opener_id": maker, "reason": "better"}

@@ -40,7 +40,8 @@ def draw(seed, length):
 
 def play(place, seed, history):
     """Try a history; give what was tried, and what went wrong with the steps up to there."""
-    with company(*place, seed) as world:
+    template, folder, issuer = place
+    with company(template, folder, issuer, seed) as world:
         steps = Questions(world)
         for number, (kind, numbers) in enumerate(history):
             try:

@@ -10,11 +10,11 @@ from deltareg.db.session import read, write
 from deltareg.db.sql.row_protocols import present
 from deltareg.errors import Conflict, Forbidden, InvalidInput, NotFound
 from deltareg.refs import LineRef
-from deltareg.service.access import explain, groups, members, roles, tokens
+from deltareg.service.access import explain, groups, making, members, offboarding, people, roles, tokens
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING, Channel, Namespace
 from deltareg.service.names.namespaces import rename_namespace
-from deltareg.wire import GroupSet, MemberAdd, Rename, RoleSet
+from deltareg.wire import GroupSet, MemberAdd, Rename, RoleSet, TokenCreate
 from tests.service.test_grants import Place
 
 LINE = LineRef("lab", "bert-7b")
@@ -253,3 +253,38 @@ def test_an_admin_by_a_group_is_one(place):
 
     assert place.who("bob").may(Right.ADMIN, on=EVERYTHING)
     assert place.who("bob").may(Right.PUSH, on=Namespace("lab"))
+
+
+def test_a_script_that_nobody_stands_behind_any_more_joins_a_group_that_owns_another(place):
+    make(place, "nobody")
+    make(place, "team", "bob")
+    for name, owner in (("bot", "ann"), ("ci", "team")):
+        asked = TokenCreate(principal=name, kind="ci", scopes=["read"], acts_for=owner)
+        making.create_token(place.registry, place.root, asked)
+    people.hand_over(place.registry, place.root, "bot", to="nobody")
+
+    groups.join_group(place.registry, place.root, "team", "bot")
+
+    shown = people_of_script(place, "ci"), people_of_script(place, "bot")
+    groups.join_group(place.registry, place.root, "nobody", "cyd")
+    assert shown == (["bob"], [])
+    assert (people_of_script(place, "ci"), people_of_script(place, "bot")) == (["bob", "cyd"], ["cyd"])
+
+
+def test_a_script_that_was_nobodys_and_becomes_somebodys_joins_a_group_that_owns_another(place):
+    make(place, "nobody")
+    make(place, "team", "bob")
+    make(place, "crew", "ann")
+    for name, owner in (("bot", "nobody"), ("ci", "team"), ("job", "crew")):
+        asked = TokenCreate(principal=name, kind="ci", scopes=["read"], acts_for=owner)
+        making.create_token(place.registry, place.root, asked)
+    groups.join_group(place.registry, place.root, "team", "bot")
+    groups.join_group(place.registry, place.root, "nobody", "cyd")
+
+    groups.join_group(place.registry, place.root, "crew", "ci")
+
+    assert people_of_script(place, "job") == ["ann", "bob", "cyd"]
+
+
+def people_of_script(place, name):
+    return offboarding.show_principal(place.registry, place.root, name).people

@@ -32,12 +32,13 @@ def set_owner(conn: sa.Connection, principal_id: int, owner_id: int, *, created_
 
 
 def add_people(conn: sa.Connection, principal_id: int, person_ids: Iterable[int]) -> None:
-    """Record that persons stand behind a principal, and behind those that it stands behind itself."""
+    """Record that persons stand behind a principal, and behind those that it or its groups stand behind."""
     behind_it = sa.select(stand_ins.c.principal_id).where(
         stand_ins.c.person_id == principal_id, stand_ins.c.ended_at.is_(None)
     )
-    people = set(person_ids)
-    for each in [principal_id, *conn.execute(behind_it).scalars()]:
+    people = _without_scripts(conn, person_ids)
+    of_groups = [row.id for row in owned_by(conn, sorted(groups_with(conn, principal_id)))]
+    for each in {principal_id, *conn.execute(behind_it).scalars(), *of_groups}:
         live = sa.select(stand_ins.c.person_id).where(stand_ins.c.principal_id == each, stand_ins.c.ended_at.is_(None))
         missing = people - {each, *conn.execute(live).scalars()}
         rows = [{"principal_id": each, "person_id": person} for person in sorted(missing)]
@@ -76,6 +77,18 @@ def join_owned(conn: sa.Connection, group_id: int, member_ids: Iterable[int]) ->
 def _people(conn: sa.Connection, member_ids: Iterable[int]) -> set[int]:
     """Return the persons that members of a group are: for a service account, those behind it now."""
     return {person for people in people_of(conn, member_ids, now=True).values() for person in people}
+
+
+def _without_scripts(conn: sa.Connection, principal_ids: Iterable[int]) -> set[int]:
+    """Return some principals, and for those behind whom somebody ever stood those who do now.
+
+    A script that was nobody's counted as itself, and may stand behind another one when it becomes
+    somebody's; one that a group has in which nobody is has nobody behind it.
+    """
+    named = set(principal_ids)
+    people = named.union(*people_of(conn, named, now=True).values())
+    scripts = sa.select(stand_ins.c.principal_id).where(stand_ins.c.principal_id.in_(sorted(people)))
+    return people - {*conn.execute(scripts).scalars()}
 
 
 def owned_by(conn: sa.Connection, owner_ids: Sequence[int] | None = None) -> Sequence[OwnedRow]:
