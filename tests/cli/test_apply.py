@@ -106,7 +106,7 @@ def _drift(team, client, registry, folder):
 
     seen = team("apply", "-f", folder, "--dry-run")
     assert seen.status == 10
-    assert "the server would be replaced\n  - approvals: 2\n  + approvals: 1\n" in seen.out
+    assert "policy of the server would be replaced\n  - approvals: 2\n  + approvals: 1\n" in seen.out
     assert "threshold: 900" in seen.out
     assert "kept, though it is not in the folder:" in seen.out
     assert "namespace team deltareg policy get --namespace team" in seen.out

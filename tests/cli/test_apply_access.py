@@ -16,12 +16,17 @@ groups:
   platform: {source: okta}
 roles:
   releaser: [promote, approve]
+quota:
+  namespaces: {bytes: 50GB}
+  principals:
+    ana: {bytes: none, uploads: 20}
 """,
     "namespaces/team.yaml": """\
 visibility: private
 members:
   ana: owner
   ml: [pusher, releaser chat-*@dev]
+quota: {bytes: 1536MiB, versions: 5000}
 webhooks:
   deploys: {url: $DEPLOYS, types: [channel.*]}
 """,
@@ -54,11 +59,30 @@ def test_an_organisation_is_planned_applied_and_exported(admin, tmp_path):
     assert "secret" not in planned.out + applied.out
     assert "nothing to do" in again.out
     assert exported["access.yaml"]["groups"] == {"ml": ["ana", "ben"], "platform": {"source": "okta"}}
+    assert exported["access.yaml"]["quota"] == {
+        "namespaces": {"bytes": "50GB"},
+        "principals": {"ana": {"bytes": "none", "uploads": 20}},
+    }
+    assert "quota of each namespace would be made\n  + bytes: 50GB" in planned.out
     assert exported["team.yaml"] == {
         "visibility": "private",
         "members": {"ana": "owner", "ml": ["pusher", "releaser chat-*@dev"]},
+        "quota": {"bytes": "1536MiB", "versions": 5000},
         "webhooks": {"deploys": {"url": "$TEAM_DEPLOYS", "types": ["channel.*"], "lines": "", "form": "cloudevents"}},
     }
+
+
+@ONE_STACK
+def test_an_address_that_is_not_set_changes_nothing(admin, tmp_path, monkeypatch):
+    folder = written(tmp_path / "f", FILES)
+    monkeypatch.delenv("DEPLOYS")
+
+    refused = admin(*shlex.split(f"apply -f {folder} -m 'the first files'"))
+
+    assert refused.status == 2
+    assert "goes to $DEPLOYS, which is not set" in refused.err
+    assert "export DEPLOYS=" in refused.err
+    assert admin.client.access.export().namespaces == {}
 
 
 @ONE_STACK
@@ -85,6 +109,11 @@ def test_a_leaver_is_one_line(admin, tmp_path):
         ("namespaces/team.yaml", "members:\n  ana: owner\n  ben:\n    role: pusher\n", "line 3: members.ben"),
         ("namespaces/team.yaml", "visibility: secret\n", "line 1: visibility"),
         ("namespaces/team.yaml", "webhooks:\n  a: {url: 'http://h/', tipes: []}\n", "line 2: webhooks.a.tipes"),
+        ("namespaces/team.yaml", "quota:\n  bytes: lots\n", "line 2: quota.bytes: not a size"),
+        ("namespaces/team.yaml", "quota:\n  bytes: 5\n  minutes:\n", "line 3: quota.minutes: a limit is a number"),
+        ("access.yaml", "quota:\n  people: {byte: 5}\n", "line 2: quota.people.byte"),
+        ("access.yaml", "quota:\n  principals:\n    ana: 5GB\n", "line 3: quota.principals.ana: limits have"),
+        ("access.yaml", "quota:\n  ana: {bytes: 5}\n", "line 2: quota.ana"),
         ("namespaces/A Team.yaml", "members: {}\n", "not a namespace"),
     ],
 )

@@ -8,8 +8,9 @@ import sqlalchemy as sa
 
 from deltareg.db import tables as t
 from deltareg.db.session import read
-from deltareg.errors import Conflict, Forbidden, InvalidInput
+from deltareg.errors import Conflict, Forbidden, InvalidInput, NotFound
 from deltareg.service.access import applying, organisation
+from deltareg.service.quotas import quotas
 from deltareg.wire import AccessApply, AccessDocument
 from tests.service.test_grants import Place
 
@@ -206,3 +207,90 @@ def test_of_documents_that_are_applied_at_once_each_is_whole(place):
 
     assert failed == []
     assert state(place).groups["ml"].members in [["ana", f"p{number}"] for number in range(4)]
+
+
+LIMITED = {
+    "quota": {
+        "namespaces": {"bytes": 50_000_000_000, "minutes": 600},
+        "people": {"uploads": 20},
+        "principals": {"ana": {"bytes": None}, "ci-train": {"drafts": 0}},
+    },
+    "groups": {"ml": {"members": ["ana"]}},
+    "services": {"ci-train": {"owner": "ml"}},
+    "namespaces": {"team": {"members": {"ana": ["owner"]}, "quota": {"bytes": 200_000_000_000, "versions": 7}}},
+}
+
+
+def limits_at(place, name):
+    return quotas.show_quota(place.registry, place.root, name).limits
+
+
+def test_limits_come_with_the_rest_of_a_document_and_come_back_as_they_are(place):
+    planned = apply(place, LIMITED, dry_run=True)
+    before = limits_at(place, "*")
+    made = apply(place, LIMITED)
+    rows = audited(place)
+    back = apply(place, state(place).model_dump(exclude_none=True), prune=True)
+
+    assert (before, changed(planned)) == ({}, changed(made))
+    assert [one for one in changed(made) if one[0] == "quota"] == [
+        ("quota", "*", "create"),
+        ("quota", "@*", "create"),
+        ("quota", "@ana", "create"),
+        ("quota", "@ci-train", "create"),
+        ("quota", "team", "create"),
+    ]
+    assert next(one.after for one in made.changes if one.of == "*") == {"bytes": "50GB", "minutes": 600}
+    assert limits_at(place, "team") == {"bytes": 200_000_000_000, "versions": 7}
+    assert limits_at(place, "@ana") == {"bytes": None}
+    assert (back.changes, back.kept, audited(place)) == ([], [], rows)
+
+
+def test_a_limit_that_a_document_leaves_out_is_kept_until_it_is_pruned(place):
+    apply(place, LIMITED)
+    less = {
+        "quota": {"people": {}, "principals": {"ana": {"bytes": None}}},
+        "namespaces": {"team": {"quota": {"bytes": 1_000}}},
+    }
+    kept = apply(place, less)
+    told = [one.command for one in kept.kept]
+    held = limits_at(place, "team")
+    pruned = apply(place, less, prune=True)
+
+    assert told == [
+        "deltareg quota set @ uploads=default",
+        "deltareg quota set team versions=default",
+        "deltareg quota set @ci-train drafts=default",
+    ]
+    assert held == {"bytes": 1_000, "versions": 7}
+    assert changed(pruned) == [
+        ("quota", "@*", "remove"),
+        ("quota", "team", "replace"),
+        ("quota", "@ci-train", "remove"),
+    ]
+    assert (limits_at(place, "team"), limits_at(place, "@ci-train")) == ({"bytes": 1_000}, {})
+    assert limits_at(place, "*") == LIMITED["quota"]["namespaces"]
+
+
+def test_who_owns_a_namespace_sets_no_limit_by_its_file(place):
+    apply(place, LIMITED)
+    ana = place.caller("ana", "admin", "read")
+    same, more, none = (
+        {"namespaces": {"team": {"quota": most}}}
+        for most in (LIMITED["namespaces"]["team"]["quota"], {"bytes": None}, {})
+    )
+    planned = apply(place, more, by=ana, dry_run=True)
+
+    assert apply(place, same, by=ana).changes == []
+    assert (planned.is_checked, changed(planned)) == (False, [("quota", "team", "replace")])
+    for document, options in ((more, {}), (none, {"prune": True}), ({"quota": {"people": {}}}, {"dry_run": True})):
+        with pytest.raises(Forbidden):
+            apply(place, document, by=ana, **options)
+    assert limits_at(place, "team") == LIMITED["namespaces"]["team"]["quota"]
+
+
+def test_a_limit_for_nobody_changes_nothing_at_all(place):
+    with pytest.raises(NotFound, match="nobody called anna"):
+        apply(place, {**LIMITED, "quota": {"principals": {"anna": {"bytes": 1}}}})
+
+    assert state(place).namespaces == {}

@@ -17,6 +17,8 @@ _WORDS = {
     "remove": "taken away: it is not in the folder",
 }
 
+_EACH = {"*": "each namespace", "@*": "each person"}
+
 
 def plan_document(plan: "ApplyPlan", *, is_dry: bool) -> dict[str, object]:
     """Return a plan as plain values."""
@@ -68,6 +70,8 @@ def _change_lines(change: "ApplyChange", *, is_dry: bool) -> list[Text | Sequenc
     if change.suite is not None and change.action == "create":
         checks = count(len(change.suite.suite.checks), "check")
         return [*lines, Cell(f"  + {checks}, from {change.suite.path}", "good")]
+    if change.kind == "person":
+        return lines
     for line in difference(change.before, change.after):
         mark, rest = line[:1], line[1:]
         tone: Tone = "bad" if mark == "-" else "good" if mark == "+" else "dim"
@@ -76,7 +80,9 @@ def _change_lines(change: "ApplyChange", *, is_dry: bool) -> list[Text | Sequenc
 
 
 def _name(kind: str, of: str) -> str:
-    return of if kind == "policy" else f"{kind} {of}"
+    if kind == "policy":
+        return f"policy of {of}"
+    return f"quota of {_EACH.get(of, of)}" if kind == "quota" else f"{kind} {of}"
 
 
 def _yaml(document: Mapping[str, object]) -> list[str]:

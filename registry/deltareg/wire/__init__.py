@@ -111,6 +111,7 @@ __all__ = [
     "ConsistencyProof",
     "DeclaredGroup",
     "DeclaredNamespace",
+    "DeclaredQuota",
     "DeclaredService",
     "DeliveryInfo",
     "DeliveryState",

@@ -92,6 +92,7 @@ HOMES: Mapping[str, Sequence[str]] = {
         "AccessSubject",
         "DeclaredGroup",
         "DeclaredNamespace",
+        "DeclaredQuota",
         "DeclaredService",
     ),
     "problems": ("ProblemDocument", "ProblemItem", "describe_problem", "status_of"),

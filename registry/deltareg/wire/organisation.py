@@ -6,12 +6,13 @@ from pydantic import Field
 
 from deltareg.wire.access import Name
 from deltareg.wire.messages import Answer, Request
+from deltareg.wire.quotas import Limits
 from deltareg.words import AccessVerb, Visibility
 
 GivenRoles = Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=64)]
 """Roles as files write them: `promoter`, or with its lines or channels `promoter chat-*@prod`."""
 Rights = Annotated[list[Name], Field(min_length=1, max_length=16)]
-AccessSubject = Literal["person", "service", "group", "role", "namespace", "member"]
+AccessSubject = Literal["person", "service", "group", "role", "namespace", "member", "quota"]
 """What a file declares."""
 
 
@@ -34,6 +35,21 @@ class DeclaredNamespace(Request):
     visibility: Visibility | None = None
     roles: dict[Name, Rights] | None = None
     members: dict[Name, GivenRoles] | None = None
+    quota: Limits | None = None
+
+
+class DeclaredQuota(Request):
+    """The limits that are of no one namespace.
+
+    Attributes:
+        namespaces: Those of each namespace that has none of its own.
+        people: Those of each person that has none of their own.
+        principals: Those of some people and service accounts.
+    """
+
+    namespaces: Limits | None = None
+    people: Limits | None = None
+    principals: dict[Name, Limits] | None = None
 
 
 class AccessDocument(Request):
@@ -44,13 +60,15 @@ class AccessDocument(Request):
         groups: Groups.
         roles: Roles of one's own for all namespaces.
         everywhere: Who holds which roles everywhere.
-        namespaces: Namespaces, with their own roles and members.
+        quota: Limits of all namespaces, of all people, and of some.
+        namespaces: Namespaces, with their own roles, members and limits.
     """
 
     services: dict[Name, DeclaredService] | None = None
     groups: dict[Name, DeclaredGroup] | None = None
     roles: dict[Name, Rights] | None = None
     everywhere: dict[Name, GivenRoles] | None = None
+    quota: DeclaredQuota | None = None
     namespaces: dict[Name, DeclaredNamespace] = {}
 
 

@@ -8,6 +8,8 @@ from deltareg.wire.messages import Answer, Request
 from deltareg.words import QuotaResource
 
 Most = Annotated[int, Field(ge=0, le=2**62, strict=True)]
+Limits = dict[QuotaResource, Most | None]
+"""Limits by resource; `null` is no limit, although there is one for all."""
 
 
 class QuotaSet(Request):
@@ -17,7 +19,7 @@ class QuotaSet(Request):
     verification in a month.
     """
 
-    limits: dict[QuotaResource, Most | None]
+    limits: Limits
 
 
 class QuotaUse(Answer):

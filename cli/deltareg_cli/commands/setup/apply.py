@@ -41,8 +41,8 @@ ORDER = 25
 def apply(invocation: Invocation, *, folder: Path, reason: str, prune: bool, offline: bool) -> ExitStatus:
     """Make access, suites and policies what a folder says.
 
-    access.yaml has groups, roles, service accounts and who holds what everywhere; namespaces/NS.yaml
-    has visibility, members, roles and webhooks of one namespace. policies/server.yaml applies to
+    access.yaml has groups, roles, service accounts, quotas and who holds what everywhere;
+    namespaces/NS.yaml has visibility, members, roles, quota and webhooks of one namespace. policies/server.yaml applies to
     every channel, policies/NS/namespace.yaml to those of a namespace, policies/NS/NAME/CHANNEL.yaml
     to one; suites/ contains suites with their samples. Every file is read, and the server tries every
     change, before anything changes. All of access changes at once or not at all. Only differences
@@ -83,8 +83,8 @@ def _carry_out(invocation: Invocation, plan: "ApplyPlan", reason: str) -> None:
         applied.extend(change.of for change in carry_out(invocation.client, plan, reason=reason))
     except DeltaregError:
         if applied:
-            message = f"{len(applied)} of {count(len(plan.changes), 'change')} were made: "
-            invocation.output.note(f"{message}{', '.join(applied)}; apply it again to go on")
+            message = f"{len(applied)} of {count(len(plan.changes), 'change')} were made, the last one {applied[-1]}"
+            invocation.output.note(f"{message}; apply it again to go on")
         raise
 
 

@@ -7,8 +7,8 @@ from fastapi import Path
 from deltareg.api.auth import By, InRegistry
 from deltareg.api.closed import closed_router
 from deltareg.api.routes.members import NamespaceName
+from deltareg.service.access.limits import ALL_NAMESPACES
 from deltareg.service.quotas import quotas as service
-from deltareg.service.quotas.quotas import ALL_NAMESPACES
 from deltareg.wire import Page, QuotaInfo, QuotaSet
 
 router = closed_router("quotas")

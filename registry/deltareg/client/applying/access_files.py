@@ -8,11 +8,13 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
+from deltareg.client.quantities import parse_size
 from deltareg.documents.json_values import is_list, is_object
+from deltareg.documents.limits import NO_LIMIT, write_limits
 from deltareg.documents.yaml_document import find_line, read_yaml, write_yaml
 from deltareg.errors import InvalidInput
 from deltareg.refs import parse_name
-from deltareg.wire import AccessDocument, DeclaredNamespace
+from deltareg.wire import AccessDocument, DeclaredNamespace, DeclaredQuota
 
 WHOLE, PARTS = "access.yaml", "namespaces"
 Model = TypeVar("Model", AccessDocument, DeclaredNamespace)
@@ -45,7 +47,8 @@ class DeclaredWebhook:
             return self.url
         url = os.environ.get(self.url[1:])
         if not url:
-            raise InvalidInput(f"{self.url} is not set, where {self.name} of {self.namespace} goes", fix="set it")
+            message = f"the webhook {self.name} of {self.namespace} goes to {self.url}, which is not set"
+            raise InvalidInput(message, fix=f"export {self.url[1:]}=https://…")
         return url
 
 
@@ -76,6 +79,7 @@ def read_access_files(root: Path) -> AccessFiles:
     if whole.is_file():
         raw = whole.read_bytes()
         fields = _spell_out(_read(whole, raw))
+        _read_quota(whole, raw, fields)
         if "namespaces" in fields:
             raise InvalidInput(f"{whole}: namespaces have files of their own", fix=f"move each to {PARTS}/NS.yaml")
         document = _check(whole, raw, AccessDocument, fields)
@@ -85,6 +89,8 @@ def read_access_files(root: Path) -> AccessFiles:
         fields = _read(path, raw)
         if "webhooks" in fields:
             webhooks[name] = list(_webhooks(path, raw, name, fields.pop("webhooks")))
+        if "quota" in fields:
+            fields["quota"] = _limits(path, raw, ["quota"], fields["quota"])
         document.namespaces[name] = _check(path, raw, DeclaredNamespace, _spell_out(fields))
     return AccessFiles(document, webhooks)
 
@@ -104,9 +110,13 @@ def write_access_files(
         name: {"source": group.source} if group.source else group.members
         for name, group in (document.groups or {}).items()
     }
+    if document.quota is not None:
+        whole["quota"] = _write_quota(document.quota)
     files = {root / WHOLE: {key: value for key, value in whole.items() if value}}
     for name, namespace in document.namespaces.items():
         fields = {key: value for key, value in namespace.model_dump(exclude_none=True).items() if value}
+        if namespace.quota:
+            fields["quota"] = write_limits(namespace.quota)
         files[root / PARTS / f"{name}.yaml"] = fields | ({"webhooks": webhooks[name]} if webhooks.get(name) else {})
     for path, fields in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -148,6 +158,52 @@ def _spell_out(fields: dict[str, object]) -> dict[str, object]:
     if is_object(groups):
         spelled["groups"] = {name: {"members": value} if is_list(value) else value for name, value in groups.items()}
     return spelled
+
+
+def _read_quota(path: Path, raw: bytes, fields: dict[str, object]) -> None:
+    """Read the limits of `access.yaml`: of each namespace, of each person, of some principals."""
+    quota = fields.get("quota")
+    if not is_object(quota):
+        return
+    read = dict(quota)
+    for key in ("namespaces", "people"):
+        if key in quota:
+            read[key] = _limits(path, raw, ["quota", key], quota[key])
+    principals = quota.get("principals")
+    if is_object(principals):
+        place = ["quota", "principals"]
+        read["principals"] = {name: _limits(path, raw, [*place, name], most) for name, most in principals.items()}
+    fields["quota"] = read
+
+
+def _limits(path: Path, raw: bytes, place: Sequence[str], given: object) -> dict[str, int | None]:
+    if not is_object(given):
+        raise _refuse(path, raw, place, "limits have resources: `{bytes: 200GB, versions: 5000}`")
+    return {resource: _most(path, raw, [*place, resource], most) for resource, most in given.items()}
+
+
+def _most(path: Path, raw: bytes, place: Sequence[str], most: object) -> int | None:
+    if most == NO_LIMIT:
+        return None
+    if isinstance(most, int) and not isinstance(most, bool):
+        return most
+    if isinstance(most, str) and place[-1] == "bytes":
+        try:
+            return parse_size(most)
+        except InvalidInput as error:
+            raise _refuse(
+                path, raw, place, f"{error.message}: write 200GB, a number of bytes, or {NO_LIMIT}"
+            ) from error
+    raise _refuse(path, raw, place, f"a limit is a number, or {NO_LIMIT}")
+
+
+def _write_quota(quota: DeclaredQuota) -> dict[str, object]:
+    written: dict[str, object] = {
+        "namespaces": write_limits(quota.namespaces or {}),
+        "people": write_limits(quota.people or {}),
+        "principals": {name: write_limits(most) for name, most in (quota.principals or {}).items()},
+    }
+    return {key: value for key, value in written.items() if value}
 
 
 def _write_short(fields: Mapping[str, object]) -> dict[str, object]:

@@ -7,7 +7,7 @@ from deltareg.client.applying.comparing import ApplyChange, ApplyPlan
 from deltareg.client.client import Client
 from deltareg.documents.json_values import is_list
 
-_OF_ACCESS = frozenset({"person", "service", "group", "role", "namespace", "member"})
+_OF_ACCESS = frozenset({"person", "service", "group", "role", "namespace", "member", "quota"})
 
 
 def carry_out(client: Client, plan: ApplyPlan, *, reason: str) -> Iterator[ApplyChange]:

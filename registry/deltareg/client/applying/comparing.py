@@ -114,6 +114,8 @@ def compare(
     made = {one.of for one in access.changes if one.kind == "namespace" and one.action == "create"}
     policies = [_policy(client, one, made) for one in declared.policies]
     hooks, kept_hooks, same_hooks = _webhooks(client, declared, made, prune=prune)
+    if not is_dry:
+        _read_addresses(hooks)
     of_access = [_change_of_access(one) for one in access.changes]
     changes = [one for one in (*suites, *of_access, *policies, *hooks) if one is not None]
     same = [*suites, *policies].count(None)
@@ -203,6 +205,13 @@ def _webhooks(
         if one.webhook is not None:
             kept.append(UndeclaredItem("webhook", one.of, f"deltareg webhook rm {one.webhook.former}"))
     return [one for one in changes if one not in removed], kept, same
+
+
+def _read_addresses(hooks: Sequence[ApplyChange]) -> None:
+    """Refuse a webhook whose address is in no variable before anything else is changed."""
+    for one in hooks:
+        if one.webhook is not None and one.webhook.declared is not None:
+            one.webhook.declared.read_url()
 
 
 def _namespaces(client: Client, declared: Declarations) -> Sequence[str]:

@@ -9,10 +9,19 @@ from deltareg.db.access import principals as principal_queries
 from deltareg.db.access import roles as role_queries
 from deltareg.db.access.rows import GrantRow
 from deltareg.db.lines import deltas as delta_queries
+from deltareg.documents.limits import write_limits as write_limits
 from deltareg.errors import Conflict, InvalidInput
 from deltareg.refs import parse_name
 from deltareg.service.access.founding import check_free, check_unnamed, give_owner
 from deltareg.service.access.groups import join_group_in, leave_group_in, remove_group_in, set_group_in
+from deltareg.service.access.limits import (
+    ALL_NAMESPACES,
+    ALL_PEOPLE,
+    Limits,
+    limits_of,
+    limits_of_principals,
+    set_limits_in,
+)
 from deltareg.service.access.members import add_member_in, end_member_in
 from deltareg.service.access.namespaces import change_namespace_in
 from deltareg.service.access.organisation import groups_seen
@@ -57,6 +66,38 @@ def people_named(document: AccessDocument) -> set[str]:
 def _list_given(document: AccessDocument) -> list[tuple[str | None, str, list[str]]]:
     places = [(None, document.everywhere), *((name, one.members) for name, one in document.namespaces.items())]
     return [(place, who, roles) for place, members in places for who, roles in (members or {}).items()]
+
+
+def limits_declared(document: AccessDocument) -> dict[str, Limits]:
+    """Return the limits that a document declares, by whose they are: a namespace, `@ana`, or all of them."""
+    quota = document.quota
+    of_all = {} if quota is None else {ALL_NAMESPACES: quota.namespaces, ALL_PEOPLE: quota.people}
+    of_principals = {} if quota is None else {f"@{name}": most for name, most in (quota.principals or {}).items()}
+    of_namespaces = {name: one.quota for name, one in sorted(document.namespaces.items())}
+    every = {**of_all, **dict(sorted(of_principals.items())), **of_namespaces}
+    return {name: limits for name, limits in every.items() if limits is not None}
+
+
+def limits_left_out(conn: sa.Connection, document: AccessDocument) -> list[str]:
+    """List the principals with limits of their own that a document does not declare, although it does so of others."""
+    declared = None if document.quota is None else document.quota.principals
+    return [] if declared is None else [f"@{name}" for name in sorted(limits_of_principals(conn).keys() - declared)]
+
+
+def limits_now(conn: sa.Connection, name: str) -> Limits:
+    """Return the limits that a name has of its own."""
+    return limits_of(conn, name)
+
+
+def end_limit_command(name: str, resource: str) -> str:
+    """Write the command that takes a limit away."""
+    whose = {ALL_NAMESPACES: "", ALL_PEOPLE: "@ "}.get(name, f"{name} ")
+    return f"deltareg quota set {whose}{resource}=default"
+
+
+def set_limits(conn: sa.Connection, caller: Caller, name: str, limits: Limits) -> None:
+    """Replace all limits of a name."""
+    set_limits_in(conn, caller, name, limits)
 
 
 def at(name: str, namespace: str | None) -> str:

@@ -90,7 +90,8 @@ class _Applying:
     def run(self, *, is_dry: bool) -> AccessPlan:
         """Compare, and make the changes."""
         things.check_document(self._document)
-        if self._document.everywhere is not None or self._document.services is not None:
+        of_all = self._document.everywhere, self._document.services, self._document.quota
+        if any(each is not None for each in of_all):
             self._caller.require(Right.ADMIN, on=EVERYTHING)
         self._compare()
         steps, refusal = self._found.steps, ""
@@ -129,6 +130,10 @@ class _Applying:
         for roles, place in [(document.roles, None), *((one.roles, name) for name, one in document.namespaces.items())]:
             if roles is not None:
                 self._undeclared_roles(roles, place)
+        for holder, limits in things.limits_declared(document).items():
+            self._quota(holder, limits)
+        for holder in things.limits_left_out(self._conn, document):
+            self._quota(holder, {})
 
     def _people(self) -> None:
         for name in sorted(things.people_named(self._document) - self._groups.keys()):
@@ -209,6 +214,18 @@ class _Applying:
             self._step(
                 "member", things.at(who, namespace), was, {"roles": after} if after else {}, make=make, take=take
             )
+
+    def _quota(self, holder: str, declared: things.Limits) -> None:
+        is_admin = self._caller.may(Right.ADMIN, on=EVERYTHING)
+        is_hidden = not is_admin and not self._is_there(holder)
+        before = {} if is_hidden else things.limits_now(self._conn, holder)
+        excess = {} if self._prune else {name: most for name, most in before.items() if name not in declared}
+        for name in sorted(excess):
+            self._keep("quota", f"{holder}: {name}", things.end_limit_command(holder, name), is_own=False)
+        after = {**excess, **declared}
+        if declared or before != after:
+            make = partial(things.set_limits, self._conn, self._caller, holder, after)
+            self._step("quota", holder, things.write_limits(before), things.write_limits(after), make=[make])
 
     def _undeclared_groups(self, declared: Mapping[str, DeclaredGroup]) -> None:
         seen = things.seen_groups(self._conn, self._caller)

@@ -13,11 +13,12 @@ from deltareg.db.access import roles as role_queries
 from deltareg.db.access.rows import GrantRow
 from deltareg.db.session import read
 from deltareg.service.access.group_sight import groups_in_sight
+from deltareg.service.access.limits import ALL_NAMESPACES, ALL_PEOPLE, limits_of, limits_of_principals
 from deltareg.service.access.places import find_namespace_id
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING, SHARED
 from deltareg.service.registry import Caller, Registry
-from deltareg.wire import AccessDocument, DeclaredGroup, DeclaredNamespace, DeclaredService
+from deltareg.wire import AccessDocument, DeclaredGroup, DeclaredNamespace, DeclaredQuota, DeclaredService
 
 
 def export_access(registry: Registry, caller: Caller) -> AccessDocument:
@@ -36,6 +37,7 @@ def read_access(conn: sa.Connection, caller: Caller, namespaces: Sequence[str]) 
         groups=groups_seen(conn, caller),
         roles={row.name: row.rights.split("+") for row in role_queries.role_rows(conn)},
         everywhere=given_roles(grant_queries.grant_rows(conn, everywhere=True)) if is_admin else None,
+        quota=read_quota(conn) if is_admin else None,
         namespaces={name: read_namespace(conn, name) for name in namespaces},
     )
 
@@ -49,6 +51,16 @@ def read_namespace(conn: sa.Connection, name: str) -> DeclaredNamespace:
         visibility=None if row is None else row.visibility,
         roles={each.name: each.rights.split("+") for each in own},
         members=given_roles(grant_queries.grant_rows(conn, namespace_id=namespace_id)),
+        quota=limits_of(conn, name),
+    )
+
+
+def read_quota(conn: sa.Connection) -> DeclaredQuota:
+    """Write down the limits that are of no one namespace."""
+    return DeclaredQuota(
+        namespaces=limits_of(conn, ALL_NAMESPACES),
+        people=limits_of(conn, ALL_PEOPLE),
+        principals=limits_of_principals(conn),
     )
 
 

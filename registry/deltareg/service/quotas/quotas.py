@@ -5,27 +5,22 @@ from collections.abc import Iterable
 import sqlalchemy as sa
 
 from deltareg.db.access.namespaces import find_names
-from deltareg.db.access.principals import principal_id, principal_name
-from deltareg.db.quotas import limits as queries
+from deltareg.db.access.principals import principal_name
 from deltareg.db.quotas.limits import EACH_NAMESPACE, EACH_PERSON, limit_rows, person_behind
 from deltareg.db.quotas.rows import LimitRow
 from deltareg.db.quotas.usage import usage_rows
 from deltareg.db.session import read, with_retry
-from deltareg.errors import NotFound
-from deltareg.refs import parse_name
+from deltareg.service.access.limits import ALL_NAMESPACES, ALL_PEOPLE, find_holder, set_limits_in
 from deltareg.service.access.members import check_seen
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING, SHARED, Namespace
-from deltareg.service.events import Action
 from deltareg.service.paging import check_limit, page, read_cursor
 from deltareg.service.quotas.accounts import QuotaAccount, account_of_person, account_of_scope, measure
 from deltareg.service.quotas.holding import NEAR_PERCENT, percent
 from deltareg.service.quotas.room import frees
-from deltareg.service.registry import Caller, Registry, namespace_scope
+from deltareg.service.registry import Caller, Registry
 from deltareg.wire import Page, QuotaInfo, QuotaSet, QuotaUse
 from deltareg.words import QUOTA_RESOURCES
-
-ALL_NAMESPACES, ALL_PEOPLE = "*", "@*"
 
 
 def list_quotas(registry: Registry, caller: Caller, *, cursor: str | None, limit: int) -> Page[QuotaInfo]:
@@ -61,22 +56,9 @@ def set_quota(registry: Registry, caller: Caller, name: str, request: QuotaSet) 
         NotFound: There is no such person.
         InvalidInput: The name is none of a namespace.
     """
-    caller.require(Right.ADMIN, on=EVERYTHING)
 
     def transaction(conn: sa.Connection) -> QuotaInfo:
-        holder = _holder(conn, name)
-        before = {row.resource: row.most for row in limit_rows(conn, [holder])}
-        after = dict(request.limits)
-        if before != after:
-            queries.replace_limits(conn, holder, {str(resource): most for resource, most in after.items()})
-            caller.record(
-                conn,
-                Action.QUOTA_SET,
-                f"quota/{name}",
-                on=Namespace(name) if holder == namespace_scope(name) else EVERYTHING,
-                before=before,
-                after=after,
-            )
+        set_limits_in(conn, caller, name, request.limits)
         return _describe(conn, name, limit_rows(conn), is_for_owner=True)
 
     return with_retry(registry.engine, transaction)
@@ -112,25 +94,8 @@ def _check_shown(conn: sa.Connection, caller: Caller, name: str) -> bool:
     return True
 
 
-def _holder(conn: sa.Connection, name: str) -> str:
-    """Return the holder that a name stands for.
-
-    Raises:
-        NotFound: There is no such person.
-    """
-    known = {ALL_NAMESPACES: EACH_NAMESPACE, ALL_PEOPLE: EACH_PERSON}
-    if name in known:
-        return known[name]
-    if not name.startswith("@"):
-        return namespace_scope(parse_name(name, "namespace"))
-    row_id = principal_id(conn, name.removeprefix("@"))
-    if row_id is None:
-        raise NotFound(f"there is nobody called {name[1:65]}", fix="deltareg member ls")
-    return f"by:{row_id}"
-
-
 def _describe(conn: sa.Connection, name: str, rows: Iterable[LimitRow], *, is_for_owner: bool = False) -> QuotaInfo:
-    holder = _holder(conn, name)
+    holder = find_holder(conn, name)
     own = {row.resource: row.most for row in rows if row.holder == holder}
     limits = {resource: own[resource] for resource in QUOTA_RESOURCES if resource in own}
     if name in {ALL_NAMESPACES, ALL_PEOPLE}:
