@@ -45,6 +45,7 @@ def secrets(world):
         "/stats/storage?namespace=vault",
         "/members?namespace=vault",
         "/access/review?namespace=vault",
+        "/access/holders?namespace=vault",
         f"/access/explain?principal=owner&action=read&ref={SECRET}",
     ]
 
@@ -292,6 +293,7 @@ def _(world, me):
         me.does("POST", "/fsck/checks", {}),
         me.gets("/audit"),
         me.gets("/access/review"),
+        me.gets("/access/holders"),
         me.gets("/tokens", principal="chief") and "drg_pat" in me.http.get("/tokens").text and me.name == "anonymous",
     )
 

@@ -44,6 +44,7 @@ READ = {
     "/fleet": "/ui/fleet",
     "/storage": "/ui/storage?of=team",
     "/access": "/ui/access?namespace=team",
+    "/access/who": "/ui/access/who?namespace=team",
     "/deltas/{ns}/{name}/metrics": f"{LINE}/metrics",
     "/deltas/{ns}/{name}/{version}/storage": f"{LINE}/v1/storage",
     "/storage/plan": "/ui/storage/plan",

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from deltareg.wire import AccessAnswer, AccessFinding, MemberInfo, NamespaceInfo
+from deltareg.wire import AccessAnswer, AccessFinding, AccessHolder, HolderRole, HolderToken, MemberInfo, NamespaceInfo
 from deltareg_cli.terminal.blocks import Block, Cell, Column, FactsBlock, LinesBlock, TableBlock, Text, TitleBlock, Tone
 from deltareg_cli.terminal.wording import moment
 
@@ -114,6 +114,43 @@ def review_table(found: Sequence[AccessFinding]) -> TableBlock:
         for item in found
     ]
     return TableBlock(columns, rows, if_empty="nobody holds a role there")
+
+
+def holder_table(holders: Sequence[AccessHolder], namespace: str | None, *, now: datetime) -> TableBlock:
+    """Build the table of who may do what: a row for each role, with the live tokens beside the first one."""
+    columns = [
+        Column("who"),
+        Column("may", is_prose=True),
+        Column("on"),
+        Column("by", is_prose=True),
+        Column("live tokens", is_prose=True),
+    ]
+    rows: list[list[Text]] = []
+    for holder in holders:
+        tokens = "; ".join(_token(each, now=now) for each in holder.tokens)
+        for number, role in enumerate(holder.roles):
+            name = Cell(holder.principal, "name") if number == 0 else ""
+            beside: Text = (tokens or Cell("none", "dim")) if number == 0 else ""
+            rows.append([name, ", ".join(role.rights), _reach(role, namespace), _origin(role), beside])
+    return TableBlock(columns, rows, if_empty="nobody may do that there")
+
+
+def _reach(role: HolderRole, here: str | None) -> str:
+    if role.namespace is None:
+        return EVERYWHERE
+    place = role.namespace if here is None else ""
+    return f"{place} {role.pattern}".strip() or "all"
+
+
+def _origin(role: HolderRole) -> str:
+    group = "" if role.group is None else f" by the group {role.group}" if role.group else " by a group"
+    return f"{role.role}{group}, from {role.given_by}"
+
+
+def _token(token: HolderToken, *, now: datetime) -> str:
+    where = "" if token.namespaces is None else f" in {', '.join(token.namespaces)}"
+    used = f"used {moment(token.last_used_at, now=now)}" if token.last_used_at else "never used"
+    return f"{token.id}: {', '.join(token.scopes)}{where}, {used}"
 
 
 def who(member: MemberInfo) -> str:

@@ -13,7 +13,7 @@ from deltareg.service.access.members import list_members
 from deltareg.service.access.namespaces import list_namespaces
 from deltareg.service.access.tokens import whoami
 from deltareg.service.authority.grants import Right
-from deltareg.service.authority.resources import EVERYTHING
+from deltareg.service.authority.resources import EVERYTHING, Namespace
 from deltareg.service.clock import rfc3339, rfc3339_of
 from deltareg.wire import Answer, MemberInfo, NamespaceInfo, Page, TokenInfo, WhoAmI
 
@@ -35,6 +35,7 @@ class AccessPage(Answer):
 
     who: WhoAmI
     is_admin: bool
+    manages: bool
     namespace: str
     namespaces: list[NamespaceInfo]
     members: list[MemberInfo]
@@ -78,6 +79,7 @@ def _access(ask: ViewRequest) -> AccessPage:
     return AccessPage(
         who=whoami(registry, caller),
         is_admin=is_admin,
+        manages=is_admin if namespace is None else caller.may(Right.MAINTAIN, on=Namespace(namespace)),
         namespace=namespace or "",
         namespaces=namespaces,
         members=members,

@@ -1,23 +1,16 @@
-"""Lists as CSV: the same use case, rights and filters as the page, sent part by part.
+"""Lists as CSV: the same use case, rights and filters as the page, sent part by part."""
 
-Spreadsheets treat a cell that begins with one of a few signs as a formula, and other people may
-have written its content. Such a cell gets an apostrophe in front, which spreadsheets hide.
-"""
-
-import csv
-import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
-from deltareg.drawing.wording import clean
+from deltareg.drawing.csv_rows import Cell as Cell
+from deltareg.drawing.csv_rows import harmless as harmless
+from deltareg.drawing.csv_rows import write_rows as write_rows
 from deltareg.wire import Answer
 
 Shown = TypeVar("Shown", bound=Answer)
-Cell = str | int | float | bool | None
 MEDIA_TYPE: Final = "text/csv; charset=utf-8"
-# The last four are those of wide East Asian writing, which some spreadsheets take as well.
-_FORMULA: Final = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def _no_more(_: object) -> None:
@@ -55,25 +48,6 @@ def parts(table: PageTable[Shown], first: Shown, load: Callable[[str], Shown]) -
         if cursor is None:
             return
         page = load(cursor)
-
-
-def write_rows(rows: Iterable[Sequence[Cell]]) -> str:
-    """Format rows as CSV, as in RFC 4180."""
-    out = io.StringIO()
-    csv.writer(out).writerows([harmless(cell) for cell in row] for row in rows)
-    return out.getvalue()
-
-
-def harmless(cell: Cell) -> str:
-    """Format a cell so that no spreadsheet takes it for a formula; a number stays one."""
-    if cell is None:
-        return ""
-    if isinstance(cell, bool):
-        return "yes" if cell else "no"
-    if isinstance(cell, int | float):
-        return str(cell)
-    text = clean(cell).strip()
-    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def pairs(named: Mapping[str, object]) -> str:

@@ -46,6 +46,7 @@ if TYPE_CHECKING:  # `__all__` says which of their names are given on
     from deltareg.wire.fleet import *
     from deltareg.wire.forms import *
     from deltareg.wire.groups import *
+    from deltareg.wire.holders import *
     from deltareg.wire.keys import *
     from deltareg.wire.messages import *
     from deltareg.wire.operations import *
@@ -66,12 +67,14 @@ if TYPE_CHECKING:  # `__all__` says which of their names are given on
 
 __all__ = [
     "API",
+    "HOLDER_HEADS",
     "SCHEMA_VERSION",
     "AccessAnswer",
     "AccessApply",
     "AccessChange",
     "AccessDocument",
     "AccessFinding",
+    "AccessHolder",
     "AccessKept",
     "AccessPlan",
     "AccessReason",
@@ -144,6 +147,8 @@ __all__ = [
     "GroupJoin",
     "GroupMember",
     "GroupSet",
+    "HolderRole",
+    "HolderToken",
     "InclusionProof",
     "KeyEnrol",
     "KeyInfo",
@@ -282,6 +287,7 @@ __all__ = [
     "WorkerInfo",
     "WrongPart",
     "describe_problem",
+    "holder_rows",
     "request_of",
     "status_of",
 ]

@@ -80,6 +80,7 @@ HOMES: Mapping[str, Sequence[str]] = {
     "fleet": ("AgentReport", "FollowerInfo", "Observed"),
     "forms": ("FormHistory", "FormRevert", "StoredFormInfo"),
     "groups": ("GroupDetail", "GroupInfo", "GroupJoin", "GroupMember", "GroupSet", "RoleInfo", "RoleSet"),
+    "holders": ("HOLDER_HEADS", "AccessHolder", "HolderRole", "HolderToken", "holder_rows"),
     "keys": ("EnvelopeInfo", "GateSummary", "KeyEnrol", "KeyInfo", "KeyRevoke"),
     "messages": ("API", "Answer", "Page", "Request", "SCHEMA_VERSION", "Text", "request_of"),
     "operations": ("AuditRow", "CheckInfo", "CheckMore", "CollectReport", "FsckFinding", "FsckHeal", "FsckReport"),

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from deltareg.drawing.csv_rows import write_rows
+from deltareg.wire import HOLDER_HEADS, holder_rows
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import cursor_option, limit_option, option
 from deltareg_cli.terminal.blocks import Cell, CommandResult, LinesBlock
@@ -11,19 +13,21 @@ from deltareg_cli.terminal.documents import as_it_is, page_fields
 from deltareg_cli.terminal.paging import note_more
 from deltareg_cli.tree.command_tree import command, group
 from deltareg_cli.tree.help_page import Example
-from deltareg_cli.views.access import access_blocks, review_table
+from deltareg_cli.views.access import access_blocks, holder_table, review_table
 
 ORDER = 23
+_PAGE = 200
 
 
 @group(
     "access",
     Example("why not", "deltareg access explain ana promote team/chat@prod"),
+    Example("who may do what there", "deltareg access ls team"),
     Example("what is too much", "deltareg access review"),
     see_also=("member", "token", "audit"),
 )
 def access() -> None:
-    """Find out why somebody may do something, and who has too much."""
+    """Find out who may do what, why, and who has too much."""
 
 
 @command(
@@ -79,6 +83,38 @@ def review(invocation: Invocation, namespace: str | None, *, unused_days: int, l
 
 
 @command(
+    "ls",
+    Example("in a namespace", "deltareg access ls team"),
+    Example("who may promote there", "deltareg access ls team --right promote"),
+    Example("all of it, for a spreadsheet", "deltareg access ls --csv > access.csv"),
+    see_also=("member ls", "access explain", "access review"),
+)
+@click.argument("namespace", metavar="[NS]", required=False, help="Only in this one.")
+@option("--right", metavar="RIGHT", help="Only who may do this: read, push, promote, approve, …")
+@option("--csv", "is_csv", is_flag=True, help="All as CSV, a row for each right of each role.")
+@limit_option()
+@cursor_option()
+@click.pass_obj
+def ls(
+    invocation: Invocation, namespace: str | None, *, right: str | None, is_csv: bool, limit: int, cursor: str | None
+) -> None:
+    """List who may do what, by which role, and with which live tokens.
+
+    In a namespace: if you manage members there. Everywhere: as an admin. Roles that reach everything
+    and roles of groups are those of each member. Who is disabled may do nothing and is not listed.
+    """
+    members = invocation.client.members
+    if is_csv:
+        holders = list(members.holders(namespace, right=right, cursor=cursor, limit=_PAGE))
+        invocation.output.line(write_rows([HOLDER_HEADS, *holder_rows(holders)]).rstrip())
+        return
+    page = members.holders(namespace, right=right, cursor=cursor, limit=limit)
+    table = holder_table(page.items, namespace, now=invocation.now)
+    invocation.output.show(CommandResult(page_fields(page), [table], [each.principal for each in page.items]))
+    note_more(invocation.output, page.next_cursor)
+
+
+@command(
     "export",
     Example("the first files of an organisation", "deltareg access export registry"),
     see_also=("apply", "policy get"),
@@ -97,5 +133,5 @@ def export(invocation: Invocation, folder: Path) -> None:
     invocation.output.show(CommandResult({"paths": paths}, [LinesBlock([Cell(path, "name") for path in paths])], paths))
 
 
-for _command in (explain, review, export):
+for _command in (ls, explain, review, export):
     access.add_command(_command)

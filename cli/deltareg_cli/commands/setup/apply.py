@@ -42,11 +42,11 @@ def apply(invocation: Invocation, *, folder: Path, reason: str, prune: bool, off
     """Make access, suites and policies what a folder says.
 
     access.yaml has groups, roles, service accounts, quotas and who holds what everywhere;
-    namespaces/NS.yaml has visibility, members, roles, quota and webhooks of one namespace. policies/server.yaml applies to
-    every channel, policies/NS/namespace.yaml to those of a namespace, policies/NS/NAME/CHANNEL.yaml
-    to one; suites/ contains suites with their samples. Every file is read, and the server tries every
-    change, before anything changes. All of access changes at once or not at all. Only differences
-    are applied, so the command can be repeated.
+    namespaces/NS.yaml has visibility, members, roles, quota and webhooks of one namespace.
+    policies/server.yaml applies to every channel, policies/NS/namespace.yaml to those of a namespace,
+    policies/NS/NAME/CHANNEL.yaml to one; suites/ contains suites with their samples. Every file is
+    read, and the server tries every change, before anything changes. All of access changes at once or
+    not at all. Only differences are applied, so the command can be repeated.
 
     A file speaks for the keys that it has, a folder in policies/ for its namespace, and
     policies/server.yaml for the whole server. What they leave out is listed and kept; --prune takes

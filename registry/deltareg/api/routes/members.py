@@ -7,13 +7,14 @@ from fastapi import Depends, Query
 from deltareg.api.auth import By, InRegistry
 from deltareg.api.closed import closed_router
 from deltareg.api.parameters import Number
-from deltareg.service.access import applying, explain, members, namespaces, organisation, review
+from deltareg.service.access import applying, explain, holders, members, namespaces, organisation, review
 from deltareg.service.names import namespaces as names
 from deltareg.wire import (
     AccessAnswer,
     AccessApply,
     AccessDocument,
     AccessFinding,
+    AccessHolder,
     AccessPlan,
     MemberAdd,
     MemberInfo,
@@ -111,6 +112,20 @@ def explain_access(
 ) -> AccessAnswer:
     """Say whether a principal may do something now, by what, and what would give it."""
     return explain.explain_access(registry, by, principal=principal, action=action, ref=ref)
+
+
+@router.get("/access/holders")
+def list_holders(
+    registry: InRegistry,
+    by: By,
+    namespace: Named = None,
+    right: Named = None,
+    cursor: str | None = None,
+    limit: int = 50,
+) -> Page[AccessHolder]:
+    """List who may do what, by name: in a namespace, or anywhere; with a right, who has that."""
+    place = None if namespace is None else by.current_namespace(namespace)
+    return holders.list_holders(registry, by, place, right=right, cursor=cursor, limit=limit)
 
 
 @router.get("/access/review")

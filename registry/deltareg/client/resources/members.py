@@ -2,7 +2,7 @@
 
 from deltareg.client.resources.resource import Resource
 from deltareg.client.results.listing import Listing
-from deltareg.wire import AccessAnswer, AccessFinding, MemberAdd, MemberInfo, Page, request_of
+from deltareg.wire import AccessAnswer, AccessFinding, AccessHolder, MemberAdd, MemberInfo, Page, request_of
 
 
 class Members(Resource):
@@ -26,6 +26,13 @@ class Members(Resource):
     def explain(self, principal: str, action: str, ref: str) -> AccessAnswer:
         """Explain whether a principal may do something, by what right, or what would grant it."""
         return self._context.api.get("/access/explain", AccessAnswer, principal=principal, action=action, ref=ref)
+
+    def holders(
+        self, namespace: str | None = None, *, right: str | None = None, cursor: str | None = None, limit: int = 50
+    ) -> Listing[AccessHolder]:
+        """List who may do what, with their live tokens: in a namespace, or anywhere; with a right, who has that."""
+        path = "/access/holders"
+        return self._list(path, Page[AccessHolder], namespace=namespace, right=right, cursor=cursor, limit=limit)
 
     def review(
         self, namespace: str | None = None, *, unused_days: int = 90, cursor: str | None = None, limit: int = 50

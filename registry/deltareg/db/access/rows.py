@@ -41,6 +41,16 @@ class PrincipalRow:
 
 
 @dataclass(frozen=True, slots=True)
+class ActingRow:
+    """A principal that acts and is not disabled; `people` are the names of who stands behind it, joined by commas."""
+
+    id: int
+    name: str
+    kind: str
+    people: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class OwnedRow:
     """A service account or a machine, and the name of its owner."""
 

@@ -130,6 +130,9 @@ class _Applying:
         for roles, place in [(document.roles, None), *((one.roles, name) for name, one in document.namespaces.items())]:
             if roles is not None:
                 self._undeclared_roles(roles, place)
+        self._quotas(document)
+
+    def _quotas(self, document: AccessDocument) -> None:
         for holder, limits in things.limits_declared(document).items():
             self._quota(holder, limits)
         for holder in things.limits_left_out(self._conn, document):
