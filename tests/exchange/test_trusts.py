@@ -147,10 +147,10 @@ def test_pull_requests_are_for_a_trust_that_names_them(small_team):
 
 def test_a_namespace_has_so_many_trusts_and_no_more(small_team, monkeypatch):
     monkeypatch.setattr(trusts, "MOST", 3)
-    for _ in range(trusts.MOST):
-        small_team.trust()
+    for number in range(trusts.MOST):
+        small_team.trust(ref=f"release-{number}")
 
-    with pytest.raises(Conflict):
+    with pytest.raises(Conflict, match="has 3 trusts"):
         small_team.trust()
 
 
@@ -173,3 +173,24 @@ def _is_refused(team, wrong):
 
 def _listed(team):
     return trusts.list_trusts(team.registry, team.olga, "team", cursor=None, limit=9).items
+
+
+def test_a_trust_that_is_there_is_not_made_again(team):
+    first = team.trust()
+    again = team.trust()
+    narrower = team.trust(ref="main")
+    team.person("otto")
+    team.member("otto", "owner")
+
+    assert again.id == first.id
+    assert narrower.id != first.id
+    with pytest.raises(Conflict, match=f"trust {first.id} of olga accepts the same"):
+        team.trust(by=team.of(team.secret("otto")))
+
+
+def test_an_account_may_hold_a_role_of_its_owners_own(team):
+    roles.set_role(team.registry, team.olga, RoleSet(name="trainer", namespace="team", rights=["push"]))
+    team.trust()
+    team.member("ci-team", "trainer")
+
+    assert sorted(team.trust(ref="main", scopes=["promote"]).scopes) == ["promote", "read"]

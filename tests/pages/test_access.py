@@ -1,5 +1,7 @@
 """Who may do what, and for how long: tokens that end, that are revoked, and roles by person."""
 
+import csv
+
 import sqlalchemy as sa
 
 from deltareg.db.session import write
@@ -36,13 +38,30 @@ def test_a_token_is_revoked_from_its_list(desk, pages):
     assert (missing.status_code, "there is no token 99999" in missing.text) == (404, True)
 
 
-def test_who_is_no_admin_revokes_nothing(desk):
-    token, number = token_of(desk, "plain")
-    with browser(desk, token) as client:
+def test_who_is_no_admin_revokes_nobody_elses(desk):
+    other, number = token_of(desk, "other")
+    with browser(desk, desk.token("read", principal="plain")) as client:
         refused = client.post(f"/ui/tokens/{number}/revoke", data={"word": word_of(client)})
 
-    assert refused.status_code == 403
-    assert desk.http(token).get("/whoami").status_code == 200
+    assert refused.status_code == 404
+    assert desk.http(other).get("/whoami").status_code == 200
+
+
+def test_who_may_do_what_is_shown_to_those_who_answer_for_it(desk, pages):
+    group = {"name": "crew", "source": ""}
+    assert desk.http(desk.admin_token).post("/groups", json=group).is_success
+    assert desk.http(desk.admin_token).post("/groups/crew/members", json={"principal": "maker"}).is_success
+    role = {"principal": "crew", "namespace": "team", "role": "approver", "pattern": "lora@prod"}
+    assert desk.http(desk.admin_token).post("/members", json=role).is_success
+    here = pages.get("/ui/access/who?namespace=team&right=approve")
+    rows = list(csv.DictReader(pages.get("/ui/access/who?namespace=team&format=csv").text.splitlines()))
+    mine = {(one["right"], one["only"], one["group"]) for one in rows if one["principal"] == "maker"}
+
+    assert "approver by the group crew, given by admin" in here.text
+    assert ("approve", "lora@prod", "crew") in mine
+    with browser(desk, desk.token("read", principal="reader-8")) as reader:
+        assert reader.get("/ui/access/who?namespace=team").status_code == 403
+        assert "/ui/access/who" not in reader.get("/ui/access?namespace=team").text
 
 
 def test_a_session_says_when_its_token_ends(desk):

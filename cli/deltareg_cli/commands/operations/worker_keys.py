@@ -48,7 +48,8 @@ def enrol(invocation: Invocation, name: str, *, key: str, host: str) -> None:
     made = invocation.client.keys.enrol(name, key, host=host)
     _show(invocation, made)
     invocation.output.note(
-        f"it also needs a token: deltareg token create --for {made.name} --kind wrk --scope read --scope verify"
+        f"it also needs a token: deltareg token create --for {made.name} --kind wrk --everywhere "
+        "--scope read --scope verify"
     )
 
 

@@ -1,6 +1,7 @@
 """Trusts: made, listed and ended by those who own a namespace, within what they hold."""
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import sqlalchemy as sa
@@ -39,12 +40,14 @@ _MOST_CONDITION_BYTES = 4096
 def add_trust(registry: Registry, caller: Caller, request: TrustAdd) -> TrustInfo:
     """Let workflows have tokens of a service account, which gets the roles that it lacks for them.
 
+    A trust of the caller's that accepts the same is given back as it is.
+
     Raises:
         Forbidden: The caller does not own the namespace, would give a right that it lacks, or
             somebody else stands behind the account.
         NotFound: There is no such namespace.
         InvalidInput: The server does not ask that issuer, or the conditions bind it to nothing for good.
-        Conflict: The namespace has as many trusts as it may have.
+        Conflict: The namespace has as many trusts as it may have, or somebody else has made this one.
     """
     name = request.namespace
     place = Namespace(parse_name(name, "namespace"))
@@ -59,6 +62,9 @@ def add_trust(registry: Registry, caller: Caller, request: TrustAdd) -> TrustInf
 
     def transaction(conn: sa.Connection) -> TrustInfo:
         namespace_id = check_seen(conn, caller, name)
+        same = _find_same(conn, caller, request, issuer=issuer, conditions=conditions, scopes=scopes, account=account)
+        if same is not None:
+            return describe_trust(same)
         if queries.count_trusts(conn, namespace_id) >= MOST:
             raise Conflict(f"{name} has {MOST} trusts", fix="end one: deltareg trust rm NUMBER")
         principal_id = _account(conn, caller, account)
@@ -80,6 +86,32 @@ def add_trust(registry: Registry, caller: Caller, request: TrustAdd) -> TrustInf
         return info
 
     return with_retry(registry.engine, transaction)
+
+
+def _find_same(
+    conn: sa.Connection,
+    caller: Caller,
+    request: TrustAdd,
+    *,
+    issuer: str,
+    conditions: Mapping[str, object],
+    scopes: Sequence[Scope],
+    account: str,
+) -> TrustRow | None:
+    """Return the caller's trust that accepts the same for the same: a second one would leave open which counts.
+
+    Raises:
+        Conflict: Somebody else has made it, whose rights bound it.
+    """
+    wanted = (issuer, request.audience, dict(conditions), sorted(scopes), account)
+    for row in queries.trust_rows(conn, namespace=request.namespace, after=None, limit=MOST):
+        if (row.issuer, row.audience, dict(row.conditions), sorted(row.scopes), row.principal) != wanted:
+            continue
+        if row.maker_id != caller.principal_id:
+            fix = f"to answer for it yourself, end it first: deltareg trust rm {row.id}"
+            raise Conflict(f"trust {row.id} of {row.maker} accepts the same", fix=fix)
+        return row
+    return None
 
 
 def list_trusts(
