@@ -98,7 +98,7 @@ def review(invocation: Invocation, namespace: str | None, *, unused_days: int, l
 def ls(
     invocation: Invocation, namespace: str | None, *, right: str | None, is_csv: bool, limit: int, cursor: str | None
 ) -> None:
-    """List who may do what, by which role, and with which live tokens.
+    """List who may do what, what gives it, and their live tokens.
 
     In a namespace: if you manage members there. Everywhere: as an admin. Roles that reach everything
     and roles of groups are those of each member. Who is disabled may do nothing and is not listed.
