@@ -65,7 +65,7 @@ PAGES: dict[str, Page] = {
     "hugging-face": Page(preparing.hugging_face, is_real=True),
     "lock-versions": Page(preparing.chat),
     "lost-tokens": Page(is_real=True),
-    "members": Page(lambda desk: preparing.adapters(desk, "lora")),
+    "members": Page(preparing.members),
     "merge": Page(preparing.merge),
     "move-to-another-base": Page(preparing.move_to_another_base),
     "move-versions": Page(preparing.move_versions),

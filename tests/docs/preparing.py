@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
+from deltareg.wire import TokenCreate
 from tests.conftest import REPOSITORY
 from tests.docs.desks import Desk
 from tests.fixtures import sglang_stub, vllm_stub
@@ -57,6 +58,7 @@ def apply(desk: Desk) -> None:
         path = desk.folder / "registry" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+    (desk.folder / "registry" / "namespaces").mkdir(exist_ok=True)
     desk.terminal.environ["COMMIT"] = "4f0c9a7"
     desk.terminal.environ["DEPLOYS_URL"] = "http://127.0.0.1:9/hook"
 
@@ -170,6 +172,14 @@ def hugging_face(desk: Desk) -> None:
     """Lay a base as a client of the hub would have fetched it; it may ask the registry."""
     desk.lay("smollm", "bases/tinyllama")
     del desk.terminal.environ["HF_HUB_OFFLINE"]
+
+
+def members(desk: Desk) -> None:
+    """Lay a base and an adapter, and give the reader a token that lives as long as those of people do."""
+    adapters(desk, "lora")
+    scopes = ["read", "push", "promote", "admin"]
+    made = TokenCreate.model_validate({"principal": "ana", "scopes": scopes, "everywhere": True})
+    desk.terminal.environ["DELTAREG_TOKEN"] = desk.client.tokens.create(made).token
 
 
 def merge(desk: Desk) -> None:

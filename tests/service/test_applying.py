@@ -209,7 +209,7 @@ def test_of_documents_that_are_applied_at_once_each_is_whole(place):
     assert state(place).groups["ml"].members in [["ana", f"p{number}"] for number in range(4)]
 
 
-LIMITED = {
+LIMITED: dict[str, Any] = {
     "quota": {
         "namespaces": {"bytes": 50_000_000_000, "minutes": 600},
         "people": {"uploads": 20},

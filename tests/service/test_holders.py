@@ -11,7 +11,7 @@ from deltareg.service.access import people
 from deltareg.service.access.explain import explain_access
 from deltareg.service.access.holders import list_holders
 from deltareg.service.authority.grants import Right
-from deltareg.wire import HOLDER_HEADS, holder_rows
+from deltareg.wire import HOLDER_HEADS, AccessHolder, holder_rows
 from tests.service.test_applying import apply
 from tests.service.test_grants import Place
 
@@ -38,7 +38,8 @@ def place(engine):
 
 def listed(place, namespace=None, *, by=None, right=None):
     """List all, a page of two at a time."""
-    found, cursor = [], None
+    found: list[AccessHolder] = []
+    cursor = None
     while True:
         page = list_holders(place.registry, by or place.root, namespace, right=right, cursor=cursor, limit=2)
         found, cursor = [*found, *page.items], page.next_cursor

@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from typing import Final
 
+from deltareg.words import QuotaResource
+
 NO_LIMIT: Final = "none"
 _UNITS: Final = {"TB": 10**12, "TiB": 2**40, "GB": 10**9, "GiB": 2**30, "MB": 10**6, "MiB": 2**20, "kB": 10**3}
 
 
-def write_limits(limits: Mapping[str, int | None]) -> dict[str, object]:
+def write_limits(limits: Mapping[QuotaResource, int | None]) -> dict[str, object]:
     """Write limits by resource as files do: exactly, and with a unit where one leaves nothing over."""
     return {name: _write(name, most) for name, most in sorted(limits.items())}
 

@@ -79,8 +79,9 @@ def ls(invocation: Invocation, name: str | None, *, limit: int, cursor: str | No
 def set_(invocation: Invocation, words: Sequence[str]) -> None:
     """Set limits, as an admin.
 
-    Those that you do not name stay as they are. none takes a limit away, although there is one for all; default takes its own limit away, so that
-    the one for all applies. What is over a new limit stays, and nothing is added to it.
+    Those that you do not name stay as they are. none takes a limit away, although there is one for
+    all; default takes its own limit away, so that the one for all applies. What is over a new limit
+    stays, and nothing is added to it.
     """
     name, pairs = (None, words) if "=" in words[0] else (words[0], words[1:])
     name = None if name is None else _name(name)

@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass
 
+from deltareg.words import QuotaResource
+
 
 @dataclass(frozen=True, slots=True)
 class LimitRow:
     """A limit of a holder; `most` is NULL where it has none although there is one for all."""
 
     holder: str
-    resource: str
+    resource: QuotaResource
     most: int | None
 
 

@@ -14,14 +14,8 @@ from deltareg.errors import Conflict, InvalidInput
 from deltareg.refs import parse_name
 from deltareg.service.access.founding import check_free, check_unnamed, give_owner
 from deltareg.service.access.groups import join_group_in, leave_group_in, remove_group_in, set_group_in
-from deltareg.service.access.limits import (
-    ALL_NAMESPACES,
-    ALL_PEOPLE,
-    Limits,
-    limits_of,
-    limits_of_principals,
-    set_limits_in,
-)
+from deltareg.service.access.limits import ALL_NAMESPACES, ALL_PEOPLE, limits_of, limits_of_principals, set_limits_in
+from deltareg.service.access.limits import Limits as Limits
 from deltareg.service.access.members import add_member_in, end_member_in
 from deltareg.service.access.namespaces import change_namespace_in
 from deltareg.service.access.organisation import groups_seen
