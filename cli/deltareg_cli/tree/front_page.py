@@ -14,6 +14,7 @@ SECTIONS = {  # the folders of `deltareg_cli.commands`, in the order of the page
     "channels": "Channels",
     "bases": "Bases",
     "operations": "Operate",
+    "people": "People",
     "setup": "Setup",
 }
 EVERYDAY = ("push", "verify", "show", "diff", "promote", "rollback", "pull", "ls")

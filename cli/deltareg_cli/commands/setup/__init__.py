@@ -1,1 +1,1 @@
-"""Commands for accounts, policies and settings."""
+"""Commands for logging in, policies, files of an organisation, and settings."""

@@ -7,7 +7,7 @@ import click
 
 from deltareg.wire import Scope, TokenCreate, TokenInfo, TokenKind, request_of
 from deltareg.words import SCOPES, TOKEN_KINDS
-from deltareg_cli.commands.setup.token_renew import renew
+from deltareg_cli.commands.people.token_renew import renew
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import DurationParam, option
 from deltareg_cli.terminal.blocks import (
@@ -26,7 +26,7 @@ from deltareg_cli.terminal.wording import moment
 from deltareg_cli.tree.command_tree import command, group
 from deltareg_cli.tree.help_page import Example
 
-ORDER = 20
+ORDER = 70
 
 
 @group(

@@ -12,7 +12,7 @@ from deltareg_cli.tree.command_tree import command, group
 from deltareg_cli.tree.help_page import Example
 from deltareg_cli.views.groups import group_blocks, group_table
 
-ORDER = 22
+ORDER = 20
 
 
 @group(

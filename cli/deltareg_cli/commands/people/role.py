@@ -11,7 +11,7 @@ from deltareg_cli.tree.command_tree import command, group
 from deltareg_cli.tree.help_page import Example
 from deltareg_cli.views.groups import role_table
 
-ORDER = 23
+ORDER = 40
 
 namespace_option = option("--namespace", metavar="NS", help="The namespace; without it all of them.")
 

@@ -14,7 +14,7 @@ from deltareg_cli.tree.command_tree import command, group
 from deltareg_cli.tree.help_page import Example
 from deltareg_cli.views.access import member_blocks, member_table
 
-ORDER = 22
+ORDER = 30
 
 _ROLES = f"Which role: {', '.join(ROLES)}, or one of your own."
 _PATTERN = "Only these lines, 'bert-*', or channels, 'bert-*@prod'."

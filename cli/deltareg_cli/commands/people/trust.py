@@ -14,7 +14,7 @@ from deltareg_cli.terminal.paging import note_more
 from deltareg_cli.tree.command_tree import command, group
 from deltareg_cli.tree.help_page import Example
 
-ORDER = 20
+ORDER = 80
 _SCOPES = ("read", "push", "promote", "serve")
 
 

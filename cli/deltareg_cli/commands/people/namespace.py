@@ -14,7 +14,7 @@ from deltareg_cli.tree.help_page import Example
 from deltareg_cli.views.access import namespace_blocks, namespace_table
 from deltareg_cli.views.principals import namespace_request_blocks, namespace_request_table
 
-ORDER = 21
+ORDER = 10
 
 
 @group(

@@ -16,7 +16,7 @@ from deltareg_cli.tree.command_tree import command, group
 from deltareg_cli.tree.help_page import Example
 from deltareg_cli.views.quotas import quota_blocks, quota_table
 
-ORDER = 25
+ORDER = 100
 _NONE = "none"
 
 

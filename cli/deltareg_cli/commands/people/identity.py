@@ -9,7 +9,7 @@ from deltareg_cli.terminal.wording import moment
 from deltareg_cli.tree.command_tree import command, group
 from deltareg_cli.tree.help_page import Example
 
-ORDER = 26
+ORDER = 90
 
 
 @group(

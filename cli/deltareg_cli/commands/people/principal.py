@@ -14,7 +14,7 @@ from deltareg_cli.tree.global_options import dry_run
 from deltareg_cli.tree.help_page import Example
 from deltareg_cli.views.principals import principal_blocks, principal_table
 
-ORDER = 23
+ORDER = 60
 
 
 @group(

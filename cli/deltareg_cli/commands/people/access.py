@@ -15,7 +15,7 @@ from deltareg_cli.tree.command_tree import command, group
 from deltareg_cli.tree.help_page import Example
 from deltareg_cli.views.access import access_blocks, holder_table, review_table
 
-ORDER = 23
+ORDER = 50
 _PAGE = 200
 
 
