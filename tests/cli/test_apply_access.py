@@ -1,5 +1,6 @@
 """An organisation as files: planned, applied, exported, and refused where a file is wrong."""
 
+import csv
 import shlex
 
 import pytest
@@ -70,6 +71,19 @@ def test_an_organisation_is_planned_applied_and_exported(admin, tmp_path):
         "quota": {"bytes": "1536MiB", "versions": 5000},
         "webhooks": {"deploys": {"url": "$TEAM_DEPLOYS", "types": ["channel.*"], "lines": "", "form": "cloudevents"}},
     }
+
+
+@ONE_STACK
+def test_who_may_do_what_is_a_table_and_csv(admin, tmp_path):
+    folder = written(tmp_path / "f", FILES)
+    admin(*shlex.split(f"apply -f {folder} -m 'the first files'"))
+
+    table = admin(*shlex.split("access ls team --right promote"))
+    rows = list(csv.DictReader(admin(*shlex.split("access ls team --csv")).out.splitlines()))
+    of_ben = {(one["right"], one["only"], one["role"], one["group"]) for one in rows if one["principal"] == "ben"}
+
+    assert "releaser by the group ml, from root" in table.out
+    assert of_ben >= {("push", "", "pusher", "ml"), ("approve", "chat-*@dev", "releaser", "ml")}
 
 
 @ONE_STACK
