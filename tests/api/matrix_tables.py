@@ -108,7 +108,7 @@ RIGHTS_HERE = {
     "GET /api/v1/audit/excerpt": {Right.ADMIN},
     "GET /api/v1/audit/rows/{number}/proof": {Right.ADMIN},
     "GET /api/v1/access/explain": {Right.MAINTAIN},
-    "GET /api/v1/access/holders": {Right.ADMIN},
+    "GET /api/v1/access/holders": {Right.MAINTAIN},
     "GET /api/v1/access/review": {Right.MAINTAIN},
     "GET /api/v1/members": {Right.READ},
     "POST /api/v1/members": {Right.MAINTAIN},
