@@ -91,7 +91,7 @@ def _(world, me):
     return passes(world)
 
 
-@attack("the pass of one version is told of another", best=("worker",))
+@attack("the pass of one version counts for another", best=("worker",))
 def _(world, me):
     run = world.queued()
     grant = honest_lease(world, run)

@@ -77,7 +77,13 @@ PAGES = [
     "/ui/explain/norm_ratio",
     "/ui/audit/check",
 ]
-MORE = {"/ui/audit/check": 14, "/ui/deltas/team/lora/v2": 8, "/ui/deltas/team/lora/v3": 8}
+MORE = {
+    "/ui/audit/check": 14,
+    "/ui/access?namespace=team": 7,
+    "/ui/deltas/team/lora/v2": 8,
+    "/ui/deltas/team/lora/v3": 8,
+    "/ui/runs": 12,  # who stands behind what waits, and behind each worker
+}
 """Those for operators: all of the log is read."""
 PATHS = sorted(PAGES)
 EMPTY = [

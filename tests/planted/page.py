@@ -37,7 +37,7 @@ samples that no training has seen, of the domain that a delta is for and of the 
   where even the better end of the 95 % interval falls short.
 
 Everything comes twice, with other seeds, ranks, learning rates and lengths: thresholds were set on
-the *tuning* half, and what follows is told of the other, the *held-out* half. It was not unseen to
+the *tuning* half, and what follows is about the other, the *held-out* half. It was not unseen to
 the end: the first marks of the two `_kept` checks failed 2 healthy deltas of it, and were then set
 wider, by figures of the tuning half alone. A check that could not run counts as one that stops a
 delta, the healthy ones, too.
@@ -56,7 +56,7 @@ _GIVEN = _GOLDEN | _BESIDE_BASE | KEPT
 _ORIGIN = """\
 Worst healthy and best broken of the tuning half, among the broken ones that no other check stops;
 golden outputs are left aside, and for a comparison with the base those with the promoted version.
-Perplexity: the share by which it falls; accuracy: by how much it rises. Where no broken one is
+Perplexity: its fall as a share; accuracy: by how much it rises. Where no broken one is
 left, about twice of what the worst healthy one loses is allowed. Beside the promoted version a
 measure may fall short of what is asked by as much as its interval is wide on that side; but the
 interval tells of the samples alone, and two healthy trainings differ by more than that.

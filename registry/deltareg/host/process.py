@@ -22,6 +22,7 @@ STATUS: dict[type[DeltaregError], int] = {
     errors.NotFound: 3,
     errors.Unauthenticated: 4,
     errors.Forbidden: 4,
+    errors.AssertionRefused: 4,
     errors.Conflict: 5,
     errors.IntegrityFailure: 6,
     errors.Inconclusive: 11,
