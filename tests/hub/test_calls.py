@@ -1,6 +1,6 @@
 """Some ninety calls of `HfApi`, by three releases: each works, or says why in our words.
 
-The release that is installed is asked by itself, the others in the soak, each in an environment of
+All of it is in the soak: the release that is installed by itself, the others each in an environment of
 its own; that one prints the table, which `docs/howto/hugging-face.md` shows in short.
 """
 
@@ -83,7 +83,7 @@ BY_ITSELF = {
 }
 
 
-@pytest.fixture(scope="module", params=[INSTALLED, *OTHERS])
+@pytest.fixture(scope="module", params=[pytest.param(INSTALLED, marks=pytest.mark.soak), *OTHERS])
 def asked(request, shelf, tmp_path_factory):
     """Ask all by a release; give it, its repository, and what came of each call."""
     release, folder = request.param, tmp_path_factory.mktemp("calls")

@@ -39,6 +39,7 @@ def test_of_a_constant_rate_any_step_may_be_the_last(tmp_path):
     assert progress_at(tmp_path, 2) == TrainingProgress(2, 8, 1.0)
 
 
+@pytest.mark.soak
 def test_what_the_evaluation_likes_best_and_where_it_stops_is_chosen(tmp_path):
     stop = EarlyStoppingCallback(early_stopping_patience=1, early_stopping_threshold=1e9)
     run = trainer(
@@ -60,6 +61,7 @@ def test_what_the_evaluation_likes_best_and_where_it_stops_is_chosen(tmp_path):
     assert progress_at(tmp_path, run.state.best_global_step).is_chosen
 
 
+@pytest.mark.soak
 def test_a_training_that_goes_on_says_the_same_again(tmp_path):
     trainer(tmp_path, GoldenCallback(), max_steps=8, lr_scheduler_type="linear", **SAVING).train()
     before = progress_at(tmp_path, 6)
@@ -71,6 +73,7 @@ def test_a_training_that_goes_on_says_the_same_again(tmp_path):
     assert progress_at(tmp_path, 6) == before
 
 
+@pytest.mark.soak
 def test_what_was_said_of_a_step_is_said_again_when_it_goes_on(tmp_path):
     made = KeptProgress.of(tmp_path, since=0)
     first = [made.at(TrainingProgress(step, 6, 1 - step / 6, step == 4)) for step in (2, 4)]
