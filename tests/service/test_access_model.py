@@ -199,7 +199,7 @@ def try_history(started, history):
 
 def test_everybody_may_what_the_docs_say(started):
     tried: Counter[tuple[str, bool]] = Counter()
-    for seed in range(100):
+    for seed in range(200):
         tried += try_history(started, draw_history(random.Random(seed).choice, 6))
 
     assert {(what, allowed) for what in KINDS for allowed in (True, False)} == set(tried), tried
