@@ -19,6 +19,7 @@ from deltareg.store.memory import MemoryStore
 from deltareg.wire import LeaseHold, RunCreate
 from tests.service import rows
 from tests.service.work import audited, claim, enqueue, expire, report
+from tests.signers import enrol
 
 
 @pytest.fixture
@@ -130,6 +131,7 @@ def test_runs_and_verdicts_are_listed_newest_first_page_by_page(registry, ada, w
 
 
 def test_the_depth_of_the_queue_counts_what_waits(registry, worker, ref):
+    rows.measure_base(registry.engine, enrol(registry.engine, worker.principal_id, worker.principal))
     for name in ("a", "b", "c", "d"):
         enqueue(registry, name)
     claim(registry, worker)
