@@ -99,6 +99,7 @@ def test_a_golden_callback_records_what_it_saw(tmp_path):
 
 
 @pytest.mark.parametrize(("steps", "knows"), [pytest.param(2, False, marks=pytest.mark.soak), (4, True)])
+@pytest.mark.soak
 def test_a_training_that_goes_on_remembers_how_it_began(tmp_path, steps, knows):
     """Its network has learnt already, so its loss tells nothing of the base any more."""
     saving = {"rows": Long(), "save_strategy": "steps", "save_steps": 2}
@@ -113,6 +114,7 @@ def test_a_training_that_goes_on_remembers_how_it_began(tmp_path, steps, knows):
     assert found == decode(before).training
 
 
+@pytest.mark.soak
 def test_another_training_in_the_same_folder_remembers_nothing(tmp_path):
     place = tmp_path / PLACE
     place.parent.mkdir()
@@ -131,6 +133,7 @@ def test_nothing_is_told_of_batches_as_they_should_be(lines, tmp_path):
 
 
 @pytest.mark.parametrize("accumulated", [pytest.param(1, marks=pytest.mark.soak), 4])
+@pytest.mark.soak
 def test_the_loss_is_that_of_a_label_however_many_batches_are_accumulated(accumulated, tmp_path):
     """The oracle is the network itself, asked for the loss of each batch alone."""
     found, wanted = [], []
