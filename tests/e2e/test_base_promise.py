@@ -171,7 +171,9 @@ def test_no_spelling_of_a_base_is_pushed_onto_another_one(ways, home, tmp_path, 
     assert found == wanted
 
 
-@pytest.mark.parametrize("way", ["command", "python", "callback", "commit"])
+@pytest.mark.parametrize(
+    "way", ["command", "python", *(pytest.param(way, marks=pytest.mark.soak) for way in SLOW_WAYS)]
+)
 def test_who_insists_is_believed_and_the_version_keeps_what_its_files_say(ways, home, tmp_path, way):
     folder = delta_naming(tmp_path / "delta", home, "its id on the hub")
 

@@ -32,6 +32,7 @@ def test_each_checkpoint_says_how_far_it_is(tmp_path):
     assert progress_at(tmp_path, 8) == TrainingProgress(8, 8, 0.0)
 
 
+@pytest.mark.soak
 def test_of_a_constant_rate_any_step_may_be_the_last(tmp_path):
     run = trainer(tmp_path, GoldenCallback(), max_steps=8, lr_scheduler_type="constant", **SAVING)
     run.train()

@@ -287,6 +287,7 @@ def test_a_line_that_is_none_is_told_before_anything_is_loaded():
         PushCallback("team/MyLoRA", base="tinyllama")
 
 
+@pytest.mark.soak
 def test_the_end_says_what_was_pushed_and_what_is_next(client, line, tmp_path, capfd):
     trainer(tmp_path, pushing(client, line, golden=False), save_strategy="steps", save_steps=2).train()
 
@@ -295,6 +296,7 @@ def test_the_end_says_what_was_pushed_and_what_is_next(client, line, tmp_path, c
     assert told == [f"pushed {ref}, the last of 2 versions; its verdict: deltareg verify {ref} --wait"]
 
 
+@pytest.mark.soak
 def test_a_server_that_is_away_ends_no_training(line, tmp_path, caplog, free_port):
     config = ClientConfig(f"http://127.0.0.1:{free_port}", retries=0, patience_s=0)
     with Client(config) as client:
