@@ -13,7 +13,9 @@ from deltareg.service.access.exchange.providers.provider import (
     check_environment,
     check_number,
     environment_misfit,
+    is_text,
     ref_misfit,
+    refuse_claims,
     whole_ref,
 )
 from deltareg.wire import TrustAdd
@@ -30,7 +32,7 @@ class _GitHub:
 
     def conditions(self, request: TrustAdd) -> dict[str, object]:
         """Bind a trust to a repository and its owner; a plain file name is a workflow of that repository."""
-        _refuse_claims(request)
+        refuse_claims(request)
         made: dict[str, object] = {
             "repository_id": check_number(request.source_id, "--id"),
             "repository_owner_id": check_number(request.owner_id, "--owner-id"),
@@ -51,7 +53,7 @@ class _GitHub:
     def misfit(self, conditions: Conditions, claims: Claims, *, issuer: str) -> str | None:
         """Compare the ids first, and the rest only for who has them."""
         del issuer  # whoever runs it: the numbers are its own
-        if any(not _is(claims.get(key), conditions[key]) for key in ("repository_id", "repository_owner_id")):
+        if any(not is_text(claims.get(key), conditions[key]) for key in ("repository_id", "repository_owner_id")):
             return ""
         if claims.get("event_name") == _OF_STRANGERS:
             return f"{_OF_STRANGERS} runs for whoever opens a pull request"
@@ -86,25 +88,13 @@ class _GitHub:
         return " ".join(words)
 
 
-def _refuse_claims(request: TrustAdd) -> None:
-    if request.claims:
-        raise InvalidInput(
-            "other claims are for other issuers", fix="--id, --owner-id, --ref, --workflow, --environment"
-        )
-
-
-def _is(value: object, wanted: object) -> bool:
-    """Whether a claim is what a trust has, of the same type: GitHub writes ids as texts."""
-    return isinstance(value, str) and value == wanted
-
-
 def _workflow_misfit(wanted: object, claims: Claims) -> str | None:
     if wanted is None:
         return None
     name, own = str(wanted), claims.get("job_workflow_ref")
     if "@" not in name:  # of this repository, whatever it is called, at the very commit that runs
         name = f"{claims.get('repository')}/{_FOLDER}{wanted}@{claims.get('ref')}"
-    return None if _is(own, name) else f"the trust is for the workflow {wanted}, and this is {str(own)[:200]}"
+    return None if is_text(own, name) else f"the trust is for the workflow {wanted}, and this is {str(own)[:200]}"
 
 
 GITHUB = _GitHub()

@@ -14,7 +14,9 @@ from deltareg.service.access.exchange.providers.provider import (
     check_environment,
     check_number,
     environment_misfit,
+    is_text,
     ref_misfit,
+    refuse_claims,
     whole_ref,
 )
 from deltareg.wire import TrustAdd
@@ -28,10 +30,7 @@ class _GitLab:
 
     def conditions(self, request: TrustAdd) -> dict[str, object]:
         """Bind a trust to a project and its namespace; a plain file name is a configuration of that project."""
-        if request.claims:
-            raise InvalidInput(
-                "other claims are for other issuers", fix="--id, --owner-id, --ref, --workflow, --environment"
-            )
+        refuse_claims(request)
         made: dict[str, object] = {
             "project_id": check_number(request.source_id, "--id"),
             "namespace_id": check_number(request.owner_id, "--owner-id"),
@@ -51,7 +50,7 @@ class _GitLab:
 
     def misfit(self, conditions: Conditions, claims: Claims, *, issuer: str) -> str | None:
         """Compare the ids first, and the rest only for who has them."""
-        if any(not _is(claims.get(key), conditions[key]) for key in ("project_id", "namespace_id")):
+        if any(not is_text(claims.get(key), conditions[key]) for key in ("project_id", "namespace_id")):
             return ""
         return (
             ref_misfit(conditions.get("ref_path"), claims.get("ref_path"))
@@ -84,18 +83,13 @@ class _GitLab:
         return " ".join(words)
 
 
-def _is(value: object, wanted: object) -> bool:
-    """Whether a claim is what a trust has, of the same type: GitLab writes ids as texts."""
-    return isinstance(value, str) and value == wanted
-
-
 def _config_misfit(wanted: object, claims: Claims, issuer: str) -> str | None:
     if wanted is None:
         return None
     name, own = str(wanted), claims.get("ci_config_ref_uri")
     if "@" not in name:
         name = f"{urlsplit(issuer).netloc}/{claims.get('project_path')}//{wanted}@{claims.get('ref_path')}"
-    return None if _is(own, name) else f"the trust is for {wanted}, and this is {str(own)[:200]}"
+    return None if is_text(own, name) else f"the trust is for {wanted}, and this is {str(own)[:200]}"
 
 
 GITLAB = _GitLab()

@@ -38,6 +38,23 @@ class AssertionProvider(Protocol):
         """Say in one sentence whose workflows are accepted."""
 
 
+def refuse_claims(request: TrustAdd) -> None:
+    """Refuse conditions on claims by name, for a provider that has options of its own for them.
+
+    Raises:
+        InvalidInput: The request has some.
+    """
+    if request.claims:
+        raise InvalidInput(
+            "other claims are for other issuers", fix="--id, --owner-id, --ref, --workflow, --environment"
+        )
+
+
+def is_text(value: object, wanted: object) -> bool:
+    """Whether a claim is what a trust has, and a text: GitHub and GitLab write ids as texts."""
+    return isinstance(value, str) and value == wanted
+
+
 def check_number(text: str, option: str) -> str:
     """Check an id of a provider: a number that names one thing for good.
 
