@@ -132,6 +132,12 @@ def leaf_of_row(conn: sa.Connection, audit_id: int) -> LeafRow | None:
     return fetch_one(conn, _leaves().where(log_leaves.c.audit_id == audit_id), LeafRow)
 
 
+def leaves_of_rows(conn: sa.Connection, audit_ids: Sequence[int]) -> Sequence[LeafRow]:
+    """List the leaves of rows of the audit trail in the order of the rows; those without one are left out."""
+    query = _leaves().where(log_leaves.c.audit_id.in_(audit_ids)).order_by(log_leaves.c.audit_id)
+    return fetch_all(conn, query, LeafRow)
+
+
 def nodes_below(conn: sa.Connection, *, after: int, until: int) -> list[tuple[int, int, bytes]]:
     """Return the nodes that leaves from `after` to `until` (exclusive) completed."""
     nodes: list[tuple[int, int, bytes]] = []

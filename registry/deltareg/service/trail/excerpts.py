@@ -5,6 +5,7 @@ import sqlalchemy as sa
 from deltareg.db.session import read
 from deltareg.db.trail import trail as queries
 from deltareg.db.trail.audit import audit_ids
+from deltareg.db.trail.rows import LeafRow
 from deltareg.service.access.audit import AuditQuery, filter_for
 from deltareg.service.paging import check_limit, cursor_at, read_number_cursor
 from deltareg.service.registry import Caller, Registry
@@ -35,8 +36,8 @@ def read_excerpt(
         wanted = filter_for(conn, caller, query)
         newest = newest_checkpoint(conn)
         ids = audit_ids(conn, wanted, after=after, limit=limit)
-        proven = [_prove(conn, each, newest.size) for each in ids]
-    rows = [row for row in proven if row is not None]
+        sealed = [row for row in queries.leaves_of_rows(conn, ids) if row.id is not None and row.position < newest.size]
+        rows = [_prove(conn, row, newest.size) for row in sealed]
     return TrailExcerpt(
         checkpoint=newest,
         rows=rows,
@@ -45,10 +46,7 @@ def read_excerpt(
     )
 
 
-def _prove(conn: sa.Connection, audit_id: int, size: int) -> ProvenRow | None:
-    row = queries.leaf_of_row(conn, audit_id)
-    if row is None or row.id is None or row.position >= size:
-        return None
+def _prove(conn: sa.Connection, row: LeafRow, size: int) -> ProvenRow:
     statement = row.statement or b""
     hashes = inclusion_proof(hashes_in(conn), row.position, size)
     return ProvenRow(
