@@ -15,7 +15,7 @@ import pytest
 from tests.faults.channel_mutants import BUGS
 
 SEED = int(os.environ.get("DELTAREG_TEST_SEED", "7"))
-HISTORIES, AT_MOST, SOAKED, ROUNDS = 5, 40, 250, 10
+HISTORIES, AT_MOST, SOAKED, ROUNDS = 3, 40, 250, 10
 # Every kind of kill comes early in the histories of this seed.
 RICH = SEED + 4
 # One bug is shown always, and in the soak all on both databases; a lost update where writers do not

@@ -80,7 +80,7 @@ def go_on(place, seed, length, *, shorten_s=120):
 
 
 def test_everybody_may_what_the_docs_say(sqlite_template, tmp_path, issuer):
-    tried = go_on((sqlite_template, tmp_path, issuer), 1, 160)
+    tried = go_on((sqlite_template, tmp_path, issuer), 1, 80)
 
     assert set(WEIGHTS) <= {kind for kind, _ in tried}
 

@@ -65,9 +65,10 @@ def test_what_is_nested_without_end_is_no_fault_of_the_server(sent):
         ):
             wrong += [(path, raw[:5])] if send(path, raw).status_code >= 500 else []
         wrong += [raw[:5]] if send("/api/models/team/deep/commit/main", raw + b"\n").status_code != 422 else []
-        for name in ("model.safetensors.index.json", "adapter_config.json", "config.json"):
-            answer = commit("team/deep", header(), inline(name, raw), inline("model-00001-of-00002.safetensors", SHARD))
-            wrong += [(name, raw[:5], answer.text)] if answer.status_code >= 500 else []
+    names = ("model.safetensors.index.json", "adapter_config.json", "config.json")
+    for name, raw in zip(names, DEEP, strict=True):
+        answer = commit("team/deep", header(), inline(name, raw), inline("model-00001-of-00002.safetensors", SHARD))
+        wrong += [(name, raw[:5], answer.text)] if answer.status_code >= 500 else []
     assert wrong == []
 
 

@@ -124,14 +124,19 @@ def add_token(
     note: str,
     created_by: int | None,
     expires_in_us: int | None,
+    not_after: int | None = None,
     claims: Mapping[str, object] | None = None,
     trust_id: int | None = None,
 ) -> int:
     """Insert a token, stored only as a hash, and return its id.
 
+    It ends after `expires_in_us`, and no later than `not_after`, both in microseconds.
     One that was exchanged has the `claims` that name its workflow, and the trust that accepted them.
     """
-    expires = None if expires_in_us is None else now_us() + expires_in_us
+    expires: sa.ColumnElement[int] | int | None = not_after
+    if expires_in_us is not None:
+        wanted = now_us() + expires_in_us
+        expires = wanted if not_after is None else sa.case((wanted > not_after, not_after), else_=wanted)
     insert = sa.insert(tokens).values(
         token_hash=token_hash,
         display=display,

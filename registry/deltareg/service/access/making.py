@@ -5,16 +5,16 @@ secret, and stands behind it unless they say for whom it is.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
 from deltareg.db.access import grants as grant_queries
 from deltareg.db.access import owners as owner_queries
 from deltareg.db.access import principals as queries
-from deltareg.db.access.rows import PrincipalRow, TokenRow
+from deltareg.db.access.rows import PrincipalRow
 from deltareg.db.session import with_retry
-from deltareg.db.sql.clock import US_PER_S, read_clock
+from deltareg.db.sql.clock import US_PER_S
 from deltareg.errors import Conflict, Forbidden, InvalidInput
 from deltareg.refs import parse_name
 from deltareg.service.access.giving import cannot_give, check_acts, check_limits, give_scopes
@@ -42,6 +42,7 @@ class _Wanted:
     namespaces: Sequence[str] | None
     expires_in_us: int | None
     note: str
+    not_after: int | None = None
 
 
 def create_token(registry: Registry, caller: Caller, request: TokenCreate) -> TokenCreated:
@@ -182,17 +183,10 @@ def _make_own(conn: sa.Connection, caller: Caller, request: TokenCreate, wanted:
         )
     row = queries.principal_row(conn, caller.principal)
     kind = _KIND_OF[row.kind] if row is not None else wanted.kind
-    own = _Wanted(wanted.name, kind, wanted.scopes, limits, _until(conn, token, wanted.expires_in_us), wanted.note)
+    own = replace(wanted, kind=kind, namespaces=limits, not_after=token.expires_at)
     created = _add(conn, caller, caller.principal_id, own, mint_secret(kind) if kind != wanted.kind else secret)
     queries.add_origin(conn, created.id, made_with=token.id)
     return created
-
-
-def _until(conn: sa.Connection, token: TokenRow, wanted_us: int | None) -> int | None:
-    if token.expires_at is None:
-        return wanted_us
-    left = token.expires_at - read_clock(conn)
-    return left if wanted_us is None else min(wanted_us, left)
 
 
 def _add(conn: sa.Connection, caller: Caller, owner: int, wanted: _Wanted, secret: str) -> TokenCreated:
@@ -207,6 +201,7 @@ def _add(conn: sa.Connection, caller: Caller, owner: int, wanted: _Wanted, secre
         note=wanted.note,
         created_by=caller.principal_id,
         expires_in_us=wanted.expires_in_us,
+        not_after=wanted.not_after,
     )
     info = describe_token(queries.token_rows(conn, token_id=token_id)[0])
     caller.record(conn, Action.TOKEN_CREATE, f"token/{token_id}", on=EVERYTHING, before=None, after=info.model_dump())
