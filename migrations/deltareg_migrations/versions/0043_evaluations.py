@@ -67,11 +67,12 @@ def _forget_keys_of_floors() -> None:
     names = ("id", "namespace_id", "reason", "created_at", "created_by")
     floors = sa.table("floors", *map(sa.column, names), sa.column("policy", sa.JSON()))
     connection = op.get_bind()
-    newest = {row.namespace_id: row for row in connection.execute(sa.select(floors).order_by(floors.c.id)).all()}
+    rows = connection.execute(sa.select(floors).order_by(floors.c.id)).mappings()
+    newest = {row["namespace_id"]: row for row in rows}
     for row in newest.values():
-        kept = _without_new(row.policy)
-        if kept != row.policy:
-            values = row._asdict() | {"policy": kept}
+        kept = _without_new(row["policy"])
+        if kept != row["policy"]:
+            values = {**row, "policy": kept}
             del values["id"]
             connection.execute(sa.insert(floors).values(values))
 

@@ -90,7 +90,9 @@ def upgrade() -> None:
     _create_requests()
     stand_ins, owners = _tables()
     if rows:
-        named = [dict(zip(("principal_id", "person_id", "created_at"), row, strict=True)) for row in rows]
+        named: list[dict[str, int]] = [
+            dict(zip(("principal_id", "person_id", "created_at"), row, strict=True)) for row in rows
+        ]
         op.get_bind().execute(sa.insert(stand_ins), named)
         owned = [{"principal_id": row[0], "owner_id": row[1], "created_at": row[2]} for row in rows]
         op.get_bind().execute(sa.insert(owners), owned)
@@ -119,7 +121,9 @@ def downgrade() -> None:
     for row in rows:
         first.setdefault(row[0], row)
     if first:
-        kept = [dict(zip(("principal_id", "person_id", "created_at"), row, strict=True)) for row in first.values()]
+        kept: list[dict[str, int]] = [
+            dict(zip(("principal_id", "person_id", "created_at"), row, strict=True)) for row in first.values()
+        ]
         op.get_bind().execute(sa.insert(_tables()[0]), kept)
     append_only("stand_ins")
     refuse("stand_ins", "INSERT", before.STAND_IN_RULES, name="named")

@@ -179,7 +179,8 @@ def _update_problems(effect: WeightUpdate, name: str, base: BaseView) -> list[Pr
     shape = effect.shape or record.shape
     grows = len(shape) > 0 and shape[1:] == record.shape[1:] and shape[0] >= record.shape[0]
     # A bias of all tokens, (1, tokens), grows by columns with them; only a new value can.
-    grows |= effect.update.replaces and shape[:-1] == record.shape[:-1] == (1,) and shape[-1] > record.shape[-1]
+    is_row = len(shape) == len(record.shape) == 2 and shape[:1] == record.shape[:1] == (1,)
+    grows |= effect.update.replaces and is_row and shape[1:] > record.shape[1:]
     is_head = base.names.is_head(base.names.canonical(effect.target))
     if shape != record.shape and not grows and not (effect.update.replaces and is_head):
         message = f"{list(shape)} does not grow {effect.target} {list(record.shape)} by rows"

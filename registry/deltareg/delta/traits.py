@@ -32,9 +32,9 @@ class Traits:
     def describe(self) -> Iterable[str]:
         """Describe each trait that is not plain, for people."""
         for one in fields(self):
-            value = getattr(self, one.name)
+            value: frozenset[str] | bool = getattr(self, one.name)
             if value:
-                names = ", ".join(sorted(value)) if isinstance(value, frozenset) else ""
+                names = "" if isinstance(value, bool) else ", ".join(sorted(value))
                 yield _TOLD[one.name].format(names)
 
 

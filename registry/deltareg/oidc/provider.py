@@ -1,5 +1,9 @@
 """One provider: where browsers are sent, what comes back, and whether somebody is still signed in."""
 
+# Authlib's client says half of its types.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping

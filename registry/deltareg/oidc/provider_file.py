@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from deltareg.documents.json_values import is_object
 from deltareg.documents.strict_fields import DocumentPlace, read_list, read_object, read_text
 from deltareg.errors import DeltaregError, InvalidInput, Misconfigured
 from deltareg.refs import parse_name
@@ -140,7 +141,7 @@ def _texts(value: object, place: DocumentPlace, *, example: str) -> tuple[str, .
 
 
 def _groups(value: object, place: DocumentPlace) -> dict[str, str]:
-    table = read_object(value, place, known=tuple(value) if isinstance(value, dict) else ())
+    table = read_object(value, place, known=tuple(value) if is_object(value) else ())
     groups: dict[str, str] = {}
     for theirs, ours in table.items():
         name = read_text(ours, place.at(theirs), example='"engineers"')

@@ -87,7 +87,7 @@ def check_id_token(
     }
     params = {"client_id": expected.client_id, "nonce": nonce, "access_token": access_token}
     try:
-        CodeIDToken(claims, header, options, params).validate(now=now_s, leeway=SKEW_S)
+        CodeIDToken(claims, header, options, params).validate(now=now_s, leeway=SKEW_S)  # pyright: ignore[reportUnknownMemberType]
     except (JoseError, ValueError, TypeError, AttributeError) as error:
         raise _refusal(str(error)) from error
     return claims

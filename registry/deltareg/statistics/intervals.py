@@ -109,8 +109,10 @@ def mean_intervals(parts: F64, sizes: F64, *, tail: float = TAIL) -> tuple[F64, 
     t = t_quantile(tail, n - 1)
     above, below = (_remove_skew(end, skewness, n) for end in (t, -t))
     ratios = ratios[:, 0]
-    low = np.where(is_even, ratios, ratios - errors * np.maximum(t, above))
-    high = np.where(is_even, ratios, ratios + errors * np.maximum(t, -below))
+    reach_below: F64 = errors * np.maximum(t, above)
+    reach_above: F64 = errors * np.maximum(t, -below)
+    low = np.where(is_even, ratios, ratios - reach_below)
+    high = np.where(is_even, ratios, ratios + reach_above)
     is_number = np.isfinite(ratios)
     return np.where(is_number, low, math.nan), np.where(is_number, high, math.nan)
 

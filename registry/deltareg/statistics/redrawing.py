@@ -52,7 +52,7 @@ class PairedSamples:
     def spread(self) -> float:
         """The standard deviation of the differences of single samples, each as large as the mean one."""
         steps = self.after - self.before
-        residuals = steps - self.sizes * (steps.sum() / self.sizes.sum())
+        residuals: F64 = steps - self.sizes * (steps.sum() / self.sizes.sum())
         return float(np.sqrt(np.mean(residuals**2)) / self.sizes.mean())
 
 

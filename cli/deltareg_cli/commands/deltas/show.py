@@ -30,7 +30,7 @@ def show(invocation: Invocation, ref: str) -> None:
     card = invocation.client.versions.card_of(version)
     is_whole = invocation.output.is_verbose or invocation.output.is_for_scripts
     pulls = invocation.client.versions.pulls_of(version) if is_whole else None  # it takes a request of its own
-    evidence = invocation.client.evidence.about(version) if is_whole else []
+    evidence = invocation.client.evidence.about(version) if is_whole else ()
     blocks = version_answer(version, now=invocation.now, card=card)
     details = version_blocks(version, now=invocation.now, card=card, pulls=pulls, evidence=evidence)
     document = as_it_is(version)

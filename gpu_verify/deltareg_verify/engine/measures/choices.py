@@ -53,7 +53,7 @@ def options_of(targets: Sequence[str], *, others: int, seed: int) -> list[Answer
     random = np.random.default_rng(seed)
     found: list[AnswerOptions] = []
     for form, target in zip(forms, targets, strict=True):
-        rest = [by_form[one] for one in known if one != form]
+        rest: list[str] = [by_form[one] for one in known if one != form]
         if len(rest) > others > 0:
             alike = sorted(rest, key=lambda one: abs(len(one) - len(target)))[: _DRAWN_FROM * others]
             rest = [alike[at] for at in random.choice(len(alike), others, replace=False)]

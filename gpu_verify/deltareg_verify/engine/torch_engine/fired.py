@@ -11,6 +11,7 @@ third acts on nothing, in the library as here, whatever goes in.
 
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import ExitStack, suppress
+from functools import partial
 
 import torch
 from torch import nn
@@ -101,11 +102,15 @@ def _module(place: str) -> str:
     return place.rpartition(".")[0]
 
 
+def _note_call(called: set[str], path: str, *_: object) -> None:
+    called.add(path)
+
+
 def _find_called(module: nn.Module, paths: Iterable[str], inputs: Mapping[str, torch.Tensor]) -> set[str]:
     called: set[str] = set()
     with ExitStack() as stack:
         for path in paths:
-            hook = module.get_submodule(path).register_forward_pre_hook(lambda *_, path=path: called.add(path))
+            hook = module.get_submodule(path).register_forward_pre_hook(partial(_note_call, called, path))
             stack.callback(hook.remove)
         forward(module, inputs)
     return called

@@ -120,7 +120,7 @@ def _inputs_of(draw: NetworkDraw, media: Inputs | None) -> dict[str, torch.Tenso
 
 def _check_complete(draw: NetworkDraw, inputs: Inputs, *, is_of_words: bool) -> None:
     """Raise where a network takes what was not drawn."""
-    main = draw.module.main_input_name
+    main = cast("str | list[str]", draw.module.main_input_name)
     names = {main} if isinstance(main, str) else {*main}  # of OneFormer a list
     needed = names if is_of_words else names | (INPUTS & {*draw.takes})
     lost = sorted(needed - inputs.keys() - (SOUNDS if SOUNDS & inputs.keys() else frozenset()))

@@ -62,9 +62,10 @@ def noisy(rows: Samples, random: np.random.Generator, *, share: float = _NOISY) 
             others = [target for target in rows.targets if target != rows.targets[at]]
             targets[at] = others[int(random.integers(len(others)))] if others else targets[at]
         return None if tuple(targets) == rows.targets else replace(rows, targets=tuple(targets))
-    texts = list(rows.texts)
+    texts: list[str] = list(rows.texts)
     for at in hit:
-        texts[at] = " ".join(random.permutation(texts[at].split()).tolist())
+        words: list[str] = random.permutation(texts[int(at)].split()).tolist()
+        texts[at] = " ".join(words)
     return replace(rows, texts=tuple(texts)) if texts else None
 
 

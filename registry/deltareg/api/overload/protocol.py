@@ -7,7 +7,7 @@ server itself takes nothing does not count against a client: a body that waits f
 
 import asyncio
 import json
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import h11
 from uvicorn.config import Config
@@ -138,7 +138,7 @@ class PatientProtocol(H11Protocol):
 
     def _refuse(self, status: int, title: str, code: str, detail: str) -> None:
         """Answer a request that the app never sees, or will not answer any more, and close the connection."""
-        cycle: RequestResponseCycle | None = self.cycle
+        cycle = cast("RequestResponseCycle | None", self.cycle)
         if cycle is not None and not cycle.response_complete:
             cycle.disconnected = True
             cycle.message_event.set()

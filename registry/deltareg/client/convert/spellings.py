@@ -71,8 +71,8 @@ def _markers(files: DeltaFiles) -> frozenset[str]:
     declared = peft_type(files)
     if declared == "LORA":
         return MARKERS
-    kinds = (kind for kind in all_kinds().values() if isinstance(kind, PeftKind))
-    return next((kind.markers for kind in kinds if kind.peft_type == declared), frozenset())
+    kinds = (cast("PeftKind[object]", kind) for kind in all_kinds().values() if isinstance(kind, PeftKind))
+    return next((kind.markers for kind in kinds if kind.peft_type == declared), frozenset[str]())
 
 
 def _rename_key(key: PeftTensorName, paths: Mapping[str, str]) -> str:

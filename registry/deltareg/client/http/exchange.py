@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Iterator
 
 from deltareg.client.assertions import AssertionSource
 from deltareg.client.http.answers import read_problem
+from deltareg.documents.json_values import is_object
 from deltareg.errors import DeltaregError, InvalidInput, Unavailable
 from deltareg.host.lean_httpx import httpx
 from deltareg.wire import API, TokenExchanged
@@ -58,7 +59,7 @@ class ExchangedToken(httpx.Auth):
         if token:
             request.headers["Authorization"] = f"Bearer {token}"
         response = yield request
-        if response.status_code == httpx.codes.UNAUTHORIZED and self._refusal is not None:
+        if response.status_code == int(httpx.codes.UNAUTHORIZED) and self._refusal is not None:
             raise self._refusal
 
     def _current(self) -> str:
@@ -118,7 +119,7 @@ class ExchangedToken(httpx.Auth):
 
 def _error_of(response: httpx.Response) -> object:
     try:
-        document = response.json()
+        document: object = response.json()
     except ValueError:
         return None
-    return document.get("error") if isinstance(document, dict) else None
+    return document.get("error") if is_object(document) else None

@@ -117,7 +117,8 @@ def verify_log(
     try:
         with context_file as file:
             lines = fetch_lines(context) if file is None else read_lines(file)
-            first = next(lines, {})
+            nothing: dict[str, object] = {}
+            first = next(lines, nothing)
             if first.get("form") == EXCERPT:
                 return _check_excerpt(first, lines, keys, evidence, names)
             revoked = server_keys(trusted, revoked=True)

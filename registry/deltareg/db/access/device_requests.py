@@ -1,5 +1,7 @@
 """Requests of command lines to be signed in, by a code that somebody types into a browser."""
 
+from typing import Any
+
 import sqlalchemy as sa
 
 from deltareg.db.access.sign_in_rows import DeviceRow
@@ -63,7 +65,7 @@ def drop_device(conn: sa.Connection, device_id: int) -> None:
     conn.execute(sa.delete(device_requests).where(device_requests.c.id == device_id))
 
 
-def _select() -> sa.Select[tuple[int, str, str, int, int | None, int]]:
+def _select() -> sa.Select[*tuple[Any, ...]]:
     return sa.select(
         device_requests.c.id,
         device_requests.c.machine,

@@ -1,6 +1,7 @@
 """Who is who at a provider: identities, and the principals that they stand for."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -44,7 +45,7 @@ def link_identity(conn: sa.Connection, identity_id: int, *, principal_id: int) -
     conn.execute(sa.update(identities).where(identities.c.id == identity_id).values(principal_id=principal_id))
 
 
-def _select() -> sa.Select[tuple[int, str, str, str, int, str, str, int | None, int]]:
+def _select() -> sa.Select[*tuple[Any, ...]]:
     return sa.select(
         identities.c.id,
         identities.c.issuer,

@@ -161,7 +161,7 @@ class _Applying:
         is_kept_by_people = row is not None and not row.source
         members = [] if row is None else [each.name for each in group_queries.members_of(self._conn, [row.id])]
         before = {} if row is None else things.write_group(row.source, members if is_kept_by_people else [])
-        excess = set() if declared.source else {*members} - {*declared.members}
+        excess: set[str] = set() if declared.source else {*members} - {*declared.members}
         ended = {who for who in excess if self._prune and who != self._caller.principal}
         kept = [] if declared.source else sorted(excess - ended)
         for who in kept:
@@ -194,7 +194,7 @@ class _Applying:
     def _members(self, declared: Mapping[str, list[str]] | None, namespace: str | None) -> None:
         if declared is None:
             return
-        rows = [] if namespace is not None and not self._is_there(namespace) else self._grants(namespace)
+        rows = () if namespace is not None and not self._is_there(namespace) else self._grants(namespace)
         held: dict[str, list[GrantRow]] = {}
         for row in rows:
             held.setdefault(row.principal, []).append(row)
@@ -221,11 +221,13 @@ class _Applying:
     def _quota(self, holder: str, declared: things.Limits) -> None:
         is_admin = self._caller.may(Right.ADMIN, on=EVERYTHING)
         is_hidden = not is_admin and not self._is_there(holder)
-        before = {} if is_hidden else things.limits_now(self._conn, holder)
-        excess = {} if self._prune else {name: most for name, most in before.items() if name not in declared}
+        before: things.Limits = {} if is_hidden else things.limits_now(self._conn, holder)
+        excess: things.Limits = (
+            {} if self._prune else {name: most for name, most in before.items() if name not in declared}
+        )
         for name in sorted(excess):
             self._keep("quota", f"{holder}: {name}", things.end_limit_command(holder, name), is_own=False)
-        after = {**excess, **declared}
+        after: things.Limits = {**excess, **declared}
         if declared or before != after:
             make = partial(things.set_limits, self._conn, self._caller, holder, after)
             self._step("quota", holder, things.write_limits(before), things.write_limits(after), make=[make])

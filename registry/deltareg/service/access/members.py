@@ -1,7 +1,7 @@
 """Members: who holds which role in a namespace or everywhere; adding, listing and removing them."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 
 import sqlalchemy as sa
@@ -127,7 +127,7 @@ def end_member_in(conn: sa.Connection, caller: Caller, grant_id: int) -> MemberI
 
 
 @contextmanager
-def keep_somebody(conn: sa.Connection, rows: Iterable[GrantRow]) -> Iterator[None]:
+def keep_somebody(conn: sa.Connection, rows: Iterable[GrantRow]) -> Generator[None, None, None]:
     """Refuse a change after which nobody would own a namespace, or be admin, because of these grants.
 
     What a group holds its members hold, so it is asked again once the change is made.

@@ -20,7 +20,7 @@ from deltareg.service.quotas.holding import NEAR_PERCENT, percent
 from deltareg.service.quotas.room import frees
 from deltareg.service.registry import Caller, Registry
 from deltareg.wire import Page, QuotaInfo, QuotaSet, QuotaUse
-from deltareg.words import QUOTA_RESOURCES
+from deltareg.words import QUOTA_RESOURCES, QuotaResource
 
 
 def list_quotas(registry: Registry, caller: Caller, *, cursor: str | None, limit: int) -> Page[QuotaInfo]:
@@ -97,7 +97,9 @@ def _check_shown(conn: sa.Connection, caller: Caller, name: str) -> bool:
 def _describe(conn: sa.Connection, name: str, rows: Iterable[LimitRow], *, is_for_owner: bool = False) -> QuotaInfo:
     holder = find_holder(conn, name)
     own = {row.resource: row.most for row in rows if row.holder == holder}
-    limits = {resource: own[resource] for resource in QUOTA_RESOURCES if resource in own}
+    limits: dict[QuotaResource, int | None] = {
+        resource: own[resource] for resource in QUOTA_RESOURCES if resource in own
+    }
     if name in {ALL_NAMESPACES, ALL_PEOPLE}:
         return QuotaInfo(name=name, limits=limits)
     account = _account(conn, holder, rows)

@@ -61,8 +61,8 @@ def _settle_bases(model: torch.nn.Module) -> None:
     it gets: one half of each product would be of this machine and the other of the one that trained.
     """
     for module in model.modules():
-        decompose = getattr(module, "_calculate_frod_u_and_lambda", None)
-        if callable(decompose):
+        decompose: Any = getattr(module, "_calculate_frod_u_and_lambda", None)
+        if decompose is not None:
             layer: Any = module  # of peft, which says no types
             weight = layer.get_base_layer().weight
             weight = weight.T if layer.fan_in_fan_out else weight

@@ -7,7 +7,7 @@
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import torch
 
@@ -127,7 +127,8 @@ def _count_vectors(draw: NetworkDraw, made: Inputs, one: _Medium) -> int:
 def _count_of_lengths(draw: NetworkDraw, made: Inputs) -> int:
     """Count by the lengths that a tower of sounds says of its own, where nothing else says it (Qwen2-Audio)."""
     lengths = made["feature_attention_mask"].sum(-1)
-    _, counts = draw.inner.audio_tower._get_feat_extract_output_lengths(lengths)  # noqa: SLF001
+    tower: Any = draw.inner.audio_tower
+    _, counts = tower._get_feat_extract_output_lengths(lengths)  # noqa: SLF001
     return int(counts.sum())
 
 

@@ -85,7 +85,7 @@ def read_assertion(text: str) -> UnverifiedAssertion:
     kind, keyid, algorithm, issuer = header.get("typ", "JWT"), header.get("kid"), header.get("alg"), claims.get("iss")
     if not isinstance(kind, str) or kind.upper() != "JWT":
         raise AssertionRefused(f"this is no ID token: its type is {str(kind)[:40]!r}")
-    if algorithm not in ALGORITHMS or not isinstance(algorithm, str):
+    if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
         raise AssertionRefused(f"the assertion is signed by {str(algorithm)[:40]!r}, which is not accepted")
     if not isinstance(keyid, str) or not 0 < len(keyid) <= _LONGEST_ID:
         raise AssertionRefused("the assertion does not say which key it is signed with")

@@ -24,18 +24,22 @@ class AssertionProvider(Protocol):
         Raises:
             InvalidInput: It would not bind the trust to one thing for good.
         """
+        ...
 
     def misfit(self, conditions: Conditions, claims: Claims, *, issuer: str) -> str | None:
         """Return what does not fit, in words; None if all does.
 
         It is empty where the assertion is about somebody else's workflow, who learns nothing of the trust.
         """
+        ...
 
     def workflow(self, claims: Claims) -> dict[str, object]:
-        """Return the facts that name a workflow in the trail: `source`, `workflow`, `ref`, `run`, ….."""
+        """Return the facts that name a workflow in the trail: `source`, `workflow`, `ref`, `run`, …."""
+        ...
 
     def sentence(self, conditions: Conditions, *, note: str) -> str:
         """Say in one sentence whose workflows are accepted."""
+        ...
 
 
 def refuse_claims(request: TrustAdd) -> None:
