@@ -17,6 +17,7 @@ from deltareg.delta.compare import (
     weight_differences,
 )
 from deltareg.delta.kind import WeightUpdate
+from deltareg.delta.maths.product_measures import BOUND, StoredFactors, measure_products, numeric_rank
 from deltareg.delta.maths.updates import Factor, LowRank, Replacement, RowExtension
 from deltareg.digest import sha256_of, tensor_digest
 from deltareg.identity.manifest import Manifest, ManifestFile, ManifestTensor, Piece
@@ -88,6 +89,50 @@ def test_a_nearly_equal_delta_is_told_apart_without_cancellation():
     found = only([on("w", low_rank(left, right))], [on("w", low_rank(left, right, 1 + 1e-9))], None)
 
     assert found.relative_norm == pytest.approx(1e-9, rel=1e-3)
+
+
+def leaning(n, rank, condition, *, seed):
+    """Make columns whose singular values fall from 1 to 1 / condition."""
+    random = np.random.default_rng(seed)
+    frame, turn = (np.linalg.qr(random.normal(size=(size, rank))).Q for size in (n, rank))
+    return (frame * np.geomspace(1, 1 / condition, rank)) @ turn
+
+
+@pytest.mark.parametrize("condition", [1, 1e2, 3e3, 1e5, 1e9])
+@pytest.mark.parametrize("step", [0, 1e-7, 1e-3, 1, "another rank"])
+def test_measures_hold_their_bound_however_near_columns_and_versions_are(condition, step):
+    left, right = leaning(90, 6, condition, seed=1), leaning(70, 6, min(condition, 50), seed=2)
+    other = (leaning(90, 5, condition, seed=3), leaning(70, 5, 2, seed=4))
+    if step != "another rank":
+        other = (left + step * leaning(90, 6, condition, seed=3), right + step * leaning(70, 6, 2, seed=4))
+    a = StoredFactors(left.astype(np.float32), right.T.astype(np.float32), 0.3)
+    b = StoredFactors(other[0].astype(np.float32), other[1].T.astype(np.float32), 0.3)
+
+    found = measure_products(a, b)
+
+    one, two = dense(a.left, a.right, a.scale), dense(b.left, b.right, b.scale)
+    norms = np.linalg.norm(one), np.linalg.norm(two)
+    assert found.norms == pytest.approx(norms, rel=BOUND)
+    assert found.apart == pytest.approx(np.linalg.norm(two - one), rel=BOUND, abs=1e-14 * norms[0])
+    assert found.inner == pytest.approx(np.sum(one * two), abs=BOUND * norms[0] * norms[1])
+    svds = [np.linalg.svd(change) for change in (one, two)]
+    for sizes, svd, rank in zip(found.sizes, svds, (a.rank, b.rank), strict=True):
+        assert np.allclose(sizes[:rank], svd.S[:rank], rtol=0, atol=BOUND * svd.S[0])
+    spaces = [svd.U[:, : numeric_rank(svd.S)] for svd in svds]
+    overlap = np.sum(np.square(spaces[0].T @ spaces[1])) / min(space.shape[1] for space in spaces)
+    assert found.overlap == pytest.approx(overlap, abs=BOUND)
+
+
+def test_the_decomposition_gives_what_the_inner_products_do():
+    a, b = (StoredFactors(normal(40, 3, seed=s), normal(3, 30, seed=s + 1), 0.5) for s in (1, 5))
+    same = StoredFactors(np.repeat(a.left, 2, 1), np.repeat(a.right, 2, 0), 0.25)  # its columns depend on each other
+
+    found, decomposed = measure_products(a, b), measure_products(same, b)
+
+    assert decomposed.norms == pytest.approx(found.norms, rel=BOUND)
+    assert decomposed.apart == pytest.approx(found.apart, rel=BOUND)
+    assert decomposed.sizes[0][:3] == pytest.approx(found.sizes[0], rel=BOUND)
+    assert decomposed.overlap == pytest.approx(found.overlap, rel=BOUND)
 
 
 def test_a_dead_factor_has_no_effective_rank():

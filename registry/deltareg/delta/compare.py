@@ -1,10 +1,10 @@
 """What differs between two deltas: their files, settings and tensors, and what they do to weights.
 
-Low-rank changes are compared by their factors (`deltareg.delta.maths.low_rank`), other changes of
-weights by streaming both results, and what acts on activations tensor by tensor.
+Low-rank changes are compared by their factors (`deltareg.delta.maths.product_measures`), other changes
+of weights by streaming both results, and what acts on activations tensor by tensor.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Literal
@@ -14,7 +14,8 @@ import numpy as np
 from deltareg.delta.fold import FoldedBase
 from deltareg.delta.kind import ActivationHook, Addition, Effect, PrefixInsert, Tensors, WeightUpdate
 from deltareg.delta.maths.formula import Tensor, Update
-from deltareg.delta.maths.low_rank import F64, LowRankChange, cores_of, low_rank_change
+from deltareg.delta.maths.low_rank import F64
+from deltareg.delta.maths.product_measures import StoredFactors, measure_products, stored_factors
 from deltareg.delta.merge.sides import read_f64
 from deltareg.identity.manifest import Manifest
 from deltareg.tensors.header import FLOAT_DTYPES
@@ -23,7 +24,6 @@ Change = Literal["added", "removed", "changed"]
 
 OTHER_PLACES = "the two act in different places of the network, so nothing of theirs coincides"
 _SLICE_ROWS = 64  # widened to float64 together
-_TINY = 1e-6  # of the largest singular value: below it a direction is rounding of the factors
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,12 @@ class WeightDifference:
 
 
 def differences(
-    a: Sequence[Effect], b: Sequence[Effect], tensors: tuple[Tensors, Tensors], base: Tensors | None
+    a: Sequence[Effect],
+    b: Sequence[Effect],
+    tensors: tuple[Tensors, Tensors],
+    base: Tensors | None,
+    *,
+    count: Callable[[int], None] = lambda _: None,
 ) -> list[WeightDifference]:
     """Compare everything that two deltas of one base do to it; the largest differences come first.
 
@@ -65,9 +70,19 @@ def differences(
         b: Effects of the second.
         tensors: All tensors of both, by name.
         base: The base's tensors; None if they are not available.
+        count: Called with 1 for each of `changed_weights` that is done.
     """
-    unordered = [*weight_differences(a, b, base), *tensor_differences(a, b, tensors)]
+    unordered: list[WeightDifference] = []
+    for weight in weight_differences(a, b, base):
+        unordered.append(weight)
+        count(1)
+    unordered += tensor_differences(a, b, tensors)
     return sorted(unordered, key=lambda one: (-(one.relative_norm or 0.0), one.module))
+
+
+def changed_weights(a: Sequence[Effect], b: Sequence[Effect]) -> list[str]:
+    """Return the weights that either of two deltas changes, in a fixed order; nothing is read."""
+    return sorted({effect.target for effect in _on_weights([*a, *b])})
 
 
 def are_apart(found: Sequence[WeightDifference]) -> bool:
@@ -88,10 +103,9 @@ def weight_differences(a: Sequence[Effect], b: Sequence[Effect], base: Tensors |
     """
     sides = (FoldedBase(_on_weights(a), base or {}), FoldedBase(_on_weights(b), base or {}))
     updates = (_by_target(a), _by_target(b))
-    for target in sorted({target for side in sides for target in side.changed}):
-        low = [low_rank_change(side.get(target, ())) for side in updates]
-        here = [target in side for side in updates]
-        is_low = all(pair or not is_here for pair, is_here in zip(low, here, strict=True))
+    for target in changed_weights(a, b):
+        low = [stored_factors(side.get(target, ())) for side in updates]
+        is_low = all(pair or target not in side for pair, side in zip(low, updates, strict=True))
         if is_low and _are_alike(low):
             yield _from_factors(target, low[0], low[1])
         elif base is None:
@@ -120,7 +134,7 @@ def tensor_differences(
             yield _measure_difference(name, _tensor_rows(one.get(name)), _tensor_rows(two.get(name)))
 
 
-def _on_weights(effects: Sequence[Effect]) -> list[Effect]:
+def _on_weights(effects: Sequence[Effect]) -> list[WeightUpdate]:
     return [effect for effect in effects if isinstance(effect, WeightUpdate)]
 
 
@@ -150,32 +164,28 @@ def _by_target(effects: Sequence[Effect]) -> dict[str, list[Update]]:
     return updates
 
 
-def _are_alike(changes: Sequence[LowRankChange | None]) -> bool:
+def _are_alike(changes: Sequence[StoredFactors | None]) -> bool:
     present = [change for change in changes if change is not None]
     return len({c.shape for c in present}) == 1
 
 
-def _rank(change: LowRankChange | None) -> int | None:
+def _rank(change: StoredFactors | None) -> int | None:
     return None if change is None else change.rank
 
 
-def _from_factors(target: str, a: LowRankChange | None, b: LowRankChange | None) -> WeightDifference:
-    """Compare in a shared basis: ΔW = Q · core · Pᵀ, with orthonormal Q and P."""
-    core_a, core_b = cores_of((a, b)).cores
-    norm_a, norm_b = float(np.linalg.norm(core_a)), float(np.linalg.norm(core_b))
-    u_a, sizes_a, _ = np.linalg.svd(core_a)
-    u_b, sizes_b, _ = np.linalg.svd(core_b)
+def _from_factors(target: str, a: StoredFactors | None, b: StoredFactors | None) -> WeightDifference:
+    found = measure_products(a, b)
+    norm_a, norm_b = found.norms
     return WeightDifference(
         target,
-        _ratio(float(np.linalg.norm(core_b - core_a)), norm_a, norm_b),
-        _ratio(float(np.sum(core_a * core_b)), norm_a * norm_b, 0.0),
+        _ratio(found.apart, norm_a, norm_b),
+        _ratio(found.inner, norm_a * norm_b, 0.0),
         norm_a,
         norm_b,
-        0 if a is None else _rank(a),
-        0 if b is None else _rank(b),
-        effective_rank(sizes_a),
-        effective_rank(sizes_b),
-        _overlap(u_a[:, : numeric_rank(sizes_a)], u_b[:, : numeric_rank(sizes_b)]),
+        0 if a is None else a.rank,
+        0 if b is None else b.rank,
+        *map(effective_rank, found.sizes),
+        found.overlap,
     )
 
 
@@ -186,16 +196,6 @@ def effective_rank(sizes: F64) -> float:
         return 0.0
     shares = sizes[sizes > 0] / total
     return float(np.exp(-np.sum(shares * np.log(shares))))
-
-
-def numeric_rank(sizes: F64) -> int:
-    """Count the singular values that are more than rounding noise."""
-    return int(np.sum(sizes > _TINY * sizes.max(initial=0.0)))
-
-
-def _overlap(u_a: F64, u_b: F64) -> float:
-    least = min(u_a.shape[1], u_b.shape[1])
-    return float(np.sum(np.square(u_a.T @ u_b))) / least if least else 0.0
 
 
 def _from_rows(target: str, a: FoldedBase, b: FoldedBase, rank_a: int | None, rank_b: int | None) -> WeightDifference:

@@ -85,7 +85,7 @@ def spectra(case: Case, *, floor: float) -> list[Spectrum]:
 
 def singular_values(change: LowRankChange) -> NDArray[np.float64]:
     """Return the singular values of a product, the largest first; NaN where a factor has one."""
-    (core,) = cores_of([change]).cores
+    (core,) = cores_of([change])
     if not np.all(np.isfinite(core)):
         return np.asarray([np.nan] * min(core.shape), dtype=np.float64)
     values = np.linalg.svd(core, compute_uv=False)

@@ -4,6 +4,7 @@ from deltareg.client.asking.resolving import base_path, fetch_manifest, resolve_
 from deltareg.client.bases.bases import find_base
 from deltareg.client.bases.which import base_manifest
 from deltareg.client.context import Context
+from deltareg.client.progress import Progress
 from deltareg.client.pull.fetching import PulledVersion, fetch, trim
 from deltareg.client.pull.pulled_version import open_version
 from deltareg.client.results.diff_report import DiffReport
@@ -12,6 +13,7 @@ from deltareg.delta.compare import (
     OTHER_PLACES,
     WeightDifference,
     are_apart,
+    changed_weights,
     differences,
     field_changes,
     file_changes,
@@ -67,7 +69,7 @@ def _modules(
     base = find_base(context.cache, root, progress=context.progress)
     try:
         tensors = None if base is None else base.tensors
-        differences = _compare(view, tensors, pulled)
+        differences = _compare(view, tensors, pulled, context.progress)
     finally:
         if base is not None:
             base.folder.close()
@@ -84,11 +86,15 @@ def _beside_tensors(context: Context, one: VersionDetail, two: VersionDetail) ->
 
 
 def _compare(
-    view: BaseView, base: Tensors | None, pulled: tuple[PulledVersion, PulledVersion]
+    view: BaseView, base: Tensors | None, pulled: tuple[PulledVersion, PulledVersion], progress: Progress
 ) -> list[WeightDifference]:
     with open_version(pulled[0], view) as a, open_version(pulled[1], view) as b:
         tensors = a.folder.tensors, b.folder.tensors
-        return differences(a.effects, b.effects, tensors, base)
+        meter = progress.task("comparing", len(changed_weights(a.effects, b.effects)))
+        try:
+            return differences(a.effects, b.effects, tensors, base, count=meter.add)
+        finally:
+            meter.close()
 
 
 def _note(found: list[WeightDifference]) -> str:

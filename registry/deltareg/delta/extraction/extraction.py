@@ -192,24 +192,20 @@ class Extraction:
         if not self._sides.is_number(place.target):
             return None
         square = square_base = 0.0
-        for base, own in self._runs(place.target):
-            square += float(np.sum((own - base) ** 2))
-            square_base += float(np.sum(base * base))
+        for rows in self._sides.pieces(place.target):
+            square += float(np.sum(rows.changes()[0] ** 2))
+            square_base += float(np.sum(rows.base * rows.base))
         if not square:
             return None
         relative = sqrt(square / square_base) if square_base else None
         return OtherChange(place.target, place.why_not, sqrt(square), relative)
 
-    def _runs(self, target: str) -> Iterator[tuple[F64, F64]]:
-        return ((run.base, run.values[0]) for run in self._sides.runs(target))
-
     def _change(self, target: str) -> F64:
-        shape = self._sides.shape(target)
-        change = np.empty(shape)
+        change = np.empty(self._sides.shape(target))
         row = 0
-        for base, own in self._runs(target):
-            np.subtract(own, base, out=change[row : row + base.shape[0]])
-            row += base.shape[0]
+        for rows in self._sides.pieces(target):
+            change[row : row + len(rows.base)] = rows.changes()[0]
+            row += len(rows.base)
         return change
 
     def _lora_module(self, place: WeightPlace, factors: LowRankFactors) -> LoraModule:

@@ -68,21 +68,38 @@ def low_rank_change(updates: Sequence[Update]) -> LowRankChange | None:
     return LowRankChange(_f64(left), _f64(right), scale)
 
 
-def cores_of(changes: Sequence[LowRankChange | None]) -> Cores:
-    """Express changes of one weight in a shared basis; at least one of them is not None."""
+def cores_of(changes: Sequence[LowRankChange | None]) -> tuple[F64, ...]:
+    """Express changes of one weight in a shared basis, which is not computed.
+
+    At least one of them is not None; of one that is, the core is zero.
+    """
+    lefts, rights = _side_by_side(changes)
+    return _cores(changes, np.linalg.qr(lefts, mode="r"), np.linalg.qr(rights, mode="r"))
+
+
+def cores_with_bases(changes: Sequence[LowRankChange | None]) -> Cores:
+    """Express changes of one weight in a shared basis, as `cores_of` does, and compute it."""
+    tall, wide = map(np.linalg.qr, _side_by_side(changes))
+    return Cores(tall.Q, wide.Q, _cores(changes, tall.R, wide.R))
+
+
+def _side_by_side(changes: Sequence[LowRankChange | None]) -> tuple[F64, F64]:
     present = [change for change in changes if change is not None]
-    tall = np.linalg.qr(np.concatenate([c.left for c in present], axis=1))
-    wide = np.linalg.qr(np.concatenate([c.right for c in present], axis=0).T)
+    lefts = np.concatenate([change.left for change in present], axis=1)
+    return lefts, np.concatenate([change.right for change in present], axis=0).T
+
+
+def _cores(changes: Sequence[LowRankChange | None], tall: F64, wide: F64) -> tuple[F64, ...]:
     cores: list[F64] = []
     at = 0
     for change in changes:
         if change is None:
-            cores.append(np.zeros((tall.R.shape[0], wide.R.shape[0])))
+            cores.append(np.zeros((tall.shape[0], wide.shape[0])))
             continue
         columns = slice(at, at + change.rank)
-        cores.append(change.scale * (tall.R[:, columns] @ wide.R[:, columns].T))
+        cores.append(change.scale * (tall[:, columns] @ wide[:, columns].T))
         at += change.rank
-    return Cores(tall.Q, wide.Q, tuple(cores))
+    return tuple(cores)
 
 
 def _f64(array: object) -> F64:

@@ -99,10 +99,10 @@ def conflicts(parents: Sequence[Parent], base: Tensors) -> Iterator[WeightConfli
     whole = {pair: _Sums() for pair in pairs}
     for target in filter(sides.is_number, sides.targets):
         here = {pair: _Sums() for pair in pairs}
-        for run in sides.runs(target):
-            changes = [own - run.base for own in run.values]
+        for rows in sides.pieces(target):
+            changes = rows.changes()
             for a, b in pairs:
-                here[a, b].add(changes[a], changes[b], run.base)
+                here[a, b].add(changes[a], changes[b], rows.base)
         for (a, b), sums in here.items():
             if sums.either:
                 whole[a, b].take(sums)

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
+from typing import cast
 
 import numpy as np
 
@@ -10,8 +12,12 @@ from deltareg.delta.kind import Effect, Tensors
 from deltareg.delta.maths.formula import StoredUpdate, Tensor
 from deltareg.delta.maths.low_rank import F64
 from deltareg.errors import InvalidInput
-from deltareg.tensors.array import to_f32, view
+from deltareg.tensors.array import F32, to_f32, view
 from deltareg.tensors.header import FLOAT_DTYPES
+
+Values = F32 | F64
+"""Numbers as they are known exactly: float64 only where a file stores it."""
+_PIECE = 1 << 15  # elements: the float64 of a base, a few parents and their changes stays in the cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +43,44 @@ class ParentRows:
 
     Attributes:
         first: The position of the first element in the whole weight.
-        base: W, float64; zero where it has no such rows.
+        base: W (rows, …), a number as one row; zero where it has no such rows.
         values: W' of each parent, before rounding; the array of `base` itself if the parent leaves
             the weight alone.
     """
 
     first: int
+    base: Values
+    values: Sequence[Values]
+
+    def pieces(self) -> "Iterator[WideRows]":
+        """Yield the same rows in float64, so few at a time that they stay in the cache."""
+        height, row = self.base.shape[0], prod(self.base.shape[1:])
+        step = max(1, _PIECE // max(1, row))
+        for start in range(0, height, step):
+            rows = slice(start, start + step)
+            base = self.base[rows].astype(np.float64)
+            values = [base if own is self.base else own[rows].astype(np.float64) for own in self.values]
+            yield WideRows(self.first + start * row, base, values)
+
+
+@dataclass(frozen=True, slots=True)
+class WideRows:
+    """Rows of one weight in float64, where the difference of two float32 numbers is exact.
+
+    Attributes:
+        first: The position of the first element in the whole weight.
+        base: W.
+        values: W' of each parent; the array of `base` itself if the parent leaves the weight alone.
+    """
+
+    first: int
     base: F64
-    values: list[F64]
+    values: Sequence[F64]
+
+    def changes(self) -> list[F64]:
+        """Return ΔW of each parent."""
+        with np.errstate(all="ignore"):  # an overflow shows as an infinity, which a push refuses by name
+            return [own - self.base for own in self.values]
 
 
 class ParentSide:
@@ -86,15 +122,15 @@ class ParentSide:
         addition = self.folding.additions.get(name)
         return b"".join(self.folding.rows(name)) if addition is None else bytes(addition.read())
 
-    def values(self, name: str) -> Iterator[F64]:
+    def values(self, name: str) -> Iterator[Values]:
         """Yield a tensor's values after the change and before rounding, by blocks of rows."""
         tensor = self._find_stored(name)
         if tensor is None:
-            yield from (block.astype(np.float64) for block in self.folding.blocks(name))
+            yield from self.folding.blocks(name)
             return
         height = tensor.shape[0] if tensor.shape else 1
         for start in range(0, height, BLOCK_ROWS):
-            yield read_f64(tensor, start, min(start + BLOCK_ROWS, height))
+            yield _read(tensor, start, min(start + BLOCK_ROWS, height))
 
     def _find_stored(self, name: str) -> Tensor | None:
         addition = self.folding.additions.get(name)
@@ -173,37 +209,50 @@ class MergeSides:
         names = dict(self.changing(target))
         streams = [side.values(names[side]) if side in names else iter(()) for side in self._sides]
         for start in range(0, height, BLOCK_ROWS):
-            base = base_rows(source, shape, start, min(start + BLOCK_ROWS, height))
-            row = int(base[0].size) if shape else 1
-            yield ParentRows(start * row, base, [_over(base, next(stream, None)) for stream in streams])
+            base = _base_rows(source, shape, start, min(start + BLOCK_ROWS, height))
+            values = [_over(base, next(stream, None)) for stream in streams]
+            if not shape:
+                base, values = base.reshape(1), [own.reshape(1) for own in values]
+            yield ParentRows(start * prod(shape[1:]), base, values)
+
+    def pieces(self, target: str) -> Iterator[WideRows]:
+        """Yield the same in float64, so few rows at a time that they stay in the cache."""
+        for run in self.runs(target):
+            yield from run.pieces()
 
 
 def read_f64(tensor: Tensor, start: int, stop: int) -> F64:
     """Read rows of a tensor of real numbers, exactly."""
-    shape = (stop - start, *tensor.shape[1:]) if tensor.shape else ()
-    raw = view(tensor.read(start, stop), tensor.dtype, shape)
-    if tensor.dtype == "F64":
-        return raw.astype(np.float64)
-    return to_f32(raw, tensor.dtype).astype(np.float64)
+    return _read(tensor, start, stop).astype(np.float64)
 
 
 def base_rows(source: Tensor | None, shape: tuple[int, ...], start: int, stop: int) -> F64:
     """Return rows of W in the shape of the result; rows that W lacks are zero."""
-    rows = np.zeros((stop - start, *shape[1:]) if shape else ())
+    return _base_rows(source, shape, start, stop).astype(np.float64)
+
+
+def _read(tensor: Tensor, start: int, stop: int) -> Values:
+    shape = (stop - start, *tensor.shape[1:]) if tensor.shape else ()
+    raw = view(tensor.read(start, stop), tensor.dtype, shape)
+    return cast("F64", raw) if tensor.dtype == "F64" else to_f32(raw, tensor.dtype)
+
+
+def _base_rows(source: Tensor | None, shape: tuple[int, ...], start: int, stop: int) -> Values:
     if source is None or source.shape[1:] != shape[1:]:
-        return rows
+        return np.zeros((stop - start, *shape[1:]) if shape else (), np.float32)
     if not shape:
-        return read_f64(source, 0, 1)
+        return _read(source, 0, 1)
     inside = min(stop, source.shape[0])
-    if start < inside:
-        rows[: inside - start] = read_f64(source, start, inside)
-    return rows
+    if inside == stop:
+        return _read(source, start, stop)
+    known = _read(source, start, inside) if start < inside else np.zeros((0, *shape[1:]), np.float32)
+    return np.concatenate([known, np.zeros((stop - start - len(known), *shape[1:]), known.dtype)])
 
 
-def _over(base: F64, block: F64 | None) -> F64:
+def _over(base: Values, block: Values | None) -> Values:
     """Put a parent's rows over W's; rows that the parent lacks stay W's."""
     if block is None or block.shape == base.shape:
         return base if block is None else block
-    rows = base.copy()
+    rows = base.astype(np.result_type(base, block))
     rows[: block.shape[0]] = block
     return rows

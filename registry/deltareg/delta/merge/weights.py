@@ -1,4 +1,4 @@
-"""Merging deltas of one base into new values of its weights, a block of rows at a time.
+"""Merging deltas of one base into new values of its weights, a few rows at a time.
 
 Every parent is folded in float32, as it would be by itself, and ΔW = W' - W is taken in float64,
 where the difference of two float32 numbers is exact unless they are 2²⁹ apart. The method merges
@@ -9,15 +9,17 @@ delta, and a delta minus itself leaves the base as it was (docs/adr/0015-merges.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
+from math import prod
 
 import numpy as np
 
 from deltareg.delta.kind import Tensors
 from deltareg.delta.maths.low_rank import F64
 from deltareg.delta.merge.method import MergeRows, MergeSettings, ValueMethod
-from deltareg.delta.merge.sides import MergeSides, Parent, ParentRows
+from deltareg.delta.merge.sides import MergeSides, Parent, WideRows
 from deltareg.errors import InvalidInput
-from deltareg.tensors.array import from_f32
+from deltareg.tensors.array import rounded_bytes
 from deltareg.tensors.header import FLOAT_DTYPES
 
 _WIDEST = ("F64", "F32")
@@ -77,55 +79,58 @@ class ValueMerging:
 
     def is_zero(self, target: str) -> bool:
         """Whether all values of a result are zero, so that a new tensor is not needed."""
-        return self._sides.is_number(target) and not any(map(np.any, self._blocks(target)))
+        return self._sides.is_number(target) and not any(map(np.any, self._pieces(target)))
 
-    def rows(self, target: str) -> Iterator[bytes]:
-        """Yield the raw bytes of a result, a block of rows at a time.
+    def rows(self, target: str) -> Iterator[memoryview]:
+        """Yield the raw bytes of a result, a run of rows at a time.
 
         Raises:
             InvalidInput: The weight does not hold real numbers, and the parents differ in it.
         """
         if not self._sides.is_number(target):
-            yield self._common(target)
+            yield memoryview(self._common(target))
             return
-        dtype, left = self.dtype(target), (self.shape(target) or (1,))[0]
-        for block in self._blocks(target):
-            rows = block[:left] if block.ndim else block
-            left -= rows.shape[0] if rows.ndim else 1
-            yield _encode_values(rows, dtype)
+        dtype, left = self.dtype(target), prod(self.shape(target))
+        for piece in self._pieces(target):
+            yield _encode_values(piece.reshape(-1)[:left], dtype)
+            left = max(0, left - piece.size)
 
     def _settled_shape(self, target: str) -> tuple[int, ...]:
         shape, source = self._sides.shape(target), self._sides.source(target)
         if source is None or not shape or shape[0] <= source.shape[0]:
             return shape
         above = source.shape[0]
-        for block in self._blocks(target):
-            if np.any(block[max(0, above) :]):
+        for piece in self._pieces(target):
+            if np.any(piece[max(0, above) :]):
                 return shape
-            above -= block.shape[0]
+            above -= piece.shape[0]
         return source.shape
 
-    def _blocks(self, target: str) -> Iterator[F64]:
-        runs = self._sides.runs(target)
+    def _pieces(self, target: str) -> Iterator[F64]:
+        """Yield the result's rows, a few at a time."""
         if self._method.needs_whole:
-            runs = iter([_join_runs(list(runs))])
-        for run in runs:
-            yield self._merge_run(target, run)
+            yield from self._merge_whole(target)
+            return
+        for rows in self._sides.pieces(target):
+            changes = rows.changes()
+            yield _settle(rows, changes, self._merge(target, rows.first, rows.base, changes))
 
-    def _merge_run(self, target: str, run: ParentRows) -> F64:
-        parents = self._sides.parents
-        # An overflow shows as an infinity, which the push refuses by name.
-        with np.errstate(all="ignore"):
-            changes = [own - run.base for own in run.values]
-            weights, keys = [p.weight for p in parents], [p.key for p in parents]
-            rows = MergeRows(target, run.first, run.base, changes, weights, keys)
-            change = self._method.merge(rows, self._settings)
-            result = np.where(change == 0, run.base, run.base + change)
-            # Another sign of zero is no change, except where one parent alone is to be met.
-            is_moved = (change != 0) | (len(parents) == 1)
-            for own, own_change in zip(run.values, changes, strict=True):
-                result = np.where((change == own_change) & is_moved, own, result)
-        return result
+    def _merge_whole(self, target: str) -> Iterator[F64]:
+        """Merge all rows at once: beside what the method takes, a float64 of each parent's change."""
+        runs = list(self._sides.runs(target))
+        base = np.concatenate([run.base for run in runs], dtype=np.float64)
+        changes = [np.empty(base.shape) for _ in self._sides.parents]
+        for rows in chain.from_iterable(run.pieces() for run in runs):
+            for whole, change in zip(changes, rows.changes(), strict=True):
+                _part_of(whole, rows)[...] = change
+        merged = np.ascontiguousarray(self._merge(target, 0, base, changes))
+        for rows in chain.from_iterable(run.pieces() for run in runs):
+            yield _settle(rows, [_part_of(change, rows) for change in changes], _part_of(merged, rows))
+
+    def _merge(self, target: str, first: int, base: F64, changes: Sequence[F64]) -> F64:
+        weights, keys = [p.weight for p in self._sides.parents], [p.key for p in self._sides.parents]
+        with np.errstate(all="ignore"):  # an overflow shows as an infinity, which the push refuses by name
+            return self._method.merge(MergeRows(target, first, base, changes, weights, keys), self._settings)
 
     def _common(self, target: str) -> bytes:
         """Return the parents' common bytes for a tensor that cannot be added, such as an index."""
@@ -155,17 +160,33 @@ def _check(method: ValueMethod, parents: Sequence[Parent]) -> None:
         raise InvalidInput(f"{method.name} takes no negative weights", fix="use task_arithmetic")
 
 
-def _join_runs(runs: Sequence[ParentRows]) -> ParentRows:
-    if len(runs) == 1:
-        return runs[0]
-    values = zip(*(run.values for run in runs), strict=True)
-    base = np.concatenate([run.base for run in runs])
-    return ParentRows(0, base, [np.concatenate(blocks) for blocks in values])
+def _settle(rows: WideRows, changes: Sequence[F64], change: F64) -> F64:
+    """Return W + ΔW, and what a parent has or W has where that is the whole change.
+
+    Another sign of zero is no change, except where one parent alone is to be met.
+    """
+    with np.errstate(all="ignore"):
+        result = rows.base + change
+    is_moved = change != 0
+    if not is_moved.all():
+        np.copyto(result, rows.base, where=~is_moved)
+    for own, own_change in zip(rows.values, changes, strict=True):
+        is_own = change == own_change
+        if len(changes) > 1:
+            is_own &= is_moved
+        if is_own.any():
+            np.copyto(result, own, where=is_own)
+    return result
 
 
-def _encode_values(values: F64, dtype: str) -> bytes:
+def _part_of(whole: F64, rows: WideRows) -> F64:
+    """Return the part of a whole weight that is at the place of some rows, as a view."""
+    return whole.reshape(-1)[rows.first : rows.first + rows.base.size].reshape(rows.base.shape)
+
+
+def _encode_values(values: F64, dtype: str) -> memoryview:
     """Encode float64 values in a stored dtype: converted to float32, then rounded once."""
+    if dtype == "F64":
+        return memoryview(values.astype("<f8").tobytes())
     with np.errstate(over="ignore"):
-        if dtype == "F64":
-            return values.astype("<f8").tobytes()
-        return from_f32(np.ascontiguousarray(values, dtype=np.float32), dtype).tobytes()
+        return rounded_bytes(values.astype(np.float32), dtype)

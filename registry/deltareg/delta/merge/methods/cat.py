@@ -20,7 +20,7 @@ def _merge(parts: Sequence[ParentChange], settings: MergeSettings) -> LowRankFac
     lefts = [c.left * (scale / common) for c, scale in zip(changes, scales, strict=True)]
     left = np.concatenate(lefts, axis=1)
     right = np.concatenate([change.right for change in changes], axis=0)
-    core = cores_of([LowRankChange(left, right, common)]).cores[0]
+    (core,) = cores_of([LowRankChange(left, right, common)])
     return LowRankFactors(left, right, common, float(np.linalg.norm(core)))
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from deltareg.delta.maths.low_rank import F64, cores_of
+from deltareg.delta.maths.low_rank import F64, cores_with_bases
 from deltareg.delta.merge.method import FactorMethod, LowRankFactors, MergeSettings, ParentChange
 from deltareg.delta.merge.steps import weighted_sum
 
@@ -30,7 +30,7 @@ def _decompose(parts: Sequence[ParentChange]) -> tuple[F64, F64, F64]:
     if len(products) < len(parts):
         svd = np.linalg.svd(weighted_sum([part.dense() for part in parts], weights), full_matrices=False)
         return svd.U, svd.S, svd.Vh
-    shared = cores_of(products)
+    shared = cores_with_bases(products)
     svd = np.linalg.svd(weighted_sum(shared.cores, weights), full_matrices=False)
     return shared.left_basis @ svd.U, svd.S, svd.Vh @ shared.right_basis.T
 
