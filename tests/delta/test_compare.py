@@ -111,7 +111,7 @@ def test_measures_hold_their_bound_however_near_columns_and_versions_are(conditi
     found = measure_products(a, b)
 
     one, two = dense(a.left, a.right, a.scale), dense(b.left, b.right, b.scale)
-    norms = np.linalg.norm(one), np.linalg.norm(two)
+    norms = float(np.linalg.norm(one)), float(np.linalg.norm(two))
     assert found.norms == pytest.approx(norms, rel=BOUND)
     assert found.apart == pytest.approx(np.linalg.norm(two - one), rel=BOUND, abs=1e-14 * norms[0])
     assert found.inner == pytest.approx(np.sum(one * two), abs=BOUND * norms[0] * norms[1])

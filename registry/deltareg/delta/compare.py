@@ -184,7 +184,8 @@ def _from_factors(target: str, a: StoredFactors | None, b: StoredFactors | None)
         norm_b,
         0 if a is None else a.rank,
         0 if b is None else b.rank,
-        *map(effective_rank, found.sizes),
+        effective_rank(found.sizes[0]),
+        effective_rank(found.sizes[1]),
         found.overlap,
     )
 

@@ -73,6 +73,12 @@ class _Source:
         assert self.base.tensors is not None
         return self.base.tensors
 
+    def release_pages(self) -> None:
+        """Take what was read of the fine-tune and its base out of this process's memory."""
+        self.folder.release_pages()
+        if self.base.folder is not None:
+            self.base.folder.folder.release_pages()
+
     @property
     def size_bytes(self) -> int:
         """Bytes of the fine-tune's weights."""
@@ -161,6 +167,7 @@ class _Writing:
                 if found is not None:
                     modules.append(found[0])
                     self._keep(found[1], spool)
+                self._source.release_pages()
                 meter.add(1)
         finally:
             meter.close()

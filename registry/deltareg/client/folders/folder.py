@@ -172,6 +172,12 @@ class Folder:
         files = (path for path, file in self.contents.items() if file.header is not None)
         return {path: list(self._seen[self.path / path]) for path in files}
 
+    def release_pages(self) -> None:
+        """Take what was read of the files out of this process's memory; it is read again when it is asked for."""
+        if hasattr(mmap, "MADV_DONTNEED"):  # Windows has no such call
+            for mapped in self._open:
+                mapped.madvise(mmap.MADV_DONTNEED)
+
     def close(self) -> None:
         """Unmap everything; arrays that still look at a file keep it mapped until they go."""
         self.contents.clear()

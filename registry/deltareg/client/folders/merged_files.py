@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 from deltareg.client.disk.weights_file import TensorSlot, write_header, write_stream
@@ -17,13 +18,22 @@ from deltareg.delta.merge.weights import ValueMerging
 from deltareg.tensors.array import from_f32
 
 _BESIDE = frozenset({"config.json", "generation_config.json"}) | TOKENIZER_FILES
+_HELD_BYTES = 32 << 20  # of a result, until what was read for it leaves memory
 _TRAINED = ("base_model_name_or_path", "revision", "task_type", "auto_mapping")
 
 
 def write_weights(
-    merging: ValueMerging, folder: Path, view: BaseView, parents: Sequence[Folder], progress: Progress
+    merging: ValueMerging,
+    folder: Path,
+    view: BaseView,
+    parents: Sequence[Folder],
+    progress: Progress,
+    *,
+    base: Folder | None = None,
 ) -> None:
     """Write merged values; as a full delta if every weight of the base has one.
+
+    What was read of the parents, and of the base's folder, does not stay in memory.
 
     Files beside the weights (a config, a tokenizer) come from the first parent that has them. A new
     tensor whose values cancel out is left out.
@@ -36,7 +46,8 @@ def write_weights(
     slots = [TensorSlot(name, merging.dtype(name), merging.shape(name)) for name in names]
     meter = progress.task("merging", sum(slot.size_bytes for slot in slots))
     try:
-        write_stream(path, _body(merging, slots, metadata), meter=meter)
+        opened = [*parents] if base is None else [base, *parents]
+        write_stream(path, _body(merging, slots, metadata, opened), meter=meter)
     finally:
         meter.close()
     for parent in parents:
@@ -69,10 +80,18 @@ def write_lora(
     return merged_modules
 
 
-def _body(merging: ValueMerging, slots: list[TensorSlot], metadata: Mapping[str, str]) -> Iterator[bytes]:
+def _body(
+    merging: ValueMerging, slots: list[TensorSlot], metadata: Mapping[str, str], opened: Sequence[Folder]
+) -> Iterator[bytes | memoryview]:
     yield write_header(slots, metadata)
-    for slot in slots:
-        yield from merging.rows(slot.name)
+    held = 0
+    for rows in chain.from_iterable(merging.rows(slot.name) for slot in slots):
+        yield rows
+        held += len(rows)
+        if held >= _HELD_BYTES:
+            held = 0
+            for folder in opened:
+                folder.release_pages()
 
 
 def _find_shared_training(parents: Sequence[Folder]) -> dict[str, object]:

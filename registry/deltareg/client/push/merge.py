@@ -122,7 +122,7 @@ class _Merge:
         engine, progress = self.engine(), self.context.progress
         if isinstance(engine, FactorMerging):
             return write_lora(engine, folder, folders, _DTYPES[self.dtype] or "F32", progress)
-        write_weights(engine, folder, self.base.view, folders, progress)
+        write_weights(engine, folder, self.base.view, folders, progress, base=self.base.folder)
         return []
 
 

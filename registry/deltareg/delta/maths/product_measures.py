@@ -197,7 +197,8 @@ def _own(left: _Gram, right: _Gram) -> _Own | None:
         return None
     (tall, inverse), (wide, _) = roots
     core = (tall.T * left.lengths) @ (right.lengths[:, None] * wide)
-    return _Own(float(np.sqrt(square)), np.linalg.svd(core, compute_uv=False), inverse)
+    sizes: F64 = np.linalg.svd(core, compute_uv=False).astype(np.float64, copy=False)
+    return _Own(float(np.sqrt(square)), sizes, inverse)
 
 
 def _apart(left: _PairGram, right: _PairGram) -> float | None:

@@ -17,7 +17,7 @@ from deltareg.tensors.header import FLOAT_DTYPES
 
 Values = F32 | F64
 """Numbers as they are known exactly: float64 only where a file stores it."""
-_PIECE = 1 << 15  # elements: the float64 of a base, a few parents and their changes stays in the cache
+_PIECE = 1 << 14  # elements: the float64 of a base and of a few parents' changes stays in the cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,32 +53,32 @@ class ParentRows:
     values: Sequence[Values]
 
     def pieces(self) -> "Iterator[WideRows]":
-        """Yield the same rows in float64, so few at a time that they stay in the cache."""
+        """Yield the same rows, so few at a time that they stay in the cache."""
         height, row = self.base.shape[0], prod(self.base.shape[1:])
         step = max(1, _PIECE // max(1, row))
         for start in range(0, height, step):
             rows = slice(start, start + step)
             base = self.base[rows].astype(np.float64)
-            values = [base if own is self.base else own[rows].astype(np.float64) for own in self.values]
+            values = [base if own is self.base else own[rows] for own in self.values]
             yield WideRows(self.first + start * row, base, values)
 
 
 @dataclass(frozen=True, slots=True)
 class WideRows:
-    """Rows of one weight in float64, where the difference of two float32 numbers is exact.
+    """Rows of one weight, for sums in float64, where the difference of two float32 numbers is exact.
 
     Attributes:
         first: The position of the first element in the whole weight.
-        base: W.
+        base: W, float64.
         values: W' of each parent; the array of `base` itself if the parent leaves the weight alone.
     """
 
     first: int
     base: F64
-    values: Sequence[F64]
+    values: Sequence[Values]
 
     def changes(self) -> list[F64]:
-        """Return ΔW of each parent."""
+        """Return ΔW of each parent, float64."""
         with np.errstate(all="ignore"):  # an overflow shows as an infinity, which a push refuses by name
             return [own - self.base for own in self.values]
 
@@ -216,7 +216,7 @@ class MergeSides:
             yield ParentRows(start * prod(shape[1:]), base, values)
 
     def pieces(self, target: str) -> Iterator[WideRows]:
-        """Yield the same in float64, so few rows at a time that they stay in the cache."""
+        """Yield the same, so few rows at a time that they stay in the cache."""
         for run in self.runs(target):
             yield from run.pieces()
 
