@@ -1,7 +1,6 @@
 """Explains why there is no result: in sentences for people, as a problem document for scripts."""
 
 from deltareg.errors import DeltaregError, Refused, Unavailable
-from deltareg.wire import describe_problem
 from deltareg_cli.exits import exit_status
 from deltareg_cli.terminal.blocks import Block, Cell, LinesBlock, Sentence, SentencesBlock
 from deltareg_cli.terminal.drawing import DrawingSurface, draw
@@ -41,6 +40,8 @@ def for_people(error: DeltaregError, surface: DrawingSurface, *, has_all: bool =
 
 def for_scripts(error: DeltaregError, *, request_id: str = "") -> dict[str, object]:
     """Return the RFC 9457 document of an error, with the exit status beside HTTP's."""
+    from deltareg.wire import describe_problem  # messages take longer to load than all the rest here
+
     document = describe_problem(error, request_id=request_id)
     return {**document.model_dump(), "fix": fix_of(error), "exit_status": int(exit_status(error))}
 

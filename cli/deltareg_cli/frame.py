@@ -4,7 +4,6 @@ import errno
 import os
 import re
 import sys
-import traceback
 from collections.abc import Sequence
 from io import TextIOWrapper
 from typing import NoReturn
@@ -14,11 +13,8 @@ from click.exceptions import NoArgsIsHelpError
 
 from deltareg import __version__
 from deltareg.errors import DeltaregError, DiskFull, InvalidInput
-from deltareg.host.garbage import collect_rarely
 from deltareg_cli.exits import ExitStatus, exit_status
-from deltareg_cli.failures import for_people, for_scripts
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.terminal.output import to_json, with_schema
 from deltareg_cli.tree.command_tree import RootGroup
 
 
@@ -33,7 +29,6 @@ def cli(ctx: click.Context) -> None:
 
 def main() -> NoReturn:
     """Run the process's command line and end the process."""
-    collect_rarely()
     # Threads of NumPy's OpenBLAS spin for 2^26 cycles after a product, on cores that hashing and
     # writing need; this lets them sleep. It is read when NumPy is imported, which commands do.
     os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
@@ -88,6 +83,11 @@ def _hung_up() -> ExitStatus:
 
 
 def _report_failure(error: Exception, args: Sequence[str], invocation: Invocation) -> ExitStatus:
+    import traceback  # what a line that goes well need not load
+
+    from deltareg_cli.failures import for_people, for_scripts
+    from deltareg_cli.terminal.output import to_json, with_schema
+
     ours = as_ours(error)
     output = invocation.output
     if invocation.globals.debug or exit_status(ours) is ExitStatus.INTERNAL:

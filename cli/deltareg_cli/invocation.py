@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING
 import click
 
 from deltareg.client.config import ClientConfig, LoadedConfig, load_config
-from deltareg.client.progress import Progress
 from deltareg.errors import InvalidInput
-from deltareg_cli.terminal.logs import start_log
 from deltareg_cli.terminal.output import Output, is_terminal
 
 if TYPE_CHECKING:
     from deltareg.client import Client
+    from deltareg.client.progress import Progress
 
 
 @dataclass(slots=True)
@@ -73,7 +72,7 @@ class Invocation:
     is_resumable: bool = False
     _loaded: LoadedConfig | None = None
     _client: "Client | None" = None
-    _progress: Progress | None = None
+    _progress: "Progress | None" = None
 
     def begin(self, *, is_resumable: bool, is_tolerant: bool) -> None:
         """Read the settings and set up output and log; called once, before the command runs.
@@ -83,6 +82,8 @@ class Invocation:
             is_tolerant: Whether the command must run although the settings cannot be read, as
                 those must that repair them.
         """
+        from deltareg_cli.terminal.logs import start_log  # pages of help have no log
+
         self.is_resumable = is_resumable
         options = self.globals
         start_log(verbose=max(options.verbose - 1, 2 * options.debug), form=options.log_format)

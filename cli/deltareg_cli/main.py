@@ -1,10 +1,12 @@
 """`deltareg`, the program: what is imported at start, and then the frame of every command."""
 
+from deltareg.host.garbage import collect_rarely
 from deltareg.host.interrupts import ending_at_once
 
 
 def main() -> None:
     """Run the command line and end the process with its status."""
+    collect_rarely()
     with ending_at_once():
         from deltareg_cli.frame import main as run  # here, because it is most of a start
 

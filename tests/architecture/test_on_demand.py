@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-PACKAGES = ("deltareg.client", "deltareg.delta", "deltareg.testing", "deltareg.wire")
+PACKAGES = ("deltareg.client", "deltareg.codec", "deltareg.delta", "deltareg.testing", "deltareg.wire")
 
 
 def for_type_checkers(package: str) -> dict[str, str]:

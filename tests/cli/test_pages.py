@@ -72,8 +72,11 @@ def test_the_first_page_fits_on_a_screen(shell):
     assert page == shell("help").out == shell("--help").out
     assert len(page.splitlines()) <= 24
     assert max(map(len, page.splitlines())) <= 80
-    for name in EVERYDAY:
-        assert re.search(rf"^  {name} +\w", page, re.MULTILINE), name
+    for name, text in EVERYDAY.items():
+        command = cli.get_command(ROOT, name)
+        assert command is not None, name
+        assert text == summary(command)
+        assert re.search(rf"^  {name} +{re.escape(text)}$", page, re.MULTILINE), name
     assert "deltareg help all" in page
 
 

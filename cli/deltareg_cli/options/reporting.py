@@ -3,14 +3,17 @@
 import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from deltareg.client.report_files.writing import ReportPaths, write_reports
-from deltareg.wire import GateAnswer, RunInfo
 from deltareg_cli.exits import ExitStatus
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
+
+if TYPE_CHECKING:
+    from deltareg.wire import GateAnswer, RunInfo
 
 _FILE = click.Path(path_type=Path)
 _SECTION = "Reports"
@@ -55,8 +58,8 @@ def write_gate_reports(
     paths: ReportPaths,
     *,
     status: ExitStatus,
-    answer: GateAnswer | None = None,
-    runs: Mapping[str, RunInfo] | None = None,
+    answer: "GateAnswer | None" = None,
+    runs: Mapping[str, "RunInfo"] | None = None,
     against: str = "",
 ) -> None:
     """Write every requested report; called before the exit status is known."""

@@ -4,12 +4,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from deltareg.errors import Unavailable
-from deltareg.wire import RunInfo
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.runs.waiting import wait_for
 
 if TYPE_CHECKING:
     from deltareg.client import DiffReport
+    from deltareg.wire import RunInfo
 
 
 def compare_by_worker(invocation: Invocation, a: str, b: str, *, top: int, timeout_s: float) -> "DiffReport":
@@ -27,7 +27,7 @@ def compare_by_worker(invocation: Invocation, a: str, b: str, *, top: int, timeo
     return replace(report, modules=modules, note=comparison.note, general=comparison.general)
 
 
-def require_done(run: RunInfo, done: str) -> None:
+def require_done(run: "RunInfo", done: str) -> None:
     """Require that a run has a result.
 
     Raises:

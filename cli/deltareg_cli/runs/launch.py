@@ -5,12 +5,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import NoReturn, cast
+from typing import TYPE_CHECKING, NoReturn, cast
 
-from deltareg.client.config import ClientConfig
 from deltareg.errors import Inconclusive
 from deltareg.host.parts import NEEDS, missing_of, require
 from deltareg.host.worker_process import ask, rebuild_error, worker_line
+
+if TYPE_CHECKING:
+    from deltareg.client.config import ClientConfig
 
 __all__ = ["NEEDS", "ask", "ask_on", "become", "build_flags", "connect", "missing_of", "require", "worker_line"]
 
@@ -33,7 +35,7 @@ def become(module: str, *args: str, extras: Sequence[str], environ: Mapping[str,
     os.execve(sys.executable, line, {**os.environ, **(environ or {})})  # noqa: S606  # our own module
 
 
-def connect(config: ClientConfig) -> tuple[list[str], dict[str, str]]:
+def connect(config: "ClientConfig") -> tuple[list[str], dict[str, str]]:
     """Return the words and variables by which a worker reaches the server of these settings.
 
     A server that only a folder names is not handed on as if the user had named it: the worker reads

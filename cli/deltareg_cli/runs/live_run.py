@@ -6,7 +6,6 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
-from deltareg.wire import LogLine, RunInfo
 from deltareg_cli.terminal.blocks import Cell, LinesBlock, Sentence, SentencesBlock
 from deltareg_cli.terminal.drawing import draw
 from deltareg_cli.terminal.output import Output, is_terminal
@@ -17,17 +16,19 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
+    from deltareg.wire import LogLine, RunInfo
+
 _LIVE_S = 10.0  # of checks without a word, so that whoever waits sees that it goes on
 
 
 class LiveRun(Protocol):
     """A display of a run, updated as the run goes on."""
 
-    def change(self, run: RunInfo) -> None:
+    def change(self, run: "RunInfo") -> None:
         """Show the run's new state."""
         ...
 
-    def line(self, line: LogLine) -> None:
+    def line(self, line: "LogLine") -> None:
         """Show a line of the run's log."""
         ...
 
@@ -64,13 +65,13 @@ class _Notes:
         self._made = self._all = 0
         self._silent_s = 0.0
 
-    def change(self, run: RunInfo) -> None:
+    def change(self, run: "RunInfo") -> None:
         sentence = f"run {run.id}: {standing(run)}"
         if sentence != self._told:
             self._told = sentence
             self._output.note(clean(sentence))
 
-    def line(self, line: LogLine) -> None:
+    def line(self, line: "LogLine") -> None:
         if line.plan:
             self._made, self._all = 0, len(line.plan)
         elif line.check is not None:
@@ -96,7 +97,7 @@ class _Bar:
         self._to_come: list[str] = []
         self._made = self._all = self._attempt = 0
 
-    def change(self, run: RunInfo) -> None:
+    def change(self, run: "RunInfo") -> None:
         sentence = clean(standing(run))
         if self._task is None:
             what = clean(f"{run.ref or run.base}  {sentence}")
@@ -110,7 +111,7 @@ class _Bar:
         self._told = why
         self._show(sentence)
 
-    def line(self, line: LogLine) -> None:
+    def line(self, line: "LogLine") -> None:
         if line.attempt != self._attempt:
             self._attempt, self._made, self._all, self._to_come = line.attempt, 0, 0, []
         if line.plan:

@@ -5,21 +5,23 @@ import subprocess
 import tempfile
 import threading
 from contextlib import suppress
-from typing import Self
+from typing import TYPE_CHECKING, Self
 from uuid import uuid4
 
 from deltareg.errors import Conflict, DeltaregError, Forbidden, Inconclusive, WaitTimeout
-from deltareg.wire import RunCreate, RunInfo
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.runs.launch import build_flags, connect, require, worker_line
 from deltareg_cli.runs.waiting import wait_for
 from deltareg_cli.views.runs import OWN
 
+if TYPE_CHECKING:
+    from deltareg.wire import RunCreate, RunInfo
+
 _END_S = 15.0
 _TAIL_BYTES = 1_500
 
 
-def verify_here(invocation: Invocation, wanted: RunCreate, *, timeout_s: float) -> RunInfo:
+def verify_here(invocation: Invocation, wanted: "RunCreate", *, timeout_s: float) -> "RunInfo":
     """Have a version verified by a worker that this command starts, and wait for the end.
 
     Raises:

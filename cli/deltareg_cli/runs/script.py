@@ -2,10 +2,13 @@
 
 import shlex
 import subprocess
+from typing import TYPE_CHECKING
 
 from deltareg.client.compare.bisect import BisectionStep, Judge
 from deltareg.errors import InvalidInput
-from deltareg.gate.bisection import Mark
+
+if TYPE_CHECKING:
+    from deltareg.gate.bisection import Mark
 
 PLACE = "{ref}"
 _STDERR = 2  # stdout is for the result

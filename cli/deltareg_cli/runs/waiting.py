@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from deltareg.errors import ApprovalDue, WaitTimeout
-from deltareg.wire import MoveResult, RequestInfo, RunInfo, VerdictInfo
 from deltareg_cli.exits import OUTCOME_STATUS, ExitStatus
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.runs.live_run import open_live_run
@@ -15,8 +15,11 @@ from deltareg_cli.views.outcomes import outcome_blocks, run_outcome_blocks
 from deltareg_cli.views.requests import REQUEST_FIELDS, progress_of, request_blocks
 from deltareg_cli.views.verdicts import RESULT_FIELDS, check_blocks, run_blocks, verdict_details
 
+if TYPE_CHECKING:
+    from deltareg.wire import MoveResult, RequestInfo, RunInfo, VerdictInfo
 
-def wait_for(invocation: Invocation, run: RunInfo, *, timeout_s: float) -> RunInfo:
+
+def wait_for(invocation: Invocation, run: "RunInfo", *, timeout_s: float) -> "RunInfo":
     """Wait until a run is over, and show its progress; say at once where nothing can take it.
 
     Raises:
@@ -30,8 +33,8 @@ def wait_for(invocation: Invocation, run: RunInfo, *, timeout_s: float) -> RunIn
 
 
 def follow(
-    invocation: Invocation, run: RunInfo, *, timeout_s: float, is_needless: Callable[[], bool] | None = None
-) -> RunInfo:
+    invocation: Invocation, run: "RunInfo", *, timeout_s: float, is_needless: Callable[[], bool] | None = None
+) -> "RunInfo":
     """Wait until a run is over, and show its progress: how many checks are made, or each with `-v`.
 
     The wait also ends once `is_needless` says that nobody needs the run any more.
@@ -46,7 +49,7 @@ def follow(
         )
 
 
-def run_answer(run: RunInfo, invocation: Invocation, *, has_all: bool = False, next_step: str = "") -> CommandResult:
+def run_answer(run: "RunInfo", invocation: Invocation, *, has_all: bool = False, next_step: str = "") -> CommandResult:
     """Show a run: its verdict once it has one, else its state.
 
     Args:
@@ -67,7 +70,7 @@ def run_answer(run: RunInfo, invocation: Invocation, *, has_all: bool = False, n
 
 
 def verdict_answer(
-    verdict: VerdictInfo, invocation: Invocation, *, has_all: bool = False, next_step: str = "", named: str = ""
+    verdict: "VerdictInfo", invocation: Invocation, *, has_all: bool = False, next_step: str = "", named: str = ""
 ) -> CommandResult:
     """Show a verdict: the answer, what failed with its fix, a line for the rest; or every check."""
     blocks = outcome_blocks(verdict, now=invocation.now, next_step=next_step, named=named)
@@ -78,8 +81,8 @@ def verdict_answer(
 
 
 def wait_for_request(
-    invocation: Invocation, request_id: int, *, timeout_s: float, retry: Callable[[str], MoveResult]
-) -> MoveResult:
+    invocation: Invocation, request_id: int, *, timeout_s: float, retry: "Callable[[str], MoveResult]"
+) -> "MoveResult":
     """Wait until a request is promoted, with a note at each change, and return the move.
 
     Where the gate was met after the approvals, `retry` promotes the version that was approved.
@@ -88,10 +91,10 @@ def wait_for_request(
         WaitTimeout: It is still open, and was shown.
     """
 
-    def tell(changed: RequestInfo) -> None:
+    def tell(changed: "RequestInfo") -> None:
         invocation.output.note(clean(f"request {changed.id}: {progress_of(changed)}"))
 
-    def again(approved: RequestInfo) -> bool:
+    def again(approved: "RequestInfo") -> bool:
         with suppress(ApprovalDue):
             retry(approved.ref)
             return True
@@ -103,6 +106,8 @@ def wait_for_request(
     except WaitTimeout:
         invocation.output.show(request_answer(requests.show(request_id), invocation))
         raise
+    from deltareg.wire import MoveResult  # whoever waits has loaded it
+
     return MoveResult(
         channel=move.channel,
         revision=move.revision or 0,
@@ -114,13 +119,13 @@ def wait_for_request(
     )
 
 
-def request_answer(request: RequestInfo, invocation: Invocation) -> CommandResult:
+def request_answer(request: "RequestInfo", invocation: Invocation) -> CommandResult:
     """Show a request."""
     blocks = request_blocks(request, now=invocation.now)
     return CommandResult(fields(request, *REQUEST_FIELDS), blocks, [str(request.id)])
 
 
-def _no_verdict(run: RunInfo) -> dict[str, object]:
+def _no_verdict(run: "RunInfo") -> dict[str, object]:
     return {
         "id": run.id,
         "verdict": "inconclusive",
@@ -133,6 +138,6 @@ def _no_verdict(run: RunInfo) -> dict[str, object]:
     }
 
 
-def run_status(run: RunInfo) -> ExitStatus:
+def run_status(run: "RunInfo") -> ExitStatus:
     """Return the exit status of a run that is over."""
     return OUTCOME_STATUS[run.verdict.verdict if run.verdict else "inconclusive"]

@@ -6,12 +6,14 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TextIO, assert_never, cast
+from typing import TYPE_CHECKING, TextIO, assert_never, cast
 
-from deltareg.client.config import OutputFormat
-from deltareg.wire import SCHEMA_VERSION
-from deltareg_cli.terminal.blocks import CommandResult
-from deltareg_cli.terminal.drawing import DrawingSurface, draw
+from deltareg.wire.interface import SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from deltareg.client.config import OutputFormat
+    from deltareg_cli.terminal.blocks import CommandResult
+    from deltareg_cli.terminal.drawing import DrawingSurface
 
 # JSON stays valid when these are escaped, and no terminal acts on them then.
 _UNSAFE_IN_JSON = re.compile("[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
@@ -28,7 +30,7 @@ class Output:
         has_colour: Whether colours are wanted where there is a terminal.
     """
 
-    format: OutputFormat = "table"
+    format: "OutputFormat" = "table"
     is_quiet: bool = False
     is_verbose: bool = False
     has_colour: bool = True
@@ -43,7 +45,7 @@ class Output:
         """Whether stderr may carry more than an error: a script expects one document there."""
         return not self.is_quiet and (not self.is_for_scripts or is_terminal(sys.stderr))
 
-    def show(self, answer: CommandResult) -> None:
+    def show(self, answer: "CommandResult") -> None:
         """Print a result."""
         if self.is_quiet and not self.is_for_scripts:
             _print("".join(f"{line}\n" for line in answer.ids), sys.stdout)
@@ -64,19 +66,23 @@ class Output:
         _print(text, sys.stderr)
 
     @property
-    def result_surface(self) -> DrawingSurface:
+    def result_surface(self) -> "DrawingSurface":
         """Return stdout as a surface to draw on."""
         return self.surface(sys.stdout)
 
-    def surface(self, stream: TextIO) -> DrawingSurface:
+    def surface(self, stream: TextIO) -> "DrawingSurface":
         """Return a stream as a surface to draw on."""
+        from deltareg_cli.terminal.drawing import DrawingSurface  # pages of help are not drawn by it
+
         on_terminal = is_terminal(stream)
         width = shutil.get_terminal_size((100, 24)).columns
         return DrawingSurface(width, on_terminal, on_terminal and self.has_colour)
 
-    def _text(self, answer: CommandResult) -> str:
+    def _text(self, answer: "CommandResult") -> str:
         match self.format:
             case "table":
+                from deltareg_cli.terminal.drawing import draw  # as above
+
                 blocks = [*answer.blocks, *(answer.details if self.is_verbose else ())]
                 return answer.raw or draw(blocks, self.result_surface)
             case "json":

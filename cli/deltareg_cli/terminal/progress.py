@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from deltareg.client.config import ClientConfig
 from deltareg.client.progress import SILENT, Meter, Progress
 from deltareg_cli.terminal.output import Output, is_terminal
 from deltareg_cli.terminal.wording import clean, rate, seconds, size
@@ -16,11 +15,13 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
+    from deltareg.client.config import ClientConfig
+
 LINE_EVERY_S = 15.0
 WORTH_A_LINE_S = 1.0
 
 
-def open_progress(output: Output, config: ClientConfig) -> Progress:
+def open_progress(output: Output, config: "ClientConfig") -> Progress:
     """Return the progress that fits: bars for a person, lines for a log, nothing for a script.
 
     The caller closes it with `close_progress`, so that the terminal gets its cursor back.

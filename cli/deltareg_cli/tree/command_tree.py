@@ -143,7 +143,7 @@ class RootGroup(Group):
 
     def get_help(self, ctx: click.Context) -> str:
         """Write the first page."""
-        return front_page(self, ctx)
+        return front_page(ctx)
 
     def write_whole_page(self, ctx: click.Context) -> str:
         """Write the page that lists every command."""

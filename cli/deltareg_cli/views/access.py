@@ -2,16 +2,27 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from deltareg.wire import AccessAnswer, AccessFinding, AccessHolder, HolderRole, HolderToken, MemberInfo, NamespaceInfo
 from deltareg_cli.terminal.blocks import Block, Cell, Column, FactsBlock, LinesBlock, TableBlock, Text, TitleBlock, Tone
 from deltareg_cli.terminal.wording import moment
+
+if TYPE_CHECKING:
+    from deltareg.wire import (
+        AccessAnswer,
+        AccessFinding,
+        AccessHolder,
+        HolderRole,
+        HolderToken,
+        MemberInfo,
+        NamespaceInfo,
+    )
 
 EVERYWHERE = "everywhere"
 _TONES: dict[str, Tone] = {"private": "warn", "internal": "", "public": "good"}
 
 
-def member_table(members: Sequence[MemberInfo], *, now: datetime) -> TableBlock:
+def member_table(members: Sequence["MemberInfo"], *, now: datetime) -> TableBlock:
     """Build the table of roles."""
     columns = [
         Column("id", is_number=True),
@@ -37,7 +48,7 @@ def member_table(members: Sequence[MemberInfo], *, now: datetime) -> TableBlock:
     return TableBlock(columns, rows, if_empty="nobody holds a role there")
 
 
-def member_blocks(member: MemberInfo, *, what: str) -> list[Block]:
+def member_blocks(member: "MemberInfo", *, what: str) -> list[Block]:
     """Show one role."""
     return [
         TitleBlock(f"{member.principal}, {member.role}", what),
@@ -52,7 +63,7 @@ def member_blocks(member: MemberInfo, *, what: str) -> list[Block]:
     ]
 
 
-def namespace_table(namespaces: Sequence[NamespaceInfo]) -> TableBlock:
+def namespace_table(namespaces: Sequence["NamespaceInfo"]) -> TableBlock:
     """Build the table of namespaces."""
     columns = [Column("namespace"), Column("visibility"), Column("deltas", is_number=True), Column("owners")]
     rows: list[list[Text]] = [
@@ -67,7 +78,7 @@ def namespace_table(namespaces: Sequence[NamespaceInfo]) -> TableBlock:
     return TableBlock(columns, rows, if_empty="no namespaces")
 
 
-def namespace_blocks(item: NamespaceInfo, *, now: datetime) -> list[Block]:
+def namespace_blocks(item: "NamespaceInfo", *, now: datetime) -> list[Block]:
     """Show one namespace."""
     return [
         TitleBlock(item.name, "namespace"),
@@ -82,7 +93,7 @@ def namespace_blocks(item: NamespaceInfo, *, now: datetime) -> list[Block]:
     ]
 
 
-def access_blocks(found: AccessAnswer) -> list[Block]:
+def access_blocks(found: "AccessAnswer") -> list[Block]:
     """Show whether a principal may do something, and why."""
     answer = Cell("yes", "good") if found.allowed else Cell("no", "bad")
     lines: list[Text | Sequence[Text]] = [
@@ -94,7 +105,7 @@ def access_blocks(found: AccessAnswer) -> list[Block]:
     return [TitleBlock(what, ""), FactsBlock([("allowed", answer)]), LinesBlock(lines)]
 
 
-def review_table(found: Sequence[AccessFinding]) -> TableBlock:
+def review_table(found: Sequence["AccessFinding"]) -> TableBlock:
     """Build the table of roles under review, with what to do about them."""
     columns = [
         Column("who"),
@@ -116,7 +127,7 @@ def review_table(found: Sequence[AccessFinding]) -> TableBlock:
     return TableBlock(columns, rows, if_empty="nobody holds a role there")
 
 
-def holder_table(holders: Sequence[AccessHolder], namespace: str | None, *, now: datetime) -> TableBlock:
+def holder_table(holders: Sequence["AccessHolder"], namespace: str | None, *, now: datetime) -> TableBlock:
     """Build the table of who may do what: a row for each role, with the live tokens beside the first one."""
     columns = [
         Column("who"),
@@ -135,24 +146,24 @@ def holder_table(holders: Sequence[AccessHolder], namespace: str | None, *, now:
     return TableBlock(columns, rows, if_empty="nobody may do that there")
 
 
-def _reach(role: HolderRole, here: str | None) -> str:
+def _reach(role: "HolderRole", here: str | None) -> str:
     if role.namespace is None:
         return EVERYWHERE
     place = role.namespace if here is None else ""
     return f"{place} {role.pattern}".strip() or "all"
 
 
-def _origin(role: HolderRole) -> str:
+def _origin(role: "HolderRole") -> str:
     group = "" if role.group is None else f" by the group {role.group}" if role.group else " by a group"
     return f"{role.role}{group}, from {role.given_by}"
 
 
-def _token(token: HolderToken, *, now: datetime) -> str:
+def _token(token: "HolderToken", *, now: datetime) -> str:
     where = "" if token.namespaces is None else f" in {', '.join(token.namespaces)}"
     used = f"used {moment(token.last_used_at, now=now)}" if token.last_used_at else "never used"
     return f"{token.id}: {', '.join(token.scopes)}{where}, {used}"
 
 
-def who(member: MemberInfo) -> str:
+def who(member: "MemberInfo") -> str:
     """Name a member, and the principal that it acts for."""
     return member.principal + (f" (for {member.person})" if member.person else "")

@@ -1,8 +1,12 @@
 """The answers of a base and its versions, one below the other."""
 
-from deltareg.wire.findings import AnswersInfo, SideAnswer
+from typing import TYPE_CHECKING
+
 from deltareg_cli.terminal.blocks import Block, Cell, Column, LinesBlock, TableBlock, Text, TitleBlock
 from deltareg_cli.terminal.wording import count, seconds
+
+if TYPE_CHECKING:
+    from deltareg.wire.findings import AnswersInfo, SideAnswer
 
 _ONE_VALUE = 1
 _FORMS = {
@@ -12,7 +16,7 @@ _FORMS = {
 }
 
 
-def answer_blocks(found: AnswersInfo, *, has_prompt: bool = False) -> list[Block]:
+def answer_blocks(found: "AnswersInfo", *, has_prompt: bool = False) -> list[Block]:
     """Show each answer under its author, below the prompt as that network got it if requested."""
     blocks: list[Block] = []
     for each in found.answers:
@@ -24,7 +28,7 @@ def answer_blocks(found: AnswersInfo, *, has_prompt: bool = False) -> list[Block
     return [*blocks, LinesBlock([Cell("no gate uses an answer", "dim")])]
 
 
-def _answer(each: SideAnswer) -> Block:
+def _answer(each: "SideAnswer") -> Block:
     if each.why:
         return LinesBlock([Cell(each.why, "dim")])
     if not each.classes:
@@ -39,7 +43,7 @@ def _lines(text: str) -> LinesBlock:
     return LinesBlock(lines)
 
 
-def _describe_answer(each: SideAnswer) -> str:
+def _describe_answer(each: "SideAnswer") -> str:
     if each.why:
         return ""
     end = ", to its end" if each.is_over else ""

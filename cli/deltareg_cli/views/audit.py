@@ -1,15 +1,19 @@
 """The audit trail as a log: checkpoints, proofs, the result of a verification."""
 
-from deltareg.client.results.log_report import LogReport, RowProof
-from deltareg.wire import CheckpointInfo
+from typing import TYPE_CHECKING
+
 from deltareg_cli.terminal.blocks import Block, Cell, Column, FactsBlock, TableBlock, TitleBlock
+
+if TYPE_CHECKING:
+    from deltareg.client.results.log_report import LogReport, RowProof
+    from deltareg.wire import CheckpointInfo
 
 _BEFORE = "are from before the log: sealed as the database had them then"
 _PART = ", which are all that this file has: others that were left out do not show"
 _FEWEST_SHOWN = 20
 
 
-def checkpoint_blocks(found: CheckpointInfo) -> list[Block]:
+def checkpoint_blocks(found: "CheckpointInfo") -> list[Block]:
     """Show a checkpoint."""
     return [
         TitleBlock(found.origin, "checkpoint"),
@@ -23,7 +27,7 @@ def checkpoint_blocks(found: CheckpointInfo) -> list[Block]:
     ]
 
 
-def proof_blocks(proof: RowProof) -> list[Block]:
+def proof_blocks(proof: "RowProof") -> list[Block]:
     """Show a proven row."""
     return [
         TitleBlock(f"row {proof.row}", f"position {proof.position} of {proof.size}"),
@@ -42,7 +46,7 @@ def proof_blocks(proof: RowProof) -> list[Block]:
     ]
 
 
-def report_blocks(report: LogReport) -> list[Block]:
+def report_blocks(report: "LogReport") -> list[Block]:
     """Show the result of a verification, problems first."""
     unsigned = report.size - report.signed
     blocks: list[Block] = [

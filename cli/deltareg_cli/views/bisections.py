@@ -1,8 +1,8 @@
 """The result of a bisection, as a document and as blocks."""
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
-from deltareg.client.compare.bisect import BisectionStep, BisectReport
 from deltareg_cli.terminal.blocks import (
     Block,
     Cell,
@@ -17,10 +17,13 @@ from deltareg_cli.terminal.blocks import (
 )
 from deltareg_cli.terminal.wording import clean, count, number
 
+if TYPE_CHECKING:
+    from deltareg.client.compare.bisect import BisectionStep, BisectReport
+
 _TONES: dict[str, Tone] = {"good": "good", "bad": "bad", "skip": "warn"}
 
 
-def step_line(step: BisectionStep) -> str:
+def step_line(step: "BisectionStep") -> str:
     """Format a step on one line, for the note that appears when it is taken."""
     value = "" if step.value is None else f"  {number(step.value)}"
     where = f"  verdict {step.verdict}" if step.verdict else ""
@@ -28,7 +31,7 @@ def step_line(step: BisectionStep) -> str:
     return clean(f"{step.ref}  {step.mark}{value}  {step.source}{where}{detail}")
 
 
-def bisect_answer(report: BisectReport, *, diff_options: str) -> CommandResult:
+def bisect_answer(report: "BisectReport", *, diff_options: str) -> CommandResult:
     """Show a bisection.
 
     Args:
@@ -70,18 +73,18 @@ def bisect_answer(report: BisectReport, *, diff_options: str) -> CommandResult:
     return CommandResult(document, blocks, [bad.ref] if bounds.is_found else [])
 
 
-def _describe_step(step: BisectionStep) -> list[Text]:
+def _describe_step(step: "BisectionStep") -> list[Text]:
     value = Cell("" if step.value is None else number(step.value), _TONES[step.mark])
     return [Cell(step.ref, "name"), value]
 
 
-def _cost(report: BisectReport) -> str:
+def _cost(report: "BisectReport") -> str:
     cached = sum(step.source == "cached" for step in report.steps)
     text = count(len(report.steps), "version")
     return f"{text}, {cached} of them by verdicts that were there" if cached else text
 
 
-def _steps(report: BisectReport) -> TableBlock:
+def _steps(report: "BisectReport") -> TableBlock:
     columns = [
         Column("version"),
         Column("is"),

@@ -1,15 +1,18 @@
 """The state of a bisection by hand, as a document and as blocks."""
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
-from deltareg.client.compare.bisect_by_hand import BisectionState
-from deltareg.gate.bisection import Mark
 from deltareg_cli.terminal.blocks import Block, Cell, CommandResult, FactsBlock, LinesBlock, Text, TitleBlock
 from deltareg_cli.terminal.wording import count
 from deltareg_cli.views.bisections import bisect_answer
 
+if TYPE_CHECKING:
+    from deltareg.client.compare.bisect_by_hand import BisectionState
+    from deltareg.gate.bisection import Mark
 
-def standing_answer(found: BisectionState) -> CommandResult:
+
+def standing_answer(found: "BisectionState") -> CommandResult:
     """Show the state of a bisection by hand: its result, the version to try, or the missing end."""
     report = found.report
     if report is not None:
@@ -22,7 +25,7 @@ def standing_answer(found: BisectionState) -> CommandResult:
     return CommandResult(document, _blocks(found), ids)
 
 
-def _bounds_fields(found: BisectionState) -> dict[str, object]:
+def _bounds_fields(found: "BisectionState") -> dict[str, object]:
     """Return the fields that `bisect run` has, for a search that is not over."""
     bounds = found.bounds
     return {
@@ -37,7 +40,7 @@ def _bounds_fields(found: BisectionState) -> dict[str, object]:
     }
 
 
-def _progress_fields(found: BisectionState) -> dict[str, object]:
+def _progress_fields(found: "BisectionState") -> dict[str, object]:
     bounds, version = found.bounds, found.version
     return {
         "try": None if version is None else version.ref,
@@ -49,7 +52,7 @@ def _progress_fields(found: BisectionState) -> dict[str, object]:
     }
 
 
-def _next(found: BisectionState) -> str:
+def _next(found: "BisectionState") -> str:
     """Return the command to run next, for a search that is not over."""
     if found.version is not None:
         to = f"./{found.line.name}-v{found.version.version}"
@@ -57,7 +60,7 @@ def _next(found: BisectionState) -> str:
     return f"deltareg bisect {found.missing[0]} {found.hint or f'{found.line}:vN'}"
 
 
-def _blocks(found: BisectionState) -> list[Block]:
+def _blocks(found: "BisectionState") -> list[Block]:
     if found.bounds is None or found.version is None:
         return _asking(found)
     version, most = found.version, found.bounds.steps_most
@@ -71,7 +74,7 @@ def _blocks(found: BisectionState) -> list[Block]:
     return [title, _facts(found), following]
 
 
-def _asking(found: BisectionState) -> list[Block]:
+def _asking(found: "BisectionState") -> list[Block]:
     """Ask for the ends that are missing."""
     which = " and ".join(f"a {end} version" for end in found.missing)
     lines: list[Text | list[Text]] = [""]
@@ -83,7 +86,7 @@ def _asking(found: BisectionState) -> list[Block]:
     return [TitleBlock(f"name {which} of {found.line}"), _facts(found), LinesBlock(lines)]
 
 
-def _facts(found: BisectionState) -> FactsBlock:
+def _facts(found: "BisectionState") -> FactsBlock:
     good, bad = _last_good(found), _known_bad(found)
     skipped = [step.ref for step in found.steps if step.mark == "skip"]
     revocation = None if found.version is None else found.version.revocation
@@ -101,15 +104,15 @@ def _facts(found: BisectionState) -> FactsBlock:
     )
 
 
-def _last_good(found: BisectionState) -> str | None:
+def _last_good(found: "BisectionState") -> str | None:
     return max(_list_marked(found, "good"), key=_number, default=None)
 
 
-def _known_bad(found: BisectionState) -> str | None:
+def _known_bad(found: "BisectionState") -> str | None:
     return min(_list_marked(found, "bad"), key=_number, default=None)
 
 
-def _list_marked(found: BisectionState, mark: Mark) -> list[str]:
+def _list_marked(found: "BisectionState", mark: "Mark") -> list[str]:
     return [step.ref for step in found.steps if step.mark == mark]
 
 

@@ -1,15 +1,18 @@
 """Model cards as facts."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from deltareg.wire import CardInfo, CardResult
 from deltareg_cli.terminal.blocks import Block, Cell, Column, FactsBlock, TableBlock, Text, TitleBlock
+
+if TYPE_CHECKING:
+    from deltareg.wire import CardInfo, CardResult
 
 _SHOWN = 12
 _UNFILLED = "[More Information Needed]"
 
 
-def card_blocks(card: CardInfo) -> list[Block]:
+def card_blocks(card: "CardInfo") -> list[Block]:
     """Show what a card says, and which parts could not be read."""
     rows: list[tuple[str, Text | Sequence[Text]]] = [
         ("title", Cell(card.title, "strong")),
@@ -28,14 +31,14 @@ def card_blocks(card: CardInfo) -> list[Block]:
     return [FactsBlock(rows), TitleBlock("Results, it says"), _table(card.metrics)]
 
 
-def describe_card(card: CardInfo) -> str:
+def describe_card(card: "CardInfo") -> str:
     """Describe a card in a line, without what its template asks to be filled in."""
     license_words = f"license {card.license}" if card.license else ""
     parts = [text for text in (card.title, card.summary, license_words) if text and _UNFILLED not in text]
     return "; ".join(parts)
 
 
-def card_facts(card: CardInfo) -> list[tuple[str, Text | Sequence[Text]]]:
+def card_facts(card: "CardInfo") -> list[tuple[str, Text | Sequence[Text]]]:
     """Show the card of a version in a few rows, among its other facts."""
     return [
         ("card", [Cell(card.title, "strong"), Cell("" if _UNFILLED in card.summary else card.summary, "dim")]),
@@ -45,7 +48,7 @@ def card_facts(card: CardInfo) -> list[tuple[str, Text | Sequence[Text]]]:
     ]
 
 
-def _table(metrics: Sequence[CardResult]) -> TableBlock:
+def _table(metrics: Sequence["CardResult"]) -> TableBlock:
     columns = [Column("name"), Column("value", is_number=True), Column("dataset"), Column("task")]
     rows: list[list[Text]] = [
         [each.name, f"{each.value:g}", each.dataset or Cell("-", "dim"), each.task] for each in metrics

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from deltareg.wire import ChannelInfo, GateAnswer, GlassBroken, Light, MoveResult, ReadinessInfo, RevisionInfo
 from deltareg_cli.terminal.blocks import (
     Block,
     Cell,
@@ -22,12 +22,15 @@ from deltareg_cli.terminal.wording import moment, short, who
 from deltareg_cli.views.policies import floors_in_short, policy_in_short
 from deltareg_cli.views.verdicts import told_waiver
 
+if TYPE_CHECKING:
+    from deltareg.wire import ChannelInfo, GateAnswer, GlassBroken, Light, MoveResult, ReadinessInfo, RevisionInfo
+
 _VERBS = {"promote": "promoted", "rollback": "rolled back", "freeze": "frozen", "unfreeze": "unfrozen"}
 MOST_UNMET = 2
 MOVE_FIELDS = ("channel", "revision", "kind", "version", "digest", "previous")
 
 
-def channel_blocks(channel: ChannelInfo, line: str, *, now: datetime) -> list[Block]:
+def channel_blocks(channel: "ChannelInfo", line: str, *, now: datetime) -> list[Block]:
     """Show one channel."""
     change = f"{moment(channel.at, now=now)} by {channel.actor}" if channel.at else ""
     return [
@@ -52,7 +55,7 @@ def channel_blocks(channel: ChannelInfo, line: str, *, now: datetime) -> list[Bl
     ]
 
 
-def readiness_blocks(ready: ReadinessInfo) -> list[Block]:
+def readiness_blocks(ready: "ReadinessInfo") -> list[Block]:
     """Show where a rollback would go, and whether it would succeed."""
     if not ready.ref:
         return [FactsBlock([("rollback", f"not possible: {_join_messages(ready)}")])]
@@ -62,11 +65,11 @@ def readiness_blocks(ready: ReadinessInfo) -> list[Block]:
     return [FactsBlock(rows)]
 
 
-def _join_messages(ready: ReadinessInfo) -> str:
+def _join_messages(ready: "ReadinessInfo") -> str:
     return "; ".join(light.message for light in ready.lights)
 
 
-def reviewed_blocks(move: GlassBroken, line: str, channel: str, *, now: datetime) -> list[Block]:
+def reviewed_blocks(move: "GlassBroken", line: str, channel: str, *, now: datetime) -> list[Block]:
     """Show a break-glass move after its review."""
     return [
         LinesBlock([[Cell(f"{line}@{channel}#{move.revision}", "name"), "reviewed"]]),
@@ -74,7 +77,7 @@ def reviewed_blocks(move: GlassBroken, line: str, channel: str, *, now: datetime
     ]
 
 
-def channel_table(channels: Sequence[ChannelInfo], *, now: datetime) -> TableBlock:
+def channel_table(channels: Sequence["ChannelInfo"], *, now: datetime) -> TableBlock:
     """Build the table of a line's channels."""
     columns = [
         Column("channel"),
@@ -102,7 +105,7 @@ def channel_table(channels: Sequence[ChannelInfo], *, now: datetime) -> TableBlo
     return TableBlock(columns, rows, if_empty="no channels")
 
 
-def ledger_table(revisions: Sequence[RevisionInfo], *, now: datetime) -> TableBlock:
+def ledger_table(revisions: Sequence["RevisionInfo"], *, now: datetime) -> TableBlock:
     """Build the table of a ledger, newest first."""
     columns = [
         Column("revision", is_number=True),
@@ -128,7 +131,7 @@ def ledger_table(revisions: Sequence[RevisionInfo], *, now: datetime) -> TableBl
     return TableBlock(columns, rows, if_empty="nothing was ever promoted to this channel")
 
 
-def move_blocks(move: MoveResult, line: str, *, is_dry: bool = False) -> list[Block]:
+def move_blocks(move: "MoveResult", line: str, *, is_dry: bool = False) -> list[Block]:
     """Show what a move did, or would do."""
     rows = [Sentence(_describe_move(move, is_dry=is_dry), Cell(f"{line}@{move.channel}", "name"))]
     bases = describe_bases(move.previous_base, move.base)
@@ -144,7 +147,7 @@ def move_blocks(move: MoveResult, line: str, *, is_dry: bool = False) -> list[Bl
     return [SentencesBlock([row]) for row in rows]
 
 
-def move_details(move: MoveResult, *, is_dry: bool = False) -> list[Block]:
+def move_details(move: "MoveResult", *, is_dry: bool = False) -> list[Block]:
     """Show the ledger's entry of a move, and the runs that it queued."""
     return [
         FactsBlock(
@@ -164,7 +167,7 @@ def describe_bases(before: str, after: str) -> str:
     return f"{before} → {after}" if before and before != after else after
 
 
-def _describe_move(move: MoveResult, *, is_dry: bool) -> str:
+def _describe_move(move: "MoveResult", *, is_dry: bool) -> str:
     """Describe in a clause what a channel serves after a move, and what it served before."""
     now = f"v{move.version}" if move.version else "nothing"
     before = f"v{move.previous}" if move.previous else "nothing"
@@ -177,7 +180,7 @@ def _describe_move(move: MoveResult, *, is_dry: bool) -> str:
     return f"{verb} {now}{again} ({'now' if is_dry else 'before'}: {before})"
 
 
-def gate_blocks(answer: GateAnswer) -> list[Block]:
+def gate_blocks(answer: "GateAnswer") -> list[Block]:
     """Show whether a version may go to a channel, and what is missing; the first few in full."""
     word = Cell("may go to", "good") if answer.allowed else Cell("may NOT go to", "bad")
     blocks: list[Block] = [LinesBlock([[Cell(answer.ref, "name"), word, answer.channel]])]
@@ -202,7 +205,7 @@ def gate_blocks(answer: GateAnswer) -> list[Block]:
     return blocks
 
 
-def _why(channel: ChannelInfo) -> str:
+def _why(channel: "ChannelInfo") -> str:
     """Return why the channel is frozen, or else the reason of the newest revision."""
     if not channel.is_frozen:
         return channel.reason
@@ -211,12 +214,12 @@ def _why(channel: ChannelInfo) -> str:
     return f"frozen: {channel.frozen_because}" if channel.frozen_because else describe_freeze(channel)
 
 
-def _suites(channel: ChannelInfo) -> str:
+def _suites(channel: "ChannelInfo") -> str:
     """Name the suites of a server that has no policies yet."""
     return ", ".join(channel.suites)
 
 
-def describe_review(channel: ChannelInfo, line: str, *, now: datetime) -> list[Sentence]:
+def describe_review(channel: "ChannelInfo", line: str, *, now: datetime) -> list[Sentence]:
     """Describe the first move past the gate that waits for a review, and who may do that."""
     rows: list[Sentence] = []
     for move in channel.to_review[:1]:
@@ -229,7 +232,7 @@ def describe_review(channel: ChannelInfo, line: str, *, now: datetime) -> list[S
     return rows
 
 
-def _show_break_glass(channel: ChannelInfo, line: str, now: datetime) -> list[Block]:
+def _show_break_glass(channel: "ChannelInfo", line: str, now: datetime) -> list[Block]:
     """Show the break-glass moves that wait for a review."""
     lines: list[Text | Sequence[Text]] = []
     for move in channel.to_review:
@@ -243,20 +246,20 @@ def _show_break_glass(channel: ChannelInfo, line: str, now: datetime) -> list[Bl
     return [LinesBlock(lines)] if lines else []
 
 
-def _due(move: GlassBroken, now: datetime) -> tuple[str, Tone]:
+def _due(move: "GlassBroken", now: datetime) -> tuple[str, Tone]:
     """Format the time by which somebody must have reviewed a move."""
     is_overdue = datetime.fromisoformat(move.due) < now
     due = moment(move.due, now=now)
     return (f"review OVERDUE since {due}", "bad") if is_overdue else (f"review due {due}", "warn")
 
 
-def _remark(channel: ChannelInfo, now: datetime) -> str:
+def _remark(channel: "ChannelInfo", now: datetime) -> str:
     """Return the reason of the newest revision, after the most important warnings."""
     remarks = [f"break-glass #{move.revision}, {_due(move, now)[0]}" for move in channel.to_review]
     return ": ".join([*remarks, why] if (why := _why(channel)) else remarks)
 
 
-def _circumstances(revision: RevisionInfo) -> str:
+def _circumstances(revision: "RevisionInfo") -> str:
     """Return the reason of a revision, after its end and its circumstances."""
     remarks: list[str] = []
     if revision.break_glass:
@@ -270,18 +273,18 @@ def _circumstances(revision: RevisionInfo) -> str:
     return ": ".join([*remarks, revision.reason] if revision.reason else remarks)
 
 
-def _tone_light(light: Light) -> Cell:
+def _tone_light(light: "Light") -> Cell:
     tones: dict[Light, Tone] = {"ok": "good", "warn": "warn", "no": "bad"}
     return Cell(light, tones[light])
 
 
-def describe_freeze(channel: ChannelInfo) -> str:
+def describe_freeze(channel: "ChannelInfo") -> str:
     """Describe a channel's freeze and its end; empty when it is not frozen."""
     until = f" until {channel.frozen_until[:19]}Z" if channel.frozen_until else ""
     return f"frozen{until}" if channel.is_frozen else ""
 
 
-def describe_served(channel: ChannelInfo) -> Cell:
+def describe_served(channel: "ChannelInfo") -> Cell:
     """Name the version that a channel serves."""
     if channel.is_revoked:
         return Cell(f"v{channel.version} (revoked)", "bad")

@@ -1,10 +1,13 @@
 """The comparisons of a verdict: what they showed of a margin, on how many samples."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from deltareg.wire import CheckResult, Comparison
 from deltareg_cli.terminal.blocks import Block, Cell, Column, TableBlock, Text, TitleBlock, Tone
 from deltareg_cli.terminal.wording import count, number
+
+if TYPE_CHECKING:
+    from deltareg.wire import CheckResult, Comparison
 
 _WORDS: dict[str, tuple[str, Tone]] = {
     "met": ("not worse", "good"),
@@ -13,7 +16,7 @@ _WORDS: dict[str, tuple[str, Tone]] = {
 }
 
 
-def comparison_blocks(checks: Sequence[CheckResult]) -> list[Block]:
+def comparison_blocks(checks: Sequence["CheckResult"]) -> list[Block]:
     """Show the comparisons; empty where a verdict compares nothing."""
     compared = [
         (check, one) for check in checks if check.comparison is not None for one in (check.comparison, *check.beside)
@@ -37,7 +40,7 @@ def comparison_blocks(checks: Sequence[CheckResult]) -> list[Block]:
     return [TitleBlock("Comparisons", together), TableBlock(columns, rows)]
 
 
-def _row(check: CheckResult, found: Comparison) -> list[Text]:
+def _row(check: "CheckResult", found: "Comparison") -> list[Text]:
     word, tone = _WORDS[found.decision]
     needs = f"; about {found.needs} samples would decide it" if found.needs > found.n else ""
     other = found.other or found.against

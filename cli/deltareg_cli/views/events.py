@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from deltareg.wire import AttemptInfo, DeliveryInfo, Event, WebhookInfo, WebhookSecret, WebhookTested
 from deltareg_cli.terminal.blocks import Block, Cell, Column, FactsBlock, LinesBlock, TableBlock, Text, TitleBlock, Tone
 from deltareg_cli.terminal.wording import clean, count, moment, short
+
+if TYPE_CHECKING:
+    from deltareg.wire import AttemptInfo, DeliveryInfo, Event, WebhookInfo, WebhookSecret, WebhookTested
 
 _PREFIX = "dev.deltareg."
 _SHOWN_ELSEWHERE = {"ref", "actor", "namespace", "delta"}
@@ -13,7 +16,7 @@ _TONES: dict[str, Tone] = {"pending": "warn", "delivered": "good", "dead": "bad"
 _EVERYWHERE = "everywhere"
 
 
-def event_table(events: Sequence[Event], *, now: datetime) -> TableBlock:
+def event_table(events: Sequence["Event"], *, now: datetime) -> TableBlock:
     """Build the table of events, in their order."""
     columns = [
         Column("id"),
@@ -37,7 +40,7 @@ def event_table(events: Sequence[Event], *, now: datetime) -> TableBlock:
     return TableBlock(columns, rows, if_empty="no events")
 
 
-def event_line(event: Event) -> LinesBlock:
+def event_line(event: "Event") -> LinesBlock:
     """Show an event on a line, as it arrives."""
     at = event.time.partition(".")[0].rstrip("Z").replace("T", " ")
     by = f"by {event.data['actor']}" if "actor" in event.data else ""
@@ -51,7 +54,7 @@ def event_line(event: Event) -> LinesBlock:
     return LinesBlock([[cell for cell in cells if cell]])
 
 
-def webhook_table(hooks: Sequence[WebhookInfo]) -> TableBlock:
+def webhook_table(hooks: Sequence["WebhookInfo"]) -> TableBlock:
     """Build the table of webhooks."""
     columns = [
         Column("id"),
@@ -77,7 +80,7 @@ def webhook_table(hooks: Sequence[WebhookInfo]) -> TableBlock:
     return TableBlock(columns, rows, if_empty="no webhooks")
 
 
-def webhook_blocks(hook: WebhookInfo, *, now: datetime, what: str = "webhook") -> list[Block]:
+def webhook_blocks(hook: "WebhookInfo", *, now: datetime, what: str = "webhook") -> list[Block]:
     """Show one webhook."""
     arrived = f"{hook.delivered}"
     if hook.last_delivered_at is not None:
@@ -104,12 +107,12 @@ def webhook_blocks(hook: WebhookInfo, *, now: datetime, what: str = "webhook") -
     ]
 
 
-def secret_blocks(made: WebhookSecret, *, now: datetime, what: str) -> list[Block]:
+def secret_blocks(made: "WebhookSecret", *, now: datetime, what: str) -> list[Block]:
     """Show a secret, once, and its webhook."""
     return [LinesBlock([Cell(made.secret, "strong")]), *webhook_blocks(made.webhook, now=now, what=what)]
 
 
-def tested_blocks(webhook_id: str, tested: WebhookTested) -> list[Block]:
+def tested_blocks(webhook_id: str, tested: "WebhookTested") -> list[Block]:
     """Show the result of a test."""
     answer = Cell("arrived", "good") if tested.is_ok else Cell("did not arrive", "bad")
     return [
@@ -125,7 +128,7 @@ def tested_blocks(webhook_id: str, tested: WebhookTested) -> list[Block]:
     ]
 
 
-def delivery_table(deliveries: Sequence[DeliveryInfo], *, now: datetime) -> TableBlock:
+def delivery_table(deliveries: Sequence["DeliveryInfo"], *, now: datetime) -> TableBlock:
     """Build the table of deliveries, each with its last attempt."""
     columns = [
         Column("number", is_number=True),
@@ -156,20 +159,20 @@ def kind(name: str) -> str:
     return clean(name.removeprefix(_PREFIX))
 
 
-def _describe_data(event: Event) -> str:
+def _describe_data(event: "Event") -> str:
     rest = {name: value for name, value in event.data.items() if name not in _SHOWN_ELSEWHERE}
     return ", ".join(f"{name} {short(str(value))}" for name, value in rest.items())
 
 
-def _describe_attempt(attempt: AttemptInfo, *, now: datetime) -> str:
+def _describe_attempt(attempt: "AttemptInfo", *, now: datetime) -> str:
     what = attempt.told or f"answered {attempt.status}"
     return f"{moment(attempt.at, now=now)}, {attempt.ms:.0f} ms: {what}"
 
 
-def _of(hook: WebhookInfo) -> str:
+def _of(hook: "WebhookInfo") -> str:
     where = hook.namespace or _EVERYWHERE
     return f"{where}/{hook.lines}" if hook.lines else where
 
 
-def _state(hook: WebhookInfo) -> Cell:
+def _state(hook: "WebhookInfo") -> Cell:
     return Cell(hook.state, "good" if hook.state == "on" else "bad")

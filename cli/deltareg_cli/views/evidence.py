@@ -2,16 +2,19 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from deltareg.documents.evaluation import EVALUATION
-from deltareg.wire.evidence import OutsideEvidence
 from deltareg_cli.terminal.blocks import Block, Cell, Column, FactsBlock, TableBlock, Text, TitleBlock
 from deltareg_cli.terminal.wording import moment, short
+
+if TYPE_CHECKING:
+    from deltareg.wire.evidence import OutsideEvidence
 
 _SHOWN = 3
 
 
-def evidence_table(evidence: Sequence[OutsideEvidence], *, now: datetime) -> TableBlock:
+def evidence_table(evidence: Sequence["OutsideEvidence"], *, now: datetime) -> TableBlock:
     """Build the table of what others say about a version."""
     columns = [
         Column("digest"),
@@ -33,7 +36,7 @@ def evidence_table(evidence: Sequence[OutsideEvidence], *, now: datetime) -> Tab
     return TableBlock(columns, rows, if_empty="nobody outside says anything: deltareg attest add REF FILE")
 
 
-def evidence_blocks(one: OutsideEvidence, *, now: datetime) -> list[Block]:
+def evidence_blocks(one: "OutsideEvidence", *, now: datetime) -> list[Block]:
     """Show one thing that somebody says about a version."""
     return [
         TitleBlock(one.said_by, "attestation" if one.signed_by else "evaluation"),
@@ -48,7 +51,7 @@ def evidence_blocks(one: OutsideEvidence, *, now: datetime) -> list[Block]:
     ]
 
 
-def evidence_facts(evidence: Sequence[OutsideEvidence]) -> list[tuple[str, Text | Sequence[Text]]]:
+def evidence_facts(evidence: Sequence["OutsideEvidence"]) -> list[tuple[str, Text | Sequence[Text]]]:
     """Show what others say about a version in a few rows, among its other facts."""
     return [
         (
@@ -61,7 +64,7 @@ def evidence_facts(evidence: Sequence[OutsideEvidence]) -> list[tuple[str, Text 
     ]
 
 
-def describe_words(one: OutsideEvidence) -> str:
+def describe_words(one: "OutsideEvidence") -> str:
     """Describe in a few words what somebody says: the metrics, or the type and what came out."""
     told = [f"{name} {value:.6g}" for name, value in list(one.metrics.items())[:_SHOWN]]
     more = len(one.metrics) - len(told)

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from deltareg.wire import FollowerInfo, Observed
 from deltareg_cli.terminal.blocks import (
     Block,
     Cell,
@@ -20,6 +19,7 @@ from deltareg_cli.terminal.wording import count, seconds, short, size
 
 if TYPE_CHECKING:
     from deltareg.client.follow import FollowEvent
+    from deltareg.wire import FollowerInfo, Observed
 
 _MOST_NAMED = 3
 _MOST_AGENTS = 5
@@ -28,7 +28,7 @@ _BASE_TONES: dict[str, Tone] = {"checked": "good", "unchecked": "warn", "wrong":
 
 
 def fleet_table(
-    followers: Sequence[FollowerInfo], *, if_empty: str = "nobody follows: deltareg agent run --help"
+    followers: Sequence["FollowerInfo"], *, if_empty: str = "nobody follows: deltareg agent run --help"
 ) -> TableBlock:
     """Build the table of the followers of several channels."""
     columns = [
@@ -59,7 +59,7 @@ def fleet_table(
     return TableBlock(columns, rows, if_empty=if_empty)
 
 
-def describe_agents(followers: Sequence[FollowerInfo]) -> list[str]:
+def describe_agents(followers: Sequence["FollowerInfo"]) -> list[str]:
     """Describe who serves what its channel says, and who does not; empty where nobody follows."""
     if not followers:
         return []
@@ -78,7 +78,7 @@ def describe_agents(followers: Sequence[FollowerInfo]) -> list[str]:
     return [f"{serve}; not: {', '.join(named)}{more}"]
 
 
-def fleet_answer(followers: Sequence[FollowerInfo]) -> list[Block]:
+def fleet_answer(followers: Sequence["FollowerInfo"]) -> list[Block]:
     """Show agents in at most eight lines: how many are right, then those that are not, then others."""
     if not followers:
         return [fleet_table(followers)]
@@ -99,7 +99,7 @@ def _describe_fleet(right: int, wrong: int) -> list[Text]:
     return [f"{count(right, 'agent')} {says},", Cell(does, "bad")]
 
 
-def _short_fleet_table(followers: Sequence[FollowerInfo]) -> TableBlock:
+def _short_fleet_table(followers: Sequence["FollowerInfo"]) -> TableBlock:
     """Build the table of agents without engine and base, each on one line."""
     columns = [
         Column("agent"),
@@ -123,12 +123,12 @@ def _short_fleet_table(followers: Sequence[FollowerInfo]) -> TableBlock:
     return TableBlock(columns, rows)
 
 
-def _describe_agent(follower: FollowerInfo) -> str:
+def _describe_agent(follower: "FollowerInfo") -> str:
     serves = "nothing" if follower.version is None else f"v{follower.version}"
     return f"{follower.agent} ({follower.drift}, {serves})"
 
 
-def followers_of_channel(followers: Sequence[FollowerInfo]) -> list[Block]:
+def followers_of_channel(followers: Sequence["FollowerInfo"]) -> list[Block]:
     """Show who follows one channel; empty where nobody does."""
     if not followers:
         return []
@@ -187,7 +187,7 @@ def event_blocks(event: "FollowEvent") -> list[Block]:
     ]
 
 
-def observed_table(observed: Sequence[Observed]) -> TableBlock:
+def observed_table(observed: Sequence["Observed"]) -> TableBlock:
     """Build the table of an agent's channels and what it serves of each."""
     columns = [
         Column("channel"),
@@ -219,15 +219,15 @@ def _base(state: str) -> Cell:
     return Cell(state, _BASE_TONES.get(state, ""))
 
 
-def _describe_base_check(observed: Observed) -> Cell:
+def _describe_base_check(observed: "Observed") -> Cell:
     return Cell("", "") if observed.base == "checked" else Cell("base unchecked", "warn")
 
 
-def _wrong(follower: FollowerInfo) -> str:
+def _wrong(follower: "FollowerInfo") -> str:
     return "; ".join(text for text in (follower.error, follower.trouble) if text)
 
 
-def _drift(follower: FollowerInfo) -> Cell:
+def _drift(follower: "FollowerInfo") -> Cell:
     if follower.is_revoked and follower.drift == "behind":
         return Cell("revoked", "bad")
     return Cell(follower.drift, _TONES.get(follower.drift, ""))

@@ -2,14 +2,17 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from deltareg.wire import GroupDetail, GroupInfo, RoleInfo
 from deltareg_cli.terminal.blocks import Block, Cell, Column, FactsBlock, TableBlock, Text, TitleBlock
 from deltareg_cli.terminal.wording import moment
 from deltareg_cli.views.access import EVERYWHERE
 
+if TYPE_CHECKING:
+    from deltareg.wire import GroupDetail, GroupInfo, RoleInfo
 
-def group_table(groups: Sequence[GroupInfo], *, now: datetime) -> TableBlock:
+
+def group_table(groups: Sequence["GroupInfo"], *, now: datetime) -> TableBlock:
     """Build the table of groups."""
     columns = [Column("group"), Column("members", is_number=True), Column("kept by"), Column("made")]
     rows: list[list[Text]] = [
@@ -24,7 +27,7 @@ def group_table(groups: Sequence[GroupInfo], *, now: datetime) -> TableBlock:
     return TableBlock(columns, rows, if_empty="no groups")
 
 
-def group_blocks(item: GroupDetail, *, what: str, now: datetime) -> list[Block]:
+def group_blocks(item: "GroupDetail", *, what: str, now: datetime) -> list[Block]:
     """Show a group, who is in it, and what it holds."""
     holds = [
         f"{role.role} {'everywhere' if role.namespace is None else f'of {role.namespace}'}"
@@ -46,7 +49,7 @@ def group_blocks(item: GroupDetail, *, what: str, now: datetime) -> list[Block]:
     ]
 
 
-def role_table(roles: Sequence[RoleInfo]) -> TableBlock:
+def role_table(roles: Sequence["RoleInfo"]) -> TableBlock:
     """Build the table of roles."""
     columns = [Column("role"), Column("of"), Column("gives", is_prose=True)]
     rows: list[list[Text]] = [

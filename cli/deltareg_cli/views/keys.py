@@ -2,16 +2,19 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from deltareg.client.results.proofs import SignedProof
-from deltareg.wire import KeyInfo
 from deltareg_cli.terminal.blocks import Block, Cell, Column, FactsBlock, TableBlock, Text, TitleBlock, Tone, tone_word
 from deltareg_cli.terminal.wording import moment, short
+
+if TYPE_CHECKING:
+    from deltareg.client.results.proofs import SignedProof
+    from deltareg.wire import KeyInfo
 
 _TONES: dict[str, Tone] = {"live": "good", "retired": "dim", "revoked": "bad"}
 
 
-def key_table(keys: Sequence[KeyInfo], *, now: datetime) -> TableBlock:
+def key_table(keys: Sequence["KeyInfo"], *, now: datetime) -> TableBlock:
     """Build the table of keys, with their owners and states."""
     columns = [
         Column("keyid"),
@@ -37,7 +40,7 @@ def key_table(keys: Sequence[KeyInfo], *, now: datetime) -> TableBlock:
     return TableBlock(columns, rows, if_empty="nobody is enrolled: deltareg worker enrol NAME --key KEY")
 
 
-def key_blocks(key: KeyInfo, *, now: datetime) -> list[Block]:
+def key_blocks(key: "KeyInfo", *, now: datetime) -> list[Block]:
     """Show one key."""
     return [
         TitleBlock(key.name, f"{key.role} key"),
@@ -54,7 +57,7 @@ def key_blocks(key: KeyInfo, *, now: datetime) -> list[Block]:
     ]
 
 
-def proof_blocks(proofs: Sequence[SignedProof], *, now: datetime) -> list[Block]:
+def proof_blocks(proofs: Sequence["SignedProof"], *, now: datetime) -> list[Block]:
     """Show the results of verified signatures, each with the owner of its key."""
     blocks: list[Block] = []
     for proof in proofs:

@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from deltareg.suites.catalogue import CATALOGUE
 from deltareg.suites.fixes import fix_of
-from deltareg.wire import CheckResult, RunInfo, VerdictInfo
 from deltareg_cli.terminal.blocks import Block, Cell, LinesBlock, Sentence, SentencesBlock, Text, Tone
 from deltareg_cli.terminal.wording import count, number
 from deltareg_cli.views.runs import standing
 from deltareg_cli.views.verdicts import continuation_due, told_waiver
+
+if TYPE_CHECKING:
+    from deltareg.wire import CheckResult, RunInfo, VerdictInfo
 
 _MOST_SHOWN = 2
 _MOST_MEASURES = 2
@@ -22,7 +24,7 @@ _COUNTED = (("pass", "passed"), ("n/a", "{} not apply"), ("skipped", "did not ru
 _TONES: dict[str, Tone] = {"fail": "bad", "warn": "warn", "skipped": "warn"}
 
 
-def outcome_blocks(verdict: VerdictInfo, *, now: datetime, next_step: str = "", named: str = "") -> list[Block]:
+def outcome_blocks(verdict: "VerdictInfo", *, now: datetime, next_step: str = "", named: str = "") -> list[Block]:
     """Show a verdict in at most eight lines.
 
     Args:
@@ -56,7 +58,7 @@ def outcome_blocks(verdict: VerdictInfo, *, now: datetime, next_step: str = "", 
     return [*blocks, *(SentencesBlock([row]) for row in rows)]
 
 
-def _foot(verdict: VerdictInfo, *, now: datetime) -> list[Sentence]:
+def _foot(verdict: "VerdictInfo", *, now: datetime) -> list[Sentence]:
     """Say what is special about a verdict: a waiver, that it does not count, that something is still to run."""
     rows = [
         Sentence(told_waiver(waiver, now=now), Cell("waived:", "warn"), most_lines=1)
@@ -70,7 +72,7 @@ def _foot(verdict: VerdictInfo, *, now: datetime) -> list[Sentence]:
     return rows
 
 
-def run_outcome_blocks(run: RunInfo) -> list[Block]:
+def run_outcome_blocks(run: "RunInfo") -> list[Block]:
     """Show in a line or two what became of a verification that has no verdict, or not yet."""
     if not run.is_over:
         waits = f"deltareg verify {run.ref} --wait"
@@ -90,7 +92,7 @@ def run_outcome_blocks(run: RunInfo) -> list[Block]:
     ]
 
 
-def _worth_showing(verdict: VerdictInfo) -> list[CheckResult]:
+def _worth_showing(verdict: "VerdictInfo") -> list["CheckResult"]:
     """Return what a person has to read: what failed, then what warns; of an inconclusive verdict what did not run."""
     skipped = verdict.checks if verdict.verdict == "inconclusive" else []
     by_outcome = [
@@ -102,14 +104,14 @@ def _worth_showing(verdict: VerdictInfo) -> list[CheckResult]:
     return [check for check in by_outcome if check.name not in waived]
 
 
-def _check_blocks(check: CheckResult, *, most_lines: int) -> list[Block]:
+def _check_blocks(check: "CheckResult", *, most_lines: int) -> list[Block]:
     """Show a check that is no pass: what was found, and what to do about it."""
     lead = Cell(f"{check.name}:" if check.verdict == "fail" else f"{check.name} {check.verdict}:")
     lead = Cell(lead.text, _TONES.get(check.verdict, ""))
     return [SentencesBlock([Sentence(_finding(check), lead, most_lines)], indent=2), *_fix_blocks(check)]
 
 
-def _fix_blocks(check: CheckResult) -> list[Block]:
+def _fix_blocks(check: "CheckResult") -> list[Block]:
     """Say what to do about a check that failed."""
     if check.verdict != "fail":
         return []
@@ -117,7 +119,7 @@ def _fix_blocks(check: CheckResult) -> list[Block]:
     return [SentencesBlock([Sentence(fix, Cell("fix:", "good"), most_lines=1)], indent=2)]
 
 
-def _finding(check: CheckResult) -> str:
+def _finding(check: "CheckResult") -> str:
     """Return what was found; without words of the worker, the value beside its threshold."""
     if check.detail:
         return check.detail
@@ -125,7 +127,7 @@ def _finding(check: CheckResult) -> str:
     return f"{number(check.value)}{limit}"
 
 
-def _the_rest(verdict: VerdictInfo, shown: Sequence[CheckResult]) -> str:
+def _the_rest(verdict: "VerdictInfo", shown: Sequence["CheckResult"]) -> str:
     """Count in a line the checks that are not shown, and name those that failed or warn all the same."""
     names = {check.name for check in shown}
     others = [check for check in verdict.checks if check.name not in names]
@@ -140,12 +142,12 @@ def _the_rest(verdict: VerdictInfo, shown: Sequence[CheckResult]) -> str:
     return ", ".join(parts)
 
 
-def _name(check: CheckResult, verdict: VerdictInfo) -> str:
+def _name(check: "CheckResult", verdict: "VerdictInfo") -> str:
     is_waived = any(waiver.stands and waiver.check == check.name for waiver in verdict.waivers)
     return f"{check.name} (waived)" if is_waived else check.name
 
 
-def _measures(checks: Sequence[CheckResult]) -> str:
+def _measures(checks: Sequence["CheckResult"]) -> str:
     """Name what people compare first: what was held against another version, then against the base."""
     shown = {check.name for check in checks if check.verdict in {"fail", "warn"}}
     measured = [check for check in checks if _is_measure(check) and check.name not in shown]
@@ -153,13 +155,15 @@ def _measures(checks: Sequence[CheckResult]) -> str:
     return "; ".join(_describe_measure(check) for check in measured[:_MOST_MEASURES])
 
 
-def _is_measure(check: CheckResult) -> bool:
+def _is_measure(check: "CheckResult") -> bool:
+    from deltareg.suites.catalogue import CATALOGUE  # reads a file
+
     form = CATALOGUE.get(check.name)
     is_measure = form is None or form.takes_threshold or check.name == "general_perplexity"
     return is_measure and isinstance(check.value, float | int) and check.baseline is not None
 
 
-def _describe_measure(check: CheckResult) -> str:
+def _describe_measure(check: "CheckResult") -> str:
     found = check.comparison
     against = "base" if found is None else found.other or found.against
     return f"{check.name.replace('_', ' ')} {number(check.value)} ({against} {number(check.baseline)})"

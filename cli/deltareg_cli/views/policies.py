@@ -1,12 +1,14 @@
 """Policies of channels: summarised, as a difference, and rule by rule."""
 
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from deltareg.documents.json_values import is_list, is_object
-from deltareg.wire import ChannelFloor, FloorChange, GateAnswer, PolicyChange, UnmetRule
 from deltareg_cli.terminal.blocks import Block, Cell, FactsBlock, LinesBlock, Text, TitleBlock
 from deltareg_cli.terminal.wording import count
+
+if TYPE_CHECKING:
+    from deltareg.wire import ChannelFloor, FloorChange, GateAnswer, PolicyChange, UnmetRule
 
 
 def policy_in_short(policy: Mapping[str, object]) -> str:
@@ -44,12 +46,12 @@ def policy_in_short(policy: Mapping[str, object]) -> str:
     return ", ".join(demands)
 
 
-def floors_in_short(floors: Sequence[ChannelFloor]) -> list[str]:
+def floors_in_short(floors: Sequence["ChannelFloor"]) -> list[str]:
     """Summarise each floor of a channel in a line: `the server: 1 approval`."""
     return [f"{floor.of}: {policy_in_short(floor.policy)}" for floor in floors]
 
 
-def change_blocks(change: PolicyChange, where: str, *, is_dry: bool) -> list[Block]:
+def change_blocks(change: "PolicyChange", where: str, *, is_dry: bool) -> list[Block]:
     """Show a change of a policy, key by key."""
     if not change.is_changed:
         return [LinesBlock([[Cell(where, "name"), "has this policy already; nothing to do"]])]
@@ -57,7 +59,7 @@ def change_blocks(change: PolicyChange, where: str, *, is_dry: bool) -> list[Blo
     return [LinesBlock([[Cell(where, "name"), f"policy {verb}"], *_differences(change.before, change.after)])]
 
 
-def floor_change_blocks(change: FloorChange, *, is_dry: bool) -> list[Block]:
+def floor_change_blocks(change: "FloorChange", *, is_dry: bool) -> list[Block]:
     """Show a change of a floor, and which requests it makes stale."""
     if not change.is_changed:
         return [LinesBlock([[Cell(change.of, "name"), "asks this already; nothing to do"]])]
@@ -80,7 +82,7 @@ def _differences(before: Mapping[str, object], after: Mapping[str, object]) -> l
     return lines
 
 
-def ruling_blocks(answer: GateAnswer) -> list[Block]:
+def ruling_blocks(answer: "GateAnswer") -> list[Block]:
     """Show every rule of a channel for a version, met or unmet, with the finding."""
     word = Cell("allowed", "good") if answer.allowed else Cell("not allowed", "bad")
     rows: list[tuple[str, Text | Sequence[Text]]] = []
@@ -96,7 +98,7 @@ def ruling_blocks(answer: GateAnswer) -> list[Block]:
     ]
 
 
-def unmet_lines(rules: Sequence[UnmetRule]) -> list[Sequence[Text]]:
+def unmet_lines(rules: Sequence["UnmetRule"]) -> list[Sequence[Text]]:
     """Show unmet rules, each with the command that would change it on the next line."""
     lines: list[Sequence[Text]] = []
     for rule in rules:

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from deltareg.documents.json_values import is_list, is_object
-from deltareg.suites.catalogue import judges
-from deltareg.wire import SuiteInfo
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.terminal.wording import clean
+
+if TYPE_CHECKING:
+    from deltareg.wire import SuiteInfo
 
 
 def warn_of_policy(invocation: Invocation, wanted: Mapping[str, object]) -> list[str]:
@@ -24,7 +26,7 @@ def warn_of_idle_suites(invocation: Invocation, suites: object) -> list[str]:
     return warnings
 
 
-def warn_of_suite(invocation: Invocation, suite: SuiteInfo) -> None:
+def warn_of_suite(invocation: Invocation, suite: "SuiteInfo") -> None:
     """Warn of a suite that every version passes."""
     if not is_judging(suite):
         _note(invocation, [f"no check of suite {suite.name} can fail, so every version passes it"])
@@ -36,8 +38,10 @@ def warn_of_time(invocation: Invocation, text: str | None) -> None:
         _note(invocation, [f"{text} names no zone and is taken as UTC: {taken}"])
 
 
-def is_judging(suite: SuiteInfo) -> bool:
+def is_judging(suite: "SuiteInfo") -> bool:
     """Return whether a suite has a check that a version can fail."""
+    from deltareg.suites.catalogue import judges  # reads a file
+
     return any(judges(one.check, has_threshold=bool(one.threshold)) for one in suite.checks)
 
 

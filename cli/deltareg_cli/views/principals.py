@@ -2,16 +2,19 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from deltareg.wire import NamespaceRequestInfo, PrincipalEntry, PrincipalInfo
 from deltareg_cli.terminal.blocks import Block, Cell, Column, FactsBlock, TableBlock, Text, TitleBlock, Tone
 from deltareg_cli.terminal.wording import moment
+
+if TYPE_CHECKING:
+    from deltareg.wire import NamespaceRequestInfo, PrincipalEntry, PrincipalInfo
 
 _KINDS = {"user": "person", "service": "service account", "worker": "machine"}
 _TONES: dict[str, Tone] = {"open": "warn", "granted": "good", "refused": "bad"}
 
 
-def principal_table(principals: Sequence[PrincipalEntry], *, now: datetime) -> TableBlock:
+def principal_table(principals: Sequence["PrincipalEntry"], *, now: datetime) -> TableBlock:
     """Build the table of principals."""
     columns = [Column("name"), Column("what"), Column("acts for"), Column("disabled")]
     rows: list[list[Text]] = [
@@ -26,7 +29,7 @@ def principal_table(principals: Sequence[PrincipalEntry], *, now: datetime) -> T
     return TableBlock(columns, rows, if_empty="nobody")
 
 
-def principal_blocks(item: PrincipalInfo, *, now: datetime) -> list[Block]:
+def principal_blocks(item: "PrincipalInfo", *, now: datetime) -> list[Block]:
     """Show a principal, and what it leaves to others."""
     others = [name for name in item.people if name != item.acts_for]
     since = f"since {moment(item.disabled_at, now=now)}" if item.disabled_at else ""
@@ -41,7 +44,7 @@ def principal_blocks(item: PrincipalInfo, *, now: datetime) -> list[Block]:
     return [TitleBlock(item.name, _KINDS.get(item.kind, item.kind)), FactsBlock(facts), *_list_leavings(item)]
 
 
-def namespace_request_table(requests: Sequence[NamespaceRequestInfo], *, now: datetime) -> TableBlock:
+def namespace_request_table(requests: Sequence["NamespaceRequestInfo"], *, now: datetime) -> TableBlock:
     """Build the table of requests for namespaces."""
     columns = [
         Column("id", is_number=True),
@@ -65,7 +68,7 @@ def namespace_request_table(requests: Sequence[NamespaceRequestInfo], *, now: da
     return TableBlock(columns, rows, if_empty="nobody asks for a namespace")
 
 
-def namespace_request_blocks(item: NamespaceRequestInfo) -> list[Block]:
+def namespace_request_blocks(item: "NamespaceRequestInfo") -> list[Block]:
     """Show one request for a namespace."""
     return [
         TitleBlock(item.name, item.state),
@@ -73,7 +76,7 @@ def namespace_request_blocks(item: NamespaceRequestInfo) -> list[Block]:
     ]
 
 
-def _list_leavings(item: PrincipalInfo) -> list[Block]:
+def _list_leavings(item: "PrincipalInfo") -> list[Block]:
     if not item.leaves:
         return []
     columns = [Column("leaves"), Column("which"), Column("take it over with", is_prose=True)]

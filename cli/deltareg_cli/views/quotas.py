@@ -1,8 +1,8 @@
 """Quotas: what is used, and what would free room."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from deltareg.wire import QuotaInfo, QuotaUse
 from deltareg_cli.terminal.blocks import (
     Block,
     Cell,
@@ -16,10 +16,13 @@ from deltareg_cli.terminal.blocks import (
 )
 from deltareg_cli.terminal.wording import size
 
+if TYPE_CHECKING:
+    from deltareg.wire import QuotaInfo, QuotaUse
+
 _NEAR, _FULL = 80, 100
 
 
-def quota_table(quotas: Sequence[QuotaInfo]) -> TableBlock:
+def quota_table(quotas: Sequence["QuotaInfo"]) -> TableBlock:
     """Build the table of quotas, a row for each resource that is limited; names without limits have one row."""
     columns = [
         Column("name"),
@@ -42,7 +45,7 @@ def quota_table(quotas: Sequence[QuotaInfo]) -> TableBlock:
     return TableBlock(columns, rows, if_empty="nothing is limited, and nothing is used")
 
 
-def quota_blocks(quota: QuotaInfo) -> list[Block]:
+def quota_blocks(quota: "QuotaInfo") -> list[Block]:
     """Show one quota: each resource, and what would free room."""
     columns = [
         Column("resource"),
@@ -59,18 +62,18 @@ def quota_blocks(quota: QuotaInfo) -> list[Block]:
     return [*blocks, SentencesBlock(rooms)] if rooms else blocks
 
 
-def _whose(quota: QuotaInfo) -> str:
+def _whose(quota: "QuotaInfo") -> str:
     everybody = {"*": "each namespace without limits of its own", "@*": "each person without limits of their own"}
     return everybody.get(quota.name, "")
 
 
-def _origin(quota: QuotaInfo, use: QuotaUse) -> Text:
+def _origin(quota: "QuotaInfo", use: "QuotaUse") -> Text:
     if use.is_own:
         return quota.name
     return Cell("-", "dim") if use.limit is None else "all"
 
 
-def _use(use: QuotaUse) -> list[Text]:
+def _use(use: "QuotaUse") -> list[Text]:
     percent: Text = "" if use.percent is None else Cell(f"{use.percent} %", _tone(use.percent))
     return [use.resource, _amount(use.resource, use.used), _amount(use.resource, use.limit), percent]
 

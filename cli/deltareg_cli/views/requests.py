@@ -2,18 +2,21 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from deltareg.wire import RequestInfo
 from deltareg_cli.terminal.blocks import Block, Cell, Column, FactsBlock, LinesBlock, TableBlock, Text, TitleBlock, Tone
 from deltareg_cli.terminal.wording import count, moment
 from deltareg_cli.views.channels import describe_bases
 from deltareg_cli.views.policies import unmet_lines
 
+if TYPE_CHECKING:
+    from deltareg.wire import RequestInfo
+
 REQUEST_FIELDS = ("id", "state", "channel", "ref", "version", "digest", "missing", "revision")
 _TONES: dict[str, Tone] = {"open": "warn", "promoted": "good", "rejected": "bad", "withdrawn": "dim", "stale": "dim"}
 
 
-def request_blocks(request: RequestInfo, *, now: datetime) -> list[Block]:
+def request_blocks(request: "RequestInfo", *, now: datetime) -> list[Block]:
     """Show one request."""
     before = f"v{request.previous}" if request.previous else "nothing"
     blocks: list[Block] = [
@@ -43,7 +46,7 @@ def request_blocks(request: RequestInfo, *, now: datetime) -> list[Block]:
     return [*blocks, LinesBlock(lines)] if lines else blocks
 
 
-def request_table(requests: Sequence[RequestInfo], *, now: datetime) -> TableBlock:
+def request_table(requests: Sequence["RequestInfo"], *, now: datetime) -> TableBlock:
     """Build the table of requests."""
     columns = [
         Column("id", is_number=True),
@@ -71,7 +74,7 @@ def request_table(requests: Sequence[RequestInfo], *, now: datetime) -> TableBlo
     return TableBlock(columns, rows, if_empty="no requests")
 
 
-def progress_of(request: RequestInfo) -> str:
+def progress_of(request: "RequestInfo") -> str:
     """Describe in one line how far a request is."""
     if request.state != "open":
         return f"{request.state} by {request.decided_by}" if request.decided_by else request.state
@@ -80,30 +83,30 @@ def progress_of(request: RequestInfo) -> str:
     return f"approved, {count(len(request.unmet), 'rule')} unmet"
 
 
-def _setbacks(request: RequestInfo, now: datetime) -> list[str]:
+def _setbacks(request: "RequestInfo", now: datetime) -> list[str]:
     return [
         f"from {_other(one.line, request)}@{one.channel} {moment(one.at, now=now)} by {one.actor}: {one.reason}"
         for one in request.setbacks
     ]
 
 
-def _other(line: str, request: RequestInfo) -> str:
+def _other(line: str, request: "RequestInfo") -> str:
     """Name the request's line where it is another one; older servers leave it out."""
     return "" if line == request.line else line
 
 
-def _approvals(request: RequestInfo) -> str:
+def _approvals(request: "RequestInfo") -> str:
     return f"{len(request.approvals)} of {request.due}"
 
 
-def _due(request: RequestInfo) -> str:
+def _due(request: "RequestInfo") -> str:
     if not request.missing:
         return ""
     barred = sorted({request.opener, request.uploader or request.opener})
     return f"{request.missing}, not by {' or '.join(barred)}"
 
 
-def _describe_decision(request: RequestInfo, now: datetime) -> str:
+def _describe_decision(request: "RequestInfo", now: datetime) -> str:
     if request.decided_at is None:
         return request.decision
     by = f" by {request.decided_by}" if request.decided_by else ""

@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-from deltareg.wire import CheckResult, LogLine, RunInfo, WorkerInfo
 from deltareg_cli.terminal.blocks import Cell, Column, TableBlock, Text, tone_word
 from deltareg_cli.terminal.wording import count, moment, seconds
+
+if TYPE_CHECKING:
+    from deltareg.wire import CheckResult, LogLine, RunInfo, WorkerInfo
 
 _VERDICT_WIDTH, _NAME_WIDTH, _TIME_WIDTH = 7, 26, 7
 OWN = "local-"
@@ -13,7 +16,7 @@ OWN = "local-"
 START_ONE = "deltareg worker run"
 
 
-def standing(run: RunInfo) -> str:
+def standing(run: "RunInfo") -> str:
     """Describe the state of a run: `queued, 3 before it`, `running on gpu-7`."""
     if run.state == "running" and run.worker:
         return f"running on {run.worker}"
@@ -28,13 +31,13 @@ def standing(run: RunInfo) -> str:
     return f"queued, {run.position - 1} before it"
 
 
-def explain_unserved(run: RunInfo) -> str:
+def explain_unserved(run: "RunInfo") -> str:
     """Explain why a run keeps waiting, and what to do; empty where a worker can take it."""
     is_own = run.labels.get("worker", "").startswith(OWN)
     return f"{run.unserved}; start one: {START_ONE}" if run.unserved and not is_own else ""
 
 
-def check_cells(check: CheckResult) -> list[Text]:
+def check_cells(check: "CheckResult") -> list[Text]:
     """Format the outcome of a check on a line."""
     word = tone_word(check.verdict)
     detail = f"{check.code}: {check.detail}" if check.code else check.detail
@@ -46,7 +49,7 @@ def check_cells(check: CheckResult) -> list[Text]:
     ]
 
 
-def log_cells(line: LogLine) -> list[Text]:
+def log_cells(line: "LogLine") -> list[Text]:
     """Format a line of a log, with the time of day in UTC."""
     at = Cell(_time_of_day(line.at), "dim")
     if line.check is not None:
@@ -56,7 +59,7 @@ def log_cells(line: LogLine) -> list[Text]:
     return [at, line.text]
 
 
-def queue_table(runs: Sequence[RunInfo], *, now: datetime) -> TableBlock:
+def queue_table(runs: Sequence["RunInfo"], *, now: datetime) -> TableBlock:
     """Build the table of the runs under way and waiting, the next one first."""
     columns = [
         Column("place", is_number=True),
@@ -82,7 +85,7 @@ def queue_table(runs: Sequence[RunInfo], *, now: datetime) -> TableBlock:
     return TableBlock(columns, rows, if_empty="nothing waits and nothing runs")
 
 
-def worker_table(workers: Sequence[WorkerInfo], *, now: datetime) -> TableBlock:
+def worker_table(workers: Sequence["WorkerInfo"], *, now: datetime) -> TableBlock:
     """Build the table of workers, their labels, and what each of them runs."""
     columns = [Column("worker"), Column("state"), Column("runs"), Column("asked"), Column("offers", is_prose=True)]
     rows: list[list[Text]] = [
@@ -98,18 +101,18 @@ def worker_table(workers: Sequence[WorkerInfo], *, now: datetime) -> TableBlock:
     return TableBlock(columns, rows, if_empty=f"no worker since yesterday; start one: {START_ONE}")
 
 
-def _priority(run: RunInfo) -> Cell:
+def _priority(run: "RunInfo") -> Cell:
     return Cell(run.priority, "warn" if run.priority == "high" else "dim")
 
 
-def _place(run: RunInfo) -> Cell:
+def _place(run: "RunInfo") -> Cell:
     if run.state == "running":
         return Cell(run.worker or "")
     labels = ", ".join(f"{name}={value}" for name, value in sorted(run.labels.items()))
     return Cell(run.unserved, "warn") if run.unserved else Cell(labels or "any", "dim")
 
 
-def _state(worker: WorkerInfo) -> Cell:
+def _state(worker: "WorkerInfo") -> Cell:
     if worker.run is not None:
         return Cell("busy", "name")
     return Cell("idle", "good") if worker.is_live else Cell("gone", "dim")

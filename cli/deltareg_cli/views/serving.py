@@ -3,13 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from deltareg.wire import ChannelInfo, FollowerInfo, ReadinessInfo, RequestInfo
 from deltareg_cli.terminal.blocks import Block, Cell, Sentence, SentencesBlock
 from deltareg_cli.terminal.wording import count, moment
 from deltareg_cli.views.channels import describe_freeze, describe_review, describe_served, versions
 from deltareg_cli.views.fleet import describe_agents
 from deltareg_cli.views.policies import policy_in_short
+
+if TYPE_CHECKING:
+    from deltareg.wire import ChannelInfo, FollowerInfo, ReadinessInfo, RequestInfo
 
 _MOST_LINES = 8
 _VERBS = {"promote": "promoted", "rollback": "rolled back", "freeze": "frozen", "unfreeze": "unfrozen"}
@@ -25,13 +28,13 @@ class ChannelSurroundings:
         requests: The promotions that wait for approvals.
     """
 
-    ready: ReadinessInfo | None = None
-    followers: Sequence[FollowerInfo] = ()
-    requests: Sequence[RequestInfo] = ()
+    ready: "ReadinessInfo | None" = None
+    followers: Sequence["FollowerInfo"] = ()
+    requests: Sequence["RequestInfo"] = ()
 
 
 def channel_answer(
-    channel: ChannelInfo, line: str, *, now: datetime, beside: ChannelSurroundings | None = None
+    channel: "ChannelInfo", line: str, *, now: datetime, beside: ChannelSurroundings | None = None
 ) -> list[Block]:
     """Show a channel in at most eight lines, what is wrong before what is as it should be."""
     beside = beside or ChannelSurroundings()
@@ -62,7 +65,7 @@ def channel_answer(
     return [SentencesBlock([row]) for row in rows[:_MOST_LINES]]
 
 
-def _describe_served(channel: ChannelInfo, *, now: datetime) -> str:
+def _describe_served(channel: "ChannelInfo", *, now: datetime) -> str:
     """Describe what a channel serves, since when and by whom."""
     if not channel.at:
         return f"serves {describe_served(channel).text}"
@@ -71,7 +74,7 @@ def _describe_served(channel: ChannelInfo, *, now: datetime) -> str:
     return f"serves {describe_served(channel).text}, {verb} {moment(channel.at, now=now)} by {channel.actor}{reason}"
 
 
-def _describe_rollback(ready: ReadinessInfo) -> str:
+def _describe_rollback(ready: "ReadinessInfo") -> str:
     """Describe where a rollback would go, and what is in its way."""
     obstacles = [light.message for light in ready.lights if light.light != "ok"]
     if ready.ref is None:

@@ -3,17 +3,20 @@
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from deltareg.client.results.proofs import FilesProof, SignerKey
-from deltareg.wire import ReferrerBody, ReferrerInfo, RevokedSigner
-from deltareg.wire.evidence import EvaluationBody
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.terminal.blocks import Block, Cell, Column, CommandResult, FactsBlock, TableBlock, Text, TitleBlock
 from deltareg_cli.terminal.documents import fields, items_fields
 from deltareg_cli.terminal.wording import moment, short
 
+if TYPE_CHECKING:
+    from deltareg.client.results.proofs import FilesProof, SignerKey
+    from deltareg.wire import ReferrerBody, ReferrerInfo, RevokedSigner
+    from deltareg.wire.evidence import EvaluationBody
 
-def signature_table(found: Sequence[ReferrerInfo], *, now: datetime) -> TableBlock:
+
+def signature_table(found: Sequence["ReferrerInfo"], *, now: datetime) -> TableBlock:
     """Build the table of a version's signers."""
     columns = [
         Column("digest"),
@@ -36,7 +39,7 @@ def signature_table(found: Sequence[ReferrerInfo], *, now: datetime) -> TableBlo
     return TableBlock(columns, rows, if_empty=empty)
 
 
-def referrer_blocks(info: ReferrerInfo, *, now: datetime) -> list[Block]:
+def referrer_blocks(info: "ReferrerInfo", *, now: datetime) -> list[Block]:
     """Show one signature or attestation."""
     return [
         TitleBlock(info.signed_by, info.form),
@@ -53,7 +56,7 @@ def referrer_blocks(info: ReferrerInfo, *, now: datetime) -> list[Block]:
     ]
 
 
-def files_proof_blocks(proofs: Sequence[FilesProof]) -> list[Block]:
+def files_proof_blocks(proofs: Sequence["FilesProof"]) -> list[Block]:
     """Show the results of verified signatures."""
     blocks: list[Block] = []
     for proof in proofs:
@@ -72,7 +75,7 @@ def files_proof_blocks(proofs: Sequence[FilesProof]) -> list[Block]:
     return blocks
 
 
-def signer_blocks(key: SignerKey) -> list[Block]:
+def signer_blocks(key: "SignerKey") -> list[Block]:
     """Show the name of a key."""
     return [
         TitleBlock(key.path, "made" if key.is_new else ""),
@@ -80,7 +83,7 @@ def signer_blocks(key: SignerKey) -> list[Block]:
     ]
 
 
-def revoked_table(found: Sequence[RevokedSigner], *, now: datetime) -> TableBlock:
+def revoked_table(found: Sequence["RevokedSigner"], *, now: datetime) -> TableBlock:
     """Build the table of the revoked signers."""
     columns = [Column("key"), Column("revoked"), Column("because", is_prose=True)]
     rows: list[list[Text]] = [
@@ -89,7 +92,7 @@ def revoked_table(found: Sequence[RevokedSigner], *, now: datetime) -> TableBloc
     return TableBlock(columns, rows, if_empty="nobody is revoked")
 
 
-def show_proofs(invocation: Invocation, proofs: Sequence[FilesProof]) -> None:
+def show_proofs(invocation: Invocation, proofs: Sequence["FilesProof"]) -> None:
     """Print the results of verified signatures."""
     items = [fields(proof, "subject", "signed_by", "digest") for proof in proofs]
     document = items_fields(items)
@@ -97,7 +100,7 @@ def show_proofs(invocation: Invocation, proofs: Sequence[FilesProof]) -> None:
     invocation.output.show(CommandResult(document, files_proof_blocks(proofs), digests))
 
 
-def write_body(invocation: Invocation, found: ReferrerBody | EvaluationBody, out: Path | None) -> None:
+def write_body(invocation: Invocation, found: "ReferrerBody | EvaluationBody", out: Path | None) -> None:
     """Write a signed body into a file, or print it."""
     if out is not None:
         out.write_bytes(found.body.encode())

@@ -1,14 +1,17 @@
 """What is stored and what was saved, as a balance and as rows that fit the terminal."""
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from deltareg.wire import StorageFigures, StorageReport, StorageRow, StoreBytes
 from deltareg_cli.terminal.blocks import Block, Cell, Column, TableBlock, Text, TitleBlock
 from deltareg_cli.terminal.drawing import GAP, DrawingSurface
 from deltareg_cli.terminal.wording import count, size
 
+if TYPE_CHECKING:
+    from deltareg.wire import StorageFigures, StorageReport, StorageRow, StoreBytes
+
 _TITLES = {"registry": "namespace", "namespace": "line", "line": "version", "version": "version"}
-_COLUMNS: dict[str, Callable[[StorageRow], str]] = {
+_COLUMNS: dict[str, Callable[["StorageRow"], str]] = {
     "versions": lambda row: f"{row.versions:,}" if row.versions else "-",
     "logical": lambda row: size(row.logical_bytes),
     "packs": lambda row: size(row.pack_bytes),
@@ -22,7 +25,7 @@ _HOW = "and what references, dedup and entropy saved"
 _DROPPED_FIRST = ("versions", "ratio", "entropy", "dedup", "reference")
 
 
-def storage_blocks(report: StorageReport, surface: DrawingSurface) -> list[Block]:
+def storage_blocks(report: "StorageReport", surface: DrawingSurface) -> list[Block]:
     """Show a report: the balance, the content of the store, then the parts and the kinds."""
     blocks: list[Block] = [TitleBlock(report.name or report.of, _contents(report.total))]
     blocks.append(_account(report.total))
@@ -34,12 +37,12 @@ def storage_blocks(report: StorageReport, surface: DrawingSurface) -> list[Block
     return blocks
 
 
-def _contents(figures: StorageFigures) -> str:
+def _contents(figures: "StorageFigures") -> str:
     contents = [(figures.versions, "version"), (figures.bases, "base")]
     return ", ".join(count(number, noun) for number, noun in contents if number) or "nothing stored"
 
 
-def _account(figures: StorageFigures) -> TableBlock:
+def _account(figures: "StorageFigures") -> TableBlock:
     """Show how the logical bytes became the stored ones."""
     lines: list[tuple[str, Cell, int]] = [
         ("", Cell("logical", "strong"), figures.logical_bytes),
@@ -60,7 +63,7 @@ def _account(figures: StorageFigures) -> TableBlock:
     return TableBlock([*columns, Column("of logical", is_number=True)], rows)
 
 
-def _store(store: StoreBytes) -> TableBlock:
+def _store(store: "StoreBytes") -> TableBlock:
     lines = {
         "packs that are needed": store.pack_bytes,
         "waiting for collection": store.garbage_bytes,
@@ -71,7 +74,7 @@ def _store(store: StoreBytes) -> TableBlock:
     return TableBlock([Column("objects"), Column("bytes", is_number=True)], rows)
 
 
-def _rows(title: str, rows: Sequence[StorageRow], surface: DrawingSurface) -> TableBlock:
+def _rows(title: str, rows: Sequence["StorageRow"], surface: DrawingSurface) -> TableBlock:
     names = [_name(row) for row in rows]
     titles = dict(_COLUMNS)
     if title == "version":
@@ -87,14 +90,14 @@ def _rows(title: str, rows: Sequence[StorageRow], surface: DrawingSurface) -> Ta
 
 
 def _width(
-    title: str, names: Sequence[Cell], rows: Sequence[StorageRow], shown: dict[str, Callable[[StorageRow], str]]
+    title: str, names: Sequence[Cell], rows: Sequence["StorageRow"], shown: dict[str, Callable[["StorageRow"], str]]
 ) -> int:
     first = max(len(title), *(len(name.text) for name in names))
     others = (max(len(column), *(len(show(row)) for row in rows)) for column, show in shown.items())
     return first + sum(GAP + width for width in others)
 
 
-def _name(row: StorageRow) -> Cell:
+def _name(row: "StorageRow") -> Cell:
     if row.of == "rest":
         return Cell(f"{int(row.name):,} more", "dim")
     if row.of == "bases":
@@ -102,7 +105,7 @@ def _name(row: StorageRow) -> Cell:
     return Cell(f"{row.name} as base" if row.of == "base" else row.name, "name")
 
 
-def _part(size_bytes: int, figures: StorageFigures) -> str:
+def _part(size_bytes: int, figures: "StorageFigures") -> str:
     if not figures.logical_bytes or not size_bytes:
         return "-"
     return f"{100 * size_bytes / figures.logical_bytes:.1f} %"

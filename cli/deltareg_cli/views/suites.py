@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from deltareg.wire import SuiteCheck, SuiteInfo
 from deltareg_cli.terminal.blocks import Block, Cell, Column, FactsBlock, TableBlock, Text, TitleBlock
 from deltareg_cli.terminal.wording import moment, short
 
+if TYPE_CHECKING:
+    from deltareg.wire import SuiteCheck, SuiteInfo
 
-def suite_table(suites: Sequence[SuiteInfo], *, now: datetime) -> TableBlock:
+
+def suite_table(suites: Sequence["SuiteInfo"], *, now: datetime) -> TableBlock:
     """Build the table of suites."""
     columns = [
         Column("suite"),
@@ -32,7 +35,7 @@ def suite_table(suites: Sequence[SuiteInfo], *, now: datetime) -> TableBlock:
     return TableBlock(columns, rows, if_empty="no suite yet: deltareg suite push FILE")
 
 
-def suite_blocks(suite: SuiteInfo, *, now: datetime) -> list[Block]:
+def suite_blocks(suite: "SuiteInfo", *, now: datetime) -> list[Block]:
     """Show a suite with its checks."""
     sets = ", ".join(f"{name} ({what})" for name, what in suite.sets.items())
     return [
@@ -52,7 +55,7 @@ def suite_blocks(suite: SuiteInfo, *, now: datetime) -> list[Block]:
     ]
 
 
-def _check_table(checks: Sequence[SuiteCheck]) -> TableBlock:
+def _check_table(checks: Sequence["SuiteCheck"]) -> TableBlock:
     columns = [
         Column("check"),
         Column("required"),
@@ -73,7 +76,7 @@ def _check_table(checks: Sequence[SuiteCheck]) -> TableBlock:
     return TableBlock(columns, rows)
 
 
-def _must_be(check: SuiteCheck) -> str:
+def _must_be(check: "SuiteCheck") -> str:
     """Describe what a check asks: `at least promoted -0.02, beside best of 5 too; 100 samples first`."""
     text = check.threshold
     if check.reference:
@@ -84,13 +87,13 @@ def _must_be(check: SuiteCheck) -> str:
     return text
 
 
-def _version(suite: SuiteInfo) -> Text:
+def _version(suite: "SuiteInfo") -> Text:
     if suite.is_built_in:
         return Cell("built in", "dim")
     return "not pushed" if suite.version is None else f"v{suite.version}"
 
 
-def _describe_push(suite: SuiteInfo, *, now: datetime) -> str:
+def _describe_push(suite: "SuiteInfo", *, now: datetime) -> str:
     if suite.created_at is None:
         return ""
     return f"{moment(suite.created_at, now=now)} by {suite.created_by}"

@@ -1,20 +1,23 @@
 """Runs, verdicts and their checks."""
 
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from deltareg.wire import CheckResult, RunInfo, VerdictInfo, Waiver
 from deltareg_cli.terminal.blocks import Block, Cell, Column, FactsBlock, TableBlock, Text, TitleBlock, tone_word
 from deltareg_cli.terminal.wording import count, moment, number, seconds, short, size
 from deltareg_cli.views.comparisons import comparison_blocks
 from deltareg_cli.views.runs import explain_unserved
 from deltareg_cli.views.versions import proof_cell
 
+if TYPE_CHECKING:
+    from deltareg.wire import CheckResult, RunInfo, VerdictInfo, Waiver
+
 _WRONG = 5
 _FINDING = {"answer": "asked a prompt", "compare": "compared with another"}
 RESULT_FIELDS = ("id", "verdict", "checks", "environment")
 
 
-def verdict_details(verdict: VerdictInfo, *, now: datetime) -> list[Block]:
+def verdict_details(verdict: "VerdictInfo", *, now: datetime) -> list[Block]:
     """Show what a verdict is bound to, who signed it, and where it was made."""
     environment = ", ".join(f"{key} {short(text)}" for key, text in sorted(verdict.environment.items()))
     return [
@@ -38,12 +41,12 @@ def verdict_details(verdict: VerdictInfo, *, now: datetime) -> list[Block]:
     ]
 
 
-def check_blocks(checks: list[CheckResult]) -> list[Block]:
+def check_blocks(checks: list["CheckResult"]) -> list[Block]:
     """Show every check, and below them what was compared."""
     return [TitleBlock("Checks"), check_table(checks), *comparison_blocks(checks)]
 
 
-def check_table(checks: list[CheckResult]) -> TableBlock:
+def check_table(checks: list["CheckResult"]) -> TableBlock:
     """Build the table of checks."""
     columns = [
         Column("check"),
@@ -69,7 +72,7 @@ def check_table(checks: list[CheckResult]) -> TableBlock:
     return TableBlock(columns, rows, if_empty="no checks were made")
 
 
-def verdict_table(verdicts: list[VerdictInfo], *, now: datetime) -> TableBlock:
+def verdict_table(verdicts: list["VerdictInfo"], *, now: datetime) -> TableBlock:
     """Build the table of verdicts, newest first."""
     columns = [
         Column("id"),
@@ -95,7 +98,7 @@ def verdict_table(verdicts: list[VerdictInfo], *, now: datetime) -> TableBlock:
     return TableBlock(columns, rows, if_empty="no verdict yet: deltareg verify REF --wait")
 
 
-def outcome_of_verdict(verdict: VerdictInfo) -> Cell:
+def outcome_of_verdict(verdict: "VerdictInfo") -> Cell:
     """Return the outcome; a pass with warnings says so."""
     warnings = [check for check in verdict.checks if check.verdict == "warn"]
     if verdict.verdict != "pass" or not warnings:
@@ -103,7 +106,7 @@ def outcome_of_verdict(verdict: VerdictInfo) -> Cell:
     return Cell(f"pass, {count(len(warnings), 'warning')}", "warn")
 
 
-def _continuation(verdict: VerdictInfo) -> Text:
+def _continuation(verdict: "VerdictInfo") -> Text:
     """Describe the run that makes up for the skipped checks, or how to queue one."""
     if verdict.continuation:
         return f"run {verdict.continuation}"
@@ -112,13 +115,13 @@ def _continuation(verdict: VerdictInfo) -> Text:
     return Cell(f"nothing yet: deltareg verdict continue {verdict.id}", "warn")
 
 
-def continuation_due(verdict: VerdictInfo) -> bool:
+def continuation_due(verdict: "VerdictInfo") -> bool:
     """Whether a waived failure kept checks from running, and no run makes up for them yet."""
     is_waived = any(waiver.stands for waiver in verdict.waivers)
     return verdict.verdict == "fail" and is_waived and not (verdict.is_complete or verdict.continuation)
 
 
-def told_waiver(waiver: Waiver, *, now: datetime) -> str:
+def told_waiver(waiver: "Waiver", *, now: datetime) -> str:
     """Describe a waiver: `perplexity for prod, ends in 30 days, by ada: known`."""
     where = f" for {waiver.channel}" if waiver.channel else ""
     what = f"{waiver.check}{where}, ends {moment(waiver.expires_at, now=now)}"
@@ -129,7 +132,7 @@ def told_waiver(waiver: Waiver, *, now: datetime) -> str:
     return f"{what}, by {waiver.created_by}: {waiver.reason}"
 
 
-def _signer(verdict: VerdictInfo) -> list[Text]:
+def _signer(verdict: "VerdictInfo") -> list[Text]:
     if not verdict.keyid:
         return [Cell("nobody", "warn")] if verdict.verifier else []
     key = Cell(f"key {verdict.keyid[:12]}", "dim")
@@ -138,7 +141,7 @@ def _signer(verdict: VerdictInfo) -> list[Text]:
     return [verdict.signed_by, Cell(verdict.host, "dim"), key]
 
 
-def _waivers(verdict: VerdictInfo, *, now: datetime) -> list[tuple[str, Text]]:
+def _waivers(verdict: "VerdictInfo", *, now: datetime) -> list[tuple[str, Text]]:
     return [
         (
             "waived" if waiver.stands else "was waived",
@@ -148,13 +151,13 @@ def _waivers(verdict: VerdictInfo, *, now: datetime) -> list[tuple[str, Text]]:
     ]
 
 
-def _list_failed(verdict: VerdictInfo) -> list[str]:
+def _list_failed(verdict: "VerdictInfo") -> list[str]:
     waived = {waiver.check for waiver in verdict.waivers if waiver.stands}
     names = [check.name for check in verdict.checks if check.verdict == "fail"]
     return [f"{name} (waived)" if name in waived else name for name in names]
 
 
-def run_blocks(run: RunInfo, *, now: datetime) -> list[Block]:
+def run_blocks(run: "RunInfo", *, now: datetime) -> list[Block]:
     """Show a run without a verdict: not yet, or because it is of another kind."""
     return [
         TitleBlock(run.ref or run.base, _task(run)),
@@ -174,7 +177,7 @@ def run_blocks(run: RunInfo, *, now: datetime) -> list[Block]:
     ]
 
 
-def _task(run: RunInfo) -> str:
+def _task(run: "RunInfo") -> str:
     if run.what == "reencode":
         alone = "the base alone" if run.against == "base" else "what stores it smallest"
         return f"stored anew, against {alone}"
@@ -185,7 +188,7 @@ def _task(run: RunInfo) -> str:
     return f"suite {run.suite} on {run.variant}" if run.variant else f"suite {run.suite}"
 
 
-def _describe_stored_bytes(run: RunInfo) -> str:
+def _describe_stored_bytes(run: "RunInfo") -> str:
     if run.stored_bytes is None:
         return ""
     before, after = run.stored_bytes.before, run.stored_bytes.after

@@ -2,10 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from deltareg.wire import CardInfo, ProofState, VersionDetail, VersionInfo, VersionPulls
-from deltareg.wire.evidence import OutsideEvidence
-from deltareg.wire.versions import AlikeVersion
 from deltareg_cli.terminal.blocks import (
     Block,
     Cell,
@@ -23,15 +21,20 @@ from deltareg_cli.views.cards import card_facts, describe_card
 from deltareg_cli.views.evidence import evidence_facts
 from deltareg_cli.views.revocations import describe_deprecation, describe_revocation
 
+if TYPE_CHECKING:
+    from deltareg.wire import CardInfo, ProofState, VersionDetail, VersionInfo, VersionPulls
+    from deltareg.wire.evidence import OutsideEvidence
+    from deltareg.wire.versions import AlikeVersion
+
 NO_VERSIONS = "no versions yet: deltareg push PATH NS/NAME --base REF"
-_PROOFS: dict[ProofState | None, Cell] = {
+_PROOFS: "dict[ProofState | None, Cell]" = {
     "proven": Cell("checked by a worker", "good"),
     "claimed": Cell("not checked by a worker yet", "warn"),
     "corrupt": Cell("corrupt: not what it says; push the same folder again", "bad"),
 }
 
 
-def version_answer(version: VersionInfo, *, now: datetime, card: CardInfo | None = None) -> list[Block]:
+def version_answer(version: "VersionInfo", *, now: datetime, card: "CardInfo | None" = None) -> list[Block]:
     """Show a version in a few lines: what it is, whether it passes, where it serves, how to get it."""
     message = f': "{version.message}"' if version.message else ""
     head = SentencesBlock([Sentence(describe_version(version), Cell(version.ref, "name"))], gap=2)
@@ -48,15 +51,17 @@ def version_answer(version: VersionInfo, *, now: datetime, card: CardInfo | None
     return [head, *(SentencesBlock([row]) for row in rows)]
 
 
-def describe_version(version: VersionInfo) -> str:
+def describe_version(version: "VersionInfo") -> str:
     """Describe a version in a clause: `lora r4 on llama, 68.6 kB, stored in 40.5 kB`."""
+    from deltareg.wire import VersionDetail  # whoever has a version has loaded it
+
     rank = version.config.get("r") if isinstance(version, VersionDetail) else None
     ranked = f" r{rank}" if isinstance(rank, int) and rank > 0 else ""
     trained = f" (trained on {version.trained_on})" if version.trained_on else ""
     return f"{kind_of(version)}{ranked} on {version.base.name}{trained}, {sizes_of(version)}"
 
 
-def describe_verdict(version: VersionInfo) -> str:
+def describe_verdict(version: "VersionInfo") -> str:
     """Describe in a clause whether a version passes, and what to do where it does not."""
     if version.verdict == "pass":
         return (
@@ -72,7 +77,7 @@ def describe_verdict(version: VersionInfo) -> str:
     return f"not verified yet (deltareg verify {version.ref} --wait)"
 
 
-def _states(version: VersionInfo) -> list[Sentence]:
+def _states(version: "VersionInfo") -> list[Sentence]:
     """Say what makes a version one that nobody should take."""
     rows: list[Sentence] = []
     if version.is_deleted:
@@ -88,7 +93,7 @@ def _states(version: VersionInfo) -> list[Sentence]:
     return rows
 
 
-def _standing(version: VersionInfo) -> list[str]:
+def _standing(version: "VersionInfo") -> list[str]:
     """Say where a version serves, and the words that people have put on it."""
     serves = f"serves on {', '.join(version.channels)}" if version.channels else ""
     labels = f"labels {label_words(version.labels)}" if version.labels else ""
@@ -97,14 +102,16 @@ def _standing(version: VersionInfo) -> list[str]:
 
 
 def version_blocks(
-    version: VersionInfo,
+    version: "VersionInfo",
     *,
     now: datetime,
-    card: CardInfo | None = None,
-    pulls: VersionPulls | None = None,
-    evidence: Sequence[OutsideEvidence] = (),
+    card: "CardInfo | None" = None,
+    pulls: "VersionPulls | None" = None,
+    evidence: Sequence["OutsideEvidence"] = (),
 ) -> list[Block]:
     """Show one version in full."""
+    from deltareg.wire import VersionDetail  # as above
+
     rows: list[tuple[str, Text | Sequence[Text]]] = [
         ("kind", kind_of(version)),
         ("base", [Cell(version.base.name, "name"), Cell(short(version.base.root), "dim")]),
@@ -133,7 +140,7 @@ def version_blocks(
     return [TitleBlock(version.ref, state), FactsBlock(rows)]
 
 
-def revocation_blocks(version: VersionInfo) -> list[Block]:
+def revocation_blocks(version: "VersionInfo") -> list[Block]:
     """Show whether a version is revoked, and which channels serve it nevertheless."""
     state = "revoked" if version.is_revoked else "not revoked"
     return [
@@ -147,7 +154,7 @@ def revocation_blocks(version: VersionInfo) -> list[Block]:
     ]
 
 
-def version_table(versions: Sequence[VersionInfo], *, now: datetime, if_empty: str = NO_VERSIONS) -> TableBlock:
+def version_table(versions: "Sequence[VersionInfo]", *, now: datetime, if_empty: str = NO_VERSIONS) -> TableBlock:
     """Build the table of versions."""
     columns = [
         Column("version"),
@@ -188,7 +195,7 @@ def label_words(labels: Mapping[str, str]) -> str:
     return " ".join(f"{key}={text}" if text else key for key, text in sorted(labels.items()))
 
 
-def verdict_of(version: VersionInfo) -> Cell:
+def verdict_of(version: "VersionInfo") -> Cell:
     """Name a version's verdict, or the reason why it counts no more."""
     if version.is_deleted:
         return tone_word("deleted")
@@ -203,14 +210,14 @@ def verdict_of(version: VersionInfo) -> Cell:
     return Cell(f"{verdict.text} (claimed)", "warn") if is_claimed else verdict
 
 
-def outcome_of(version: VersionInfo) -> Cell:
+def outcome_of(version: "VersionInfo") -> Cell:
     """Name a verdict; a pass with warnings says so."""
     if version.verdict == "pass" and version.has_warnings:
         return Cell("pass, warns", "warn")
     return tone_word(version.verdict)
 
 
-def _verdict(version: VersionInfo) -> Cell:
+def _verdict(version: "VersionInfo") -> Cell:
     """Describe a version's verdict, or why there is none and how to get one."""
     if version.verdict:
         return outcome_of(version)
@@ -220,31 +227,31 @@ def _verdict(version: VersionInfo) -> Cell:
     return Cell(f"{reason}; deltareg verify {version.ref}", "dim")
 
 
-def proof_cell(proof: ProofState | None) -> Cell:
+def proof_cell(proof: "ProofState | None") -> Cell:
     """Describe the proof of stored bytes; empty where an older server does not report it."""
     return _PROOFS.get(proof, Cell(""))
 
 
-def signers_of(version: VersionInfo) -> list[Text]:
+def signers_of(version: "VersionInfo") -> list[Text]:
     """Name the signers of a version's files; a revoked signer counts for nothing."""
     return [
         Cell(f"{info.signed_by} (revoked)", "bad") if info.revoked else info.signed_by for info in version.signatures
     ]
 
 
-def kind_of(version: VersionInfo) -> str:
+def kind_of(version: "VersionInfo") -> str:
     """Name a version's kind with its variant."""
     variant = f" ({version.variant})" if version.variant not in {"", version.kind} else ""
     return f"{version.kind}{variant}"
 
 
-def sizes_of(version: VersionInfo) -> str:
+def sizes_of(version: "VersionInfo") -> str:
     """Describe the sizes of a version: as files, as stored, and what a machine without it fetches."""
     cold = "" if version.cold_bytes is None else f", {size(version.cold_bytes)} for a cold pull"
     return f"{size(version.logical_bytes)} ({size(version.stored_bytes)} stored{cold})"
 
 
-def describe_alike(alike: Sequence[AlikeVersion]) -> str:
+def describe_alike(alike: Sequence["AlikeVersion"]) -> str:
     """Name in one line the versions with the same weights, or nearly the same."""
     first = alike[0]
     how = "the same weights" if first.share == 1.0 else f"{min(first.share, 0.999):.1%} of the same weights"
@@ -252,7 +259,7 @@ def describe_alike(alike: Sequence[AlikeVersion]) -> str:
     return f"{how} as {first.ref}{', which is revoked' if first.is_revoked else ''}{others}"
 
 
-def describe_pulls(pulls: VersionPulls, *, now: datetime) -> str:
+def describe_pulls(pulls: "VersionPulls", *, now: datetime) -> str:
     """Describe who pulled a version and when last, in one line."""
     if pulls.last_at is None:
         return "never yet"
@@ -262,14 +269,14 @@ def describe_pulls(pulls: VersionPulls, *, now: datetime) -> str:
     return f"last {moment(pulls.last_at, now=now)}{by}{others}, {count(pulls.pulls, 'pull')}"
 
 
-def _describe_signatures(version: VersionInfo) -> Cell:
+def _describe_signatures(version: "VersionInfo") -> Cell:
     counting = [info for info in version.signatures if not info.revoked]
     if counting:
         return Cell("yes" if len(counting) == 1 else str(len(counting)), "good")
     return Cell("revoked", "bad") if version.signatures else Cell("-", "dim")
 
 
-def _detail(version: VersionDetail) -> list[tuple[str, Text | Sequence[Text]]]:
+def _detail(version: "VersionDetail") -> list[tuple[str, Text | Sequence[Text]]]:
     tensors = f"{count(version.tensors, 'tensor')} in {count(version.modules, 'module')}"
     foldable = "can be folded into the base" if version.foldable else "can only be attached"
     return [

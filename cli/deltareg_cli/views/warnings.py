@@ -1,11 +1,14 @@
 """Warns whoever promotes or deploys a version that passed with warnings."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from deltareg.errors import Unavailable
-from deltareg.wire import CheckResult, VerdictInfo
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.terminal.wording import clean, number
+
+if TYPE_CHECKING:
+    from deltareg.wire import CheckResult, VerdictInfo
 
 
 def warn_of(invocation: Invocation, ref: str) -> list[str]:
@@ -22,7 +25,7 @@ def warn_of(invocation: Invocation, ref: str) -> list[str]:
     return warnings
 
 
-def warnings_of(verdicts: Sequence[VerdictInfo]) -> list[str]:
+def warnings_of(verdicts: Sequence["VerdictInfo"]) -> list[str]:
     """Return the warnings of the newest counting verdict of each suite; `verdicts` come newest first."""
     newest = {verdict.suite: verdict for verdict in reversed(verdicts) if verdict.counts}
     return [
@@ -33,7 +36,7 @@ def warnings_of(verdicts: Sequence[VerdictInfo]) -> list[str]:
     ]
 
 
-def _describe_check(check: CheckResult) -> str:
+def _describe_check(check: "CheckResult") -> str:
     value = "" if check.value is None else f" {number(check.value)}"
     limit = "" if check.threshold is None else f", threshold {number(check.threshold)}"
     detail = f" ({check.detail})" if check.detail else ""

@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Literal, Self
 from deltareg.client.cache.cache import Cache
 from deltareg.client.config import ClientConfig, load_config
 from deltareg.client.context import Context
-from deltareg.client.http.answers import read_answer
 from deltareg.client.http.api import Api
 from deltareg.client.progress import SILENT, Progress
 from deltareg.client.resources import load_on_use
 from deltareg.client.resources.resource import AnyPath
-from deltareg.client.results.pull_report import MaterializeReport, PullReport
 from deltareg.errors import InvalidInput
 from deltareg.host.lean_httpx import httpx
-from deltareg.wire import GateAnswer, Meta, MoveResult, Priority, RunInfo, VersionDetail, WhoAmI
+from deltareg.words import Priority
 
 if TYPE_CHECKING:
     from deltareg.client.compare.behavior import Behavior
@@ -52,7 +50,9 @@ if TYPE_CHECKING:
     from deltareg.client.resources.webhooks import Webhooks
     from deltareg.client.results import reports
     from deltareg.client.results.diff_report import DiffReport
+    from deltareg.client.results.pull_report import MaterializeReport, PullReport
     from deltareg.signing.making import SigningCredentials
+    from deltareg.wire import GateAnswer, Meta, MoveResult, RunInfo, VersionDetail, WhoAmI
 
 
 class Client:
@@ -259,7 +259,7 @@ class Client:
         independent: bool = False,
         wait: bool = False,
         timeout_s: float = 3600.0,
-    ) -> RunInfo:
+    ) -> "RunInfo":
         """Queue a verification of a version, or join the one under way; see `runs.verify`."""
         return self.runs.verify(
             ref,
@@ -274,7 +274,7 @@ class Client:
             timeout_s=timeout_s,
         )
 
-    def show(self, ref: str) -> VersionDetail:
+    def show(self, ref: str) -> "VersionDetail":
         """Show a version; see `versions.show`."""
         return self.versions.show(ref)
 
@@ -302,7 +302,7 @@ class Client:
         accept_warnings: bool = False,
         new_base: bool = False,
         accept_undecided: bool = False,
-    ) -> GateAnswer:
+    ) -> "GateAnswer":
         """Return whether a version may go to a channel, and what is unmet; see `channels.gate`."""
         return self.channels.gate(
             ref, channel, accept_warnings=accept_warnings, new_base=new_base, accept_undecided=accept_undecided
@@ -321,7 +321,7 @@ class Client:
         accept_undecided: bool = False,
         wait: bool = False,
         timeout_s: float = 3600.0,
-    ) -> MoveResult:
+    ) -> "MoveResult":
         """Move a channel to a version that passes its gate; see `channels.promote`."""
         return self.channels.promote(
             ref,
@@ -347,7 +347,7 @@ class Client:
         reason: str = "",
         break_glass: bool = False,
         dry_run: bool = False,
-    ) -> MoveResult:
+    ) -> "MoveResult":
         """Move a channel back to a version that it served before; see `channels.rollback`."""
         return self.channels.rollback(
             line,
@@ -369,7 +369,7 @@ class Client:
         is_temporary: bool = False,
         signers: Sequence[str] = (),
         sigstore_trust: AnyPath | None = None,
-    ) -> PullReport:
+    ) -> "PullReport":
         """Write a version's files into a folder, or into the cache; see `versions.pull`."""
         return self.versions.pull(
             ref, to, include=include, is_temporary=is_temporary, signers=signers, sigstore_trust=sigstore_trust
@@ -377,7 +377,7 @@ class Client:
 
     def materialize(
         self, ref: str, out: AnyPath, *, base: AnyPath | None = None, dtype: str = "keep", expect: str | None = None
-    ) -> MaterializeReport:
+    ) -> "MaterializeReport":
         """Fold a version into its base and write the full model; see `versions.materialize`."""
         return self.versions.materialize(ref, out, base=base, dtype=dtype, expect=expect)
 
@@ -385,10 +385,15 @@ class Client:
         """Whether the server answers and is ready."""
         return self._api.is_ready()
 
-    def whoami(self) -> WhoAmI:
+    def whoami(self) -> "WhoAmI":
         """Return whose token is in use."""
+        from deltareg.wire import WhoAmI  # a client that asks for something else need not load it
+
         return self._api.get("/whoami", WhoAmI)
 
-    def meta(self) -> Meta:
+    def meta(self) -> "Meta":
         """Return what the server is; fails at once, without retries, if it is not there."""
+        from deltareg.client.http.answers import read_answer
+        from deltareg.wire import Meta  # as above
+
         return read_answer(self._api.send("GET", "/meta", is_patient=False), Meta)

@@ -7,11 +7,8 @@ top of `config.toml`, the default. `docs/settings.md` is generated from `SETTING
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal, cast, get_args
-
-import platformdirs
 
 from deltareg.client.assertions import AssertionSource
 from deltareg.client.config_file import read_settings
@@ -25,6 +22,7 @@ DEFAULT_PATIENCE_S = 30.0
 DEFAULT_SERVER = f"http://{DEFAULT_HOST}:{DEFAULT_PORT}"
 DEFAULT_PROFILE = "default"
 PROJECT_FILE = "deltareg.toml"
+LOCK_FILE = "delta.lock"
 _IN_FOLDER = f"./{PROJECT_FILE}"
 OutputFormat = Literal["table", "json", "jsonl", "yaml"]
 OUTPUT_FORMATS: tuple[OutputFormat, ...] = get_args(OutputFormat)
@@ -37,6 +35,8 @@ _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
 
 
 def _default_cache_dir() -> Path:
+    import platformdirs  # what a page of help need not load
+
     return platformdirs.user_cache_path("deltareg")
 
 
@@ -217,6 +217,8 @@ def check_value(key: str, text: str, *, origin: str = "") -> None:
         InvalidInput: It names the key, the value and its origin.
     """
     if key not in KEYS:
+        from difflib import get_close_matches  # what a line without a slip need not load
+
         near = get_close_matches(key, KEYS, n=1)
         where = f" in {origin}" if origin else ""
         fix = f"did you mean {near[0]}?" if near else f"settings: {', '.join(KEYS)}"

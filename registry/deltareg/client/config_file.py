@@ -2,7 +2,6 @@
 
 import os
 import re
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,9 +17,13 @@ def read_settings(path: Path) -> dict[str, object]:
         InvalidInput: The file is not TOML.
     """
     try:
-        return dict(tomllib.loads(path.read_text(encoding="utf-8")))
+        content = path.read_bytes()
     except FileNotFoundError:
         return {}
+    import tomllib  # most folders have no such file
+
+    try:
+        return dict(tomllib.loads(content.decode()))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidInput(f"{path} is not TOML: {error}", fix=f"edit {path}") from error
 
@@ -88,6 +91,8 @@ def _table(lines: Sequence[str], header: str) -> tuple[int, int]:
 
 
 def _write(path: Path, text: str) -> None:
+    import tomllib  # as above
+
     tomllib.loads(text)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")

@@ -3,13 +3,16 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deltareg.client.cache.cache import Cache
 from deltareg.client.config import ClientConfig
 from deltareg.client.http.api import Api
 from deltareg.client.progress import Progress
-from deltareg.identity.manifest import Manifest
-from deltareg.identity.storage_map import StorageMap
+
+if TYPE_CHECKING:
+    from deltareg.identity.manifest import Manifest
+    from deltareg.identity.storage_map import StorageMap
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +28,11 @@ class EncodedStorage:
         base_manifest: The manifest of that base.
     """
 
-    manifest: Manifest
-    storage: StorageMap
+    manifest: "Manifest"
+    storage: "StorageMap"
     chunks: Path
     base: Path | None
-    base_manifest: Manifest | None
+    base_manifest: "Manifest | None"
 
 
 Decode = Callable[[EncodedStorage, Path], None]

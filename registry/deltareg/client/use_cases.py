@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from deltareg.client.fold import sync as sync
     from deltareg.client.fold import update as update
     from deltareg.client.folders import golden as golden
-    from deltareg.client.pull import fetching as fetching
+    from deltareg.client.pull import base_fetching as base_fetching
     from deltareg.client.pull import stored_form as stored_form
     from deltareg.client.pull import version_files as version_files
     from deltareg.client.pull import written_card as written_card
@@ -49,7 +49,7 @@ _ROOMS = {
     "drafting": ("draft_suite",),
     "fold": ("materialize", "sync", "update"),
     "folders": ("golden",),
-    "pull": ("fetching", "stored_form", "version_files", "written_card"),
+    "pull": ("base_fetching", "stored_form", "version_files", "written_card"),
     "push": ("golden_of_push", "lint", "merge", "push", "reencode"),
     "trust": ("audit_log", "last_checkpoint", "signed_folders", "signers", "trusted_keys", "verified"),
 }

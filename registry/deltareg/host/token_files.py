@@ -7,11 +7,8 @@ clients of the same user find it. `localhost` and the loopback addresses are one
 
 import os
 import stat
-from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
-
-import platformdirs
 
 from deltareg.errors import InvalidInput, Misconfigured
 
@@ -21,6 +18,8 @@ _PORTS = {"http": 80, "https": 443}
 
 def config_dir() -> Path:
     """Return the folder of the client's settings and tokens (`$XDG_CONFIG_HOME/deltareg`)."""
+    import platformdirs  # what a page of help need not load
+
     return platformdirs.user_config_path("deltareg")
 
 
@@ -56,6 +55,8 @@ def is_here(server: str) -> bool:
     host = urlsplit(server).hostname or ""
     if host in _LOOPBACK:
         return True
+    from ipaddress import ip_address  # most registries have a name, or are on this machine
+
     try:
         return ip_address(host).is_loopback
     except ValueError:  # a name, such as 127.example, leads anywhere

@@ -7,11 +7,13 @@ that what a pull will fetch is known from the storage map alone.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from deltareg.digest import Digest
-from deltareg.identity.manifest import Manifest
-from deltareg.identity.needed_chunks import needed_chunks
-from deltareg.identity.storage_map import Chunk, PackRef, StorageMap
+
+if TYPE_CHECKING:
+    from deltareg.identity.manifest import Manifest
+    from deltareg.identity.storage_map import Chunk, PackRef, StorageMap
 
 GAP_BYTES = 16 << 10  # a request costs more than reading as much as this
 LIMIT_BYTES = 16 << 20
@@ -37,7 +39,7 @@ class ByteSpan:
         return self.begin <= other.begin and other.end <= self.end
 
 
-def span_of(chunk: Chunk) -> ByteSpan:
+def span_of(chunk: "Chunk") -> ByteSpan:
     """Return the span of its pack that a chunk takes."""
     return ByteSpan(chunk.offset, chunk.offset + chunk.length)
 
@@ -79,7 +81,7 @@ def missing(held: Iterable[ByteSpan], size_bytes: int) -> list[ByteSpan]:
     return spans
 
 
-def fetched_bytes(chunks: Iterable[Chunk], packs: Iterable[PackRef]) -> int:
+def fetched_bytes(chunks: "Iterable[Chunk]", packs: "Iterable[PackRef]") -> int:
     """Return how many bytes a machine with an empty cache fetches of packs, to read some chunks.
 
     Args:
@@ -97,6 +99,8 @@ def fetched_bytes(chunks: Iterable[Chunk], packs: Iterable[PackRef]) -> int:
     return total
 
 
-def cold_bytes(manifest: Manifest, storage: StorageMap) -> int:
+def cold_bytes(manifest: "Manifest", storage: "StorageMap") -> int:
     """Return how many bytes a machine that has the base, and nothing else, fetches of a version."""
+    from deltareg.identity.needed_chunks import needed_chunks  # a cache that is only looked into needs no manifest
+
     return fetched_bytes(needed_chunks(manifest, storage), storage.packs)

@@ -9,7 +9,8 @@ from deltareg.service.overview.choices import list_choices
 from deltareg.service.runs import asking
 from deltareg.service.runs.kinds.answer import KEPT_S
 from deltareg.wire import Answer, VersionInfo, request_of
-from deltareg.wire.findings import PROMPT_MOST, TOKENS_MOST, AnswerCreate, AnswersInfo
+from deltareg.wire.bounds import PROMPT_MOST, TOKENS_MOST
+from deltareg.wire.findings import AnswerCreate, AnswersInfo
 
 
 class AskPage(Answer):

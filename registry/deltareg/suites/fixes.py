@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping
 
-from deltareg.suites.catalogue import CATALOGUE
-
 MOST_CHARACTERS = 72
 
 # Codes that call for something else than the rest of their check does, and the codes of measures.
@@ -34,6 +32,8 @@ def fix_of(check: str, code: str) -> str:
     """
     if code in CODE_FIXES:
         return CODE_FIXES[code]
+    from deltareg.suites.catalogue import CATALOGUE  # reads a file
+
     form = CATALOGUE.get(check)
     if form is not None and form.fix:
         return form.fix

@@ -47,6 +47,7 @@ if TYPE_CHECKING:  # `__all__` says which of their names are given on
     from deltareg.wire.forms import *
     from deltareg.wire.groups import *
     from deltareg.wire.holders import *
+    from deltareg.wire.interface import *
     from deltareg.wire.keys import *
     from deltareg.wire.messages import *
     from deltareg.wire.operations import *

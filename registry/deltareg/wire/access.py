@@ -4,7 +4,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from deltareg.wire.messages import API, Answer, Request, Text
+from deltareg.wire.interface import API
+from deltareg.wire.messages import Answer, Request, Text
 from deltareg.words import NamespaceRequestState, Scope, TokenKind, Visibility
 
 Name = Annotated[str, Field(max_length=64)]

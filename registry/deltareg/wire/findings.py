@@ -9,6 +9,7 @@ from typing import Annotated, Final, Self
 
 from pydantic import Field, field_validator
 
+from deltareg.wire.bounds import PROMPT_MOST, SIDES_MOST, TOKENS_MOST
 from deltareg.wire.messages import Answer, Request, Text
 from deltareg.wire.runs import RunInfo
 from deltareg.words import PromptForm, SideName, TemplateOf
@@ -17,9 +18,6 @@ MODULES_MOST: Final = 4_000
 """Modules that a comparison tells of: 128 layers of 30."""
 FOUND_MOST: Final = 900_000
 """Characters of the document of a report."""
-PROMPT_MOST: Final = 8_000
-TOKENS_MOST: Final = 256
-SIDES_MOST: Final = 3
 GIVEN_MOST: Final = 12_000
 """Characters that are told of a prompt as a network was given it."""
 CLASSES_MOST: Final = 20

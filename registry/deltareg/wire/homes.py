@@ -81,8 +81,9 @@ HOMES: Mapping[str, Sequence[str]] = {
     "forms": ("FormHistory", "FormRevert", "StoredFormInfo"),
     "groups": ("GroupDetail", "GroupInfo", "GroupJoin", "GroupMember", "GroupSet", "RoleInfo", "RoleSet"),
     "holders": ("HOLDER_HEADS", "AccessHolder", "HolderRole", "HolderToken", "holder_rows"),
+    "interface": ("API", "SCHEMA_VERSION"),
     "keys": ("EnvelopeInfo", "GateSummary", "KeyEnrol", "KeyInfo", "KeyRevoke"),
-    "messages": ("API", "Answer", "Page", "Request", "SCHEMA_VERSION", "Text", "request_of"),
+    "messages": ("Answer", "Page", "Request", "Text", "request_of"),
     "operations": ("AuditRow", "CheckInfo", "CheckMore", "CollectReport", "FsckFinding", "FsckHeal", "FsckReport"),
     "organisation": (
         "AccessApply",

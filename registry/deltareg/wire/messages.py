@@ -11,9 +11,6 @@ from deltareg.documents.json_values import is_list, is_object, is_text
 from deltareg.errors import InvalidInput
 from deltareg.wire.tables import facts_html, one_line
 
-SCHEMA_VERSION = 1
-API = "/api/v1"
-
 Text = Annotated[str, Field(max_length=2_000)]
 Reason = Annotated[str, Field(min_length=1, max_length=2_000)]
 Item = TypeVar("Item")

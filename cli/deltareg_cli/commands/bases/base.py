@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from deltareg.errors import InvalidInput
-from deltareg.wire import BaseInfo, CompatRow, Proof, Scheme
-from deltareg.words import SCHEMES
+from deltareg.words import SCHEMES, Proof, Scheme
 from deltareg_cli.commands.bases.base_changes import diff, rename, rm
 from deltareg_cli.commands.promotion.prove import finish_proof
 from deltareg_cli.invocation import Invocation
@@ -34,6 +34,9 @@ from deltareg_cli.tree.command_tree import command, group
 from deltareg_cli.tree.global_options import compression_option
 from deltareg_cli.tree.help_page import Example
 from deltareg_cli.views.versions import proof_cell
+
+if TYPE_CHECKING:
+    from deltareg.wire import BaseInfo, CompatRow
 
 ORDER = 10
 
@@ -161,10 +164,8 @@ def register(
     With --variant-of, the folder holds the weights of that base in few bits. Its config, names and
     shapes have to say so; about the numbers the registry believes you.
     """
-    base_info = invocation.client.bases.register(
-        path, name, variant_of=variant_of, quantised=quantised, hub_ids=hub_ids
-    )
-    _show_added(invocation, base_info)
+    added = invocation.client.bases.register(path, name, variant_of=variant_of, quantised=quantised, hub_ids=hub_ids)
+    _show_added(invocation, added)
 
 
 @command("ls", Example("all of them", "deltareg base ls"), see_also=("base show",))
@@ -274,7 +275,7 @@ def fingerprint(invocation: Invocation, path: Path) -> None:
     invocation.output.show(CommandResult(document, [TitleBlock(str(path)), facts], [str(info.root)]))
 
 
-def base_table(found: Sequence[BaseInfo], *, now: datetime) -> TableBlock:
+def base_table(found: Sequence["BaseInfo"], *, now: datetime) -> TableBlock:
     """Build the table of bases."""
     columns = [
         Column("base"),
@@ -302,7 +303,7 @@ def base_table(found: Sequence[BaseInfo], *, now: datetime) -> TableBlock:
     return TableBlock(columns, rows, if_empty="no bases yet: deltareg base push PATH NAME")
 
 
-def _bytes(base: BaseInfo) -> Cell:
+def _bytes(base: "BaseInfo") -> Cell:
     if not base.is_stored:
         return Cell("registered")
     if base.proof in {"proven", None}:
@@ -310,7 +311,7 @@ def _bytes(base: BaseInfo) -> Cell:
     return Cell(f"stored, {base.proof}", "bad" if base.proof == "corrupt" else "dim")
 
 
-def _compat_table(rows: Sequence[CompatRow], names: Sequence[str], *, now: datetime) -> TableBlock:
+def _compat_table(rows: Sequence["CompatRow"], names: Sequence[str], *, now: datetime) -> TableBlock:
     columns = [Column("version"), Column("trained on"), *(Column(name, is_name=True) for name in names)]
     shown: list[list[Text]] = [
         [
@@ -328,12 +329,12 @@ def _proof(proof: Proof) -> Cell:
     return Cell(proof, _TONES[proof])
 
 
-def _show_added(invocation: Invocation, base: BaseInfo) -> None:
+def _show_added(invocation: Invocation, base: "BaseInfo") -> None:
     details = _blocks(base, "", now=invocation.now)[1:]
     invocation.output.show(CommandResult(fields(base, *FIRST, "created"), _in_short(base), [base.name], details))
 
 
-def _in_short(base: BaseInfo) -> list[Block]:
+def _in_short(base: "BaseInfo") -> list[Block]:
     """Show a base that was added in a line, what is odd about it, and what to do next."""
     storage = f"stored in {size(base.stored_bytes)}" if base.is_stored else "its files stay where they are"
     packed = f"{base.quantised} of {base.variant_of.name}, " if base.variant_of else ""
@@ -349,7 +350,7 @@ def _in_short(base: BaseInfo) -> list[Block]:
     return [head, *(SentencesBlock([row]) for row in rows)]
 
 
-def _blocks(base: BaseInfo, note: str, *, now: datetime) -> list[Block]:
+def _blocks(base: "BaseInfo", note: str, *, now: datetime) -> list[Block]:
     storage = f"stored in {size(base.stored_bytes)}" if base.is_stored else "registered, not stored"
     relations = [f"{item.relation} {item.name or short(item.root)}" for item in base.relations]
     full = f"{base.variant_of.name}, as {base.quantised}" if base.variant_of else ""
@@ -383,7 +384,7 @@ def _blocks(base: BaseInfo, note: str, *, now: datetime) -> list[Block]:
     ]
 
 
-def _identity(base: BaseInfo) -> list[Text]:
+def _identity(base: "BaseInfo") -> list[Text]:
     partial = [Cell("partial: push it again with its tokenizer", "warn")] if base.is_partial else []
     return [base.identity, *partial] if base.identity else []
 

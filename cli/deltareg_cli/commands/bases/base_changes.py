@@ -1,14 +1,18 @@
 """`deltareg base diff`, `rename` and `rm`: in what bases differ, and what becomes of one."""
 
+from typing import TYPE_CHECKING
+
 import click
 
-from deltareg.wire import BaseDiff
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.terminal.blocks import Block, Cell, Column, CommandResult, LinesBlock, TableBlock, Text, TitleBlock
 from deltareg_cli.terminal.documents import as_it_is
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.global_options import dry_run
 from deltareg_cli.tree.help_page import Example
+
+if TYPE_CHECKING:
+    from deltareg.wire import BaseDiff
 
 FIRST = ("name", "root", "identity", "is_stored")
 LATER = "deltareg gc run frees its bytes"
@@ -37,7 +41,7 @@ def diff(invocation: Invocation, name: str, other: str) -> None:
     )
 
 
-def _blocks(found: BaseDiff) -> list[Block]:
+def _blocks(found: "BaseDiff") -> list[Block]:
     tensors = "the same tensors" if found.same_tensors else "other tensors"
     rows: list[list[Text]] = [
         [Cell(one.part.replace("_", " "), "name"), detail]

@@ -5,7 +5,7 @@ import sys
 import click
 
 from deltareg.errors import InvalidInput
-from deltareg.wire.findings import PROMPT_MOST, SIDES_MOST, TOKENS_MOST
+from deltareg.wire.bounds import PROMPT_MOST, SIDES_MOST, TOKENS_MOST
 from deltareg.words import PromptForm
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option, timeout_option

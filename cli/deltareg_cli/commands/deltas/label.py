@@ -1,9 +1,10 @@
 """`deltareg label`: words of one's own on a version."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from deltareg.errors import InvalidInput
-from deltareg.wire import VersionInfo
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import parse_labels
 from deltareg_cli.terminal.blocks import Block, Cell, CommandResult, FactsBlock, TitleBlock
@@ -11,6 +12,9 @@ from deltareg_cli.terminal.documents import as_it_is
 from deltareg_cli.tree.command_tree import command, group
 from deltareg_cli.tree.help_page import Example
 from deltareg_cli.views.versions import label_words
+
+if TYPE_CHECKING:
+    from deltareg.wire import VersionInfo
 
 ORDER = 86
 
@@ -74,7 +78,7 @@ def rm(invocation: Invocation, ref: str, keys: tuple[str, ...]) -> None:
     invocation.output.show(_answer(invocation.client.versions.label(ref, remove=keys)))
 
 
-def _answer(version: VersionInfo) -> CommandResult:
+def _answer(version: "VersionInfo") -> CommandResult:
     words = label_words(version.labels)
     blocks: list[Block] = [TitleBlock(version.ref), FactsBlock([("labels", words or Cell("none", "dim"))])]
     return CommandResult(as_it_is(version, "ref", "labels"), blocks, [version.ref])

@@ -1,12 +1,12 @@
 """`deltareg lineage`: what a version was made from, and what was made from it."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from deltareg.drawing.graph import Arrow, Graph, Node
 from deltareg.drawing.graph_texts import to_dot, to_mermaid
-from deltareg.wire import LineageAnswer, LineageEdge
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
 from deltareg_cli.terminal.blocks import Cell, CommandResult, LinesBlock, Text
@@ -14,6 +14,9 @@ from deltareg_cli.terminal.documents import fields
 from deltareg_cli.terminal.wording import clean
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.help_page import Example
+
+if TYPE_CHECKING:
+    from deltareg.wire import LineageAnswer, LineageEdge
 
 ORDER = 100
 
@@ -64,7 +67,7 @@ def lineage(invocation: Invocation, ref: str, *, up: bool, down: bool, depth: in
     invocation.output.show(CommandResult(fields(answer), [LinesBlock(lines)], ids, raw=raw))
 
 
-def _graph(answer: LineageAnswer) -> Graph:
+def _graph(answer: "LineageAnswer") -> Graph:
     """Return every version and base once, and every edge, those above first."""
     edges = {(e.parent, e.child, e.relation): e for e in (*answer.up, *answer.down)}.values()
     names = dict.fromkeys([answer.ref, *(name for e in edges for name in (e.parent, e.child))])
@@ -77,7 +80,7 @@ def _graph(answer: LineageAnswer) -> Graph:
 _GRAPHS = {"dot": to_dot, "mermaid": to_mermaid}
 
 
-def _side(title: str, answer: LineageAnswer, edges: Sequence[LineageEdge]) -> list[Text | Sequence[Text]]:
+def _side(title: str, answer: "LineageAnswer", edges: Sequence["LineageEdge"]) -> list[Text | Sequence[Text]]:
     if not edges:
         return []
     is_up = edges is answer.up

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deltareg.delta.injection import describe_points
 from deltareg.delta.serving import engine_names
 from deltareg.errors import Problem, Refused
 from deltareg.words import CONVENTIONS
@@ -82,6 +81,8 @@ def lint(
 
 def lint_answer(report: "LintReport", path: Path, *, engines: Sequence[str] = ()) -> CommandResult:
     """Show the report; of engines the requested ones, or all."""
+    from deltareg.delta.injection import describe_points  # brings NumPy, which a page of help need not load
+
     verdicts = [each for each in report.servable if not engines or each.engine in engines]
     accepting = [each for each in verdicts if each.is_servable]
     others = [each for each in verdicts if not each.is_servable]

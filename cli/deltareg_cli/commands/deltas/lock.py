@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from deltareg.client.pull.lock_file import LOCK_FILE
+from deltareg.client.config import LOCK_FILE
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
 from deltareg_cli.terminal.blocks import Cell, Column, CommandResult, TableBlock, Text

@@ -1,8 +1,9 @@
 """`deltareg log`: what happened to a line."""
 
+from typing import TYPE_CHECKING
+
 import click
 
-from deltareg.wire import LogEntry
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import ChannelParam, cursor_option, limit_option, option
 from deltareg_cli.terminal.blocks import Cell, Column, CommandResult, TableBlock, Text, tone_word
@@ -11,6 +12,9 @@ from deltareg_cli.terminal.paging import note_more
 from deltareg_cli.terminal.wording import moment
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.help_page import Example
+
+if TYPE_CHECKING:
+    from deltareg.wire import LogEntry
 
 ORDER = 90
 
@@ -57,7 +61,7 @@ def log(invocation: Invocation, line: str, *, channel: str | None, limit: int, c
     note_more(invocation.output, page.next_cursor)
 
 
-def _event(entry: LogEntry) -> Cell:
+def _event(entry: "LogEntry") -> Cell:
     if entry.event != "verdict":
         return tone_word(entry.event)
     return Cell(f"verdict {entry.outcome}", tone_word(entry.outcome).tone)

@@ -1,11 +1,11 @@
 """`deltareg ls`: lines, or the versions of one line."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from deltareg.errors import InvalidInput, NotFound
-from deltareg.wire import LineInfo
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import cursor_option, label_filter_option, limit_option, option
 from deltareg_cli.terminal.blocks import Cell, Column, CommandResult, TableBlock, Text, tone_word
@@ -14,6 +14,9 @@ from deltareg_cli.terminal.paging import note_more
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.help_page import Example
 from deltareg_cli.views.versions import NO_VERSIONS, kind_of, verdict_of, version_table
+
+if TYPE_CHECKING:
+    from deltareg.wire import LineInfo
 
 ORDER = 80
 
@@ -89,7 +92,7 @@ def _check_namespace(invocation: Invocation, name: str, *, is_whole: bool) -> No
         raise NotFound(f"there is no namespace {name}", fix="deltareg ls")
 
 
-def line_table(lines: Sequence[LineInfo], *, if_empty: str = NO_LINES) -> TableBlock:
+def line_table(lines: Sequence["LineInfo"], *, if_empty: str = NO_LINES) -> TableBlock:
     """Build the table of lines: what their newest version is, and what their channels serve."""
     columns = [
         Column("line"),
@@ -115,7 +118,7 @@ def line_table(lines: Sequence[LineInfo], *, if_empty: str = NO_LINES) -> TableB
     return TableBlock(columns, rows, if_empty=if_empty)
 
 
-def _serves(line: LineInfo, channel: str) -> str:
+def _serves(line: "LineInfo", channel: str) -> str:
     frozen = " (frozen)" if channel in line.frozen else ""
     return f"{channel} v{line.channels[channel]}{frozen}"
 

@@ -6,7 +6,6 @@ import click
 
 from deltareg.errors import InvalidInput
 from deltareg.refs import LineRef, Ref, parse_channel, parse_name
-from deltareg.wire import NameChange
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.terminal.blocks import Cell, CommandResult, LinesBlock
 from deltareg_cli.terminal.documents import fields
@@ -15,6 +14,7 @@ from deltareg_cli.tree.help_page import Example
 
 if TYPE_CHECKING:
     from deltareg.client import Client
+    from deltareg.wire import NameChange
 
 ORDER = 138
 
@@ -46,7 +46,7 @@ def mv(invocation: Invocation, before: str, after: str) -> None:
     invocation.output.show(CommandResult(fields(change), [lines], [change.name]))
 
 
-def _rename(client: "Client", before: str, after: str) -> NameChange:
+def _rename(client: "Client", before: str, after: str) -> "NameChange":
     if "/" not in before and "@" not in before:
         if "/" in after or "@" in after:
             raise InvalidInput(f"{before} is a namespace, and {after} is none", fix="deltareg mv NS NEW")

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deltareg.wire import Deprecation
 from deltareg_cli.exits import ExitStatus
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import ChannelParam, option
@@ -16,6 +15,7 @@ from deltareg_cli.views.revocations import warn
 
 if TYPE_CHECKING:
     from deltareg.client.results.lock_reports import OutdatedReport, Standing
+    from deltareg.wire import Deprecation
 
 ORDER = 62
 
@@ -93,5 +93,5 @@ def _number(ref: str) -> Text:
     return ref.rpartition(":")[2] if ref else Cell("-", "dim")
 
 
-def _instead(deprecation: Deprecation) -> Text:
+def _instead(deprecation: "Deprecation") -> Text:
     return Cell(f"use {deprecation.successor}" if deprecation.successor else "deprecated", "warn")

@@ -9,7 +9,7 @@ import click
 
 from deltareg.errors import InvalidInput
 from deltareg.refs import Ref
-from deltareg.wire import SCHEMA_VERSION
+from deltareg.wire.interface import SCHEMA_VERSION
 from deltareg_cli.commands.deltas.card import put_card
 from deltareg_cli.commands.promotion.signature import SIGSTORE_TRUST
 from deltareg_cli.invocation import Invocation

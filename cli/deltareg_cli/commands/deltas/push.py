@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import click
 
 from deltareg.errors import InvalidInput, NotFound, Unavailable, WaitTimeout
-from deltareg.wire import ProofState, RunInfo, VersionInfo
 from deltareg.words import CONVENTIONS
 from deltareg_cli.commands.deltas.lint import lint_answer
 from deltareg_cli.exits import ExitStatus
@@ -28,6 +27,7 @@ from deltareg_cli.views.versions import describe_alike, describe_verdict, descri
 if TYPE_CHECKING:
     from deltareg.client import PushReport
     from deltareg.signing.making import SigningCredentials
+    from deltareg.wire import ProofState, RunInfo, VersionInfo
 
 ORDER = 30
 
@@ -312,7 +312,7 @@ def _why_it_waits(invocation: Invocation, ref: str) -> str:
         return ""
 
 
-def _proof_now(invocation: Invocation, version: VersionInfo) -> ProofState | None:
+def _proof_now(invocation: Invocation, version: "VersionInfo") -> "ProofState | None":
     """Wait a little for the proof, which comes before the verdict where a worker may make it."""
     runs = invocation.client.runs
     if version.proof is None:  # an older server
@@ -329,7 +329,7 @@ def _proof_now(invocation: Invocation, version: VersionInfo) -> ProofState | Non
 
 
 def push_answer(
-    report: "PushReport", run: RunInfo | None, *, now: datetime, waits: str = "", proof: ProofState | None = None
+    report: "PushReport", run: "RunInfo | None", *, now: datetime, waits: str = "", proof: "ProofState | None" = None
 ) -> CommandResult:
     """Show the version in a line, then the result of its checks or how to wait for them."""
     version = report.version
@@ -357,7 +357,7 @@ def push_answer(
     return CommandResult(document, [head, *_check_state(run, version, waits, now=now)], [version.ref], [facts])
 
 
-def _check_state(run: RunInfo | None, version: VersionInfo, waits: str, *, now: datetime) -> list[Block]:
+def _check_state(run: "RunInfo | None", version: "VersionInfo", waits: str, *, now: datetime) -> list[Block]:
     """Show the result of the checks, or how to wait for them."""
     if run is not None and run.verdict is not None:
         return outcome_blocks(

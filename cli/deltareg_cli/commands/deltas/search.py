@@ -1,10 +1,10 @@
 """`deltareg search`: versions by what is known of them."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
-from deltareg.wire import SearchHit
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import cursor_option, label_filter_option, limit_option, option
 from deltareg_cli.terminal.blocks import Cell, Column, CommandResult, TableBlock, Text
@@ -14,6 +14,9 @@ from deltareg_cli.terminal.wording import moment
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.help_page import Example
 from deltareg_cli.views.versions import kind_of, label_words, verdict_of
+
+if TYPE_CHECKING:
+    from deltareg.wire import SearchHit
 
 ORDER = 82
 
@@ -90,7 +93,7 @@ def _explain_nothing(words: Sequence[str]) -> str:
     return "nothing is found that you may read"
 
 
-def _table(hits: Sequence[SearchHit], invocation: Invocation, *, if_empty: str) -> TableBlock:
+def _table(hits: Sequence["SearchHit"], invocation: Invocation, *, if_empty: str) -> TableBlock:
     has_metrics = any(hit.metrics for hit in hits)
     columns = [
         Column("version"),
@@ -116,5 +119,5 @@ def _table(hits: Sequence[SearchHit], invocation: Invocation, *, if_empty: str) 
     return TableBlock(columns, rows, if_empty=if_empty)
 
 
-def _metrics(hit: SearchHit) -> str:
+def _metrics(hit: "SearchHit") -> str:
     return ", ".join(f"{each.name} {each.value:g} ({each.source})" for each in hit.metrics)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deltareg.client.pull.lock_file import LOCK_FILE
+from deltareg.client.config import LOCK_FILE
 from deltareg_cli.exits import ExitStatus
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option

@@ -1,8 +1,9 @@
 """`deltareg events`: what was done, as it happens."""
 
+from typing import TYPE_CHECKING
+
 import click
 
-from deltareg.wire import Event
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import limit_option, option
 from deltareg_cli.terminal.blocks import CommandResult
@@ -11,6 +12,9 @@ from deltareg_cli.terminal.output import to_json
 from deltareg_cli.tree.command_tree import command, group
 from deltareg_cli.tree.help_page import Example
 from deltareg_cli.views.events import event_line, event_table
+
+if TYPE_CHECKING:
+    from deltareg.wire import Event
 
 ORDER = 62
 
@@ -91,7 +95,7 @@ def tail(invocation: Invocation, of: str | None, *, types: tuple[str, ...], afte
         _show(invocation, event)
 
 
-def _show(invocation: Invocation, event: Event) -> None:
+def _show(invocation: Invocation, event: "Event") -> None:
     output = invocation.output
     if output.is_for_scripts and output.format != "yaml":
         output.line(to_json(fields(event)))
@@ -99,7 +103,7 @@ def _show(invocation: Invocation, event: Event) -> None:
     output.show(CommandResult(fields(event), [event_line(event)], [event.id]))
 
 
-def _ids(items: list[Event]) -> list[str]:
+def _ids(items: list["Event"]) -> list[str]:
     return [event.id for event in items]
 
 

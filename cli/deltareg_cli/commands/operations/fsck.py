@@ -2,12 +2,11 @@
 
 import time
 from collections.abc import Mapping
-from typing import TypedDict, Unpack
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
 from deltareg.errors import WaitTimeout
-from deltareg.wire import CheckInfo, FsckReport
 from deltareg_cli.exits import ExitStatus
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option, timeout_option
@@ -26,6 +25,9 @@ from deltareg_cli.terminal.documents import fields
 from deltareg_cli.terminal.wording import count, size
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.help_page import Example
+
+if TYPE_CHECKING:
+    from deltareg.wire import CheckInfo, FsckReport
 
 ORDER = 40
 
@@ -95,7 +97,7 @@ def fsck(invocation: Invocation, **asked: Unpack[_Asked]) -> ExitStatus:
     return ExitStatus.INTEGRITY if _harmful(report) else ExitStatus.DONE
 
 
-def _harmful(report: FsckReport) -> int:
+def _harmful(report: "FsckReport") -> int:
     """Count the findings that stop somebody's pull; an object that no row names stops nobody's."""
     return sum(item.kind != "orphan" for item in report.findings)
 
@@ -129,7 +131,7 @@ def _pieces(invocation: Invocation, asked: _Asked) -> ExitStatus:
     return ExitStatus.INTEGRITY if progress.corrupt else ExitStatus.DONE
 
 
-def _describe_findings(report: FsckReport) -> list[Block]:
+def _describe_findings(report: "FsckReport") -> list[Block]:
     how = "read and checked" if report.read_data else "looked up"
     scope = f"{count(report.packs, 'pack')}, {size(report.bytes)}, {how}:"
     orphans = len(report.findings) - _harmful(report)
@@ -154,7 +156,7 @@ def _describe_findings(report: FsckReport) -> list[Block]:
     return blocks
 
 
-def _to_push(report: FsckReport | CheckInfo) -> list[Block]:
+def _to_push(report: "FsckReport | CheckInfo") -> list[Block]:
     if not report.to_push:
         return []
     rows: list[list[Text]] = [[Cell(one.subject, "name"), one.sent_by, one.fix] for one in report.to_push]

@@ -1,8 +1,9 @@
 """`deltareg gc`: collection of bytes that nothing refers to."""
 
+from typing import TYPE_CHECKING
+
 import click
 
-from deltareg.wire import CollectReport
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import DurationParam, option
 from deltareg_cli.terminal.blocks import CommandResult, FactsBlock, TitleBlock
@@ -11,6 +12,9 @@ from deltareg_cli.terminal.wording import size
 from deltareg_cli.tree.command_tree import command, group
 from deltareg_cli.tree.global_options import dry_run
 from deltareg_cli.tree.help_page import Example
+
+if TYPE_CHECKING:
+    from deltareg.wire import CollectReport
 
 ORDER = 30
 
@@ -67,7 +71,7 @@ def run(invocation: Invocation, *, grace: float | None, forms: float | None) -> 
     _show(invocation, collect(dry_run=is_dry, grace_s=grace, keep_forms_s=forms), grace)
 
 
-def _show(invocation: Invocation, report: CollectReport, grace: float | None) -> None:
+def _show(invocation: Invocation, report: "CollectReport", grace: float | None) -> None:
     waiting = _waiting(invocation, report) if grace is None else 0
     title = "would be freed" if report.dry_run else "freed"
     facts = FactsBlock(
@@ -84,7 +88,7 @@ def _show(invocation: Invocation, report: CollectReport, grace: float | None) ->
     invocation.output.show(CommandResult(document, [TitleBlock(title), facts]))
 
 
-def _waiting(invocation: Invocation, report: CollectReport) -> int:
+def _waiting(invocation: Invocation, report: "CollectReport") -> int:
     """Count the bytes that the server keeps until its grace is over."""
     whole = invocation.client.storage.collect(dry_run=True, grace_s=0.0)
     return max(0, whole.bytes - (report.bytes if report.dry_run else 0))

@@ -1,8 +1,9 @@
 """`deltareg stats`: what the registry holds, in figures."""
 
+from typing import TYPE_CHECKING
+
 import click
 
-from deltareg.wire import StorageReport
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
 from deltareg_cli.terminal.blocks import CommandResult
@@ -10,6 +11,9 @@ from deltareg_cli.terminal.documents import fields
 from deltareg_cli.tree.command_tree import command, group
 from deltareg_cli.tree.help_page import Example
 from deltareg_cli.views.storage import storage_blocks
+
+if TYPE_CHECKING:
+    from deltareg.wire import StorageReport
 
 ORDER = 50
 
@@ -65,7 +69,7 @@ def storage(invocation: Invocation, of: str | None, *, limit: int) -> None:
     invocation.output.show(CommandResult(_document(report), blocks, ids))
 
 
-def _document(report: StorageReport) -> dict[str, object]:
+def _document(report: "StorageReport") -> dict[str, object]:
     """Return the totals as fields of the document itself, then the store and the rows."""
     return {
         "of": report.of,

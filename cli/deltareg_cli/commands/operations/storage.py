@@ -1,8 +1,9 @@
 """`deltareg storage`: how versions are stored, and going back to how one was."""
 
+from typing import TYPE_CHECKING
+
 import click
 
-from deltareg.wire import FormHistory
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
 from deltareg_cli.terminal.blocks import Block, Cell, Column, CommandResult, TableBlock, Text
@@ -11,6 +12,9 @@ from deltareg_cli.terminal.wording import moment, size
 from deltareg_cli.tree.command_tree import command, group
 from deltareg_cli.tree.help_page import Example
 from deltareg_cli.views.verdicts import run_blocks
+
+if TYPE_CHECKING:
+    from deltareg.wire import FormHistory
 
 ORDER = 45
 
@@ -61,7 +65,7 @@ def revert(invocation: Invocation, ref: str, *, form: int | None) -> None:
     invocation.output.show(_answer(invocation, history))
 
 
-def _answer(invocation: Invocation, found: FormHistory) -> CommandResult:
+def _answer(invocation: Invocation, found: "FormHistory") -> CommandResult:
     rows: list[list[Text]] = [
         [
             "now" if one.form is None else str(one.form),

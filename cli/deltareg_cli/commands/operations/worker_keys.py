@@ -1,11 +1,11 @@
 """`deltareg worker enrol` and its like: whose verdicts the registry trusts."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from deltareg.errors import InvalidInput
-from deltareg.wire import KeyInfo
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
 from deltareg_cli.terminal.blocks import CommandResult
@@ -13,6 +13,9 @@ from deltareg_cli.terminal.documents import fields, page_fields
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.help_page import Example
 from deltareg_cli.views.keys import key_blocks, key_table
+
+if TYPE_CHECKING:
+    from deltareg.wire import KeyInfo
 
 _KEY = option(
     "--key",
@@ -120,6 +123,6 @@ def keys(invocation: Invocation, *, export: str | None, pin: bool) -> None:
     invocation.output.show(CommandResult(page_fields(page), [table], ids))
 
 
-def _show(invocation: Invocation, key: KeyInfo) -> None:
+def _show(invocation: Invocation, key: "KeyInfo") -> None:
     blocks = key_blocks(key, now=invocation.now)
     invocation.output.show(CommandResult(fields(key, "keyid", "name", "state"), blocks, [key.keyid]))

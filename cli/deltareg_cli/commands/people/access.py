@@ -5,7 +5,6 @@ from pathlib import Path
 import click
 
 from deltareg.drawing.csv_rows import write_rows
-from deltareg.wire import HOLDER_HEADS, holder_rows
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import cursor_option, limit_option, option
 from deltareg_cli.terminal.blocks import Cell, CommandResult, LinesBlock
@@ -105,6 +104,8 @@ def ls(
     """
     members = invocation.client.members
     if is_csv:
+        from deltareg.wire import HOLDER_HEADS, holder_rows  # messages load when something is asked
+
         holders = list(members.holders(namespace, right=right, cursor=cursor, limit=_PAGE))
         invocation.output.line(write_rows([HOLDER_HEADS, *holder_rows(holders)]).rstrip())
         return

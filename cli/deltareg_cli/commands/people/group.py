@@ -1,8 +1,9 @@
 """`deltareg group`: people who hold roles together."""
 
+from typing import TYPE_CHECKING
+
 import click
 
-from deltareg.wire import GroupDetail
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import cursor_option, limit_option, option
 from deltareg_cli.terminal.blocks import CommandResult
@@ -11,6 +12,9 @@ from deltareg_cli.terminal.paging import note_more
 from deltareg_cli.tree.command_tree import command, group
 from deltareg_cli.tree.help_page import Example
 from deltareg_cli.views.groups import group_blocks, group_table
+
+if TYPE_CHECKING:
+    from deltareg.wire import GroupDetail
 
 ORDER = 20
 
@@ -103,7 +107,7 @@ def show(invocation: Invocation, name: str) -> None:
     _show(invocation, invocation.client.groups.show(name), what="group")
 
 
-def _show(invocation: Invocation, detail: GroupDetail, *, what: str) -> None:
+def _show(invocation: Invocation, detail: "GroupDetail", *, what: str) -> None:
     blocks = group_blocks(detail, what=what, now=invocation.now)
     invocation.output.show(CommandResult(as_it_is(detail), blocks, [detail.name]))
 

@@ -1,9 +1,10 @@
 """`deltareg member`: who holds which role in a namespace, or everywhere."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from deltareg.errors import NotFound
-from deltareg.wire import MemberInfo
 from deltareg.words import ROLES
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import cursor_option, limit_option, option
@@ -13,6 +14,9 @@ from deltareg_cli.terminal.paging import note_more
 from deltareg_cli.tree.command_tree import command, group
 from deltareg_cli.tree.help_page import Example
 from deltareg_cli.views.access import member_blocks, member_table
+
+if TYPE_CHECKING:
+    from deltareg.wire import MemberInfo
 
 ORDER = 30
 
@@ -142,7 +146,7 @@ def _read_names(namespace: str, principal: str | None, *, everywhere: bool) -> t
     return namespace, principal
 
 
-def _show(invocation: Invocation, found: MemberInfo, *, what: str) -> None:
+def _show(invocation: Invocation, found: "MemberInfo", *, what: str) -> None:
     blocks = member_blocks(found, what=what)
     invocation.output.show(CommandResult(fields(found, "id"), blocks, [str(found.id)]))
 

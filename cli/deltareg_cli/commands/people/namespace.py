@@ -1,8 +1,9 @@
 """`deltareg namespace`: whose a namespace is, and who sees it."""
 
+from typing import TYPE_CHECKING
+
 import click
 
-from deltareg.wire import NamespaceInfo, NamespaceRequestInfo, Visibility
 from deltareg.words import VISIBILITIES
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import cursor_option, limit_option, option
@@ -13,6 +14,9 @@ from deltareg_cli.tree.command_tree import command, group
 from deltareg_cli.tree.help_page import Example
 from deltareg_cli.views.access import namespace_blocks, namespace_table
 from deltareg_cli.views.principals import namespace_request_blocks, namespace_request_table
+
+if TYPE_CHECKING:
+    from deltareg.wire import NamespaceInfo, NamespaceRequestInfo, Visibility
 
 ORDER = 10
 
@@ -61,7 +65,7 @@ def show(invocation: Invocation, name: str) -> None:
 @option("--visibility", type=click.Choice(VISIBILITIES), default="internal", show_default=True, help="Who sees it.")
 @option("--reason", "-m", default="", metavar="TEXT", help="What it is for, where an admin decides.")
 @click.pass_obj
-def create(invocation: Invocation, name: str, *, visibility: Visibility, reason: str) -> None:
+def create(invocation: Invocation, name: str, *, visibility: "Visibility", reason: str) -> None:
     """Make a namespace with nothing in it, which is then yours.
 
     The first push into a name that nobody has does it, too.
@@ -116,7 +120,7 @@ def refuse(invocation: Invocation, request_id: int, *, reason: str) -> None:
 @click.argument("name", metavar="NS", help="The namespace.")
 @click.argument("wanted", metavar="VISIBILITY", type=click.Choice(VISIBILITIES), help="Who sees it.")
 @click.pass_obj
-def visibility(invocation: Invocation, name: str, wanted: Visibility) -> None:
+def visibility(invocation: Invocation, name: str, wanted: "Visibility") -> None:
     """Make a namespace private, internal or public: as its owner.
 
     It holds from the next request on. What others have pulled they keep.
@@ -124,12 +128,12 @@ def visibility(invocation: Invocation, name: str, wanted: Visibility) -> None:
     _show(invocation, invocation.client.namespaces.change(name, visibility=wanted))
 
 
-def _show(invocation: Invocation, found: NamespaceInfo) -> None:
+def _show(invocation: Invocation, found: "NamespaceInfo") -> None:
     blocks = namespace_blocks(found, now=invocation.now)
     invocation.output.show(CommandResult(fields(found, "name"), blocks, [found.name]))
 
 
-def _show_request(invocation: Invocation, found: NamespaceRequestInfo) -> None:
+def _show_request(invocation: Invocation, found: "NamespaceRequestInfo") -> None:
     blocks = namespace_request_blocks(found)
     invocation.output.show(CommandResult(fields(found, "id"), blocks, [str(found.id)]))
 

@@ -1,8 +1,9 @@
 """`deltareg principal`: people, service accounts and machines, and what becomes of them."""
 
+from typing import TYPE_CHECKING
+
 import click
 
-from deltareg.wire import PrincipalInfo
 from deltareg.words import PRINCIPAL_KINDS, PrincipalKind
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import cursor_option, limit_option, option
@@ -13,6 +14,9 @@ from deltareg_cli.tree.command_tree import command, group
 from deltareg_cli.tree.global_options import dry_run
 from deltareg_cli.tree.help_page import Example
 from deltareg_cli.views.principals import principal_blocks, principal_table
+
+if TYPE_CHECKING:
+    from deltareg.wire import PrincipalInfo
 
 ORDER = 60
 
@@ -106,7 +110,7 @@ def give(invocation: Invocation, name: str, *, to: str) -> None:
     invocation.output.note(f"its tokens are revoked: deltareg token create --for {name} --acts-for {to}")
 
 
-def _show(invocation: Invocation, found: PrincipalInfo) -> None:
+def _show(invocation: Invocation, found: "PrincipalInfo") -> None:
     blocks = principal_blocks(found, now=invocation.now)
     invocation.output.show(CommandResult(fields(found, "name"), blocks, [found.name]))
 

@@ -1,8 +1,9 @@
 """`deltareg role`: sets of rights with a name of one's own."""
 
+from typing import TYPE_CHECKING
+
 import click
 
-from deltareg.wire import RoleInfo
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
 from deltareg_cli.terminal.blocks import CommandResult
@@ -10,6 +11,9 @@ from deltareg_cli.terminal.documents import as_it_is
 from deltareg_cli.tree.command_tree import command, group
 from deltareg_cli.tree.help_page import Example
 from deltareg_cli.views.groups import role_table
+
+if TYPE_CHECKING:
+    from deltareg.wire import RoleInfo
 
 ORDER = 40
 
@@ -70,7 +74,7 @@ def rm(invocation: Invocation, name: str, *, namespace: str | None) -> None:
     _show(invocation, invocation.client.access.remove_role(name, namespace=namespace))
 
 
-def _show(invocation: Invocation, item: RoleInfo) -> None:
+def _show(invocation: Invocation, item: "RoleInfo") -> None:
     invocation.output.show(CommandResult(as_it_is(item), [role_table([item])], [item.name]))
 
 

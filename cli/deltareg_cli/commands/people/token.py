@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import click
 
-from deltareg.wire import Scope, TokenCreate, TokenInfo, TokenKind, request_of
-from deltareg.words import SCOPES, TOKEN_KINDS
+from deltareg.words import SCOPES, TOKEN_KINDS, Scope, TokenKind
 from deltareg_cli.commands.people.token_renew import renew
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import DurationParam, option
@@ -25,6 +25,9 @@ from deltareg_cli.terminal.documents import fields, page_fields
 from deltareg_cli.terminal.wording import moment
 from deltareg_cli.tree.command_tree import command, group
 from deltareg_cli.tree.help_page import Example
+
+if TYPE_CHECKING:
+    from deltareg.wire import TokenInfo
 
 ORDER = 70
 
@@ -113,6 +116,8 @@ def create(
 
     It is shown this once; the registry keeps only its hash.
     """
+    from deltareg.wire import TokenCreate, request_of  # messages load when something is asked
+
     new_token = invocation.client.tokens.create(
         request_of(
             TokenCreate,
@@ -178,7 +183,7 @@ def revoke(invocation: Invocation, token_id: int) -> None:
     invocation.output.show(CommandResult(fields(revoked, "id"), blocks, [str(revoked.id)]))
 
 
-def token_table(tokens: Sequence[TokenInfo], *, now: datetime) -> TableBlock:
+def token_table(tokens: Sequence["TokenInfo"], *, now: datetime) -> TableBlock:
     """Build the table of tokens."""
     columns = [
         Column("id", is_number=True),
@@ -206,11 +211,11 @@ def token_table(tokens: Sequence[TokenInfo], *, now: datetime) -> TableBlock:
     return TableBlock(columns, rows, if_empty="no tokens")
 
 
-def _where(item: TokenInfo) -> str:
+def _where(item: "TokenInfo") -> str:
     return f" in {', '.join(item.namespaces)}" if item.namespaces else ""
 
 
-def _expiry(item: TokenInfo, now: datetime) -> str:
+def _expiry(item: "TokenInfo", now: datetime) -> str:
     return moment(item.expires_at, now=now) if item.expires_at else "never"
 
 

@@ -1,9 +1,10 @@
 """`deltareg token renew`: a new secret in the place of the token in use."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from deltareg.host.token_files import read_token, write_token
-from deltareg.wire import Scope
 from deltareg.words import SCOPES
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
@@ -12,6 +13,9 @@ from deltareg_cli.terminal.documents import fields
 from deltareg_cli.terminal.wording import moment
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.help_page import Example
+
+if TYPE_CHECKING:
+    from deltareg.wire import Scope
 
 
 @command(
@@ -28,7 +32,7 @@ from deltareg_cli.tree.help_page import Example
     help="What the new one allows, if less; may be repeated.",
 )
 @click.pass_obj
-def renew(invocation: Invocation, *, scopes: tuple[Scope, ...]) -> None:
+def renew(invocation: Invocation, *, scopes: tuple["Scope", ...]) -> None:
     """Replace the token in use by a new one that lives as long again.
 
     It allows the same. The old one works for another hour, so that jobs which run finish with it.

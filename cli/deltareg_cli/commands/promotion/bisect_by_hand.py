@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deltareg.gate.bisection import Mark
 from deltareg.refs import LineRef
 from deltareg_cli.exits import ExitStatus
 from deltareg_cli.invocation import Invocation
@@ -15,6 +14,7 @@ from deltareg_cli.tree.help_page import Example
 
 if TYPE_CHECKING:
     from deltareg.client.compare.bisect_by_hand import BisectionState
+    from deltareg.gate.bisection import Mark
 
 _SEE = ("bisect status", "bisect run", "pull", "help exit-codes")
 
@@ -141,7 +141,7 @@ def reset(invocation: Invocation, line: str | None) -> None:
     invocation.output.show(CommandResult(document, [lines], [] if ended is None else [str(ended)]))
 
 
-def _mark(invocation: Invocation, named: str | None, mark: Mark) -> ExitStatus:
+def _mark(invocation: Invocation, named: str | None, mark: "Mark") -> ExitStatus:
     return _show(invocation, invocation.client.bisection_by_hand.mark(named, mark))
 
 

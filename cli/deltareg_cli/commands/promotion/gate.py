@@ -5,13 +5,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from deltareg.client.report_files.writing import ReportPaths
 from deltareg.client.resources.missing import missing_verifications
 from deltareg.errors import Misconfigured, WaitTimeout
-from deltareg.wire import GateAnswer, RunInfo
 from deltareg_cli.exits import ExitStatus, gate_status
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import ChannelParam, accept_warnings_option, new_base_option, option, timeout_option
@@ -23,6 +22,10 @@ from deltareg_cli.tree.command_tree import command, group
 from deltareg_cli.tree.help_page import Example
 from deltareg_cli.views.channels import gate_blocks
 from deltareg_cli.views.warnings import warn_of
+
+if TYPE_CHECKING:
+    from deltareg.client.report_files.writing import ReportPaths
+    from deltareg.wire import GateAnswer, RunInfo
 
 _PROOF_S = 60.0
 _LOOK_S = 3.0
@@ -43,7 +46,7 @@ def gate() -> None:
 class _Waited:
     """The runs that the gate waited for, by suite, and the error of the first that is not over."""
 
-    runs: dict[str, RunInfo]
+    runs: dict[str, "RunInfo"]
     late: WaitTimeout | None = None
 
 
@@ -55,7 +58,7 @@ class _Needless:
     """
 
     invocation: Invocation
-    before: GateAnswer
+    before: "GateAnswer"
     suite: str
     asked_at: float = field(default_factory=time.monotonic)
 
@@ -103,7 +106,7 @@ def check(
     timeout: float,
     vsa: str | None,
     against: str,
-    paths: ReportPaths,
+    paths: "ReportPaths",
 ) -> ExitStatus:
     """Ask whether a version may go to a channel.
 
@@ -139,7 +142,7 @@ def check(
     return status
 
 
-def _write_summary(answer: GateAnswer, file: str) -> None:
+def _write_summary(answer: "GateAnswer", file: str) -> None:
     """Write the summary that the server signed.
 
     Raises:
@@ -150,7 +153,7 @@ def _write_summary(answer: GateAnswer, file: str) -> None:
     Path(file).write_text(f"{answer.vsa}\n", encoding="utf-8")
 
 
-def _wait(invocation: Invocation, answer: GateAnswer, *, timeout_s: float) -> _Waited:
+def _wait(invocation: Invocation, answer: "GateAnswer", *, timeout_s: float) -> _Waited:
     """Queue every missing verification, then wait for all of them within one timeout."""
     deadline = time.monotonic() + timeout_s
     runs = {
@@ -177,14 +180,14 @@ def _wait(invocation: Invocation, answer: GateAnswer, *, timeout_s: float) -> _W
     return _Waited(runs, late)
 
 
-def _wait_for_proof(invocation: Invocation, answer: GateAnswer, *, timeout_s: float) -> None:
+def _wait_for_proof(invocation: Invocation, answer: "GateAnswer", *, timeout_s: float) -> None:
     """Have the bytes proven, without which no verdict is made; the next answer reports the result."""
     client = invocation.client
     with suppress(WaitTimeout):
         client.runs.wait(client.runs.prove(answer.ref), timeout_s=min(timeout_s, _PROOF_S))
 
 
-def _status(answer: GateAnswer, waited: _Waited) -> ExitStatus:
+def _status(answer: "GateAnswer", waited: _Waited) -> ExitStatus:
     """Return the exit status; a run that ended without a verdict is inconclusive, never a pass."""
     if answer.allowed:
         return ExitStatus.DONE

@@ -1,12 +1,12 @@
 """`deltareg promote`: put a version on a channel."""
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 import click
 
 from deltareg.errors import ApprovalDue, Conflict, InvalidInput
 from deltareg.refs import Ref
-from deltareg.wire import MoveResult
 from deltareg_cli.exits import ExitStatus, gate_status
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import (
@@ -28,6 +28,9 @@ from deltareg_cli.tree.global_options import dry_run
 from deltareg_cli.tree.help_page import Example
 from deltareg_cli.views.channels import MOVE_FIELDS, gate_blocks, move_blocks, move_details
 from deltareg_cli.views.warnings import warn_of
+
+if TYPE_CHECKING:
+    from deltareg.wire import MoveResult
 
 ORDER = 70
 
@@ -159,12 +162,14 @@ def _exact(invocation: Invocation, ref: str, channel: str) -> str:
     return newest
 
 
-def _find_already_served(invocation: Invocation, ref: str, channel: str) -> MoveResult | None:
+def _find_already_served(invocation: Invocation, ref: str, channel: str) -> "MoveResult | None":
     """Return the move of a channel that serves the version already: it moves nothing."""
     version = invocation.client.show(ref)
     info = invocation.client.channels.show(str(Ref.parse(ref).line), channel)
     if info.digest != version.digest:
         return None
+    from deltareg.wire import MoveResult  # messages load when something is asked
+
     return MoveResult(
         channel=info.channel,
         revision=info.revision,
@@ -176,7 +181,7 @@ def _find_already_served(invocation: Invocation, ref: str, channel: str) -> Move
     )
 
 
-def _show_move(invocation: Invocation, move: MoveResult, line: str) -> None:
+def _show_move(invocation: Invocation, move: "MoveResult", line: str) -> None:
     ref = f"{line}:v{move.version}"
     warnings = warn_of(invocation, ref)
     document = {**fields(move, *MOVE_FIELDS), "is_changed": move.previous != move.version, "warnings": warnings}

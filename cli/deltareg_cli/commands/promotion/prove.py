@@ -1,14 +1,18 @@
 """`deltareg prove`: have stored bytes decoded and compared with their digests."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from deltareg.errors import Corrupt, Unavailable
-from deltareg.wire import RunInfo
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option, timeout_option
 from deltareg_cli.runs.waiting import run_answer, wait_for
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.help_page import Example
+
+if TYPE_CHECKING:
+    from deltareg.wire import RunInfo
 
 ORDER = 5
 
@@ -39,7 +43,7 @@ def prove(invocation: Invocation, ref: str, *, again: bool, wait: bool, timeout:
     finish_proof(invocation, run, wait=wait, timeout_s=timeout)
 
 
-def finish_proof(invocation: Invocation, run: RunInfo, *, wait: bool, timeout_s: float) -> None:
+def finish_proof(invocation: Invocation, run: "RunInfo", *, wait: bool, timeout_s: float) -> None:
     """Wait for a proof if that is wanted, show it, and end with its status."""
     if wait:
         run = wait_for(invocation, run, timeout_s=timeout_s)

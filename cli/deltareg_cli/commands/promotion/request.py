@@ -1,8 +1,9 @@
 """`deltareg request`: moves that others have to approve."""
 
+from typing import TYPE_CHECKING
+
 import click
 
-from deltareg.wire import RequestState
 from deltareg.words import REQUEST_STATES
 from deltareg_cli.exits import ExitStatus
 from deltareg_cli.invocation import Invocation
@@ -21,6 +22,9 @@ from deltareg_cli.terminal.paging import note_more
 from deltareg_cli.tree.command_tree import command, group
 from deltareg_cli.tree.help_page import Example
 from deltareg_cli.views.requests import request_table
+
+if TYPE_CHECKING:
+    from deltareg.wire import RequestState
 
 ORDER = 80
 
@@ -61,7 +65,7 @@ def ls(
     invocation: Invocation,
     line: str | None,
     *,
-    state: RequestState | None,
+    state: "RequestState | None",
     channel: str | None,
     limit: int,
     cursor: str | None,

@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import click
 
 from deltareg.errors import NotFound
 from deltareg.refs import Ref, is_id
-from deltareg.wire import LogLine, RunInfo, RunLog, VerdictInfo
 from deltareg_cli.commands.promotion.verdict_signed import export, verify
 from deltareg_cli.commands.promotion.waive import continue_, unwaive, waive
 from deltareg_cli.exits import OUTCOME_STATUS, ExitStatus
@@ -22,6 +22,9 @@ from deltareg_cli.tree.command_tree import command, group
 from deltareg_cli.tree.help_page import Example
 from deltareg_cli.views.runs import log_cells, queue_table, standing
 from deltareg_cli.views.verdicts import verdict_table
+
+if TYPE_CHECKING:
+    from deltareg.wire import LogLine, RunInfo, RunLog, VerdictInfo
 
 ORDER = 30
 
@@ -102,7 +105,7 @@ def show(invocation: Invocation, named: str, *, has_all: bool, envelope: bool) -
     return OUTCOME_STATUS[info.verdict]
 
 
-def _find(invocation: Invocation, named: str) -> VerdictInfo:
+def _find(invocation: Invocation, named: str) -> "VerdictInfo":
     """Find a verdict by its id, by the id of its run, or as the newest about a version.
 
     Raises:
@@ -150,7 +153,7 @@ def logs(invocation: Invocation, named: str, *, follow: bool) -> None:
     lines: list[LogLine] = []
     is_stream = invocation.output.format in {"table", "jsonl"}
 
-    def take(line: LogLine) -> None:
+    def take(line: "LogLine") -> None:
         if is_stream:
             items = items_fields([fields(line)])
             invocation.output.show(CommandResult(items, [LinesBlock([log_cells(line)])]))
@@ -172,14 +175,14 @@ def logs(invocation: Invocation, named: str, *, follow: bool) -> None:
         invocation.output.note(clean(_explain_dropped_log(run, dropped_at)))
 
 
-def _explain_dropped_log(run: RunInfo, dropped_at: str) -> str:
+def _explain_dropped_log(run: "RunInfo", dropped_at: str) -> str:
     """Explain that the log was dropped, and what is left."""
     hint = "" if run.verdict is None else f"; what it found: deltareg verdict show {run.verdict.id}"
     when = dropped_at[:16].replace("T", " ")
     return f"its log was dropped on {when} UTC, long after its end{hint}"
 
 
-def _read(invocation: Invocation, run_id: str, take: Callable[[LogLine], None]) -> RunLog:
+def _read(invocation: Invocation, run_id: str, take: Callable[["LogLine"], None]) -> "RunLog":
     """Read a log to its end, and return the last page."""
     page = invocation.client.runs.log(run_id)
     while page.items:

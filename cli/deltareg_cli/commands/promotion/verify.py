@@ -1,10 +1,10 @@
 """`deltareg verify`: have a version checked on its base."""
 
+from typing import TYPE_CHECKING
+
 import click
 
-from deltareg.client.report_files.writing import ReportPaths
 from deltareg.errors import InvalidInput, WaitTimeout
-from deltareg.wire import RunCreate, RunInfo, request_of
 from deltareg_cli.exits import ExitStatus
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import ChannelParam, option, timeout_option
@@ -14,6 +14,10 @@ from deltareg_cli.runs.local_worker import verify_here
 from deltareg_cli.runs.waiting import run_answer, run_status, wait_for
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.help_page import Example
+
+if TYPE_CHECKING:
+    from deltareg.client.report_files.writing import ReportPaths
+    from deltareg.wire import RunInfo
 
 ORDER = 10
 
@@ -84,7 +88,7 @@ def verify(
     has_all: bool,
     timeout: float,
     against: str,
-    paths: ReportPaths,
+    paths: "ReportPaths",
 ) -> ExitStatus:
     """Have a version checked on its base by a worker.
 
@@ -113,6 +117,8 @@ def verify(
     if paths.requested and not (wait or where.is_here):
         raise InvalidInput("a report needs the verdict", fix="add --wait")
     paths.check()
+    from deltareg.wire import RunCreate, request_of  # messages load when something is asked
+
     request = request_of(
         RunCreate,
         ref=ref,
@@ -155,8 +161,8 @@ def _suite_meant(suite: str, *, is_fast: bool, channel: str | None) -> str:
 
 
 def _wait_and_report(
-    invocation: Invocation, run: RunInfo, paths: ReportPaths, *, timeout_s: float, against: str
-) -> RunInfo:
+    invocation: Invocation, run: "RunInfo", paths: "ReportPaths", *, timeout_s: float, against: str
+) -> "RunInfo":
     """Wait, and write the reports even when the time runs out first."""
     try:
         run = wait_for(invocation, run, timeout_s=timeout_s)
@@ -169,7 +175,7 @@ def _wait_and_report(
 
 
 def _write(
-    invocation: Invocation, run: RunInfo, paths: ReportPaths, *, against: str, status: ExitStatus | None = None
+    invocation: Invocation, run: "RunInfo", paths: "ReportPaths", *, against: str, status: ExitStatus | None = None
 ) -> None:
     ended = run_status(run) if status is None else status
     runs = {run.suite: run}

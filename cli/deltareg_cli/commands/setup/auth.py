@@ -1,14 +1,13 @@
 """`deltareg auth`: the token that this machine shows to a server."""
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
-from deltareg.client.config import ClientConfig
 from deltareg.client.token_reach import not_meant
 from deltareg.errors import InvalidInput, Unauthenticated
 from deltareg.host.token_files import forget_token, token_path, write_token
-from deltareg.wire import WhoAmI
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
 from deltareg_cli.runs.signing_in import end_sign_in, sign_in
@@ -16,6 +15,10 @@ from deltareg_cli.terminal.blocks import Block, Cell, CommandResult, FactsBlock,
 from deltareg_cli.terminal.wording import moment
 from deltareg_cli.tree.command_tree import command, group
 from deltareg_cli.tree.help_page import Example
+
+if TYPE_CHECKING:
+    from deltareg.client.config import ClientConfig
+    from deltareg.wire import WhoAmI
 
 ORDER = 10
 
@@ -110,14 +113,14 @@ def _read_token(invocation: Invocation, *, is_on_stdin: bool) -> str:
     return token
 
 
-def _nobody(config: ClientConfig) -> Unauthenticated:
+def _nobody(config: "ClientConfig") -> Unauthenticated:
     return Unauthenticated(
         f"no token for {config.server} (looked in {token_path(config.server)})",
         fix="deltareg auth login, or on the machine of the registry: deltareg up",
     )
 
 
-def _rows(who: WhoAmI, invocation: Invocation) -> list[tuple[str, str | Cell]]:
+def _rows(who: "WhoAmI", invocation: Invocation) -> list[tuple[str, str | Cell]]:
     expires = moment(who.expires_at, now=invocation.now) if who.expires_at else "never"
     return [
         ("principal", f"{who.principal} ({who.kind})"),
@@ -129,14 +132,14 @@ def _rows(who: WhoAmI, invocation: Invocation) -> list[tuple[str, str | Cell]]:
     ]
 
 
-def _people(who: WhoAmI) -> str:
+def _people(who: "WhoAmI") -> str:
     """Name the owner of a script or a worker, and who else counts as the same person."""
     others = [name for name in who.people if name != who.acts_for]
     owner = who.acts_for or ""
     return f"{owner} (and {', '.join(others)})" if owner and others else owner or ", ".join(others)
 
 
-def _document(who: WhoAmI, server: str, origin: str) -> dict[str, object]:
+def _document(who: "WhoAmI", server: str, origin: str) -> dict[str, object]:
     return {"server": server, **who.model_dump(mode="json"), "token_from": origin}
 
 

@@ -1,11 +1,15 @@
 """API paths of lines and channels, and requests for what is in them."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from deltareg.client.context import Context
 from deltareg.refs import LineRef, parse_channel
-from deltareg.wire import ChannelInfo, Page, VersionInfo
+from deltareg.wire import Page, VersionInfo
+
+if TYPE_CHECKING:
+    from deltareg.wire import ChannelInfo
 
 
 def line_path(line: LineRef) -> str:
@@ -31,6 +35,8 @@ def list_versions(context: Context, line: LineRef, *, cursor: str | None, limit:
     return context.api.get(path, Page[VersionInfo], cursor=cursor, limit=limit)
 
 
-def show_channel(context: Context, line: LineRef, name: str, *, at: str | None = None) -> ChannelInfo:
+def show_channel(context: Context, line: LineRef, name: str, *, at: str | None = None) -> "ChannelInfo":
     """Show what a channel serves now, or served at a given time."""
+    from deltareg.wire import ChannelInfo  # who lists lines need not load it
+
     return context.api.get(channel_path(line, name), ChannelInfo, at=at)

@@ -23,13 +23,8 @@ import os
 from collections.abc import Collection, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import xxhash
-
-from deltareg.client.cache import pruning
-from deltareg.client.cache.parts import PartialPacks
-from deltareg.client.cache.pins import Pins
-from deltareg.client.cache.pruning import CacheEntry, PruneReport
 from deltareg.client.disk.kept_files import (
     draft_in,
     keep_note,
@@ -43,6 +38,11 @@ from deltareg.client.disk.kept_files import (
 from deltareg.digest import Digest
 from deltareg.errors import IntegrityFailure
 
+if TYPE_CHECKING:  # each is loaded when it is used: most commands only ask a registry something
+    from deltareg.client.cache.parts import PartialPacks
+    from deltareg.client.cache.pins import Pins
+    from deltareg.client.cache.pruning import CacheEntry, PruneReport
+
 
 class Cache:
     """The cache under one folder."""
@@ -50,8 +50,20 @@ class Cache:
     def __init__(self, root: Path) -> None:
         """Use a folder as the cache; it is created when something is first kept."""
         self.path = root
-        self.parts = PartialPacks(root)
-        self.pins = Pins(root)
+
+    @property
+    def parts(self) -> "PartialPacks":
+        """The parts of packs."""
+        from deltareg.client.cache.parts import PartialPacks
+
+        return PartialPacks(self.path)
+
+    @property
+    def pins(self) -> "Pins":
+        """What is never pruned."""
+        from deltareg.client.cache.pins import Pins
+
+        return Pins(self.path)
 
     def blob_path(self, digest: Digest) -> Path:
         """Return where a pack lies, or would lie."""
@@ -79,6 +91,8 @@ class Cache:
         If nothing is damaged, all parts are removed: the wrong bytes may have arrived for one of
         them.
         """
+        from deltareg.client.cache import pruning
+
         blobs = [path for path in map(self.blob_path, digests) if pruning.is_damaged(path)]
         for path in blobs:
             remove(path)
@@ -94,6 +108,8 @@ class Cache:
             IntegrityFailure: The bytes do not have that digest; nothing is kept.
             DiskFull: The disk is full.
         """
+        import xxhash
+
         whole, part = hashlib.sha256(), xxhash.xxh3_64()
 
         def hash_chunks() -> Iterator[bytes]:
@@ -154,8 +170,10 @@ class Cache:
         with draft_in(self.path) as draft:
             yield draft
 
-    def entries(self) -> list[CacheEntry]:
+    def entries(self) -> "list[CacheEntry]":
         """List everything that pruning may remove, least recently used first."""
+        from deltareg.client.cache import pruning
+
         return pruning.entries(self.path)
 
     def prune(
@@ -166,12 +184,16 @@ class Cache:
         dry_run: bool = False,
         now: float | None = None,
         keep: Collection[Path] = (),
-    ) -> PruneReport:
+    ) -> "PruneReport":
         """Remove entries that were not used for some time, then the oldest until the rest fits."""
+        from deltareg.client.cache import pruning
+
         return pruning.prune(
             self.path, max_bytes=max_bytes, older_than_s=older_than_s, dry_run=dry_run, now=now, keep=keep
         )
 
     def verify(self, *, fix: bool = False) -> list[str]:
         """Hash every pack and part again and list the damaged ones; with `fix`, remove them."""
+        from deltareg.client.cache import pruning
+
         return pruning.verify(self.path, fix=fix)

@@ -14,7 +14,8 @@ from pathlib import Path
 from deltareg.client.asking.resolving import base_path, fetch_manifest, resolve
 from deltareg.client.asking.suites import fetch_suite_file, show_suite
 from deltareg.client.context import Context
-from deltareg.client.pull.fetching import fetch, fetch_base, trim
+from deltareg.client.pull.base_fetching import fetch_base
+from deltareg.client.pull.fetching import fetch, trim
 from deltareg.digest import sha256_of
 from deltareg.documents.json_values import is_object
 from deltareg.errors import InvalidInput, NotFound

@@ -15,7 +15,8 @@ from deltareg.client.asking.resolving import base_path, fetch_manifest, resolve
 from deltareg.client.asking.suites import fetch_suite_file
 from deltareg.client.context import Context
 from deltareg.client.folders.base_folder import BaseFolder, open_base
-from deltareg.client.pull.fetching import fetch, fetch_base, trim
+from deltareg.client.pull.base_fetching import fetch_base
+from deltareg.client.pull.fetching import fetch, trim
 from deltareg.errors import BaseMismatch, InvalidInput, NotFound
 from deltareg.refs import LineRef, Ref
 from deltareg.suites.suite import Suite

@@ -26,7 +26,8 @@ from deltareg.client.disk.whole_folder import is_free, place_folder
 from deltareg.client.fold.version_base import open_named_base
 from deltareg.client.folders.folder import Folder, open_folder
 from deltareg.client.folders.near_misses import check_exists, means_folder
-from deltareg.client.pull.fetching import fetch, fetch_base, trim
+from deltareg.client.pull.base_fetching import fetch_base
+from deltareg.client.pull.fetching import fetch, trim
 from deltareg.client.pull.pulled_version import open_version
 from deltareg.client.results.extract_report import ExtractReport
 from deltareg.delta.extraction.extraction import ExtractedModule, Extraction, SavedBeside

@@ -128,3 +128,8 @@ def out_of_space(path: Path) -> Generator[None, None, None]:
         raise DiskFull(
             f"the disk of {owner_of(path)} is full", fix="free space; where the cache lies on it: deltareg cache prune"
         ) from error
+
+
+def file_state(found: os.stat_result) -> tuple[int, ...]:
+    """Return what changes when a file is written or replaced: device, inode, size, time."""
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns

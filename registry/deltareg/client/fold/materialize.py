@@ -15,8 +15,10 @@ from deltareg.client.fold.fold_folder import FoldableDelta, fold_folder
 from deltareg.client.folders.base_folder import BaseFolder, open_base, whole_beside
 from deltareg.client.folders.folder import open_folder
 from deltareg.client.progress import Meter
-from deltareg.client.pull.fetching import Held, fetch, fetch_base_counted, read_stored, trim
+from deltareg.client.pull.base_fetching import fetch_base_counted
+from deltareg.client.pull.fetching import fetch, read_stored, trim
 from deltareg.client.pull.installed import InstalledVersion, noted_fold, noted_installed, remember_installed
+from deltareg.client.pull.stored_source import Held
 from deltareg.client.results.pull_report import MaterializeReport
 from deltareg.codec import ReadRange
 from deltareg.delta.fold import RECIPE

@@ -23,7 +23,7 @@ from deltareg.client.folders.base_folder import open_base
 from deltareg.client.folders.known_folders import file_states, remember_version
 from deltareg.client.packs.at_hand import pieces_in, with_at_hand
 from deltareg.client.packs.pack_reader import lacking_bytes
-from deltareg.client.pull.fetching import Held, PulledVersion, fetch, fetch_storage, trim
+from deltareg.client.pull.fetching import PulledVersion, fetch, fetch_storage, trim
 from deltareg.client.pull.included import select_files
 from deltareg.client.pull.installed import (
     InstalledVersion,
@@ -33,6 +33,7 @@ from deltareg.client.pull.installed import (
     remember_installed,
 )
 from deltareg.client.pull.intact import files_in, holds, remember_held
+from deltareg.client.pull.stored_source import Held
 from deltareg.client.results.update_report import UpdateReport
 from deltareg.client.trust.kept_signature import keep_signature
 from deltareg.digest import Digest

@@ -20,7 +20,8 @@ from deltareg.client.fold.materialize import fold_version, folded_before, note_f
 from deltareg.client.folders.base_folder import BaseFolder, open_base, whole_beside
 from deltareg.client.folders.near_misses import means_folder
 from deltareg.client.packs.transfer import piece_sources, references, send_pieces
-from deltareg.client.pull.fetching import fetch_base_counted, trim
+from deltareg.client.pull.base_fetching import fetch_base_counted
+from deltareg.client.pull.fetching import trim
 from deltareg.codec import PieceSource
 from deltareg.delta.base_manifest import base_view
 from deltareg.delta.stack import check_stackable

@@ -14,6 +14,7 @@ from typing import Literal, Never, Protocol, Self, cast
 
 from safetensors import SafetensorError, safe_open
 
+from deltareg.client.disk.kept_files import file_state
 from deltareg.client.folders.near_misses import check_exists, check_is_whole, empty, fix_of_two
 from deltareg.delta.delta_manifest import is_document
 from deltareg.delta.kind import DeltaFiles
@@ -236,11 +237,6 @@ def open_folder(path: Path, *, purpose: Purpose = "delta", convention: str = "")
 def is_pickle(name: str) -> bool:
     """Whether a file is a pickle, by its name."""
     return name.endswith(PICKLES)
-
-
-def file_state(found: os.stat_result) -> tuple[int, ...]:
-    """Give what changes when a file is written or replaced: device, inode, size, time."""
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def in_file(error: Refused, name: str) -> Refused:

@@ -13,7 +13,7 @@ from typing import Literal
 from pydantic import BaseModel, ValidationError
 
 from deltareg.client.cache.cache import Cache
-from deltareg.client.folders.folder import file_state
+from deltareg.client.disk.kept_files import file_state
 from deltareg.digest import Digest
 from deltareg.errors import DeltaregError
 from deltareg.identity.manifest import Manifest

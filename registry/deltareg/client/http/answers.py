@@ -24,7 +24,6 @@ from deltareg.errors import (
     error_classes,
 )
 from deltareg.host.lean_httpx import httpx
-from deltareg.wire import ProblemDocument
 
 Model = TypeVar("Model", bound=BaseModel)
 _TEMPORARY = {429, 502, 503, 504}
@@ -33,6 +32,8 @@ _OF_UPLOADS = (BaseMismatch, IntegrityFailure)  # their codes are also those of 
 
 def read_problem(response: httpx.Response) -> DeltaregError:
     """Turn an error answer into the exception that the server raised."""
+    from deltareg.wire.problems import ProblemDocument  # what an answer without an error need not load
+
     try:
         problem = ProblemDocument.model_validate_json(response.content)
     except ValidationError:

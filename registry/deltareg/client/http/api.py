@@ -6,20 +6,22 @@ import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel
 
 from deltareg.client.config import DEFAULT_PATIENCE_S, ClientConfig
 from deltareg.client.http.answers import check_answer, our_errors, read_answer, store_failure
-from deltareg.client.http.exchange import ExchangedToken
 from deltareg.client.http.patience import RetryPolicy
 from deltareg.client.progress import SILENT, Progress
 from deltareg.client.token_reach import why_not_exchanged, why_withheld
 from deltareg.errors import IntegrityFailure, InvalidInput
 from deltareg.host.lean_httpx import httpx
 from deltareg.host.token_files import is_here
-from deltareg.wire import API
+from deltareg.wire.interface import API
+
+if TYPE_CHECKING:
+    from deltareg.client.http.exchange import ExchangedToken
 
 Model = TypeVar("Model", bound=BaseModel)
 T = TypeVar("T")
@@ -83,10 +85,12 @@ class Api:
             timeout=httpx.Timeout(config.timeout_s, read=max(config.timeout_s, _BODY_TIMEOUT_S)),
         )
 
-    def _open_exchange(self, config: ClientConfig) -> ExchangedToken | None:
+    def _open_exchange(self, config: ClientConfig) -> "ExchangedToken | None":
         """Return what gets a token for the job that this runs in; None where there is one, or no job."""
         if config.assertions is None or config.token:
             return None
+        from deltareg.client.http.exchange import ExchangedToken  # what nobody outside of a CI need load
+
         refusal = why_not_exchanged(config)
         return ExchangedToken(config.assertions, config.server, http=lambda: self._http, refusal=refusal)
 

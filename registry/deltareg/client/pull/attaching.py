@@ -14,7 +14,7 @@ from deltareg.client.asking.resolving import base_path
 from deltareg.client.bases.unpacked import unpack
 from deltareg.client.context import Context
 from deltareg.client.folders.base_folder import BaseFolder
-from deltareg.client.pull.fetching import bring_base, view_of
+from deltareg.client.pull.base_fetching import bring_base, view_of
 from deltareg.client.results.pull_report import Attachment
 from deltareg.delta.quantised.scheme import scheme_named
 from deltareg.errors import BaseMismatch, Misconfigured

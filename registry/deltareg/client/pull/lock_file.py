@@ -20,7 +20,6 @@ from deltareg.digest import Digest
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.refs import Ref
 
-LOCK_FILE = "delta.lock"
 _FORM = "deltareg.lock/1"
 _HEAD = """\
 # Which delta stands in which folder, byte for byte. `deltareg lock` writes this file,

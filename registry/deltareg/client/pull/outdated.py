@@ -5,9 +5,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from deltareg.client.asking.resolving import resolve
+from deltareg.client.config import LOCK_FILE
 from deltareg.client.context import Context
 from deltareg.client.pull.installed import noted_installed
-from deltareg.client.pull.lock_file import LOCK_FILE, read_lock
+from deltareg.client.pull.lock_file import read_lock
 from deltareg.client.results.lock_reports import FolderStanding, OutdatedReport, Standing
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.refs import Ref, parse_channel

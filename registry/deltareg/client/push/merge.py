@@ -11,7 +11,8 @@ from deltareg.client.asking.resolving import base_path, fetch_manifest, resolve_
 from deltareg.client.context import Context
 from deltareg.client.folders.base_folder import BaseFolder
 from deltareg.client.folders.merged_files import write_lora, write_weights
-from deltareg.client.pull.fetching import fetch, fetch_base, trim
+from deltareg.client.pull.base_fetching import fetch_base
+from deltareg.client.pull.fetching import fetch, trim
 from deltareg.client.pull.pulled_version import OpenVersion, open_version
 from deltareg.client.push.push import PushOptions, push
 from deltareg.client.results.reports import MergePlan, MergeReport

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Literal
 
 from deltareg.drawing.wording import short
 from deltareg.refs import Ref
-from deltareg.wire import BaseInfo, GateAnswer, RunInfo, VerdictInfo, VersionDetail, VersionInfo
 
 if TYPE_CHECKING:
     from deltareg.client.results.diff_report import DiffReport
+    from deltareg.wire import BaseInfo, GateAnswer, RunInfo, VerdictInfo, VersionDetail, VersionInfo
 
 Standing = Literal["allowed", "failed", "pending", "inconclusive", "blocked"]
 
@@ -55,8 +55,8 @@ class SuiteOutcome:
     """
 
     suite: str
-    verdict: VerdictInfo | None = None
-    run: RunInfo | None = None
+    verdict: "VerdictInfo | None" = None
+    run: "RunInfo | None" = None
 
     @property
     def word(self) -> str:
@@ -155,12 +155,12 @@ class GateReport:
         waivers: The waivers that count.
     """
 
-    version: VersionDetail
+    version: "VersionDetail"
     status: int
     made_at: datetime
     suites: Sequence[SuiteOutcome] = ()
-    answer: GateAnswer | None = None
-    base: BaseInfo | None = None
+    answer: "GateAnswer | None" = None
+    base: "BaseInfo | None" = None
     compared: ReportComparison = ReportComparison()
     history: Sequence[MetricHistory] = ()
     waivers: Sequence[ReportWaiver] = ()
@@ -183,6 +183,6 @@ class GateReport:
         return f"{self.line} {' '.join(judged.suite for judged in self.suites)}".rstrip()
 
 
-def told_signers(version: VersionInfo) -> list[str]:
+def told_signers(version: "VersionInfo") -> list[str]:
     """Return who signed a version's files; revoked signers do not count."""
     return [f"{info.signed_by} (revoked)" if info.revoked else info.signed_by for info in version.signatures]

@@ -68,7 +68,7 @@ class Bases(Resource):
     def view(self, name: str) -> "BaseView":
         """Return names, shapes and config of a base, without its bytes."""
         info = self.show(name)
-        return use_cases.fetching.view_of(self._context, info)
+        return use_cases.base_fetching.view_of(self._context, info)
 
     def manifest(self, base: BaseInfo) -> "Manifest":
         """Return the manifest of a base, which lists its files and holds its config."""
@@ -165,7 +165,7 @@ class Bases(Resource):
     def fetch(self, base: BaseInfo | str) -> "BaseFolder":
         """Open a base on this machine, or fetch it into the cache first; the caller closes it."""
         info = self.show(base) if isinstance(base, str) else base
-        return use_cases.fetching.bring_base(self._context, info)
+        return use_cases.base_fetching.bring_base(self._context, info)
 
     def fingerprint(self, path: AnyPath) -> "reports.Fingerprint":
         """Fingerprint a local base without asking a server."""

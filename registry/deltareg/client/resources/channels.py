@@ -71,7 +71,7 @@ class Channels(Resource):
         accept_warnings: bool = False,
         new_base: bool = False,
         accept_undecided: bool = False,
-    ) -> GateAnswer:
+    ) -> "GateAnswer":
         """Return whether a version may go to a channel, and if not, what is missing.
 
         Args:
@@ -113,7 +113,7 @@ class Channels(Resource):
         accept_undecided: bool = False,
         wait: bool = False,
         timeout_s: float = 3600.0,
-    ) -> MoveResult:
+    ) -> "MoveResult":
         """Move a channel to a version that passes its gate.
 
         Args:
@@ -197,7 +197,7 @@ class Channels(Resource):
         reason: str = "",
         break_glass: bool = False,
         dry_run: bool = False,
-    ) -> MoveResult:
+    ) -> "MoveResult":
         """Move a channel back to a version that it served before.
 
         Args:

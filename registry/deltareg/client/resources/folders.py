@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deltareg.client import use_cases
-from deltareg.client.pull.lock_file import LOCK_FILE
+from deltareg.client.config import LOCK_FILE
 from deltareg.client.pull.outdated import find_outdated
 from deltareg.client.resources.resource import AnyPath, Resource
 from deltareg.client.results.lock_reports import LockReport, OutdatedReport, SyncReport

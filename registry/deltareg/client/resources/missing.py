@@ -2,10 +2,13 @@
 
 import shlex
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from deltareg.errors import GatePending, Inconclusive
 from deltareg.gate.ruling import RULE_ERRORS
-from deltareg.wire import GateAnswer
+
+if TYPE_CHECKING:
+    from deltareg.wire import GateAnswer
 
 # An inconclusive verdict judged nothing, so what was asked for is as missing as before.
 _RULES = {rule for rule, error in RULE_ERRORS.items() if error in {GatePending, Inconclusive}}
@@ -21,7 +24,7 @@ class MissingVerification:
     independent: bool = False
 
 
-def missing_verifications(answer: GateAnswer) -> list[MissingVerification]:
+def missing_verifications(answer: "GateAnswer") -> list[MissingVerification]:
     """Return the verifications that have to run before the gate can judge; each suite once.
 
     The server says what to do about each unmet rule (`deltareg verify REF --suite smoke --wait`);

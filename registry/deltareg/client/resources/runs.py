@@ -30,7 +30,7 @@ class Runs(Resource):
         independent: bool = False,
         wait: bool = False,
         timeout_s: float = 3600.0,
-    ) -> RunInfo:
+    ) -> "RunInfo":
         """Queue a verification, or join the one under way; for a channel, bound to its policy.
 
         With `wait`, return it once it has ended, after `timeout_s` at the latest; its `verdict` has

@@ -8,22 +8,16 @@ from typing import TYPE_CHECKING, Literal
 from deltareg.client import use_cases
 from deltareg.client.asking.lines import label_query, line_path
 from deltareg.client.asking.resolving import BASE, base_path, path_of_one, resolve, resolve_live, version_path
-from deltareg.client.pull.pull import pull, pull_several
 from deltareg.client.resources.resource import AnyPath, Resource
-from deltareg.client.resources.runs import Runs
 from deltareg.client.results.listing import Listing
-from deltareg.client.results.pull_report import MaterializeReport, PullReport
 from deltareg.errors import NotFound
 from deltareg.refs import LineRef, Ref
 from deltareg.wire import (
-    CardInfo,
     Deprecate,
     LineageAnswer,
     LineState,
     Page,
     Revoke,
-    RunInfo,
-    SearchHit,
     Unrevoke,
     VersionChange,
     VersionDetail,
@@ -38,8 +32,10 @@ if TYPE_CHECKING:
     from deltareg.client.push.merge import MergeOptions, Weighted
     from deltareg.client.results import reports
     from deltareg.client.results.diff_report import DiffReport
+    from deltareg.client.results.pull_report import MaterializeReport, PullReport
     from deltareg.client.trust.signers import TrustedSigner
     from deltareg.signing.making import SigningCredentials
+    from deltareg.wire import CardInfo, RunInfo, SearchHit
 
 
 class Versions(Resource):
@@ -107,7 +103,7 @@ class Versions(Resource):
         is_temporary: bool = False,
         signers: Sequence[str] = (),
         sigstore_trust: AnyPath | None = None,
-    ) -> PullReport:
+    ) -> "PullReport":
         """Write a version's files into a folder, or into the cache.
 
         Args:
@@ -128,6 +124,8 @@ class Versions(Resource):
         """
         folder = None if to is None else Path(to)
         trusted = _parse_signers(signers, sigstore_trust)
+        from deltareg.client.pull.pull import pull  # who asks about versions need not load it
+
         return pull(self._context, Ref.parse(ref), folder, include=include, is_temporary=is_temporary, signers=trusted)
 
     def pull_several(
@@ -138,7 +136,7 @@ class Versions(Resource):
         include: Sequence[str] = (),
         signers: Sequence[str] = (),
         sigstore_trust: AnyPath | None = None,
-    ) -> list[PullReport]:
+    ) -> "list[PullReport]":
         """Pull versions into folders below one, each named like its line; arguments as of `pull`.
 
         What several of them need is fetched once. Nothing is pulled if a reference leads nowhere.
@@ -148,6 +146,8 @@ class Versions(Resource):
         """
         trusted = _parse_signers(signers, sigstore_trust)
         parsed = [Ref.parse(ref) for ref in refs]
+        from deltareg.client.pull.pull import pull_several  # as above
+
         return pull_several(self._context, parsed, Path(to), include=include, signers=trusted)
 
     def files(self, ref: str) -> "VersionFiles":
@@ -161,7 +161,7 @@ class Versions(Resource):
 
     def materialize(
         self, ref: str, out: AnyPath, *, base: AnyPath | None = None, dtype: str = "keep", expect: str | None = None
-    ) -> MaterializeReport:
+    ) -> "MaterializeReport":
         """Fold a version into its base and write the full model."""
         folder = None if base is None else Path(base)
         return use_cases.materialize.materialize(
@@ -191,7 +191,7 @@ class Versions(Resource):
         merge_options = options or use_cases.merge.MergeOptions()
         return use_cases.merge.plan(self._context, parents, options=merge_options)
 
-    def show(self, ref: str) -> VersionDetail:
+    def show(self, ref: str) -> "VersionDetail":
         """Show a version; a bare `ns/name` means the newest."""
         return resolve(self._context, Ref.parse(ref), bare="newest")
 
@@ -218,7 +218,7 @@ class Versions(Resource):
         newest: bool = False,
         cursor: str | None = None,
         limit: int = 50,
-    ) -> Listing[SearchHit]:
+    ) -> "Listing[SearchHit]":
         """Find versions, newest first, among the readable ones; all conditions have to hold.
 
         Args:
@@ -235,6 +235,8 @@ class Versions(Resource):
         """
         parameters = {"text": text, "base": base, "kind": kind, "metric": ",".join(metrics), "within": within}
         query = {key: value for key, value in parameters.items() if value}
+        from deltareg.wire import SearchHit  # as in pull
+
         return self._list(
             "/search",
             Page[SearchHit],
@@ -292,11 +294,11 @@ class Versions(Resource):
         body = request_of(VersionChange, semver=semver, message=message)
         return self._context.api.request("PATCH", path_of_one(self._context, ref), VersionInfo, body=body)
 
-    def card_of(self, version: VersionDetail) -> CardInfo | None:
+    def card_of(self, version: VersionDetail) -> "CardInfo | None":
         """Return what the README.md of a shown version says; None if it has none."""
         return use_cases.written_card.show_card(self._context, version)
 
-    def card(self, ref: str, *, text: bool = False) -> CardInfo | None:
+    def card(self, ref: str, *, text: bool = False) -> "CardInfo | None":
         """Return what a version's README.md says, with `text` also its text; None without one."""
         version = resolve(self._context, Ref.parse(ref), bare="newest")
         return use_cases.written_card.show_card(self._context, version, text=text)
@@ -368,16 +370,20 @@ class Versions(Resource):
             return self._context.api.post(f"{line_path(named.line)}:deprecate", body, LineState)
         return self._context.api.post(f"{path_of_one(self._context, ref)}:deprecate", body, VersionInfo)
 
-    def flatten(self, ref: str) -> RunInfo:
+    def flatten(self, ref: str) -> "RunInfo":
         """Queue a run that stores a version against its base alone, or join the one under way.
 
         Raises:
             InvalidInput: The reference does not name one version.
         """
+        from deltareg.wire import RunInfo  # as in pull
+
         return self._context.api.post(f"{path_of_one(self._context, ref)}:flatten", None, RunInfo)
 
     def _wait_for_verdict(self, report: "reports.PushReport", *, timeout_s: float) -> "reports.PushReport":
         """Wait for the verification of a version that was pushed."""
+        from deltareg.client.resources.runs import Runs  # as in pull
+
         run = Runs(self._context).verify(report.ref, wait=True, timeout_s=timeout_s)
         return replace(report, version=self.show(report.ref), run=run)
 
