@@ -55,6 +55,7 @@ NUMBERS = {"run_id": "r9", "verdict_id": "v9", "request_id": "9", "member_id": "
 NUMBERS |= {"webhook_id": "wh_9", "trust_id": "9"}
 KEY = str(SigningKey.generate().public)
 QUERIES = {
+    "GET /api/v1/bundle": {"ref": "lab/x:v1"},
     "GET /api/v1/resolve": {"ref": "lab/x:v1"},
     "GET /api/v1/deltas/{ns}/{name}/versions/{version}/fit": {"base": "tiny"},
     "GET /api/v1/bases/{base}/diff": {"other": "tiny"},

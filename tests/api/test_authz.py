@@ -45,6 +45,7 @@ NAMES = {
     "trust_id": "999999",
 }
 QUERIES = {
+    "GET /api/v1/bundle": {"ref": "team/lora"},
     "GET /api/v1/resolve": {"ref": "team/lora"},
     "GET /api/v1/blobs/{digest}": {"of": "team/lora"},
     "GET /api/v1/deltas/{ns}/{name}/versions/{version}/gate": {"channel": "prod"},

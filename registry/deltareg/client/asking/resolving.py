@@ -23,11 +23,20 @@ def resolve_live(context: Context, ref: Ref, *, bare: str) -> VersionDetail:
         Blocked: The version is deleted; its cached files are refused as well.
     """
     version = resolve(context, ref, bare=bare)
+    refuse_deleted(version)
+    return version
+
+
+def refuse_deleted(version: VersionInfo) -> None:
+    """Refuse a version that is deleted; its cached files are refused as well.
+
+    Raises:
+        Blocked: It is deleted.
+    """
     if version.is_deleted:
         raise Blocked(
             f"{version.ref} is deleted", fix=f"bring it back, while its bytes are there: deltareg restore {version.ref}"
         )
-    return version
 
 
 def fetch_manifest(context: Context, version: VersionInfo) -> Manifest:

@@ -3,7 +3,7 @@
 import ssl
 import time
 import uuid
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -116,7 +116,7 @@ class Api:
         *,
         body: BaseModel | None = None,
         headers: Mapping[str, str] | None = None,
-        query: Mapping[str, str | float | bool | None] | None = None,
+        query: Mapping[str, str | float | bool | Sequence[str] | None] | None = None,
     ) -> Model:
         """Send a request and read the answer as a model.
 
@@ -133,7 +133,7 @@ class Api:
         *,
         body: BaseModel | None = None,
         headers: Mapping[str, str] | None = None,
-        query: Mapping[str, str | float | bool | None] | None = None,
+        query: Mapping[str, str | float | bool | Sequence[str] | None] | None = None,
         is_patient: bool = True,
     ) -> httpx.Response:
         """Send a request, retry after failures that may pass, and return the whole answer.
@@ -252,5 +252,7 @@ def _printable(token: str) -> str:
     return text
 
 
-def _text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _text(value: str | float | bool | Sequence[str]) -> str | list[str]:  # noqa: FBT001  # a value of a query
+    if isinstance(value, bool):
+        return str(value).lower()
+    return list(value) if isinstance(value, list | tuple) else str(value)

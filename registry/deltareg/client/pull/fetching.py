@@ -56,6 +56,7 @@ def fetch(
     to: Path | None = None,
     held: Held = NOTHING_HELD,
     is_noted: bool = True,
+    storage: bytes = b"",
 ) -> PulledVersion:
     """Fetch a version to this machine.
 
@@ -66,6 +67,7 @@ def fetch(
         to: The target folder; a snapshot in the cache by default.
         held: Pieces that are at hand and need not be fetched.
         is_noted: Whether to remember the folder for later commands.
+        storage: Its storage map, if that was asked for just now.
     """
     digest = Digest.parse(version.digest)
     if to is None:
@@ -79,7 +81,7 @@ def fetch(
         fetched += source.base_fetched_bytes
         return PulledVersion(version, manifest, target, fetched, cached, source.storage)
 
-    return _from_source(context, version, manifest, write, held)
+    return _from_source(context, version, manifest, write, held, storage)
 
 
 def read_stored(
@@ -134,13 +136,14 @@ def _from_source(
     manifest: Manifest,
     use: Callable[[StoredSource], T],
     held: Held = NOTHING_HELD,
+    raw: bytes = b"",
 ) -> T:
     """Ask how a version is stored and use that; try once more if it is stored differently by then.
 
     Raises:
         NotFound: Stored bytes are gone, and the storage has not changed.
     """
-    storage = fetch_storage(context, version)
+    storage = StorageMap.decode(raw) if raw else fetch_storage(context, version)
     try:
         with _source(context, version, manifest, storage, held) as source:
             return use(source)

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deltareg.client.asking.resolving import fetch_manifest, resolve_live
+from deltareg.client.asking.bundles import BroughtVersion, ask_versions, last_meant
+from deltareg.client.asking.resolving import fetch_manifest
 from deltareg.client.context import Context
 from deltareg.client.disk.whole_folder import is_free
 from deltareg.client.pull.included import select_files
@@ -52,7 +53,28 @@ def pull(
     started = time.monotonic()
     if include and to is None:
         raise InvalidInput("a part of a version is pulled into a folder", fix="name one: --to DIR")
-    version = resolve_live(context, ref, bare="prod")
+    brought = ask_versions(context, [ref], bare="prod", have=_had(context, ref, to))[0]
+    return _put(context, brought, to, include=include, is_temporary=is_temporary, signers=signers, started=started)
+
+
+def _had(context: Context, ref: Ref, to: Path | None) -> list[str]:
+    """Return digests of versions that are probably here already, in the folder or in the cache."""
+    note = noted_installed(context.cache, to) if to is not None and to.is_dir() else None
+    return [last_meant(context, ref), *(() if note is None else (note.digest,))]
+
+
+def _put(
+    context: Context,
+    brought: BroughtVersion,
+    to: Path | None,
+    *,
+    include: Sequence[str],
+    is_temporary: bool,
+    signers: "Sequence[TrustedSigner]",
+    started: float,
+) -> PullReport:
+    """Put the files of a version where they are wanted."""
+    version = brought.version
     manifest = fetch_manifest(context, version)
     proofs = _require_signatures(context, version, manifest, signers)
     signed = proofs[0].body if proofs else ""
@@ -61,20 +83,21 @@ def pull(
     if here is not None:
         if to is not None:
             _remember(context, version, to, signed, include)
-        return _report(
-            context, version, manifest, here, counted=(0, chosen.logical_bytes), started=started, proofs=proofs
-        )
+        counted = (brought.fetched_bytes, chosen.logical_bytes)
+        return _report(context, version, manifest, here, counted=counted, started=started, proofs=proofs)
     # Looked at again: another pull may have brought it since.
     if to is not None and not is_free(to) and not holds(context.cache, to, chosen):
         raise Conflict(f"{to} exists and holds something else than {version.ref}", fix=_fix(context, to, version.ref))
     from deltareg.client.pull import fetching  # brings NumPy, which a pull of what is here spares
 
-    pulled = fetching.fetch(context, version, chosen, to=to, is_noted=not is_temporary and not include)
+    is_noted = not is_temporary and not include
+    pulled = fetching.fetch(context, version, chosen, to=to, is_noted=is_noted, storage=brought.storage)
     if to is not None and not is_temporary:
         remember_held(context.cache, to, chosen)
         _remember(context, version, to, signed, include)
     fetching.trim(context, keep={pulled.path})
-    byte_counts = (pulled.fetched_bytes, pulled.cached_bytes)
+    fresh_bytes = brought.fetched_bytes  # the cache has had them for a moment only
+    byte_counts = (pulled.fetched_bytes + fresh_bytes, max(0, pulled.cached_bytes - fresh_bytes))
     return _report(context, version, manifest, pulled.path, counted=byte_counts, started=started, proofs=proofs)
 
 
@@ -102,13 +125,16 @@ def pull_several(
                 f"{other} and {ref} would both lie in {to / ref.line.name}",
                 fix=f"pull one of them by itself: deltareg pull {ref} --to DIR",
             )
-    exact = [_pin(context, ref) for ref in refs]
-    return [pull(context, ref, to / ref.line.name, include=include, signers=signers) for ref in exact]
-
-
-def _pin(context: Context, ref: Ref) -> Ref:
-    version = resolve_live(context, ref, bare="prod")
-    return Ref(ref.line, digest=Digest.parse(version.digest))
+    started = time.monotonic()
+    folders = [to / ref.line.name for ref in refs]
+    have = [each for ref, folder in zip(refs, folders, strict=True) for each in _had(context, ref, folder)]
+    reports: list[PullReport] = []
+    for brought, folder in zip(ask_versions(context, refs, bare="prod", have=have), folders, strict=True):
+        reports.append(
+            _put(context, brought, folder, include=include, is_temporary=False, signers=signers, started=started)
+        )
+        started = time.monotonic()
+    return reports
 
 
 def _remember(context: Context, version: VersionDetail, to: Path, signed: str, include: Sequence[str]) -> None:

@@ -30,6 +30,8 @@ T = TypeVar("T")
 Held = Mapping[Digest, ReadRange]
 """Pieces at hand, by digest."""
 NOTHING_HELD: Final[Held] = MappingProxyType({})
+_SMALL_BYTES: Final = 4 << 20
+"""What is decoded sooner than threads would be at it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ def read_source(
     Raises:
         IntegrityFailure: The stored bytes are damaged.
     """
+    workers = 1 if source.manifest.logical_bytes <= _SMALL_BYTES else cores()
     for is_last in (False, True):
         packs = PackReader(
             context,
@@ -90,7 +93,7 @@ def read_source(
             moved=meter.count_moved,
         )
         try:
-            with packs, OrderedPool(cores()) as pool:
+            with packs, OrderedPool(workers) as pool:
                 return packs, use(PieceRebuilder(source.storage, packs.read, source.references, pool))
         except IntegrityFailure:
             if not packs.drop_damaged() or is_last:
