@@ -9,6 +9,7 @@ from safetensors.numpy import save_file
 
 from deltareg.digest import Digest
 from deltareg.identity.storage_map import StorageMap
+from deltareg.wire.bundles import read_bundle
 
 COUNT, WIDTH = 20, 256
 TENSOR_BYTES = 4 * WIDTH * WIDTH
@@ -62,6 +63,10 @@ class Traffic:
         if response.status_code in {200, 206} and "blobs/" in response.request.url.path:
             self.blobs.append(response)
             self.bytes += int(response.headers["Content-Length"])
+        if response.status_code == 200 and response.request.url.path.endswith("/bundle"):
+            head, contents = read_bundle(response.read())
+            packs = [len(raw) for part, raw in zip(head.parts, contents, strict=True) if part.kind == "pack"]
+            self.bytes += sum(packs)
 
 
 def storage_of(client, ref):

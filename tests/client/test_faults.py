@@ -8,6 +8,7 @@ import pytest
 
 from deltareg.client import Client, ClientConfig
 from deltareg.errors import DeltaregError, Unavailable
+from deltareg.service.lines import bundles
 from deltareg.wire import LeaseHold, LeaseRequest, RunFailure, TokenCreate
 from tests.e2e.test_data_path import same_files
 from tests.fixtures.fault_proxy import KINDS
@@ -37,7 +38,7 @@ def client(server, proxy):
 
 
 PUSH = [r"GET \S+/bases/tinyllama$", r"POST \S+/uploads$", r"PUT \S+/packs/0", r"POST \S+:complete"]
-PULL = [r"GET \S+/resolve", r"GET \S+/manifest", r"GET \S+/storage", r"GET \S+/blobs/"]
+PULL = [r"GET \S+/manifest", r"GET \S+/storage", r"GET \S+/blobs/"]
 
 
 def queued(server):
@@ -66,8 +67,19 @@ def test_a_push_is_made_once(server, proxy, client, match, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("match", PULL)
-def test_a_pull_is_whole(proxy, client, tmp_path, match, kind):
+def test_a_pull_is_whole(proxy, client, tmp_path, monkeypatch, match, kind):
     proxy.breaks(match, kind)
+
+    monkeypatch.setattr(bundles, "DOCUMENTS_BYTES", 0)  # as of a larger version, of which nothing comes along
+    client.pull("team/lora:v1", tmp_path / "out")
+
+    assert proxy.hits == 1
+    assert same_files(SAMPLES / "deltas" / "tinyllama" / "lora", tmp_path / "out")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_pull_in_one_answer_is_whole(proxy, client, tmp_path, kind):
+    proxy.breaks(r"GET \S+/bundle", kind)
 
     client.pull("team/lora:v1", tmp_path / "out")
 

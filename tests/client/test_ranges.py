@@ -11,7 +11,14 @@ from deltareg.client import Client
 from deltareg.client.cache.cache import Cache
 from deltareg.errors import IntegrityFailure, Unavailable
 from deltareg.identity.pack_spans import MOST_TIMES
+from deltareg.service.lines import bundles
 from tests.client.grids import COUNT, TENSOR_BYTES, Traffic, assert_served_well, fill, storage_of, write_grid
+
+
+@pytest.fixture(autouse=True)
+def by_themselves(monkeypatch):
+    """Have packs come as those of larger versions do."""
+    monkeypatch.setattr(bundles, "PACKS_BYTES", 0)
 
 
 @pytest.fixture

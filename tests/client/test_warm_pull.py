@@ -45,7 +45,7 @@ def test_one_request_and_no_file_is_read(client, tmp_path, where):
 
     again = client.pull("team/grid:v1", to)
 
-    assert [request.url.path for request in traffic.requests] == ["/api/v1/resolve"]
+    assert [request.url.path for request in traffic.requests] == ["/api/v1/bundle"]
     assert read_bytes() - before < SIZE_BYTES / 4
     assert (again.path, again.fetched_bytes) == (first.path, 0)
     assert again.cached_bytes > SIZE_BYTES

@@ -86,6 +86,7 @@ from deltareg.service.hub.snapshots import MissingContent
 from deltareg.service.lines import (
     alike,
     blobs,
+    bundles,
     cards,
     deprecations,
     details,
@@ -273,6 +274,8 @@ READS = [  # of what lies in `lab`, or is about it
     called(request_page.show_request_around, 1),
     called(blobs.find_blob, Digest.parse(f"sha256:{'0' * 64}"), of="lab/x:v1"),
     called(blobs.find_blob, Digest.parse(f"sha256:{'0' * 64}"), of=f"base:{AS_BASE}"),
+    called(bundles.bundle_versions, [V1], bare="newest", have=()),
+    called(bundles.bundle_versions, [AT_PROD], bare="newest", have=()),
     called(lineage.show_lineage, V1, depth=3),
     called(family.show_family, "lab/x", up=1, down=1),
     called(family.show_family, "lab/x:v1", up=1, down=1),
