@@ -73,12 +73,12 @@ class Delta:
     tensors: dict
 
 
-def base(path, *, seed=0, kind="llama", dtype=np.float32, shards=1):
+def base(path, *, seed=0, kind="llama", dtype=np.float32, shards=1, layers=LAYERS):
     """Write a base: `llama` (untied, no biases) or `gpt2` (tied, Conv1D, with biases)."""
     rng = np.random.default_rng(seed)
-    shapes = _llama() if kind == "llama" else _gpt2()
+    shapes = _llama(layers) if kind == "llama" else _gpt2()
     weights = {name: normal(rng, *shape, dtype=dtype) for name, shape in shapes.items()}
-    config = LLAMA if kind == "llama" else GPT2
+    config = LLAMA | {"num_hidden_layers": layers} if kind == "llama" else GPT2
     path.mkdir(parents=True, exist_ok=True)
     (path / "config.json").write_text(json.dumps(config))
     _save_shards(path, weights, shards)
@@ -165,7 +165,7 @@ def _save_shards(path, tensors, shards):
     (path / "model.safetensors.index.json").write_text(json.dumps(index))
 
 
-def _llama():
+def _llama(layers):
     layer = {
         "input_layernorm": (WIDTH,),
         "mlp.down_proj": (WIDTH, HIDDEN),
@@ -178,8 +178,8 @@ def _llama():
         "self_attn.v_proj": (WIDTH, WIDTH),
     }
     top = {"lm_head": (VOCABULARY, WIDTH), "model.embed_tokens": (VOCABULARY, WIDTH), "model.norm": (WIDTH,)}
-    layers = {f"model.layers.{n}.{name}": shape for n in range(LAYERS) for name, shape in layer.items()}
-    return {f"{name}.weight": shape for name, shape in {**top, **layers}.items()}
+    inner = {f"model.layers.{n}.{name}": shape for n in range(layers) for name, shape in layer.items()}
+    return {f"{name}.weight": shape for name, shape in {**top, **inner}.items()}
 
 
 def _gpt2():

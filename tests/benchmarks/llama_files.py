@@ -96,10 +96,10 @@ def write_tuned(folder, shape):
     return _write_model(folder, shape, _TUNED_SEED)
 
 
-def write_lora(folder, shape):
+def write_lora(folder, shape, *, seed=13):
     """Write a LoRA on all linear layers, in the layout of peft."""
     folder.mkdir(parents=True)
-    chance = np.random.default_rng(13)
+    chance = np.random.default_rng(seed)
     sizes = {}
     for module, (height, width) in shape.linear().items():
         sizes[f"base_model.model.{module}.lora_A.weight"] = (RANK, width)

@@ -70,6 +70,17 @@ class MappedFile:
         """Its length."""
         return self.data.nbytes
 
+    def tensor(self, name: str) -> MappedTensor:
+        """Return one of its tensors, without a look at the others.
+
+        Raises:
+            KeyError: It has none of that name.
+        """
+        if self.header is None:
+            raise KeyError(name)
+        info, start = self.header.tensors[name], self.header.size_bytes
+        return MappedTensor(info, self.data[start + info.begin : start + info.end])
+
 
 @dataclass(slots=True)
 class Folder:
@@ -122,13 +133,7 @@ class Folder:
     def tensors_of(self, path: str) -> dict[str, MappedTensor]:
         """The tensors of one file, in the order of their data."""
         file = self.contents[path]
-        if file.header is None:
-            return {}
-        start = file.header.size_bytes
-        return {
-            name: MappedTensor(info, file.data[start + info.begin : start + info.end])
-            for name, info in file.header.tensors.items()
-        }
+        return {} if file.header is None else {name: file.tensor(name) for name in file.header.tensors}
 
     def stream(self, names: Iterable[str]) -> Iterator[memoryview]:
         """Give the bytes of tensors, one after another."""

@@ -102,7 +102,7 @@ def piece_sources(
     # tensor that stands in its place, and that one to it, as in two layers that changed places.
     of_base = {piece.digest: (piece, tensor) for piece, tensor in references.values()}
     for item in manifest.tensors:
-        tensor = folder.tensors_of(item.file)[item.name]
+        tensor = folder.contents[item.file].tensor(item.name)
         own = manifest.base_name(item.file, item.name)
         pair = of_base.get(item.digest) or references.get(own)
         piece, other = pair or (None, None)

@@ -69,7 +69,7 @@ class EarlierVersion:
         return found
 
     def _data(self, tensor: ManifestTensor) -> memoryview:
-        return self.folder.tensors_of(tensor.file)[tensor.name].data
+        return self.folder.contents[tensor.file].tensor(tensor.name).data
 
 
 def earlier_version(
