@@ -18,8 +18,8 @@ from dataclasses import dataclass
 
 import xxhash
 
-from deltareg.codec.choose import choose_reference, encode_smallest, estimate_size
-from deltareg.codec.chunk_codec import CHUNK_ELEMENTS
+from deltareg.codec.choose import SAMPLE_BYTES, choose_reference, encode_smallest, estimate_size
+from deltareg.codec.chunk_codec import CHUNK_ELEMENTS, PCODEC
 from deltareg.codec.codecs import PROFILES, thread_codecs
 from deltareg.codec.ordered import OrderedPool
 from deltareg.codec.packs import PackEntry, PackWriter
@@ -172,9 +172,16 @@ def measure_payloads(sources: Iterable[PieceSource], *, workers: int = 2, profil
 
 
 def sample_sizes(source: PieceSource, *, profile: str = "default") -> list[int]:
-    """Return the encoded size of a sample of a piece: with its own reference, and with each other one."""
-    reads = [source.read_reference, *(other.read for other in source.others)]
-    return [estimate_size(thread_codecs(), PROFILES[profile], source, read) for read in reads]
+    """Return the encoded size of a sample of a piece: with its own reference, and with each other one.
+
+    A size with another one may be larger than with none, where that would be the smaller of the two.
+    """
+    codecs, candidates = thread_codecs(), PROFILES[profile]
+    own = estimate_size(codecs, candidates, source, source.read_reference)
+    if source.read_reference is None and source.piece.size_bytes <= SAMPLE_BYTES and PCODEC not in candidates:
+        # All of it was encoded alone just now: with a reference only what uses that is left to try.
+        candidates = tuple(one for one in candidates if codecs[one].uses_reference)
+    return [own, *(estimate_size(codecs, candidates, source, other.read) for other in source.others)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,15 +35,15 @@ class LengthsCodec:
         zigzag = np.subtract(chunk_words(chunk, item_bytes), against)
         to_zigzag(zigzag, np.empty_like(zigzag))
         letters = _bit_lengths(zigzag)
-        lengths = lengths_of(np.bincount(letters).tolist())
-        if lengths is None:
+        counts = np.bincount(letters).tolist()
+        lengths = lengths_of(counts)
+        if lengths is None or _size_of(lengths, counts) >= chunk.nbytes:
             return None
         codes = write_bits(_looked_up(words_of(lengths), letters), _looked_up(lengths, letters))
         below = np.maximum(letters - 1, 0)
         top = np.left_shift(1, below) * (letters > 0)
         lows = write_bits(zigzag.astype(np.int64) - top, below)
-        payload = b"".join((bytes([len(lengths)]), _nibbles(lengths), codes.tobytes(), lows.tobytes()))
-        return payload if len(payload) < chunk.nbytes else None
+        return b"".join((bytes([len(lengths)]), _nibbles(lengths), codes.tobytes(), lows.tobytes()))
 
     def decode(
         self, payload: bytes | memoryview, reference: memoryview | None, *, size_bytes: int, item_bytes: int
@@ -62,7 +62,16 @@ class LengthsCodec:
         return octets(words)
 
 
+def _size_of(lengths: list[int], counts: list[int]) -> int:
+    """Return how many bytes a payload takes, which its counts alone decide."""
+    code_bits = sum(length * count for length, count in zip(lengths, counts, strict=True))
+    low_bits = sum(max(letter - 1, 0) * count for letter, count in enumerate(counts))
+    return 1 + (len(lengths) + 1) // 2 + (code_bits + 7) // 8 + (low_bits + 7) // 8
+
+
 def _bit_lengths(words: Words) -> Numbers:
+    if words.itemsize <= 4:  # float64 holds them exactly, and its exponent is the length
+        return np.frexp(words.astype(np.float64))[1].astype(np.int64)
     lengths = np.zeros(words.size, dtype=np.int64)
     left = words.copy()
     while left.any():
