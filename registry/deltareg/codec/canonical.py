@@ -59,12 +59,9 @@ def words_of(lengths: Sequence[int]) -> list[int]:
 
 def write_bits(values: Numbers, sizes: Numbers) -> Octets:
     """Write numbers one after another, each in its given number of bits."""
-    ends = np.cumsum(sizes)
-    bits = np.zeros(int(ends[-1]) if ends.size else 0, dtype=np.uint8)
-    for place in range(int(sizes.max(initial=0))):
-        own = sizes > place
-        bits[ends[own] - 1 - place] = values[own] >> place & 1
-    return np.packbits(bits)
+    places = np.arange(int(sizes.max(initial=0)))[::-1]
+    bits = (values[:, np.newaxis] >> places & 1).astype(np.uint8)
+    return np.packbits(bits[places < sizes[:, np.newaxis]])
 
 
 def read_letters(data: memoryview, lengths: Sequence[int], count: int) -> tuple[Numbers, int]:
