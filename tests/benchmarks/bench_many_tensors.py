@@ -59,7 +59,9 @@ def main():
             costs = measure(folder, layers, options.steps)
         finally:
             shutil.rmtree(folder)
-        lines.append(f"{layers * _A_LAYER:>8,}" + "".join(f"{costs.get(name, '-')!s:>{_CELL}}" for name in (*_STEPS, "server")))
+        lines.append(
+            f"{layers * _A_LAYER:>8,}" + "".join(f"{costs.get(name, '-')!s:>{_CELL}}" for name in (*_STEPS, "server"))
+        )
         print(lines[-1], flush=True)
     if options.write_docs:
         write_page(_PAGE, "many tensors", "\n".join(lines))

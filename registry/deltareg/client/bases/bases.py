@@ -46,6 +46,7 @@ class KnownBase:
         trained_on: The variant of it that was meant, if it was one.
         identity: The whole of it, which tells it from others with the same tensors; empty where the
             server is of the release before and knows of none.
+        info: What the server says of it; None where nobody asked it.
     """
 
     name: str
@@ -54,6 +55,7 @@ class KnownBase:
     folder: BaseFolder | None = None
     trained_on: str = ""
     identity: str = ""
+    info: BaseInfo | None = None
 
     def close(self) -> None:
         """Close the folder, if there is one."""
@@ -155,8 +157,10 @@ def remember_base(cache: Cache, root: Digest, path: Path) -> None:
     """Note where a base lies, so that later commands find it."""
     places = remembered_places(cache)
     here = str(path.absolute())
-    others = [place for place in places.get(str(root), []) if place != here]
-    places[str(root)] = [here, *others][:8]
+    known = places.get(str(root), [])
+    if known[:1] == [here]:
+        return
+    places[str(root)] = [here, *(place for place in known if place != here)][:8]
     cache.keep_note(_PLACES, json.dumps(places).encode())
 
 
@@ -172,7 +176,7 @@ def _load_known_base(api: Api, cache: Cache, info: BaseInfo, progress: Progress)
     view = base_view(manifest)
     folder = find_base(cache, view.root, progress=progress)
     tensors = None if folder is None else folder.tensors
-    return KnownBase(info.name, view, tensors, folder, trained_on, told_identity(info, manifest))
+    return KnownBase(info.name, view, tensors, folder, trained_on, told_identity(info, manifest), info)
 
 
 def _from_folder(api: Api, cache: Cache, path: Path, progress: Progress) -> KnownBase:
@@ -188,7 +192,7 @@ def _from_folder(api: Api, cache: Cache, path: Path, progress: Progress) -> Know
         return _load_known_base(api, cache, info, progress)
     manifest = base_manifest(api, cache, info)
     view, identity = base_view(manifest), told_identity(info, manifest)
-    return KnownBase(info.name, view, folder.tensors, folder, identity=identity)
+    return KnownBase(info.name, view, folder.tensors, folder, identity=identity, info=info)
 
 
 def _places(cache: Cache, kept: Iterable[Digest], root: Digest) -> Iterator[Path]:

@@ -66,11 +66,19 @@ def claims_in(folder: Folder) -> BaseClaims:
     return read_claims(folder.documents, b"" if card is None else bytes(card.data), headers)
 
 
-def find_claimed(context: Context, claim: BaseClaim) -> ClaimedBases[MeantBase]:
-    """Find the bases that a claim leads to, here and at the registry."""
+def find_claimed(context: Context, claim: BaseClaim, *, likely: BaseInfo | None = None) -> ClaimedBases[MeantBase]:
+    """Find the bases that a claim leads to, here and at the registry.
+
+    Args:
+        context: The client's surroundings.
+        claim: What a file says.
+        likely: A base that may well be meant: where it is, no others are asked for.
+    """
     here = None if context.config.is_for_others else _model_at(claim.name)
     if here is not None and (bases := _of_folder(context, claim, here)):
         return ClaimedBases(bases)
+    if likely is not None and _is_called(likely, claim):
+        return ClaimedBases([_as_meant(likely)])
     named = _of_names(context, claim)
     if named.bases or context.config.is_for_others or not claim.hub_id:
         return named
@@ -100,7 +108,9 @@ def check_claims(
     found: dict[BaseClaim, ClaimedBases[MeantBase]] = {}
 
     def find(claim: BaseClaim) -> ClaimedBases[MeantBase]:
-        return found.setdefault(claim, find_claimed(context, claim))
+        if claim not in found:
+            found[claim] = find_claimed(context, claim, likely=base.info)
+        return found[claim]
 
     conflict = find_contradiction(claims.claims, find, is_same=lambda one: one.is_base(base))
     if conflict is None:
@@ -166,6 +176,14 @@ def _of_folder(context: Context, claim: BaseClaim, place: Path) -> Sequence[Mean
     if same or is_packed or claim.where != ADAPTER_CONFIG:
         return same
     return [MeantBase(str(place), str(place), root, identity, is_registered=False)]
+
+
+def _is_called(info: BaseInfo, claim: BaseClaim) -> bool:
+    """Whether what is known of a base says that a claim leads to it, among others perhaps."""
+    wanted = claim.hub_revision
+    revisions = {revision for _, revision in _revisions([info], claim.hub_id)} if claim.hub_id else set[str]()
+    is_of_hub = wanted in revisions if wanted else bool(revisions)
+    return is_of_hub or claim.name.lower() == info.name or claim.location == info.location
 
 
 def _of_names(context: Context, claim: BaseClaim) -> ClaimedBases[MeantBase]:

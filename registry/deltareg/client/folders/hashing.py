@@ -1,17 +1,20 @@
 """Digests of local files and tensors, in one pass over mapped bytes, two files at a time."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, TypeVar
 
 from deltareg.client.folders.folder import Folder, MappedFile, MappedTensor
 from deltareg.client.progress import SILENT, Meter
 from deltareg.digest import Digest, tensor_digest
 from deltareg.identity.manifest import ManifestFile, Piece
 
+_Given = TypeVar("_Given")
+_Hashed = TypeVar("_Hashed")
 _STEP = 4 << 20
+_TOGETHER_BYTES = 1 << 20  # small tensors are handed to a thread together
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +53,12 @@ class FolderHashing:
         self._folder = folder
         self._meter = meter or SILENT.task("hashing", None)
         self._is_over = False
-        self._pool = ThreadPoolExecutor(workers, "deltareg-hash")
+        total = sum(file.size_bytes for file in folder.contents.values())
+        self._pool = None if total <= _TOGETHER_BYTES else ThreadPoolExecutor(workers, "deltareg-hash")
         self._begun: dict[str, MappedFile] = {}
         self._whole: dict[str, Future[ManifestFile]] = {}
-        self._tensors: dict[tuple[str, str], Future[Digest]] = {}
+        self._tensors: dict[str, list[Future[dict[str, Digest]]]] = {}
+        self._hashed: FolderDigests | None = None
         self._begin()
 
     def __enter__(self) -> Self:
@@ -64,17 +69,28 @@ class FolderHashing:
         """Stop; wait only for the steps that threads are in the middle of."""
         self._is_over = True
         self._meter.close()
-        self._pool.shutdown(cancel_futures=True)
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
 
     def finish(self) -> FolderDigests:
-        """Wait for the digests of all files that the folder has by now, maybe more or fewer."""
+        """Wait for the digests of all files that the folder has by now, maybe more or fewer.
+
+        Where these are the same files as before, the very same answer is returned.
+        """
         self._begin()
-        there = self._folder.contents
-        whole = tuple(self._whole[path].result() for path in sorted(there))
-        digests = {key: one.result() for key, one in self._tensors.items() if key[0] in there}
+        there = sorted(self._folder.contents)
+        whole = tuple(self._whole[path].result() for path in there)
+        if self._hashed is None or whole != self._hashed.files:
+            digests = {
+                (path, name): digest
+                for path in there
+                for part in self._tensors.get(path, ())
+                for name, digest in part.result().items()
+            }
+            self._hashed = FolderDigests(whole, digests)
         self._meter.close()
         self._meter = SILENT.task("hashing", None)  # what comes later is small, and told elsewhere
-        return FolderDigests(whole, digests)
+        return self._hashed
 
     def _begin(self) -> None:
         """Hand out whole files first: one large file takes longer than all its tensors."""
@@ -82,10 +98,18 @@ class FolderHashing:
         new = [path for path in sorted(there) if self._begun.get(path) is not there[path]]
         for path in new:
             self._begun[path] = there[path]
-            self._whole[path] = self._pool.submit(self._file, self._folder.contents[path])
+            self._whole[path] = self._submit(self._file, self._folder.contents[path])
         for path in new:
-            for name, tensor in self._folder.tensors_of(path).items():
-                self._tensors[path, name] = self._pool.submit(_hash_tensor, tensor)
+            batches = _batches(self._folder.tensors_of(path).values())
+            self._tensors[path] = [self._submit(_hash_tensors, batch) for batch in batches]
+
+    def _submit(self, function: Callable[[_Given], _Hashed], given: _Given) -> Future[_Hashed]:
+        """Have a thread call a function; for a small folder there are none, and it is called here."""
+        if self._pool is not None:
+            return self._pool.submit(function, given)
+        future = Future[_Hashed]()
+        future.set_result(function(given))
+        return future
 
     def _file(self, file: MappedFile) -> ManifestFile:
         hasher = hashlib.sha256()
@@ -101,8 +125,21 @@ class FolderHashing:
         return ManifestFile(file.path, file.size_bytes, whole, piece, file.header is not None)
 
 
-def _hash_tensor(tensor: MappedTensor) -> Digest:
-    return tensor_digest(tensor.dtype, tensor.shape, [tensor.data])
+def _hash_tensors(tensors: Sequence[MappedTensor]) -> dict[str, Digest]:
+    return {tensor.name: tensor_digest(tensor.dtype, tensor.shape, [tensor.data]) for tensor in tensors}
+
+
+def _batches(tensors: Iterable[MappedTensor]) -> Iterator[list[MappedTensor]]:
+    batch: list[MappedTensor] = []
+    size = 0
+    for tensor in tensors:
+        if batch and size + tensor.data.nbytes > _TOGETHER_BYTES:
+            yield batch
+            batch, size = [], 0
+        batch.append(tensor)
+        size += tensor.data.nbytes
+    if batch:
+        yield batch
 
 
 def _steps(data: memoryview) -> Iterator[memoryview]:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from deltareg.client.cache.cache import Cache
 from deltareg.client.disk.kept_files import file_state
+from deltareg.client.folders.folder import Folder
 from deltareg.digest import Digest
 from deltareg.errors import DeltaregError
 from deltareg.identity.manifest import Manifest
@@ -60,6 +61,20 @@ def remember_version(cache: Cache, digest: Digest, folder: Path, files: States) 
     note = _Note(places=[here, *others][:_PLACES_MAX])
     with suppress(DeltaregError, OSError):  # a full disk: the next push does without it
         cache.keep_note(_name(digest), note.model_dump_json().encode())
+
+
+def remember_pushed(cache: Cache, digest: Digest, manifest: bytes, folder: Folder) -> None:
+    """Record that an opened folder was pushed as a version, and what that is.
+
+    Args:
+        cache: The cache that keeps the notes.
+        digest: The manifest's digest.
+        manifest: The manifest.
+        folder: The folder.
+    """
+    remember_version(cache, digest, folder.path, folder.states())
+    with suppress(DeltaregError, OSError):
+        cache.keep_manifest(digest, manifest)
 
 
 def find_version_folder(cache: Cache, digest: Digest, manifest: Manifest) -> Path | None:

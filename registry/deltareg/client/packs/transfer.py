@@ -23,6 +23,7 @@ from deltareg.wire import UploadInfo
 
 _SENDERS = 2  # while the server syncs one pack, another one travels
 _FLYING = 2 * _SENDERS  # with none that waits, encoding would wait for the network
+_SMALL_BYTES = 4 << 20  # of all pieces: one pack, which is encoded and sent in less time than threads save
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +65,16 @@ def send_pieces(
     """
     stored = stored_of(upload) if stored is None else stored
     profile = context.config.compression
-    missing = plan_storage(sources, stored, workers=cores(), profile=profile).encoded
+    sources = list(sources)
+    workers = 1 if sum(source.piece.size_bytes for source in sources) <= _SMALL_BYTES else cores()
+    missing = plan_storage(sources, stored, workers=workers, profile=profile).encoded
     total = sum(source.piece.size_bytes for source in missing)
     meter = context.progress.task(f"pushing {total_label(len(missing))}", total)
-    encoder = PackEncoder(missing, workers=cores(), profile=profile)
+    encoder = PackEncoder(missing, workers=workers, profile=profile)
     received_packs = {pack.digest for pack in upload.received}
     try:
         packs = encoder.packs() if keep is None else _keep_packs(encoder.packs(), keep)
-        uploaded = _send(context, upload, packs, received_packs, meter)
+        uploaded = _send(context, upload, packs, received_packs, meter, has_threads=workers > 1)
     finally:
         meter.close()
     storage = stored.storage_map(manifest, encoder.pieces, encoder.pack_refs)
@@ -149,7 +152,15 @@ def _keep_packs(packs: Iterable[EncodedPack], keep: Callable[[EncodedPack], None
         yield pack
 
 
-def _send(context: Context, upload: UploadInfo, packs: Iterable[EncodedPack], received: set[str], meter: Meter) -> int:
+def _send(
+    context: Context,
+    upload: UploadInfo,
+    packs: Iterable[EncodedPack],
+    received: set[str],
+    meter: Meter,
+    *,
+    has_threads: bool,
+) -> int:
     uploaded = 0
     flying = deque[Future[None]]()
     with _sender() as (pool, is_over):
@@ -162,7 +173,10 @@ def _send(context: Context, upload: UploadInfo, packs: Iterable[EncodedPack], re
                 continue
             uploaded += pack.data.nbytes
             count = _counter(meter, original / pack.data.nbytes, is_over)
-            flying.append(pool.submit(_put, context, upload, pack, count))
+            if has_threads:
+                flying.append(pool.submit(_put, context, upload, pack, count))
+            else:
+                _put(context, upload, pack, count)
         for future in flying:
             interruptible(future)
     return uploaded

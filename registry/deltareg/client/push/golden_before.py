@@ -9,24 +9,23 @@ another base's, as earlier releases recorded them.
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from deltareg.client.asking.lines import line_path
 from deltareg.client.asking.resolving import fetch_manifest, resolve
 from deltareg.client.bases.bases import KnownBase
 from deltareg.client.context import Context
 from deltareg.client.packs.pack_reader import PackReader
 from deltareg.client.progress import SILENT
+from deltareg.client.push.line_before import LineBefore
 from deltareg.client.pull.fetching import fetch_storage
 from deltareg.codec import OrderedPool
 from deltareg.codec.rebuild import PieceRebuilder
 from deltareg.errors import Blocked, Corrupt, IntegrityFailure, NotFound, Refused
 from deltareg.identity.manifest import Manifest, ManifestFile
 from deltareg.identity.needed_chunks import needed_chunks
-from deltareg.refs import LineRef, Ref
+from deltareg.refs import Ref
 from deltareg.suites.golden import GoldenOrigin
 from deltareg.suites.golden_file import GOLDEN_FILE, MOST_BYTES, decode
-from deltareg.wire import Page, VersionInfo
+from deltareg.wire import VersionInfo
 
-_LOOKED_AT = 50
 _UNREADABLE = (Blocked, Corrupt, IntegrityFailure, NotFound, Refused)
 """What is raised of a version that is deleted, or damaged."""
 
@@ -46,50 +45,39 @@ class EarlierGolden:
     origin: GoldenOrigin
 
 
-def list_before(context: Context, line: LineRef) -> Page[VersionInfo]:
-    """List the newest versions of a line; none where it begins with this push."""
-    try:
-        return context.api.get(f"{line_path(line)}/versions", Page[VersionInfo], limit=_LOOKED_AT)
-    except NotFound:
-        return Page[VersionInfo](items=[])
-
-
-def find_same(
-    context: Context, line: LineRef, before: Page[VersionInfo], manifest: Manifest, base: KnownBase
-) -> VersionInfo | None:
+def find_same(context: Context, before: LineBefore, manifest: Manifest, base: KnownBase) -> VersionInfo | None:
     """Return the version of the line that a push would be, on that base; None where it would be a new one.
 
     Args:
         context: The client's surroundings.
-        line: The line that is pushed to.
-        before: Its newest versions.
+        before: The line that is pushed to.
         manifest: What is pushed.
         base: The base that it is pushed onto.
     """
     own = str(manifest.digest)
-    found: VersionInfo | None = next((version for version in before.items if version.digest == own), None)
-    if found is None and before.next_cursor:
+    found: VersionInfo | None = next((version for version in before.versions.items if version.digest == own), None)
+    if found is None and before.versions.next_cursor:
         try:
-            found = resolve(context, Ref.parse(f"{line}@{own}"), bare="newest")
+            found = resolve(context, Ref.parse(f"{before.line}@{own}"), bare="newest")
         except _UNREADABLE:
             return None
     return found if found is not None and _is_on(found, base) and not found.is_deleted else None
 
 
 def find_golden(
-    context: Context, before: Page[VersionInfo], files: Iterable[ManifestFile], base: KnownBase
+    context: Context, before: LineBefore, files: Iterable[ManifestFile], base: KnownBase
 ) -> EarlierGolden | None:
     """Find a version of the line that has these files and golden outputs, and give those.
 
     Args:
         context: The client's surroundings.
-        before: The newest versions of the line that is pushed to.
+        before: The line that is pushed to.
         files: What is pushed; it has no golden outputs.
         base: The base that it is pushed onto.
     """
     own = {file.path: file for file in files}
     total = sum(file.size_bytes for file in own.values())
-    for version in before.items:
+    for version in before.versions.items:
         if not total < version.logical_bytes <= total + MOST_BYTES or not _is_on(version, base):
             continue
         try:

@@ -14,14 +14,13 @@ from deltareg.client.bases.bases import KnownBase
 from deltareg.client.context import Context
 from deltareg.client.folders.folder import Folder
 from deltareg.client.folders.golden import add_kept, changed_weights, golden_file, leave_golden_out, origin_in
-from deltareg.client.push.golden_before import counts_for, find_golden, find_same, list_before
+from deltareg.client.push.golden_before import counts_for, find_golden, find_same
+from deltareg.client.push.line_before import LineBefore
 from deltareg.client.push.library_recorder import find_recorded, record_by_library
 from deltareg.errors import BaseMismatch, DeltaregError, InvalidInput
 from deltareg.identity.manifest import Manifest
-from deltareg.refs import LineRef
 from deltareg.suites.golden import GoldenOrigin, How
 from deltareg.suites.golden_file import GOLDEN_FILE, decode
-from deltareg.wire import Page, VersionInfo
 
 MOST_BASE_BYTES = 3 << 30
 UNSEEN = "no outputs from training, so half of all damage goes unseen: deltareg golden"
@@ -71,14 +70,14 @@ class PushedDelta:
     Attributes:
         folder: The opened folder.
         base: Its base.
-        line: The line that is pushed to.
+        before: The line that is pushed to.
         library: What wrote the delta, as its files name it.
         manifest: Builds the manifest of what the folder holds by now.
     """
 
     folder: Folder
     base: KnownBase
-    line: LineRef
+    before: LineBefore
     library: str
     manifest: Callable[[], Manifest]
 
@@ -105,13 +104,12 @@ def take_golden(context: Context, delta: PushedDelta, choice: GoldenChoice) -> G
         return GoldenOutcome(
             _describe_origin(origin, changed), how=origin.how
         )  # where weights changed since, verification judges
-    before = list_before(context, delta.line)
-    why = "" if origin is None else _why_not_own(context, delta, before, origin, changed)
+    why = "" if origin is None else _why_not_own(context, delta, origin, changed)
     if origin is not None and not why:
         return GoldenOutcome(_describe_origin(origin, changed), how=origin.how)
     if why:
         leave_golden_out(folder, why=why)
-    return _find_or_record(context, delta, before)
+    return _find_or_record(context, delta)
 
 
 def _take_file(delta: PushedDelta, path: Path) -> GoldenOutcome:
@@ -145,9 +143,7 @@ def _is_of_another(delta: PushedDelta, origin: GoldenOrigin) -> bool:
     return origin.base not in {"", str(delta.base.view.root)}
 
 
-def _why_not_own(
-    context: Context, delta: PushedDelta, before: Page[VersionInfo], origin: GoldenOrigin, changed: Sequence[str]
-) -> str:
+def _why_not_own(context: Context, delta: PushedDelta, origin: GoldenOrigin, changed: Sequence[str]) -> str:
     """Return why the library's outputs in the folder do not count; empty where they do."""
     if _is_of_another(delta, origin):
         return "computed on another base"
@@ -155,20 +151,20 @@ def _why_not_own(
         return "of other weights"
     if origin.base:
         return ""
-    same = find_same(context, delta.line, before, delta.manifest(), delta.base)
+    same = find_same(context, delta.before, delta.manifest(), delta.base)
     if same is not None and counts_for(origin, delta.base, verdict=same.verdict):
         return ""  # the same push again
     return "it does not say on which base it was computed: an earlier release wrote it"
 
 
-def _find_or_record(context: Context, delta: PushedDelta, before: Page[VersionInfo]) -> GoldenOutcome:
+def _find_or_record(context: Context, delta: PushedDelta) -> GoldenOutcome:
     """Take the outputs that exist of these files on this base; else have the library compute some."""
     folder, base, files = delta.folder, delta.base, delta.manifest().files
-    earlier = find_golden(context, before, files, base)
+    earlier = find_golden(context, delta.before, files, base)
     if earlier is not None:
         add_kept(folder, earlier.raw)
         return GoldenOutcome(f"{earlier.origin.description}; those of {earlier.ref}", how=earlier.origin.how)
-    same = find_same(context, delta.line, before, delta.manifest(), base)
+    same = find_same(context, delta.before, delta.manifest(), base)
     if same is not None:  # with outputs it would be another version
         return GoldenOutcome(missing=f"{same.ref} was pushed without")
     raw = find_recorded(context, base, files)

@@ -12,11 +12,12 @@ from deltareg.client.bases.bases import KnownBase
 from deltareg.client.context import Context
 from deltareg.client.fold.version_base import store_if_new
 from deltareg.client.folders.folder import Folder, open_delta
-from deltareg.client.folders.hashing import FolderHashing
-from deltareg.client.folders.known_folders import remember_version
+from deltareg.client.folders.hashing import FolderDigests, FolderHashing
+from deltareg.client.folders.known_folders import remember_pushed
 from deltareg.client.packs.stored_pieces import stored_of
 from deltareg.client.packs.transfer import piece_sources, references, send_pieces
 from deltareg.client.push.golden_of_push import UNSEEN, GoldenChoice, GoldenOutcome, PushedDelta, take_golden
+from deltareg.client.push.line_before import LineBefore
 from deltareg.client.push.push_target import find_push_target
 from deltareg.client.push.version_before import earlier_at_hand
 from deltareg.client.results.reports import PushReport
@@ -73,13 +74,22 @@ class PreparedDelta:
         folder: The opened folder that it lies in.
         base: The base, as the server knows it.
         manifest: What the version will be.
+        raw: The manifest, encoded.
+        before: The line that it is pushed to.
         base_claim: What its files say of its base, where the publisher insists on another.
     """
 
     folder: Folder
     base: KnownBase
     manifest: Manifest
+    raw: bytes
+    before: LineBefore
     base_claim: str | None = None
+
+    @property
+    def digest(self) -> Digest:
+        """The digest of its manifest."""
+        return Manifest.digest_of(self.raw)
 
 
 def push(context: Context, path: Path, line: LineRef, *, base: str | None, options: PushOptions) -> PushReport:
@@ -104,19 +114,18 @@ def push(context: Context, path: Path, line: LineRef, *, base: str | None, optio
             assessment = _accept(folder, onto.base, options)
         parents = [context.api.get("/resolve", VersionDetail, ref=parent) for parent in options.parents]
 
-        def manifest_now() -> Manifest:
-            return _manifest(folder, assessment, onto.base, parents, hashing)
-
+        manifest_now = _ManifestNow(folder, assessment, onto.base, parents, hashing)
         paused = time.monotonic()
-        delta = PushedDelta(folder, onto.base, line, assessment.kind.source.library, manifest_now)
+        before = LineBefore(context, line)
+        delta = PushedDelta(folder, onto.base, before, assessment.kind.source.library, manifest_now)
         golden = take_golden(context, delta, options.golden)
         started += time.monotonic() - paused  # a library that runs a model sends nothing
         manifest = manifest_now()
         signature = _sign(folder, manifest, options.sign)
-        prepared = PreparedDelta(folder, onto.base, manifest, target.base_claim)
-        sent = _send_patiently(context, prepared, line, options, parents)
+        prepared = PreparedDelta(folder, onto.base, manifest, manifest.encode(), before, target.base_claim)
+        sent = _send_patiently(context, prepared, options, parents)
         version, uploaded = sent.version, sent.uploaded_bytes
-        remember_version(context.cache, manifest.digest, folder.path, folder.states())
+        remember_pushed(context.cache, prepared.digest, prepared.raw, folder)
         left_out = list(folder.left_out)
     signed = None
     if options.sign is not None:
@@ -186,29 +195,46 @@ def _hashing(context: Context, folder: Folder) -> FolderHashing:
     return FolderHashing(folder, meter=context.progress.task("hashing", total))
 
 
-def _manifest(
-    folder: Folder, assessment: Assessment, base: KnownBase, parents: Sequence[VersionDetail], hashing: FolderHashing
-) -> Manifest:
-    hashed = hashing.finish()
-    return build_delta_manifest(
-        assessment,
-        delta=folder.files,
-        files=hashed.files,
-        digests=hashed.digests,
-        base=base.view,
-        parents=[Digest.parse(parent.digest) for parent in parents],
-    )
+class _ManifestNow:
+    """Builds the manifest of what a folder holds by now, anew only where that is something else."""
+
+    def __init__(
+        self,
+        folder: Folder,
+        assessment: Assessment,
+        base: KnownBase,
+        parents: Sequence[VersionDetail],
+        hashing: FolderHashing,
+    ) -> None:
+        self._folder, self._assessment, self._base = folder, assessment, base
+        self._parents = [Digest.parse(parent.digest) for parent in parents]
+        self._hashing = hashing
+        self._built: tuple[FolderDigests, Manifest] | None = None
+
+    def __call__(self) -> Manifest:
+        hashed = self._hashing.finish()
+        if self._built is None or self._built[0] is not hashed:
+            manifest = build_delta_manifest(
+                self._assessment,
+                delta=self._folder.files,
+                files=hashed.files,
+                digests=hashed.digests,
+                base=self._base.view,
+                parents=self._parents,
+            )
+            self._built = hashed, manifest
+        return self._built[1]
 
 
 def _send_patiently(
-    context: Context, delta: PreparedDelta, line: LineRef, options: PushOptions, parents: Sequence[VersionDetail]
+    context: Context, delta: PreparedDelta, options: PushOptions, parents: Sequence[VersionDetail]
 ) -> "_Sent":
     """Send, and start over when the server gave the upload up meanwhile (a collection, say)."""
     request = request_of(
         UploadOpen,
         subject="delta",
-        target=str(line),
-        manifest=delta.manifest.encode().decode(),
+        target=str(delta.before.line),
+        manifest=delta.raw.decode(),
         message=options.message,
         semver=options.semver,
         labels=dict(options.labels),
@@ -224,6 +250,7 @@ def _send_patiently(
         except UploadClosed:
             if attempt == _TRIES - 1:
                 raise
+            delta.before.forget()
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
@@ -249,8 +276,7 @@ def _send(
     base, folder, manifest = delta.base, delta.folder, delta.manifest
     pairs = {} if base.tensors is None else references(folder.tensors, base.view, base.tensors)
     stored = stored_of(upload)
-    line = LineRef.parse(request.target)
-    with earlier_at_hand(context, line, manifest, is_proven=is_again) as earlier:
+    with earlier_at_hand(delta.before, manifest, delta.digest, is_proven=is_again) as earlier:
         before = {} if earlier is None else earlier.references(manifest, stored)
         sources = piece_sources(folder, manifest, pairs, before)
         sent = send_pieces(context, upload, manifest, sources, stored)

@@ -16,6 +16,7 @@ from deltareg.client.packs.at_hand import open_files
 from deltareg.client.packs.stored_pieces import ReusablePieces, pack_refs
 from deltareg.client.packs.transfer import piece_sources, references, send_pieces
 from deltareg.client.pull.fetching import fetch
+from deltareg.client.push.line_before import LineBefore
 from deltareg.client.push.version_before import EarlierVersion, earlier_version
 from deltareg.codec import EncodedPack, OrderedPool, PieceSource, ReadRange
 from deltareg.codec.rebuild import PieceRebuilder
@@ -137,7 +138,9 @@ def _earlier(
     found = None
     if grant.against == "smallest":
         line = Ref.parse(version.ref).line
-        found = earlier_version(context, line, manifest, before=version.version)
+        found = earlier_version(
+            LineBefore(context, line), manifest, Digest.parse(version.digest), before=version.version
+        )
     if found is None or found.proof in {"claimed", "corrupt"}:
         yield None
         return

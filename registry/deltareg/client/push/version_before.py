@@ -8,7 +8,6 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from deltareg.client.asking.lines import line_path
 from deltareg.client.asking.resolving import fetch_manifest
 from deltareg.client.context import Context
 from deltareg.client.folders.folder import Folder
@@ -16,16 +15,15 @@ from deltareg.client.folders.known_folders import find_version_folder, is_rememb
 from deltareg.client.packs.at_hand import open_files
 from deltareg.client.packs.stored_pieces import ReusablePieces
 from deltareg.client.packs.transfer import reader
+from deltareg.client.push.line_before import LineBefore
 from deltareg.client.pull.fetching import fetch_storage
 from deltareg.codec import Reference
 from deltareg.digest import Digest
 from deltareg.errors import Blocked, Conflict, Corrupt, IntegrityFailure, NotFound, Refused, UploadClosed
 from deltareg.identity.manifest import Manifest, ManifestTensor
 from deltareg.identity.storage_map import DEPTH_MAX, StorageMap
-from deltareg.refs import LineRef
-from deltareg.wire import Page, VersionInfo
+from deltareg.wire import VersionInfo
 
-_LOOKED_AT = 50
 # An older server says nothing of proofs.
 _SOUND = {True: {"proven", None}, False: {"proven", "claimed", None}}
 References = dict[tuple[str, str], Reference]
@@ -73,23 +71,18 @@ class EarlierVersion:
 
 
 def earlier_version(
-    context: Context, line: LineRef, manifest: Manifest, *, before: int | None = None
+    line: LineBefore, manifest: Manifest, digest: Digest, *, before: int | None = None
 ) -> VersionInfo | None:
     """Find the version that a new one of the line follows: its parent there, else the newest alike.
 
     Args:
-        context: The client's surroundings.
         line: The line.
         manifest: The new version.
+        digest: The manifest's digest.
         before: Its number, when it has one already.
     """
-    path = f"{line_path(line)}/versions"
-    try:
-        page = context.api.get(path, Page[VersionInfo], limit=_LOOKED_AT)
-    except NotFound:  # the line begins with this push
-        return None
-    own, base = str(manifest.digest), str(manifest.base)
-    rows = [v for v in page.items if v.digest != own and (before is None or v.version < before)]
+    own, base = str(digest), str(manifest.base)
+    rows = [v for v in line.versions.items if v.digest != own and (before is None or v.version < before)]
     parents = {str(parent) for parent in manifest.parents}
     declared = [version for version in rows if version.digest in parents]
     alike = [v for v in rows if v.base.root == base and v.kind == manifest.kind]
@@ -98,7 +91,7 @@ def earlier_version(
 
 @contextmanager
 def earlier_at_hand(
-    context: Context, line: LineRef, manifest: Manifest, *, is_proven: bool = False
+    line: LineBefore, manifest: Manifest, digest: Digest, *, is_proven: bool = False
 ) -> Generator[EarlierVersion | None, None, None]:
     """Open the version that a new one follows, if its files are on this machine.
 
@@ -109,9 +102,9 @@ def earlier_at_hand(
         UploadClosed: At the end of the block: a file was written to or taken away meanwhile, and
             what was encoded against it does not count.
     """
-    version = earlier_version(context, line, manifest)
+    version = earlier_version(line, manifest, digest)
     is_sound = version is not None and version.proof in _SOUND[is_proven]
-    found = _open(context, version) if version is not None and is_sound else None
+    found = _open(line.context, version) if version is not None and is_sound else None
     if found is None:
         yield None
         return
