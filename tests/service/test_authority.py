@@ -504,7 +504,7 @@ SHARED = [  # by all namespaces, or left out of a list, or the caller's own
     called(home.show_home),
     called(home.show_kept),
     called(pulls.note_pull, 1),
-    called(alike.find_alike, V1),  # among what the caller reads
+    called(alike.find_alike, V1, DELTA, None),  # among what the caller reads
     called(search.search_versions, search.SearchQuery(), **PAGE),
     called(suites.list_suites),
     called(suites.list_versions, "smoke", **PAGE),

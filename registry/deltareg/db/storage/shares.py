@@ -57,6 +57,28 @@ class Share:
         }
 
 
+_FIRST_REVISION = 1
+"""The storage revision that a version begins with."""
+
+
+def add_shares(conn: sa.Connection, version_id: int, shares: Mapping[str, Share], pack_ids: Mapping[str, int]) -> None:
+    """Record the shares of a version that this transaction made.
+
+    Args:
+        conn: A transaction.
+        version_id: The version, in its first storage revision.
+        shares: The shares, by the digest of the pack.
+        pack_ids: The row ids of all packs that it needs, by digest.
+    """
+    rows = [
+        {"version_id": version_id, "pack_id": pack_id, "storage_revision": _FIRST_REVISION}
+        | shares.get(digest, Share()).columns()
+        for digest, pack_id in pack_ids.items()
+    ]
+    if rows:
+        conn.execute(sa.insert(version_shares), rows)
+
+
 def keep_shares(conn: sa.Connection, held: PackHolder, shares: Mapping[str, Share]) -> None:
     """Replace the shares of a holder: one for each pack that it needs, empty if it has none there.
 

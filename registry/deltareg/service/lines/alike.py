@@ -74,15 +74,24 @@ def keep_weights(conn: sa.Connection, version_id: int, found: WeightMarks) -> No
     queries.put_weights(conn, version_id, digest=found.digest, size_bytes=found.size_bytes, marks=found.marks)
 
 
-def find_alike(registry: Registry, caller: Caller, ref: Ref) -> list[AlikeVersion]:
+def find_alike(
+    registry: Registry, caller: Caller, ref: Ref, manifest: Manifest, base: BaseView | None
+) -> list[AlikeVersion]:
     """Find versions with the same weights as one, or nearly the same, among those the caller reads.
 
     In the line of the version itself only the very same ones count, as the next checkpoint often
     shares much. It is a help and no rule: where it fails, nothing is found.
+
+    Args:
+        registry: The database and the store.
+        caller: Who asks.
+        ref: The version.
+        manifest: Its manifest.
+        base: Its base; None where that is unknown.
     """
     try:
         with read(registry.engine) as conn:
-            return _find(conn, caller, find_version(conn, caller, ref, bare="newest"))
+            return _find(conn, caller, find_version(conn, caller, ref, bare="newest"), manifest, base)
     except (DeltaregError, SQLAlchemyError) as error:
         log.warning("versions like %s are not looked for: %s", ref, error)
         return []
@@ -93,8 +102,10 @@ def read_weights(conn: sa.Connection, row: VersionRow) -> WeightMarks:
     return marks_of(_manifest(conn, row), _base(conn, row))
 
 
-def _find(conn: sa.Connection, caller: Caller, row: VersionRow) -> list[AlikeVersion]:
-    own = _sizes(_manifest(conn, row), _base(conn, row))
+def _find(
+    conn: sa.Connection, caller: Caller, row: VersionRow, manifest: Manifest, base: BaseView | None
+) -> list[AlikeVersion]:
+    own = _sizes(manifest, base)
     found = _marks(own)
     total = found.size_bytes
     if not total:

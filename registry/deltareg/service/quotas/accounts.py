@@ -83,6 +83,8 @@ def account_of_person(
 
 def measure(conn: sa.Connection, accounts: Sequence[QuotaAccount]) -> dict[str, Usage]:
     """Return what each account uses, by its holder."""
+    if not accounts:
+        return {}
     rows = usage_rows(conn, {holder for account in accounts for holder in account.counted})
     return {account.holder: add_up(rows[each] for each in account.counted if each in rows) for account in accounts}
 

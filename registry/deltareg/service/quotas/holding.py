@@ -37,7 +37,7 @@ def within_quotas(
     *,
     needs: Sequence[QuotaResource] = (),
     is_strict: bool = False,
-) -> Generator[None, None, None]:
+) -> Generator[Sequence[QuotaAccount], None, None]:
     """Let a block add no more than the limits of a scope and of who adds leave room for.
 
     Args:
@@ -46,6 +46,9 @@ def within_quotas(
         principal_id: Who adds; None for the registry itself.
         needs: Of what there has to be some room before the block begins, as more is sent later.
         is_strict: Whether to refuse what is over a limit even if it was so before the block.
+
+    Yields:
+        The accounts that are held to their limits.
 
     Raises:
         OverQuota: There is no room; whatever the transaction did is to be rolled back.
@@ -58,7 +61,7 @@ def within_quotas(
         for resource in needs:
             if resource in account.limits and before[account.holder][resource] >= account.limits[resource]:
                 raise _full(account, resource, before[account.holder][resource])
-    yield
+    yield accounts
     after = measure(conn, accounts)
     for account in accounts:
         for resource, most in account.limits.items():
@@ -106,9 +109,8 @@ def is_spent(conn: sa.Connection, scope: str, principal_id: int | None) -> bool:
     return False
 
 
-def near_notes(conn: sa.Connection, scope: str, principal_id: int | None) -> list[str]:
-    """Say of which limits much is used, for who just added something."""
-    accounts = accounts_of(conn, scope, principal_id)
+def near_notes(conn: sa.Connection, accounts: Sequence[QuotaAccount]) -> list[str]:
+    """Say of which limits of accounts much is used, for who just added something."""
     used = measure(conn, accounts)
     return [
         f"{account.name} uses {percent(used[account.holder][resource], account.limits[resource])} % of its quota of"
