@@ -1,4 +1,4 @@
-"""A push looks at each tensor as often among many as among few: counted in lines of Python and statements, not timed."""
+"""A push looks at each tensor as often among many as among few: counted in lines and statements, not timed."""
 
 import sys
 from pathlib import Path
@@ -17,10 +17,11 @@ from tests import tiny
 from tests.service.rows import asked
 
 _OURS = str(Path(deltareg.__file__).parent)
+_CODEC = str(Path(deltareg.__file__).parent / "codec")
 _TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-_LAYERS = (4, 8, 16)
+_LAYERS = (2, 4, 8)
 """Layers of 14 tensors; what the second half adds is held against what the first did."""
-_SLACK = 1.1
+_SLACK = 1.01
 
 
 class Counted:
@@ -57,7 +58,10 @@ def counted(shared_registry, tmp_path_factory):
 
 
 def lines_run(function):
-    """Call a function, and count the lines of this package that this thread runs meanwhile."""
+    """Call a function, and count the lines of this package that this thread runs meanwhile.
+
+    Those of the codecs are left out: they see one tensor, and spend lines by its values.
+    """
     count = 0
 
     def within(_frame, event, _):
@@ -65,8 +69,11 @@ def lines_run(function):
         count += event == "line"
         return within
 
+    def is_counted(file):
+        return file.startswith(_OURS) and not file.startswith(_CODEC)
+
     before = sys.gettrace()
-    sys.settrace(lambda frame, *_: within if frame.f_code.co_filename.startswith(_OURS) else None)
+    sys.settrace(lambda frame, *_: within if is_counted(frame.f_code.co_filename) else None)
     try:
         function()
     finally:
@@ -78,10 +85,9 @@ def lines_run(function):
 def test_a_tensor_takes_as_much_among_many(counted, work):
     few, more, many = (getattr(each, work) for each in counted)
 
-    a_tensor, among_many = (more - few) / (14 * 4), (many - more) / (14 * 8)
+    a_tensor, among_many = (more - few) / (14 * 2), (many - more) / (14 * 4)
 
     assert 0 < among_many < _SLACK * a_tensor
-    assert a_tensor < 1_500
 
 
 def test_statements_of_a_push_do_not_grow_with_its_tensors(counted):
