@@ -1,9 +1,10 @@
 """What a version of many tensors costs: `python tests/benchmarks/bench_many_tensors.py`.
 
-A LoRA of rank 16 on a Llama with as many layers as it takes: some 100 to 40,000 tensors of a few kilobytes. Each step is a
-command of its own against a server on loopback, SQLite and a folder: a first push, the push of the next checkpoint
-(every value another one, the first at hand), the proof of both by a worker, a pull on a machine that has the base alone,
-a comparison, and `show`. Of each is told: the seconds, and the peak of its memory; of the server its peak of all steps.
+A LoRA of rank 16 on a Llama with as many layers as it takes: some 100 to 40,000 tensors of a few kilobytes. Each step
+is a command of its own against a server on loopback, SQLite and a folder: a first push, the push of the next
+checkpoint (every value another one, the first at hand), the proof of both by a worker, a pull on a machine that has
+the base alone, a comparison, and `show`. Of each is told: the seconds, and the peak of its memory; of the server its
+peak of all steps.
 """
 
 import argparse

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from deltareg.client.push import lint as lint
     from deltareg.client.push import merge as merge
     from deltareg.client.push import push as push
+    from deltareg.client.push import push_several as push_several
     from deltareg.client.push import reencode as reencode
     from deltareg.client.trust import audit_log as audit_log
     from deltareg.client.trust import last_checkpoint as last_checkpoint
@@ -50,7 +51,7 @@ _ROOMS = {
     "fold": ("materialize", "sync", "update"),
     "folders": ("golden",),
     "pull": ("base_fetching", "stored_form", "version_files", "written_card"),
-    "push": ("golden_of_push", "lint", "merge", "push", "reencode"),
+    "push": ("golden_of_push", "lint", "merge", "push", "push_several", "reencode"),
     "trust": ("audit_log", "last_checkpoint", "signed_folders", "signers", "trusted_keys", "verified"),
 }
 

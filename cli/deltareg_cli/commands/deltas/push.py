@@ -1,6 +1,6 @@
 """`deltareg push`: bring a folder in as a new version."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -8,14 +8,24 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deltareg.errors import InvalidInput, NotFound, Unavailable, WaitTimeout
+from deltareg.errors import DeltaregError, InvalidInput, NotFound, Unavailable, WaitTimeout
 from deltareg.words import CONVENTIONS
 from deltareg_cli.commands.deltas.lint import lint_answer
 from deltareg_cli.exits import ExitStatus
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import DurationParam, message_option, option, parse_labels
 from deltareg_cli.runs.waiting import run_status, wait_for
-from deltareg_cli.terminal.blocks import Block, Cell, CommandResult, FactsBlock, Sentence, SentencesBlock
+from deltareg_cli.terminal.blocks import (
+    Block,
+    Cell,
+    Column,
+    CommandResult,
+    FactsBlock,
+    Sentence,
+    SentencesBlock,
+    TableBlock,
+    Text,
+)
 from deltareg_cli.terminal.wording import clean, count, rate, seconds, size
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.global_options import compression_option, concurrency_option, dry_run
@@ -26,6 +36,7 @@ from deltareg_cli.views.versions import describe_alike, describe_verdict, descri
 
 if TYPE_CHECKING:
     from deltareg.client import PushReport
+    from deltareg.client.push.push_several import PushedFolder
     from deltareg.signing.making import SigningCredentials
     from deltareg.wire import ProofState, RunInfo, VersionInfo
 
@@ -53,11 +64,23 @@ RECORD, VERIFICATION, SIGNATURE = "For the record", "Verification", "Signature"
         "deltareg push ./run7 me/chat --base llama-3.1-8b --compression max",
     ),
     Example("look first, send nothing", "deltareg push ./adapter me/chat --base llama-3.1-8b --dry-run"),
+    Example("the adapters of a sweep, a line for each", "deltareg push ./sweep/* me/ --base llama-3.1-8b"),
     see_also=("lint", "verify", "promote", "help references"),
     is_resumable=True,
 )
-@click.argument("path", type=click.Path(path_type=Path), help="The folder to push.")
-@click.argument("line", metavar="NS/NAME", help="The line that gets the new version.")
+@click.argument(
+    "paths",
+    metavar="PATH...",
+    nargs=-1,
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The folder to push; of several each becomes a version, in this order.",
+)
+@click.argument(
+    "line",
+    metavar="NS/NAME",
+    help="The line that gets the new version; NS/ alone gives each folder a line named like it.",
+)
 @option(
     "--base",
     metavar="NAME|PATH|REF",
@@ -164,7 +187,7 @@ RECORD, VERIFICATION, SIGNATURE = "For the record", "Verification", "Signature"
 @click.pass_obj
 def push(
     invocation: Invocation,
-    path: Path,
+    paths: tuple[Path, ...],
     line: str,
     *,
     base: str | None,
@@ -218,10 +241,41 @@ def push(
 
     With --sign the files are signed as a pull writes them, before anything is sent, in a bundle of
     OpenSSF model-signing. The registry takes it only where it holds.
+
+    Of several folders the base is looked up once. The first that is refused ends it, and those
+    before it are versions: the same command again goes on with the rest.
     """
     client = invocation.client
     if no_golden and golden is not None:
         raise InvalidInput("--golden and --no-golden say two things", fix="leave one out")
+    if len(paths) > 1 or line.endswith("/"):
+        _check_several(
+            {
+                "--semver": semver,
+                "--golden": golden,
+                "--mlflow-run": mlflow_run,
+                "--idempotency-key": idempotency_key,
+                "--dry-run": invocation.globals.dry_run,
+                "--verify": suite,
+                "--wait": wait,
+            }
+        )
+        pushed = client.versions.push_several(
+            paths,
+            line,
+            base=base,
+            trained_on=trained_on,
+            kind=kind,
+            convention=convention or "",
+            parents=parents,
+            message=message,
+            labels=labels,
+            golden=False if no_golden else None,
+            sign=_signing(sign, certificate, chain, sigstore_trust),
+        )
+        _show_several(invocation, paths, pushed)
+        return ExitStatus.DONE
+    path = paths[0]
     if invocation.globals.dry_run:
         base = base or trained_on or invocation.client.bases.named_in(path)
         lint_report = client.lint(path, base=base, convention=convention or "", trained_on=trained_on)
@@ -254,6 +308,37 @@ def push(
     waits = "" if run or report.version.verdict else _why_it_waits(invocation, report.version.ref)
     invocation.output.show(push_answer(report, run, now=invocation.now, waits=waits, proof=proof))
     return run_status(run) if run is not None and wait else ExitStatus.DONE
+
+
+def _check_several(options: Mapping[str, object]) -> None:
+    """Refuse what is said of one version where several are pushed.
+
+    Raises:
+        InvalidInput: One of the options is given.
+    """
+    for name, value in options.items():
+        if value:
+            raise InvalidInput(f"{name} is of one version", fix="leave it out, or push the folders one by one")
+
+
+def _show_several(invocation: Invocation, paths: Sequence[Path], pushed: "Iterable[PushedFolder]") -> None:
+    """Push folders and show each as a row; of one that is refused, say which it is."""
+    columns = [Column("version"), Column("folder"), Column("sent", is_number=True), Column("state")]
+    rows: list[list[Text]] = []
+    reports: list[PushReport] = []
+    try:
+        for each in pushed:
+            told_of_push(invocation, each.report)
+            reports.append(each.report)
+            ref, sent = each.report.version.ref, size(each.report.uploaded_bytes)
+            rows.append([Cell(ref, "name"), clean(str(each.path)), sent, _before(each.report) or "new"])
+    except DeltaregError:
+        pushed_before = count(len(reports), "folder")
+        invocation.output.note(f"{clean(str(paths[len(reports)]))} was not pushed, {pushed_before} before it")
+        raise
+    document = {"schema_version": SCHEMA_VERSION, "pushed": [report.to_dict() for report in reports]}
+    table = TableBlock(columns, rows, if_empty="")
+    invocation.output.show(CommandResult(document, [table], [report.version.ref for report in reports]))
 
 
 def _labels_of_run(invocation: Invocation, run_id: str | None) -> dict[str, str]:

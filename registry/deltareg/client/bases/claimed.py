@@ -88,7 +88,13 @@ def find_claimed(context: Context, claim: BaseClaim, *, likely: BaseInfo | None 
 
 
 def check_claims(
-    context: Context, claims: BaseClaims, base: KnownBase, *, is_insisted: bool, command: str
+    context: Context,
+    claims: BaseClaims,
+    base: KnownBase,
+    *,
+    is_insisted: bool,
+    command: str,
+    known: dict[BaseClaim, ClaimedBases[MeantBase]] | None = None,
 ) -> tuple[str, str]:
     """Refuse a base that the delta's files contradict, unless somebody insists.
 
@@ -98,6 +104,7 @@ def check_claims(
         base: The base that is pushed onto.
         is_insisted: Whether the publisher says that it was trained on that base, whatever the files say.
         command: The push without its base, for advice.
+        known: What claims lead to, as far as it was asked; what is asked now is added.
 
     Returns:
         What is insisted against, as the registry records it, and a remark for people; mostly both are empty.
@@ -105,7 +112,7 @@ def check_claims(
     Raises:
         Refused: `base_mismatch`: the files lead to another base.
     """
-    found: dict[BaseClaim, ClaimedBases[MeantBase]] = {}
+    found: dict[BaseClaim, ClaimedBases[MeantBase]] = {} if known is None else known
 
     def find(claim: BaseClaim) -> ClaimedBases[MeantBase]:
         if claim not in found:

@@ -14,8 +14,8 @@ from deltareg.client.bases.bases import KnownBase
 from deltareg.client.context import Context
 from deltareg.client.packs.pack_reader import PackReader
 from deltareg.client.progress import SILENT
-from deltareg.client.push.line_before import LineBefore
 from deltareg.client.pull.fetching import fetch_storage
+from deltareg.client.push.line_before import LineBefore
 from deltareg.codec import OrderedPool
 from deltareg.codec.rebuild import PieceRebuilder
 from deltareg.errors import Blocked, Corrupt, IntegrityFailure, NotFound, Refused

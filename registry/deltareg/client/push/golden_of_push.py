@@ -15,8 +15,8 @@ from deltareg.client.context import Context
 from deltareg.client.folders.folder import Folder
 from deltareg.client.folders.golden import add_kept, changed_weights, golden_file, leave_golden_out, origin_in
 from deltareg.client.push.golden_before import counts_for, find_golden, find_same
-from deltareg.client.push.line_before import LineBefore
 from deltareg.client.push.library_recorder import find_recorded, record_by_library
+from deltareg.client.push.line_before import LineBefore
 from deltareg.errors import BaseMismatch, DeltaregError, InvalidInput
 from deltareg.identity.manifest import Manifest
 from deltareg.suites.golden import GoldenOrigin, How

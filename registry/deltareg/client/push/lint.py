@@ -10,7 +10,7 @@ from deltareg.client.context import Context
 from deltareg.client.fold.version_base import open_named_base
 from deltareg.client.folders.folder import Folder, open_delta
 from deltareg.client.folders.near_misses import check_exists, means_folder
-from deltareg.client.push.push_target import find_push_target
+from deltareg.client.push.push_target import PushBases, find_push_target
 from deltareg.client.results.reports import LintReport
 from deltareg.delta.delta_manifest import Assessment, assess
 from deltareg.delta.examine import examine
@@ -54,7 +54,8 @@ def _denials(context: Context, folder: Folder, base: str | None, trained_on: str
     if base is None or means_folder(base):
         return ()
     try:
-        find_push_target(context, folder, None, base=base, trained_on=trained_on).onto.base.close()
+        with PushBases(context) as bases:
+            find_push_target(bases, folder, None, base=base, trained_on=trained_on)
     except Refused as refused:
         return refused.problems
     return ()

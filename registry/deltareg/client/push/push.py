@@ -18,7 +18,7 @@ from deltareg.client.packs.stored_pieces import stored_of
 from deltareg.client.packs.transfer import piece_sources, references, send_pieces
 from deltareg.client.push.golden_of_push import UNSEEN, GoldenChoice, GoldenOutcome, PushedDelta, take_golden
 from deltareg.client.push.line_before import LineBefore
-from deltareg.client.push.push_target import find_push_target
+from deltareg.client.push.push_target import PushBases, find_push_target
 from deltareg.client.push.version_before import earlier_at_hand
 from deltareg.client.results.reports import PushReport
 from deltareg.client.trust.kept_signature import files_of, send_signed
@@ -100,14 +100,20 @@ def push(context: Context, path: Path, line: LineRef, *, base: str | None, optio
     Raises:
         Refused: The folder is not a delta of this base, or names another one; nothing was sent.
     """
-    started = time.monotonic()
+    with PushBases(context) as bases:
+        return push_onto(bases, path, line, base=base, options=options)
+
+
+def push_onto(bases: PushBases, path: Path, line: LineRef, *, base: str | None, options: PushOptions) -> PushReport:
+    """Push a folder as `push` does, onto a base that may be known by now."""
+    started, context = time.monotonic(), bases.context
     if options.sign is not None:
         options.sign.check()
     with (
         open_delta(path, convention=options.convention) as folder,
         _hashing(context, folder) as hashing,  # which does not wait for what the server says
-        find_push_target(context, folder, line, base=base, trained_on=options.trained_on) as target,
     ):
+        target = find_push_target(bases, folder, line, base=base, trained_on=options.trained_on)
         onto = target.onto
         assessment = _accept(folder, onto.base, options)
         if store_if_new(context, onto):
@@ -127,6 +133,8 @@ def push(context: Context, path: Path, line: LineRef, *, base: str | None, optio
         version, uploaded = sent.version, sent.uploaded_bytes
         remember_pushed(context.cache, prepared.digest, prepared.raw, folder)
         left_out = list(folder.left_out)
+    # From now on it is a base like any other, for the next push as well.
+    base_uploaded_bytes, onto.version, onto.uploaded_bytes = onto.uploaded_bytes, None, None
     signed = None
     if options.sign is not None:
         signed = send_signed(context, version, "signature", signature, public=options.sign.public())
@@ -140,7 +148,7 @@ def push(context: Context, path: Path, line: LineRef, *, base: str | None, optio
             *(p for p in assessment.account.problems if p.severity == "warning"),
             *_kept_message(version, options.message),
         ],
-        base_uploaded_bytes=onto.uploaded_bytes,
+        base_uploaded_bytes=base_uploaded_bytes,
         signature=signed,
         golden=golden.described,
         golden_missing=golden.missing,

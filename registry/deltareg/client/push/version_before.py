@@ -15,8 +15,8 @@ from deltareg.client.folders.known_folders import find_version_folder, is_rememb
 from deltareg.client.packs.at_hand import open_files
 from deltareg.client.packs.stored_pieces import ReusablePieces
 from deltareg.client.packs.transfer import reader
-from deltareg.client.push.line_before import LineBefore
 from deltareg.client.pull.fetching import fetch_storage
+from deltareg.client.push.line_before import LineBefore
 from deltareg.codec import Reference
 from deltareg.digest import Digest
 from deltareg.errors import Blocked, Conflict, Corrupt, IntegrityFailure, NotFound, Refused, UploadClosed

@@ -1,6 +1,6 @@
 """Versions: push, look at, pull, combine and withdraw them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -29,6 +29,7 @@ from deltareg.words import BareName
 
 if TYPE_CHECKING:
     from deltareg.client.pull.version_files import VersionFiles
+    from deltareg.client.push import push_several
     from deltareg.client.push.merge import MergeOptions, Weighted
     from deltareg.client.results import reports
     from deltareg.client.results.diff_report import DiffReport
@@ -93,6 +94,42 @@ class Versions(Resource):
         )
         report = use_cases.push.push(self._context, Path(path), LineRef.parse(line), base=base, options=options)
         return self._wait_for_verdict(report, timeout_s=timeout_s) if wait else report
+
+    def push_several(
+        self,
+        paths: Sequence[AnyPath],
+        to: str,
+        *,
+        base: str | None = None,
+        kind: str = "auto",
+        convention: str = "",
+        parents: Sequence[str] = (),
+        message: str = "",
+        labels: Mapping[str, str] | None = None,
+        golden: Literal[False] | None = None,
+        sign: "AnyPath | SigningCredentials | None" = None,
+        trained_on: str | None = None,
+    ) -> "Iterator[push_several.PushedFolder]":
+        """Push folders one after another, their base looked up once; arguments as of `push`.
+
+        `to` is a line, which gets them as versions in this order, or a namespace with a `/` behind it, which
+        gets a line for each, named like its folder. The first that is refused ends it.
+
+        Raises:
+            InvalidInput: A folder's name is no line's, or two have one.
+        """
+        options = use_cases.push.PushOptions(
+            kind=kind,
+            convention=convention,
+            parents=parents,
+            message=message,
+            labels=dict(labels or {}),
+            golden=use_cases.golden_of_push.GoldenChoice(is_left_out=golden is False),
+            sign=None if sign is None else use_cases.signers.sign_with(sign),
+            trained_on=trained_on,
+        )
+        folders = [Path(path) for path in paths]
+        return use_cases.push_several.push_several(self._context, folders, to, base=base, options=options)
 
     def pull(
         self,
