@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from deltareg.errors import DeltaregError, InvalidInput, NotFound, Unavailable, WaitTimeout
+from deltareg.wire.interface import SCHEMA_VERSION
 from deltareg.words import CONVENTIONS
 from deltareg_cli.commands.deltas.lint import lint_answer
 from deltareg_cli.exits import ExitStatus
