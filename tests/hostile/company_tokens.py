@@ -107,14 +107,20 @@ class Issuing(Company):
         return is_script and all(self.may(by, "admin", name) for name in token.limits)
 
     def trust(self, by, namespace, account, scopes):
-        """Let workflows have tokens of a script's, which gets the least roles that it lacks for them."""
+        """Let workflows have tokens of a script's, which gets the least roles that it lacks for them.
+
+        Gives the trust, or None if it is refused: of two who ask for the same, the first answers for it.
+        """
         scopes = [scope for scope in ("read", "push", "promote", "serve") if scope in {"read", *scopes}]
         if not self.may(by, "admin", namespace) or not self.may_give(by, scopes, namespace):
-            return False
+            return None
+        for trust in self.trusts:
+            if trust.is_live and (trust.namespace, trust.account, trust.scopes) == (namespace, account, scopes):
+                return trust if trust.maker == by.who else None
         if account in self.members or self.kinds.get(account, "service") != "service":
-            return False
+            return None
         if account in self.kinds and not self.is_admin(by):
-            return False
+            return None
         if account not in self.kinds:
             self.kinds[account], self.owners[account] = "service", self.owners.get(by.who, by.who)
         for scope in scopes:
@@ -123,7 +129,7 @@ class Issuing(Company):
                 role = {"read": "reader", "push": "pusher", "promote": "promoter", "serve": "server"}[scope]
                 self.held.add((account, role, namespace, ""))
         self.trusts.append(Trust(0, namespace, account, by.who, scopes))
-        return True
+        return self.trusts[-1]
 
     def exchange(self, trust):
         """Give a token for what a trust says, as far as its account and who made it hold that now."""
