@@ -3,6 +3,7 @@
 import sys
 
 from tests.cli.steps import BASES, DELTAS, done, push, push_base
+from tests.fixtures.registries import SAMPLES
 
 
 def push_two(user):
@@ -140,6 +141,23 @@ def test_several_versions_come_into_folders_of_one(user):
     assert (nowhere.status, twice.status) == (2, 2)
     assert "--to DIR" in nowhere.err
     assert "both lie in" in twice.err
+
+
+def test_several_folders_are_pushed_by_one_command(user):
+    push_base(user)
+    bad = SAMPLES / "bad" / "wrong_prefix"
+
+    lines = user("push", DELTAS / "lora", DELTAS / "lora_v2", "me/", "--base", "tinyllama")
+    versions = user("push", DELTAS / "lora", DELTAS / "lora_v2", "me/sweep", "--base", "tinyllama", "--json").json
+    refused = user("push", DELTAS / "lora", bad, "me/sweep", "--base", "tinyllama")
+    labelled = user("push", DELTAS / "lora", DELTAS / "lora_v2", "me/sweep", "--base", "tinyllama", "--semver", "1.0.0")
+
+    assert lines.status == 0, lines.err
+    assert [row.split()[0] for row in lines.out.splitlines()[1:]] == ["me/lora:v1", "me/lora_v2:v1"]
+    assert [one["ref"] for one in versions["pushed"]] == ["me/sweep:v1", "me/sweep:v2"]
+    assert refused.status == 2
+    assert f"{bad} was not pushed, 1 folder before it" in refused.err
+    assert (labelled.status, "--semver is of one version" in labelled.err) == (2, True)
 
 
 def test_files_are_chosen_by_their_names(user):

@@ -175,7 +175,7 @@ def _push(
     labels: dict[str, str],
 ) -> None:
     """Push the imported folder, and show the version."""
-    from deltareg_cli.commands.deltas.push import push_answer, told_of_push  # brings NumPy
+    from deltareg_cli.views.pushes import push_answer, told_of_push  # brings NumPy
 
     client = invocation.client
     with brought as origin:

@@ -29,8 +29,9 @@ from deltareg.words import BareName
 
 if TYPE_CHECKING:
     from deltareg.client.pull.version_files import VersionFiles
-    from deltareg.client.push import push_several
     from deltareg.client.push.merge import MergeOptions, Weighted
+    from deltareg.client.push.push import PushOptions
+    from deltareg.client.push.push_several import PushedFolder
     from deltareg.client.results import reports
     from deltareg.client.results.diff_report import DiffReport
     from deltareg.client.results.pull_report import MaterializeReport, PullReport
@@ -96,40 +97,11 @@ class Versions(Resource):
         return self._wait_for_verdict(report, timeout_s=timeout_s) if wait else report
 
     def push_several(
-        self,
-        paths: Sequence[AnyPath],
-        to: str,
-        *,
-        base: str | None = None,
-        kind: str = "auto",
-        convention: str = "",
-        parents: Sequence[str] = (),
-        message: str = "",
-        labels: Mapping[str, str] | None = None,
-        golden: Literal[False] | None = None,
-        sign: "AnyPath | SigningCredentials | None" = None,
-        trained_on: str | None = None,
-    ) -> "Iterator[push_several.PushedFolder]":
-        """Push folders one after another, their base looked up once; arguments as of `push`.
-
-        `to` is a line, which gets them as versions in this order, or a namespace with a `/` behind it, which
-        gets a line for each, named like its folder. The first that is refused ends it.
-
-        Raises:
-            InvalidInput: A folder's name is no line's, or two have one.
-        """
-        options = use_cases.push.PushOptions(
-            kind=kind,
-            convention=convention,
-            parents=parents,
-            message=message,
-            labels=dict(labels or {}),
-            golden=use_cases.golden_of_push.GoldenChoice(is_left_out=golden is False),
-            sign=None if sign is None else use_cases.signers.sign_with(sign),
-            trained_on=trained_on,
-        )
-        folders = [Path(path) for path in paths]
-        return use_cases.push_several.push_several(self._context, folders, to, base=base, options=options)
+        self, paths: Sequence[AnyPath], to: str, *, base: str | None = None, options: "PushOptions | None" = None
+    ) -> "Iterator[PushedFolder]":
+        """Push folders one after another, their base looked up once: to a line, or `ns/` for a line each."""
+        said, folders = options or use_cases.push.PushOptions(), [Path(path) for path in paths]
+        return use_cases.push_several.push_several(self._context, folders, to, base=base, options=said)
 
     def pull(
         self,
