@@ -9,7 +9,7 @@ def main() -> None:
         from deltareg.host.process import need
 
         need("verify")
-        from deltareg_verify.command_line import main as run  # not before that
+        from deltareg_verify.entry import main as run  # not before that
 
     run()
 

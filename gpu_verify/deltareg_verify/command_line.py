@@ -4,7 +4,6 @@ import json
 import logging
 import os
 import shutil
-import signal
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from deltareg.errors import Inconclusive, InvalidInput, Misconfigured, Unavailab
 from deltareg.gate.verifier import VERIFIER
 from deltareg.host.process import explain_errors
 from deltareg.words import RUN_KIND_NAMES, SCHEMES
+from deltareg_verify.entry import main
 from deltareg_verify.messages.report import CheckSurroundings, listen
 from deltareg_verify.sandbox import layers
 from deltareg_verify.sandbox.escape_trial import stand_trial
@@ -31,11 +31,6 @@ from deltareg_verify.supervisor.options import WorkerOptions
 from deltareg_verify.supervisor.settings import resolve
 from deltareg_verify.supervisor.stop import StopSignal
 from deltareg_verify.supervisor.worker import RUN_PREFIX, Worker
-from deltareg_verify.workbench.backtest import backtest, faults
-from deltareg_verify.workbench.behavior import behavior
-from deltareg_verify.workbench.golden_recording import golden
-from deltareg_verify.workbench.pilot import pilot
-from deltareg_verify.workbench.probing import probe
 
 log = logging.getLogger(__name__)
 
@@ -43,24 +38,6 @@ _DESCRIBE_S = 60.0
 _GIB = 1 << 30
 _STALE_S = 2 * 86_400
 _EPILOG = "Every option is also a variable: DELTAREG_WORKER_NAME, … (docs/settings.md)."
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "--with-parent", metavar="PID", type=int, help="End when the process that started it ends, which has this number."
-)
-def main(*, with_parent: int | None) -> None:
-    """Verify the versions of a Delta Registry on their bases."""
-    if with_parent is not None:
-        layers.end_with(with_parent, signal.SIGTERM)
-
-
-main.add_command(probe)
-main.add_command(behavior)
-main.add_command(golden)
-main.add_command(backtest)
-main.add_command(faults)
-main.add_command(pilot)
 
 
 @main.command(epilog=_EPILOG)

@@ -15,7 +15,7 @@ from deltareg.client.report_files.behavior_html import to_html
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.suites.estimate import of_difference
 from deltareg.suites.suite import read_suite
-from deltareg_verify.command_line import main
+from deltareg_verify.entry import main
 from deltareg_verify.judging.inputs import gather_inputs
 from deltareg_verify.workbench.behavior import BehaviorRequest, BehaviorSide, run
 from tests.verify.bench import SAMPLES, sample_base

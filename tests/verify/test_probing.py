@@ -10,7 +10,7 @@ from safetensors.numpy import load_file, save_file
 
 from deltareg.client.folders.array_file import read_arrays as read_arrays_of
 from deltareg.errors import IntegrityFailure, InvalidInput, NotFound, Refused
-from deltareg_verify.command_line import main
+from deltareg_verify.entry import main
 from deltareg_verify.workbench.probing import ProbeRequest, run
 from tests.verify.bench import SAMPLES, read_arrays, sample_base
 

@@ -11,7 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from deltareg.errors import InvalidInput
-from deltareg_verify.command_line import main, sweep
+from deltareg_verify.command_line import sweep
+from deltareg_verify.entry import main
 from deltareg_verify.supervisor.settings import resolve
 from tests.fixtures.processes import until
 from tests.verify.bench import SAMPLES, sample_base
