@@ -29,7 +29,7 @@ class PushedFolder:
 
 
 def push_several(
-    context: Context, paths: Sequence[Path], to: str, *, base: str | None, options: PushOptions
+    context: Context, paths: Sequence[Path], to: str, *, base: str | None, options: PushOptions | None
 ) -> Iterator[PushedFolder]:
     """Push folders one after another; the first that is refused ends it, and those before it stay.
 
@@ -39,11 +39,12 @@ def push_several(
         to: A line, which gets them as versions in this order, or a namespace with a `/` behind it, which gets
             a line for each, named like its folder.
         base: The base, as of `push`.
-        options: What is said of each.
+        options: What is said of each; None for nothing.
 
     Raises:
         InvalidInput: A folder's name is no line's, or two have one, or the options are of one version.
     """
+    options = options or PushOptions()
     if options.semver or options.idempotency_key or options.golden.file:
         raise InvalidInput("a semver, an idempotency key and a file of golden outputs are of one version")
     lines = _lines(paths, to)

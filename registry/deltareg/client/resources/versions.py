@@ -66,13 +66,11 @@ class Versions(Resource):
     ) -> "reports.PushReport":
         """Push a folder as a new version; the same push again returns the same version.
 
-        The folder is only read. Without `base` it is the one that its own files name. Golden outputs
-        that were recorded into it (`deltareg.golden`) are pushed with it; where there are none, the
-        library that wrote the delta computes some, as for the command line. `golden` names a file
-        with others, or is False for none. With `sign`, a file with a private key or the word
-        `sigstore`, the files are signed. `trained_on` insists on a base that the files deny. With
-        `wait`, it returns once the version has been verified, after `timeout_s` at the latest:
-        `report.run` has the verdict.
+        The folder is only read. Without `base` it is the one that its own files name. Golden outputs that were
+        recorded into it (`deltareg.golden`) are pushed with it; where there are none, the library that wrote the
+        delta computes some, as for the command line. `golden` names a file with others, or is False for none. With
+        `sign`, a file with a private key or the word `sigstore`, the files are signed. `trained_on` insists on a
+        base that the files deny. With `wait`, it returns once verified, after `timeout_s`: `report.run` has the verdict.
 
         Raises:
             Refused: The folder is not a delta of this base, or its files name another one
@@ -100,8 +98,8 @@ class Versions(Resource):
         self, paths: Sequence[AnyPath], to: str, *, base: str | None = None, options: "PushOptions | None" = None
     ) -> "Iterator[PushedFolder]":
         """Push folders one after another, their base looked up once: to a line, or `ns/` for a line each."""
-        said, folders = options or use_cases.push.PushOptions(), [Path(path) for path in paths]
-        return use_cases.push_several.push_several(self._context, folders, to, base=base, options=said)
+        several = use_cases.push_several.push_several
+        return several(self._context, [Path(path) for path in paths], to, base=base, options=options)
 
     def pull(
         self,
