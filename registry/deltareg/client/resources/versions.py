@@ -70,7 +70,7 @@ class Versions(Resource):
         recorded into it (`deltareg.golden`) are pushed with it; where there are none, the library that wrote the
         delta computes some, as for the command line. `golden` names a file with others, or is False for none. With
         `sign`, a file with a private key or the word `sigstore`, the files are signed. `trained_on` insists on a
-        base that the files deny. With `wait`, it returns once verified, after `timeout_s`: `report.run` has the verdict.
+        base that the files deny. With `wait`, it returns once verified, or after `timeout_s`: see `report.run`.
 
         Raises:
             Refused: The folder is not a delta of this base, or its files name another one
