@@ -14,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-lowest check lint fmt run soak soak-vllm bench docs site wheels clean
+.PHONY: help demo test test-lowest check lint fmt run soak soak-vllm bench fill docs site wheels clean
 .PHONY: lock lock-newest locked sbom audit
 
 help:           ## this list
@@ -88,6 +88,11 @@ soak-vllm: $(VENV)/.ready-test $(VLLM_VENV)/.ready   ## an agent, the plug-in an
 
 bench: $(VENV)/.ready-bench ## speed and size, as tables
 	@for script in tests/benchmarks/bench_*.py; do $(BIN)/python "$$script" || exit 1; done
+
+VERSIONS ?= 100000
+FILLARGS ?=
+fill: $(VENV)/.ready-test   ## a registry with history in build/scale: VERSIONS=100000, FILLARGS='--database postgresql://…'
+	@$(BIN)/python -m tests.scale --versions $(VERSIONS) $(FILLARGS)
 
 lock: $(SUPPLY_VENV)/.ready   ## locks/ anew from pyproject.toml; what is there and fits is kept
 	@$(SUPPLY_VENV)/bin/python -m tests.locks.renew $(LOCKARGS)

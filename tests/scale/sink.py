@@ -1,0 +1,119 @@
+"""Writing many rows by the quickest way that each database has, and the checks that it leaves out.
+
+Triggers and references are off while rows go in. At the end they are as they were, and each
+reference is held to what is there.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+
+from deltareg.db.session import as_writer, write
+from deltareg.db.tables import metadata
+
+_BATCH = 20_000
+
+
+class RowSink:
+    """Takes rows of many tables and writes them in large batches."""
+
+    def __init__(self, conn: sa.Connection):
+        self.counts: Counter[str] = Counter()
+        self._conn = conn
+        self._is_postgresql = conn.dialect.name == "postgresql"
+        self._waiting: dict[tuple[str, tuple[str, ...]], list[tuple[object, ...]]] = {}
+        self._ids: dict[str, int] = {}
+
+    def new_id(self, table: str) -> int:
+        """Return a row id that nothing has."""
+        if table not in self._ids:
+            self._ids[table] = self._conn.exec_driver_sql(f'SELECT COALESCE(MAX(id), 0) FROM "{table}"').scalar_one()
+        self._ids[table] += 1
+        return self._ids[table]
+
+    def add(self, table: str, columns: tuple[str, ...], values: tuple[object, ...]) -> None:
+        """Take a row."""
+        waiting = self._waiting.setdefault((table, columns), [])
+        waiting.append(values)
+        if len(waiting) >= _BATCH:
+            self._put(table, columns, waiting)
+
+    def flush(self) -> None:
+        """Write what waits, and let the databases count on from there."""
+        for (table, columns), waiting in self._waiting.items():
+            self._put(table, columns, waiting)
+        if self._is_postgresql:
+            for table in self._ids:
+                self._conn.exec_driver_sql(
+                    f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), {self._ids[table]})"
+                    f" WHERE pg_get_serial_sequence('{table}', 'id') IS NOT NULL"
+                )
+
+    def _put(self, table: str, columns: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
+        names = ", ".join(f'"{name}"' for name in columns)
+        self.counts[table] += len(rows)
+        if self._is_postgresql:
+            opened: Any = self._conn.connection.cursor()
+            with opened as cursor:
+                cursor.execute(f'SELECT {names} FROM "{table}" LIMIT 0')
+                kinds = [column.type_code for column in cursor.description]
+                with cursor.copy(f'COPY "{table}" ({names}) FROM STDIN') as copy:
+                    copy.set_types(kinds)
+                    for row in rows:
+                        copy.write_row(row)
+        else:
+            marks = ", ".join("?" * len(columns))
+            self._conn.connection.executemany(f'INSERT INTO "{table}" ({names}) VALUES ({marks})', rows)
+        rows.clear()
+
+
+@contextmanager
+def filling(engine: sa.Engine) -> Iterator[RowSink]:
+    """Fill a database in one transaction, with triggers and references off until its end."""
+    if engine.dialect.name == "postgresql":
+        with write(engine) as conn:
+            conn.exec_driver_sql("SET LOCAL session_replication_role = replica")
+            sink = RowSink(conn)
+            yield sink
+            sink.flush()
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
+            conn.exec_driver_sql("VACUUM ANALYZE")
+        return
+    with engine.connect() as conn:
+        driver: Any = conn.connection.driver_connection
+        for pragma in ("foreign_keys = OFF", "synchronous = OFF", "cache_size = -400000"):
+            driver.execute(f"PRAGMA {pragma}")
+        as_writer(conn)
+        with conn.begin():
+            triggers = driver.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
+            for name, _ in triggers:
+                driver.execute(f'DROP TRIGGER "{name}"')
+            sink = RowSink(conn)
+            yield sink
+            sink.flush()
+            for _, sql in triggers:
+                driver.execute(sql)
+        driver.execute("ANALYZE")
+        conn.invalidate()  # the next one waits for the disk again
+
+
+def broken_references(engine: sa.Engine) -> list[str]:
+    """Name the references that lead nowhere: there must be none."""
+    with engine.connect() as conn:
+        if conn.dialect.name == "sqlite":
+            return [f"{row[0]} to {row[2]}" for row in conn.exec_driver_sql("PRAGMA foreign_key_check")]
+        return list(_broken(conn))
+
+
+def _broken(conn: sa.Connection) -> Iterable[str]:
+    for table in metadata.sorted_tables:
+        for reference in table.foreign_key_constraints:
+            other = reference.referred_table.alias("other")
+            pairs = [(each.parent, other.c[each.column.name]) for each in reference.elements]
+            leads = sa.exists().where(*(mine == theirs for mine, theirs in pairs))
+            lost = sa.select(sa.literal(1)).select_from(table).where(*(mine.is_not(None) for mine, _ in pairs), ~leads)
+            if conn.execute(lost.limit(1)).first() is not None:
+                yield f"{table.name} to {reference.referred_table.name}"
