@@ -63,7 +63,8 @@ def live_template(url: str, folder: Path, *, tensors: int) -> Template:
 @contextmanager
 def serving(url: str, folder: Path) -> Generator[RunningRegistry, None, None]:
     """Run a server over a database and the objects in a folder."""
-    with running(url, (folder / "blobs").as_uri(), folder, signer=server_key(), requests_per_minute=10**9) as server:
+    blobs, hub = (folder / "blobs").as_uri(), {"hub_main": "prod", "hub_address": "http://127.0.0.1:9"}
+    with running(url, blobs, folder, signer=server_key(), requests_per_minute=10**9, **hub) as server:
         yield server
 
 

@@ -15,6 +15,7 @@ from deltareg.db.session import as_writer, write
 from deltareg.db.tables import metadata
 
 _BATCH = 20_000
+_TEXT, _JSON = 25, {114, 3802}  # by PostgreSQL's numbers: JSON goes in as the text that it is
 
 
 class RowSink:
@@ -59,7 +60,7 @@ class RowSink:
             opened: Any = self._conn.connection.cursor()
             with opened as cursor:
                 cursor.execute(f'SELECT {names} FROM "{table}" LIMIT 0')
-                kinds = [column.type_code for column in cursor.description]
+                kinds = [_TEXT if column.type_code in _JSON else column.type_code for column in cursor.description]
                 with cursor.copy(f'COPY "{table}" ({names}) FROM STDIN') as copy:
                     copy.set_types(kinds)
                     for row in rows:
