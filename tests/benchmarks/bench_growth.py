@@ -130,7 +130,7 @@ def measured(call: GrowthCall, sides: list[Side], options: argparse.Namespace) -
         if time.monotonic() > until:
             break
     return [
-        Figures(statistics.median(took), sorted(took)[int(0.99 * (len(took) - 1))], *count)
+        Figures(statistics.median(took), sorted(took)[min(len(took) - 1, int(0.99 * len(took)))], *count)
         for took, count in zip(times, counts, strict=True)
     ]
 

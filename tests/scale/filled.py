@@ -57,7 +57,9 @@ def live_template(url: str, folder: Path, *, tensors: int) -> Template:
     files = folder / "template"
     files.mkdir()
     with serving(url, folder) as server:
-        return TemplateLife(server, files, tensors=tensors).live()
+        template = TemplateLife(server, files, tensors=tensors).live()
+        seal_trail(server.registry.engine)
+    return template
 
 
 @contextmanager
@@ -94,11 +96,16 @@ def _derive(engine: sa.Engine, *, sealed: int, events: int) -> None:
         conn.exec_driver_sql(f"UPDATE event_head SET number = {events}")
         conn.exec_driver_sql(f"INSERT INTO unsealed (audit_id) SELECT id FROM audit WHERE id > {sealed}")
     mend_counts(engine)
+    seal_trail(engine)
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
+        conn.exec_driver_sql("VACUUM ANALYZE" if conn.dialect.name == "postgresql" else "ANALYZE")
+
+
+def seal_trail(engine: sa.Engine) -> None:
+    """Seal all that waits, as the server does in the background."""
     registry = Registry(engine, MemoryStore(), signer=server_key())
     while seal_some(registry):
         pass
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
-        conn.exec_driver_sql("VACUUM ANALYZE" if conn.dialect.name == "postgresql" else "ANALYZE")
 
 
 def told(plan: FillPlan, filled: Filled) -> str:
