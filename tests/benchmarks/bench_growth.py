@@ -33,7 +33,9 @@ _PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 _EMPTY = ("templatespace/templateline", "team/lora", "templatebase", "templateline")
 _FULL = ("scale0/line0", "scale1/line1", "scale-base-000", "line1")
 _HEAD = f"{'':<34}{'empty':>16}{'full':>18}{'':>7}{'statements':>12}{'{}':>18}"
-_UNDER = f"{'':<34}{'p50':>8}{'p99 ms':>8}{'p50':>10}{'p99 ms':>8}{'x':>7}{'':>4}{'empty full':>12}{'empty':>9}{'full':>9}"
+_UNDER = (
+    f"{'':<34}{'p50':>8}{'p99 ms':>8}{'p50':>10}{'p99 ms':>8}{'x':>7}{'':>4}{'empty full':>12}{'empty':>9}{'full':>9}"
+)
 
 
 @dataclass(frozen=True)

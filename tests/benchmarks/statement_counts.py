@@ -90,7 +90,7 @@ def _rows_of(cursor: psycopg.ClientCursor[Any], text: str, params: Any) -> int:
 def _rows_in(node: dict[str, Any]) -> float:
     """Add up the rows that the scans of a plan gave, and those that they read in vain."""
     own = 0.0
-    if "Scan" in node["Node Type"] and "Relation Name" in node or node["Node Type"] == "Bitmap Index Scan":
+    if ("Scan" in node["Node Type"] and "Relation Name" in node) or node["Node Type"] == "Bitmap Index Scan":
         read = ("Actual Rows", "Rows Removed by Filter", "Rows Removed by Index Recheck")
         own = node.get("Actual Loops", 1) * sum(node.get(name, 0) for name in read)
     return own + sum(_rows_in(each) for each in node.get("Plans", []))

@@ -9,9 +9,9 @@ import sqlalchemy as sa
 from deltareg.db import tables as t
 from deltareg.db.session import write
 from deltareg.digest import sha256_of
-from deltareg.errors import Forbidden
+from deltareg.errors import Forbidden, InvalidInput
 from deltareg.service.registry import Registry
-from deltareg.service.upkeep import collect, fsck
+from deltareg.service.upkeep import collect, fsck, objects
 from deltareg.store import fresh_key, open_store
 from deltareg.store.memory import MemoryStore
 from tests.service import rows
@@ -109,8 +109,9 @@ def test_a_needed_pack_that_is_marked_is_found(engine, store, version_id):
     assert (finding.kind, finding.subject) == ("marked", f"ns:lab {sha256_of(b'second')}")
 
 
-def test_a_pack_that_is_collected_meanwhile_is_no_finding(engine, maker):
-    store = CollectingStore(engine)
+@pytest.mark.parametrize("when", ["keys", "read"])
+def test_a_pack_that_is_collected_meanwhile_is_no_finding(engine, maker, when):
+    store = CollectingStore(engine, when)
     delta = rows.line(engine, maker=maker)
     gone = rows.push(engine, store, maker, delta, b"gone")
     rows.push(engine, store, maker, delta, b"kept")
@@ -138,6 +139,52 @@ def test_each_of_many_faults_is_found(engine, store, folder, maker):
     assert len(findings) == len(damaged)
 
 
+@pytest.mark.parametrize("repairs", [False, True])
+def test_parts_find_what_all_of_it_finds_wherever_they_end(engine, store, folder, maker, monkeypatch, repairs):
+    monkeypatch.setattr(objects, "_SHARE", 1)  # as if there were many packs
+    dice = random.Random(20261201)
+    delta = rows.line(engine, maker=maker)
+    packs = [dice.randbytes(50) for _ in range(12)]
+    rows.push(engine, store, maker, delta, *packs)
+    rows.base(engine)
+    for data in packs[:5]:
+        damage(store, folder, key_of(engine, data), data, dice)
+    store.write(fresh_key(sha256_of(b"stray"), attempt=uuid.uuid4()), [b"stray"])
+    with write(engine) as conn:
+        conn.execute(sa.update(t.bases).values(manifest=b"{}{}"))
+        conn.execute(sa.update(t.quota_usage).values(versions=7))
+    registry = Registry(engine, store)
+    if not repairs:
+        whole = fsck.run_fsck(registry, maker, read_data=True)
+
+    parts = [fsck.run_fsck(registry, maker, read_data=True, repairs=repairs, after="", seconds=0)]
+    while parts[-1].after is not None:
+        after = parts[-1].after
+        parts.append(fsck.run_fsck(registry, maker, read_data=True, repairs=repairs, after=after, seconds=0))
+
+    assert len(parts) > 12, "each step is a part of its own"
+    found = [finding for part in parts for finding in part.findings]
+    assert sum(part.packs for part in parts) == 12
+    if repairs:
+        assert [f.kind for f in found].count("data") == 5
+        assert [f.kind for f in found].count("orphan") == 1
+        assert parts[-1].to_push
+        assert not any(part.to_push for part in parts[:-1])
+    else:
+        assert sorted(map(repr, found)) == sorted(map(repr, whole.findings))
+        assert {f.kind for f in found} >= {"orphan", "manifest", "count"}
+
+
+@pytest.mark.parametrize(
+    "after", ["nonsense", "bm9wZTo=", "b2JqZWN0czp4eHg=", "ZG9jdW1lbnRzOnEx", "ZG9jdW1lbnRzOnYtMQ=="]
+)
+def test_a_cursor_of_somebody_else_is_refused(sqlite_engine, after):
+    registry = Registry(sqlite_engine, MemoryStore())
+
+    with pytest.raises(InvalidInput):
+        fsck.run_fsck(registry, rows.caller(sqlite_engine), read_data=False, after=after)
+
+
 def test_fsck_is_for_admins(engine, store, version_id, maker):
     registry = Registry(engine, store)
     store.delete(key_of(engine, b"second"))
@@ -151,18 +198,26 @@ def test_fsck_is_for_admins(engine, store, version_id, maker):
 
 
 class CollectingStore(MemoryStore):
-    """A store beside which a collection runs just as fsck looks for its first object."""
+    """A store beside which a collection runs once, as fsck has listed its objects or reads the first."""
 
-    def __init__(self, engine):
+    def __init__(self, engine, when):
         super().__init__()
-        self._engine = engine
+        self._engine, self._when = engine, when
         self.is_armed = False
 
-    def size(self, key):
-        if self.is_armed:
+    def keys(self, prefix=""):
+        found = list(super().keys(prefix))
+        self._collect("keys")
+        return iter(found)
+
+    def read(self, key, start=0, stop=None):
+        self._collect("read")
+        return super().read(key, start, stop)
+
+    def _collect(self, when):
+        if self.is_armed and when == self._when:
             self.is_armed = False
             collect.run(self._engine, self, grace_s=0)
-        return super().size(key)
 
 
 def key_of(engine, data):

@@ -82,7 +82,8 @@ class CheckInfo(Answer):
 class FsckReport(Answer):
     """The state of the store against the database.
 
-    With `repaired`, what could be healed was, and `to_push` lists all that is corrupt still.
+    With `repaired`, what could be healed was, and `to_push` lists all that is corrupt still. A part
+    has in `after` where the next one begins, and `to_push` in the last one alone.
     """
 
     packs: int
@@ -91,3 +92,4 @@ class FsckReport(Answer):
     findings: list[FsckFinding]
     repaired: bool = False
     to_push: list[FsckHeal] = []
+    after: str | None = None

@@ -37,12 +37,15 @@ def run_collection(
 
 
 @router.post("/fsck")
-def check_store(registry: InRegistry, by: By, *, read_data: bool = False, repair: bool = False) -> FsckReport:
+def check_store(
+    registry: InRegistry, by: By, *, read_data: bool = False, repair: bool = False, after: str | None = None
+) -> FsckReport:
     """Hold the store against the database; with `read_data`, hash every pack again.
 
-    With `repair`, heal what can be healed, and name what has to be pushed again.
+    With `repair`, heal what can be healed, and name what has to be pushed again. With `after`, do
+    some seconds of it: the first with an empty one, and each other with that of the one before.
     """
-    return fsck.run_fsck(registry, by, read_data=read_data, repairs=repair)
+    return fsck.run_fsck(registry, by, read_data=read_data, repairs=repair, after=after)
 
 
 @router.post("/fsck/checks")

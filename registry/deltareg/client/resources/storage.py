@@ -1,5 +1,7 @@
 """Storage: what is stored, whether it is intact, and what is no longer needed."""
 
+from collections.abc import Mapping
+
 from deltareg.client.asking.resolving import path_of_one
 from deltareg.client.resources.resource import Resource
 from deltareg.refs import Ref, parse_id, parse_name
@@ -76,8 +78,18 @@ class Storage(Resource):
             read_data: Whether to read and hash every pack.
             repair: Whether to repair what can be repaired, and mark the rest.
         """
-        query = {"read_data": read_data, **({"repair": True} if repair else {})}
-        return self._context.api.request("POST", "/fsck", FsckReport, query=query)
+        query: dict[str, bool] = {"read_data": read_data, **({"repair": True} if repair else {})}
+        report = self._fsck_part(query, after="")
+        findings = list(report.findings)
+        while report.after is not None:
+            before, report = report, self._fsck_part(query, after=report.after)
+            findings += report.findings
+            sums = {"packs": before.packs + report.packs, "bytes": before.bytes + report.bytes}
+            report = report.model_copy(update=sums)
+        return report.model_copy(update={"findings": findings})
+
+    def _fsck_part(self, query: Mapping[str, bool], *, after: str) -> FsckReport:
+        return self._context.api.request("POST", "/fsck", FsckReport, query={**query, "after": after})
 
     def check_pieces(self, *, share: float = 1.0, check: str = "") -> CheckInfo:
         """Have workers decode and hash the stored bytes, each version and base in a run of its own.

@@ -1,15 +1,14 @@
-"""What fsck walks over: live packs, known keys, manifests, contradictions."""
+"""What fsck walks over: packs and keys, documents and the packs that they name, contradictions."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import sqlalchemy as sa
 
 from deltareg.db.hub import hub_drafts
-from deltareg.db.lines.version_rows import DocumentsRow
 from deltareg.db.sql.fetch import fetch_all
 from deltareg.db.sql.upsert import batches
 from deltareg.db.storage.rows import EntryRow, PackRow, PieceEntryRow
+from deltareg.db.storage.shares import PackHolder
 from deltareg.db.tables import (
     base_packs,
     bases,
@@ -24,35 +23,41 @@ from deltareg.db.tables import (
     version_packs,
     versions,
 )
+from deltareg.db.upkeep.rows import CheckedDocumentsRow, StoredPackRow
 
 _SHOWN = (packs.c.id, packs.c.scope, packs.c.digest, packs.c.physical_key, packs.c.size_bytes)
 
 
-def live_packs(conn: sa.Connection, *, after: int, limit: int) -> Sequence[PackRow]:
-    """List packs that are not marked for deletion."""
-    query = sa.select(*_SHOWN).where(packs.c.state == "live", packs.c.id > after)
-    return fetch_all(conn, query.order_by(packs.c.id).limit(limit), PackRow)
+def newest_pack(conn: sa.Connection) -> int:
+    """Return the highest row id of a pack, which says about how many there are."""
+    return int(conn.execute(sa.select(sa.func.coalesce(sa.func.max(packs.c.id), 0))).scalar_one())
 
 
-def is_live(conn: sa.Connection, pack_id: int, *, physical_key: str) -> bool:
-    """Whether a pack is live under a key."""
-    query = sa.select(packs.c.id).where(
-        packs.c.id == pack_id, packs.c.physical_key == physical_key, packs.c.state == "live"
-    )
-    return conn.execute(query).first() is not None
+def packs_within(conn: sa.Connection, begin: str, end: str) -> Sequence[StoredPackRow]:
+    """List all packs whose keys lie between two beginnings of keys, the last exclusive."""
+    bad_why = sa.case((packs.c.bad_at.is_not(None), sa.func.coalesce(packs.c.bad_why, "it is damaged")))
+    query = sa.select(*_SHOWN, packs.c.state, bad_why.label("bad_why"))
+    return fetch_all(conn, query.where(packs.c.physical_key >= begin, packs.c.physical_key < end), StoredPackRow)
+
+
+def live_among(conn: sa.Connection, rows: Iterable[StoredPackRow]) -> set[int]:
+    """Return which of some packs are live under the keys that they had."""
+    keys = {row.id: row.physical_key for row in rows}
+    found: set[int] = set()
+    for part in batches(list(keys)):
+        query = sa.select(packs.c.id, packs.c.physical_key).where(packs.c.id.in_(part), packs.c.state == "live")
+        found |= {row.id for row in conn.execute(query) if keys[row.id] == row.physical_key}
+    return found
 
 
 def known_keys(conn: sa.Connection, keys: Sequence[str]) -> set[str]:
     """Return which of some keys belong to a pack, an upload or a draft."""
-    of_packs = sa.select(packs.c.physical_key).where(packs.c.physical_key.in_(keys))
-    of_uploads = sa.select(upload_packs.c.physical_key).where(upload_packs.c.physical_key.in_(keys))
-    known = set(conn.execute(of_packs).scalars()) | set(conn.execute(of_uploads).scalars())
-    return known | hub_drafts.known_keys(conn, keys)
-
-
-def held_documents(conn: sa.Connection, *, after: int, limit: int) -> Sequence[DocumentsRow]:
-    """List the documents of versions that still have their bytes, as `version_documents` does."""
-    return fetch_all(conn, _of_versions(after, limit).where(versions.c.released_at.is_(None)), DocumentsRow)
+    known: set[str] = set()
+    for part in batches(list(keys)):
+        for table in (packs, upload_packs):
+            known |= set(conn.execute(sa.select(table.c.physical_key).where(table.c.physical_key.in_(part))).scalars())
+        known |= hub_drafts.known_keys(conn, part)
+    return known
 
 
 def manifests_of(conn: sa.Connection, digest: str) -> list[bytes]:
@@ -94,28 +99,16 @@ def forget_entries(conn: sa.Connection, ids: Sequence[int]) -> None:
         conn.execute(sa.delete(pieces).where(pieces.c.id.in_(part)))
 
 
-def version_documents(conn: sa.Connection, *, after: int, limit: int) -> Sequence[DocumentsRow]:
+def version_documents(conn: sa.Connection, *, after: int, limit: int) -> Sequence[CheckedDocumentsRow]:
     """List the documents of versions, as stored, with the digests of the manifests."""
-    return fetch_all(conn, _of_versions(after, limit), DocumentsRow)
-
-
-def _of_bases(after: int, limit: int) -> sa.Select[*tuple[Any, ...]]:
-    return (
-        sa.select(bases.c.id, *_document_columns(bases), bases.c.manifest_digest, bases.c.name.label("subject"))
-        .where(bases.c.id > after)
-        .order_by(bases.c.id)
-        .limit(limit)
-    )
-
-
-def _of_versions(after: int, limit: int) -> sa.Select[*tuple[Any, ...]]:
     subject = namespaces.c.name + "/" + deltas.c.name + ":v"
-    return (
+    query = (
         sa.select(
             versions.c.id,
             *_document_columns(versions),
             versions.c.manifest_digest,
             (subject + sa.cast(versions.c.number, sa.Text)).label("subject"),
+            versions.c.released_at.is_(None).label("has_bytes"),
         )
         .join(deltas, deltas.c.id == versions.c.delta_id)
         .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
@@ -123,15 +116,11 @@ def _of_versions(after: int, limit: int) -> sa.Select[*tuple[Any, ...]]:
         .order_by(versions.c.id)
         .limit(limit)
     )
+    return fetch_all(conn, query, CheckedDocumentsRow)
 
 
-def base_documents(conn: sa.Connection, *, after: int, limit: int) -> Sequence[DocumentsRow]:
-    """List the documents of bases, as stored, with the digests of the manifests."""
-    return fetch_all(conn, _of_bases(after, limit), DocumentsRow)
-
-
-def held_base_documents(conn: sa.Connection, *, after: int, limit: int) -> Sequence[DocumentsRow]:
-    """List the documents of bases that still have their bytes, as `base_documents` does.
+def base_documents(conn: sa.Connection, *, after: int, limit: int) -> Sequence[CheckedDocumentsRow]:
+    """List the documents of bases, as stored, with the digests of the manifests.
 
     A base that is a version loses its bytes with that version.
     """
@@ -140,7 +129,32 @@ def held_base_documents(conn: sa.Connection, *, after: int, limit: int) -> Seque
         .where(version_bases.c.base_id == bases.c.id)
         .where(version_bases.c.version_id == versions.c.id, versions.c.released_at.is_not(None))
     )
-    return fetch_all(conn, _of_bases(after, limit).where(~is_released), DocumentsRow)
+    query = (
+        sa.select(
+            bases.c.id,
+            *_document_columns(bases),
+            bases.c.manifest_digest,
+            bases.c.name.label("subject"),
+            (~is_released).label("has_bytes"),
+        )
+        .where(bases.c.id > after)
+        .order_by(bases.c.id)
+        .limit(limit)
+    )
+    return fetch_all(conn, query, CheckedDocumentsRow)
+
+
+def needed_digests(conn: sa.Connection, holders: Sequence[PackHolder]) -> set[tuple[PackHolder, str]]:
+    """Return the packs that rows say some versions and bases need, by their digests."""
+    found: set[tuple[PackHolder, str]] = set()
+    for is_base, needs, column in (
+        (False, version_packs, version_packs.c.version_id),
+        (True, base_packs, base_packs.c.base_id),
+    ):
+        for part in batches([held.row_id for held in holders if held.is_base == is_base]):
+            query = sa.select(column, packs.c.digest).join(packs, packs.c.id == needs.c.pack_id).where(column.in_(part))
+            found |= {(PackHolder(row_id, is_base=is_base), digest) for row_id, digest in conn.execute(query)}
+    return found
 
 
 def needed_but_marked(conn: sa.Connection) -> Sequence[PackRow]:

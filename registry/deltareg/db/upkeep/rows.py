@@ -1,6 +1,9 @@
-"""Rows of what waits for a collection and of what it would free."""
+"""Rows of what waits for a collection, of what it would free, and of what fsck looks at."""
 
 from dataclasses import dataclass
+
+from deltareg.db.lines.version_rows import DocumentsRow
+from deltareg.db.storage.rows import PackRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +79,28 @@ class StrandedRow:
     id: int
     physical_key: str
     is_due: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPackRow:
+    """A pack as fsck looks at it; `bad_why` says what is known to be wrong with its object."""
+
+    id: int
+    scope: str
+    digest: str
+    physical_key: str
+    size_bytes: int
+    state: str
+    bad_why: str | None
+
+    @property
+    def pack(self) -> PackRow:
+        """The pack alone."""
+        return PackRow(self.id, self.scope, self.digest, self.physical_key, self.size_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedDocumentsRow(DocumentsRow):
+    """The documents of a version or a base, and whether it still has its bytes."""
+
+    has_bytes: bool

@@ -4,53 +4,45 @@ Every pack row must have its object in the right size, every object a row, every
 digest, and every storage map must be readable. With `read_data`, every object is read and hashed.
 An object without a row is reported and never deleted: after a database was restored from a backup,
 it may be the only copy of something.
+
+Whoever asks for parts gets one that ends after some seconds, with a cursor to continue from.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
-from typing import Literal
+from functools import partial
+from typing import Final, Literal
 
 import sqlalchemy as sa
 
-from deltareg.db.lines.version_rows import DocumentsRow
 from deltareg.db.session import read
-from deltareg.db.sql.document import StoredDocuments, unpack_document
+from deltareg.db.sql.document import unpack_map
 from deltareg.db.storage.rows import PackRow
 from deltareg.db.upkeep import fsck as queries
-from deltareg.db.upkeep.damage import bad_why
-from deltareg.digest import sha256_of, sha256_over
+from deltareg.db.upkeep.rows import CheckedDocumentsRow, StoredPackRow
+from deltareg.digest import sha256_over
 from deltareg.errors import BlobMissing, IntegrityFailure
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.upkeep.counts import KIND, wrong_counts
-from deltareg.service.upkeep.pages import page_rows
-from deltareg.service.upkeep.repair import repair, still_corrupt, unreferenced_packs
+from deltareg.service.upkeep.documents import document_pages, readable_manifest, unreferenced_packs
+from deltareg.service.upkeep.objects import (
+    ShareOfObjects,
+    check_digits,
+    differing,
+    first_digits,
+    share_of_objects,
+    still_live,
+)
+from deltareg.service.upkeep.repair import repair_stages, still_corrupt
+from deltareg.service.upkeep.walk import Stage, WalkStep, walk
 from deltareg.store import BlobStore
 from deltareg.wire import FsckFinding, FsckReport
 
+PART_S: Final = 5.0
+"""How long a part takes, about."""
 FindingKind = Literal["missing", "size", "data", "bad", "orphan", "manifest", "map", "reference", "marked", "count"]
-_BATCH = 200
-
-
-@dataclass(frozen=True, slots=True)
-class IntegrityFinding:
-    """One problem that fsck found.
-
-    Attributes:
-        kind: `missing` object, wrong `size`, `data` that does not hash to the digest, a pack that
-            is known to be `bad`, `orphan` object without a row, `manifest` bytes that do not hash
-            to theirs, a storage `map` that cannot be read, a `reference` to a pack that has no row,
-            a pack that is `marked` for deletion although something needs it, or a `count` behind
-            quotas that is not what there is.
-        subject: The pack, object or version concerned.
-        detail: The problem, and what it means.
-    """
-
-    kind: FindingKind
-    subject: str
-    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,36 +57,47 @@ class FsckOutcome:
 
     packs: int
     size_bytes: int
-    findings: tuple[IntegrityFinding, ...]
+    findings: tuple[FsckFinding, ...]
 
 
-def run_fsck(registry: Registry, caller: Caller, *, read_data: bool, repairs: bool = False) -> FsckReport:
+def run_fsck(
+    registry: Registry,
+    caller: Caller,
+    *,
+    read_data: bool,
+    repairs: bool = False,
+    after: str | None = None,
+    seconds: float = PART_S,
+) -> FsckReport:
     """Check everything and report; `read_data` reads every stored byte.
 
     With `repairs`, heal what can be healed, mark the rest, and name all that has to be pushed
     again.
+
+    Args:
+        registry: The database and the store.
+        caller: Who asks.
+        read_data: Whether to read and hash every object.
+        repairs: Whether to repair.
+        after: None for everything at once; otherwise a part of it is checked: from where an earlier
+            one ended, or the first if it is empty.
+        seconds: How long a part takes, about.
+
+    Raises:
+        InvalidInput: `after` is not from here.
     """
     caller.require(Right.ADMIN, on=EVERYTHING)
-    if repairs:
-        mended = repair(registry, caller, reads=read_data)
-        orphans = [
-            FsckFinding(kind=f.kind, subject=f.subject, detail=f.detail)
-            for f in _check_objects(registry.engine, registry.store)
-        ]
-        return FsckReport(
-            packs=mended.packs,
-            bytes=mended.size_bytes,
-            read_data=read_data,
-            findings=[*mended.findings, *orphans],
-            repaired=True,
-            to_push=still_corrupt(registry.engine),
-        )
-    checked = check(registry.engine, registry.store, read_data=read_data)
+    checked = _stages(registry.engine, registry.store, read_data=read_data)
+    stages = {**repair_stages(registry, caller, reads=read_data), **_orphans(checked)} if repairs else checked
+    part = walk(stages, cursor=after, seconds=None if after is None else seconds)
     return FsckReport(
-        packs=checked.packs,
-        bytes=checked.size_bytes,
+        packs=part.packs,
+        bytes=part.size_bytes,
         read_data=read_data,
-        findings=[FsckFinding(kind=f.kind, subject=f.subject, detail=f.detail) for f in checked.findings],
+        findings=part.findings,
+        repaired=repairs,
+        to_push=still_corrupt(registry.engine) if repairs and part.cursor is None else [],
+        after=part.cursor,
     )
 
 
@@ -105,105 +108,132 @@ def check(engine: sa.Engine, store: BlobStore, *, read_data: bool) -> FsckOutcom
         StoreUnavailable: The store does not answer.
         Unavailable: The database does not answer.
     """
-    packs = size = 0
-    findings: list[IntegrityFinding] = []
-    for row in page_rows(engine, queries.live_packs):
-        packs, size = packs + 1, size + row.size_bytes
-        finding = _check_pack(engine, store, row, read_data=read_data)
-        findings += [] if finding is None else [finding]
-    findings += _check_objects(engine, store)
-    findings += _check_documents(engine)
-    findings += [IntegrityFinding(KIND, wrong.holder, wrong.detail) for wrong in wrong_counts(engine)]
-    findings += [
-        IntegrityFinding("reference", name, f"nothing says that it needs the pack {digest}")
-        for _, name, digest in unreferenced_packs(engine)
-    ]
-    with read(engine) as conn:
-        marked = queries.needed_but_marked(conn)
-    findings += [
-        IntegrityFinding("marked", _name(row), "it is marked for deletion although something needs it")
-        for row in marked
-    ]
-    return FsckOutcome(packs, size, tuple(findings))
+    part = walk(_stages(engine, store, read_data=read_data), cursor=None, seconds=None)
+    return FsckOutcome(part.packs, part.size_bytes, tuple(part.findings))
 
 
-def _check_pack(engine: sa.Engine, store: BlobStore, row: PackRow, *, read_data: bool) -> IntegrityFinding | None:
-    size = store.size(row.physical_key)
-    finding = None
-    if size is None:
-        finding = IntegrityFinding("missing", _name(row), f"the store has no object {row.physical_key}")
-    elif size != row.size_bytes:
+def _stages(engine: sa.Engine, store: BlobStore, *, read_data: bool) -> Mapping[str, Stage]:
+    return {
+        "objects": partial(_check_objects, engine, store, read_data),
+        "documents": partial(_check_documents, engine),
+        "counts": partial(_check_counts, engine),
+        "marked": partial(_check_marked, engine),
+    }
+
+
+def _orphans(stages: Mapping[str, Stage]) -> Mapping[str, Stage]:
+    """Look for objects that no row knows, behind a repair, which brings back rows for some."""
+
+    def look(place: str) -> Iterator[WalkStep]:
+        for step in stages["objects"](place):
+            yield WalkStep(step.place, [one for one in step.findings if one.kind == "orphan"])
+
+    return {"orphans": look}
+
+
+def _check_objects(engine: sa.Engine, store: BlobStore, read_data: bool, place: str) -> Iterator[WalkStep]:  # noqa: FBT001
+    """Yield a step for each share of the keys, or where data is read, for each pack as well."""
+    digits, _, last = place.partition("/")
+    digits = check_digits(digits) if place else first_digits(engine)
+    while True:
+        share = share_of_objects(engine, store, digits)
+        if not last:
+            place_after = f"{digits}/0" if read_data else share.next_digits
+            yield _looked_up(engine, store, share, place_after, tells_bad=not read_data)
+        if read_data:
+            for row in share.live:
+                if row.physical_key > last and _has_its_size(store, share, row):
+                    yield WalkStep(f"{digits}/{row.physical_key}", _read_pack(engine, store, row))
+        if share.next_digits is None:
+            return
+        digits, last = share.next_digits, ""
+
+
+def _looked_up(
+    engine: sa.Engine, store: BlobStore, share: ShareOfObjects, place: str | None, *, tells_bad: bool
+) -> WalkStep:
+    """Report on a share without reading any data; packs that are known to be bad only if data is not read after it."""
+    findings: list[FsckFinding] = []
+    told: set[int] = set()
+    for row, size in differing(engine, store, share):
+        told.add(row.id)
         detail = f"{row.physical_key} has {size} bytes instead of {row.size_bytes}"
-        finding = IntegrityFinding("size", _name(row), detail)
-    elif read_data:
-        finding = _check_data(store, row)
-    finding = finding or _report_known(engine, row)
-    if finding is None or not _stands(engine, row):
-        return None
-    return finding
+        if size is None:
+            detail = f"the store has no object {row.physical_key}"
+        findings.append(_finding("missing" if size is None else "size", _name(row.pack), detail))
+    bad = [row for row in share.live if tells_bad and row.bad_why is not None and row.id not in told]
+    live = still_live(engine, bad)
+    findings += [_finding("bad", _name(row.pack), row.bad_why or "") for row in bad if row.id in live]
+    findings += [_finding("orphan", key, f"no row knows this object of {size} bytes") for key, size in share.orphans]
+    return WalkStep(place, findings, len(share.live), sum(row.size_bytes for row in share.live))
 
 
-def _report_known(engine: sa.Engine, row: PackRow) -> IntegrityFinding | None:
-    """Report a pack that is known to be damaged, although its data was not read now."""
-    with read(engine) as conn:
-        why = bad_why(conn, row.id)
-    return None if why is None else IntegrityFinding("bad", _name(row), why)
+def _has_its_size(store: BlobStore, share: ShareOfObjects, row: StoredPackRow) -> bool:
+    size = share.sizes.get(row.physical_key)
+    return (store.size(row.physical_key) if size is None else size) == row.size_bytes
 
 
-def _check_data(store: BlobStore, row: PackRow) -> IntegrityFinding | None:
+def _read_pack(engine: sa.Engine, store: BlobStore, row: StoredPackRow) -> list[FsckFinding]:
+    """Read a pack's object; one that is known to be damaged is reported in any case."""
     try:
         digest = str(sha256_over(store.read(row.physical_key)))
+        finding = None if digest == row.digest else f"{row.physical_key} holds {digest}"
     except (BlobMissing, IntegrityFailure) as error:
-        return IntegrityFinding("data", _name(row), error.message)
-    if digest == row.digest:
-        return None
-    return IntegrityFinding("data", _name(row), f"{row.physical_key} holds {digest}")
+        finding = error.message
+    kind: FindingKind = "bad" if finding is None else "data"
+    why = row.bad_why if finding is None else finding
+    if why is None or not still_live(engine, [row]):
+        return []
+    return [_finding(kind, _name(row.pack), why)]
 
 
-def _stands(engine: sa.Engine, row: PackRow) -> bool:
-    """Whether a pack is still live under the key that was checked; otherwise it was collected."""
-    with read(engine) as conn:
-        return queries.is_live(conn, row.id, physical_key=row.physical_key)
+def _check_documents(engine: sa.Engine, place: str) -> Iterator[WalkStep]:
+    for page in document_pages(engine, place):
+        findings = [finding for _, row in page.rows if (finding := _check_row(row)) is not None]
+        findings += [
+            _finding("reference", name, f"nothing says that it needs the pack {digest}")
+            for _, name, digest in unreferenced_packs(engine, page.rows)
+        ]
+        yield WalkStep(page.place, findings)
 
 
-def _check_objects(engine: sa.Engine, store: BlobStore) -> Iterator[IntegrityFinding]:
-    for part in _batch_keys(store.keys("blobs/")):
-        with read(engine) as conn:
-            known_keys = queries.known_keys(conn, [key for key, _ in part])
-        for key, size in part:
-            # A key is registered before its first byte, so an object without a row has lost it,
-            # or both went while this was looking.
-            if key not in known_keys and store.size(key) is not None:
-                yield IntegrityFinding("orphan", key, f"no row knows this object of {size} bytes")
-
-
-def _check_documents(engine: sa.Engine) -> Iterator[IntegrityFinding]:
-    for query in (queries.version_documents, queries.base_documents):
-        for row in page_rows(engine, query):
-            finding = _check_row(row)
-            if finding is not None:
-                yield finding
-
-
-def _check_row(row: DocumentsRow) -> IntegrityFinding | None:
+def _check_row(row: CheckedDocumentsRow) -> FsckFinding | None:
     try:
-        manifest = unpack_document(row.manifest)
+        manifest = readable_manifest(row)
     except IntegrityFailure as error:
-        return IntegrityFinding("manifest", row.subject, error.message)
-    digest = str(sha256_of(manifest))
-    if digest != row.manifest_digest:
-        detail = f"the manifest in the database hashes to {digest}"
-        return IntegrityFinding("manifest", row.subject, detail)
+        return _finding("manifest", row.subject, error.message)
     try:
-        _ = StoredDocuments(manifest, row.storage_map).storage_map
+        if row.storage_map is not None:
+            unpack_map(row.storage_map, manifest)
     except IntegrityFailure as error:
-        return IntegrityFinding("map", row.subject, error.message)
+        return _finding("map", row.subject, error.message)
     return None
 
 
-def _batch_keys(keys: Iterator[tuple[str, int]]) -> Iterator[Sequence[tuple[str, int]]]:
-    while part := list(islice(keys, _BATCH)):
-        yield part
+def _check_counts(engine: sa.Engine, _place: str) -> Iterator[WalkStep]:
+    yield WalkStep(None, [_finding(KIND, wrong.holder, wrong.detail) for wrong in wrong_counts(engine)])
+
+
+def _check_marked(engine: sa.Engine, _place: str) -> Iterator[WalkStep]:
+    with read(engine) as conn:
+        marked = queries.needed_but_marked(conn)
+    detail = "it is marked for deletion although something needs it"
+    yield WalkStep(None, [_finding("marked", _name(row), detail) for row in marked])
+
+
+def _finding(kind: FindingKind, subject: str, detail: str) -> FsckFinding:
+    """Report a problem.
+
+    Args:
+        kind: `missing` object, wrong `size`, `data` that does not hash to the digest, a pack that is
+            known to be `bad`, `orphan` object without a row, `manifest` bytes that do not hash to
+            theirs, a storage `map` that cannot be read, a `reference` to a pack that has no row, a
+            pack that is `marked` for deletion although something needs it, or a `count` behind
+            quotas that is not what there is.
+        subject: The pack, object or version concerned.
+        detail: The problem, and what it means.
+    """
+    return FsckFinding(kind=kind, subject=subject, detail=detail)
 
 
 def _name(row: PackRow) -> str:

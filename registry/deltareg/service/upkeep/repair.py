@@ -5,8 +5,8 @@ the one before. Damaged packs are marked, so that the next push sends their byte
 them.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import sqlalchemy as sa
@@ -14,7 +14,6 @@ import sqlalchemy as sa
 from deltareg.db.access.principals import principal_name
 from deltareg.db.bases import bases as base_queries
 from deltareg.db.lines import versions as version_queries
-from deltareg.db.lines.version_rows import DocumentsRow
 from deltareg.db.session import read, with_retry
 from deltareg.db.sql.document import pack_document, unpack_document, unpack_map
 from deltareg.db.storage import packs as pack_queries
@@ -22,6 +21,7 @@ from deltareg.db.storage import proofs
 from deltareg.db.storage.rows import PackRow, PieceEntryRow
 from deltareg.db.storage.shares import PackHolder
 from deltareg.db.upkeep import damage, fsck
+from deltareg.db.upkeep.rows import CheckedDocumentsRow, StoredPackRow
 from deltareg.digest import Digest, sha256_of
 from deltareg.errors import DeltaregError, IntegrityFailure
 from deltareg.identity.storage_map import Chain, StorageMap
@@ -31,49 +31,29 @@ from deltareg.service.push.mending import bring_back, mend
 from deltareg.service.push.subject import subject_of
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.upkeep.counts import KIND, mend_counts
-from deltareg.service.upkeep.pages import page_rows
+from deltareg.service.upkeep.documents import document_pages, readable_manifest, unreferenced_packs
+from deltareg.service.upkeep.objects import check_digits, first_digits, share_of_objects, still_live
+from deltareg.service.upkeep.walk import Stage, WalkStep, read_row_id
 from deltareg.wire import FsckFinding, FsckHeal
 
-_BATCH = 200
+_BATCH = 1_000
 
 
-@dataclass(frozen=True, slots=True)
-class RepairOutcome:
-    """What a repair checked, found and did.
-
-    Attributes:
-        packs: How many packs were checked.
-        size_bytes: Their bytes.
-        findings: The problems, each with its outcome.
-    """
-
-    packs: int
-    size_bytes: int
-    findings: Sequence[FsckFinding]
-
-
-def repair(registry: Registry, by: Caller, *, reads: bool) -> RepairOutcome:
-    """Heal what can be healed; mark and name the rest.
+def repair_stages(registry: Registry, by: Caller, *, reads: bool) -> Mapping[str, Stage]:
+    """Return the stages that heal what can be healed, and mark and name the rest.
 
     Args:
         registry: The database and the store.
         by: Who asks.
         reads: Whether to read and hash every object; otherwise only those known to be bad.
     """
-    findings = list(_documents(registry, by))
-    findings += _references(registry, by)
-    findings += _unmark_needed(registry, by)
-    packs = size = 0
-    for row in page_rows(registry.engine, fsck.live_packs):
-        packs, size = packs + 1, size + row.size_bytes
-        finding = _pack(registry, by, row, reads=reads)
-        findings += [] if finding is None else [finding]
-    findings += _pieces(registry)
-    findings += [
-        FsckFinding(kind=KIND, subject=wrong.holder, detail=wrong.detail, outcome="healed")
-        for wrong in mend_counts(registry.engine)
-    ]
-    return RepairOutcome(packs, size, findings)
+    return {
+        "documents": partial(_documents, registry, by),
+        "marked": partial(_unmark_needed, registry, by),
+        "packs": partial(_packs, registry, by, reads),
+        "pieces": partial(_pieces, registry),
+        "counts": partial(_counts, registry),
+    }
 
 
 def still_corrupt(engine: sa.Engine) -> list[FsckHeal]:
@@ -101,34 +81,37 @@ def _to_push(conn: sa.Connection, held: PackHolder) -> FsckHeal:
     return FsckHeal(subject=subject_of(conn, held).name, sent_by=sender, fix=push_again(conn, held))
 
 
-def _documents(registry: Registry, caller: Caller) -> Iterator[FsckFinding]:
-    for held, row in _holders(registry.engine):
-        try:
-            manifest = _manifest(row)
-        except IntegrityFailure as error:
-            restored = with_retry(registry.engine, partial(_restore, held=held, row=row))
-            if restored is None:
-                hurt = _hurt(registry, caller, held, f"its manifest: {error.message}")
-                yield _finding("manifest", row.subject, error.message, [hurt])
-                continue
-            manifest = restored
-            yield FsckFinding(kind="manifest", subject=row.subject, detail=error.message, outcome="healed")
-        yield from _map(registry, caller, held, row, manifest)
+def _documents(registry: Registry, caller: Caller, place: str) -> Iterator[WalkStep]:
+    """Heal the documents of a page, then the references to the packs that its maps name."""
+    for page in document_pages(registry.engine, place):
+        rows, findings = [(held, row) for held, row in page.rows if row.has_bytes], list[FsckFinding]()
+        healed: list[tuple[PackHolder, CheckedDocumentsRow]] = []
+        for held, row in rows:
+            found, manifest = _manifest(registry, caller, held, row)
+            findings += found
+            if manifest is not None:
+                findings += _map(registry, caller, held, row, manifest)
+                healed.append((held, replace(row, manifest=manifest)))
+        findings += _references(registry, caller, healed)
+        yield WalkStep(page.place, findings)
 
 
-def _manifest(row: DocumentsRow) -> bytes:
-    """Read the manifest of a row.
+def _manifest(
+    registry: Registry, caller: Caller, held: PackHolder, row: CheckedDocumentsRow
+) -> tuple[list[FsckFinding], bytes | None]:
+    """Read a manifest, or restore it; return what was wrong, and the manifest if there is one now."""
+    try:
+        return [], readable_manifest(row)
+    except IntegrityFailure as error:
+        restored = with_retry(registry.engine, partial(_restore, held=held, row=row))
+        if restored is not None:
+            healed = FsckFinding(kind="manifest", subject=row.subject, detail=error.message, outcome="healed")
+            return [healed], restored
+        hurt = _hurt(registry, caller, held, f"its manifest: {error.message}")
+        return [_finding("manifest", row.subject, error.message, [hurt])], None
 
-    Raises:
-        IntegrityFailure: The manifest does not have its digest.
-    """
-    manifest = unpack_document(row.manifest)
-    if str(sha256_of(manifest)) != row.manifest_digest:
-        raise IntegrityFailure(f"the manifest hashes to {sha256_of(manifest)}")
-    return manifest
 
-
-def _restore(conn: sa.Connection, held: PackHolder, row: DocumentsRow) -> bytes | None:
+def _restore(conn: sa.Connection, held: PackHolder, row: CheckedDocumentsRow) -> bytes | None:
     """Restore a manifest from another row that has the same one."""
     for stored in fsck.manifests_of(conn, row.manifest_digest):
         try:
@@ -145,7 +128,7 @@ def _restore(conn: sa.Connection, held: PackHolder, row: DocumentsRow) -> bytes 
 
 
 def _map(
-    registry: Registry, caller: Caller, held: PackHolder, row: DocumentsRow, manifest: bytes
+    registry: Registry, caller: Caller, held: PackHolder, row: CheckedDocumentsRow, manifest: bytes
 ) -> Iterator[FsckFinding]:
     if row.storage_map is None:
         return
@@ -156,18 +139,11 @@ def _map(
         yield _finding("map", row.subject, error.message, [hurt])
 
 
-def unreferenced_packs(engine: sa.Engine) -> Iterator[tuple[PackHolder, str, str]]:
-    """Yield packs that a storage map names but no row references: the holder, its name, the digest."""
-    for held, row in _holders(engine):
-        digests = _packs_named(row)
-        with read(engine) as conn:
-            missing = sorted(digests - proofs.packs_of(conn, held).keys())
-        yield from ((held, row.subject, digest) for digest in missing)
-
-
-def _references(registry: Registry, caller: Caller) -> Iterator[FsckFinding]:
+def _references(
+    registry: Registry, caller: Caller, rows: Sequence[tuple[PackHolder, CheckedDocumentsRow]]
+) -> Iterator[FsckFinding]:
     """Add the missing references of versions and bases to the packs that their maps name."""
-    for held, name, digest in unreferenced_packs(registry.engine):
+    for held, name, digest in unreferenced_packs(registry.engine, rows):
         with read(registry.engine) as conn:
             scope = subject_of(conn, held).scope
         detail = f"nothing says that it needs the pack {digest}"
@@ -176,15 +152,6 @@ def _references(registry: Registry, caller: Caller) -> Iterator[FsckFinding]:
             continue
         hurt = _hurt(registry, caller, held, f"the pack {digest} is gone, with its row")
         yield _finding("reference", name, f"there is no pack {digest}", [hurt])
-
-
-def _packs_named(row: DocumentsRow) -> set[str]:
-    try:
-        manifest = unpack_document(row.manifest)
-        raw = b"" if row.storage_map is None else unpack_map(row.storage_map, manifest)
-        return {str(pack.digest) for pack in StorageMap.decode(raw).packs} if raw else set()
-    except DeltaregError:  # told of above
-        return set()
 
 
 def _refer(registry: Registry, caller: Caller, held: PackHolder, scope: str, digest: str) -> bool:
@@ -204,30 +171,48 @@ def _refer(registry: Registry, caller: Caller, held: PackHolder, scope: str, dig
     return with_retry(registry.engine, refer)
 
 
-def _unmark_needed(registry: Registry, caller: Caller) -> Iterator[FsckFinding]:
+def _unmark_needed(registry: Registry, caller: Caller, _place: str) -> Iterator[WalkStep]:
     """Unmark packs that were to be deleted although something needs them."""
     with read(registry.engine) as conn:
         rows = fsck.needed_but_marked(conn)
+    findings: list[FsckFinding] = []
     for row in rows:
         detail = "it is marked for deletion although something needs it"
         if mend(registry, caller, row):
-            yield FsckFinding(kind="marked", subject=_name(row), detail=detail, outcome="healed")
+            findings.append(FsckFinding(kind="marked", subject=_name(row), detail=detail, outcome="healed"))
         else:
-            yield _finding("marked", _name(row), detail, _mark(registry, caller, row, detail))
+            findings.append(_finding("marked", _name(row), detail, _mark(registry, caller, row, detail)))
+    yield WalkStep(None, findings)
 
 
-def _pack(registry: Registry, caller: Caller, row: PackRow, *, reads: bool) -> FsckFinding | None:
-    with read(registry.engine) as conn:
-        bad_why = damage.bad_why(conn, row.id)
-    why = what_is_wrong(registry.store, row, reads=reads or bad_why is not None)
-    if not why and bad_why is None:
-        return None
-    with read(registry.engine) as conn:
-        if not fsck.is_live(conn, row.id, physical_key=row.physical_key):
-            return None  # collected or replaced meanwhile
-    if mend(registry, caller, row):
-        return FsckFinding(kind="data", subject=_name(row), detail=why or bad_why or "", outcome="healed")
-    return _finding("data", _name(row), why, _mark(registry, caller, row, why))
+def _packs(registry: Registry, caller: Caller, reads: bool, place: str) -> Iterator[WalkStep]:  # noqa: FBT001
+    """Mend the packs of each share of the keys: those that differ or are known to be bad, or all that are read."""
+    digits, _, last = place.partition("/")
+    digits = check_digits(digits) if place else first_digits(registry.engine)
+    while True:
+        share = share_of_objects(registry.engine, registry.store, digits)
+        if not last:
+            size = sum(row.size_bytes for row in share.live)
+            yield WalkStep(f"{digits}/0", packs=len(share.live), size_bytes=size)
+        for row in share.live:
+            is_sound = share.sizes.get(row.physical_key) == row.size_bytes and row.bad_why is None
+            if row.physical_key > last and (reads or not is_sound):
+                yield WalkStep(f"{digits}/{row.physical_key}", _mend(registry, caller, row, reads=reads))
+        if share.next_digits is None:
+            return
+        digits, last = share.next_digits, ""
+
+
+def _mend(registry: Registry, caller: Caller, row: StoredPackRow, *, reads: bool) -> list[FsckFinding]:
+    why = what_is_wrong(registry.store, row.pack, reads=reads or row.bad_why is not None)
+    if not why and row.bad_why is None:
+        return []
+    if not still_live(registry.engine, [row]):
+        return []  # collected or replaced meanwhile
+    if mend(registry, caller, row.pack):
+        detail = why or row.bad_why or ""
+        return [FsckFinding(kind="data", subject=_name(row.pack), detail=detail, outcome="healed")]
+    return [_finding("data", _name(row.pack), why, _mark(registry, caller, row.pack, why))]
 
 
 def _mark(registry: Registry, caller: Caller, row: PackRow, why: str) -> list[DamagedHolder]:
@@ -238,19 +223,34 @@ def _hurt(registry: Registry, caller: Caller, held: PackHolder, why: str) -> Dam
     return with_retry(registry.engine, partial(hurt_by, caller=caller, held=held, why=why))
 
 
-def _pieces(registry: Registry) -> Iterator[FsckFinding]:
+def _pieces(registry: Registry, place: str) -> Iterator[WalkStep]:
     """Forget the places of pieces whose entries are unreadable or name packs that their rows lack."""
-    after = 0
+    after = read_row_id(place)
     while True:
         with read(registry.engine) as conn:
             rows = fsck.piece_entries(conn, after=after, limit=_BATCH)
         if not rows:
             return
-        wrong = [row for row in rows if not _is_readable(row)]
-        for row in wrong:
-            yield FsckFinding(kind="piece", subject=row.digest, detail="where it is cannot be read", outcome="healed")
-        with_retry(registry.engine, partial(fsck.forget_entries, ids=[row.id for row in wrong]))
         after = rows[-1].id
+        wrong = [row for row in rows if not _is_readable(row)]
+        if wrong:
+            with_retry(registry.engine, partial(fsck.forget_entries, ids=[row.id for row in wrong]))
+        detail = "where it is cannot be read"
+        yield WalkStep(
+            str(after),
+            [FsckFinding(kind="piece", subject=row.digest, detail=detail, outcome="healed") for row in wrong],
+        )
+
+
+def _counts(registry: Registry, _place: str) -> Iterator[WalkStep]:
+    """Put wrong counts right."""
+    yield WalkStep(
+        None,
+        [
+            FsckFinding(kind=KIND, subject=wrong.holder, detail=wrong.detail, outcome="healed")
+            for wrong in mend_counts(registry.engine)
+        ],
+    )
 
 
 def _is_readable(row: PieceEntryRow) -> bool:
@@ -267,13 +267,6 @@ def _finding(kind: str, subject: str, detail: str, hurt: Sequence[DamagedHolder]
     return FsckFinding(
         kind=kind, subject=subject, detail=detail, outcome="push" if waiting else "healed", fix="; ".join(fixes)
     )
-
-
-def _holders(engine: sa.Engine) -> Iterator[tuple[PackHolder, DocumentsRow]]:
-    """Yield all versions and bases that have their bytes, with their documents as stored."""
-    yield from ((PackHolder(row.id), row) for row in page_rows(engine, fsck.held_documents))
-    for row in page_rows(engine, fsck.held_base_documents):
-        yield PackHolder(row.id, is_base=True), row
 
 
 def _name(row: PackRow) -> str:
