@@ -1,5 +1,6 @@
 """Fsck: every damage is found and named, nothing is changed, and an intact registry is intact."""
 
+import base64
 import random
 import uuid
 
@@ -154,8 +155,7 @@ def test_parts_find_what_all_of_it_finds_wherever_they_end(engine, store, folder
         conn.execute(sa.update(t.bases).values(manifest=b"{}{}"))
         conn.execute(sa.update(t.quota_usage).values(versions=7))
     registry = Registry(engine, store)
-    if not repairs:
-        whole = fsck.run_fsck(registry, maker, read_data=True)
+    whole = fsck.check(engine, store, read_data=True)
 
     parts = [fsck.run_fsck(registry, maker, read_data=True, repairs=repairs, after="", seconds=0)]
     while parts[-1].after is not None:
@@ -175,11 +175,9 @@ def test_parts_find_what_all_of_it_finds_wherever_they_end(engine, store, folder
         assert {f.kind for f in found} >= {"orphan", "manifest", "count"}
 
 
-@pytest.mark.parametrize(
-    "after", ["nonsense", "bm9wZTo=", "b2JqZWN0czp4eHg=", "ZG9jdW1lbnRzOnEx", "ZG9jdW1lbnRzOnYtMQ=="]
-)
-def test_a_cursor_of_somebody_else_is_refused(sqlite_engine, after):
-    registry = Registry(sqlite_engine, MemoryStore())
+@pytest.mark.parametrize("place", ["nope:", "objects:xyz", "documents:q1", "documents:v-1", "objects:00000"])
+def test_a_cursor_of_somebody_else_is_refused(sqlite_engine, place):
+    registry, after = Registry(sqlite_engine, MemoryStore()), base64.urlsafe_b64encode(place.encode()).decode()
 
     with pytest.raises(InvalidInput):
         fsck.run_fsck(registry, rows.caller(sqlite_engine), read_data=False, after=after)

@@ -29,7 +29,6 @@ from deltareg.service.quotas.holding import is_spent, within_quotas
 from deltareg.service.quotas.shares import quota_shares
 from deltareg.service.registry import Registry
 from deltareg.service.upkeep import collect, fsck
-from deltareg.service.upkeep.repair import repair
 from deltareg.store.memory import MemoryStore
 from deltareg.wire import QuotaSet, Rename
 from tests.fixtures.databases import BOTH
@@ -271,7 +270,8 @@ def test_fsck_finds_a_wrong_count_and_a_repair_mends_it(registry, engine, store,
         conn.execute(sa.delete(t.quota_usage).where(t.quota_usage.c.holder == f"by:{ada.principal_id}"))
 
     found = [f for f in fsck.check(engine, store, read_data=False).findings if f.kind == "count"]
-    mended = [f for f in repair(registry, ada, reads=False).findings if f.kind == "count"]
+    repaired = fsck.run_fsck(registry, ada, read_data=False, repairs=True)
+    mended = [f for f in repaired.findings if f.kind == "count"]
 
     assert {f.subject for f in found} == {f.subject for f in mended} == {"ns:lab", f"by:{ada.principal_id}"}
     assert "bytes 7 and not 1000, versions 3 and not 1" in " ".join(f.detail for f in found)

@@ -246,18 +246,6 @@ class StorageMap:
             raise _build_refusal(f"piece {min(extra)} is not of this version")
 
 
-def packs_named_in(raw: bytes) -> tuple[Digest, ...]:
-    """Read which packs a storage map names, and nothing else of it.
-
-    Raises:
-        Refused: It is malformed.
-    """
-    packs = strict_json_object(raw, code="header").get("packs")
-    if not is_list(packs):
-        raise _build_refusal(f"it is not {SCHEMA}")
-    return tuple(_pack(item).digest for item in packs)
-
-
 def _build_refusal(message: str) -> Refused:
     return Refused([Problem("header", f"storage map: {message}", fix="push it with a current client")])
 

@@ -1,6 +1,7 @@
 """The documents of versions and bases, page by page: manifests, storage maps, the packs that these name."""
 
-from collections.abc import Callable, Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -11,8 +12,7 @@ from deltareg.db.storage.shares import PackHolder
 from deltareg.db.upkeep import fsck as queries
 from deltareg.db.upkeep.rows import CheckedDocumentsRow
 from deltareg.digest import sha256_of
-from deltareg.errors import DeltaregError, IntegrityFailure, InvalidInput
-from deltareg.identity.storage_map import packs_named_in
+from deltareg.errors import IntegrityFailure, InvalidInput
 from deltareg.service.upkeep.walk import read_row_id
 
 _FIRST, _MOST = 50, 1_000
@@ -55,15 +55,29 @@ def readable_manifest(row: CheckedDocumentsRow) -> bytes:
     return manifest
 
 
+def readable_map(row: CheckedDocumentsRow, manifest: bytes) -> bytes:
+    """Read the storage map of a row; empty if it has none.
+
+    Raises:
+        IntegrityFailure: It is damaged, or belongs to another manifest.
+    """
+    return b"" if row.storage_map is None else unpack_map(row.storage_map, manifest)
+
+
 def unreferenced_packs(
-    engine: sa.Engine, rows: Sequence[tuple[PackHolder, CheckedDocumentsRow]]
+    engine: sa.Engine, maps: Mapping[PackHolder, tuple[str, bytes]]
 ) -> Iterator[tuple[PackHolder, str, str]]:
-    """Yield packs that a storage map names but no row references: the holder, its name, the digest."""
-    named = [(held, row.subject, digest) for held, row in rows if row.has_bytes for digest in sorted(_packs_named(row))]
+    """Yield packs that storage maps name but no row references: the holder, its name, the digest.
+
+    Args:
+        engine: The database.
+        maps: By holder, its name and its storage map.
+    """
+    named = [(held, name, digest) for held, (name, raw) in maps.items() for digest in sorted(_packs_named(raw))]
     if not named:
         return
     with read(engine) as conn:
-        needed = queries.needed_digests(conn, list(dict.fromkeys(held for held, _, _ in named)))
+        needed = queries.needed_digests(conn, list(maps))
     yield from (each for each in named if (each[0], each[2]) not in needed)
 
 
@@ -82,11 +96,9 @@ def _pages(
         limit = max(1, min(_MOST, _PAGE_BYTES * len(rows) // max(1, size)))
 
 
-def _packs_named(row: CheckedDocumentsRow) -> set[str]:
-    if row.storage_map is None:
-        return set()
+def _packs_named(raw: bytes) -> set[str]:
+    """Return the packs that a map names; none of a map that is none, which is told of by itself."""
     try:
-        raw = unpack_map(row.storage_map, unpack_document(row.manifest))
-        return {str(digest) for digest in packs_named_in(raw)} if raw else set()
-    except DeltaregError:  # told of by itself
+        return {digest for digest, _ in json.loads(raw)["packs"]} if raw else set()
+    except (ValueError, LookupError, TypeError, RecursionError):
         return set()

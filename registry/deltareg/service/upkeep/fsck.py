@@ -16,17 +16,17 @@ from typing import Final, Literal
 import sqlalchemy as sa
 
 from deltareg.db.session import read
-from deltareg.db.sql.document import unpack_map
 from deltareg.db.storage.rows import PackRow
+from deltareg.db.storage.shares import PackHolder
 from deltareg.db.upkeep import fsck as queries
-from deltareg.db.upkeep.rows import CheckedDocumentsRow, StoredPackRow
+from deltareg.db.upkeep.rows import StoredPackRow
 from deltareg.digest import sha256_over
 from deltareg.errors import BlobMissing, IntegrityFailure
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.upkeep.counts import KIND, wrong_counts
-from deltareg.service.upkeep.documents import document_pages, readable_manifest, unreferenced_packs
+from deltareg.service.upkeep.documents import document_pages, readable_manifest, readable_map, unreferenced_packs
 from deltareg.service.upkeep.objects import (
     ShareOfObjects,
     check_digits,
@@ -189,25 +189,23 @@ def _read_pack(engine: sa.Engine, store: BlobStore, row: StoredPackRow) -> list[
 
 def _check_documents(engine: sa.Engine, place: str) -> Iterator[WalkStep]:
     for page in document_pages(engine, place):
-        findings = [finding for _, row in page.rows if (finding := _check_row(row)) is not None]
+        findings: list[FsckFinding] = []
+        maps: dict[PackHolder, tuple[str, bytes]] = {}
+        for held, row in page.rows:
+            kind: FindingKind = "manifest"
+            try:
+                manifest, kind = readable_manifest(row), "map"
+                raw = readable_map(row, manifest)
+            except IntegrityFailure as error:
+                findings.append(_finding(kind, row.subject, error.message))
+                continue
+            if row.has_bytes:
+                maps[held] = (row.subject, raw)
         findings += [
             _finding("reference", name, f"nothing says that it needs the pack {digest}")
-            for _, name, digest in unreferenced_packs(engine, page.rows)
+            for _, name, digest in unreferenced_packs(engine, maps)
         ]
         yield WalkStep(page.place, findings)
-
-
-def _check_row(row: CheckedDocumentsRow) -> FsckFinding | None:
-    try:
-        manifest = readable_manifest(row)
-    except IntegrityFailure as error:
-        return _finding("manifest", row.subject, error.message)
-    try:
-        if row.storage_map is not None:
-            unpack_map(row.storage_map, manifest)
-    except IntegrityFailure as error:
-        return _finding("map", row.subject, error.message)
-    return None
 
 
 def _check_counts(engine: sa.Engine, _place: str) -> Iterator[WalkStep]:

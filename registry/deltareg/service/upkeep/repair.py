@@ -6,7 +6,6 @@ them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 
 import sqlalchemy as sa
@@ -15,7 +14,7 @@ from deltareg.db.access.principals import principal_name
 from deltareg.db.bases import bases as base_queries
 from deltareg.db.lines import versions as version_queries
 from deltareg.db.session import read, with_retry
-from deltareg.db.sql.document import pack_document, unpack_document, unpack_map
+from deltareg.db.sql.document import pack_document, unpack_document
 from deltareg.db.storage import packs as pack_queries
 from deltareg.db.storage import proofs
 from deltareg.db.storage.rows import PackRow, PieceEntryRow
@@ -31,7 +30,7 @@ from deltareg.service.push.mending import bring_back, mend
 from deltareg.service.push.subject import subject_of
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.upkeep.counts import KIND, mend_counts
-from deltareg.service.upkeep.documents import document_pages, readable_manifest, unreferenced_packs
+from deltareg.service.upkeep.documents import document_pages, readable_manifest, readable_map, unreferenced_packs
 from deltareg.service.upkeep.objects import check_digits, first_digits, share_of_objects, still_live
 from deltareg.service.upkeep.walk import Stage, WalkStep, read_row_id
 from deltareg.wire import FsckFinding, FsckHeal
@@ -84,15 +83,21 @@ def _to_push(conn: sa.Connection, held: PackHolder) -> FsckHeal:
 def _documents(registry: Registry, caller: Caller, place: str) -> Iterator[WalkStep]:
     """Heal the documents of a page, then the references to the packs that its maps name."""
     for page in document_pages(registry.engine, place):
-        rows, findings = [(held, row) for held, row in page.rows if row.has_bytes], list[FsckFinding]()
-        healed: list[tuple[PackHolder, CheckedDocumentsRow]] = []
-        for held, row in rows:
+        findings: list[FsckFinding] = []
+        maps: dict[PackHolder, tuple[str, bytes]] = {}
+        for held, row in page.rows:
+            if not row.has_bytes:
+                continue
             found, manifest = _manifest(registry, caller, held, row)
             findings += found
-            if manifest is not None:
-                findings += _map(registry, caller, held, row, manifest)
-                healed.append((held, replace(row, manifest=manifest)))
-        findings += _references(registry, caller, healed)
+            if manifest is None:
+                continue
+            try:
+                maps[held] = (row.subject, _map(row, manifest))
+            except DeltaregError as error:
+                hurt = _hurt(registry, caller, held, f"its storage map: {error.message}")
+                findings.append(_finding("map", row.subject, error.message, [hurt]))
+        findings += _references(registry, caller, maps)
         yield WalkStep(page.place, findings)
 
 
@@ -127,23 +132,23 @@ def _restore(conn: sa.Connection, held: PackHolder, row: CheckedDocumentsRow) ->
     return None
 
 
-def _map(
-    registry: Registry, caller: Caller, held: PackHolder, row: CheckedDocumentsRow, manifest: bytes
-) -> Iterator[FsckFinding]:
-    if row.storage_map is None:
-        return
-    try:
-        StorageMap.decode(unpack_map(row.storage_map, manifest))
-    except DeltaregError as error:
-        hurt = _hurt(registry, caller, held, f"its storage map: {error.message}")
-        yield _finding("map", row.subject, error.message, [hurt])
+def _map(row: CheckedDocumentsRow, manifest: bytes) -> bytes:
+    """Read the storage map of a row, if it is one.
+
+    Raises:
+        DeltaregError: It is damaged, or none.
+    """
+    raw = readable_map(row, manifest)
+    if row.storage_map is not None:
+        StorageMap.decode(raw)
+    return raw
 
 
 def _references(
-    registry: Registry, caller: Caller, rows: Sequence[tuple[PackHolder, CheckedDocumentsRow]]
+    registry: Registry, caller: Caller, maps: Mapping[PackHolder, tuple[str, bytes]]
 ) -> Iterator[FsckFinding]:
     """Add the missing references of versions and bases to the packs that their maps name."""
-    for held, name, digest in unreferenced_packs(registry.engine, rows):
+    for held, name, digest in unreferenced_packs(registry.engine, maps):
         with read(registry.engine) as conn:
             scope = subject_of(conn, held).scope
         detail = f"nothing says that it needs the pack {digest}"
