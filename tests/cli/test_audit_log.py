@@ -1,6 +1,7 @@
 """The audit trail as a log on the command line: verified, exported, remembered, refused."""
 
 import json
+import time
 from dataclasses import replace
 
 import pytest
@@ -61,6 +62,46 @@ def test_the_log_holds_and_says_what_nothing_protects_yet(ana):
     shown = ana("audit", "verify")
     assert "are from before the log" in shown.out
     assert "nothing that was kept elsewhere" in shown.out
+
+
+def test_rows_that_were_read_are_read_again_only_when_asked_for_or_after_a_week(ana, sealed, monkeypatch):
+    first = ana("audit", "verify", "--json").json
+    fill(sealed, 5)
+    seal_all(sealed)
+    since = ana("audit", "verify", "--json").json
+    shown = ana("audit", "verify").out
+    whole = ana("audit", "verify", "--whole", "--json").json
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 8 * 86_400)
+    later = ana("audit", "verify", "--json").json
+
+    assert (first["read_before"], since["read_before"]) == (0, first["size"])
+    assert "--whole reads all again" in shown
+    assert (whole["read_before"], later["read_before"]) == (0, 0)
+    told = ("size", "signed", "root", "statements", "from_before", "findings", "keyid")
+    assert [since[name] for name in told] == [whole[name] for name in told] == [later[name] for name in told]
+    assert since["size"] >= first["size"] + 5
+
+
+def test_a_problem_has_all_rows_read_and_nothing_is_kept_of_it(ana, sealed):
+    ana("audit", "verify")
+    fill(sealed, 5)
+    seal_all(sealed)
+    with write(sealed.engine) as conn, rows.unguarded(conn, t.audit):
+        conn.execute(sa.update(t.audit).where(t.audit.c.subject == "lab/x@prod7").values(subject="lab/x@prod8"))
+    unseen = ana("audit", "verify", "--json")  # the row was read, and is not read again
+    with write(sealed.engine) as conn, rows.unguarded(conn, t.audit):
+        newest = sa.select(sa.func.max(t.log_leaves.c.audit_id)).scalar_subquery()
+        conn.execute(sa.update(t.audit).where(t.audit.c.id == newest).values(subject="lab/x@prod9"))
+    fill(sealed, 1)
+    seal_all(sealed)
+    whole = ana("audit", "verify", "--whole", "--json")
+    again = ana("audit", "verify", "--json")
+
+    assert unseen.status == 0
+    assert [one["what"] for one in whole.json["findings"]][:2] == ["edited", "edited"]
+    assert (whole.status, again.status) == (6, 6)
+    assert again.json["read_before"] == 0
 
 
 def test_an_export_is_verified_offline_and_a_changed_row_is_named(ana, sealed, tmp_path):

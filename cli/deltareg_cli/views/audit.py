@@ -55,6 +55,7 @@ def report_blocks(report: "LogReport") -> list[Block]:
             [
                 ("log", Cell("holds", "good") if report.holds else Cell("was rewritten", "bad")),
                 ("rows", str(report.size)),
+                ("read", _describe_read(report)),
                 ("proven", "" if report.rows is None else f"{report.rows} of them{_PART}"),
                 ("unsigned", Cell(str(unsigned), "bad") if unsigned else ""),
                 ("statements", f"{report.statements} signed" if report.statements else ""),
@@ -79,3 +80,9 @@ def report_blocks(report: "LogReport") -> list[Block]:
         notices = [[Cell(each, "warn")] for each in report.notices[:_FEWEST_SHOWN]]
         blocks.append(TableBlock([Column("note", is_prose=True)], notices))
     return blocks
+
+
+def _describe_read(report: LogReport) -> str:
+    if not report.read_before:
+        return ""
+    return f"{report.size - report.read_before} of them now, the others by {report.read_at}: --whole reads all again"

@@ -14,9 +14,10 @@ from deltareg.errors import BadSignature
 from deltareg.signing.keys import PublicKey
 from deltareg.trail.checkpoint import Checkpoint, SignedCheckpoint, open_checkpoint
 from deltareg.trail.leaves import STATEMENT, hash_of
-from deltareg.trail.merkle import Frontier
+from deltareg.trail.merkle import EMPTY, Frontier
 from deltareg.trail.state import StateCheck
 from deltareg.trail.statements import check_change
+from deltareg.trail.verified import RowNumbers, VerifiedLog
 
 BEGINS: Final = "log.begin"
 """The action of the row with which a log begins: those before it are older than the log."""
@@ -80,6 +81,7 @@ class LogCheck:
         known: LogEvidence | None = None,
         *,
         revoked: Iterable[PublicKey] = (),
+        since: VerifiedLog | None = None,
     ) -> None:
         """Start a check.
 
@@ -89,27 +91,35 @@ class LogCheck:
             known: The evidence that was kept of it.
             revoked: Keys of servers that are no longer trusted. Their checkpoints prove nothing by
                 themselves: a later one of a trusted key must cover the same rows.
+            since: What an earlier check left: only the rows behind it are read. A trusted key must
+                have signed its checkpoint.
+
+        Raises:
+            BadSignature: No trusted key signed the checkpoint of `since`.
         """
         self.origin = origin
         self.findings: list[LogDefect] = []
         self.notices: list[str] = []
         self.waiting = 0
-        self.statements = 0
-        self.from_before = 0
+        self.statements = 0 if since is None else since.statements
+        self.from_before = 0 if since is None else since.from_before
         self.last: SignedCheckpoint | None = None
         self._keys = list(keys)
         self._revoked = list(revoked)
         self._known = known or LogEvidence()
-        self._frontier = Frontier()
-        self._state = StateCheck()
+        self._frontier = Frontier() if since is None else since.frontier()
+        self._state = StateCheck() if since is None else StateCheck(since.said)
+        self._sealed_state: dict[str, dict[str, object]] | None = None
         self._nodes: dict[tuple[int, int], bytes] = {}
-        self._seen: set[int] = set()
-        self._roots = {0: self._frontier.root()}
+        self._seen = RowNumbers() if since is None else RowNumbers(since.rows)
+        self._roots = {0: EMPTY, self._frontier.size: self._frontier.root()}
         self._wanted = {checkpoint.size for _, checkpoint in self._known.checkpoints if checkpoint.size}
         self._row_at: dict[int, int] = {}
         self._batch: dict[int, int] = {}  # of rows no checkpoint was read over: those they name
-        self._newest_at = 0
-        self._checked = 0
+        self._newest_at = 0 if since is None else since.newest_at
+        self._checked = self._frontier.size
+        if since is not None:
+            self.last = open_checkpoint(since.note, self._keys, origin=origin)
 
     @property
     def size(self) -> int:
@@ -127,9 +137,8 @@ class LogCheck:
                 entry.row,
                 f"position {position} of the log is missing, {entry.position} stands there",
             )
-        if entry.row in self._seen:
+        if not self._seen.add(entry.row):
             self._find("inserted", position, entry.row, f"row {entry.row} is in the log twice")
-        self._seen.add(entry.row)
         leaf_hash = self._leaf(entry, position)
         for level, number, node in self._frontier.add(leaf_hash):
             self._nodes[level, number] = node
@@ -188,6 +197,7 @@ class LogCheck:
 
     def outside(self, leaf: Mapping[str, object], *, is_waiting: bool) -> None:
         """Read a row of the audit trail that is not in the log."""
+        self._sealed_state = self._state.said() if self._sealed_state is None else self._sealed_state
         self.waiting += is_waiting
         self._state.row(leaf)
         if not is_waiting:
@@ -203,6 +213,9 @@ class LogCheck:
     def hold_state(self, *, size: int | None) -> None:
         """Compare the state in the tables with the rows, unless more rows were sealed meanwhile."""
         if size is None:
+            return
+        if size < self.size:
+            self._find("truncated", size, None, f"{self.size} rows were read of the log, which has {size}")
             return
         if size != self.size:
             self.notices.append("rows were sealed meanwhile, so what is served was not held against the log: again")
@@ -227,6 +240,25 @@ class LogCheck:
         for where, checkpoint in self._known.checkpoints:
             self._hold(where, checkpoint)
         self.findings.sort(key=lambda each: self.size if each.position is None else each.position)
+
+    def verified(self, *, whole_at: int) -> VerifiedLog | None:
+        """Return what the next check may begin with; None if something is wrong, or not all is signed.
+
+        Args:
+            whole_at: When all rows were read for the last time, in seconds since the epoch.
+        """
+        if self.findings or self.last is None or self.last.checkpoint.size != self.size:
+            return None
+        return VerifiedLog(
+            note=self.last.note,
+            peaks=[peak.hex() for peak in self._frontier.peaks],
+            rows=self._seen.ranges,
+            said=self._state.said() if self._sealed_state is None else self._sealed_state,
+            newest_at=self._newest_at,
+            statements=self.statements,
+            from_before=self.from_before,
+            whole_at=whole_at,
+        )
 
     def _missing(self) -> None:
         for size, position in sorted(self._batch.items()):

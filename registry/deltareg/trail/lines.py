@@ -14,6 +14,7 @@ from deltareg.errors import InvalidInput, Refused
 from deltareg.signing.keys import PublicKey
 from deltareg.tensors.header import strict_json_object
 from deltareg.trail.check import LogCheck, LogEvidence, LogLeaf
+from deltareg.trail.verified import VerifiedLog
 
 FORM: Final = "deltareg.audit-log/1"
 _FIX = "write it with: deltareg audit export --proofs --out FILE"
@@ -45,12 +46,18 @@ def write_line(line: Line) -> str:
 
 
 def check_lines(
-    lines: Iterable[Line], keys: Iterable[PublicKey], known: LogEvidence, *, revoked: Iterable[PublicKey] = ()
+    lines: Iterable[Line],
+    keys: Iterable[PublicKey],
+    known: LogEvidence,
+    *,
+    revoked: Iterable[PublicKey] = (),
+    since: VerifiedLog | None = None,
 ) -> LogCheck:
     """Verify a log line by line; the other arguments are those of `LogCheck`.
 
     Raises:
         InvalidInput: The lines are not those of a log.
+        BadSignature: `since` does not count for this log.
     """
     rest = iter(lines)
     nothing: Line = {}
@@ -58,7 +65,7 @@ def check_lines(
     origin = first.get("origin")
     if first.get("form") != FORM or not isinstance(origin, str):
         raise InvalidInput("it is no export of the log with proofs", fix=_FIX)
-    check = LogCheck(origin, keys, known, revoked=revoked)
+    check = LogCheck(origin, keys, known, revoked=revoked, since=since)
     is_whole = False
     for line in rest:
         is_whole = _feed(check, line)

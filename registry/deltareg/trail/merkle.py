@@ -52,6 +52,24 @@ class Frontier:
                 begin += 1 << level
         return frontier
 
+    @classmethod
+    def with_peaks(cls, size: int, peaks: Sequence[bytes]) -> Self:
+        """Build the right edge of a tree of a size from its `peaks`.
+
+        Raises:
+            ValueError: A tree of this size has another number of them.
+        """
+        if size.bit_count() != len(peaks):
+            raise ValueError(f"{len(peaks)} peaks of a tree of {size} leaves")
+        frontier = cls()
+        frontier.size, frontier._peaks = size, list(peaks)
+        return frontier
+
+    @property
+    def peaks(self) -> list[bytes]:
+        """The roots of the complete subtrees from the left, the largest first."""
+        return list(self._peaks)
+
     def add(self, leaf: bytes) -> list[Node]:
         """Append a leaf's hash; return the newly completed nodes, which must be stored."""
         done: list[Node] = []

@@ -19,10 +19,14 @@ _ENROLMENTS: Final = frozenset({"key.enrol", "key.rotate"})
 class StateCheck:
     """Remembers the last row about each thing and compares it with the thing's current state."""
 
-    def __init__(self) -> None:
-        """Start before the first row."""
-        self._said: dict[str, dict[str, object]] = {}
+    def __init__(self, said: Mapping[str, Mapping[str, object]] | None = None) -> None:
+        """Start before the first row, or behind the rows that said something."""
+        self._said: dict[str, dict[str, object]] = {subject: dict(state) for subject, state in (said or {}).items()}
         self._is: dict[str, Mapping[str, object]] = {}
+
+    def said(self) -> dict[str, dict[str, object]]:
+        """Return what the rows that were read said last of each thing."""
+        return {subject: dict(state) for subject, state in self._said.items()}
 
     def row(self, leaf: Mapping[str, object]) -> None:
         """Read a row of the audit trail, in its order."""

@@ -27,8 +27,11 @@ _SEE = ("audit export", "audit checkpoint", "explain")
 @click.argument("file", required=False, help="What audit export --proofs wrote, the log or a part.")
 @option("--keys", "keys_file", metavar="FILE", help="The keys to trust, from deltareg worker keys --export.")
 @option("--against", multiple=True, metavar="FILE", help="Checkpoints that were kept elsewhere; may be repeated.")
+@option("--whole", is_flag=True, help="Read all rows again, not only those since the last time.")
 @click.pass_obj
-def verify(invocation: Invocation, file: str | None, *, keys_file: str | None, against: tuple[str, ...]) -> ExitStatus:
+def verify(
+    invocation: Invocation, file: str | None, *, keys_file: str | None, against: tuple[str, ...], whole: bool
+) -> ExitStatus:
     """Say whether the audit trail was rewritten, and from which row.
 
     Builds the tree over all rows anew and holds it against every checkpoint that the server
@@ -36,10 +39,14 @@ def verify(invocation: Invocation, file: str | None, *, keys_file: str | None, a
     that were changed, deleted, put in or moved, an end that was cut off, and a log that was
     written anew. A file is verified without asking anybody, once the server's key is pinned or
     given. Exit status: 0 it holds, 6 it does not.
+
+    This machine remembers the tree that it built. For a week it reads only the rows since, and
+    holds that the tree goes on. That a row was changed beside its sealed hash shows when all are
+    read again: with --whole, with --against, once the week is over, or when something is wrong.
     """
     if file is not None and not Path(file).is_file():
         raise InvalidInput(f"there is no file {file}", fix="deltareg audit export --proofs")
-    report = invocation.client.audit.verify(file, keys=keys_file, against=against)
+    report = invocation.client.audit.verify(file, keys=keys_file, against=against, whole=whole)
     document = {"holds": report.holds, **fields(report, "findings", "size", "signed")}
     invocation.output.show(CommandResult(document, report_blocks(report), [report.root]))
     return ExitStatus.DONE if report.holds else ExitStatus.INTEGRITY

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import Depends
+from fastapi import Depends, Query
 
 from deltareg.api.auth import By, InRegistry
 from deltareg.api.closed import closed_router
@@ -41,6 +41,15 @@ def read_excerpt(
 
 
 @router.get("/log")
-def read_log(registry: InRegistry, by: By, after: str | None = None, limit: int = 1_000) -> TrailPage:
-    """Give a part of the log in its order, and at the end the rows that are outside of it."""
-    return proofs.read_log(registry, by, after=after, limit=limit)
+def read_log(
+    registry: InRegistry,
+    by: By,
+    after: str | None = None,
+    limit: int = 1_000,
+    position: Annotated[int | None, Query(ge=0, le=10**17)] = None,
+) -> TrailPage:
+    """Give a part of the log in its order, and at the end the rows that are outside of it.
+
+    The first part begins at a position, or with the log.
+    """
+    return proofs.read_log(registry, by, after=after, limit=limit, position=position)

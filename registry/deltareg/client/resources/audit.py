@@ -112,22 +112,30 @@ class Audit(Resource):
         return use_cases.audit_log.write_excerpt(self._context, Path(path), wanted)
 
     def verify(
-        self, path: AnyPath | None = None, *, keys: AnyPath | None = None, against: Sequence[AnyPath] = ()
+        self,
+        path: AnyPath | None = None,
+        *,
+        keys: AnyPath | None = None,
+        against: Sequence[AnyPath] = (),
+        whole: bool = False,
     ) -> LogReport:
         """Verify the log of the registry, or an exported one or a part of it without any server.
 
-        Problems are in the report's `findings`.
+        Problems are in the report's `findings`. Of the registry's own log only the rows since the
+        last verification on this machine are read, unless that was a week ago or finds a problem.
 
         Args:
             path: The file that `export_log` or `export_excerpt` wrote; None for the registry's own log.
             keys: A file with the keys to trust, from `keys.export`; the pinned keys by default.
-            against: Files with checkpoints that were kept elsewhere.
+            against: Files with checkpoints that were kept elsewhere; then all rows are read.
+            whole: Whether to read all rows in any case.
         """
         return use_cases.audit_log.verify_log(
             self._context,
             None if path is None else Path(path),
             keys_file=None if keys is None else Path(keys),
             against=[Path(each) for each in against],
+            whole=whole,
         )
 
     def prove(self, number: int) -> RowProof:

@@ -20,6 +20,8 @@ class LogReport(Answer):
     then. `waiting` rows are not sealed yet, and nothing protects them. `statements` are what the
     server signed about single rows. `against` says where the checkpoints came from that it was
     checked against. Of an export of a part, `rows` says how many rows it has; None for a whole log.
+    The first `read_before` rows were read by earlier verifications and not again, all of them at
+    `read_at` for the last time.
     """
 
     origin: str
@@ -32,6 +34,8 @@ class LogReport(Answer):
     root: str = ""
     keyid: str = ""
     against: tuple[str, ...] = ()
+    read_before: int = 0
+    read_at: str = ""
     findings: tuple[LogFinding, ...] = ()
     notices: tuple[str, ...] = ()
 

@@ -3,14 +3,16 @@
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from itertools import chain
+from datetime import UTC, datetime
+from itertools import chain, islice
 from pathlib import Path
 
 from deltareg.client.context import Context
 from deltareg.client.results.log_report import LogFinding, LogReport, RowProof
+from deltareg.client.trust.kept_verification import keep_verified, recall_verified
 from deltareg.client.trust.last_checkpoint import hold_to, recall_checkpoint, said_in, see_checkpoint, server_keys
 from deltareg.client.trust.trusted_keys import TrustedKeys, pinned_keys, trusted_keys
-from deltareg.errors import IntegrityFailure, InvalidInput, Unavailable
+from deltareg.errors import BadSignature, IntegrityFailure, InvalidInput, Unavailable
 from deltareg.signing.keys import PublicKey
 from deltareg.trail.check import LogCheck, LogDefect, LogEvidence
 from deltareg.trail.checkpoint import open_checkpoint
@@ -21,17 +23,20 @@ from deltareg.trail.lines import Line, check_lines, read_lines, write_line
 from deltareg.trail.log_copy import KeptLog
 from deltareg.trail.merkle import check_inclusion
 from deltareg.trail.statements import check_change
+from deltareg.trail.verified import VerifiedLog
 from deltareg.wire import InclusionProof, TrailExcerpt, TrailPage
 from deltareg.wire.log_lines import PART, log_lines
 
 _EXCERPT_PART = 200
 
 
-def fetch_lines(context: Context) -> Iterator[Line]:
-    """Yield the lines of the registry's log."""
+def fetch_lines(context: Context, *, position: int | None = None) -> Iterator[Line]:
+    """Yield the lines of the registry's log, from a position or the beginning on."""
 
     def read(after: str | None) -> TrailPage:
-        return context.api.get("/audit/log", TrailPage, after=after, limit=PART)
+        return context.api.get(
+            "/audit/log", TrailPage, after=after, limit=PART, position=position if after is None else None
+        )
 
     return log_lines(read, server=context.config.server)
 
@@ -92,27 +97,37 @@ def _write_lines(lines: Iterable[Line], path: Path) -> int:
 
 
 def verify_log(
-    context: Context, path: Path | None = None, *, keys_file: Path | None = None, against: Sequence[Path] = ()
+    context: Context,
+    path: Path | None = None,
+    *,
+    keys_file: Path | None = None,
+    against: Sequence[Path] = (),
+    whole: bool = False,
 ) -> LogReport:
     """Verify the log of the registry, or one in a file without any server.
 
     The log is checked against the registry's last checkpoint that this machine saw, and against
-    files with checkpoints.
+    files with checkpoints. Of the registry's own log, only rows since the last verification are
+    read, unless that was long ago or something is wrong with them.
 
     Args:
         context: The registry.
         path: The log's file; None for the registry itself.
         keys_file: The file with the keys to trust; None for the keys pinned for the registry.
-        against: Files with checkpoints that were kept elsewhere.
+        against: Files with checkpoints that were kept elsewhere; all rows are read to compare with them.
+        whole: Whether to read all rows in any case.
 
     Raises:
         InvalidInput: A file does not hold what it should.
         BadSignature: A checkpoint to check against has no trusted signature.
     """
     trusted = _load_trusted_keys(context, keys_file, is_offline=path is not None)
-    keys = server_keys(trusted)
-    checkpoint = recall_checkpoint(context.config.server)
-    evidence, names = _load_known(checkpoint, against, [*keys, *server_keys(trusted, revoked=True)])
+    keys, revoked = server_keys(trusted), server_keys(trusted, revoked=True)
+    server = context.config.server
+    evidence, names = _load_known(recall_checkpoint(server), against, [*keys, *revoked])
+    since = None if whole or against or path is not None else recall_verified(server, keys)
+    if since is not None and (report := _verify_since(context, since, keys, revoked, evidence, names)):
+        return report
     context_file = nullcontext() if path is None else path.open(encoding="utf-8", errors="replace")
     try:
         with context_file as file:
@@ -121,11 +136,41 @@ def verify_log(
             first = next(lines, nothing)
             if first.get("form") == EXCERPT:
                 return _check_excerpt(first, lines, keys, evidence, names)
-            revoked = server_keys(trusted, revoked=True)
             check = check_lines(chain([first], lines), keys, evidence, revoked=revoked)
     except UnicodeDecodeError as error:
         raise InvalidInput(f"{path} is no export of the log") from error
+    if path is None:
+        keep_verified(server, check, None)
     return _report(check, names)
+
+
+def _verify_since(
+    context: Context,
+    since: VerifiedLog,
+    keys: Sequence[PublicKey],
+    revoked: Sequence[PublicKey],
+    evidence: LogEvidence,
+    names: list[str],
+) -> LogReport | None:
+    """Verify the rows behind those that were verified; None if it takes all rows to say more.
+
+    A checkpoint that is older than that was compared with then.
+    """
+    head = since.checkpoint
+    newer = [each for each in evidence.checkpoints if each[1].size >= head.size or each[1].origin != head.origin]
+    lines = fetch_lines(context, position=head.size)
+    begin = list(islice(lines, 2))
+    if any(line.get("position", head.size) != head.size for line in begin):
+        return None  # a server of before gives the log from its beginning on
+    try:
+        check = check_lines(chain(begin, lines), keys, LogEvidence(newer), revoked=revoked, since=since)
+    except BadSignature:  # it is another log by now
+        return None
+    if check.findings:
+        return None
+    keep_verified(context.config.server, check, since)
+    at = datetime.fromtimestamp(since.whole_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _report(check, names).model_copy(update={"read_before": head.size, "read_at": at})
 
 
 def prove_row(context: Context, number: int) -> RowProof:

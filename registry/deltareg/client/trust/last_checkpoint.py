@@ -9,24 +9,18 @@ keys.
 import json
 import os
 from contextlib import suppress
-from pathlib import Path
 
 from deltareg.client.context import Context
+from deltareg.client.trust.kept_verification import forget_verified, memory_path
 from deltareg.client.trust.trusted_keys import TrustedKeys, told_keys, trusted_keys
 from deltareg.documents.json_values import is_object
 from deltareg.errors import BadSignature, Forbidden, IntegrityFailure, LogRewritten, NotFound
-from deltareg.host.token_files import config_dir, token_path
 from deltareg.signing.keys import PublicKey
 from deltareg.trail.checkpoint import Checkpoint, SignedCheckpoint, open_checkpoint
 from deltareg.trail.merkle import check_consistency
 from deltareg.wire import CheckpointInfo, ConsistencyProof
 
 _ACCEPT = "ask who runs the registry; if a backup was restored, or a new registry is there: deltareg audit accept"
-
-
-def memory_path(server: str) -> Path:
-    """Return the file for a server's last checkpoint, whether it exists or not."""
-    return config_dir() / "checkpoints" / f"{token_path(server).name}.json"
 
 
 def recall_checkpoint(server: str) -> str | None:
@@ -64,6 +58,8 @@ def see_checkpoint(context: Context, *, is_accepted: bool = False) -> Checkpoint
         BadSignature: No trusted server key signed it.
     """
     server = context.config.server
+    if is_accepted:
+        forget_verified(server)
     before = None if is_accepted else recall_checkpoint(server)  # first: others may see newer ones
     try:
         answer = context.api.get("/audit/checkpoint", CheckpointInfo)

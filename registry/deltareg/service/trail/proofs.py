@@ -84,8 +84,17 @@ def prove_row(registry: Registry, caller: Caller, audit_id: int) -> InclusionPro
     )
 
 
-def read_log(registry: Registry, caller: Caller, *, after: str | None, limit: int) -> TrailPage:
+def read_log(
+    registry: Registry, caller: Caller, *, after: str | None, limit: int, position: int | None = None
+) -> TrailPage:
     """Return a part of the log in its order; rows that are not in the log come last.
+
+    Args:
+        registry: The database and the store.
+        caller: Who asks.
+        after: Where an earlier part ended; None for the first.
+        limit: How many rows a part has at most.
+        position: Where the first part begins; None for the beginning of the log.
 
     Raises:
         InvalidInput: `after` is not from here, or the limit is out of bounds.
@@ -93,7 +102,7 @@ def read_log(registry: Registry, caller: Caller, *, after: str | None, limit: in
     caller.require(Right.ADMIN, on=EVERYTHING)
     if not 1 <= limit <= MOST_ENTRIES:
         raise InvalidInput(f"limit must be 1 to {MOST_ENTRIES}, not {limit}")
-    place = read_cursor(after) or str(_FIRST)
+    place = read_cursor(after) or str(_FIRST if position is None else position - 1)
     is_outside, number = place.startswith(_OUTSIDE), place.removeprefix(_OUTSIDE)
     if not number.removeprefix("-").isdecimal() or len(number) > 19:
         raise InvalidInput("not a cursor of this server", fix="start again without it")
