@@ -22,7 +22,7 @@ class MadeVersion:
 
 @dataclass(frozen=True)
 class OldIds:
-    """Row ids of the template's things."""
+    """Row ids of the template's things; 0 for what a brief life does not have."""
 
     namespace: int
     base: int
@@ -45,9 +45,13 @@ class OldIds:
             steps["base"].number("bases"),
             steps["line"].number("deltas"),
             {str(row["name"]): int(str(row["id"])) for row in steps["line"].rows["channels"]},
-            steps["person"].number("principals"),
-            steps["agent"].number("agents"),
-            {name: _made(steps[name], steps["judged first" if name == "line" else name]) for name in VERSIONS},
+            steps["person"].number("principals") if "person" in steps else 0,
+            steps["agent"].number("agents") if "agent" in steps else 0,
+            {
+                name: _made(steps[name], steps["judged first" if name == "line" else name])
+                for name in VERSIONS
+                if name in steps
+            },
         )
 
 
@@ -61,9 +65,9 @@ def compiled_steps(template: Template, old: OldIds, *, next_event: Callable[[], 
         "delta": line.only("deltas"),
         **{f"channel {name}": step for name, step in channels.items()},
         "garbage": passed.only("packs"),
-        "follower": steps["agent"].only("followers"),
-        "agent": steps["agent"].only("agents"),
     }
+    if "agent" in steps:
+        steps |= {"follower": steps["agent"].only("followers"), "agent": steps["agent"].only("agents")}
     overrides: dict[tuple[str, str], Cell] = {
         ("versions", "number"): lambda copy: copy.number,
         ("revisions", "number"): lambda copy: copy.revision,

@@ -90,9 +90,10 @@ class History:
             self._version(lines[number], step, at)
         for line in lines:
             self._close(line)
-        self._people(spaces)
-        self._fleet(lines)
-        self._beside(lines)
+        if "agent" in self._steps:  # the life was no brief one
+            self._people(spaces)
+            self._fleet(lines)
+            self._beside(lines)
 
     def _next_event(self) -> int:
         self.events += 1

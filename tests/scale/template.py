@@ -14,13 +14,14 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
+from deltareg.service.access.keys import announce_server_key
 from deltareg.service.telling.number import number_all
 from deltareg.service.upkeep.collect import run as collect
 from deltareg.signing.keys import SigningKey
 from deltareg.suites.golden_file import GOLDEN_FILE, decode, encode
 from deltareg.wire import AgentReport, LeaseRequest, Observed
 from tests.benchmarks.llama_files import Shape, write_base
-from tests.fixtures.registries import SAMPLES, RunningRegistry, report
+from tests.fixtures.registries import RunningRegistry, report
 from tests.proving import prove_all, prover_of
 from tests.scale.placeholders import AGENT, BASE, LINE, PERSON, SPACE, STEP
 from tests.scale.snapshot import Step, left_between, look_at
@@ -64,13 +65,23 @@ class TemplateLife:
         self.steps: dict[str, Step] = {}
         self._server, self._folder, self._tensors = server, folder, tensors
         self._shape = Shape(-(-tensors // 14), hidden=64, inner=64, heads=4, key_heads=4, vocabulary=128)
+        announce_server_key(server.registry)
         self._author = server.client(("read", "push", "promote", "admin"), principal="author")
+        for name in ("worker", "prover"):
+            self._author.keys.enrol(name, str(key_of(name).public), host="here")
         self._worker = server.client(("read", "verify"), principal="worker", kind="wrk")
         self._prover = prover_of(server)
         self._serving = server.client(("read", "serve"), principal="host")
 
-    def live(self) -> Template:
-        """Live all of it."""
+    def live(self, *, is_brief: bool = False) -> Template:
+        """Live all of it, or with `is_brief` no more than versions that pass and are promoted."""
+        self._begin()
+        if not is_brief:
+            self._go_on()
+        keys = [server_key(), key_of("worker"), key_of("prover")]
+        return Template(self.steps, {key.keyid: key for key in keys})
+
+    def _begin(self) -> None:
         author = self._author
         write_base(self._folder / "base", self._shape)
         self._warm_up()
@@ -95,6 +106,9 @@ class TemplateLife:
         for channel in CHANNELS:
             with self._step(f"promoted {channel}"):
                 author.promote(ref, channel, reason=f"step {STEP}")
+
+    def _go_on(self) -> None:
+        author = self._author
         with self._step("rolled back"):
             author.rollback(_LINE, "prod", version=1, reason=f"step {STEP}")
             self._work_off()  # what a channel returns to is verified again
@@ -111,26 +125,25 @@ class TemplateLife:
         self._judge(self._push("after"))
         self.steps["unjudged"] = self.steps["unjudged"].refreshed(look_at(self._server.registry.engine))
         with self._step("queued"):
-            author.verify(ref, again=True, labels={"gpu": "one-that-never-comes"})
+            author.verify(f"{_LINE}:v2", again=True, labels={"gpu": "one-that-never-comes"})
         with self._step("person"):
             self._server.token("read", principal=PERSON)
         with self._step("member"):
             author.members.add(PERSON, "maintainer", namespace=SPACE)
         with self._step("agent"):
             self._report()
-        keys = [server_key(), key_of("worker"), key_of("prover")]
-        return Template(self.steps, {key.keyid: key for key in keys})
 
     def _warm_up(self) -> None:
         """Make a line beside: what is there once and for all, such as a suite's digest, is no version's own."""
-        self._author.bases.push(SAMPLES / "bases" / "tinyllama", "tinyllama")
+        shape = Shape(1, hidden=32, inner=32, heads=4, key_heads=4, vocabulary=64)
+        write_base(self._folder / "other-base", shape)
+        write_lora(self._folder / "other", shape, tensors=2, seed=0)
+        self._author.bases.push(self._folder / "other-base", "other")
+        ref = self._author.push(self._folder / "other", "team/lora", base="other").version.ref
         prove_all(self._prover)
-        for name in ("lora", "lora_v2"):
-            ref = self._author.push(SAMPLES / "deltas" / "tinyllama" / name, "team/lora", base="tinyllama").version.ref
-            prove_all(self._prover)
-            self._judge(ref)
-            for channel in CHANNELS:
-                self._author.promote(ref, channel)
+        self._judge(ref)
+        for channel in CHANNELS:
+            self._author.promote(ref, channel)
 
     @contextmanager
     def _step(self, name: str) -> Generator[None, None, None]:
