@@ -45,7 +45,7 @@ def check(registry, since=None, *, keys=KEYS):
 
 
 def verified(registry, since=None):
-    return check(registry, since).verified(whole_at=_AT)
+    return check(registry, since).conclude(whole_at=_AT)
 
 
 def changed(registry, table, position, **values):
@@ -77,7 +77,7 @@ def test_a_row_behind_it_that_was_changed_is_named(registry):
 
     assert [one.what for one in found.findings] == ["edited", "state"][: len(found.findings)]
     assert found.findings[0].row == since.checkpoint.size + 7
-    assert found.verified(whole_at=_AT) is None
+    assert found.conclude(whole_at=_AT) is None
 
 
 def test_a_log_that_was_written_anew_by_the_servers_key_does_not_go_on(registry):

@@ -197,7 +197,7 @@ class LogCheck:
 
     def outside(self, leaf: Mapping[str, object], *, is_waiting: bool) -> None:
         """Read a row of the audit trail that is not in the log."""
-        self._sealed_state = self._state.said() if self._sealed_state is None else self._sealed_state
+        self._sealed_state = self._state.copy_said() if self._sealed_state is None else self._sealed_state
         self.waiting += is_waiting
         self._state.row(leaf)
         if not is_waiting:
@@ -241,7 +241,7 @@ class LogCheck:
             self._hold(where, checkpoint)
         self.findings.sort(key=lambda each: self.size if each.position is None else each.position)
 
-    def verified(self, *, whole_at: int) -> VerifiedLog | None:
+    def conclude(self, *, whole_at: int) -> VerifiedLog | None:
         """Return what the next check may begin with; None if something is wrong, or not all is signed.
 
         Args:
@@ -253,7 +253,7 @@ class LogCheck:
             note=self.last.note,
             peaks=[peak.hex() for peak in self._frontier.peaks],
             rows=self._seen.ranges,
-            said=self._state.said() if self._sealed_state is None else self._sealed_state,
+            said=self._state.copy_said() if self._sealed_state is None else self._sealed_state,
             newest_at=self._newest_at,
             statements=self.statements,
             from_before=self.from_before,

@@ -24,7 +24,7 @@ class StateCheck:
         self._said: dict[str, dict[str, object]] = {subject: dict(state) for subject, state in (said or {}).items()}
         self._is: dict[str, Mapping[str, object]] = {}
 
-    def said(self) -> dict[str, dict[str, object]]:
+    def copy_said(self) -> dict[str, dict[str, object]]:
         """Return what the rows that were read said last of each thing."""
         return {subject: dict(state) for subject, state in self._said.items()}
 

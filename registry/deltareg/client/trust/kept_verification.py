@@ -44,7 +44,7 @@ def recall_verified(server: str, keys: list[PublicKey]) -> VerifiedLog | None:
 
 def keep_verified(server: str, check: LogCheck, since: VerifiedLog | None) -> None:
     """Keep what a check has verified; nothing if it found something."""
-    verified = check.verified(whole_at=int(time.time()) if since is None else since.whole_at)
+    verified = check.conclude(whole_at=int(time.time()) if since is None else since.whole_at)
     if verified is None:
         forget_verified(server)
         return
