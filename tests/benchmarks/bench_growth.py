@@ -32,7 +32,7 @@ from tests.scale.plan import FillPlan
 _PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 _EMPTY = ("templatespace/templateline", "team/lora", "templatebase", "templateline")
 _FULL = ("scale0/line0", "scale1/line1", "scale-base-000", "line1")
-_HEAD = f"{'':<34}{'empty':>16}{'full':>18}{'':>7}{'statements':>12}{'{}':>18}"
+_HEAD = f"{'':<34}{'empty':>16}{'full':>18}{'':>7}{'statements':>12}{'{}':>24}"
 _UNDER = (
     f"{'':<34}{'p50':>8}{'p99 ms':>8}{'p50':>10}{'p99 ms':>8}{'x':>7}{'':>4}{'empty full':>12}{'empty':>9}{'full':>9}"
 )
@@ -152,7 +152,7 @@ def counted(call: GrowthCall, side: Side) -> tuple[int, int]:
 def told(call: GrowthCall, empty: Figures, full: Figures) -> str:
     """Say it in a line."""
     times = f"{empty.p50:>8.1f}{empty.p99:>8.1f}{full.p50:>10.1f}{full.p99:>8.1f}{full.p50 / empty.p50:>7.1f}"
-    counts = f"{empty.statements:>11}{full.statements:>5}{empty.rows:>9,}{full.rows:>9,}"
+    counts = f"{empty.statements:>11}{full.statements:>5}{empty.rows:>9,}{full.rows:>15,}"
     return f"{call.name:<34}{times}{counts}"
 
 
