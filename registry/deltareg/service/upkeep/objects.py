@@ -87,7 +87,8 @@ def differing(engine: sa.Engine, store: BlobStore, share: ShareOfObjects) -> Ite
     wrong = [
         (row, size) for row in doubtful if (size := store.size(row.physical_key)) is None or size != row.size_bytes
     ]
-    yield from ((row, size) for row, size in wrong if row.id in still_live(engine, [row for row, _ in wrong]))
+    live = still_live(engine, [row for row, _ in wrong])
+    yield from ((row, size) for row, size in wrong if row.id in live)
 
 
 def still_live(engine: sa.Engine, rows: Sequence[StoredPackRow]) -> set[int]:
