@@ -82,7 +82,7 @@ def report_blocks(report: "LogReport") -> list[Block]:
     return blocks
 
 
-def _describe_read(report: LogReport) -> str:
+def _describe_read(report: "LogReport") -> str:
     if not report.read_before:
         return ""
     return f"{report.size - report.read_before} of them now, the others by {report.read_at}: --whole reads all again"
