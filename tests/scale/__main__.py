@@ -26,6 +26,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     folder = options.folder.resolve()
+    if folder.exists():
+        parser.error(f"{folder} is there already; name another --folder, or remove it")
     folder.mkdir(parents=True)
     url = options.database or f"sqlite:///{folder / 'registry.db'}"
     deltareg_migrations.upgrade(url)
