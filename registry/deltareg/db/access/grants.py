@@ -1,6 +1,6 @@
 """Who holds which role where, and which person stands behind a script's principal."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -42,13 +42,18 @@ def held_by(principal_id: sa.ColumnElement[int]) -> sa.ScalarSelect[str]:
     Args:
         principal_id: A column of the query around it, or a value.
     """
-    itself = principal_id
-    if isinstance(itself, sa.Column):  # named without its table, which is the outer query's
-        itself = sa.literal_column(f"{itself.table.name}.{itself.name}", sa.BigInteger)
+    itself = _outer(principal_id)
     groups = sa.select(group_members.c.group_id).where(group_members.c.member_id == itself)
     # A union finds all by the index of grants; PostgreSQL would walk the table for an OR.
     holders = sa.union_all(sa.select(itself.label("id")), groups).subquery("holders")
     return _select_held(holders.join(grants, grants.c.principal_id == holders.c.id))
+
+
+def _outer(column: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
+    """Name a column of the query around without its table, which is that query's and no subquery's."""
+    if not isinstance(column, sa.Column):
+        return column
+    return sa.literal_column(f"{column.table.name}.{column.name}", sa.BigInteger)
 
 
 def held_directly(principal_id: sa.ColumnElement[int]) -> sa.ScalarSelect[str]:
@@ -159,13 +164,14 @@ def grant_rows(
     principal_id: int | None = None,
     role: str | None = None,
     role_id: int | None = None,
+    holders: Collection[int] | None = None,
     after: int | None = None,
     limit: int | None = None,
 ) -> Sequence[GrantRow]:
     """List grants that have not ended, in the order in which they were given.
 
     With `namespace_id` those of one namespace, with `everywhere` those that apply everywhere, with
-    both the union of the two; with neither, all of them.
+    both the union of the two; with neither, all of them. With `holders`, only those of some principals.
     """
     query = _select_grants().order_by(grants.c.id)
     places: list[sa.ColumnElement[bool]] = []
@@ -175,12 +181,10 @@ def grant_rows(
         places.append(grants.c.namespace_id.is_(None))
     if places:
         query = query.where(sa.or_(*places))
-    if principal_id is not None:
-        query = query.where(grants.c.principal_id == principal_id)
-    if role is not None:
-        query = query.where(grants.c.role == role)
-    if role_id is not None:
-        query = query.where(grants.c.role_id == role_id)
+    filters = (grants.c.principal_id, principal_id), (grants.c.role, role), (grants.c.role_id, role_id)
+    query = query.where(*(column == value for column, value in filters if value is not None))
+    if holders is not None:
+        query = query.where(grants.c.principal_id.in_(sorted(holders)))
     if after is not None:
         query = query.where(grants.c.id > after)
     return fetch_all(conn, query if limit is None else query.limit(limit), GrantRow)
@@ -260,13 +264,12 @@ def not_proven_by(conn: sa.Connection, principal_id: int) -> set[int]:
 
 def _select_grants() -> sa.Select[*tuple[Any, ...]]:
     giver = principals.alias("giver")
-    members = sa.select(group_members.c.member_id).where(group_members.c.group_id == grants.c.principal_id)
+    holder = _outer(grants.c.principal_id)
+    members = sa.select(group_members.c.member_id).where(group_members.c.group_id == holder)
+    users = sa.union_all(sa.select(holder.label("id")), members).subquery("users")
     last_used = (
         sa.select(sa.func.max(tokens.c.last_used_at))
-        .where(
-            sa.or_(tokens.c.principal_id == grants.c.principal_id, tokens.c.principal_id.in_(members.correlate(grants)))
-        )
-        .correlate(grants)
+        .select_from(users.join(tokens, tokens.c.principal_id == users.c.id))
         .scalar_subquery()
     )
     return (

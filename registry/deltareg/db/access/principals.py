@@ -7,7 +7,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from deltareg.db.access.grants import behind, held_by
-from deltareg.db.access.rows import ActingRow, HeldRow, PrincipalRow, TokenRow
+from deltareg.db.access.rows import HeldRow, PrincipalRow, TokenRow
 from deltareg.db.sql.among import all_among
 from deltareg.db.sql.clock import now_us
 from deltareg.db.sql.fetch import fetch_all, fetch_one
@@ -177,19 +177,6 @@ def live_tokens(conn: sa.Connection, principal_ids: Sequence[int]) -> Sequence[T
         sa.or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > now_us()),
     )
     return fetch_all(conn, query, TokenRow)
-
-
-def acting_rows(
-    conn: sa.Connection, principal_ids: Sequence[int], *, after: str | None, limit: int
-) -> Sequence[ActingRow]:
-    """List by name those of some principals that act: no groups, and none that is disabled."""
-    query = (
-        sa.select(principals.c.id, principals.c.name, principals.c.kind, behind(principals.c.id).label("people"))
-        .where(principals.c.id.in_(principal_ids), principals.c.disabled_at.is_(None), principals.c.kind != "group")
-        .order_by(principals.c.name)
-        .limit(limit)
-    )
-    return fetch_all(conn, query if after is None else query.where(principals.c.name > after), ActingRow)
 
 
 def token_rows(

@@ -40,6 +40,14 @@ def principals_of(conn: sa.Connection, person_id: int) -> list[int]:
     return sorted({person_id, *conn.execute(query).scalars()})
 
 
+def stand_ins_of(conn: sa.Connection, principal_ids: Collection[int]) -> list[tuple[int, int]]:
+    """List (principal, person) pairs in which one of the two is among some principals."""
+    ids = sorted(principal_ids)
+    is_either = sa.or_(stand_ins.c.principal_id.in_(ids), stand_ins.c.person_id.in_(ids))
+    query = sa.select(stand_ins.c.principal_id, stand_ins.c.person_id).where(is_either).order_by(stand_ins.c.id)
+    return [(row.principal_id, row.person_id) for row in conn.execute(query)]
+
+
 def is_worker(conn: sa.Connection, principal_id: int) -> bool:
     """Whether a principal is a worker."""
     query = sa.select(principals.c.kind).where(principals.c.id == principal_id)

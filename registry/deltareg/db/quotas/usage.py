@@ -11,7 +11,7 @@ from deltareg.db.quotas.rows import UsageRow
 from deltareg.db.sql.clock import now_us
 from deltareg.db.sql.fetch import fetch_all
 from deltareg.db.sql.upsert import insert
-from deltareg.db.tables import quota_usage, quota_warnings
+from deltareg.db.tables import principals, quota_usage, quota_warnings
 
 COUNTS = ("bytes", "versions", "lines", "drafts", "uploads")
 
@@ -58,6 +58,32 @@ def usage_rows(conn: sa.Connection, holders: Collection[str] | None = None) -> d
     if holders is not None:
         query = query.where(quota_usage.c.holder.in_(sorted(holders)))
     return {row.holder: row for row in fetch_all(conn, query, UsageRow)}
+
+
+def holders_within(conn: sa.Connection, beginning: str) -> list[str]:
+    """List the holders whose name begins so: scopes, or principals."""
+    column = quota_usage.c.holder
+    return list(conn.execute(sa.select(column).where(column.startswith(beginning))).scalars())
+
+
+def people_counted(conn: sa.Connection, *, also: Collection[int], after: str | None, limit: int) -> dict[str, int]:
+    """Return principals that something counts against, and others, by name: the first ones after a name.
+
+    Args:
+        conn: A transaction.
+        also: The others.
+        after: The name after which the list continues.
+        limit: How many at most.
+    """
+    holder = sa.literal("by:") + sa.cast(principals.c.id, sa.Text)
+    is_counted = holder.in_(sa.select(quota_usage.c.holder))
+    name: sa.ColumnElement[str] = principals.c.name
+    if conn.dialect.name == "postgresql":  # as Python orders, and SQLite
+        name = name.collate("C")
+    query = sa.select(principals.c.id, principals.c.name).where(sa.or_(is_counted, principals.c.id.in_(sorted(also))))
+    if after is not None:
+        query = query.where(name > after)
+    return {row.name: row.id for row in conn.execute(query.order_by(name).limit(limit))}
 
 
 def set_usage(conn: sa.Connection, row: UsageRow) -> None:

@@ -47,7 +47,7 @@ def _next_rows(conn: sa.Connection, *, offset: int, limit: int) -> Sequence[Queu
     """List as `queue_rows` does, of the whole queue: it reads no more of it than it lists."""
     held = sa.select(runs.c.id).where(runs.c.state == sa.literal_column("'running'"), ~EXPIRED).order_by(*ORDER)
     order: list[tuple[str, int | None]] = [(run_id, None) for run_id in conn.execute(held).scalars()]
-    waiting = islice(in_turn(lambda: nullcontext(conn), among=WAITS), max(0, offset + limit - len(order)))
+    waiting = islice(in_turn(lambda: nullcontext(conn), among=WAITS, at_once=True), max(0, offset + limit - len(order)))
     order += [(run.id, place) for place, run in enumerate(waiting, 1)]
     listed = dict(order[offset : offset + limit])
     query = select_runs().add_columns(sa.null().label("place")).where(runs.c.id.in_(listed))

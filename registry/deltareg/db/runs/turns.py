@@ -11,8 +11,8 @@ neither another namespace's single run nor that of a colleague, and a claim read
 indexes, however long the queue is.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import fields
 from typing import Any
@@ -74,6 +74,7 @@ def in_turn(
     reading: Callable[[], AbstractContextManager[sa.Connection]],
     *conditions: sa.ColumnElement[bool],
     among: sa.ColumnElement[bool] = CLAIMABLE,
+    at_once: bool = False,
 ) -> Iterator[ClaimableRow]:
     """Yield runs that wait, the next one first, read a page at a time. No row is locked.
 
@@ -82,6 +83,8 @@ def in_turn(
         conditions: What the runs have to be.
         among: Which runs there are; those that may be claimed are queued, or their lease has expired
             with attempts left.
+        at_once: Whether to read the runs of all namespaces of a page together, for who lists them;
+            who claims one needs those of the first alone.
     """
     lanes: dict[Lane, deque[ClaimableRow]] = {}
     last: dict[Lane, ClaimableRow] = {}
@@ -89,6 +92,8 @@ def in_turn(
     behind: sa.ColumnElement[bool] = sa.true()
     while slots := _page(reading, ORDER, conditions, behind):
         of_page = [lane_of(slot) for slot in slots]
+        if at_once:
+            _fill(reading, lanes, Counter(of_page), conditions, last)
         for index, lane in enumerate(of_page):
             if not lanes.setdefault(lane, deque()):
                 is_next = sa.and_(_is_in(lane), _is_behind_inside(last.get(lane)))
@@ -97,6 +102,28 @@ def in_turn(
                 last[lane] = lanes[lane].popleft()
                 yield last[lane]
         behind = _is_behind(slots[-1])
+
+
+def _fill(
+    reading: Callable[[], AbstractContextManager[sa.Connection]],
+    lanes: dict[Lane, deque[ClaimableRow]],
+    wanted: Mapping[Lane, int],
+    conditions: Sequence[sa.ColumnElement[bool]],
+    last: Mapping[Lane, ClaimableRow],
+) -> None:
+    """Read the next runs of several lanes, as many of each as are wanted, in one statement."""
+    query = sa.select(*_COLUMNS).where(*conditions).order_by(*INSIDE)
+    parts = [
+        query.where(_is_in(lane), _is_behind_inside(last.get(lane))).limit(count).subquery()
+        for lane, count in wanted.items()
+        if not lanes.get(lane)
+    ]
+    if not parts:
+        return
+    with reading() as conn:
+        rows = fetch_all(conn, sa.union_all(*(sa.select(part) for part in parts)), ClaimableRow)
+    for row in sorted(rows, key=lambda row: (row.turn_inside, row.created_at, row.id)):
+        lanes.setdefault(lane_of(row), deque()).append(row)
 
 
 def lane_of(run: ClaimableRow | ShownRunRow) -> Lane:

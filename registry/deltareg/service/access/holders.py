@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 import sqlalchemy as sa
 
 from deltareg.db.access import grants as queries
-from deltareg.db.access import groups as group_queries
+from deltareg.db.access import holders as holder_queries
 from deltareg.db.access import principals as principal_queries
+from deltareg.db.access.holders import RoleFilter
 from deltareg.db.access.rows import ActingRow, GrantRow, TokenRow
 from deltareg.db.session import read
 from deltareg.errors import InvalidInput
@@ -17,6 +18,7 @@ from deltareg.service.access.roles import rights_of
 from deltareg.service.access.tokens import split_names
 from deltareg.service.authority.grants import SCOPES, Right
 from deltareg.service.authority.resources import EVERYTHING, Namespace
+from deltareg.service.authority.roles import RIGHTS, read_rights
 from deltareg.service.clock import rfc3339, rfc3339_or_none
 from deltareg.service.paging import check_limit, page, read_cursor
 from deltareg.service.registry import Caller, Registry
@@ -45,9 +47,17 @@ def list_holders(
     after, most = read_cursor(cursor), check_limit(limit) + 1
     with read(registry.engine) as conn:
         place = None if namespace is None else check_seen(conn, caller, namespace)
-        rows = queries.grant_rows(conn, namespace_id=place, everywhere=place is not None)
-        roles = _roles_by_holder(conn, caller, [row for row in rows if right is None or right in rights_of(row)])
-        acting = principal_queries.acting_rows(conn, list(roles), after=after, limit=most)
+        only = None if right is None else _roles_with(conn, right)
+        acting = holder_queries.acting_rows(conn, namespace_id=place, only=only, after=after, limit=most)
+        groups = holder_queries.groups_of_members(conn, [row.id for row in acting])
+        rows = queries.grant_rows(
+            conn,
+            namespace_id=place,
+            everywhere=place is not None,
+            holders={*(row.id for row in acting), *(group for group, _ in groups)},
+        )
+        counted = [row for row in rows if right is None or right in rights_of(row)]
+        roles = _roles_by_holder(conn, caller, counted, groups)
         tokens = _tokens_by_holder(conn, acting, namespace)
     return page(
         acting,
@@ -63,12 +73,20 @@ def list_holders(
     )
 
 
-def _roles_by_holder(conn: sa.Connection, caller: Caller, rows: Sequence[GrantRow]) -> Mapping[int, list[HolderRole]]:
-    """Return the roles of each principal, and of the members of each group, by their ids."""
+def _roles_with(conn: sa.Connection, right: str) -> RoleFilter:
+    """Return the roles that give a right."""
+    own = [row_id for row_id, rights in holder_queries.own_roles(conn).items() if right in read_rights(rights)]
+    return RoleFilter([name for name, rights in RIGHTS.items() if right in rights], own)
+
+
+def _roles_by_holder(
+    conn: sa.Connection, caller: Caller, rows: Sequence[GrantRow], groups: Sequence[tuple[int, int]]
+) -> Mapping[int, list[HolderRole]]:
+    """Return the roles of each principal, and of the given members of each group, by their ids."""
     seen = groups_in_sight(conn, caller)
     members: dict[int, list[int]] = defaultdict(list)
-    for member in group_queries.members_of(conn, sorted({row.principal_id for row in rows if row.kind == "group"})):
-        members[member.group_id].append(member.member_id)
+    for group_id, member_id in groups:
+        members[group_id].append(member_id)
     roles: dict[int, list[HolderRole]] = defaultdict(list)
     for row in rows:
         is_group = row.kind == "group"

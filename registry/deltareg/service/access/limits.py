@@ -19,7 +19,7 @@ from deltareg.words import QuotaResource
 ALL_NAMESPACES: Final = "*"
 ALL_PEOPLE: Final = "@*"
 Limits = Mapping[QuotaResource, int | None]
-_OF_ALL: Final = {ALL_NAMESPACES: EACH_NAMESPACE, ALL_PEOPLE: EACH_PERSON}
+OF_ALL: Final = {ALL_NAMESPACES: EACH_NAMESPACE, ALL_PEOPLE: EACH_PERSON}
 
 
 def set_limits_in(conn: sa.Connection, caller: Caller, name: str, limits: Limits) -> None:
@@ -46,8 +46,8 @@ def find_holder(conn: sa.Connection, name: str) -> str:
     Raises:
         NotFound: There is no such person.
     """
-    if name in _OF_ALL:
-        return _OF_ALL[name]
+    if name in OF_ALL:
+        return OF_ALL[name]
     if not name.startswith("@"):
         return namespace_scope(parse_name(name, "namespace"))
     row_id = principal_id(conn, name.removeprefix("@"))

@@ -81,6 +81,26 @@ def account_of_person(
     return QuotaAccount(f"@{name}", holder, tuple(f"by:{each}" for each in together), limits)
 
 
+def accounts_of_people(
+    conn: sa.Connection, people: Mapping[str, int], rows: Iterable[LimitRow]
+) -> dict[str, QuotaAccount]:
+    """Return the accounts of principals by name, each as `account_of_person` does, all at once."""
+    pairs = queries.stand_ins_of(conn, people.values())
+    behind: dict[int, int] = {}
+    scripts: dict[int, set[int]] = {}
+    for principal_id, person_id in pairs:
+        behind.setdefault(principal_id, person_id)
+        scripts.setdefault(person_id, set()).add(principal_id)
+    found: dict[str, QuotaAccount] = {}
+    for name, row_id in people.items():
+        is_behind = behind.get(row_id, row_id) == row_id
+        together = sorted({row_id, *scripts.get(row_id, ())}) if is_behind else [row_id]
+        holder = f"by:{row_id}"
+        limits = _limits(rows, holder, EACH_PERSON if is_behind else "")
+        found[name] = QuotaAccount(f"@{name}", holder, tuple(f"by:{each}" for each in together), limits)
+    return found
+
+
 def measure(conn: sa.Connection, accounts: Sequence[QuotaAccount]) -> dict[str, Usage]:
     """Return what each account uses, by its holder."""
     if not accounts:

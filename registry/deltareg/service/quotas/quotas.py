@@ -1,6 +1,6 @@
 """Quotas as people see and set them, by name: `team`, `@ana`, and for all others `*` and `@*`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import sqlalchemy as sa
 
@@ -8,17 +8,24 @@ from deltareg.db.access.namespaces import find_names
 from deltareg.db.access.principals import principal_name
 from deltareg.db.quotas.limits import EACH_NAMESPACE, EACH_PERSON, limit_rows, person_behind
 from deltareg.db.quotas.rows import LimitRow
-from deltareg.db.quotas.usage import usage_rows
+from deltareg.db.quotas.usage import holders_within, people_counted
 from deltareg.db.session import read, with_retry
-from deltareg.service.access.limits import ALL_NAMESPACES, ALL_PEOPLE, find_holder, set_limits_in
+from deltareg.service.access.limits import ALL_NAMESPACES, ALL_PEOPLE, OF_ALL, find_holder, set_limits_in
 from deltareg.service.access.members import check_seen
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING, SHARED, Namespace
 from deltareg.service.paging import check_limit, page, read_cursor
-from deltareg.service.quotas.accounts import QuotaAccount, account_of_person, account_of_scope, measure
+from deltareg.service.quotas.accounts import (
+    QuotaAccount,
+    Usage,
+    account_of_person,
+    account_of_scope,
+    accounts_of_people,
+    measure,
+)
 from deltareg.service.quotas.holding import NEAR_PERCENT, percent
 from deltareg.service.quotas.room import frees
-from deltareg.service.registry import Caller, Registry
+from deltareg.service.registry import Caller, Registry, namespace_scope
 from deltareg.wire import Page, QuotaInfo, QuotaSet, QuotaUse
 from deltareg.words import QUOTA_RESOURCES, QuotaResource
 
@@ -29,8 +36,12 @@ def list_quotas(registry: Registry, caller: Caller, *, cursor: str | None, limit
     after = read_cursor(cursor)
     with read(registry.engine) as conn:
         rows = limit_rows(conn)
-        names = sorted(name for name in _names(conn, caller, rows) if after is None or name > after)
-        shown = [_describe(conn, name, rows) for name in names[: check_limit(limit) + 1]]
+        most = check_limit(limit) + 1
+        people = _people(conn, caller, rows, after=after, limit=most)
+        names = {*(f"@{name}" for name in people), *_places(conn, caller, rows)}
+        listed = sorted(name for name in names if after is None or name > after)[:most]
+        own = {name: people[name[1:]] for name in listed if name[1:] in people and name.startswith("@")}
+        shown = _describe_all(conn, listed, own, rows)
     return page(shown, limit, show=lambda info: info, key=lambda info: info.name)
 
 
@@ -64,16 +75,27 @@ def set_quota(registry: Registry, caller: Caller, name: str, request: QuotaSet) 
     return with_retry(registry.engine, transaction)
 
 
-def _names(conn: sa.Connection, caller: Caller, rows: Iterable[LimitRow]) -> set[str]:
-    """Return the names whose quotas a caller may see: of those with limits, or with something used."""
-    holders = {row.holder for row in rows} | usage_rows(conn).keys()
+def _places(conn: sa.Connection, caller: Caller, rows: Iterable[LimitRow]) -> set[str]:
+    """Return the namespaces with a limit, or with something used, whose quotas a caller may see; with those for all."""
+    holders = {*holders_within(conn, EACH_NAMESPACE), *(row.holder for row in rows)}
     names = {holder.removeprefix(EACH_NAMESPACE) for holder in holders if holder.startswith(EACH_NAMESPACE)} - {""}
     if caller.may(Right.ADMIN, on=EVERYTHING):
-        people = [int(one.removeprefix(EACH_PERSON)) for one in holders if one.startswith(EACH_PERSON) and one != "by:"]
-        return names | {ALL_NAMESPACES, ALL_PEOPLE} | {_person(conn, one) for one in people}
-    own = {f"@{caller.principal}"} if caller.principal_id else set[str]()
+        return names | {ALL_NAMESPACES, ALL_PEOPLE}
     # A former name, or one that is to come, is no namespace's, and so of none that is private.
-    return own | {name for name in find_names(conn, names) if caller.sees(Namespace(name))}
+    return {name for name in find_names(conn, names) if caller.sees(Namespace(name))}
+
+
+def _people(
+    conn: sa.Connection, caller: Caller, rows: Iterable[LimitRow], *, after: str | None, limit: int
+) -> dict[str, int]:
+    """Return the principals whose quotas a caller may see, by name: the first ones of a page."""
+    if not caller.may(Right.ADMIN, on=EVERYTHING):
+        return {caller.principal: caller.principal_id} if caller.principal_id else {}
+    if after is not None and after[:1] > "@":
+        return {}
+    numbers = (row.holder.removeprefix(EACH_PERSON) for row in rows if row.holder.startswith(EACH_PERSON))
+    last = after[1:] if after is not None and after.startswith("@") else None
+    return people_counted(conn, also=[int(each) for each in numbers if each], after=last, limit=limit)
 
 
 def _person(conn: sa.Connection, row_id: int) -> str:
@@ -82,7 +104,7 @@ def _person(conn: sa.Connection, row_id: int) -> str:
 
 def _check_shown(conn: sa.Connection, caller: Caller, name: str) -> bool:
     """Refuse who may not see a quota; return whether they may see what would free room of it."""
-    if name in {ALL_NAMESPACES, ALL_PEOPLE}:
+    if name in OF_ALL:
         caller.require(Right.READ, on=SHARED)
         return False
     if not name.startswith("@"):
@@ -94,16 +116,49 @@ def _check_shown(conn: sa.Connection, caller: Caller, name: str) -> bool:
     return True
 
 
+def _describe_all(
+    conn: sa.Connection, names: Sequence[str], people: Mapping[str, int], rows: Iterable[LimitRow]
+) -> list[QuotaInfo]:
+    """Describe quotas by name, and those of `people`, by names that begin with an at sign."""
+    by_name = accounts_of_people(conn, {name[1:]: row_id for name, row_id in people.items()}, rows)
+    accounts = {f"@{name}": account for name, account in by_name.items()}
+    accounts |= {
+        name: account_of_scope(namespace_scope(name), rows)
+        for name in names
+        if name not in people and name not in OF_ALL
+    }
+    used = measure(conn, list(accounts.values()))
+    return [
+        _show(conn, name, rows, accounts[name], used[accounts[name].holder])
+        if name in accounts
+        else QuotaInfo(name=name, limits=_own_limits(OF_ALL[name], rows))
+        for name in names
+    ]
+
+
 def _describe(conn: sa.Connection, name: str, rows: Iterable[LimitRow], *, is_for_owner: bool = False) -> QuotaInfo:
     holder = find_holder(conn, name)
-    own = {row.resource: row.most for row in rows if row.holder == holder}
-    limits: dict[QuotaResource, int | None] = {
-        resource: own[resource] for resource in QUOTA_RESOURCES if resource in own
-    }
-    if name in {ALL_NAMESPACES, ALL_PEOPLE}:
-        return QuotaInfo(name=name, limits=limits)
+    if name in OF_ALL:
+        return QuotaInfo(name=name, limits=_own_limits(holder, rows))
     account = _account(conn, holder, rows)
-    used = measure(conn, [account])[holder]
+    return _show(conn, name, rows, account, measure(conn, [account])[holder], is_for_owner=is_for_owner)
+
+
+def _own_limits(holder: str, rows: Iterable[LimitRow]) -> dict[QuotaResource, int | None]:
+    own = {row.resource: row.most for row in rows if row.holder == holder}
+    return {resource: own[resource] for resource in QUOTA_RESOURCES if resource in own}
+
+
+def _show(
+    conn: sa.Connection,
+    name: str,
+    rows: Iterable[LimitRow],
+    account: QuotaAccount,
+    used: Usage,
+    *,
+    is_for_owner: bool = False,
+) -> QuotaInfo:
+    own = _own_limits(account.holder, rows)
     uses: list[QuotaUse] = []
     for resource in QUOTA_RESOURCES:
         most = account.limits.get(resource)
@@ -119,7 +174,7 @@ def _describe(conn: sa.Connection, name: str, rows: Iterable[LimitRow], *, is_fo
                 frees=frees(conn, account, resource) if is_near else [],
             )
         )
-    return QuotaInfo(name=name, limits=limits, uses=uses)
+    return QuotaInfo(name=name, limits=own, uses=uses)
 
 
 def _account(conn: sa.Connection, holder: str, rows: Iterable[LimitRow]) -> QuotaAccount:
