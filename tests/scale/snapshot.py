@@ -16,7 +16,7 @@ HEX = re.compile(r"(?<![0-9a-f])(?:[0-9a-f]{64}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[
 """Digests, UUIDs and ids of requests, wherever they stand in a text."""
 
 # Made anew once all is filled in, from what is there by then.
-DERIVED = {"unsealed", "event_head", "quota_usage", "quota_warnings"}
+DERIVED = {"unsealed", "event_head", "quota_usage", "quota_warnings", "line_counts", "line_verdicts"}
 _LOG = "log_"
 
 Row = dict[str, object]

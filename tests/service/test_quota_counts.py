@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule, run_state_machine_as_test
 
 from deltareg.db import tables as t
-from deltareg.db.lines import deltas, versions
+from deltareg.db.lines import deltas, line_counts, versions
 from deltareg.db.quotas.recount import recount
 from deltareg.db.quotas.rows import UsageRow
 from deltareg.db.quotas.usage import COUNTS, usage_rows
@@ -300,6 +300,8 @@ class Pushes(RuleBasedStateMachine):
         own = {f"ns:{ns}" for ns in self.now.values()} | {f"by:{one.principal_id}" for one in self.people}
         with read(self.engine) as conn:
             kept, again = usage_rows(conn, own), recount(conn)
+            of_lines = line_counts.kept_counts(conn), line_counts.recount(conn)
+        assert of_lines[0] == of_lines[1]
         assert {h: row for h, row in kept.items() if row != UsageRow(h)} == expected
         assert {h: row for h, row in again.items() if h in own} == expected
 

@@ -27,7 +27,8 @@ T = TypeVar("T")
 
 BEGIN_OPTION = "deltareg_begin"
 """The execution option of a connection that writes: the statement that SQLite begins with."""
-_POSTGRESQL_OPTIONS = "-c lock_timeout=10s -c idle_in_transaction_session_timeout=60s"
+# Compiling a plan (JIT) takes longer than what we ask; the planner cannot tell.
+_POSTGRESQL_OPTIONS = "-c lock_timeout=10s -c idle_in_transaction_session_timeout=60s -c jit=off"
 _FIRST_PAUSE_S = 0.1
 _RESTS_SINCE = "rests_since"
 _TRUSTED_S = 0.5

@@ -22,10 +22,9 @@ from deltareg.db.tables import (
     base_variants,
     bases,
     deleted_bases,
+    line_counts,
     principals,
     version_bases,
-    version_variants,
-    versions,
 )
 from deltareg.errors import IntegrityFailure
 
@@ -165,24 +164,14 @@ def _select_aliased(name: str) -> sa.Select[tuple[int]]:
 def _select() -> sa.Select[*tuple[Any, ...]]:
     bottom = bases.alias("bottom")
     full = bases.alias("full_precision")
-    used = (
-        sa.select(sa.func.count())
-        .where(versions.c.base_id == bases.c.id, versions.c.deleted_at.is_(None))
-        .scalar_subquery()
-    )
-    trained = (
-        sa.select(sa.func.count())
-        .select_from(version_variants)
-        .join(versions, versions.c.id == version_variants.c.version_id)
-        .where(version_variants.c.base_id == bases.c.id, versions.c.deleted_at.is_(None))
-        .scalar_subquery()
-    )
+    used = sa.func.coalesce(sa.func.sum(line_counts.c.versions + line_counts.c.trained), 0)
+    standing_on_it = sa.select(sa.cast(used, sa.BigInteger)).where(line_counts.c.base_id == bases.c.id)
     return (
         sa.select(
             *_SHOWN,
             bases.c.storage_map.is_not(None).label("is_stored"),
             principals.c.name.label("maker"),
-            (used + trained).label("deltas"),
+            standing_on_it.scalar_subquery().label("deltas"),
             base_identities.c.identity,
             base_identities.c.parts,
             base_identities.c.is_partial,

@@ -32,7 +32,7 @@ def _select_asked() -> sa.Select[*tuple[Any, ...]]:
     return sa.select(channels.c.id).where(_ASKED)
 
 
-NEWEST: Final = QueryPart(select_revisions().join(channels, _IS_NEWEST).where(_ASKED), RevisionRow)
+NEWEST: Final = QueryPart(select_revisions(channels.join(revisions, _IS_NEWEST)).where(_ASKED), RevisionRow)
 """The newest revision of each channel that was ever moved."""
 QUARANTINED: Final = QueryPart(
     sa.select(quarantines.c.channel_id, versions.c.number)

@@ -276,8 +276,12 @@ def select_channels() -> sa.Select[*tuple[Any, ...]]:
 
 
 @cache
-def select_revisions() -> sa.Select[*tuple[Any, ...]]:
-    """Start a query for revisions, with the names of everything that they refer to."""
+def select_revisions(start: sa.FromClause = revisions) -> sa.Select[*tuple[Any, ...]]:
+    """Start a query for revisions, with the names of everything that they refer to.
+
+    Args:
+        start: The revisions, with what says which: PostgreSQL reads what stands behind the eighth table last.
+    """
     previous, reviewer = versions.alias("previous"), principals.alias("reviewer")
     return (
         sa.select(
@@ -293,6 +297,7 @@ def select_revisions() -> sa.Select[*tuple[Any, ...]]:
             reviews.c.message.label("review"),
             bases.c.name.label("base_name"),
         )
+        .select_from(start)
         .outerjoin(versions, versions.c.id == revisions.c.version_id)
         .outerjoin(bases, bases.c.id == versions.c.base_id)
         .outerjoin(previous, previous.c.id == revisions.c.previous_version_id)

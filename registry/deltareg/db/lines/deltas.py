@@ -12,7 +12,7 @@ from deltareg.db.access.in_sight import in_sight
 from deltareg.db.access.sight import VisibleLines
 from deltareg.db.lines.rows import LineRow, ListedLineRow
 from deltareg.db.sql.fetch import fetch_all, fetch_one
-from deltareg.db.tables import audit, bases, channels, deltas, namespaces, search_terms, verdicts, versions
+from deltareg.db.tables import audit, bases, channels, deltas, line_counts, namespaces, search_terms, verdicts, versions
 from deltareg.db.verdicts.signing import is_for_all, shown_outcome
 
 _DIGEST: Final = "sha256:"
@@ -133,8 +133,7 @@ class LineFilter:
 def line_rows(conn: sa.Connection, *, only: LineFilter, after: str | None, limit: int) -> Sequence[ListedLineRow]:
     """List lines by namespace and name, with their number of versions and the newest version.
 
-    The page is found first, by walking the names in order until it is full; only the versions of
-    its lines are counted.
+    The page is found first, by walking the names in order until it is full.
     """
     namespace, name = namespaces.c.name, deltas.c.name
     lines = (
@@ -152,20 +151,14 @@ def line_rows(conn: sa.Connection, *, only: LineFilter, after: str | None, limit
         is_further = sa.or_(namespace > last, sa.and_(namespace == last, name > last_name))
         lines = lines.where(namespace >= last, is_further)
     page = lines.subquery("page")
-    live = sa.and_(versions.c.delta_id == page.c.id, versions.c.deleted_at.is_(None))
-    query = (
-        sa.select(
-            page.c.id,
-            page.c.created_at,
-            (page.c.namespace + "/" + page.c.name).label("path"),
-            sa.func.count(versions.c.id).label("versions"),
-            sa.func.max(versions.c.id).label("newest_id"),
-            sa.select(sa.func.max(audit.c.id)).scalar_subquery().label("mark"),
-        )
-        .outerjoin(versions, live)
-        .group_by(page.c.id, page.c.created_at, page.c.namespace, page.c.name)
-        .order_by(page.c.namespace, page.c.name)
-    )
+    query = sa.select(
+        page.c.id,
+        page.c.created_at,
+        (page.c.namespace + "/" + page.c.name).label("path"),
+        count_versions(line_counts.c.delta_id == page.c.id).label("versions"),
+        newest_id(page.c.id).label("newest_id"),
+        sa.select(sa.func.max(audit.c.id)).scalar_subquery().label("mark"),
+    ).order_by(page.c.namespace, page.c.name)
     return fetch_all(conn, query, ListedLineRow)
 
 
@@ -181,14 +174,7 @@ def _filter_lines(query: sa.Select[*tuple[Any, ...]], only: LineFilter) -> sa.Se
             channels.c.deleted_at.is_(None),
         )
         query = query.where(serves)
-    newest = versions.alias("newest")
-    others = versions.alias("others")
-    newest_id = (
-        sa.select(sa.func.max(others.c.id))
-        .where(others.c.delta_id == deltas.c.id, others.c.deleted_at.is_(None))
-        .correlate(deltas)
-        .scalar_subquery()
-    )
+    newest, is_newest = versions.alias("newest"), newest_id(deltas.c.id)
     conditions: list[sa.ColumnElement[bool]] = []
     if only.base is not None:
         base_id = sa.select(bases.c.id).where(bases.c.name == only.base).scalar_subquery()
@@ -196,14 +182,33 @@ def _filter_lines(query: sa.Select[*tuple[Any, ...]], only: LineFilter) -> sa.Se
     if only.kind is not None:
         conditions.append(newest.c.kind == only.kind)
     if only.text is not None:
-        query = query.where(_mentions(only.text, newest_id))
+        query = query.where(_mentions(only.text, is_newest))
     conditions += [label.is_on(newest) for label in only.labels]
     if only.verdict is not None:
         outcome = sa.func.coalesce(_newest_outcome(newest, only.suite_digest), "none")
         conditions.append(outcome == only.verdict)
     if not conditions:
         return query
-    return query.where(sa.exists().where(newest.c.id == newest_id, *conditions))
+    return query.where(sa.exists().where(newest.c.id == is_newest, *conditions))
+
+
+def newest_id(delta_id: sa.ColumnElement[int]) -> sa.ScalarSelect[int]:
+    """Return a subquery for the row of a line's newest version that is not deleted, by an index."""
+    others = versions.alias("others")
+    return (
+        sa.select(others.c.id)
+        .where(others.c.delta_id == delta_id, others.c.deleted_at.is_(None))
+        .order_by(others.c.number.desc())
+        .limit(1)
+        .correlate_except(others)
+        .scalar_subquery()
+    )
+
+
+def count_versions(which: sa.ColumnElement[bool]) -> sa.ScalarSelect[int]:
+    """Return a subquery for how many versions some `line_counts` have."""
+    total = sa.cast(sa.func.coalesce(sa.func.sum(line_counts.c.versions), 0), sa.BigInteger)
+    return sa.select(total).where(which).correlate_except(line_counts).scalar_subquery()
 
 
 def _mentions(text: str, newest_id: sa.ScalarSelect[int]) -> sa.ColumnElement[bool]:

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from deltareg.db.access.in_sight import in_sight
 from deltareg.db.access.sight import VisibleLines
 from deltareg.db.lines.family_rows import KinRow, ServedRow
+from deltareg.db.sql.among import among_found
 from deltareg.db.sql.fetch import fetch_all, fetch_one
 from deltareg.db.tables import bases, channels, deltas, lineage, namespaces, revisions, version_bases, versions
 
@@ -40,13 +41,9 @@ def family(
     if origin != FamilyOrigin() and _count(conn, begins) < limit:
         walks += [_walk(origins, up, "above", is_up=True), _walk(origins, down, "below", is_up=False)]
     reached = sa.union(*walks).subquery("reached")
+    is_reached = among_found(versions.c.id, sa.select(reached.c.id).scalar_subquery())
     is_begun = versions.c.id.in_(sa.select(origins.c.id))
-    query = (
-        _kin()
-        .join(reached, reached.c.id == versions.c.id)
-        .order_by(sa.case((is_begun, 0), else_=1), versions.c.id.desc())
-        .limit(limit)
-    )
+    query = _kin().where(is_reached).order_by(sa.case((is_begun, 0), else_=1), versions.c.id.desc()).limit(limit)
     return fetch_all(conn, in_sight(query, sight), KinRow)
 
 

@@ -1,139 +1,139 @@
 """The events of a line, in one shape: at, mark, event, number, actor, channel, outcome, text.
 
-`mark` breaks ties between events of the same microsecond, so that a list can continue after it.
+`mark` breaks ties between events of the same microsecond, so that a list can continue after it. Each
+kind of event is read newest first by an index and no further than a page; the moves of each channel
+by themselves, as no index has those of a line in order.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
 from deltareg.db.lines.rows import EventRow
 from deltareg.db.sql.fetch import fetch_all
-from deltareg.db.tables import channels, principals, revisions, revocations, verdicts, versions
+from deltareg.db.tables import channels, line_verdicts, principals, revisions, revocations, verdicts, versions
 from deltareg.db.verdicts.verdicts import name_of_variant
 
 Mark = tuple[int, str]
+_Select = sa.Select[*tuple[Any, ...]]
 
 
-def push_rows(conn: sa.Connection, delta_id: int, *, mark: Mark | None, limit: int) -> Sequence[EventRow]:
-    """List pushes, newest first."""
-    name = sa.literal("push-") + sa.cast(versions.c.id, sa.Text)
-    query = (
-        sa.select(
-            versions.c.created_at.label("at"),
-            name.label("mark"),
-            sa.literal("push").label("event"),
-            versions.c.number,
-            principals.c.name.label("actor"),
-            sa.null().label("channel"),
-            sa.null().label("outcome"),
-            versions.c.message.label("text"),
-        )
-        .outerjoin(principals, principals.c.id == versions.c.created_by)
-        .where(versions.c.delta_id == delta_id)
-    )
-    return _page(conn, query, versions.c.created_at, name, mark, limit)
-
-
-def verdict_rows(conn: sa.Connection, delta_id: int, *, mark: Mark | None, limit: int) -> Sequence[EventRow]:
-    """List verdicts, newest first; a verdict on a variant of the base names the variant."""
-    name = sa.literal("verdict-") + verdicts.c.id
-    variant = name_of_variant()
-    suite = verdicts.c.suite + sa.func.coalesce(sa.literal(" on ") + variant, "")
-    query = (
-        sa.select(
-            verdicts.c.created_at.label("at"),
-            name.label("mark"),
-            sa.literal("verdict").label("event"),
-            versions.c.number,
-            principals.c.name.label("actor"),
-            sa.null().label("channel"),
-            verdicts.c.verdict.label("outcome"),
-            suite.label("text"),
-        )
-        .join(versions, versions.c.id == verdicts.c.version_id)
-        .outerjoin(principals, principals.c.id == verdicts.c.created_by)
-        .where(versions.c.delta_id == delta_id)
-    )
-    return _page(conn, query, verdicts.c.created_at, name, mark, limit)
-
-
-def move_rows(
+def event_rows(
     conn: sa.Connection, delta_id: int, *, channel: str | None, mark: Mark | None, limit: int
 ) -> Sequence[EventRow]:
-    """List channel moves, newest first."""
-    name = sa.literal("move-") + sa.cast(revisions.c.id, sa.Text)
+    """List up to `limit` events of each kind, the newest of it before a mark; in no order.
+
+    Args:
+        conn: A transaction.
+        delta_id: The line.
+        channel: Only the moves of this channel.
+        mark: The last event of the page before.
+        limit: How many of each kind at most.
+    """
+    parts = list(_moves(conn, delta_id, channel))
+    if channel is None:
+        parts += [_pushes(delta_id), _verdicts(delta_id), _revocations(delta_id), _ended_revocations(delta_id)]
+    if not parts:
+        return []
+    limited = [_limit(*part, mark=mark, limit=limit) for part in parts]
+    return fetch_all(conn, sa.union_all(*(sa.select(part.subquery()) for part in limited)), EventRow)
+
+
+_Part = tuple[_Select, sa.ColumnElement[int], sa.ColumnElement[str]]
+"""A query for events, its time, and its mark."""
+
+
+def _select(
+    event: sa.ColumnElement[Any],
+    at: sa.ColumnElement[int],
+    mark: sa.ColumnElement[str],
+    *,
+    channel: sa.ColumnElement[Any] | None = None,
+    outcome: sa.ColumnElement[Any] | None = None,
+    text: sa.ColumnElement[str],
+) -> _Select:
+    return sa.select(
+        at.label("at"),
+        mark.label("mark"),
+        event.label("event"),
+        versions.c.number,
+        principals.c.name.label("actor"),
+        (sa.null() if channel is None else channel).label("channel"),
+        (sa.null() if outcome is None else outcome).label("outcome"),
+        text.label("text"),
+    )
+
+
+def _pushes(delta_id: int) -> _Part:
+    at, mark = versions.c.created_at, sa.literal("push-") + sa.cast(versions.c.id, sa.Text)
+    query = _select(sa.literal("push"), at, mark, text=versions.c.message)
+    query = query.outerjoin(principals, principals.c.id == versions.c.created_by)
+    return query.where(versions.c.delta_id == delta_id), at, mark
+
+
+def _verdicts(delta_id: int) -> _Part:
+    """Select verdicts; one on a variant of the base names the variant."""
+    at, mark = line_verdicts.c.created_at, sa.literal("verdict-") + line_verdicts.c.verdict_id
+    suite = verdicts.c.suite + sa.func.coalesce(sa.literal(" on ") + name_of_variant(), "")
     query = (
-        sa.select(
-            revisions.c.created_at.label("at"),
-            name.label("mark"),
-            revisions.c.kind.label("event"),
-            versions.c.number,
-            principals.c.name.label("actor"),
-            channels.c.name.label("channel"),
-            sa.null().label("outcome"),
-            revisions.c.reason.label("text"),
-        )
+        _select(sa.literal("verdict"), at, mark, outcome=verdicts.c.verdict, text=suite)
+        .select_from(line_verdicts)
+        .join(verdicts, verdicts.c.id == line_verdicts.c.verdict_id)
+        .join(versions, versions.c.id == verdicts.c.version_id)
+        .outerjoin(principals, principals.c.id == verdicts.c.created_by)
+    )
+    return query.where(line_verdicts.c.delta_id == delta_id), at, mark
+
+
+def _moves(conn: sa.Connection, delta_id: int, channel: str | None) -> Iterator[_Part]:
+    """Select the moves of each channel."""
+    of_line = sa.select(channels.c.id).where(channels.c.delta_id == delta_id)
+    if channel is not None:
+        of_line = of_line.where(channels.c.name == channel)
+    at, mark = revisions.c.created_at, sa.literal("move-") + sa.cast(revisions.c.id, sa.Text)
+    query = (
+        _select(revisions.c.kind, at, mark, channel=channels.c.name, text=revisions.c.reason)
         .join(channels, channels.c.id == revisions.c.channel_id)
         .outerjoin(versions, versions.c.id == revisions.c.version_id)
         .join(principals, principals.c.id == revisions.c.actor_id)
-        .where(channels.c.delta_id == delta_id)
     )
-    if channel is not None:
-        query = query.where(channels.c.name == channel)
-    return _page(conn, query, revisions.c.created_at, name, mark, limit)
+    for channel_id in conn.execute(of_line).scalars():
+        yield query.where(revisions.c.channel_id == channel_id), at, mark
 
 
-def revoke_rows(conn: sa.Connection, delta_id: int, *, mark: Mark | None, limit: int) -> Sequence[EventRow]:
-    """List revocations, ordered by when they began, newest first."""
-    name = sa.literal("revoke-") + sa.cast(revocations.c.id, sa.Text)
-    at, actor, text = revocations.c.created_at, revocations.c.actor_id, revocations.c.reason
-    query = _select_revocations("revoke", at, name, actor, text, delta_id)
-    return _page(conn, query, at, name, mark, limit)
+def _revocations(delta_id: int) -> _Part:
+    at, mark = revocations.c.created_at, sa.literal("revoke-") + sa.cast(revocations.c.id, sa.Text)
+    return _revoked("revoke", at, mark, revocations.c.actor_id, revocations.c.reason, delta_id), at, mark
 
 
-def unrevoke_rows(conn: sa.Connection, delta_id: int, *, mark: Mark | None, limit: int) -> Sequence[EventRow]:
-    """List ended revocations, ordered by when they ended, newest first."""
-    name = sa.literal("unrevoke-") + sa.cast(revocations.c.id, sa.Text)
-    at, actor, text = revocations.c.ended_at, revocations.c.ended_by, revocations.c.end_reason
-    query = _select_revocations("unrevoke", at, name, actor, text, delta_id)
-    return _page(conn, query.where(at.is_not(None)), at, name, mark, limit)
+def _ended_revocations(delta_id: int) -> _Part:
+    """Select ended revocations, ordered by when they ended."""
+    at, mark = revocations.c.ended_at, sa.literal("unrevoke-") + sa.cast(revocations.c.id, sa.Text)
+    query = _revoked("unrevoke", at, mark, revocations.c.ended_by, revocations.c.end_reason, delta_id)
+    return query.where(at.is_not(None)), at, mark
 
 
-def _select_revocations(
+def _revoked(
     event: str,
     at: sa.ColumnElement[int],
-    name: sa.ColumnElement[str],
-    actor: sa.ColumnElement[int],
+    mark: sa.ColumnElement[str],
+    actor_id: sa.ColumnElement[int],
     text: sa.ColumnElement[str],
     delta_id: int,
-) -> sa.Select[*tuple[Any, ...]]:
+) -> _Select:
     return (
-        sa.select(
-            at.label("at"),
-            name.label("mark"),
-            sa.literal(event).label("event"),
-            versions.c.number,
-            principals.c.name.label("actor"),
-            sa.null().label("channel"),
-            sa.null().label("outcome"),
-            text.label("text"),
-        )
+        _select(sa.literal(event), at, mark, text=text)
         .join(versions, versions.c.id == revocations.c.version_id)
-        .join(principals, principals.c.id == actor)
+        .join(principals, principals.c.id == actor_id)
         .where(versions.c.delta_id == delta_id)
     )
 
 
-def _page(
-    conn: sa.Connection,
-    query: sa.Select[*tuple[Any, ...]],
-    at: sa.ColumnElement[int],
-    name: sa.ColumnElement[str],
-    mark: Mark | None,
-    limit: int,
-) -> Sequence[EventRow]:
+def _limit(
+    query: _Select, at: sa.ColumnElement[int], name: sa.ColumnElement[str], *, mark: Mark | None, limit: int
+) -> _Select:
     if mark is not None:
-        query = query.where(sa.or_(at < mark[0], sa.and_(at == mark[0], name < mark[1])))
-    return fetch_all(conn, query.order_by(at.desc(), name.desc()).limit(limit), EventRow)
+        # The first of the two says the same again, for the index.
+        query = query.where(at <= mark[0], sa.or_(at < mark[0], name < mark[1]))
+    return query.order_by(at.desc(), name.desc()).limit(limit)

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from deltareg.db.access.bearers import BearerQuery
 from deltareg.db.access.rows import LiveTokenRow
 from deltareg.db.lines.version_rows import ResolvedRow
-from deltareg.db.lines.versions import select_versions
+from deltareg.db.lines.versions import newest_number, select_versions
 from deltareg.db.sql.prepared import PreparedQuery
 from deltareg.db.tables import (
     channels,
@@ -81,16 +81,15 @@ def _select() -> sa.Select[*tuple[Any, ...]]:
         .order_by(verdicts.c.created_at.desc(), verdicts.c.id.desc())
         .limit(1)
     )
-    # By the line's few channels: a join of all channels with what each serves would be made first.
-    serves = sa.and_(
-        serving.c.delta_id == versions.c.delta_id,
-        serving.c.deleted_at.is_(None),
-        sa.exists().where(
-            newest.c.channel_id == serving.c.id,
-            newest.c.number == serving.c.revision,
-            newest.c.version_id == versions.c.id,
-        ),
+    # By the line's few channels: a join of all channels with what each serves would be made first. As a
+    # value: where it is asked whether there is one, PostgreSQL may read all moves.
+    served = (
+        sa.select(newest.c.version_id)
+        .where(newest.c.channel_id == serving.c.id, newest.c.number == serving.c.revision)
+        .correlate(serving)
+        .scalar_subquery()
     )
+    serves = sa.and_(serving.c.delta_id == versions.c.delta_id, serving.c.deleted_at.is_(None), versions.c.id == served)
     return (
         select_versions()
         .add_columns(
@@ -123,29 +122,23 @@ def _beside_token(query: sa.Select[*tuple[Any, ...]]) -> BearerQuery[ResolvedRow
     return BearerQuery(query, ResolvedRow, key="id", order="serving_id")
 
 
-_others = versions.alias("others")
+# As a value: joined as the ninth table and later, PostgreSQL would read all versions of the line first.
 _ON_CHANNEL: Final = _beside_token(
-    _of_line()
-    .join(channels, channels.c.delta_id == deltas.c.id)
-    .join(
-        revisions,
-        sa.and_(
-            revisions.c.channel_id == channels.c.id,
-            revisions.c.number == channels.c.revision,
-            revisions.c.version_id == versions.c.id,
-        ),
-    )
-    .where(channels.c.name == sa.bindparam("channel"), channels.c.deleted_at.is_(None))
-)
-_BY_NUMBER: Final = _beside_token(_of_line().where(versions.c.number == sa.bindparam("number")))
-_NEWEST: Final = _beside_token(
     _of_line().where(
-        versions.c.number
-        == sa.select(sa.func.max(_others.c.number))
-        .where(_others.c.delta_id == deltas.c.id, _others.c.deleted_at.is_(None))
+        versions.c.id
+        == sa.select(revisions.c.version_id)
+        .join(channels, sa.and_(revisions.c.channel_id == channels.c.id, revisions.c.number == channels.c.revision))
+        .where(
+            channels.c.delta_id == deltas.c.id,
+            channels.c.name == sa.bindparam("channel"),
+            channels.c.deleted_at.is_(None),
+        )
+        .correlate(deltas)
         .scalar_subquery()
     )
 )
+_BY_NUMBER: Final = _beside_token(_of_line().where(versions.c.number == sa.bindparam("number")))
+_NEWEST: Final = _beside_token(_of_line().where(versions.c.number == newest_number()))
 _BY_ROW_ID: Final = PreparedQuery(
     _select().where(versions.c.id == sa.bindparam("version_id")).order_by("serving_id"), ResolvedRow
 )

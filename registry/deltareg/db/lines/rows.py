@@ -36,6 +36,18 @@ class ListedLineRow:
 
 
 @dataclass(frozen=True, slots=True)
+class LineCountRow:
+    """How many versions of a line are there for a base, 0 for none, or were trained on a variant; and their bytes."""
+
+    delta_id: int
+    base_id: int
+    versions: int
+    trained: int
+    logical_bytes: int
+    stored_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class EventRow:
     """An event of a line; `mark` breaks ties within a microsecond."""
 

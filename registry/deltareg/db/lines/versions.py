@@ -108,11 +108,22 @@ def _find_version(
         query = query.where(versions.c.number == number)
     elif semver is not None:
         query = query.where(versions.c.semver == semver)
+    elif digest is not None:
+        query = query.where(versions.c.deleted_at.is_(None), versions.c.manifest_digest == digest)
     else:
-        query = query.where(versions.c.deleted_at.is_(None))
-        if digest is not None:
-            query = query.where(versions.c.manifest_digest == digest)
+        query = query.where(versions.c.number == newest_number())
     return fetch_one(conn, query.order_by(versions.c.number.desc()).limit(1), VersionRow)
+
+
+def newest_number() -> sa.ScalarSelect[int]:
+    """Return a subquery for the number of the newest version of the line in `deltas` that is not deleted."""
+    others = versions.alias("others")
+    return (
+        sa.select(sa.func.max(others.c.number))
+        .where(others.c.delta_id == deltas.c.id, others.c.deleted_at.is_(None))
+        .correlate(deltas)
+        .scalar_subquery()
+    )
 
 
 def versions_by_prefix(

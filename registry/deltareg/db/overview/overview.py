@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from deltareg.db.access.in_sight import in_sight
 from deltareg.db.access.sight import VisibleLines
 from deltareg.db.channels.floors import floor_columns
+from deltareg.db.lines.deltas import newest_id
 from deltareg.db.overview.rows import CountsRow, FacetRow, GlanceRow, WeightsRow
 from deltareg.db.sql.clock import now_us
 from deltareg.db.sql.fetch import fetch_all, fetch_known
@@ -16,6 +17,7 @@ from deltareg.db.tables import (
     channels,
     deltas,
     freezes,
+    line_counts,
     namespaces,
     principals,
     quarantines,
@@ -52,16 +54,17 @@ def channels_at_a_glance(
         .limit(limit)
     )
     waits = in_sight(
-        sa.select(revisions.c.channel_id)
+        sa.select(revisions.c.channel_id.label("id"))
         .join(channels, channels.c.id == revisions.c.channel_id)
         .join(deltas, deltas.c.id == channels.c.delta_id)
         .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
         .where(_is_to_review(revisions)),
         sight,
     ).limit(limit)
-    is_shown = sa.or_(channels.c.id.in_(shown), channels.c.id.in_(waits))
+    picked = sa.union(sa.select(shown.subquery()), sa.select(waits.subquery())).subquery("picked")
+    beginning = picked.join(channels, channels.c.id == picked.c.id)
     newest_first = revisions.c.created_at.desc(), revisions.c.id.desc()
-    query = _glances(suite).where(is_shown).order_by(*newest_first)
+    query = _glances(suite, beginning).order_by(*newest_first)
     return fetch_all(conn, query, GlanceRow)
 
 
@@ -85,34 +88,22 @@ def counts(conn: sa.Connection, sight: VisibleLines | None) -> CountsRow:
 def weights(conn: sa.Connection, sight: VisibleLines | None) -> WeightsRow:
     """Sum up the versions that a caller may read."""
     query = (
-        sa.select(
-            sa.func.count().label("versions"),
-            _sum(versions.c.logical_bytes).label("logical_bytes"),
-            _sum(versions.c.stored_bytes).label("stored_bytes"),
-        )
-        .select_from(versions)
-        .join(deltas, deltas.c.id == versions.c.delta_id)
+        sa.select(*(_sum(line_counts.c[name]).label(name) for name in ("versions", "logical_bytes", "stored_bytes")))
+        .select_from(line_counts)
+        .join(deltas, deltas.c.id == line_counts.c.delta_id)
         .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
-        .where(versions.c.deleted_at.is_(None))
     )
     return fetch_known(conn, in_sight(query, sight), WeightsRow)
 
 
 def facets(conn: sa.Connection, sight: VisibleLines | None) -> Sequence[FacetRow]:
     """Count lines by namespace, and by kind and base of their newest version."""
-    newest = (
-        sa.select(versions.c.delta_id, sa.func.max(versions.c.id).label("id"))
-        .where(versions.c.deleted_at.is_(None))
-        .group_by(versions.c.delta_id)
-        .subquery("newest")
-    )
     # By numbers first: names are longer to compare, and of thousands of lines few are left then.
     counted = in_sight(
         sa.select(deltas.c.namespace_id, versions.c.kind, versions.c.base_id, sa.func.count().label("lines"))
         .select_from(deltas)
         .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
-        .join(newest, newest.c.delta_id == deltas.c.id)
-        .join(versions, versions.c.id == newest.c.id)
+        .join(versions, versions.c.id == newest_id(deltas.c.id))
         .group_by(deltas.c.namespace_id, versions.c.kind, versions.c.base_id),
         sight,
     ).subquery("counted")
@@ -158,7 +149,7 @@ def _has_before() -> sa.ColumnElement[bool]:
     )
 
 
-def _glances(suite: str) -> sa.Select[*tuple[Any, ...]]:
+def _glances(suite: str, start: sa.FromClause = channels) -> sa.Select[*tuple[Any, ...]]:
     quarantined = (
         sa.select(sa.func.count())
         .where(quarantines.c.channel_id == channels.c.id, quarantines.c.cleared_at.is_(None))
@@ -209,7 +200,7 @@ def _glances(suite: str) -> sa.Select[*tuple[Any, ...]]:
             verdict.label("verdict"),
             now_us().label("now"),
         )
-        .select_from(channels)
+        .select_from(start)
         .join(revisions, _newest())
         .join(deltas, deltas.c.id == channels.c.delta_id)
         .join(namespaces, namespaces.c.id == deltas.c.namespace_id)

@@ -23,7 +23,7 @@ from deltareg.db.sql.clock import now_us
 from deltareg.db.sql.fetch import fetch_all, fetch_one
 from deltareg.db.sql.upsert import batches, insert
 from deltareg.db.tables import bases, deltas, namespaces, principals, runs, versions, workers
-from deltareg.db.tables.runs import ACTIVE
+from deltareg.db.tables.runs import ACTIVE, IS_OF_RARE_KIND, IS_OF_RARE_STATE, RARE_KINDS, RARE_STATES
 from deltareg.errors import Unavailable
 
 _ATTEMPTS = 10
@@ -170,6 +170,10 @@ def run_rows(
     query = query.order_by(runs.c.created_at.desc(), runs.c.id.desc())
     filters = (runs.c.state, state), (runs.c.what, what), (runs.c.version_id, version_id)
     query = query.where(*(column == value for column, value in filters if value is not None))
+    if state in RARE_STATES:  # implied, as is what follows; it lets the planner use a partial index
+        query = query.where(IS_OF_RARE_STATE)
+    if what in RARE_KINDS:
+        query = query.where(IS_OF_RARE_KIND)
     if state in {"queued", "running"}:
         query = query.where(ACTIVE)
     if before is not None:

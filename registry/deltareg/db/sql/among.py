@@ -33,7 +33,32 @@ def _among_sqlite(element: among, compiler: SQLCompiler, **kw: Any) -> str:  # n
 def _among_postgresql(element: among, compiler: SQLCompiler, **kw: Any) -> str:  # noqa: ANN401
     column, ids = (compiler.process(clause, **kw) for clause in element.clauses)
     elements = f"json_array_elements_text(CAST({ids} AS JSON))"
-    return f"{column} IN (SELECT CAST(value AS BIGINT) FROM {elements})"  # noqa: S608  (as above)
+    # As an array: of a subquery, it would plan a walk over the whole table.
+    return f"{column} = ANY (ARRAY(SELECT CAST(value AS BIGINT) FROM {elements}))"  # noqa: S608  (as above)
+
+
+class among_found(GenericFunction[bool]):  # noqa: N801  (reads as the SQL function that it is)
+    """Whether a row id is among those that a scalar subquery finds: few, whatever the planner expects."""
+
+    type = sa.Boolean()
+    inherit_cache = True
+    name = "deltareg_among_found"
+
+    def self_group(self, against: OperatorType | None = None) -> "among_found":
+        """Return it without parentheses, as `among` does."""
+        return self
+
+
+@compiles(among_found, "sqlite")
+def _among_found_sqlite(element: among_found, compiler: SQLCompiler, **kw: Any) -> str:  # noqa: ANN401
+    column, found = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"{column} IN {found}"
+
+
+@compiles(among_found, "postgresql")
+def _among_found_postgresql(element: among_found, compiler: SQLCompiler, **kw: Any) -> str:  # noqa: ANN401
+    column, found = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"{column} = ANY (ARRAY{found})"
 
 
 class all_among(GenericFunction[bool]):  # noqa: N801  (reads as the SQL function that it is)

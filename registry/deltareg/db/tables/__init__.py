@@ -36,6 +36,8 @@ from deltareg.db.tables.hub import hub_areas as hub_areas
 from deltareg.db.tables.hub import hub_drafts as hub_drafts
 from deltareg.db.tables.hub import hub_staged as hub_staged
 from deltareg.db.tables.hub import hub_tickets as hub_tickets
+from deltareg.db.tables.lines import line_counts as line_counts
+from deltareg.db.tables.lines import line_verdicts as line_verdicts
 from deltareg.db.tables.metadata import metadata as metadata
 from deltareg.db.tables.outbox import event_head as event_head
 from deltareg.db.tables.outbox import outbox as outbox

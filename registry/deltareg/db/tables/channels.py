@@ -65,12 +65,14 @@ revisions = sa.Table(
         name="moved_version",
     ),
     sa.Index(None, "version_id"),
+    sa.Index(None, "channel_id", "created_at"),
 )
 
 # Those that somebody has to look at are few, and are looked for whenever a channel is shown.
 sa.Index(
     "ix_revisions_broken",
     revisions.c.channel_id,
+    revisions.c.break_glass,  # the same in all: else SQLite takes an index that has all moves of a channel
     revisions.c.id,
     sqlite_where=sa.text("break_glass IS 1"),
     postgresql_where=sa.text("break_glass IS true"),

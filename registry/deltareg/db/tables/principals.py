@@ -2,6 +2,7 @@
 
 import sqlalchemy as sa
 
+from deltareg.db.sql.subject_line import subject_line
 from deltareg.db.tables.metadata import (
     Json,
     RowId,
@@ -17,6 +18,7 @@ from deltareg.db.tables.metadata import (
     text,
     time,
 )
+from deltareg.db.tables.search import Term
 from deltareg.words import PRINCIPAL_KINDS, TOKEN_KINDS
 
 principals = sa.Table(
@@ -74,15 +76,18 @@ audit = sa.Table(
     created_at(),
     text("actor"),
     optional_row("token_id", "tokens.id"),
-    text("action"),
-    text("subject"),
+    sa.Column("action", Term, nullable=False),
+    sa.Column("subject", Term, nullable=False),
     sa.Column("before", Json),
     sa.Column("after", Json),
     text("request_id"),
     sa.Index(None, "subject", "id"),
     sa.Index(None, "actor", "id"),
+    sa.Index(None, "action", "id"),
     sa.Index(None, "created_at"),
 )
+# The rows about a line and what is below it, in their order.
+sa.Index("ix_audit_line", subject_line(audit.c.subject), audit.c.id)
 
 # Which namespace a row of the trail is about, for its owners to read. Append-only, as the trail is.
 audit_places = sa.Table(

@@ -108,6 +108,28 @@ sa.Index("ix_runs_held", runs.c.lease_holder, sqlite_where=_RUNNING, postgresql_
 _DEAD = runs.c.state == sa.literal_column("'dead'")
 sa.Index("ix_runs_dead", runs.c.namespace_id, runs.c.finished_at, sqlite_where=_DEAD, postgresql_where=_DEAD)
 
+# The lists of what is rare, newest first: of states, and of kinds. What is common is come upon soon.
+RARE_STATES = ("dead", "cancelled")
+IS_OF_RARE_STATE = runs.c.state.in_([sa.literal_column(f"'{name}'") for name in RARE_STATES])
+sa.Index(
+    "ix_runs_rare_states",
+    runs.c.state,
+    runs.c.created_at,
+    runs.c.id,
+    sqlite_where=IS_OF_RARE_STATE,
+    postgresql_where=IS_OF_RARE_STATE,
+)
+RARE_KINDS = tuple(name for name in RUN_KIND_NAMES if name not in {"verify", "prove"})
+IS_OF_RARE_KIND = runs.c.what.in_([sa.literal_column(f"'{name}'") for name in RARE_KINDS])
+sa.Index(
+    "ix_runs_rare_kinds",
+    runs.c.what,
+    runs.c.created_at,
+    runs.c.id,
+    sqlite_where=IS_OF_RARE_KIND,
+    postgresql_where=IS_OF_RARE_KIND,
+)
+
 run_log = sa.Table(
     "run_log",
     metadata,

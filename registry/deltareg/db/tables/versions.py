@@ -198,6 +198,16 @@ sa.Index("ix_versions_to_release", versions.c.deleted_at, sqlite_where=_TO_RELEA
 _UNMEASURED = sa.and_(versions.c.cold_bytes.is_(None), versions.c.deleted_at.is_(None))
 sa.Index("ix_versions_unmeasured", versions.c.id, sqlite_where=_UNMEASURED, postgresql_where=_UNMEASURED)
 
+# Those of a line that are there, by number, and its pushes in the order of time.
+sa.Index(
+    "ix_versions_live_line",
+    versions.c.delta_id,
+    versions.c.number,
+    sqlite_where=versions.c.deleted_at.is_(None),
+    postgresql_where=versions.c.deleted_at.is_(None),
+)
+sa.Index("ix_versions_delta_id_created_at", versions.c.delta_id, versions.c.created_at)
+
 # For counting what is there for a base, and listing it newest first, without a look at any row.
 sa.Index(
     "ix_versions_live_base",

@@ -8,9 +8,8 @@ import sqlalchemy as sa
 
 from deltareg.db.access.rows import AuditRecordRow
 from deltareg.db.sql.fetch import fetch_all
+from deltareg.db.sql.subject_line import BELOW_LINES, subject_line
 from deltareg.db.tables import audit, audit_places, namespaces
-
-_BELOW = ("/", ":", "@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +67,16 @@ def place_audit(conn: sa.Connection, audit_id: int, *, namespace: str) -> None:
 
 def audit_rows(conn: sa.Connection, wanted: AuditFilter, *, before: int | None, limit: int) -> Sequence[AuditRecordRow]:
     """List rows, newest first, from before a row."""
-    query = _matching(sa.select(audit), wanted).order_by(audit.c.id.desc()).limit(limit)
-    if before is not None:
-        query = query.where(audit.c.id < before)
+    further = [] if before is None else [audit.c.id < before]
+    ids = _matching(conn, wanted, *further, is_newest_first=True, limit=limit)
+    query = sa.select(audit).where(audit.c.id.in_(ids)).order_by(audit.c.id.desc()).limit(limit)
     return fetch_all(conn, query, AuditRecordRow)
 
 
 def audit_ids(conn: sa.Connection, wanted: AuditFilter, *, after: int, limit: int) -> list[int]:
     """Return the ids of rows, oldest first, from after a row."""
-    query = _matching(sa.select(audit.c.id), wanted).where(audit.c.id > after).order_by(audit.c.id).limit(limit)
-    return list(conn.execute(query).scalars())
+    ids = _matching(conn, wanted, audit.c.id > after, is_newest_first=False, limit=limit).subquery("matching")
+    return list(conn.execute(sa.select(ids.c.id).order_by(ids.c.id).limit(limit)).scalars())
 
 
 def namespace_of_audit(conn: sa.Connection, audit_id: int) -> str | None:
@@ -90,41 +89,83 @@ def namespace_of_audit(conn: sa.Connection, audit_id: int) -> str | None:
     return conn.execute(query).scalar()
 
 
-def _matching(query: sa.Select[*tuple[Any, ...]], wanted: AuditFilter) -> sa.Select[*tuple[Any, ...]]:
+def _matching(
+    conn: sa.Connection, wanted: AuditFilter, *further: sa.ColumnElement[bool], is_newest_first: bool, limit: int
+) -> sa.CompoundSelect[Any]:
+    """Select the ids of the first rows that match in each way; no row matches in two.
+
+    An index has the rows of one way in order, so as many are read as are listed.
+    """
+    query, order = sa.select(audit.c.id).where(*further), audit.c.id
     if wanted.namespace_id is not None:
         query = query.join(audit_places, audit_places.c.audit_id == audit.c.id)
         # Ordered by the index of this table, which has the rows of one namespace alone.
-        query = query.where(audit_places.c.namespace_id == wanted.namespace_id)
+        query, order = query.where(audit_places.c.namespace_id == wanted.namespace_id), audit_places.c.audit_id
     if wanted.since is not None:
         query = query.where(audit.c.created_at >= wanted.since)
     if wanted.until is not None:
         query = query.where(audit.c.created_at < wanted.until)
-    for condition in (_actor(wanted), _action(wanted), _subject(wanted)):
-        query = query if condition is None else query.where(condition)
-    return query
+    if wanted.actor is not None:
+        query = query.where(_is_word(audit.c.actor, wanted.actor, wanted))
+    ways: Sequence[sa.ColumnElement[bool]] = [sa.true()]
+    if wanted.action is not None and wanted.subject is None and wanted.namespace_id is None:
+        ways = _actions(conn, wanted.action, wanted)
+    elif wanted.action is not None:
+        query = query.where(_is_action(wanted.action, wanted))
+    if wanted.subject is not None:
+        ways = _subjects(wanted.subject, wanted)
+    query = query.order_by(order.desc() if is_newest_first else order).limit(limit)
+    parts = [query.where(way).subquery() for way in ways or [sa.false()]]
+    return sa.union_all(*(sa.select(part.c.id) for part in parts))
 
 
-def _actor(wanted: AuditFilter) -> sa.ColumnElement[bool] | None:
-    column, word = audit.c.actor, wanted.actor
-    if word is None:
-        return None
+def _is_word(column: sa.ColumnElement[str], word: str, wanted: AuditFilter) -> sa.ColumnElement[bool]:
     return column.icontains(word, autoescape=True) if wanted.by_parts else column == word
 
 
-def _action(wanted: AuditFilter) -> sa.ColumnElement[bool] | None:
-    column, word = audit.c.action, wanted.action
-    if word is None:
-        return None
+def _subjects(word: str, wanted: AuditFilter) -> list[sa.ColumnElement[bool]]:
+    """Return the ways in which a subject is a thing, or something below it."""
+    column = audit.c.subject
     if wanted.by_parts:
-        return column.icontains(word, autoescape=True)
-    return column == word if "." in word else column.startswith(f"{word}.", autoescape=True)
+        return [_is_word(column, word, wanted)]
+    if not any(mark in word for mark in BELOW_LINES):
+        return [subject_line(column) == word, _begins(column, f"{word}/")]
+    return [column == word, *(_begins(column, word + mark) for mark in ("/", *BELOW_LINES))]
 
 
-def _subject(wanted: AuditFilter) -> sa.ColumnElement[bool] | None:
-    column, word = audit.c.subject, wanted.subject
-    if word is None:
-        return None
+def _is_action(word: str, wanted: AuditFilter) -> sa.ColumnElement[bool]:
+    """Whether an action is one, or one of a kind of thing, of rows that another index finds."""
     if wanted.by_parts:
-        return column.icontains(word, autoescape=True)
-    below = [column.startswith(f"{word}{mark}", autoescape=True) for mark in _BELOW]
-    return sa.or_(column == word, *below)
+        return _is_word(audit.c.action, word, wanted)
+    action = sa.func.coalesce(audit.c.action, "")  # an expression, which no index has
+    return action == word if "." in word else action.startswith(f"{word}.", autoescape=True)
+
+
+def _actions(conn: sa.Connection, word: str, wanted: AuditFilter) -> list[sa.ColumnElement[bool]]:
+    """Return the ways in which an action is one, or one of a kind of thing: each action that there is."""
+    column = audit.c.action
+    if wanted.by_parts or "." in word:
+        return [_is_word(column, word, wanted)]
+    return [column == action for action in conn.execute(_each_beginning(column, f"{word}.")).scalars()]
+
+
+def _each_beginning(column: sa.Column[str], beginning: str) -> sa.Select[tuple[str]]:
+    """Select the different values that begin so, by a look at an index for each."""
+    least = sa.func.min(column)
+    begins = _begins(column, beginning)
+    values = sa.select(least.label("value")).where(begins).cte("each_value", recursive=True)
+    # Two bounds and no third: SQLite would take the lower of two for its index.
+    further = sa.and_(column > values.c.value, column < _end_of(beginning))
+    following = sa.select(least).where(further).correlate(values).scalar_subquery()
+    values = values.union_all(sa.select(following).where(values.c.value.is_not(None)))
+    return sa.select(values.c.value).where(values.c.value.is_not(None))
+
+
+def _begins(column: sa.Column[str], beginning: str) -> sa.ColumnElement[bool]:
+    """Whether a text begins so, as a range: both databases compare these columns byte by byte."""
+    return sa.and_(column >= beginning, column < _end_of(beginning))
+
+
+def _end_of(beginning: str) -> str:
+    """Return the first text after all that begin so."""
+    return beginning[:-1] + chr(ord(beginning[-1]) + 1)

@@ -32,6 +32,7 @@ from deltareg.db.tables.packs import UNADOPTED
 from deltareg.identity.manifest import BASE_KIND
 
 _FIGURES = ("referenced_bytes", "referenced_payload", "alone_bytes", "alone_payload")
+_SUMS = ("pack_bytes", *_FIGURES, "shared_bytes", "unmeasured")
 _STREAM_ROWS = 500
 _ADDED = ("logical_bytes", "manifest_bytes", "map_bytes", "pack_bytes", *_FIGURES, "shared_bytes", "unmeasured")
 Grain = Literal["namespace", "line", "holder"]
@@ -129,7 +130,16 @@ def loose_keys(conn: sa.Connection, scope: str | None) -> Sequence[LooseKeyRow]:
 
 def _sums(part: StatsScope) -> Select:
     """Sum shares and packs by holder, packs that belong to it separately from the others."""
-    holds = sa.union_all(_held_by_versions(), _held_by_bases()).subquery()
+    of_versions, of_bases = _held_by_versions(), _held_by_bases()
+    if part.delta_id is not None:  # what others of these packs hold decides whose they are
+        needed = _needed_by(part).subquery("needed")
+        of_versions = of_versions.where(version_packs.c.pack_id.in_(sa.select(needed)))
+        of_bases = of_bases.where(base_packs.c.pack_id.in_(sa.select(needed)))
+    elif part.scope is not None:
+        of_scope = sa.select(packs.c.id).where(packs.c.scope == part.scope)
+        of_versions = of_versions.where(version_packs.c.pack_id.in_(of_scope))
+        of_bases = of_bases.where(base_packs.c.pack_id.in_(of_scope))
+    holds = sa.union_all(of_versions, of_bases).subquery()
     turn = sa.func.row_number().over(
         partition_by=holds.c.pack_id, order_by=[holds.c.created_at, holds.c.is_base, holds.c.holder]
     )
@@ -137,19 +147,34 @@ def _sums(part: StatsScope) -> Select:
     query = query.join(packs, packs.c.id == holds.c.pack_id)
     if part.scope is not None:
         query = query.where(packs.c.scope == part.scope)
-    if part.delta_id is not None:  # what others of these packs hold decides whose they are
-        query = query.where(holds.c.pack_id.in_(_needed_by(part)))
     placed = query.subquery()
     is_own = placed.c.turn == 1
     decoded = placed.c.referenced_bytes + placed.c.alone_bytes
-    return sa.select(
+    of_packs = sa.select(
         placed.c.is_base,
         placed.c.holder,
-        _sum(sa.case((is_own, placed.c.size_bytes), else_=0)).label("pack_bytes"),
-        *(_sum(sa.case((is_own, placed.c[name]), else_=0)).label(name) for name in _FIGURES),
-        _sum(sa.case((is_own, 0), else_=decoded)).label("shared_bytes"),
-        _sum(placed.c.unmeasured).label("unmeasured"),
-    ).group_by(placed.c.is_base, placed.c.holder)
+        sa.case((is_own, placed.c.size_bytes), else_=0).label("pack_bytes"),
+        *(sa.case((is_own, placed.c[name]), else_=0).label(name) for name in _FIGURES),
+        sa.case((is_own, 0), else_=decoded).label("shared_bytes"),
+        placed.c.unmeasured,
+    )
+    # With a row for each holder, whatever it needs: so who reads the sums has one of each, and need not
+    # look for it in all of them.
+    rows = sa.union_all(of_packs, *_select_holders(part)).subquery("rows")
+    return sa.select(rows.c.is_base, rows.c.holder, *(_sum(rows.c[name]).label(name) for name in _SUMS)).group_by(
+        rows.c.is_base, rows.c.holder
+    )
+
+
+def _select_holders(part: StatsScope) -> tuple[Select, Select]:
+    """Select the versions and the bases of a part, with nothing to add to any sum."""
+    none = [sa.literal(0).label(name) for name in _SUMS]
+    of_versions = _join_line(sa.select(sa.literal(0).label("is_base"), versions.c.id.label("holder"), *none))
+    of_bases = sa.select(sa.literal(1).label("is_base"), bases.c.id.label("holder"), *none).select_from(bases)
+    return (
+        _within(of_versions.where(versions.c.deleted_at.is_(None)), part),
+        _within(_join_version(of_bases).where(is_standing(), bases.c.storage_map.is_not(None)), part),
+    )
 
 
 def _needed_by(part: StatsScope) -> sa.CompoundSelect[Any]:
@@ -199,39 +224,43 @@ def _held_by_bases() -> Select:
 
 
 def _versions(sums: sa.CTE, part: StatsScope) -> Select:
-    of_version = sa.and_(sums.c.is_base == 0, sums.c.holder == versions.c.id)
-    query = _select_figures(sums, versions, sa.literal(0), versions.c.kind).outerjoin(sums, of_version)
-    query = query.join(deltas, deltas.c.id == versions.c.delta_id)
-    query = query.join(namespaces, namespaces.c.id == deltas.c.namespace_id)
+    query = _join_line(_select_figures(sums, versions, 0, versions.c.kind))
     return _within(query.where(versions.c.deleted_at.is_(None)), part)
 
 
 def _bases(sums: sa.CTE, part: StatsScope) -> Select:
-    of_base = sa.and_(sums.c.is_base == 1, sums.c.holder == bases.c.id)
-    query = _select_figures(sums, bases, sa.literal(1), sa.literal(BASE_KIND)).outerjoin(sums, of_base)
-    query = query.outerjoin(version_bases, version_bases.c.base_id == bases.c.id)
-    query = query.outerjoin(versions, versions.c.id == version_bases.c.version_id)
-    query = query.outerjoin(deltas, deltas.c.id == versions.c.delta_id)
-    query = query.outerjoin(namespaces, namespaces.c.id == deltas.c.namespace_id)
+    query = _join_version(_select_figures(sums, bases, 1, sa.literal(BASE_KIND)))
     return _within(query.where(is_standing(), bases.c.storage_map.is_not(None)), part)
 
 
-def _select_figures(
-    sums: sa.CTE, holder: sa.Table, is_base: sa.ColumnElement[int], kind: sa.ColumnElement[str]
-) -> Select:
-    names = ("pack_bytes", *_FIGURES, "shared_bytes", "unmeasured")
+def _join_line(query: Select) -> Select:
+    return query.join(deltas, deltas.c.id == versions.c.delta_id).join(
+        namespaces, namespaces.c.id == deltas.c.namespace_id
+    )
+
+
+def _join_version(query: Select) -> Select:
+    """Join the version that a base is, if it is one."""
+    query = query.outerjoin(version_bases, version_bases.c.base_id == bases.c.id)
+    query = query.outerjoin(versions, versions.c.id == version_bases.c.version_id)
+    query = query.outerjoin(deltas, deltas.c.id == versions.c.delta_id)
+    return query.outerjoin(namespaces, namespaces.c.id == deltas.c.namespace_id)
+
+
+def _select_figures(sums: sa.CTE, holder: sa.Table, is_base: int, kind: sa.ColumnElement[str]) -> Select:
+    is_it = sa.and_(sums.c.is_base == is_base, sums.c.holder == holder.c.id)
     return sa.select(
         holder.c.id,
         namespaces.c.name.label("namespace"),
         deltas.c.name.label("line"),
         versions.c.number,
-        is_base.label("is_base"),
+        sa.literal(is_base).label("is_base"),
         kind.label("kind"),
         holder.c.logical_bytes,
         sa.func.length(holder.c.manifest).label("manifest_bytes"),
         sa.func.length(holder.c.storage_map).label("map_bytes"),
-        *(sa.func.coalesce(sums.c[name], 0).label(name) for name in names),
-    ).select_from(holder)
+        *(sums.c[name] for name in _SUMS),
+    ).select_from(sums.join(holder, is_it))
 
 
 def _within(query: Select, part: StatsScope) -> Select:

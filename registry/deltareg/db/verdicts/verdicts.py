@@ -146,7 +146,10 @@ def newest_verdicts(conn: sa.Connection, version_ids: Sequence[int]) -> Sequence
     )
     query = (
         select_verdicts()
-        .where(verdicts.c.id.in_(sa.select(ranked.c.id).where(ranked.c.place == 1)))
+        .where(
+            verdicts.c.version_id.in_(version_ids),  # says nothing new, and has an index
+            verdicts.c.id.in_(sa.select(ranked.c.id).where(ranked.c.place == 1)),
+        )
         .order_by(verdicts.c.created_at.desc(), verdicts.c.id.desc())
     )
     return fetch_all(conn, query, VerdictRow)

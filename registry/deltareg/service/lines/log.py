@@ -29,13 +29,8 @@ def show_log(
 def _rows(
     conn: sa.Connection, delta_id: int, channel: str | None, mark: tuple[int, str] | None, limit: int
 ) -> list[EventRow]:
-    moves = list(queries.move_rows(conn, delta_id, channel=channel, mark=mark, limit=limit))
-    if channel is None:
-        moves += queries.push_rows(conn, delta_id, mark=mark, limit=limit)
-        moves += queries.verdict_rows(conn, delta_id, mark=mark, limit=limit)
-        moves += queries.revoke_rows(conn, delta_id, mark=mark, limit=limit)
-        moves += queries.unrevoke_rows(conn, delta_id, mark=mark, limit=limit)
-    return sorted(moves, key=lambda row: (row.at, row.mark), reverse=True)[:limit]
+    rows = queries.event_rows(conn, delta_id, channel=channel, mark=mark, limit=limit)
+    return sorted(rows, key=lambda row: (row.at, row.mark), reverse=True)[:limit]
 
 
 def _key(row: EventRow) -> str:

@@ -3,6 +3,7 @@
 Nothing is stored: the caller sends all judgements each time.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -86,12 +87,14 @@ def _choose_shown(
 ) -> tuple[set[int], int]:
     """Choose what to show: the judged versions, and those nearest to the version to try next."""
     bounds = progress.bounds
-    rest = [n for n in numbers if n not in marks]
-    if bounds is not None:
-        rest = [n for n in rest if bounds.good < n < bounds.bad]
     near = numbers[-1] if progress.next is None else progress.next
+    if bounds is not None:
+        numbers = numbers[bisect_right(numbers, bounds.good) : bisect_left(numbers, bounds.bad)]
+    rest = [n for n in numbers if n not in marks]
     room = max(_SHOWN - len(marks), 10)
-    nearest = sorted(rest, key=lambda n: (abs(n - near), n))[:room]
+    place = bisect_left(rest, near)
+    beside = rest[max(0, place - room) : place + room]  # a line may have a hundred thousand
+    nearest = sorted(beside, key=lambda n: (abs(n - near), n))[:room]
     return {*marks, *nearest}, len(rest) - len(nearest)
 
 

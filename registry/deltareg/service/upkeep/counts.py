@@ -1,11 +1,12 @@
-"""The counts behind quotas, counted anew: what differs from what was kept, and mending it."""
+"""The counts that triggers keep, counted anew: what differs from what was kept, and mending it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import sqlalchemy as sa
 
+from deltareg.db.lines import line_counts
 from deltareg.db.quotas.recount import recount
 from deltareg.db.quotas.rows import UsageRow
 from deltareg.db.quotas.usage import COUNTS, lock_usage, set_usage, usage_rows
@@ -17,7 +18,7 @@ _KEPT = (*COUNTS, "run_us")
 
 @dataclass(frozen=True, slots=True)
 class WrongCount:
-    """A holder whose kept counts are not what there is, and what differs."""
+    """A holder or a line whose kept counts are not what there is, and what differs."""
 
     holder: str
     detail: str
@@ -26,16 +27,22 @@ class WrongCount:
 def wrong_counts(engine: sa.Engine) -> list[WrongCount]:
     """Compare what was kept with what there is, in one snapshot."""
     with read(engine) as conn:
-        return list(_compare(usage_rows(conn), recount(conn)))
+        return [*_compare(usage_rows(conn), recount(conn)), *_compare_lines(conn, _wrong_lines(conn))]
 
 
 def mend_counts(engine: sa.Engine) -> list[WrongCount]:
     """Put wrong counts right, and return them; whoever adds to them meanwhile waits."""
-    wrong = wrong_counts(engine)
-    if not wrong:
+    with read(engine) as conn:
+        wrong = list(_compare(usage_rows(conn), recount(conn)))
+        lines = _wrong_lines(conn)
+        of_lines = list(_compare_lines(conn, lines))
+    if not wrong and not lines:
         return []
 
     def transaction(conn: sa.Connection) -> None:
+        for delta_id in sorted(lines):
+            line_counts.set_counts(conn, delta_id)
+        line_counts.add_missing_verdicts(conn)
         holders = [each.holder for each in wrong]
         lock_usage(conn, holders)
         counted = recount(conn)
@@ -43,7 +50,26 @@ def mend_counts(engine: sa.Engine) -> list[WrongCount]:
             set_usage(conn, counted.get(holder, UsageRow(holder)))
 
     with_retry(engine, transaction)
+    return [*wrong, *of_lines]
+
+
+def _wrong_lines(conn: sa.Connection) -> dict[int, list[str]]:
+    """Return what is wrong of each line, where something is."""
+    kept, counted = line_counts.kept_counts(conn), line_counts.recount(conn)
+    wrong: dict[int, list[str]] = {row.delta_id: [] for row in kept ^ counted}
+    for delta_id, details in wrong.items():
+        ours, theirs = (sum(row.versions for row in rows if row.delta_id == delta_id) for rows in (kept, counted))
+        what = f"{ours} versions and not {theirs}" if ours != theirs else "other bytes or bases than its versions have"
+        details.append(f"lists count {what}")
+    for delta_id, number in line_counts.lines_without_verdicts(conn).items():
+        wrong.setdefault(delta_id, []).append(f"its log leaves out {number} verdicts")
     return wrong
+
+
+def _compare_lines(conn: sa.Connection, wrong: Mapping[int, list[str]]) -> Iterator[WrongCount]:
+    names = line_counts.names_of_lines(conn, wrong) if wrong else {}
+    for delta_id in sorted(wrong):
+        yield WrongCount(names[delta_id], "; ".join(wrong[delta_id]))
 
 
 def _compare(kept: dict[str, UsageRow], counted: dict[str, UsageRow]) -> Iterator[WrongCount]:
