@@ -54,5 +54,5 @@ def worker_process(client, server, folder, *options):
 
 def _token(client):
     client.keys.enrol("worker", str(key_of("worker").public), host="here")
-    wanted = TokenCreate(principal="worker", kind="wrk", scopes=["read", "verify"])
+    wanted = TokenCreate(principal="worker", kind="wrk", scopes=["read", "verify"], everywhere=True)
     return client.tokens.create(wanted).token

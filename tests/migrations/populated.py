@@ -239,6 +239,8 @@ ROWS: tuple[tuple[sa.Table, dict[str, object]], ...] = (
     (t.pulls, {"version_id": 1, "principal_id": 0, "number": 2, "last_at": T0}),
     (t.quotas, {"holder": "ns:lab", "resource": "bytes", "most": 1 << 30}),
     (t.quota_warnings, {"holder": "ns:lab", "resource": "bytes"}),
+    (t.offers, {"id": 1, "version_id": 1}),
+    (t.offer_marks, {"mark": 2**63 - 1, "offer_id": 1}),
     (t.version_weights, {"version_id": 1, "digest": "sha256:1", "size_bytes": 9}),
     (t.weight_marks, {"mark": 2**63 - 1, "version_id": 1}),
     (t.hub_drafts, {"id": 1, "line": "lab/x", "principal_id": 1, "changes": "{}", "touched_at": T0}),

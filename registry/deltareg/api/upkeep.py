@@ -1,7 +1,7 @@
 """Drops what nobody needs any more, now and then, in each serving process.
 
-These are the logs of runs that ended long ago, expired answers, and events that nobody took out of
-the outbox. What was pushed before there were proofs is proven, or queued to be, cards and weights
+These are the logs of runs that ended long ago, expired answers, answers that are repeated no more,
+keys of leases, and events that nobody took out of the outbox. What was pushed before there were proofs is proven, or queued to be, cards and weights
 that were not read yet are read, and versions that were not measured yet are measured.
 """
 
@@ -20,6 +20,8 @@ from deltareg.service.registry import Registry
 from deltareg.service.runs.log_retention import drop_some_logs
 from deltareg.service.runs.result_retention import drop_some_results
 from deltareg.service.upkeep.old_events import drop_some_events
+from deltareg.service.upkeep.past_answers import drop_some_answers, drop_some_lease_keys
+from deltareg.service.upkeep.recorded_pieces import offer_some_pieces
 from deltareg.service.upkeep.unmeasured import measure_some_versions
 from deltareg.service.upkeep.unread_cards import read_some_cards
 from deltareg.service.upkeep.unread_weights import read_some_weights
@@ -46,6 +48,9 @@ def upkeep(registry: Registry, *, keep_logs_s: float | None, every_s: float = EV
         "old logs of runs": partial(drop_some_logs, registry.engine, keep_s=keep_logs_s),
         "answers, and comparisons of what was deleted": partial(drop_some_results, registry.engine),
         "old events": partial(drop_some_events, registry.engine),
+        "answers that are repeated no more": partial(drop_some_answers, registry.engine),
+        "keys of leases of runs that ended": partial(drop_some_lease_keys, registry.engine),
+        "places of pieces from before they were offered": partial(offer_some_pieces, registry),
         "claims from before there were proofs": partial(settle_some_claims, registry),
         "weights of versions from before they were compared": partial(read_some_weights, registry),
         "cards of versions from before they were read": partial(read_some_cards, registry),

@@ -1,6 +1,6 @@
 """Stored answers to requests that may be repeated: `Idempotency-Key`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
 
@@ -46,3 +46,20 @@ def keep_answer(
         .values(principal_id=principal_id, key=key, **answer)
         .on_conflict_do_update(index_elements=["principal_id", "key"], set_=answer)
     )
+
+
+def past_answers(conn: sa.Connection, *, limit: int) -> Sequence[int]:
+    """List answers that are older than a repeated request is answered by, the oldest first."""
+    query = (
+        sa.select(idempotency.c.id)
+        .where(idempotency.c.created_at <= now_us() - KEPT_S * US_PER_S)
+        .order_by(idempotency.c.created_at)
+        .limit(limit)
+    )
+    return conn.execute(query).scalars().all()
+
+
+def drop_answers(conn: sa.Connection, ids: Sequence[int]) -> int:
+    """Drop answers, unless another took the place of one meanwhile; return how many."""
+    is_past = idempotency.c.created_at <= now_us() - KEPT_S * US_PER_S
+    return conn.execute(sa.delete(idempotency).where(idempotency.c.id.in_(ids), is_past)).rowcount

@@ -5,55 +5,21 @@ calls are made in the transaction that completes an upload, after the upload was
 open: they take row locks that keep collection away from a pack until its references are committed.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
-from deltareg.db.sql.clock import now_us
-from deltareg.db.sql.document import pack_document, unpack_document
+from deltareg.db.sql.document import unpack_document
 from deltareg.db.sql.upsert import batches, insert
+from deltareg.db.storage.offers import withdraw_from_packs
 from deltareg.db.tables import base_packs, packs, piece_packs, pieces, upload_packs, version_packs, versions
 from deltareg.errors import IntegrityFailure, Unavailable, UploadClosed
 
 _AGAIN = "run the same push again; what is stored already is not sent twice"
 _ATTEMPTS = 10
 _SOUND = sa.and_(packs.c.state == "live", packs.c.bad_at.is_(None))
-
-
-@dataclass(frozen=True, slots=True)
-class FoundPiece:
-    """A stored piece that another push of the scope can use instead of sending it.
-
-    Attributes:
-        digest: The piece's digest.
-        base_root: The base that its reference belongs to; empty when it stands alone.
-        entry: Its place, as `Chain.encode` writes it and `pack_entry` packs it.
-        pack_ids: The packs that its chunks lie in.
-    """
-
-    digest: str
-    base_root: str
-    entry: bytes
-    pack_ids: Sequence[int]
-
-
-def pack_entry(entry: bytes) -> bytes:
-    """Pack the place of a piece for its row; do it before opening the transaction."""
-    return pack_document(entry, is_quick=True)
-
-
-# The table for those who bring its documents packed.
-_PACKED_PIECES = sa.Table(
-    pieces.name,
-    sa.MetaData(),
-    sa.Column("id", pieces.c.id.type, primary_key=True),
-    *(sa.Column(name, sa.Text) for name in ("scope", "digest", "base_root")),
-    sa.Column("entry", sa.LargeBinary),
-    sa.Column("proven_at", sa.BigInteger),
-)
 
 
 def adopt(
@@ -189,9 +155,9 @@ def reference_base_anew(conn: sa.Connection, base_id: int, pack_ids: Iterable[in
 
 
 def known_pieces(conn: sa.Connection, scope: str, digests: Iterable[str], base_root: str) -> dict[str, bytes]:
-    """Find the proven pieces that a push for a base need not send, as all of their packs are live.
+    """Find the proven pieces on record that a push for a base need not send: their packs are live.
 
-    A piece that stands alone is preferred to one that is encoded against the base.
+    A server of the release before records them; those of others are offered (`db.storage.offers`). A piece that stands alone is preferred to one that is encoded against the base.
     """
     not_live = sa.exists().where(piece_packs.c.piece_id == pieces.c.id, piece_packs.c.pack_id == packs.c.id, ~_SOUND)
     entries: dict[str, bytes] = {}
@@ -213,68 +179,11 @@ def known_pieces(conn: sa.Connection, scope: str, digests: Iterable[str], base_r
     return entries
 
 
-def record_pieces(conn: sa.Connection, scope: str, found: Iterable[FoundPiece]) -> None:
-    """Record where proven pieces are, in few statements; proven ones on record stay as they are.
-
-    Entries that an earlier release recorded as claimed, or in the packs of another scope, are
-    replaced.
-    """
-    # Sorted: two that insert the same pieces in other orders would wait for each other.
-    by_key = {(piece.digest, piece.base_root): piece for piece in found}
-    for part in batches(sorted(by_key)):
-        _forget_others(conn, scope, part)
-        rows = [
-            {"scope": scope, "digest": digest, "base_root": root, "entry": by_key[key].entry}
-            for key in part
-            for digest, root in [key]
-        ]
-        added = (
-            insert(conn, _PACKED_PIECES)
-            .values(proven_at=now_us())
-            .on_conflict_do_nothing(index_elements=["scope", "digest", "base_root"])
-            .returning(pieces.c.id, pieces.c.digest, pieces.c.base_root)
-        )
-        links = [
-            {"piece_id": row.id, "pack_id": pack_id}
-            for row in conn.execute(added, rows)
-            for pack_id in sorted(set(by_key[row.digest, row.base_root].pack_ids))
-        ]
-        if links:
-            conn.execute(sa.insert(piece_packs), links)
-
-
-def _forget_others(conn: sa.Connection, scope: str, keys: Sequence[tuple[str, str]]) -> None:
-    digests, roots = {digest for digest, _ in keys}, {root for _, root in keys}
-    elsewhere = sa.exists().where(
-        piece_packs.c.piece_id == pieces.c.id, piece_packs.c.pack_id == packs.c.id, packs.c.scope != scope
-    )
-    conn.execute(
-        sa.delete(pieces).where(
-            pieces.c.scope == scope,
-            pieces.c.digest.in_(digests),
-            pieces.c.base_root.in_(roots),
-            sa.or_(pieces.c.proven_at.is_(None), elsewhere),
-        )
-    )
-
-
-def forget_pieces_for(conn: sa.Connection, scope: str, digests: Iterable[str], base_root: str) -> None:
-    """Forget the places of pieces that a version on a base could use; others stay as they are."""
-    for part in batches(sorted(set(digests))):
-        conn.execute(
-            sa.delete(pieces).where(
-                pieces.c.scope == scope, pieces.c.digest.in_(part), pieces.c.base_root.in_({"", base_root})
-            )
-        )
-
-
 def forget_pieces_of_version(conn: sa.Connection, version_id: int) -> None:
     """Forget the pieces in a version's packs, so that other pushes send them anew."""
-    inside = (
-        sa.select(piece_packs.c.piece_id)
-        .join(version_packs, version_packs.c.pack_id == piece_packs.c.pack_id)
-        .where(version_packs.c.version_id == version_id)
-    )
+    needed = sa.select(version_packs.c.pack_id).where(version_packs.c.version_id == version_id)
+    withdraw_from_packs(conn, conn.execute(needed).scalars().all())
+    inside = sa.select(piece_packs.c.piece_id).where(piece_packs.c.pack_id.in_(needed))
     conn.execute(sa.delete(pieces).where(pieces.c.id.in_(inside)))
 
 

@@ -12,6 +12,7 @@ from deltareg.db.sql.clock import now_us
 from deltareg.db.sql.document import StoredDocuments
 from deltareg.db.sql.fetch import fetch_all, fetch_known, fetch_one
 from deltareg.db.sql.upsert import batches
+from deltareg.db.storage.offers import withdraw_from_packs
 from deltareg.db.storage.proof_rows import RelyingRow, StandingProofRow
 from deltareg.db.storage.shares import PackHolder
 from deltareg.db.tables import (
@@ -57,7 +58,9 @@ def content(conn: sa.Connection, held: PackHolder) -> StoredDocuments:
 
 def forget_pieces(conn: sa.Connection, held: PackHolder) -> None:
     """Forget the pieces in the packs of a version or a base, so that pushes send them anew."""
-    inside = sa.select(piece_packs.c.piece_id).where(piece_packs.c.pack_id.in_(packs_of(conn, held).values()))
+    pack_ids = packs_of(conn, held).values()
+    withdraw_from_packs(conn, pack_ids)
+    inside = sa.select(piece_packs.c.piece_id).where(piece_packs.c.pack_id.in_(pack_ids))
     conn.execute(sa.delete(pieces).where(pieces.c.id.in_(inside)))
 
 

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from deltareg.db.sql.among import among, write_ids
 from deltareg.db.sql.fetch import fetch_all
+from deltareg.db.storage.offers import withdraw_from_packs
 from deltareg.db.storage.rows import MovingPackRow
 from deltareg.db.tables import (
     base_packs,
@@ -70,7 +71,9 @@ def unsound_in(conn: sa.Connection, scope: str, digests: Iterable[str]) -> set[s
 
 def take_along(conn: sa.Connection, pack_ids: Iterable[int], scope: str) -> None:
     """Give packs that nothing else needs another scope; what was offered of them is offered no more."""
+    pack_ids = list(pack_ids)
     ids = write_ids(pack_ids)
+    withdraw_from_packs(conn, pack_ids)
     offered = sa.select(piece_packs.c.piece_id).where(among(piece_packs.c.pack_id, sa.literal(ids, sa.Text)))
     conn.execute(sa.delete(pieces).where(pieces.c.id.in_(offered)))
     conn.execute(sa.update(packs).where(among(packs.c.id, sa.literal(ids, sa.Text))).values(scope=scope))

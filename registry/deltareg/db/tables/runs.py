@@ -3,6 +3,7 @@
 import sqlalchemy as sa
 
 from deltareg.db.sql.document import DocumentColumn
+from deltareg.db.sql.packed_json import ChecksColumn, PackedObjectColumn
 from deltareg.db.tables.metadata import (
     Json,
     count,
@@ -193,8 +194,8 @@ verdicts = sa.Table(
     count("seed"),
     text("verdict"),
     text("base_evidence"),
-    sa.Column("checks", Json, nullable=False),
-    sa.Column("environment", Json, nullable=False),
+    sa.Column("checks", ChecksColumn(), nullable=False),
+    sa.Column("environment", PackedObjectColumn(), nullable=False),
     text("sandbox"),
     created_at(),
     created_by(),

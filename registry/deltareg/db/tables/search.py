@@ -31,10 +31,9 @@ search_terms = sa.Table(
 version_metrics = sa.Table(
     "version_metrics",
     metadata,
-    sa.Column("name", Term, primary_key=True),
     member("version_id", "versions.id"),
+    sa.Column("name", Term, primary_key=True),
     sa.Column("source", sa.Text, primary_key=True),
     sa.Column("value", sa.Double, nullable=False),
     sa.Index(None, "name", "value"),
-    sa.Index(None, "version_id"),
 )

@@ -2,6 +2,7 @@
 
 import sqlalchemy as sa
 
+from deltareg.db.sql.envelope import EnvelopeColumn
 from deltareg.db.tables.metadata import (
     Json,
     created_at,
@@ -71,7 +72,7 @@ verdict_envelopes = sa.Table(
     text("keyid"),
     text("host"),
     sa.Column("labels", Json, nullable=False),
-    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Column("body", EnvelopeColumn(), nullable=False),
     sa.Index(None, "key_id"),
 )
 
@@ -91,5 +92,5 @@ summaries = sa.Table(
     metadata,
     member("revision_id", "revisions.id"),
     text("keyid"),
-    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Column("body", EnvelopeColumn(), nullable=False),
 )

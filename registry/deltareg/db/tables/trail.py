@@ -6,6 +6,7 @@ the trigger that makes every new row of the audit trail wait, whoever inserts it
 
 import sqlalchemy as sa
 
+from deltareg.db.sql.envelope import EnvelopeColumn
 from deltareg.db.tables.metadata import RowId, member, metadata, text
 
 # Rows of the audit trail that are in no batch yet.
@@ -42,5 +43,5 @@ log_nodes = sa.Table(
 
 # What the server signed about a row when it sealed it: moves of channels, revocations.
 log_statements = sa.Table(
-    "log_statements", metadata, member("audit_id", "audit.id"), sa.Column("body", sa.LargeBinary, nullable=False)
+    "log_statements", metadata, member("audit_id", "audit.id"), sa.Column("body", EnvelopeColumn(), nullable=False)
 )

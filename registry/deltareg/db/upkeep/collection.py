@@ -18,7 +18,9 @@ from deltareg.db.sql.clock import US_PER_S, now_us
 from deltareg.db.sql.fetch import fetch_all
 from deltareg.db.sql.upsert import batches
 from deltareg.db.storage.forms import let_go
+from deltareg.db.storage.offers import withdraw, withdraw_from_packs
 from deltareg.db.storage.rows import LeftoverRow, MarkedPackRow, PackSizeRow
+from deltareg.db.storage.shares import PackHolder
 from deltareg.db.tables import (
     base_packs,
     channels,
@@ -123,6 +125,7 @@ def release(conn: sa.Connection, version_id: int, *, window: PinWindow) -> bool:
         return False
     conn.execute(sa.delete(version_packs).where(version_packs.c.version_id == version_id))
     let_go(conn, version_id)
+    withdraw(conn, [PackHolder(version_id)])
     release_base(conn, version_id)
     conn.execute(sa.update(versions).where(versions.c.id == version_id).values(released_at=now_us()))
     return True
@@ -250,6 +253,7 @@ def drop_pack(conn: sa.Connection, pack_id: int, *, physical_key: str) -> bool:
 
 def forget_pieces(conn: sa.Connection, pack_ids: Sequence[int]) -> None:
     """Forget the pieces that lie in some packs, even if they lie in other packs as well."""
+    withdraw_from_packs(conn, pack_ids)
     piece_ids = sa.select(piece_packs.c.piece_id).where(piece_packs.c.pack_id.in_(pack_ids))
     conn.execute(sa.delete(pieces).where(pieces.c.id.in_(piece_ids)))
 

@@ -6,10 +6,19 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from deltareg.db.sql.clock import now_us
+from deltareg.db.sql.clock import US_PER_S, now_us
 from deltareg.db.sql.fetch import fetch_all, fetch_one
 from deltareg.db.sql.upsert import insert
-from deltareg.db.tables import disputes, lease_keys, principals, signing_keys, summaries, verdict_envelopes, verdicts
+from deltareg.db.tables import (
+    disputes,
+    lease_keys,
+    principals,
+    runs,
+    signing_keys,
+    summaries,
+    verdict_envelopes,
+    verdicts,
+)
 from deltareg.db.verdicts.signing_rows import EnvelopeRow, KeyRow, LeaseKeyRow, ShownKeyRow, SummaryRow
 
 _LIVE = sa.and_(signing_keys.c.retired_at.is_(None), signing_keys.c.revoked_at.is_(None))
@@ -136,6 +145,23 @@ def lease_key(conn: sa.Connection, run_id: str) -> LeaseKeyRow | None:
     return fetch_one(conn, query, LeaseKeyRow)
 
 
+def past_lease_keys(conn: sa.Connection, *, keep_s: float, limit: int) -> Sequence[str]:
+    """List the runs that ended longer ago than that and still have the key of their lease."""
+    query = (
+        sa.select(lease_keys.c.run_id)
+        .join(runs, runs.c.id == lease_keys.c.run_id)
+        .where(_has_ended(keep_s))
+        .limit(limit)
+    )
+    return conn.execute(query).scalars().all()
+
+
+def drop_lease_keys(conn: sa.Connection, run_ids: Sequence[str], *, keep_s: float) -> int:
+    """Drop the keys of the leases of runs that are ended; return how many."""
+    ended = sa.select(runs.c.id).where(runs.c.id.in_(run_ids), _has_ended(keep_s))
+    return conn.execute(sa.delete(lease_keys).where(lease_keys.c.run_id.in_(ended))).rowcount
+
+
 def add_envelope(
     conn: sa.Connection,
     verdict_id: str,
@@ -237,6 +263,13 @@ def is_for_all() -> sa.ColumnElement[bool]:
         verdict_envelopes.c.verdict_id == verdicts.c.id, verdict_envelopes.c.key_id.is_(None)
     )
     return ~of_it.correlate(verdicts).exists()
+
+
+def _has_ended(keep_s: float) -> sa.ColumnElement[bool]:
+    """Whether a run ended longer ago than that; one that waits again has no end."""
+    return sa.and_(
+        runs.c.state.not_in(["queued", "running"]), runs.c.finished_at < now_us() - round(keep_s * US_PER_S)
+    )
 
 
 def _is_revoked(verdict_id: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:

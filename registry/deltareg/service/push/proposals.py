@@ -15,7 +15,6 @@ from deltareg.db.runs import runs as run_queries
 from deltareg.db.session import read, with_retry
 from deltareg.db.sql.document import unpack_map
 from deltareg.db.storage import forms, proofs
-from deltareg.db.storage import packs as pack_queries
 from deltareg.db.storage.proof_rows import FormRow
 from deltareg.db.storage.shares import PackHolder
 from deltareg.db.upkeep.damage import bad_packs
@@ -25,7 +24,7 @@ from deltareg.identity.storage_map import StorageMap
 from deltareg.service.describe import line_of, ref_of
 from deltareg.service.events import Action
 from deltareg.service.push.forms import take_form
-from deltareg.service.push.places import places_of
+from deltareg.service.push.places import marks_of
 from deltareg.service.push.proven import DecodedStorage, record_proof
 from deltareg.service.push.subject import subject_of
 from deltareg.service.registry import Caller, Registry
@@ -83,13 +82,11 @@ def form_map(conn: sa.Connection, form_id: int) -> bytes:
 
 def serve_proven(conn: sa.Connection, caller: Caller, form: FormRow, stored: DecodedStorage) -> None:
     """Serve a version in a proven form and keep the former one; the version must be locked."""
-    held, manifest = stored.subject.held, stored.manifest
+    held = stored.subject.held
     before = forms.served_form(conn, form.version_id)
     # What is corrupt or damaged is nothing to go back to.
     is_kept = proofs.standing(conn, held).corrupt_at is None and not bad_packs(conn, held)
     take_form(conn, form, is_former_kept=is_kept)
-    digests = [str(digest) for digest in manifest.pieces()]
-    pack_queries.forget_pieces_for(conn, stored.subject.scope, digests, str(manifest.base))
     now = proofs.standing(conn, held)
     record_proof(conn, caller, replace(stored, revision=now.storage_revision), before=now)
     version = version_queries.version_by_id(conn, form.version_id)
@@ -110,12 +107,11 @@ def serve_proven(conn: sa.Connection, caller: Caller, form: FormRow, stored: Dec
 
 
 def decode_form(conn: sa.Connection, form: FormRow) -> DecodedStorage:
-    """Read a form and compute the places of its pieces."""
+    """Read a form and compute the marks of its pieces."""
     subject = subject_of(conn, PackHolder(form.version_id))
     manifest = Manifest.decode(version_queries.content(conn, form.version_id).manifest)
     storage = StorageMap.decode(form_map(conn, form.id))
-    places = places_of(manifest, storage, subject.reference_root)
-    return DecodedStorage(subject, 0, manifest, storage, places)
+    return DecodedStorage(subject, 0, manifest, storage, marks_of(manifest, storage))
 
 
 def _settle(conn: sa.Connection, caller: Caller, proposed: _Proposed) -> Mapping[str, object]:

@@ -3,7 +3,6 @@
 Reading happens before the transaction that records the result.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -15,7 +14,7 @@ from deltareg.db.storage.shares import PackHolder
 from deltareg.identity.manifest import Manifest
 from deltareg.identity.storage_map import StorageMap
 from deltareg.service.digest_cache import decode_manifest
-from deltareg.service.push.places import PieceLocation, places_of, record_places
+from deltareg.service.push.places import marks_of, offer_pieces
 from deltareg.service.push.subject import ProofSubject, subject_of
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.runs.requeue import queue_what_waited
@@ -30,18 +29,18 @@ class DecodedStorage:
         revision: Its storage revision when it was read.
         manifest: Its manifest.
         storage: Its storage map.
-        places: The places of its pieces.
+        marks: The marks by which its pieces are found.
     """
 
     subject: ProofSubject
     revision: int
     manifest: Manifest
     storage: StorageMap
-    places: Sequence[PieceLocation]
+    marks: frozenset[int]
 
 
 def decode_stored(registry: Registry, held: PackHolder) -> DecodedStorage:
-    """Read how something is stored, and compute the places of its pieces."""
+    """Read how something is stored, and compute the marks of its pieces."""
     with read(registry.engine) as conn:
         subject = subject_of(conn, held)
         revision = proofs.standing(conn, held).storage_revision
@@ -49,14 +48,13 @@ def decode_stored(registry: Registry, held: PackHolder) -> DecodedStorage:
     digest = str(Manifest.digest_of(documents.manifest))
     manifest = decode_manifest(digest, lambda: documents.manifest)
     storage = StorageMap.decode(documents.storage_map)
-    places = places_of(manifest, storage, subject.reference_root)
-    return DecodedStorage(subject, revision, manifest, storage, places)
+    return DecodedStorage(subject, revision, manifest, storage, marks_of(manifest, storage))
 
 
 def record_proof(conn: sa.Connection, caller: Caller, found: DecodedStorage, *, before: StandingProofRow) -> None:
     """Record bytes as proven, and offer their pieces; the subject must be locked as it was read."""
     held = found.subject.held
-    record_places(conn, found.subject.scope, found.places, proofs.packs_of(conn, held))
+    offer_pieces(conn, found.subject, found.marks)
     if before.is_proven:
         return
     proofs.mark_proven(conn, held)

@@ -6,7 +6,6 @@ that dies in between leaves bytes that collection finds, and nothing else.
 """
 
 from collections.abc import Callable
-from contextlib import suppress
 from uuid import UUID, uuid4
 
 import sqlalchemy as sa
@@ -24,10 +23,8 @@ from deltareg.db.storage import uploads as queries
 from deltareg.db.storage.rows import UploadRow
 from deltareg.db.storage.shares import PackHolder
 from deltareg.delta.base_manifest import base_identity
-from deltareg.digest import Digest
-from deltareg.errors import DeltaregError, LeaseLost, NotFound, UploadClosed
+from deltareg.errors import LeaseLost, NotFound, UploadClosed
 from deltareg.identity.manifest import Manifest
-from deltareg.identity.storage_map import Chain
 from deltareg.refs import LineRef, Ref
 from deltareg.service.access.founding import require_push
 from deltareg.service.authority.grants import Right
@@ -40,6 +37,7 @@ from deltareg.service.digest_cache import decode_manifest
 from deltareg.service.lines.details import add_details
 from deltareg.service.push.bound_base import base_for, bound_to, check_same_base, open_one
 from deltareg.service.push.damage import QUICK_BYTES, find_damage_of
+from deltareg.service.push.places import find_known
 from deltareg.service.push.targets import check_target
 from deltareg.service.quotas.holding import within_quotas
 from deltareg.service.quotas.room import explain_room
@@ -296,20 +294,15 @@ def _show(conn: sa.Connection, upload_id: str, digest: str, scope: str, manifest
     received = [
         ReceivedPack(digest=row.digest, size_bytes=row.size_bytes) for row in queries.received_packs(conn, upload_id)
     ]
-    digests = [str(digest) for digest in manifest.pieces()]
-    known_pieces = pack_queries.known_pieces(conn, scope, digests, root)
-    packs: dict[str, set[str]] = {}
-    for piece, entry in known_pieces.items():
-        with suppress(DeltaregError):  # a row that is damaged: the piece is sent anew
-            chain = Chain.decode(Digest.parse(piece), entry)
-            packs[piece] = {str(pack) for pack in chain.packs}
+    chains = find_known(conn, scope, manifest.pieces(), root)
+    packs = {piece: {str(pack) for pack in chain.packs} for piece, chain in chains.items()}
     sizes = pack_queries.physical_keys(conn, scope, set[str]().union(*packs.values()))
     return UploadInfo(
         id=upload_id,
         state="open",
         manifest_digest=digest,
         received=received,
-        # A collection may have taken a pack between the two statements: offer only what has all.
-        known={p: known_pieces[p].decode() for p in packs if packs[p] <= sizes.keys()},
+        # A pack may be gone, or go between the two statements: offer only what has all.
+        known={str(piece): chains[piece].encode().decode() for piece in packs if packs[piece] <= sizes.keys()},
         known_packs=[ReceivedPack(digest=d, size_bytes=size) for d, (_, size) in sizes.items()],
     )

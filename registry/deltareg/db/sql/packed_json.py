@@ -1,0 +1,83 @@
+"""JSON in rows that is packed beside a known text and stays JSON for the database.
+
+What SQL asks for stands in it as before: of the checks of a verdict, the names of those that failed
+or warned, which rules of the database read. All of it stands packed in one more item,
+`{"packed": TEXT}`; what is shorter as it is stays as it is. Servers of the release before find an
+item without a name, and fail rather than judge by a part of the checks.
+"""
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import sqlalchemy as sa
+
+from deltareg.db.sql.known_text import pack_known, unpack_known
+
+PACKED: Final = "packed"
+_SHOWN: Final = frozenset({"fail", "warn"})
+
+
+class ChecksColumn(sa.types.TypeDecorator[list[dict[str, object]]]):
+    """A column of the checks of a verdict; reading returns the list that was written."""
+
+    impl = sa.JSON(none_as_null=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: Sequence[Mapping[str, object]] | None, dialect: sa.Dialect) -> object:
+        """Pack the checks for their column."""
+        return None if value is None else pack_checks(value)
+
+    def process_result_value(self, value: object, dialect: sa.Dialect) -> list[dict[str, object]] | None:
+        """Unpack the checks of a row, packed or not."""
+        return unpack_checks(value)  # type: ignore[return-value]  # as they were written
+
+
+class PackedObjectColumn(sa.types.TypeDecorator[dict[str, object]]):
+    """A column of JSON objects that SQL does not look into; reading returns what was written."""
+
+    impl = sa.JSON(none_as_null=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: Mapping[str, object] | None, dialect: sa.Dialect) -> object:
+        """Pack an object for its column."""
+        return None if value is None else _shorter(value, {PACKED: _pack(value)})
+
+    def process_result_value(self, value: object, dialect: sa.Dialect) -> dict[str, object] | None:
+        """Unpack the object of a row, packed or not."""
+        text = _packed_in(value)
+        return value if text is None else _unpack(text)  # type: ignore[return-value]  # as it was written
+
+
+def pack_checks(checks: Sequence[Mapping[str, object]]) -> object:
+    """Return the checks as their row has them: those that SQL looks for, and all of them packed."""
+    shown = [{"name": each["name"], "verdict": each["verdict"]} for each in checks if each.get("verdict") in _SHOWN]
+    return _shorter(checks, [*shown, {PACKED: _pack(checks)}])
+
+
+def unpack_checks(stored: object) -> object:
+    """Return the checks that `pack_checks` packed, or that a row of an older release has."""
+    last = stored[-1] if isinstance(stored, list) and stored else None
+    text = _packed_in(last)
+    return stored if text is None else _unpack(text)
+
+
+def _packed_in(value: object) -> str | None:
+    """Return the packed text of an item that has nothing else."""
+    if isinstance(value, dict) and value.keys() == {PACKED} and isinstance(value[PACKED], str):
+        return str(value[PACKED])
+    return None
+
+
+def _shorter(value: object, packed: object) -> object:
+    return packed if len(json.dumps(packed)) < len(json.dumps(value)) else value
+
+
+def _pack(value: object) -> str:
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return base64.b85encode(pack_known(text.encode("utf-8", "surrogatepass"))).decode()
+
+
+def _unpack(text: str) -> object:
+    return json.loads(unpack_known(base64.b85decode(text)).decode("utf-8", "surrogatepass"))
