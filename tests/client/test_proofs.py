@@ -373,7 +373,6 @@ def test_what_came_in_before_is_proven_by_its_verdict_or_queued(server, owner, p
     with write(server.registry.engine) as conn:  # as the release before left it
         conn.execute(sa.delete(t.runs).where(t.runs.c.what == "prove"))
         conn.execute(sa.update(t.versions).values(proven_at=None, proven_revision=None))
-        conn.execute(sa.update(t.pieces).values(proven_at=None))
 
     assert settle_some_claims(server.registry) == 3
     assert settle_some_claims(server.registry) == 0

@@ -15,7 +15,6 @@ from deltareg.db.lines import versions
 from deltareg.db.session import read, write
 from deltareg.db.sql.document import DOCUMENT_BYTES_MAX, pack_document, pack_map, unpack_document, unpack_map
 from deltareg.db.storage import packs
-from deltareg.db.storage.packs import FoundPiece
 from deltareg.digest import sha256_of
 from deltareg.errors import IntegrityFailure
 from tests.service import rows
@@ -138,7 +137,8 @@ def test_rows_from_before_read_on(engine, version_id):
 
 def test_the_entry_of_a_piece_is_compressed_and_one_from_before_reads_on(engine):
     with write(engine) as conn:
-        packs.record_pieces(conn, rows.SCOPE, [FoundPiece(DIGESTS[0], "", packs.pack_entry(MAP), [])])
+        new = {"scope": rows.SCOPE, "digest": DIGESTS[0], "base_root": "", "proven_at": 1}
+        conn.execute(sa.insert(t.pieces).values(**new, entry=MAP))
         assert stored(conn, t.pieces.c.entry) == pack_document(MAP, is_quick=True)
         old = {"scope": rows.SCOPE, "digest": DIGESTS[1], "base_root": "", "proven_at": 1}
         as_it_is = sa.literal(MANIFEST, sa.LargeBinary)

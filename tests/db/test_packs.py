@@ -9,7 +9,6 @@ import sqlalchemy as sa
 from deltareg.db import tables as t
 from deltareg.db.session import read, with_retry, write
 from deltareg.db.storage import packs, uploads
-from deltareg.db.storage.packs import FoundPiece
 from deltareg.digest import sha256_of
 from deltareg.errors import UploadClosed
 from deltareg.store import fresh_key
@@ -142,31 +141,6 @@ def test_a_piece_in_a_pack_that_goes_is_not_known(engine, upload_id):
 
     with read(engine) as conn:
         assert packs.known_pieces(conn, rows.SCOPE, ["blake3:p"], "") == {}
-
-
-def test_the_first_record_of_a_piece_stands(engine, upload_id):
-    pack_id = adopted(engine, upload_id)
-
-    with write(engine) as conn:
-        for entry in (b"first", b"second"):
-            rows.record_piece(conn, "blake3:p", "", entry, [pack_id])
-
-    with read(engine) as conn:
-        assert packs.known_pieces(conn, rows.SCOPE, ["blake3:p"], "") == {"blake3:p": b"first"}
-
-
-def test_thousands_of_pieces_are_recorded_and_found_again(engine, upload_id):
-    pack_id = adopted(engine, upload_id)
-    found = [FoundPiece(f"blake3:{n:05}", "", b"%d" % n, [pack_id]) for n in range(3_000)]
-
-    with write(engine) as conn:
-        packs.record_pieces(conn, rows.SCOPE, found)
-
-    with read(engine) as conn:
-        known = packs.known_pieces(conn, rows.SCOPE, [piece.digest for piece in found], "")
-        links = conn.execute(sa.select(sa.func.count()).select_from(t.piece_packs)).scalar()
-    assert known == {piece.digest: piece.entry for piece in found}
-    assert links == 3_000
 
 
 def test_versions_that_are_deleted_are_no_parents(engine):

@@ -19,7 +19,7 @@ from deltareg.db.access import device_requests, leaving, owners, principals
 from deltareg.db.access import trusts as trust_queries
 from deltareg.db.bases import bases as base_queries
 from deltareg.db.storage import blobs as blob_queries
-from deltareg.db.storage import proofs, uploads
+from deltareg.db.storage import offers, proofs, uploads
 from deltareg.db.storage.shares import keep_shares
 from deltareg.gate import judge
 from deltareg.gate.outside_facts import OutsideFact
@@ -37,7 +37,7 @@ from deltareg.service.channels import requests, waive
 from deltareg.service.lines import blobs, referrers, signed_files, versions
 from deltareg.service.push import bound_base, ingest
 from deltareg.service.push import uploads as upload_service
-from deltareg.service.push.places import places_of, record_places
+from deltareg.service.push.places import marks_of, offer_pieces
 from deltareg.service.push.subject import subject_of
 from deltareg.service.runs import runs
 from deltareg.service.trail import proofs as trail_proofs
@@ -68,10 +68,15 @@ def claims_offered(patch, _world):
         stored = proofs.content(conn, own)
         subject = subject_of(conn, own)
         manifest, storage = Manifest.decode(stored.manifest), StorageMap.decode(stored.storage_map)
-        places = places_of(manifest, storage, subject.reference_root)
-        record_places(conn, subject.scope, places, proofs.packs_of(conn, own))
+        offer_pieces(conn, subject, marks_of(manifest, storage))
+
+    def find_all(conn, space, marks):
+        query = sa.select(t.offers, t.offer_marks.c.mark).join(t.offer_marks, t.offer_marks.c.offer_id == t.offers.c.id)
+        wanted = [offers.mark_in(space, mark) for mark in marks]
+        return [offers.OfferRow(**row._mapping) for row in conn.execute(query.where(t.offer_marks.c.mark.in_(wanted)))]
 
     patch.setattr(ingest, "keep_shares", keep_and_offer)
+    patch.setattr(offers, "find_offers", find_all)
 
 
 def statements_unbound(patch, _world):

@@ -166,8 +166,10 @@ def adopt(conn, sent):
 
 
 def record_piece(conn, digest, base_root, entry, pack_ids):
-    """Remember where a piece is; one that is known already is left as it is."""
-    packs.record_pieces(conn, SCOPE, [packs.FoundPiece(digest, base_root, entry, pack_ids)])
+    """Record where a piece is, as servers of the release before do."""
+    values = {"scope": SCOPE, "digest": digest, "base_root": base_root, "entry": entry, "proven_at": 1}
+    piece_id = conn.execute(sa.insert(t.pieces).values(values).returning(t.pieces.c.id)).scalar_one()
+    conn.execute(sa.insert(t.piece_packs), [{"piece_id": piece_id, "pack_id": pack_id} for pack_id in pack_ids])
 
 
 def push(engine, store, maker, delta_id, *contents, parents=()):

@@ -49,6 +49,8 @@ TABLES = (
     t.base_identities,
     t.form_packs,
     t.forms,
+    t.offer_marks,
+    t.offers,
     t.piece_packs,
     t.pieces,
     t.version_packs,
