@@ -5,6 +5,7 @@ from typing import NoReturn
 import click
 
 from deltareg.errors import DeltaregError
+from deltareg_migrations import packing
 from deltareg_migrations import schema as migrations
 
 
@@ -43,6 +44,17 @@ def downgrade(url: str, revision: str) -> None:
     try:
         migrations.downgrade(url, revision=revision)
         click.echo(f"the schema is at {migrations.current(url) or 'base'}")
+    except DeltaregError as error:
+        _fail(error)
+
+
+@main.command()
+@click.pass_obj
+def pack(url: str) -> None:
+    """Write anew, in fewer bytes, what releases before stored; run it once their servers are gone."""
+    try:
+        for done in packing.pack(url):
+            click.echo(f"{done.table}: {done.rows} rows, {done.before} bytes are {done.after}")
     except DeltaregError as error:
         _fail(error)
 

@@ -147,7 +147,9 @@ class Line:
         self._client.verify(ref)
         while (grant := self._worker.lease(LeaseRequest(worker=self._worker_name))) is not None:
             if grant.what == "prove":
-                proof = ProofReport(fence=grant.fence, storage_revision=grant.storage_revision, pieces=1, wrong=[], read="")
+                proof = ProofReport(
+                    fence=grant.fence, storage_revision=grant.storage_revision, pieces=1, wrong=[], read=""
+                )
                 self._worker.complete_proof(grant.run, proof)
             else:
                 shaken = json.loads(_SHAKEN.sub(self._shake, json.dumps(self._said)))

@@ -42,12 +42,17 @@ class PackedObjectColumn(sa.types.TypeDecorator[dict[str, object]]):
 
     def process_bind_param(self, value: Mapping[str, object] | None, dialect: sa.Dialect) -> object:
         """Pack an object for its column."""
-        return None if value is None else _shorter(value, {PACKED: _pack(value)})
+        return None if value is None else pack_object(value)
 
     def process_result_value(self, value: object, dialect: sa.Dialect) -> dict[str, object] | None:
         """Unpack the object of a row, packed or not."""
         text = _packed_in(value)
         return value if text is None else _unpack(text)  # type: ignore[return-value]  # as it was written
+
+
+def pack_object(value: Mapping[str, object]) -> object:
+    """Return a JSON object as its row has it."""
+    return _shorter(value, {PACKED: _pack(value)})
 
 
 def pack_checks(checks: Sequence[Mapping[str, object]]) -> object:

@@ -91,9 +91,7 @@ def find_offers(conn: sa.Connection, space: int, digest_marks: Iterable[int]) ->
             .where(
                 offer_marks.c.mark.in_(part),
                 sa.or_(
-                    sa.and_(
-                        versions.c.proven_revision == versions.c.storage_revision, versions.c.corrupt_at.is_(None)
-                    ),
+                    sa.and_(versions.c.proven_revision == versions.c.storage_revision, versions.c.corrupt_at.is_(None)),
                     sa.and_(
                         bases.c.proven_revision == bases.c.storage_revision,
                         bases.c.corrupt_at.is_(None),
@@ -123,7 +121,9 @@ def withdraw_from_packs(conn: sa.Connection, pack_ids: Collection[int]) -> None:
             .where(form_packs.c.pack_id.in_(part)),
         )
         of_bases = sa.select(base_packs.c.base_id).where(base_packs.c.pack_id.in_(part))
-        conn.execute(sa.delete(offers).where(sa.or_(offers.c.version_id.in_(of_versions), offers.c.base_id.in_(of_bases))))
+        conn.execute(
+            sa.delete(offers).where(sa.or_(offers.c.version_id.in_(of_versions), offers.c.base_id.in_(of_bases)))
+        )
 
 
 @cache

@@ -267,9 +267,7 @@ def is_for_all() -> sa.ColumnElement[bool]:
 
 def _has_ended(keep_s: float) -> sa.ColumnElement[bool]:
     """Whether a run ended longer ago than that; one that waits again has no end."""
-    return sa.and_(
-        runs.c.state.not_in(["queued", "running"]), runs.c.finished_at < now_us() - round(keep_s * US_PER_S)
-    )
+    return sa.and_(runs.c.state.not_in(["queued", "running"]), runs.c.finished_at < now_us() - round(keep_s * US_PER_S))
 
 
 def _is_revoked(verdict_id: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
