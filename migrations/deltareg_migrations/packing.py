@@ -114,7 +114,11 @@ def _parameters(packed: _Packed, row_id: object, made: Sequence[object]) -> dict
 
 def _as_stored(packed: _Packed) -> sa.TableClause:
     """Describe a table with its columns as they are stored."""
-    types = {"body": sa.LargeBinary(), "checks": sa.JSON(), "environment": sa.JSON()}
+    types: dict[str, sa.types.TypeEngine[Any]] = {
+        "body": sa.LargeBinary(),
+        "checks": sa.JSON(),
+        "environment": sa.JSON(),
+    }
     key = metadata.tables[packed.table].c[packed.key]
     return sa.table(
         packed.table, sa.column(packed.key, key.type), *(sa.column(name, types[name]) for name in packed.columns)

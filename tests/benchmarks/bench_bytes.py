@@ -16,10 +16,10 @@ import re
 import sqlite3
 import subprocess
 import sys
-import tempfile
 from collections import Counter
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
@@ -82,11 +82,11 @@ def elsewhere(options, name, tensors):
 def measure(name, tensors, versions):
     """Return the bytes a version by table: of the heap, and of its indexes."""
     opened = {"SQLite": in_sqlite, "PostgreSQL": in_postgresql}[name]
-    with opened() as (folder, url):
+    with opened() as (folder, database):
         processes = Processes(folder)
         try:
-            server = processes.api(database_url=url).start()
-            url = url or f"sqlite:///{server.data_dir / 'registry.db'}"
+            server = processes.api(database_url=database).start()
+            url = database or f"sqlite:///{server.data_dir / 'registry.db'}"
             with server.client(folder / "cache") as client, closing(Line(client, server, folder, tensors)) as line:
                 first = max(versions // 4, 2)
                 for _ in range(first):
@@ -97,7 +97,7 @@ def measure(name, tensors, versions):
                 after = sizes(url)
         finally:
             processes.end()
-    figures = {}
+    figures: dict[str, list[float]] = {}
     for place, size in after.items():
         each = (size - before.get(place, 0)) / (versions - first)
         table, _, part = place.partition("/")
@@ -117,7 +117,8 @@ class Line:
     """A line to which versions are added as people and workers do it."""
 
     def __init__(self, client, server, folder, tensors):
-        layers, self._modules = (tensors // 14, _MODULES) if tensors % 14 == 0 else (tensors // 4, ("q_proj", "v_proj"))
+        self._modules: tuple[str, ...] = _MODULES if tensors % 14 == 0 else ("q_proj", "v_proj")
+        layers = tensors // (2 * len(self._modules))
         self._client, self._folder, self._layers = client, folder, layers
         self._random, self._draw = np.random.default_rng(5), random.Random(5)
         base = folder / "base"
@@ -190,7 +191,7 @@ def sizes(url):
     """Return bytes by table and part: `heap` or `indexes`, once what was deleted is out of them."""
     if url.startswith("sqlite"):
         with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as conn:
-            rows = conn.execute(
+            rows: list[Any] = conn.execute(
                 "SELECT m.tbl_name, m.type = 'index' OR d.name LIKE 'sqlite_autoindex%', SUM(d.pgsize)"
                 " FROM dbstat AS d JOIN sqlite_master AS m ON m.name = d.name GROUP BY 1, 2"
             ).fetchall()
@@ -198,13 +199,15 @@ def sizes(url):
         engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
         with engine.connect() as conn:
             conn.exec_driver_sql("VACUUM ANALYZE")
-            rows = conn.exec_driver_sql(
-                "SELECT relname, i, CASE WHEN i THEN pg_indexes_size(oid) ELSE pg_table_size(oid) END"
-                " FROM pg_class, unnest(ARRAY[FALSE, TRUE]) AS i"
-                " WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
-            ).all()
+            rows = list(
+                conn.exec_driver_sql(
+                    "SELECT relname, i, CASE WHEN i THEN pg_indexes_size(oid) ELSE pg_table_size(oid) END"
+                    " FROM pg_class, unnest(ARRAY[FALSE, TRUE]) AS i"
+                    " WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+                )
+            )
         engine.dispose()
-    found = Counter()
+    found: Counter[str] = Counter()
     for table, is_index, size in rows:
         found[f"{table}/{'indexes' if is_index else 'heap'}"] += size
     return dict(found)

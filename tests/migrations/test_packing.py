@@ -23,10 +23,9 @@ TABLES = {*ENVELOPES, "verdicts"}
 def as_before(url):
     """Give the rows long envelopes and checks as the release before wrote them."""
     engine = create_engine(url)
-    checks = sa.literal(json.dumps(GOLDEN["checks"]), sa.Text())
+    text = sa.literal(json.dumps(GOLDEN["checks"]), sa.Text())
     with write(engine) as conn:
-        if conn.dialect.name == "postgresql":
-            checks = sa.cast(checks, sa.JSON())
+        checks = sa.cast(text, sa.JSON()) if conn.dialect.name == "postgresql" else text
         for table in TABLES:
             with rewriting(conn, table):
                 at = sa.table(table, sa.column("body", sa.LargeBinary()), sa.column("checks"))
@@ -89,7 +88,7 @@ def test_the_release_before_signs_nothing_that_rests_on_a_packed_envelope(databa
     engine = create_engine(database_url)
     with read(engine) as conn:
         verdict_id = conn.execute(sa.select(t.verdict_envelopes.c.verdict_id)).scalar_one()
-        revision = dict(conn.execute(sa.select(t.revisions).order_by(t.revisions.c.id)).mappings().first())
+        revision = dict(conn.execute(sa.select(t.revisions).where(t.revisions.c.id == 1)).mappings().one())
     with write(engine) as conn, rewriting(conn, "revisions"):
         new = {**revision, "id": 99, "number": 99, "verdict_ids": [verdict_id]}
         conn.execute(sa.insert(t.revisions).values(new))

@@ -54,7 +54,7 @@ def upgrade() -> None:
     # A server of the release before would sign the digest of what is packed, not of the envelope.
     dialect = op.get_bind().dialect.name
     is_packed, is_new = (PACKED[dialect].format(column) for column in ("e.body", "NEW.body"))
-    named = f"SELECT 1 FROM revisions AS r JOIN verdict_envelopes AS e ON e.verdict_id IN ({NAMED[dialect]})"
+    named = f"SELECT 1 FROM revisions AS r JOIN verdict_envelopes AS e ON e.verdict_id IN ({NAMED[dialect]})"  # noqa: S608
     rule = TriggerRule(
         "a server of the release before does not sign what rests on a packed envelope",
         f"NOT ({is_new}) AND EXISTS ({named} WHERE r.id = NEW.revision_id AND {is_packed})",
@@ -96,7 +96,8 @@ def _pages(
     conn: sa.Connection, table: str, key: str, *columns: sa.ColumnElement[Any]
 ) -> Iterator[tuple[object, Sequence[Any]]]:
     """Go through a table by its key, few rows at a time."""
-    at, row_id = sa.table(table), sa.column(key)
+    at: sa.TableClause = sa.table(table)
+    row_id: sa.ColumnClause[Any] = sa.column(key)
     query = sa.select(row_id, *columns).select_from(at).order_by(row_id).limit(BATCH)
     rows = conn.execute(query).all()
     while rows:

@@ -1,8 +1,9 @@
 """Drops what nobody needs any more, now and then, in each serving process.
 
 These are the logs of runs that ended long ago, expired answers, answers that are repeated no more,
-keys of leases, and events that nobody took out of the outbox. What was pushed before there were proofs is proven, or queued to be, cards and weights
-that were not read yet are read, and versions that were not measured yet are measured.
+keys of leases, and events that nobody took out of the outbox. What was pushed before there were
+proofs is proven, or queued to be, cards and weights that were not read yet are read, versions that
+were not measured yet are measured, and what others recorded of pieces is offered.
 """
 
 import logging

@@ -157,7 +157,8 @@ def reference_base_anew(conn: sa.Connection, base_id: int, pack_ids: Iterable[in
 def known_pieces(conn: sa.Connection, scope: str, digests: Iterable[str], base_root: str) -> dict[str, bytes]:
     """Find the proven pieces on record that a push for a base need not send: their packs are live.
 
-    A server of the release before records them; those of others are offered (`db.storage.offers`). A piece that stands alone is preferred to one that is encoded against the base.
+    A server of the release before records them; others are offered (`db.storage.offers`). A piece
+    that stands alone is preferred to one that is encoded against the base.
     """
     not_live = sa.exists().where(piece_packs.c.piece_id == pieces.c.id, piece_packs.c.pack_id == packs.c.id, ~_SOUND)
     entries: dict[str, bytes] = {}
