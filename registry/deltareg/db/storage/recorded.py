@@ -1,5 +1,7 @@
 """Places of pieces that a server of the release before recorded: taken out once they are offered."""
 
+from collections.abc import Sequence
+
 import sqlalchemy as sa
 
 from deltareg.db.storage.proofs import needed_packs
@@ -12,7 +14,7 @@ def recorded_some(conn: sa.Connection, *, limit: int) -> list[int]:
     return list(conn.execute(sa.select(pieces.c.id).order_by(pieces.c.id).limit(limit)).scalars())
 
 
-def proven_with(conn: sa.Connection, piece_ids: list[int]) -> list[PackHolder]:
+def proven_with(conn: sa.Connection, piece_ids: Sequence[int]) -> list[PackHolder]:
     """List the proven versions and bases that need the packs of pieces."""
     inside = sa.select(piece_packs.c.pack_id).where(piece_packs.c.piece_id.in_(piece_ids))
     holders: list[PackHolder] = []
@@ -32,6 +34,6 @@ def proven_with(conn: sa.Connection, piece_ids: list[int]) -> list[PackHolder]:
     return holders
 
 
-def forget_recorded(conn: sa.Connection, piece_ids: list[int]) -> int:
+def forget_recorded(conn: sa.Connection, piece_ids: Sequence[int]) -> int:
     """Forget pieces; return how many were on record."""
     return conn.execute(sa.delete(pieces).where(pieces.c.id.in_(piece_ids))).rowcount

@@ -4,6 +4,7 @@ It runs in the background, a batch at a time, each its own transaction; until th
 pieces in both ways. A server of the release before, running beside this one, records more of them.
 """
 
+from collections.abc import Sequence
 from functools import partial
 
 import sqlalchemy as sa
@@ -17,31 +18,32 @@ from deltareg.service.push.places import offer_pieces
 from deltareg.service.push.proven import DecodedStorage, decode_stored
 from deltareg.service.registry import Registry
 
-_PIECES = 200
+_PIECES = 1_000
 
 
 def offer_some_pieces(registry: Registry) -> int:
     """Offer what holds some recorded pieces, and forget these; return how many there were."""
     with read(registry.engine) as conn:
         piece_ids = queries.recorded_some(conn, limit=_PIECES)
-        holders = queries.proven_with(conn, piece_ids)
-    for held in holders:
-        _offer(registry, held)
-    return with_retry(registry.engine, partial(queries.forget_recorded, piece_ids=piece_ids)) if piece_ids else 0
+        holders = queries.proven_with(conn, piece_ids) if piece_ids else []
+    found = [stored for held in holders if (stored := _read(registry, held)) is not None]
+    return with_retry(registry.engine, partial(_offer, found=found, piece_ids=piece_ids)) if piece_ids else 0
 
 
-def _offer(registry: Registry, held: PackHolder) -> None:
-    """Offer the pieces of what is still proven as it was read; what cannot be read offers nothing."""
+def _read(registry: Registry, held: PackHolder) -> DecodedStorage | None:
+    """Read how something is stored; what cannot be read offers nothing."""
     try:
-        found = decode_stored(registry, held)
+        return decode_stored(registry, held)
     except Unavailable:
         raise
     except DeltaregError:  # fsck tells of it
-        return
-    with_retry(registry.engine, partial(_put, found=found))
+        return None
 
 
-def _put(conn: sa.Connection, found: DecodedStorage) -> None:
-    now = proofs.standing(conn, found.subject.held, lock=True)
-    if now.is_proven and now.storage_revision == found.revision:
-        offer_pieces(conn, found.subject, found.marks)
+def _offer(conn: sa.Connection, found: Sequence[DecodedStorage], piece_ids: Sequence[int]) -> int:
+    """Offer the pieces of what is still proven as it was read."""
+    for stored in found:
+        now = proofs.standing(conn, stored.subject.held, lock=True)
+        if now.is_proven and now.storage_revision == stored.revision:
+            offer_pieces(conn, stored.subject, stored.marks)
+    return queries.forget_recorded(conn, piece_ids)
