@@ -11,7 +11,7 @@ from deltareg.identity.manifest import Manifest
 from deltareg.identity.pack_spans import cold_bytes
 from deltareg.identity.storage_map import StorageMap
 from deltareg.service.lines.alike import marks_of
-from deltareg.service.push.places import places_of
+from deltareg.service.push.places import marks_of as piece_marks_of
 from deltareg.service.push.shares import measure
 from tests import tiny
 from tests.service.rows import asked
@@ -48,7 +48,7 @@ class Counted:
         storage.check_covers(manifest, [])
         assert measure(manifest, storage)
         assert cold_bytes(manifest, storage) > 0
-        assert len(places_of(manifest, storage, "")) == len(manifest.pieces())
+        assert piece_marks_of(manifest, storage)
         assert marks_of(manifest, None).marks
 
 

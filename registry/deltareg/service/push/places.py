@@ -42,9 +42,8 @@ def marks_of(manifest: Manifest, storage: StorageMap) -> frozenset[int]:
         if (stored := storage.pieces.get(digest)) is not None and stored.chunks
     }
     most = max(_LEAST, sum(sizes.values()) // _BYTES_A_MARK)
-    if len(sizes) <= most:
-        return frozenset(sizes)
-    return frozenset(sorted(sizes, key=lambda mark: ((mark + 1) / max(sizes[mark], 1), mark))[:most])
+    drawn = sorted(sizes, key=lambda mark: ((mark + 1) / max(sizes[mark], 1), mark))
+    return frozenset(drawn[:most])
 
 
 def mark_of(digest: Digest) -> int:
