@@ -5,7 +5,8 @@ and with PostgreSQL. A worker verifies the first; what it reported is signed aga
 each under its own lease and with other values. The table tells by table what a version adds, heap
 and indexes, between the first versions and the last. What goes by itself after a day (answers to
 repeated requests, keys of leases) is taken out by upkeep before the last look, as it would be.
-`--before FOLDER` names the source of another release, which is measured by the same.
+`--before FOLDER` names the source of another release, which is measured by the same. `--filled URL …`
+looks at databases that `python -m tests.scale` filled instead, each divided by its versions.
 """
 
 import argparse
@@ -49,11 +50,14 @@ def main():
     parser.add_argument("--tensors", type=int, nargs="+", default=[8, 448])
     parser.add_argument("--database", nargs="+", default=["SQLite", "PostgreSQL"])
     parser.add_argument("--before", type=Path, help="the source of another release")
+    parser.add_argument("--filled", nargs="+", help="look at these databases instead")
     parser.add_argument("--json", action="store_true", help="print the figures alone")
     parser.add_argument("--write-docs", action="store_true", help="put the table in the docs")
     options = parser.parse_args()
     found = {}
-    for tensors in options.tensors:
+    for url in options.filled or ():
+        found[url] = measure_filled(url)
+    for tensors in () if options.filled else options.tensors:
         for name in options.database:
             key = f"{name}, {tensors} tensors"
             if options.before is not None:
@@ -103,6 +107,19 @@ def measure(name, tensors, versions):
         table, _, part = place.partition("/")
         if table not in _GONE_IN_A_DAY or not goes():
             figures.setdefault(table, [0, 0])[part == "indexes"] += each
+    return figures
+
+
+def measure_filled(url):
+    """Return the bytes of a database by table, divided by its versions."""
+    engine = sa.create_engine(url)
+    with engine.connect() as conn:
+        versions = conn.exec_driver_sql("SELECT COUNT(*) FROM versions").scalar_one()
+    engine.dispose()
+    figures: dict[str, list[float]] = {}
+    for place, size in sizes(url).items():
+        table, _, part = place.partition("/")
+        figures.setdefault(table, [0, 0])[part == "indexes"] += size / versions
     return figures
 
 
@@ -215,7 +232,8 @@ def sizes(url):
 
 def told(found, options):
     """Yield the lines of the table: the bytes a version by table, heap and indexes."""
-    yield f"bytes a version with its verdict, {options.versions} versions; rows + indexes"
+    size = "" if options.filled else f", {options.versions} versions"
+    yield f"bytes a version with its verdict{size}; rows + indexes"
     keys = list(found)
     for number, key in enumerate(keys):
         yield f"{chr(ord('a') + number)}: {key}"
