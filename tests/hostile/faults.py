@@ -20,7 +20,7 @@ from deltareg.db.access import trusts as trust_queries
 from deltareg.db.bases import bases as base_queries
 from deltareg.db.storage import blobs as blob_queries
 from deltareg.db.storage import offers, proofs, uploads
-from deltareg.db.storage.shares import keep_shares
+from deltareg.db.storage.shares import PackHolder, add_shares
 from deltareg.gate import judge
 from deltareg.gate.outside_facts import OutsideFact
 from deltareg.gate.signers import SignerTerms
@@ -63,8 +63,9 @@ def nothing(*_, **__):
 
 
 def claims_offered(patch, _world):
-    def keep_and_offer(conn, own, shares):
-        keep_shares(conn, own, shares)
+    def add_and_offer(conn, version_id, shares, pack_ids):
+        add_shares(conn, version_id, shares, pack_ids)
+        own = PackHolder(version_id)
         stored = proofs.content(conn, own)
         subject = subject_of(conn, own)
         manifest, storage = Manifest.decode(stored.manifest), StorageMap.decode(stored.storage_map)
@@ -75,7 +76,7 @@ def claims_offered(patch, _world):
         wanted = [offers.mark_in(space, mark) for mark in marks]
         return [offers.OfferRow(**row._mapping) for row in conn.execute(query.where(t.offer_marks.c.mark.in_(wanted)))]
 
-    patch.setattr(ingest, "keep_shares", keep_and_offer)
+    patch.setattr(ingest, "add_shares", add_and_offer)
     patch.setattr(offers, "find_offers", find_all)
 
 
