@@ -47,6 +47,10 @@ class Trust:
     scopes: list[str]
     is_live: bool = True
 
+    def accepts(self, namespace, account, scopes):
+        """Whether it gives tokens of an account for these scopes, in a namespace."""
+        return (self.namespace, self.account, self.scopes) == (namespace, account, scopes)
+
 
 @dataclass
 class Company(Model):

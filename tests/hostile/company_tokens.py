@@ -114,9 +114,9 @@ class Issuing(Company):
         scopes = [scope for scope in ("read", "push", "promote", "serve") if scope in {"read", *scopes}]
         if not self.may(by, "admin", namespace) or not self.may_give(by, scopes, namespace):
             return None
-        for trust in self.trusts:
-            if trust.is_live and (trust.namespace, trust.account, trust.scopes) == (namespace, account, scopes):
-                return trust if trust.maker == by.who else None
+        same = [one for one in self.trusts if one.is_live and one.accepts(namespace, account, scopes)]
+        if same:
+            return same[0] if same[0].maker == by.who else None
         if account in self.members or self.kinds.get(account, "service") != "service":
             return None
         if account in self.kinds and not self.is_admin(by):
