@@ -1,5 +1,6 @@
 """What the light packages may load: the base install has no torch, no SQL and no cloud SDK."""
 
+import os
 import subprocess
 import sys
 
@@ -97,3 +98,29 @@ def test_requests_come_without_the_command_line_of_httpx():
     heavy = ("rich", "pygments", "httpx._main")
 
     assert loaded_by("deltareg.client.http", heavy=heavy) == []
+
+
+CALLED = {  # what a command that asks a registry something loads of others' libraries, and nothing beside
+    "ls": {"click", "httpcore", "httpx", "pydantic"},
+    "pull": {"click", "httpcore", "httpx", "numpy", "pydantic"},
+}
+WATCHED = {"blosc2", "cryptography", "jinja2", "numpy", "regex", "rich", "safetensors", "securesystemslib", "yaml"}
+WATCHED |= {"click", "httpcore", "httpx", "pydantic", "deltareg_verify"}
+MOST_OF_OURS = {"ls": 85, "pull": 150}
+
+
+@pytest.mark.parametrize("name", sorted(CALLED))
+def test_a_command_loads_what_it_uses_and_no_more(name, shared_registry, tmp_path):
+    """Each library, and each room of ours, is a part of the time that everybody waits for the command."""
+    words = {"ls": ["ls"], "pull": ["pull", "team/lora@prod", "--to", str(tmp_path / "out")]}[name]
+    code = f"import sys; from deltareg_cli.frame import run; run({words}); print(*sys.modules)"
+    environ = os.environ | {"DELTAREG_SERVER": shared_registry.url, "DELTAREG_TOKEN": shared_registry.admin_token}
+    environ |= {"XDG_CACHE_HOME": str(tmp_path / "cache"), "XDG_CONFIG_HOME": str(tmp_path / "config")}
+
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environ)
+
+    loaded = told.stdout.split()
+    assert "v1" in told.stdout, told.stderr
+    assert set(loaded) & WATCHED == CALLED[name]
+    assert sum(module.startswith("deltareg") for module in loaded) <= MOST_OF_OURS[name]
+    assert {"deltareg.codec.encoder", "deltareg.delta.kind", "deltareg.wire.runs"} & set(loaded) == set()

@@ -145,6 +145,7 @@ def create_app(
     app = FastAPI(
         routes=[
             *deltas.quick.routes,
+            *channels.quick.routes,
             *sign_in.open_router.routes,
             *(route for module in modules for route in module.router.routes),
         ],

@@ -7,6 +7,7 @@ moves only to what is shown to be better; the best of the last few forgets.
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from deltareg.errors import InvalidInput
 from deltareg.refs import Ref
@@ -41,6 +42,7 @@ class Best:
 Reference = Best | BestOf | Ref
 
 
+@lru_cache(maxsize=512)
 def read_reference(text: str) -> Reference | None:
     """Read `best`, `best of 5` or `ns/name:v3`; None for anything else."""
     if text == BEST:

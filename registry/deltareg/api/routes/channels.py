@@ -4,15 +4,17 @@ from functools import partial
 from typing import Annotated
 
 import anyio
-import anyio.to_thread
 from fastapi import Query, Request, Response
+from pydantic import BaseModel, Field
 
-from deltareg.api.auth import By, InRegistry
-from deltareg.api.closed import closed_router
+from deltareg.api.auth import SECURITY, By, ByReading, InRegistry
+from deltareg.api.closed import closed_router, in_thread, reading_router
 from deltareg.api.conditions import answer, json_answer, policy_tag, seen_policy, seen_revision
 from deltareg.api.idempotency import once_and_kept
 from deltareg.api.parameters import Number, Reason
 from deltareg.api.routes.deltas import ChannelName, Line
+from deltareg.refs import LineRef, parse_name
+from deltareg.service.access.tokens import find_bearer
 from deltareg.service.channels import channels as service
 from deltareg.service.channels import policies, summaries
 from deltareg.service.channels.auto_promote import promote_if_passed
@@ -20,6 +22,7 @@ from deltareg.service.channels.move import move_channel
 from deltareg.service.channels.readiness import show_readiness
 from deltareg.service.channels.reviews import review_move
 from deltareg.service.names import channels as names
+from deltareg.service.registry import Caller
 from deltareg.streaming import is_in_vain
 from deltareg.wire import (
     ChannelInfo,
@@ -39,6 +42,7 @@ from deltareg.wire import (
 )
 
 router = closed_router("channels", prefix="/deltas/{ns}/{name}/channels")
+quick = reading_router("channels", prefix="/deltas/{ns}/{name}/channels")
 _PAUSE_S, _FULL_LOOK_S = 0.2, 5.0
 
 
@@ -48,15 +52,16 @@ def list_channels(registry: InRegistry, by: By, line: Line) -> Page[ChannelInfo]
     return service.list_channels(registry, by, line)
 
 
-@router.get("/{channel}", response_model=ChannelInfo)
+class ChannelQuery(BaseModel):
+    """The query of what a channel serves."""
+
+    at: str | None = None
+    wait: float = Field(0, ge=0, le=60)
+
+
+@quick.get("/{channel}", response_model=ChannelInfo, openapi_extra=SECURITY)
 async def show_channel(
-    request: Request,
-    registry: InRegistry,
-    by: By,
-    line: Line,
-    channel: ChannelName,
-    at: str | None = None,
-    wait: Annotated[float, Query(ge=0, le=60)] = 0,
+    request: Request, by: ByReading, asked: Annotated[ChannelQuery, Query()], ns: str, name: str, channel: str
 ) -> Response:
     """Show what a channel serves, or with `at` what it served then.
 
@@ -64,14 +69,16 @@ async def show_channel(
     caller has seen, and is 304 when it was not for so many seconds. A wait holds no thread.
     """
 
-    def look() -> ChannelInfo:
-        return service.show_channel(registry, by, line, channel, at=at)
+    def look() -> tuple[Caller, LineRef, ChannelInfo]:
+        caller = by(find_bearer, lambda _conn, caller, _nothing: caller)
+        line = caller.current_line(LineRef(parse_name(ns, "namespace"), parse_name(name)))
+        now = caller.current_channel(line, channel)
+        return caller, line, service.show_channel(by.registry, caller, line, now, at=asked.at)
 
-    info = await anyio.to_thread.run_sync(look)
-    deadline = anyio.current_time() + (wait if at is None else 0)
-    read_revision = partial(service.read_revision, registry, by, line, channel)
-    # Moves are looked for often, by one short query; all else (a revocation, a freeze that ends) is
-    # found by a full look now and then.
+    caller, line, info = await in_thread(look)
+    deadline = anyio.current_time() + (asked.wait if asked.at is None else 0)
+    # Moves are looked for often, by one short query; all else (a revocation, a freeze that ends, a token
+    # that does) is found by a full look now and then.
     while answer(request, info).status_code == 304 and anyio.current_time() < deadline:
         full_look = min(anyio.current_time() + _FULL_LOOK_S, deadline)
         revision: int | None = info.revision
@@ -79,8 +86,8 @@ async def show_channel(
             await anyio.sleep(_PAUSE_S)
             if await is_in_vain(request):
                 return answer(request, info)
-            revision = await anyio.to_thread.run_sync(read_revision)
-        info = await anyio.to_thread.run_sync(look)
+            revision = await in_thread(partial(service.read_revision, by.registry, caller, line, info.channel))
+        caller, line, info = await in_thread(look)
     return answer(request, info)
 
 

@@ -31,7 +31,7 @@ class BroughtVersion:
 
 
 def ask_versions(
-    context: Context, refs: Sequence[Ref], *, bare: str, have: Collection[str] = ()
+    context: Context, refs: Sequence[Ref], *, bare: str, have: Collection[str] = (), is_whole: bool = True
 ) -> list[BroughtVersion]:
     """Ask which versions references mean, for their bytes to be used; what is small comes along.
 
@@ -42,6 +42,7 @@ def ask_versions(
         refs: The references.
         bare: What `ns/name` alone means.
         have: Digests of versions whose files are here, if the references still mean them.
+        is_whole: Whether all files are wanted; of a part of them, nothing comes along.
 
     Raises:
         NotFound: A reference leads nowhere.
@@ -51,7 +52,7 @@ def ask_versions(
     brought: list[BroughtVersion] = []
     for begin in range(0, len(refs), BUNDLED_MOST):
         some = refs[begin : begin + BUNDLED_MOST]
-        brought += _ask(context, some, bare=bare, have=have)
+        brought += _ask(context, some, bare=bare, have=have) if is_whole else _resolve(context, some, bare=bare)
     for ref, one in zip(refs, brought, strict=True):
         refuse_deleted(one.version)
         if last_meant(context, ref) != one.version.digest:
@@ -76,7 +77,7 @@ def _ask(context: Context, refs: Sequence[Ref], *, bare: str, have: Collection[s
     try:
         answer = context.api.send("GET", "/bundle", query=query)
     except NotFound:  # a server of before has no bundles; for a reference that leads nowhere, it says the same again
-        return [BroughtVersion(resolve(context, ref, bare=bare)) for ref in refs]
+        return _resolve(context, refs, bare=bare)
     head, contents = read_bundle(answer.content)
     storage: dict[int, bytes] = {}
     fetched_bytes = dict.fromkeys(range(len(head.versions)), 0)
@@ -93,6 +94,10 @@ def _ask(context: Context, refs: Sequence[Ref], *, bare: str, have: Collection[s
         BroughtVersion(version, storage.get(number, b""), fetched_bytes[number])
         for number, version in enumerate(head.versions)
     ]
+
+
+def _resolve(context: Context, refs: Sequence[Ref], *, bare: str) -> list[BroughtVersion]:
+    return [BroughtVersion(resolve(context, ref, bare=bare)) for ref in refs]
 
 
 def _keep_manifest(context: Context, version: VersionDetail, raw: bytes) -> None:

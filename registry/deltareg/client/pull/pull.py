@@ -53,7 +53,7 @@ def pull(
     started = time.monotonic()
     if include and to is None:
         raise InvalidInput("a part of a version is pulled into a folder", fix="name one: --to DIR")
-    brought = ask_versions(context, [ref], bare="prod", have=_had(context, ref, to))[0]
+    brought = ask_versions(context, [ref], bare="prod", have=_had(context, ref, to), is_whole=not include)[0]
     return _put(context, brought, to, include=include, is_temporary=is_temporary, signers=signers, started=started)
 
 
@@ -128,8 +128,9 @@ def pull_several(
     started = time.monotonic()
     folders = [to / ref.line.name for ref in refs]
     have = [each for ref, folder in zip(refs, folders, strict=True) for each in _had(context, ref, folder)]
+    asked = ask_versions(context, refs, bare="prod", have=have, is_whole=not include)
     reports: list[PullReport] = []
-    for brought, folder in zip(ask_versions(context, refs, bare="prod", have=have), folders, strict=True):
+    for brought, folder in zip(asked, folders, strict=True):
         reports.append(
             _put(context, brought, folder, include=include, is_temporary=False, signers=signers, started=started)
         )

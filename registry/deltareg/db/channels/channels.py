@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
@@ -11,6 +11,7 @@ from deltareg.db.channels.floors import floor_columns
 from deltareg.db.channels.rows import ChannelRow, PointerRow, RevisionRow, StandingRow
 from deltareg.db.sql.clock import now_us
 from deltareg.db.sql.fetch import fetch_all, fetch_known, fetch_one
+from deltareg.db.sql.prepared import PreparedQuery
 from deltareg.db.tables import (
     bases,
     channels,
@@ -40,18 +41,7 @@ def channel_row(conn: sa.Connection, delta_id: int, name: str, *, lock: bool = F
 
 def channel_named(conn: sa.Connection, namespace: str, line: str, name: str) -> ChannelRow | None:
     """Find a channel by the names of its namespace, its line and itself."""
-    query = (
-        select_channels()
-        .join(deltas, deltas.c.id == channels.c.delta_id)
-        .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
-        .where(
-            namespaces.c.name == namespace,
-            deltas.c.name == line,
-            channels.c.name == name,
-            channels.c.deleted_at.is_(None),
-        )
-    )
-    return fetch_one(conn, query, ChannelRow)
+    return _NAMED.one(conn, namespace=namespace, line=line, name=name)
 
 
 def channel_by_id(conn: sa.Connection, channel_id: int, *, lock: bool = False) -> ChannelRow:
@@ -308,3 +298,17 @@ def select_revisions(start: sa.FromClause = revisions) -> sa.Select[*tuple[Any, 
         .outerjoin(reviews, reviews.c.revision_id == revisions.c.id)
         .outerjoin(reviewer, reviewer.c.id == reviews.c.principal_id)
     )
+
+
+_NAMED: Final = PreparedQuery(
+    select_channels()
+    .join(deltas, deltas.c.id == channels.c.delta_id)
+    .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
+    .where(
+        namespaces.c.name == sa.bindparam("namespace"),
+        deltas.c.name == sa.bindparam("line"),
+        channels.c.name == sa.bindparam("name"),
+        channels.c.deleted_at.is_(None),
+    ),
+    ChannelRow,
+)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import fields
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -16,6 +16,7 @@ from deltareg.db.sql.among import among, write_ids
 from deltareg.db.sql.clock import now_us
 from deltareg.db.sql.document import PackedDocuments, StoredDocuments, pack_map
 from deltareg.db.sql.fetch import fetch_all, fetch_each, fetch_known, fetch_one
+from deltareg.db.sql.prepared import PreparedQuery
 from deltareg.db.tables import (
     base_identities,
     bases,
@@ -196,7 +197,10 @@ def versions_by_numbers(conn: sa.Connection, delta_id: int, numbers: Iterable[in
 
 def versions_by_ids(conn: sa.Connection, ids: Iterable[int]) -> dict[int, VersionRow]:
     """Return versions keyed by row id."""
-    query = select_versions().where(versions.c.id.in_(list(ids)))
+    wanted = list(ids)
+    if len(wanted) == 1:  # what a channel serves, asked for all the time
+        return {row.id: row for row in _BY_ID.all(conn, version_id=wanted[0])}
+    query = select_versions().where(versions.c.id.in_(wanted))
     return {row.id: row for row in fetch_each(conn, query, VersionRow)}
 
 
@@ -339,3 +343,6 @@ def restore_version(conn: sa.Connection, version_id: int) -> None:
     """Undo the deletion of a version that the caller has locked and that still has its packs."""
     still = sa.and_(versions.c.id == version_id, versions.c.released_at.is_(None))
     conn.execute(sa.update(versions).where(still).values(deleted_at=None))
+
+
+_BY_ID: Final = PreparedQuery(select_versions().where(versions.c.id == sa.bindparam("version_id")), VersionRow)

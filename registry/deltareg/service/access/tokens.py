@@ -61,13 +61,12 @@ def authenticate(registry: Registry, token: str, *, request_id: str) -> Caller:
     Raises:
         Unauthenticated: It is nobody's, revoked or expired; the error does not say which.
     """
-    return answer_to(
-        registry,
-        token,
-        lambda conn, token_hash: (live_token(conn, token_hash), None),
-        lambda _conn, caller, _nothing: caller,
-        request_id=request_id,
-    )
+    return answer_to(registry, token, find_bearer, lambda _conn, caller, _nothing: caller, request_id=request_id)
+
+
+def find_bearer(conn: sa.Connection, token_hash: str) -> tuple[LiveTokenRow | None, None]:
+    """Find a token alone, for an answer whose rows are read after it."""
+    return live_token(conn, token_hash), None
 
 
 def answer_to(

@@ -74,10 +74,17 @@ def bundle_versions(
         raise InvalidInput(f"{len(refs)} versions are more than one bundle holds", fix=f"ask for {BUNDLED_MOST}")
     left_bytes = PACKS_BYTES
     bundled: list[_Bundled] = []
+    along: set[_Stretch] = set()
     with read(registry.engine) as conn:
         for ref in refs:
-            one = _bundle(conn, caller, ref, bare=bare, have=have, left_bytes=left_bytes)
-            left_bytes -= sum(stretch.span.size_bytes for stretch in one.stretches)
+            one = _bundle(conn, caller, ref, bare=bare, have=have)
+            one.stretches = tuple(stretch for stretch in one.stretches if stretch not in along)
+            size_bytes = sum(stretch.span.size_bytes for stretch in one.stretches)
+            if size_bytes > left_bytes:
+                one.stretches = ()
+            else:
+                left_bytes -= size_bytes
+                along.update(one.stretches)
             bundled.append(one)
     parts: list[BundlePart] = []
     contents: list[bytes] = []
@@ -90,9 +97,7 @@ def bundle_versions(
     return write_bundle(BundleHead(versions=[one.detail for one in bundled], parts=parts), contents)
 
 
-def _bundle(
-    conn: sa.Connection, caller: Caller, ref: Ref, *, bare: Bare, have: Collection[str], left_bytes: int
-) -> _Bundled:
+def _bundle(conn: sa.Connection, caller: Caller, ref: Ref, *, bare: Bare, have: Collection[str]) -> _Bundled:
     rows = resolve_version(conn, caller, ref, bare=bare)
     one = _Bundled(rows[0].id, veiled_detail(caller, describe_detail(conn, rows)))
     if one.detail.is_deleted or one.detail.digest in have:
@@ -106,7 +111,7 @@ def _bundle(
         return one
     one.documents = stored.manifest, stored.storage_map
     wanted = _wanted_spans(stored.manifest, stored.storage_map)
-    if sum(span.size_bytes for spans in wanted.values() for span in spans) <= left_bytes:
+    if sum(span.size_bytes for spans in wanted.values() for span in spans) <= PACKS_BYTES:
         one.stretches = tuple(_stretches(conn, one.id, wanted))
     return one
 
