@@ -8,16 +8,18 @@ nothing has to be hashed again.
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ValidationError
 
 from deltareg.client.cache.cache import Cache
 from deltareg.client.disk.kept_files import file_state
-from deltareg.client.folders.folder import Folder
 from deltareg.digest import Digest
 from deltareg.errors import DeltaregError
 from deltareg.identity.manifest import Manifest
+
+if TYPE_CHECKING:
+    from deltareg.client.folders.folder import Folder
 
 _PLACES_MAX = 4
 States = dict[str, list[int]]
@@ -63,7 +65,7 @@ def remember_version(cache: Cache, digest: Digest, folder: Path, files: States) 
         cache.keep_note(_name(digest), note.model_dump_json().encode())
 
 
-def remember_pushed(cache: Cache, digest: Digest, manifest: bytes, folder: Folder) -> None:
+def remember_pushed(cache: Cache, digest: Digest, manifest: bytes, folder: "Folder") -> None:
     """Record that an opened folder was pushed as a version, and what that is.
 
     Args:
