@@ -33,7 +33,7 @@ from deltareg.delta.extraction.extraction import Extraction
 from deltareg.delta.extraction.truncation import RankChoice
 from deltareg.delta.kind import WeightUpdate
 from deltareg.delta.maths.updates import Factor, LowRank
-from deltareg.delta.merge.method import MergeSettings
+from deltareg.delta.merge.method import MergeSettings, ValueMethod
 from deltareg.delta.merge.methods import method_named
 from deltareg.delta.merge.sides import Parent
 from deltareg.delta.merge.weights import ValueMerging
@@ -120,41 +120,43 @@ def measured(found):
     found |= peaks
 
 
-def diff(step):
+def diff(step: np.float32) -> dict:
     """Compare LoRAs of 224 modules that differ by `step`."""
     random = np.random.default_rng(1)
 
     def drawn(*shape):
         return random.standard_normal(shape, np.float32) * np.float32(0.02)
 
-    sides = [[], []]
+    sides: tuple[list, list] = ([], [])
     for number, (height, width) in enumerate(_7B * 32):
         left, right = drawn(height, 64), drawn(64, width)
         factors = [(left, right), (left + step * drawn(height, 64), right + step * drawn(64, width))]
         for side, (tall, wide) in zip(sides, factors, strict=True):
             side.append(WeightUpdate(f"{number}", LowRank(Factor(Held(tall)), Factor(Held(wide)), 0.125), {}))
-    found = {}
+    found: dict = {}
     with measured(found):
-        assert len(list(weight_differences(*sides, None))) == len(_7B) * 32
+        assert len(list(weight_differences(sides[0], sides[1], None))) == len(_7B) * 32
     return found
 
 
-def merge(folder, deltas, method):
-    found = {}
+def merge(folder: Path, deltas: list, method: str) -> dict:
+    found: dict = {}
+    by_values = method_named(method)
+    assert isinstance(by_values, ValueMethod)
     with ExitStack() as stack:
         base, opened, parents = parents_of(stack, folder, deltas)
-        merging = ValueMerging(parents, base.tensors, method=method_named(method), settings=MergeSettings())
+        merging = ValueMerging(parents, base.tensors, method=by_values, settings=MergeSettings())
         base.folder.release_pages()  # it was hashed
         with tempfile.TemporaryDirectory(dir=folder) as made, measured(found):
             write_weights(merging, Path(made), base.view, opened, SILENT, base=base.folder)
     return found
 
 
-def extract(folder, choice):
+def extract(folder: Path, choice: RankChoice) -> dict:
     """Extract the factors of two layers and of the widest matrix."""
-    found = {}
+    found: dict = {}
     with ExitStack() as stack:
-        base, opened, [parent] = parents_of(stack, folder, ["tuned-0"])
+        base, _, [parent] = parents_of(stack, folder, ["tuned-0"])
         with measured(found):
             extraction = Extraction(parent.effects, base.tensors, base.view, choice)
             places = [p for p in extraction.factored if ".0." in p.target or ".1." in p.target or "head" in p.target]

@@ -9,6 +9,7 @@ from deltareg.identity.manifest import Manifest
 from deltareg.suites.base_probes import draw
 from deltareg.suites.suite import built_in
 from deltareg_verify.messages.assignment import Assignment, BaseAssignment
+from deltareg_verify.messages.base_outputs import OUTPUTS_FILE
 from deltareg_verify.messages.report import listen
 from tests.verify.bench import Bench
 
@@ -41,13 +42,15 @@ def lay_out(folder, base, delta, *, suite="smoke", device="cpu", convention=""):
 
 
 def with_figures(zygote, assignment):
-    """Draw the base's probes and measure it, in a child of its own."""
+    """Draw the base's probes and measure it, in a child of its own; gives what every run on it gets."""
     manifest = Manifest.decode(assignment.base_manifest.read_bytes())
     probes, figures = (assignment.suite.with_name(f"base-{n}") for n in ("probes", "figures"))
     view = base_view(manifest)
     probes.write_bytes(draw(str(view.root), view.config).encode())
     scratch = assignment.scratch.with_name("measuring")
     scratch.mkdir()
+    delivery = assignment.scratch.with_name("delivered")
+    delivery.mkdir()
     told = BaseAssignment(
         base=assignment.base,
         base_manifest=assignment.base_manifest,
@@ -59,8 +62,11 @@ def with_figures(zygote, assignment):
         threads=0,
         wall_s=WALL_S,
         memory_bytes=0,
+        delivery=delivery,
     )
     found = listen(zygote.run(b"measure " + told.encode(), wall_s=WALL_S)).figures
     assert found is not None, "the base takes no probes"
     figures.write_bytes(found.encode())
-    return replace(assignment, base_probes=probes, base_figures=figures)
+    outputs = delivery / OUTPUTS_FILE
+    known = outputs if outputs.exists() else None
+    return replace(assignment, base_probes=probes, base_figures=figures, base_outputs=known)

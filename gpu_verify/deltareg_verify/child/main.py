@@ -35,7 +35,7 @@ from deltareg_verify.child.sides import SidesAssignment
 from deltareg_verify.child.tensor_differences import compare
 from deltareg_verify.engine.case import Case, CaseParts, DeltaFolder
 from deltareg_verify.engine.dtypes import RUN_IN
-from deltareg_verify.engine.engine import DeltaEngine
+from deltareg_verify.engine.engine import DeltaEngine, Outputs
 from deltareg_verify.engine.torch_engine import (
     MemoryRoom,
     TorchEngine,
@@ -48,6 +48,7 @@ from deltareg_verify.engine.torch_engine import warm as warm_torch
 from deltareg_verify.judging.checks import all_checks
 from deltareg_verify.judging.examine import examine
 from deltareg_verify.messages.assignment import Assignment, BaseAssignment, VersionOnBase
+from deltareg_verify.messages.base_outputs import BaseOutputs
 from deltareg_verify.messages.figures import Figures
 from deltareg_verify.messages.report import ReportWriter
 from deltareg_verify.sandbox import layers
@@ -137,7 +138,7 @@ def _bounds(assignment: Assignment) -> layers.SandboxLimits:
         assignment.base_manifest,
         assignment.suite,
         assignment.probes,
-        *filter(None, (assignment.base_probes, assignment.base_figures)),
+        *filter(None, (assignment.base_probes, assignment.base_figures, assignment.base_outputs)),
     )
     beside = (path for one in others for path in one.paths)
     return layers.SandboxLimits(
@@ -180,17 +181,27 @@ def _case(assignment: Assignment, engine: Callable[..., TorchEngine]) -> Case:
 class _OfBase(TypedDict, total=False):
     probes: Callable[[], BaseProbes]
     figures: Callable[[], Figures]
+    base_outputs: Callable[[DeltaEngine], Outputs | None]
 
 
 def _of_base(assignment: Assignment) -> _OfBase:
-    """Return what the supervisor brought about the base: its probe set, and its own figures."""
+    """Return what the supervisor brought about the base: its probe set, its own figures and outputs."""
     parts: _OfBase = {}
     probes, figures = assignment.base_probes, assignment.base_figures
     if probes is not None:
         parts["probes"] = lambda: BaseProbes.decode(probes.read_bytes())
     if figures is not None:
         parts["figures"] = lambda: Figures.decode(figures.read_bytes())
+    if assignment.base_outputs is not None:
+        parts["base_outputs"] = partial(_outputs_of_base, assignment.base_outputs)
     return parts
+
+
+def _outputs_of_base(file: Path, engine: DeltaEngine) -> Outputs | None:
+    """Return the outputs in a file, if they are of the very probe and network of an engine."""
+    assert isinstance(engine, TorchEngine)
+    known = BaseOutputs.decode(file.read_bytes())
+    return known.outputs if known.probe == engine.digest_probe() else None
 
 
 def _samples_in_place(suite: Suite, folder: Path) -> Callable[[], Mapping[str, NDArray[np.generic]]] | None:

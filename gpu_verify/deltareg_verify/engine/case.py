@@ -97,6 +97,8 @@ class CaseParts:
         probes: Returns the general probes of the base; None draws them here.
         figures: Returns the base's own figures on them, as measured earlier in the same
             surroundings; None measures them here.
+        base_outputs: Returns the base's own outputs on the probe of an engine, as computed earlier in
+            the same surroundings; None where they are of another probe or network.
     """
 
     folder: Callable[[], DeltaFolder]
@@ -112,6 +114,7 @@ class CaseParts:
     names: Mapping[str, str] = field(default_factory=dict[str, str])
     probes: Callable[[], BaseProbes] | None = None
     figures: Callable[[], Figures] | None = None
+    base_outputs: Callable[[DeltaEngine], Outputs | None] | None = None
 
 
 def base_figures(engine: DeltaEngine, probes: BaseProbes) -> Figures:
@@ -282,8 +285,14 @@ class Case:
     def outputs(self, state: State) -> Outputs:
         """Return the outputs of one forward on the probe; all checks share the same forward."""
         if state not in self._outputs:
-            self._outputs[state] = self.engine.outputs(state)
+            known = self._known_base_outputs() if state == "base" else None
+            self._outputs[state] = self.engine.outputs(state) if known is None else known
         return self._outputs[state]
+
+    def _known_base_outputs(self) -> Outputs | None:
+        give = self._parts.base_outputs
+        # A delta that makes another network of the base is beside that network without it.
+        return None if give is None or self.account.network_class is not None else give(self.engine)
 
     @cached_property
     def probes(self) -> BaseProbes:

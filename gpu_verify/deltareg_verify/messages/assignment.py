@@ -31,10 +31,11 @@ class VersionOnBase:
 
 @dataclass(frozen=True, slots=True)
 class MeasureFiles:
-    """Files for a child: the probe set of a base, and the base's figures where they are known."""
+    """Files for a child: the probe set of a base, and the base's figures and outputs where they are known."""
 
     probes: Path | None = None
     figures: Path | None = None
+    outputs: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,8 @@ class BaseAssignment(ProcessRequest):
         threads: Processor threads; 0 takes all.
         wall_s: Seconds after which the child is killed.
         memory_bytes: Private memory; 0 sets no limit.
+        delivery: The folder for its outputs on the suite's probe; None asks for none.
+        has_figures: Whether its figures are known, so that only its outputs are asked for.
     """
 
     base: Path
@@ -64,6 +67,8 @@ class BaseAssignment(ProcessRequest):
     threads: int
     wall_s: float
     memory_bytes: int
+    delivery: Path | None = None
+    has_figures: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +93,7 @@ class Assignment(ProcessRequest):
         base_probes: A file with the general probe set of the base; None draws one.
         base_figures: A file with the base's own figures on it, from the same surroundings; None
             where there are none.
+        base_outputs: A file with the base's own outputs on the suite's probe, likewise.
         waived: The waived checks: the others run although these fail.
         references: Other versions that the suite compares with, by the suite's name for them.
         names: What people call these and the promoted one; for a missing one the reason.
@@ -109,6 +115,7 @@ class Assignment(ProcessRequest):
     promoted: VersionOnBase | None = None
     base_probes: Path | None = None
     base_figures: Path | None = None
+    base_outputs: Path | None = None
     waived: tuple[str, ...] = ()
     references: Mapping[str, VersionOnBase] = field(default_factory=dict[str, VersionOnBase])
     names: Mapping[str, str] = field(default_factory=dict[str, str])

@@ -47,6 +47,7 @@ from deltareg_verify.engine.torch_engine.probe import (
     known_tokens,
     probe_inputs,
 )
+from deltareg_verify.engine.torch_engine.probe_digest import digest_probe
 from deltareg_verify.engine.torch_engine.room import MemoryRoom, estimate_need
 from deltareg_verify.engine.torch_engine.second_opinion import ask, stored_places
 from deltareg_verify.engine.torch_engine.streamed import StreamPlacement
@@ -103,12 +104,15 @@ class TorchEngine:
         real = [chain for chain in chains(self._effects) if records[chain.source].dtype in REAL]
         ops = TorchOps(self._device)
         with devices.memory_seam("sizing the updates"):
-            sized = [change_of(chain, self._tensors, ops) for chain in real]
-        return [change for change in sized if change is not None]
+            return [change for chain in real if (change := change_of(chain, self._tensors, ops)) is not None]
 
     def outputs(self, state: State, *, seed: int = 0) -> Outputs:
         """Run one forward on the probe; the rows of a prompt are not outputs of the probe."""
         return self._of_inputs(state, self._forward(state, self._probe, seed=seed))
+
+    def digest_probe(self) -> str:
+        """Return a digest of what the base's outputs on the probe depend on; empty where weights are streamed."""
+        return digest_probe(self._network.module, self._dtype, self._probe) if self._placing is None else ""
 
     def reload_folded(self, config: Mapping[str, object]) -> ReloadOutcome:
         """Load the folded model by the class that a config names, and run it on the probe."""
@@ -373,8 +377,7 @@ class TorchEngine:
         return without_added(outputs, self.outputs("base"), added) if added else outputs
 
     def _logits(self, state: State, ids: torch.Tensor) -> torch.Tensor:
-        inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-        logits = self._forward(state, inputs)["logits"]
+        logits = self._forward(state, {"input_ids": ids, "attention_mask": torch.ones_like(ids)})["logits"]
         assert isinstance(logits, torch.Tensor)
         return logits[:, -ids.shape[1] :].float()  # a delta may put virtual tokens before them
 

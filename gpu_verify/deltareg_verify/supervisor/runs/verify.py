@@ -92,6 +92,7 @@ def _assignment(
         names=materials.names,
         base_probes=brought.probes,
         base_figures=brought.figures,
+        base_outputs=brought.outputs,
         waived=tuple(waived),
     )
 

@@ -195,7 +195,7 @@ class _Writing:
         slots += [self._slot(name, target, whole) for name, target in targets.items()]
         slots.sort(key=lambda slot: slot.name)
 
-        def body() -> Iterator[bytes]:
+        def body() -> Iterator[bytes | memoryview]:
             yield write_header(slots, {"format": "pt"})
             for slot in slots:
                 if slot.name in targets:
@@ -218,8 +218,8 @@ class _Writing:
         tensor = self._source.tensors[target]
         return TensorSlot(name, tensor.dtype, tensor.shape)
 
-    def _rows(self, target: str, whole: ValueMerging) -> Iterator[bytes]:
-        return whole.rows(target) if target in whole.targets else iter([bytes(self._source.tensors[target].read())])
+    def _rows(self, target: str, whole: ValueMerging) -> Iterator[memoryview]:
+        return whole.rows(target) if target in whole.targets else iter([self._source.tensors[target].read()])
 
     def _describe_training(self) -> dict[str, object]:
         architecture = self._source.base.view.names.architecture

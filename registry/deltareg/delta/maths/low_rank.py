@@ -73,8 +73,9 @@ def cores_of(changes: Sequence[LowRankChange | None]) -> tuple[F64, ...]:
 
     At least one of them is not None; of one that is, the core is zero.
     """
-    lefts, rights = _side_by_side(changes)
-    return _cores(changes, np.linalg.qr(lefts, mode="r"), np.linalg.qr(rights, mode="r"))
+    # NumPy's types have no overload for this mode, in which the answer is R alone.
+    tall, wide = (cast("F64", np.linalg.qr(side, mode="r")) for side in _side_by_side(changes))
+    return _cores(changes, tall, wide)
 
 
 def cores_with_bases(changes: Sequence[LowRankChange | None]) -> Cores:

@@ -140,7 +140,7 @@ class _Gram:
         """
         try:
             root = np.linalg.cholesky(self.matrix / np.outer(self.lengths, self.lengths))
-            inverse = np.linalg.inv(root)
+            inverse: F64 = np.linalg.inv(root).astype(np.float64, copy=False)
         except np.linalg.LinAlgError:
             return None
         # The largest eigenvalue of (CCᵀ)⁻¹ is at most its trace.
@@ -192,13 +192,12 @@ class _Own:
 
 def _own(left: _Gram, right: _Gram) -> _Own | None:
     square = _settled(float(np.sum(left.matrix * right.matrix)), float(left.lengths @ right.lengths))
-    roots = left.root(), right.root()
-    if not square or roots[0] is None or roots[1] is None:
+    tall, wide = left.root(), right.root()
+    if not square or tall is None or wide is None:
         return None
-    (tall, inverse), (wide, _) = roots
-    core = (tall.T * left.lengths) @ (right.lengths[:, None] * wide)
+    core = (tall[0].T * left.lengths) @ (right.lengths[:, None] * wide[0])
     sizes: F64 = np.linalg.svd(core, compute_uv=False).astype(np.float64, copy=False)
-    return _Own(float(np.sqrt(square)), sizes, inverse)
+    return _Own(float(np.sqrt(square)), sizes, tall[1])
 
 
 def _apart(left: _PairGram, right: _PairGram) -> float | None:
