@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from deltareg.delta.compare import (
     FieldChange,
     FileChange,
+    changed_weights,
+    differences,
     effective_rank,
     field_changes,
     file_changes,
@@ -121,6 +123,17 @@ def test_measures_hold_their_bound_however_near_columns_and_versions_are(conditi
     spaces = [svd.U[:, : numeric_rank(svd.S)] for svd in svds]
     overlap = np.sum(np.square(spaces[0].T @ spaces[1])) / min(space.shape[1] for space in spaces)
     assert found.overlap == pytest.approx(overlap, abs=BOUND)
+
+
+def test_every_weight_is_counted_as_it_is_compared():
+    a = [on(name, low_rank(normal(9, 2), normal(2, 5))) for name in "wv"]
+    b = [on(name, low_rank(normal(9, 2, seed=3), normal(2, 5))) for name in "uw"]
+    counted = []
+
+    found = differences(a, b, ({}, {}), None, count=counted.append)
+
+    assert changed_weights(a, b) == sorted(one.module for one in found) == ["u", "v", "w"]
+    assert counted == [1, 1, 1]
 
 
 def test_the_decomposition_gives_what_the_inner_products_do():

@@ -54,7 +54,7 @@ from deltareg_verify.messages.report import ReportWriter
 from deltareg_verify.sandbox import layers
 from deltareg_verify.sandbox.escapes import escape, targets_of
 
-__all__ = ["describe", "prepare", "verify", "warm"]
+__all__ = ["describe", "known_outputs", "prepare", "verify", "warm"]
 
 _SPARE_CPU_S = 60
 
@@ -193,11 +193,11 @@ def _of_base(assignment: Assignment) -> _OfBase:
     if figures is not None:
         parts["figures"] = lambda: Figures.decode(figures.read_bytes())
     if assignment.base_outputs is not None:
-        parts["base_outputs"] = partial(_outputs_of_base, assignment.base_outputs)
+        parts["base_outputs"] = partial(known_outputs, assignment.base_outputs)
     return parts
 
 
-def _outputs_of_base(file: Path, engine: DeltaEngine) -> Outputs | None:
+def known_outputs(file: Path, engine: DeltaEngine) -> Outputs | None:
     """Return the outputs in a file, if they are of the very probe and network of an engine."""
     assert isinstance(engine, TorchEngine)
     known = BaseOutputs.decode(file.read_bytes())

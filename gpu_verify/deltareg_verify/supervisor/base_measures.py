@@ -171,7 +171,7 @@ class BaseMeasures:
             with suppress(BaseUnmeasured):
                 self._measure(materials, probes, folder, interrupted, has_figures=True)
         if is_second or is_measured:
-            self._outputs[key] = _read_outputs(folder / _DELIVERED / OUTPUTS_FILE)
+            self._outputs[key] = read_outputs(folder / _DELIVERED / OUTPUTS_FILE)
         self._outputs.setdefault(key, None)
         if len(self._outputs) > _MOST_OUTPUTS:
             del self._outputs[next(iter(self._outputs))]
@@ -240,7 +240,7 @@ def _overfill(delivery: Path) -> str:
     return "the child fills the disk" if holds_more_than(delivery, 2 * MOST_BYTES) else ""
 
 
-def _read_outputs(file: Path) -> bytes:
+def read_outputs(file: Path) -> bytes:
     """Read what a child wrote, if it is a file and no link to another; empty where there is none."""
     try:
         with os.fdopen(os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as found:

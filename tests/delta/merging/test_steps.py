@@ -1,5 +1,7 @@
 """The steps of merge methods, and merges of weights that are made up: ties, growth, odd dtypes."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -143,3 +145,32 @@ def test_float64_weights_keep_all_of_their_digits():
 
     assert merged.dtype("w") == "F64"
     assert result(merged, "w", "<f8") == pytest.approx([1 / 3 + 5e-13, 1.5], abs=1e-15)
+
+
+@pytest.mark.parametrize("shape", [(), (40_000,), (3, 20_000), (1100, 40), (5, 3, 2, 2)])
+@pytest.mark.parametrize("dtype", ["<f4", "<f8"])
+def test_pieces_give_what_the_whole_weight_gives_at_once(shape, dtype):
+    random = np.random.default_rng(5)
+    base, one, two = (random.normal(size=shape).astype(dtype) for _ in range(3))
+    base, one, two = (np.asarray(values, dtype) for values in (base, one, np.where(two > 1, base, two)))
+
+    merged = merging({"w": base}, (0.75, [put("w", one)]), (0.5, [put("w", two)]))
+
+    wide = base.astype(np.float64)
+    change = 0.75 * (one.astype(np.float64) - wide) + 0.5 * (two.astype(np.float64) - wide)
+    assert result(merged, "w", dtype).tobytes() == (wide + change).astype("<f4" if dtype == "<f4" else dtype).tobytes()
+
+
+def test_a_merge_holds_a_few_rows_and_no_weight_in_float64():
+    height, width = 8192, 128
+    weights = {"w": np.zeros((height, width), "<f4")}
+    parents = [(1.0, [add("w", np.full((height, width), n, "<f4"))]) for n in (1, 2, 4, 8)]
+    merged = merging(weights, *parents)
+
+    tracemalloc.start()
+    total = sum(float(np.frombuffer(part, "<f4").sum(dtype=np.float64)) for part in merged.rows("w"))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert total == 15.0 * height * width
+    assert peak < 14 * 1024 * width * 4  # blocks of 1,024 rows in float32: the base's, each parent's, and its own sums
