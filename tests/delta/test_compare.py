@@ -128,7 +128,7 @@ def test_measures_hold_their_bound_however_near_columns_and_versions_are(conditi
 def test_every_weight_is_counted_as_it_is_compared():
     a = [on(name, low_rank(normal(9, 2), normal(2, 5))) for name in "wv"]
     b = [on(name, low_rank(normal(9, 2, seed=3), normal(2, 5))) for name in "uw"]
-    counted = []
+    counted: list[int] = []
 
     found = differences(a, b, ({}, {}), None, count=counted.append)
 
