@@ -82,8 +82,8 @@ def stored_factors(updates: Sequence[Update]) -> StoredFactors | None:
 def measure_products(a: StoredFactors | None, b: StoredFactors | None) -> ProductMeasures:
     """Measure two changes of one weight of the same shape; at least one of them is not None."""
     with np.errstate(all="ignore"):  # what is not a number fails a comparison, and QR decides
-        found = _by_inner_products(a, b)
-    return found or _by_decomposition(a, b)
+        found = _measure_by_inner_products(a, b)
+    return found or _measure_by_decomposition(a, b)
 
 
 def numeric_rank(sizes: F64) -> int:
@@ -91,21 +91,21 @@ def numeric_rank(sizes: F64) -> int:
     return int(np.sum(sizes > _TINY * sizes.max(initial=0.0)))
 
 
-def _by_inner_products(a: StoredFactors | None, b: StoredFactors | None) -> ProductMeasures | None:
+def _measure_by_inner_products(a: StoredFactors | None, b: StoredFactors | None) -> ProductMeasures | None:
     """Return the measures; None where they would not hold `BOUND`."""
     if a is None or b is None:
         one = a or b
         assert one is not None
-        found = _own(_Gram(_gram(one.left, one.scale)), _Gram(_gram(one.right.T)))
+        found = _measure_one(_Gram(_multiply_columns(one.left, one.scale)), _Gram(_multiply_columns(one.right.T)))
         if found is None:
             return None
         norms = (found.norm, 0.0) if b is None else (0.0, found.norm)
         sizes = (found.sizes, np.zeros(0)) if b is None else (np.zeros(0), found.sizes)
         return ProductMeasures(norms, found.norm, 0.0, sizes, 0.0)
-    lefts = _PairGram(a.rank, b.rank, _gram(a.left, a.scale, b.left, b.scale))
-    rights = _PairGram(a.rank, b.rank, _gram(a.right.T, 1.0, b.right.T, 1.0))
-    own_a, own_b = _own(lefts.of_a, rights.of_a), _own(lefts.of_b, rights.of_b)
-    apart = _apart(lefts, rights)
+    lefts = _PairGram(a.rank, b.rank, _multiply_columns(a.left, a.scale, b.left, b.scale))
+    rights = _PairGram(a.rank, b.rank, _multiply_columns(a.right.T, 1.0, b.right.T, 1.0))
+    own_a, own_b = _measure_one(lefts.of_a, rights.of_a), _measure_one(lefts.of_b, rights.of_b)
+    apart = _measure_step(lefts, rights)
     if own_a is None or own_b is None or apart is None:
         return None
     if numeric_rank(own_a.sizes) < a.rank or numeric_rank(own_b.sizes) < b.rank:
@@ -190,8 +190,8 @@ class _Own:
     inverse: F64
 
 
-def _own(left: _Gram, right: _Gram) -> _Own | None:
-    square = _settled(float(np.sum(left.matrix * right.matrix)), float(left.lengths @ right.lengths))
+def _measure_one(left: _Gram, right: _Gram) -> _Own | None:
+    square = _check_rounding(float(np.sum(left.matrix * right.matrix)), float(left.lengths @ right.lengths))
     tall, wide = left.root(), right.root()
     if not square or tall is None or wide is None:
         return None
@@ -200,7 +200,7 @@ def _own(left: _Gram, right: _Gram) -> _Own | None:
     return _Own(float(np.sqrt(square)), sizes, tall[1])
 
 
-def _apart(left: _PairGram, right: _PairGram) -> float | None:
+def _measure_step(left: _PairGram, right: _PairGram) -> float | None:
     """Return the norm of the difference; None where it cancels too much."""
     if left.is_of_steps:
         square = float(np.sum(left.turned * right.turned.T))
@@ -210,11 +210,11 @@ def _apart(left: _PairGram, right: _PairGram) -> float | None:
         squares = np.sum(left.of_a.matrix * right.of_a.matrix) + np.sum(left.of_b.matrix * right.of_b.matrix)
         square = float(squares - 2 * np.sum(left.cross * right.cross))
         most = float(left.of_a.lengths @ right.of_a.lengths + left.of_b.lengths @ right.of_b.lengths)
-    settled = _settled(square, most)
+    settled = _check_rounding(square, most)
     return None if settled is None else float(np.sqrt(settled))
 
 
-def _settled(square: float, most: float) -> float | None:
+def _check_rounding(square: float, most: float) -> float | None:
     """Return a square that is a sum of inner products; None where rounding is too much of it.
 
     Args:
@@ -224,7 +224,7 @@ def _settled(square: float, most: float) -> float | None:
     return square if most * most <= _MOST_AMPLIFIED * square else None
 
 
-def _gram(one: F32, scale: float = 1.0, other: F32 | None = None, other_scale: float = 1.0) -> F64:
+def _multiply_columns(one: F32, scale: float = 1.0, other: F32 | None = None, other_scale: float = 1.0) -> F64:
     """Return the inner products of all columns, in float64, a run of rows at a time.
 
     Args:
@@ -248,9 +248,9 @@ def _gram(one: F32, scale: float = 1.0, other: F32 | None = None, other_scale: f
     return total
 
 
-def _by_decomposition(a: StoredFactors | None, b: StoredFactors | None) -> ProductMeasures:
+def _measure_by_decomposition(a: StoredFactors | None, b: StoredFactors | None) -> ProductMeasures:
     """Measure in a shared basis: ΔW = Q · core · Pᵀ, with orthonormal Q and P."""
-    core_a, core_b = cores_of([_widened(a), _widened(b)])
+    core_a, core_b = cores_of([_widen(a), _widen(b)])
     u_a, sizes_a, _ = np.linalg.svd(core_a)
     u_b, sizes_b, _ = np.linalg.svd(core_b)
     return ProductMeasures(
@@ -262,7 +262,7 @@ def _by_decomposition(a: StoredFactors | None, b: StoredFactors | None) -> Produ
     )
 
 
-def _widened(factors: StoredFactors | None) -> LowRankChange | None:
+def _widen(factors: StoredFactors | None) -> LowRankChange | None:
     if factors is None:
         return None
     return LowRankChange(factors.left.astype(np.float64), factors.right.astype(np.float64), factors.scale)
