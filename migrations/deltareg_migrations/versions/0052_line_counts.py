@@ -31,8 +31,8 @@ def upgrade() -> None:
     _make_tables()
     statements = (
         _add("NEW", "1"),
-        "; ".join((_add("OLD", "-1"), _add("NEW", "1"), *_trained_again())),
-        _trained("NEW.base_id", "1", "v.id = NEW.version_id AND v.deleted_at IS NULL"),
+        "; ".join((_add("OLD", "-1"), _add("NEW", "1"), *_add_trained_again())),
+        _add_trained("NEW.base_id", "1", "v.id = NEW.version_id AND v.deleted_at IS NULL"),
         "INSERT INTO line_verdicts (delta_id, created_at, verdict_id)"
         " SELECT v.delta_id, NEW.created_at, NEW.id FROM versions AS v WHERE v.id = NEW.version_id",
     )
@@ -93,14 +93,14 @@ def _add(row: str, by: str) -> str:
     )
 
 
-def _trained_again() -> list[str]:
+def _add_trained_again() -> list[str]:
     """Count a version that is deleted or restored under the variant that it was trained on."""
     is_now = "(CASE WHEN NEW.deleted_at IS NULL THEN 1 ELSE -1 END)"
     changes = "v.id = NEW.id AND (NEW.deleted_at IS NULL) <> (OLD.deleted_at IS NULL)"
-    return [_trained("t.base_id", is_now, changes, "JOIN version_variants AS t ON t.version_id = v.id")]
+    return [_add_trained("t.base_id", is_now, changes, "JOIN version_variants AS t ON t.version_id = v.id")]
 
 
-def _trained(base_id: str, by: str, where: str, join: str = "") -> str:
+def _add_trained(base_id: str, by: str, where: str, join: str = "") -> str:
     return (
         f"INSERT INTO line_counts (delta_id, base_id, trained) SELECT v.delta_id, {base_id}, {by}"
         f" FROM versions AS v {join} WHERE {where}"

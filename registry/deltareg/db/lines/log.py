@@ -104,17 +104,17 @@ def _moves(conn: sa.Connection, delta_id: int, channel: str | None) -> Iterator[
 
 def _revocations(delta_id: int) -> _Part:
     at, mark = revocations.c.created_at, sa.literal("revoke-") + sa.cast(revocations.c.id, sa.Text)
-    return _revoked("revoke", at, mark, revocations.c.actor_id, revocations.c.reason, delta_id), at, mark
+    return _select_revoked("revoke", at, mark, revocations.c.actor_id, revocations.c.reason, delta_id), at, mark
 
 
 def _ended_revocations(delta_id: int) -> _Part:
     """Select ended revocations, ordered by when they ended."""
     at, mark = revocations.c.ended_at, sa.literal("unrevoke-") + sa.cast(revocations.c.id, sa.Text)
-    query = _revoked("unrevoke", at, mark, revocations.c.ended_by, revocations.c.end_reason, delta_id)
+    query = _select_revoked("unrevoke", at, mark, revocations.c.ended_by, revocations.c.end_reason, delta_id)
     return query.where(at.is_not(None)), at, mark
 
 
-def _revoked(
+def _select_revoked(
     event: str,
     at: sa.ColumnElement[int],
     mark: sa.ColumnElement[str],
