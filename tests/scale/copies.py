@@ -3,22 +3,28 @@
 A step is compiled once into cells; making a copy only runs the cells of what differs.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.engine.default import DefaultDialect
+from sqlalchemy.types import TypeEngine
 
 from deltareg.db.sql.document import DocumentColumn, pack_document, pack_map
+from deltareg.db.sql.envelope import pack_envelope
 from deltareg.db.tables import metadata
 from deltareg.signing.envelopes import seal, signer_of
 from deltareg.signing.keys import SigningKey
 from deltareg.signing.statement import PAYLOAD_TYPE
 from tests.scale.patterns import Cell, Copy, Named, Numbers, Pattern
-from tests.scale.snapshot import Row, Step, document_of, payload_of
+from tests.scale.snapshot import PACKED_JSON, Row, Step, document_of, payload_of
 
 _DAY_US = 86_400_000_000
 _MARKS = 1 << 63
+_DRAWN = {("weight_marks", "mark"), ("offer_marks", "mark")}
 _MOMENTS = ("created_at", "seen_at", "since")
 
 
@@ -97,6 +103,8 @@ class CopiedStep:
         value = row[column]
         if (table, column) in self._overrides:
             return self._overrides[table, column]
+        if isinstance(kind := metadata.tables[table].c[column].type, PACKED_JSON) and isinstance(value, str):
+            return _packed_json(kind, value, self._filled(value))
         if isinstance(value, str):
             filled = self._filled(value)
             return _dedup_key(value, row, filled) if (table, column) == ("runs", "dedup_key") else filled
@@ -109,8 +117,10 @@ class CopiedStep:
         if isinstance(value, float):
             return lambda copy: round(value * (0.5 + copy.share(what)), 4)
         assert isinstance(value, int), f"{table}.{column} is a {type(value)}"
-        if (table, column) == ("weight_marks", "mark"):
+        if (table, column) in _DRAWN:
             return lambda copy: int(copy.share(what) * _MARKS)
+        if (table, column) == ("offer_marks", "offer_id"):  # it refers to none, so that an offer goes at once
+            return lambda copy: copy.ids["offers", value]
         if (named := _target(metadata.tables[table].c[column], value)) is not None:
             return lambda copy: copy.ids.get(named, value)
         return (lambda copy: value + copy.shift_us) if abs(value - self.began_us) < _DAY_US else None
@@ -125,7 +135,7 @@ class CopiedStep:
             return None
         if payload is not None:
             key = self._keys[signer_of(raw)]
-            return lambda copy: seal(str(filled(copy)).encode(), key, payload_type=PAYLOAD_TYPE)
+            return lambda copy: pack_envelope(seal(str(filled(copy)).encode(), key, payload_type=PAYLOAD_TYPE))
         if column == "storage_map":
             return lambda copy: pack_map(str(filled(copy)).encode(), copy.manifest)
         kind = metadata.tables[table].c[column].type
@@ -137,6 +147,18 @@ class CopiedStep:
         """Return what fills a text; None where nothing in it differs."""
         pattern = Pattern(text, self._own, self._numbers)
         return None if pattern.is_constant else pattern.fill
+
+
+def _packed_json(kind: TypeEngine[Any], text: str, filled: Cell | None) -> Cell:
+    """Return what packs a text of JSON as its column does."""
+    assert isinstance(kind, PACKED_JSON)
+    dialect = DefaultDialect()
+
+    def pack(text: object) -> str:
+        return json.dumps(kind.process_bind_param(json.loads(str(text)), dialect))
+
+    packed = pack(text)
+    return (lambda _: packed) if filled is None else (lambda copy: pack(filled(copy)))
 
 
 def _dedup_key(key: str, row: Row, filled: Cell | None) -> Cell | None:

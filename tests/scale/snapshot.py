@@ -6,14 +6,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import sqlalchemy as sa
+from sqlalchemy.engine.default import DefaultDialect
 
 from deltareg.db.session import read
 from deltareg.db.sql.document import unpack_document, unpack_map
+from deltareg.db.sql.envelope import EnvelopeColumn, unpack_envelope
+from deltareg.db.sql.packed_json import ChecksColumn, PackedObjectColumn
 from deltareg.db.tables import metadata
 from deltareg.signing.envelopes import decode_base64
 
 HEX = re.compile(r"(?<![0-9a-f])(?:[0-9a-f]{64}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32})(?![0-9a-f])")
 """Digests, UUIDs and ids of requests, wherever they stand in a text."""
+
+PACKED_JSON = (ChecksColumn, PackedObjectColumn)
+_DIALECT = DefaultDialect()
 
 # Made anew once all is filled in, from what is there by then.
 DERIVED = {"unsealed", "event_head", "quota_usage", "quota_warnings", "line_counts", "line_verdicts"}
@@ -76,7 +82,7 @@ def look_at(engine: sa.Engine) -> Snapshot:
                 continue
             keys = [column.name for column in table.primary_key]
             rows = conn.exec_driver_sql(f'SELECT * FROM "{table.name}"').mappings()
-            found[table.name] = {tuple(row[key] for key in keys): _plain(row) for row in rows}
+            found[table.name] = {tuple(row[key] for key in keys): _plain(table, row) for row in rows}
     return found
 
 
@@ -100,7 +106,8 @@ def document_of(table: str, column: str, row: Row) -> bytes | None:
     if column == "storage_map":
         manifest = row.get("manifest")
         return unpack_map(value, unpack_document(manifest)) if isinstance(manifest, bytes) else None
-    raw = unpack_document(value)
+    is_envelope = isinstance(metadata.tables[table].c[column].type, EnvelopeColumn)
+    raw = value if is_envelope else unpack_document(value)
     try:
         raw.decode()
     except UnicodeDecodeError:
@@ -123,13 +130,16 @@ def _ids_in(table: str, row: Row) -> Iterator[str]:
             yield from HEX.findall((payload_of(raw) or raw).decode())
 
 
-def _plain(row: sa.RowMapping) -> Row:
-    """Give JSON as text and bytes as such, whatever the driver makes of them."""
-    return {
-        name: json.dumps(value)
-        if isinstance(value, (dict, list))
-        else bytes(value)
-        if isinstance(value, memoryview)
-        else value
-        for name, value in row.items()
-    }
+def _plain(table: sa.Table, row: sa.RowMapping) -> Row:
+    """Give JSON as text and bytes as such, whatever the driver makes of them, and nothing packed beside a text."""
+    plain: Row = {}
+    for name, value in row.items():
+        kind = table.c[name].type
+        given = bytes(value) if isinstance(value, memoryview) else value
+        if isinstance(kind, EnvelopeColumn) and isinstance(given, bytes):
+            given = unpack_envelope(given)
+        elif isinstance(kind, PACKED_JSON) and given is not None:
+            stored = json.loads(given) if isinstance(given, str) else given
+            given = kind.process_result_value(stored, _DIALECT)
+        plain[name] = json.dumps(given) if isinstance(given, (dict, list)) else given
+    return plain
