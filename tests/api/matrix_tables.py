@@ -126,6 +126,8 @@ TAKEN_ONCE = {
     *(route for route in REACH if "{webhook_id}" in route and not route.startswith("GET")),
 }
 """What the first who may do it leaves nothing of for the next."""
+OF_WHO_ASKED = {"POST /api/v1/runs/{run_id}:cancel", "POST /api/v1/requests/{request_id}:withdraw"}
+"""What is for whoever asked for it, and for those who answer for the line."""
 OF_NAMESPACE = {
     "GET /api/v1/namespaces",
     "GET /api/v1/namespaces/{ns}",

@@ -64,7 +64,7 @@ MEANT: list[tuple[str, str]] = [
     ("agent run a/b@prod ./d", "agent run --channel a/b@prod --dir ./d"),
     ("pull a/b ./d", "pull a/b --to ./d"),
     ("materialize a/b ./d", "materialize a/b --out ./d"),
-    ("push ./d a/b llama", "push ./d a/b --base llama"),
+    ("push ./d a/b llama", "push d a/b --base llama"),
     ("verify a/b deep", "verify a/b --suite deep"),
     ("verify a/b prod --channel prod deep", "verify --help"),
     ("diff a/b", "diff --help"),

@@ -226,7 +226,17 @@ def engines_on(url):
     while True:
         engine = create_engine(url)
         with write(engine) as conn:
-            for table in (t.version_packs, t.upload_packs, t.uploads, t.packs, t.lineage, t.versions, t.deltas):
+            for table in (
+                t.line_counts,
+                t.line_verdicts,
+                t.version_packs,
+                t.upload_packs,
+                t.uploads,
+                t.packs,
+                t.lineage,
+                t.versions,
+                t.deltas,
+            ):
                 conn.execute(sa.delete(table))
         try:
             yield engine

@@ -70,7 +70,7 @@ class Command(click.Command):
         except (InvalidInput, NotFound) as error:
             from deltareg_cli.tree import nearest, slips  # what a line without a slip need not load
 
-            explained = slips.of_folder(ctx, slips.in_order(ctx, error))
+            explained = slips.of_folder(ctx, slips.behind_its_option(ctx, slips.in_order(ctx, error)))
             if explained is error and type(error) is NotFound:
                 explained = nearest.with_nearest(error, invocation)
             if explained is error:

@@ -76,17 +76,31 @@ def suggest_line(command: click.Command, ctx: click.Context, args: Sequence[str]
 
 def in_order(ctx: click.Context, error: DeltaregError) -> DeltaregError:
     """Return the error that says which comes first, where a path and a name changed places."""
-    path = ctx.params.get("path")
+    argument, path = _path_in(ctx)
     key = next((key for key in ("name", "line") if isinstance(ctx.params.get(key), str)), "")
     if not key or not isinstance(path, Path) or path.exists():
         return error
     second = str(ctx.params[key])
     if not Path(second).exists() or not _is_name(path, key, second):
         return error
-    words = {param.name: param.make_metavar(ctx) for param in ctx.command.params}
+    words = {param.name: param.make_metavar(ctx).removesuffix("...") for param in ctx.command.params}
     return InvalidInput(
-        f"there is nothing at {path}, and {second} is there: {words['path']} comes first, then {words[key]}",
+        f"there is nothing at {path}, and {second} is there: {words[argument]} comes first, then {words[key]}",
         fix=shlex.join([*ctx.command_path.split(), second, str(path)]),
+    )
+
+
+def behind_its_option(ctx: click.Context, error: DeltaregError) -> DeltaregError:
+    """Return the error that says so, where a base comes after a line, without its option."""
+    paths, last = _paths_in(ctx), ctx.params.get("line")
+    if len(paths) < 2 or not isinstance(last, str) or "/" in last or ctx.params.get("base") is not None:
+        return error
+    *folders, name = map(str, paths)
+    if paths[-1].exists() or name.count("/") != 1:
+        return error
+    return InvalidInput(
+        f"{last} comes after {name}, and is no folder's line",
+        fix=shlex.join([*ctx.command_path.split(), *folders, name, "--base", last]),
     )
 
 
@@ -101,6 +115,17 @@ def of_folder(ctx: click.Context, error: DeltaregError) -> DeltaregError:
         f"{named} is a folder here, and no version in the registry",
         fix=f"push it first: {shlex.join(['deltareg', 'push', named, 'NS/NAME', '--base', 'BASE'])}",
     )
+
+
+def _path_in(ctx: click.Context) -> tuple[str, object]:
+    """Return which argument of a command is its path, and what stands there; of several paths nothing."""
+    paths = _paths_in(ctx)
+    return ("paths", paths[0]) if len(paths) == 1 else ("path", ctx.params.get("path"))
+
+
+def _paths_in(ctx: click.Context) -> tuple[Path, ...]:
+    paths: object = ctx.params.get("paths")
+    return cast("tuple[Path, ...]", paths) if isinstance(paths, tuple) else ()
 
 
 def _is_name(path: Path, key: str, second: str) -> bool:

@@ -14,6 +14,10 @@ from deltareg.refs import Ref
 from deltareg.wire import VersionDetail
 from deltareg.wire.bundles import BUNDLED_MOST, BundlePart, read_bundle
 
+HAD_MOST = 2
+"""Of how many versions to say, for each of several that are asked for, that they are here."""
+_NOTED = 8
+
 
 @dataclass(frozen=True, slots=True)
 class BroughtVersion:
@@ -55,24 +59,26 @@ def ask_versions(
         brought += _ask(context, some, bare=bare, have=have) if is_whole else _resolve(context, some, bare=bare)
     for ref, one in zip(refs, brought, strict=True):
         refuse_deleted(one.version)
-        if last_meant(context, ref) != one.version.digest:
-            context.cache.keep_note(_name(context, ref), one.version.digest.encode())
+        known = lately_pulled(context, ref)
+        if one.version.digest not in known[:1]:
+            others = [each for each in known if each != one.version.digest]
+            context.cache.keep_note(_name(context, ref), "\n".join([one.version.digest, *others][:_NOTED]).encode())
     return brought
 
 
-def last_meant(context: Context, ref: Ref) -> str:
-    """Return the digest of what a reference meant at the last pull; empty if there was none.
+def lately_pulled(context: Context, ref: Ref) -> list[str]:
+    """Return the digests of versions of a reference's line that were pulled lately, the latest first.
 
-    What it means now, only the server says: this tells it what need not come along.
+    Which version it means now, only the server says: this tells it what need not come along.
     """
-    return (context.cache.note(_name(context, ref)) or b"").decode(errors="replace")
+    return (context.cache.note(_name(context, ref)) or b"").decode(errors="replace").split()
 
 
 def _ask(context: Context, refs: Sequence[Ref], *, bare: str, have: Collection[str]) -> list[BroughtVersion]:
     query = {
         "ref": [str(ref) for ref in refs],
         "bare": bare,
-        "have": [each for each in have if each][: 2 * BUNDLED_MOST],
+        "have": [each for each in have if each][: HAD_MOST * BUNDLED_MOST],
     }
     try:
         answer = context.api.send("GET", "/bundle", query=query)
@@ -121,4 +127,4 @@ def _keep_pack(context: Context, part: BundlePart, content: memoryview) -> int:
 
 
 def _name(context: Context, ref: Ref) -> str:
-    return hashlib.sha256(f"meant by {ref} at {context.config.server}".encode()).hexdigest()
+    return hashlib.sha256(f"pulled of {ref.line} at {context.config.server}".encode()).hexdigest()

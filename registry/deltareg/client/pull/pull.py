@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deltareg.client.asking.bundles import BroughtVersion, ask_versions, last_meant
+from deltareg.client.asking.bundles import HAD_MOST, BroughtVersion, ask_versions, lately_pulled
 from deltareg.client.asking.resolving import fetch_manifest
 from deltareg.client.context import Context
 from deltareg.client.disk.whole_folder import is_free
@@ -58,9 +58,9 @@ def pull(
 
 
 def _had(context: Context, ref: Ref, to: Path | None) -> list[str]:
-    """Return digests of versions that are probably here already, in the folder or in the cache."""
+    """Return digests of versions that are probably here already, in the folder or in the cache, likeliest first."""
     note = noted_installed(context.cache, to) if to is not None and to.is_dir() else None
-    return [last_meant(context, ref), *(() if note is None else (note.digest,))]
+    return [*(() if note is None else (note.digest,)), *lately_pulled(context, ref)]
 
 
 def _put(
@@ -127,7 +127,7 @@ def pull_several(
             )
     started = time.monotonic()
     folders = [to / ref.line.name for ref in refs]
-    have = [each for ref, folder in zip(refs, folders, strict=True) for each in _had(context, ref, folder)]
+    have = [each for ref, folder in zip(refs, folders, strict=True) for each in _had(context, ref, folder)[:HAD_MOST]]
     asked = ask_versions(context, refs, bare="prod", have=have, is_whole=not include)
     reports: list[PullReport] = []
     for brought, folder in zip(asked, folders, strict=True):
