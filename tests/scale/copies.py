@@ -120,7 +120,7 @@ class CopiedStep:
         if (table, column) in _DRAWN:
             return lambda copy: int(copy.share(what) * _MARKS)
         if (table, column) == ("offer_marks", "offer_id"):  # it refers to none, so that an offer goes at once
-            return lambda copy: copy.ids["offers", value]
+            return lambda copy: copy.ids.get(("offers", value), value)
         if (named := _target(metadata.tables[table].c[column], value)) is not None:
             return lambda copy: copy.ids.get(named, value)
         return (lambda copy: value + copy.shift_us) if abs(value - self.began_us) < _DAY_US else None
