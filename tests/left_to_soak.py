@@ -257,7 +257,7 @@ SHOWN_ELSEWHERE = (
     "service/test_damaged_registries.py::test_each_repair_heals_or_names_the_push_that_does[sqlite",
     "service/test_drift.py::test_five_versions_each_a_little_worse_are_stopped_at_the_margin[sqlite",
     "api/test_ways_to_prod.py::test_each_way_goes_where_the_page_says_so[passes with one undecided",
-    "verify/test_descent.py::test_what_one_training_left_passes_in_any_precision",  # healthy ones of the planted sets do
+    "verify/test_descent.py::test_what_one_training_left_passes_in_any_precision",  # the planted sets do
     "pages/test_pages.py::test_what_is_shown_at_a_glance_is_found_by_the_other_database",
     "cli/test_references.py::test_every_command_takes_every_reference",
     "api/test_ways_to_prod.py::test_each_way_goes_where_the_page_says_so[is for another base",

@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deltareg.digest import sha256_of
 from deltareg.errors import InvalidInput, NotFound
-from deltareg.suites.suite import LookSizes, built_in, built_in_names, parse_suite, read_suite
+from deltareg.identity.manifest import canonical_json
+from deltareg.suites.suite import LookSizes, built_in, built_in_names, parse_suite, read_stored_suite, read_suite
 
 SETS = (
     "sets: {code: {file: code.txt}, says: {text: [one, two, three]}, seen: {file: x.safetensors},\n"
@@ -206,3 +208,19 @@ def test_a_comparison_that_is_wrong_is_told_where(more, said):
 def test_a_measure_of_all_samples_at_once_takes_no_looks():
     with pytest.raises(InvalidInput, match="measures all samples at once"):
         compared(f"looks: {{first: 50}}, {CHANGE}", check="retrieval", probes="rows")
+
+
+def test_a_suite_that_a_release_before_stored_keeps_its_digest():
+    """A check had a parameter fewer then: it has its default now, and verdicts still name the suite."""
+    suite = built_in("smoke")
+    fields = json.loads(suite.document)
+    check = next(each for each in fields["checks"] if each["check"] == "whole_training")
+    del check["parameters"]["most_rate"]
+    stored = canonical_json(fields)
+
+    read = read_stored_suite(stored)
+
+    assert (read.digest, read.document) == (sha256_of(stored), stored)
+    assert read.digest != suite.digest
+    assert [dict(each.parameters) for each in read.checks] == [dict(each.parameters) for each in suite.checks]
+    assert read_stored_suite(suite.document) == suite

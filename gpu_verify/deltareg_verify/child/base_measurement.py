@@ -15,7 +15,7 @@ from deltareg.client.folders.folder import open_folder
 from deltareg.delta.base_manifest import base_identity, base_view
 from deltareg.identity.manifest import Manifest
 from deltareg.suites.base_probes import BaseProbes
-from deltareg.suites.suite import parse_suite
+from deltareg.suites.suite import read_stored_suite
 from deltareg_verify.engine.case import base_figures
 from deltareg_verify.engine.torch_engine import MemoryRoom, TorchEngine, environment, prepare_device
 from deltareg_verify.messages.assignment import BaseAssignment
@@ -33,7 +33,7 @@ def measure(assignment: BaseAssignment, out: BinaryIO) -> None:
     level = layers.enter(_bounds(assignment))
     with speaker.giving_up():
         device = prepare_device(assignment.device, threads=assignment.threads)
-        suite = parse_suite(assignment.suite.read_bytes())
+        suite = read_stored_suite(assignment.suite.read_bytes())
         manifest = Manifest.decode(assignment.base_manifest.read_bytes())
         folder = open_folder(assignment.base, purpose="base")
         base = BaseFolder(assignment.base, folder, manifest, base_view(manifest), base_identity(manifest))

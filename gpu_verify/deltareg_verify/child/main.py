@@ -25,7 +25,7 @@ from deltareg.identity.manifest import Manifest
 from deltareg.suites.base_probes import BaseProbes
 from deltareg.suites.lm_task import LmTask, fill_task, read_task
 from deltareg.suites.probe_set import read_samples
-from deltareg.suites.suite import ProbeSet, Suite, parse_suite
+from deltareg.suites.suite import ProbeSet, Suite, read_stored_suite
 from deltareg_verify.child.answering import reply
 from deltareg_verify.child.base_measurement import measure
 from deltareg_verify.child.delta_network import account_served, as_served
@@ -152,7 +152,7 @@ def _bounds(assignment: Assignment) -> layers.SandboxLimits:
 
 def _case(assignment: Assignment, engine: Callable[..., TorchEngine]) -> Case:
     manifest = Manifest.decode(assignment.manifest.read_bytes())
-    suite = parse_suite(assignment.suite.read_bytes())
+    suite = read_stored_suite(assignment.suite.read_bytes())
     make_engine = partial(engine, suite=suite, samples=_samples_in_place(suite, assignment.probes))
     base = _open_base(assignment.base, assignment.base_manifest)
     below, promoted = assignment.below, assignment.promoted

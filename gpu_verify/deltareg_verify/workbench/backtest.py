@@ -25,7 +25,7 @@ from deltareg.client.folders.base_folder import BaseFolder, open_base
 from deltareg.errors import InvalidInput, Refused
 from deltareg.suites.drafting.measures import measures
 from deltareg.suites.samples import Samples
-from deltareg.suites.suite import CheckSpec, parse_suite
+from deltareg.suites.suite import CheckSpec, read_stored_suite
 from deltareg_verify.engine.engine import DeltaEngine
 from deltareg_verify.messages.process_answer import answer
 from deltareg_verify.messages.requests import ProcessRequest
@@ -108,7 +108,7 @@ def run(wanted: BacktestRequest, *, say: Say) -> Mapping[str, object]:
         Inconclusive: The machine could not do it.
     """
     faults_chosen = choose(wanted.faults)
-    suite = parse_suite(wanted.suite.read_bytes())
+    suite = read_stored_suite(wanted.suite.read_bytes())
     os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers is imported, which reads it once
     from deltareg_verify.engine.torch_engine import TorchEngine, class_with_place, environment, prepare_device, quieten
 

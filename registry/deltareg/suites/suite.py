@@ -6,7 +6,7 @@ their files. A verdict counts only as long as the suite's digest does not change
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from importlib.resources import files
 from typing import cast
@@ -253,12 +253,24 @@ def read_suite(raw: bytes) -> Suite:
 
 @lru_cache(maxsize=_MOST_PARSED)
 def parse_suite(document: bytes) -> Suite:
-    """Read the stored document of a suite.
+    """Read the document of a suite, what it leaves out by default.
 
     Raises:
         InvalidInput: It is not a suite.
     """
     return _suite(canonical_json(normalise(strict_json_object(document))))
+
+
+def read_stored_suite(document: bytes) -> Suite:
+    """Read the document of a suite as a registry has it.
+
+    A release before may have written it, whose checks had fewer parameters: these have their defaults, and the digest
+    stays that of what is stored.
+
+    Raises:
+        InvalidInput: It is not a suite.
+    """
+    return replace(parse_suite(document), digest=sha256_of(document), document=document)
 
 
 def _suite(document: bytes) -> Suite:

@@ -155,7 +155,7 @@ def _run_backtest(
 
 def _suite(invocation: Invocation, text: str) -> "tuple[Suite, Mapping[str, bytes]]":
     from deltareg.client.resources.suites import read_suite_file
-    from deltareg.suites.suite import parse_suite
+    from deltareg.suites.suite import read_stored_suite
 
     path = Path(text)
     if path.suffix in {".yaml", ".yml"} or path.is_file():
@@ -167,7 +167,7 @@ def _suite(invocation: Invocation, text: str) -> "tuple[Suite, Mapping[str, byte
             f"{text[:80]!r} is neither a file nor a suite of the registry",
             fix="name a suite's YAML file, or one that `deltareg suite ls` lists",
         ) from error
-    suite = parse_suite(shown.document.encode())
+    suite = read_stored_suite(shown.document.encode())
     return suite, invocation.client.suites.history.probes_of(suite)
 
 

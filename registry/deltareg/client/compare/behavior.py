@@ -21,7 +21,7 @@ from deltareg.documents.json_values import is_object
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.identity.manifest import canonical_json
 from deltareg.refs import Ref
-from deltareg.suites.suite import Suite, parse_suite
+from deltareg.suites.suite import Suite, read_stored_suite
 from deltareg.wire import BaseInfo, VersionDetail
 
 BASE = "base"
@@ -101,7 +101,7 @@ class Behavior:
         assert after is not None
         suite = None
         if inputs.suite is not None:
-            suite = parse_suite(show_suite(self.context, inputs.suite).document.encode())
+            suite = read_stored_suite(show_suite(self.context, inputs.suite).document.encode())
         is_base = (a == BASE, b == BASE)
         key = _key((before, after), is_base, inputs, suite)
         return PlannedComparison(before, after, inputs, suite, is_base, key)

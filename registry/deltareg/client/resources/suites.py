@@ -21,7 +21,7 @@ from deltareg.suites.lint import LintFinding, lint
 from deltareg.suites.lm_task import asked_of, fill_task, read_task
 from deltareg.suites.probe_set import Samples, read_samples
 from deltareg.suites.samples import lacking
-from deltareg.suites.suite import CheckSpec, ProbeSet, Suite, parse_suite
+from deltareg.suites.suite import CheckSpec, ProbeSet, Suite, parse_suite, read_stored_suite
 from deltareg.tensors.header import strict_json_object
 from deltareg.wire import Page, SuiteInfo, SuitePush, request_of
 from deltareg.wire.suites import describe_parsed
@@ -131,7 +131,7 @@ class Suites(Resource):
         Raises:
             IntegrityFailure: The server sent another suite.
         """
-        suite = parse_suite(self.show(name, digest=digest).document.encode())
+        suite = read_stored_suite(self.show(name, digest=digest).document.encode())
         if str(suite.digest) != digest:
             raise IntegrityFailure(f"suite {name} came as {suite.digest}, not {digest}")
         return suite

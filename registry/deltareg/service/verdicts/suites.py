@@ -24,7 +24,7 @@ from deltareg.service.events import Action
 from deltareg.service.paging import check_limit, page, read_number_cursor
 from deltareg.service.registry import Caller, Registry
 from deltareg.suites.consistency import named_references, refuse_contradictions
-from deltareg.suites.suite import Suite, built_in, built_in_names, parse_suite, read_suite
+from deltareg.suites.suite import Suite, built_in, built_in_names, read_stored_suite, read_suite
 from deltareg.wire import Page, SuiteInfo, SuitePush
 from deltareg.wire.suites import describe_parsed
 
@@ -120,7 +120,7 @@ def list_suites(registry: Registry, caller: Caller) -> Page[SuiteInfo]:
     with read(registry.engine) as conn:
         rows = queries.newest_suites(conn)
     ours = [describe_suite(built_in(name), None) for name in built_in_names()]
-    return Page(items=[*ours, *(describe_suite(parse_suite(row.document), row) for row in rows)])
+    return Page(items=[*ours, *(describe_suite(read_stored_suite(row.document), row) for row in rows)])
 
 
 def list_versions(registry: Registry, caller: Caller, name: str, *, cursor: str | None, limit: int) -> Page[SuiteInfo]:
@@ -131,7 +131,7 @@ def list_versions(registry: Registry, caller: Caller, name: str, *, cursor: str 
         find_suite(conn, name)
         rows = queries.suite_versions(conn, name, before=before, limit=check_limit(limit) + 1)
     return page(
-        rows, limit, show=lambda row: describe_suite(parse_suite(row.document), row), key=lambda row: row.number
+        rows, limit, show=lambda row: describe_suite(read_stored_suite(row.document), row), key=lambda row: row.number
     )
 
 
@@ -175,7 +175,7 @@ def find_suite(conn: sa.Connection, name: str) -> Suite:
     if row is None:
         names = ", ".join([*built_in_names(), *(one.name for one in queries.newest_suites(conn))])
         raise NotFound(f"there is no suite {name[:80]!r}", fix=f"suites: {names}")
-    return parse_suite(row.document)
+    return read_stored_suite(row.document)
 
 
 def suite_of(conn: sa.Connection, name: str, digest: str) -> Suite:
@@ -189,7 +189,7 @@ def suite_of(conn: sa.Connection, name: str, digest: str) -> Suite:
     row = queries.suite_by_digest(conn, digest)
     if row is None or row.name != name:
         raise NotFound(f"suite {name[:80]} was never {digest[:80]}", fix=f"deltareg suite show {name}")
-    return parse_suite(row.document)
+    return read_stored_suite(row.document)
 
 
 def describe_suite(suite: Suite, row: SuiteRow | None) -> SuiteInfo:
