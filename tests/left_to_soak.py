@@ -200,6 +200,18 @@ SHOWN_ELSEWHERE = (
         )
     ),
     # Each of these is shown by its neighbours as well, or in a shorter way.
+    "architecture/test_word_lists.py",
+    "faults/test_kills.py",
+    "conformance/test_blob_store.py::TestGcs",
+    "verify/test_streamed.py",
+    "client/test_follow_vllm.py",
+    "client/test_follow_holes.py",
+    "client/test_forms.py",
+    "cli/test_bisect.py",
+    "cli/test_stacks.py",
+    "service/test_drift.py",
+    "api/test_one_host.py",
+    "sign_in/test_staying_in.py",
     "faults/test_channel_races.py::test_moves_under_kills_are_linearizable",
     "docs/test_howtos.py::test_a_page_runs_from_top_to_bottom[policies",
     "e2e/test_data_path.py::test_a_base_is_one_however_it_is_cut[postgresql",
@@ -343,6 +355,9 @@ SHOWN_ELSEWHERE = (
 
 # Of long tables of cases that differ little, each third is tried; the soak tries all.
 ONE_IN_THREE = (
+    "e2e/test_stacks.py::test_a_version_is_named_in_any_way_that_names_one",
+    "client/test_base_identity.py::",
+    "service/test_superseding.py::",
     "api/test_authz.py::",
     "api/test_forgery.py::test_a_forged_manifest",
     "api/test_forgery.py::test_a_forged_storage_map",
