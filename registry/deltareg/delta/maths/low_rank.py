@@ -7,7 +7,7 @@ changes, is that of its small matrix.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Generic, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +17,12 @@ from deltareg.delta.maths.numpy_ops import NumPyOps
 from deltareg.tensors.array import F32
 
 F64 = NDArray[np.float64]
+FloatT = TypeVar("FloatT", bound=np.floating)
 
 
 @dataclass(frozen=True, slots=True)
-class LowRankChange:
-    """ΔW = scale · left @ right, in float64.
+class FactoredChange(Generic[FloatT]):
+    """ΔW = scale · left @ right.
 
     Attributes:
         left: (n_out, r).
@@ -29,8 +30,8 @@ class LowRankChange:
         scale: The factor.
     """
 
-    left: F64
-    right: F64
+    left: NDArray[FloatT]
+    right: NDArray[FloatT]
     scale: float
 
     @property
@@ -42,6 +43,12 @@ class LowRankChange:
     def shape(self) -> tuple[int, int]:
         """Rows and columns of the product."""
         return self.left.shape[0], self.right.shape[1]
+
+
+class LowRankChange(FactoredChange[np.float64]):
+    """One in float64."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)

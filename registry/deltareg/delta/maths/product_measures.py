@@ -14,7 +14,7 @@ from typing import cast
 import numpy as np
 
 from deltareg.delta.maths.formula import Update, is_factored
-from deltareg.delta.maths.low_rank import F64, LowRankChange, cores_of
+from deltareg.delta.maths.low_rank import F64, FactoredChange, LowRankChange, cores_of
 from deltareg.delta.maths.numpy_ops import NumPyOps
 from deltareg.tensors.array import F32
 
@@ -26,29 +26,10 @@ _RUN = 512  # rows whose float64 stays in the cache while they are multiplied
 _TINY = 1e-6  # of the largest singular value: below it a direction is rounding of the factors
 
 
-@dataclass(frozen=True, slots=True)
-class StoredFactors:
-    """ΔW = scale · left @ right, as a delta holds them.
+class StoredFactors(FactoredChange[np.float32]):
+    """One as a delta holds it, in float32."""
 
-    Attributes:
-        left: (n_out, r), float32.
-        right: (r, n_in), float32.
-        scale: The factor.
-    """
-
-    left: F32
-    right: F32
-    scale: float
-
-    @property
-    def rank(self) -> int:
-        """Its rank by construction."""
-        return int(self.right.shape[0])
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns of the product."""
-        return self.left.shape[0], self.right.shape[1]
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
