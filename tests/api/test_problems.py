@@ -12,6 +12,7 @@ from deltareg.api import problems
 from deltareg.api.metrics import Metrics
 from deltareg.api.middleware import RequestContext
 from deltareg.api.overload.door import Door
+from deltareg.api.overload.resting import Neighbours
 from deltareg.client.http.answers import read_problem
 from deltareg.errors import DeltaregError, Problem, Refused, error_classes
 from deltareg.wire import ProblemDocument, status_of
@@ -39,7 +40,7 @@ def failing():
         metrics=Metrics(),
         allowed_hosts=["127.0.0.1"],
         is_live=bool,
-        door=Door(frozenset),
+        door=Door(frozenset, neighbours=Neighbours()),
         document_bytes=1 << 20,
     )
 

@@ -183,6 +183,7 @@ def create_app(
         is_live=partial(is_live, registry),
         door=Door(
             partial(live_hashes, registry),
+            neighbours=state.neighbours,
             requests_per_minute=requests_per_minute,
             bad_tokens_per_minute=bad_tokens_per_minute,
             proxies=proxies,

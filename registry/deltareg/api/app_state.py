@@ -7,6 +7,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 
 from deltareg.api.health_checks import HealthChecks
+from deltareg.api.overload.resting import Neighbours, RestingSlots
 from deltareg.api.overload.slots import FairSlots
 from deltareg.service.registry import Registry
 from deltareg.shared_state import SharedState
@@ -44,6 +45,7 @@ class AppState(SharedState):
         health: What probes ask, which waits for nothing that others hold.
         bodies: The slots for receiving bodies of packs and files.
         body_limiter: The threads that receive them.
+        neighbours: Who works beside whom.
         documents: The slots for reading long documents, one a byte.
         document_bytes: The longest document that is taken.
         proxies: How many proxies are in front of the server.
@@ -60,9 +62,16 @@ class AppState(SharedState):
     bodies: FairSlots = field(
         default_factory=lambda: FairSlots(_PARALLEL_BODIES, what="uploads", patience_s=_BODY_WAIT_S)
     )
-    documents: FairSlots = field(
-        default_factory=lambda: FairSlots(
-            _DOCUMENTS_AT_ONCE_BYTES, what="long documents", patience_s=_DOCUMENT_WAIT_S, may_hold_all=True
-        )
-    )
     body_limiter: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_PARALLEL_BODIES))
+    neighbours: Neighbours = field(default_factory=Neighbours)
+    documents: FairSlots = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make the slots for long documents, which rest for the sake of others."""
+        self.documents = RestingSlots(
+            _DOCUMENTS_AT_ONCE_BYTES,
+            neighbours=self.neighbours,
+            what="long documents",
+            patience_s=_DOCUMENT_WAIT_S,
+            may_hold_all=True,
+        )

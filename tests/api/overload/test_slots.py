@@ -1,11 +1,14 @@
 """Slots: nobody takes all, who waits is served in turn, and what is taken comes back. The model counts by itself."""
 
 import asyncio
+import sys
+import time
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deltareg.api.overload.resting import Neighbours, RestingSlots
 from deltareg.api.overload.slots import FairSlots
 from deltareg.errors import Unavailable
 
@@ -157,3 +160,43 @@ def test_units_are_neither_lost_nor_made(steps, may_hold_all):
         return crowd.slots.free
 
     assert run(play()) == 6
+
+
+class TestRest:
+    """A list or a long document rests while somebody else works; where nobody does, nothing waits."""
+
+    @staticmethod
+    def _free_after(worker):
+        async def work():
+            neighbours = Neighbours()
+            slots = RestingSlots(1, neighbours=neighbours, what="lists", patience_s=0.001)
+            if worker is not None:
+                neighbours.note(worker)
+            async with slots.hold("a"):
+                meanwhile = sys.getswitchinterval()
+                await asyncio.sleep(0.02)
+            at_once = slots.free
+            async with asyncio.timeout(5):
+                while not slots.free:
+                    await asyncio.sleep(0.005)
+            return at_once, meanwhile, sys.getswitchinterval()
+
+        return run(work())
+
+    @pytest.mark.parametrize(("worker", "at_once"), [(None, 1), ("a", 1), ("b", 0)])
+    def test_is_for_the_sake_of_others(self, worker, at_once):
+        usual = sys.getswitchinterval()
+        free, meanwhile, after = self._free_after(worker)
+        assert (free, after) == (at_once, usual)
+        assert meanwhile < usual
+
+    def test_who_worked_long_ago_is_no_neighbour(self, monkeypatch):
+        neighbours = Neighbours()
+        neighbours.note("b")
+        assert neighbours.has("a")
+        assert not neighbours.has("b")
+        now = time.monotonic()
+        monkeypatch.setattr(time, "monotonic", lambda: now + 60)
+        assert not neighbours.has("a")
+        neighbours.note("c")
+        assert neighbours._latest.keys() == {"c"}

@@ -1,8 +1,7 @@
 """The door: what a request has to pass before anything is done for it, and what its answer says about that."""
 
 import math
-import sys
-from collections.abc import Callable, Collection, Hashable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from starlette.types import Message, Scope, Send
@@ -10,6 +9,7 @@ from starlette.types import Message, Scope, Send
 from deltareg.api.overload.address import client_address
 from deltareg.api.overload.known import KnownPrincipals, LiveTokens
 from deltareg.api.overload.rates import Headers, Rates
+from deltareg.api.overload.resting import Neighbours, RestingSlots
 from deltareg.api.overload.slots import FairSlots
 from deltareg.api.overload.traffic import Traffic, is_login, traffic_of
 from deltareg.errors import DeltaregError, Unavailable
@@ -17,7 +17,6 @@ from deltareg.shared_state import HOLDER, PRINCIPAL
 
 _LISTS, _CHANGES = 2, 16
 _LISTS_WAIT_S, _CHANGES_WAIT_S = 5.0, 20.0
-_SOON_S, _USUAL_S = 0.0005, sys.getswitchinterval()
 
 
 @dataclass(slots=True)
@@ -53,24 +52,6 @@ class Passage:
             self.slots = None
 
 
-class _ListSlots(FairSlots):
-    """Slots for lists, which compute for long: while one is held, threads give way to each other sooner.
-
-    A request gives way at each statement to the database, and behind a list it would wait the usual 5 ms each time.
-    Always to give way soon costs resolves a tenth more, for nothing.
-    """
-
-    def _give(self, holder: Hashable, slots: int) -> None:
-        super()._give(holder, slots)
-        sys.setswitchinterval(_SOON_S)
-
-    def leave(self, holder: Hashable, slots: int = 1) -> None:
-        """Give slots back, and serve who waits for them."""
-        super().leave(holder, slots)
-        if self.free == self.slots:
-            sys.setswitchinterval(_USUAL_S)
-
-
 class Door:
     """The limits of one server process; used on the event loop alone."""
 
@@ -78,6 +59,7 @@ class Door:
         self,
         read_live: Callable[[], Collection[str]],
         *,
+        neighbours: Neighbours,
         requests_per_minute: int = 0,
         bad_tokens_per_minute: int = 0,
         proxies: int = 0,
@@ -86,6 +68,7 @@ class Door:
 
         Args:
             read_live: Reads the hashes of all live tokens; may block.
+            neighbours: Who works beside whom.
             requests_per_minute: How many requests one principal may send a minute; 0 for any number.
             bad_tokens_per_minute: How many bad tokens one address may; 0 for any number.
             proxies: How many proxies are in front of the server.
@@ -94,7 +77,8 @@ class Door:
         self._proxies = proxies
         self._known = KnownPrincipals()
         self._live = LiveTokens(read_live)
-        self._lists = _ListSlots(_LISTS, what="lists", patience_s=_LISTS_WAIT_S)
+        self._neighbours = neighbours
+        self._lists = RestingSlots(_LISTS, neighbours=neighbours, what="lists", patience_s=_LISTS_WAIT_S)
         self._changes = FairSlots(_CHANGES, what="requests", patience_s=_CHANGES_WAIT_S)
 
     async def enter(self, scope: Scope, fields: Mapping[bytes, bytes]) -> Passage:
@@ -138,6 +122,8 @@ class Door:
         passage.headers, passage.refusal = self._rates.refuse_bad_token(passage.address)
 
     async def _take_slot(self, passage: Passage) -> None:
+        if passage.traffic != "list":
+            self._neighbours.note(passage.holder)
         slots = {"list": self._lists, "change": self._changes}.get(passage.traffic)
         if slots is None:
             return
