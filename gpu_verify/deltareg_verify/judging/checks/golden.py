@@ -81,13 +81,13 @@ def _judge_comparison(
     if lost is not None:
         most_lost = _TIMES_LOST * lost.distance
         tolerance = max(tolerance, _TIMES_LOST * lost.difference)
-    agreement = f"{found.output}, the largest value agrees at {found.agreement:.1%} of the positions"
-    detail = f"{golden.origin.description}; {agreement}"
-    if lost is not None:
-        detail += f"; the dtype that it is stored in moves outputs by {lost.distance:.2g}"
+    agreement = f"the largest value agrees at {found.agreement:.1%} of the positions"
+    stored = "" if lost is None else f"; the dtype that it is stored in moves outputs by {lost.distance:.2g}"
+    detail = f"{golden.origin.description}; {found.output}, {agreement}{stored}"
+    other = f"{golden.origin.description}; now it gives other {found.output}: {agreement}{stored}"
     # A NaN is not within any tolerance.
     if not (found.difference <= tolerance and found.agreement >= least):
-        return Finding("fail", found.difference, tolerance, code=_CODE, detail=detail)
+        return Finding("fail", found.difference, tolerance, code=_CODE, detail=other)
     if not golden.origin.dtype:  # of the release before: nobody said what it was computed in
         return Finding("pass", found.difference, tolerance, detail=detail)
     rounding = max(most_lost, spec.number(f"rms_{TOLERANCES[engine.dtype]}") * max(1.0, found.scale))
@@ -95,10 +95,10 @@ def _judge_comparison(
         return Finding("pass", found.distance, rounding, detail=detail)
     effect = distance(golden, _outputs(engine, "base", golden))
     most = max(rounding, spec.number("share") * effect)
-    detail = f"{detail}; all are off by {found.distance:.2g}, of an effect of {effect:.2g}"
+    off = f"all are off by {found.distance:.2g}, of an effect of {effect:.2g}"
     if found.distance <= most:
-        return Finding("pass", found.distance, most, detail=detail)
-    return Finding("fail", found.distance, most, code=_CODE, detail=detail)
+        return Finding("pass", found.distance, most, detail=f"{detail}; {off}")
+    return Finding("fail", found.distance, most, code=_CODE, detail=f"{other}; {off}")
 
 
 def _on_packed(golden: GoldenOutputs, engine: DeltaEngine, found: GoldenComparison) -> Finding:
