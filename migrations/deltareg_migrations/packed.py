@@ -8,6 +8,7 @@ import json
 from collections.abc import Generator
 from contextlib import contextmanager
 from importlib.resources import files
+from typing import Any
 
 import sqlalchemy as sa
 import zstandard
@@ -44,8 +45,8 @@ def write_envelope(stored: bytes) -> bytes:
 
 def write_json(text: str) -> str:
     """Return the JSON of a row, packed or not, as the release before writes it."""
-    value = json.loads(text)
-    last = value[-1] if isinstance(value, list) and value else value
+    value: Any = json.loads(text)
+    last: object = value[-1] if isinstance(value, list) and value else value
     if isinstance(last, dict) and last.keys() == {"packed"} and isinstance(last["packed"], str):
         return json.dumps(json.loads(open_text(base64.b85decode(last["packed"])).decode("utf-8", "surrogatepass")))
     return text

@@ -17,6 +17,7 @@ from deltareg.db.sql.envelope import pack_envelope
 from deltareg.db.sql.known_text import is_packed
 from deltareg.db.sql.packed_json import pack_checks, pack_object
 from deltareg.db.tables import metadata
+from deltareg.documents.json_values import is_list
 from deltareg.errors import Misconfigured
 from deltareg_migrations.packed import ENVELOPES, rewriting
 from deltareg_migrations.schema import current, newest_revision
@@ -98,7 +99,7 @@ def _pack_row(packed: _Packed, found: Sequence[Any]) -> list[object]:
 def _is_packed(value: object) -> bool:
     if isinstance(value, bytes):
         return is_packed(value)
-    last = value[-1] if isinstance(value, list) and value else value
+    last = value[-1] if is_list(value) and value else value
     return isinstance(last, dict) and last.keys() == {"packed"}
 
 

@@ -20,6 +20,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import event
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import SAWarning
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from deltareg.db.faults import named_faults
@@ -75,7 +76,7 @@ def check(url: str | sa.URL) -> list[str]:
         return [f"the schema is {revision or 'absent'}, the newest is {newest}"]
     with _ready(url) as conn, warnings.catch_warnings():
         # Of an index over an expression it compares nothing on SQLite, and says so.
-        warnings.filterwarnings("ignore", message=".*expression-based index", category=sa.exc.SAWarning)
+        warnings.filterwarnings("ignore", message=".*expression-based index", category=SAWarning)
         warnings.filterwarnings("ignore", message=".*expression-based index", category=UserWarning)
         context = MigrationContext.configure(conn)
         return [f"drift: {difference!r}" for difference in compare_metadata(context, metadata)]

@@ -101,7 +101,7 @@ def _pages(
     query = sa.select(row_id, *columns).select_from(at).order_by(row_id).limit(BATCH)
     rows = conn.execute(query).all()
     while rows:
-        yield from ((row[0], row[1:]) for row in rows)
+        yield from ((row[0], tuple[Any, ...](row[1:])) for row in rows)
         rows = conn.execute(query.where(row_id > rows[-1][0])).all()
 
 

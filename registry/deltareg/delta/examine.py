@@ -75,7 +75,7 @@ def _is_finite(tensor: Tensor) -> bool:
 
 
 def _non_finite(tensor: Tensor) -> Problem:
-    message = f"it holds NaN or infinity ({tensor.dtype} {list(tensor.shape)})"
+    message = f"a tensor holds NaN or infinity ({tensor.dtype} {list(tensor.shape)})"
     fix = "the training run diverged: push a checkpoint from before it did"
     return Problem("non_finite", message, tensor=tensor.name, fix=fix)
 

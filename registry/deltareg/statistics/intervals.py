@@ -111,8 +111,8 @@ def mean_intervals(parts: F64, sizes: F64, *, tail: float = TAIL) -> tuple[F64, 
     ratios = ratios[:, 0]
     reach_below: F64 = errors * np.maximum(t, above)
     reach_above: F64 = errors * np.maximum(t, -below)
-    low = np.where(is_even, ratios, ratios - reach_below)
-    high = np.where(is_even, ratios, ratios + reach_above)
+    low: F64 = np.where(is_even, ratios, ratios - reach_below)
+    high: F64 = np.where(is_even, ratios, ratios + reach_above)
     is_number = np.isfinite(ratios)
     return np.where(is_number, low, math.nan), np.where(is_number, high, math.nan)
 

@@ -260,7 +260,7 @@ def push(
         pushed = client.versions.push_several(paths, line, base=base, options=options)
         show_several(invocation, paths, pushed)
         return ExitStatus.DONE
-    path = paths[0]
+    (path,) = paths
     if invocation.globals.dry_run:
         base = base or trained_on or invocation.client.bases.named_in(path)
         lint_report = client.lint(path, base=base, convention=convention or "", trained_on=trained_on)

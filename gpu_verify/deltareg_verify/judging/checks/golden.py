@@ -81,7 +81,7 @@ def _judge_comparison(
     if lost is not None:
         most_lost = _TIMES_LOST * lost.distance
         tolerance = max(tolerance, _TIMES_LOST * lost.difference)
-    agreement = f"the largest value agrees at {found.agreement:.1%} of the positions"
+    agreement = f"top-1 agrees at {found.agreement:.1%} of the positions"
     stored = "" if lost is None else f"; the dtype that it is stored in moves outputs by {lost.distance:.2g}"
     detail = f"{golden.origin.description}; {found.output}, {agreement}{stored}"
     other = f"{golden.origin.description}; now it gives other {found.output}: {agreement}{stored}"
@@ -156,6 +156,6 @@ CHECK = Check(
             "recorded": "optional",
         },
         may_not_apply=True,
-        fix="is it this base, and the checkpoint that the outputs were recorded with?",
+        fix="compare the base, the checkpoint, lora_alpha and r with the training",
     ),
 )

@@ -38,14 +38,14 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     most = spec.number("most_idle")
     share = len(idle) / len(changes)
     roles = _zero_roles(case, idle)
-    zero = f": {' and '.join(roles)} {'is' if len(roles) == 1 else 'are'} zero everywhere" if roles else ""
-    detail = f"{len(idle)} of {len(changes)} weights do not change{zero}"
+    zero = f"{' and '.join(roles)} {'is' if len(roles) == 1 else 'are'} zero" if roles else ""
+    detail = f"{len(idle)} of {len(changes)} weights do not change"
     if len(idle) == len(changes):
         is_all = not any(change.delta_rms for change in sized)
         code = "no_effect" if is_all else _CODE
-        reason = ", as before training" if roles else ": nothing was trained"
+        reason = f": {zero} everywhere, as before training" if roles else ": nothing was trained"
         return Finding("fail", share, most, code=code, detail=detail + reason)
-    detail = f"{detail}, such as {idle[0]}"
+    detail = f"{detail}{zero and f' ({zero})'}, such as {idle[0]}"
     worst = partly_idle(changes)
     if worst > most:
         return Finding("fail", worst, most, code=_CODE, detail=detail)
@@ -123,7 +123,7 @@ CHECK = Check(
         "every part that was set up has moved",
         {"most_idle": "0.25"},
         may_not_apply=True,
-        fix="was it trained? save it after trainer.train(), or push a later one",
+        fix="what was frozen, or not in the optimizer? save after trainer.train()",
     ),
     is_static=True,
 )

@@ -94,7 +94,7 @@ def _ratio(delta: float, weight: float) -> float:
 
 
 def _describe_ratio(name: str, ratios: Mapping[str, float]) -> str:
-    return f"{name} changes by {ratios[name]:.3g} times its own size"
+    return f"{name}: its change is {ratios[name]:.3g} times as large as the weight"
 
 
 CHECK = Check(
@@ -110,7 +110,7 @@ CHECK = Check(
             "vector_floor": "0.5",
         },
         may_not_apply=True,
-        fix="compare lora_alpha, r and use_rslora with the training script",
+        fix="compare lora_alpha, r and use_rslora; right? then training diverged",
     ),
     is_static=True,
 )

@@ -94,8 +94,8 @@ def singular_values(change: LowRankChange) -> NDArray[np.float64]:
 
 def _describe_spectrum(one: Spectrum) -> str:
     return (
-        f"{one.target} changes its strongest direction by {one.ratio:.3g} times what noise of its"
-        f" size would have; effective rank {one.effective_rank:.1f}"
+        f"{one.target}: the largest singular value of its change is {one.ratio:.3g} times that of noise as large as"
+        f" the weight; effective rank {one.effective_rank:.1f}"
     )
 
 

@@ -61,7 +61,7 @@ def is_packed(stored: bytes) -> bool:
 def _known_text(number: int) -> zstandard.ZstdCompressionDict:
     raw = files("deltareg.db.sql").joinpath(f"known_text_{number}.txt").read_bytes()
     text = zstandard.ZstdCompressionDict(raw, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
-    text.precompute_compress(level=_LEVEL)
+    text.precompute_compress(level=_LEVEL)  # pyright: ignore[reportUnknownMemberType]  # its stub says not what it returns
     return text
 
 

@@ -14,6 +14,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from deltareg.db.sql.known_text import pack_known, unpack_known
+from deltareg.documents.json_values import is_list, is_object
 
 PACKED: Final = "packed"
 _SHOWN: Final = frozenset({"fail", "warn"})
@@ -63,16 +64,15 @@ def pack_checks(checks: Sequence[Mapping[str, object]]) -> object:
 
 def unpack_checks(stored: object) -> object:
     """Return the checks that `pack_checks` packed, or that a row of an older release has."""
-    last = stored[-1] if isinstance(stored, list) and stored else None
+    last = stored[-1] if is_list(stored) and stored else None
     text = _packed_in(last)
     return stored if text is None else _unpack(text)
 
 
 def _packed_in(value: object) -> str | None:
     """Return the packed text of an item that has nothing else."""
-    if isinstance(value, dict) and value.keys() == {PACKED} and isinstance(value[PACKED], str):
-        return str(value[PACKED])
-    return None
+    text = value[PACKED] if is_object(value) and value.keys() == {PACKED} else None
+    return text if isinstance(text, str) else None
 
 
 def _shorter(value: object, packed: object) -> object:

@@ -120,7 +120,9 @@ class _Gram:
         None where a column is too near to the span of the others.
         """
         try:
-            root = np.linalg.cholesky(self.matrix / np.outer(self.lengths, self.lengths))
+            root: F64 = np.linalg.cholesky(self.matrix / np.outer(self.lengths, self.lengths)).astype(
+                np.float64, copy=False
+            )
             inverse: F64 = np.linalg.inv(root).astype(np.float64, copy=False)
         except np.linalg.LinAlgError:
             return None

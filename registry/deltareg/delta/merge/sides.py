@@ -246,7 +246,8 @@ def _base_rows(source: Tensor | None, shape: tuple[int, ...], start: int, stop: 
     if inside == stop:
         return _read(source, start, stop)
     known = _read(source, start, inside) if start < inside else np.zeros((0, *shape[1:]), np.float32)
-    return np.concatenate([known, np.zeros((stop - start - len(known), *shape[1:]), known.dtype)])
+    beyond = np.zeros((stop - start - len(known), *shape[1:]), known.dtype)
+    return cast("Values", np.concatenate([known, beyond]))
 
 
 def _over(base: Values, block: Values | None) -> Values:
