@@ -104,17 +104,17 @@ def mean_intervals(parts: F64, sizes: F64, *, tail: float = TAIL) -> tuple[F64, 
         squares = (residuals**2).mean(axis=1)
         errors = np.sqrt(squares / (n - 1))
         # What is left of equal parts is rounding, and its shape means nothing.
-        is_even = errors <= 1e-14 * np.maximum(1e-300, np.abs(parts).max(axis=1) / means[:, 0])
+        is_even: NDArray[np.bool_] = errors <= 1e-14 * np.maximum(1e-300, np.abs(parts).max(axis=1) / means[:, 0])
         skewness = (residuals**3).mean(axis=1) / np.where(is_even, 1.0, squares**1.5)
     t = t_quantile(tail, n - 1)
     above, below = (_remove_skew(end, skewness, n) for end in (t, -t))
-    ratios = ratios[:, 0]
-    reach_below: F64 = errors * np.maximum(t, above)
-    reach_above: F64 = errors * np.maximum(t, -below)
-    low: F64 = np.where(is_even, ratios, ratios - reach_below)
-    high: F64 = np.where(is_even, ratios, ratios + reach_above)
-    is_number = np.isfinite(ratios)
-    return np.where(is_number, low, math.nan), np.where(is_number, high, math.nan)
+    middle: F64 = ratios[:, 0]
+    reach_below: F64 = np.where(is_even, 0.0, errors * np.maximum(t, above))
+    reach_above: F64 = np.where(is_even, 0.0, errors * np.maximum(t, -below))
+    is_number = np.isfinite(middle)
+    low: F64 = np.where(is_number, middle - reach_below, math.nan)
+    high: F64 = np.where(is_number, middle + reach_above, math.nan)
+    return low, high
 
 
 def _remove_skew(point: float, skewness: F64, n: int) -> F64:
