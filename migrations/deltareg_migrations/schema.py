@@ -1,7 +1,7 @@
 """The schema, revision by revision, for SQLite and PostgreSQL; shipped in the wheel.
 
 Rules for a new revision: it works with the code that is still running (expand first, contract a
-release later), it keeps every row on the way up and down, and it imports nothing from `deltareg`,
+release later), one that contracts says with which (`deltareg_migrations.steps`), it keeps every row on the way up and down, and it imports nothing from `deltareg`,
 whose tables will have changed by the time it runs. PostgreSQL commits after each revision, SQLite
 after all of them; one process migrates at a time, and others wait.
 """
@@ -24,7 +24,8 @@ from sqlalchemy.exc import SAWarning
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from deltareg.db.faults import named_faults
-from deltareg.db.session import as_writer, create_engine, schema_head
+from deltareg.db import HEAD
+from deltareg.db.session import as_writer, check_schema, create_engine, schema_head
 from deltareg.db.tables import metadata
 from deltareg.errors import InvalidInput
 
@@ -37,11 +38,15 @@ _TURN_TIMEOUT = "SET lock_timeout = '300s'"
 def upgrade(url: str | sa.URL, *, revision: str = "head") -> None:
     """Bring the database to a newer revision; nothing happens if it is there already.
 
+    Nothing happens, either, to a schema that a later release has expanded.
+
     Raises:
         InvalidInput: There is no such revision.
-        Misconfigured: The URL is malformed.
+        Misconfigured: The URL is malformed, or a later release has made the schema another one.
         Unavailable: The database cannot answer now, or a lock was not free in time.
     """
+    if revision == "head" and _is_of_later_release(url):
+        return
     with _ready(url) as conn, _known_revision(revision):
         command.upgrade(_config(conn), revision)
 
@@ -65,6 +70,18 @@ def current(url: str | sa.URL) -> str | None:
     engine = create_engine(url, connections=3)
     try:
         return schema_head(engine)
+    finally:
+        engine.dispose()
+
+
+def _is_of_later_release(url: str | sa.URL) -> bool:
+    """Whether a later release has migrated the database, in a way that this one works with."""
+    engine = create_engine(url, connections=3)
+    try:
+        if (schema_head(engine) or "") <= HEAD:
+            return False
+        check_schema(engine)
+        return True
     finally:
         engine.dispose()
 

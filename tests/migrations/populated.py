@@ -409,7 +409,22 @@ ROWS: tuple[tuple[sa.Table, dict[str, object]], ...] = (
     (t.suites, {"id": 1, "name": "mine", "number": 1, "digest": "sha256:s", "document": b"{}", "created_by": 1}),
     (t.suite_files, {"id": 1, "digest": "sha256:f", "size_bytes": 2, "content": b"hi"}),
     (t.suite_uses, {"id": 1, "suite_id": 1, "file_id": 1}),
-    (t.workers, {"id": 1, "name": "w", "principal_id": 1, "labels": {}, "last_seen_at": T0}),
+    (
+        t.workers,
+        {
+            "id": 1,
+            "name": "w",
+            "principal_id": 1,
+            "labels": {},
+            "last_seen_at": T0,
+            "knows": ["kind lora"],
+            "knows_digest": "sha256:k",
+            "unknown": ["run r"],
+        },
+    ),
+    (t.schema_steps, {"name": "0099", "kind": "expand", "works_from": "", "release": "1", "created_at": T0}),
+    (t.servers, {"id": "s", "release": "1", "schema": "0054", "reads": 1, "created_at": T0, "last_seen_at": T0}),
+    (t.release_suites, {"digest": "sha256:s", "name": "smoke", "document": b"{}", "created_at": T0}),
     (t.channels, {"id": 1, "delta_id": 1, "name": "prod", "revision": 1, "policy": {}}),
     (
         t.revisions,

@@ -103,6 +103,9 @@ from deltareg.db.tables.trail import log_statements as log_statements
 from deltareg.db.tables.trail import unsealed as unsealed
 from deltareg.db.tables.trusts import trusts as trusts
 from deltareg.db.tables.trusts import used_assertions as used_assertions
+from deltareg.db.tables.upgrades import release_suites as release_suites
+from deltareg.db.tables.upgrades import schema_steps as schema_steps
+from deltareg.db.tables.upgrades import servers as servers
 from deltareg.db.tables.versions import base_hub_ids as base_hub_ids
 from deltareg.db.tables.versions import base_relations as base_relations
 from deltareg.db.tables.versions import base_variants as base_variants
