@@ -1,10 +1,13 @@
 """Run by alembic: applies revisions to the database."""
 
 import os
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import context
 from alembic.runtime.migration import MigrationContext, MigrationInfo
+from alembic.script import Script
 
 from deltareg.db.session import as_writer, create_engine
 from deltareg.db.tables import metadata
@@ -28,10 +31,15 @@ def migrate(conn: sa.Connection) -> None:
             check_references(conn)
 
 
-def note_revision(*, ctx: MigrationContext, step: MigrationInfo, **_: object) -> None:
+def note_revision(
+    ctx: MigrationContext,
+    step: MigrationInfo,
+    heads: Collection[Any],  # noqa: ARG001  # alembic gives it by name
+    run_args: Mapping[str, Any],  # noqa: ARG001
+) -> None:
     """Write down, in the transaction of a revision, which servers work with it."""
     script = step.up_revision
-    if ctx.connection is None or script is None:
+    if ctx.connection is None or not isinstance(script, Script):
         return
     if step.is_upgrade:
         note_step(ctx.connection, script.revision, getattr(script.module, "works_from", ""))

@@ -1,8 +1,9 @@
 """The schema, revision by revision, for SQLite and PostgreSQL; shipped in the wheel.
 
 Rules for a new revision: it works with the code that is still running (expand first, contract a
-release later), one that contracts says with which (`deltareg_migrations.steps`), it keeps every row on the way up and down, and it imports nothing from `deltareg`,
-whose tables will have changed by the time it runs. PostgreSQL commits after each revision, SQLite
+release later), says so if it contracts (`deltareg_migrations.steps`), keeps every row on the way
+up and down, and imports nothing from `deltareg`, whose tables will have changed by the time it
+runs. PostgreSQL commits after each revision, SQLite
 after all of them; one process migrates at a time, and others wait.
 """
 
@@ -23,8 +24,8 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import SAWarning
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from deltareg.db.faults import named_faults
 from deltareg.db import HEAD
+from deltareg.db.faults import named_faults
 from deltareg.db.session import as_writer, check_schema, create_engine, schema_head
 from deltareg.db.tables import metadata
 from deltareg.errors import InvalidInput

@@ -229,6 +229,13 @@ class Inconclusive(DeltaregError):
     retryable = True
 
 
+class NotKnown(Inconclusive):
+    """A worker does not know what its run needs: a check, a parameter, a kind or a document of another release."""
+
+    code = "not_known"
+    retryable = False
+
+
 class NoProbe(Inconclusive):
     """No input of a network can be drawn; checks that need none go on, and those that do are skipped."""
 

@@ -33,7 +33,9 @@ from deltareg.host.garbage import collect_in_small_steps
 from deltareg.service.access.review import count_legacy
 from deltareg.service.registry import Registry
 from deltareg.service.runs.reverify import queue_reverification
+from deltareg.service.runs.unknown_again import queue_unknown_again
 from deltareg.service.trail.keep import CheckpointStores
+from deltareg.service.verdicts.suites import keep_own_suites
 
 logger = logging.getLogger(__name__)
 _ENDED_BY = 128
@@ -48,7 +50,9 @@ def serve(registry: Registry, settings: ServerSettings, listener: socket.socket)
         Misconfigured: The TLS certificate cannot be used.
     """
     signal.signal(signal.SIGTERM, _exit)
+    keep_own_suites(registry)
     queue_reverification(registry)
+    queue_unknown_again(registry)
     _report_legacy(registry)
     hosts = (*LOOPBACK_HOSTS, settings.host, *settings.allowed_hosts)
     app = create_app(
