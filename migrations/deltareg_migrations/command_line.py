@@ -5,7 +5,7 @@ from typing import NoReturn
 import click
 
 from deltareg.errors import DeltaregError
-from deltareg_migrations import packing
+from deltareg_migrations import finishing, packing
 from deltareg_migrations import schema as migrations
 
 
@@ -57,6 +57,19 @@ def pack(url: str) -> None:
             click.echo(f"{done.table}: {done.rows} rows, {done.before} bytes are {done.after}")
     except DeltaregError as error:
         _fail(error)
+
+
+@main.command()
+@click.option("--force", "is_forced", is_flag=True, help="Go on although an older server seems to be there.")
+@click.pass_obj
+def finish(url: str, *, is_forced: bool) -> None:
+    """End a rolling upgrade, once no server of the release before is left: write the newest form of rows."""
+    try:
+        for done in finishing.finish(url, is_forced=is_forced):
+            click.echo(f"{done.table}: {done.rows} rows, {done.before} bytes are {done.after}")
+    except DeltaregError as error:
+        _fail(error)
+    click.echo("rows are written in the newest form; servers of the release before can start no more")
 
 
 @main.command()

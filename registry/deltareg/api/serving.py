@@ -21,6 +21,7 @@ from deltareg.api.overload.descriptors import most_connections, raise_open_files
 from deltareg.api.overload.protocol import PatientProtocol
 from deltareg.api.overload.rates import BAD_TOKENS
 from deltareg.api.own_address import own_address
+from deltareg.api.presence import present
 from deltareg.api.promoting import promoting
 from deltareg.api.refreshing import refreshing
 from deltareg.api.room import DiskRoom
@@ -100,6 +101,7 @@ def serve(registry: Registry, settings: ServerSettings, listener: socket.socket)
         sealing(registry, places),
         refreshing(registry),
         upkeep(registry, keep_logs_s=settings.keep_logs_s),
+        present(registry),
         _asked_to_end(),
     ):
         collect_in_small_steps()
