@@ -48,8 +48,8 @@ def upgrade(url: str | sa.URL, *, revision: str = "head") -> None:
     """
     if revision == "head" and _is_of_later_release(url):
         return
-    with _ready(url) as conn, _known_revision(revision):
-        command.upgrade(_config(conn), revision)
+    with ready(url) as conn, _known_revision(revision):
+        command.upgrade(config_of(conn), revision)
 
 
 def downgrade(url: str | sa.URL, *, revision: str) -> None:
@@ -62,8 +62,8 @@ def downgrade(url: str | sa.URL, *, revision: str) -> None:
         Misconfigured: The URL is malformed.
         Unavailable: The database cannot answer now, or a lock was not free in time.
     """
-    with _ready(url) as conn, _known_revision(revision):
-        command.downgrade(_config(conn), revision)
+    with ready(url) as conn, _known_revision(revision):
+        command.downgrade(config_of(conn), revision)
 
 
 def current(url: str | sa.URL) -> str | None:
@@ -92,7 +92,7 @@ def check(url: str | sa.URL) -> list[str]:
     revision, newest = current(url), newest_revision()
     if revision != newest:
         return [f"the schema is {revision or 'absent'}, the newest is {newest}"]
-    with _ready(url) as conn, warnings.catch_warnings():
+    with ready(url) as conn, warnings.catch_warnings():
         # Of an index over an expression it compares nothing on SQLite, and says so.
         warnings.filterwarnings("ignore", message=".*expression-based index", category=SAWarning)
         warnings.filterwarnings("ignore", message=".*expression-based index", category=UserWarning)
@@ -102,10 +102,11 @@ def check(url: str | sa.URL) -> list[str]:
 
 def newest_revision() -> str | None:
     """Return the newest revision that this release contains."""
-    return ScriptDirectory.from_config(_config(None)).get_current_head()
+    return ScriptDirectory.fromconfig_of(config_of(None)).get_current_head()
 
 
-def _config(conn: sa.Connection | None) -> Config:
+def config_of(conn: sa.Connection | None) -> Config:
+    """Return what alembic needs to work on a connection, or to read the revisions alone."""
     config = Config(attributes={"connection": conn})
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
@@ -124,7 +125,7 @@ def _known_revision(revision: str) -> Generator[None, None, None]:
 
 
 @contextmanager
-def _ready(url: str | sa.URL) -> Generator[sa.Connection, None, None]:
+def ready(url: str | sa.URL) -> Generator[sa.Connection, None, None]:
     """Connect, and on PostgreSQL wait for a lock; on SQLite the write transaction is the lock."""
     engine = create_engine(url, connections=3)
     if engine.dialect.name == "sqlite":

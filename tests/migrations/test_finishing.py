@@ -57,9 +57,7 @@ def test_a_server_starts_on_what_a_later_release_expanded_and_on_nothing_that_it
     assert migrations.current(database_url) == "0098"
     at_revision(registry.engine, "0099", "0098")
 
-    with pytest.raises(
-        Misconfigured, match=f"schema 0099, with which servers from 0098 on work; this one is of {db.HEAD}"
-    ):
+    with pytest.raises(Misconfigured, match=rf"0099, with which servers from 0098 on work; .* of {db.HEAD}"):
         check_schema(registry.engine)
     with pytest.raises(Misconfigured, match="0099"):
         migrations.upgrade(database_url)

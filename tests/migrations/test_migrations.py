@@ -93,7 +93,7 @@ def populated_postgresql_url(postgresql_server, postgresql_template):
 
 
 def test_there_is_one_line_of_revisions_and_the_code_is_written_for_its_head():
-    scripts = ScriptDirectory.from_config(migrations._config(None))
+    scripts = ScriptDirectory.from_config(migrations.config_of(None))
 
     walked = [script.revision for script in scripts.walk_revisions()]
 
