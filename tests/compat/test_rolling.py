@@ -1,0 +1,314 @@
+"""A rolling upgrade from the release before, under pushes: nobody notices, in whatever order it goes.
+
+Servers of both releases have one database, and a balancer in front. Its routes (old, both, new),
+the workers (old, both, new) and the agent (old, new) change one after the other, so that every
+mixture comes; the clients of both releases push and pull all the time.
+"""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from deltareg.client import Client, ClientConfig
+from tests.compat.releases import HERE, environ_of, module_of, release_before, unpack_release
+from tests.fixtures.databases import BOTH
+from tests.fixtures.processes import until
+
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(3_600)]
+
+DELTA = HERE / "tests" / "samples" / "deltas" / "tinyllama" / "lora"
+BASE = HERE / "tests" / "samples" / "bases" / "tinyllama"
+PUSHING = Path(__file__).with_name("pushing.py")
+EVERY_S = 6.0  # of each client: 20 pushes a minute in all
+MIXTURES = (("before",), ("before", "here"), ("here",))
+SLOW_S = 240.0
+
+
+@pytest.fixture(scope="module")
+def before(tmp_path_factory):
+    """Take the release before out of the history; give its sources."""
+    folder = unpack_release(release_before(), tmp_path_factory.mktemp("before"))
+    if folder is None:
+        pytest.skip(f"needs the history of the project, with {release_before()}")
+    return folder
+
+
+class Balancer:
+    """Listens on a port and leads each connection to one of `ports`, by turns; those of others are cut soon."""
+
+    def __init__(self):
+        self.ports, self._turn, self._open = [], 0, []
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def lead_to(self, ports):
+        self.ports = ports
+        threading.Timer(3.0, self._cut).start()
+
+    def close(self):
+        self._listener.close()
+        self.ports = []
+        self._cut()
+
+    def _accept(self):
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                self._turn += 1
+                port = self.ports[self._turn % len(self.ports)]
+                server = socket.create_connection(("127.0.0.1", port))
+                self._open.append((port, client, server))
+                for source, sink in ((client, server), (server, client)):
+                    threading.Thread(target=self._pass_on, args=(source, sink), daemon=True).start()
+
+    def _cut(self):
+        for port, *ends in self._open:
+            if port not in self.ports:
+                for end in ends:
+                    with suppress(OSError):
+                        end.shutdown(socket.SHUT_RDWR)
+        self._open = [each for each in self._open if each[0] in self.ports]
+
+    @staticmethod
+    def _pass_on(source, sink):
+        with suppress(OSError):
+            while data := source.recv(1 << 16):
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+
+
+class Site:
+    """A registry with processes of two releases."""
+
+    def __init__(self, folder, database_url, sources):
+        self.folder, self.sources = folder, sources
+        (folder / "data").mkdir()
+        self.database_url = database_url or f"sqlite:///{folder / 'data' / 'registry.db'}"
+        self.balancer = Balancer()
+        self.token = ""
+        self.running = {}
+
+    def environ(self, release, **variables):
+        own = {"DELTAREG_SERVER": self.balancer.url, "DELTAREG_DATABASE_URL": self.database_url, **variables}
+        own |= {"DELTAREG_DATA_DIR": str(self.folder / "data")}
+        own |= {"DELTAREG_TOKEN": self.token} if self.token and "DELTAREG_TOKEN" not in variables else {}
+        return environ_of(self.sources[release], self.folder / "home", **own)
+
+    def start(self, name, release, *command, **variables):
+        out = (self.folder / f"{name}.log").open("a")
+        self.running[name] = subprocess.Popen(
+            module_of(*command),
+            env=self.environ(release, **variables),
+            stdin=subprocess.PIPE,
+            stdout=out,
+            stderr=out,
+            cwd=self.folder,
+        )
+
+    def stop(self, name):
+        process = self.running.pop(name)
+        process.send_signal(signal.SIGTERM)
+        process.wait(120)
+
+    def said(self, name):
+        return (self.folder / f"{name}.log").read_text()
+
+    def serve(self, release):
+        """Start a server; give its port."""
+        name = f"server-{release}"
+        self.start(name, release, "deltareg.api", "run", "--port", "0")
+        until(lambda: "listens on" in self.said(name), f"the server {release} is there", timeout_s=SLOW_S)
+        return int(self.said(name).partition("listens on http://127.0.0.1:")[2].split()[0].strip(".,"))
+
+    def migrate(self, *command):
+        asked = module_of("deltareg_migrations", "--url", self.database_url, *command)
+        done = subprocess.run(asked, env=self.environ("here"), capture_output=True, text=True, check=False)
+        assert not done.returncode, done.stderr
+        return done.stdout
+
+    def cli(self, release, *args, text=None):
+        asked = module_of("deltareg_cli", *args)
+        done = subprocess.run(
+            asked, env=self.environ(release), input=text, capture_output=True, text=True, check=False, cwd=self.folder
+        )
+        assert not done.returncode, (release, args, done.stdout, done.stderr)
+        return done.stdout.strip()
+
+    def work(self, releases):
+        """Have the workers of some releases running and no others."""
+        for release in ("before", "here"):
+            name = f"worker-{release}"
+            if release in releases and name not in self.running:
+                self.start(
+                    name,
+                    release,
+                    "deltareg_verify",
+                    "run",
+                    "--name",
+                    name,
+                    "--lease-wait",
+                    "2",
+                    "--gpu",
+                    "cpu",
+                    "--scratch",
+                    str(self.folder / name),
+                    DELTAREG_TOKEN=self.worker_token,
+                    DELTAREG_WORKER_KEY_FILE=str(self.folder / "worker-key.pem"),
+                    OMP_NUM_THREADS="1",
+                )
+            if release not in releases and name in self.running:
+                self.stop(name)
+
+    def follow(self, release):
+        """Have the agent of a release running and no other."""
+        other = {"before": "here", "here": "before"}[release]
+        if f"agent-{other}" in self.running:
+            self.stop(f"agent-{other}")
+        if f"agent-{release}" not in self.running:
+            command = ("agent", "run", "--channel", "me/chat@prod", "--dir", str(self.folder / "served"))
+            self.start(f"agent-{release}", release, "deltareg_cli", *command)
+
+    def enrol(self):
+        asked = module_of("deltareg_verify", "key", "--file", str(self.folder / "worker-key.pem"))
+        key = subprocess.run(asked, env=self.environ("here"), capture_output=True, text=True, check=True).stdout.strip()
+        self.worker_token = self.cli(
+            "before",
+            *("token", "create", "--for", "worker", "--kind", "wrk", "--everywhere", "--quiet"),
+            *("--scope", "read", "--scope", "verify", "--expires", "30d"),
+        )
+        self.cli("before", "worker", "enrol", "worker", "--key", key)
+
+    def push_on(self):
+        """Let a client of each release push all the time."""
+        for name, release in (("old", "before"), ("new", "here")):
+            out = (self.folder / f"pushes-{name}").open("w")
+            self.running[f"pusher-{name}"] = subprocess.Popen(
+                [sys.executable, str(PUSHING), str(DELTA), name, str(EVERY_S)],
+                env=self.environ(release),
+                stdin=subprocess.PIPE,
+                stdout=out,
+                stderr=(self.folder / f"pushes-{name}.log").open("w"),
+            )
+
+    def pushed(self):
+        lines = [
+            json.loads(line)
+            for name in ("old", "new")
+            for line in (self.folder / f"pushes-{name}").read_text().splitlines()
+        ]
+        return [line["ref"] for line in lines if "ref" in line], [line["failed"] for line in lines if "failed" in line]
+
+    def end(self):
+        for name in [*self.running]:
+            with suppress(subprocess.TimeoutExpired, OSError):
+                self.stop(name)
+        self.balancer.close()
+
+
+@pytest.fixture(params=BOTH)
+def site(request, tmp_path, before):
+    url = "" if request.param == "sqlite" else request.getfixturevalue("empty_postgresql_url")
+    made = Site(tmp_path, url, {"before": before, "here": HERE})
+    yield made
+    made.end()
+
+
+def wait_for_verdict(client, ref):
+    """Wait until a version has been judged; give the verdict."""
+
+    def judged():
+        with suppress(StopIteration):
+            return next(verdict for verdict in client.verdicts.list(ref).items if verdict.suite == "smoke")
+        return None
+
+    return until(judged, f"{ref} is verified", timeout_s=SLOW_S).verdict
+
+
+def test_nobody_notices_a_rolling_upgrade_in_whatever_order(site):
+    asked = module_of("deltareg_migrations", "--url", site.database_url, "upgrade")
+    subprocess.run(asked, env=site.environ("before"), check=True, capture_output=True)
+    ports = {"before": site.serve("before")}
+    site.balancer.lead_to([ports["before"]])
+    site.token = (site.folder / "data" / "admin-token").read_text().strip()
+    site.cli("before", "base", "push", str(BASE), "tinyllama")
+    site.enrol()
+    site.work(("before",))
+    site.push_on()
+    site.migrate("upgrade")
+    ports["here"] = site.serve("here")
+    states, promoted = 0, []
+
+    with Client(config=ClientConfig(server=site.balancer.url, token=site.token)) as client:
+        for workers, routes, agent in walk():
+            site.work(workers)
+            site.balancer.lead_to([ports[release] for release in routes])
+            first = not promoted
+            release = ("before", "here")[states % 2]
+            folder = changed(site.folder, states)
+            site.cli(release, "push", str(folder), "me/chat", "--base", "tinyllama", "--no-golden")
+            ref = f"me/chat:v{states + 1}"
+            site.cli(release, "verify", ref, "--wait", "--timeout", f"{SLOW_S:.0f}s")
+            if first:
+                site.cli(release, "channel", "create", "me/chat", "prod")
+            site.follow(agent)
+            site.cli(release, "promote", ref, "--channel", "prod")
+            until(lambda: served(site) == ref, f"the agent serves {ref}: {workers} {routes} {agent}", timeout_s=SLOW_S)
+            promoted.append(ref)
+            states += 1
+            print(f"{time.strftime('%X')} {workers} {routes} agent={agent}: {len(site.pushed()[0])} pushed", flush=True)
+
+        site.balancer.lead_to([ports["here"]])
+        site.stop("server-before")
+        finished = site.migrate("finish")
+        time.sleep(2 * EVERY_S)
+        for name in ("pusher-old", "pusher-new"):
+            site.running[name].stdin.close()
+            site.running.pop(name).wait(120)
+        refs, failed = site.pushed()
+        verdicts = {ref: wait_for_verdict(client, ref) for ref in refs}
+        dead = [run.id for run in client.runs.list(state="dead", limit=200).items if run.what == "verify"]
+    print(f"{states} mixtures, {len(refs)} pushes, failed {failed}, dead {dead}; {finished}")
+    assert failed == []
+    assert dead == []
+    assert set(verdicts.values()) == {"pass"}
+    assert len(refs) > states
+
+
+def walk():
+    """Yield every mixture, each but one step from the one before."""
+    agents = ["before", "here"]
+    for number, workers in enumerate(MIXTURES):
+        for inner, routes in enumerate(MIXTURES if number % 2 == 0 else MIXTURES[::-1]):
+            for agent in agents if (number + inner) % 2 == 0 else agents[::-1]:
+                yield workers, routes, agent
+
+
+def changed(folder, number):
+    """Give another delta for each number."""
+    to = folder / f"delta-{number}"
+    shutil.copytree(DELTA, to)
+    (file,) = to.glob("*.safetensors")
+    raw = bytearray(file.read_bytes())
+    raw[-4:] = struct.pack("<f", 0.9 + number / 1e4)
+    file.write_bytes(raw)
+    return to
+
+
+def served(site):
+    """Give what the agent serves."""
+    with suppress(OSError, ValueError, KeyError, IndexError):
+        link = os.readlink(site.folder / "served" / "current")
+        return "me/chat:" + Path(link).name.split("--")[2].split("-")[0]
+    return ""
