@@ -19,7 +19,7 @@ def change(folder, number):
     """Give one number of a delta's file another value, so that it is another delta."""
     (file,) = folder.glob("*.safetensors")
     raw = bytearray(file.read_bytes())
-    raw[-4:] = struct.pack("<f", number / 1e4)
+    raw[-4:] = struct.pack("<f", number / 1e6)
     file.write_bytes(raw)
 
 
