@@ -114,6 +114,13 @@ wheels: $(VENV)/.ready-release   ## what a release is: source, pure wheel, wheel
 	@DELTAREG_KERNEL=numpy $(BIN)/python -m build --no-isolation --outdir dist
 	@$(BIN)/cibuildwheel --platform linux --output-dir dist
 
+# What is committed, built twice and equal; RELEASEARGS='--key FILE' signs with the key of the project.
+release: sbom               ## what is published: source, wheel, SBOMs, notes, sums and their signature, in dist/
+	@$(BIN)/python -m tests.locks.release $(RELEASEARGS)
+
+soak-upgrade: $(VENV)/.ready-test ## the release before beside this one, in every mixture, under pushes
+	@$(BIN)/python -m pytest -q -m soak tests/compat $(TESTARGS)
+
 clean:          ## builds and caches; the environment stays
 	@rm -rf build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
