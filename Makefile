@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo test test-lowest check lint fmt run soak soak-vllm bench fill docs site wheels clean
-.PHONY: lock lock-newest locked sbom audit
+.PHONY: lock lock-newest locked sbom audit release soak-upgrade
 
 help:           ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18

@@ -6,6 +6,7 @@ mixture comes; the clients of both releases push and pull all the time.
 """
 
 import json
+import os
 import shutil
 import signal
 import socket
@@ -30,7 +31,7 @@ pytestmark = [pytest.mark.soak, pytest.mark.timeout(3_600)]
 DELTA = HERE / "tests" / "samples" / "deltas" / "tinyllama" / "lora"
 BASE = HERE / "tests" / "samples" / "bases" / "tinyllama"
 PUSHING = Path(__file__).with_name("pushing.py")
-EVERY_S = 6.0  # of each client: 20 pushes a minute in all
+PER_MINUTE = float(os.environ.get("DELTAREG_TEST_PUSHES_PER_MINUTE", "20"))  # of both clients together
 MIXTURES = (("before",), ("before", "here"), ("here",))
 SLOW_S = 240.0
 
@@ -195,7 +196,7 @@ class Site:
         for name, release in (("old", "before"), ("new", "here")):
             out = (self.folder / f"pushes-{name}").open("w")
             self.running[f"pusher-{name}"] = subprocess.Popen(
-                [sys.executable, str(PUSHING), str(DELTA), name, str(EVERY_S)],
+                [sys.executable, str(PUSHING), str(DELTA), name, str(120 / PER_MINUTE)],
                 env=self.environ(release),
                 stdin=subprocess.PIPE,
                 stdout=out,
@@ -262,7 +263,7 @@ def test_nobody_notices_a_rolling_upgrade_in_whatever_order(site):
             folder = changed(site.folder, states)
             site.cli(release, "push", str(folder), "me/chat", "--base", "tinyllama", "--no-golden")
             ref = f"me/chat:v{states + 1}"
-            site.cli(release, "verify", ref, "--wait", "--timeout", f"{SLOW_S:.0f}s")
+            site.cli(release, "verify", ref, "--wait", "--timeout", f"{SLOW_S:.0f}s", "--priority", "high")
             if first:
                 site.cli(release, "channel", "create", "me/chat", "prod")
             site.follow(agent)
@@ -277,7 +278,7 @@ def test_nobody_notices_a_rolling_upgrade_in_whatever_order(site):
         site.balancer.lead_to([ports["here"]])
         site.stop("server-before")
         finished = site.migrate("finish")
-        time.sleep(2 * EVERY_S)
+        time.sleep(240 / PER_MINUTE)
         for name in ("pusher-old", "pusher-new"):
             site.running[name].stdin.close()
             site.running.pop(name).wait(120)

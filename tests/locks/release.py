@@ -50,8 +50,7 @@ def make_release(key_file: Path) -> None:
     if tags and version not in tags:
         raise SystemExit(f"HEAD is tagged {', '.join(tags)}, and its version is {version}")
     DIST.mkdir(exist_ok=True)
-    for file in build_twice(commit):
-        shutil.move(file, DIST / file.name)
+    build_twice(commit, DIST)
     for bill in sorted(BUILD.glob("sbom-*.json")):
         shutil.copy(bill, DIST)
     (DIST / NOTES).write_text(notes_of((REPOSITORY / "CHANGELOG.md").read_text(), deltareg.__version__))
@@ -67,23 +66,37 @@ def make_release(key_file: Path) -> None:
         print(f"the key is new: {key_file}")
 
 
-def build_twice(commit: str) -> list[Path]:
+def build_twice(commit: str, into: Path) -> None:
     """Build the source and the pure wheel from a commit in two places; refuse if a byte differs."""
     epoch = _git("show", "--no-patch", "--format=%ct", commit)
     packed = subprocess.run(["git", "archive", commit], cwd=REPOSITORY, capture_output=True, check=True).stdout
-    built = []
-    for _ in range(2):
-        folder = Path(tempfile.mkdtemp(prefix="deltareg-release-"))
-        with tarfile.open(fileobj=BytesIO(packed)) as archive:
-            archive.extractall(folder / "source", filter="data")
-        command = [sys.executable, "-m", "hatchling", "build", "-d", str(folder / "dist"), "-t", "sdist", "-t", "wheel"]
-        environ = {**os.environ, "SOURCE_DATE_EPOCH": epoch, "DELTAREG_KERNEL": "numpy"}
-        subprocess.run(command, cwd=folder / "source", env=environ, check=True, stdout=subprocess.DEVNULL)
-        built.append(_files(folder / "dist"))
-    first, second = ({file.name: _digest(file) for file in files} for files in built)
-    if first != second:
-        raise SystemExit(f"not built alike twice: {sorted({*first.items()} ^ {*second.items()})}")
-    return built[0]
+    environ = {**os.environ, "SOURCE_DATE_EPOCH": epoch, "DELTAREG_KERNEL": "numpy"}
+    with tempfile.TemporaryDirectory(prefix="deltareg-release-") as scratch:
+        built = []
+        for place in (Path(scratch) / "one", Path(scratch) / "another"):
+            with tarfile.open(fileobj=BytesIO(packed)) as archive:
+                archive.extractall(place, filter="data")
+            command = [
+                sys.executable,
+                "-m",
+                "hatchling",
+                "build",
+                "-d",
+                str(place / "dist"),
+                "-t",
+                "sdist",
+                "-t",
+                "wheel",
+            ]
+            subprocess.run(
+                command, cwd=place, env=environ, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
+            built.append(_files(place / "dist"))
+        first, second = ({file.name: _digest(file) for file in files} for files in built)
+        if first != second:
+            raise SystemExit(f"not built alike twice: {sorted({*first.items()} ^ {*second.items()})}")
+        for file in built[0]:
+            shutil.copy(file, into / file.name)
 
 
 def notes_of(changelog: str, version: str) -> str:
