@@ -102,7 +102,7 @@ def check(url: str | sa.URL) -> list[str]:
 
 def newest_revision() -> str | None:
     """Return the newest revision that this release contains."""
-    return ScriptDirectory.fromconfig_of(config_of(None)).get_current_head()
+    return ScriptDirectory.from_config(config_of(None)).get_current_head()
 
 
 def config_of(conn: sa.Connection | None) -> Config:
