@@ -1,5 +1,7 @@
 """A rolling upgrade: what an older server starts on, when rows take the newest form, and what is refused."""
 
+import ast
+
 import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
@@ -18,6 +20,7 @@ from deltareg_migrations.command_line import main
 from deltareg_migrations.finishing import finish
 from deltareg_migrations.steps import note_step
 from tests.migrations.populated import populate
+from tests.migrations.test_migrations import VERSIONS
 from tests.migrations.test_packing import as_before
 
 CHECKS = [{"name": f"check {number}", "verdict": "pass", "detail": "x" * 50} for number in range(20)]
@@ -118,3 +121,30 @@ def test_a_server_says_that_it_is_there_and_that_it_is_gone(registry):
         left = list(conn.execute(sa.select(t.servers.c.id)).scalars())
     assert [tuple(row) for row in there] == [("one", db.HEAD), ("two", db.HEAD)]
     assert left == ["one"]
+
+
+def contracting(source):
+    """Name the operations of a revision's way up that a server written for the schema before may not survive."""
+    (upgrade,) = [node for node in ast.parse(source).body if getattr(node, "name", "") == "upgrade"]
+    for call in [node for node in ast.walk(upgrade) if isinstance(node, ast.Call)]:
+        name = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+        given = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+        if name in {"drop_table", "drop_column", "rename_table"} or "new_column_name" in given:
+            yield name
+        if name == "alter_column" and given.get("nullable") == "False":
+            yield name
+        if name == "add_column":
+            column = ast.unparse(call.args[-1])
+            if "nullable=False" in column and "server_default" not in column:
+                yield name
+
+
+def test_a_revision_that_contracts_says_with_which_servers_it_works():
+    revisions = [path for path in VERSIONS.glob("[0-9]*.py") if path.name[:4] > "0054"]
+
+    silent = {
+        path.name for path in revisions if [*contracting(path.read_text())] and "works_from" not in path.read_text()
+    }
+
+    assert silent == set()
+    assert [*contracting("def upgrade():\n    op.drop_column('versions', 'kind')")] == ["drop_column"]
