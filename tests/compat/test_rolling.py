@@ -24,6 +24,7 @@ import pytest
 
 from deltareg.client import Client, ClientConfig
 from tests.compat.releases import HERE, environ_of, module_of, release_before, unpack_release
+from tests.compat.test_release_before import RELEASE
 from tests.fixtures.databases import BOTH
 from tests.fixtures.processes import until
 
@@ -175,15 +176,15 @@ class Site:
             command = ("agent", "run", "--channel", "me/chat@prod", "--dir", str(self.folder / "served"))
             self.start(f"agent-{release}", release, "deltareg_cli", *command)
 
-    def enrol(self):
+    def enrol(self, release="before"):
         asked = module_of("deltareg_verify", "key", "--file", str(self.folder / "worker-key.pem"))
         key = subprocess.run(asked, env=self.environ("here"), capture_output=True, text=True, check=True).stdout.strip()
         self.worker_token = self.cli(
-            "before",
+            release,
             *("token", "create", "--for", "worker", "--kind", "wrk", "--everywhere", "--quiet"),
             *("--scope", "read", "--scope", "verify", "--expires", "30d"),
         )
-        self.cli("before", "worker", "enrol", "worker", "--key", key)
+        self.cli(release, "worker", "enrol", "worker", "--key", key)
 
     def push_on(self):
         """Let a client of each release push all the time."""
@@ -284,6 +285,43 @@ def test_nobody_notices_a_rolling_upgrade_in_whatever_order(site):
     assert dead == []
     assert set(verdicts.values()) == {"pass"}
     assert len(refs) > states
+
+
+def test_a_worker_that_knows_less_takes_nothing_from_one_that_knows(tmp_path, tmp_path_factory):
+    """It is of some releases before, does not know a parameter of smoke, and asks first."""
+    older = unpack_release(RELEASE, tmp_path_factory.mktemp("older"))
+    if older is None:
+        pytest.skip(f"needs the history of the project, with {RELEASE}")
+    site = Site(tmp_path, "", {"before": older, "here": HERE})
+    try:
+        site.migrate("upgrade")
+        site.balancer.ports = [site.serve("here")]
+        site.token = (site.folder / "data" / "admin-token").read_text().strip()
+        site.cli("here", "base", "push", str(BASE), "tinyllama")
+        site.enrol("here")
+        site.work(("before",))
+        until(lambda: "proof=proven" in site.said("worker-before"), "it works", timeout_s=SLOW_S)
+        for number in range(5):
+            folder = changed(site.folder, number)
+            site.cli("here", "push", str(folder), f"me/one-{number}", "--base", "tinyllama", "--no-golden")
+        until(lambda: "has no key" in site.said("worker-before"), "it met what it does not know", timeout_s=SLOW_S)
+        with Client(config=ClientConfig(server=site.balancer.url, token=site.token)) as client:
+            until(partial(waits_for_words, client), "they say for what they wait", timeout_s=SLOW_S)
+            site.work(("before", "here"))
+            verdicts = [wait_for_verdict(client, f"me/one-{number}:v1") for number in range(5)]
+            attempts = [run.attempt for run in client.runs.list(limit=100).items if run.what == "verify"]
+            said = len(client.verdicts.list(limit=100).items)
+    finally:
+        site.end()
+    print(f"{verdicts}, attempts {attempts}, met {site.said('worker-before').count('has no key')} times")
+    assert verdicts == ["pass"] * 5
+    assert attempts == [1] * 5
+    assert said == 5
+
+
+def waits_for_words(client):
+    """Whether a run that waits says what no worker knows."""
+    return any("no worker that runs now knows check" in run.unserved for run in client.runs.queue().items)
 
 
 def walk(database):

@@ -66,6 +66,7 @@ def test_a_server_starts_on_what_a_later_release_expanded_and_on_nothing_that_it
         migrations.upgrade(database_url)
 
 
+@pytest.mark.soak
 def test_a_fresh_database_has_the_newest_form_and_one_with_rows_of_before_does_not(database_url):
     engine = create_engine(database_url)
     with read(engine) as conn:
