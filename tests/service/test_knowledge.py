@@ -16,6 +16,7 @@ from deltareg.service.runs.kinds.verify import complete_run
 from deltareg.service.runs.leases import fail_run
 from deltareg.service.runs.runs import queue_run, show_run
 from deltareg.service.runs.unknown_again import queue_unknown_again
+from deltareg.service.verdicts.suites import show_suite
 from deltareg.store.memory import MemoryStore
 from deltareg.wire import RunCreate, RunFailure
 from deltareg.wire.knowledge import list_known
@@ -128,6 +129,8 @@ def test_a_server_leaves_the_runs_of_a_later_release_to_it(registry, worker, que
 
     with pytest.raises(Unavailable, match="does not know check telepathy"):
         complete_run(registry, worker, queued, report(grant))
+    with pytest.raises(Unavailable, match="suite smoke is of a later release"):
+        show_suite(registry, reader(worker), "smoke", digest=digest)
     with write(registry.engine) as conn:
         conn.execute(sa.update(t.runs).values(state="queued", lease_holder=None))
 

@@ -52,6 +52,8 @@ from deltareg.wire import LeaseGrant, LeaseHold, LeaseRequest, RunFailure
 from deltareg.wire.knowledge import digest_words
 
 _SEEN_US = 20 * US_PER_S
+_REMEMBERED_US = 3_600 * US_PER_S
+"""How long what a worker has shown not to know is remembered of one that does not ask; it may hold a long run."""
 
 
 def claim_lease(
@@ -184,7 +186,7 @@ def _see_worker(registry: Registry, caller: Caller, request: LeaseRequest) -> li
     is_known = row is not None and row.principal_id == caller.principal_id
     digest = None if request.knows is None else digest_words(request.knows)
     is_same = row is not None and is_known and row.labels == labels and row.knows_digest == digest
-    is_here = row is not None and row.age_us < LIVE_US  # else it may have been installed anew meanwhile
+    is_here = row is not None and row.age_us < _REMEMBERED_US  # else it may have been installed anew meanwhile
     if row is not None and is_same and row.age_us < _SEEN_US:
         return row.unknown
     see = partial(

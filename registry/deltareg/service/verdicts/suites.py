@@ -16,7 +16,7 @@ from deltareg.db.session import read, try_transaction, with_retry
 from deltareg.db.verdicts import suites as queries
 from deltareg.db.verdicts.rows import SuiteRow
 from deltareg.digest import sha256_of
-from deltareg.errors import Conflict, InvalidInput, NotFound, StaleRevision
+from deltareg.errors import Conflict, InvalidInput, NotFound, StaleRevision, Unavailable
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING, SHARED
 from deltareg.service.clock import rfc3339
@@ -186,14 +186,20 @@ def suite_of(conn: sa.Connection, name: str, digest: str) -> Suite:
     Raises:
         NotFound: The suite never had that digest, or it is a built-in suite of a release that never
             served here.
-        InvalidInput: It is of a later release, and asks for what this one does not know.
+        Unavailable: It is of a later release, and asks for what this one does not know; another server may.
     """
     if name in built_in_names() and str(built_in(name).digest) == digest:
         return built_in(name)
     document = document_of(conn, name, digest)
     if document is None:
         raise NotFound(f"suite {name[:80]} was never {digest[:80]}", fix=f"deltareg suite show {name}")
-    return read_stored_suite(document)
+    try:
+        return read_stored_suite(document)
+    except InvalidInput as error:
+        raise Unavailable(
+            f"suite {name[:80]} is of a later release, and this server does not know all of it: {error.message}",
+            fix="a server of that release does: try again",
+        ) from error
 
 
 def document_at_hand(name: str, digest: str) -> bytes | None:
