@@ -61,6 +61,7 @@ def serve(registry: Registry, settings: ServerSettings, listener: socket.socket)
         store_kind=settings.effective_store_url.partition(":")[0],
         lease_s=settings.lease_s,
         upload_grace_s=settings.upload_grace_s,
+        keep_deleted_s=settings.deleted_days * 86_400,
         keep_logs_s=settings.keep_logs_s,
         keep_forms_s=settings.form_days * 86_400,
         room=DiskRoom(settings.own_disks()),
@@ -100,7 +101,7 @@ def serve(registry: Registry, settings: ServerSettings, listener: socket.socket)
         promoting(registry),
         sealing(registry, places),
         refreshing(registry),
-        upkeep(registry, keep_logs_s=settings.keep_logs_s),
+        upkeep(registry, settings.keeping_times),
         present(registry),
         _asked_to_end(),
     ):

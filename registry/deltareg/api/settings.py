@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from deltareg.service.issuers import KNOWN
+from deltareg.service.operations.operation import KeepingTimes
 from deltareg.words import BareName, Founders
 
 
@@ -78,6 +79,14 @@ class ServerSettings(BaseSettings):
     lease_s: float = Field(default=60.0, description="How long a worker's lease lasts, seconds.")
     upload_grace_s: float = Field(
         default=86_400.0, description="How long an idle upload is kept before collection, seconds."
+    )
+    deleted_days: float = Field(
+        default=7.0, ge=0, description="How long a deleted version can be restored before collection, days."
+    )
+    finished_days: float = Field(
+        default=90.0,
+        ge=40,
+        description="How long pushes and runs that came to their end are listed, where nothing else needs them, days.",
     )
     run_log_days: float = Field(
         default=30.0, ge=0, description="How long a log is kept after its run; 0 is for ever, days."
@@ -158,6 +167,17 @@ class ServerSettings(BaseSettings):
     def keep_logs_s(self) -> float | None:
         """How long the log of a run is kept after its end, seconds; None for ever."""
         return self.run_log_days * 86_400 or None
+
+    @property
+    def keeping_times(self) -> KeepingTimes:
+        """How long what has done its work is kept."""
+        return KeepingTimes(
+            upload_grace_s=self.upload_grace_s,
+            deleted_s=self.deleted_days * 86_400,
+            forms_s=self.form_days * 86_400,
+            logs_s=self.keep_logs_s,
+            finished_s=self.finished_days * 86_400,
+        )
 
     def own_disks(self) -> dict[str, Path]:
         """Return the folders on this machine that the server writes to, by their content."""

@@ -75,6 +75,7 @@ def _plan(ask: ViewRequest) -> Outlook:
         ask.registry,
         ask.caller,
         grace_s=state.upload_grace_s,
+        deleted_s=state.keep_deleted_s,
         keep_logs_s=state.keep_logs_s,
         keep_forms_s=state.keep_forms_s,
         limit=ask.most(_LISTED),

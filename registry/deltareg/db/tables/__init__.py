@@ -41,6 +41,8 @@ from deltareg.db.tables.lines import line_verdicts as line_verdicts
 from deltareg.db.tables.metadata import metadata as metadata
 from deltareg.db.tables.offers import offer_marks as offer_marks
 from deltareg.db.tables.offers import offers as offers
+from deltareg.db.tables.operations import operations as operations
+from deltareg.db.tables.operations import retention_rules as retention_rules
 from deltareg.db.tables.outbox import event_head as event_head
 from deltareg.db.tables.outbox import outbox as outbox
 from deltareg.db.tables.packs import base_packs as base_packs
