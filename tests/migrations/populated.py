@@ -110,6 +110,14 @@ ROWS: tuple[tuple[sa.Table, dict[str, object]], ...] = (
         },
     ),
     (t.audit_places, {"audit_id": 1, "namespace_id": 1}),
+    (
+        t.operations,
+        {"kind": "collect", "every_us": T0, "set_by": 1, "place": {"stage": "mark"}, "counts": {"bytes": 7}},
+    ),
+    (
+        t.retention_rules,
+        {"id": 1, "namespace_id": 1, "kind": "", "keep": {"last": 9}, "principal_id": 1, "created_at": T0},
+    ),
     (t.log_origins, {"id": 1, "origin": "deltareg/o"}),
     (t.log_checkpoints, {"size": 1, "note": f"deltareg/o\n1\n{'A' * 43}=\n\n\u2014 o AAAA\n"}),
     (t.log_leaves, {"position": 0, "audit_id": 1, "hash": b"h", "sealed_by": 1}),
