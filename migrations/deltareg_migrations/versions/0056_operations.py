@@ -59,8 +59,15 @@ def upgrade() -> None:
         sa.UniqueConstraint("namespace_id", "kind", name="uq_retention_rules_namespace_id_kind"),
         sa.UniqueConstraint("delta_id", "kind", name="uq_retention_rules_delta_id_kind"),
     )
+    op.add_column("versions", sa.Column("put_away_at", sa.BigInteger()))
+    to_put_away = sa.text("released_at IS NOT NULL AND put_away_at IS NULL")
+    op.create_index(
+        "ix_versions_to_put_away", "versions", ["id"], sqlite_where=to_put_away, postgresql_where=to_put_away
+    )
 
 
 def downgrade() -> None:
+    op.drop_index("ix_versions_to_put_away", "versions")
+    op.drop_column("versions", "put_away_at")
     op.drop_table("retention_rules")
     op.drop_table("operations")

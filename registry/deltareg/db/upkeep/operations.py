@@ -89,7 +89,9 @@ def take_due(conn: sa.Connection, holder: str, *, lease_us: int, kinds: Sequence
     begun = sa.case((is_new, now_us()), else_=operations.c.started_at)
     asked = sa.case((is_new, sa.null()), else_=operations.c.asked_at)
     held = {"holder": holder, "held_until": now_us() + lease_us, "fence": operations.c.fence + 1}
-    conn.execute(taken.values(**held, started_at=begun, asked_at=asked))
+    # Due for as long as it is under way, so that another one goes on after this one.
+    due_since = sa.case((operations.c.due_at <= now_us(), operations.c.due_at), else_=now_us())
+    conn.execute(taken.values(**held, started_at=begun, asked_at=asked, due_at=due_since))
     return operation_row(conn, kind)
 
 
