@@ -292,7 +292,9 @@ def test_what_is_promoted_between_plan_and_deletion_stays(registry, ada, delta, 
         return 0
 
     monkeypatch.setattr(retaining, "_delete_some", promoted_meanwhile)
-    retain_some(registry, next_line(registry, 0))
+    first = next_line(registry, 0)
+    assert first is not None
+    retain_some(registry, first)
     if not rows.rows(registry.engine, t.revisions):
         move(registry.engine, delta, ids[1], number=1)
     retain(registry)
