@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from deltareg.db import tables as t
 from deltareg.db.session import write
+from deltareg.service.access.keys import announce_server_key
 from deltareg.service.operations.operation import KeepingTimes
 from deltareg.service.operations.operations import list_operations
 from deltareg.service.operations.working import OperationPace, OperationWorker
@@ -37,7 +38,6 @@ KEPT = RetentionRule(last=10, days=45, labels=["release"])
 GROWS = {
     "audit",
     "audit_places",
-    "cards",
     "comparisons",
     "line_verdicts",
     "log_checkpoints",
@@ -50,7 +50,6 @@ GROWS = {
     "verdict_bases",
     "verdict_envelopes",
     "verdicts",
-    "version_weights",
     "versions",
 }
 
@@ -79,6 +78,7 @@ class TwoYears:
         self.author = author = server.client(principal="author")
         self.worker = server.client(("read", "verify"), principal="worker", kind="wrk")
         self.prover, self.puller = prover_of(server), server.client(("read",), principal="puller")
+        announce_server_key(server.registry)
         with write(server.registry.engine) as conn:  # tokens of two years
             conn.execute(sa.update(t.tokens).values(expires_at=t.tokens.c.expires_at + 1_000 * DAY_US))
         write_base(folder / "base", self.shape)

@@ -11,7 +11,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from deltareg.db.sql.clock import now_us
 from deltareg.db.sql.document import unpack_document
 from deltareg.db.sql.upsert import batches, insert
 from deltareg.db.storage.offers import withdraw_from_packs
@@ -63,21 +62,6 @@ def adopt(
 def settle_key(conn: sa.Connection, physical_key: str, *, state: str) -> None:
     """Set the state of a key that an upload wrote: `adopted`, or `dropped` and to be deleted."""
     conn.execute(sa.update(upload_packs).where(upload_packs.c.physical_key == physical_key).values(state=state))
-
-
-def leave_key(conn: sa.Connection, old_key: str, *, beside: str) -> None:
-    """Leave a key that no pack uses any more to the sweep.
-
-    Its upload may be forgotten by now; then the upload that wrote the key `beside` it names it as well.
-    """
-    left = sa.update(upload_packs).where(upload_packs.c.physical_key == old_key).values(state="dropped")
-    if conn.execute(left).rowcount:
-        return
-    named = sa.select(
-        upload_packs.c.upload_id, upload_packs.c.number, sa.literal(old_key), sa.literal("dropped"), now_us()
-    ).where(upload_packs.c.physical_key == beside)
-    columns = ["upload_id", "number", "physical_key", "state", "created_at"]
-    conn.execute(sa.insert(upload_packs).from_select(columns, named, include_defaults=False))
 
 
 def lock_live(conn: sa.Connection, scope: str, digests: Iterable[str]) -> dict[str, int]:
@@ -224,6 +208,6 @@ def _join(conn: sa.Connection, pack_id: int, keys: tuple[str, str], *, is_sound:
     values = {"physical_key": new_key, "size_bytes": size_bytes, "bad_at": None, "bad_why": None}
     conn.execute(sa.update(packs).where(packs.c.id == pack_id).values(state="live", **values))
     # Whoever marked the pack may never come to delete the old key: leave it to the sweep.
-    leave_key(conn, old_key, beside=new_key)
+    settle_key(conn, old_key, state="dropped")
     settle_key(conn, new_key, state="adopted")
     return pack_id

@@ -8,7 +8,7 @@ from deltareg.db.bases.stacks import is_standing
 from deltareg.db.sql.clock import now_us
 from deltareg.db.sql.fetch import fetch_all
 from deltareg.db.sql.upsert import batches
-from deltareg.db.storage.packs import leave_key, settle_key
+from deltareg.db.storage.packs import settle_key
 from deltareg.db.storage.proofs import needed_packs
 from deltareg.db.storage.rows import BadPackRow, PackRow
 from deltareg.db.storage.shares import PackHolder
@@ -38,7 +38,7 @@ def mark_whole(conn: sa.Connection, pack_id: int, *, physical_key: str, size_byt
     if conn.execute(update).rowcount != 1:
         return False
     if new_key:
-        leave_key(conn, physical_key, beside=new_key)
+        settle_key(conn, physical_key, state="dropped")
         settle_key(conn, new_key, state="adopted")
     return True
 

@@ -9,6 +9,7 @@ from deltareg.db.tables import (
     dropped_logs,
     forms,
     lease_keys,
+    packs,
     run_log,
     run_results,
     runs,
@@ -23,7 +24,7 @@ _OF_RUN = (run_log, dropped_logs, run_results, lease_keys)
 
 
 def ended_uploads(conn: sa.Connection, *, keep_us: int, limit: int) -> Sequence[str]:
-    """List uploads that ended before that time and have no key that is still to be swept."""
+    """List uploads that ended before that time, and of whose keys none is in use or still to be swept."""
     query = sa.select(uploads.c.id).where(*_are_ended_uploads(keep_us)).order_by(uploads.c.touched_at).limit(limit)
     return conn.execute(query).scalars().all()
 
@@ -53,7 +54,11 @@ def drop_runs(conn: sa.Connection, ids: Sequence[str], *, keep_us: int) -> int:
 
 def _are_ended_uploads(keep_us: int) -> Sequence[sa.ColumnElement[bool]]:
     is_to_sweep = sa.exists().where(upload_packs.c.upload_id == uploads.c.id, UNADOPTED)
-    return uploads.c.state != "open", uploads.c.touched_at <= now_us() - keep_us, ~is_to_sweep
+    # Whose bytes a pack is, and which of its keys is old, stands in the upload that brought it.
+    is_in_use = sa.exists().where(
+        upload_packs.c.upload_id == uploads.c.id, upload_packs.c.physical_key == packs.c.physical_key
+    )
+    return uploads.c.state != "open", uploads.c.touched_at <= now_us() - keep_us, ~is_to_sweep, ~is_in_use
 
 
 def _are_ended_runs(keep_us: int) -> Sequence[sa.ColumnElement[bool]]:

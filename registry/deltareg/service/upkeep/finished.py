@@ -1,7 +1,8 @@
 """Pushes and runs that came to their end long ago: they are dropped where nothing else needs them.
 
-A run stays while a verdict, a stored form or something that waits names it, and a push while a key
-that it wrote may still have to be swept. In batches, each its own transaction.
+A run stays while a verdict, a stored form or something that waits names it, and a push while a pack
+that it brought is there, or a key that it wrote may still have to be swept. In batches, each its own
+transaction.
 """
 
 from functools import partial
