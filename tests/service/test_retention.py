@@ -232,15 +232,17 @@ def test_a_parent_goes_with_its_children_and_never_before_them(registry, ada, de
 def test_what_would_delete_everything_asks_first(registry, ada, delta):
     ids = push(registry, ada, delta, 2)
 
+    with pytest.raises(Conflict, match="each new version"):
+        rule(registry, ada, labels=["release"])
+    change(registry.engine, ids, created_at=1)
     with pytest.raises(Conflict, match="every version of lab/x"):
-        rule(registry, ada, last=0)
+        rule(registry, ada, days=1)
     assert rule(registry, ada, last=0, dry_run=True).plan.versions == 2
     assert retain(registry) == 0
     rule(registry, ada, last=0, confirm=True)
 
     assert retain(registry) == 2
     assert live(registry) == []
-    assert ids
 
 
 def test_each_deletion_is_logged_in_the_name_of_who_set_the_rule_and_can_be_undone(registry, ada, delta):

@@ -19,7 +19,7 @@ def operation_table(operations: Sequence["OperationInfo"], *, now: datetime) -> 
     columns = [Column("operation"), Column("now"), Column("every"), Column("due"), Column("last"), Column("came of it")]
     rows: list[list[Text]] = []
     for each in operations:
-        outcome: Text = Cell("fails", "bad") if each.failure else _counts(each.outcome)
+        outcome: Text = Cell("fails", "bad") if each.failure else _counts(each.outcome) if each.ended_at else ""
         rows.append(
             [
                 Cell(each.kind, "name"),
@@ -45,7 +45,7 @@ def operation_blocks(each: "OperationInfo", *, now: datetime) -> list[Block]:
             [
                 ("now", Cell(each.state, _TONES.get(each.state, ""))),
                 ("under way", under_way),
-                ("so far", _counts(each.counts)),
+                ("so far", _counts(each.counts) if each.is_under_way else ""),
                 ("every", f"{_every(each.every_s)}, at most {each.percent} % of a process"),
                 ("due", _moment(each.due_at, now)),
                 ("last", _moment(each.ended_at, now)),
@@ -92,9 +92,9 @@ def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(shown) or "nothing to do"
 
 
-def _every(seconds: float) -> Text:
+def _every(seconds: float) -> str:
     if not seconds:
-        return Cell("never", "dim")
+        return "never by itself"
     for unit, name in _UNITS:
         if seconds >= unit:
             return f"{seconds / unit:g}{name}"

@@ -1,6 +1,6 @@
 """Rules of retention as people see and set them: of a namespace, or of a line, which come first."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import sqlalchemy as sa
 
@@ -60,6 +60,8 @@ def set_retention(
         namespace_id, delta_id = _find(conn, caller, on)
         sorted_lines = _sort(conn, namespace_id, delta_id, own=own)
         planned = _plan(conn, sorted_lines)
+    if not request.confirm and not dry_run:
+        _refuse_unbounded(rules.values())
     emptied = [each for each in sorted_lines if each.versions and len(each.going) == len(each.versions)]
     if emptied and not request.confirm and not dry_run:
         of = f"{emptied[0].namespace}/{emptied[0].line}"
@@ -93,6 +95,21 @@ def set_retention(
         return _info(on, after, planned)
 
     return with_retry(registry.engine, transaction)
+
+
+def _refuse_unbounded(rules: Iterable[RetentionRule]) -> None:
+    """Refuse a rule that keeps nothing for being new, as lines would lose all that is pushed.
+
+    Raises:
+        Conflict: One of them is such a rule.
+    """
+    for rule in rules:
+        if not rule.last and not rule.days:
+            of = f" of kind {rule.kind}" if rule.kind else ""
+            raise Conflict(
+                f"this would delete each new version{of}, once nothing needs it",
+                fix="keep some: --last 10, or --younger 30d; or insist: --all",
+            )
 
 
 def _find(
