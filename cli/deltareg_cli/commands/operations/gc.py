@@ -42,10 +42,10 @@ def gc() -> None:
     """Collect bytes that nothing refers to.
 
     Those of deleted versions after a week, and of uploads that were given up after a day, unless the
-    server or --grace says otherwise. The registry does it by itself once a day (upkeep). It is safe beside pushes, and keeps what channels
-    served of late, so that it can be rolled back to, and how a version was stored before it was
-    stored anew: for a week, unless the server or --forms says otherwise. Logs of runs that ended
-    long ago go, too.
+    server or --grace says otherwise. The registry does it by itself once a day (upkeep). It is safe
+    beside pushes, and keeps what channels served of late, so that it can be rolled back to, and how
+    a version was stored before it was stored anew: for a week, unless the server or --forms says
+    otherwise. Logs of runs that ended long ago go, too.
     """
 
 
