@@ -11,7 +11,7 @@ from deltareg.client import Client, ClientConfig
 from deltareg.db import tables as t
 from deltareg.db.session import write
 from deltareg.host.token_files import write_token
-from deltareg.service.access.keys import announce_server_key
+from deltareg.service.access.server_keys import announce_server_key
 from deltareg.service.trail.keep import CheckpointStores
 from deltareg.service.trail.seal import seal_some
 from deltareg.trail.checkpoint import open_checkpoint

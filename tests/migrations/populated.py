@@ -387,6 +387,7 @@ ROWS: tuple[tuple[sa.Table, dict[str, object]], ...] = (
             "created_by": 1,
         },
     ),
+    (t.server_keys, {"keyid": "k", "slot": 1, "sealed": b"s", "audit_id": 1}),
     (
         t.verdict_envelopes,
         {"verdict_id": "v", "key_id": 1, "keyid": "k", "host": "rack-1", "labels": {}, "body": b"{}"},

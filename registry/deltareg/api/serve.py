@@ -14,6 +14,7 @@ from deltareg.api.one_host import one_host
 from deltareg.api.one_up import only_up
 from deltareg.api.one_up_of_database import only_up_of
 from deltareg.api.opening import check_address, check_keys, open_registry, read_settings, reporting_errors
+from deltareg.api.own_keys import keys
 from deltareg.api.own_workers import kept_running
 from deltareg.api.serving import serve
 from deltareg.api.settings import ServerSettings
@@ -81,6 +82,7 @@ def check() -> None:
 
 
 server.add_command(token)
+server.add_command(keys)
 
 
 @contextmanager

@@ -138,8 +138,8 @@ def record_event(
     actor: str,
     token_id: int | None = None,
     request_id: str = "",
-) -> None:
-    """Record what was done, in the transaction of the change.
+) -> int:
+    """Record what was done, in the transaction of the change; return the row's number.
 
     Args:
         conn: The transaction.
@@ -166,3 +166,4 @@ def record_event(
     if namespace is not None:
         place_audit(conn, audit_id, namespace=namespace)
     add_event(conn, audit_id, namespace=namespace, line=line)
+    return audit_id

@@ -44,7 +44,7 @@ class Registry:
     Attributes:
         engine: The database.
         store: The store of blobs.
-        signer: The server's own key; None if it signs nothing.
+        signer: The servers' key as this process started with it; None if it signs nothing.
         sigstore: The trust configuration of the accepted Sigstore; None for none.
         recheck_share: The share of passes that another worker verifies again.
         second: Another store with copies of the same bytes, to heal from; None for none.
@@ -57,6 +57,7 @@ class Registry:
         figures: The cached storage figures for pages.
         facets: The cached counts of lines by facet for pages.
         pulls: The pulls that are not written yet.
+        rotated: The key that took the place of `signer` while this process runs.
     """
 
     engine: sa.Engine
@@ -74,6 +75,12 @@ class Registry:
     figures: AnswerCache[StorageReport] = field(default_factory=AnswerCache[StorageReport], compare=False)
     facets: AnswerCache[Sequence[FacetRow]] = field(default_factory=AnswerCache[Sequence[FacetRow]], compare=False)
     pulls: PullNotes = field(default_factory=PullNotes, compare=False)
+    rotated: list[SigningKey | None] = field(default_factory=list[SigningKey | None], compare=False)
+
+    @property
+    def own_key(self) -> SigningKey | None:
+        """The key that servers sign with now, as this process saw it last; None if it signs nothing."""
+        return self.rotated[-1] if self.rotated else self.signer
 
 
 @dataclass(frozen=True, slots=True)

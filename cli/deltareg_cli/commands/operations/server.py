@@ -3,6 +3,7 @@
 import click
 
 from deltareg.errors import InvalidInput
+from deltareg_cli.commands.operations.server_keys import keys
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
 from deltareg_cli.runs.launch import become, build_flags
@@ -71,5 +72,5 @@ def check() -> None:
     become("deltareg.api", "check", extras=["server"])
 
 
-for _command in (run, migrate, check):
+for _command in (run, migrate, check, keys):
     server.add_command(_command)

@@ -91,6 +91,7 @@ from deltareg.db.tables.sign_ins import sign_in_attempts as sign_in_attempts
 from deltareg.db.tables.sign_ins import sign_ins as sign_ins
 from deltareg.db.tables.signing import disputes as disputes
 from deltareg.db.tables.signing import lease_keys as lease_keys
+from deltareg.db.tables.signing import server_keys as server_keys
 from deltareg.db.tables.signing import signing_keys as signing_keys
 from deltareg.db.tables.signing import summaries as summaries
 from deltareg.db.tables.signing import verdict_envelopes as verdict_envelopes
