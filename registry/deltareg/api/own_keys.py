@@ -59,12 +59,11 @@ def show_key(keyid: str | None, data_dir: Path | None) -> None:
             row = _find(conn, wanted)
         click.echo(f"keyid  {row.keyid}\nkey    {row.public}\nstate  {_state(row)}\nsince  {rfc3339(row.created_at)}")
         if current is not None and current.keyid == row.keyid:
-            place = str(settings.effective_signing_key)
-            if current.sealed is not None:
-                place = f"the database, sealed under {'a key of the servers' if registry.box is None else registry.box.name}"
-            click.echo(f"lies in  {place}")
-        if current is not None and current.audit_id is not None and current.keyid == row.keyid:
-            click.echo(f"row    {current.audit_id} of the audit trail says which key it followed")
+            is_sealed = current.sealed is not None
+            place = "the database, sealed" if is_sealed else str(settings.effective_signing_key)
+            click.echo(f"in     {place}")
+            if current.audit_id is not None:
+                click.echo(f"row    {current.audit_id} of the audit trail says which key it followed")
 
 
 @keys.command("rotate")

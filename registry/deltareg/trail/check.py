@@ -107,6 +107,7 @@ class LogCheck:
         self.last: SignedCheckpoint | None = None
         self._revoked = list(revoked)
         self._chain = ServerKeyChain(keys, revoked=self._revoked)
+        self._replaced_at: dict[str, int] = {}
         self._known = known or LogEvidence()
         self._frontier = Frontier() if since is None else since.frontier()
         self._state = StateCheck() if since is None else StateCheck(since.said)
@@ -199,6 +200,7 @@ class LogCheck:
             self._name(begin, size)
         else:
             self.last = signed
+            self._notice_replaced(signed)
         self._checked = max(self._checked, min(size, self.size))
 
     def outside(self, leaf: Mapping[str, object], *, is_waiting: bool) -> None:
@@ -266,6 +268,17 @@ class LogCheck:
             whole_at=whole_at,
         )
 
+    def _notice_replaced(self, signed: SignedCheckpoint) -> None:
+        """Tell once of a key that signed after another had taken its place."""
+        at = self._replaced_at.get(signed.key.keyid)
+        if at is not None and signed.checkpoint.size > at:
+            del self._replaced_at[signed.key.keyid]
+            self.notices.append(
+                f"the checkpoint over {signed.checkpoint.size} rows is signed with the key {signed.key.keyid[:16]},"
+                f" which row {self._row_at.get(at - 1, 0)} had replaced: by a server that was not upgraded, or the key"
+                " was stolen; then revoke it"
+            )
+
     def _missing(self) -> None:
         for size, position in sorted(self._batch.items()):
             self._find(
@@ -301,7 +314,10 @@ class LogCheck:
             self.statements += 1
             try:
                 signers = [*self._chain.keys, *self._revoked]  # which of the two, the log says
-                is_vouched = self._chain.take(leaf, check_change(entry.statement.encode(), leaf, signers))
+                signer = check_change(entry.statement.encode(), leaf, signers)
+                is_vouched = self._chain.take(leaf, signer)
+                if is_vouched:
+                    self._replaced_at[signer.keyid] = position + 1
             except BadSignature as error:
                 text = f"{_describe_entry(entry)}: {error.message}"
                 self._find("statement", position, entry.row, text)

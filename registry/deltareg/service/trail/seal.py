@@ -100,8 +100,7 @@ def _may_sign(conn: sa.Connection, signer: SigningKey) -> bool:
     key = signing_queries.find_key(conn, keyid=signer.keyid)
     if key is not None and key.revoked_at is not None:
         log.warning(
-            "nothing is sealed: the servers' key %s was revoked; deltareg server keys rotate --lost",
-            signer.keyid[:16],
+            "nothing is sealed: the servers' key %s was revoked; deltareg server keys rotate --lost", signer.keyid[:16]
         )
         return False
     return True
