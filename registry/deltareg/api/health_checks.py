@@ -1,7 +1,8 @@
 """What probes and Prometheus ask, answered however busy the server is.
 
-It has a thread and connections to the database of its own, and looks twice a second at most: nothing that requests
-hold can keep it waiting, and nobody can keep it busy, for it takes no token.
+It has threads and connections to the database of its own, and looks twice a second at most, at the store every few
+seconds: nothing that requests hold can keep it waiting, and nobody can keep it busy, for it takes no token. What
+does not answer is given up after five seconds.
 """
 
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from functools import cache, partial
 
 import anyio
 
+from deltareg.api.bounded_look import BoundedLook, look_at_store
 from deltareg.api.metrics import Metrics
 from deltareg.api.room import DiskRoom
 from deltareg.db.session import check_schema, create_engine
@@ -28,12 +30,14 @@ class HealthChecks:
 
     Attributes:
         metrics: The counters.
-        problem: What keeps the server from being ready; None if nothing does.
+        problem: What is wrong with the database or the server's own disks; None if nothing is.
+        store: What is wrong with the store; None if nothing is.
         text: The counters in the Prometheus text format, or the error that kept them from being read.
     """
 
     metrics: Metrics
     problem: SharedLook[DeltaregError | None]
+    store: SharedLook[DeltaregError | None]
     text: SharedLook[bytes | DeltaregError]
 
     @staticmethod
@@ -44,12 +48,19 @@ class HealthChecks:
         def own() -> Registry:
             return replace(registry, engine=create_engine(registry.engine.url, connections=0))
 
-        metrics, thread = Metrics(), anyio.CapacityLimiter(1)
+        metrics = Metrics()
+        database = BoundedLook("the database", partial(_problem, own, room), good_s=0.0, bad_s=0.0)
         return HealthChecks(
             metrics,
-            SharedLook(partial(_problem, own, room), None, thread),
-            SharedLook(partial(_text, own, metrics), b"", thread),
+            _shared(database.take),
+            _shared(look_at_store(registry.store).take),
+            SharedLook(partial(_text, own, metrics), b"", anyio.CapacityLimiter(1)),
         )
+
+
+def _shared(look: Callable[[], DeltaregError | None]) -> SharedLook[DeltaregError | None]:
+    """Share a look, which has a thread of its own."""
+    return SharedLook(look, None, anyio.CapacityLimiter(1))
 
 
 def _problem(own: Callable[[], Registry], room: DiskRoom | None) -> DeltaregError | None:
