@@ -95,7 +95,9 @@ class ServerSettings(BaseSettings):
         default=7.0, ge=0, description="How long a version's former stored form is kept, to go back to it, days."
     )
     signing_key: Path | None = Field(
-        default=None, description="The server's own key, PEM, mode 0600; made in the data folder when unset."
+        default=None,
+        description="A file with the servers' key, PEM, mode 0600, the same on all servers; not needed where they share"
+        " `DELTAREG_WEBHOOK_KEY`.",
     )
     checkpoint_file: Path | None = Field(
         default=None, description="Where checkpoints are kept beside the store; in the data folder when unset."
@@ -108,8 +110,8 @@ class ServerSettings(BaseSettings):
     )
     webhook_key: Path | None = Field(
         default=None,
-        description="Key that secrets of webhooks and sign-ins are sealed under, mode 0600, the same on all"
-        " servers; made in the data folder where the database lies there.",
+        description="Key that the servers' key and secrets of webhooks and sign-ins are sealed under, mode 0600, the same"
+        " on all servers; made in the data folder where the database lies there.",
     )
     webhook_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
         default=(), description="Private networks that webhooks may call, as 10.1.0.0/16, comma-separated."
