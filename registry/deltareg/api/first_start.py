@@ -173,8 +173,13 @@ def with_keys(registry: Registry, settings: ServerSettings) -> Registry:
     return replace(registry, signer=key)
 
 
-def with_own_files(registry: Registry, settings: ServerSettings) -> Registry:
-    """Return a registry with the keys that lie in files here; a key to seal with is made where the database lies here.
+def with_own_files(registry: Registry, settings: ServerSettings, *, makes: bool = True) -> Registry:
+    """Return a registry with the keys that lie in files here.
+
+    Args:
+        registry: The database and the store.
+        settings: Where the files are.
+        makes: Whether a key to seal with is made where the database lies here and there is none.
 
     Raises:
         Misconfigured: A file can be read by others, or holds no key.
@@ -183,7 +188,9 @@ def with_own_files(registry: Registry, settings: ServerSettings) -> Registry:
         signer = read_key(settings.effective_signing_key)
     except FileNotFoundError:
         signer = None
-    return replace(registry, signer=signer, box=webhook_box(settings))
+    path = settings.effective_webhook_key
+    has_box = makes or (path is not None and path.is_file())
+    return replace(registry, signer=signer, box=webhook_box(settings) if has_box else None)
 
 
 def _report_other(registry: Registry, settings: ServerSettings, named: SigningKey) -> None:

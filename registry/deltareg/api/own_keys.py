@@ -18,6 +18,7 @@ from deltareg.service.clock import rfc3339
 from deltareg.service.registry import Registry
 from deltareg.service.trail.keep import CheckpointStores
 from deltareg.service.trail.rotate import rotate_server_key
+from deltareg.service.telling.sealed import seal_anew
 from deltareg.signing.keys import SigningKey
 
 _SHORT = 16
@@ -96,6 +97,22 @@ def rotate_keys(*, lost: bool, data_dir: Path | None) -> None:
             )
         elif old is not None:
             click.echo(f"if the old one was stolen: deltareg worker revoke {old.keyid[:_SHORT]} -m REASON", err=True)
+
+
+@keys.command("reseal")
+@_data_dir
+def reseal(data_dir: Path | None) -> None:
+    """Seal the secrets in the database anew, under the first key in the file of DELTAREG_WEBHOOK_KEY.
+
+    To rotate that key: give all servers the file with the new key on a second line, and restart them; then
+    put the new one first, and restart them; then run this once, and take the old line away.
+    """
+    with reporting_errors():
+        _, registry = _open(data_dir)
+        if registry.box is None:
+            raise Misconfigured("this server has no key to seal with", fix="set DELTAREG_WEBHOOK_KEY")
+        number = seal_anew(registry, registry.box)
+        click.echo(f"{number} secrets are sealed under {registry.box.name} now; the other lines of the file may go")
 
 
 def _open(data_dir: Path | None) -> tuple[ServerSettings, Registry]:

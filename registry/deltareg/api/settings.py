@@ -110,8 +110,8 @@ class ServerSettings(BaseSettings):
     )
     webhook_key: Path | None = Field(
         default=None,
-        description="Key that the servers' key and secrets of webhooks and sign-ins are sealed under, mode 0600, the same"
-        " on all servers; made in the data folder where the database lies there.",
+        description="Key that the servers' key and secrets of webhooks and sign-ins are sealed under, mode 0600, the"
+        " same on all servers; made in the data folder where the database lies there.",
     )
     webhook_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
         default=(), description="Private networks that webhooks may call, as 10.1.0.0/16, comma-separated."

@@ -65,5 +65,17 @@ def rotate(*, lost: bool, data_dir: str | None) -> None:
     become("deltareg.api", "keys", "rotate", *build_flags(lost=lost, data_dir=data_dir), extras=["server"])
 
 
-for _command in (ls, show, rotate):
+@command("reseal", Example("after the file got a new first line", "deltareg server keys reseal"), see_also=_SEE)
+@_data_dir
+def reseal(data_dir: str | None) -> None:
+    """Seal the secrets in the database anew, under the first key of DELTAREG_WEBHOOK_KEY.
+
+    That file has a key a line: the first seals, each opens. To rotate it, add the new key as a second
+    line on all servers and restart them; then put it first, and restart them; then run this once, and
+    take the old line away.
+    """
+    become("deltareg.api", "keys", "reseal", *build_flags(data_dir=data_dir), extras=["server"])
+
+
+for _command in (ls, show, rotate, reseal):
     keys.add_command(_command)
