@@ -95,8 +95,8 @@ def test_a_folder_has_all_of_them_and_keeps_nothing(tmp_path):
 
 @pytest.mark.s3
 @pytest.mark.soak
-def test_a_bucket_has_all_of_them(swift_endpoint):
-    store = open_store(f"s3://{swift_endpoint.make_bucket()}/a/prefix", options=swift_endpoint.options())
+def test_a_bucket_has_all_of_them(swift_endpoint, fresh_bucket):
+    store = open_store(f"s3://{fresh_bucket()}/a/prefix", options=swift_endpoint.options())
 
     proofs = list(prove_store(store, fetch=fetch_signed))
 

@@ -3,6 +3,8 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 
 import click
 
@@ -20,6 +22,9 @@ from deltareg.service.telling.sealed import count_sealed
 from deltareg.store import BlobStore
 from deltareg.store.buckets import fetch_signed
 from deltareg.store.proofs import describe_skew, prove_store
+
+if TYPE_CHECKING:  # loaded with the first provider
+    from deltareg.oidc.provider import Provider
 
 _LOST = "deltareg server keys rotate --lost"
 
@@ -63,7 +68,7 @@ def _lines(settings: ServerSettings) -> Iterator[CheckLine]:
     if registry.second is not None and settings.second_store_url is not None:
         yield from _store("second store", settings.second_store_url, registry.second)
     for provider in registry.providers:
-        yield _try("sign-in", lambda provider=provider: _provider(provider))  # type: ignore[misc]  # bound here
+        yield _try("sign-in", partial(_provider, provider))
     yield _try("servers' key", lambda: _own_key(registry))
     yield _try("sealed", lambda: _sealed(registry))
 
@@ -89,7 +94,7 @@ def _clock(registry: Registry) -> str:
 
 
 def _store(name: str, url: str, store: BlobStore) -> Iterator[CheckLine]:
-    line = _try(name, lambda: (store.check(), url)[1])
+    line = _try(name, partial(_contract, store, url))
     yield line
     if line.status:
         return
@@ -98,9 +103,14 @@ def _store(name: str, url: str, store: BlobStore) -> Iterator[CheckLine]:
         yield CheckLine(f"  {proof.name}", proof.wrong or "proven", proof.fix, status)
 
 
-def _provider(provider: object) -> str:
-    provider.check()  # type: ignore[attr-defined]  # loaded with the first provider
-    return f"{provider.name}: {provider.settings.issuer}"  # type: ignore[attr-defined]  # as above
+def _contract(store: BlobStore, url: str) -> str:
+    store.check()
+    return url
+
+
+def _provider(provider: "Provider") -> str:
+    provider.check()
+    return f"{provider.name}: {provider.settings.issuer}"
 
 
 def _own_key(registry: Registry) -> str:

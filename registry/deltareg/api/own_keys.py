@@ -16,9 +16,9 @@ from deltareg.errors import Misconfigured, NotFound
 from deltareg.service.access.server_keys import SERVER
 from deltareg.service.clock import rfc3339
 from deltareg.service.registry import Registry
+from deltareg.service.telling.sealed import seal_anew
 from deltareg.service.trail.keep import CheckpointStores
 from deltareg.service.trail.rotate import rotate_server_key
-from deltareg.service.telling.sealed import seal_anew
 from deltareg.signing.keys import SigningKey
 
 _SHORT = 16

@@ -31,7 +31,9 @@ class ServerSettings(BaseSettings):
         " of a store that another package brings; default on disk.",
     )
     second_store_url: str | None = Field(
-        default=None, description="A copy of the store, such as a replicated bucket, for `fsck --repair`."
+        default=None,
+        description="A copy of the store, such as a replicated bucket: pulls read from it what the store does not give,"
+        " and `fsck --repair` heals from it.",
     )
     data_dir: Path = Field(default=Path("deltareg-data"), description="Folder of the embedded database and store.")
     host: str = Field(default="127.0.0.1", description="Address to listen on.")

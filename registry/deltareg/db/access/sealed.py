@@ -44,5 +44,5 @@ def sealed_rows(conn: sa.Connection) -> Iterator[SealedRow]:
 def put_sealed(conn: sa.Connection, row: SealedRow, sealed: bytes) -> None:
     """Put other bytes in the place of sealed ones; what was changed meanwhile stays as it is."""
     key, _, column = _COLUMNS[row.what]
-    update = sa.update(column.table).where(key == row.id, column == row.sealed)  # type: ignore[arg-type]  # a table
+    update = sa.update(column.table).where(key == row.id, column == row.sealed)
     conn.execute(update.values({column.name: sealed}))

@@ -60,9 +60,17 @@ def seal_anew(registry: Registry, box: SecretBox) -> int:
 
 
 def _rows(conn: sa.Connection) -> Iterator[tuple[SealedRow, str]]:
-    abouts = {"address": about_address, "secret": about_secret, "key": about_key, "refresh": lambda _: SEALED_FOR}
     for row in queries.sealed_rows(conn):
-        yield row, abouts[row.what](row.name)
+        match row.what:
+            case "address":
+                about = about_address(row.name)
+            case "secret":
+                about = about_secret(row.name)
+            case "key":
+                about = about_key(row.name)
+            case _:
+                about = SEALED_FOR
+        yield row, about
 
 
 def _opens(box: SecretBox, sealed: bytes, about: str) -> bool:
