@@ -70,7 +70,7 @@ def _lines(settings: ServerSettings) -> Iterator[CheckLine]:
     for provider in registry.providers:
         yield _try("sign-in", partial(_provider, provider))
     yield _try("servers' key", lambda: _own_key(registry))
-    yield _try("sealed", lambda: _sealed(registry))
+    yield _try("sealed", lambda: _open_sealed(registry))
 
 
 def _try(name: str, ask: Callable[[], str]) -> CheckLine:
@@ -135,7 +135,7 @@ def _own_key(registry: Registry) -> str:
     return f"{name}, {where}" + (f"; {others} more of before sign: deltareg server keys rotate" if others else "")
 
 
-def _sealed(registry: Registry) -> str:
+def _open_sealed(registry: Registry) -> str:
     count = count_sealed(registry)
     if count.closed:
         raise Misconfigured(

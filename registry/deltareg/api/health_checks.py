@@ -52,13 +52,13 @@ class HealthChecks:
         database = BoundedLook("the database", partial(_problem, own, room), good_s=0.0, bad_s=0.0)
         return HealthChecks(
             metrics,
-            _shared(database.take),
-            _shared(look_at_store(registry.store).take),
+            _share_look(database.take),
+            _share_look(look_at_store(registry.store).take),
             SharedLook(partial(_text, own, metrics), b"", anyio.CapacityLimiter(1)),
         )
 
 
-def _shared(look: Callable[[], DeltaregError | None]) -> SharedLook[DeltaregError | None]:
+def _share_look(look: Callable[[], DeltaregError | None]) -> SharedLook[DeltaregError | None]:
     """Share a look, which has a thread of its own."""
     return SharedLook(look, None, anyio.CapacityLimiter(1))
 
