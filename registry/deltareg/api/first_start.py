@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from deltareg.api.settings import ServerSettings
 from deltareg.db.access.principals import count_tokens, end_tokens_of
-from deltareg.db.session import check_schema, create_engine, read, schema_head, write
+from deltareg.db.session import check_schema, create_engine, read, write
 from deltareg.db.verdicts.signing import find_key
 from deltareg.errors import DeltaregError, DiskFull, Misconfigured
 from deltareg.host.machine import this_host
