@@ -8,7 +8,7 @@ from deltareg.digest import sha256_of
 from deltareg.errors import StoreUnavailable
 from deltareg.service.operations.operations import show_operation
 from deltareg.service.registry import Registry
-from deltareg.service.upkeep.copying import copy_part
+from deltareg.service.upkeep.copying import CopyCount, copy_part
 from deltareg.store import FallbackReads, fresh_key, parse_key
 from deltareg.store.memory import MemoryStore
 from tests.service import rows
@@ -110,7 +110,7 @@ def test_a_step_ends_after_some_bytes_and_goes_on(registry):
     same = [fresh_key(sha256_of(text), attempt=_attempt(zero)) for text in _texts_of(part)]
     for key, text in zip(same, _texts_of(part), strict=True):
         registry.store.write(key, [text])
-    counts = []
+    counts: list[CopyCount] = []
     while not counts or not counts[-1].is_over:
         counts.append(copy_part(registry.store, registry.second, part, most_bytes=1))
 
