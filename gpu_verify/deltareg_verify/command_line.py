@@ -170,7 +170,12 @@ def _run(options: WorkerOptions, server: str | None) -> None:
             options=options,
             device=device,
             escapes=escapes,
-            labels={**labels(surroundings), "worker": options.name, "runs": ",".join(options.only or RUN_KIND_NAMES)},
+            labels={
+                **options.labels,
+                **labels(surroundings),
+                "worker": options.name,
+                "runs": ",".join(options.only or RUN_KIND_NAMES),
+            },
             stop=stop,
             base_cache=base_cache,
             measures=BaseMeasures(client, zygote, options, device, surroundings.environment),

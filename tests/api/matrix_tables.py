@@ -57,6 +57,7 @@ NUMBERS |= {"webhook_id": "wh_9", "trust_id": "9"}
 KEY = str(SigningKey.generate().public)
 QUERIES = {
     "GET /api/v1/bundle": {"ref": "lab/x:v1"},
+    "GET /api/v1/queue/demand": {"pool": "cpu"},
     "GET /api/v1/resolve": {"ref": "lab/x:v1"},
     "GET /api/v1/deltas/{ns}/{name}/versions/{version}/fit": {"base": "tiny"},
     "GET /api/v1/bases/{base}/diff": {"other": "tiny"},

@@ -47,6 +47,7 @@ NAMES = {
 }
 QUERIES = {
     "GET /api/v1/bundle": {"ref": "team/lora"},
+    "GET /api/v1/queue/demand": {"pool": "cpu"},
     "GET /api/v1/resolve": {"ref": "team/lora"},
     "GET /api/v1/blobs/{digest}": {"of": "team/lora"},
     "GET /api/v1/deltas/{ns}/{name}/versions/{version}/gate": {"channel": "prod"},

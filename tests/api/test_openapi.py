@@ -7,6 +7,7 @@ from tests.api.test_authz import NAMES, QUERIES
 from tests.fixtures.registries import SCOPES
 
 OPEN = {  # before there is a token
+    "/api/v1/queue/demand",
     "/api/v1/sign-in",
     "/api/v1/sign-in/devices",
     "/api/v1/sign-in/devices:fetch",

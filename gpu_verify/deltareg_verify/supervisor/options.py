@@ -2,7 +2,8 @@
 
 import os
 import socket
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from deltareg_verify.sandbox import cgroup
@@ -31,6 +32,8 @@ class WorkerOptions:
         is_once: Whether to end after one run, or when there is none.
         only_run: The one run to take, and nothing else.
         only: The kinds of runs to take; empty takes all that it knows.
+        idle_s: Seconds without work after which it ends; 0 waits for ever.
+        labels: What else it offers, for runs that ask for labels.
     """
 
     name: str
@@ -49,6 +52,8 @@ class WorkerOptions:
     is_once: bool = False
     only_run: str = ""
     only: tuple[str, ...] = ()
+    idle_s: float = 0.0
+    labels: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def default_name() -> str:

@@ -64,6 +64,15 @@ class WorkerSettings(BaseSettings):
         ),
     ] = ""
 
+    idle_s: Annotated[float, Field(ge=0, description="Seconds without work after which it ends; 0 waits for ever.")] = 0
+    labels: Annotated[
+        str,
+        Field(
+            pattern=r"^([a-z][a-z0-9_-]{0,39}=[^\s=]{1,200}( |$))*$",
+            description="What else it offers for `verify --on`, as `pool=gpu zone=a`.",
+        ),
+    ] = ""
+
     host: Annotated[str, Field(description="What its machine is called. Default: host name and machine id.")] = ""
 
     def options(self, *, is_once: bool, only_run: str = "") -> WorkerOptions:
@@ -85,6 +94,8 @@ class WorkerSettings(BaseSettings):
             is_once=is_once or bool(only_run),
             only_run=only_run,
             only=tuple(self.only.split()),
+            idle_s=self.idle_s,
+            labels=dict(pair.split("=") for pair in self.labels.split()),
         )
 
 

@@ -9,6 +9,7 @@ import logging
 import random
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -65,6 +66,7 @@ class Worker:
         escapes: The escapes that the trial found and the operator accepts; empty without a trial.
         measures: Brings the base's own figures; None has every child measure them.
         gather_sides: Brings versions side by side into a folder.
+        clock: Returns seconds.
         base_cache: Releases the bases of a run when it is over; None keeps all.
     """
 
@@ -82,17 +84,18 @@ class Worker:
     base_cache: BaseCache | None = None
     measures: BaseMeasureSource | None = None
     gather_sides: Callable[[LeaseGrant, Path], SideMaterials] | None = None
+    clock: Callable[[], float] = time.monotonic
 
     def serve(self) -> None:
-        """Take runs until asked to stop, or until the first has ended with `is_once`.
+        """Take runs until asked to stop, until idle for too long, or until the first has ended with `is_once`.
 
         A run that proves is soon over and others wait for it: with `is_once` it does not count.
 
         Raises:
             DeltaregError: The registry refuses this worker: its token, its name.
         """
-        pause_s = _FIRST_PAUSE_S
-        while not self.stop.is_asked:
+        pause_s, busy_at = _FIRST_PAUSE_S, self.clock()
+        while not self.stop.is_asked and not self._is_idle_since(busy_at):
             try:
                 with self.stop.waiting():
                     grant = self._ask()
@@ -104,6 +107,7 @@ class Worker:
             pause_s = _FIRST_PAUSE_S
             if grant is not None:
                 self.handle(grant)
+                busy_at = self.clock()
             if self.options.is_once and (grant is None or grant.what != "prove"):
                 return
 
@@ -122,12 +126,16 @@ class Worker:
         if self.base_cache is not None:
             self.base_cache.trim()
 
+    def _is_idle_since(self, busy_at: float) -> bool:
+        """Whether it ends for want of work; a registry that does not answer gives none either."""
+        return 0 < self.options.idle_s <= self.clock() - busy_at
+
     def _ask(self) -> LeaseGrant | None:
         kinds = self.options.only or RUN_KIND_NAMES
         request = LeaseRequest(
             worker=self.options.name,
             labels=dict(self.labels),
-            wait_s=self.options.lease_wait_s,
+            wait_s=min(self.options.lease_wait_s, self.options.idle_s or self.options.lease_wait_s),
             what=[name for name in RUN_KIND_NAMES if name in RUN_KINDS and name in kinds],
             run=self.options.only_run,
             knows=list(know(only=self.options.only)),

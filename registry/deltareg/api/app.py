@@ -163,7 +163,7 @@ def create_app(
         summary="Artifact registry and versioning service for fine-tuning deltas.",
     )
     hold = partial(HubState, hub_main=hub_main, hub_address=hub_address) if hub_main else AppState
-    app.router.routes.extend(exchange.open_router.routes)
+    app.router.routes.extend([*exchange.open_router.routes, *queue.open_router.routes])
     state = hold(
         registry=registry,
         store_kind=store_kind,

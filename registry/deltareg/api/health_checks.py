@@ -19,6 +19,7 @@ from deltareg.errors import DeltaregError, DiskFull, Unavailable
 from deltareg.service.channels.fleet import count_followers
 from deltareg.service.quotas.shares import quota_shares
 from deltareg.service.registry import Registry
+from deltareg.service.runs.demand import QueueState, read_queue_state
 from deltareg.service.runs.queue import queue_depth, workforce
 from deltareg.service.runs.second_look import count_disputes
 from deltareg.streaming import SharedLook
@@ -33,12 +34,14 @@ class HealthChecks:
         problem: What is wrong with the database or the server's own disks; None if nothing is.
         store: What is wrong with the store; None if nothing is.
         text: The counters in the Prometheus text format, or the error that kept them from being read.
+        queue: The queue, for whoever scales workers.
     """
 
     metrics: Metrics
     problem: SharedLook[DeltaregError | None]
     store: SharedLook[DeltaregError | None]
     text: SharedLook[bytes | DeltaregError]
+    queue: SharedLook[QueueState | DeltaregError]
 
     @staticmethod
     def of(registry: Registry, room: DiskRoom | None) -> "HealthChecks":
@@ -55,6 +58,7 @@ class HealthChecks:
             _share_look(database.take),
             _share_look(look_at_store(registry.store).take),
             SharedLook(partial(_text, own, metrics), b"", anyio.CapacityLimiter(1)),
+            SharedLook(partial(_queue, own), QueueState(), anyio.CapacityLimiter(1)),
         )
 
 
@@ -73,6 +77,13 @@ def _problem(own: Callable[[], Registry], room: DiskRoom | None) -> DeltaregErro
     except DeltaregError as error:
         return error
     return None
+
+
+def _queue(own: Callable[[], Registry]) -> QueueState | DeltaregError:
+    try:
+        return read_queue_state(own())
+    except DeltaregError as error:
+        return error
 
 
 def _text(own: Callable[[], Registry], metrics: Metrics) -> bytes | DeltaregError:

@@ -10,6 +10,8 @@ RUNS = "runs"
 PROMPTS = "prompts"
 """In which forms a worker gives prompts; one of a release that knows the plain one says nothing."""
 GPU, MEMORY = "gpu", "gpu_memory_gib"
+POOL = "pool"
+"""Which pool a worker is of, where an engine starts and stops it by the queue."""
 ONLY_RUN = "only_run"
 """Kept with a worker that takes one run and no other; nobody can count on it."""
 

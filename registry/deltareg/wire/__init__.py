@@ -189,6 +189,7 @@ __all__ = [
     "PolicyChange",
     "PolicyInfo",
     "PolicySet",
+    "PoolDemand",
     "PrincipalEntry",
     "PrincipalGive",
     "PrincipalInfo",

@@ -98,7 +98,7 @@ HOMES: Mapping[str, Sequence[str]] = {
         "DeclaredService",
     ),
     "problems": ("ProblemDocument", "ProblemItem", "describe_problem", "status_of"),
-    "queue": ("LineSent", "LogAppend", "LogLine", "RunLog", "WorkerInfo"),
+    "queue": ("LineSent", "LogAppend", "LogLine", "PoolDemand", "RunLog", "WorkerInfo"),
     "quotas": ("QuotaInfo", "QuotaSet", "QuotaUse"),
     "referrers": ("ReferrerAdd", "ReferrerBody", "ReferrerInfo", "RevokedSigner", "SignerRevoke"),
     "requests": (

@@ -64,3 +64,12 @@ class WorkerInfo(Answer):
     run: str | None = None
     what: str | None = None
     ref: str | None = None
+
+
+class PoolDemand(Answer):
+    """How many runs want a worker of a pool: `waiting` for one, and `running` on one; `wanted` is their sum."""
+
+    pool: str
+    waiting: int
+    running: int
+    wanted: int

@@ -2,17 +2,21 @@
 
 from typing import Annotated
 
-from fastapi import Query, Request
+from fastapi import APIRouter, Query, Request
 
+from deltareg.api.app_state import state_of
 from deltareg.api.auth import By, InRegistry
 from deltareg.api.closed import closed_router
 from deltareg.api.waiting import wait_until
+from deltareg.errors import DeltaregError
 from deltareg.refs import Ref
 from deltareg.service.runs import log
 from deltareg.service.runs import queue as service
-from deltareg.wire import LogAppend, Page, RunInfo, RunLog, RunState, WorkerInfo
+from deltareg.service.runs.demand import PoolOffer, demand_of, read_labels
+from deltareg.wire import API, LogAppend, Page, PoolDemand, RunInfo, RunKindName, RunLog, RunState, WorkerInfo
 
 router = closed_router("runs")
+open_router = APIRouter(prefix=API, tags=["runs"])
 
 
 @router.get("/queue")
@@ -22,6 +26,26 @@ def list_queue(
     """List what runs, and then what waits, the next one first."""
     of = None if ref is None else by.current_ref(Ref.parse(ref))
     return service.list_queue(registry, by, ref=of, cursor=cursor, limit=limit)
+
+
+@open_router.get("/queue/demand")
+async def count_demand(
+    request: Request,
+    *,
+    pool: Annotated[str, Query(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")],
+    label: Annotated[list[str], Query()] = [],  # noqa: B006  # FastAPI copies it
+    what: Annotated[list[RunKindName], Query()] = [],  # noqa: B006
+    asked: bool = False,
+) -> PoolDemand:
+    """Count the runs that want a worker of a pool; like the metrics, it needs no token.
+
+    Its workers offer each `label=name=value` and take the kinds of run that `what` names. With
+    `asked`, runs that ask for nothing are left to other pools.
+    """
+    seen = await state_of(request).health.queue.take()
+    if isinstance(seen, DeltaregError):
+        raise seen.with_traceback(None)
+    return demand_of(seen, PoolOffer(pool, read_labels(label), tuple(what), is_for_asked=asked))
 
 
 @router.get("/workers")

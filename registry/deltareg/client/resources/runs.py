@@ -1,6 +1,6 @@
 """Runs: verifications and other work of workers, from the queue to their end."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from deltareg import wire  # what few ask for is loaded on demand
 from deltareg.client.asking.runs import follow_run, queue_verification, read_run_log
@@ -192,6 +192,26 @@ class Runs(Resource):
     def workers(self) -> Listing[WorkerInfo]:
         """List the workers of the last day, and what each of them runs."""
         return self._list("/workers", Page[WorkerInfo])
+
+    def demand(
+        self, pool: str, *, labels: Mapping[str, str] | None = None, what: Sequence[str] = (), asked: bool = False
+    ) -> "wire.PoolDemand":
+        """Count the runs that want a worker of a pool, whose workers offer these labels.
+
+        Args:
+            pool: The pool's name.
+            labels: What its workers offer beside it: `device`, `gpu`, ….
+            what: The kinds of runs that they take; all by default.
+            asked: Whether runs that ask for nothing are left to other pools.
+        """
+        pairs = [f"{name}={value}" for name, value in (labels or {}).items()]
+        query: dict[str, str | bool | Sequence[str]] = {
+            "pool": pool,
+            "label": pairs,
+            "what": list(what),
+            "asked": asked,
+        }
+        return self._context.api.request("GET", "/queue/demand", wire.PoolDemand, query=query)
 
     def _wait_if_asked(self, run: RunInfo, *, wait: bool, timeout_s: float) -> RunInfo:
         return self.wait(run, timeout_s=timeout_s) if wait else run

@@ -1,0 +1,122 @@
+"""A pool on a real Ray: keepers are killed, a node dies, and each verification ends once."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures.processes import until
+from tests.pool.queued import QueuedRegistry
+from tests.pool.slurm_cluster import pids_of
+
+FIRST, VERSIONS, MOST = 40, 50, 3
+ACTORS = """
+import ray
+ray.init(address={address!r}, namespace="deltareg", log_to_driver=False, logging_level="error")
+print(len(ray.util.list_named_actors()))
+"""
+
+pytestmark = [
+    pytest.mark.soak,
+    pytest.mark.slow,
+    pytest.mark.timeout(1800),
+    pytest.mark.skipif(find_spec("ray") is None, reason="no Ray here: pip install ray"),
+]
+
+
+class RayCluster:
+    """A head and a node, each a raylet with processes of its own."""
+
+    def __init__(self, processes):
+        self.processes, self.nodes = processes, {}
+        self.environ = processes.environ("ray", RAY_USAGE_STATS_ENABLED="0", RAY_DISABLE_IMPORT_WARNING="1")
+        self.address = "127.0.0.1:16379"
+        self.start("head", "--head", "--port=16379", "--include-dashboard=false", f"--temp-dir=/tmp/ray-{os.getpid()}")
+        until(lambda: self.actors() is not None, "the head answers")
+
+    def start(self, name, *words):
+        """Start a node with two processors; its processes are marked with its name."""
+        environ = self.environ | {"RAY_TEST_NODE": name}
+        line = [
+            sys.executable,
+            "-c",
+            "from ray.scripts.scripts import main; main()",
+            "start",
+            "--block",
+            "--num-cpus=2",
+        ]
+        line += ["--num-gpus=0", "--object-store-memory=100000000", "--node-ip-address=127.0.0.1", *words]
+        self.nodes[name] = self.processes.start(f"ray-{name}", *line, environ=environ)
+
+    def kill(self, name):
+        """End a node as a power cut would."""
+        own = pids_of(f"RAY_TEST_NODE={name}")
+        for pid in own:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return len(own)
+
+    def actors(self):
+        line = [sys.executable, "-c", ACTORS.format(address=self.address)]
+        ended = subprocess.run(line, env=self.environ, capture_output=True, text=True, check=False)
+        return int(ended.stdout) if ended.returncode == 0 else None
+
+
+@pytest.fixture
+def cluster(programs):
+    running = RayCluster(programs)
+    running.start("node", f"--address={running.address}")
+    yield running
+    for name in running.nodes:
+        running.kill(name)
+
+
+def workers():
+    """Find the supervisors of workers that actors have started."""
+    found = set()
+    for pid in pids_of("RAY_TEST_NODE=head") | pids_of("RAY_TEST_NODE=node"):
+        with suppress(OSError):
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            if b"deltareg_verify" in words and b"run" in words and b"--with-parent" in words:
+                found.add(pid)
+    return found
+
+
+def test_keepers_and_a_node_die_and_every_verification_ends_once(processes, postgresql_url, cluster, figures):
+    registry = QueuedRegistry(processes, postgresql_url, FIRST)
+    chance = random.Random(11)
+    words = ["ray", "--most", str(MOST), "--idle", "4s", "--every", "0.5s", "--address", cluster.address]
+    began, most = time.monotonic(), 0
+
+    for _ in range(4):  # each is killed at another moment of its first looks
+        keeper = registry.keeper(*words)
+        time.sleep(chance.uniform(2.0, 6.0))
+        keeper.kill()
+        most = max(most, len(workers()))
+    keeper = registry.keeper(*words)
+    until(lambda: registry.left() < FIRST - 3, "workers work", timeout_s=300, pause_s=0.5)
+    most = max(most, len(workers()))
+    killed = cluster.kill("node")
+    cluster.start("node", f"--address={cluster.address}")
+    for more in (range(0), range(FIRST, VERSIONS)):  # they go, and come again
+        registry.push(more)
+        until(lambda: registry.left() == 0, "all runs are over", timeout_s=1200, pause_s=0.5)
+        most = max(most, len(workers()))
+        until(lambda: not workers(), "the workers have gone", timeout_s=120, pause_s=0.5)
+
+    figures("ray", f"{len(registry.runs())} runs in {time.monotonic() - began:.0f} s")
+    states = Counter((run.what, run.state, run.verdicts) for run in registry.runs())
+    keeper.send(signal.SIGTERM)
+    keeper.wait()
+    assert killed > 2
+    assert most <= MOST
+    assert states == {("verify", "done", 1): VERSIONS}
+    assert cluster.actors() == 0
