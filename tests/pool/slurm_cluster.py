@@ -102,6 +102,18 @@ def pids_of(variable):
     return found
 
 
+def with_descendants(pids):
+    """Add all that these processes have started, and those, as they are now."""
+    parents = {}
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError, ValueError):
+            parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+    found = set(pids)
+    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found
+
+
 @contextmanager
 def slurm_cluster(folder):
     """Run a cluster below a folder of short path, while the block lasts."""
@@ -122,9 +134,9 @@ def slurm_cluster(folder):
     munged = subprocess.Popen(["/usr/sbin/munged", "--foreground", "--force", f"--seed-file={munge}/seed", *words])
     cluster = SlurmCluster(folder)
     try:
-        until(lambda: (munge / "socket").exists(), "munged listens")
+        until((munge / "socket").exists, "munged listens")
         daemon(cluster, "slurmctld")
-        until(lambda: (folder / "run" / "ctld.pid").exists(), "slurmctld runs")
+        until((folder / "run" / "ctld.pid").exists, "slurmctld runs")
         for node in NODES:
             cluster.start(node)
         yield cluster
