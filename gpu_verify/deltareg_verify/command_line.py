@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from deltareg.client import Client, WorkerClient
+from deltareg.client.assertions import PodSource
 from deltareg.client.config import ClientConfig, load_config
 from deltareg.client.token_reach import why_withheld
 from deltareg.errors import Inconclusive, InvalidInput, Misconfigured, Unavailable
@@ -141,6 +142,8 @@ def _run(options: WorkerOptions, server: str | None) -> None:
     options.scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
     sweep(options.scratch, now=time.time())
     own = identity_of(options.key_file, options.host, is_for_one_run=bool(options.only_run))
+    if options.id_token_file is not None:
+        config = replace(config, token=None, pod=PodSource(options.id_token_file, own.key))
     with (
         WorkerClient(config, key=own.key, host=own.host) as client,
         Zygote(options.scratch, environment=os.environ) as zygote,

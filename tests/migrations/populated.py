@@ -95,6 +95,17 @@ ROWS: tuple[tuple[sa.Table, dict[str, object]], ...] = (
             "created_by": 1,
         },
     ),
+    (
+        t.worker_trusts,
+        {
+            "id": 1,
+            "issuer": "https://cluster.example",
+            "audience": "https://registry.example",
+            "account": "ml/workers",
+            "created_by": 1,
+        },
+    ),
+    (t.worker_assertions, {"digest": "sha256:w", "trust_id": 1, "keyid": "k", "expires_at": T0}),
     (t.used_assertions, {"digest": "sha256:u", "trust_id": 1, "expires_at": T0}),
     (
         t.audit,

@@ -34,6 +34,7 @@ class WorkerOptions:
         only: The kinds of runs to take; empty takes all that it knows.
         idle_s: Seconds without work after which it ends; 0 waits for ever.
         labels: What else it offers, for runs that ask for labels.
+        id_token_file: What its cluster says of its pod, from which it gets its token; None elsewhere.
     """
 
     name: str
@@ -54,6 +55,7 @@ class WorkerOptions:
     only: tuple[str, ...] = ()
     idle_s: float = 0.0
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    id_token_file: Path | None = None
 
 
 def default_name() -> str:

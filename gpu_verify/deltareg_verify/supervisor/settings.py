@@ -73,6 +73,11 @@ class WorkerSettings(BaseSettings):
         ),
     ] = ""
 
+    id_token_file: Annotated[
+        Path | None,
+        Field(description="In a pod: the token of its service account, which it is enrolled by and gets its own for."),
+    ] = None
+
     host: Annotated[str, Field(description="What its machine is called. Default: host name and machine id.")] = ""
 
     def options(self, *, is_once: bool, only_run: str = "") -> WorkerOptions:
@@ -95,6 +100,7 @@ class WorkerSettings(BaseSettings):
             only_run=only_run,
             only=tuple(self.only.split()),
             idle_s=self.idle_s,
+            id_token_file=self.id_token_file,
             labels=dict(pair.split("=") for pair in self.labels.split()),
         )
 

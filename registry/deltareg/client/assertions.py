@@ -2,12 +2,24 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from deltareg.signing.keys import SigningKey
 
 ID_TOKEN = "DELTAREG_ID_TOKEN"  # noqa: S105  # the name of a variable
 TRUST = "DELTAREG_TRUST"
 _GITHUB_URL, _GITHUB_TOKEN = "ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"
 _MOST_TOKENS = 9
+
+
+@dataclass(frozen=True, slots=True)
+class PodSource:
+    """What a worker in a pod says who it is with: a file that its cluster keeps new, and its own key."""
+
+    file: Path
+    key: "SigningKey" = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

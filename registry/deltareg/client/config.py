@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, cast, get_args
 
-from deltareg.client.assertions import AssertionSource
+from deltareg.client.assertions import AssertionSource, PodSource
 from deltareg.client.config_file import read_settings
 from deltareg.client.quantities import parse_duration, parse_size
 from deltareg.errors import InvalidInput
@@ -64,6 +64,7 @@ class ClientConfig:
         withheld: Why an existing token is not used, and what to do; empty if it is used.
         assertions: What the CI gives to this job to exchange for a token, where it has none; None
             outside of one.
+        pod: What a worker in a pod gets its token by; None elsewhere.
         named_in: What others wrote that names the server, such as `./deltareg.toml`: it gets no token
             but the one kept for it (`deltareg.client.token_reach`). Empty if the user names it.
         is_for_others: Whether a server pushes with it what somebody else sent, so that no path which
@@ -87,6 +88,7 @@ class ClientConfig:
     insecure_http: bool = False
     withheld: tuple[str, str] = ("", "")
     assertions: AssertionSource | None = None
+    pod: PodSource | None = None
     named_in: str = ""
     is_for_others: bool = False
 

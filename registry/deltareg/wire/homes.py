@@ -147,7 +147,15 @@ HOMES: Mapping[str, Sequence[str]] = {
         "TrailState",
     ),
     "retention": ("RetentionInfo", "RetentionPlan", "RetentionRule", "RetentionSet"),
-    "trusts": ("TokenExchanged", "TrustAdd", "TrustInfo"),
+    "trusts": (
+        "PodEnrol",
+        "PodEnrolled",
+        "TokenExchanged",
+        "TrustAdd",
+        "TrustInfo",
+        "WorkerTrustAdd",
+        "WorkerTrustInfo",
+    ),
     "upkeep": ("OperationChange", "OperationInfo", "OperationList"),
     "uploads": ("ReceivedPack", "UploadComplete", "UploadInfo", "UploadOpen"),
     "versions": (

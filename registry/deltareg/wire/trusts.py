@@ -74,3 +74,51 @@ class TokenExchanged(Answer):
     principal: str
     namespace: str
     trust: int
+
+
+class WorkerTrustAdd(Request):
+    """A service account of a cluster whose pods are workers.
+
+    Attributes:
+        issuer: The cluster, as `iss` writes it.
+        audience: Whom an assertion has to be for: this server's address, as the workers name it.
+        account: The account as `NAMESPACE/NAME`.
+    """
+
+    issuer: Annotated[str, Field(min_length=1, max_length=300)]
+    audience: Annotated[str, Field(min_length=1, max_length=300)]
+    account: Annotated[str, Field(min_length=3, max_length=320)]
+
+
+class WorkerTrustInfo(Answer):
+    """Whose pods are workers, and what the names of these begin with."""
+
+    id: int
+    issuer: str
+    audience: str
+    account: str
+    workers: str
+    created_at: str
+    created_by: str
+
+
+class PodEnrol(Request):
+    """A pod that asks to be a worker: what its cluster says of it, its public key, and its signature over both."""
+
+    assertion: Annotated[str, Field(max_length=16 << 10, repr=False)]
+    key: Annotated[str, Field(max_length=100)]
+    signature: Annotated[str, Field(max_length=128)]
+
+    @property
+    def signed_bytes(self) -> bytes:
+        """What the signature is over."""
+        return f"deltareg-pod-enrol\n{self.key}\n{self.assertion}".encode()
+
+
+class PodEnrolled(Answer):
+    """The token of a pod that is a worker now, and how many seconds it lasts."""
+
+    access_token: Annotated[str, Field(repr=False)]
+    expires_in: int
+    principal: str
+    keyid: str

@@ -5,6 +5,7 @@ import click
 from deltareg.words import RUN_KIND_NAMES
 from deltareg_cli.commands.operations.worker_keys import enrol, keys, revoke, rotate
 from deltareg_cli.commands.operations.worker_pool import pool
+from deltareg_cli.commands.operations.worker_trust import trust
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
 from deltareg_cli.runs.launch import become, build_flags, connect
@@ -92,5 +93,5 @@ def ls(invocation: Invocation) -> None:
     invocation.output.show(CommandResult(page_fields(page), [table], [each.name for each in page.items]))
 
 
-for _command in (run, ls, pool, enrol, keys, rotate, revoke):
+for _command in (run, ls, pool, enrol, keys, rotate, revoke, trust):
     worker.add_command(_command)

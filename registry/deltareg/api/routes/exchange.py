@@ -1,4 +1,4 @@
-"""Trusts, and the exchange of an assertion for a token: the one route here that needs no token."""
+"""Trusts, and what needs no token: the exchange of an assertion for one, and pods that become workers."""
 
 import json
 from urllib.parse import parse_qsl
@@ -13,8 +13,21 @@ from deltareg.api.parameters import Number
 from deltareg.api.problems import MEDIA_TYPE, request_id_of
 from deltareg.errors import AssertionRefused
 from deltareg.service.access.exchange import trusts as service
+from deltareg.service.access.exchange import worker_trusts
 from deltareg.service.access.exchange.exchange import ACCESS_TOKEN, GRANT_TYPE, SUBJECT_TYPES, ExchangeRequest, exchange
-from deltareg.wire import API, Page, TokenExchanged, TrustAdd, TrustInfo, describe_problem
+from deltareg.service.access.exchange.pods import enrol_pod
+from deltareg.wire import (
+    API,
+    Page,
+    PodEnrol,
+    PodEnrolled,
+    TokenExchanged,
+    TrustAdd,
+    TrustInfo,
+    WorkerTrustAdd,
+    WorkerTrustInfo,
+    describe_problem,
+)
 from deltareg.words import SCOPES
 
 router = closed_router("access")
@@ -65,6 +78,30 @@ def add_trust(registry: InRegistry, by: By, body: TrustAdd) -> TrustInfo:
 def end_trust(registry: InRegistry, by: By, trust_id: Number) -> TrustInfo:
     """End a trust, and every token that came of it, at once."""
     return service.end_trust(registry, by, trust_id)
+
+
+@router.get("/worker-trusts")
+def list_worker_trusts(registry: InRegistry, by: By) -> Page[WorkerTrustInfo]:
+    """List the service accounts of clusters whose pods are workers."""
+    return worker_trusts.list_worker_trusts(registry, by)
+
+
+@router.post("/worker-trusts", status_code=201)
+def add_worker_trust(registry: InRegistry, by: By, body: WorkerTrustAdd) -> WorkerTrustInfo:
+    """Let the pods of a service account be workers."""
+    return worker_trusts.add_worker_trust(registry, by, body)
+
+
+@router.delete("/worker-trusts/{trust_id}")
+def end_worker_trust(registry: InRegistry, by: By, trust_id: Number) -> WorkerTrustInfo:
+    """End such a trust, and the tokens of its workers, at once."""
+    return worker_trusts.end_worker_trust(registry, by, trust_id)
+
+
+@open_router.post("/workers:enrol")
+def enrol_worker_pod(request: Request, registry: InRegistry, body: PodEnrol) -> PodEnrolled:
+    """Enrol a pod with its key by what its cluster says of it, and give it a token for an hour."""
+    return enrol_pod(registry, body, request_id=request_id_of(request))
 
 
 @open_router.post("/tokens:exchange", response_model=TokenExchanged, openapi_extra={"requestBody": _BODY})

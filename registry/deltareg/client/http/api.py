@@ -23,6 +23,7 @@ from deltareg.wire.interface import API
 
 if TYPE_CHECKING:
     from deltareg.client.http.exchange import ExchangedToken
+    from deltareg.client.http.pod_token import PodToken
 
 Model = TypeVar("Model", bound=BaseModel)
 T = TypeVar("T")
@@ -100,8 +101,12 @@ class Api:
             timeout=httpx.Timeout(config.timeout_s, read=max(config.timeout_s, _BODY_TIMEOUT_S)),
         )
 
-    def _open_exchange(self, config: ClientConfig) -> "ExchangedToken | None":
-        """Return what gets a token for the job that this runs in; None where there is one, or no job."""
+    def _open_exchange(self, config: ClientConfig) -> "ExchangedToken | PodToken | None":
+        """Return what gets a token for the job or the pod that this runs in; None where there is one, or neither."""
+        if config.pod is not None:
+            from deltareg.client.http.pod_token import PodToken  # what workers in pods alone load
+
+            return PodToken(config.pod, http=lambda: self._http, refusal=why_not_exchanged(config))
         if config.assertions is None or config.token:
             return None
         from deltareg.client.http.exchange import ExchangedToken  # what nobody outside of a CI need load

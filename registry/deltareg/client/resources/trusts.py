@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from deltareg.client.resources.resource import Resource
 from deltareg.client.results.listing import Listing
-from deltareg.wire import Page, TrustAdd, TrustInfo, request_of
+from deltareg.wire import Page, TrustAdd, TrustInfo, WorkerTrustAdd, WorkerTrustInfo, request_of
 
 
 class Trusts(Resource):
@@ -71,3 +71,22 @@ class Trusts(Resource):
     def remove(self, trust_id: int) -> TrustInfo:
         """End a trust, and every token that came of it, at once."""
         return self._context.api.request("DELETE", f"/trusts/{trust_id}", TrustInfo)
+
+    def add_worker(self, issuer: str, account: str, *, audience: str = "") -> WorkerTrustInfo:
+        """Let the pods of a service account of a cluster be workers.
+
+        Args:
+            issuer: The cluster, as `iss` writes it.
+            account: The service account as `NAMESPACE/NAME`.
+            audience: Whom an assertion has to be for; this client's server without.
+        """
+        body = WorkerTrustAdd(issuer=issuer, account=account, audience=audience or self._context.config.server)
+        return self._context.api.post("/worker-trusts", body, WorkerTrustInfo)
+
+    def list_worker(self) -> Listing[WorkerTrustInfo]:
+        """List the service accounts whose pods are workers, for admins."""
+        return self._list("/worker-trusts", Page[WorkerTrustInfo])
+
+    def remove_worker(self, trust_id: int) -> WorkerTrustInfo:
+        """End such a trust and the tokens of its workers, at once."""
+        return self._context.api.request("DELETE", f"/worker-trusts/{trust_id}", WorkerTrustInfo)

@@ -129,3 +129,5 @@ from deltareg.db.tables.webhooks import webhook_secrets as webhook_secrets
 from deltareg.db.tables.webhooks import webhooks as webhooks
 from deltareg.db.tables.weights import version_weights as version_weights
 from deltareg.db.tables.weights import weight_marks as weight_marks
+from deltareg.db.tables.worker_trusts import worker_assertions as worker_assertions
+from deltareg.db.tables.worker_trusts import worker_trusts as worker_trusts

@@ -23,9 +23,8 @@ _ENDS = frozenset({"CG"})
 _REFUSED = re.compile(r"invalid|not available|denied|unrecogni[sz]ed|not permitted|disabled", re.IGNORECASE)
 _MOST_IDS = 200
 # Not all of an environment: Slurm keeps it, and other people's tools may show it.
-_KEPT = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "PYTHONPATH", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
-_KEPT = (*_KEPT, "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")
-_OF_SLURM = ("SLURM_", "SBATCH_", "SQUEUE_", "SCANCEL_")
+_KEPT = frozenset({"PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "PYTHONPATH", "LD_LIBRARY_PATH", "VIRTUAL_ENV"})
+_OF_SLURM = ("XDG_C", "XDG_D", "SLURM_", "SBATCH_", "SQUEUE_", "SCANCEL_")
 
 
 @dataclass(frozen=True, slots=True)

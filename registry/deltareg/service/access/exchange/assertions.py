@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from deltareg.documents.json_values import is_count
+from deltareg.documents.json_values import is_count, is_list
 from deltareg.documents.strict_json import parse_object
 from deltareg.errors import AssertionRefused, InvalidInput
 
@@ -94,13 +94,16 @@ def read_assertion(text: str) -> UnverifiedAssertion:
     return UnverifiedAssertion(text, issuer, keyid, algorithm)
 
 
-def verify_assertion(read: UnverifiedAssertion, key: Jwk | None, *, now_s: int) -> Assertion:
+def verify_assertion(
+    read: UnverifiedAssertion, key: Jwk | None, *, now_s: int, may_list_audience: bool = False
+) -> Assertion:
     """Check the signature and the times of an assertion.
 
     Args:
         read: The assertion.
         key: The issuer's key of that id; None if it has none.
         now_s: The time, in seconds since the epoch.
+        may_list_audience: Whether the one audience may stand in a list, as Kubernetes writes it.
 
     Raises:
         AssertionRefused: It is not signed by that key, or not valid now.
@@ -117,7 +120,7 @@ def verify_assertion(read: UnverifiedAssertion, key: Jwk | None, *, now_s: int) 
         raise AssertionRefused("the assertion is from the future", fix="set the clocks of the server and its database")
     if times["exp"] <= times["iat"] or times["exp"] - times["iat"] > LONGEST_S:
         raise AssertionRefused(f"the assertion is valid for longer than {LONGEST_S // 3600} hours, or not at all")
-    audience, issuer = claims.get("aud"), claims.get("iss")
+    audience, issuer = _audience(claims, may_be_listed=may_list_audience), claims.get("iss")
     if not isinstance(audience, str):
         raise AssertionRefused("the assertion is not for one audience alone", fix="ask the CI for one audience")
     if issuer != read.issuer:
@@ -184,6 +187,11 @@ def _is_for(key: Jwk, algorithm: str) -> bool:
         and key.get("alg", algorithm) == algorithm
         and (algorithm not in curves or key.get("crv") == curves[algorithm])
     )
+
+
+def _audience(claims: Mapping[str, object], *, may_be_listed: bool) -> object:
+    audience = claims.get("aud")
+    return audience[0] if may_be_listed and is_list(audience) and len(audience) == 1 else audience
 
 
 def _time(claims: Mapping[str, object], name: str) -> int:
