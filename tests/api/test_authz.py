@@ -137,6 +137,12 @@ BODIES |= {
         "source_id": "74",
         "owner_id": "65",
     },
+    "POST /api/v1/worker-trusts": {
+        "issuer": "https://cluster.example",
+        "audience": "https://registry.example",
+        "account": "ml/workers",
+    },
+    "POST /api/v1/workers:enrol": {"assertion": "x", "key": f"ed25519:{'0' * 64}", "signature": ""},
     "POST /api/v1/webhooks/{webhook_id}:redeliver": {"dead": True},
     "POST /api/v1/webhooks/{webhook_id}:rotate": {},
     "POST /api/v1/deltas/{ns}/{name}/versions/{version}/referrers": {"form": "signature", "body": "{}"},

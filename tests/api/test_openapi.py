@@ -12,6 +12,7 @@ OPEN = {  # before there is a token
     "/api/v1/sign-in/devices",
     "/api/v1/sign-in/devices:fetch",
     "/api/v1/tokens:exchange",
+    "/api/v1/workers:enrol",
 }
 METHODS = {"get", "put", "post", "patch", "delete"}
 

@@ -48,7 +48,7 @@ from deltareg.service.access import (
     sessions,
     tokens,
 )
-from deltareg.service.access.exchange import trusts
+from deltareg.service.access.exchange import trusts, worker_trusts
 from deltareg.service.access.sign_in import ending, linking
 from deltareg.service.authority.grants import Grant, Right, UnclaimedNamespaces
 from deltareg.service.authority.resources import Namespace
@@ -195,6 +195,7 @@ from deltareg.wire import (
     WaiverCreate,
     WebhookAdd,
     WebhookRotate,
+    WorkerTrustAdd,
 )
 from deltareg.wire.evidence import EvaluationAdd, EvaluationWithdraw
 from deltareg.wire.findings import AnswerCreate, CompareCreate, FoundReport
@@ -436,6 +437,9 @@ WHOLES = [  # of everything, and what belongs to no namespace
     called(making.create_token, TokenCreate(principal="eve")),
     called(keys.enrol_worker, KeyEnrol(name="gpu-1", key=str(key_of("gpu-1").public))),
     called(keys.revoke_key, "k", KeyRevoke(reason="x")),
+    called(worker_trusts.add_worker_trust, WorkerTrustAdd(issuer="https://c.example", audience="x", account="a/b")),
+    called(worker_trusts.list_worker_trusts),
+    called(worker_trusts.end_worker_trust, 1),
     called(doubts.doubt_proofs, "0" * 64),
     called(referrers.revoke_signer, "0" * 64, SignerRevoke(reason="x")),
     called(members.list_members, None, **PAGE),

@@ -55,7 +55,7 @@ def open_registry(settings: ServerSettings) -> Registry:
     store = open_store(url, options=read_options(url, os.environ))
     second = None if copy is None else open_store(copy, options=read_options(copy, os.environ))
     try:
-        issuers = Issuers(settings.issuers, networks=settings.webhook_networks)
+        issuers = Issuers(settings.issuers, networks=settings.webhook_networks, also_trusted=settings.issuers_ca)
     except InvalidInput as error:
         raise Misconfigured(f"DELTAREG_ISSUERS: {error.message}", fix=error.fix) from error
     return Registry(

@@ -123,6 +123,9 @@ class ServerSettings(BaseSettings):
         description="Whose assertions a trust may accept: issuers of OpenID Connect, comma-separated; nobody else"
         " is asked for keys.",
     )
+    issuers_ca: Path | None = Field(
+        default=None, description="Certificates of authorities that issuers may be of, too, PEM: those of a cluster."
+    )
     recheck_share: float = Field(
         default=0.02, ge=0, le=1, description="Of the passes, the share that another worker verifies again."
     )

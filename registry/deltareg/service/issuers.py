@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from ipaddress import ip_address
+from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from deltareg.documents.json_values import is_list, is_object
@@ -56,6 +57,7 @@ class Issuers:
         listed: Sequence[str] = KNOWN,
         *,
         networks: Sequence[Network] = (),
+        also_trusted: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Prepare; nothing is fetched yet.
@@ -63,15 +65,19 @@ class Issuers:
         Args:
             listed: Their names, as `iss` writes them: https, or http on this machine.
             networks: Private networks in which another host than the issuer's own may hold its keys.
+            also_trusted: Certificates of further authorities, PEM: those of a cluster.
             clock: Returns seconds.
 
         Raises:
-            InvalidInput: One is no address of an issuer.
+            InvalidInput: One is no address of an issuer, or there are no such certificates.
         """
         for issuer in listed:
             _check(issuer)
         self.listed = tuple(listed)
         self._networks = tuple(networks)
+        self._also_trusted = also_trusted
+        if also_trusted is not None:
+            _load_certificates(also_trusted)
         self._clock = clock
         self._known = {issuer: _Known() for issuer in listed}
 
@@ -147,7 +153,7 @@ class Issuers:
         try:
             with (
                 httpx.Client(
-                    verify=_load_certificates(), trust_env=False, follow_redirects=False, timeout=_TIMEOUT_S
+                    verify=_load_certificates(self._also_trusted), trust_env=False, follow_redirects=False, timeout=_TIMEOUT_S
                 ) as client,
                 client.stream(
                     "GET",
@@ -199,5 +205,11 @@ def _check(url: str) -> SplitResult:
 
 
 @cache
-def _load_certificates() -> ssl.SSLContext:
-    return httpx.create_ssl_context(trust_env=False)
+def _load_certificates(also: Path | None) -> ssl.SSLContext:
+    context = httpx.create_ssl_context(trust_env=False)
+    if also is not None:
+        try:
+            context.load_verify_locations(also)
+        except OSError as error:  # ssl.SSLError is one
+            raise InvalidInput(f"there are no certificates in {also}", fix="name a PEM file of the cluster") from error
+    return context

@@ -46,10 +46,10 @@ class RayPool:
         """Start actors in the free slots, and kill those above that have no place yet."""
         ray = _connect(self.address)
         try:
-            taken = self._taken(ray)
+            taken = self._find_slots(ray)
             free = [slot for slot in range(wanted) if slot not in taken]
             started = [slot for slot in free[: max(0, wanted - len(taken))] if self._start(ray, slot)]
-            unplaced = self._unplaced(ray, [*taken, *started])
+            unplaced = self._find_unplaced(ray, [*taken, *started])
             surplus = unplaced[: max(0, len(taken) + len(started) - wanted)]
             for slot in surplus:
                 self._kill(ray, slot)
@@ -58,7 +58,7 @@ class RayPool:
         left = len(unplaced) - len(surplus)
         return PoolSize(len(taken) + len(started) - len(surplus), left, len(started), len(surplus))
 
-    def _taken(self, ray: _Ray) -> list[int]:
+    def _find_slots(self, ray: _Ray) -> list[int]:
         names = (each["name"] for each in ray.util.list_named_actors(all_namespaces=True) if _is_ours(each))
         slots = (name.removeprefix(f"{self.workers.pool}/") for name in names)
         return sorted(int(slot) for slot in slots if slot.isdecimal())
@@ -81,7 +81,7 @@ class RayPool:
             return False
         return True
 
-    def _unplaced(self, ray: _Ray, slots: Sequence[int]) -> list[int]:
+    def _find_unplaced(self, ray: _Ray, slots: Sequence[int]) -> list[int]:
         """Return the slots whose actors wait for a node, highest first."""
         handles = {slot: self._find(ray, slot) for slot in sorted(slots, reverse=True)}
         refs = {slot: actor.__ray_ready__.remote() for slot, actor in handles.items() if actor is not None}
