@@ -11,7 +11,7 @@ import click
 from deltareg.api.first_start import with_own_files
 from deltareg.api.opening import check_address, check_keys, open_registry
 from deltareg.api.settings import ServerSettings
-from deltareg.db.session import read
+from deltareg.db.session import options_that_do_not_hold, read
 from deltareg.db.sql.clock import US_PER_S, read_clock
 from deltareg.db.verdicts.server_keys import current_key, live_server_keys
 from deltareg.db.verdicts.signing import find_key
@@ -63,6 +63,7 @@ def _lines(settings: ServerSettings) -> Iterator[CheckLine]:
     yield _try("key files", lambda: ", ".join(map(str, check_keys(settings))) or "made at the first start")
     registry = with_own_files(open_registry(settings), settings, makes=False)
     yield CheckLine("database", registry.engine.url.render_as_string())
+    yield _try("connections", lambda: _connections(registry))
     yield _try("database clock", lambda: _clock(registry))
     yield from _store("store", settings.effective_store_url, registry.store)
     if registry.second is not None and settings.second_store_url is not None:
@@ -71,6 +72,21 @@ def _lines(settings: ServerSettings) -> Iterator[CheckLine]:
         yield _try("sign-in", partial(_provider, provider))
     yield _try("servers' key", lambda: _own_key(registry))
     yield _try("sealed", lambda: _open_sealed(registry))
+
+
+def _connections(registry: Registry) -> str:
+    """Say whether connections have the settings that they ask for, which those through a pooler do not.
+
+    Raises:
+        Misconfigured: They do not.
+    """
+    lacking = options_that_do_not_hold(registry.engine)
+    if lacking:
+        raise Misconfigured(
+            f"{', '.join(lacking)} {'does' if len(lacking) == 1 else 'do'} not hold, as behind a pooler",
+            fix="ALTER ROLE … SET them for the role of the servers (docs/howto/several-servers.md)",
+        )
+    return "have the settings that they ask for"
 
 
 def _try(name: str, ask: Callable[[], str]) -> CheckLine:

@@ -28,7 +28,7 @@ T = TypeVar("T")
 BEGIN_OPTION = "deltareg_begin"
 """The execution option of a connection that writes: the statement that SQLite begins with."""
 # Compiling a plan (JIT) takes longer than what we ask; the planner cannot tell.
-_POSTGRESQL_OPTIONS = "-c lock_timeout=10s -c idle_in_transaction_session_timeout=60s -c jit=off"
+_POSTGRESQL_OPTIONS = {"lock_timeout": "10s", "idle_in_transaction_session_timeout": "1min", "jit": "off"}
 _FIRST_PAUSE_S = 0.1
 _RESTS_SINCE = "rests_since"
 _TRUSTED_S = 0.5
@@ -223,13 +223,27 @@ def check_schema(engine: sa.Engine) -> None:
 _OLDEST_SERVER = sa.text("SELECT works_from, release FROM schema_steps ORDER BY works_from DESC LIMIT 1")
 
 
+def options_that_do_not_hold(engine: sa.Engine) -> list[str]:
+    """Return the names of the settings that connections ask for and do not have, as behind a pooler.
+
+    Raises:
+        Unavailable: The database cannot answer now.
+    """
+    if engine.dialect.name != "postgresql":
+        return []
+    with glance(engine) as conn:
+        held = {name: conn.execute(sa.select(sa.func.current_setting(name))).scalar() for name in _POSTGRESQL_OPTIONS}
+    return [name for name, value in _POSTGRESQL_OPTIONS.items() if held[name] != value]
+
+
 def _postgresql(target: sa.URL, pool: dict[str, Any]) -> sa.Engine:
+    options = " ".join(f"-c {name}={value}" for name, value in _POSTGRESQL_OPTIONS.items())
     engine = sa.create_engine(
         target,
         **pool,
         # As with SQLite, a connection begins no transaction by itself: what opens one says which.
         isolation_level="AUTOCOMMIT",
-        connect_args={"connect_timeout": 10, "application_name": f"deltareg {HEAD}", "options": _POSTGRESQL_OPTIONS},
+        connect_args={"connect_timeout": 10, "application_name": f"deltareg {HEAD}", "options": options},
     )
     event.listen(engine, "checkin", _note_rest)
     event.listen(engine, "checkout", partial(_ping_if_rested, engine.dialect))

@@ -153,7 +153,10 @@ class Issuers:
         try:
             with (
                 httpx.Client(
-                    verify=_load_certificates(self._also_trusted), trust_env=False, follow_redirects=False, timeout=_TIMEOUT_S
+                    verify=_load_certificates(self._also_trusted),
+                    trust_env=False,
+                    follow_redirects=False,
+                    timeout=_TIMEOUT_S,
                 ) as client,
                 client.stream(
                     "GET",
