@@ -56,7 +56,7 @@ def base_files():
     text = template()
     text = re.sub(r"\n  annotations:\n    helm\.sh/hook: .*\n    helm\.sh/hook-delete-policy: .*", "", text)
     text = re.sub(r"\n( *)app\.kubernetes\.io/managed-by: Helm", "", text)
-    files = {}
+    files: dict[str, list[str]] = {}
     for part in text.split("---\n# Source: deltareg/templates/")[1:]:
         name, _, body = part.partition("\n")
         files.setdefault(name, []).append(body.strip("\n-"))

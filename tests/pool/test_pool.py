@@ -77,7 +77,7 @@ def test_a_keeper_keeps_its_bounds():
 
 
 def test_a_keeper_outlives_a_registry_that_does_not_answer():
-    told = []
+    told: list[object] = []
 
     def demand():
         if len(told) == 3:
