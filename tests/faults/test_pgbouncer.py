@@ -120,9 +120,7 @@ def test_more_threads_than_connections_write_and_read_prepared_statements(pooled
     def work(number):
         for turn in range(40):  # psycopg prepares what it sends more than five times
             name = f"p-{number}-{turn}"
-            with_retry(
-                engine, lambda conn, name=name: conn.execute(sa.insert(principals).values(name=name, kind="user"))
-            )
+            with_retry(engine, methodcaller("execute", sa.insert(principals).values(name=name, kind="user")))
             with engine.connect() as conn:
                 found = conn.execute(sa.select(principals.c.name).where(principals.c.name == name)).scalar()
             if found != name:
