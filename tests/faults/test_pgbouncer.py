@@ -9,6 +9,7 @@ import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
+from operator import methodcaller
 from pathlib import Path
 
 import pytest
