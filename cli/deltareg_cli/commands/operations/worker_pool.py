@@ -193,7 +193,8 @@ def _tell(invocation: Invocation, look: PoolLook | Unavailable) -> None:
 
 def _sentence(look: PoolLook) -> str:
     """Say what a look has found: `4 runs wait, 2 are held; 6 workers, 3 of them not begun; started 3`."""
-    size, changes = look.size, []
+    size = look.size
+    changes: list[str] = []
     if size.started:
         changes.append(f"started {size.started}")
     if size.cancelled:

@@ -67,8 +67,7 @@ def key_of_assertion(conn: sa.Connection, digest: str, *, trust_id: int, keyid: 
         expires_at: From when on no clock accepts it any more, in µs since the epoch.
     """
     conn.execute(sa.delete(worker_assertions).where(worker_assertions.c.expires_at < now_us()))
-    values = {"digest": digest, "trust_id": trust_id, "keyid": keyid, "expires_at": expires_at}
-    values["created_at"] = now_us()
+    values = {"digest": digest, "trust_id": trust_id, "keyid": keyid, "expires_at": expires_at, "created_at": now_us()}
     conn.execute(insert(conn, worker_assertions).values(values).on_conflict_do_nothing(index_elements=["digest"]))
     query = sa.select(worker_assertions.c.keyid).where(worker_assertions.c.digest == digest)
     return str(conn.execute(query).scalar_one())

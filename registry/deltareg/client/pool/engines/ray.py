@@ -13,6 +13,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any, TypeAlias
 
 from deltareg.client.pool.engine import PoolSize, PoolWorkers
@@ -125,8 +126,7 @@ class WorkerActor:
         return self._pid
 
     def _run(self) -> None:
-        import ray  # where this runs, it is there
-
+        ray: _Ray = import_module("ray")
         process = subprocess.Popen(self._line, env=self._environ)  # noqa: S603  # our own module
         self._pids.put(process.pid)
         process.wait()
@@ -145,7 +145,7 @@ def _connect(address: str) -> _Ray:
         Unavailable: The cluster does not answer now.
     """
     try:
-        import ray
+        ray: _Ray = import_module("ray")
     except ImportError as error:
         raise Misconfigured("Ray is not installed here", fix="pip install 'deltareg[ray]'") from error
     if not ray.is_initialized():
