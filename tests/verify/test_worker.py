@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -159,6 +160,14 @@ def test_a_worker_without_work_ends_once(desk, worker):
     worker().serve()
 
     assert desk.calls == ["lease"]
+
+
+def test_a_worker_that_was_idle_for_long_ends(desk, worker):
+    seconds = iter(range(10))
+
+    replace(worker(is_once=False, idle_s=3.0), clock=lambda: float(next(seconds))).serve()
+
+    assert desk.calls == ["lease", "lease"]  # after one second and two, and not after three
 
 
 SPOKEN = {
