@@ -4,21 +4,20 @@ It has a thread and connections to the database of its own, and looks twice a se
 hold can keep it waiting, and nobody can keep it busy, for it takes no token.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
+from pathlib import Path
 
 import anyio
 
 from deltareg.api.metrics import Metrics
+from deltareg.api.observability.state_metrics import StateMetrics
 from deltareg.api.room import DiskRoom
 from deltareg.db.session import check_schema, create_engine
 from deltareg.errors import DeltaregError, DiskFull, Unavailable
-from deltareg.service.channels.fleet import count_followers
-from deltareg.service.quotas.shares import quota_shares
 from deltareg.service.registry import Registry
-from deltareg.service.runs.queue import queue_depth, workforce
-from deltareg.service.runs.second_look import count_disputes
+from deltareg.store.watched import WatchedStore
 from deltareg.streaming import SharedLook
 
 
@@ -29,26 +28,35 @@ class HealthChecks:
     Attributes:
         metrics: The counters.
         problem: What keeps the server from being ready; None if nothing does.
-        text: The counters in the Prometheus text format, or the error that kept them from being read.
+        text: The counters in the Prometheus text format.
     """
 
     metrics: Metrics
     problem: SharedLook[DeltaregError | None]
-    text: SharedLook[bytes | DeltaregError]
+    text: SharedLook[bytes]
 
     @staticmethod
-    def of(registry: Registry, room: DiskRoom | None) -> "HealthChecks":
-        """Prepare the checks of a registry, and of the server's own disks if it has some."""
+    def of(registry: Registry, room: DiskRoom | None, disks: Mapping[str, Path] | None = None) -> "HealthChecks":
+        """Prepare the checks of a registry, and of the server's own disks if it has some.
+
+        Args:
+            registry: The registry.
+            room: The disks that need room for the server to be ready; None for none.
+            disks: The disks of which metrics tell; those that need room by default.
+        """
 
         @cache
         def own() -> Registry:
             return replace(registry, engine=create_engine(registry.engine.url, connections=0))
 
-        metrics, thread = Metrics(), anyio.CapacityLimiter(1)
+        tally = registry.store.tally if isinstance(registry.store, WatchedStore) else None
+        metrics, thread = Metrics(registry.engine, tally), anyio.CapacityLimiter(1)
+        state = StateMetrics((room.folders if room else {}) if disks is None else disks)
+        metrics.collector.register(state)
         return HealthChecks(
             metrics,
             SharedLook(partial(_problem, own, room), None, thread),
-            SharedLook(partial(_text, own, metrics), b"", thread),
+            SharedLook(partial(_text, own, metrics, state), b"", thread),
         )
 
 
@@ -64,14 +72,6 @@ def _problem(own: Callable[[], Registry], room: DiskRoom | None) -> DeltaregErro
     return None
 
 
-def _text(own: Callable[[], Registry], metrics: Metrics) -> bytes | DeltaregError:
-    registry = own()
-    try:
-        metrics.set_queue(queue_depth(registry))
-        metrics.set_workers(workforce(registry))
-        metrics.set_followers(count_followers(registry))
-        metrics.set_quotas(quota_shares(registry))
-        metrics.set_disputes(count_disputes(registry))
-    except DeltaregError as error:
-        return error
+def _text(own: Callable[[], Registry], metrics: Metrics, state: StateMetrics) -> bytes:
+    state.look(own())
     return metrics.text()

@@ -1,106 +1,150 @@
-"""Prometheus metrics: requests by route, the depth of the queue for autoscaling, followers."""
+"""The metrics of one server process in the Prometheus format: its requests, its database, its store, its own tasks.
 
-from collections.abc import Mapping, Sequence
+What is looked up in the registry when somebody asks is in `observability.state_metrics`. No label has values that users
+make up: routes, codes, calls and tasks are lists of ours.
+"""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from collections.abc import Iterator
+from typing import Final
 
-from deltareg.service.runs.queue import QueueDepth, Workforce
-from deltareg.wire import BaseState, Drift
-from deltareg.words import RUN_KIND_NAMES, QuotaResource
+import sqlalchemy as sa
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
-_DEVICE_CHARACTERS = 40
+from deltareg import __version__
+from deltareg.api.observability.task_tally import TaskTally
+from deltareg.host.time_spent import PARTS, TimeSpent
+from deltareg.store.watched import CALLS, StoreTally
+
+disable_created_metrics()  # a series more for each counter, which nobody asks for
+_BUCKETS: Final = (0.005, 0.02, 0.1, 0.5, 2, 10, 60)
 
 
 class Metrics:
-    """The counters of one server process."""
+    """The counters of one server process.
 
-    def __init__(self) -> None:
-        """Start all counters at zero, in a registry of their own."""
-        self._collector = CollectorRegistry()
+    Attributes:
+        collector: Where metrics are registered; what is looked up adds its own.
+        tasks: How the work goes that the server does by itself.
+    """
+
+    def __init__(self, engine: sa.Engine | None = None, store: StoreTally | None = None) -> None:
+        """Start all counters at zero, in a registry of their own.
+
+        Args:
+            engine: The database of requests, for its connections; None for none.
+            store: What the store was asked; None if nobody counts.
+        """
+        self.collector = CollectorRegistry()
+        self.tasks = TaskTally()
         labels = ["method", "route", "status"]
-        self._requests = Counter("deltareg_requests_total", "Requests answered.", labels, registry=self._collector)
+        self._requests = Counter("deltareg_requests_total", "Requests answered.", labels, registry=self.collector)
         self._seconds = Histogram(
             "deltareg_request_seconds",
-            "Time to answer.",
+            "Time to answer; without requests that wait for something to happen.",
             ["method", "route"],
-            registry=self._collector,
-            buckets=(0.005, 0.02, 0.1, 0.5, 2, 10, 60),
+            registry=self.collector,
+            buckets=_BUCKETS,
         )
-        self._queue = Gauge(
-            "deltareg_queue_runs",
-            "Runs by state and by the hardware that they ask for.",
-            ["what", "state", "device"],
-            registry=self._collector,
-        )
-        self._oldest = Gauge(
-            "deltareg_queue_oldest_seconds",
-            "Age of the oldest waiting run.",
-            ["what", "device"],
-            registry=self._collector,
-        )
-        self._workers = Gauge(
-            "deltareg_workers", "Workers that run now.", ["device", "state"], registry=self._collector
-        )
-        self._followers = Gauge(
-            "deltareg_followers",
-            "Channels that agents follow, by drift and base.",
-            ["drift", "base"],
-            registry=self._collector,
-        )
-        self._quotas = Gauge(
-            "deltareg_quota_used_ratio",
-            "Share of a quota that a namespace uses; of the 200 fullest.",
-            ["namespace", "resource"],
-            registry=self._collector,
-        )
-        self._disputes = Gauge(
-            "deltareg_disputed_verdicts", "Verdicts that a second worker did not find.", registry=self._collector
-        )
+        self._problems = Counter("deltareg_problems_total", "Errors answered.", ["code"], registry=self.collector)
+        self._counts: dict[tuple[str, str, str], Counter] = {}
+        self._times: dict[tuple[str, str], Histogram] = {}
+        self._spent = TimeSpent()
+        build = Gauge("deltareg_build_info", "The release of the server.", ["version"], registry=self.collector)
+        build.labels(__version__).set(1)
+        ProcessCollector(registry=self.collector)
+        self.collector.register(_ProcessParts(self._spent, self.tasks, engine, store))
 
-    def set_quotas(self, shares: Mapping[tuple[str, QuotaResource], float]) -> None:
-        """Record how much of their quotas namespaces use."""
-        self._quotas.clear()
-        for (namespace, resource), share in shares.items():
-            self._quotas.labels(namespace, resource).set(share)
+    def count(self, method: str, route: str, status: int, seconds: float | None) -> None:
+        """Count one request; one that waits for something to happen has no seconds."""
+        key = method, route, str(status)
+        counter = self._counts.get(key)
+        if counter is None:
+            counter = self._counts[key] = self._requests.labels(*key)
+        counter.inc()
+        if seconds is not None:
+            timer = self._times.get(key[:2])
+            if timer is None:
+                timer = self._times[key[:2]] = self._seconds.labels(method, route)
+            timer.observe(seconds)
 
-    def set_disputes(self, count: int) -> None:
-        """Record how many verdicts two workers disagree about."""
-        self._disputes.set(count)
+    def count_problem(self, code: str) -> None:
+        """Count an error that was answered, by its code."""
+        self._problems.labels(code).inc()
 
-    def set_followers(self, counts: Mapping[tuple[Drift, BaseState], int]) -> None:
-        """Record how many followers there are; those on a wrong base even if there are none."""
-        self._followers.clear()
-        self._followers.labels("failed", "wrong").set(0)
-        for (drift, base), count in counts.items():
-            self._followers.labels(drift, base).set(count)
-
-    def count(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count one request."""
-        self._requests.labels(method, route, str(status)).inc()
-        self._seconds.labels(method, route).observe(seconds)
-
-    def set_queue(self, depths: Sequence[QueueDepth]) -> None:
-        """Record the depth of the queue; devices that no run asks for any more are dropped."""
-        self._queue.clear()
-        self._oldest.clear()
-        # Each kind is told of while nothing of it waits, too: a scaler sees 0 and not nothing.
-        for each in (*(QueueDepth(what, "any", 0, 0, 0.0) for what in RUN_KIND_NAMES), *depths):
-            device = _short(each.device)
-            self._queue.labels(each.what, "waiting", device).set(each.waiting)
-            self._queue.labels(each.what, "running", device).set(each.running)
-            self._oldest.labels(each.what, device).set(each.oldest_s)
-
-    def set_workers(self, forces: Sequence[Workforce]) -> None:
-        """Record how many workers there are."""
-        self._workers.clear()
-        for each in forces:
-            self._workers.labels(_short(each.device), "idle").set(each.idle)
-            self._workers.labels(_short(each.device), "busy").set(each.busy)
+    def add_spent(self, spent: TimeSpent) -> None:
+        """Add where the time of a request went; on the event loop alone."""
+        total = self._spent
+        total.statements += spent.statements
+        total.store_calls += spent.store_calls
+        total.connection += spent.connection
+        total.database += spent.database
+        total.store += spent.store
+        total.slot += spent.slot
+        total.receiving += spent.receiving
+        total.sending += spent.sending
 
     def text(self) -> bytes:
         """Return all metrics in the Prometheus text format."""
-        return generate_latest(self._collector)
+        return generate_latest(self.collector)
 
 
-def _short(device: str) -> str:
-    return device[:_DEVICE_CHARACTERS]
+class _ProcessParts(Collector):
+    """What the parts of a process count by themselves."""
+
+    def __init__(self, spent: TimeSpent, tasks: TaskTally, engine: sa.Engine | None, store: StoreTally | None) -> None:
+        self._spent, self._tasks, self._engine, self._store = spent, tasks, engine, store
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics as they are now."""
+        yield from self._requests()
+        yield from self._connections()
+        yield from self._stores()
+        yield from self._own_tasks()
+
+    def _requests(self) -> Iterator[Metric]:
+        told = "Where the time of requests went: waiting for a connection, the database, the store, a turn, the client."
+        parts = CounterMetricFamily("deltareg_request_parts_seconds", told, labels=["part"])
+        for part in PARTS:
+            parts.add_metric([part], getattr(self._spent, part))
+        yield parts
+        told = "Statements to the database, for requests."
+        yield CounterMetricFamily("deltareg_database_statements", told, value=self._spent.statements)
+
+    def _connections(self) -> Iterator[Metric]:
+        pool = None if self._engine is None else self._engine.pool
+        if not isinstance(pool, sa.QueuePool):
+            return
+        told = "Connections to the database, of requests."
+        connections = GaugeMetricFamily("deltareg_database_connections", told, labels=["state"])
+        connections.add_metric(["used"], pool.checkedout())
+        connections.add_metric(["idle"], pool.checkedin())
+        yield connections
+        most = pool.size() + getattr(pool, "_max_overflow", 0)
+        told = "Connections to the database that requests may have at most."
+        yield GaugeMetricFamily("deltareg_database_connections_max", told, value=most)
+
+    def _stores(self) -> Iterator[Metric]:
+        tally = self._store or StoreTally()
+        seen = {**dict.fromkeys(((name, "ok") for name in CALLS), 0), **tally.calls}
+        calls = CounterMetricFamily("deltareg_store_calls", "Calls of the store.", labels=["call", "outcome"])
+        for (name, outcome), count in sorted(seen.items()):
+            calls.add_metric([name, outcome], count)
+        yield calls
+        seconds = CounterMetricFamily("deltareg_store_seconds", "Time of calls of the store.", labels=["call"])
+        for name in CALLS:
+            seconds.add_metric([name], tally.seconds[name])
+        yield seconds
+
+    def _own_tasks(self) -> Iterator[Metric]:
+        told = "When a task of the server last succeeded."
+        at = GaugeMetricFamily("deltareg_task_last_success_timestamp_seconds", told, labels=["task"])
+        took = GaugeMetricFamily("deltareg_task_seconds", "How long a task took then.", labels=["task"])
+        failures = CounterMetricFamily("deltareg_task_failures", "How often a task failed.", labels=["task"])
+        for name, record in sorted(self._tasks.tasks.items()):
+            at.add_metric([name], record.succeeded_at)
+            took.add_metric([name], record.seconds)
+            failures.add_metric([name], record.failures)
+        yield from (at, took, failures)

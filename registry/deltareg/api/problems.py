@@ -50,6 +50,7 @@ def _answer(document: ProblemDocument, headers: Mapping[str, str]) -> Response:
 async def _deltareg_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, DeltaregError):
         raise error
+    request.state.problem = error.code
     if status_of(error) >= 500:
         tell_fault(request, error)
     return problem_response(error, request_id=request_id_of(request))
@@ -116,6 +117,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 async def _internal_error(request: Request, error: Exception) -> Response:
     request_id = request_id_of(request)
+    request.state.problem = DeltaregError.code
     logger.error("bug request=%s", request_id, exc_info=error, extra={"request_id": request_id})
     bug = DeltaregError("the server has a bug", fix="report it with the request id of this answer")
     return problem_response(bug, request_id=request_id_of(request))

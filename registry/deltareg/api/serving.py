@@ -15,7 +15,12 @@ import uvicorn
 
 from deltareg.api.app import LOOPBACK_HOSTS, create_app
 from deltareg.api.app_state import AppState, state_of_app
+from deltareg.api.log_lines import start_log
 from deltareg.api.noting import noting
+from deltareg.api.observability.options import Observability
+from deltareg.api.observability.recording import recording
+from deltareg.api.observability.slow_requests import SlowRequestFiles
+from deltareg.api.observability.tracing import tracing
 from deltareg.api.overload.connections import ConnectionBook
 from deltareg.api.overload.descriptors import most_connections, raise_open_files
 from deltareg.api.overload.protocol import PatientProtocol
@@ -47,9 +52,11 @@ def serve(registry: Registry, settings: ServerSettings, listener: socket.socket)
     Raises:
         Misconfigured: The TLS certificate cannot be used.
     """
+    start_log(level=settings.log_level, form=settings.log_form)
     signal.signal(signal.SIGTERM, _exit)
     queue_reverification(registry)
     _report_legacy(registry)
+    slow, disks = SlowRequestFiles(settings.records), settings.own_disks() | {"records": settings.data_dir}
     hosts = (*LOOPBACK_HOSTS, settings.host, *settings.allowed_hosts)
     app = create_app(
         registry,
@@ -67,6 +74,7 @@ def serve(registry: Registry, settings: ServerSettings, listener: socket.socket)
         requests_per_minute=settings.requests_per_minute,
         bad_tokens_per_minute=BAD_TOKENS,
         proxies=settings.behind_proxy,
+        observability=Observability(slow, tracing(), disks),
     )
     config = uvicorn.Config(
         app,
@@ -95,7 +103,8 @@ def serve(registry: Registry, settings: ServerSettings, listener: socket.socket)
         promoting(registry),
         sealing(registry, places),
         refreshing(registry),
-        upkeep(registry, keep_logs_s=settings.keep_logs_s),
+        upkeep(registry, keep_logs_s=settings.keep_logs_s, tally=state_of_app(app).health.metrics.tasks),
+        recording(slow, settings.records, registry, disks),
         _asked_to_end(),
     ):
         collect_in_small_steps()

@@ -15,6 +15,7 @@ from functools import partial
 from sqlalchemy.exc import SQLAlchemyError
 
 from deltareg.api.background import running
+from deltareg.api.observability.task_tally import TaskTally
 from deltareg.errors import DeltaregError
 from deltareg.service.push.backlog import settle_some_claims
 from deltareg.service.registry import Registry
@@ -34,7 +35,9 @@ _PAUSE_S = 0.05
 
 
 @contextmanager
-def upkeep(registry: Registry, *, keep_logs_s: float | None, every_s: float = EVERY_S) -> Generator[None, None, None]:
+def upkeep(
+    registry: Registry, *, keep_logs_s: float | None, every_s: float = EVERY_S, tally: TaskTally | None = None
+) -> Generator[None, None, None]:
     """Do the upkeep at once and then periodically, in a thread, while the block lasts.
 
     Several processes may do it at once. The end of the block waits for the current batch only. If
@@ -44,6 +47,7 @@ def upkeep(registry: Registry, *, keep_logs_s: float | None, every_s: float = EV
         registry: The database.
         keep_logs_s: How long the log of a run is kept after its end, seconds; None for ever.
         every_s: How long to wait between two rounds, seconds.
+        tally: Told how each of it goes.
     """
     chores = {
         "old logs of runs": partial(drop_some_logs, registry.engine, keep_s=keep_logs_s),
@@ -57,15 +61,16 @@ def upkeep(registry: Registry, *, keep_logs_s: float | None, every_s: float = EV
         "cards of versions from before they were read": partial(read_some_cards, registry),
         "versions from before cold pulls were measured": partial(measure_some_versions, registry),
     }
-    with running(partial(_work, chores, every_s), name="upkeep"):
+    with running(partial(_work, chores, every_s, tally or TaskTally()), name="upkeep"):
         yield
 
 
-def _work(chores: Mapping[str, Callable[[], int]], every_s: float, ended: threading.Event) -> None:
+def _work(chores: Mapping[str, Callable[[], int]], every_s: float, tally: TaskTally, ended: threading.Event) -> None:
     while True:
         for what, drop_some in chores.items():
             try:
-                _drop(what, drop_some, ended)
+                with tally.doing(what):
+                    _drop(what, drop_some, ended)
             except (DeltaregError, SQLAlchemyError) as error:  # nobody above: told, and goes on
                 log.warning("%s: not done, it is tried again: %s", what, error)
         if ended.wait(every_s):
