@@ -11,7 +11,7 @@ from pathlib import Path
 
 import anyio
 
-from deltareg.api.metrics import Metrics
+from deltareg.api.observability.metrics import Metrics
 from deltareg.api.observability.state_metrics import StateMetrics
 from deltareg.api.room import DiskRoom
 from deltareg.db.session import check_schema, create_engine

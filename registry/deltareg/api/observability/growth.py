@@ -5,6 +5,7 @@ import logging
 import shutil
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -41,17 +42,21 @@ class RoomSample:
 
 def sample_room(registry: Registry, disks: Mapping[str, Path], *, now: float) -> RoomSample:
     """Look how much room there is; of the registry nothing is known while the database is away."""
-    free: dict[str, int] = {}
-    for of, folder in disks.items():
-        try:
-            free[of] = shutil.disk_usage(folder).free
-        except OSError:
-            continue
+    free = sample_disks(disks)
     try:
         health = registry_health(registry)
     except DeltaregError:
         return RoomSample(now, free)
     return RoomSample(now, free, health.stored["bytes"], health.database_bytes, health.stored["versions"])
+
+
+def sample_disks(disks: Mapping[str, Path]) -> dict[str, int]:
+    """Return the free bytes of each disk whose folder is there."""
+    free: dict[str, int] = {}
+    for of, folder in disks.items():
+        with suppress(OSError):
+            free[of] = shutil.disk_usage(folder).free
+    return free
 
 
 def add_sample(folder: Path, sample: RoomSample) -> None:

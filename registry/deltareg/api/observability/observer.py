@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from starlette.types import Scope
 
-from deltareg.api.metrics import Metrics
+from deltareg.api.observability.metrics import Metrics
 from deltareg.api.observability.request_record import RequestRecord
 from deltareg.api.observability.slow_requests import NOWHERE, SlowRequests
 from deltareg.host.time_spent import TimeSpent
