@@ -9,8 +9,8 @@ import logging
 import random
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Generator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,8 @@ from deltareg.errors import (
     OutOfTime,
     Unavailable,
 )
+from deltareg.host.causes import caused_by
+from deltareg.host.traces import Tracer
 from deltareg.wire import LeaseGrant, LeaseRequest, ReencodeReport, RunFailure
 from deltareg.words import RUN_KIND_NAMES
 from deltareg_verify.child.sides import SideMaterials
@@ -63,6 +65,7 @@ class Worker:
         escapes: The escapes that the trial found and the operator accepts; empty without a trial.
         measures: Brings the base's own figures; None has every child measure them.
         gather_sides: Brings versions side by side into a folder.
+        tracer: Traces runs; None traces none.
         base_cache: Releases the bases of a run when it is over; None keeps all.
     """
 
@@ -80,6 +83,7 @@ class Worker:
     base_cache: BaseCache | None = None
     measures: BaseMeasureSource | None = None
     gather_sides: Callable[[LeaseGrant, Path], SideMaterials] | None = None
+    tracer: Tracer | None = None
 
     def serve(self) -> None:
         """Take runs until asked to stop, or until the first has ended with `is_once`.
@@ -106,11 +110,34 @@ class Worker:
                 return
 
     def handle(self, grant: LeaseGrant) -> None:
-        """Carry out one run and tell the registry how it ended."""
-        log.info("run=%s ref=%s attempt=%d", grant.run, grant.ref or grant.base.name, grant.attempt)
+        """Carry out one run and tell the registry how it ended, for the request that asked for it."""
+        with self._traced(grant) as traceparent, caused_by(grant.request_id, traceparent):
+            self._handle(grant)
+
+    @contextmanager
+    def _traced(self, grant: LeaseGrant) -> Generator[str, None, None]:
+        """Trace a run as part of what asked for it, and give on the trace."""
+        if self.tracer is None:
+            yield grant.traceparent
+            return
+        about = {"deltareg.run": grant.run, "deltareg.ref": grant.ref, "deltareg.request_id": grant.request_id}
+        with self.tracer.begin(
+            f"run {grant.what}", parent=grant.traceparent, kind="CONSUMER", attributes=about
+        ) as span:
+            yield span.traceparent
+
+    def _handle(self, grant: LeaseGrant) -> None:
+        log.info(
+            "run=%s ref=%s attempt=%d request=%s",
+            grant.run,
+            grant.ref or grant.base.name,
+            grant.attempt,
+            grant.request_id,
+        )
         with Heartbeat(self.registry, grant) as heart:
             with RunLogSender(self.registry, grant, on_lost=heart.lose) as run_log:
-                run_log.say(f"attempt {grant.attempt} on {self.options.name}, {self.device}")
+                asked = f", for request {grant.request_id}" if grant.request_id else ""
+                run_log.say(f"attempt {grant.attempt} on {self.options.name}, {self.device}{asked}")
                 try:
                     end = self._work(grant, heart, run_log)
                 except (DeltaregError, OSError) as error:

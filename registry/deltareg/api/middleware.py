@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from deltareg.api.observability.observer import RequestObserver
 from deltareg.api.overload.door import Door, on_its_way, retry_after
 from deltareg.errors import DeltaregError
+from deltareg.host.causes import valid_traceparent
 from deltareg.host.time_spent import SPENT
 from deltareg.wire import ProblemDocument, describe_problem, status_of
 
@@ -69,6 +70,8 @@ class RequestContext:
         request_id = _request_id(fields)
         scope.setdefault("state", {})["request_id"] = request_id
         record = self._observer.begin(scope, request_id)
+        if not record.spent.traceparent and b"traceparent" in fields:
+            record.spent.traceparent = valid_traceparent(_text(fields, b"traceparent"))
         spending = SPENT.set(record.spent)
         if b"content-length" in fields or b"transfer-encoding" in fields:
             receive = record.receiving(receive)

@@ -35,6 +35,7 @@ from deltareg.api.telling import telling
 from deltareg.api.upkeep import upkeep
 from deltareg.errors import Misconfigured
 from deltareg.host.garbage import collect_in_small_steps
+from deltareg.host.traces import open_tracer
 from deltareg.service.access.review import count_legacy
 from deltareg.service.registry import Registry
 from deltareg.service.runs.reverify import queue_reverification
@@ -56,6 +57,7 @@ def serve(registry: Registry, settings: ServerSettings, listener: socket.socket)
     signal.signal(signal.SIGTERM, _exit)
     queue_reverification(registry)
     _report_legacy(registry)
+    tracer = open_tracer("deltareg-server")
     slow, disks = SlowRequestFiles(settings.records), settings.own_disks() | {"records": settings.data_dir}
     hosts = (*LOOPBACK_HOSTS, settings.host, *settings.allowed_hosts)
     app = create_app(
@@ -74,7 +76,7 @@ def serve(registry: Registry, settings: ServerSettings, listener: socket.socket)
         requests_per_minute=settings.requests_per_minute,
         bad_tokens_per_minute=BAD_TOKENS,
         proxies=settings.behind_proxy,
-        observability=Observability(slow, tracing(), disks),
+        observability=Observability(slow, tracing(tracer), disks),
     )
     config = uvicorn.Config(
         app,
@@ -109,6 +111,8 @@ def serve(registry: Registry, settings: ServerSettings, listener: socket.socket)
     ):
         collect_in_small_steps()
         PatientServer(config, state_of_app(app), book).run(sockets=[listener])
+    if tracer is not None:
+        tracer.close()
 
 
 def _report_legacy(registry: Registry) -> None:

@@ -21,6 +21,7 @@ class TimeSpent:
 
     Attributes:
         request_id: The request.
+        traceparent: The trace that it belongs to; empty for none.
         connection: Waiting for a free connection to the database, seconds.
         database: In statements and commits, seconds.
         store: In calls of the store, seconds.
@@ -31,7 +32,7 @@ class TimeSpent:
         store_calls: How many calls of the store.
     """
 
-    __slots__ = (*PARTS, "request_id", "statements", "store_calls")
+    __slots__ = (*PARTS, "request_id", "statements", "store_calls", "traceparent")
     connection: float
     database: float
     store: float
@@ -41,7 +42,7 @@ class TimeSpent:
 
     def __init__(self, request_id: str = "") -> None:
         """Begin with nothing spent."""
-        self.request_id = request_id
+        self.request_id, self.traceparent = request_id, ""
         self.connection = self.database = self.store = self.slot = self.receiving = self.sending = 0.0
         self.statements = self.store_calls = 0
 

@@ -26,7 +26,7 @@ from deltareg.api.observability.task_tally import TaskTally
 from deltareg.host.time_spent import PARTS, TimeSpent
 from deltareg.store.watched import CALLS, StoreTally
 
-disable_created_metrics()  # a series more for each counter, which nobody asks for
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each counter, which nobody asks for
 _BUCKETS: Final = (0.005, 0.02, 0.1, 0.5, 2, 10, 60)
 
 

@@ -12,7 +12,7 @@ from deltareg.host.time_spent import TimeSpent
 # Only methods that exist are counted by name: anybody can make up more of them.
 _METHODS: Final = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 _NO_ROUTE: Final = "none"
-_SUBJECTS: Final = ("namespace", "line", "name", "base", "channel", "upload_id", "run_id")
+_SUBJECTS: Final = ("ns", "name", "version", "channel", "upload_id", "run_id")
 """Which parts of an address say what a request is about; others may be tickets, and are never written."""
 _ANSWERED_FROM: Final = "http.response.start"
 
