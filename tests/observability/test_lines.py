@@ -33,9 +33,10 @@ def lines():
     def log(form, *args, **given):
         handler = logging.StreamHandler(written)
         handler.setFormatter(form)
-        logger = logging.Logger("deltareg.access")
+        logger = logging.getLogger("deltareg.access")
         logger.addHandler(handler)
         logger.warning(*args, **given)
+        logger.removeHandler(handler)
         return written.getvalue()
 
     return log

@@ -32,13 +32,15 @@ def slow(tmp_path):
 
 
 @pytest.fixture
-def asked(sqlite_url, slow):
+def asked(sqlite_url, slow, tmp_path):
     """Give a client of an app, its registry, and an admin's token."""
     engine = create_engine(sqlite_url)
     registry = Registry(engine, WatchedStore(open_store("memory://")))
     token = mint_secret("pat")
     bootstrap_token(registry, principal="ada", kind="pat", scopes=["read", "push", "admin"], secret=token)
-    app = create_app(registry, allowed_hosts=["testserver"], observability=Observability(slow, None, {}))
+    app = create_app(
+        registry, allowed_hosts=["testserver"], observability=Observability(slow, None, {"records": tmp_path})
+    )
     client = TestClient(app, headers={"Authorization": f"Bearer {token}"}, raise_server_exceptions=False)
     yield client, registry, token
     engine.dispose()
@@ -48,10 +50,10 @@ def test_a_request_is_a_line_with_its_route_and_no_secret(asked, caplog):
     client, _, token = asked
     caplog.set_level(logging.INFO, "deltareg.access")
 
-    client.get(f"{API}/deltas/team/chat?token={token}", headers={"X-Request-Id": "r-1"})
+    client.get(f"{API}/deltas/team/chat/versions?token={token}", headers={"X-Request-Id": "r-1"})
 
     fields = caplog.records[-1].fields
-    assert fields["route"] == f"{API}/deltas/{{ns}}/{{name}}"
+    assert fields["route"] == f"{API}/deltas/{{ns}}/{{name}}/versions"
     assert {name: fields[name] for name in ("method", "status", "principal", "request_id", "problem")} == {
         "method": "GET",
         "status": 404,
@@ -67,7 +69,7 @@ def test_requests_of_pushes_are_recorded_with_their_parts(asked, slow, tmp_path)
     client, _, _ = asked
 
     client.get(f"{API}/uploads/0f0f", headers={"X-Request-Id": "r-2"})
-    client.get(f"{API}/deltas/team/chat")
+    client.get(f"{API}/deltas/team/chat/versions")
     slow.write()
 
     (line,) = read_slow_requests(tmp_path / "records", since=0)
@@ -129,7 +131,7 @@ def test_metrics_go_on_without_the_database(asked, tmp_path):
 
 def test_alerts_and_the_dashboard_ask_for_metrics_that_there_are(asked):
     client, _, _ = asked
-    client.get(f"{API}/deltas/team/chat")
+    client.get(f"{API}/deltas/team/chat/versions")
     known = {line.split("{")[0].split(" ")[0] for line in _series(client)}
     rules = yaml.safe_load((DEPLOY / "alerts.yaml").read_text())["groups"][0]["rules"]
     board = json.loads((DEPLOY / "dashboard.json").read_text())

@@ -13,13 +13,13 @@ import tarfile
 import tomllib
 import urllib.error
 import urllib.request
+from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from deltareg import __version__
 from deltareg.api.doctor.findings import Finding
@@ -127,19 +127,28 @@ def _secrets(settings: ServerSettings) -> Iterator[str]:
     """Yield every secret that this server was set up with, in each form in which it could be written."""
     values = [value for name, value in os.environ.items() if _NAMES_SECRET.search(name.upper())]
     for url in (*(getattr(settings, name) or "" for name in _URLS), *os.environ.values()):
-        if "://" in url and "@" in url:
-            with suppress(ValueError):
-                values += [urlsplit(url).password or "", urlsplit(url).netloc.rpartition("@")[0]]
+        values += _of_url(url)
     for name in ("tls_key", "signing_key", "webhook_key"):
         values += _lines(getattr(settings, name))
     values += _lines(settings.effective_signing_key) + _lines(settings.effective_webhook_key)
     values += [line for file in settings.data_dir.glob("*token*") for line in _lines(file)]
     values += [line for file in settings.data_dir.glob("workers/*key*") for line in _lines(file)]
     values += list(_of_toml(settings.oidc))
-    for value in values:
-        for form in (value, unquote(value), json.dumps(value)[1:-1]):
-            if len(form) >= _LEAST_SECRET:
-                yield form
+    for secret in {form for value in values for form in (value, unquote(value)) if len(form) >= _LEAST_SECRET}:
+        yield from (secret, json.dumps(secret)[1:-1], quote(secret), quote(secret, safe=""))
+        yield b64encode(secret.encode()).decode()
+
+
+def _of_url(url: str) -> list[str]:
+    """Return who logs in by a URL, if it is one, and what its query says that is secret."""
+    try:
+        parts = urlsplit(url)
+        login = [parts.password or "", parts.netloc.rpartition("@")[0]]
+    except ValueError:
+        return []
+    if not parts.scheme.startswith("postgres"):  # whose user has a name, where a bucket's has half of a key
+        login.append(parts.username or "")
+    return login + [value for name, value in parse_qsl(parts.query) if _NAMES_SECRET.search(name.upper())]
 
 
 def _lines(path: Path | None) -> list[str]:

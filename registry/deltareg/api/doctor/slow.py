@@ -49,7 +49,7 @@ class SlowWork:
     began: float = float("inf")
     requests: int = 0
     failed: int = 0
-    parts: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    parts: dict[str, float] = field(default_factory=dict)
     ids: list[tuple[float, str]] = field(default_factory=list)
 
     @property
@@ -65,9 +65,8 @@ class SlowWork:
         self.requests += 1
         self.failed += int(cast("int", line["status"])) >= 400
         parts = cast("dict[str, float]", line.get("parts", {}))
-        for part, seconds in parts.items():
-            self.parts[part] += seconds
-        self.parts["own"] += max(0.0, took - sum(parts.values()))
+        for part, seconds in {**parts, "own": max(0.0, took - sum(parts.values()))}.items():
+            self.parts[part] = self.parts.get(part, 0.0) + seconds
         self.ids.append((took, str(line.get("request", ""))))
 
     def describe(self) -> str:
