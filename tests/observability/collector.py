@@ -31,9 +31,7 @@ def collecting():
                 body = gzip.decompress(body)
             if self.path == "/v1/traces":
                 for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
-                    names = [
-                        each.value.string_value for each in resource.resource.attributes if each.key == "service.name"
-                    ]
+                    about = {each.key: each.value.string_value for each in resource.resource.attributes}
                     for scope in resource.scope_spans:
                         collector.spans += scope.spans
                         collector.services.update((span.span_id, about["service.name"]) for span in scope.spans)

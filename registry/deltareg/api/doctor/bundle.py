@@ -125,7 +125,8 @@ def _metrics(settings: ServerSettings) -> str:
 
 def _secrets(settings: ServerSettings) -> Iterator[str]:
     """Yield every secret that this server was set up with, in each form in which it could be written."""
-    values = [value for name, value in os.environ.items() if _NAMES_SECRET.search(name.upper())]
+    named = [value for name, value in os.environ.items() if _NAMES_SECRET.search(name.upper())]
+    values = [part for value in named for part in (value, *re.split(r"[=,;\s]+", value))]  # headers have several
     for url in (*(getattr(settings, name) or "" for name in _URLS), *os.environ.values()):
         values += _of_url(url)
     for name in ("tls_key", "signing_key", "webhook_key"):
