@@ -27,6 +27,7 @@ from tests.faults.payloads import BASE, payload
 from tests.faults.test_restarts import own_postgresql
 from tests.fixtures.processes import until
 from tests.observability.real_prometheus import DEPLOY, SHORT_S, prometheus, rules
+from tests.proving import prove_all
 from tests.signers import key_of
 
 pytestmark = [pytest.mark.soak, pytest.mark.postgres, pytest.mark.timeout(900)]
@@ -96,7 +97,8 @@ class Scene:
         self.worker.kill()
 
     def as_worker(self):
-        config = ClientConfig(server=self.server.url, token=self.tokens["worker"], patience_s=0.0)
+        cache = self.processes.folder / "caches" / "worker"
+        config = ClientConfig(server=self.server.url, token=self.tokens["worker"], patience_s=0.0, cache_dir=cache)
         return WorkerClient(config, key=key_of("worker"), host="here")
 
     def get(self, path, timeout=30):
@@ -136,18 +138,20 @@ def nothing(scene):
 
 def runs_die(scene):
     scene.stop_worker()
-    refs = [scene.push(f"lab/dies-{number}") for number in range(6)]
+    refs = [scene.push(f"mill/dies-{number}") for number in range(6)]
     with scene.as_worker() as worker:
         for _ in refs:
             grant = worker.lease(LeaseRequest(worker="w", wait_s=2.0))
             worker.fail_run(grant.run, RunFailure(fence=grant.fence, error="too slow", is_out_of_time=True))
+    scene.start_worker()
 
 
 def agents_fail(scene):
-    scene.start_worker()
     ref = scene.push("lab/served")
     with scene.client() as client:
         client.verify(ref)
+        with scene.as_worker() as worker:
+            prove_all(worker, name="w-proves")
         until(lambda: client.gate(ref, "prod").allowed, "it is verified")
         client.promote(ref, "prod", reason="to be served")
     report = AgentReport(
@@ -165,12 +169,12 @@ def agents_fail(scene):
 
 def quota_near(scene):
     with scene.client() as client:
-        client.quotas.set("lab", {"lines": 8})
+        client.quotas.set("mill", {"lines": 6})
 
 
 def collection_late(scene):
     with scene.client() as client:
-        client.quotas.set("lab", {})
+        client.quotas.set("mill", {})
         client.storage.collect()
 
 
@@ -307,8 +311,8 @@ FAULTS = {
     "DeltaregProofsStale": (nothing, stays),
     "DeltaregNoWorkerForLabels": (no_worker_for_labels, stays),
     "DeltaregQueueOld": (nothing, stays),
-    "DeltaregRunsDie": (runs_die, stays),
     "DeltaregAgentsFail": (agents_fail, stays),
+    "DeltaregRunsDie": (runs_die, stays),
     "DeltaregQuotaNear": (quota_near, stays),
     "DeltaregWebhooksLate": (webhooks_late, stays),
     "DeltaregCollectionLate": (collection_late, stays),
