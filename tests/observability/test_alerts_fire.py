@@ -65,12 +65,14 @@ class Scene:
         self._numbers = iter(range(1, 10**6))
         self.worker = None
         with self.client() as client:
-            client.bases.push(BASE, "tiny")
             client.keys.enrol("worker", str(key_of("worker").public), host="here")
             self.tokens = {
                 name: client.tokens.create(TokenCreate(principal=name, kind=kind, scopes=scopes, everywhere=True)).token
                 for name, kind, scopes in (("worker", "wrk", ["read", "verify"]), ("host", "pat", ["read", "serve"]))
             }
+
+        with self.client(self.tokens["ada"]) as client:
+            client.bases.push(BASE, "tiny")
 
     def _box(self, folder):
         path = folder / "box"
@@ -78,12 +80,12 @@ class Scene:
         path.chmod(0o600)
         return path
 
-    def client(self):
-        return self.server.client(self.processes.folder / "caches" / str(next(self._numbers)))
+    def client(self, token=None):
+        return self.server.client(self.processes.folder / "caches" / str(next(self._numbers)), token=token)
 
     def push(self, line="lab/chat"):
         number = next(self._numbers)
-        with self.client() as client:
+        with self.client(self.tokens["ada"]) as client:
             return client.push(payload(self.processes.folder / "payloads", number), line, base="tiny").version.ref
 
     def start_worker(self):
@@ -152,7 +154,7 @@ def agents_fail(scene):
         client.verify(ref)
         with scene.as_worker() as worker:
             prove_all(worker, name="w-proves")
-        until(lambda: client.gate(ref, "prod").allowed, "it is verified")
+        until(lambda: client.gate(ref, "prod").allowed, f"it may go: {client.gate(ref, 'prod')}")
         client.promote(ref, "prod", reason="to be served")
     report = AgentReport(
         engine="files",

@@ -33,15 +33,20 @@ def stored(conn: sa.Connection) -> Mapping[str, int]:
 
 def verdicts_within(conn: sa.Connection, us: int) -> Mapping[str, int]:
     """Count the verdicts of the last microseconds, by outcome."""
-    recent = verdicts.c.created_at > now_us() - us
+    recent = verdicts.c.created_at > _ago(us)
     query = sa.select(verdicts.c.verdict, sa.func.count()).where(recent).group_by(verdicts.c.verdict)
     return {row[0]: row[1] for row in conn.execute(query)}
+
+
+def _ago(us: int) -> sa.ScalarSelect[int]:
+    """Return a moment in the past: a value, asked for once, for PostgreSQL looks nothing up by a clock that goes on."""
+    return sa.select(now_us() - us).scalar_subquery()
 
 
 def dead_within(conn: sa.Connection, us: int) -> Mapping[str, int]:
     """Count the runs of the last microseconds that were given up, by kind."""
     is_dead = sa.and_(IS_OF_RARE_STATE, runs.c.state == sa.literal_column("'dead'"))
-    query = sa.select(runs.c.what, sa.func.count()).where(is_dead, runs.c.created_at > now_us() - us)
+    query = sa.select(runs.c.what, sa.func.count()).where(is_dead, runs.c.created_at > _ago(us))
     return {row[0]: row[1] for row in conn.execute(query.group_by(runs.c.what))}
 
 
