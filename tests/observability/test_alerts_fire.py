@@ -25,7 +25,7 @@ from deltareg.wire.fleet import Observed
 from tests.faults import worker as scripted_worker
 from tests.faults.payloads import BASE, payload
 from tests.faults.test_restarts import own_postgresql
-from tests.fixtures.processes import until
+from tests.fixtures.processes import Running, until
 from tests.observability.real_prometheus import DEPLOY, SHORT_S, prometheus, rules
 from tests.proving import prove_all
 from tests.signers import key_of
@@ -50,6 +50,9 @@ def small_disk(folder):
 class Scene:
     """A server that is watched, and what can be done to it."""
 
+    worker: Running
+    held: threading.Thread
+
     def __init__(self, processes, postgresql, disk, port):
         self.processes, self.postgresql, self.disk = processes, postgresql, disk
         self.server = processes.api(
@@ -63,14 +66,23 @@ class Scene:
         ).start()
         self.engine = sa.create_engine(postgresql.url)
         self._numbers = iter(range(1, 10**6))
-        self.worker = None
         with self.client() as client:
             client.keys.enrol("worker", str(key_of("worker").public), host="here")
+            asked = {"worker": ["read", "verify"], "host": ["read", "serve"], "ada": ["read", "push"]}
             self.tokens = {
-                name: client.tokens.create(TokenCreate(principal=name, kind=kind, scopes=scopes, everywhere=True)).token
-                for name, kind, scopes in (("worker", "wrk", ["read", "verify"]), ("host", "pat", ["read", "serve"]))
+                name: client.tokens.create(
+                    TokenCreate.model_validate(
+                        {
+                            "principal": name,
+                            "kind": "wrk" if name == "worker" else "pat",
+                            "scopes": scopes,
+                            "everywhere": True,
+                        }
+                    )
+                ).token
+                for name, scopes in asked.items()
             }
-
+        # Not by the admin: nobody proves what somebody behind them pushed.
         with self.client(self.tokens["ada"]) as client:
             client.bases.push(BASE, "tiny")
 
@@ -157,9 +169,7 @@ def agents_fail(scene):
         until(lambda: client.gate(ref, "prod").allowed, f"it may go: {client.gate(ref, 'prod')}")
         client.promote(ref, "prod", reason="to be served")
     report = AgentReport(
-        engine="files",
-        every_s=60,
-        serves=[Observed(channel="lab/served@prod", state="failed", base="wrong", error="x")],
+        engine="dir", every_s=60, serves=[Observed(channel="lab/served@prod", state="failed", base="wrong", error="x")]
     )
     answer = httpx.put(
         f"{scene.server.url}{API}/fleet/agents/host",

@@ -133,7 +133,7 @@ def test_a_bundle_has_no_secret_of_the_server(doctor, tmp_path, monkeypatch, is_
     doctor("--bundle", str(file), "--since", "2020-01-01")
 
     with tarfile.open(file) as bundle:
-        texts = {member.name: bundle.extractfile(member).read().decode() for member in bundle.getmembers()}
+        texts = {name: (bundle.extractfile(name) or pytest.fail(name)).read().decode() for name in bundle.getnames()}
     assert file.stat().st_mode & 0o777 == 0o600
     assert set(texts) >= {f"deltareg-bundle/{name}" for name in ("doctor.json", "settings.json", "versions.txt")}
     assert '"AWS_SECRET_ACCESS_KEY"' in texts["deltareg-bundle/settings.json"]
