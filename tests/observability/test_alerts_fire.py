@@ -187,7 +187,7 @@ def quota_near(scene):
 def collection_late(scene):
     with scene.client() as client:
         client.quotas.set("mill", {})
-        client.storage.collect()
+        client.storage.collect(dry_run=False)
 
 
 def webhooks_late(scene):

@@ -4,7 +4,7 @@ It has a thread and connections to the database of its own, and looks twice a se
 hold can keep it waiting, and nobody can keep it busy, for it takes no token.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from deltareg.api.observability.state_metrics import StateMetrics
 from deltareg.api.room import DiskRoom
 from deltareg.db.session import check_schema, create_engine
 from deltareg.errors import DeltaregError, DiskFull, Unavailable
+from deltareg.host.exported_metrics import MetricSample
 from deltareg.service.registry import Registry
 from deltareg.store.watched import WatchedStore
 from deltareg.streaming import SharedLook
@@ -29,11 +30,13 @@ class HealthChecks:
         metrics: The counters.
         problem: What keeps the server from being ready; None if nothing does.
         text: The counters in the Prometheus text format.
+        samples: Reads the same as values; may block.
     """
 
     metrics: Metrics
     problem: SharedLook[DeltaregError | None]
     text: SharedLook[bytes]
+    samples: Callable[[], Sequence[MetricSample]]
 
     @staticmethod
     def of(registry: Registry, room: DiskRoom | None, disks: Mapping[str, Path] | None = None) -> "HealthChecks":
@@ -57,6 +60,7 @@ class HealthChecks:
             metrics,
             SharedLook(partial(_problem, own, room), None, thread),
             SharedLook(partial(_text, own, metrics, state), b"", thread),
+            partial(_samples, own, metrics, state),
         )
 
 
@@ -70,6 +74,11 @@ def _problem(own: Callable[[], Registry], room: DiskRoom | None) -> DeltaregErro
     except DeltaregError as error:
         return error
     return None
+
+
+def _samples(own: Callable[[], Registry], metrics: Metrics, state: StateMetrics) -> Sequence[MetricSample]:
+    state.look(own())
+    return metrics.samples()
 
 
 def _text(own: Callable[[], Registry], metrics: Metrics, state: StateMetrics) -> bytes:

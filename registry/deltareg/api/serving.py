@@ -34,6 +34,7 @@ from deltareg.api.settings import ServerSettings
 from deltareg.api.telling import telling
 from deltareg.api.upkeep import upkeep
 from deltareg.errors import Misconfigured
+from deltareg.host.exported_metrics import export_metrics
 from deltareg.host.garbage import collect_in_small_steps
 from deltareg.host.traces import open_tracer
 from deltareg.service.access.review import count_legacy
@@ -110,9 +111,11 @@ def serve(registry: Registry, settings: ServerSettings, listener: socket.socket)
         _asked_to_end(),
     ):
         collect_in_small_steps()
+        end_export = export_metrics("deltareg-server", state_of_app(app).health.samples)
         PatientServer(config, state_of_app(app), book).run(sockets=[listener])
-    if tracer is not None:
-        tracer.close()
+    for end in (end_export, tracer and tracer.close):
+        if end is not None:
+            end()
 
 
 def _report_legacy(registry: Registry) -> None:

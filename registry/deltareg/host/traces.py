@@ -8,7 +8,7 @@ import importlib.util
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Literal
 
@@ -95,7 +95,7 @@ def open_tracer(service: str) -> Tracer | None:
     Args:
         service: How the process is called in traces, unless OTEL_SERVICE_NAME says otherwise.
     """
-    if not any(os.environ.get(name) for name in _PLACES) or os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
+    if not is_asked_for(_PLACES):
         return None
     if os.environ.get("OTEL_TRACES_EXPORTER", "otlp").lower() == "none":
         return None
@@ -103,11 +103,22 @@ def open_tracer(service: str) -> Tracer | None:
         log.warning("OTEL_EXPORTER_OTLP_ENDPOINT is set, and nothing is traced: pip install 'deltareg[otel]'")
         return None
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-    from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-    own = {} if os.environ.get("OTEL_SERVICE_NAME") else {"service.name": service}
-    provider = TracerProvider(resource=Resource.create(own))
+    provider = TracerProvider(resource=resource_of(service))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     return Tracer(provider)
+
+
+def is_asked_for(places: Sequence[str]) -> bool:
+    """Whether the environment says where something goes, by one of these variables, and not to send anything at all."""
+    is_off = os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true"
+    return not is_off and any(os.environ.get(name) for name in places)
+
+
+def resource_of(service: str) -> Any:  # noqa: ANN401  # the library may not be installed
+    """Return how this process is called, unless OTEL_SERVICE_NAME says otherwise."""
+    from opentelemetry.sdk.resources import Resource
+
+    return Resource.create({} if os.environ.get("OTEL_SERVICE_NAME") else {"service.name": service})

@@ -23,10 +23,12 @@ from prometheus_client.registry import Collector
 
 from deltareg import __version__
 from deltareg.api.observability.task_tally import TaskTally
+from deltareg.host.exported_metrics import MetricSample
 from deltareg.host.time_spent import PARTS, TimeSpent
 from deltareg.store.watched import CALLS, StoreTally
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each counter, which nobody asks for
+_SUMS: Final = ("counter", "histogram")
 _BUCKETS: Final = (0.005, 0.02, 0.1, 0.5, 2, 10, 60)
 
 
@@ -93,6 +95,14 @@ class Metrics:
         total.slot += spent.slot
         total.receiving += spent.receiving
         total.sending += spent.sending
+
+    def samples(self) -> list[MetricSample]:
+        """Return all metrics as values."""
+        return [
+            MetricSample(sample.name, sample.labels, sample.value, family.type in _SUMS)
+            for family in self.collector.collect()
+            for sample in family.samples
+        ]
 
     def text(self) -> bytes:
         """Return all metrics in the Prometheus text format."""

@@ -6,6 +6,7 @@ is absent.
 """
 
 import shutil
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -40,6 +41,7 @@ class StateMetrics(Collector):
             disks: The folders on this machine that the server writes to, by their content.
         """
         self._disks, self._is_up = disks, False
+        self._lock = threading.Lock()
         self._known: list[Gauge] = []
         make = self._make
         self._up = Gauge("deltareg_database_up", "Whether the database answers.", registry=None)
@@ -76,6 +78,10 @@ class StateMetrics(Collector):
 
     def look(self, registry: Registry) -> None:
         """Look everything up; a database that does not answer is told as such."""
+        with self._lock:
+            self._look(registry)
+
+    def _look(self, registry: Registry) -> None:
         self._set_disks()
         try:
             found = (
@@ -103,9 +109,10 @@ class StateMetrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield what the last look found."""
-        shown = (self._up, self._free, self._size, *(self._known if self._is_up else ()))
-        for gauge in shown:
-            yield from gauge.collect()
+        with self._lock:
+            shown = (self._up, self._free, self._size, *(self._known if self._is_up else ()))
+            found = [metric for gauge in shown for metric in gauge.collect()]
+        yield from found
 
     def _set_disks(self) -> None:
         for of, folder in self._disks.items():
