@@ -1,4 +1,4 @@
-"""A server's traces and metrics, as OpenTelemetry's own protobuf reads them; nothing is loaded without being asked for."""
+"""A server's traces and metrics, as OpenTelemetry's own protobuf reads them; nothing is loaded unasked."""
 
 import os
 import subprocess
