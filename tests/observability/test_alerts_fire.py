@@ -198,10 +198,9 @@ def webhooks_late(scene):
 
 
 def disputed(scene):
-    scene.run(
-        "INSERT INTO disputes (verdict_id, other_id, told, created_at)"
-        " SELECT min(id), max(id), 'a test', 1 FROM verdicts"
-    )
+    pair = "SELECT {}(id), {}(id), 'a test', 1 FROM verdicts"
+    for first, second in (("min", "max"), ("max", "min")):
+        scene.run(f"INSERT INTO disputes (verdict_id, other_id, told, created_at) {pair.format(first, second)}")
 
 
 def store_fails(scene):
@@ -359,19 +358,25 @@ def test_each_alert_fires_on_its_fault_and_the_dashboard_shows_it(processes, fig
         until(lambda: watched.query("deltareg_database_up == 1"), "the server is watched")
         time.sleep(2)
         before = set(watched.firing())
-        took = {}
+        took, silent = {}, {}
         for name, (harm, heal) in FAULTS.items():
-            harm(scene)
-            _, took[name] = watched.until_fires(name)
-            print(f"{name} fires after {took[name]:.0f} s", flush=True)
-            heal(scene)
-            if name in OVER[:3]:
+            try:
+                harm(scene)
+                _, took[name] = watched.until_fires(name, timeout_s=40)
+                print(f"{name} fires after {took[name]:.0f} s", flush=True)
+            except (AssertionError, DeltaregError, httpx.HTTPError) as error:  # the others are tried all the same
+                silent[name] = str(error)
+                print(f"{name} does not: {error}", flush=True)
+            finally:
+                heal(scene)
+            if name in OVER[:3] and name in took:
                 watched.until_quiet(name)
         for name in OVER:
             watched.until_quiet(name)
         empty = _empty_panels(watched)
 
     figures("alerts that fired", ", ".join(f"{name} {seconds:.0f} s" for name, seconds in took.items()))
+    assert silent == {}
     assert before <= {"DeltaregProofsStale", "DeltaregNoWorker"}  # the base that was pushed waits for its proof
     assert empty == []
 
