@@ -270,7 +270,7 @@ def slow(scene):
 def connections_used_up(scene):
     def hold():
         with scene.locked("LOCK TABLE deltas IN ACCESS EXCLUSIVE MODE"):
-            askers = [threading.Thread(target=scene.get, args=("/deltas/lab/chat/versions",)) for _ in range(8)]
+            askers = [threading.Thread(target=scene.get, args=("/resolve?ref=lab/chat:v1",)) for _ in range(8)]
             for asker in askers:
                 asker.start()
             time.sleep(9)
