@@ -250,7 +250,7 @@ def database_down(scene):
 
 
 def database_up(scene):
-    scene.postgresql._control("start")
+    scene.postgresql.restart("fast")  # starts it with the options that it had
 
 
 def slow(scene):
