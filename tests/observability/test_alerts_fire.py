@@ -222,9 +222,8 @@ def store_is_back(scene):
 
 def bytes_lost(scene):
     ref = scene.push("lab/lost")
-    newest = max(
-        (path for path in (scene.disk / "blobs").rglob("*") if path.is_file()), key=lambda p: p.stat().st_mtime
-    )
+    packs = [path for path in (scene.disk / "blobs" / "blobs").rglob("*") if path.is_file()]
+    newest = max(packs, key=lambda path: path.stat().st_mtime)
     newest.unlink()
     for _ in range(3):
         with scene.client() as client, suppress(DeltaregError):
@@ -268,8 +267,9 @@ def slow(scene):
 
 
 def connections_used_up(scene):
+    # A table that each request asks and metrics do not.
     def hold():
-        with scene.locked("LOCK TABLE deltas IN ACCESS EXCLUSIVE MODE"):
+        with scene.locked("LOCK TABLE tokens IN ACCESS EXCLUSIVE MODE"):
             askers = [threading.Thread(target=scene.get, args=("/resolve?ref=lab/chat:v1",)) for _ in range(8)]
             for asker in askers:
                 asker.start()
