@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo test test-lowest check lint fmt run soak soak-vllm bench fill docs site wheels clean
-.PHONY: lock lock-newest locked sbom audit
+.PHONY: lock lock-newest locked sbom audit release soak-upgrade
 
 help:           ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -113,6 +113,13 @@ audit: $(SUPPLY_VENV)/.ready   ## what is known against the locked versions
 wheels: $(VENV)/.ready-release   ## what a release is: source, pure wheel, wheels for Linux on x86-64 and ARM; needs Docker
 	@DELTAREG_KERNEL=numpy $(BIN)/python -m build --no-isolation --outdir dist
 	@$(BIN)/cibuildwheel --platform linux --output-dir dist
+
+# What is committed, built twice and equal; RELEASEARGS='--key FILE' signs with the key of the project.
+release: sbom               ## what is published: source, wheel, SBOMs, notes, sums and their signature, in dist/
+	@$(BIN)/python -m tests.locks.release $(RELEASEARGS)
+
+soak-upgrade: $(VENV)/.ready-test ## the release before beside this one, in every mixture, under pushes
+	@$(BIN)/python -m pytest -q -m soak tests/compat $(TESTARGS)
 
 clean:          ## builds and caches; the environment stays
 	@rm -rf build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

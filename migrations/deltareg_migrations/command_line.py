@@ -5,8 +5,10 @@ from typing import NoReturn
 import click
 
 from deltareg.errors import DeltaregError
-from deltareg_migrations import packing
+from deltareg_migrations import finishing, packing, planning
 from deltareg_migrations import schema as migrations
+
+_SHOWN_S = 0.1
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -36,6 +38,36 @@ def upgrade(url: str, revision: str) -> None:
 
 
 @main.command()
+@click.pass_obj
+def plan(url: str) -> None:
+    """Show what `upgrade` would do: what changes, who waits meanwhile, about how long. It changes nothing."""
+    try:
+        due = planning.plan(url)
+    except DeltaregError as error:
+        _fail(error)
+    for revision in due:
+        kind = f"contract; servers from {revision.works_from} on" if revision.works_from else "expand"
+        click.echo(f"{revision.name}  {kind}  {revision.about}")
+        for change in revision.changes:
+            click.echo(f"      {change.table} {change.does}{_tell_cost(change)}")
+    if not due:
+        click.echo("nothing is due: the schema is the newest of this release")
+        return
+    if not any(revision.changes for revision in due):
+        click.echo("the database is empty: this makes all its tables, in seconds")
+        return
+    oldest = max(revision.works_from for revision in due)
+    click.echo(f"in all about {sum(one.seconds for each in due for one in each.changes):.0f} s")
+    click.echo(f"servers from {oldest} on go on working" if oldest else "servers that run now go on working")
+
+
+def _tell_cost(change: planning.PlannedChange) -> str:
+    rows = f", {change.rows:,} rows" if change.rows else ""
+    seconds = f", about {change.seconds:.1f} s" if change.seconds >= _SHOWN_S else ""
+    return f"{rows}{seconds}{f'; waiting: {change.waits}' if change.waits else ''}"
+
+
+@main.command()
 @click.argument("revision")
 @click.confirmation_option("-y", "--yes", prompt="Newer tables are dropped with their rows. Go on?")
 @click.pass_obj
@@ -57,6 +89,19 @@ def pack(url: str) -> None:
             click.echo(f"{done.table}: {done.rows} rows, {done.before} bytes are {done.after}")
     except DeltaregError as error:
         _fail(error)
+
+
+@main.command()
+@click.option("--force", "is_forced", is_flag=True, help="Go on although an older server seems to be there.")
+@click.pass_obj
+def finish(url: str, *, is_forced: bool) -> None:
+    """End a rolling upgrade, once no server of the release before is left: write the newest form of rows."""
+    try:
+        for done in finishing.finish(url, is_forced=is_forced):
+            click.echo(f"{done.table}: {done.rows} rows, {done.before} bytes are {done.after}")
+    except DeltaregError as error:
+        _fail(error)
+    click.echo("rows are written in the newest form; servers of the release before can start no more")
 
 
 @main.command()

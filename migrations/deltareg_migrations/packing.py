@@ -16,7 +16,9 @@ from deltareg.db.session import create_engine, read, write
 from deltareg.db.sql.envelope import pack_envelope
 from deltareg.db.sql.known_text import is_packed
 from deltareg.db.sql.packed_json import pack_checks, pack_object
+from deltareg.db.sql.written_form import NEWEST
 from deltareg.db.tables import metadata
+from deltareg.db.upkeep.servers import written_form
 from deltareg.documents.json_values import is_list
 from deltareg.errors import Misconfigured
 from deltareg_migrations.packed import ENVELOPES, rewriting
@@ -49,13 +51,16 @@ def pack(url: str | sa.URL) -> Iterator[PackReport]:
     """Pack what is not packed yet; yield a report for each table once it is done.
 
     Raises:
-        Misconfigured: The database is not at the newest revision.
+        Misconfigured: The database is not at the newest revision, or nothing is to be packed yet.
         Unavailable: The database cannot answer now.
     """
     if current(url) != newest_revision():
         raise Misconfigured("the schema is not the newest one", fix="deltareg-migrate upgrade")
     engine = create_engine(url, connections=3)
     try:
+        with read(engine) as conn:
+            if written_form(conn) < NEWEST:
+                raise Misconfigured("servers of the release before may be there", fix="deltareg-migrate finish")
         for table, key in ENVELOPES.items():
             yield _pack_table(engine, _Packed(table, key, {"body": pack_envelope}))
         yield _pack_table(engine, _Packed("verdicts", "id", {"checks": pack_checks, "environment": pack_object}))

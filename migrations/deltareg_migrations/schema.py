@@ -1,8 +1,9 @@
 """The schema, revision by revision, for SQLite and PostgreSQL; shipped in the wheel.
 
 Rules for a new revision: it works with the code that is still running (expand first, contract a
-release later), it keeps every row on the way up and down, and it imports nothing from `deltareg`,
-whose tables will have changed by the time it runs. PostgreSQL commits after each revision, SQLite
+release later), says so if it contracts (`deltareg_migrations.steps`), keeps every row on the way
+up and down, and imports nothing from `deltareg`, whose tables will have changed by the time it
+runs. PostgreSQL commits after each revision, SQLite
 after all of them; one process migrates at a time, and others wait.
 """
 
@@ -23,8 +24,9 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import SAWarning
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from deltareg.db import HEAD
 from deltareg.db.faults import named_faults
-from deltareg.db.session import as_writer, create_engine, schema_head
+from deltareg.db.session import as_writer, check_schema, create_engine, schema_head
 from deltareg.db.tables import metadata
 from deltareg.errors import InvalidInput
 
@@ -37,13 +39,17 @@ _TURN_TIMEOUT = "SET lock_timeout = '300s'"
 def upgrade(url: str | sa.URL, *, revision: str = "head") -> None:
     """Bring the database to a newer revision; nothing happens if it is there already.
 
+    Nothing happens, either, to a schema that a later release has expanded.
+
     Raises:
         InvalidInput: There is no such revision.
-        Misconfigured: The URL is malformed.
+        Misconfigured: The URL is malformed, or a later release has made the schema another one.
         Unavailable: The database cannot answer now, or a lock was not free in time.
     """
-    with _ready(url) as conn, _known_revision(revision):
-        command.upgrade(_config(conn), revision)
+    if revision == "head" and _is_of_later_release(url):
+        return
+    with ready(url) as conn, _known_revision(revision):
+        command.upgrade(config_of(conn), revision)
 
 
 def downgrade(url: str | sa.URL, *, revision: str) -> None:
@@ -56,8 +62,8 @@ def downgrade(url: str | sa.URL, *, revision: str) -> None:
         Misconfigured: The URL is malformed.
         Unavailable: The database cannot answer now, or a lock was not free in time.
     """
-    with _ready(url) as conn, _known_revision(revision):
-        command.downgrade(_config(conn), revision)
+    with ready(url) as conn, _known_revision(revision):
+        command.downgrade(config_of(conn), revision)
 
 
 def current(url: str | sa.URL) -> str | None:
@@ -69,12 +75,24 @@ def current(url: str | sa.URL) -> str | None:
         engine.dispose()
 
 
+def _is_of_later_release(url: str | sa.URL) -> bool:
+    """Whether a later release has migrated the database, in a way that this one works with."""
+    engine = create_engine(url, connections=3)
+    try:
+        if (schema_head(engine) or "") <= HEAD:
+            return False
+        check_schema(engine)
+        return True
+    finally:
+        engine.dispose()
+
+
 def check(url: str | sa.URL) -> list[str]:
     """Return what differs between the database and what this release expects; empty if it fits."""
     revision, newest = current(url), newest_revision()
     if revision != newest:
         return [f"the schema is {revision or 'absent'}, the newest is {newest}"]
-    with _ready(url) as conn, warnings.catch_warnings():
+    with ready(url) as conn, warnings.catch_warnings():
         # Of an index over an expression it compares nothing on SQLite, and says so.
         warnings.filterwarnings("ignore", message=".*expression-based index", category=SAWarning)
         warnings.filterwarnings("ignore", message=".*expression-based index", category=UserWarning)
@@ -84,10 +102,11 @@ def check(url: str | sa.URL) -> list[str]:
 
 def newest_revision() -> str | None:
     """Return the newest revision that this release contains."""
-    return ScriptDirectory.from_config(_config(None)).get_current_head()
+    return ScriptDirectory.from_config(config_of(None)).get_current_head()
 
 
-def _config(conn: sa.Connection | None) -> Config:
+def config_of(conn: sa.Connection | None) -> Config:
+    """Return what alembic needs to work on a connection, or to read the revisions alone."""
     config = Config(attributes={"connection": conn})
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
@@ -106,7 +125,7 @@ def _known_revision(revision: str) -> Generator[None, None, None]:
 
 
 @contextmanager
-def _ready(url: str | sa.URL) -> Generator[sa.Connection, None, None]:
+def ready(url: str | sa.URL) -> Generator[sa.Connection, None, None]:
     """Connect, and on PostgreSQL wait for a lock; on SQLite the write transaction is the lock."""
     engine = create_engine(url, connections=3)
     if engine.dialect.name == "sqlite":

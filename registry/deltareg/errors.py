@@ -25,6 +25,7 @@
     │   └── ApprovalDue              9   409   a request is open, others have to approve it
     ├── Inconclusive                11   409
     │   ├── BaseUnmeasured          11   409   the base itself could not be measured
+    │   ├── NotKnown                11   409   a worker does not know what its run needs
     │   ├── NoProbe                 11   409   nothing can be drawn for this network
     │   └── OutOfTime               11   409   a worker's child took longer than it may
     ├── QuotaExceeded               12   507
@@ -227,6 +228,13 @@ class Inconclusive(DeltaregError):
     code = "inconclusive"
     exit_code = 11
     retryable = True
+
+
+class NotKnown(Inconclusive):
+    """A worker does not know what its run needs: a check, a parameter, a kind or a document of another release."""
+
+    code = "not_known"
+    retryable = False
 
 
 class NoProbe(Inconclusive):

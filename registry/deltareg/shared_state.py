@@ -35,6 +35,7 @@ class SharedState:
 
     Attributes:
         upload_grace_s: How long an idle upload is kept by default, seconds.
+        keep_deleted_s: How long a deleted version can be restored by default, seconds.
         keep_logs_s: How long the log of a run is kept after its end, seconds; None for ever.
         keep_forms_s: How long a stored form is kept after another replaced it, seconds.
         streams: The readers of the process's streams.
@@ -42,6 +43,7 @@ class SharedState:
     """
 
     upload_grace_s: float
+    keep_deleted_s: float
     keep_logs_s: float | None
     keep_forms_s: float
     streams: StreamReaders = field(default_factory=StreamReaders)

@@ -11,6 +11,12 @@ QuotaResource = Literal["bytes", "versions", "lines", "drafts", "uploads", "minu
 """What a quota limits."""
 QUOTA_RESOURCES: tuple[QuotaResource, ...] = get_args(QuotaResource)
 
+OperationName = Literal["archive", "backfill", "check", "collect", "prove", "recount", "repair", "retain", "tidy"]
+"""The operations that keep a registry in order; the server has a file for each."""
+OPERATION_NAMES: tuple[OperationName, ...] = get_args(OperationName)
+OperationState = Literal["waiting", "running", "paused", "off"]
+"""What an operation does now."""
+
 Severity = Literal["error", "warning"]
 """How grave a problem is."""
 

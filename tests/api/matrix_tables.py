@@ -39,6 +39,7 @@ HERE = {
     "keyid": "k",
     "webhook_id": "wh_1",
     "trust_id": "1",
+    "operation": "collect",
     "check_id": "00000000-0000-4000-8000-000000000000",
 }
 NOWHERE = HERE | {

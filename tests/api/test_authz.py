@@ -21,6 +21,7 @@ from tests.signers import enrol_named, key_of
 
 MATRIX = json.loads(Path(__file__).with_name("authz_matrix.json").read_text())
 NAMES = {
+    "operation": "collect",
     "ns": "team",
     "name": "lora",
     "version": "1",
@@ -82,6 +83,9 @@ BODIES: dict[str, dict[str, object]] = {
     "POST /api/v1/deltas/{ns}/{name}/versions/{version}/as-base/figures": {"envelope": "{}"},
     "POST /api/v1/namespaces": {"name": "team"},
     "PUT /api/v1/quota": {"limits": {}},
+    "PATCH /api/v1/operations/{operation}": {"paused": True},
+    "PUT /api/v1/namespaces/{ns}/retention": {"rules": []},
+    "PUT /api/v1/deltas/{ns}/{name}/retention": {"rules": []},
     "PUT /api/v1/namespaces/{ns}/quota": {"limits": {}},
     "PUT /api/v1/principals/{principal}/quota": {"limits": {}},
     "PUT /api/v1/policy": {"policy": {}, "reason": "x"},

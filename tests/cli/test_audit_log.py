@@ -1,6 +1,7 @@
 """The audit trail as a log on the command line: verified, exported, remembered, refused."""
 
 import json
+import sqlite3
 import time
 from dataclasses import replace
 
@@ -10,9 +11,11 @@ import sqlalchemy as sa
 from deltareg.client import Client, ClientConfig
 from deltareg.db import tables as t
 from deltareg.db.session import write
+from deltareg.errors import IntegrityFailure
 from deltareg.host.token_files import write_token
-from deltareg.service.access.keys import announce_server_key
+from deltareg.service.access.server_keys import announce_server_key
 from deltareg.service.trail.keep import CheckpointStores
+from deltareg.service.trail.rotate import rotate_server_key
 from deltareg.service.trail.seal import seal_some
 from deltareg.trail.checkpoint import open_checkpoint
 from tests.service import rows
@@ -330,20 +333,109 @@ def test_what_was_done_in_the_tables_alone_is_no_row_of_the_log(shell, local_reg
     assert all("worker" in each["text"] for each in whole.json["findings"])
 
 
-def test_a_new_key_of_the_server_is_taken_where_the_log_goes_on(ana, sealed, tmp_path):
-    ana("audit", "checkpoint")
-    rotated = replace(sealed, signer=key_of("the server's next"))
-    announce_server_key(rotated)
-    seal_all(rotated)
+def clients(local_registry, monkeypatch, tmp_path, number):
+    """Give people on machines of their own, one after another."""
+    token = local_registry.token("read", "admin", principal="ana")
+    for each in range(number):
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / f"machine-{each}"))
+        config = ClientConfig(server=local_registry.url, token=token, cache_dir=tmp_path / "cache")
+        with Client(config) as client:
+            yield client
 
-    grown = ana("audit", "checkpoint")
-    unpinned = ana("audit", "verify", "--json")
+
+def alarm(client):
+    """Say what a client that saw the registry before says of its log now; empty for nothing."""
+    try:
+        client.audit.checkpoint()
+        return "".join(each.what for each in client.audit.verify(whole=True).findings)
+    except IntegrityFailure as error:
+        return error.code
+
+
+@pytest.mark.parametrize("number", [2, pytest.param(20, marks=pytest.mark.soak)])
+def test_clients_follow_rotations_and_find_an_edit_after_them(sealed, local_registry, monkeypatch, tmp_path, number):
+    everybody = lambda: clients(local_registry, monkeypatch, tmp_path, number)  # noqa: E731
+    assert [alarm(one) for one in everybody()] == [""] * number
+    for name in ("the second", "the third"):  # away through both
+        rotate_server_key(sealed, key_of(name))
+        fill(sealed, 12)
+        seal_all(sealed)
+    after = [alarm(one) for one in everybody()]
+    with write(sealed.engine) as conn, rows.unguarded(conn, t.audit):
+        conn.execute(sa.update(t.audit).where(t.audit.c.subject == "lab/x@prod7").values(actor="eve"))
+    edited = [alarm(one) for one in everybody()]
+
+    assert after == [""] * number
+    assert [each.startswith("edited") for each in edited] == [True] * number
+
+
+def test_a_new_key_is_trusted_where_the_old_one_vouches_for_it_in_the_log(ana, sealed, tmp_path):
+    old_keys, part = tmp_path / "old.json", tmp_path / "part.jsonl"
+    ana("worker", "keys", "--export", str(old_keys))
+    ana("audit", "checkpoint")
+    batch = rotate_server_key(sealed, key_of("the second"))
+    fill(sealed, 30)
+    seal_all(sealed)
+    assert ana("audit", "export", "--action", "channel", "--proofs", "--out", str(part)).status == 0
+
+    proven = ana("audit", "prove", str(batch.rows[0]), "--json")
+    offline = ana("audit", "verify", str(part), "--keys", str(old_keys), "--server", "http://nobody:1", "--json")
+    verified = ana("audit", "verify", "--json")
+
+    assert (proven.status, offline.status, verified.status) == (0, 0, 0)
+    assert (proven.json["action"], proven.json["is_signed"]) == ("key.rotate", True)
+    assert offline.json["keyid"] == verified.json["keyid"] == key_of("the second").keyid
+
+
+def put_in(registry, key, *, action="key.enrol", before=None):
+    """Let servers sign with a key past the registry, as who owns the database can, and a server of before did."""
+    with write(registry.engine) as conn, rows.unguarded(conn, t.signing_keys):
+        conn.execute(sa.delete(t.server_keys))
+        named = {"role": "server", "name": "server", "keyid": key.keyid, "public": str(key.public), "created_at": 1}
+        conn.execute(sa.insert(t.signing_keys).values(**named))
+        after = {"role": "server", "key": str(key.public)}
+        told = {"actor": "registry", "action": action, "subject": f"key/{key.keyid}", "before": before, "after": after}
+        conn.execute(sa.insert(t.audit).values(**told, request_id=""))
+    seal_all(replace(registry, signer=key))
+
+
+def test_a_key_that_no_former_one_vouches_for_is_refused_until_somebody_trusts_it(ana, sealed):
+    ana("audit", "checkpoint")
+    put_in(sealed, THIEF, action="key.rotate", before={"role": "server", "keyid": SERVER.keyid})
+
+    seen, verified = ana("audit", "checkpoint"), ana("audit", "verify")
+    gate = ana("audit", "prove", "5")
     ana("worker", "keys", "--pin")
     pinned = ana("audit", "verify", "--json")
 
-    assert (grown.status, unpinned.status, pinned.status) == (0, 6, 0)
-    assert unpinned.json["findings"][0]["what"] == "unsigned"
-    assert "worker keys --pin" in unpinned.out + ana("explain", "bad_signature").out
+    assert (seen.status, verified.status, gate.status) == (6, 6, 6)
+    assert f"key {THIEF.keyid[:16]}" in " ".join(seen.err.split())
+    assert "rewritten" not in seen.err + verified.out
+    assert "worker keys --pin" in seen.err
+    assert (pinned.status, "no former key" in str(pinned.json["notices"])) == (0, True)
+
+
+def test_a_log_that_is_set_back_before_a_rotation_is_refused(ana, sealed, tmp_path):
+    ana("audit", "checkpoint")
+    with sqlite3.connect(sealed.engine.url.database) as saved:
+        saved.execute("VACUUM INTO ?", [str(tmp_path / "saved.db")])
+    rotate_server_key(sealed, key_of("the second"))
+    fill(sealed, 5)
+    seal_all(sealed)
+    assert ana("audit", "checkpoint").status == 0
+    sealed.engine.dispose()
+    with sqlite3.connect(tmp_path / "saved.db") as saved, sqlite3.connect(sealed.engine.url.database) as now:
+        saved.backup(now)
+    before = replace(sealed, rotated=[])
+
+    older = ana("audit", "checkpoint")
+    fill(before, 300)
+    seal_all(before)
+    longer = ana("audit", "checkpoint")
+
+    assert (older.status, longer.status) == (6, 6)
+    assert "older than what this machine saw" in older.err
+    assert "was rewritten" in longer.err
 
 
 def test_a_registry_without_a_log_is_accepted_too(ana, sealed):

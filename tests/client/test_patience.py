@@ -237,7 +237,7 @@ UNTRUSTED.verify_message = "self-signed certificate"
 @pytest.mark.parametrize(
     ("cause", "message", "fix"),
     [
-        (UNTRUSTED, "is not trusted: self-signed certificate", "SSL_CERT_FILE=ca.pem"),
+        (UNTRUSTED, "is not trusted: self-signed certificate", "SSL_CERT_FILE"),
         (WRONG_PROTOCOL, "does not answer in TLS", "--server http://registry.example"),
         (
             socket.gaierror(-2, "Name or service not known"),

@@ -110,6 +110,14 @@ ROWS: tuple[tuple[sa.Table, dict[str, object]], ...] = (
         },
     ),
     (t.audit_places, {"audit_id": 1, "namespace_id": 1}),
+    (
+        t.operations,
+        {"kind": "collect", "every_us": T0, "set_by": 1, "place": {"stage": "mark"}, "counts": {"bytes": 7}},
+    ),
+    (
+        t.retention_rules,
+        {"id": 1, "namespace_id": 1, "kind": "", "keep": {"last": 9}, "principal_id": 1, "created_at": T0},
+    ),
     (t.log_origins, {"id": 1, "origin": "deltareg/o"}),
     (t.log_checkpoints, {"size": 1, "note": f"deltareg/o\n1\n{'A' * 43}=\n\n\u2014 o AAAA\n"}),
     (t.log_leaves, {"position": 0, "audit_id": 1, "hash": b"h", "sealed_by": 1}),
@@ -379,6 +387,7 @@ ROWS: tuple[tuple[sa.Table, dict[str, object]], ...] = (
             "created_by": 1,
         },
     ),
+    (t.server_keys, {"keyid": "k", "slot": 1, "sealed": b"s", "audit_id": 1}),
     (
         t.verdict_envelopes,
         {"verdict_id": "v", "key_id": 1, "keyid": "k", "host": "rack-1", "labels": {}, "body": b"{}"},
@@ -409,7 +418,22 @@ ROWS: tuple[tuple[sa.Table, dict[str, object]], ...] = (
     (t.suites, {"id": 1, "name": "mine", "number": 1, "digest": "sha256:s", "document": b"{}", "created_by": 1}),
     (t.suite_files, {"id": 1, "digest": "sha256:f", "size_bytes": 2, "content": b"hi"}),
     (t.suite_uses, {"id": 1, "suite_id": 1, "file_id": 1}),
-    (t.workers, {"id": 1, "name": "w", "principal_id": 1, "labels": {}, "last_seen_at": T0}),
+    (
+        t.workers,
+        {
+            "id": 1,
+            "name": "w",
+            "principal_id": 1,
+            "labels": {},
+            "last_seen_at": T0,
+            "knows": ["kind lora"],
+            "knows_digest": "sha256:k",
+            "unknown": ["run r"],
+        },
+    ),
+    (t.schema_steps, {"name": "0099", "kind": "expand", "works_from": "", "release": "1", "created_at": T0}),
+    (t.servers, {"id": "s", "release": "1", "schema": "0054", "reads": 1, "created_at": T0, "last_seen_at": T0}),
+    (t.release_suites, {"digest": "sha256:s", "name": "smoke", "document": b"{}", "created_at": T0}),
     (t.channels, {"id": 1, "delta_id": 1, "name": "prod", "revision": 1, "policy": {}}),
     (
         t.revisions,

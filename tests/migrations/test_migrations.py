@@ -56,7 +56,7 @@ APPEND_ONLY = [
 pytestmark = pytest.mark.filterwarnings("ignore:Skipped unsupported reflection of expression-based index")
 WORDS = re.compile(r"(IN \(|ARRAY\[)('[^)\]]*)([)\]])")
 # What 0022 makes of tokens and namespaces that were there, on every way up, 0025 and 0044 of the trail,
-# 0045 of who stood behind whom, 0049 of all that is counted, and 0052 of lines.
+# 0045 of who stood behind whom, 0049 of all that is counted, 0052 of lines, and each since 0054 of itself.
 MADE = {
     "account_owners",
     "audit_places",
@@ -64,6 +64,7 @@ MADE = {
     "line_counts",
     "line_verdicts",
     "quota_usage",
+    "schema_steps",
     "stand_ins",
     "unsealed",
     "visibility_epochs",
@@ -92,7 +93,7 @@ def populated_postgresql_url(postgresql_server, postgresql_template):
 
 
 def test_there_is_one_line_of_revisions_and_the_code_is_written_for_its_head():
-    scripts = ScriptDirectory.from_config(migrations._config(None))
+    scripts = ScriptDirectory.from_config(migrations.config_of(None))
 
     walked = [script.revision for script in scripts.walk_revisions()]
 

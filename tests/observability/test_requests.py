@@ -139,9 +139,9 @@ def test_alerts_and_the_dashboard_ask_for_metrics_that_there_are(asked):
     asked_for = [rule["expr"] for rule in rules]
     asked_for += [target["expr"] for panel in board["panels"] for target in panel.get("targets", ())]
 
-    unknown = {name for text in asked_for for name in OWN.findall(text)} - known - {"deltareg_task_failures_total"}
+    unknown = {name for text in asked_for for name in OWN.findall(text)} - known
 
-    # Tasks begin with a server, and this is an app alone; quotas have a series for each limit.
+    # Operations are added by a server, and this is an app alone; quotas have a series for each limit.
     assert {name for name in unknown if "_task_" not in name and name != "deltareg_quota_used_ratio"} == set()
     assert all({"summary", "fix"} <= set(rule["annotations"]) for rule in rules)
 

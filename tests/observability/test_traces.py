@@ -75,9 +75,17 @@ def test_a_run_goes_on_with_the_request_that_asked_for_it(registry):
 
     def ask():
         with write(registry.engine) as conn:
-            given = {"what": "reencode", "dedup_key": "k", "version_id": None, "request": {}}
-            run_id = runs.enqueue(conn, run_id="00000000-0000-4000-8000-000000000000", **given)
-            queued.update(runs.run_row(conn, run_id).request)
+            run_id = runs.enqueue(
+                conn,
+                run_id="00000000-0000-4000-8000-000000000000",
+                what="reencode",
+                dedup_key="k",
+                version_id=None,
+                request={},
+            )
+            row = runs.run_row(conn, run_id)
+            assert row is not None
+            queued.update(row.request)
 
     app.add_api_route("/asks", ask)
     TestClient(app).get("/asks", headers={"X-Request-Id": "r-1", "traceparent": SENT})

@@ -48,6 +48,7 @@ READ = {
     "/deltas/{ns}/{name}/metrics": f"{LINE}/metrics",
     "/deltas/{ns}/{name}/{version}/storage": f"{LINE}/v1/storage",
     "/storage/plan": "/ui/storage/plan",
+    "/storage/upkeep": "/ui/storage/upkeep",
     "/verdicts/{verdict}/waive": "/ui/verdicts/{verdict}/waive",
     "/suites": "/ui/suites",
     "/suites/{suite}": "/ui/suites/hostile",

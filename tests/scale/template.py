@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from deltareg.service.access.keys import announce_server_key
+from deltareg.service.access.server_keys import announce_server_key
 from deltareg.service.telling.number import number_all
 from deltareg.service.upkeep.collect import run as collect
 from deltareg.signing.keys import SigningKey

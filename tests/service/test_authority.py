@@ -103,6 +103,7 @@ from deltareg.service.names import channels as channel_names
 from deltareg.service.names import deleting, moving
 from deltareg.service.names import lines as line_names
 from deltareg.service.names import namespaces as namespace_names
+from deltareg.service.operations import operations
 from deltareg.service.overview import (
     bisection,
     choices,
@@ -136,6 +137,7 @@ from deltareg.service.push import (
 )
 from deltareg.service.quotas import quotas
 from deltareg.service.registry import Caller, Registry
+from deltareg.service.retention import rules as retention_rules
 from deltareg.service.runs import asking, comparing, finding_runs, flatten, leases, prove_again, queue, runs
 from deltareg.service.runs import log as run_log
 from deltareg.service.runs.kinds import verify
@@ -169,6 +171,7 @@ from deltareg.wire import (
     NamespaceChange,
     NamespaceCreate,
     Observed,
+    OperationChange,
     PolicySet,
     ProofReport,
     QuotaSet,
@@ -176,6 +179,7 @@ from deltareg.wire import (
     ReencodeReport,
     ReferrerAdd,
     Rename,
+    RetentionSet,
     Revoke,
     RoleSet,
     RunCreate,
@@ -365,6 +369,10 @@ WRITES = [  # to what lies in `lab`
     called(line_names.free_name, LineRef("lab", "old")),
     called(moving.copy_shared, LAB, LineRef("lab", "z")),
     called(deleting.delete_line, LAB),
+    called(retention_rules.show_retention, Namespace("lab")),
+    called(retention_rules.show_retention, LAB),
+    called(retention_rules.set_retention, Namespace("lab"), RetentionSet(rules=[]), dry_run=False),
+    called(retention_rules.set_retention, LAB, RetentionSet(rules=[]), dry_run=False),
     called(channel_names.rename_channel, LAB, "prod", Rename(to="live2")),
     called(channel_names.delete_channel, LAB, "prod"),
     called(namespace_names.rename_namespace, "lab", Rename(to="labs")),
@@ -463,6 +471,9 @@ WHOLES = [  # of everything, and what belongs to no namespace
     called(fsck.run_fsck, read_data=False),
     called(pieces.go_on, CheckMore()),
     called(pieces.show_check, CHECK),
+    called(operations.list_operations),
+    called(operations.show_operation, "collect"),
+    called(operations.change_operation, "collect", OperationChange(paused=True)),
     called(stats.show_storage, None, limit=5),
     called(stats.recall_storage, None, limit=5, is_anew=False),
     called(suites.push_suite, SuitePush(document="name: mine\nchecks: [effect]")),

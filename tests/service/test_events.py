@@ -153,7 +153,7 @@ def test_a_collection_and_a_serving_process_let_old_events_go(registry, ada, ver
     assert [action for action, *_ in told(registry)] == ["collect.run"]
     age(registry, days=8)
 
-    with upkeep(registry, keep_logs_s=None, every_s=0.01):
+    with upkeep(registry, look_s=0.01):
         assert until(lambda: not told(registry), "no event is left")
 
 

@@ -9,6 +9,7 @@ from deltareg.api.upkeep import upkeep
 from deltareg.db import tables as t
 from deltareg.db.session import create_engine, write
 from deltareg.db.sql.clock import US_PER_S
+from deltareg.service.operations.operation import KeepingTimes
 from deltareg.service.registry import Registry
 from deltareg.service.runs import log_retention
 from deltareg.service.runs.kinds.verify import complete_run
@@ -195,14 +196,16 @@ def test_a_collection_tells_of_logs_and_drops_them(registry, ada, worker, versio
 def test_a_serving_process_does_it_by_itself(registry, ada, worker, version):
     age(registry, judged(registry, ada, worker), days=31)
 
-    with upkeep(registry, keep_logs_s=KEEP_S, every_s=0.01):
+    with upkeep(registry, KeepingTimes(logs_s=KEEP_S), look_s=0.01):
         assert until(lambda: not rows.rows(registry.engine, t.run_log), "no log is left")
         age(registry, judged(registry, ada, worker), days=31)
+        with write(registry.engine) as conn:  # as if an hour had passed
+            conn.execute(sa.update(t.operations).values(asked_at=1))
         assert until(lambda: not rows.rows(registry.engine, t.run_log), "no log is left")
 
 
 def test_a_database_that_does_not_answer_stops_nothing(tmp_path, caplog):
     nowhere = create_engine(f"sqlite:///{tmp_path / 'nowhere' / 'registry.db'}")
 
-    with upkeep(Registry(nowhere, MemoryStore()), keep_logs_s=KEEP_S, every_s=0.01):
-        assert until(lambda: caplog.text.count("old logs of runs: not done") > 1, "it warns")
+    with upkeep(Registry(nowhere, MemoryStore()), look_s=0.01):
+        assert until(lambda: caplog.text.count("nothing is kept in order now") > 1, "it warns")

@@ -19,9 +19,9 @@ SMOKE = built_in("smoke")
 _CLAIMED: dict[tuple[str, str], tuple] = {}  # by run and nonce: key, name and labels of who claimed it
 
 
-def claim(registry, caller, *, name="w1", labels=None, run=""):
+def claim(registry, caller, *, name="w1", labels=None, run="", knows=None):
     key = enrol(registry.engine, caller.principal_id, caller.principal)
-    request = LeaseRequest(worker=name, labels=labels or {}, key=str(key.public), run=run)
+    request = LeaseRequest(worker=name, labels=labels or {}, key=str(key.public), run=run, knows=knows)
     grant = claim_lease(registry, caller, request, lease_s=60)
     if grant is not None:
         _CLAIMED[grant.run, grant.nonce] = (key, name, labels or {})

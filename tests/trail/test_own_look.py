@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from deltareg.db import tables as t
 from deltareg.db.session import write
 from deltareg.errors import Forbidden, NotFound
-from deltareg.service.access.keys import announce_server_key
+from deltareg.service.access.server_keys import announce_server_key
 from deltareg.service.authority.grants import grants_of
 from deltareg.service.overview.trail_check import check_trail
 from deltareg.service.registry import Caller, Registry

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 _BEFORE = "are from before the log: sealed as the database had them then"
 _PART = ", which are all that this file has: others that were left out do not show"
 _FEWEST_SHOWN = 20
+_OF_KEYS = frozenset({"unsigned", "statement"})
 
 
 def checkpoint_blocks(found: "CheckpointInfo") -> list[Block]:
@@ -53,7 +54,7 @@ def report_blocks(report: "LogReport") -> list[Block]:
         TitleBlock(report.origin or "no log", "audit trail"),
         FactsBlock(
             [
-                ("log", Cell("holds", "good") if report.holds else Cell("was rewritten", "bad")),
+                ("log", _outcome(report)),
                 ("rows", str(report.size)),
                 ("read", _describe_read(report)),
                 ("proven", "" if report.rows is None else f"{report.rows} of them{_PART}"),
@@ -80,6 +81,14 @@ def report_blocks(report: "LogReport") -> list[Block]:
         notices = [[Cell(each, "warn")] for each in report.notices[:_FEWEST_SHOWN]]
         blocks.append(TableBlock([Column("note", is_prose=True)], notices))
     return blocks
+
+
+def _outcome(report: "LogReport") -> Cell:
+    """Say that the log was rewritten only where its rows show that."""
+    if report.holds:
+        return Cell("holds", "good")
+    is_rewritten = any(each.what not in _OF_KEYS for each in report.findings)
+    return Cell("was rewritten" if is_rewritten else "is NOT signed by whom this machine trusts", "bad")
 
 
 def _describe_read(report: "LogReport") -> str:

@@ -15,7 +15,7 @@ from deltareg.client.folders.base_folder import BaseFolder, as_recorded, open_ba
 from deltareg.delta.base_manifest import CONFIG_FILE
 from deltareg.delta.quantised.scheme import scheme_named
 from deltareg.digest import Digest
-from deltareg.errors import Conflict, DeltaregError, Inconclusive, InvalidInput, NotFound
+from deltareg.errors import Conflict, DeltaregError, Inconclusive, IntegrityFailure, InvalidInput, NotFound
 from deltareg.identity.manifest import Manifest
 from deltareg.identity.whole_base import part_differences, tell_differences
 from deltareg.suites.suite import Suite, built_in, built_in_names
@@ -23,6 +23,7 @@ from deltareg.wire import BaseInfo, LeaseGrant, ReencodeReport
 from deltareg_verify.child.sides import SideFiles, SideMaterials
 from deltareg_verify.messages.assignment import VersionOnBase
 from deltareg_verify.supervisor.base_cache import BaseCache
+from deltareg_verify.supervisor.knowledge import read_known_suite
 
 Evidence = Literal["exact", "shapes"]
 _COPIES = {"base_copy", "new_rows"}
@@ -237,7 +238,10 @@ class MaterialSource:
         name, digest = grant.suite, grant.suite_digest
         if name in built_in_names() and str(built_in(name).digest) == digest:
             return built_in(name)
-        return self._client.suites.fetch(name, digest)
+        suite = read_known_suite(self._client.suites.show(name, digest=digest).document.encode())
+        if str(suite.digest) != digest:
+            raise IntegrityFailure(f"suite {name} came as {suite.digest}, not {digest}")
+        return suite
 
     def _gather_probes(self, suite: Suite, into: Path) -> Path:
         """Bring the files of a suite's probe sets."""

@@ -20,9 +20,9 @@ from deltareg.errors import (
     BaseUnmeasured,
     DeltaregError,
     IntegrityFailure,
-    InvalidInput,
     LeaseLost,
     NotFound,
+    NotKnown,
     OutOfTime,
     Unavailable,
 )
@@ -33,6 +33,7 @@ from deltareg.words import RUN_KIND_NAMES
 from deltareg_verify.child.sides import SideMaterials
 from deltareg_verify.supervisor.base_cache import BaseCache
 from deltareg_verify.supervisor.heartbeat import Heartbeat
+from deltareg_verify.supervisor.knowledge import know
 from deltareg_verify.supervisor.materials import Materials
 from deltareg_verify.supervisor.options import WorkerOptions
 from deltareg_verify.supervisor.parts import BaseMeasureSource, ChildRunner, StoredBytesSource, WorkerRegistry
@@ -45,6 +46,7 @@ log = logging.getLogger(__name__)
 RUN_PREFIX = "run-"
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
 _MESSAGE_CHARACTERS = 1_900
+_UNKNOWN_CHARACTERS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +157,7 @@ class Worker:
             wait_s=self.options.lease_wait_s,
             what=[name for name in RUN_KIND_NAMES if name in RUN_KINDS and name in kinds],
             run=self.options.only_run,
+            knows=list(know(only=self.options.only)),
         )
         return self.registry.lease(request)
 
@@ -165,7 +168,7 @@ class Worker:
         try:
             kind = RUN_KINDS.get(grant.what)
             if kind is None:  # of a release to come: somebody else may know it
-                raise InvalidInput(f"this worker knows no run that is a {grant.what}")
+                raise NotKnown(f"this worker knows no run that is a {grant.what}")
             return partial(self._send, grant, kind(self, grant, folder, heart, told))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -188,6 +191,7 @@ class Worker:
             is_unreadable=is_unreadable,
             is_out_of_time=isinstance(error, OutOfTime),
             measured_s=round(error.seconds) if isinstance(error, BaseUnmeasured) else None,
+            unknown=reason[:_UNKNOWN_CHARACTERS] if isinstance(error, NotKnown) else "",
         )
         self.registry.fail_run(grant.run, failure)
 

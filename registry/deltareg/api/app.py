@@ -42,12 +42,14 @@ from deltareg.api.routes import (
     quotas,
     referrers,
     requests,
+    retention,
     runs,
     search,
     sign_in,
     stats,
     suites,
     trail,
+    upkeep,
     uploads,
     webhooks,
 )
@@ -80,6 +82,7 @@ def create_app(
     store_kind: str = "memory",
     lease_s: float = 60.0,
     upload_grace_s: float = 86_400.0,
+    keep_deleted_s: float = 7 * 86_400.0,
     keep_logs_s: float | None = DEFAULT_KEEP_S,
     keep_forms_s: float = KEEP_FORMS_S,
     allowed_hosts: Sequence[str] = LOOPBACK_HOSTS,
@@ -100,6 +103,7 @@ def create_app(
         store_kind: The kind of the store, for `/meta`.
         lease_s: How long a lease lasts, seconds.
         upload_grace_s: How long an idle upload is kept by default, seconds.
+        keep_deleted_s: How long a deleted version can be restored by default, seconds.
         keep_logs_s: How long the log of a run is kept after its end, seconds; None for ever.
         keep_forms_s: How long a stored form is kept after another replaced it, seconds.
         allowed_hosts: The only accepted `Host` headers; any other may come from DNS rebinding.
@@ -134,6 +138,8 @@ def create_app(
         fleet,
         stats,
         operations,
+        upkeep,
+        retention,
         people,
         referrers,
         evidence,
@@ -167,6 +173,7 @@ def create_app(
         store_kind=store_kind,
         lease_s=lease_s,
         upload_grace_s=upload_grace_s,
+        keep_deleted_s=keep_deleted_s,
         keep_logs_s=keep_logs_s,
         keep_forms_s=keep_forms_s,
         anonymous_reading=anonymous_reading,

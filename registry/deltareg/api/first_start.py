@@ -6,21 +6,24 @@ import shutil
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
+from sqlalchemy import make_url
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from deltareg.api.settings import ServerSettings
-from deltareg.db import HEAD
 from deltareg.db.access.principals import count_tokens, end_tokens_of
-from deltareg.db.session import create_engine, read, schema_head, write
+from deltareg.db.session import check_schema, create_engine, read, write
+from deltareg.db.verdicts.signing import find_key
 from deltareg.errors import DeltaregError, DiskFull, Misconfigured
 from deltareg.host.machine import this_host
 from deltareg.host.token_files import read_token, write_token
 from deltareg.service.access.keys import enrol_own_worker
+from deltareg.service.access.server_keys import take_server_key
 from deltareg.service.access.tokens import bootstrap_token, is_live, mint_secret
 from deltareg.service.registry import Registry
-from deltareg.signing.key_file import read_or_make_key
+from deltareg.signing.key_file import read_key, read_or_make_key
 from deltareg.signing.keys import SigningKey
 from deltareg.signing.secret_box import SecretBox, read_or_make_box
 from deltareg.wire import Scope
@@ -57,6 +60,12 @@ def prepare_data_dir(folder: Path) -> None:
             f" {_LEAST_FREE_BYTES / 1e6:.0f} MB to start",
             fix="make room there, or choose another folder: --data-dir DIR",
         )
+
+
+def has_database(settings: ServerSettings) -> bool:
+    """Whether there is a database to open: SQLite would create an empty one in a wrong folder."""
+    path = make_url(settings.effective_database_url)
+    return path.get_backend_name() != "sqlite" or Path(path.database or "").is_file()
 
 
 def migrate_embedded(settings: ServerSettings) -> None:
@@ -125,25 +134,79 @@ def local_worker_token(registry: Registry) -> str:
     )
 
 
-def server_key(settings: ServerSettings) -> SigningKey | None:
-    """Read the server's own key, or create it; None if that fails at the default path.
+def with_keys(registry: Registry, settings: ServerSettings) -> Registry:
+    """Return a registry with the keys of its servers; where there are none yet, they are made.
 
-    A server without a key works, but signs no answer of its gate.
+    The key that servers sign with lies in the database, sealed under the one that they share; without
+    such a one it lies in a file. A server without a key works, but signs no answer of its gate.
 
     Raises:
-        Misconfigured: The key that the settings name cannot be read or created.
+        Misconfigured: A key that the settings name cannot be read or made, or the servers of this registry
+            sign with a key that this one does not have.
     """
     path = settings.effective_signing_key
+    made: list[Path] = []
+
+    def make() -> SigningKey | None:
+        if registry.box is not None and settings.signing_key is None:
+            return SigningKey.generate()
+        try:
+            key, is_new = read_or_make_key(path)
+        except Misconfigured as error:
+            if settings.signing_key is not None or path.exists():
+                raise
+            log.warning("answers of the gate are not signed: %s; set DELTAREG_SIGNING_KEY", error)
+            return None
+        made.extend([path] if is_new else [])
+        return key
+
+    registry = replace(with_own_files(registry, settings), networks=settings.webhook_networks)
+    named = registry.signer
     try:
-        key, is_new = read_or_make_key(path)
-    except Misconfigured as error:
-        if settings.signing_key is not None or path.exists():
-            raise
-        log.warning("answers of the gate are not signed: %s; set DELTAREG_SIGNING_KEY", error)
-        return None
-    if is_new:
-        log.info("made the server's key %s in %s", key.keyid[:12], path)
-    return key
+        key = take_server_key(registry, make)
+    except Misconfigured:
+        for each in made:  # another server was quicker: nothing knows this key
+            each.unlink()
+        raise
+    if named is not None and key is not None and named.keyid != key.keyid:
+        _report_other(registry, settings, named)
+    return replace(registry, signer=key)
+
+
+def with_own_files(registry: Registry, settings: ServerSettings, *, makes: bool = True) -> Registry:
+    """Return a registry with the keys that lie in files here.
+
+    Args:
+        registry: The database and the store.
+        settings: Where the files are.
+        makes: Whether a key to seal with is made where the database lies here and there is none.
+
+    Raises:
+        Misconfigured: A file can be read by others, or holds no key.
+    """
+    try:
+        signer = read_key(settings.effective_signing_key)
+    except FileNotFoundError:
+        signer = None
+    path = settings.effective_webhook_key
+    has_box = makes or (path is not None and path.is_file())
+    return replace(registry, signer=signer, box=webhook_box(settings) if has_box else None)
+
+
+def _report_other(registry: Registry, settings: ServerSettings, named: SigningKey) -> None:
+    """Say that a file holds another key than the servers sign with; refuse one that the settings name and nobody knows.
+
+    Raises:
+        Misconfigured: The settings name a key that the registry does not know.
+    """
+    with read(registry.engine) as conn:
+        known = find_key(conn, keyid=named.keyid)
+    if known is None and settings.signing_key is not None:
+        raise Misconfigured(
+            f"DELTAREG_SIGNING_KEY names a key that this registry does not know, {named.keyid[:16]}",
+            fix="unset it: the servers share a key in the database; to have a new one: deltareg server keys rotate",
+        )
+    log.info("%s holds a key that servers do not use any more; it may be deleted", settings.effective_signing_key)
 
 
 def webhook_box(settings: ServerSettings) -> SecretBox | None:
@@ -172,12 +235,17 @@ def local_worker_key(registry: Registry, settings: ServerSettings) -> dict[str, 
 
 
 def _is_current(url: str) -> bool:
-    """Whether there is nothing to migrate; to know this saves half a second of each start."""
+    """Whether there is nothing to migrate; to know this saves half a second of each start.
+
+    A later release may have expanded it: then it stays as it is.
+    """
     engine = create_engine(url)
     try:
-        return schema_head(engine) == HEAD
+        check_schema(engine)
     except (DeltaregError, SQLAlchemyError):  # the migration says what is wrong with it
         return False
+    else:
+        return True
     finally:
         engine.dispose()
 

@@ -1,7 +1,8 @@
 """What probes and Prometheus ask, answered however busy the server is.
 
-It has a thread and connections to the database of its own, and looks twice a second at most: nothing that requests
-hold can keep it waiting, and nobody can keep it busy, for it takes no token.
+It has threads and connections to the database of its own, and looks twice a second at most, at the store every few
+seconds: nothing that requests hold can keep it waiting, and nobody can keep it busy, for it takes no token. What
+does not answer is given up after five seconds.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import anyio
 
+from deltareg.api.bounded_look import BoundedLook, look_at_store
 from deltareg.api.observability.metrics import Metrics
 from deltareg.api.observability.state_metrics import StateMetrics
 from deltareg.api.room import DiskRoom
@@ -28,13 +30,15 @@ class HealthChecks:
 
     Attributes:
         metrics: The counters.
-        problem: What keeps the server from being ready; None if nothing does.
+        problem: What is wrong with the database or the server's own disks; None if nothing is.
+        store: What is wrong with the store; None if nothing is.
         text: The counters in the Prometheus text format.
         samples: Reads the same as values; may block.
     """
 
     metrics: Metrics
     problem: SharedLook[DeltaregError | None]
+    store: SharedLook[DeltaregError | None]
     text: SharedLook[bytes]
     samples: Callable[[], Sequence[MetricSample]]
 
@@ -53,15 +57,22 @@ class HealthChecks:
             return replace(registry, engine=create_engine(registry.engine.url, connections=0))
 
         tally = registry.store.tally if isinstance(registry.store, WatchedStore) else None
-        metrics, thread = Metrics(registry.engine, tally), anyio.CapacityLimiter(1)
+        metrics = Metrics(registry.engine, tally)
         state = StateMetrics((room.folders if room else {}) if disks is None else disks)
         metrics.collector.register(state)
+        database = BoundedLook("the database", partial(_problem, own, room), good_s=0.0, bad_s=0.0)
         return HealthChecks(
             metrics,
-            SharedLook(partial(_problem, own, room), None, thread),
-            SharedLook(partial(_text, own, metrics, state), b"", thread),
+            _share_look(database.take),
+            _share_look(look_at_store(registry.store).take),
+            SharedLook(partial(_text, own, metrics, state), b"", anyio.CapacityLimiter(1)),
             partial(_samples, own, metrics, state),
         )
+
+
+def _share_look(look: Callable[[], DeltaregError | None]) -> SharedLook[DeltaregError | None]:
+    """Share a look, which has a thread of its own."""
+    return SharedLook(look, None, anyio.CapacityLimiter(1))
 
 
 def _problem(own: Callable[[], Registry], room: DiskRoom | None) -> DeltaregError | None:

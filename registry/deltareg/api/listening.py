@@ -3,18 +3,16 @@
 import socket
 import sys
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from deltareg.api.first_start import local_token, migrate_embedded, server_key, webhook_box
+from deltareg.api.first_start import local_token, migrate_embedded, with_keys
 from deltareg.api.one_up import one_start_at_a_time
 from deltareg.api.opening import LOOPBACK, check_address, open_registry
 from deltareg.api.settings import ServerSettings
 from deltareg.db.session import create_engine
 from deltareg.errors import Misconfigured
-from deltareg.service.access.keys import announce_server_key
 from deltareg.service.registry import Registry
 
 
@@ -32,11 +30,7 @@ def start_listening(settings: ServerSettings) -> tuple[socket.socket, str, Regis
     with one_start_at_a_time(settings.data_dir) if is_embedded else nullcontext():
         listener = _listen(settings)
         migrate_embedded(settings)
-        registry = open_registry(settings)
-        registry = replace(
-            registry, signer=server_key(settings), box=webhook_box(settings), networks=settings.webhook_networks
-        )
-        announce_server_key(registry)
+        registry = with_keys(open_registry(settings), settings)
         url = _url(settings, listener)
         token_file = local_token(registry, settings, url)
     _announce(url, token_file, settings)

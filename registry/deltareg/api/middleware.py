@@ -31,6 +31,12 @@ _Refusal = tuple[int, str, str]
 _Fields = Mapping[bytes, bytes]
 
 
+_STRANGE_NAME = (
+    "this server does not go by the name in the Host header; who runs it lets DELTAREG_ALLOWED_HOSTS name it, and"
+    " behind a proxy sets DELTAREG_BEHIND_PROXY=1"
+)
+
+
 class RequestContext:
     """Plain ASGI middleware, since it must not buffer the bodies that stream through."""
 
@@ -97,7 +103,7 @@ class RequestContext:
 
     def _refusal(self, scope: Scope, fields: _Fields) -> _Refusal | None:
         if not self._is_for_us(_text(fields, b"host")):
-            return 400, "Bad request", "this server does not go by the name in the Host header"
+            return 400, "Bad request", _STRANGE_NAME
         if "\0" in scope["path"] or b"%00" in scope["query_string"]:
             return 400, "Bad request", "the address holds a NUL character"
         if b"content-length" not in fields and b"transfer-encoding" not in fields:

@@ -18,7 +18,7 @@ from deltareg.service.issuers import Issuers
 from deltareg.service.registry import Registry
 from deltareg.signing.key_file import read_key
 from deltareg.signing.secret_box import read_or_make_box
-from deltareg.store import open_store, read_options
+from deltareg.store import FallbackReads, open_store, read_options
 from deltareg.store.watched import WatchedStore
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ def open_registry(settings: ServerSettings) -> Registry:
         sigstore=settings.sigstore_trust,
         recheck_share=settings.recheck_share,
         second=second,
+        reads=None if second is None else FallbackReads(store, second),
         namespaces_by=settings.namespaces_by,
         issuers=issuers,
         providers=_open_providers(settings),

@@ -2,9 +2,7 @@
 
 Only disks of this machine are checked: the folder of the store and that of a SQLite database, by
 the free space of their file systems and by writing a small file, since a quota does not show in the
-free space. A bucket or another database server that is full or away is not checked here: it fails
-the requests that need it, while reads and rollbacks go on. A replica that is not ready would get
-none of these.
+free space. Whether the store itself takes and gives bytes is asked in `bounded_look`.
 """
 
 import os

@@ -8,13 +8,15 @@ from pathlib import Path
 
 import click
 
+from deltareg.api.checking import check_all
 from deltareg.api.doctor.command import doctor
 from deltareg.api.first_start import local_worker_key, local_worker_token, prepare_data_dir
 from deltareg.api.listening import start_listening
 from deltareg.api.one_host import one_host
 from deltareg.api.one_up import only_up
 from deltareg.api.one_up_of_database import only_up_of
-from deltareg.api.opening import check_address, check_keys, open_registry, read_settings, reporting_errors
+from deltareg.api.opening import read_settings, reporting_errors
+from deltareg.api.own_keys import keys
 from deltareg.api.own_workers import kept_running
 from deltareg.api.serving import serve
 from deltareg.api.settings import ServerSettings
@@ -65,24 +67,16 @@ def run(host: str | None, port: int | None) -> None:
 
 @server.command()
 def check() -> None:
-    """Check settings, database schema and store, and say what is wrong."""
+    """Check settings, database, store and keys, and say what is wrong."""
     with reporting_errors():
-        settings = read_settings()
-        check_address(settings)
-        files = check_keys(settings)
-        registry = open_registry(settings)
-        registry.store.check()
-        click.echo(f"database  ok  {registry.engine.url.render_as_string()}")
-        click.echo(f"store     ok  {settings.effective_store_url}")
-        click.echo(f"address   ok  {settings.host}:{settings.port}")
-        for provider in registry.providers:
-            provider.check()
-            click.echo(f"sign-in   ok  {provider.name}: {provider.settings.issuer}")
-        click.echo(f"keys      ok  {', '.join(map(str, files)) or 'made at the first start'}")
+        status = check_all(read_settings())
+    if status:
+        sys.exit(status)
 
 
 server.add_command(token)
 server.add_command(doctor)
+server.add_command(keys)
 
 
 @contextmanager

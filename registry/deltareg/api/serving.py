@@ -26,6 +26,7 @@ from deltareg.api.overload.descriptors import most_connections, raise_open_files
 from deltareg.api.overload.protocol import PatientProtocol
 from deltareg.api.overload.rates import BAD_TOKENS
 from deltareg.api.own_address import own_address
+from deltareg.api.presence import present
 from deltareg.api.promoting import promoting
 from deltareg.api.refreshing import refreshing
 from deltareg.api.room import DiskRoom
@@ -40,7 +41,9 @@ from deltareg.host.traces import open_tracer
 from deltareg.service.access.review import count_legacy
 from deltareg.service.registry import Registry
 from deltareg.service.runs.reverify import queue_reverification
+from deltareg.service.runs.unknown_again import queue_unknown_again
 from deltareg.service.trail.keep import CheckpointStores
+from deltareg.service.verdicts.suites import keep_own_suites
 
 logger = logging.getLogger(__name__)
 _ENDED_BY = 128
@@ -56,7 +59,9 @@ def serve(registry: Registry, settings: ServerSettings, listener: socket.socket)
     """
     start_log(level=settings.log_level, form=settings.log_form)
     signal.signal(signal.SIGTERM, _exit)
+    keep_own_suites(registry)
     queue_reverification(registry)
+    queue_unknown_again(registry)
     _report_legacy(registry)
     tracer = open_tracer("deltareg-server")
     slow, disks = SlowRequestFiles(settings.records), settings.own_disks() | {"records": settings.data_dir}
@@ -66,6 +71,7 @@ def serve(registry: Registry, settings: ServerSettings, listener: socket.socket)
         store_kind=settings.effective_store_url.partition(":")[0],
         lease_s=settings.lease_s,
         upload_grace_s=settings.upload_grace_s,
+        keep_deleted_s=settings.deleted_days * 86_400,
         keep_logs_s=settings.keep_logs_s,
         keep_forms_s=settings.form_days * 86_400,
         room=DiskRoom(settings.own_disks()),
@@ -106,16 +112,18 @@ def serve(registry: Registry, settings: ServerSettings, listener: socket.socket)
         promoting(registry),
         sealing(registry, places),
         refreshing(registry),
-        upkeep(registry, keep_logs_s=settings.keep_logs_s, tally=state_of_app(app).health.metrics.tasks),
+        upkeep(registry, settings.keeping_times),
+        present(registry),
         recording(slow, settings.records, registry, disks),
         _asked_to_end(),
     ):
         collect_in_small_steps()
         end_export = export_metrics("deltareg-server", state_of_app(app).health.samples)
         PatientServer(config, state_of_app(app), book).run(sockets=[listener])
-    for end in (end_export, tracer and tracer.close):
-        if end is not None:
-            end()
+        if end_export is not None:
+            end_export()
+    if tracer is not None:
+        tracer.close()
 
 
 def _report_legacy(registry: Registry) -> None:

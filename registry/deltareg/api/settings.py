@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from deltareg.api.log_lines import LogForm, LogLevel
 from deltareg.service.issuers import KNOWN
+from deltareg.service.operations.operation import KeepingTimes
 from deltareg.words import BareName, Founders
 
 
@@ -31,7 +32,9 @@ class ServerSettings(BaseSettings):
         " of a store that another package brings; default on disk.",
     )
     second_store_url: str | None = Field(
-        default=None, description="A copy of the store, such as a replicated bucket, for `fsck --repair`."
+        default=None,
+        description="A copy of the store, such as a replicated bucket: pulls read from it what the store does not give,"
+        " and `fsck --repair` heals from it.",
     )
     data_dir: Path = Field(default=Path("deltareg-data"), description="Folder of the embedded database and store.")
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
@@ -80,6 +83,14 @@ class ServerSettings(BaseSettings):
     upload_grace_s: float = Field(
         default=86_400.0, description="How long an idle upload is kept before collection, seconds."
     )
+    deleted_days: float = Field(
+        default=7.0, ge=0, description="How long a deleted version can be restored before collection, days."
+    )
+    finished_days: float = Field(
+        default=90.0,
+        ge=40,
+        description="How long pushes and runs that came to their end are listed, where nothing else needs them, days.",
+    )
     run_log_days: float = Field(
         default=30.0, ge=0, description="How long a log is kept after its run; 0 is for ever, days."
     )
@@ -87,7 +98,9 @@ class ServerSettings(BaseSettings):
         default=7.0, ge=0, description="How long a version's former stored form is kept, to go back to it, days."
     )
     signing_key: Path | None = Field(
-        default=None, description="The server's own key, PEM, mode 0600; made in the data folder when unset."
+        default=None,
+        description="A file with the servers' key, PEM, mode 0600, the same on all servers; not needed where they share"
+        " `DELTAREG_WEBHOOK_KEY`.",
     )
     checkpoint_file: Path | None = Field(
         default=None, description="Where checkpoints are kept beside the store; in the data folder when unset."
@@ -100,8 +113,8 @@ class ServerSettings(BaseSettings):
     )
     webhook_key: Path | None = Field(
         default=None,
-        description="Key that secrets of webhooks and sign-ins are sealed under, mode 0600, the same on all"
-        " servers; made in the data folder where the database lies there.",
+        description="Key that the servers' key and secrets of webhooks and sign-ins are sealed under, mode 0600, the"
+        " same on all servers; made in the data folder where the database lies there.",
     )
     webhook_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
         default=(), description="Private networks that webhooks may call, as 10.1.0.0/16, comma-separated."
@@ -170,6 +183,17 @@ class ServerSettings(BaseSettings):
     def keep_logs_s(self) -> float | None:
         """How long the log of a run is kept after its end, seconds; None for ever."""
         return self.run_log_days * 86_400 or None
+
+    @property
+    def keeping_times(self) -> KeepingTimes:
+        """How long what has done its work is kept."""
+        return KeepingTimes(
+            upload_grace_s=self.upload_grace_s,
+            deleted_s=self.deleted_days * 86_400,
+            forms_s=self.form_days * 86_400,
+            logs_s=self.keep_logs_s,
+            finished_s=self.finished_days * 86_400,
+        )
 
     def own_disks(self) -> dict[str, Path]:
         """Return the folders on this machine that the server writes to, by their content."""

@@ -3,11 +3,9 @@
 from pathlib import Path
 
 import click
-from sqlalchemy import make_url
 
-from deltareg.api.first_start import ADMIN, ADMIN_SCOPES
+from deltareg.api.first_start import ADMIN, ADMIN_SCOPES, has_database
 from deltareg.api.opening import open_registry, read_settings, reporting_errors
-from deltareg.api.settings import ServerSettings
 from deltareg.errors import Misconfigured
 from deltareg.refs import parse_name
 from deltareg.service.access.way_back import make_way_back
@@ -54,7 +52,7 @@ def create_token(
     """
     with reporting_errors():
         settings = read_settings(data_dir=data_dir)
-        if not _has_database(settings):
+        if not has_database(settings):
             raise Misconfigured(
                 f"there is no registry in {settings.data_dir}",
                 fix="name its folder: --data-dir DIR, or set DELTAREG_DATABASE_URL",
@@ -83,9 +81,3 @@ def create_token(
 
 def _days(count: int) -> str:
     return "1 day" if count == 1 else f"{count} days"
-
-
-def _has_database(settings: ServerSettings) -> bool:
-    """Whether there is a database to open: SQLite would create an empty one in a wrong folder."""
-    path = make_url(settings.effective_database_url)
-    return path.get_backend_name() != "sqlite" or Path(path.database or "").is_file()

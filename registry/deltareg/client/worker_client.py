@@ -1,5 +1,6 @@
 """What a worker does under its leases, beyond what every client does; no command uses it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,6 +35,8 @@ from deltareg.wire.statements import FIGURES, figures_statement, read_figures, v
 from deltareg.wire.work import work_statement
 
 if TYPE_CHECKING:
+    import httpx
+
     from deltareg.client.context import Decode
     from deltareg.client.folders.base_folder import BaseFolder
     from deltareg.client.pull.stored_form import StoredForm
@@ -78,14 +81,33 @@ class WorkerClient(Client):
         if self._key is not None:
             fields = {"key": str(self._key.public), "host": self._host}
             request = request.model_copy(update=fields)
-        # A worker asks for as long as it lives, and says so when nobody answers.
-        response = self._api.send("POST", "/leases", body=request, is_patient=False)
+        response = self._send_said("/leases", request, without={"knows": None})
         grant = _GRANT.validate_json(response.content)
         if grant is not None:
             if len(self._leased) >= _MOST_LEASED:
                 del self._leased[next(iter(self._leased))]
             self._leased[grant.run] = _Leased(grant, request, _now())
         return grant
+
+    def fail_run(self, run_id: str, failure: RunFailure) -> None:
+        """Give a run back.
+
+        Raises:
+            LeaseLost: The run is somebody else's now.
+        """
+        self._send_said(f"/runs/{run_id}:fail", failure, without={"unknown": ""})
+
+    def _send_said(self, path: str, body: Request, *, without: Mapping[str, object]) -> "httpx.Response":
+        """Send a request; to a server of a release before that refuses some of its fields, without them."""
+        # A worker asks for as long as it lives, and says so when nobody answers.
+        is_patient = path != "/leases"
+        try:
+            return self._api.send("POST", path, body=body, is_patient=is_patient)
+        except InvalidInput:
+            plain = body.model_copy(update=without)
+            if plain == body:
+                raise
+            return self._api.send("POST", path, body=plain, is_patient=is_patient)
 
     def heartbeat(self, hold: LeaseHold) -> None:
         """Report that the work goes on.
@@ -190,10 +212,6 @@ class WorkerClient(Client):
             return report
         envelope = sign_statement(work_statement(leased.grant, report), self._key)
         return report.model_copy(update={"envelope": envelope.decode()})
-
-    def fail_run(self, run_id: str, failure: RunFailure) -> None:
-        """Return a run that could not be carried out."""
-        self._api.send("POST", f"/runs/{run_id}:fail", body=failure)
 
 
 def _now() -> str:

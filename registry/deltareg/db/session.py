@@ -207,17 +207,34 @@ def schema_head(engine: sa.Engine) -> str | None:
 
 
 def check_schema(engine: sa.Engine) -> None:
-    """Refuse a database whose schema is not the one that this code was written for.
+    """Refuse a database whose schema this code does not work with.
+
+    A schema that a later release has expanded is accepted: that release wrote down which servers
+    work with it (`deltareg_migrations.steps`).
 
     Raises:
-        Misconfigured: It is older, newer or absent.
+        Misconfigured: It is older or absent, or a later release has made it another one.
     """
     revision = schema_head(engine)
-    if revision != HEAD:
+    if revision == HEAD:
+        return
+    if revision is None or revision < HEAD:
         raise Misconfigured(
             f"the database has schema {revision or 'none'}, this server needs {HEAD}",
             fix="run `deltareg server migrate` (or `deltareg-migrate upgrade`) with this release",
         )
+    with read(engine) as conn:
+        oldest = conn.execute(_OLDEST_SERVER).one()
+    if oldest.works_from > HEAD:
+        raise Misconfigured(
+            f"the database has schema {revision}, with which servers from {oldest.works_from} on work;"
+            f" this one is of {HEAD}",
+            fix=f"install the release that changed it, {oldest.release}, or a later one; the way back is"
+            f" `deltareg-migrate downgrade {HEAD}` with that release",
+        )
+
+
+_OLDEST_SERVER = sa.text("SELECT works_from, release FROM schema_steps ORDER BY works_from DESC LIMIT 1")
 
 
 def _postgresql(target: sa.URL, pool: dict[str, Any]) -> sa.Engine:
@@ -228,7 +245,7 @@ def _postgresql(target: sa.URL, pool: dict[str, Any]) -> sa.Engine:
         isolation_level="AUTOCOMMIT",
         connect_args={
             "connect_timeout": 10,
-            "application_name": "deltareg",
+            "application_name": f"deltareg {HEAD}",
             "options": _POSTGRESQL_OPTIONS,
             "cursor_factory": timed_postgresql_cursor(),
         },

@@ -11,11 +11,12 @@ from deltareg.pages.tables import Cell, PageTable
 from deltareg.refs import LineRef, Ref, parse_name
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
+from deltareg.service.operations.operations import list_operations
 from deltareg.service.quotas.quotas import show_quota
 from deltareg.service.upkeep.outlook import Outlook, show_outlook
 from deltareg.service.upkeep.stats import recall_storage
 from deltareg.shared_state import shared_state_of
-from deltareg.wire import Answer, QuotaInfo, StorageReport
+from deltareg.wire import Answer, OperationInfo, QuotaInfo, StorageReport
 
 _LISTED = 100
 
@@ -75,6 +76,7 @@ def _plan(ask: ViewRequest) -> Outlook:
         ask.registry,
         ask.caller,
         grace_s=state.upload_grace_s,
+        deleted_s=state.keep_deleted_s,
         keep_logs_s=state.keep_logs_s,
         keep_forms_s=state.keep_forms_s,
         limit=ask.most(_LISTED),
@@ -124,7 +126,20 @@ _TABLE = PageTable(
     _cells,
 )
 _PLAN = PageTable(("ref", "form", "stored_bytes", "since", "goes_at", "is_due", "why"), _plan_cells)
+
+
+class UpkeepPage(Answer):
+    """What the registry does by itself: each operation, and what came of it."""
+
+    operations: list[OperationInfo]
+
+
+def _upkeep(ask: ViewRequest) -> UpkeepPage:
+    return UpkeepPage(operations=list_operations(ask.registry, ask.caller))
+
+
 PAGES = (
     View("/storage", _storage, "storage.html.jinja", "Storage", table=_TABLE),
+    View("/storage/upkeep", _upkeep, "upkeep.html.jinja", "Storage"),
     View("/storage/plan", _plan, "plan.html.jinja", "Storage", table=_PLAN),
 )

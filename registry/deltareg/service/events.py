@@ -69,6 +69,7 @@ class Action(StrEnum):
     NAMESPACE_REFUSE = "namespace.refuse"
     NAMESPACE_RENAME = "namespace.rename"
     NAMESPACE_VISIBILITY = "namespace.visibility"
+    OPERATION_SET = "operation.set"
     PRINCIPAL_DISABLE = "principal.disable"
     PRINCIPAL_ENABLE = "principal.enable"
     PRINCIPAL_GIVE = "principal.give"
@@ -80,6 +81,7 @@ class Action(StrEnum):
     REQUEST_REJECT = "request.reject"
     REQUEST_STALE = "request.stale"
     REQUEST_WITHDRAW = "request.withdraw"
+    RETENTION_SET = "retention.set"
     ROLE_REMOVE = "role.remove"
     ROLE_SET = "role.set"
     RUN_CANCEL = "run.cancel"
@@ -136,8 +138,8 @@ def record_event(
     actor: str,
     token_id: int | None = None,
     request_id: str = "",
-) -> None:
-    """Record what was done, in the transaction of the change.
+) -> int:
+    """Record what was done, in the transaction of the change; return the row's number.
 
     Args:
         conn: The transaction.
@@ -164,3 +166,4 @@ def record_event(
     if namespace is not None:
         place_audit(conn, audit_id, namespace=namespace)
     add_event(conn, audit_id, namespace=namespace, line=line)
+    return audit_id

@@ -25,7 +25,7 @@ from deltareg.service.timed_cache import AnswerCache
 from deltareg.service.visibility import Visibilities
 from deltareg.signing.keys import SigningKey
 from deltareg.signing.secret_box import SecretBox
-from deltareg.store import BlobStore
+from deltareg.store import BlobStore, FallbackReads
 from deltareg.wire import StorageReport
 from deltareg.words import Founders
 
@@ -44,10 +44,11 @@ class Registry:
     Attributes:
         engine: The database.
         store: The store of blobs.
-        signer: The server's own key; None if it signs nothing.
+        signer: The servers' key as this process started with it; None if it signs nothing.
         sigstore: The trust configuration of the accepted Sigstore; None for none.
         recheck_share: The share of passes that another worker verifies again.
-        second: Another store with copies of the same bytes, to heal from; None for none.
+        second: Another store with copies of the same bytes, to read and heal from; None for none.
+        reads: Reads from both; None where there is one store.
         box: Encrypts the addresses and secrets of webhooks; None if there are no webhooks.
         networks: Private networks that webhooks may call.
         namespaces_by: Who makes namespaces: whoever may push, or admins alone.
@@ -57,6 +58,7 @@ class Registry:
         figures: The cached storage figures for pages.
         facets: The cached counts of lines by facet for pages.
         pulls: The pulls that are not written yet.
+        rotated: The key that took the place of `signer` while this process runs.
     """
 
     engine: sa.Engine
@@ -65,6 +67,7 @@ class Registry:
     sigstore: Path | None = None
     recheck_share: float = 0.0
     second: BlobStore | None = None
+    reads: FallbackReads | None = None
     box: SecretBox | None = None
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
     namespaces_by: Founders = "pushers"
@@ -74,6 +77,17 @@ class Registry:
     figures: AnswerCache[StorageReport] = field(default_factory=AnswerCache[StorageReport], compare=False)
     facets: AnswerCache[Sequence[FacetRow]] = field(default_factory=AnswerCache[Sequence[FacetRow]], compare=False)
     pulls: PullNotes = field(default_factory=PullNotes, compare=False)
+    rotated: list[SigningKey | None] = field(default_factory=list[SigningKey | None], compare=False)
+
+    @property
+    def readable(self) -> BlobStore | FallbackReads:
+        """Where what people pull is read: the store, or its copy while it does not answer."""
+        return self.reads or self.store
+
+    @property
+    def own_key(self) -> SigningKey | None:
+        """The key that servers sign with now, as this process saw it last; None if it signs nothing."""
+        return self.rotated[-1] if self.rotated else self.signer
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """Secrets that have to be read again, sealed under a key that is stored apart from them.
 
 AES-256-GCM (NIST SP 800-38D) with a nonce of 96 random bits; the purpose of a secret is
-authenticated with it, so that one cannot replace another.
+authenticated with it, so that one cannot replace another. A box may have several keys, while one takes
+the place of another: the first seals, each of them opens.
 """
 
 import base64
@@ -23,10 +24,10 @@ _KEY_BYTES, _NONCE_BYTES, _NAME_BYTES = 32, 12, 4
 class SecretBox:
     """Seals and opens secrets; its representation shows only the name of its key."""
 
-    def __init__(self, key: bytes) -> None:
-        """Use a key of 32 bytes."""
-        self._cipher = AESGCM(key)
-        self._name = hashlib.sha256(b"deltareg secret box" + key).digest()[:_NAME_BYTES]
+    def __init__(self, key: bytes, *more: bytes) -> None:
+        """Use keys of 32 bytes each; the first seals."""
+        self._ciphers = {_name(each): AESGCM(each) for each in (key, *more)}
+        self._name = _name(key)
 
     @classmethod
     def generate(cls) -> tuple[Self, bytes]:
@@ -36,18 +37,18 @@ class SecretBox:
 
     @classmethod
     def of_text(cls, text: bytes) -> Self:
-        """Read the text that stores a key.
+        """Read the text that stores keys, one a line.
 
         Raises:
-            ValueError: It is not a key.
+            ValueError: There is none, or a line is not a key.
         """
         try:
-            key = base64.b64decode(text.strip(), validate=True)
+            keys = [base64.b64decode(line.strip(), validate=True) for line in text.splitlines() if line.strip()]
         except binascii.Error as error:
             raise ValueError("no base64") from error
-        if len(key) != _KEY_BYTES:
+        if not keys or any(len(key) != _KEY_BYTES for key in keys):
             raise ValueError("another length")
-        return cls(key)
+        return cls(*keys)
 
     def __repr__(self) -> str:
         """Show the name of the key."""
@@ -61,7 +62,11 @@ class SecretBox:
     def seal(self, secret: str, about: str) -> bytes:
         """Seal a secret for a purpose."""
         nonce = os.urandom(_NONCE_BYTES)
-        return self._name + nonce + self._cipher.encrypt(nonce, secret.encode(), about.encode())
+        return self._name + nonce + self._ciphers[self._name].encrypt(nonce, secret.encode(), about.encode())
+
+    def is_under_first(self, sealed: bytes) -> bool:
+        """Whether bytes are sealed under the key that seals now."""
+        return sealed[:_NAME_BYTES] == self._name
 
     def open(self, sealed: bytes, about: str) -> str:
         """Open a secret that was sealed for the same purpose.
@@ -71,13 +76,17 @@ class SecretBox:
         """
         name, rest = sealed[:_NAME_BYTES], sealed[_NAME_BYTES:]
         try:
-            opened = self._cipher.decrypt(rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], about.encode())
-        except (InvalidTag, ValueError) as error:
+            opened = self._ciphers[name].decrypt(rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], about.encode())
+        except (InvalidTag, KeyError, ValueError) as error:
             raise Misconfigured(
                 f"sealed under the key {name.hex()}, and this server has {self.name}",
                 fix="let DELTAREG_WEBHOOK_KEY name the same key on all servers, or rotate",
             ) from error
         return opened.decode()
+
+
+def _name(key: bytes) -> bytes:
+    return hashlib.sha256(b"deltareg secret box" + key).digest()[:_NAME_BYTES]
 
 
 def read_or_make_box(path: Path) -> SecretBox:
@@ -104,6 +113,6 @@ def _read(path: Path) -> SecretBox:
         return SecretBox.of_text(read_private(path))
     except ValueError as error:
         raise Misconfigured(
-            f"{path} holds no key of 32 bytes in base64",
+            f"{path} holds no key of 32 bytes in base64, one a line",
             fix=f"restore it from a backup, or: openssl rand -base64 32 > {path}",
         ) from error

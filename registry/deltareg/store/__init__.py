@@ -6,9 +6,10 @@ of a store is loaded only when one is opened.
 
 from deltareg.errors import StoreMisconfigured
 from deltareg.store.blob_store import BlobKey, BlobStore, fresh_key, parse_key
+from deltareg.store.fallback import FallbackReads
 from deltareg.store.schemes import find_scheme, read_options
 
-__all__ = ["BlobKey", "BlobStore", "fresh_key", "open_store", "parse_key", "read_options"]
+__all__ = ["BlobKey", "BlobStore", "FallbackReads", "fresh_key", "open_store", "parse_key", "read_options"]
 
 
 def open_store(url: str, *, options: object = None) -> BlobStore:

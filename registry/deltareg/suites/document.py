@@ -37,6 +37,20 @@ _SUFFIXES = (".txt", ".jsonl", _TENSORS, _TASK)
 _MOST_CHECKS, _MOST_SETS, _MOST_TEXTS, _MOST_LETTERS = 100, 50, 10_000, 100_000
 
 
+def list_keys() -> frozenset[str]:
+    """Return all keys that a suite may have, each with its part before it: `checks.looks.first`."""
+    parts = {
+        "": _TOP,
+        "budget.": _BUDGET,
+        "probe.": {*_PROBE, _IN_PLACE},
+        "sets.": _SET,
+        "checks.": _CHECK,
+        "checks.threshold.": _THRESHOLD,
+        "checks.looks.": _LOOKS,
+    }
+    return frozenset(part + key for part, keys in parts.items() for key in keys)
+
+
 def normalise(fields: Fields) -> dict[str, object]:
     """Check a suite and return its document; a document of this function is returned unchanged.
 

@@ -15,6 +15,7 @@ from deltareg.signing.keys import PublicKey
 from deltareg.trail.checkpoint import Checkpoint, SignedCheckpoint, open_checkpoint
 from deltareg.trail.leaves import STATEMENT, hash_of
 from deltareg.trail.merkle import EMPTY, Frontier
+from deltareg.trail.rotations import ServerKeyChain, new_key_in
 from deltareg.trail.state import StateCheck
 from deltareg.trail.statements import check_change
 from deltareg.trail.verified import RowNumbers, VerifiedLog
@@ -104,8 +105,9 @@ class LogCheck:
         self.statements = 0 if since is None else since.statements
         self.from_before = 0 if since is None else since.from_before
         self.last: SignedCheckpoint | None = None
-        self._keys = list(keys)
         self._revoked = list(revoked)
+        self._chain = ServerKeyChain(keys, revoked=self._revoked)
+        self._replaced_at: dict[str, int] = {}
         self._known = known or LogEvidence()
         self._frontier = Frontier() if since is None else since.frontier()
         self._state = StateCheck() if since is None else StateCheck(since.said)
@@ -119,12 +121,17 @@ class LogCheck:
         self._newest_at = 0 if since is None else since.newest_at
         self._checked = self._frontier.size
         if since is not None:
-            self.last = open_checkpoint(since.note, self._keys, origin=origin)
+            self.last = open_checkpoint(since.note, self._chain.keys, origin=origin)
 
     @property
     def size(self) -> int:
         """The number of rows read so far."""
         return self._frontier.size
+
+    @property
+    def new_keys(self) -> list[PublicKey]:
+        """The keys of servers that rows of the log put in the place of trusted ones, signed by those."""
+        return self._chain.found
 
     def entry(self, entry: LogLeaf) -> None:
         """Read the next row."""
@@ -167,7 +174,7 @@ class LogCheck:
         """
         begin = self._checked
         try:
-            signed = open_checkpoint(note, [*self._keys, *self._revoked], origin=self.origin)
+            signed = open_checkpoint(note, [*self._chain.keys, *self._revoked], origin=self.origin)
         except BadSignature as error:
             self._find(
                 "unsigned",
@@ -193,6 +200,7 @@ class LogCheck:
             self._name(begin, size)
         else:
             self.last = signed
+            self._notice_replaced(signed)
         self._checked = max(self._checked, min(size, self.size))
 
     def outside(self, leaf: Mapping[str, object], *, is_waiting: bool) -> None:
@@ -260,6 +268,17 @@ class LogCheck:
             whole_at=whole_at,
         )
 
+    def _notice_replaced(self, signed: SignedCheckpoint) -> None:
+        """Tell once of a key that signed after another had taken its place."""
+        at = self._replaced_at.get(signed.key.keyid)
+        if at is not None and signed.checkpoint.size > at:
+            del self._replaced_at[signed.key.keyid]
+            self.notices.append(
+                f"the checkpoint over {signed.checkpoint.size} rows is signed with the key {signed.key.keyid[:16]},"
+                f" which row {self._row_at.get(at - 1, 0)} had replaced: by a server that was not upgraded, or the key"
+                " was stolen; then revoke it"
+            )
+
     def _missing(self) -> None:
         for size, position in sorted(self._batch.items()):
             self._find(
@@ -290,14 +309,22 @@ class LogCheck:
 
     def _statement(self, entry: LogLeaf, position: int) -> None:
         leaf = entry.leaf or {}
+        is_vouched = False
         if STATEMENT in leaf:
             self.statements += 1
             try:
-                signers = [*self._keys, *self._revoked]  # which of the two, the log says
-                check_change(entry.statement.encode(), leaf, signers)
+                signers = [*self._chain.keys, *self._revoked]  # which of the two, the log says
+                signer = check_change(entry.statement.encode(), leaf, signers)
+                is_vouched = self._chain.take(leaf, signer)
+                if is_vouched:
+                    self._replaced_at[signer.keyid] = position + 1
             except BadSignature as error:
                 text = f"{_describe_entry(entry)}: {error.message}"
                 self._find("statement", position, entry.row, text)
+        new = new_key_in(leaf)
+        if new is not None and not is_vouched:
+            text = f"row {entry.row}: servers sign with the key {new.keyid[:16]} from there on; no former key vouches"
+            self.notices.append(f"{text} for it, as where that was lost")
 
     def _time(self, entry: LogLeaf) -> None:
         at = (entry.leaf or {}).get("at")

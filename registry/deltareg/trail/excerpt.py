@@ -5,19 +5,20 @@ registry and without reading anybody else's. Rows that were left out do not show
 whole log.
 
 The first line names the log and what was asked for. A checkpoint comes before the rows that are
-proven under it. The last line counts the rows.
+proven under it, with the rotations of the servers' key. The last line counts the rows.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from deltareg.documents.json_values import is_list, is_object
 from deltareg.errors import BadSignature, IntegrityFailure, InvalidInput
 from deltareg.signing.keys import PublicKey
 from deltareg.trail.check import LogDefect, LogEvidence
-from deltareg.trail.checkpoint import SignedCheckpoint, open_checkpoint
+from deltareg.trail.checkpoint import Checkpoint, SignedCheckpoint, open_checkpoint
 from deltareg.trail.leaves import STATEMENT, hash_of
 from deltareg.trail.merkle import check_inclusion
+from deltareg.trail.rotations import RotationProof, ServerKeyChain, follow_rotations
 from deltareg.trail.statements import check_change
 
 FORM: Final = "deltareg.audit-excerpt/1"
@@ -60,7 +61,7 @@ class ExcerptCheck:
             self._is_whole = False
             match line:
                 case {"checkpoint": str(note)}:
-                    self._checkpoint(note)
+                    self._checkpoint(note, line.get("rotations"))
                 case {"position": int(position), "leaf": leaf, "hashes": hashes} if is_object(leaf):
                     statement = line.get("statement", "")
                     self._row(position, leaf, _hashes(hashes), statement if isinstance(statement, str) else "")
@@ -71,9 +72,12 @@ class ExcerptCheck:
         if not self._is_whole:
             self._add("truncated", None, None, "the end of the excerpt is missing")
 
-    def _checkpoint(self, note: str) -> None:
+    def _checkpoint(self, note: str, rotations: object) -> None:
         try:
-            self.last = open_checkpoint(note, self._keys, origin=self.origin)
+            chain = ServerKeyChain(self._keys)
+            follow_rotations(chain, _rotations(rotations), Checkpoint.said_in(note))
+            self.last = open_checkpoint(note, chain.keys, origin=self.origin)
+            self._keys = chain.keys
         except BadSignature as error:
             self.last = None
             self._add("unsigned", None, None, str(error))
@@ -115,6 +119,17 @@ class ExcerptCheck:
 
     def _add(self, what: str, position: int | None, row: int | None, text: str) -> None:
         self.findings.append(LogDefect(what, position, row, text))
+
+
+def _rotations(value: object) -> Iterator[RotationProof]:
+    for each in value if is_list(value) else []:
+        match each:
+            case {"position": int(position), "leaf": leaf, "hashes": hashes, "statement": str(statement)} if is_object(
+                leaf
+            ):
+                yield RotationProof(position, leaf, statement, tuple(_hashes(hashes)))
+            case _:
+                pass
 
 
 def _hashes(value: object) -> list[bytes]:

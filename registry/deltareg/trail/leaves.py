@@ -28,8 +28,13 @@ def leaf_of(row: Mapping[str, object], *, statement: bytes = b"") -> dict[str, o
     """
     leaf = {name: _plain(value) for name, value in row.items()}
     if statement:
-        leaf[STATEMENT] = f"sha256:{sha256(statement).hexdigest()}"
+        leaf[STATEMENT] = name_statement(statement)
     return leaf
+
+
+def name_statement(statement: bytes) -> str:
+    """Name a signed statement as the leaf of its row does."""
+    return f"sha256:{sha256(statement).hexdigest()}"
 
 
 def encode_leaf(leaf: Mapping[str, object]) -> bytes:

@@ -14,7 +14,7 @@ from deltareg.errors import BadSignature
 from deltareg.signing.keys import PublicKey, SigningKey
 from deltareg.signing.signed_statements import open_statement, sign_statement
 from deltareg.signing.statement import Statement
-from deltareg.trail.leaves import STATEMENT, encode_leaf
+from deltareg.trail.leaves import STATEMENT, encode_leaf, name_statement
 
 CHANGE: Final = "urn:deltareg:attestation:change:v1"
 SIGNED: Final = frozenset(
@@ -46,17 +46,20 @@ def sign_change(row: Mapping[str, object], key: SigningKey) -> bytes:
     return sign_statement(_statement(row), key)
 
 
-def check_change(envelope: bytes, leaf: Mapping[str, object], keys: Iterable[PublicKey]) -> None:
-    """Check a statement against the leaf that names it.
+def check_change(envelope: bytes, leaf: Mapping[str, object], keys: Iterable[PublicKey]) -> PublicKey:
+    """Check a statement against the leaf that names it; return the key that signed it.
 
     Raises:
         BadSignature: No trusted server signed it, or it has other content.
     """
     trusted = {key.keyid: key for key in keys}
-    statement = open_statement(envelope, trusted, predicate_type=CHANGE).statement
+    if leaf.get(STATEMENT) != name_statement(envelope):
+        raise BadSignature("what is signed about the row is not what the row names")
+    signed = open_statement(envelope, trusted, predicate_type=CHANGE)
     row = {name: value for name, value in leaf.items() if name != STATEMENT}
-    if statement != _statement(row):
+    if signed.statement != _statement(row):
         raise BadSignature("what is signed about the row is not what the row says")
+    return trusted[signed.keyid]
 
 
 def _statement(row: Mapping[str, object]) -> Statement:

@@ -57,12 +57,14 @@ if TYPE_CHECKING:  # `__all__` says which of their names are given on
     from deltareg.wire.quotas import *
     from deltareg.wire.referrers import *
     from deltareg.wire.requests import *
+    from deltareg.wire.retention import *
     from deltareg.wire.runs import *
     from deltareg.wire.search import *
     from deltareg.wire.stats import *
     from deltareg.wire.suites import *
     from deltareg.wire.trail import *
     from deltareg.wire.trusts import *
+    from deltareg.wire.upkeep import *
     from deltareg.wire.uploads import *
     from deltareg.wire.versions import *
 
@@ -179,6 +181,9 @@ __all__ = [
     "NamespaceInfo",
     "NamespaceRequestInfo",
     "Observed",
+    "OperationChange",
+    "OperationInfo",
+    "OperationList",
     "Outcome",
     "Page",
     "PolicyChange",
@@ -214,6 +219,10 @@ __all__ = [
     "Request",
     "RequestInfo",
     "RequestState",
+    "RetentionInfo",
+    "RetentionPlan",
+    "RetentionRule",
+    "RetentionSet",
     "Review",
     "RevisionInfo",
     "RevisionKind",

@@ -146,7 +146,9 @@ HOMES: Mapping[str, Sequence[str]] = {
         "TrailRow",
         "TrailState",
     ),
+    "retention": ("RetentionInfo", "RetentionPlan", "RetentionRule", "RetentionSet"),
     "trusts": ("TokenExchanged", "TrustAdd", "TrustInfo"),
+    "upkeep": ("OperationChange", "OperationInfo", "OperationList"),
     "uploads": ("ReceivedPack", "UploadComplete", "UploadInfo", "UploadOpen"),
     "versions": (
         "Deprecate",

@@ -7,7 +7,7 @@ from pydantic import Field
 from deltareg.wire.bases import BaseInfo
 from deltareg.wire.checks import CheckResult
 from deltareg.wire.messages import Answer, Reason, Request, Text
-from deltareg.words import BaseEvidence, Outcome, Priority, PromptForm, ProofState, RunKindName, RunState, SideName
+from deltareg.words import BaseEvidence, Outcome, Priority, PromptForm, ProofState, RunState, SideName
 
 Labels = Annotated[
     dict[Annotated[str, Field(max_length=60)], Annotated[str, Field(max_length=120)]], Field(max_length=16)
@@ -253,16 +253,19 @@ class RunInfo(Answer):
 class LeaseRequest(Request):
     """A worker asks for work, of the kinds that it does; with `run`, for that one only.
 
-    `key` is the public key that it signs with, and `host` the machine that it says it is on.
+    `key` is the public key that it signs with, and `host` the machine that it says it is on. `knows`
+    are the words that it knows (`wire.knowledge`): it is given no run that needs others. A worker of
+    a release that does not say so may be given any, until it has shown that it does not know it.
     """
 
     worker: Annotated[str, Field(max_length=120)]
     labels: dict[str, str] = {}
     run: str = ""
     wait_s: Annotated[float, Field(ge=0, le=60)] = 0
-    what: list[RunKindName] = ["verify"]
+    what: list[Annotated[str, Field(max_length=40)]] = ["verify"]
     key: Annotated[str, Field(max_length=200)] = ""
     host: Annotated[str, Field(max_length=64)] = ""
+    knows: Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=5_000)] | None = None
 
 
 class ReferenceGrant(Answer):
@@ -345,7 +348,8 @@ class RunFailure(Request):
 
     With `is_unreadable`, because what the registry gave was damaged, or some of it not there. With
     `is_out_of_time` it took longer than the worker allows. With `measured_s`, the base could not be
-    measured, and so many seconds were spent on that. Neither of these is tried again by itself.
+    measured, and so many seconds were spent on that. Neither of these is tried again by itself. With
+    `unknown` the worker does not know what the run needs: that is no attempt.
     """
 
     fence: int
@@ -353,3 +357,4 @@ class RunFailure(Request):
     is_unreadable: bool = False
     is_out_of_time: bool = False
     measured_s: Annotated[int, Field(ge=0, le=1 << 31)] | None = None
+    unknown: Annotated[str, Field(max_length=200)] = ""

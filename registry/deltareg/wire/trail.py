@@ -8,12 +8,22 @@ from pydantic import Field
 from deltareg.wire.messages import Answer
 
 
+class ProvenRow(Answer):
+    """A row of the audit trail with the proof that it is in the log; see `InclusionProof`."""
+
+    position: int
+    leaf: Mapping[str, object]
+    statement: str = ""
+    hashes: list[str]
+
+
 class CheckpointInfo(Answer):
     """A checkpoint of the log over the audit trail.
 
     `note` is the checkpoint as it was signed, in the form of C2SP's `tlog-checkpoint`; all else
     says the same in words. `waiting` rows are in the audit trail and not in the log yet, counted up
-    to 1,000.
+    to 1,000. `rotations`, where they were asked for, are the rows by which a key of the servers
+    followed another, oldest first.
     """
 
     origin: str
@@ -21,6 +31,7 @@ class CheckpointInfo(Answer):
     root: str
     note: str
     waiting: int = 0
+    rotations: list[ProvenRow] = []
 
 
 class ConsistencyProof(Answer):
@@ -42,15 +53,6 @@ class InclusionProof(Answer):
     statement: str = ""
     hashes: list[str]
     checkpoint: CheckpointInfo
-
-
-class ProvenRow(Answer):
-    """A row of the audit trail with the proof that it is in the log; see `InclusionProof`."""
-
-    position: int
-    leaf: Mapping[str, object]
-    statement: str = ""
-    hashes: list[str]
 
 
 class TrailExcerpt(Answer):

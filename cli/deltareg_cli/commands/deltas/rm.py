@@ -32,8 +32,8 @@ def rm(invocation: Invocation, ref: str) -> None:
     """Delete a version or a line; its number is never used again.
 
     Nobody can pull or promote it any more. Its ledger entries, verdicts and audit rows stay. Its
-    bytes are freed by collection (deltareg gc run) when its grace is over, a day unless the server
-    says otherwise, where nothing else refers to them; until then deltareg restore brings it back. A
+    bytes are freed by collection after a week, unless the server says otherwise, where nothing else
+    refers to them; until then deltareg restore brings it back. A
     version that a channel serves, or that another version was made from or has as its base, is not
     deleted, and neither is its line.
 

@@ -36,17 +36,16 @@ forms_option = option(
     "gc",
     Example("what would be freed", "deltareg gc plan"),
     Example("free it", "deltareg gc run"),
-    see_also=("rm", "fsck"),
+    see_also=("upkeep", "rm", "fsck"),
 )
 def gc() -> None:
     """Collect bytes that nothing refers to.
 
-    Those of deleted versions and of uploads that were given up, once their grace is over: a day,
-    unless the server or --grace says otherwise. It is safe beside pushes, and keeps what channels
-    served of late, so that it can be rolled back to, and how a version was stored before it was
-    stored anew: for a week, unless the server or --forms says otherwise. Logs of runs that ended
-    long ago go, too, as they do by themselves every hour; DELTAREG_RUN_LOG_DAYS of the server says
-    when.
+    Those of deleted versions after a week, and of uploads that were given up after a day, unless the
+    server or --grace says otherwise. The registry does it by itself once a day (upkeep). It is safe
+    beside pushes, and keeps what channels served of late, so that it can be rolled back to, and how
+    a version was stored before it was stored anew: for a week, unless the server or --forms says
+    otherwise. Logs of runs that ended long ago go, too.
     """
 
 

@@ -22,7 +22,6 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from deltareg import __version__
-from deltareg.api.observability.task_tally import TaskTally
 from deltareg.host.exported_metrics import MetricSample
 from deltareg.host.time_spent import PARTS, TimeSpent
 from deltareg.store.watched import CALLS, StoreTally
@@ -37,7 +36,6 @@ class Metrics:
 
     Attributes:
         collector: Where metrics are registered; what is looked up adds its own.
-        tasks: How the work goes that the server does by itself.
     """
 
     def __init__(self, engine: sa.Engine | None = None, store: StoreTally | None = None) -> None:
@@ -48,7 +46,6 @@ class Metrics:
             store: What the store was asked; None if nobody counts.
         """
         self.collector = CollectorRegistry()
-        self.tasks = TaskTally()
         labels = ["method", "route", "status"]
         self._requests = Counter("deltareg_requests_total", "Requests answered.", labels, registry=self.collector)
         self._seconds = Histogram(
@@ -65,7 +62,7 @@ class Metrics:
         build = Gauge("deltareg_build_info", "The release of the server.", ["version"], registry=self.collector)
         build.labels(__version__).set(1)
         ProcessCollector(registry=self.collector)
-        self.collector.register(_ProcessParts(self._spent, self.tasks, engine, store))
+        self.collector.register(_ProcessParts(self._spent, engine, store))
 
     def count(self, method: str, route: str, status: int, seconds: float | None) -> None:
         """Count one request; one that waits for something to happen has no seconds."""
@@ -112,15 +109,14 @@ class Metrics:
 class _ProcessParts(Collector):
     """What the parts of a process count by themselves."""
 
-    def __init__(self, spent: TimeSpent, tasks: TaskTally, engine: sa.Engine | None, store: StoreTally | None) -> None:
-        self._spent, self._tasks, self._engine, self._store = spent, tasks, engine, store
+    def __init__(self, spent: TimeSpent, engine: sa.Engine | None, store: StoreTally | None) -> None:
+        self._spent, self._engine, self._store = spent, engine, store
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics as they are now."""
         yield from self._requests()
         yield from self._connections()
         yield from self._stores()
-        yield from self._own_tasks()
 
     def _requests(self) -> Iterator[Metric]:
         told = "Where the time of requests went: waiting for a connection, the database, the store, a turn, the client."
@@ -155,14 +151,3 @@ class _ProcessParts(Collector):
         for name in CALLS:
             seconds.add_metric([name], tally.seconds[name])
         yield seconds
-
-    def _own_tasks(self) -> Iterator[Metric]:
-        told = "When a task of the server last succeeded."
-        at = GaugeMetricFamily("deltareg_task_last_success_timestamp_seconds", told, labels=["task"])
-        took = GaugeMetricFamily("deltareg_task_seconds", "How long a task took then.", labels=["task"])
-        failures = CounterMetricFamily("deltareg_task_failures", "How often a task failed.", labels=["task"])
-        for name, record in sorted(self._tasks.tasks.items()):
-            at.add_metric([name], record.succeeded_at)
-            took.add_metric([name], record.seconds)
-            failures.add_metric([name], record.failures)
-        yield from (at, took, failures)

@@ -64,6 +64,8 @@ class StateMetrics(Collector):
         self._collected = make("collection_last_timestamp_seconds", "When garbage was last collected; 0 for never.")
         self._unsealed = make("trail_unsealed_seconds", "Age of the oldest row of the audit trail that is not sealed.")
         self._deliveries = make("webhook_pending_deliveries", "Events that webhooks have not been told yet.")
+        self._ended = make("task_last_end_timestamp_seconds", "When a task of upkeep last ended; 0 for never.", "task")
+        self._failing = make("task_failing", "Whether a task of upkeep failed when it was last done.", "task")
         self._stored = make("stored_bytes", "Bytes of all packs that are needed, as quotas count them.")
         self._versions = make("versions", "Versions that are not deleted.")
         self._lines = make("lines", "Lines that are not deleted.")
@@ -165,6 +167,9 @@ class StateMetrics(Collector):
         self._proven.set(health.proven_at)
         self._collected.set(health.collected_at)
         self._unsealed.set(health.unsealed_s)
+        for name, (ended_at, is_failing) in health.tasks.items():
+            self._ended.labels(name).set(ended_at)
+            self._failing.labels(name).set(is_failing)
         self._deliveries.set(health.pending_deliveries)
         self._stored.set(health.stored["bytes"])
         self._versions.set(health.stored["versions"])

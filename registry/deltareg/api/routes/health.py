@@ -1,11 +1,14 @@
 """Health and metrics: the only routes that need no token."""
 
-from fastapi import APIRouter, Request, Response
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 
 from deltareg.api.app_state import state_of
 
 router = APIRouter(tags=["health"])
+_NOTHING: list[Literal["store"]] = []
 
 
 @router.get("/livez", response_class=PlainTextResponse)
@@ -15,11 +18,17 @@ async def livez() -> str:
 
 
 @router.get("/readyz", response_class=PlainTextResponse)
-async def readyz(request: Request) -> str:
-    """The database answers and has the right schema, and the server's own disks have room."""
-    problem = await state_of(request).health.problem.take()
-    if problem is not None:
-        raise problem.with_traceback(None)
+async def readyz(request: Request, exclude: Annotated[list[Literal["store"]], Query()] = _NOTHING) -> str:
+    """The database answers and has the right schema, disks of its own have room, the store takes and gives bytes.
+
+    With `exclude=store` the last is left out: a server whose store is away still resolves and rolls back.
+    """
+    health = state_of(request).health
+    looks = [health.problem] if "store" in exclude else [health.problem, health.store]
+    for look in looks:
+        problem = await look.take()
+        if problem is not None:
+            raise problem.with_traceback(None)
     return "ok\n"
 
 

@@ -21,7 +21,8 @@ def plan_collection(
     grace = state.upload_grace_s if grace_s is None else grace_s
     keep = state.keep_logs_s
     forms = state.keep_forms_s if keep_forms_s is None else keep_forms_s
-    return plan.plan_collection(registry, by, grace_s=grace, keep_logs_s=keep, keep_forms_s=forms)
+    deleted = state.keep_deleted_s if grace_s is None else grace_s
+    return plan.plan_collection(registry, by, grace_s=grace, deleted_s=deleted, keep_logs_s=keep, keep_forms_s=forms)
 
 
 @router.post("/gc/runs")
@@ -33,7 +34,8 @@ def run_collection(
     grace = state.upload_grace_s if grace_s is None else grace_s
     keep = state.keep_logs_s
     forms = state.keep_forms_s if keep_forms_s is None else keep_forms_s
-    return collect.run_collection(registry, by, grace_s=grace, keep_logs_s=keep, keep_forms_s=forms)
+    deleted = state.keep_deleted_s if grace_s is None else grace_s
+    return collect.run_collection(registry, by, grace_s=grace, deleted_s=deleted, keep_logs_s=keep, keep_forms_s=forms)
 
 
 @router.post("/fsck")

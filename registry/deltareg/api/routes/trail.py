@@ -15,9 +15,12 @@ router = closed_router("audit", prefix="/audit")
 
 
 @router.get("/checkpoint")
-def show_checkpoint(registry: InRegistry, by: By) -> CheckpointInfo:
-    """Give the newest checkpoint: size and root of the log, signed by the server."""
-    return proofs.show_checkpoint(registry, by)
+def show_checkpoint(registry: InRegistry, by: By, *, rotations: bool = False) -> CheckpointInfo:
+    """Give the newest checkpoint: size and root of the log, signed by the server.
+
+    On request it comes with the rows by which the server's key followed another.
+    """
+    return proofs.show_checkpoint(registry, by, rotations=rotations)
 
 
 @router.get("/consistency")

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ValidationError
 
 from deltareg.client.http.patience import asked_pause_s, causes_of
+from deltareg.client.http.tls_problems import describe_tls_problem
 from deltareg.errors import (
     ApprovalDue,
     BaseMismatch,
@@ -122,6 +123,10 @@ def _store_of(error: httpx.HTTPError, server: str) -> str:
 
 
 def _no_store(error: httpx.HTTPError, store: str) -> StoreUnavailable:
+    for cause in causes_of(error):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            message, fix = describe_tls_problem(cause, store)
+            return StoreUnavailable(message.replace(store, f"the store at {store}", 1), fix=fix)
     match error:
         case httpx.ConnectError():
             message = f"the store at {store} does not answer"
@@ -140,16 +145,9 @@ def _no_registry(error: httpx.HTTPError, server: str) -> Unavailable:
         return Unavailable(f"the connection to {server} failed: {error}", fix=fix)
     for cause in causes_of(error):
         match cause:
-            case ssl.SSLCertVerificationError():
-                return Unavailable(
-                    f"the certificate of {server} is not trusted: {getattr(cause, 'verify_message', cause)}",
-                    fix="name the file with its authority's certificate: SSL_CERT_FILE=ca.pem",
-                )
             case ssl.SSLError():
-                return Unavailable(
-                    f"{server} does not answer in TLS: {getattr(cause, 'reason', cause)}",
-                    fix=f"if it serves plain http: --server {server.replace('https://', 'http://', 1)}",
-                )
+                message, fix = describe_tls_problem(cause, server)
+                return Unavailable(message, fix=fix)
             case socket.gaierror():
                 host = urlsplit(server).hostname
                 return Unavailable(f"no machine is called {host}", fix="check the address: deltareg config get server")

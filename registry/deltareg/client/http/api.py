@@ -1,5 +1,6 @@
 """HTTP to a registry: tokens, retries, and errors turned back into ours."""
 
+import os
 import ssl
 import time
 import uuid
@@ -15,7 +16,7 @@ from deltareg.client.http.answers import check_answer, our_errors, read_answer, 
 from deltareg.client.http.patience import RetryPolicy
 from deltareg.client.progress import SILENT, Progress
 from deltareg.client.token_reach import why_not_exchanged, why_withheld
-from deltareg.errors import IntegrityFailure, InvalidInput
+from deltareg.errors import IntegrityFailure, InvalidInput, Misconfigured
 from deltareg.host.causes import current_cause
 from deltareg.host.lean_httpx import httpx
 from deltareg.host.token_files import is_here
@@ -31,8 +32,22 @@ _BODY_TIMEOUT_S = 120.0
 
 @cache
 def _load_certificates() -> ssl.SSLContext:
-    """Read the trusted certificates once per process: it takes 30 ms."""
-    return httpx.create_ssl_context()
+    """Read the trusted certificates once per process: it takes 30 ms.
+
+    Raises:
+        Misconfigured: The environment names a file of certificates that holds none.
+    """
+    try:
+        return httpx.create_ssl_context()
+    except OSError as error:  # ssl.SSLError is one
+        raise Misconfigured(
+            f"the certificates to trust cannot be read from {_named_trust()}: {error.strerror or error}",
+            fix="let SSL_CERT_FILE name a file of certificates in PEM, or unset it",
+        ) from error
+
+
+def _named_trust() -> str:
+    return " and ".join(os.environ[name] for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name))
 
 
 class _LateTrust(ssl.SSLContext):

@@ -1,10 +1,11 @@
 """Storage: what is stored, whether it is intact, and what is no longer needed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from urllib.parse import quote
 
 from deltareg.client.asking.resolving import path_of_one
 from deltareg.client.resources.resource import Resource
-from deltareg.refs import Ref, parse_id, parse_name
+from deltareg.refs import LineRef, Ref, parse_id, parse_name
 from deltareg.wire import (
     CheckInfo,
     CheckMore,
@@ -12,6 +13,12 @@ from deltareg.wire import (
     FormHistory,
     FormRevert,
     FsckReport,
+    OperationChange,
+    OperationInfo,
+    OperationList,
+    RetentionInfo,
+    RetentionRule,
+    RetentionSet,
     StorageReport,
     request_of,
 )
@@ -112,3 +119,68 @@ class Storage(Resource):
             NotFound: There is no check with that id.
         """
         return self._context.api.get(f"/fsck/checks/{parse_id(check, 'check')}", CheckInfo)
+
+    def operations(self) -> Sequence[OperationInfo]:
+        """List what the registry does by itself to stay in order."""
+        return self._context.api.get("/operations", OperationList).items
+
+    def operation(self, kind: str) -> OperationInfo:
+        """Show one of these operations.
+
+        Raises:
+            NotFound: There is none of that name.
+        """
+        return self._context.api.get(f"/operations/{quote(kind, safe='')}", OperationInfo)
+
+    def set_operation(
+        self,
+        kind: str,
+        *,
+        paused: bool | None = None,
+        every_s: float | None = None,
+        percent: int | None = None,
+        now: bool = False,
+    ) -> OperationInfo:
+        """Pause or resume an operation, set how often it is done, or ask for it now.
+
+        Args:
+            kind: Its name.
+            paused: Whether it waits until it is resumed; None for as it is.
+            every_s: How often it is done, in seconds; 0 for never by itself.
+            percent: Of the time of one server process, how much it may take.
+            now: Whether to do it at once.
+
+        Raises:
+            NotFound: There is none of that name.
+        """
+        body = request_of(OperationChange, paused=paused, every_s=every_s, percent=percent, now=now)
+        return self._context.api.request("PATCH", f"/operations/{quote(kind, safe='')}", OperationInfo, body=body)
+
+    def retention(self, of: str) -> RetentionInfo:
+        """Show which versions a namespace or a line keeps, and which would go now."""
+        return self._context.api.get(_retention_of(of), RetentionInfo)
+
+    def set_retention(
+        self, of: str, rules: Sequence[RetentionRule], *, confirm: bool = False, dry_run: bool = False
+    ) -> RetentionInfo:
+        """Replace the rules of a namespace or a line; none ends them.
+
+        Args:
+            of: A namespace, or a line `ns/name`.
+            rules: What is kept, by kind of delta.
+            confirm: Whether a line may lose all of its versions.
+            dry_run: Whether to only say what would go.
+
+        Raises:
+            Conflict: A line would lose all of its versions.
+        """
+        body = request_of(RetentionSet, rules=list(rules), confirm=confirm)
+        query = {"dry_run": True} if dry_run else {}
+        return self._context.api.request("PUT", _retention_of(of), RetentionInfo, body=body, query=query)
+
+
+def _retention_of(of: str) -> str:
+    if "/" not in of:
+        return f"/namespaces/{parse_name(of, 'namespace')}/retention"
+    line = LineRef.parse(of)
+    return f"/deltas/{line.namespace}/{line.name}/retention"

@@ -11,7 +11,7 @@ from deltareg.client.context import Context
 from deltareg.client.results.log_report import LogFinding, LogReport, RowProof
 from deltareg.client.trust.kept_verification import keep_verified, recall_verified
 from deltareg.client.trust.last_checkpoint import hold_to, recall_checkpoint, said_in, see_checkpoint, server_keys
-from deltareg.client.trust.trusted_keys import TrustedKeys, pinned_keys, trusted_keys
+from deltareg.client.trust.trusted_keys import TrustedKeys, pin_followed, pinned_keys, trusted_keys
 from deltareg.errors import BadSignature, IntegrityFailure, InvalidInput, Unavailable
 from deltareg.signing.keys import PublicKey
 from deltareg.trail.check import LogCheck, LogDefect, LogEvidence
@@ -72,7 +72,8 @@ def _excerpt_lines(context: Context, asked: Mapping[str, str]) -> Iterator[Line]
             raise Unavailable(f"{part.unsealed} of these rows are not sealed yet", fix="ask again in some seconds")
         if part.checkpoint.note != note:
             note = part.checkpoint.note
-            yield {"checkpoint": note}
+            rotations = [row.model_dump(mode="json") for row in part.checkpoint.rotations]
+            yield {"checkpoint": note, **({"rotations": rotations} if rotations else {})}
         for row in part.rows:
             line = row.model_dump(mode="json")
             yield line if row.statement else {k: v for k, v in line.items() if k != "statement"}
@@ -141,6 +142,7 @@ def verify_log(
         raise InvalidInput(f"{path} is no export of the log") from error
     if path is None:
         keep_verified(server, check, None)
+        _pin_new(context, check)
     return _report(check, names)
 
 
@@ -169,8 +171,15 @@ def _verify_since(
     if check.findings:
         return None
     keep_verified(context.config.server, check, since)
+    _pin_new(context, check)
     at = datetime.fromtimestamp(since.whole_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return _report(check, names).model_copy(update={"read_before": head.size, "read_at": at})
+
+
+def _pin_new(context: Context, check: LogCheck) -> None:
+    """Trust the keys that trusted ones vouch for in a log that holds."""
+    if check.new_keys and not check.findings:
+        pin_followed(context, check.new_keys)
 
 
 def prove_row(context: Context, number: int) -> RowProof:
@@ -182,9 +191,14 @@ def prove_row(context: Context, number: int) -> RowProof:
         NotFound: The row is not there, or not sealed yet.
     """
     see_checkpoint(context)
-    keys = server_keys(trusted_keys(context)[0])
     proof = context.api.get(f"/audit/rows/{number}/proof", InclusionProof)
-    signed = open_checkpoint(proof.checkpoint.note, keys)
+    keys = server_keys(trusted_keys(context)[0])
+    try:
+        signed = open_checkpoint(proof.checkpoint.note, keys)
+    except BadSignature:  # a rotation came in between
+        see_checkpoint(context)
+        keys = server_keys(trusted_keys(context)[0])
+        signed = open_checkpoint(proof.checkpoint.note, keys)
     head, leaf = signed.checkpoint, proof.leaf
     checkpoint = recall_checkpoint(context.config.server)
     if checkpoint is not None:

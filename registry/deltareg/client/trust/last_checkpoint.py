@@ -2,24 +2,28 @@
 
 A newer checkpoint has to extend the log of the older one, and the server has to prove that. A
 checkpoint that is older, of another log, or of a rewritten log is refused until a user accepts it:
-a restored backup looks the same. The last checkpoint is a file for each server, beside the pinned
-keys.
+a restored backup looks the same. A key that is new is trusted where a trusted one vouches for it in
+this very log, through any number of rotations. The last checkpoint is a file for each server, beside
+the pinned keys.
 """
 
 import json
 import os
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 from deltareg.client.context import Context
 from deltareg.client.trust.kept_verification import forget_verified, memory_path
-from deltareg.client.trust.trusted_keys import TrustedKeys, told_keys, trusted_keys
+from deltareg.client.trust.trusted_keys import TrustedKeys, pin_followed, told_keys, trusted_keys
 from deltareg.documents.json_values import is_object
 from deltareg.errors import BadSignature, Forbidden, IntegrityFailure, LogRewritten, NotFound
 from deltareg.signing.keys import PublicKey
 from deltareg.trail.checkpoint import Checkpoint, SignedCheckpoint, open_checkpoint
 from deltareg.trail.merkle import check_consistency
-from deltareg.wire import CheckpointInfo, ConsistencyProof
+from deltareg.trail.rotations import RotationProof, ServerKeyChain, follow_rotations
+from deltareg.wire import CheckpointInfo, ConsistencyProof, ProvenRow
 
+_ASK = "ask who runs the registry, by another way than the registry"
 _ACCEPT = "ask who runs the registry; if a backup was restored, or a new registry is there: deltareg audit accept"
 
 
@@ -73,7 +77,7 @@ def see_checkpoint(context: Context, *, is_accepted: bool = False) -> Checkpoint
         ) from error
     if answer.note == before:
         return _as_signed(answer)
-    checkpoint = _open_note(context, answer.note, takes_new=is_accepted)
+    answer, checkpoint = open_answer(context, answer, takes_new=is_accepted)
     if before is not None:
         hold_to(context, said_in(before), checkpoint.checkpoint)
     with suppress(OSError):  # where nothing can be kept, each time is the first
@@ -87,14 +91,63 @@ def _as_signed(told: CheckpointInfo) -> CheckpointInfo:
     return told.model_copy(update=update)
 
 
-def _open_note(context: Context, note: str, *, takes_new: bool) -> SignedCheckpoint:
+def open_answer(
+    context: Context, answer: CheckpointInfo, *, takes_new: bool = False
+) -> tuple[CheckpointInfo, SignedCheckpoint]:
+    """Return a checkpoint that a trusted key signed, or one that trusted keys vouch for in its log.
+
+    In the second case the answer is the newest one, and the keys are trusted from now on.
+
+    Raises:
+        BadSignature: No trusted key signed it, and none vouches for the one that did.
+    """
     trusted, _ = trusted_keys(context, takes_new=takes_new)
     try:
-        return open_checkpoint(note, server_keys(trusted))
+        return answer, open_checkpoint(answer.note, server_keys(trusted))
     except BadSignature:
-        # A key that is new since signs here. It is pinned by nothing but what is said to pin; that
-        # the log goes on from what was seen is shown all the same, whoever has it.
-        return open_checkpoint(note, server_keys(trusted.with_new(told_keys(context))))
+        newest = context.api.get("/audit/checkpoint", CheckpointInfo, rotations=True)
+    chain = follow(newest, trusted)
+    try:
+        signed = open_checkpoint(newest.note, chain.keys)
+    except BadSignature as error:
+        raise _unknown_signer(context, newest.note) from error
+    before = recall_checkpoint(context.config.server)
+    if before is not None and not takes_new:
+        hold_to(context, said_in(before), signed.checkpoint)
+    pin_followed(context, chain.found)
+    return newest, signed
+
+
+def follow(answer: CheckpointInfo, trusted: TrustedKeys) -> ServerKeyChain:
+    """Follow the rotations that a checkpoint comes with, from the keys that are trusted.
+
+    Raises:
+        BadSignature: The answer holds no checkpoint.
+    """
+    chain = ServerKeyChain(server_keys(trusted), revoked=server_keys(trusted, revoked=True))
+    follow_rotations(chain, read_rotations(answer.rotations), Checkpoint.said_in(answer.note))
+    return chain
+
+
+def read_rotations(rows: Iterable[ProvenRow]) -> Iterator[RotationProof]:
+    """Read rows with their proofs; those whose hashes are none are left out."""
+    for row in rows:
+        with suppress(ValueError):
+            hashes = tuple(bytes.fromhex(each) for each in row.hashes)
+            yield RotationProof(row.position, row.leaf, row.statement, hashes)
+
+
+def _unknown_signer(context: Context, note: str) -> BadSignature:
+    server, told = context.config.server, told_keys(context)
+    try:
+        key = open_checkpoint(note, server_keys(told)).key.keyid[:16]
+    except BadSignature:
+        return BadSignature(f"nobody whom {server} knows signed the checkpoint of its log", fix=_ASK)
+    return BadSignature(
+        f"the log of {server} is signed with the key {key}, and no key that is trusted here vouches for it",
+        fix=f"ask who runs the registry, by another way, whether {key} is theirs and what came before is lost; then:"
+        " deltareg worker keys --pin",
+    )
 
 
 def hold_to(context: Context, old: Checkpoint, new: Checkpoint) -> None:

@@ -1,7 +1,8 @@
 """Trusted keys: from a file that somebody handed over, or pinned at first use.
 
 Pins are one file per server, beside the tokens. Keys that a server announces later are not added by
-themselves, but that a key was retired or revoked is always believed: it only removes trust.
+themselves, but that a key was retired or revoked is always believed: it only removes trust. Keys of
+servers are added where a trusted one vouches for them in the log, see `last_checkpoint`.
 """
 
 import json
@@ -21,7 +22,7 @@ from deltareg.host.token_files import config_dir, token_path
 from deltareg.signing.keys import PublicKey
 from deltareg.tensors.header import strict_json_object
 from deltareg.wire import KeyInfo, Page
-from deltareg.words import KEY_STATES
+from deltareg.words import KEY_STATES, KeyRole
 
 _FORM = "deltareg.trusted-keys/1"
 _EXPORT = "deltareg worker keys --export FILE"
@@ -99,9 +100,19 @@ class TrustedKeys:
         }
         return TrustedKeys(ended)
 
-    def with_new(self, told: "TrustedKeys") -> "TrustedKeys":
-        """Return these keys and those that a server has and that were not known yet."""
-        return TrustedKeys({**told.keys, **self.with_ends(told).keys})
+    def with_new(self, told: "TrustedKeys", *, role: KeyRole | None = None) -> "TrustedKeys":
+        """Return these keys and those that a server has, of a role or of all, and that were not known yet."""
+        new = {keyid: key for keyid, key in told.keys.items() if role in {None, key.role}}
+        return TrustedKeys({**new, **self.with_ends(told).keys})
+
+    def with_followed(self, followed: Iterable[PublicKey], told: "TrustedKeys") -> "TrustedKeys":
+        """Return these keys and those of servers that a trusted one vouches for."""
+        added: dict[str, KeyInfo] = {}
+        for key in followed:
+            known = told.keys.get(key.keyid)
+            is_same = known is not None and (known.key, known.role) == (str(key), "server")
+            added[key.keyid] = known if known is not None and is_same else _key_of_server(key)
+        return TrustedKeys({**added, **self.keys})
 
 
 def pin_path(server: str) -> Path:
@@ -120,18 +131,31 @@ def pinned_keys(server: str) -> TrustedKeys | None:
     return TrustedKeys.read(path) if path.exists() else None
 
 
-def trusted_keys(context: Context, *, takes_new: bool = False) -> tuple[TrustedKeys, list[KeyInfo]]:
+def pin_followed(context: Context, followed: Iterable[PublicKey]) -> TrustedKeys:
+    """Trust keys of servers from now on that a trusted one vouches for; return all trusted keys."""
+    server = context.config.server
+    before = trusted_keys(context)[0]
+    trusted = before.with_followed(followed, told_keys(context))
+    if trusted != before:
+        with suppress(OSError):  # where nothing can be kept, they are followed each time
+            trusted.write(pin_path(server), server=server)
+    return trusted
+
+
+def trusted_keys(
+    context: Context, *, takes_new: bool = False, role: KeyRole | None = None
+) -> tuple[TrustedKeys, list[KeyInfo]]:
     """Return the trusted keys of a server, and those that are trusted from now on.
 
     At first use these are all the server's keys; later, with `takes_new`, those that were not
-    known.
+    known, or of these the ones of a role.
     """
     server, current = context.config.server, told_keys(context)
     before = pinned_keys(server)
     if before is None:
         trusted, new = current, list(current.keys.values())
     elif takes_new:
-        trusted = before.with_new(current)
+        trusted = before.with_new(current, role=role)
         new = [key for keyid, key in trusted.keys.items() if keyid not in before.keys]
     else:
         trusted, new = before.with_ends(current), []
@@ -145,3 +169,16 @@ def _is_further(before: KeyInfo, after: KeyInfo) -> bool:
     """Whether a key is the same and has since ended, or ended in a worse way."""
     is_same = (before.key, before.role, before.name) == (after.key, after.role, after.name)
     return is_same and KEY_STATES.index(after.state) > KEY_STATES.index(before.state)
+
+
+def _key_of_server(key: PublicKey) -> KeyInfo:
+    """Describe a key that its server did not list."""
+    return KeyInfo(
+        keyid=key.keyid,
+        role="server",
+        name="server",
+        key=str(key),
+        state="live",
+        enrolled_at="",
+        enrolled_by="registry",
+    )

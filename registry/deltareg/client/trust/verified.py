@@ -49,7 +49,7 @@ def verify_answer(context: Context, answer: GateAnswer, *, digest: str) -> list[
     rests = {rule.suite for rule in answer.rules if rule.rule == "verdict" and rule.is_met}
     if not answer.allowed or not rests:
         return []
-    trusted, _ = trusted_keys(context, takes_new=True)
+    trusted, _ = trusted_keys(context, takes_new=True, role="worker")  # those of servers are followed in the log
     proofs = [_proof(context, verdict, trusted) for verdict in answer.verdicts]
     proven_suites = {proof.suite for proof in proofs}
     if rests - proven_suites:

@@ -94,6 +94,8 @@ def worker_rows(conn: sa.Connection, *, seen_within_us: int) -> Sequence[BusyWor
             workers.c.labels,
             workers.c.last_seen_at,
             age.label("age_us"),
+            workers.c.knows_digest,
+            workers.c.unknown,
             runs.c.id.label("run_id"),
             runs.c.what,
             namespaces.c.name.label("namespace"),

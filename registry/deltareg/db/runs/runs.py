@@ -210,6 +210,11 @@ def renew_attempts(conn: sa.Connection, run_id: str) -> None:
     conn.execute(sa.update(runs).where(runs.c.id == run_id, ACTIVE).values(max_attempts=runs.c.attempt + _TRIES))
 
 
+def change_suite(conn: sa.Connection, run_id: str, request: Mapping[str, str]) -> None:
+    """Give a waiting run another request."""
+    conn.execute(sa.update(runs).where(runs.c.id == run_id, CLAIMABLE).values(request=dict(request)))
+
+
 def claimable(
     engine: sa.Engine,
     *,
@@ -285,6 +290,12 @@ def finish(
         .returning(runs)
     )
     return fetch_one(conn, update, RunRow)
+
+
+def give_back_untried(conn: sa.Connection, hold: RunClaim, *, error: str) -> RunRow | None:
+    """Requeue a run at its place, as its holder that did not know what it needs; it is no attempt."""
+    waits = {"state": "queued", "lease_holder": None, "lease_expires_at": None, "attempt": runs.c.attempt - 1}
+    return fetch_one(conn, sa.update(runs).where(_is_held(hold)).values(error=error, **waits).returning(runs), RunRow)
 
 
 def give_back(conn: sa.Connection, hold: RunClaim, *, error: str) -> RunRow | None:

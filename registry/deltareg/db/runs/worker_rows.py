@@ -13,6 +13,17 @@ class WorkerRow:
     labels: dict[str, str]
     last_seen_at: int
     age_us: int
+    knows_digest: str | None
+    unknown: list[str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class KnowledgeRow:
+    """The words that a worker knows, None where it does not say, and those that it has shown not to know."""
+
+    name: str
+    knows: list[str] | None
+    unknown: list[str] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +35,8 @@ class BusyWorkerRow:
     labels: dict[str, str]
     last_seen_at: int
     age_us: int
+    knows_digest: str | None
+    unknown: list[str] | None
     run_id: str | None
     what: str | None
     namespace: str | None

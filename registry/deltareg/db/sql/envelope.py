@@ -12,6 +12,7 @@ import json
 import sqlalchemy as sa
 
 from deltareg.db.sql.known_text import is_packed, pack_known, unpack_known
+from deltareg.db.sql.written_form import packs_rows
 
 _TAKEN_APART, _AS_IT_CAME = b"e", b"="
 _KEYID_BYTES = 32
@@ -25,7 +26,7 @@ class EnvelopeColumn(sa.types.TypeDecorator[bytes]):
 
     def process_bind_param(self, value: bytes | None, dialect: sa.Dialect) -> bytes | None:
         """Pack an envelope for its column."""
-        return None if value is None else pack_envelope(value)
+        return value if value is None or not packs_rows(dialect) else pack_envelope(value)
 
     def process_result_value(self, value: bytes | None, dialect: sa.Dialect) -> bytes | None:
         """Write an envelope from its column again."""

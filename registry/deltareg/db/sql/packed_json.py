@@ -14,6 +14,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from deltareg.db.sql.known_text import pack_known, unpack_known
+from deltareg.db.sql.written_form import packs_rows
 from deltareg.documents.json_values import is_list, is_object
 
 PACKED: Final = "packed"
@@ -28,7 +29,7 @@ class ChecksColumn(sa.types.TypeDecorator[list[dict[str, object]]]):
 
     def process_bind_param(self, value: Sequence[Mapping[str, object]] | None, dialect: sa.Dialect) -> object:
         """Pack the checks for their column."""
-        return None if value is None else pack_checks(value)
+        return value if value is None or not packs_rows(dialect) else pack_checks(value)
 
     def process_result_value(self, value: object, dialect: sa.Dialect) -> list[dict[str, object]] | None:
         """Unpack the checks of a row, packed or not."""
@@ -43,7 +44,7 @@ class PackedObjectColumn(sa.types.TypeDecorator[dict[str, object]]):
 
     def process_bind_param(self, value: Mapping[str, object] | None, dialect: sa.Dialect) -> object:
         """Pack an object for its column."""
-        return None if value is None else pack_object(value)
+        return value if value is None or not packs_rows(dialect) else pack_object(value)
 
     def process_result_value(self, value: object, dialect: sa.Dialect) -> dict[str, object] | None:
         """Unpack the object of a row, packed or not."""

@@ -8,6 +8,7 @@ from deltareg.db.sql.fetch import fetch_all, fetch_known
 from deltareg.db.storage.proof_rows import CheckMarkRow, CheckStateRow
 from deltareg.db.storage.shares import PackHolder
 from deltareg.db.tables import bases, runs, versions
+from deltareg.db.tables.runs import ACTIVE
 
 CHECK, SHARE = "check", "share"
 
@@ -31,6 +32,12 @@ def states_of(conn: sa.Connection, check_id: str) -> Sequence[CheckStateRow]:
         .group_by(runs.c.state, proof)
     )
     return fetch_all(conn, query, CheckStateRow)
+
+
+def waiting_proofs(conn: sa.Connection) -> int:
+    """Count the proofs that are queued or running."""
+    query = sa.select(sa.func.count()).where(runs.c.what == "prove", ACTIVE)
+    return conn.execute(query).scalar_one()
 
 
 def stored_after(conn: sa.Connection, mark: CheckMarkRow, *, limit: int) -> list[PackHolder]:

@@ -41,6 +41,8 @@ from deltareg.db.tables.lines import line_verdicts as line_verdicts
 from deltareg.db.tables.metadata import metadata as metadata
 from deltareg.db.tables.offers import offer_marks as offer_marks
 from deltareg.db.tables.offers import offers as offers
+from deltareg.db.tables.operations import operations as operations
+from deltareg.db.tables.operations import retention_rules as retention_rules
 from deltareg.db.tables.outbox import event_head as event_head
 from deltareg.db.tables.outbox import outbox as outbox
 from deltareg.db.tables.packs import base_packs as base_packs
@@ -89,6 +91,7 @@ from deltareg.db.tables.sign_ins import sign_in_attempts as sign_in_attempts
 from deltareg.db.tables.sign_ins import sign_ins as sign_ins
 from deltareg.db.tables.signing import disputes as disputes
 from deltareg.db.tables.signing import lease_keys as lease_keys
+from deltareg.db.tables.signing import server_keys as server_keys
 from deltareg.db.tables.signing import signing_keys as signing_keys
 from deltareg.db.tables.signing import summaries as summaries
 from deltareg.db.tables.signing import verdict_envelopes as verdict_envelopes
@@ -103,6 +106,9 @@ from deltareg.db.tables.trail import log_statements as log_statements
 from deltareg.db.tables.trail import unsealed as unsealed
 from deltareg.db.tables.trusts import trusts as trusts
 from deltareg.db.tables.trusts import used_assertions as used_assertions
+from deltareg.db.tables.upgrades import release_suites as release_suites
+from deltareg.db.tables.upgrades import schema_steps as schema_steps
+from deltareg.db.tables.upgrades import servers as servers
 from deltareg.db.tables.versions import base_hub_ids as base_hub_ids
 from deltareg.db.tables.versions import base_relations as base_relations
 from deltareg.db.tables.versions import base_variants as base_variants

@@ -224,5 +224,10 @@ workers = sa.Table(
     required_row("principal_id", "principals.id"),
     sa.Column("labels", Json, nullable=False),
     count("last_seen_at"),
+    # The words that it knows (`wire.knowledge`), and those that it has shown not to know; the first
+    # is NULL for a worker of a release that does not say.
+    sa.Column("knows", Json),
+    sa.Column("knows_digest", sa.Text),
+    sa.Column("unknown", Json),
     sa.UniqueConstraint("name"),
 )

@@ -53,6 +53,19 @@ sa.Index(
     postgresql_where=_LIVE_WORKER,
 )
 
+# Which key servers sign with: the one in the slot. It is sealed where servers share a key to seal with; the
+# others have ended here, and nobody has them. `audit_id` is the row that tells of it, if it followed another.
+server_keys = sa.Table(
+    "server_keys",
+    metadata,
+    sa.Column("keyid", sa.Text, sa.ForeignKey("signing_keys.keyid"), primary_key=True),
+    sa.Column("slot", sa.Integer),
+    sa.Column("sealed", sa.LargeBinary),
+    optional_row("audit_id", "audit.id"),
+    sa.UniqueConstraint("slot"),
+    sa.CheckConstraint("slot = 1", name="slot"),
+)
+
 # Of the newest claim of a run: what its report must say, and the public key that must sign it.
 lease_keys = sa.Table(
     "lease_keys",

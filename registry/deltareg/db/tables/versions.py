@@ -169,6 +169,8 @@ versions = sa.Table(
     sa.Column("revoke_reason", sa.Text),
     _deprecation(),
     *proof_columns(),
+    # When what was read out of a released version was dropped, and how it was stored.
+    time("put_away_at"),
     # What a machine that has the base and nothing else fetches; NULL until upkeep has measured it.
     sa.Column("cold_bytes", sa.BigInteger),
     sa.UniqueConstraint("delta_id", "number"),
@@ -194,6 +196,9 @@ sa.Index(
 )
 _TO_RELEASE = sa.and_(versions.c.deleted_at.is_not(None), versions.c.released_at.is_(None))
 sa.Index("ix_versions_to_release", versions.c.deleted_at, sqlite_where=_TO_RELEASE, postgresql_where=_TO_RELEASE)
+
+_TO_PUT_AWAY = sa.and_(versions.c.released_at.is_not(None), versions.c.put_away_at.is_(None))
+sa.Index("ix_versions_to_put_away", versions.c.id, sqlite_where=_TO_PUT_AWAY, postgresql_where=_TO_PUT_AWAY)
 
 _UNMEASURED = sa.and_(versions.c.cold_bytes.is_(None), versions.c.deleted_at.is_(None))
 sa.Index("ix_versions_unmeasured", versions.c.id, sqlite_where=_UNMEASURED, postgresql_where=_UNMEASURED)

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from deltareg.db.access.rows import AuditRecordRow
 from deltareg.db.sql.fetch import fetch_all, fetch_one
+from deltareg.db.sql.row_protocols import present
 from deltareg.db.sql.upsert import batches, insert
 from deltareg.db.tables import audit, log_checkpoints, log_leaves, log_nodes, log_origins, log_statements, unsealed
 from deltareg.db.trail.rows import CheckpointRow, LeafRow, StrayRow
@@ -45,6 +46,11 @@ def waiting_rows(conn: sa.Connection, *, limit: int) -> Sequence[AuditRecordRow]
         .where(log_leaves.c.position.is_(None))  # whoever writes the table by hand
     )
     return fetch_all(conn, query.order_by(unsealed.c.audit_id).limit(limit), AuditRecordRow)
+
+
+def waiting_row(conn: sa.Connection, audit_id: int) -> AuditRecordRow:
+    """Return a row that was just added and waits to be sealed."""
+    return present(fetch_one(conn, sa.select(audit).where(audit.c.id == audit_id), AuditRecordRow))
 
 
 def count_waiting(conn: sa.Connection, *, most: int) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import sqlalchemy as sa
 
 from deltareg.db.sql.clock import now_us
-from deltareg.db.tables import audit, deliveries, quota_usage, runs, unsealed, verdicts
+from deltareg.db.tables import audit, deliveries, operations, quota_usage, runs, unsealed, verdicts
 from deltareg.db.tables.runs import IS_OF_RARE_STATE
 
 _PROOFS_WITHIN = 2_000
@@ -69,6 +69,12 @@ def pending_deliveries(conn: sa.Connection) -> int:
     """Count what webhooks have not been told yet."""
     pending = deliveries.c.state == sa.literal_column("'pending'")
     return int(conn.execute(sa.select(sa.func.count()).where(pending)).scalar_one())
+
+
+def operations_now(conn: sa.Connection) -> dict[str, tuple[int | None, bool]]:
+    """Return, of each operation that keeps the registry in order, when it last ended, and whether it failed then."""
+    query = sa.select(operations.c.kind, operations.c.ended_at, operations.c.failure.is_not(None))
+    return {row[0]: (row[1], bool(row[2])) for row in conn.execute(query)}
 
 
 def newest_action_us(conn: sa.Connection, action: str) -> int | None:

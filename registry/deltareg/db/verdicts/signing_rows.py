@@ -31,6 +31,23 @@ class KeyRow:
 
 
 @dataclass(frozen=True, slots=True)
+class ServerKeyRow:
+    """A key that servers sign or signed with.
+
+    Attributes:
+        keyid: Its name.
+        slot: 1 for the key that is used now.
+        sealed: The private half, sealed; None if it lies in a file or the key has ended.
+        audit_id: The row of the audit trail by which it followed another; None for a first key.
+    """
+
+    keyid: str
+    slot: int | None
+    sealed: bytes | None
+    audit_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class ShownKeyRow(KeyRow):
     """A key with the names of those who enrolled and revoked it."""
 

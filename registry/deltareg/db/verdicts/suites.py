@@ -1,13 +1,13 @@
 """Pushed suites, and the files of their probe sets."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 
 import sqlalchemy as sa
 
 from deltareg.db.sql.fetch import fetch_all, fetch_one
 from deltareg.db.sql.upsert import insert
-from deltareg.db.tables import principals, suite_files, suite_uses, suites
+from deltareg.db.tables import principals, release_suites, suite_files, suite_uses, suites
 from deltareg.db.verdicts.rows import SuiteRow
 
 
@@ -69,6 +69,25 @@ def file_content(conn: sa.Connection, digest: str) -> bytes | None:
     """Read the file of a probe set."""
     query = sa.select(suite_files.c.content).where(suite_files.c.digest == digest)
     return conn.execute(query).scalar()
+
+
+def release_suite(conn: sa.Connection, name: str, digest: str) -> bytes | None:
+    """Return the document of a built-in suite of a release that served here; None if there was none."""
+    is_it = sa.and_(release_suites.c.digest == digest, release_suites.c.name == name)
+    return conn.execute(sa.select(release_suites.c.document).where(is_it)).scalar()
+
+
+def kept_release_suites(conn: sa.Connection, digests: Iterable[str]) -> set[str]:
+    """Return which built-in suites are stored, of some digests."""
+    query = sa.select(release_suites.c.digest).where(release_suites.c.digest.in_(sorted(digests)))
+    return set(conn.execute(query).scalars())
+
+
+def keep_release_suites(conn: sa.Connection, documents: Mapping[str, tuple[str, bytes]]) -> None:
+    """Store the built-in suites of a release, name and document by digest."""
+    for digest, (name, document) in sorted(documents.items()):
+        row = insert(conn, release_suites).values(digest=digest, name=name, document=document)
+        conn.execute(row.on_conflict_do_nothing(index_elements=["digest"]))
 
 
 @cache

@@ -23,7 +23,6 @@ from deltareg.signing.keys import KeyText, PublicKey, parse_host
 from deltareg.wire import KeyEnrol, KeyInfo, KeyRevoke, Page
 from deltareg.words import KeyState
 
-SERVER = "server"
 _NEW_KEY = "make a new one: deltareg-worker key --file NEW"
 
 
@@ -98,37 +97,6 @@ def enrol_own_worker(registry: Registry, name: str, key: PublicKey, *, host: str
         return _add(conn, None, name, owner, KeyText(key, host), before=None)
 
     return with_retry(registry.engine, transaction)
-
-
-def announce_server_key(registry: Registry) -> None:
-    """Publish the key with which this server signs, if it has one."""
-    signer = registry.signer
-    if signer is None:
-        return
-
-    def transaction(conn: sa.Connection) -> None:
-        is_new = queries.add_key(
-            conn,
-            role=SERVER,
-            name=SERVER,
-            principal_id=None,
-            keyid=signer.keyid,
-            public=str(signer.public),
-            host="",
-            created_by=None,
-        )
-        if is_new:
-            record_event(
-                conn,
-                Action.KEY_ENROL,
-                f"key/{signer.keyid}",
-                on=EVERYTHING,
-                before=None,
-                after={"role": SERVER, "key": str(signer.public)},
-                actor="registry",
-            )
-
-    with_retry(registry.engine, transaction)
 
 
 def shown_key(conn: sa.Connection, keyid: str) -> KeyInfo:

@@ -175,10 +175,10 @@ def answer_of(conn: sa.Connection, registry: Registry, version: VersionRow, chan
     evidence = [digest for ruling in rulings for digest in ruling.evidence]
     signed = (
         b""
-        if registry.signer is None
+        if registry.own_key is None
         else sign_answer(
             conn,
-            registry.signer,
+            registry.own_key,
             ref=ref_of(version),
             digest=version.manifest_digest,
             channel=channel,

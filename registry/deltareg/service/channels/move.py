@@ -71,7 +71,7 @@ def move_channel(
         current = queries.revision_at(conn, channel.id, number=channel.revision)
         result = _ACTS[move.kind](conn, caller, line, channel, current, move)
         if isinstance(result, MoveResult):
-            keep_summary(conn, registry.signer, channel.id, number=result.revision)
+            keep_summary(conn, registry.own_key, channel.id, number=result.revision)
         if keep is not None and isinstance(result, MoveResult) and not move.dry_run:
             keep(conn, result)
         return result

@@ -189,7 +189,7 @@ def _decide(
         act(conn, request, channel)
         decided = _find(conn, caller, request_id)
         if decided.revision is not None:
-            keep_summary(conn, registry.signer, channel.id, number=decided.revision)
+            keep_summary(conn, registry.own_key, channel.id, number=decided.revision)
         return _show_request(conn, decided)
 
     return with_retry(registry.engine, transaction)

@@ -73,7 +73,7 @@ def find_blob(registry: Registry, caller: Caller, digest: Digest, *, of: str) ->
     if pack is None:
         raise NotFound(f"{of[:120]} has no pack {digest.short}")
     key, size = pack
-    return PackLocation(key, size, registry.store.url(key, expires_s=URL_EXPIRES_S))
+    return PackLocation(key, size, registry.readable.url(key, expires_s=URL_EXPIRES_S))
 
 
 def _of_run(conn: sa.Connection, caller: Caller, run_id: str, digest: Digest) -> tuple[str, int] | None:
@@ -90,4 +90,4 @@ def _of_run(conn: sa.Connection, caller: Caller, run_id: str, digest: Digest) ->
 
 def read_blob(registry: Registry, blob: PackLocation, start: int, stop: int) -> Iterator[bytes]:
     """Stream a range of a pack."""
-    return registry.store.read(blob.key, start, stop)
+    return registry.readable.read(blob.key, start, stop)

@@ -148,7 +148,7 @@ def _contents(registry: Registry, one: _Bundled, number: int) -> Iterator[tuple[
     for stretch in one.stretches:
         span = stretch.span
         try:
-            content = b"".join(registry.store.read(stretch.key, span.begin, span.end))
+            content = b"".join(registry.readable.read(stretch.key, span.begin, span.end))
         except (BlobMissing, IntegrityFailure, Unavailable):
             continue
         begin = None if stretch.is_whole else span.begin

@@ -6,7 +6,8 @@ only detected by somebody who kept a checkpoint elsewhere; the page says so.
 
 from datetime import UTC, datetime
 
-from deltareg.service.access.keys import SERVER, list_keys
+from deltareg.service.access.keys import list_keys
+from deltareg.service.access.server_keys import SERVER
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
 from deltareg.service.clock import rfc3339_of

@@ -21,6 +21,7 @@ from deltareg.service.labels import fits, is_for_one_run, tell_labels
 from deltareg.service.ledger.references import references_of
 from deltareg.service.priority import priority_word
 from deltareg.service.registry import Caller
+from deltareg.service.runs.unknown_to_all import explain_unknown
 from deltareg.service.verdicts.verdicts import describe_verdict
 from deltareg.service.verdicts.waivers import describe_waivers
 from deltareg.wire import ProofFound, RunInfo, StoredChange, VerdictInfo
@@ -81,15 +82,16 @@ def describe_runs(conn: sa.Connection, rows: Sequence[ShownRunRow]) -> dict[str,
 def explain_unserved(conn: sa.Connection, rows: Sequence[ShownRunRow]) -> dict[str, str]:
     """Return, for each waiting run, why no live worker could take it; empty if one can.
 
-    Labels are compared, and who stands behind a worker; not the kinds of run, because workers of any
-    release ask for those that they know.
+    Labels are compared, what the workers know, and who stands behind each.
     """
     workers = queue_queries.worker_rows(conn, seen_within_us=LIVE_US)
     live = [row for row in workers if not is_for_one_run(row.labels)]
     proofs = [row.id for row in rows if row.what == "prove"] if live else []
     senders = queue_queries.senders_of(conn, proofs) if proofs else {}
     own = {each: not_proven_by(conn, each) for each in {row.principal_id for row in live}} if senders else {}
-    return {row.id: _refusal(row.labels, live, own, sender_id=senders.get(row.id)) for row in rows}
+    reasons = {row.id: _refusal(row.labels, live, own, sender_id=senders.get(row.id)) for row in rows}
+    open_rows = [row for row in rows if not reasons[row.id]]
+    return reasons | explain_unknown(conn, open_rows, live)
 
 
 def _refusal(

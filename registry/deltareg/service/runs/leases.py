@@ -35,19 +35,25 @@ from deltareg.service.registry import Caller, Registry
 from deltareg.service.runs.death import bury_exhausted, keep_death
 from deltareg.service.runs.eligible import OwnWork, enrolled_key, may_take
 from deltareg.service.runs.ends import OUT_OF_TIME, UNMEASURED, result_of_end
+from deltareg.service.runs.ignorance import unknown_in
 from deltareg.service.runs.info import LIVE_US, concern_of_run
 from deltareg.service.runs.kinds.answer import question_of
 from deltareg.service.runs.kinds.prove import ANEW
+from deltareg.service.runs.knowledge import KnowingWorker, marks_of
 from deltareg.service.runs.last_worker import LastWorker
 from deltareg.service.runs.lost_lease import lease_lost
 from deltareg.service.runs.reverify import queue_reverification
 from deltareg.service.runs.run_base import base_of_run
+from deltareg.service.runs.unknown_again import queue_unknown_again
 from deltareg.service.runs.unmeasured import UnmeasuredBases, note_unmeasured
 from deltareg.service.runs.unnamed import make_redactor
 from deltareg.signing.keys import PublicKey
 from deltareg.wire import LeaseGrant, LeaseHold, LeaseRequest, RunFailure
+from deltareg.wire.knowledge import digest_words
 
 _SEEN_US = 20 * US_PER_S
+_REMEMBERED_US = 3_600 * US_PER_S
+"""How long what a worker has shown not to know is remembered of one that does not ask; it may hold a long run."""
 
 
 def claim_lease(
@@ -70,13 +76,15 @@ def claim_lease(
     with read(registry.engine) as conn:
         key = enrolled_key(conn, caller, request)
         own = OwnWork.of(conn, caller.principal_id)
-    _see_worker(registry, caller, request)
+    knowing = KnowingWorker.of(request, _see_worker(registry, caller, request))
     bury_exhausted(registry, new_id=new_id)
     lease_us = round(lease_s * US_PER_S)
     unmeasured = UnmeasuredBases(registry, request.labels.get("device", ""), "" if key is None else key.keyid, new_id)
     last_worker = LastWorker(registry, request)
     for row in _fitting(registry, own if key is not None else OwnWork(own.never, frozenset()), request):
         if not may_take(row.request, key, caller, while_others=own.while_others):
+            continue
+        if knowing.is_kept_from(registry, row):
             continue
         if not request.run and (last_worker.is_kept_from(row) or unmeasured.passes_over(row)):
             continue
@@ -121,7 +129,8 @@ def fail_run(
     """Return a run that could not be carried out to the queue; after the last attempt it is dead.
 
     One that ran out of time is dead at once, and so is one whose base cannot be measured: they
-    would hold another worker for as long again. Somebody may ask for them again.
+    would hold another worker for as long again. Somebody may ask for them again. One that the worker
+    does not know (`runs.ignorance`) was not tried: it waits at its place for a worker that does.
 
     Raises:
         LeaseLost: The run was given to another worker, was cancelled or has ended.
@@ -145,7 +154,12 @@ def fail_run(
                 created_by=caller.principal_id,
             )
         error = make_redactor(conn, held_run)(error)
-        run = None if why else queries.give_back(conn, own, error=error)
+        unknown = unknown_in(failure)
+        if unknown:
+            run = queries.give_back_untried(conn, own, error=error)
+            worker_queries.note_unknown(conn, held_run.lease_holder or "", [*unknown, *marks_of(held_run)])
+        else:
+            run = None if why else queries.give_back(conn, own, error=error)
         if run is None:
             run = queries.finish(conn, own, state="dead", error=error, result=result_of_end(why) or None)
             if run is None:
@@ -164,23 +178,34 @@ def fail_run(
     with_retry(registry.engine, transaction)
 
 
-def _see_worker(registry: Registry, caller: Caller, request: LeaseRequest) -> None:
+def _see_worker(registry: Registry, caller: Caller, request: LeaseRequest) -> list[str] | None:
+    """Record that a worker asks, if need be; return what it has shown not to know."""
     labels = request.labels | ({ONLY_RUN: request.run} if request.run else {})
     with read(registry.engine) as conn:
         row = worker_queries.worker_row(conn, request.worker)
     is_known = row is not None and row.principal_id == caller.principal_id
-    if row is not None and is_known and row.labels == labels and row.age_us < _SEEN_US:
-        return
-    is_own = with_retry(
-        registry.engine,
-        lambda conn: worker_queries.see_worker(conn, request.worker, principal_id=caller.principal_id, labels=labels),
+    digest = None if request.knows is None else digest_words(request.knows)
+    is_same = row is not None and is_known and row.labels == labels and row.knows_digest == digest
+    is_here = row is not None and row.age_us < _REMEMBERED_US  # else it may have been installed anew meanwhile
+    if row is not None and is_same and row.age_us < _SEEN_US:
+        return row.unknown
+    see = partial(
+        worker_queries.see_worker,
+        name=request.worker,
+        principal_id=caller.principal_id,
+        labels=labels,
+        knows=request.knows,
+        knows_digest=digest,
+        is_same=is_same and is_here,
     )
-    if not is_own:
+    if not with_retry(registry.engine, see):
         raise Forbidden(
             f"a worker of another principal is called {request.worker!r}", fix="give each worker a name of its own"
         )
-    if not is_for_one_run(labels) and (row is None or row.labels != labels):
+    if not is_for_one_run(labels) and not is_same:
         queue_reverification(registry)
+        queue_unknown_again(registry)
+    return row.unknown if row is not None and is_same and is_here else None
 
 
 def _fitting(registry: Registry, own: OwnWork, request: LeaseRequest) -> Iterator[ClaimableRow]:

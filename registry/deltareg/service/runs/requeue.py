@@ -48,7 +48,7 @@ def queue_what_waited(conn: sa.Connection, caller: Caller, held: PackHolder, *, 
         if version.deleted_at is not None or LOCAL in run.request or _is_passed_over(conn, run):
             continue
         with suppress(NotFound):  # of its suite, or of the variant: nobody asks for that any more
-            run_id = _queue(conn, caller, run, version)
+            run_id = queue_once_more(conn, caller, run, version)
             after = {"version": ref_of(version), "suite": run.suite, "waited_for": name}
             caller.record(conn, Action.RUN_QUEUE, f"run/{run_id}", on=line_of(version), before=None, after=after)
             count += 1
@@ -64,8 +64,8 @@ def _is_passed_over(conn: sa.Connection, run: ShownRunRow) -> bool:
     return bool(newest) and newest[0].id != version.id
 
 
-def _queue(conn: sa.Connection, caller: Caller, run: ShownRunRow, version: VersionRow) -> str:
-    """Queue a run again, with the current suite, policy and served version."""
+def queue_once_more(conn: sa.Connection, caller: Caller, run: ShownRunRow, version: VersionRow) -> str:
+    """Queue an ended run again, with the current suite, policy and served version; return its id."""
     if _AS_ASKED & run.request.keys():  # of a verdict, or for other workers: as it was
         return run_queries.enqueue(
             conn,

@@ -1,18 +1,13 @@
 """Parts of the audit trail for an auditor: rows with the proofs that they are in the log."""
 
-import sqlalchemy as sa
-
 from deltareg.db.session import read
 from deltareg.db.trail import trail as queries
 from deltareg.db.trail.audit import audit_ids
-from deltareg.db.trail.rows import LeafRow
 from deltareg.service.access.audit import AuditQuery, filter_for
 from deltareg.service.paging import check_limit, cursor_at, read_number_cursor
 from deltareg.service.registry import Caller, Registry
-from deltareg.service.trail.leaves import hashes_in, leaf_of_row
-from deltareg.service.trail.proofs import newest_checkpoint
-from deltareg.trail.merkle import inclusion_proof
-from deltareg.wire import ProvenRow, TrailExcerpt
+from deltareg.service.trail.proofs import newest_checkpoint, prove_leaf
+from deltareg.wire import TrailExcerpt
 
 
 def read_excerpt(
@@ -34,24 +29,13 @@ def read_excerpt(
     after, limit = read_number_cursor(cursor) or 0, check_limit(limit)
     with read(registry.engine) as conn:
         wanted = filter_for(conn, caller, query)
-        newest = newest_checkpoint(conn)
+        newest = newest_checkpoint(conn, rotations=True)
         ids = audit_ids(conn, wanted, after=after, limit=limit)
         sealed = [row for row in queries.leaves_of_rows(conn, ids) if row.id is not None and row.position < newest.size]
-        rows = [_prove(conn, row, newest.size) for row in sealed]
+        rows = [prove_leaf(conn, row, newest.size) for row in sealed]
     return TrailExcerpt(
         checkpoint=newest,
         rows=rows,
         unsealed=len(ids) - len(rows),
         after=cursor_at(ids[-1]) if len(ids) == limit else None,
-    )
-
-
-def _prove(conn: sa.Connection, row: LeafRow, size: int) -> ProvenRow:
-    statement = row.statement or b""
-    hashes = inclusion_proof(hashes_in(conn), row.position, size)
-    return ProvenRow(
-        position=row.position,
-        leaf=leaf_of_row(row, statement=statement),
-        statement=statement.decode(),
-        hashes=[each.hex() for each in hashes],
     )

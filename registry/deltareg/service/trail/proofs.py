@@ -10,6 +10,7 @@ from deltareg.db.trail import trail as queries
 from deltareg.db.trail import trail_state as state
 from deltareg.db.trail.audit import namespace_of_audit
 from deltareg.db.trail.rows import CheckpointRow, LeafRow
+from deltareg.db.verdicts.server_keys import rotation_rows
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING, SHARED, Namespace
@@ -22,6 +23,7 @@ from deltareg.wire import (
     CheckpointInfo,
     ConsistencyProof,
     InclusionProof,
+    ProvenRow,
     TrailCheckpoint,
     TrailEntry,
     TrailNode,
@@ -35,15 +37,20 @@ _OUTSIDE = "outside/"
 _FIRST, _LAST = -(10**17), 10**17  # what somebody put before or behind the log is shown as well
 
 
-def show_checkpoint(registry: Registry, caller: Caller) -> CheckpointInfo:
+def show_checkpoint(registry: Registry, caller: Caller, *, rotations: bool = False) -> CheckpointInfo:
     """Return the newest checkpoint.
+
+    Args:
+        registry: The database and the store.
+        caller: Who asks.
+        rotations: With the rows by which a key of the servers followed another, each proven under it.
 
     Raises:
         NotFound: Nothing has been sealed yet.
     """
     caller.require(Right.READ, on=SHARED)
     with read(registry.engine) as conn:
-        return newest_checkpoint(conn)
+        return newest_checkpoint(conn, rotations=rotations)
 
 
 def prove_consistency(registry: Registry, caller: Caller, *, old: int, new: int) -> ConsistencyProof:
@@ -163,8 +170,8 @@ def _entry(row: LeafRow) -> TrailEntry:
     )
 
 
-def newest_checkpoint(conn: sa.Connection) -> CheckpointInfo:
-    """Return the newest checkpoint.
+def newest_checkpoint(conn: sa.Connection, *, rotations: bool = False) -> CheckpointInfo:
+    """Return the newest checkpoint, on request with the rotations of the servers' key.
 
     Raises:
         NotFound: Nothing has been sealed yet.
@@ -175,7 +182,24 @@ def newest_checkpoint(conn: sa.Connection) -> CheckpointInfo:
             "nothing of the audit trail is sealed yet",
             fix="wait a moment; if it stays so, the server has no key: see its log",
         )
-    return _show_checkpoint(row, waiting=queries.count_waiting(conn, most=MOST_ENTRIES))
+    shown = _show_checkpoint(row, waiting=queries.count_waiting(conn, most=MOST_ENTRIES))
+    if not rotations:
+        return shown
+    told = queries.leaves_of_rows(conn, rotation_rows(conn))
+    proven = [prove_leaf(conn, each, row.size) for each in told if each.id is not None and each.position < row.size]
+    return shown.model_copy(update={"rotations": proven})
+
+
+def prove_leaf(conn: sa.Connection, row: LeafRow, size: int) -> ProvenRow:
+    """Prove that a row is in the log of a size."""
+    statement = row.statement or b""
+    hashes = inclusion_proof(hashes_in(conn), row.position, size)
+    return ProvenRow(
+        position=row.position,
+        leaf=leaf_of_row(row, statement=statement),
+        statement=statement.decode(),
+        hashes=[each.hex() for each in hashes],
+    )
 
 
 def _show_checkpoint(row: CheckpointRow, *, waiting: int) -> CheckpointInfo:

@@ -20,6 +20,7 @@ from deltareg.db.access.rows import AuditRecordRow
 from deltareg.db.session import read, with_retry
 from deltareg.db.trail import trail as queries
 from deltareg.db.verdicts import signing as signing_queries
+from deltareg.service.access.server_keys import current_signer
 from deltareg.service.authority.resources import EVERYTHING
 from deltareg.service.events import Action, record_event
 from deltareg.service.registry import Registry
@@ -69,24 +70,24 @@ def seal_some(registry: Registry, *, rows: int = ROWS, tell: Callable[[SealBatch
         rows: How many rows to seal at most.
         tell: Called with the batch once it is committed.
     """
-    signer = registry.signer
     with read(registry.engine) as conn:
         waiting = queries.waiting_rows(conn, limit=rows)
+        signer = current_signer(conn, registry)
         if not waiting or signer is None or not _may_sign(conn, signer):
             return 0
         origin = queries.origin_of_log(conn)
-        batch = None if origin is None else _build_batch(conn, waiting, signer, origin)
+        batch = None if origin is None else build_batch(conn, waiting, signer, origin)
     if batch is None:  # the first batch of all is the next one
-        with_retry(registry.engine, _begin)
+        with_retry(registry.engine, begin_log)
         return seal_some(registry, rows=rows, tell=tell)
-    if not with_retry(registry.engine, lambda conn: _append(conn, batch)):
+    if not with_retry(registry.engine, lambda conn: append_batch(conn, batch)):
         return 0
     if tell is not None:
         tell(batch)
     return len(waiting)
 
 
-def _begin(conn: sa.Connection) -> None:
+def begin_log(conn: sa.Connection) -> None:
     """Name the log, and record its beginning as a row: earlier rows are sealed as they were then."""
     origin = f"deltareg/{uuid4()}"
     if queries.name_log(conn, origin):
@@ -98,19 +99,32 @@ def _begin(conn: sa.Connection) -> None:
 def _may_sign(conn: sa.Connection, signer: SigningKey) -> bool:
     key = signing_queries.find_key(conn, keyid=signer.keyid)
     if key is not None and key.revoked_at is not None:
-        log.warning("nothing is sealed: the server's key %s was revoked; give it a new one", signer.keyid)
+        log.warning(
+            "nothing is sealed: the servers' key %s was revoked; deltareg server keys rotate --lost", signer.keyid[:16]
+        )
         return False
     return True
 
 
-def _build_batch(conn: sa.Connection, waiting: Sequence[AuditRecordRow], signer: SigningKey, origin: str) -> SealBatch:
+def build_batch(
+    conn: sa.Connection, waiting: Sequence[AuditRecordRow], signer: SigningKey, origin: str, *, signs: bool = False
+) -> SealBatch:
+    """Hash rows and sign the log with them at its end.
+
+    Args:
+        conn: A transaction.
+        waiting: The rows.
+        signer: The key.
+        origin: The log.
+        signs: Whether to sign each row by itself, whatever it is about.
+    """
     begin = queries.log_size(conn)
     frontier = Frontier.of(hashes_in(conn), begin)
     leaves: list[bytes] = []
     nodes: list[Node] = []
     statements: list[tuple[int, bytes]] = []
     for row in waiting:
-        signed = sign_change(leaf_of_row(row), signer) if row.action in SIGNED else b""
+        signed = sign_change(leaf_of_row(row), signer) if signs or row.action in SIGNED else b""
         if signed:
             statements.append((row.id, signed))
         leaves.append(hash_of(leaf_of_row(row, statement=signed)))
@@ -120,7 +134,8 @@ def _build_batch(conn: sa.Connection, waiting: Sequence[AuditRecordRow], signer:
     return SealBatch(begin, ids, leaves, nodes, statements, checkpoint, checkpoint.sign(signer))
 
 
-def _append(conn: sa.Connection, batch: SealBatch) -> bool:
+def append_batch(conn: sa.Connection, batch: SealBatch) -> bool:
+    """Append a batch to the log, which this locks; return False if another was quicker."""
     queries.origin_of_log(conn, lock=True)
     if queries.log_size(conn) != batch.begin:
         return False

@@ -5,7 +5,7 @@ a physical key that no row can ever name again. The grace period only decides ho
 version or a stalled push can still be recovered; 0 is safe.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -54,11 +54,20 @@ class CollectionTotals:
     size_bytes: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class CollectionStep:
+    """A batch of one stage: the sizes of the objects that it freed, and where the next begins, if any."""
+
+    sizes: Sequence[int]
+    after: int | None
+
+
 def run_collection(
     registry: Registry,
     caller: Caller,
     *,
     grace_s: float,
+    deleted_s: float | None = None,
     keep_logs_s: float | None = DEFAULT_KEEP_S,
     keep_forms_s: float = KEEP_FORMS_S,
 ) -> CollectReport:
@@ -67,14 +76,15 @@ def run_collection(
     Args:
         registry: The database and the store.
         caller: Who asks.
-        grace_s: How long deleted versions and stalled pushes stay.
+        grace_s: How long stalled pushes stay.
+        deleted_s: How long deleted versions stay; None for the same.
         keep_logs_s: How long logs stay after their runs have ended; None for ever.
         keep_forms_s: How long a stored form of a version stays after another took its place.
     """
     caller.require(Right.ADMIN, on=EVERYTHING)
     logs = drop_old_logs(registry.engine, keep_s=keep_logs_s)  # needs no store that answers
     drop_old_events(registry.engine)
-    freed = run(registry.engine, registry.store, grace_s=grace_s, keep_forms_s=keep_forms_s)
+    freed = run(registry.engine, registry.store, grace_s=grace_s, deleted_s=deleted_s, keep_forms_s=keep_forms_s)
     after = {"packs": freed.packs, "objects": freed.objects, "bytes": freed.size_bytes, "run_logs": logs}
     with_retry(
         registry.engine,
@@ -83,8 +93,17 @@ def run_collection(
     return report_of(freed, run_logs=logs, dry_run=False)
 
 
-def run(engine: sa.Engine, store: BlobStore, *, grace_s: float, keep_forms_s: float = KEEP_FORMS_S) -> CollectionTotals:
+def run(
+    engine: sa.Engine,
+    store: BlobStore,
+    *,
+    grace_s: float,
+    deleted_s: float | None = None,
+    keep_forms_s: float = KEEP_FORMS_S,
+) -> CollectionTotals:
     """Free what nothing needs, in the order versions, forms, uploads, packs.
+
+    Deleted versions stay for `deleted_s`, stalled pushes for `grace_s`; None is the same for both.
 
     A crash, or a fault of the store or the database, at any point only leaves work for the next
     collection.
@@ -94,14 +113,15 @@ def run(engine: sa.Engine, store: BlobStore, *, grace_s: float, keep_forms_s: fl
         Unavailable: The database does not answer.
     """
     grace_us = round(grace_s * US_PER_S)
-    versions = _release(engine, grace_us)
-    _release_forms(engine, round(keep_forms_s * US_PER_S))
+    deleted_us = grace_us if deleted_s is None else round(deleted_s * US_PER_S)
+    versions = release_some(engine, deleted_us)
+    release_forms(engine, round(keep_forms_s * US_PER_S))
     expired = with_retry(engine, partial(queries.expire_uploads, idle_us=grace_us))
     with_retry(engine, queries.drop_manifests)
-    leftovers = _sweep_leftovers(engine, store)
+    leftovers = _all(partial(sweep_some, engine, store))
     sweep_staged(engine, store, idle_s=grace_s)
-    _mark(engine)
-    freed = _delete_marked(engine, store)
+    _all(partial(mark_some, engine))
+    freed = _all(partial(delete_some, engine, store))
     return CollectionTotals(
         versions=versions,
         uploads_expired=expired,
@@ -133,16 +153,17 @@ def children_first(waiting: Iterable[int], children: Mapping[int, Sequence[int]]
         remaining = blocked
 
 
-def _release(engine: sa.Engine, grace_us: int) -> int:
+def release_some(engine: sa.Engine, grace_us: int, *, most: int | None = None) -> int:
+    """Release deleted versions whose grace is over, at most so many; return how many were."""
     with read(engine) as conn:
         waiting = queries.releasable(conn, grace_us=grace_us, window=PIN_WINDOW)
-        ready = children_first(waiting, queries.holding_children(conn, waiting))
+        ready = children_first(waiting, queries.holding_children(conn, waiting))[:most]
     return sum(
         [with_retry(engine, partial(queries.release, version_id=version_id, window=PIN_WINDOW)) for version_id in ready]
     )
 
 
-def _release_forms(engine: sa.Engine, keep_us: int) -> None:
+def release_forms(engine: sa.Engine, keep_us: int) -> None:
     """Release stored forms that were replaced long ago, or proposed long ago and never proven."""
     with read(engine) as conn:
         old = forms.old_forms(conn, keep_us=keep_us)
@@ -158,52 +179,54 @@ def _release_form(conn: sa.Connection, form_id: int, *, keep_us: int) -> None:
         end_queued(conn, form_key(form_id), result={})
 
 
-def _sweep_leftovers(engine: sa.Engine, store: BlobStore) -> list[int]:
-    """Delete the leftovers of failed pushes; return the sizes of the objects."""
+def sweep_some(engine: sa.Engine, store: BlobStore, after: int) -> CollectionStep:
+    """Delete a batch of leftovers of failed pushes."""
+    with read(engine) as conn:
+        rows = queries.leftovers(conn, after=after, limit=_BATCH)
     sizes: list[int] = []
-    after = 0
-    while True:
-        with read(engine) as conn:
-            rows = queries.leftovers(conn, after=after, limit=_BATCH)
-        if not rows:
-            return sizes
-        for row in rows:
-            size = store.size(row.physical_key)
-            if size is not None:
-                store.delete(row.physical_key)
-                sizes.append(size)
-        ids = [row.id for row in rows]
-        with_retry(engine, partial(queries.forget_leftovers, ids=ids, quiet_us=_QUIET_US))
-        after = ids[-1]
-
-
-def _mark(engine: sa.Engine) -> None:
-    after = 0
-    while True:
-        with read(engine) as conn:
-            rows = queries.unreferenced_packs(conn, after=after, limit=_BATCH)
-        if not rows:
-            return
-        ids = [row.id for row in rows]
-        with_retry(engine, partial(queries.mark_deleting, pack_ids=ids))
-        after = ids[-1]
-
-
-def _delete_marked(engine: sa.Engine, store: BlobStore) -> list[int]:
-    """Delete the objects of marked packs, then their rows; return the sizes of those freed."""
-    sizes: list[int] = []
-    after = 0
-    while True:
-        with read(engine) as conn:
-            rows = queries.deleting(conn, after=after, limit=_BATCH)
-        if not rows:
-            return sizes
-        sure = with_retry(engine, partial(queries.recheck, marked=rows))
-        for row in sure:
+    for row in rows:
+        size = store.size(row.physical_key)
+        if size is not None:
             store.delete(row.physical_key)
-        dropped = with_retry(engine, partial(_drop, rows=sure))
-        sizes += [row.size_bytes for row in dropped]
-        after = rows[-1].id
+            sizes.append(size)
+    ids = [row.id for row in rows]
+    if ids:
+        with_retry(engine, partial(queries.forget_leftovers, ids=ids, quiet_us=_QUIET_US))
+    return CollectionStep(sizes, ids[-1] if ids else None)
+
+
+def mark_some(engine: sa.Engine, after: int) -> CollectionStep:
+    """Mark a batch of packs that nothing needs."""
+    with read(engine) as conn:
+        rows = queries.unreferenced_packs(conn, after=after, limit=_BATCH)
+    ids = [row.id for row in rows]
+    if ids:
+        with_retry(engine, partial(queries.mark_deleting, pack_ids=ids))
+    return CollectionStep([], ids[-1] if ids else None)
+
+
+def delete_some(engine: sa.Engine, store: BlobStore, after: int) -> CollectionStep:
+    """Delete the objects of a batch of marked packs, then their rows."""
+    with read(engine) as conn:
+        rows = queries.deleting(conn, after=after, limit=_BATCH)
+    if not rows:
+        return CollectionStep([], None)
+    sure = with_retry(engine, partial(queries.recheck, marked=rows))
+    for row in sure:
+        store.delete(row.physical_key)
+    dropped = with_retry(engine, partial(_drop, rows=sure))
+    return CollectionStep([row.size_bytes for row in dropped], rows[-1].id)
+
+
+def _all(step: Callable[[int], CollectionStep]) -> list[int]:
+    """Do a stage batch by batch; return the sizes of what it freed."""
+    sizes: list[int] = []
+    after: int | None = 0
+    while after is not None:
+        done = step(after)
+        sizes += done.sizes
+        after = done.after
+    return sizes
 
 
 def _drop(conn: sa.Connection, rows: Sequence[MarkedPackRow]) -> list[MarkedPackRow]:

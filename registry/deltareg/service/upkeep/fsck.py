@@ -36,7 +36,7 @@ from deltareg.service.upkeep.objects import (
     still_live,
 )
 from deltareg.service.upkeep.repair import repair_stages, still_corrupt
-from deltareg.service.upkeep.walk import Stage, WalkStep, walk
+from deltareg.service.upkeep.walk import Stage, WalkPart, WalkStep, walk
 from deltareg.store import BlobStore
 from deltareg.wire import FsckFinding, FsckReport
 
@@ -110,6 +110,11 @@ def check(engine: sa.Engine, store: BlobStore, *, read_data: bool) -> FsckOutcom
     """
     part = walk(_stages(engine, store, read_data=read_data), cursor=None, seconds=None)
     return FsckOutcome(part.packs, part.size_bytes, tuple(part.findings))
+
+
+def check_part(engine: sa.Engine, store: BlobStore, *, read_data: bool, after: str, seconds: float) -> WalkPart:
+    """Check for some seconds, from where an earlier part ended; an empty `after` is the beginning."""
+    return walk(_stages(engine, store, read_data=read_data), cursor=after, seconds=seconds)
 
 
 def _stages(engine: sa.Engine, store: BlobStore, *, read_data: bool) -> Mapping[str, Stage]:

@@ -25,6 +25,8 @@ class RegistryHealth:
         collected_at: When what nothing needs was last collected, seconds since 1970; 0 if it never was.
         unsealed_s: How long the oldest row of the audit trail has waited to be sealed.
         pending_deliveries: What webhooks have not been told yet.
+        tasks: Of each operation that keeps the registry in order, when it last ended, seconds since 1970, and
+            whether it failed then.
     """
 
     database_bytes: int
@@ -35,6 +37,7 @@ class RegistryHealth:
     collected_at: float
     unsealed_s: float
     pending_deliveries: int
+    tasks: Mapping[str, tuple[float, bool]]
 
 
 def registry_health(registry: Registry) -> RegistryHealth:
@@ -49,4 +52,8 @@ def registry_health(registry: Registry) -> RegistryHealth:
             collected_at=(queries.newest_action_us(conn, Action.COLLECT_RUN) or 0) / US_PER_S,
             unsealed_s=(queries.oldest_unsealed_us(conn) or 0) / US_PER_S,
             pending_deliveries=queries.pending_deliveries(conn),
+            tasks={
+                kind: ((ended or 0) / US_PER_S, is_failing)
+                for kind, (ended, is_failing) in queries.operations_now(conn).items()
+            },
         )

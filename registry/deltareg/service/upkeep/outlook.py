@@ -44,14 +44,22 @@ class Outlook(Answer):
 
 
 def show_outlook(
-    registry: Registry, caller: Caller, *, grace_s: float, keep_logs_s: float | None, keep_forms_s: float, limit: int
+    registry: Registry,
+    caller: Caller,
+    *,
+    grace_s: float,
+    deleted_s: float | None = None,
+    keep_logs_s: float | None,
+    keep_forms_s: float,
+    limit: int,
 ) -> Outlook:
     """Return what a collection would free, and what it would leave until when, or because of what.
 
     Args:
         registry: The database and the store.
         caller: Who asks.
-        grace_s: How long deleted versions and stalled pushes stay.
+        grace_s: How long stalled pushes stay.
+        deleted_s: How long deleted versions stay; None for the same.
         keep_logs_s: How long logs of runs stay; None for ever.
         keep_forms_s: How long former stored forms stay.
         limit: How many of each to list.
@@ -62,13 +70,15 @@ def show_outlook(
         registry.engine,
         registry.store,
         grace_s=grace_s,
+        deleted_s=deleted_s,
         least_s=0.0,
         keep_logs_s=keep_logs_s,
         keep_forms_s=keep_forms_s,
         limit=limit + 1,
     )
-    grace_us, forms_us = round(grace_s * US_PER_S), round(keep_forms_s * US_PER_S)
-    waiting = list(_versions(collection, grace_us=grace_us, limit=limit))
+    deleted_s = grace_s if deleted_s is None else deleted_s
+    deleted_us, forms_us = round(deleted_s * US_PER_S), round(keep_forms_s * US_PER_S)
+    waiting = list(_versions(collection, grace_us=deleted_us, limit=limit))
     for row in collection.formers[:limit]:
         end = row.created_at + forms_us
         waiting.append(
@@ -88,7 +98,7 @@ def show_outlook(
     return Outlook(
         now=now,
         without_grace=bare,
-        grace_s=grace_s,
+        grace_s=deleted_s,
         keep_forms_s=keep_forms_s,
         waiting=waiting,
         is_all=max(len(collection.deleted), len(collection.formers)) <= limit,

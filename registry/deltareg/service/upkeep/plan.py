@@ -57,13 +57,19 @@ def plan_collection(
     caller: Caller,
     *,
     grace_s: float,
+    deleted_s: float | None = None,
     keep_logs_s: float | None = DEFAULT_KEEP_S,
     keep_forms_s: float = KEEP_FORMS_S,
 ) -> CollectReport:
     """Return what `run_collection` would free now; changes nothing."""
     caller.require(Right.ADMIN, on=EVERYTHING)
     collection = plan(
-        registry.engine, registry.store, grace_s=grace_s, keep_logs_s=keep_logs_s, keep_forms_s=keep_forms_s
+        registry.engine,
+        registry.store,
+        grace_s=grace_s,
+        deleted_s=deleted_s,
+        keep_logs_s=keep_logs_s,
+        keep_forms_s=keep_forms_s,
     )
     return report_of(collection.now, run_logs=collection.run_logs, dry_run=True)
 
@@ -73,6 +79,7 @@ def plan(
     store: BlobStore,
     *,
     grace_s: float,
+    deleted_s: float | None = None,
     least_s: float | None = None,
     keep_logs_s: float | None = None,
     keep_forms_s: float = KEEP_FORMS_S,
@@ -83,7 +90,8 @@ def plan(
     Args:
         engine: The database.
         store: Where the bytes are.
-        grace_s: How long deleted versions and stalled pushes stay.
+        grace_s: How long stalled pushes stay.
+        deleted_s: How long deleted versions stay; None for the same.
         least_s: A second grace period to count with, at most `grace_s`; None for the same.
         keep_logs_s: How long logs of runs stay; None for ever.
         keep_forms_s: How long former stored forms stay.
@@ -91,6 +99,8 @@ def plan(
     """
     grace_us = round(grace_s * US_PER_S)
     least_us = grace_us if least_s is None else min(grace_us, round(least_s * US_PER_S))
+    deleted_us = grace_us if deleted_s is None else round(deleted_s * US_PER_S)
+    least_deleted_us = deleted_us if least_s is None else least_us
     keep_logs_us = queries.FOR_EVER_US if keep_logs_s is None else round(keep_logs_s * US_PER_S)
     with read(engine) as conn:
         combined = queries.awaiting(
@@ -100,8 +110,8 @@ def plan(
         waiting, children = combined.all(queries.WAITING), dict[int, list[int]]()
         for row in [*combined.all(queries.MADE_FROM), *combined.all(queries.STANDING_ON)]:
             children.setdefault(row.version_id, []).append(row.child_id)
-        due = children_first(_over(waiting, moment - grace_us), children)
-        least = children_first(_over(waiting, moment - least_us), children)
+        due = children_first(_over(waiting, moment - deleted_us), children)
+        least = children_first(_over(waiting, moment - min(deleted_us, least_deleted_us)), children)
         packs = queries.freed_packs(conn, leaving=due, least=least, keep_forms_us=round(keep_forms_s * US_PER_S))
     stalled = combined.all(queries.STALLED)[0]
     leftovers, least_left = _weigh_leftovers(engine, store, grace_us=grace_us, least_us=least_us)

@@ -16,7 +16,7 @@ from deltareg.db.session import read, try_transaction, with_retry
 from deltareg.db.verdicts import suites as queries
 from deltareg.db.verdicts.rows import SuiteRow
 from deltareg.digest import sha256_of
-from deltareg.errors import Conflict, InvalidInput, NotFound, StaleRevision
+from deltareg.errors import Conflict, InvalidInput, NotFound, StaleRevision, Unavailable
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING, SHARED
 from deltareg.service.clock import rfc3339
@@ -29,6 +29,8 @@ from deltareg.wire import Page, SuiteInfo, SuitePush
 from deltareg.wire.suites import describe_parsed
 
 MOST_FILE_BYTES = 32 << 20
+_MOST_DOCUMENTS = 64
+_DOCUMENTS: dict[str, bytes] = {}  # by digest, so none is ever out of date
 
 
 def push_suite(
@@ -182,14 +184,52 @@ def suite_of(conn: sa.Connection, name: str, digest: str) -> Suite:
     """Return a suite as it was when its document had a digest.
 
     Raises:
-        NotFound: The suite never had that digest, or it is a built-in suite of another release.
+        NotFound: The suite never had that digest, or it is a built-in suite of a release that never
+            served here.
+        Unavailable: It is of a later release, and asks for what this one does not know; another server may.
     """
     if name in built_in_names() and str(built_in(name).digest) == digest:
         return built_in(name)
-    row = queries.suite_by_digest(conn, digest)
-    if row is None or row.name != name:
+    document = document_of(conn, name, digest)
+    if document is None:
         raise NotFound(f"suite {name[:80]} was never {digest[:80]}", fix=f"deltareg suite show {name}")
-    return read_stored_suite(row.document)
+    try:
+        return read_stored_suite(document)
+    except InvalidInput as error:
+        raise Unavailable(
+            f"suite {name[:80]} is of a later release, and this server does not know all of it: {error.message}",
+            fix="a server of that release does: try again",
+        ) from error
+
+
+def document_at_hand(name: str, digest: str) -> bytes | None:
+    """Return the document of a suite with a digest, if it is known without a statement."""
+    if name in built_in_names() and str(built_in(name).digest) == digest:
+        return built_in(name).document
+    return _DOCUMENTS.get(digest)
+
+
+def document_of(conn: sa.Connection, name: str, digest: str) -> bytes | None:
+    """Return the document of a suite with a digest, of whichever release; None if nobody stored it."""
+    known = document_at_hand(name, digest)
+    if known is not None:
+        return known
+    row = queries.suite_by_digest(conn, digest)
+    document = row.document if row is not None and row.name == name else queries.release_suite(conn, name, digest)
+    if document is not None:
+        if len(_DOCUMENTS) >= _MOST_DOCUMENTS:
+            _DOCUMENTS.pop(next(iter(_DOCUMENTS)), None)
+        _DOCUMENTS[digest] = document
+    return document
+
+
+def keep_own_suites(registry: Registry) -> None:
+    """Store the built-in suites of this release, for servers and workers of others that meet its runs."""
+    own = {str(built_in(name).digest): (name, built_in(name).document) for name in built_in_names()}
+    with read(registry.engine) as conn:
+        absent = own.keys() - queries.kept_release_suites(conn, own)
+    if absent:
+        with_retry(registry.engine, lambda conn: queries.keep_release_suites(conn, {one: own[one] for one in absent}))
 
 
 def describe_suite(suite: Suite, row: SuiteRow | None) -> SuiteInfo:

@@ -39,6 +39,7 @@ from deltareg.suites.suite import Suite
 from deltareg.wire import CheckResult, EnvelopeInfo, Page, VerdictInfo, VerdictReport, Waiver
 
 DIGESTS = "digests"
+_NO_CHECK = "this worker has no such check"
 
 
 def list_verdicts(
@@ -144,6 +145,9 @@ def record_verdict(
             f"the run asks for suite {run.suite} {run.request['suite_digest']}, the worker has {report.suite_digest}",
             fix="run a worker of the server's release: deltareg version",
         )
+    unknown = next((one for one in report.checks if one.verdict == "skipped" and _NO_CHECK in one.detail), None)
+    if unknown is not None:
+        raise InvalidInput(f"{unknown.name}: {unknown.detail}", fix="run a worker of the server's release")
     suite = suite_of(conn, run.suite, run.request["suite_digest"])
     unshown_checks = unshown(suite, [(check.name, check.verdict) for check in report.checks])
     if report.verdict == "pass":

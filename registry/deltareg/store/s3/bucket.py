@@ -8,6 +8,7 @@ carry the SHA-256 of their payload in the signature, so a part that changes on t
 import logging
 from collections.abc import Generator, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from functools import cache
 from itertools import chain
 from threading import Lock
@@ -143,6 +144,13 @@ class S3Store:
                 answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + name)
                 data = answer["Body"].read()
             yield data
+
+    def clock(self) -> float:
+        """Return the store's time, in seconds since the epoch, as it dates its answers."""
+        with s3_errors(self._where):
+            answer = self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1)
+        headers = answer["ResponseMetadata"]["HTTPHeaders"]
+        return parsedate_to_datetime(headers["date"]).timestamp()
 
     def check(self) -> None:
         self._list_one("")

@@ -39,6 +39,7 @@ from deltareg.service.runs.cut_short import found_so_far
 from deltareg.service.runs.ends import code_of
 from deltareg.service.runs.info import concern_of_run
 from deltareg.service.runs.kinds.kind import RunKind
+from deltareg.service.runs.knowledge import require_known
 from deltareg.service.runs.lost_lease import lease_lost
 from deltareg.service.runs.second_look import queue_second_look, settle_second_look
 from deltareg.service.runs.served_failure import tell_served_failure
@@ -104,6 +105,7 @@ def complete_run(
     Raises:
         BadSignature: The report is not signed by the worker that holds the run, or is about
             something else.
+        Unavailable: A server of a later release has to end it.
         LeaseLost: The run was given to another worker or cancelled; the report does not count.
         InvalidInput: Another suite was run, the checks do not show the pass that is claimed, or the
             report is not signed.
@@ -124,6 +126,7 @@ def complete_run(
             raise InvalidInput(f"run {run_id} is a {run.what}, it has no verdict")
         if run is None:
             return _answered_before(conn, own)
+        require_known(conn, run)
         signed = open_verdict(conn, run, envelope, principal_id=caller.principal_id)
         verdict_report, by = signed.said.report(), caller.principal_id
         record_verdict(conn, run, verdict_report, verdict_id=verdict_id, created_by=by)

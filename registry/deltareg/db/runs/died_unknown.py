@@ -1,0 +1,30 @@
+"""Runs that died as their workers did not know what they needed."""
+
+from collections.abc import Mapping, Sequence
+
+import sqlalchemy as sa
+
+from deltareg.db.runs.rows import ShownRunRow
+from deltareg.db.runs.runs import select_runs
+from deltareg.db.sql.clock import US_PER_S, now_us
+from deltareg.db.sql.fetch import fetch_all
+from deltareg.db.tables import runs
+
+_LATELY_US = 30 * 86_400 * US_PER_S
+_DEAD = runs.c.state == sa.literal_column("'dead'")
+_UNMARKED = runs.c.result.is_(None)
+
+
+def died_unknown(conn: sa.Connection, *, signs: Sequence[str], limit: int) -> Sequence[ShownRunRow]:
+    """List verifications of the last month that died with one of some errors and are not marked, oldest first."""
+    is_it = sa.or_(*(runs.c.error.contains(sign, autoescape=True) for sign in signs))
+    query = select_runs().where(
+        _DEAD, _UNMARKED, runs.c.what == "verify", runs.c.finished_at > now_us() - _LATELY_US, is_it
+    )
+    return fetch_all(conn, query.order_by(runs.c.created_at, runs.c.id).limit(limit), ShownRunRow)
+
+
+def mark(conn: sa.Connection, run_id: str, result: Mapping[str, object]) -> bool:
+    """Give a dead run a result; return False if it has one."""
+    update = sa.update(runs).where(runs.c.id == run_id, _DEAD, _UNMARKED)
+    return conn.execute(update.values(result=dict(result))).rowcount == 1
