@@ -71,7 +71,7 @@ def test_a_request_is_a_span_of_its_senders_trace_with_its_statements(registry, 
 
 def test_a_run_goes_on_with_the_request_that_asked_for_it(registry):
     app = create_app(registry, allowed_hosts=["testserver"])
-    queued = {}
+    queued: dict[str, str] = {}
 
     def ask():
         with write(registry.engine) as conn:
