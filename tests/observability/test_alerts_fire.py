@@ -357,7 +357,10 @@ def test_each_alert_fires_on_its_fault_and_the_dashboard_shows_it(processes, fig
         time.sleep(2)
         before = set(watched.firing())
         took, silent = {}, {}
+        empty: list[tuple[str, str]] = []
         for name, (harm, heal) in FAULTS.items():
+            if name == "DeltaregServerDown":  # all that panels show has happened, and the server has run for minutes
+                empty = _empty_panels(watched)
             try:
                 harm(scene)
                 _, took[name] = watched.until_fires(name, timeout_s=40)
@@ -371,7 +374,6 @@ def test_each_alert_fires_on_its_fault_and_the_dashboard_shows_it(processes, fig
                 watched.until_quiet(name)
         for name in OVER:
             watched.until_quiet(name)
-        empty = _empty_panels(watched)
 
     figures("alerts that fired", ", ".join(f"{name} {seconds:.0f} s" for name, seconds in took.items()))
     assert silent == {}
