@@ -11,7 +11,9 @@ QuotaResource = Literal["bytes", "versions", "lines", "drafts", "uploads", "minu
 """What a quota limits."""
 QUOTA_RESOURCES: tuple[QuotaResource, ...] = get_args(QuotaResource)
 
-OperationName = Literal["archive", "backfill", "check", "collect", "prove", "recount", "repair", "retain", "tidy"]
+OperationName = Literal[
+    "archive", "backfill", "check", "collect", "copy", "prove", "recount", "repair", "retain", "tidy"
+]
 """The operations that keep a registry in order; the server has a file for each."""
 OPERATION_NAMES: tuple[OperationName, ...] = get_args(OperationName)
 OperationState = Literal["waiting", "running", "paused", "off"]

@@ -93,7 +93,9 @@ def test_the_key_to_seal_with_is_rotated_line_by_line(registry, settings):
     assert done.output.startswith("3 secrets are sealed under ")
     assert seal_anew(registry, both) == 0
     assert checked().exit_code == 0
-    assert with_keys(open_registry(settings), settings).signer.keyid == registry.signer.keyid
+    again = with_keys(open_registry(settings), settings).signer
+    assert again is not None
+    assert again.keyid == registry.signer.keyid
 
 
 def test_a_key_in_no_line_changes_nothing(registry):

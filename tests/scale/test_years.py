@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from deltareg.db import tables as t
 from deltareg.db.session import write
-from deltareg.service.access.keys import announce_server_key
+from deltareg.service.access.server_keys import announce_server_key
 from deltareg.service.operations.operation import KeepingTimes
 from deltareg.service.operations.operations import list_operations
 from deltareg.service.operations.working import OperationPace, OperationWorker

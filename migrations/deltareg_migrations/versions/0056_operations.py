@@ -12,7 +12,7 @@ branch_labels = None
 depends_on = None
 
 ROW_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-KINDS = ("archive", "backfill", "check", "collect", "prove", "recount", "repair", "retain", "tidy")
+KINDS = ("archive", "backfill", "check", "collect", "copy", "prove", "recount", "repair", "retain", "tidy")
 
 
 def upgrade() -> None:

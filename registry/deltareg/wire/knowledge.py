@@ -1,4 +1,4 @@
-"""What a release knows, as words that workers say when they ask for work.
+"""The known words of a release, which its workers say when they ask for work.
 
 Words are sentences' parts, so that they can be shown: `check idle with least`, `kind lora`, `codec
 7`, `run prove`. A worker is given a run only if it knows all the words that the run needs.
