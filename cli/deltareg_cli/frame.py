@@ -4,7 +4,8 @@ import errno
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing, contextmanager
 from io import TextIOWrapper
 from typing import NoReturn
 
@@ -48,7 +49,8 @@ def run(args: Sequence[str]) -> int:
     """Run one command line and return its exit status; raises nothing."""
     invocation = Invocation()
     try:
-        return _call(args, invocation)
+        with _traced(args):
+            return _call(args, invocation)
     except (click.Abort, KeyboardInterrupt):
         return _report_interrupt(invocation)
     except BrokenPipeError:
@@ -60,6 +62,30 @@ def run(args: Sequence[str]) -> int:
         return _report_failure(error, args, invocation)
     finally:
         invocation.end()
+
+
+@contextmanager
+def _traced(args: Sequence[str]) -> Generator[None, None, None]:
+    """Trace a command where the environment asks for it; what it sends and starts is part of its trace."""
+    if not any(name.startswith("OTEL_EXPORTER_OTLP") for name in os.environ):
+        yield
+        return
+    from deltareg.host.causes import TRACEPARENT, current_cause
+    from deltareg.host.traces import open_tracer
+
+    tracer = open_tracer("deltareg")
+    if tracer is None:
+        yield
+        return
+    name = next((word for word in args if word.isalpha()), "")
+    with (
+        closing(tracer),
+        tracer.begin(
+            f"deltareg {name}".strip(), parent=current_cause().traceparent, kind="CLIENT", attributes={}
+        ) as span,
+    ):
+        os.environ[TRACEPARENT] = span.traceparent
+        yield
 
 
 def _call(args: Sequence[str], invocation: Invocation) -> int:

@@ -35,7 +35,7 @@ class Globals:
     retries: str | None = None
     concurrency: str | None = None
     compression: str | None = None
-    request_id: str = ""
+    request_id: str = field(default_factory=lambda: os.urandom(16).hex())  # one for all that a command asks
     verbose: int = 0
     debug: bool = False
     log_format: str = "text"

@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 import time
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from deltareg.client.token_reach import why_withheld
 from deltareg.errors import Inconclusive, InvalidInput, Misconfigured, Unavailable
 from deltareg.gate.verifier import VERIFIER
 from deltareg.host.process import explain_errors
+from deltareg.host.traces import open_tracer
 from deltareg.words import RUN_KIND_NAMES, SCHEMES
 from deltareg_verify.entry import main
 from deltareg_verify.messages.report import CheckSurroundings, listen
@@ -31,6 +33,7 @@ from deltareg_verify.supervisor.materials import MaterialSource
 from deltareg_verify.supervisor.options import WorkerOptions
 from deltareg_verify.supervisor.settings import resolve
 from deltareg_verify.supervisor.stop import StopSignal
+from deltareg_verify.supervisor.traced_children import TracedChildren
 from deltareg_verify.supervisor.worker import RUN_PREFIX, Worker
 
 log = logging.getLogger(__name__)
@@ -144,9 +147,11 @@ def _run(options: WorkerOptions, server: str | None) -> None:
     own = identity_of(options.key_file, options.host, is_for_one_run=bool(options.only_run))
     if options.id_token_file is not None:
         config = replace(config, token=None, pod=PodSource(options.id_token_file, own.key))
+    tracer = open_tracer("deltareg-worker")
     with (
         WorkerClient(config, key=own.key, host=own.host) as client,
         Zygote(options.scratch, environment=os.environ) as zygote,
+        nullcontext() if tracer is None else closing(tracer),
     ):
         client.decode_with(ChildDecoder(zygote, options, stop))
         with stop.waiting():
@@ -169,7 +174,8 @@ def _run(options: WorkerOptions, server: str | None) -> None:
             reencode=stock.reencode,
             stored=client.bring_stored,
             open_reference=stock.open_reference,
-            children=zygote,
+            children=zygote if tracer is None else TracedChildren(zygote, tracer),
+            tracer=tracer,
             options=options,
             device=device,
             escapes=escapes,

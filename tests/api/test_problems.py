@@ -9,8 +9,9 @@ from fastapi import FastAPI
 
 from deltareg import errors
 from deltareg.api import problems
-from deltareg.api.metrics import Metrics
 from deltareg.api.middleware import RequestContext
+from deltareg.api.observability.metrics import Metrics
+from deltareg.api.observability.observer import RequestObserver
 from deltareg.api.overload.door import Door
 from deltareg.api.overload.resting import Neighbours
 from deltareg.client.http.answers import read_problem
@@ -37,7 +38,7 @@ def failing():
     problems.install(app)
     app.add_middleware(
         RequestContext,
-        metrics=Metrics(),
+        observer=RequestObserver(Metrics()),
         allowed_hosts=["127.0.0.1"],
         is_live=bool,
         door=Door(frozenset, neighbours=Neighbours()),

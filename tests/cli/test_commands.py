@@ -447,10 +447,10 @@ def test_fsck_finds_what_is_lost(user, local_registry):
     ended = user("fsck")
 
     assert with_stray.status == 0
-    assert "all good; 1 object that no row names" in with_stray.out
+    assert "no data is lost; 1 leftover that no row names" in with_stray.out
     assert (sound.status, sound.json["findings"]) == (0, [])
     assert ended.status == 6
-    assert "1 finding" in ended.out
+    assert "data is LOST or damaged: 1 finding" in ended.out
 
 
 def test_fsck_repair_names_the_push_that_heals(user, local_registry):

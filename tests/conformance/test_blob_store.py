@@ -6,6 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from deltareg.store import open_store
+from deltareg.store.watched import WatchedStore
 from deltareg.testing import OpenedStore, StoreTests
 from deltareg.testing.stores.opened import new_key
 from tests.fixtures.gcs import GcsEndpoint
@@ -24,6 +25,12 @@ class TestLocal(StoreTests):
         root = tmp_path / "store"
         store = open_store(root.as_uri())
         return OpenedStore(store, lambda: [path.name for path in (root / "tmp").iterdir()])
+
+
+class TestWatched(StoreTests):
+    @pytest.fixture
+    def opened(self):
+        return OpenedStore(WatchedStore(open_store("memory://")), is_streaming=False)
 
 
 @pytest.mark.s3

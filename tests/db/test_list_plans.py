@@ -13,10 +13,12 @@ from deltareg.db.lines.log import event_rows
 from deltareg.db.lines.resolve import on_channel
 from deltareg.db.lines.versions import find_version, live_numbers
 from deltareg.db.overview.overview import channels_at_a_glance, weights
+from deltareg.db.runs.queue import queue_depth, worker_rows
 from deltareg.db.runs.runs import run_rows
 from deltareg.db.session import read
 from deltareg.db.sql.among import write_ids
 from deltareg.db.trail.audit import AuditFilter, audit_rows
+from deltareg.db.upkeep import health
 from deltareg.db.upkeep.stats import StatsScope, holder_rows
 from deltareg.db.verdicts.verdicts import newest_verdicts
 from tests.benchmarks.statement_counts import StatementCounter
@@ -51,6 +53,16 @@ ASKED = {
     "storage of a line": (lambda c: list(holder_rows(c, StatsScope("ns:a", 1), by="holder")), ()),
     "dead runs": (lambda c: run_rows(c, state="dead"), ("ix_runs_rare_states",)),
     "runs that compare": (lambda c: run_rows(c, what="compare"), ("ix_runs_rare_kinds",)),
+    "what metrics ask of runs": (
+        lambda c: [queue_depth(c), health.dead_within(c, 1), worker_rows(c, seen_within_us=1)],
+        ("ix_runs_",),
+    ),
+    "what metrics ask of verdicts": (lambda c: health.verdicts_within(c, 1), ("ix_verdicts_created_at",)),
+    "what metrics ask of the trail": (
+        lambda c: [health.newest_action_us(c, "collect.run"), health.oldest_unsealed_us(c)],
+        ("ix_audit_action_id",),
+    ),
+    "what metrics ask beside": (lambda c: [health.stored(c), health.pending_deliveries(c)], ()),
     "audit of a line": (audited(subject="a/b"), ("ix_audit_line",)),
     "audit of a version": (audited(subject="a/b:v1"), ("ix_audit_subject_id",)),
     "audit of an action": (audited(action="token.revoke"), ("ix_audit_action_id",)),

@@ -2,6 +2,8 @@
 
 import logging
 import threading
+from contextvars import copy_context
+from functools import partial
 from typing import Protocol, Self
 
 from deltareg.errors import DeltaregError, Unavailable
@@ -38,7 +40,7 @@ class Heartbeat:
         self._interval_s = grant.lease_s / _BEATS
         self._ended = threading.Event()
         self._lost = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._thread = threading.Thread(target=partial(copy_context().run, self._beat), name="heartbeat", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -7,6 +7,8 @@ depend on it. Lines that cannot be sent now are kept, up to a limit.
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from contextvars import copy_context
+from functools import partial
 from typing import Protocol, Self
 
 from deltareg.errors import DeltaregError, LeaseLost, Unavailable
@@ -55,7 +57,7 @@ class RunLogSender:
         self._rest = b""
         self._is_open = True
         self._news = threading.Condition()
-        self._thread = threading.Thread(target=self._send_on, name="run-log", daemon=True)
+        self._thread = threading.Thread(target=partial(copy_context().run, self._send_on), name="run-log", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()

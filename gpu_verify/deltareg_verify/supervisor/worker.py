@@ -10,8 +10,8 @@ import random
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Generator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,8 @@ from deltareg.errors import (
     OutOfTime,
     Unavailable,
 )
+from deltareg.host.causes import caused_by
+from deltareg.host.traces import Tracer
 from deltareg.wire import LeaseGrant, LeaseRequest, ReencodeReport, RunFailure
 from deltareg.words import RUN_KIND_NAMES
 from deltareg_verify.child.sides import SideMaterials
@@ -67,6 +69,7 @@ class Worker:
         measures: Brings the base's own figures; None has every child measure them.
         gather_sides: Brings versions side by side into a folder.
         clock: Returns seconds.
+        tracer: Traces runs; None traces none.
         base_cache: Releases the bases of a run when it is over; None keeps all.
     """
 
@@ -85,6 +88,7 @@ class Worker:
     measures: BaseMeasureSource | None = None
     gather_sides: Callable[[LeaseGrant, Path], SideMaterials] | None = None
     clock: Callable[[], float] = time.monotonic
+    tracer: Tracer | None = None
 
     def serve(self) -> None:
         """Take runs until asked to stop, until idle for too long, or until the first has ended with `is_once`.
@@ -112,11 +116,34 @@ class Worker:
                 return
 
     def handle(self, grant: LeaseGrant) -> None:
-        """Carry out one run and tell the registry how it ended."""
-        log.info("run=%s ref=%s attempt=%d", grant.run, grant.ref or grant.base.name, grant.attempt)
+        """Carry out one run and tell the registry how it ended, for the request that asked for it."""
+        with self._traced(grant) as traceparent, caused_by(grant.request_id, traceparent):
+            self._handle(grant)
+
+    @contextmanager
+    def _traced(self, grant: LeaseGrant) -> Generator[str, None, None]:
+        """Trace a run as part of what asked for it, and give on the trace."""
+        if self.tracer is None:
+            yield grant.traceparent
+            return
+        about = {"deltareg.run": grant.run, "deltareg.ref": grant.ref, "deltareg.request_id": grant.request_id}
+        with self.tracer.begin(
+            f"run {grant.what}", parent=grant.traceparent, kind="CONSUMER", attributes=about
+        ) as span:
+            yield span.traceparent
+
+    def _handle(self, grant: LeaseGrant) -> None:
+        log.info(
+            "run=%s ref=%s attempt=%d request=%s",
+            grant.run,
+            grant.ref or grant.base.name,
+            grant.attempt,
+            grant.request_id,
+        )
         with Heartbeat(self.registry, grant) as heart:
             with RunLogSender(self.registry, grant, on_lost=heart.lose) as run_log:
-                run_log.say(f"attempt {grant.attempt} on {self.options.name}, {self.device}")
+                asked = f", for request {grant.request_id}" if grant.request_id else ""
+                run_log.say(f"attempt {grant.attempt} on {self.options.name}, {self.device}{asked}")
                 try:
                     end = self._work(grant, heart, run_log)
                 except (DeltaregError, OSError) as error:

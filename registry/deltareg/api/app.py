@@ -16,6 +16,8 @@ from deltareg.api.hub import writing as hub_writing
 from deltareg.api.hub import xet as hub_xet
 from deltareg.api.hub.hub_state import HubState
 from deltareg.api.middleware import RequestContext
+from deltareg.api.observability.observer import RequestObserver
+from deltareg.api.observability.options import NOTHING_KEPT, Observability
 from deltareg.api.overload.door import Door
 from deltareg.api.room import DiskRoom
 from deltareg.api.routes import (
@@ -92,6 +94,7 @@ def create_app(
     requests_per_minute: int = 0,
     bad_tokens_per_minute: int = 0,
     proxies: int = 0,
+    observability: Observability = NOTHING_KEPT,
 ) -> FastAPI:
     """Create the app of one server process.
 
@@ -114,6 +117,7 @@ def create_app(
         requests_per_minute: How many requests one principal may send a minute; 0 for any number.
         bad_tokens_per_minute: How many bad tokens and failed log-ins one address may send; 0 for any number.
         proxies: How many proxies are in front, each of which appends to `X-Forwarded-For`.
+        observability: Where slow requests are recorded, and how requests are traced.
     """
     modules = (
         health,
@@ -174,7 +178,7 @@ def create_app(
         keep_forms_s=keep_forms_s,
         anonymous_reading=anonymous_reading,
         newest_event=newest_event(registry),
-        health=HealthChecks.of(registry, room),
+        health=HealthChecks.of(registry, room, observability.disks),
         document_bytes=document_bytes,
         proxies=proxies,
     )
@@ -185,7 +189,7 @@ def create_app(
     problems.install(app)
     app.add_middleware(
         RequestContext,
-        metrics=state.health.metrics,
+        observer=RequestObserver(state.health.metrics, observability.slow, begin=observability.begin),
         allowed_hosts=tuple(allowed_hosts),
         is_live=partial(is_live, registry),
         door=Door(

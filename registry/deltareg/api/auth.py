@@ -48,6 +48,7 @@ class ReadRequest:
 
         def note_and_act(conn: sa.Connection, caller: Caller, found: F) -> T:
             self.request.state.principal_id = caller.principal_id
+            self.request.state.principal_name = caller.principal
             return act(conn, caller, found)
 
         return answer_to(self.registry, self.token, look, note_and_act, request_id=request_id)
@@ -82,6 +83,7 @@ def authenticate(
         return answer_anybody(registry, lambda _conn, caller: caller, request_id=request_id_of(request))
     caller = authenticate_token(registry, credentials.credentials, request_id=request_id_of(request))
     request.state.principal_id = caller.principal_id
+    request.state.principal_name = caller.principal
     return caller
 
 

@@ -5,23 +5,23 @@ seconds: nothing that requests hold can keep it waiting, and nobody can keep it 
 does not answer is given up after five seconds.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
+from pathlib import Path
 
 import anyio
 
 from deltareg.api.bounded_look import BoundedLook, look_at_store
-from deltareg.api.metrics import Metrics
+from deltareg.api.observability.metrics import Metrics
+from deltareg.api.observability.state_metrics import StateMetrics
 from deltareg.api.room import DiskRoom
 from deltareg.db.session import check_schema, create_engine
 from deltareg.errors import DeltaregError, DiskFull, Unavailable
-from deltareg.service.channels.fleet import count_followers
-from deltareg.service.quotas.shares import quota_shares
+from deltareg.host.exported_metrics import MetricSample
 from deltareg.service.registry import Registry
 from deltareg.service.runs.demand import QueueState, read_queue_state
-from deltareg.service.runs.queue import queue_depth, workforce
-from deltareg.service.runs.second_look import count_disputes
+from deltareg.store.watched import WatchedStore
 from deltareg.streaming import SharedLook
 
 
@@ -33,31 +33,43 @@ class HealthChecks:
         metrics: The counters.
         problem: What is wrong with the database or the server's own disks; None if nothing is.
         store: What is wrong with the store; None if nothing is.
-        text: The counters in the Prometheus text format, or the error that kept them from being read.
+        text: The counters in the Prometheus text format.
+        samples: Reads the same as values; may block.
         queue: The queue, for whoever scales workers.
     """
 
     metrics: Metrics
     problem: SharedLook[DeltaregError | None]
     store: SharedLook[DeltaregError | None]
-    text: SharedLook[bytes | DeltaregError]
+    text: SharedLook[bytes]
+    samples: Callable[[], Sequence[MetricSample]]
     queue: SharedLook[QueueState | DeltaregError]
 
     @staticmethod
-    def of(registry: Registry, room: DiskRoom | None) -> "HealthChecks":
-        """Prepare the checks of a registry, and of the server's own disks if it has some."""
+    def of(registry: Registry, room: DiskRoom | None, disks: Mapping[str, Path] | None = None) -> "HealthChecks":
+        """Prepare the checks of a registry, and of the server's own disks if it has some.
+
+        Args:
+            registry: The registry.
+            room: The disks that need room for the server to be ready; None for none.
+            disks: The disks of which metrics tell; those that need room by default.
+        """
 
         @cache
         def own() -> Registry:
             return replace(registry, engine=create_engine(registry.engine.url, connections=0))
 
-        metrics = Metrics()
+        tally = registry.store.tally if isinstance(registry.store, WatchedStore) else None
+        metrics = Metrics(registry.engine, tally)
+        state = StateMetrics((room.folders if room else {}) if disks is None else disks)
+        metrics.collector.register(state)
         database = BoundedLook("the database", partial(_problem, own, room), good_s=0.0, bad_s=0.0)
         return HealthChecks(
             metrics,
             _share_look(database.take),
             _share_look(look_at_store(registry.store).take),
-            SharedLook(partial(_text, own, metrics), b"", anyio.CapacityLimiter(1)),
+            SharedLook(partial(_text, own, metrics, state), b"", anyio.CapacityLimiter(1)),
+            partial(_samples, own, metrics, state),
             SharedLook(partial(_queue, own), QueueState(), anyio.CapacityLimiter(1)),
         )
 
@@ -86,14 +98,11 @@ def _queue(own: Callable[[], Registry]) -> QueueState | DeltaregError:
         return error
 
 
-def _text(own: Callable[[], Registry], metrics: Metrics) -> bytes | DeltaregError:
-    registry = own()
-    try:
-        metrics.set_queue(queue_depth(registry))
-        metrics.set_workers(workforce(registry))
-        metrics.set_followers(count_followers(registry))
-        metrics.set_quotas(quota_shares(registry))
-        metrics.set_disputes(count_disputes(registry))
-    except DeltaregError as error:
-        return error
+def _samples(own: Callable[[], Registry], metrics: Metrics, state: StateMetrics) -> Sequence[MetricSample]:
+    state.look(own())
+    return metrics.samples()
+
+
+def _text(own: Callable[[], Registry], metrics: Metrics, state: StateMetrics) -> bytes:
+    state.look(own())
     return metrics.text()

@@ -5,21 +5,81 @@ whatever was raised below it. When such lines come by the hundred, as while a da
 first is written and then one every few seconds, with the count of the others. Traces are for bugs.
 """
 
+import json
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Final, Literal
 
+from deltareg.host.secrets_left_out import leave_out_secrets
+from deltareg.host.time_spent import SPENT
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+LogForm = Literal["text", "json"]
 PERIOD_S = 10.0
 _POOL = "sqlalchemy.pool"
+_TALKATIVE: Final = ("boto3", "botocore", "s3transfer", "urllib3", "httpcore", "httpx", "multipart", "asyncio")
+"""Libraries that write signed headers and bodies when they may write everything."""
 
 
-def start_log() -> None:
-    """Write warnings and errors to stderr from now on."""
+def start_log(*, level: LogLevel = "warning", form: LogForm = "text") -> None:
+    """Write lines of a level and above to stderr from now on; the last call holds.
+
+    Args:
+        level: `info` has a line for each request that is answered.
+        form: `json` has an object a line.
+    """
     handler = logging.StreamHandler()
     handler.addFilter(LogRateFilter())
-    form = "%(levelname)s %(name)s: %(message)s"
-    logging.basicConfig(level=logging.WARNING, format=form, handlers=[handler])
+    handler.setFormatter(JsonLineFormatter() if form == "json" else TextLineFormatter())
+    number = getattr(logging, level.upper())
+    logging.basicConfig(level=number, handlers=[handler], force=True)
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(max(number, logging.WARNING))
+
+
+class TextLineFormatter(logging.Formatter):
+    """Writes time with zone, level, logger, and what happened; then fields, if the record has some."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write a record; secrets are left out."""
+        said = [record.getMessage(), *(f"{name}={value}" for name, value in fields_of(record).items() if value != "")]
+        if record.exc_info:
+            said.append("\n" + self.formatException(record.exc_info))
+        line = f"{_time(record)} {record.levelname} {record.name}: {' '.join(said)}"
+        return leave_out_secrets(line)
+
+
+class JsonLineFormatter(logging.Formatter):
+    """Writes a record as one JSON object."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write a record; secrets are left out."""
+        said: dict[str, object] = {
+            "at": _time(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "event": leave_out_secrets(record.getMessage()),
+            **fields_of(record),
+        }
+        if record.exc_info:
+            said["exception"] = leave_out_secrets(self.formatException(record.exc_info))
+        return json.dumps(said, default=str)
+
+
+def fields_of(record: logging.LogRecord) -> Mapping[str, object]:
+    """Return the fields of a record: its own, and the id of the request in which it was written."""
+    own = getattr(record, "fields", None)
+    fields: dict[str, object] = dict(own) if isinstance(own, dict) else {}
+    if "request_id" not in fields and (spent := SPENT.get()) is not None:
+        fields["request_id"] = spent.request_id
+    return fields
+
+
+def _time(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
 
 
 class LogRateFilter(logging.Filter):

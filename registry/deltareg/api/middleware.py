@@ -1,23 +1,22 @@
 """Applies to every request: an id, the door with its limits, a count for the metrics, a log line."""
 
 import json
-import logging
 import math
 import re
-import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
 import anyio.to_thread
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from deltareg.api.metrics import Metrics
-from deltareg.api.overload.door import Door, Passage, on_its_way, retry_after
+from deltareg.api.observability.observer import RequestObserver
+from deltareg.api.overload.door import Door, on_its_way, retry_after
 from deltareg.errors import DeltaregError
+from deltareg.host.causes import valid_traceparent
+from deltareg.host.time_spent import SPENT
 from deltareg.wire import ProblemDocument, describe_problem, status_of
 
-logger = logging.getLogger("deltareg.requests")
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PACK_PATH = re.compile(
     r".*/uploads/[^/]+/packs/\d+|/lfs/[0-9a-f]{32}"
@@ -25,7 +24,6 @@ _PACK_PATH = re.compile(
 )
 _DOCUMENT_PATH = re.compile(r".*/(suites|referrers|evaluations|uploads(/[^/]*)?|runs/[^/]+:(upload|replace))")
 _COMMIT_PATH = re.compile(r"/api/models/[^/]+/[^/]+/commit/.+")
-_METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 _BODY_MAX = 1 << 20
 _COMMIT_BODY_MAX = 48 << 20
 _PROBLEM = b"application/problem+json"
@@ -46,7 +44,7 @@ class RequestContext:
         self,
         app: ASGIApp,
         *,
-        metrics: Metrics,
+        observer: RequestObserver,
         allowed_hosts: Sequence[str],
         is_live: Callable[[str], bool],
         door: Door,
@@ -56,14 +54,14 @@ class RequestContext:
 
         Args:
             app: The app that answers the requests that pass.
-            metrics: Counts the requests.
+            observer: Tells of the requests.
             allowed_hosts: Accepted host names; `*` is any, `*.example.org` any subdomain.
             is_live: Whether an `Authorization` header holds a valid token.
             door: Decides which requests are answered now.
             document_bytes: The longest body of a request that carries a document.
         """
         self._app = app
-        self._metrics = metrics
+        self._observer = observer
         self._is_live = is_live
         self._door, self._document_bytes = door, document_bytes
         self._hosts = [_bare(host) for host in allowed_hosts]
@@ -77,22 +75,18 @@ class RequestContext:
         fields = dict(scope["headers"])
         request_id = _request_id(fields)
         scope.setdefault("state", {})["request_id"] = request_id
-        started = time.perf_counter()
-        status = 500
-
-        async def send_with_id(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                headers = [*message.get("headers", []), (b"x-request-id", request_id.encode())]
-                message = {**message, "headers": headers}
-            await send(message)
-
+        record = self._observer.begin(scope, request_id)
+        if not record.spent.traceparent and b"traceparent" in fields:
+            record.spent.traceparent = valid_traceparent(_text(fields, b"traceparent"))
+        spending = SPENT.set(record.spent)
+        if b"content-length" in fields or b"transfer-encoding" in fields:
+            receive = record.receiving(receive)
         passage = None
         try:
             passage = await self._door.enter(scope, fields)
-            send_on = on_its_way(passage, send_with_id)
+            send_on = on_its_way(passage, record.sending(send))
             if passage.refusal is not None:
+                scope["state"]["problem"] = passage.refusal.code
                 await _turn_away(send_on, passage.refusal, request_id)
                 return
             refusal = self._refusal(scope, fields) or await self._stranger(scope, fields)
@@ -101,7 +95,11 @@ class RequestContext:
             else:
                 await _refuse(send_on, refusal, request_id)
         finally:
-            self._note(scope, passage, status, time.perf_counter() - started, request_id)
+            SPENT.reset(spending)
+            if passage is not None:
+                passage.leave()
+                self._door.note(passage, scope, record.status)
+            self._observer.end(record)
 
     def _refusal(self, scope: Scope, fields: _Fields) -> _Refusal | None:
         if not self._is_for_us(_text(fields, b"host")):
@@ -140,25 +138,6 @@ class RequestContext:
         return any(
             pattern in {"*", host} or (pattern.startswith("*.") and host.endswith(pattern[1:]))
             for pattern in self._hosts
-        )
-
-    def _note(self, scope: Scope, passage: Passage | None, status: int, seconds: float, request_id: str) -> None:
-        if passage is not None:
-            passage.leave()
-            self._door.note(passage, scope, status)
-        route = getattr(scope.get("route"), "path", "none")
-        # Only methods that exist are counted by name: anybody can make up more of them.
-        method = scope["method"] if scope["method"] in _METHODS else "other"
-        self._metrics.count(method, route, status, seconds)
-        logger.info(
-            "request",
-            extra={
-                "method": scope["method"],
-                "path": scope["path"],
-                "status": status,
-                "ms": round(seconds * 1000, 1),
-                "request_id": request_id,
-            },
         )
 
 

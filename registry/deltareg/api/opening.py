@@ -19,6 +19,7 @@ from deltareg.service.registry import Registry
 from deltareg.signing.key_file import read_key
 from deltareg.signing.secret_box import read_or_make_box
 from deltareg.store import FallbackReads, open_store, read_options
+from deltareg.store.watched import WatchedStore
 
 if TYPE_CHECKING:
     from deltareg.oidc.provider import Provider
@@ -52,7 +53,7 @@ def open_registry(settings: ServerSettings) -> Registry:
     engine = create_engine(settings.effective_database_url, connections=settings.database_connections)
     check_schema(engine)
     url, copy = settings.effective_store_url, settings.second_store_url
-    store = open_store(url, options=read_options(url, os.environ))
+    store = WatchedStore(open_store(url, options=read_options(url, os.environ)))
     second = None if copy is None else open_store(copy, options=read_options(copy, os.environ))
     try:
         issuers = Issuers(settings.issuers, networks=settings.webhook_networks, also_trusted=settings.issuers_ca)

@@ -41,7 +41,9 @@ def request_id_of(request: Request) -> str:
     return str(getattr(request.state, "request_id", ""))
 
 
-def _answer(document: ProblemDocument, headers: Mapping[str, str]) -> Response:
+def _answer(document: ProblemDocument, headers: Mapping[str, str], request: Request | None = None) -> Response:
+    if request is not None:
+        request.state.problem = document.code
     # In ASCII: what a problem quotes from a request may be no text that UTF-8 can write.
     body = json.dumps(document.model_dump())
     return Response(body, document.status, dict(headers), MEDIA_TYPE)
@@ -50,6 +52,7 @@ def _answer(document: ProblemDocument, headers: Mapping[str, str]) -> Response:
 async def _deltareg_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, DeltaregError):
         raise error
+    request.state.problem = error.code
     if status_of(error) >= 500:
         tell_fault(request, error)
     return problem_response(error, request_id=request_id_of(request))
@@ -96,7 +99,7 @@ async def _validation_error(request: Request, error: Exception) -> Response:
         errors=items,
         fix=f"see {API}/openapi.json",
     )
-    return _answer(document, {})
+    return _answer(document, {}, request)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
@@ -111,11 +114,12 @@ async def _http_error(request: Request, error: Exception) -> Response:
         code=codes.get(error.status_code, "invalid_input"),
         request_id=request_id_of(request),
     )
-    return _answer(document, error.headers or {})
+    return _answer(document, error.headers or {}, request)
 
 
 async def _internal_error(request: Request, error: Exception) -> Response:
     request_id = request_id_of(request)
+    request.state.problem = DeltaregError.code
     logger.error("bug request=%s", request_id, exc_info=error, extra={"request_id": request_id})
     bug = DeltaregError("the server has a bug", fix="report it with the request id of this answer")
     return problem_response(bug, request_id=request_id_of(request))

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from deltareg.api.checking import check_all
+from deltareg.api.doctor.command import doctor
 from deltareg.api.first_start import local_worker_key, local_worker_token, prepare_data_dir
 from deltareg.api.listening import start_listening
 from deltareg.api.one_host import one_host
@@ -74,6 +75,7 @@ def check() -> None:
 
 
 server.add_command(token)
+server.add_command(doctor)
 server.add_command(keys)
 
 

@@ -15,7 +15,12 @@ import uvicorn
 
 from deltareg.api.app import LOOPBACK_HOSTS, create_app
 from deltareg.api.app_state import AppState, state_of_app
+from deltareg.api.log_lines import start_log
 from deltareg.api.noting import noting
+from deltareg.api.observability.options import Observability
+from deltareg.api.observability.recording import recording
+from deltareg.api.observability.slow_requests import SlowRequestFiles
+from deltareg.api.observability.tracing import tracing
 from deltareg.api.overload.connections import ConnectionBook
 from deltareg.api.overload.descriptors import most_connections, raise_open_files
 from deltareg.api.overload.protocol import PatientProtocol
@@ -30,7 +35,9 @@ from deltareg.api.settings import ServerSettings
 from deltareg.api.telling import telling
 from deltareg.api.upkeep import upkeep
 from deltareg.errors import Misconfigured
+from deltareg.host.exported_metrics import export_metrics
 from deltareg.host.garbage import collect_in_small_steps
+from deltareg.host.traces import open_tracer
 from deltareg.service.access.review import count_legacy
 from deltareg.service.registry import Registry
 from deltareg.service.runs.reverify import queue_reverification
@@ -50,11 +57,14 @@ def serve(registry: Registry, settings: ServerSettings, listener: socket.socket)
     Raises:
         Misconfigured: The TLS certificate cannot be used.
     """
+    start_log(level=settings.log_level, form=settings.log_form)
     signal.signal(signal.SIGTERM, _exit)
     keep_own_suites(registry)
     queue_reverification(registry)
     queue_unknown_again(registry)
     _report_legacy(registry)
+    tracer = open_tracer("deltareg-server")
+    slow, disks = SlowRequestFiles(settings.records), settings.own_disks() | {"records": settings.data_dir}
     hosts = (*LOOPBACK_HOSTS, settings.host, *settings.allowed_hosts)
     app = create_app(
         registry,
@@ -73,6 +83,7 @@ def serve(registry: Registry, settings: ServerSettings, listener: socket.socket)
         requests_per_minute=settings.requests_per_minute,
         bad_tokens_per_minute=BAD_TOKENS,
         proxies=settings.behind_proxy,
+        observability=Observability(slow, tracing(tracer), disks),
     )
     config = uvicorn.Config(
         app,
@@ -103,10 +114,16 @@ def serve(registry: Registry, settings: ServerSettings, listener: socket.socket)
         refreshing(registry),
         upkeep(registry, settings.keeping_times),
         present(registry),
+        recording(slow, settings.records, registry, disks),
         _asked_to_end(),
     ):
         collect_in_small_steps()
+        end_export = export_metrics("deltareg-server", state_of_app(app).health.samples)
         PatientServer(config, state_of_app(app), book).run(sockets=[listener])
+        if end_export is not None:
+            end_export()
+    if tracer is not None:
+        tracer.close()
 
 
 def _report_legacy(registry: Registry) -> None:

@@ -8,6 +8,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from deltareg.api.log_lines import LogForm, LogLevel
 from deltareg.service.issuers import KNOWN
 from deltareg.service.operations.operation import KeepingTimes
 from deltareg.words import BareName, Founders
@@ -130,6 +131,12 @@ class ServerSettings(BaseSettings):
         default=0.02, ge=0, le=1, description="Of the passes, the share that another worker verifies again."
     )
 
+    log_level: LogLevel = Field(
+        default="warning",
+        description="From which level on the log has lines, on stderr; `info` has one for each request.",
+    )
+    log_form: LogForm = Field(default="text", description="How lines of the log are written: `text`, or `json`.")
+
     @field_validator("behind_proxy", mode="before")
     @classmethod
     def _count(cls, value: object) -> object:
@@ -169,6 +176,11 @@ class ServerSettings(BaseSettings):
     def effective_checkpoint_file(self) -> Path:
         """The file that grows by a line with each checkpoint of the audit trail."""
         return self.checkpoint_file or self.data_dir.absolute() / "checkpoints.jsonl"
+
+    @property
+    def records(self) -> Path:
+        """The folder of what the server records for `server doctor`."""
+        return self.data_dir.absolute() / "records"
 
     @property
     def keep_logs_s(self) -> float | None:

@@ -21,7 +21,9 @@ from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from deltareg.db import HEAD
 from deltareg.db.faults import named_faults
+from deltareg.db.sql.timed_cursors import TimedSqliteConnection, timed_postgresql_cursor
 from deltareg.errors import Misconfigured, Unavailable
+from deltareg.host.time_spent import spending
 
 T = TypeVar("T")
 
@@ -55,7 +57,16 @@ def create_engine(url: str | sa.URL, *, connections: int = 30, busy_timeout_s: f
 def _pool_of(pool_size: int, max_overflow: int) -> dict[str, Any]:
     if not pool_size:
         return {"poolclass": sa.NullPool}
-    return {"pool_size": pool_size, "max_overflow": max_overflow, "pool_timeout": 10}
+    return {"poolclass": _Pool, "pool_size": pool_size, "max_overflow": max_overflow, "pool_timeout": 10}
+
+
+class _Pool(sa.QueuePool):
+    """Connections that are lent out; a request notes how long it waited for one."""
+
+    def connect(self) -> PoolProxiedConnection:
+        """Lend a connection."""
+        with spending("connection"):
+            return super().connect()
 
 
 def parse_url(url: str | sa.URL) -> sa.URL:
@@ -128,8 +139,11 @@ def write(engine: sa.Engine) -> Generator[sa.Connection, None, None]:
     """
     with named_faults(), engine.connect() as conn:
         as_writer(conn)
-        with conn.begin():
+        with conn.begin() as transaction:
             yield conn
+            if transaction.is_active:
+                with spending("database"):
+                    transaction.commit()
 
 
 def as_writer(conn: sa.Connection) -> None:
@@ -243,7 +257,12 @@ def _postgresql(target: sa.URL, pool: dict[str, Any]) -> sa.Engine:
         **pool,
         # As with SQLite, a connection begins no transaction by itself: what opens one says which.
         isolation_level="AUTOCOMMIT",
-        connect_args={"connect_timeout": 10, "application_name": f"deltareg {HEAD}", "options": options},
+        connect_args={
+            "connect_timeout": 10,
+            "application_name": f"deltareg {HEAD}",
+            "options": options,
+            "cursor_factory": timed_postgresql_cursor(),
+        },
     )
     event.listen(engine, "checkin", _note_rest)
     event.listen(engine, "checkout", partial(_ping_if_rested, engine.dialect))
@@ -275,7 +294,7 @@ def _sqlite(target: sa.URL, pool: dict[str, Any], *, busy_timeout_s: float) -> s
         target,
         **pool,
         # The driver opens and ends no transaction by itself: BEGIN is ours.
-        connect_args={"isolation_level": None, "timeout": busy_timeout_s},
+        connect_args={"isolation_level": None, "timeout": busy_timeout_s, "factory": TimedSqliteConnection},
     )
     event.listen(engine, "connect", _set_pragmas)
     event.listen(engine, "begin", _begin)

@@ -264,6 +264,7 @@ def _open_ask(registry: Registry, request: Request) -> ViewRequest:
     session = session_of(request, registry)
     request.state.who = session.caller.principal  # should it fail, its page has the menu
     request.state.principal_id = session.caller.principal_id  # whose limits count
+    request.state.principal_name = session.caller.principal
     return ViewRequest(registry, session, request)
 
 

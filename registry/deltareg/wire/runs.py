@@ -300,7 +300,8 @@ class LeaseGrant(Answer):
     versions that the suite compares with, by how it names them. A run that proves a base has
     no `ref`. `storage_revision` says which form is stored now. With `is_anew`, nothing of what is
     to be proven comes out of a cache. A run that compares or answers has its other version among
-    the `references`, as `a`; one that answers has a `question`.
+    the `references`, as `a`; one that answers has a `question`. `request_id` is the request that
+    asked for it, `traceparent` the trace of that, where there is one.
     """
 
     run: str
@@ -322,6 +323,8 @@ class LeaseGrant(Answer):
     is_anew: bool = False
     references: dict[str, ReferenceGrant] = {}
     question: Question | None = None
+    request_id: str = ""
+    traceparent: str = ""
 
 
 class LeaseHold(Request):

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 ORDER = 40
 
 _POLL_S = 1.0
+_LOSSES = frozenset({"missing", "size", "data", "bad", "manifest", "map"})
+"""Findings that are bytes which are gone or changed; a wrong count, mark or reference is a row."""
 _TONES: Mapping[str, Tone] = {"healed": "good", "push": "bad", "": "dim"}
 
 
@@ -72,8 +74,9 @@ class _Asked(TypedDict):
 def fsck(invocation: Invocation, **asked: Unpack[_Asked]) -> ExitStatus:
     """Compare the store with the database.
 
-    The exit status is 6 if anything is missing or damaged. Objects in the store that no row names are
-    listed, and harm nothing. Without --repair nothing is changed.
+    The first line says whether data is lost, rows are wrong, or only leftovers are there. The exit
+    status is 6 if data is lost or rows are wrong; leftovers, objects in the store that no row names,
+    harm nothing. Without --repair nothing is changed.
 
     --repair restores rows from other rows, and packs from copies of their bytes in the store or in
     the server's second store. A pack without a copy is marked as damaged. A version that needs it is
@@ -97,9 +100,14 @@ def fsck(invocation: Invocation, **asked: Unpack[_Asked]) -> ExitStatus:
     return ExitStatus.INTEGRITY if _harmful(report) else ExitStatus.DONE
 
 
+def _lost(report: "FsckReport") -> int:
+    """Count the findings that are lost or changed bytes, and stay lost unless somebody has them."""
+    return sum(item.kind in _LOSSES and item.outcome != "healed" for item in report.findings)
+
+
 def _harmful(report: "FsckReport") -> int:
-    """Count the findings that stop somebody's pull; an object that no row names stops nobody's."""
-    return sum(item.kind != "orphan" for item in report.findings)
+    """Count the findings that are loss, or wrong rows; an object that no row names stops nobody."""
+    return sum(item.kind != "orphan" and item.outcome != "healed" for item in report.findings)
 
 
 def _pieces(invocation: Invocation, asked: _Asked) -> ExitStatus:
@@ -134,11 +142,16 @@ def _pieces(invocation: Invocation, asked: _Asked) -> ExitStatus:
 def _describe_findings(report: "FsckReport") -> list[Block]:
     how = "read and checked" if report.read_data else "looked up"
     scope = f"{count(report.packs, 'pack')}, {size(report.bytes)}, {how}:"
-    orphans = len(report.findings) - _harmful(report)
-    extra = f"; {count(orphans, 'object')} that no row names" if orphans else ""
-    outcome = Cell(f"all good{extra}", "good")
-    if _harmful(report):
-        outcome = Cell(f"{count(_harmful(report), 'finding')}{extra}", "bad")
+    orphans = sum(item.kind == "orphan" for item in report.findings)
+    healed = sum(item.outcome == "healed" for item in report.findings)
+    extra = f"; {healed} healed" if healed else ""
+    extra += f"; {count(orphans, 'leftover')} that no row names" if orphans else ""
+    rows_wrong = _harmful(report) - _lost(report)
+    outcome = Cell(f"no data is lost{extra}" if extra else "all good", "good")
+    if _lost(report):
+        outcome = Cell(f"data is LOST or damaged: {count(_lost(report), 'finding')}{extra}", "bad")
+    elif rows_wrong:
+        outcome = Cell(f"no data is lost; {count(rows_wrong, 'row')} WRONG: fsck --repair{extra}", "bad")
     blocks: list[Block] = [LinesBlock([[scope, outcome]])]
     if report.findings:
         rows: list[list[Text]] = [

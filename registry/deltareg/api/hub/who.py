@@ -33,6 +33,7 @@ def caller_of(request: Request, registry: InRegistry) -> Caller:
         except Unauthenticated as error:
             raise Unauthenticated(error.message, fix=_FIX) from error
         request.state.principal_id = caller.principal_id
+        request.state.principal_name = caller.principal
         return caller
     if scheme or not state_of(request).anonymous_reading:
         raise Unauthenticated("this registry is read with a token, and none came", fix=_FIX)

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Hashable
 from contextlib import asynccontextmanager
 
 from deltareg.errors import Unavailable
+from deltareg.host.time_spent import spending
 
 
 class FairSlots:
@@ -69,8 +70,9 @@ class FairSlots:
         queue.append((slots, turn))
         self._serve()
         try:
-            async with asyncio.timeout(self._patience_s):
-                await turn
+            with spending("slot"):
+                async with asyncio.timeout(self._patience_s):
+                    await turn
         except TimeoutError as error:
             self._withdraw(holder, slots, turn)
             raise self._busy() from error

@@ -84,6 +84,11 @@ def traffic_of(method: str, path: str, query: bytes) -> Traffic:
     return "list" if is_page or is_list else "change"
 
 
+def waits_by_itself(path: str, query: bytes) -> bool:
+    """Whether a request waits for something to happen, so that how long it takes says nothing."""
+    return b"wait=" in query or path.endswith(_STREAM) or path == _LEASES
+
+
 def is_login(method: str, path: str) -> bool:
     """Whether a request is how somebody without a token gets one."""
     return method == "POST" and _LOGIN.fullmatch(path) is not None

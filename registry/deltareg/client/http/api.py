@@ -17,6 +17,7 @@ from deltareg.client.http.patience import RetryPolicy
 from deltareg.client.progress import SILENT, Progress
 from deltareg.client.token_reach import why_not_exchanged, why_withheld
 from deltareg.errors import IntegrityFailure, InvalidInput, Misconfigured
+from deltareg.host.causes import current_cause
 from deltareg.host.lean_httpx import httpx
 from deltareg.host.token_files import is_here
 from deltareg.wire.interface import API
@@ -261,7 +262,10 @@ class Api:
         return self._patience.watch(f"{self._config.server} has not answered")
 
     def _request_id(self) -> dict[str, str]:
-        return {"X-Request-Id": self._config.request_id or uuid.uuid4().hex}
+        """Return the headers by which the server's log and traces name what this is for."""
+        cause = current_cause()
+        sent = {"X-Request-Id": cause.request_id or self._config.request_id or uuid.uuid4().hex}
+        return sent | {"traceparent": cause.traceparent} if cause.traceparent else sent
 
 
 def _printable(token: str) -> str:

@@ -56,7 +56,7 @@ def _next_rows(conn: sa.Connection, *, offset: int, limit: int) -> Sequence[Queu
 
 
 def queue_depth(conn: sa.Connection) -> Sequence[DepthRow]:
-    """Count active runs: rows of (what, labels, waiting, running, oldest_us), labels as JSON text.
+    """Count active runs: rows of (what, labels, priority, waiting, running, oldest_us), labels as JSON text.
 
     `oldest_us` is the age of the oldest waiting run. A run whose lease has expired counts as
     waiting.
@@ -66,13 +66,14 @@ def queue_depth(conn: sa.Connection) -> Sequence[DepthRow]:
         sa.select(
             runs.c.what,
             labels.label("labels"),
+            runs.c.priority,
             sa.func.count().filter(WAITS).label("waiting"),
             sa.func.count().filter(~WAITS).label("running"),
             sa.func.max(sa.case((WAITS, now_us() - runs.c.created_at), else_=0)).label("oldest_us"),
         )
         .where(ACTIVE)
-        .group_by(runs.c.what, labels)
-        .order_by(runs.c.what, labels)
+        .group_by(runs.c.what, labels, runs.c.priority)
+        .order_by(runs.c.what, labels, runs.c.priority)
     )
     return fetch_all(conn, query, DepthRow)
 

@@ -135,10 +135,11 @@ class VerifyRow:
 
 @dataclass(frozen=True, slots=True)
 class DepthRow:
-    """The number of active runs of a kind with the same labels, which are JSON text."""
+    """The number of active runs of a kind with the same labels, which are JSON text, and priority."""
 
     what: str
     labels: str
+    priority: int
     waiting: int
     running: int
     oldest_us: int

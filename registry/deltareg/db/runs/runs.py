@@ -25,7 +25,10 @@ from deltareg.db.sql.upsert import batches, insert
 from deltareg.db.tables import bases, deltas, namespaces, principals, runs, versions, workers
 from deltareg.db.tables.runs import ACTIVE, IS_OF_RARE_KIND, IS_OF_RARE_STATE, RARE_KINDS, RARE_STATES
 from deltareg.errors import Unavailable
+from deltareg.host.time_spent import SPENT
 
+REQUEST_ID, TRACEPARENT = "request_id", "traceparent"
+"""Where a run's request says who asked, for logs and traces."""
 _ATTEMPTS = 10
 _TRIES = 3
 _EXHAUSTED = sa.and_(ACTIVE, EXPIRED, runs.c.attempt >= runs.c.max_attempts)
@@ -95,7 +98,7 @@ def enqueue(
             dedup_key=dedup_key,
             version_id=version_id,
             suite=suite,
-            request=dict(request),
+            request=_asked_by() | dict(request),
             labels=dict(labels or {}),
             priority=priority,
             max_attempts=max_attempts,
@@ -115,6 +118,15 @@ def enqueue(
         if active_id is not None:  # else it ended between the two statements
             return active_id
     raise Unavailable(f"runs of {dedup_key} come and go", fix="try again")
+
+
+def _asked_by() -> dict[str, object]:
+    """Return the request that asks, and its trace: a run goes on with them, and one queued for it again as well."""
+    spent = SPENT.get()
+    if spent is None:
+        return {}
+    asked = {REQUEST_ID: spent.request_id, TRACEPARENT: spent.traceparent}
+    return {name: value for name, value in asked.items() if value}
 
 
 def join(conn: sa.Connection, dedup_key: str, *, priority: int) -> str | None:

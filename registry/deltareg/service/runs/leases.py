@@ -257,6 +257,8 @@ def _grant(registry: Registry, run: RunRow, *, lease_s: float) -> LeaseGrant:
         waived=[name for name in run.request.get("waived", "").split(",") if name],
         storage_revision=version.storage_revision,
         is_anew=ANEW in run.request,
+        request_id=run.request.get(queries.REQUEST_ID, ""),
+        traceparent=run.request.get(queries.TRACEPARENT, ""),
         question=question,
     )
 
@@ -278,4 +280,6 @@ def _grant_base(registry: Registry, run: RunRow, base_id: int, *, lease_s: float
         suite_digest="",
         storage_revision=row.storage_revision,
         is_anew=ANEW in run.request,
+        request_id=run.request.get(queries.REQUEST_ID, ""),
+        traceparent=run.request.get(queries.TRACEPARENT, ""),
     )

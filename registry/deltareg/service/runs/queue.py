@@ -1,7 +1,8 @@
 """The state of the queue: running and waiting runs, workers, and the amount of work."""
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from deltareg.db.runs import queue as queries
@@ -13,12 +14,13 @@ from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING, SHARED
 from deltareg.service.clock import rfc3339
 from deltareg.service.describe import line_of, ref_of
-from deltareg.service.labels import device_class, is_for_one_run
+from deltareg.service.labels import device_class, fits, is_for_one_run
 from deltareg.service.paging import check_limit, page, read_number_cursor
+from deltareg.service.priority import priority_word
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_version
 from deltareg.service.runs.info import LIVE_US, describe_runs, explain_unserved
-from deltareg.wire import Page, RunInfo, WorkerInfo
+from deltareg.wire import Page, Priority, RunInfo, WorkerInfo
 
 _KNOWN_US = 86_400 * US_PER_S
 
@@ -40,6 +42,19 @@ class QueueDepth:
     waiting: int
     running: int
     oldest_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class QueueOutlook:
+    """What waits, beside how much of it there is.
+
+    Attributes:
+        by_priority: Runs that wait, by the word of their priority.
+        unserved: Runs that wait and ask for labels that no live worker offers.
+    """
+
+    by_priority: Mapping[Priority, int]
+    unserved: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +123,22 @@ def queue_depth(registry: Registry) -> list[QueueDepth]:
             max(depth.oldest_s, row.oldest_us / US_PER_S),
         )
     return list(depths.values())
+
+
+def queue_outlook(registry: Registry) -> QueueOutlook:
+    """Return the priorities of what waits, and how much of it nobody could take."""
+    with read(registry.engine) as conn:
+        rows = queries.queue_depth(conn)
+        workers = queries.worker_rows(conn, seen_within_us=LIVE_US)
+    live = [row.labels for row in workers if not is_for_one_run(row.labels)]
+    by_priority: Counter[Priority] = Counter()
+    unserved = 0
+    for row in rows:
+        by_priority[priority_word(row.priority)] += row.waiting
+        labels = json.loads(row.labels)
+        if row.waiting and not any(fits(labels, offered) for offered in live):
+            unserved += row.waiting
+    return QueueOutlook(by_priority, unserved)
 
 
 def workforce(registry: Registry) -> list[Workforce]:
