@@ -35,7 +35,7 @@ def show_operation(registry: Registry, caller: Caller, kind: str) -> OperationIn
     caller.require(Right.ADMIN, on=EVERYTHING)
     find_operation(kind)
     with read(registry.engine) as conn:
-        return _describe(_known(queries.operation_row(conn, kind)))
+        return _describe(_require_row(queries.operation_row(conn, kind)))
 
 
 def change_operation(registry: Registry, caller: Caller, kind: str, change: OperationChange) -> OperationInfo:
@@ -52,7 +52,7 @@ def change_operation(registry: Registry, caller: Caller, kind: str, change: Oper
 
     def transaction(conn: sa.Connection) -> OperationInfo:
         queries.add_operation(conn, operation.kind, due_in_us=None)
-        before = _known(queries.operation_row(conn, kind, lock=True))
+        before = _require_row(queries.operation_row(conn, kind, lock=True))
         values: dict[str, object] = {"set_by": caller.principal_id}
         if change.paused is not None:
             values["paused_at"] = now_us() if change.paused else None
@@ -65,7 +65,7 @@ def change_operation(registry: Registry, caller: Caller, kind: str, change: Oper
         if change.now:
             values["asked_at"] = now_us()
         queries.change_operation(conn, kind, **values)
-        after = _known(queries.operation_row(conn, kind))
+        after = _require_row(queries.operation_row(conn, kind))
         told = {name: value for name, value in change.model_dump(exclude_none=True).items() if value is not False}
         if change.paused is not None:
             told["paused"] = change.paused
@@ -82,7 +82,7 @@ def change_operation(registry: Registry, caller: Caller, kind: str, change: Oper
     return with_retry(registry.engine, transaction)
 
 
-def _known(row: OperationRow | None) -> OperationRow:
+def _require_row(row: OperationRow | None) -> OperationRow:
     if row is None:  # of a registry that no server has served yet
         raise NotFound("no server has begun with its operations yet", fix="start one: deltareg server run")
     return row

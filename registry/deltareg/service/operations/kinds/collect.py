@@ -14,7 +14,7 @@ from deltareg.service.upkeep.collect import (
     sweep_some,
 )
 
-_MOST = 200
+_MOST = 100
 
 
 def _collect(context: StepContext, place: Place) -> StepOutcome:
