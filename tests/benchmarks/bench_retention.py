@@ -118,6 +118,7 @@ def told(options, before, after, took):
     yield f"{'operation':24}{'steps':>8}{'seconds':>10}{'longest':>10}  did"
     for kind, (steps, seconds, longest, counts) in took.items():
         did = ", ".join(f"{number:,} {name}" for name, number in counts.items())
+        did = did if len(counts) < 4 else f"{sum(counts.values()):,} rows"
         yield f"{kind:24}{steps:>8}{seconds:>10.1f}{longest:>10.2f}  {did}"
 
 
