@@ -28,6 +28,7 @@ from tests.scale.filled import DATABASES, empty_database, seal_trail, serving
 from tests.scale.moved_clock import MovedClock
 from tests.scale.plan import DAY_US
 from tests.scale.template import write_lora
+from tests.signers import key_of
 from tests.trail.logs import ADMIN
 
 MONTHS, MONTH_DAYS = 24, 30.4375
@@ -76,6 +77,8 @@ class TwoYears:
         self.pushed: dict[str, str] = {}
         self.shape = Shape(1, hidden=32, inner=32, heads=4, key_heads=4, vocabulary=64)
         self.author = author = server.client(principal="author")
+        for name in ("worker", "prover"):  # over the API, so that the trail has it
+            author.keys.enrol(name, str(key_of(name).public), host="here")
         self.worker = server.client(("read", "verify"), principal="worker", kind="wrk")
         self.prover, self.puller = prover_of(server), server.client(("read",), principal="puller")
         announce_server_key(server.registry)
