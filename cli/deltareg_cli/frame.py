@@ -49,7 +49,7 @@ def run(args: Sequence[str]) -> int:
     """Run one command line and return its exit status; raises nothing."""
     invocation = Invocation()
     try:
-        with _traced(args):
+        with _trace(args):
             return _call(args, invocation)
     except (click.Abort, KeyboardInterrupt):
         return _report_interrupt(invocation)
@@ -65,7 +65,7 @@ def run(args: Sequence[str]) -> int:
 
 
 @contextmanager
-def _traced(args: Sequence[str]) -> Generator[None, None, None]:
+def _trace(args: Sequence[str]) -> Generator[None, None, None]:
     """Trace a command where the environment asks for it; what it sends and starts is part of its trace."""
     if not any(name.startswith("OTEL_EXPORTER_OTLP") for name in os.environ):
         yield

@@ -62,6 +62,7 @@ PLANTS = [
     ("one-door-to-s3", "registry/deltareg/service/__init__.py", "import deltareg.store.s3"),
     ("one-door-to-s3", "registry/deltareg/service/__init__.py", "import boto3"),
     ("settings-at-the-rim", "registry/deltareg/service/__init__.py", "import deltareg.api.settings"),
+    ("traced-in-one-place", "registry/deltareg/service/__init__.py", "import opentelemetry"),
     ("pickles-are-converted", "registry/deltareg/delta/examine.py", "import deltareg.client.convert.torch_archive"),
     ("acyclic", "registry/deltareg/digest.py", "import deltareg.identity.manifest"),
 ]

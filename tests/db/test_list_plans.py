@@ -62,7 +62,7 @@ ASKED = {
         lambda c: [health.newest_action_us(c, "collect.run"), health.oldest_unsealed_us(c)],
         ("ix_audit_action_id",),
     ),
-    "what metrics ask beside": (lambda c: [health.stored(c), health.pending_deliveries(c)], ()),
+    "what metrics ask beside": (lambda c: [health.count_stored(c), health.pending_deliveries(c)], ()),
     "audit of a line": (audited(subject="a/b"), ("ix_audit_line",)),
     "audit of a version": (audited(subject="a/b:v1"), ("ix_audit_subject_id",)),
     "audit of an action": (audited(action="token.revoke"), ("ix_audit_action_id",)),

@@ -117,11 +117,11 @@ class Worker:
 
     def handle(self, grant: LeaseGrant) -> None:
         """Carry out one run and tell the registry how it ended, for the request that asked for it."""
-        with self._traced(grant) as traceparent, caused_by(grant.request_id, traceparent):
+        with self._trace(grant) as traceparent, caused_by(grant.request_id, traceparent):
             self._handle(grant)
 
     @contextmanager
-    def _traced(self, grant: LeaseGrant) -> Generator[str, None, None]:
+    def _trace(self, grant: LeaseGrant) -> Generator[str, None, None]:
         """Trace a run as part of what asked for it, and give on the trace."""
         if self.tracer is None:
             yield grant.traceparent

@@ -100,7 +100,7 @@ def fsck(invocation: Invocation, **asked: Unpack[_Asked]) -> ExitStatus:
     return ExitStatus.INTEGRITY if _harmful(report) else ExitStatus.DONE
 
 
-def _lost(report: "FsckReport") -> int:
+def _count_lost(report: "FsckReport") -> int:
     """Count the findings that are lost or changed bytes, and stay lost unless somebody has them."""
     return sum(item.kind in _LOSSES and item.outcome != "healed" for item in report.findings)
 
@@ -146,10 +146,10 @@ def _describe_findings(report: "FsckReport") -> list[Block]:
     healed = sum(item.outcome == "healed" for item in report.findings)
     extra = f"; {healed} healed" if healed else ""
     extra += f"; {count(orphans, 'leftover')} that no row names" if orphans else ""
-    rows_wrong = _harmful(report) - _lost(report)
+    rows_wrong = _harmful(report) - _count_lost(report)
     outcome = Cell(f"no data is lost{extra}" if extra else "all good", "good")
-    if _lost(report):
-        outcome = Cell(f"data is LOST or damaged: {count(_lost(report), 'finding')}{extra}", "bad")
+    if _count_lost(report):
+        outcome = Cell(f"data is LOST or damaged: {count(_count_lost(report), 'finding')}{extra}", "bad")
     elif rows_wrong:
         outcome = Cell(f"no data is lost; {count(rows_wrong, 'row')} WRONG: fsck --repair{extra}", "bad")
     blocks: list[Block] = [LinesBlock([[scope, outcome]])]

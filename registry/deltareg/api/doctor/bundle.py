@@ -22,7 +22,7 @@ from typing import Final
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from deltareg import __version__
-from deltareg.api.doctor.findings import Finding
+from deltareg.api.doctor.diagnosis import Diagnosis
 from deltareg.api.observability.growth import read_samples
 from deltareg.api.observability.slow_requests import read_slow_requests
 from deltareg.api.settings import ServerSettings
@@ -41,7 +41,7 @@ _TOLD_FROM: Final = ("DELTAREG_", "AWS_", "OTEL_", "GOOGLE_", "PG", "SSL_", "REQ
 
 
 def write_bundle(
-    path: Path, settings: ServerSettings, registry: Registry | None, findings: Sequence[Finding], *, problem: str
+    path: Path, settings: ServerSettings, registry: Registry | None, diagnoses: Sequence[Diagnosis], *, problem: str
 ) -> None:
     """Write the bundle, readable for its owner alone.
 
@@ -49,11 +49,11 @@ def write_bundle(
         path: The file; one that is there is replaced.
         settings: The server's settings.
         registry: The registry; None while its database does not answer.
-        findings: What the doctor found.
+        diagnoses: What the doctor found.
         problem: Why there is no registry; empty if there is one.
     """
     texts = {
-        "doctor.json": _json({each.question: {"answer": each.answer, **each.document} for each in findings}),
+        "doctor.json": _json({each.question: {"answer": each.answer, **each.document} for each in diagnoses}),
         "settings.json": _json(_settings(settings)),
         "versions.txt": "\n".join(_versions()),
         "database.json": _json(_database(registry, problem)),

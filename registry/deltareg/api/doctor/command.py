@@ -9,7 +9,7 @@ from typing import Final
 import click
 
 from deltareg.api.doctor.bundle import write_bundle
-from deltareg.api.doctor.findings import Finding
+from deltareg.api.doctor.diagnosis import Diagnosis
 from deltareg.api.doctor.room import when_full
 from deltareg.api.doctor.slow import why_slow
 from deltareg.api.doctor.stuck import what_is_stuck
@@ -41,20 +41,20 @@ def doctor(*, since: str, bundle: Path | None, as_json: bool, data_dir: Path | N
         settings = read_settings(data_dir=data_dir)
         registry, problem = _open(settings)
         now = time.time()
-        findings = look(registry, settings, since=_moment(since, now), now=now)
+        diagnoses = look(registry, settings, since=_moment(since, now), now=now)
         if bundle is not None:
-            write_bundle(bundle, settings, registry, findings, problem=problem)
+            write_bundle(bundle, settings, registry, diagnoses, problem=problem)
     if as_json:
-        click.echo(json.dumps({each.question: each.document for each in findings}, default=str))
+        click.echo(json.dumps({each.question: each.document for each in diagnoses}, default=str))
     else:
-        _show(findings, problem)
+        _show(diagnoses, problem)
     if bundle is not None:
         click.echo(f"wrote {bundle}: no secrets are in it; it names people and lines", err=True)
-    if problem or not all(each.is_well for each in findings):
+    if problem or not all(each.is_well for each in diagnoses):
         raise SystemExit(1)
 
 
-def look(registry: Registry | None, settings: ServerSettings, *, since: float, now: float) -> list[Finding]:
+def look(registry: Registry | None, settings: ServerSettings, *, since: float, now: float) -> list[Diagnosis]:
     """Answer all three questions.
 
     Args:
@@ -82,12 +82,12 @@ def _open(settings: ServerSettings) -> tuple[Registry | None, str]:
         return None, error.message
 
 
-def _show(findings: list[Finding], problem: str) -> None:
+def _show(diagnoses: list[Diagnosis], problem: str) -> None:
     if problem:
         click.echo(f"database: {problem}\n")
-    for finding in findings:
-        click.secho(finding.question, bold=True)
-        for line in finding.answer:
+    for diagnosis in diagnoses:
+        click.secho(diagnosis.question, bold=True)
+        for line in diagnosis.answer:
             click.echo(f"  {line}")
         click.echo()
 

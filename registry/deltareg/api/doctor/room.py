@@ -5,7 +5,7 @@ from pathlib import Path
 from statistics import linear_regression
 from typing import Final
 
-from deltareg.api.doctor.findings import Finding, duration, moment, size
+from deltareg.api.doctor.diagnosis import Diagnosis, duration, moment, size
 from deltareg.api.observability.growth import RoomSample, read_samples
 
 QUESTION: Final = "When is the disk full?"
@@ -16,7 +16,7 @@ _SOON_S: Final = 14 * _DAY_S
 _FAR_S: Final = 3_650 * _DAY_S
 
 
-def when_full(folder: Path, now_sample: RoomSample) -> Finding:
+def when_full(folder: Path, now_sample: RoomSample) -> Diagnosis:
     """Answer the question from the server's records and a sample of now."""
     samples = [*read_samples(folder, since=now_sample.at - _LOOK_BACK_S), now_sample]
     lines: list[str] = []
@@ -31,7 +31,7 @@ def when_full(folder: Path, now_sample: RoomSample) -> Finding:
             first = left_s, of
     lines += _registry_growth(samples)
     document["stored_bytes"], document["database_bytes"] = now_sample.stored, now_sample.database
-    return Finding(QUESTION, [_headline(first, now_sample), *lines], document, first is None or first[0] > _SOON_S)
+    return Diagnosis(QUESTION, [_headline(first, now_sample), *lines], document, first is None or first[0] > _SOON_S)
 
 
 def forecast(points: Sequence[tuple[float, float]], free: int) -> tuple[float | None, str]:

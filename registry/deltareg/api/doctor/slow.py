@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final, cast
 
-from deltareg.api.doctor.findings import Finding, duration, moment
+from deltareg.api.doctor.diagnosis import Diagnosis, duration, moment
 from deltareg.api.observability.slow_requests import SLOW_S, read_slow_requests
 from deltareg.errors import DeltaregError
 from deltareg.service.registry import Registry
@@ -80,7 +80,7 @@ class SlowWork:
         return ", ".join(shown[:4]) or "less than a moment each"
 
 
-def why_slow(registry: Registry | None, folder: Path, *, since: float) -> Finding:
+def why_slow(registry: Registry | None, folder: Path, *, since: float) -> Diagnosis:
     """Answer the question for a time.
 
     Args:
@@ -109,7 +109,7 @@ def why_slow(registry: Registry | None, folder: Path, *, since: float) -> Findin
             for each in runs
         ],
     }
-    return Finding(QUESTION, lines, document)
+    return Diagnosis(QUESTION, lines, document)
 
 
 def group(lines: Iterable[Mapping[str, object]]) -> dict[str, SlowWork]:

@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Final
 
-from deltareg.api.doctor.findings import Finding, duration
+from deltareg.api.doctor.diagnosis import Diagnosis, duration
 from deltareg.service.registry import Registry
 from deltareg.service.upkeep.diagnosis import StuckWork, stuck_work
 from deltareg.service.upkeep.health import RegistryHealth, registry_health
@@ -13,7 +13,7 @@ _LATE_S: Final = 600.0
 _MANY: Final = 100
 
 
-def what_is_stuck(registry: Registry | None, *, now: float) -> Finding:
+def what_is_stuck(registry: Registry | None, *, now: float) -> Diagnosis:
     """Answer the question.
 
     Args:
@@ -22,7 +22,7 @@ def what_is_stuck(registry: Registry | None, *, now: float) -> Finding:
     """
     if registry is None:
         why = "The database does not answer, so nothing can be pushed or verified."
-        return Finding(QUESTION, [why], {"database": "down"}, is_well=False)
+        return Diagnosis(QUESTION, [why], {"database": "down"}, is_well=False)
     found, health = stuck_work(registry, now_us=int(now * 1_000_000)), registry_health(registry)
     lines = [*_waiting(found), *_given_up(found), *_others(found, health)]
     workers = ", ".join(found.live[:5]) or "none"
@@ -37,7 +37,7 @@ def what_is_stuck(registry: Registry | None, *, now: float) -> Finding:
         "pending_deliveries": health.pending_deliveries,
         "unsealed_s": health.unsealed_s,
     }
-    return Finding(
+    return Diagnosis(
         QUESTION, [_headline(found, lines), *lines, f"workers that run now: {workers}{gone}"], document, not lines
     )
 

@@ -67,17 +67,17 @@ def timed_postgresql_cursor() -> type[Any]:
 
         def execute(self, query: Any, params: Any = None, **options: Any) -> Self:  # noqa: ANN401  # as psycopg has it
             """Run a statement."""
-            _timed(super().execute, query, params, **options)
+            _time(super().execute, query, params, **options)
             return self
 
         def executemany(self, query: Any, params_seq: Any, **options: Any) -> None:  # noqa: ANN401  # as psycopg has it
             """Run a statement for each of many rows."""
-            _timed(super().executemany, query, params_seq, **options)
+            _time(super().executemany, query, params_seq, **options)
 
     return TimedPostgresqlCursor
 
 
-def _timed(run: Callable[..., Any], query: Any, params: Any, **options: Any) -> Any:  # noqa: ANN401  # as psycopg has it
+def _time(run: Callable[..., Any], query: Any, params: Any, **options: Any) -> Any:  # noqa: ANN401  # as psycopg has it
     spent = SPENT.get()
     if spent is None:
         return run(query, params, **options)

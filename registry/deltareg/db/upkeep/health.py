@@ -24,7 +24,7 @@ def database_bytes(conn: sa.Connection) -> int:
     return int(pages) * int(conn.exec_driver_sql("PRAGMA page_size").scalar_one())
 
 
-def stored(conn: sa.Connection) -> Mapping[str, int]:
+def count_stored(conn: sa.Connection) -> Mapping[str, int]:
     """Return bytes, versions and lines of all namespaces and the bases, as quotas count them."""
     sums = {name: sa.func.coalesce(sa.func.sum(quota_usage.c[name]), 0) for name in ("bytes", "versions", "lines")}
     row = conn.execute(sa.select(*sums.values()).where(~quota_usage.c.holder.like("by:%"))).one()

@@ -45,7 +45,7 @@ def registry_health(registry: Registry) -> RegistryHealth:
     with read(registry.engine) as conn:
         return RegistryHealth(
             database_bytes=queries.database_bytes(conn),
-            stored=queries.stored(conn),
+            stored=queries.count_stored(conn),
             verdicts=queries.verdicts_within(conn, HOUR_US),
             dead=queries.dead_within(conn, DAY_US),
             proven_at=(queries.newest_proof_us(conn) or 0) / US_PER_S,

@@ -10,7 +10,7 @@ _UNITS: Final = ("bytes", "kB", "MB", "GB", "TB", "PB")
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Diagnosis:
     """The answer to one question.
 
     Attributes:
