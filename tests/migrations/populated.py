@@ -59,6 +59,7 @@ ROWS: tuple[tuple[sa.Table, dict[str, object]], ...] = (
             "created_by": 1,
         },
     ),
+    (t.backup_holds, {"id": "b", "held_until": T0}),
     (t.namespaces, {"id": 1, "name": "lab", "created_by": 1}),
     (t.principals, {"id": 3, "name": "ci", "kind": "service"}),
     (t.stand_ins, {"id": 1, "principal_id": 3, "person_id": 1}),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from deltareg.api.backups import backup, restore, verify
 from deltareg.api.checking import check_all
 from deltareg.api.doctor.command import doctor
 from deltareg.api.first_start import local_worker_key, local_worker_token, prepare_data_dir
@@ -74,9 +75,8 @@ def check() -> None:
         sys.exit(status)
 
 
-server.add_command(token)
-server.add_command(doctor)
-server.add_command(keys)
+for _command in (token, doctor, keys, backup, verify, restore):
+    server.add_command(_command)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ Layout, the same under a folder, a bucket prefix and in memory::
         <uuid4 of the upload attempt>      the object: a pack or a file, written once, never changed
     log/
       <the log>/<size>-<root>              evidence: a checkpoint of the audit trail, never deleted
+      backups/<time>-<digest>              in the place of backups: what each of them is
 
 A physical key is made by the server, fresh for each upload attempt, and never used again. The
 database says which key stands for a digest; a key without a row is garbage that may be deleted at
@@ -29,8 +30,8 @@ CHUNK_BYTES = 1 << 20
 
 _KEY = re.compile(r"blobs/([0-9a-f]{64})/([0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12})")
 _PREFIX = re.compile(r"(?:[a-z0-9-]+/)*[a-z0-9-]*")
-_EVIDENCE = re.compile(r"log/[0-9a-f-]{1,64}/[0-9]{18}-[0-9a-f]{16}")
-_LOG = re.compile(r"[0-9a-f-]{1,64}")
+_EVIDENCE = re.compile(r"log/[0-9a-z-]{1,64}/[0-9]{18}-[0-9a-f]{16}")
+_LOG = re.compile(r"[0-9a-z-]{1,64}")
 
 
 class BlobStore(Protocol):

@@ -6,6 +6,7 @@ Every time is a BIGINT of microseconds since the epoch, by the database's clock 
 from deltareg.db.tables.aliases import channel_aliases as channel_aliases
 from deltareg.db.tables.aliases import line_aliases as line_aliases
 from deltareg.db.tables.aliases import namespace_aliases as namespace_aliases
+from deltareg.db.tables.backups import backup_holds as backup_holds
 from deltareg.db.tables.base_identities import base_aliases as base_aliases
 from deltareg.db.tables.base_identities import base_identities as base_identities
 from deltareg.db.tables.base_identities import deleted_bases as deleted_bases

@@ -36,6 +36,7 @@ from deltareg.db.tables import (
     versions,
 )
 from deltareg.db.tables.packs import UNADOPTED
+from deltareg.db.upkeep.holds import is_held
 from deltareg.db.upkeep.rows import StrandedRow
 
 _DAY_US = 86_400 * US_PER_S
@@ -146,8 +147,11 @@ def drop_manifests(conn: sa.Connection) -> None:
 def leftovers(conn: sa.Connection, *, after: int, limit: int) -> Sequence[LeftoverRow]:
     """List the keys that closed uploads wrote, or may have written, and that no pack uses.
 
-    A closed upload never adopts a key any more, so these keys are garbage for good.
+    A closed upload never adopts a key any more, so these keys are garbage for good. While a backup
+    runs there are none.
     """
+    if is_held(conn):
+        return []
     query = sa.select(upload_packs.c.id, upload_packs.c.physical_key).where(IS_CLOSED)
     return fetch_all(conn, _filter_leftovers(query, after=after, limit=limit), LeftoverRow)
 
@@ -231,7 +235,13 @@ def deleting(conn: sa.Connection, *, after: int, limit: int) -> Sequence[MarkedP
 
 
 def recheck(conn: sa.Connection, marked: Sequence[MarkedPackRow]) -> list[MarkedPackRow]:
-    """Return the rows of `deleting` that are still marked, under the same key, and not needed."""
+    """Return the rows of `deleting` that are still marked, under the same key, and not needed.
+
+    None while a backup runs. One that begins after this look has a snapshot in which these packs
+    are marked already, and never asks for them.
+    """
+    if is_held(conn):
+        return []
     free = set(_lock_unreferenced(conn, [row.id for row in marked], state="deleting"))
     query = sa.select(packs.c.id, packs.c.physical_key).where(packs.c.id.in_(free))
     keys = {row.id: row.physical_key for row in conn.execute(query)}

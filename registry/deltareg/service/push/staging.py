@@ -17,6 +17,7 @@ from deltareg.db.hub import hub_drafts as queries
 from deltareg.db.hub.rows import StagedRow, TicketRow
 from deltareg.db.session import read, with_retry
 from deltareg.db.sql.clock import US_PER_S
+from deltareg.db.upkeep.holds import is_held
 from deltareg.digest import Digest
 from deltareg.errors import IntegrityFailure, InvalidInput, NotFound, QuotaExceeded, UploadClosed
 from deltareg.service.quotas.holding import check_added, within_quotas
@@ -143,7 +144,8 @@ def sweep(engine: sa.Engine, store: BlobStore, *, idle_s: float) -> int:
         given_up = with_retry(engine, partial(queries.give_up_idle, idle_us=idle_us, limit=_BATCH))
         if not given_up:
             return swept
-        _delete(engine, store, given_up)
+        if not _delete(engine, store, given_up):
+            return swept
         swept += len(given_up)
 
 
@@ -198,7 +200,12 @@ def _check_bytes(body: Iterable[bytes], sha256: str, size_bytes: int) -> Iterato
         )
 
 
-def _delete(engine: sa.Engine, store: BlobStore, rows: Collection[StagedRow]) -> None:
+def _delete(engine: sa.Engine, store: BlobStore, rows: Collection[StagedRow]) -> bool:
+    """Delete what was given up; not while a backup runs, and a later sweep finds it."""
+    with read(engine) as conn:
+        if is_held(conn):
+            return False
     for row in rows:
         store.delete(row.physical_key)
     with_retry(engine, partial(queries.forget_staged, ids=[row.id for row in rows]))
+    return True

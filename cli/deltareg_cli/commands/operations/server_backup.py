@@ -1,0 +1,81 @@
+"""`deltareg server backup`, `verify-backup` and `restore`: what an operator does against the loss of a host."""
+
+from pathlib import Path
+
+import click
+
+from deltareg_cli.options.options import option
+from deltareg_cli.runs.launch import become, build_flags
+from deltareg_cli.tree.command_tree import command
+from deltareg_cli.tree.help_page import Example
+
+_FROM = option("--from", "place", metavar="PLACE", required=True, help="The folder, or the URL of the store.")
+_NAME = option("--backup", "name", metavar="NAME", default="", help="Which one; the newest unless said otherwise.")
+_IDENTITY = option("--identity", metavar="FILE", type=click.Path(path_type=Path), help="The age key that opens it.")
+_SIGNED_BY = option("--signed-by", metavar="KEY", default="", help="The server's public key, ed25519:….")
+_DATA_DIR = option(
+    "--data-dir", metavar="DIR", type=click.Path(path_type=Path), help="The folder of deltareg up, unless settings say."
+)
+
+
+@command(
+    "backup",
+    Example("into a folder", "deltareg server backup --to /backups/registry"),
+    Example("encrypted, into a bucket", "deltareg server backup --to s3://backups/registry --encrypt-to age1…"),
+    see_also=("server verify-backup", "server restore", "fsck"),
+)
+@option("--to", "place", metavar="PLACE", required=True, help="A folder, or the URL of a store.")
+@option("--encrypt-to", "recipients", metavar="KEY", multiple=True, help="An age public key; may be repeated.")
+@_DATA_DIR
+def backup(place: str, recipients: tuple[str, ...], data_dir: Path | None) -> None:
+    """Back up database and store while the registry runs.
+
+    Run it on a host with the server's settings. Pushes go on, collection deletes nothing meanwhile.
+    A place that has backups gets only what is not there yet. Killed, it is run again and goes on.
+    Only an encrypted backup has the server's keys in it.
+    """
+    flags = [part for one in recipients for part in ("--encrypt-to", one)]
+    become("deltareg.api", "backup", *build_flags(to=place, data_dir=data_dir), *flags, extras=["server"])
+
+
+@command(
+    "verify-backup",
+    Example("the newest", "deltareg server verify-backup --from /backups/registry"),
+    see_also=("server backup", "server restore"),
+)
+@_FROM
+@_NAME
+@_IDENTITY
+@_SIGNED_BY
+def verify_backup(place: str, name: str, identity: Path | None, signed_by: str) -> None:
+    """Read all of a backup, and say whether it is whole.
+
+    It needs neither the registry nor its settings.
+    """
+    flags = build_flags(backup=name or None, identity=identity, signed_by=signed_by or None)
+    become("deltareg.api", "verify-backup", "--from", place, *flags, extras=["server"])
+
+
+@command(
+    "restore",
+    Example("into an empty folder", "deltareg server restore --from /backups/registry --data-dir /srv/deltareg"),
+    Example(
+        "into PostgreSQL and a bucket",
+        "DELTAREG_DATABASE_URL=postgresql+psycopg://… DELTAREG_STORE_URL=s3://… "
+        "deltareg server restore --from s3://backups/registry --identity key.txt",
+    ),
+    see_also=("server backup", "server verify-backup", "audit accept"),
+)
+@_FROM
+@_NAME
+@_IDENTITY
+@_SIGNED_BY
+@_DATA_DIR
+def restore(place: str, name: str, identity: Path | None, signed_by: str, data_dir: Path | None) -> None:
+    """Restore a backup into an empty database and an empty store, of either kind.
+
+    Every byte is held against its digest before there is a registry, and fsck looks at it in the
+    end. Killed, it is run again and goes on. What was revoked after the backup works again.
+    """
+    flags = build_flags(backup=name or None, identity=identity, signed_by=signed_by or None, data_dir=data_dir)
+    become("deltareg.api", "restore", "--from", place, *flags, extras=["server"])

@@ -1,0 +1,1 @@
+"""Backups: taken beside pushes, verified, and restored into an empty registry."""
