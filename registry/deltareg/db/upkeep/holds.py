@@ -5,8 +5,9 @@ import sqlalchemy as sa
 from deltareg.db.sql.clock import US_PER_S, now_us
 from deltareg.db.tables import backup_holds
 
-LEASE_S = 900
+LEASE_S = 300
 """How long a backup holds without saying anything."""
+_EVER = 2**62
 
 
 def begin_hold(conn: sa.Connection, hold_id: str) -> None:
@@ -30,3 +31,21 @@ def end_hold(conn: sa.Connection, hold_id: str) -> None:
 def is_held(conn: sa.Connection) -> bool:
     """Whether a backup runs."""
     return bool(conn.execute(sa.select(sa.exists().where(backup_holds.c.held_until > now_us()))).scalar())
+
+
+def begin_restore(conn: sa.Connection, backup: str) -> None:
+    """Write down which backup the rows are of, until the restore has ended; nothing is collected until then."""
+    conn.execute(sa.delete(backup_holds))
+    conn.execute(sa.insert(backup_holds).values(id=f"restore of {backup}", held_until=_EVER))
+
+
+def is_restoring(conn: sa.Connection, backup: str) -> bool:
+    """Whether the rows are those of a backup whose restore was killed behind them."""
+    if not sa.inspect(conn).has_table(backup_holds.name):
+        return False
+    return bool(conn.execute(sa.select(backup_holds.c.id).where(backup_holds.c.id == f"restore of {backup}")).first())
+
+
+def end_restore(conn: sa.Connection) -> None:
+    """Say that the restore has ended."""
+    conn.execute(sa.delete(backup_holds))

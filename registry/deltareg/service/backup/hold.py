@@ -19,7 +19,7 @@ _RENEW_S = queries.LEASE_S / 10
 def holding(engine: sa.Engine, *, renew_s: float = _RENEW_S) -> Generator[Callable[[], None], None, None]:
     """Delete no object of the store while the block lasts; yield what raises unless that held all the time.
 
-    A process that is killed holds for a quarter of an hour more, at most.
+    A process that is killed holds for five minutes more, at most.
     """
     hold_id = str(uuid4())
     with_retry(engine, partial(queries.begin_hold, hold_id=hold_id))

@@ -13,9 +13,10 @@ from hashlib import sha256
 
 import sqlalchemy as sa
 
-from deltareg.db.session import create_engine, with_retry
-from deltareg.db.tables import backup_holds, event_head, hub_areas, hub_staged
+from deltareg.db.session import create_engine, read, with_retry
+from deltareg.db.tables import event_head, hub_areas, hub_staged
 from deltareg.db.upkeep.collection import expire_uploads
+from deltareg.db.upkeep.holds import begin_restore, end_restore, is_restoring
 from deltareg.db.upkeep.table_rows import (
     broken_references,
     clear_tables,
@@ -64,7 +65,9 @@ def restore_backup(
     """
     engine = create_engine(target.url, connections=0)
     try:
-        if not is_unused(engine):
+        with read(engine) as conn:
+            has_rows = is_restoring(conn, manifest.name)
+        if not (has_rows or is_unused(engine)):
             raise Conflict("the database is not empty", fix="name an empty one: a backup is never laid over a registry")
         archive.look()
         catalog = open_catalog(archive, manifest)
@@ -73,15 +76,17 @@ def restore_backup(
         report(f"objects: {len(entries):,}, of which {len(there):,} are there")
         moved = _copy_blobs(archive, manifest, target.store, entries, there)
         target.keep_keys(_read_keys(archive, manifest, catalog))
-        target.migrate(catalog.revision)
-        rows = _load(archive, manifest, catalog, target.url, report)
+        if not has_rows:
+            target.migrate(catalog.revision)
+            _load(archive, manifest, catalog, target.url, report)
         target.migrate("head")
         with_retry(engine, _close_what_was_open)
         findings = check(engine, target.store, read_data=False)
+        with_retry(engine, end_restore)
     finally:
         engine.dispose()
     sizes = {digest: size for digest, _, size in entries}
-    totals = BackupTotals(manifest.name, rows, len(sizes), sum(sizes.values()), *moved, catalog.lacking)
+    totals = BackupTotals(manifest.name, manifest.rows, len(sizes), sum(sizes.values()), *moved, catalog.lacking)
     return totals, findings
 
 
@@ -140,7 +145,7 @@ def _read_keys(archive: Archive, manifest: BackupManifest, catalog: BackupCatalo
 
 def _load(
     archive: Archive, manifest: BackupManifest, catalog: BackupCatalog, url: str | sa.URL, report: Callable[[str], None]
-) -> int:
+) -> None:
     """Load all rows, or none."""
     layouts = [table.layout for table in catalog.tables]
     with loading(url) as conn:
@@ -149,11 +154,12 @@ def _load(
         for table in catalog.tables:
             count += load_rows(conn, table.layout, table_rows(archive, manifest, table))
         continue_numbers(conn, layouts)
+        if "backup_holds" in {layout.name for layout in layouts}:
+            begin_restore(conn, manifest.name)
         broken = broken_references(conn)
         if broken:
             raise IntegrityFailure(f"rows of {', '.join(broken)} refer to rows that are not there", fix=ANOTHER)
     report(f"rows: {count:,}")
-    return count
 
 
 def _close_what_was_open(conn: sa.Connection) -> None:
@@ -163,4 +169,3 @@ def _close_what_was_open(conn: sa.Connection) -> None:
     lost = sa.or_(hub_staged.c.state == "receiving", hub_staged.c.area != "")
     conn.execute(sa.update(hub_staged).where(lost).values(state="gone"))
     conn.execute(sa.update(event_head).values(holder=None, held_until=0))
-    conn.execute(sa.delete(backup_holds))
