@@ -35,6 +35,8 @@ def is_held(conn: sa.Connection) -> bool:
 
 def begin_restore(conn: sa.Connection, backup: str) -> None:
     """Write down which backup the rows are of, until the restore has ended; nothing is collected until then."""
+    if not sa.inspect(conn).has_table(backup_holds.name):  # rows of a release that knew no backups
+        return
     conn.execute(sa.delete(backup_holds))
     conn.execute(sa.insert(backup_holds).values(id=f"restore of {backup}", held_until=_EVER))
 

@@ -16,7 +16,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from deltareg.db.faults import named_faults
 from deltareg.db.session import as_writer, create_engine, read
-from deltareg.db.tables import metadata
+from deltareg.db.tables import backup_holds, metadata
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -42,7 +42,7 @@ class TableLayout:
 
 
 def all_layouts() -> list[TableLayout]:
-    """Describe all tables of this release, those that others refer to first."""
+    """Describe all tables of this release, those that others refer to first; backups that run are left out."""
     return [
         TableLayout(
             table.name,
@@ -50,6 +50,7 @@ def all_layouts() -> list[TableLayout]:
             tuple(column.name for column in table.primary_key.columns),
         )
         for table in metadata.sorted_tables
+        if table is not backup_holds
     ]
 
 

@@ -154,8 +154,7 @@ def _load(
         for table in catalog.tables:
             count += load_rows(conn, table.layout, table_rows(archive, manifest, table))
         continue_numbers(conn, layouts)
-        if "backup_holds" in {layout.name for layout in layouts}:
-            begin_restore(conn, manifest.name)
+        begin_restore(conn, manifest.name)
         broken = broken_references(conn)
         if broken:
             raise IntegrityFailure(f"rows of {', '.join(broken)} refer to rows that are not there", fix=ANOTHER)

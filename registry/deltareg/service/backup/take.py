@@ -56,8 +56,9 @@ def take_backup(
     with holding(engine) as check_hold:
         with long_read(engine) as conn:
             taken_us, revision = read_clock(conn), schema_head(engine)
-            tables = list(_copy_tables(conn, archive, report))
+            tables = list(_copy_tables(conn, archive))
             index = _read_index(conn)
+        report(f"rows: {sum(table.rows for table in tables):,}")
         blobs = tuple(_put_segments(archive, ((digest, key, size) for digest, key, size, _ in index))[0])
         lacking = _copy_blobs(store, archive, index, report)
         check_hold()
@@ -90,11 +91,9 @@ def take_backup(
     )
 
 
-def _copy_tables(conn: sa.Connection, archive: Archive, report: Callable[[str], None]) -> Iterator[CatalogTable]:
+def _copy_tables(conn: sa.Connection, archive: Archive) -> Iterator[CatalogTable]:
     for layout in all_layouts():
         segments, rows = _put_segments(archive, read_rows(conn, layout))
-        if rows:
-            report(f"{layout.name}: {rows:,} rows")
         yield CatalogTable(
             name=layout.name, columns=layout.columns, key=layout.key, rows=rows, segments=tuple(segments)
         )
