@@ -1,7 +1,10 @@
-"""`deltareg export`: write a version in a form that other stores take."""
+"""`deltareg export`: write a version in a form that other stores take, or its bill of materials."""
+
+from pathlib import Path
 
 import click
 
+from deltareg.errors import InvalidInput
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
 from deltareg_cli.terminal.blocks import Cell, CommandResult, FactsBlock, TitleBlock
@@ -26,6 +29,7 @@ _NAMES = {"application/vnd.dev.sigstore.bundle.v0.3+json": "signature", "applica
         "for an image volume of Kubernetes",
         "deltareg export me/chat:v3 --oci oci://registry.example/models/chat --profile image",
     ),
+    Example("what it is made of, for an audit", "deltareg export me/chat:v3 --bom chat.cdx.json"),
     see_also=("import", "pull", "materialize", "help references"),
     is_resumable=True,
 )
@@ -33,7 +37,6 @@ _NAMES = {"application/vnd.dev.sigstore.bundle.v0.3+json": "signature", "applica
 @option(
     "--oci",
     "target",
-    required=True,
     metavar="DIR|oci://HOST/REPOSITORY[:TAG]",
     help="A folder, which becomes an OCI layout, or a repository of a registry. Without a tag it is the version's, v3.",
 )
@@ -44,10 +47,11 @@ _NAMES = {"application/vnd.dev.sigstore.bundle.v0.3+json": "signature", "applica
     show_default=True,
     help="A layer for each file, or one layer that container runtimes mount.",
 )
+@option("--bom", metavar="FILE", type=click.Path(path_type=Path), help="Write its bill of materials there instead.")
 @concurrency_option()
 @click.pass_obj
-def export(invocation: Invocation, ref: str, *, target: str, profile: str) -> None:
-    """Write a version as an OCI artifact.
+def export(invocation: Invocation, ref: str, *, target: str | None, profile: str, bom: Path | None) -> None:
+    """Write a version as an OCI artifact, or what it is made of.
 
     With --profile modelpack it is an artifact of the ModelPack specification, a layer for each
     file, which oras, modctl and others fetch. With --profile image it is an image whose files lie
@@ -60,10 +64,18 @@ def export(invocation: Invocation, ref: str, *, target: str, profile: str) -> No
 
     The login of a registry is the one that docker login or oras login wrote down. A layout gets
     the version added; a tag that another delta has there is not taken from it.
+
+    The bill of materials is a CycloneDX document: base, data, licences, tools and verdicts. Data and
+    licences are what the card claims.
     """
+    if (target is None) == (bom is None):
+        raise InvalidInput("say where to", fix=f"deltareg export {ref} --oci DIR, or --bom FILE")
+    if bom is not None:
+        _write_bill(invocation, ref, bom)
+        return
     from deltareg.integrations.oci.exporting import export_version  # brings what packs
 
-    report = export_version(invocation.client, ref, target, profile="image" if profile == "image" else "modelpack")
+    report = export_version(invocation.client, ref, str(target), profile="image" if profile == "image" else "modelpack")
     warn(invocation, report.ref, report.revocation)
     signed = [count(n, _NAMES.get(kind, kind)) for kind, n in report.referrers.items()]
     facts = FactsBlock(
@@ -77,3 +89,18 @@ def export(invocation: Invocation, ref: str, *, target: str, profile: str) -> No
     )
     state = "revoked" if report.revocation else ""
     invocation.output.show(CommandResult(report.to_dict(), [TitleBlock(report.ref, state), facts], [report.place]))
+
+
+def _write_bill(invocation: Invocation, ref: str, path: Path) -> None:
+    import deltareg
+    from deltareg.client.report_files.bill_of_materials import gather_facts, write_bill
+    from deltareg.client.report_files.writing import write_whole
+
+    facts = gather_facts(invocation.client, ref)
+    write_whole(path, write_bill(facts, release=deltareg.__version__))
+    shown = FactsBlock([("bill", Cell(str(path), "name")), ("verdicts", f"{len(facts.verdicts)}")])
+    invocation.output.show(
+        CommandResult(
+            {"ref": facts.version.ref, "path": str(path)}, [TitleBlock(facts.version.ref), shown], [str(path)]
+        )
+    )
