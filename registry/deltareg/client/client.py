@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from deltareg.client.resources.keys import Keys
     from deltareg.client.resources.lines import Lines
     from deltareg.client.resources.members import Members
+    from deltareg.client.resources.mirrors import Mirrors
     from deltareg.client.resources.namespaces import Namespaces
     from deltareg.client.resources.principals import Principals
     from deltareg.client.resources.quotas import Quotas
@@ -124,6 +125,8 @@ class Client:
     """Trusts: whose workflows get a token without a stored secret."""
     audit: "Audit" = load_on_use()
     """Who did what."""
+    mirrors: "Mirrors" = load_on_use()
+    """Mirrors: what another registry, or a bundle, has and this one has not."""
     storage: "Storage" = load_on_use()
     """What is stored, its integrity, and freeing what nothing needs."""
 

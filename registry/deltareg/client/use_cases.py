@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from deltareg.client.fold import sync as sync
     from deltareg.client.fold import update as update
     from deltareg.client.folders import golden as golden
+    from deltareg.client.mirror import bundle as bundle
+    from deltareg.client.mirror import mirror as mirror
+    from deltareg.client.mirror import source as source
     from deltareg.client.pull import base_fetching as base_fetching
     from deltareg.client.pull import stored_form as stored_form
     from deltareg.client.pull import version_files as version_files
@@ -50,6 +53,7 @@ _ROOMS = {
     "drafting": ("draft_suite",),
     "fold": ("materialize", "sync", "update"),
     "folders": ("golden",),
+    "mirror": ("bundle", "mirror", "source"),
     "pull": ("base_fetching", "stored_form", "version_files", "written_card"),
     "push": ("golden_of_push", "lint", "merge", "push", "push_several", "reencode"),
     "trust": ("audit_log", "last_checkpoint", "signed_folders", "signers", "trusted_keys", "verified"),

@@ -23,6 +23,7 @@ _SUBJECT_FIELDS = {"name", "uri", "digest", "content", "downloadLocation", "medi
 _OUTCOMES = (
     ("https://in-toto.io/attestation/test-result/", "result", ("PASSED", "WARNED")),
     ("https://slsa.dev/verification_summary/", "verificationResult", ("PASSED",)),
+    ("urn:deltareg:attestation:verdict:", "verdict", ("pass",)),  # of another registry's worker
 )
 _MOST_SUBJECTS = 1_000
 _MOST_TYPE = 300

@@ -11,7 +11,7 @@ from typing import Self
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from securesystemslib.signer import (
     CryptoSigner,  # pyright: ignore[reportPrivateImportUsage]  # its door, unmarked
     SSlibKey,  # pyright: ignore[reportPrivateImportUsage]
@@ -59,6 +59,11 @@ class PublicKey:
     def keyid(self) -> str:
         """Its name in statements and lists: 64 hex digits."""
         return self.verifier.keyid
+
+    def pem(self) -> str:
+        """Write it as people's keys are written: SubjectPublicKeyInfo in PEM."""
+        key = Ed25519PublicKey.from_public_bytes(self.raw)
+        return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
     def verifies(self, signature: bytes, data: bytes) -> bool:
         """Whether a signature over bytes was made by the corresponding private key."""

@@ -164,7 +164,9 @@ def _properties(facts: VersionFacts) -> Iterator[_Json]:
         *(("verdict", _told(one)) for one in _newest(facts.verdicts)),
         *(("attestation", f"{one.predicate_type} by {one.said_by}") for one in facts.evidence if not one.ignored),
     ]
-    yield from ({"name": f"deltareg:{name}", "value": value} for name, value in said if value)
+    for name, value in said:
+        if value:
+            yield {"name": f"deltareg:{name}", "value": value}
 
 
 def _told(verdict: VerdictInfo) -> str:

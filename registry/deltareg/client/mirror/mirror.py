@@ -1,0 +1,298 @@
+"""Bringing one registry in step with another: what is missing, by digest, with what was signed about it.
+
+Packs, storage maps and manifests travel as they are, so a version is the same one on both sides; its
+target reads and proves it as it does any push. Nothing is kept on the way: run again, it goes on with what is
+missing. Channels stay each registry's own, so its policy judges what came.
+"""
+
+import hashlib
+import uuid
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from deltareg.client.asking.resolving import version_path
+from deltareg.client.context import Context
+from deltareg.client.mirror.source import MirrorSource, RegistrySource
+from deltareg.client.paging import walk
+from deltareg.errors import BadSignature, Blocked, Conflict, DeltaregError, Forbidden, NotFound, Refused, UploadClosed
+from deltareg.identity.storage_map import StorageMap
+from deltareg.refs import Ref
+from deltareg.wire import (
+    BaseForm,
+    BaseInfo,
+    Page,
+    ReferrerAdd,
+    ReferrerInfo,
+    Revoke,
+    UploadComplete,
+    UploadInfo,
+    UploadOpen,
+    VersionDetail,
+    VersionInfo,
+    request_of,
+)
+
+_TRIES = 3
+_Base = tuple[str, str]
+Done = TypeVar("Done", UploadInfo, BaseInfo)
+
+
+@dataclass(slots=True)
+class MirrorReport:
+    """What a run of a mirror did.
+
+    Attributes:
+        source: Where it came from.
+        target: Where it went.
+        brought: The versions that came, by their name at the target.
+        there: How many versions were there.
+        sent_bytes: The bytes of packs that were sent.
+        evidence: How many signatures, attestations and verdicts came.
+        conflicts: Names that mean something else on the other side. Both are kept.
+        left: What did not come, and why.
+    """
+
+    source: str
+    target: str
+    brought: list[str] = field(default_factory=list[str])
+    there: int = 0
+    sent_bytes: int = 0
+    evidence: int = 0
+    conflicts: list[str] = field(default_factory=list[str])
+    left: list[str] = field(default_factory=list[str])
+
+    def to_dict(self) -> dict[str, object]:
+        """Return it as plain values."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+def bring(context: Context, source: MirrorSource) -> MirrorReport:
+    """Bring the registry of a client in step with a source.
+
+    One version that cannot come keeps no other from coming, but for those that stand on it.
+
+    Raises:
+        Unavailable: One of the two does not answer; run it again.
+    """
+    run = _Run(context, source)
+    report = run.report
+    while True:
+        came = len(report.brought)
+        report.there, report.left = 0, []
+        for line in source.lines():
+            run.bring_line(line)
+        if not report.left or len(report.brought) == came:
+            report.there -= came
+            report.conflicts = list(dict.fromkeys(report.conflicts))
+            return report
+
+
+class _Run:
+    """One run of a mirror."""
+
+    def __init__(self, context: Context, source: MirrorSource) -> None:
+        self._context, self._api, self._source = context, context.api, source
+        self._bases: dict[_Base, str] | None = None
+        self._names: dict[str, str] = {}  # by digest: a version's name at the target
+        self.report = MirrorReport(source.where, context.config.server)
+
+    def bring_line(self, line: str) -> None:
+        """Bring what is missing of a line."""
+        here = {version.digest: version for version in self._versions(line)}
+        self._names.update({digest: version.ref for digest, version in here.items()})
+        numbers = {version.version: version for version in here.values()}
+        gone: set[str] | None = None
+        for version in self._source.versions(line):
+            try:
+                own = here.get(version.digest)
+                if own is None:
+                    gone = self._deleted(line, numbers) if gone is None else gone
+                    own = None if version.digest in gone else self._bring_version(line, version, here)
+                    if own is None:
+                        self._leave(version, "it was deleted here")
+                        continue
+                    self._names[version.digest] = own.ref
+                    self.report.brought.append(own.ref)
+                else:
+                    self.report.there += 1
+                other = numbers.get(version.version)
+                if own.version != version.version:
+                    self._tell_conflict(version, own, other)
+                self._bring_evidence(version, own)
+                self._revoke(version, own)
+            except (Blocked, Conflict, Forbidden, NotFound, Refused) as error:
+                self._leave(version, error.message)
+
+    def _versions(self, line: str) -> Iterator[VersionInfo]:
+        path = f"/deltas/{line}/versions"
+        try:
+            yield from walk(lambda at: self._api.get(path, Page[VersionInfo], cursor=at, limit=100))
+        except NotFound:  # the line begins with its first version
+            return
+
+    def _deleted(self, line: str, numbers: Collection[int]) -> set[str]:
+        """Return what was deleted at the target, which does not come back by itself: the gaps in its numbers."""
+        found: set[str] = set()
+        number, newest = 0, max(numbers, default=0)
+        while True:
+            number += 1
+            if number in numbers:
+                continue
+            try:
+                version = self._api.get(f"/deltas/{line}/versions/{number}", VersionDetail)
+            except NotFound:
+                if number > newest:
+                    return found
+                continue
+            found.add(version.digest)
+
+    def _free_semver(self, version: VersionInfo, here: dict[str, VersionInfo]) -> str | None:
+        """Return the semver of a version, unless another one has it at the target."""
+        taken = next((one for one in here.values() if one.semver == version.semver), None)
+        if version.semver is None or taken is None:
+            return version.semver
+        told = f"{version.ref}: {version.semver} is {taken.ref} here; it came without"
+        self.report.conflicts.append(told)
+        return None
+
+    def _bring_version(self, line: str, version: VersionInfo, here: dict[str, VersionInfo]) -> VersionInfo:
+        if version.proof == "corrupt":
+            raise Conflict("its bytes are corrupt there")
+        if version.is_revoked:
+            raise Conflict("it is revoked there")
+        documents = self._source.documents(version)
+        base = self._bring_base(version)
+        request = request_of(
+            UploadOpen,
+            subject="delta",
+            target=line,
+            manifest=documents.manifest.decode(),
+            message=version.message,
+            semver=self._free_semver(version, here),
+            labels=version.labels,
+            base=base,
+            base_identity=version.base.identity,
+            base_claim=version.base_claim or None,
+        )
+        return self._send_version(request, documents.storage, of=version.ref)
+
+    def _bring_base(self, version: VersionInfo) -> str:
+        """Return the name of a version's base at the target, which gets it if it has none such."""
+        if self._bases is None:
+            path = "/bases"
+            self._bases = {
+                (info.root, info.manifest_digest): info.name
+                for info in walk(lambda at: self._api.get(path, Page[BaseInfo], cursor=at, limit=100))
+            }
+        base = self._source.base(version.base.name)
+        known = self._bases.get((base.root, base.manifest_digest))
+        if known is None:
+            known = self._bases[base.root, base.manifest_digest] = self._send_base(base)
+        return known
+
+    def _send_base(self, base: BaseInfo) -> str:
+        target = base.name
+        if base.version is not None:  # its name at the target is that of the version that it is
+            stands_on = next(
+                one for one in self._source.versions(str(Ref.parse(base.version).line)) if one.ref == base.version
+            )
+            if stands_on.digest not in self._names:
+                raise Conflict(f"{base.version}, which it stands on, is not mirrored")
+            target = self._names[stands_on.digest]
+        documents = self._source.base_documents(base)
+        request = request_of(
+            UploadOpen,
+            subject="base",
+            target=target,
+            manifest=documents.manifest.decode(),
+            register_only=not base.is_stored,
+            form=request_of(BaseForm, hub_ids=base.hub_ids).model_dump(),
+        )
+        if not base.is_stored:
+            upload = self._api.post("/uploads", request, UploadInfo)
+            done = upload.base or self._api.post(f"/uploads/{upload.id}:register-base", None, BaseInfo)
+            return done.name
+        upload = self._send_packs(request, documents.storage, of=f"base:{base.name}")
+        if upload.base is not None:
+            return upload.base.name
+        return self._end(upload, "complete-base", documents.storage, BaseInfo).name
+
+    def _send_version(self, request: UploadOpen, storage: bytes, *, of: str) -> VersionInfo:
+        """Send a version, again if the upload is given up meanwhile."""
+        for _ in range(_TRIES):
+            upload = self._send_packs(request, storage, of=of)
+            if upload.version is not None:
+                return upload.version
+            try:
+                done = self._end(upload, "complete", storage, UploadInfo)
+            except UploadClosed:
+                continue
+            if done.version is not None:
+                return done.version
+        raise UploadClosed("the upload was given up meanwhile", fix="run the mirror again")
+
+    def _send_packs(self, request: UploadOpen, storage: bytes, *, of: str) -> UploadInfo:
+        """Open an upload and send the packs that it lacks, as they are stored at the source."""
+        upload = self._api.post("/uploads", request, UploadInfo)
+        if upload.version is not None or upload.base is not None:
+            return upload
+        has = {pack.digest for pack in [*upload.received, *upload.known_packs]}
+        for number, pack in enumerate(StorageMap.decode(storage).packs):
+            if str(pack.digest) in has:
+                continue
+            data = self._source.pack(str(pack.digest), of=of)
+            path = f"/uploads/{upload.id}/packs/{number}"
+            self._api.upload(path, memoryview(data), digest=str(pack.digest), meter=_count_nothing)
+            self.report.sent_bytes += len(data)
+        return upload
+
+    def _end(self, upload: UploadInfo, verb: str, storage: bytes, kind: type[Done]) -> Done:
+        complete = UploadComplete(storage_map=storage.decode())
+        headers = {"Idempotency-Key": uuid.uuid4().hex}
+        return self._api.post(f"/uploads/{upload.id}:{verb}", complete, kind, headers=headers)
+
+    def _bring_evidence(self, version: VersionInfo, own: VersionInfo) -> None:
+        path = f"{version_path(Ref.parse(own.ref))}/referrers"
+        offered = self._source.evidence(version)
+        if not offered:
+            return
+        there = {info.digest for info in self._api.get(path, Page[ReferrerInfo]).items}
+        ours = RegistrySource(self._context).evidence(own)  # its own verdicts do not come back to it
+        there |= {_digest_of(one) for one in ours}
+        for one in offered:
+            if _digest_of(one) in there:
+                continue
+            try:
+                self._api.post(path, one, ReferrerInfo)
+                self.report.evidence += 1
+            except (BadSignature, Conflict, DeltaregError) as error:
+                if error.retryable:
+                    raise
+                self._leave(version, f"a thing signed about it: {error.message}")
+
+    def _revoke(self, version: VersionInfo, own: VersionInfo) -> None:
+        """Revoke here what is revoked there: what is unsafe there is unsafe here."""
+        if version.revocation is None or own.is_revoked:
+            return
+        reason = f"revoked at {self._source.where}: {version.revocation.reason}"
+        body = request_of(Revoke, reason=reason[:1_000], even_if_served=True)
+        try:
+            self._api.post(f"{version_path(Ref.parse(own.ref))}:revoke", body, VersionInfo)
+        except (Forbidden, Conflict) as error:
+            self.report.conflicts.append(f"{own.ref} is revoked there and not here: {error.message}")
+
+    def _tell_conflict(self, version: VersionInfo, own: VersionInfo, other: VersionInfo | None) -> None:
+        there = f"{other.digest[:19]}… here" if other is not None else "free here"
+        self.report.conflicts.append(f"{version.ref} is {version.digest[:19]}… there and {there}; it is {own.ref} here")
+
+    def _leave(self, version: VersionInfo, why: str) -> None:
+        self.report.left.append(f"{version.ref}: {why}")
+
+
+def _digest_of(one: ReferrerAdd) -> str:
+    return f"sha256:{hashlib.sha256(one.body.encode()).hexdigest()}"
+
+
+def _count_nothing(_size_bytes: int) -> None:
+    pass
