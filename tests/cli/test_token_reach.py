@@ -19,7 +19,17 @@ from deltareg_cli.frame import cli
 from tests.cli.steps import DELTAS
 
 SECRET = "drg_wrk_secret"  # of nobody
-IN_PLACE = {"up", "server run", "server check", "server migrate", "worker run", "help"}
+IN_PLACE = {
+    "up",
+    "server run",
+    "server check",
+    "server migrate",
+    "server backup",
+    "server verify-backup",
+    "server restore",
+    "worker run",
+    "help",
+}
 """Commands that become another program, and one that only prints: the others run in this process."""
 VALUES = {"line": "me/chat", "base": "tinyllama", "namespace": "me", "channel": "prod"}
 

@@ -23,7 +23,10 @@ class AuditRow(Answer):
 
 
 class CollectReport(Answer):
-    """What collection freed, or would free; `run_logs` are those of runs that ended long ago."""
+    """What collection freed, or would free; `run_logs` are those of runs that ended long ago.
+
+    While a backup runs, `is_held`: no object goes before the next collection.
+    """
 
     dry_run: bool
     uploads_expired: int
@@ -31,6 +34,7 @@ class CollectReport(Answer):
     objects: int
     bytes: int
     run_logs: int = 0
+    is_held: bool = False
 
 
 class FsckFinding(Answer):

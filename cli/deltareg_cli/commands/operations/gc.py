@@ -80,6 +80,7 @@ def _show(invocation: Invocation, report: "CollectReport", grace: float | None) 
             ("objects", f"{report.objects:,}"),
             ("uploads", f"{report.uploads_expired:,} expired"),
             ("run logs", f"{report.run_logs:,}"),
+            ("held", "a backup runs; what is left goes with the next collection" if report.is_held else ""),
             ("waiting", f"{size(waiting)} until their grace is over; --grace 0s does not wait" if waiting else ""),
         ]
     )

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from deltareg.client.mirror.mirror import MirrorReport
 
 ORDER = 45
+_MOST_TOLD = 3
 _SEE = ("mirror run", "mirror save", "attest ls", "gate")
 _TOKEN = "DELTAREG_MIRROR_TOKEN"  # noqa: S105  # the name of a variable
 _scope = option("--of", "scope", metavar="NS|NS/NAME", multiple=True, help="What is mirrored; may be repeated.")
@@ -184,8 +185,10 @@ def _show(invocation: Invocation, title: str, report: "MirrorReport") -> int:
         ]
     )
     told = [f"conflict: {text}" for text in report.conflicts] + [f"not brought: {text}" for text in report.left]
-    blocks: list[Block] = [TitleBlock(title), facts, *([LinesBlock(told)] if told else [])]
-    invocation.output.show(CommandResult(report.to_dict(), blocks, report.brought))
+    shown = told if len(told) <= _MOST_TOLD else [*told[: _MOST_TOLD - 1], f"and {len(told) - _MOST_TOLD + 1} more: -v"]
+    blocks: list[Block] = [TitleBlock(title), facts, *([LinesBlock(shown)] if told else [])]
+    rest: list[Block] = [LinesBlock(told[_MOST_TOLD - 1 :])] if len(told) > _MOST_TOLD else []
+    invocation.output.show(CommandResult(report.to_dict(), blocks, report.brought, rest))
     return 5 if report.left else 0
 
 

@@ -18,6 +18,7 @@ from deltareg.db.sql.clock import US_PER_S
 from deltareg.db.storage import forms
 from deltareg.db.storage.rows import MarkedPackRow
 from deltareg.db.upkeep import collection as queries
+from deltareg.db.upkeep.holds import is_held
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
 from deltareg.service.events import Action
@@ -90,7 +91,9 @@ def run_collection(
         registry.engine,
         partial(caller.record, action=Action.COLLECT_RUN, subject="store", on=EVERYTHING, before=None, after=after),
     )
-    return report_of(freed, run_logs=logs, dry_run=False)
+    with read(registry.engine) as conn:
+        held = is_held(conn)
+    return report_of(freed, run_logs=logs, dry_run=False).model_copy(update={"is_held": held})
 
 
 def run(
