@@ -28,46 +28,70 @@ def two(tmp_path, sqlite_template):
         yield servers
 
 
+class MirrorDrill:
+    """Two registries, both written, and mirrors between them that are killed."""
+
+    def __init__(self, two, processes, folder):
+        self.clients = [server.client() for server in two]
+        self.urls = [server.url for server in two]
+        self.tokens = [server.token("read", "push", "promote") for server in two]
+        self.processes, self.folder = processes, folder
+        self.chance = random.Random(5)
+        self.kills = self.pushed = 0
+        self._takes_s = 4.0
+
+    def start(self, *args):
+        return self.processes.deltareg(
+            "mirror", *args, server=self.urls[0], token=self.tokens[0], DELTAREG_MIRROR_TOKEN=self.tokens[1]
+        )
+
+    def succeed(self, *args):
+        began = time.monotonic()
+        ended = self.start(*args)
+        assert ended.wait() == 0, ended.output + ended.errors
+        self._takes_s = time.monotonic() - began
+
+    def write(self):
+        """Push to both while they are apart."""
+        for client in self.clients:
+            for _ in range(3):
+                self.pushed += 1
+                client.push(payload(self.folder, self.pushed), f"lab/line{self.pushed % 2}", base="base")
+
+    def kill(self, times):
+        for _ in range(times):
+            running_ = self.start("run", self.chance.choice(("pull", "push")))
+            time.sleep(self._takes_s * self.chance.uniform(0.2, 1.0))
+            self.kills += running_.kill()
+
+    def held(self):
+        """Give what each has, by digest."""
+        lines = ("lab/line0", "lab/line1")
+        return [{v.digest: v for line in lines for v in client.versions.list(line)} for client in self.clients]
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(1200)
 def test_both_are_equal_after_kills_in_both_directions(two, processes, figures, tmp_path):
-    chance, kills, number = random.Random(5), 0, 0
-    clients = [server.client() for server in two]
-    for client in clients:
+    drill = MirrorDrill(two, processes, tmp_path)
+    here, there = drill.clients
+    for client in drill.clients:
         client.bases.push(BASE, "base")
-    urls, tokens = [server.url for server in two], [server.token("read", "push", "promote") for server in two]
     for way in ("pull", "push"):
-        added = processes.deltareg("mirror", "add", urls[1], f"--{way}", "--name", way, server=urls[0], token=tokens[0])
-        assert added.wait() == 0, added.errors
-
-    def run(way):
-        return processes.deltareg(
-            "mirror", "run", way, server=urls[0], token=tokens[0], DELTAREG_MIRROR_TOKEN=tokens[1]
-        )
-
-    takes_s = 4.0
+        drill.succeed("add", drill.urls[1], f"--{way}", "--name", way)
     for _ in range(ROUNDS):
-        for client in clients:  # while they are apart
-            for _ in range(3):
-                number += 1
-                client.push(payload(tmp_path, number), f"lab/line{number % 2}", base="base")
-        for _ in range(KILLS):
-            running_ = run(chance.choice(("pull", "push")))
-            time.sleep(takes_s * chance.uniform(0.2, 1.0))
-            kills += running_.kill()
-        began = time.monotonic()
+        drill.write()
+        drill.kill(KILLS)
         for way in ("pull", "push"):
-            ended = run(way)
-            assert ended.wait() == 0, ended.output + ended.errors
-        takes_s = (time.monotonic() - began) / 2
-
-        held = [{v.digest: v for line in ("lab/line0", "lab/line1") for v in c.versions.list(line)} for c in clients]
+            drill.succeed("run", way)
+        held = drill.held()
         assert held[0].keys() == held[1].keys()
-        assert len(held[0]) == number
+        assert len(held[0]) == drill.pushed
+
     for digest, version in held[0].items():
-        line = f"{version.namespace}/{version.name}@{digest}"
-        assert content(clients[0].pull(line).path) == content(clients[1].pull(line).path)
-    findings = [fsck.check(s.registry.engine, s.registry.store, read_data=True).findings for s in two]
-    figures("mirrors", f"{kills} kills, {number} versions equal on both sides")
-    assert [[f for f in found if f.kind != "orphan"] for found in findings] == [[], []]
-    assert kills > ROUNDS * KILLS / 3
+        ref = f"{version.namespace}/{version.name}@{digest}"
+        assert content(here.pull(ref).path) == content(there.pull(ref).path)
+    findings = [f for s in two for f in fsck.check(s.registry.engine, s.registry.store, read_data=True).findings]
+    figures("mirrors", f"{drill.kills} kills, {drill.pushed} versions equal on both sides")
+    assert [finding for finding in findings if finding.kind != "orphan"] == []
+    assert drill.kills > ROUNDS * KILLS / 3

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from deltareg.client.mirror.source import MirrorSource, StoredDocuments
+from deltareg.client.mirror.source import MirrorSource, MirrorDocuments
 from deltareg.digest import Digest
 from deltareg.errors import IntegrityFailure, InvalidInput
 from deltareg.identity.storage_map import StorageMap
@@ -89,7 +89,7 @@ class BundleSource:
         """List the versions of a line, oldest first."""
         return self._lines.get(line, [])
 
-    def documents(self, version: VersionInfo) -> StoredDocuments:
+    def documents(self, version: VersionInfo) -> MirrorDocuments:
         """Return the documents of a version."""
         return self._documents(version.digest)
 
@@ -97,7 +97,7 @@ class BundleSource:
         """Show a base."""
         return self._bases[name]
 
-    def base_documents(self, base: BaseInfo) -> StoredDocuments:
+    def base_documents(self, base: BaseInfo) -> MirrorDocuments:
         """Return the documents of a base."""
         return self._documents(base.manifest_digest)
 
@@ -112,9 +112,9 @@ class BundleSource:
         """List what was signed about a version."""
         return _SIGNED.validate_json(self._read("signed", f"{_hex(version.digest)}.json"))
 
-    def _documents(self, digest: str) -> StoredDocuments:
+    def _documents(self, digest: str) -> MirrorDocuments:
         name = _hex(digest)
-        return StoredDocuments(self._read("documents", f"{name}.manifest"), self._read("documents", f"{name}.storage"))
+        return MirrorDocuments(self._read("documents", f"{name}.manifest"), self._read("documents", f"{name}.storage"))
 
     def _read(self, part: str, name: str) -> bytes:
         try:
@@ -123,7 +123,7 @@ class BundleSource:
             raise IntegrityFailure(f"{part}/{name} is missing in the bundle", fix="bring the bundle again") from error
 
 
-def _keep(folder: Path, digest: str, documents: StoredDocuments, source: MirrorSource, *, of: str) -> None:
+def _keep(folder: Path, digest: str, documents: MirrorDocuments, source: MirrorSource, *, of: str) -> None:
     name = _hex(digest)
     _write(folder / "documents" / f"{name}.manifest", documents.manifest)
     _write(folder / "documents" / f"{name}.storage", documents.storage)

@@ -19,7 +19,7 @@ Item = TypeVar("Item", bound=Answer)
 
 
 @dataclass(frozen=True, slots=True)
-class StoredDocuments:
+class MirrorDocuments:
     """What says what a version or a base is, and how it is stored.
 
     Attributes:
@@ -47,7 +47,7 @@ class MirrorSource(Protocol):
         """List the versions of a line, oldest first; deleted ones are left out."""
         ...
 
-    def documents(self, version: VersionInfo) -> StoredDocuments:
+    def documents(self, version: VersionInfo) -> MirrorDocuments:
         """Return the documents of a version."""
         ...
 
@@ -55,7 +55,7 @@ class MirrorSource(Protocol):
         """Show a base."""
         ...
 
-    def base_documents(self, base: BaseInfo) -> StoredDocuments:
+    def base_documents(self, base: BaseInfo) -> MirrorDocuments:
         """Return the documents of a base."""
         ...
 
@@ -100,19 +100,19 @@ class RegistrySource:
         """List the versions of a line, oldest first."""
         return list(self._walk(f"/deltas/{line}/versions", Page[VersionInfo]))[::-1]
 
-    def documents(self, version: VersionInfo) -> StoredDocuments:
+    def documents(self, version: VersionInfo) -> MirrorDocuments:
         """Return the documents of a version."""
         path = version_path(Ref.parse(version.ref))
-        return StoredDocuments(self._get(f"{path}/manifest"), self._get(f"{path}/storage"))
+        return MirrorDocuments(self._get(f"{path}/manifest"), self._get(f"{path}/storage"))
 
     def base(self, name: str) -> BaseInfo:
         """Show a base."""
         return self._context.api.get(base_path(name), BaseInfo)
 
-    def base_documents(self, base: BaseInfo) -> StoredDocuments:
+    def base_documents(self, base: BaseInfo) -> MirrorDocuments:
         """Return the documents of a base."""
         path = base_path(base.name)
-        return StoredDocuments(self._get(f"{path}/manifest"), self._get(f"{path}/storage") if base.is_stored else b"")
+        return MirrorDocuments(self._get(f"{path}/manifest"), self._get(f"{path}/storage") if base.is_stored else b"")
 
     def pack(self, digest: str, *, of: str) -> bytes:
         """Return a pack, its digest checked."""
