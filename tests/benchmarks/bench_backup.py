@@ -12,6 +12,7 @@ import os
 import resource
 import time
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -38,6 +39,10 @@ def timed(what):
     print(f"{what:34} {told}", flush=True)
 
 
+def migrate(url, revision):
+    deltareg_migrations.upgrade(url, revision=revision)
+
+
 def rows(scale, place, database):
     engine = create_engine(f"sqlite:///{scale / 'registry.db'}")
     store = open_store((scale / "blobs").as_uri())
@@ -46,15 +51,13 @@ def rows(scale, place, database):
         with timed(name):
             done = take.take_backup(engine, store, archive, signer=KEY, keys={}, report=lambda _line: None)
         print(f"  {done.rows:,} rows, {done.moved:,} objects written, {done.moved_bytes / 1e6:,.1f} MB", flush=True)
+    archive = Archive(open_store((place / "rows").as_uri()))
     manifest = archive.find()
     with timed("verify"):
         verify_backup(archive, manifest, lambda _line: None)
     for url in filter(None, (f"sqlite:///{place / 'restored.db'}", database)):
         target = restore.RestoreTarget(
-            url,
-            open_store((place / f"store-{uuid4().hex[:6]}").as_uri()),
-            lambda revision, url=url: deltareg_migrations.upgrade(url, revision=revision),
-            lambda _keys: None,
+            url, open_store((place / f"store-{uuid4().hex[:6]}").as_uri()), partial(migrate, url), lambda _keys: None
         )
         with timed(f"restore of rows into {url.partition(':')[0]}"):
             restore.restore_backup(archive, manifest, target, lambda _line: None)

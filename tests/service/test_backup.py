@@ -259,6 +259,27 @@ def test_only_the_private_key_opens_an_encrypted_backup(local, place, tmp_path):
     assert all(b"tinyllama" not in path.read_bytes() for path in object_files(tmp_path))
 
 
+def test_what_a_stream_raises_leaves_encryption_as_it_is():
+    age = pytest.importorskip("pyrage", reason="needs pyrage: pip install 'deltareg[backup]'")
+    from deltareg.signing.age_keys import AgeKeys
+
+    pair = age.x25519.Identity.generate()
+    keys = AgeKeys((str(pair.to_public()),), (str(pair),))
+
+    def broken(parts):
+        yield from parts
+        raise IntegrityFailure("what lies there is another thing")
+
+    sealed = b"".join(keys.encrypt([b"a" * 100_000, b"", b"b" * 70_000]))
+    opened = b"".join(keys.decrypt([sealed[:10], sealed[10:]], is_encrypted=True))
+    assert opened == b"a" * 100_000 + b"b" * 70_000
+    for made in (keys.encrypt(broken([b"a"])), keys.decrypt(broken([sealed[:-3]]), is_encrypted=True)):
+        with pytest.raises(IntegrityFailure, match="another thing"):
+            list(made)
+    with pytest.raises(BadSignature):
+        list(keys.decrypt([sealed[:-3]], is_encrypted=True))
+
+
 def test_a_segment_changes_where_a_row_does_and_nowhere_else():
     rows = [[number, "x" * 20, None, b"\x00\xff", 1.5, True] for number in range(9_000)]
     whole = list(cut_segments(rows))

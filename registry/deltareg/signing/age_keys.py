@@ -16,7 +16,7 @@ from uuid import UUID
 from deltareg.errors import BadSignature, InvalidInput, Misconfigured
 from deltareg.signing.key_file import read_private
 
-_IN_MEMORY = 64 << 20
+_IN_MEMORY = 16 << 20
 _STEP = 1 << 20
 _PLAIN = UUID("00000000-0000-4000-8000-000000000000")
 
@@ -42,14 +42,15 @@ class AgeKeys:
         return UUID(bytes=hashed[:16], version=4)
 
     def encrypt(self, body: Iterable[bytes]) -> Iterator[bytes]:
-        """Give bytes as they are to lie; only what is larger than 64 MiB takes room on the disk meanwhile."""
+        """Give bytes as they are to lie; only what is larger than 16 MiB takes room on the disk meanwhile."""
         if not self.recipients:
             yield from body
             return
         age = load_age()
         recipients = [_recipient(age, one) for one in self.recipients]
         with tempfile.SpooledTemporaryFile(_IN_MEMORY) as file:
-            age.encrypt_io(_Reader(iter(body)), file, recipients)
+            with _Reader(iter(body)) as reader:
+                age.encrypt_io(reader, file, recipients)
             file.seek(0)
             while step := file.read(_STEP):
                 yield step
@@ -70,8 +71,11 @@ class AgeKeys:
         identities = [age.x25519.Identity.from_str(one) for one in self.identities]
         with tempfile.SpooledTemporaryFile(_IN_MEMORY) as file:
             try:
-                age.decrypt_io(_Reader(iter(body)), file, identities)
-            except age.DecryptError as error:
+                with _Reader(iter(body)) as reader:
+                    age.decrypt_io(reader, file, identities)
+            except (age.DecryptError, OSError) as error:
+                if isinstance(error, OSError) and error.errno is not None:  # of the disk, and not of the bytes
+                    raise
                 raise BadSignature(
                     f"it cannot be decrypted: {error}", fix="name the private key of a recipient: --identity FILE"
                 ) from error
@@ -140,10 +144,16 @@ def _recipient(age: ModuleType, text: str) -> object:
 
 
 class _Reader(BufferedIOBase):
-    """A stream of bytes as a file that is read once."""
+    """A stream of bytes as a file that is read once; what the stream raises leaves the block as it is."""
 
     def __init__(self, body: Iterator[bytes]) -> None:
         self._body, self._rest = body, b""
+        self._error: Exception | None = None
+
+    def __exit__(self, *_: object) -> None:
+        """Raise what the stream raised, in place of what the library made of it."""
+        if self._error is not None:
+            raise self._error
 
     def readable(self) -> bool:
         """Say that it can be read."""
@@ -151,13 +161,15 @@ class _Reader(BufferedIOBase):
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Read so many bytes at most; all that are left if negative."""
-        if size is None or size < 0:
-            rest, self._rest = self._rest + b"".join(self._body), b""
-            return rest
-        while not self._rest:
-            try:
-                self._rest = next(self._body)
-            except StopIteration:
-                return b""
-        taken, self._rest = self._rest[:size], self._rest[size:]
+        wanted = None if size is None or size < 0 else size
+        try:
+            while wanted is None or not self._rest:
+                self._rest += next(self._body)
+        except StopIteration:
+            pass
+        except Exception as error:
+            self._error = error
+            raise
+        taken = self._rest[:wanted]
+        self._rest = self._rest[len(taken) :]
         return taken

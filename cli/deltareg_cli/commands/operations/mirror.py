@@ -128,6 +128,8 @@ def run(invocation: Invocation, name: str | None) -> int:
     named = [find_mirror(server, name)] if name else list(known_mirrors(server).values())
     if not named:
         raise InvalidInput(f"{server} has no mirror", fix="deltareg mirror add URL --pull")
+    if len(named) > 1 and _TOKEN in invocation.environ:
+        raise InvalidInput(f"{_TOKEN} is for one registry, and there are {len(named)} mirrors", fix="name the mirror")
     status = 0
     for one in named:
         with _other(invocation, one) as other:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from deltareg.client.mirror.source import MirrorSource, MirrorDocuments
+from deltareg.client.mirror.source import MirrorDocuments, MirrorSource
 from deltareg.digest import Digest
 from deltareg.errors import IntegrityFailure, InvalidInput
 from deltareg.identity.storage_map import StorageMap

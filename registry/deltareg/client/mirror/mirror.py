@@ -17,7 +17,7 @@ from deltareg.client.mirror.source import MirrorSource, RegistrySource
 from deltareg.client.paging import walk
 from deltareg.errors import BadSignature, Blocked, Conflict, DeltaregError, Forbidden, NotFound, Refused, UploadClosed
 from deltareg.identity.storage_map import StorageMap
-from deltareg.refs import Ref
+from deltareg.refs import LineRef, Ref
 from deltareg.wire import (
     BaseForm,
     BaseInfo,
@@ -99,30 +99,34 @@ class _Run:
 
     def bring_line(self, line: str) -> None:
         """Bring what is missing of a line."""
+        line = str(LineRef.parse(line))  # the source says it, and it becomes part of an address
         here = {version.digest: version for version in self._versions(line)}
         self._names.update({digest: version.ref for digest, version in here.items()})
-        numbers = {version.version: version for version in here.values()}
-        gone: set[str] | None = None
-        for version in self._source.versions(line):
+        offered = self._source.versions(line)
+        is_missing = any(version.digest not in here for version in offered)
+        gone = self._deleted(line, {version.version for version in here.values()}) if is_missing else set[str]()
+        for version in offered:
+            if version.digest in gone:
+                self._leave(version, "it was deleted here")
+                continue
             try:
-                own = here.get(version.digest)
-                if own is None:
-                    gone = self._deleted(line, numbers) if gone is None else gone
-                    own = None if version.digest in gone else self._bring_version(line, version, here)
-                    if own is None:
-                        self._leave(version, "it was deleted here")
-                        continue
-                    self._names[version.digest] = own.ref
-                    self.report.brought.append(own.ref)
-                else:
-                    self.report.there += 1
-                other = numbers.get(version.version)
-                if own.version != version.version:
-                    self._tell_conflict(version, own, other)
-                self._bring_evidence(version, own)
-                self._revoke(version, own)
+                self._bring_one(line, version, here)
             except (Blocked, Conflict, Forbidden, NotFound, Refused) as error:
                 self._leave(version, error.message)
+
+    def _bring_one(self, line: str, version: VersionInfo, here: dict[str, VersionInfo]) -> None:
+        own = here.get(version.digest)
+        if own is None:
+            own = self._bring_version(line, version, here)
+            self._names[version.digest] = own.ref
+            self.report.brought.append(own.ref)
+        else:
+            self.report.there += 1
+        if own.version != version.version:
+            other = next((one for one in here.values() if one.version == version.version), None)
+            self._tell_conflict(version, own, other)
+        self._bring_evidence(version, own)
+        self._revoke(version, own)
 
     def _versions(self, line: str) -> Iterator[VersionInfo]:
         path = f"/deltas/{line}/versions"

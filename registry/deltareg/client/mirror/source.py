@@ -11,7 +11,7 @@ from deltareg.client.paging import walk
 from deltareg.client.trust.kept_signature import fetch_signed, list_signed
 from deltareg.client.trust.verified import envelope_of
 from deltareg.errors import IntegrityFailure, NotFound
-from deltareg.refs import LineRef, Ref
+from deltareg.refs import LineRef, Ref, parse_name
 from deltareg.signing.keys import PublicKey
 from deltareg.wire import Answer, BaseInfo, KeyInfo, LineInfo, Page, ReferrerAdd, VerdictInfo, VersionInfo, request_of
 
@@ -91,7 +91,7 @@ class RegistrySource:
         named = [text for text in self._scope if "/" in text]
         for text in named:
             LineRef.parse(text)
-        spaces = [text for text in self._scope if "/" not in text]
+        spaces = [parse_name(text, "namespace") for text in self._scope if "/" not in text]
         paths = [f"/deltas/{space}" for space in spaces] or ([] if named else ["/deltas"])
         found = [info.ref for path in paths for info in self._walk(path, Page[LineInfo])]
         return sorted({*named, *found})

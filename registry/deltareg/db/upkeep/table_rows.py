@@ -173,13 +173,13 @@ def broken_references(conn: sa.Connection) -> list[str]:
 
 
 def _take_triggers(conn: sa.Connection) -> list[str]:
-    """Take the triggers of all tables away; return the statements that bring them back."""
+    """Take the triggers of our tables away; return the statements that bring them back."""
     if conn.dialect.name == "sqlite":
         found = conn.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").all()
         for name, _ in found:
             conn.exec_driver_sql(f"DROP TRIGGER {_quoted(name)}")
         return [str(statement) for _, statement in found]
-    names = [_quoted(name) for name in sa.inspect(conn).get_table_names()]
+    names = [_quoted(name) for name in sa.inspect(conn).get_table_names() if name in metadata.tables]
     for name in names:
         conn.exec_driver_sql(f"ALTER TABLE {name} DISABLE TRIGGER USER")
     return [f"ALTER TABLE {name} ENABLE TRIGGER USER" for name in names]
