@@ -43,24 +43,26 @@ def migrate(url, revision):
     deltareg_migrations.upgrade(url, revision=revision)
 
 
-def rows(scale, place, database):
+def back_up(scale, place, name):
     engine = create_engine(f"sqlite:///{scale / 'registry.db'}")
-    store = open_store((scale / "blobs").as_uri())
-    for name in ("backup", "the next backup"):
-        archive = Archive(open_store((place / "rows").as_uri()))
-        with timed(name):
-            done = take.take_backup(engine, store, archive, signer=KEY, keys={}, report=lambda _line: None)
-        print(f"  {done.rows:,} rows, {done.moved:,} objects written, {done.moved_bytes / 1e6:,.1f} MB", flush=True)
     archive = Archive(open_store((place / "rows").as_uri()))
-    manifest = archive.find()
-    with timed("verify"):
-        verify_backup(archive, manifest, lambda _line: None)
-    for url in filter(None, (f"sqlite:///{place / 'restored.db'}", database)):
+    with timed(name):
+        done = take.take_backup(
+            engine, open_store((scale / "blobs").as_uri()), archive, signer=KEY, keys={}, report=lambda _line: None
+        )
+    print(f"  {done.rows:,} rows, {done.moved:,} objects written, {done.moved_bytes / 1e6:,.1f} MB", flush=True)
+
+
+def restore_rows(place, urls):
+    archive = Archive(open_store((place / "rows").as_uri()))
+    for url in urls:
         target = restore.RestoreTarget(
             url, open_store((place / f"store-{uuid4().hex[:6]}").as_uri()), partial(migrate, url), lambda _keys: None
         )
         with timed(f"restore of rows into {url.partition(':')[0]}"):
-            restore.restore_backup(archive, manifest, target, lambda _line: None)
+            restore.restore_backup(archive, archive.find(), target, lambda _line: None)
+    with timed("verify"):
+        verify_backup(archive, archive.find(), lambda _line: None)
 
 
 def objects(place, count):
@@ -100,9 +102,14 @@ def main():
     parser.add_argument("--database", default="", help="an empty PostgreSQL database to restore into as well")
     parser.add_argument("--objects", type=int, default=100_000)
     options = parser.parse_args()
-    options.place.mkdir(parents=True)
-    rows(options.scale.resolve(), options.place.resolve(), options.database)
-    objects(options.place.resolve(), options.objects)
+    scale, place = options.scale.resolve(), options.place.resolve()
+    if not place.exists():  # what is there was backed up by a run before
+        place.mkdir(parents=True)
+        back_up(scale, place, "backup")
+    urls = [options.database] if options.database else [f"sqlite:///{place / 'restored.db'}"]
+    restore_rows(place, urls)
+    objects(place, options.objects)
+    back_up(scale, place, "the next backup")
 
 
 if __name__ == "__main__":

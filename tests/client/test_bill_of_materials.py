@@ -33,6 +33,7 @@ def bill(local_registry, tmp_path):
     return pushed, write_bill(facts, release="1")
 
 
+@pytest.mark.soak
 def test_it_says_base_data_licence_tools_and_verdicts_in_the_standards_own_schema(bill):
     pushed, text = bill
     document = json.loads(text)

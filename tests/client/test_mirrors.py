@@ -40,6 +40,7 @@ def held(client, line="team/lora"):
     return found
 
 
+@pytest.mark.soak
 def test_two_registries_that_were_both_written_are_equal_after(two, tmp_path):
     here, there = (server.client() for server in two)
     here.bases.push(SAMPLES / "bases" / "tinyllama", "tinyllama")
@@ -73,6 +74,7 @@ def contents(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.soak
 def test_verdicts_arrive_as_attestations_that_a_policy_may_name(two):
     here, there = (server.client() for server in two)
     here.bases.push(SAMPLES / "bases" / "tinyllama", "tinyllama")
@@ -87,6 +89,7 @@ def test_verdicts_arrive_as_attestations_that_a_policy_may_name(two):
     assert there.evidence.show("team/lora:v1").body == here.verdicts.envelope(verdict.id).envelope
 
 
+@pytest.mark.soak
 def test_what_was_deleted_stays_so_and_what_is_revoked_is_so_on_both(two):
     here, there = (server.client() for server in two)
     here.bases.push(SAMPLES / "bases" / "tinyllama", "tinyllama")

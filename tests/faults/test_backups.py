@@ -18,6 +18,7 @@ def test_fifty_kills_lose_nothing_that_was_acknowledged(processes, database_url,
     server = processes.api(database_url=database_url).start()
 
     with BackupDrill(processes, server, tmp_path, database_url=database_url, seed=11) as drill:
+        known = {}
         for round_ in range(ROUNDS):
             known = drill.back_up(KILLS)
             url = f"sqlite:///{tmp_path / f'host-{round_}.db'}"

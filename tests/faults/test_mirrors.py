@@ -66,15 +66,18 @@ class MirrorDrill:
 
     def held(self):
         """Give what each has, by digest."""
-        lines = ("lab/line0", "lab/line1")
-        return [{v.digest: v for line in lines for v in client.versions.list(line)} for client in self.clients]
+        found = [{}, {}]
+        for number, client in enumerate(self.clients):
+            for line in [info.ref for info in client.lines.list()]:
+                found[number] |= {version.digest: version for version in client.versions.list(line)}
+        return found
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(1200)
 def test_both_are_equal_after_kills_in_both_directions(two, processes, figures, tmp_path):
     drill = MirrorDrill(two, processes, tmp_path)
-    here, there = drill.clients
+    (here, there), held = drill.clients, drill.held()
     for client in drill.clients:
         client.bases.push(BASE, "base")
     for way in ("pull", "push"):
