@@ -66,7 +66,7 @@ class MirrorDrill:
 
     def held(self):
         """Give what each has, by digest."""
-        found = [{}, {}]
+        found: list[dict[str, object]] = [{}, {}]
         for number, client in enumerate(self.clients):
             for line in [info.ref for info in client.lines.list()]:
                 found[number] |= {version.digest: version for version in client.versions.list(line)}
