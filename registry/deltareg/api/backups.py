@@ -8,17 +8,20 @@ from pathlib import Path
 
 import click
 
-from deltareg.api.first_start import prepare_data_dir
+from deltareg.api.first_start import prepare_data_dir, with_own_files
 from deltareg.api.opening import open_registry, read_settings, reporting_errors
 from deltareg.api.settings import ServerSettings
+from deltareg.db.session import read
 from deltareg.errors import BadSignature, Conflict, IntegrityFailure, InvalidInput, Misconfigured
+from deltareg.service.access.server_keys import current_signer
 from deltareg.service.backup.archive import Archive
 from deltareg.service.backup.manifest import BackupManifest, BackupTotals
 from deltareg.service.backup.restore import RestoreTarget, restore_backup
 from deltareg.service.backup.take import take_backup
 from deltareg.service.backup.verify import verify_backup
+from deltareg.service.registry import Registry
 from deltareg.signing.age_keys import AgeKeys, check_recipients, read_identities
-from deltareg.signing.key_file import read_key, read_private, write_new
+from deltareg.signing.key_file import read_private, write_new
 from deltareg.signing.keys import SigningKey
 from deltareg.store import BlobStore, open_store, read_options
 
@@ -38,13 +41,13 @@ def backup(place: str, recipients: tuple[str, ...], data_dir: Path | None) -> No
     """Back up the registry while it runs."""
     with reporting_errors():
         settings = read_settings(data_dir=data_dir)
-        registry = open_registry(settings)
+        registry = with_own_files(open_registry(settings), settings, makes=False)
         archive = Archive(_open_place(place, settings), AgeKeys(check_recipients(recipients)))
         done = take_backup(
             registry.engine,
             registry.store,
             archive,
-            signer=_signer(settings),
+            signer=_signer(registry),
             keys={name: read_private(path) for name, path in _key_files(settings).items() if path.is_file()},
             report=_report,
         )
@@ -101,7 +104,7 @@ def restore(place: str, name: str, identity: Path | None, signed_by: str, data_d
                 f"fsck finds {len(checked.findings)} things", fix="start the server, then: deltareg fsck --repair"
             )
         click.echo(f"fsck       {checked.packs:,} packs, nothing is wrong")
-        if not settings.effective_signing_key.is_file():
+        if not any(path.is_file() for path in _key_files(settings).values()):
             click.echo("keys       the backup has none: put those of the server back before you start it", err=True)
         click.echo(f"what was revoked since {manifest.name} works again: revoke it anew before you start", err=True)
 
@@ -131,14 +134,15 @@ def _find(archive: Archive, name: str, signed_by: str) -> BackupManifest:
     return manifest
 
 
-def _signer(settings: ServerSettings) -> SigningKey:
-    try:
-        return read_key(settings.effective_signing_key)
-    except FileNotFoundError as error:
+def _signer(registry: Registry) -> SigningKey:
+    with read(registry.engine) as conn:
+        key = current_signer(conn, registry)
+    if key is None:
         raise Misconfigured(
-            f"there is no server key {settings.effective_signing_key}, and a backup is signed by it",
-            fix="name the file of the server: DELTAREG_SIGNING_KEY",
-        ) from error
+            "a backup is signed by the servers' key, which is not here",
+            fix="run it where a server runs, or name its files: DELTAREG_WEBHOOK_KEY, DELTAREG_SIGNING_KEY",
+        )
+    return key
 
 
 def _key_files(settings: ServerSettings) -> dict[str, Path]:
