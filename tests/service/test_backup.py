@@ -9,7 +9,7 @@ import deltareg_migrations
 from deltareg.db.session import create_engine, read, write
 from deltareg.db.tables import backup_holds, packs
 from deltareg.db.upkeep.table_rows import all_layouts, read_rows
-from deltareg.errors import BadSignature, BlobMissing, Conflict, IntegrityFailure, InvalidInput, NotFound
+from deltareg.errors import BadSignature, BlobMissing, Conflict, IntegrityFailure, InvalidInput, Misconfigured, NotFound
 from deltareg.service.backup.archive import Archive
 from deltareg.service.backup.hold import holding
 from deltareg.service.backup.restore import RestoreTarget, restore_backup
@@ -259,6 +259,14 @@ def test_only_the_private_key_opens_an_encrypted_backup(local, place, tmp_path):
     assert checked.findings == ()
     assert kept == KEYS
     assert all(b"tinyllama" not in path.read_bytes() for path in object_files(tmp_path))
+
+
+def test_a_schema_of_a_later_release_is_not_backed_up_in_part(sqlite_engine, archive, tmp_path):
+    with write(sqlite_engine) as conn:
+        conn.execute(sa.text("UPDATE alembic_version SET version_num = 'later'"))
+
+    with pytest.raises(Misconfigured, match="schema later"):
+        take_backup(sqlite_engine, open_store((tmp_path / "s").as_uri()), archive, signer=KEY, keys=KEYS, report=quiet)
 
 
 def test_what_a_stream_raises_leaves_encryption_as_it_is():

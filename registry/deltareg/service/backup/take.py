@@ -14,11 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 import sqlalchemy as sa
 
 import deltareg
+from deltareg.db import HEAD
 from deltareg.db.session import schema_head
 from deltareg.db.sql.clock import read_clock
 from deltareg.db.tables import hub_staged, packs
 from deltareg.db.upkeep.table_rows import Value, all_layouts, long_read, read_rows
-from deltareg.errors import BlobMissing, IntegrityFailure
+from deltareg.errors import BlobMissing, IntegrityFailure, Misconfigured
 from deltareg.service.backup.archive import Archive
 from deltareg.service.backup.hold import holding
 from deltareg.service.backup.manifest import BackupCatalog, BackupManifest, BackupTotals, CatalogTable, sign_manifest
@@ -50,12 +51,13 @@ def take_backup(
 
     Raises:
         Conflict: It was out of touch with the database, so objects may be missing. Run it again.
+        Misconfigured: The schema is of a later release, which has columns that this one would leave out.
         StoreUnavailable: A store does not answer. Run it again.
     """
     archive.look()
     with holding(engine) as check_hold:
         with long_read(engine) as conn:
-            taken_us, revision = read_clock(conn), schema_head(engine)
+            taken_us, revision = read_clock(conn), _check_revision(engine)
             tables = list(_copy_tables(conn, archive))
             index = _read_index(conn)
         report(f"rows: {sum(table.rows for table in tables):,}")
@@ -63,7 +65,7 @@ def take_backup(
         lacking = _copy_blobs(store, archive, index, report)
         check_hold()
         catalog = BackupCatalog(
-            revision=str(revision),
+            revision=revision,
             tables=tuple(tables),
             blobs=blobs,
             lacking=lacking,
@@ -89,6 +91,16 @@ def take_backup(
     return BackupTotals(
         manifest.name, manifest.rows, manifest.blobs, manifest.blob_bytes, len(archive.sent), sum(archive.sent), lacking
     )
+
+
+def _check_revision(engine: sa.Engine) -> str:
+    revision = schema_head(engine)
+    if revision != HEAD:
+        raise Misconfigured(
+            f"the database has schema {revision}, and this release knows all of {HEAD}",
+            fix="take the backup with the release that migrated it",
+        )
+    return revision
 
 
 def _copy_tables(conn: sa.Connection, archive: Archive) -> Iterator[CatalogTable]:
