@@ -64,7 +64,7 @@ def test_a_line_of_text_says_the_same(lines):
     assert rest == "WARNING deltareg.access: request status=200\n"
 
 
-@pytest.mark.parametrize("text", SECRETS)
+@pytest.mark.parametrize("text", SECRETS, ids=range(len(SECRETS)))
 def test_no_line_has_a_secret(lines, text):
     for form in (JsonLineFormatter(), TextLineFormatter()):
         line = lines(form, "it failed: %s", text, exc_info=ValueError(text))
