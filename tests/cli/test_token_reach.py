@@ -27,6 +27,11 @@ IN_PLACE = {
     "server backup",
     "server verify-backup",
     "server restore",
+    "server doctor",
+    "server keys ls",
+    "server keys show",
+    "server keys rotate",
+    "server keys reseal",
     "worker run",
     "help",
 }

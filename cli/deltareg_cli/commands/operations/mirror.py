@@ -91,7 +91,7 @@ def add(
 @command("ls", Example("all", "deltareg mirror ls"), see_also=_SEE)
 @click.pass_obj
 def ls(invocation: Invocation) -> None:
-    """List the mirrors of this registry that are named on this machine."""
+    """List the mirrors that are named on this machine."""
     found = list(known_mirrors(invocation.config.server).values())
     rows = [(one.name, one.direction, one.url, ", ".join(one.scope) or "all") for one in found]
     columns = (Column("mirror", is_name=True), Column("way"), Column("with"), Column("of"))
@@ -119,7 +119,9 @@ def rm(invocation: Invocation, name: str) -> None:
 @click.argument("name", required=False, help="One mirror; all unless said otherwise.")
 @click.pass_obj
 def run(invocation: Invocation, name: str | None) -> int:
-    """Bring what is missing. Ends with 5 if something could not come; what could has come.
+    """Bring what is missing.
+
+    Ends with 5 if something could not come; what could has come.
 
     A number or a semver that means another version on the other side is a conflict: both versions
     are kept, the one that comes gets the next number, and no semver.
@@ -149,7 +151,7 @@ def run(invocation: Invocation, name: str | None) -> int:
 @_scope
 @click.pass_obj
 def save(invocation: Invocation, folder: Path, scope: tuple[str, ...]) -> None:
-    """Write what a mirror would bring into a folder, for a network without a way out."""
+    """Write what a mirror would bring into a folder."""
     versions = invocation.client.mirrors.save(folder, scope)
     facts = FactsBlock([("versions", f"{versions:,}"), ("there", f"deltareg mirror load {folder}")])
     document = {"folder": str(folder), "versions": versions}
@@ -160,7 +162,7 @@ def save(invocation: Invocation, folder: Path, scope: tuple[str, ...]) -> None:
 @click.argument("folder", type=click.Path(path_type=Path, exists=True), help="The folder.")
 @click.pass_obj
 def load(invocation: Invocation, folder: Path) -> int:
-    """Bring this registry in step with a folder that mirror save wrote."""
+    """Bring this registry in step with what mirror save wrote."""
     return _show(invocation, str(folder), invocation.client.mirrors.load(folder))
 
 

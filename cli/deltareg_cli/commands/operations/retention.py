@@ -1,4 +1,4 @@
-"""`deltareg retention`: which versions a namespace or a line keeps, and which go by themselves."""
+"""`deltareg retention`: which versions a namespace or a line keeps, and which are deleted."""
 
 from typing import TYPE_CHECKING
 
@@ -79,7 +79,7 @@ def set_(
     kind: str,
     confirm: bool,
 ) -> None:
-    """Set the rule of a namespace or a line; a line's own comes first."""
+    """Set the rule of a namespace, or of a line, whose own is first."""
     from deltareg.wire import RetentionRule  # loads pydantic
 
     days = None if younger is None else younger / _DAY_S

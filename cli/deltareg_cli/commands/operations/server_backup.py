@@ -72,9 +72,9 @@ def verify_backup(place: str, name: str, identity: Path | None, signed_by: str) 
 @_SIGNED_BY
 @_DATA_DIR
 def restore(place: str, name: str, identity: Path | None, signed_by: str, data_dir: Path | None) -> None:
-    """Restore a backup into an empty database and an empty store, of either kind.
+    """Restore a backup into an empty database and an empty store.
 
-    Every byte is held against its digest before there is a registry, and fsck looks at it in the
+    Every byte is compared with its digest before there is a registry, and fsck looks at it in the
     end. Killed, it is run again and goes on. What was revoked after the backup works again.
     """
     flags = build_flags(backup=name or None, identity=identity, signed_by=signed_by or None, data_dir=data_dir)

@@ -53,7 +53,7 @@ def show(keyid: str | None, data_dir: str | None) -> None:
 @option("--lost", is_flag=True, help="The old key is lost or was revoked, and cannot vouch for the new one.")
 @_data_dir
 def rotate(*, lost: bool, data_dir: str | None) -> None:
-    """Make a new key to sign with, for which the old one vouches in the log.
+    """Make a new key to sign with, which the old one vouches for.
 
     Servers that run take it within seconds, and clients follow it by themselves, also those that were
     away through several rotations. What the old key signed counts on. If it was stolen, revoke it after
@@ -68,7 +68,7 @@ def rotate(*, lost: bool, data_dir: str | None) -> None:
 @command("reseal", Example("after the file got a new first line", "deltareg server keys reseal"), see_also=_SEE)
 @_data_dir
 def reseal(data_dir: str | None) -> None:
-    """Seal the secrets in the database anew, under the first key of DELTAREG_WEBHOOK_KEY.
+    """Seal secrets anew, under the first key of DELTAREG_WEBHOOK_KEY.
 
     That file has a key a line: the first seals, each opens. To rotate it, add the new key as a second
     line on all servers and restart them; then put it first, and restart them; then run this once, and

@@ -33,7 +33,7 @@ def upkeep() -> None:
 @command("ls", Example("all", "deltareg upkeep ls"), see_also=("upkeep show",))
 @click.pass_obj
 def ls(invocation: Invocation) -> None:
-    """List the operations, when each is due, and what came of the last round."""
+    """List operations, when each is due, and how the last one ended."""
     found = invocation.client.storage.operations()
     document = {"operations": [each.to_dict() for each in found]}
     table = operation_table(found, now=invocation.now)

@@ -18,7 +18,7 @@ _CLUSTER = "https://kubernetes.default.svc.cluster.local"
     see_also=("worker enrol", "worker keys"),
 )
 def trust() -> None:
-    """Let pods of a Kubernetes cluster be workers without a stored secret.
+    """Let pods of a cluster be workers without a stored secret.
 
     A cluster says in a signed text which service account a pod is of. The pod sends that with the
     public half of a key that it has made, and is enrolled with it. It gets a token for an hour.
