@@ -194,7 +194,7 @@ def test_after_all_deaths_collection_leaves_no_byte_without_a_row(fresh_engines)
 def test_the_race_finds_a_seeded_bug(sqlite_url, mutant, first):
     fresh = engines_on(sqlite_url)
 
-    assert any(is_caught(mutant, next(fresh), seed) for seed in range(first, first + 60))
+    assert any(is_caught(mutant, next(fresh), seed) for seed in range(first, first + 300))
 
     fresh.close()
 
