@@ -11,7 +11,7 @@ from tests.deploy.test_deploy import known_variables
 
 SCRIPTS = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["scripts"]
 OTHERS = {"HF_HUB_OFFLINE", "install", "sleep"}  # of other programs; those of coreutils are in each image
-PATHS = {"/livez", "/readyz", "/metrics"}
+PATHS = {"/livez", "/readyz", "/readyz?exclude=store", "/metrics"}
 SECRETS = {"/run/deltareg/server-key.pem", "/run/deltareg/webhook-key", "/run/deltareg/token", "/run/deltareg/key.pem"}
 PORT = ServerSettings.model_fields["port"].default
 _FIRST = {"deltareg-migrate": ["upgrade"], "deltareg-server": ["run"], "deltareg-worker": ["run"]}

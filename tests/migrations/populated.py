@@ -59,12 +59,12 @@ ROWS: tuple[tuple[sa.Table, dict[str, object]], ...] = (
             "created_by": 1,
         },
     ),
-    (t.backup_holds, {"id": "b", "held_until": T0}),
     (t.namespaces, {"id": 1, "name": "lab", "created_by": 1}),
     (t.principals, {"id": 3, "name": "ci", "kind": "service"}),
     (t.stand_ins, {"id": 1, "principal_id": 3, "person_id": 1}),
     (t.account_owners, {"id": 1, "principal_id": 3, "owner_id": 1}),
     (t.token_origins, {"token_id": 2, "made_with": 1}),
+    (t.backup_holds, {"id": "b", "held_until": T0}),
     (
         t.namespace_requests,
         {

@@ -50,12 +50,13 @@ def test_a_plan_says_what_would_go_and_when(deleted, pages):
 
 
 def test_what_is_due_is_what_a_collection_frees(deleted, pages):
-    deleted.app.state.server.upload_grace_s = 0.0
+    server = deleted.app.state.server
+    server.upload_grace_s = server.keep_deleted_s = 0.0
     try:
         waits = waiting(pages)
         planned = pages.get("/ui/storage/plan?format=json").json()["now"]
     finally:
-        deleted.app.state.server.upload_grace_s = 86_400.0
+        server.upload_grace_s, server.keep_deleted_s = 86_400.0, 7 * 86_400.0
     freed = deleted.http(deleted.admin_token).post("/gc/runs", params={"grace_s": 0}).json()
     left = waiting(pages)
 

@@ -8,7 +8,7 @@ from deltareg_cli.terminal.blocks import Block, Cell, Column, FactsBlock, LinesB
 from deltareg_cli.terminal.wording import count, moment, size
 
 if TYPE_CHECKING:
-    from deltareg.wire import OperationInfo, RetentionInfo, RetentionRule
+    from deltareg.wire import OperationInfo, RetentionInfo, RetentionRuleInfo
 
 _TONES: Mapping[str, Tone] = {"running": "name", "paused": "warn", "off": "dim"}
 _UNITS = ((86_400.0, "d"), (3_600.0, "h"), (60.0, "m"))
@@ -75,7 +75,7 @@ def retention_blocks(info: "RetentionInfo", *, dry_run: bool = False) -> list[Bl
     return [TitleBlock(info.of, "keeps"), LinesBlock([f"  {text}" for text in rules]), facts]
 
 
-def _rule(rule: "RetentionRule") -> str:
+def _rule(rule: "RetentionRuleInfo") -> str:
     kept = [
         f"the last {rule.last:,}" if rule.last is not None else "",
         f"younger than {rule.days:g} days" if rule.days is not None else "",

@@ -62,17 +62,15 @@ class Client:
     ::
 
         from deltareg import Client
-
         with Client("https://registry", token="...") as client:
             pushed = client.push("my-lora", "team/chat", base="llama")
             run = client.verify(pushed.ref, wait=True)
             client.promote(pushed.ref, "prod", reason="better answers")
             print(client.pull("team/chat@prod").path)
 
-    Everything that a registry has is an attribute: `client.versions`, `client.runs` and so on. What is
-    done most is also a method of the client itself. Paths are `str` or `Path`. Lists iterate over all
-    their pages. Results have `to_dict()` and render as tables in a notebook. Errors are classes of
-    `deltareg.errors`. It is synchronous, safe to use from several threads, and closed by `close` or `with`.
+    Everything that a registry has is an attribute: `client.versions`, `client.runs` and so on; what is done most is a
+    method, too. Paths are `str` or `Path`. Lists iterate over all pages. Results have `to_dict()` and are tables in a
+    notebook. Errors are classes of `deltareg.errors`. Several threads may use it; `close` or `with` ends it.
     """
 
     lines: "Lines" = load_on_use()

@@ -225,6 +225,7 @@ __all__ = [
     "RetentionInfo",
     "RetentionPlan",
     "RetentionRule",
+    "RetentionRuleInfo",
     "RetentionSet",
     "Review",
     "RevisionInfo",

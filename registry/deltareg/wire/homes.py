@@ -146,7 +146,7 @@ HOMES: Mapping[str, Sequence[str]] = {
         "TrailRow",
         "TrailState",
     ),
-    "retention": ("RetentionInfo", "RetentionPlan", "RetentionRule", "RetentionSet"),
+    "retention": ("RetentionInfo", "RetentionPlan", "RetentionRule", "RetentionRuleInfo", "RetentionSet"),
     "trusts": (
         "PodEnrol",
         "PodEnrolled",

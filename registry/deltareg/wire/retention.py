@@ -29,6 +29,17 @@ class RetentionRule(Request):
     labels: Annotated[list[_Label], Field(max_length=50)] = []
 
 
+class RetentionRuleInfo(Answer):
+    """A rule that was set; the attributes are those of `RetentionRule`."""
+
+    kind: str = ""
+    last: int | None = None
+    days: float | None = None
+    promoted: bool = True
+    semver: bool = True
+    labels: list[str] = []
+
+
 class RetentionSet(Request):
     """All rules of a namespace or a line, in place of those it had; none ends them.
 
@@ -69,7 +80,7 @@ class RetentionInfo(Answer):
     """
 
     of: str
-    rules: list[RetentionRule]
+    rules: list[RetentionRuleInfo]
     set_by: str
     set_at: str | None
     plan: RetentionPlan

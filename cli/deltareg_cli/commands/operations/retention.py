@@ -84,7 +84,8 @@ def set_(
 
     days = None if younger is None else younger / _DAY_S
     rule = RetentionRule(kind=kind, last=last, days=days, promoted=promoted, semver=semver, labels=list(labels))
-    others = [each for each in invocation.client.storage.retention(of).rules if each.kind != kind]
+    known = invocation.client.storage.retention(of).rules
+    others = [RetentionRule.model_validate(each.model_dump()) for each in known if each.kind != kind]
     _set(invocation, of, [*others, rule], confirm=confirm)
 
 

@@ -104,7 +104,7 @@ class _Run:
         self._names.update({digest: version.ref for digest, version in here.items()})
         offered = self._source.versions(line)
         is_missing = any(version.digest not in here for version in offered)
-        gone = self._deleted(line, {version.version for version in here.values()}) if is_missing else set[str]()
+        gone = self._find_deleted(line, {version.version for version in here.values()}) if is_missing else set[str]()
         for version in offered:
             if version.digest in gone:
                 self._leave(version, "it was deleted here")
@@ -135,7 +135,7 @@ class _Run:
         except NotFound:  # the line begins with its first version
             return
 
-    def _deleted(self, line: str, numbers: Collection[int]) -> set[str]:
+    def _find_deleted(self, line: str, numbers: Collection[int]) -> set[str]:
         """Return what was deleted at the target, which does not come back by itself: the gaps in its numbers."""
         found: set[str] = set()
         number, newest = 0, max(numbers, default=0)

@@ -161,7 +161,7 @@ def _properties(facts: VersionFacts) -> Iterator[_Json]:
         *(("parent", ref) for ref in version.parents),
         *(("channel", name) for name in version.channels),
         *((f"label:{name}", value) for name, value in sorted(version.labels.items())),
-        *(("verdict", _told(one)) for one in _newest(facts.verdicts)),
+        *(("verdict", _describe(one)) for one in _newest(facts.verdicts)),
         *(("attestation", f"{one.predicate_type} by {one.said_by}") for one in facts.evidence if not one.ignored),
     ]
     for name, value in said:
@@ -169,7 +169,7 @@ def _properties(facts: VersionFacts) -> Iterator[_Json]:
             yield {"name": f"deltareg:{name}", "value": value}
 
 
-def _told(verdict: VerdictInfo) -> str:
+def _describe(verdict: VerdictInfo) -> str:
     by = f", signed by {verdict.signed_by} ({verdict.keyid[:12]})" if verdict.signed_by else ", unsigned"
     return f"{verdict.verdict} of {verdict.suite} ({verdict.suite_digest}){by}, {verdict.id}"
 

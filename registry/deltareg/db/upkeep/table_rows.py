@@ -67,11 +67,11 @@ def read_rows(conn: sa.Connection, layout: TableLayout) -> Iterator[tuple[Value,
     """Give the rows of a table in the order of its key; memory does not grow with the table."""
     is_postgresql = conn.dialect.name == "postgresql"
     names = [
-        f"CAST({_quoted(name)} AS TEXT)" if kind == "json" and is_postgresql else _quoted(name)
+        f"CAST({_quote(name)} AS TEXT)" if kind == "json" and is_postgresql else _quote(name)
         for name, kind in layout.columns
     ]
-    order = ", ".join(map(_quoted, layout.key))
-    query = f"SELECT {', '.join(names)} FROM {_quoted(layout.name)} ORDER BY {order}"  # noqa: S608  # our own names
+    order = ", ".join(map(_quote, layout.key))
+    query = f"SELECT {', '.join(names)} FROM {_quote(layout.name)} ORDER BY {order}"  # noqa: S608  # our own names
     truths = [number for number, (_, kind) in enumerate(layout.columns) if kind == "truth"]
     with conn.execution_options(yield_per=_ROWS_AT_ONCE).execute(sa.text(query)) as rows:
         for row in rows:
@@ -118,25 +118,25 @@ def loading(url: str | sa.URL) -> Generator[sa.Connection, None, None]:
 def clear_tables(conn: sa.Connection, layouts: Sequence[TableLayout]) -> None:
     """Delete what migrations put into the tables; for `loading`."""
     for layout in reversed(layouts):
-        conn.execute(sa.text(f"DELETE FROM {_quoted(layout.name)}"))  # noqa: S608  # our own names
+        conn.execute(sa.text(f"DELETE FROM {_quote(layout.name)}"))  # noqa: S608  # our own names
 
 
 def load_rows(conn: sa.Connection, layout: TableLayout, rows: Iterable[Sequence[Value]]) -> int:
     """Insert the rows of a table, and return how many; for `loading`."""
-    names = ", ".join(_quoted(name) for name, _ in layout.columns)
+    names = ", ".join(_quote(name) for name, _ in layout.columns)
     driver = conn.connection.driver_connection
     ready = _as_bytes(layout, rows)
     count = 0
     if conn.dialect.name == "postgresql":
         postgresql = cast("Connection[object]", driver)
-        statement = f"COPY {_quoted(layout.name)} ({names}) FROM STDIN"
+        statement = f"COPY {_quote(layout.name)} ({names}) FROM STDIN"
         with postgresql.cursor() as cursor, cursor.copy(statement.encode()) as copy:
             for row in ready:
                 copy.write_row(row)
                 count += 1
         return count
     places = ", ".join("?" for _ in layout.columns)
-    statement = f"INSERT INTO {_quoted(layout.name)} ({names}) VALUES ({places})"  # noqa: S608  # our own names
+    statement = f"INSERT INTO {_quote(layout.name)} ({names}) VALUES ({places})"  # noqa: S608  # our own names
     batch: list[tuple[Value, ...]] = []
     for row in ready:
         batch.append(tuple(row))
@@ -158,7 +158,7 @@ def continue_numbers(conn: sa.Connection, layouts: Sequence[TableLayout]) -> Non
             conn.execute(
                 sa.text(
                     "SELECT setval(s, (SELECT GREATEST(MAX(id), 1) FROM "  # noqa: S608  # our own names
-                    f"{_quoted(layout.name)}), (SELECT MAX(id) IS NOT NULL FROM {_quoted(layout.name)}))"
+                    f"{_quote(layout.name)}), (SELECT MAX(id) IS NOT NULL FROM {_quote(layout.name)}))"
                     " FROM pg_get_serial_sequence(:name, 'id') AS s WHERE s IS NOT NULL"
                 ),
                 {"name": layout.name},
@@ -177,9 +177,9 @@ def _take_triggers(conn: sa.Connection) -> list[str]:
     if conn.dialect.name == "sqlite":
         found = conn.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").all()
         for name, _ in found:
-            conn.exec_driver_sql(f"DROP TRIGGER {_quoted(name)}")
+            conn.exec_driver_sql(f"DROP TRIGGER {_quote(name)}")
         return [str(statement) for _, statement in found]
-    names = [_quoted(name) for name in sa.inspect(conn).get_table_names() if name in metadata.tables]
+    names = [_quote(name) for name in sa.inspect(conn).get_table_names() if name in metadata.tables]
     for name in names:
         conn.exec_driver_sql(f"ALTER TABLE {name} DISABLE TRIGGER USER")
     return [f"ALTER TABLE {name} ENABLE TRIGGER USER" for name in names]
@@ -219,7 +219,7 @@ _KINDS: tuple[tuple[type, ColumnKind], ...] = (
 )
 
 
-def _quoted(name: str) -> str:
+def _quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 

@@ -18,7 +18,7 @@ from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_line
 from deltareg.service.retention.planning import SortedLine, bytes_freed, read_rule, rules_by_kind, sort_lines
 from deltareg.service.retention.rule import KeepRule
-from deltareg.wire import RetentionInfo, RetentionPlan, RetentionRule, RetentionSet
+from deltareg.wire import RetentionInfo, RetentionPlan, RetentionRule, RetentionRuleInfo, RetentionSet
 
 _LISTED = 100
 
@@ -70,7 +70,7 @@ def set_retention(
             f"this would delete every version of {of}{more}", fix="keep the last one: --last 1; or insist: --all"
         )
     if dry_run:
-        shown = [rules[kind] for kind in sorted(rules)]
+        shown = [RetentionRuleInfo.model_validate(rules[kind].model_dump()) for kind in sorted(rules)]
         return RetentionInfo(of=str(on), rules=shown, set_by="", set_at=None, plan=planned)
 
     def transaction(conn: sa.Connection) -> RetentionInfo:
@@ -176,11 +176,11 @@ def _describe(
 
 
 def _info(on: Namespace | LineRef, own: Sequence[RetentionRuleRow], planned: RetentionPlan) -> RetentionInfo:
-    rules: list[RetentionRule] = []
+    rules: list[RetentionRuleInfo] = []
     for row in own:
         keep = read_rule(row.keep)
         rules.append(
-            RetentionRule(
+            RetentionRuleInfo(
                 kind=row.kind,
                 last=keep.last,
                 days=keep.days,
