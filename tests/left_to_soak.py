@@ -344,6 +344,15 @@ SHOWN_ELSEWHERE = (
 
 # Of long tables of cases that differ little, each fifth is tried; the soak tries all.
 ONE_IN_FIVE = (
+    "docs/test_howtos.py::test_a_page_runs_from_top_to_bottom",
+    "fresh/test_third_set.py::",
+    "fresh/test_found.py::test_a_delta_that_was_wrong_or_refused_is_right",
+    "api/test_ways_to_prod.py::test_each_way_goes_where_the_page_says_so",
+    "verify/test_golden_by_library.py::",
+    "verify/test_process.py::",
+    "client/convert/",
+    "integrations/",
+    "faults/",
     "e2e/test_stacks.py::test_a_version_is_named_in_any_way_that_names_one",
     "client/test_base_identity.py::",
     "service/test_superseding.py::",
