@@ -24,14 +24,14 @@ def cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
-def size(size_bytes: int) -> str:
+def size(size_bytes: float) -> str:
     """Format a number of bytes with three digits: `13.6 MB`."""
     value, unit = float(size_bytes), "B"
     for larger in ("kB", "MB", "GB", "TB"):
-        if value < 999.5:
+        if abs(value) < 999.5:
             break
         value, unit = value / 1000, larger
-    digits = 0 if unit == "B" or value >= 99.95 else 1
+    digits = 0 if unit == "B" or abs(value) >= 99.95 else 1
     return f"{value:.{digits}f} {unit}"
 
 

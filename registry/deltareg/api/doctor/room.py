@@ -5,8 +5,9 @@ from pathlib import Path
 from statistics import linear_regression
 from typing import Final
 
-from deltareg.api.doctor.diagnosis import Diagnosis, duration, moment, size
+from deltareg.api.doctor.diagnosis import Diagnosis, duration, moment
 from deltareg.api.observability.growth import RoomSample, read_samples
+from deltareg.drawing.wording import size
 
 QUESTION: Final = "When is the disk full?"
 _DAY_S: Final = 86_400.0
