@@ -9,6 +9,7 @@ from deltareg_cli.commands.operations.server_backup import backup, restore, veri
 from deltareg_cli.commands.operations.server_keys import keys
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
+from deltareg_cli.options.places import data_dir_option
 from deltareg_cli.runs.launch import become, build_flags
 from deltareg_cli.tree.command_tree import command, group
 from deltareg_cli.tree.help_page import Example
@@ -84,7 +85,7 @@ def check() -> None:
 )
 @option("--since", metavar="TIME", help="From when on: 90m, 24h, 7d, or a time; 24h unless said otherwise.")
 @option("--bundle", metavar="FILE", type=click.Path(path_type=Path), help="Write all of it to a file, without secrets.")
-@option("--data-dir", metavar="DIR", type=click.Path(path_type=Path), help="As deltareg up has it.")
+@data_dir_option
 @click.pass_obj
 def doctor(invocation: Invocation, since: str | None, bundle: Path | None, data_dir: Path | None) -> None:
     """Say why it was slow, when the disk is full, and what is stuck.

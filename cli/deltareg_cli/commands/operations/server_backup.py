@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from deltareg_cli.options.options import option
+from deltareg_cli.options.places import data_dir_option
 from deltareg_cli.runs.launch import become, build_flags
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.help_page import Example
@@ -13,9 +14,6 @@ _FROM = option("--from", "place", metavar="PLACE", required=True, help="The fold
 _NAME = option("--backup", "name", metavar="NAME", default="", help="Which one; the newest unless said otherwise.")
 _IDENTITY = option("--identity", metavar="FILE", type=click.Path(path_type=Path), help="The age key that opens it.")
 _SIGNED_BY = option("--signed-by", metavar="KEY", default="", help="The server's public key, ed25519:….")
-_DATA_DIR = option(
-    "--data-dir", metavar="DIR", type=click.Path(path_type=Path), help="The folder of deltareg up, unless settings say."
-)
 
 
 @command(
@@ -26,7 +24,7 @@ _DATA_DIR = option(
 )
 @option("--to", "place", metavar="PLACE", required=True, help="A folder, or the URL of a store.")
 @option("--encrypt-to", "recipients", metavar="KEY", multiple=True, help="An age public key; may be repeated.")
-@_DATA_DIR
+@data_dir_option
 def backup(place: str, recipients: tuple[str, ...], data_dir: Path | None) -> None:
     """Back up database and store while the registry runs.
 
@@ -70,7 +68,7 @@ def verify_backup(place: str, name: str, identity: Path | None, signed_by: str) 
 @_NAME
 @_IDENTITY
 @_SIGNED_BY
-@_DATA_DIR
+@data_dir_option
 def restore(place: str, name: str, identity: Path | None, signed_by: str, data_dir: Path | None) -> None:
     """Restore a backup into an empty database and an empty store.
 

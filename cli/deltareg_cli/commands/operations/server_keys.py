@@ -1,14 +1,16 @@
 """`deltareg server keys`: the key that servers sign with."""
 
+from pathlib import Path
+
 import click
 
 from deltareg_cli.options.options import option
+from deltareg_cli.options.places import data_dir_option
 from deltareg_cli.runs.launch import become, build_flags
 from deltareg_cli.tree.command_tree import command, group
 from deltareg_cli.tree.help_page import Example
 
 _SEE = ("server check", "worker keys", "audit verify")
-_data_dir = option("--data-dir", metavar="DIR", help="The folder of deltareg up; else the settings say where.")
 
 
 @group(
@@ -26,16 +28,16 @@ def keys() -> None:
 
 
 @command("ls", Example("all of them, the newest first", "deltareg server keys ls"), see_also=_SEE)
-@_data_dir
-def ls(data_dir: str | None) -> None:
+@data_dir_option
+def ls(data_dir: Path | None) -> None:
     """List the keys that servers sign or signed with."""
     become("deltareg.api", "keys", "ls", *build_flags(data_dir=data_dir), extras=["server"])
 
 
 @command("show", Example("the one that is used now", "deltareg server keys show"), see_also=_SEE)
 @click.argument("keyid", required=False, help="The key, or how its name begins; the current one by default.")
-@_data_dir
-def show(keyid: str | None, data_dir: str | None) -> None:
+@data_dir_option
+def show(keyid: str | None, data_dir: Path | None) -> None:
     """Show a key, and where its private half lies.
 
     People compare its name with the one that their machine shows.
@@ -51,8 +53,8 @@ def show(keyid: str | None, data_dir: str | None) -> None:
     see_also=_SEE,
 )
 @option("--lost", is_flag=True, help="The old key is lost or was revoked, and cannot vouch for the new one.")
-@_data_dir
-def rotate(*, lost: bool, data_dir: str | None) -> None:
+@data_dir_option
+def rotate(*, lost: bool, data_dir: Path | None) -> None:
     """Make a new key to sign with, which the old one vouches for.
 
     Servers that run take it within seconds, and clients follow it by themselves, also those that were
@@ -66,8 +68,8 @@ def rotate(*, lost: bool, data_dir: str | None) -> None:
 
 
 @command("reseal", Example("after the file got a new first line", "deltareg server keys reseal"), see_also=_SEE)
-@_data_dir
-def reseal(data_dir: str | None) -> None:
+@data_dir_option
+def reseal(data_dir: Path | None) -> None:
     """Seal secrets anew, under the first key of DELTAREG_WEBHOOK_KEY.
 
     That file has a key a line: the first seals, each opens. To rotate it, add the new key as a second
