@@ -122,6 +122,6 @@ def test_both_databases_give_back_what_was_packed(engine):
         (found,) = conn.execute(sa.select(table)).all()
         as_text = conn.execute(sa.select(sa.cast(table.c.checks, sa.Text()))).scalar_one()
 
-    assert json.dumps(found.checks) == json.dumps(GOLDEN["checks"])
+    assert json.dumps(list(found.checks)) == json.dumps(GOLDEN["checks"])
     assert json.dumps(found.environment) == json.dumps(environment)
     assert '"verdict": "warn"' in as_text

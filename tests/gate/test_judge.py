@@ -1,18 +1,19 @@
 """The gate as a pure function: each rule violated alone is named alone, with what mends it."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
 from deltareg.digest import sha256_of
 from deltareg.errors import Blocked, GateFailed, GatePending, Inconclusive
 from deltareg.gate.agreement import CheckFact
-from deltareg.gate.judge import Candidate, Circumstances, is_in_window, judge, refusal
+from deltareg.gate.judge import Candidate, Circumstances, deciding, is_in_window, judge, refusal
 from deltareg.gate.policy import Policy, RollbackWindow, parse_policy, policy_digest
 from deltareg.gate.required_suites import RequiredSuite
 from deltareg.gate.ruling import RULE_ERRORS, Ruling
 from deltareg.gate.signers import VerdictSigner
-from deltareg.gate.verdict_facts import SuiteFact, VerdictConditions, VerdictFact
+from deltareg.gate.verdict_facts import SuiteFact, VerdictConditions, VerdictFact, VerdictFindings
 from deltareg.gate.verdict_rules import why_not
 from deltareg.gate.verifier import VERIFIER
 
@@ -70,12 +71,33 @@ def told(candidate=CANDIDATE, policy=POLICY, verdicts=(VERDICT,), now=NOW):
     return [ruling.rule for ruling in gate(candidate, policy, verdicts, now=now)]
 
 
+def finding(**found):
+    """Make what a verdict gives when it is looked into."""
+    return lambda: VerdictFindings(**found)
+
+
 UNDECIDED = replace(
     VERDICT,
-    warned_checks=("not_worse", "library_agrees"),
     policy_digest="",
-    undecided={"not_worse": "[0.8, 0.9] holds 0.87, n = 40; about 900 would decide it"},
+    look=finding(
+        warned=("not_worse", "library_agrees"),
+        undecided={"not_worse": "[0.8, 0.9] holds 0.87, n = 40; about 900 would decide it"},
+    ),
 )
+
+
+@pytest.mark.parametrize("independent", [1, 2])
+def test_of_many_passes_the_newest_alone_is_looked_into(independent):
+    looked = []
+
+    def look_at(number):
+        looked.append(number)
+        return VerdictFindings(checks={"effect": CheckFact("pass", 0.2, 0.1)})
+
+    passes = [replace(VERDICT, id=f"{n:010}", look=partial(look_at, n)) for n in range(400)]
+    told(policy=replace(POLICY, independent=independent), verdicts=passes)
+    deciding(CANDIDATE, POLICY, passes, now=NOW)
+    assert set(looked) == {0}
 
 
 @pytest.mark.parametrize("is_protected", [True, False])
@@ -140,7 +162,7 @@ def test_a_verdict_counts_only_beside_the_best_that_the_channel_has_now():
 
 
 def test_a_pass_of_before_with_nothing_to_compare_with_is_inconclusive():
-    verdict = replace(VERDICT, checks={"kept": CheckFact("n/a"), "spectral": CheckFact("n/a")})
+    verdict = replace(VERDICT, look=finding(checks={"kept": CheckFact("n/a"), "spectral": CheckFact("n/a")}))
     now = replace(NOW, suites={"smoke": replace(SUITE, required={"kept": False, "spectral": True})})
 
     (unmet,) = gate(CANDIDATE, POLICY, [verdict], now=now)
@@ -232,7 +254,7 @@ def test_a_rule_about_the_moment_is_named_alone(rule, change):
         ("sandbox", {"sandbox": ""}),
         ("evidence", {"evidence": "shapes"}),
         ("evidence", {"evidence": ""}),
-        ("failed", {"outcome": "fail", "failed_checks": ("effect",)}),
+        ("failed", {"outcome": "fail", "look": finding(failed=("effect",))}),
         ("failed", {"outcome": "fail"}),
         ("inconclusive", {"outcome": "inconclusive"}),
         ("inconclusive", {"outcome": "inconclusive", "verifier": "", "seed": 0}),
@@ -264,7 +286,7 @@ def test_what_differs_but_is_not_asked_is_no_hindrance():
 
 def test_all_unmet_rules_are_told_and_the_gravest_is_the_refusal():
     bad = replace(CANDIDATE, kind="full", is_quarantined=True)
-    failed = replace(VERDICT, outcome="fail", failed_checks=("effect",))
+    failed = replace(VERDICT, outcome="fail", look=finding(failed=("effect",)))
     unmet = gate(bad, POLICY, [failed], now=replace(NOW, approvals=()))
 
     error = refusal(unmet)
@@ -290,7 +312,7 @@ def test_a_refusal_is_the_error_of_its_gravest_rule(rules, expected):
 
 
 def test_of_the_verdicts_that_count_the_newest_decides():
-    newer = replace(VERDICT, outcome="fail", failed_checks=("effect",))
+    newer = replace(VERDICT, outcome="fail", look=finding(failed=("effect",)))
     foreign = replace(VERDICT, manifest=OTHER)
 
     assert told(verdicts=[newer, VERDICT]) == ["failed"]
@@ -299,13 +321,13 @@ def test_of_the_verdicts_that_count_the_newest_decides():
 
 
 def test_a_failure_is_not_forgotten_under_another_policy():
-    failed = replace(VERDICT, outcome="fail", failed_checks=("effect",), policy_digest=OTHER)
+    failed = replace(VERDICT, outcome="fail", look=finding(failed=("effect",)), policy_digest=OTHER)
 
     assert told(verdicts=[failed, VERDICT]) == ["failed"]
 
 
 def test_a_failed_check_that_is_waived_does_not_fail():
-    failed = replace(VERDICT, outcome="fail", failed_checks=("library_agrees", "norm_ratio"))
+    failed = replace(VERDICT, outcome="fail", look=finding(failed=("library_agrees", "norm_ratio")))
     one = replace(failed, waived={"library_agrees": "until 2026-12-01 by ada: known"})
     both = replace(one, waived={**one.waived, "norm_ratio": "until 2026-12-01 by ada: too"})
 

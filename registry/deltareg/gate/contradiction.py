@@ -47,5 +47,6 @@ def _contradicts(verdict: VerdictFact, newest: VerdictFact) -> bool:
 
 def _was_cut_short(verdict: VerdictFact) -> bool:
     """Whether a run ended early when checks had failed: somebody cancelled it, or it ran out of time."""
-    has_failed = any(name != INFRASTRUCTURE for name in verdict.failed_checks)
-    return verdict.outcome == "inconclusive" and not verdict.verifier and has_failed
+    if verdict.outcome != "inconclusive" or verdict.verifier:
+        return False
+    return any(name != INFRASTRUCTURE for name in verdict.look().failed)

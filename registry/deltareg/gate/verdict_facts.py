@@ -1,6 +1,6 @@
 """The facts about suites and verdicts that the gate judges by, with nothing decided yet."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from deltareg.digest import Digest
@@ -105,6 +105,28 @@ class VerdictSubject:
 
 
 @dataclass(frozen=True, slots=True)
+class VerdictFindings:
+    """What a verdict found.
+
+    Attributes:
+        failed: The checks that failed.
+        warned: The checks that warned.
+        skipped: The checks that should have run and did not.
+        checks: All checks, by name, to compare with those of another verdict.
+        undecided: The comparisons that its samples left undecided, in words, by check.
+        waits_for: For an inconclusive one: the corrupt object that it reads, and the command that
+            repairs it.
+    """
+
+    failed: tuple[str, ...] = ()
+    warned: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+    checks: Mapping[str, CheckFact] = field(default_factory=dict[str, CheckFact])
+    undecided: Mapping[str, str] = field(default_factory=dict[str, str])
+    waits_for: tuple[str, str] = ("", "")
+
+
+@dataclass(frozen=True, slots=True)
 class VerdictFact:
     """A verdict as the gate sees it, with its digests as recorded.
 
@@ -123,9 +145,6 @@ class VerdictFact:
         evidence: The evidence that the base is the right one.
         sandbox: The sandbox layers of the verifier's child, as it reported them.
         environment: Software and device.
-        failed_checks: The checks that failed.
-        warned_checks: The checks that warned.
-        skipped_checks: The checks that should have run and did not.
         is_complete: Whether each check that the suite requires has shown something.
         waived: By failed check, until when it is waived on this channel, in words.
         compared_with: The manifest of the version that the suite compared with; may be empty.
@@ -134,11 +153,8 @@ class VerdictFact:
         continuation: The run that performs its skipped checks, while that is in progress.
         identity: The identity of its base; empty if unknown.
         signer: The signer.
-        checks: The checks, by name, to compare with those of another.
         disputed: Another worker's differing finding, in words; empty if there is none.
-        undecided: The comparisons that its samples left undecided, in words, by check.
-        waits_for: For an inconclusive one: the corrupt object that it reads, and the command that
-            repairs it.
+        look: Gives what it found. A version may have hundreds of verdicts, of which few are looked into.
     """
 
     id: str
@@ -155,9 +171,6 @@ class VerdictFact:
     evidence: str = ""
     sandbox: str = ""
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
-    failed_checks: tuple[str, ...] = ()
-    warned_checks: tuple[str, ...] = ()
-    skipped_checks: tuple[str, ...] = ()
     is_complete: bool = True
     waived: Mapping[str, str] = field(default_factory=dict[str, str])
     compared_with: str = ""
@@ -165,22 +178,20 @@ class VerdictFact:
     continuation: str = ""
     identity: str = ""
     signer: VerdictSigner = field(default_factory=VerdictSigner)
-    checks: Mapping[str, CheckFact] = field(default_factory=dict[str, CheckFact])
     disputed: str = ""
-    undecided: Mapping[str, str] = field(default_factory=dict[str, str])
-    waits_for: tuple[str, str] = ("", "")
     held_against: Mapping[str, str] = field(default_factory=dict[str, str])
+    look: Callable[[], VerdictFindings] = field(default=VerdictFindings, compare=False)
 
     @property
     def standing_failures(self) -> tuple[str, ...]:
         """The failed checks that are not waived, or must not be."""
         waived = self.waived.keys() - NEVER_WAIVED
-        return tuple(name for name in self.failed_checks if name not in waived)
+        return tuple(name for name in self.look().failed if name not in waived)
 
     @property
     def is_waived(self) -> bool:
         """Whether it failed and every failed check is waived."""
-        return self.outcome == "fail" and bool(self.failed_checks) and not self.standing_failures
+        return self.outcome == "fail" and bool(self.look().failed) and not self.standing_failures
 
     @property
     def is_pass(self) -> bool:

@@ -103,9 +103,9 @@ def tell(verdict: VerdictFact, *, now_us: int) -> str:
     outcome: str = verdict.outcome
     if outcome == "fail" and verdict.is_pass:
         outcome = "pass with waivers"
-    if verdict.is_pass and verdict.warned_checks:
+    if verdict.is_pass and verdict.look().warned:
         joined = " and" if verdict.is_waived else " with"
-        outcome += f"{joined} {tell_warnings(len(verdict.warned_checks))}"
+        outcome += f"{joined} {tell_warnings(len(verdict.look().warned))}"
     age = tell_age(now_us - verdict.created_us)
     return f"{verdict.suite}: {outcome}, {age} ago ({verdict.id[:8]})"
 
@@ -168,10 +168,10 @@ def _rule_on_verdict(
     if empty:  # of a release that took it for shown
         message = f"{detail}: {', '.join(empty)} had nothing to compare with"
         return [Ruling("inconclusive", message, fix=again, suite=name)]
-    open_checks = [check for check in verdict.undecided if check in suite.decisive]
+    open_checks = [check for check in verdict.look().undecided if check in suite.decisive]
     rulings += [_on_undecided(subject, verdict, check, suite=name) for check in open_checks]
     if bound.accepted is not None:
-        warned = [check for check in verdict.warned_checks if check not in open_checks]
+        warned = [check for check in verdict.look().warned if check not in open_checks]
         rulings += _on_warnings(subject, verdict, warned, bound.accepted, suite=name)
     age_s = (now_us - verdict.created_us) / _US_PER_S
     conditions: list[tuple[Rule, bool, str]] = []
@@ -201,12 +201,11 @@ def independent_passes(verdicts: Sequence[VerdictFact], suite: SuiteFact) -> lis
     """
     passes = list(verdicts[:1])
     for verdict in verdicts[1:]:
-        agrees = (
-            verdict.is_pass
-            and not verdict.disputed
-            and not disagreement(passes[0].checks, verdict.checks, required=suite.required, tolerance=suite.tolerance)
-        )
-        if agrees and independent_of(verdict.signer, [one.signer for one in passes]):
+        is_another = verdict.is_pass and independent_of(verdict.signer, [one.signer for one in passes])
+        if not is_another or verdict.disputed:
+            continue
+        checks = passes[0].look().checks
+        if not disagreement(checks, verdict.look().checks, required=suite.required, tolerance=suite.tolerance):
             passes.append(verdict)
     return passes
 
@@ -242,8 +241,8 @@ def _why_no_pass(subject: VerdictSubject, suite: str, verdict: VerdictFact, told
     if verdict.disputed:
         message = f"{told}: two workers disagree, {verdict.disputed}"
         return Ruling("inconclusive", message, fix=again, suite=suite)
-    if verdict.outcome == "inconclusive" and verdict.waits_for[0]:
-        subject_of_wait, fix = verdict.waits_for
+    if verdict.outcome == "inconclusive" and verdict.look().waits_for[0]:
+        subject_of_wait, fix = verdict.look().waits_for
         message = f"{told}: it waits for {subject_of_wait}, which is corrupt"
         return Ruling("inconclusive", message, fix=fix, suite=suite)
     if verdict.outcome == "inconclusive":
@@ -260,8 +259,8 @@ def _why_no_pass(subject: VerdictSubject, suite: str, verdict: VerdictFact, told
 
 def _on_gap(verdict: VerdictFact, told: str, *, suite: str) -> Ruling:
     """Report that failed checks are waived and later checks have not been run."""
-    waived = ", ".join(verdict.failed_checks)
-    skipped = ", ".join(verdict.skipped_checks) or "what else the suite asks for"
+    waived = ", ".join(verdict.look().failed)
+    skipped = ", ".join(verdict.look().skipped) or "what else the suite asks for"
     message = f"{told}: {waived} waived, and {skipped} not run"
     if verdict.continuation:
         fix = f"wait for run {verdict.continuation}: deltareg verdict ls --pending"
@@ -271,7 +270,7 @@ def _on_gap(verdict: VerdictFact, told: str, *, suite: str) -> Ruling:
 
 
 def _is_empty(verdict: VerdictFact, check: str) -> bool:
-    found = verdict.checks.get(check)
+    found = verdict.look().checks.get(check)
     return found is not None and found.outcome == "n/a"
 
 
@@ -281,7 +280,7 @@ def _on_undecided(subject: VerdictSubject, verdict: VerdictFact, check: str, *, 
     if until is not None and check not in NEVER_WAIVED:
         message = f"suite {suite}: {check} is undecided, and was accepted {until}"
         return Ruling("undecided", message, suite=suite, warnings=(f"{suite}/{check}",))
-    message = f"suite {suite}: {check} is undecided: {verdict.undecided[check]}"
+    message = f"suite {suite}: {check} is undecided: {verdict.look().undecided[check]}"
     fix = (
         "deltareg suite push FILE, with more samples in its probe set or a wider margin;"
         f" then {_verify(subject, suite)}; or promote with --accept-undecided -m REASON"

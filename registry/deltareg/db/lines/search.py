@@ -146,7 +146,7 @@ def metrics_of(conn: sa.Connection, version_ids: Collection[int], names: Collect
     return fetch_all(conn, query, MetricRow)
 
 
-def newest_checks(conn: sa.Connection, version_id: int) -> dict[str, list[dict[str, object]]]:
+def newest_checks(conn: sa.Connection, version_id: int) -> dict[str, Sequence[dict[str, object]]]:
     """Return the checks of each suite's newest conclusive verdict on a version's own base."""
     query = (
         sa.select(verdicts.c.suite, verdicts.c.checks)

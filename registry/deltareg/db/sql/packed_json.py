@@ -9,7 +9,8 @@ item without a name, and fail rather than judge by a part of the checks.
 import base64
 import json
 from collections.abc import Mapping, Sequence
-from typing import Final
+from functools import cached_property
+from typing import Final, overload
 
 import sqlalchemy as sa
 
@@ -21,8 +22,12 @@ PACKED: Final = "packed"
 _SHOWN: Final = frozenset({"fail", "warn"})
 
 
-class ChecksColumn(sa.types.TypeDecorator[list[dict[str, object]]]):
-    """A column of the checks of a verdict; reading returns the list that was written."""
+class ChecksColumn(sa.types.TypeDecorator[Sequence[dict[str, object]]]):
+    """A column of the checks of a verdict; reading returns the list that was written.
+
+    A gate reads all verdicts of a version and asks few of them for their checks: packed ones are
+    unpacked when somebody looks.
+    """
 
     impl = sa.JSON(none_as_null=True)
     cache_ok = True
@@ -31,9 +36,33 @@ class ChecksColumn(sa.types.TypeDecorator[list[dict[str, object]]]):
         """Pack the checks for their column."""
         return value if value is None or not packs_rows(dialect) else pack_checks(value)
 
-    def process_result_value(self, value: object, dialect: sa.Dialect) -> list[dict[str, object]] | None:
-        """Unpack the checks of a row, packed or not."""
-        return unpack_checks(value)  # type: ignore[return-value]  # as they were written
+    def process_result_value(self, value: object, dialect: sa.Dialect) -> Sequence[dict[str, object]] | None:
+        """Give the checks of a row, packed or not."""
+        text = _packed_checks(value)
+        return value if text is None else _LateChecks(text)  # type: ignore[return-value]  # as they were written
+
+
+class _LateChecks(Sequence[dict[str, object]]):
+    """Packed checks, unpacked at the first look."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    @cached_property
+    def _checks(self) -> list[dict[str, object]]:
+        return _unpack(self._text)  # type: ignore[return-value]  # as they were written
+
+    @overload
+    def __getitem__(self, place: int) -> dict[str, object]: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[dict[str, object]]: ...
+
+    def __getitem__(self, place: int | slice) -> dict[str, object] | list[dict[str, object]]:
+        return self._checks[place]
+
+    def __len__(self) -> int:
+        return len(self._checks)
 
 
 class PackedObjectColumn(sa.types.TypeDecorator[dict[str, object]]):
@@ -65,9 +94,12 @@ def pack_checks(checks: Sequence[Mapping[str, object]]) -> object:
 
 def unpack_checks(stored: object) -> object:
     """Return the checks that `pack_checks` packed, or that a row of an older release has."""
-    last = stored[-1] if is_list(stored) and stored else None
-    text = _packed_in(last)
+    text = _packed_checks(stored)
     return stored if text is None else _unpack(text)
+
+
+def _packed_checks(stored: object) -> str | None:
+    return _packed_in(stored[-1] if is_list(stored) and stored else None)
 
 
 def _packed_in(value: object) -> str | None:

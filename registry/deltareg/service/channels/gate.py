@@ -94,7 +94,7 @@ class GateCase:
     def deciding_all(self) -> "GateCase":
         """Return the case as if somebody answered for every undecided comparison."""
         verdicts = [
-            replace(one, waived={**dict.fromkeys(one.undecided, "with this move"), **one.waived})
+            replace(one, waived={**dict.fromkeys(one.look().undecided, "with this move"), **one.waived})
             for one in self.verdicts
         ]
         return replace(self, verdicts=verdicts)

@@ -1,6 +1,7 @@
 """Verdicts and suites as the rules of the core see them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 
 import sqlalchemy as sa
 
@@ -10,7 +11,7 @@ from deltareg.documents.json_values import is_object
 from deltareg.errors import NotFound
 from deltareg.gate.agreement import TOLERANCE, CheckFact
 from deltareg.gate.signers import VerdictSigner
-from deltareg.gate.verdict_facts import SuiteFact, VerdictConditions, VerdictFact, VerdictSubject
+from deltareg.gate.verdict_facts import SuiteFact, VerdictConditions, VerdictFact, VerdictFindings, VerdictSubject
 from deltareg.gate.verdict_rules import why_not
 from deltareg.service.clock import rfc3339_seconds
 from deltareg.service.verdicts.suites import find_suite
@@ -23,9 +24,6 @@ _DTYPES = {"f32": "F32", "bf16": "BF16", "f16": "F16"}  # `keep` leaves it to th
 def fact_of(row: VerdictFactRow, waived: Mapping[str, str]) -> VerdictFact:
     """Give a verdict's row as a fact, with the waivers of its checks that stand."""
     outcome: Outcome = "inconclusive" if row.disputed else row.verdict
-    names: dict[object, list[str]] = {}
-    for check in row.checks:
-        names.setdefault(check["verdict"], []).append(str(check["name"]))
     return VerdictFact(
         id=row.id,
         manifest=row.manifest_digest,
@@ -41,9 +39,6 @@ def fact_of(row: VerdictFactRow, waived: Mapping[str, str]) -> VerdictFact:
         evidence=row.base_evidence,
         sandbox=row.sandbox,
         environment=row.environment,
-        failed_checks=tuple(names.get("fail", ())),
-        warned_checks=tuple(names.get("warn", ())),
-        skipped_checks=tuple(names.get("skipped", ())),
         is_complete=bool(row.is_complete),
         waived=waived,
         compared_with=row.compared_with,
@@ -51,10 +46,22 @@ def fact_of(row: VerdictFactRow, waived: Mapping[str, str]) -> VerdictFact:
         continuation=row.continuation,
         identity=row.base_identity,
         signer=signer_of(row),
-        checks=check_facts(row.checks),
         disputed=row.disputed,
-        undecided=_describe_undecided(row.checks),
-        waits_for=_waits_for(row.checks),
+        look=cache(lambda: _find(row.checks)),
+    )
+
+
+def _find(checks: Sequence[Mapping[str, object]]) -> VerdictFindings:
+    names: dict[object, list[str]] = {}
+    for check in checks:
+        names.setdefault(check["verdict"], []).append(str(check["name"]))
+    return VerdictFindings(
+        failed=tuple(names.get("fail", ())),
+        warned=tuple(names.get("warn", ())),
+        skipped=tuple(names.get("skipped", ())),
+        checks=check_facts(checks),
+        undecided=_describe_undecided(checks),
+        waits_for=_waits_for(checks),
     )
 
 
