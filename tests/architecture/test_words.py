@@ -3,7 +3,6 @@
 import ast
 import re
 from collections import Counter, defaultdict
-from functools import cache
 
 import pytest
 
@@ -36,24 +35,26 @@ def is_participle(name):
     return name in IRREGULAR or (name.endswith("ed") and "_" not in name and name not in VERBS)
 
 
-@cache
-def syntax():
-    """Parse every module of the product once."""
-    return {path: ast.parse((REPOSITORY / path).read_text("utf-8")) for path in modules()}
+def definitions(word):
+    """Give path and name of all that reads like a definition, nested ones as well; to parse all takes seconds."""
+    pattern = re.compile(rf"^ *(?:async )?{word} (\w+)[(:\[]", re.MULTILINE)
+    return [(path, name) for path in modules() for name in pattern.findall((REPOSITORY / path).read_text("utf-8"))]
 
 
-def definitions(kind):
-    """Return path and node of every definition of a kind in the product, nested ones as well."""
-    return [(path, node) for path, tree in syntax().items() for node in ast.walk(tree) if isinstance(node, kind)]
+def functions(path):
+    """Give the names of the functions of a module that are no properties."""
+    tree = ast.parse((REPOSITORY / path).read_text("utf-8"))
+    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return {node.name for node in nodes if not any("property" in ast.unparse(d) for d in node.decorator_list)}
 
 
 def test_no_two_public_classes_share_a_name():
     """But the settings of kinds, which nobody meets outside the file of one."""
     homes = defaultdict(list)
-    for path, node in definitions(ast.ClassDef):
-        is_kinds = path.parent.name == "kinds" and node.name in {"Settings", "NoSettings"}
-        if not node.name.startswith("_") and not is_kinds:
-            homes[node.name].append(str(path))
+    for path, name in definitions("class"):
+        is_kinds = path.parent.name == "kinds" and name in {"Settings", "NoSettings"}
+        if not name.startswith("_") and not is_kinds:
+            homes[name].append(str(path))
 
     assert {name: paths for name, paths in homes.items() if len(paths) > 1} == {}
 
@@ -61,9 +62,9 @@ def test_no_two_public_classes_share_a_name():
 def test_a_function_is_a_verb_and_no_participle():
     """`told` says neither what is done nor what comes back; a property may be an adjective."""
     nameless = {
-        f"{path}: {node.name}"
-        for path, node in definitions(ast.FunctionDef | ast.AsyncFunctionDef)
-        if is_participle(node.name.strip("_")) and not any("property" in ast.unparse(d) for d in node.decorator_list)
+        f"{path}: {name}"
+        for path, name in definitions("def")
+        if is_participle(name.strip("_")) and name in functions(path)
     }
 
     assert nameless - DICTATED == set()
