@@ -45,7 +45,7 @@ LINTS := lint-mypy lint-pyright lint-format lint-rules lint-layers lint-dependen
 .PHONY: $(LINTS)
 
 lint-mypy:
-	$(BIN)/mypy
+	$(BIN)/mypy $(MYPYARGS)
 
 lint-pyright: $(VENV)/.ready-lint
 	$(BIN)/basedpyright --level error
