@@ -115,7 +115,7 @@ def test_what_was_trained_passes_in_any_precision(found, name, dtype):
         ("full", clipped, "at the largest size"),
         ("lora", pruned, "here and there"),
         ("lora", cut, "24 of its 32 directions"),
-        ("ia3", lambda _, value, __: value - 1, "of the base's weight is left"),
+        ("ia3", lambda _, value, __: value - 1, "of the base's values are left"),
     ],
 )
 def test_what_was_done_to_it_afterwards_fails_and_is_named(found, name, change, told):

@@ -127,7 +127,7 @@ def test_a_factor_of_another_run_fails(found, trained, side):
     finding = found("one", lambda own: {n: (other if side in n else own)[n] for n in own})
 
     assert (finding.verdict, finding.code) == ("fail", "unrelated")
-    assert "not trained together" in finding.detail
+    assert "do not come from one run" in finding.detail
 
 
 def turned(tensors):

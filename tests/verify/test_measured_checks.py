@@ -103,7 +103,7 @@ def test_a_version_is_compared_with_the_promoted_one_sample_by_sample(accuracy, 
     finding = accuracy(settings, ours=ours, promoted=36)
 
     assert (finding.verdict, finding.baseline, finding.code) == (verdict, 0.9, code)
-    assert f"at least {0.9 - margin:.4g} is to be shown" in finding.detail
+    assert f"at least {0.9 - margin:.4g} is asked" in finding.detail
 
 
 def test_what_is_undecided_says_what_would_decide_it(accuracy):

@@ -89,7 +89,7 @@ class MarginComparison:
         sentences = [
             f"{self.description}; {self.other} has {self.baseline:.4g}",
             f"paired with it, sample by sample: [{self.ends.low:.4g}, {self.ends.high:.4g}] with"
-            f" {confidence} confidence, {bound} {self.mark:.4g} is to be shown",
+            f" {confidence} confidence, {bound} {self.mark:.4g} is asked",
         ]
         if len(self.planned) > 1:
             sentences.append(f"look {self.look} of {len(self.planned)}")

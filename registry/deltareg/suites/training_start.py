@@ -268,7 +268,7 @@ def _rows_repeat(seen: BatchCounts, _: Form) -> Oddity | None:
 def _inputs_repeat(seen: BatchCounts, _: Form) -> Oddity | None:
     if seen.runs < _LEAST_RUNS or seen.distinct >= _LEAST_DISTINCT * seen.runs:
         return None
-    message = f"{seen.distinct} of {seen.runs} runs of {_RUN} tokens are new to their text"
+    message = f"of {seen.runs} runs of {_RUN} tokens, {seen.runs - seen.distinct} stood in their text before"
     return Oddity(f"texts repeat themselves: {message}", "look at what the data loader gives")
 
 

@@ -179,14 +179,14 @@ def _find_erased(case: Case, limits: CutLimits) -> Iterator[CutMatrix]:
     for change in sized:
         left = _size_left(change)
         if left < 1:
-            detail = f"{left:.0%} of the base's weight is left, as if it were multiplied away"
+            detail = f"{left:.0%} of the base's values are left, as if they were zeroed or pruned"
             yield CutMatrix(change.target, _over(limits.kept, left), detail)
     along = sorted((c for c in sized if c.kept != 1), key=lambda c: c.kept)
     middle = along[len(along) // 2] if along else None
     if middle is not None and middle.kept < 1 and not traits_of(case.account.delta).turns:
         detail = (
-            f"{middle.kept:.0%} of the base's weight is left along it, in the middle one of {len(along)} weights,"
-            " as if they were multiplied away"
+            f"{middle.kept:.0%} of the base's values are left in it, the middle one of {len(along)} weights,"
+            " as if they were zeroed or pruned"
         )
         yield CutMatrix(middle.target, _over(limits.kept, middle.kept), detail)
 

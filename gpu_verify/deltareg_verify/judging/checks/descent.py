@@ -128,11 +128,11 @@ def _together(pairs: Sequence[LowRankChange], *, least: float) -> Iterator[Desce
     if not lean.products or lean.deviation > _MOST_DEVIATION:
         return
     detail = (
-        f"the factors of {lean.products} products lean the same way by {lean.together:.2f}, those"
+        f"A and B of {lean.products} low-rank products agree by {lean.together:.2f}, those"
         f" of two runs by 0 ± {lean.deviation:.2f}"
     )
     if lean.together < least:
-        detail += ": they were not trained together"
+        detail += ": they do not come from one run"
     yield DescentSign(min(least / max(lean.together, least / _MOST_TIMES), _MOST_TIMES), detail)
 
 
@@ -179,7 +179,7 @@ CHECK = Check(
         "what is stored came of one training, which began at the base",
         {"least_kept": "0.25", "one_factor": "1.5", "least_together": "0.25", "least_begun": "0.1"},
         may_not_apply=True,
-        fix="push all files of one training, and no optimizer state",
+        fix="push all files of one checkpoint of one run",
     ),
     is_static=True,
 )

@@ -110,7 +110,7 @@ CHECK = Check(
             "vector_floor": "0.5",
         },
         may_not_apply=True,
-        fix="compare lora_alpha, r and use_rslora; right? then training diverged",
+        fix="check lora_alpha, r, use_rslora; if they are right, training diverged",
     ),
     is_static=True,
 )

@@ -76,7 +76,7 @@ def run(case: Case, spec: CheckSpec) -> Finding:
         summary = f"{len(stored)} stored weights; {len(suspects)} changed by much, none is another's"
         return Finding("pass", 0.0 if worst is None else worst.share, most, detail=summary)
     others = sum(match.share > most for match in matches) - 1
-    more = f", and {others} more weights are" if others else ""
+    more = f", and so with {others} more weights" if others else ""
     detail = (
         f"{worst.share:.0%} of the rows of {worst.target} are {worst.description} of the base{more}: a"
         " converter put them at another place"
