@@ -6,15 +6,13 @@ server itself takes nothing does not count against a client: a body that waits f
 """
 
 import asyncio
-import json
-from typing import Any, Final, cast
+from typing import Any, Final
 
-import h11
 from uvicorn.config import Config
-from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from deltareg.api.overload.connections import ConnectionBook
+from deltareg.api.overload.strict_http import StrictProtocol
 
 HEAD_S: Final = 10.0
 """How long a request line with its headers may take, seconds."""
@@ -30,7 +28,7 @@ _SLOW_BODY = f"the body came with less than {LEAST_RATE} bytes a second over {RA
 _FULL = "the server has as many connections as it can hold"
 
 
-class PatientProtocol(H11Protocol):
+class PatientProtocol(StrictProtocol):
     """One connection, and how long it has been slow."""
 
     def __init__(
@@ -59,7 +57,7 @@ class PatientProtocol(H11Protocol):
         self.address = self.client[0] if self.client else ""
         self._head_since = self._looked_at = self.loop.time()
         if not self._book.admit(self):
-            self._refuse(503, "Unavailable", "unavailable", _FULL)
+            self.refuse(503, _FULL)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
@@ -71,17 +69,17 @@ class PatientProtocol(H11Protocol):
         if self.transport.is_closing():
             return
         self._received += len(data)
-        if self._head_since is None and self._is_idle():
+        if self._head_since is None and self.is_idle:
             self._head_since = self.loop.time()
         super().data_received(data)
-        if self._head_since is not None and not self._is_idle():
+        if self._head_since is not None and not self.is_idle:
             self._begin_request()
 
     def on_response_complete(self) -> None:
         """Note that the connection waits for another request; one that came meanwhile begins at once."""
         self._book.end_work(self)
         super().on_response_complete()
-        if not self._is_idle() and not self.transport.is_closing():
+        if not self.is_idle and not self.transport.is_closing():
             self._begin_request()
 
     def close_idle(self) -> None:
@@ -91,19 +89,20 @@ class PatientProtocol(H11Protocol):
     def look_after(self, now: float) -> None:
         """Close the connection if a head, a body or the reading of an answer takes too long."""
         passed_s, self._looked_at = now - self._looked_at, now
+        unread_s = self._unread_for(now)
         if self.transport.is_closing():
             self._closing_since = self._closing_since or now
-            if now - self._closing_since > _CLOSING_S:
+            if min(unread_s, now - self._closing_since) > _CLOSING_S:
                 self.transport.abort()
             return
         if self._is_forgotten():
             self._head_since = now
             self._book.end_work(self)
         if self._head_since is not None and now - self._head_since > HEAD_S:
-            self._refuse(408, "Timed out", "unavailable", _SLOW_HEAD)
-        elif self.conn.their_state is h11.SEND_BODY and self._is_body_slow(passed_s):
-            self._refuse(408, "Timed out", "unavailable", _SLOW_BODY)
-        elif self._is_unread(now):
+            self.refuse(408, _SLOW_HEAD)
+        elif self.is_in_body and self._is_body_slow(passed_s):
+            self.refuse(408, _SLOW_BODY)
+        elif self._unread and unread_s > UNREAD_S:
             self.transport.abort()
 
     def _begin_request(self) -> None:
@@ -111,16 +110,13 @@ class PatientProtocol(H11Protocol):
         self._body_clock_s, self._body_mark = 0.0, self._received
         self._book.begin_work(self)
 
-    def _is_idle(self) -> bool:
-        return self.conn.their_state is h11.IDLE and self.conn.our_state is h11.IDLE
-
     def _is_forgotten(self) -> bool:
         """Whether no deadline runs: the rest of a body that nobody wanted stops uvicorn's own."""
-        return self._is_idle() and self._head_since is None and self.timeout_keep_alive_task is None
+        return self.is_idle and self._head_since is None and self.timeout_keep_alive_task is None
 
     def _is_body_slow(self, passed_s: float) -> bool:
         """Whether a body brought too little in the last window; what the server does not ask for is not waited for."""
-        if self.flow.read_paused or self.cycle.waiting_for_100_continue:
+        if self.flow.read_paused or self.waits_to_be_asked:
             return False
         self._body_clock_s += passed_s
         if self._body_clock_s < RATE_WINDOW_S:
@@ -130,36 +126,9 @@ class PatientProtocol(H11Protocol):
         self._body_clock_s, self._body_mark = 0.0, self._received
         return is_slow
 
-    def _is_unread(self, now: float) -> bool:
+    def _unread_for(self, now: float) -> float:
+        """Return for how long as much of the answer as now has not been taken, seconds."""
         waiting = self.transport.get_write_buffer_size()
-        if not waiting or waiting != self._unread:
+        if waiting != self._unread:
             self._unread, self._unread_since = waiting, now
-        return waiting > 0 and now - self._unread_since > UNREAD_S
-
-    def _refuse(self, status: int, title: str, code: str, detail: str) -> None:
-        """Answer a request that the app never sees, or will not answer any more, and close the connection."""
-        cycle = cast("RequestResponseCycle | None", self.cycle)
-        if cycle is not None and not cycle.response_complete:
-            cycle.disconnected = True
-            cycle.message_event.set()
-        if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
-            document = {
-                "type": f"urn:deltareg:problem:{code}",
-                "title": title,
-                "status": status,
-                "detail": detail,
-                "code": code,
-                "retryable": True,
-            }
-            body = json.dumps(document).encode()
-            headers = [
-                ("content-type", "application/problem+json"),
-                ("content-length", str(len(body))),
-                ("connection", "close"),
-                ("retry-after", "5"),
-            ]
-            for event in (h11.Response(status_code=status, headers=headers), h11.Data(data=body), h11.EndOfMessage()):
-                self.transport.write(self.conn.send(event) or b"")
-        self._unset_keepalive_if_required()
-        self._book.drop(self)
-        self.transport.close()
+        return now - self._unread_since
