@@ -3,7 +3,7 @@
 import json
 import math
 import re
-import uuid
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
@@ -154,8 +154,9 @@ def _text(fields: _Fields, name: bytes) -> str:
 
 
 def _request_id(fields: _Fields) -> str:
-    sent_id = _text(fields, b"x-request-id")
-    return sent_id if _ID.fullmatch(sent_id) else uuid.uuid4().hex
+    if b"x-request-id" in fields and _ID.fullmatch(sent_id := _text(fields, b"x-request-id")):
+        return sent_id
+    return secrets.token_hex(16)
 
 
 def _length(fields: _Fields) -> float:

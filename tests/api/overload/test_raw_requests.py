@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import random
+from contextlib import suppress
 from functools import partial
 
 import h11
@@ -104,40 +105,49 @@ def seen_by_h11(raw, *, reads_laxly=False):
     return requests, False
 
 
-async def _ask(port, raw, piece):
-    """Send bytes in pieces; gives all that comes until the server closes the connection."""
+async def _send(port, raw, piece):
+    """Send bytes in pieces, over a connection of their own; what comes back is read meanwhile."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    reading = asyncio.create_task(_read_to_end(reader))
+    for start in range(0, len(raw), piece):
+        writer.write(raw[start : start + piece])
+        await asyncio.sleep(0)
+    return reading, writer
+
+
+async def _read_to_end(reader):
     got = b""
-    try:
-        for start in range(0, len(raw), piece):
-            writer.write(raw[start : start + piece])
-            await asyncio.sleep(0)
+    with suppress(ConnectionError):
         while part := await reader.read(1 << 16):
             got += part
-    except ConnectionError:
-        pass
-    writer.close()
     return got
 
 
 async def _ask_all(sent):
-    config = uvicorn.Config(telling, log_config=None, access_log=False, lifespan="off", timeout_keep_alive=0.3)
+    """Send all at once; gives what came back until the server had nothing more to do, by turns of the loop."""
+    config = uvicorn.Config(telling, log_config=None, access_log=False, lifespan="off", timeout_keep_alive=600)
     config.load()
     loop, book, state = asyncio.get_running_loop(), ConnectionBook(10_000, 10_000), uvicorn.server.ServerState()
     make = partial(PatientProtocol, config=config, server_state=state, app_state={}, book=book)
     server = await loop.create_server(make, "127.0.0.1", 0, backlog=4_096)
     port = server.sockets[0].getsockname()[1]
-    try:
-        return await asyncio.gather(*(_ask(port, raw, piece) for raw, piece in sent))
-    finally:
-        server.close()
+    started = await asyncio.gather(*(_send(port, raw, piece) for raw, piece in sent))
+    for _ in range(200):
+        await asyncio.sleep(0.001)
+    server.close()
+    for connection in list(state.connections):
+        connection.transport.close()
+    answers = [await reading for reading, _ in started]
+    for _, writer in started:
+        writer.close()
+    return answers
 
 
 def seen_by_server(sent):
     """Give for each (bytes, length of a piece) the requests that the app saw, and the status of a refusal or None."""
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(protocol, "HEAD_S", 0.5)
+        patched.setattr(protocol, "HEAD_S", 600)
         return [_read(got) for got in asyncio.run(_ask_all(sent))]
 
 
@@ -156,7 +166,7 @@ def _read(got):
             assert lines[b"content-type"] == b"application/problem+json"
             assert lines[b"connection"] == b"close"
             refused, got = status, b""
-    return requests, refused if refused != 408 else None
+    return requests, refused
 
 
 @pytest.fixture(scope="module")
@@ -244,5 +254,5 @@ def test_mutated_requests_show_nothing_that_h11_does_not_see():
 
 @pytest.mark.soak
 def test_many_mutated_requests_show_nothing_that_h11_does_not_see():
-    for seed in range(100):
+    for seed in range(30):
         assert_nothing_more_is_seen(seed, many=500)

@@ -98,7 +98,7 @@ class StrictProtocol(HttpToolsProtocol):
             if self._is_over:
                 return b""
             if self._refusal is None and isinstance(error, httptools.HttpParserCallbackError):
-                self.logger.error("a request could not be taken", exc_info=error.__context__)
+                self.logger.exception("a request could not be taken", exc_info=error.__context__)
             self.refuse(*(self._refusal or (400, _NO_HTTP)))
         return b""
 
