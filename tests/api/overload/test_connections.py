@@ -1,6 +1,7 @@
 """Deadlines and the number of connections, over real sockets; deadlines are short here, by the same code."""
 
 import asyncio
+import re
 import socket
 import threading
 import time
@@ -10,7 +11,7 @@ from functools import partial
 import pytest
 import uvicorn
 
-from deltareg.api.overload import connections, protocol
+from deltareg.api.overload import connections, protocol, strict_http
 from deltareg.api.overload.connections import ConnectionBook
 from deltareg.api.overload.protocol import PatientProtocol
 
@@ -21,6 +22,15 @@ async def answering(scope, receive, send):
         return
     if scope["path"].startswith("/wait"):
         await asyncio.sleep(float(scope["path"].rpartition("/")[2]))
+    if scope["path"] == "/unread":
+        await send({"type": "http.response.start", "status": 401, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body"})
+        return
+    if scope["path"] == "/parts":
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": b"one ", "more_body": True})
+        await send({"type": "http.response.body", "body": b"two"})
+        return
     size, is_more = 0, True
     while is_more:
         message = await receive()
@@ -224,3 +234,66 @@ def test_requests_one_after_the_other_keep_their_connection():
         for _ in range(5):
             assert answered(one).startswith(b"HTTP/1.1 200")
         assert len(book) == 1
+
+
+def test_what_is_wrong_is_said_behind_the_answers_to_what_was_right():
+    with served() as (port, _), closing(opened(port, GET.replace(b"/", b"/wait/0.2", 1) + GET + b"?!\r\n\r\n")) as one:
+        answers = read_all(one)
+
+    assert re.findall(rb"HTTP/1.1 (\d+)", answers) == [b"200", b"200", b"400"]
+    assert answers.endswith(b"}")
+
+
+def test_a_client_sends_only_so_many_requests_ahead():
+    with served() as (port, _), closing(opened(port, GET.replace(b"/", b"/wait/0.2", 1) + GET * 100)) as one:
+        answers = read_all(one)
+
+    assert answers.count(b"HTTP/1.1 200") == 1 + strict_http.AHEAD
+    assert answers.count(b"HTTP/1.1 400") == 1
+    assert b"requests ahead" in answers
+
+
+def test_an_answer_of_unknown_length_is_told_as_its_reader_knows_it():
+    with served() as (port, _):
+        with closing(opened(port, b"GET /parts HTTP/1.0\r\n\r\n")) as one:
+            old = read_all(one)
+        with closing(opened(port, b"GET /parts HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")) as one:
+            new = read_all(one)
+        with closing(opened(port, b"HEAD /parts HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")) as one:
+            bare = read_all(one)
+
+    assert b"transfer-encoding" not in old
+    assert old.endswith(b"connection: close\r\n\r\none two")
+    assert b"transfer-encoding: chunked\r\n" in new
+    assert new.endswith(b"\r\n\r\n4\r\none \r\n3\r\ntwo\r\n0\r\n\r\n")
+    assert bare.endswith(b"\r\n\r\n")
+
+
+def test_a_body_that_was_not_asked_for_is_not_read_as_a_request():
+    lines = (f"Content-Length: {len(GET)}", "Expect: 100-continue")
+    with served() as (port, _), closing(opened(port, head("/unread", *lines) + GET)) as one:
+        answers = read_all(one)
+
+    assert answers.startswith(b"HTTP/1.1 401")
+    assert b"connection: close" in answers
+    assert answers.count(b"HTTP/1.1") == 1
+
+
+def test_a_body_that_nobody_reads_is_passed_over():
+    with served() as (port, _), closing(opened(port, head("/unread", "Content-Length: 200000"))) as one:
+        for _ in range(20):
+            one.sendall(bytes(10_000))
+        one.sendall(GET)
+
+        assert answered(one).count(b"HTTP/1.1") == 2
+
+
+def test_who_reads_the_last_answer_slowly_gets_all_of_it():
+    with served() as (port, _), closing(opened(port, head("/large", "Connection: close"))) as one:
+        size, slow_until = 0, time.monotonic() + 0.6  # thrice what a closing connection has that stands still
+        while part := one.recv(1 << 20):
+            size += len(part)
+            if time.monotonic() < slow_until:
+                time.sleep(0.05)
+
+    assert size > 64 << 20
