@@ -232,7 +232,7 @@ class StrictProtocol(HttpToolsProtocol):
         if status in {400, 431}:
             self.logger.warning("Invalid HTTP request received.")
         self._is_over, self._refusal = True, (status, detail)
-        broken = self.cycle if self.is_in_body else None
+        broken, self.is_in_body = (self.cycle if self.is_in_body else None), False
         if broken in self._waiting:
             self._waiting.remove(broken)
         elif broken is not None and broken is self._answered:
