@@ -82,23 +82,25 @@ def shown(method, target, headers, body):
 
 def seen_by_h11(raw, *, reads_laxly=False):
     """Give the requests that h11 reads, and whether it refuses what follows."""
-    requests = []
+    requests: list = []
+    head: tuple = ()
     while raw:
-        connection, request, body = h11.Connection(h11.SERVER), None, b""
+        connection, body = h11.Connection(h11.SERVER), b""
         connection.receive_data(as_read_laxly(raw) if reads_laxly else raw)
-        event = None
-        while not isinstance(event, h11.EndOfMessage):
+        while True:
             try:
                 event = connection.next_event()
             except h11.RemoteProtocolError:
                 return requests, True
+            if isinstance(event, h11.EndOfMessage):
+                break
             if event is h11.NEED_DATA:
                 return requests, False
             if isinstance(event, h11.Request):
-                request = event
+                head = event.method, event.target, event.headers
             elif isinstance(event, h11.Data):
                 body += bytes(event.data)
-        requests.append(shown(request.method, request.target, request.headers, body))
+        requests.append(shown(*head, body))
         connection.send(h11.Response(status_code=404, headers=[("content-length", "0")]))
         connection.send(h11.EndOfMessage())
         raw = connection.trailing_data[0] if connection.our_state is h11.DONE else b""
