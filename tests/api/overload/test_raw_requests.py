@@ -83,7 +83,7 @@ def shown(method, target, headers, body):
 def seen_by_h11(raw, *, reads_laxly=False):
     """Give the requests that h11 reads, and whether it refuses what follows."""
     requests: list = []
-    head: tuple = ()
+    head: list = []
     while raw:
         connection, body = h11.Connection(h11.SERVER), b""
         connection.receive_data(as_read_laxly(raw) if reads_laxly else raw)
@@ -97,7 +97,7 @@ def seen_by_h11(raw, *, reads_laxly=False):
             if event is h11.NEED_DATA:
                 return requests, False
             if isinstance(event, h11.Request):
-                head = event.method, event.target, event.headers
+                head = [event.method, event.target, event.headers]
             elif isinstance(event, h11.Data):
                 body += bytes(event.data)
         requests.append(shown(*head, body))
