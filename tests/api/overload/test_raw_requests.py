@@ -100,7 +100,7 @@ def seen_by_h11(raw, *, reads_laxly=False):
                 head = [event.method, event.target, event.headers]
             elif isinstance(event, h11.Data):
                 body += bytes(event.data)
-        requests.append(shown(*head, body))
+        requests.append(shown(head[0], head[1], head[2], body))
         connection.send(h11.Response(status_code=404, headers=[("content-length", "0")]))
         connection.send(h11.EndOfMessage())
         raw = connection.trailing_data[0] if connection.our_state is h11.DONE else b""

@@ -31,10 +31,6 @@ _NO_HTTP: Final = "this is no valid HTTP/1.1"
 _TOO_LONG: Final = f"the request's head is longer than {HEAD_BYTES} bytes or {HEADERS} headers"
 
 
-class _Fault(Exception):
-    """Ends the parser's work; the refusal is noted at the connection."""
-
-
 class StrictProtocol(HttpToolsProtocol):
     """One connection; its requests are answered one after the other."""
 
@@ -119,7 +115,7 @@ class StrictProtocol(HttpToolsProtocol):
         """Begin a request."""
         if self.cycle is not None and not self.cycle.keep_alive:
             self._is_over = True  # after a last request there is none
-            raise _Fault
+            raise httptools.HttpParserError("a request behind the last one")
         super().on_message_begin()
         self._is_in_head, self._head_bytes = True, 0
         self._once = {}
@@ -212,7 +208,7 @@ class StrictProtocol(HttpToolsProtocol):
 
     def _fail(self, status: Refused, detail: str) -> None:
         self._refusal = (status, detail)
-        raise _Fault(detail)
+        raise httptools.HttpParserError(detail)  # ends the parser's work
 
     def _check(self, method: bytes, version: str) -> None:
         """Refuse what others might read in another way than this server, or that means nothing here."""
