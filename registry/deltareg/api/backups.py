@@ -10,6 +10,7 @@ import click
 
 from deltareg.api.first_start import prepare_data_dir, with_own_files
 from deltareg.api.opening import open_registry, read_settings, reporting_errors
+from deltareg.api.places import data_dir_option
 from deltareg.api.settings import ServerSettings
 from deltareg.db.session import read
 from deltareg.errors import BadSignature, Conflict, IntegrityFailure, InvalidInput, Misconfigured
@@ -27,7 +28,6 @@ from deltareg.store import BlobStore, open_store, read_options
 
 _OWN = "DELTAREG_BACKUP_"
 
-data_dir_option = click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of the embedded parts.")
 named_option = click.option("--backup", "name", default="", help="Its name; the newest by default.")
 identity_option = click.option("--identity", type=click.Path(path_type=Path), help="File of the age key that opens it.")
 signed_by_option = click.option("--signed-by", default="", help="The public key that it has to be signed by.")

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from deltareg.api.first_start import has_database, with_own_files
 from deltareg.api.opening import open_registry, read_settings, reporting_errors
+from deltareg.api.places import data_dir_option
 from deltareg.api.settings import ServerSettings
 from deltareg.db.session import read
 from deltareg.db.verdicts.server_keys import current_key
@@ -22,7 +23,6 @@ from deltareg.service.trail.rotate import rotate_server_key
 from deltareg.signing.keys import SigningKey
 
 _SHORT = 16
-_data_dir = click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of the embedded parts.")
 
 
 @click.group()
@@ -31,7 +31,7 @@ def keys() -> None:
 
 
 @keys.command("ls")
-@_data_dir
+@data_dir_option
 def list_keys(data_dir: Path | None) -> None:
     """List the keys that servers sign or signed with, the newest first."""
     with reporting_errors():
@@ -46,7 +46,7 @@ def list_keys(data_dir: Path | None) -> None:
 
 @keys.command("show")
 @click.argument("keyid", required=False)
-@_data_dir
+@data_dir_option
 def show_key(keyid: str | None, data_dir: Path | None) -> None:
     """Show a key by the beginning of its keyid, by default the one that servers sign with now.
 
@@ -69,7 +69,7 @@ def show_key(keyid: str | None, data_dir: Path | None) -> None:
 
 @keys.command("rotate")
 @click.option("--lost", is_flag=True, help="The old key is lost or was revoked, and cannot vouch for the new one.")
-@_data_dir
+@data_dir_option
 def rotate_keys(*, lost: bool, data_dir: Path | None) -> None:
     """Make a new key to sign with, for which the old one vouches in the log.
 
@@ -100,7 +100,7 @@ def rotate_keys(*, lost: bool, data_dir: Path | None) -> None:
 
 
 @keys.command("reseal")
-@_data_dir
+@data_dir_option
 def reseal(data_dir: Path | None) -> None:
     """Seal the secrets in the database anew, under the first key in the file of DELTAREG_WEBHOOK_KEY.
 

@@ -19,6 +19,7 @@ from deltareg.api.one_up_of_database import only_up_of
 from deltareg.api.opening import read_settings, reporting_errors
 from deltareg.api.own_keys import keys
 from deltareg.api.own_workers import kept_running
+from deltareg.api.places import data_dir_option
 from deltareg.api.serving import serve
 from deltareg.api.settings import ServerSettings
 from deltareg.api.way_back import token
@@ -31,7 +32,7 @@ def server() -> None:
 
 
 @server.command()
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of the embedded parts.")
+@data_dir_option
 @click.option("--host", help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port; 0 takes a free one.")
 @click.option("--workers", type=click.IntRange(0, 16), default=1, show_default=True)
@@ -67,10 +68,11 @@ def run(host: str | None, port: int | None) -> None:
 
 
 @server.command()
-def check() -> None:
+@data_dir_option
+def check(data_dir: Path | None) -> None:
     """Check settings, database, store and keys, and say what is wrong."""
     with reporting_errors():
-        status = check_all(read_settings())
+        status = check_all(read_settings(data_dir=data_dir))
     if status:
         sys.exit(status)
 

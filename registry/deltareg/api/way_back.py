@@ -6,6 +6,7 @@ import click
 
 from deltareg.api.first_start import ADMIN, ADMIN_SCOPES, has_database
 from deltareg.api.opening import open_registry, read_settings, reporting_errors
+from deltareg.api.places import data_dir_option
 from deltareg.errors import Misconfigured
 from deltareg.refs import parse_name
 from deltareg.service.access.way_back import make_way_back
@@ -34,7 +35,7 @@ def token() -> None:
     show_default=True,
     help="After how many days it is worthless.",
 )
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of the embedded parts.")
+@data_dir_option
 def create_token(
     *,
     is_admin: bool,  # noqa: ARG001  # it is said so that nobody makes one by mistake

@@ -36,7 +36,7 @@ def size(size_bytes: float) -> str:
 
 
 def seconds(value: float) -> str:
-    """Format a duration: `35 ms`, `1.4 s`, `3 min 20 s`, `2 h 5 min`."""
+    """Format a duration: `35 ms`, `1.4 s`, `3 min 20 s`, `2 h 5 min`, `12 days`."""
     if value < 0.0995:
         return f"{value * 1000:.0f} ms"
     if value < 59.5:
@@ -45,6 +45,8 @@ def seconds(value: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest} s" if rest else f"{minutes} min"
     hours, minutes = divmod(minutes, 60)
+    if hours >= 48:
+        return f"{round(value / 86_400)} days"
     return f"{hours} h {minutes} min" if minutes else f"{hours} h"
 
 

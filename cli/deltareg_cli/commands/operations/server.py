@@ -68,12 +68,13 @@ def migrate(invocation: Invocation, revision: str, url: str | None) -> None:
 
 
 @command("check", Example("before a start", "deltareg server check"), see_also=("doctor", "fsck"))
-def check() -> None:
+@data_dir_option
+def check(data_dir: Path | None) -> None:
     """Check settings, schema and store, and say what is wrong.
 
     Nothing is changed. A small object is written to the store and deleted again.
     """
-    become("deltareg.api", "check", extras=["server"])
+    become("deltareg.api", "check", *build_flags(data_dir=data_dir), extras=["server"])
 
 
 @command(

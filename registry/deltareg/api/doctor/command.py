@@ -15,6 +15,7 @@ from deltareg.api.doctor.slow import why_slow
 from deltareg.api.doctor.stuck import what_is_stuck
 from deltareg.api.observability.growth import RoomSample, sample_disks, sample_room
 from deltareg.api.opening import open_registry, read_settings, reporting_errors
+from deltareg.api.places import data_dir_option
 from deltareg.api.settings import ServerSettings
 from deltareg.errors import DeltaregError
 from deltareg.service.clock import parse_time
@@ -30,7 +31,7 @@ _SECONDS: Final = {"m": 60, "h": 3_600, "d": 86_400}
     "--bundle", type=click.Path(path_type=Path, dir_okay=False), help="Write all of it to a file for support."
 )
 @click.option("--json", "as_json", is_flag=True, help="Answer for programs.")
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of the embedded parts.")
+@data_dir_option
 def doctor(*, since: str, bundle: Path | None, as_json: bool, data_dir: Path | None) -> None:
     """Say why it was slow, when the disk is full, and what is stuck.
 

@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-_DAY_S, _HOUR_S, _MINUTE_S = 86_400, 3_600, 60
-
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
@@ -22,17 +20,6 @@ class Diagnosis:
     answer: Sequence[str]
     document: Mapping[str, object]
     is_well: bool = True
-
-
-def duration(seconds: float) -> str:
-    """Write a duration: `42 s`, `3 min`, `2.5 h`, `12 days`."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 2 * _MINUTE_S:
-        return f"{seconds:.0f} s"
-    if seconds < 2 * _HOUR_S:
-        return f"{seconds / _MINUTE_S:.0f} min"
-    return f"{seconds / _HOUR_S:.1f} h" if seconds < 2 * _DAY_S else f"{seconds / _DAY_S:.0f} days"
 
 
 def moment(at: float) -> str:

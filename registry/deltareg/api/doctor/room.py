@@ -5,9 +5,9 @@ from pathlib import Path
 from statistics import linear_regression
 from typing import Final
 
-from deltareg.api.doctor.diagnosis import Diagnosis, duration, moment
+from deltareg.api.doctor.diagnosis import Diagnosis, moment
 from deltareg.api.observability.growth import RoomSample, read_samples
-from deltareg.drawing.wording import size
+from deltareg.drawing.wording import seconds, size
 
 QUESTION: Final = "When is the disk full?"
 _DAY_S: Final = 86_400.0
@@ -45,7 +45,7 @@ def forecast(points: Sequence[tuple[float, float]], free: int) -> tuple[float | 
     since = points[0][0] if points else 0.0
     span = points[-1][0] - since if points else 0.0
     if span < _LEAST_S:
-        return None, f"{size(free)} free; it takes {duration(_LEAST_S)} of records to say more"
+        return None, f"{size(free)} free; it takes {seconds(_LEAST_S)} of records to say more"
     slope = linear_regression([at - since for at, _ in points], [each for _, each in points]).slope
     if slope >= 0 or free / -slope > _FAR_S:
         return None, f"{size(free)} free, and not filling since {moment(since)}"
@@ -53,7 +53,7 @@ def forecast(points: Sequence[tuple[float, float]], free: int) -> tuple[float | 
     a_day = size(-slope * _DAY_S)
     return (
         left_s,
-        f"{size(free)} free, {a_day} less each day: full in {duration(left_s)}, {moment(points[-1][0] + left_s)}",
+        f"{size(free)} free, {a_day} less each day: full in {seconds(left_s)}, {moment(points[-1][0] + left_s)}",
     )
 
 
@@ -71,7 +71,7 @@ def _registry_growth(samples: Sequence[RoomSample]) -> list[str]:
 
 def _headline(first: tuple[float, str] | None, now: RoomSample) -> str:
     if first is not None:
-        return f"The disk of the {first[1]} is full in {duration(first[0])} if it goes on like this."
+        return f"The disk of the {first[1]} is full in {seconds(first[0])} if it goes on like this."
     least: Mapping[str, int] = now.free
     if not least:
         return "This server has no disk of its own that could fill."

@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final, cast
 
-from deltareg.api.doctor.diagnosis import Diagnosis, duration, moment
+from deltareg.api.doctor.diagnosis import Diagnosis, moment
 from deltareg.api.observability.slow_requests import SLOW_S, read_slow_requests
+from deltareg.drawing import wording
 from deltareg.errors import DeltaregError
 from deltareg.service.registry import Registry
 from deltareg.service.upkeep.diagnosis import SlowRun, slow_runs, upload_targets
@@ -76,7 +77,7 @@ class SlowWork:
         if self.requests > 1 and between > 0:
             parts["client"] = between
         told = sorted(parts.items(), key=lambda item: -item[1])
-        shown = [f"{duration(seconds)} {_WORDS.get(part, part)}" for part, seconds in told if seconds >= 0.05]
+        shown = [f"{wording.seconds(seconds)} {_WORDS.get(part, part)}" for part, seconds in told if seconds >= 0.05]
         return ", ".join(shown[:4]) or "less than a moment each"
 
 
@@ -98,7 +99,7 @@ def why_slow(registry: Registry | None, folder: Path, *, since: float) -> Diagno
         what = f"{each.what}{f' by {each.by}' if each.by else ''}"
         failed = f", {each.failed} failed" if each.failed else ""
         count = f"{each.requests} requests{failed}: " if each.requests > 1 or each.failed else ""
-        lines.append(f"{moment(each.began)}  {duration(each.seconds)}  {what}")
+        lines.append(f"{moment(each.began)}  {wording.seconds(each.seconds)}  {what}")
         lines.append(f"    {count}{each.describe()}; request {max(each.ids)[1]}")
     lines += [_describe_run(each) for each in runs if each.waited_s + each.worked_s >= SLOW_S]
     document = {
@@ -137,7 +138,7 @@ def _name_pushes(registry: Registry, work: Mapping[str, SlowWork]) -> None:
 
 def _headline(slowest: Sequence[SlowWork], runs: Sequence[SlowRun], since: float) -> str:
     if not slowest and not runs:
-        return f"Nothing took longer than {duration(SLOW_S)} since {moment(since)}."
+        return f"Nothing took longer than {wording.seconds(SLOW_S)} since {moment(since)}."
     totals: dict[str, float] = defaultdict(float)
     for each in slowest:
         for part, seconds in each.parts.items():
@@ -148,13 +149,13 @@ def _headline(slowest: Sequence[SlowWork], runs: Sequence[SlowRun], since: float
         totals["waiting for a worker"] += run.waited_s
         totals["in workers"] += run.worked_s
     most = max(totals, key=lambda part: totals[part])
-    return f"Most of the time since {moment(since)} went {most}: {duration(totals[most])}."
+    return f"Most of the time since {moment(since)} went {most}: {wording.seconds(totals[most])}."
 
 
 def _describe_run(slow: SlowRun) -> str:
     run, tries = slow.run, f", {slow.run.attempt} attempts" if slow.run.attempt > 1 else ""
-    about = run.ref or run.base
+    all_of_it, waited, worked = map(wording.seconds, (slow.waited_s + slow.worked_s, slow.waited_s, slow.worked_s))
     return (
-        f"{run.created_at[:19].replace('T', ' ')}Z  {duration(slow.waited_s + slow.worked_s)}  {run.what} {about}:"
-        f" {duration(slow.waited_s)} waiting for a worker, {duration(slow.worked_s)} in {run.worker or 'none'}{tries}"
+        f"{run.created_at[:19].replace('T', ' ')}Z  {all_of_it}  {run.what} {run.ref or run.base}:"
+        f" {waited} waiting for a worker, {worked} in {run.worker or 'none'}{tries}"
     )

@@ -3,7 +3,8 @@
 from collections import Counter
 from typing import Final
 
-from deltareg.api.doctor.diagnosis import Diagnosis, duration
+from deltareg.api.doctor.diagnosis import Diagnosis
+from deltareg.drawing.wording import seconds
 from deltareg.service.registry import Registry
 from deltareg.service.upkeep.diagnosis import StuckWork, stuck_work
 from deltareg.service.upkeep.health import RegistryHealth, registry_health
@@ -76,7 +77,7 @@ def _others(found: StuckWork, health: RegistryHealth) -> list[str]:
             f"{found.held_up} verifications wait for bytes to be pushed again: deltareg fsck --repair names them"
         )
     if health.unsealed_s > _LATE_S:
-        lines.append(f"the audit trail was not sealed for {duration(health.unsealed_s)}: see the server's log")
+        lines.append(f"the audit trail was not sealed for {seconds(health.unsealed_s)}: see the server's log")
     if health.pending_deliveries > _MANY:
         lines.append(f"{health.pending_deliveries} events wait for webhooks: deltareg webhook ls")
     return lines
