@@ -1,5 +1,6 @@
 """A real Prometheus beside a server: rules and panels are asked of it, with their times made short."""
 
+import math
 import re
 import shutil
 import socket
@@ -48,6 +49,21 @@ class Prometheus:
         answer = httpx.get(f"{self.url}/api/v1/query", params={"query": expr}).json()
         assert answer["status"] == "success", answer
         return answer["data"]["result"]
+
+    def drawn(self, expr, *, is_chart):
+        """Give what Grafana could draw of a panel's query, a line a series: a number or, of a chart, its range."""
+        now = time.time()
+        path, times = ("query_range", {"start": now - 300, "end": now, "step": 5}) if is_chart else ("query", {})
+        answer = httpx.get(f"{self.url}/api/v1/{path}", params={"query": expr, **times}).json()
+        assert answer["status"] == "success", answer
+        lines = []
+        for series in answer["data"]["result"]:
+            values = [float(each[1]) for each in series.get("values") or [series["value"]]]
+            values = [each for each in values if math.isfinite(each)]
+            if values:
+                name = ", ".join(f"{key}={value}" for key, value in series["metric"].items()) or "all"
+                lines.append(f"{name}: {min(values):.4g} to {max(values):.4g}, last {values[-1]:.4g}, of {len(values)}")
+        return lines
 
     def firing(self):
         """Give the alerts that fire, by name."""
