@@ -40,7 +40,8 @@ async def count_demand(
     """Count the runs that want a worker of a pool; like the metrics, it needs no token.
 
     Its workers offer each `label=name=value` and take the kinds of run that `what` names. With
-    `asked`, runs that ask for nothing are left to other pools.
+    `asked`, runs that ask for nothing are left to other pools. Runs that the pool's workers do not
+    know are left out, as those of an older release do not know a new check.
     """
     seen = await state_of(request).health.queue.take()
     if isinstance(seen, DeltaregError):

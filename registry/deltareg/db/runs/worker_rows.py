@@ -27,6 +27,17 @@ class KnowledgeRow:
 
 
 @dataclass(frozen=True, slots=True)
+class PoolWorkerRow:
+    """A worker of a pool, the time since it asked for work, and what it has shown not to know."""
+
+    name: str
+    pool: str
+    age_us: int
+    knows_digest: str | None
+    unknown: list[str] | None
+
+
+@dataclass(frozen=True, slots=True)
 class BusyWorkerRow:
     """A worker with the run that it holds, if any; one row for each run."""
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import sqlalchemy as sa
 
-from deltareg.db.runs.worker_rows import KnowledgeRow, WorkerRow
+from deltareg.db.runs.worker_rows import KnowledgeRow, PoolWorkerRow, WorkerRow
 from deltareg.db.sql.clock import now_us
 from deltareg.db.sql.fetch import fetch_all, fetch_one
 from deltareg.db.sql.upsert import insert
@@ -24,6 +24,20 @@ def worker_rows(conn: sa.Connection) -> Sequence[WorkerRow]:
     """List all workers by name; `age_us` is the time since each was seen."""
     query = sa.select(*_SEEN, (now_us() - workers.c.last_seen_at).label("age_us"))
     return fetch_all(conn, query.order_by(workers.c.name), WorkerRow)
+
+
+def pool_workers(conn: sa.Connection, *, label: str, seen_within_us: int) -> Sequence[PoolWorkerRow]:
+    """List the workers of pools that were seen within a time, the last seen first.
+
+    Args:
+        conn: The connection.
+        label: The label whose value is the pool.
+        seen_within_us: The time, microseconds.
+    """
+    age, pool = now_us() - workers.c.last_seen_at, workers.c.labels[label].as_string()
+    shown = (workers.c.name, pool.label("pool"), age.label("age_us"), workers.c.knows_digest, workers.c.unknown)
+    query = sa.select(*shown).where(age < seen_within_us, pool.is_not(None))
+    return fetch_all(conn, query.order_by(workers.c.last_seen_at.desc(), workers.c.name), PoolWorkerRow)
 
 
 def see_worker(

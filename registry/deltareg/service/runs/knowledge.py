@@ -98,6 +98,17 @@ def words_of_run(conn: sa.Connection, run: AnyRun) -> frozenset[str]:
     return words | {f"run {run.what}"}
 
 
+def words_asked(conn: sa.Connection, what: str, suite: str, suite_digest: str) -> frozenset[str] | None:
+    """Return the words and the mark of runs of a kind with a suite; None where nobody has that suite any more."""
+    words = frozenset({f"run {what}"})
+    if what != "verify":
+        return words
+    document = document_of(conn, suite, suite_digest)
+    if document is None:
+        return None if suite in built_in_names() else words | {word_of_suite(suite, suite_digest)}
+    return words | words_of_suite(document)
+
+
 def _words_at_hand(run: AnyRun) -> frozenset[str] | None:
     """Return the words of a run if no statement is needed to know them; else None."""
     words = frozenset({f"run {run.what}"})
