@@ -69,6 +69,20 @@ def test_a_push_is_all_its_requests_and_what_lies_between_them():
     )
 
 
+def test_what_a_command_asks_beside_its_upload_is_of_its_push():
+    def line(at, about, request):
+        return {"at": NOW + at, "s": 2.0, "status": 200, "about": about, "request": request, "route": "/r", "parts": {}}
+
+    lines = [line(0, "", "r-1"), line(3, "upload_id=u1", "r-1"), line(9, "ns=lab name=chat", "r-2")]
+    lines += [line(20, "", "r-3"), line(30, "upload_id=u2", "r-3"), line(40, "upload_id=u3", "r-3")]
+
+    work = group(lines)
+
+    assert {key: each.requests for key, each in work.items()} == {"u1": 2, "#2": 1, "#3": 1, "u2": 1, "u3": 1}
+    assert work["u1"].seconds == 5.0
+    assert [key for key, each in work.items() if each.is_of("lab/chat")] == ["#2"]
+
+
 def test_questions_are_answered_from_what_is_kept(doctor, tmp_path):
     records = tmp_path / "data" / "records"
     line = {"at": NOW, "s": 42.0, "status": 201, "method": "PUT", "route": "/api/v1/uploads/{upload_id}", "by": "ada"}

@@ -80,21 +80,26 @@ def check(data_dir: Path | None) -> None:
 @command(
     "doctor",
     Example("why was it slow, when is the disk full, what is stuck?", "deltareg server doctor"),
-    Example("since last week", "deltareg server doctor --since 7d"),
+    Example("why a push of the last week was slow", "deltareg server doctor --since 7d --line me/chat"),
     Example("a file for whoever helps you", "deltareg server doctor --bundle bundle.tar.gz"),
     see_also=("server check", "doctor", "fsck"),
 )
 @option("--since", metavar="TIME", help="From when on: 90m, 24h, 7d, or a time; 24h unless said otherwise.")
+@option("--line", metavar="LINE", help="Only what was slow of this line, or of the base of this name.")
 @option("--bundle", metavar="FILE", type=click.Path(path_type=Path), help="Write all of it to a file, without secrets.")
 @data_dir_option
 @click.pass_obj
-def doctor(invocation: Invocation, since: str | None, bundle: Path | None, data_dir: Path | None) -> None:
+def doctor(
+    invocation: Invocation, since: str | None, line: str | None, bundle: Path | None, data_dir: Path | None
+) -> None:
     """Say why it was slow, when the disk is full, and what is stuck.
 
     It runs on the server's host, with the server's settings, whether the server runs or not. Each
     server records the requests that it answered. The exit status is 1 if something has to be done.
     """
-    flags = build_flags(since=since, bundle=bundle, data_dir=data_dir, json=invocation.globals.output == "json")
+    flags = build_flags(
+        since=since, line=line, bundle=bundle, data_dir=data_dir, json=invocation.globals.output == "json"
+    )
     become("deltareg.api", "doctor", *flags, extras=["server"])
 
 

@@ -27,12 +27,13 @@ _SECONDS: Final = {"m": 60, "h": 3_600, "d": 86_400}
 
 @click.command()
 @click.option("--since", default="24h", show_default=True, help="From when on: 90m, 24h, 7d, or a time.")
+@click.option("--line", default="", help="Only what was slow of this line, as team/chat, or of a base.")
 @click.option(
     "--bundle", type=click.Path(path_type=Path, dir_okay=False), help="Write all of it to a file for support."
 )
 @click.option("--json", "as_json", is_flag=True, help="Answer for programs.")
 @data_dir_option
-def doctor(*, since: str, bundle: Path | None, as_json: bool, data_dir: Path | None) -> None:
+def doctor(*, since: str, line: str, bundle: Path | None, as_json: bool, data_dir: Path | None) -> None:
     """Say why it was slow, when the disk is full, and what is stuck.
 
     It looks at this host's records, disks and settings, and at the database; the server may run or
@@ -42,7 +43,7 @@ def doctor(*, since: str, bundle: Path | None, as_json: bool, data_dir: Path | N
         settings = read_settings(data_dir=data_dir)
         registry, problem = _open(settings)
         now = time.time()
-        diagnoses = look(registry, settings, since=_moment(since, now), now=now)
+        diagnoses = look(registry, settings, since=_moment(since, now), now=now, line=line)
         if bundle is not None:
             write_bundle(bundle, settings, registry, diagnoses, problem=problem)
     if as_json:
@@ -55,7 +56,9 @@ def doctor(*, since: str, bundle: Path | None, as_json: bool, data_dir: Path | N
         raise SystemExit(1)
 
 
-def look(registry: Registry | None, settings: ServerSettings, *, since: float, now: float) -> list[Diagnosis]:
+def look(
+    registry: Registry | None, settings: ServerSettings, *, since: float, now: float, line: str = ""
+) -> list[Diagnosis]:
     """Answer all three questions.
 
     Args:
@@ -63,11 +66,12 @@ def look(registry: Registry | None, settings: ServerSettings, *, since: float, n
         settings: The server's settings.
         since: From when on slowness counts, seconds since 1970.
         now: The time now, seconds since 1970.
+        line: Only what was slow of this line or base; empty for all.
     """
     disks = settings.own_disks() | {"records": settings.data_dir}
     sample = RoomSample(now, sample_disks(disks)) if registry is None else sample_room(registry, disks, now=now)
     return [
-        why_slow(registry, settings.records, since=since),
+        why_slow(registry, settings.records, since=since, line=line),
         when_full(settings.records, sample),
         what_is_stuck(registry, now=now),
     ]

@@ -70,6 +70,11 @@ class SlowWork:
             self.parts[part] = self.parts.get(part, 0.0) + seconds
         self.ids.append((took, str(line.get("request", ""))))
 
+    def is_of(self, line: str) -> bool:
+        """Whether it is about a line or a base."""
+        namespace, _, name = line.partition("/")
+        return self.what == f"push to {line}" or f" ns={namespace} name={name} " in f"{self.what} "
+
     def describe(self) -> str:
         """Say where the time went, the most first."""
         parts = dict(self.parts)
@@ -81,19 +86,21 @@ class SlowWork:
         return ", ".join(shown[:4]) or "less than a moment each"
 
 
-def why_slow(registry: Registry | None, folder: Path, *, since: float) -> Diagnosis:
+def why_slow(registry: Registry | None, folder: Path, *, since: float, line: str = "") -> Diagnosis:
     """Answer the question for a time.
 
     Args:
         registry: The registry; None while its database does not answer.
         folder: The server's records.
         since: From when on, seconds since 1970.
+        line: Only what is of this line, or of the base of this name; empty for all.
     """
     work = group(read_slow_requests(folder, since=since))
-    runs = [] if registry is None else slow_runs(registry, since_us=int(since * 1_000_000), limit=_SHOWN)
+    runs = [] if registry is None else slow_runs(registry, since_us=int(since * 1_000_000), limit=_SHOWN, line=line)
     if registry is not None:
         _name_pushes(registry, work)
-    slowest = sorted(work.values(), key=lambda each: -each.seconds)[:_SHOWN]
+    asked = [each for each in work.values() if not line or each.is_of(line)]
+    slowest = sorted(asked, key=lambda each: -each.seconds)[:_SHOWN]
     lines = [_headline(slowest, runs, since)]
     for each in slowest:
         what = f"{each.what}{f' by {each.by}' if each.by else ''}"
@@ -114,17 +121,29 @@ def why_slow(registry: Registry | None, folder: Path, *, since: float) -> Diagno
 
 
 def group(lines: Iterable[Mapping[str, object]]) -> dict[str, SlowWork]:
-    """Group recorded requests: those of a push are one, by its upload; any other stands for itself."""
+    """Group recorded requests: those of a push are one, any other stands for itself.
+
+    A request is of a push if it is about its upload, or has the id of a command that made no other push.
+    """
+    recorded = list(lines)
+    pushes: dict[object, set[str]] = defaultdict(set)
+    for line in recorded:
+        pushes[line.get("request")] |= {_upload_of(line)} - {""}
     work: dict[str, SlowWork] = {}
-    for number, line in enumerate(lines):
-        about = str(line.get("about", ""))
-        upload = next((word.removeprefix(_UPLOAD) for word in about.split() if word.startswith(_UPLOAD)), "")
+    for number, line in enumerate(recorded):
+        about, of_command = str(line.get("about", "")), pushes[line.get("request")]
+        upload = _upload_of(line) or (min(of_command) if len(of_command) == 1 else "")
         key = upload or f"#{number}"
         if key not in work:
             route = f"{line.get('method', '')} {line.get('route', '')}"
             work[key] = SlowWork(f"push {upload}" if upload else f"{route} {about}".strip())
         work[key].add(line)
     return work
+
+
+def _upload_of(line: Mapping[str, object]) -> str:
+    words = str(line.get("about", "")).split()
+    return next((word.removeprefix(_UPLOAD) for word in words if word.startswith(_UPLOAD)), "")
 
 
 def _name_pushes(registry: Registry, work: Mapping[str, SlowWork]) -> None:

@@ -1,7 +1,6 @@
 """One request while it is answered: what its line in the log, its metrics and its trace are made from."""
 
 import time
-from collections.abc import Mapping
 from typing import Final
 
 from starlette.types import Message, Receive, Scope, Send
@@ -77,8 +76,10 @@ class RequestRecord:
 
     @property
     def subject(self) -> str:
-        """What the request is about, as far as its address says it."""
-        parts: Mapping[str, object] = self.scope.get("path_params") or {}
+        """What the request is about, as its address says it, or the upload that it opened."""
+        parts: dict[str, object] = dict(self.scope.get("path_params") or {})
+        if opened := self.scope.get("state", {}).get("upload_id"):
+            parts["upload_id"] = opened
         return " ".join(f"{name}={parts[name]}" for name in _SUBJECTS if name in parts)
 
     @property

@@ -24,7 +24,13 @@ router = closed_router("uploads", prefix="/uploads")
 @router.post("", response_model=UploadInfo)
 def open_upload(request: Request, registry: InRegistry, by: By, body: UploadOpen) -> Response:
     """Say what will be pushed; the answer tells what is here already."""
-    return once(request, registry, by, body, lambda: service.open_upload(registry, by, body))
+
+    def opened() -> UploadInfo:
+        info = service.open_upload(registry, by, body)
+        request.state.upload_id = info.id  # its address does not say so, and records need it
+        return info
+
+    return once(request, registry, by, body, opened)
 
 
 @router.get("/{upload_id}")

@@ -79,10 +79,10 @@ def stuck_work(registry: Registry, *, now_us: int) -> StuckWork:
     )
 
 
-def slow_runs(registry: Registry, *, since_us: int, limit: int) -> list[SlowRun]:
-    """Return the runs since a time that took longest, with where their time went."""
+def slow_runs(registry: Registry, *, since_us: int, limit: int, line: str = "") -> list[SlowRun]:
+    """Return the runs since a time, of a line or of all, that took longest, with where their time went."""
     with read(registry.engine) as conn:
-        rows = queries.longest_runs(conn, since_us=since_us, limit=limit)
+        rows = queries.longest_runs(conn, since_us=since_us, limit=limit, line=line)
         infos = describe_runs(conn, rows)
     found: list[SlowRun] = []
     for row in rows:
