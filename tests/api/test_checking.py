@@ -48,8 +48,8 @@ def seal_webhook(registry):
         conn.execute(sa.insert(t.webhook_secrets).values(webhook_id=NAME, sealed=secret))
 
 
-def checked():
-    return CliRunner().invoke(server, ["check"])
+def checked(*words):
+    return CliRunner().invoke(server, ["check", *words])
 
 
 def new_line():
@@ -110,11 +110,10 @@ def test_a_key_in_no_line_changes_nothing(registry):
         assert conn.execute(sa.select(t.webhooks.c.address)).scalars().all() == before
 
 
-def test_a_host_without_the_servers_key_is_told_what_to_set(registry, monkeypatch, tmp_path):
-    monkeypatch.setenv("DELTAREG_DATA_DIR", str(tmp_path / "elsewhere"))
+def test_a_host_without_the_servers_key_is_told_what_to_set(registry, tmp_path):
     (tmp_path / "elsewhere").mkdir()
 
-    done = checked()
+    done = checked("--data-dir", str(tmp_path / "elsewhere"))
 
     assert done.exit_code != 0
     assert f"{registry.signer.keyid[:16]} is not here" in done.output

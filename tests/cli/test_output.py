@@ -254,6 +254,7 @@ def test_an_answer_in_its_own_format_replaces_the_blocks(capsys):
         (seconds(1.44), "1.4 s"),
         (seconds(200), "3 min 20 s"),
         (seconds(7_500), "2 h 5 min"),
+        (seconds(1_000_000), "12 days"),
         (count(1, "tensor"), "1 tensor"),
         (count(4096, "tensor"), "4,096 tensors"),
         (count(2, "entry", "entries"), "2 entries"),

@@ -33,8 +33,8 @@ def test_a_target_that_is_ready_has_only_good_lights():
         "neither revoked nor deleted",
         "2 packs on record, and the store has them",
         "tiny is stored",
-        "smoke: pass, 2 hours old",
-        "served 1 move and 1 minute ago: the old verdict is enough",
+        "smoke: pass, 2 h old",
+        "served 1 move and 1 min ago: the old verdict is enough",
     ]
 
 

@@ -7,6 +7,7 @@ time, light by light: what is fine, what to watch, what would prevent the rollba
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from deltareg.gate.ages import tell_age
 from deltareg.words import Light
 
 _RANK: dict[Light, int] = {"ok": 0, "warn": 1, "no": 2}
@@ -123,7 +124,7 @@ def _on_verdict(facts: TargetFacts) -> ReadyLight:
     if not facts.verdict:
         light: Light = "warn" if facts.is_in_window else "no"
         return ReadyLight("verdict", light, "it has none of what the channel asks for now")
-    message = f"{facts.verdict}, {_age(facts.verdict_age_s)} old"
+    message = f"{facts.verdict}, {tell_age(facts.verdict_age_s)} old"
     if facts.is_verdict_counting:
         return ReadyLight("verdict", "ok", message)
     if facts.is_in_window:
@@ -133,17 +134,9 @@ def _on_verdict(facts: TargetFacts) -> ReadyLight:
 
 def _on_window(facts: TargetFacts) -> ReadyLight:
     moves = "1 move" if facts.behind == 1 else f"{facts.behind} moves"
-    where = f"served {moves} and {_age(facts.age_s)} ago"
+    where = f"served {moves} and {tell_age(facts.age_s)} ago"
     if facts.is_in_window:
         return ReadyLight("window", "ok", f"{where}: the old verdict is enough")
     if facts.unmet:
         return ReadyLight("window", "no", f"{where}, too long; the gate says: {facts.unmet[0]}")
     return ReadyLight("window", "warn", f"{where}, too long: the gate decides, and it is met")
-
-
-def _age(seconds: float) -> str:
-    for size, unit in ((86_400, "day"), (3600, "hour"), (60, "minute")):
-        if seconds >= size:
-            whole = int(seconds // size)
-            return f"{whole} {unit}" + ("" if whole == 1 else "s")
-    return "less than a minute"

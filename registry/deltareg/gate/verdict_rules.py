@@ -7,6 +7,7 @@ verdict does not count. Among those that count the newest decides (ADR 26).
 
 from collections.abc import Sequence
 
+from deltareg.gate.ages import tell_age
 from deltareg.gate.agreement import disagreement, independent_of
 from deltareg.gate.contradiction import find_contradicted
 from deltareg.gate.policy import EVIDENCE, Policy
@@ -106,22 +107,13 @@ def tell(verdict: VerdictFact, *, now_us: int) -> str:
     if verdict.is_pass and verdict.look().warned:
         joined = " and" if verdict.is_waived else " with"
         outcome += f"{joined} {tell_warnings(len(verdict.look().warned))}"
-    age = tell_age(now_us - verdict.created_us)
+    age = tell_age((now_us - verdict.created_us) / _US_PER_S)
     return f"{verdict.suite}: {outcome}, {age} ago ({verdict.id[:8]})"
 
 
 def tell_warnings(count: int) -> str:
     """Format a number of warnings."""
     return f"{count} warning" + ("" if count == 1 else "s")
-
-
-def tell_age(microseconds: int) -> str:
-    """Format a duration in its largest unit: `3 h`."""
-    seconds = max(0, microseconds // _US_PER_S)
-    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
-        if seconds >= size:
-            return f"{seconds // size} {unit}"
-    return f"{seconds} s"
 
 
 def _why_foreign(verdict: VerdictFact, subject: VerdictSubject, suite: SuiteFact) -> tuple[Rule, str] | None:
@@ -228,7 +220,7 @@ def _on_contradiction(subject: VerdictSubject, newest: VerdictFact, failed: Verd
     checks = ", ".join(failed.standing_failures) or "it"
     message = (
         f"{tell(newest, now_us=now_us)}, and {checks} failed"
-        f" {tell_age(now_us - failed.created_us)} ago ({failed.id[:8]}) under the same bindings:"
+        f" {tell_age((now_us - failed.created_us) / _US_PER_S)} ago ({failed.id[:8]}) under the same bindings:"
         " a third run on another worker decides"
     )
     fix = _elsewhere(subject, newest.suite)

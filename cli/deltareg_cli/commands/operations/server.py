@@ -67,7 +67,12 @@ def migrate(invocation: Invocation, revision: str, url: str | None) -> None:
     become("deltareg_migrations", "upgrade", revision, extras=["server"], environ={"DELTAREG_DATABASE_URL": url})
 
 
-@command("check", Example("before a start", "deltareg server check"), see_also=("doctor", "fsck"))
+@command(
+    "check",
+    Example("before a start", "deltareg server check"),
+    Example("of a deltareg up in another folder", "deltareg server check --data-dir /srv/deltareg"),
+    see_also=("doctor", "fsck"),
+)
 @data_dir_option
 def check(data_dir: Path | None) -> None:
     """Check settings, schema and store, and say what is wrong.
