@@ -28,7 +28,7 @@ from tests.signers import key_of
 
 pytestmark = [pytest.mark.soak, pytest.mark.postgres, pytest.mark.timeout(900)]
 VERSIONS = int(os.environ.get("DELTAREG_TEST_VERSIONS", "4000"))
-PUSHERS, SLOW_S, HELD_S, FALL = 3, 20.0, 15.0, 5e5
+PUSHERS, SLOW_S, HELD_S, FALL = 3, 17.0, 14.0, 5e5
 _HOUR_S = 3_600.0
 
 

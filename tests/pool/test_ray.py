@@ -4,13 +4,14 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from tests.pool.queued import QueuedRegistry
 from tests.pool.slurm_cluster import pids_of, with_descendants
 
 FIRST, VERSIONS, MOST = 40, 50, 3
+OF_AGENTS = ("dashboard-agent-grpc", "dashboard-agent-listen", "runtime-env-agent", "metrics-export")
 ACTORS = """
 import ray
 ray.init(address={address!r}, namespace="deltareg", log_to_driver=False, logging_level="error")
@@ -35,6 +37,13 @@ pytestmark = [
 ]
 
 
+def free_ports(count):
+    """Give ports that nobody listens at now."""
+    with ExitStack() as stack:
+        probes = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [probe.getsockname()[1] for probe in probes]
+
+
 class RayCluster:
     """A head and a node, each a raylet with processes of its own."""
 
@@ -43,7 +52,7 @@ class RayCluster:
         self.environ = processes.environ("ray", RAY_USAGE_STATS_ENABLED="0", RAY_DISABLE_IMPORT_WARNING="1")
         self.address = "127.0.0.1:26379"
         self.start("head", "--head", "--port=26379", "--include-dashboard=false", f"--temp-dir={folder}")
-        until(lambda: self.actors() is not None, "the head answers", timeout_s=120)
+        until(lambda: self.actors() is not None, "the head answers", timeout_s=300)
 
     def start(self, name, *words):
         """Start a node with two processors; its processes are marked with its name."""
@@ -57,6 +66,8 @@ class RayCluster:
             "--num-cpus=2",
         ]
         line += ["--num-gpus=0", "--object-store-memory=100000000", "--node-ip-address=127.0.0.1", *words]
+        # A raylet waits 15 s for ports that its agent would choose, and dies; on a busy machine the agent is later.
+        line += [f"--{each}-port={port}" for each, port in zip(OF_AGENTS, free_ports(len(OF_AGENTS)), strict=True)]
         self.nodes[name] = self.processes.start(f"ray-{name}", *line, environ=environ)
 
     def kill(self, name):
@@ -69,7 +80,10 @@ class RayCluster:
 
     def actors(self):
         line = [sys.executable, "-c", ACTORS.format(address=self.address)]
-        ended = subprocess.run(line, env=self.environ, capture_output=True, text=True, check=False, timeout=100)
+        try:
+            ended = subprocess.run(line, env=self.environ, capture_output=True, text=True, check=False, timeout=100)
+        except subprocess.TimeoutExpired:
+            return None
         return int(ended.stdout) if ended.returncode == 0 else None
 
 
