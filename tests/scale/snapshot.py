@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -141,5 +141,6 @@ def _plain(table: sa.Table, row: sa.RowMapping) -> Row:
         elif isinstance(kind, PACKED_JSON) and given is not None:
             stored = json.loads(given) if isinstance(given, str) else given
             given = kind.process_result_value(stored, _DIALECT)
+            given = list(given) if isinstance(given, Sequence) else given  # checks are unpacked late
         plain[name] = json.dumps(given) if isinstance(given, (dict, list)) else given
     return plain

@@ -25,12 +25,12 @@ router = closed_router("uploads", prefix="/uploads")
 def open_upload(request: Request, registry: InRegistry, by: By, body: UploadOpen) -> Response:
     """Say what will be pushed; the answer tells what is here already."""
 
-    def opened() -> UploadInfo:
+    def open_and_note() -> UploadInfo:
         info = service.open_upload(registry, by, body)
         request.state.upload_id = info.id  # its address does not say so, and records need it
         return info
 
-    return once(request, registry, by, body, opened)
+    return once(request, registry, by, body, open_and_note)
 
 
 @router.get("/{upload_id}")
