@@ -87,13 +87,16 @@ class ReloadOutcome:
         unexpected: Tensors for which the class has no place.
         mismatched: Parameters whose shape differs from their tensor's.
         outputs: The outputs of a forward on the probe; None where its weights do not fit in memory
-            at once.
+            at once, or where it need not run.
+        is_same: Whether it is the network in memory with the folded weights, module by module and bit
+            by bit, so its outputs are those of the folded state.
     """
 
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
     mismatched: tuple[str, ...]
     outputs: Outputs | None
+    is_same: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +185,7 @@ class DeltaEngine(Protocol):
         ...
 
     def reload_folded(self, config: Mapping[str, object]) -> ReloadOutcome:
-        """Load the folded model by the class that a config names, and run it on the probe.
+        """Load the folded model by the class that a config names; run it on the probe if it is another network.
 
         Args:
             config: The folded folder's `config.json`.

@@ -6,8 +6,8 @@ batch.
 
 Every forward reads all weights, so there are few, of some tokens each, and one covers two ways
 where possible: the plain call of a network with a cache keeps it for the next token, which is
-compared with the same token in the batch; and rows that are padded on the left stand beside one at
-the last positions.
+compared with the same token in the batch. Where a network takes positions, one batch has the text
+three times beside another: padded on the right, padded on the left, and at the last positions.
 """
 
 # torch and transformers are typed in part only; mypy stays strict on the types that are our own.
@@ -44,6 +44,7 @@ class BatchCapabilities:
         continues: Runs with a cache, on ids and the result of the call before; None where there is
             no cache to use.
         farthest: The last position that it knows; 0 where it takes no positions.
+        is_apart: Whether the positions of one row leave the others alone, so that all ways fit in a batch.
     """
 
     pad: int
@@ -52,6 +53,7 @@ class BatchCapabilities:
     pads_left: bool = False
     continues: Continue | None = None
     farthest: int = 0
+    is_apart: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ def deviations(
     rows = [list(text[:length]) for text, length in zip(texts, LENGTHS, strict=True)]
     attempt = _Attempt(run, ways, WAYS if only is None else only, is_strict=only is not None)
     plain = attempt.plainly(rows)
-    return attempt.in_batch(plain) | attempt.padded_left_and_far(plain)
+    return attempt.together(plain) or attempt.in_batch(plain) | attempt.padded_left_and_far(plain)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,20 @@ class _Attempt:
         scale = max(1.0, float(alone.double().square().mean().sqrt()))
         return _Plain(rows, alone, scale, cache)
 
+    def together(self, plain: _Plain) -> dict[str, float]:
+        """Try all ways that take a batch in one; empty where one is not wanted, or the network refuses them."""
+        is_all = {BATCH, LEFT, LONGEST} <= {*self.wanted} and self.ways.pads_left and self.ways.is_apart
+        start = self.ways.farthest - len(plain.rows[0])
+        if not is_all or start <= 0:
+            return {}
+        outputs = self._unless_refused(lambda: self._run_together(plain, start), is_strict=False)
+        if outputs is None:
+            return {}
+        right, _, left, far = outputs
+        places = slice(-len(plain.rows[0]), None)
+        by_way = {BATCH: plain.deviation(right)} | self._cached(plain, right)
+        return by_way | {LEFT: plain.deviation(left[places]), LONGEST: plain.deviation(far[places])}
+
     def in_batch(self, plain: _Plain) -> dict[str, float]:
         """Run beside others, padded on the right; and the last token with the cache of the rest."""
         if not {BATCH, CACHE} & {*self.wanted}:
@@ -132,12 +148,7 @@ class _Attempt:
         if outputs is None:
             return {}
         by_way = {BATCH: plain.deviation(outputs)} if BATCH in self.wanted else {}
-        if plain.cache is None:
-            return by_way
-        last = self._unless_refused(lambda: self._continue_cached(plain))
-        if last is not None:
-            by_way[CACHE] = plain.share(outputs[len(plain.alone)], last)
-        return by_way
+        return by_way | self._cached(plain, outputs)
 
     def padded_left_and_far(self, plain: _Plain) -> dict[str, float]:
         """Run behind padding, and at the last positions that the network knows."""
@@ -149,6 +160,11 @@ class _Attempt:
             far = self._unless_refused(lambda: self._try_positions(plain, left=False, far=True))
             return (left or {}) | (far or {})
         return by_way or {}
+
+    def _cached(self, plain: _Plain, outputs: torch.Tensor) -> dict[str, float]:
+        """Compare the last token by the cache of the rest with the same token in a batch."""
+        last = None if plain.cache is None else self._unless_refused(lambda: self._continue_cached(plain))
+        return {} if last is None else {CACHE: plain.share(outputs[len(plain.alone)], last)}
 
     def _fill_cache(self, text: Sequence[int]) -> tuple[torch.Tensor, object] | None:
         """Return the outputs for all but the last token, and their cache."""
@@ -165,6 +181,18 @@ class _Attempt:
         result, _ = self.ways.continues(last, plain.cache)
         return _output(result, 1)[0, 0]
 
+    def _run_together(self, plain: _Plain, start: int) -> torch.Tensor:
+        """Run the text padded on the right, another that fills its row, the text padded on the left, and far on."""
+        text, other = plain.rows[:2]
+        right, left = (
+            _inputs(rows, self.ways, on_left=on_left)
+            for rows, on_left in (([text, other], False), ([text, text, other], True))
+        )
+        inputs = {name: torch.cat([right[name], left[name][:-1]]) for name in right}
+        inputs["position_ids"] = _positions(inputs["attention_mask"])
+        inputs["position_ids"][-1] += start * inputs["attention_mask"][-1]
+        return _output(self.run(inputs), inputs["input_ids"].shape[1])
+
     def _try_positions(self, plain: _Plain, *, left: bool, far: bool) -> dict[str, float]:
         """Run the first text behind padding, at far positions, or as a batch of both."""
         if not left and not far:
@@ -172,8 +200,8 @@ class _Attempt:
         text, other = plain.rows[:2]
         rows = [text, other] if left else []
         inputs = _inputs([*rows, text] if far else rows, self.ways, on_left=True)
-        if self.ways.farthest:  # as `generate` numbers them
-            inputs["position_ids"] = (inputs["attention_mask"].cumsum(-1) - 1).clamp(min=0)
+        if self.ways.farthest:
+            inputs["position_ids"] = _positions(inputs["attention_mask"])
         if far:
             start = self.ways.farthest - len(text)
             inputs["position_ids"][-1] += start * inputs["attention_mask"][-1]
@@ -182,15 +210,20 @@ class _Attempt:
         by_way = {LEFT: plain.deviation(outputs[0, places])} if left else {}
         return by_way | ({LONGEST: plain.deviation(outputs[-1, places])} if far else {})
 
-    def _unless_refused(self, call: Callable[[], Found]) -> Found | None:
+    def _unless_refused(self, call: Callable[[], Found], *, is_strict: bool | None = None) -> Found | None:
         try:
             return call()
         except (MemoryError, torch.OutOfMemoryError):
             raise
         except _REFUSALS:
-            if self.is_strict:
+            if self.is_strict if is_strict is None else is_strict:
                 raise
             return None
+
+
+def _positions(mask: torch.Tensor) -> torch.Tensor:
+    """Number tokens as `generate` does."""
+    return (mask.cumsum(-1) - 1).clamp(min=0)
 
 
 def _inputs(

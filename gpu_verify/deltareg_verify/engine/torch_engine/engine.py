@@ -27,7 +27,7 @@ from deltareg_verify.engine.torch_engine import tokens as wording
 from deltareg_verify.engine.torch_engine.direct_weights import find_read_directly
 from deltareg_verify.engine.torch_engine.fired import find_optional_effects, watch_effects
 from deltareg_verify.engine.torch_engine.fold import chains, change_of, is_finite
-from deltareg_verify.engine.torch_engine.folded_reload import folded_values, load_beside
+from deltareg_verify.engine.torch_engine.folded_reload import folded_values, load_beside, run_unless_same
 from deltareg_verify.engine.torch_engine.forward import forward, put_on
 from deltareg_verify.engine.torch_engine.from_files import blank_values, dtype_of
 from deltareg_verify.engine.torch_engine.invocations import with_invocations
@@ -115,7 +115,7 @@ class TorchEngine:
         return digest_probe(self._network.module, self._dtype, self._probe) if self._placing is None else ""
 
     def reload_folded(self, config: Mapping[str, object]) -> ReloadOutcome:
-        """Load the folded model by the class that a config names, and run it on the probe."""
+        """Load the folded model by the class that a config names; run it on the probe if it is another network."""
         folded = {self._plan.targets[name]: new for name, new in self._folded.items()}
         is_whole = self._placing is None
         with devices.memory_seam("loading the folded model"):
@@ -125,7 +125,7 @@ class TorchEngine:
             if not is_whole:
                 return outcome
             module.to(self._device)
-            return replace(outcome, outputs=floating_outputs(forward(module, self._probe)))
+            return run_unless_same(module, outcome, self._network, self._folded, self._probe)
 
     def second_opinion(self, library: str, folder: Path, *, without: Sequence[WeightUpdate] = ()) -> SecondOpinion:
         """Load the delta from its folder by a library, and run it on the probe."""

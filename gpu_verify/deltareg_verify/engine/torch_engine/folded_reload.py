@@ -19,11 +19,15 @@ from deltareg.delta.kind import Effect, WeightUpdate
 from deltareg.delta.maths.formula import Tensor
 from deltareg_verify.engine.engine import ReloadOutcome
 from deltareg_verify.engine.torch_engine.fold import chains, fold
+from deltareg_verify.engine.torch_engine.forward import forward
 from deltareg_verify.engine.torch_engine.from_files import blank_values, map_tensors
 from deltareg_verify.engine.torch_engine.load import LoadedNetwork
 from deltareg_verify.engine.torch_engine.networks import LoadReport, make_network
 from deltareg_verify.engine.torch_engine.networks.pipeline import RunBase
 from deltareg_verify.engine.torch_engine.ops import DTYPES, TorchOps, read_rows
+from deltareg_verify.engine.torch_engine.probe import floating_outputs
+from deltareg_verify.engine.torch_engine.same_network import is_same_network
+from deltareg_verify.engine.torch_engine.swap import swap_tensors
 
 _CLASSES = "architectures"
 
@@ -113,3 +117,25 @@ def load_beside(
         tuple(sorted(report.mismatched)),
         None,
     )
+
+
+def run_unless_same(
+    module: nn.Module,
+    outcome: ReloadOutcome,
+    network: LoadedNetwork,
+    folded: Mapping[str, torch.Tensor],
+    inputs: Mapping[str, torch.Tensor],
+) -> ReloadOutcome:
+    """Run a reloaded network, if it is not the one in memory with the folded weights, to the bit.
+
+    Args:
+        module: The reloaded network, on its device.
+        outcome: How it was loaded.
+        network: The base, running.
+        folded: The folded weights, by parameter.
+        inputs: By parameter of the network's forward.
+    """
+    with swap_tensors(network.module, folded):
+        if is_same_network(network.module, module):
+            return replace(outcome, is_same=True)
+    return replace(outcome, outputs=floating_outputs(forward(module, inputs)))

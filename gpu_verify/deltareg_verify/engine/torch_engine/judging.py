@@ -115,7 +115,15 @@ def _ways(judged: JudgedNetwork, general: GeneralProbes) -> BatchCapabilities:
         pads_left=is_causal,
         continues=partial(_continue, module) if is_cached else None,
         farthest=int(positions or 0) if has_positions else 0,
+        is_apart=not _turns_by_farthest(module) and not any(isinstance(e, ActivationHook) for e in judged.effects),
     )
+
+
+def _turns_by_farthest(module: PreTrainedModel) -> bool:
+    """Return whether the farthest position of a batch decides by how much all of it is turned."""
+    config = module.config.get_text_config()
+    told = str(getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None))
+    return "dynamic" in told or "longrope" in told
 
 
 def _beside(module: PreTrainedModel, general: GeneralProbes, ids: torch.Tensor) -> Mapping[str, torch.Tensor]:
