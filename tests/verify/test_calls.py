@@ -20,7 +20,7 @@ def cached(network, ids, cache):
 
 
 def test_each_way_of_calling_is_what_transformers_makes_of_it_alone(cache_dir):
-    """Two ways share a forward here; there each has its own."""
+    """Three ways share a forward here; there each has its own."""
     bench = sample_bench("tinygpt2/lora", cache_dir)  # whose positions are learnt
     probes = draw("blake3:ab", bench.base.view.config)
     network = AutoModelForCausalLM.from_pretrained(bench.base.path).eval()
@@ -57,10 +57,29 @@ def test_each_way_of_calling_is_what_transformers_makes_of_it_alone(cache_dir):
         at_the_end = network(input_ids=text, position_ids=far[None]).logits[0]
     scale = float(alone[:-1].double().square().mean().sqrt())
     expected = float((alone - at_the_end)[:-1].abs().max()) / max(1.0, scale)
-    assert len(calls) == 2  # in a batch; on the left and far on
+    assert len(calls) == 1  # padded on the right, on the left, and far on
     assert expected > 0.01
     assert found["longest"] == pytest.approx(expected, rel=1e-3)
     assert all(found[way] < 1e-5 for way in ("batch", "padded_left", "cache"))
+
+
+def test_rows_that_turn_with_the_farthest_position_stay_out_of_the_batch():
+    """A network with dynamic positions would be held to its own far row."""
+    farthest: list[int] = []
+
+    def run(inputs):
+        ids = inputs["input_ids"]
+        farthest.append(int(inputs.get("position_ids", torch.tensor(ids.shape[1] - 1)).max()))
+        return {"logits": ids.float()[:, :, None] * (2.0 if farthest[-1] > ids.shape[1] else 1.0)}
+
+    ways = {"pad": 0, "device": torch.device("cpu"), "beside": lambda _: {}, "pads_left": True, "farthest": 100}
+    texts = [list(range(5, 20))] * len(LENGTHS)
+
+    apart = deviations(texts, run, BatchCapabilities(**ways, is_apart=False))
+
+    assert farthest == [3, 5, 99]  # alone; beside others; on the left and far on
+    assert apart["batch"] == 0.0
+    assert deviations(texts, run, BatchCapabilities(**ways))["batch"] > 0.5
 
 
 @pytest.mark.parametrize(

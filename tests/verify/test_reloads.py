@@ -8,11 +8,16 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs torch: pip install 'deltareg[verify]'")
 from safetensors.torch import save_file  # noqa: E402  # it needs torch
+from torch import nn  # noqa: E402
 
 from deltareg.errors import Refused  # noqa: E402
-from deltareg_verify.engine.torch_engine.folded_reload import load_as_folder  # noqa: E402
+from deltareg_verify.engine.torch_engine.folded_reload import folded_values, load_as_folder  # noqa: E402
+from deltareg_verify.engine.torch_engine.forward import forward  # noqa: E402
 from deltareg_verify.engine.torch_engine.from_files import map_tensors  # noqa: E402
 from deltareg_verify.engine.torch_engine.networks.pipeline import run_part  # noqa: E402
+from deltareg_verify.engine.torch_engine.ops import TorchOps  # noqa: E402
+from deltareg_verify.engine.torch_engine.probe import floating_outputs  # noqa: E402
+from deltareg_verify.engine.torch_engine.same_network import is_same_network  # noqa: E402
 from deltareg_verify.judging.examine import examine  # noqa: E402
 from tests import small_networks  # noqa: E402
 from tests.verify.bench import Bench, sample_bench, suite_of  # noqa: E402
@@ -39,6 +44,49 @@ def test_what_is_folded_loads_as_what_it_is(opened, sample):
     assert result.verdict == "pass", result.detail
     assert isinstance(result.value, float)
     assert result.value <= 1e-6
+
+
+@pytest.mark.parametrize("sample", ["tinyllama/lora_qv", "tinygpt2/lora"])
+def test_what_is_the_network_in_memory_gives_what_that_gives_and_does_not_run(cache_dir, sample):
+    bench = sample_bench(sample, cache_dir)
+    case = bench.case()
+    engine = bench.engine()
+    values = folded_values(bench.account.effects, bench.base.tensors, TorchOps(torch.device("cpu")), known={})
+    module, _ = load_as_folder(run_part(bench.base, ()), case.folded_config, values, torch.float32)
+
+    told = engine.reload_folded(case.folded_config)
+
+    assert told.is_same
+    assert told.outputs is None
+    expected = floating_outputs(forward(module, engine._probe))["logits"]
+    assert np.array_equal(engine.outputs("folded")["logits"].view(np.int32), expected.view(np.int32))
+
+
+@pytest.mark.parametrize("change", ["value", "sign", "setting", "class", "buffer", "hook"])
+def test_a_network_that_differs_anywhere_is_another(change):
+    def network():
+        torch.manual_seed(1)
+        return nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Dropout(0.1), nn.LeakyReLU(0.1)).eval()
+
+    one, other = network(), network()
+    one[0].bias.data[0] = other[0].bias.data[0] = 0.0
+    assert is_same_network(one, other)
+
+    match change:
+        case "value":
+            other[0].weight.data[2, 2] += 1e-7
+        case "sign":
+            other[0].bias.data[0] = -0.0
+        case "setting":
+            other[3].negative_slope = 0.2
+        case "class":
+            other[3] = nn.ReLU()
+        case "buffer":
+            other[1].running_mean[1] = 1e-9
+        case _:
+            other[0].register_forward_hook(lambda *_: None)
+
+    assert not is_same_network(one, other)
 
 
 def test_a_twin_that_is_written_under_one_of_its_names_is_missing(cache_dir):

@@ -115,6 +115,8 @@ def load(
     if wrong is not None:
         raise Inconclusive(f"{wrong[1]} in memory is not {wrong[0]} of the base")
     if placing is None:
+        if device.type == "cpu":  # where it is
+            return network
         module.to(device)
         return network_of(module, view, loading)
     homes: dict[str, torch.Tensor] = dict(module.named_parameters(remove_duplicate=False))
