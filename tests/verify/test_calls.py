@@ -1,5 +1,7 @@
 """Networks as they are called on the probes of their base, beside transformers' own calls."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.distributions import Categorical
@@ -72,14 +74,14 @@ def test_rows_that_turn_with_the_farthest_position_stay_out_of_the_batch():
         farthest.append(int(inputs.get("position_ids", torch.tensor(ids.shape[1] - 1)).max()))
         return {"logits": ids.float()[:, :, None] * (2.0 if farthest[-1] > ids.shape[1] else 1.0)}
 
-    ways = {"pad": 0, "device": torch.device("cpu"), "beside": lambda _: {}, "pads_left": True, "farthest": 100}
+    ways = BatchCapabilities(0, torch.device("cpu"), lambda _: {}, pads_left=True, farthest=100)
     texts = [list(range(5, 20))] * len(LENGTHS)
 
-    apart = deviations(texts, run, BatchCapabilities(**ways, is_apart=False))
+    apart = deviations(texts, run, replace(ways, is_apart=False))
 
     assert farthest == [3, 5, 99]  # alone; beside others; on the left and far on
     assert apart["batch"] == 0.0
-    assert deviations(texts, run, BatchCapabilities(**ways))["batch"] > 0.5
+    assert deviations(texts, run, ways)["batch"] > 0.5
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,7 @@ class _Attempt:
             return {}
         right, _, left, far = outputs
         places = slice(-len(plain.rows[0]), None)
-        by_way = {BATCH: plain.deviation(right)} | self._cached(plain, right)
+        by_way = {BATCH: plain.deviation(right)} | self._compare_cached(plain, right)
         return by_way | {LEFT: plain.deviation(left[places]), LONGEST: plain.deviation(far[places])}
 
     def in_batch(self, plain: _Plain) -> dict[str, float]:
@@ -148,7 +148,7 @@ class _Attempt:
         if outputs is None:
             return {}
         by_way = {BATCH: plain.deviation(outputs)} if BATCH in self.wanted else {}
-        return by_way | self._cached(plain, outputs)
+        return by_way | self._compare_cached(plain, outputs)
 
     def padded_left_and_far(self, plain: _Plain) -> dict[str, float]:
         """Run behind padding, and at the last positions that the network knows."""
@@ -161,7 +161,7 @@ class _Attempt:
             return (left or {}) | (far or {})
         return by_way or {}
 
-    def _cached(self, plain: _Plain, outputs: torch.Tensor) -> dict[str, float]:
+    def _compare_cached(self, plain: _Plain, outputs: torch.Tensor) -> dict[str, float]:
         """Compare the last token by the cache of the rest with the same token in a batch."""
         last = None if plain.cache is None else self._unless_refused(lambda: self._continue_cached(plain))
         return {} if last is None else {CACHE: plain.share(outputs[len(plain.alone)], last)}
