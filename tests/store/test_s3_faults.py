@@ -129,7 +129,7 @@ def test_an_object_deleted_between_two_requests_is_missing(faulty: Faulty) -> No
         (507, "InsufficientStorage", DiskFull),
         (403, "QuotaExceeded", DiskFull),
         (403, "AccessDenied", StoreMisconfigured),
-        (403, "RequestTimeTooSkewed", StoreMisconfigured),
+        (403, "RequestTimeTooSkewed", StoreUnavailable),
         (501, "NotImplemented", StoreMisconfigured),
         (400, "AuthorizationHeaderMalformed", StoreMisconfigured),
     ],

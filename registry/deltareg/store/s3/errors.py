@@ -43,6 +43,8 @@ _TEMPORARY_CODES = frozenset(
     }
 )
 _TEMPORARY_STATUS = frozenset({408, 429, 500, 502, 503, 504})
+# One server of several says this while its clock is wrong: whoever asks again may reach another one.
+_OF_THIS_MACHINE = frozenset({"RequestTimeTooSkewed"})
 _FULL_CODES = frozenset({"QuotaExceeded", "XMinioStorageFull", "InsufficientStorage"})
 _TEMPORARY_ERRORS = (
     ConnectionError,
@@ -84,6 +86,8 @@ def _translate_answer(error: ClientError, where: str, *, key: str | None = None)
         return DiskFull(said, fix="raise the store's quota, or: deltareg gc run")
     if code in _TEMPORARY_CODES or status in _TEMPORARY_STATUS:
         return StoreUnavailable(said)
+    if code in _OF_THIS_MACHINE:
+        return StoreUnavailable(said, fix=_FIXES[code])
     return StoreMisconfigured(said, fix=_FIXES.get(code, _OTHER_FIX))
 
 
