@@ -31,6 +31,9 @@ BEGIN_OPTION = "deltareg_begin"
 """The execution option of a connection that writes: the statement that SQLite begins with."""
 # Compiling a plan (JIT) takes longer than what we ask; the planner cannot tell.
 _POSTGRESQL_OPTIONS = {"lock_timeout": "10s", "idle_in_transaction_session_timeout": "1min", "jit": "off"}
+# A host that is gone says nothing: without these a request waits a quarter of an hour for it, and an idle
+# connection for hours, while another database has taken its place. Seconds, and milliseconds.
+_GONE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 25_000}
 _FIRST_PAUSE_S = 0.1
 _RESTS_SINCE = "rests_since"
 _TRUSTED_S = 0.5
@@ -259,6 +262,7 @@ def _postgresql(target: sa.URL, pool: dict[str, Any]) -> sa.Engine:
         isolation_level="AUTOCOMMIT",
         connect_args={
             "connect_timeout": 10,
+            **_GONE,
             "application_name": f"deltareg {HEAD}",
             "options": options,
             "cursor_factory": timed_postgresql_cursor(),

@@ -38,7 +38,7 @@ class Calm:
 
     def __init__(self, site, crowd, journal):
         self.site, self.crowd, self.journal = site, crowd, journal
-        self.lost, self.wrong, self.stuck, self.seen = [], list(crowd.wrong), [], {}
+        self.seen = {}
         self.wrong = [text for text in crowd.wrong if not text.startswith(("lost", "stuck"))]
         self.lost = [text for text in crowd.wrong if text.startswith("lost")]
         self.stuck = [text for text in crowd.wrong if text.startswith("stuck")]
@@ -105,9 +105,8 @@ class Calm:
         answered = {line["ref"] for line in self.journal.find("deleted")}
         for ref, number in self.crowd.pushed().items():
             try:
-                self.crowd.wrong.clear()
-                self.crowd.check_pull(client, ref, number)
-                self.wrong += self.crowd.wrong
+                if not self.crowd.is_equal(client, ref, number):
+                    self.wrong.append(f"{ref} is not what was pushed")
                 pulled += 1
                 if ref in answered:
                     self.wrong.append(f"{ref} is there and was deleted")
@@ -163,9 +162,9 @@ class Calm:
 
         self._await(is_served, f"the agent serves {pointer.ref}")
         number = self.crowd.pushed().get(f"{SERVED}:v{pointer.version}")
-        if number is not None:
-            if not content(self.crowd.payload(number)).items() <= content(current.resolve()).items():
-                self.wrong.append("what the agent serves is not what was pushed")
+        served = content(current.resolve())
+        if number is not None and not content(self.crowd.payload(number)).items() <= served.items():
+            self.wrong.append("what the agent serves is not what was pushed")
 
     def _settle_operation(self, client, kind):
         before = client.storage.operation(kind).ended_at
@@ -210,9 +209,8 @@ class Calm:
         with again.client(self.site.folder / "cache-of-restored", token=self.site.token) as client:
             for ref in last["refs"]:
                 try:
-                    self.crowd.wrong.clear()
-                    self.crowd.check_pull(client, ref, pushed[ref])
-                    self.wrong += [f"restored: {text}" for text in self.crowd.wrong]
+                    if not self.crowd.is_equal(client, ref, pushed[ref]):
+                        self.wrong.append(f"restored: {ref} is not what was pushed")
                     compared += 1
                 except DeltaregError as error:
                     if ref not in asked and not ref.startswith(f"{AGED}:"):
