@@ -1,5 +1,6 @@
 """The supervisor over a real queue, with a real zygote: every run ends as it should."""
 
+import itertools
 import json
 import os
 import signal
@@ -9,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from deltareg.errors import Forbidden, Inconclusive
+from deltareg.errors import Forbidden, Inconclusive, StoreUnavailable
 from deltareg.service.registry import Registry
 from deltareg.service.runs.log import read_log
 from deltareg.service.runs.runs import queue_run
@@ -97,6 +98,13 @@ def worker(desk, zygote, cache_dir, tmp_path):
         )
 
     return make
+
+
+class Unhurried(StopSignal):
+    """Waits for nothing."""
+
+    def pause(self, seconds):
+        pass
 
 
 def wait_until(condition):
@@ -251,14 +259,33 @@ def test_what_would_help_is_in_the_reason(desk, worker, queued):
     assert desk.show(queued).error == "the base tiny is not stored; start with --base-dir FOLDER"
 
 
-def test_a_disk_that_is_full_fails_the_attempt(desk, worker, queued):
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), StoreUnavailable("the store is away")])
+def test_a_full_disk_or_a_store_that_is_away_is_waited_out(desk, worker, queued, cache_dir, error):
+    """They used to take all attempts of all that waited, within a minute."""
+    failures = [error] * 5
+
+    def gather(grant, into):
+        if failures:
+            raise failures.pop()
+        return lay_out("tinyllama/lora_qv", cache_dir, into)
+
+    worker(gather=gather, children=Children(words(**GOOD)), stop=Unhurried(0.0)).serve()
+
+    assert outcome(desk, queued) == ("done", "pass")
+    assert desk.show(queued).attempt == 1
+
+
+def test_a_disk_that_stays_full_fails_the_attempt(desk, worker, queued):
+    now = itertools.count(0, 400)  # seconds; a look at the clock is long after the one before
+
     def gather(grant, into):
         raise OSError(28, "No space left on device")
 
-    worker(gather=gather).serve()
+    impatient = replace(worker(gather=gather, stop=Unhurried(0.0)), clock=lambda: next(now))
+    impatient.serve()
 
     assert outcome(desk, queued) == ("queued", None)
-    assert "No space left" in desk.show(queued).error
+    assert "is full" in desk.show(queued).error
 
 
 def test_a_lease_is_kept_while_the_run_takes_long(desk, worker, queued):

@@ -16,10 +16,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from deltareg.client.disk.kept_files import out_of_space
 from deltareg.client.folders.base_folder import BaseFolder
 from deltareg.errors import (
     BaseUnmeasured,
     DeltaregError,
+    DiskFull,
     IntegrityFailure,
     LeaseLost,
     NotFound,
@@ -46,6 +48,7 @@ log = logging.getLogger(__name__)
 
 RUN_PREFIX = "run-"
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
+_PATIENCE_S = 600.0  # for a store, or for room; then somebody else may have the run
 _MESSAGE_CHARACTERS = 1_900
 _UNKNOWN_CHARACTERS = 200
 
@@ -145,7 +148,7 @@ class Worker:
                 asked = f", for request {grant.request_id}" if grant.request_id else ""
                 run_log.say(f"attempt {grant.attempt} on {self.options.name}, {self.device}{asked}")
                 try:
-                    end = self._work(grant, heart, run_log)
+                    end = self._work_patiently(grant, heart, run_log)
                 except (DeltaregError, OSError) as error:
                     run_log.say(_reason(error))
                     end = partial(self._fail, grant, error)
@@ -169,15 +172,35 @@ class Worker:
         )
         return self.registry.lease(request)
 
+    def _work_patiently(self, grant: LeaseGrant, heart: Heartbeat, told: RunLogSender) -> Callable[[], None]:
+        """Carry a run out, again while the store does not answer or the disk is full.
+
+        That is no fault of the run: failed at once, it and all that wait behind it would be out of attempts
+        within a minute, and have no verdict when all is well again.
+        """
+        until, pause_s = self.clock() + _PATIENCE_S, _FIRST_PAUSE_S
+        while True:
+            try:
+                return self._work(grant, heart, told)
+            except (Unavailable, DiskFull) as error:
+                if heart.is_lost or self.stop.is_asked or self.clock() >= until:
+                    raise
+                log.warning("run=%s waits pause=%.0f error=%s", grant.run, pause_s, error.message)
+                told.say(f"{_reason(error)}; tried again in {pause_s:.0f} s")
+            self.stop.pause(pause_s)
+            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
     def _work(self, grant: LeaseGrant, heart: Heartbeat, told: RunLogSender) -> Callable[[], None]:
         """Carry a run out and return the function that tells the registry."""
-        self.options.scratch.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=RUN_PREFIX, dir=self.options.scratch))
+        with out_of_space(self.options.scratch):
+            self.options.scratch.mkdir(parents=True, exist_ok=True)
+            folder = Path(tempfile.mkdtemp(prefix=RUN_PREFIX, dir=self.options.scratch))
         try:
             kind = RUN_KINDS.get(grant.what)
             if kind is None:  # of a release to come: somebody else may know it
                 raise NotKnown(f"this worker knows no run that is a {grant.what}")
-            return partial(self._send, grant, kind(self, grant, folder, heart, told))
+            with out_of_space(self.options.scratch):
+                return partial(self._send, grant, kind(self, grant, folder, heart, told))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -24,7 +24,7 @@ from deltareg.db.storage.shares import PackHolder
 from deltareg.db.upkeep import collection
 from deltareg.db.upkeep import damage as queries
 from deltareg.digest import Digest, sha256_over
-from deltareg.errors import BlobMissing, DeltaregError, IntegrityFailure
+from deltareg.errors import BlobMissing, DeltaregError, IntegrityFailure, StoreUnavailable
 from deltareg.identity.storage_map import StorageMap
 from deltareg.service.corrupt import push_again
 from deltareg.service.push.corruption import end_work, replace_with_proposed
@@ -56,10 +56,16 @@ class DamagedHolder:
 def what_is_wrong(store: BlobStore, row: PackRow, *, reads: bool) -> str:
     """Return what is wrong with the object of a pack; empty if nothing is.
 
+    What was damaged has the same wrong bytes whenever it is read. A store, or whatever stands before it, that
+    lies for a moment does not; marked for that, a base would hold up all that stands on it.
+
     Args:
         store: The store.
         row: The pack.
         reads: Whether to read and hash it; otherwise only its size is checked.
+
+    Raises:
+        StoreUnavailable: The store gives other bytes each time.
     """
     size = store.size(row.physical_key)
     if size is None:
@@ -69,10 +75,15 @@ def what_is_wrong(store: BlobStore, row: PackRow, *, reads: bool) -> str:
     if not reads:
         return ""
     try:
-        digest = str(sha256_over(store.read(row.physical_key)))
+        first = str(sha256_over(store.read(row.physical_key)))
+        second = first if first == row.digest else str(sha256_over(store.read(row.physical_key)))
     except (BlobMissing, IntegrityFailure) as error:
         return error.message
-    return "" if digest == row.digest else f"{row.physical_key} holds {digest}"
+    if second == row.digest:
+        return ""
+    if second != first:
+        raise StoreUnavailable(f"the store gives other bytes of {row.physical_key} each time it is asked")
+    return f"{row.physical_key} holds {first}"
 
 
 def find_damage(
