@@ -142,7 +142,7 @@ class Site:
         self._ports = dict(zip(SERVERS, ports, strict=True))
         for name in SERVERS:
             self.daemons[name] = self._starts[name]()
-            until(lambda name=name: self.is_ready(name), f"{name} is ready")
+            until(lambda name=name: self.is_ready(name), f"{name} is ready", timeout_s=300)
         self.token = (self.folder / SERVERS[0] / "data" / "admin-token").read_text().strip()
 
     def is_ready(self, name):
