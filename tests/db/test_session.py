@@ -171,6 +171,16 @@ def test_a_fault_that_no_retry_cures_is_raised_at_once(engine):
 
 
 @pytest.mark.postgres
+def test_a_host_that_is_gone_is_noticed(postgresql_engine):
+    """A database's host that vanishes says nothing: the kernel has to be told how long to wait for it."""
+    with postgresql_engine.connect() as conn:
+        asked = conn.connection.driver_connection.info.get_parameters()
+
+    assert int(asked["tcp_user_timeout"]) <= 30_000
+    assert int(asked["keepalives_idle"]) + int(asked["keepalives_interval"]) * int(asked["keepalives_count"]) <= 30
+
+
+@pytest.mark.postgres
 def test_a_transaction_whose_connection_is_cut_runs_again(postgresql_engine):
     attempts: list[sa.Connection] = []
 
