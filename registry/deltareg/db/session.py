@@ -6,6 +6,7 @@ locked with `Select.with_for_update()`, which is a row lock on PostgreSQL and no
 where a write transaction (BEGIN IMMEDIATE) is alone anyway.
 """
 
+import logging
 import random
 import sqlite3
 import time
@@ -70,6 +71,14 @@ class _Pool(sa.QueuePool):
         """Lend a connection."""
         with spending("connection"):
             return super().connect()
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether a line of the pool says more than the error that is raised: a lost connection has no cursor to close."""
+    return record.getMessage().strip() != "Error closing cursor"
+
+
+logging.getLogger(f"{__name__}.{_Pool.__name__}").addFilter(_is_news)
 
 
 def parse_url(url: str | sa.URL) -> sa.URL:
