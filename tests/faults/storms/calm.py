@@ -128,7 +128,8 @@ class Calm:
             self.stuck.append(f"retention leaves {live}")
 
     def _check_channel(self, client):
-        kept, cursor = {}, None
+        kept: dict[int, int] = {}
+        cursor = None
         while True:
             page = client.channels.history(SERVED, CHANNEL, cursor=cursor)
             kept |= {item.revision: item.version for item in page.items}
@@ -177,11 +178,13 @@ class Calm:
         self.stuck += [f"operation {one.kind}: {one.failure}" for one in client.storage.operations() if one.failure]
 
     def _check_trail(self, client):
+        size = signed = 0
         for cache in ("cache-of-calm", "cache-audit-6"):
             with self.site.client(self.site.folder / ("crowd/" * (cache != "cache-of-calm")) / cache) as one:
                 found = one.audit.verify(whole=True)
                 self.wrong += [f"audit: {finding}" for finding in found.findings]
-        self.seen["trail"] = f"{found.size} rows, {found.signed} signed"
+                size, signed = found.size, found.signed
+        self.seen["trail"] = f"{size} rows, {signed} signed"
 
     def _check_backup(self):
         """Restore the last backup that was acknowledged, as another host, and pull all that it must have."""

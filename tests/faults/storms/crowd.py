@@ -61,7 +61,9 @@ class Crowd:
 
     def __init__(self, site, journal, *, seed):
         self.site, self.journal, self.seed = site, journal, seed
-        self.done, self.failed, self.wrong = Counter(), Counter(), []
+        self.done: Counter[str] = Counter()
+        self.failed: Counter[str] = Counter()
+        self.wrong: list[str] = []
         self.folder = site.folder / "crowd"
         self.folder.mkdir()
         self.backups = self.folder / "backups"

