@@ -10,6 +10,7 @@ import pwd
 import shutil
 import socket
 import subprocess
+import threading
 import time
 from contextlib import closing, suppress
 from pathlib import Path
@@ -56,6 +57,7 @@ class Pair:
             self._give(place)
         self._primary, self._standby = (self._place(name) for name in ("a", "b"))
         self.failovers, self.is_ready = 0, False
+        self._lock = threading.RLock()  # who watches over both does not revive what is being replaced
 
     def start(self):
         """Make the database and its standby."""
@@ -90,17 +92,23 @@ class Pair:
 
     def crash(self):
         """Let the primary die and the standby take over."""
-        self._control(self._primary[0], "stop", "-m", "immediate")
-        self._promote()
+        with self._lock:
+            self._control(self._primary[0], "stop", "-m", "immediate")
+            self._promote()
 
     def part(self):
         """Let the standby take over while the one before still lives and is asked."""
-        before = self._primary[0]
-        self._promote(is_asked=True)
-        self._control(before, "stop", "-m", "immediate")
+        with self._lock:
+            before = self._primary[0]
+            self._promote(is_asked=True)
+            self._control(before, "stop", "-m", "immediate")
 
     def revive(self):
         """Start what died of something, as whoever watches over it would; tells whether anything was dead."""
+        with self._lock:
+            return self._revive()
+
+    def _revive(self):
         is_dead = [self._start_if_dead(*self._primary)]
         if self.is_ready:
             try:
@@ -125,6 +133,10 @@ class Pair:
 
     def add_standby(self):
         """Copy the primary, and let commits wait for the copy from now on."""
+        with self._lock:
+            self._add_standby()
+
+    def _add_standby(self):
         data, port = self._standby
         with suppress(subprocess.CalledProcessError):
             self._control(data, "stop", "-m", "immediate")
