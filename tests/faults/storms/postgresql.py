@@ -91,17 +91,23 @@ class Pair:
         return False
 
     def crash(self):
-        """Let the primary die and the standby take over."""
+        """Let the primary die and the standby take over; tells whether there was one that has everything."""
         with self._lock:
+            if not self.is_followed:
+                return False
             self._control(self._primary[0], "stop", "-m", "immediate")
             self._promote()
+        return True
 
     def part(self):
-        """Let the standby take over while the one before still lives and is asked."""
+        """Let the standby take over, if it has everything, while the one before still lives and is asked."""
         with self._lock:
+            if not self.is_followed:
+                return False
             before = self._primary[0]
             self._promote(is_asked=True)
             self._control(before, "stop", "-m", "immediate")
+        return True
 
     def revive(self):
         """Start what died of something, as whoever watches over it would; tells whether anything was dead."""

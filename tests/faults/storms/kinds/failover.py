@@ -2,10 +2,9 @@
 
 
 def strike(site, chance):
-    """Promote the standby, if there is one that has everything."""
-    if not site.pair.is_followed:
-        site.ended.wait(2)
-        return ""  # there is none: it is being copied
+    """Promote the standby, if there is one that has everything: else it is being copied."""
     way = chance.choice(("crash", "part"))
-    {"crash": site.pair.crash, "part": site.pair.part}[way]()
-    return way
+    if {"crash": site.pair.crash, "part": site.pair.part}[way]():
+        return way
+    site.ended.wait(2)
+    return ""
