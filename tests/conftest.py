@@ -48,6 +48,13 @@ def pytest_configure():
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_pycollect_makeitem(collector, name, obj):
+    """Make no items of what only the soak runs, where it does not run: its tables are the longest."""
+    marks = getattr(obj, "pytestmark", None)
+    is_of_soak = isinstance(marks, list) and any(mark.name == "soak" for mark in marks)
+    return [] if is_of_soak and collector.config.option.markexpr == "not soak" else None
+
+
 def pytest_collection_modifyitems(items):
     """Start the files with slow tests first, and skip `gpu` tests where there is no CUDA device.
 

@@ -102,7 +102,7 @@ def test_a_bug_is_told_without_its_inside(failing, caplog):
     [
         ("GET", "/nowhere", 404, "not_found"),
         ("GET", "/api/v1/nowhere", 404, "not_found"),
-        ("BREW", "/api/v1/bases", 405, "invalid_input"),
+        ("PURGE", "/api/v1/bases", 405, "invalid_input"),
         ("PATCH", "/api/v1/bases/tinyllama", 405, "invalid_input"),
         ("GET", "/api/v1/bases/absent", 404, "not_found"),
         ("GET", "/api/v1/runs?state=odd", 422, "invalid_input"),

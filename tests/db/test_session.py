@@ -182,7 +182,7 @@ def test_a_connection_that_is_cut_while_rows_come_is_no_trace_in_the_log(postgre
         rows = conn.execution_options(stream_results=True).execute(numbers)
         cut_connections(postgresql_engine)
         rows.close()
-    del rows
+    del rows, conn
     gc.collect()  # here, where what the library says of it is no fault
 
     assert "Error closing cursor" not in caplog.text
