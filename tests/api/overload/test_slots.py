@@ -200,3 +200,22 @@ class TestRest:
         assert not neighbours.has("a")
         neighbours.note("c")
         assert neighbours._latest.keys() == {"c"}
+
+    def test_is_long_for_whoever_asks_again_and_again_and_short_again_later(self, monkeypatch):
+        async def rests():
+            neighbours, clock, told = Neighbours(), [1000.0], []
+            monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+            monkeypatch.setattr(
+                asyncio.get_running_loop(),
+                "call_later",
+                lambda rest_s, free, *holders: told.append(rest_s) or free(*holders),
+            )
+            slots = RestingSlots(2, neighbours=neighbours, what="lists", patience_s=1)
+            for holder, pause_s in [("a", 0), ("a", 0), ("b", 0), ("a", 0), ("a", 60)]:
+                clock[0] += pause_s
+                neighbours.note("c")
+                async with slots.hold(holder):
+                    clock[0] += 0.3
+            return told
+
+        assert run(rests()) == pytest.approx([0.9, 2.4, 0.9, 2.4, 0.9])

@@ -2,7 +2,8 @@
 
 A list that is written, or a long document that is checked, computes in a thread, and the interpreter runs one thread at
 a time: whoever works beside a list that never ends would wait for half of their time and more. With a rest of three
-times what it took, a quarter of the time is dear. Nobody rests where nobody else works.
+times what it took, a quarter of the time is dear; with one of eight times, for whoever asks for more than a list now
+and then, a ninth. Nobody rests where nobody else works.
 """
 
 import asyncio
@@ -14,7 +15,8 @@ from collections.abc import Hashable
 from deltareg.api.overload.slots import FairSlots
 
 _NEAR_S = 1.0
-_REST, _REST_MOST_S = 3.0, 10.0
+_REST, _LONG_REST, _REST_MOST_S = 3.0, 8.0, 10.0
+_MUCH_S, _HALF_FORGOTTEN_S = 0.5, 5.0  # who spent so much dear time lately rests long
 _SOON_S, _USUAL_S = 0.0005, sys.getswitchinterval()
 
 
@@ -73,6 +75,7 @@ class RestingSlots(FairSlots):
         super().__init__(slots, what=what, patience_s=patience_s, may_hold_all=may_hold_all)
         self._neighbours = neighbours
         self._began: dict[Hashable, deque[float]] = {}
+        self._spent: dict[Hashable, tuple[float, float]] = {}  # dear seconds lately, and when they were counted
 
     def _give(self, holder: Hashable, slots: int) -> None:
         super()._give(holder, slots)
@@ -88,5 +91,14 @@ class RestingSlots(FairSlots):
         if not self._neighbours.has(holder):
             super().leave(holder, slots)
             return
-        rest_s = min(_REST_MOST_S, _REST * (time.monotonic() - began))
-        asyncio.get_running_loop().call_later(rest_s, super().leave, holder, slots)
+        asyncio.get_running_loop().call_later(self._rest_s(holder, began), super().leave, holder, slots)
+
+    def _rest_s(self, holder: Hashable, began: float) -> float:
+        now = time.monotonic()
+        took_s = now - began
+        before_s, at = self._spent.pop(holder, (0.0, now))
+        spent_s = before_s * 0.5 ** ((now - at) / _HALF_FORGOTTEN_S) + took_s
+        self._spent[holder] = spent_s, now
+        while (first := next(iter(self._spent))) != holder and self._spent[first][1] < now - 10 * _HALF_FORGOTTEN_S:
+            del self._spent[first]
+        return min(_REST_MOST_S, took_s * (_LONG_REST if spent_s > _MUCH_S else _REST))
