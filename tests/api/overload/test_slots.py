@@ -204,12 +204,13 @@ class TestRest:
     def test_is_long_for_whoever_asks_again_and_again_and_short_again_later(self, monkeypatch):
         async def rests():
             neighbours, clock, told = Neighbours(), [1000.0], []
+
+            def free_at_once(rest_s, free, *holders):
+                told.append(rest_s)
+                free(*holders)
+
             monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-            monkeypatch.setattr(
-                asyncio.get_running_loop(),
-                "call_later",
-                lambda rest_s, free, *holders: told.append(rest_s) or free(*holders),
-            )
+            monkeypatch.setattr(asyncio.get_running_loop(), "call_later", free_at_once)
             slots = RestingSlots(2, neighbours=neighbours, what="lists", patience_s=1)
             for holder, pause_s in [("a", 0), ("a", 0), ("b", 0), ("a", 0), ("a", 60)]:
                 clock[0] += pause_s
