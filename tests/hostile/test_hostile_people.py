@@ -43,7 +43,7 @@ def succeeded(world, attacks, people=None):
     return [
         (one.name, who)
         for one in attacks
-        for who in (one.best[:1] if people is None else people)
+        for who in (one.best if people is None else people)
         if who not in one.but and one.tries(world, world.me(who))
     ]
 
