@@ -11,6 +11,8 @@ PRINCIPAL = "principal_id"
 """Where the state of a request holds its principal, once its token or session is checked."""
 HOLDER = "holder"
 """Where it holds who holds the slots that it takes."""
+REFUSED = "refused"
+"""Where the state of a request for a page holds why it is turned away, for the page that says so."""
 
 
 @dataclass(slots=True)

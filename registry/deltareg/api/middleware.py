@@ -11,10 +11,12 @@ import anyio.to_thread
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from deltareg.api.observability.observer import RequestObserver
-from deltareg.api.overload.door import Door, on_its_way, retry_after
+from deltareg.api.overload.door import Door, on_its_way
+from deltareg.api.overload.traffic import is_page
 from deltareg.errors import DeltaregError
 from deltareg.host.causes import valid_traceparent
 from deltareg.host.time_spent import SPENT
+from deltareg.shared_state import REFUSED
 from deltareg.wire import ProblemDocument, describe_problem, status_of
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -87,7 +89,11 @@ class RequestContext:
             send_on = on_its_way(passage, record.sending(send))
             if passage.refusal is not None:
                 scope["state"]["problem"] = passage.refusal.code
-                await _turn_away(send_on, passage.refusal, request_id)
+                if is_page(scope["path"]):
+                    scope["state"][REFUSED] = passage.refusal
+                    await self._app(scope, receive, send_on)
+                else:
+                    await _turn_away(send_on, passage.refusal, request_id)
                 return
             refusal = self._refusal(scope, fields) or await self._stranger(scope, fields)
             if refusal is None:
@@ -168,11 +174,7 @@ async def _turn_away(send: Send, error: DeltaregError, request_id: str) -> None:
     """Answer a request that the door keeps out; its body is not read, so the connection ends."""
     document = describe_problem(error, request_id=request_id)
     body = json.dumps(document.model_dump()).encode()
-    headers = [
-        (b"content-type", _PROBLEM),
-        (b"content-length", str(len(body)).encode()),
-        (b"retry-after", retry_after(error)),
-    ]
+    headers = [(b"content-type", _PROBLEM), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status_of(error), "headers": headers})
     await send({"type": "http.response.body", "body": body})
 

@@ -6,9 +6,11 @@ import anyio.to_thread
 from starlette.applications import Starlette
 from starlette.datastructures import State
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from deltareg.errors import DeltaregError
 from deltareg.pages.cookie import request_id_of, secret_of, session_of
@@ -18,7 +20,8 @@ from deltareg.pages.routing import routes_of
 from deltareg.pages.scan import all_pages, sort_routes
 from deltareg.pages.static_files import send_static
 from deltareg.service.registry import Registry
-from deltareg.wire import API, ProblemDocument
+from deltareg.shared_state import REFUSED
+from deltareg.wire import API, ProblemDocument, describe_problem
 from deltareg.wire.problems import TITLES
 
 
@@ -32,10 +35,27 @@ def page_routes(registry: Registry, state: State) -> list[Mount | Route]:
     pages = [route for page in all_pages() for route in routes_of(registry, page)]
     app = Starlette(
         routes=[Route("/static/{file}", _send, methods=["GET"]), *sort_routes(pages)],
+        middleware=[Middleware(_Doorkeeper)],
         exception_handlers={HTTPException: partial(_http_error, registry)},
     )
     app.state = state
     return [Route("/", _front, methods=["GET"], include_in_schema=False), Mount(ROOT, app)]
+
+
+class _Doorkeeper:
+    """Answers who is turned away at the door with a page: a browser shows no JSON to anybody's liking."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        error = scope.get("state", {}).get(REFUSED)
+        if error is None:
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope)
+        answer = show_problem(request, describe_problem(error, request_id=request_id_of(request)))
+        await answer(scope, receive, send)
 
 
 async def _front(request: Request) -> Response:

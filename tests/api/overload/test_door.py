@@ -89,6 +89,26 @@ def test_an_address_counts_without_a_token(strict):
     assert "RateLimit" not in HTTP.get(strict.url + "/readyz").headers
 
 
+def test_whoever_looks_at_pages_too_fast_is_told_by_a_page(strict):
+    def look(path, **headers):
+        return HTTP.get(strict.url + path, headers={"X-Forwarded-For": "4.4.4.5", **headers})
+
+    statuses = [look("/ui/login").status_code for _ in range(BY_PRINCIPAL)]
+    page, data = look("/ui/login"), look("/ui/deltas", Accept="application/json")
+
+    assert set(statuses) == {200}
+    assert (page.status_code, data.status_code) == (429, 429)
+    assert page.headers["Content-Type"].startswith("text/html")
+    assert "this address sent more than 12 requests within a minute" in page.text
+    assert 'href="/ui/login"' in page.text
+    assert 1 <= int(page.headers["Retry-After"]) <= 60
+    assert page.headers["Cache-Control"] == "no-store"
+    assert "default-src 'none'" in page.headers["Content-Security-Policy"]
+    assert data.json()["code"] == "rate_limited"
+    assert data.headers["Retry-After"]
+    assert look("/uix/y/resolve/main/x").headers["Content-Type"] == "application/problem+json"
+
+
 def test_the_client_waits_as_it_is_told_and_then_says_why(strict):
     token = strict.token("read", principal="eager")
     for _ in range(4 * BY_PRINCIPAL + 2):

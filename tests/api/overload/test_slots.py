@@ -211,12 +211,12 @@ class TestRest:
 
             monkeypatch.setattr(time, "monotonic", lambda: clock[0])
             monkeypatch.setattr(asyncio.get_running_loop(), "call_later", free_at_once)
-            slots = RestingSlots(2, neighbours=neighbours, what="lists", patience_s=1)
-            for holder, pause_s in [("a", 0), ("a", 0), ("b", 0), ("a", 0), ("a", 60)]:
+            slots = RestingSlots(2, neighbours=neighbours, what="lists", patience_s=5)
+            for holder, pause_s in [("a", 0), ("a", 0), ("b", 0), ("a", 0), ("a", 60), ("a", 0), ("a", 0)]:
                 clock[0] += pause_s
-                neighbours.note("c")
                 async with slots.hold(holder):
-                    clock[0] += 0.3
+                    clock[0] += 0.3 if len(told) < 6 else 3
+                    neighbours.note("c")
             return told
 
-        assert run(rests()) == pytest.approx([0.9, 2.4, 0.9, 2.4, 0.9])
+        assert run(rests()) == pytest.approx([0.9, 2.4, 0.9, 2.4, 0.9, 2.4, 2.5])

@@ -122,7 +122,7 @@ class Door:
         passage.headers, passage.refusal = self._rates.refuse_bad_token(passage.address)
 
     async def _take_slot(self, passage: Passage) -> None:
-        if passage.traffic != "list":
+        if passage.traffic != "list" and not passage.is_login:  # who logs in is the one who looks at pages next
             self._neighbours.note(passage.holder)
         slots = {"list": self._lists, "change": self._changes}.get(passage.traffic)
         if slots is None:
@@ -153,14 +153,19 @@ def retry_after(error: DeltaregError) -> bytes:
     return str(max(1, math.ceil(wait_s))).encode()
 
 
+def _wait_said(refusal: DeltaregError | None) -> Headers:
+    return [] if refusal is None else [(b"retry-after", retry_after(refusal))]
+
+
 def on_its_way(passage: Passage, send: Send) -> Send:
     """Wrap what sends an answer: it says what is left, and the work counts as done once it begins."""
 
     async def send_with_limits(message: Message) -> None:
         if message["type"] == "http.response.start":
             passage.leave()
-            if passage.headers:
-                message = {**message, "headers": [*message.get("headers", []), *passage.headers]}
+            said = [*(passage.headers or []), *_wait_said(passage.refusal)]
+            if said:
+                message = {**message, "headers": [*message.get("headers", []), *said]}
         await send(message)
 
     return send_with_limits

@@ -3,7 +3,7 @@
 A list that is written, or a long document that is checked, computes in a thread, and the interpreter runs one thread at
 a time: whoever works beside a list that never ends would wait for half of their time and more. With a rest of three
 times what it took, a quarter of the time is dear; with one of eight times, for whoever asks for more than a list now
-and then, a ninth. Nobody rests where nobody else works.
+and then, a ninth. Nobody rests where nobody else works, nor for so long that their next request would be refused.
 """
 
 import asyncio
@@ -74,6 +74,7 @@ class RestingSlots(FairSlots):
         """
         super().__init__(slots, what=what, patience_s=patience_s, may_hold_all=may_hold_all)
         self._neighbours = neighbours
+        self._rest_most_s = min(_REST_MOST_S, patience_s / 2)
         self._began: dict[Hashable, deque[float]] = {}
         self._spent: dict[Hashable, tuple[float, float]] = {}  # dear seconds lately, and when they were counted
 
@@ -101,4 +102,4 @@ class RestingSlots(FairSlots):
         self._spent[holder] = spent_s, now
         while (first := next(iter(self._spent))) != holder and self._spent[first][1] < now - 10 * _HALF_FORGOTTEN_S:
             del self._spent[first]
-        return min(_REST_MOST_S, took_s * (_LONG_REST if spent_s > _MUCH_S else _REST))
+        return min(self._rest_most_s, took_s * (_LONG_REST if spent_s > _MUCH_S else _REST))

@@ -79,9 +79,13 @@ def traffic_of(method: str, path: str, query: bytes) -> Traffic:
         return "first"
     if method not in {"GET", "HEAD"}:
         return "change"
-    is_page = path.startswith(_PAGES) and not path.startswith(_STATIC)
     is_list = path.rpartition("/")[2] in _LISTS or path.startswith(_STATISTICS) or _OF_NAMESPACE.fullmatch(path)
-    return "list" if is_page or is_list else "change"
+    return "list" if is_page(path) or is_list else "change"
+
+
+def is_page(path: str) -> bool:
+    """Whether a request asks for a page, which people look at."""
+    return path == _PAGES or (path.startswith(f"{_PAGES}/") and not path.startswith(_STATIC))
 
 
 def waits_by_itself(path: str, query: bytes) -> bool:
