@@ -1,6 +1,6 @@
 """What the server spends on a request: `python tests/benchmarks/bench_api.py`.
 
-A real server process on loopback with a LoRA of 224 tensors on `prod`, over SQLite and over
+A real server process on loopback with a LoRA of 224 tensors and golden outputs on `prod`, over SQLite and over
 PostgreSQL, which wait for the disk. Clients with a connection each ask `/livez`, resolve the
 channel whole and slim, and ask whether an answer they have still holds; the server's CPU seconds
 are those that the kernel counts for it. Then pushes of such LoRAs, each another. MLflow's server
@@ -162,7 +162,8 @@ def pushes(client, folder, count, pid):
         write_lora(folder / f"lora{number}", seed=number)
         if number == 2:
             began = cpu_s(pid)
-        client.push(folder / f"lora{number}", _LINE, base="llama")
+        golden = None if number else write_golden(folder / "golden.safetensors")  # the one that is resolved has some
+        client.push(folder / f"lora{number}", _LINE, base="llama", golden=golden)
     return 1000 * (cpu_s(pid) - began) / count
 
 
@@ -173,6 +174,17 @@ def promote(client):
     while (grant := worker.lease(LeaseRequest(worker="scripted"))) is not None:
         worker.complete_run(grant.run, report(grant))
     client.promote(f"{_LINE}:v1", _CHANNEL)
+
+
+def write_golden(path):
+    """Write golden outputs as a training script saves them: logits of two texts of 16 tokens."""
+    draw = np.random.default_rng(0)
+    tensors = {
+        "inputs.input_ids": draw.integers(0, _SHAPE.vocabulary, (2, 16)),
+        "outputs.logits": draw.normal(0, 1, (2, 16, _SHAPE.vocabulary)).astype(np.float32),
+    }
+    save_file(tensors, path)
+    return path
 
 
 def write_lora(folder, *, seed):

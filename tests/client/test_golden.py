@@ -14,8 +14,10 @@ from deltareg.errors import BaseMismatch, InvalidInput, NotFound
 from deltareg.host.weights_files import weights_digests
 from deltareg.suites.golden import GoldenOrigin, GoldenOutputs, sample_of
 from deltareg.suites.golden_file import GOLDEN_FILE, decode, encode
+from deltareg.wire import CheckResult, LeaseRequest
 from tests import tiny
 from tests.architecture.tree import REPOSITORY
+from tests.fixtures.registries import report
 from tests.service import rows
 
 FIGURES = REPOSITORY / "docs" / "planted.md"
@@ -50,6 +52,28 @@ def test_golden_outputs_are_kept_with_the_version(local_registry, folders, tmp_p
     assert sample.outputs["logits"].shape == LOGITS.shape
     assert golden.origin.how == "by_publisher"
     assert not (delta / GOLDEN_FILE).exists()
+
+
+def test_what_the_newest_verdict_says_of_golden_outputs_is_shown_at_once(both_databases, folders, tmp_path):
+    client = both_databases.client()
+    delta, base = folders
+    client.bases.push(base, "tiny")
+    file = golden_file(tmp_path, {"inputs.input_ids": IDS, "outputs.logits": LOGITS})
+    ref = client.push(delta, "me/chat", base="tiny", golden=file).version.ref
+    worker = both_databases.client(("read", "verify"), principal="worker", kind="wrk")
+    seen = [client.show(ref).golden]
+
+    for outcome in ("pass", "fail", "pass"):
+        client.verify(ref, again=True)
+        grant = worker.lease(LeaseRequest(worker="scripted"))
+        told = report(grant, verdict=outcome, fail="golden")
+        kept = [one for one in told.checks if one.name != "golden"]
+        said = CheckResult(name="golden", verdict=outcome, value=1.0, detail="recorded by its publisher; one input")
+        worker.complete_run(grant.run, told.model_copy(update={"checks": [*kept, said]}))
+        seen += [client.show(ref).golden, client.show(ref).golden]  # read, and known
+
+    says = [f"recorded by its publisher: {outcome}" for outcome in ("pass", "fail", "pass")]
+    assert seen == ["recorded; a verification says how", *(line for line in says for _ in range(2))]
 
 
 def test_a_folder_with_golden_outputs_can_be_pushed_again(local_registry, folders, tmp_path):

@@ -22,11 +22,11 @@ from deltareg.db.storage.proof_rows import RelyingRow
 from deltareg.db.storage.shares import PackHolder
 from deltareg.db.verdicts.outcomes import newest_outcomes
 from deltareg.db.verdicts.rows import OutcomeRow
-from deltareg.db.verdicts.verdicts import newest_verdict
+from deltareg.db.verdicts.verdicts import newest_verdict_id, verdict_row
 from deltareg.refs import LineRef
 from deltareg.service.base_parts import identity_of, manifest_of_base, whole_of
 from deltareg.service.clock import rfc3339
-from deltareg.service.digest_cache import describe_manifest
+from deltareg.service.digest_cache import describe_manifest, golden_in_verdict
 from deltareg.signing.signatories import Signatory
 from deltareg.suites.golden_file import GOLDEN_FILE
 from deltareg.suites.suite import DEFAULT_SUITE, built_in
@@ -127,12 +127,13 @@ def _golden(conn: sa.Connection, row: ResolvedRow, files: Sequence[str]) -> str:
     """Return where a version's golden outputs come from, as far as a worker has checked."""
     if GOLDEN_FILE not in files:
         return ""
-    verdict = newest_verdict(conn, row.id, suite=DEFAULT_SUITE)
-    for check in () if verdict is None else verdict.checks:
-        source = str(check.get("detail", "")).partition(";")[0]
-        if check["name"] == "golden" and source.startswith("recorded "):
-            return f"{source}: {check['verdict']}"
-    return "recorded; a verification says how"
+    newest = newest_verdict_id(conn, row.id, row.base_root, suite=DEFAULT_SUITE)
+    said = "" if newest is None else golden_in_verdict(newest, lambda: _checks(conn, newest))
+    return said or "recorded; a verification says how"
+
+
+def _checks(conn: sa.Connection, verdict_id: str) -> Sequence[Mapping[str, object]]:
+    return present(verdict_row(conn, verdict_id)).checks
 
 
 def _superseded_by(conn: sa.Connection, row: ResolvedRow) -> str:

@@ -6,7 +6,7 @@ such as what a channel serves or whether a token is valid, is read anew for each
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
@@ -76,6 +76,7 @@ class ManifestSummary:
 _MANIFESTS: Final = DigestCache[Manifest](bytes_max=8 << 20)
 _VIEWS: Final = DigestCache[BaseView](bytes_max=8 << 20)
 _TOLD: Final = DigestCache[ManifestSummary](bytes_max=16 << 20)
+_GOLDEN: Final = DigestCache[str](bytes_max=1 << 20)
 
 
 def decode_manifest(digest: str, raw: Callable[[], bytes]) -> Manifest:
@@ -103,6 +104,25 @@ def view_of_base(digest: str, raw: Callable[[], bytes]) -> BaseView:
     document = raw()
     view = base_view(Manifest.decode(document))
     return _VIEWS.keep(digest, view, size_bytes=len(document))
+
+
+def golden_in_verdict(verdict_id: str, checks: Callable[[], Sequence[Mapping[str, object]]]) -> str:
+    """Return what a verdict says of golden outputs: where they come from, and whether they hold; empty for nothing.
+
+    Args:
+        verdict_id: Its id, which is random, and of no other verdict anywhere.
+        checks: Returns its checks; called only if it is not cached.
+    """
+    cached = _GOLDEN.get(verdict_id)
+    if cached is not None:
+        return cached
+    told = ""
+    for check in checks():
+        source = str(check.get("detail", "")).partition(";")[0]
+        if check["name"] == "golden" and source.startswith("recorded "):
+            told = f"{source}: {check['verdict']}"
+            break
+    return _GOLDEN.keep(verdict_id, told, size_bytes=len(told) + len(verdict_id))
 
 
 def describe_manifest(digest: str, raw: Callable[[], bytes]) -> ManifestSummary:

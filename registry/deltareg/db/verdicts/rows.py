@@ -7,6 +7,13 @@ from deltareg.words import Outcome
 
 
 @dataclass(frozen=True, slots=True)
+class VerdictIdRow:
+    """Which verdict it is."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
 class VerdictFactRow:
     """A verdict as the gate needs it: all that binds it, its checks, and whether all have run.
 

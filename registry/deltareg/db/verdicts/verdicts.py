@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from deltareg.db.access.in_sight import in_sight
 from deltareg.db.access.sight import VisibleLines
 from deltareg.db.sql.fetch import fetch_all, fetch_each, fetch_one
+from deltareg.db.sql.prepared import PreparedQuery
 from deltareg.db.sql.upsert import batches
 from deltareg.db.tables import (
     base_identities,
@@ -24,7 +25,7 @@ from deltareg.db.tables import (
     versions,
 )
 from deltareg.db.verdicts.outcomes import continuation, continues, is_complete
-from deltareg.db.verdicts.rows import VerdictRow
+from deltareg.db.verdicts.rows import VerdictIdRow, VerdictRow
 from deltareg.db.verdicts.signing import is_for_all, with_signature
 
 
@@ -178,6 +179,26 @@ def newest_verdict(
         query = query.where(sa.func.coalesce(comparisons.c.digest, "") == compared_with)
     newest = query.order_by(verdicts.c.created_at.desc(), verdicts.c.id.desc()).limit(1)
     return fetch_one(conn, newest, VerdictRow)
+
+
+_NEWEST_ID: Final = PreparedQuery(
+    sa.select(verdicts.c.id)
+    .where(
+        verdicts.c.version_id == sa.bindparam("version_id"),
+        verdicts.c.base_root == sa.bindparam("base_root"),
+        verdicts.c.suite == sa.bindparam("suite"),
+        is_for_all(),
+    )
+    .order_by(verdicts.c.created_at.desc(), verdicts.c.id.desc())
+    .limit(1),
+    VerdictIdRow,
+)
+
+
+def newest_verdict_id(conn: sa.Connection, version_id: int, base_root: str, *, suite: str) -> str | None:
+    """Find the id of what `newest_verdict` finds on a base, for each request: what a verdict says never changes."""
+    found = _NEWEST_ID.all(conn, version_id=version_id, base_root=base_root, suite=suite)
+    return found[0].id if found else None
 
 
 def verdicts_of_runs(conn: sa.Connection, run_ids: Iterable[str]) -> dict[str, VerdictRow]:
